@@ -1,0 +1,24 @@
+//! A realtime push server: web applications talk to it over a small signed REST API, browsers listen over
+//! websocket or long-poll.
+
+// The stations of a message's road, in road order.
+pub mod app;
+pub mod settings;
+pub mod ids;
+pub mod error;
+pub mod edge;
+pub mod api;
+pub mod signing;
+pub mod registry;
+pub mod channel;
+pub mod inbox;
+pub mod hub;
+pub mod session;
+pub mod outbox;
+// The vocabulary beside the road.
+pub mod wire;
+// Side roads.
+pub mod admin;
+pub mod observe;
+pub mod cli;
+pub mod replay;

@@ -1,0 +1,2 @@
+//! The `channelstream` command.
+fn main() {}

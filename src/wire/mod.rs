@@ -1,0 +1,9 @@
+//! The vocabulary of the wire: values, times, events, frames, the websocket protocol. Knows nobody.
+
+pub mod value;
+pub mod time;
+pub mod message;
+pub mod settings;
+pub mod event;
+pub mod frame;
+pub mod websocket;
