@@ -1,6 +1,8 @@
 //! The vocabulary of the wire: values, times, events, frames, the websocket protocol. Knows nobody.
 
+pub mod json;
 pub mod value;
+pub mod state;
 pub mod time;
 pub mod message;
 pub mod settings;

@@ -1,1 +1,125 @@
-//! (in the making)
+//! The websocket protocol (RFC 6455) without input and output: headers out, messages in.
+
+pub mod decoder;
+pub mod close;
+
+use bytes::Bytes;
+
+/// Room to leave in front of a payload for [`write_text_header_before`].
+pub const HEADER_ROOM: usize = 10;
+
+/// The empty list that old clients know as a heartbeat, framed.
+pub static HEARTBEAT: Bytes = Bytes::from_static(b"\x81\x02[]");
+
+/// A ping without payload, framed.
+pub static PING: Bytes = Bytes::from_static(b"\x89\x00");
+
+/// Opcodes of RFC 6455, section 5.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opcode {
+    /// More of a fragmented message.
+    Continuation,
+    /// UTF-8 text.
+    Text,
+    /// Bytes.
+    Binary,
+    /// End of the connection.
+    Close,
+    /// Are you there?
+    Ping,
+    /// I am.
+    Pong,
+}
+
+impl Opcode {
+    fn bits(self) -> u8 {
+        match self {
+            Opcode::Continuation => 0,
+            Opcode::Text => 1,
+            Opcode::Binary => 2,
+            Opcode::Close => 8,
+            Opcode::Ping => 9,
+            Opcode::Pong => 10,
+        }
+    }
+
+    fn from_bits(bits: u8) -> Option<Self> {
+        Some(match bits {
+            0 => Opcode::Continuation,
+            1 => Opcode::Text,
+            2 => Opcode::Binary,
+            8 => Opcode::Close,
+            9 => Opcode::Ping,
+            10 => Opcode::Pong,
+            _ => return None,
+        })
+    }
+
+    fn is_control(self) -> bool {
+        self.bits() >= 8
+    }
+}
+
+fn header(opcode: Opcode, length: usize) -> ([u8; HEADER_ROOM], usize) {
+    let mut out = [0; HEADER_ROOM];
+    out[0] = 0x80 | opcode.bits();
+    let used = match length {
+        0..=125 => {
+            out[1] = length as u8;
+            2
+        }
+        126..=0xffff => {
+            out[1] = 126;
+            out[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            out[1] = 127;
+            out[2..10].copy_from_slice(&(length as u64).to_be_bytes());
+            10
+        }
+    };
+    (out, used)
+}
+
+/// Writes the header of a whole text message into the [`HEADER_ROOM`] bytes at the front of `buffer`, close to
+/// the payload behind them, and returns how many bytes before it are unused.
+///
+/// A buffer shorter than the room is left as it is.
+pub fn write_text_header_before(buffer: &mut [u8]) -> usize {
+    let Some(length) = buffer.len().checked_sub(HEADER_ROOM) else { return 0 };
+    let (bytes, used) = header(Opcode::Text, length);
+    let shift = HEADER_ROOM - used;
+    buffer[shift..HEADER_ROOM].copy_from_slice(&bytes[..used]);
+    shift
+}
+
+/// A whole frame, unmasked as servers send them.
+pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let (bytes, used) = header(opcode, payload.len());
+    let mut out = Vec::with_capacity(used + payload.len());
+    out.extend_from_slice(&bytes[..used]);
+    out.extend_from_slice(payload);
+    Bytes::from(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_by_length() {
+        assert_eq!(&frame(Opcode::Text, b"[]")[..], &HEARTBEAT[..]);
+        assert_eq!(&frame(Opcode::Ping, b"")[..], &PING[..]);
+        assert_eq!(&frame(Opcode::Binary, &[0; 126])[..4], [0x82, 126, 0, 126]);
+        assert_eq!(&frame(Opcode::Text, &[0; 65_536])[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn header_in_the_room_before_a_payload() {
+        let mut buffer = [0; HEADER_ROOM].to_vec();
+        buffer.extend_from_slice(b"[]");
+        let shift = write_text_header_before(&mut buffer);
+        assert_eq!(&buffer[shift..], &HEARTBEAT[..]);
+    }
+}

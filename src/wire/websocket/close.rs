@@ -1,0 +1,95 @@
+//! Why sockets are closed: one table of code, text and counter.
+
+use super::{Opcode, frame};
+use bytes::Bytes;
+
+/// The reasons for which this server closes a websocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The connection is unknown or was ended through `/disconnect`: 1000, as the original closes.
+    Ended,
+    /// The server stops: 1001 (RFC 6455).
+    GoingAway,
+    /// The peer broke the protocol: 1002 (RFC 6455).
+    Protocol,
+    /// Text that is no UTF-8: 1007 (RFC 6455).
+    InvalidText,
+    /// A message over the limit: 1009 (RFC 6455).
+    TooBig,
+    /// The peer said goodbye; its code is echoed.
+    ByPeer(Option<u16>),
+    /// A later socket attached to the same connection: 4001.
+    TakenOver,
+    /// The peer does not read and its queue is full: 4002.
+    TooSlow,
+    /// Nothing was heard from the peer, not even a pong: 4003.
+    Silent,
+    /// The server is full and cannot attach another session: 1013 (try again later).
+    Busy,
+}
+
+impl CloseReason {
+    /// Status code of the close frame; none to send one without a code.
+    pub fn code(self) -> Option<u16> {
+        match self {
+            CloseReason::Ended => Some(1000),
+            CloseReason::GoingAway => Some(1001),
+            CloseReason::Protocol => Some(1002),
+            CloseReason::InvalidText => Some(1007),
+            CloseReason::TooBig => Some(1009),
+            CloseReason::Busy => Some(1013),
+            CloseReason::ByPeer(code) => code,
+            CloseReason::TakenOver => Some(4001),
+            CloseReason::TooSlow => Some(4002),
+            CloseReason::Silent => Some(4003),
+        }
+    }
+
+    /// Text of the close frame. Empty where the original sends none.
+    pub fn text(self) -> &'static str {
+        match self {
+            CloseReason::Ended | CloseReason::ByPeer(_) => "",
+            CloseReason::GoingAway => "server is stopping",
+            CloseReason::Protocol => "protocol error",
+            CloseReason::InvalidText => "invalid UTF-8",
+            CloseReason::TooBig => "message too big",
+            CloseReason::Busy => "server is busy",
+            CloseReason::TakenOver => "taken over by another socket",
+            CloseReason::TooSlow => "too slow",
+            CloseReason::Silent => "nothing heard",
+        }
+    }
+
+    /// The close frame.
+    pub fn frame(self) -> Bytes {
+        let mut payload = Vec::new();
+        if let Some(code) = self.code() {
+            payload.extend_from_slice(&code.to_be_bytes());
+            payload.extend_from_slice(self.text().as_bytes());
+        }
+        frame(Opcode::Close, &payload)
+    }
+}
+
+/// Whether a peer may send this code in a close frame (RFC 6455, section 7.4).
+pub fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames() {
+        assert_eq!(&CloseReason::Ended.frame()[..], b"\x88\x02\x03\xe8");
+        assert_eq!(&CloseReason::ByPeer(None).frame()[..], b"\x88\x00");
+        assert_eq!(&CloseReason::TooSlow.frame()[..], b"\x88\x0a\x0f\xa2too slow");
+    }
+
+    #[test]
+    fn codes_a_peer_may_send() {
+        assert!([1000, 1003, 1007, 1011, 1014, 3000, 4999].into_iter().all(may_be_sent));
+        assert!(![0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535].into_iter().any(may_be_sent));
+    }
+}

@@ -1,0 +1,130 @@
+use super::*;
+use proptest::prelude::*;
+
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [1, 2, 3, 4];
+    let mut out = vec![first];
+    match payload.len() {
+        n @ 0..=125 => out.push(0x80 | n as u8),
+        n @ 126..=0xffff => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&(n as u16).to_be_bytes());
+        }
+        n => {
+            out.push(0x80 | 127);
+            out.extend_from_slice(&(n as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&mask);
+    out.extend(payload.iter().enumerate().map(|(i, b)| b ^ mask[i & 3]));
+    out
+}
+
+fn all(input: &[&[u8]]) -> Result<Vec<Incoming>, CloseReason> {
+    let mut decoder = Decoder::new(1 << 20);
+    let mut out = Vec::new();
+    for bytes in input {
+        decoder.feed(bytes);
+        while let Some(said) = decoder.decode()? {
+            out.push(said);
+        }
+    }
+    Ok(out)
+}
+
+fn one(bytes: &[u8]) -> Result<Vec<Incoming>, CloseReason> {
+    all(&[bytes])
+}
+
+fn text(s: &str) -> Incoming {
+    Incoming::Text(Bytes::copy_from_slice(s.as_bytes()))
+}
+
+#[test]
+fn whole_messages() {
+    assert_eq!(one(&masked(0x81, b"hi")), Ok(vec![text("hi")]));
+    assert_eq!(one(&masked(0x82, &[0, 255])), Ok(vec![Incoming::Binary(Bytes::from_static(&[0, 255]))]));
+    assert_eq!(one(&masked(0x81, b"")), Ok(vec![text("")]));
+    assert_eq!(one(&masked(0x8a, b"x")), Ok(vec![Incoming::Pong]));
+}
+
+#[test]
+fn fragments_with_a_ping_between() {
+    let parts = [masked(0x01, b"a"), masked(0x89, b"p"), masked(0x00, b"b"), masked(0x80, b"c")].concat();
+    assert_eq!(one(&parts), Ok(vec![Incoming::Ping(Bytes::from_static(b"p")), text("abc")]));
+}
+
+#[test]
+fn protocol_errors() {
+    let cases: [Vec<u8>; 8] = [
+        masked(0xc1, b"rsv"),
+        masked(0x83, b"opcode"),
+        masked(0x80, b"nothing to continue"),
+        [masked(0x01, b"a"), masked(0x81, b"b")].concat(),
+        masked(0x09, b"fragmented control"),
+        masked(0x89, &[0; 126]),
+        vec![0x81, 0x02, b'h', b'i'],
+        masked(0x88, b"x"),
+    ];
+    for case in cases {
+        assert_eq!(one(&case), Err(CloseReason::Protocol), "{case:?}");
+    }
+    assert_eq!(one(&masked(0x88, &1005u16.to_be_bytes())), Err(CloseReason::Protocol));
+}
+
+#[test]
+fn utf8_is_checked_as_it_comes() {
+    assert_eq!(one(&masked(0x81, &[0xff])), Err(CloseReason::InvalidText));
+    assert_eq!(one(&masked(0x81, "ž".as_bytes().split_at(1).0)), Err(CloseReason::InvalidText));
+    let (head, tail) = "ž".as_bytes().split_at(1);
+    assert_eq!(one(&[masked(0x01, head), masked(0x80, tail)].concat()), Ok(vec![text("ž")]));
+    // The bad byte is there although the frame is not complete.
+    let bad = masked(0x81, &[b'a', 0xc0, 0xaf, b'b', b'c']);
+    assert_eq!(one(&bad[..bad.len() - 2]), Err(CloseReason::InvalidText));
+    assert_eq!(one(&masked(0x88, &[0x03, 0xe8, 0xff])), Err(CloseReason::InvalidText));
+}
+
+#[test]
+fn limits() {
+    let mut decoder = Decoder::new(4);
+    decoder.feed(&masked(0x81, b"12345")[..2]);
+    assert_eq!(decoder.decode(), Err(CloseReason::TooBig));
+    let mut decoder = Decoder::new(4);
+    decoder.feed(&[masked(0x01, b"123"), masked(0x80, b"45")].concat());
+    assert_eq!(decoder.decode(), Err(CloseReason::TooBig));
+}
+
+#[test]
+fn close_codes() {
+    assert_eq!(one(&masked(0x88, b"")), Ok(vec![Incoming::Close(None)]));
+    assert_eq!(one(&masked(0x88, &[0x03, 0xe8, b'x'])), Ok(vec![Incoming::Close(Some(1000))]));
+}
+
+#[test]
+fn idle_decoders_hold_nothing() {
+    let mut decoder = Decoder::new(100);
+    decoder.feed(&masked(0x81, b"hi"));
+    while decoder.decode().unwrap().is_some() {}
+    assert_eq!(decoder.input.capacity(), 0);
+}
+
+proptest! {
+    #[test]
+    fn cuts_do_not_matter(message in "\\PC{0,300}", cuts in proptest::collection::vec(1usize..40, 0..30)) {
+        let bytes = masked(0x81, message.as_bytes());
+        let mut rest = &bytes[..];
+        let mut pieces = Vec::new();
+        for cut in cuts {
+            let (head, tail) = rest.split_at(cut.min(rest.len()));
+            pieces.push(head);
+            rest = tail;
+        }
+        pieces.push(rest);
+        prop_assert_eq!(all(&pieces), Ok(vec![text(&message)]));
+    }
+
+    #[test]
+    fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = one(&bytes);
+    }
+}
