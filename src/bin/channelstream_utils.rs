@@ -1,2 +1,7 @@
 //! The original's second command, kept for its `make_config`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    channelstream::cli::utils_main()
+}

@@ -1,1 +1,128 @@
-//! (in the making)
+//! The command line: what is typed is turned into settings, and each command into a report.
+
+mod arguments;
+mod report;
+mod make_config;
+mod check_config;
+mod sign;
+mod verify;
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{Loaded, Settings, SettingsError, load};
+use arguments::SettingsArgs;
+use report::Report;
+
+/// Realtime push server: a signed REST API in front, websocket and long-poll clients behind.
+#[derive(Parser)]
+#[command(name = "channelstream", version, disable_version_flag = true)]
+struct Cli {
+    /// Print the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server; the default
+    Run,
+    /// Write a settings file from the environment, a JSON object and the flags given
+    MakeConfig(make_config::MakeConfigArgs),
+    /// Print the settings in force, where they came from and what is wrong with them
+    CheckConfig,
+    /// Sign a request; the last line is the header
+    Sign(sign::SignArgs),
+    /// Tell whether a signature is accepted, and why not
+    Verify(verify::VerifyArgs),
+    /// Play recorded exchanges against a server and print the differences
+    Replay(crate::replay::ReplayArgs),
+}
+
+/// The original's second command, kept for its `make_config`
+#[derive(Parser)]
+#[command(name = "channelstream_utils", version)]
+struct Utils {
+    /// What to do
+    #[arg(value_parser = ["make_config"])]
+    operation: String,
+    #[command(flatten)]
+    make_config: make_config::MakeConfigArgs,
+}
+
+/// The `channelstream` command; `run` starts the server.
+pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
+    let cli = Cli::parse();
+    let inputs = match cli.settings.inputs() {
+        Ok(inputs) => inputs,
+        Err(error) => return Report::failure(&error).print(),
+    };
+    let report = match cli.command.unwrap_or(Command::Run) {
+        Command::Run => match load(&inputs).and_then(startable) {
+            Ok(loaded) => return start(loaded, run),
+            Err(error) => Err(error),
+        },
+        Command::MakeConfig(args) => args.run(&inputs, make_config::Format::Toml),
+        Command::CheckConfig => check_config::run(&inputs),
+        Command::Sign(args) => args.run(&inputs, now_unix()),
+        Command::Verify(args) => args.run(&inputs, now_unix()),
+        Command::Replay(args) => return crate::replay::main(args),
+    };
+    report.unwrap_or_else(|error| Report::failure(&error)).print()
+}
+
+/// The `channelstream_utils` command.
+pub fn utils_main() -> ExitCode {
+    let utils = Utils::parse();
+    let inputs = crate::settings::Inputs::from_process();
+    let report = utils.make_config.run(&inputs, make_config::Format::Ini);
+    report.unwrap_or_else(|error| Report::failure(&error)).print()
+}
+
+fn startable(loaded: Loaded) -> Result<Loaded, SettingsError> {
+    loaded.settings.validate().map(|()| loaded)
+}
+
+fn start(loaded: Loaded, run: fn(Loaded) -> ExitCode) -> ExitCode {
+    start_logging(&loaded.settings);
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    run(loaded)
+}
+
+/// RUST_LOG goes before the settings. A logger that is there already is kept.
+fn start_logging(settings: &Settings) {
+    let _ = env_logger::Builder::new().filter_level(settings.log_filter()).parse_default_env().try_init();
+}
+
+fn now_unix() -> u64 {
+    // A clock before 1970 is as good as one at 1970: every signature is in the future then.
+    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
+}
+
+/// The secret to sign or verify with instead of those in the settings.
+#[derive(Args)]
+struct SecretArgs {
+    /// Use this secret instead of those in the settings
+    #[arg(long)]
+    secret: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+        Utils::command().debug_assert();
+    }
+}

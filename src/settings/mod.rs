@@ -1,182 +1,177 @@
-//! Everything that can be set, with one default and one sentence each.
+//! Everything that can be set, with one default and one sentence each, and where it is read from.
+//!
+//! [`Settings`] is made from one table (`table`). [`load`] fills it from a TOML file, the environment and the
+//! command line, each weightier than the one before, or from an INI file of the original and the command line.
+
+mod values;
+mod kind;
+mod kind_text;
+mod kind_list;
+mod key;
+mod table;
+mod draft;
+mod ini;
+mod files;
+mod environment;
+mod load;
+mod write;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
-/// A secret: compares in constant time where it matters, and never prints itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+use log::LevelFilter;
 
-impl Secret {
-    /// Wraps a secret text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
+pub use load::{Inputs, Loaded, Override, load, make};
+pub use table::Settings;
+pub use values::{AllowedPeers, Demo, Secret};
+pub use write::{Shown, reference_page, shown, to_ini, to_toml};
 
-    /// The text itself, for computing with it; never for printing.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
+use table::KEYS;
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// Who may call the signed API, by address of the socket's peer.
+/// Everything that is wrong with the settings, each problem with the path of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowedPeers {
-    /// `0.0.0.0` stands in the list: everybody with a good signature.
-    Any,
-    /// Exactly these addresses; an empty list allows nobody.
-    Only(Vec<IpAddr>),
+pub struct SettingsError {
+    /// `key: reason (from source)`, at least one.
+    pub problems: Vec<String>,
 }
 
-/// When demo mode is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demo {
-    /// On when the server listens on loopback only and was not started from an INI file.
-    Auto,
-    /// Always on.
-    On,
-    /// Never on.
-    Off,
+impl std::fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
 }
 
-/// All settings of a server. Field names are the keys of `channelstream.toml`.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Address to listen on.
-    pub host: String,
-    /// TCP port to listen on; 0 lets the system choose.
-    pub port: u16,
-    /// Worker threads; 0 means one per core.
-    pub workers: usize,
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub log_level: String,
-    /// Log at debug level whatever `log_level` says (the original's key).
-    pub debug: bool,
+impl std::error::Error for SettingsError {}
 
-    /// Secrets that sign API requests; all are accepted, the first one signs.
-    pub secrets: Vec<Secret>,
-    /// Start with the well-known default secrets although the address is not loopback.
-    pub allow_default_secrets: bool,
-    /// Refuse signatures older than 60 s.
-    pub validate_requests: bool,
-    /// Peer addresses that may call the signed API.
-    pub allow_posting_from: AllowedPeers,
-    /// Origins (parts of them) that get `Access-Control-Allow-Origin`; empty means all.
-    pub allow_cors: Vec<String>,
-    /// Networks whose forwarded headers tell the client's address.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Name that signs in to the admin pages.
-    pub admin_user: String,
-    /// Password that signs in to the admin pages.
-    pub admin_secret: Secret,
-    /// Key that signs the admin cookie; made at random when not given.
-    pub cookie_secret: Secret,
-    /// Answer plain HTTP with 406.
-    pub enforce_https: bool,
-    /// `http` or `https`: forced into generated URLs.
-    pub http_scheme: Option<String>,
-    /// Demo mode.
-    pub demo: Demo,
-
-    /// Interval of the `[]` heartbeat on each websocket, in ms; 0 turns it off.
-    pub heartbeat_interval_ms: u64,
-    /// Interval of websocket pings, in ms; 0 turns them off.
-    pub ping_interval_ms: u64,
-    /// A websocket that sends nothing, not even a pong, for this long is closed, in ms; 0 never.
-    pub socket_idle_timeout_ms: u64,
-    /// A connection without socket and poll for this long leaves its channels, in ms.
-    pub connection_idle_timeout_ms: u64,
-    /// Pause between a socket's close and `parted`, in ms.
-    pub part_delay_ms: u64,
-    /// How long a connection that left may come back under the same id, in ms.
-    pub grace_time_ms: u64,
-    /// How long a long-poll waits for a first message, in ms.
-    pub poll_wait_ms: u64,
-    /// How long a long-poll goes on collecting after its first message, in ms.
-    pub poll_batch_window_ms: u64,
-    /// A user without connections is forgotten after this, in ms.
-    pub user_idle_timeout_ms: u64,
-    /// Frames a channel keeps for catch-up.
-    pub channel_frames: usize,
-    /// Private frames kept for each user's catch-up.
-    pub user_frames: usize,
-    /// Frames carry `date`, equal to `timestamp`.
-    pub date_in_frames: bool,
-
-    /// Largest request body, in bytes.
-    pub max_body_bytes: usize,
-    /// Deepest nesting of a JSON body.
-    pub max_json_depth: usize,
-    /// Most items of any list or mapping in a request.
-    pub max_list_items: usize,
-    /// Most channels named in one request.
-    pub max_channels_per_request: usize,
-    /// Largest event frame sent to clients, in bytes.
-    pub max_frame_bytes: usize,
-    /// Largest websocket message accepted from a client, in bytes.
-    pub max_client_message_bytes: usize,
-    /// Most bytes queued for one session before it is closed.
-    pub max_queued_bytes: usize,
-    /// Messages the registry's mailbox holds before the API answers 503.
-    pub registry_mailbox: usize,
-    /// Messages a channel's mailbox holds before the API answers 503.
-    pub channel_mailbox: usize,
-    /// Longest time a stop may take, in ms.
-    pub shutdown_timeout_ms: u64,
-
-    /// The INI file the settings came from, if any.
-    pub ini: Option<PathBuf>,
+impl SettingsError {
+    fn new(problem: impl Into<String>) -> Self {
+        Self { problems: vec![problem.into()] }
+    }
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            host: "127.0.0.1".into(),
-            port: 8000,
-            workers: 0,
-            log_level: "info".into(),
-            debug: false,
-            secrets: vec![Secret::new("secret")],
-            allow_default_secrets: false,
-            validate_requests: true,
-            allow_posting_from: AllowedPeers::Only(vec![IpAddr::from([127, 0, 0, 1])]),
-            allow_cors: Vec::new(),
-            trusted_proxies: Vec::new(),
-            admin_user: "admin".into(),
-            admin_secret: Secret::new("admin_secret"),
-            cookie_secret: Secret::new(""),
-            enforce_https: false,
-            http_scheme: None,
-            demo: Demo::Auto,
-            heartbeat_interval_ms: 5_000,
-            ping_interval_ms: 25_000,
-            socket_idle_timeout_ms: 60_000,
-            connection_idle_timeout_ms: 15_000,
-            part_delay_ms: 500,
-            grace_time_ms: 30_000,
-            poll_wait_ms: 5_000,
-            poll_batch_window_ms: 25,
-            user_idle_timeout_ms: 86_400_000,
-            channel_frames: 100,
-            user_frames: 50,
-            date_in_frames: true,
-            max_body_bytes: 8 << 20,
-            max_json_depth: 64,
-            max_list_items: 10_000,
-            max_channels_per_request: 1_000,
-            max_frame_bytes: 4 << 20,
-            max_client_message_bytes: 64 << 10,
-            max_queued_bytes: 1 << 20,
-            registry_mailbox: 16_384,
-            channel_mailbox: 16_384,
-            shutdown_timeout_ms: 5_000,
-            ini: None,
+impl Settings {
+    /// Checks that a server may start with these settings.
+    ///
+    /// # Errors
+    /// Names each key whose value is out of bounds, and the default secrets where they would be reachable from
+    /// other machines; a server started from an INI file is only warned of those.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let bad = KEYS.iter().filter_map(|key| Some(format!("{}: {}", key.name, (key.check)(self).err()?)));
+        let mut problems: Vec<_> = bad.collect();
+        if self.exposes_default_secrets() && !self.allow_default_secrets && self.ini.is_none() {
+            problems.extend(self.default_secrets().into_iter().map(|key| {
+                let host = &self.host;
+                format!(
+                    "{key}: the well-known default is refused on {host}, which other machines can reach; set another \
+                     one, or allow_default_secrets = true"
+                )
+            }));
         }
+        if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) }
+    }
+
+    /// Whether demo mode is on: never with an INI file, otherwise as `demo` says.
+    pub fn demo_enabled(&self) -> bool {
+        match self.demo {
+            _ if self.ini.is_some() => false,
+            Demo::Auto => self.listens_on_loopback(),
+            Demo::On => true,
+            Demo::Off => false,
+        }
+    }
+
+    /// Whether only this machine can reach the server. Of names only `localhost` is believed.
+    pub fn listens_on_loopback(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => self.host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+        }
+    }
+
+    /// `log_level` and `debug` as the logger wants them.
+    pub fn log_filter(&self) -> LevelFilter {
+        let level = self.log_level.parse().unwrap_or(LevelFilter::Info);
+        if self.debug { level.max(LevelFilter::Debug) } else { level }
+    }
+
+    /// Keys that still have the secret everybody knows.
+    fn default_secrets(&self) -> Vec<&'static str> {
+        let default = Settings::default();
+        let secrets = self.secrets.iter().any(|secret| default.secrets.contains(secret));
+        let admin = self.admin_secret == default.admin_secret;
+        [("secrets", secrets), ("admin_secret", admin)]
+            .into_iter()
+            .filter_map(|(key, known)| known.then_some(key))
+            .collect()
+    }
+
+    fn exposes_default_secrets(&self) -> bool {
+        !self.listens_on_loopback() && !self.default_secrets().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on(host: &str) -> Settings {
+        Settings { host: host.into(), ..Settings::default() }
+    }
+
+    #[test]
+    fn defaults_are_valid_on_loopback_only() {
+        for host in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "localhost", "LocalHost."] {
+            assert_eq!(on(host).validate(), Ok(()), "{host}");
+        }
+        for host in ["0.0.0.0", "::", "10.0.0.1", "push.example.org", "localhost.example.org"] {
+            let problems = on(host).validate().unwrap_err().problems;
+            assert!(
+                problems[0].starts_with("secrets: ") && problems[1].starts_with("admin_secret: "),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn default_secrets_can_be_allowed_or_replaced() {
+        assert!(Settings { allow_default_secrets: true, ..on("0.0.0.0") }.validate().is_ok());
+        assert!(Settings { ini: Some("x.ini".into()), ..on("0.0.0.0") }.validate().is_ok());
+        let own = || Secret::new("own");
+        assert!(Settings { secrets: vec![own()], admin_secret: own(), ..on("::") }.validate().is_ok());
+        let old = Settings { secrets: vec![own(), Secret::new("secret")], admin_secret: own(), ..on("::") };
+        assert!(old.validate().is_err(), "a default secret in second place is accepted too");
+    }
+
+    #[test]
+    fn every_bad_value_is_named() {
+        let bad = Settings { workers: 5_000, log_level: "loud".into(), secrets: Vec::new(), ..on("a b") };
+        let problems = bad.validate().unwrap_err().problems;
+        for key in ["host: ", "workers: 5000 is not a number (0-1024)", "log_level: ", "secrets: "] {
+            assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:?}");
+        }
+    }
+
+    #[test]
+    fn demo_needs_loopback_and_no_ini() {
+        assert!(on("::1").demo_enabled() && !on("0.0.0.0").demo_enabled());
+        assert!(Settings { demo: Demo::On, ..on("0.0.0.0") }.demo_enabled());
+        assert!(!Settings { demo: Demo::Off, ..on("::1") }.demo_enabled());
+        for demo in [Demo::Auto, Demo::On] {
+            assert!(!Settings { demo, ini: Some("x.ini".into()), ..on("::1") }.demo_enabled());
+        }
+    }
+
+    #[test]
+    fn debug_raises_the_log_level() {
+        let level = |text: &str, debug| Settings { log_level: text.into(), debug, ..on("::1") }.log_filter();
+        assert_eq!(level("warn", false), LevelFilter::Warn);
+        assert_eq!(level("warn", true), LevelFilter::Debug);
+        assert_eq!(level("trace", true), LevelFilter::Trace);
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let settings = Settings { cookie_secret: Secret::new("hush"), ..on("::1") };
+        let text = format!("{settings:?}");
+        assert!(!text.contains("hush") && !text.contains("admin_secret\""));
     }
 }

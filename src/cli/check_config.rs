@@ -1,0 +1,29 @@
+//! `check-config`: the settings in force, where they came from and what is wrong with them.
+
+use super::report::Report;
+use crate::settings::{Inputs, Loaded, SettingsError, load, shown};
+
+pub(super) fn run(inputs: &Inputs) -> Result<Report, SettingsError> {
+    let loaded = load(inputs)?;
+    let report = Report { out: text(&loaded), ..Report::default() }.with_warnings(&loaded.warnings);
+    Ok(match loaded.settings.validate() {
+        Ok(()) => report,
+        Err(error) => report.with_errors(&error),
+    })
+}
+
+fn text(loaded: &Loaded) -> String {
+    let file = loaded.file.as_ref().map_or("none".into(), |path| path.display().to_string());
+    let demo = if loaded.settings.demo_enabled() { "on" } else { "off" };
+    let lines = shown(&loaded.settings).into_iter().map(|line| {
+        let source = match (line.is_default, loaded.sources.get(line.key)) {
+            // Masked, so the value itself would not show it.
+            (true, _) if line.is_secret => "  # the well-known default".into(),
+            (true, _) => String::new(),
+            (false, Some(source)) => format!("  # from {source}"),
+            (false, None) => "  # made at random".into(),
+        };
+        format!("{} = {}{source}\n", line.key, line.value)
+    });
+    format!("# file: {file}\n{}# demo mode: {demo}\n", lines.collect::<String>())
+}

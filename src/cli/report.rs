@@ -1,0 +1,43 @@
+//! What a command says, and whether it succeeded.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::settings::SettingsError;
+
+/// Text for standard output, notes for standard error.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub out: String,
+    pub notes: Vec<String>,
+    pub failed: bool,
+}
+
+impl Report {
+    /// The report of a command that could not do its work.
+    pub fn failure(error: &SettingsError) -> Self {
+        Self { failed: true, ..Self::default() }.with_errors(error)
+    }
+
+    /// Adds warnings.
+    pub fn with_warnings(mut self, warnings: &[String]) -> Self {
+        self.notes.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
+        self
+    }
+
+    /// Adds errors, which make the command fail.
+    pub fn with_errors(mut self, error: &SettingsError) -> Self {
+        self.notes.extend(error.problems.iter().map(|problem| format!("error: {problem}")));
+        self.failed = true;
+        self
+    }
+
+    /// Prints it. A reader that has gone away is no reason to complain.
+    pub fn print(self) -> ExitCode {
+        let notes = self.notes.iter().map(|note| format!("{note}\n")).collect::<String>();
+        let _ = std::io::stderr().write_all(notes.as_bytes());
+        let mut out = std::io::stdout();
+        let _ = out.write_all(self.out.as_bytes()).and_then(|()| out.flush());
+        if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}

@@ -1,0 +1,53 @@
+//! `sign`: makes the header of a signed request.
+
+use clap::Args;
+
+use super::SecretArgs;
+use super::report::Report;
+use crate::settings::{Inputs, Secret, Settings, SettingsError, load};
+use crate::signing::{Keys, MAX_AGE_S};
+
+/// Name of the header that carries the signature.
+const HEADER: &str = "x-channelstream-secret";
+
+#[derive(Args)]
+pub(super) struct SignArgs {
+    /// Text to sign; the server does not look at it
+    #[arg(default_value = "channelstream", allow_hyphen_values = true)]
+    value: String,
+    #[command(flatten)]
+    secret: SecretArgs,
+}
+
+impl SignArgs {
+    /// Signs with the secret given, else with the first one in the settings.
+    pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, SettingsError> {
+        if self.value.chars().any(char::is_control) {
+            return Err(SettingsError { problems: vec!["the value holds characters no header can".into()] });
+        }
+        let (settings, warnings) = self.secret.settings(inputs)?;
+        let token = Keys::new(&settings.secrets).sign(&self.value, now_unix);
+        let age = if settings.validate_requests { format!("{MAX_AGE_S} s") } else { "ever".into() };
+        let host = if settings.listens_on_loopback() { settings.host.as_str() } else { "127.0.0.1" };
+        let address = if host.contains(':') { format!("[{host}]") } else { host.into() };
+        let out = format!(
+            "Good for {age}, for example: curl -H \"$(channelstream sign | tail -1)\" http://{address}:{port}/info\n\
+             {HEADER}: {token}\n",
+            port = settings.port
+        );
+        Ok(Report { out, ..Report::default() }.with_warnings(&warnings))
+    }
+}
+
+impl SecretArgs {
+    /// The settings, with the secret of the command line in place of theirs. Whether a server may start with them
+    /// does not matter here.
+    pub fn settings(self, inputs: &Inputs) -> Result<(Settings, Vec<String>), SettingsError> {
+        let loaded = load(inputs)?;
+        let mut settings = loaded.settings;
+        if let Some(secret) = self.secret {
+            settings.secrets = vec![Secret::new(secret)];
+        }
+        Ok((settings, loaded.warnings))
+    }
+}

@@ -1,0 +1,105 @@
+//! The table of all settings: sentence, name, type, default and kind, each said once. The struct, the sample file
+//! `channelstream.toml` and the page `docs/settings.md` are made from it.
+
+use std::net::IpAddr;
+
+use super::key::{Key, settings};
+use super::kind::{Flag, Kind, PORT, number};
+use super::kind_list::{Networks, Peers, SecretList, Words};
+use super::kind_text::{DemoMode, Host, LogLevel, Scheme, SecretText, Text};
+use super::values::{AllowedPeers, Demo, Secret};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+const GIBIBYTE: i64 = 1 << 30;
+
+settings! {
+    "Server" {
+        /// Address to listen on: an IPv4 or IPv6 address or a name.
+        host: String = "127.0.0.1".into() => Host;
+        /// TCP port to listen on; 0 lets the system choose.
+        port: u16 = 8000 => PORT;
+        /// Worker threads; 0 means one per core.
+        workers: usize = 0 => number(0, 1_024);
+        /// How much is logged; the environment variable RUST_LOG goes before it.
+        log_level: String = "info".into() => LogLevel;
+        /// Log at debug level whatever `log_level` says.
+        debug: bool = false => Flag;
+        /// Demo mode with its front page; auto turns it on when the server listens on loopback only.
+        demo: Demo = Demo::Auto => DemoMode;
+        /// Longest time a stop may take, in ms.
+        shutdown_timeout_ms: u64 = 5_000 => number(0, HOUR_MS);
+    }
+    "Access" {
+        /// Secrets that sign API requests; all are accepted, the first one signs.
+        secrets: Vec<Secret> = vec![Secret::new("secret")] => SecretList;
+        /// Start with the well-known default secrets although the address is not loopback.
+        allow_default_secrets: bool = false => Flag;
+        /// Refuse signatures older than 60 s.
+        validate_requests: bool = true => Flag;
+        /// Peer addresses that may call the signed API; 0.0.0.0 among them allows all, an empty list none.
+        allow_posting_from: AllowedPeers = AllowedPeers::Only(vec![IpAddr::from([127, 0, 0, 1])]) => Peers;
+        /// Origins, or parts of them, that get Access-Control-Allow-Origin; an empty list means all.
+        allow_cors: Vec<String> = Vec::new() => Words;
+        /// Networks of proxies whose forwarded headers are believed about the client's address.
+        trusted_proxies: Vec<ipnet::IpNet> = Vec::new() => Networks;
+        /// Name that signs in to the admin pages.
+        admin_user: String = "admin".into() => Text;
+        /// Password that signs in to the admin pages.
+        admin_secret: Secret = Secret::new("admin_secret") => SecretText { optional: false };
+        /// Key that signs the admin cookie; when empty one is made at random at each start.
+        cookie_secret: Secret = Secret::new("") => SecretText { optional: true };
+        /// Answer plain HTTP with 406.
+        enforce_https: bool = false => Flag;
+        /// Scheme forced into generated URLs; when empty the request tells it.
+        http_scheme: Option<String> = None => Scheme;
+    }
+    "Connections" {
+        /// Interval of the `[]` heartbeat on each websocket, in ms; 0 turns it off.
+        heartbeat_interval_ms: u64 = 5_000 => number(0, HOUR_MS);
+        /// Interval of websocket pings, in ms; 0 turns them off.
+        ping_interval_ms: u64 = 25_000 => number(0, HOUR_MS);
+        /// A websocket that sends nothing, not even a pong, for this long is closed, in ms; 0 means never.
+        socket_idle_timeout_ms: u64 = 60_000 => number(0, DAY_MS);
+        /// A connection without socket and poll for this long leaves its channels, in ms.
+        connection_idle_timeout_ms: u64 = 15_000 => number(1, DAY_MS);
+        /// Pause between a socket's close and its `parted` event, in ms.
+        part_delay_ms: u64 = 500 => number(0, HOUR_MS);
+        /// How long a connection that left may come back under the same id, in ms.
+        grace_time_ms: u64 = 30_000 => number(0, DAY_MS);
+        /// How long a long-poll waits for its first message, in ms.
+        poll_wait_ms: u64 = 5_000 => number(0, HOUR_MS);
+        /// How long a long-poll goes on collecting after its first message, in ms.
+        poll_batch_window_ms: u64 = 25 => number(0, HOUR_MS);
+        /// A user without connections is forgotten after this, in ms.
+        user_idle_timeout_ms: u64 = 86_400_000 => number(0, 366 * DAY_MS);
+    }
+    "Frames" {
+        /// Frames a channel keeps for catch-up.
+        channel_frames: usize = 100 => number(0, 1_000_000);
+        /// Private frames kept for each user's catch-up.
+        user_frames: usize = 50 => number(0, 1_000_000);
+        /// Frames carry `date`, equal to `timestamp`.
+        date_in_frames: bool = true => Flag;
+    }
+    "Limits" {
+        /// Largest request body, in bytes.
+        max_body_bytes: usize = 8 << 20 => number(1_024, GIBIBYTE);
+        /// Deepest nesting of a JSON body.
+        max_json_depth: usize = 64 => number(4, 127);
+        /// Most items of any list or mapping in a request.
+        max_list_items: usize = 10_000 => number(1, 10_000_000);
+        /// Most channels named in one request.
+        max_channels_per_request: usize = 1_000 => number(1, 1_000_000);
+        /// Largest event frame sent to clients, in bytes.
+        max_frame_bytes: usize = 4 << 20 => number(1_024, GIBIBYTE);
+        /// Largest websocket message accepted from a client, in bytes.
+        max_client_message_bytes: usize = 64 << 10 => number(125, GIBIBYTE);
+        /// Most bytes queued for one session before it is closed.
+        max_queued_bytes: usize = 1 << 20 => number(4_096, GIBIBYTE);
+        /// Messages the registry's mailbox holds before the API answers 503.
+        registry_mailbox: usize = 16_384 => number(1, 16_777_216);
+        /// Messages a channel's mailbox holds before the API answers 503.
+        channel_mailbox: usize = 16_384 => number(1, 16_777_216);
+    }
+}
