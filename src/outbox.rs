@@ -1,1 +1,343 @@
-//! (in the making)
+//! The one place that enqueues to a connection, and that decides about peers who do not read.
+//!
+//! An outbox belongs to a session and is shared, on one thread, with the hub. The hub writes straight to the
+//! socket; what the kernel does not take at once waits here as shared bytes, bounded, and the session flushes it
+//! when the socket is writable again. A long-poll's outbox only collects, until the session takes the batch.
+
+mod queue;
+mod socket;
+
+use crate::ids::{Offset, Stream};
+use crate::wire::frame::Frame;
+use crate::wire::websocket::close::CloseReason;
+use bytes::Bytes;
+use queue::{Mark, Queue, Queued};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::task::{Context, Poll, Waker};
+use tokio::net::TcpStream;
+
+/// What became of something given to an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// The kernel has it, or it waits in the queue.
+    Accepted,
+    /// The peer does not read: the queue would grow over its bound. The caller detaches and aborts.
+    Overflow,
+    /// The socket is broken. The caller detaches; the session finds out by itself.
+    Broken,
+    /// The outbox takes nothing any more.
+    Sealed,
+}
+
+/// Several frames of one stream, joined so that one write delivers them all.
+#[derive(Debug)]
+pub struct Joined {
+    /// The stream.
+    pub stream: Stream,
+    /// The frames' bytes, one after the other.
+    pub bytes: Bytes,
+    /// End of each frame within `bytes`, and its offset.
+    pub ends: Vec<(usize, Offset)>,
+}
+
+impl Joined {
+    /// Joins live frames for a websocket.
+    pub fn live<'a>(stream: Stream, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> Self {
+        let mut iter = frames.clone();
+        if let (Some((offset, frame)), None) = (iter.next(), iter.next()) {
+            let bytes = frame.live().clone();
+            return Self { stream, ends: vec![(bytes.len(), offset)], bytes };
+        }
+        let size = frames.clone().map(|(_, frame)| frame.live().len()).sum();
+        let mut bytes = Vec::with_capacity(size);
+        let mut ends = Vec::new();
+        for (offset, frame) in frames {
+            bytes.extend_from_slice(frame.live());
+            ends.push((bytes.len(), offset));
+        }
+        Self { stream, bytes: bytes.into(), ends }
+    }
+}
+
+enum Sink {
+    /// A taken-over socket: bytes are websocket frames.
+    Socket(TcpStream),
+    /// A long-poll: bytes are elements of its list.
+    Poll,
+}
+
+/// See the module's description.
+pub struct Outbox {
+    sink: Sink,
+    queue: RefCell<Queue>,
+    waker: RefCell<Option<Waker>>,
+    closing: Cell<Option<CloseReason>>,
+    sealed: Cell<bool>,
+    heard: Cell<u64>,
+}
+
+impl Outbox {
+    /// The outbox of a websocket. At most `max_queued` bytes wait in it, apart from one whole frame or catch-up.
+    pub fn socket(socket: TcpStream, max_queued: usize, now_ms: u64) -> Self {
+        Self::new(Sink::Socket(socket), max_queued, now_ms)
+    }
+
+    /// The outbox of a long-poll.
+    pub fn poll(max_queued: usize, now_ms: u64) -> Self {
+        Self::new(Sink::Poll, max_queued, now_ms)
+    }
+
+    fn new(sink: Sink, max_queued: usize, now_ms: u64) -> Self {
+        Self {
+            sink,
+            queue: RefCell::new(Queue::new(max_queued)),
+            waker: RefCell::new(None),
+            closing: Cell::new(None),
+            sealed: Cell::new(false),
+            heard: Cell::new(now_ms),
+        }
+    }
+
+    /// Whether this is a websocket's.
+    pub fn is_socket(&self) -> bool {
+        matches!(self.sink, Sink::Socket(_))
+    }
+
+    /// When the peer was last heard, on the hub's clock.
+    pub fn heard_ms(&self) -> u64 {
+        self.heard.get()
+    }
+
+    /// Notes that the peer was heard.
+    pub fn hear(&self, now_ms: u64) {
+        self.heard.set(now_ms);
+    }
+
+    /// Bytes waiting.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.borrow().bytes()
+    }
+
+    /// Delivers live frames of one stream to a websocket, or collects them one by one for a poll.
+    pub fn push_live<'a>(
+        &self,
+        joined: &Joined,
+        frames: impl Iterator<Item = (Offset, &'a Frame)>,
+    ) -> Pushed {
+        match &self.sink {
+            Sink::Socket(socket) => self.push_joined(socket, joined),
+            Sink::Poll => self.collect(frames.map(|(offset, frame)| {
+                let mark = Some(Mark { stream: joined.stream, offset });
+                Queued { bytes: frame.live_element(), mark, begun: false }
+            })),
+        }
+    }
+
+    /// Delivers frames that the peer missed. They do not count against the bound: it may be the peer's whole
+    /// absence, and closing it for that would only bring it back for the same.
+    pub fn push_catchup<'a>(
+        &self,
+        stream: Stream,
+        frames: impl Iterator<Item = (Offset, &'a Frame)>,
+    ) -> Pushed {
+        if self.sealed.get() {
+            return Pushed::Sealed;
+        }
+        let socket = self.is_socket();
+        let mut queue = self.queue.borrow_mut();
+        for (offset, frame) in frames {
+            let bytes = if socket { frame.catchup().clone() } else { frame.catchup_element() };
+            queue.push_free(Queued { bytes, mark: Some(Mark { stream, offset }), begun: false });
+        }
+        drop(queue);
+        self.after_push()
+    }
+
+    /// Sends a control frame or heartbeat, in order with everything else. A poll needs none.
+    pub fn push_control(&self, bytes: &Bytes) -> Pushed {
+        match &self.sink {
+            Sink::Socket(socket) => {
+                self.push_one(socket, Queued { bytes: bytes.clone(), mark: None, begun: false })
+            }
+            Sink::Poll => Pushed::Accepted,
+        }
+    }
+
+    fn push_joined(&self, socket: &TcpStream, joined: &Joined) -> Pushed {
+        if self.sealed.get() {
+            return Pushed::Sealed;
+        }
+        let mut queue = self.queue.borrow_mut();
+        let mut taken = 0;
+        if queue.is_empty() {
+            taken = match socket.try_write(&joined.bytes) {
+                Ok(n) if n == joined.bytes.len() => return Pushed::Accepted,
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => return Pushed::Broken,
+            };
+        } else if !queue.has_room(joined.bytes.len()) {
+            return Pushed::Overflow;
+        }
+        queue.push_rest(joined, taken);
+        drop(queue);
+        self.wake();
+        Pushed::Accepted
+    }
+
+    fn push_one(&self, socket: &TcpStream, item: Queued) -> Pushed {
+        if self.sealed.get() {
+            return Pushed::Sealed;
+        }
+        let mut queue = self.queue.borrow_mut();
+        if !queue.is_empty() && !queue.has_room(item.bytes.len()) {
+            return Pushed::Overflow;
+        }
+        queue.push(item);
+        drop(queue);
+        match self.try_flush(socket) {
+            Ok(_) => {
+                self.wake_if_queued();
+                Pushed::Accepted
+            }
+            Err(_) => Pushed::Broken,
+        }
+    }
+
+    fn collect(&self, items: impl Iterator<Item = Queued>) -> Pushed {
+        if self.sealed.get() {
+            return Pushed::Sealed;
+        }
+        let mut queue = self.queue.borrow_mut();
+        for item in items {
+            if !queue.is_empty() && !queue.has_room(item.bytes.len()) {
+                // The poll is full: it answers with what it has, the next one catches up with the rest.
+                self.sealed.set(true);
+                break;
+            }
+            queue.push(item);
+        }
+        drop(queue);
+        self.wake();
+        if self.sealed.get() { Pushed::Sealed } else { Pushed::Accepted }
+    }
+
+    fn after_push(&self) -> Pushed {
+        if let Sink::Socket(socket) = &self.sink {
+            if self.try_flush(socket).is_err() {
+                return Pushed::Broken;
+            }
+            self.wake_if_queued();
+        } else if !self.queue.borrow().is_empty() {
+            self.wake();
+        }
+        Pushed::Accepted
+    }
+
+    /// The offset before the first frame of `stream` that still waits here, if any does: that far the peer got.
+    pub fn delivered_before(&self, stream: Stream) -> Option<Offset> {
+        self.queue.borrow().first_offset(stream).map(|offset| offset.saturating_sub(1))
+    }
+
+    /// Takes nothing more. Cursors of the streams stand still from here on.
+    pub fn seal(&self) {
+        self.sealed.set(true);
+        self.wake();
+    }
+
+    /// Takes nothing more.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.get()
+    }
+
+    /// Says goodbye after what is queued.
+    pub fn close(&self, reason: CloseReason) {
+        if self.closing.get().is_some() {
+            return;
+        }
+        if self.is_socket() {
+            self.push_control(&reason.frame());
+        }
+        self.closing.set(Some(reason));
+        self.seal();
+    }
+
+    /// Says goodbye instead of what is queued: the peer does not read, its memory is wanted back.
+    pub fn abort(&self, reason: CloseReason) {
+        let clean = self.queue.borrow_mut().clear();
+        if clean {
+            return self.close(reason);
+        }
+        // Half a frame is out already; nothing sensible can follow it.
+        self.closing.set(Some(reason));
+        self.seal();
+    }
+
+    /// Why the outbox was closed, once it was.
+    pub fn closing(&self) -> Option<CloseReason> {
+        self.closing.get()
+    }
+
+    /// A poll's collected elements. They stay queued for [`Outbox::delivered_before`] until dropped.
+    pub fn batch(&self) -> Vec<Bytes> {
+        self.queue.borrow().elements()
+    }
+
+    /// Whether anything waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    /// Forgets what is queued: it has reached the peer by another way (a poll's answer).
+    pub fn forget(&self) {
+        self.queue.borrow_mut().clear();
+    }
+
+    fn wake_if_queued(&self) {
+        if !self.queue.borrow().is_empty() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Registers the session to be woken when something changes.
+    pub fn register(&self, context: &Context<'_>) {
+        let mut slot = self.waker.borrow_mut();
+        match &*slot {
+            Some(waker) if waker.will_wake(context.waker()) => {}
+            _ => *slot = Some(context.waker().clone()),
+        }
+    }
+
+    /// Flushes as far as the socket takes it. Ready when nothing waits.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Sink::Socket(socket) = &self.sink else { return Poll::Ready(Ok(())) };
+        loop {
+            if self.try_flush(socket)? {
+                return Poll::Ready(Ok(()));
+            }
+            match socket.poll_write_ready(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The socket, for reading; none for a poll.
+    pub fn stream(&self) -> Option<&TcpStream> {
+        match &self.sink {
+            Sink::Socket(socket) => Some(socket),
+            Sink::Poll => None,
+        }
+    }
+}

@@ -1,1 +1,121 @@
-//! (in the making)
+//! A channel: configuration, members, presence, history and frames of one name.
+
+pub mod messages;
+pub mod state;
+pub mod buffer;
+pub mod summary;
+
+use crate::hub::Hub;
+use crate::hub::messages::ToHub;
+use crate::ids::HubId;
+use crate::observe::pressure::Pressure;
+use crate::wire::time::Timestamp;
+use actix::{Actor, Addr, Context, Handler};
+use messages::{Inspect, Snapshot, ToChannel};
+use state::{ChannelState, Effects};
+use std::sync::{Arc, OnceLock};
+use summary::Summary;
+
+/// The addresses of all hubs, by number.
+#[derive(Debug, Default)]
+pub struct Hubs(Vec<OnceLock<Addr<Hub>>>);
+
+impl Hubs {
+    /// Room for so many hubs.
+    pub fn new(count: usize) -> Self {
+        Self((0..count).map(|_| OnceLock::new()).collect())
+    }
+
+    /// Notes where a hub is. The first address stays.
+    pub fn set(&self, id: HubId, addr: Addr<Hub>) {
+        if let Some(place) = self.0.get(usize::from(id.0)) {
+            let _ = place.set(addr);
+        }
+    }
+
+    /// Where a hub is.
+    pub fn get(&self, id: HubId) -> Option<&Addr<Hub>> {
+        self.0.get(usize::from(id.0)).and_then(OnceLock::get)
+    }
+
+    /// All that have started.
+    pub fn iter(&self) -> impl Iterator<Item = &Addr<Hub>> {
+        self.0.iter().filter_map(OnceLock::get)
+    }
+
+    /// Tells hubs what is to be told, and counts the bytes in.
+    pub fn apply(&self, effects: impl IntoIterator<Item = (HubId, ToHub)>, pressure: &Pressure) {
+        for (hub, message) in effects {
+            let Some(addr) = self.get(hub) else { continue };
+            match &message {
+                ToHub::Deliver(_, stamped) => pressure.hub_bytes.add(stamped.frame.live().len()),
+                ToHub::DeliverPrivate(_, frame) => pressure.hub_bytes.add(frame.live().len()),
+                _ => {}
+            }
+            addr.do_send(message);
+        }
+    }
+}
+
+/// The channel actor.
+///
+/// Owns: one [`ChannelState`].
+/// Started by: the registry, when the channel is first named.
+/// Ends: with the registry; channels are never removed (behaviour of the original).
+/// Mailbox: bounded by [`Pressure::channels`] over all channels; the API refuses with 503 before it is exceeded.
+/// Talks to: the hubs of its members' sessions.
+pub struct Channel {
+    state: ChannelState,
+    summary: Arc<Summary>,
+    hubs: Arc<Hubs>,
+    pressure: Arc<Pressure>,
+    effects: Effects,
+}
+
+impl Channel {
+    /// A channel with this state.
+    pub fn new(state: ChannelState, summary: Arc<Summary>, hubs: Arc<Hubs>, pressure: Arc<Pressure>) -> Self {
+        Self { state, summary, hubs, pressure, effects: Vec::new() }
+    }
+}
+
+impl Actor for Channel {
+    type Context = Context<Self>;
+}
+
+impl Handler<ToChannel> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, message: ToChannel, _: &mut Self::Context) {
+        let now = Timestamp::now();
+        let (state, effects) = (&mut self.state, &mut self.effects);
+        match message {
+            ToChannel::Join { conn, user, place } => state.join(conn, user, place, &now, effects),
+            ToChannel::Leave(conn) => state.leave(conn, &now, effects),
+            ToChannel::Attach { conn, user, place, part } => {
+                state.attach(conn, user, place, part, &now, effects);
+            }
+            ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
+            ToChannel::Part(conn) => state.part(conn, &now, effects),
+            ToChannel::Return(conn, user) => state.return_present(conn, user, &now, effects),
+            ToChannel::UserChanged(view, changed) => {
+                state.user_changed(view, changed.as_deref(), &now, effects);
+            }
+            ToChannel::Configure(settings) => state.configure(settings),
+            ToChannel::Publish(publication) => {
+                self.pressure.channels.sub(1);
+                state.publish(publication, &now, effects);
+            }
+        }
+        self.summary.update(&self.state);
+        self.hubs.apply(self.effects.drain(..), &self.pressure);
+    }
+}
+
+impl Handler<Inspect> for Channel {
+    type Result = Snapshot;
+
+    fn handle(&mut self, inspect: Inspect, _: &mut Self::Context) -> Snapshot {
+        self.state.snapshot(&inspect)
+    }
+}

@@ -1,1 +1,38 @@
-//! (in the making)
+//! Counters and gauges: what the server knows about itself without asking its actors.
+
+pub mod pressure;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What happened since the start, over all threads.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames handed to sessions.
+    pub deliveries: Counter,
+    /// Messages accepted, also for channels nobody knows.
+    pub messages: Counter,
+    /// Sessions closed because their peer did not read.
+    pub closed_too_slow: Counter,
+    /// Sessions closed because nothing was heard from their peer.
+    pub closed_silent: Counter,
+    /// Sessions closed because a later one took over.
+    pub closed_taken_over: Counter,
+    /// Requests answered 503 because a mailbox or a hub was full.
+    pub refused_busy: Counter,
+}

@@ -1,1 +1,320 @@
-//! (in the making)
+//! Who is where: users, connections and channels by name. Everything begins here.
+
+pub mod messages;
+pub mod state;
+mod connect;
+mod lifecycle;
+mod routing;
+mod survey;
+mod deadlines;
+
+use crate::channel::messages::ToChannel;
+use crate::channel::state::ChannelState;
+use crate::channel::{Channel, Hubs};
+use crate::hub::messages::{Attach, Detached, HubStarted, ToHub};
+use crate::ids::ChannelId;
+use crate::inbox::{Inboxes, ToInbox};
+use crate::observe::Counters;
+use crate::observe::pressure::Pressure;
+use crate::wire::event::Encoder;
+use crate::wire::time::Timestamp;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
+use messages::*;
+use state::{Effect, RegistryState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often deadlines are looked at. `parted` must go out within a second of a close.
+const TICK: Duration = Duration::from_millis(100);
+/// How often users are looked at who may be forgotten.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// Everything a registry needs.
+pub struct RegistryParts {
+    /// Its state.
+    pub state: RegistryState,
+    /// How channels encode.
+    pub encoder: Encoder,
+    /// Frames a channel keeps.
+    pub channel_frames: usize,
+    /// Where hubs are.
+    pub hubs: Arc<Hubs>,
+    /// The inboxes.
+    pub inboxes: Addr<Inboxes>,
+    /// The server's counters.
+    pub counters: Arc<Counters>,
+    /// The server's gauges.
+    pub pressure: Arc<Pressure>,
+}
+
+/// The registry actor.
+///
+/// Owns: the records of users, connections and channels, and the addresses of channels.
+/// Started by: `app`, on the only worker's thread or on a thread of its own.
+/// Ends: with the server.
+/// Mailbox: bounded by [`Pressure::registry`]; the API refuses with 503 before it is exceeded.
+/// Talks to: channels and inboxes (in one order), hubs (to release sessions).
+pub struct Registry {
+    parts: RegistryParts,
+    channels: Vec<Addr<Channel>>,
+    effects: Vec<Effect>,
+    started: Instant,
+}
+
+impl Registry {
+    /// A registry of these parts.
+    pub fn new(parts: RegistryParts) -> Self {
+        Self { parts, channels: Vec::new(), effects: Vec::new(), started: Instant::now() }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn apply(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Create(identity, settings, summary) => {
+                    let parts = &self.parts;
+                    let now = Timestamp::now();
+                    let state =
+                        ChannelState::new(identity, settings, parts.encoder, parts.channel_frames, now);
+                    let channel = Channel::new(state, summary, parts.hubs.clone(), parts.pressure.clone());
+                    self.channels.push(channel.start());
+                }
+                Effect::Channel(id, message) => self.tell_channel(id, message),
+                Effect::Inbox(message) => self.tell_inboxes(message),
+                Effect::Hub(id, message) => {
+                    if let Some(hub) = self.parts.hubs.get(id) {
+                        hub.do_send(message);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_channel(&self, id: ChannelId, message: ToChannel) {
+        let Some(addr) = self.channels.get(id.0 as usize) else { return };
+        if matches!(message, ToChannel::Publish(_)) {
+            self.parts.pressure.channels.add(1);
+        }
+        addr.do_send(message);
+    }
+
+    fn tell_inboxes(&self, message: ToInbox) {
+        if message.is_publication() {
+            self.parts.pressure.channels.add(1);
+        }
+        self.parts.inboxes.do_send(message);
+    }
+
+    fn refer(&self, id: ChannelId) -> Option<ChannelRef> {
+        let record = self.parts.state.channel(id)?;
+        Some(ChannelRef {
+            name: record.identity.name.clone(),
+            uuid: record.identity.uuid,
+            settings: record.settings.clone(),
+            summary: record.summary.clone(),
+            addr: self.channels.get(id.0 as usize)?.clone(),
+        })
+    }
+
+    fn refer_all(&self, ids: impl IntoIterator<Item = ChannelId>) -> Vec<ChannelRef> {
+        ids.into_iter().filter_map(|id| self.refer(id)).collect()
+    }
+
+    fn names(&self, ids: &[ChannelId]) -> Vec<Arc<str>> {
+        let name = |id: &ChannelId| self.parts.state.channel(*id).map(|record| record.identity.name.clone());
+        ids.iter().filter_map(name).collect()
+    }
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(TICK, |registry, _| {
+            let now = registry.now_ms();
+            registry.parts.state.tick(now, &mut registry.effects);
+            registry.apply();
+        });
+        context.run_interval(FORGET, |registry, _| {
+            let now = registry.now_ms();
+            registry.parts.state.forget_users(now);
+        });
+    }
+}
+
+impl Handler<Connect> for Registry {
+    type Result = MessageResult<Connect>;
+
+    fn handle(&mut self, request: Connect, _: &mut Self::Context) -> Self::Result {
+        let now = self.now_ms();
+        let opened = self.parts.state.connect(request, now, &mut self.effects);
+        self.apply();
+        MessageResult(opened.map(|opened| Connected {
+            conn_id: opened.conn_id,
+            user: opened.user,
+            channels: self.refer_all(opened.channels),
+        }))
+    }
+}
+
+impl Handler<Subscribe> for Registry {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, request: Subscribe, _: &mut Self::Context) -> Self::Result {
+        let changed = self.parts.state.subscribe(request, &mut self.effects);
+        self.apply();
+        MessageResult(changed.ok_or(UnknownConnection).map(|changed| Subscribed {
+            changed: self.names(&changed.changed),
+            channels: self.refer_all(changed.channels),
+        }))
+    }
+}
+
+impl Handler<Unsubscribe> for Registry {
+    type Result = MessageResult<Unsubscribe>;
+
+    fn handle(&mut self, request: Unsubscribe, _: &mut Self::Context) -> Self::Result {
+        let changed = self.parts.state.unsubscribe(request, &mut self.effects);
+        self.apply();
+        MessageResult(changed.ok_or(UnknownConnection).map(|changed| Subscribed {
+            changed: self.names(&changed.changed),
+            channels: self.refer_all(changed.channels),
+        }))
+    }
+}
+
+impl Handler<SetUserState> for Registry {
+    type Result = MessageResult<SetUserState>;
+
+    fn handle(&mut self, request: SetUserState, _: &mut Self::Context) -> Self::Result {
+        let now = self.now_ms();
+        let SetUserState { user, user_state, state_public_keys } = request;
+        let state = &mut self.parts.state;
+        let new = state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects);
+        self.apply();
+        MessageResult(new.ok_or(UnknownUser).map(|new| StateChanged {
+            user: new.user,
+            changed: new.changed,
+            public_keys: new.public_keys,
+        }))
+    }
+}
+
+impl Handler<Publish> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: Publish, _: &mut Self::Context) {
+        self.parts.pressure.registry.sub(1);
+        let (state, effects) = (&self.parts.state, &mut self.effects);
+        match request {
+            Publish::Post(messages) => {
+                self.parts.counters.messages.add(messages.len() as u64);
+                messages.into_iter().for_each(|message| state.post(message, effects));
+            }
+            Publish::Edit(edits) => edits.into_iter().for_each(|edit| state.edit(edit, effects)),
+            Publish::Delete(deletes) => deletes.into_iter().for_each(|delete| state.delete(delete, effects)),
+        }
+        self.apply();
+    }
+}
+
+impl Handler<Configure> for Registry {
+    type Result = MessageResult<Configure>;
+
+    fn handle(&mut self, request: Configure, _: &mut Self::Context) -> Self::Result {
+        let ids = self.parts.state.configure(request.0, &mut self.effects);
+        self.apply();
+        MessageResult(self.refer_all(ids))
+    }
+}
+
+impl Handler<ListChannels> for Registry {
+    type Result = MessageResult<ListChannels>;
+
+    fn handle(&mut self, request: ListChannels, _: &mut Self::Context) -> Self::Result {
+        let ids = self.parts.state.list(request.names.as_deref(), &request.exclude);
+        MessageResult(self.refer_all(ids))
+    }
+}
+
+impl Handler<Disconnect> for Registry {
+    type Result = bool;
+
+    fn handle(&mut self, Disconnect(conn_id): Disconnect, _: &mut Self::Context) -> bool {
+        let now = self.now_ms();
+        let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
+        self.apply();
+        known
+    }
+}
+
+impl Handler<Lookup> for Registry {
+    type Result = Known;
+
+    fn handle(&mut self, request: Lookup, _: &mut Self::Context) -> Known {
+        let state = &self.parts.state;
+        Known {
+            connection: request.conn_id.is_some_and(|id| state.connection(id).is_some()),
+            user: request.user.is_some_and(|name| state.user_id(&name).is_some()),
+        }
+    }
+}
+
+impl Handler<Survey> for Registry {
+    type Result = Overview;
+
+    fn handle(&mut self, _: Survey, _: &mut Self::Context) -> Overview {
+        let state = &self.parts.state;
+        let (remembered_users, active_users, connections) = state.counts();
+        Overview {
+            remembered_users,
+            active_users,
+            connections,
+            users: state.survey_users(),
+            channels: self.refer_all(state.all_channels()),
+        }
+    }
+}
+
+impl Handler<Attach> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: Attach, _: &mut Self::Context) {
+        let Attach { conn_id, place, transport, answer } = request;
+        let attached = self.parts.state.attach(conn_id, (place, transport), &mut self.effects);
+        self.apply();
+        // A session that is gone already has said so behind its question.
+        let _ = answer.send(attached);
+    }
+}
+
+impl Handler<Detached> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, gone: Detached, _: &mut Self::Context) {
+        let now = self.now_ms();
+        self.parts.state.detached(gone, now, &mut self.effects);
+        self.apply();
+    }
+}
+
+impl Handler<HubStarted> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, started: HubStarted, _: &mut Self::Context) {
+        self.parts.hubs.set(started.id, started.addr);
+    }
+}
+
+impl Handler<Close> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: Close, _: &mut Self::Context) {
+        for hub in self.parts.hubs.iter() {
+            hub.do_send(ToHub::Drain);
+        }
+    }
+}

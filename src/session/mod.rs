@@ -1,1 +1,5 @@
-//! (in the making)
+//! Sessions: one actor for each websocket and each long-poll, from its first byte to its goodbye.
+
+pub mod websocket;
+pub mod poll;
+mod driver;

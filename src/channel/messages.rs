@@ -1,0 +1,100 @@
+//! What channels are told and asked.
+
+use crate::hub::messages::Part;
+use crate::ids::{ConnKey, Offset, Place};
+use crate::wire::event::UserView;
+use crate::wire::frame::Audience;
+use crate::wire::message::{Delete, Edit, Message};
+use crate::wire::settings::ChannelSettings;
+use crate::wire::time::Timestamp;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a channel is told. One mailbox, one order.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub enum ToChannel {
+    /// A connection subscribes; it may have a session already.
+    Join {
+        /// The connection.
+        conn: ConnKey,
+        /// Its user.
+        user: Arc<UserView>,
+        /// Its session, if it has one.
+        place: Option<Place>,
+    },
+    /// A connection unsubscribes or ends.
+    Leave(ConnKey),
+    /// A session attaches to a subscribed connection.
+    Attach {
+        /// The connection.
+        conn: ConnKey,
+        /// Its user: it may have been away.
+        user: Arc<UserView>,
+        /// The session.
+        place: Place,
+        /// Which of the attachment's catch-ups this channel's is.
+        part: Part,
+    },
+    /// The session is gone; its peer got this far.
+    Detach(ConnKey, Option<Offset>),
+    /// The connection stays away: it no longer counts as present.
+    Part(ConnKey),
+    /// The connection is back among the present without a session (it was connected again).
+    Return(ConnKey, Arc<UserView>),
+    /// A member's state changed; with the public changes as JSON where members are to be told.
+    UserChanged(Arc<UserView>, Option<Box<str>>),
+    /// New settings.
+    Configure(ChannelSettings),
+    /// A message, edit or deletion.
+    Publish(Publication),
+}
+
+/// Something to be published in a channel, with its audience resolved.
+#[derive(Clone, Debug)]
+pub enum Publication {
+    /// A new message.
+    Post(Message, Audience),
+    /// A change of an earlier one.
+    Edit(Edit, Audience),
+    /// The end of an earlier one.
+    Delete(Delete, Audience),
+}
+
+/// A message as a channel keeps it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The message, in its latest form.
+    pub message: Message,
+    /// When it was last edited.
+    pub edited: Option<Timestamp>,
+}
+
+/// Asks a channel for what it is and has.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "Snapshot")]
+pub struct Inspect {
+    /// With the list of users.
+    pub users: bool,
+    /// With the history.
+    pub history: bool,
+}
+
+/// What a channel is and has.
+#[derive(Debug, actix::MessageResponse)]
+pub struct Snapshot {
+    /// Identity, for clients.
+    pub uuid: Uuid,
+    /// Name.
+    pub name: Arc<str>,
+    /// Settings.
+    pub settings: ChannelSettings,
+    /// Last message or event.
+    pub last_active: Timestamp,
+    /// Present connections.
+    pub total_connections: u32,
+    /// Present users by name, if asked for.
+    pub users: Vec<Arc<UserView>>,
+    /// Kept messages, oldest first, if asked for.
+    pub history: Vec<Arc<Kept>>,
+}

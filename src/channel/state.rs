@@ -1,0 +1,333 @@
+//! A channel without its actor: members, presence, history, frames. Pure; time is passed in.
+
+use super::buffer::{Buffer, edited, encode};
+use super::messages::{Inspect, Kept, Publication, Snapshot};
+use crate::hub::messages::{Listen, Part, Stamped, ToHub};
+use crate::ids::{ChannelId, ConnKey, HubId, Offset, Place, UserId};
+use crate::wire::event::{Encoder, Presence, UserView};
+use crate::wire::frame::Frame;
+use crate::wire::settings::ChannelSettings;
+use crate::wire::time::Timestamp;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What is to be told to hubs, in order.
+pub type Effects = Vec<(HubId, ToHub)>;
+
+#[derive(Debug)]
+struct Member {
+    user: UserId,
+    /// Counted among the connections, its user among the users.
+    present: bool,
+    /// How far its peer got, while it has no session; then its hub knows.
+    cursor: Offset,
+    place: Option<Place>,
+}
+
+#[derive(Debug)]
+struct PresentUser {
+    view: Arc<UserView>,
+    connections: u32,
+}
+
+/// What never changes about a channel.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Inside the server.
+    pub id: ChannelId,
+    /// For clients.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct ChannelState {
+    identity: Identity,
+    settings: ChannelSettings,
+    encoder: Encoder,
+    max_frames: usize,
+    last_active: Timestamp,
+    offset: Offset,
+    members: FxHashMap<ConnKey, Member>,
+    users: FxHashMap<UserId, PresentUser>,
+    connections: u32,
+    /// Sessions on each hub.
+    sessions: Vec<u32>,
+    history: VecDeque<Arc<Kept>>,
+    frames: Buffer,
+}
+
+impl ChannelState {
+    /// A channel without members, which keeps up to `max_frames` frames for catch-up.
+    pub fn new(
+        identity: Identity,
+        settings: ChannelSettings,
+        encoder: Encoder,
+        max_frames: usize,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            identity,
+            settings,
+            encoder,
+            max_frames,
+            last_active: now,
+            offset: 0,
+            members: FxHashMap::default(),
+            users: FxHashMap::default(),
+            connections: 0,
+            sessions: Vec::new(),
+            history: VecDeque::new(),
+            frames: Buffer::default(),
+        }
+    }
+
+    /// A connection subscribes.
+    pub fn join(
+        &mut self,
+        conn: ConnKey,
+        user: Arc<UserView>,
+        place: Option<Place>,
+        now: &Timestamp,
+        effects: &mut Effects,
+    ) {
+        if self.members.contains_key(&conn) {
+            return self.return_present(conn, user, now, effects);
+        }
+        let member = Member { user: user.id, present: false, cursor: self.offset, place: None };
+        self.members.insert(conn, member);
+        self.enter(conn, user, now, effects);
+        if let Some(place) = place {
+            // From here on, not from before its own arrival.
+            self.set_cursor(conn, self.offset);
+            self.seat(conn, place, None, effects);
+        }
+    }
+
+    /// A connection unsubscribes or ends.
+    pub fn leave(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut Effects) {
+        if let Some(place) = self.members.get_mut(&conn).and_then(|member| member.place.take()) {
+            self.count_session(place.hub, -1);
+            effects.push((place.hub, ToHub::Leave(self.identity.id, place.slot)));
+        }
+        self.part(conn, now, effects);
+        self.members.remove(&conn);
+    }
+
+    /// A session attaches: what its peer misses, then what comes.
+    pub fn attach(
+        &mut self,
+        conn: ConnKey,
+        user: Arc<UserView>,
+        place: Place,
+        part: Part,
+        now: &Timestamp,
+        effects: &mut Effects,
+    ) {
+        self.enter(conn, user, now, effects);
+        self.seat(conn, place, Some(part), effects);
+    }
+
+    fn seat(&mut self, conn: ConnKey, place: Place, part: Option<Part>, effects: &mut Effects) {
+        let Some(member) = self.members.get_mut(&conn) else { return };
+        let catchup = self.frames.since(member.cursor, member.user);
+        let listen = Listen { user: member.user, from: member.cursor, upto: self.offset, catchup, part };
+        let before = member.place.replace(place);
+        if let Some(before) = before {
+            self.count_session(before.hub, -1);
+        }
+        self.count_session(place.hub, 1);
+        effects.push((place.hub, ToHub::Join(self.identity.id, place.slot, listen)));
+    }
+
+    fn set_cursor(&mut self, conn: ConnKey, cursor: Offset) {
+        if let Some(member) = self.members.get_mut(&conn) {
+            member.cursor = cursor;
+        }
+    }
+
+    /// A session is gone; its peer got this far. Without a cursor it never got to listen.
+    pub fn detach(&mut self, conn: ConnKey, cursor: Option<Offset>) {
+        let Some(member) = self.members.get_mut(&conn) else { return };
+        if let Some(cursor) = cursor {
+            member.cursor = cursor.max(member.cursor);
+        }
+        if let Some(place) = member.place.take() {
+            self.count_session(place.hub, -1);
+        }
+    }
+
+    /// A connection stays away.
+    pub fn part(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut Effects) {
+        let Some(member) = self.members.get_mut(&conn).filter(|member| member.present) else { return };
+        member.present = false;
+        self.connections -= 1;
+        let id = member.user;
+        let Some(user) = self.users.get_mut(&id) else { return };
+        user.connections -= 1;
+        if user.connections == 0
+            && let Some(user) = self.users.remove(&id)
+        {
+            self.announce(&user.view, Presence::Parted, now, effects);
+        }
+    }
+
+    /// A connection is back without a session.
+    pub fn return_present(
+        &mut self,
+        conn: ConnKey,
+        user: Arc<UserView>,
+        now: &Timestamp,
+        effects: &mut Effects,
+    ) {
+        self.enter(conn, user, now, effects);
+    }
+
+    fn enter(&mut self, conn: ConnKey, view: Arc<UserView>, now: &Timestamp, effects: &mut Effects) {
+        let Some(member) = self.members.get_mut(&conn).filter(|member| !member.present) else { return };
+        member.present = true;
+        self.connections += 1;
+        let user = self.users.entry(view.id).or_insert(PresentUser { view: view.clone(), connections: 0 });
+        user.connections += 1;
+        user.view = view.clone();
+        if user.connections == 1 {
+            self.announce(&view, Presence::Joined, now, effects);
+        }
+    }
+
+    fn announce(&mut self, user: &Arc<UserView>, presence: Presence, now: &Timestamp, effects: &mut Effects) {
+        if !self.settings.notify_presence {
+            return;
+        }
+        let list =
+            if self.settings.broadcast_presence_with_user_lists { self.sorted_users() } else { Vec::new() };
+        let frame = self.encoder.presence(&self.identity.name, user, presence, list.iter(), now);
+        self.broadcast(Arc::new(frame), None, now, effects);
+    }
+
+    fn sorted_users(&self) -> Vec<Arc<UserView>> {
+        let mut users: Vec<_> = self.users.values().map(|user| user.view.clone()).collect();
+        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+
+    /// A user's state changed. `changed` is the list of public changes, given where members may be told.
+    pub fn user_changed(
+        &mut self,
+        view: Arc<UserView>,
+        changed: Option<&str>,
+        now: &Timestamp,
+        effects: &mut Effects,
+    ) {
+        let Some(user) = self.users.get_mut(&view.id) else { return };
+        user.view = view.clone();
+        if let Some(changed) = changed.filter(|_| self.settings.notify_state) {
+            let frame = self.encoder.state_change(&self.identity.name, &view, changed, now);
+            self.broadcast(Arc::new(frame), None, now, effects);
+        }
+    }
+
+    /// New settings. A smaller history takes effect with the next message (behaviour of the original).
+    pub fn configure(&mut self, settings: ChannelSettings) {
+        if !settings.store_frames {
+            self.frames.clear();
+        }
+        self.settings = settings;
+    }
+
+    /// A message, edit or deletion passes through.
+    pub fn publish(&mut self, publication: Publication, now: &Timestamp, effects: &mut Effects) {
+        match publication {
+            Publication::Post(message, audience) => {
+                let keep = self.settings.store_history && !message.delivery.no_history;
+                let (frame, kept) = encode(Kept { message, edited: None }, audience, self.encoder);
+                if keep {
+                    self.remember(kept.clone());
+                }
+                self.broadcast(frame, Some(kept), now, effects);
+            }
+            Publication::Edit(edit, audience) => {
+                for kept in self.history.iter_mut().filter(|kept| kept.message.uuid == edit.uuid) {
+                    *kept = Arc::new(edited(kept, &edit));
+                }
+                self.frames.edit(&edit, self.encoder);
+                let frame = self.encoder.edit(&edit, audience);
+                self.broadcast(Arc::new(frame), None, now, effects);
+            }
+            Publication::Delete(delete, audience) => {
+                self.history.retain(|kept| kept.message.uuid != delete.uuid);
+                self.frames.delete(delete.uuid);
+                let frame = self.encoder.delete(delete.uuid, Some(&self.identity.name), audience);
+                self.broadcast(Arc::new(frame), None, now, effects);
+            }
+        }
+    }
+
+    fn remember(&mut self, kept: Arc<Kept>) {
+        self.history.push_back(kept);
+        let size = usize::try_from(self.settings.history_size).unwrap_or(usize::MAX);
+        // Size 0 never cuts (behaviour of the original).
+        while size > 0 && self.history.len() > size {
+            self.history.pop_front();
+        }
+    }
+
+    fn broadcast(
+        &mut self,
+        frame: Arc<Frame>,
+        kept: Option<Arc<Kept>>,
+        now: &Timestamp,
+        effects: &mut Effects,
+    ) {
+        self.offset += 1;
+        self.last_active = *now;
+        let stamped = Stamped { offset: self.offset, frame };
+        for (hub, sessions) in self.sessions.iter().enumerate() {
+            if *sessions > 0 {
+                effects.push((HubId(hub as u16), ToHub::Deliver(self.identity.id, stamped.clone())));
+            }
+        }
+        if self.settings.store_frames {
+            self.frames.push(stamped, kept, self.max_frames);
+        }
+    }
+
+    fn count_session(&mut self, hub: HubId, by: i32) {
+        let index = usize::from(hub.0);
+        if self.sessions.len() <= index {
+            self.sessions.resize(index + 1, 0);
+        }
+        self.sessions[index] = self.sessions[index].saturating_add_signed(by);
+    }
+
+    /// Present connections, present users, kept messages.
+    pub fn counts(&self) -> (u32, u32, u32) {
+        (self.connections, self.users.len() as u32, self.history.len() as u32)
+    }
+
+    /// Last message or event.
+    pub fn last_active(&self) -> &Timestamp {
+        &self.last_active
+    }
+
+    /// What the channel is and has.
+    pub fn snapshot(&self, inspect: &Inspect) -> Snapshot {
+        Snapshot {
+            uuid: self.identity.uuid,
+            name: self.identity.name.clone(),
+            settings: self.settings.clone(),
+            last_active: self.last_active,
+            total_connections: self.connections,
+            users: if inspect.users { self.sorted_users() } else { Vec::new() },
+            history: if inspect.history { self.history.iter().cloned().collect() } else { Vec::new() },
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,0 +1,216 @@
+//! The fan-out: what is pending is joined by channel, and written to every member in slices.
+//!
+//! Joining changes the order between channels within one turn, never the order within one: that order is the
+//! promise. While a group is being written, members may come and go: the walk runs from the end of the list to
+//! its front, so a removal only moves members that are done, and cursors keep anybody from getting a frame twice.
+
+use super::messages::Stamped;
+use super::table::{LocalMember, Table};
+use crate::ids::{ChannelId, Offset, SlotKey, Stream};
+use crate::outbox::{Joined, Pushed};
+use crate::wire::frame::Frame;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Frames of one channel on their way to its local members.
+struct Group {
+    channel: ChannelId,
+    frames: Vec<Stamped>,
+    joined: Joined,
+    restricted: bool,
+    /// Members in front of this index are still to be served.
+    remaining: usize,
+}
+
+enum Work {
+    Channel(ChannelId, Vec<Stamped>),
+    Private(Vec<(SlotKey, Offset)>, Arc<Frame>),
+}
+
+/// What one slice of the fan-out did.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// Frames handed to outboxes.
+    pub deliveries: u64,
+    /// Bytes of frames that are finished with.
+    pub bytes: usize,
+    /// Sessions that could not take theirs, and why.
+    pub casualties: Vec<(SlotKey, Pushed)>,
+}
+
+/// What is pending on a hub.
+#[derive(Default)]
+pub struct Fanout {
+    pending: VecDeque<Work>,
+    round: VecDeque<Work>,
+    current: Option<Group>,
+}
+
+impl Fanout {
+    /// Adds a frame for the members of a channel.
+    pub fn push(&mut self, channel: ChannelId, stamped: Stamped) {
+        self.pending.push_back(Work::Channel(channel, vec![stamped]));
+    }
+
+    /// Adds a frame for these sessions.
+    pub fn push_private(&mut self, slots: Vec<(SlotKey, Offset)>, frame: Arc<Frame>) {
+        self.pending.push_back(Work::Private(slots, frame));
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.round.is_empty() && self.current.is_none()
+    }
+
+    /// Hands a session what is pending for it in a channel it is about to leave.
+    pub fn settle(&self, table: &mut Table, channel: ChannelId, key: SlotKey) {
+        let current =
+            self.current.iter().filter(|group| group.channel == channel).flat_map(|group| &group.frames);
+        let waiting = self.round.iter().chain(&self.pending).filter_map(|work| match work {
+            Work::Channel(id, frames) if *id == channel => Some(frames),
+            _ => None,
+        });
+        let frames: Vec<Stamped> = current.chain(waiting.flatten()).cloned().collect();
+        for stamped in frames {
+            table.push_one(key, Stream::Channel(channel), &stamped);
+        }
+    }
+
+    /// Serves up to `budget` members.
+    pub fn run(&mut self, table: &mut Table, mut budget: usize) -> Slice {
+        let mut slice = Slice::default();
+        while budget > 0 {
+            if let Some(mut group) = self.current.take() {
+                group.serve(table, &mut budget, &mut slice);
+                if group.remaining > 0 {
+                    self.current = Some(group);
+                } else {
+                    slice.bytes +=
+                        group.frames.iter().map(|stamped| stamped.frame.live().len()).sum::<usize>();
+                }
+                continue;
+            }
+            if self.round.is_empty() {
+                self.round = by_channel(std::mem::take(&mut self.pending));
+            }
+            match self.round.pop_front() {
+                Some(Work::Channel(channel, frames)) => {
+                    self.current = Some(Group::new(table, channel, frames))
+                }
+                Some(Work::Private(slots, frame)) => {
+                    budget = budget.saturating_sub(slots.len());
+                    slice.bytes += frame.live().len();
+                    serve_private(table, slots, frame, &mut slice);
+                }
+                None => break,
+            }
+        }
+        slice
+    }
+}
+
+/// Joins what belongs to one channel, at the place of its first frame.
+fn by_channel(pending: VecDeque<Work>) -> VecDeque<Work> {
+    if pending.len() < 2 {
+        return pending;
+    }
+    let mut out: VecDeque<Work> = VecDeque::with_capacity(pending.len());
+    let mut places: FxHashMap<ChannelId, usize> = FxHashMap::default();
+    for work in pending {
+        if let Work::Channel(channel, frames) = work {
+            let place = *places.entry(channel).or_insert(out.len());
+            match out.get_mut(place) {
+                Some(Work::Channel(_, group)) => group.extend(frames),
+                _ => out.push_back(Work::Channel(channel, frames)),
+            }
+        } else {
+            out.push_back(work);
+        }
+    }
+    out
+}
+
+impl Group {
+    fn new(table: &Table, channel: ChannelId, frames: Vec<Stamped>) -> Self {
+        let joined = Joined::live(Stream::Channel(channel), pairs(&frames));
+        let restricted = frames.iter().any(|stamped| stamped.frame.audience().is_restricted());
+        let remaining = table.channels.get(&channel).map_or(0, Vec::len);
+        Self { channel, frames, joined, restricted, remaining }
+    }
+
+    fn serve(&mut self, table: &mut Table, budget: &mut usize, slice: &mut Slice) {
+        let Some(members) = table.channels.get_mut(&self.channel) else {
+            self.remaining = 0;
+            return;
+        };
+        let mut next = self.remaining.min(members.len());
+        let first = self.frames.first().map_or(0, |stamped| stamped.offset);
+        while next > 0 && *budget > 0 {
+            next -= 1;
+            *budget -= 1;
+            let member = &mut members[next];
+            let Some(slot) = table.slots.get_mut(member.slot as usize) else { continue };
+            if let Some(assembly) = &mut slot.assembly {
+                let stream = Stream::Channel(self.channel);
+                assembly.live.extend(self.frames.iter().map(|stamped| (stream, stamped.clone())));
+                continue;
+            }
+            let (pushed, count) = if !self.restricted && member.cursor < first {
+                (slot.outbox.push_live(&self.joined, pairs(&self.frames)), self.frames.len())
+            } else {
+                self.serve_some(member, slot)
+            };
+            match pushed {
+                Pushed::Accepted => {
+                    slice.deliveries += count as u64;
+                    let last = self.frames.last().map_or(0, |stamped| stamped.offset);
+                    member.cursor = member.cursor.max(last);
+                }
+                Pushed::Sealed => {}
+                Pushed::Overflow | Pushed::Broken => {
+                    let key = SlotKey { index: member.slot, generation: slot.generation };
+                    slice.casualties.push((key, pushed));
+                }
+            }
+        }
+        self.remaining = next;
+    }
+
+    /// For a member who has some of the frames already, or is not meant to have all.
+    fn serve_some(&self, member: &LocalMember, slot: &super::slot::Slot) -> (Pushed, usize) {
+        let wanted = |stamped: &&Stamped| {
+            stamped.offset > member.cursor && stamped.frame.audience().admits(member.user)
+        };
+        let frames: Vec<&Stamped> = self.frames.iter().filter(wanted).collect();
+        if frames.is_empty() {
+            return (Pushed::Accepted, 0);
+        }
+        let pairs = frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
+        if frames.len() == self.frames.len() {
+            return (slot.outbox.push_live(&self.joined, pairs), frames.len());
+        }
+        let joined = Joined::live(self.joined.stream, pairs.clone());
+        (slot.outbox.push_live(&joined, pairs), frames.len())
+    }
+}
+
+fn pairs(frames: &[Stamped]) -> impl Iterator<Item = (Offset, &Frame)> + Clone {
+    frames.iter().map(|stamped| (stamped.offset, &*stamped.frame))
+}
+
+fn serve_private(table: &mut Table, slots: Vec<(SlotKey, Offset)>, frame: Arc<Frame>, slice: &mut Slice) {
+    for (key, offset) in slots {
+        let stamped = Stamped { offset, frame: frame.clone() };
+        let Some(slot) = table.slot(key) else { continue };
+        if let Some(assembly) = &mut slot.assembly {
+            assembly.live.push((Stream::Inbox, stamped));
+            continue;
+        }
+        match table.push_one(key, Stream::Inbox, &stamped) {
+            Pushed::Accepted => slice.deliveries += 1,
+            Pushed::Sealed => {}
+            pushed => slice.casualties.push((key, pushed)),
+        }
+    }
+}

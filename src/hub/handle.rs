@@ -1,0 +1,123 @@
+//! What the sessions of a thread hold of their hub.
+
+use super::messages::{Attach, AttachRefused, Detached, Transport};
+use super::{BUCKETS, Hub, Shared, TICK_MS};
+use crate::ids::{HubId, SlotKey};
+use crate::observe::Counters;
+use crate::observe::pressure::Pressure;
+use crate::outbox::Outbox;
+use crate::settings::Settings;
+use crate::wire::websocket::close::CloseReason;
+use actix::{Actor, Addr, Recipient};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// Everything a hub needs.
+pub struct HubParts {
+    /// Its number.
+    pub id: HubId,
+    /// The server's settings.
+    pub settings: Arc<Settings>,
+    /// The server's counters.
+    pub counters: Arc<Counters>,
+    /// The server's gauges.
+    pub pressure: Arc<Pressure>,
+    /// Where sessions ask to be attached.
+    pub attach: Recipient<Attach>,
+    /// Where goodbyes go.
+    pub detached: Recipient<Detached>,
+}
+
+/// A hub, seen from its own thread.
+#[derive(Clone)]
+pub struct HubHandle {
+    shared: Rc<Shared>,
+    attach: Recipient<Attach>,
+}
+
+impl HubHandle {
+    /// Starts a hub on this thread.
+    pub fn start(parts: HubParts) -> (Self, Addr<Hub>) {
+        let shared = Rc::new(Shared {
+            table: RefCell::new(super::table::Table::new(parts.id)),
+            fanout: RefCell::default(),
+            wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
+            work: tokio::sync::Notify::new(),
+            now_ms: Cell::new(0),
+            settings: parts.settings,
+            counters: parts.counters,
+            pressure: parts.pressure,
+            registry: parts.detached,
+        });
+        let hub = Hub { id: parts.id, shared: shared.clone(), started: Instant::now() };
+        (Self { shared, attach: parts.attach }, hub.start())
+    }
+
+    /// The server's settings.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.shared.settings
+    }
+
+    /// The hub's clock, in ms, moved on at every tick.
+    pub fn now_ms(&self) -> u64 {
+        self.shared.now_ms.get()
+    }
+
+    /// Makes a place for a session.
+    pub fn open(&self, conn_id: Uuid, transport: Transport, outbox: Rc<Outbox>) -> SlotKey {
+        let websocket = outbox.is_socket();
+        let mut table = self.shared.table.borrow_mut();
+        let key = table.open(conn_id, transport, outbox);
+        if websocket && let Some(slot) = table.slot(key) {
+            let first = |interval: u64| match interval {
+                0 => u64::MAX,
+                // Sessions that came together shall not all be served together for ever.
+                ms => self.now_ms() + ms - rand::random_range(0..=ms / 5),
+            };
+            slot.heartbeat_at = first(self.shared.settings.heartbeat_interval_ms);
+            slot.ping_at = first(self.shared.settings.ping_interval_ms);
+            let idle = match self.shared.settings.socket_idle_timeout_ms {
+                0 => u64::MAX,
+                ms => self.now_ms() + ms,
+            };
+            let next = slot.heartbeat_at.min(slot.ping_at).min(idle);
+            if next < u64::MAX {
+                self.shared.wheel.borrow_mut().insert(next.div_ceil(TICK_MS), key);
+            }
+        }
+        key
+    }
+
+    /// Asks the registry to attach a session to its connection. No answer means that the server stops.
+    pub fn attach(
+        &self,
+        conn_id: Uuid,
+        slot: SlotKey,
+        transport: Transport,
+    ) -> oneshot::Receiver<Result<(), AttachRefused>> {
+        let place = self.shared.table.borrow().place(slot);
+        let (answer, receiver) = oneshot::channel();
+        self.attach.do_send(Attach { conn_id, place, transport, answer });
+        receiver
+    }
+
+    /// The session is gone.
+    pub fn detach(&self, slot: SlotKey) {
+        let detached = self.shared.table.borrow_mut().detach(slot);
+        self.shared.report(detached);
+    }
+
+    /// The session must go.
+    pub fn dismiss(&self, slot: SlotKey, reason: CloseReason) {
+        self.shared.dismiss(slot, reason);
+    }
+
+    /// Sessions on this thread.
+    pub fn num_sessions(&self) -> usize {
+        self.shared.table.borrow().num_sessions()
+    }
+}

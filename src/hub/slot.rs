@@ -1,0 +1,97 @@
+//! A session's place on its hub, and the assembly of its catch-up.
+
+use super::messages::{Listen, Part, Stamped, Transport};
+use crate::ids::{ChannelId, Offset, Stream, UserId};
+use crate::outbox::Outbox;
+use std::rc::Rc;
+use uuid::Uuid;
+
+/// A session as its hub sees it.
+pub struct Slot {
+    /// Tells it from an earlier one at the same index.
+    pub generation: u32,
+    /// The connection it asked for.
+    pub conn_id: Uuid,
+    /// What it is.
+    pub transport: Transport,
+    /// The way to its peer.
+    pub outbox: Rc<Outbox>,
+    /// Whose it is, once it listens to something.
+    pub user: Option<UserId>,
+    /// The channels it listens to, each with the index of its entry there.
+    pub channels: Vec<(ChannelId, u32)>,
+    /// How far its peer got in its user's private messages.
+    pub inbox: Option<Offset>,
+    /// Its catch-up, while parts are missing.
+    pub assembly: Option<Box<Assembly>>,
+    /// When the next heartbeat is due, in ms of the hub's clock.
+    pub heartbeat_at: u64,
+    /// When the next ping is due.
+    pub ping_at: u64,
+}
+
+impl Slot {
+    /// A slot that listens to nothing yet.
+    pub fn new(generation: u32, conn_id: Uuid, transport: Transport, outbox: Rc<Outbox>) -> Self {
+        Self {
+            generation,
+            conn_id,
+            transport,
+            outbox,
+            user: None,
+            channels: Vec::new(),
+            inbox: None,
+            assembly: None,
+            heartbeat_at: u64::MAX,
+            ping_at: u64::MAX,
+        }
+    }
+
+    /// The index of this session's entry in a channel.
+    pub fn index_in(&self, channel: ChannelId) -> Option<u32> {
+        self.channels.iter().find(|(id, _)| *id == channel).map(|(_, index)| *index)
+    }
+}
+
+/// One stream's catch-up.
+#[derive(Debug)]
+pub struct CatchUp {
+    /// The stream.
+    pub stream: Stream,
+    /// What is missing, oldest first.
+    pub frames: Vec<Stamped>,
+    /// Where the peer stands after it.
+    pub upto: Offset,
+}
+
+/// Catch-ups of several streams on their way to one peer, and what came live meanwhile.
+#[derive(Debug, Default)]
+pub struct Assembly {
+    parts: Vec<Option<CatchUp>>,
+    missing: usize,
+    /// Live frames that came meanwhile, in order.
+    pub live: Vec<(Stream, Stamped)>,
+}
+
+impl Assembly {
+    /// An assembly that waits for so many parts.
+    pub fn new(of: u32) -> Self {
+        Self { parts: (0..of).map(|_| None).collect(), missing: of as usize, live: Vec::new() }
+    }
+
+    /// Takes a part; true when nothing is missing any more.
+    pub fn take(&mut self, part: Part, stream: Stream, listen: Listen) -> bool {
+        if let Some(place) = self.parts.get_mut(part.index as usize)
+            && place.is_none()
+        {
+            *place = Some(CatchUp { stream, frames: listen.catchup, upto: listen.upto });
+            self.missing -= 1;
+        }
+        self.missing == 0
+    }
+
+    /// The parts in the order in which the peer gets them, then what came live.
+    pub fn finish(self) -> (impl Iterator<Item = CatchUp>, Vec<(Stream, Stamped)>) {
+        (self.parts.into_iter().flatten(), self.live)
+    }
+}

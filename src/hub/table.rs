@@ -1,0 +1,226 @@
+//! The sessions of one worker thread and the channels they listen to. No actix, no clock of its own.
+
+use super::messages::{Detached, Listen, Stamped, Transport};
+use super::slot::{Assembly, CatchUp, Slot};
+use crate::ids::{ChannelId, HubId, Offset, Place, SlotKey, Stream, UserId};
+use crate::outbox::{Joined, Outbox, Pushed};
+use crate::wire::websocket::close::CloseReason;
+use rustc_hash::FxHashMap;
+use slab::Slab;
+use std::rc::Rc;
+use uuid::Uuid;
+
+/// A session in a channel. Small, for a fan-out walks over all of them.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalMember {
+    /// Index of its slot.
+    pub slot: u32,
+    /// Whose it is.
+    pub user: UserId,
+    /// The last frame handed to its outbox.
+    pub cursor: Offset,
+}
+
+/// See the module's description.
+pub struct Table {
+    id: HubId,
+    pub(super) slots: Slab<Slot>,
+    generation: u32,
+    pub(super) channels: FxHashMap<ChannelId, Vec<LocalMember>>,
+}
+
+impl Table {
+    /// The empty table of a hub.
+    pub fn new(id: HubId) -> Self {
+        Self { id, slots: Slab::new(), generation: 0, channels: FxHashMap::default() }
+    }
+
+    /// How many sessions there are.
+    pub fn num_sessions(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Makes a place for a session that will ask for this connection.
+    pub fn open(&mut self, conn_id: Uuid, transport: Transport, outbox: Rc<Outbox>) -> SlotKey {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let index = self.slots.insert(Slot::new(generation, conn_id, transport, outbox)) as u32;
+        SlotKey { index, generation }
+    }
+
+    /// Where a slot of this hub is, for others.
+    pub fn place(&self, slot: SlotKey) -> Place {
+        Place { hub: self.id, slot }
+    }
+
+    /// The slot, unless its session is gone.
+    pub fn slot(&mut self, key: SlotKey) -> Option<&mut Slot> {
+        self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
+    }
+
+    /// The keys of all sessions.
+    pub fn keys(&self) -> Vec<SlotKey> {
+        let key =
+            |(index, slot): (usize, &Slot)| SlotKey { index: index as u32, generation: slot.generation };
+        self.slots.iter().map(key).collect()
+    }
+
+    /// A session listens to a channel; see [`Listen`].
+    pub fn join(&mut self, channel: ChannelId, key: SlotKey, listen: Listen) -> Pushed {
+        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        slot.user = Some(listen.user);
+        if slot.index_in(channel).is_none() {
+            let member = LocalMember { slot: key.index, user: listen.user, cursor: listen.from };
+            let members = self.channels.entry(channel).or_default();
+            members.push(member);
+            let index = members.len() as u32 - 1;
+            self.slots[key.index as usize].channels.push((channel, index));
+        }
+        self.catch_up(key, Stream::Channel(channel), listen)
+    }
+
+    /// A session listens to its user's private messages.
+    pub fn join_inbox(&mut self, key: SlotKey, listen: Listen) -> Pushed {
+        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        slot.user = Some(listen.user);
+        slot.inbox.get_or_insert(listen.from);
+        self.catch_up(key, Stream::Inbox, listen)
+    }
+
+    fn catch_up(&mut self, key: SlotKey, stream: Stream, listen: Listen) -> Pushed {
+        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        let Some(part) = listen.part else {
+            return self.hand_over(key, CatchUp { stream, frames: listen.catchup, upto: listen.upto });
+        };
+        let assembly = slot.assembly.get_or_insert_with(|| Box::new(Assembly::new(part.of)));
+        if !assembly.take(part, stream, listen) {
+            return Pushed::Accepted;
+        }
+        match slot.assembly.take() {
+            Some(assembly) => self.finish_assembly(key, *assembly),
+            None => Pushed::Accepted,
+        }
+    }
+
+    fn finish_assembly(&mut self, key: SlotKey, assembly: Assembly) -> Pushed {
+        let (parts, live) = assembly.finish();
+        for part in parts {
+            match self.hand_over(key, part) {
+                Pushed::Accepted => {}
+                other => return other,
+            }
+        }
+        for (stream, stamped) in live {
+            match self.push_one(key, stream, &stamped) {
+                Pushed::Accepted => {}
+                other => return other,
+            }
+        }
+        Pushed::Accepted
+    }
+
+    fn hand_over(&mut self, key: SlotKey, part: CatchUp) -> Pushed {
+        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        let frames = part.frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
+        let pushed = if part.frames.is_empty() {
+            Pushed::Accepted
+        } else {
+            slot.outbox.push_catchup(part.stream, frames)
+        };
+        if pushed == Pushed::Accepted
+            && let Some(cursor) = self.cursor(key, part.stream)
+        {
+            *cursor = part.upto;
+        }
+        pushed
+    }
+
+    /// How far a session got in a stream it listens to.
+    pub fn cursor(&mut self, key: SlotKey, stream: Stream) -> Option<&mut Offset> {
+        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
+        match stream {
+            Stream::Inbox => slot.inbox.as_mut(),
+            Stream::Channel(channel) => {
+                let index = slot.index_in(channel)? as usize;
+                self.channels.get_mut(&channel)?.get_mut(index).map(|member| &mut member.cursor)
+            }
+        }
+    }
+
+    /// Hands one live frame to one session, unless it has it or is not meant to have it.
+    pub fn push_one(&mut self, key: SlotKey, stream: Stream, stamped: &Stamped) -> Pushed {
+        let Some(cursor) = self.cursor(key, stream).map(|cursor| *cursor) else { return Pushed::Accepted };
+        if cursor >= stamped.offset {
+            return Pushed::Accepted;
+        }
+        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        let meant = slot.user.is_some_and(|user| stamped.frame.audience().admits(user));
+        let pushed = if meant {
+            let frames = [(stamped.offset, &*stamped.frame)].into_iter();
+            slot.outbox.push_live(&Joined::live(stream, frames.clone()), frames)
+        } else {
+            Pushed::Accepted
+        };
+        if pushed == Pushed::Accepted
+            && let Some(cursor) = self.cursor(key, stream)
+        {
+            *cursor = stamped.offset;
+        }
+        pushed
+    }
+
+    /// A session no longer listens to a channel.
+    pub fn leave(&mut self, channel: ChannelId, key: SlotKey) {
+        let Some(slot) = self.slot(key) else { return };
+        if let Some(at) = slot.channels.iter().position(|(id, _)| *id == channel) {
+            let (_, index) = slot.channels.swap_remove(at);
+            self.remove_member(channel, index);
+        }
+    }
+
+    fn remove_member(&mut self, channel: ChannelId, index: u32) {
+        let Some(members) = self.channels.get_mut(&channel) else { return };
+        if (index as usize) < members.len() {
+            members.swap_remove(index as usize);
+        }
+        // The last member moved into the gap: its slot must know.
+        if let Some(moved) = members.get(index as usize)
+            && let Some(slot) = self.slots.get_mut(moved.slot as usize)
+            && let Some(entry) = slot.channels.iter_mut().find(|(id, _)| *id == channel)
+        {
+            entry.1 = index;
+        }
+        if members.is_empty() {
+            self.channels.remove(&channel);
+        }
+    }
+
+    /// Takes a session out, and says how far its peer got. `None` if it was gone.
+    pub fn detach(&mut self, key: SlotKey) -> Option<Detached> {
+        self.slot(key)?;
+        let place = self.place(key);
+        let slot = self.slots.remove(key.index as usize);
+        let got = |stream, cursor| slot.outbox.delivered_before(stream).unwrap_or(cursor);
+        let mut cursors = Vec::with_capacity(slot.channels.len());
+        for &(channel, index) in &slot.channels {
+            let member = self.channels.get(&channel).and_then(|members| members.get(index as usize));
+            if let Some(member) = member {
+                cursors.push((channel, got(Stream::Channel(channel), member.cursor)));
+            }
+            self.remove_member(channel, index);
+        }
+        let inbox = slot.inbox.map(|cursor| got(Stream::Inbox, cursor));
+        Some(Detached { conn_id: slot.conn_id, place, cursors, inbox, transport: slot.transport })
+    }
+
+    /// Takes a session out and says goodbye to its peer: after what is queued, or instead of it if it is too slow.
+    pub fn dismiss(&mut self, key: SlotKey, reason: CloseReason) -> Option<Detached> {
+        let outbox = self.slot(key)?.outbox.clone();
+        let detached = self.detach(key);
+        match reason {
+            CloseReason::TooSlow | CloseReason::Silent | CloseReason::ByPeer(_) => outbox.abort(reason),
+            _ => outbox.close(reason),
+        }
+        detached
+    }
+}

@@ -1,0 +1,83 @@
+//! How much is under way inside: the bound on every mailbox, checked where a request can still be refused.
+//!
+//! actix mailboxes are soft: `do_send` ignores their capacity. So each sender counts itself in and each receiver
+//! counts it out, and the API refuses with 503 before anything is accepted.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Something that fills and empties, with a bound.
+#[derive(Debug)]
+pub struct Gauge {
+    now: AtomicUsize,
+    bound: usize,
+}
+
+impl Gauge {
+    /// An empty gauge.
+    pub fn new(bound: usize) -> Self {
+        Self { now: AtomicUsize::new(0), bound }
+    }
+
+    /// Counts in.
+    pub fn add(&self, n: usize) {
+        self.now.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Counts out.
+    pub fn sub(&self, n: usize) {
+        self.now.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Counts one in until the guard is dropped.
+    pub fn count_in(&self) -> CountedIn<'_> {
+        self.add(1);
+        CountedIn(self)
+    }
+
+    /// What is under way now.
+    pub fn get(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Whether the bound is reached.
+    pub fn is_full(&self) -> bool {
+        self.get() >= self.bound
+    }
+}
+
+/// Counts out when dropped, also when the one who waited has hung up.
+#[derive(Debug)]
+pub struct CountedIn<'a>(&'a Gauge);
+
+impl Drop for CountedIn<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
+    }
+}
+
+/// All gauges.
+#[derive(Debug)]
+pub struct Pressure {
+    /// Requests in the registry's mailbox.
+    pub registry: Gauge,
+    /// Messages, edits and deletions in the mailboxes of channels.
+    pub channels: Gauge,
+    /// Bytes of frames in the mailboxes and pending lists of hubs, each hub counted.
+    pub hub_bytes: Gauge,
+}
+
+impl Pressure {
+    /// Gauges with these bounds.
+    pub fn new(registry: usize, channels: usize, hub_bytes: usize) -> Self {
+        Self {
+            registry: Gauge::new(registry),
+            channels: Gauge::new(channels),
+            hub_bytes: Gauge::new(hub_bytes),
+        }
+    }
+
+    /// Whether a request that changes something must be refused now.
+    pub fn is_full(&self) -> bool {
+        self.registry.is_full() || self.channels.is_full() || self.hub_bytes.is_full()
+    }
+}

@@ -1,0 +1,204 @@
+//! What waits for one peer: shared bytes with their place in a stream, counted and bounded.
+
+use super::Joined;
+use crate::ids::{Offset, Stream};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Which frame of which stream some bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The stream.
+    pub stream: Stream,
+    /// Its position there.
+    pub offset: Offset,
+}
+
+/// One frame, or what is left of it.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// The bytes still to go.
+    pub bytes: Bytes,
+    /// None for control frames.
+    pub mark: Option<Mark>,
+    /// Part of it is out already.
+    pub begun: bool,
+}
+
+/// The queue of one outbox.
+#[derive(Debug)]
+pub struct Queue {
+    items: VecDeque<Queued>,
+    bytes: usize,
+    /// Bytes that do not count against the bound: a catch-up.
+    free: usize,
+    max: usize,
+}
+
+impl Queue {
+    /// An empty queue with a bound in bytes.
+    pub fn new(max: usize) -> Self {
+        Self { items: VecDeque::new(), bytes: 0, free: 0, max }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether so many bytes more stay within the bound.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= self.max.saturating_add(self.free)
+    }
+
+    /// Appends.
+    pub fn push(&mut self, item: Queued) {
+        self.bytes += item.bytes.len();
+        self.items.push_back(item);
+    }
+
+    /// Appends something that does not count against the bound.
+    pub fn push_free(&mut self, item: Queued) {
+        self.free += item.bytes.len();
+        self.push(item);
+    }
+
+    /// Appends the frames of `joined` that lie beyond the first `taken` bytes.
+    pub fn push_rest(&mut self, joined: &Joined, taken: usize) {
+        let mut start = 0;
+        for &(end, offset) in &joined.ends {
+            if end > taken {
+                let from = start.max(taken);
+                self.push(Queued {
+                    bytes: joined.bytes.slice(from..end),
+                    mark: Some(Mark { stream: joined.stream, offset }),
+                    begun: from > start,
+                });
+            }
+            start = end;
+        }
+    }
+
+    /// Drops everything; tells whether the stream of bytes ended between two frames.
+    pub fn clear(&mut self) -> bool {
+        let clean = self.items.front().is_none_or(|item| !item.begun);
+        self.items = VecDeque::new();
+        self.bytes = 0;
+        self.free = 0;
+        clean
+    }
+
+    /// Offset of the first waiting frame of a stream.
+    pub fn first_offset(&self, stream: Stream) -> Option<Offset> {
+        self.items
+            .iter()
+            .filter_map(|item| item.mark)
+            .find(|mark| mark.stream == stream)
+            .map(|mark| mark.offset)
+    }
+
+    /// All bytes, shared.
+    pub fn elements(&self) -> Vec<Bytes> {
+        self.items.iter().map(|item| item.bytes.clone()).collect()
+    }
+
+    /// Fills `slices` from the front; returns how many are filled.
+    pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        for (slice, item) in slices.iter_mut().zip(&self.items) {
+            *slice = IoSlice::new(&item.bytes);
+            used += 1;
+        }
+        used
+    }
+
+    /// Removes so many bytes from the front: the kernel has them.
+    pub fn advance(&mut self, mut taken: usize) {
+        self.bytes -= taken.min(self.bytes);
+        while let Some(item) = self.items.front_mut() {
+            if item.bytes.len() > taken {
+                if taken > 0 {
+                    item.bytes = item.bytes.slice(taken..);
+                    item.begun = true;
+                }
+                return;
+            }
+            taken -= item.bytes.len();
+            self.items.pop_front();
+        }
+        // An idle connection holds no buffer, and a finished catch-up no longer widens the bound.
+        self.items = VecDeque::new();
+        self.free = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ChannelId;
+    use proptest::prelude::*;
+
+    const STREAM: Stream = Stream::Channel(ChannelId(1));
+
+    fn joined(lengths: &[usize]) -> Joined {
+        let mut bytes = Vec::new();
+        let mut ends = Vec::new();
+        for (index, length) in lengths.iter().enumerate() {
+            bytes.extend(std::iter::repeat_n(index as u8, *length));
+            ends.push((bytes.len(), index as Offset + 1));
+        }
+        Joined { stream: STREAM, bytes: bytes.into(), ends }
+    }
+
+    #[test]
+    fn the_rest_of_a_short_write_keeps_its_marks() {
+        let mut queue = Queue::new(100);
+        queue.push_rest(&joined(&[3, 3, 3]), 4);
+        assert_eq!(queue.first_offset(STREAM), Some(2));
+        assert_eq!(queue.bytes(), 5);
+        assert!(!queue.clear(), "half of frame 2 is out");
+    }
+
+    #[test]
+    fn catchup_widens_the_bound_until_it_is_out() {
+        let mut queue = Queue::new(10);
+        queue.push_free(Queued { bytes: Bytes::from(vec![0; 50]), mark: None, begun: false });
+        assert!(queue.has_room(10) && !queue.has_room(11));
+        queue.advance(50);
+        assert!(!queue.has_room(11));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_come_out_as_they_went_in(
+            lengths in proptest::collection::vec(1usize..20, 1..20),
+            first in 0usize..200,
+            steps in proptest::collection::vec(1usize..30, 0..60),
+        ) {
+            let all = joined(&lengths);
+            let first = first.min(all.bytes.len());
+            let mut queue = Queue::new(usize::MAX / 2);
+            queue.push_rest(&all, first);
+            let mut out = all.bytes[..first].to_vec();
+            for step in steps {
+                let mut slices = [IoSlice::new(&[]); 4];
+                let used = queue.fill(&mut slices);
+                let mut take: Vec<u8> = slices[..used].iter().flat_map(|s| s.iter().copied()).collect();
+                take.truncate(step);
+                out.extend_from_slice(&take);
+                queue.advance(take.len());
+                // Every frame before the first waiting one is out completely.
+                let whole = queue.first_offset(STREAM).map_or(lengths.len(), |offset| offset as usize - 1);
+                prop_assert!(out.len() >= lengths[..whole].iter().sum::<usize>());
+                prop_assert_eq!(out.len() + queue.bytes(), all.bytes.len());
+            }
+            prop_assert_eq!(&out[..], &all.bytes[..out.len()]);
+        }
+    }
+}

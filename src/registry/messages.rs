@@ -1,0 +1,226 @@
+//! What the registry is asked.
+
+use crate::channel::Channel;
+use crate::channel::summary::Summary;
+use crate::wire::event::UserView;
+use crate::wire::message::{Delete, Edit, Message as Posted};
+use crate::wire::settings::ChannelSettings;
+use crate::wire::state::StateEntry;
+use actix::{Addr, Message};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A channel, as those who want to know more about it need it.
+#[derive(Clone, Debug)]
+pub struct ChannelRef {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Identity, for clients.
+    pub uuid: Uuid,
+    /// Its settings.
+    pub settings: ChannelSettings,
+    /// Its figures.
+    pub summary: Arc<Summary>,
+    /// Itself.
+    pub addr: Addr<Channel>,
+}
+
+/// A user connects.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Connected, BelongsToAnother>")]
+pub struct Connect {
+    /// The user's name.
+    pub username: String,
+    /// Id chosen by the backend, if any.
+    pub conn_id: Option<Uuid>,
+    /// Channels to join.
+    pub channels: Vec<String>,
+    /// State of a user who is new.
+    pub fresh_user_state: Vec<StateEntry>,
+    /// State to set in any case.
+    pub user_state: Vec<StateEntry>,
+    /// The user's public keys from now on.
+    pub state_public_keys: Vec<String>,
+    /// Settings of channels that are new.
+    pub channel_configs: Vec<(String, ChannelSettings)>,
+}
+
+/// The connection named by `/connect` is another user's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BelongsToAnother;
+
+/// Answer to [`Connect`].
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection's id.
+    pub conn_id: Uuid,
+    /// The user.
+    pub user: Arc<UserView>,
+    /// The channels asked for, without repetition, in any order.
+    pub channels: Vec<ChannelRef>,
+}
+
+/// A connection subscribes to more channels.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Subscribed, UnknownConnection>")]
+pub struct Subscribe {
+    /// The connection.
+    pub conn_id: Uuid,
+    /// Channels to join.
+    pub channels: Vec<String>,
+    /// Settings of channels that are new.
+    pub channel_configs: Vec<(String, ChannelSettings)>,
+}
+
+/// A connection leaves channels.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Subscribed, UnknownConnection>")]
+pub struct Unsubscribe {
+    /// The connection.
+    pub conn_id: Uuid,
+    /// Channels to leave.
+    pub channels: Vec<String>,
+}
+
+/// No such connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownConnection;
+
+/// Answer to [`Subscribe`] and [`Unsubscribe`].
+#[derive(Debug)]
+pub struct Subscribed {
+    /// All channels of the connection now, by name.
+    pub channels: Vec<ChannelRef>,
+    /// Names joined or left, sorted; only real changes.
+    pub changed: Vec<Arc<str>>,
+}
+
+/// A user's state changes.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<StateChanged, UnknownUser>")]
+pub struct SetUserState {
+    /// The user's name.
+    pub user: String,
+    /// What to set.
+    pub user_state: Vec<StateEntry>,
+    /// New public keys, if given.
+    pub state_public_keys: Option<Vec<String>>,
+}
+
+/// No such user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownUser;
+
+/// Answer to [`SetUserState`].
+#[derive(Debug)]
+pub struct StateChanged {
+    /// The user now.
+    pub user: Arc<UserView>,
+    /// What changed, in order.
+    pub changed: Vec<StateEntry>,
+    /// The user's public keys now.
+    pub public_keys: Vec<String>,
+}
+
+/// Messages, edits or deletions to be routed, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum Publish {
+    /// POST /message.
+    Post(Vec<Posted>),
+    /// PATCH /message.
+    Edit(Vec<Edit>),
+    /// DELETE /message.
+    Delete(Vec<Delete>),
+}
+
+impl Publish {
+    /// How many things there are to route.
+    pub fn len(&self) -> usize {
+        match self {
+            Publish::Post(list) => list.len(),
+            Publish::Edit(list) => list.len(),
+            Publish::Delete(list) => list.len(),
+        }
+    }
+
+    /// Whether there is nothing to route.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Channels are created or get new settings.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<ChannelRef>")]
+pub struct Configure(pub Vec<(String, ChannelSettings)>);
+
+/// Asks for channels: these, or all.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<ChannelRef>")]
+pub struct ListChannels {
+    /// Names; unknown ones are left out. None means all.
+    pub names: Option<Vec<String>>,
+    /// Names to leave out.
+    pub exclude: Vec<String>,
+}
+
+/// Ends a connection for good. True if it was known.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct Disconnect(pub Uuid);
+
+/// Which of these are known? For errors that are reported together with others.
+#[derive(Debug, Message)]
+#[rtype(result = "Known")]
+pub struct Lookup {
+    /// A connection.
+    pub conn_id: Option<Uuid>,
+    /// A user.
+    pub user: Option<String>,
+}
+
+/// Answer to [`Lookup`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, actix::MessageResponse)]
+pub struct Known {
+    /// The connection is known.
+    pub connection: bool,
+    /// The user is known.
+    pub user: bool,
+}
+
+/// Asks for the server's figures and its users.
+#[derive(Debug, Message)]
+#[rtype(result = "Overview")]
+pub struct Survey;
+
+/// Answer to [`Survey`].
+#[derive(Debug, actix::MessageResponse)]
+pub struct Overview {
+    /// Users the server remembers.
+    pub remembered_users: usize,
+    /// Users with connections that are present.
+    pub active_users: usize,
+    /// Connections that are present.
+    pub connections: usize,
+    /// The active users.
+    pub users: Vec<ActiveUser>,
+    /// All channels.
+    pub channels: Vec<ChannelRef>,
+}
+
+/// A user with connections.
+#[derive(Debug)]
+pub struct ActiveUser {
+    /// The user.
+    pub view: Arc<UserView>,
+    /// Identity, for clients.
+    pub uuid: Uuid,
+    /// The ids of its present connections.
+    pub connections: Vec<Uuid>,
+}
+
+/// The server stops: no session is attached any more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Close;

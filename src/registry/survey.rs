@@ -1,0 +1,60 @@
+//! Lists and settings of channels, and who is there.
+
+use super::messages::ActiveUser;
+use super::state::{Connection, Effect, RegistryState, User};
+use crate::channel::messages::ToChannel;
+use crate::ids::ChannelId;
+use crate::wire::settings::ChannelSettings;
+use std::collections::HashSet;
+
+impl RegistryState {
+    /// Creates channels, or gives them new settings.
+    pub fn configure(
+        &mut self,
+        configs: Vec<(String, ChannelSettings)>,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<ChannelId> {
+        configs.into_iter().map(|(name, settings)| self.configure_one(&name, settings, effects)).collect()
+    }
+
+    fn configure_one(
+        &mut self,
+        name: &str,
+        settings: ChannelSettings,
+        effects: &mut Vec<Effect>,
+    ) -> ChannelId {
+        let id = self.ensure_channel(name, || settings.clone(), effects);
+        if let Some((_, record)) = self.channels.get_index_mut(id.0 as usize)
+            && record.settings != settings
+        {
+            record.settings = settings.clone();
+            effects.push(Effect::Channel(id, ToChannel::Configure(settings)));
+        }
+        id
+    }
+
+    /// These channels, or all, without the excluded ones; each once, unknown names left out.
+    pub fn list(&self, names: Option<&[String]>, exclude: &[String]) -> Vec<ChannelId> {
+        let excluded: HashSet<ChannelId> = exclude.iter().filter_map(|name| self.channel_id(name)).collect();
+        let mut ids: Vec<ChannelId> = match names {
+            Some(names) => names.iter().filter_map(|name| self.channel_id(name)).collect(),
+            None => self.all_channels().collect(),
+        };
+        let mut seen = HashSet::new();
+        ids.retain(|id| !excluded.contains(id) && seen.insert(*id));
+        ids
+    }
+
+    /// Users with present connections.
+    pub fn survey_users(&self) -> Vec<ActiveUser> {
+        self.active_users().map(|user| self.survey_user(user)).collect()
+    }
+
+    fn survey_user(&self, user: &User) -> ActiveUser {
+        let connections = user.connections.iter().filter_map(|key| self.connections.get(key.index as usize));
+        let mut connections: Vec<_> =
+            connections.filter(|connection| connection.is_present()).map(|c: &Connection| c.id).collect();
+        connections.sort_unstable();
+        ActiveUser { view: user.view.clone(), uuid: user.uuid, connections }
+    }
+}

@@ -1,0 +1,155 @@
+//! The actor of one long-poll: it waits for a first event, collects for a moment, and answers.
+
+use crate::hub::handle::HubHandle;
+use crate::hub::messages::{AttachRefused, Transport};
+use crate::ids::SlotKey;
+use crate::outbox::Outbox;
+use crate::wire::websocket::close::CloseReason;
+use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
+use bytes::Bytes;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{self, Poll};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// The poll session.
+///
+/// Owns: nothing but its outbox, which collects events.
+/// Started by: GET /listen, on the request's thread.
+/// Ends: when the answer has been taken by the kernel, or the client has hung up; then it is gone from its hub.
+/// Mailbox: none of its own; it is woken by its outbox and by its timers.
+/// Talks to: its hub (attach, detach).
+pub struct PollSession {
+    conn_id: Uuid,
+    slot: SlotKey,
+    hub: HubHandle,
+    outbox: Rc<Outbox>,
+    answer: Option<oneshot::Sender<Answer>>,
+    collecting: bool,
+}
+
+/// What a poll is answered with.
+pub enum Answer {
+    /// These events, and the receipt to be given back when the kernel has them.
+    Events(Vec<Bytes>, Receipt),
+    /// No such connection.
+    UnknownConnection,
+}
+
+/// Stands for a poll's answer on its way. Dropped without [`Receipt::sign`], the events count as not delivered,
+/// and the next poll brings them again.
+pub struct Receipt {
+    hub: HubHandle,
+    slot: SlotKey,
+    outbox: Rc<Outbox>,
+}
+
+impl Receipt {
+    /// The kernel has taken the whole answer.
+    pub fn sign(self) {
+        self.outbox.forget();
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.hub.detach(self.slot);
+    }
+}
+
+impl PollSession {
+    /// Starts a poll. The receiver gets the answer; dropping it ends the poll.
+    pub fn start(conn_id: Uuid, hub: HubHandle) -> oneshot::Receiver<Answer> {
+        let (answer, receiver) = oneshot::channel();
+        let outbox = Rc::new(Outbox::poll(hub.settings().max_queued_bytes, hub.now_ms()));
+        let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone());
+        Actor::start(Self { conn_id, slot, hub, outbox, answer: Some(answer), collecting: false });
+        receiver
+    }
+
+    fn attach(&self, context: &mut Context<Self>) {
+        let asked = self.hub.attach(self.conn_id, self.slot, Transport::LongPoll);
+        context.spawn(asked.into_actor(self).map(|answer, session, context| match answer {
+            Ok(Ok(())) => {}
+            Ok(Err(AttachRefused::UnknownConnection)) => {
+                if let Some(answer) = session.answer.take() {
+                    let _ = answer.send(Answer::UnknownConnection);
+                }
+                context.stop();
+            }
+            // The server stops: an empty list, for a failed poll is never tried again by old clients.
+            Err(_) => session.finish(context),
+        }));
+    }
+
+    /// The window opens with the first event and does not move: a steady flow never starves a poll.
+    fn begin_collecting(&mut self, context: &mut Context<Self>) {
+        self.collecting = true;
+        let window = Duration::from_millis(self.hub.settings().poll_batch_window_ms);
+        context.run_later(window, |session, context| session.finish(context));
+    }
+
+    fn finish(&mut self, context: &mut Context<Self>) {
+        // Told twice, answered once: a second receipt would take the first one's slot away.
+        let Some(answer) = self.answer.take() else { return };
+        let released = self.outbox.closing().is_some();
+        self.outbox.seal();
+        // A poll that was told to go leaves its events to whoever comes next.
+        let events = if released { Vec::new() } else { self.outbox.batch() };
+        let receipt = Receipt { hub: self.hub.clone(), slot: self.slot, outbox: self.outbox.clone() };
+        // If nobody listens any more, the receipt comes back unsigned with the error, and is dropped.
+        let _ = answer.send(Answer::Events(events, receipt));
+        context.stop();
+    }
+}
+
+/// Wakes the session when its outbox has something, is closed, or its client is gone.
+struct Watch;
+
+impl ActorFuture<PollSession> for Watch {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut PollSession,
+        actor_context: &mut Context<PollSession>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        session.outbox.register(context);
+        let hung_up = session.answer.as_mut().is_some_and(|answer| answer.poll_closed(context).is_ready());
+        if hung_up {
+            session.hub.dismiss(session.slot, CloseReason::ByPeer(None));
+            actor_context.stop();
+        } else if session.outbox.is_sealed() {
+            session.finish(actor_context);
+        } else if !session.outbox.is_empty() && !session.collecting {
+            session.begin_collecting(actor_context);
+        }
+        Poll::Pending
+    }
+}
+
+impl Actor for PollSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.attach(context);
+        context.spawn(Watch);
+        let wait = Duration::from_millis(self.hub.settings().poll_wait_ms);
+        context.run_later(wait, |session, context| {
+            if !session.collecting {
+                session.finish(context);
+            }
+        });
+    }
+
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        // With an answer on its way the receipt detaches; without one nobody else does.
+        if self.answer.take().is_some() {
+            self.hub.detach(self.slot);
+        }
+        Running::Stop
+    }
+}
