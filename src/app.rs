@@ -1,1 +1,307 @@
-//! (in the making)
+//! The composition root: the only place that starts actors and knows threads.
+
+use crate::admin;
+use crate::channel::Hubs;
+use crate::demo;
+use crate::edge::backend::Backend;
+use crate::edge::upgrade::Upgrade;
+use crate::edge::{Edge, middleware, routes};
+use crate::hub::handle::{HubHandle, HubParts};
+use crate::hub::messages::HubStarted;
+use crate::ids::HubId;
+use crate::inbox::Inboxes;
+use crate::inbox::state::InboxState;
+use crate::observe::Counters;
+use crate::observe::pressure::Pressure;
+use crate::registry::messages::Close;
+use crate::registry::state::{RegistryState, Times};
+use crate::registry::{Registry, RegistryParts};
+use crate::settings::{Loaded, Settings};
+use crate::wire::event::Encoder;
+use actix::{Actor, Addr};
+use actix_http::HttpService;
+use actix_rt::{Arbiter, System};
+use actix_server::{Server, ServerHandle};
+use actix_service::{fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::web::PayloadConfig;
+use actix_web::{App, web};
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Connections the kernel holds for us while all workers are busy.
+const BACKLOG: i32 = 4096;
+/// Bytes of frames under way to hubs before publishing is refused: many times what a busy second needs.
+const HUB_BYTES: usize = 256 << 20;
+
+/// Everything that exists once.
+struct Core {
+    settings: Arc<Settings>,
+    counters: Arc<Counters>,
+    pressure: Arc<Pressure>,
+    hubs: Arc<Hubs>,
+    draining: Arc<AtomicBool>,
+    edge: Arc<Edge>,
+    registry: OnceLock<Addr<Registry>>,
+    next_hub: AtomicU16,
+    started: Instant,
+}
+
+impl Core {
+    fn new(settings: Settings, workers: usize) -> Self {
+        let settings = Arc::new(settings);
+        Self {
+            pressure: Arc::new(Pressure::new(settings.registry_mailbox, settings.channel_mailbox, HUB_BYTES)),
+            counters: Arc::default(),
+            hubs: Arc::new(Hubs::new(workers)),
+            draining: Arc::default(),
+            edge: Arc::new(Edge::new(settings.clone())),
+            registry: OnceLock::new(),
+            next_hub: AtomicU16::new(0),
+            started: Instant::now(),
+            settings,
+        }
+    }
+
+    /// Starts registry and inboxes on the current thread, once.
+    fn start_registry(&self) -> Addr<Registry> {
+        let start = || {
+            let settings = &self.settings;
+            let encoder = Encoder { date: settings.date_in_frames };
+            let inboxes = InboxState::new(encoder, settings.user_frames);
+            let inboxes = Inboxes::new(inboxes, self.hubs.clone(), self.pressure.clone()).start();
+            let state = RegistryState::new(Times {
+                idle: settings.connection_idle_timeout_ms,
+                part: settings.part_delay_ms,
+                grace: settings.grace_time_ms,
+                user_idle: settings.user_idle_timeout_ms,
+            });
+            let parts = RegistryParts {
+                state,
+                encoder,
+                channel_frames: settings.channel_frames,
+                hubs: self.hubs.clone(),
+                inboxes,
+                counters: self.counters.clone(),
+                pressure: self.pressure.clone(),
+            };
+            let mailbox = settings.registry_mailbox;
+            Registry::create(|context| {
+                context.set_mailbox_capacity(mailbox);
+                Registry::new(parts)
+            })
+        };
+        self.registry.get_or_init(start).clone()
+    }
+
+    /// Starts a hub on the current worker's thread.
+    fn start_hub(&self, registry: &Addr<Registry>) -> HubHandle {
+        let id = HubId(self.next_hub.fetch_add(1, Ordering::Relaxed));
+        let (handle, addr) = HubHandle::start(HubParts {
+            id,
+            settings: self.settings.clone(),
+            counters: self.counters.clone(),
+            pressure: self.pressure.clone(),
+            attach: registry.clone().recipient(),
+            detached: registry.clone().recipient(),
+        });
+        self.hubs.set(id, addr.clone());
+        registry.do_send(HubStarted { id, addr });
+        handle
+    }
+
+    fn backend(&self, registry: Addr<Registry>) -> Backend {
+        Backend {
+            settings: self.settings.clone(),
+            registry,
+            counters: self.counters.clone(),
+            pressure: self.pressure.clone(),
+            started: self.started,
+            draining: self.draining.clone(),
+        }
+    }
+}
+
+/// A server that runs.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    core: Arc<Core>,
+    handle: ServerHandle,
+    server: Server,
+}
+
+/// Binds and starts a server on the current actix system.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn start(settings: Settings) -> io::Result<Running> {
+    let workers = match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    };
+    let listener = bind(&settings.host, settings.port)?;
+    let address = listener.local_addr()?;
+    let shutdown_secs = settings.shutdown_timeout_ms.div_ceil(1000);
+    let core = Arc::new(Core::new(settings, workers));
+    if workers > 1 {
+        start_registry_on_its_own_thread(&core);
+    }
+    let for_workers = core.clone();
+    let server = Server::build()
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(shutdown_secs)
+        .listen("channelstream", listener, move || http_service(&for_workers))?
+        .run();
+    Ok(Running { address, core, handle: server.handle(), server })
+}
+
+/// With several workers the registry has a thread of its own; with one it shares that worker's, which saves two
+/// hops between threads for every broadcast.
+fn start_registry_on_its_own_thread(core: &Arc<Core>) {
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let core = core.clone();
+    Arbiter::new().spawn_fn(move || {
+        core.start_registry();
+        let _ = ready.send(());
+    });
+    let _ = is_ready.recv();
+}
+
+fn http_service(
+    core: &Arc<Core>,
+) -> impl actix_service::ServiceFactory<
+    tokio::net::TcpStream,
+    Config = (),
+    Response = (),
+    Error = actix_http::error::DispatchError,
+    InitError = (),
+> + use<> {
+    let registry = core.start_registry();
+    let hub = core.start_hub(&registry);
+    let edge = web::Data::from(core.edge.clone());
+    let backend = web::Data::new(core.backend(registry));
+    let upgrade = Upgrade { edge: edge.clone(), backend: backend.clone(), hub: hub.clone() };
+    let demo_mode = core.settings.demo_enabled();
+    let max_body = core.settings.max_body_bytes;
+    let app = move || {
+        App::new()
+            .app_data(edge.clone())
+            .app_data(backend.clone())
+            .app_data(hub.clone())
+            .app_data(PayloadConfig::new(max_body))
+            .wrap(actix_web::middleware::from_fn(middleware::pass))
+            .configure(routes::backends)
+            .configure(routes::browsers)
+            .configure(admin::figures)
+            .configure(demo::configure(demo_mode))
+    };
+    HttpService::build()
+        .tcp_nodelay(true)
+        // A client that hangs up in the middle of a poll is noticed at once.
+        .h1_allow_half_closed(false)
+        .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
+        .finish(map_config(app(), |_| AppConfig::default()))
+        .tcp()
+}
+
+fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, format!("{host} has no address"));
+    for address in (host, port).to_socket_addrs()? {
+        match bind_to(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted server takes its port back at once.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+impl Running {
+    /// A handle that stops the server from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { core: self.core.clone(), handle: self.handle.clone() }
+    }
+
+    /// Waits until the server has stopped.
+    ///
+    /// # Errors
+    /// The acceptor's.
+    pub async fn wait(self) -> io::Result<()> {
+        self.server.await
+    }
+}
+
+/// Stops a server.
+#[derive(Clone)]
+pub struct Stopper {
+    core: Arc<Core>,
+    handle: ServerHandle,
+}
+
+impl Stopper {
+    /// Says goodbye to every session, lets requests finish within the limit, and ends.
+    pub async fn stop(self) {
+        self.core.draining.store(true, Ordering::Relaxed);
+        if let Some(registry) = self.core.registry.get() {
+            registry.do_send(Close);
+        }
+        // Goodbyes and the answers of polls are under way; give them a moment before threads end.
+        let limit = Duration::from_millis(self.core.settings.shutdown_timeout_ms);
+        tokio::time::sleep(limit.min(Duration::from_millis(300))).await;
+        let _ = tokio::time::timeout(limit, self.handle.stop(true)).await;
+    }
+}
+
+/// Runs a server until it is told to stop by SIGTERM or SIGINT.
+pub fn run(loaded: Loaded) -> ExitCode {
+    match System::new().block_on(serve(loaded.settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> io::Result<()> {
+    let demo = settings.demo_enabled();
+    let (host, port) = (settings.host.clone(), settings.port);
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {host}:{port}: {error}"));
+    let running = start(settings).map_err(named)?;
+    log::info!("listening on http://{}/{}", running.address, if demo { " (demo mode)" } else { "" });
+    let stopper = running.stopper();
+    actix_rt::spawn(async move {
+        match stop_signal().await {
+            Ok(name) => log::info!("{name}: stopping"),
+            Err(error) => return log::error!("cannot wait for signals: {error}"),
+        }
+        stopper.stop().await;
+    });
+    running.wait().await
+}
+
+async fn stop_signal() -> io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}

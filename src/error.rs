@@ -1,1 +1,247 @@
-//! (in the making)
+//! Why a request is refused: one table of status, code and text.
+//!
+//! Callers parse every answer as JSON whatever its status, so JSON is the form; HTML and plain text are for those
+//! whose `Accept` names them. No refusal is a 400: old browser libraries take everything up to it for success.
+
+use std::fmt;
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde_json::{Value, json};
+
+/// The header that carries a refusal's stable code.
+pub const CODE_HEADER: &str = "x-channelstream-error";
+
+/// The original's text for every 401 its framework made.
+const UNAUTHORIZED: &str = "This server could not verify that you are authorized to access the document you \
+    requested.  Either you supplied the wrong credentials (e.g., bad password), or your browser does not understand \
+    how to supply the credentials required.";
+/// The original's text for every 403.
+const FORBIDDEN: &str = "Access was denied to this resource.";
+/// The original's text for every 404.
+const NOT_FOUND: &str = "The resource could not be found.";
+
+/// A request that is not served, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// The socket's peer is not in `allow_posting_from`.
+    AddressNotAllowed,
+    /// A signature is needed and none was sent.
+    SignatureMissing,
+    /// The signature sent is wrong or too old.
+    BadSignature,
+    /// No such path, or not with this method. Holds the path, for the text.
+    NotFound(String),
+    /// The conn_id of a poll is not known.
+    UnknownConnection,
+    /// The request does not validate. Holds the whole body of the answer.
+    Invalid(Value),
+    /// The JSONP callback is no plain name.
+    UnacceptableCallback,
+    /// The body is larger than this many bytes.
+    BodyTooLarge(usize),
+    /// The body did not arrive in time.
+    BodyTooSlow,
+    /// The server only talks through TLS.
+    HttpsRequired,
+    /// Plain HTTP on a websocket path.
+    UpgradeRequired,
+    /// A mailbox is full; the same request may pass a moment later.
+    Busy,
+    /// The server is stopping.
+    Draining,
+    /// The server failed to do its part; nothing is wrong with the request.
+    Internal,
+}
+
+/// One line of the table.
+struct Row {
+    status: StatusCode,
+    code: &'static str,
+    text: &'static str,
+}
+
+impl Refusal {
+    /// The table: status, stable code and text of every refusal.
+    fn row(&self) -> Row {
+        use StatusCode as S;
+        let (status, code, text) = match self {
+            Self::AddressNotAllowed => (S::FORBIDDEN, "address-not-allowed", FORBIDDEN),
+            Self::SignatureMissing => (S::FORBIDDEN, "signature-missing", FORBIDDEN),
+            Self::BadSignature => (S::UNAUTHORIZED, "bad-signature", "Bad Signature"),
+            Self::NotFound(_) => (S::NOT_FOUND, "not-found", NOT_FOUND),
+            Self::UnknownConnection => (S::UNAUTHORIZED, "unknown-connection", UNAUTHORIZED),
+            Self::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "The request does not validate."),
+            Self::UnacceptableCallback => (
+                S::UNPROCESSABLE_ENTITY,
+                "unacceptable-callback",
+                "The callback must be a plain JavaScript name.",
+            ),
+            Self::BodyTooLarge(_) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large."),
+            Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "body-too-slow", "The body did not arrive in time."),
+            Self::HttpsRequired => {
+                (S::NOT_ACCEPTABLE, "https-required", "This server is to be called through HTTPS.")
+            }
+            Self::UpgradeRequired => {
+                (S::UPGRADE_REQUIRED, "upgrade-required", "This path is for websocket connections.")
+            }
+            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "The server is busy; try again in a moment."),
+            Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "The server is stopping."),
+            Self::Internal => {
+                (S::INTERNAL_SERVER_ERROR, "internal", "The server failed to answer this request.")
+            }
+        };
+        Row { status, code, text }
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.row().status
+    }
+
+    /// The stable code in the header `x-channelstream-error`.
+    pub fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// The answer, in the form that the request's `Accept` names; JSON without one.
+    pub fn response(&self, accept: Option<&str>) -> HttpResponse<BoxBody> {
+        let mut answer = self.head();
+        if let Some(body) = self.own_body() {
+            return answer.content_type("application/json").body(body);
+        }
+        answer.insert_header((header::VARY, "Accept"));
+        let (status, message) = (self.status().to_string(), self.message());
+        match Form::named_in(accept.unwrap_or_default()) {
+            Form::Json => answer.content_type("application/json").body(json_body(self.status(), &message)),
+            Form::Plain => {
+                answer.content_type("text/plain; charset=UTF-8").body(format!("{status}\n\n{message}"))
+            }
+            Form::Html => answer.content_type("text/html; charset=UTF-8").body(html_body(&status, &message)),
+        }
+    }
+
+    /// Status and headers that do not depend on the form.
+    fn head(&self) -> HttpResponseBuilder {
+        let row = self.row();
+        let mut answer = HttpResponse::build(row.status);
+        answer.insert_header((CODE_HEADER, row.code));
+        match self {
+            Self::Busy | Self::Draining => answer.insert_header((header::RETRY_AFTER, "1")),
+            _ => &mut answer,
+        };
+        answer
+    }
+
+    /// A body that is the same whatever `Accept` says.
+    fn own_body(&self) -> Option<String> {
+        match self {
+            Self::BadSignature => Some(json!({"request": "Bad Signature"}).to_string()),
+            Self::Invalid(errors) => Some(errors.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The text. Where the original had one, with the original's empty lines.
+    fn message(&self) -> String {
+        let text = self.row().text;
+        match self {
+            Self::NotFound(path) => format!("{text}\n\n\n{path}\n\n"),
+            Self::AddressNotAllowed | Self::SignatureMissing | Self::UnknownConnection => {
+                format!("{text}\n\n\n\n\n")
+            }
+            Self::BodyTooLarge(limit) => format!("{text} At most {limit} bytes are taken."),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code(), self.row().text)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Renders JSON; the edge's middleware renders again when `Accept` names another form.
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        self.response(None)
+    }
+}
+
+/// The request's `Accept`, for [`Refusal::response`].
+pub fn accept(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ACCEPT)?.to_str().ok()
+}
+
+/// The form of a refusal's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Html,
+    Plain,
+}
+
+impl Form {
+    /// The form named with the greatest weight, the first of equals. `*/*` names nothing.
+    fn named_in(accept: &str) -> Self {
+        let mut best = (0.0, Self::Json);
+        for range in accept.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let form = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                "application/json" => Self::Json,
+                "text/html" => Self::Html,
+                "text/plain" => Self::Plain,
+                _ => continue,
+            };
+            let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+            if weight > best.0 {
+                best = (weight, form);
+            }
+        }
+        best.1
+    }
+}
+
+fn json_body(status: StatusCode, message: &str) -> String {
+    json!({
+        "message": message,
+        "code": status.to_string(),
+        "title": status.canonical_reason().unwrap_or_default(),
+    })
+    .to_string()
+}
+
+fn html_body(status: &str, message: &str) -> String {
+    let lines = escape_html(message.trim_end()).replace('\n', "<br />\n");
+    format!(
+        "<html>\n <head>\n  <title>{status}</title>\n </head>\n <body>\n  <h1>{status}</h1>\n  {lines}\n </body>\n</html>"
+    )
+}
+
+/// Text made safe for HTML, in elements and in quoted attributes.
+pub fn escape_html(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,15 +10,16 @@ pub mod edge;
 pub mod api;
 pub mod signing;
 pub mod registry;
-pub mod channel;
 pub mod inbox;
-pub mod hub;
+pub mod channel;
 pub mod session;
+pub mod hub;
 pub mod outbox;
 // The vocabulary beside the road.
 pub mod wire;
 // Side roads.
 pub mod admin;
+pub mod demo;
 pub mod observe;
 pub mod cli;
 pub mod replay;

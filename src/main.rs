@@ -1,2 +1,7 @@
 //! The `channelstream` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    channelstream::cli::main(channelstream::app::run)
+}

@@ -1,1 +1,44 @@
-//! (in the making)
+//! The admin's side road: sign-in, pages, files, and the API's description.
+
+pub mod session;
+pub mod sign_in;
+pub mod sign_out;
+pub mod pages;
+pub mod assets;
+pub mod openapi;
+mod figures;
+
+pub use figures::figures;
+
+use actix_web::guard::{Any, Get, Head};
+use actix_web::{Route, web};
+
+/// Mounts everything here but `/`, `/admin/admin.json` and `/admin/debug`, which need the actors.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    let sign_in = web::resource(session::SIGN_IN_PATH);
+    cfg.service(sign_in.route(read().to(sign_in::form)).route(web::post().to(sign_in::submit)))
+        .service(web::resource("/admin/sign_out").route(read().to(sign_out::sign_out)))
+        .service(web::resource("/admin").route(read().to(pages::dashboard)))
+        .service(web::resource("/api-explorer").route(read().to(pages::explorer)))
+        .service(web::resource("/openapi.json").route(read().to(openapi::openapi)))
+        .service(web::resource("/static/{path:.*}").route(read().to(assets::asset)));
+}
+
+/// GET and HEAD: health checks like to ask with HEAD.
+pub fn read() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}
+
+/// Time since the start as the original writes it: `0:01:05`, `1 day, 0:01:05`, `2 days, 3:04:05`.
+pub fn uptime(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let clock = format!("{hours}:{minutes:02}:{:02}", seconds % 60);
+    match days {
+        0 => clock,
+        1 => format!("1 day, {clock}"),
+        _ => format!("{days} days, {clock}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,24 @@
-//! (in the making)
+//! The signed REST API, one file per endpoint: its request, what may be wrong with it, its answer.
+//!
+//! Bodies are read by hand-written readers rather than derived ones: clients depend on the original's error texts and
+//! its tolerance (`"1"` is true, `"7"` is 7), and all errors of a request are reported together.
+
+pub mod answer;
+pub mod conn_id;
+pub mod channels_info;
+pub mod limits;
+pub mod invalid;
+pub(crate) mod fields;
+mod body;
+mod batch;
+mod delivery;
+pub mod connect;
+pub mod subscribe;
+pub mod unsubscribe;
+pub mod user_state;
+pub mod channel_config;
+pub mod message_post;
+pub mod message_patch;
+pub mod message_delete;
+pub mod info;
+pub mod disconnect;

@@ -1,0 +1,134 @@
+//! GET /static/…: the files of the pages and the browser library, built into the binary.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, web};
+use sha1::{Digest, Sha1};
+
+use crate::error::Refusal;
+
+/// Files under `static/`, by their path there. Templates of pages are not among them.
+macro_rules! embed {
+    ($($path:literal,)*) => {
+        &[$(($path, include_bytes!(concat!("../../static/", $path)))),*]
+    };
+}
+
+const FILES: &[(&str, &[u8])] = embed![
+    "admin-view.js",
+    "admin.css",
+    "admin.js",
+    "channelstream/backend.js",
+    "channelstream/backoff.js",
+    "channelstream/callbacks.js",
+    "channelstream/connection.js",
+    "channelstream/index.js",
+    "channelstream/longpoll.js",
+    "channelstream/reconnect.js",
+    "channelstream/request.js",
+    "channelstream/sha1.js",
+    "channelstream/signer.js",
+    "channelstream/websocket.js",
+    "demo-messages.js",
+    "demo-people.js",
+    "demo.css",
+    "demo.js",
+    "dom.js",
+    "explorer-call.js",
+    "explorer-example.js",
+    "explorer.css",
+    "explorer.js",
+    "home.js",
+    "icon.svg",
+    "style.css",
+];
+
+struct Asset {
+    content: &'static [u8],
+    content_type: &'static str,
+    etag: String,
+}
+
+static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
+    let asset = |content: &'static [u8], path| {
+        let digest = Sha1::digest(content);
+        let hex: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+        Asset { content, content_type: content_type(path), etag: format!("\"{hex}\"") }
+    };
+    FILES.iter().map(|(path, content)| (*path, asset(content, path))).collect()
+});
+
+/// Serves a file, or 304 to who has it.
+///
+/// # Errors
+/// Not found.
+pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
+    let asset = ASSETS.get(path.as_str()).ok_or_else(|| Refusal::NotFound(req.path().to_owned()))?;
+    let mut answer =
+        if is_known(req.headers(), &asset.etag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    answer
+        .insert_header((header::ETAG, asset.etag.as_str()))
+        // Asked for anew each time, so that no page runs with modules of two versions; a 304 is cheap.
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .content_type(asset.content_type);
+    Ok(if is_known(req.headers(), &asset.etag) { answer.finish() } else { answer.body(asset.content) })
+}
+
+/// Whether `If-None-Match` names the tag, weakly or not.
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next().unwrap_or_default() {
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "json" | "map" => "application/json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "txt" | "md" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    fn files_below(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+    }
+
+    /// `package.json` only tells Node that the library is made of modules.
+    fn is_served(path: &str) -> bool {
+        !path.ends_with(".html") && !path.ends_with("package.json") && !path.contains(".test.")
+    }
+
+    #[test]
+    fn every_file_is_served() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("static");
+        for file in files_below(&root) {
+            let path = file.strip_prefix(&root).unwrap().to_str().unwrap();
+            assert_eq!(is_served(path), ASSETS.contains_key(path), "{path}: mend the table of files");
+        }
+    }
+
+    #[test]
+    fn no_file_is_of_an_unknown_type() {
+        for (path, asset) in ASSETS.iter() {
+            assert_ne!(asset.content_type, "application/octet-stream", "{path}");
+        }
+    }
+}

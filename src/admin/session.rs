@@ -1,0 +1,200 @@
+//! The admin's sign-in: a signed cookie, and the extractors that ask for it.
+//!
+//! The cookie opens the admin's pages and never the API.
+
+use std::future::{Ready, ready};
+
+use actix_web::cookie::{Cookie, SameSite, time::Duration};
+use actix_web::dev::Payload;
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
+use sha1::{Digest, Sha1};
+
+use crate::edge::Edge;
+use crate::edge::guard::{Standing, now_unix, standing_of};
+use crate::edge::proxy::BaseUrl;
+use crate::error::{Refusal, escape_html};
+
+/// Name of the cookie, as in the original.
+pub const COOKIE: &str = "auth_tkt";
+/// How long an admin stays signed in, in seconds: 30 days.
+pub const MAX_AGE_S: u64 = 2_592_000;
+/// Where the form is.
+pub const SIGN_IN_PATH: &str = "/admin/sign_in";
+
+/// A request with a good signature or a signed-in admin's cookie; others are sent to the form.
+#[derive(Clone, Copy, Debug)]
+pub struct AdminOrSigned(());
+
+impl FromRequest for AdminOrSigned {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(match is_admitted(req) {
+            Ok(true) => Ok(Self(())),
+            Ok(false) => Err(to_sign_in(req)),
+            Err(refusal) => Err(refusal.into()),
+        })
+    }
+}
+
+/// The same for programs, which have no use for a form: others are refused with 403.
+#[derive(Clone, Copy, Debug)]
+pub struct AdminOrRefused(());
+
+impl FromRequest for AdminOrRefused {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let admitted = is_admitted(req);
+        ready(admitted.and_then(|admitted| admitted.then_some(Self(())).ok_or(Refusal::SignatureMissing)))
+    }
+}
+
+fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
+    let edge = req.app_data::<web::Data<Edge>>().ok_or(Refusal::Internal)?;
+    Ok(standing_of(req)? == Standing::Signed || is_signed_in(edge, req.headers(), now_unix()))
+}
+
+fn to_sign_in(req: &HttpRequest) -> Error {
+    match req.app_data::<web::Data<Edge>>() {
+        Some(edge) => {
+            let answer = redirect(&edge.base_url(req.headers()).url(SIGN_IN_PATH));
+            InternalError::from_response("not signed in", answer).into()
+        }
+        None => Refusal::Internal.into(),
+    }
+}
+
+/// 302 with a small page for those who do not follow.
+pub fn redirect(url: &str) -> HttpResponse {
+    let link = escape_html(url);
+    let page = format!(
+        "<html><head><title>302 Found</title></head><body><a href=\"{link}\">{link}</a></body></html>"
+    );
+    HttpResponse::Found()
+        .insert_header((header::LOCATION, url))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("text/html; charset=UTF-8")
+        .body(page)
+}
+
+/// Whether the request carries a good cookie.
+pub fn is_signed_in(edge: &Edge, headers: &HeaderMap, now_unix: u64) -> bool {
+    // Read by hand: one malformed cookie of another program on the host must not hide ours.
+    headers
+        .get_all(header::COOKIE)
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(name, _)| *name == COOKIE)
+        .any(|(_, token)| edge.cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
+}
+
+/// The cookie of an admin who has just signed in.
+pub fn issue(edge: &Edge, base: &BaseUrl, now_unix: u64) -> Cookie<'static> {
+    let token = edge.cookie_keys.sign("admin", now_unix);
+    cookie(token, Duration::seconds(MAX_AGE_S as i64), base)
+}
+
+/// The cookie that deletes the former.
+pub fn clear(base: &BaseUrl) -> Cookie<'static> {
+    cookie(String::new(), Duration::ZERO, base)
+}
+
+fn cookie(value: String, max_age: Duration, base: &BaseUrl) -> Cookie<'static> {
+    Cookie::build(COOKIE, value)
+        .path("/")
+        .max_age(max_age)
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(base.is_https())
+        .finish()
+}
+
+/// Whether name and password are the admin's. Takes the same time whatever is wrong with them.
+pub fn is_admin(edge: &Edge, name: &str, password: &str) -> bool {
+    let settings = &edge.settings;
+    same(name, &settings.admin_user) & same(password, settings.admin_secret.expose())
+}
+
+/// Compares in constant time. The digests are compared, so that not even the length shows.
+fn same(given: &str, wanted: &str) -> bool {
+    let (given, wanted) = (Sha1::digest(given), Sha1::digest(wanted));
+    let difference = given.iter().zip(wanted.iter()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    std::hint::black_box(difference) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Secret, Settings};
+    use actix_web::http::header::HeaderValue;
+    use std::sync::Arc;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn signed_in(edge: &Edge, cookies: &str, now: u64) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_str(cookies).unwrap());
+        is_signed_in(edge, &headers, now)
+    }
+
+    fn base(scheme: &str) -> BaseUrl {
+        BaseUrl::read(|_| None, Some(scheme), "h")
+    }
+
+    #[test]
+    fn a_cookie_opens_for_thirty_days() {
+        let edge = Edge::new(Arc::default());
+        let cookie = format!("auth_tkt={}", issue(&edge, &base("http"), NOW).value());
+        assert!(signed_in(&edge, &cookie, NOW + MAX_AGE_S));
+        assert!(!signed_in(&edge, &cookie, NOW + MAX_AGE_S + 1));
+        assert!(signed_in(&edge, &format!("broken; x=%%; {cookie}; auth_tkt=old"), NOW));
+        assert!(!signed_in(&edge, "auth_tkt=garbage", NOW));
+        assert!(!signed_in(&Edge::new(Arc::default()), &cookie, NOW));
+    }
+
+    #[test]
+    fn an_api_signature_is_no_cookie() {
+        let cookie_secret = Secret::new("secret");
+        let edge = Edge::new(Arc::new(Settings { cookie_secret, ..Settings::default() }));
+        assert!(!signed_in(&edge, &format!("auth_tkt={}", edge.keys.sign("admin", NOW)), NOW));
+    }
+
+    #[test]
+    fn a_new_password_signs_everybody_out() {
+        let with_password = |password| {
+            let (cookie_secret, admin_secret) = (Secret::new("fixed"), Secret::new(password));
+            Edge::new(Arc::new(Settings { cookie_secret, admin_secret, ..Settings::default() }))
+        };
+        let cookie = format!("auth_tkt={}", issue(&with_password("a"), &base("http"), NOW).value());
+        assert!(signed_in(&with_password("a"), &cookie, NOW));
+        assert!(!signed_in(&with_password("b"), &cookie, NOW));
+    }
+
+    #[test]
+    fn cookies_are_secure_where_the_outside_is() {
+        let edge = Edge::new(Arc::default());
+        let plain = issue(&edge, &base("http"), NOW).to_string();
+        assert!(
+            plain.contains("HttpOnly; SameSite=Lax") && plain.contains("Path=/; Max-Age=2592000"),
+            "{plain}"
+        );
+        assert!(!plain.contains("Secure"));
+        assert!(issue(&edge, &base("https"), NOW).to_string().contains("Secure"));
+        assert!(clear(&base("http")).to_string().contains("Max-Age=0"));
+    }
+
+    #[test]
+    fn only_the_admin_is_the_admin() {
+        let edge = Edge::new(Arc::default());
+        assert!(is_admin(&edge, "admin", "admin_secret"));
+        for (name, password) in [("admin", ""), ("", "admin_secret"), ("Admin", "admin_secret"), ("", "")] {
+            assert!(!is_admin(&edge, name, password));
+        }
+    }
+}

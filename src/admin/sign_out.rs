@@ -1,0 +1,16 @@
+//! GET /admin/sign_out: takes the cookie back.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::session;
+use crate::edge::Edge;
+
+/// Clears the cookie and shows the form.
+pub async fn sign_out(edge: web::Data<Edge>, req: HttpRequest) -> HttpResponse {
+    let base = edge.base_url(req.headers());
+    let mut answer = session::redirect(&base.url(session::SIGN_IN_PATH));
+    match answer.add_cookie(&session::clear(&base)) {
+        Ok(()) => answer,
+        Err(error) => HttpResponse::from_error(error),
+    }
+}

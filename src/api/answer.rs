@@ -1,0 +1,49 @@
+//! Answers and refusals of the API.
+
+use super::invalid::Invalid;
+use crate::edge::backend::Backend;
+use crate::error::Refusal;
+use crate::registry::messages::Lookup;
+use actix_web::HttpResponse;
+use uuid::Uuid;
+
+/// A JSON answer, written in one piece.
+pub fn json(body: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(body)
+}
+
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Self {
+        Refusal::Invalid(invalid.errors)
+    }
+}
+
+/// Completes the errors of a request whose other fields are wrong: all are reported together.
+///
+/// # Errors
+/// As [`Backend::ask`].
+pub async fn with_unknown(backend: &Backend, mut invalid: Invalid) -> Result<Refusal, Refusal> {
+    if invalid.conn_id.is_none() && invalid.user.is_none() {
+        return Ok(invalid.into());
+    }
+    let known = backend.ask(Lookup { conn_id: invalid.conn_id, user: invalid.user.clone() }).await?;
+    if invalid.conn_id.is_some() && !known.connection {
+        invalid.add("conn_id", "Unknown connection");
+    }
+    if invalid.user.is_some() && !known.user {
+        invalid.add("user", "Unknown user");
+    }
+    Ok(invalid.into())
+}
+
+/// The refusal of a request for a connection that is not there.
+pub fn unknown_connection() -> Refusal {
+    Invalid::field("conn_id", "Unknown connection").into()
+}
+
+/// Appends a connection's id as a JSON string.
+pub fn push_uuid(uuid: Uuid, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    out.push(b'"');
+}

@@ -1,0 +1,201 @@
+//! Lists of messages, edits and deletions: read straight into types when all is well, else read again field by field
+//! to say what is wrong, or to take what only the original's tolerance takes.
+
+use super::body;
+use super::fields::{Fields, INPUT_TYPE, Read, fault, items, nested, too_long};
+use super::invalid::Invalid;
+use super::limits::Limits;
+use crate::wire::json::string_len;
+use crate::wire::value::Payload;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::marker::PhantomData;
+use uuid::Uuid;
+
+/// An item of any of the three lists, well typed. Each endpoint takes what it knows and drops the rest.
+#[derive(Deserialize)]
+pub(super) struct Item<'a> {
+    #[serde(default, deserialize_with = "given")]
+    pub(super) uuid: Option<Uuid>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    pub(super) timestamp: Option<&'a str>,
+    #[serde(default, deserialize_with = "given")]
+    pub(super) user: Option<String>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    pub(super) message: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    pub(super) edited: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) channel: Option<String>,
+    #[serde(default)]
+    pub(super) pm_users: Vec<String>,
+    #[serde(default)]
+    pub(super) exclude_users: Vec<String>,
+    #[serde(default)]
+    pub(super) no_history: bool,
+}
+
+/// A field that may be left out and must not be null, which an `Option` alone would let pass.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// What one item becomes: `Drop` is right and without effect.
+pub(super) enum Took<T> {
+    /// It goes on.
+    Keep(T),
+    /// It is left out.
+    Drop,
+}
+
+/// Reads a list. `quick` gives `None` for everything that is not plainly right; `careful` finds out what it is from the fields of these names.
+pub(super) fn parse<'a, T>(
+    body: &'a [u8],
+    limits: &Limits,
+    quick: impl Fn(Item<'a>) -> Option<Took<T>>,
+    names: &'static [&'static str],
+    careful: impl Fn(&mut Fields<'a>) -> Option<Took<T>>,
+) -> Result<Vec<T>, Invalid> {
+    let text = body::text(body, limits)?;
+    match quickly(text, limits, quick) {
+        Some(items) => Ok(items),
+        None => carefully(text, limits, names, careful),
+    }
+}
+
+/// Reads the list in one pass; `None` when anything is out of the ordinary.
+pub(super) fn quickly<'a, T>(
+    text: &'a str,
+    limits: &Limits,
+    take: impl Fn(Item<'a>) -> Option<Took<T>>,
+) -> Option<Vec<T>> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let list = List { max: limits.max_list_items, take, items: PhantomData };
+    let items = list.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(items)
+}
+
+/// Reads the list item by item and field by field, and reports all errors at once.
+pub(super) fn carefully<'a, T>(
+    text: &'a str,
+    limits: &Limits,
+    names: &'static [&'static str],
+    read: impl Fn(&mut Fields<'a>) -> Option<Took<T>>,
+) -> Result<Vec<T>, Invalid> {
+    let list = list_of(text, limits.max_list_items)?;
+    let (mut taken, mut errors, mut wrong_types) = (Vec::with_capacity(list.len()), Map::new(), Vec::new());
+    for (index, raw) in list.into_iter().enumerate() {
+        if !raw.get().starts_with('{') {
+            // Items of a wrong type: an empty object each, and their texts together, as in the original.
+            errors.insert(index.to_string(), json!({}));
+            wrong_types.push(Value::from(INPUT_TYPE));
+            continue;
+        }
+        match nested(raw, names, &read) {
+            Ok(Took::Keep(item)) => taken.push(item),
+            Ok(Took::Drop) => {}
+            Err(fault) => drop(errors.insert(index.to_string(), fault)),
+        }
+    }
+    if !wrong_types.is_empty() {
+        errors.insert("_schema".into(), Value::Array(wrong_types));
+    }
+    if errors.is_empty() { Ok(taken) } else { Err(Invalid::from(Value::Object(errors))) }
+}
+
+fn list_of(text: &str, max: usize) -> Result<Vec<&RawValue>, Invalid> {
+    let list = items(body::parsed(text)?, max).ok_or_else(|| Invalid::schema(INPUT_TYPE))?;
+    if list.len() > max { Err(Invalid::from(json!({ "_schema": too_long(max) }))) } else { Ok(list) }
+}
+
+/// Whether the frame made of a message or edit stays within the limit.
+pub(super) fn frame_fits(
+    message: &Payload,
+    user: Option<&str>,
+    channel: Option<&str>,
+    limits: &Limits,
+) -> bool {
+    // Keys, id, times and flags: 237 bytes with all of them at their longest, rounded up.
+    const FRAME_OVERHEAD: usize = 256;
+    let names = user.map_or(0, string_len) + channel.map_or(0, string_len);
+    message.as_bytes().len() + names + FRAME_OVERHEAD <= limits.max_frame_bytes
+}
+
+/// The careful form of the same: notes the fault on `message`.
+pub(super) fn check_frame(
+    fields: &mut Fields<'_>,
+    message: Option<&Payload>,
+    user: Option<&str>,
+    channel: Option<&str>,
+    limits: &Limits,
+) {
+    if message.is_some_and(|message| !frame_fits(message, user, channel, limits)) {
+        let max = limits.max_frame_bytes;
+        let refused: Read<()> = Err(fault(format!("Frame is longer than maximum {max} bytes.")));
+        fields.keep("message", refused);
+    }
+}
+
+/// A list of objects, each taken as soon as it is read, no more than `max` of them.
+struct List<F, T> {
+    max: usize,
+    take: F,
+    items: PhantomData<T>,
+}
+
+impl<'de, T, F: Fn(Item<'de>) -> Option<Took<T>>> DeserializeSeed<'de> for List<F, T> {
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, T, F: Fn(Item<'de>) -> Option<Took<T>>> Visitor<'de> for List<F, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let (mut items, mut seen) = (Vec::new(), 0_usize);
+        while let Some(Object(item)) = list.next_element::<Object<Item<'de>>>()? {
+            seen += 1;
+            match (self.take)(item).filter(|_| seen <= self.max) {
+                Some(Took::Keep(item)) => items.push(item),
+                Some(Took::Drop) => {}
+                None => return Err(A::Error::custom("not plainly right")),
+            }
+        }
+        Ok(items)
+    }
+}
+
+/// A value that must be written as an object: derived types take a list of their fields' values too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(object)).map(Object)
+    }
+}

@@ -1,0 +1,32 @@
+//! From the bytes of a body to its outermost JSON value.
+
+use super::fields::{Fields, nested};
+use super::invalid::Invalid;
+use super::limits::Limits;
+use crate::wire::json::{self, Malformed};
+use serde_json::value::RawValue;
+
+/// The whole body as one well-formed value that is not nested too deep.
+pub(super) fn root<'a>(body: &'a [u8], limits: &Limits) -> Result<&'a RawValue, Invalid> {
+    parsed(text(body, limits)?)
+}
+
+/// The body as text that is safe to parse.
+pub(super) fn text<'a>(body: &'a [u8], limits: &Limits) -> Result<&'a str, Invalid> {
+    json::check(body, limits.max_json_depth).map_err(|malformed| Invalid::schema(malformed.to_string()))
+}
+
+/// The outermost value of a text.
+pub(super) fn parsed(text: &str) -> Result<&RawValue, Invalid> {
+    serde_json::from_str(text).map_err(|error| Invalid::schema(Malformed::from_serde(&error).to_string()))
+}
+
+/// Reads a body that must be an object, with these fields.
+pub(super) fn object<'a, T>(
+    body: &'a [u8],
+    limits: &Limits,
+    names: &'static [&'static str],
+    read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+) -> Result<T, Invalid> {
+    nested(root(body, limits)?, names, read).map_err(Invalid::from)
+}

@@ -1,0 +1,138 @@
+//! `channels_info`: what several answers tell about channels and their users.
+
+use super::info::InfoOptions;
+use crate::channel::messages::{Inspect, Snapshot};
+use crate::error::Refusal;
+use crate::registry::messages::ChannelRef;
+use crate::wire::event::{UserView, push_history_entry, push_users};
+use crate::wire::json;
+use crate::wire::settings::ChannelSettings;
+use futures_util::stream::{self, StreamExt};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Channels asked at once: enough to keep them busy, few enough to leave their thread to others.
+const ASKED_AT_ONCE: usize = 64;
+
+/// Whether a channel has to be asked, or its summary will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// The answer shows what the request itself has just changed: ask every channel.
+    AfterChange,
+    /// Ask only for what the summary lacks.
+    Summary,
+}
+
+/// What is known of the channels of one answer.
+#[derive(Debug)]
+pub struct ChannelsInfo {
+    channels: Vec<Snapshot>,
+    public_state: bool,
+}
+
+impl ChannelsInfo {
+    /// Gathers what the options ask for. The excluded ones among the channels are left out.
+    ///
+    /// # Errors
+    /// `Draining` when a channel is gone.
+    pub async fn gather(
+        channels: Vec<ChannelRef>,
+        options: &InfoOptions,
+        freshness: Freshness,
+    ) -> Result<Self, Refusal> {
+        let wanted =
+            channels.into_iter().filter(|c| !options.exclude_channels.iter().any(|name| **name == *c.name));
+        let asked = wanted.map(|channel| inspect(channel, options, freshness));
+        let mut snapshots = Vec::new();
+        let mut answers = stream::iter(asked).buffered(ASKED_AT_ONCE);
+        while let Some(snapshot) = answers.next().await {
+            snapshots.push(snapshot?);
+        }
+        Ok(Self { channels: snapshots, public_state: options.return_public_state })
+    }
+
+    /// Appends `{"channels": {…}, "users": […]}`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"channels\":");
+        self.write_channels(out);
+        out.extend_from_slice(b",\"users\":");
+        push_users(out, self.users().iter(), self.public_state);
+        out.push(b'}');
+    }
+
+    /// Appends `{name: info, …}`.
+    pub fn write_channels(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (index, channel) in self.channels.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            json::write_string(&channel.name, out);
+            out.push(b':');
+            write_channel(channel, out);
+        }
+        out.push(b'}');
+    }
+
+    /// The users of all channels, each once, by name.
+    fn users(&self) -> Vec<Arc<UserView>> {
+        let views = self.channels.iter().flat_map(|channel| &channel.users);
+        let mut users: Vec<_> =
+            views.map(|view| (view.id, view)).collect::<HashMap<_, _>>().into_values().cloned().collect();
+        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+}
+
+async fn inspect(
+    channel: ChannelRef,
+    options: &InfoOptions,
+    freshness: Freshness,
+) -> Result<Snapshot, Refusal> {
+    let summary = &channel.summary;
+    let users = options.include_users && summary.users() > 0;
+    let history = options.include_history && summary.history() > 0;
+    if freshness == Freshness::Summary && !users && !history {
+        return Ok(Snapshot {
+            uuid: channel.uuid,
+            total_connections: summary.connections(),
+            last_active: summary.last_active(),
+            name: channel.name,
+            settings: channel.settings,
+            users: Vec::new(),
+            history: Vec::new(),
+        });
+    }
+    let question = Inspect { users: options.include_users, history: options.include_history };
+    channel.addr.send(question).await.map_err(|_| Refusal::Draining)
+}
+
+fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"uuid\":\"");
+    out.extend_from_slice(channel.uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    out.extend_from_slice(b"\",\"name\":");
+    json::write_string(&channel.name, out);
+    out.extend_from_slice(b",\"long_name\":null,\"settings\":");
+    write_settings(&channel.settings, out);
+    out.extend_from_slice(b",\"history\":");
+    json::write_list(&channel.history, out, |kept, out| {
+        push_history_entry(out, &kept.message, kept.edited.as_ref());
+    });
+    out.extend_from_slice(b",\"last_active\":\"");
+    out.extend_from_slice(channel.last_active.frame().as_bytes());
+    // `total_users` is the length of `users`, so 0 when they are left out (behaviour of the original).
+    let counts = format!(
+        "\",\"total_connections\":{},\"total_users\":{},\"users\":",
+        channel.total_connections,
+        channel.users.len()
+    );
+    out.extend_from_slice(counts.as_bytes());
+    json::write_list(&channel.users, out, |user, out| json::write_string(&user.name, out));
+    out.push(b'}');
+}
+
+fn write_settings(settings: &ChannelSettings, out: &mut Vec<u8>) {
+    // Plain booleans and a number: this cannot fail.
+    let _ = serde_json::to_writer(out, settings);
+}

@@ -1,0 +1,241 @@
+//! Objects and lists taken apart into raw values, no further than a limit.
+
+use indexmap::IndexMap;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// The members of an object: of duplicate keys the last value wins and the first place counts.
+#[derive(Default)]
+pub(in crate::api) struct Members<'a> {
+    readable: IndexMap<String, &'a RawValue>,
+    unreadable: Vec<String>,
+}
+
+impl<'a> Members<'a> {
+    /// Takes a value apart; `None` when it is no object. Of more than `max` members only `max + 1` are kept.
+    pub(in crate::api) fn of(raw: &'a RawValue, max: usize) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+        Collect { max, into: Self::default() }.deserialize(&mut deserializer).ok()
+    }
+
+    /// How many members there are, capped at one over the limit.
+    pub(in crate::api) fn len(&self) -> usize {
+        self.readable.len() + self.unreadable.len()
+    }
+
+    /// Names that hold half a surrogate pair, made readable.
+    pub(in crate::api) fn unreadable(&self) -> &[String] {
+        &self.unreadable
+    }
+
+    /// All readable names with their values, in order.
+    pub(in crate::api) fn into_iter(self) -> impl Iterator<Item = (String, &'a RawValue)> {
+        self.readable.into_iter()
+    }
+}
+
+/// The values of an object under these names, the last one of duplicates; `None` when it is no object.
+///
+/// Other members are skimmed over: they are dropped in silence, so they should not cost memory either.
+pub(super) fn named<'a>(
+    raw: &'a RawValue,
+    names: &'static [&'static str],
+) -> Option<Vec<Option<&'a RawValue>>> {
+    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    Named(names).deserialize(&mut deserializer).ok()
+}
+
+/// The items of a list; `None` when it is none. Of more than `max` items only `max + 1` are kept.
+pub(in crate::api) fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
+    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    Collect { max, into: Vec::new() }.deserialize(&mut deserializer).ok()
+}
+
+/// Fills a collection and skims over what goes beyond the limit, so that a hostile body costs no memory.
+struct Collect<C> {
+    max: usize,
+    into: C,
+}
+
+impl<'de> DeserializeSeed<'de> for Collect<Vec<&'de RawValue>> {
+    type Value = Vec<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Collect<Vec<&'de RawValue>> {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self::Value, A::Error> {
+        while self.into.len() <= self.max {
+            let Some(item) = list.next_element()? else {
+                return Ok(self.into);
+            };
+            self.into.push(item);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(self.into)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Collect<Members<'de>> {
+    type Value = Members<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Collect<Members<'de>> {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<Self::Value, A::Error> {
+        while self.into.len() <= self.max {
+            let Some((key, value)) = object.next_entry::<Key, &'de RawValue>()? else {
+                return Ok(self.into);
+            };
+            match key {
+                Key::Readable(key) => drop(self.into.readable.insert(key, value)),
+                Key::Unreadable(key) => self.into.unreadable.push(key),
+            }
+        }
+        while object.next_entry::<Key, IgnoredAny>()?.is_some() {}
+        Ok(self.into)
+    }
+}
+
+struct Named(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for Named {
+    type Value = Vec<Option<&'de RawValue>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Named {
+    type Value = Vec<Option<&'de RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut values = vec![None; self.0.len()];
+        while let Some(place) = object.next_key_seed(PlaceOf(self.0))? {
+            match place.and_then(|place| values.get_mut(place)) {
+                Some(value) => *value = Some(object.next_value()?),
+                None => drop(object.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// The place of a key among known names.
+struct PlaceOf(&'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for PlaceOf {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for PlaceOf {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|name| name.as_bytes() == bytes))
+    }
+}
+
+/// A key, asked for as bytes: that is how serde_json hands out half a surrogate pair instead of failing the object.
+enum Key {
+    Readable(String),
+    Unreadable(String),
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
+        Ok(match std::str::from_utf8(bytes) {
+            Ok(text) => Key::Readable(text.into()),
+            Err(_) => Key::Unreadable(String::from_utf8_lossy(bytes).into_owned()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> &RawValue {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_last_duplicate_wins_at_the_first_place() {
+        let members = Members::of(raw(r#"{"a": 1, "b": 2, "\u0061": 3}"#), 9).unwrap();
+        let texts: Vec<_> = members.into_iter().map(|(key, value)| format!("{key}{value}")).collect();
+        assert_eq!(texts, ["a3", "b2"]);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_costs_one_key() {
+        let text = r#"{"x\ud800": 1, "\u006fk": 2}"#;
+        let members = Members::of(raw(text), 9).unwrap();
+        assert_eq!((members.unreadable().len(), members.len()), (1, 2));
+        let values = named(raw(text), &["no", "ok"]).unwrap();
+        assert_eq!(
+            values.iter().map(|value| value.map(RawValue::get)).collect::<Vec<_>>(),
+            [None, Some("2")]
+        );
+    }
+
+    #[test]
+    fn collecting_stops_one_over_the_limit() {
+        assert_eq!(items(raw("[1,2,3,4,5,[6]]"), 2).unwrap().len(), 3);
+        assert_eq!(Members::of(raw(r#"{"a":1,"b":2,"c":3,"d":{}}"#), 2).unwrap().len(), 3);
+        assert_eq!(items(raw("[1,2]"), 2).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn other_types_are_none() {
+        for text in ["1", "null", "\"x\"", "true"] {
+            assert!(Members::of(raw(text), 9).is_none() && items(raw(text), 9).is_none(), "{text}");
+        }
+        assert!(Members::of(raw("[]"), 9).is_none());
+        assert!(items(raw("{}"), 9).is_none());
+    }
+}

@@ -1,0 +1,248 @@
+//! POST /message: say something to channels and users. The hot path of the server.
+
+use super::answer;
+use super::batch::{self, Item, Took, check_frame, frame_fits};
+use super::delivery::{self, write_payload, write_plain, write_user};
+use super::fields::{Fields, USER_NAME, length_fits, payload, string, timestamp, uuid};
+use super::invalid::Invalid;
+use super::limits::Limits;
+use crate::edge::backend::Backend;
+use crate::edge::guard::Signed;
+use crate::error::Refusal;
+use crate::registry::messages::Publish;
+use crate::wire::json;
+use crate::wire::message::Message;
+use crate::wire::time::Timestamp;
+use crate::wire::value::Payload;
+use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use uuid::Uuid;
+
+const FIELDS: &[&str] =
+    &["pm_users", "exclude_users", "channel", "no_history", "uuid", "timestamp", "user", "message"];
+
+/// Reads a body. Messages for nobody (neither channel nor `pm_users`) are checked and left out.
+///
+/// `now` stamps messages that carry no time.
+pub fn parse_messages(body: &[u8], limits: &Limits, now: Timestamp) -> Result<Vec<Message>, Invalid> {
+    batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, limits, now))
+}
+
+fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Message>> {
+    let delivery = delivery::take(&mut item, limits)?;
+    let user = item.user.filter(|user| length_fits(user, &USER_NAME))?;
+    let timestamp = item.timestamp.map_or(Some(now), Timestamp::parse)?;
+    let message = match item.message {
+        Some(raw) => Some(Payload::compact(raw.get())?),
+        None => None,
+    };
+    let fits = |message| frame_fits(message, Some(&user), delivery.channel.as_deref(), limits);
+    message.as_ref().is_none_or(fits).then_some(())?;
+    let uuid = item.uuid.unwrap_or_else(Uuid::new_v4);
+    Some(addressed(Message { uuid, timestamp, user, message, delivery }))
+}
+
+fn careful(fields: &mut Fields<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Message>> {
+    let delivery = delivery::read(fields, limits);
+    let uuid = fields.given("uuid", uuid).unwrap_or_else(Uuid::new_v4);
+    let timestamp = fields.given("timestamp", timestamp).unwrap_or(now);
+    let user = fields.required("user", |raw| string(raw, &USER_NAME));
+    let message = fields.given("message", payload);
+    check_frame(fields, message.as_ref(), user.as_deref(), delivery.channel.as_deref(), limits);
+    Some(addressed(Message { uuid, timestamp, user: user?, message, delivery }))
+}
+
+fn addressed(message: Message) -> Took<Message> {
+    let for_nobody = message.delivery.channel.is_none() && message.delivery.pm_users.is_empty();
+    if for_nobody { Took::Drop } else { Took::Keep(message) }
+}
+
+/// Appends the answer: the messages as they were understood.
+pub fn write_message_answer(messages: &[Message], out: &mut Vec<u8>) {
+    json::write_list(messages, out, |message, out| {
+        delivery::write(&message.delivery, &message.uuid, out);
+        write_plain("timestamp", &message.timestamp.answer(), out);
+        write_user(&message.user, out);
+        write_payload(message.message.as_ref(), out);
+        out.extend_from_slice(b",\"edited\":null}");
+    });
+}
+
+/// POST /message. Answered before the messages are routed: no request waits for a fan-out.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn post(_: Signed, backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+    let messages = parse_messages(&body, &Limits::from(&*backend.settings), Timestamp::now())?;
+    backend.admit()?;
+    let mut out = Vec::with_capacity(body.len() + 160 * messages.len());
+    write_message_answer(&messages, &mut out);
+    backend.publish(Publish::Post(messages));
+    Ok(answer::json(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::batch::{carefully, quickly};
+    use crate::settings::Settings;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn limits() -> Limits {
+        Limits::from(&Settings::default())
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_unix_micros(1_582_366_272_123_456)
+    }
+
+    fn both(text: &str) -> (Option<Vec<Message>>, Result<Vec<Message>, Invalid>) {
+        let limits = limits();
+        let quickly = quickly(text, &limits, |item| quick(item, &limits, now()));
+        (quickly, carefully(text, &limits, FIELDS, |fields| careful(fields, &limits, now())))
+    }
+
+    #[test]
+    fn ordinary_bodies_take_the_quick_way() {
+        let text = r#"[ { "user": "a\"ž", "channel": "c", "message": {"text": "x y"}, "extra": [{}], "no_history": true } ]"#;
+        let (quickly, _) = both(text);
+        let mut out = Vec::new();
+        write_message_answer(&quickly.unwrap(), &mut out);
+        let answer = String::from_utf8(out).unwrap();
+        assert!(
+            answer.starts_with(
+                r#"[{"pm_users":[],"exclude_users":[],"channel":"c","no_history":true,"uuid":""#
+            )
+        );
+        assert!(answer.ends_with(
+            r#"","timestamp":"2020-02-22T10:11:12.123456","user":"a\"ž","message":{"text":"x y"},"edited":null}]"#
+        ));
+    }
+
+    #[test]
+    fn lists_for_objects_and_nulls_are_not_quickly_right() {
+        for text in [
+            r#"[[null, null, "u"]]"#,
+            r#"[{"user": "u", "uuid": null}]"#,
+            r#"[{"user": "u", "message": null}]"#,
+            r#"[{"user": "u", "pm_users": null}]"#,
+            r#"[{"user": "u", "no_history": "1"}]"#,
+            r#"[{"user": "u", "user": "v"}]"#,
+            "[] []",
+        ] {
+            assert_eq!(both(text).0, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn tolerance_and_lone_surrogates() {
+        let text =
+            r#"[{"user": 5, "user": "u", "channel": "c", "no_history": "T", "message": {"t": "\udead"}}]"#;
+        let messages = parse_messages(text.as_bytes(), &limits(), now()).unwrap();
+        assert!(messages[0].delivery.no_history);
+        assert_eq!(messages[0].message.as_ref().unwrap().as_bytes(), r#"{"t":"\udead"}"#);
+        let refused = parse_messages(br#"[{"user": "\ud800"}]"#, &limits(), now()).unwrap_err();
+        assert_eq!(refused.errors, json!({"0": {"user": ["Not a valid string."]}}));
+    }
+
+    #[test]
+    fn limits_name_themselves() {
+        let limits = Limits { max_list_items: 2, max_frame_bytes: 300, ..limits() };
+        let parse =
+            |text: String| parse_messages(text.as_bytes(), &limits, now()).map_err(|invalid| invalid.errors);
+        assert_eq!(
+            parse(r#"[{"user":"u"},{"user":"u"},{"user":"u"}]"#.into()),
+            Err(json!({"_schema": ["Longer than maximum length 2."]}))
+        );
+        assert_eq!(
+            parse(r#"[{"user":"u","pm_users":["a","b","c"]}]"#.into()),
+            Err(json!({"0": {"pm_users": ["Longer than maximum length 2."]}}))
+        );
+        let long = "x".repeat(40);
+        assert_eq!(
+            parse(format!(r#"[{{"user":"u","channel":"c","message":{{"t":"{long}"}}}}]"#)),
+            Err(json!({"0": {"message": ["Frame is longer than maximum 300 bytes."]}}))
+        );
+        assert!(parse(r#"[{"user":"u","channel":"c","message":{}}]"#.into()).is_ok());
+    }
+
+    #[test]
+    fn no_frame_is_longer_than_reckoned() {
+        let time = "2020-02-22T10:11:12.123456+00:00";
+        let rest = [
+            r#"[{"channel":,"uuid":"","user":,"message":,"edited":"","catchup":false,"#,
+            r#""timestamp":"","date":"","type":"message:edit"}]"#,
+        ];
+        let longest = rest.concat().len() + 36 + 3 * time.len();
+        assert!(longest <= 256, "{longest}");
+    }
+
+    /// Field values right and wrong, so that both ways are taken often.
+    fn item() -> impl Strategy<Value = String> {
+        let value = prop::sample::select(vec![
+            "null",
+            "true",
+            "1",
+            "\"1\"",
+            "\"\"",
+            "\"a\"",
+            "\"\\u0061\"",
+            "[]",
+            "[\"a\",\"b\"]",
+            "[\"\"]",
+            "{}",
+            "{ \"k\" : [ 1 ] }",
+            "\"2010-01-01T01:01\"",
+            "\"2010-01-01T01:01Z\"",
+            "\"\\ud800\"",
+            "\"0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9\"",
+        ]);
+        let key = prop::sample::select(vec![
+            "user",
+            "channel",
+            "message",
+            "pm_users",
+            "exclude_users",
+            "no_history",
+            "timestamp",
+            "edited",
+            "x",
+        ]);
+        prop::collection::vec((key, value), 0..5).prop_map(|members| {
+            let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"".to_owned();
+            let members = members.iter().map(|(key, value)| format!("\"{key}\":{value}"));
+            format!("{{{}}}", [id].into_iter().chain(members).collect::<Vec<_>>().join(","))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_is_quickly_right_is_carefully_the_same(
+            items in prop::collection::vec(item(), 0..3),
+            plain in any::<bool>(),
+        ) {
+            let sure = r#"{"uuid":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","user":"u","channel":null,"pm_users":["a"]}"#;
+            let text = format!("[{}]", if plain { sure.to_owned() } else { items.join(",") });
+            let (quickly, carefully) = both(&text);
+            prop_assert!(!plain || quickly.is_some());
+            if let Some(messages) = quickly {
+                prop_assert_eq!(Ok(messages), carefully);
+            }
+        }
+
+        #[test]
+        fn answers_are_json(user in ".{1,20}", channel in ".{1,20}", text in ".*") {
+            let body = json!([{"user": user, "channel": channel, "message": {"t": text}, "pm_users": [user]}]);
+            let messages = parse_messages(body.to_string().as_bytes(), &limits(), now()).unwrap();
+            let mut out = Vec::new();
+            write_message_answer(&messages, &mut out);
+            let answer: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            prop_assert_eq!(&answer[0]["user"], &body[0]["user"]);
+            prop_assert_eq!(&answer[0]["message"], &body[0]["message"]);
+            prop_assert_eq!(&answer[0]["pm_users"], &body[0]["pm_users"]);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Demo mode: the front page's live demo, and the little backend that a real application would have.
+//!
+//! Nothing here is signed, so it is mounted in demo mode only, and touches nothing but channels whose names begin
+//! with `demo`. A real backend decides by its own rules who a request comes from; here the body says it.
+
+mod backend;
+
+use crate::admin::pages::FRONT;
+use crate::admin::read;
+use crate::edge::Edge;
+use crate::edge::backend::Backend;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+/// Mounts the front page, and the demo's backend where demo mode is on.
+pub fn configure(demo: bool) -> impl FnOnce(&mut web::ServiceConfig) {
+    move |cfg| {
+        cfg.service(web::resource("/").route(read().to(front_page)));
+        if demo {
+            backend::configure(cfg);
+        }
+    }
+}
+
+/// GET /.
+async fn front_page(edge: web::Data<Edge>, backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
+    let demo = if backend.settings.demo_enabled() { "true" } else { "false" };
+    FRONT.serve(&edge.base_url(req.headers()), &[("demo", demo)])
+}

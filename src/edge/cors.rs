@@ -1,0 +1,94 @@
+//! Which answers pages of other origins may read: the original's headers, on successes and on preflights only.
+
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+/// Headers a page of another origin may send.
+const ALLOWED_HEADERS: &str = "Content-Type, Depth, User-Agent, X-File-Size, X-Requested-With, If-Modified-Since, \
+    X-File-Name, Cache-Control, Pragma, Origin, Connection, Referer, Cookie";
+
+/// Sent with every answer that other origins may read.
+const ALWAYS: [(HeaderName, HeaderValue); 4] = [
+    (HeaderName::from_static("xdomainrequestallowed"), HeaderValue::from_static("1")),
+    (
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, OPTIONS, PUT, DELETE, PATCH"),
+    ),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS)),
+    (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
+];
+
+/// Adds the headers. `allowed` is the setting `allow_cors`: if it is not empty, only an `Origin` that contains one
+/// of its entries is let in.
+pub fn add(headers: &mut HeaderMap, allowed: &[String], origin: Option<&str>) {
+    for (name, value) in ALWAYS {
+        headers.insert(name, value);
+    }
+    if !allowed.is_empty() {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
+    if lets_in(allowed, origin.unwrap_or_default()) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+}
+
+fn lets_in(allowed: &[String], origin: &str) -> bool {
+    allowed.is_empty() || allowed.iter().any(|part| origin.contains(part.as_str()))
+}
+
+/// Whether other origins may read successes of this path. The admin's pages and the files are for our own pages.
+pub fn concerns(path: &str) -> bool {
+    let own =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    path == "/admin/sign_in" || !["/admin", "/api-explorer", "/openapi.json", "/static"].into_iter().any(own)
+}
+
+/// Whether this is a preflight; OPTIONS is answered the same on any path, also on unknown ones.
+pub fn is_preflight(method: &Method) -> bool {
+    method == Method::OPTIONS
+}
+
+/// The answer to OPTIONS, still without the headers of [`add`].
+pub fn preflight() -> HttpResponseBuilder {
+    let mut answer = HttpResponse::Ok();
+    answer.content_type("text/plain; charset=UTF-8");
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allow_origin(allowed: &[&str], origin: Option<&str>) -> Option<String> {
+        let allowed: Vec<String> = allowed.iter().map(|part| part.to_string()).collect();
+        let mut headers = HeaderMap::new();
+        add(&mut headers, &allowed, origin);
+        assert_eq!(headers.get("access-control-max-age").unwrap(), "86400");
+        assert_eq!(headers.get("xdomainrequestallowed").unwrap(), "1");
+        let value = headers.get("access-control-allow-origin")?;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn all_origins_unless_listed() {
+        assert_eq!(allow_origin(&[], None).as_deref(), Some("*"));
+        assert_eq!(allow_origin(&[], Some("http://a.example")).as_deref(), Some("*"));
+        assert_eq!(
+            allow_origin(&["a.example", "b.example"], Some("https://b.example:81")).as_deref(),
+            Some("*")
+        );
+        assert_eq!(allow_origin(&["a.example"], Some("http://c.example")), None);
+        assert_eq!(allow_origin(&["a.example"], None), None);
+    }
+
+    #[test]
+    fn the_admins_pages_are_not_shared() {
+        for path in ["/connect", "/listen", "/info", "/disconnect", "/admin/sign_in", "/administrators"] {
+            assert!(concerns(path), "{path}");
+        }
+        for path in ["/admin", "/admin/admin.json", "/api-explorer", "/openapi.json", "/static/a.js"] {
+            assert!(!concerns(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Who a request comes from, as far as the API is concerned: [`Signed`] in a handler's signature means that the
+//! handler cannot be reached without a good signature from an allowed address.
+
+use std::borrow::Cow;
+use std::future::{Ready, ready};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_http::RequestHead;
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+
+use super::{Edge, peer};
+use crate::error::Refusal;
+use crate::signing::MAX_AGE_S;
+
+/// The header of the signature; the parameter of the query that stands in for it is `secret`.
+pub const SIGNATURE_HEADER: &str = "x-channelstream-secret";
+
+/// What a request's address and signature make of its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The peer's address is not in `allow_posting_from`; its signature was not looked at.
+    Stranger,
+    /// An allowed peer that sent no signature.
+    Anonymous,
+    /// An allowed peer with a good signature.
+    Signed,
+}
+
+/// A request with a good signature from an allowed address.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed(());
+
+impl FromRequest for Signed {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(standing_of(req).and_then(|standing| match standing {
+            Standing::Stranger => Err(Refusal::AddressNotAllowed),
+            Standing::Anonymous => Err(Refusal::SignatureMissing),
+            Standing::Signed => Ok(Self(())),
+        }))
+    }
+}
+
+impl Edge {
+    /// Judges address and signature, in this order.
+    ///
+    /// # Errors
+    /// A signature that is there and not good is refused whatever it was sent to.
+    pub fn standing(&self, head: &RequestHead, now_unix: u64) -> Result<Standing, Refusal> {
+        let peer = head.peer_addr.map(|peer| peer.ip());
+        if !peer::may_post(peer, &self.settings.allow_posting_from) {
+            return Ok(Standing::Stranger);
+        }
+        let Some(token) = token(head).filter(|token| !token.is_empty()) else {
+            return Ok(Standing::Anonymous);
+        };
+        let max_age_s = self.settings.validate_requests.then_some(MAX_AGE_S);
+        match self.keys.verify(token, now_unix, max_age_s) {
+            Ok(_) => Ok(Standing::Signed),
+            Err(reason) => {
+                log::info!("signature refused on {}: {reason}", head.uri.path());
+                Err(Refusal::BadSignature)
+            }
+        }
+    }
+}
+
+/// The standing that the middleware found, or finds it where no middleware ran.
+///
+/// # Errors
+/// As [`Edge::standing`].
+pub fn standing_of(req: &HttpRequest) -> Result<Standing, Refusal> {
+    if let Some(known) = req.extensions().get::<Standing>() {
+        return Ok(*known);
+    }
+    let edge = req.app_data::<web::Data<Edge>>().ok_or(Refusal::Internal)?;
+    edge.standing(req.head(), now_unix())
+}
+
+/// The signature sent: the header wins over the parameter, even an empty one.
+fn token(head: &RequestHead) -> Option<Cow<'_, [u8]>> {
+    if let Some(header) = head.headers.get(SIGNATURE_HEADER) {
+        return Some(header.as_bytes().into());
+    }
+    let query = web::Query::<Vec<(String, String)>>::from_query(head.uri.query()?).ok()?;
+    let (_, secret) = query.into_inner().into_iter().rev().find(|(name, _)| name == "secret")?;
+    Some(secret.into_bytes().into())
+}
+
+/// The time that signatures are compared with, in Unix seconds.
+pub fn now_unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{AllowedPeers, Settings};
+    use actix_web::test::TestRequest;
+    use std::sync::Arc;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn judge(settings: Settings, uri: &str, header: Option<&str>, peer: &str) -> Result<Standing, Refusal> {
+        let mut request = TestRequest::with_uri(uri).peer_addr(peer.parse().unwrap());
+        if let Some(header) = header {
+            request = request.insert_header((SIGNATURE_HEADER, header));
+        }
+        Edge::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW)
+    }
+
+    fn from_home(uri: &str, header: Option<&str>) -> Result<Standing, Refusal> {
+        judge(Settings::default(), uri, header, "127.0.0.1:4711")
+    }
+
+    fn signed_at(time: u64) -> String {
+        Edge::new(Arc::default()).keys.sign("/info", time)
+    }
+
+    #[test]
+    fn the_address_comes_first() {
+        let foreign = |header| judge(Settings::default(), "/info", header, "192.0.2.1:4711");
+        assert_eq!(foreign(None), Ok(Standing::Stranger));
+        assert_eq!(foreign(Some("garbage")), Ok(Standing::Stranger));
+        assert_eq!(foreign(Some(&signed_at(NOW))), Ok(Standing::Stranger));
+        let open = Settings { allow_posting_from: AllowedPeers::Any, ..Settings::default() };
+        assert_eq!(judge(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Standing::Signed));
+    }
+
+    #[test]
+    fn forwarded_headers_do_not_open_the_api() {
+        let settings =
+            Settings { trusted_proxies: vec!["192.0.2.0/24".parse().unwrap()], ..Settings::default() };
+        let request = TestRequest::default()
+            .peer_addr("192.0.2.1:1".parse().unwrap())
+            .insert_header(("x-forwarded-for", "127.0.0.1"))
+            .insert_header((SIGNATURE_HEADER, signed_at(NOW)));
+        let standing = Edge::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW);
+        assert_eq!(standing, Ok(Standing::Stranger));
+    }
+
+    #[test]
+    fn the_header_wins_over_the_parameter() {
+        let good = signed_at(NOW);
+        let with_good = format!("/info?a=b&secret={good}");
+        assert_eq!(from_home(&with_good, None), Ok(Standing::Signed));
+        assert_eq!(from_home("/info?secret=garbage", Some(&good)), Ok(Standing::Signed));
+        assert_eq!(from_home(&with_good, Some("garbage")), Err(Refusal::BadSignature));
+        assert_eq!(from_home(&with_good, Some("")), Ok(Standing::Anonymous));
+        assert_eq!(from_home("/info?secret=", None), Ok(Standing::Anonymous));
+        assert_eq!(from_home("/listen?secret=bad", None), Err(Refusal::BadSignature));
+    }
+
+    #[test]
+    fn the_parameter_is_decoded() {
+        let encoded = signed_at(NOW).replace('.', "%2E");
+        assert_eq!(from_home(&format!("/info?secret={encoded}"), None), Ok(Standing::Signed));
+    }
+
+    #[test]
+    fn age_is_limited_unless_switched_off() {
+        assert_eq!(from_home("/info", Some(&signed_at(NOW - 60))), Ok(Standing::Signed));
+        assert_eq!(from_home("/info", Some(&signed_at(NOW - 61))), Err(Refusal::BadSignature));
+        let lax = || Settings { validate_requests: false, ..Settings::default() };
+        let old = signed_at(NOW - 1_000_000);
+        assert_eq!(judge(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Standing::Signed));
+        assert_eq!(judge(lax(), "/info", Some("garbage"), "127.0.0.1:1"), Err(Refusal::BadSignature));
+    }
+}

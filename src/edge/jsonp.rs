@@ -1,0 +1,143 @@
+//! Which callback names a JSONP answer may begin with: paths of plain identifiers, as `a.b[0]`.
+
+/// Longest name taken, in bytes.
+const MAX_LENGTH: usize = 128;
+
+/// Words that are no identifiers in JavaScript; as a callback they are a mistake or a trick.
+const RESERVED: [&str; 48] = [
+    "arguments",
+    "await",
+    "break",
+    "case",
+    "catch",
+    "class",
+    "const",
+    "continue",
+    "debugger",
+    "default",
+    "delete",
+    "do",
+    "else",
+    "enum",
+    "eval",
+    "export",
+    "extends",
+    "false",
+    "finally",
+    "for",
+    "function",
+    "if",
+    "implements",
+    "import",
+    "in",
+    "instanceof",
+    "interface",
+    "let",
+    "new",
+    "null",
+    "package",
+    "private",
+    "protected",
+    "public",
+    "return",
+    "static",
+    "super",
+    "switch",
+    "this",
+    "throw",
+    "true",
+    "try",
+    "typeof",
+    "var",
+    "void",
+    "while",
+    "with",
+    "yield",
+];
+
+/// Properties that lead out of the object that was named.
+const ESCAPES: [&str; 3] = ["__proto__", "constructor", "prototype"];
+
+/// Whether the name is an identifier, or a path of them with `.name` and `[0]`, of at most 128 characters.
+pub fn valid(name: &str) -> bool {
+    if name.len() > MAX_LENGTH {
+        return false;
+    }
+    let mut first = true;
+    name.split('.').all(|segment| {
+        let (word, indexes) = segment.split_at(segment.find('[').unwrap_or(segment.len()));
+        let reserved = std::mem::take(&mut first) && RESERVED.contains(&word);
+        !reserved && !ESCAPES.contains(&word) && is_identifier(word) && are_indexes(indexes)
+    })
+}
+
+fn is_identifier(word: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_' || b == b'$';
+    word.bytes().next().is_some_and(letter) && word.bytes().all(|b| letter(b) || b.is_ascii_digit())
+}
+
+/// Nothing, or `[digits]` any number of times.
+fn are_indexes(mut text: &str) -> bool {
+    while !text.is_empty() {
+        let Some((digits, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) else {
+            return false;
+        };
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return false;
+        }
+        text = rest;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_libraries_make() {
+        let longest = "x".repeat(128);
+        for name in
+            ["cb", "$x_1", "_", "a.b[0]", "a[0][12].c", "jQuery3610_16", "ng.callbacks._0", "a.new", &longest]
+        {
+            assert!(valid(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let too_long = "x".repeat(129);
+        let refused = [
+            "",
+            " ",
+            "a b",
+            "1a",
+            "a.",
+            ".a",
+            "a..b",
+            "a[",
+            "a[]",
+            "a[x]",
+            "a]0[",
+            "a['b']",
+            "a()",
+            "alert(1)//",
+            "a;b",
+            "<script>",
+            "é",
+            "a\n",
+            "eval",
+            "function",
+            "this.x",
+            "a.__proto__",
+            "a.constructor",
+            "[0]",
+            "a[0]b",
+            "a[-1]",
+            &too_long,
+        ];
+        for name in refused {
+            assert!(!valid(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What happens to every request before and after its handler. Mounted once, around the whole App:
+//! `App::new().app_data(edge).wrap(from_fn(edge::middleware::pass))`.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::uri::{PathAndQuery, Uri};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
+use serde_json::json;
+
+use super::guard::{Standing, now_unix};
+use super::{Edge, cors, text};
+use crate::error::{self, Refusal};
+
+/// Path that `enforce_https` leaves alone, as in the original: a websocket's proxy may speak plainly.
+const WEBSOCKET_PATH: &str = "/ws";
+
+/// Rewrites the path as proxies need it, refuses plain HTTP and bad signatures, answers OPTIONS, gives refusals the
+/// form that `Accept` names and successes their CORS headers.
+///
+/// # Errors
+/// Only what inner middleware fails with; refusals are answers.
+pub async fn pass<B: MessageBody + 'static>(
+    edge: web::Data<Edge>,
+    mut req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    lead_inside(&edge, &mut req);
+    let answer = match admit(&edge, &req) {
+        Err(refusal) => {
+            let answer = refusal.response(error::accept(req.headers()));
+            req.into_response(answer)
+        }
+        Ok(_) if cors::is_preflight(req.method()) => req.into_response(cors::preflight().finish()),
+        Ok(standing) => {
+            req.extensions_mut().insert(standing);
+            in_asked_form(&edge, next.call(req).await?.map_into_boxed_body())
+        }
+    };
+    Ok(share(&edge, answer))
+}
+
+/// What is asked of every request, whatever its path.
+fn admit(edge: &Edge, req: &ServiceRequest) -> Result<Standing, Refusal> {
+    let must_be_https = edge.settings.enforce_https && req.path() != WEBSOCKET_PATH;
+    if must_be_https && !edge.came_through_tls(req.head()) {
+        return Err(Refusal::HttpsRequired);
+    }
+    edge.standing(req.head(), now_unix())
+}
+
+/// Puts the path as our routes know it in the place of the one that was sent.
+fn lead_inside(edge: &Edge, req: &mut ServiceRequest) {
+    let inner = edge.inner_path(req.head());
+    if inner == req.uri().path() {
+        return;
+    }
+    let target = match req.uri().query() {
+        Some(query) => format!("{inner}?{query}"),
+        None => inner.into_owned(),
+    };
+    let mut parts = req.uri().clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(target).ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        req.match_info_mut().get_mut().update(&uri);
+        req.head_mut().uri = uri;
+    }
+}
+
+/// Renders refusals again, now that `Accept` is known; also those that the framework made.
+fn in_asked_form(edge: &Edge, answer: ServiceResponse) -> ServiceResponse {
+    let Some(refusal) = refusal_in(edge, &answer) else {
+        return answer;
+    };
+    let rendered = refusal.response(error::accept(answer.request().headers()));
+    answer.into_response(rendered)
+}
+
+fn refusal_in(edge: &Edge, answer: &ServiceResponse) -> Option<Refusal> {
+    let status = answer.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    if let Some(error) = answer.response().error() {
+        let ours = error.as_error::<Refusal>().cloned();
+        return Some(ours.unwrap_or_else(|| translate(edge, error, answer)));
+    }
+    // Handlers that render a refusal themselves have set its code; a bare 404 or 405 is the router's.
+    let bare = !answer.headers().contains_key(error::CODE_HEADER);
+    let unrouted = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+    (bare && unrouted).then(|| not_found(answer))
+}
+
+/// The framework's own errors: its extractors answer 400, which old clients take for success.
+fn translate(edge: &Edge, error: &Error, answer: &ServiceResponse) -> Refusal {
+    match answer.status() {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => not_found(answer),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::BodyTooLarge(edge.settings.max_body_bytes),
+        StatusCode::REQUEST_TIMEOUT => Refusal::BodyTooSlow,
+        status if status.is_client_error() => Refusal::Invalid(json!({"_schema": [error.to_string()]})),
+        _ => {
+            log::error!("{} {} failed: {error}", answer.request().method(), answer.request().path());
+            Refusal::Internal
+        }
+    }
+}
+
+fn not_found(answer: &ServiceResponse) -> Refusal {
+    Refusal::NotFound(answer.request().match_info().as_str().to_owned())
+}
+
+/// Adds the CORS headers where they belong.
+fn share(edge: &Edge, mut answer: ServiceResponse) -> ServiceResponse {
+    let request = answer.request();
+    let shared = cors::is_preflight(request.method()) || cors::concerns(request.path());
+    if shared && answer.status().is_success() {
+        let origin = text(request.headers(), "origin").map(str::to_owned);
+        cors::add(answer.headers_mut(), &edge.settings.allow_cors, origin.as_deref());
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests;

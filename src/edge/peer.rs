@@ -1,0 +1,112 @@
+//! Whom a request comes from: the socket's peer, and the client behind trusted proxies.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::settings::AllowedPeers;
+
+/// An IPv4 address that came in through an IPv6 socket counts as IPv4.
+pub fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// Whether this peer may call the signed API. Concerns the socket's peer; forwarded headers never open it.
+pub fn may_post(peer: Option<IpAddr>, allowed: &AllowedPeers) -> bool {
+    match (allowed, peer) {
+        (AllowedPeers::Any, _) => true,
+        (AllowedPeers::Only(list), Some(peer)) => list.iter().any(|one| canonical(*one) == canonical(peer)),
+        (AllowedPeers::Only(_), None) => false,
+    }
+}
+
+/// Whether the peer is one of our own proxies, whose forwarded headers count.
+pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let peer = canonical(peer);
+    trusted.iter().any(|network| network.contains(&peer))
+}
+
+/// The client's address: the peer, or, as far as trusted proxies reach, the rightmost address in `X-Forwarded-For`
+/// that is none of them. What stands further left could have been written by anybody.
+///
+/// `forwarded_for` yields the header's lines in their order, `real_ip` is `X-Real-IP`, asked only without the former.
+pub fn client<'a>(
+    peer: IpAddr,
+    forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
+    real_ip: Option<&str>,
+    trusted: &[IpNet],
+) -> IpAddr {
+    let mut client = canonical(peer);
+    let mut named = forwarded_for.flat_map(|line| line.split(',')).rev().peekable();
+    if named.peek().is_none() && is_trusted(client, trusted) {
+        return real_ip.and_then(address).unwrap_or(client);
+    }
+    while is_trusted(client, trusted) {
+        match named.next().and_then(address) {
+            Some(next) => client = next,
+            None => break,
+        }
+    }
+    client
+}
+
+/// An address as proxies write it: plain, with a port, in brackets, in quotes.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let plain = text.parse().ok();
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    plain.or_else(with_port).or_else(bracketed).map(canonical)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn seen(peer: &str, forwarded_for: &[&str], real_ip: Option<&str>) -> IpAddr {
+        let trusted = ["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        client(ip(peer), forwarded_for.iter().copied(), real_ip, &trusted)
+    }
+
+    #[test]
+    fn only_listed_peers_may_post() {
+        let only = AllowedPeers::Only(vec![ip("127.0.0.1"), ip("::1")]);
+        assert!(may_post(Some(ip("127.0.0.1")), &only));
+        assert!(may_post(Some(ip("::ffff:127.0.0.1")), &only));
+        assert!(may_post(Some(ip("::1")), &only));
+        assert!(!may_post(Some(ip("127.0.0.2")), &only));
+        assert!(!may_post(None, &only));
+        assert!(!may_post(Some(ip("127.0.0.1")), &AllowedPeers::Only(vec![])));
+        assert!(may_post(None, &AllowedPeers::Any));
+    }
+
+    #[test]
+    fn a_stranger_cannot_name_its_address() {
+        assert_eq!(seen("192.0.2.1", &["198.51.100.7"], Some("198.51.100.7")), ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn the_rightmost_untrusted_address_counts() {
+        assert_eq!(seen("127.0.0.1", &["1.1.1.1, 198.51.100.7, 10.1.2.3"], None), ip("198.51.100.7"));
+        assert_eq!(seen("127.0.0.1", &["1.1.1.1", "198.51.100.7"], None), ip("198.51.100.7"));
+        assert_eq!(seen("::ffff:127.0.0.1", &["198.51.100.7:4711"], None), ip("198.51.100.7"));
+        assert_eq!(seen("127.0.0.1", &["\"[2001:db8::1]:80\""], None), ip("2001:db8::1"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_search() {
+        assert_eq!(seen("127.0.0.1", &["198.51.100.7, unknown, 10.1.2.3"], None), ip("10.1.2.3"));
+        assert_eq!(seen("127.0.0.1", &["10.0.0.1"], None), ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn real_ip_is_asked_last() {
+        assert_eq!(seen("127.0.0.1", &[], Some("198.51.100.7")), ip("198.51.100.7"));
+        assert_eq!(seen("127.0.0.1", &["192.0.2.9"], Some("198.51.100.7")), ip("192.0.2.9"));
+        assert_eq!(seen("127.0.0.1", &[], None), ip("127.0.0.1"));
+    }
+}

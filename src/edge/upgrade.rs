@@ -1,0 +1,108 @@
+//! The upgrade service: every websocket handshake comes here, past the App and its middleware.
+//!
+//! The socket is taken over after the handshake. What middleware does for other requests is done here by the same
+//! functions on the request's head.
+
+use super::Edge;
+use super::backend::Backend;
+use super::guard::now_unix;
+use crate::api::conn_id;
+use crate::error::{self, Refusal};
+use crate::hub::handle::HubHandle;
+use crate::session::websocket::WebsocketSession;
+use actix_codec::Framed;
+use actix_http::body::{BodySize, MessageBody};
+use actix_http::h1::{Codec, Message};
+use actix_http::{Request, RequestHead, Response, StatusCode, header, ws};
+use actix_web::web;
+use bytes::Bytes;
+use futures_util::SinkExt;
+use serde_json::json;
+use std::io;
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+/// What the service needs on each thread.
+#[derive(Clone)]
+pub struct Upgrade {
+    /// How requests are judged.
+    pub edge: web::Data<Edge>,
+    /// Whether the server stops.
+    pub backend: web::Data<Backend>,
+    /// The thread's hub.
+    pub hub: HubHandle,
+}
+
+impl Upgrade {
+    /// One handshake.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn handle(
+        self,
+        request: Request,
+        mut framed: Framed<TcpStream, Codec>,
+    ) -> Result<(), actix_web::Error> {
+        match self.admit(request.head()) {
+            Ok((conn_id, response)) => {
+                framed.send(Message::Item((response, BodySize::None))).await?;
+                let parts = framed.into_parts();
+                WebsocketSession::start(conn_id, parts.io, &parts.read_buf, self.hub);
+            }
+            Err(refusal) => refuse(&mut framed, &refusal, error::accept(&request.head().headers)).await?,
+        }
+        Ok(())
+    }
+
+    fn admit(&self, head: &RequestHead) -> Result<(Uuid, Response<()>), Refusal> {
+        self.edge.standing(head, now_unix())?;
+        let path = self.edge.inner_path(head);
+        if path != "/ws" {
+            return Err(Refusal::NotFound(path.into_owned()));
+        }
+        if self.backend.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        let conn_id = conn_id_of(head)?;
+        let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
+        Ok((conn_id, response.finish().drop_body()))
+    }
+}
+
+fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
+    let query: Vec<(String, String)> =
+        serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
+    let invalid = |text: &str| Refusal::Invalid(json!({ "conn_id": [text] }));
+    let (_, text) = query
+        .iter()
+        .find(|(name, _)| name == "conn_id")
+        .ok_or_else(|| invalid("Missing data for required field."))?;
+    conn_id::parse(text).ok_or_else(|| invalid("Not a valid UUID."))
+}
+
+async fn refuse(
+    framed: &mut Framed<TcpStream, Codec>,
+    refusal: &Refusal,
+    accept: Option<&str>,
+) -> Result<(), actix_web::Error> {
+    let response: Response<_> = refusal.response(accept).into();
+    let (mut head, body) = response.into_parts();
+    let bytes: Bytes = body.try_into_bytes().unwrap_or_default();
+    head.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    if head.status() == StatusCode::UPGRADE_REQUIRED {
+        head.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+        head.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+    }
+    let size = BodySize::Sized(bytes.len() as u64);
+    framed.feed(Message::Item((head, size))).await?;
+    framed.feed(Message::Chunk(Some(bytes))).await?;
+    framed.feed(Message::Chunk(None)).await?;
+    SinkExt::<Message<(Response<()>, BodySize)>>::flush(framed).await?;
+    SinkExt::<Message<(Response<()>, BodySize)>>::close(framed).await.or_else(not_connected)?;
+    Ok(())
+}
+
+/// A peer that is gone already needs no goodbye.
+fn not_connected(error: io::Error) -> Result<(), io::Error> {
+    if error.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(error) }
+}

@@ -1,0 +1,72 @@
+use super::*;
+use actix_web::body::MessageBody;
+
+fn body(refusal: &Refusal, accept: Option<&str>) -> String {
+    let bytes = refusal.response(accept).into_body().try_into_bytes().unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn all() -> Vec<Refusal> {
+    use Refusal::*;
+    vec![
+        AddressNotAllowed,
+        SignatureMissing,
+        BadSignature,
+        NotFound("/nowhere".into()),
+        UnknownConnection,
+        Invalid(json!(["Wrong UUID format"])),
+        UnacceptableCallback,
+        BodyTooLarge(8),
+        BodyTooSlow,
+        HttpsRequired,
+        UpgradeRequired,
+        Busy,
+        Draining,
+        Internal,
+    ]
+}
+
+#[test]
+fn every_refusal_is_json_with_a_status_above_400_and_a_code() {
+    for refusal in all() {
+        let answer = refusal.response(Some("*/*"));
+        assert!(answer.status().as_u16() > 400, "{refusal}");
+        assert_eq!(answer.headers().get("content-type").unwrap(), "application/json");
+        assert_eq!(answer.headers().get(CODE_HEADER).unwrap(), refusal.code());
+        serde_json::from_str::<Value>(&body(&refusal, None)).unwrap();
+    }
+}
+
+#[test]
+fn codes_are_unique() {
+    let codes: std::collections::BTreeSet<_> = all().iter().map(Refusal::code).collect();
+    assert_eq!(codes.len(), all().len());
+}
+
+#[test]
+fn the_originals_bodies() {
+    let denied: Value =
+        serde_json::from_str(&body(&Refusal::SignatureMissing, Some("application/json"))).unwrap();
+    let text = "Access was denied to this resource.\n\n\n\n\n";
+    assert_eq!(denied, json!({"message": text, "code": "403 Forbidden", "title": "Forbidden"}));
+    assert_eq!(body(&Refusal::SignatureMissing, Some("text/plain")), format!("403 Forbidden\n\n{text}"));
+    let missing: Value = serde_json::from_str(&body(&Refusal::NotFound("/nowhere".into()), None)).unwrap();
+    assert_eq!(missing["message"], "The resource could not be found.\n\n\n/nowhere\n\n");
+    assert_eq!(body(&Refusal::BadSignature, Some("text/html")), r#"{"request":"Bad Signature"}"#);
+}
+
+#[test]
+fn html_only_where_named_and_escaped() {
+    let page = body(&Refusal::NotFound("/<script>".into()), Some("text/html,*/*;q=0.8"));
+    assert!(page.contains("<title>404 Not Found</title>") && page.contains("/&lt;script&gt;"));
+    assert_eq!(Form::named_in("*/*"), Form::Json);
+    assert_eq!(Form::named_in("application/json, text/plain, */*"), Form::Json);
+    assert_eq!(Form::named_in("text/html;q=0.2, application/json;q=0.9"), Form::Json);
+    assert_eq!(Form::named_in("TEXT/HTML; q=0"), Form::Json);
+    assert_eq!(Form::named_in("text/plain"), Form::Plain);
+}
+
+#[test]
+fn busy_says_when_to_come_back() {
+    assert_eq!(Refusal::Busy.response(None).headers().get("retry-after").unwrap(), "1");
+}

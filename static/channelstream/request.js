@@ -1,0 +1,104 @@
+/** Below the usual patience of proxies, above any wait a server is set to. */
+const DEFAULT_TIMEOUT_MS = 120_000;
+
+const parsed = (text) => {
+    try {
+        return JSON.parse(text);
+    } catch {
+        return text;
+    }
+};
+
+/**
+ * Appends a query parameter to an address that may have a query already.
+ *
+ * @param {string} url
+ * @param {string} name
+ * @param {string} value
+ * @returns {string}
+ */
+export function withParameter(url, name, value) {
+    return `${url}${url.includes('?') ? '&' : '?'}${name}=${encodeURIComponent(value)}`;
+}
+
+/**
+ * One request. Mutators get it before it is sent and may change `url`, `body` and `headers`.
+ *
+ * It is an XMLHttpRequest underneath, because that object is what callbacks get as their first argument.
+ */
+export class ChannelStreamRequest {
+    constructor() {
+        /** @type {{name: string, value: string}[]} */
+        this.headers = [];
+        /** Sent as JSON; without a body the request is a GET. */
+        this.body = null;
+        this.url = '';
+        this.timeoutMs = DEFAULT_TIMEOUT_MS;
+        /** @type {?XMLHttpRequest} there once the request is on its way */
+        this.request = null;
+    }
+
+    /**
+     * Called when the answer is there and its status is 2xx or 3xx.
+     *
+     * @param {XMLHttpRequest} request
+     * @param {*} data the body, as JSON if it is JSON
+     */
+    handleResponse(request, data) {}
+
+    /**
+     * Called on any other status (4xx, 5xx) and, with status 0, when no answer came.
+     *
+     * @param {XMLHttpRequest} request
+     * @param {*} data the body, as JSON if it is JSON
+     */
+    handleError(request, data) {}
+
+    /**
+     * Called while the request is under way.
+     *
+     * @param {XMLHttpRequest} request
+     */
+    handleRequest(request) {}
+
+    /**
+     * Sends the request.
+     *
+     * @param {string} [verb] by default POST with a body and GET without
+     */
+    execute(verb) {
+        const request = new XMLHttpRequest();
+        this.request = request;
+        request.onreadystatechange = () => this.handleStateChange();
+        request.open(verb || (this.body ? 'POST' : 'GET'), this.url);
+        request.timeout = this.timeoutMs;
+        if (this.body) {
+            request.setRequestHeader('Content-Type', 'application/json');
+        }
+        for (const { name, value } of this.headers) {
+            request.setRequestHeader(name, value);
+        }
+        request.send(this.body ? JSON.stringify(this.body) : null);
+    }
+
+    /** Ends the request; none of its handlers is called any more. */
+    abort() {
+        if (this.request) {
+            this.request.onreadystatechange = null;
+            this.request.abort();
+        }
+    }
+
+    handleStateChange() {
+        if (this.request.readyState !== 4) {
+            this.handleRequest(this.request);
+            return;
+        }
+        const data = parsed(this.request.responseText);
+        if (this.request.status >= 200 && this.request.status < 400) {
+            this.handleResponse(this.request, data);
+        } else {
+            this.handleError(this.request, data);
+        }
+    }
+}

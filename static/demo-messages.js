@@ -1,0 +1,119 @@
+import { localTime, make } from './dom.js';
+import { named } from './demo-people.js';
+
+/** Older lines go: a tab left open for days must not grow for ever. */
+const MAX_LINES = 300;
+
+const smallButton = (text, onclick) => make('button', { type: 'button', class: 'plain small', onclick }, text);
+
+/** The messages and what happened between them, one line each, found again by uuid. */
+export class MessageList {
+    constructor(list, { colorOf, onEdit, onDelete }) {
+        this.list = list;
+        this.colorOf = colorOf;
+        this.onEdit = onEdit;
+        this.onDelete = onDelete;
+        this.me = null;
+        this.lines = new Map();
+    }
+
+    /** A message that is there already (history after a reconnect) only takes on its newest form. */
+    add(message) {
+        this.put(message.uuid, message, this.render(message));
+    }
+
+    /** An edit holds only what it changed. */
+    change(edit) {
+        const line = this.lines.get(edit.uuid);
+        if (line?.message) {
+            this.add({ ...line.message, ...edit });
+        }
+    }
+
+    remove(uuid) {
+        this.lines.get(uuid)?.element.remove();
+        this.lines.delete(uuid);
+    }
+
+    note(uuid, text) {
+        this.put(uuid, null, make('li', { class: 'event' }, text));
+    }
+
+    recolor() {
+        for (const { message, element } of this.lines.values()) {
+            if (message) {
+                element.querySelector('.who').replaceWith(named(message.user, this.colorOf(message.user)));
+            }
+        }
+    }
+
+    put(uuid, message, element) {
+        const old = this.lines.get(uuid);
+        const view = this.list.parentElement;
+        const atEnd = view.scrollHeight - view.scrollTop - view.clientHeight < 40;
+        this.lines.set(uuid, { message, element });
+        if (old) {
+            old.element.replaceWith(element);
+        } else {
+            this.list.append(element);
+        }
+        if (this.lines.size > MAX_LINES) {
+            this.remove(this.lines.keys().next().value);
+        }
+        if (atEnd) {
+            view.scrollTop = view.scrollHeight;
+        }
+    }
+
+    render(message) {
+        const own = message.user === this.me;
+        const text = String(message.message?.text ?? '');
+        const line = make('li', { class: own ? 'own' : null, 'data-uuid': message.uuid });
+        line.append(this.head(message, own, line), make('p', {}, text));
+        return line;
+    }
+
+    head(message, own, line) {
+        const head = make('header', {}, named(message.user, this.colorOf(message.user)));
+        const time = localTime(message.timestamp);
+        if (time) {
+            head.append(make('time', { datetime: time.toISOString() }, time.toLocaleTimeString()));
+        }
+        if (!message.channel) {
+            const to = own ? `to ${message.message?.to}` : 'to you';
+            head.append(make('span', { class: 'badge' }, `private, ${to}`));
+        }
+        if (message.edited) {
+            head.append(make('span', {}, 'edited'));
+        }
+        if (own) {
+            head.append(make('span', { class: 'tools' },
+                smallButton('Edit', () => this.open(message, line)),
+                smallButton('Delete', () => this.onDelete(message))));
+        }
+        return head;
+    }
+
+    /** Puts a form in the place of the text. */
+    open(message, line) {
+        const input = make('input', { 'aria-label': 'New text', required: true, maxlength: 2000 });
+        input.value = message.message?.text ?? '';
+        const close = () => {
+            const current = this.lines.get(message.uuid);
+            if (current?.element === line) {
+                this.put(message.uuid, current.message, this.render(current.message));
+            }
+        };
+        const form = make('form', {
+            onsubmit: (event) => {
+                event.preventDefault();
+                this.onEdit(message, input.value);
+                close();
+            },
+            onkeydown: (event) => event.key === 'Escape' && close(),
+        }, input, make('button', { class: 'small' }, 'Save'),
+        smallButton('Cancel', close));
+        line.replaceChildren(form);
+        input.focus();
+    }
+}

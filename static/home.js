@@ -1,0 +1,5 @@
+import { startDemo } from './demo.js';
+
+if (document.body.dataset.demo === 'true') {
+    startDemo();
+}

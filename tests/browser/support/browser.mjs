@@ -1,0 +1,94 @@
+/** Chromium with an eye on what must not happen: console errors and requests to anywhere else. */
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { chromium } from 'playwright-core';
+
+const output = fileURLToPath(new URL('../output/', import.meta.url));
+
+const STEP_LIMIT_MS = 30_000;
+
+/** What the browser itself prints when a server is away, or refuses; no script can keep it from doing so. */
+const NETWORK_ERROR = /Failed to load resource|WebSocket connection to/;
+
+export const launch = () => chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+    ],
+});
+
+/** A page in a browser profile of its own. */
+export class Tab {
+    static async open(browser, server, options = {}) {
+        const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, ...options });
+        context.setDefaultTimeout(STEP_LIMIT_MS);
+        const tab = new Tab(context, await context.newPage(), server);
+        tab.watch();
+        return tab;
+    }
+
+    constructor(context, page, server) {
+        this.context = context;
+        this.page = page;
+        this.server = server;
+        this.problems = [];
+        this.toleratesNetworkErrors = false;
+    }
+
+    watch() {
+        const { page, problems } = this;
+        page.on('pageerror', (error) => problems.push(`error: ${error.message}`));
+        page.on('console', (message) => {
+            const tolerated = this.toleratesNetworkErrors && NETWORK_ERROR.test(message.text());
+            if (message.type() === 'error' && !tolerated) {
+                problems.push(`console: ${message.text()}`);
+            }
+        });
+        page.on('request', (request) => this.checkAddress(request.url()));
+        page.on('websocket', (socket) => this.checkAddress(socket.url()));
+    }
+
+    checkAddress(address) {
+        const url = new URL(address);
+        if (url.host !== new URL(this.server.url).host && url.protocol !== 'data:') {
+            this.problems.push(`outside request: ${address}`);
+        }
+    }
+
+    go(path) {
+        return this.page.goto(this.server.url + path);
+    }
+
+    assertNoProblems() {
+        assert.deepEqual(this.problems, []);
+    }
+
+    /** Screenshots for people to look at, in both colour schemes and on a phone, where nothing may stick out. */
+    async portray(name) {
+        const { page } = this;
+        mkdirSync(output, { recursive: true });
+        const wide = page.viewportSize();
+        for (const [size, width] of [['wide', wide.width], ['phone', 360]]) {
+            await page.setViewportSize({ width, height: wide.height });
+            const needed = await page.evaluate(() => document.documentElement.scrollWidth);
+            assert.ok(needed <= width, `${name} needs ${needed} of ${width} pixels`);
+            for (const colorScheme of ['light', 'dark']) {
+                await page.emulateMedia({ colorScheme });
+                await page.screenshot({ path: `${output}${name}-${size}-${colorScheme}.png`, fullPage: true });
+            }
+        }
+        await page.setViewportSize(wide);
+    }
+
+    close() {
+        return this.context.close();
+    }
+}

@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+
+import {
+    FakeRequest, FakeSocket, connected, connection, install, lastRequest, lastSocket, uninstall,
+} from '../support/fakes.mjs';
+
+beforeEach(install);
+afterEach(uninstall);
+
+const tick = (ms) => mock.timers.tick(ms);
+
+test('frames reach the page, heartbeats do not', () => {
+    const made = connected();
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=first');
+    assert.equal(made.websocket, lastSocket());
+    lastSocket().accept();
+    assert.equal(made.connected, true);
+    lastSocket().frame([]);
+    lastSocket().frame([{ uuid: 'a' }]);
+    lastSocket().frame([{ uuid: 'b' }, { uuid: 'c' }]);
+    assert.deepEqual(made.messages.map(({ uuid }) => uuid), ['a', 'b', 'c']);
+});
+
+test('a heartbeat is sent every ten seconds, and none after the end', () => {
+    const made = connected();
+    const socket = lastSocket();
+    socket.accept();
+    tick(20_000);
+    assert.deepEqual(socket.sent, ['{"type":"heartbeat"}', '{"type":"heartbeat"}']);
+    made.closeConnection();
+    tick(20_000);
+    assert.equal(socket.sent.length, 2);
+});
+
+test('a lost socket comes back with the same id and is back to the shortest wait after a frame', () => {
+    const made = connected();
+    for (let round = 0; round < 5; round += 1) {
+        lastSocket().accept();
+        lastSocket().frame([]);
+        lastSocket().drop(1006);
+        assert.equal(made.connected, false);
+        const count = FakeSocket.opened.length;
+        tick(2000);
+        assert.equal(FakeSocket.opened.length, count + 1);
+        assert.equal(lastSocket().url, 'ws://server/ws?conn_id=first');
+    }
+    assert.equal(FakeRequest.sent.length, 1);
+});
+
+test('an id the server has forgotten is replaced at once', () => {
+    const made = connected();
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(1001);
+    tick(2000);
+    lastSocket().accept();
+    lastSocket().drop(1000);
+    tick(0);
+    assert.equal(lastRequest().url, '/app/connect');
+    lastRequest().answer(200, { conn_id: 'second', channels: ['demo'] });
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=second');
+    assert.equal(made.connectionId, 'second');
+});
+
+test('a server that closes fresh ids is asked ever more rarely', () => {
+    connected();
+    const times = [];
+    for (let round = 0; round < 4; round += 1) {
+        lastSocket().accept();
+        lastSocket().drop(1000);
+        const asked = FakeRequest.sent.length;
+        let waited = 0;
+        while (FakeRequest.sent.length === asked) {
+            tick(500);
+            waited += 500;
+        }
+        times.push(waited);
+        lastRequest().answer(200, { conn_id: `next${round}`, channels: [] });
+    }
+    assert.deepEqual(times, [2000, 4000, 8000, 16000]);
+});
+
+test('a connection that was taken over stays closed', () => {
+    const made = connected();
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(4001);
+    tick(600_000);
+    assert.equal(FakeSocket.opened.length, 1);
+    assert.equal(FakeRequest.sent.length, 1);
+    assert.equal(made.calls.at(-1), 'listenClose');
+});
+
+test('while the server is away the same id is tried through the grace time, then a new one is asked for', () => {
+    connected();
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(1006);
+    for (let second = 0; second < 90 && FakeRequest.sent.length === 1; second += 1) {
+        tick(1000);
+        if (lastSocket().readyState === 0) {
+            lastSocket().drop(1006);
+        }
+    }
+    assert.ok(FakeSocket.opened.length >= 4);
+    assert.equal(lastRequest().url, '/app/connect');
+});
+
+test('a failed connect is repeated', () => {
+    const made = connection();
+    made.connect();
+    for (const answer of [(r) => r.fail(), (r) => r.answer(503, {}), (r) => r.answer(200, 'not ours')]) {
+        const count = FakeRequest.sent.length;
+        answer(lastRequest());
+        tick(60_000);
+        assert.equal(FakeRequest.sent.length, count + 1);
+    }
+    assert.deepEqual(made.calls, ['connectError', 'connectError', 'connectError']);
+});
+
+test('without shouldReconnect nothing is repeated', () => {
+    connected({ shouldReconnect: false });
+    lastSocket().accept();
+    lastSocket().drop(1006);
+    tick(600_000);
+    assert.deepEqual([FakeSocket.opened.length, FakeRequest.sent.length], [1, 1]);
+});
+
+test('silence after regular heartbeats is taken for a lost socket', () => {
+    connected();
+    const socket = lastSocket();
+    socket.accept();
+    for (let beat = 0; beat < 3; beat += 1) {
+        tick(15_000);
+        socket.frame([]);
+    }
+    tick(44_000);
+    assert.equal(socket.readyState, 1);
+    tick(1000);
+    assert.equal(socket.readyState, 3);
+    tick(2000);
+    assert.equal(FakeSocket.opened.length, 2);
+});
+
+test('a server that sends no heartbeats is not suspected', () => {
+    connected();
+    lastSocket().accept();
+    lastSocket().frame([{ uuid: 'a' }]);
+    tick(3_600_000);
+    assert.equal(lastSocket().readyState, 1);
+});
+
+test('closing ends a pending reconnect and a running connect', () => {
+    const made = connected();
+    lastSocket().accept();
+    lastSocket().drop(1006);
+    made.closeConnection();
+    tick(600_000);
+    assert.equal(FakeSocket.opened.length, 1);
+    made.connect();
+    made.closeConnection();
+    lastRequest().answer(200, { conn_id: 'late', channels: [] });
+    assert.equal(FakeSocket.opened.length, 1);
+});
+
+test('a page that leaves in its connect callback stays away', () => {
+    const made = connection();
+    made.connectCallback = () => made.closeConnection();
+    made.connect();
+    lastRequest().answer(200, { conn_id: 'first', channels: [] });
+    assert.equal(FakeSocket.opened.length, 0);
+});
+
+test('connecting again replaces the socket', () => {
+    const made = connected();
+    const socket = lastSocket();
+    socket.accept();
+    made.connect();
+    assert.equal(socket.readyState, 3);
+    lastRequest().answer(200, { conn_id: 'second', channels: [] });
+    assert.equal(FakeSocket.opened.length, 2);
+});

@@ -1,0 +1,212 @@
+//! The commands, run as people run them.
+
+// Helpers of tests count as tests: what fails there should fail the test.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn command(directory: &Path, program: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().current_dir(directory).envs(variables.iter().copied()).args(arguments);
+    command
+}
+
+/// Runs `channelstream` in an empty directory.
+fn channelstream(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_channelstream");
+    command(&directory("empty"), program, variables, arguments).output().unwrap()
+}
+
+fn utils(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_channelstream_utils");
+    command(&directory("empty"), program, variables, arguments).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn the_version_is_printed() {
+    let expected = format!("channelstream {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(out(&channelstream(&[], &["-v"])), expected);
+    assert_eq!(out(&channelstream(&[], &["--version"])), expected);
+}
+
+#[test]
+fn a_bad_setting_stops_the_start() {
+    let output = channelstream(&[("CHANNELSTREAM_PORT", "70000")], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(err(&output), "error: port: 70000 is not a port (0-65535) (from CHANNELSTREAM_PORT)\n");
+    let output = channelstream(&[], &["--port", "-1"]);
+    assert_eq!(err(&output), "error: port: -1 is not a port (0-65535) (from --port)\n");
+    assert!(err(&channelstream(&[], &["--set", "prot=1"])).contains("did you mean port?"));
+    assert!(err(&channelstream(&[], &["--set", "hush"])).contains("expects KEY=VALUE"));
+    assert!(err(&channelstream(&[], &["-i", "a", "-c", "b"])).contains("exclude each other"));
+}
+
+#[test]
+fn default_secrets_stay_on_loopback() {
+    for host in ["0.0.0.0", "::", "push.example.org"] {
+        let output = channelstream(&[], &["--host", host]);
+        assert_eq!(output.status.code(), Some(1), "{host}");
+        assert!(err(&output).contains("secrets: the well-known default is refused"), "{host}");
+    }
+    let allowed = [("CHANNELSTREAM_ALLOW_DEFAULT_SECRETS", "true")];
+    assert!(channelstream(&allowed, &["check-config", "--host", "::"]).status.success());
+    let own = [
+        ("CHANNELSTREAM_SECRET", "a"),
+        ("CHANNELSTREAM_ADMIN_SECRET", "b"),
+        ("CHANNELSTREAM_HOST", "0.0.0.0"),
+    ];
+    assert!(channelstream(&own, &["check-config"]).status.success());
+}
+
+#[test]
+fn check_config_tells_values_and_sources_but_no_secrets() {
+    let variables = [
+        ("CHANNELSTREAM_SECRET", "hush1"),
+        ("CHANNELSTREAM_ADMIN_SECRET", "hush2"),
+        ("CHANNELSTREAM_COOKIE_SECRET", "hush3"),
+        ("CHANNELSTREAM_PORT", "tcp://10.0.0.1:8000"),
+        ("CHANNELSTREAM_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let output = channelstream(&variables, &["check-config", "--workers", "2", "--demo=off"]);
+    let (text, notes) = (out(&output), err(&output));
+    assert!(output.status.success());
+    for line in
+        ["port = 8000", "workers = 2  # from --workers", "secrets = ********  # from CHANNELSTREAM_SECRET"]
+    {
+        assert!(text.lines().any(|other| other == line), "{line} in {text}");
+    }
+    assert!(text.ends_with("# demo mode: off\n"));
+    assert!(notes.starts_with("warning: CHANNELSTREAM_") && notes.contains("Kubernetes"), "{notes}");
+    assert!(!text.contains("hush") && !notes.contains("hush"));
+    assert!(out(&channelstream(&[], &["check-config"])).contains("# demo mode: on"));
+}
+
+#[test]
+fn check_config_fails_with_what_would_not_start() {
+    let output = channelstream(&[], &["check-config", "--host", "0.0.0.0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        out(&output).contains("host = \"0.0.0.0\"  # from --host")
+            && err(&output).contains("error: secrets: ")
+    );
+    assert_eq!(channelstream(&[], &["check-config", "-c", "none.toml"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_start_from_an_ini_logs_its_warnings() {
+    let directory = directory("ini");
+    let text = "[channelstream]\nport = 0\nsecret = hush\nadmin_secret = hush\nfoo = hush\n";
+    std::fs::write(directory.join("a.ini"), text).unwrap();
+    let variables = [("CHANNELSTREAM_PORT", "x"), ("CHANNELSTREAM_INI", "a.ini")];
+    let program = env!("CARGO_BIN_EXE_channelstream");
+    let mut child = command(&directory, program, &variables, &[]).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let warnings: Vec<_> = lines.map_while(Result::ok).filter(|line| line.contains("WARN")).take(2).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(warnings[0].contains("foo: unknown setting, ignored"), "{warnings:?}");
+    assert!(warnings[1].contains("CHANNELSTREAM_PORT: ignored"), "{warnings:?}");
+    assert!(!warnings.concat().contains("hush"));
+}
+
+#[test]
+fn sign_and_verify_agree() {
+    let signed = out(&channelstream(&[("CHANNELSTREAM_SECRETS", "a\nb")], &["sign", "/connect"]));
+    let header = signed.lines().last().unwrap();
+    let token = header
+        .strip_prefix("x-channelstream-secret: /connect.")
+        .map(|rest| format!("/connect.{rest}"))
+        .unwrap();
+    let output = channelstream(&[], &["verify", &token, "--secret", "a"]);
+    assert!(output.status.success() && out(&output).starts_with("accepted: "));
+    let output = channelstream(&[], &["verify", &token]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).starts_with("refused: its mac"), "{}", out(&output));
+    // An address and secrets no server may start with are no reason not to sign.
+    let signed = out(&channelstream(&[("CHANNELSTREAM_HOST", "0.0.0.0")], &["sign", "--secret", "x"]));
+    assert!(signed.lines().last().unwrap().starts_with("x-channelstream-secret: channelstream."));
+    assert_eq!(channelstream(&[], &["sign", "a\nb"]).status.code(), Some(1));
+}
+
+#[test]
+fn make_config_follows_the_ending() {
+    let directory = directory("make");
+    let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let (toml, ini) = (path("a.toml"), path("a.ini"));
+    let variables = [("CHANNELSTREAM_PORT", "9000"), ("CHANNELSTREAM_SECRET", "50%")];
+    assert!(channelstream(&variables, &["make-config", "-o", &toml]).status.success());
+    assert!(
+        channelstream(&variables, &["make-config", "-o", &ini, "-j", "{\"debug\": true}"]).status.success()
+    );
+    let checked = out(&channelstream(&[], &["check-config", "-c", &toml]));
+    assert!(checked.contains("port = 9000") && checked.contains("host = \"127.0.0.1\"\n"), "{checked}");
+    let checked = out(&channelstream(&[], &["check-config", "-i", &ini]));
+    assert!(checked.contains("debug = true") && checked.contains("host = \"0.0.0.0\""), "{checked}");
+    let printed = out(&channelstream(&[], &["make-config"]));
+    assert_eq!(printed, include_str!("../channelstream.toml"));
+    assert!(out(&channelstream(&[], &["make-config", "--format", "ini"])).starts_with("[channelstream]\n"));
+    assert_eq!(channelstream(&[], &["make-config", "-o", "/none/x"]).status.code(), Some(1));
+}
+
+#[test]
+fn an_ini_can_be_turned_into_toml() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rhodecode.ini");
+    let text = out(&channelstream(&[], &["-i", source, "make-config"]));
+    for line in
+        ["port = 9800", "secrets = [\"100%secret\"]", "allow_posting_from = [\"127.0.0.1\", \"172.18.0.4\"]"]
+    {
+        assert!(text.lines().any(|other| other == line), "{line} in {text}");
+    }
+}
+
+#[test]
+fn the_originals_make_config_has_no_gaps() {
+    let variables = [
+        ("CHANNELSTREAM_HOST", "10.0.0.1"),
+        ("CHANNELSTREAM_ALLOW_CORS", "a.example,b.example"),
+        ("CHANNELSTREAM_DEBUG", "1"),
+        ("CHANNELSTREAM_VALIDATE_REQUESTS", "0"),
+        // The image names the file that is only about to be made.
+        ("CHANNELSTREAM_INI", "not-yet.ini"),
+    ];
+    let output = utils(&variables, &["make_config", "-j", "{\"port\": 8001}"]);
+    let text = out(&output);
+    let expected =
+        ["host = 10.0.0.1", "allow_cors = a.example, b.example", "debug = true", "validate_requests = false"];
+    for line in
+        expected.into_iter().chain(["port = 8001", "secret = secret", "allow_posting_from = 127.0.0.1"])
+    {
+        assert!(text.lines().any(|other| other == line), "{line} in {text}");
+    }
+    assert_eq!(utils(&[], &["other"]).status.code(), Some(2));
+    let file = directory("utils").join("config.ini");
+    assert!(utils(&[], &["-o", file.to_str().unwrap(), "make_config"]).status.success());
+    assert!(std::fs::read_to_string(file).unwrap().contains("host = 0.0.0.0"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let program = env!("CARGO_BIN_EXE_channelstream");
+    let mut command = command(&directory("empty"), program, &[], &["make-config"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut notes = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
+    assert!(child.wait().unwrap().success() && notes.is_empty());
+}

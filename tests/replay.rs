@@ -1,0 +1,30 @@
+//! Every recorded exchange of the original, played against this server.
+#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::replay::{Deliberate, Options, Target, play_file};
+use std::path::Path;
+use support::{TestServer, settings};
+
+async fn replay(workers: usize) {
+    let server = TestServer::start(channelstream::settings::Settings { workers, ..settings() });
+    let list = include_str!("data/differences.toml");
+    let options = Options {
+        deliberate: Deliberate::read(list).expect("the list of differences is well-formed"),
+        ..Options::default()
+    };
+    let recordings = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/transcripts.jsonl"));
+    let report = play_file(recordings, &Target::new(server.url()), &options).await;
+    assert!(report.is_clean(), "{report}");
+}
+
+#[actix_web::test]
+async fn one_worker_answers_as_the_original() {
+    replay(1).await;
+}
+
+#[actix_web::test]
+async fn two_workers_answer_as_the_original() {
+    replay(2).await;
+}

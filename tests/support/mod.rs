@@ -1,0 +1,68 @@
+//! A server of the test's own, on a port of its own.
+#![allow(dead_code, reason = "every test binary uses its part of this")]
+#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+
+use channelstream::app;
+use channelstream::settings::{Secret, Settings};
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+
+/// A running server. Dropped, it is stopped.
+pub struct TestServer {
+    pub address: SocketAddr,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Settings for tests: a port of the system's choice, one worker unless told otherwise.
+pub fn settings() -> Settings {
+    Settings { port: 0, workers: 1, cookie_secret: Secret::new("for tests"), ..Settings::default() }
+}
+
+impl TestServer {
+    /// Starts a server with these settings on a thread of its own.
+    pub fn start(settings: Settings) -> Self {
+        let (started, address) = std::sync::mpsc::channel();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let running = app::start(settings).expect("the server starts");
+                let stopper = running.stopper();
+                actix_rt::spawn(async move {
+                    let _ = stopped.await;
+                    stopper.stop().await;
+                });
+                started.send(running.address).expect("the test waits");
+                running.wait().await.expect("the server ends well");
+            });
+        });
+        let address = address.recv().expect("the server starts");
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// `http://127.0.0.1:port`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops the server and waits until it has ended.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the server ends well");
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
