@@ -2,6 +2,7 @@
 
 use crate::admin;
 use crate::channel::Hubs;
+use crate::channel::state::Keeping;
 use crate::demo;
 use crate::edge::backend::Backend;
 use crate::edge::upgrade::Upgrade;
@@ -20,8 +21,8 @@ use crate::settings::{Loaded, Settings};
 use crate::wire::event::Encoder;
 use actix::{Actor, Addr};
 use actix_http::HttpService;
-use actix_rt::{Arbiter, System};
-use actix_server::{Server, ServerHandle};
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
 use actix_service::{fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::web::PayloadConfig;
@@ -35,8 +36,6 @@ use std::time::{Duration, Instant};
 
 /// Connections the kernel holds for us while all workers are busy.
 const BACKLOG: i32 = 4096;
-/// Bytes of frames under way to hubs before publishing is refused: many times what a busy second needs.
-const HUB_BYTES: usize = 256 << 20;
 
 /// Everything that exists once.
 struct Core {
@@ -47,6 +46,7 @@ struct Core {
     draining: Arc<AtomicBool>,
     edge: Arc<Edge>,
     registry: OnceLock<Addr<Registry>>,
+    registry_thread: OnceLock<ArbiterHandle>,
     next_hub: AtomicU16,
     started: Instant,
 }
@@ -55,12 +55,17 @@ impl Core {
     fn new(settings: Settings, workers: usize) -> Self {
         let settings = Arc::new(settings);
         Self {
-            pressure: Arc::new(Pressure::new(settings.registry_mailbox, settings.channel_mailbox, HUB_BYTES)),
+            pressure: Arc::new(Pressure::new(
+                settings.registry_mailbox,
+                settings.channel_mailbox,
+                settings.max_pending_bytes,
+            )),
             counters: Arc::default(),
             hubs: Arc::new(Hubs::new(workers)),
             draining: Arc::default(),
             edge: Arc::new(Edge::new(settings.clone())),
             registry: OnceLock::new(),
+            registry_thread: OnceLock::new(),
             next_hub: AtomicU16::new(0),
             started: Instant::now(),
             settings,
@@ -83,7 +88,7 @@ impl Core {
             let parts = RegistryParts {
                 state,
                 encoder,
-                channel_frames: settings.channel_frames,
+                keeping: Keeping { frames: settings.channel_frames, history: settings.max_history_size },
                 hubs: self.hubs.clone(),
                 inboxes,
                 counters: self.counters.clone(),
@@ -152,12 +157,11 @@ pub fn start(settings: Settings) -> io::Result<Running> {
         start_registry_on_its_own_thread(&core);
     }
     let for_workers = core.clone();
-    let server = Server::build()
-        .workers(workers)
-        .disable_signals()
-        .shutdown_timeout(shutdown_secs)
-        .listen("channelstream", listener, move || http_service(&for_workers))?
-        .run();
+    let builder = Server::build().workers(workers).disable_signals().shutdown_timeout(shutdown_secs);
+    // Lets connections that only wait for a next request go at once.
+    let ending = builder.graceful_shutdown_signal();
+    let server =
+        builder.listen("channelstream", listener, move || http_service(&for_workers, ending.clone()))?.run();
     Ok(Running { address, core, handle: server.handle(), server })
 }
 
@@ -165,16 +169,19 @@ pub fn start(settings: Settings) -> io::Result<Running> {
 /// hops between threads for every broadcast.
 fn start_registry_on_its_own_thread(core: &Arc<Core>) {
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let core = core.clone();
-    Arbiter::new().spawn_fn(move || {
-        core.start_registry();
+    let thread = Arbiter::new().handle();
+    let for_thread = core.clone();
+    thread.spawn_fn(move || {
+        for_thread.start_registry();
         let _ = ready.send(());
     });
+    let _ = core.registry_thread.set(thread);
     let _ = is_ready.recv();
 }
 
 fn http_service(
     core: &Arc<Core>,
+    ending: GracefulShutdownSignal,
 ) -> impl actix_service::ServiceFactory<
     tokio::net::TcpStream,
     Config = (),
@@ -205,6 +212,10 @@ fn http_service(
         .tcp_nodelay(true)
         // A client that hangs up in the middle of a poll is noticed at once.
         .h1_allow_half_closed(false)
+        .graceful_shutdown_signal(move || {
+            let ending = ending.clone();
+            async move { ending.notified().await }
+        })
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
         .finish(map_config(app(), |_| AppConfig::default()))
         .tcp()
@@ -261,10 +272,19 @@ impl Stopper {
         if let Some(registry) = self.core.registry.get() {
             registry.do_send(Close);
         }
-        // Goodbyes and the answers of polls are under way; give them a moment before threads end.
         let limit = Duration::from_millis(self.core.settings.shutdown_timeout_ms);
-        tokio::time::sleep(limit.min(Duration::from_millis(300))).await;
+        let _ = tokio::time::timeout(limit / 2, self.sessions_are_gone()).await;
         let _ = tokio::time::timeout(limit, self.handle.stop(true)).await;
+        if let Some(thread) = self.core.registry_thread.get() {
+            thread.stop();
+        }
+    }
+
+    /// Goodbyes and the answers of polls are under way; peers take a moment to answer.
+    async fn sessions_are_gone(&self) {
+        while self.core.pressure.sessions.get() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

@@ -72,6 +72,7 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("users active", overview.active_users as u64),
         ("connections", overview.connections as u64),
         ("channels", overview.channels.len() as u64),
+        ("sessions", pressure.sessions.get() as u64),
         ("messages", counters.messages.get()),
         ("deliveries", counters.deliveries.get()),
         ("sessions closed, too slow", counters.closed_too_slow.get()),

@@ -43,13 +43,22 @@ pub struct Identity {
     pub name: Arc<str>,
 }
 
+/// How much a channel keeps at most, whatever its settings say.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// Frames for catch-up.
+    pub frames: usize,
+    /// Messages of its history.
+    pub history: usize,
+}
+
 /// See the module's description.
 #[derive(Debug)]
 pub struct ChannelState {
     identity: Identity,
     settings: ChannelSettings,
     encoder: Encoder,
-    max_frames: usize,
+    keeping: Keeping,
     last_active: Timestamp,
     offset: Offset,
     members: FxHashMap<ConnKey, Member>,
@@ -62,19 +71,19 @@ pub struct ChannelState {
 }
 
 impl ChannelState {
-    /// A channel without members, which keeps up to `max_frames` frames for catch-up.
+    /// A channel without members.
     pub fn new(
         identity: Identity,
         settings: ChannelSettings,
         encoder: Encoder,
-        max_frames: usize,
+        keeping: Keeping,
         now: Timestamp,
     ) -> Self {
         Self {
             identity,
             settings,
             encoder,
-            max_frames,
+            keeping,
             last_active: now,
             offset: 0,
             members: FxHashMap::default(),
@@ -269,9 +278,12 @@ impl ChannelState {
 
     fn remember(&mut self, kept: Arc<Kept>) {
         self.history.push_back(kept);
-        let size = usize::try_from(self.settings.history_size).unwrap_or(usize::MAX);
-        // Size 0 never cuts (behaviour of the original).
-        while size > 0 && self.history.len() > size {
+        // Size 0 never cuts (behaviour of the original); the server's own bound does.
+        let size = match usize::try_from(self.settings.history_size).unwrap_or(usize::MAX) {
+            0 => self.keeping.history,
+            size => size.min(self.keeping.history),
+        };
+        while self.history.len() > size {
             self.history.pop_front();
         }
     }
@@ -292,7 +304,7 @@ impl ChannelState {
             }
         }
         if self.settings.store_frames {
-            self.frames.push(stamped, kept, self.max_frames);
+            self.frames.push(stamped, kept, self.keeping.frames);
         }
     }
 

@@ -4,7 +4,7 @@ use super::messages::{Attach, AttachRefused, Detached, Transport};
 use super::{BUCKETS, Hub, Shared, TICK_MS};
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
-use crate::observe::pressure::Pressure;
+use crate::observe::pressure::{Counted, Pressure};
 use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::wire::websocket::close::CloseReason;
@@ -116,8 +116,8 @@ impl HubHandle {
         self.shared.dismiss(slot, reason);
     }
 
-    /// Sessions on this thread.
-    pub fn num_sessions(&self) -> usize {
-        self.shared.table.borrow().num_sessions()
+    /// Counts a session in for as long as it keeps this.
+    pub fn count_session(&self) -> Counted {
+        Counted::new(self.shared.pressure.sessions.clone())
     }
 }

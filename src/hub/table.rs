@@ -35,11 +35,6 @@ impl Table {
         Self { id, slots: Slab::new(), generation: 0, channels: FxHashMap::default() }
     }
 
-    /// How many sessions there are.
-    pub fn num_sessions(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Makes a place for a session that will ask for this connection.
     pub fn open(&mut self, conn_id: Uuid, transport: Transport, outbox: Rc<Outbox>) -> SlotKey {
         self.generation = self.generation.wrapping_add(1);

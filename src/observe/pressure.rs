@@ -3,6 +3,7 @@
 //! actix mailboxes are soft: `do_send` ignores their capacity. So each sender counts itself in and each receiver
 //! counts it out, and the API refuses with 503 before anything is accepted.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Something that fills and empties, with a bound.
@@ -55,6 +56,24 @@ impl Drop for CountedIn<'_> {
     }
 }
 
+/// The same without a lifetime.
+#[derive(Debug)]
+pub struct Counted(Arc<Gauge>);
+
+impl Counted {
+    /// Counts one in until this is dropped.
+    pub fn new(gauge: Arc<Gauge>) -> Self {
+        gauge.add(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.sub(1);
+    }
+}
+
 /// All gauges.
 #[derive(Debug)]
 pub struct Pressure {
@@ -62,6 +81,8 @@ pub struct Pressure {
     pub registry: Gauge,
     /// Messages, edits and deletions in the mailboxes of channels.
     pub channels: Gauge,
+    /// Sessions whose sockets or polls are open. No bound of its own.
+    pub sessions: Arc<Gauge>,
     /// Bytes of frames in the mailboxes and pending lists of hubs, each hub counted.
     pub hub_bytes: Gauge,
 }
@@ -70,6 +91,7 @@ impl Pressure {
     /// Gauges with these bounds.
     pub fn new(registry: usize, channels: usize, hub_bytes: usize) -> Self {
         Self {
+            sessions: Arc::new(Gauge::new(usize::MAX)),
             registry: Gauge::new(registry),
             channels: Gauge::new(channels),
             hub_bytes: Gauge::new(hub_bytes),

@@ -9,7 +9,7 @@ mod survey;
 mod deadlines;
 
 use crate::channel::messages::ToChannel;
-use crate::channel::state::ChannelState;
+use crate::channel::state::{ChannelState, Keeping};
 use crate::channel::{Channel, Hubs};
 use crate::hub::messages::{Attach, Detached, HubStarted, ToHub};
 use crate::ids::ChannelId;
@@ -35,8 +35,8 @@ pub struct RegistryParts {
     pub state: RegistryState,
     /// How channels encode.
     pub encoder: Encoder,
-    /// Frames a channel keeps.
-    pub channel_frames: usize,
+    /// How much channels keep at most.
+    pub keeping: Keeping,
     /// Where hubs are.
     pub hubs: Arc<Hubs>,
     /// The inboxes.
@@ -77,8 +77,7 @@ impl Registry {
                 Effect::Create(identity, settings, summary) => {
                     let parts = &self.parts;
                     let now = Timestamp::now();
-                    let state =
-                        ChannelState::new(identity, settings, parts.encoder, parts.channel_frames, now);
+                    let state = ChannelState::new(identity, settings, parts.encoder, parts.keeping, now);
                     let channel = Channel::new(state, summary, parts.hubs.clone(), parts.pressure.clone());
                     self.channels.push(channel.start());
                 }

@@ -3,6 +3,7 @@
 use crate::hub::handle::HubHandle;
 use crate::hub::messages::{AttachRefused, Transport};
 use crate::ids::SlotKey;
+use crate::observe::pressure::Counted;
 use crate::outbox::Outbox;
 use crate::wire::websocket::close::CloseReason;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
@@ -28,6 +29,7 @@ pub struct PollSession {
     outbox: Rc<Outbox>,
     answer: Option<oneshot::Sender<Answer>>,
     collecting: bool,
+    _counted: Counted,
 }
 
 /// What a poll is answered with.
@@ -44,6 +46,7 @@ pub struct Receipt {
     hub: HubHandle,
     slot: SlotKey,
     outbox: Rc<Outbox>,
+    _counted: Counted,
 }
 
 impl Receipt {
@@ -65,7 +68,8 @@ impl PollSession {
         let (answer, receiver) = oneshot::channel();
         let outbox = Rc::new(Outbox::poll(hub.settings().max_queued_bytes, hub.now_ms()));
         let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone());
-        Actor::start(Self { conn_id, slot, hub, outbox, answer: Some(answer), collecting: false });
+        let _counted = hub.count_session();
+        Actor::start(Self { conn_id, slot, hub, outbox, answer: Some(answer), collecting: false, _counted });
         receiver
     }
 
@@ -98,7 +102,12 @@ impl PollSession {
         self.outbox.seal();
         // A poll that was told to go leaves its events to whoever comes next.
         let events = if released { Vec::new() } else { self.outbox.batch() };
-        let receipt = Receipt { hub: self.hub.clone(), slot: self.slot, outbox: self.outbox.clone() };
+        let receipt = Receipt {
+            hub: self.hub.clone(),
+            slot: self.slot,
+            outbox: self.outbox.clone(),
+            _counted: self.hub.count_session(),
+        };
         // If nobody listens any more, the receipt comes back unsigned with the error, and is dropped.
         let _ = answer.send(Answer::Events(events, receipt));
         context.stop();

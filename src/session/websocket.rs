@@ -4,6 +4,7 @@ use super::driver::Driver;
 use crate::hub::handle::HubHandle;
 use crate::hub::messages::{AttachRefused, Transport};
 use crate::ids::SlotKey;
+use crate::observe::pressure::Counted;
 use crate::outbox::Outbox;
 use crate::wire::websocket::close::CloseReason;
 use crate::wire::websocket::decoder::{Decoder, Incoming};
@@ -31,6 +32,7 @@ pub struct WebsocketSession {
     outbox: Rc<Outbox>,
     decoder: Decoder,
     leaving: bool,
+    _counted: Counted,
 }
 
 impl WebsocketSession {
@@ -41,7 +43,8 @@ impl WebsocketSession {
         let slot = hub.open(conn_id, Transport::Websocket, outbox.clone());
         let mut decoder = Decoder::new(settings.max_client_message_bytes);
         decoder.feed(rest);
-        Actor::start(Self { conn_id, slot, hub, outbox, decoder, leaving: false });
+        let _counted = hub.count_session();
+        Actor::start(Self { conn_id, slot, hub, outbox, decoder, leaving: false, _counted });
     }
 
     pub(super) fn outbox(&self) -> &Rc<Outbox> {

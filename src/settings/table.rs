@@ -101,5 +101,9 @@ settings! {
         registry_mailbox: usize = 16_384 => number(1, 16_777_216);
         /// Messages a channel's mailbox holds before the API answers 503.
         channel_mailbox: usize = 16_384 => number(1, 16_777_216);
+        /// Bytes of frames on their way to sessions before the API answers 503; each worker's share counts.
+        max_pending_bytes: usize = 256 << 20 => number(65_536, 1 << 40);
+        /// Most messages a channel's history keeps, whatever `history_size` says.
+        max_history_size: usize = 10_000 => number(0, 100_000_000);
     }
 }
