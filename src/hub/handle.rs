@@ -36,7 +36,6 @@ pub struct HubParts {
 #[derive(Clone)]
 pub struct HubHandle {
     shared: Rc<Shared>,
-    attach: Recipient<Attach>,
 }
 
 impl HubHandle {
@@ -51,10 +50,11 @@ impl HubHandle {
             settings: parts.settings,
             counters: parts.counters,
             pressure: parts.pressure,
+            attach: parts.attach,
             registry: parts.detached,
         });
         let hub = Hub { id: parts.id, shared: shared.clone(), started: Instant::now() };
-        (Self { shared, attach: parts.attach }, hub.start())
+        (Self { shared }, hub.start())
     }
 
     /// The server's settings.
@@ -101,7 +101,7 @@ impl HubHandle {
     ) -> oneshot::Receiver<Result<(), AttachRefused>> {
         let place = self.shared.table.borrow().place(slot);
         let (answer, receiver) = oneshot::channel();
-        self.attach.do_send(Attach { conn_id, place, transport, answer });
+        self.shared.attach.do_send(Attach { conn_id, place, transport, answer });
         receiver
     }
 

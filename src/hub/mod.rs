@@ -19,7 +19,7 @@ use crate::wire::websocket::close::CloseReason;
 use crate::wire::websocket::{HEARTBEAT, PING};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use fanout::Fanout;
-use messages::{Detached, ToHub};
+use messages::{Attach, Detached, ToHub};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +46,7 @@ struct Shared {
     settings: Arc<Settings>,
     counters: Arc<Counters>,
     pressure: Arc<Pressure>,
+    attach: Recipient<Attach>,
     registry: Recipient<Detached>,
 }
 
