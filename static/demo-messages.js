@@ -79,9 +79,9 @@ export class MessageList {
         if (time) {
             head.append(make('time', { datetime: time.toISOString() }, time.toLocaleTimeString()));
         }
-        if (!message.channel) {
-            const to = own ? `to ${message.message?.to}` : 'to you';
-            head.append(make('span', { class: 'badge' }, `private, ${to}`));
+        const to = message.message?.to;
+        if (to) {
+            head.append(make('span', { class: 'badge' }, `private, to ${to === this.me ? 'you' : to}`));
         }
         if (message.edited) {
             head.append(make('span', {}, 'edited'));

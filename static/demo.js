@@ -115,9 +115,8 @@ class Demo {
 
     send(text, to) {
         const { username: user } = this.connection;
-        // A private message also goes to its sender: only what comes back is on the server.
-        const address = to ? { pm_users: [to, user] } : { channel: CHANNEL };
-        this.connection.message({ user, ...address, message: to ? { text, to } : { text } });
+        const message = to ? { text, to } : { text };
+        this.connection.message({ user, ...this.address(message), message });
     }
 
     edit(message, text) {
@@ -128,8 +127,17 @@ class Demo {
         this.connection.delete(this.addressOf(message));
     }
 
-    addressOf({ uuid, user, channel, message }) {
-        return channel ? { uuid, user, channel } : { uuid, user, pm_users: [message.to, user] };
+    addressOf({ uuid, user, message }) {
+        return { uuid, user, ...this.address(message) };
+    }
+
+    /**
+     * Whom a message is for. The history is for everybody, so private ones stay out of it; they also go to their
+     * sender, as only what comes back is known to have arrived.
+     */
+    address({ to }) {
+        const { username } = this.connection;
+        return to ? { channel: CHANNEL, pm_users: [to, username], no_history: true } : { channel: CHANNEL };
     }
 
     lost({ code }) {

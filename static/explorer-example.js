@@ -46,15 +46,31 @@ function example(reference, definitions, depth) {
     return BY_FORMAT[schema.format]?.() ?? BY_TYPE[schema.type] ?? null;
 }
 
+/** Bodies that show something when they are sent one after the other as they are; types alone say too little. */
+const STARTERS = {
+    'POST /connect': {
+        username: 'alice',
+        channels: ['/tutorial'],
+        user_state: { color: 'teal' },
+        state_public_keys: ['color'],
+        channel_configs: { '/tutorial': { notify_presence: true, store_history: true, history_size: 20 } },
+    },
+    'POST /user_state': { user: 'alice', user_state: { color: 'orange' } },
+    'POST /message': [{ user: 'system', channel: '/tutorial', message: { text: 'Hello, everyone' } }],
+    'POST /channel_config': { '/tutorial': { notify_presence: true, store_history: true, history_size: 50 } },
+    'POST /info': { info: { include_history: true, include_users: true } },
+};
+
 /**
- * A body to start from: the document's own examples where it has them, else one made from the types.
+ * A body to start from: the document's own example, else one from the table above, else one made from the types.
  *
+ * @param {string} operation verb and path
  * @param {object} schema of the body parameter
  * @param {object} definitions of the document
  * @returns {*}
  */
-export function exampleBody(schema, definitions) {
-    return example(schema, definitions, 0);
+export function exampleBody(operation, schema, definitions) {
+    return resolved(schema, definitions).example ?? STARTERS[operation] ?? example(schema, definitions, 0);
 }
 
 /**

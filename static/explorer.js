@@ -56,7 +56,8 @@ function formFor(operation, definitions, options, id) {
     const body = operation.parameters.find((parameter) => parameter.in === 'body');
     const fields = queries.map((parameter, index) => fieldFor(parameter, `${id}-${index}`));
     if (body) {
-        fields.push(bodyField(JSON.stringify(exampleBody(body.schema, definitions), null, 2), `${id}-body`));
+        const starter = exampleBody(`${operation.verb} ${operation.path}`, body.schema, definitions);
+        fields.push(bodyField(JSON.stringify(starter, null, 2), `${id}-body`));
         fields.push(fieldList(body.schema, definitions));
     }
     const button = make('button', {}, 'Send');

@@ -44,6 +44,12 @@ pub fn concerns(path: &str) -> bool {
     path == "/admin/sign_in" || !["/admin", "/api-explorer", "/openapi.json", "/static"].into_iter().any(own)
 }
 
+/// Whether browsers of other origins call this path themselves. They need to read refusals as well: without these
+/// headers a poll with a forgotten id looks like a broken network, and the client cannot know to connect anew.
+pub fn is_for_browsers(path: &str) -> bool {
+    matches!(path, "/listen" | "/disconnect")
+}
+
 /// Whether this is a preflight; OPTIONS is answered the same on any path, also on unknown ones.
 pub fn is_preflight(method: &Method) -> bool {
     method == Method::OPTIONS

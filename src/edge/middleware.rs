@@ -114,7 +114,7 @@ fn not_found(answer: &ServiceResponse) -> Refusal {
 fn share(edge: &Edge, mut answer: ServiceResponse) -> ServiceResponse {
     let request = answer.request();
     let shared = cors::is_preflight(request.method()) || cors::concerns(request.path());
-    if shared && answer.status().is_success() {
+    if shared && (answer.status().is_success() || cors::is_for_browsers(request.path())) {
         let origin = text(request.headers(), "origin").map(str::to_owned);
         cors::add(answer.headers_mut(), &edge.settings.allow_cors, origin.as_deref());
     }

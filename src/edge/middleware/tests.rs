@@ -172,3 +172,16 @@ async fn allow_cors_names_origins() {
     assert_eq!(header(&answers[1], "access-control-allow-origin"), "");
     assert_eq!(header(&answers[1], "access-control-max-age"), "86400");
 }
+
+#[actix_web::test]
+async fn browsers_of_other_origins_can_read_why_they_are_refused() {
+    let listen = |uri| TestRequest::get().uri(uri).insert_header(signature_header("garbage"));
+    let answer = ask(listen("/listen")).await;
+    assert_eq!((answer.status().as_u16(), header(&answer, "access-control-allow-origin")), (401, "*"));
+    let answer = ask(post("/info")).await;
+    assert_eq!((answer.status().as_u16(), header(&answer, "access-control-allow-origin")), (403, ""));
+}
+
+fn signature_header(text: &str) -> (&'static str, String) {
+    (crate::edge::guard::SIGNATURE_HEADER, text.to_owned())
+}
