@@ -50,7 +50,7 @@ pub async fn admin_json(_: AdminOrSigned, backend: web::Data<Backend>) -> Result
 
 fn write_user(user: &ActiveUser, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"state\":");
-    out.extend_from_slice(user.view.public_state.as_bytes());
+    out.extend_from_slice(user.view.public_state().as_bytes());
     out.extend_from_slice(b",\"user\":");
     json::write_string(&user.view.name, out);
     out.extend_from_slice(b",\"uuid\":");

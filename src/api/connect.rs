@@ -115,11 +115,11 @@ pub async fn open(backend: &Backend, request: ConnectRequest) -> Result<Vec<u8>,
     let mut out = b"{\"conn_id\":".to_vec();
     answer::push_uuid(connected.conn_id, &mut out);
     out.extend_from_slice(b",\"state\":");
-    out.extend_from_slice(user.state.as_bytes());
+    out.extend_from_slice(user.state().as_bytes());
     out.extend_from_slice(b",\"username\":");
     json::write_string(&user.name, &mut out);
     out.extend_from_slice(b",\"public_state\":");
-    out.extend_from_slice(user.public_state.as_bytes());
+    out.extend_from_slice(user.public_state().as_bytes());
     out.extend_from_slice(b",\"channels\":");
     json::write_strings(&names, &mut out);
     out.extend_from_slice(b",\"channels_info\":");

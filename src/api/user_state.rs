@@ -81,7 +81,7 @@ pub async fn set(backend: &Backend, request: UserStateRequest) -> Result<HttpRes
     let changed = backend.ask(SetUserState { user, user_state, state_public_keys }).await?;
     let changed = changed.map_err(|UnknownUser| Invalid::field("user", "Unknown user"))?;
     let mut out = b"{\"user_state\":".to_vec();
-    out.extend_from_slice(changed.user.state.as_bytes());
+    out.extend_from_slice(changed.user.state().as_bytes());
     out.extend_from_slice(b",\"changed_state\":");
     write_changes(&changed.changed, &mut out);
     out.extend_from_slice(b",\"public_keys\":");

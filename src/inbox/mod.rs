@@ -8,7 +8,7 @@ use crate::ids::{ConnKey, Offset, Place, UserId};
 use crate::observe::pressure::Pressure;
 use crate::wire::message::{Delete, Edit, Message};
 use actix::{Actor, Context, Handler};
-use state::{Effects, InboxState};
+use state::{Effects, InboxState, Recipient};
 use std::sync::Arc;
 
 /// What the inboxes are told. One mailbox, one order.
@@ -17,18 +17,18 @@ use std::sync::Arc;
 pub enum ToInbox {
     /// A connection begins.
     Open(UserId, ConnKey),
-    /// A connection ends.
-    Close(UserId, ConnKey),
+    /// A connection ends; it was its user's last one, or not.
+    Close(UserId, ConnKey, bool),
     /// A session attaches.
     Attach(UserId, ConnKey, Place, Part),
     /// A session is gone; its peer got this far.
     Detach(UserId, ConnKey, Option<Offset>),
     /// A private message.
-    Post(Message, Vec<UserId>),
+    Post(Message, Vec<Recipient>),
     /// A change of one.
-    Edit(Edit, Vec<UserId>),
+    Edit(Edit, Vec<Recipient>),
     /// The end of one.
-    Delete(Delete, Vec<UserId>),
+    Delete(Delete, Vec<Recipient>),
 }
 
 impl ToInbox {
@@ -73,12 +73,12 @@ impl Handler<ToInbox> for Inboxes {
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToInbox::Open(user, conn) => state.open(user, conn),
-            ToInbox::Close(user, conn) => state.close(user, conn),
+            ToInbox::Close(user, conn, last) => state.close(user, conn, last),
             ToInbox::Attach(user, conn, place, part) => state.attach(user, conn, place, part, effects),
             ToInbox::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
-            ToInbox::Post(message, users) => state.post(message, &users, effects),
-            ToInbox::Edit(edit, users) => state.edit(&edit, &users, effects),
-            ToInbox::Delete(delete, users) => state.delete(&delete, &users, effects),
+            ToInbox::Post(message, recipients) => state.post(message, &recipients, effects),
+            ToInbox::Edit(edit, recipients) => state.edit(&edit, &recipients, effects),
+            ToInbox::Delete(delete, recipients) => state.delete(&delete, &recipients, effects),
         }
         self.hubs.apply(self.effects.drain(..), &self.pressure);
     }

@@ -13,22 +13,31 @@ use std::sync::Arc;
 /// What is to be told to hubs, in order.
 pub type Effects = Vec<(HubId, ToHub)>;
 
-#[derive(Debug)]
-struct Reader {
-    conn: ConnKey,
-    /// How far its peer got, while it has no session; then its hub knows.
-    cursor: Offset,
-    place: Option<Place>,
+/// A user something private is for, and where its sessions are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The user. It has connections: nobody else could ever catch up.
+    pub user: UserId,
+    /// The places of its attached connections.
+    pub places: Vec<Place>,
 }
 
 #[derive(Debug, Default)]
 struct Inbox {
     offset: Offset,
     frames: Buffer,
-    readers: Vec<Reader>,
+    /// How far connections got that have no session, or had none when they began. A connection that is missing
+    /// here is older than the inbox, and got nothing yet.
+    cursors: FxHashMap<ConnKey, Offset>,
 }
 
-/// See the module's description. Users without connections have no entry: nobody could ever catch up.
+impl Inbox {
+    fn cursor(&self, conn: ConnKey) -> Offset {
+        self.cursors.get(&conn).copied().unwrap_or(0)
+    }
+}
+
+/// See the module's description. An inbox begins with its user's first private message: most users never get one.
 #[derive(Debug)]
 pub struct InboxState {
     users: FxHashMap<UserId, Inbox>,
@@ -44,76 +53,80 @@ impl InboxState {
 
     /// A connection of a user begins: it gets what is sent from now on.
     pub fn open(&mut self, user: UserId, conn: ConnKey) {
-        let inbox = self.users.entry(user).or_default();
-        inbox.readers.push(Reader { conn, cursor: inbox.offset, place: None });
-    }
-
-    /// A connection of a user ends.
-    pub fn close(&mut self, user: UserId, conn: ConnKey) {
-        let Some(inbox) = self.users.get_mut(&user) else { return };
-        inbox.readers.retain(|reader| reader.conn != conn);
-        if inbox.readers.is_empty() {
-            self.users.remove(&user);
+        if let Some(inbox) = self.users.get_mut(&user) {
+            inbox.cursors.insert(conn, inbox.offset);
         }
     }
 
-    fn reader(&mut self, user: UserId, conn: ConnKey) -> Option<&mut Reader> {
-        self.users.get_mut(&user)?.readers.iter_mut().find(|reader| reader.conn == conn)
+    /// A connection of a user ends; with its last one its inbox does.
+    pub fn close(&mut self, user: UserId, conn: ConnKey, last: bool) {
+        if last {
+            self.users.remove(&user);
+        } else if let Some(inbox) = self.users.get_mut(&user) {
+            inbox.cursors.remove(&conn);
+        }
     }
 
     /// A session attaches: what its peer misses, then what comes.
     pub fn attach(&mut self, user: UserId, conn: ConnKey, place: Place, part: Part, effects: &mut Effects) {
-        let Some(inbox) = self.users.get_mut(&user) else { return };
-        let Some(reader) = inbox.readers.iter_mut().find(|reader| reader.conn == conn) else { return };
-        reader.place = Some(place);
-        let catchup = inbox.frames.since(reader.cursor, user);
-        let listen = Listen { user, from: reader.cursor, upto: inbox.offset, catchup, part: Some(part) };
+        let (from, upto, catchup) = match self.users.get(&user) {
+            Some(inbox) => {
+                let from = inbox.cursor(conn);
+                (from, inbox.offset, inbox.frames.since(from, user))
+            }
+            None => (0, 0, Vec::new()),
+        };
+        let listen = Listen { user, from, upto, catchup, part: Some(part) };
         effects.push((place.hub, ToHub::JoinInbox(place.slot, listen)));
     }
 
     /// A session is gone; its peer got this far.
     pub fn detach(&mut self, user: UserId, conn: ConnKey, cursor: Option<Offset>) {
-        let Some(reader) = self.reader(user, conn) else { return };
-        reader.place = None;
-        if let Some(cursor) = cursor {
-            reader.cursor = reader.cursor.max(cursor);
-        }
+        let (Some(inbox), Some(cursor)) = (self.users.get_mut(&user), cursor) else { return };
+        let known = inbox.cursors.entry(conn).or_default();
+        *known = cursor.max(*known);
     }
 
     /// A private message.
-    pub fn post(&mut self, message: Message, users: &[UserId], effects: &mut Effects) {
+    pub fn post(&mut self, message: Message, recipients: &[Recipient], effects: &mut Effects) {
         let (frame, kept) = encode(Kept { message, edited: None }, Audience::all(), self.encoder);
-        self.send(frame, Some(kept), users, effects);
+        self.send(frame, Some(kept), recipients, effects);
     }
 
     /// A change of a private message, for those whom the change names.
-    pub fn edit(&mut self, edit: &Edit, users: &[UserId], effects: &mut Effects) {
-        for user in users {
-            if let Some(inbox) = self.users.get_mut(user) {
+    pub fn edit(&mut self, edit: &Edit, recipients: &[Recipient], effects: &mut Effects) {
+        for recipient in recipients {
+            if let Some(inbox) = self.users.get_mut(&recipient.user) {
                 inbox.frames.edit(edit, self.encoder);
             }
         }
         let frame = self.encoder.edit(edit, Audience::all());
-        self.send(Arc::new(frame), None, users, effects);
+        self.send(Arc::new(frame), None, recipients, effects);
     }
 
     /// The end of a private message, for those whom the deletion names.
-    pub fn delete(&mut self, delete: &Delete, users: &[UserId], effects: &mut Effects) {
-        for user in users {
-            if let Some(inbox) = self.users.get_mut(user) {
+    pub fn delete(&mut self, delete: &Delete, recipients: &[Recipient], effects: &mut Effects) {
+        for recipient in recipients {
+            if let Some(inbox) = self.users.get_mut(&recipient.user) {
                 inbox.frames.delete(delete.uuid);
             }
         }
         let frame = self.encoder.delete(delete.uuid, None, Audience::all());
-        self.send(Arc::new(frame), None, users, effects);
+        self.send(Arc::new(frame), None, recipients, effects);
     }
 
-    fn send(&mut self, frame: Arc<Frame>, kept: Option<Arc<Kept>>, users: &[UserId], effects: &mut Effects) {
+    fn send(
+        &mut self,
+        frame: Arc<Frame>,
+        kept: Option<Arc<Kept>>,
+        recipients: &[Recipient],
+        effects: &mut Effects,
+    ) {
         let mut by_hub: FxHashMap<HubId, Vec<(SlotKey, Offset)>> = FxHashMap::default();
-        for user in users {
-            let Some(inbox) = self.users.get_mut(user) else { continue };
+        for recipient in recipients {
+            let inbox = self.users.entry(recipient.user).or_default();
             inbox.offset += 1;
-            for place in inbox.readers.iter().filter_map(|reader| reader.place) {
+            for place in &recipient.places {
                 by_hub.entry(place.hub).or_default().push((place.slot, inbox.offset));
             }
             let stamped = Stamped { offset: inbox.offset, frame: frame.clone() };
@@ -143,6 +156,10 @@ mod tests {
         Place { hub: HubId(0), slot: SlotKey { index, generation: 0 } }
     }
 
+    fn away(user: UserId) -> Recipient {
+        Recipient { user, places: Vec::new() }
+    }
+
     fn message() -> Message {
         Message {
             uuid: Uuid::new_v4(),
@@ -168,7 +185,7 @@ mod tests {
         state.open(USER, conn(1));
         let mut effects = Vec::new();
         for _ in 0..3 {
-            state.post(message(), &[USER, UserId(8)], &mut effects);
+            state.post(message(), &[away(USER), away(UserId(8))], &mut effects);
         }
         assert!(effects.is_empty(), "nobody is attached");
         assert_eq!(caught_up(&mut state, 1), [2, 3], "the buffer holds two");
@@ -180,7 +197,7 @@ mod tests {
     fn a_new_connection_gets_nothing_old() {
         let mut state = InboxState::new(Encoder { date: true }, 5);
         state.open(USER, conn(1));
-        state.post(message(), &[USER], &mut Vec::new());
+        state.post(message(), &[away(USER)], &mut Vec::new());
         state.open(USER, conn(2));
         assert_eq!(caught_up(&mut state, 2), [] as [Offset; 0]);
     }
@@ -188,12 +205,12 @@ mod tests {
     #[test]
     fn one_message_reaches_every_session_of_every_user_on_a_hub_at_once() {
         let mut state = InboxState::new(Encoder { date: true }, 5);
-        for (user, index) in [(USER, 1), (USER, 2), (UserId(8), 3)] {
-            state.open(user, conn(index));
-            state.attach(user, conn(index), place(index), PART, &mut Vec::new());
-        }
+        let recipients = [
+            Recipient { user: USER, places: vec![place(1), place(2)] },
+            Recipient { user: UserId(8), places: vec![place(3)] },
+        ];
         let mut effects = Vec::new();
-        state.post(message(), &[USER, UserId(8), UserId(9)], &mut effects);
+        state.post(message(), &recipients, &mut effects);
         match &effects[..] {
             [(_, ToHub::DeliverPrivate(slots, _))] => assert_eq!(slots.len(), 3),
             other => panic!("{other:?}"),
@@ -201,10 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn inboxes_of_users_without_connections_are_gone() {
+    fn inboxes_end_with_the_last_connection() {
         let mut state = InboxState::new(Encoder { date: true }, 5);
-        state.open(USER, conn(1));
-        state.close(USER, conn(1));
+        state.post(message(), &[away(USER)], &mut Vec::new());
+        state.close(USER, conn(1), false);
+        assert_eq!(state.users.len(), 1);
+        state.close(USER, conn(2), true);
         assert!(state.users.is_empty());
     }
 }

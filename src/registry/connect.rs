@@ -90,12 +90,7 @@ impl RegistryState {
         match self.user(user) {
             Some(user) => user.view.clone(),
             // Unreachable while a connection or request holds the user; an empty view harms nobody.
-            None => Arc::new(UserView {
-                id: user,
-                name: "".into(),
-                state: "{}".into(),
-                public_state: "{}".into(),
-            }),
+            None => Arc::new(UserView::new(user, "".into(), "{}", "{}")),
         }
     }
 
@@ -141,8 +136,9 @@ impl RegistryState {
             || configs.iter().rev().find(|(n, _)| n == name).map(|(_, s)| s.clone()).unwrap_or_default();
         let channel = self.ensure_channel(name, settings, effects);
         let Some(connection) = self.get_mut(key) else { return (channel, false) };
-        let new = connection.channels.insert(channel);
+        let new = !connection.channels.contains(&channel);
         if new {
+            connection.channels.push(channel);
             let place = connection.phase.session();
             let absent = connection.phase == Phase::Away;
             let user = self.connections.get(key.index as usize).map(|c| c.user);
@@ -174,7 +170,9 @@ impl RegistryState {
         let (key, _) = self.connection(request.conn_id)?;
         let mut changed = Vec::new();
         for channel in request.channels.iter().filter_map(|name| self.channel_id(name)).collect::<Vec<_>>() {
-            if self.get_mut(key).is_some_and(|connection| connection.channels.remove(&channel)) {
+            let Some(connection) = self.get_mut(key) else { continue };
+            if let Some(at) = connection.channels.iter().position(|id| *id == channel) {
+                connection.channels.swap_remove(at);
                 effects.push(Effect::Channel(channel, ToChannel::Leave(key)));
                 changed.push(channel);
             }
@@ -211,7 +209,7 @@ impl RegistryState {
         let changed = self.change_state(id, Vec::new(), state, public_keys, now);
         let after = self.view(id);
         let user = self.user(id)?;
-        let public_keys = user.public_keys.clone();
+        let public_keys = user.public_keys().to_vec();
         if !changed.is_empty() || before != after {
             let event = (!changed.is_empty()).then(|| {
                 let mut out = Vec::new();
@@ -253,22 +251,24 @@ impl RegistryState {
     ) -> Vec<StateEntry> {
         let Some(user) = self.users.get_mut(&id) else { return Vec::new() };
         user.last_active = now;
-        user.state.merge(fresh);
-        let changed = user.state.merge(state);
+        let idle = fresh.is_empty() && state.is_empty() && public_keys.as_ref().is_none_or(Vec::is_empty);
+        if idle && user.details.is_none() {
+            return Vec::new();
+        }
+        let details = user.details.get_or_insert_default();
+        details.state.merge(fresh);
+        let changed = details.state.merge(state);
         if let Some(keys) = public_keys {
-            user.public_keys = keys;
+            details.public_keys = keys;
         }
         let text = |write: &dyn Fn(&mut Vec<u8>)| {
             let mut out = Vec::new();
             write(&mut out);
-            String::from_utf8(out).unwrap_or_else(|_| "{}".into()).into_boxed_str()
+            String::from_utf8(out).unwrap_or_else(|_| "{}".into())
         };
-        let view = UserView {
-            id,
-            name: user.view.name.clone(),
-            state: text(&|out| user.state.write_json(out)),
-            public_state: text(&|out| user.state.public(&user.public_keys).write_json(out)),
-        };
+        let state = text(&|out| details.state.write_json(out));
+        let public_state = text(&|out| details.state.public(&details.public_keys).write_json(out));
+        let view = UserView::new(id, user.view.name.clone(), &state, &public_state);
         if *user.view != view {
             user.view = Arc::new(view);
         }

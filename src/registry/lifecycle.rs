@@ -21,7 +21,7 @@ impl RegistryState {
         self.present = self.present.saturating_add_signed(by);
         if let Some(user) = self.users.get_mut(&user) {
             let before = user.present;
-            user.present = user.present.saturating_add_signed(by);
+            user.present = user.present.saturating_add_signed(by as i32);
             match (before, user.present) {
                 (0, 1..) => self.active_users += 1,
                 (1.., 0) => self.active_users -= 1,
@@ -192,13 +192,14 @@ impl RegistryState {
         for channel in channels {
             effects.push(Effect::Channel(channel, ToChannel::Leave(key)));
         }
-        effects.push(Effect::Inbox(ToInbox::Close(connection.user, key)));
         if connection.is_present() {
             self.count_present(connection.user, -1);
         }
         if let Some(user) = self.users.get_mut(&connection.user) {
-            user.connections.remove(&key);
+            user.connections.remove(key);
             user.last_active = now;
+            let last = user.connections.is_empty();
+            effects.push(Effect::Inbox(ToInbox::Close(connection.user, key, last)));
         }
     }
 

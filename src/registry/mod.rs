@@ -7,6 +7,7 @@ mod lifecycle;
 mod routing;
 mod survey;
 mod deadlines;
+mod conn_set;
 
 use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};

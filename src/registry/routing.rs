@@ -4,6 +4,7 @@ use super::state::{Effect, RegistryState};
 use crate::channel::messages::{Publication, ToChannel};
 use crate::ids::UserId;
 use crate::inbox::ToInbox;
+use crate::inbox::state::Recipient;
 use crate::wire::frame::Audience;
 use crate::wire::message::{Delete, Delivery, Edit, Message};
 
@@ -19,8 +20,10 @@ impl RegistryState {
                 }
             }
             None => {
-                let users = self.users_named(&message.delivery.pm_users);
-                self.to_inbox(users, effects, |users| ToInbox::Post(message, users));
+                let recipients = self.recipients(&message.delivery.pm_users);
+                if !recipients.is_empty() {
+                    effects.push(Effect::Inbox(ToInbox::Post(message, recipients)));
+                }
             }
         }
     }
@@ -36,8 +39,10 @@ impl RegistryState {
                 }
             }
             None => {
-                let users = self.users_named(&edit.delivery.pm_users);
-                self.to_inbox(users, effects, |users| ToInbox::Edit(edit, users));
+                let recipients = self.recipients(&edit.delivery.pm_users);
+                if !recipients.is_empty() {
+                    effects.push(Effect::Inbox(ToInbox::Edit(edit, recipients)));
+                }
             }
         }
     }
@@ -53,21 +58,24 @@ impl RegistryState {
                 }
             }
             None => {
-                let users = self.users_named(&delete.delivery.pm_users);
-                self.to_inbox(users, effects, |users| ToInbox::Delete(delete, users));
+                let recipients = self.recipients(&delete.delivery.pm_users);
+                if !recipients.is_empty() {
+                    effects.push(Effect::Inbox(ToInbox::Delete(delete, recipients)));
+                }
             }
         }
     }
 
-    fn to_inbox(
-        &self,
-        users: Vec<UserId>,
-        effects: &mut Vec<Effect>,
-        message: impl FnOnce(Vec<UserId>) -> ToInbox,
-    ) {
-        if !users.is_empty() {
-            effects.push(Effect::Inbox(message(users)));
-        }
+    /// The known ones among these who have connections, and where their sessions are.
+    fn recipients(&self, names: &[String]) -> Vec<Recipient> {
+        let recipient = |id| {
+            let user = self.user(id).filter(|user| !user.connections.is_empty())?;
+            let connections =
+                user.connections.iter().filter_map(|key| self.connections.get(key.index as usize));
+            let places = connections.filter_map(|connection| connection.phase.session()).collect();
+            Some(Recipient { user: id, places })
+        };
+        self.users_named(names).into_iter().filter_map(recipient).collect()
     }
 
     fn audience(&self, delivery: &Delivery) -> Audience {

@@ -1,5 +1,6 @@
 //! Who is where, without actors: users, connections, channels by name. Pure; time is passed in.
 
+use super::conn_set::ConnSet;
 use super::deadlines::Deadlines;
 use crate::channel::messages::ToChannel;
 use crate::channel::state::Identity;
@@ -12,8 +13,9 @@ use crate::wire::settings::ChannelSettings;
 use crate::wire::state::StateMap;
 use crate::wire::time::Timestamp;
 use indexmap::IndexMap;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use slab::Slab;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -66,8 +68,8 @@ pub struct Connection {
     pub id: Uuid,
     /// Its user.
     pub user: UserId,
-    /// Its subscriptions.
-    pub channels: FxHashSet<ChannelId>,
+    /// Its subscriptions. Mostly few: a list costs a quarter of a set.
+    pub channels: SmallVec<[ChannelId; 4]>,
     /// Where it stands.
     pub phase: Phase,
     pub(super) generation: u32,
@@ -88,15 +90,29 @@ pub struct User {
     pub uuid: Uuid,
     /// What others see.
     pub view: Arc<UserView>,
-    /// Its state.
+    /// Its state, if it ever had one.
+    pub(super) details: Option<Box<Details>>,
+    /// Its connections, present or not.
+    pub connections: ConnSet,
+    /// Present ones among them.
+    pub present: u32,
+    pub(super) last_active: u64,
+}
+
+impl User {
+    /// The keys of its state that everybody may see.
+    pub fn public_keys(&self) -> &[String] {
+        self.details.as_ref().map_or(&[], |details| &details.public_keys)
+    }
+}
+
+/// What only users with a state have.
+#[derive(Debug, Default)]
+pub struct Details {
+    /// The state.
     pub state: StateMap,
     /// The keys of the state that everybody may see.
     pub public_keys: Vec<String>,
-    /// Its connections, present or not.
-    pub connections: FxHashSet<ConnKey>,
-    /// Present ones among them.
-    pub present: usize,
-    pub(super) last_active: u64,
 }
 
 /// A channel's record.
@@ -197,7 +213,7 @@ impl RegistryState {
         let index = self.connections.insert(Connection {
             id,
             user,
-            channels: FxHashSet::default(),
+            channels: SmallVec::new(),
             phase: Phase::Away,
             generation,
             deadline: None,
@@ -214,16 +230,15 @@ impl RegistryState {
         let id = UserId(self.next_user);
         self.next_user = self.next_user.wrapping_add(1);
         let name: Arc<str> = name.into();
-        let view = UserView { id, name: name.clone(), state: "{}".into(), public_state: "{}".into() };
+        let view = UserView::new(id, name.clone(), "{}", "{}");
         self.user_names.insert(name, id);
         self.users.insert(
             id,
             User {
                 uuid: Uuid::new_v4(),
                 view: Arc::new(view),
-                state: StateMap::default(),
-                public_keys: Vec::new(),
-                connections: FxHashSet::default(),
+                details: None,
+                connections: ConnSet::default(),
                 present: 0,
                 last_active: now,
             },

@@ -17,11 +17,30 @@ pub struct UserView {
     pub id: UserId,
     /// Name.
     pub name: Arc<str>,
-    /// The whole state as a JSON object.
-    pub state: Box<str>,
-    /// The public part of the state as a JSON object.
-    pub public_state: Box<str>,
+    /// Empty for an empty object: most users have no state, and an empty box needs no memory.
+    state: Box<str>,
+    public_state: Box<str>,
 }
+
+impl UserView {
+    /// A view of a user with this state, and this public part of it, as JSON objects.
+    pub fn new(id: UserId, name: Arc<str>, state: &str, public_state: &str) -> Self {
+        let boxed = |json: &str| if json == EMPTY { Box::default() } else { json.into() };
+        Self { id, name, state: boxed(state), public_state: boxed(public_state) }
+    }
+
+    /// The whole state as a JSON object.
+    pub fn state(&self) -> &str {
+        if self.state.is_empty() { EMPTY } else { &self.state }
+    }
+
+    /// The public part of the state as a JSON object.
+    pub fn public_state(&self) -> &str {
+        if self.public_state.is_empty() { EMPTY } else { &self.public_state }
+    }
+}
+
+const EMPTY: &str = "{}";
 
 /// Whether somebody came or went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +199,7 @@ impl Encoder {
         members.timestamp(now);
         members.text("channel", channel);
         let (action, state) = match presence {
-            Presence::Joined => ("joined", &*user.public_state),
+            Presence::Joined => ("joined", user.public_state()),
             Presence::Parted => ("parted", "null"),
         };
         members.raw("message", format!("{{\"action\":\"{action}\"}}").as_bytes());
@@ -190,7 +209,7 @@ impl Encoder {
 
     /// A `user_state_change` event. `changed` is a JSON list of `{"key", "value"}`, public keys only.
     pub fn state_change(self, channel: &str, user: &UserView, changed: &str, now: &Timestamp) -> Frame {
-        let mut draft = Draft::new(320 + user.public_state.len() + changed.len());
+        let mut draft = Draft::new(320 + user.public_state().len() + changed.len());
         let mut members = Members { out: &mut draft.buffer, date: self.date };
         members.uuid(Uuid::new_v4());
         members.text("type", "user_state_change");
@@ -198,7 +217,7 @@ impl Encoder {
         members.timestamp(now);
         members.text("channel", channel);
         let out = members.key("message");
-        for piece in ["{\"state\":", &user.public_state, ",\"changed\":", changed, "}"] {
+        for piece in ["{\"state\":", user.public_state(), ",\"changed\":", changed, "}"] {
             out.extend_from_slice(piece.as_bytes());
         }
         draft.finish(LiveFlag::False, Audience::all(), None).0
@@ -215,7 +234,7 @@ pub fn push_users<'a>(out: &mut Vec<u8>, users: impl Iterator<Item = &'a Arc<Use
         out.extend_from_slice(b"{\"user\":");
         json::write_string(&user.name, out);
         out.extend_from_slice(b",\"state\":");
-        out.extend_from_slice(if public { &user.public_state } else { &user.state }.as_bytes());
+        out.extend_from_slice(if public { user.public_state() } else { user.state() }.as_bytes());
         out.push(b'}');
     }
     out.push(b']');
@@ -304,12 +323,7 @@ mod tests {
 
     #[test]
     fn presence_shows_public_state_only() {
-        let view = Arc::new(UserView {
-            id: UserId(1),
-            name: "u".into(),
-            state: "{\"a\":1,\"b\":2}".into(),
-            public_state: "{\"a\":1}".into(),
-        });
+        let view = Arc::new(UserView::new(UserId(1), "u".into(), "{\"a\":1,\"b\":2}", "{\"a\":1}"));
         let now = Timestamp::now();
         let encoder = Encoder { date: false };
         let joined = encoder.presence("c", &view, Presence::Joined, [&view].into_iter(), &now);
