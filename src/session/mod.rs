@@ -2,4 +2,5 @@
 
 pub mod websocket;
 pub mod poll;
-mod driver;
+mod context;
+mod reading;

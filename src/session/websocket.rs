@@ -1,6 +1,6 @@
 //! The actor of one websocket. It owns the socket; the hub writes to it through the shared outbox.
 
-use super::driver::Driver;
+use super::context::{Drive, Step, run};
 use crate::hub::handle::HubHandle;
 use crate::hub::messages::{AttachRefused, Transport};
 use crate::ids::SlotKey;
@@ -9,10 +9,16 @@ use crate::outbox::Outbox;
 use crate::wire::websocket::close::CloseReason;
 use crate::wire::websocket::decoder::{Decoder, Incoming};
 use crate::wire::websocket::{Opcode, frame};
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
+use actix::{Actor, Running};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
 use uuid::Uuid;
 
 /// How long a peer may take to answer our goodbye before the socket is dropped.
@@ -23,7 +29,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// Owns: the socket (in its outbox) and the decoder of what the peer sends.
 /// Started by: the upgrade service, after the handshake, on the connection's thread.
 /// Ends: when the socket is closed; then it is gone from its hub as well.
-/// Mailbox: none of its own; it is woken by its socket and by its outbox.
+/// Mailbox: none; it is woken by its socket, its outbox and the registry's answer. Whoever wants it to go tells its
+/// hub, which closes the outbox: one order for frames and goodbyes.
 /// Talks to: its hub (attach, detach).
 pub struct WebsocketSession {
     conn_id: Uuid,
@@ -31,7 +38,8 @@ pub struct WebsocketSession {
     hub: HubHandle,
     outbox: Rc<Outbox>,
     decoder: Decoder,
-    leaving: bool,
+    attaching: Option<oneshot::Receiver<Result<(), AttachRefused>>>,
+    goodbye: Option<Pin<Box<Sleep>>>,
     _counted: Counted,
 }
 
@@ -44,7 +52,7 @@ impl WebsocketSession {
         let mut decoder = Decoder::new(settings.max_client_message_bytes);
         decoder.feed(rest);
         let _counted = hub.count_session();
-        Actor::start(Self { conn_id, slot, hub, outbox, decoder, leaving: false, _counted });
+        run(Self { conn_id, slot, hub, outbox, decoder, attaching: None, goodbye: None, _counted });
     }
 
     pub(super) fn outbox(&self) -> &Rc<Outbox> {
@@ -75,41 +83,69 @@ impl WebsocketSession {
     }
 
     /// Gone from the hub at once; the peer is told.
-    pub(super) fn leave(&mut self, reason: CloseReason) {
+    fn leave(&mut self, reason: CloseReason) {
         self.hub.detach(self.slot);
         self.outbox.close(reason);
     }
 
-    /// The goodbye has been queued: give the peer a moment to answer it.
-    pub(super) fn begin_leaving(&mut self, context: &mut Context<Self>) {
-        if !self.leaving {
-            self.leaving = true;
-            context.run_later(GOODBYE, |_, context| context.stop());
+    fn poll_attached(&mut self, context: &mut Context<'_>) {
+        let Some(attaching) = &mut self.attaching else { return };
+        let Poll::Ready(answer) = Pin::new(attaching).poll(context) else { return };
+        self.attaching = None;
+        match answer {
+            Ok(Ok(())) => {}
+            // As the original does: accepted, and closed at once.
+            Ok(Err(AttachRefused::UnknownConnection)) => self.leave(CloseReason::Ended),
+            Err(_) => self.leave(CloseReason::GoingAway),
         }
     }
 
-    fn attach(&self, context: &mut Context<Self>) {
-        let asked = self.hub.attach(self.conn_id, self.slot, Transport::Websocket);
-        context.spawn(asked.into_actor(self).map(|answer, session, _| match answer {
-            Ok(Ok(())) => {}
-            // As the original does: accepted, and closed at once.
-            Ok(Err(AttachRefused::UnknownConnection)) => session.leave(CloseReason::Ended),
-            Err(_) => session.leave(CloseReason::GoingAway),
-        }));
+    /// The goodbye is out or queued: gives the peer a moment to answer it. True when that is over.
+    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> bool {
+        let goodbye = self.goodbye.get_or_insert_with(|| Box::pin(tokio::time::sleep(GOODBYE)));
+        goodbye.as_mut().poll(context).is_ready()
     }
 }
 
 impl Actor for WebsocketSession {
-    type Context = Context<Self>;
+    type Context = super::context::SessionContext;
 
-    fn started(&mut self, context: &mut Self::Context) {
-        self.attach(context);
+    fn started(&mut self, _: &mut Self::Context) {
+        // Asked before anything is read: the question must be in the registry's mailbox before a goodbye is.
+        self.attaching = Some(self.hub.attach(self.conn_id, self.slot, Transport::Websocket));
         self.read_messages();
-        context.spawn(Driver);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
         self.hub.detach(self.slot);
         Running::Stop
+    }
+}
+
+impl Drive for WebsocketSession {
+    fn drive(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
+        self.outbox.register(context);
+        self.poll_attached(context);
+        if self.poll_read(context)? == Step::Done {
+            return Ok(Step::Done);
+        }
+        let flushed = self.outbox.clone().poll_flush(context);
+        let Some(reason) = self.outbox.closing() else {
+            return match flushed {
+                Poll::Ready(Err(error)) => Err(error),
+                _ => Ok(Step::More),
+            };
+        };
+        let done = is_final(reason, flushed.is_ready()) || self.poll_goodbye(context);
+        Ok(if done { Step::Done } else { Step::More })
+    }
+}
+
+/// After our answer to the peer's goodbye, and towards a peer that does not read, there is nothing to wait for.
+fn is_final(reason: CloseReason, flushed: bool) -> bool {
+    match reason {
+        CloseReason::ByPeer(_) => flushed,
+        CloseReason::TooSlow | CloseReason::Silent => true,
+        _ => false,
     }
 }
