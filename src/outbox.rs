@@ -123,7 +123,7 @@ impl Outbox {
     pub fn push_live<'a>(
         &self,
         joined: &Joined,
-        frames: impl Iterator<Item = (Offset, &'a Frame)>,
+        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
     ) -> Pushed {
         match &self.sink {
             Sink::Socket(socket) => self.push_joined(socket, joined),
@@ -157,11 +157,16 @@ impl Outbox {
     /// Sends a control frame or heartbeat, in order with everything else. A poll needs none.
     pub fn push_control(&self, bytes: &Bytes) -> Pushed {
         match &self.sink {
-            Sink::Socket(socket) => {
-                self.push_one(socket, Queued { bytes: bytes.clone(), mark: None, begun: false })
-            }
+            Sink::Socket(_) if self.sealed.get() => Pushed::Sealed,
+            Sink::Socket(socket) => self.push_one(socket, bytes),
             Sink::Poll => Pushed::Accepted,
         }
+    }
+
+    /// Nothing follows what was refused: a cursor that moved on would step over it.
+    fn refuse(&self, why: Pushed) -> Pushed {
+        self.sealed.set(true);
+        why
     }
 
     fn push_joined(&self, socket: &TcpStream, joined: &Joined) -> Pushed {
@@ -175,10 +180,10 @@ impl Outbox {
                 Ok(n) if n == joined.bytes.len() => return Pushed::Accepted,
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(_) => return Pushed::Broken,
+                Err(_) => return self.refuse(Pushed::Broken),
             };
         } else if !queue.has_room(joined.bytes.len()) {
-            return Pushed::Overflow;
+            return self.refuse(Pushed::Overflow);
         }
         queue.push_rest(joined, taken);
         drop(queue);
@@ -186,47 +191,45 @@ impl Outbox {
         Pushed::Accepted
     }
 
-    fn push_one(&self, socket: &TcpStream, item: Queued) -> Pushed {
-        if self.sealed.get() {
-            return Pushed::Sealed;
-        }
+    fn push_one(&self, socket: &TcpStream, bytes: &Bytes) -> Pushed {
         let mut queue = self.queue.borrow_mut();
-        if !queue.is_empty() && !queue.has_room(item.bytes.len()) {
-            return Pushed::Overflow;
+        if !queue.is_empty() && !queue.has_room(bytes.len()) {
+            return self.refuse(Pushed::Overflow);
         }
-        queue.push(item);
+        queue.push(Queued { bytes: bytes.clone(), mark: None, begun: false });
         drop(queue);
         match self.try_flush(socket) {
             Ok(_) => {
                 self.wake_if_queued();
                 Pushed::Accepted
             }
-            Err(_) => Pushed::Broken,
+            Err(_) => self.refuse(Pushed::Broken),
         }
     }
 
-    fn collect(&self, items: impl Iterator<Item = Queued>) -> Pushed {
+    /// All of them or none: a cursor cannot say that only some were taken.
+    fn collect(&self, items: impl Iterator<Item = Queued> + Clone) -> Pushed {
         if self.sealed.get() {
             return Pushed::Sealed;
         }
         let mut queue = self.queue.borrow_mut();
-        for item in items {
-            if !queue.is_empty() && !queue.has_room(item.bytes.len()) {
-                // The poll is full: it answers with what it has, the next one catches up with the rest.
-                self.sealed.set(true);
-                break;
-            }
-            queue.push(item);
+        let bytes = items.clone().map(|item| item.bytes.len()).sum();
+        let full = !queue.is_empty() && !queue.has_room(bytes);
+        if full {
+            // The poll answers with what it has, the next one catches up with the rest.
+            self.sealed.set(true);
+        } else {
+            items.for_each(|item| queue.push(item));
         }
         drop(queue);
         self.wake();
-        if self.sealed.get() { Pushed::Sealed } else { Pushed::Accepted }
+        if full { Pushed::Sealed } else { Pushed::Accepted }
     }
 
     fn after_push(&self) -> Pushed {
         if let Sink::Socket(socket) = &self.sink {
             if self.try_flush(socket).is_err() {
-                return Pushed::Broken;
+                return self.refuse(Pushed::Broken);
             }
             self.wake_if_queued();
         } else if !self.queue.borrow().is_empty() {
@@ -256,8 +259,8 @@ impl Outbox {
         if self.closing.get().is_some() {
             return;
         }
-        if self.is_socket() {
-            self.push_control(&reason.frame());
+        if let Sink::Socket(socket) = &self.sink {
+            self.push_one(socket, &reason.frame());
         }
         self.closing.set(Some(reason));
         self.seal();
@@ -272,6 +275,18 @@ impl Outbox {
         // Half a frame is out already; nothing sensible can follow it.
         self.closing.set(Some(reason));
         self.seal();
+    }
+
+    /// Counts a frame that is half out as delivered: see [`Outbox::close_after_begun`].
+    pub fn count_begun(&self) {
+        self.queue.borrow_mut().count_begun();
+    }
+
+    /// Says goodbye after a frame that is half out, for nothing sensible could follow its half; all else that is
+    /// queued is left to a successor.
+    pub fn close_after_begun(&self, reason: CloseReason) {
+        self.queue.borrow_mut().keep_begun();
+        self.close(reason);
     }
 
     /// Why the outbox was closed, once it was.

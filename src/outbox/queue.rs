@@ -94,6 +94,20 @@ impl Queue {
         clean
     }
 
+    /// Takes the mark from a frame of which part is out.
+    pub fn count_begun(&mut self) {
+        if let Some(item) = self.items.front_mut().filter(|item| item.begun) {
+            item.mark = None;
+        }
+    }
+
+    /// Drops everything but a frame of which part is out.
+    pub fn keep_begun(&mut self) {
+        let begun = self.items.pop_front().filter(|item| item.begun);
+        self.clear();
+        begun.into_iter().for_each(|item| self.push(item));
+    }
+
     /// Offset of the first waiting frame of a stream.
     pub fn first_offset(&self, stream: Stream) -> Option<Offset> {
         self.items
