@@ -63,18 +63,15 @@ impl Fanout {
         self.pending.is_empty() && self.round.is_empty() && self.current.is_none()
     }
 
-    /// Hands a session what is pending for it in a channel it is about to leave.
-    pub fn settle(&self, table: &mut Table, channel: ChannelId, key: SlotKey) {
+    /// What is pending in a channel: a session that leaves it still gets this.
+    pub fn pending_in(&self, channel: ChannelId) -> Vec<Stamped> {
         let current =
             self.current.iter().filter(|group| group.channel == channel).flat_map(|group| &group.frames);
         let waiting = self.round.iter().chain(&self.pending).filter_map(|work| match work {
             Work::Channel(id, frames) if *id == channel => Some(frames),
             _ => None,
         });
-        let frames: Vec<Stamped> = current.chain(waiting.flatten()).cloned().collect();
-        for stamped in frames {
-            table.push_one(key, Stream::Channel(channel), &stamped);
-        }
+        current.chain(waiting.flatten()).cloned().collect()
     }
 
     /// Serves up to `budget` members.
@@ -184,7 +181,9 @@ impl Group {
         };
         let frames: Vec<&Stamped> = self.frames.iter().filter(wanted).collect();
         if frames.is_empty() {
-            return (Pushed::Accepted, 0);
+            // A cursor that moved on here would step over what was refused before.
+            let pushed = if slot.outbox.is_sealed() { Pushed::Sealed } else { Pushed::Accepted };
+            return (pushed, 0);
         }
         let pairs = frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
         if frames.len() == self.frames.len() {

@@ -167,9 +167,9 @@ impl Hub {
                 shared.settle(key, pushed);
             }
             ToHub::Leave(channel, key) => {
-                let mut table = shared.table.borrow_mut();
-                shared.fanout.borrow().settle(&mut table, channel, key);
-                table.leave(channel, key);
+                let pending = shared.fanout.borrow().pending_in(channel);
+                let pushed = shared.table.borrow_mut().leave(channel, key, pending);
+                shared.settle(key, pushed);
             }
             ToHub::Release(key, reason) => shared.dismiss(key, reason),
             ToHub::Drain => {

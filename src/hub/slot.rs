@@ -90,6 +90,31 @@ impl Assembly {
         self.missing == 0
     }
 
+    /// A stream is left before its catch-up has gone out: what the peer still is to get of it joins the catch-up.
+    /// Without a catch-up of that stream it comes back, and can go out at once.
+    pub fn leave(
+        &mut self,
+        stream: Stream,
+        user: UserId,
+        cursor: Offset,
+        pending: Vec<Stamped>,
+    ) -> Vec<Stamped> {
+        let (left, live) = std::mem::take(&mut self.live).into_iter().partition(|(of, _)| *of == stream);
+        self.live = live;
+        let mut last: Vec<Stamped> = left.into_iter().map(|(_, stamped)| stamped).collect();
+        last.extend(pending);
+        let Some(part) = self.parts.iter_mut().flatten().find(|part| part.stream == stream) else {
+            return last;
+        };
+        for stamped in last {
+            if stamped.offset > part.upto.max(cursor) {
+                part.upto = stamped.offset;
+                part.frames.extend(stamped.frame.audience().admits(user).then_some(stamped));
+            }
+        }
+        Vec::new()
+    }
+
     /// The parts in the order in which the peer gets them, then what came live.
     pub fn finish(self) -> (impl Iterator<Item = CatchUp>, Vec<(Stream, Stamped)>) {
         (self.parts.into_iter().flatten(), self.live)

@@ -105,7 +105,11 @@ impl Table {
                 other => return other,
             }
         }
-        for (stream, stamped) in live {
+        self.push_all(key, live.into_iter())
+    }
+
+    fn push_all(&mut self, key: SlotKey, frames: impl Iterator<Item = (Stream, Stamped)>) -> Pushed {
+        for (stream, stamped) in frames {
             match self.push_one(key, stream, &stamped) {
                 Pushed::Accepted => {}
                 other => return other,
@@ -125,7 +129,7 @@ impl Table {
         if pushed == Pushed::Accepted
             && let Some(cursor) = self.cursor(key, part.stream)
         {
-            *cursor = part.upto;
+            *cursor = part.upto.max(*cursor);
         }
         pushed
     }
@@ -153,6 +157,9 @@ impl Table {
         let pushed = if meant {
             let frames = [(stamped.offset, &*stamped.frame)].into_iter();
             slot.outbox.push_live(&Joined::live(stream, frames.clone()), frames)
+        } else if slot.outbox.is_sealed() {
+            // A cursor that moved on here would step over what was refused before.
+            Pushed::Sealed
         } else {
             Pushed::Accepted
         };
@@ -164,13 +171,21 @@ impl Table {
         pushed
     }
 
-    /// A session no longer listens to a channel.
-    pub fn leave(&mut self, channel: ChannelId, key: SlotKey) {
-        let Some(slot) = self.slot(key) else { return };
+    /// A session no longer listens to a channel, but for what is pending in it.
+    pub fn leave(&mut self, channel: ChannelId, key: SlotKey, mut pending: Vec<Stamped>) -> Pushed {
+        let stream = Stream::Channel(channel);
+        let cursor = self.cursor(key, stream).map_or(0, |cursor| *cursor);
+        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        if let (Some(assembly), Some(user)) = (&mut slot.assembly, slot.user) {
+            pending = assembly.leave(stream, user, cursor, pending);
+        }
+        let pushed = self.push_all(key, pending.into_iter().map(|stamped| (stream, stamped)));
+        let Some(slot) = self.slot(key) else { return pushed };
         if let Some(at) = slot.channels.iter().position(|(id, _)| *id == channel) {
             let (_, index) = slot.channels.swap_remove(at);
             self.remove_member(channel, index);
         }
+        pushed
     }
 
     fn remove_member(&mut self, channel: ChannelId, index: u32) {
@@ -208,12 +223,17 @@ impl Table {
         Some(Detached { conn_id: slot.conn_id, place, cursors, inbox, transport: slot.transport })
     }
 
-    /// Takes a session out and says goodbye to its peer: after what is queued, or instead of it if it is too slow.
+    /// Takes a session out and says goodbye to its peer: after what is queued, or instead of it if the peer is too
+    /// slow or a successor will get it.
     pub fn dismiss(&mut self, key: SlotKey, reason: CloseReason) -> Option<Detached> {
         let outbox = self.slot(key)?.outbox.clone();
+        if reason == CloseReason::TakenOver {
+            outbox.count_begun();
+        }
         let detached = self.detach(key);
         match reason {
             CloseReason::TooSlow | CloseReason::Silent | CloseReason::ByPeer(_) => outbox.abort(reason),
+            CloseReason::TakenOver => outbox.close_after_begun(reason),
             _ => outbox.close(reason),
         }
         detached
