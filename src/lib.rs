@@ -23,3 +23,6 @@ pub mod demo;
 pub mod observe;
 pub mod cli;
 pub mod replay;
+// What tests share.
+#[cfg(test)]
+mod fixtures;

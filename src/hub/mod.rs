@@ -9,6 +9,12 @@ mod fanout;
 mod slot;
 mod table;
 mod wheel;
+#[cfg(test)]
+#[path = "delivery_tests.rs"]
+mod delivery_tests;
+#[cfg(test)]
+#[path = "harness_tests.rs"]
+mod harness;
 
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;

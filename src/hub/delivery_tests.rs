@@ -1,0 +1,101 @@
+//! Everybody gets exactly what it is meant to get, however the pieces interleave.
+
+use super::harness::{CHANNELS, CONNECTIONS, Harness};
+use crate::ids::UserId;
+use crate::wire::frame::Audience;
+use crate::wire::websocket::close::CloseReason;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+type Action = (u8, u8, u8);
+
+fn audience(choice: u8) -> Audience {
+    let users = |bits: u8| (0..3).filter(|user| bits >> user & 1 == 1).map(UserId).collect();
+    match choice % 16 {
+        0..8 => Audience::all(),
+        bits @ 8..12 => Audience { except: users(bits % 8), ..Audience::default() },
+        bits => Audience { only: Some(users(bits % 8)), ..Audience::default() },
+    }
+}
+
+async fn act(hub: &mut Harness, (what, who, how): Action, size: usize) {
+    let (connection, channel) = (u32::from(who) % CONNECTIONS, u32::from(how) % CHANNELS);
+    let size = size * usize::from(how % 8) / 8;
+    match what {
+        0..20 => hub.open(connection).await,
+        20..40 => hub.subscribe(connection, channel),
+        40..52 => hub.unsubscribe(connection, channel),
+        52..60 => hub.vanish(connection).await,
+        60..64 => hub.dismiss(connection, CloseReason::TakenOver).await,
+        64..110 => hub.publish(u32::from(who) % CHANNELS, size, audience(how)),
+        110..125 => {
+            hub.publish_private(&[UserId(0), UserId(1 + u32::from(how) % 2)][usize::from(how > 99)..], size)
+        }
+        125..180 => _ = hub.deliver(who.into()).await,
+        180..230 => hub.slice(1 + usize::from(how) % 9).await,
+        230.. => hub.read(connection).await,
+    }
+}
+
+fn run(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    vec(any::<Action>(), 0..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn polls_get_everything_once_and_in_order(actions in actions(), max_queued in 100usize..20_000) {
+        run(async {
+            let mut hub = Harness::new(false, max_queued);
+            for action in actions {
+                // What a socket's peer does when it reads, a poll's does by ending.
+                match action {
+                    (230.., who, _) => hub.answer(u32::from(who) % CONNECTIONS).await,
+                    other => act(&mut hub, other, 400).await,
+                }
+                hub.ledger.check(false);
+            }
+            hub.quiesce().await;
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sockets_get_everything_once_and_in_order(actions in actions(), max_queued in 2_000usize..40_000) {
+        run(async {
+            let mut hub = Harness::new(true, max_queued);
+            for action in actions {
+                act(&mut hub, action, 12_000).await;
+            }
+            hub.quiesce().await;
+        });
+    }
+}
+
+#[test]
+fn only_the_peer_that_does_not_read_is_closed() {
+    run(async {
+        let mut hub = Harness::new(true, 10_000);
+        for connection in 0..3 {
+            hub.subscribe(connection, 0);
+            hub.open(connection).await;
+        }
+        for _ in 0..200 {
+            hub.publish(0, 1_000, Audience::all());
+            while hub.deliver(0).await || hub.deliver(CHANNELS as usize).await {}
+            hub.slice(10).await;
+            hub.read(0).await;
+            hub.read(2).await;
+        }
+        assert_eq!(hub.dismissed, [(1, CloseReason::TooSlow)]);
+        hub.quiesce().await;
+    });
+}
