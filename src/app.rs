@@ -1,5 +1,7 @@
 //! The composition root: the only place that starts actors and knows threads.
 
+mod open_files;
+
 use crate::admin;
 use crate::channel::Hubs;
 use crate::channel::state::Keeping;
@@ -300,6 +302,7 @@ pub fn run(loaded: Loaded) -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> io::Result<()> {
+    open_files::raise();
     let demo = settings.demo_enabled();
     let (host, port) = (settings.host.clone(), settings.port);
     let named =

@@ -1,0 +1,26 @@
+//! The cases, one file each: options, what is done, what is printed.
+
+pub mod crowd;
+pub mod fanout;
+pub mod idle;
+pub mod publish;
+pub mod slow;
+
+use crate::SERVER_CORE;
+use crate::generator::server::Server;
+use std::io;
+
+/// The channel everybody listens to.
+const CHANNEL: &str = "crowd";
+/// Nothing but what the case does: no heartbeats, pings or time limits.
+const QUIET: &[&str] = &["heartbeat_interval_ms=0", "ping_interval_ms=0", "socket_idle_timeout_ms=0"];
+
+/// Starts the server that is measured, on its core.
+fn channelstream(settings: &[&str]) -> io::Result<Server> {
+    Server::channelstream(crate::CHANNELSTREAM, settings, Some(SERVER_CORE))
+}
+
+/// Starts the baseline, on the same core.
+fn baseline() -> io::Result<Server> {
+    Server::own("raw-server", Some(SERVER_CORE))
+}

@@ -1,0 +1,20 @@
+//! One thread that stands for ten thousand clients and their backend. The tests of large crowds use it as well.
+#![allow(dead_code, reason = "the benchmark and each test use their part of this")]
+
+pub mod backend;
+pub mod crowd;
+pub mod drive;
+pub mod frames;
+pub mod ledger;
+pub mod process;
+pub mod publisher;
+pub mod server;
+pub mod sleepers;
+pub mod socket;
+
+use std::io;
+
+/// An error in words.
+pub fn failure(text: impl Into<String>) -> io::Error {
+    io::Error::other(text.into())
+}

@@ -1,0 +1,171 @@
+//! Connections that publish without waiting: our API's, and those of the baseline.
+
+use super::backend::{Answers, request};
+use super::failure;
+use super::frames::{self, content};
+use super::socket::Dialer;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Signatures are good for a minute.
+const FRESH: Duration = Duration::from_secs(20);
+
+/// A request with places for numbers.
+struct Template {
+    bytes: Vec<u8>,
+    places: Vec<usize>,
+    made: Instant,
+}
+
+enum Language {
+    /// POST /message, with a template for each length of list.
+    Rest { channel: String, content: String, templates: Vec<Template> },
+    /// Commands of the baseline: the number of the first frame, how many, and whether to join what waits.
+    Raw { join: bool },
+}
+
+/// A connection that publishes.
+pub struct Publisher {
+    stream: TcpStream,
+    language: Language,
+    out: Vec<u8>,
+    answers: Answers,
+    /// Requests without an answer yet.
+    pub unanswered: usize,
+    /// Answers other than 200.
+    pub refused: u64,
+}
+
+impl Publisher {
+    /// Publishes through our API messages whose content has so many bytes.
+    pub fn rest(server: SocketAddr, channel: &str, bytes: usize) -> io::Result<Self> {
+        let (channel, content) = (channel.to_owned(), content(bytes));
+        Self::new(server, b"", Language::Rest { channel, content, templates: Vec::new() })
+    }
+
+    /// The same requests to the baseline, which gives this answer to each.
+    pub fn rest_to_raw(server: SocketAddr, channel: &str, bytes: usize, answer: &[u8]) -> io::Result<Self> {
+        let mut publisher = Self::rest(server, channel, bytes)?;
+        let length = publisher.template(1)?.bytes.len();
+        let mut hello = b"R".to_vec();
+        hello.extend_from_slice(&(length as u32).to_be_bytes());
+        hello.extend_from_slice(&(answer.len() as u32).to_be_bytes());
+        hello.extend_from_slice(answer);
+        publisher.stream.write_all(&hello)?;
+        Ok(publisher)
+    }
+
+    /// Commands the baseline to write this frame.
+    pub fn raw(server: SocketAddr, frame: &[u8], join: bool) -> io::Result<Self> {
+        let mut hello = b"C".to_vec();
+        hello.extend_from_slice(&(frame.len() as u32).to_be_bytes());
+        hello.extend_from_slice(frame);
+        Self::new(server, &hello, Language::Raw { join })
+    }
+
+    fn new(server: SocketAddr, hello: &[u8], language: Language) -> io::Result<Self> {
+        let mut stream = Dialer::default().dial(server)?;
+        stream.write_all(hello)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self {
+            stream: TcpStream::from_std(stream),
+            language,
+            out: Vec::new(),
+            answers: Answers::default(),
+            unanswered: 0,
+            refused: 0,
+        })
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Prepares `count` messages from this number on as one request; [`Publisher::flush`] sends it.
+    pub fn queue(&mut self, number: u32, count: u32) -> io::Result<()> {
+        if let Language::Raw { join } = self.language {
+            self.out.extend_from_slice(&number.to_be_bytes());
+            self.out.extend_from_slice(&(count as u16).to_be_bytes());
+            self.out.extend_from_slice(&u16::from(join).to_be_bytes());
+            return Ok(());
+        }
+        let index = self.template_index(count)?;
+        if let Language::Rest { templates, .. } = &mut self.language {
+            let template = &mut templates[index];
+            for (place, number) in template.places.iter().zip(number..) {
+                frames::renumber(&mut template.bytes, *place, number);
+            }
+            self.out.extend_from_slice(&template.bytes);
+            self.unanswered += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends what is prepared, as far as the socket takes it.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while !self.out.is_empty() {
+            match self.stream.write(&self.out) {
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads answers and goes on sending.
+    pub(super) fn attend(&mut self) -> io::Result<()> {
+        self.flush()?;
+        let mut buffer = [0; 64 << 10];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(failure("the server hung up on its backend")),
+                Ok(count) => {
+                    let (unanswered, refused) = (&mut self.unanswered, &mut self.refused);
+                    self.answers.feed(&buffer[..count], |status, _| {
+                        *unanswered = unanswered.saturating_sub(1);
+                        *refused += u64::from(status != 200);
+                    })?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn template(&mut self, count: u32) -> io::Result<&Template> {
+        let index = self.template_index(count)?;
+        match &self.language {
+            Language::Rest { templates, .. } => Ok(&templates[index]),
+            Language::Raw { .. } => Err(failure("the baseline has no requests")),
+        }
+    }
+
+    /// Finds or makes the request of `count` messages; one that grows old is made anew.
+    fn template_index(&mut self, count: u32) -> io::Result<usize> {
+        let Language::Rest { channel, content, templates } = &mut self.language else {
+            return Err(failure("the baseline has no requests"));
+        };
+        let known = templates.iter().position(|template| template.places.len() == count as usize);
+        match known {
+            Some(index) if templates[index].made.elapsed() < FRESH => return Ok(index),
+            Some(index) => drop(templates.swap_remove(index)),
+            None => {}
+        }
+        let message = format!(r#"{{"user":"bench","channel":"{channel}","message":{content}}}"#);
+        let body = format!("[{}]", vec![message; count as usize].join(","));
+        let bytes = request("POST", "/message", &body);
+        let mut places = Vec::new();
+        while places.len() < count as usize {
+            let from = places.last().copied().unwrap_or(0);
+            let place =
+                frames::digits_at(&bytes[from..]).ok_or_else(|| failure("a message without number"))?;
+            places.push(from + place);
+        }
+        templates.push(Template { bytes, places, made: Instant::now() });
+        Ok(templates.len() - 1)
+    }
+}

@@ -1,0 +1,95 @@
+//! A server as a process of its own.
+
+use super::failure;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// A running server. Dropped, it is killed.
+pub struct Server {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Starts channelstream with one worker, on a port of the system's choice, and with these settings.
+    pub fn channelstream(program: &str, settings: &[&str], core: Option<usize>) -> io::Result<Self> {
+        let mut command = command(Path::new(program));
+        command.args(["--host", "127.0.0.1", "--port", "0", "--workers", "1", "--demo=off"]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        Self::start(command, core)
+    }
+
+    /// Starts this program with one argument.
+    pub fn own(argument: &str, core: Option<usize>) -> io::Result<Self> {
+        let mut command = command(&std::env::current_exe()?);
+        command.arg(argument);
+        Self::start(command, core)
+    }
+
+    fn start(mut command: Command, core: Option<usize>) -> io::Result<Self> {
+        let mut child = on_core(core, || command.stderr(Stdio::piped()).spawn())?;
+        let log = child.stderr.take().ok_or_else(|| failure("the server has no log"))?;
+        let mut lines = BufReader::new(log).lines();
+        let address = lines.by_ref().map_while(Result::ok).find_map(|line| address(&line));
+        // The log is read to its end, or the server would wait for us one day.
+        std::thread::spawn(move || {
+            let worth_telling = |line: &String| line.contains("WARN") || line.contains("ERROR");
+            lines.map_while(Result::ok).filter(worth_telling).for_each(|line| eprintln!("{line}"));
+        });
+        let Some(address) = address else {
+            child.kill()?;
+            child.wait()?;
+            return Err(failure("the server did not start"));
+        };
+        Ok(Self { child, address })
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Nothing of what surrounds us shall change what is measured.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(AsRef::<OsStr>::as_ref(program));
+    command.env_clear().current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("listening on http://")?;
+    rest.split('/').next()?.parse().ok()
+}
+
+/// Pins this thread to a core.
+pub fn pin(core: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// Calls while this thread is pinned to a core: a child inherits that.
+fn on_core<T>(core: Option<usize>, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let Some(core) = core else { return call() };
+    let before = sched_getaffinity(Pid::from_raw(0))?;
+    pin(core)?;
+    let result = call();
+    sched_setaffinity(Pid::from_raw(0), &before)?;
+    result
+}

@@ -1,0 +1,194 @@
+//! The baseline: a bare epoll server that does one write(2) of a ready frame for each delivery, and nothing else.
+//!
+//! The first byte of a connection says what it is: `S` a subscriber, `C` a control that brings the frame and then
+//! commands, `R` a backend that brings the length of its requests and the answer to each.
+
+use super::generator::failure;
+use super::generator::frames::{digits_at, renumber};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+
+const LISTENER: Token = Token(usize::MAX);
+
+enum Role {
+    Unknown,
+    Subscriber,
+    Control,
+    Backend { length: usize, answer: Vec<u8> },
+}
+
+struct Peer {
+    stream: TcpStream,
+    role: Role,
+    input: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Raw {
+    peers: Vec<Option<Peer>>,
+    subscribers: Vec<usize>,
+    frame: Vec<u8>,
+    digits: usize,
+    numbered: u32,
+}
+
+/// Serves until it is killed.
+pub fn serve() -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    let mut listener = TcpListener::from_std(socket.into());
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    eprintln!("listening on http://{}/", listener.local_addr()?);
+    let mut events = Events::with_capacity(1024);
+    let mut raw = Raw::default();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in &events {
+            if event.token() == LISTENER {
+                raw.accept(&listener, &poll)?;
+            } else {
+                raw.read(event.token().0, &mut buffer)?;
+            }
+        }
+    }
+}
+
+impl Raw {
+    fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> io::Result<()> {
+        loop {
+            match listener.accept() {
+                Ok((mut stream, _)) => {
+                    stream.set_nodelay(true)?;
+                    let token = Token(self.peers.len());
+                    poll.registry().register(&mut stream, token, Interest::READABLE)?;
+                    self.peers.push(Some(Peer { stream, role: Role::Unknown, input: Vec::new() }));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn read(&mut self, index: usize, buffer: &mut [u8]) -> io::Result<()> {
+        // Out of the table while it is served: serving writes to the others.
+        let Some(mut peer) = self.peers[index].take() else { return Ok(()) };
+        loop {
+            match peer.stream.read(buffer) {
+                Ok(0) => break self.subscribers.retain(|subscriber| *subscriber != index),
+                Ok(count) => {
+                    peer.input.extend_from_slice(&buffer[..count]);
+                    self.attend(index, &mut peer)?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.peers[index] = Some(peer);
+                    break;
+                }
+                Err(_) => break self.subscribers.retain(|subscriber| *subscriber != index),
+            }
+        }
+        Ok(())
+    }
+
+    fn attend(&mut self, index: usize, peer: &mut Peer) -> io::Result<()> {
+        if matches!(peer.role, Role::Unknown) && !self.introduce(index, peer)? {
+            return Ok(());
+        }
+        match &peer.role {
+            Role::Unknown | Role::Subscriber => Ok(()),
+            Role::Control => {
+                let whole = peer.input.len() / 8 * 8;
+                let commands: Vec<u8> = peer.input.drain(..whole).collect();
+                self.command(&commands)
+            }
+            Role::Backend { length, answer } => {
+                let count = peer.input.len() / length;
+                peer.input.drain(..count * length);
+                peer.stream.write_all(&answer.repeat(count))?;
+                if self.subscribers.is_empty() {
+                    return Ok(());
+                }
+                (0..count).try_for_each(|_| {
+                    self.numbered += 1;
+                    self.write(&self.numbered_frame(self.numbered - 1))
+                })
+            }
+        }
+    }
+
+    /// Finds out what a connection is; false while that is not known.
+    fn introduce(&mut self, index: usize, peer: &mut Peer) -> io::Result<bool> {
+        match peer.input.first() {
+            None => return Ok(false),
+            Some(b'S') => {
+                peer.role = Role::Subscriber;
+                self.subscribers.push(index);
+                peer.stream.write_all(b"+")?;
+            }
+            Some(b'C') => {
+                let Some((frame, used)) = block(&peer.input, 1) else { return Ok(false) };
+                self.digits = digits_at(frame).ok_or_else(|| failure("a frame without number"))?;
+                self.frame = frame.to_vec();
+                peer.role = Role::Control;
+                peer.input.drain(..used);
+            }
+            Some(_) => {
+                let Some(length) = number(&peer.input, 1) else { return Ok(false) };
+                let Some((answer, used)) = block(&peer.input, 5) else { return Ok(false) };
+                peer.role = Role::Backend { length, answer: answer.to_vec() };
+                peer.input.drain(..used);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Commands that came together; those that ask for it go out in one write.
+    fn command(&mut self, commands: &[u8]) -> io::Result<()> {
+        let mut joined = Vec::new();
+        for command in commands.chunks_exact(8) {
+            let &[a, b, c, d, e, f, _, join] = command else { continue };
+            let first = u32::from_be_bytes([a, b, c, d]);
+            for number in first..first + u32::from(u16::from_be_bytes([e, f])) {
+                let frame = self.numbered_frame(number);
+                if join == 0 { self.write(&frame)? } else { joined.extend_from_slice(&frame) }
+            }
+        }
+        if joined.is_empty() { Ok(()) } else { self.write(&joined) }
+    }
+
+    fn numbered_frame(&self, number: u32) -> Vec<u8> {
+        let mut frame = self.frame.clone();
+        renumber(&mut frame, self.digits, number);
+        frame
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        for index in &self.subscribers {
+            if let Some(peer) = &self.peers[*index] {
+                let written = (&peer.stream).write(bytes)?;
+                if written < bytes.len() {
+                    return Err(failure("a subscriber's socket is full; the baseline has no queues"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    bytes.get(at..)?.first_chunk().map(|chunk| u32::from_be_bytes(*chunk) as usize)
+}
+
+/// A length at `at` and the bytes behind it, and where they end.
+fn block(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let end = at + 4 + number(bytes, at)?;
+    bytes.get(at + 4..end).map(|block| (block, end))
+}

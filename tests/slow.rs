@@ -1,0 +1,79 @@
+//! Clients that never read, among others that do.
+#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+
+#[path = "../benches/load/generator/mod.rs"]
+mod generator;
+
+use generator::backend::Backend;
+use generator::crowd::Crowd;
+use generator::drive::paced;
+use generator::ledger::Ledger;
+use generator::process::{forget_peak, memory, peak};
+use generator::publisher::Publisher;
+use generator::server::Server;
+use generator::sleepers::Sleepers;
+use std::io;
+use std::time::{Duration, Instant};
+
+const READERS: usize = 100;
+const SLEEPERS: usize = 100;
+/// Together more than kernels keep for a socket whose peer does not read.
+const BROADCASTS: u32 = 200;
+const BYTES: usize = 64 << 10;
+/// Several times what a busy machine takes for one broadcast to all.
+const INTERVAL: Duration = Duration::from_millis(25);
+/// Nobody waits as long as this for a slow one, and no test machine is as slow as this.
+const SECONDS: u32 = 5_000_000;
+
+fn sleepers_harm_only_themselves() -> io::Result<()> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let program = env!("CARGO_BIN_EXE_channelstream");
+    let server = Server::channelstream(program, &["max_queued_bytes=262144"], None)?;
+    let mut crowd = Crowd::new()?;
+    crowd.subscribe(server.address, "crowd", READERS)?;
+    let mut sleepers = Sleepers::subscribe(server.address, "crowd", READERS, SLEEPERS)?;
+    let mut publisher = Publisher::rest(server.address, "crowd", BYTES)?;
+    crowd.add_publisher(0, &mut publisher)?;
+    let before = memory(server.pid())?.anonymous;
+    forget_peak(server.pid())?;
+
+    let mut ledger = Ledger::new(READERS);
+    let mut latencies = paced(&mut crowd, &mut publisher, &mut ledger, BROADCASTS, INTERVAL)?;
+    assert!(ledger.is_clean(BROADCASTS), "{}", ledger.describe(BROADCASTS));
+    assert_eq!((crowd.closed, crowd.strange, publisher.refused), (0, 0, 0));
+    latencies.sort_unstable();
+    let slowest = latencies.last().copied().unwrap_or(0);
+    assert!(slowest < SECONDS, "a delivery took {slowest} µs");
+
+    let mut backend = Backend::new(server.address)?;
+    let closed = backend.counter("sessions closed, too slow")?;
+    assert_eq!(closed, SLEEPERS as u64, "sessions counted as too slow");
+    assert_eq!(sleepers.hung_up()?, SLEEPERS, "sockets hung up on");
+    let highest = peak(server.pid())?;
+    let after = memory_within(&server, before + (24 << 20))?;
+    println!(
+        "{} MiB before, {} MiB at the peak, {} MiB afterwards",
+        before >> 20,
+        highest >> 20,
+        after >> 20
+    );
+    Ok(())
+}
+
+/// The memory, once it is back below this; a failure when it does not come back.
+fn memory_within(server: &Server, bound: u64) -> io::Result<u64> {
+    let begin = Instant::now();
+    loop {
+        let now = memory(server.pid())?.anonymous;
+        if now <= bound {
+            return Ok(now);
+        }
+        assert!(begin.elapsed() < Duration::from_secs(15), "{now} bytes are held, {bound} were expected");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_hundred_that_never_read_delay_nobody_and_are_closed() {
+    sleepers_harm_only_themselves().expect("server and clients run");
+}
