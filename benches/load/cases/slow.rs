@@ -22,13 +22,13 @@ pub struct Options {
     #[arg(long, default_value_t = 100)]
     slow: usize,
     /// Bytes of a message's content
-    #[arg(long, default_value_t = 8192)]
+    #[arg(long, default_value_t = 16 << 10)]
     bytes: usize,
     /// Broadcasts
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 400)]
     messages: u32,
     /// Broadcasts per second
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 10)]
     rate: u32,
     /// The server's `max_queued_bytes`
     #[arg(long, default_value_t = 1 << 20)]

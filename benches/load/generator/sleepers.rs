@@ -6,9 +6,12 @@ use super::failure;
 use super::socket::Dialer;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 /// Small, so that the server feels early what is not read.
 const RECEIVE_BUFFER: usize = 8 << 10;
+/// A socket that is silent for this long has not been hung up on.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// See the module's description.
 pub struct Sleepers(Vec<TcpStream>);
@@ -36,12 +39,13 @@ impl Sleepers {
         Ok(Self(streams))
     }
 
-    /// How many the server has hung up on. Reads, at last, what is there, so it is asked once, at the end.
+    /// How many the server has hung up on. Reads, at last, all that the kernels still hold, so it is asked once, at
+    /// the end.
     pub fn hung_up(&mut self) -> io::Result<usize> {
         let mut count = 0;
         let mut buffer = vec![0; 64 << 10];
         for stream in &mut self.0 {
-            stream.set_nonblocking(true)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
             let ended = loop {
                 match stream.read(&mut buffer) {
                     Ok(0) => break true,
