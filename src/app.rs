@@ -307,24 +307,26 @@ async fn serve(settings: Settings) -> io::Result<()> {
     let (host, port) = (settings.host.clone(), settings.port);
     let named =
         |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {host}:{port}: {error}"));
+    // Before anybody can know that the server runs: whoever stops it then must find it listening for that, too.
+    let stop_signal = stop_signal()?;
     let running = start(settings).map_err(named)?;
     log::info!("listening on http://{}/{}", running.address, if demo { " (demo mode)" } else { "" });
     let stopper = running.stopper();
     actix_rt::spawn(async move {
-        match stop_signal().await {
-            Ok(name) => log::info!("{name}: stopping"),
-            Err(error) => return log::error!("cannot wait for signals: {error}"),
-        }
+        log::info!("{}: stopping", stop_signal.await);
         stopper.stop().await;
     });
     running.wait().await
 }
 
-async fn stop_signal() -> io::Result<&'static str> {
+/// Resolves to the name of the first signal to stop that comes from now on.
+fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
 }
