@@ -2,10 +2,25 @@
 #![allow(dead_code, reason = "every test binary uses its part of this")]
 #![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
 
+pub mod http;
+pub mod backend;
+pub mod socket;
+pub mod listener;
+
 use channelstream::app;
 use channelstream::settings::{Secret, Settings};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Nothing a test waits for takes longer, also on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for something that will happen.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it happens in time")
+}
 
 /// A running server. Dropped, it is stopped.
 pub struct TestServer {
@@ -45,6 +60,11 @@ impl TestServer {
         format!("http://{}", self.address)
     }
 
+    /// A backend of this server.
+    pub fn backend(&self) -> backend::Backend {
+        backend::Backend { address: self.address }
+    }
+
     /// Stops the server and waits until it has ended.
     pub fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
@@ -58,11 +78,9 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
+        // Not waited for: what a test still holds open would be waited for as well.
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
     }
 }

@@ -1,0 +1,88 @@
+//! Where a scenario plays: a server, its backend, and the transport its listeners use.
+
+use crate::support::backend::Backend;
+use crate::support::listener::{Listener, Transport};
+use crate::support::{TestServer, settings};
+use channelstream::settings::Settings;
+use serde_json::Value;
+
+pub struct Stage {
+    pub backend: Backend,
+    pub transport: Transport,
+    server: TestServer,
+}
+
+/// Settings under which scenarios end soon: polls return quickly, and buffers cover the time between them.
+pub fn quick() -> Settings {
+    Settings {
+        poll_wait_ms: 300,
+        poll_batch_window_ms: 10,
+        part_delay_ms: 200,
+        channel_frames: 1_000,
+        ..settings()
+    }
+}
+
+impl Stage {
+    pub fn new(transport: Transport, workers: usize, settings: Settings) -> Self {
+        let server = TestServer::start(Settings { workers, ..settings });
+        Self { backend: server.backend(), transport, server }
+    }
+
+    pub async fn attach(&self, conn_id: &str) -> Listener {
+        Listener::attach(self.server.address, self.transport, conn_id).await
+    }
+
+    /// Connects a user and listens.
+    pub async fn enter(&self, user: &str, channels: &[&str]) -> (String, Listener) {
+        let conn_id = self.backend.connect(user, channels).await;
+        let listener = self.attach(&conn_id).await;
+        (conn_id, listener)
+    }
+}
+
+/// These members of an event, in this order; what is absent is null.
+pub fn pick(event: &Value, names: &[&str]) -> Value {
+    names.iter().map(|name| event[*name].clone()).collect()
+}
+
+/// Runs each scenario on every transport with one worker and with two. Settings may be given for all of them.
+macro_rules! on_every_transport {
+    ($($name:ident),+ $(,)?) => { on_every_transport!(with crate::stage::quick(); $($name),+); };
+    (with $settings:expr; $($name:ident),+ $(,)?) => { $(
+        mod $name {
+            use crate::stage::Stage;
+            use crate::support::listener::Transport;
+
+            #[actix_web::test]
+            async fn websocket() {
+                super::$name(Stage::new(Transport::Websocket, 1, $settings)).await;
+            }
+
+            #[actix_web::test]
+            async fn websocket_two_workers() {
+                super::$name(Stage::new(Transport::Websocket, 2, $settings)).await;
+            }
+
+            #[actix_web::test]
+            async fn long_poll() {
+                super::$name(Stage::new(Transport::LongPoll, 1, $settings)).await;
+            }
+
+            #[actix_web::test]
+            async fn long_poll_two_workers() {
+                super::$name(Stage::new(Transport::LongPoll, 2, $settings)).await;
+            }
+
+            #[actix_web::test]
+            async fn jsonp() {
+                super::$name(Stage::new(Transport::Jsonp, 1, $settings)).await;
+            }
+
+            #[actix_web::test]
+            async fn jsonp_two_workers() {
+                super::$name(Stage::new(Transport::Jsonp, 2, $settings)).await;
+            }
+        }
+    )+ };
+}

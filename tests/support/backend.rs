@@ -1,0 +1,78 @@
+//! A web application's side: signed requests.
+
+use super::http::{Reply, Wire};
+use channelstream::settings::Secret;
+use channelstream::signing::Keys;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Calls the API of one server.
+#[derive(Clone, Copy)]
+pub struct Backend {
+    pub address: SocketAddr,
+}
+
+/// A good signature, as header.
+pub fn signature() -> (&'static str, String) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
+    ("x-channelstream-secret", Keys::new(&[Secret::new("secret")]).sign("channelstream", now))
+}
+
+impl Backend {
+    /// Any signed request, on a connection of its own.
+    pub async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let (name, token) = signature();
+        let mut all = vec![(name, token.as_str()), ("connection", "close")];
+        all.extend_from_slice(headers);
+        Wire::open(self.address).await.ask(method, target, &all, body).await
+    }
+
+    /// A signed request with a JSON body; its answer must be a 200.
+    pub async fn call(&self, method: &str, path: &str, body: Value) -> Value {
+        let reply = self.send(method, path, &[], body.to_string().as_bytes()).await;
+        assert_eq!(reply.status, 200, "{method} {path} {body}: {reply:?}");
+        reply.json()
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        self.call("POST", path, body).await
+    }
+
+    /// Connects a user; returns the connection's id.
+    pub async fn connect(&self, user: &str, channels: &[&str]) -> String {
+        let answer = self.post("/connect", json!({"username": user, "channels": channels})).await;
+        answer["conn_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Creates channels with these settings, or changes them.
+    pub async fn configure(&self, channels: &[&str], settings: Value) {
+        let body: serde_json::Map<_, _> =
+            channels.iter().map(|name| ((*name).to_owned(), settings.clone())).collect();
+        self.post("/channel_config", body.into()).await;
+    }
+
+    /// Publishes a text in a channel; returns the message's id.
+    pub async fn say(&self, channel: &str, text: &str) -> String {
+        self.publish(json!({"channel": channel}), text).await
+    }
+
+    /// Publishes a text with these fields of delivery; returns the message's id.
+    pub async fn publish(&self, mut delivery: Value, text: &str) -> String {
+        delivery["user"] = "publisher".into();
+        delivery["message"] = json!({"text": text});
+        let answer = self.post("/message", json!([delivery])).await;
+        answer[0]["uuid"].as_str().expect("an id").to_owned()
+    }
+
+    /// What is known of one channel; asked behind everything published before.
+    pub async fn channel(&self, name: &str) -> Value {
+        let mut answer = self.post("/info", json!({"info": {"channels": [name]}})).await;
+        answer["channels"][name].take()
+    }
+
+    /// Whether the server knew the connection it was told to end.
+    pub async fn disconnect(&self, conn_id: &str) -> bool {
+        self.post("/disconnect", json!({"conn_id": conn_id})).await == json!(true)
+    }
+}
