@@ -11,6 +11,7 @@ pub mod jsonp;
 pub mod guard;
 pub mod middleware;
 pub mod backend;
+pub mod body;
 pub mod listen;
 pub mod upgrade;
 pub mod routes;

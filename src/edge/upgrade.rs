@@ -13,7 +13,7 @@ use crate::session::websocket::WebsocketSession;
 use actix_codec::Framed;
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::h1::{Codec, Message};
-use actix_http::{Request, RequestHead, Response, StatusCode, header, ws};
+use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, header, ws};
 use actix_web::web;
 use bytes::Bytes;
 use futures_util::SinkExt;
@@ -88,7 +88,8 @@ async fn refuse(
     let response: Response<_> = refusal.response(accept).into();
     let (mut head, body) = response.into_parts();
     let bytes: Bytes = body.try_into_bytes().unwrap_or_default();
-    head.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    // A header of this name would not do: the codec writes its own, and for a request like this an upgrade.
+    head.head_mut().set_connection_type(ConnectionType::Close);
     if head.status() == StatusCode::UPGRADE_REQUIRED {
         head.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
         head.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
