@@ -65,6 +65,16 @@ impl TestServer {
         backend::Backend { address: self.address }
     }
 
+    /// Begins to stop the server; the receiver hears when it has ended.
+    pub fn stop_in_background(mut self) -> tokio::sync::oneshot::Receiver<()> {
+        let (ended, receiver) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            self.stop();
+            let _ = ended.send(());
+        });
+        receiver
+    }
+
     /// Stops the server and waits until it has ended.
     pub fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {

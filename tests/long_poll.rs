@@ -1,0 +1,197 @@
+//! What is particular about long-polls: when they are answered, and what becomes of those that end otherwise.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::settings::Settings;
+use serde_json::{Value, json};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use support::http::{Reply, Wire, request};
+use support::{TestServer, settings, within};
+
+/// Polls that wait for longer than any test does.
+fn patient() -> Settings {
+    Settings { poll_wait_ms: 60_000, ..settings() }
+}
+
+/// Sends a poll; its answer is still to be read.
+async fn begin(server: &TestServer, conn_id: &str) -> Wire {
+    let mut wire = Wire::open(server.address).await;
+    wire.write(request("GET", &format!("/listen?conn_id={conn_id}"), &[], b"")).await;
+    wire
+}
+
+async fn poll(server: &TestServer, conn_id: &str) -> Reply {
+    begin(server, conn_id).await.reply().await
+}
+
+fn texts(reply: &Reply) -> Vec<String> {
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let list = reply.json();
+    list.as_array().expect("a list").iter().map(support::listener::text).collect()
+}
+
+#[actix_web::test]
+async fn an_empty_list_after_the_wait() {
+    let server = TestServer::start(Settings { poll_wait_ms: 150, ..settings() });
+    let conn_id = server.backend().connect("ann", &["c"]).await;
+    let begun = Instant::now();
+    let reply = poll(&server, &conn_id).await;
+    assert_eq!((reply.status, reply.json()), (200, json!([])));
+    assert!(begun.elapsed() >= Duration::from_millis(150));
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+}
+
+#[actix_web::test]
+async fn answered_one_batch_window_after_the_first_message() {
+    let server = TestServer::start(Settings { poll_batch_window_ms: 1_000, ..patient() });
+    let backend = server.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let begun = Instant::now();
+    let mut wire = begin(&server, &conn_id).await;
+    backend.say("c", "first").await;
+    backend.say("c", "second").await;
+    let reply = wire.reply().await;
+    assert_eq!(texts(&reply), ["first", "second"], "one answer for what comes within the window");
+    assert!(begun.elapsed() >= Duration::from_millis(1_000), "{:?}", begun.elapsed());
+}
+
+#[actix_web::test]
+async fn a_steady_flow_never_starves_a_poll() {
+    let server =
+        TestServer::start(Settings { poll_batch_window_ms: 50, channel_frames: 10_000, ..patient() });
+    let backend = server.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let (enough, published) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+    let publisher = actix_rt::spawn({
+        let (enough, published) = (enough.clone(), published.clone());
+        async move {
+            while !enough.get() {
+                backend.say("c", &published.get().to_string()).await;
+                published.set(published.get() + 1);
+            }
+        }
+    });
+    let mut received = Vec::new();
+    for _ in 0..8 {
+        let some = texts(&poll(&server, &conn_id).await);
+        assert!(!some.is_empty(), "polls are answered for what came, not for the wait");
+        received.extend(some);
+    }
+    enough.set(true);
+    publisher.await.unwrap();
+    while received.len() < published.get() {
+        received.extend(texts(&poll(&server, &conn_id).await));
+    }
+    assert_eq!(received, (0..published.get()).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+#[actix_web::test]
+async fn a_client_that_hangs_up_while_it_waits_loses_nothing() {
+    for workers in [1, 2] {
+        let server = TestServer::start(Settings { workers, ..patient() });
+        let backend = server.backend();
+        let conn_id = backend.connect("ann", &["c"]).await;
+        for round in 0..20 {
+            drop(begin(&server, &conn_id).await);
+            backend.say("c", &round.to_string()).await;
+        }
+        let mut received = Vec::new();
+        while received.len() < 20 {
+            received.extend(texts(&poll(&server, &conn_id).await));
+        }
+        assert_eq!(received, (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+}
+
+/// What a poll has collected and not answered is not lost with its client.
+#[actix_web::test]
+async fn a_client_that_hangs_up_while_it_collects_loses_nothing() {
+    for workers in [1, 2] {
+        let server = TestServer::start(Settings { workers, poll_batch_window_ms: 1_500, ..patient() });
+        let backend = server.backend();
+        let conn_id = backend.connect("ann", &["c"]).await;
+        let wire = begin(&server, &conn_id).await;
+        backend.say("c", "collected").await;
+        backend.publish(json!({"pm_users": ["ann"]}), "private").await;
+        // The channel has passed it on when it answers this.
+        backend.channel("c").await;
+        drop(wire);
+        backend.say("c", "missed").await;
+        let reply = poll(&server, &conn_id).await;
+        assert_eq!(texts(&reply), ["collected", "missed", "private"]);
+    }
+}
+
+#[actix_web::test]
+async fn a_second_poll_takes_over() {
+    let server = TestServer::start(Settings { workers: 2, ..patient() });
+    let backend = server.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let (mut one, mut other) = (begin(&server, &conn_id).await, begin(&server, &conn_id).await);
+    // Which of them the server saw first is its own affair.
+    let (first, mut rest) = within(async {
+        tokio::select! { reply = one.reply() => (reply, other), reply = other.reply() => (reply, one) }
+    })
+    .await;
+    assert_eq!((first.status, first.json()), (200, json!([])));
+    backend.say("c", "for the later one").await;
+    assert_eq!(texts(&rest.reply().await), ["for the later one"]);
+}
+
+#[actix_web::test]
+async fn a_disconnect_ends_a_poll_at_once() {
+    let server = TestServer::start(patient());
+    let backend = server.backend();
+    loop {
+        let conn_id = backend.connect("ann", &["c"]).await;
+        let mut wire = begin(&server, &conn_id).await;
+        actix_rt::time::sleep(Duration::from_millis(50)).await;
+        assert!(backend.disconnect(&conn_id).await);
+        let reply = wire.reply().await;
+        // Came too late to be ended: refused as any other for an id that is gone.
+        if reply.status != 401 {
+            assert_eq!((reply.status, reply.json()), (200, json!([])));
+            break;
+        }
+    }
+}
+
+#[actix_web::test]
+async fn scripts_are_called_by_plain_names_only() {
+    let server = TestServer::start(Settings { poll_wait_ms: 50, ..settings() });
+    let backend = server.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    backend.say("c", "a\u{2028}b</script>").await;
+    let target = format!("/listen?conn_id={conn_id}&callback=window.take%5B0%5D");
+    let reply = Wire::open(server.address).await.ask("GET", &target, &[], b"").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), Some("application/javascript; charset=UTF-8"));
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+    let text = reply.text();
+    assert!(text.contains("a\\u2028b"), "{text}");
+    let list = text.strip_prefix("window.take[0](").and_then(|rest| rest.strip_suffix(')')).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(list).unwrap()[0]["message"]["text"], "a\u{2028}b</script>");
+    for callback in ["alert(1)//", "", "a-b", "eval"] {
+        let target = format!("/listen?conn_id={conn_id}&callback={callback}");
+        let reply = Wire::open(server.address).await.ask("GET", &target, &[], b"").await;
+        assert_eq!(reply.status, 422, "{callback}");
+        assert!(reply.json()["message"].is_string());
+    }
+}
+
+#[actix_web::test]
+async fn ids_that_cannot_be_polled() {
+    let server = TestServer::start(patient());
+    let ask = async |target: &str| Wire::open(server.address).await.ask("GET", target, &[], b"").await;
+    assert_eq!(ask("/listen").await.status, 422);
+    let unreadable = ask("/listen?conn_id=x").await;
+    assert_eq!((unreadable.status, unreadable.json()), (422, json!(["Wrong UUID format"])));
+    let unknown = ask("/listen?conn_id=5a8e9e0c-0000-4000-8000-000000000000").await;
+    assert_eq!(unknown.status, 401);
+    assert_eq!(unknown.header("x-channelstream-error"), Some("unknown-connection"));
+}

@@ -1,0 +1,257 @@
+//! What is particular about websockets: signs of life, nonsense from clients, and how they are closed.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::settings::Settings;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use support::http::{Wire, request};
+use support::socket::{self, BINARY, CLOSE, FIN, Frame, Incoming, Outgoing, PING, PONG, TEXT, frame};
+use support::{TestServer, settings, within};
+
+async fn open(server: &TestServer, conn_id: &str) -> (Incoming, Outgoing) {
+    let opened = socket::open(server.address, &format!("/ws?conn_id={conn_id}"), &[]).await;
+    opened.map_err(|reply| panic!("{reply:?}")).unwrap()
+}
+
+async fn enter(server: &TestServer, channels: &[&str]) -> (String, Incoming, Outgoing) {
+    let conn_id = server.backend().connect("ann", channels).await;
+    let (incoming, outgoing) = open(server, &conn_id).await;
+    (conn_id, incoming, outgoing)
+}
+
+fn event(frame: &Frame) -> Value {
+    assert_eq!(frame.opcode, TEXT, "{frame:?}");
+    let list: Value = serde_json::from_slice(&frame.payload).expect("JSON");
+    assert_eq!(list.as_array().expect("a list").len(), 1);
+    list[0].clone()
+}
+
+#[actix_web::test]
+async fn every_socket_has_heartbeats_from_when_it_opens() {
+    let server = TestServer::start(Settings { heartbeat_interval_ms: 200, workers: 2, ..settings() });
+    let late = server.backend().connect("late", &["c"]).await;
+    let (_, in_channel, _keep) = enter(&server, &["c"]).await;
+    let (_, in_none, _keep_too) = enter(&server, &[]).await;
+    // Longer than an interval after its connection was made.
+    actix_rt::time::sleep(Duration::from_millis(500)).await;
+    let (opened_late, _keep_late) = open(&server, &late).await;
+    for mut incoming in [in_channel, in_none, opened_late] {
+        for _ in 0..4 {
+            assert_eq!(incoming.expect().await, Frame { opcode: TEXT, payload: b"[]".to_vec() });
+        }
+    }
+}
+
+#[actix_web::test]
+async fn live_messages_are_no_catchup() {
+    let server = TestServer::start(settings());
+    let (_, mut incoming, mut outgoing) = enter(&server, &["c"]).await;
+    outgoing.frame(FIN | PING, b"").await;
+    assert_eq!(incoming.expect_said().await.opcode, PONG);
+    let uuid = server.backend().say("c", "ž").await;
+    let live = event(&incoming.expect_said().await);
+    assert_eq!(live["catchup"], false);
+    server.backend().call("DELETE", "/message", json!([{"uuid": uuid, "channel": "c"}])).await;
+    let live = event(&incoming.expect_said().await);
+    assert_eq!(live, json!({"channel": "c", "uuid": uuid, "type": "message:delete"}));
+}
+
+#[actix_web::test]
+async fn input_of_any_kind_is_ignored() {
+    let server = TestServer::start(settings());
+    let (_, mut incoming, mut outgoing) = enter(&server, &["c"]).await;
+    outgoing.text(r#"{"type":"heartbeat"}"#).await;
+    outgoing.text("[]").await;
+    outgoing.text("{no json").await;
+    outgoing.text("").await;
+    outgoing.frame(FIN | BINARY, &[0, 0xff]).await;
+    outgoing.frame(TEXT, "ž".as_bytes()[..1].as_ref()).await;
+    outgoing.frame(FIN | PONG, b"unasked").await;
+    outgoing.frame(FIN, "ž".as_bytes()[1..].as_ref()).await;
+    // One byte at a time.
+    for byte in frame(FIN | TEXT, b"slowly") {
+        outgoing.raw(&[byte]).await;
+    }
+    outgoing.frame(FIN | PING, b"end").await;
+    assert_eq!(incoming.expect().await, Frame { opcode: PONG, payload: b"end".to_vec() });
+    server.backend().say("c", "still there").await;
+    assert_eq!(event(&incoming.expect_said().await)["message"]["text"], "still there");
+}
+
+#[actix_web::test]
+async fn what_comes_with_the_handshake_is_heard() {
+    let server = TestServer::start(settings());
+    let conn_id = server.backend().connect("ann", &[]).await;
+    let headers = [
+        ("upgrade", "websocket"),
+        ("connection", "keep-alive, Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let handshake = request("GET", &format!("/ws?conn_id={conn_id}"), &headers, b"");
+    let mut wire = Wire::open(server.address).await;
+    wire.write([handshake, frame(FIN | PING, b"early")].concat()).await;
+    assert_eq!(wire.reply().await.status, 101);
+    let mut stream = wire.into_stream();
+    let mut pong = [0; 7];
+    within(tokio::io::AsyncReadExt::read_exact(&mut stream, &mut pong)).await.unwrap();
+    assert_eq!(&pong, b"\x8a\x05early");
+}
+
+#[actix_web::test]
+async fn pings_are_answered() {
+    let server = TestServer::start(settings());
+    let (_, mut incoming, mut outgoing) = enter(&server, &[]).await;
+    for payload in [&b""[..], b"x", &[0xff; 125]] {
+        outgoing.frame(FIN | PING, payload).await;
+        assert_eq!(incoming.expect_said().await, Frame { opcode: PONG, payload: payload.to_vec() });
+    }
+}
+
+#[actix_web::test]
+async fn the_server_pings() {
+    let server =
+        TestServer::start(Settings { ping_interval_ms: 100, heartbeat_interval_ms: 0, ..settings() });
+    let (_, mut incoming, _outgoing) = enter(&server, &[]).await;
+    for _ in 0..3 {
+        assert_eq!(incoming.expect().await, Frame { opcode: PING, payload: Vec::new() });
+    }
+}
+
+#[actix_web::test]
+async fn broken_frames_end_the_socket_with_the_reason() {
+    let settings = Settings { max_client_message_bytes: 1_000, ..settings() };
+    let server = TestServer::start(settings);
+    let cases: [(&str, Vec<u8>, u16); 11] = [
+        ("not masked", b"\x81\x01x".to_vec(), 1002),
+        ("reserved bit", frame(FIN | 0x40 | TEXT, b"x"), 1002),
+        ("unknown opcode", frame(FIN | 0x3, b"x"), 1002),
+        ("a ping in parts", frame(PING, b"x"), 1002),
+        ("a long ping", frame(FIN | PING, &[0; 126]), 1002),
+        ("a continuation of nothing", frame(FIN, b"x"), 1002),
+        ("a message within another", [frame(TEXT, b"x"), frame(FIN | TEXT, b"y")].concat(), 1002),
+        ("half a close code", frame(FIN | CLOSE, b"x"), 1002),
+        ("a code nobody may send", frame(FIN | CLOSE, &1005_u16.to_be_bytes()), 1002),
+        ("no UTF-8", frame(FIN | TEXT, b"\xff"), 1007),
+        ("too large, and not even sent", b"\x81\xff\x00\x00\x00\x00\x00\x10\x00\x00mask".to_vec(), 1009),
+    ];
+    for (name, bytes, code) in cases {
+        let (conn_id, mut incoming, mut outgoing) = enter(&server, &["c"]).await;
+        outgoing.raw(&bytes).await;
+        assert_eq!(incoming.closing().await.code(), Some(code), "{name}");
+        outgoing.close().await;
+        assert_eq!(within(incoming.frame()).await, None, "{name}: closed after the goodbyes");
+        // The connection outlives it.
+        server.backend().say("c", name).await;
+        let (mut incoming, _outgoing) = open(&server, &conn_id).await;
+        assert_eq!(event(&incoming.expect_said().await)["message"]["text"], name);
+    }
+}
+
+#[actix_web::test]
+async fn goodbyes_are_answered_with_their_code() {
+    let server = TestServer::start(settings());
+    for payload in [vec![], 1000_u16.to_be_bytes().to_vec(), 4321_u16.to_be_bytes().to_vec()] {
+        let (_, mut incoming, mut outgoing) = enter(&server, &["c"]).await;
+        outgoing.frame(FIN | CLOSE, &payload).await;
+        assert_eq!(incoming.closing().await.payload, payload);
+        assert_eq!(within(incoming.frame()).await, None);
+    }
+}
+
+#[actix_web::test]
+async fn silent_sockets_are_closed_and_others_are_not() {
+    let server = TestServer::start(Settings { socket_idle_timeout_ms: 1_500, ..settings() });
+    let (_, mut silent, _outgoing) = enter(&server, &["c"]).await;
+    let (_, mut lively, mut saying) = enter(&server, &["c"]).await;
+    let begun = Instant::now();
+    let signs = async {
+        loop {
+            saying.text(r#"{"type":"heartbeat"}"#).await;
+            actix_rt::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let closing = async {
+        let frame = silent.closing().await;
+        // For as long again the other one goes on.
+        actix_rt::time::sleep(begun.elapsed()).await;
+        frame
+    };
+    let frame = tokio::select! { frame = closing => frame, () = signs => unreachable!() };
+    assert_eq!(frame.code(), Some(4003));
+    assert!(begun.elapsed() >= Duration::from_millis(1_400));
+    server.backend().say("c", "still there").await;
+    assert_eq!(event(&lively.expect_said().await)["message"]["text"], "still there");
+}
+
+/// With the settings as they come; without a goodbye of the client's.
+#[actix_web::test]
+async fn parted_is_seen_soon_after_a_socket_has_closed() {
+    let server = TestServer::start(settings());
+    server.backend().configure(&["c"], json!({"notify_presence": true})).await;
+    let (_, mut witness, _keep) = enter(&server, &["c"]).await;
+    let conn_id = server.backend().connect("bob", &["c"]).await;
+    assert_eq!(event(&witness.expect_said().await)["message"]["action"], "joined");
+    let (incoming, outgoing) = open(&server, &conn_id).await;
+    let closed = Instant::now();
+    drop((incoming, outgoing));
+    assert_eq!(event(&witness.expect_said().await)["message"]["action"], "parted");
+    // Promised within a second; idleness would take fifteen. The rest is for a machine that is busy.
+    assert!(closed.elapsed() < Duration::from_secs(5), "{:?}", closed.elapsed());
+}
+
+#[actix_web::test]
+async fn handshakes_that_are_refused() {
+    let server = TestServer::start(settings());
+    let refused = async |target: &str| match socket::open(server.address, target, &[]).await {
+        Ok(_) => panic!("{target} is accepted"),
+        Err(reply) => reply,
+    };
+    let missing = refused("/ws").await;
+    assert_eq!((missing.status, missing.header("connection")), (422, Some("close")));
+    assert_eq!(missing.json(), json!({"conn_id": ["Missing data for required field."]}));
+    assert_eq!(refused("/ws?conn_id=x").await.json(), json!({"conn_id": ["Not a valid UUID."]}));
+    assert_eq!(refused("/elsewhere").await.status, 404);
+    let plain = Wire::open(server.address).await.ask("GET", "/ws?conn_id=x", &[], b"").await;
+    assert_eq!(plain.status, 426);
+    let target = "/ws?conn_id=5a8e9e0c-0000-4000-8000-000000000000";
+    let (mut incoming, _outgoing) = socket::open(server.address, target, &[]).await.ok().unwrap();
+    assert_eq!(
+        incoming.closing().await.code(),
+        Some(1000),
+        "unknown: accepted and closed, as in the original"
+    );
+}
+
+/// An earlier socket that reads slowly gets nothing that its successor gets as well.
+#[actix_web::test]
+async fn a_full_socket_that_is_taken_over() {
+    const MESSAGES: usize = 60;
+    let settings = Settings { max_queued_bytes: 64 << 20, heartbeat_interval_ms: 0, ..settings() };
+    let server = TestServer::start(settings);
+    let backend = server.backend();
+    let (conn_id, mut incoming, _outgoing) = enter(&server, &["c"]).await;
+    let padding = "x".repeat(256 << 10);
+    for number in 0..MESSAGES {
+        let message =
+            json!([{"user": "p", "channel": "c", "message": {"number": number, "padding": padding}}]);
+        backend.post("/message", message).await;
+    }
+    // The first is out, so the socket is attached; by far not all fit into its buffers.
+    let number = |frame: &Frame| event(frame)["message"]["number"].as_u64().expect("a number") as usize;
+    let mut received = vec![number(&incoming.expect().await)];
+    let (mut next, _outgoing) = open(&server, &conn_id).await;
+    let mut later = Vec::new();
+    while received.len() + later.len() < MESSAGES {
+        later.push(number(&next.expect().await));
+        while later.last() == Some(&(MESSAGES - 1)) && received.len() + later.len() < MESSAGES {
+            received.push(number(&incoming.expect().await));
+        }
+    }
+    // Whatever else the earlier one says is its goodbye, if it could still be said.
+    assert!(within(incoming.frame()).await.is_none_or(|frame| frame.opcode == CLOSE));
+    received.extend(later);
+    assert_eq!(received, (0..MESSAGES).collect::<Vec<_>>());
+}
