@@ -26,3 +26,5 @@ pub mod replay;
 // What tests share.
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod simulation;

@@ -5,9 +5,9 @@
 
 pub mod messages;
 pub mod handle;
-mod fanout;
+pub(crate) mod fanout;
 mod slot;
-mod table;
+pub(crate) mod table;
 mod wheel;
 #[cfg(test)]
 #[path = "delivery_tests.rs"]

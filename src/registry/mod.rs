@@ -7,6 +7,9 @@ mod lifecycle;
 mod routing;
 mod survey;
 mod deadlines;
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
 mod conn_set;
 
 use crate::channel::messages::ToChannel;
