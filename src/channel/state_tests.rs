@@ -1,1 +1,349 @@
+//! Stories of a channel, and random commands against a simple model.
 
+use super::*;
+use crate::fixtures::{PLENTY, channel, conn, delete, edit, message, only, place, seen, time, view};
+use crate::wire::frame::Audience;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+const PART: Part = Part { index: 0, of: 1 };
+
+/// A channel and everything it has told hub 0, where the session of connection 9 listens to all.
+struct Told {
+    state: ChannelState,
+    effects: Effects,
+}
+
+fn noisy() -> ChannelSettings {
+    ChannelSettings {
+        notify_presence: true,
+        notify_state: true,
+        store_history: true,
+        ..ChannelSettings::default()
+    }
+}
+
+impl Told {
+    fn new(settings: ChannelSettings) -> Self {
+        let mut state = channel(settings, PLENTY);
+        let mut effects = Vec::new();
+        state.join(conn(9), view(9), Some(place(0, 9)), &time(0), &mut effects);
+        effects.clear();
+        Self { state, effects }
+    }
+
+    /// Of the user with the same number; all connections from 10 on are of user 1.
+    fn join(&mut self, index: u32) {
+        let user = if index < 10 { index } else { 1 };
+        self.state.join(conn(index), view(user), None, &time(1), &mut self.effects);
+    }
+
+    fn leave(&mut self, index: u32) {
+        self.state.leave(conn(index), &time(2), &mut self.effects);
+    }
+
+    fn part(&mut self, index: u32) {
+        self.state.part(conn(index), &time(2), &mut self.effects);
+    }
+
+    fn post(&mut self, number: u128, audience: Audience) {
+        self.publish(Publication::Post(message(number), audience));
+    }
+
+    fn publish(&mut self, publication: Publication) {
+        self.state.publish(publication, &time(3), &mut self.effects);
+    }
+
+    /// What was broadcast since the last time: kind, user and action or number.
+    fn heard(&mut self) -> Vec<String> {
+        let frames = std::mem::take(&mut self.effects).into_iter().filter_map(|(_, message)| match message {
+            ToHub::Deliver(_, stamped) => Some(stamped),
+            _ => None,
+        });
+        let text = |stamped: Stamped| {
+            let event = seen(&stamped.frame.live_element());
+            match event.json["message"]["action"].as_str() {
+                Some(action) => format!("{} {action}", event.json["user"].as_str().unwrap()),
+                None => format!("{} {}", event.kind, event.number),
+            }
+        };
+        frames.map(text).collect()
+    }
+
+    /// Attaches a session and returns what it catches up with; then it is gone again, with this cursor.
+    fn catch_up(&mut self, index: u32, user: u32, cursor: Option<Offset>) -> Vec<crate::fixtures::Seen> {
+        self.state.attach(conn(index), view(user), place(1, index), PART, &time(4), &mut self.effects);
+        let Some((_, ToHub::Join(_, _, listen))) = self.effects.pop() else { panic!("no join") };
+        self.state.detach(conn(index), cursor);
+        listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element())).collect()
+    }
+
+    fn numbers(&mut self, index: u32, cursor: Option<Offset>) -> Vec<u128> {
+        self.catch_up(index, index, cursor).iter().map(|event| event.number).collect()
+    }
+
+    fn history(&self) -> Vec<u128> {
+        let snapshot = self.state.snapshot(&Inspect { users: false, history: true });
+        snapshot.history.iter().map(|kept| kept.message.uuid.as_u128()).collect()
+    }
+}
+
+#[test]
+fn presence_is_of_users_and_never_told_to_themselves() {
+    let mut told = Told::new(noisy());
+    told.join(1);
+    let audience = match told.effects.last() {
+        Some((_, ToHub::Deliver(_, stamped))) => stamped.frame.audience().clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(audience, Audience::all_but(UserId(1)));
+    told.join(11);
+    told.leave(1);
+    assert_eq!(told.heard(), ["u1 joined"], "the second connection came and the first went");
+    told.part(11);
+    assert_eq!(told.heard(), ["u1 parted"]);
+    told.part(11);
+    told.leave(11);
+    assert_eq!(told.heard(), [] as [&str; 0], "it had parted already");
+    told.leave(12);
+    assert_eq!(told.heard(), [] as [&str; 0], "it never was here");
+}
+
+#[test]
+fn whoever_comes_back_joins_again() {
+    let mut told = Told::new(noisy());
+    told.join(1);
+    told.part(1);
+    told.catch_up(1, 1, None);
+    assert_eq!(told.heard(), ["u1 joined", "u1 parted", "u1 joined"]);
+    told.part(1);
+    told.state.return_present(conn(1), view(1), &time(1), &mut told.effects);
+    assert_eq!(told.heard(), ["u1 parted", "u1 joined"]);
+    assert_eq!(told.state.counts(), (2, 2, 0));
+}
+
+#[test]
+fn lists_of_users_include_who_joins_and_exclude_who_parts() {
+    let settings = ChannelSettings { broadcast_presence_with_user_lists: true, ..noisy() };
+    let mut told = Told::new(settings);
+    told.join(1);
+    told.leave(1);
+    let users = |told: &Told, at: usize| match &told.effects[at] {
+        (_, ToHub::Deliver(_, stamped)) => {
+            seen(&stamped.frame.live_element()).json["users"].as_array().unwrap().len()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((users(&told, 0), users(&told, 1)), (2, 1));
+}
+
+#[test]
+fn nobody_is_told_where_nobody_wants_to_know() {
+    let mut told = Told::new(ChannelSettings::default());
+    told.join(1);
+    told.state.user_changed(view(1), Some("[]"), &time(5), &mut told.effects);
+    told.leave(1);
+    assert!(told.heard().is_empty());
+    assert_eq!(*told.state.last_active(), time(0));
+}
+
+#[test]
+fn state_changes_are_told_of_present_users() {
+    let mut told = Told::new(noisy());
+    told.state.user_changed(view(1), Some("[]"), &time(5), &mut told.effects);
+    told.join(1);
+    told.state.user_changed(view(1), None, &time(5), &mut told.effects);
+    told.state.user_changed(view(1), Some("[]"), &time(5), &mut told.effects);
+    let heard = told.heard();
+    assert_eq!(heard.len(), 2);
+    assert!(heard[1].starts_with("user_state_change"));
+}
+
+#[test]
+fn history_keeps_the_last_ones() {
+    let mut told = Told::new(ChannelSettings { history_size: 2, ..noisy() });
+    for number in 1..=3 {
+        told.post(number, if number == 2 { only(&[1]) } else { Audience::all() });
+    }
+    assert_eq!(told.history(), [2, 3], "private ones are kept as well");
+    let mut quiet = message(4);
+    quiet.delivery.no_history = true;
+    told.publish(Publication::Post(quiet, Audience::all()));
+    assert_eq!(told.history(), [2, 3]);
+    told.state.configure(ChannelSettings { history_size: 1, ..noisy() });
+    assert_eq!(told.history(), [2, 3], "a smaller size takes effect with the next message");
+    told.post(5, Audience::all());
+    assert_eq!(told.history(), [5]);
+    told.state.configure(ChannelSettings { history_size: 0, ..noisy() });
+    (6..30).for_each(|number| told.post(number, Audience::all()));
+    assert_eq!(told.history().len(), 25, "size 0 never cuts");
+    told.state.configure(ChannelSettings { store_history: false, ..noisy() });
+    told.post(30, Audience::all());
+    assert_eq!(told.history().len(), 25);
+}
+
+#[test]
+fn the_servers_own_bound_cuts_any_history() {
+    let keeping = Keeping { history: 3, ..PLENTY };
+    let mut state = channel(ChannelSettings { history_size: 0, ..noisy() }, keeping);
+    for number in 0..9 {
+        state.publish(Publication::Post(message(number), Audience::all()), &time(0), &mut Vec::new());
+    }
+    assert_eq!(state.counts().2, 3);
+}
+
+#[test]
+fn edits_and_deletions_reach_history_and_catch_up() {
+    let mut told = Told::new(ChannelSettings { store_history: true, ..ChannelSettings::default() });
+    told.join(1);
+    (1..=3).for_each(|number| told.post(number, Audience::all()));
+    told.publish(Publication::Edit(edit(2, "{\"text\":\"new\"}"), Audience::all()));
+    told.publish(Publication::Delete(delete(1), Audience::all()));
+    assert_eq!(told.history(), [2, 3]);
+    let events = told.catch_up(1, 1, None);
+    let short: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.number)).collect();
+    assert_eq!(
+        short,
+        [("message", 2), ("message", 3), ("message:edit", 2), ("message:delete", 1)],
+        "the edited one in its place, the deleted one gone, and the events"
+    );
+    assert!(events.iter().all(|event| event.catchup));
+    assert_eq!(events[0].json["message"]["text"], "new");
+    assert_ne!(events[0].json["edited"], serde_json::Value::Null);
+    assert_eq!(events[0].json["user"], "s", "what an edit leaves out stays");
+    told.publish(Publication::Edit(edit(77, "{}"), Audience::all()));
+    assert_eq!(told.heard().last().unwrap(), "message:edit 77", "an unknown one is told all the same");
+}
+
+#[test]
+fn catch_up_begins_where_the_peer_got_to() {
+    let mut told = Told::new(ChannelSettings::default());
+    told.post(1, Audience::all());
+    told.join(1);
+    told.post(2, Audience::all());
+    told.post(3, only(&[2]));
+    told.post(4, only(&[1]));
+    told.post(5, Audience::all_but(UserId(1)));
+    assert_eq!(told.numbers(1, None), [2, 4], "from its subscription on, what is meant for it");
+    assert_eq!(told.numbers(1, Some(2)), [2, 4], "it never got to listen");
+    assert_eq!(told.numbers(1, Some(1)), [4]);
+    assert_eq!(told.numbers(1, Some(5)), [4], "a cursor never goes back");
+    assert_eq!(told.numbers(1, None), [] as [u128; 0]);
+}
+
+#[test]
+fn without_frames_there_is_no_catch_up() {
+    let mut told = Told::new(ChannelSettings::default());
+    told.join(1);
+    told.post(1, Audience::all());
+    told.state.configure(ChannelSettings { store_frames: false, ..ChannelSettings::default() });
+    told.post(2, Audience::all());
+    assert!(told.numbers(1, None).is_empty());
+    told.state.configure(ChannelSettings::default());
+    told.post(3, Audience::all());
+    assert_eq!(told.numbers(1, None), [3]);
+}
+
+#[test]
+fn the_buffer_holds_so_many_frames() {
+    let mut state = channel(ChannelSettings::default(), Keeping { frames: 2, ..PLENTY });
+    let mut effects = Vec::new();
+    state.join(conn(1), view(1), None, &time(0), &mut effects);
+    for number in 1..=5 {
+        state.publish(Publication::Post(message(number), Audience::all()), &time(0), &mut effects);
+    }
+    state.attach(conn(1), view(1), place(0, 1), PART, &time(0), &mut effects);
+    match effects.pop() {
+        Some((_, ToHub::Join(_, _, listen))) => {
+            assert_eq!(listen.catchup.iter().map(|stamped| stamped.offset).collect::<Vec<_>>(), [4, 5]);
+            assert_eq!((listen.from, listen.upto), (0, 5));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn only_hubs_with_sessions_hear_of_it() {
+    let mut told = Told::new(ChannelSettings::default());
+    for (hub, index) in [(2, 1), (2, 2)] {
+        told.state.join(conn(index), view(index), Some(place(hub, index)), &time(0), &mut told.effects);
+    }
+    let hubs = |told: &mut Told| {
+        told.effects.clear();
+        told.post(1, Audience::all());
+        told.effects.drain(..).map(|(hub, _)| hub.0).collect::<Vec<_>>()
+    };
+    assert_eq!(hubs(&mut told), [0, 2]);
+    told.state.detach(conn(1), Some(0));
+    assert_eq!(hubs(&mut told), [0, 2]);
+    told.leave(2);
+    assert_eq!(hubs(&mut told), [0]);
+}
+
+proptest! {
+    #[test]
+    fn counts_and_offsets_follow_a_simple_model(
+        commands in proptest::collection::vec((0u8..9, 0u32..6), 0..120),
+    ) {
+        let mut state = channel(noisy(), PLENTY);
+        // Connection → present; two connections of each user.
+        let mut members: BTreeMap<u32, bool> = BTreeMap::new();
+        let mut kept = 0u128;
+        let mut last = 0;
+        for (command, index) in commands {
+            let (key, user) = (conn(index), view(index / 2));
+            let before: BTreeSet<u32> = members.iter().filter(|(_, here)| **here).map(|(i, _)| i / 2).collect();
+            let mut effects = Vec::new();
+            match command {
+                0 | 1 => {
+                    let place = (command == 1).then(|| place(0, index));
+                    state.join(key, user, place.filter(|_| !members.contains_key(&index)), &time(0), &mut effects);
+                    members.insert(index, true);
+                }
+                2 => {
+                    state.leave(key, &time(0), &mut effects);
+                    members.remove(&index);
+                }
+                3 => {
+                    state.attach(key, user, place(0, index), PART, &time(0), &mut effects);
+                    members.entry(index).and_modify(|here| *here = true);
+                }
+                4 => state.detach(key, Some(last)),
+                5 => {
+                    state.part(key, &time(0), &mut effects);
+                    members.entry(index).and_modify(|here| *here = false);
+                }
+                6 => {
+                    state.return_present(key, user, &time(0), &mut effects);
+                    members.entry(index).and_modify(|here| *here = true);
+                }
+                _ => {
+                    kept += 1;
+                    state.publish(Publication::Post(message(kept), Audience::all()), &time(0), &mut effects);
+                }
+            }
+            let after: BTreeSet<u32> = members.iter().filter(|(_, here)| **here).map(|(i, _)| i / 2).collect();
+            let connections = members.values().filter(|here| **here).count() as u32;
+            prop_assert_eq!(state.counts(), (connections, after.len() as u32, kept.min(10) as u32));
+            let mut told = 0;
+            for (_, message) in &effects {
+                match message {
+                    ToHub::Deliver(_, stamped) => {
+                        prop_assert!(stamped.offset > last);
+                        last = stamped.offset;
+                        told += 1;
+                    }
+                    ToHub::Join(_, _, listen) => {
+                        prop_assert!(listen.from <= listen.upto && listen.upto >= last);
+                        prop_assert!(listen.catchup.is_sorted_by_key(|stamped| stamped.offset));
+                        prop_assert!(listen.catchup.iter().all(|stamped| stamped.offset > listen.from));
+                        last = listen.upto;
+                    }
+                    _ => {}
+                }
+            }
+            // At most one frame a command, and none but for a message or a change of who is here.
+            prop_assert!(told <= usize::from(command > 6 || before != after));
+        }
+    }
+}

@@ -157,9 +157,6 @@ impl Table {
         let pushed = if meant {
             let frames = [(stamped.offset, &*stamped.frame)].into_iter();
             slot.outbox.push_live(&Joined::live(stream, frames.clone()), frames)
-        } else if slot.outbox.is_sealed() {
-            // A cursor that moved on here would step over what was refused before.
-            Pushed::Sealed
         } else {
             Pushed::Accepted
         };
