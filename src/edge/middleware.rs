@@ -3,12 +3,13 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::uri::{PathAndQuery, Uri};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, web};
+use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
+use super::backend::Backend;
 use super::guard::{Standing, now_unix};
 use super::{Edge, cors, text};
 use crate::error::{self, Refusal};
@@ -38,7 +39,16 @@ pub async fn pass<B: MessageBody + 'static>(
             in_asked_form(&edge, next.call(req).await?.map_into_boxed_body())
         }
     };
-    Ok(share(&edge, answer))
+    let mut answer = share(&edge, answer);
+    if is_draining(answer.request()) {
+        // A connection that is kept would be waited for until the limit.
+        answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(answer)
+}
+
+fn is_draining(req: &HttpRequest) -> bool {
+    req.app_data::<web::Data<Backend>>().is_some_and(|backend| backend.is_draining())
 }
 
 /// What is asked of every request, whatever its path.
