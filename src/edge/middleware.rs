@@ -40,8 +40,9 @@ pub async fn pass<B: MessageBody + 'static>(
         }
     };
     let mut answer = share(&edge, answer);
-    if is_draining(answer.request()) {
-        // A connection that is kept would be waited for until the limit.
+    // While the server stops, a connection that is kept would be waited for until the limit. And HTTP below us closes
+    // after `Connection: upgrade` whatever came of it: a proxy that is not told would use the connection again.
+    if is_draining(answer.request()) || answer.request().head().upgrade() {
         answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(answer)
