@@ -1,0 +1,155 @@
+//! What is too much is refused, in words, and nothing of it is done; and bodies are read by their charset.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::settings::Settings;
+use serde_json::{Value, json};
+use support::backend::signature;
+use support::http::{Reply, Wire, request};
+use support::listener::{Listener, Transport};
+use support::{TestServer, settings};
+
+async fn post(server: &TestServer, path: &str, body: &str) -> Reply {
+    server.backend().send("POST", path, &[], body.as_bytes()).await
+}
+
+#[actix_web::test]
+async fn large_bodies() {
+    let server = TestServer::start(Settings { max_body_bytes: 2_000, ..settings() });
+    let body = |size: usize| {
+        let frame = json!({"username": "ann", "channels": ["c"], "padding": ""}).to_string();
+        frame.replace(r#""padding":"""#, &format!(r#""padding":"{}""#, "x".repeat(size - frame.len())))
+    };
+    assert_eq!(post(&server, "/connect", &body(2_000)).await.status, 200);
+    let reply = post(&server, "/connect", &body(2_001)).await;
+    assert_eq!((reply.status, reply.header("x-channelstream-error")), (413, Some("body-too-large")));
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(reply.json()["message"], "The body is too large. At most 2000 bytes are taken.");
+    // In pieces, without a length that could be looked at.
+    let (name, token) = signature();
+    let mut wire = Wire::open(server.address).await;
+    let head =
+        format!("POST /message HTTP/1.1\r\nHost: t\r\n{name}: {token}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    wire.write(head).await;
+    for _ in 0..3 {
+        wire.write(format!("3e8\r\n{}\r\n", "x".repeat(1_000))).await;
+    }
+    wire.write("0\r\n\r\n").await;
+    assert_eq!(wire.reply().await.status, 413);
+}
+
+#[actix_web::test]
+async fn long_lists_and_deep_nesting() {
+    let server = TestServer::start(Settings {
+        max_list_items: 10,
+        max_json_depth: 8,
+        max_channels_per_request: 3,
+        max_frame_bytes: 1_024,
+        ..settings()
+    });
+    let names = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+    let messages = |count: usize| vec![json!({"user": "p", "channel": "c"}); count];
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let message =
+        |payload: &str| format!(r#"[{{"user": "p", "channel": "c", "message": {{"x": {payload}}}}}]"#);
+    let cases = [
+        ("/connect", json!({"username": "u", "channels": names(3)}).to_string(), true),
+        ("/connect", json!({"username": "u", "channels": names(4)}).to_string(), false),
+        ("/message", json!(messages(10)).to_string(), true),
+        ("/message", json!(messages(11)).to_string(), false),
+        ("/message", json!([{"user": "p", "pm_users": names(10)}]).to_string(), true),
+        ("/message", json!([{"user": "p", "pm_users": names(11)}]).to_string(), false),
+        ("/message", message(&deep(5)), true),
+        ("/message", message(&deep(6)), false),
+        ("/message", message(&format!("{:?}", "x".repeat(700))), true),
+        ("/message", message(&format!("{:?}", "x".repeat(1_024))), false),
+        ("/info", json!({"info": {"channels": names(4)}}).to_string(), false),
+    ];
+    for (path, body, good) in cases {
+        let reply = post(&server, path, &body).await;
+        assert_eq!(reply.status, if good { 200 } else { 422 }, "{path} {body}: {}", reply.text());
+        if !good {
+            assert_eq!(reply.header("x-channelstream-error"), Some("invalid"));
+            assert!(reply.json().is_object(), "{reply:?}");
+        }
+    }
+}
+
+/// Requests that come in one piece are all there before any of them is worked off: the tiny mailbox overflows. Who is
+/// refused is told to come back, what was accepted arrives, and nothing else does.
+#[actix_web::test]
+async fn full_mailboxes() {
+    for settings in [
+        Settings { registry_mailbox: 3, ..settings() },
+        Settings { channel_mailbox: 3, registry_mailbox: 4, ..settings() },
+    ] {
+        let server = TestServer::start(settings);
+        let backend = server.backend();
+        let conn_id = backend.connect("ann", &["c"]).await;
+        let mut listener = Listener::attach(server.address, Transport::Websocket, &conn_id).await;
+        let (name, token) = signature();
+        let mut accepted = Vec::new();
+        let mut refused = 0;
+        for round in 0..20 {
+            let mut wire = Wire::open(server.address).await;
+            let numbers = round * 16..(round + 1) * 16;
+            let one = |number: i32| {
+                let body = json!([{"user": "p", "channel": "c", "message": {"text": number.to_string()}}]);
+                request("POST", "/message", &[(name, &token)], body.to_string().as_bytes())
+            };
+            wire.write(numbers.clone().flat_map(one).collect::<Vec<u8>>()).await;
+            for number in numbers {
+                let reply = wire.reply().await;
+                if reply.status == 200 {
+                    accepted.push(number.to_string());
+                    continue;
+                }
+                refused += 1;
+                assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{reply:?}");
+                assert_eq!(reply.header("x-channelstream-error"), Some("busy"));
+                assert!(reply.json()["message"].is_string());
+            }
+        }
+        assert!(refused > 0, "320 requests went through a mailbox of 3 messages");
+        backend.say("c", "end").await;
+        accepted.push("end".to_owned());
+        assert_eq!(listener.texts(accepted.len()).await, accepted);
+    }
+}
+
+#[actix_web::test]
+async fn bodies_in_other_charsets() {
+    let server = TestServer::start(settings());
+    let backend = server.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let mut listener = Listener::attach(server.address, Transport::Websocket, &conn_id).await;
+    let send = async |method: &str, charset: &str, body: &[u8]| {
+        let content_type = format!("application/json; charset={charset}");
+        backend.send(method, "/message", &[("content-type", &content_type)], body).await
+    };
+    let latin = b"[{\"user\": \"p\", \"channel\": \"c\", \"message\": {\"text\": \"\xe9\"}}]";
+    for charset in ["latin-1", "ISO-8859-1", "\"windows-1252\""] {
+        let reply = send("POST", charset, latin).await;
+        assert_eq!((reply.status, &reply.json()[0]["message"]["text"]), (200, &json!("é")), "{charset}");
+        assert_eq!(listener.texts(1).await, ["é"]);
+    }
+    let reply = send("PATCH", "latin-1", b"[{\"uuid\": \"\xe9\"}]").await;
+    assert_eq!((reply.status, reply.json()), (422, json!({"0": {"uuid": ["Not a valid UUID."]}})));
+    let utf16: Vec<u8> =
+        std::str::from_utf8(b"[]").unwrap().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(send("DELETE", "utf-16le", &utf16).await.json(), json!([]));
+    for charset in ["utf-8", "UTF8", ""] {
+        assert_eq!(send("POST", charset, "[]".as_bytes()).await.status, 200, "{charset}");
+    }
+    let refusals: [(&str, &[u8], &str); 3] = [
+        ("klingon", b"[]", "Unknown charset klingon."),
+        ("shift_jis", b"\x81", "The body is not Shift_JIS."),
+        ("utf-8", latin, "Invalid JSON: invalid UTF-8 at line 1 column 53."),
+    ];
+    for (charset, body, text) in refusals {
+        let reply = send("POST", charset, body).await;
+        let found: Value = reply.json();
+        assert_eq!((reply.status, found), (422, json!({"_schema": [text]})), "{charset}");
+    }
+}

@@ -1,0 +1,118 @@
+//! What proxies do to requests, over real sockets: prefixes, doubled slashes, `Connection: upgrade` on everything.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::settings::Settings;
+use serde_json::{Value, json};
+use support::backend::signature;
+use support::http::{Reply, Wire};
+use support::socket::{self, CLOSE};
+use support::{TestServer, settings};
+
+fn start() -> TestServer {
+    TestServer::start(Settings { poll_wait_ms: 100, ..settings() })
+}
+
+async fn ask(server: &TestServer, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    server.backend().send(method, target, headers, body.as_bytes()).await
+}
+
+/// Connects, listens with a poll and with a socket, all at paths that begin like this.
+async fn works_at(server: &TestServer, root: &str, headers: &[(&str, &str)]) {
+    let body = json!({"username": "ann", "channels": ["c"]}).to_string();
+    let reply = ask(server, "POST", &format!("{root}/connect"), headers, &body).await;
+    assert_eq!(reply.status, 200, "{root} {headers:?}: {reply:?}");
+    let conn_id = reply.json()["conn_id"].as_str().unwrap().to_owned();
+    server.backend().say("c", "for the poll").await;
+    let target = format!("{root}/listen?conn_id={conn_id}");
+    let events = Wire::open(server.address).await.ask("GET", &target, headers, b"").await.json();
+    assert_eq!(events[0]["message"]["text"], "for the poll", "{root} {headers:?}");
+    server.backend().say("c", "for the socket").await;
+    let target = format!("{root}/ws?conn_id={conn_id}");
+    let (mut incoming, _outgoing) = socket::open(server.address, &target, headers).await.ok().unwrap();
+    let frame = incoming.expect_said().await;
+    let events: Value = serde_json::from_slice(&frame.payload).unwrap();
+    assert_eq!(events[0]["message"]["text"], "for the socket", "{root} {headers:?}");
+    let target = format!("{root}/disconnect?conn_id={conn_id}");
+    let reply = Wire::open(server.address).await.ask("GET", &target, headers, b"").await;
+    assert_eq!(reply.json(), json!(true));
+    assert_eq!(incoming.expect_said().await.opcode, CLOSE);
+}
+
+#[actix_web::test]
+async fn prefixes_are_cut_off() {
+    let server = start();
+    for header in ["X-Script-Name", "X-Forwarded-Prefix"] {
+        works_at(&server, "/push/live", &[(header, "/push/live")]).await;
+        works_at(&server, "", &[(header, "/push/live")]).await;
+        works_at(&server, "//push//live/", &[(header, "/push/live/")]).await;
+    }
+    assert_eq!(ask(&server, "POST", "/push/connect", &[], "{}").await.status, 404);
+    assert!(socket::open(server.address, "/push/ws?conn_id=x", &[]).await.is_err_and(|r| r.status == 404));
+}
+
+#[actix_web::test]
+async fn doubled_slashes_are_one() {
+    let server = start();
+    works_at(&server, "/", &[]).await;
+    works_at(&server, "///", &[]).await;
+}
+
+/// As some proxies send it with every request, websocket or not.
+#[actix_web::test]
+async fn connection_upgrade_on_plain_requests() {
+    let server = start();
+    let body = json!({"username": "ann", "channels": ["c"]}).to_string();
+    let none: &[(&str, &str)] = &[("Connection", "upgrade")];
+    let empty: &[(&str, &str)] = &[("Connection", "Upgrade"), ("Upgrade", "")];
+    let other: &[(&str, &str)] = &[("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c")];
+    for headers in [none, empty, other] {
+        let (name, token) = signature();
+        let signed = [headers, &[(name, token.as_str())]].concat();
+        let ask = async |method: &str, target: &str, body: &str| {
+            let mut wire = Wire::open(server.address).await;
+            let reply = wire.ask(method, target, &signed, body.as_bytes()).await;
+            assert_eq!(reply.status, 200, "{method} {target} {headers:?}: {reply:?}");
+            // The stack below cannot keep such a connection; it must say so, or a proxy uses it again.
+            assert_eq!((reply.header("connection"), reply.header("upgrade")), (Some("close"), None));
+            assert!(wire.is_closed().await);
+            reply.json()
+        };
+        let conn_id = ask("POST", "/connect", &body).await["conn_id"].as_str().unwrap().to_owned();
+        let posted = json!([{"user": "p", "channel": "c", "message": {"text": "x"}}]).to_string();
+        ask("POST", "/message", &posted).await;
+        let target = format!("/listen?conn_id={conn_id}");
+        assert_eq!(ask("GET", &target, "").await[0]["message"]["text"], "x", "{headers:?}");
+        assert_eq!(ask("GET", &target, "").await, json!([]), "{headers:?}");
+    }
+}
+
+#[actix_web::test]
+async fn redirects_lead_where_the_client_is() {
+    let server = start();
+    let location = async |headers: &[(&str, &str)]| {
+        let reply = Wire::open(server.address).await.ask("GET", "/admin", headers, b"").await;
+        assert_eq!(reply.status, 302, "{reply:?}");
+        reply.header("location").unwrap().to_owned()
+    };
+    let host = ("Host", "push.example:81");
+    assert_eq!(location(&[host]).await, "http://push.example:81/admin/sign_in");
+    for scheme in ["X-Scheme", "X-Url-Scheme", "X-Forwarded-Proto"] {
+        assert_eq!(location(&[host, (scheme, "https")]).await, "https://push.example:81/admin/sign_in");
+    }
+    let prefixed = location(&[host, ("X-Script-Name", "/p"), ("X-Scheme", "https")]).await;
+    assert_eq!(prefixed, "https://push.example:81/p/admin/sign_in");
+}
+
+#[actix_web::test]
+async fn forwarded_addresses_do_not_open_the_api() {
+    let server = TestServer::start(Settings {
+        allow_posting_from: channelstream::settings::AllowedPeers::Only(vec!["192.0.2.1".parse().unwrap()]),
+        ..settings()
+    });
+    for header in ["X-Forwarded-For", "X-Real-IP"] {
+        let reply = ask(&server, "POST", "/connect", &[(header, "192.0.2.1")], "{}").await;
+        assert_eq!(reply.status, 403);
+    }
+}
