@@ -1,4 +1,5 @@
 //! Holds the crate's shape: imports follow the road, `wire` knows nobody, pure files know no actix.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

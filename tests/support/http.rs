@@ -97,7 +97,7 @@ impl Wire {
 
     /// Whether the server closes the connection without another byte.
     pub async fn is_closed(&mut self) -> bool {
-        matches!(within(self.stream.read_u8()).await, Err(_))
+        within(self.stream.read_u8()).await.is_err()
     }
 
     pub fn into_stream(self) -> BufReader<TcpStream> {
