@@ -343,3 +343,6 @@ impl ChannelState {
 #[cfg(test)]
 #[path = "state_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "state_model_tests.rs"]
+mod model_tests;

@@ -4,19 +4,17 @@ use super::fanout::Fanout;
 use super::messages::{Detached, Listen, Part, Stamped, ToHub, Transport};
 use super::table::Table;
 use crate::fixtures::ledger::Ledger;
+use crate::fixtures::sockets::{flush, pair, read_to_end};
 use crate::fixtures::{ENCODER, message, payload, seen, whole_frames};
 use crate::ids::{ChannelId, HubId, Offset, SlotKey, Stream, UserId};
 use crate::outbox::{Outbox, Pushed};
 use crate::wire::frame::{Audience, Frame};
 use crate::wire::websocket::close::CloseReason;
-use socket2::SockRef;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::future::poll_fn;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use uuid::Uuid;
 
 pub const CHANNELS: u32 = 3;
@@ -249,7 +247,7 @@ impl Harness {
             }
             let Session { outbox, client, mut input, .. } = session;
             drop(outbox);
-            client.unwrap().read_to_end_blocking(&mut input);
+            read_to_end(client.unwrap(), &mut input);
             self.parse(index, &mut input);
         }
         let connection = &mut self.connections[index as usize];
@@ -341,36 +339,4 @@ fn listen(log: &[Stamped], user: UserId, from: Offset, part: Option<Part>) -> Li
     let missed = log.iter().filter(|stamped| stamped.offset > from);
     let catchup = missed.filter(|stamped| stamped.frame.audience().admits(user)).cloned().collect();
     Listen { user, from, upto: log.len() as Offset, catchup, part }
-}
-
-/// Two ends of a connection with small kernel buffers. (With the smallest the kernel would wait for its timers.)
-async fn pair() -> (tokio::net::TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    SockRef::from(&listener).set_recv_buffer_size(8 << 10).unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    client.set_nonblocking(true).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    SockRef::from(&server).set_send_buffer_size(1).unwrap();
-    server.set_nodelay(true).unwrap();
-    server.set_nonblocking(true).unwrap();
-    let server = tokio::net::TcpStream::from_std(server).unwrap();
-    server.writable().await.unwrap();
-    (server, client)
-}
-
-/// What a session does when its socket is writable.
-async fn flush(outbox: &Outbox) {
-    tokio::task::yield_now().await;
-    poll_fn(|context| Poll::Ready(drop(outbox.poll_flush(context)))).await;
-}
-
-trait ReadToEnd {
-    fn read_to_end_blocking(self, input: &mut Vec<u8>);
-}
-
-impl ReadToEnd for TcpStream {
-    fn read_to_end_blocking(mut self, input: &mut Vec<u8>) {
-        self.set_nonblocking(false).unwrap();
-        self.read_to_end(input).unwrap();
-    }
 }

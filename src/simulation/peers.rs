@@ -108,7 +108,7 @@ impl World {
 
     /// Every queue runs empty.
     pub fn settle_all(&mut self) {
-        while (0..64).fold(false, |busy, choice| self.step(choice, 5) || busy) {}
+        while (0..64).filter(|choice| self.step(*choice, 5)).count() > 0 {}
     }
 
     /// Everybody whose connection is known comes back and reads everything; then nothing may be missing.
