@@ -54,6 +54,8 @@ impl World {
         let session = &self.sessions[number];
         let hub = &mut self.hubs[session.hub];
         hub.output.extend(hub.table.detach(session.key).map(ToRegistry::Detached));
+        // What was not read by now never will be.
+        session.outbox.forget();
     }
 
     /// A socket's peer reads what there is.

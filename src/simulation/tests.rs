@@ -51,12 +51,13 @@ fn act(world: &mut World, number: u128, (what, who, how): (u8, u8, u8)) {
             }
             world.publish(message);
         }
-        150.. => _ = world.step(usize::from(who), 1 + usize::from(how) % 4),
+        // The first that has something to do, seen from anywhere.
+        150.. => _ = (0..18).any(|next| world.step(usize::from(who) + next, 1 + usize::from(how) % 4)),
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn every_subscriber_gets_every_message_once_and_in_order(actions in vec(any::<(u8, u8, u8)>(), 0..600)) {
