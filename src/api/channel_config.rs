@@ -8,12 +8,12 @@ use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::Limits;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::edge::guard::Signed;
 use crate::error::Refusal;
 use crate::registry::messages::Configure;
 use crate::wire::settings::ChannelSettings;
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ pub(super) fn channel_configs(fields: &mut Fields<'_>, limits: &Limits) -> Chann
 pub async fn channel_config(
     _: Signed,
     backend: web::Data<Backend>,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let request = ChannelConfigRequest::parse(&body, &Limits::from(&*backend.settings))?;
     backend.admit()?;

@@ -10,13 +10,13 @@ use super::invalid::Invalid;
 use super::limits::Limits;
 use super::user_state::state_entries;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::edge::guard::Signed;
 use crate::error::Refusal;
 use crate::registry::messages::{BelongsToAnother, Connect};
 use crate::wire::json;
 use crate::wire::state::StateEntry;
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 use uuid::Uuid;
 
 const FIELDS: &[&str] = &[
@@ -84,7 +84,7 @@ fn read(fields: &mut Fields<'_>, limits: &Limits) -> Option<ConnectRequest> {
 ///
 /// # Errors
 /// `Invalid`, also for a conn_id that is another user's; `Busy`.
-pub async fn connect(_: Signed, backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+pub async fn connect(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let request = ConnectRequest::parse(&body, &Limits::from(&*backend.settings))?;
     backend.admit()?;
     Ok(answer::json(open(&backend, request).await?))

@@ -7,10 +7,10 @@ use super::fields::{Fields, NULL, fault, uuid, uuid_text};
 use super::invalid::Invalid;
 use super::limits::Limits;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::error::Refusal;
 use crate::registry::messages::Disconnect;
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -45,7 +45,7 @@ fn read(fields: &mut Fields<'_>) -> Option<DisconnectRequest> {
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn disconnect_by_body(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+pub async fn disconnect_by_body(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let request = DisconnectRequest::parse(&body, &Limits::from(&*backend.settings))?;
     end(&backend, request).await
 }

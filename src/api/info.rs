@@ -7,11 +7,11 @@ use super::fields::{CHANNEL_NAME, Fields, Read, boolean, names, nested};
 use super::invalid::Invalid;
 use super::limits::Limits;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::edge::guard::Signed;
 use crate::error::Refusal;
 use crate::registry::messages::ListChannels;
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 use serde_json::value::RawValue;
 
 const OPTIONS: &[&str] = &[
@@ -105,7 +105,7 @@ pub(super) fn info(fields: &mut Fields<'_>, limits: &Limits) -> InfoOptions {
 pub async fn info_of_channels(
     _: Signed,
     backend: web::Data<Backend>,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let request = InfoRequest::parse(&body, &Limits::from(&*backend.settings))?;
     let (names, exclude) = (request.info.channels.clone(), request.info.exclude_channels.clone());

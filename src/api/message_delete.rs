@@ -7,13 +7,13 @@ use super::fields::{Fields, uuid};
 use super::invalid::Invalid;
 use super::limits::Limits;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::edge::guard::Signed;
 use crate::error::Refusal;
 use crate::registry::messages::Publish;
 use crate::wire::json;
 use crate::wire::message::Delete;
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 
 const FIELDS: &[&str] = &["pm_users", "exclude_users", "channel", "no_history", "uuid"];
 
@@ -45,7 +45,7 @@ pub fn write_delete_answer(deletes: &[Delete], out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn delete(_: Signed, backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+pub async fn delete(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let deletes = parse_deletes(&body, &Limits::from(&*backend.settings))?;
     backend.admit()?;
     let mut out = Vec::new();

@@ -7,6 +7,7 @@ use super::fields::{Fields, USER_NAME, length_fits, payload, string, timestamp, 
 use super::invalid::Invalid;
 use super::limits::Limits;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::edge::guard::Signed;
 use crate::error::Refusal;
 use crate::registry::messages::Publish;
@@ -15,7 +16,6 @@ use crate::wire::message::Edit;
 use crate::wire::time::Timestamp;
 use crate::wire::value::Payload;
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 
 const FIELDS: &[&str] =
     &["pm_users", "exclude_users", "channel", "no_history", "uuid", "timestamp", "user", "message", "edited"];
@@ -81,7 +81,7 @@ pub fn write_edit_answer(edits: &[Edit], out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn patch(_: Signed, backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+pub async fn patch(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let edits = parse_edits(&body, &Limits::from(&*backend.settings), Timestamp::now())?;
     backend.admit()?;
     let mut out = Vec::new();

@@ -10,12 +10,12 @@ use super::info::{InfoOptions, info};
 use super::invalid::Invalid;
 use super::limits::Limits;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::edge::guard::Signed;
 use crate::error::Refusal;
 use crate::registry::messages::{Subscribe, Subscribed, UnknownConnection};
 use crate::wire::json;
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 use uuid::Uuid;
 
 const FIELDS: &[&str] = &["conn_id", "channels", "channel_configs", "info"];
@@ -69,7 +69,7 @@ pub async fn subscribe(
     _: Signed,
     backend: web::Data<Backend>,
     query: web::Query<ConnIdQuery>,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let limits = Limits::from(&*backend.settings);
     let request = match SubscribeRequest::parse(&body, query.conn_id.as_deref(), &limits) {

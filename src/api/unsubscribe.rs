@@ -8,11 +8,11 @@ use super::limits::Limits;
 use super::subscribe::SubscribeRequest;
 use super::subscribe::changed;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::edge::guard::Signed;
 use crate::error::Refusal;
 use crate::registry::messages::{UnknownConnection, Unsubscribe};
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 use uuid::Uuid;
 
 /// Which connection leaves which channels.
@@ -43,7 +43,7 @@ pub async fn unsubscribe(
     _: Signed,
     backend: web::Data<Backend>,
     query: web::Query<ConnIdQuery>,
-    body: Bytes,
+    body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let limits = Limits::from(&*backend.settings);
     let request = match UnsubscribeRequest::parse(&body, query.conn_id.as_deref(), &limits) {

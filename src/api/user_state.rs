@@ -6,6 +6,7 @@ use super::fields::{Fields, STATE_KEY, USER_NAME, mapping, names, state_value, s
 use super::invalid::Invalid;
 use super::limits::Limits;
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::edge::guard::Signed;
 use crate::error::Refusal;
 use crate::registry::messages::{SetUserState, UnknownUser};
@@ -13,7 +14,6 @@ use crate::wire::json;
 use crate::wire::state::StateEntry;
 use crate::wire::state::write_changes;
 use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 
 const FIELDS: &[&str] = &["user", "user_state", "state_public_keys"];
 
@@ -59,11 +59,7 @@ pub(super) fn state_entries(fields: &mut Fields<'_>, name: &str, limits: &Limits
 ///
 /// # Errors
 /// `Invalid`, also for an unknown user; `Busy`.
-pub async fn user_state(
-    _: Signed,
-    backend: web::Data<Backend>,
-    body: Bytes,
-) -> Result<HttpResponse, Refusal> {
+pub async fn user_state(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let request = match UserStateRequest::parse(&body, &Limits::from(&*backend.settings)) {
         Ok(request) => request,
         Err(invalid) => return Err(answer::with_unknown(&backend, invalid).await?),

@@ -11,6 +11,7 @@ use crate::api::subscribe::{self, SubscribeRequest};
 use crate::api::unsubscribe::{self, UnsubscribeRequest};
 use crate::api::user_state::{self, UserStateRequest};
 use crate::edge::backend::Backend;
+use crate::edge::body::Body;
 use crate::error::Refusal;
 use crate::registry::messages::Publish;
 use crate::wire::message::Delivery;
@@ -69,7 +70,7 @@ fn settings() -> ChannelSettings {
     }
 }
 
-async fn connect(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+async fn connect(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let mut request = ConnectRequest::parse(&body, &limits(&backend))?;
     only_demo(request.channels.iter())?;
     backend.admit()?;
@@ -78,7 +79,7 @@ async fn connect(backend: web::Data<Backend>, body: Bytes) -> Result<HttpRespons
     Ok(answer::json(connect::open(&backend, request).await?))
 }
 
-async fn subscribe(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+async fn subscribe(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let mut request = SubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
     backend.admit()?;
@@ -86,14 +87,14 @@ async fn subscribe(backend: web::Data<Backend>, body: Bytes) -> Result<HttpRespo
     subscribe::join(&backend, request).await
 }
 
-async fn unsubscribe(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+async fn unsubscribe(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let request = UnsubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
     backend.admit()?;
     unsubscribe::leave(&backend, request).await
 }
 
-async fn user_state(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+async fn user_state(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let mut request = UserStateRequest::parse(&body, &limits(&backend))?;
     backend.admit()?;
     request.state_public_keys = Some(PUBLIC_KEYS.map(str::to_owned).to_vec());
@@ -101,14 +102,14 @@ async fn user_state(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResp
 }
 
 /// Browsers send one message, the API takes lists.
-fn as_list(body: Bytes) -> Bytes {
+fn as_list(body: Body) -> Bytes {
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return body;
+        return body.0;
     }
     [b"[", &body[..], b"]"].concat().into()
 }
 
-async fn post(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+async fn post(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let messages = parse_messages(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(messages.iter().map(|message| &message.delivery))?;
     backend.admit()?;
@@ -118,7 +119,7 @@ async fn post(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, 
     Ok(answer::json(out))
 }
 
-async fn patch(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+async fn patch(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let edits = parse_edits(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(edits.iter().map(|edit| &edit.delivery))?;
     backend.admit()?;
@@ -128,7 +129,7 @@ async fn patch(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse,
     Ok(answer::json(out))
 }
 
-async fn delete(backend: web::Data<Backend>, body: Bytes) -> Result<HttpResponse, Refusal> {
+async fn delete(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let deletes = parse_deletes(&as_list(body), &limits(&backend))?;
     only_demo_deliveries(deletes.iter().map(|delete| &delete.delivery))?;
     backend.admit()?;
