@@ -38,7 +38,7 @@ pub struct Options {
 pub fn run(options: &Options) -> io::Result<bool> {
     let (subscribers, slow) = (options.subscribers, options.slow);
     println!("{subscribers} readers, {} broadcasts of {} bytes", options.messages, options.bytes);
-    println!("latency of a delivery, from the start of the publish:");
+    println!("latency of a delivery, from the moment its publish was due:");
     let alone = with_slow(options, 0)?;
     let beside = with_slow(options, slow)?;
     Ok(alone && beside)

@@ -52,8 +52,8 @@ pub fn closed_loop(
     Ok(())
 }
 
-/// Publishes `count` messages at a fixed rate, whether or not the earlier ones have arrived; returns how long each
-/// delivery took, in µs.
+/// Publishes `count` messages at a fixed rate, whether or not the earlier ones have arrived, each when the one before
+/// it is answered; returns how long each delivery took, in µs, from the moment its message was due.
 pub fn paced(
     crowd: &mut Crowd,
     publisher: &mut Publisher,
@@ -64,32 +64,27 @@ pub fn paced(
     let publishers = std::slice::from_mut(publisher);
     let first = ledger.completed();
     let begin = Instant::now();
-    let mut sent: Vec<Instant> = Vec::with_capacity(count as usize);
+    let due = |index: u32| begin + interval * index;
+    let mut sent = 0;
     let mut latencies = Vec::with_capacity(count as usize * crowd.len());
-    let mut last_progress = begin;
     while ledger.completed() < first + count {
-        let due = begin + interval * sent.len() as u32;
-        let now = Instant::now();
-        if (sent.len() as u32) < count && now >= due {
-            publishers[0].queue(first + sent.len() as u32, 1)?;
+        let may_send = sent < count && publishers[0].unanswered == 0;
+        let wait = if may_send { due(sent).saturating_duration_since(Instant::now()) } else { STALL };
+        if wait.is_zero() {
+            publishers[0].queue(first + sent, 1)?;
             publishers[0].flush()?;
-            sent.push(now);
-            last_progress = now;
+            sent += 1;
             continue;
         }
-        let wait = if (sent.len() as u32) < count { due - now } else { STALL };
         // One look at the clock for all that one turn brings.
         let mut arrived = None;
         let came = crowd.turn(wait, publishers, |subscriber, number| {
             let arrived = *arrived.get_or_insert_with(Instant::now);
-            if let Some(sent) = sent.get(number.wrapping_sub(first) as usize) {
-                latencies.push((arrived - *sent).as_micros() as u32);
-            }
+            let late = arrived.saturating_duration_since(due(number.wrapping_sub(first)));
+            latencies.push(late.as_micros() as u32);
             ledger.note(subscriber, number);
         })?;
-        if came {
-            last_progress = Instant::now();
-        } else if last_progress.elapsed() > STALL {
+        if !came && !may_send {
             return Err(failure(format!("stalled after {} messages", ledger.completed())));
         }
     }

@@ -122,7 +122,11 @@ impl Publisher {
         let mut buffer = [0; 64 << 10];
         loop {
             match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(failure("the server hung up on its backend")),
+                Ok(0) => {
+                    let (unanswered, refused) = (self.unanswered, self.refused);
+                    let text = "the server hung up on its backend";
+                    return Err(failure(format!("{text}: {unanswered} unanswered, {refused} refused")));
+                }
                 Ok(count) => {
                     let (unanswered, refused) = (&mut self.unanswered, &mut self.refused);
                     self.answers.feed(&buffer[..count], |status, _| {

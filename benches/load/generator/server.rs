@@ -41,7 +41,7 @@ impl Server {
         let address = lines.by_ref().map_while(Result::ok).find_map(|line| address(&line));
         // The log is read to its end, or the server would wait for us one day.
         std::thread::spawn(move || {
-            let worth_telling = |line: &String| line.contains("WARN") || line.contains("ERROR");
+            let worth_telling = |line: &String| !line.contains(" INFO ");
             lines.map_while(Result::ok).filter(worth_telling).for_each(|line| eprintln!("{line}"));
         });
         let Some(address) = address else {
