@@ -6,9 +6,10 @@ use crate::admin;
 use crate::channel::Hubs;
 use crate::channel::state::Keeping;
 use crate::demo;
-use crate::edge::backend::Backend;
 use crate::edge::upgrade::Upgrade;
-use crate::edge::{Edge, middleware, routes};
+use crate::edge::{middleware, routes};
+use crate::gate::Gate;
+use crate::gate::backend::Backend;
 use crate::hub::handle::{HubHandle, HubParts};
 use crate::hub::messages::HubStarted;
 use crate::ids::HubId;
@@ -46,7 +47,7 @@ struct Core {
     pressure: Arc<Pressure>,
     hubs: Arc<Hubs>,
     draining: Arc<AtomicBool>,
-    edge: Arc<Edge>,
+    gate: Arc<Gate>,
     registry: OnceLock<Addr<Registry>>,
     registry_thread: OnceLock<ArbiterHandle>,
     next_hub: AtomicU16,
@@ -65,7 +66,7 @@ impl Core {
             counters: Arc::default(),
             hubs: Arc::new(Hubs::new(workers)),
             draining: Arc::default(),
-            edge: Arc::new(Edge::new(settings.clone())),
+            gate: Arc::new(Gate::new(settings.clone())),
             registry: OnceLock::new(),
             registry_thread: OnceLock::new(),
             next_hub: AtomicU16::new(0),
@@ -193,14 +194,14 @@ fn http_service(
 > + use<> {
     let registry = core.start_registry();
     let hub = core.start_hub(&registry);
-    let edge = web::Data::from(core.edge.clone());
+    let gate = web::Data::from(core.gate.clone());
     let backend = web::Data::new(core.backend(registry));
-    let upgrade = Upgrade { edge: edge.clone(), backend: backend.clone(), hub: hub.clone() };
+    let upgrade = Upgrade { gate: gate.clone(), backend: backend.clone(), hub: hub.clone() };
     let demo_mode = core.settings.demo_enabled();
     let max_body = core.settings.max_body_bytes;
     let app = move || {
         App::new()
-            .app_data(edge.clone())
+            .app_data(gate.clone())
             .app_data(backend.clone())
             .app_data(hub.clone())
             .app_data(PayloadConfig::new(max_body))

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod error;
 pub mod edge;
 pub mod api;
+pub mod gate;
 pub mod signing;
 pub mod registry;
 pub mod inbox;

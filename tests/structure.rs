@@ -12,11 +12,7 @@ const SIDE_ROADS: [(&str, &[&str]); 4] =
     [("admin", &["app", "edge", "demo"]), ("demo", &["app", "edge"]), ("cli", &[]), ("replay", &["cli"])];
 
 /// Uses against the road, each with its reason.
-const AGAINST_THE_ROAD: [(&str, &str); 2] = [
-    // Handlers name in their signature what a request must have passed through to reach them.
-    ("api", "crate::edge::backend"),
-    ("api", "crate::edge::guard"),
-];
+const AGAINST_THE_ROAD: [(&str, &str); 0] = [];
 
 /// Files that hold state and rules without actors, clocks or sockets.
 const PURE: [&str; 17] = [

@@ -5,13 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
 
 use super::session::AdminOrRefused;
-use crate::edge::Edge;
+use crate::gate::Gate;
 
 const DESCRIPTION: &str = include_str!("openapi.json");
 
 /// Serves the description; behind a proxy's prefix it says so, or tools would call the wrong paths.
-pub async fn openapi(_: AdminOrRefused, edge: web::Data<Edge>, req: HttpRequest) -> HttpResponse {
-    let base = edge.base_url(req.headers());
+pub async fn openapi(_: AdminOrRefused, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    let base = gate.base_url(req.headers());
     HttpResponse::Ok()
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-cache"))

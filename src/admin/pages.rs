@@ -5,9 +5,9 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::session::AdminOrSigned;
-use crate::edge::Edge;
-use crate::edge::proxy::BaseUrl;
 use crate::error::escape_html;
+use crate::gate::Gate;
+use crate::gate::proxy::BaseUrl;
 
 /// A page's template.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +23,13 @@ pub const DASHBOARD: Page = Page(include_str!("../../static/admin.html"));
 pub const EXPLORER: Page = Page(include_str!("../../static/explorer.html"));
 
 /// GET /admin.
-pub async fn dashboard(_: AdminOrSigned, edge: web::Data<Edge>, req: HttpRequest) -> HttpResponse {
-    DASHBOARD.serve(&edge.base_url(req.headers()), &[])
+pub async fn dashboard(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    DASHBOARD.serve(&gate.base_url(req.headers()), &[])
 }
 
 /// GET /api-explorer.
-pub async fn explorer(_: AdminOrSigned, edge: web::Data<Edge>, req: HttpRequest) -> HttpResponse {
-    EXPLORER.serve(&edge.base_url(req.headers()), &[])
+pub async fn explorer(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    EXPLORER.serve(&gate.base_url(req.headers()), &[])
 }
 
 impl Page {

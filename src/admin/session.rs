@@ -11,10 +11,10 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
 use sha1::{Digest, Sha1};
 
-use crate::edge::Edge;
-use crate::edge::guard::{Standing, now_unix, standing_of};
-use crate::edge::proxy::BaseUrl;
 use crate::error::{Refusal, escape_html};
+use crate::gate::Gate;
+use crate::gate::guard::{Standing, now_unix, standing_of};
+use crate::gate::proxy::BaseUrl;
 
 /// Name of the cookie, as in the original.
 pub const COOKIE: &str = "auth_tkt";
@@ -55,14 +55,14 @@ impl FromRequest for AdminOrRefused {
 }
 
 fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
-    let edge = req.app_data::<web::Data<Edge>>().ok_or(Refusal::Internal)?;
-    Ok(standing_of(req)? == Standing::Signed || is_signed_in(edge, req.headers(), now_unix()))
+    let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
+    Ok(standing_of(req)? == Standing::Signed || is_signed_in(gate, req.headers(), now_unix()))
 }
 
 fn to_sign_in(req: &HttpRequest) -> Error {
-    match req.app_data::<web::Data<Edge>>() {
-        Some(edge) => {
-            let answer = redirect(&edge.base_url(req.headers()).url(SIGN_IN_PATH));
+    match req.app_data::<web::Data<Gate>>() {
+        Some(gate) => {
+            let answer = redirect(&gate.base_url(req.headers()).url(SIGN_IN_PATH));
             InternalError::from_response("not signed in", answer).into()
         }
         None => Refusal::Internal.into(),
@@ -83,7 +83,7 @@ pub fn redirect(url: &str) -> HttpResponse {
 }
 
 /// Whether the request carries a good cookie.
-pub fn is_signed_in(edge: &Edge, headers: &HeaderMap, now_unix: u64) -> bool {
+pub fn is_signed_in(gate: &Gate, headers: &HeaderMap, now_unix: u64) -> bool {
     // Read by hand: one malformed cookie of another program on the host must not hide ours.
     headers
         .get_all(header::COOKIE)
@@ -91,12 +91,12 @@ pub fn is_signed_in(edge: &Edge, headers: &HeaderMap, now_unix: u64) -> bool {
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(name, _)| *name == COOKIE)
-        .any(|(_, token)| edge.cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
+        .any(|(_, token)| gate.cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
 }
 
 /// The cookie of an admin who has just signed in.
-pub fn issue(edge: &Edge, base: &BaseUrl, now_unix: u64) -> Cookie<'static> {
-    let token = edge.cookie_keys.sign("admin", now_unix);
+pub fn issue(gate: &Gate, base: &BaseUrl, now_unix: u64) -> Cookie<'static> {
+    let token = gate.cookie_keys.sign("admin", now_unix);
     cookie(token, Duration::seconds(MAX_AGE_S as i64), base)
 }
 
@@ -116,8 +116,8 @@ fn cookie(value: String, max_age: Duration, base: &BaseUrl) -> Cookie<'static> {
 }
 
 /// Whether name and password are the admin's. Takes the same time whatever is wrong with them.
-pub fn is_admin(edge: &Edge, name: &str, password: &str) -> bool {
-    let settings = &edge.settings;
+pub fn is_admin(gate: &Gate, name: &str, password: &str) -> bool {
+    let settings = &gate.settings;
     same(name, &settings.admin_user) & same(password, settings.admin_secret.expose())
 }
 
@@ -137,10 +137,10 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000;
 
-    fn signed_in(edge: &Edge, cookies: &str, now: u64) -> bool {
+    fn signed_in(gate: &Gate, cookies: &str, now: u64) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, HeaderValue::from_str(cookies).unwrap());
-        is_signed_in(edge, &headers, now)
+        is_signed_in(gate, &headers, now)
     }
 
     fn base(scheme: &str) -> BaseUrl {
@@ -149,27 +149,27 @@ mod tests {
 
     #[test]
     fn a_cookie_opens_for_thirty_days() {
-        let edge = Edge::new(Arc::default());
-        let cookie = format!("auth_tkt={}", issue(&edge, &base("http"), NOW).value());
-        assert!(signed_in(&edge, &cookie, NOW + MAX_AGE_S));
-        assert!(!signed_in(&edge, &cookie, NOW + MAX_AGE_S + 1));
-        assert!(signed_in(&edge, &format!("broken; x=%%; {cookie}; auth_tkt=old"), NOW));
-        assert!(!signed_in(&edge, "auth_tkt=garbage", NOW));
-        assert!(!signed_in(&Edge::new(Arc::default()), &cookie, NOW));
+        let gate = Gate::new(Arc::default());
+        let cookie = format!("auth_tkt={}", issue(&gate, &base("http"), NOW).value());
+        assert!(signed_in(&gate, &cookie, NOW + MAX_AGE_S));
+        assert!(!signed_in(&gate, &cookie, NOW + MAX_AGE_S + 1));
+        assert!(signed_in(&gate, &format!("broken; x=%%; {cookie}; auth_tkt=old"), NOW));
+        assert!(!signed_in(&gate, "auth_tkt=garbage", NOW));
+        assert!(!signed_in(&Gate::new(Arc::default()), &cookie, NOW));
     }
 
     #[test]
     fn an_api_signature_is_no_cookie() {
         let cookie_secret = Secret::new("secret");
-        let edge = Edge::new(Arc::new(Settings { cookie_secret, ..Settings::default() }));
-        assert!(!signed_in(&edge, &format!("auth_tkt={}", edge.keys.sign("admin", NOW)), NOW));
+        let gate = Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }));
+        assert!(!signed_in(&gate, &format!("auth_tkt={}", gate.keys.sign("admin", NOW)), NOW));
     }
 
     #[test]
     fn a_new_password_signs_everybody_out() {
         let with_password = |password| {
             let (cookie_secret, admin_secret) = (Secret::new("fixed"), Secret::new(password));
-            Edge::new(Arc::new(Settings { cookie_secret, admin_secret, ..Settings::default() }))
+            Gate::new(Arc::new(Settings { cookie_secret, admin_secret, ..Settings::default() }))
         };
         let cookie = format!("auth_tkt={}", issue(&with_password("a"), &base("http"), NOW).value());
         assert!(signed_in(&with_password("a"), &cookie, NOW));
@@ -178,23 +178,23 @@ mod tests {
 
     #[test]
     fn cookies_are_secure_where_the_outside_is() {
-        let edge = Edge::new(Arc::default());
-        let plain = issue(&edge, &base("http"), NOW).to_string();
+        let gate = Gate::new(Arc::default());
+        let plain = issue(&gate, &base("http"), NOW).to_string();
         assert!(
             plain.contains("HttpOnly; SameSite=Lax") && plain.contains("Path=/; Max-Age=2592000"),
             "{plain}"
         );
         assert!(!plain.contains("Secure"));
-        assert!(issue(&edge, &base("https"), NOW).to_string().contains("Secure"));
+        assert!(issue(&gate, &base("https"), NOW).to_string().contains("Secure"));
         assert!(clear(&base("http")).to_string().contains("Max-Age=0"));
     }
 
     #[test]
     fn only_the_admin_is_the_admin() {
-        let edge = Edge::new(Arc::default());
-        assert!(is_admin(&edge, "admin", "admin_secret"));
+        let gate = Gate::new(Arc::default());
+        assert!(is_admin(&gate, "admin", "admin_secret"));
         for (name, password) in [("admin", ""), ("", "admin_secret"), ("Admin", "admin_secret"), ("", "")] {
-            assert!(!is_admin(&edge, name, password));
+            assert!(!is_admin(&gate, name, password));
         }
     }
 }

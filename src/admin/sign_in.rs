@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::{pages, session};
-use crate::edge::Edge;
-use crate::edge::guard::now_unix;
+use crate::gate::Gate;
+use crate::gate::guard::now_unix;
 
 /// Pause before a wrong password is answered, against guessing.
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
@@ -22,22 +22,22 @@ pub struct Credentials {
 }
 
 /// Shows the form.
-pub async fn form(edge: web::Data<Edge>, req: HttpRequest) -> HttpResponse {
-    pages::SIGN_IN.serve(&edge.base_url(req.headers()), &[("error", "")])
+pub async fn form(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    pages::SIGN_IN.serve(&gate.base_url(req.headers()), &[("error", "")])
 }
 
 /// Signs in, or shows the form again: with 200, as the original does.
-pub async fn submit(edge: web::Data<Edge>, req: HttpRequest, sent: web::Form<Credentials>) -> HttpResponse {
-    let base = edge.base_url(req.headers());
-    if session::is_admin(&edge, sent.username.trim(), sent.password.trim()) {
+pub async fn submit(gate: web::Data<Gate>, req: HttpRequest, sent: web::Form<Credentials>) -> HttpResponse {
+    let base = gate.base_url(req.headers());
+    if session::is_admin(&gate, sent.username.trim(), sent.password.trim()) {
         let mut answer = session::redirect(&base.url("/admin"));
-        return match answer.add_cookie(&session::issue(&edge, &base, now_unix())) {
+        return match answer.add_cookie(&session::issue(&gate, &base, now_unix())) {
             Ok(()) => answer,
             Err(error) => HttpResponse::from_error(error),
         };
     }
     let client =
-        edge.client_address(req.head()).map_or_else(|| "unknown".into(), |client| client.to_string());
+        gate.client_address(req.head()).map_or_else(|| "unknown".into(), |client| client.to_string());
     log::warn!("wrong name or password for the admin pages from {client}");
     actix_web::rt::time::sleep(WRONG_PASSWORD_PAUSE).await;
     pages::SIGN_IN.serve(&base, &[("error", "Wrong name or password.")])

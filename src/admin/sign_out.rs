@@ -3,11 +3,11 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::session;
-use crate::edge::Edge;
+use crate::gate::Gate;
 
 /// Clears the cookie and shows the form.
-pub async fn sign_out(edge: web::Data<Edge>, req: HttpRequest) -> HttpResponse {
-    let base = edge.base_url(req.headers());
+pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    let base = gate.base_url(req.headers());
     let mut answer = session::redirect(&base.url(session::SIGN_IN_PATH));
     match answer.add_cookie(&session::clear(&base)) {
         Ok(()) => answer,

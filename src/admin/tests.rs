@@ -11,19 +11,20 @@ use actix_web::{App, HttpResponse, web};
 
 use super::session::{AdminOrSigned, COOKIE};
 use super::{configure, uptime};
-use crate::edge::guard::{SIGNATURE_HEADER, Signed, now_unix};
-use crate::edge::{Edge, middleware};
+use crate::edge::middleware;
+use crate::gate::Gate;
+use crate::gate::guard::{SIGNATURE_HEADER, Signed, now_unix};
 use crate::settings::{Secret, Settings};
 
 /// A fixed cookie secret, so that a cookie of one call is good in the next.
-fn edge() -> Edge {
+fn gate() -> Gate {
     let cookie_secret = Secret::new("cookie");
-    Edge::new(Arc::new(Settings { cookie_secret, ..Settings::default() }))
+    Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }))
 }
 
 async fn ask(request: TestRequest) -> ServiceResponse {
     let app = App::new()
-        .app_data(web::Data::new(edge()))
+        .app_data(web::Data::new(gate()))
         .wrap(from_fn(middleware::pass))
         .configure(configure)
         .route("/info", web::post().to(|_: Signed| HttpResponse::Ok()))
@@ -134,7 +135,7 @@ async fn cookies_are_secure_behind_https() {
 
 #[actix_web::test]
 async fn signatures_open_the_pages_too() {
-    let signature = edge().keys.sign("channelstream", now_unix());
+    let signature = gate().keys.sign("channelstream", now_unix());
     for path in ["/admin", "/api-explorer", "/openapi.json", "/admin/admin.json"] {
         let signed = get(path).insert_header((SIGNATURE_HEADER, signature.as_str()));
         assert_eq!(ask(signed).await.status(), 200, "{path}");
@@ -145,7 +146,7 @@ async fn signatures_open_the_pages_too() {
 
 #[actix_web::test]
 async fn a_forged_cookie_opens_nothing() {
-    for value in ["", "admin", "admin.AAAA.AAAA", &edge().keys.sign("admin", now_unix())] {
+    for value in ["", "admin", "admin.AAAA.AAAA", &gate().keys.sign("admin", now_unix())] {
         let answer = ask(get("/admin").insert_header(("cookie", format!("{COOKIE}={value}")))).await;
         assert_eq!(answer.status(), 302);
     }

@@ -1,8 +1,8 @@
 //! Answers and refusals of the API.
 
 use super::invalid::Invalid;
-use crate::edge::backend::Backend;
 use crate::error::Refusal;
+use crate::gate::backend::Backend;
 use crate::registry::messages::Lookup;
 use actix_web::HttpResponse;
 use uuid::Uuid;

@@ -7,10 +7,10 @@ use super::fields::{Fields, INPUT_TYPE, Members, Read, boolean, mapping, nested,
 use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::Limits;
-use crate::edge::backend::Backend;
-use crate::edge::body::Body;
-use crate::edge::guard::Signed;
 use crate::error::Refusal;
+use crate::gate::backend::Backend;
+use crate::gate::body::Body;
+use crate::gate::guard::Signed;
 use crate::registry::messages::Configure;
 use crate::wire::settings::ChannelSettings;
 use actix_web::{HttpResponse, web};

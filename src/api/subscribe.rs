@@ -9,10 +9,10 @@ use super::fields::{CHANNEL_NAME, Fields, NULL, fault, some_names, uuid, uuid_te
 use super::info::{InfoOptions, info};
 use super::invalid::Invalid;
 use super::limits::Limits;
-use crate::edge::backend::Backend;
-use crate::edge::body::Body;
-use crate::edge::guard::Signed;
 use crate::error::Refusal;
+use crate::gate::backend::Backend;
+use crate::gate::body::Body;
+use crate::gate::guard::Signed;
 use crate::registry::messages::{Subscribe, Subscribed, UnknownConnection};
 use crate::wire::json;
 use actix_web::{HttpResponse, web};

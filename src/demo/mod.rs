@@ -7,8 +7,8 @@ mod backend;
 
 use crate::admin::pages::FRONT;
 use crate::admin::read;
-use crate::edge::Edge;
-use crate::edge::backend::Backend;
+use crate::gate::Gate;
+use crate::gate::backend::Backend;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 /// Mounts the front page, and the demo's backend where demo mode is on.
@@ -22,7 +22,7 @@ pub fn configure(demo: bool) -> impl FnOnce(&mut web::ServiceConfig) {
 }
 
 /// GET /.
-async fn front_page(edge: web::Data<Edge>, backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
+async fn front_page(gate: web::Data<Gate>, backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
     let demo = if backend.settings.demo_enabled() { "true" } else { "false" };
-    FRONT.serve(&edge.base_url(req.headers()), &[("demo", demo)])
+    FRONT.serve(&gate.base_url(req.headers()), &[("demo", demo)])
 }

@@ -1,9 +1,9 @@
 //! GET /listen: the long-poll.
 
-use super::backend::Backend;
 use super::jsonp;
 use crate::api::conn_id;
 use crate::error::Refusal;
+use crate::gate::backend::Backend;
 use crate::hub::handle::HubHandle;
 use crate::session::poll::{Answer, PollSession, Receipt};
 use actix_web::body::{BodySize, BoxBody, MessageBody};

@@ -9,10 +9,11 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
-use super::backend::Backend;
-use super::guard::{Standing, now_unix};
-use super::{Edge, cors, text};
+use super::cors;
 use crate::error::{self, Refusal};
+use crate::gate::backend::Backend;
+use crate::gate::guard::{Standing, now_unix};
+use crate::gate::{Gate, text};
 
 /// Path that `enforce_https` leaves alone, as in the original: a websocket's proxy may speak plainly.
 const WEBSOCKET_PATH: &str = "/ws";
@@ -23,12 +24,12 @@ const WEBSOCKET_PATH: &str = "/ws";
 /// # Errors
 /// Only what inner middleware fails with; refusals are answers.
 pub async fn pass<B: MessageBody + 'static>(
-    edge: web::Data<Edge>,
+    gate: web::Data<Gate>,
     mut req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    lead_inside(&edge, &mut req);
-    let answer = match admit(&edge, &req) {
+    lead_inside(&gate, &mut req);
+    let answer = match admit(&gate, &req) {
         Err(refusal) => {
             let answer = refusal.response(error::accept(req.headers()));
             req.into_response(answer)
@@ -36,10 +37,10 @@ pub async fn pass<B: MessageBody + 'static>(
         Ok(_) if cors::is_preflight(req.method()) => req.into_response(cors::preflight().finish()),
         Ok(standing) => {
             req.extensions_mut().insert(standing);
-            in_asked_form(&edge, next.call(req).await?.map_into_boxed_body())
+            in_asked_form(&gate, next.call(req).await?.map_into_boxed_body())
         }
     };
-    let mut answer = share(&edge, answer);
+    let mut answer = share(&gate, answer);
     // While the server stops, a connection that is kept would be waited for until the limit. And HTTP below us closes
     // after `Connection: upgrade` whatever came of it: a proxy that is not told would use the connection again.
     if is_draining(answer.request()) || answer.request().head().upgrade() {
@@ -53,17 +54,17 @@ fn is_draining(req: &HttpRequest) -> bool {
 }
 
 /// What is asked of every request, whatever its path.
-fn admit(edge: &Edge, req: &ServiceRequest) -> Result<Standing, Refusal> {
-    let must_be_https = edge.settings.enforce_https && req.path() != WEBSOCKET_PATH;
-    if must_be_https && !edge.came_through_tls(req.head()) {
+fn admit(gate: &Gate, req: &ServiceRequest) -> Result<Standing, Refusal> {
+    let must_be_https = gate.settings.enforce_https && req.path() != WEBSOCKET_PATH;
+    if must_be_https && !gate.came_through_tls(req.head()) {
         return Err(Refusal::HttpsRequired);
     }
-    edge.standing(req.head(), now_unix())
+    gate.standing(req.head(), now_unix())
 }
 
 /// Puts the path as our routes know it in the place of the one that was sent.
-fn lead_inside(edge: &Edge, req: &mut ServiceRequest) {
-    let inner = edge.inner_path(req.head());
+fn lead_inside(gate: &Gate, req: &mut ServiceRequest) {
+    let inner = gate.inner_path(req.head());
     if inner == req.uri().path() {
         return;
     }
@@ -80,22 +81,22 @@ fn lead_inside(edge: &Edge, req: &mut ServiceRequest) {
 }
 
 /// Renders refusals again, now that `Accept` is known; also those that the framework made.
-fn in_asked_form(edge: &Edge, answer: ServiceResponse) -> ServiceResponse {
-    let Some(refusal) = refusal_in(edge, &answer) else {
+fn in_asked_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
+    let Some(refusal) = refusal_in(gate, &answer) else {
         return answer;
     };
     let rendered = refusal.response(error::accept(answer.request().headers()));
     answer.into_response(rendered)
 }
 
-fn refusal_in(edge: &Edge, answer: &ServiceResponse) -> Option<Refusal> {
+fn refusal_in(gate: &Gate, answer: &ServiceResponse) -> Option<Refusal> {
     let status = answer.status();
     if !status.is_client_error() && !status.is_server_error() {
         return None;
     }
     if let Some(error) = answer.response().error() {
         let ours = error.as_error::<Refusal>().cloned();
-        return Some(ours.unwrap_or_else(|| translate(edge, error, answer)));
+        return Some(ours.unwrap_or_else(|| translate(gate, error, answer)));
     }
     // Handlers that render a refusal themselves have set its code; a bare 404 or 405 is the router's.
     let bare = !answer.headers().contains_key(error::CODE_HEADER);
@@ -104,10 +105,10 @@ fn refusal_in(edge: &Edge, answer: &ServiceResponse) -> Option<Refusal> {
 }
 
 /// The framework's own errors: its extractors answer 400, which old clients take for success.
-fn translate(edge: &Edge, error: &Error, answer: &ServiceResponse) -> Refusal {
+fn translate(gate: &Gate, error: &Error, answer: &ServiceResponse) -> Refusal {
     match answer.status() {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => not_found(answer),
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::BodyTooLarge(edge.settings.max_body_bytes),
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::BodyTooLarge(gate.settings.max_body_bytes),
         StatusCode::REQUEST_TIMEOUT => Refusal::BodyTooSlow,
         status if status.is_client_error() => Refusal::Invalid(json!({"_schema": [error.to_string()]})),
         _ => {
@@ -122,12 +123,12 @@ fn not_found(answer: &ServiceResponse) -> Refusal {
 }
 
 /// Adds the CORS headers where they belong.
-fn share(edge: &Edge, mut answer: ServiceResponse) -> ServiceResponse {
+fn share(gate: &Gate, mut answer: ServiceResponse) -> ServiceResponse {
     let request = answer.request();
     let shared = cors::is_preflight(request.method()) || cors::concerns(request.path());
     if shared && (answer.status().is_success() || cors::is_for_browsers(request.path())) {
         let origin = text(request.headers(), "origin").map(str::to_owned);
-        cors::add(answer.headers_mut(), &edge.settings.allow_cors, origin.as_deref());
+        cors::add(answer.headers_mut(), &gate.settings.allow_cors, origin.as_deref());
     }
     answer
 }

@@ -3,11 +3,11 @@
 //! The socket is taken over after the handshake. What middleware does for other requests is done here by the same
 //! functions on the request's head.
 
-use super::Edge;
-use super::backend::Backend;
-use super::guard::now_unix;
 use crate::api::conn_id;
 use crate::error::{self, Refusal};
+use crate::gate::Gate;
+use crate::gate::backend::Backend;
+use crate::gate::guard::now_unix;
 use crate::hub::handle::HubHandle;
 use crate::session::websocket::WebsocketSession;
 use actix_codec::Framed;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub struct Upgrade {
     /// How requests are judged.
-    pub edge: web::Data<Edge>,
+    pub gate: web::Data<Gate>,
     /// Whether the server stops.
     pub backend: web::Data<Backend>,
     /// The thread's hub.
@@ -55,8 +55,8 @@ impl Upgrade {
     }
 
     fn admit(&self, head: &RequestHead) -> Result<(Uuid, Response<()>), Refusal> {
-        self.edge.standing(head, now_unix())?;
-        let path = self.edge.inner_path(head);
+        self.gate.standing(head, now_unix())?;
+        let path = self.gate.inner_path(head);
         if path != "/ws" {
             return Err(Refusal::NotFound(path.into_owned()));
         }

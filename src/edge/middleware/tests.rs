@@ -1,7 +1,7 @@
 //! The transcripts' cases about signing and routing, and what the original had no answer for.
 
 use super::*;
-use crate::edge::guard::Signed;
+use crate::gate::guard::Signed;
 use crate::settings::Settings;
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// Sends requests through an App with a signed route, a public one and one whose handler fails.
 async fn play(settings: Settings, requests: Vec<TestRequest>) -> Vec<ServiceResponse> {
-    let edge = web::Data::new(Edge::new(Arc::new(settings)));
+    let gate = web::Data::new(Gate::new(Arc::new(settings)));
     let app = App::new()
-        .app_data(edge)
+        .app_data(gate)
         .wrap(from_fn(pass))
         .route("/info", web::post().to(|_: Signed| async { "info" }))
         .route("/connect", web::post().to(|_: Signed| async { "connect" }))
@@ -40,7 +40,7 @@ fn post(uri: &str) -> TestRequest {
 }
 
 fn signature() -> (&'static str, String) {
-    (crate::edge::guard::SIGNATURE_HEADER, Edge::new(Arc::default()).keys.sign("channelstream", now_unix()))
+    (crate::gate::guard::SIGNATURE_HEADER, Gate::new(Arc::default()).keys.sign("channelstream", now_unix()))
 }
 
 fn header<'a>(answer: &'a ServiceResponse, name: &str) -> &'a str {
@@ -183,5 +183,5 @@ async fn browsers_of_other_origins_can_read_why_they_are_refused() {
 }
 
 fn signature_header(text: &str) -> (&'static str, String) {
-    (crate::edge::guard::SIGNATURE_HEADER, text.to_owned())
+    (crate::gate::guard::SIGNATURE_HEADER, text.to_owned())
 }

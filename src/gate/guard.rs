@@ -9,7 +9,7 @@ use actix_http::RequestHead;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use super::{Edge, peer};
+use super::{Gate, peer};
 use crate::error::Refusal;
 use crate::signing::MAX_AGE_S;
 
@@ -44,7 +44,7 @@ impl FromRequest for Signed {
     }
 }
 
-impl Edge {
+impl Gate {
     /// Judges address and signature, in this order.
     ///
     /// # Errors
@@ -71,13 +71,13 @@ impl Edge {
 /// The standing that the middleware found, or finds it where no middleware ran.
 ///
 /// # Errors
-/// As [`Edge::standing`].
+/// As [`Gate::standing`].
 pub fn standing_of(req: &HttpRequest) -> Result<Standing, Refusal> {
     if let Some(known) = req.extensions().get::<Standing>() {
         return Ok(*known);
     }
-    let edge = req.app_data::<web::Data<Edge>>().ok_or(Refusal::Internal)?;
-    edge.standing(req.head(), now_unix())
+    let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
+    gate.standing(req.head(), now_unix())
 }
 
 /// The signature sent: the header wins over the parameter, even an empty one.
@@ -109,7 +109,7 @@ mod tests {
         if let Some(header) = header {
             request = request.insert_header((SIGNATURE_HEADER, header));
         }
-        Edge::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW)
+        Gate::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW)
     }
 
     fn from_home(uri: &str, header: Option<&str>) -> Result<Standing, Refusal> {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn signed_at(time: u64) -> String {
-        Edge::new(Arc::default()).keys.sign("/info", time)
+        Gate::new(Arc::default()).keys.sign("/info", time)
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
             .peer_addr("192.0.2.1:1".parse().unwrap())
             .insert_header(("x-forwarded-for", "127.0.0.1"))
             .insert_header((SIGNATURE_HEADER, signed_at(NOW)));
-        let standing = Edge::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW);
+        let standing = Gate::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW);
         assert_eq!(standing, Ok(Standing::Stranger));
     }
 

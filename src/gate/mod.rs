@@ -1,0 +1,132 @@
+//! What a request must have passed through, and what it finds there: every handler names it in its signature.
+//!
+//! [`guard::Signed`] is a good signature from an allowed address, [`body::Body`] the body as UTF-8,
+//! [`backend::Backend`] the way to the registry. All of it works on a request's head alone, so that the upgrade
+//! service, which no middleware reaches, comes to the same answers.
+
+pub mod proxy;
+pub mod peer;
+pub mod guard;
+pub mod body;
+pub mod backend;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_http::RequestHead;
+use actix_web::http::header::HeaderMap;
+
+use crate::settings::{Secret, Settings};
+use crate::signing::Keys;
+use proxy::BaseUrl;
+
+/// What all requests are judged by. One for the whole server, shared as `web::Data<Gate>`.
+#[derive(Debug)]
+pub struct Gate {
+    /// The server's settings.
+    pub settings: Arc<Settings>,
+    /// Checks the signatures of API requests.
+    pub keys: Keys,
+    /// Signs and checks the admin cookie.
+    pub cookie_keys: Keys,
+}
+
+impl Gate {
+    /// Derives the keys from the settings. Without a `cookie_secret` a random one is made: admins sign in again
+    /// after a restart.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        let keys = Keys::new(&settings.secrets);
+        let cookie_keys = Keys::new(&[cookie_secret(&settings)]);
+        Self { settings, keys, cookie_keys }
+    }
+
+    /// The address under which the sender of this request sees the server.
+    pub fn base_url(&self, headers: &HeaderMap) -> BaseUrl {
+        let fallback = format!("localhost:{}", self.settings.port);
+        BaseUrl::read(|name| text(headers, name), self.settings.http_scheme.as_deref(), &fallback)
+    }
+
+    /// The request's path as the routes know it.
+    pub fn inner_path<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
+        proxy::inner_path(head.uri.path(), |name| text(&head.headers, name))
+    }
+
+    /// The client's address: the peer's, or what trusted proxies say. For logs and limits, not for the signed API.
+    pub fn client_address(&self, head: &RequestHead) -> Option<IpAddr> {
+        let lines: Vec<&str> =
+            head.headers.get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
+        let real_ip = text(&head.headers, "x-real-ip");
+        Some(peer::client(head.peer_addr?.ip(), lines.into_iter(), real_ip, &self.settings.trusted_proxies))
+    }
+
+    /// Whether the client came through TLS, on the word of a trusted proxy. TLS never ends in this server.
+    pub fn came_through_tls(&self, head: &RequestHead) -> bool {
+        let trusted =
+            head.peer_addr.is_some_and(|peer| peer::is_trusted(peer.ip(), &self.settings.trusted_proxies));
+        // The last entry is the one our own proxy wrote.
+        let last = text(&head.headers, "x-forwarded-proto").and_then(|list| list.rsplit(',').next());
+        trusted && last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
+    }
+}
+
+/// A header's value, if it is there and is text.
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The cookie's key holds the admin's name and password too: who changes them signs everybody out. Its first word
+/// keeps a cookie from being an API signature where both secrets are the same.
+fn cookie_secret(settings: &Settings) -> Secret {
+    let random = || format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+    let given = settings.cookie_secret.expose();
+    let secret = if given.is_empty() { random() } else { given.to_owned() };
+    Secret::new(format!("auth_tkt\n{secret}\n{}\n{}", settings.admin_user, settings.admin_secret.expose()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn head(peer: &str, headers: &[(&'static str, &str)]) -> RequestHead {
+        let request = TestRequest::default().peer_addr(peer.parse().unwrap());
+        let request = headers.iter().fold(request, |request, header| request.append_header(*header));
+        let mut head = RequestHead::default();
+        let made = request.to_http_request();
+        head.headers = made.headers().clone();
+        head.peer_addr = made.peer_addr();
+        head
+    }
+
+    fn behind_loopback() -> Gate {
+        let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        Gate::new(Arc::new(Settings { trusted_proxies, ..Settings::default() }))
+    }
+
+    #[test]
+    fn forwarded_headers_count_from_trusted_proxies_only() {
+        let headers = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.7")];
+        let seen = |gate: &Gate| gate.client_address(&head("127.0.0.1:1", &headers)).unwrap().to_string();
+        assert_eq!(seen(&behind_loopback()), "192.0.2.7");
+        assert_eq!(seen(&Gate::new(Arc::default())), "127.0.0.1");
+    }
+
+    #[test]
+    fn tls_on_the_word_of_a_trusted_proxy() {
+        let gate = behind_loopback();
+        assert!(gate.came_through_tls(&head("127.0.0.1:1", &[("x-forwarded-proto", "https")])));
+        assert!(!gate.came_through_tls(&head("127.0.0.1:1", &[("x-forwarded-proto", "https, http")])));
+        assert!(!gate.came_through_tls(&head("127.0.0.1:1", &[])));
+        assert!(!gate.came_through_tls(&head("192.0.2.1:1", &[("x-forwarded-proto", "https")])));
+    }
+
+    #[test]
+    fn a_cookie_is_no_api_signature() {
+        let cookie_secret = Secret::new("secret");
+        let gate = Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }));
+        let cookie = gate.cookie_keys.sign("admin", 1_000);
+        assert!(gate.cookie_keys.verify(&cookie, 1_000, None).is_ok());
+        assert!(gate.keys.verify(&cookie, 1_000, None).is_err());
+    }
+}
