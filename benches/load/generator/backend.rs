@@ -6,7 +6,10 @@ use channelstream::settings::Secret;
 use channelstream::signing::Keys;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A connection that was idle for this long is not used again: servers close idle ones, ours after 5 s.
+pub const IDLE: Duration = Duration::from_secs(3);
 
 /// A signed request, ready to be sent.
 pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
@@ -60,18 +63,24 @@ fn answer(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
 
 /// A connection for calls that are waited for.
 pub struct Backend {
+    server: SocketAddr,
     stream: TcpStream,
     answers: Answers,
+    used: Instant,
 }
 
 impl Backend {
     /// Connects.
     pub fn new(server: SocketAddr) -> io::Result<Self> {
-        Ok(Self { stream: Dialer::default().dial(server)?, answers: Answers::default() })
+        let stream = Dialer::default().dial(server)?;
+        Ok(Self { server, stream, answers: Answers::default(), used: Instant::now() })
     }
 
     /// Sends requests all at once, and gives their bodies; another status than 200 is an error.
     pub fn call(&mut self, requests: &[Vec<u8>]) -> io::Result<Vec<String>> {
+        if self.used.elapsed() > IDLE {
+            *self = Self::new(self.server)?;
+        }
         self.stream.write_all(&requests.concat())?;
         let mut bodies = Vec::with_capacity(requests.len());
         let mut refused = None;
@@ -89,6 +98,7 @@ impl Backend {
                 bodies.push(body);
             })?;
         }
+        self.used = Instant::now();
         refused.map_or(Ok(bodies), |text| Err(failure(text)))
     }
 

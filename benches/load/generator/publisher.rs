@@ -1,6 +1,6 @@
 //! Connections that publish without waiting: our API's, and those of the baseline.
 
-use super::backend::{Answers, request};
+use super::backend::{Answers, IDLE, request};
 use super::failure;
 use super::frames::{self, content};
 use super::socket::Dialer;
@@ -29,7 +29,12 @@ enum Language {
 
 /// A connection that publishes.
 pub struct Publisher {
+    server: SocketAddr,
     stream: TcpStream,
+    registered: Option<(Registry, Token)>,
+    /// No hello has to be said again on a new connection.
+    renewable: bool,
+    used: Instant,
     language: Language,
     out: Vec<u8>,
     answers: Answers,
@@ -55,6 +60,7 @@ impl Publisher {
         hello.extend_from_slice(&(answer.len() as u32).to_be_bytes());
         hello.extend_from_slice(answer);
         publisher.stream.write_all(&hello)?;
+        publisher.renewable = false;
         Ok(publisher)
     }
 
@@ -71,7 +77,11 @@ impl Publisher {
         stream.write_all(hello)?;
         stream.set_nonblocking(true)?;
         Ok(Self {
+            server,
             stream: TcpStream::from_std(stream),
+            registered: None,
+            renewable: hello.is_empty(),
+            used: Instant::now(),
             language,
             out: Vec::new(),
             answers: Answers::default(),
@@ -81,7 +91,20 @@ impl Publisher {
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.registered = Some((registry.try_clone()?, token));
         registry.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Leaves a connection behind that the server may be closing just now.
+    fn renew(&mut self) -> io::Result<()> {
+        let stream = Dialer::default().dial(self.server)?;
+        stream.set_nonblocking(true)?;
+        self.stream = TcpStream::from_std(stream);
+        self.answers = Answers::default();
+        match self.registered.take() {
+            Some((registry, token)) => self.register(&registry, token),
+            None => Ok(()),
+        }
     }
 
     /// Prepares `count` messages from this number on as one request; [`Publisher::flush`] sends it.
@@ -93,6 +116,10 @@ impl Publisher {
             return Ok(());
         }
         let index = self.template_index(count)?;
+        if self.unanswered == 0 && self.renewable && self.used.elapsed() > IDLE {
+            self.renew()?;
+        }
+        self.used = Instant::now();
         if let Language::Rest { templates, .. } = &mut self.language {
             let template = &mut templates[index];
             for (place, number) in template.places.iter().zip(number..) {
@@ -122,6 +149,10 @@ impl Publisher {
         let mut buffer = [0; 64 << 10];
         loop {
             match self.stream.read(&mut buffer) {
+                // It was idle for too long.
+                Ok(0) if self.unanswered == 0 && self.renewable && self.used.elapsed() > IDLE => {
+                    return Ok(());
+                }
                 Ok(0) => {
                     let (unanswered, refused) = (self.unanswered, self.refused);
                     let text = "the server hung up on its backend";
