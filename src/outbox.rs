@@ -74,6 +74,7 @@ pub struct Outbox {
     waker: RefCell<Option<Waker>>,
     closing: Cell<Option<CloseReason>>,
     sealed: Cell<bool>,
+    answering: Cell<bool>,
     heard: Cell<u64>,
 }
 
@@ -95,6 +96,7 @@ impl Outbox {
             waker: RefCell::new(None),
             closing: Cell::new(None),
             sealed: Cell::new(false),
+            answering: Cell::new(false),
             heard: Cell::new(now_ms),
         }
     }
@@ -294,9 +296,17 @@ impl Outbox {
         self.closing.get()
     }
 
-    /// A poll's collected elements. They stay queued for [`Outbox::delivered_before`] until dropped.
+    /// A poll's collected elements, now on their way to its peer. They stay queued for
+    /// [`Outbox::delivered_before`] until dropped.
     pub fn batch(&self) -> Vec<Bytes> {
-        self.queue.borrow().elements()
+        let elements = self.queue.borrow().elements();
+        self.answering.set(!elements.is_empty());
+        elements
+    }
+
+    /// Whether a poll's answer is on its way, so that nobody can say how far its peer got.
+    pub fn is_answering(&self) -> bool {
+        self.answering.get()
     }
 
     /// Whether anything waits.

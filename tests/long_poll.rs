@@ -143,6 +143,26 @@ async fn a_second_poll_takes_over() {
     assert_eq!(texts(&rest.reply().await), ["for the later one"]);
 }
 
+/// Its successor waits for the receipt of an answer that is on its way, but not for ever.
+#[actix_web::test]
+async fn an_answer_that_nobody_reads_comes_again() {
+    let server = TestServer::start(Settings { max_queued_bytes: 64 << 20, workers: 2, ..patient() });
+    let backend = server.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let text = |number: usize| format!("{number}{}", "x".repeat(1 << 20));
+    for number in 0..12 {
+        backend.say("c", &text(number)).await;
+    }
+    // More than fits into the buffers of its connection, so that no receipt is signed.
+    let never_read = begin(&server, &conn_id).await;
+    actix_rt::time::sleep(Duration::from_millis(200)).await;
+    let received = texts(&poll(&server, &conn_id).await);
+    assert_eq!(received, (0..12).map(text).collect::<Vec<_>>());
+    drop(never_read);
+    backend.say("c", "next").await;
+    assert_eq!(texts(&poll(&server, &conn_id).await), ["next"]);
+}
+
 #[actix_web::test]
 async fn a_disconnect_ends_a_poll_at_once() {
     let server = TestServer::start(patient());

@@ -39,6 +39,8 @@ use wheel::Wheel;
 const SLICE: usize = 128;
 /// The wheel's tick.
 const TICK_MS: u64 = 100;
+/// How long a poll's successor waits for the receipt of an answer that is on its way, in ms.
+const ANSWER_MS: u64 = 1_000;
 /// Buckets of the wheel: deadlines within 51 s are met in one turn.
 const BUCKETS: usize = 512;
 
@@ -69,6 +71,11 @@ impl Shared {
             CloseReason::Silent => self.counters.closed_silent.add(1),
             CloseReason::TakenOver => self.counters.closed_taken_over.add(1),
             _ => {}
+        }
+        if reason == CloseReason::TakenOver && self.table.borrow_mut().is_answering(key) {
+            // Its receipt will tell, nearly always at once: the peer that asks again has read the answer.
+            let at = self.now_ms.get() + ANSWER_MS;
+            return self.wheel.borrow_mut().insert(at.div_ceil(TICK_MS), key);
         }
         let detached = self.table.borrow_mut().dismiss(key, reason);
         self.report(detached);
@@ -107,6 +114,11 @@ impl Shared {
         let mut table = self.table.borrow_mut();
         let Some(slot) = table.slot(key) else { return };
         let outbox = slot.outbox.clone();
+        if outbox.is_answering() {
+            // Nobody reads its answer: the successor shall not wait longer, and gets all of it again.
+            let detached = table.detach(key);
+            return self.report(detached);
+        }
         let silent_ms = now_ms.saturating_sub(outbox.heard_ms());
         if settings.socket_idle_timeout_ms > 0 && silent_ms >= settings.socket_idle_timeout_ms {
             drop(table);

@@ -53,6 +53,11 @@ impl Table {
         self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
     }
 
+    /// Whether this is a poll whose answer is on its way.
+    pub fn is_answering(&mut self, key: SlotKey) -> bool {
+        self.slot(key).is_some_and(|slot| slot.outbox.is_answering())
+    }
+
     /// The keys of all sessions.
     pub fn keys(&self) -> Vec<SlotKey> {
         let key =
