@@ -12,7 +12,7 @@ use crate::wire::frame::Frame;
 use crate::wire::websocket::close::CloseReason;
 use bytes::Bytes;
 use queue::{Mark, Queue, Queued};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
@@ -39,24 +39,50 @@ pub struct Joined {
     pub bytes: Bytes,
     /// End of each frame within `bytes`, and its offset.
     pub ends: Vec<(usize, Offset)>,
+    /// The same, compressed, once somebody asks for it.
+    deflated: OnceCell<Box<Joined>>,
 }
 
 impl Joined {
     /// Joins live frames for a websocket.
     pub fn live<'a>(stream: Stream, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> Self {
+        Self::join(stream, frames, Frame::live)
+    }
+
+    /// Joins frames in the form that `form` gives them.
+    fn join<'a>(
+        stream: Stream,
+        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
+        form: impl Fn(&'a Frame) -> &'a Bytes,
+    ) -> Self {
         let mut iter = frames.clone();
         if let (Some((offset, frame)), None) = (iter.next(), iter.next()) {
-            let bytes = frame.live().clone();
-            return Self { stream, ends: vec![(bytes.len(), offset)], bytes };
+            let bytes = form(frame).clone();
+            return Self::of(stream, vec![(bytes.len(), offset)], bytes);
         }
-        let size = frames.clone().map(|(_, frame)| frame.live().len()).sum();
+        let size = frames.clone().map(|(_, frame)| form(frame).len()).sum();
         let mut bytes = Vec::with_capacity(size);
         let mut ends = Vec::new();
         for (offset, frame) in frames {
-            bytes.extend_from_slice(frame.live());
+            bytes.extend_from_slice(form(frame));
             ends.push((bytes.len(), offset));
         }
-        Self { stream, bytes: bytes.into(), ends }
+        Self::of(stream, ends, bytes.into())
+    }
+
+    /// These bytes, with the end of each frame.
+    pub fn of(stream: Stream, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
+        Self { stream, bytes, ends, deflated: OnceCell::new() }
+    }
+
+    /// The compressed form, made once for all members of a group.
+    fn deflated<'a>(
+        &self,
+        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
+        threshold: usize,
+    ) -> &Joined {
+        self.deflated
+            .get_or_init(|| Box::new(Self::join(self.stream, frames, |frame| frame.deflated(threshold))))
     }
 }
 
@@ -72,6 +98,8 @@ pub struct Outbox {
     sink: Sink,
     queue: RefCell<Queue>,
     waker: RefCell<Option<Waker>>,
+    /// The peer takes compressed messages; frames from this length on are sent so.
+    deflate_from: Option<usize>,
     closing: Cell<Option<CloseReason>>,
     sealed: Cell<bool>,
     answering: Cell<bool>,
@@ -84,6 +112,12 @@ impl Outbox {
         Self::new(Sink::Socket(socket), max_queued, now_ms)
     }
 
+    /// The peer takes compressed messages: frames of at least this many bytes are sent so.
+    pub fn compressing(mut self, deflate_from: Option<usize>) -> Self {
+        self.deflate_from = deflate_from;
+        self
+    }
+
     /// The outbox of a long-poll.
     pub fn poll(max_queued: usize, now_ms: u64) -> Self {
         Self::new(Sink::Poll, max_queued, now_ms)
@@ -94,6 +128,7 @@ impl Outbox {
             sink,
             queue: RefCell::new(Queue::new(max_queued)),
             waker: RefCell::new(None),
+            deflate_from: None,
             closing: Cell::new(None),
             sealed: Cell::new(false),
             answering: Cell::new(false),
@@ -128,7 +163,10 @@ impl Outbox {
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
     ) -> Pushed {
         match &self.sink {
-            Sink::Socket(socket) => self.push_joined(socket, joined),
+            Sink::Socket(socket) => match self.deflate_from {
+                None => self.push_joined(socket, joined),
+                Some(threshold) => self.push_joined(socket, joined.deflated(frames, threshold)),
+            },
             Sink::Poll => self.collect(frames.map(|(offset, frame)| {
                 let mark = Some(Mark { stream: joined.stream, offset });
                 Queued { bytes: frame.live_element(), mark, begun: false }

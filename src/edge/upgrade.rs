@@ -10,6 +10,7 @@ use crate::gate::backend::Backend;
 use crate::gate::guard::now_unix;
 use crate::hub::handle::HubHandle;
 use crate::session::websocket::WebsocketSession;
+use crate::wire::websocket::deflate;
 use actix_codec::Framed;
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::h1::{Codec, Message};
@@ -44,10 +45,15 @@ impl Upgrade {
         mut framed: Framed<TcpStream, Codec>,
     ) -> Result<(), actix_web::Error> {
         match self.admit(request.head()) {
-            Ok((conn_id, response)) => {
+            Ok((conn_id, mut response)) => {
+                let deflate = self.backend.settings.compression && offers_deflate(request.head());
+                if deflate {
+                    let answer = header::HeaderValue::from_static(deflate::ANSWER);
+                    response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
+                }
                 framed.send(Message::Item((response, BodySize::None))).await?;
                 let parts = framed.into_parts();
-                WebsocketSession::start(conn_id, parts.io, &parts.read_buf, self.hub);
+                WebsocketSession::start(conn_id, parts.io, &parts.read_buf, deflate, self.hub);
             }
             Err(refusal) => refuse(&mut framed, &refusal, error::accept(&request.head().headers)).await?,
         }
@@ -67,6 +73,11 @@ impl Upgrade {
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
         Ok((conn_id, response.finish().drop_body()))
     }
+}
+
+fn offers_deflate(head: &RequestHead) -> bool {
+    let offers = head.headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+    offers.filter_map(|offer| offer.to_str().ok()).any(deflate::accepts)
 }
 
 fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {

@@ -167,7 +167,7 @@ mod tests {
             bytes.extend(std::iter::repeat_n(index as u8, *length));
             ends.push((bytes.len(), index as Offset + 1));
         }
-        Joined { stream: STREAM, bytes: bytes.into(), ends }
+        Joined::of(STREAM, ends, bytes.into())
     }
 
     #[test]

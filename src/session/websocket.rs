@@ -45,11 +45,14 @@ pub struct WebsocketSession {
 
 impl WebsocketSession {
     /// Starts a session on a socket whose handshake is done. `rest` is what came right behind the handshake.
-    pub fn start(conn_id: Uuid, socket: TcpStream, rest: &[u8], hub: HubHandle) {
+    /// `deflate` if the handshake agreed on compressed messages.
+    pub fn start(conn_id: Uuid, socket: TcpStream, rest: &[u8], deflate: bool, hub: HubHandle) {
         let settings = hub.settings().clone();
-        let outbox = Rc::new(Outbox::socket(socket, settings.max_queued_bytes, hub.now_ms()));
+        let outbox = Outbox::socket(socket, settings.max_queued_bytes, hub.now_ms())
+            .compressing(deflate.then_some(settings.compression_threshold_bytes));
+        let outbox = Rc::new(outbox);
         let slot = hub.open(conn_id, Transport::Websocket, outbox.clone());
-        let mut decoder = Decoder::new(settings.max_client_message_bytes);
+        let mut decoder = Decoder::new(settings.max_client_message_bytes).inflating(deflate);
         decoder.feed(rest);
         let _counted = hub.count_session();
         run(Self { conn_id, slot, hub, outbox, decoder, attaching: None, goodbye: None, _counted });

@@ -79,6 +79,10 @@ settings! {
         channel_frames: usize = 100 => number(0, 1_000_000);
         /// Private frames kept for each user's catch-up.
         user_frames: usize = 50 => number(0, 1_000_000);
+        /// Offer permessage-deflate to websockets that ask for it; each broadcast is compressed once for all of them.
+        compression: bool = true => Flag;
+        /// Frames shorter than this are sent uncompressed, in bytes.
+        compression_threshold_bytes: usize = 256 => number(0, GIBIBYTE);
         /// Frames carry `date`, equal to `timestamp`.
         date_in_frames: bool = true => Flag;
     }

@@ -65,6 +65,8 @@ pub struct Frame {
     /// The object's members within `live`, from `{` up to but without its tail.
     open: Range<usize>,
     catchup: OnceLock<Bytes>,
+    /// The live form, compressed for those who asked. Made at the first call, then shared.
+    deflated: OnceLock<Bytes>,
     audience: Audience,
 }
 
@@ -72,6 +74,18 @@ impl Frame {
     /// What goes to a websocket: header and payload.
     pub fn live(&self) -> &Bytes {
         &self.live
+    }
+
+    /// What goes to a websocket that takes compressed messages: [`Frame::live`] itself where compressing is not
+    /// worth it, being shorter than `threshold` or not shrinking.
+    pub fn deflated(&self, threshold: usize) -> &Bytes {
+        if self.live.len() < threshold {
+            return &self.live;
+        }
+        self.deflated.get_or_init(|| {
+            let payload = &self.live[self.open.start - 1..];
+            websocket::deflated_text(payload).unwrap_or_else(|| self.live.clone())
+        })
     }
 
     /// The event as an element of a poll's list.
@@ -102,7 +116,12 @@ impl Frame {
 
     /// Bytes this frame holds in memory, roughly.
     pub fn size(&self) -> usize {
-        self.live.len() + self.catchup.get().map_or(0, Bytes::len)
+        self.live.len()
+            + [&self.catchup, &self.deflated]
+                .iter()
+                .filter_map(|form| form.get())
+                .map(Bytes::len)
+                .sum::<usize>()
     }
 }
 
@@ -138,7 +157,7 @@ impl Draft {
         let (live, shift) = self.seal(flag.tail());
         let open = HEADER_ROOM + 1 - shift..end - shift;
         let part = part.map(|range| live.slice(range.start - shift..range.end - shift));
-        (Frame { live, open, catchup: OnceLock::new(), audience }, part)
+        (Frame { live, open, catchup: OnceLock::new(), deflated: OnceLock::new(), audience }, part)
     }
 
     /// Appends the tail, writes the header, and tells how many bytes were left unused in front.

@@ -2,6 +2,7 @@
 
 pub mod decoder;
 pub mod close;
+pub mod deflate;
 
 use bytes::Bytes;
 
@@ -92,6 +93,19 @@ pub fn write_text_header_before(buffer: &mut [u8]) -> usize {
     let shift = HEADER_ROOM - used;
     buffer[shift..HEADER_ROOM].copy_from_slice(&bytes[..used]);
     shift
+}
+
+/// A whole text frame with this payload compressed; `None` where that would not make it shorter.
+pub fn deflated_text(payload: &[u8]) -> Option<Bytes> {
+    let mut out = vec![0; HEADER_ROOM];
+    if !deflate::deflate(payload, &mut out) || out.len() - HEADER_ROOM >= payload.len() {
+        return None;
+    }
+    let shift = write_text_header_before(&mut out);
+    // RSV1 of the first frame says that the message is compressed (RFC 7692, section 6).
+    out[shift] |= 0x40;
+    out.shrink_to_fit();
+    Some(Bytes::from(out).slice(shift..))
 }
 
 /// A whole frame, unmasked as servers send them.

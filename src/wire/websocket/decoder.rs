@@ -2,6 +2,7 @@
 
 use super::Opcode;
 use super::close::{CloseReason, may_be_sent};
+use super::deflate;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Something a client said.
@@ -26,6 +27,7 @@ const EARLY_CHECK_BYTES: usize = 16 << 10;
 #[derive(Clone, Copy, Debug)]
 struct Header {
     fin: bool,
+    compressed: bool,
     opcode: Opcode,
     mask: [u8; 4],
     size: usize,
@@ -38,11 +40,14 @@ pub struct Decoder {
     input: BytesMut,
     message: Option<Box<Partial>>,
     max_message: usize,
+    /// Compressed messages were agreed on.
+    inflating: bool,
 }
 
 #[derive(Debug)]
 struct Partial {
     text: bool,
+    compressed: bool,
     bytes: BytesMut,
     /// Bytes at the front that are known to be UTF-8.
     checked: usize,
@@ -51,7 +56,13 @@ struct Partial {
 impl Decoder {
     /// A decoder that accepts messages of up to `max_message` bytes.
     pub fn new(max_message: usize) -> Self {
-        Self { input: BytesMut::new(), message: None, max_message }
+        Self { input: BytesMut::new(), message: None, max_message, inflating: false }
+    }
+
+    /// The same; compressed messages are agreed on or not.
+    pub fn inflating(mut self, inflating: bool) -> Self {
+        self.inflating = inflating;
+        self
     }
 
     /// Takes what the socket gave.
@@ -95,8 +106,10 @@ impl Decoder {
         let [first, second, ..] = *bytes else { return Ok(None) };
         let opcode = Opcode::from_bits(first & 0x0f).ok_or(CloseReason::Protocol)?;
         let fin = first & 0x80 != 0;
-        // Reserved bits belong to extensions, and none is negotiated; clients must mask.
-        if first & 0x70 != 0 || second & 0x80 == 0 {
+        // RSV1 marks the first frame of a compressed message; the other reserved bits belong to nobody.
+        let compressed = first & 0x40 != 0;
+        let may_be_compressed = self.inflating && matches!(opcode, Opcode::Text | Opcode::Binary);
+        if first & 0x30 != 0 || compressed && !may_be_compressed || second & 0x80 == 0 {
             return Err(CloseReason::Protocol);
         }
         let (extended, length) = match second & 0x7f {
@@ -119,7 +132,7 @@ impl Decoder {
         let Some(mask) = bytes.get(2 + extended..size).and_then(|b| b.try_into().ok()) else {
             return Ok(None);
         };
-        Ok(Some(Header { fin, opcode, mask, size, length }))
+        Ok(Some(Header { fin, compressed, opcode, mask, size, length }))
     }
 
     fn check_sequence(&self, opcode: Opcode) -> Result<(), CloseReason> {
@@ -145,8 +158,9 @@ impl Decoder {
 
     /// Text that cannot become UTF-8 any more is refused before the rest of its frame has come.
     fn early_text_check(&mut self, header: &Header) -> Result<(), CloseReason> {
-        let text = header.opcode == Opcode::Text
-            || header.opcode == Opcode::Continuation && self.message.as_ref().is_some_and(|m| m.text);
+        let plain_text = |m: &Partial| m.text && !m.compressed;
+        let text = header.opcode == Opcode::Text && !header.compressed
+            || header.opcode == Opcode::Continuation && self.message.as_deref().is_some_and(plain_text);
         if !text || self.input.len() > EARLY_CHECK_BYTES {
             return Ok(());
         }
@@ -166,20 +180,34 @@ impl Decoder {
                 partial.bytes.unsplit(payload);
                 partial
             }
-            None => Box::new(Partial { text: header.opcode == Opcode::Text, bytes: payload, checked: 0 }),
+            None => {
+                let (text, compressed) = (header.opcode == Opcode::Text, header.compressed);
+                Box::new(Partial { text, compressed, bytes: payload, checked: 0 })
+            }
         };
-        if partial.text {
+        if partial.text && !partial.compressed {
             partial.checked += utf8_prefix(&partial.bytes[partial.checked..])?;
         }
         if !header.fin {
             self.message = Some(partial);
             return Ok(None);
         }
-        if partial.text && partial.checked < partial.bytes.len() {
+        self.whole(*partial).map(Some)
+    }
+
+    fn whole(&self, partial: Partial) -> Result<Incoming, CloseReason> {
+        let bytes = match partial.compressed {
+            true => Bytes::from(deflate::inflate(&partial.bytes, self.max_message)?),
+            false => partial.bytes.freeze(),
+        };
+        if !partial.text {
+            return Ok(Incoming::Binary(bytes));
+        }
+        let checked = if partial.compressed { utf8_prefix(&bytes)? } else { partial.checked };
+        if checked < bytes.len() {
             return Err(CloseReason::InvalidText);
         }
-        let bytes = partial.bytes.freeze();
-        Ok(Some(if partial.text { Incoming::Text(bytes) } else { Incoming::Binary(bytes) }))
+        Ok(Incoming::Text(bytes))
     }
 }
 

@@ -108,6 +108,42 @@ fn idle_decoders_hold_nothing() {
     assert_eq!(decoder.input.capacity(), 0);
 }
 
+fn inflating(bytes: &[u8], max: usize) -> Result<Vec<Incoming>, CloseReason> {
+    let mut decoder = Decoder::new(max).inflating(true);
+    let mut out = Vec::new();
+    decoder.feed(bytes);
+    while let Some(said) = decoder.decode()? {
+        out.push(said);
+    }
+    Ok(out)
+}
+
+#[test]
+fn compressed_messages_where_agreed_on() {
+    let mut payload = Vec::new();
+    assert!(deflate::deflate("žluťoučký kůň".as_bytes(), &mut payload));
+    let whole = masked(0xc1, &payload);
+    assert_eq!(inflating(&whole, 100), Ok(vec![text("žluťoučký kůň")]));
+    assert_eq!(one(&whole), Err(CloseReason::Protocol));
+    let (head, tail) = payload.split_at(3);
+    let parts = [masked(0x41, head), masked(0x89, b"p"), masked(0x80, tail)].concat();
+    assert_eq!(
+        inflating(&parts, 100),
+        Ok(vec![Incoming::Ping(Bytes::from_static(b"p")), text("žluťoučký kůň")])
+    );
+    // Only the first frame carries the mark, and control frames never do.
+    assert_eq!(
+        inflating(&[masked(0x41, head), masked(0xc0, tail)].concat(), 100),
+        Err(CloseReason::Protocol)
+    );
+    assert_eq!(inflating(&masked(0xc9, b"p"), 100), Err(CloseReason::Protocol));
+    assert_eq!(inflating(&whole, 10), Err(CloseReason::TooBig));
+    let mut bad = Vec::new();
+    assert!(deflate::deflate(&[0xff, 0xfe], &mut bad));
+    assert_eq!(inflating(&masked(0xc1, &bad), 100), Err(CloseReason::InvalidText));
+    assert_eq!(inflating(&masked(0x81, b"plain"), 100), Ok(vec![text("plain")]));
+}
+
 proptest! {
     #[test]
     fn cuts_do_not_matter(message in "\\PC{0,300}", cuts in proptest::collection::vec(1usize..40, 0..30)) {
