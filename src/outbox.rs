@@ -12,6 +12,7 @@ use crate::wire::frame::Frame;
 use crate::wire::websocket::close::CloseReason;
 use bytes::Bytes;
 use queue::{Mark, Queue, Queued};
+use socket2::SockRef;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::task::{Context, Poll, Waker};
@@ -102,6 +103,7 @@ pub struct Outbox {
     deflate_from: Option<usize>,
     closing: Cell<Option<CloseReason>>,
     sealed: Cell<bool>,
+    assembling: Cell<bool>,
     answering: Cell<bool>,
     heard: Cell<u64>,
 }
@@ -131,6 +133,7 @@ impl Outbox {
             deflate_from: None,
             closing: Cell::new(None),
             sealed: Cell::new(false),
+            assembling: Cell::new(false),
             answering: Cell::new(false),
             heard: Cell::new(now_ms),
         }
@@ -149,6 +152,16 @@ impl Outbox {
     /// Notes that the peer was heard.
     pub fn hear(&self, now_ms: u64) {
         self.heard.set(now_ms);
+    }
+
+    /// Whether live frames must wait for the rest of a catch-up.
+    pub fn is_assembling(&self) -> bool {
+        self.assembling.get()
+    }
+
+    /// Notes whether live frames must wait for the rest of a catch-up.
+    pub fn set_assembling(&self, assembling: bool) {
+        self.assembling.set(assembling);
     }
 
     /// Bytes waiting.
@@ -216,7 +229,8 @@ impl Outbox {
         let mut queue = self.queue.borrow_mut();
         let mut taken = 0;
         if queue.is_empty() {
-            taken = match socket.try_write(&joined.bytes) {
+            // Straight to the kernel: tokio's own record of the socket is only needed, and touched, when it is full.
+            taken = match SockRef::from(socket).send(&joined.bytes) {
                 Ok(n) if n == joined.bytes.len() => return Pushed::Accepted,
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,

@@ -127,8 +127,12 @@ fn share(gate: &Gate, mut answer: ServiceResponse) -> ServiceResponse {
     let request = answer.request();
     let shared = cors::is_preflight(request.method()) || cors::concerns(request.path());
     if shared && (answer.status().is_success() || cors::is_for_browsers(request.path())) {
-        let origin = text(request.headers(), "origin").map(str::to_owned);
-        cors::add(answer.headers_mut(), &gate.settings.allow_cors, origin.as_deref());
+        let allowed = &gate.settings.allow_cors;
+        let origin = match allowed.is_empty() {
+            true => None,
+            false => text(request.headers(), "origin").map(str::to_owned),
+        };
+        cors::add(answer.headers_mut(), allowed, origin.as_deref());
     }
     answer
 }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_http::RequestHead;
 use actix_web::dev::Payload;
+use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::{Gate, peer};
@@ -15,6 +16,7 @@ use crate::signing::MAX_AGE_S;
 
 /// The header of the signature; the parameter of the query that stands in for it is `secret`.
 pub const SIGNATURE_HEADER: &str = "x-channelstream-secret";
+static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 
 /// What a request's address and signature make of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +84,7 @@ pub fn standing_of(req: &HttpRequest) -> Result<Standing, Refusal> {
 
 /// The signature sent: the header wins over the parameter, even an empty one.
 fn token(head: &RequestHead) -> Option<Cow<'_, [u8]>> {
-    if let Some(header) = head.headers.get(SIGNATURE_HEADER) {
+    if let Some(header) = head.headers.get(&SIGNATURE) {
         return Some(header.as_bytes().into());
     }
     let query = web::Query::<Vec<(String, String)>>::from_query(head.uri.query()?).ok()?;

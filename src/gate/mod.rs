@@ -15,11 +15,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_http::RequestHead;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 
 use crate::settings::{Secret, Settings};
 use crate::signing::Keys;
 use proxy::BaseUrl;
+
+/// Without these, and without doubled slashes, a path is what it seems. Looked up as names, not as texts: every
+/// request comes by here.
+static PREFIX_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-script-name"), HeaderName::from_static("x-forwarded-prefix")];
 
 /// What all requests are judged by. One for the whole server, shared as `web::Data<Gate>`.
 #[derive(Debug)]
@@ -49,7 +54,13 @@ impl Gate {
 
     /// The request's path as the routes know it.
     pub fn inner_path<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
-        proxy::inner_path(head.uri.path(), |name| text(&head.headers, name))
+        let path = head.uri.path();
+        let plain =
+            !path.contains("//") && !PREFIX_HEADERS.iter().any(|name| head.headers.contains_key(name));
+        if plain {
+            return Cow::Borrowed(path);
+        }
+        proxy::inner_path(path, |name| text(&head.headers, name))
     }
 
     /// The client's address: the peer's, or what trusted proxies say. For logs and limits, not for the signed API.

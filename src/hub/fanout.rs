@@ -5,6 +5,7 @@
 //! its front, so a removal only moves members that are done, and cursors keep anybody from getting a frame twice.
 
 use super::messages::Stamped;
+use super::slot::Slot;
 use super::table::{LocalMember, Table};
 use crate::ids::{ChannelId, Offset, SlotKey, Stream};
 use crate::outbox::{Joined, Pushed};
@@ -147,16 +148,16 @@ impl Group {
             next -= 1;
             *budget -= 1;
             let member = &mut members[next];
-            let Some(slot) = table.slots.get_mut(member.slot as usize) else { continue };
-            if let Some(assembly) = &mut slot.assembly {
-                let stream = Stream::Channel(self.channel);
-                assembly.live.extend(self.frames.iter().map(|stamped| (stream, stamped.clone())));
+            if member.outbox.is_assembling() {
+                if let Some(slot) = table.slots.get_mut(member.slot as usize) {
+                    self.keep_for_assembly(slot);
+                }
                 continue;
             }
             let (pushed, count) = if !self.restricted && member.cursor < first {
-                (slot.outbox.push_live(&self.joined, pairs(&self.frames)), self.frames.len())
+                (member.outbox.push_live(&self.joined, pairs(&self.frames)), self.frames.len())
             } else {
-                self.serve_some(member, slot)
+                self.serve_some(member)
             };
             match pushed {
                 Pushed::Accepted => {
@@ -166,31 +167,41 @@ impl Group {
                 }
                 Pushed::Sealed => {}
                 Pushed::Overflow | Pushed::Broken => {
-                    let key = SlotKey { index: member.slot, generation: slot.generation };
-                    slice.casualties.push((key, pushed));
+                    if let Some(slot) = table.slots.get(member.slot as usize) {
+                        let key = SlotKey { index: member.slot, generation: slot.generation };
+                        slice.casualties.push((key, pushed));
+                    }
                 }
             }
         }
         self.remaining = next;
     }
 
+    /// For a member whose catch-up is not complete: live frames follow it.
+    fn keep_for_assembly(&self, slot: &mut Slot) {
+        if let Some(assembly) = &mut slot.assembly {
+            let stream = Stream::Channel(self.channel);
+            assembly.live.extend(self.frames.iter().map(|stamped| (stream, stamped.clone())));
+        }
+    }
+
     /// For a member who has some of the frames already, or is not meant to have all.
-    fn serve_some(&self, member: &LocalMember, slot: &super::slot::Slot) -> (Pushed, usize) {
+    fn serve_some(&self, member: &LocalMember) -> (Pushed, usize) {
         let wanted = |stamped: &&Stamped| {
             stamped.offset > member.cursor && stamped.frame.audience().admits(member.user)
         };
         let frames: Vec<&Stamped> = self.frames.iter().filter(wanted).collect();
         if frames.is_empty() {
             // A cursor that moved on here would step over what was refused before.
-            let pushed = if slot.outbox.is_sealed() { Pushed::Sealed } else { Pushed::Accepted };
+            let pushed = if member.outbox.is_sealed() { Pushed::Sealed } else { Pushed::Accepted };
             return (pushed, 0);
         }
         let pairs = frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
         if frames.len() == self.frames.len() {
-            return (slot.outbox.push_live(&self.joined, pairs), frames.len());
+            return (member.outbox.push_live(&self.joined, pairs), frames.len());
         }
         let joined = Joined::live(self.joined.stream, pairs.clone());
-        (slot.outbox.push_live(&joined, pairs), frames.len())
+        (member.outbox.push_live(&joined, pairs), frames.len())
     }
 }
 

@@ -11,8 +11,10 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 /// A session in a channel. Small, for a fan-out walks over all of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct LocalMember {
+    /// The way to its peer: a fan-out goes there without looking at the slot.
+    pub outbox: Rc<Outbox>,
     /// Index of its slot.
     pub slot: u32,
     /// Whose it is.
@@ -70,7 +72,8 @@ impl Table {
         let Some(slot) = self.slot(key) else { return Pushed::Accepted };
         slot.user = Some(listen.user);
         if slot.index_in(channel).is_none() {
-            let member = LocalMember { slot: key.index, user: listen.user, cursor: listen.from };
+            let outbox = slot.outbox.clone();
+            let member = LocalMember { outbox, slot: key.index, user: listen.user, cursor: listen.from };
             let members = self.channels.entry(channel).or_default();
             members.push(member);
             let index = members.len() as u32 - 1;
@@ -92,10 +95,12 @@ impl Table {
         let Some(part) = listen.part else {
             return self.hand_over(key, CatchUp { stream, frames: listen.catchup, upto: listen.upto });
         };
+        slot.outbox.set_assembling(true);
         let assembly = slot.assembly.get_or_insert_with(|| Box::new(Assembly::new(part.of)));
         if !assembly.take(part, stream, listen) {
             return Pushed::Accepted;
         }
+        slot.outbox.set_assembling(false);
         match slot.assembly.take() {
             Some(assembly) => self.finish_assembly(key, *assembly),
             None => Pushed::Accepted,
