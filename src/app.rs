@@ -6,6 +6,7 @@ use crate::admin;
 use crate::channel::Hubs;
 use crate::channel::state::Keeping;
 use crate::demo;
+use crate::edge::express::Express;
 use crate::edge::upgrade::Upgrade;
 use crate::edge::{middleware, routes};
 use crate::gate::Gate;
@@ -197,6 +198,7 @@ fn http_service(
     let gate = web::Data::from(core.gate.clone());
     let backend = web::Data::new(core.backend(registry));
     let upgrade = Upgrade { gate: gate.clone(), backend: backend.clone(), hub: hub.clone() };
+    let express = Express { gate: gate.clone(), backend: backend.clone() };
     let demo_mode = core.settings.demo_enabled();
     let max_body = core.settings.max_body_bytes;
     let app = move || {
@@ -220,7 +222,7 @@ fn http_service(
             async move { ending.notified().await }
         })
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
-        .finish(map_config(app(), |_| AppConfig::default()))
+        .finish(express.before(map_config(app(), |_| AppConfig::default())))
         .tcp()
 }
 

@@ -73,7 +73,15 @@ pub fn write_message_answer(messages: &[Message], out: &mut Vec<u8>) {
 /// # Errors
 /// `Invalid`, `Busy`.
 pub async fn post(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let messages = parse_messages(&body, &Limits::from(&*backend.settings), Timestamp::now())?;
+    publish(&backend, &body)
+}
+
+/// Publishes, and writes the answer.
+///
+/// # Errors
+/// As [`post`].
+pub fn publish(backend: &Backend, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    let messages = parse_messages(body, &Limits::from(&*backend.settings), Timestamp::now())?;
     backend.admit()?;
     let mut out = Vec::with_capacity(body.len() + 160 * messages.len());
     write_message_answer(&messages, &mut out);

@@ -47,6 +47,17 @@ impl FromRequest for Signed {
 }
 
 impl Gate {
+    fn max_age_s(&self) -> Option<u64> {
+        self.settings.validate_requests.then_some(MAX_AGE_S)
+    }
+
+    /// Whether an allowed peer sent a good signature in the header. Says nothing of why not, and logs nothing.
+    pub fn is_signed(&self, head: &RequestHead) -> bool {
+        let allowed = peer::may_post(head.peer_addr.map(|peer| peer.ip()), &self.settings.allow_posting_from);
+        let token = head.headers.get(&SIGNATURE).filter(|_| allowed);
+        token.is_some_and(|token| self.keys.verify(token.as_bytes(), now_unix(), self.max_age_s()).is_ok())
+    }
+
     /// Judges address and signature, in this order.
     ///
     /// # Errors
@@ -59,8 +70,7 @@ impl Gate {
         let Some(token) = token(head).filter(|token| !token.is_empty()) else {
             return Ok(Standing::Anonymous);
         };
-        let max_age_s = self.settings.validate_requests.then_some(MAX_AGE_S);
-        match self.keys.verify(token, now_unix, max_age_s) {
+        match self.keys.verify(token, now_unix, self.max_age_s()) {
             Ok(_) => Ok(Standing::Signed),
             Err(reason) => {
                 log::info!("signature refused on {}: {reason}", head.uri.path());

@@ -52,12 +52,16 @@ impl Gate {
         BaseUrl::read(|name| text(headers, name), self.settings.http_scheme.as_deref(), &fallback)
     }
 
+    /// Whether the request's path is what it seems: no proxy's prefix, no doubled slashes.
+    pub fn is_plain(&self, head: &RequestHead) -> bool {
+        let prefixed = PREFIX_HEADERS.iter().any(|name| head.headers.contains_key(name));
+        !prefixed && !head.uri.path().contains("//")
+    }
+
     /// The request's path as the routes know it.
     pub fn inner_path<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
         let path = head.uri.path();
-        let plain =
-            !path.contains("//") && !PREFIX_HEADERS.iter().any(|name| head.headers.contains_key(name));
-        if plain {
+        if self.is_plain(head) {
             return Cow::Borrowed(path);
         }
         proxy::inner_path(path, |name| text(&head.headers, name))
