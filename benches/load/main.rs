@@ -36,6 +36,12 @@ enum Case {
     Slow(cases::slow::Options),
     /// CPU for each publish, with nobody or one listening
     Publish(cases::publish::Options),
+    /// CPU for each delivery with many channels
+    Channels(cases::channels::Options),
+    /// Memory around one large broadcast
+    Large(cases::large::Options),
+    /// Latency of a small request while a large fan-out goes on
+    Rest(cases::rest::Options),
     /// The baseline itself, started by the other cases
     #[command(hide = true)]
     RawServer,
@@ -72,6 +78,9 @@ fn run(case: Case) -> io::Result<bool> {
         Case::Crowd(options) => cases::crowd::run(&options),
         Case::Slow(options) => cases::slow::run(&options),
         Case::Publish(options) => cases::publish::run(&options),
+        Case::Channels(options) => cases::channels::run(&options),
+        Case::Large(options) => cases::large::run(&options),
+        Case::Rest(options) => cases::rest::run(&options),
         Case::RawServer => Ok(true),
     }
 }

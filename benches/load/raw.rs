@@ -1,6 +1,6 @@
 //! The baseline: a bare epoll server that does one write(2) of a ready frame for each delivery, and nothing else.
 //!
-//! The first byte of a connection says what it is: `S` a subscriber, `C` a control that brings the frame and then
+//! The first byte of a connection says what it is: `S` a subscriber of the channel whose number follows, `C` a control that brings the frame and then
 //! commands, `R` a backend that brings the length of its requests and the answer to each.
 
 use super::generator::failure;
@@ -11,10 +11,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
 const LISTENER: Token = Token(usize::MAX);
+/// Bytes of a control's command.
+const COMMAND: usize = 12;
 
 enum Role {
     Unknown,
-    Subscriber,
+    Subscriber(usize),
     Control,
     Backend { length: usize, answer: Vec<u8> },
 }
@@ -28,7 +30,8 @@ struct Peer {
 #[derive(Default)]
 struct Raw {
     peers: Vec<Option<Peer>>,
-    subscribers: Vec<usize>,
+    /// Those of each channel.
+    subscribers: Vec<Vec<usize>>,
     frame: Vec<u8>,
     digits: usize,
     numbered: u32,
@@ -83,7 +86,7 @@ impl Raw {
         let Some(mut peer) = self.peers[index].take() else { return Ok(()) };
         loop {
             match peer.stream.read(buffer) {
-                Ok(0) => break self.subscribers.retain(|subscriber| *subscriber != index),
+                Ok(0) => break self.forget(index, &peer),
                 Ok(count) => {
                     peer.input.extend_from_slice(&buffer[..count]);
                     self.attend(index, &mut peer)?;
@@ -92,10 +95,16 @@ impl Raw {
                     self.peers[index] = Some(peer);
                     break;
                 }
-                Err(_) => break self.subscribers.retain(|subscriber| *subscriber != index),
+                Err(_) => break self.forget(index, &peer),
             }
         }
         Ok(())
+    }
+
+    fn forget(&mut self, index: usize, peer: &Peer) {
+        if let Role::Subscriber(channel) = peer.role {
+            self.subscribers[channel].retain(|subscriber| *subscriber != index);
+        }
     }
 
     fn attend(&mut self, index: usize, peer: &mut Peer) -> io::Result<()> {
@@ -103,9 +112,9 @@ impl Raw {
             return Ok(());
         }
         match &peer.role {
-            Role::Unknown | Role::Subscriber => Ok(()),
+            Role::Unknown | Role::Subscriber(_) => Ok(()),
             Role::Control => {
-                let whole = peer.input.len() / 8 * 8;
+                let whole = peer.input.len() / COMMAND * COMMAND;
                 let commands: Vec<u8> = peer.input.drain(..whole).collect();
                 self.command(&commands)
             }
@@ -113,12 +122,12 @@ impl Raw {
                 let count = peer.input.len() / length;
                 peer.input.drain(..count * length);
                 peer.stream.write_all(&answer.repeat(count))?;
-                if self.subscribers.is_empty() {
+                if self.subscribers.iter().all(Vec::is_empty) {
                     return Ok(());
                 }
                 (0..count).try_for_each(|_| {
                     self.numbered += 1;
-                    self.write(&self.numbered_frame(self.numbered - 1))
+                    self.write(0, &self.numbered_frame(self.numbered - 1))
                 })
             }
         }
@@ -129,8 +138,12 @@ impl Raw {
         match peer.input.first() {
             None => return Ok(false),
             Some(b'S') => {
-                peer.role = Role::Subscriber;
-                self.subscribers.push(index);
+                let Some(channel) = number(&peer.input, 1) else { return Ok(false) };
+                peer.role = Role::Subscriber(channel);
+                if channel >= self.subscribers.len() {
+                    self.subscribers.resize_with(channel + 1, Vec::new);
+                }
+                self.subscribers[channel].push(index);
                 peer.stream.write_all(b"+")?;
             }
             Some(b'C') => {
@@ -150,18 +163,24 @@ impl Raw {
         Ok(true)
     }
 
-    /// Commands that came together; those that ask for it go out in one write.
+    /// Commands that came together; those that ask for it go out in one write, all of them to the last one's channel.
     fn command(&mut self, commands: &[u8]) -> io::Result<()> {
-        let mut joined = Vec::new();
-        for command in commands.chunks_exact(8) {
-            let &[a, b, c, d, e, f, _, join] = command else { continue };
-            let first = u32::from_be_bytes([a, b, c, d]);
+        let (mut joined, mut joined_for) = (Vec::new(), 0);
+        for command in commands.as_chunks::<COMMAND>().0 {
+            let &[a, b, c, d, e, f, _, join, g, h, i, j] = command;
+            let (first, channel) =
+                (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([g, h, i, j]) as usize);
             for number in first..first + u32::from(u16::from_be_bytes([e, f])) {
                 let frame = self.numbered_frame(number);
-                if join == 0 { self.write(&frame)? } else { joined.extend_from_slice(&frame) }
+                if join == 0 {
+                    self.write(channel, &frame)?;
+                } else {
+                    joined.extend_from_slice(&frame);
+                    joined_for = channel;
+                }
             }
         }
-        if joined.is_empty() { Ok(()) } else { self.write(&joined) }
+        if joined.is_empty() { Ok(()) } else { self.write(joined_for, &joined) }
     }
 
     fn numbered_frame(&self, number: u32) -> Vec<u8> {
@@ -170,8 +189,8 @@ impl Raw {
         frame
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        for index in &self.subscribers {
+    fn write(&self, channel: usize, bytes: &[u8]) -> io::Result<()> {
+        for index in self.subscribers.get(channel).into_iter().flatten() {
             if let Some(peer) = &self.peers[*index] {
                 let written = (&peer.stream).write(bytes)?;
                 if written < bytes.len() {

@@ -114,7 +114,7 @@ fn measure_ours(shape: &Shape) -> io::Result<Outcome> {
 fn measure_raw(shape: &Shape, frame: &[u8]) -> io::Result<Outcome> {
     let server = baseline()?;
     let mut crowd = Crowd::new()?;
-    crowd.subscribe_raw(server.address, shape.subscribers)?;
+    crowd.subscribe_raw(server.address, 1, shape.subscribers)?;
     let publisher = Publisher::raw(server.address, frame, shape.plan != Plan::Window(1))?;
     measure(&server, crowd, publisher, shape)
 }

@@ -1,9 +1,12 @@
 //! The cases, one file each: options, what is done, what is printed.
 
+pub mod channels;
 pub mod crowd;
 pub mod fanout;
 pub mod idle;
+pub mod large;
 pub mod publish;
+pub mod rest;
 pub mod slow;
 
 use crate::SERVER_CORE;

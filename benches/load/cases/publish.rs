@@ -100,7 +100,7 @@ fn measure_ours(options: &Options, subscribers: usize, depth: usize) -> io::Resu
 fn measure_raw(options: &Options, subscribers: usize, depth: usize, sample: &Sample) -> io::Result<Outcome> {
     let server = baseline()?;
     let mut crowd = Crowd::new()?;
-    crowd.subscribe_raw(server.address, subscribers)?;
+    crowd.subscribe_raw(server.address, 1, subscribers)?;
     // Brings the frame, and publishes nothing.
     let _control = match subscribers {
         0 => None,

@@ -1,13 +1,13 @@
 //! Many subscribers on one thread: sockets, readiness, and the way from bytes to numbered messages.
 
-use super::backend::{Backend, request};
+use super::backend::Backend;
 use super::failure;
-use super::frames::{self, Finder, Kind};
+use super::handshake::{connect, welcome};
 use super::publisher::Publisher;
+use super::reader::{Decoder, Member, Reader};
 use super::socket::Dialer;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -19,14 +19,6 @@ const BATCH: usize = 100;
 const BUFFER: usize = 256 << 10;
 /// Tokens from here on are publishers'.
 const PUBLISHERS: usize = 1 << 32;
-/// A masked pong without payload.
-const PONG: &[u8] = b"\x8a\x80\0\0\0\0";
-
-struct Member {
-    stream: TcpStream,
-    /// The beginning of a frame whose rest is under way.
-    partial: Vec<u8>,
-}
 
 /// Subscribers and publishers, on one epoll.
 pub struct Crowd {
@@ -34,7 +26,8 @@ pub struct Crowd {
     events: Events,
     buffer: Vec<u8>,
     members: Vec<Member>,
-    finder: Finder,
+    decoder: Decoder,
+    deflate: bool,
     /// A message's frame as the first member got it last, to show a baseline what to write.
     pub sample: Vec<u8>,
     /// Empty lists that came.
@@ -53,7 +46,8 @@ impl Crowd {
             events: Events::with_capacity(1024),
             buffer: vec![0; BUFFER],
             members: Vec::new(),
-            finder: Finder::default(),
+            decoder: Decoder::default(),
+            deflate: false,
             sample: Vec::new(),
             heartbeats: 0,
             closed: 0,
@@ -66,23 +60,39 @@ impl Crowd {
         self.members.len()
     }
 
+    /// Those who subscribe from now on ask for permessage-deflate.
+    pub fn ask_for_deflate(&mut self) {
+        self.deflate = true;
+    }
+
     /// Connects so many more subscribers to a channel, each with a user of its own.
     pub fn subscribe(&mut self, server: SocketAddr, channel: &str, count: usize) -> io::Result<()> {
+        self.subscribe_each(server, |_| channel.to_owned(), count)
+    }
+
+    /// Connects so many more subscribers, each to the channel of its index.
+    pub fn subscribe_each(
+        &mut self,
+        server: SocketAddr,
+        channel_of: impl Fn(usize) -> String,
+        count: usize,
+    ) -> io::Result<()> {
         let mut dialer = Dialer::default();
         let mut backend = Backend::new(server)?;
         let all = self.len()..self.len() + count;
         for batch in batches(all) {
-            let hellos = connect(&mut backend, channel, batch)?;
+            let hellos = connect(&mut backend, &channel_of, batch, self.deflate)?;
             self.open(&mut dialer, server, &hellos, welcome)?;
         }
         Ok(())
     }
 
-    /// Connects so many more subscribers to the baseline.
-    pub fn subscribe_raw(&mut self, server: SocketAddr, count: usize) -> io::Result<()> {
+    /// Connects so many more subscribers to the baseline, which has these many channels; they take turns.
+    pub fn subscribe_raw(&mut self, server: SocketAddr, channels: usize, count: usize) -> io::Result<()> {
         let mut dialer = Dialer::default();
         for batch in batches(0..count) {
-            let hellos = vec![b"S".to_vec(); batch.len()];
+            let hello = |index| [b"S", &((index % channels) as u32).to_be_bytes()[..]].concat();
+            let hellos: Vec<_> = batch.map(hello).collect();
             self.open(&mut dialer, server, &hellos, |answer| answer.starts_with(b"+").then_some(1))?;
         }
         Ok(())
@@ -118,7 +128,7 @@ impl Crowd {
             let mut stream = TcpStream::from_std(stream);
             let token = Token(self.members.len());
             self.poll.registry().register(&mut stream, token, Interest::READABLE)?;
-            self.members.push(Member { stream, partial: answer.split_off(end) });
+            self.members.push(Member::new(stream, answer.split_off(end)));
         }
         Ok(())
     }
@@ -141,7 +151,7 @@ impl Crowd {
             _ => {}
         }
         let mut reader = Reader {
-            finder: &mut self.finder,
+            decoder: &mut self.decoder,
             sample: &mut self.sample,
             heartbeats: 0,
             closed: 0,
@@ -177,108 +187,4 @@ impl Crowd {
 fn batches(all: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let end = all.end;
     all.step_by(BATCH).map(move |start| start..end.min(start + BATCH))
-}
-
-/// Where the answer to a handshake ends, once it is there and is a good one.
-pub(super) fn welcome(answer: &[u8]) -> Option<usize> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    answer.starts_with(b"HTTP/1.1 101").then_some(end)
-}
-
-/// Announces connections to the server, and gives the handshakes that take them up.
-pub(super) fn connect(
-    backend: &mut Backend,
-    channel: &str,
-    indexes: Range<usize>,
-) -> io::Result<Vec<Vec<u8>>> {
-    let (mut calls, mut handshakes) = (Vec::new(), Vec::new());
-    for index in indexes {
-        let id = format!("c0ffee00-0000-4000-8000-{index:012x}");
-        let mut body = format!(r#"{{"username":"u{index}","conn_id":"{id}","channels":["{channel}"],"#);
-        // Without this, the answers of a crowd's connects would grow with the crowd.
-        let _ = write!(body, r#""info":{{"include_users":false,"include_history":false}}}}"#);
-        calls.push(request("POST", "/connect", &body));
-        let handshake = format!(
-            "GET /ws?conn_id={id} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        handshakes.push(handshake.into_bytes());
-    }
-    backend.call(&calls)?;
-    Ok(handshakes)
-}
-
-struct Reader<'a> {
-    finder: &'a mut Finder,
-    sample: &'a mut Vec<u8>,
-    heartbeats: u64,
-    closed: u64,
-    strange: u64,
-}
-
-impl Reader<'_> {
-    /// Reads all there is; false at the end.
-    fn read(
-        &mut self,
-        index: usize,
-        member: &mut Member,
-        buffer: &mut [u8],
-        take: &mut impl FnMut(usize, u32),
-    ) -> io::Result<bool> {
-        loop {
-            let count = match member.stream.read(buffer) {
-                Ok(0) => return Ok(false),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(false),
-                Err(error) => return Err(error),
-            };
-            if member.partial.is_empty() {
-                let used = self.frames(index, &member.stream, &buffer[..count], take)?;
-                member.partial.extend_from_slice(&buffer[used..count]);
-            } else {
-                member.partial.extend_from_slice(&buffer[..count]);
-                let partial = std::mem::take(&mut member.partial);
-                let used = self.frames(index, &member.stream, &partial, take)?;
-                member.partial = partial[used..].to_vec();
-            }
-            // Readiness comes again with the next bytes: a read that was not filled has emptied the socket.
-            if count < buffer.len() {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Goes through the whole frames in front; returns how many bytes they are.
-    fn frames(
-        &mut self,
-        index: usize,
-        mut stream: &TcpStream,
-        bytes: &[u8],
-        take: &mut impl FnMut(usize, u32),
-    ) -> io::Result<usize> {
-        let mut used = 0;
-        while let Some(frame) = frames::first(&bytes[used..]) {
-            let whole = &bytes[used..used + frame.end];
-            let payload = &whole[frame.start..];
-            match frame.kind {
-                Kind::Text if payload == b"[]" => self.heartbeats += 1,
-                Kind::Text => match self.finder.number(payload) {
-                    Some(number) => {
-                        if index == 0 {
-                            self.sample.clear();
-                            self.sample.extend_from_slice(whole);
-                        }
-                        take(index, number);
-                    }
-                    None => self.strange += 1,
-                },
-                Kind::Ping => stream.write_all(PONG)?,
-                Kind::Close => {}
-                Kind::Other => self.strange += 1,
-            }
-            used += frame.end;
-        }
-        Ok(used)
-    }
 }

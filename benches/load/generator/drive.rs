@@ -52,6 +52,34 @@ pub fn closed_loop(
     Ok(())
 }
 
+/// Publishes in rounds, one message to each of several channels, until everybody has the rounds before `upto`.
+/// `window` messages are under way at a time; the channels' subscribers take turns, all channels have as many.
+pub fn rounds(
+    crowd: &mut Crowd,
+    publisher: &mut Publisher,
+    ledger: &mut Ledger,
+    channels: u32,
+    window: u64,
+    upto: u32,
+) -> io::Result<()> {
+    let publishers = std::slice::from_mut(publisher);
+    let (channels, members) = (u64::from(channels), crowd.len() as u64 / u64::from(channels));
+    let mut sent = u64::from(ledger.completed()) * channels;
+    let total = u64::from(upto) * channels;
+    while ledger.completed() < upto {
+        while sent < total && sent * members < ledger.deliveries + window * members {
+            publishers[0].queue_to((sent % channels) as u32, (sent / channels) as u32, 1)?;
+            sent += 1;
+        }
+        publishers[0].flush()?;
+        let came = crowd.turn(STALL, publishers, |subscriber, number| ledger.note(subscriber, number))?;
+        if !came {
+            return Err(failure(format!("stalled after {} deliveries, {sent} sent", ledger.deliveries)));
+        }
+    }
+    Ok(())
+}
+
 /// Publishes `count` messages at a fixed rate, whether or not the earlier ones have arrived, each when the one before
 /// it is answered; returns how long each delivery took, in µs, from the moment its message was due.
 pub fn paced(

@@ -9,6 +9,8 @@ pub const DIGITS: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Text,
+    /// Text under permessage-deflate.
+    Compressed,
     Ping,
     Close,
     Other,
@@ -36,6 +38,7 @@ pub fn first(bytes: &[u8]) -> Option<Frame> {
     let end = start + usize::try_from(length).ok()?;
     let kind = match opcode {
         0x81 => Kind::Text,
+        0xc1 => Kind::Compressed,
         0x88 => Kind::Close,
         0x89 => Kind::Ping,
         _ => Kind::Other,
@@ -67,6 +70,20 @@ impl Finder {
 /// Where the digits stand in some bytes that hold a message.
 pub fn digits_at(bytes: &[u8]) -> Option<usize> {
     bytes.windows(MARK.len()).position(|window| window == MARK).map(|place| place + MARK.len())
+}
+
+/// Stands in front of a numbered channel's digits, in a request.
+const CHANNEL_MARK: &[u8] = b"\"channel\":\"ch";
+
+/// The name of a channel, as long as that of any other.
+pub fn channel(index: usize) -> String {
+    format!("ch{index:0DIGITS$}")
+}
+
+/// Where the digits of a numbered channel stand in a request.
+pub fn channel_digits_at(bytes: &[u8]) -> Option<usize> {
+    let place = bytes.windows(CHANNEL_MARK.len()).position(|window| window == CHANNEL_MARK)?;
+    Some(place + CHANNEL_MARK.len())
 }
 
 /// Writes a number over the digits at `place`.

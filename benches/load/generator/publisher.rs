@@ -17,13 +17,16 @@ const FRESH: Duration = Duration::from_secs(20);
 struct Template {
     bytes: Vec<u8>,
     places: Vec<usize>,
+    /// Where a numbered channel's digits stand; lists go to one that is not numbered.
+    channel_place: Option<usize>,
     made: Instant,
 }
 
 enum Language {
     /// POST /message, with a template for each length of list.
     Rest { channel: String, content: String, templates: Vec<Template> },
-    /// Commands of the baseline: the number of the first frame, how many, and whether to join what waits.
+    /// Commands of the baseline: the number of the first frame, how many, whether to join what waits, and the
+    /// channel.
     Raw { join: bool },
 }
 
@@ -109,10 +112,16 @@ impl Publisher {
 
     /// Prepares `count` messages from this number on as one request; [`Publisher::flush`] sends it.
     pub fn queue(&mut self, number: u32, count: u32) -> io::Result<()> {
+        self.queue_to(0, number, count)
+    }
+
+    /// The same to the channel of this index; the publisher's channel must be a numbered one, or the index 0.
+    pub fn queue_to(&mut self, channel: u32, number: u32, count: u32) -> io::Result<()> {
         if let Language::Raw { join } = self.language {
             self.out.extend_from_slice(&number.to_be_bytes());
             self.out.extend_from_slice(&(count as u16).to_be_bytes());
             self.out.extend_from_slice(&u16::from(join).to_be_bytes());
+            self.out.extend_from_slice(&channel.to_be_bytes());
             return Ok(());
         }
         let index = self.template_index(count)?;
@@ -124,6 +133,9 @@ impl Publisher {
             let template = &mut templates[index];
             for (place, number) in template.places.iter().zip(number..) {
                 frames::renumber(&mut template.bytes, *place, number);
+            }
+            if let Some(place) = template.channel_place {
+                frames::renumber(&mut template.bytes, place, channel);
             }
             self.out.extend_from_slice(&template.bytes);
             self.unanswered += 1;
@@ -200,7 +212,8 @@ impl Publisher {
                 frames::digits_at(&bytes[from..]).ok_or_else(|| failure("a message without number"))?;
             places.push(from + place);
         }
-        templates.push(Template { bytes, places, made: Instant::now() });
+        let channel_place = frames::channel_digits_at(&bytes).filter(|_| count == 1);
+        templates.push(Template { bytes, places, channel_place, made: Instant::now() });
         Ok(templates.len() - 1)
     }
 }

@@ -1,8 +1,8 @@
 //! Clients that subscribe and then never read.
 
 use super::backend::Backend;
-use super::crowd::{connect, welcome};
 use super::failure;
+use super::handshake::{connect, welcome};
 use super::socket::Dialer;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ impl Sleepers {
         let mut dialer = Dialer::with_receive_buffer(RECEIVE_BUFFER);
         let mut backend = Backend::new(server)?;
         let mut streams = Vec::with_capacity(count);
-        for handshake in connect(&mut backend, channel, first..first + count)? {
+        for handshake in connect(&mut backend, |_| channel.to_owned(), first..first + count, false)? {
             let mut stream = dialer.dial(server)?;
             stream.write_all(&handshake)?;
             // Nothing but the answer: it is taken byte by byte.
