@@ -42,6 +42,10 @@ enum Case {
     Large(cases::large::Options),
     /// Latency of a small request while a large fan-out goes on
     Rest(cases::rest::Options),
+    /// CPU for each client that comes and goes
+    Churn(cases::churn::Options),
+    /// CPU for each delivery by long-poll
+    Poll(cases::poll::Options),
     /// The baseline itself, started by the other cases
     #[command(hide = true)]
     RawServer,
@@ -81,6 +85,8 @@ fn run(case: Case) -> io::Result<bool> {
         Case::Channels(options) => cases::channels::run(&options),
         Case::Large(options) => cases::large::run(&options),
         Case::Rest(options) => cases::rest::run(&options),
+        Case::Churn(options) => cases::churn::run(&options),
+        Case::Poll(options) => cases::poll::run(&options),
         Case::RawServer => Ok(true),
     }
 }

@@ -1,16 +1,18 @@
 //! The cases, one file each: options, what is done, what is printed.
 
 pub mod channels;
+pub mod churn;
 pub mod crowd;
 pub mod fanout;
 pub mod idle;
 pub mod large;
+pub mod poll;
 pub mod publish;
 pub mod rest;
 pub mod slow;
 
-use crate::SERVER_CORE;
 use crate::generator::server::Server;
+use crate::SERVER_CORE;
 use std::io;
 
 /// The channel everybody listens to.

@@ -7,6 +7,7 @@ pub mod drive;
 pub mod frames;
 pub mod handshake;
 pub mod ledger;
+pub mod pollers;
 pub mod process;
 pub mod publisher;
 pub mod reader;
