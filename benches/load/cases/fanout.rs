@@ -1,6 +1,6 @@
 //! CPU for each delivery of broadcasts to one channel, beside the baseline that writes the same bytes.
 
-use super::{CHANNEL, QUIET, baseline, channelstream};
+use super::{CHANNEL, QUIET, baseline, with_workers};
 use crate::generator::crowd::Crowd;
 use crate::generator::drive::{Plan, closed_loop};
 use crate::generator::ledger::Ledger;
@@ -26,6 +26,12 @@ pub struct Options {
     /// one, window (16 requests) or list (one request with 16 messages), comma-separated
     #[arg(long, value_delimiter = ',', default_value = "one,window,list")]
     plans: Vec<String>,
+    /// Worker threads of the server, comma-separated; more than one share both cores with the generator
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    workers: Vec<usize>,
+    /// Measure subscribers that take permessage-deflate as well
+    #[arg(long)]
+    deflate: bool,
     /// Deliveries in each run
     #[arg(long, default_value_t = 300_000)]
     deliveries: u32,
@@ -42,6 +48,13 @@ struct Shape {
     messages: u32,
 }
 
+/// One of those that are compared within a run.
+#[derive(Clone, Copy)]
+struct Variant {
+    workers: usize,
+    deflate: bool,
+}
+
 /// What one run found.
 struct Outcome {
     us_per_delivery: f64,
@@ -54,9 +67,14 @@ struct Outcome {
 pub fn run(options: &Options) -> io::Result<bool> {
     println!("CPU of the server in µs per delivery: median (min-max) of {} runs", options.runs);
     println!(
-        "{:>6} {:>5} {:>6} {:>6}  {:20} {:20} {:20} {:>9}  runs",
-        "subs", "bytes", "frame", "plan", "ours", "raw", "x raw", "ours/s"
+        "{:>6} {:>5} {:>6} {:>6} {:>7}  {:20} {:20} {:20} {:20} {:>9}  runs",
+        "subs", "bytes", "frame", "plan", "workers", "ours", "raw", "x raw", "x first", "ours/s"
     );
+    let mut variants = Vec::new();
+    for &workers in &options.workers {
+        let both = if options.deflate { &[false, true][..] } else { &[false] };
+        variants.extend(both.iter().map(|&deflate| Variant { workers, deflate }));
+    }
     let mut clean = true;
     for &subscribers in &options.subscribers {
         for &bytes in &options.bytes {
@@ -69,42 +87,68 @@ pub fn run(options: &Options) -> io::Result<bool> {
                 };
                 let rounded = (options.deliveries / subscribers as u32).max(20).next_multiple_of(16);
                 let shape = Shape { subscribers, bytes, plan, messages: rounded };
-                clean &= line(&shape, name, options.runs)?;
+                clean &= lines(&shape, name, &variants, options.runs)?;
             }
         }
     }
     Ok(clean)
 }
 
-fn line(shape: &Shape, name: &str, runs: u32) -> io::Result<bool> {
-    let [mut ours, mut raw, mut ratio, mut speed] = [const { Spread::new() }; 4];
-    let mut frame = Vec::new();
-    let mut faults = Vec::new();
-    for _ in 0..runs {
-        let of_ours = measure_ours(shape)?;
-        frame.clone_from(&of_ours.frame);
-        let of_raw = measure_raw(shape, &frame)?;
-        ours.add(of_ours.us_per_delivery);
-        raw.add(of_raw.us_per_delivery);
-        ratio.add(of_ours.us_per_delivery / of_raw.us_per_delivery);
-        speed.add(of_ours.per_second);
-        faults.extend(of_ours.fault);
-        faults.extend(of_raw.fault.map(|fault| format!("baseline: {fault}")));
-    }
-    let verdict = if faults.is_empty() { "clean".to_owned() } else { faults.join("; ") };
-    println!(
-        "{:>6} {:>5} {:>6} {name:>6}  {ours:20} {raw:20} {ratio:20} {:>9.0}  {verdict}",
-        shape.subscribers,
-        shape.bytes,
-        frame.len(),
-        speed.median()
-    );
-    Ok(faults.is_empty())
+/// A line of the table.
+#[derive(Default)]
+struct Line {
+    ours: Spread,
+    x_raw: Spread,
+    x_first: Spread,
+    speed: Spread,
+    frame: usize,
+    faults: Vec<String>,
 }
 
-fn measure_ours(shape: &Shape) -> io::Result<Outcome> {
-    let server = channelstream(QUIET)?;
+/// All variants in turn, and the baseline, in every run.
+fn lines(shape: &Shape, name: &str, variants: &[Variant], runs: u32) -> io::Result<bool> {
+    let mut raw = Spread::new();
+    let mut lines: Vec<Line> = variants.iter().map(|_| Line::default()).collect();
+    let mut clean = true;
+    for _ in 0..runs {
+        let outcomes = variants.iter().map(|variant| measure_ours(shape, *variant));
+        let outcomes: Vec<Outcome> = outcomes.collect::<io::Result<_>>()?;
+        let Some(first) = outcomes.first().map(|first| first.us_per_delivery) else { return Ok(true) };
+        let of_raw = measure_raw(shape, &outcomes[0].frame)?;
+        raw.add(of_raw.us_per_delivery);
+        for (line, outcome) in lines.iter_mut().zip(outcomes) {
+            line.ours.add(outcome.us_per_delivery);
+            line.x_raw.add(outcome.us_per_delivery / of_raw.us_per_delivery);
+            line.x_first.add(outcome.us_per_delivery / first);
+            line.speed.add(outcome.per_second);
+            line.frame = outcome.frame.len();
+            line.faults.extend(outcome.fault);
+            line.faults.extend(of_raw.fault.as_ref().map(|fault| format!("baseline: {fault}")));
+        }
+    }
+    for (line, variant) in lines.iter().zip(variants) {
+        let Line { ours, x_raw, x_first, speed, frame, faults } = line;
+        let verdict = if faults.is_empty() { "clean".to_owned() } else { faults.join("; ") };
+        let deflate = if variant.deflate { ", deflated" } else { "" };
+        println!(
+            "{:>6} {:>5} {frame:>6} {name:>6} {:>7}  {ours:20} {raw:20} {x_raw:20} {x_first:20} {:>9.0}  \
+             {verdict}{deflate}",
+            shape.subscribers,
+            shape.bytes,
+            variant.workers,
+            speed.median()
+        );
+        clean &= faults.is_empty();
+    }
+    Ok(clean)
+}
+
+fn measure_ours(shape: &Shape, variant: Variant) -> io::Result<Outcome> {
+    let server = with_workers(QUIET, variant.workers)?;
     let mut crowd = Crowd::new()?;
+    if variant.deflate {
+        crowd.ask_for_deflate();
+    }
     crowd.subscribe(server.address, CHANNEL, shape.subscribers)?;
     let publisher = Publisher::rest(server.address, CHANNEL, shape.bytes)?;
     measure(&server, crowd, publisher, shape)

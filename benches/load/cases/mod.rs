@@ -12,7 +12,7 @@ pub mod rest;
 pub mod slow;
 
 use crate::generator::server::Server;
-use crate::SERVER_CORE;
+use crate::{GENERATOR_CORE, SERVER_CORE};
 use std::io;
 
 /// The channel everybody listens to.
@@ -23,6 +23,13 @@ const QUIET: &[&str] = &["heartbeat_interval_ms=0", "ping_interval_ms=0", "socke
 /// Starts the server that is measured, on its core.
 fn channelstream(settings: &[&str]) -> io::Result<Server> {
     Server::channelstream(crate::CHANNELSTREAM, settings, Some(SERVER_CORE))
+}
+
+/// The same with several workers. More than one have the generator's core as well, which slows it down but does not
+/// count as the server's CPU.
+fn with_workers(settings: &[&str], workers: usize) -> io::Result<Server> {
+    let cores = if workers > 1 { &[SERVER_CORE, GENERATOR_CORE][..] } else { &[SERVER_CORE] };
+    Server::with_workers(crate::CHANNELSTREAM, settings, workers, cores)
 }
 
 /// Starts the baseline, on the same core.

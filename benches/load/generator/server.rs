@@ -19,23 +19,34 @@ pub struct Server {
 impl Server {
     /// Starts channelstream with one worker, on a port of the system's choice, and with these settings.
     pub fn channelstream(program: &str, settings: &[&str], core: Option<usize>) -> io::Result<Self> {
+        Self::with_workers(program, settings, 1, core.as_slice())
+    }
+
+    /// The same with several workers, on these cores; on any, if none is named.
+    pub fn with_workers(
+        program: &str,
+        settings: &[&str],
+        workers: usize,
+        cores: &[usize],
+    ) -> io::Result<Self> {
         let mut command = command(Path::new(program));
-        command.args(["--host", "127.0.0.1", "--port", "0", "--workers", "1", "--demo=off"]);
+        let workers = workers.to_string();
+        command.args(["--host", "127.0.0.1", "--port", "0", "--workers", &workers, "--demo=off"]);
         for setting in settings {
             command.args(["--set", setting]);
         }
-        Self::start(command, core)
+        Self::start(command, cores)
     }
 
     /// Starts this program with one argument.
     pub fn own(argument: &str, core: Option<usize>) -> io::Result<Self> {
         let mut command = command(&std::env::current_exe()?);
         command.arg(argument);
-        Self::start(command, core)
+        Self::start(command, core.as_slice())
     }
 
-    fn start(mut command: Command, core: Option<usize>) -> io::Result<Self> {
-        let mut child = on_core(core, || command.stderr(Stdio::piped()).spawn())?;
+    fn start(mut command: Command, cores: &[usize]) -> io::Result<Self> {
+        let mut child = on_cores(cores, || command.stderr(Stdio::piped()).spawn())?;
         let log = child.stderr.take().ok_or_else(|| failure("the server has no log"))?;
         let mut lines = BufReader::new(log).lines();
         let address = lines.by_ref().map_while(Result::ok).find_map(|line| address(&line));
@@ -79,16 +90,22 @@ fn address(line: &str) -> Option<SocketAddr> {
 
 /// Pins this thread to a core.
 pub fn pin(core: usize) -> io::Result<()> {
+    pin_to(&[core])
+}
+
+fn pin_to(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(core)?;
+    cores.iter().try_for_each(|core| set.set(*core))?;
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// Calls while this thread is pinned to a core: a child inherits that.
-fn on_core<T>(core: Option<usize>, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let Some(core) = core else { return call() };
+/// Calls while this thread is pinned to some cores: a child inherits that.
+fn on_cores<T>(cores: &[usize], call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if cores.is_empty() {
+        return call();
+    }
     let before = sched_getaffinity(Pid::from_raw(0))?;
-    pin(core)?;
+    pin_to(cores)?;
     let result = call();
     sched_setaffinity(Pid::from_raw(0), &before)?;
     result
