@@ -1,0 +1,102 @@
+//! Single steps of a message's road, without sockets and actors: `cargo bench --bench micro`.
+
+use bytes::Bytes;
+use channelstream::api::limits::Limits;
+use channelstream::api::message_post::{parse_messages, write_message_answer};
+use channelstream::ids::UserId;
+use channelstream::settings::{Secret, Settings};
+use channelstream::signing::Keys;
+use channelstream::wire::event::Encoder;
+use channelstream::wire::frame::{Audience, Frame};
+use channelstream::wire::message::Message;
+use channelstream::wire::time::Timestamp;
+use divan::{Bencher, black_box};
+
+/// When everything here happens: late in 2025.
+const NOW: u64 = 1_764_000_000;
+
+fn main() {
+    divan::main();
+}
+
+/// A message as the load's publisher sends it, and its length of content.
+fn body(messages: usize, bytes: usize) -> String {
+    let content = format!(r#"{{"n":"0000000000","p":"{}"}}"#, "x".repeat(bytes.saturating_sub(25)));
+    let message = format!(r#"{{"user":"bench","channel":"crowd","message":{content}}}"#);
+    format!("[{}]", vec![message; messages].join(","))
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_micros(NOW as i64 * 1_000_000)
+}
+
+fn messages(count: usize, bytes: usize) -> Vec<Message> {
+    let limits = Limits::from(&Settings::default());
+    parse_messages(body(count, bytes).as_bytes(), &limits, now()).unwrap_or_default()
+}
+
+#[divan::bench(args = [1, 2])]
+fn verify_signature(bencher: Bencher<'_, '_>, secrets: usize) {
+    let all: Vec<Secret> = (0..secrets).map(|index| Secret::new(format!("secret {index}"))).collect();
+    let keys = Keys::new(&all);
+    // Made by the last one: all the others are tried before.
+    let token = Keys::new(&all[secrets - 1..]).sign("/message", NOW);
+    bencher.bench_local(|| keys.verify(black_box(&token), NOW, Some(60)));
+}
+
+#[divan::bench(args = [1, 16], consts = [64, 1024])]
+fn parse<const BYTES: usize>(bencher: Bencher<'_, '_>, count: usize) {
+    let limits = Limits::from(&Settings::default());
+    let body = body(count, BYTES);
+    bencher.bench_local(|| parse_messages(black_box(body.as_bytes()), &limits, now()));
+}
+
+#[divan::bench(args = [1, 16])]
+fn write_answer(bencher: Bencher<'_, '_>, count: usize) {
+    let messages = messages(count, 64);
+    bencher.bench_local(|| {
+        let mut out = Vec::new();
+        write_message_answer(black_box(&messages), &mut out);
+        out
+    });
+}
+
+fn frame(message: &Message) -> Frame {
+    Encoder { date: true }.message(message, None, Audience::all()).0
+}
+
+#[divan::bench(args = [64, 1024])]
+fn encode_frame(bencher: Bencher<'_, '_>, bytes: usize) {
+    let messages = messages(1, bytes);
+    bencher.bench_local(|| black_box(&messages).iter().map(frame).collect::<Vec<_>>());
+}
+
+#[divan::bench(args = [64, 1024])]
+fn deflate_frame(bencher: Bencher<'_, '_>, bytes: usize) {
+    let messages = messages(1, bytes);
+    // A frame is compressed once and remembers that, so each call gets a new one.
+    let frames = || messages.iter().map(frame).collect::<Vec<_>>();
+    bencher.with_inputs(frames).bench_local_values(|frames| {
+        frames.iter().map(|frame| frame.deflated(0).clone()).collect::<Vec<Bytes>>()
+    });
+}
+
+/// Who of 10,000 members gets a frame that so many are left out of.
+#[divan::bench(args = [0, 1, 10, 100])]
+fn select_without_excluded(bencher: Bencher<'_, '_>, excluded: u32) {
+    let except = (0..excluded).map(|index| UserId(index * 97)).collect();
+    let audience = Audience { only: None, except };
+    bencher.bench_local(|| admitted(black_box(&audience)));
+}
+
+/// Who of 10,000 members gets a frame that is for so many.
+#[divan::bench(args = [1, 10, 100])]
+fn select_private(bencher: Bencher<'_, '_>, receivers: u32) {
+    let only = (0..receivers).map(|index| UserId(index * 97)).collect();
+    let audience = Audience { only: Some(only), except: Box::default() };
+    bencher.bench_local(|| admitted(black_box(&audience)));
+}
+
+fn admitted(audience: &Audience) -> usize {
+    (0..10_000).filter(|user| audience.admits(UserId(*user))).count()
+}
