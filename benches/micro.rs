@@ -32,7 +32,9 @@ fn now() -> Timestamp {
 
 fn messages(count: usize, bytes: usize) -> Vec<Message> {
     let limits = Limits::from(&Settings::default());
-    parse_messages(body(count, bytes).as_bytes(), &limits, now()).unwrap_or_default()
+    let messages = parse_messages(body(count, bytes).as_bytes(), &limits, now()).unwrap_or_default();
+    assert_eq!(messages.len(), count, "messages that were understood");
+    messages
 }
 
 #[divan::bench(args = [1, 2])]
