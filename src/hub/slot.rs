@@ -3,6 +3,7 @@
 use super::messages::{Listen, Part, Stamped, Transport};
 use crate::ids::{ChannelId, Offset, Stream, UserId};
 use crate::outbox::Outbox;
+use smallvec::SmallVec;
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ pub struct Slot {
     /// Whose it is, once it listens to something.
     pub user: Option<UserId>,
     /// The channels it listens to, each with the index of its entry there.
-    pub channels: Vec<(ChannelId, u32)>,
+    pub channels: SmallVec<[(ChannelId, u32); 2]>,
     /// How far its peer got in its user's private messages.
     pub inbox: Option<Offset>,
     /// Its catch-up, while parts are missing.
@@ -39,7 +40,7 @@ impl Slot {
             transport,
             outbox,
             user: None,
-            channels: Vec::new(),
+            channels: SmallVec::new(),
             inbox: None,
             assembly: None,
             heartbeat_at: u64::MAX,
