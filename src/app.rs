@@ -316,7 +316,9 @@ async fn serve(settings: Settings) -> io::Result<()> {
     log::info!("listening on http://{}/{}", running.address, if demo { " (demo mode)" } else { "" });
     let stopper = running.stopper();
     actix_rt::spawn(async move {
-        log::info!("{}: stopping", stop_signal.await);
+        // Not among the arguments of the line: they are not looked at where the line is not logged.
+        let name = stop_signal.await;
+        log::info!("{name}: stopping");
         stopper.stop().await;
     });
     running.wait().await

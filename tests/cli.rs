@@ -210,3 +210,33 @@ fn a_reader_that_goes_away_is_no_failure() {
     child.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
     assert!(child.wait().unwrap().success() && notes.is_empty());
 }
+
+/// Waiting for the signal to stop once stood among the arguments of a log line: a server that logged less than that
+/// line ended at once.
+#[test]
+fn a_server_that_logs_nothing_runs_until_it_is_stopped() {
+    for level in ["error", "warn"] {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port.to_string();
+        let directory = directory(&format!("quiet-{level}"));
+        let arguments = ["--port", &port, "--log-level", level];
+        let program = env!("CARGO_BIN_EXE_channelstream");
+        let mut server = command(&directory, program, &[], &arguments).spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let ended = loop {
+            let ended = server.try_wait().unwrap();
+            if ended.is_some() || std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok() {
+                break ended;
+            }
+            assert!(std::time::Instant::now() < deadline, "{level}: it does not listen");
+            std::thread::yield_now();
+        };
+        assert_eq!(ended, None, "{level}: it ended by itself");
+        // A stop takes a second at most: who still runs after three was not stopping.
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        assert_eq!(server.try_wait().unwrap(), None, "{level}: it ended by itself");
+        let stopped = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+        assert!(stopped.success(), "{level}: it ended by itself");
+        assert!(server.wait().unwrap().success(), "{level}");
+    }
+}
