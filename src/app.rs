@@ -12,7 +12,6 @@ use crate::edge::{middleware, routes};
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
 use crate::hub::handle::{HubHandle, HubParts};
-use crate::hub::messages::HubStarted;
 use crate::ids::HubId;
 use crate::inbox::Inboxes;
 use crate::inbox::state::InboxState;
@@ -118,8 +117,7 @@ impl Core {
             attach: registry.clone().recipient(),
             detached: registry.clone().recipient(),
         });
-        self.hubs.set(id, addr.clone());
-        registry.do_send(HubStarted { id, addr });
+        self.hubs.set(id, addr);
         handle
     }
 

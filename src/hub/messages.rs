@@ -1,6 +1,6 @@
 //! What hubs are told, and what they tell the registry.
 
-use crate::ids::{ChannelId, HubId, Offset, Place, SlotKey, UserId};
+use crate::ids::{ChannelId, Offset, Place, SlotKey, UserId};
 use crate::wire::frame::Frame;
 use crate::wire::websocket::close::CloseReason;
 use actix::Message;
@@ -107,14 +107,4 @@ pub struct Detached {
     pub inbox: Option<Offset>,
     /// What it was.
     pub transport: Transport,
-}
-
-/// A hub has started.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct HubStarted {
-    /// Its number.
-    pub id: HubId,
-    /// Its address.
-    pub addr: actix::Addr<super::Hub>,
 }

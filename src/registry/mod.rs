@@ -15,7 +15,7 @@ mod conn_set;
 use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};
 use crate::channel::{Channel, Hubs};
-use crate::hub::messages::{Attach, Detached, HubStarted, ToHub};
+use crate::hub::messages::{Attach, Detached, ToHub};
 use crate::ids::ChannelId;
 use crate::inbox::{Inboxes, ToInbox};
 use crate::observe::Counters;
@@ -301,14 +301,6 @@ impl Handler<Detached> for Registry {
         let now = self.now_ms();
         self.parts.state.detached(gone, now, &mut self.effects);
         self.apply();
-    }
-}
-
-impl Handler<HubStarted> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, started: HubStarted, _: &mut Self::Context) {
-        self.parts.hubs.set(started.id, started.addr);
     }
 }
 

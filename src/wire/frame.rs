@@ -113,16 +113,6 @@ impl Frame {
     pub fn audience(&self) -> &Audience {
         &self.audience
     }
-
-    /// Bytes this frame holds in memory, roughly.
-    pub fn size(&self) -> usize {
-        self.live.len()
-            + [&self.catchup, &self.deflated]
-                .iter()
-                .filter_map(|form| form.get())
-                .map(Bytes::len)
-                .sum::<usize>()
-    }
 }
 
 /// An event being written: an object without its closing, behind room for a header.
