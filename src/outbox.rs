@@ -4,16 +4,24 @@
 //! socket; what the kernel does not take at once waits here as shared bytes, bounded, and the session flushes it
 //! when the socket is writable again. A long-poll's outbox only collects, until the session takes the batch.
 
+mod joined;
 mod queue;
+#[cfg(target_os = "linux")]
+mod ring;
+mod sender;
+#[cfg(test)]
+#[path = "outbox/sender_tests.rs"]
+mod sender_tests;
 mod socket;
 
 use crate::ids::{Offset, Stream};
 use crate::wire::frame::Frame;
 use crate::wire::websocket::close::CloseReason;
 use bytes::Bytes;
+pub use joined::Joined;
 use queue::{Mark, Queue, Queued};
-use socket2::SockRef;
-use std::cell::{Cell, OnceCell, RefCell};
+pub use sender::{Sender, Sending};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
@@ -29,62 +37,6 @@ pub enum Pushed {
     Broken,
     /// The outbox takes nothing any more.
     Sealed,
-}
-
-/// Several frames of one stream, joined so that one write delivers them all.
-#[derive(Debug)]
-pub struct Joined {
-    /// The stream.
-    pub stream: Stream,
-    /// The frames' bytes, one after the other.
-    pub bytes: Bytes,
-    /// End of each frame within `bytes`, and its offset.
-    pub ends: Vec<(usize, Offset)>,
-    /// The same, compressed, once somebody asks for it.
-    deflated: OnceCell<Box<Joined>>,
-}
-
-impl Joined {
-    /// Joins live frames for a websocket.
-    pub fn live<'a>(stream: Stream, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> Self {
-        Self::join(stream, frames, Frame::live)
-    }
-
-    /// Joins frames in the form that `form` gives them.
-    fn join<'a>(
-        stream: Stream,
-        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
-        form: impl Fn(&'a Frame) -> &'a Bytes,
-    ) -> Self {
-        let mut iter = frames.clone();
-        if let (Some((offset, frame)), None) = (iter.next(), iter.next()) {
-            let bytes = form(frame).clone();
-            return Self::of(stream, vec![(bytes.len(), offset)], bytes);
-        }
-        let size = frames.clone().map(|(_, frame)| form(frame).len()).sum();
-        let mut bytes = Vec::with_capacity(size);
-        let mut ends = Vec::new();
-        for (offset, frame) in frames {
-            bytes.extend_from_slice(form(frame));
-            ends.push((bytes.len(), offset));
-        }
-        Self::of(stream, ends, bytes.into())
-    }
-
-    /// These bytes, with the end of each frame.
-    pub fn of(stream: Stream, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
-        Self { stream, bytes, ends, deflated: OnceCell::new() }
-    }
-
-    /// The compressed form, made once for all members of a group.
-    fn deflated<'a>(
-        &self,
-        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
-        threshold: usize,
-    ) -> &Joined {
-        self.deflated
-            .get_or_init(|| Box::new(Self::join(self.stream, frames, |frame| frame.deflated(threshold))))
-    }
 }
 
 enum Sink {
@@ -176,14 +128,23 @@ impl Outbox {
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
     ) -> Pushed {
         match &self.sink {
-            Sink::Socket(socket) => match self.deflate_from {
-                None => self.push_joined(socket, joined),
-                Some(threshold) => self.push_joined(socket, joined.deflated(frames, threshold)),
-            },
+            Sink::Socket(socket) => self.push_joined(socket, self.form(joined, frames)),
             Sink::Poll => self.collect(frames.map(|(offset, frame)| {
                 let mark = Some(Mark { stream: joined.stream, offset });
                 Queued { bytes: frame.live_element(), mark, begun: false }
             })),
+        }
+    }
+
+    /// The form of these frames that a websocket takes: plain or compressed.
+    pub fn form<'a, 'f>(
+        &self,
+        joined: &'a Joined,
+        frames: impl Iterator<Item = (Offset, &'f Frame)> + Clone,
+    ) -> &'a Joined {
+        match self.deflate_from {
+            None => joined,
+            Some(threshold) => joined.deflated(frames, threshold),
         }
     }
 
@@ -220,29 +181,6 @@ impl Outbox {
     fn refuse(&self, why: Pushed) -> Pushed {
         self.sealed.set(true);
         why
-    }
-
-    fn push_joined(&self, socket: &TcpStream, joined: &Joined) -> Pushed {
-        if self.sealed.get() {
-            return Pushed::Sealed;
-        }
-        let mut queue = self.queue.borrow_mut();
-        let mut taken = 0;
-        if queue.is_empty() {
-            // Straight to the kernel: tokio's own record of the socket is only needed, and touched, when it is full.
-            taken = match SockRef::from(socket).send(&joined.bytes) {
-                Ok(n) if n == joined.bytes.len() => return Pushed::Accepted,
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(_) => return self.refuse(Pushed::Broken),
-            };
-        } else if !queue.has_room(joined.bytes.len()) {
-            return self.refuse(Pushed::Overflow);
-        }
-        queue.push_rest(joined, taken);
-        drop(queue);
-        self.wake();
-        Pushed::Accepted
     }
 
     fn push_one(&self, socket: &TcpStream, bytes: &Bytes) -> Pushed {

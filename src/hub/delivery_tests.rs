@@ -51,7 +51,7 @@ proptest! {
     #[test]
     fn polls_get_everything_once_and_in_order(actions in actions(), max_queued in 100usize..20_000) {
         run(async {
-            let mut hub = Harness::new(false, max_queued);
+            let mut hub = Harness::new(false, false, max_queued);
             for action in actions {
                 // What a socket's peer does when it reads, a poll's does by ending.
                 match action {
@@ -66,12 +66,12 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
     #[test]
-    fn sockets_get_everything_once_and_in_order(actions in actions(), max_queued in 2_000usize..40_000) {
+    fn sockets_get_everything_once_and_in_order(actions in actions(), ring: bool, max_queued in 2_000usize..40_000) {
         run(async {
-            let mut hub = Harness::new(true, max_queued);
+            let mut hub = Harness::new(true, ring, max_queued);
             for action in actions {
                 act(&mut hub, action, 12_000).await;
             }
@@ -82,8 +82,13 @@ proptest! {
 
 #[test]
 fn only_the_peer_that_does_not_read_is_closed() {
+    closes_the_peer_that_does_not_read(true);
+    closes_the_peer_that_does_not_read(false);
+}
+
+fn closes_the_peer_that_does_not_read(ring: bool) {
     run(async {
-        let mut hub = Harness::new(true, 10_000);
+        let mut hub = Harness::new(true, ring, 10_000);
         for connection in 0..3 {
             hub.subscribe(connection, 0);
             hub.open(connection).await;

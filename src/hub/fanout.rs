@@ -8,7 +8,7 @@ use super::messages::Stamped;
 use super::slot::Slot;
 use super::table::{LocalMember, Table};
 use crate::ids::{ChannelId, Offset, SlotKey, Stream};
-use crate::outbox::{Joined, Pushed};
+use crate::outbox::{Joined, Pushed, Sender, Sending};
 use crate::wire::frame::Frame;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -46,9 +46,15 @@ pub struct Fanout {
     pending: VecDeque<Work>,
     round: VecDeque<Work>,
     current: Option<Group>,
+    sender: Sender,
 }
 
 impl Fanout {
+    /// Nothing pending; frames go out through `sender`.
+    pub fn new(sender: Sender) -> Self {
+        Self { sender, ..Self::default() }
+    }
+
     /// Adds a frame for the members of a channel.
     pub fn push(&mut self, channel: ChannelId, stamped: Stamped) {
         self.pending.push_back(Work::Channel(channel, vec![stamped]));
@@ -80,7 +86,7 @@ impl Fanout {
         let mut slice = Slice::default();
         while budget > 0 {
             if let Some(mut group) = self.current.take() {
-                group.serve(table, &mut budget, &mut slice);
+                group.serve(table, &mut self.sender, &mut budget, &mut slice);
                 if group.remaining > 0 {
                     self.current = Some(group);
                 } else {
@@ -137,27 +143,30 @@ impl Group {
         Self { channel, frames, joined, restricted, remaining }
     }
 
-    fn serve(&mut self, table: &mut Table, budget: &mut usize, slice: &mut Slice) {
+    fn serve(&mut self, table: &mut Table, sender: &mut Sender, budget: &mut usize, slice: &mut Slice) {
         let Some(members) = table.channels.get_mut(&self.channel) else {
             self.remaining = 0;
             return;
         };
-        let mut next = self.remaining.min(members.len());
-        let first = self.frames.first().map_or(0, |stamped| stamped.offset);
-        while next > 0 && *budget > 0 {
-            next -= 1;
-            *budget -= 1;
-            let member = &mut members[next];
-            if member.outbox.is_assembling() {
-                if let Some(slot) = table.slots.get_mut(member.slot as usize) {
-                    self.keep_for_assembly(slot);
+        let end = self.remaining.min(members.len());
+        let begin = end.saturating_sub(*budget);
+        *budget -= end - begin;
+        self.remaining = begin;
+        let members = &mut members[begin..end];
+        let sent = self.send(members, sender);
+        for (member, sent) in members.iter_mut().zip(sent) {
+            let (pushed, count) = match sent {
+                Some(pushed) => (pushed, self.frames.len()),
+                None if member.outbox.is_assembling() => {
+                    if let Some(slot) = table.slots.get_mut(member.slot as usize) {
+                        self.keep_for_assembly(slot);
+                    }
+                    continue;
                 }
-                continue;
-            }
-            let (pushed, count) = if !self.restricted && member.cursor < first {
-                (member.outbox.push_live(&self.joined, pairs(&self.frames)), self.frames.len())
-            } else {
-                self.serve_some(member)
+                None if self.is_for(member) => {
+                    (member.outbox.push_live(&self.joined, pairs(&self.frames)), self.frames.len())
+                }
+                None => self.serve_some(member),
             };
             match pushed {
                 Pushed::Accepted => {
@@ -174,7 +183,30 @@ impl Group {
                 }
             }
         }
-        self.remaining = next;
+    }
+
+    /// Sends to all members who are to get all of the frames and for whom nothing waits, at once: nearly always to
+    /// all. What came of it, in the members' order; `None` for the others.
+    fn send(&self, members: &[LocalMember], sender: &mut Sender) -> Vec<Option<Pushed>> {
+        let mut forms: Vec<Option<&Joined>> = Vec::with_capacity(members.len());
+        let mut batch: Vec<Sending<'_>> = Vec::with_capacity(members.len());
+        for member in members {
+            let form = self.is_for(member).then(|| member.outbox.form(&self.joined, pairs(&self.frames)));
+            let sending = form.and_then(|form| member.outbox.ready(form));
+            forms.push(form.filter(|_| sending.is_some()));
+            batch.extend(sending);
+        }
+        let mut taken = sender.send(&batch).into_iter();
+        let outcome =
+            |(form, member): (Option<&Joined>, &LocalMember)| Some(member.outbox.sent(form?, taken.next()?));
+        forms.into_iter().zip(members).map(outcome).collect()
+    }
+
+    /// Whether a member is to get all of the frames, now.
+    fn is_for(&self, member: &LocalMember) -> bool {
+        let first = self.frames.first().map_or(0, |stamped| stamped.offset);
+        let admitted = || self.frames.iter().all(|stamped| stamped.frame.audience().admits(member.user));
+        member.cursor < first && (!self.restricted || admitted()) && !member.outbox.is_assembling()
     }
 
     /// For a member whose catch-up is not complete: live frames follow it.

@@ -5,7 +5,7 @@ use super::{BUCKETS, Hub, Shared, TICK_MS};
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
 use crate::observe::pressure::{Counted, Pressure};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Sender};
 use crate::settings::Settings;
 use crate::wire::websocket::close::CloseReason;
 use actix::{Actor, Addr, Recipient};
@@ -41,9 +41,10 @@ pub struct HubHandle {
 impl HubHandle {
     /// Starts a hub on this thread.
     pub fn start(parts: HubParts) -> (Self, Addr<Hub>) {
+        let sender = if parts.settings.io_uring { Sender::with_ring() } else { Sender::default() };
         let shared = Rc::new(Shared {
             table: RefCell::new(super::table::Table::new(parts.id)),
-            fanout: RefCell::default(),
+            fanout: RefCell::new(super::fanout::Fanout::new(sender)),
             wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
             now_ms: Cell::new(0),

@@ -7,7 +7,7 @@ use crate::fixtures::ledger::Ledger;
 use crate::fixtures::sockets::{flush, pair, read_to_end};
 use crate::fixtures::{ENCODER, message, payload, seen, whole_frames};
 use crate::ids::{ChannelId, HubId, Offset, SlotKey, Stream, UserId};
-use crate::outbox::{Outbox, Pushed};
+use crate::outbox::{Outbox, Pushed, Sender};
 use crate::wire::frame::{Audience, Frame};
 use crate::wire::websocket::close::CloseReason;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -58,7 +58,8 @@ fn stream(channel: u32) -> Stream {
 }
 
 impl Harness {
-    pub fn new(sockets: bool, max_queued: usize) -> Self {
+    /// With sockets or polls; sending to sockets by a ring or one by one.
+    pub fn new(sockets: bool, ring: bool, max_queued: usize) -> Self {
         let mut ledger = Ledger::new();
         let user = |index: u32| UserId(index % 3);
         (0..CONNECTIONS).for_each(|index| ledger.begin(index, user(index), Stream::Inbox));
@@ -66,7 +67,7 @@ impl Harness {
             |index| Connection { user: user(index), cursors: BTreeMap::new(), inbox: 0, session: None };
         Self {
             table: Table::new(HubId(0)),
-            fanout: Fanout::default(),
+            fanout: Fanout::new(if ring { Sender::with_ring() } else { Sender::default() }),
             ledger,
             dismissed: Vec::new(),
             sockets,

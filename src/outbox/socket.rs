@@ -1,13 +1,59 @@
-//! Writing what waits to a socket.
+//! Writing to a socket: straight, or what waited.
 
-use super::Outbox;
+use super::{Joined, Outbox, Pushed, Sending, Sink};
+use socket2::SockRef;
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use tokio::net::TcpStream;
 
 /// Frames given to the kernel in one call at most.
 const SLICES: usize = 64;
 
 impl Outbox {
+    /// What would deliver `joined` to a websocket for which nothing waits; `None` for all others. The caller hands
+    /// it to a [`super::Sender`] and what came of it to [`Outbox::sent`], before anything else is pushed.
+    pub fn ready<'a>(&'a self, joined: &'a Joined) -> Option<Sending<'a>> {
+        match &self.sink {
+            Sink::Socket(socket) if !self.sealed.get() && self.queue.borrow().is_empty() => {
+                Some(Sending { socket: socket.as_fd(), bytes: &joined.bytes })
+            }
+            _ => None,
+        }
+    }
+
+    /// What came of sending `joined`: what the kernel did not take waits in the queue.
+    pub fn sent(&self, joined: &Joined, taken: io::Result<usize>) -> Pushed {
+        let taken = match taken {
+            Ok(taken) if taken == joined.bytes.len() => return Pushed::Accepted,
+            Ok(taken) => taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => return self.refuse(Pushed::Broken),
+        };
+        self.queue.borrow_mut().push_rest(joined, taken);
+        self.wake();
+        Pushed::Accepted
+    }
+
+    pub(super) fn push_joined(&self, socket: &TcpStream, joined: &Joined) -> Pushed {
+        if self.sealed.get() {
+            return Pushed::Sealed;
+        }
+        let mut queue = self.queue.borrow_mut();
+        if queue.is_empty() {
+            drop(queue);
+            // Straight to the kernel: tokio's own record of the socket is only needed, and touched, when it is full.
+            return self.sent(joined, SockRef::from(socket).send(&joined.bytes));
+        }
+        if !queue.has_room(joined.bytes.len()) {
+            drop(queue);
+            return self.refuse(Pushed::Overflow);
+        }
+        queue.push_rest(joined, 0);
+        drop(queue);
+        self.wake();
+        Pushed::Accepted
+    }
+
     /// Writes until nothing waits (true) or the socket takes no more (false).
     pub(super) fn try_flush(&self, socket: &TcpStream) -> io::Result<bool> {
         let mut queue = self.queue.borrow_mut();

@@ -21,6 +21,8 @@ settings! {
         port: u16 = 8000 => PORT;
         /// Worker threads; 0 means one per core.
         workers: usize = 0 => number(0, 1_024);
+        /// Send to many sockets by one system call (io_uring), where the kernel (Linux 6.1 or newer) allows it.
+        io_uring: bool = true => Flag;
         /// How much is logged; the environment variable RUST_LOG goes before it.
         log_level: String = "info".into() => LogLevel;
         /// Log at debug level whatever `log_level` says.

@@ -1,0 +1,93 @@
+use super::sender::{Sender, Sending};
+use crate::fixtures::sockets::{pair, read_to_end};
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+
+fn run(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+}
+
+/// Both ways of sending must do the same.
+fn with_each(test: impl AsyncFn(&mut Sender)) {
+    for mut sender in [Sender::with_ring(), Sender::default()] {
+        run(async { test(&mut sender).await });
+    }
+}
+
+#[test]
+fn each_socket_gets_its_own_bytes() {
+    with_each(async |sender| {
+        // More than one call holds.
+        let texts: Vec<String> = (0..300).map(|number| format!("for socket {number}")).collect();
+        let mut pairs = Vec::new();
+        for _ in &texts {
+            pairs.push(pair().await);
+        }
+        let sending = |((server, _), text): (&(tokio::net::TcpStream, _), &String)| {
+            (server.as_fd().try_clone_to_owned().unwrap(), text.clone())
+        };
+        let owned: Vec<_> = pairs.iter().zip(&texts).map(sending).collect();
+        let batch: Vec<_> =
+            owned.iter().map(|(fd, text)| Sending { socket: fd.as_fd(), bytes: text.as_bytes() }).collect();
+        let taken: Vec<usize> = sender.send(&batch).into_iter().map(Result::unwrap).collect();
+        assert_eq!(taken, texts.iter().map(String::len).collect::<Vec<_>>());
+        drop(owned);
+        for ((server, client), text) in pairs.into_iter().zip(texts) {
+            drop(server);
+            let mut input = Vec::new();
+            read_to_end(client, &mut input);
+            assert_eq!(input, text.as_bytes());
+        }
+    });
+}
+
+#[test]
+fn a_full_socket_takes_a_part_then_nothing_and_does_not_wait() {
+    with_each(async |sender| {
+        let ((full, mut peer), (free, _peer)) = (pair().await, pair().await);
+        let bytes = vec![b'x'; 4 << 20];
+        let mut part = 0;
+        let end = loop {
+            let batch = [
+                Sending { socket: full.as_fd(), bytes: &bytes },
+                Sending { socket: free.as_fd(), bytes: b"short" },
+            ];
+            let taken = sender.send(&batch);
+            assert_eq!(*taken[1].as_ref().unwrap(), 5);
+            match &taken[0] {
+                Ok(count) => part += count,
+                Err(error) => break error.kind(),
+            }
+            assert!(part < bytes.len(), "a peer that does not read took all of it");
+        };
+        assert_eq!(end, ErrorKind::WouldBlock);
+        drop(full);
+        let mut input = Vec::new();
+        peer.set_nonblocking(false).unwrap();
+        peer.read_to_end(&mut input).unwrap();
+        assert_eq!(input.len(), part);
+    });
+}
+
+#[test]
+fn a_broken_socket_is_an_error_of_its_own() {
+    with_each(async |sender| {
+        let ((broken, peer), (fine, mut reader)) = (pair().await, pair().await);
+        socket2::SockRef::from(&broken).shutdown(std::net::Shutdown::Write).unwrap();
+        let batch =
+            [Sending { socket: broken.as_fd(), bytes: b"a" }, Sending { socket: fine.as_fd(), bytes: b"bc" }];
+        let taken = sender.send(&batch);
+        assert_eq!(taken[0].as_ref().unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(*taken[1].as_ref().unwrap(), 2);
+        reader.set_nonblocking(false).unwrap();
+        let mut input = [0; 2];
+        reader.read_exact(&mut input).unwrap();
+        assert_eq!(&input, b"bc");
+        drop(peer);
+    });
+}
+
+#[test]
+fn nothing_to_send_is_no_call() {
+    with_each(async |sender| assert!(sender.send(&[]).is_empty()));
+}
