@@ -1,0 +1,26 @@
+/** Accessibility, as far as a program can judge it: axe-core on the page as it stands. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+const source = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const describe = ({ id, help, nodes }) => {
+    const places = nodes.map(({ target, failureSummary }) => `    ${target.join(' ')}: ${failureSummary}`);
+    return `${id}: ${help}\n${places.join('\n')}`;
+};
+
+/**
+ * Fails if axe finds anything that breaks WCAG 2.2 A and AA or its own best practices.
+ *
+ * Evaluated by the debugger and not by the page, so that the page's content security policy need not allow it.
+ *
+ * @param {import('playwright-core').Page} page
+ */
+export async function checkAccessibility(page) {
+    await page.evaluate(source);
+    // A panel that still slides in has other colours than it will have.
+    await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+    assert.equal(violations.length, 0, violations.map(describe).join('\n\n'));
+}
