@@ -15,6 +15,8 @@ pub struct Page(&'static str);
 
 /// The front page.
 pub const FRONT: Page = Page(include_str!("../../static/index.html"));
+/// The tutorial.
+pub const FIRST_APPLICATION: Page = Page(include_str!("../../static/first-application.html"));
 /// The form to sign in with.
 pub const SIGN_IN: Page = Page(include_str!("../../static/sign_in.html"));
 /// The admin's dashboard.
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn every_page_has_a_policy_and_no_scripts_beside_it() {
-        for page in [FRONT, SIGN_IN, DASHBOARD, EXPLORER] {
+        for page in [FRONT, FIRST_APPLICATION, SIGN_IN, DASHBOARD, EXPLORER] {
             let answer = page.serve(&base("h"), &[]);
             let policy =
                 answer.headers().get("content-security-policy").unwrap().to_str().unwrap().to_owned();

@@ -104,6 +104,11 @@ impl Settings {
             .collect()
     }
 
+    /// Whether requests may be signed with the secret that everybody knows.
+    pub fn accepts_known_secret(&self) -> bool {
+        self.default_secrets().contains(&"secrets")
+    }
+
     fn exposes_default_secrets(&self) -> bool {
         !self.listens_on_loopback() && !self.default_secrets().is_empty()
     }

@@ -28,7 +28,7 @@ export const launch = () => chromium.launch({
 /** A page in a browser profile of its own. */
 export class Tab {
     static async open(browser, server, options = {}) {
-        const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, ...options });
+        const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, reducedMotion: 'reduce', ...options });
         context.setDefaultTimeout(STEP_LIMIT_MS);
         const tab = new Tab(context, await context.newPage(), server);
         tab.watch();
