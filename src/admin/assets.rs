@@ -83,6 +83,8 @@ pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResp
         // Asked for anew each time, so that no page runs with modules of two versions; a 304 is cheap.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        // Pages of applications import the browser library from here. The files are the same for everybody.
+        .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .content_type(asset.content_type);
     Ok(if is_known(req.headers(), &asset.etag) { answer.finish() } else { answer.body(asset.content) })
 }
