@@ -10,6 +10,7 @@ use channelstream::wire::event::Encoder;
 use channelstream::wire::frame::{Audience, Frame};
 use channelstream::wire::message::Message;
 use channelstream::wire::time::Timestamp;
+use channelstream::wire::user_set::UserSet;
 use divan::{Bencher, black_box};
 
 /// When everything here happens: late in 2025.
@@ -95,7 +96,7 @@ fn select_without_excluded(bencher: Bencher<'_, '_>, excluded: u32) {
 #[divan::bench(args = [1, 10, 100])]
 fn select_private(bencher: Bencher<'_, '_>, receivers: u32) {
     let only = (0..receivers).map(|index| UserId(index * 97)).collect();
-    let audience = Audience { only: Some(only), except: Box::default() };
+    let audience = Audience { only: Some(only), except: UserSet::default() };
     bencher.bench_local(|| admitted(black_box(&audience)));
 }
 

@@ -79,9 +79,8 @@ impl RegistryState {
     }
 
     fn audience(&self, delivery: &Delivery) -> Audience {
-        let only =
-            (!delivery.pm_users.is_empty()).then(|| self.users_named(&delivery.pm_users).into_boxed_slice());
-        Audience { only, except: self.users_named(&delivery.exclude_users).into_boxed_slice() }
+        let only = (!delivery.pm_users.is_empty()).then(|| self.users_named(&delivery.pm_users).into());
+        Audience { only, except: self.users_named(&delivery.exclude_users).into() }
     }
 
     /// The known ones among these, each once.

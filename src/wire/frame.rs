@@ -1,5 +1,6 @@
 //! An event in the forms the transports need: serialised once, framed once, shared by all.
 
+use super::user_set::UserSet;
 use super::websocket::{self, HEADER_ROOM};
 use crate::ids::UserId;
 use bytes::Bytes;
@@ -30,9 +31,9 @@ const CATCHUP_TAIL: &[u8] = b",\"catchup\":true}]";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audience {
     /// Only these, if given.
-    pub only: Option<Box<[UserId]>>,
+    pub only: Option<UserSet>,
     /// Not these.
-    pub except: Box<[UserId]>,
+    pub except: UserSet,
 }
 
 impl Audience {
@@ -43,7 +44,7 @@ impl Audience {
 
     /// Everybody but one.
     pub fn all_but(user: UserId) -> Self {
-        Self { only: None, except: Box::new([user]) }
+        Self { only: None, except: user.into() }
     }
 
     /// Whether somebody is left out.
@@ -53,7 +54,7 @@ impl Audience {
 
     /// Whether this user gets the frame.
     pub fn admits(&self, user: UserId) -> bool {
-        self.only.as_ref().is_none_or(|only| only.contains(&user)) && !self.except.contains(&user)
+        self.only.as_ref().is_none_or(|only| only.contains(user)) && !self.except.contains(user)
     }
 }
 
@@ -201,7 +202,8 @@ mod tests {
 
     #[test]
     fn audiences() {
-        let only = Audience { only: Some(Box::new([UserId(1), UserId(2)])), except: Box::new([UserId(2)]) };
+        let only =
+            Audience { only: Some(UserSet::from_iter([UserId(1), UserId(2)])), except: UserId(2).into() };
         assert!(only.admits(UserId(1)) && !only.admits(UserId(2)) && !only.admits(UserId(3)));
         assert!(
             Audience::all_but(UserId(1)).admits(UserId(2)) && !Audience::all_but(UserId(1)).admits(UserId(1))

@@ -7,5 +7,6 @@ pub mod time;
 pub mod message;
 pub mod settings;
 pub mod event;
+pub mod user_set;
 pub mod frame;
 pub mod websocket;
