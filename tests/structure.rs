@@ -15,8 +15,9 @@ const SIDE_ROADS: [(&str, &[&str]); 4] =
 const AGAINST_THE_ROAD: [(&str, &str); 0] = [];
 
 /// Files that hold state and rules without actors, clocks or sockets.
-const PURE: [&str; 20] = [
+const PURE: &[&str] = &[
     "channel/state.rs",
+    "channel/roster.rs",
     "channel/buffer.rs",
     "inbox/state.rs",
     "registry/state.rs",
@@ -171,7 +172,7 @@ fn wire_knows_nobody() {
 fn pure_files_know_no_actor() {
     let sources = sources();
     for pure in PURE {
-        let source = sources.iter().find(|source| source.path == pure);
+        let source = sources.iter().find(|source| source.path == *pure);
         let source = source.unwrap_or_else(|| panic!("{pure} is gone: correct the list"));
         for line in source.text.lines().filter(|line| !is_comment(line)) {
             assert!(!line.contains("actix"), "src/{pure}: {line}");

@@ -4,12 +4,11 @@ use super::info::InfoOptions;
 use crate::channel::messages::{Inspect, Snapshot};
 use crate::error::Refusal;
 use crate::registry::messages::ChannelRef;
-use crate::wire::event::{UserView, push_history_entry, push_users};
+use crate::wire::event::push_history_entry;
 use crate::wire::json;
 use crate::wire::settings::ChannelSettings;
+use crate::wire::user_list::UserList;
 use futures_util::stream::{self, StreamExt};
-use std::collections::HashMap;
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// Channels asked at once: enough to keep them busy, few enough to leave their thread to others.
@@ -57,7 +56,8 @@ impl ChannelsInfo {
         out.extend_from_slice(b"{\"channels\":");
         self.write_channels(out);
         out.extend_from_slice(b",\"users\":");
-        push_users(out, self.users().iter(), self.public_state);
+        let lists = self.channels.iter().map(|channel| &channel.users);
+        UserList::write_union(lists, out, self.public_state);
         out.push(b'}');
     }
 
@@ -73,15 +73,6 @@ impl ChannelsInfo {
             write_channel(channel, out);
         }
         out.push(b'}');
-    }
-
-    /// The users of all channels, each once, by name.
-    fn users(&self) -> Vec<Arc<UserView>> {
-        let views = self.channels.iter().flat_map(|channel| &channel.users);
-        let mut users: Vec<_> =
-            views.map(|view| (view.id, view)).collect::<HashMap<_, _>>().into_values().cloned().collect();
-        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        users
     }
 }
 
@@ -100,7 +91,7 @@ async fn inspect(
             last_active: summary.last_active(),
             name: channel.name,
             settings: channel.settings,
-            users: Vec::new(),
+            users: UserList::default(),
             history: Vec::new(),
         });
     }
@@ -128,7 +119,7 @@ fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
         channel.users.len()
     );
     out.extend_from_slice(counts.as_bytes());
-    json::write_list(&channel.users, out, |user, out| json::write_string(&user.name, out));
+    channel.users.write_names(out);
     out.push(b'}');
 }
 

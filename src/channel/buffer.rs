@@ -3,18 +3,59 @@
 use super::messages::Kept;
 use crate::hub::messages::Stamped;
 use crate::ids::{Offset, UserId};
-use crate::wire::event::Encoder;
+use crate::wire::event::{Encoder, PresenceEvent};
 use crate::wire::frame::{Audience, Frame};
 use crate::wire::message::{Edit, Message};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 #[derive(Debug)]
 struct Entry {
-    stamped: Stamped,
+    offset: Offset,
+    form: Form,
     /// The message it carries, if it is one: an edit or deletion finds it by its uuid.
     kept: Option<Arc<Kept>>,
+}
+
+#[derive(Debug)]
+enum Form {
+    Encoded(Arc<Frame>),
+    /// With a list of users, which frames would hold once for each event; as events they share all but a little of it.
+    Listed(Box<Listed>),
+}
+
+#[derive(Debug)]
+struct Listed {
+    event: PresenceEvent,
+    /// The frame, as long as it is on its way to somebody.
+    frame: Weak<Frame>,
+}
+
+impl Listed {
+    fn frame(&mut self, encoder: Encoder) -> Arc<Frame> {
+        self.frame.upgrade().unwrap_or_else(|| {
+            let frame = Arc::new(encoder.presence(&self.event));
+            self.frame = Arc::downgrade(&frame);
+            frame
+        })
+    }
+}
+
+impl Form {
+    fn admits(&self, user: UserId) -> bool {
+        match self {
+            Form::Encoded(frame) => frame.audience().admits(user),
+            Form::Listed(listed) => listed.event.audience().admits(user),
+        }
+    }
+
+    fn frame(&mut self, encoder: Encoder) -> Arc<Frame> {
+        match self {
+            Form::Encoded(frame) => frame.clone(),
+            Form::Listed(listed) => listed.frame(encoder),
+        }
+    }
 }
 
 /// The last frames of a stream, bounded in number.
@@ -26,17 +67,28 @@ pub struct Buffer {
 impl Buffer {
     /// Keeps a frame, and no more than `max` of them.
     pub fn push(&mut self, stamped: Stamped, kept: Option<Arc<Kept>>, max: usize) {
-        self.entries.push_back(Entry { stamped, kept });
+        let Stamped { offset, frame } = stamped;
+        self.keep(Entry { offset, form: Form::Encoded(frame), kept }, max);
+    }
+
+    /// Keeps an event with a list of users, and its frame only as long as others do.
+    pub fn push_listed(&mut self, offset: Offset, event: PresenceEvent, frame: Weak<Frame>, max: usize) {
+        let form = Form::Listed(Box::new(Listed { event, frame }));
+        self.keep(Entry { offset, form, kept: None }, max);
+    }
+
+    fn keep(&mut self, entry: Entry, max: usize) {
+        self.entries.push_back(entry);
         while self.entries.len() > max {
             self.entries.pop_front();
         }
     }
 
     /// What a peer that got as far as `cursor` misses, oldest first.
-    pub fn since(&self, cursor: Offset, user: UserId) -> Vec<Stamped> {
-        let start = self.entries.partition_point(|entry| entry.stamped.offset <= cursor);
-        let frames = self.entries.range(start..).map(|entry| &entry.stamped);
-        frames.filter(|stamped| stamped.frame.audience().admits(user)).cloned().collect()
+    pub fn since(&mut self, cursor: Offset, user: UserId, encoder: Encoder) -> Vec<Stamped> {
+        let start = self.entries.partition_point(|entry| entry.offset <= cursor);
+        let missed = self.entries.range_mut(start..).filter(|entry| entry.form.admits(user));
+        missed.map(|entry| Stamped { offset: entry.offset, frame: entry.form.frame(encoder) }).collect()
     }
 
     /// Replaces a message by its edited form; whoever catches up sees that.
@@ -45,9 +97,9 @@ impl Buffer {
             let Some(kept) = entry.kept.as_ref().filter(|kept| kept.message.uuid == edit.uuid) else {
                 continue;
             };
-            let audience = entry.stamped.frame.audience().clone();
-            let (frame, kept) = encode(edited(kept, edit), audience, encoder);
-            entry.stamped.frame = frame;
+            let Form::Encoded(old) = &entry.form else { continue };
+            let (frame, kept) = encode(edited(kept, edit), old.audience().clone(), encoder);
+            entry.form = Form::Encoded(frame);
             entry.kept = Some(kept);
         }
     }

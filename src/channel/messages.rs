@@ -7,6 +7,7 @@ use crate::wire::frame::Audience;
 use crate::wire::message::{Delete, Edit, Message};
 use crate::wire::settings::ChannelSettings;
 use crate::wire::time::Timestamp;
+use crate::wire::user_list::UserList;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -94,7 +95,7 @@ pub struct Snapshot {
     /// Present connections.
     pub total_connections: u32,
     /// Present users by name, if asked for.
-    pub users: Vec<Arc<UserView>>,
+    pub users: UserList,
     /// Kept messages, oldest first, if asked for.
     pub history: Vec<Arc<Kept>>,
 }

@@ -2,6 +2,7 @@
 
 pub mod messages;
 pub mod state;
+pub mod roster;
 pub mod buffer;
 pub mod summary;
 

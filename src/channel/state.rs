@@ -2,15 +2,17 @@
 
 use super::buffer::{Buffer, edited, encode};
 use super::messages::{Inspect, Kept, Publication, Snapshot};
+use super::roster::Roster;
 use crate::hub::messages::{Listen, Part, Stamped, ToHub};
 use crate::ids::{ChannelId, ConnKey, HubId, Offset, Place, UserId};
-use crate::wire::event::{Encoder, Presence, UserView};
+use crate::wire::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::wire::frame::Frame;
 use crate::wire::settings::ChannelSettings;
 use crate::wire::time::Timestamp;
+use crate::wire::user_list::UserList;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 /// What is to be told to hubs, in order.
@@ -24,12 +26,6 @@ struct Member {
     /// How far its peer got, while it has no session; then its hub knows.
     cursor: Offset,
     place: Option<Place>,
-}
-
-#[derive(Debug)]
-struct PresentUser {
-    view: Arc<UserView>,
-    connections: u32,
 }
 
 /// What never changes about a channel.
@@ -62,7 +58,7 @@ pub struct ChannelState {
     last_active: Timestamp,
     offset: Offset,
     members: FxHashMap<ConnKey, Member>,
-    users: FxHashMap<UserId, PresentUser>,
+    roster: Roster,
     connections: u32,
     /// Sessions on each hub.
     sessions: Vec<u32>,
@@ -87,7 +83,7 @@ impl ChannelState {
             last_active: now,
             offset: 0,
             members: FxHashMap::default(),
-            users: FxHashMap::default(),
+            roster: Roster::default(),
             connections: 0,
             sessions: Vec::new(),
             history: VecDeque::new(),
@@ -143,7 +139,7 @@ impl ChannelState {
 
     fn seat(&mut self, conn: ConnKey, place: Place, part: Option<Part>, effects: &mut Effects) {
         let Some(member) = self.members.get_mut(&conn) else { return };
-        let catchup = self.frames.since(member.cursor, member.user);
+        let catchup = self.frames.since(member.cursor, member.user, self.encoder);
         let listen = Listen { user: member.user, from: member.cursor, upto: self.offset, catchup, part };
         let before = member.place.replace(place);
         if let Some(before) = before {
@@ -175,13 +171,8 @@ impl ChannelState {
         let Some(member) = self.members.get_mut(&conn).filter(|member| member.present) else { return };
         member.present = false;
         self.connections -= 1;
-        let id = member.user;
-        let Some(user) = self.users.get_mut(&id) else { return };
-        user.connections -= 1;
-        if user.connections == 0
-            && let Some(user) = self.users.remove(&id)
-        {
-            self.announce(&user.view, Presence::Parted, now, effects);
+        if let Some(user) = self.roster.leave(member.user) {
+            self.announce(user, Presence::Parted, now, effects);
         }
     }
 
@@ -200,28 +191,32 @@ impl ChannelState {
         let Some(member) = self.members.get_mut(&conn).filter(|member| !member.present) else { return };
         member.present = true;
         self.connections += 1;
-        let user = self.users.entry(view.id).or_insert(PresentUser { view: view.clone(), connections: 0 });
-        user.connections += 1;
-        user.view = view.clone();
-        if user.connections == 1 {
-            self.announce(&view, Presence::Joined, now, effects);
+        if self.roster.enter(&view) {
+            self.announce(view, Presence::Joined, now, effects);
         }
     }
 
-    fn announce(&mut self, user: &Arc<UserView>, presence: Presence, now: &Timestamp, effects: &mut Effects) {
+    fn announce(&mut self, user: Arc<UserView>, presence: Presence, now: &Timestamp, effects: &mut Effects) {
         if !self.settings.notify_presence {
             return;
         }
-        let list =
-            if self.settings.broadcast_presence_with_user_lists { self.sorted_users() } else { Vec::new() };
-        let frame = self.encoder.presence(&self.identity.name, user, presence, list.iter(), now);
-        self.broadcast(Arc::new(frame), None, now, effects);
-    }
-
-    fn sorted_users(&self) -> Vec<Arc<UserView>> {
-        let mut users: Vec<_> = self.users.values().map(|user| user.view.clone()).collect();
-        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        users
+        let with_list = self.settings.broadcast_presence_with_user_lists;
+        let users = if with_list { self.roster.list() } else { UserList::default() };
+        let (uuid, channel) = (Uuid::new_v4(), self.identity.name.clone());
+        let event = PresenceEvent { uuid, channel, user, presence, users, timestamp: *now };
+        if event.users.is_empty() {
+            return self.broadcast(Arc::new(self.encoder.presence(&event)), None, now, effects);
+        }
+        let offset = self.next_offset(now);
+        let mut on_its_way = Weak::new();
+        if self.sessions.iter().any(|sessions| *sessions > 0) {
+            let frame = Arc::new(self.encoder.presence(&event));
+            on_its_way = Arc::downgrade(&frame);
+            self.deliver(&Stamped { offset, frame }, effects);
+        }
+        if self.settings.store_frames {
+            self.frames.push_listed(offset, event, on_its_way, self.keeping.frames);
+        }
     }
 
     /// A user's state changed. `changed` is the list of public changes, given where members may be told.
@@ -232,8 +227,9 @@ impl ChannelState {
         now: &Timestamp,
         effects: &mut Effects,
     ) {
-        let Some(user) = self.users.get_mut(&view.id) else { return };
-        user.view = view.clone();
+        if !self.roster.show(&view) {
+            return;
+        }
         if let Some(changed) = changed.filter(|_| self.settings.notify_state) {
             let frame = self.encoder.state_change(&self.identity.name, &view, changed, now);
             self.broadcast(Arc::new(frame), None, now, effects);
@@ -295,16 +291,24 @@ impl ChannelState {
         now: &Timestamp,
         effects: &mut Effects,
     ) {
-        self.offset += 1;
+        let stamped = Stamped { offset: self.next_offset(now), frame };
+        self.deliver(&stamped, effects);
+        if self.settings.store_frames {
+            self.frames.push(stamped, kept, self.keeping.frames);
+        }
+    }
+
+    fn next_offset(&mut self, now: &Timestamp) -> Offset {
         self.last_active = *now;
-        let stamped = Stamped { offset: self.offset, frame };
+        self.offset += 1;
+        self.offset
+    }
+
+    fn deliver(&self, stamped: &Stamped, effects: &mut Effects) {
         for (hub, sessions) in self.sessions.iter().enumerate() {
             if *sessions > 0 {
                 effects.push((HubId(hub as u16), ToHub::Deliver(self.identity.id, stamped.clone())));
             }
-        }
-        if self.settings.store_frames {
-            self.frames.push(stamped, kept, self.keeping.frames);
         }
     }
 
@@ -318,7 +322,7 @@ impl ChannelState {
 
     /// Present connections, present users, kept messages.
     pub fn counts(&self) -> (u32, u32, u32) {
-        (self.connections, self.users.len() as u32, self.history.len() as u32)
+        (self.connections, self.roster.len() as u32, self.history.len() as u32)
     }
 
     /// Last message or event.
@@ -327,14 +331,14 @@ impl ChannelState {
     }
 
     /// What the channel is and has.
-    pub fn snapshot(&self, inspect: &Inspect) -> Snapshot {
+    pub fn snapshot(&mut self, inspect: &Inspect) -> Snapshot {
         Snapshot {
             uuid: self.identity.uuid,
             name: self.identity.name.clone(),
             settings: self.settings.clone(),
             last_active: self.last_active,
             total_connections: self.connections,
-            users: if inspect.users { self.sorted_users() } else { Vec::new() },
+            users: if inspect.users { self.roster.list() } else { UserList::default() },
             history: if inspect.history { self.history.iter().cloned().collect() } else { Vec::new() },
         }
     }

@@ -80,7 +80,7 @@ impl Told {
         self.catch_up(index, index, cursor).iter().map(|event| event.number).collect()
     }
 
-    fn history(&self) -> Vec<u128> {
+    fn history(&mut self) -> Vec<u128> {
         let snapshot = self.state.snapshot(&Inspect { users: false, history: true });
         snapshot.history.iter().map(|kept| kept.message.uuid.as_u128()).collect()
     }
@@ -105,6 +105,70 @@ fn presence_is_of_users_and_never_told_to_themselves() {
     assert_eq!(told.heard(), [] as [&str; 0], "it had parted already");
     told.leave(12);
     assert_eq!(told.heard(), [] as [&str; 0], "it never was here");
+}
+
+#[test]
+fn lists_of_users_are_caught_up_as_they_were() {
+    let settings = ChannelSettings { broadcast_presence_with_user_lists: true, ..noisy() };
+    let mut told = Told::new(settings);
+    (1..6).for_each(|user| told.join(user));
+    told.leave(3);
+    told.part(4);
+    let live: Vec<_> = std::mem::take(&mut told.effects);
+    let live = live.iter().map(|(_, message)| match message {
+        ToHub::Deliver(_, stamped) => seen(&stamped.frame.live_element()),
+        other => panic!("{other:?}"),
+    });
+    let live: Vec<_> = live.collect();
+    let names = |event: &crate::fixtures::Seen| {
+        let users = event.json["users"].as_array().unwrap().iter();
+        users.map(|of| of["user"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        live.iter().map(names).collect::<Vec<_>>(),
+        [
+            "u1 u9",
+            "u1 u2 u9",
+            "u1 u2 u3 u9",
+            "u1 u2 u3 u4 u9",
+            "u1 u2 u3 u4 u5 u9",
+            "u1 u2 u4 u5 u9",
+            "u1 u2 u5 u9"
+        ]
+    );
+    let caught_up = told.catch_up(9, 9, None);
+    let as_live = |mut event: crate::fixtures::Seen| {
+        assert!(event.catchup);
+        event.catchup = false;
+        event.json["catchup"] = false.into();
+        event
+    };
+    assert_eq!(caught_up.into_iter().map(as_live).collect::<Vec<_>>(), live);
+}
+
+#[test]
+fn a_list_of_users_is_encoded_once_for_all_who_get_it_at_a_time() {
+    let settings = ChannelSettings { broadcast_presence_with_user_lists: true, ..noisy() };
+    let mut told = Told::new(settings);
+    (0..3).for_each(|index| told.state.join(conn(index), view(8), None, &time(1), &mut Vec::new()));
+    told.join(5);
+    let live = match told.effects.pop() {
+        Some((_, ToHub::Deliver(_, stamped))) => stamped.frame,
+        other => panic!("{other:?}"),
+    };
+    let mut missed = |index| {
+        told.state.attach(conn(index), view(8), place(1, index), PART, &time(2), &mut told.effects);
+        match told.effects.pop() {
+            Some((_, ToHub::Join(_, _, listen))) => listen.catchup[0].frame.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(Arc::ptr_eq(&missed(0), &live), "it is still on its way");
+    let weak = Arc::downgrade(&live);
+    drop(live);
+    assert!(weak.upgrade().is_none(), "the channel keeps none");
+    let one = missed(1);
+    assert!(Arc::ptr_eq(&one, &missed(2)));
 }
 
 #[test]

@@ -69,10 +69,10 @@ impl InboxState {
 
     /// A session attaches: what its peer misses, then what comes.
     pub fn attach(&mut self, user: UserId, conn: ConnKey, place: Place, part: Part, effects: &mut Effects) {
-        let (from, upto, catchup) = match self.users.get(&user) {
+        let (from, upto, catchup) = match self.users.get_mut(&user) {
             Some(inbox) => {
                 let from = inbox.cursor(conn);
-                (from, inbox.offset, inbox.frames.since(from, user))
+                (from, inbox.offset, inbox.frames.since(from, user, self.encoder))
             }
             None => (0, 0, Vec::new()),
         };

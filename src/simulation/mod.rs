@@ -81,7 +81,11 @@ impl World {
 
     pub fn connect(&mut self, conn_id: Uuid, username: String, channels: Vec<String>) {
         let known = self.registry.connection(conn_id).is_some();
-        let settings = ChannelSettings { notify_presence: true, ..ChannelSettings::default() };
+        let settings = ChannelSettings {
+            notify_presence: true,
+            broadcast_presence_with_user_lists: true,
+            ..ChannelSettings::default()
+        };
         let request = Connect {
             username,
             conn_id: Some(conn_id),

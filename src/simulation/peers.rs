@@ -104,6 +104,15 @@ impl World {
                 let user = known.and_then(|(_, connection)| self.registry.user(connection.user));
                 let own = user.is_some_and(|user| event.json["user"] == *user.view.name);
                 assert!(!own, "presence is never told to the user itself: {event:?}");
+                let listed: Vec<&str> = event.json["users"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter_map(|of| of["user"].as_str())
+                    .collect();
+                assert!(listed.is_sorted(), "{event:?}");
+                let here = listed.iter().any(|name| event.json["user"] == **name);
+                assert_eq!(here, event.json["message"]["action"] == "joined", "{event:?}");
             }
         }
     }
@@ -123,7 +132,7 @@ impl World {
         self.settle_all();
         (0..self.sessions.len()).for_each(|number| self.read(number));
         self.ledger.check(true);
-        for (index, (state, _)) in (0..).zip(&self.channels) {
+        for (index, (state, _)) in (0..).zip(&mut self.channels) {
             let (users, connections) = self.registry.present_in(crate::ids::ChannelId(index));
             let snapshot = state.snapshot(&crate::channel::messages::Inspect { users: true, history: false });
             let names: Vec<_> = snapshot.users.iter().map(|user| user.name.to_string()).collect();

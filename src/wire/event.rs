@@ -4,6 +4,7 @@ use super::frame::{Audience, Draft, Frame, LiveFlag};
 use super::json;
 use super::message::{Edit, Message};
 use super::time::Timestamp;
+use super::user_list::UserList;
 use super::value::Payload;
 use crate::ids::UserId;
 use std::ops::Range;
@@ -49,6 +50,30 @@ pub enum Presence {
     Joined,
     /// The user's last connection left it.
     Parted,
+}
+
+/// What a `presence` event says.
+#[derive(Clone, Debug)]
+pub struct PresenceEvent {
+    /// Identity, for clients.
+    pub uuid: Uuid,
+    /// The channel's name.
+    pub channel: Arc<str>,
+    /// Who came or went.
+    pub user: Arc<UserView>,
+    /// Which of it.
+    pub presence: Presence,
+    /// Who is here now, where the channel broadcasts its list of users.
+    pub users: UserList,
+    /// When.
+    pub timestamp: Timestamp,
+}
+
+impl PresenceEvent {
+    /// Nobody hears of themselves.
+    pub fn audience(&self) -> Audience {
+        Audience::all_but(self.user.id)
+    }
 }
 
 fn push_uuid(out: &mut Vec<u8>, uuid: Uuid) {
@@ -181,30 +206,24 @@ impl Encoder {
         draft.finish(LiveFlag::Absent, audience, None).0
     }
 
-    /// A `presence` event. `users` is given where the channel broadcasts its list of users.
-    pub fn presence<'a>(
-        self,
-        channel: &str,
-        user: &UserView,
-        presence: Presence,
-        users: impl Iterator<Item = &'a Arc<UserView>>,
-        now: &Timestamp,
-    ) -> Frame {
-        let mut draft = Draft::new(320);
+    /// A `presence` event.
+    pub fn presence(self, event: &PresenceEvent) -> Frame {
+        let user = &event.user;
+        let mut draft = Draft::new(320 + user.public_state().len());
         let mut members = Members { out: &mut draft.buffer, date: self.date };
-        members.uuid(Uuid::new_v4());
+        members.uuid(event.uuid);
         members.text("type", "presence");
         members.text("user", &user.name);
-        push_users(members.key("users"), users, true);
-        members.timestamp(now);
-        members.text("channel", channel);
-        let (action, state) = match presence {
-            Presence::Joined => ("joined", user.public_state()),
-            Presence::Parted => ("parted", "null"),
+        event.users.write(members.key("users"), true);
+        members.timestamp(&event.timestamp);
+        members.text("channel", &event.channel);
+        let (action, state) = match event.presence {
+            Presence::Joined => ("{\"action\":\"joined\"}", user.public_state()),
+            Presence::Parted => ("{\"action\":\"parted\"}", "null"),
         };
-        members.raw("message", format!("{{\"action\":\"{action}\"}}").as_bytes());
+        members.raw("message", action.as_bytes());
         members.raw("state", state.as_bytes());
-        draft.finish(LiveFlag::False, Audience::all_but(user.id), None).0
+        draft.finish(LiveFlag::False, event.audience(), None).0
     }
 
     /// A `user_state_change` event. `changed` is a JSON list of `{"key", "value"}`, public keys only.
@@ -222,22 +241,6 @@ impl Encoder {
         }
         draft.finish(LiveFlag::False, Audience::all(), None).0
     }
-}
-
-/// Appends `[{"user", "state"}, …]`.
-pub fn push_users<'a>(out: &mut Vec<u8>, users: impl Iterator<Item = &'a Arc<UserView>>, public: bool) {
-    out.push(b'[');
-    for (index, user) in users.enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(b"{\"user\":");
-        json::write_string(&user.name, out);
-        out.extend_from_slice(b",\"state\":");
-        out.extend_from_slice(if public { user.public_state() } else { user.state() }.as_bytes());
-        out.push(b'}');
-    }
-    out.push(b']');
 }
 
 /// A message as `history` shows it: the event with its delivery fields in front.
@@ -324,14 +327,22 @@ mod tests {
     #[test]
     fn presence_shows_public_state_only() {
         let view = Arc::new(UserView::new(UserId(1), "u".into(), "{\"a\":1,\"b\":2}", "{\"a\":1}"));
-        let now = Timestamp::now();
+        let event = |presence, users| PresenceEvent {
+            uuid: Uuid::nil(),
+            channel: "c".into(),
+            user: view.clone(),
+            presence,
+            users,
+            timestamp: Timestamp::now(),
+        };
         let encoder = Encoder { date: false };
-        let joined = encoder.presence("c", &view, Presence::Joined, [&view].into_iter(), &now);
+        let joined = encoder.presence(&event(Presence::Joined, UserList::from_iter([view.clone()])));
         let value = element(joined.live_element());
         assert_eq!(value["users"], json!([{"user": "u", "state": {"a": 1}}]));
         assert_eq!(value["state"], json!({"a": 1}));
-        let parted = encoder.presence("c", &view, Presence::Parted, [].into_iter(), &now);
-        assert_eq!(element(parted.live_element())["state"], Value::Null);
+        let parted = encoder.presence(&event(Presence::Parted, UserList::default()));
+        let value = element(parted.live_element());
+        assert_eq!((&value["users"], &value["state"]), (&json!([]), &Value::Null));
         assert!(!parted.audience().admits(UserId(1)));
     }
 }

@@ -7,6 +7,7 @@ pub mod time;
 pub mod message;
 pub mod settings;
 pub mod event;
+pub mod user_list;
 pub mod user_set;
 pub mod frame;
 pub mod websocket;
