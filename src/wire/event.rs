@@ -209,7 +209,7 @@ impl Encoder {
     /// A `presence` event.
     pub fn presence(self, event: &PresenceEvent) -> Frame {
         let user = &event.user;
-        let mut draft = Draft::new(320 + user.public_state().len());
+        let mut draft = Draft::new(320 + user.public_state().len() + event.users.written_len(true));
         let mut members = Members { out: &mut draft.buffer, date: self.date };
         members.uuid(event.uuid);
         members.text("type", "presence");

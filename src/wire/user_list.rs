@@ -176,8 +176,17 @@ impl UserList {
         out.push(b']');
     }
 
+    /// Bytes that [`UserList::write`] appends, or one more.
+    pub fn written_len(&self, public: bool) -> usize {
+        self.pieces_len(|piece| piece.states(public))
+    }
+
+    fn pieces_len(&self, form: impl Fn(&Piece) -> &[u8]) -> usize {
+        2 + self.pieces.iter().map(|piece| form(piece).len() + 1).sum::<usize>()
+    }
+
     fn write_pieces(&self, out: &mut Vec<u8>, form: impl Fn(&Piece) -> &[u8]) {
-        out.reserve(2 + self.pieces.iter().map(|piece| form(piece).len() + 1).sum::<usize>());
+        out.reserve(self.pieces_len(&form));
         json::write_list(&*self.pieces, out, |piece, out| out.extend_from_slice(form(piece)));
     }
 }
@@ -245,6 +254,9 @@ mod tests {
         assert!(list.iter().map(|user| user.name.to_string()).eq(model.keys().cloned()));
         assert_eq!(written(|out| list.write_names(out)), json!(model.keys().collect::<Vec<_>>()));
         for public in [false, true] {
+            let mut out = Vec::new();
+            list.write(&mut out, public);
+            assert!((out.len()..=out.len() + 1).contains(&list.written_len(public)));
             let state = |v| if public { json!({"v": v}) } else { json!({"v": v, "secret": 1}) };
             let users = model.iter().map(|(name, v)| json!({"user": name, "state": state(v)}));
             assert_eq!(written(|out| list.write(out, public)), Value::from_iter(users));
