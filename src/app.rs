@@ -3,6 +3,8 @@
 mod open_files;
 
 use crate::admin;
+use crate::admin::console::Console;
+use crate::admin::sampler::Sampler;
 use crate::channel::Hubs;
 use crate::channel::state::Keeping;
 use crate::demo;
@@ -48,6 +50,7 @@ struct Core {
     hubs: Arc<Hubs>,
     draining: Arc<AtomicBool>,
     gate: Arc<Gate>,
+    console: Arc<Console>,
     registry: OnceLock<Addr<Registry>>,
     registry_thread: OnceLock<ArbiterHandle>,
     next_hub: AtomicU16,
@@ -57,6 +60,7 @@ struct Core {
 impl Core {
     fn new(settings: Settings, workers: usize) -> Self {
         let settings = Arc::new(settings);
+        let hubs = Arc::new(Hubs::new(workers));
         Self {
             pressure: Arc::new(Pressure::new(
                 settings.registry_mailbox,
@@ -64,7 +68,8 @@ impl Core {
                 settings.max_pending_bytes,
             )),
             counters: Arc::default(),
-            hubs: Arc::new(Hubs::new(workers)),
+            console: Arc::new(Console::new(hubs.clone())),
+            hubs,
             draining: Arc::default(),
             gate: Arc::new(Gate::new(settings.clone())),
             registry: OnceLock::new(),
@@ -75,10 +80,11 @@ impl Core {
         }
     }
 
-    /// Starts registry and inboxes on the current thread, once.
+    /// Starts registry, inboxes and sampler on the current thread, once.
     fn start_registry(&self) -> Addr<Registry> {
         let start = || {
             let settings = &self.settings;
+            Sampler::new(self.console.clone(), self.counters.clone(), self.pressure.clone()).start();
             let encoder = Encoder { date: settings.date_in_frames };
             let inboxes = InboxState::new(encoder, settings.user_frames);
             let inboxes = Inboxes::new(inboxes, self.hubs.clone(), self.pressure.clone()).start();
@@ -194,6 +200,7 @@ fn http_service(
     let registry = core.start_registry();
     let hub = core.start_hub(&registry);
     let gate = web::Data::from(core.gate.clone());
+    let console = web::Data::from(core.console.clone());
     let backend = web::Data::new(core.backend(registry));
     let upgrade = Upgrade { gate: gate.clone(), backend: backend.clone(), hub: hub.clone() };
     let express = Express { gate: gate.clone(), backend: backend.clone() };
@@ -204,11 +211,13 @@ fn http_service(
             .app_data(gate.clone())
             .app_data(backend.clone())
             .app_data(hub.clone())
+            .app_data(console.clone())
             .app_data(PayloadConfig::new(max_body))
             .wrap(actix_web::middleware::from_fn(middleware::pass))
             .configure(routes::backends)
             .configure(routes::browsers)
             .configure(admin::figures)
+            .configure(admin::console::configure)
             .configure(demo::configure(demo_mode))
     };
     HttpService::build()

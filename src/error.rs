@@ -32,6 +32,10 @@ pub enum Refusal {
     SignatureMissing,
     /// The signature sent is wrong or too old.
     BadSignature,
+    /// A command of a signed-in admin without the token of the sign-in: another page may have sent it.
+    CsrfToken,
+    /// Too many wrong passwords; not before so many seconds again.
+    TooManyTries(u64),
     /// No such path, or not with this method. Holds the path, for the text.
     NotFound(String),
     /// The conn_id of a poll is not known.
@@ -71,6 +75,14 @@ impl Refusal {
             Self::AddressNotAllowed => (S::FORBIDDEN, "address-not-allowed", FORBIDDEN),
             Self::SignatureMissing => (S::FORBIDDEN, "signature-missing", FORBIDDEN),
             Self::BadSignature => (S::UNAUTHORIZED, "bad-signature", "Bad Signature"),
+            Self::CsrfToken => (
+                S::FORBIDDEN,
+                "csrf-token",
+                "The request lacks the token of this sign-in; load the page again.",
+            ),
+            Self::TooManyTries(_) => {
+                (S::TOO_MANY_REQUESTS, "too-many-tries", "Too many wrong passwords; try again later.")
+            }
             Self::NotFound(_) => (S::NOT_FOUND, "not-found", NOT_FOUND),
             Self::UnknownConnection => (S::UNAUTHORIZED, "unknown-connection", UNAUTHORIZED),
             Self::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "The request does not validate."),
@@ -130,6 +142,7 @@ impl Refusal {
         answer.insert_header((CODE_HEADER, row.code));
         match self {
             Self::Busy | Self::Draining => answer.insert_header((header::RETRY_AFTER, "1")),
+            Self::TooManyTries(seconds) => answer.insert_header((header::RETRY_AFTER, seconds.to_string())),
             _ => &mut answer,
         };
         answer

@@ -19,10 +19,12 @@ use crate::wire::frame::Frame;
 use crate::wire::websocket::close::CloseReason;
 use bytes::Bytes;
 pub use joined::Joined;
+pub use queue::queued_here;
 use queue::{Mark, Queue, Queued};
 pub use sender::{Sender, Sending};
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 
@@ -94,6 +96,16 @@ impl Outbox {
     /// Whether this is a websocket's.
     pub fn is_socket(&self) -> bool {
         matches!(self.sink, Sink::Socket(_))
+    }
+
+    /// Whether the peer takes compressed messages.
+    pub fn is_compressing(&self) -> bool {
+        self.deflate_from.is_some()
+    }
+
+    /// The address of the socket's peer; none for a poll.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.stream()?.peer_addr().ok().map(|peer| peer.ip().to_canonical())
     }
 
     /// When the peer was last heard, on the hub's clock.

@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "registry/lifecycle.rs",
     "registry/routing.rs",
     "registry/survey.rs",
+    "registry/browse.rs",
     "hub/table.rs",
     "hub/fanout.rs",
     "hub/slot.rs",
@@ -37,6 +38,9 @@ const PURE: &[&str] = &[
     "outbox/sender.rs",
     "outbox/ring.rs",
     "signing.rs",
+    "observe/series.rs",
+    "admin/ranked.rs",
+    "admin/guesses.rs",
 ];
 
 struct Source {

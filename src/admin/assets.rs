@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha1::{Digest, Sha1};
 
+use super::answers::is_known;
 use crate::error::Refusal;
 
 /// Files under `static/`, by their path there. Templates of pages are not among them.
@@ -87,16 +88,6 @@ pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResp
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .content_type(asset.content_type);
     Ok(if is_known(req.headers(), &asset.etag) { answer.finish() } else { answer.body(asset.content) })
-}
-
-/// Whether `If-None-Match` names the tag, weakly or not.
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -1,5 +1,14 @@
 //! What dashboards poll: `/admin/admin.json`, and the same as text for people in trouble.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use uuid::Uuid;
+
+use super::answers::Built;
+use super::console::{Console, walk};
+use super::query::{MAX_PER_PAGE, Query};
 use super::session::AdminOrSigned;
 use super::{read, uptime};
 use crate::api::answer;
@@ -7,9 +16,17 @@ use crate::api::channels_info::{ChannelsInfo, Freshness};
 use crate::api::info::InfoOptions;
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
-use crate::registry::messages::{ActiveUser, Survey};
+use crate::ids::UserId;
+use crate::observe::series::{Excerpt, FIGURES, SPANS};
+use crate::registry::messages::{
+    BrowseChannels, BrowseConnections, ChannelRef, ConnectionRow, Count, Counts,
+};
+use crate::registry::state::Phase;
+use crate::wire::event::UserView;
 use crate::wire::json;
-use actix_web::{HttpResponse, web};
+
+/// Channels asked for their users and histories, and written, at once.
+const SLICE: usize = 1_000;
 
 /// Mounts the figures.
 pub fn figures(cfg: &mut web::ServiceConfig) {
@@ -19,36 +36,181 @@ pub fn figures(cfg: &mut web::ServiceConfig) {
     .service(web::resource("/admin/debug").route(read().to(debug)));
 }
 
+/// What of the figures is asked for. Without any parameter it is all that the original tells.
+struct Wanted {
+    /// Names that hold this, in any case.
+    search: String,
+    /// Only one page of the channels and users found; none of them if a page has no rows.
+    part: Option<Part>,
+    info: InfoOptions,
+    /// The samples of this step, newer than this number.
+    series: Option<(u64, u64)>,
+}
+
+/// A part of a list: how many are before it, and how many are in it.
+#[derive(Clone, Copy)]
+struct Part {
+    skip: usize,
+    rows: usize,
+}
+
+impl Wanted {
+    fn read(req: &HttpRequest) -> Result<Self, Refusal> {
+        let mut query = Query::of(req);
+        let paged = query.has("page") || query.has("per_page");
+        let page = query.number("page", 1..=u32::MAX as usize, 1);
+        let rows = query.number("per_page", 0..=MAX_PER_PAGE, 50);
+        let include_history = query.flag("include_history", true);
+        let include_users = query.flag("include_users", true);
+        let step_s = query.number("step_s", 1..=usize::MAX, 1) as u64;
+        if !SPANS.iter().any(|(step, _)| *step == step_s) {
+            let steps: Vec<String> = SPANS.iter().map(|(step, _)| step.to_string()).collect();
+            query.fault("step_s", format!("Must be one of: {}.", steps.join(", ")));
+        }
+        let after = query.number("since", 0..=usize::MAX, 0) as u64;
+        let series = query.has("since").then_some((step_s, after));
+        let search = query.text("search").unwrap_or_default().trim().to_lowercase();
+        let part = paged.then_some(Part { skip: (page - 1).saturating_mul(rows), rows });
+        let info = InfoOptions { include_history, include_users, ..InfoOptions::default() };
+        Ok(query.checked(Self { search, part, info, series })?)
+    }
+
+    fn finds(&self, name: &str) -> bool {
+        self.search.is_empty() || name.to_lowercase().contains(&self.search)
+    }
+}
+
+/// Counts what comes by and lets pass what belongs to the part.
+struct Window {
+    part: Option<Part>,
+    seen: usize,
+}
+
+impl Window {
+    fn admits_next(&mut self) -> bool {
+        let index = self.seen;
+        self.seen += 1;
+        self.part.is_none_or(|part| index >= part.skip && index - part.skip < part.rows)
+    }
+}
+
 /// GET and POST /admin/admin.json; a body is ignored.
 ///
 /// # Errors
-/// `Busy`, `Draining`.
-pub async fn admin_json(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<HttpResponse, Refusal> {
-    let overview = backend.ask(Survey).await?;
+/// `Invalid`, `Busy`, `Draining`.
+pub async fn admin_json(
+    _: AdminOrSigned,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let wanted = Wanted::read(&req)?;
+    console.answers.serve(&req, build(&backend, &console, &wanted)).await
+}
+
+async fn build(backend: &Backend, console: &Console, wanted: &Wanted) -> Result<Built, Refusal> {
+    let counts = backend.ask(Count).await?;
+    let mut out = b"{".to_vec();
+    write_counts(backend, &counts, &mut out);
+    let mut rows = write_channels(backend, wanted, &mut out).await?;
+    rows += write_users(backend, wanted, &mut out).await?;
+    if let Some((step_s, after)) = wanted.series
+        && let Some(excerpt) = console.series().since(step_s, after)
+    {
+        write_series(&excerpt, &mut out);
+    }
+    // The rest is different each second; an answer is not another one for that.
+    let decisive = out.len();
+    let (uptime, version) = (uptime(backend.started.elapsed().as_secs()), env!("CARGO_PKG_VERSION"));
+    out.extend_from_slice(format!(",\"uptime\":\"{uptime}\",\"version\":\"{version}\"}}").as_bytes());
+    Ok(Built { body: out, decisive, rows })
+}
+
+fn write_counts(backend: &Backend, counts: &Counts, out: &mut Vec<u8>) {
     let counters = &backend.counters;
     let figures = [
-        ("remembered_user_count", overview.remembered_users as u64),
-        ("unique_user_count", overview.active_users as u64),
-        ("total_connections", overview.connections as u64),
-        ("total_channels", overview.channels.len() as u64),
+        ("remembered_user_count", counts.remembered_users as u64),
+        ("unique_user_count", counts.active_users as u64),
+        ("total_connections", counts.connections as u64),
+        ("total_channels", counts.channels as u64),
         ("total_messages", counters.deliveries.get()),
         ("total_unique_messages", counters.messages.get()),
     ];
-    let mut out = b"{".to_vec();
     for (key, value) in figures {
         out.extend_from_slice(format!("\"{key}\":{value},").as_bytes());
     }
-    let info = ChannelsInfo::gather(overview.channels, &InfoOptions::default(), Freshness::Summary).await?;
-    out.extend_from_slice(b"\"channels\":");
-    info.write_channels(&mut out);
-    out.extend_from_slice(b",\"users\":");
-    json::write_list(&overview.users, &mut out, write_user);
-    let (uptime, version) = (uptime(backend.started.elapsed().as_secs()), env!("CARGO_PKG_VERSION"));
-    out.extend_from_slice(format!(",\"uptime\":\"{uptime}\",\"version\":\"{version}\"}}").as_bytes());
-    Ok(answer::json(out))
 }
 
-fn write_user(user: &ActiveUser, out: &mut Vec<u8>) {
+/// Appends `"channels": {…}`, and how many were found if only a part of them is asked for.
+async fn write_channels(backend: &Backend, wanted: &Wanted, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    out.extend_from_slice(b"\"channels\":{");
+    let mut window = Window { part: wanted.part, seen: 0 };
+    let (mut from, mut written) = (0, 0);
+    loop {
+        let slice = backend.ask(BrowseChannels { from, count: SLICE }).await?;
+        let looked_at = slice.len();
+        from += looked_at;
+        let found = |channel: &ChannelRef| wanted.finds(&channel.name) && window.admits_next();
+        let channels: Vec<ChannelRef> = slice.into_iter().filter(found).collect();
+        if !channels.is_empty() {
+            if written > 0 {
+                out.push(b',');
+            }
+            written += channels.len();
+            ChannelsInfo::gather(channels, &wanted.info, Freshness::Summary).await?.write_members(out);
+        }
+        if looked_at < SLICE {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    out.push(b'}');
+    if wanted.part.is_some() {
+        out.extend_from_slice(format!(",\"matching_channels\":{}", window.seen).as_bytes());
+    }
+    Ok(from)
+}
+
+/// A user with the ids of its present connections.
+struct Active {
+    view: Arc<UserView>,
+    uuid: Uuid,
+    connections: Vec<Uuid>,
+}
+
+/// Appends `,"users": […]`, and how many were found if only a part of them is asked for.
+async fn write_users(backend: &Backend, wanted: &Wanted, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    let mut places: HashMap<UserId, Option<usize>> = HashMap::new();
+    let mut users: Vec<Active> = Vec::new();
+    let mut window = Window { part: wanted.part, seen: 0 };
+    let mut rows = 0;
+    // With no rows to show, nobody is looked for.
+    if wanted.part.is_none_or(|part| part.rows > 0) {
+        let walked = walk::connections(backend, BrowseConnections::default(), |row: ConnectionRow| {
+            if row.phase == Phase::Away || !wanted.finds(&row.user.name) {
+                return;
+            }
+            let place = places.entry(row.user.id).or_insert_with(|| {
+                let place = window.admits_next().then_some(users.len())?;
+                users.push(Active { view: row.user, uuid: row.user_uuid, connections: Vec::new() });
+                Some(place)
+            });
+            if let Some(user) = place.and_then(|place| users.get_mut(place)) {
+                user.connections.push(row.id);
+            }
+        });
+        rows = walked.await?;
+    }
+    users.iter_mut().for_each(|user| user.connections.sort_unstable());
+    out.extend_from_slice(b",\"users\":");
+    json::write_list(&users, out, write_user);
+    if wanted.part.is_some() {
+        out.extend_from_slice(format!(",\"matching_users\":{}", window.seen).as_bytes());
+    }
+    Ok(rows)
+}
+
+fn write_user(user: &Active, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"state\":");
     out.extend_from_slice(user.view.public_state().as_bytes());
     out.extend_from_slice(b",\"user\":");
@@ -60,18 +222,41 @@ fn write_user(user: &ActiveUser, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// Appends `,"series": {…}`.
+fn write_series(excerpt: &Excerpt, out: &mut Vec<u8>) {
+    let names: Vec<String> = FIGURES.iter().map(|figure| format!("\"{}\"", figure.name)).collect();
+    let head = format!(
+        ",\"series\":{{\"step_s\":{},\"first\":{},\"last\":{},\"names\":[{}],\"samples\":",
+        excerpt.step_s,
+        excerpt.first,
+        excerpt.last,
+        names.join(",")
+    );
+    out.extend_from_slice(head.as_bytes());
+    json::write_list(&excerpt.samples, out, |sample, out| {
+        json::write_list(sample, out, |value, out| {
+            // Whole numbers but for small ones, where a fraction says something.
+            let text = if *value < 100.0 { format!("{:.2}", value) } else { format!("{value:.0}") };
+            let text =
+                if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+            out.extend_from_slice(text.as_bytes());
+        });
+    });
+    out.push(b'}');
+}
+
 /// GET /admin/debug.
 ///
 /// # Errors
 /// `Busy`.
 pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<HttpResponse, Refusal> {
-    let overview = backend.ask(Survey).await?;
+    let counts = backend.ask(Count).await?;
     let (counters, pressure) = (&backend.counters, &backend.pressure);
     let lines = [
-        ("users remembered", overview.remembered_users as u64),
-        ("users active", overview.active_users as u64),
-        ("connections", overview.connections as u64),
-        ("channels", overview.channels.len() as u64),
+        ("users remembered", counts.remembered_users as u64),
+        ("users active", counts.active_users as u64),
+        ("connections", counts.connections as u64),
+        ("channels", counts.channels as u64),
         ("sessions", pressure.sessions.get() as u64),
         ("messages", counters.messages.get()),
         ("deliveries", counters.deliveries.get()),
@@ -82,6 +267,7 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("requests under way to the registry", pressure.registry.get() as u64),
         ("messages under way to channels", pressure.channels.get() as u64),
         ("bytes under way to hubs", pressure.hub_bytes.get() as u64),
+        ("bytes queued for slow peers", pressure.queued_bytes.get() as u64),
     ];
     let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     Ok(HttpResponse::Ok().content_type("text/plain; charset=UTF-8").body(text))

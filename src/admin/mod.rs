@@ -6,18 +6,28 @@ pub mod sign_out;
 pub mod pages;
 pub mod assets;
 pub mod openapi;
+pub mod console;
+pub mod sampler;
 mod figures;
+mod answers;
+mod guesses;
+mod query;
+mod ranked;
 
 pub use figures::figures;
 
 use actix_web::guard::{Any, Get, Head};
 use actix_web::{Route, web};
 
-/// Mounts everything here but `/`, `/admin/admin.json` and `/admin/debug`, which need the actors.
+/// Mounts pages and files: all that needs no actors.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     let sign_in = web::resource(session::SIGN_IN_PATH);
     cfg.service(sign_in.route(read().to(sign_in::form)).route(web::post().to(sign_in::submit)))
-        .service(web::resource("/admin/sign_out").route(read().to(sign_out::sign_out)))
+        .service(
+            web::resource("/admin/sign_out")
+                .route(read().to(sign_out::sign_out))
+                .route(web::post().to(sign_out::sign_out)),
+        )
         .service(web::resource("/admin").route(read().to(pages::dashboard)))
         .service(web::resource("/api-explorer").route(read().to(pages::explorer)))
         .service(web::resource("/openapi.json").route(read().to(openapi::openapi)))

@@ -1,10 +1,10 @@
 //! The HTML pages. A page is a template from `static/` with `{{base}}`, `{{prefix}}`, `{{nonce}}` and the values of
-//! its own (`{{error}}` of the form, `{{demo}}` of the front page) filled in.
+//! its own (`{{error}}` of the form, `{{csrf}}` of the console, `{{demo}}` of the front page) filled in.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::session::AdminOrSigned;
+use super::session::{AdminOrSigned, csrf_token_for};
 use crate::error::escape_html;
 use crate::gate::Gate;
 use crate::gate::proxy::BaseUrl;
@@ -26,7 +26,8 @@ pub const EXPLORER: Page = Page(include_str!("../../static/explorer.html"));
 
 /// GET /admin.
 pub async fn dashboard(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
-    DASHBOARD.serve(&gate.base_url(req.headers()), &[])
+    let token = csrf_token_for(&gate, req.headers());
+    DASHBOARD.serve(&gate.base_url(req.headers()), &[("csrf", &token)])
 }
 
 /// GET /api-explorer.
@@ -46,7 +47,7 @@ impl Page {
         });
         HttpResponse::Ok()
             .content_type("text/html; charset=UTF-8")
-            .insert_header((header::CONTENT_SECURITY_POLICY, policy(base, &nonce)))
+            .insert_header((header::CONTENT_SECURITY_POLICY, policy(self.0, base, &nonce)))
             .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .insert_header((header::REFERRER_POLICY, "same-origin"))
             // It differs by host and by nonce, and may show what only admins see.
@@ -55,13 +56,19 @@ impl Page {
     }
 }
 
-/// Scripts and styles are our own files, or carry this answer's nonce.
-fn policy(base: &BaseUrl, nonce: &str) -> String {
+/// Scripts and styles are our own files; only a page that needs more may more: scripts of its own, which carry this
+/// answer's nonce, and websockets of this server where it has them.
+fn policy(template: &str, base: &BaseUrl, nonce: &str) -> String {
+    let nonce = if template.contains("{{nonce}}") { format!(" 'nonce-{nonce}'") } else { String::new() };
     let host = base.host();
+    let sockets = if template == DASHBOARD.0 || template == SIGN_IN.0 {
+        String::new()
+    } else {
+        format!(" ws://{host} wss://{host}")
+    };
     format!(
-        "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; \
-         img-src 'self' data:; font-src 'self'; connect-src 'self' ws://{host} wss://{host}; form-action 'self'; \
-         base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'{nonce}; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self'{sockets}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
 }
 
@@ -120,7 +127,9 @@ mod tests {
             let answer = page.serve(&base("h"), &[]);
             let policy =
                 answer.headers().get("content-security-policy").unwrap().to_str().unwrap().to_owned();
-            let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+            let nonce =
+                policy.split("'nonce-").nth(1).map_or("none", |rest| rest.split('\'').next().unwrap());
+            let nonce = nonce.to_owned();
             assert!(!policy.contains("unsafe"));
             let text = text(answer);
             assert!(!text.contains("{{nonce}}") && !text.contains("{{base}}"));

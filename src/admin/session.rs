@@ -1,6 +1,7 @@
 //! The admin's sign-in: a signed cookie, and the extractors that ask for it.
 //!
-//! The cookie opens the admin's pages and never the API.
+//! The cookie opens the admin's pages and never the API. Browsers send it along whoever made them ask, so commands need
+//! a token as well, which only our own pages know.
 
 use std::future::{Ready, ready};
 
@@ -12,14 +13,16 @@ use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
 use sha1::{Digest, Sha1};
 
 use crate::error::{Refusal, escape_html};
-use crate::gate::Gate;
 use crate::gate::guard::{Standing, now_unix, standing_of};
 use crate::gate::proxy::BaseUrl;
+use crate::gate::{Gate, text};
 
 /// Name of the cookie, as in the original.
 pub const COOKIE: &str = "auth_tkt";
 /// How long an admin stays signed in, in seconds: 30 days.
 pub const MAX_AGE_S: u64 = 2_592_000;
+/// The header of a command's token.
+pub const CSRF_HEADER: &str = "x-csrf-token";
 /// Where the form is.
 pub const SIGN_IN_PATH: &str = "/admin/sign_in";
 
@@ -54,6 +57,46 @@ impl FromRequest for AdminOrRefused {
     }
 }
 
+/// A command: signed, or of a signed-in admin and with the token of the sign-in in the header `x-csrf-token`.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator(());
+
+impl FromRequest for Operator {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(may_command(req).map(|()| Self(())))
+    }
+}
+
+fn may_command(req: &HttpRequest) -> Result<(), Refusal> {
+    if standing_of(req)? == Standing::Signed {
+        return Ok(());
+    }
+    let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
+    let cookie = good_cookie(gate, req.headers(), now_unix()).ok_or(Refusal::SignatureMissing)?;
+    let given = text(req.headers(), CSRF_HEADER).unwrap_or_default();
+    if same(given, &csrf_token(gate, cookie)) { Ok(()) } else { Err(Refusal::CsrfToken) }
+}
+
+/// The token of a sign-in: only who can read our pages learns it.
+fn csrf_token(gate: &Gate, cookie: &str) -> String {
+    // Signed for the year 1970, so that it is never taken for a cookie.
+    let signed = gate.cookie_keys.sign(&format!("csrf {cookie}"), 0);
+    signed.rsplit('.').next().unwrap_or_default().to_owned()
+}
+
+/// The token for the pages of whoever sends this request; empty without a sign-in.
+pub fn csrf_token_for(gate: &Gate, headers: &HeaderMap) -> String {
+    good_cookie(gate, headers, now_unix()).map(|cookie| csrf_token(gate, cookie)).unwrap_or_default()
+}
+
+/// Whether a browser says that another site's page made it ask.
+pub fn is_foreign(headers: &HeaderMap) -> bool {
+    text(headers, "sec-fetch-site").is_some_and(|site| matches!(site, "cross-site" | "same-site"))
+}
+
 fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
     Ok(standing_of(req)? == Standing::Signed || is_signed_in(gate, req.headers(), now_unix()))
@@ -84,6 +127,10 @@ pub fn redirect(url: &str) -> HttpResponse {
 
 /// Whether the request carries a good cookie.
 pub fn is_signed_in(gate: &Gate, headers: &HeaderMap, now_unix: u64) -> bool {
+    good_cookie(gate, headers, now_unix).is_some()
+}
+
+fn good_cookie<'a>(gate: &Gate, headers: &'a HeaderMap, now_unix: u64) -> Option<&'a str> {
     // Read by hand: one malformed cookie of another program on the host must not hide ours.
     headers
         .get_all(header::COOKIE)
@@ -91,7 +138,8 @@ pub fn is_signed_in(gate: &Gate, headers: &HeaderMap, now_unix: u64) -> bool {
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(name, _)| *name == COOKIE)
-        .any(|(_, token)| gate.cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
+        .map(|(_, token)| token)
+        .find(|token| gate.cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
 }
 
 /// The cookie of an admin who has just signed in.
@@ -156,6 +204,18 @@ mod tests {
         assert!(signed_in(&gate, &format!("broken; x=%%; {cookie}; auth_tkt=old"), NOW));
         assert!(!signed_in(&gate, "auth_tkt=garbage", NOW));
         assert!(!signed_in(&Gate::new(Arc::default()), &cookie, NOW));
+    }
+
+    #[test]
+    fn a_token_belongs_to_one_sign_in_and_is_no_cookie() {
+        let gate = Gate::new(Arc::default());
+        let (cookie, later) = (gate.cookie_keys.sign("admin", NOW), gate.cookie_keys.sign("admin", NOW + 1));
+        let token = csrf_token(&gate, &cookie);
+        assert_eq!((token.len(), token == csrf_token(&gate, &cookie)), (27, true));
+        assert_ne!(token, csrf_token(&gate, &later));
+        assert_ne!(token, csrf_token(&Gate::new(Arc::default()), &cookie));
+        let forged = format!("auth_tkt={}", gate.cookie_keys.sign(&format!("csrf {cookie}"), 0));
+        assert!(!signed_in(&gate, &forged, NOW));
     }
 
     #[test]

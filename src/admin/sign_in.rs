@@ -1,11 +1,15 @@
 //! GET and POST /admin/sign_in: the form, and the cookie for who fills it in right.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
+use super::console::Console;
 use super::{pages, session};
+use crate::error::{CODE_HEADER, Refusal};
 use crate::gate::Gate;
 use crate::gate::guard::now_unix;
 
@@ -26,19 +30,52 @@ pub async fn form(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     pages::SIGN_IN.serve(&gate.base_url(req.headers()), &[("error", "")])
 }
 
-/// Signs in, or shows the form again: with 200, as the original does.
-pub async fn submit(gate: web::Data<Gate>, req: HttpRequest, sent: web::Form<Credentials>) -> HttpResponse {
+/// Signs in, or shows the form again: with 200, as the original does, and with 429 to who guesses.
+///
+/// # Errors
+/// Another site's page sent the form.
+pub async fn submit(
+    gate: web::Data<Gate>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+    sent: web::Form<Credentials>,
+) -> Result<HttpResponse, Refusal> {
+    if session::is_foreign(req.headers()) {
+        return Err(Refusal::CsrfToken);
+    }
     let base = gate.base_url(req.headers());
+    let client = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    if let Err(wait) = console.guesses().admit(client, console.started.elapsed()) {
+        log::warn!("too many wrong passwords for the admin pages from {client}");
+        return Ok(refused(pages::SIGN_IN.serve(&base, &[("error", &too_many(wait))]), wait));
+    }
     if session::is_admin(&gate, sent.username.trim(), sent.password.trim()) {
+        console.guesses().was_right(client);
         let mut answer = session::redirect(&base.url("/admin"));
-        return match answer.add_cookie(&session::issue(&gate, &base, now_unix())) {
+        return Ok(match answer.add_cookie(&session::issue(&gate, &base, now_unix())) {
             Ok(()) => answer,
             Err(error) => HttpResponse::from_error(error),
-        };
+        });
     }
-    let client =
-        gate.client_address(req.head()).map_or_else(|| "unknown".into(), |client| client.to_string());
     log::warn!("wrong name or password for the admin pages from {client}");
     actix_web::rt::time::sleep(WRONG_PASSWORD_PAUSE).await;
-    pages::SIGN_IN.serve(&base, &[("error", "Wrong name or password.")])
+    Ok(pages::SIGN_IN.serve(&base, &[("error", "Wrong name or password.")]))
+}
+
+fn too_many(wait: Duration) -> String {
+    match wait.as_secs() + 1 {
+        seconds @ 0..=90 => format!("Too many wrong passwords. Try again in {seconds} seconds."),
+        seconds => format!("Too many wrong passwords. Try again in {} minutes.", seconds.div_ceil(60)),
+    }
+}
+
+/// The form, as the refusal that it is.
+fn refused(mut form: HttpResponse, wait: Duration) -> HttpResponse {
+    let refusal = Refusal::TooManyTries(wait.as_secs() + 1);
+    *form.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let seconds = header::HeaderValue::from(wait.as_secs() + 1);
+    form.headers_mut().insert(header::RETRY_AFTER, seconds);
+    let code = header::HeaderValue::from_static(refusal.code());
+    form.headers_mut().insert(header::HeaderName::from_static(CODE_HEADER), code);
+    form
 }

@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, HttpResponse, web};
 
+use super::console::Console;
 use super::session::{AdminOrSigned, COOKIE};
 use super::{configure, uptime};
 use crate::edge::middleware;
@@ -25,6 +26,7 @@ fn gate() -> Gate {
 async fn ask(request: TestRequest) -> ServiceResponse {
     let app = App::new()
         .app_data(web::Data::new(gate()))
+        .app_data(web::Data::new(Console::new(Arc::default())))
         .wrap(from_fn(middleware::pass))
         .configure(configure)
         .route("/info", web::post().to(|_: Signed| HttpResponse::Ok()))

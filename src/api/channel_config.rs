@@ -92,7 +92,15 @@ pub async fn channel_config(
     backend: web::Data<Backend>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let request = ChannelConfigRequest::parse(&body, &Limits::from(&*backend.settings))?;
+    change(&backend, &body).await
+}
+
+/// Changes settings, and writes the answer.
+///
+/// # Errors
+/// As [`channel_config`].
+pub async fn change(backend: &Backend, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    let request = ChannelConfigRequest::parse(body, &Limits::from(&*backend.settings))?;
     backend.admit()?;
     let channels = backend.ask(Configure(request.configs)).await?;
     // The answer names settings, not people or messages, as in the original.

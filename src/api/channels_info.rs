@@ -64,6 +64,12 @@ impl ChannelsInfo {
     /// Appends `{name: info, …}`.
     pub fn write_channels(&self, out: &mut Vec<u8>) {
         out.push(b'{');
+        self.write_members(out);
+        out.push(b'}');
+    }
+
+    /// Appends `name: info, …`.
+    pub fn write_members(&self, out: &mut Vec<u8>) {
         for (index, channel) in self.channels.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
@@ -72,7 +78,6 @@ impl ChannelsInfo {
             out.push(b':');
             write_channel(channel, out);
         }
-        out.push(b'}');
     }
 }
 

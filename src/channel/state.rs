@@ -325,6 +325,11 @@ impl ChannelState {
         (self.connections, self.roster.len() as u32, self.history.len() as u32)
     }
 
+    /// Frames sent so far.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
     /// Last message or event.
     pub fn last_active(&self) -> &Timestamp {
         &self.last_active

@@ -3,7 +3,7 @@
 use super::state::ChannelState;
 use crate::wire::time::Timestamp;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A channel's figures, kept up by the channel and read by anybody.
 #[derive(Debug)]
@@ -11,7 +11,49 @@ pub struct Summary {
     connections: AtomicU32,
     users: AtomicU32,
     history: AtomicU32,
+    frames: AtomicU64,
+    rate: Rate,
     last_active: Mutex<Timestamp>,
+}
+
+/// Frames of late: in the current window of time and in the one before it. Written by one thread.
+#[derive(Debug, Default)]
+struct Rate {
+    window: AtomicU64,
+    within: AtomicU32,
+    before: AtomicU32,
+}
+
+/// The length of a window.
+const WINDOW_MS: u64 = 10_000;
+
+impl Rate {
+    /// What the window of this time and the one before it hold.
+    fn at(&self, window: u64) -> (u32, u32) {
+        let within = self.within.load(Ordering::Relaxed);
+        match window.saturating_sub(self.window.load(Ordering::Relaxed)) {
+            0 => (within, self.before.load(Ordering::Relaxed)),
+            1 => (0, within),
+            _ => (0, 0),
+        }
+    }
+
+    fn count(&self, frames: u32, now_ms: u64) {
+        let window = now_ms / WINDOW_MS;
+        let (within, before) = self.at(window);
+        self.window.store(window, Ordering::Relaxed);
+        self.before.store(before, Ordering::Relaxed);
+        self.within.store(within.saturating_add(frames), Ordering::Relaxed);
+    }
+
+    /// In thousandths: the part of the window before that is less than a window ago counts.
+    fn per_second(&self, now_ms: u64) -> u64 {
+        let (within, before) = self.at(now_ms / WINDOW_MS);
+        let left_ms = WINDOW_MS - now_ms % WINDOW_MS;
+        (u64::from(within) * WINDOW_MS + u64::from(before) * left_ms) * 1_000
+            / WINDOW_MS
+            / (WINDOW_MS / 1_000)
+    }
 }
 
 impl Summary {
@@ -21,6 +63,8 @@ impl Summary {
             connections: AtomicU32::new(0),
             users: AtomicU32::new(0),
             history: AtomicU32::new(0),
+            frames: AtomicU64::new(0),
+            rate: Rate::default(),
             last_active: Mutex::new(now),
         }
     }
@@ -31,6 +75,12 @@ impl Summary {
         self.connections.store(connections, Ordering::Relaxed);
         self.users.store(users, Ordering::Relaxed);
         self.history.store(history, Ordering::Relaxed);
+        let frames = state.offset();
+        let new = frames - self.frames.swap(frames, Ordering::Relaxed).min(frames);
+        if new == 0 {
+            return;
+        }
+        self.rate.count(new.try_into().unwrap_or(u32::MAX), state.last_active().unix_ms());
         if let Ok(mut last_active) = self.last_active.lock() {
             *last_active = *state.last_active();
         }
@@ -51,11 +101,51 @@ impl Summary {
         self.history.load(Ordering::Relaxed)
     }
 
+    /// Frames sent so far: messages and events.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Frames per second of late, in thousandths.
+    pub fn frames_per_1000_s(&self, now: &Timestamp) -> u64 {
+        self.rate.per_second(now.unix_ms())
+    }
+
     /// Last message or event.
     pub fn last_active(&self) -> Timestamp {
         match self.last_active.lock() {
             Ok(time) => *time,
             Err(poisoned) => *poisoned.into_inner(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let rate = Rate::default();
+        let start = 1_700_000_000_000 / WINDOW_MS * WINDOW_MS;
+        (0..100).for_each(|n| rate.count(5, start + n * 100));
+        assert_eq!(rate.per_second(start + 9_999), 50_000);
+        assert_eq!(rate.per_second(start + WINDOW_MS), 50_000);
+        assert_eq!(rate.per_second(start + WINDOW_MS + 5_000), 25_000);
+        assert_eq!(rate.per_second(start + 2 * WINDOW_MS), 0);
+        rate.count(10, start + 3 * WINDOW_MS);
+        assert_eq!(rate.per_second(start + 3 * WINDOW_MS), 1_000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_steady_rate_is_found(every_ms in 20_u64..1_000, moment in 0_u64..100_000) {
+            let (rate, now) = (Rate::default(), 50_000 + moment);
+            (0..=now / every_ms).for_each(|n| rate.count(1, n * every_ms));
+            let (expected, found) = (1_000_000 / every_ms, rate.per_second(now));
+            // One frame more or less falls into each of the two windows.
+            prop_assert!(found.abs_diff(expected) <= 250, "{} instead of {}", found, expected);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::jsonp;
 use crate::api::conn_id;
 use crate::error::Refusal;
+use crate::gate::Gate;
 use crate::gate::backend::Backend;
 use crate::hub::handle::HubHandle;
 use crate::session::poll::{Answer, PollSession, Receipt};
@@ -45,7 +46,8 @@ pub async fn listen(
         // An empty list and no error: old clients never try again after a failed poll.
         return Ok(answer(Vec::new(), None, callback));
     }
-    match PollSession::start(conn_id, hub.clone()).await {
+    let client = req.app_data::<web::Data<Gate>>().and_then(|gate| gate.client_address(req.head()));
+    match PollSession::start(conn_id, client, hub.clone()).await {
         Ok(Answer::Events(events, receipt)) => Ok(answer(events, Some(receipt), callback)),
         Ok(Answer::UnknownConnection) => Err(Refusal::UnknownConnection),
         Err(_) => Ok(answer(Vec::new(), None, callback)),

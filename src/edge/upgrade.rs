@@ -20,6 +20,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use serde_json::json;
 use std::io;
+use std::net::IpAddr;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
@@ -46,6 +47,7 @@ impl Upgrade {
     ) -> Result<(), actix_web::Error> {
         match self.admit(request.head()) {
             Ok((conn_id, mut response)) => {
+                let client = self.client_behind_proxies(request.head());
                 let deflate = self.backend.settings.compression && offers_deflate(request.head());
                 if deflate {
                     let answer = header::HeaderValue::from_static(deflate::ANSWER);
@@ -53,11 +55,17 @@ impl Upgrade {
                 }
                 framed.send(Message::Item((response, BodySize::None))).await?;
                 let parts = framed.into_parts();
-                WebsocketSession::start(conn_id, parts.io, &parts.read_buf, deflate, self.hub);
+                WebsocketSession::start(conn_id, parts.io, &parts.read_buf, client, deflate, self.hub);
             }
             Err(refusal) => refuse(&mut framed, &refusal, error::accept(&request.head().headers)).await?,
         }
         Ok(())
+    }
+
+    /// The client's address, if the socket's peer is a proxy.
+    fn client_behind_proxies(&self, head: &RequestHead) -> Option<IpAddr> {
+        let peer = head.peer_addr.map(|peer| peer.ip().to_canonical());
+        self.gate.client_address(head).filter(|client| Some(*client) != peer)
     }
 
     fn admit(&self, head: &RequestHead) -> Result<(Uuid, Response<()>), Refusal> {

@@ -12,6 +12,8 @@ fn all() -> Vec<Refusal> {
         AddressNotAllowed,
         SignatureMissing,
         BadSignature,
+        CsrfToken,
+        TooManyTries(30),
         NotFound("/nowhere".into()),
         UnknownConnection,
         Invalid(json!(["Wrong UUID format"])),
@@ -67,6 +69,11 @@ fn html_only_where_named_and_escaped() {
 }
 
 #[test]
-fn busy_says_when_to_come_back() {
-    assert_eq!(Refusal::Busy.response(None).headers().get("retry-after").unwrap(), "1");
+fn who_shall_come_back_is_told_when() {
+    let after = |refusal: Refusal| {
+        let answer = refusal.response(None);
+        answer.headers().get("retry-after").unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!(after(Refusal::Busy), "1");
+    assert_eq!(after(Refusal::TooManyTries(77)), "77");
 }

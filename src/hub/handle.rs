@@ -7,9 +7,11 @@ use crate::observe::Counters;
 use crate::observe::pressure::{Counted, Pressure};
 use crate::outbox::{Outbox, Sender};
 use crate::settings::Settings;
+use crate::wire::time::Timestamp;
 use crate::wire::websocket::close::CloseReason;
 use actix::{Actor, Addr, Recipient};
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,6 +50,8 @@ impl HubHandle {
             wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
             now_ms: Cell::new(0),
+            epoch_ms: Timestamp::now().unix_ms(),
+            queued: Cell::new(0),
             settings: parts.settings,
             counters: parts.counters,
             pressure: parts.pressure,
@@ -68,11 +72,21 @@ impl HubHandle {
         self.shared.now_ms.get()
     }
 
-    /// Makes a place for a session.
-    pub fn open(&self, conn_id: Uuid, transport: Transport, outbox: Rc<Outbox>) -> SlotKey {
+    /// Makes a place for a session. `client` is where it comes from, if its socket does not say so.
+    pub fn open(
+        &self,
+        conn_id: Uuid,
+        transport: Transport,
+        outbox: Rc<Outbox>,
+        client: Option<IpAddr>,
+    ) -> SlotKey {
         let websocket = outbox.is_socket();
         let mut table = self.shared.table.borrow_mut();
         let key = table.open(conn_id, transport, outbox);
+        if let Some(slot) = table.slot(key) {
+            slot.opened_s = (self.now_ms() / 1_000).try_into().unwrap_or(u32::MAX);
+            slot.client = client.map(Box::new);
+        }
         if websocket && let Some(slot) = table.slot(key) {
             let first = |interval: u64| match interval {
                 0 => u64::MAX,

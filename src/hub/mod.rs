@@ -4,6 +4,7 @@
 //! while it writes, new broadcasts pile up and go out together.
 
 pub mod messages;
+pub mod inspect;
 pub mod handle;
 pub(crate) mod fanout;
 mod slot;
@@ -19,7 +20,7 @@ mod harness;
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
-use crate::outbox::Pushed;
+use crate::outbox::{Pushed, queued_here};
 use crate::settings::Settings;
 use crate::wire::websocket::close::CloseReason;
 use crate::wire::websocket::{HEARTBEAT, PING};
@@ -51,6 +52,10 @@ struct Shared {
     wheel: RefCell<Wheel<SlotKey>>,
     work: Notify,
     now_ms: Cell<u64>,
+    /// Unix time at 0 on this clock, in ms.
+    epoch_ms: u64,
+    /// Bytes that waited on this thread when it was last reported.
+    queued: Cell<usize>,
     settings: Arc<Settings>,
     counters: Arc<Counters>,
     pressure: Arc<Pressure>,
@@ -100,9 +105,18 @@ impl Shared {
         !self.fanout.borrow().is_idle()
     }
 
+    /// What waits on this thread, told to who watches the server.
+    fn report_queued(&self) {
+        let now = queued_here();
+        let before = self.queued.replace(now);
+        self.pressure.queued_bytes.add(now.saturating_sub(before));
+        self.pressure.queued_bytes.sub(before.saturating_sub(now));
+    }
+
     /// Heartbeats, pings and silence of the sessions whose time has come.
     fn tick(&self, now_ms: u64) {
         self.now_ms.set(now_ms);
+        self.report_queued();
         let due = self.wheel.borrow_mut().turn(now_ms / TICK_MS);
         for key in due {
             self.attend(key, now_ms);

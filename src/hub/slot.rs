@@ -4,6 +4,7 @@ use super::messages::{Listen, Part, Stamped, Transport};
 use crate::ids::{ChannelId, Offset, Stream, UserId};
 use crate::outbox::Outbox;
 use smallvec::SmallVec;
+use std::net::IpAddr;
 use std::rc::Rc;
 use uuid::Uuid;
 
@@ -15,6 +16,10 @@ pub struct Slot {
     pub conn_id: Uuid,
     /// What it is.
     pub transport: Transport,
+    /// When it came, in s of the hub's clock.
+    pub opened_s: u32,
+    /// Where its peer is, unless its socket says so: proxies and polls. Rare, so it has a box of its own.
+    pub client: Option<Box<IpAddr>>,
     /// The way to its peer.
     pub outbox: Rc<Outbox>,
     /// Whose it is, once it listens to something.
@@ -38,6 +43,8 @@ impl Slot {
             generation,
             conn_id,
             transport,
+            opened_s: 0,
+            client: None,
             outbox,
             user: None,
             channels: SmallVec::new(),

@@ -1,6 +1,8 @@
 //! Counters and gauges: what the server knows about itself without asking its actors.
 
 pub mod pressure;
+pub mod process;
+pub mod series;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +17,22 @@ impl Counter {
     }
 
     /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number as it was when it was last looked at.
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Level {
+    /// Notes the number.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The number noted last.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -35,4 +53,10 @@ pub struct Counters {
     pub closed_taken_over: Counter,
     /// Requests answered 503 because a mailbox or a hub was full.
     pub refused_busy: Counter,
+    /// Connections that are present; at most a tenth of a second old, as are the next two.
+    pub connections: Level,
+    /// Users with connections that are present.
+    pub users: Level,
+    /// Channels.
+    pub channels: Level,
 }

@@ -85,6 +85,8 @@ pub struct Pressure {
     pub sessions: Arc<Gauge>,
     /// Bytes of frames in the mailboxes and pending lists of hubs, each hub counted.
     pub hub_bytes: Gauge,
+    /// Bytes that wait in the outboxes of peers who do not take them at once. Each has a bound of its own.
+    pub queued_bytes: Gauge,
 }
 
 impl Pressure {
@@ -95,6 +97,7 @@ impl Pressure {
             registry: Gauge::new(registry),
             channels: Gauge::new(channels),
             hub_bytes: Gauge::new(hub_bytes),
+            queued_bytes: Gauge::new(usize::MAX),
         }
     }
 

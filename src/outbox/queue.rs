@@ -3,6 +3,7 @@
 use super::Joined;
 use crate::ids::{Offset, Stream};
 use bytes::Bytes;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -24,6 +25,16 @@ pub struct Queued {
     pub mark: Option<Mark>,
     /// Part of it is out already.
     pub begun: bool,
+}
+
+thread_local! {
+    /// Bytes in all queues of this thread: kept here, for a way to a common counter would cost every queue its room.
+    static QUEUED_HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Bytes that wait in all queues of this thread.
+pub fn queued_here() -> usize {
+    QUEUED_HERE.get()
 }
 
 /// The queue of one outbox.
@@ -60,6 +71,7 @@ impl Queue {
     /// Appends.
     pub fn push(&mut self, item: Queued) {
         self.bytes += item.bytes.len();
+        QUEUED_HERE.set(QUEUED_HERE.get() + item.bytes.len());
         self.items.push_back(item);
     }
 
@@ -89,7 +101,7 @@ impl Queue {
     pub fn clear(&mut self) -> bool {
         let clean = self.items.front().is_none_or(|item| !item.begun);
         self.items = VecDeque::new();
-        self.bytes = 0;
+        self.remove(self.bytes);
         self.free = 0;
         clean
     }
@@ -132,9 +144,14 @@ impl Queue {
         used
     }
 
+    fn remove(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        QUEUED_HERE.set(QUEUED_HERE.get().saturating_sub(bytes));
+    }
+
     /// Removes so many bytes from the front: the kernel has them.
     pub fn advance(&mut self, mut taken: usize) {
-        self.bytes -= taken.min(self.bytes);
+        self.remove(taken.min(self.bytes));
         while let Some(item) = self.items.front_mut() {
             if item.bytes.len() > taken {
                 if taken > 0 {
@@ -149,6 +166,12 @@ impl Queue {
         // An idle connection holds no buffer, and a finished catch-up no longer widens the bound.
         self.items = VecDeque::new();
         self.free = 0;
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.remove(self.bytes);
     }
 }
 
@@ -211,8 +234,11 @@ mod tests {
                 let whole = queue.first_offset(STREAM).map_or(lengths.len(), |offset| offset as usize - 1);
                 prop_assert!(out.len() >= lengths[..whole].iter().sum::<usize>());
                 prop_assert_eq!(out.len() + queue.bytes(), all.bytes.len());
+                prop_assert_eq!(queued_here(), queue.bytes());
             }
             prop_assert_eq!(&out[..], &all.bytes[..out.len()]);
+            drop(queue);
+            prop_assert_eq!(queued_here(), 0);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the registry is asked.
 
+use super::state::Phase;
 use crate::channel::Channel;
 use crate::channel::summary::Summary;
 use crate::wire::event::UserView;
@@ -189,35 +190,127 @@ pub struct Known {
     pub user: bool,
 }
 
-/// Asks for the server's figures and its users.
+/// Asks how many there are.
 #[derive(Debug, Message)]
-#[rtype(result = "Overview")]
-pub struct Survey;
+#[rtype(result = "Counts")]
+pub struct Count;
 
-/// Answer to [`Survey`].
-#[derive(Debug, actix::MessageResponse)]
-pub struct Overview {
+/// Answer to [`Count`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, actix::MessageResponse)]
+pub struct Counts {
     /// Users the server remembers.
     pub remembered_users: usize,
     /// Users with connections that are present.
     pub active_users: usize,
     /// Connections that are present.
     pub connections: usize,
-    /// The active users.
-    pub users: Vec<ActiveUser>,
-    /// All channels.
-    pub channels: Vec<ChannelRef>,
+    /// Channels.
+    pub channels: usize,
 }
 
-/// A user with connections.
+/// Asks for some of the channels, oldest first. Who wants all asks again from where this ends: the registry serves
+/// others in between.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<ChannelRef>")]
+pub struct BrowseChannels {
+    /// How many to skip.
+    pub from: usize,
+    /// How many to return at most.
+    pub count: usize,
+}
+
+/// Asks for some of the connections, present or not, in no order that means anything.
+#[derive(Clone, Debug, Default, Message)]
+#[rtype(result = "ConnectionSlice")]
+pub struct BrowseConnections {
+    /// 0, then [`ConnectionSlice::next`].
+    pub from: usize,
+    /// How many records to look at.
+    pub count: usize,
+    /// Only those in this channel.
+    pub channel: Option<String>,
+    /// Only those of this user.
+    pub user: Option<String>,
+}
+
+/// Answer to [`BrowseConnections`].
+#[derive(Debug, actix::MessageResponse)]
+pub struct ConnectionSlice {
+    /// Those that were asked for.
+    pub rows: Vec<ConnectionRow>,
+    /// Where to go on; none at the end.
+    pub next: Option<usize>,
+}
+
+/// A connection in a list.
+#[derive(Clone, Debug)]
+pub struct ConnectionRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Its user.
+    pub user: Arc<UserView>,
+    /// The user's identity, for clients.
+    pub user_uuid: Uuid,
+    /// How many channels it is in.
+    pub channels: usize,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// Asks for one connection.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<ConnectionDetails>")]
+pub struct DescribeConnection(pub Uuid);
+
+/// Answer to [`DescribeConnection`].
 #[derive(Debug)]
-pub struct ActiveUser {
+pub struct ConnectionDetails {
+    /// As in lists.
+    pub row: ConnectionRow,
+    /// The names of the channels it is in, sorted; at most [`MAX_DETAILS`].
+    pub channels: Vec<Arc<str>>,
+}
+
+/// Most names or ids in the details of one thing.
+pub const MAX_DETAILS: usize = 500;
+
+/// Asks for one user by name.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<UserDetails>")]
+pub struct DescribeUser(pub String);
+
+/// Answer to [`DescribeUser`].
+#[derive(Debug)]
+pub struct UserDetails {
     /// The user.
     pub view: Arc<UserView>,
     /// Identity, for clients.
     pub uuid: Uuid,
-    /// The ids of its present connections.
+    /// Keys of its state that everybody may see.
+    pub public_keys: Vec<String>,
+    /// Connections that are present.
+    pub present: usize,
+    /// Ids of its connections, present or not, sorted; at most [`MAX_DETAILS`].
     pub connections: Vec<Uuid>,
+}
+
+/// Ends connections of a user for good, a number of them at a time. None: no such user.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Ended>")]
+pub struct DisconnectUser {
+    /// The user's name.
+    pub user: String,
+    /// How many to end at most.
+    pub at_most: usize,
+}
+
+/// Answer to [`DisconnectUser`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Connections ended.
+    pub ended: usize,
+    /// Connections left.
+    pub left: usize,
 }
 
 /// The server stops: no session is attached any more.

@@ -6,6 +6,7 @@ mod connect;
 mod lifecycle;
 mod routing;
 mod survey;
+mod browse;
 mod deadlines;
 #[cfg(test)]
 #[path = "state_tests.rs"]
@@ -75,6 +76,14 @@ impl Registry {
         self.started.elapsed().as_millis() as u64
     }
 
+    /// For who watches the server all the time, and shall not have to ask.
+    fn note_census(&self) {
+        let (census, counters) = (self.parts.state.census(), &self.parts.counters);
+        counters.connections.set(census.connections as u64);
+        counters.users.set(census.active_users as u64);
+        counters.channels.set(census.channels as u64);
+    }
+
     fn apply(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
@@ -140,6 +149,7 @@ impl Actor for Registry {
             let now = registry.now_ms();
             registry.parts.state.tick(now, &mut registry.effects);
             registry.apply();
+            registry.note_census();
         });
         context.run_interval(FORGET, |registry, _| {
             let now = registry.now_ms();
@@ -266,19 +276,55 @@ impl Handler<Lookup> for Registry {
     }
 }
 
-impl Handler<Survey> for Registry {
-    type Result = Overview;
+impl Handler<Count> for Registry {
+    type Result = Counts;
 
-    fn handle(&mut self, _: Survey, _: &mut Self::Context) -> Overview {
-        let state = &self.parts.state;
-        let (remembered_users, active_users, connections) = state.counts();
-        Overview {
-            remembered_users,
-            active_users,
-            connections,
-            users: state.survey_users(),
-            channels: self.refer_all(state.all_channels()),
-        }
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Counts {
+        self.parts.state.census()
+    }
+}
+
+impl Handler<BrowseChannels> for Registry {
+    type Result = MessageResult<BrowseChannels>;
+
+    fn handle(&mut self, browse: BrowseChannels, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.refer_all(self.parts.state.browse_channels(browse.from, browse.count)))
+    }
+}
+
+impl Handler<BrowseConnections> for Registry {
+    type Result = ConnectionSlice;
+
+    fn handle(&mut self, browse: BrowseConnections, _: &mut Self::Context) -> ConnectionSlice {
+        self.parts.state.browse_connections(&browse)
+    }
+}
+
+impl Handler<DescribeConnection> for Registry {
+    type Result = MessageResult<DescribeConnection>;
+
+    fn handle(&mut self, request: DescribeConnection, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.parts.state.describe_connection(request.0))
+    }
+}
+
+impl Handler<DescribeUser> for Registry {
+    type Result = MessageResult<DescribeUser>;
+
+    fn handle(&mut self, request: DescribeUser, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.parts.state.describe_user(&request.0))
+    }
+}
+
+impl Handler<DisconnectUser> for Registry {
+    type Result = MessageResult<DisconnectUser>;
+
+    fn handle(&mut self, request: DisconnectUser, _: &mut Self::Context) -> Self::Result {
+        let now = self.now_ms();
+        let state = &mut self.parts.state;
+        let ended = state.disconnect_user(&request.user, request.at_most, now, &mut self.effects);
+        self.apply();
+        MessageResult(ended)
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Times {
 }
 
 /// Where a connection stands.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Present, no session: it was just made, or is between two polls. Idles out.
     Waiting,
@@ -200,11 +200,6 @@ impl RegistryState {
     /// Users remembered, users present, connections present.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.users.len(), self.active_users, self.present)
-    }
-
-    /// Users with present connections.
-    pub fn active_users(&self) -> impl Iterator<Item = &User> {
-        self.users.values().filter(|user| user.present > 0)
     }
 
     pub(super) fn insert_connection(&mut self, id: Uuid, user: UserId) -> ConnKey {

@@ -1,7 +1,6 @@
-//! Lists and settings of channels, and who is there.
+//! Lists and settings of channels.
 
-use super::messages::ActiveUser;
-use super::state::{Connection, Effect, RegistryState, User};
+use super::state::{Effect, RegistryState};
 use crate::channel::messages::ToChannel;
 use crate::ids::ChannelId;
 use crate::wire::settings::ChannelSettings;
@@ -43,18 +42,5 @@ impl RegistryState {
         let mut seen = HashSet::new();
         ids.retain(|id| !excluded.contains(id) && seen.insert(*id));
         ids
-    }
-
-    /// Users with present connections.
-    pub fn survey_users(&self) -> Vec<ActiveUser> {
-        self.active_users().map(|user| self.survey_user(user)).collect()
-    }
-
-    fn survey_user(&self, user: &User) -> ActiveUser {
-        let connections = user.connections.iter().filter_map(|key| self.connections.get(key.index as usize));
-        let mut connections: Vec<_> =
-            connections.filter(|connection| connection.is_present()).map(|c: &Connection| c.id).collect();
-        connections.sort_unstable();
-        ActiveUser { view: user.view.clone(), uuid: user.uuid, connections }
     }
 }

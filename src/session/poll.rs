@@ -8,6 +8,7 @@ use crate::outbox::Outbox;
 use crate::wire::websocket::close::CloseReason;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
 use bytes::Bytes;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{self, Poll};
@@ -64,10 +65,10 @@ impl Drop for Receipt {
 
 impl PollSession {
     /// Starts a poll. The receiver gets the answer; dropping it ends the poll.
-    pub fn start(conn_id: Uuid, hub: HubHandle) -> oneshot::Receiver<Answer> {
+    pub fn start(conn_id: Uuid, client: Option<IpAddr>, hub: HubHandle) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
         let outbox = Rc::new(Outbox::poll(hub.settings().max_queued_bytes, hub.now_ms()));
-        let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone());
+        let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), client);
         let _counted = hub.count_session();
         Actor::start(Self { conn_id, slot, hub, outbox, answer: Some(answer), collecting: false, _counted });
         receiver

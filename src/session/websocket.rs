@@ -12,6 +12,7 @@ use crate::wire::websocket::{Opcode, frame};
 use actix::{Actor, Running};
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -45,13 +46,21 @@ pub struct WebsocketSession {
 
 impl WebsocketSession {
     /// Starts a session on a socket whose handshake is done. `rest` is what came right behind the handshake.
-    /// `deflate` if the handshake agreed on compressed messages.
-    pub fn start(conn_id: Uuid, socket: TcpStream, rest: &[u8], deflate: bool, hub: HubHandle) {
+    /// `client` is where the peer is, if the socket's other end is a proxy. `deflate` if the handshake agreed on
+    /// compressed messages.
+    pub fn start(
+        conn_id: Uuid,
+        socket: TcpStream,
+        rest: &[u8],
+        client: Option<IpAddr>,
+        deflate: bool,
+        hub: HubHandle,
+    ) {
         let settings = hub.settings().clone();
         let outbox = Outbox::socket(socket, settings.max_queued_bytes, hub.now_ms())
             .compressing(deflate.then_some(settings.compression_threshold_bytes));
         let outbox = Rc::new(outbox);
-        let slot = hub.open(conn_id, Transport::Websocket, outbox.clone());
+        let slot = hub.open(conn_id, Transport::Websocket, outbox.clone(), client);
         let mut decoder = Decoder::new(settings.max_client_message_bytes).inflating(deflate);
         decoder.feed(rest);
         let _counted = hub.count_session();

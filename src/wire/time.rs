@@ -27,6 +27,12 @@ impl Timestamp {
         Self { local, offset_minutes: None }
     }
 
+    /// Milliseconds since 1970; 0 for what was before.
+    pub fn unix_ms(&self) -> u64 {
+        let offset_ms = i64::from(self.offset_minutes.unwrap_or(0)) * 60_000;
+        u64::try_from(self.local.and_utc().timestamp_millis() - offset_ms).unwrap_or(0)
+    }
+
     /// Reads `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HHMM]`; a blank for the `T` and one-digit parts pass too (the
     /// original's date pattern), fractions are cut to microseconds.
     pub fn parse(text: &str) -> Option<Self> {

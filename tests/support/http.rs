@@ -80,7 +80,7 @@ impl Wire {
             }
         }
         let mut reply = Reply { status, headers, body: Vec::new() };
-        if status == 101 {
+        if status == 101 || status == 304 {
             return Ok(Some(reply));
         }
         let length = reply.header("content-length").and_then(|length| length.parse().ok());

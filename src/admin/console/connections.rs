@@ -1,0 +1,156 @@
+//! GET /admin/connections.json: a page of the connections.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Console, walk};
+use crate::admin::answers::Built;
+use crate::admin::query::{Listing, Query};
+use crate::admin::ranked::{Ranked, by};
+use crate::admin::session::AdminOrRefused;
+use crate::error::Refusal;
+use crate::gate::backend::Backend;
+use crate::hub::inspect::SessionFigures;
+use crate::hub::messages::Transport;
+use crate::registry::messages::{BrowseConnections, ConnectionRow, Count};
+use crate::registry::state::Phase;
+
+const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
+
+type Row = (ConnectionRow, Option<SessionFigures>);
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    /// Present ones.
+    total: usize,
+    /// Those found, also those that are away.
+    matching: usize,
+    page: usize,
+    per_page: usize,
+    rows: Vec<Shown<'a>>,
+}
+
+/// A connection as the console gets it.
+#[derive(Serialize)]
+pub struct Shown<'a> {
+    conn_id: Uuid,
+    user: &'a str,
+    phase: &'static str,
+    transport: Option<&'static str>,
+    channels: usize,
+    address: Option<IpAddr>,
+    compressed: bool,
+    /// When its session came and when its peer was last heard, in Unix seconds.
+    since: Option<u64>,
+    last_activity: Option<u64>,
+    queued_bytes: Option<usize>,
+}
+
+/// GET /admin/connections.json?page=&per_page=&search=&sort=&channel=&user=. The search is for parts of the user's
+/// name, of the id and of the address.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn connections(
+    _: AdminOrRefused,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let mut query = Query::of(&req);
+    let listing = Listing::read(&mut query, &SORTS);
+    let wanted = BrowseConnections {
+        channel: query.filled("channel").map(str::to_owned),
+        user: query.filled("user").map(str::to_owned),
+        ..BrowseConnections::default()
+    };
+    let listing = query.checked(listing)?;
+    console.answers.serve(&req, list(&backend, &console, &listing, wanted)).await
+}
+
+async fn list(
+    backend: &Backend,
+    console: &Console,
+    listing: &Listing,
+    wanted: BrowseConnections,
+) -> Result<Built, Refusal> {
+    let mut ranked = Ranked::new(listing, |a: &Row, b: &Row| order(listing, a, b));
+    // Addresses cost a call of the system each; without a search only the page's are needed.
+    let addresses = !listing.search.is_empty();
+    let walked = walk::connections_with_sessions(backend, console, wanted, addresses, |row, session| {
+        if finds(listing, &row, session.as_ref()) {
+            ranked.push((row, session));
+        }
+    });
+    let looked_at = walked.await?;
+    let page = ranked.page(listing);
+    let (rows, mut sessions): (Vec<_>, Vec<_>) = page.rows.into_iter().unzip();
+    if !addresses {
+        sessions = walk::sessions(console, &rows, true).await;
+    }
+    let answer = Listed {
+        total: backend.ask(Count).await?.connections,
+        matching: page.matching,
+        page: listing.page,
+        per_page: listing.per_page,
+        rows: rows.iter().zip(&sessions).map(|(row, session)| shown(row, session.as_ref())).collect(),
+    };
+    Built::of(&answer, looked_at)
+}
+
+fn finds(listing: &Listing, row: &ConnectionRow, session: Option<&SessionFigures>) -> bool {
+    listing.finds(&row.user.name)
+        || listing.finds(row.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+        || session
+            .and_then(|session| session.address)
+            .is_some_and(|address| listing.finds(&address.to_string()))
+}
+
+fn order(listing: &Listing, a: &Row, b: &Row) -> Ordering {
+    let key = |(row, session): &Row| {
+        let session = session.as_ref();
+        match listing.sort {
+            "since" => session.map_or(0, |session| session.since_ms),
+            "last_activity" => session.map_or(0, |session| session.heard_ms),
+            "queued_bytes" => session.map_or(0, |session| session.queued_bytes as u64),
+            "channels" => row.channels as u64,
+            _ => 0,
+        }
+    };
+    let name = |row: &Row| row.0.user.name.clone();
+    let by_user = match listing.sort {
+        "user" => by(listing.descending, (name(a), ""), (name(b), "")),
+        _ => by(listing.descending, (key(a), &name(a)), (key(b), &name(b))),
+    };
+    by_user.then_with(|| a.0.id.cmp(&b.0.id))
+}
+
+/// A connection, with what its hub knows of it.
+pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> Shown<'a> {
+    let (phase, transport) = match row.phase {
+        Phase::Waiting => ("waiting", None),
+        Phase::Lingering => ("lingering", None),
+        Phase::Attached(_, transport) => ("attached", Some(transport)),
+        Phase::Releasing(..) => ("releasing", None),
+        Phase::Away => ("away", None),
+    };
+    Shown {
+        conn_id: row.id,
+        user: &row.user.name,
+        phase,
+        transport: transport.map(|transport| match transport {
+            Transport::Websocket => "websocket",
+            Transport::LongPoll => "longpoll",
+        }),
+        channels: row.channels,
+        address: session.and_then(|session| session.address),
+        compressed: session.is_some_and(|session| session.compressed),
+        since: session.map(|session| session.since_ms / 1_000),
+        last_activity: session.map(|session| session.heard_ms / 1_000),
+        queued_bytes: session.map(|session| session.queued_bytes),
+    }
+}

@@ -1,0 +1,73 @@
+//! What the console shows and does: lists in pages, single things, commands. One operation, one file.
+
+pub mod channels;
+pub mod channel;
+pub mod users;
+pub mod user;
+pub mod connections;
+pub mod connection;
+pub mod send_message;
+pub mod configure_channel;
+pub mod disconnect;
+pub mod walk;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use actix_web::web;
+
+use super::answers::Answers;
+use super::guesses::Guesses;
+use super::read;
+use crate::channel::Hubs;
+use crate::observe::series::Series;
+
+/// What the console has of its own; one for the whole server, shared as `web::Data<Console>`.
+#[derive(Debug)]
+pub struct Console {
+    /// Answers that are polled.
+    pub answers: Answers,
+    /// Where hubs are.
+    pub hubs: Arc<Hubs>,
+    /// When the server started.
+    pub started: Instant,
+    series: Mutex<Series>,
+    guesses: Mutex<Guesses>,
+}
+
+impl Console {
+    /// The console of a server with these hubs.
+    pub fn new(hubs: Arc<Hubs>) -> Self {
+        Self {
+            answers: Answers::default(),
+            hubs,
+            started: Instant::now(),
+            series: Mutex::default(),
+            guesses: Mutex::default(),
+        }
+    }
+
+    /// What the figures were.
+    pub fn series(&self) -> MutexGuard<'_, Series> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who tried to sign in.
+    pub fn guesses(&self) -> MutexGuard<'_, Guesses> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Mounts all of it.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/admin/channels.json").route(read().to(channels::channels)))
+        .service(web::resource("/admin/channel.json").route(read().to(channel::channel)))
+        .service(web::resource("/admin/users.json").route(read().to(users::users)))
+        .service(web::resource("/admin/user.json").route(read().to(user::user)))
+        .service(web::resource("/admin/connections.json").route(read().to(connections::connections)))
+        .service(web::resource("/admin/connection.json").route(read().to(connection::connection)))
+        .service(web::resource("/admin/message").route(web::post().to(send_message::send)))
+        .service(web::resource("/admin/channel_config").route(web::post().to(configure_channel::configure)))
+        .service(web::resource("/admin/disconnect").route(web::post().to(disconnect::connection)))
+        .service(web::resource("/admin/disconnect_user").route(web::post().to(disconnect::user)));
+}

@@ -1,0 +1,54 @@
+//! What the operating system says about this process.
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+/// Processor time and memory, as far as the system tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Processor time used since the start, by all threads, in µs.
+    pub cpu_us: u64,
+    /// Memory in use (resident), in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Process {
+    /// How it stands now; what cannot be found out is 0.
+    pub fn now() -> Self {
+        let cpu_us = getrusage(UsageWho::RUSAGE_SELF)
+            .map_or(0, |usage| usage.user_time().num_microseconds() + usage.system_time().num_microseconds());
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Self { cpu_us: u64::try_from(cpu_us).unwrap_or(0), memory_bytes: resident(&status).unwrap_or(0) }
+    }
+}
+
+/// The line `VmRSS:   1234 kB` of `/proc/self/status`, in bytes.
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_uses_memory_and_time() {
+        let first = Process::now();
+        assert!(first.memory_bytes > 100_000, "{first:?}");
+        let mut sum = 0_u64;
+        while Process::now().cpu_us == first.cpu_us {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(Process::now().cpu_us > first.cpu_us);
+    }
+
+    #[test]
+    fn what_is_not_told_is_nothing() {
+        assert_eq!(resident("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t4\n"), Some(1_234 * 1_024));
+        for status in ["", "VmRSS:\tmany kB", "VmRSS:\t5 MB", "VmRSS:\t99999999999999999999 kB"] {
+            assert_eq!(resident(status), None, "{status}");
+        }
+    }
+}

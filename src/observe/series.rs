@@ -1,0 +1,171 @@
+//! What the figures were: one sample a second, kept for a while, and coarser ones for longer. Pure; told what is.
+
+use std::collections::VecDeque;
+
+/// The figures of a sample, in their order.
+pub const FIGURES: [Figure; 10] = [
+    Figure { name: "connections", kind: Kind::Level },
+    Figure { name: "users", kind: Kind::Level },
+    Figure { name: "channels", kind: Kind::Level },
+    Figure { name: "deliveries_per_s", kind: Kind::Level },
+    Figure { name: "publishes_per_s", kind: Kind::Level },
+    Figure { name: "queued_bytes", kind: Kind::Level },
+    Figure { name: "closed_too_slow", kind: Kind::Count },
+    Figure { name: "refused_busy", kind: Kind::Count },
+    Figure { name: "memory_bytes", kind: Kind::Level },
+    Figure { name: "cpu_percent", kind: Kind::Level },
+];
+
+/// One figure of a sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    /// What it is called.
+    pub name: &'static str,
+    /// What becomes of several that are joined to one.
+    pub kind: Kind,
+}
+
+/// What becomes of several values that are joined to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Their mean.
+    Level,
+    /// Their sum.
+    Count,
+}
+
+/// One value for each of [`FIGURES`]. Seven digits are more than a chart can show, and half the memory.
+pub type Sample = [f32; FIGURES.len()];
+
+/// Seconds from one sample of a span to the next, and how many are kept: ten minutes, three hours, a day.
+pub const SPANS: [(u64, usize); 3] = [(1, 600), (15, 720), (120, 720)];
+
+/// Samples of one step, the newest at the end.
+#[derive(Debug)]
+struct Span {
+    step_s: u64,
+    keep: usize,
+    samples: VecDeque<Sample>,
+    /// How many there ever were.
+    count: u64,
+    /// The sum of what will be the next sample.
+    sum: Sample,
+}
+
+/// All spans.
+#[derive(Debug)]
+pub struct Series {
+    spans: Vec<Span>,
+    seconds: u64,
+}
+
+/// Some samples of a span.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Excerpt {
+    /// Seconds from one to the next.
+    pub step_s: u64,
+    /// The number of the first one; they are numbered from 1, without gaps.
+    pub first: u64,
+    /// The number of the newest one there is; 0 if there is none.
+    pub last: u64,
+    /// Oldest first.
+    pub samples: Vec<Sample>,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        let zero = [0.0; FIGURES.len()];
+        let span = |(step_s, keep)| Span { step_s, keep, samples: VecDeque::new(), count: 0, sum: zero };
+        Self { spans: SPANS.map(span).into(), seconds: 0 }
+    }
+}
+
+impl Series {
+    /// Takes the sample of one second.
+    pub fn push(&mut self, sample: Sample) {
+        self.seconds += 1;
+        for span in &mut self.spans {
+            span.push(&sample, self.seconds);
+        }
+    }
+
+    /// The samples of the span with this step that are newer than number `after`. None: there is no such span.
+    pub fn since(&self, step_s: u64, after: u64) -> Option<Excerpt> {
+        self.spans.iter().find(|span| span.step_s == step_s).map(|span| span.since(after))
+    }
+}
+
+impl Span {
+    fn push(&mut self, sample: &Sample, second: u64) {
+        self.sum.iter_mut().zip(sample).for_each(|(sum, value)| *sum += value);
+        if !second.is_multiple_of(self.step_s) {
+            return;
+        }
+        let mut joined = std::mem::take(&mut self.sum);
+        for (value, figure) in joined.iter_mut().zip(FIGURES) {
+            if figure.kind == Kind::Level {
+                *value /= self.step_s as f32;
+            }
+        }
+        if self.samples.len() == self.keep {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(joined);
+        self.count += 1;
+    }
+
+    fn since(&self, after: u64) -> Excerpt {
+        let oldest = self.count - self.samples.len() as u64;
+        // A number that is yet to come is from before a restart: everything is new to who sends it.
+        let skip = if after > self.count { 0 } else { after.saturating_sub(oldest) as usize };
+        let samples: Vec<_> = self.samples.iter().skip(skip).copied().collect();
+        Excerpt { step_s: self.step_s, first: oldest + skip as u64 + 1, last: self.count, samples }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample(value: f32) -> Sample {
+        [value; FIGURES.len()]
+    }
+
+    fn figure(name: &str) -> usize {
+        FIGURES.iter().position(|figure| figure.name == name).unwrap()
+    }
+
+    #[test]
+    fn levels_are_averaged_and_counts_added() {
+        let mut series = Series::default();
+        (1..=30).for_each(|n| series.push(sample(n as f32)));
+        let coarse = series.since(15, 0).unwrap();
+        assert_eq!((coarse.first, coarse.last), (1, 2));
+        let of = |name| coarse.samples.iter().map(|sample| sample[figure(name)]).collect::<Vec<_>>();
+        assert_eq!(of("connections"), [8.0, 23.0]);
+        assert_eq!(of("closed_too_slow"), [120.0, 345.0]);
+        assert_eq!(series.since(120, 0).unwrap().samples, Vec::<Sample>::new());
+        assert_eq!(series.since(7, 0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_new_comes_once_and_without_gaps(pushes in 0_u64..2_000, after in 0_u64..2_100) {
+            let mut series = Series::default();
+            (1..=pushes).for_each(|n| series.push(sample(n as f32)));
+            for (step_s, keep) in SPANS {
+                let excerpt = series.since(step_s, after).unwrap();
+                prop_assert_eq!(excerpt.last, pushes / step_s);
+                prop_assert!(excerpt.samples.len() <= keep);
+                prop_assert_eq!(excerpt.first + excerpt.samples.len() as u64, excerpt.last + 1);
+                let known = if after > excerpt.last { 0 } else { after };
+                prop_assert_eq!(excerpt.first, known.max(excerpt.last.saturating_sub(keep as u64)) + 1);
+                if step_s == 1 {
+                    let numbers: Vec<u64> = excerpt.samples.iter().map(|sample| sample[0] as u64).collect();
+                    prop_assert_eq!(numbers, (excerpt.first..=excerpt.last).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+}
