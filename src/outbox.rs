@@ -180,7 +180,8 @@ impl Outbox {
         self.after_push()
     }
 
-    /// Sends a control frame or heartbeat, in order with everything else. A poll needs none.
+    /// Sends what belongs to no stream (a control frame, a heartbeat, a reply), in order with everything else. A poll
+    /// needs none.
     pub fn push_control(&self, bytes: &Bytes) -> Pushed {
         match &self.sink {
             Sink::Socket(_) if self.sealed.get() => Pushed::Sealed,

@@ -2,5 +2,6 @@
 
 pub mod websocket;
 pub mod poll;
-mod context;
-mod reading;
+pub mod context;
+pub mod reading;
+pub mod goodbye;

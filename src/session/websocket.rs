@@ -1,6 +1,8 @@
 //! The actor of one websocket. It owns the socket; the hub writes to it through the shared outbox.
 
 use super::context::{Drive, Step, run};
+use super::goodbye::Goodbye;
+use super::reading::Reads;
 use crate::hub::handle::HubHandle;
 use crate::hub::messages::{AttachRefused, Transport};
 use crate::ids::SlotKey;
@@ -16,14 +18,9 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::Sleep;
 use uuid::Uuid;
-
-/// How long a peer may take to answer our goodbye before the socket is dropped.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The websocket session.
 ///
@@ -40,7 +37,7 @@ pub struct WebsocketSession {
     outbox: Rc<Outbox>,
     decoder: Decoder,
     attaching: Option<oneshot::Receiver<Result<(), AttachRefused>>>,
-    goodbye: Option<Pin<Box<Sleep>>>,
+    goodbye: Goodbye,
     _counted: Counted,
 }
 
@@ -64,18 +61,16 @@ impl WebsocketSession {
         let mut decoder = Decoder::new(settings.max_client_message_bytes).inflating(deflate);
         decoder.feed(rest);
         let _counted = hub.count_session();
-        run(Self { conn_id, slot, hub, outbox, decoder, attaching: None, goodbye: None, _counted });
-    }
-
-    pub(super) fn outbox(&self) -> &Rc<Outbox> {
-        &self.outbox
-    }
-
-    /// Takes what the socket gave, and answers what wants an answer.
-    pub(super) fn receive(&mut self, bytes: &[u8]) {
-        self.outbox.hear(self.hub.now_ms());
-        self.decoder.feed(bytes);
-        self.read_messages();
+        run(Self {
+            conn_id,
+            slot,
+            hub,
+            outbox,
+            decoder,
+            attaching: None,
+            goodbye: Goodbye::default(),
+            _counted,
+        });
     }
 
     fn read_messages(&mut self) {
@@ -111,11 +106,17 @@ impl WebsocketSession {
             Err(_) => self.leave(CloseReason::GoingAway),
         }
     }
+}
 
-    /// The goodbye is out or queued: gives the peer a moment to answer it. True when that is over.
-    fn poll_goodbye(&mut self, context: &mut Context<'_>) -> bool {
-        let goodbye = self.goodbye.get_or_insert_with(|| Box::pin(tokio::time::sleep(GOODBYE)));
-        goodbye.as_mut().poll(context).is_ready()
+impl Reads for WebsocketSession {
+    fn outbox(&self) -> &Rc<Outbox> {
+        &self.outbox
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.outbox.hear(self.hub.now_ms());
+        self.decoder.feed(bytes);
+        self.read_messages();
     }
 }
 
@@ -148,16 +149,6 @@ impl Drive for WebsocketSession {
                 _ => Ok(Step::More),
             };
         };
-        let done = is_final(reason, flushed.is_ready()) || self.poll_goodbye(context);
-        Ok(if done { Step::Done } else { Step::More })
-    }
-}
-
-/// After our answer to the peer's goodbye, and towards a peer that does not read, there is nothing to wait for.
-fn is_final(reason: CloseReason, flushed: bool) -> bool {
-    match reason {
-        CloseReason::ByPeer(_) => flushed,
-        CloseReason::TooSlow | CloseReason::Silent => true,
-        _ => false,
+        Ok(self.goodbye.poll(reason, flushed.is_ready(), context))
     }
 }

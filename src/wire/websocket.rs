@@ -88,8 +88,12 @@ fn header(opcode: Opcode, length: usize) -> ([u8; HEADER_ROOM], usize) {
 ///
 /// A buffer shorter than the room is left as it is.
 pub fn write_text_header_before(buffer: &mut [u8]) -> usize {
+    write_header_before(Opcode::Text, buffer)
+}
+
+fn write_header_before(opcode: Opcode, buffer: &mut [u8]) -> usize {
     let Some(length) = buffer.len().checked_sub(HEADER_ROOM) else { return 0 };
-    let (bytes, used) = header(Opcode::Text, length);
+    let (bytes, used) = header(opcode, length);
     let shift = HEADER_ROOM - used;
     buffer[shift..HEADER_ROOM].copy_from_slice(&bytes[..used]);
     shift
@@ -97,11 +101,16 @@ pub fn write_text_header_before(buffer: &mut [u8]) -> usize {
 
 /// A whole text frame with this payload compressed; `None` where that would not make it shorter.
 pub fn deflated_text(payload: &[u8]) -> Option<Bytes> {
+    deflated(Opcode::Text, payload)
+}
+
+/// A whole frame of a message with this payload compressed; `None` where that would not make it shorter.
+pub fn deflated(opcode: Opcode, payload: &[u8]) -> Option<Bytes> {
     let mut out = vec![0; HEADER_ROOM];
     if !deflate::deflate(payload, &mut out) || out.len() - HEADER_ROOM >= payload.len() {
         return None;
     }
-    let shift = write_text_header_before(&mut out);
+    let shift = write_header_before(opcode, &mut out);
     // RSV1 of the first frame says that the message is compressed (RFC 7692, section 6).
     out[shift] |= 0x40;
     out.shrink_to_fit();
