@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 
-import { ChannelStreamSigner } from '../../../static/channelstream/index.js';
+import { ChannelStreamSigner } from '../../../static/channelstream/src/index.js';
 import { SECRET } from './server.mjs';
 
 const LIBRARY = new URL('../../../static/channelstream/', import.meta.url);

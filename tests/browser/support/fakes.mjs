@@ -1,7 +1,7 @@
 /** Stand-ins for the browser's XMLHttpRequest and WebSocket, driven by the test. */
 import { mock } from 'node:test';
 
-import { ChannelStreamConnection } from '../../../static/channelstream/index.js';
+import { ChannelStreamConnection } from '../../../static/channelstream/src/index.js';
 
 export class FakeRequest {
     static sent = [];

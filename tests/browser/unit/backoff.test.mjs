@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Backoff } from '../../../static/channelstream/backoff.js';
-import { GRACE_MS, MUTE_SOCKETS, afterLongPoll, afterWebSocket } from '../../../static/channelstream/reconnect.js';
+import { Backoff } from '../../../static/channelstream/src/backoff.js';
+import { GRACE_MS, MUTE_SOCKETS, afterLongPoll, afterWebSocket } from '../../../static/channelstream/src/reconnect.js';
 
 const waits = (backoff, count) => Array.from({ length: count }, () => backoff.next(2000));
 

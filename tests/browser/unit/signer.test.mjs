@@ -3,8 +3,8 @@ import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { ChannelStreamSigner } from '../../../static/channelstream/index.js';
-import { hmacSha1, sha1 } from '../../../static/channelstream/sha1.js';
+import { ChannelStreamSigner } from '../../../static/channelstream/src/index.js';
+import { hmacSha1, sha1 } from '../../../static/channelstream/src/sha1.js';
 
 const file = new URL('../../data/signatures.json', import.meta.url);
 const { vectors } = JSON.parse(readFileSync(file, 'utf8'));

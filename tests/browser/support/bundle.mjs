@@ -1,0 +1,36 @@
+/** Makes the files that pages load out of the library's modules: an ES module and a classic script. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { build } from 'esbuild';
+
+export const LIBRARY = new URL('../../../static/channelstream/', import.meta.url);
+
+const { name, version, license } = JSON.parse(readFileSync(new URL('package.json', LIBRARY), 'utf8'));
+
+const banner = { js: `/*! ${name} ${version} | ${license} | made from src/ by "npm run build" in tests/browser */` };
+
+const FORMATS = {
+    // Left readable: who bundles it again shrinks it as well.
+    'index.js': { format: 'esm', target: 'es2022' },
+    'channelstream.min.js': { format: 'iife', globalName: 'ChannelStream', target: 'es2020', minify: true },
+};
+
+/** @returns {Promise<Map<string, string>>} texts by file name */
+export async function bundle() {
+    const made = new Map();
+    for (const [file, format] of Object.entries(FORMATS)) {
+        const { outputFiles: [{ text }] } = await build({
+            absWorkingDir: fileURLToPath(LIBRARY),
+            entryPoints: ['src/index.js'],
+            bundle: true,
+            write: false,
+            charset: 'utf8',
+            logLevel: 'error',
+            banner,
+            ...format,
+        });
+        made.set(file, text);
+    }
+    return made;
+}
