@@ -1,9 +1,527 @@
 /*! channelstream-browser 1.0.0 | MIT OR Apache-2.0 | made from src/ by "npm run build" in tests/browser */
 
+// src/emitter.js
+function callPage(callback, ...args) {
+  try {
+    callback(...args);
+  } catch (error) {
+    if (typeof globalThis.reportError === "function") {
+      globalThis.reportError(error);
+    } else {
+      setTimeout(() => {
+        throw error;
+      }, 0);
+    }
+  }
+}
+var Emitter = class {
+  /** @param {readonly string[]} events the names there are */
+  constructor(events) {
+    this._listeners = new Map(events.map((event) => [event, /* @__PURE__ */ new Set()]));
+  }
+  /**
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {(detail: Events[E]) => void} listener
+   * @returns {() => void} removes the listener
+   */
+  on(event, listener) {
+    this._listenersOf(event).add(listener);
+    return () => this.off(event, listener);
+  }
+  /**
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {(detail: Events[E]) => void} listener
+   * @returns {() => void} removes the listener
+   */
+  once(event, listener) {
+    const off = this.on(event, (detail) => {
+      off();
+      listener(detail);
+    });
+    return off;
+  }
+  /**
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {(detail: Events[E]) => void} listener
+   */
+  off(event, listener) {
+    this._listenersOf(event).delete(listener);
+  }
+  /**
+   * @template {keyof Events} E
+   * @param {E} event
+   * @param {Events[E]} detail
+   */
+  _emit(event, detail) {
+    for (const listener of [...this._listenersOf(event)]) {
+      callPage(listener, detail);
+    }
+  }
+  /** @param {PropertyKey} event */
+  _listenersOf(event) {
+    const listeners = this._listeners.get(String(event));
+    if (!listeners) {
+      throw new TypeError(`there is no event ${JSON.stringify(event)}; there are ${[...this._listeners.keys()].join(", ")}`);
+    }
+    return listeners;
+  }
+};
+
+// src/errors.js
+var ChannelStreamError = class _ChannelStreamError extends Error {
+  /**
+   * @param {import('../index.js').ErrorCode} code
+   * @param {string} operation what failed
+   * @param {string} message for people
+   * @param {{status?: number, data?: any}} [answer]
+   */
+  constructor(code, operation, message, { status = 0, data } = {}) {
+    super(`${operation}: ${message}`);
+    this.name = "ChannelStreamError";
+    this.code = code;
+    this.operation = operation;
+    this.status = status;
+    this.data = data;
+  }
+  /**
+   * What an answer says that was none, or a refusal.
+   *
+   * @param {string} operation
+   * @param {import('./request.js').ChannelStreamRequest} request
+   * @param {any} data
+   */
+  static of(operation, { request, timedOut }, data) {
+    const status = request?.status ?? 0;
+    if (status) {
+      return new _ChannelStreamError("refused", operation, `status ${status}`, { status, data });
+    }
+    return timedOut ? new _ChannelStreamError("timeout", operation, "no answer in time") : new _ChannelStreamError("network", operation, "no answer");
+  }
+};
+function isFinal(status) {
+  return status >= 400 && status < 500 && ![408, 425, 429].includes(status);
+}
+function quiet(promise) {
+  promise.catch(() => {
+  });
+  return promise;
+}
+
+// src/history.js
+var History = class {
+  /** @param {number} limit how many to keep */
+  constructor(limit) {
+    this.limit = limit;
+    this.messages = [];
+  }
+  /**
+   * Takes over the server's history. From its first message on that is the truth: what is not in it was taken back.
+   * Older messages than it reaches back to stay.
+   *
+   * @param {StoredMessage[]} stored oldest first
+   * @returns {StoredMessage[]} those that were not known
+   */
+  load(stored) {
+    const told = new Set(stored.map(({ uuid }) => uuid));
+    const known = new Set(this.messages.map(({ uuid }) => uuid));
+    const common = this.messages.findIndex(({ uuid }) => told.has(uuid));
+    const older = common < 0 ? this.messages : this.messages.slice(0, common);
+    this.messages = [...older, ...stored];
+    this.cut();
+    return this.messages.filter(({ uuid }) => !known.has(uuid));
+  }
+  /** @param {any} frame */
+  apply(frame) {
+    const at = this.messages.findIndex(({ uuid }) => uuid === frame.uuid);
+    if (frame.type === "message") {
+      this.put(at, frame);
+    } else if (frame.type === "message:edit" && at >= 0) {
+      const { type, catchup, ...changes } = frame;
+      this.put(at, { ...this.messages[at], ...changes });
+    } else if (frame.type === "message:delete" && at >= 0) {
+      this.messages = this.messages.filter((_, index) => index !== at);
+    }
+  }
+  /**
+   * @param {number} at negative for the end
+   * @param {StoredMessage} message
+   */
+  put(at, message) {
+    this.messages = at < 0 ? [...this.messages, message] : this.messages.map((m, i) => i === at ? message : m);
+    this.cut();
+  }
+  cut() {
+    if (this.messages.length > this.limit) {
+      this.messages = this.messages.slice(this.messages.length - this.limit);
+    }
+  }
+};
+
+// src/presence.js
+var Presence = class {
+  constructor() {
+    this.states = /* @__PURE__ */ new Map();
+  }
+  /** @returns {User[]} by name */
+  get members() {
+    const names = [...this.states.keys()].sort();
+    return names.map((user) => ({ user, state: this.states.get(user) ?? {} }));
+  }
+  /**
+   * Takes over a whole list.
+   *
+   * @param {User[]} users
+   * @returns {PresenceChange}
+   */
+  replace(users) {
+    const before = this.states;
+    this.states = new Map(users.map(({ user, state }) => [user, state ?? {}]));
+    const joined = users.filter(({ user }) => !before.has(user));
+    const left = [...before].filter(([user]) => !this.states.has(user)).map(([user, state]) => ({ user, state }));
+    const restated = users.some(({ user, state }) => before.has(user) && !sameState(before.get(user), state));
+    return { joined, left, changed: joined.length + left.length > 0 || restated };
+  }
+  /**
+   * @param {any} frame
+   * @returns {?PresenceChange} null if the frame is not about members
+   */
+  apply(frame) {
+    if (frame.type === "presence") {
+      return this.applyPresence(frame);
+    }
+    if (frame.type === "user_state_change" && this.states.has(frame.user)) {
+      const state = frame.message?.state ?? {};
+      const changed = !sameState(this.states.get(frame.user), state);
+      this.states.set(frame.user, state);
+      return { joined: [], left: [], changed };
+    }
+    return null;
+  }
+  /** @param {import('../index.js').PresenceFrame} frame */
+  applyPresence({ user, users, state, message }) {
+    if (users?.length) {
+      return this.replace(users);
+    }
+    const others = this.members.filter((member) => member.user !== user);
+    return this.replace(message?.action === "parted" ? others : [...others, { user, state: state ?? {} }]);
+  }
+};
+function sameState(one = {}, other = {}) {
+  const keys = Object.keys(one);
+  return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
+}
+
+// src/channel.js
+var FRAME_TYPES = ["message", "message:edit", "message:delete", "presence", "user_state_change"];
+var EVENTS = ["state", "frame", ...FRAME_TYPES, "join", "leave", "members", "history", "error"];
+var MESSAGE_LIMIT = 100;
+var ChannelStreamChannel = class extends Emitter {
+  /**
+   * @param {string} name
+   * @param {import('./connection.js').ChannelStreamConnection} connection
+   * @param {import('./subscriptions.js').Subscriptions} subscriptions
+   */
+  constructor(name, connection, subscriptions) {
+    super(EVENTS);
+    this.name = name;
+    this.connection = connection;
+    this.state = "unsubscribed";
+    this.info = null;
+    this._subscriptions = subscriptions;
+    this._presence = new Presence();
+    this._history = new History(MESSAGE_LIMIT);
+    this._introduced = false;
+    this._records = /* @__PURE__ */ new Set();
+  }
+  get members() {
+    return this._presence.members;
+  }
+  get messages() {
+    return this._history.messages;
+  }
+  get messageLimit() {
+    return this._history.limit;
+  }
+  set messageLimit(limit) {
+    this._history.limit = limit;
+    this._history.cut();
+  }
+  /** Joins the channel, and again whenever the connection gets a new id. */
+  subscribe() {
+    return quiet(this._subscriptions.subscribe(this.name));
+  }
+  unsubscribe() {
+    return quiet(this._subscriptions.unsubscribe(this.name));
+  }
+  /**
+   * @param {any} message
+   * @param {Record<string, any>} [more]
+   */
+  publish(message, more = {}) {
+    return this.connection.message({ channel: this.name, user: this.connection.username, message, ...more });
+  }
+  /**
+   * @param {string} uuid
+   * @param {any} message
+   * @param {Record<string, any>} [more]
+   */
+  edit(uuid, message, more = {}) {
+    return this.connection.edit({ channel: this.name, uuid, message, ...more });
+  }
+  /**
+   * @param {string} uuid
+   * @param {Record<string, any>} [more]
+   */
+  delete(uuid, more = {}) {
+    return this.connection.delete({ channel: this.name, uuid, ...more });
+  }
+  /** Members and messages as the application's `infoUrl` tells them. */
+  refresh() {
+    return quiet(this.connection.info([this.name]).then(() => {
+    }));
+  }
+  /** @param {SubscriptionState} state */
+  _setState(state) {
+    const previous = this.state;
+    if (state === previous) {
+      return;
+    }
+    this.state = state;
+    if (state === "unsubscribed") {
+      this._forgetMembers();
+    }
+    this._emit("state", { state, previous });
+  }
+  /** Nothing is known of who is there until the server tells. */
+  _forgetMembers() {
+    this._presence.replace([]);
+    this._introduced = false;
+  }
+  /**
+   * Keeps the frames that come until `_take` is called with the record: an answer that is on its way tells of the
+   * time before them.
+   */
+  _record() {
+    const record = [];
+    this._records.add(record);
+    return record;
+  }
+  /**
+   * What the server tells of the channel.
+   *
+   * @param {ChannelInfo | undefined} info undefined if it tells nothing
+   * @param {User[]} users of this and other channels
+   * @param {any[]} [since] the record made when it was asked
+   */
+  _take(info, users, since = []) {
+    this._records.delete(since);
+    if (!info) {
+      return;
+    }
+    this.info = info;
+    if (info.users?.length) {
+      const present = new Set(info.users);
+      const change = this._presence.replace(users.filter(({ user }) => present.has(user)));
+      this._emitMembers(this._introduced ? change : { ...change, joined: [], left: [] });
+      this._introduced = true;
+    }
+    if (info.history) {
+      const missed = this._history.load(info.history);
+      since.forEach((frame) => this._history.apply(frame));
+      this._emit("history", { messages: this.messages, missed });
+    }
+    since.forEach((frame) => this._applyPresence(frame));
+  }
+  /** @param {any} frame */
+  _receive(frame) {
+    this._records.forEach((record) => record.push(frame));
+    this._history.apply(frame);
+    this._emit("frame", frame);
+    if (FRAME_TYPES.includes(frame.type)) {
+      this._emit(frame.type, frame);
+    }
+    this._applyPresence(frame);
+  }
+  /** @param {any} frame */
+  _applyPresence(frame) {
+    const change = this._presence.apply(frame);
+    if (change) {
+      this._emitMembers(change);
+    }
+  }
+  /** @param {import('./presence.js').PresenceChange} change */
+  _emitMembers({ joined, left, changed }) {
+    left.forEach((user) => this._emit("leave", user));
+    joined.forEach((user) => this._emit("join", user));
+    if (changed) {
+      this._emit("members", this.members);
+    }
+  }
+};
+
+// src/request.js
+var REQUEST_TIMEOUT_MS = 12e4;
+var LAST_SUCCESS = 400;
+var parsed = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+};
+function withParameter(url, name, value) {
+  return `${url}${url.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
+}
+var ChannelStreamRequest = class {
+  constructor() {
+    this.headers = [];
+    this.body = null;
+    this.url = "";
+    this.timeoutMs = REQUEST_TIMEOUT_MS;
+    this.request = null;
+    this.timedOut = false;
+  }
+  /**
+   * Called when the answer is there and its status is at most 400.
+   *
+   * @param {XMLHttpRequest} request
+   * @param {any} data the body, as JSON if it is JSON
+   */
+  handleResponse(request, data) {
+  }
+  /**
+   * Called on any other status and, with status 0, when no answer came.
+   *
+   * @param {XMLHttpRequest} request
+   * @param {any} data the body, as JSON if it is JSON
+   */
+  handleError(request, data) {
+  }
+  /**
+   * Called while the request is under way.
+   *
+   * @param {XMLHttpRequest} request
+   */
+  handleRequest(request) {
+  }
+  /**
+   * Sends the request.
+   *
+   * @param {string} [verb] by default POST with a body and GET without
+   */
+  execute(verb) {
+    const request = new XMLHttpRequest();
+    const dueAt = Date.now() + this.timeoutMs;
+    this.request = request;
+    request.onreadystatechange = () => {
+      this.timedOut = request.status === 0 && Date.now() >= dueAt;
+      this.handleStateChange();
+    };
+    request.open(verb || (this.body ? "POST" : "GET"), this.url);
+    request.timeout = this.timeoutMs;
+    if (this.body) {
+      request.setRequestHeader("Content-Type", "application/json");
+    }
+    for (const { name, value } of this.headers) {
+      request.setRequestHeader(name, value);
+    }
+    request.send(this.body ? JSON.stringify(this.body) : null);
+  }
+  /** Ends the request; none of its handlers is called any more. */
+  abort() {
+    if (this.request) {
+      this.request.onreadystatechange = null;
+      this.request.abort();
+    }
+  }
+  handleStateChange() {
+    const request = (
+      /** @type {XMLHttpRequest} */
+      this.request
+    );
+    if (request.readyState !== 4) {
+      this.handleRequest(request);
+      return;
+    }
+    const data = parsed(request.responseText);
+    if (request.status && request.status <= LAST_SUCCESS) {
+      this.handleResponse(request, data);
+    } else {
+      this.handleError(request, data);
+    }
+  }
+};
+
+// src/call.js
+function prepare(connection, { kind, url, body, timeoutMs }) {
+  const request = new ChannelStreamRequest();
+  request.url = url;
+  request.body = body;
+  request.timeoutMs = timeoutMs ?? connection.requestTimeoutMs;
+  for (const mutate of connection.mutators[kind]) {
+    mutate(request);
+  }
+  return request;
+}
+function execute(request, verb) {
+  try {
+    request.execute(verb);
+  } catch (error) {
+    request.handleError(
+      /** @type {XMLHttpRequest} */
+      request.request,
+      String(error)
+    );
+  }
+}
+function send(connection, call) {
+  const { kind, verb = "POST", callback, take, fail, unless } = call;
+  const request = prepare(connection, call);
+  const tell = (ending, ...args) => callback && connection._tell(
+    /** @type {any} */
+    callback + ending,
+    ...args
+  );
+  return quiet(new Promise((resolve, reject) => {
+    const refuse = (data) => {
+      const error = ChannelStreamError.of(kind, request, data);
+      reject(error);
+      connection._emit("error", error);
+    };
+    request.handleResponse = (answer, data) => {
+      if (answer.status < 400) {
+        take?.(data);
+        tell("Callback", answer, data);
+        resolve(data);
+      } else {
+        fail?.();
+        tell("Callback", answer, data);
+        refuse(data);
+      }
+    };
+    request.handleError = (answer, data) => {
+      fail?.();
+      tell("ErrorCallback", answer, data);
+      refuse(data);
+    };
+    if (unless?.(request)) {
+      fail?.();
+      resolve(void 0);
+    } else {
+      execute(request, verb);
+    }
+  }));
+}
+
 // src/callbacks.js
-var ChannelStreamCallbacks = class {
+var ChannelStreamCallbacks = class extends Emitter {
   /** @type {boolean} print what happens to the console */
   debug = false;
+  /** @type {?import('../index.js').Logger} gets what happens inside */
+  logger = null;
   /** connect() succeeded; listening starts after this. */
   connectCallback(request, data) {
     this._trace("connectCallback", request, data);
@@ -100,97 +618,305 @@ var ChannelStreamCallbacks = class {
   connectionClosedCallback() {
     this._trace("connectionClosedCallback");
   }
+  /**
+   * Calls a callback: what it throws ends nothing but itself.
+   *
+   * @param {keyof import('../index.js').ConnectionCallbacks} name
+   * @param {...any} args
+   */
+  _tell(name, ...args) {
+    callPage(() => (
+      /** @type {any} */
+      this[name](...args)
+    ));
+  }
+  /**
+   * @param {string} name
+   * @param {...any} details
+   */
   _trace(name, ...details) {
     if (this.debug) {
       console.log(name, ...details);
     }
   }
+  /**
+   * @param {string} event
+   * @param {Record<string, unknown>} details
+   */
+  _log(event, details) {
+    if (this.logger) {
+      this.logger(event, details);
+    } else if (this.debug) {
+      console.log("channelstream", event, details);
+    }
+  }
 };
 
-// src/request.js
-var DEFAULT_TIMEOUT_MS = 12e4;
-var parsed = (text) => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
+// src/backoff.js
+var Backoff = class {
+  /**
+   * @param {object} [options]
+   * @param {() => number} [options.random] from 0 to below 1
+   */
+  constructor({ random = Math.random } = {}) {
+    this.random = random;
+    this.failures = 0;
+  }
+  /**
+   * The wait after one more failure.
+   *
+   * @param {number} baseMs the bound after the first failure
+   * @param {number} capMs the bound never grows beyond this
+   * @returns {number} milliseconds
+   */
+  next(baseMs, capMs) {
+    const boundMs = Math.min(capMs, baseMs * 2 ** this.failures);
+    this.failures += 1;
+    return this.random() * boundMs;
+  }
+  /** To be called once the other side is known to work, not when it merely accepted a connection. */
+  reset() {
+    this.failures = 0;
   }
 };
-function withParameter(url, name, value) {
-  return `${url}${url.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
-}
-var ChannelStreamRequest = class {
-  constructor() {
-    this.headers = [];
-    this.body = null;
-    this.url = "";
-    this.timeoutMs = DEFAULT_TIMEOUT_MS;
-    this.request = null;
+
+// src/subscriptions.js
+var Subscriptions = class {
+  /** @param {import('./connection.js').ChannelStreamConnection} connection */
+  constructor(connection) {
+    this.connection = connection;
+    this.channels = /* @__PURE__ */ new Map();
+    this.wanted = /* @__PURE__ */ new Set();
+    this.left = /* @__PURE__ */ new Set();
+    this.asked = /* @__PURE__ */ new Set();
+    this.waiting = /* @__PURE__ */ new Map();
+    this.backoff = new Backoff();
+    this.timer = void 0;
   }
-  /**
-   * Called when the answer is there and its status is 2xx or 3xx.
-   *
-   * @param {XMLHttpRequest} request
-   * @param {*} data the body, as JSON if it is JSON
-   */
-  handleResponse(request, data) {
-  }
-  /**
-   * Called on any other status (4xx, 5xx) and, with status 0, when no answer came.
-   *
-   * @param {XMLHttpRequest} request
-   * @param {*} data the body, as JSON if it is JSON
-   */
-  handleError(request, data) {
-  }
-  /**
-   * Called while the request is under way.
-   *
-   * @param {XMLHttpRequest} request
-   */
-  handleRequest(request) {
-  }
-  /**
-   * Sends the request.
-   *
-   * @param {string} [verb] by default POST with a body and GET without
-   */
-  execute(verb) {
-    const request = new XMLHttpRequest();
-    this.request = request;
-    request.onreadystatechange = () => this.handleStateChange();
-    request.open(verb || (this.body ? "POST" : "GET"), this.url);
-    request.timeout = this.timeoutMs;
-    if (this.body) {
-      request.setRequestHeader("Content-Type", "application/json");
+  /** @param {string} name */
+  channel(name) {
+    let channel = this.channels.get(name);
+    if (!channel) {
+      channel = new ChannelStreamChannel(name, this.connection, this);
+      this.channels.set(name, channel);
+      this.update();
     }
-    for (const { name, value } of this.headers) {
-      request.setRequestHeader(name, value);
-    }
-    request.send(this.body ? JSON.stringify(this.body) : null);
+    return channel;
   }
-  /** Ends the request; none of its handlers is called any more. */
-  abort() {
-    if (this.request) {
-      this.request.onreadystatechange = null;
-      this.request.abort();
-    }
+  /**
+   * @param {string} name
+   * @returns {boolean}
+   */
+  isJoined(name) {
+    const { connection } = this;
+    return connection._hasId && Boolean(connection.channels?.includes(name)) && !this.left.has(name);
   }
-  handleStateChange() {
-    if (this.request.readyState !== 4) {
-      this.handleRequest(this.request);
+  /** @returns {string[]} what to ask for with a new connection id */
+  forConnect() {
+    const all = /* @__PURE__ */ new Set([...this.connection.channels ?? [], ...this.wanted]);
+    this.left.forEach((name) => all.delete(name));
+    return [...all];
+  }
+  /**
+   * @param {string} name
+   * @returns {Promise<void>}
+   */
+  subscribe(name) {
+    this.wanted.add(name);
+    this.left.delete(name);
+    this.update();
+    if (this.isJoined(name)) {
+      return Promise.resolve();
+    }
+    const { promise } = this.waiting.get(name) ?? this.wait(name);
+    queueMicrotask(() => this.flush());
+    return promise;
+  }
+  /** @param {string} name */
+  wait(name) {
+    const waiter = {};
+    waiter.promise = new Promise((resolve, reject) => Object.assign(waiter, { resolve, reject }));
+    this.waiting.set(name, waiter);
+    return waiter;
+  }
+  /**
+   * @param {string} name
+   * @returns {Promise<void>}
+   */
+  unsubscribe(name) {
+    const joined = this.isJoined(name);
+    this.leave([name]);
+    return joined ? this.connection.unsubscribe([name]).then(() => {
+    }) : Promise.resolve();
+  }
+  /**
+   * The page does not want these any more.
+   *
+   * @param {string[]} names
+   */
+  leave(names) {
+    names.forEach((name) => {
+      this.wanted.delete(name);
+      this.left.add(name);
+      this.settle(name, new ChannelStreamError("closed", "subscribe", "left before it was joined"));
+    });
+    this.update();
+  }
+  /** Asks for what is wanted and not joined. Without a connection id there is nothing to do: connect() asks. */
+  flush() {
+    clearTimeout(this.timer);
+    const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.asked.has(name));
+    if (!this.connection._hasId || names.length === 0) {
       return;
     }
-    const data = parsed(this.request.responseText);
-    if (this.request.status >= 200 && this.request.status < 400) {
-      this.handleResponse(this.request, data);
+    if (this.connection.subscribeUrl) {
+      this.ask(names);
+      return;
+    }
+    const error = () => new ChannelStreamError("closed", "subscribe", "there is no subscribeUrl");
+    names.forEach((name) => this.refuse(name, error()));
+  }
+  /**
+   * A request to join these goes out.
+   *
+   * @param {string[]} names
+   * @returns {(joined: string[]) => void} to be called with what the server says after it
+   */
+  begin(names) {
+    names.forEach((name) => {
+      this.asked.add(name);
+      this.left.delete(name);
+    });
+    return (joined) => {
+      names.forEach((name) => this.asked.delete(name));
+      names.filter((name) => joined.includes(name) && !this.left.has(name)).forEach((name) => this.wanted.add(name));
+      this.update();
+    };
+  }
+  /** @param {string[]} names */
+  ask(names) {
+    const id = this.connection.connectionId;
+    const isOld = () => !this.connection._hasId || this.connection.connectionId !== id;
+    this.connection.subscribe(names).then(() => {
+      if (!isOld()) {
+        this.onAnswer(names);
+      }
+    }, (error) => {
+      if (!isOld()) {
+        this.onFailure(names, error);
+      }
+    });
+  }
+  /** @param {string[]} names */
+  onAnswer(names) {
+    this.backoff.reset();
+    for (const name of names.filter((each) => this.wanted.has(each) && !this.isJoined(each))) {
+      this.refuse(name, new ChannelStreamError("answer", "subscribe", `${name} was not joined`));
+    }
+    const late = names.filter((name) => this.left.has(name) && this.connection.channels.includes(name));
+    if (late.length > 0) {
+      this.connection.unsubscribe(late);
+    }
+  }
+  /**
+   * @param {string[]} names
+   * @param {ChannelStreamError} error
+   */
+  onFailure(names, error) {
+    if (!isFinal(error.status)) {
+      const { increaseBounceIv, maxReconnectDelayMs } = this.connection;
+      this.timer = setTimeout(() => this.flush(), this.backoff.next(increaseBounceIv, maxReconnectDelayMs));
+    } else if (names.length > 1) {
+      names.filter((name) => this.wanted.has(name)).forEach((name) => this.ask([name]));
     } else {
-      this.handleError(this.request, data);
+      this.refuse(names[0], error);
+    }
+  }
+  /**
+   * @param {string} name
+   * @param {ChannelStreamError} error
+   */
+  refuse(name, error) {
+    this.wanted.delete(name);
+    this.settle(name, error);
+    this.update();
+    this.channels.get(name)?._emit("error", error);
+  }
+  /**
+   * @param {string} name
+   * @param {ChannelStreamError} [error]
+   */
+  settle(name, error) {
+    const waiter = this.waiting.get(name);
+    this.waiting.delete(name);
+    if (error) {
+      waiter?.reject(error);
+    } else {
+      waiter?.resolve();
+    }
+  }
+  /** The list of the server is another, or the connection has got or lost its id. */
+  update() {
+    for (const [name, channel] of this.channels) {
+      const pending = this.wanted.has(name) ? "subscribing" : "unsubscribed";
+      channel._setState(this.isJoined(name) ? "subscribed" : pending);
+    }
+    [...this.waiting.keys()].filter((name) => this.isJoined(name)).forEach((name) => this.settle(name));
+  }
+  /**
+   * The server has told which channels the connection is in.
+   *
+   * @param {string[]} before
+   * @param {string[]} now
+   */
+  confirm(before, now) {
+    const is = new Set(now);
+    before.filter((name) => !is.has(name) && !this.asked.has(name)).forEach((name) => this.wanted.delete(name));
+    [...this.left].filter((name) => !is.has(name)).forEach((name) => this.left.delete(name));
+    this.update();
+  }
+  /** A new connection id: members are told anew, and what connect() did not bring is asked for. */
+  renew() {
+    this.channels.forEach((channel) => channel._forgetMembers());
+    this.asked.clear();
+    this.left.clear();
+    this.update();
+    queueMicrotask(() => this.flush());
+  }
+  /** The page has ended the connection. */
+  close() {
+    clearTimeout(this.timer);
+    this.asked.clear();
+    const error = () => new ChannelStreamError("closed", "subscribe", "the connection was closed");
+    [...this.waiting.keys()].forEach((name) => this.settle(name, error()));
+    this.update();
+  }
+  /**
+   * What an answer tells of channels.
+   *
+   * @param {any} info a `channels_info`
+   * @param {Map<string, any[]>} [records] what came since the request
+   */
+  take(info, records) {
+    const users = Array.isArray(info?.users) ? info.users : [];
+    for (const [name, channel] of this.channels) {
+      channel._take(info?.channels?.[name], users, records?.get(name));
+    }
+  }
+  /** To be called when a request goes out whose answer is for `take`. */
+  record() {
+    return new Map([...this.channels].map(([name, channel]) => [name, channel._record()]));
+  }
+  /** @param {any} frame */
+  receive(frame) {
+    if (!this.left.has(frame?.channel)) {
+      this.channels.get(frame?.channel)?._receive(frame);
     }
   }
 };
 
 // src/backend.js
+var EVENTS2 = ["state", "connect", "open", "close", "retry", "channels", "error", "frame", ...FRAME_TYPES];
 var ChannelStreamBackend = class extends ChannelStreamCallbacks {
   /** @type {string[]} channels asked for in connect(); afterwards those the server has confirmed */
   channels = [];
@@ -212,7 +938,15 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
   messageEditUrl = "";
   /** @type {string} address of delete() */
   messageDeleteUrl = "";
-  /** Functions that may change requests before they are sent; see addMutator(). */
+  /** @type {string} address of info() */
+  infoUrl = "";
+  /** @type {number} how long to wait for an answer, in milliseconds */
+  requestTimeoutMs = REQUEST_TIMEOUT_MS;
+  /**
+   * Functions that may change requests before they are sent; see addMutator().
+   *
+   * @type {Record<RequestKind, import('../index.js').Mutator[]>}
+   */
   mutators = {
     connect: [],
     message: [],
@@ -221,14 +955,24 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     subscribe: [],
     unsubscribe: [],
     disconnect: [],
-    userState: []
+    userState: [],
+    info: []
   };
+  /** Whether `connectionId` belongs to the present connect(), as far as is known. */
+  _hasId = false;
+  _subscriptions = new Subscriptions(
+    /** @type {any} */
+    this
+  );
+  constructor() {
+    super(EVENTS2);
+  }
   /**
    * Adds a function that gets each request of a kind before it is sent and may change its `url`, `body` and
    * `headers`; called in the order of adding.
    *
-   * @param {string} type a key of `mutators`
-   * @param {function(ChannelStreamRequest): void} func
+   * @param {RequestKind} type a key of `mutators`
+   * @param {import('../index.js').Mutator} func
    */
   addMutator(type, func) {
     this.mutators[type].push(func);
@@ -239,30 +983,32 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
    * @param {object} stateObj
    */
   updateUserState(stateObj) {
-    this._send({
+    return send(this, {
       kind: "userState",
       url: this.userStateUrl,
       body: { username: this.username, conn_id: this.connectionId, update_state: stateObj },
-      done: (request, data) => this.setUserStateCallback(request, data),
-      failed: (request, data) => this.setUserStateErrorCallback(request, data)
+      callback: "setUserState"
     });
   }
   /**
-   * Joins channels, by POST to `subscribeUrl`; without channels nothing is sent.
+   * Joins channels, by POST to `subscribeUrl`; without channels nothing is sent. What was joined is joined again
+   * when the connection gets a new id.
    *
    * @param {string[]} channels
    */
   subscribe(channels) {
-    this._send({
+    const end = this._subscriptions.begin(channels ?? []);
+    return this._askAboutChannels({
       kind: "subscribe",
       url: this.subscribeUrl,
       body: { channels, conn_id: this.connectionId },
-      unless: (request) => !request.body.channels?.length,
-      done: (request, data) => {
-        this._setChannels(data);
-        this.subscribeCallback(request, data);
+      callback: "subscribe",
+      unless: ({ body }) => !body.channels?.length,
+      take: (data) => {
+        this._setChannels(data?.channels ?? [.../* @__PURE__ */ new Set([...this.channels, ...channels])]);
+        end(this.channels);
       },
-      failed: (request, data) => this.subscribeErrorCallback(request, data)
+      fail: () => end([])
     });
   }
   /**
@@ -271,16 +1017,23 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
    * @param {string[]} channels
    */
   unsubscribe(channels) {
-    this._send({
+    this._subscriptions.leave(channels ?? []);
+    return this._askAboutChannels({
       kind: "unsubscribe",
       url: this.unsubscribeUrl,
       body: { channels, conn_id: this.connectionId },
-      done: (request, data) => {
-        this._setChannels(data);
-        this.unsubscribeCallback(request, data);
-      },
-      failed: (request, data) => this.unsubscribeErrorCallback(request, data)
+      callback: "unsubscribe",
+      take: (data) => this._setChannels(data?.channels ?? this.channels.filter((name) => !channels.includes(name)))
     });
+  }
+  /**
+   * The channel of this name, always the same object.
+   *
+   * @param {string} name
+   * @returns {any} typed in index.d.ts
+   */
+  channel(name) {
+    return this._subscriptions.channel(name);
   }
   /**
    * @param {string[]} channels
@@ -302,13 +1055,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
    * @param {object|object[]} message
    */
   message(message) {
-    this._send({
-      kind: "message",
-      url: this.messageUrl,
-      body: message,
-      done: (request, data) => this.messageCallback(request, data),
-      failed: (request, data) => this.messageErrorCallback(request, data)
-    });
+    return send(this, { kind: "message", url: this.messageUrl, body: message, callback: "message" });
   }
   /**
    * Changes a message that was sent, by PATCH to `messageEditUrl`.
@@ -316,14 +1063,8 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
    * @param {object|object[]} message with its `uuid`
    */
   edit(message) {
-    this._send({
-      kind: "messageEdit",
-      url: this.messageEditUrl,
-      verb: "PATCH",
-      body: message,
-      done: (request, data) => this.messageEditCallback(request, data),
-      failed: (request, data) => this.messageEditErrorCallback(request, data)
-    });
+    const url = this.messageEditUrl;
+    return send(this, { kind: "messageEdit", url, verb: "PATCH", body: message, callback: "messageEdit" });
   }
   /**
    * Takes a message back, by DELETE to `messageDeleteUrl`.
@@ -331,96 +1072,125 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
    * @param {object|object[]} message with its `uuid`
    */
   delete(message) {
-    this._send({
-      kind: "messageDelete",
-      url: this.messageDeleteUrl,
-      verb: "DELETE",
-      body: message,
-      done: (request, data) => this.messageDeleteCallback(request, data),
-      failed: (request, data) => this.messageDeleteErrorCallback(request, data)
+    const url = this.messageDeleteUrl;
+    return send(this, { kind: "messageDelete", url, verb: "DELETE", body: message, callback: "messageDelete" });
+  }
+  /**
+   * Asks who is in the channels and what was said, by POST to `infoUrl`.
+   *
+   * @param {string[]} [channels] by default those joined
+   */
+  info(channels = this.channels) {
+    const answer = this._askAboutChannels({
+      kind: "info",
+      url: this.infoUrl,
+      body: { channels, conn_id: this.connectionId }
+    });
+    return quiet(answer.then((data) => data?.channels_info ?? data));
+  }
+  /**
+   * A call whose answer tells of channels. One about an id that is not the connection's any more tells nothing.
+   *
+   * @param {import('./call.js').Call} call
+   */
+  _askAboutChannels({ take, fail, ...call }) {
+    const id = this.connectionId;
+    const records = this._subscriptions.record();
+    return send(this, {
+      ...call,
+      take: (data) => {
+        const present = id === this.connectionId;
+        if (present) {
+          take?.(data);
+        }
+        const told = call.kind === "info" ? data?.channels_info ?? data : data?.channels_info;
+        this._subscriptions.take(present ? told : void 0, records);
+      },
+      fail: () => {
+        this._subscriptions.take(void 0, records);
+        fail?.();
+      }
     });
   }
-  _send({ kind, url, verb = "POST", body, timeoutMs, unless, done, failed }) {
-    const request = new ChannelStreamRequest();
-    request.url = url;
-    request.body = body;
-    request.timeoutMs = timeoutMs ?? request.timeoutMs;
-    for (const mutate of this.mutators[kind]) {
-      mutate(request);
-    }
-    request.handleResponse = done;
-    request.handleError = failed;
-    if (!unless?.(request)) {
-      request.execute(verb);
-    }
-    return request;
-  }
-  _setChannels(data) {
-    if (Array.isArray(data?.channels)) {
-      this.channels = data.channels;
-      this.channelsChangedCallback(this.channels);
-    }
-  }
-};
-
-// src/backoff.js
-var Backoff = class {
   /**
-   * @param {object} [options]
-   * @param {number} [options.capMs] the bound never grows beyond this
-   * @param {function(): number} [options.random] from 0 to below 1
-   */
-  constructor({ capMs = 6e4, random = Math.random } = {}) {
-    this.capMs = capMs;
-    this.random = random;
-    this.failures = 0;
-  }
-  /**
-   * The wait after one more failure.
+   * Takes over the answer of connect().
    *
-   * @param {number} baseMs the bound after the first failure
-   * @returns {number} milliseconds
+   * @param {import('../index.js').ConnectReply} data
+   * @returns {?string} the connection id before
    */
-  next(baseMs) {
-    const boundMs = Math.min(this.capMs, baseMs * 2 ** this.failures);
-    this.failures += 1;
-    return this.random() * boundMs;
+  _takeId(data) {
+    const previousId = this.connectionId;
+    const before = this.channels ?? [];
+    const told = Array.isArray(data.channels);
+    this.connectionId = data.conn_id;
+    this._hasId = true;
+    this.channels = data.channels && told ? data.channels : before;
+    this._subscriptions.renew();
+    this._subscriptions.take(data.channels_info);
+    if (told) {
+      this._tell("channelsChangedCallback", this.channels);
+      this._emitChannels(before);
+    }
+    return previousId;
   }
-  /** To be called once the other side is known to work, not when it merely accepted a connection. */
-  reset() {
-    this.failures = 0;
+  /** @param {any} channels what an answer has for them */
+  _setChannels(channels) {
+    if (!Array.isArray(channels)) {
+      return;
+    }
+    const before = this.channels ?? [];
+    this.channels = channels;
+    this._subscriptions.confirm(before, channels);
+    this._tell("channelsChangedCallback", channels);
+    this._emitChannels(before);
+  }
+  /** @param {string[]} before */
+  _emitChannels(before) {
+    const { channels } = this;
+    const added = channels.filter((name) => !before.includes(name));
+    const removed = before.filter((name) => !channels.includes(name));
+    if (added.length + removed.length > 0) {
+      this._emit("channels", { channels, added, removed });
+    }
   }
 };
 
 // src/longpoll.js
 var HASTY_MS = 1e3;
+var WAITS = 3;
+var LEAST_LIMIT_MS = 15e3;
+var MOST_LIMIT_MS = 12e4;
 var LongPollListener = class {
   /**
    * @param {string} url
-   * @param {object} events
+   * @param {LongPollEvents} events
    * @param {object} options
    * @param {boolean} options.trusted whether the id was given out a moment ago, so that listening may be announced
-   *     with the first poll; otherwise it waits for the first answer
+   *     with the first poll; otherwise it waits for the first answer that was not hasty
    */
   constructor(url, events, { trusted }) {
     this.url = url;
     this.events = events;
     this.announceEarly = trusted;
-    this.answered = false;
+    this.answers = 0;
     this.announced = false;
     this.finished = false;
-    this.timer = null;
+    this.onPause = null;
+    this.longestMs = null;
+    this.timer = void 0;
     this.poll = null;
+    this.sentAt = 0;
   }
   open() {
     const poll = new ChannelStreamRequest();
-    const sentAt = Date.now();
+    this.poll = poll;
+    this.sentAt = Date.now();
     poll.url = this.url;
-    poll.handleResponse = (request, data) => this.onAnswer(request, data, Date.now() - sentAt);
+    poll.timeoutMs = this.limitMs();
+    poll.handleResponse = (request, data) => this.onAnswer(request, data);
     poll.handleError = (request, data) => this.end(request, data, request.status);
     poll.execute("GET");
-    this.poll = poll;
-    if (this.announceEarly) {
+    if (this.announceEarly && poll.request) {
       this.announce(poll.request);
     }
   }
@@ -428,89 +1198,184 @@ var LongPollListener = class {
   close() {
     this.finished = true;
     clearTimeout(this.timer);
-    if (this.poll) {
-      this.poll.abort();
+    this.poll?.abort();
+  }
+  /**
+   * Polls no more after the running poll, and calls back when that one is answered: no poll is under way then, and
+   * what comes waits on the server. If it fails, that is reported as ever.
+   *
+   * @param {() => void} paused
+   */
+  pause(paused) {
+    this.onPause = paused;
+  }
+  /** Goes on polling after a pause. */
+  resume() {
+    if (!this.finished) {
+      this.open();
     }
   }
+  /** Something speaks for a dead connection. A poll that is out for longer than they usually are is sent anew. */
+  doubt() {
+    if (this.longestMs !== null && this.poll && Date.now() - this.sentAt > this.longestMs + HASTY_MS) {
+      this.poll.abort();
+      this.open();
+    }
+  }
+  limitMs() {
+    const limitMs = this.longestMs === null ? MOST_LIMIT_MS : WAITS * this.longestMs;
+    return Math.min(MOST_LIMIT_MS, Math.max(LEAST_LIMIT_MS, limitMs));
+  }
+  /** @param {XMLHttpRequest} request */
   announce(request) {
     if (!this.announced) {
       this.announced = true;
       this.events.opened(request);
     }
   }
-  onAnswer(request, list, tookMs) {
+  /**
+   * @param {XMLHttpRequest} request
+   * @param {any} list
+   */
+  onAnswer(request, list) {
     if (this.finished) {
       return;
     }
     if (!Array.isArray(list)) {
-      this.end(request, list, 0);
+      this.end(request, list, request.status === 400 ? 400 : 0);
       return;
     }
-    this.answered = true;
-    this.events.alive();
-    this.announce(request);
+    this.answers += 1;
+    const tookMs = Date.now() - this.sentAt;
     const hasty = list.length === 0 && tookMs < HASTY_MS;
-    this.timer = setTimeout(() => this.open(), hasty ? HASTY_MS * (0.5 + Math.random()) : 0);
-    if (list.length > 0 && !this.finished) {
-      this.events.messages(list);
+    if (!hasty && list.length === 0) {
+      this.longestMs = Math.max(this.longestMs ?? 0, tookMs);
+    }
+    if (!hasty || this.answers > 1) {
+      this.events.alive();
+      this.announce(request);
+    }
+    this.goOn(hasty);
+    if (list.length > 0) {
+      this.events.frames(list);
     }
   }
+  /** @param {boolean} hasty */
+  goOn(hasty) {
+    const paused = this.onPause;
+    this.onPause = null;
+    if (this.finished) {
+      return;
+    }
+    this.poll = null;
+    if (paused) {
+      paused();
+    } else if (hasty) {
+      this.timer = setTimeout(() => this.open(), HASTY_MS * (0.5 + Math.random()));
+    } else {
+      this.open();
+    }
+  }
+  /**
+   * @param {XMLHttpRequest} request
+   * @param {any} data
+   * @param {number} status
+   */
   end(request, data, status) {
     if (this.finished) {
       return;
     }
     this.close();
-    this.events.ended(request, data, { status, answered: this.answered });
+    this.events.ended(request, data, { status, answered: this.answers > 0 });
   }
 };
 
 // src/reconnect.js
 var TAKEN_OVER = 4001;
-var GRACE_MS = 3e4;
 var MUTE_SOCKETS = 3;
-function afterWebSocket({ code, opened, spoke, resumed, lostForMs, muteSockets }) {
+var connect = (now, reason) => ({ action: "connect", now, reason });
+var resume = (transport, now) => ({ action: "resume", transport, now, reason: "lost" });
+function afterWebSocket({ code, opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
   if (code === TAKEN_OVER) {
-    return { action: "stop", now: true };
+    return { action: "stop", now: true, reason: "taken-over" };
   }
-  if (!opened && !resumed) {
-    return { action: "longPoll", now: true };
+  if (!opened && !resumed && canPoll) {
+    return { ...resume("longpoll", true), fresh: true };
   }
   if (opened && !spoke && code === 1e3) {
-    return { action: "connect", now: resumed };
+    return connect(resumed, "forgotten");
   }
-  if (muteSockets >= MUTE_SOCKETS) {
-    return { action: "longPoll", now: true };
+  if (muteSockets >= MUTE_SOCKETS && canPoll) {
+    return resume("longpoll", true);
   }
-  return { action: lostForMs > GRACE_MS ? "connect" : "resume", now: false };
+  if (lostForMs > graceMs) {
+    return connect(false, "lost");
+  }
+  return resume(opened || !canPoll ? "websocket" : "longpoll", false);
 }
-function afterLongPoll({ status, resumed, lostForMs }) {
-  const refused = status >= 400 && status < 500 && ![408, 425, 429].includes(status);
-  if (refused) {
-    return { action: "connect", now: resumed };
+function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, canSocket }) {
+  if (isFinal(status)) {
+    return connect(resumed, "forgotten");
   }
-  return { action: lostForMs > GRACE_MS ? "connect" : "resume", now: false };
+  if (lostForMs > graceMs) {
+    return connect(false, "lost");
+  }
+  return resume(answered || !canSocket ? "longpoll" : "websocket", false);
 }
+
+// src/rhythm.js
+var PAUSES = 3;
+var GAP = 2;
+var Rhythm = class {
+  constructor() {
+    this.longestMs = null;
+  }
+  /** @param {number} pauseMs between two heartbeats */
+  note(pauseMs) {
+    if (this.longestMs === null || pauseMs * GAP < this.longestMs) {
+      this.longestMs = pauseMs;
+    } else if (pauseMs < this.longestMs * GAP) {
+      this.longestMs = Math.max(this.longestMs, pauseMs);
+    }
+  }
+  /**
+   * Silence that is too long.
+   *
+   * @param {number} leastMs
+   * @returns {?number} null while the rhythm is not known
+   */
+  limitMs(leastMs) {
+    return this.longestMs === null ? null : Math.max(leastMs, PAUSES * this.longestMs);
+  }
+};
 
 // src/websocket.js
 var HEARTBEAT_MS = 1e4;
-var OPENING_LIMIT_MS = 1e4;
+var OPENING_LIMIT_MS = 5e3;
 var PROVEN_AFTER_MS = 5e3;
-var SILENCE_MS = 3e4;
+var SILENCE_MS = 15e3;
+var ASLEEP_MS = 2e3;
+var DOUBT_MS = 2e3;
 var WebSocketListener = class {
   /**
    * @param {string} url
-   * @param {object} events
+   * @param {WebSocketEvents} events
+   * @param {object} [watch]
+   * @param {Rhythm} [watch.rhythm] of the server, as far as earlier sockets have learnt it
+   * @param {?number} [watch.silenceMs] silence that ends the socket, instead of what the rhythm says
    */
-  constructor(url, events) {
+  constructor(url, events, { rhythm = new Rhythm(), silenceMs = null } = {}) {
     this.url = url;
     this.events = events;
+    this.rhythm = rhythm;
+    this.silenceMs = silenceMs;
     this.socket = null;
     this.opened = false;
     this.spoke = false;
     this.finished = false;
     this.timers = {};
     this.lastHeartbeatAt = null;
-    this.longestPauseMs = null;
+    this.lastHeardAt = Date.now();
   }
   open() {
     try {
@@ -519,35 +1384,51 @@ var WebSocketListener = class {
       this.timers.opening = setTimeout(() => this.end(error, 1006), 0);
       return;
     }
-    this.timers.opening = setTimeout(() => this.end({ type: "timeout" }, 1006), OPENING_LIMIT_MS);
+    this.timers.opening = setTimeout(() => this.end({ type: "timeout" }, 1006, "opening took too long"), OPENING_LIMIT_MS);
     this.socket.onopen = (event) => this.onOpen(event);
     this.socket.onmessage = (event) => this.onMessage(event);
     this.socket.onerror = (event) => this.events.error(event);
-    this.socket.onclose = (event) => this.end(event, event.code);
+    this.socket.onclose = (event) => this.end(event, event.code, event.reason);
   }
   /** Tells the server every ten seconds that this end is still there. */
   startHeartbeats() {
     clearInterval(this.timers.heartbeat);
-    this.timers.heartbeat = setInterval(() => {
-      if (this.socket.readyState === 1) {
-        this.socket.send(JSON.stringify({ type: "heartbeat" }));
-      }
-    }, HEARTBEAT_MS);
+    this.timers.heartbeat = setInterval(() => this.sendHeartbeat(), HEARTBEAT_MS);
+  }
+  sendHeartbeat() {
+    if (this.socket?.readyState === 1) {
+      this.socket.send(JSON.stringify({ type: "heartbeat" }));
+    }
   }
   /** Closes without any report. */
   close() {
     this.finish();
-    if (this.socket) {
-      this.socket.close();
+    this.socket?.close();
+  }
+  /** Something speaks for a dead connection. If the server stays silent longer than usual, the socket ends. */
+  doubt() {
+    if (!this.opened) {
+      return;
+    }
+    this.sendHeartbeat();
+    const pauseMs = this.rhythm.longestMs;
+    if (pauseMs !== null) {
+      const restMs = pauseMs - (Date.now() - this.lastHeardAt);
+      this.expectFrame(Math.max(0, restMs) + DOUBT_MS);
     }
   }
+  /** @param {Event} event */
   onOpen(event) {
     clearTimeout(this.timers.opening);
     this.opened = true;
+    this.lastHeardAt = Date.now();
     this.timers.proven = setTimeout(() => this.events.alive(), PROVEN_AFTER_MS);
+    this.watchSilence();
     this.events.opened(event);
   }
+  /** @param {MessageEvent} event */
   onMessage(event) {
+    this.lastHeardAt = Date.now();
     if (!this.spoke) {
       this.spoke = true;
       clearTimeout(this.timers.proven);
@@ -565,39 +1446,49 @@ var WebSocketListener = class {
     }
     this.watchSilence();
     if (Array.isArray(list) && list.length > 0) {
-      this.events.messages(list);
+      this.events.frames(list);
     }
   }
-  /** How often heartbeats come is a setting of the server, and old servers may send none at all. */
   learnPause() {
-    const now = Date.now();
     if (this.lastHeartbeatAt !== null) {
-      this.longestPauseMs = Math.max(this.longestPauseMs ?? 0, now - this.lastHeartbeatAt);
+      this.rhythm.note(this.lastHeardAt - this.lastHeartbeatAt);
     }
-    this.lastHeartbeatAt = now;
+    this.lastHeartbeatAt = this.lastHeardAt;
   }
   watchSilence() {
-    if (this.longestPauseMs === null || this.finished) {
-      return;
+    const limitMs = this.silenceMs ?? this.rhythm.limitMs(SILENCE_MS);
+    if (limitMs !== null && !this.finished) {
+      this.expectFrame(limitMs);
     }
-    clearTimeout(this.timers.silence);
-    const limitMs = Math.max(SILENCE_MS, 3 * this.longestPauseMs);
-    this.timers.silence = setTimeout(() => this.end({ type: "silence" }, 1006), limitMs);
   }
-  end(event, code) {
+  /** @param {number} withinMs */
+  expectFrame(withinMs) {
+    clearTimeout(this.timers.silence);
+    const dueAt = Date.now() + withinMs;
+    this.timers.silence = setTimeout(() => {
+      if (Date.now() - dueAt > ASLEEP_MS) {
+        this.expectFrame(DOUBT_MS);
+      } else {
+        this.end({ type: "silence" }, 1006, "nothing heard");
+      }
+    }, withinMs);
+  }
+  /**
+   * @param {any} event
+   * @param {number} code
+   * @param {string} [reason]
+   */
+  end(event, code, reason = "") {
     if (this.finished) {
       return;
     }
     const { opened, spoke } = this;
     this.close();
-    this.events.ended(event, { code, opened, spoke });
+    this.events.ended(event, { code, reason, opened, spoke });
   }
   finish() {
     this.finished = true;
-    clearTimeout(this.timers.opening);
-    clearTimeout(this.timers.proven);
-    clearTimeout(this.timers.silence);
-    clearInterval(this.timers.heartbeat);
+    Object.values(this.timers).forEach(clearTimeout);
     if (this.socket) {
       this.socket.onopen = null;
       this.socket.onmessage = null;
@@ -607,14 +1498,369 @@ var WebSocketListener = class {
   }
 };
 
-// src/connection.js
-var WEBSOCKET_RETRY_MS = 3e5;
-var CONNECT_TIMEOUT_MS = 3e4;
-var ChannelStreamConnection = class extends ChannelStreamBackend {
-  /** @returns {string} the version of this library */
-  static get version() {
-    return "1.0.0";
+// src/upgrade.js
+var FIRST_WAIT_MS = 5e3;
+var LONGEST_WAIT_MS = 3e5;
+var LASTING_MS = 6e4;
+function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = bytes[6] & 15 | 64;
+  bytes[8] = bytes[8] & 63 | 128;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [8, 12, 16, 20].reduceRight((text, at) => `${text.slice(0, at)}-${text.slice(at)}`, hex);
+}
+var Upgrade = class {
+  /**
+   * @param {(id: string) => string} urlFor the websocket's address with a connection id
+   * @param {(works: boolean) => void} onProbed told of each probe
+   */
+  constructor(urlFor, onProbed) {
+    this.urlFor = urlFor;
+    this.onProbed = onProbed;
+    this.backoff = new Backoff();
+    this.timer = null;
+    this.probing = null;
   }
+  /** Whether it waits or probes. */
+  get busy() {
+    return Boolean(this.timer || this.probing);
+  }
+  /** Waits for the next time to probe. The longer nothing has come of it, the longer the wait. */
+  schedule() {
+    this.cancel();
+    const boundMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.backoff.failures);
+    const waitMs = boundMs / 2 + this.backoff.next(FIRST_WAIT_MS, LONGEST_WAIT_MS) / 2;
+    this.timer = setTimeout(() => this.probe(), waitMs);
+  }
+  probe() {
+    this.timer = null;
+    this.probing = new WebSocketListener(this.urlFor(randomId()), {
+      opened: () => {
+      },
+      alive: () => {
+      },
+      frames: () => {
+      },
+      error: () => {
+      },
+      ended: (_, { code, opened }) => {
+        this.probing = null;
+        this.onProbed(opened && code === 1e3);
+      }
+    }, { silenceMs: FIRST_WAIT_MS });
+    this.probing.open();
+  }
+  cancel() {
+    clearTimeout(this.timer ?? void 0);
+    this.timer = null;
+    this.probing?.close();
+    this.probing = null;
+  }
+  /** Websockets are worth trying soon again: one has lasted, or the network is another. */
+  reset() {
+    this.backoff.reset();
+  }
+};
+
+// src/listening.js
+var Listening = class {
+  /**
+   * @param {Settings} settings
+   * @param {ListeningEvents} events
+   */
+  constructor(settings, events) {
+    this.settings = settings;
+    this.events = events;
+    this.id = "";
+    this.listener = null;
+    this.successor = null;
+    this.upgrade = new Upgrade((id) => this.urlOf(settings.websocketUrl, id), (works) => this.onProbed(works));
+    this.rhythm = new Rhythm();
+    this.lostAt = null;
+    this.muteSockets = 0;
+    this.openedAt = 0;
+    this.distrusted = false;
+    this.pinned = false;
+  }
+  get canSocket() {
+    return Boolean(this.settings.websocketUrl && !this.settings.noWebsocket && globalThis.WebSocket);
+  }
+  get canPoll() {
+    return Boolean(this.settings.longPollUrl);
+  }
+  /** @returns {?TransportName} what it listens on, or tries to */
+  get transport() {
+    if (!this.listener) {
+      return null;
+    }
+    return this.listener instanceof WebSocketListener ? "websocket" : "longpoll";
+  }
+  /** @returns {?WebSocket} */
+  get socket() {
+    return this.listener instanceof WebSocketListener ? this.listener.socket : null;
+  }
+  /**
+   * Listens with an id that was just given out.
+   *
+   * @param {string} id
+   * @param {TransportName} [transport] by default the better one
+   */
+  start(id, transport) {
+    this.id = id;
+    this.lostAt = null;
+    this.rhythm = new Rhythm();
+    this.pinned = transport === "longpoll";
+    this.open(transport ?? this.preferred(), { resumed: false });
+  }
+  /**
+   * Listens again with the id at hand.
+   *
+   * @param {TransportName} [transport]
+   * @param {boolean} [fresh] whether the id counts as just given out still
+   */
+  resume(transport, fresh = false) {
+    this.lostAt ??= Date.now();
+    this.open(transport ?? this.preferred(), { resumed: !fresh });
+  }
+  /** Ends without a report. */
+  stop() {
+    this.upgrade.cancel();
+    this.successor?.close();
+    this.successor = null;
+    this.listener?.close();
+    this.listener = null;
+  }
+  /** The page was away, or the network may have changed: what was learnt about transports may not hold. */
+  doubt() {
+    this.listener?.doubt();
+  }
+  /** The network is there again, perhaps another one. */
+  forgive() {
+    this.distrusted = false;
+    this.muteSockets = 0;
+    this.upgrade.reset();
+    if (this.upgrade.timer) {
+      this.upgrade.schedule();
+    }
+  }
+  preferred() {
+    const doubtful = this.pinned || this.distrusted && this.canPoll;
+    return this.canSocket && !doubtful ? "websocket" : "longpoll";
+  }
+  /**
+   * @param {string} url
+   * @param {string} id
+   */
+  urlOf(url, id) {
+    return withParameter(url, "conn_id", id);
+  }
+  /**
+   * @param {TransportName} transport
+   * @param {{resumed: boolean}} how
+   */
+  open(transport, { resumed }) {
+    this.stop();
+    this.events.log("open", { transport, resumed });
+    this.listener = transport === "websocket" ? this.newSocket(resumed) : this.newPoll(resumed);
+    this.listener.open();
+  }
+  /** @param {boolean} resumed */
+  newPoll(resumed) {
+    return new LongPollListener(this.urlOf(this.settings.longPollUrl, this.id), {
+      opened: (request) => this.events.opened(request, "longpoll"),
+      alive: () => this.onPollAlive(),
+      frames: this.events.frames,
+      ended: (request, data, end) => this.onPollEnded(request, data, { ...end, resumed })
+    }, { trusted: !resumed });
+  }
+  /** @param {boolean} resumed */
+  newSocket(resumed) {
+    const { rhythm, settings } = this;
+    const socket = new WebSocketListener(this.urlOf(settings.websocketUrl, this.id), {
+      opened: (event) => this.onSocketOpened(socket, event),
+      alive: () => this.onAlive(),
+      frames: this.events.frames,
+      error: (event) => socket === this.listener && this.events.error(event),
+      ended: (event, end) => this.onSocketEnded(socket, event, { ...end, resumed })
+    }, { rhythm, silenceMs: settings.silenceTimeoutMs });
+    return socket;
+  }
+  /**
+   * @param {WebSocketListener} socket
+   * @param {Event} event
+   */
+  onSocketOpened(socket, event) {
+    if (socket === this.successor) {
+      this.stopPolling();
+      this.listener = socket;
+    }
+    this.openedAt = Date.now();
+    this.events.opened(event, "websocket");
+  }
+  stopPolling() {
+    this.listener?.close();
+    this.successor = null;
+    this.distrusted = false;
+  }
+  /** Only now may waits start anew: a socket that opens and closes at once must not be hammered. */
+  onAlive() {
+    this.lostAt = null;
+    this.muteSockets = 0;
+    this.events.alive();
+  }
+  onPollAlive() {
+    this.onAlive();
+    if (this.canSocket && !this.pinned && !this.upgrade.busy && !this.successor) {
+      this.distrusted = true;
+      this.upgrade.schedule();
+    }
+  }
+  /** @param {boolean} works */
+  onProbed(works) {
+    this.events.log("probe", { works });
+    const poll = this.listener;
+    if (works && poll instanceof LongPollListener) {
+      poll.pause(() => this.changeToSocket());
+    } else {
+      this.upgrade.schedule();
+    }
+  }
+  /** No poll is under way, so frames wait on the server until the socket is there, and none can overtake another. */
+  changeToSocket() {
+    this.successor = this.newSocket(true);
+    this.successor.open();
+  }
+  /**
+   * @param {WebSocketListener} socket
+   * @param {any} event
+   * @param {{code: number, reason: string, opened: boolean, spoke: boolean, resumed: boolean}} end
+   */
+  onSocketEnded(socket, event, end) {
+    if (socket === this.successor) {
+      this.stayWithPolling();
+      return;
+    }
+    this.muteSockets = end.opened && !end.spoke ? this.muteSockets + 1 : this.muteSockets;
+    if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
+      this.upgrade.reset();
+    }
+    const { muteSockets, canPoll } = this;
+    const graceMs = this.settings.graceTimeMs;
+    const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
+    const { code, reason } = end;
+    this.events.ended({ transport: "websocket", request: event, code, reason, step });
+  }
+  stayWithPolling() {
+    this.successor = null;
+    this.upgrade.schedule();
+    if (this.listener instanceof LongPollListener) {
+      this.listener.resume();
+    }
+  }
+  /**
+   * @param {XMLHttpRequest} request
+   * @param {any} data
+   * @param {{status: number, answered: boolean, resumed: boolean}} end
+   */
+  onPollEnded(request, data, { status, answered, resumed }) {
+    if (!answered) {
+      this.distrusted = false;
+    }
+    const { canSocket } = this;
+    const graceMs = this.settings.graceTimeMs;
+    const lostForMs = this.lose();
+    const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
+    const reason = status ? `status ${status}` : "no answer";
+    this.events.ended({ transport: "longpoll", request, data, status, reason, step });
+  }
+  /** @returns {number} milliseconds since the server was last known to listen to this connection */
+  lose() {
+    this.stop();
+    this.lostAt ??= Date.now();
+    return Date.now() - this.lostAt;
+  }
+};
+
+// src/page.js
+function watchPage({ wake, online, offline, hide, show }) {
+  const page = globalThis.document;
+  const onVisibility = () => page.visibilityState === "visible" && wake();
+  const listeners = [
+    [page, "visibilitychange", onVisibility],
+    // After freezing, browsers do not reliably tell that a page is visible.
+    [page, "resume", wake],
+    [globalThis, "online", online],
+    [globalThis, "offline", offline],
+    [globalThis, "pagehide", hide],
+    [globalThis, "pageshow", show]
+  ];
+  listeners.forEach(([target, name, listener]) => target?.addEventListener?.(name, listener));
+  return () => listeners.forEach(([target, name, listener]) => target?.removeEventListener?.(name, listener));
+}
+
+// src/retry.js
+var HURRY_MS = 1e3;
+var ASKED_LIMIT_MS = 3e5;
+var Retry = class {
+  /**
+   * @param {{increaseBounceIv: number, maxReconnectDelayMs: number}} settings read at each wait
+   * @param {(wait: {attempt: number, delayMs: number, name: string}) => void} onWait told of each wait
+   */
+  constructor(settings, onWait) {
+    this.settings = settings;
+    this.onWait = onWait;
+    this.backoff = new Backoff();
+    this.step = null;
+    this.timer = void 0;
+    this.lastAttemptAt = -Infinity;
+  }
+  /**
+   * @param {string} name
+   * @param {() => void} step
+   * @param {{now?: boolean, atLeastMs?: number}} [how] `now`: without a wait
+   */
+  schedule(name, step, { now = false, atLeastMs = 0 } = {}) {
+    const delayMs = now ? 0 : Math.max(this.waitMs(), Math.min(atLeastMs, ASKED_LIMIT_MS));
+    this.onWait({ attempt: Math.max(1, this.backoff.failures), delayMs, name });
+    this.arm(step, delayMs);
+  }
+  /** While the browser says that it is offline, attempts are rare: it may be wrong about that. */
+  waitMs() {
+    const { increaseBounceIv, maxReconnectDelayMs } = this.settings;
+    const waitMs = this.backoff.next(increaseBounceIv, maxReconnectDelayMs);
+    return globalThis.navigator?.onLine === false ? maxReconnectDelayMs : waitMs;
+  }
+  /**
+   * @param {() => void} step
+   * @param {number} delayMs
+   */
+  arm(step, delayMs) {
+    clearTimeout(this.timer);
+    this.step = step;
+    this.timer = setTimeout(() => {
+      this.step = null;
+      this.lastAttemptAt = Date.now();
+      step();
+    }, delayMs);
+  }
+  /** Things look better: what is waited for is done at once. */
+  hurry() {
+    if (this.step) {
+      this.arm(this.step, Math.max(0, this.lastAttemptAt + HURRY_MS - Date.now()));
+    }
+  }
+  cancel() {
+    clearTimeout(this.timer);
+    this.step = null;
+  }
+  /** The server has shown that it is there. */
+  succeeded() {
+    this.backoff.reset();
+  }
+};
+
+// src/lifecycle.js
+var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   /** @type {string} the server's websocket, ws: or wss: */
   websocketUrl = "";
   /** @type {string} the server's long-polling */
@@ -627,192 +1873,378 @@ var ChannelStreamConnection = class extends ChannelStreamBackend {
   shouldReconnect = true;
   /** @type {boolean} whether to send heartbeats on the websocket */
   heartbeats = true;
-  /** @type {number} bound of the first wait before a reconnect, in milliseconds; it doubles up to a minute */
+  /** @type {number} bound of the first wait before a reconnect, in milliseconds; it doubles with every failure */
   increaseBounceIv = 2e3;
+  /** @type {number} bound of the longest wait before a reconnect, in milliseconds */
+  maxReconnectDelayMs = 6e4;
+  /** @type {number} how long the server keeps a connection without a transport, in milliseconds */
+  graceTimeMs = 3e4;
+  /** @type {?number} silence that ends a websocket, in milliseconds; null to learn it from the server's heartbeats */
+  silenceTimeoutMs = null;
   /** @type {boolean} whether to use long-polling only */
   noWebsocket = false;
+  /** @type {boolean} whether to tell the server when the page is closed */
+  disconnectOnPagehide = false;
   /** @type {boolean} whether the connection is listening */
   connected = false;
-  _backoff = new Backoff();
-  _listener = null;
+  /** @type {ConnectionState} */
+  _state = "disconnected";
+  /** @type {?OpenEvent} */
+  _opening = null;
+  /** @type {?import('./request.js').ChannelStreamRequest} */
   _connecting = null;
   /** Counts ends, so that a callback that ends the connection is noticed. */
   _turn = 0;
-  _retryTimer = null;
-  _lostAt = null;
-  _muteSockets = 0;
-  /** Long-polling instead of websocket until then; Infinity while it has yet to show that it does better. */
-  _longPollUntil = 0;
-  /** Asks the web application for a connection id and starts to listen. */
+  _retrying = false;
+  _suspended = false;
+  /** @type {(() => void) | null} */
+  _unwatch = null;
+  _retry = new Retry(this, ({ name, ...wait }) => this._onWait(
+    /** @type {any} */
+    name,
+    wait
+  ));
+  _listening = new Listening(this, {
+    opened: (request, transport) => this._onOpened(request, transport),
+    alive: () => this._retry.succeeded(),
+    frames: (list) => this._onFrames(list),
+    error: (event) => this._tell("listenErrorCallback", event),
+    ended: (end) => this._onEnded(end),
+    log: (event, details) => this._log(event, details)
+  });
+  get state() {
+    return this._state;
+  }
+  get transport() {
+    return this.connected ? this._listening.transport : null;
+  }
+  /**
+   * Asks for a connection id and listens.
+   *
+   * @returns {Promise<OpenEvent>}
+   */
   connect() {
-    this._stop();
-    this._connecting = this._send({
-      kind: "connect",
-      url: this.connectUrl,
-      body: { username: this.username, channels: this.channels },
-      timeoutMs: CONNECT_TIMEOUT_MS,
-      done: (request, data) => this._onConnected(request, data),
-      failed: (request, data) => this._onConnectFailed(request, data)
-    });
+    throw new TypeError("to be defined by the other half");
   }
-  /** Stops listening and tells the server at `disconnectUrl` to forget the connection. */
-  disconnect() {
-    this._send({
-      kind: "disconnect",
-      url: withParameter(this.disconnectUrl, "conn_id", this.connectionId),
-      body: { conn_id: this.connectionId },
-      done: (request, data) => this.disconnectCallback(request, data),
-      failed: (request, data) => this.disconnectErrorCallback(request, data)
-    });
-    this.closeConnection();
-  }
-  /** Stops listening and does not come back until connect() is called. */
-  closeConnection() {
-    this._stop();
-    this.connectionClosedCallback();
-  }
-  /** Starts to listen with `connectionId`, after beforeListeningCallback. */
-  startListening(request, data) {
-    this.beforeListeningCallback(request, data);
-    this._listen({ resumed: false });
-  }
-  /** Listens over a websocket with `connectionId`. */
-  openWebsocket() {
-    this._openWebsocket({ resumed: false });
-  }
-  /** Listens over long-polling with `connectionId`. */
-  openLongPoll() {
-    this._openLongPoll({ resumed: false });
+  /**
+   * Waits until the connection listens.
+   *
+   * @param {number} [timeoutMs] by default as long as it takes
+   * @returns {Promise<OpenEvent>}
+   */
+  ready(timeoutMs) {
+    return quiet(new Promise((resolve, reject) => {
+      let timer;
+      const check = () => {
+        if (this._opening && this.connected) {
+          resolve(this._opening);
+        } else if (this._state === "disconnected") {
+          reject(new ChannelStreamError("closed", "ready", "the connection is closed"));
+        } else {
+          return false;
+        }
+        clearTimeout(timer);
+        return true;
+      };
+      if (check()) {
+        return;
+      }
+      const off = this.on("state", () => check() && off());
+      if (timeoutMs !== void 0) {
+        timer = setTimeout(() => {
+          off();
+          reject(new ChannelStreamError("timeout", "ready", `not connected after ${timeoutMs} ms`));
+        }, timeoutMs);
+      }
+    }));
   }
   /** Sends heartbeats on the open websocket unless `heartbeats` is off; listening calls this by itself. */
   createHeartBeats() {
-    if (this.heartbeats && this._listener instanceof WebSocketListener) {
-      this._listener.startHeartbeats();
+    const { listener } = this._listening;
+    if (this.heartbeats && listener instanceof WebSocketListener) {
+      listener.startHeartbeats();
     }
   }
-  /** Calls connect() after the next wait of the back-off, if `shouldReconnect` is set. */
-  retryConnection() {
-    this._later(() => this.connect());
-  }
-  _onConnected(request, data) {
-    this._connecting = null;
-    if (!data?.conn_id) {
-      this._onConnectFailed(request, data);
-      return;
-    }
-    this.connectionId = data.conn_id;
-    this._lostAt = null;
-    this._setChannels(data);
-    const turn = this._turn;
-    this.connectCallback(request, data);
-    if (turn === this._turn) {
-      this.startListening(request, data);
-    }
-  }
-  _onConnectFailed(request, data) {
-    this._connecting = null;
-    this.retryConnection();
-    this.connectErrorCallback(request, data);
-  }
-  _listen({ resumed }) {
-    const longPoll = this.noWebsocket || !globalThis.WebSocket || Date.now() < this._longPollUntil;
-    const open = longPoll ? this._openLongPoll : this._openWebsocket;
-    open.call(this, { resumed });
-  }
-  _openWebsocket({ resumed }) {
-    this._stop();
-    const url = withParameter(this.websocketUrl, "conn_id", this.connectionId);
-    this._listener = new WebSocketListener(url, {
-      opened: (event) => this._onOpened(event),
-      alive: () => this._onAlive(),
-      messages: (list) => this.listenMessageCallback(list),
-      error: (event) => this.listenErrorCallback(event),
-      ended: (event, end) => this._onWebsocketEnded(event, { ...end, resumed })
-    });
-    this._listener.open();
-    this.websocket = this._listener.socket;
-  }
-  _openLongPoll({ resumed }) {
-    this._stop();
-    const url = withParameter(this.longPollUrl, "conn_id", this.connectionId);
-    const events = {
-      opened: (request) => this._onOpened(request),
-      alive: () => this._onAlive(),
-      messages: (list) => this.listenMessageCallback(list),
-      ended: (request, data, end) => this._onLongPollEnded(request, data, { ...end, resumed })
-    };
-    this._listener = new LongPollListener(url, events, { trusted: !resumed });
-    this._listener.open();
-  }
-  _onOpened(request) {
-    this.connected = true;
-    this.createHeartBeats();
-    this.listenOpenedCallback(request);
-  }
-  /** Only now may the waits start anew: a socket that opens and closes at once must not be hammered. */
-  _onAlive() {
-    this._backoff.reset();
-    this._lostAt = null;
-    this._muteSockets = 0;
-    if (this._longPollUntil === Infinity) {
-      this._longPollUntil = Date.now() + WEBSOCKET_RETRY_MS;
-    }
-  }
-  _onWebsocketEnded(event, end) {
-    this._muteSockets = end.opened && !end.spoke ? this._muteSockets + 1 : this._muteSockets;
-    const step = afterWebSocket({ ...end, lostForMs: this._lost(), muteSockets: this._muteSockets });
-    this._follow(step);
-    this.listenCloseCallback(event);
-  }
-  _onLongPollEnded(request, data, end) {
-    const lostForMs = this._lost();
-    if (this._longPollUntil === Infinity) {
-      this._longPollUntil = 0;
-    }
-    const step = afterLongPoll({ status: end.status, resumed: end.resumed || end.answered, lostForMs });
-    this._follow(step);
-    this.listenErrorCallback(request, data);
-  }
-  /** @returns {number} milliseconds since the server was last known to listen to this connection */
-  _lost() {
-    this.connected = false;
-    this._listener = null;
-    this._lostAt ??= Date.now();
-    return Date.now() - this._lostAt;
-  }
-  _follow({ action, now }) {
-    if (!this.shouldReconnect || action === "stop") {
-      return;
-    }
-    if (action === "longPoll") {
-      this._longPollUntil = Infinity;
-    }
-    const step = {
-      connect: () => this.connect(),
-      resume: () => this._listen({ resumed: true }),
-      longPoll: () => this._openLongPoll({ resumed: false })
-    }[action];
-    this._later(step, now ? 0 : void 0);
-  }
-  _later(step, waitMs) {
+  /** @param {{now?: boolean, atLeastMs?: number}} how */
+  _scheduleConnect(how) {
     if (!this.shouldReconnect) {
       return;
     }
-    clearTimeout(this._retryTimer);
-    this._retryTimer = setTimeout(step, waitMs ?? this._backoff.next(this.increaseBounceIv));
+    this._retry.schedule("connect", () => {
+      this._retrying = true;
+      this.connect();
+      this._retrying = false;
+    }, how);
+  }
+  /** @param {TransportName} [transport] */
+  _listen(transport) {
+    if (this._state === "disconnected") {
+      this._setState("connecting", "connect");
+    }
+    this._retry.cancel();
+    this._hasId = true;
+    this._listening.start(this.connectionId ?? "", transport);
+    this.websocket = this._listening.socket;
+  }
+  /**
+   * @param {any} request
+   * @param {TransportName} transport
+   */
+  _onOpened(request, transport) {
+    const connectionId = this.connectionId ?? "";
+    const resumed = this._opening?.connectionId === connectionId;
+    this.connected = true;
+    this.websocket = this._listening.socket;
+    this._opening = { transport, resumed, connectionId };
+    this.createHeartBeats();
+    this._setState("connected", "open");
+    this._tell("listenOpenedCallback", request);
+    this._emit("open", this._opening);
+  }
+  /** @param {any[]} list */
+  _onFrames(list) {
+    this._tell("listenMessageCallback", list);
+    for (const frame of list) {
+      this._subscriptions.receive(frame);
+      this._emit("frame", frame);
+      if (FRAME_TYPES.includes(frame?.type)) {
+        this._emit(frame.type, frame);
+      }
+    }
+  }
+  /** @param {Parameters<import('./listening.js').ListeningEvents['ended']>[0]} end */
+  _onEnded({ transport, request, data, code, status, reason, step }) {
+    this.connected = false;
+    this.websocket = null;
+    this._log("close", { transport, code, status, reason });
+    this._follow(step);
+    this._tell(transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
+    this._emit("close", { transport, code, status, reason });
+  }
+  /** @param {import('./reconnect.js').Step} step */
+  _follow({ action, transport, now, fresh, reason }) {
+    if (!this.shouldReconnect || action === "stop") {
+      this._setState("disconnected", reason);
+      return;
+    }
+    if (this._state === "connected") {
+      this._setState("reconnecting", reason);
+    }
+    if (action === "connect") {
+      this._scheduleConnect({ now });
+    } else {
+      this._retry.schedule("resume", () => this._resume(transport, fresh), { now });
+    }
+  }
+  /**
+   * @param {TransportName} [transport]
+   * @param {boolean} [fresh]
+   */
+  _resume(transport, fresh) {
+    this._listening.resume(transport, fresh);
+    this.websocket = this._listening.socket;
+  }
+  /**
+   * @param {'connect' | 'resume'} action
+   * @param {{attempt: number, delayMs: number}} wait
+   */
+  _onWait(action, wait) {
+    this._log("retry", { action, ...wait });
+    this._emit("retry", { action, ...wait });
+  }
+  /**
+   * @param {ConnectionState} state
+   * @param {StateReason} reason
+   */
+  _setState(state, reason) {
+    const previous = this._state;
+    this._state = state;
+    if (state === "disconnected") {
+      this._unwatch?.();
+      this._unwatch = null;
+    } else {
+      this._unwatch ??= this._watch();
+    }
+    if (state !== previous) {
+      this._log("state", { state, previous, reason });
+      this._emit("state", { state, previous, reason });
+    }
+  }
+  _watch() {
+    return watchPage({
+      wake: () => this._onWake(),
+      online: () => {
+        this._listening.forgive();
+        this._onWake();
+      },
+      offline: () => this._listening.doubt(),
+      hide: (event) => this._onPagehide(event),
+      show: () => this._onPageshow()
+    });
+  }
+  _onWake() {
+    this._retry.hurry();
+    this._listening.doubt();
+  }
+  /**
+   * An open socket keeps browsers from showing the page again as it was, and a frozen one misses its heartbeats.
+   *
+   * @param {PageTransitionEvent} event
+   */
+  _onPagehide(event) {
+    const id = this._hasId && this.connectionId;
+    this._halt();
+    this._suspended = true;
+    if (this._state === "connected") {
+      this._setState("reconnecting", "pagehide");
+    }
+    if (this.disconnectOnPagehide && !event.persisted && this.disconnectUrl && id) {
+      const url = withParameter(this.disconnectUrl, "conn_id", id);
+      globalThis.navigator?.sendBeacon?.(url, JSON.stringify({ conn_id: id }));
+    }
+  }
+  _onPageshow() {
+    if (!this._suspended) {
+      return;
+    }
+    this._suspended = false;
+    if (this._hasId) {
+      this._resume();
+    } else {
+      this._scheduleConnect({ now: true });
+    }
   }
   /** Ends everything under way, without a report: at any time there is one attempt or one listener, never two. */
-  _stop() {
+  _halt() {
     this._turn += 1;
-    clearTimeout(this._retryTimer);
+    this._suspended = false;
+    this._retry.cancel();
     this._connecting?.abort();
     this._connecting = null;
-    this._listener?.close();
-    this._listener = null;
+    this._listening.stop();
     this.websocket = null;
     this.connected = false;
   }
 };
+
+// src/connection.js
+var CONNECT_TIMEOUT_MS = 3e4;
+var ChannelStreamConnection = class extends ChannelStreamLifecycle {
+  /** @returns {string} the version of this library */
+  static get version() {
+    return "1.0.0";
+  }
+  /** @param {Record<string, any>} [options] any of the public properties and callbacks */
+  constructor(options = {}) {
+    super();
+    const known = Object.keys(this).filter((key) => !key.startsWith("_"));
+    for (const [key, value] of Object.entries(options)) {
+      if (!known.includes(key) && !(key.endsWith("Callback") && key in this)) {
+        throw new TypeError(`there is no option ${JSON.stringify(key)}`);
+      }
+      Object.assign(this, { [key]: value });
+    }
+  }
+  /** Asks the web application for a connection id and starts to listen. */
+  connect() {
+    this._halt();
+    this._hasId = false;
+    if (!this._retrying) {
+      this._setState("connecting", "connect");
+    }
+    this._subscriptions.update();
+    const request = prepare(this, {
+      kind: "connect",
+      url: this.connectUrl,
+      body: { username: this.username, channels: this._subscriptions.forConnect() },
+      timeoutMs: CONNECT_TIMEOUT_MS
+    });
+    request.handleResponse = (answer, data) => this._onConnected(request, answer, data);
+    request.handleError = (answer, data) => this._onConnectFailed(request, answer, data);
+    this._connecting = request;
+    execute(request, "POST");
+    return this.ready();
+  }
+  /** Stops listening and tells the server at `disconnectUrl` to forget the connection. */
+  disconnect() {
+    const told = this.disconnectUrl && this.connectionId ? this._sendGoodbye(this.connectionId) : Promise.resolve();
+    this.closeConnection();
+    return told;
+  }
+  /** Stops listening and does not come back until connect() is called. */
+  closeConnection() {
+    this._halt();
+    this._hasId = false;
+    this._subscriptions.close();
+    this._setState("disconnected", "closed");
+    this._tell("connectionClosedCallback");
+  }
+  /** Starts to listen with `connectionId`, after beforeListeningCallback. */
+  startListening(request, data) {
+    this._tell("beforeListeningCallback", request, data);
+    this._listen();
+  }
+  /** Listens over a websocket with `connectionId`. */
+  openWebsocket() {
+    this._listen("websocket");
+  }
+  /** Listens over long-polling with `connectionId`, and stays with it. */
+  openLongPoll() {
+    this._listen("longpoll");
+  }
+  /** Calls connect() after the next wait of the back-off, if `shouldReconnect` is set. */
+  retryConnection() {
+    this._scheduleConnect({});
+  }
+  /** @param {string} id */
+  _sendGoodbye(id) {
+    return send(this, {
+      kind: "disconnect",
+      url: withParameter(this.disconnectUrl, "conn_id", id),
+      body: { conn_id: id },
+      callback: "disconnect"
+    });
+  }
+  /**
+   * @param {import('./request.js').ChannelStreamRequest} request
+   * @param {XMLHttpRequest} answer
+   * @param {any} data
+   */
+  _onConnected(request, answer, data) {
+    if (!data?.conn_id || answer.status >= 400) {
+      this._onConnectFailed(request, answer, data);
+      return;
+    }
+    this._connecting = null;
+    const turn = this._turn;
+    const previousId = this._takeId(data);
+    this._tell("connectCallback", answer, data);
+    this._emit("connect", { connectionId: data.conn_id, previousId, data });
+    if (turn === this._turn) {
+      this.startListening(answer, data);
+    }
+  }
+  /**
+   * @param {import('./request.js').ChannelStreamRequest} request
+   * @param {XMLHttpRequest} answer
+   * @param {any} data
+   */
+  _onConnectFailed(request, answer, data) {
+    this._connecting = null;
+    const error = answer.status > 0 && answer.status < 400 ? new ChannelStreamError("answer", "connect", "the answer has no conn_id", { status: answer.status, data }) : ChannelStreamError.of("connect", request, data);
+    if (this.shouldReconnect) {
+      this._scheduleConnect({ atLeastMs: askedWaitMs(answer) });
+    } else {
+      this._setState("disconnected", "failed");
+    }
+    this._tell("connectErrorCallback", answer, data);
+    this._emit("error", error);
+  }
+};
+function askedWaitMs(answer) {
+  const [, seconds] = /^retry-after: *(\d+)/im.exec(answer.getAllResponseHeaders()) ?? [];
+  return [429, 503].includes(answer.status) ? Number(seconds ?? 0) * 1e3 : 0;
+}
 
 // src/sha1.js
 var BLOCK_BYTES = 64;
@@ -920,7 +2352,10 @@ var ChannelStreamSigner = class {
   }
 };
 export {
+  ChannelStreamChannel,
   ChannelStreamConnection,
+  ChannelStreamError,
   ChannelStreamRequest,
-  ChannelStreamSigner
+  ChannelStreamSigner,
+  Emitter
 };

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 
 import { LIBRARY, bundle } from './support/bundle.mjs';
 
-for (const [file, text] of await bundle()) {
+for (const [file, { text }] of await bundle()) {
     writeFileSync(new URL(file, LIBRARY), text);
     console.log(`${file}: ${text.length} characters`);
 }

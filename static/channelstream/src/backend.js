@@ -1,7 +1,15 @@
+import { send } from './call.js';
 import { ChannelStreamCallbacks } from './callbacks.js';
-import { ChannelStreamRequest } from './request.js';
+import { FRAME_TYPES } from './channel.js';
+import { quiet } from './errors.js';
+import { REQUEST_TIMEOUT_MS } from './request.js';
+import { Subscriptions } from './subscriptions.js';
 
-/** The half of a connection that talks to the web application: one request per call, answered by a callback. */
+/** @typedef {import('../index.js').RequestKind} RequestKind */
+
+const EVENTS = ['state', 'connect', 'open', 'close', 'retry', 'channels', 'error', 'frame', ...FRAME_TYPES];
+
+/** The half of a connection that talks to the web application: one request per call. */
 export class ChannelStreamBackend extends ChannelStreamCallbacks {
     /** @type {string[]} channels asked for in connect(); afterwards those the server has confirmed */
     channels = [];
@@ -23,7 +31,15 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     messageEditUrl = '';
     /** @type {string} address of delete() */
     messageDeleteUrl = '';
-    /** Functions that may change requests before they are sent; see addMutator(). */
+    /** @type {string} address of info() */
+    infoUrl = '';
+    /** @type {number} how long to wait for an answer, in milliseconds */
+    requestTimeoutMs = REQUEST_TIMEOUT_MS;
+    /**
+     * Functions that may change requests before they are sent; see addMutator().
+     *
+     * @type {Record<RequestKind, import('../index.js').Mutator[]>}
+     */
     mutators = {
         connect: [],
         message: [],
@@ -33,14 +49,23 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
         unsubscribe: [],
         disconnect: [],
         userState: [],
+        info: [],
     };
+
+    /** Whether `connectionId` belongs to the present connect(), as far as is known. */
+    _hasId = false;
+    _subscriptions = new Subscriptions(/** @type {any} */ (this));
+
+    constructor() {
+        super(EVENTS);
+    }
 
     /**
      * Adds a function that gets each request of a kind before it is sent and may change its `url`, `body` and
      * `headers`; called in the order of adding.
      *
-     * @param {string} type a key of `mutators`
-     * @param {function(ChannelStreamRequest): void} func
+     * @param {RequestKind} type a key of `mutators`
+     * @param {import('../index.js').Mutator} func
      */
     addMutator(type, func) {
         this.mutators[type].push(func);
@@ -52,31 +77,33 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
      * @param {object} stateObj
      */
     updateUserState(stateObj) {
-        this._send({
+        return send(this, {
             kind: 'userState',
             url: this.userStateUrl,
             body: { username: this.username, conn_id: this.connectionId, update_state: stateObj },
-            done: (request, data) => this.setUserStateCallback(request, data),
-            failed: (request, data) => this.setUserStateErrorCallback(request, data),
+            callback: 'setUserState',
         });
     }
 
     /**
-     * Joins channels, by POST to `subscribeUrl`; without channels nothing is sent.
+     * Joins channels, by POST to `subscribeUrl`; without channels nothing is sent. What was joined is joined again
+     * when the connection gets a new id.
      *
      * @param {string[]} channels
      */
     subscribe(channels) {
-        this._send({
+        const end = this._subscriptions.begin(channels ?? []);
+        return this._askAboutChannels({
             kind: 'subscribe',
             url: this.subscribeUrl,
             body: { channels, conn_id: this.connectionId },
-            unless: (request) => !request.body.channels?.length,
-            done: (request, data) => {
-                this._setChannels(data);
-                this.subscribeCallback(request, data);
+            callback: 'subscribe',
+            unless: ({ body }) => !body.channels?.length,
+            take: (data) => {
+                this._setChannels(data?.channels ?? [...new Set([...this.channels, ...channels])]);
+                end(this.channels);
             },
-            failed: (request, data) => this.subscribeErrorCallback(request, data),
+            fail: () => end([]),
         });
     }
 
@@ -86,16 +113,24 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
      * @param {string[]} channels
      */
     unsubscribe(channels) {
-        this._send({
+        this._subscriptions.leave(channels ?? []);
+        return this._askAboutChannels({
             kind: 'unsubscribe',
             url: this.unsubscribeUrl,
             body: { channels, conn_id: this.connectionId },
-            done: (request, data) => {
-                this._setChannels(data);
-                this.unsubscribeCallback(request, data);
-            },
-            failed: (request, data) => this.unsubscribeErrorCallback(request, data),
+            callback: 'unsubscribe',
+            take: (data) => this._setChannels(data?.channels ?? this.channels.filter((name) => !channels.includes(name))),
         });
+    }
+
+    /**
+     * The channel of this name, always the same object.
+     *
+     * @param {string} name
+     * @returns {any} typed in index.d.ts
+     */
+    channel(name) {
+        return this._subscriptions.channel(name);
     }
 
     /**
@@ -120,13 +155,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
      * @param {object|object[]} message
      */
     message(message) {
-        this._send({
-            kind: 'message',
-            url: this.messageUrl,
-            body: message,
-            done: (request, data) => this.messageCallback(request, data),
-            failed: (request, data) => this.messageErrorCallback(request, data),
-        });
+        return send(this, { kind: 'message', url: this.messageUrl, body: message, callback: 'message' });
     }
 
     /**
@@ -135,14 +164,8 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
      * @param {object|object[]} message with its `uuid`
      */
     edit(message) {
-        this._send({
-            kind: 'messageEdit',
-            url: this.messageEditUrl,
-            verb: 'PATCH',
-            body: message,
-            done: (request, data) => this.messageEditCallback(request, data),
-            failed: (request, data) => this.messageEditErrorCallback(request, data),
-        });
+        const url = this.messageEditUrl;
+        return send(this, { kind: 'messageEdit', url, verb: 'PATCH', body: message, callback: 'messageEdit' });
     }
 
     /**
@@ -151,36 +174,90 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
      * @param {object|object[]} message with its `uuid`
      */
     delete(message) {
-        this._send({
-            kind: 'messageDelete',
-            url: this.messageDeleteUrl,
-            verb: 'DELETE',
-            body: message,
-            done: (request, data) => this.messageDeleteCallback(request, data),
-            failed: (request, data) => this.messageDeleteErrorCallback(request, data),
+        const url = this.messageDeleteUrl;
+        return send(this, { kind: 'messageDelete', url, verb: 'DELETE', body: message, callback: 'messageDelete' });
+    }
+
+    /**
+     * Asks who is in the channels and what was said, by POST to `infoUrl`.
+     *
+     * @param {string[]} [channels] by default those joined
+     */
+    info(channels = this.channels) {
+        const answer = this._askAboutChannels({
+            kind: 'info',
+            url: this.infoUrl,
+            body: { channels, conn_id: this.connectionId },
+        });
+        return quiet(answer.then((data) => data?.channels_info ?? data));
+    }
+
+    /**
+     * A call whose answer tells of channels. One about an id that is not the connection's any more tells nothing.
+     *
+     * @param {import('./call.js').Call} call
+     */
+    _askAboutChannels({ take, fail, ...call }) {
+        const id = this.connectionId;
+        const records = this._subscriptions.record();
+        return send(this, {
+            ...call,
+            take: (data) => {
+                const present = id === this.connectionId;
+                if (present) {
+                    take?.(data);
+                }
+                const told = call.kind === 'info' ? data?.channels_info ?? data : data?.channels_info;
+                this._subscriptions.take(present ? told : undefined, records);
+            },
+            fail: () => {
+                this._subscriptions.take(undefined, records);
+                fail?.();
+            },
         });
     }
 
-    _send({ kind, url, verb = 'POST', body, timeoutMs, unless, done, failed }) {
-        const request = new ChannelStreamRequest();
-        request.url = url;
-        request.body = body;
-        request.timeoutMs = timeoutMs ?? request.timeoutMs;
-        for (const mutate of this.mutators[kind]) {
-            mutate(request);
+    /**
+     * Takes over the answer of connect().
+     *
+     * @param {import('../index.js').ConnectReply} data
+     * @returns {?string} the connection id before
+     */
+    _takeId(data) {
+        const previousId = this.connectionId;
+        const before = this.channels ?? [];
+        const told = Array.isArray(data.channels);
+        this.connectionId = data.conn_id;
+        this._hasId = true;
+        this.channels = data.channels && told ? data.channels : before;
+        this._subscriptions.renew();
+        this._subscriptions.take(data.channels_info);
+        if (told) {
+            this._tell('channelsChangedCallback', this.channels);
+            this._emitChannels(before);
         }
-        request.handleResponse = done;
-        request.handleError = failed;
-        if (!unless?.(request)) {
-            request.execute(verb);
-        }
-        return request;
+        return previousId;
     }
 
-    _setChannels(data) {
-        if (Array.isArray(data?.channels)) {
-            this.channels = data.channels;
-            this.channelsChangedCallback(this.channels);
+    /** @param {any} channels what an answer has for them */
+    _setChannels(channels) {
+        if (!Array.isArray(channels)) {
+            return;
+        }
+        const before = this.channels ?? [];
+        this.channels = channels;
+        this._subscriptions.confirm(before, channels);
+        this._tell('channelsChangedCallback', channels);
+        this._emitChannels(before);
+    }
+
+    /** @param {string[]} before */
+    _emitChannels(before) {
+        const { channels } = this;
+        const added = channels.filter((name) => !before.includes(name));
+        const removed = before.filter((name) => !channels.includes(name));
+        if (added.length + removed.length > 0) {
+            this._emit('channels', { channels, added, removed });
         }
     }
 }

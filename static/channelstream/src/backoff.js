@@ -5,11 +5,9 @@
 export class Backoff {
     /**
      * @param {object} [options]
-     * @param {number} [options.capMs] the bound never grows beyond this
-     * @param {function(): number} [options.random] from 0 to below 1
+     * @param {() => number} [options.random] from 0 to below 1
      */
-    constructor({ capMs = 60_000, random = Math.random } = {}) {
-        this.capMs = capMs;
+    constructor({ random = Math.random } = {}) {
         this.random = random;
         this.failures = 0;
     }
@@ -18,10 +16,11 @@ export class Backoff {
      * The wait after one more failure.
      *
      * @param {number} baseMs the bound after the first failure
+     * @param {number} capMs the bound never grows beyond this
      * @returns {number} milliseconds
      */
-    next(baseMs) {
-        const boundMs = Math.min(this.capMs, baseMs * 2 ** this.failures);
+    next(baseMs, capMs) {
+        const boundMs = Math.min(capMs, baseMs * 2 ** this.failures);
         this.failures += 1;
         return this.random() * boundMs;
     }

@@ -1,13 +1,19 @@
+import { Emitter, callPage } from './emitter.js';
+
 /**
  * The callbacks of a connection. A page assigns its own functions to those it wants; with `debug` on, the others
  * print what they would have told.
  *
  * `request` is the XMLHttpRequest of the call and `data` its parsed answer. On a websocket `request` is the event of
  * the socket and `data` is undefined.
+ *
+ * @extends {Emitter<import('../index.js').ConnectionEvents>}
  */
-export class ChannelStreamCallbacks {
+export class ChannelStreamCallbacks extends Emitter {
     /** @type {boolean} print what happens to the console */
     debug = false;
+    /** @type {?import('../index.js').Logger} gets what happens inside */
+    logger = null;
 
     /** connect() succeeded; listening starts after this. */
     connectCallback(request, data) {
@@ -128,9 +134,35 @@ export class ChannelStreamCallbacks {
         this._trace('connectionClosedCallback');
     }
 
+    /**
+     * Calls a callback: what it throws ends nothing but itself.
+     *
+     * @param {keyof import('../index.js').ConnectionCallbacks} name
+     * @param {...any} args
+     */
+    _tell(name, ...args) {
+        callPage(() => /** @type {any} */ (this)[name](...args));
+    }
+
+    /**
+     * @param {string} name
+     * @param {...any} details
+     */
     _trace(name, ...details) {
         if (this.debug) {
             console.log(name, ...details);
+        }
+    }
+
+    /**
+     * @param {string} event
+     * @param {Record<string, unknown>} details
+     */
+    _log(event, details) {
+        if (this.logger) {
+            this.logger(event, details);
+        } else if (this.debug) {
+            console.log('channelstream', event, details);
         }
     }
 }

@@ -2,10 +2,13 @@
  * The browser library of channelstream: `ChannelStreamConnection` listens for messages and talks to the web
  * application behind the page; `ChannelStreamSigner` signs calls to the server's backend API.
  *
- * Plain ES modules without dependencies: serve the folder as it is, or bundle it.
+ * Pages load what is made from these files, see tests/browser/build.mjs.
  *
  * @module channelstream
  */
+export { ChannelStreamChannel } from './channel.js';
 export { ChannelStreamConnection } from './connection.js';
+export { Emitter } from './emitter.js';
+export { ChannelStreamError } from './errors.js';
 export { ChannelStreamRequest } from './request.js';
 export { ChannelStreamSigner } from './signer.js';

@@ -1,6 +1,13 @@
-/** Below the usual patience of proxies, above any wait a server is set to. */
-const DEFAULT_TIMEOUT_MS = 120_000;
+/** Below the usual patience of proxies. */
+export const REQUEST_TIMEOUT_MS = 120_000;
 
+/** The original's limit, and part of its interface: views answer 400 with what their success callbacks expect. */
+const LAST_SUCCESS = 400;
+
+/**
+ * @param {string} text
+ * @returns {any} as JSON if it is JSON
+ */
 const parsed = (text) => {
     try {
         return JSON.parse(text);
@@ -30,27 +37,28 @@ export class ChannelStreamRequest {
     constructor() {
         /** @type {{name: string, value: string}[]} */
         this.headers = [];
-        /** Sent as JSON; without a body the request is a GET. */
+        /** @type {any} sent as JSON; without a body the request is a GET */
         this.body = null;
         this.url = '';
-        this.timeoutMs = DEFAULT_TIMEOUT_MS;
+        this.timeoutMs = REQUEST_TIMEOUT_MS;
         /** @type {?XMLHttpRequest} there once the request is on its way */
         this.request = null;
+        this.timedOut = false;
     }
 
     /**
-     * Called when the answer is there and its status is 2xx or 3xx.
+     * Called when the answer is there and its status is at most 400.
      *
      * @param {XMLHttpRequest} request
-     * @param {*} data the body, as JSON if it is JSON
+     * @param {any} data the body, as JSON if it is JSON
      */
     handleResponse(request, data) {}
 
     /**
-     * Called on any other status (4xx, 5xx) and, with status 0, when no answer came.
+     * Called on any other status and, with status 0, when no answer came.
      *
      * @param {XMLHttpRequest} request
-     * @param {*} data the body, as JSON if it is JSON
+     * @param {any} data the body, as JSON if it is JSON
      */
     handleError(request, data) {}
 
@@ -68,8 +76,13 @@ export class ChannelStreamRequest {
      */
     execute(verb) {
         const request = new XMLHttpRequest();
+        const dueAt = Date.now() + this.timeoutMs;
         this.request = request;
-        request.onreadystatechange = () => this.handleStateChange();
+        request.onreadystatechange = () => {
+            // The event `timeout` would tell it too late: this one comes first.
+            this.timedOut = request.status === 0 && Date.now() >= dueAt;
+            this.handleStateChange();
+        };
         request.open(verb || (this.body ? 'POST' : 'GET'), this.url);
         request.timeout = this.timeoutMs;
         if (this.body) {
@@ -90,15 +103,16 @@ export class ChannelStreamRequest {
     }
 
     handleStateChange() {
-        if (this.request.readyState !== 4) {
-            this.handleRequest(this.request);
+        const request = /** @type {XMLHttpRequest} */ (this.request);
+        if (request.readyState !== 4) {
+            this.handleRequest(request);
             return;
         }
-        const data = parsed(this.request.responseText);
-        if (this.request.status >= 200 && this.request.status < 400) {
-            this.handleResponse(this.request, data);
+        const data = parsed(request.responseText);
+        if (request.status && request.status <= LAST_SUCCESS) {
+            this.handleResponse(request, data);
         } else {
-            this.handleError(this.request, data);
+            this.handleError(request, data);
         }
     }
 }

@@ -1,35 +1,55 @@
+import { Rhythm } from './rhythm.js';
+
 const HEARTBEAT_MS = 10_000;
 
 /** A proxy that swallows the handshake gives neither an open nor a close event for minutes. */
-const OPENING_LIMIT_MS = 10_000;
+export const OPENING_LIMIT_MS = 5_000;
 
 /** A socket that stays open this long works, even when the server has nothing to say. */
 const PROVEN_AFTER_MS = 5_000;
 
-/** Silence that ends a socket: this long at least, and three times the server's longest pause between heartbeats. */
-const SILENCE_MS = 30_000;
+/** Silence below this never ends a socket, however quick the server's heartbeats are. */
+const SILENCE_MS = 15_000;
+
+/** A timer that comes this much too late ran on a machine that slept; frames may be waiting behind it. */
+const ASLEEP_MS = 2_000;
+
+/** How long a socket that is doubted may take to show that it lives, beyond one pause of the server. */
+const DOUBT_MS = 2_000;
 
 /**
- * One websocket: from opening to the single report of its end.
- *
- * Its owner passes `events`: `opened(event)`, `alive()` once the socket has proved to work, `messages(list)`,
- * `error(event)`, and at last `ended(event, {code, opened, spoke})`. After `close()` none of them is called.
+ * @typedef {object} WebSocketEvents
+ * @property {(event: Event) => void} opened
+ * @property {() => void} alive once the socket has proved to work
+ * @property {(list: any[]) => void} frames
+ * @property {(event: any) => void} error
+ * @property {(event: any, end: {code: number, reason: string, opened: boolean, spoke: boolean}) => void} ended
  */
+
+/** One websocket: from opening to the single report of its end. After `close()` nothing is reported. */
 export class WebSocketListener {
     /**
      * @param {string} url
-     * @param {object} events
+     * @param {WebSocketEvents} events
+     * @param {object} [watch]
+     * @param {Rhythm} [watch.rhythm] of the server, as far as earlier sockets have learnt it
+     * @param {?number} [watch.silenceMs] silence that ends the socket, instead of what the rhythm says
      */
-    constructor(url, events) {
+    constructor(url, events, { rhythm = new Rhythm(), silenceMs = null } = {}) {
         this.url = url;
         this.events = events;
+        this.rhythm = rhythm;
+        this.silenceMs = silenceMs;
+        /** @type {?WebSocket} */
         this.socket = null;
         this.opened = false;
         this.spoke = false;
         this.finished = false;
+        /** @type {Record<string, any>} */
         this.timers = {};
+        /** @type {?number} */
         this.lastHeartbeatAt = null;
-        this.longestPauseMs = null;
+        this.lastHeardAt = Date.now();
     }
 
     open() {
@@ -40,39 +60,58 @@ export class WebSocketListener {
             this.timers.opening = setTimeout(() => this.end(error, 1006), 0);
             return;
         }
-        this.timers.opening = setTimeout(() => this.end({ type: 'timeout' }, 1006), OPENING_LIMIT_MS);
+        this.timers.opening = setTimeout(() => this.end({ type: 'timeout' }, 1006, 'opening took too long'), OPENING_LIMIT_MS);
         this.socket.onopen = (event) => this.onOpen(event);
         this.socket.onmessage = (event) => this.onMessage(event);
         this.socket.onerror = (event) => this.events.error(event);
-        this.socket.onclose = (event) => this.end(event, event.code);
+        this.socket.onclose = (event) => this.end(event, event.code, event.reason);
     }
 
     /** Tells the server every ten seconds that this end is still there. */
     startHeartbeats() {
         clearInterval(this.timers.heartbeat);
-        this.timers.heartbeat = setInterval(() => {
-            if (this.socket.readyState === 1) {
-                this.socket.send(JSON.stringify({ type: 'heartbeat' }));
-            }
-        }, HEARTBEAT_MS);
+        this.timers.heartbeat = setInterval(() => this.sendHeartbeat(), HEARTBEAT_MS);
+    }
+
+    sendHeartbeat() {
+        if (this.socket?.readyState === 1) {
+            this.socket.send(JSON.stringify({ type: 'heartbeat' }));
+        }
     }
 
     /** Closes without any report. */
     close() {
         this.finish();
-        if (this.socket) {
-            this.socket.close();
+        this.socket?.close();
+    }
+
+    /** Something speaks for a dead connection. If the server stays silent longer than usual, the socket ends. */
+    doubt() {
+        if (!this.opened) {
+            return;
+        }
+        // With the server gone this makes the system notice, sooner or later.
+        this.sendHeartbeat();
+        const pauseMs = this.rhythm.longestMs;
+        if (pauseMs !== null) {
+            const restMs = pauseMs - (Date.now() - this.lastHeardAt);
+            this.expectFrame(Math.max(0, restMs) + DOUBT_MS);
         }
     }
 
+    /** @param {Event} event */
     onOpen(event) {
         clearTimeout(this.timers.opening);
         this.opened = true;
+        this.lastHeardAt = Date.now();
         this.timers.proven = setTimeout(() => this.events.alive(), PROVEN_AFTER_MS);
+        this.watchSilence();
         this.events.opened(event);
     }
 
+    /** @param {MessageEvent} event */
     onMessage(event) {
+        this.lastHeardAt = Date.now();
         if (!this.spoke) {
             this.spoke = true;
             clearTimeout(this.timers.proven);
@@ -90,43 +129,54 @@ export class WebSocketListener {
         }
         this.watchSilence();
         if (Array.isArray(list) && list.length > 0) {
-            this.events.messages(list);
+            this.events.frames(list);
         }
     }
 
-    /** How often heartbeats come is a setting of the server, and old servers may send none at all. */
     learnPause() {
-        const now = Date.now();
         if (this.lastHeartbeatAt !== null) {
-            this.longestPauseMs = Math.max(this.longestPauseMs ?? 0, now - this.lastHeartbeatAt);
+            this.rhythm.note(this.lastHeardAt - this.lastHeartbeatAt);
         }
-        this.lastHeartbeatAt = now;
+        this.lastHeartbeatAt = this.lastHeardAt;
     }
 
     watchSilence() {
-        if (this.longestPauseMs === null || this.finished) {
-            return;
+        const limitMs = this.silenceMs ?? this.rhythm.limitMs(SILENCE_MS);
+        if (limitMs !== null && !this.finished) {
+            this.expectFrame(limitMs);
         }
-        clearTimeout(this.timers.silence);
-        const limitMs = Math.max(SILENCE_MS, 3 * this.longestPauseMs);
-        this.timers.silence = setTimeout(() => this.end({ type: 'silence' }, 1006), limitMs);
     }
 
-    end(event, code) {
+    /** @param {number} withinMs */
+    expectFrame(withinMs) {
+        clearTimeout(this.timers.silence);
+        const dueAt = Date.now() + withinMs;
+        this.timers.silence = setTimeout(() => {
+            if (Date.now() - dueAt > ASLEEP_MS) {
+                this.expectFrame(DOUBT_MS);
+            } else {
+                this.end({ type: 'silence' }, 1006, 'nothing heard');
+            }
+        }, withinMs);
+    }
+
+    /**
+     * @param {any} event
+     * @param {number} code
+     * @param {string} [reason]
+     */
+    end(event, code, reason = '') {
         if (this.finished) {
             return;
         }
         const { opened, spoke } = this;
         this.close();
-        this.events.ended(event, { code, opened, spoke });
+        this.events.ended(event, { code, reason, opened, spoke });
     }
 
     finish() {
         this.finished = true;
-        clearTimeout(this.timers.opening);
-        clearTimeout(this.timers.proven);
-        clearTimeout(this.timers.silence);
-        clearInterval(this.timers.heartbeat);
+        Object.values(this.timers).forEach(clearTimeout);
         if (this.socket) {
             this.socket.onopen = null;
             this.socket.onmessage = null;

@@ -16,21 +16,22 @@ const FORMATS = {
     'channelstream.min.js': { format: 'iife', globalName: 'ChannelStream', target: 'es2020', minify: true },
 };
 
-/** @returns {Promise<Map<string, string>>} texts by file name */
+/** @returns {Promise<Map<string, {text: string, imports: object[]}>>} by file name */
 export async function bundle() {
     const made = new Map();
     for (const [file, format] of Object.entries(FORMATS)) {
-        const { outputFiles: [{ text }] } = await build({
+        const { outputFiles: [{ text }], metafile } = await build({
             absWorkingDir: fileURLToPath(LIBRARY),
             entryPoints: ['src/index.js'],
             bundle: true,
             write: false,
+            metafile: true,
             charset: 'utf8',
             logLevel: 'error',
             banner,
             ...format,
         });
-        made.set(file, text);
+        made.set(file, { text, imports: Object.values(metafile.outputs).flatMap((output) => output.imports) });
     }
     return made;
 }

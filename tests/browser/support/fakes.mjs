@@ -1,4 +1,4 @@
-/** Stand-ins for the browser's XMLHttpRequest and WebSocket, driven by the test. */
+/** Stand-ins for what the library uses of a browser, driven by the test. */
 import { mock } from 'node:test';
 
 import { ChannelStreamConnection } from '../../../static/channelstream/src/index.js';
@@ -22,6 +22,10 @@ export class FakeRequest {
             throw new Error('InvalidStateError: a header before open()');
         }
         this.headers[name] = value;
+    }
+
+    getAllResponseHeaders() {
+        return this.responseHeaders ?? '';
     }
 
     send(body) {
@@ -72,9 +76,52 @@ export class FakeSocket {
         this.onmessage?.({ type: 'message', data: JSON.stringify(list) });
     }
 
-    drop(code) {
+    drop(code, reason = '') {
         this.readyState = 3;
-        this.onclose?.({ type: 'close', code });
+        this.onclose?.({ type: 'close', code, reason });
+    }
+}
+
+/** The page and its window, as far as they tell what happens to them. */
+class FakePage {
+    window = new EventTarget();
+    document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
+    beacons = [];
+    navigator = { onLine: true, sendBeacon: (url, body) => this.beacons.push([url, JSON.parse(body)]) };
+
+    install() {
+        const globals = {
+            document: this.document,
+            navigator: this.navigator,
+            addEventListener: this.window.addEventListener.bind(this.window),
+            removeEventListener: this.window.removeEventListener.bind(this.window),
+        };
+        for (const [name, value] of Object.entries(globals)) {
+            Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+        }
+        this.uninstall = () => Object.keys(globals).forEach((name) => delete globalThis[name]);
+    }
+
+    look(visibilityState) {
+        this.document.visibilityState = visibilityState;
+        this.document.dispatchEvent(new Event('visibilitychange'));
+    }
+
+    wake() {
+        this.document.dispatchEvent(new Event('resume'));
+    }
+
+    network(onLine) {
+        this.navigator.onLine = onLine;
+        this.window.dispatchEvent(new Event(onLine ? 'online' : 'offline'));
+    }
+
+    hide({ persisted }) {
+        this.window.dispatchEvent(Object.assign(new Event('pagehide'), { persisted }));
+    }
+
+    show() {
+        this.window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }));
     }
 }
 
@@ -83,21 +130,43 @@ const last = (list) => list[list.length - 1];
 export const lastRequest = () => last(FakeRequest.sent);
 export const lastSocket = () => last(FakeSocket.opened);
 
+/** @type {FakePage} the page of the running test */
+export let page;
+
+/** What code of the page threw. */
+export let thrown;
+
 /** Installs the fakes and a clock that only `mock.timers.tick` moves; Math.random gives its upper end. */
 export function install() {
     FakeRequest.sent = [];
     FakeSocket.opened = [];
+    thrown = [];
+    page = new FakePage();
+    page.install();
+    globalThis.reportError = (error) => thrown.push(error.message);
     globalThis.XMLHttpRequest = FakeRequest;
     globalThis.WebSocket = FakeSocket;
-    mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] });
+    mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: 1_700_000_000_000 });
     mock.method(Math, 'random', () => 0.999999);
 }
 
 export function uninstall() {
     mock.timers.reset();
     mock.restoreAll();
+    page.uninstall();
+    delete globalThis.reportError;
     delete globalThis.XMLHttpRequest;
     delete globalThis.WebSocket;
+}
+
+/** Lets promises that are settled be told. */
+export const settled = () => new Promise(setImmediate);
+
+/** Writes down each event of these names, as [name, detail]. */
+export function record(emitter, ...names) {
+    const events = [];
+    names.forEach((name) => emitter.on(name, (detail) => events.push([name, detail])));
+    return events;
 }
 
 /** A connection that writes down the callbacks it got in `calls` and the messages in `messages`. */

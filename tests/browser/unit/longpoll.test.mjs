@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
-import { FakeRequest, FakeSocket, connected, install, lastRequest, lastSocket, uninstall } from '../support/fakes.mjs';
+import { FakeRequest, FakeSocket, connected, install, lastRequest, thrown, uninstall } from '../support/fakes.mjs';
 
 beforeEach(install);
 afterEach(uninstall);
@@ -72,8 +72,8 @@ test('a server that answers with nothing at once is not hammered', () => {
 test('what the page throws does not end the polling', () => {
     const made = polling();
     made.listenMessageCallback = () => { throw new Error('of the page'); };
-    assert.throws(() => lastRequest().answer(200, [{ uuid: 'a' }]));
-    tick(0);
+    lastRequest().answer(200, [{ uuid: 'a' }]);
+    assert.deepEqual(thrown, ['of the page']);
     assert.equal(FakeRequest.sent.length, 3);
 });
 
@@ -88,47 +88,38 @@ test('closing aborts the poll in silence', () => {
     assert.equal(made.calls.at(-1), 'connectionClosed');
 });
 
-test('a websocket that does not open gives way to long-polling, with the same id', () => {
-    const made = connected();
-    lastSocket().drop(1006);
-    tick(0);
-    assert.equal(lastRequest().url, '//server/listen?conn_id=first');
-    answer([{ uuid: 'a' }]);
-    assert.equal(made.messages.length, 1);
+test('a poll follows at once and without a timer, which browsers hold back in hidden pages', () => {
+    polling();
+    tick(5000);
+    lastRequest().answer(200, []);
+    assert.equal(FakeRequest.sent.length, 3);
+    lastRequest().answer(200, [{ uuid: 'a' }]);
+    assert.equal(FakeRequest.sent.length, 4);
 });
 
-test('so does a handshake that is swallowed', () => {
-    connected();
-    tick(10_000);
-    tick(0);
-    assert.equal(lastRequest().url, '//server/listen?conn_id=first');
+test('a poll may take as long as the server has let one wait, three times', () => {
+    polling();
+    assert.equal(lastRequest().timeout, 120_000);
+    lastRequest().answer(200, [{ uuid: 'a' }]);
+    assert.equal(lastRequest().timeout, 120_000, 'an answer with frames says nothing');
+    tick(5000);
+    lastRequest().answer(200, []);
+    assert.equal(lastRequest().timeout, 15_000);
+    tick(20_000);
+    lastRequest().answer(200, []);
+    assert.equal(lastRequest().timeout, 60_000);
 });
 
-test('after five minutes the next connect tries the websocket again', () => {
-    connected();
-    lastSocket().drop(1006);
-    tick(0);
-    answer([]);
-    lastRequest().answer(401, {});
-    tick(0);
-    lastRequest().answer(200, { conn_id: 'second', channels: [] });
-    assert.equal(FakeSocket.opened.length, 1);
-    tick(300_000);
-    answer([]);
-    lastRequest().answer(401, {});
-    tick(0);
-    lastRequest().answer(200, { conn_id: 'third', channels: [] });
-    assert.equal(FakeSocket.opened.length, 2);
-});
-
-test('when long-polling fails too, nothing is held against the websocket', () => {
-    connected();
-    lastSocket().drop(1006);
-    tick(0);
+test('a resumed poll is announced with its first answer, unless that was hasty', () => {
+    const made = polling();
     lastRequest().fail();
     tick(2000);
-    assert.equal(FakeSocket.opened.length, 2);
-    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=first');
+    assert.equal(made.connected, false);
+    lastRequest().answer(200, []);
+    assert.equal(made.connected, false, 'a server that is stopping answers so');
+    tick(1500);
+    lastRequest().answer(200, []);
+    assert.equal(made.connected, true);
 });
 
 test('a browser without websockets polls', () => {

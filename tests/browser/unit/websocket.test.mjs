@@ -97,14 +97,25 @@ test('while the server is away the same id is tried through the grace time, then
     lastSocket().accept();
     lastSocket().frame([]);
     lastSocket().drop(1006);
-    for (let second = 0; second < 90 && FakeRequest.sent.length === 1; second += 1) {
-        tick(1000);
+    const lostAt = Date.now();
+    const attempts = [];
+    while (Date.now() - lostAt < 150_000) {
+        tick(500);
         if (lastSocket().readyState === 0) {
+            attempts.push('websocket');
             lastSocket().drop(1006);
         }
+        if (lastRequest().url !== '/app/connect' && lastRequest().readyState === 1) {
+            attempts.push('longpoll');
+            lastRequest().fail();
+        }
+        if (lastRequest().url === '/app/connect' && lastRequest().readyState === 1) {
+            break;
+        }
     }
-    assert.ok(FakeSocket.opened.length >= 4);
+    assert.deepEqual(attempts.slice(0, 4), ['websocket', 'longpoll', 'websocket', 'longpoll']);
     assert.equal(lastRequest().url, '/app/connect');
+    assert.ok(Date.now() - lostAt > 30_000, 'not before the server has forgotten the connection');
 });
 
 test('a failed connect is repeated', () => {
@@ -141,6 +152,49 @@ test('silence after regular heartbeats is taken for a lost socket', () => {
     assert.equal(socket.readyState, 3);
     tick(2000);
     assert.equal(FakeSocket.opened.length, 2);
+    lastSocket().accept();
+    tick(45_000);
+    assert.equal(lastSocket().readyState, 3, 'the next socket knows the rhythm already');
+});
+
+test('silence of a length that is set ends a socket, also before its first frame', () => {
+    connected({ silenceTimeoutMs: 7000 });
+    const socket = lastSocket();
+    socket.accept();
+    tick(6999);
+    assert.equal(socket.readyState, 1);
+    tick(1);
+    assert.equal(socket.readyState, 3);
+});
+
+test('after a sleep of the machine, frames that waited are heard before the socket is given up', () => {
+    connected();
+    const socket = lastSocket();
+    socket.accept();
+    for (let beat = 0; beat < 3; beat += 1) {
+        tick(5000);
+        socket.frame([]);
+    }
+    // The clock jumps: the timer runs far too late.
+    mock.timers.setTime(Date.now() + 3_600_000);
+    tick(0);
+    assert.equal(socket.readyState, 1);
+    tick(1999);
+    socket.frame([]);
+    tick(14_000);
+    assert.equal(socket.readyState, 1);
+    tick(1000);
+    assert.equal(socket.readyState, 3);
+});
+
+test('a frame that is no JSON is told and disturbs nothing', () => {
+    const made = connected();
+    lastSocket().accept();
+    lastSocket().onmessage({ type: 'message', data: '<html>' });
+    lastSocket().frame([{ uuid: 'a' }]);
+    assert.deepEqual(made.calls.slice(-1), ['listenError']);
+    assert.equal(made.messages.length, 1);
+    assert.equal(made.connected, true);
 });
 
 test('a server that sends no heartbeats is not suspected', () => {

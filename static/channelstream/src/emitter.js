@@ -1,0 +1,85 @@
+/**
+ * Calls a function of the page. What it throws is told as the browser tells uncaught errors; the library goes on.
+ *
+ * @param {(...args: any[]) => void} callback
+ * @param {...any} args
+ */
+export function callPage(callback, ...args) {
+    try {
+        callback(...args);
+    } catch (error) {
+        if (typeof globalThis.reportError === 'function') {
+            globalThis.reportError(error);
+        } else {
+            setTimeout(() => { throw error; }, 0);
+        }
+    }
+}
+
+/**
+ * Has listeners for a fixed set of events.
+ *
+ * @template Events
+ */
+export class Emitter {
+    /** @param {readonly string[]} events the names there are */
+    constructor(events) {
+        /** @type {Map<string, Set<(detail: any) => void>>} */
+        this._listeners = new Map(events.map((event) => [event, new Set()]));
+    }
+
+    /**
+     * @template {keyof Events} E
+     * @param {E} event
+     * @param {(detail: Events[E]) => void} listener
+     * @returns {() => void} removes the listener
+     */
+    on(event, listener) {
+        this._listenersOf(event).add(listener);
+        return () => this.off(event, listener);
+    }
+
+    /**
+     * @template {keyof Events} E
+     * @param {E} event
+     * @param {(detail: Events[E]) => void} listener
+     * @returns {() => void} removes the listener
+     */
+    once(event, listener) {
+        const off = this.on(event, (detail) => {
+            off();
+            listener(detail);
+        });
+        return off;
+    }
+
+    /**
+     * @template {keyof Events} E
+     * @param {E} event
+     * @param {(detail: Events[E]) => void} listener
+     */
+    off(event, listener) {
+        this._listenersOf(event).delete(listener);
+    }
+
+    /**
+     * @template {keyof Events} E
+     * @param {E} event
+     * @param {Events[E]} detail
+     */
+    _emit(event, detail) {
+        // A copy: listeners come and go while they are called.
+        for (const listener of [...this._listenersOf(event)]) {
+            callPage(listener, detail);
+        }
+    }
+
+    /** @param {PropertyKey} event */
+    _listenersOf(event) {
+        const listeners = this._listeners.get(String(event));
+        if (!listeners) {
+            throw new TypeError(`there is no event ${JSON.stringify(event)}; there are ${[...this._listeners.keys()].join(', ')}`);
+        }
+        return listeners;
+    }
+}

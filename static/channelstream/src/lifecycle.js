@@ -1,0 +1,302 @@
+import { ChannelStreamBackend } from './backend.js';
+import { FRAME_TYPES } from './channel.js';
+import { ChannelStreamError, quiet } from './errors.js';
+import { Listening } from './listening.js';
+import { watchPage } from './page.js';
+import { withParameter } from './request.js';
+import { Retry } from './retry.js';
+import { WebSocketListener } from './websocket.js';
+
+/**
+ * @typedef {import('../index.js').ConnectionState} ConnectionState
+ * @typedef {import('../index.js').OpenEvent} OpenEvent
+ * @typedef {import('../index.js').StateReason} StateReason
+ * @typedef {import('../index.js').TransportName} TransportName
+ */
+
+/** The half of a connection that keeps itself alive: its state, and what it does when something ends or begins. */
+export class ChannelStreamLifecycle extends ChannelStreamBackend {
+    /** @type {string} the server's websocket, ws: or wss: */
+    websocketUrl = '';
+    /** @type {string} the server's long-polling */
+    longPollUrl = '';
+    /** @type {string} where disconnect() tells the server */
+    disconnectUrl = '';
+    /** @type {?WebSocket} the socket in use */
+    websocket = null;
+    /** @type {boolean} whether to come back after a failure */
+    shouldReconnect = true;
+    /** @type {boolean} whether to send heartbeats on the websocket */
+    heartbeats = true;
+    /** @type {number} bound of the first wait before a reconnect, in milliseconds; it doubles with every failure */
+    increaseBounceIv = 2_000;
+    /** @type {number} bound of the longest wait before a reconnect, in milliseconds */
+    maxReconnectDelayMs = 60_000;
+    /** @type {number} how long the server keeps a connection without a transport, in milliseconds */
+    graceTimeMs = 30_000;
+    /** @type {?number} silence that ends a websocket, in milliseconds; null to learn it from the server's heartbeats */
+    silenceTimeoutMs = null;
+    /** @type {boolean} whether to use long-polling only */
+    noWebsocket = false;
+    /** @type {boolean} whether to tell the server when the page is closed */
+    disconnectOnPagehide = false;
+    /** @type {boolean} whether the connection is listening */
+    connected = false;
+
+    /** @type {ConnectionState} */
+    _state = 'disconnected';
+    /** @type {?OpenEvent} */
+    _opening = null;
+    /** @type {?import('./request.js').ChannelStreamRequest} */
+    _connecting = null;
+    /** Counts ends, so that a callback that ends the connection is noticed. */
+    _turn = 0;
+    _retrying = false;
+    _suspended = false;
+    /** @type {(() => void) | null} */
+    _unwatch = null;
+    _retry = new Retry(this, ({ name, ...wait }) => this._onWait(/** @type {any} */ (name), wait));
+    _listening = new Listening(this, {
+        opened: (request, transport) => this._onOpened(request, transport),
+        alive: () => this._retry.succeeded(),
+        frames: (list) => this._onFrames(list),
+        error: (event) => this._tell('listenErrorCallback', event),
+        ended: (end) => this._onEnded(end),
+        log: (event, details) => this._log(event, details),
+    });
+
+    get state() {
+        return this._state;
+    }
+
+    get transport() {
+        return this.connected ? this._listening.transport : null;
+    }
+
+    /**
+     * Asks for a connection id and listens.
+     *
+     * @returns {Promise<OpenEvent>}
+     */
+    connect() {
+        throw new TypeError('to be defined by the other half');
+    }
+
+    /**
+     * Waits until the connection listens.
+     *
+     * @param {number} [timeoutMs] by default as long as it takes
+     * @returns {Promise<OpenEvent>}
+     */
+    ready(timeoutMs) {
+        return quiet(new Promise((resolve, reject) => {
+            /** @type {ReturnType<typeof setTimeout> | undefined} */
+            let timer;
+            const check = () => {
+                if (this._opening && this.connected) {
+                    resolve(this._opening);
+                } else if (this._state === 'disconnected') {
+                    reject(new ChannelStreamError('closed', 'ready', 'the connection is closed'));
+                } else {
+                    return false;
+                }
+                clearTimeout(timer);
+                return true;
+            };
+            if (check()) {
+                return;
+            }
+            const off = this.on('state', () => check() && off());
+            if (timeoutMs !== undefined) {
+                timer = setTimeout(() => {
+                    off();
+                    reject(new ChannelStreamError('timeout', 'ready', `not connected after ${timeoutMs} ms`));
+                }, timeoutMs);
+            }
+        }));
+    }
+
+    /** Sends heartbeats on the open websocket unless `heartbeats` is off; listening calls this by itself. */
+    createHeartBeats() {
+        const { listener } = this._listening;
+        if (this.heartbeats && listener instanceof WebSocketListener) {
+            listener.startHeartbeats();
+        }
+    }
+
+    /** @param {{now?: boolean, atLeastMs?: number}} how */
+    _scheduleConnect(how) {
+        if (!this.shouldReconnect) {
+            return;
+        }
+        this._retry.schedule('connect', () => {
+            // Through the public method, which pages may have wrapped.
+            this._retrying = true;
+            this.connect();
+            this._retrying = false;
+        }, how);
+    }
+
+    /** @param {TransportName} [transport] */
+    _listen(transport) {
+        if (this._state === 'disconnected') {
+            this._setState('connecting', 'connect');
+        }
+        this._retry.cancel();
+        this._hasId = true;
+        this._listening.start(this.connectionId ?? '', transport);
+        this.websocket = this._listening.socket;
+    }
+
+    /**
+     * @param {any} request
+     * @param {TransportName} transport
+     */
+    _onOpened(request, transport) {
+        const connectionId = this.connectionId ?? '';
+        const resumed = this._opening?.connectionId === connectionId;
+        this.connected = true;
+        this.websocket = this._listening.socket;
+        this._opening = { transport, resumed, connectionId };
+        this.createHeartBeats();
+        this._setState('connected', 'open');
+        this._tell('listenOpenedCallback', request);
+        this._emit('open', this._opening);
+    }
+
+    /** @param {any[]} list */
+    _onFrames(list) {
+        this._tell('listenMessageCallback', list);
+        for (const frame of list) {
+            this._subscriptions.receive(frame);
+            this._emit('frame', frame);
+            if (FRAME_TYPES.includes(frame?.type)) {
+                this._emit(frame.type, frame);
+            }
+        }
+    }
+
+    /** @param {Parameters<import('./listening.js').ListeningEvents['ended']>[0]} end */
+    _onEnded({ transport, request, data, code, status, reason, step }) {
+        this.connected = false;
+        this.websocket = null;
+        this._log('close', { transport, code, status, reason });
+        this._follow(step);
+        this._tell(transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
+        this._emit('close', { transport, code, status, reason });
+    }
+
+    /** @param {import('./reconnect.js').Step} step */
+    _follow({ action, transport, now, fresh, reason }) {
+        if (!this.shouldReconnect || action === 'stop') {
+            this._setState('disconnected', reason);
+            return;
+        }
+        if (this._state === 'connected') {
+            this._setState('reconnecting', reason);
+        }
+        if (action === 'connect') {
+            this._scheduleConnect({ now });
+        } else {
+            this._retry.schedule('resume', () => this._resume(transport, fresh), { now });
+        }
+    }
+
+    /**
+     * @param {TransportName} [transport]
+     * @param {boolean} [fresh]
+     */
+    _resume(transport, fresh) {
+        this._listening.resume(transport, fresh);
+        this.websocket = this._listening.socket;
+    }
+
+    /**
+     * @param {'connect' | 'resume'} action
+     * @param {{attempt: number, delayMs: number}} wait
+     */
+    _onWait(action, wait) {
+        this._log('retry', { action, ...wait });
+        this._emit('retry', { action, ...wait });
+    }
+
+    /**
+     * @param {ConnectionState} state
+     * @param {StateReason} reason
+     */
+    _setState(state, reason) {
+        const previous = this._state;
+        this._state = state;
+        if (state === 'disconnected') {
+            this._unwatch?.();
+            this._unwatch = null;
+        } else {
+            this._unwatch ??= this._watch();
+        }
+        if (state !== previous) {
+            this._log('state', { state, previous, reason });
+            this._emit('state', { state, previous, reason });
+        }
+    }
+
+    _watch() {
+        return watchPage({
+            wake: () => this._onWake(),
+            online: () => {
+                this._listening.forgive();
+                this._onWake();
+            },
+            offline: () => this._listening.doubt(),
+            hide: (event) => this._onPagehide(event),
+            show: () => this._onPageshow(),
+        });
+    }
+
+    _onWake() {
+        this._retry.hurry();
+        this._listening.doubt();
+    }
+
+    /**
+     * An open socket keeps browsers from showing the page again as it was, and a frozen one misses its heartbeats.
+     *
+     * @param {PageTransitionEvent} event
+     */
+    _onPagehide(event) {
+        const id = this._hasId && this.connectionId;
+        this._halt();
+        this._suspended = true;
+        if (this._state === 'connected') {
+            this._setState('reconnecting', 'pagehide');
+        }
+        if (this.disconnectOnPagehide && !event.persisted && this.disconnectUrl && id) {
+            // As text, which needs no preflight: there is nobody left to wait for one.
+            const url = withParameter(this.disconnectUrl, 'conn_id', id);
+            globalThis.navigator?.sendBeacon?.(url, JSON.stringify({ conn_id: id }));
+        }
+    }
+
+    _onPageshow() {
+        if (!this._suspended) {
+            return;
+        }
+        this._suspended = false;
+        if (this._hasId) {
+            this._resume();
+        } else {
+            this._scheduleConnect({ now: true });
+        }
+    }
+
+    /** Ends everything under way, without a report: at any time there is one attempt or one listener, never two. */
+    _halt() {
+        this._turn += 1;
+        this._suspended = false;
+        this._retry.cancel();
+        this._connecting?.abort();
+        this._connecting = null;
+        this._listening.stop();
+        this.websocket = null;
+        this.connected = false;
+    }
+}

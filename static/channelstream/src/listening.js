@@ -1,0 +1,279 @@
+import { LongPollListener } from './longpoll.js';
+import { afterLongPoll, afterWebSocket } from './reconnect.js';
+import { withParameter } from './request.js';
+import { Rhythm } from './rhythm.js';
+import { LASTING_MS, Upgrade } from './upgrade.js';
+import { WebSocketListener } from './websocket.js';
+
+/**
+ * @typedef {import('../index.js').TransportName} TransportName
+ * @typedef {import('./reconnect.js').Step} Step
+ *
+ * @typedef {object} Settings read each time they are needed
+ * @property {string} websocketUrl
+ * @property {string} longPollUrl
+ * @property {boolean} noWebsocket
+ * @property {number} graceTimeMs
+ * @property {?number} silenceTimeoutMs
+ *
+ * @typedef {object} ListeningEvents
+ * @property {(request: any, transport: TransportName) => void} opened
+ * @property {() => void} alive the server has shown that it knows the connection
+ * @property {(list: any[]) => void} frames
+ * @property {(event: any) => void} error
+ * @property {(end: {transport: TransportName, request: any, data?: any, code?: number, status?: number,
+ *     reason: string, step: Step}) => void} ended
+ * @property {(event: string, details: Record<string, unknown>) => void} log
+ */
+
+/**
+ * Listens for a connection id, on one transport at a time, and changes it: from a websocket that does not get through
+ * to long-polling, and back when websockets work. Whether and when to begin again after an end is its owner's affair.
+ */
+export class Listening {
+    /**
+     * @param {Settings} settings
+     * @param {ListeningEvents} events
+     */
+    constructor(settings, events) {
+        this.settings = settings;
+        this.events = events;
+        this.id = '';
+        /** @type {WebSocketListener | LongPollListener | null} */
+        this.listener = null;
+        /** @type {?WebSocketListener} a socket that is to take over from polling */
+        this.successor = null;
+        this.upgrade = new Upgrade((id) => this.urlOf(settings.websocketUrl, id), (works) => this.onProbed(works));
+        this.rhythm = new Rhythm();
+        /** @type {?number} since when nothing was heard from the server */
+        this.lostAt = null;
+        this.muteSockets = 0;
+        this.openedAt = 0;
+        /** Whether websockets did not get through where long-polling did. */
+        this.distrusted = false;
+        /** Whether the page itself has chosen long-polling. */
+        this.pinned = false;
+    }
+
+    get canSocket() {
+        return Boolean(this.settings.websocketUrl && !this.settings.noWebsocket && globalThis.WebSocket);
+    }
+
+    get canPoll() {
+        return Boolean(this.settings.longPollUrl);
+    }
+
+    /** @returns {?TransportName} what it listens on, or tries to */
+    get transport() {
+        if (!this.listener) {
+            return null;
+        }
+        return this.listener instanceof WebSocketListener ? 'websocket' : 'longpoll';
+    }
+
+    /** @returns {?WebSocket} */
+    get socket() {
+        return this.listener instanceof WebSocketListener ? this.listener.socket : null;
+    }
+
+    /**
+     * Listens with an id that was just given out.
+     *
+     * @param {string} id
+     * @param {TransportName} [transport] by default the better one
+     */
+    start(id, transport) {
+        this.id = id;
+        this.lostAt = null;
+        this.rhythm = new Rhythm();
+        this.pinned = transport === 'longpoll';
+        this.open(transport ?? this.preferred(), { resumed: false });
+    }
+
+    /**
+     * Listens again with the id at hand.
+     *
+     * @param {TransportName} [transport]
+     * @param {boolean} [fresh] whether the id counts as just given out still
+     */
+    resume(transport, fresh = false) {
+        this.lostAt ??= Date.now();
+        this.open(transport ?? this.preferred(), { resumed: !fresh });
+    }
+
+    /** Ends without a report. */
+    stop() {
+        this.upgrade.cancel();
+        this.successor?.close();
+        this.successor = null;
+        this.listener?.close();
+        this.listener = null;
+    }
+
+    /** The page was away, or the network may have changed: what was learnt about transports may not hold. */
+    doubt() {
+        this.listener?.doubt();
+    }
+
+    /** The network is there again, perhaps another one. */
+    forgive() {
+        this.distrusted = false;
+        this.muteSockets = 0;
+        this.upgrade.reset();
+        if (this.upgrade.timer) {
+            this.upgrade.schedule();
+        }
+    }
+
+    preferred() {
+        const doubtful = this.pinned || (this.distrusted && this.canPoll);
+        return this.canSocket && !doubtful ? 'websocket' : 'longpoll';
+    }
+
+    /**
+     * @param {string} url
+     * @param {string} id
+     */
+    urlOf(url, id) {
+        return withParameter(url, 'conn_id', id);
+    }
+
+    /**
+     * @param {TransportName} transport
+     * @param {{resumed: boolean}} how
+     */
+    open(transport, { resumed }) {
+        this.stop();
+        this.events.log('open', { transport, resumed });
+        this.listener = transport === 'websocket' ? this.newSocket(resumed) : this.newPoll(resumed);
+        this.listener.open();
+    }
+
+    /** @param {boolean} resumed */
+    newPoll(resumed) {
+        return new LongPollListener(this.urlOf(this.settings.longPollUrl, this.id), {
+            opened: (request) => this.events.opened(request, 'longpoll'),
+            alive: () => this.onPollAlive(),
+            frames: this.events.frames,
+            ended: (request, data, end) => this.onPollEnded(request, data, { ...end, resumed }),
+        }, { trusted: !resumed });
+    }
+
+    /** @param {boolean} resumed */
+    newSocket(resumed) {
+        const { rhythm, settings } = this;
+        const socket = new WebSocketListener(this.urlOf(settings.websocketUrl, this.id), {
+            opened: (event) => this.onSocketOpened(socket, event),
+            alive: () => this.onAlive(),
+            frames: this.events.frames,
+            error: (event) => socket === this.listener && this.events.error(event),
+            ended: (event, end) => this.onSocketEnded(socket, event, { ...end, resumed }),
+        }, { rhythm, silenceMs: settings.silenceTimeoutMs });
+        return socket;
+    }
+
+    /**
+     * @param {WebSocketListener} socket
+     * @param {Event} event
+     */
+    onSocketOpened(socket, event) {
+        if (socket === this.successor) {
+            this.stopPolling();
+            this.listener = socket;
+        }
+        this.openedAt = Date.now();
+        this.events.opened(event, 'websocket');
+    }
+
+    stopPolling() {
+        this.listener?.close();
+        this.successor = null;
+        this.distrusted = false;
+    }
+
+    /** Only now may waits start anew: a socket that opens and closes at once must not be hammered. */
+    onAlive() {
+        this.lostAt = null;
+        this.muteSockets = 0;
+        this.events.alive();
+    }
+
+    onPollAlive() {
+        this.onAlive();
+        if (this.canSocket && !this.pinned && !this.upgrade.busy && !this.successor) {
+            this.distrusted = true;
+            this.upgrade.schedule();
+        }
+    }
+
+    /** @param {boolean} works */
+    onProbed(works) {
+        this.events.log('probe', { works });
+        const poll = this.listener;
+        if (works && poll instanceof LongPollListener) {
+            poll.pause(() => this.changeToSocket());
+        } else {
+            this.upgrade.schedule();
+        }
+    }
+
+    /** No poll is under way, so frames wait on the server until the socket is there, and none can overtake another. */
+    changeToSocket() {
+        this.successor = this.newSocket(true);
+        this.successor.open();
+    }
+
+    /**
+     * @param {WebSocketListener} socket
+     * @param {any} event
+     * @param {{code: number, reason: string, opened: boolean, spoke: boolean, resumed: boolean}} end
+     */
+    onSocketEnded(socket, event, end) {
+        if (socket === this.successor) {
+            this.stayWithPolling();
+            return;
+        }
+        this.muteSockets = end.opened && !end.spoke ? this.muteSockets + 1 : this.muteSockets;
+        if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
+            this.upgrade.reset();
+        }
+        const { muteSockets, canPoll } = this;
+        const graceMs = this.settings.graceTimeMs;
+        const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
+        const { code, reason } = end;
+        this.events.ended({ transport: 'websocket', request: event, code, reason, step });
+    }
+
+    stayWithPolling() {
+        this.successor = null;
+        this.upgrade.schedule();
+        if (this.listener instanceof LongPollListener) {
+            this.listener.resume();
+        }
+    }
+
+    /**
+     * @param {XMLHttpRequest} request
+     * @param {any} data
+     * @param {{status: number, answered: boolean, resumed: boolean}} end
+     */
+    onPollEnded(request, data, { status, answered, resumed }) {
+        if (!answered) {
+            // Long-polling does not get through either, so nothing speaks against the websocket.
+            this.distrusted = false;
+        }
+        const { canSocket } = this;
+        const graceMs = this.settings.graceTimeMs;
+        const lostForMs = this.lose();
+        const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
+        const reason = status ? `status ${status}` : 'no answer';
+        this.events.ended({ transport: 'longpoll', request, data, status, reason, step });
+    }
+
+    /** @returns {number} milliseconds since the server was last known to listen to this connection */
+    lose() {
+        this.stop();
+        this.lostAt ??= Date.now();
+        return Date.now() - this.lostAt;
+    }
+}

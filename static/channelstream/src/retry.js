@@ -1,0 +1,74 @@
+import { Backoff } from './backoff.js';
+
+/** Attempts that events of the page bring forward are at least this far apart. */
+const HURRY_MS = 1_000;
+
+/** Longest wait that `Retry-After` may ask for. */
+const ASKED_LIMIT_MS = 300_000;
+
+/** The one step that is waited for at a time: the next attempt after a failure. */
+export class Retry {
+    /**
+     * @param {{increaseBounceIv: number, maxReconnectDelayMs: number}} settings read at each wait
+     * @param {(wait: {attempt: number, delayMs: number, name: string}) => void} onWait told of each wait
+     */
+    constructor(settings, onWait) {
+        this.settings = settings;
+        this.onWait = onWait;
+        this.backoff = new Backoff();
+        /** @type {(() => void) | null} */
+        this.step = null;
+        /** @type {ReturnType<typeof setTimeout> | undefined} */
+        this.timer = undefined;
+        this.lastAttemptAt = -Infinity;
+    }
+
+    /**
+     * @param {string} name
+     * @param {() => void} step
+     * @param {{now?: boolean, atLeastMs?: number}} [how] `now`: without a wait
+     */
+    schedule(name, step, { now = false, atLeastMs = 0 } = {}) {
+        const delayMs = now ? 0 : Math.max(this.waitMs(), Math.min(atLeastMs, ASKED_LIMIT_MS));
+        this.onWait({ attempt: Math.max(1, this.backoff.failures), delayMs, name });
+        this.arm(step, delayMs);
+    }
+
+    /** While the browser says that it is offline, attempts are rare: it may be wrong about that. */
+    waitMs() {
+        const { increaseBounceIv, maxReconnectDelayMs } = this.settings;
+        const waitMs = this.backoff.next(increaseBounceIv, maxReconnectDelayMs);
+        return globalThis.navigator?.onLine === false ? maxReconnectDelayMs : waitMs;
+    }
+
+    /**
+     * @param {() => void} step
+     * @param {number} delayMs
+     */
+    arm(step, delayMs) {
+        clearTimeout(this.timer);
+        this.step = step;
+        this.timer = setTimeout(() => {
+            this.step = null;
+            this.lastAttemptAt = Date.now();
+            step();
+        }, delayMs);
+    }
+
+    /** Things look better: what is waited for is done at once. */
+    hurry() {
+        if (this.step) {
+            this.arm(this.step, Math.max(0, this.lastAttemptAt + HURRY_MS - Date.now()));
+        }
+    }
+
+    cancel() {
+        clearTimeout(this.timer);
+        this.step = null;
+    }
+
+    /** The server has shown that it is there. */
+    succeeded() {
+        this.backoff.reset();
+    }
+}

@@ -1,0 +1,272 @@
+import { Backoff } from './backoff.js';
+import { ChannelStreamChannel } from './channel.js';
+import { ChannelStreamError, isFinal } from './errors.js';
+
+/**
+ * Which channels a page wants, which the server has confirmed, and the way from the one to the other: through
+ * connect(), and for what that does not bring through subscribe().
+ */
+export class Subscriptions {
+    /** @param {import('./connection.js').ChannelStreamConnection} connection */
+    constructor(connection) {
+        this.connection = connection;
+        /** @type {Map<string, ChannelStreamChannel>} */
+        this.channels = new Map();
+        /** @type {Set<string>} to be joined again with each new connection id */
+        this.wanted = new Set();
+        /** @type {Set<string>} left by the page, although the server may not know yet */
+        this.left = new Set();
+        /** @type {Set<string>} asked for in a request that is under way */
+        this.asked = new Set();
+        /** @type {Map<string, {promise: Promise<void>, resolve: () => void, reject: (error: Error) => void}>} */
+        this.waiting = new Map();
+        this.backoff = new Backoff();
+        /** @type {ReturnType<typeof setTimeout> | undefined} */
+        this.timer = undefined;
+    }
+
+    /** @param {string} name */
+    channel(name) {
+        let channel = this.channels.get(name);
+        if (!channel) {
+            channel = new ChannelStreamChannel(name, this.connection, this);
+            this.channels.set(name, channel);
+            this.update();
+        }
+        return channel;
+    }
+
+    /**
+     * @param {string} name
+     * @returns {boolean}
+     */
+    isJoined(name) {
+        const { connection } = this;
+        return connection._hasId && Boolean(connection.channels?.includes(name)) && !this.left.has(name);
+    }
+
+    /** @returns {string[]} what to ask for with a new connection id */
+    forConnect() {
+        const all = new Set([...(this.connection.channels ?? []), ...this.wanted]);
+        this.left.forEach((name) => all.delete(name));
+        return [...all];
+    }
+
+    /**
+     * @param {string} name
+     * @returns {Promise<void>}
+     */
+    subscribe(name) {
+        this.wanted.add(name);
+        this.left.delete(name);
+        this.update();
+        if (this.isJoined(name)) {
+            return Promise.resolve();
+        }
+        const { promise } = this.waiting.get(name) ?? this.wait(name);
+        // Later in this turn: several channels are one request.
+        queueMicrotask(() => this.flush());
+        return promise;
+    }
+
+    /** @param {string} name */
+    wait(name) {
+        /** @type {any} */
+        const waiter = {};
+        waiter.promise = new Promise((resolve, reject) => Object.assign(waiter, { resolve, reject }));
+        this.waiting.set(name, waiter);
+        return waiter;
+    }
+
+    /**
+     * @param {string} name
+     * @returns {Promise<void>}
+     */
+    unsubscribe(name) {
+        const joined = this.isJoined(name);
+        this.leave([name]);
+        return joined ? this.connection.unsubscribe([name]).then(() => {}) : Promise.resolve();
+    }
+
+    /**
+     * The page does not want these any more.
+     *
+     * @param {string[]} names
+     */
+    leave(names) {
+        names.forEach((name) => {
+            this.wanted.delete(name);
+            this.left.add(name);
+            this.settle(name, new ChannelStreamError('closed', 'subscribe', 'left before it was joined'));
+        });
+        this.update();
+    }
+
+    /** Asks for what is wanted and not joined. Without a connection id there is nothing to do: connect() asks. */
+    flush() {
+        clearTimeout(this.timer);
+        const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.asked.has(name));
+        if (!this.connection._hasId || names.length === 0) {
+            return;
+        }
+        if (this.connection.subscribeUrl) {
+            this.ask(names);
+            return;
+        }
+        const error = () => new ChannelStreamError('closed', 'subscribe', 'there is no subscribeUrl');
+        names.forEach((name) => this.refuse(name, error()));
+    }
+
+    /**
+     * A request to join these goes out.
+     *
+     * @param {string[]} names
+     * @returns {(joined: string[]) => void} to be called with what the server says after it
+     */
+    begin(names) {
+        names.forEach((name) => {
+            this.asked.add(name);
+            this.left.delete(name);
+        });
+        return (joined) => {
+            names.forEach((name) => this.asked.delete(name));
+            names.filter((name) => joined.includes(name) && !this.left.has(name)).forEach((name) => this.wanted.add(name));
+            this.update();
+        };
+    }
+
+    /** @param {string[]} names */
+    ask(names) {
+        const id = this.connection.connectionId;
+        const isOld = () => !this.connection._hasId || this.connection.connectionId !== id;
+        this.connection.subscribe(names).then(() => {
+            if (!isOld()) {
+                this.onAnswer(names);
+            }
+        }, (error) => {
+            if (!isOld()) {
+                this.onFailure(names, error);
+            }
+        });
+    }
+
+    /** @param {string[]} names */
+    onAnswer(names) {
+        this.backoff.reset();
+        for (const name of names.filter((each) => this.wanted.has(each) && !this.isJoined(each))) {
+            this.refuse(name, new ChannelStreamError('answer', 'subscribe', `${name} was not joined`));
+        }
+        const late = names.filter((name) => this.left.has(name) && this.connection.channels.includes(name));
+        if (late.length > 0) {
+            this.connection.unsubscribe(late);
+        }
+    }
+
+    /**
+     * @param {string[]} names
+     * @param {ChannelStreamError} error
+     */
+    onFailure(names, error) {
+        if (!isFinal(error.status)) {
+            const { increaseBounceIv, maxReconnectDelayMs } = this.connection;
+            this.timer = setTimeout(() => this.flush(), this.backoff.next(increaseBounceIv, maxReconnectDelayMs));
+        } else if (names.length > 1) {
+            // One of them is refused; the others need not suffer for it.
+            names.filter((name) => this.wanted.has(name)).forEach((name) => this.ask([name]));
+        } else {
+            this.refuse(names[0], error);
+        }
+    }
+
+    /**
+     * @param {string} name
+     * @param {ChannelStreamError} error
+     */
+    refuse(name, error) {
+        this.wanted.delete(name);
+        this.settle(name, error);
+        this.update();
+        this.channels.get(name)?._emit('error', error);
+    }
+
+    /**
+     * @param {string} name
+     * @param {ChannelStreamError} [error]
+     */
+    settle(name, error) {
+        const waiter = this.waiting.get(name);
+        this.waiting.delete(name);
+        if (error) {
+            waiter?.reject(error);
+        } else {
+            waiter?.resolve();
+        }
+    }
+
+    /** The list of the server is another, or the connection has got or lost its id. */
+    update() {
+        for (const [name, channel] of this.channels) {
+            const pending = this.wanted.has(name) ? 'subscribing' : 'unsubscribed';
+            channel._setState(this.isJoined(name) ? 'subscribed' : pending);
+        }
+        [...this.waiting.keys()].filter((name) => this.isJoined(name)).forEach((name) => this.settle(name));
+    }
+
+    /**
+     * The server has told which channels the connection is in.
+     *
+     * @param {string[]} before
+     * @param {string[]} now
+     */
+    confirm(before, now) {
+        const is = new Set(now);
+        // Those the application has taken the connection out of. They are not asked for again.
+        before.filter((name) => !is.has(name) && !this.asked.has(name)).forEach((name) => this.wanted.delete(name));
+        [...this.left].filter((name) => !is.has(name)).forEach((name) => this.left.delete(name));
+        this.update();
+    }
+
+    /** A new connection id: members are told anew, and what connect() did not bring is asked for. */
+    renew() {
+        this.channels.forEach((channel) => channel._forgetMembers());
+        this.asked.clear();
+        this.left.clear();
+        this.update();
+        // After the page's own callback, which may ask for the same.
+        queueMicrotask(() => this.flush());
+    }
+
+    /** The page has ended the connection. */
+    close() {
+        clearTimeout(this.timer);
+        this.asked.clear();
+        const error = () => new ChannelStreamError('closed', 'subscribe', 'the connection was closed');
+        [...this.waiting.keys()].forEach((name) => this.settle(name, error()));
+        this.update();
+    }
+
+    /**
+     * What an answer tells of channels.
+     *
+     * @param {any} info a `channels_info`
+     * @param {Map<string, any[]>} [records] what came since the request
+     */
+    take(info, records) {
+        const users = Array.isArray(info?.users) ? info.users : [];
+        for (const [name, channel] of this.channels) {
+            channel._take(info?.channels?.[name], users, records?.get(name));
+        }
+    }
+
+    /** To be called when a request goes out whose answer is for `take`. */
+    record() {
+        return new Map([...this.channels].map(([name, channel]) => [name, channel._record()]));
+    }
+
+    /** @param {any} frame */
+    receive(frame) {
+        if (!this.left.has(frame?.channel)) {
+            this.channels.get(frame?.channel)?._receive(frame);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+/** From websocket to long-polling and back. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+
+import {
+    FakeRequest, FakeSocket, connected, install, lastRequest, lastSocket, page, record, uninstall,
+} from '../support/fakes.mjs';
+
+beforeEach(install);
+afterEach(uninstall);
+
+const tick = (ms) => mock.timers.tick(ms);
+const OWN = 'ws://server/ws?conn_id=first';
+const POLL = '//server/listen?conn_id=first';
+
+/** An answer that was waited for. */
+function answer(list) {
+    tick(2000);
+    lastRequest().answer(200, list);
+}
+
+/** A connection that has just fallen back: its first poll is answered. */
+function fallenBack(settings) {
+    const made = connected(settings);
+    lastSocket().drop(1006);
+    tick(0);
+    assert.equal(lastRequest().url, POLL);
+    answer([]);
+    return made;
+}
+
+/** Lets time pass, and polls be answered, until another socket is opened. */
+function untilProbe() {
+    const count = FakeSocket.opened.length;
+    const startedAt = Date.now();
+    while (FakeSocket.opened.length === count) {
+        answer([]);
+        assert.ok(Date.now() - startedAt < 1_000_000, 'no probe');
+    }
+    return Date.now() - startedAt;
+}
+
+test('a websocket that does not open gives way to long-polling, at once and with the same id', () => {
+    const made = connected();
+    const opened = record(made, 'open');
+    lastSocket().drop(1006);
+    tick(0);
+    assert.equal(lastRequest().url, POLL);
+    answer([{ uuid: 'a' }]);
+    assert.equal(made.messages.length, 1);
+    assert.equal(made.transport, 'longpoll');
+    assert.equal(made.websocket, null);
+    assert.deepEqual(opened, [['open', { transport: 'longpoll', connectionId: 'first', resumed: false }]]);
+});
+
+test('so does a handshake that is swallowed', () => {
+    connected();
+    tick(5000);
+    tick(0);
+    assert.equal(lastRequest().url, POLL);
+});
+
+test('so do sockets that open and never carry a frame', () => {
+    connected();
+    for (let turn = 0; turn < 3; turn += 1) {
+        lastSocket().accept();
+        lastSocket().drop(1006);
+        tick(turn === 2 ? 0 : 4000);
+    }
+    assert.equal(FakeSocket.opened.length, 3);
+    assert.equal(lastRequest().url, POLL);
+});
+
+test('without an address for long-polling the websocket is tried on', () => {
+    connected({ longPollUrl: '' });
+    lastSocket().drop(1006);
+    tick(2000);
+    assert.equal(lastSocket().url, OWN);
+    assert.equal(FakeSocket.opened.length, 2);
+    assert.equal(FakeRequest.sent.length, 1);
+});
+
+test('without an address for websockets it polls, and never probes', () => {
+    connected({ websocketUrl: '' });
+    for (let turn = 0; turn < 300; turn += 1) {
+        answer([]);
+    }
+    assert.equal(FakeSocket.opened.length, 0);
+});
+
+test('polling that a page has chosen is not given up', () => {
+    for (const choose of [(made) => { made.noWebsocket = true; }, (made) => made.openLongPoll()]) {
+        const made = connected();
+        choose(made);
+        made.openLongPoll();
+        const count = FakeSocket.opened.length;
+        for (let turn = 0; turn < 300; turn += 1) {
+            answer([]);
+        }
+        assert.equal(FakeSocket.opened.length, count);
+    }
+});
+
+test('a probe does not touch the connection: it names an id that nobody has', () => {
+    fallenBack();
+    untilProbe();
+    const [, id] = lastSocket().url.match(/^ws:\/\/server\/ws\?conn_id=(.*)$/);
+    assert.match(id, /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/);
+});
+
+test('when a probe gets through, the socket takes over between two polls', () => {
+    const made = fallenBack();
+    const opened = record(made, 'open', 'state', 'close');
+    untilProbe();
+    lastSocket().accept();
+    lastSocket().drop(1000);
+    assert.equal(lastRequest().url, POLL);
+    assert.equal(lastRequest().readyState, 1, 'the poll goes on while the probe runs');
+    const polls = FakeRequest.sent.length;
+
+    answer([{ uuid: 'last of the polls' }]);
+    assert.equal(FakeRequest.sent.length, polls, 'no poll is under way while the socket opens');
+    assert.equal(lastSocket().url, OWN);
+    assert.equal(made.connected, true);
+    assert.equal(made.transport, 'longpoll');
+
+    lastSocket().accept();
+    lastSocket().frame([{ uuid: 'first of the socket' }]);
+    assert.equal(made.transport, 'websocket');
+    assert.equal(made.websocket, lastSocket());
+    assert.deepEqual(made.messages.map(({ uuid }) => uuid), ['last of the polls', 'first of the socket']);
+    assert.deepEqual(opened, [['open', { transport: 'websocket', connectionId: 'first', resumed: true }]]);
+    assert.equal(made.calls.filter((name) => name === 'listenOpened').length, 2);
+    tick(60_000);
+    assert.equal(FakeRequest.sent.length, polls);
+});
+
+test('a probe that fails is repeated ever more rarely, and the polls never notice', () => {
+    const made = fallenBack();
+    const waits = [];
+    for (let turn = 0; turn < 8; turn += 1) {
+        waits.push(untilProbe());
+        lastSocket().drop(1006);
+    }
+    for (const [turn, bound] of [5000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000].entries()) {
+        assert.ok(waits[turn] >= bound / 2 && waits[turn] <= bound + 4000, `wait ${turn} was ${waits[turn]} ms`);
+    }
+    assert.equal(made.connected, true);
+    assert.deepEqual(made.calls.filter((name) => name.includes('Error')), ['listenError'].slice(1));
+});
+
+for (const [fault, end] of [
+    ['is refused', (socket) => socket.drop(1006)],
+    ['opens and breaks', (socket) => { socket.accept(); socket.drop(1006); }],
+    ['opens and says nothing', (socket) => { socket.accept(); tick(5000); }],
+    ['is swallowed', () => tick(5000)],
+]) {
+    test(`a probe that ${fault} is no success`, () => {
+        const made = fallenBack();
+        untilProbe();
+        end(lastSocket());
+        answer([]);
+        assert.equal(lastRequest().url, POLL);
+        assert.equal(lastRequest().readyState, 1);
+        assert.notEqual(lastSocket().url, OWN);
+        assert.equal(made.transport, 'longpoll');
+    });
+}
+
+test('a socket that does not open after its probe did leaves polling where it was', () => {
+    for (const fail of [() => lastSocket().drop(1006), () => tick(5000)]) {
+        const made = fallenBack();
+        const events = record(made, 'state', 'close');
+        untilProbe();
+        lastSocket().accept();
+        lastSocket().drop(1000);
+        answer([]);
+        assert.equal(lastSocket().url, OWN);
+        const polls = FakeRequest.sent.length;
+        fail();
+        assert.equal(FakeRequest.sent.length, polls + 1);
+        answer([{ uuid: 'a' }]);
+        assert.equal(made.messages.length, 1);
+        assert.deepEqual(events, []);
+        untilProbe();
+        made.closeConnection();
+    }
+});
+
+test('ending the connection ends probe and successor', () => {
+    for (const steps of [0, 1]) {
+        const made = fallenBack();
+        untilProbe();
+        if (steps) {
+            lastSocket().accept();
+            lastSocket().drop(1000);
+            answer([]);
+        }
+        made.closeConnection();
+        assert.equal(lastSocket().readyState, 3);
+        const count = FakeSocket.opened.length + FakeRequest.sent.length;
+        tick(1_000_000);
+        assert.equal(FakeSocket.opened.length + FakeRequest.sent.length, count);
+    }
+});
+
+test('where websockets do not get through, a new id is polled with at once', () => {
+    fallenBack();
+    lastRequest().answer(401, {});
+    tick(0);
+    lastRequest().answer(200, { conn_id: 'second', channels: [] });
+    assert.equal(lastRequest().url, '//server/listen?conn_id=second');
+    assert.equal(FakeSocket.opened.length, 1);
+});
+
+test('when long-polling fails too, nothing is held against the websocket', () => {
+    connected();
+    lastSocket().drop(1006);
+    tick(0);
+    lastRequest().fail();
+    tick(2000);
+    assert.equal(FakeSocket.opened.length, 2);
+    assert.equal(lastSocket().url, OWN);
+});
+
+test('on another network the websocket is tried soon', () => {
+    fallenBack();
+    for (let turn = 0; turn < 8; turn += 1) {
+        untilProbe();
+        lastSocket().drop(1006);
+    }
+    page.network(false);
+    page.network(true);
+    assert.ok(untilProbe() <= 6000);
+});
+
+test('a socket that breaks soon after each change back is tried ever more rarely', () => {
+    fallenBack();
+    const waits = [];
+    for (let turn = 0; turn < 4; turn += 1) {
+        waits.push(untilProbe());
+        lastSocket().accept();
+        lastSocket().drop(1000);
+        answer([]);
+        for (let mute = 0; mute < 3; mute += 1) {
+            lastSocket().accept();
+            lastSocket().drop(1006);
+            tick(mute === 2 ? 0 : 8000);
+        }
+        assert.equal(lastRequest().url, POLL);
+        answer([]);
+    }
+    assert.ok(waits[3] > 4 * waits[0], `${waits}`);
+});
