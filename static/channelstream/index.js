@@ -1748,7 +1748,7 @@ var Listening = class {
     const graceMs = this.settings.graceTimeMs;
     const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
     const { code, reason } = end;
-    this.events.ended({ transport: "websocket", request: event, code, reason, step });
+    this.events.ended({ transport: "websocket", code, reason }, step, event);
   }
   stayWithPolling() {
     this.successor = null;
@@ -1771,7 +1771,7 @@ var Listening = class {
     const lostForMs = this.lose();
     const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
     const reason = status ? `status ${status}` : "no answer";
-    this.events.ended({ transport: "longpoll", request, data, status, reason, step });
+    this.events.ended({ transport: "longpoll", status, reason }, step, request, data);
   }
   /** @returns {number} milliseconds since the server was last known to listen to this connection */
   lose() {
@@ -1909,7 +1909,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     alive: () => this._retry.succeeded(),
     frames: (list) => this._onFrames(list),
     error: (event) => this._tell("listenErrorCallback", event),
-    ended: (end) => this._onEnded(end),
+    ended: (close, step, request, data) => this._onEnded(close, step, request, data),
     log: (event, details) => this._log(event, details)
   });
   get state() {
@@ -2012,14 +2012,19 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
       }
     }
   }
-  /** @param {Parameters<import('./listening.js').ListeningEvents['ended']>[0]} end */
-  _onEnded({ transport, request, data, code, status, reason, step }) {
+  /**
+   * @param {import('../index.js').CloseEvent} close
+   * @param {import('./reconnect.js').Step} step
+   * @param {any} request
+   * @param {any} data
+   */
+  _onEnded(close, step, request, data) {
     this.connected = false;
     this.websocket = null;
-    this._log("close", { transport, code, status, reason });
+    this._log("close", { ...close });
     this._follow(step);
-    this._tell(transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
-    this._emit("close", { transport, code, status, reason });
+    this._tell(close.transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
+    this._emit("close", close);
   }
   /** @param {import('./reconnect.js').Step} step */
   _follow({ action, transport, now, fresh, reason }) {

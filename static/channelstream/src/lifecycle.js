@@ -61,7 +61,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         alive: () => this._retry.succeeded(),
         frames: (list) => this._onFrames(list),
         error: (event) => this._tell('listenErrorCallback', event),
-        ended: (end) => this._onEnded(end),
+        ended: (close, step, request, data) => this._onEnded(close, step, request, data),
         log: (event, details) => this._log(event, details),
     });
 
@@ -176,14 +176,19 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         }
     }
 
-    /** @param {Parameters<import('./listening.js').ListeningEvents['ended']>[0]} end */
-    _onEnded({ transport, request, data, code, status, reason, step }) {
+    /**
+     * @param {import('../index.js').CloseEvent} close
+     * @param {import('./reconnect.js').Step} step
+     * @param {any} request
+     * @param {any} data
+     */
+    _onEnded(close, step, request, data) {
         this.connected = false;
         this.websocket = null;
-        this._log('close', { transport, code, status, reason });
+        this._log('close', { ...close });
         this._follow(step);
-        this._tell(transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
-        this._emit('close', { transport, code, status, reason });
+        this._tell(close.transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
+        this._emit('close', close);
     }
 
     /** @param {import('./reconnect.js').Step} step */

@@ -21,8 +21,7 @@ import { WebSocketListener } from './websocket.js';
  * @property {() => void} alive the server has shown that it knows the connection
  * @property {(list: any[]) => void} frames
  * @property {(event: any) => void} error
- * @property {(end: {transport: TransportName, request: any, data?: any, code?: number, status?: number,
- *     reason: string, step: Step}) => void} ended
+ * @property {(close: import('../index.js').CloseEvent, step: Step, request: any, data?: any) => void} ended
  * @property {(event: string, details: Record<string, unknown>) => void} log
  */
 
@@ -241,7 +240,7 @@ export class Listening {
         const graceMs = this.settings.graceTimeMs;
         const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
         const { code, reason } = end;
-        this.events.ended({ transport: 'websocket', request: event, code, reason, step });
+        this.events.ended({ transport: 'websocket', code, reason }, step, event);
     }
 
     stayWithPolling() {
@@ -267,7 +266,7 @@ export class Listening {
         const lostForMs = this.lose();
         const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
         const reason = status ? `status ${status}` : 'no answer';
-        this.events.ended({ transport: 'longpoll', request, data, status, reason, step });
+        this.events.ended({ transport: 'longpoll', status, reason }, step, request, data);
     }
 
     /** @returns {number} milliseconds since the server was last known to listen to this connection */

@@ -1,0 +1,269 @@
+/** What the page and its network go through. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+
+import {
+    FakeRequest, FakeSocket, connected, connection, install, lastRequest, lastSocket, page, record, uninstall,
+} from '../support/fakes.mjs';
+
+beforeEach(install);
+afterEach(uninstall);
+
+const tick = (ms) => mock.timers.tick(ms);
+
+/** A socket whose server lets hear from itself every five seconds. */
+function beating(settings) {
+    const made = connected(settings);
+    lastSocket().accept();
+    for (let beat = 0; beat < 3; beat += 1) {
+        tick(5000);
+        lastSocket().frame([]);
+    }
+    return made;
+}
+
+/** After five failures in a row, with half a minute to wait. */
+function waiting() {
+    const made = connected();
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(1006);
+    made.graceTimeMs = 3_600_000;
+    while (made._retry.backoff.failures < 6) {
+        tick(1000);
+        if (lastSocket().readyState === 0) {
+            lastSocket().drop(1006);
+        }
+        if (lastRequest().readyState === 1) {
+            lastRequest().fail();
+        }
+    }
+    tick(2000);
+    return made;
+}
+
+const attempts = () => FakeSocket.opened.length + FakeRequest.sent.length;
+
+for (const [name, event] of [
+    ['is looked at again', () => { page.look('hidden'); page.look('visible'); }],
+    ['was frozen', () => page.wake()],
+    ['is online again', () => page.network(true)],
+]) {
+    test(`a page that ${name} does not wait for its next attempt`, () => {
+        waiting();
+        const count = attempts();
+        event();
+        tick(0);
+        assert.equal(attempts(), count + 1);
+    });
+}
+
+test('a page that is hidden goes on waiting, and listening', () => {
+    waiting();
+    const count = attempts();
+    page.look('hidden');
+    tick(0);
+    assert.equal(attempts(), count);
+    const made = beating();
+    page.look('hidden');
+    lastSocket().frame([{ uuid: 'a' }]);
+    assert.equal(made.messages.length, 1);
+});
+
+test('attempts that are brought forward keep a distance', () => {
+    waiting();
+    const count = attempts();
+    for (let turn = 0; turn < 100; turn += 1) {
+        page.look('visible');
+        tick(100);
+        if (lastSocket().readyState === 0) {
+            lastSocket().drop(1006);
+        }
+        if (lastRequest().readyState === 1) {
+            lastRequest().fail();
+        }
+    }
+    assert.ok(attempts() - count <= 11, `${attempts() - count} attempts in ten seconds`);
+});
+
+test('while the browser is offline attempts are rare, as it may be wrong', () => {
+    connected();
+    lastSocket().accept();
+    lastSocket().frame([]);
+    page.network(false);
+    lastSocket().drop(1006);
+    const count = attempts();
+    tick(59_999);
+    assert.equal(attempts(), count);
+    tick(1);
+    assert.equal(attempts(), count + 1);
+});
+
+test('a socket that is still alive when the network went stays', () => {
+    const made = beating();
+    const events = record(made, 'state', 'close');
+    page.network(false);
+    tick(4000);
+    lastSocket().frame([]);
+    tick(5000);
+    lastSocket().frame([]);
+    page.network(true);
+    tick(5000);
+    lastSocket().frame([]);
+    assert.deepEqual(events, []);
+    assert.equal(FakeSocket.opened.length, 1);
+});
+
+test('a socket that died in sleep is replaced soon after waking up', () => {
+    const made = beating();
+    const socket = lastSocket();
+    tick(4000);
+    page.look('visible');
+    tick(2999);
+    assert.equal(socket.readyState, 1, 'the next heartbeat may still come');
+    tick(1);
+    assert.equal(socket.readyState, 3);
+    assert.equal(made.state, 'reconnecting');
+    assert.equal(socket.sent.at(-1), '{"type":"heartbeat"}');
+});
+
+test('a socket whose server never lets hear from itself is not suspected for being looked at', () => {
+    connected();
+    lastSocket().accept();
+    lastSocket().frame([{ uuid: 'a' }]);
+    page.look('visible');
+    page.network(false);
+    page.network(true);
+    tick(600_000);
+    assert.equal(lastSocket().readyState, 1);
+    assert.equal(FakeSocket.opened.length, 1);
+});
+
+test('a poll that is out for too long is sent anew after waking up, and the old one is not waited for', () => {
+    const made = connected({ noWebsocket: true });
+    tick(5000);
+    lastRequest().answer(200, []);
+    tick(5500);
+    page.wake();
+    const poll = lastRequest();
+    assert.equal(poll.readyState, 1);
+    tick(600);
+    page.wake();
+    assert.equal(poll.aborted, true);
+    assert.notEqual(lastRequest(), poll);
+    poll.answer(200, [{ uuid: 'late' }]);
+    assert.deepEqual(made.messages, []);
+    assert.equal(made.state, 'connected');
+});
+
+test('a poll of unknown length is left alone', () => {
+    connected({ noWebsocket: true });
+    const poll = lastRequest();
+    tick(60_000);
+    page.wake();
+    assert.equal(lastRequest(), poll);
+});
+
+for (const noWebsocket of [false, true]) {
+    const over = noWebsocket ? 'long-polling' : 'websocket';
+    const current = noWebsocket ? lastRequest : lastSocket;
+    const opened = () => (noWebsocket ? FakeRequest.sent : FakeSocket.opened).length;
+
+    test(`leaving a page ends ${over} in silence, coming back resumes it with the same id`, () => {
+        const made = connected({ noWebsocket });
+        if (!noWebsocket) {
+            lastSocket().accept();
+        }
+        const seen = [];
+        made.on('state', ({ state, reason }) => seen.push(`${state}: ${reason}`));
+        const calls = made.calls.length;
+        page.hide({ persisted: true });
+        assert.ok(noWebsocket ? current().aborted : current().readyState === 3);
+        const count = opened();
+        tick(600_000);
+        assert.equal(opened(), count, 'nothing is tried while nobody is there');
+        assert.equal(made.calls.length, calls);
+        page.show();
+        assert.equal(opened(), count + 1);
+        assert.match(current().url, /conn_id=first/);
+        if (noWebsocket) {
+            current().answer(200, [{ uuid: 'missed' }]);
+        } else {
+            current().accept();
+            current().frame([{ uuid: 'missed' }]);
+        }
+        assert.equal(made.messages.length, 1);
+        assert.deepEqual(seen, ['reconnecting: pagehide', 'connected: open']);
+    });
+}
+
+test('a page that comes back late gets a new id', () => {
+    connected();
+    lastSocket().accept();
+    lastSocket().frame([]);
+    page.hide({ persisted: true });
+    tick(600_000);
+    page.show();
+    lastSocket().accept();
+    lastSocket().drop(1000);
+    tick(0);
+    assert.equal(lastRequest().url, '/app/connect');
+});
+
+test('a page left while it asked for an id asks again', () => {
+    const made = connection();
+    made.connect();
+    page.hide({ persisted: true });
+    assert.equal(lastRequest().aborted, true);
+    page.show();
+    tick(0);
+    assert.equal(FakeRequest.sent.length, 2);
+    lastRequest().answer(200, { conn_id: 'first', channels: [] });
+    lastSocket().accept();
+    assert.equal(made.state, 'connected');
+});
+
+test('a page left while it waited for an attempt tries at once when it is back', () => {
+    waiting();
+    page.hide({ persisted: true });
+    const count = attempts();
+    page.show();
+    assert.equal(attempts(), count + 1);
+});
+
+test('being shown without having been left changes nothing', () => {
+    connected();
+    lastSocket().accept();
+    page.show();
+    assert.equal(FakeSocket.opened.length, 1);
+    assert.equal(lastSocket().readyState, 1);
+});
+
+test('a page that is closed says goodbye, if it is told to', () => {
+    for (const [settings, persisted, expected] of [
+        [{}, false, []],
+        [{ disconnectOnPagehide: true }, true, []],
+        [{ disconnectOnPagehide: true, disconnectUrl: '' }, false, []],
+        [{ disconnectOnPagehide: true }, false, [['//server/disconnect?via=app&conn_id=first', { conn_id: 'first' }]]],
+    ]) {
+        const made = connected(settings);
+        page.hide({ persisted });
+        assert.deepEqual(page.beacons, expected);
+        made.closeConnection();
+    }
+});
+
+test('an ended connection does not follow the page any more', () => {
+    const made = connected({ disconnectOnPagehide: true });
+    lastSocket().accept();
+    made.closeConnection();
+    const count = attempts();
+    page.network(false);
+    page.network(true);
+    page.look('visible');
+    page.hide({ persisted: false });
+    page.show();
+    tick(600_000);
+    assert.equal(attempts(), count);
+    assert.deepEqual(page.beacons, []);
+});

@@ -1,0 +1,350 @@
+/** States, events, promises and errors of a connection. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, mock, test } from 'node:test';
+
+import { ChannelStreamConnection, ChannelStreamError, Emitter } from '../../../static/channelstream/src/index.js';
+import {
+    FakeRequest, FakeSocket, connected, connection, install, lastRequest, lastSocket, page, record, settled, thrown,
+    uninstall,
+} from '../support/fakes.mjs';
+
+beforeEach(install);
+afterEach(uninstall);
+
+const tick = (ms) => mock.timers.tick(ms);
+const states = (made) => {
+    const seen = [];
+    made.on('state', ({ previous, state, reason }) => seen.push(`${previous} > ${state}: ${reason}`));
+    return seen;
+};
+const reply = (id) => lastRequest().answer(200, { conn_id: id, channels: ['demo'] });
+const failsWith = (code, operation) => (error) => {
+    assert.ok(error instanceof ChannelStreamError && error instanceof Error);
+    assert.deepEqual([error.name, error.code, error.operation], ['ChannelStreamError', code, operation]);
+    return true;
+};
+
+test('from connecting to the end', () => {
+    const made = connection();
+    const seen = states(made);
+    assert.deepEqual([made.state, made.transport], ['disconnected', null]);
+    made.connect();
+    reply('first');
+    lastSocket().accept();
+    assert.deepEqual([made.state, made.transport, made.connected], ['connected', 'websocket', true]);
+    lastSocket().frame([]);
+    lastSocket().drop(1006);
+    assert.deepEqual([made.state, made.transport, made.connected], ['reconnecting', null, false]);
+    tick(2000);
+    lastSocket().accept();
+    made.closeConnection();
+    made.closeConnection();
+    assert.deepEqual(seen, [
+        'disconnected > connecting: connect',
+        'connecting > connected: open',
+        'connected > reconnecting: lost',
+        'reconnecting > connected: open',
+        'connected > disconnected: closed',
+    ]);
+});
+
+test('it is connecting until it is connected, however often that fails', () => {
+    const made = connection();
+    const seen = states(made);
+    made.connect();
+    lastRequest().fail();
+    tick(2000);
+    reply('first');
+    lastSocket().accept();
+    lastSocket().drop(1000);
+    tick(60_000);
+    reply('second');
+    lastSocket().accept();
+    assert.deepEqual(seen.filter((line) => !line.includes('lost')), [
+        'disconnected > connecting: connect',
+        'connecting > connected: open',
+        'connected > reconnecting: forgotten',
+        'reconnecting > connected: open',
+    ]);
+});
+
+test('what ends it for good is told', () => {
+    const endings = [
+        [{}, () => { lastSocket().accept(); lastSocket().drop(4001); }, 'taken-over'],
+        [{ shouldReconnect: false }, () => { lastSocket().accept(); lastSocket().drop(1006); }, 'lost'],
+        [{ shouldReconnect: false }, () => lastSocket().drop(1006), 'lost'],
+    ];
+    for (const [settings, end, reason] of endings) {
+        const made = connected(settings);
+        const seen = states(made);
+        end();
+        assert.deepEqual(seen.at(-1).split(' > ')[1], `disconnected: ${reason}`);
+        tick(600_000);
+        assert.equal(made.state, 'disconnected');
+    }
+    const made = connection({ shouldReconnect: false });
+    const seen = states(made);
+    made.connect();
+    lastRequest().answer(403, {});
+    assert.equal(seen.at(-1), 'connecting > disconnected: failed');
+});
+
+test('events of a life, in order', () => {
+    const made = connection();
+    const events = record(made, 'connect', 'open', 'close', 'retry', 'channels', 'error');
+    const takeEvents = () => events.splice(0).map(([name, detail]) => {
+        const rounded = 'delayMs' in detail ? { delayMs: Math.round(detail.delayMs) } : {};
+        return detail instanceof Error ? [name, detail.message] : [name, { ...detail, ...rounded }];
+    });
+    made.connect();
+    lastRequest().answer(503, 'busy');
+    assert.deepEqual(takeEvents(), [
+        ['retry', { action: 'connect', attempt: 1, delayMs: 2000 }],
+        ['error', 'connect: status 503'],
+    ]);
+    tick(2000);
+    const data = { conn_id: 'first', channels: ['demo', 'news'] };
+    lastRequest().answer(200, data);
+    assert.deepEqual(takeEvents(), [
+        ['channels', { channels: ['demo', 'news'], added: ['news'], removed: [] }],
+        ['connect', { connectionId: 'first', previousId: null, data }],
+    ]);
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(1001, 'server is stopping');
+    tick(2000);
+    lastSocket().accept();
+    assert.deepEqual(takeEvents(), [
+        ['open', { transport: 'websocket', connectionId: 'first', resumed: false }],
+        ['retry', { action: 'resume', attempt: 1, delayMs: 2000 }],
+        ['close', { transport: 'websocket', code: 1001, reason: 'server is stopping' }],
+        ['open', { transport: 'websocket', connectionId: 'first', resumed: true }],
+    ]);
+});
+
+test('a new id is told with the one before', () => {
+    const made = connected();
+    const events = record(made, 'connect', 'open');
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(1006);
+    tick(2000);
+    lastSocket().accept();
+    lastSocket().drop(1000);
+    tick(0);
+    reply('second');
+    lastSocket().accept();
+    const [, , [, { connectionId, previousId }], [, opened]] = events;
+    assert.deepEqual([connectionId, previousId, opened.resumed], ['second', 'first', false]);
+});
+
+test('frames are told one by one, by type', () => {
+    const made = connected();
+    const types = ['message', 'message:edit', 'message:delete', 'presence', 'user_state_change'];
+    const events = record(made, 'frame', ...types);
+    lastSocket().accept();
+    const frames = [...types, 'of a later server'].map((type) => ({ type, uuid: type, channel: 'demo' }));
+    lastSocket().frame(frames);
+    assert.deepEqual(events.filter(([name]) => name === 'frame').map(([, frame]) => frame), frames);
+    assert.deepEqual(events.filter(([name]) => name !== 'frame').map(([name, frame]) => [name, frame.type]),
+        types.map((type) => [type, type]));
+});
+
+test('connect() and ready() are kept with the first listening', async () => {
+    const made = connection();
+    const connecting = made.connect();
+    const ready = made.ready();
+    reply('first');
+    lastSocket().accept();
+    const opened = { transport: 'websocket', connectionId: 'first', resumed: false };
+    assert.deepEqual(await connecting, opened);
+    assert.deepEqual(await ready, opened);
+    assert.deepEqual(await made.ready(), opened);
+    await assert.rejects(connection().ready(), failsWith('closed', 'ready'));
+});
+
+test('ready() fails when the connection is ended, or when it takes too long', async () => {
+    const made = connection();
+    const connecting = made.connect();
+    const late = made.ready(3000);
+    tick(3000);
+    await assert.rejects(late, failsWith('timeout', 'ready'));
+    made.closeConnection();
+    await assert.rejects(connecting, failsWith('closed', 'ready'));
+    assert.equal(made._listeners.get('state').size, 0, 'nothing is left behind');
+});
+
+test('a call is kept with its answer, and broken with an error that tells all', async () => {
+    const made = connected({ messageUrl: '/app/message', requestTimeoutMs: 7000 });
+    lastSocket().accept();
+    const sent = made.message({ text: 'hi' });
+    assert.equal(lastRequest().timeout, 7000);
+    lastRequest().answer(200, [{ uuid: 'm1' }]);
+    assert.deepEqual(await sent, [{ uuid: 'm1' }]);
+
+    const errors = record(made, 'error');
+    const refused = made.message({});
+    lastRequest().answer(422, { user: ['Missing data for required field.'] });
+    await assert.rejects(refused, (error) => {
+        assert.deepEqual([error.status, error.data], [422, { user: ['Missing data for required field.'] }]);
+        return failsWith('refused', 'message')(error);
+    });
+    const lost = made.edit({});
+    lastRequest().fail();
+    await assert.rejects(lost, failsWith('network', 'messageEdit'));
+    const slow = made.delete({});
+    const request = lastRequest();
+    tick(7000);
+    request.fail();
+    await assert.rejects(slow, failsWith('timeout', 'messageDelete'));
+    assert.deepEqual(errors.map(([, { operation }]) => operation), ['message', 'messageEdit', 'messageDelete']);
+});
+
+test('who does not look at promises is not told of them', async (context) => {
+    const unhandled = [];
+    const note = (error) => unhandled.push(error);
+    process.on('unhandledRejection', note);
+    context.after(() => process.off('unhandledRejection', note));
+    const made = connected({ messageUrl: '/m', subscribeUrl: '/s', unsubscribeUrl: '/u', infoUrl: '/i', userStateUrl: '/t' });
+    for (const call of [
+        () => made.message({}), () => made.edit({}), () => made.delete({}), () => made.subscribe(['a']),
+        () => made.unsubscribe(['a']), () => made.info(), () => made.updateUserState({}),
+        () => made.channel('demo').publish({}), () => made.channel('demo').refresh(), () => made.disconnect(),
+    ]) {
+        call();
+        lastRequest().answer(403, {});
+        await settled();
+    }
+    connection().ready();
+    made.connect();
+    made.closeConnection();
+    await settled();
+    assert.deepEqual(unhandled, []);
+});
+
+test('a request that cannot be sent is a failed one', async () => {
+    class Broken extends FakeRequest {
+        open() {
+            throw new SyntaxError('no address');
+        }
+    }
+    globalThis.XMLHttpRequest = Broken;
+    const made = connection({ messageUrl: 'http://[' });
+    await assert.rejects(made.message({}), failsWith('network', 'message'));
+    made.connect();
+    assert.deepEqual(made.calls, ['connectError']);
+    globalThis.XMLHttpRequest = FakeRequest;
+    tick(2000);
+    reply('first');
+    assert.equal(FakeSocket.opened.length, 1);
+});
+
+test('an answer without an id is an error, and so is one with status 400', () => {
+    for (const [status, body, code] of [[200, {}, 'answer'], [200, 'sign in', 'answer'], [400, { conn_id: 'x' }, 'refused']]) {
+        const made = connection();
+        const errors = record(made, 'error');
+        made.connect();
+        lastRequest().answer(status, body);
+        assert.deepEqual(errors.map(([, error]) => [error.code, error.status]), [[code, status]]);
+        assert.deepEqual(made.calls, ['connectError']);
+        made.closeConnection();
+    }
+});
+
+test('an application that asks for patience gets it', () => {
+    connection().connect();
+    for (const status of [503, 429]) {
+        lastRequest().responseHeaders = 'content-type: text/plain\r\nRetry-After: 20\r\n';
+        lastRequest().answer(status, '');
+        const count = FakeRequest.sent.length;
+        tick(19_999);
+        assert.equal(FakeRequest.sent.length, count);
+        tick(1);
+        assert.equal(FakeRequest.sent.length, count + 1);
+    }
+    lastRequest().responseHeaders = 'retry-after: 1000000\r\n';
+    lastRequest().answer(503, '');
+    const count = FakeRequest.sent.length;
+    tick(300_000);
+    assert.equal(FakeRequest.sent.length, count + 1, 'but not for ever');
+});
+
+test('waits are bounded by a setting', () => {
+    connection({ increaseBounceIv: 100, maxReconnectDelayMs: 300 }).connect();
+    for (const wait of [100, 200, 300, 300]) {
+        lastRequest().fail();
+        const count = FakeRequest.sent.length;
+        tick(wait - 1);
+        assert.equal(FakeRequest.sent.length, count);
+        tick(1);
+        assert.equal(FakeRequest.sent.length, count + 1);
+    }
+});
+
+test('options are properties, given at once; others are refused', () => {
+    const heard = [];
+    const made = new ChannelStreamConnection({
+        username: 'ada', noWebsocket: true, listenMessageCallback: (list) => heard.push(...list),
+    });
+    assert.deepEqual([made.username, made.noWebsocket], ['ada', true]);
+    made.listenMessageCallback([1]);
+    assert.deepEqual(heard, [1]);
+    for (const key of ['conectUrl', 'state', 'connect', '_retry', 'someCallback']) {
+        assert.throws(() => new ChannelStreamConnection({ [key]: 1 }), { name: 'TypeError', message: new RegExp(key) });
+    }
+});
+
+test('listeners come and go, and what one throws harms no other', () => {
+    const emitter = new Emitter(['a', 'b']);
+    const heard = [];
+    const off = emitter.on('a', (value) => { heard.push(['first', value]); throw new Error('of a listener'); });
+    emitter.once('a', (value) => heard.push(['once', value]));
+    const last = (value) => heard.push(['last', value]);
+    emitter.on('a', last);
+    emitter._emit('a', 1);
+    off();
+    emitter._emit('a', 2);
+    emitter.off('a', last);
+    emitter._emit('a', 3);
+    assert.deepEqual(heard, [['first', 1], ['once', 1], ['last', 1], ['last', 2]]);
+    assert.deepEqual(thrown, ['of a listener']);
+    assert.throws(() => emitter.on('c', () => {}), { name: 'TypeError', message: /no event "c".*a, b/ });
+});
+
+test('without reportError what a page throws is thrown later, for the browser to tell', () => {
+    delete globalThis.reportError;
+    const emitter = new Emitter(['a']);
+    emitter.on('a', () => { throw new Error('of a listener'); });
+    emitter._emit('a', 1);
+    assert.throws(() => tick(0), { message: 'of a listener' });
+});
+
+test('a logger gets what happens inside', () => {
+    const lines = [];
+    connected({ logger: (event, details) => lines.push([event, details]) });
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(4002, 'too slow');
+    assert.deepEqual(lines.map(([event]) => event), ['state', 'open', 'state', 'close', 'state', 'retry']);
+    assert.deepEqual(lines[3][1], { transport: 'websocket', code: 4002, reason: 'too slow' });
+});
+
+test('debug prints it, and the callbacks that nobody has set', () => {
+    const printed = mock.method(console, 'log', () => {});
+    const made = new ChannelStreamConnection({ debug: true, connectUrl: '/c', websocketUrl: 'ws://server/ws' });
+    made.connect();
+    reply('first');
+    const names = printed.mock.calls.map(({ arguments: [first, second] }) => (first === 'channelstream' ? second : first));
+    for (const name of ['state', 'open', 'connectCallback', 'beforeListeningCallback', 'channelsChangedCallback']) {
+        assert.ok(names.includes(name), `${name} in ${names}`);
+    }
+});
+
+test('a worker has no page to follow', () => {
+    page.uninstall();
+    const made = connected();
+    lastSocket().accept();
+    assert.equal(made.state, 'connected');
+    made.closeConnection();
+    page.install();
+});
