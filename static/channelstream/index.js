@@ -324,16 +324,25 @@ var ChannelStreamChannel = class extends Emitter {
     this.info = info;
     if (info.users?.length) {
       const present = new Set(info.users);
-      const change = this._presence.replace(users.filter(({ user }) => present.has(user)));
-      this._emitMembers(this._introduced ? change : { ...change, joined: [], left: [] });
-      this._introduced = true;
+      this._takeMembers(users.filter(({ user }) => present.has(user)), since);
     }
     if (info.history) {
       const missed = this._history.load(info.history);
       since.forEach((frame) => this._history.apply(frame));
       this._emit("history", { messages: this.messages, missed });
     }
-    since.forEach((frame) => this._applyPresence(frame));
+  }
+  /**
+   * @param {User[]} users
+   * @param {any[]} since
+   */
+  _takeMembers(users, since) {
+    const told = new Presence();
+    told.replace(users);
+    since.forEach((frame) => told.apply(frame));
+    const change = this._presence.replace(told.members);
+    this._emitMembers(this._introduced ? change : { ...change, joined: [], left: [] });
+    this._introduced = true;
   }
   /** @param {any} frame */
   _receive(frame) {
@@ -343,10 +352,6 @@ var ChannelStreamChannel = class extends Emitter {
     if (FRAME_TYPES.includes(frame.type)) {
       this._emit(frame.type, frame);
     }
-    this._applyPresence(frame);
-  }
-  /** @param {any} frame */
-  _applyPresence(frame) {
     const change = this._presence.apply(frame);
     if (change) {
       this._emitMembers(change);
@@ -1376,6 +1381,7 @@ var WebSocketListener = class {
     this.timers = {};
     this.lastHeartbeatAt = null;
     this.lastHeardAt = Date.now();
+    this.heartbeatsWanted = () => false;
   }
   open() {
     try {
@@ -1390,13 +1396,18 @@ var WebSocketListener = class {
     this.socket.onerror = (event) => this.events.error(event);
     this.socket.onclose = (event) => this.end(event, event.code, event.reason);
   }
-  /** Tells the server every ten seconds that this end is still there. */
-  startHeartbeats() {
+  /**
+   * Tells the server every ten seconds that this end is still there.
+   *
+   * @param {() => boolean} wanted asked each time
+   */
+  startHeartbeats(wanted) {
+    this.heartbeatsWanted = wanted;
     clearInterval(this.timers.heartbeat);
     this.timers.heartbeat = setInterval(() => this.sendHeartbeat(), HEARTBEAT_MS);
   }
   sendHeartbeat() {
-    if (this.socket?.readyState === 1) {
+    if (this.socket?.readyState === 1 && this.heartbeatsWanted()) {
       this.socket.send(JSON.stringify({ type: "heartbeat" }));
     }
   }
@@ -1961,8 +1972,8 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   /** Sends heartbeats on the open websocket unless `heartbeats` is off; listening calls this by itself. */
   createHeartBeats() {
     const { listener } = this._listening;
-    if (this.heartbeats && listener instanceof WebSocketListener) {
-      listener.startHeartbeats();
+    if (listener instanceof WebSocketListener) {
+      listener.startHeartbeats(() => this.heartbeats);
     }
   }
   /** @param {{now?: boolean, atLeastMs?: number}} how */

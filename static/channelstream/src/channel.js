@@ -148,16 +148,26 @@ export class ChannelStreamChannel extends Emitter {
         this.info = info;
         if (info.users?.length) {
             const present = new Set(info.users);
-            const change = this._presence.replace(users.filter(({ user }) => present.has(user)));
-            this._emitMembers(this._introduced ? change : { ...change, joined: [], left: [] });
-            this._introduced = true;
+            this._takeMembers(users.filter(({ user }) => present.has(user)), since);
         }
         if (info.history) {
             const missed = this._history.load(info.history);
             since.forEach((frame) => this._history.apply(frame));
             this._emit('history', { messages: this.messages, missed });
         }
-        since.forEach((frame) => this._applyPresence(frame));
+    }
+
+    /**
+     * @param {User[]} users
+     * @param {any[]} since
+     */
+    _takeMembers(users, since) {
+        const told = new Presence();
+        told.replace(users);
+        since.forEach((frame) => told.apply(frame));
+        const change = this._presence.replace(told.members);
+        this._emitMembers(this._introduced ? change : { ...change, joined: [], left: [] });
+        this._introduced = true;
     }
 
     /** @param {any} frame */
@@ -168,11 +178,6 @@ export class ChannelStreamChannel extends Emitter {
         if (FRAME_TYPES.includes(frame.type)) {
             this._emit(frame.type, frame);
         }
-        this._applyPresence(frame);
-    }
-
-    /** @param {any} frame */
-    _applyPresence(frame) {
         const change = this._presence.apply(frame);
         if (change) {
             this._emitMembers(change);

@@ -119,8 +119,8 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /** Sends heartbeats on the open websocket unless `heartbeats` is off; listening calls this by itself. */
     createHeartBeats() {
         const { listener } = this._listening;
-        if (this.heartbeats && listener instanceof WebSocketListener) {
-            listener.startHeartbeats();
+        if (listener instanceof WebSocketListener) {
+            listener.startHeartbeats(() => this.heartbeats);
         }
     }
 

@@ -50,6 +50,7 @@ export class WebSocketListener {
         /** @type {?number} */
         this.lastHeartbeatAt = null;
         this.lastHeardAt = Date.now();
+        this.heartbeatsWanted = () => false;
     }
 
     open() {
@@ -67,14 +68,19 @@ export class WebSocketListener {
         this.socket.onclose = (event) => this.end(event, event.code, event.reason);
     }
 
-    /** Tells the server every ten seconds that this end is still there. */
-    startHeartbeats() {
+    /**
+     * Tells the server every ten seconds that this end is still there.
+     *
+     * @param {() => boolean} wanted asked each time
+     */
+    startHeartbeats(wanted) {
+        this.heartbeatsWanted = wanted;
         clearInterval(this.timers.heartbeat);
         this.timers.heartbeat = setInterval(() => this.sendHeartbeat(), HEARTBEAT_MS);
     }
 
     sendHeartbeat() {
-        if (this.socket?.readyState === 1) {
+        if (this.socket?.readyState === 1 && this.heartbeatsWanted()) {
             this.socket.send(JSON.stringify({ type: 'heartbeat' }));
         }
     }
