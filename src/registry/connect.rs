@@ -1,7 +1,7 @@
 //! Connections and subscriptions, as backends ask for them.
 
 use super::messages::{BelongsToAnother, Connect, Subscribe, Unsubscribe};
-use super::state::{Effect, Phase, RegistryState};
+use super::state::{Effect, Phase, RegistryState, subscriptions};
 use crate::channel::messages::ToChannel;
 use crate::ids::{ChannelId, ConnKey, Place, UserId};
 use crate::inbox::ToInbox;
@@ -141,12 +141,14 @@ impl RegistryState {
             connection.channels.push(channel);
             let place = connection.phase.session();
             let absent = connection.phase == Phase::Away;
-            let user = self.connections.get(key.index as usize).map(|c| c.user);
-            if let Some(user) = user.map(|id| self.view(id)) {
-                effects.push(Effect::Channel(channel, ToChannel::Join { conn: key, user, place }));
-                if absent {
-                    effects.push(Effect::Channel(channel, ToChannel::Part(key)));
-                }
+            let id = connection.user;
+            if let Some(user) = self.users.get_mut(&id) {
+                user.connections.join(channel);
+            }
+            let user = self.view(id);
+            effects.push(Effect::Channel(channel, ToChannel::Join { conn: key, user, place }));
+            if absent {
+                effects.push(Effect::Channel(channel, ToChannel::Part(key)));
             }
         }
         (channel, new)
@@ -173,6 +175,10 @@ impl RegistryState {
             let Some(connection) = self.get_mut(key) else { continue };
             if let Some(at) = connection.channels.iter().position(|id| *id == channel) {
                 connection.channels.swap_remove(at);
+                let id = connection.user;
+                if let Some(user) = self.users.get_mut(&id) {
+                    user.connections.leave(channel);
+                }
                 effects.push(Effect::Channel(channel, ToChannel::Leave(key)));
                 changed.push(channel);
             }
@@ -231,10 +237,8 @@ impl RegistryState {
         effects: &mut Vec<Effect>,
     ) {
         let Some(user) = self.user(id) else { return };
-        let connections = user.connections.iter().filter_map(|key| self.connections.get(key.index as usize));
-        let mut channels: Vec<ChannelId> = connections.flat_map(|c| c.channels.iter().copied()).collect();
+        let mut channels = user.connections.channels(|only| subscriptions(&self.connections, only));
         self.sort_by_name(&mut channels);
-        channels.dedup();
         for channel in channels {
             let message = ToChannel::UserChanged(view.clone(), event.clone());
             effects.push(Effect::Channel(channel, message));

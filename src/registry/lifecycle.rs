@@ -189,13 +189,14 @@ impl RegistryState {
         self.by_id.remove(&connection.id);
         let mut channels: Vec<_> = connection.channels.iter().copied().collect();
         self.sort_by_name(&mut channels);
-        for channel in channels {
-            effects.push(Effect::Channel(channel, ToChannel::Leave(key)));
+        for channel in &channels {
+            effects.push(Effect::Channel(*channel, ToChannel::Leave(key)));
         }
         if connection.is_present() {
             self.count_present(connection.user, -1);
         }
         if let Some(user) = self.users.get_mut(&connection.user) {
+            channels.into_iter().for_each(|channel| user.connections.leave(channel));
             user.connections.remove(key);
             user.last_active = now;
             let last = user.connections.is_empty();

@@ -216,7 +216,7 @@ impl RegistryState {
         let key = ConnKey { index: index as u32, generation };
         self.by_id.insert(id, key);
         if let Some(user) = self.users.get_mut(&user) {
-            user.connections.insert(key);
+            user.connections.insert(key, |other| subscriptions(&self.connections, other));
         }
         key
     }
@@ -259,4 +259,9 @@ impl RegistryState {
         self.channels.insert(identity.name.clone(), ChannelRecord { identity, settings, summary });
         id
     }
+}
+
+/// What a connection subscribes to.
+pub(super) fn subscriptions(connections: &Slab<Connection>, key: ConnKey) -> &[ChannelId] {
+    connections.get(key.index as usize).map_or(&[], |connection| &connection.channels)
 }

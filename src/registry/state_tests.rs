@@ -1,7 +1,7 @@
 //! What is true of the registry at any time, and single stories. Random ones are in `simulation`.
 
 use super::messages::{BelongsToAnother, Connect, Subscribe};
-use super::state::{Effect, Phase, RegistryState, Times};
+use super::state::{Effect, Phase, RegistryState, Times, subscriptions};
 use crate::channel::messages::ToChannel;
 use crate::fixtures::place;
 use crate::hub::messages::{AttachRefused, Detached, ToHub, Transport};
@@ -44,6 +44,11 @@ impl RegistryState {
             assert!(all.iter().all(|connection| connection.user == *id));
             assert_eq!(present.iter().filter(|present| **present).count(), user.present as usize);
             assert_eq!(self.user_names[&user.view.name], *id);
+            let subscribed: HashSet<_> =
+                all.iter().flat_map(|connection| &connection.channels).copied().collect();
+            let told = user.connections.channels(|only| subscriptions(&self.connections, only));
+            assert_eq!(told.len(), subscribed.len(), "a channel is told twice or not at all");
+            assert_eq!(told.into_iter().collect::<HashSet<_>>(), subscribed);
         }
         assert_eq!(self.user_names.len(), self.users.len());
     }
