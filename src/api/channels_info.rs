@@ -87,12 +87,13 @@ async fn inspect(
     freshness: Freshness,
 ) -> Result<Snapshot, Refusal> {
     let summary = &channel.summary;
-    let users = options.include_users && summary.users() > 0;
+    let (total_connections, num_users) = summary.present();
+    let users = options.include_users && num_users > 0;
     let history = options.include_history && summary.history() > 0;
     if freshness == Freshness::Summary && !users && !history {
         return Ok(Snapshot {
             uuid: channel.uuid,
-            total_connections: summary.connections(),
+            total_connections,
             last_active: summary.last_active(),
             name: channel.name,
             settings: channel.settings,

@@ -2,18 +2,19 @@
 
 use super::state::ChannelState;
 use crate::wire::time::Timestamp;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-/// A channel's figures, kept up by the channel and read by anybody.
+/// A channel's figures, kept up by the channel and read by anybody. Nobody waits for anybody: the channel writes them
+/// at every message. There is one writer.
 #[derive(Debug)]
 pub struct Summary {
-    connections: AtomicU32,
-    users: AtomicU32,
+    /// Connections in the upper half, users in the lower one, so that both are of one moment.
+    present: AtomicU64,
     history: AtomicU32,
     frames: AtomicU64,
     rate: Rate,
-    last_active: Mutex<Timestamp>,
+    /// In microseconds since 1970.
+    last_active: AtomicI64,
 }
 
 /// Frames of late: in the current window of time and in the one before it. Written by one thread.
@@ -60,40 +61,44 @@ impl Summary {
     /// A channel without anything.
     pub fn new(now: Timestamp) -> Self {
         Self {
-            connections: AtomicU32::new(0),
-            users: AtomicU32::new(0),
+            present: AtomicU64::new(0),
             history: AtomicU32::new(0),
             frames: AtomicU64::new(0),
             rate: Rate::default(),
-            last_active: Mutex::new(now),
+            last_active: AtomicI64::new(now.unix_micros()),
         }
     }
 
     /// Brings the figures up to date.
     pub fn update(&self, state: &ChannelState) {
         let (connections, users, history) = state.counts();
-        self.connections.store(connections, Ordering::Relaxed);
-        self.users.store(users, Ordering::Relaxed);
+        self.present.store(u64::from(connections) << 32 | u64::from(users), Ordering::Relaxed);
         self.history.store(history, Ordering::Relaxed);
         let frames = state.offset();
-        let new = frames - self.frames.swap(frames, Ordering::Relaxed).min(frames);
+        let new = frames.saturating_sub(self.frames.load(Ordering::Relaxed));
         if new == 0 {
             return;
         }
-        self.rate.count(new.try_into().unwrap_or(u32::MAX), state.last_active().unix_ms());
-        if let Ok(mut last_active) = self.last_active.lock() {
-            *last_active = *state.last_active();
-        }
+        let now = state.last_active();
+        self.frames.store(frames, Ordering::Relaxed);
+        self.rate.count(new.try_into().unwrap_or(u32::MAX), now.unix_ms());
+        self.last_active.store(now.unix_micros(), Ordering::Relaxed);
+    }
+
+    /// Present connections, and the users they are of.
+    pub fn present(&self) -> (u32, u32) {
+        let present = self.present.load(Ordering::Relaxed);
+        ((present >> 32) as u32, present as u32)
     }
 
     /// Present connections.
     pub fn connections(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
+        self.present().0
     }
 
     /// Present users.
     pub fn users(&self) -> u32 {
-        self.users.load(Ordering::Relaxed)
+        self.present().1
     }
 
     /// Kept messages.
@@ -113,17 +118,30 @@ impl Summary {
 
     /// Last message or event.
     pub fn last_active(&self) -> Timestamp {
-        match self.last_active.lock() {
-            Ok(time) => *time,
-            Err(poisoned) => *poisoned.into_inner(),
-        }
+        Timestamp::from_unix_micros(self.last_active.load(Ordering::Relaxed))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::{PLENTY, channel, conn, time, view};
+    use crate::wire::settings::ChannelSettings;
     use proptest::prelude::*;
+
+    #[test]
+    fn it_says_what_the_channel_says() {
+        let mut state = channel(ChannelSettings { notify_presence: true, ..Default::default() }, PLENTY);
+        let summary = Summary::new(time(5));
+        assert_eq!((summary.present(), summary.history(), summary.last_active()), ((0, 0), 0, time(5)));
+        let now = Timestamp::now();
+        for (index, user) in [(1, 1), (2, 1), (3, 2)] {
+            state.join(conn(index), view(user), None, &now, &mut Vec::new());
+        }
+        summary.update(&state);
+        assert_eq!((summary.present(), summary.frames()), ((3, 2), 2));
+        assert_eq!(*summary.last_active().frame(), *now.frame());
+    }
 
     #[test]
     fn the_rate_is_that_of_the_last_seconds() {

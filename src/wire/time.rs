@@ -29,8 +29,13 @@ impl Timestamp {
 
     /// Milliseconds since 1970; 0 for what was before.
     pub fn unix_ms(&self) -> u64 {
-        let offset_ms = i64::from(self.offset_minutes.unwrap_or(0)) * 60_000;
-        u64::try_from(self.local.and_utc().timestamp_millis() - offset_ms).unwrap_or(0)
+        u64::try_from(self.unix_micros() / 1_000).unwrap_or(0)
+    }
+
+    /// The same moment in microseconds since 1970.
+    pub fn unix_micros(&self) -> i64 {
+        let offset = i64::from(self.offset_minutes.unwrap_or(0)) * 60_000_000;
+        self.local.and_utc().timestamp_micros() - offset
     }
 
     /// Reads `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HHMM]`; a blank for the `T` and one-digit parts pass too (the
@@ -222,6 +227,20 @@ mod tests {
         ] {
             assert_eq!(answer(given).as_deref(), Some(answered), "{given}");
         }
+    }
+
+    #[test]
+    fn moments_are_counted_in_utc() {
+        for (given, micros) in [
+            ("1970-01-01T00:00:01.5", 1_500_000),
+            ("1970-01-01T02:00:00+02:00", 0),
+            ("1969-12-31T21:30Z", -9_000_000_000),
+            ("1969-12-31T21:30-02:30", 0),
+        ] {
+            assert_eq!(Timestamp::parse(given).unwrap().unix_micros(), micros, "{given}");
+        }
+        let now = Timestamp::now();
+        assert_eq!(*Timestamp::from_unix_micros(now.unix_micros()).frame(), *now.frame());
     }
 
     #[test]
