@@ -19,6 +19,7 @@ use crate::inbox::Inboxes;
 use crate::inbox::state::InboxState;
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
+use crate::observe::recorder::Recorder;
 use crate::registry::messages::Close;
 use crate::registry::state::{RegistryState, Times};
 use crate::registry::{Registry, RegistryParts};
@@ -68,7 +69,7 @@ impl Core {
                 settings.max_pending_bytes,
             )),
             counters: Arc::default(),
-            console: Arc::new(Console::new(hubs.clone())),
+            console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
             hubs,
             draining: Arc::default(),
             gate: Arc::new(Gate::new(settings.clone())),
@@ -120,6 +121,7 @@ impl Core {
             settings: self.settings.clone(),
             counters: self.counters.clone(),
             pressure: self.pressure.clone(),
+            recorder: self.console.recorder.clone(),
             attach: registry.clone().recipient(),
             detached: registry.clone().recipient(),
         });

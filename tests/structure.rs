@@ -39,6 +39,8 @@ const PURE: &[&str] = &[
     "outbox/ring.rs",
     "signing.rs",
     "observe/series.rs",
+    "observe/recorder/reel.rs",
+    "hub/tapes.rs",
     "admin/ranked.rs",
     "admin/guesses.rs",
 ];

@@ -75,6 +75,7 @@ impl Sampler {
         ];
         self.console.series().push(sample);
         self.console.answers.sweep();
+        self.console.recorder.forget();
         self.last = now;
     }
 }
@@ -91,12 +92,13 @@ impl Actor for Sampler {
 mod tests {
     use super::*;
     use crate::channel::Hubs;
+    use crate::observe::recorder::Recorder;
     use crate::observe::series::FIGURES;
 
     #[test]
     fn a_sample_holds_what_has_grown_since_the_last() {
         let (console, counters) =
-            (Arc::new(Console::new(Arc::new(Hubs::new(0)))), Arc::<Counters>::default());
+            (Arc::new(Console::new(Arc::new(Hubs::new(0)), Recorder::default())), Arc::<Counters>::default());
         let pressure = Arc::new(Pressure::new(1, 1, 1));
         counters.deliveries.add(1_000);
         let mut sampler = Sampler::new(console.clone(), counters.clone(), pressure.clone());

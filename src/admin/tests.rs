@@ -15,6 +15,7 @@ use super::{configure, uptime};
 use crate::edge::middleware;
 use crate::gate::Gate;
 use crate::gate::guard::{SIGNATURE_HEADER, Signed, now_unix};
+use crate::observe::recorder::Recorder;
 use crate::settings::{Secret, Settings};
 
 /// A fixed cookie secret, so that a cookie of one call is good in the next.
@@ -26,7 +27,7 @@ fn gate() -> Gate {
 async fn ask(request: TestRequest) -> ServiceResponse {
     let app = App::new()
         .app_data(web::Data::new(gate()))
-        .app_data(web::Data::new(Console::new(Arc::default())))
+        .app_data(web::Data::new(Console::new(Arc::default(), Recorder::default())))
         .wrap(from_fn(middleware::pass))
         .configure(configure)
         .route("/info", web::post().to(|_: Signed| HttpResponse::Ok()))

@@ -2,6 +2,7 @@
 
 use crate::hub::messages::Part;
 use crate::ids::{ConnKey, Offset, Place};
+use crate::observe::recorder::Recorder;
 use crate::wire::event::UserView;
 use crate::wire::frame::Audience;
 use crate::wire::message::{Delete, Edit, Message};
@@ -70,6 +71,11 @@ pub struct Kept {
     /// When it was last edited.
     pub edited: Option<Timestamp>,
 }
+
+/// Has a channel write down what goes out, for as long as somebody wants to know.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Record(pub Arc<Recorder>);
 
 /// Asks a channel for what it is and has.
 #[derive(Debug, actix::Message)]

@@ -10,9 +10,10 @@ use crate::hub::Hub;
 use crate::hub::messages::ToHub;
 use crate::ids::HubId;
 use crate::observe::pressure::Pressure;
+use crate::observe::recorder::{Published, Recorder};
 use crate::wire::time::Timestamp;
 use actix::{Actor, Addr, Context, Handler};
-use messages::{Inspect, Snapshot, ToChannel};
+use messages::{Inspect, Record, Snapshot, ToChannel};
 use state::{ChannelState, Effects};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
@@ -71,12 +72,30 @@ pub struct Channel {
     hubs: Arc<Hubs>,
     pressure: Arc<Pressure>,
     effects: Effects,
+    /// Where what goes out is written down, while somebody wants to know.
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Channel {
     /// A channel with this state.
     pub fn new(state: ChannelState, summary: Arc<Summary>, hubs: Arc<Hubs>, pressure: Arc<Pressure>) -> Self {
-        Self { state, summary, hubs, pressure, effects: Vec::new() }
+        Self { state, summary, hubs, pressure, effects: Vec::new(), recorder: None }
+    }
+}
+
+impl Channel {
+    /// Writes down what has gone out, until nobody wants to know.
+    fn record(&mut self) {
+        let Some(recorder) = &self.recorder else { return };
+        let (connections, _, _) = self.state.counts();
+        let uuid = self.state.identity().uuid;
+        let frames = self.state.take_watched();
+        let wanted =
+            frames.iter().all(|frame| recorder.note_published(uuid, Published::of(frame, connections)));
+        if !wanted {
+            self.recorder = None;
+            self.state.watch(false);
+        }
     }
 }
 
@@ -109,7 +128,20 @@ impl Handler<ToChannel> for Channel {
             }
         }
         self.summary.update(&self.state);
+        self.record();
         self.hubs.apply(self.effects.drain(..), &self.pressure);
+    }
+}
+
+impl Handler<Record> for Channel {
+    type Result = ();
+
+    fn handle(&mut self, Record(recorder): Record, _: &mut Self::Context) {
+        recorder.arm_channel(self.state.identity().uuid);
+        if self.recorder.is_none() {
+            self.state.watch(true);
+            self.recorder = Some(recorder);
+        }
     }
 }
 

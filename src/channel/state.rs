@@ -64,6 +64,8 @@ pub struct ChannelState {
     sessions: Vec<u32>,
     history: VecDeque<Arc<Kept>>,
     frames: Buffer,
+    /// Somebody looks at what goes out; it is kept for them until it is taken.
+    watched: Option<Vec<Arc<Frame>>>,
 }
 
 impl ChannelState {
@@ -88,6 +90,7 @@ impl ChannelState {
             sessions: Vec::new(),
             history: VecDeque::new(),
             frames: Buffer::default(),
+            watched: None,
         }
     }
 
@@ -304,7 +307,10 @@ impl ChannelState {
         self.offset
     }
 
-    fn deliver(&self, stamped: &Stamped, effects: &mut Effects) {
+    fn deliver(&mut self, stamped: &Stamped, effects: &mut Effects) {
+        if let Some(watched) = &mut self.watched {
+            watched.push(stamped.frame.clone());
+        }
         for (hub, sessions) in self.sessions.iter().enumerate() {
             if *sessions > 0 {
                 effects.push((HubId(hub as u16), ToHub::Deliver(self.identity.id, stamped.clone())));
@@ -323,6 +329,21 @@ impl ChannelState {
     /// Present connections, present users, kept messages.
     pub fn counts(&self) -> (u32, u32, u32) {
         (self.connections, self.roster.len() as u32, self.history.len() as u32)
+    }
+
+    /// Whether what goes out is to be kept for who looks at it.
+    pub fn watch(&mut self, watched: bool) {
+        self.watched = watched.then(Vec::new);
+    }
+
+    /// What has gone out since this was asked last, if it is kept.
+    pub fn take_watched(&mut self) -> Vec<Arc<Frame>> {
+        self.watched.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What never changes about it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Frames sent so far.

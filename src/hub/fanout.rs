@@ -7,7 +7,9 @@
 use super::messages::Stamped;
 use super::slot::Slot;
 use super::table::{LocalMember, Table};
+use super::tapes::Receiver;
 use crate::ids::{ChannelId, Offset, SlotKey, Stream};
+use crate::observe::recorder::Outcome;
 use crate::outbox::{Joined, Pushed, Sender, Sending};
 use crate::wire::frame::Frame;
 use rustc_hash::FxHashMap;
@@ -154,12 +156,17 @@ impl Group {
         self.remaining = begin;
         let members = &mut members[begin..end];
         let sent = self.send(members, sender);
+        let (stream, recording) = (Stream::Channel(self.channel), !table.tapes.is_empty());
         for (member, sent) in members.iter_mut().zip(sent) {
+            let before = member.cursor;
             let (pushed, count) = match sent {
                 Some(pushed) => (pushed, self.frames.len()),
                 None if member.outbox.is_assembling() => {
                     if let Some(slot) = table.slots.get_mut(member.slot as usize) {
                         self.keep_for_assembly(slot);
+                    }
+                    for stamped in self.frames.iter().filter(|_| recording) {
+                        table.tapes.note_frame(member.slot, stream, stamped, Outcome::Held);
                     }
                     continue;
                 }
@@ -168,6 +175,11 @@ impl Group {
                 }
                 None => self.serve_some(member),
             };
+            if recording {
+                let (slot, user) = (member.slot, Some(member.user));
+                let to = Receiver { slot, user, before, outbox: &member.outbox };
+                table.tapes.note_live(&to, stream, &self.frames, pushed);
+            }
             match pushed {
                 Pushed::Accepted => {
                     slice.deliveries += count as u64;
@@ -246,7 +258,8 @@ fn serve_private(table: &mut Table, slots: Vec<(SlotKey, Offset)>, frame: Arc<Fr
         let stamped = Stamped { offset, frame: frame.clone() };
         let Some(slot) = table.slot(key) else { continue };
         if let Some(assembly) = &mut slot.assembly {
-            assembly.live.push((Stream::Inbox, stamped));
+            assembly.live.push((Stream::Inbox, stamped.clone()));
+            table.tapes.note_frame(key.index, Stream::Inbox, &stamped, Outcome::Held);
             continue;
         }
         match table.push_one(key, Stream::Inbox, &stamped) {

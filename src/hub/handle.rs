@@ -1,10 +1,13 @@
 //! What the sessions of a thread hold of their hub.
 
 use super::messages::{Attach, AttachRefused, Detached, Transport};
+use super::table::Table;
+use super::tapes::Tapes;
 use super::{BUCKETS, Hub, Shared, TICK_MS};
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
 use crate::observe::pressure::{Counted, Pressure};
+use crate::observe::recorder::{ConnectionEvent, Recorder};
 use crate::outbox::{Outbox, Sender};
 use crate::settings::Settings;
 use crate::wire::time::Timestamp;
@@ -28,6 +31,8 @@ pub struct HubParts {
     pub counters: Arc<Counters>,
     /// The server's gauges.
     pub pressure: Arc<Pressure>,
+    /// The flight recorder.
+    pub recorder: Arc<Recorder>,
     /// Where sessions ask to be attached.
     pub attach: Recipient<Attach>,
     /// Where goodbyes go.
@@ -45,7 +50,7 @@ impl HubHandle {
     pub fn start(parts: HubParts) -> (Self, Addr<Hub>) {
         let sender = if parts.settings.io_uring { Sender::with_ring() } else { Sender::default() };
         let shared = Rc::new(Shared {
-            table: RefCell::new(super::table::Table::new(parts.id)),
+            table: RefCell::new(Table::new(parts.id).recording(Tapes::new(parts.recorder))),
             fanout: RefCell::new(super::fanout::Fanout::new(sender)),
             wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
@@ -87,6 +92,7 @@ impl HubHandle {
             slot.opened_s = (self.now_ms() / 1_000).try_into().unwrap_or(u32::MAX);
             slot.client = client.map(Box::new);
         }
+        table.begin_tape(key);
         if websocket && let Some(slot) = table.slot(key) {
             let first = |interval: u64| match interval {
                 0 => u64::MAX,
@@ -118,6 +124,11 @@ impl HubHandle {
         let (answer, receiver) = oneshot::channel();
         self.shared.attach.do_send(Attach { conn_id, place, transport, answer });
         receiver
+    }
+
+    /// Writes down what happened to a session, if it is recorded.
+    pub fn note(&self, slot: SlotKey, event: impl FnOnce() -> ConnectionEvent) {
+        self.shared.table.borrow_mut().note(slot, event);
     }
 
     /// The session is gone.

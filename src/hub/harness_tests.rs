@@ -3,14 +3,16 @@
 use super::fanout::Fanout;
 use super::messages::{Detached, Listen, Part, Stamped, ToHub, Transport};
 use super::table::Table;
+use super::tapes::Tapes;
 use crate::fixtures::ledger::Ledger;
 use crate::fixtures::sockets::{flush, pair, read_to_end};
 use crate::fixtures::{ENCODER, message, payload, seen, whole_frames};
 use crate::ids::{ChannelId, HubId, Offset, SlotKey, Stream, UserId};
+use crate::observe::recorder::{ConnectionEvent, Outcome, Recorder};
 use crate::outbox::{Outbox, Pushed, Sender};
 use crate::wire::frame::{Audience, Frame};
 use crate::wire::websocket::close::CloseReason;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::Read;
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -51,6 +53,9 @@ pub struct Harness {
     queues: Vec<VecDeque<ToHub>>,
     sent: u128,
     bytes: (usize, usize),
+    recorder: Arc<Recorder>,
+    /// What each connection's peers were sent, in order.
+    heard: Vec<Vec<u128>>,
 }
 
 fn stream(channel: u32) -> Stream {
@@ -65,8 +70,13 @@ impl Harness {
         (0..CONNECTIONS).for_each(|index| ledger.begin(index, user(index), Stream::Inbox));
         let connection =
             |index| Connection { user: user(index), cursors: BTreeMap::new(), inbox: 0, session: None };
+        // All of them are recorded: it must make no difference, and say what is true.
+        let recorder = Arc::new(Recorder::new(1 << 30));
+        (0..CONNECTIONS).for_each(|index| recorder.arm_connection(Uuid::from_u128(index.into())));
         Self {
-            table: Table::new(HubId(0)),
+            table: Table::new(HubId(0)).recording(Tapes::new(recorder.clone())),
+            recorder,
+            heard: vec![Vec::new(); CONNECTIONS as usize],
             fanout: Fanout::new(if ring { Sender::with_ring() } else { Sender::default() }),
             ledger,
             dismissed: Vec::new(),
@@ -99,6 +109,7 @@ impl Harness {
         let outbox = Rc::new(outbox);
         let transport = if self.sockets { Transport::Websocket } else { Transport::LongPoll };
         let key = self.table.open(Uuid::from_u128(index.into()), transport, outbox.clone());
+        self.table.begin_tape(key);
         let connection = &mut self.connections[index as usize];
         let (user, of) = (connection.user, connection.cursors.len() as u32 + 1);
         for (part, (channel, from)) in (0..).zip(&connection.cursors) {
@@ -297,6 +308,7 @@ impl Harness {
         let number = seen(element).number;
         let stream = self.ledger.stream_of(number);
         self.ledger.got(index, stream, number);
+        self.heard[index as usize].push(number);
     }
 
     /// Everybody comes back, and everything that is under way arrives.
@@ -331,8 +343,34 @@ impl Harness {
             self.vanish(index).await;
         }
         self.ledger.check(true);
+        (0..CONNECTIONS).for_each(|index| self.check_tape(index));
         assert_eq!(self.bytes.0, self.bytes.1, "bytes counted in and out");
         assert!(self.table.channels.is_empty() && self.table.keys().is_empty(), "nobody is left behind");
+    }
+}
+
+impl Harness {
+    /// What a peer heard is on its tape as handed over, and what the tape calls sent it has heard.
+    fn check_tape(&self, index: u32) {
+        let (mut after, mut handed_over, mut sent) = (0, HashSet::new(), HashSet::new());
+        loop {
+            let excerpt = self.recorder.read_connection(Uuid::from_u128(index.into()), after).unwrap();
+            assert_eq!(excerpt.missed, 0);
+            let Some(last) = excerpt.entries.last() else { break };
+            after = last.number;
+            for entry in excerpt.entries {
+                let ConnectionEvent::Frame { head, outcome, .. } = entry.event else { continue };
+                match outcome {
+                    Outcome::Sent => _ = sent.insert(head.uuid.as_u128()),
+                    Outcome::Queued(_) | Outcome::Collected | Outcome::CaughtUp => {}
+                    _ => continue,
+                }
+                handed_over.insert(head.uuid.as_u128());
+            }
+        }
+        let heard: HashSet<u128> = self.heard[index as usize].iter().copied().collect();
+        assert!(heard.is_subset(&handed_over), "{index} heard {heard:?}, the tape has {handed_over:?}");
+        assert!(sent.is_subset(&heard), "{index} heard {heard:?}, the tape says sent {sent:?}");
     }
 }
 

@@ -31,6 +31,19 @@ pub struct SessionFigures {
     pub address: Option<IpAddr>,
 }
 
+/// Asks to record a session that is there already, if its connection is to be recorded.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RecordSession(pub SlotKey);
+
+impl Handler<RecordSession> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, request: RecordSession, _: &mut Context<Self>) {
+        self.shared.table.borrow_mut().begin_tape(request.0);
+    }
+}
+
 impl Handler<InspectSessions> for Hub {
     type Result = MessageResult<InspectSessions>;
 
@@ -43,12 +56,11 @@ impl Handler<InspectSessions> for Hub {
 }
 
 fn figures(slot: &Slot, epoch_ms: u64, with_address: bool) -> SessionFigures {
-    let address = || slot.client.as_deref().copied().or_else(|| slot.outbox.peer());
     SessionFigures {
         since_ms: epoch_ms + u64::from(slot.opened_s) * 1_000,
         heard_ms: epoch_ms + slot.outbox.heard_ms(),
         queued_bytes: slot.outbox.queued_bytes(),
         compressed: slot.outbox.is_compressing(),
-        address: with_address.then(address).flatten(),
+        address: with_address.then(|| slot.address()).flatten(),
     }
 }

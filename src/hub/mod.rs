@@ -9,6 +9,7 @@ pub mod handle;
 pub(crate) mod fanout;
 mod slot;
 pub(crate) mod table;
+mod tapes;
 mod wheel;
 #[cfg(test)]
 #[path = "delivery_tests.rs"]

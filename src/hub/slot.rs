@@ -55,6 +55,11 @@ impl Slot {
         }
     }
 
+    /// Where its peer is, if that can be known.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.client.as_deref().copied().or_else(|| self.outbox.peer())
+    }
+
     /// The index of this session's entry in a channel.
     pub fn index_in(&self, channel: ChannelId) -> Option<u32> {
         self.channels.iter().find(|(id, _)| *id == channel).map(|(_, index)| *index)

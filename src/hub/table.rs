@@ -2,7 +2,9 @@
 
 use super::messages::{Detached, Listen, Stamped, Transport};
 use super::slot::{Assembly, CatchUp, Slot};
+use super::tapes::{Receiver, Tapes};
 use crate::ids::{ChannelId, HubId, Offset, Place, SlotKey, Stream, UserId};
+use crate::observe::recorder::{ConnectionEvent, Outcome};
 use crate::outbox::{Joined, Outbox, Pushed};
 use crate::wire::websocket::close::CloseReason;
 use rustc_hash::FxHashMap;
@@ -29,12 +31,20 @@ pub struct Table {
     pub(super) slots: Slab<Slot>,
     generation: u32,
     pub(super) channels: FxHashMap<ChannelId, Vec<LocalMember>>,
+    pub(super) tapes: Tapes,
 }
 
 impl Table {
     /// The empty table of a hub.
     pub fn new(id: HubId) -> Self {
-        Self { id, slots: Slab::new(), generation: 0, channels: FxHashMap::default() }
+        let (slots, channels) = (Slab::new(), FxHashMap::default());
+        Self { id, slots, generation: 0, channels, tapes: Tapes::default() }
+    }
+
+    /// What is recorded of its sessions goes to these tapes.
+    pub fn recording(mut self, tapes: Tapes) -> Self {
+        self.tapes = tapes;
+        self
     }
 
     /// Makes a place for a session that will ask for this connection.
@@ -43,6 +53,29 @@ impl Table {
         let generation = self.generation;
         let index = self.slots.insert(Slot::new(generation, conn_id, transport, outbox)) as u32;
         SlotKey { index, generation }
+    }
+
+    /// Records a session from here on, if its connection is to be recorded.
+    pub fn begin_tape(&mut self, key: SlotKey) {
+        let Some(slot) = self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)
+        else {
+            return;
+        };
+        if self.tapes.begin(key.index, slot.conn_id) {
+            let transport = match slot.transport {
+                Transport::Websocket => "websocket",
+                Transport::LongPoll => "longpoll",
+            };
+            let address = slot.address();
+            self.tapes.note(key.index, || ConnectionEvent::Attached { transport, address });
+        }
+    }
+
+    /// Writes down what happened to a session, if it is recorded.
+    pub fn note(&mut self, key: SlotKey, event: impl FnOnce() -> ConnectionEvent) {
+        if !self.tapes.is_empty() && self.slot(key).is_some() {
+            self.tapes.note(key.index, event);
+        }
     }
 
     /// Where a slot of this hub is, for others.
@@ -71,6 +104,7 @@ impl Table {
     pub fn join(&mut self, channel: ChannelId, key: SlotKey, listen: Listen) -> Pushed {
         let Some(slot) = self.slot(key) else { return Pushed::Accepted };
         slot.user = Some(listen.user);
+        let stream = Stream::Channel(channel);
         if slot.index_in(channel).is_none() {
             let outbox = slot.outbox.clone();
             let member = LocalMember { outbox, slot: key.index, user: listen.user, cursor: listen.from };
@@ -79,7 +113,8 @@ impl Table {
             let index = members.len() as u32 - 1;
             self.slots[key.index as usize].channels.push((channel, index));
         }
-        self.catch_up(key, Stream::Channel(channel), listen)
+        self.tapes.note(key.index, || ConnectionEvent::Listening(stream, listen.catchup.len()));
+        self.catch_up(key, stream, listen)
     }
 
     /// A session listens to its user's private messages.
@@ -87,6 +122,7 @@ impl Table {
         let Some(slot) = self.slot(key) else { return Pushed::Accepted };
         slot.user = Some(listen.user);
         slot.inbox.get_or_insert(listen.from);
+        self.tapes.note(key.index, || ConnectionEvent::Listening(Stream::Inbox, listen.catchup.len()));
         self.catch_up(key, Stream::Inbox, listen)
     }
 
@@ -136,12 +172,27 @@ impl Table {
         } else {
             slot.outbox.push_catchup(part.stream, frames)
         };
+        self.note_catchup(key, &part, pushed);
         if pushed == Pushed::Accepted
             && let Some(cursor) = self.cursor(key, part.stream)
         {
             *cursor = part.upto.max(*cursor);
         }
         pushed
+    }
+
+    fn note_catchup(&mut self, key: SlotKey, part: &CatchUp, pushed: Pushed) {
+        if self.tapes.is_empty() {
+            return;
+        }
+        let outcome = match pushed {
+            Pushed::Accepted => Outcome::CaughtUp,
+            Pushed::Sealed => Outcome::Sealed,
+            Pushed::Overflow | Pushed::Broken => Outcome::Broken,
+        };
+        for stamped in &part.frames {
+            self.tapes.note_frame(key.index, part.stream, stamped, outcome);
+        }
     }
 
     /// How far a session got in a stream it listens to.
@@ -160,6 +211,7 @@ impl Table {
     pub fn push_one(&mut self, key: SlotKey, stream: Stream, stamped: &Stamped) -> Pushed {
         let Some(cursor) = self.cursor(key, stream).map(|cursor| *cursor) else { return Pushed::Accepted };
         if cursor >= stamped.offset {
+            self.note_live(key, cursor, stream, stamped, Pushed::Accepted);
             return Pushed::Accepted;
         }
         let Some(slot) = self.slot(key) else { return Pushed::Accepted };
@@ -175,7 +227,15 @@ impl Table {
         {
             *cursor = stamped.offset;
         }
+        self.note_live(key, cursor, stream, stamped, pushed);
         pushed
+    }
+
+    fn note_live(&mut self, key: SlotKey, before: Offset, stream: Stream, stamped: &Stamped, pushed: Pushed) {
+        if let Some(slot) = self.slots.get(key.index as usize).filter(|_| !self.tapes.is_empty()) {
+            let to = Receiver { slot: key.index, user: slot.user, before, outbox: &slot.outbox };
+            self.tapes.note_live(&to, stream, std::slice::from_ref(stamped), pushed);
+        }
     }
 
     /// A session no longer listens to a channel, but for what is pending in it.
@@ -191,6 +251,7 @@ impl Table {
         if let Some(at) = slot.channels.iter().position(|(id, _)| *id == channel) {
             let (_, index) = slot.channels.swap_remove(at);
             self.remove_member(channel, index);
+            self.tapes.note(key.index, || ConnectionEvent::Left(channel));
         }
         pushed
     }
@@ -217,6 +278,7 @@ impl Table {
         self.slot(key)?;
         let place = self.place(key);
         let slot = self.slots.remove(key.index as usize);
+        self.tapes.end(key.index);
         let got = |stream, cursor| slot.outbox.delivered_before(stream).unwrap_or(cursor);
         let mut cursors = Vec::with_capacity(slot.channels.len());
         for &(channel, index) in &slot.channels {
@@ -234,6 +296,7 @@ impl Table {
     /// slow or a successor will get it.
     pub fn dismiss(&mut self, key: SlotKey, reason: CloseReason) -> Option<Detached> {
         let outbox = self.slot(key)?.outbox.clone();
+        self.tapes.note(key.index, || ConnectionEvent::Closed(reason));
         if reason == CloseReason::TakenOver {
             outbox.count_begun();
         }

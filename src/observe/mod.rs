@@ -2,6 +2,7 @@
 
 pub mod pressure;
 pub mod process;
+pub mod recorder;
 pub mod series;
 
 use std::sync::atomic::{AtomicU64, Ordering};

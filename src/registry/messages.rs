@@ -3,6 +3,7 @@
 use super::state::Phase;
 use crate::channel::Channel;
 use crate::channel::summary::Summary;
+use crate::ids::ChannelId;
 use crate::wire::event::UserView;
 use crate::wire::message::{Delete, Edit, Message as Posted};
 use crate::wire::settings::ChannelSettings;
@@ -273,6 +274,11 @@ pub struct ConnectionDetails {
 
 /// Most names or ids in the details of one thing.
 pub const MAX_DETAILS: usize = 500;
+
+/// Asks for the names of channels, in the order asked.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Option<Arc<str>>>")]
+pub struct NameChannels(pub Vec<ChannelId>);
 
 /// Asks for one user by name.
 #[derive(Debug, Message)]

@@ -316,6 +316,15 @@ impl Handler<DescribeUser> for Registry {
     }
 }
 
+impl Handler<NameChannels> for Registry {
+    type Result = MessageResult<NameChannels>;
+
+    fn handle(&mut self, NameChannels(ids): NameChannels, _: &mut Self::Context) -> Self::Result {
+        let name = |id: &ChannelId| Some(self.parts.state.channel(*id)?.identity.name.clone());
+        MessageResult(ids.iter().map(name).collect())
+    }
+}
+
 impl Handler<DisconnectUser> for Registry {
     type Result = MessageResult<DisconnectUser>;
 

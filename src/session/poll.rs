@@ -4,6 +4,7 @@ use crate::hub::handle::HubHandle;
 use crate::hub::messages::{AttachRefused, Transport};
 use crate::ids::SlotKey;
 use crate::observe::pressure::Counted;
+use crate::observe::recorder::ConnectionEvent;
 use crate::outbox::Outbox;
 use crate::wire::websocket::close::CloseReason;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
@@ -53,12 +54,16 @@ pub struct Receipt {
 impl Receipt {
     /// The kernel has taken the whole answer.
     pub fn sign(self) {
+        self.hub.note(self.slot, || ConnectionEvent::Taken(true));
         self.outbox.forget();
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
+        if !self.outbox.is_empty() {
+            self.hub.note(self.slot, || ConnectionEvent::Taken(false));
+        }
         self.hub.detach(self.slot);
     }
 }
@@ -103,6 +108,8 @@ impl PollSession {
         self.outbox.seal();
         // A poll that was told to go leaves its events to whoever comes next.
         let events = if released { Vec::new() } else { self.outbox.batch() };
+        let bytes = events.iter().map(Bytes::len).sum();
+        self.hub.note(self.slot, || ConnectionEvent::Answered(events.len(), bytes));
         let receipt = Receipt {
             hub: self.hub.clone(),
             slot: self.slot,

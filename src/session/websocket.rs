@@ -7,6 +7,7 @@ use crate::hub::handle::HubHandle;
 use crate::hub::messages::{AttachRefused, Transport};
 use crate::ids::SlotKey;
 use crate::observe::pressure::Counted;
+use crate::observe::recorder::ConnectionEvent;
 use crate::outbox::Outbox;
 use crate::wire::websocket::close::CloseReason;
 use crate::wire::websocket::decoder::{Decoder, Incoming};
@@ -91,6 +92,7 @@ impl WebsocketSession {
 
     /// Gone from the hub at once; the peer is told.
     fn leave(&mut self, reason: CloseReason) {
+        self.hub.note(self.slot, || ConnectionEvent::Closed(reason));
         self.hub.detach(self.slot);
         self.outbox.close(reason);
     }

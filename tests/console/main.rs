@@ -8,3 +8,4 @@ mod access;
 mod lists;
 mod figures;
 mod commands;
+mod recorder;

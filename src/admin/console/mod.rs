@@ -9,6 +9,8 @@ pub mod connection;
 pub mod send_message;
 pub mod configure_channel;
 pub mod disconnect;
+pub mod record;
+pub mod recording;
 pub mod walk;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +22,7 @@ use super::answers::Answers;
 use super::guesses::Guesses;
 use super::read;
 use crate::channel::Hubs;
+use crate::observe::recorder::Recorder;
 use crate::observe::series::Series;
 
 /// What the console has of its own; one for the whole server, shared as `web::Data<Console>`.
@@ -29,6 +32,8 @@ pub struct Console {
     pub answers: Answers,
     /// Where hubs are.
     pub hubs: Arc<Hubs>,
+    /// The flight recorder.
+    pub recorder: Arc<Recorder>,
     /// When the server started.
     pub started: Instant,
     series: Mutex<Series>,
@@ -36,11 +41,12 @@ pub struct Console {
 }
 
 impl Console {
-    /// The console of a server with these hubs.
-    pub fn new(hubs: Arc<Hubs>) -> Self {
+    /// The console of a server with these hubs, which records with this.
+    pub fn new(hubs: Arc<Hubs>, recorder: Recorder) -> Self {
         Self {
             answers: Answers::default(),
             hubs,
+            recorder: Arc::new(recorder),
             started: Instant::now(),
             series: Mutex::default(),
             guesses: Mutex::default(),
@@ -66,6 +72,8 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/admin/user.json").route(read().to(user::user)))
         .service(web::resource("/admin/connections.json").route(read().to(connections::connections)))
         .service(web::resource("/admin/connection.json").route(read().to(connection::connection)))
+        .service(web::resource("/admin/recording.json").route(read().to(recording::recording)))
+        .service(web::resource("/admin/record").route(web::post().to(record::record)))
         .service(web::resource("/admin/message").route(web::post().to(send_message::send)))
         .service(web::resource("/admin/channel_config").route(web::post().to(configure_channel::configure)))
         .service(web::resource("/admin/disconnect").route(web::post().to(disconnect::connection)))
