@@ -22,9 +22,10 @@ pub use joined::Joined;
 pub use queue::queued_here;
 use queue::{Mark, Queue, Queued};
 pub use sender::{Sender, Sending};
+use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown};
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 
@@ -358,6 +359,14 @@ impl Outbox {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    /// Nothing more will be sent: the peer sees the end of the stream behind what was. Reading goes on.
+    pub fn hang_up(&self) {
+        if let Sink::Socket(socket) = &self.sink {
+            // Fails when the peer is gone, which reading tells as well.
+            let _ = SockRef::from(socket).shutdown(Shutdown::Write);
         }
     }
 

@@ -212,7 +212,7 @@ impl ChannelState {
         }
         let offset = self.next_offset(now);
         let mut on_its_way = Weak::new();
-        if self.sessions.iter().any(|sessions| *sessions > 0) {
+        if self.watched.is_some() || self.sessions.iter().any(|sessions| *sessions > 0) {
             let frame = Arc::new(self.encoder.presence(&event));
             on_its_way = Arc::downgrade(&frame);
             self.deliver(&Stamped { offset, frame }, effects);

@@ -1,6 +1,7 @@
 //! The time between a socket's goodbye and its end.
 
 use super::context::Step;
+use crate::outbox::Outbox;
 use crate::wire::websocket::close::CloseReason;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,16 +19,25 @@ pub struct Goodbye {
 }
 
 impl Goodbye {
-    /// The goodbye is queued, or out if `flushed`. Done when the socket may be dropped: after our answer to the peer's
-    /// own goodbye and towards a peer that does not read there is nothing to wait for, others get a moment to answer.
-    pub fn poll(&mut self, reason: CloseReason, flushed: bool, context: &mut Context<'_>) -> Step {
-        let is_final = match reason {
-            CloseReason::ByPeer(_) => flushed,
-            CloseReason::TooSlow | CloseReason::Silent => true,
-            _ => false,
-        };
-        if is_final {
-            return Step::Done;
+    /// The goodbye is queued in the outbox, or out if `flushed`. Done when the socket may be dropped: after our answer
+    /// to the peer's own goodbye and towards a peer that does not read there is nothing to wait for, others get a
+    /// moment to answer.
+    pub fn poll(
+        &mut self,
+        reason: CloseReason,
+        flushed: bool,
+        outbox: &Outbox,
+        context: &mut Context<'_>,
+    ) -> Step {
+        match reason {
+            CloseReason::ByPeer(_) if flushed => return Step::Done,
+            CloseReason::TooSlow | CloseReason::Silent => return Step::Done,
+            // Such a peer may have said its last word already, and wait for us. The socket itself stays for a moment:
+            // dropped with something unread it would take our goodbye back (RFC 6455, section 7.1.1).
+            CloseReason::Protocol | CloseReason::InvalidText | CloseReason::TooBig if flushed => {
+                outbox.hang_up();
+            }
+            _ => {}
         }
         let limit = self.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(LIMIT)));
         if limit.as_mut().poll(context).is_ready() { Step::Done } else { Step::More }

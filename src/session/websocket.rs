@@ -151,6 +151,6 @@ impl Drive for WebsocketSession {
                 _ => Ok(Step::More),
             };
         };
-        Ok(self.goodbye.poll(reason, flushed.is_ready(), context))
+        Ok(self.goodbye.poll(reason, flushed.is_ready(), &self.outbox, context))
     }
 }
