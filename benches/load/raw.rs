@@ -1,7 +1,8 @@
 //! The baseline: a bare epoll server that does one write(2) of a ready frame for each delivery, and nothing else.
 //!
 //! The first byte of a connection says what it is: `S` a subscriber of the channel whose number follows, `C` a control that brings the frame and then
-//! commands, `R` a backend that brings the length of its requests and the answer to each.
+//! commands, `R` a backend that brings the length of its requests and the answer to each, `W` a control that brings the answers to a
+//! websocket's handshake and goodbye, `G` such a handshake.
 
 use super::generator::failure;
 use super::generator::frames::{digits_at, renumber};
@@ -18,7 +19,19 @@ enum Role {
     Unknown,
     Subscriber(usize),
     Control,
-    Backend { length: usize, answer: Vec<u8> },
+    Backend {
+        length: usize,
+        answer: Vec<u8>,
+    },
+    /// A websocket, once its handshake is complete.
+    Websocket,
+}
+
+/// What becomes of a connection that has been served.
+#[derive(PartialEq)]
+enum After {
+    GoOn,
+    Close,
 }
 
 struct Peer {
@@ -35,6 +48,9 @@ struct Raw {
     frame: Vec<u8>,
     digits: usize,
     numbered: u32,
+    /// What a websocket's handshake is answered, and its goodbye.
+    welcome: Vec<u8>,
+    goodbye: Vec<u8>,
 }
 
 /// Serves until it is killed.
@@ -89,7 +105,9 @@ impl Raw {
                 Ok(0) => break self.forget(index, &peer),
                 Ok(count) => {
                     peer.input.extend_from_slice(&buffer[..count]);
-                    self.attend(index, &mut peer)?;
+                    if self.attend(index, &mut peer)? == After::Close {
+                        break;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.peers[index] = Some(peer);
@@ -107,30 +125,41 @@ impl Raw {
         }
     }
 
-    fn attend(&mut self, index: usize, peer: &mut Peer) -> io::Result<()> {
+    fn attend(&mut self, index: usize, peer: &mut Peer) -> io::Result<After> {
         if matches!(peer.role, Role::Unknown) && !self.introduce(index, peer)? {
-            return Ok(());
+            return Ok(After::GoOn);
         }
         match &peer.role {
-            Role::Unknown | Role::Subscriber(_) => Ok(()),
+            Role::Unknown | Role::Subscriber(_) => {}
             Role::Control => {
                 let whole = peer.input.len() / COMMAND * COMMAND;
                 let commands: Vec<u8> = peer.input.drain(..whole).collect();
-                self.command(&commands)
+                self.command(&commands)?;
             }
             Role::Backend { length, answer } => {
                 let count = peer.input.len() / length;
                 peer.input.drain(..count * length);
                 peer.stream.write_all(&answer.repeat(count))?;
-                if self.subscribers.iter().all(Vec::is_empty) {
-                    return Ok(());
+                if !self.subscribers.iter().all(Vec::is_empty) {
+                    self.publish(count)?;
                 }
-                (0..count).try_for_each(|_| {
-                    self.numbered += 1;
-                    self.write(0, &self.numbered_frame(self.numbered - 1))
-                })
             }
+            // All that clients say is goodbye.
+            Role::Websocket if !peer.input.is_empty() => {
+                peer.stream.write_all(&self.goodbye)?;
+                return Ok(After::Close);
+            }
+            Role::Websocket => {}
         }
+        Ok(After::GoOn)
+    }
+
+    /// The next frames, to those of the first channel.
+    fn publish(&mut self, count: usize) -> io::Result<()> {
+        (0..count).try_for_each(|_| {
+            self.numbered += 1;
+            self.write(0, &self.numbered_frame(self.numbered - 1))
+        })
     }
 
     /// Finds out what a connection is; false while that is not known.
@@ -152,6 +181,22 @@ impl Raw {
                 self.frame = frame.to_vec();
                 peer.role = Role::Control;
                 peer.input.drain(..used);
+            }
+            Some(b'W') => {
+                let Some((welcome, used)) = block(&peer.input, 1) else { return Ok(false) };
+                let Some((goodbye, end)) = block(&peer.input, used) else { return Ok(false) };
+                (self.welcome, self.goodbye) = (welcome.to_vec(), goodbye.to_vec());
+                peer.role = Role::Control;
+                peer.input.drain(..end);
+                peer.stream.write_all(b"+")?;
+            }
+            Some(b'G') => {
+                if !peer.input.ends_with(b"\r\n\r\n") {
+                    return Ok(false);
+                }
+                peer.role = Role::Websocket;
+                peer.input.clear();
+                peer.stream.write_all(&self.welcome)?;
             }
             Some(_) => {
                 let Some(length) = number(&peer.input, 1) else { return Ok(false) };

@@ -15,22 +15,36 @@ pub(super) fn conn_id(index: usize) -> String {
     format!("c0ffee00-0000-4000-8000-{index:012x}")
 }
 
+/// The call that announces the connection of this index.
+pub fn call(index: usize, channel: &str) -> Vec<u8> {
+    let id = conn_id(index);
+    // Without its last line, the answers of a crowd's connects would grow with the crowd.
+    let body = format!(
+        r#"{{"username":"u{index}","conn_id":"{id}","channels":["{channel}"],
+        "info":{{"include_users":false,"include_history":false}}}}"#
+    );
+    request("POST", "/connect", &body)
+}
+
+/// The handshake that takes up the connection of this index.
+pub fn handshake(index: usize, deflate: bool) -> Vec<u8> {
+    let id = conn_id(index);
+    let extension = if deflate { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+    format!(
+        "GET /ws?conn_id={id} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         {extension}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
+}
+
 /// Announces connections to the server.
 pub(super) fn announce(
     backend: &mut Backend,
     channel_of: impl Fn(usize) -> String,
     indexes: Range<usize>,
 ) -> io::Result<()> {
-    let call = |index| {
-        let (id, channel) = (conn_id(index), channel_of(index));
-        // Without its last line, the answers of a crowd's connects would grow with the crowd.
-        let body = format!(
-            r#"{{"username":"u{index}","conn_id":"{id}","channels":["{channel}"],
-            "info":{{"include_users":false,"include_history":false}}}}"#
-        );
-        request("POST", "/connect", &body)
-    };
-    backend.call(&indexes.map(call).collect::<Vec<_>>()).map(drop)
+    let calls: Vec<_> = indexes.map(|index| call(index, &channel_of(index))).collect();
+    backend.call(&calls).map(drop)
 }
 
 /// Announces connections, and gives the handshakes that take them up.
@@ -41,13 +55,5 @@ pub fn connect(
     deflate: bool,
 ) -> io::Result<Vec<Vec<u8>>> {
     announce(backend, channel_of, indexes.clone())?;
-    let extension = if deflate { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
-    let handshake = |index| {
-        let id = conn_id(index);
-        format!(
-            "GET /ws?conn_id={id} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             {extension}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-    };
-    Ok(indexes.map(|index| handshake(index).into_bytes()).collect())
+    Ok(indexes.map(|index| handshake(index, deflate)).collect())
 }
