@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "registry/browse.rs",
     "hub/table.rs",
     "hub/fanout.rs",
+    "hub/work.rs",
     "hub/slot.rs",
     "hub/wheel.rs",
     "outbox.rs",

@@ -50,7 +50,9 @@ impl Hubs {
         for (hub, message) in effects {
             let Some(addr) = self.get(hub) else { continue };
             match &message {
-                ToHub::Deliver(_, stamped) => pressure.hub_bytes.add(stamped.frame.live().len()),
+                ToHub::Deliver(_, stamped) | ToHub::DeliverTo(_, _, stamped) => {
+                    pressure.hub_bytes.add(stamped.frame.live().len())
+                }
                 ToHub::DeliverPrivate(_, frame) => pressure.hub_bytes.add(frame.live().len()),
                 _ => {}
             }
@@ -122,9 +124,9 @@ impl Handler<ToChannel> for Channel {
                 state.user_changed(view, changed.as_deref(), &now, effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
-            ToChannel::Publish(publication) => {
+            ToChannel::Publish(publication, places) => {
                 self.pressure.channels.sub(1);
-                state.publish(publication, &now, effects);
+                state.publish(publication, places, &now, effects);
             }
         }
         self.summary.update(&self.state);

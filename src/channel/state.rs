@@ -208,7 +208,7 @@ impl ChannelState {
         let (uuid, channel) = (Uuid::new_v4(), self.identity.name.clone());
         let event = PresenceEvent { uuid, channel, user, presence, users, timestamp: *now };
         if event.users.is_empty() {
-            return self.broadcast(Arc::new(self.encoder.presence(&event)), None, now, effects);
+            return self.broadcast(self.encoder.presence(&event), now, effects);
         }
         let offset = self.next_offset(now);
         let mut on_its_way = Weak::new();
@@ -235,7 +235,7 @@ impl ChannelState {
         }
         if let Some(changed) = changed.filter(|_| self.settings.notify_state) {
             let frame = self.encoder.state_change(&self.identity.name, &view, changed, now);
-            self.broadcast(Arc::new(frame), None, now, effects);
+            self.broadcast(frame, now, effects);
         }
     }
 
@@ -247,32 +247,42 @@ impl ChannelState {
         self.settings = settings;
     }
 
-    /// A message, edit or deletion passes through.
-    pub fn publish(&mut self, publication: Publication, now: &Timestamp, effects: &mut Effects) {
-        match publication {
+    /// A message, edit or deletion passes through. `places`, where given, are those of all sessions that may get it.
+    pub fn publish(
+        &mut self,
+        publication: Publication,
+        places: Option<Vec<Place>>,
+        now: &Timestamp,
+        effects: &mut Effects,
+    ) {
+        let (frame, kept) = match publication {
             Publication::Post(message, audience) => {
                 let keep = self.settings.store_history && !message.delivery.no_history;
                 let (frame, kept) = encode(Kept { message, edited: None }, audience, self.encoder);
                 if keep {
                     self.remember(kept.clone());
                 }
-                self.broadcast(frame, Some(kept), now, effects);
+                (frame, Some(kept))
             }
             Publication::Edit(edit, audience) => {
                 for kept in self.history.iter_mut().filter(|kept| kept.message.uuid == edit.uuid) {
                     *kept = Arc::new(edited(kept, &edit));
                 }
                 self.frames.edit(&edit, self.encoder);
-                let frame = self.encoder.edit(&edit, audience);
-                self.broadcast(Arc::new(frame), None, now, effects);
+                (Arc::new(self.encoder.edit(&edit, audience)), None)
             }
             Publication::Delete(delete, audience) => {
                 self.history.retain(|kept| kept.message.uuid != delete.uuid);
                 self.frames.delete(delete.uuid);
-                let frame = self.encoder.delete(delete.uuid, Some(&self.identity.name), audience);
-                self.broadcast(Arc::new(frame), None, now, effects);
+                (Arc::new(self.encoder.delete(delete.uuid, Some(&self.identity.name), audience)), None)
             }
+        };
+        let stamped = Stamped { offset: self.next_offset(now), frame };
+        match places {
+            Some(places) => self.deliver_to(places, &stamped, effects),
+            None => self.deliver(&stamped, effects),
         }
+        self.keep(stamped, kept);
     }
 
     fn remember(&mut self, kept: Arc<Kept>) {
@@ -287,15 +297,13 @@ impl ChannelState {
         }
     }
 
-    fn broadcast(
-        &mut self,
-        frame: Arc<Frame>,
-        kept: Option<Arc<Kept>>,
-        now: &Timestamp,
-        effects: &mut Effects,
-    ) {
-        let stamped = Stamped { offset: self.next_offset(now), frame };
+    fn broadcast(&mut self, frame: Frame, now: &Timestamp, effects: &mut Effects) {
+        let stamped = Stamped { offset: self.next_offset(now), frame: Arc::new(frame) };
         self.deliver(&stamped, effects);
+        self.keep(stamped, None);
+    }
+
+    fn keep(&mut self, stamped: Stamped, kept: Option<Arc<Kept>>) {
         if self.settings.store_frames {
             self.frames.push(stamped, kept, self.keeping.frames);
         }
@@ -315,6 +323,15 @@ impl ChannelState {
             if *sessions > 0 {
                 effects.push((HubId(hub as u16), ToHub::Deliver(self.identity.id, stamped.clone())));
             }
+        }
+    }
+
+    /// To few: who is not here has a place all the same, and its hub knows better.
+    fn deliver_to(&self, mut places: Vec<Place>, stamped: &Stamped, effects: &mut Effects) {
+        places.sort_unstable_by_key(|place| place.hub.0);
+        for places in places.chunk_by(|one, two| one.hub == two.hub) {
+            let slots = places.iter().map(|place| place.slot).collect();
+            effects.push((places[0].hub, ToHub::DeliverTo(self.identity.id, slots, stamped.clone())));
         }
     }
 

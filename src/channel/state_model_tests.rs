@@ -46,7 +46,8 @@ proptest! {
                 }
                 _ => {
                     kept += 1;
-                    state.publish(Publication::Post(message(kept), Audience::all()), &time(0), &mut effects);
+                    let post = Publication::Post(message(kept), Audience::all());
+                    state.publish(post, None, &time(0), &mut effects);
                 }
             }
             let after: BTreeSet<u32> = members.iter().filter(|(_, here)| **here).map(|(i, _)| i / 2).collect();

@@ -49,7 +49,7 @@ impl Told {
     }
 
     fn publish(&mut self, publication: Publication) {
-        self.state.publish(publication, &time(3), &mut self.effects);
+        self.state.publish(publication, None, &time(3), &mut self.effects);
     }
 
     /// What was broadcast since the last time: kind, user and action or number.
@@ -249,7 +249,8 @@ fn the_servers_own_bound_cuts_any_history() {
     let keeping = Keeping { history: 3, ..PLENTY };
     let mut state = channel(ChannelSettings { history_size: 0, ..noisy() }, keeping);
     for number in 0..9 {
-        state.publish(Publication::Post(message(number), Audience::all()), &time(0), &mut Vec::new());
+        let post = Publication::Post(message(number), Audience::all());
+        state.publish(post, None, &time(0), &mut Vec::new());
     }
     assert_eq!(state.counts().2, 3);
 }
@@ -312,7 +313,8 @@ fn the_buffer_holds_so_many_frames() {
     let mut effects = Vec::new();
     state.join(conn(1), view(1), None, &time(0), &mut effects);
     for number in 1..=5 {
-        state.publish(Publication::Post(message(number), Audience::all()), &time(0), &mut effects);
+        let post = Publication::Post(message(number), Audience::all());
+        state.publish(post, None, &time(0), &mut effects);
     }
     state.attach(conn(1), view(1), place(0, 1), PART, &time(0), &mut effects);
     match effects.pop() {

@@ -8,11 +8,11 @@ use super::messages::Stamped;
 use super::slot::Slot;
 use super::table::{LocalMember, Table};
 use super::tapes::Receiver;
+use super::work::{Work, by_channel};
 use crate::ids::{ChannelId, Offset, SlotKey, Stream};
 use crate::observe::recorder::Outcome;
 use crate::outbox::{Joined, Pushed, Sender, Sending};
 use crate::wire::frame::Frame;
-use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -20,15 +20,12 @@ use std::sync::Arc;
 struct Group {
     channel: ChannelId,
     frames: Vec<Stamped>,
+    /// Those of the frames that are not for named users, if there are both kinds: most members are to get just these.
+    common: Vec<Stamped>,
     joined: Joined,
     restricted: bool,
     /// Members in front of this index are still to be served.
     remaining: usize,
-}
-
-enum Work {
-    Channel(ChannelId, Vec<Stamped>),
-    Private(Vec<(SlotKey, Offset)>, Arc<Frame>),
 }
 
 /// What one slice of the fan-out did.
@@ -67,6 +64,11 @@ impl Fanout {
         self.pending.push_back(Work::Private(slots, frame));
     }
 
+    /// Adds a frame for those of these sessions that are members of a channel.
+    pub fn push_to(&mut self, channel: ChannelId, slots: Vec<SlotKey>, stamped: Stamped) {
+        self.pending.push_back(Work::Few(channel, slots, stamped));
+    }
+
     /// Whether nothing is left to do.
     pub fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.round.is_empty() && self.current.is_none()
@@ -76,11 +78,8 @@ impl Fanout {
     pub fn pending_in(&self, channel: ChannelId) -> Vec<Stamped> {
         let current =
             self.current.iter().filter(|group| group.channel == channel).flat_map(|group| &group.frames);
-        let waiting = self.round.iter().chain(&self.pending).filter_map(|work| match work {
-            Work::Channel(id, frames) if *id == channel => Some(frames),
-            _ => None,
-        });
-        current.chain(waiting.flatten()).cloned().collect()
+        let waiting = self.round.iter().chain(&self.pending).filter(|work| work.channel() == Some(channel));
+        current.chain(waiting.flat_map(Work::frames)).cloned().collect()
     }
 
     /// Serves up to `budget` members.
@@ -104,6 +103,11 @@ impl Fanout {
                 Some(Work::Channel(channel, frames)) => {
                     self.current = Some(Group::new(table, channel, frames))
                 }
+                Some(Work::Few(channel, slots, stamped)) => {
+                    budget = budget.saturating_sub(slots.len());
+                    slice.bytes += stamped.frame.live().len();
+                    serve_few(table, channel, slots, &stamped, &mut slice);
+                }
                 Some(Work::Private(slots, frame)) => {
                     budget = budget.saturating_sub(slots.len());
                     slice.bytes += frame.live().len();
@@ -116,33 +120,22 @@ impl Fanout {
     }
 }
 
-/// Joins what belongs to one channel, at the place of its first frame.
-fn by_channel(pending: VecDeque<Work>) -> VecDeque<Work> {
-    if pending.len() < 2 {
-        return pending;
-    }
-    let mut out: VecDeque<Work> = VecDeque::with_capacity(pending.len());
-    let mut places: FxHashMap<ChannelId, usize> = FxHashMap::default();
-    for work in pending {
-        if let Work::Channel(channel, frames) = work {
-            let place = *places.entry(channel).or_insert(out.len());
-            match out.get_mut(place) {
-                Some(Work::Channel(_, group)) => group.extend(frames),
-                _ => out.push_back(Work::Channel(channel, frames)),
-            }
-        } else {
-            out.push_back(work);
-        }
-    }
-    out
-}
-
 impl Group {
     fn new(table: &Table, channel: ChannelId, frames: Vec<Stamped>) -> Self {
-        let joined = Joined::live(Stream::Channel(channel), pairs(&frames));
+        let mut common = Vec::new();
+        if frames.iter().any(is_listed) {
+            common.extend(frames.iter().filter(|stamped| !is_listed(stamped)).cloned());
+        }
+        let most = if common.is_empty() { &frames } else { &common };
+        let joined = Joined::live(Stream::Channel(channel), pairs(most));
         let restricted = frames.iter().any(|stamped| stamped.frame.audience().is_restricted());
         let remaining = table.channels.get(&channel).map_or(0, Vec::len);
-        Self { channel, frames, joined, restricted, remaining }
+        Self { channel, frames, common, joined, restricted, remaining }
+    }
+
+    /// What most members are to get.
+    fn common(&self) -> &[Stamped] {
+        if self.common.is_empty() { &self.frames } else { &self.common }
     }
 
     fn serve(&mut self, table: &mut Table, sender: &mut Sender, budget: &mut usize, slice: &mut Slice) {
@@ -160,7 +153,7 @@ impl Group {
         for (member, sent) in members.iter_mut().zip(sent) {
             let before = member.cursor;
             let (pushed, count) = match sent {
-                Some(pushed) => (pushed, self.frames.len()),
+                Some(pushed) => (pushed, self.common().len()),
                 None if member.outbox.is_assembling() => {
                     if let Some(slot) = table.slots.get_mut(member.slot as usize) {
                         self.keep_for_assembly(slot);
@@ -171,7 +164,7 @@ impl Group {
                     continue;
                 }
                 None if self.is_for(member) => {
-                    (member.outbox.push_live(&self.joined, pairs(&self.frames)), self.frames.len())
+                    (member.outbox.push_live(&self.joined, pairs(self.common())), self.common().len())
                 }
                 None => self.serve_some(member),
             };
@@ -197,13 +190,13 @@ impl Group {
         }
     }
 
-    /// Sends to all members who are to get all of the frames and for whom nothing waits, at once: nearly always to
+    /// Sends to all members who are to get the common frames and for whom nothing waits, at once: nearly always to
     /// all. What came of it, in the members' order; `None` for the others.
     fn send(&self, members: &[LocalMember], sender: &mut Sender) -> Vec<Option<Pushed>> {
         let mut forms: Vec<Option<&Joined>> = Vec::with_capacity(members.len());
         let mut batch: Vec<Sending<'_>> = Vec::with_capacity(members.len());
         for member in members {
-            let form = self.is_for(member).then(|| member.outbox.form(&self.joined, pairs(&self.frames)));
+            let form = self.is_for(member).then(|| member.outbox.form(&self.joined, pairs(self.common())));
             let sending = form.and_then(|form| member.outbox.ready(form));
             forms.push(form.filter(|_| sending.is_some()));
             batch.extend(sending);
@@ -214,10 +207,13 @@ impl Group {
         forms.into_iter().zip(members).map(outcome).collect()
     }
 
-    /// Whether a member is to get all of the frames, now.
+    /// Whether a member is to get the common frames and no other, now.
     fn is_for(&self, member: &LocalMember) -> bool {
         let first = self.frames.first().map_or(0, |stamped| stamped.offset);
-        let admitted = || self.frames.iter().all(|stamped| stamped.frame.audience().admits(member.user));
+        let as_most = |stamped: &Stamped| {
+            stamped.frame.audience().admits(member.user) == (self.common.is_empty() || !is_listed(stamped))
+        };
+        let admitted = || self.frames.iter().all(as_most);
         member.cursor < first && (!self.restricted || admitted()) && !member.outbox.is_assembling()
     }
 
@@ -241,9 +237,6 @@ impl Group {
             return (pushed, 0);
         }
         let pairs = frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
-        if frames.len() == self.frames.len() {
-            return (member.outbox.push_live(&self.joined, pairs), frames.len());
-        }
         let joined = Joined::live(self.joined.stream, pairs.clone());
         (member.outbox.push_live(&joined, pairs), frames.len())
     }
@@ -253,19 +246,42 @@ fn pairs(frames: &[Stamped]) -> impl Iterator<Item = (Offset, &Frame)> + Clone {
     frames.iter().map(|stamped| (stamped.offset, &*stamped.frame))
 }
 
+/// Whether a frame is for named users only.
+fn is_listed(stamped: &Stamped) -> bool {
+    stamped.frame.audience().only.is_some()
+}
+
+fn serve_few(
+    table: &mut Table,
+    channel: ChannelId,
+    slots: Vec<SlotKey>,
+    stamped: &Stamped,
+    slice: &mut Slice,
+) {
+    for key in slots {
+        if table.slot(key).is_some_and(|slot| slot.index_in(channel).is_some()) {
+            serve_one(table, key, Stream::Channel(channel), stamped, slice);
+        }
+    }
+}
+
 fn serve_private(table: &mut Table, slots: Vec<(SlotKey, Offset)>, frame: Arc<Frame>, slice: &mut Slice) {
     for (key, offset) in slots {
         let stamped = Stamped { offset, frame: frame.clone() };
-        let Some(slot) = table.slot(key) else { continue };
-        if let Some(assembly) = &mut slot.assembly {
-            assembly.live.push((Stream::Inbox, stamped.clone()));
-            table.tapes.note_frame(key.index, Stream::Inbox, &stamped, Outcome::Held);
-            continue;
-        }
-        match table.push_one(key, Stream::Inbox, &stamped) {
-            Pushed::Accepted => slice.deliveries += 1,
-            Pushed::Sealed => {}
-            pushed => slice.casualties.push((key, pushed)),
-        }
+        serve_one(table, key, Stream::Inbox, &stamped, slice);
+    }
+}
+
+fn serve_one(table: &mut Table, key: SlotKey, stream: Stream, stamped: &Stamped, slice: &mut Slice) {
+    let Some(slot) = table.slot(key) else { return };
+    if let Some(assembly) = &mut slot.assembly {
+        assembly.live.push((stream, stamped.clone()));
+        table.tapes.note_frame(key.index, stream, stamped, Outcome::Held);
+        return;
+    }
+    match table.push_one(key, stream, stamped) {
+        Pushed::Accepted => slice.deliveries += 1,
+        Pushed::Sealed => {}
+        pushed => slice.casualties.push((key, pushed)),
     }
 }

@@ -160,9 +160,19 @@ impl Harness {
         let log = &mut self.logs[channel as usize];
         let stamped = Stamped { offset: log.len() as Offset + 1, frame };
         log.push(stamped.clone());
-        self.ledger.publish(stream(channel), number, audience);
         self.bytes.0 += stamped.frame.live().len();
-        self.queues[channel as usize].push_back(ToHub::Deliver(ChannelId(channel), stamped));
+        let id = ChannelId(channel);
+        let message = match &audience.only {
+            // To the sessions of the receivers, whether they listen to this channel or not.
+            Some(users) if number % 2 == 0 => {
+                let theirs = self.connections.iter().filter(|connection| users.contains(connection.user));
+                let sessions = theirs.filter_map(|connection| connection.session.as_ref());
+                ToHub::DeliverTo(id, sessions.map(|session| session.key).collect(), stamped)
+            }
+            _ => ToHub::Deliver(id, stamped),
+        };
+        self.queues[channel as usize].push_back(message);
+        self.ledger.publish(stream(channel), number, audience);
     }
 
     pub fn publish_private(&mut self, users: &[UserId], size: usize) {
@@ -188,6 +198,10 @@ impl Harness {
         let (key, pushed) = match message {
             ToHub::Deliver(channel, stamped) => {
                 self.fanout.push(channel, stamped);
+                return true;
+            }
+            ToHub::DeliverTo(channel, slots, stamped) => {
+                self.fanout.push_to(channel, slots, stamped);
                 return true;
             }
             ToHub::DeliverPrivate(slots, frame) => {

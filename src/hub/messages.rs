@@ -47,6 +47,8 @@ pub struct Listen {
 pub enum ToHub {
     /// A live frame for the local members of a channel.
     Deliver(ChannelId, Stamped),
+    /// A live frame of a channel for these sessions: no other local member is meant to have it.
+    DeliverTo(ChannelId, Vec<SlotKey>, Stamped),
     /// A live private frame for these sessions, each with the position in its user's stream.
     DeliverPrivate(Vec<(SlotKey, Offset)>, Arc<Frame>),
     /// A session listens to a channel from here on.

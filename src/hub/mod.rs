@@ -7,6 +7,7 @@ pub mod messages;
 pub mod inspect;
 pub mod handle;
 pub(crate) mod fanout;
+mod work;
 mod slot;
 pub(crate) mod table;
 mod tapes;
@@ -185,6 +186,10 @@ impl Hub {
         match message {
             ToHub::Deliver(channel, stamped) => {
                 shared.fanout.borrow_mut().push(channel, stamped);
+                shared.work.notify_one();
+            }
+            ToHub::DeliverTo(channel, slots, stamped) => {
+                shared.fanout.borrow_mut().push_to(channel, slots, stamped);
                 shared.work.notify_one();
             }
             ToHub::DeliverPrivate(slots, frame) => {

@@ -288,4 +288,13 @@ impl Phase {
             _ => None,
         }
     }
+
+    /// The session that is among the members of its channels: also one that has been told to go, and gets what they get
+    /// until it is gone.
+    pub(super) fn member(&self) -> Option<Place> {
+        match self {
+            Phase::Attached(place, _) | Phase::Releasing(place, _) => Some(*place),
+            _ => None,
+        }
+    }
 }

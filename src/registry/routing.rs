@@ -2,11 +2,15 @@
 
 use super::state::{Effect, RegistryState};
 use crate::channel::messages::{Publication, ToChannel};
-use crate::ids::UserId;
+use crate::ids::{ChannelId, Place, UserId};
 use crate::inbox::ToInbox;
 use crate::inbox::state::Recipient;
 use crate::wire::frame::Audience;
 use crate::wire::message::{Delete, Delivery, Edit, Message};
+
+/// Receivers are few where a channel has this many times as many members: finding one by its place costs as much as
+/// passing so many by.
+const FEW: usize = 2;
 
 impl RegistryState {
     /// A new message. To an unknown channel: nothing happens, none is created.
@@ -14,9 +18,9 @@ impl RegistryState {
         match &message.delivery.channel {
             Some(name) => {
                 if let Some(channel) = self.channel_id(name) {
-                    let audience = self.audience(&message.delivery);
+                    let (audience, places) = self.reach(channel, &message.delivery);
                     let publication = Publication::Post(message, audience);
-                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication)));
+                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication, places)));
                 }
             }
             None => {
@@ -33,9 +37,9 @@ impl RegistryState {
         match &edit.delivery.channel {
             Some(name) => {
                 if let Some(channel) = self.channel_id(name) {
-                    let audience = self.audience(&edit.delivery);
+                    let (audience, places) = self.reach(channel, &edit.delivery);
                     let publication = Publication::Edit(edit, audience);
-                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication)));
+                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication, places)));
                 }
             }
             None => {
@@ -52,9 +56,9 @@ impl RegistryState {
         match &delete.delivery.channel {
             Some(name) => {
                 if let Some(channel) = self.channel_id(name) {
-                    let audience = self.audience(&delete.delivery);
+                    let (audience, places) = self.reach(channel, &delete.delivery);
                     let publication = Publication::Delete(delete, audience);
-                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication)));
+                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication, places)));
                 }
             }
             None => {
@@ -78,9 +82,24 @@ impl RegistryState {
         self.users_named(names).into_iter().filter_map(recipient).collect()
     }
 
-    fn audience(&self, delivery: &Delivery) -> Audience {
-        let only = (!delivery.pm_users.is_empty()).then(|| self.users_named(&delivery.pm_users).into());
-        Audience { only, except: self.users_named(&delivery.exclude_users).into() }
+    /// Who is meant to get something in a channel; and where all their sessions are, if these are few beside the
+    /// channel's members: then nobody need look at all members for them.
+    fn reach(&self, channel: ChannelId, delivery: &Delivery) -> (Audience, Option<Vec<Place>>) {
+        let except = self.users_named(&delivery.exclude_users).into();
+        if delivery.pm_users.is_empty() {
+            return (Audience { only: None, except }, None);
+        }
+        let only = self.users_named(&delivery.pm_users);
+        let audience = Audience { only: Some(only.as_slice().into()), except };
+        let receivers = || only.iter().filter(|id| audience.admits(**id)).filter_map(|id| self.user(*id));
+        let count: usize = receivers().map(|user| user.connections.len()).sum();
+        let members = self.channel(channel).map_or(0, |record| record.summary.connections() as usize);
+        let places = (count * FEW <= members).then(|| {
+            let keys = receivers().flat_map(|user| user.connections.iter());
+            let connections = keys.filter_map(|key| self.connections.get(key.index as usize));
+            connections.filter_map(|connection| connection.phase.member()).collect()
+        });
+        (audience, places)
     }
 
     /// The known ones among these, each once.

@@ -3,9 +3,10 @@
 use super::messages::{BelongsToAnother, Connect, Subscribe};
 use super::state::{Effect, Phase, RegistryState, Times, subscriptions};
 use crate::channel::messages::ToChannel;
-use crate::fixtures::place;
+use crate::fixtures::{PLENTY, channel, conn, message, place, time, view};
 use crate::hub::messages::{AttachRefused, Detached, ToHub, Transport};
 use crate::ids::{ChannelId, Place};
+use crate::wire::settings::ChannelSettings;
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -256,4 +257,71 @@ fn disconnecting_releases_whoever_is_or_waits_to_be_attached() {
     assert!(!registry.state.disconnect(id(1), 5, &mut registry.effects));
     registry.goodbye(place(0, 1), 6);
     registry.state.check(6);
+}
+
+/// Eight users in channel "a", each attached at the place of its number, and a channel that has told so.
+fn crowd() -> Registry {
+    let mut registry = Registry { state: RegistryState::new(TIMES), effects: Vec::new() };
+    let mut channel = channel(ChannelSettings::default(), PLENTY);
+    for number in 1..=8 {
+        let request = connect(&format!("u{number}"), number.into(), &["a"]);
+        registry.state.connect(request, 0, &mut registry.effects).unwrap();
+        let next = (place(0, number), Transport::Websocket);
+        registry.state.attach(id(number.into()), next, &mut registry.effects).unwrap();
+        channel.join(conn(number), view(number), None, &time(0), &mut Vec::new());
+    }
+    registry.state.channel(ChannelId(0)).unwrap().summary.update(&channel);
+    registry.effects.clear();
+    registry
+}
+
+/// Where a message to some users of "a" is sent; none: to all members.
+fn places(registry: &mut Registry, receivers: &[u32], excluded: &[u32]) -> Option<Vec<Place>> {
+    let names = |users: &[u32]| users.iter().map(|number| format!("u{number}")).collect();
+    let mut message = message(1);
+    message.delivery.channel = Some("a".into());
+    message.delivery.pm_users = names(receivers);
+    message.delivery.exclude_users = names(excluded);
+    registry.state.post(message, &mut registry.effects);
+    match registry.effects.pop() {
+        Some(Effect::Channel(ChannelId(0), ToChannel::Publish(_, places))) => places,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn few_receivers_are_found_at_their_places() {
+    let mut registry = crowd();
+    assert_eq!(places(&mut registry, &[], &[1]), None);
+    assert_eq!(places(&mut registry, &[1, 2, 3, 4, 5], &[]), None);
+    assert_eq!(places(&mut registry, &[3, 1, 99, 3], &[]), Some(vec![place(0, 1), place(0, 3)]));
+    assert_eq!(places(&mut registry, &[1, 3], &[1]), Some(vec![place(0, 3)]));
+    assert_eq!(places(&mut registry, &[99], &[]), Some(Vec::new()));
+    // Who listens to other channels only is not told from who listens to this one: its hub knows.
+    let request = connect("u3", 33, &["b"]);
+    registry.state.connect(request, 0, &mut registry.effects).unwrap();
+    let next = (place(1, 33), Transport::LongPoll);
+    registry.state.attach(id(33), next, &mut registry.effects).unwrap();
+    let mut found = places(&mut registry, &[3], &[]).unwrap();
+    found.sort_by_key(|place| place.slot.index);
+    assert_eq!(found, [place(0, 3), place(1, 33)]);
+}
+
+#[test]
+fn a_session_that_was_told_to_go_gets_what_members_get_until_it_is_gone() {
+    let mut registry = crowd();
+    let next = (place(1, 20), Transport::Websocket);
+    registry.state.attach(id(2), next, &mut registry.effects).unwrap();
+    assert_eq!(places(&mut registry, &[2], &[]), Some(vec![place(0, 2)]));
+    let gone = |place| Detached {
+        conn_id: id(2),
+        place,
+        cursors: vec![(ChannelId(0), 0)],
+        inbox: None,
+        transport: Transport::Websocket,
+    };
+    registry.state.detached(gone(place(0, 2)), 1, &mut registry.effects);
+    assert_eq!(places(&mut registry, &[2], &[]), Some(vec![place(1, 20)]));
+    registry.state.detached(gone(place(1, 20)), 2, &mut registry.effects);
+    assert_eq!(places(&mut registry, &[2], &[]), Some(Vec::new()));
 }

@@ -215,12 +215,16 @@ impl World {
                 state.user_changed(view, changed.as_deref(), &now, &mut effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
-            ToChannel::Publish(publication) => {
+            ToChannel::Publish(publication, places) => {
                 if let Publication::Post(message, audience) = &publication {
                     self.ledger.publish(stream, message.uuid.as_u128(), audience.clone());
                 }
-                state.publish(publication, &now, &mut effects);
+                state.publish(publication, places, &now, &mut effects);
             }
+        }
+        // What the registry knows of a channel's size is of any earlier moment.
+        if let Some(record) = self.registry.channel(ChannelId(index as u32)) {
+            record.summary.update(state);
         }
         self.forward(2 + index, effects);
         true
@@ -260,6 +264,10 @@ impl World {
         let (key, pushed) = match message {
             ToHub::Deliver(channel, stamped) => {
                 hub.fanout.push(channel, stamped);
+                return true;
+            }
+            ToHub::DeliverTo(channel, slots, stamped) => {
+                hub.fanout.push_to(channel, slots, stamped);
                 return true;
             }
             ToHub::DeliverPrivate(slots, frame) => {
