@@ -7,7 +7,7 @@ use crate::admin::console::Console;
 use crate::admin::sampler::Sampler;
 use crate::channel::Hubs;
 use crate::channel::state::Keeping;
-use crate::demo;
+use crate::demo::{self, Demo};
 use crate::edge::express::Express;
 use crate::edge::upgrade::Upgrade;
 use crate::edge::{middleware, routes};
@@ -54,6 +54,7 @@ struct Core {
     console: Arc<Console>,
     registry: OnceLock<Addr<Registry>>,
     registry_thread: OnceLock<ArbiterHandle>,
+    demo: OnceLock<Arc<Demo>>,
     next_hub: AtomicU16,
     started: Instant,
 }
@@ -75,6 +76,7 @@ impl Core {
             gate: Arc::new(Gate::new(settings.clone())),
             registry: OnceLock::new(),
             registry_thread: OnceLock::new(),
+            demo: OnceLock::new(),
             next_hub: AtomicU16::new(0),
             started: Instant::now(),
             settings,
@@ -111,6 +113,12 @@ impl Core {
             })
         };
         self.registry.get_or_init(start).clone()
+    }
+
+    /// Starts the demo's actors on the current thread, once; none outside demo mode.
+    fn start_demo(&self) -> Option<Arc<Demo>> {
+        let start = || Arc::new(Demo::start(self.settings.clone(), self.pressure.clone()));
+        self.settings.demo_enabled().then(|| self.demo.get_or_init(start).clone())
     }
 
     /// Starts a hub on the current worker's thread.
@@ -204,9 +212,10 @@ fn http_service(
     let gate = web::Data::from(core.gate.clone());
     let console = web::Data::from(core.console.clone());
     let backend = web::Data::new(core.backend(registry));
-    let upgrade = Upgrade { gate: gate.clone(), backend: backend.clone(), hub: hub.clone() };
+    let demo = core.start_demo().map(web::Data::from);
+    let upgrade =
+        Upgrade { gate: gate.clone(), backend: backend.clone(), hub: hub.clone(), demo: demo.clone() };
     let express = Express { gate: gate.clone(), backend: backend.clone() };
-    let demo_mode = core.settings.demo_enabled();
     let max_body = core.settings.max_body_bytes;
     let app = move || {
         App::new()
@@ -220,7 +229,7 @@ fn http_service(
             .configure(routes::browsers)
             .configure(admin::figures)
             .configure(admin::console::configure)
-            .configure(demo::configure(demo_mode))
+            .configure(demo::configure(demo))
     };
     HttpService::build()
         .tcp_nodelay(true)
@@ -285,6 +294,9 @@ impl Stopper {
         self.core.draining.store(true, Ordering::Relaxed);
         if let Some(registry) = self.core.registry.get() {
             registry.do_send(Close);
+        }
+        if let Some(demo) = self.core.demo.get() {
+            demo.close();
         }
         let limit = Duration::from_millis(self.core.settings.shutdown_timeout_ms);
         let _ = tokio::time::timeout(limit / 2, self.sessions_are_gone()).await;

@@ -40,6 +40,8 @@ pub enum Refusal {
     NotFound(String),
     /// The conn_id of a poll is not known.
     UnknownConnection,
+    /// A websocket needs a token, and none or a bad one was sent. Holds the whole body of the answer.
+    TokenRefused(Value),
     /// The request does not validate. Holds the whole body of the answer.
     Invalid(Value),
     /// The JSONP callback is no plain name.
@@ -85,6 +87,7 @@ impl Refusal {
             }
             Self::NotFound(_) => (S::NOT_FOUND, "not-found", NOT_FOUND),
             Self::UnknownConnection => (S::UNAUTHORIZED, "unknown-connection", UNAUTHORIZED),
+            Self::TokenRefused(_) => (S::UNAUTHORIZED, "token-refused", UNAUTHORIZED),
             Self::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "The request does not validate."),
             Self::UnacceptableCallback => (
                 S::UNPROCESSABLE_ENTITY,
@@ -152,7 +155,7 @@ impl Refusal {
     fn own_body(&self) -> Option<String> {
         match self {
             Self::BadSignature => Some(json!({"request": "Bad Signature"}).to_string()),
-            Self::Invalid(errors) => Some(errors.to_string()),
+            Self::Invalid(errors) | Self::TokenRefused(errors) => Some(errors.to_string()),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 //! functions on the request's head.
 
 use crate::api::conn_id;
+use crate::demo::{Demo, entrance};
 use crate::error::{self, Refusal};
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
@@ -33,6 +34,25 @@ pub struct Upgrade {
     pub backend: web::Data<Backend>,
     /// The thread's hub.
     pub hub: HubHandle,
+    /// The demo's websockets, in demo mode.
+    pub demo: Option<web::Data<Demo>>,
+}
+
+/// Where a handshake leads.
+enum Entrance {
+    /// To a session of this connection.
+    Session(Uuid),
+    /// To one of the demo's programs.
+    Demo(entrance::Entrance),
+}
+
+impl Entrance {
+    fn may_deflate(&self) -> bool {
+        match self {
+            Self::Session(_) => true,
+            Self::Demo(entrance) => entrance.may_deflate(),
+        }
+    }
 }
 
 impl Upgrade {
@@ -46,16 +66,29 @@ impl Upgrade {
         mut framed: Framed<TcpStream, Codec>,
     ) -> Result<(), actix_web::Error> {
         match self.admit(request.head()) {
-            Ok((conn_id, mut response)) => {
+            Ok((entrance, mut response)) => {
                 let client = self.client_behind_proxies(request.head());
-                let deflate = self.backend.settings.compression && offers_deflate(request.head());
+                let may_deflate = self.backend.settings.compression && entrance.may_deflate();
+                let deflate = may_deflate && offers_deflate(request.head());
                 if deflate {
                     let answer = header::HeaderValue::from_static(deflate::ANSWER);
                     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
                 }
                 framed.send(Message::Item((response, BodySize::None))).await?;
                 let parts = framed.into_parts();
-                WebsocketSession::start(conn_id, parts.io, &parts.read_buf, client, deflate, self.hub);
+                match entrance {
+                    Entrance::Session(conn_id) => {
+                        WebsocketSession::start(
+                            conn_id,
+                            parts.io,
+                            &parts.read_buf,
+                            client,
+                            deflate,
+                            self.hub,
+                        );
+                    }
+                    Entrance::Demo(entrance) => entrance.open(parts.io, &parts.read_buf, deflate),
+                }
             }
             Err(refusal) => refuse(&mut framed, &refusal, error::accept(&request.head().headers)).await?,
         }
@@ -68,18 +101,22 @@ impl Upgrade {
         self.gate.client_address(head).filter(|client| Some(*client) != peer)
     }
 
-    fn admit(&self, head: &RequestHead) -> Result<(Uuid, Response<()>), Refusal> {
+    fn admit(&self, head: &RequestHead) -> Result<(Entrance, Response<()>), Refusal> {
         self.gate.standing(head, now_unix())?;
         let path = self.gate.inner_path(head);
-        if path != "/ws" {
+        let demo = self.demo.as_ref().filter(|_| entrance::knows(&path));
+        if demo.is_none() && path != "/ws" {
             return Err(Refusal::NotFound(path.into_owned()));
         }
         if self.backend.is_draining() {
             return Err(Refusal::Draining);
         }
-        let conn_id = conn_id_of(head)?;
+        let entrance = match demo {
+            None => Entrance::Session(conn_id_of(head)?),
+            Some(demo) => Entrance::Demo(entrance::admit(demo, &path, head)?),
+        };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
-        Ok((conn_id, response.finish().drop_body()))
+        Ok((entrance, response.finish().drop_body()))
     }
 }
 

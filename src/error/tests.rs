@@ -16,6 +16,7 @@ fn all() -> Vec<Refusal> {
         TooManyTries(30),
         NotFound("/nowhere".into()),
         UnknownConnection,
+        TokenRefused(json!({"token": ["Not a valid token."]})),
         Invalid(json!(["Wrong UUID format"])),
         UnacceptableCallback,
         BodyTooLarge(8),

@@ -46,7 +46,10 @@ impl Wire {
     }
 
     pub async fn try_open(address: SocketAddr) -> std::io::Result<Self> {
-        Ok(Self { stream: BufReader::new(within(TcpStream::connect(address)).await?) })
+        let stream = within(TcpStream::connect(address)).await?;
+        // What a test writes apart shall arrive apart.
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {

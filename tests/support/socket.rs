@@ -40,6 +40,15 @@ pub async fn open(
     target: &str,
     headers: &[(&str, &str)],
 ) -> Result<(Incoming, Outgoing), Reply> {
+    open_with_reply(address, target, headers).await.map(|(_, incoming, outgoing)| (incoming, outgoing))
+}
+
+/// The same, with what the server said to the handshake.
+pub async fn open_with_reply(
+    address: SocketAddr,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> Result<(Reply, Incoming, Outgoing), Reply> {
     let mut all = vec![
         ("upgrade", "websocket"),
         ("connection", "Upgrade"),
@@ -54,12 +63,19 @@ pub async fn open(
     }
     assert_eq!(reply.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     let (read, write) = split(wire.into_stream());
-    Ok((Incoming(read), Outgoing(write)))
+    Ok((reply, Incoming(read), Outgoing(write)))
 }
 
 impl Incoming {
     /// The next frame; none when the server has closed the socket.
     pub async fn frame(&mut self) -> Option<Frame> {
+        let (first, payload) = self.raw_frame().await?;
+        assert_eq!(first & 0xf0, FIN, "servers send whole messages, and no extensions unless asked for");
+        Some(Frame { opcode: first & 0xf, payload })
+    }
+
+    /// The next frame as its first byte and its payload; none when the server has closed the socket.
+    pub async fn raw_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         read_frame(&mut self.0).await.ok()
     }
 
@@ -105,9 +121,8 @@ impl Incoming {
     }
 }
 
-async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Frame> {
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(u8, Vec<u8>)> {
     let [first, second] = [stream.read_u8().await?, stream.read_u8().await?];
-    assert_eq!(first & 0xf0, FIN, "servers send whole messages without extensions");
     let length = match second {
         126 => u64::from(stream.read_u16().await?),
         127 => stream.read_u64().await?,
@@ -115,7 +130,7 @@ async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Fr
     };
     let mut payload = vec![0; usize::try_from(length).expect("a length that fits")];
     stream.read_exact(&mut payload).await?;
-    Ok(Frame { opcode: first & 0xf, payload })
+    Ok((first, payload))
 }
 
 impl Outgoing {

@@ -65,6 +65,11 @@ impl Decoder {
         self
     }
 
+    /// Bytes held: what has come of messages that are not complete, or have not been asked for.
+    pub fn held_bytes(&self) -> usize {
+        self.input.len() + self.message.as_ref().map_or(0, |message| message.bytes.len())
+    }
+
     /// Takes what the socket gave.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);

@@ -1,0 +1,78 @@
+//! The websockets of demo mode: under which path, after which check, what.
+
+use super::connection::{Accepted, Connection};
+use super::echo::{self, Echo};
+use super::{Demo, guarded};
+use crate::error::Refusal;
+use crate::observe::pressure::Counted;
+use actix_http::RequestHead;
+use actix_web::web;
+use tokio::net::TcpStream;
+
+/// A check before a socket is accepted. It sees the handshake, and may refuse it with any answer that HTTP knows.
+type Hook = fn(&Demo, &RequestHead) -> Result<(), Refusal>;
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Echo,
+}
+
+struct Route {
+    path: &'static str,
+    hook: Option<Hook>,
+    purpose: Purpose,
+}
+
+const ROUTES: [Route; 2] = [
+    Route { path: "/demo/echo", hook: None, purpose: Purpose::Echo },
+    Route { path: "/demo/guarded/echo", hook: Some(guarded::check_token), purpose: Purpose::Echo },
+];
+
+/// A handshake that may go on.
+pub struct Entrance {
+    demo: web::Data<Demo>,
+    purpose: Purpose,
+    counted: Counted,
+}
+
+/// Whether demo mode has a socket there.
+pub fn knows(path: &str) -> bool {
+    ROUTES.iter().any(|route| route.path == path)
+}
+
+/// Judges a handshake to one of the paths that demo mode knows.
+///
+/// # Errors
+/// What the hook says, or there are too many sockets.
+pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Result<Entrance, Refusal> {
+    let route =
+        ROUTES.iter().find(|route| route.path == path).ok_or_else(|| Refusal::NotFound(path.to_owned()))?;
+    if let Some(hook) = route.hook {
+        hook(demo, handshake)?;
+    }
+    if demo.sockets.is_full() {
+        return Err(Refusal::Busy);
+    }
+    let counted = Counted::new(demo.sockets.clone());
+    Ok(Entrance { demo: demo.clone(), purpose: route.purpose, counted })
+}
+
+impl Entrance {
+    /// Whether compressed messages may be agreed on.
+    pub fn may_deflate(&self) -> bool {
+        self.purpose == Purpose::Echo
+    }
+
+    /// The handshake is done: starts the socket's actor on this thread.
+    pub fn open(self, socket: TcpStream, rest: &[u8], deflate: bool) {
+        let Self { demo, purpose, counted } = self;
+        let accepted = Accepted { socket, rest, max_message: echo::MAX_MESSAGE, deflate };
+        match purpose {
+            Purpose::Echo => {
+                let deflate_from = deflate.then_some(demo.settings.compression_threshold_bytes);
+                Connection::start(Echo { deflate_from }, accepted, &demo, counted);
+            }
+        }
+    }
+}

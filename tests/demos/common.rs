@@ -1,0 +1,30 @@
+//! What the tests of the demos share.
+
+use crate::support::http::{Reply, Wire};
+use crate::support::socket::{self, Incoming, Outgoing};
+use crate::support::{TestServer, settings};
+use channelstream::settings::Settings;
+
+/// Settings under which nothing is said that nobody asked for.
+pub fn quiet() -> Settings {
+    Settings { ping_interval_ms: 0, socket_idle_timeout_ms: 0, ..settings() }
+}
+
+pub async fn open(server: &TestServer, target: &str) -> (Incoming, Outgoing) {
+    let opened = socket::open(server.address, target, &[]).await;
+    opened.unwrap_or_else(|reply| panic!("{target}: {reply:?}"))
+}
+
+/// A handshake that is refused.
+pub async fn refused(server: &TestServer, target: &str) -> Reply {
+    match socket::open(server.address, target, &[]).await {
+        Ok(_) => panic!("{target} is accepted"),
+        Err(reply) => reply,
+    }
+}
+
+/// Any request, on a connection of its own.
+pub async fn ask(server: &TestServer, method: &str, target: &str, body: &str) -> Reply {
+    let headers = [("connection", "close")];
+    Wire::open(server.address).await.ask(method, target, &headers, body.as_bytes()).await
+}

@@ -1,0 +1,9 @@
+//! The websocket programs of demo mode over real sockets.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+#[path = "../support/mod.rs"]
+mod support;
+mod common;
+mod echo;
+mod guarded;
+mod switch;

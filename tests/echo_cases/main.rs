@@ -1,0 +1,111 @@
+//! The cases that the Autobahn suite has for servers that echo, by their numbers there, played against `/demo/echo`:
+//! what holds for the echo holds for the websocket code of `/ws`, which it runs on.
+//!
+//! The suite itself runs on Python 2.7; `docs/websocket-tutorial.md` tells how it was run and what it said. Where it waits a
+//! second to see that nothing happens, these cases send a ping and wait for its pong.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+#[path = "../support/mod.rs"]
+mod support;
+mod script;
+mod framing;
+mod utf8;
+mod closing;
+mod limits;
+mod deflate;
+
+use channelstream::settings::Settings;
+use std::collections::BTreeSet;
+use support::{TestServer, settings};
+
+/// How many cases the suite (0.8.2) has in each group: 517 in all.
+#[rustfmt::skip]
+const GROUPS: [(&str, usize); 57] = [
+    ("1.1", 8), ("1.2", 8), ("2", 11), ("3", 7), ("4.1", 5), ("4.2", 5), ("5", 20), ("6.1", 3), ("6.2", 4),
+    ("6.3", 2), ("6.4", 4), ("6.5", 5), ("6.6", 11), ("6.7", 4), ("6.8", 2), ("6.9", 4), ("6.10", 3),
+    ("6.11", 5), ("6.12", 8), ("6.13", 5), ("6.14", 10), ("6.15", 1), ("6.16", 3), ("6.17", 5), ("6.18", 5),
+    ("6.19", 5), ("6.20", 7), ("6.21", 8), ("6.22", 34), ("6.23", 7), ("7.1", 6), ("7.3", 6), ("7.5", 1),
+    ("7.7", 13), ("7.9", 9), ("7.13", 2), ("9.1", 6), ("9.2", 6), ("9.3", 9), ("9.4", 9), ("9.5", 6),
+    ("9.6", 6), ("9.7", 6), ("9.8", 6), ("10.1", 1), ("12.1", 18), ("12.2", 18), ("12.3", 18), ("12.4", 18),
+    ("12.5", 18), ("13.1", 18), ("13.2", 18), ("13.3", 18), ("13.4", 18), ("13.5", 18), ("13.6", 18),
+    ("13.7", 18),
+];
+
+fn server() -> TestServer {
+    TestServer::start(Settings { heartbeat_interval_ms: 0, ..settings() })
+}
+
+/// A test for each group of cases.
+macro_rules! play {
+    ($($name:ident: $cases:expr,)*) => { $(
+        #[actix_web::test]
+        async fn $name() {
+            let server = server();
+            script::play(server.address, $cases).await;
+        }
+    )* };
+}
+
+play! {
+    case_1_framing: framing::framing(),
+    case_2_pings_and_pongs: framing::pings(),
+    case_3_reserved_bits: framing::reserved_bits(),
+    case_4_opcodes: framing::opcodes(),
+    case_5_fragmentation: framing::fragmentation(),
+    case_6_utf8: utf8::cases(),
+    case_9_1_and_9_2_lengths: limits::lengths(),
+    case_9_3_and_9_4_fragments: limits::fragment_lengths(),
+    case_9_5_and_9_6_chops: limits::chops(),
+    case_9_7_and_9_8_round_trips: limits::round_trips(),
+    case_10_automatic_fragmentation: limits::automatic_fragmentation(),
+}
+
+#[actix_web::test]
+async fn case_12_compressed_contents() {
+    let server = server();
+    deflate::play(server.address, deflate::contents()).await;
+}
+
+#[actix_web::test]
+async fn case_13_agreements_on_compression() {
+    let server = server();
+    deflate::play(server.address, deflate::agreements()).await;
+}
+
+/// Whoever has broken the protocol with its goodbye has nothing more to say, so it is not waited for.
+#[actix_web::test]
+async fn case_7_closing() {
+    let server = server();
+    let begun = std::time::Instant::now();
+    let cases = closing::cases();
+    let refused = cases.iter().filter(|case| matches!(case.end, script::End::Refused(..))).count();
+    script::play(server.address, cases).await;
+    // Waiting would take two seconds for each.
+    let limit = std::time::Duration::from_secs(refused as u64);
+    assert!(refused >= 14 && begun.elapsed() < limit, "{refused} in {:?}", begun.elapsed());
+}
+
+/// Cases have numbers without a gap, and as many as the suite's.
+#[test]
+fn no_case_is_missing() {
+    let played = [
+        framing::framing(),
+        framing::pings(),
+        framing::reserved_bits(),
+        framing::opcodes(),
+        framing::fragmentation(),
+        utf8::cases(),
+        closing::cases(),
+        limits::lengths(),
+        limits::fragment_lengths(),
+        limits::chops(),
+        limits::round_trips(),
+        limits::automatic_fragmentation(),
+    ];
+    let compressed = deflate::contents().into_iter().chain(deflate::agreements()).map(|case| case.id);
+    let played: BTreeSet<String> =
+        played.into_iter().flatten().map(|case| case.id).chain(compressed).collect();
+    let wanted =
+        GROUPS.iter().flat_map(|(group, count)| (1..=*count).map(move |number| format!("{group}.{number}")));
+    assert_eq!(played, wanted.collect());
+}
