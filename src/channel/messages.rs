@@ -48,9 +48,10 @@ pub enum ToChannel {
     UserChanged(Arc<UserView>, Option<Box<str>>),
     /// New settings.
     Configure(ChannelSettings),
-    /// A message, edit or deletion. Where it is for a few users only, with the places of all their sessions, in this
-    /// channel or not.
-    Publish(Publication, Option<Vec<Place>>),
+    /// A message, edit or deletion.
+    Publish(Publication),
+    /// The same for few users, with the places of all their sessions, in this channel or not.
+    PublishTo(Box<Publication>, Vec<Place>),
 }
 
 /// Something to be published in a channel, with its audience resolved.

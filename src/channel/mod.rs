@@ -124,9 +124,13 @@ impl Handler<ToChannel> for Channel {
                 state.user_changed(view, changed.as_deref(), &now, effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
-            ToChannel::Publish(publication, places) => {
+            ToChannel::Publish(publication) => {
                 self.pressure.channels.sub(1);
-                state.publish(publication, places, &now, effects);
+                state.publish(publication, None, &now, effects);
+            }
+            ToChannel::PublishTo(publication, places) => {
+                self.pressure.channels.sub(1);
+                state.publish(*publication, Some(places), &now, effects);
             }
         }
         self.summary.update(&self.state);

@@ -212,7 +212,7 @@ impl ChannelState {
         }
         let offset = self.next_offset(now);
         let mut on_its_way = Weak::new();
-        if self.watched.is_some() || self.sessions.iter().any(|sessions| *sessions > 0) {
+        if self.watched.is_some() || self.hubs().next().is_some() {
             let frame = Arc::new(self.encoder.presence(&event));
             on_its_way = Arc::downgrade(&frame);
             self.deliver(&Stamped { offset, frame }, effects);
@@ -279,7 +279,7 @@ impl ChannelState {
         };
         let stamped = Stamped { offset: self.next_offset(now), frame };
         match places {
-            Some(places) => self.deliver_to(places, &stamped, effects),
+            Some(places) => self.deliver_to(&places, &stamped, effects),
             None => self.deliver(&stamped, effects),
         }
         self.keep(stamped, kept);
@@ -316,22 +316,30 @@ impl ChannelState {
     }
 
     fn deliver(&mut self, stamped: &Stamped, effects: &mut Effects) {
-        if let Some(watched) = &mut self.watched {
-            watched.push(stamped.frame.clone());
-        }
-        for (hub, sessions) in self.sessions.iter().enumerate() {
-            if *sessions > 0 {
-                effects.push((HubId(hub as u16), ToHub::Deliver(self.identity.id, stamped.clone())));
-            }
+        self.watch_frame(stamped);
+        for hub in self.hubs() {
+            effects.push((hub, ToHub::Deliver(self.identity.id, stamped.clone())));
         }
     }
 
-    /// To few: who is not here has a place all the same, and its hub knows better.
-    fn deliver_to(&self, mut places: Vec<Place>, stamped: &Stamped, effects: &mut Effects) {
-        places.sort_unstable_by_key(|place| place.hub.0);
-        for places in places.chunk_by(|one, two| one.hub == two.hub) {
-            let slots = places.iter().map(|place| place.slot).collect();
-            effects.push((places[0].hub, ToHub::DeliverTo(self.identity.id, slots, stamped.clone())));
+    /// To few. Who is not here has a place all the same: its hub knows better.
+    fn deliver_to(&mut self, places: &[Place], stamped: &Stamped, effects: &mut Effects) {
+        self.watch_frame(stamped);
+        for hub in self.hubs() {
+            let slots = places.iter().filter(|place| place.hub == hub).map(|place| place.slot).collect();
+            effects.push((hub, ToHub::DeliverTo(self.identity.id, slots, stamped.clone())));
+        }
+    }
+
+    /// Hubs with sessions that listen.
+    fn hubs(&self) -> impl Iterator<Item = HubId> {
+        let listening = self.sessions.iter().enumerate().filter(|(_, sessions)| **sessions > 0);
+        listening.map(|(hub, _)| HubId(hub as u16))
+    }
+
+    fn watch_frame(&mut self, stamped: &Stamped) {
+        if let Some(watched) = &mut self.watched {
+            watched.push(stamped.frame.clone());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::harness::{CHANNELS, CONNECTIONS, Harness};
 use crate::ids::UserId;
+use crate::observe::recorder::Outcome;
 use crate::wire::frame::Audience;
 use crate::wire::websocket::close::CloseReason;
 use proptest::collection::vec;
@@ -78,6 +79,28 @@ proptest! {
             hub.quiesce().await;
         });
     }
+}
+
+#[test]
+fn who_is_recorded_is_told_of_what_is_not_meant_for_it() {
+    run(async {
+        let mut hub = Harness::new(false, false, 10_000);
+        for connection in 0..3 {
+            hub.subscribe(connection, u32::from(connection == 2));
+            hub.open(connection).await;
+        }
+        while hub.deliver(0).await || hub.deliver(1).await || hub.deliver(CHANNELS as usize).await {}
+        // One goes to all members, the other only to the receiver's place.
+        for _ in 0..2 {
+            hub.publish(0, 10, Audience { only: Some([UserId(0)].as_slice().into()), ..Audience::default() });
+            hub.deliver(0).await;
+            hub.slice(10).await;
+        }
+        assert_eq!(hub.outcomes(0), [(1, Outcome::Collected), (2, Outcome::Collected)]);
+        assert_eq!(hub.outcomes(1), [(1, Outcome::NotMeant), (2, Outcome::NotMeant)]);
+        assert_eq!(hub.outcomes(2), [], "it listens to another channel");
+        hub.quiesce().await;
+    });
 }
 
 #[test]

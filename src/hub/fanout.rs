@@ -106,7 +106,7 @@ impl Fanout {
                 Some(Work::Few(channel, slots, stamped)) => {
                     budget = budget.saturating_sub(slots.len());
                     slice.bytes += stamped.frame.live().len();
-                    serve_few(table, channel, slots, &stamped, &mut slice);
+                    serve_few(table, channel, &slots, &stamped, &mut slice);
                 }
                 Some(Work::Private(slots, frame)) => {
                     budget = budget.saturating_sub(slots.len());
@@ -251,16 +251,11 @@ fn is_listed(stamped: &Stamped) -> bool {
     stamped.frame.audience().only.is_some()
 }
 
-fn serve_few(
-    table: &mut Table,
-    channel: ChannelId,
-    slots: Vec<SlotKey>,
-    stamped: &Stamped,
-    slice: &mut Slice,
-) {
+fn serve_few(table: &mut Table, channel: ChannelId, slots: &[SlotKey], stamped: &Stamped, slice: &mut Slice) {
+    table.note_not_meant(channel, slots, stamped);
     for key in slots {
-        if table.slot(key).is_some_and(|slot| slot.index_in(channel).is_some()) {
-            serve_one(table, key, Stream::Channel(channel), stamped, slice);
+        if table.slot(*key).is_some_and(|slot| slot.index_in(channel).is_some()) {
+            serve_one(table, *key, Stream::Channel(channel), stamped, slice);
         }
     }
 }

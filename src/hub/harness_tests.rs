@@ -364,23 +364,31 @@ impl Harness {
 }
 
 impl Harness {
-    /// What a peer heard is on its tape as handed over, and what the tape calls sent it has heard.
-    fn check_tape(&self, index: u32) {
-        let (mut after, mut handed_over, mut sent) = (0, HashSet::new(), HashSet::new());
+    /// What the tape of a connection says of each frame.
+    pub fn outcomes(&self, index: u32) -> Vec<(u128, Outcome)> {
+        let (mut after, mut outcomes) = (0, Vec::new());
         loop {
             let excerpt = self.recorder.read_connection(Uuid::from_u128(index.into()), after).unwrap();
             assert_eq!(excerpt.missed, 0);
-            let Some(last) = excerpt.entries.last() else { break };
+            let Some(last) = excerpt.entries.last() else { return outcomes };
             after = last.number;
-            for entry in excerpt.entries {
-                let ConnectionEvent::Frame { head, outcome, .. } = entry.event else { continue };
-                match outcome {
-                    Outcome::Sent => _ = sent.insert(head.uuid.as_u128()),
-                    Outcome::Queued(_) | Outcome::Collected | Outcome::CaughtUp => {}
-                    _ => continue,
-                }
-                handed_over.insert(head.uuid.as_u128());
+            outcomes.extend(excerpt.entries.into_iter().filter_map(|entry| match entry.event {
+                ConnectionEvent::Frame { head, outcome, .. } => Some((head.uuid.as_u128(), outcome)),
+                _ => None,
+            }));
+        }
+    }
+
+    /// What a peer heard is on its tape as handed over, and what the tape calls sent it has heard.
+    fn check_tape(&self, index: u32) {
+        let (mut handed_over, mut sent) = (HashSet::new(), HashSet::new());
+        for (number, outcome) in self.outcomes(index) {
+            match outcome {
+                Outcome::Sent => _ = sent.insert(number),
+                Outcome::Queued(_) | Outcome::Collected | Outcome::CaughtUp => {}
+                _ => continue,
             }
+            handed_over.insert(number);
         }
         let heard: HashSet<u128> = self.heard[index as usize].iter().copied().collect();
         assert!(heard.is_subset(&handed_over), "{index} heard {heard:?}, the tape has {handed_over:?}");

@@ -47,7 +47,7 @@ pub struct Listen {
 pub enum ToHub {
     /// A live frame for the local members of a channel.
     Deliver(ChannelId, Stamped),
-    /// A live frame of a channel for these sessions: no other local member is meant to have it.
+    /// A live frame for those of these sessions that are members of a channel: no other local one is meant to have it.
     DeliverTo(ChannelId, Vec<SlotKey>, Stamped),
     /// A live private frame for these sessions, each with the position in its user's stream.
     DeliverPrivate(Vec<(SlotKey, Offset)>, Arc<Frame>),

@@ -238,6 +238,17 @@ impl Table {
         }
     }
 
+    /// Writes down a frame of a channel for those recorded members that are not among these sessions.
+    pub fn note_not_meant(&mut self, channel: ChannelId, slots: &[SlotKey], stamped: &Stamped) {
+        for index in self.tapes.slots() {
+            let slot = self.slots.get(index as usize).filter(|slot| slot.index_in(channel).is_some());
+            let key = slot.map(|slot| SlotKey { index, generation: slot.generation });
+            if key.is_some_and(|key| !slots.contains(&key)) {
+                self.tapes.note_frame(index, Stream::Channel(channel), stamped, Outcome::NotMeant);
+            }
+        }
+    }
+
     /// A session no longer listens to a channel, but for what is pending in it.
     pub fn leave(&mut self, channel: ChannelId, key: SlotKey, mut pending: Vec<Stamped>) -> Pushed {
         let stream = Stream::Channel(channel);

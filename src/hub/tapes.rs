@@ -25,6 +25,11 @@ impl Tapes {
         self.slots.is_empty()
     }
 
+    /// The slots of the recorded sessions.
+    pub fn slots(&self) -> Vec<u32> {
+        self.slots.iter().map(|(slot, _)| *slot).collect()
+    }
+
     /// Records a session if its connection is to be recorded; whether it is.
     pub fn begin(&mut self, slot: u32, conn_id: Uuid) -> bool {
         let wanted = self.recorder.as_ref().is_some_and(|recorder| recorder.has_connection(conn_id));

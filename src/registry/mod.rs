@@ -107,7 +107,7 @@ impl Registry {
 
     fn tell_channel(&self, id: ChannelId, message: ToChannel) {
         let Some(addr) = self.channels.get(id.0 as usize) else { return };
-        if matches!(message, ToChannel::Publish(..)) {
+        if matches!(message, ToChannel::Publish(_) | ToChannel::PublishTo(..)) {
             self.parts.pressure.channels.add(1);
         }
         addr.do_send(message);

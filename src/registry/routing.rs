@@ -20,7 +20,7 @@ impl RegistryState {
                 if let Some(channel) = self.channel_id(name) {
                     let (audience, places) = self.reach(channel, &message.delivery);
                     let publication = Publication::Post(message, audience);
-                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication, places)));
+                    effects.push(Effect::Channel(channel, publish(publication, places)));
                 }
             }
             None => {
@@ -39,7 +39,7 @@ impl RegistryState {
                 if let Some(channel) = self.channel_id(name) {
                     let (audience, places) = self.reach(channel, &edit.delivery);
                     let publication = Publication::Edit(edit, audience);
-                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication, places)));
+                    effects.push(Effect::Channel(channel, publish(publication, places)));
                 }
             }
             None => {
@@ -58,7 +58,7 @@ impl RegistryState {
                 if let Some(channel) = self.channel_id(name) {
                     let (audience, places) = self.reach(channel, &delete.delivery);
                     let publication = Publication::Delete(delete, audience);
-                    effects.push(Effect::Channel(channel, ToChannel::Publish(publication, places)));
+                    effects.push(Effect::Channel(channel, publish(publication, places)));
                 }
             }
             None => {
@@ -108,5 +108,12 @@ impl RegistryState {
         users.sort_unstable();
         users.dedup();
         users
+    }
+}
+
+fn publish(publication: Publication, places: Option<Vec<Place>>) -> ToChannel {
+    match places {
+        Some(places) => ToChannel::PublishTo(Box::new(publication), places),
+        None => ToChannel::Publish(publication),
     }
 }

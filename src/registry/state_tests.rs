@@ -284,7 +284,8 @@ fn places(registry: &mut Registry, receivers: &[u32], excluded: &[u32]) -> Optio
     message.delivery.exclude_users = names(excluded);
     registry.state.post(message, &mut registry.effects);
     match registry.effects.pop() {
-        Some(Effect::Channel(ChannelId(0), ToChannel::Publish(_, places))) => places,
+        Some(Effect::Channel(ChannelId(0), ToChannel::Publish(_))) => None,
+        Some(Effect::Channel(ChannelId(0), ToChannel::PublishTo(_, places))) => Some(places),
         other => panic!("{other:?}"),
     }
 }

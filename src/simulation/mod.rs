@@ -215,11 +215,13 @@ impl World {
                 state.user_changed(view, changed.as_deref(), &now, &mut effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
-            ToChannel::Publish(publication, places) => {
-                if let Publication::Post(message, audience) = &publication {
-                    self.ledger.publish(stream, message.uuid.as_u128(), audience.clone());
-                }
-                state.publish(publication, places, &now, &mut effects);
+            ToChannel::Publish(publication) => {
+                note_published(&mut self.ledger, stream, &publication);
+                state.publish(publication, None, &now, &mut effects);
+            }
+            ToChannel::PublishTo(publication, places) => {
+                note_published(&mut self.ledger, stream, &publication);
+                state.publish(*publication, Some(places), &now, &mut effects);
             }
         }
         // What the registry knows of a channel's size is of any earlier moment.
@@ -313,5 +315,11 @@ impl World {
         let hub = &mut self.hubs[hub];
         let detached = hub.table.dismiss(key, reason);
         hub.output.extend(detached.map(ToRegistry::Detached));
+    }
+}
+
+fn note_published(ledger: &mut Ledger<ConnKey>, stream: Stream, publication: &Publication) {
+    if let Publication::Post(message, audience) = publication {
+        ledger.publish(stream, message.uuid.as_u128(), audience.clone());
     }
 }
