@@ -18,11 +18,23 @@ macro_rules! embed {
 }
 
 const FILES: &[(&str, &[u8])] = embed![
-    "admin-view.js",
-    "admin.css",
-    "admin.js",
     "channelstream/channelstream.min.js",
     "channelstream/index.js",
+    "console.css",
+    "console/api.js",
+    "console/channel.js",
+    "console/chart.js",
+    "console/connection.js",
+    "console/dialogs.js",
+    "console/format.js",
+    "console/list.js",
+    "console/lists.js",
+    "console/main.js",
+    "console/overview.js",
+    "console/recording.js",
+    "console/router.js",
+    "console/series.js",
+    "console/user.js",
     "demo-messages.js",
     "demo-people.js",
     "demo.css",
@@ -45,6 +57,14 @@ const FILES: &[(&str, &[u8])] = embed![
     "home.js",
     "icon.svg",
     "style.css",
+    "vendor/lit-html/LICENSE.txt",
+    "vendor/lit-html/directive-helpers.js",
+    "vendor/lit-html/directive.js",
+    "vendor/lit-html/directives/repeat.js",
+    "vendor/lit-html/lit-html.js",
+    "vendor/uplot/LICENSE.txt",
+    "vendor/uplot/uPlot.iife.min.js",
+    "vendor/uplot/uPlot.min.css",
 ];
 
 struct Asset {
@@ -109,7 +129,7 @@ mod tests {
     fn is_served(path: &str) -> bool {
         match path.strip_prefix("channelstream/") {
             Some(file) => ["index.js", "channelstream.min.js"].contains(&file),
-            None => !path.ends_with(".html"),
+            None => !path.ends_with(".html") && !path.ends_with("README.md"),
         }
     }
 

@@ -26,7 +26,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .service(
             web::resource("/admin/sign_out")
                 .route(read().to(sign_out::sign_out))
-                .route(web::post().to(sign_out::sign_out)),
+                .route(web::post().to(sign_out::submit)),
         )
         .service(web::resource("/admin").route(read().to(pages::dashboard)))
         .service(web::resource("/api-explorer").route(read().to(pages::explorer)))

@@ -67,7 +67,7 @@ fn policy(template: &str, base: &BaseUrl, nonce: &str) -> String {
         format!(" ws://{host} wss://{host}")
     };
     format!(
-        "default-src 'none'; script-src 'self'{nonce}; style-src 'self'; img-src 'self' data:; \
+        "default-src 'none'; script-src 'self'{nonce}; style-src 'self'{nonce}; img-src 'self' data:; \
          connect-src 'self'{sockets}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
 }

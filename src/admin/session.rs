@@ -75,8 +75,15 @@ fn may_command(req: &HttpRequest) -> Result<(), Refusal> {
         return Ok(());
     }
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
-    let cookie = good_cookie(gate, req.headers(), now_unix()).ok_or(Refusal::SignatureMissing)?;
-    let given = text(req.headers(), CSRF_HEADER).unwrap_or_default();
+    check_token(gate, req.headers(), text(req.headers(), CSRF_HEADER).unwrap_or_default())
+}
+
+/// Whether the token is that of the sign-in whose cookie the request carries.
+///
+/// # Errors
+/// No sign-in; another token.
+pub fn check_token(gate: &Gate, headers: &HeaderMap, given: &str) -> Result<(), Refusal> {
+    let cookie = good_cookie(gate, headers, now_unix()).ok_or(Refusal::SignatureMissing)?;
     if same(given, &csrf_token(gate, cookie)) { Ok(()) } else { Err(Refusal::CsrfToken) }
 }
 

@@ -77,6 +77,7 @@ impl RegistryState {
             uuid: user.uuid,
             public_keys: user.public_keys().to_vec(),
             present: user.present as usize,
+            total: user.connections.iter().count(),
             connections,
         })
     }

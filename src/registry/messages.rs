@@ -296,6 +296,8 @@ pub struct UserDetails {
     pub public_keys: Vec<String>,
     /// Connections that are present.
     pub present: usize,
+    /// Connections, present or not.
+    pub total: usize,
     /// Ids of its connections, present or not, sorted; at most [`MAX_DETAILS`].
     pub connections: Vec<Uuid>,
 }

@@ -101,12 +101,17 @@ async fn other_sites_sign_nobody_in_or_out() {
     let reply = sign_in(server.address, "admin_secret", &foreign).await;
     assert_eq!((reply.status, reply.header("set-cookie")), (403, None));
     let operator = Operator::sign_in(&server).await;
-    for method in ["GET", "POST"] {
-        let reply = operator.ask(method, "/admin/sign_out", &foreign, "").await;
-        assert_eq!((reply.status, reply.header("set-cookie")), (302, None));
-        let reply = operator.ask(method, "/admin/sign_out", &[("sec-fetch-site", "same-origin")], "").await;
-        assert!(reply.header("set-cookie").unwrap().contains("Max-Age=0"), "{reply:?}");
+    let reply = operator.ask("GET", "/admin/sign_out", &foreign, "").await;
+    assert_eq!((reply.status, reply.header("set-cookie")), (302, None));
+    let reply = operator.ask("GET", "/admin/sign_out", &[("sec-fetch-site", "same-origin")], "").await;
+    assert!(reply.header("set-cookie").unwrap().contains("Max-Age=0"), "{reply:?}");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for token in ["", "csrf=x"] {
+        let reply = operator.ask("POST", "/admin/sign_out", &form, token).await;
+        assert_eq!((reply.status, reply.header("set-cookie")), (403, None));
     }
+    let reply = operator.ask("POST", "/admin/sign_out", &form, &format!("csrf={}", operator.token)).await;
+    assert!(reply.header("set-cookie").unwrap().contains("Max-Age=0"), "{reply:?}");
 }
 
 #[actix_rt::test]

@@ -120,7 +120,7 @@ async fn users_with_their_states() {
     assert_eq!((column(&users, "state")[2], column(&users, "state_bytes")[2]), (&Value::Null, &json!(1_011)));
 
     let bob = operator.get("/admin/user.json?name=bob").await;
-    assert_eq!((&bob["present"], &bob["public_keys"]), (&json!(1), &json!(["color"])));
+    assert_eq!((&bob["total"], &bob["public_keys"]), (&json!(1), &json!(["color"])));
     assert_eq!(bob["state"], json!({"color": "red", "secret": 5}));
     assert_eq!(bob["connections"].as_array().unwrap().len(), 1);
     assert_eq!(operator.get("/admin/users.json?search=AD").await["matching"], 1);

@@ -36,6 +36,7 @@ async fn describe(backend: &Backend, name: String) -> Result<Built, Refusal> {
         "name": &*user.view.name,
         "uuid": user.uuid,
         "present": user.present,
+        "total": user.total,
         "state": state,
         "public_keys": user.public_keys,
         "connections": user.connections,

@@ -18,6 +18,10 @@ use uuid::Uuid;
 
 /// An event longer than this is recorded without its text, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 10;
+/// A connection's tape that nobody has asked for this long is thrown away, in ms: who looks for a rare fault comes back.
+const FORGET_CONNECTION_MS: u64 = 30 * 60_000;
+/// The same for a channel's, which is there for who watches right now, and costs all that is published there.
+const FORGET_CHANNEL_MS: u64 = 60_000;
 
 /// Something that happened to a connection.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,8 +178,8 @@ impl Recorder {
     /// A recorder that takes at most this many bytes; with 0 it records nothing.
     pub fn new(bytes: usize) -> Self {
         Self {
-            connections: Mutex::new(Reel::new(bytes / 2)),
-            channels: Mutex::new(Reel::new(bytes / 2)),
+            connections: Mutex::new(Reel::new(bytes / 2, FORGET_CONNECTION_MS)),
+            channels: Mutex::new(Reel::new(bytes / 2, FORGET_CHANNEL_MS)),
             armed: AtomicUsize::new(0),
             bytes,
             written: watch::Sender::new(0),
@@ -247,7 +251,7 @@ impl Recorder {
         locked(&self.channels).read(channel, after, now_ms())
     }
 
-    /// Throws away what nobody has asked for in half an hour.
+    /// Throws away what nobody has asked for in a while.
     pub fn forget(&self) {
         let now = now_ms();
         locked(&self.channels).forget(now);

@@ -5,8 +5,6 @@ use std::hash::Hash;
 
 /// Subjects recorded at once. One more takes the place of the one that was not asked for longest.
 pub const MAX_TAPES: usize = 16;
-/// A tape that nobody has asked for this long is thrown away, in ms.
-pub const FORGET_MS: u64 = 30 * 60_000;
 /// Entries read at once.
 const MAX_READ: usize = 500;
 
@@ -52,12 +50,14 @@ struct Tape<E> {
 pub struct Reel<K, E> {
     tapes: HashMap<K, Tape<E>>,
     bytes_per_tape: usize,
+    forget_ms: u64,
 }
 
 impl<K: Copy + Eq + Hash, E: Weigh + Clone> Reel<K, E> {
-    /// No tapes yet; all together will take this many bytes at most.
-    pub fn new(bytes: usize) -> Self {
-        Self { tapes: HashMap::new(), bytes_per_tape: bytes / MAX_TAPES }
+    /// No tapes yet; all together will take this many bytes at most. One that nobody has asked for as long as
+    /// `forget_ms` is thrown away.
+    pub fn new(bytes: usize, forget_ms: u64) -> Self {
+        Self { tapes: HashMap::new(), bytes_per_tape: bytes / MAX_TAPES, forget_ms }
     }
 
     /// How many subjects are recorded.
@@ -93,7 +93,7 @@ impl<K: Copy + Eq + Hash, E: Weigh + Clone> Reel<K, E> {
 
     /// Throws away what nobody has asked for.
     pub fn forget(&mut self, now_ms: u64) {
-        self.tapes.retain(|_, tape| now_ms.saturating_sub(tape.asked_ms) < FORGET_MS);
+        self.tapes.retain(|_, tape| now_ms.saturating_sub(tape.asked_ms) < self.forget_ms);
     }
 
     /// Writes an event down; false if nobody wants to know.
@@ -132,6 +132,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const FORGET_MS: u64 = 1_000;
+
     impl Weigh for usize {
         fn weight(&self) -> usize {
             *self
@@ -161,7 +163,7 @@ mod tests {
         #[test]
         fn tapes_stay_small_and_tell_what_is_missing(steps in proptest::collection::vec(step(), 0..300)) {
             const BYTES: usize = 16 * 1_000;
-            let mut reel: Reel<u8, usize> = Reel::new(BYTES);
+            let mut reel: Reel<u8, usize> = Reel::new(BYTES, FORGET_MS);
             // All that was ever recorded, since the subject was armed.
             let mut truth: HashMap<u8, Vec<usize>> = HashMap::new();
             let mut now = 0;
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_one_not_asked_for_longest_makes_room() {
-        let mut reel: Reel<usize, usize> = Reel::new(1_000_000);
+        let mut reel: Reel<usize, usize> = Reel::new(1_000_000, FORGET_MS);
         (0..MAX_TAPES).for_each(|key| reel.arm(key, key as u64));
         assert!(reel.read(0, 0, 100).is_some());
         reel.arm(99, 101);
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn much_is_read_in_parts() {
-        let mut reel: Reel<u8, usize> = Reel::new(100_000_000);
+        let mut reel: Reel<u8, usize> = Reel::new(100_000_000, FORGET_MS);
         reel.arm(1, 0);
         (0..1_200).for_each(|event| assert!(reel.record(1, 0, event)));
         let mut read = 0;

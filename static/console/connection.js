@@ -1,0 +1,199 @@
+/** One connection: what it is, and why it got a message or did not. */
+import { html } from '../vendor/lit-html/lit-html.js';
+import { repeat } from '../vendor/lit-html/directives/repeat.js';
+import { Gone, command, get } from './api.js';
+import { confirmLoss, tell } from './dialogs.js';
+import { bytes, number, plural, timeOfDay } from './format.js';
+import { phaseBadge, since } from './lists.js';
+import { Recording } from './recording.js';
+import { href } from './router.js';
+
+const PHASES = {
+    attached: 'It has a session.',
+    waiting: 'It has no session: it was just made, or is between two polls.',
+    lingering: 'Its socket has just closed.',
+    releasing: 'A later session waits for the earlier one to go.',
+    away: 'It is in no count and no list, but may come back for a while.',
+};
+
+/** What became of a frame, in words, and how good that is. */
+const OUTCOMES = {
+    sent: ['good', 'sent', () => 'the kernel has taken all of it'],
+    queued: ['warn', 'queued', ({ queued_bytes: queued }) => `the peer does not read at once; ${bytes(queued)} wait`],
+    collected: ['good', 'collected', () => 'the poll will be answered with it'],
+    caught_up: ['good', 'caught up', () => 'missed before, brought now'],
+    held: ['warn', 'held', () => 'waits until what was missed is out'],
+    had_it: ['', 'had it', () => 'the peer has got it already'],
+    not_meant: ['', 'not meant', () => 'only for other users, or it excludes this one'],
+    sealed: ['warn', 'next time', () => 'the session takes nothing more; the next one gets it'],
+    too_slow: ['bad', 'dropped', ({ queued_bytes: queued }) => `the peer does not read: ${bytes(queued)} wait, which is the bound`],
+    broken: ['bad', 'dropped', () => 'the socket is broken'],
+};
+
+const EVENTS = {
+    attached: ({ transport, address }) => `Session by ${transport === 'longpoll' ? 'long-poll' : transport}${address ? ` from ${address}` : ''}`,
+    listening: ({ channel, missed }) => `Listens to ${channel ?? 'private messages'}${missed ? `; ${plural(missed, 'frame')} missed` : ''}`,
+    left: ({ channel }) => `No longer listens to ${channel}`,
+    answered: ({ frames, bytes: size }) => `The poll is answered with ${plural(frames, 'frame')}, ${bytes(size)}`,
+    taken: () => 'The answer was taken',
+    not_taken: () => 'The client hung up before it had the answer; the next poll brings it again',
+    closed: ({ code, reason }) => `Closed${code ? ` with ${code}` : ''}${reason ? `: ${reason}` : ''}`,
+    detached: () => 'The session is gone',
+};
+
+export class Connection {
+    constructor({ argument, changed }) {
+        this.id = argument;
+        this.title = `Connection ${argument.slice(0, 8)}`;
+        this.changed = changed;
+        this.recording = new Recording({ conn_id: argument }, changed);
+        this.wanted = '';
+        this.gone = false;
+    }
+
+    async load(signal) {
+        try {
+            this.connection = await get('/admin/connection.json', { conn_id: this.id }, signal);
+            this.gone = false;
+        } catch (error) {
+            // What was recorded of it is still worth looking at.
+            if (!(error instanceof Gone) || !this.connection) {
+                throw error;
+            }
+            this.gone = true;
+        }
+        if (!this.begun) {
+            this.begun = true;
+            await this.recording.resume();
+        }
+    }
+
+    leave() {
+        this.recording.leave();
+    }
+
+    template() {
+        const { connection } = this;
+        return html`
+            <div class="detail-head">
+                <a class="back" href=${href('connections')}>← Connections</a>
+                <div class="row between">
+                    <h1 class="page-title" tabindex="-1">${connection ? `Connection of ${connection.user}` : 'Connection'}</h1>
+                    ${connection && !this.gone ? html`<button type="button" class="danger plain"
+                        @click=${() => this.#disconnect()}>Disconnect…</button>` : ''}
+                </div>
+                <p class="mono small quiet">${this.id}</p>
+                ${this.gone ? html`<p class="note warn">This connection has ended.</p>` : ''}
+            </div>
+            ${connection ? html`<div class="detail">${this.#recorder()}<div class="side">${this.#facts()}${this.#channels()}</div></div>`
+                : html`<p class="empty">Loading…</p>`}`;
+    }
+
+    #facts() {
+        const { connection } = this;
+        const facts = [
+            ['User', html`<a href=${href('user', connection.user)}>${connection.user}</a>`],
+            ['Now', html`${phaseBadge(connection)} <span class="small quiet">${PHASES[connection.phase]}</span>`],
+            ['Address', connection.address ?? '–'],
+            ['Compressed', connection.compressed ? 'yes' : 'no'],
+            ['Since', since(connection.since)],
+            ['Last heard', since(connection.last_activity)],
+            ['Queued', bytes(connection.queued_bytes)],
+        ];
+        return html`<section class="card" aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2>
+            <dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl></section>`;
+    }
+
+    #channels() {
+        const { channels: count, channel_names: names } = this.connection;
+        return html`<section class="card" aria-labelledby="channels-title">
+            <h2 id="channels-title">In ${plural(count, 'channel')}</h2>
+            <ul class="plain-list">${names.map((name) => html`<li><a href=${href('channel', name)}>${name}</a></li>`)}</ul>
+            ${count > names.length ? html`<p class="quiet small">and ${number(count - names.length)} more</p>` : ''}
+        </section>`;
+    }
+
+    #recorder() {
+        const { recording } = this;
+        const state = recording.running ? (recording.problem ? 'wait' : 'open') : 'idle';
+        return html`<section class="card" aria-labelledby="recorder-title">
+            <div class="row between">
+                <div class="row"><h2 id="recorder-title">Flight recorder</h2>
+                    <span class="state" data-state=${state}>${recording.problem || (recording.running ? 'Recording' : 'Off')}</span></div>
+                ${recording.running
+                    ? html`<button type="button" class="small plain" @click=${() => this.#stop()}>Stop and discard…</button>`
+                    : html`<button type="button" class="small" @click=${() => this.#start()}>Record this connection</button>`}
+            </div>
+            ${recording.running || recording.events.length ? this.#tape() : html`<p class="quiet">From the moment you begin, the
+                server writes down every frame that comes by this connection and what became of it: sent, queued, held
+                back, dropped, or not meant for its user. Nothing is kept of what went by before.</p>`}
+        </section>`;
+    }
+
+    #tape() {
+        const { recording, wanted } = this;
+        const part = wanted.trim().toLowerCase();
+        const found = part ? recording.events.filter((event) => event.uuid?.includes(part)) : recording.events;
+        return html`
+            <div class="find"><label for="find-message">Find a message by its id</label>
+                <input id="find-message" type="search" autocomplete="off" spellcheck="false" class="mono" .value=${wanted}
+                    @input=${(event) => { this.wanted = event.target.value; this.changed(false); }}></div>
+            ${recording.missed ? html`<p class="note warn">${plural(recording.missed, 'event')} did not fit into the
+                recorder’s memory.</p>` : ''}
+            ${found.length ? html`<ol class="log frames" tabindex="0" aria-label="Events, newest first">
+                ${repeat([...found].reverse(), (event) => event.number, eventLine)}</ol>`
+                : html`<p class="empty">${part ? NOT_FOUND : 'Nothing has happened yet.'}</p>`}`;
+    }
+
+    async #start() {
+        await this.recording.start().catch((error) => tell(error.message, 'bad'));
+    }
+
+    async #stop() {
+        const question = {
+            title: 'Stop recording?',
+            text: `The ${plural(this.recording.events.length, 'event')} recorded so far are thrown away.`,
+            action: 'Stop and discard',
+        };
+        if (await confirmLoss(question)) {
+            await this.recording.stop().catch((error) => tell(error.message, 'bad'));
+            this.recording.events = [];
+            this.changed();
+        }
+    }
+
+    async #disconnect() {
+        const question = {
+            title: 'Disconnect this connection?',
+            text: `${this.connection.user} is cut off; what it has not got yet is lost to it. Its client may connect again.`,
+            action: 'Disconnect',
+        };
+        if (!await confirmLoss(question)) {
+            return;
+        }
+        try {
+            await command('/admin/disconnect', { conn_id: this.id });
+            tell('The connection is ended.');
+        } catch (error) {
+            tell(error.message, 'bad');
+        }
+        this.changed();
+    }
+}
+
+const NOT_FOUND = 'Nothing recorded of this id. Then it was published before the recording began, in a channel that this '
+    + 'connection is not in, to other users without a channel, or while it had no session.';
+
+function eventLine(event) {
+    const time = html`<time>${timeOfDay(event.at_ms)}</time>`;
+    if (event.event !== 'frame') {
+        return html`<li data-event=${event.event}><div class="line">${time}<span class="grow"><b>${EVENTS[event.event]?.(event) ?? event.event}</b></span></div></li>`;
+    }
+    const [kind, label, reason] = OUTCOMES[event.outcome] ?? ['', event.outcome, () => ''];
+    return html`<li data-event="frame" data-outcome=${event.outcome}><details>
+        <summary>${time}<span class="badge ${kind}">${label}</span>
+            <span class="grow">${event.type} by ${event.user ?? 'nobody'} ${event.channel ? `in ${event.channel}` : '(private)'}</span>
+            <span class="quiet">${bytes(event.bytes)}</span></summary>
+        <p>${reason(event)}<br><span class="quiet">${event.uuid}</span></p>
+    </details></li>`;
+}

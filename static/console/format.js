@@ -1,0 +1,49 @@
+/** Numbers, sizes and times as people read them. */
+
+const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const fine = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const clockWithSeconds = new Intl.DateTimeFormat(undefined, {
+    hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23',
+});
+const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+
+export const number = (value) => (value === null || value === undefined ? '–' : whole.format(value));
+
+/** With one digit behind the point where it says something. */
+export const rate = (value) => (value < 10 ? fine : whole).format(value);
+
+export const percent = (value) => `${rate(value)} %`;
+
+export function bytes(value) {
+    if (value === null || value === undefined) {
+        return '–';
+    }
+    let [size, unit] = [value, 'B'];
+    for (const next of ['KB', 'MB', 'GB', 'TB']) {
+        if (size < 1_000) {
+            break;
+        }
+        [size, unit] = [size / 1_000, next];
+    }
+    return `${unit === 'B' ? whole.format(size) : rate(size)} ${unit}`;
+}
+
+export const timeOfDay = (date) => clockWithSeconds.format(date);
+
+export const hourAndMinute = (date) => clock.format(date);
+
+export const moment = (date) => dateAndTime.format(date);
+
+/** How long ago a Unix time in seconds is. */
+export function ago(seconds) {
+    if (seconds === null || seconds === undefined) {
+        return '–';
+    }
+    const past = Math.max(0, Math.round(Date.now() / 1_000 - seconds));
+    const units = [[86_400, 'd'], [3_600, 'h'], [60, 'min'], [1, 's']];
+    const [size, unit] = units.find(([least]) => past >= least) ?? [1, 's'];
+    return `${Math.floor(past / size)} ${unit}`;
+}
+
+export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;

@@ -1,0 +1,135 @@
+/** A list in pages: search, order, table, pager. The server does the work, so that any number of rows is fine. */
+import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { repeat } from '../vendor/lit-html/directives/repeat.js';
+import { get } from './api.js';
+import { number } from './format.js';
+
+const SEARCH_PAUSE_MS = 250;
+const PER_PAGE = [25, 50, 100, 200];
+const DEFAULT = { search: '', page: '1', per_page: '50' };
+
+/**
+ * @typedef {object} Columns
+ * @property {string} label
+ * @property {(row: object) => unknown} show
+ * @property {string} [sort] what the server calls it; without, it cannot be sorted by
+ * @property {boolean} [number] right-aligned, and largest first at the first click
+ * @property {boolean} [head] names the row
+ */
+
+export class List {
+    /**
+     * @param {object} options
+     * @param {string} options.path where it comes from
+     * @param {string} options.name of what it lists, in the plural
+     * @param {Columns[]} options.columns
+     * @param {(row: object) => string} options.key
+     * @param {string} options.sort the order to begin with
+     * @param {object} [options.fixed] parameters that stay
+     * @param {object} [options.params] parameters to begin with
+     * @param {() => void} options.changed something is to be shown or loaded anew
+     * @param {(params: object) => void} [options.note] told the parameters when they change
+     */
+    constructor(options) {
+        this.options = options;
+        const { params = {}, sort } = options;
+        this.params = { ...DEFAULT, sort };
+        for (const key of Object.keys(this.params)) {
+            this.params[key] = params[key] ?? this.params[key];
+        }
+        this.rows = null;
+    }
+
+    async load(signal) {
+        const { path, fixed } = this.options;
+        const answer = await get(path, { ...fixed, ...this.params }, signal);
+        Object.assign(this, { rows: answer.rows, total: answer.total, matching: answer.matching });
+    }
+
+    #set(change) {
+        Object.assign(this.params, { page: '1' }, change);
+        const { sort, note, changed } = this.options;
+        const usual = { ...DEFAULT, sort };
+        note?.(Object.fromEntries(Object.entries(this.params).filter(([key, value]) => value !== usual[key])));
+        changed();
+    }
+
+    #search(event) {
+        const search = event.target.value;
+        clearTimeout(this.pause);
+        this.pause = setTimeout(() => this.#set({ search }), SEARCH_PAUSE_MS);
+    }
+
+    #sortBy({ sort, number: isNumber }) {
+        const { sort: current } = this.params;
+        const first = isNumber ? `-${sort}` : sort;
+        const second = isNumber ? sort : `-${sort}`;
+        this.#set({ sort: current === first ? second : first });
+    }
+
+    template() {
+        const { name } = this.options;
+        return html`<div class="list">
+            <div class="row list-tools">
+                <div class="search">
+                    <label for="${name}-search">Search ${name}</label>
+                    <input id="${name}-search" type="search" autocomplete="off" spellcheck="false"
+                        .value=${this.params.search} @input=${(event) => this.#search(event)}>
+                </div>
+                <div><label for="${name}-per-page">Rows</label>
+                    <select id="${name}-per-page" @change=${(event) => this.#set({ per_page: event.target.value })}>
+                        ${PER_PAGE.map((count) => html`
+                            <option ?selected=${String(count) === this.params.per_page}>${count}</option>`)}
+                    </select></div>
+            </div>
+            ${this.rows === null ? html`<p class="empty">Loading…</p>` : this.#table()}
+        </div>`;
+    }
+
+    #table() {
+        const { columns, name, key } = this.options;
+        if (this.rows.length === 0) {
+            const none = this.params.search ? `No ${name} found.` : `No ${name}.`;
+            return html`<div class="table-wrap"><p class="empty" data-empty=${name}>${none}</p></div>
+                ${this.params.page === '1' ? '' : this.#pager()}`;
+        }
+        return html`
+            <div class="table-wrap" tabindex="0" role="region" aria-label="Table of ${name}">
+                <table class="hoverable" id=${name}>
+                    <thead><tr>${columns.map((column) => this.#head(column))}</tr></thead>
+                    <tbody>${repeat(this.rows, key, (row) => html`<tr data-key=${key(row)}>${columns.map((column) =>
+                        this.#cell(column, row))}</tr>`)}</tbody>
+                </table>
+            </div>
+            ${this.#pager()}`;
+    }
+
+    #head(column) {
+        const { sort } = this.params;
+        const direction = sort === column.sort ? 'ascending' : sort === `-${column.sort}` ? 'descending' : 'none';
+        return html`<th scope="col" class=${column.number ? 'number' : nothing}
+            aria-sort=${column.sort ? direction : nothing}>${column.sort
+                ? html`<button type="button" @click=${() => this.#sortBy(column)}>${column.label}</button>`
+                : column.label}</th>`;
+    }
+
+    #cell(column, row) {
+        const shown = column.show(row);
+        return column.head
+            ? html`<th scope="row">${shown}</th>`
+            : html`<td class=${column.number ? 'number' : nothing}>${shown}</td>`;
+    }
+
+    #pager() {
+        const [page, perPage] = [Number(this.params.page), Number(this.params.per_page)];
+        const first = (page - 1) * perPage + 1;
+        const last = first + this.rows.length - 1;
+        const all = this.params.search ? `${number(this.matching)} found` : number(this.matching);
+        const turn = (by) => () => this.#set({ page: String(page + by) });
+        return html`<div class="pager">
+            <p>${this.rows.length ? `${number(first)}–${number(last)} of ${all}` : `Nothing on page ${page}`}</p>
+            <button type="button" class="small plain" ?disabled=${page === 1} @click=${turn(-1)}>Previous</button>
+            <button type="button" class="small plain" ?disabled=${last >= this.matching} @click=${turn(1)}>Next</button>
+        </div>`;
+    }
+}

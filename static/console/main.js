@@ -1,0 +1,129 @@
+/** The console: shows one page after the other and keeps it up to date. */
+import { html, render } from '../vendor/lit-html/lit-html.js';
+import { base, byId, make } from '../dom.js';
+import { Gone, SignedOut } from './api.js';
+import { Channel } from './channel.js';
+import { Connection } from './connection.js';
+import { Channels, Connections, Users } from './lists.js';
+import { Overview } from './overview.js';
+import { here, href } from './router.js';
+import { User } from './user.js';
+
+const POLL_MS = 2_000;
+
+const SECTIONS = [['overview', 'Overview'], ['channels', 'Channels'], ['users', 'Users'], ['connections', 'Connections']];
+const PAGES = {
+    overview: Overview, channels: Channels, users: Users, connections: Connections,
+    channel: Channel, user: User, connection: Connection,
+};
+
+let page = null;
+let place = null;
+let loading = null;
+let timer = null;
+
+function report(state, text) {
+    const line = byId('state');
+    // Said again each time it is set, and it shall only be said when it is news.
+    if (line.dataset.state !== state || line.textContent !== text) {
+        line.dataset.state = state;
+        line.textContent = text;
+    }
+    document.body.classList.toggle('stale', state === 'lost');
+}
+
+function complain(...parts) {
+    byId('problem').replaceChildren(...parts);
+}
+
+function sections() {
+    const current = SECTIONS.map(([name]) => name).includes(place.name) ? place.name : `${place.name}s`;
+    return SECTIONS.map(([name, label]) => html`
+        <a href=${href(name)} aria-current=${name === current ? 'page' : 'false'}>${label}</a>`);
+}
+
+function show() {
+    render(sections(), byId('sections'));
+    render(page.template(), byId('page'));
+    document.title = `${page.title} – Channelstream Admin`;
+}
+
+/** Something about the page has changed; by default it is loaded anew as well. */
+function changed(reload = true) {
+    show();
+    if (reload) {
+        poll();
+    }
+}
+
+function explain(error) {
+    if (error instanceof SignedOut) {
+        report('lost', 'Signed out');
+        complain('Your sign-in has ended. ', make('a', { href: `${base}/admin/sign_in` }, 'Sign in again'));
+        return false;
+    }
+    if (error instanceof Gone) {
+        report('open', 'Live');
+        complain(`${page.title}: this is not there any more.`);
+        return true;
+    }
+    report('lost', 'These figures are old');
+    complain(`The server’s state could not be read; trying again. ${error.message}`);
+    return true;
+}
+
+async function poll() {
+    clearTimeout(timer);
+    loading?.abort();
+    const mine = new AbortController();
+    loading = mine;
+    const asked = page;
+    let goOn = true;
+    try {
+        await asked.load(mine.signal);
+        if (mine.signal.aborted) {
+            return;
+        }
+        complain();
+        report('open', 'Live');
+    } catch (error) {
+        if (mine.signal.aborted) {
+            return;
+        }
+        goOn = explain(error);
+    }
+    show();
+    if (goOn) {
+        schedule();
+    }
+}
+
+/** Nobody looks at a hidden tab, so it asks nothing; it asks at once when it is shown again. */
+function schedule() {
+    if (document.hidden) {
+        document.addEventListener('visibilitychange', poll, { once: true });
+    } else {
+        timer = setTimeout(poll, POLL_MS);
+    }
+}
+
+function turn() {
+    const before = place;
+    place = here();
+    page?.leave?.();
+    const Page = PAGES[place.name] ?? Overview;
+    // Each page is told of its own changes only: an answer that comes late must not redraw another.
+    const made = new Page({ ...place, changed: (reload) => { if (page === made) { changed(reload); } } });
+    page = made;
+    complain();
+    show();
+    if (before) {
+        // What a new document would do: begin at the top, and say where one is.
+        scrollTo(0, 0);
+        document.querySelector('.page-title')?.focus({ preventScroll: true });
+    }
+    poll();
+}
+
+addEventListener('hashchange', turn);
+turn();

@@ -1,0 +1,309 @@
+/** A real browser on the console, doing what an operator does. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { call } from '../support/api.mjs';
+import { checkAccessibility } from '../support/axe.js';
+import { Tab, launch } from '../support/browser.mjs';
+import { ADMIN, Server } from '../support/server.mjs';
+import { Visitor } from '../support/visitor.mjs';
+
+const CHANNELS = 120;
+
+let browser;
+let server;
+let ada;
+let bob;
+let tab;
+let page;
+
+before(async () => {
+    browser = await launch();
+    server = await Server.start();
+    const names = Array.from({ length: CHANNELS }, (_, index) => `room ${String(index).padStart(3, '0')}`);
+    await call(server, '/channel_config', Object.fromEntries(names.map((name) => [name, { store_history: true }])));
+    ada = await Visitor.join(browser, server, 'ada', 'websocket');
+    bob = await Visitor.join(browser, server, 'bob', 'longpoll');
+    await ada.say('for the history');
+    tab = await Tab.open(browser, server, { viewport: { width: 1280, height: 900 } });
+    ({ page } = tab);
+});
+
+after(async () => {
+    await browser?.close();
+    await server?.stop();
+});
+
+async function signIn() {
+    await page.getByLabel('User name').fill(ADMIN.username);
+    await page.getByLabel('Password').fill(ADMIN.password);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.waitForURL('**/admin');
+    await live();
+}
+
+const live = () => page.locator('#state[data-state="open"]').waitFor();
+const section = (name) => page.locator('#sections').getByRole('link', { name });
+const row = (list, text) => page.locator(`#${list} tbody tr`).filter({ hasText: text });
+const names = (list) => page.locator(`#${list} tbody th`).allTextContents();
+
+async function open(hash) {
+    await page.evaluate((to) => { location.hash = to; }, hash);
+}
+
+/** On a phone and a large screen, light and dark: nothing sticks out, and axe finds nothing. */
+async function inspect(name) {
+    await tab.portray(name);
+    const size = page.viewportSize();
+    for (const width of [1_920, 360]) {
+        await page.setViewportSize({ width, height: size.height });
+        for (const colorScheme of ['light', 'dark']) {
+            await page.emulateMedia({ colorScheme });
+            await checkAccessibility(page);
+        }
+    }
+    await page.setViewportSize(size);
+    tab.assertNoProblems();
+}
+
+test('the sign-in page', async () => {
+    await tab.go('/admin/sign_in');
+    await inspect('sign-in');
+    await signIn();
+});
+
+test('the overview shows figures and their past', async () => {
+    await page.locator('[data-counter="total_connections"]', { hasText: '2' }).waitFor();
+    assert.equal(await page.locator('[data-counter="total_channels"]').textContent(), String(CHANNELS + 1));
+    // Two samples make a line; it is drawn on a canvas and said in words.
+    const chart = page.locator('[data-chart="connections"]');
+    await page.waitForFunction(() => /highest 2\b/.test(
+        document.querySelector('[data-chart="connections"]').getAttribute('aria-label')));
+    await chart.locator('canvas').waitFor();
+    assert.match(await page.locator('[data-chart="memory_bytes"]').getAttribute('aria-label'), /now \d+ MB/);
+    await page.getByRole('button', { name: '3 hours' }).click();
+    await page.locator('button[aria-pressed="true"]', { hasText: '3 hours' }).waitFor();
+    await page.getByRole('button', { name: '10 minutes' }).click();
+    await inspect('console-overview');
+});
+
+test('channels are searched, sorted and turned over', async () => {
+    await section('Channels').click();
+    await row('channels', 'room 000').waitFor();
+    await page.getByText(`1–50 of ${CHANNELS + 1}`).waitFor();
+    await page.getByRole('button', { name: 'Next' }).click();
+    await page.getByText(`51–100 of ${CHANNELS + 1}`).waitFor();
+    await page.getByRole('button', { name: 'Connections' }).click();
+    await page.getByText(`1–50 of ${CHANNELS + 1}`).waitFor();
+    assert.equal((await names('channels'))[0], 'demo');
+    assert.equal(await page.locator('th[aria-sort="descending"]').textContent(), 'Connections');
+    await inspect('console-channels');
+    await page.getByLabel('Search channels').fill('ROOM 01');
+    await page.getByText('1–10 of 10 found').waitFor();
+    assert.equal(new URL(page.url()).hash, '#/channels?search=ROOM+01&sort=-connections');
+    await page.getByLabel('Search channels').fill('nowhere');
+    await page.getByText('No channels found.').waitFor();
+    await page.getByLabel('Search channels').fill('');
+    await row('channels', 'demo').waitFor();
+    tab.assertNoProblems();
+});
+
+test('a row is opened by keyboard, and the page says where one is', async () => {
+    await row('channels', 'demo').getByRole('link').focus();
+    await page.keyboard.press('Enter');
+    const heading = page.getByRole('heading', { level: 1, name: 'demo' });
+    await heading.waitFor();
+    assert.ok(await heading.evaluate((element) => element === document.activeElement));
+    assert.match(await page.title(), /^Channel demo/);
+    await page.goBack();
+    await row('channels', 'demo').waitFor();
+    await page.goForward();
+    await heading.waitFor();
+});
+
+test('the frames of a channel arrive while one watches', async () => {
+    await page.locator('.state', { hasText: 'Watching' }).waitFor();
+    await ada.say('do you see this?');
+    const frame = page.locator('.frames li[data-uuid]').filter({ hasText: 'do you see this?' }).first();
+    await frame.waitFor();
+    await frame.locator('summary').click();
+    await frame.getByText('"user": "ada"').waitFor();
+    await ada.say('only for bob', 'bob');
+    await page.locator('.frames li[data-uuid]').filter({ hasText: 'not for all' }).first().waitFor();
+    await inspect('console-channel');
+});
+
+test('a test message is sent, and a slip is told', async () => {
+    await page.getByLabel('Message (JSON)').fill('{"text": ');
+    await page.getByRole('button', { name: 'Send to 2 connections' }).click();
+    await page.getByRole('alert').filter({ hasText: 'This is not JSON' }).waitFor();
+    await page.getByLabel('Message (JSON)').fill('{"text": "the console speaks"}');
+    await page.getByRole('button', { name: 'Send to 2 connections' }).click();
+    await Promise.all([ada.sees('the console speaks'), bob.sees('the console speaks')]);
+    await page.getByText('The message is on its way.').first().waitFor();
+    await page.getByLabel('Only to these users').fill('bob, nobody');
+    await page.getByLabel('Message (JSON)').fill('{"text": "for bob alone"}');
+    await page.getByRole('button', { name: 'Send to 2 connections' }).click();
+    await bob.sees('for bob alone');
+    assert.equal(await ada.line('for bob alone').count(), 0);
+    tab.assertNoProblems();
+});
+
+test('settings are changed, and what would be lost is asked about first', async () => {
+    await page.getByLabel('Messages kept at most').fill('1');
+    await page.getByRole('button', { name: 'Save' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Change the settings?' });
+    await dialog.getByText('messages of the history').waitFor();
+    await inspect('console-confirm');
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    const settings = async () => (await call(server, '/info', { info: { channels: ['demo'] } })).channels.demo.settings;
+    assert.equal((await settings()).history_size, 50);
+    await page.getByRole('button', { name: 'Restore' }).click();
+    assert.equal(await page.getByLabel('Messages kept at most').inputValue(), '50');
+    await page.getByLabel('Messages kept at most').fill('60');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('The settings are changed.').first().waitFor();
+    assert.equal((await settings()).history_size, 60);
+    tab.assertNoProblems();
+});
+
+test('connections say where they come from and how they are', async () => {
+    await section('Connections').click();
+    await row('connections', 'ada').getByText('websocket').waitFor();
+    await row('connections', 'ada').getByText('127.0.0.1').waitFor();
+    await row('connections', 'bob').waitFor();
+    await page.getByLabel('Search connections').fill('ad');
+    await row('connections', 'bob').waitFor({ state: 'detached' });
+    await inspect('console-connections');
+});
+
+test('the flight recorder tells why a message came or not', async () => {
+    await row('connections', 'ada').getByRole('link', { name: /^Connection / }).click();
+    await page.getByRole('heading', { name: 'Connection of ada' }).waitFor();
+    await page.getByRole('button', { name: 'Record this connection' }).click();
+    await page.locator('[data-event="attached"]').waitFor();
+    const body = [{ channel: 'demo', user: 'test', message: { text: 'for all' } }];
+    const [sent] = await call(server, '/message', body);
+    const [other] = await call(server, '/message', [{ ...body[0], pm_users: ['bob'], no_history: true }]);
+    await page.locator('[data-outcome="sent"]').first().waitFor();
+    await page.locator('[data-outcome="not_meant"]').first().waitFor();
+    await page.getByLabel('Find a message by its id').fill(other.uuid);
+    const only = page.locator('.frames li');
+    await page.waitForFunction(() => document.querySelectorAll('.frames li').length === 1);
+    await only.locator('summary').click();
+    await only.getByText('only for other users').waitFor();
+    await page.getByLabel('Find a message by its id').fill(sent.uuid.replaceAll(/\d/g, '0'));
+    await page.getByText('Nothing recorded of this id.').waitFor();
+    await page.getByLabel('Find a message by its id').fill('');
+    await inspect('console-connection');
+    // The recording goes on while one is elsewhere.
+    await section('Overview').click();
+    await page.locator('[data-chart="connections"]').waitFor();
+    await page.goBack();
+    await page.locator('[data-event="attached"]').waitFor();
+    await page.getByRole('button', { name: 'Stop and discard…' }).click();
+    await page.getByRole('button', { name: 'Stop and discard', exact: true }).click();
+    await page.getByRole('button', { name: 'Record this connection' }).waitFor();
+    tab.assertNoProblems();
+});
+
+test('a user is looked at and disconnected, not without a question', async () => {
+    await section('Users').click();
+    await row('users', 'ada').waitFor();
+    await inspect('console-users');
+    await row('users', 'ada').getByRole('link').click();
+    await page.getByRole('heading', { name: 'ada' }).waitFor();
+    await page.getByText('"color"').waitFor();
+    await inspect('console-user');
+    await page.getByRole('button', { name: 'Disconnect…' }).click();
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await row('connections', 'websocket').waitFor();
+    await page.getByRole('button', { name: 'Disconnect…' }).click();
+    await page.getByRole('button', { name: 'Disconnect', exact: true }).click();
+    await page.getByText('1 connection ended.').waitFor();
+    // A page that is cut off comes back by itself, as a new connection.
+    await ada.state('open');
+    tab.assertNoProblems();
+});
+
+test('a connection is disconnected and says so', async () => {
+    const id = '5b1d5a0e-4c5c-4b7e-9d5e-0c8a8f1f2a3b';
+    await call(server, '/connect', { username: 'eve', conn_id: id, channels: ['demo'] });
+    tab.toleratesNetworkErrors = true;
+    await open(`#/connection/${id}`);
+    await page.getByRole('heading', { name: 'Connection of eve' }).waitFor();
+    await page.getByRole('button', { name: 'Disconnect…' }).click();
+    await page.getByRole('button', { name: 'Disconnect', exact: true }).click();
+    await page.getByText('This connection has ended.').waitFor();
+    await open('#/channel/never%20made');
+    await page.getByRole('alert').filter({ hasText: 'this is not there any more' }).waitFor();
+    tab.toleratesNetworkErrors = false;
+    tab.assertNoProblems();
+});
+
+test('a poll is small', async () => {
+    const bodies = [];
+    const measure = (answer) => {
+        if (new URL(answer.url()).pathname.endsWith('.json')) {
+            // Of one that was given up there is none.
+            bodies.push(answer.body().catch(() => ''));
+        }
+    };
+    page.on('response', measure);
+    for (const name of ['Channels', 'Users', 'Connections', 'Overview']) {
+        const answered = page.waitForResponse((answer) => answer.url().includes('.json'));
+        await section(name).click();
+        await answered;
+    }
+    page.off('response', measure);
+    const sizes = (await Promise.all(bodies)).map((body) => body.length);
+    assert.ok(sizes.length >= 4 && Math.max(...sizes) < 100_000, String(sizes));
+});
+
+test('a console whose sign-in has ended says so', async () => {
+    await tab.context.clearCookies();
+    await page.getByRole('link', { name: 'Sign in again' }).waitFor();
+    await tab.portray('console-signed-out');
+    await page.getByRole('link', { name: 'Sign in again' }).click();
+    await signIn();
+    tab.assertNoProblems();
+});
+
+test('a console whose server is away says so and comes back', async () => {
+    for (const tolerant of [tab, ada.tab, bob.tab]) {
+        tolerant.toleratesNetworkErrors = true;
+    }
+    await server.kill('SIGKILL');
+    await page.locator('#state[data-state="lost"]').waitFor();
+    await server.launch();
+    // The sign-in may or may not outlive the server; either way the page must leave the error behind or explain it.
+    const again = page.getByRole('link', { name: 'Sign in again' });
+    await page.locator('#state[data-state="open"]').or(again).first().waitFor();
+    if (await again.isVisible()) {
+        await again.click();
+        await signIn();
+    }
+    tab.toleratesNetworkErrors = false;
+    tab.assertNoProblems();
+});
+
+test('signing out ends at the sign-in page', async () => {
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.waitForURL('**/admin/sign_in');
+    await tab.go('/admin');
+    await page.getByLabel('Password').waitFor();
+});
+
+test('who guesses is told to wait', async () => {
+    tab.toleratesNetworkErrors = true;
+    for (let tries = 0; tries < 6; tries += 1) {
+        await page.getByLabel('User name').fill('admin');
+        await page.getByLabel('Password').fill(`guess ${tries}`);
+        await page.getByRole('button', { name: 'Sign in' }).click();
+        await page.getByRole('alert').filter({ hasText: /\w/ }).waitFor();
+    }
+    await page.getByRole('alert').filter({ hasText: /Try again in \d+ seconds/ }).waitFor();
+    tab.toleratesNetworkErrors = false;
+    tab.assertNoProblems();
+});

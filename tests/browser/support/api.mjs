@@ -1,0 +1,14 @@
+/** A web application's side of a server: signed calls. */
+import { ChannelStreamSigner } from '../../../static/channelstream/index.js';
+import { SECRET } from './server.mjs';
+
+const signer = new ChannelStreamSigner(SECRET);
+
+export async function call(server, path, body, method = 'POST') {
+    const headers = { 'Content-Type': 'application/json', 'x-channelstream-secret': await signer.sign(path) };
+    const reply = await fetch(`${server.url}${path}`, { method, headers, body: JSON.stringify(body) });
+    if (!reply.ok) {
+        throw new Error(`${path} was answered ${reply.status}: ${await reply.text()}`);
+    }
+    return reply.json();
+}
