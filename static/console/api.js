@@ -4,10 +4,14 @@ import { base } from '../dom.js';
 const FETCH_LIMIT_MS = 40_000;
 
 /** A refusal that only signing in mends; asking again would be pointless. */
-export class SignedOut extends Error {}
+export class SignedOut extends Error {
+    message = 'Your sign-in has ended.';
+}
 
 /** What was asked for is not there any more. */
-export class Gone extends Error {}
+export class Gone extends Error {
+    message = 'It is not there any more.';
+}
 
 /** The server says what is wrong with a request. */
 export class Refused extends Error {}

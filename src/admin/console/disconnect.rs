@@ -51,7 +51,7 @@ pub async fn user(_: Operator, backend: web::Data<Backend>, body: Body) -> Resul
         ended += step.ended;
         // None ended with some left cannot be, but must not turn for ever.
         if step.left == 0 || step.ended == 0 {
-            log::info!("user {} disconnected by an admin: {ended} connections", request.user);
+            log::info!("user {:?} disconnected by an admin: {ended} connections", request.user);
             return Ok(done(&json!({ "ended": ended })));
         }
     }

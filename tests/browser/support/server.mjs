@@ -30,15 +30,17 @@ async function freePort() {
 }
 
 export class Server {
-    static async start({ demo = true } = {}) {
-        const server = new Server(await freePort(), demo);
+    /** @param {{demo?: boolean, settings?: object}} [options] settings by the names of their variables, without prefix */
+    static async start({ demo = true, settings = {} } = {}) {
+        const server = new Server(await freePort(), demo, settings);
         await server.launch();
         return server;
     }
 
-    constructor(port, demo) {
+    constructor(port, demo, settings) {
         this.port = port;
         this.demo = demo;
+        this.settings = settings;
         this.url = `http://127.0.0.1:${port}`;
         this.log = '';
         // An empty directory, so that no configuration file of the checkout is read.
@@ -55,6 +57,7 @@ export class Server {
             CHANNELSTREAM_SECRET: SECRET,
             CHANNELSTREAM_ADMIN_USER: ADMIN.username,
             CHANNELSTREAM_ADMIN_SECRET: ADMIN.password,
+            ...Object.fromEntries(Object.entries(this.settings).map(([name, value]) => [`CHANNELSTREAM_${name}`, value])),
         };
     }
 

@@ -1,0 +1,71 @@
+/** The console's parts that need no page. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { ago, bytes, percent, plural, rate } from '../../../static/console/format.js';
+import { here, href } from '../../../static/console/router.js';
+import { Series } from '../../../static/console/series.js';
+
+const NAMES = ['connections', 'memory_bytes'];
+const excerpt = (first, last) => ({
+    first,
+    last,
+    names: NAMES,
+    samples: Array.from({ length: last - first + 1 }, (_, index) => [first + index, 0]),
+});
+
+test('samples that follow one another are joined, and old ones go', () => {
+    const series = new Series(1);
+    series.take(excerpt(1, 3), 4);
+    series.take(excerpt(4, 6), 4);
+    assert.deepEqual(series.values('connections'), [3, 4, 5, 6]);
+    const [times] = series.points('connections');
+    assert.deepEqual(times.map((time) => Math.round(time - times[0])), [0, 1, 2, 3]);
+    // Three seconds too soon, for they did not come a second apart.
+    assert.ok(Math.abs(times.at(-1) - Date.now() / 1_000) < 4);
+    // Nothing new: as before.
+    series.take({ first: 7, last: 6, names: NAMES, samples: [] }, 4);
+    assert.deepEqual(series.values('connections'), [3, 4, 5, 6]);
+});
+
+test('another server’s samples are not joined to those of the one before', () => {
+    const series = new Series(15);
+    series.take(excerpt(1, 50), 100);
+    series.take(excerpt(1, 2), 100);
+    assert.deepEqual(series.values('connections'), [1, 2]);
+});
+
+test('a page that has slept too long begins anew', () => {
+    const series = new Series(1);
+    series.take(excerpt(1, 3), 600);
+    series.take(excerpt(900, 905), 600);
+    assert.deepEqual(series.values('connections'), [900, 901, 902, 903, 904, 905]);
+});
+
+test('times stay where they are while the clock jitters', () => {
+    const series = new Series(1);
+    series.take(excerpt(1, 3), 600);
+    const [before] = series.points('connections');
+    series.take(excerpt(4, 5), 600);
+    const [after] = series.points('connections');
+    assert.deepEqual(after.slice(0, 3), before);
+});
+
+test('numbers and sizes', () => {
+    assert.deepEqual([0, 999, 1_000, 20_480, 1_500_000, 3.2e12, null].map(bytes), ['0 B', '999 B', '1 KB', '20 KB', '1.5 MB', '3.2 TB', '–']);
+    assert.deepEqual([0, 0.25, 9.96, 1_234.5].map(rate), ['0', '0.3', '10', '1,235']);
+    assert.deepEqual([percent(0.5), plural(1, 'user'), plural(2, 'user')], ['0.5 %', '1 user', '2 users']);
+    const now = Date.now() / 1_000;
+    assert.deepEqual([now, now - 59, now - 61, now - 7_300, now - 200_000, null].map(ago), ['0 s', '59 s', '1 min', '2 h', '2 d', '–']);
+});
+
+test('names of channels survive the address', () => {
+    for (const name of ['news', 'orders/eu', 'a b?c#d&e', '100 %', 'żółw', '%2F']) {
+        globalThis.location = { hash: href('channel', name, { x: 'y z' }) };
+        assert.deepEqual(here(), { name: 'channel', argument: name, params: { x: 'y z' } });
+    }
+    globalThis.location = { hash: '' };
+    assert.equal(here().name, 'overview');
+    globalThis.location = { hash: '#/channel/100%' };
+    assert.equal(here().argument, '100%');
+});
