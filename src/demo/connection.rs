@@ -81,7 +81,7 @@ pub struct Connection<C: Conversation> {
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     share: Share,
     goodbye: Goodbye,
-    /// The decoder may hold messages that have not been answered.
+    /// The decoder may hold messages that have not been answered, so nothing more is read.
     behind: bool,
     _counted: [Counted; 2],
 }
@@ -100,6 +100,7 @@ impl<C: Conversation> Connection<C> {
             stopping: Box::pin(demo.stopping.clone().cancelled_owned()),
             share: Share::of(demo.memory.clone()),
             goodbye: Goodbye::default(),
+            // What came with the handshake, if anything did.
             behind: true,
             _counted: [counted, Counted::new(demo.pressure.sessions.clone())],
         });
@@ -206,9 +207,6 @@ impl<C: Conversation> Reads for Connection<C> {
     fn receive(&mut self, bytes: &[u8]) {
         self.pulse.hear();
         self.decoder.feed(bytes);
-        if !self.behind {
-            self.behind = !self.converse();
-        }
     }
 }
 
@@ -219,16 +217,21 @@ impl<C: Conversation> Actor for Connection<C> {
 impl<C: Conversation> Drive for Connection<C> {
     fn drive(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         self.outbox.register(context);
-        self.behind = self.conversation.is_some() && !self.converse();
-        if !self.behind && self.poll_read(context)? == Step::Done {
-            return Ok(Step::Done);
-        }
+        let reads = !self.behind;
+        let ended = reads && self.poll_read(context)? == Step::Done;
+        // What others have told so far goes out before the answer to what was just heard.
+        self.tend(context);
+        self.behind = !self.converse() && self.conversation.is_some();
         self.tend(context);
         let flushed = self.flush(context)?;
+        if ended {
+            return Ok(Step::Done);
+        }
         if let Some(reason) = self.outbox.closing() {
             return Ok(self.goodbye.poll(reason, flushed, &self.outbox, context));
         }
-        if self.behind && self.is_ready() {
+        let may_go_on = if self.behind { self.is_ready() } else { !reads };
+        if may_go_on {
             context.waker().wake_by_ref();
         }
         Ok(Step::More)

@@ -1,8 +1,9 @@
 //! The websockets of demo mode: under which path, after which check, what.
 
+use super::audience::Lane;
 use super::connection::{Accepted, Connection};
 use super::echo::{self, Echo};
-use super::{Demo, guarded};
+use super::{Demo, bridge, chat, guarded};
 use crate::error::Refusal;
 use crate::observe::pressure::Counted;
 use actix_http::RequestHead;
@@ -16,6 +17,7 @@ type Hook = fn(&Demo, &RequestHead) -> Result<(), Refusal>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Echo,
+    Chat,
 }
 
 struct Route {
@@ -24,9 +26,10 @@ struct Route {
     purpose: Purpose,
 }
 
-const ROUTES: [Route; 2] = [
+const ROUTES: [Route; 3] = [
     Route { path: "/demo/echo", hook: None, purpose: Purpose::Echo },
     Route { path: "/demo/guarded/echo", hook: Some(guarded::check_token), purpose: Purpose::Echo },
+    Route { path: "/demo/chat", hook: None, purpose: Purpose::Chat },
 ];
 
 /// A handshake that may go on.
@@ -59,7 +62,7 @@ pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Res
 }
 
 impl Entrance {
-    /// Whether compressed messages may be agreed on.
+    /// Whether compressed messages may be agreed on: actix-web-actors does not know them.
     pub fn may_deflate(&self) -> bool {
         self.purpose == Purpose::Echo
     }
@@ -67,12 +70,15 @@ impl Entrance {
     /// The handshake is done: starts the socket's actor on this thread.
     pub fn open(self, socket: TcpStream, rest: &[u8], deflate: bool) {
         let Self { demo, purpose, counted } = self;
-        let accepted = Accepted { socket, rest, max_message: echo::MAX_MESSAGE, deflate };
+        let max_message = if purpose == Purpose::Echo { echo::MAX_MESSAGE } else { bridge::MAX_MESSAGE };
+        let accepted = Accepted { socket, rest, max_message, deflate };
+        let lane = Lane::new(demo.settings.max_queued_bytes);
         match purpose {
             Purpose::Echo => {
                 let deflate_from = deflate.then_some(demo.settings.compression_threshold_bytes);
                 Connection::start(Echo { deflate_from }, accepted, &demo, counted);
             }
+            Purpose::Chat => Connection::start(chat::join(demo.room.clone(), lane), accepted, &demo, counted),
         }
     }
 }

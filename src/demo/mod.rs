@@ -1,5 +1,6 @@
 //! What newcomers see first: the front page and the tutorial; and demo mode: the front page's live demo with the little
-//! backend that a real application would have, and small websocket programs to read and to try ([`echo`], [`guarded`]).
+//! backend that a real application would have, and small websocket programs to read and to try ([`echo`],
+//! [`chat`], [`guarded`]).
 //!
 //! Nothing here is signed, so all of it is mounted in demo mode only. The live demo touches nothing but channels whose
 //! names begin with `demo`: a real backend decides by its own rules who a request comes from; here the body says it.
@@ -13,8 +14,11 @@ pub mod entrance;
 mod connection;
 mod pulse;
 mod share;
+mod bridge;
+mod audience;
 mod echo;
 mod guarded;
+mod chat;
 
 use crate::admin::pages::FRONT;
 use crate::admin::read;
@@ -24,6 +28,7 @@ use crate::gate::backend::Backend;
 use crate::observe::pressure::{Gauge, Pressure};
 use crate::settings::Settings;
 use crate::signing::Keys;
+use actix::{Actor, Addr};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +42,7 @@ const MAX_MEMORY: usize = 256 << 20;
 pub struct Demo {
     settings: Arc<Settings>,
     pressure: Arc<Pressure>,
+    room: Addr<chat::Room>,
     tokens: Keys,
     sockets: Arc<Gauge>,
     memory: Arc<Gauge>,
@@ -44,11 +50,12 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Opens the demo.
+    /// Starts the demo's actors on this thread.
     pub fn start(settings: Arc<Settings>, pressure: Arc<Pressure>) -> Self {
         Self {
             settings,
             pressure,
+            room: chat::Room::default().start(),
             tokens: guarded::keys(),
             sockets: Arc::new(Gauge::new(MAX_SOCKETS)),
             memory: Arc::new(Gauge::new(MAX_MEMORY)),
@@ -78,7 +85,7 @@ pub fn configure(demo: Option<web::Data<Demo>>) -> impl FnOnce(&mut web::Service
 /// What the websocket programs have over HTTP. A handshake to one of these addresses never comes here.
 fn programs(cfg: &mut web::ServiceConfig) {
     let upgrade_required = || async { Err::<&str, _>(Refusal::UpgradeRequired) };
-    cfg.service(web::resource(["/demo/echo", "/demo/guarded/echo"]).to(upgrade_required))
+    cfg.service(web::resource(["/demo/echo", "/demo/guarded/echo", "/demo/chat"]).to(upgrade_required))
         .service(web::resource("/demo/guarded/token").route(web::post().to(guarded::give_token)));
 }
 

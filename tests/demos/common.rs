@@ -1,7 +1,7 @@
 //! What the tests of the demos share.
 
 use crate::support::http::{Reply, Wire};
-use crate::support::socket::{self, Incoming, Outgoing};
+use crate::support::socket::{self, FIN, Frame, Incoming, Outgoing, PING};
 use crate::support::{TestServer, settings};
 use channelstream::settings::Settings;
 
@@ -27,4 +27,10 @@ pub async fn refused(server: &TestServer, target: &str) -> Reply {
 pub async fn ask(server: &TestServer, method: &str, target: &str, body: &str) -> Reply {
     let headers = [("connection", "close")];
     Wire::open(server.address).await.ask(method, target, &headers, body.as_bytes()).await
+}
+
+/// Waits until the server has taken all that was said on this socket, and tells what came meanwhile.
+pub async fn settled(incoming: &mut Incoming, outgoing: &mut Outgoing) -> Vec<Frame> {
+    outgoing.frame(FIN | PING, b"").await;
+    incoming.until_pong().await
 }

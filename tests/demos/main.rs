@@ -6,4 +6,5 @@ mod support;
 mod common;
 mod echo;
 mod guarded;
+mod chat;
 mod switch;

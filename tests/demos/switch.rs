@@ -7,7 +7,7 @@ use channelstream::settings::{Demo, Settings};
 #[actix_web::test]
 async fn without_demo_mode_there_is_nothing() {
     let server = TestServer::start(Settings { demo: Demo::Off, ..quiet() });
-    for path in ["/demo/echo", "/demo/guarded/echo?token=x"] {
+    for path in ["/demo/echo", "/demo/guarded/echo?token=x", "/demo/chat"] {
         assert_eq!(refused(&server, path).await.status, 404, "{path}");
     }
     for (method, path) in
