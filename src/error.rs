@@ -42,6 +42,8 @@ pub enum Refusal {
     UnknownConnection,
     /// A websocket needs a token, and none or a bad one was sent. Holds the whole body of the answer.
     TokenRefused(Value),
+    /// No websocket has this path, where the original says so with a 403.
+    NoSuchSocket,
     /// The request does not validate. Holds the whole body of the answer.
     Invalid(Value),
     /// The JSONP callback is no plain name.
@@ -88,6 +90,7 @@ impl Refusal {
             Self::NotFound(_) => (S::NOT_FOUND, "not-found", NOT_FOUND),
             Self::UnknownConnection => (S::UNAUTHORIZED, "unknown-connection", UNAUTHORIZED),
             Self::TokenRefused(_) => (S::UNAUTHORIZED, "token-refused", UNAUTHORIZED),
+            Self::NoSuchSocket => (S::FORBIDDEN, "no-such-socket", "There is no websocket at this path."),
             Self::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "The request does not validate."),
             Self::UnacceptableCallback => (
                 S::UNPROCESSABLE_ENTITY,

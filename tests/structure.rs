@@ -44,6 +44,7 @@ const PURE: &[&str] = &[
     "hub/tapes.rs",
     "admin/ranked.rs",
     "admin/guesses.rs",
+    "demo/board/state.rs",
 ];
 
 struct Source {

@@ -109,6 +109,13 @@ impl Audience {
         self.listeners.remove(&id);
     }
 
+    /// Tells one socket.
+    pub fn tell(&mut self, id: ListenerId, said: &Said) {
+        if self.listeners.get(&id).is_some_and(|listener| !listener.tell(said)) {
+            self.leave(id);
+        }
+    }
+
     /// Tells everybody.
     pub fn tell_all(&mut self, said: &Said) {
         self.listeners.retain(|_, listener| listener.tell(said));
@@ -177,7 +184,8 @@ mod tests {
             audience.leave(old);
         }
         audience.leave(old);
-        audience.tell_all(&Said::Binary(Bytes::new()));
+        audience.tell(old, &Said::Binary(Bytes::new()));
+        audience.tell(new, &Said::Binary(Bytes::new()));
         assert_eq!(lane.under_way.get(), ENVELOPE_BYTES);
     }
 }

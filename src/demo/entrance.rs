@@ -3,7 +3,7 @@
 use super::audience::Lane;
 use super::connection::{Accepted, Connection};
 use super::echo::{self, Echo};
-use super::{Demo, bridge, chat, guarded};
+use super::{Demo, board, bridge, chat, guarded};
 use crate::error::Refusal;
 use crate::observe::pressure::Counted;
 use actix_http::RequestHead;
@@ -18,6 +18,7 @@ type Hook = fn(&Demo, &RequestHead) -> Result<(), Refusal>;
 enum Purpose {
     Echo,
     Chat,
+    Board,
 }
 
 struct Route {
@@ -26,10 +27,11 @@ struct Route {
     purpose: Purpose,
 }
 
-const ROUTES: [Route; 3] = [
+const ROUTES: [Route; 4] = [
     Route { path: "/demo/echo", hook: None, purpose: Purpose::Echo },
     Route { path: "/demo/guarded/echo", hook: Some(guarded::check_token), purpose: Purpose::Echo },
     Route { path: "/demo/chat", hook: None, purpose: Purpose::Chat },
+    Route { path: "/demo/board/socket", hook: None, purpose: Purpose::Board },
 ];
 
 /// A handshake that may go on.
@@ -39,18 +41,17 @@ pub struct Entrance {
     counted: Counted,
 }
 
-/// Whether demo mode has a socket there.
+/// Whether demo mode has a socket there, or says by itself that there is none.
 pub fn knows(path: &str) -> bool {
-    ROUTES.iter().any(|route| route.path == path)
+    path.starts_with(board::PREFIX) || ROUTES.iter().any(|route| route.path == path)
 }
 
 /// Judges a handshake to one of the paths that demo mode knows.
 ///
 /// # Errors
-/// What the hook says, or there are too many sockets.
+/// No such socket, what the hook says, or there are too many sockets.
 pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Result<Entrance, Refusal> {
-    let route =
-        ROUTES.iter().find(|route| route.path == path).ok_or_else(|| Refusal::NotFound(path.to_owned()))?;
+    let route = ROUTES.iter().find(|route| route.path == path).ok_or(Refusal::NoSuchSocket)?;
     if let Some(hook) = route.hook {
         hook(demo, handshake)?;
     }
@@ -79,6 +80,9 @@ impl Entrance {
                 Connection::start(Echo { deflate_from }, accepted, &demo, counted);
             }
             Purpose::Chat => Connection::start(chat::join(demo.room.clone(), lane), accepted, &demo, counted),
+            Purpose::Board => {
+                Connection::start(board::socket::open(demo.board.clone(), lane), accepted, &demo, counted)
+            }
         }
     }
 }

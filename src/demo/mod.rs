@@ -1,6 +1,6 @@
 //! What newcomers see first: the front page and the tutorial; and demo mode: the front page's live demo with the little
 //! backend that a real application would have, and small websocket programs to read and to try ([`echo`],
-//! [`chat`], [`guarded`]).
+//! [`chat`], [`guarded`], [`board`]).
 //!
 //! Nothing here is signed, so all of it is mounted in demo mode only. The live demo touches nothing but channels whose
 //! names begin with `demo`: a real backend decides by its own rules who a request comes from; here the body says it.
@@ -19,6 +19,8 @@ mod audience;
 mod echo;
 mod guarded;
 mod chat;
+mod board;
+mod pages;
 
 use crate::admin::pages::FRONT;
 use crate::admin::read;
@@ -28,7 +30,8 @@ use crate::gate::backend::Backend;
 use crate::observe::pressure::{Gauge, Pressure};
 use crate::settings::Settings;
 use crate::signing::Keys;
-use actix::{Actor, Addr};
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, Message};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -37,15 +40,19 @@ use tokio_util::sync::CancellationToken;
 const MAX_SOCKETS: usize = 1_000;
 /// Bytes that the demo's sockets may hold together; over it, one that holds much is closed with 1013.
 const MAX_MEMORY: usize = 256 << 20;
+/// Most requests to the demo's actors at a time; more are refused with 503.
+const MAX_REQUESTS: usize = 1_024;
 
 /// What the demo's websocket programs share, over all threads.
 pub struct Demo {
     settings: Arc<Settings>,
     pressure: Arc<Pressure>,
+    board: Addr<board::Board>,
     room: Addr<chat::Room>,
     tokens: Keys,
     sockets: Arc<Gauge>,
     memory: Arc<Gauge>,
+    requests: Gauge,
     stopping: CancellationToken,
 }
 
@@ -55,10 +62,12 @@ impl Demo {
         Self {
             settings,
             pressure,
+            board: board::Board::default().start(),
             room: chat::Room::default().start(),
             tokens: guarded::keys(),
             sockets: Arc::new(Gauge::new(MAX_SOCKETS)),
             memory: Arc::new(Gauge::new(MAX_MEMORY)),
+            requests: Gauge::new(MAX_REQUESTS),
             stopping: CancellationToken::new(),
         }
     }
@@ -67,16 +76,32 @@ impl Demo {
     pub fn close(&self) {
         self.stopping.cancel();
     }
+
+    /// Asks an actor and waits for its answer.
+    async fn ask<A, M>(&self, actor: &Addr<A>, message: M) -> Result<M::Result, Refusal>
+    where
+        A: Actor + Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        if self.requests.is_full() {
+            return Err(Refusal::Busy);
+        }
+        let _counted = self.requests.count_in();
+        actor.send(message).await.map_err(|_| Refusal::Draining)
+    }
 }
 
-/// Mounts the front page and the tutorial, and in demo mode the live demo's backend and all that the other demos have over HTTP.
+/// Mounts the front page and the tutorial, and in demo mode the live demo's backend and all that the other demos have
+/// over HTTP.
 pub fn configure(demo: Option<web::Data<Demo>>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |cfg| {
         cfg.service(web::resource("/").route(read().to(front_page)))
             .service(web::resource("/docs/first-application").route(read().to(first_application::page)));
         if let Some(demo) = demo {
             cfg.service(web::resource("/demo/state").route(read().to(state::state)));
-            cfg.app_data(demo).configure(backend::configure);
+            cfg.app_data(demo).configure(backend::configure).configure(board::routes::configure);
             programs(cfg);
         }
     }

@@ -37,11 +37,13 @@ fn lets_in(allowed: &[String], origin: &str) -> bool {
     allowed.is_empty() || allowed.iter().any(|part| origin.contains(part.as_str()))
 }
 
-/// Whether other origins may read successes of this path. The admin's pages and the files are for our own pages.
+/// Whether other origins may read successes of this path. The admin's pages, the demo and the files are for our own
+/// pages.
 pub fn concerns(path: &str) -> bool {
     let own =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    path == "/admin/sign_in" || !["/admin", "/api-explorer", "/openapi.json", "/static"].into_iter().any(own)
+    path == "/admin/sign_in"
+        || !["/admin", "/api-explorer", "/demo", "/openapi.json", "/static"].into_iter().any(own)
 }
 
 /// Whether browsers of other origins call this path themselves. They need to read refusals as well: without these
@@ -89,11 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn the_admins_pages_are_not_shared() {
+    fn pages_of_our_own_are_not_shared() {
         for path in ["/connect", "/listen", "/info", "/disconnect", "/admin/sign_in", "/administrators"] {
             assert!(concerns(path), "{path}");
         }
-        for path in ["/admin", "/admin/admin.json", "/api-explorer", "/openapi.json", "/static/a.js"] {
+        for path in
+            ["/admin", "/admin/admin.json", "/api-explorer", "/demo/connect", "/openapi.json", "/static/a.js"]
+        {
             assert!(!concerns(path), "{path}");
         }
     }

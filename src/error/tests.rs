@@ -17,6 +17,7 @@ fn all() -> Vec<Refusal> {
         NotFound("/nowhere".into()),
         UnknownConnection,
         TokenRefused(json!({"token": ["Not a valid token."]})),
+        NoSuchSocket,
         Invalid(json!(["Wrong UUID format"])),
         UnacceptableCallback,
         BodyTooLarge(8),

@@ -7,4 +7,5 @@ mod common;
 mod echo;
 mod guarded;
 mod chat;
+mod board;
 mod switch;

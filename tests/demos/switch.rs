@@ -7,12 +7,16 @@ use channelstream::settings::{Demo, Settings};
 #[actix_web::test]
 async fn without_demo_mode_there_is_nothing() {
     let server = TestServer::start(Settings { demo: Demo::Off, ..quiet() });
-    for path in ["/demo/echo", "/demo/guarded/echo?token=x", "/demo/chat"] {
+    for path in ["/demo/echo", "/demo/guarded/echo?token=x", "/demo/chat", "/demo/board/socket"] {
         assert_eq!(refused(&server, path).await.status, 404, "{path}");
     }
-    for (method, path) in
-        [("GET", "/demo/echo"), ("GET", "/demo/guarded/echo"), ("POST", "/demo/guarded/token")]
-    {
+    for (method, path) in [
+        ("GET", "/demo/echo"),
+        ("GET", "/demo/guarded/echo"),
+        ("POST", "/demo/guarded/token"),
+        ("GET", "/demo/board/new-channel?id=a"),
+        ("POST", "/demo/board/push/a"),
+    ] {
         let reply = ask(&server, method, path, "").await;
         assert_eq!((reply.status, reply.header("x-channelstream-error")), (404, Some("not-found")), "{path}");
     }
