@@ -13,6 +13,13 @@ use crate::gate::proxy::BaseUrl;
 #[derive(Clone, Copy, Debug)]
 pub struct Page(&'static str);
 
+impl Page {
+    /// A page of this template.
+    pub const fn new(template: &'static str) -> Self {
+        Self(template)
+    }
+}
+
 /// The front page.
 pub const FRONT: Page = Page(include_str!("../../static/index.html"));
 /// The tutorial.

@@ -107,11 +107,17 @@ pub fn configure(demo: Option<web::Data<Demo>>) -> impl FnOnce(&mut web::Service
     }
 }
 
-/// What the websocket programs have over HTTP. A handshake to one of these addresses never comes here.
+/// Pages of the websocket programs. A handshake to one of these addresses never comes here.
 fn programs(cfg: &mut web::ServiceConfig) {
     let upgrade_required = || async { Err::<&str, _>(Refusal::UpgradeRequired) };
-    cfg.service(web::resource(["/demo/echo", "/demo/guarded/echo", "/demo/chat"]).to(upgrade_required))
-        .service(web::resource("/demo/guarded/token").route(web::post().to(guarded::give_token)));
+    cfg.service(web::resource("/demo/").route(read().to(pages::index)))
+        .service(web::resource("/demo/echo").route(read().to(pages::echo)))
+        .service(web::resource("/demo/chat").route(read().to(pages::chat)))
+        .service(web::resource("/demo/guarded/").route(read().to(pages::guarded)))
+        .service(web::resource("/demo/guarded/token").route(web::post().to(guarded::give_token)))
+        .service(web::resource("/demo/guarded/echo").to(upgrade_required))
+        .service(web::resource(["/demo", "/demo/guarded"]).route(read().to(pages::with_slash)))
+        .service(web::resource(["/demo/echo/", "/demo/chat/"]).route(read().to(pages::without_slash)));
 }
 
 /// GET /.

@@ -1,8 +1,53 @@
-//! The slashes at the end of the demo's addresses.
+//! The demo's pages, and the slashes at the end of their addresses.
 
+use crate::admin::pages::Page;
 use crate::gate::Gate;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+
+/// A page of the demo: the head and the foot of all of them around its own part.
+macro_rules! page {
+    ($file:literal) => {
+        Page::new(concat!(
+            include_str!("../../static/demos/head.html"),
+            include_str!(concat!("../../static/demos/", $file)),
+            include_str!("../../static/demos/foot.html"),
+        ))
+    };
+}
+
+/// Handlers that serve a page each.
+macro_rules! handlers {
+    ($($(#[$doc:meta])* $name:ident: $title:literal, $file:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub async fn $name(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+                page!($file).serve(&gate.base_url(req.headers()), &[("title", $title)])
+            }
+        )*
+
+        #[cfg(test)]
+        const PAGES: &[Page] = &[$(page!($file)),*];
+    };
+}
+
+handlers! {
+    /// GET /demo/: the list of demos.
+    index: "Demos", "index.html";
+    /// GET /demo/echo.
+    echo: "Echo", "echo.html";
+    /// GET /demo/chat.
+    chat: "Chat", "chat.html";
+    /// GET /demo/guarded/.
+    guarded: "Guarded echo", "guarded.html";
+    /// GET /demo/board/.
+    board: "Channel board", "board.html";
+}
+
+/// Leads to the same address with a slash at its end.
+pub async fn with_slash(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    lead_to(&gate, &req, &format!("{}/", req.path()))
+}
 
 /// Leads to the same address without the slash at its end.
 pub async fn without_slash(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
@@ -15,4 +60,26 @@ fn lead_to(gate: &Gate, req: &HttpRequest, path: &str) -> HttpResponse {
     HttpResponse::TemporaryRedirect()
         .insert_header((header::LOCATION, format!("{}{path}{query}", base.prefix())))
         .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::proxy::BaseUrl;
+    use actix_web::body::MessageBody;
+
+    #[test]
+    fn pages_have_no_script_beside_their_files_and_nothing_left_to_fill_in() {
+        for page in PAGES {
+            let answer = page.serve(&BaseUrl::read(|_| None, None, "h"), &[("title", "<Title>")]);
+            let policy =
+                answer.headers().get(header::CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap().to_owned();
+            assert!(!policy.contains("unsafe") && !policy.contains("nonce"), "{policy}");
+            let text = answer.into_body().try_into_bytes().unwrap();
+            let text = std::str::from_utf8(&text).unwrap();
+            assert!(text.contains("<title>&lt;Title&gt; - channelstream</title>") && !text.contains("{{"));
+            assert!(text.split("<script").skip(1).all(|rest| rest.contains("src=\"/static/demos/")));
+            assert!(!text.contains(" style=") && !text.contains(" onclick="));
+        }
+    }
 }

@@ -8,4 +8,5 @@ mod echo;
 mod guarded;
 mod chat;
 mod board;
+mod pages;
 mod switch;

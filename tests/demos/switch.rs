@@ -11,7 +11,11 @@ async fn without_demo_mode_there_is_nothing() {
         assert_eq!(refused(&server, path).await.status, 404, "{path}");
     }
     for (method, path) in [
+        ("GET", "/demo/"),
         ("GET", "/demo/echo"),
+        ("GET", "/demo/chat"),
+        ("GET", "/demo/board/"),
+        ("GET", "/demo/guarded/"),
         ("GET", "/demo/guarded/echo"),
         ("POST", "/demo/guarded/token"),
         ("GET", "/demo/board/new-channel?id=a"),

@@ -24,6 +24,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     let get_only = |path: &str| web::resource(path).default_service(web::to(|| wrong_method("GET, HEAD")));
     cfg.service(
         web::scope("/demo/board")
+            .service(get_only("/").route(read().to(pages::board)))
             .service(get_only("/new-channel").route(read().to(new_channel)))
             .service(get_only("/del-channel").route(read().to(del_channel)))
             .service(
@@ -34,6 +35,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
             .service(
                 web::resource(["/new-channel/", "/del-channel/", "/push/{id}/"]).to(pages::without_slash),
             )
+            .service(web::resource("").to(pages::with_slash))
             .default_service(web::to(not_found)),
     );
 }

@@ -1,0 +1,57 @@
+/** The guarded echo's page: fetches a token, and opens a socket with it or without. */
+import { base, byId } from '../dom.js';
+import { Log } from './log.js';
+import { reasonOf, showState, socketUrl } from './socket.js';
+
+const log = new Log(byId('log'));
+let socket = null;
+
+function allowSending(allowed) {
+    byId('message').disabled = !allowed;
+    byId('send').disabled = !allowed;
+}
+
+function connect(token) {
+    socket?.close(1000);
+    let accepted = false;
+    const opening = new WebSocket(socketUrl(`/demo/guarded/echo?token=${encodeURIComponent(token)}`));
+    socket = opening;
+    showState('wait', 'Asking…');
+    opening.onopen = () => {
+        accepted = true;
+        showState('open', 'Connected');
+        log.add('Accepted: the socket is open.');
+        allowSending(true);
+    };
+    opening.onmessage = ({ data }) => log.add(`Came back: ${data}`);
+    opening.onclose = (event) => {
+        if (socket !== opening) {
+            return;
+        }
+        allowSending(false);
+        showState('lost', accepted ? `Closed (${reasonOf(event)})` : 'Refused');
+        if (!accepted) {
+            // Browsers hide the answer to a handshake from pages.
+            log.add('Refused before there was a socket.');
+        }
+    };
+}
+
+byId('give').addEventListener('click', async () => {
+    try {
+        const answer = await fetch(`${base}/demo/guarded/token`, { method: 'POST' });
+        const { token, expires_in: seconds } = await answer.json();
+        byId('token').value = token;
+        log.add(`Got a token, good for ${seconds} s.`);
+    } catch {
+        log.add('The server gave no token.');
+    }
+});
+byId('open').addEventListener('submit', (event) => {
+    event.preventDefault();
+    connect(byId('token').value);
+});
+byId('say').addEventListener('submit', (event) => {
+    event.preventDefault();
+    socket.send(byId('message').value);
+});

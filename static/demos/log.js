@@ -1,0 +1,27 @@
+import { make } from '../dom.js';
+
+/** Older lines go: a tab left open for days must not grow for ever. */
+const MAX_LINES = 200;
+/** Longer lines are cut, with a word on it. */
+const MAX_LENGTH = 2000;
+
+const cut = (text) => (text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}… (${text.length} characters)` : text);
+
+/** Lines of text in a list, the newest at the end and in sight, unless the reader has scrolled back. */
+export class Log {
+    constructor(list) {
+        this.list = list;
+    }
+
+    add(text) {
+        const { list } = this;
+        const follows = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+        list.append(make('li', {}, cut(text)));
+        while (list.childElementCount > MAX_LINES) {
+            list.firstElementChild.remove();
+        }
+        if (follows) {
+            list.scrollTop = list.scrollHeight;
+        }
+    }
+}
