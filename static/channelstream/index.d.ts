@@ -166,8 +166,8 @@ export type StateReason =
     | 'lost'
     /** The server does not know the connection id any more. */
     | 'forgotten'
-    /** The page is left, and may be shown again. */
-    | 'pagehide'
+    /** The page is left or frozen, and may be shown again. */
+    | 'suspended'
     /** closeConnection() or disconnect() was called. */
     | 'closed'
     /** Another socket or poll uses this connection id. */
@@ -196,6 +196,8 @@ export interface OpenEvent {
     connectionId: string;
     /** Whether listening goes on where it ended, with the connection id from before. */
     resumed: boolean;
+    /** Whether frames may be missing since it listened before: a new id, or bytes lost with a broken transport. */
+    gap: boolean;
 }
 
 export interface CloseEvent {
@@ -206,6 +208,8 @@ export interface CloseEvent {
     status?: number;
     /** What the server said about it. */
     reason: string;
+    /** Whether it ended in order; otherwise what was on its way is lost. */
+    clean: boolean;
 }
 
 export interface RetryEvent {
@@ -252,7 +256,7 @@ export interface SubscriptionStateEvent {
 export interface HistoryEvent<P = Payload> {
     /** All that are known now, oldest first. */
     messages: StoredMessage<P>[];
-    /** Those among them that this page sees for the first time and got no `message` event for. */
+    /** Those among them that this page sees for the first time. No `message` event of the channel tells them again. */
     missed: StoredMessage<P>[];
 }
 

@@ -111,32 +111,49 @@ function quiet(promise) {
 }
 
 // src/history.js
+var SEEN_LIMIT = 1e3;
 var History = class {
   /** @param {number} limit how many to keep */
   constructor(limit) {
     this.limit = limit;
     this.messages = [];
+    this.seen = /* @__PURE__ */ new Set();
+    this.hasForgotten = false;
   }
   /**
    * Takes over the server's history. From its first message on that is the truth: what is not in it was taken back.
    * Older messages than it reaches back to stay.
    *
    * @param {StoredMessage[]} stored oldest first
-   * @returns {StoredMessage[]} those that were not known
+   * @returns {StoredMessage[]} those that were never seen
    */
   load(stored) {
     const told = new Set(stored.map(({ uuid }) => uuid));
-    const known = new Set(this.messages.map(({ uuid }) => uuid));
+    const firstSeen = stored.findIndex(({ uuid }) => this.seen.has(uuid));
+    const missed = stored.filter(({ uuid }, at) => !this.seen.has(uuid) && !(this.hasForgotten && at < firstSeen));
+    stored.forEach(({ uuid }) => this.remember(uuid));
     const common = this.messages.findIndex(({ uuid }) => told.has(uuid));
     const older = common < 0 ? this.messages : this.messages.slice(0, common);
     this.messages = [...older, ...stored];
     this.cut();
-    return this.messages.filter(({ uuid }) => !known.has(uuid));
+    return missed;
+  }
+  /** @param {string} uuid */
+  remember(uuid) {
+    this.seen.add(uuid);
+    if (this.seen.size > Math.max(SEEN_LIMIT, this.limit)) {
+      this.seen.delete(
+        /** @type {string} */
+        this.seen.values().next().value
+      );
+      this.hasForgotten = true;
+    }
   }
   /** @param {any} frame */
   apply(frame) {
     const at = this.messages.findIndex(({ uuid }) => uuid === frame.uuid);
     if (frame.type === "message") {
+      this.remember(frame.uuid);
       this.put(at, frame);
     } else if (frame.type === "message:edit" && at >= 0) {
       const { type, catchup, ...changes } = frame;
@@ -234,6 +251,7 @@ var ChannelStreamChannel = class extends Emitter {
     this._presence = new Presence();
     this._history = new History(MESSAGE_LIMIT);
     this._introduced = false;
+    this._missed = /* @__PURE__ */ new Set();
     this._records = /* @__PURE__ */ new Set();
   }
   get members() {
@@ -329,6 +347,7 @@ var ChannelStreamChannel = class extends Emitter {
     if (info.history) {
       const missed = this._history.load(info.history);
       since.forEach((frame) => this._history.apply(frame));
+      this._missed = new Set(missed.map(({ uuid }) => uuid));
       this._emit("history", { messages: this.messages, missed });
     }
   }
@@ -349,7 +368,8 @@ var ChannelStreamChannel = class extends Emitter {
     this._records.forEach((record) => record.push(frame));
     this._history.apply(frame);
     this._emit("frame", frame);
-    if (FRAME_TYPES.includes(frame.type)) {
+    const isTold = frame.type === "message" && this._missed.delete(frame.uuid);
+    if (FRAME_TYPES.includes(frame.type) && !isTold) {
       this._emit(frame.type, frame);
     }
     const change = this._presence.apply(frame);
@@ -908,6 +928,13 @@ var Subscriptions = class {
       channel._take(info?.channels?.[name], users, records?.get(name));
     }
   }
+  /** Asks the application, if it can be asked, what is there and what was said in the channels of the page. */
+  refresh() {
+    const names = [...this.channels.keys()].filter((name) => this.isJoined(name));
+    if (this.connection.infoUrl && names.length > 0) {
+      this.connection.info(names);
+    }
+  }
   /** To be called when a request goes out whose answer is for `take`. */
   record() {
     return new Map([...this.channels].map(([name, channel]) => [name, channel._record()]));
@@ -1220,12 +1247,19 @@ var LongPollListener = class {
       this.open();
     }
   }
-  /** Something speaks for a dead connection. A poll that is out for longer than they usually are is sent anew. */
+  /** Something speaks for a dead connection. A poll that takes longer than they ever did is sent anew. */
   doubt() {
-    if (this.longestMs !== null && this.poll && Date.now() - this.sentAt > this.longestMs + HASTY_MS) {
-      this.poll.abort();
-      this.open();
+    const { poll, longestMs } = this;
+    if (longestMs === null || !poll) {
+      return;
     }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (poll === this.poll) {
+        poll.abort();
+        this.open();
+      }
+    }, Math.max(0, this.sentAt + longestMs + HASTY_MS - Date.now()));
   }
   limitMs() {
     const limitMs = this.longestMs === null ? MOST_LIMIT_MS : WAITS * this.longestMs;
@@ -1358,6 +1392,7 @@ var Rhythm = class {
 var HEARTBEAT_MS = 1e4;
 var OPENING_LIMIT_MS = 5e3;
 var PROVEN_AFTER_MS = 5e3;
+var SETTLED_AFTER_MS = 500;
 var SILENCE_MS = 15e3;
 var ASLEEP_MS = 2e3;
 var DOUBT_MS = 2e3;
@@ -1365,17 +1400,20 @@ var WebSocketListener = class {
   /**
    * @param {string} url
    * @param {WebSocketEvents} events
-   * @param {object} [watch]
-   * @param {Rhythm} [watch.rhythm] of the server, as far as earlier sockets have learnt it
-   * @param {?number} [watch.silenceMs] silence that ends the socket, instead of what the rhythm says
+   * @param {object} [options]
+   * @param {boolean} [options.trusted] whether the id is known to the server, so that open means open
+   * @param {Rhythm} [options.rhythm] of the server, as far as earlier sockets have learnt it
+   * @param {?number} [options.silenceMs] silence that ends the socket, instead of what the rhythm says
    */
-  constructor(url, events, { rhythm = new Rhythm(), silenceMs = null } = {}) {
+  constructor(url, events, { trusted = true, rhythm = new Rhythm(), silenceMs = null } = {}) {
     this.url = url;
     this.events = events;
+    this.trusted = trusted;
     this.rhythm = rhythm;
     this.silenceMs = silenceMs;
     this.socket = null;
     this.opened = false;
+    this.announced = false;
     this.spoke = false;
     this.finished = false;
     this.timers = {};
@@ -1435,15 +1473,32 @@ var WebSocketListener = class {
     this.lastHeardAt = Date.now();
     this.timers.proven = setTimeout(() => this.events.alive(), PROVEN_AFTER_MS);
     this.watchSilence();
-    this.events.opened(event);
+    if (this.trusted) {
+      this.announce(event);
+    } else {
+      this.timers.settled = setTimeout(() => this.announce(event), SETTLED_AFTER_MS);
+    }
+  }
+  /** @param {Event} event */
+  announce(event) {
+    if (!this.announced) {
+      this.announced = true;
+      this.events.opened(event);
+    }
+  }
+  /** @param {Event} event */
+  onFirstMessage(event) {
+    this.spoke = true;
+    clearTimeout(this.timers.proven);
+    clearTimeout(this.timers.settled);
+    this.announce(event);
+    this.events.alive();
   }
   /** @param {MessageEvent} event */
   onMessage(event) {
     this.lastHeardAt = Date.now();
     if (!this.spoke) {
-      this.spoke = true;
-      clearTimeout(this.timers.proven);
-      this.events.alive();
+      this.onFirstMessage(event);
     }
     let list;
     try {
@@ -1494,8 +1549,9 @@ var WebSocketListener = class {
       return;
     }
     const { opened, spoke } = this;
+    const clean = opened ? code !== 1006 : event?.type !== "timeout";
     this.close();
-    this.events.ended(event, { code, reason, opened, spoke });
+    this.events.ended(event, { code, reason, opened, spoke, clean });
   }
   finish() {
     this.finished = true;
@@ -1693,7 +1749,7 @@ var Listening = class {
       frames: this.events.frames,
       error: (event) => socket === this.listener && this.events.error(event),
       ended: (event, end) => this.onSocketEnded(socket, event, { ...end, resumed })
-    }, { rhythm, silenceMs: settings.silenceTimeoutMs });
+    }, { trusted: !resumed, rhythm, silenceMs: settings.silenceTimeoutMs });
     return socket;
   }
   /**
@@ -1744,7 +1800,7 @@ var Listening = class {
   /**
    * @param {WebSocketListener} socket
    * @param {any} event
-   * @param {{code: number, reason: string, opened: boolean, spoke: boolean, resumed: boolean}} end
+   * @param {import('./websocket.js').SocketEnd & {resumed: boolean}} end
    */
   onSocketEnded(socket, event, end) {
     if (socket === this.successor) {
@@ -1758,8 +1814,8 @@ var Listening = class {
     const { muteSockets, canPoll } = this;
     const graceMs = this.settings.graceTimeMs;
     const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
-    const { code, reason } = end;
-    this.events.ended({ transport: "websocket", code, reason }, step, event);
+    const { code, reason, clean } = end;
+    this.events.ended({ transport: "websocket", code, reason, clean }, step, event);
   }
   stayWithPolling() {
     this.successor = null;
@@ -1782,7 +1838,7 @@ var Listening = class {
     const lostForMs = this.lose();
     const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
     const reason = status ? `status ${status}` : "no answer";
-    this.events.ended({ transport: "longpoll", status, reason }, step, request, data);
+    this.events.ended({ transport: "longpoll", status, reason, clean: status !== 0 }, step, request, data);
   }
   /** @returns {number} milliseconds since the server was last known to listen to this connection */
   lose() {
@@ -1793,20 +1849,48 @@ var Listening = class {
 };
 
 // src/page.js
-function watchPage({ wake, online, offline, hide, show }) {
+function watchPage({ wake, online, offline, suspend, resume: resume2 }) {
   const page = globalThis.document;
   const onVisibility = () => page.visibilityState === "visible" && wake();
   const listeners = [
     [page, "visibilitychange", onVisibility],
-    // After freezing, browsers do not reliably tell that a page is visible.
-    [page, "resume", wake],
+    [page, "freeze", suspend],
+    [page, "resume", resume2],
     [globalThis, "online", online],
     [globalThis, "offline", offline],
-    [globalThis, "pagehide", hide],
-    [globalThis, "pageshow", show]
+    [globalThis, "pagehide", suspend],
+    [globalThis, "pageshow", resume2]
   ];
   listeners.forEach(([target, name, listener]) => target?.addEventListener?.(name, listener));
   return () => listeners.forEach(([target, name, listener]) => target?.removeEventListener?.(name, listener));
+}
+
+// src/ready.js
+function whenReady(connection, timeoutMs) {
+  return new Promise((resolve, reject) => {
+    let timer;
+    const check = () => {
+      if (connection.connected && connection._opening) {
+        resolve(connection._opening);
+      } else if (connection.state === "disconnected") {
+        reject(new ChannelStreamError("closed", "ready", "the connection is closed"));
+      } else {
+        return false;
+      }
+      clearTimeout(timer);
+      return true;
+    };
+    if (check()) {
+      return;
+    }
+    const off = connection.on("state", () => check() && off());
+    if (timeoutMs !== void 0) {
+      timer = setTimeout(() => {
+        off();
+        reject(new ChannelStreamError("timeout", "ready", `not connected after ${timeoutMs} ms`));
+      }, timeoutMs);
+    }
+  });
 }
 
 // src/retry.js
@@ -1902,6 +1986,8 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   _state = "disconnected";
   /** @type {?OpenEvent} */
   _opening = null;
+  /** Whether frames may have been lost since it listened. */
+  _gap = false;
   /** @type {?import('./request.js').ChannelStreamRequest} */
   _connecting = null;
   /** Counts ends, so that a callback that ends the connection is noticed. */
@@ -1944,30 +2030,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
    * @returns {Promise<OpenEvent>}
    */
   ready(timeoutMs) {
-    return quiet(new Promise((resolve, reject) => {
-      let timer;
-      const check = () => {
-        if (this._opening && this.connected) {
-          resolve(this._opening);
-        } else if (this._state === "disconnected") {
-          reject(new ChannelStreamError("closed", "ready", "the connection is closed"));
-        } else {
-          return false;
-        }
-        clearTimeout(timer);
-        return true;
-      };
-      if (check()) {
-        return;
-      }
-      const off = this.on("state", () => check() && off());
-      if (timeoutMs !== void 0) {
-        timer = setTimeout(() => {
-          off();
-          reject(new ChannelStreamError("timeout", "ready", `not connected after ${timeoutMs} ms`));
-        }, timeoutMs);
-      }
-    }));
+    return quiet(whenReady(this, timeoutMs));
   }
   /** Sends heartbeats on the open websocket unless `heartbeats` is off; listening calls this by itself. */
   createHeartBeats() {
@@ -2004,13 +2067,18 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   _onOpened(request, transport) {
     const connectionId = this.connectionId ?? "";
     const resumed = this._opening?.connectionId === connectionId;
+    const gap = this._gap || this._opening !== null && !resumed;
+    this._gap = false;
     this.connected = true;
     this.websocket = this._listening.socket;
-    this._opening = { transport, resumed, connectionId };
+    this._opening = { transport, connectionId, resumed, gap };
     this.createHeartBeats();
     this._setState("connected", "open");
     this._tell("listenOpenedCallback", request);
-    this._emit("open", this._opening);
+    this._emit("open", { transport, connectionId, resumed, gap });
+    if (gap && resumed) {
+      this._subscriptions.refresh();
+    }
   }
   /** @param {any[]} list */
   _onFrames(list) {
@@ -2032,6 +2100,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   _onEnded(close, step, request, data) {
     this.connected = false;
     this.websocket = null;
+    this._gap ||= !close.clean;
     this._log("close", { ...close });
     this._follow(step);
     this._tell(close.transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
@@ -2094,8 +2163,8 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
         this._onWake();
       },
       offline: () => this._listening.doubt(),
-      hide: (event) => this._onPagehide(event),
-      show: () => this._onPageshow()
+      suspend: (event) => this._suspend(event),
+      resume: () => this._wakeUp()
     });
   }
   _onWake() {
@@ -2103,24 +2172,27 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this._listening.doubt();
   }
   /**
-   * An open socket keeps browsers from showing the page again as it was, and a frozen one misses its heartbeats.
+   * An open socket keeps browsers from showing the page again as it was, and that of a frozen page is closed by them
+   * with all it holds: better the server keeps the frames.
    *
-   * @param {PageTransitionEvent} event
+   * @param {{type: string, persisted?: boolean}} event
    */
-  _onPagehide(event) {
+  _suspend({ type, persisted }) {
     const id = this._hasId && this.connectionId;
+    this._gap ||= this.connected;
     this._halt();
     this._suspended = true;
     if (this._state === "connected") {
-      this._setState("reconnecting", "pagehide");
+      this._setState("reconnecting", "suspended");
     }
-    if (this.disconnectOnPagehide && !event.persisted && this.disconnectUrl && id) {
+    if (this.disconnectOnPagehide && type === "pagehide" && !persisted && this.disconnectUrl && id) {
       const url = withParameter(this.disconnectUrl, "conn_id", id);
       globalThis.navigator?.sendBeacon?.(url, JSON.stringify({ conn_id: id }));
     }
   }
-  _onPageshow() {
+  _wakeUp() {
     if (!this._suspended) {
+      this._onWake();
       return;
     }
     this._suspended = false;

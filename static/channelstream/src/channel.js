@@ -43,6 +43,8 @@ export class ChannelStreamChannel extends Emitter {
         this._history = new History(MESSAGE_LIMIT);
         /** Whether a list of members was ever told: the first one is no coming of anybody. */
         this._introduced = false;
+        /** @type {Set<string>} ids of messages told as missed whose frame may yet come */
+        this._missed = new Set();
         /** @type {Set<any[]>} frames since requests went out whose answers tell the past */
         this._records = new Set();
     }
@@ -153,6 +155,7 @@ export class ChannelStreamChannel extends Emitter {
         if (info.history) {
             const missed = this._history.load(info.history);
             since.forEach((frame) => this._history.apply(frame));
+            this._missed = new Set(missed.map(({ uuid }) => uuid));
             this._emit('history', { messages: this.messages, missed });
         }
     }
@@ -175,7 +178,8 @@ export class ChannelStreamChannel extends Emitter {
         this._records.forEach((record) => record.push(frame));
         this._history.apply(frame);
         this._emit('frame', frame);
-        if (FRAME_TYPES.includes(frame.type)) {
+        const isTold = frame.type === 'message' && this._missed.delete(frame.uuid);
+        if (FRAME_TYPES.includes(frame.type) && !isTold) {
             this._emit(frame.type, frame);
         }
         const change = this._presence.apply(frame);

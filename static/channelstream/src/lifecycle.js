@@ -1,8 +1,9 @@
 import { ChannelStreamBackend } from './backend.js';
 import { FRAME_TYPES } from './channel.js';
-import { ChannelStreamError, quiet } from './errors.js';
+import { quiet } from './errors.js';
 import { Listening } from './listening.js';
 import { watchPage } from './page.js';
+import { whenReady } from './ready.js';
 import { withParameter } from './request.js';
 import { Retry } from './retry.js';
 import { WebSocketListener } from './websocket.js';
@@ -47,6 +48,8 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     _state = 'disconnected';
     /** @type {?OpenEvent} */
     _opening = null;
+    /** Whether frames may have been lost since it listened. */
+    _gap = false;
     /** @type {?import('./request.js').ChannelStreamRequest} */
     _connecting = null;
     /** Counts ends, so that a callback that ends the connection is noticed. */
@@ -89,31 +92,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
      * @returns {Promise<OpenEvent>}
      */
     ready(timeoutMs) {
-        return quiet(new Promise((resolve, reject) => {
-            /** @type {ReturnType<typeof setTimeout> | undefined} */
-            let timer;
-            const check = () => {
-                if (this._opening && this.connected) {
-                    resolve(this._opening);
-                } else if (this._state === 'disconnected') {
-                    reject(new ChannelStreamError('closed', 'ready', 'the connection is closed'));
-                } else {
-                    return false;
-                }
-                clearTimeout(timer);
-                return true;
-            };
-            if (check()) {
-                return;
-            }
-            const off = this.on('state', () => check() && off());
-            if (timeoutMs !== undefined) {
-                timer = setTimeout(() => {
-                    off();
-                    reject(new ChannelStreamError('timeout', 'ready', `not connected after ${timeoutMs} ms`));
-                }, timeoutMs);
-            }
-        }));
+        return quiet(whenReady(this, timeoutMs));
     }
 
     /** Sends heartbeats on the open websocket unless `heartbeats` is off; listening calls this by itself. */
@@ -155,13 +134,19 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     _onOpened(request, transport) {
         const connectionId = this.connectionId ?? '';
         const resumed = this._opening?.connectionId === connectionId;
+        const gap = this._gap || (this._opening !== null && !resumed);
+        this._gap = false;
         this.connected = true;
         this.websocket = this._listening.socket;
-        this._opening = { transport, resumed, connectionId };
+        this._opening = { transport, connectionId, resumed, gap };
         this.createHeartBeats();
         this._setState('connected', 'open');
         this._tell('listenOpenedCallback', request);
-        this._emit('open', this._opening);
+        this._emit('open', { transport, connectionId, resumed, gap });
+        if (gap && resumed) {
+            // A new connection id came with the state of things.
+            this._subscriptions.refresh();
+        }
     }
 
     /** @param {any[]} list */
@@ -185,6 +170,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     _onEnded(close, step, request, data) {
         this.connected = false;
         this.websocket = null;
+        this._gap ||= !close.clean;
         this._log('close', { ...close });
         this._follow(step);
         this._tell(close.transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
@@ -252,8 +238,8 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
                 this._onWake();
             },
             offline: () => this._listening.doubt(),
-            hide: (event) => this._onPagehide(event),
-            show: () => this._onPageshow(),
+            suspend: (event) => this._suspend(event),
+            resume: () => this._wakeUp(),
         });
     }
 
@@ -263,26 +249,29 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     }
 
     /**
-     * An open socket keeps browsers from showing the page again as it was, and a frozen one misses its heartbeats.
+     * An open socket keeps browsers from showing the page again as it was, and that of a frozen page is closed by them
+     * with all it holds: better the server keeps the frames.
      *
-     * @param {PageTransitionEvent} event
+     * @param {{type: string, persisted?: boolean}} event
      */
-    _onPagehide(event) {
+    _suspend({ type, persisted }) {
         const id = this._hasId && this.connectionId;
+        this._gap ||= this.connected;
         this._halt();
         this._suspended = true;
         if (this._state === 'connected') {
-            this._setState('reconnecting', 'pagehide');
+            this._setState('reconnecting', 'suspended');
         }
-        if (this.disconnectOnPagehide && !event.persisted && this.disconnectUrl && id) {
+        if (this.disconnectOnPagehide && type === 'pagehide' && !persisted && this.disconnectUrl && id) {
             // As text, which needs no preflight: there is nobody left to wait for one.
             const url = withParameter(this.disconnectUrl, 'conn_id', id);
             globalThis.navigator?.sendBeacon?.(url, JSON.stringify({ conn_id: id }));
         }
     }
 
-    _onPageshow() {
+    _wakeUp() {
         if (!this._suspended) {
+            this._onWake();
             return;
         }
         this._suspended = false;

@@ -167,7 +167,7 @@ export class Listening {
             frames: this.events.frames,
             error: (event) => socket === this.listener && this.events.error(event),
             ended: (event, end) => this.onSocketEnded(socket, event, { ...end, resumed }),
-        }, { rhythm, silenceMs: settings.silenceTimeoutMs });
+        }, { trusted: !resumed, rhythm, silenceMs: settings.silenceTimeoutMs });
         return socket;
     }
 
@@ -225,7 +225,7 @@ export class Listening {
     /**
      * @param {WebSocketListener} socket
      * @param {any} event
-     * @param {{code: number, reason: string, opened: boolean, spoke: boolean, resumed: boolean}} end
+     * @param {import('./websocket.js').SocketEnd & {resumed: boolean}} end
      */
     onSocketEnded(socket, event, end) {
         if (socket === this.successor) {
@@ -239,8 +239,8 @@ export class Listening {
         const { muteSockets, canPoll } = this;
         const graceMs = this.settings.graceTimeMs;
         const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
-        const { code, reason } = end;
-        this.events.ended({ transport: 'websocket', code, reason }, step, event);
+        const { code, reason, clean } = end;
+        this.events.ended({ transport: 'websocket', code, reason, clean }, step, event);
     }
 
     stayWithPolling() {
@@ -266,7 +266,7 @@ export class Listening {
         const lostForMs = this.lose();
         const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
         const reason = status ? `status ${status}` : 'no answer';
-        this.events.ended({ transport: 'longpoll', status, reason }, step, request, data);
+        this.events.ended({ transport: 'longpoll', status, reason, clean: status !== 0 }, step, request, data);
     }
 
     /** @returns {number} milliseconds since the server was last known to listen to this connection */

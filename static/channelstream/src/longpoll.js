@@ -81,12 +81,19 @@ export class LongPollListener {
         }
     }
 
-    /** Something speaks for a dead connection. A poll that is out for longer than they usually are is sent anew. */
+    /** Something speaks for a dead connection. A poll that takes longer than they ever did is sent anew. */
     doubt() {
-        if (this.longestMs !== null && this.poll && Date.now() - this.sentAt > this.longestMs + HASTY_MS) {
-            this.poll.abort();
-            this.open();
+        const { poll, longestMs } = this;
+        if (longestMs === null || !poll) {
+            return;
         }
+        clearTimeout(this.timer);
+        this.timer = setTimeout(() => {
+            if (poll === this.poll) {
+                poll.abort();
+                this.open();
+            }
+        }, Math.max(0, this.sentAt + longestMs + HASTY_MS - Date.now()));
     }
 
     limitMs() {

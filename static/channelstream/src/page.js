@@ -1,10 +1,11 @@
 /**
  * @typedef {object} PageEvents
- * @property {() => void} wake the page is looked at again, or was asleep
+ * @property {() => void} wake the page is looked at again
  * @property {() => void} online
  * @property {() => void} offline
- * @property {(event: PageTransitionEvent) => void} hide the page is left; the browser may keep it to show it again
- * @property {() => void} show a page that was kept is shown again
+ * @property {(event: {type: string, persisted?: boolean}) => void} suspend the page is left or frozen; the browser may
+ *     keep it to show it again
+ * @property {() => void} resume a page that was kept is shown again
  */
 
 /**
@@ -13,18 +14,18 @@
  * @param {PageEvents} events
  * @returns {() => void} ends it
  */
-export function watchPage({ wake, online, offline, hide, show }) {
+export function watchPage({ wake, online, offline, suspend, resume }) {
     const page = globalThis.document;
     const onVisibility = () => page.visibilityState === 'visible' && wake();
     /** @type {[any, string, (event: any) => void][]} */
     const listeners = [
         [page, 'visibilitychange', onVisibility],
-        // After freezing, browsers do not reliably tell that a page is visible.
-        [page, 'resume', wake],
+        [page, 'freeze', suspend],
+        [page, 'resume', resume],
         [globalThis, 'online', online],
         [globalThis, 'offline', offline],
-        [globalThis, 'pagehide', hide],
-        [globalThis, 'pageshow', show],
+        [globalThis, 'pagehide', suspend],
+        [globalThis, 'pageshow', resume],
     ];
     listeners.forEach(([target, name, listener]) => target?.addEventListener?.(name, listener));
     return () => listeners.forEach(([target, name, listener]) => target?.removeEventListener?.(name, listener));

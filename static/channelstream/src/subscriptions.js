@@ -258,6 +258,14 @@ export class Subscriptions {
         }
     }
 
+    /** Asks the application, if it can be asked, what is there and what was said in the channels of the page. */
+    refresh() {
+        const names = [...this.channels.keys()].filter((name) => this.isJoined(name));
+        if (this.connection.infoUrl && names.length > 0) {
+            this.connection.info(names);
+        }
+    }
+
     /** To be called when a request goes out whose answer is for `take`. */
     record() {
         return new Map([...this.channels].map(([name, channel]) => [name, channel._record()]));

@@ -8,6 +8,12 @@ export const OPENING_LIMIT_MS = 5_000;
 /** A socket that stays open this long works, even when the server has nothing to say. */
 const PROVEN_AFTER_MS = 5_000;
 
+/**
+ * The server accepts sockets with ids that it does not know, and closes them at once. One with an old id is told to be
+ * open when it has carried a frame, or has lasted this long.
+ */
+const SETTLED_AFTER_MS = 500;
+
 /** Silence below this never ends a socket, however quick the server's heartbeats are. */
 const SILENCE_MS = 15_000;
 
@@ -23,7 +29,14 @@ const DOUBT_MS = 2_000;
  * @property {() => void} alive once the socket has proved to work
  * @property {(list: any[]) => void} frames
  * @property {(event: any) => void} error
- * @property {(event: any, end: {code: number, reason: string, opened: boolean, spoke: boolean}) => void} ended
+ * @property {(event: any, end: SocketEnd) => void} ended
+ *
+ * @typedef {object} SocketEnd
+ * @property {number} code
+ * @property {string} reason
+ * @property {boolean} opened
+ * @property {boolean} spoke whether a frame came
+ * @property {boolean} clean whether the server may have sent nothing that did not arrive
  */
 
 /** One websocket: from opening to the single report of its end. After `close()` nothing is reported. */
@@ -31,18 +44,21 @@ export class WebSocketListener {
     /**
      * @param {string} url
      * @param {WebSocketEvents} events
-     * @param {object} [watch]
-     * @param {Rhythm} [watch.rhythm] of the server, as far as earlier sockets have learnt it
-     * @param {?number} [watch.silenceMs] silence that ends the socket, instead of what the rhythm says
+     * @param {object} [options]
+     * @param {boolean} [options.trusted] whether the id is known to the server, so that open means open
+     * @param {Rhythm} [options.rhythm] of the server, as far as earlier sockets have learnt it
+     * @param {?number} [options.silenceMs] silence that ends the socket, instead of what the rhythm says
      */
-    constructor(url, events, { rhythm = new Rhythm(), silenceMs = null } = {}) {
+    constructor(url, events, { trusted = true, rhythm = new Rhythm(), silenceMs = null } = {}) {
         this.url = url;
         this.events = events;
+        this.trusted = trusted;
         this.rhythm = rhythm;
         this.silenceMs = silenceMs;
         /** @type {?WebSocket} */
         this.socket = null;
         this.opened = false;
+        this.announced = false;
         this.spoke = false;
         this.finished = false;
         /** @type {Record<string, any>} */
@@ -112,16 +128,35 @@ export class WebSocketListener {
         this.lastHeardAt = Date.now();
         this.timers.proven = setTimeout(() => this.events.alive(), PROVEN_AFTER_MS);
         this.watchSilence();
-        this.events.opened(event);
+        if (this.trusted) {
+            this.announce(event);
+        } else {
+            this.timers.settled = setTimeout(() => this.announce(event), SETTLED_AFTER_MS);
+        }
+    }
+
+    /** @param {Event} event */
+    announce(event) {
+        if (!this.announced) {
+            this.announced = true;
+            this.events.opened(event);
+        }
+    }
+
+    /** @param {Event} event */
+    onFirstMessage(event) {
+        this.spoke = true;
+        clearTimeout(this.timers.proven);
+        clearTimeout(this.timers.settled);
+        this.announce(event);
+        this.events.alive();
     }
 
     /** @param {MessageEvent} event */
     onMessage(event) {
         this.lastHeardAt = Date.now();
         if (!this.spoke) {
-            this.spoke = true;
-            clearTimeout(this.timers.proven);
-            this.events.alive();
+            this.onFirstMessage(event);
         }
         let list;
         try {
@@ -176,8 +211,10 @@ export class WebSocketListener {
             return;
         }
         const { opened, spoke } = this;
+        // One that was refused has carried nothing; one that never opened may have been taken for open by the server.
+        const clean = opened ? code !== 1006 : event?.type !== 'timeout';
         this.close();
-        this.events.ended(event, { code, reason, opened, spoke });
+        this.events.ended(event, { code, reason, opened, spoke, clean });
     }
 
     finish() {

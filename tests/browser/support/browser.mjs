@@ -12,7 +12,8 @@ const STEP_LIMIT_MS = 30_000;
 /** What the browser itself prints when a server is away, or refuses; no script can keep it from doing so. */
 const NETWORK_ERROR = /Failed to load resource|WebSocket connection to/;
 
-export const launch = () => chromium.launch({
+export const launch = (options = {}) => chromium.launch({
+    ...options,
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: [
         '--no-sandbox',

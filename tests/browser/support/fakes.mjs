@@ -107,6 +107,10 @@ class FakePage {
         this.document.dispatchEvent(new Event('visibilitychange'));
     }
 
+    freeze() {
+        this.document.dispatchEvent(new Event('freeze'));
+    }
+
     wake() {
         this.document.dispatchEvent(new Event('resume'));
     }

@@ -18,6 +18,15 @@ class Connection {
         this.session = null;
         this.absentSince = null;
         this.lost = [];
+        this.lostAt = [];
+    }
+
+    /** Frames that the system had taken, and that never arrived. */
+    lose(frames) {
+        if (frames.length > 0) {
+            this.lost.push(...frames.map(({ number }) => number));
+            this.lostAt.push(Date.now());
+        }
     }
 
     take() {
@@ -125,8 +134,7 @@ class Wire {
     cut() {
         this.open = false;
         this.model.wires.delete(this);
-        const lost = this.underWay.splice(0).flatMap(({ frames }) => frames.map(({ number }) => number));
-        this.connection?.lost.push(...lost);
+        this.connection?.lose(this.underWay.splice(0).flatMap(({ frames }) => frames));
     }
 }
 
@@ -162,10 +170,8 @@ export function socketsOf(model) {
         }
 
         put(frames) {
-            if (!this.wire.open) {
-                this.connection.lost.push(...frames.map(({ number }) => number));
-            } else if (this.swallowed) {
-                this.connection.lost.push(...frames.map(({ number }) => number));
+            if (!this.wire.open || this.swallowed) {
+                this.connection.lose(frames);
             } else {
                 this.wire.send(frames, () => this.frame(frames));
             }

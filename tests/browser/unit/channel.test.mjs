@@ -419,6 +419,32 @@ test('the history is the truth from its first message on, and older ones stay', 
     assert.equal(history.messages.length, 4, 'a server that forgot everything takes nothing back');
 });
 
+test('a message that the history told is not told again by its frame', () => {
+    const made = connection(urls);
+    const news = made.channel('news');
+    const events = record(news, 'message', 'history');
+    made.connect();
+    const history = [message('1'), message('2')];
+    lastRequest().answer(200, { conn_id: 'first', channels: ['news'], channels_info: info('news', { history }) });
+    lastSocket().accept();
+    lastSocket().frame([message('2', { catchup: true }), message('3')]);
+    assert.deepEqual(events.map(([name, detail]) => detail.uuid ?? detail.missed.map(({ uuid }) => uuid)), [['1', '2'], '3']);
+    lastSocket().frame([message('2')]);
+    assert.equal(events.length, 3, 'but an application may send an id again');
+});
+
+test('what was seen is not missed, although it is not kept any more', () => {
+    const history = new History(2);
+    const stored = (from, to) => Array.from({ length: to - from }, (_, index) => message(String(from + index)));
+    assert.equal(history.load(stored(0, 10)).length, 10);
+    assert.equal(history.messages.length, 2);
+    assert.deepEqual(history.load(stored(0, 12)).map(({ uuid }) => uuid), ['10', '11']);
+    stored(12, 2000).forEach((frame) => history.apply(frame));
+    assert.equal(history.seen.size, 1000);
+    assert.deepEqual(history.load([...stored(0, 2000), message('new')]).map(({ uuid }) => uuid), ['new']);
+    assert.deepEqual(history.load(stored(3000, 3002)).length, 2, 'without anything in common all is new');
+});
+
 test('only so many messages are kept', () => {
     const made = listening();
     const news = made.channel('news');

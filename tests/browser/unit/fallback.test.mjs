@@ -50,7 +50,7 @@ test('a websocket that does not open gives way to long-polling, at once and with
     assert.equal(made.messages.length, 1);
     assert.equal(made.transport, 'longpoll');
     assert.equal(made.websocket, null);
-    assert.deepEqual(opened, [['open', { transport: 'longpoll', connectionId: 'first', resumed: false }]]);
+    assert.deepEqual(opened, [['open', { transport: 'longpoll', connectionId: 'first', resumed: false, gap: false }]]);
 });
 
 test('so does a handshake that is swallowed', () => {
@@ -129,7 +129,7 @@ test('when a probe gets through, the socket takes over between two polls', () =>
     assert.equal(made.transport, 'websocket');
     assert.equal(made.websocket, lastSocket());
     assert.deepEqual(made.messages.map(({ uuid }) => uuid), ['last of the polls', 'first of the socket']);
-    assert.deepEqual(opened, [['open', { transport: 'websocket', connectionId: 'first', resumed: true }]]);
+    assert.deepEqual(opened, [['open', { transport: 'websocket', connectionId: 'first', resumed: true, gap: false }]]);
     assert.equal(made.calls.filter((name) => name === 'listenOpened').length, 2);
     tick(60_000);
     assert.equal(FakeRequest.sent.length, polls);

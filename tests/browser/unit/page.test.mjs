@@ -143,17 +143,35 @@ test('a poll that is out for too long is sent anew after waking up, and the old 
     const made = connected({ noWebsocket: true });
     tick(5000);
     lastRequest().answer(200, []);
-    tick(5500);
-    page.wake();
     const poll = lastRequest();
-    assert.equal(poll.readyState, 1);
-    tick(600);
+    tick(3000);
     page.wake();
+    tick(2999);
+    assert.equal(poll.aborted, false, 'polls take five seconds, and a little');
+    tick(1);
     assert.equal(poll.aborted, true);
     assert.notEqual(lastRequest(), poll);
     poll.answer(200, [{ uuid: 'late' }]);
     assert.deepEqual(made.messages, []);
     assert.equal(made.state, 'connected');
+    const second = lastRequest();
+    tick(10_000);
+    page.wake();
+    tick(0);
+    assert.equal(second.aborted, true);
+});
+
+test('a poll that is answered in time was doubted for nothing', () => {
+    connected({ noWebsocket: true });
+    tick(5000);
+    lastRequest().answer(200, []);
+    page.wake();
+    tick(5000);
+    lastRequest().answer(200, []);
+    const poll = lastRequest();
+    tick(4000);
+    assert.equal(lastRequest(), poll);
+    assert.equal(poll.aborted, false);
 });
 
 test('a poll of unknown length is left alone', () => {
@@ -193,9 +211,24 @@ for (const noWebsocket of [false, true]) {
             current().frame([{ uuid: 'missed' }]);
         }
         assert.equal(made.messages.length, 1);
-        assert.deepEqual(seen, ['reconnecting: pagehide', 'connected: open']);
+        assert.deepEqual(seen, ['reconnecting: suspended', 'connected: open']);
     });
 }
+
+test('a page that is frozen lets go of its socket, and says no goodbye', () => {
+    const made = connected({ disconnectOnPagehide: true });
+    lastSocket().accept();
+    page.freeze();
+    assert.equal(lastSocket().readyState, 3);
+    assert.deepEqual(page.beacons, []);
+    tick(600_000);
+    assert.equal(FakeSocket.opened.length, 1);
+    page.wake();
+    assert.equal(FakeSocket.opened.length, 2);
+    lastSocket().accept();
+    lastSocket().frame([{ uuid: 'missed' }]);
+    assert.equal(made.messages.length, 1);
+});
 
 test('a page that comes back late gets a new id', () => {
     connected();
@@ -229,6 +262,16 @@ test('a page left while it waited for an attempt tries at once when it is back',
     const count = attempts();
     page.show();
     assert.equal(attempts(), count + 1);
+});
+
+test('a page that was left and frozen resumes once', () => {
+    connected();
+    lastSocket().accept();
+    page.hide({ persisted: true });
+    page.freeze();
+    page.wake();
+    page.show();
+    assert.equal(FakeSocket.opened.length, 2);
 });
 
 test('being shown without having been left changes nothing', () => {

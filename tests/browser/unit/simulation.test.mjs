@@ -62,6 +62,8 @@ function simulate(seed, faults) {
     globalThis.WebSocket = socketsOf(model);
     globalThis.XMLHttpRequest = requestsOf(model);
     const made = connection({ websocketUrl: 'ws://server/ws' });
+    const opens = [];
+    made.on('open', ({ gap }) => opens.push({ gap, at: Date.now() }));
     made.connect();
     // In small steps: what a timer schedules is counted from the end of the step it runs in.
     const pass = (ms) => {
@@ -84,18 +86,22 @@ function simulate(seed, faults) {
     }
     model.publish();
     pass(1000);
-    return { made, model };
+    return { made, model, opens };
 }
 
-function check({ made, model }, { mayLose }) {
+function check({ made, model, opens }, { mayLose }) {
     assert.equal(made.state, 'connected');
     assert.equal(made.transport, 'websocket');
     const got = new Map(model.all.map(({ id }) => [id, []]));
     made.messages.forEach(({ connection: id, number }) => got.get(id).push(number));
-    for (const { id, cursor, lost } of model.all) {
+    for (const { id, cursor, lost, lostAt } of model.all) {
         const numbers = got.get(id);
         assert.deepEqual(numbers, [...new Set(numbers)].sort((a, b) => a - b), `${id}: in order and once`);
         assert.deepEqual([...numbers, ...lost].sort((a, b) => a - b), [...Array(cursor).keys()], `${id}: complete`);
+        for (const at of lostAt) {
+            const next = opens.find((open) => open.at > at);
+            assert.ok(next.gap, `${id}: a gap that is not told`);
+        }
         assert.ok(mayLose || lost.length === 0, `${id}: lost ${lost}`);
     }
     const last = model.all.at(-1);

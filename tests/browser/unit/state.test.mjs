@@ -37,6 +37,9 @@ test('from connecting to the end', () => {
     assert.deepEqual([made.state, made.transport, made.connected], ['reconnecting', null, false]);
     tick(2000);
     lastSocket().accept();
+    assert.equal(made.state, 'reconnecting', 'the server may not know the id');
+    lastSocket().frame([]);
+    assert.equal(made.state, 'connected');
     made.closeConnection();
     made.closeConnection();
     assert.deepEqual(seen, [
@@ -114,11 +117,14 @@ test('events of a life, in order', () => {
     lastSocket().drop(1001, 'server is stopping');
     tick(2000);
     lastSocket().accept();
+    tick(499);
+    assert.equal(made.connected, false);
+    tick(1);
     assert.deepEqual(takeEvents(), [
-        ['open', { transport: 'websocket', connectionId: 'first', resumed: false }],
+        ['open', { transport: 'websocket', connectionId: 'first', resumed: false, gap: false }],
         ['retry', { action: 'resume', attempt: 1, delayMs: 2000 }],
-        ['close', { transport: 'websocket', code: 1001, reason: 'server is stopping' }],
-        ['open', { transport: 'websocket', connectionId: 'first', resumed: true }],
+        ['close', { transport: 'websocket', code: 1001, reason: 'server is stopping', clean: true }],
+        ['open', { transport: 'websocket', connectionId: 'first', resumed: true, gap: false }],
     ]);
 });
 
@@ -134,8 +140,66 @@ test('a new id is told with the one before', () => {
     tick(0);
     reply('second');
     lastSocket().accept();
-    const [, , [, { connectionId, previousId }], [, opened]] = events;
-    assert.deepEqual([connectionId, previousId, opened.resumed], ['second', 'first', false]);
+    assert.deepEqual(events.map(([name]) => name), ['open', 'connect', 'open']);
+    const [, [, { connectionId, previousId }], [, opened]] = events;
+    assert.deepEqual([connectionId, previousId, opened.resumed, opened.gap], ['second', 'first', false, true]);
+});
+
+/** How a listening ends, and whether bytes may have been lost with it. */
+const ENDS = [
+    ['a broken socket', () => lastSocket().drop(1006), true],
+    ['a socket that was silent', () => tick(60_000), true, { silenceTimeoutMs: 60_000 }],
+    ['a socket the server closed for its stop', () => lastSocket().drop(1001), false],
+    ['a socket the server closed for being slow', () => lastSocket().drop(4002), false],
+    ['a socket the page closed when it was left', () => { page.hide({ persisted: true }); page.show(); }, true],
+    ['a poll without an answer', () => lastRequest().fail(), true, { noWebsocket: true }],
+    ['a poll that was refused', () => lastRequest().answer(503, ''), false, { noWebsocket: true }],
+];
+
+for (const [name, end, gap, settings] of ENDS) {
+    test(`after ${name} there may ${gap ? '' : 'not '}be a gap, and only then the application is asked`, async () => {
+        const made = connected({ ...settings, infoUrl: '/app/info' });
+        made.channel('demo');
+        const opened = record(made, 'open');
+        const socket = !settings?.noWebsocket;
+        if (socket) {
+            lastSocket().accept();
+        }
+        end();
+        tick(2000);
+        if (socket) {
+            lastSocket().accept();
+            lastSocket().frame([]);
+        } else {
+            lastRequest().answer(200, [{ uuid: 'a' }]);
+        }
+        assert.deepEqual(opened.map(([, detail]) => detail.gap), [false, gap].slice(socket ? 0 : 1));
+        const asked = FakeRequest.sent.filter(({ url }) => url === '/app/info');
+        assert.deepEqual(asked.map(({ body }) => body.channels), gap ? [['demo']] : []);
+    });
+}
+
+test('a first socket whose handshake was swallowed may have cost frames', () => {
+    const made = connected();
+    const opened = record(made, 'open');
+    tick(5000);
+    tick(0);
+    assert.deepEqual(opened.map(([, { resumed, gap }]) => [resumed, gap]), [[false, true]]);
+});
+
+test('without channels to bring up to date, or an address for it, nobody is asked', () => {
+    for (const [settings, channels] of [[{ infoUrl: '/app/info' }, []], [{}, ['demo']]]) {
+        const made = connected(settings);
+        channels.forEach((name) => made.channel(name));
+        lastSocket().accept();
+        lastSocket().drop(1006);
+        tick(2000);
+        const count = FakeRequest.sent.length;
+        lastSocket().accept();
+        lastSocket().frame([]);
+        assert.equal(FakeRequest.sent.length, count);
+        made.closeConnection();
+    }
 });
 
 test('frames are told one by one, by type', () => {
@@ -156,7 +220,7 @@ test('connect() and ready() are kept with the first listening', async () => {
     const ready = made.ready();
     reply('first');
     lastSocket().accept();
-    const opened = { transport: 'websocket', connectionId: 'first', resumed: false };
+    const opened = { transport: 'websocket', connectionId: 'first', resumed: false, gap: false };
     assert.deepEqual(await connecting, opened);
     assert.deepEqual(await ready, opened);
     assert.deepEqual(await made.ready(), opened);
@@ -326,7 +390,7 @@ test('a logger gets what happens inside', () => {
     lastSocket().frame([]);
     lastSocket().drop(4002, 'too slow');
     assert.deepEqual(lines.map(([event]) => event), ['state', 'open', 'state', 'close', 'state', 'retry']);
-    assert.deepEqual(lines[3][1], { transport: 'websocket', code: 4002, reason: 'too slow' });
+    assert.deepEqual(lines[3][1], { transport: 'websocket', code: 4002, reason: 'too slow', clean: true });
 });
 
 test('debug prints it, and the callbacks that nobody has set', () => {

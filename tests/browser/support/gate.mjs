@@ -1,0 +1,113 @@
+/** A proxy between browser and server, as far as it can spoil things: by connection, without looking at frames. */
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+
+const HANDSHAKE = /^upgrade: *websocket/im;
+
+export class Gate {
+    static async start(server) {
+        const gate = new Gate(server);
+        gate.tcp = createServer({ allowHalfOpen: true }, (client) => gate.onClient(client));
+        gate.tcp.listen(0, '127.0.0.1');
+        await once(gate.tcp, 'listening');
+        gate.port = gate.tcp.address().port;
+        gate.url = `http://127.0.0.1:${gate.port}`;
+        return gate;
+    }
+
+    constructor(server) {
+        this.server = server;
+        /** `pass`, `refuse`, or `swallow`: the server answers a handshake, and nothing of it arrives. */
+        this.websockets = 'pass';
+        this.handshakes = 0;
+        this.clients = new Set();
+        this.pairs = new Set();
+        this.away = false;
+        this.shut = false;
+    }
+
+    onClient(client) {
+        this.clients.add(client);
+        client.on('close', () => this.clients.delete(client));
+        client.on('error', () => client.destroy());
+        if (this.shut) {
+            client.destroy();
+        }
+        if (this.shut || this.away) {
+            return;
+        }
+        client.once('data', (head) => {
+            const isHandshake = HANDSHAKE.test(head.toString('latin1'));
+            this.handshakes += isHandshake ? 1 : 0;
+            if (isHandshake && this.websockets === 'refuse') {
+                client.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+                return;
+            }
+            this.join(client, head, { mute: isHandshake && this.websockets === 'swallow' });
+        });
+    }
+
+    join(client, head, { mute }) {
+        const upstream = connect({ port: this.server.port, host: '127.0.0.1', allowHalfOpen: true });
+        const pair = { client, upstream };
+        this.pairs.add(pair);
+        upstream.on('error', () => client.destroy());
+        upstream.on('close', () => {
+            this.pairs.delete(pair);
+            client.end();
+        });
+        client.on('close', () => upstream.destroy());
+        upstream.write(head);
+        client.pipe(upstream);
+        if (mute) {
+            upstream.resume();
+        } else {
+            upstream.pipe(client);
+        }
+    }
+
+    /**
+     * Breaks all connections so that nothing on its way to the browser is lost: the server hears that its peer is
+     * gone, what it has sent until then still arrives, and then the browser hears it too.
+     */
+    async breakAll() {
+        const broken = [...this.pairs].map(({ client, upstream }) => {
+            client.unpipe(upstream);
+            upstream.end();
+            return once(client, 'finish');
+        });
+        await Promise.all(broken);
+    }
+
+    /** Breaks all connections, and lets in no other. */
+    close() {
+        this.shut = true;
+        return this.breakAll();
+    }
+
+    open() {
+        this.shut = false;
+    }
+
+    /** The network is gone without a word: nothing passes any more, and nobody is told. */
+    vanish() {
+        this.away = true;
+        for (const { client, upstream } of this.pairs) {
+            client.unpipe(upstream);
+            upstream.unpipe(client);
+            upstream.pause();
+        }
+    }
+
+    /** It is there again. What was joined before stays dead. */
+    comeBack() {
+        this.away = false;
+    }
+
+    async stop() {
+        this.clients.forEach((client) => client.destroy());
+        this.pairs.forEach(({ upstream }) => upstream.destroy());
+        this.tcp.close();
+        await once(this.tcp, 'close');
+    }
+}
