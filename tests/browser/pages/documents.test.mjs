@@ -1,14 +1,15 @@
 /** The code that documents give to authors of pages, run as it is written in a page of an application's own. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 
-import { Application } from '../support/application.mjs';
 import { launch } from '../support/browser.mjs';
+import { blocks } from '../support/documents.mjs';
 import { Server } from '../support/server.mjs';
+import { Site } from '../support/site.mjs';
 
-const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
-const [, README_CODE] = readme.match(/^```js\n(.*?)^```$/ms);
+const [README_CODE] = blocks('README.md', 'js');
+const [PACKAGE_CODE] = blocks('static/channelstream/README.md', 'js');
+const MANUAL = 'docs/browser-library.md';
 
 /** From the original's tutorial. */
 const TUTORIAL_CODE = `\
@@ -36,7 +37,7 @@ connection.listenOpenedCallback = () => {
 connection.connect();
 `;
 
-const overLongPoll = (code) => code.replace('connection.connect();', 'connection.noWebsocket = true;\n$&');
+const overLongPoll = (code) => code.replace(/^(await )?connection\.connect\(\);/m, 'connection.noWebsocket = true;\n$&');
 
 let browser;
 
@@ -46,26 +47,38 @@ before(async () => {
 
 after(() => browser?.close());
 
-/** Opens a page with this code; its application and server end with the test. */
-async function open(context, code) {
+/** Opens a page with this body, in which the server has its default address; site and server end with the test. */
+async function open(context, body, joins = null) {
     const server = await Server.start({ demo: false });
     context.after(() => server.stop());
-    const application = await Application.start(server, code);
-    context.after(() => application.stop());
+    const site = await Site.start(server, { '/': body.replaceAll('127.0.0.1:8000', new URL(server.url).host) });
+    context.after(() => site.stop());
+    site.joins = joins;
     const page = await browser.newPage();
     context.after(() => page.close());
     const problems = [];
     page.on('pageerror', (error) => problems.push(error.message));
     context.after(() => assert.deepEqual(problems, []));
-    return { application, page };
+    return { site, page };
+}
+
+const moduleOf = (code) => `<script type="module">\n${code}\n</script>`;
+
+/** Waits until a page is in the channel, and says something there. */
+async function sayOnceThereIs(site, channel, text) {
+    for (let there = false; !there;) {
+        const { channels } = await site.call('/info', { info: { channels: [channel] } });
+        there = channels[channel]?.total_connections === 1;
+    }
+    return site.call('/message', [{ user: 'system', channel, message: { text } }]);
 }
 
 for (const [transport, code] of [['websocket', TUTORIAL_CODE], ['longpoll', overLongPoll(TUTORIAL_CODE)]]) {
     test(`the tutorial's page over ${transport}`, async (context) => {
-        const { application, page } = await open(context, code);
+        const { site, page } = await open(context, moduleOf(code), ['/tutorial-1']);
         const logged = page.waitForEvent('console', (line) => line.text().startsWith('channelstream message'));
-        await page.goto(application.url);
-        await application.sayOnceThereIs(1, 'This can serve as notification');
+        await page.goto(site.url);
+        await sayOnceThereIs(site, '/tutorial-1', 'This can serve as notification');
         const message = await (await logged).args()[1].jsonValue();
         assert.equal(message.message.text, 'This can serve as notification');
         assert.deepEqual([message.type, message.user, message.channel], ['message', 'system', '/tutorial-1']);
@@ -74,9 +87,39 @@ for (const [transport, code] of [['websocket', TUTORIAL_CODE], ['longpoll', over
 
 for (const [transport, code] of [['websocket', README_CODE], ['longpoll', overLongPoll(README_CODE)]]) {
     test(`the README's page over ${transport}`, async (context) => {
-        const { application, page } = await open(context, code);
-        await page.goto(application.url);
-        await application.sayOnceThereIs(1, 'Hello');
+        const { site, page } = await open(context, moduleOf(code));
+        await page.goto(site.url);
+        await sayOnceThereIs(site, 'news', 'Hello');
         await page.getByText('system: Hello').waitFor();
     });
+
+    test(`the package's page over ${transport}`, async (context) => {
+        const own = transport === 'longpoll' ? overLongPoll(PACKAGE_CODE) : PACKAGE_CODE;
+        const { site, page } = await open(context, moduleOf(own));
+        await page.goto(site.url);
+        await page.getByText('ada: Hello').waitFor();
+    });
 }
+
+test("the manual's program does what it says", async (context) => {
+    const { site, page } = await open(context, moduleOf(blocks(MANUAL, 'js').join('\n')));
+    const lines = [];
+    page.on('console', (line) => lines.push(line.text()));
+    const ended = page.waitForEvent('console', (line) => line.text().startsWith('3 a value.ZVPxAA.'));
+    await page.goto(site.url);
+    await ended;
+    for (const expected of [
+        'listening over websocket', 'news: subscribing', 'news: subscribed', 'ada: Hello', 'live', 'ada: a slip',
+        '0 of 1 are new', '1000', 'refused with 403', 'chess', '1 are here', 'ada', 'ada: with a token',
+        'log state {"state":"disconnected","previous":"connected","reason":"closed"}',
+    ]) {
+        assert.ok(lines.includes(expected), `${JSON.stringify(expected)} is not among\n${lines.join('\n')}`);
+    }
+});
+
+test("the manual's classic script", async (context) => {
+    const [markup] = blocks(MANUAL, 'html');
+    const { site, page } = await open(context, markup);
+    await page.goto(site.url);
+    assert.equal(await page.evaluate('connection.state'), 'disconnected');
+});
