@@ -51,6 +51,8 @@ pub(super) struct Received {
 
 /// The near end of a websocket.
 pub(super) struct Socket {
+    /// Where it was opened.
+    pub url: String,
     pub opened: Instant,
     received: Rc<RefCell<Received>>,
     arrived: Rc<Notify>,
@@ -70,8 +72,13 @@ impl Socket {
         let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).finish();
         let handshake = client.ws(url).max_frame_size(MAX_FRAME_BYTES).connect().await;
         let (outgoing, commands) = mpsc::unbounded_channel();
-        let socket =
-            Socket { opened: Instant::now(), received: Rc::default(), arrived: Rc::default(), outgoing };
+        let socket = Socket {
+            url: url.to_owned(),
+            opened: Instant::now(),
+            received: Rc::default(),
+            arrived: Rc::default(),
+            outgoing,
+        };
         match handshake {
             Ok((_, framed)) => {
                 let (received, arrived) = (Rc::clone(&socket.received), Rc::clone(&socket.arrived));

@@ -16,10 +16,20 @@ impl Stage<'_> {
         let path = self.fill_path(path);
         match Socket::open(&self.target.join(&path)).await {
             Opened::Socket(socket) => {
+                self.await_take_over(&socket).await;
                 self.sockets.insert(name.to_owned(), socket);
                 Vec::new()
             }
             Opened::Refused(status) => vec![Mismatch::new("the handshake", "101", status.to_string())],
+        }
+    }
+
+    /// Where a later socket takes over from an earlier one, that goes through several threads, and what is sent in
+    /// between comes as caught up with. A server that lets both stay gets a short silence.
+    async fn await_take_over(&self, later: &Socket) {
+        for earlier in self.sockets.values().filter(|socket| socket.url == later.url) {
+            let deadline = Instant::now() + self.options.silence;
+            earlier.wait(deadline, |received| received.closed.is_some()).await;
         }
     }
 
