@@ -2,7 +2,8 @@
 
 `sh` and `python` blocks run in the order of the page against a fresh server with default settings; the port is all that
 is changed. A `json` block behind a `sh` block is what that prints, with `…` for any value. `toml` and `ini` blocks are
-settings files. A `js` block is run by the browser tests, `console` blocks are commands of which this run is part.
+settings files. `js` and `html` blocks are run by the browser tests, `console` blocks are commands of which this run is
+part. A `rust` block stands so in a source file.
 """
 
 import itertools
@@ -20,6 +21,7 @@ from server import environment
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUST = [*(ROOT / "src").rglob("*.rs"), *(ROOT / "tests").rglob("*.rs")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BY_HAND = {"cargo run --release", "tests/run", "channelstream -i config.ini"}
 SEPARATOR = "\x1e"
@@ -85,10 +87,13 @@ def test_examples_run_and_print_what_the_page_says(page, start_server, tmp_path)
             command = ["channelstream", flag, file, "check-config"]
             checked = subprocess.run(command, env=environment(), capture_output=True, text=True)
             assert checked.returncode == 0 and not checked.stderr, checked.stderr
+        elif block.language == "rust":
+            assert any(block.text in source.read_text() for source in RUST), block.text
         elif block.language == "console":
             assert {line.removeprefix("$ ") for line in block.text.splitlines()} <= BY_HAND
         else:
-            assert block.language in ("sh", "python", "js", "json", "text", "nginx", "systemd"), block.language
+            known = ("sh", "python", "js", "html", "json", "text", "nginx", "systemd")
+            assert block.language in known, block.language
 
 
 def anchors(page):

@@ -1,6 +1,5 @@
 /**
- * The console of a large server stays quick and its polls small. How large is for the environment to say; the figures of
- * docs/console.md are of 10,000 channels and 15,000 connections.
+ * The console of a large server stays quick and its polls small. How large is for the environment to say.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';

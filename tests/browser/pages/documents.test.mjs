@@ -10,6 +10,7 @@ import { Site } from '../support/site.mjs';
 const [README_CODE] = blocks('README.md', 'js');
 const [PACKAGE_CODE] = blocks('static/channelstream/README.md', 'js');
 const MANUAL = 'docs/browser-library.md';
+const [CHAT_PAGE] = blocks('docs/websocket-tutorial.md', 'html');
 
 /** From the original's tutorial. */
 const TUTORIAL_CODE = `\
@@ -122,4 +123,26 @@ test("the manual's classic script", async (context) => {
     const { site, page } = await open(context, markup);
     await page.goto(site.url);
     assert.equal(await page.evaluate('connection.state'), 'disconnected');
+});
+
+test("the websocket tutorial's page, saved anywhere", async (context) => {
+    const server = await Server.start();
+    context.after(() => server.stop());
+    const visit = async () => {
+        const page = await browser.newPage();
+        context.after(() => page.close());
+        const opened = page.waitForEvent('websocket');
+        await page.setContent(CHAT_PAGE.replaceAll('127.0.0.1:8000', new URL(server.url).host));
+        // Chromium tells of a socket when it begins to open.
+        await opened;
+        await page.waitForFunction('chat.readyState === WebSocket.OPEN');
+        return page;
+    };
+    const [ada, bob] = [await visit(), await visit()];
+    await ada.getByLabel('Message').fill('<b>hello</b>');
+    await ada.keyboard.press('Enter');
+    for (const page of [ada, bob]) {
+        await page.getByRole('listitem').getByText('<b>hello</b>', { exact: true }).waitFor();
+    }
+    assert.equal(await ada.getByLabel('Message').inputValue(), '');
 });
