@@ -159,12 +159,17 @@ export class Channel {
                 <p id="history-size-hint" class="hint">0 keeps as many as the server allows.</p></div>
             <p class="error" role="alert">${this.settingsProblem}</p>
             <div class="row"><button>Save</button>
-                <button type="button" class="plain" @click=${() => this.#restore()}>Restore</button></div>
+                <button type="button" class="plain" @click=${(event) => this.#restore(event.currentTarget.form)}>Restore</button></div>
         </form>`;
     }
 
-    #restore() {
+    #restore(form) {
         this.edited = { ...this.channel.settings };
+        // A rendering sets only what differs from the one before, and knows nothing of what was typed since.
+        form.elements['history-size'].value = String(this.edited.history_size);
+        for (const [key] of FLAGS) {
+            form.elements[key].checked = this.edited[key];
+        }
         this.changed();
     }
 

@@ -160,8 +160,7 @@ test('settings are changed, and what would be lost is asked about first', async 
     const settings = async () => (await call(server, '/info', { info: { channels: ['demo'] } })).channels.demo.settings;
     assert.equal((await settings()).history_size, 50);
     await page.getByRole('button', { name: 'Restore' }).click();
-    // Shown with the next rendering.
-    await page.waitForFunction(() => document.getElementById('history-size').value === '50');
+    assert.equal(await page.getByLabel('Messages kept at most').inputValue(), '50');
     await page.getByLabel('Messages kept at most').fill('60');
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText('The settings are changed.').first().waitFor();
