@@ -1,13 +1,16 @@
-//! The short way of POST /message, the one request that servers like this live on.
+//! The short way of the calls that backends make all the time: publishing, connecting, subscribing.
 //!
-//! Routes, extractors and middleware take a quarter of what a publish costs beside the kernel. A signed publish in its
-//! plainest form needs none of them; whatever is special about a request (a proxy's prefix, a charset, a missing
-//! or bad signature) goes the long way through the App, which comes to the same answer by the same functions.
+//! Routes, extractors and middleware take a quarter of what a publish costs beside the kernel. A signed call in its
+//! plainest form needs none of them; whatever is special about a request (a proxy's prefix, a query, a charset, a
+//! missing or bad signature) goes the long way through the App, which comes to the same answer by the same handlers.
 
 use super::cors;
-use crate::api::message_post;
+use crate::api::conn_id::ConnIdQuery;
+use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
+use crate::gate::body::Body;
+use crate::gate::guard::Signed;
 use crate::gate::{Gate, text};
 use actix_http::error::PayloadError;
 use actix_http::{Payload, Request, RequestHead, Response, header};
@@ -20,6 +23,29 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, TryFutureExt};
 use futures_util::stream::StreamExt;
 use serde_json::json;
+
+/// The calls that have a short way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Message,
+    Connect,
+    Subscribe,
+    Unsubscribe,
+    UserState,
+}
+
+impl Call {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/message" => Self::Message,
+            "/connect" => Self::Connect,
+            "/subscribe" => Self::Subscribe,
+            "/unsubscribe" => Self::Unsubscribe,
+            "/user_state" => Self::UserState,
+            _ => return None,
+        })
+    }
+}
 
 /// What the short way needs.
 #[derive(Clone)]
@@ -46,44 +72,60 @@ impl Express {
             >,
     {
         apply_fn_factory(app, move |request: Request, app: &F::Service| {
-            if self.takes(request.head()) {
-                Either::Left(self.clone().publish(request))
-            } else {
-                Either::Right(app.call(request).map_ok(Response::from))
+            match self.takes(request.head()) {
+                // In a box: its size would be every connection's, also of those that never make such a call.
+                Some((call, signed)) => Either::Left(Box::pin(self.clone().answer(call, signed, request))),
+                None => Either::Right(app.call(request).map_ok(Response::from)),
             }
         })
     }
 
-    fn takes(&self, head: &RequestHead) -> bool {
-        head.method == Method::POST
-            && head.uri.path() == "/message"
-            && head.uri.query().is_none()
+    fn takes(&self, head: &RequestHead) -> Option<(Call, Signed)> {
+        let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST)?;
+        let plain = head.uri.query().is_none()
             && self.gate.is_plain(head)
             && !self.gate.settings.enforce_https
             && !self.backend.is_draining()
             && !head.upgrade()
-            && !names_charset(head)
-            && self.gate.is_signed(head)
+            && !names_charset(head);
+        if plain { Some((call, self.gate.signed(head)?)) } else { None }
     }
 
-    async fn publish(self, mut request: Request) -> Result<Response<BoxBody>, Error> {
+    async fn answer(
+        self,
+        call: Call,
+        signed: Signed,
+        mut request: Request,
+    ) -> Result<Response<BoxBody>, Error> {
         let payload = request.take_payload();
-        let head = request.head();
-        let answer = match self.answer(payload).await {
-            Ok(mut answer) => {
-                let allowed = &self.gate.settings.allow_cors;
-                let origin = if allowed.is_empty() { None } else { text(&head.headers, "origin") };
-                cors::add(answer.headers_mut(), allowed, origin);
-                answer
-            }
-            Err(refusal) => refusal.response(error::accept(&head.headers)),
+        let answer = match whole(payload, self.backend.settings.max_body_bytes).await {
+            Ok(body) => self.call(call, signed, Body(body)).await,
+            Err(refusal) => Err(refusal),
         };
-        Ok(answer.into())
+        let headers = &request.head().headers;
+        Ok(Response::from(match answer {
+            Ok(answer) => self.share(answer, headers),
+            Err(refusal) => refusal.response(error::accept(headers)),
+        }))
     }
 
-    async fn answer(&self, payload: Payload) -> Result<HttpResponse, Refusal> {
-        let body = whole(payload, self.backend.settings.max_body_bytes).await?;
-        message_post::publish(&self.backend, &body)
+    async fn call(&self, call: Call, signed: Signed, body: Body) -> Result<HttpResponse, Refusal> {
+        let backend = self.backend.clone();
+        let query = || web::Query(ConnIdQuery { conn_id: None });
+        match call {
+            Call::Message => message_post::post(signed, backend, body).await,
+            Call::Connect => connect::connect(signed, backend, body).await,
+            Call::Subscribe => subscribe::subscribe(signed, backend, query(), body).await,
+            Call::Unsubscribe => unsubscribe::unsubscribe(signed, backend, query(), body).await,
+            Call::UserState => user_state::user_state(signed, backend, body).await,
+        }
+    }
+
+    fn share(&self, mut answer: HttpResponse, headers: &header::HeaderMap) -> HttpResponse {
+        let allowed = &self.gate.settings.allow_cors;
+        let origin = if allowed.is_empty() { None } else { text(headers, "origin") };
+        cors::add(answer.headers_mut(), allowed, origin);
+        answer
     }
 }
 

@@ -51,11 +51,12 @@ impl Gate {
         self.settings.validate_requests.then_some(MAX_AGE_S)
     }
 
-    /// Whether an allowed peer sent a good signature in the header. Says nothing of why not, and logs nothing.
-    pub fn is_signed(&self, head: &RequestHead) -> bool {
+    /// The proof that an allowed peer sent a good signature in the header. Says nothing of why not, and logs nothing.
+    pub fn signed(&self, head: &RequestHead) -> Option<Signed> {
         let allowed = peer::may_post(head.peer_addr.map(|peer| peer.ip()), &self.settings.allow_posting_from);
-        let token = head.headers.get(&SIGNATURE).filter(|_| allowed);
-        token.is_some_and(|token| self.keys.verify(token.as_bytes(), now_unix(), self.max_age_s()).is_ok())
+        let token = head.headers.get(&SIGNATURE).filter(|_| allowed)?;
+        self.keys.verify(token.as_bytes(), now_unix(), self.max_age_s()).ok()?;
+        Some(Signed(()))
     }
 
     /// Judges address and signature, in this order.
