@@ -1,6 +1,8 @@
 //! The composition root: the only place that starts actors and knows threads.
 
+mod accept;
 mod open_files;
+mod workers;
 
 use crate::admin;
 use crate::admin::console::Console;
@@ -8,6 +10,7 @@ use crate::admin::sampler::Sampler;
 use crate::channel::Hubs;
 use crate::channel::state::Keeping;
 use crate::demo::{self, Demo};
+use crate::edge::arrival::Arrival;
 use crate::edge::express::Express;
 use crate::edge::upgrade::Upgrade;
 use crate::edge::{middleware, routes};
@@ -28,8 +31,7 @@ use crate::wire::event::Encoder;
 use actix::{Actor, Addr};
 use actix_http::HttpService;
 use actix_rt::{Arbiter, ArbiterHandle, System};
-use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
-use actix_service::{fn_service, map_config};
+use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::web::PayloadConfig;
 use actix_web::{App, web};
@@ -39,9 +41,13 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, watch};
 
 /// Connections the kernel holds for us while all workers are busy.
 const BACKLOG: i32 = 4096;
+/// Connections that a worker serves at a time at most, websockets apart; the kernel holds others back.
+const CONNECTIONS: usize = 25_600;
 
 /// Everything that exists once.
 struct Core {
@@ -56,12 +62,20 @@ struct Core {
     registry_thread: OnceLock<ArbiterHandle>,
     demo: OnceLock<Arc<Demo>>,
     next_hub: AtomicU16,
+    /// Places for connections that are not websockets, or not yet.
+    room: Arc<Semaphore>,
+    places: u32,
+    /// Turns true when nobody is let in any more and those who only wait for a next request shall go.
+    ending: watch::Sender<bool>,
+    /// Hears once that the server has ended, and how.
+    ended: UnboundedSender<io::Result<()>>,
     started: Instant,
 }
 
 impl Core {
-    fn new(settings: Settings, workers: usize) -> Self {
+    fn new(settings: Settings, workers: usize, ended: UnboundedSender<io::Result<()>>) -> Self {
         let settings = Arc::new(settings);
+        let places = u32::try_from(workers.saturating_mul(CONNECTIONS)).unwrap_or(u32::MAX);
         let hubs = Arc::new(Hubs::new(workers));
         Self {
             pressure: Arc::new(Pressure::new(
@@ -78,6 +92,10 @@ impl Core {
             registry_thread: OnceLock::new(),
             demo: OnceLock::new(),
             next_hub: AtomicU16::new(0),
+            room: Arc::new(Semaphore::new(places as usize)),
+            places,
+            ending: watch::Sender::new(false),
+            ended,
             started: Instant::now(),
             settings,
         }
@@ -154,8 +172,8 @@ pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
     core: Arc<Core>,
-    handle: ServerHandle,
-    server: Server,
+    threads: Vec<ArbiterHandle>,
+    ended: UnboundedReceiver<io::Result<()>>,
 }
 
 /// Binds and starts a server on the current actix system.
@@ -169,18 +187,13 @@ pub fn start(settings: Settings) -> io::Result<Running> {
     };
     let listener = bind(&settings.host, settings.port)?;
     let address = listener.local_addr()?;
-    let shutdown_secs = settings.shutdown_timeout_ms.div_ceil(1000);
-    let core = Arc::new(Core::new(settings, workers));
+    let (end, ended) = unbounded_channel();
+    let core = Arc::new(Core::new(settings, workers, end));
     if workers > 1 {
         start_registry_on_its_own_thread(&core);
     }
-    let for_workers = core.clone();
-    let builder = Server::build().workers(workers).disable_signals().shutdown_timeout(shutdown_secs);
-    // Lets connections that only wait for a next request go at once.
-    let ending = builder.graceful_shutdown_signal();
-    let server =
-        builder.listen("channelstream", listener, move || http_service(&for_workers, ending.clone()))?.run();
-    Ok(Running { address, core, handle: server.handle(), server })
+    let threads = workers::start(&core, listener, workers);
+    Ok(Running { address, core, threads, ended })
 }
 
 /// With several workers the registry has a thread of its own; with one it shares that worker's, which saves two
@@ -197,16 +210,19 @@ fn start_registry_on_its_own_thread(core: &Arc<Core>) {
     let _ = is_ready.recv();
 }
 
+/// What serves the connections of the current thread, and what serves its handshakes.
 fn http_service(
     core: &Arc<Core>,
-    ending: GracefulShutdownSignal,
-) -> impl actix_service::ServiceFactory<
-    tokio::net::TcpStream,
-    Config = (),
-    Response = (),
-    Error = actix_http::error::DispatchError,
-    InitError = (),
-> + use<> {
+) -> (
+    impl ServiceFactory<
+        Arrival,
+        Config = (),
+        Response = (),
+        Error = actix_http::error::DispatchError,
+        InitError = (),
+    > + use<>,
+    Upgrade,
+) {
     let registry = core.start_registry();
     let hub = core.start_hub(&registry);
     let gate = web::Data::from(core.gate.clone());
@@ -231,17 +247,17 @@ fn http_service(
             .configure(admin::console::configure)
             .configure(demo::configure(demo))
     };
-    HttpService::build()
-        .tcp_nodelay(true)
+    let (ending, handshakes) = (core.ending.subscribe(), upgrade.clone());
+    let http = HttpService::build()
         // A client that hangs up in the middle of a poll is noticed at once.
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || {
-            let ending = ending.clone();
-            async move { ending.notified().await }
+            let mut ending = ending.clone();
+            async move { _ = ending.wait_for(|ending| *ending).await }
         })
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
-        .finish(express.before(map_config(app(), |_| AppConfig::default())))
-        .tcp()
+        .finish(express.before(map_config(app(), |_| AppConfig::default())));
+    (http, handshakes)
 }
 
 fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
@@ -261,6 +277,8 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     // A restarted server takes its port back at once.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    // Sockets of the connections inherit it: what is written goes out at once.
+    socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -269,15 +287,15 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
 impl Running {
     /// A handle that stops the server from elsewhere.
     pub fn stopper(&self) -> Stopper {
-        Stopper { core: self.core.clone(), handle: self.handle.clone() }
+        Stopper { core: self.core.clone(), threads: self.threads.clone() }
     }
 
     /// Waits until the server has stopped.
     ///
     /// # Errors
-    /// The acceptor's.
-    pub async fn wait(self) -> io::Result<()> {
-        self.server.await
+    /// A worker's that could not begin.
+    pub async fn wait(mut self) -> io::Result<()> {
+        self.ended.recv().await.unwrap_or(Ok(()))
     }
 }
 
@@ -285,7 +303,7 @@ impl Running {
 #[derive(Clone)]
 pub struct Stopper {
     core: Arc<Core>,
-    handle: ServerHandle,
+    threads: Vec<ArbiterHandle>,
 }
 
 impl Stopper {
@@ -300,10 +318,12 @@ impl Stopper {
         }
         let limit = Duration::from_millis(self.core.settings.shutdown_timeout_ms);
         let _ = tokio::time::timeout(limit / 2, self.sessions_are_gone()).await;
-        let _ = tokio::time::timeout(limit, self.handle.stop(true)).await;
-        if let Some(thread) = self.core.registry_thread.get() {
+        self.core.ending.send_replace(true);
+        let _ = tokio::time::timeout(limit, self.core.room.acquire_many(self.core.places)).await;
+        for thread in self.threads.iter().chain(self.core.registry_thread.get()) {
             thread.stop();
         }
+        let _ = self.core.ended.send(Ok(()));
     }
 
     /// Goodbyes and the answers of polls are under way; peers take a moment to answer.

@@ -1,7 +1,7 @@
 //! Where requests arrive: the routes, what stands before all of them, and what browsers call.
 //!
-//! [`middleware::pass`] stands before all routes; handshakes of websockets never come to it, but to
-//! [`upgrade::Upgrade`].
+//! [`arrival::Arrivals`] looks at each new connection first. [`middleware::pass`] stands before all routes; handshakes
+//! of websockets never come to it, but to [`arrival::Arrivals`] or [`upgrade::Upgrade`].
 
 pub mod cors;
 pub mod jsonp;
@@ -9,4 +9,6 @@ pub mod middleware;
 pub mod express;
 pub mod listen;
 pub mod upgrade;
+mod handshake;
+pub mod arrival;
 pub mod routes;

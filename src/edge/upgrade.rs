@@ -120,12 +120,12 @@ impl Upgrade {
     }
 }
 
-fn offers_deflate(head: &RequestHead) -> bool {
+pub(super) fn offers_deflate(head: &RequestHead) -> bool {
     let offers = head.headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
     offers.filter_map(|offer| offer.to_str().ok()).any(deflate::accepts)
 }
 
-fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
+pub(super) fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
     let query: Vec<(String, String)> =
         serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
     let invalid = |text: &str| Refusal::Invalid(json!({ "conn_id": [text] }));

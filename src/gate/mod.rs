@@ -11,7 +11,7 @@ pub mod body;
 pub mod backend;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use actix_http::RequestHead;
@@ -73,6 +73,17 @@ impl Gate {
             head.headers.get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
         let real_ip = text(&head.headers, "x-real-ip");
         Some(peer::client(head.peer_addr?.ip(), lines.into_iter(), real_ip, &self.settings.trusted_proxies))
+    }
+
+    /// The client's address, if the peer is a trusted proxy that names it by these headers; see [`peer::client`].
+    pub fn client_behind_proxies<'a>(
+        &self,
+        peer: SocketAddr,
+        forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
+        real_ip: Option<&'a str>,
+    ) -> Option<IpAddr> {
+        let client = peer::client(peer.ip(), forwarded_for, real_ip, &self.settings.trusted_proxies);
+        Some(client).filter(|client| *client != peer.ip().to_canonical())
     }
 
     /// Whether the client came through TLS, on the word of a trusted proxy. TLS never ends in this server.

@@ -62,8 +62,14 @@ pub async fn open_with_reply(
         return Err(reply);
     }
     assert_eq!(reply.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    let (incoming, outgoing) = halves(wire);
+    Ok((reply, incoming, outgoing))
+}
+
+/// A connection whose handshake is answered.
+pub fn halves(wire: Wire) -> (Incoming, Outgoing) {
     let (read, write) = split(wire.into_stream());
-    Ok((reply, Incoming(read), Outgoing(write)))
+    (Incoming(read), Outgoing(write))
 }
 
 impl Incoming {

@@ -1,0 +1,144 @@
+//! The first look at a new connection: a websocket's handshake in its plainest form is answered here, all else is left
+//! to the HTTP stack.
+//!
+//! What a client sends first mostly is there when its connection is taken from the listener. It is looked at and left
+//! where it lies, so that the stack finds it as well.
+
+use super::handshake::Plain;
+use super::upgrade::Upgrade;
+use crate::session::websocket::WebsocketSession;
+use actix_http::Protocol;
+use actix_service::Service;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::SockRef;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// How long a first byte is waited for here; then the HTTP stack waits, and has a limit of its own.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A handshake that is longer goes the long way.
+const SCRATCH_BYTES: usize = 8 << 10;
+
+thread_local! {
+    /// Where the beginnings of connections are looked at: one for the thread.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+/// A new connection, as the HTTP stack takes it.
+pub type Arrival = (TcpStream, Protocol, Option<SocketAddr>);
+
+/// A connection's place among those that are not websockets, or not yet; there are so many and no more.
+pub type Place = OwnedSemaphorePermit;
+
+/// A thread's way in. `H` serves connections by HTTP.
+pub struct Arrivals<H> {
+    http: H,
+    upgrade: Upgrade,
+}
+
+/// A websocket that may come in.
+struct Guest {
+    conn_id: Uuid,
+    client: Option<IpAddr>,
+    deflate: bool,
+    answer: Vec<u8>,
+    /// Bytes of its handshake, and of all that was there.
+    length: usize,
+    there: usize,
+}
+
+impl<H> Arrivals<H>
+where
+    H: Service<Arrival, Response = ()> + 'static,
+{
+    /// The way to a stack, and past it to the sessions of its upgrade service.
+    pub fn new(http: H, upgrade: Upgrade) -> Self {
+        Self { http, upgrade }
+    }
+
+    /// Serves a connection on this thread.
+    pub fn take(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, place: Place) {
+        let seen = SCRATCH.with_borrow_mut(|scratch| {
+            let there = recv(socket.as_raw_fd(), scratch, MsgFlags::MSG_PEEK)?;
+            Ok(self.look(&scratch[..there], peer))
+        });
+        match seen {
+            Ok(Some(guest)) => self.let_in(socket, &guest),
+            Ok(None) => self.serve(socket, peer, place),
+            Err(Errno::EAGAIN) => drop(actix_rt::spawn(self.clone().wait(socket, peer, place))),
+            // It is gone already.
+            Err(_) => {}
+        }
+    }
+
+    async fn wait(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, place: Place) {
+        match timeout(PATIENCE, poll_fn(|context| self.poll_look(&socket, peer, context))).await {
+            Ok(Ok(Some(guest))) => self.let_in(socket, &guest),
+            Ok(Err(_)) => {}
+            Ok(Ok(None)) | Err(_) => self.serve(socket, peer, place),
+        }
+    }
+
+    fn poll_look(
+        &self,
+        socket: &TcpStream,
+        peer: SocketAddr,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Guest>>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut there = ReadBuf::new(scratch);
+            ready!(socket.poll_peek(context, &mut there))?;
+            Poll::Ready(Ok(self.look(there.filled(), peer)))
+        })
+    }
+
+    /// Judges what a connection begins with. `None`: the HTTP stack shall.
+    fn look(&self, bytes: &[u8], peer: SocketAddr) -> Option<Guest> {
+        let Upgrade { gate, backend, .. } = &self.upgrade;
+        let plain = Plain::read(bytes).filter(|_| !backend.is_draining())?;
+        let deflate = backend.settings.compression && plain.deflate;
+        Some(Guest {
+            conn_id: plain.conn_id,
+            client: gate.client_behind_proxies(peer, plain.forwarded_for.iter().copied(), plain.real_ip),
+            deflate,
+            answer: plain.answer(deflate),
+            length: plain.length,
+            there: bytes.len(),
+        })
+    }
+
+    /// Answers a handshake and starts its session. A socket that breaks meanwhile is dropped.
+    fn let_in(&self, socket: TcpStream, guest: &Guest) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let handle = SockRef::from(&socket);
+            let read = (&*handle).read(&mut scratch[..guest.there]).unwrap_or(0);
+            // Nothing was written before: a socket that does not take all of it at once is broken.
+            let written = handle.send(&guest.answer).unwrap_or(0);
+            if read >= guest.length && written == guest.answer.len() {
+                let (rest, hub) = (&scratch[guest.length..read], self.upgrade.hub.clone());
+                WebsocketSession::start(guest.conn_id, socket, rest, guest.client, guest.deflate, hub);
+            }
+        });
+    }
+
+    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: Place) {
+        let served = self.http.call((socket, Protocol::Http1, Some(peer)));
+        actix_rt::spawn(async move {
+            // What went wrong is the client's affair, and it has been told if it could be.
+            let _ = served.await;
+            drop(place);
+        });
+    }
+}

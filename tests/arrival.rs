@@ -1,0 +1,163 @@
+//! Short ways and long ways in: whatever a connection begins with, and however it comes, the answer is the same.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::backend::signature;
+use support::http::{Reply, Wire, request};
+use support::socket::{FIN, PING, PONG, frame, halves};
+use support::{TestServer, settings};
+
+const HANDSHAKE: [(&str, &str); 5] = [
+    ("upgrade", "websocket"),
+    ("connection", "Upgrade"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
+];
+
+/// How a handshake arrives.
+#[derive(Clone, Copy, Debug)]
+enum Arriving {
+    /// With the connection.
+    AtOnce,
+    /// When the server has waited for it already.
+    Later,
+    /// In two parts.
+    InParts,
+    /// Behind another request.
+    Second,
+    /// With the first frame.
+    WithFrame,
+}
+
+/// When this is answered, the server has seen what was sent before it.
+async fn has_come(server: &TestServer) {
+    let mut wire = Wire::open(server.address).await;
+    assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
+}
+
+/// Sends a handshake, and a ping behind it; gives the answers to both.
+async fn enter(server: &TestServer, conn_id: &str, arriving: Arriving) -> Reply {
+    let bytes = request("GET", &format!("/ws?conn_id={conn_id}"), &HANDSHAKE, b"");
+    let ping = frame(FIN | PING, b"there?");
+    let mut wire = Wire::open(server.address).await;
+    match arriving {
+        Arriving::AtOnce => wire.write(&bytes).await,
+        Arriving::Later => {
+            has_come(server).await;
+            wire.write(&bytes).await;
+        }
+        Arriving::InParts => {
+            wire.write(&bytes[..bytes.len() / 2]).await;
+            has_come(server).await;
+            wire.write(&bytes[bytes.len() / 2..]).await;
+        }
+        Arriving::Second => {
+            assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
+            wire.write(&bytes).await;
+        }
+        Arriving::WithFrame => wire.write([&bytes[..], &ping].concat()).await,
+    }
+    let reply = wire.reply().await;
+    if !matches!(arriving, Arriving::WithFrame) {
+        wire.write(&ping).await;
+    }
+    let (mut incoming, _outgoing) = halves(wire);
+    let pong = incoming.expect_said().await;
+    assert_eq!((pong.opcode, &pong.payload[..]), (PONG, &b"there?"[..]), "{arriving:?}");
+    reply
+}
+
+#[actix_web::test]
+async fn a_handshake_is_answered_alike_however_it_comes() {
+    let server = TestServer::start(settings());
+    let backend = server.backend();
+    for arriving in
+        [Arriving::AtOnce, Arriving::Later, Arriving::InParts, Arriving::Second, Arriving::WithFrame]
+    {
+        let conn_id = backend.connect("ann", &["c"]).await;
+        let reply = enter(&server, &conn_id, arriving).await;
+        assert_eq!(reply.status, 101, "{arriving:?}");
+        assert_eq!(reply.header("upgrade"), Some("websocket"));
+        assert_eq!(reply.header("connection"), Some("upgrade"));
+        assert_eq!(reply.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        let extension = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        assert_eq!(reply.header("sec-websocket-extensions"), Some(extension), "{arriving:?}");
+    }
+}
+
+#[actix_web::test]
+async fn a_request_is_answered_however_it_comes() {
+    let server = TestServer::start(settings());
+    let bytes = request("GET", "/nowhere", &[], b"");
+    let mut later = Wire::open(server.address).await;
+    let mut in_parts = Wire::open(server.address).await;
+    in_parts.write(&bytes[..9]).await;
+    has_come(&server).await;
+    later.write(&bytes).await;
+    in_parts.write(&bytes[9..]).await;
+    assert_eq!((later.reply().await.status, in_parts.reply().await.status), (404, 404));
+    let mut ended = Wire::open(server.address).await;
+    ended.write("GET /").await;
+    has_come(&server).await;
+    drop((ended, Wire::open(server.address).await));
+    has_come(&server).await;
+}
+
+#[actix_web::test]
+async fn connections_are_dealt_to_all_workers() {
+    let server = TestServer::start(channelstream::settings::Settings { workers: 3, ..settings() });
+    let backend = server.backend();
+    for _ in 0..9 {
+        let conn_id = backend.connect("ann", &["c"]).await;
+        assert_eq!(enter(&server, &conn_id, Arriving::AtOnce).await.status, 101);
+        assert_eq!(enter(&server, &conn_id, Arriving::Later).await.status, 101);
+    }
+}
+
+/// The answer without what differs from request to request.
+fn comparable(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
+    let mut headers: Vec<_> = reply.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
+    headers.sort();
+    let mut body = reply.json();
+    if let Some(message) = body.get_mut(0).and_then(Value::as_object_mut) {
+        message.retain(|name, _| name != "uuid" && name != "timestamp");
+    }
+    (reply.status, headers, body)
+}
+
+#[actix_web::test]
+async fn calls_are_answered_alike_by_both_ways() {
+    let server = TestServer::start(settings());
+    let conn_id = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
+    let (name, token) = signature();
+    let mut wire = Wire::open(server.address).await;
+    for (path, body) in [
+        ("/connect", json!({"username": "ann", "conn_id": conn_id, "channels": ["c"]})),
+        ("/connect", json!({"username": "bob", "conn_id": conn_id})),
+        ("/connect", json!({})),
+        ("/subscribe", json!({"conn_id": conn_id, "channels": ["c"]})),
+        ("/subscribe", json!({"channels": ["c"]})),
+        ("/unsubscribe", json!({"conn_id": conn_id, "channels": ["none"]})),
+        ("/unsubscribe", json!(["c"])),
+        ("/user_state", json!({"user": "ann", "user_state": {"a": 1}, "state_public_keys": ["a"]})),
+        ("/user_state", json!({"user": "nobody", "user_state": {}})),
+        ("/message", json!([{"user": "ann", "channel": "c", "message": {"text": "x"}}])),
+        ("/message", json!([{"channel": "c"}])),
+        ("/message", json!("x")),
+    ] {
+        let body = body.to_string();
+        let mut ask = async |content_type: &str| {
+            let headers = [(name, token.as_str()), ("content-type", content_type)];
+            wire.ask("POST", path, &headers, body.as_bytes()).await
+        };
+        // What changes something does so now.
+        ask("application/json").await;
+        let short = ask("application/json").await;
+        // A charset is nothing for the short way.
+        let long = ask("application/json; charset=utf-8").await;
+        assert_eq!(comparable(&short), comparable(&long), "{path} {body}");
+    }
+}
