@@ -94,6 +94,9 @@ impl WebsocketSession {
     fn leave(&mut self, reason: CloseReason) {
         self.hub.note(self.slot, || ConnectionEvent::Closed(reason));
         self.hub.detach(self.slot);
+        if let (CloseReason::ByPeer(_), Some(socket)) = (reason, self.outbox.stream()) {
+            hold_back(socket);
+        }
         self.outbox.close(reason);
     }
 
@@ -108,6 +111,16 @@ impl WebsocketSession {
             Err(_) => self.leave(CloseReason::GoingAway),
         }
     }
+}
+
+/// What is written from now on goes out with the end of the stream. Our answer to a peer's goodbye is the last thing
+/// that it gets: in one segment with the end it costs the kernel, and wakes the peer, once instead of twice.
+fn hold_back(socket: &TcpStream) {
+    // Without it all goes out as well, a little less cheaply.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(socket).set_tcp_cork(true);
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
 }
 
 impl Reads for WebsocketSession {
