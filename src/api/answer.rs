@@ -7,6 +7,9 @@ use crate::registry::messages::Lookup;
 use actix_web::HttpResponse;
 use uuid::Uuid;
 
+/// Room for what most answers about channels are, in bytes: it would be made piece by piece otherwise.
+pub const ROOM: usize = 1024;
+
 /// A JSON answer, written in one piece.
 pub fn json(body: Vec<u8>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(body)

@@ -28,5 +28,11 @@ pub(super) fn object<'a, T>(
     names: &'static [&'static str],
     read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
 ) -> Result<T, Invalid> {
-    nested(root(body, limits)?, names, read).map_err(Invalid::from)
+    let text = text(body, limits)?;
+    let read = match Fields::of(text, names) {
+        Some(fields) => fields.read(read),
+        // No object, or no JSON at all: another look says which.
+        None => nested(parsed(text)?, names, read),
+    };
+    read.map_err(Invalid::from)
 }

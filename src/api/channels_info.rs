@@ -6,9 +6,8 @@ use crate::error::Refusal;
 use crate::registry::messages::ChannelRef;
 use crate::wire::event::push_history_entry;
 use crate::wire::json;
-use crate::wire::settings::ChannelSettings;
 use crate::wire::user_list::UserList;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 /// Channels asked at once: enough to keep them busy, few enough to leave their thread to others.
@@ -40,14 +39,16 @@ impl ChannelsInfo {
         options: &InfoOptions,
         freshness: Freshness,
     ) -> Result<Self, Refusal> {
-        let wanted =
-            channels.into_iter().filter(|c| !options.exclude_channels.iter().any(|name| **name == *c.name));
-        let asked = wanted.map(|channel| inspect(channel, options, freshness));
-        let mut snapshots = Vec::new();
-        let mut answers = stream::iter(asked).buffered(ASKED_AT_ONCE);
-        while let Some(snapshot) = answers.next().await {
-            snapshots.push(snapshot?);
-        }
+        let mut wanted = channels;
+        wanted.retain(|c| !options.exclude_channels.iter().any(|name| **name == *c.name));
+        let snapshots = match <[ChannelRef; 1]>::try_from(wanted) {
+            // Mostly there is one. It needs none of what keeps several under way.
+            Ok([only]) => vec![inspect(only, options, freshness).await?],
+            Err(wanted) => {
+                let asked = wanted.into_iter().map(|channel| inspect(channel, options, freshness));
+                stream::iter(asked).buffered(ASKED_AT_ONCE).try_collect().await?
+            }
+        };
         Ok(Self { channels: snapshots, public_state: options.return_public_state })
     }
 
@@ -111,7 +112,7 @@ fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"name\":");
     json::write_string(&channel.name, out);
     out.extend_from_slice(b",\"long_name\":null,\"settings\":");
-    write_settings(&channel.settings, out);
+    channel.settings.write_json(out);
     out.extend_from_slice(b",\"history\":");
     json::write_list(&channel.history, out, |kept, out| {
         push_history_entry(out, &kept.message, kept.edited.as_ref());
@@ -127,9 +128,4 @@ fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
     out.extend_from_slice(counts.as_bytes());
     channel.users.write_names(out);
     out.push(b'}');
-}
-
-fn write_settings(settings: &ChannelSettings, out: &mut Vec<u8>) {
-    // Plain booleans and a number: this cannot fail.
-    let _ = serde_json::to_writer(out, settings);
 }

@@ -112,7 +112,8 @@ pub async fn open(backend: &Backend, request: ConnectRequest) -> Result<Vec<u8>,
         .map_err(|BelongsToAnother| Invalid::field("conn_id", "Connection belongs to another user"))?;
     let user = connected.user;
     let info = ChannelsInfo::gather(connected.channels, &request.info, Freshness::AfterChange).await?;
-    let mut out = b"{\"conn_id\":".to_vec();
+    let mut out = Vec::with_capacity(answer::ROOM);
+    out.extend_from_slice(b"{\"conn_id\":");
     answer::push_uuid(connected.conn_id, &mut out);
     out.extend_from_slice(b",\"state\":");
     out.extend_from_slice(user.state().as_bytes());

@@ -96,7 +96,8 @@ pub async fn join(backend: &Backend, request: SubscribeRequest) -> Result<HttpRe
 /// # Errors
 /// As [`ChannelsInfo::gather`].
 pub async fn changed(subscribed: Subscribed, info: &InfoOptions, key: &str) -> Result<HttpResponse, Refusal> {
-    let mut out = b"{\"channels\":".to_vec();
+    let mut out = Vec::with_capacity(answer::ROOM);
+    out.extend_from_slice(b"{\"channels\":");
     json::write_list(&subscribed.channels, &mut out, |channel, out| json::write_string(&channel.name, out));
     out.extend_from_slice(b",\"channels_info\":");
     let info = ChannelsInfo::gather(subscribed.channels, info, Freshness::AfterChange).await?;

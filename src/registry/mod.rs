@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// How often deadlines are looked at. `parted` must go out within a second of a close.
 const TICK: Duration = Duration::from_millis(100);
+/// Effects for which memory is kept from one request to the next.
+const EFFECTS: usize = 64;
 /// How often users are looked at who may be forgotten.
 const FORGET: Duration = Duration::from_secs(60);
 
@@ -85,7 +87,8 @@ impl Registry {
     }
 
     fn apply(&mut self) {
-        for effect in std::mem::take(&mut self.effects) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Create(identity, settings, summary) => {
                     let parts = &self.parts;
@@ -102,6 +105,10 @@ impl Registry {
                     }
                 }
             }
+        }
+        // Its memory serves the next request as well, unless a crowd has made it large.
+        if effects.capacity() <= EFFECTS {
+            self.effects = effects;
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a channel does with what passes through it.
 
 use serde::Serialize;
+use std::io::Write;
 
 /// Settings of a channel, as `channel_configs` and `/channel_config` give them and channel infos show them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +29,51 @@ impl Default for ChannelSettings {
             broadcast_presence_with_user_lists: false,
             notify_state: false,
             store_frames: true,
+        }
+    }
+}
+
+impl ChannelSettings {
+    /// Appends the settings as a JSON object. Every answer of /connect and /subscribe holds some: this costs a tenth of
+    /// what a serializer does.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let flag = |out: &mut Vec<u8>, name: &[u8], value: bool| {
+            out.extend_from_slice(name);
+            out.extend_from_slice(if value { b"true" } else { b"false" });
+        };
+        flag(out, b"{\"notify_presence\":", self.notify_presence);
+        flag(out, b",\"store_history\":", self.store_history);
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, ",\"history_size\":{}", self.history_size);
+        let lists = self.broadcast_presence_with_user_lists;
+        flag(out, b",\"broadcast_presence_with_user_lists\":", lists);
+        flag(out, b",\"notify_state\":", self.notify_state);
+        flag(out, b",\"store_frames\":", self.store_frames);
+        out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_is_written_as_a_serializer_writes_it(flags in any::<[bool; 5]>(), history_size in any::<u64>()) {
+            let [notify_presence, store_history, broadcast_presence_with_user_lists, notify_state, store_frames] =
+                flags;
+            let settings = ChannelSettings {
+                notify_presence,
+                store_history,
+                history_size,
+                broadcast_presence_with_user_lists,
+                notify_state,
+                store_frames,
+            };
+            let mut out = Vec::new();
+            settings.write_json(&mut out);
+            prop_assert_eq!(out, serde_json::to_vec(&settings).unwrap());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Readers of lists, mappings and nested objects.
 
-use super::members::{Members, items, named};
+use super::members::{Members, items};
 use super::scalars::string;
 use super::{Fields, INPUT_TYPE, Read, fault, not_null, too_long};
 use serde_json::value::RawValue;
@@ -13,10 +13,7 @@ pub(in crate::api) fn nested<'a, T>(
     names: &'static [&'static str],
     read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
 ) -> Read<T> {
-    let values = named(raw, names).ok_or_else(|| json!({ "_schema": [INPUT_TYPE] }))?;
-    let mut fields = Fields { names, values, faults: Map::new() };
-    let value = read(&mut fields);
-    value.filter(|_| fields.faults.is_empty()).ok_or(Value::Object(fields.faults))
+    Fields::of(raw.get(), names).ok_or_else(|| json!({ "_schema": [INPUT_TYPE] }))?.read(read)
 }
 
 /// Reads a list of at most `max` items; wrong items come back by their index.

@@ -35,15 +35,14 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The values of an object under these names, the last one of duplicates; `None` when it is no object.
+/// The values under these names of a text that is an object, the last one of duplicates; `None` when it is none.
 ///
 /// Other members are skimmed over: they are dropped in silence, so they should not cost memory either.
-pub(super) fn named<'a>(
-    raw: &'a RawValue,
-    names: &'static [&'static str],
-) -> Option<Vec<Option<&'a RawValue>>> {
-    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
-    Named(names).deserialize(&mut deserializer).ok()
+pub(super) fn named<'a>(text: &'a str, names: &'static [&'static str]) -> Option<Vec<Option<&'a RawValue>>> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let values = Named(names).deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(values)
 }
 
 /// The items of a list; `None` when it is none. Of more than `max` items only `max + 1` are kept.
@@ -216,7 +215,7 @@ mod tests {
         let text = r#"{"x\ud800": 1, "\u006fk": 2}"#;
         let members = Members::of(raw(text), 9).unwrap();
         assert_eq!((members.unreadable().len(), members.len()), (1, 2));
-        let values = named(raw(text), &["no", "ok"]).unwrap();
+        let values = named(text, &["no", "ok"]).unwrap();
         assert_eq!(
             values.iter().map(|value| value.map(RawValue::get)).collect::<Vec<_>>(),
             [None, Some("2")]

@@ -14,6 +14,7 @@ pub(super) use scalars::{
     timestamp, uuid, uuid_text,
 };
 
+use members::named;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -51,6 +52,17 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The fields of these names in a text that is an object; `None` for every other text.
+    pub(super) fn of(text: &'a str, names: &'static [&'static str]) -> Option<Self> {
+        Some(Self { names, values: named(text, names)?, faults: Map::new() })
+    }
+
+    /// Reads the fields; wrong ones come back as a tree.
+    pub(super) fn read<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Read<T> {
+        let value = read(&mut self);
+        value.filter(|_| self.faults.is_empty()).ok_or(Value::Object(self.faults))
+    }
+
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         let place = self.names.iter().position(|known| *known == name);
         debug_assert!(place.is_some(), "{name} is not among the names of its object");
