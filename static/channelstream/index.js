@@ -1686,7 +1686,6 @@ var Listening = class {
    * @param {boolean} [fresh] whether the id counts as just given out still
    */
   resume(transport, fresh = false) {
-    this.lostAt ??= Date.now();
     this.open(transport ?? this.preferred(), { resumed: !fresh });
   }
   /** Ends without a report. */

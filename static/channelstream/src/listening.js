@@ -96,7 +96,6 @@ export class Listening {
      * @param {boolean} [fresh] whether the id counts as just given out still
      */
     resume(transport, fresh = false) {
-        this.lostAt ??= Date.now();
         this.open(transport ?? this.preferred(), { resumed: !fresh });
     }
 

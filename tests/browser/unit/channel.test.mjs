@@ -304,6 +304,15 @@ test('after leaving nothing is told, even if the server has not heard of it', ()
     assert.deepEqual(frames, []);
 });
 
+test('leaving without the object counts for it as well', () => {
+    const made = listening();
+    const frames = record(made.channel('demo'), 'frame');
+    made.unsubscribe(['demo']);
+    assert.equal(made.channel('demo').state, 'unsubscribed');
+    lastSocket().frame([message('1', { channel: 'demo' })]);
+    assert.deepEqual(frames, []);
+});
+
 test('sending through a channel names it', () => {
     const made = listening({ messageUrl: '/m', messageEditUrl: '/e', messageDeleteUrl: '/d' });
     const news = made.channel('news');

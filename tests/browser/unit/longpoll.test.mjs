@@ -44,6 +44,19 @@ test('a failed poll is repeated with the same id', () => {
     assert.equal(made.messages.length, 1);
 });
 
+test('an answer brings the waits back to their beginning', () => {
+    polling();
+    for (const wait of [2000, 4000]) {
+        lastRequest().fail();
+        tick(wait);
+        assert.equal(lastRequest().readyState, 1);
+    }
+    answer([{ uuid: 'a' }]);
+    lastRequest().fail();
+    tick(2000);
+    assert.equal(lastRequest().readyState, 1);
+});
+
 test('after a 401 it connects anew, at once when the id had worked', () => {
     const made = polling();
     answer([]);

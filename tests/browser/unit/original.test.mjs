@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
 import { ChannelStreamConnection } from '../../../static/channelstream/src/index.js';
-import { FakeRequest, connected, connection, install, lastRequest, lastSocket, uninstall } from '../support/fakes.mjs';
+import { FakeRequest, FakeSocket, connected, connection, install, lastRequest, lastSocket, uninstall } from '../support/fakes.mjs';
 
 beforeEach(install);
 afterEach(uninstall);
@@ -123,6 +123,7 @@ test('an id of its own is listened to without connect()', () => {
     const made = connection();
     made.connectionId = 'given';
     made.startListening();
+    assert.equal(made.state, 'connecting');
     assert.equal(lastSocket().url, 'ws://server/ws?conn_id=given');
     lastSocket().accept();
     assert.deepEqual([made.connected, made.state], [true, 'connected']);
@@ -130,6 +131,24 @@ test('an id of its own is listened to without connect()', () => {
     assert.equal(lastRequest().url, '//server/listen?conn_id=given');
     made.openWebsocket();
     assert.equal(lastSocket().url, 'ws://server/ws?conn_id=given');
+});
+
+test('choosing a transport ends a wait for another', () => {
+    const made = connected();
+    lastSocket().accept();
+    lastSocket().drop(1006);
+    made.openLongPoll();
+    const count = FakeSocket.opened.length;
+    tick(600_000);
+    assert.equal(FakeSocket.opened.length, count);
+});
+
+test('the socket in use is a property, and gone with it', () => {
+    const made = connected();
+    assert.equal(made.websocket, lastSocket());
+    lastSocket().accept();
+    made.closeConnection();
+    assert.equal(made.websocket, null);
 });
 
 test('a page that has wrapped connect() is asked through its own', () => {
