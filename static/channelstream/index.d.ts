@@ -306,7 +306,7 @@ export type ErrorCode =
 export class ChannelStreamError extends Error {
     readonly name: 'ChannelStreamError';
     readonly code: ErrorCode;
-    /** What failed: a kind of request, or `listen`, `ready`. */
+    /** What failed: a kind of request, or `ready`. */
     readonly operation: string;
     /** Status of the answer; 0 without one. */
     readonly status: number;

@@ -17,7 +17,7 @@ function callPage(callback, ...args) {
 var Emitter = class {
   /** @param {readonly string[]} events the names there are */
   constructor(events) {
-    this._listeners = new Map(events.map((event) => [event, /* @__PURE__ */ new Set()]));
+    this._listeners = new Map(events.map((event) => [event, /* @__PURE__ */ new Map()]));
   }
   /**
    * @template {keyof Events} E
@@ -26,7 +26,7 @@ var Emitter = class {
    * @returns {() => void} removes the listener
    */
   on(event, listener) {
-    this._listenersOf(event).add(listener);
+    this._listenersOf(event).set(listener, false);
     return () => this.off(event, listener);
   }
   /**
@@ -36,11 +36,8 @@ var Emitter = class {
    * @returns {() => void} removes the listener
    */
   once(event, listener) {
-    const off = this.on(event, (detail) => {
-      off();
-      listener(detail);
-    });
-    return off;
+    this._listenersOf(event).set(listener, true);
+    return () => this.off(event, listener);
   }
   /**
    * @template {keyof Events} E
@@ -56,7 +53,10 @@ var Emitter = class {
    * @param {Events[E]} detail
    */
   _emit(event, detail) {
-    for (const listener of [...this._listenersOf(event)]) {
+    for (const [listener, once] of [...this._listenersOf(event)]) {
+      if (once) {
+        this.off(event, listener);
+      }
       callPage(listener, detail);
     }
   }
@@ -64,7 +64,8 @@ var Emitter = class {
   _listenersOf(event) {
     const listeners = this._listeners.get(String(event));
     if (!listeners) {
-      throw new TypeError(`there is no event ${JSON.stringify(event)}; there are ${[...this._listeners.keys()].join(", ")}`);
+      const names = [...this._listeners.keys()].join(", ");
+      throw new TypeError(`there is no event ${JSON.stringify(event)}; there are ${names}`);
     }
     return listeners;
   }
@@ -1331,6 +1332,8 @@ var LongPollListener = class {
 
 // src/reconnect.js
 var TAKEN_OVER = 4001;
+var BUSY = 1013;
+var isOfServer = (code) => code === BUSY || code >= 4e3 && code < 5e3;
 var MUTE_SOCKETS = 3;
 var connect = (now, reason) => ({ action: "connect", now, reason });
 var resume = (transport, now) => ({ action: "resume", transport, now, reason: "lost" });
@@ -1806,7 +1809,7 @@ var Listening = class {
       this.stayWithPolling();
       return;
     }
-    this.muteSockets = end.opened && !end.spoke ? this.muteSockets + 1 : this.muteSockets;
+    this.muteSockets += end.opened && !end.spoke && !isOfServer(end.code) ? 1 : 0;
     if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
       this.upgrade.reset();
     }
@@ -2045,8 +2048,11 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     }
     this._retry.schedule("connect", () => {
       this._retrying = true;
-      this.connect();
-      this._retrying = false;
+      try {
+        this.connect();
+      } finally {
+        this._retrying = false;
+      }
     }, how);
   }
   /** @param {TransportName} [transport] */
@@ -2067,6 +2073,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     const connectionId = this.connectionId ?? "";
     const resumed = this._opening?.connectionId === connectionId;
     const gap = this._gap || this._opening !== null && !resumed;
+    const turn = this._turn;
     this._gap = false;
     this.connected = true;
     this.websocket = this._listening.socket;
@@ -2074,6 +2081,9 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this.createHeartBeats();
     this._setState("connected", "open");
     this._tell("listenOpenedCallback", request);
+    if (turn !== this._turn) {
+      return;
+    }
     this._emit("open", { transport, connectionId, resumed, gap });
     if (gap && resumed) {
       this._subscriptions.refresh();
@@ -2108,7 +2118,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   /** @param {import('./reconnect.js').Step} step */
   _follow({ action, transport, now, fresh, reason }) {
     if (!this.shouldReconnect || action === "stop") {
-      this._setState("disconnected", reason);
+      this._end(reason);
       return;
     }
     if (this._state === "connected") {
@@ -2135,6 +2145,16 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   _onWait(action, wait) {
     this._log("retry", { action, ...wait });
     this._emit("retry", { action, ...wait });
+  }
+  /**
+   * It is over, until connect() is called.
+   *
+   * @param {StateReason} reason
+   */
+  _end(reason) {
+    this._hasId = false;
+    this._subscriptions.close();
+    this._setState("disconnected", reason);
   }
   /**
    * @param {ConnectionState} state
@@ -2236,7 +2256,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
   connect() {
     this._halt();
     this._hasId = false;
-    if (!this._retrying) {
+    if (!this._retrying || this._state === "disconnected") {
       this._setState("connecting", "connect");
     }
     this._subscriptions.update();
@@ -2261,9 +2281,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
   /** Stops listening and does not come back until connect() is called. */
   closeConnection() {
     this._halt();
-    this._hasId = false;
-    this._subscriptions.close();
-    this._setState("disconnected", "closed");
+    this._end("closed");
     this._tell("connectionClosedCallback");
   }
   /** Starts to listen with `connectionId`, after beforeListeningCallback. */
@@ -2322,7 +2340,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
     if (this.shouldReconnect) {
       this._scheduleConnect({ atLeastMs: askedWaitMs(answer) });
     } else {
-      this._setState("disconnected", "failed");
+      this._end("failed");
     }
     this._tell("connectErrorCallback", answer, data);
     this._emit("error", error);

@@ -34,7 +34,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
     connect() {
         this._halt();
         this._hasId = false;
-        if (!this._retrying) {
+        if (!this._retrying || this._state === 'disconnected') {
             this._setState('connecting', 'connect');
         }
         this._subscriptions.update();
@@ -61,9 +61,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
     /** Stops listening and does not come back until connect() is called. */
     closeConnection() {
         this._halt();
-        this._hasId = false;
-        this._subscriptions.close();
-        this._setState('disconnected', 'closed');
+        this._end('closed');
         this._tell('connectionClosedCallback');
     }
 
@@ -131,7 +129,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         if (this.shouldReconnect) {
             this._scheduleConnect({ atLeastMs: askedWaitMs(answer) });
         } else {
-            this._setState('disconnected', 'failed');
+            this._end('failed');
         }
         this._tell('connectErrorCallback', answer, data);
         this._emit('error', error);

@@ -24,8 +24,8 @@ export function callPage(callback, ...args) {
 export class Emitter {
     /** @param {readonly string[]} events the names there are */
     constructor(events) {
-        /** @type {Map<string, Set<(detail: any) => void>>} */
-        this._listeners = new Map(events.map((event) => [event, new Set()]));
+        /** @type {Map<string, Map<(detail: any) => void, boolean>>} by event, and whether they are called once */
+        this._listeners = new Map(events.map((event) => [event, new Map()]));
     }
 
     /**
@@ -35,7 +35,7 @@ export class Emitter {
      * @returns {() => void} removes the listener
      */
     on(event, listener) {
-        this._listenersOf(event).add(listener);
+        this._listenersOf(event).set(listener, false);
         return () => this.off(event, listener);
     }
 
@@ -46,11 +46,8 @@ export class Emitter {
      * @returns {() => void} removes the listener
      */
     once(event, listener) {
-        const off = this.on(event, (detail) => {
-            off();
-            listener(detail);
-        });
-        return off;
+        this._listenersOf(event).set(listener, true);
+        return () => this.off(event, listener);
     }
 
     /**
@@ -69,7 +66,10 @@ export class Emitter {
      */
     _emit(event, detail) {
         // A copy: listeners come and go while they are called.
-        for (const listener of [...this._listenersOf(event)]) {
+        for (const [listener, once] of [...this._listenersOf(event)]) {
+            if (once) {
+                this.off(event, listener);
+            }
             callPage(listener, detail);
         }
     }
@@ -78,7 +78,8 @@ export class Emitter {
     _listenersOf(event) {
         const listeners = this._listeners.get(String(event));
         if (!listeners) {
-            throw new TypeError(`there is no event ${JSON.stringify(event)}; there are ${[...this._listeners.keys()].join(', ')}`);
+            const names = [...this._listeners.keys()].join(', ');
+            throw new TypeError(`there is no event ${JSON.stringify(event)}; there are ${names}`);
         }
         return listeners;
     }

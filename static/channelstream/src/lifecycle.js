@@ -111,8 +111,11 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         this._retry.schedule('connect', () => {
             // Through the public method, which pages may have wrapped.
             this._retrying = true;
-            this.connect();
-            this._retrying = false;
+            try {
+                this.connect();
+            } finally {
+                this._retrying = false;
+            }
         }, how);
     }
 
@@ -135,6 +138,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         const connectionId = this.connectionId ?? '';
         const resumed = this._opening?.connectionId === connectionId;
         const gap = this._gap || (this._opening !== null && !resumed);
+        const turn = this._turn;
         this._gap = false;
         this.connected = true;
         this.websocket = this._listening.socket;
@@ -142,6 +146,9 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         this.createHeartBeats();
         this._setState('connected', 'open');
         this._tell('listenOpenedCallback', request);
+        if (turn !== this._turn) {
+            return;
+        }
         this._emit('open', { transport, connectionId, resumed, gap });
         if (gap && resumed) {
             // A new connection id came with the state of things.
@@ -180,7 +187,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /** @param {import('./reconnect.js').Step} step */
     _follow({ action, transport, now, fresh, reason }) {
         if (!this.shouldReconnect || action === 'stop') {
-            this._setState('disconnected', reason);
+            this._end(reason);
             return;
         }
         if (this._state === 'connected') {
@@ -209,6 +216,17 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     _onWait(action, wait) {
         this._log('retry', { action, ...wait });
         this._emit('retry', { action, ...wait });
+    }
+
+    /**
+     * It is over, until connect() is called.
+     *
+     * @param {StateReason} reason
+     */
+    _end(reason) {
+        this._hasId = false;
+        this._subscriptions.close();
+        this._setState('disconnected', reason);
     }
 
     /**

@@ -1,5 +1,5 @@
 import { LongPollListener } from './longpoll.js';
-import { afterLongPoll, afterWebSocket } from './reconnect.js';
+import { afterLongPoll, afterWebSocket, isOfServer } from './reconnect.js';
 import { withParameter } from './request.js';
 import { Rhythm } from './rhythm.js';
 import { LASTING_MS, Upgrade } from './upgrade.js';
@@ -231,7 +231,8 @@ export class Listening {
             this.stayWithPolling();
             return;
         }
-        this.muteSockets = end.opened && !end.spoke ? this.muteSockets + 1 : this.muteSockets;
+        // A code of its own that the server has given shows that something comes through.
+        this.muteSockets += end.opened && !end.spoke && !isOfServer(end.code) ? 1 : 0;
         if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
             this.upgrade.reset();
         }

@@ -19,6 +19,16 @@ import { isFinal } from './errors.js';
 /** Close code of a socket whose connection id was opened by another one. Coming back would start a tug-of-war. */
 const TAKEN_OVER = 4001;
 
+/** Close code of a server that is too busy to let anybody in. */
+const BUSY = 1013;
+
+/**
+ * Whether a close code is one that only the server itself gives.
+ *
+ * @param {number} code
+ */
+export const isOfServer = (code) => code === BUSY || (code >= 4000 && code < 5000);
+
 /** So many opened sockets in a row that never carried a frame speak for a proxy that breaks websockets. */
 export const MUTE_SOCKETS = 3;
 

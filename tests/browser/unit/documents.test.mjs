@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { ChannelStreamConnection } from '../../../static/channelstream/src/index.js';
+import * as library from '../../../static/channelstream/src/index.js';
 import { blocks, read } from '../support/documents.mjs';
 
 const PAGE = 'docs/browser-library.md';
@@ -28,11 +28,11 @@ function valuesOf(type) {
 
 test('the page names every option, method, callback, event, state and code', () => {
     const text = read(PAGE);
-    const made = new ChannelStreamConnection();
+    const made = new library.ChannelStreamConnection();
     const channel = made.channel('any');
     const names = [
         ...publicNames(made).filter((name) => name !== 'mutators'), ...publicNames(channel),
-        ...made._listeners.keys(), ...channel._listeners.keys(), ...Object.keys(made.mutators),
+        ...Object.keys(library), ...made._listeners.keys(), ...channel._listeners.keys(), ...Object.keys(made.mutators),
         ...['ConnectionState', 'StateReason', 'TransportName', 'SubscriptionState', 'ErrorCode'].flatMap(valuesOf),
     ];
     assert.ok(names.length > 100);
@@ -42,7 +42,7 @@ test('the page names every option, method, callback, event, state and code', () 
 });
 
 test('defaults of options are those of the page', () => {
-    const made = new ChannelStreamConnection();
+    const made = new library.ChannelStreamConnection();
     const [, section] = read(PAGE).match(/^## Options$(.*?)^## /ms);
     const rows = [...section.matchAll(/^\| ((?:`\w+`(?:, )?)+) \|\s*([^|]*?)\s*\| /gm)];
     const options = new Map(rows.flatMap(([, names, value]) => names.split(', ').map((name) => [name.slice(1, -1), value])));

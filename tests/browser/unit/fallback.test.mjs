@@ -71,6 +71,16 @@ test('so do sockets that open and never carry a frame', () => {
     assert.equal(lastRequest().url, POLL);
 });
 
+test('a server that is too busy for sockets is not asked for polls instead', () => {
+    connected();
+    for (let turn = 0; turn < 4; turn += 1) {
+        lastSocket().accept();
+        lastSocket().drop(1013);
+        tick(4000);
+    }
+    assert.equal(FakeRequest.sent.length, 1);
+});
+
 test('without an address for long-polling the websocket is tried on', () => {
     connected({ longPollUrl: '' });
     lastSocket().drop(1006);

@@ -363,6 +363,9 @@ test('listeners come and go, and what one throws harms no other', () => {
     const heard = [];
     const off = emitter.on('a', (value) => { heard.push(['first', value]); throw new Error('of a listener'); });
     emitter.once('a', (value) => heard.push(['once', value]));
+    const never = () => heard.push(['never']);
+    emitter.once('a', never);
+    emitter.off('a', never);
     const last = (value) => heard.push(['last', value]);
     emitter.on('a', last);
     emitter._emit('a', 1);
@@ -381,6 +384,47 @@ test('without reportError what a page throws is thrown later, for the browser to
     emitter.on('a', () => { throw new Error('of a listener'); });
     emitter._emit('a', 1);
     assert.throws(() => tick(0), { message: 'of a listener' });
+});
+
+test('a page that leaves when it is connected is told no more', () => {
+    for (const leave of [
+        (made) => { made.listenOpenedCallback = () => made.closeConnection(); },
+        (made) => made.on('state', ({ state }) => state === 'connected' && made.closeConnection()),
+    ]) {
+        const made = connected();
+        const opened = record(made, 'open');
+        leave(made);
+        lastSocket().accept();
+        assert.deepEqual([made.state, opened.length], ['disconnected', 0]);
+    }
+});
+
+test('a connection that is over is in no channel, and one that is retried is connecting', async () => {
+    const made = connected({ shouldReconnect: false });
+    const demo = made.channel('demo');
+    lastSocket().accept();
+    const joining = made.channel('news').subscribe();
+    lastSocket().drop(1006);
+    assert.deepEqual([made.state, demo.state], ['disconnected', 'unsubscribed']);
+    await assert.rejects(joining, failsWith('closed', 'subscribe'));
+    made.shouldReconnect = true;
+    made.retryConnection();
+    tick(2000);
+    assert.equal(made.state, 'connecting');
+    reply('second');
+    assert.equal(demo.state, 'subscribed');
+});
+
+test('a mutator that throws once does not change what later attempts are', () => {
+    const made = connection();
+    made.connect();
+    made.mutators.connect.push(() => { throw new Error('of a mutator'); });
+    lastRequest().fail();
+    assert.throws(() => tick(2000), { message: 'of a mutator' });
+    made.closeConnection();
+    made.mutators.connect.pop();
+    made.connect();
+    assert.equal(made.state, 'connecting');
 });
 
 test('a logger gets what happens inside', () => {
