@@ -248,6 +248,32 @@ test('an answer about an id of before tells nothing about the present one', asyn
     await joined;
 });
 
+test('what waits for an answer about an id of before is asked for anew', async () => {
+    const made = listening();
+    made.channel('news').subscribe();
+    await settled();
+    forget();
+    lastRequest().answer(200, { conn_id: 'second', channels: ['demo'] });
+    await settled();
+    assert.deepEqual(lastRequest().body, { channels: ['news'], conn_id: 'second' });
+    made.closeConnection();
+    made.connect();
+    lastRequest().answer(200, { conn_id: 'third', channels: ['demo'] });
+    await settled();
+    assert.deepEqual(lastRequest().body, { channels: ['news'], conn_id: 'third' });
+});
+
+test('while an id is asked for, channels wait for it', async () => {
+    const made = listening();
+    forget();
+    made.channel('news').subscribe();
+    await settled();
+    assert.equal(lastRequest().url, '/app/connect');
+    lastRequest().answer(200, { conn_id: 'second', channels: ['demo'] });
+    await settled();
+    assert.deepEqual(lastRequest().body, { channels: ['news'], conn_id: 'second' });
+});
+
 test('a channel the application took away is not asked for again', async () => {
     const made = listening();
     made.channel('news').subscribe();
@@ -377,9 +403,26 @@ test('an answer without a list of users says nothing about members', () => {
     lastSocket().accept();
     lastSocket().frame([presence('bob', 'joined')]);
     assert.deepEqual(news.members, [person('bob', { color: 'red' })]);
+    news.subscribe();
     forget();
     lastRequest().answer(200, { conn_id: 'second', channels: ['news'], channels_info: info('news') });
     assert.deepEqual(news.members, [], 'who is there now is not known');
+    lastSocket().accept();
+    lastSocket().frame([presence('bob', 'joined')]);
+    news.unsubscribe();
+    assert.deepEqual(news.members, []);
+});
+
+test('who came between two lists came', async () => {
+    const made = listening();
+    const demo = made.channel('demo');
+    const events = record(demo, 'join', 'leave');
+    for (const users of [[person('ada'), person('bob')], [person('ada'), person('cyd')]]) {
+        const told = demo.refresh();
+        lastRequest().answer(200, info('demo', { users }));
+        await told;
+    }
+    assert.deepEqual(events, [['leave', person('bob')], ['join', person('cyd')]]);
 });
 
 // ---- What was said ---------------------------------------------------------------------------------------------------

@@ -244,21 +244,50 @@ test('on another network the websocket is tried soon', () => {
     assert.ok(untilProbe() <= 6000);
 });
 
-test('a socket that breaks soon after each change back is tried ever more rarely', () => {
-    fallenBack();
+/** Changes back to a websocket, which then does no better than before, or better for so long. */
+function changeAndFallBack(lastsMs) {
+    lastSocket().accept();
+    lastSocket().drop(1000);
+    answer([]);
+    assert.equal(lastSocket().url, OWN);
+    lastSocket().accept();
+    tick(500);
+    for (let second = 0; second < lastsMs; second += 5000) {
+        tick(5000);
+        lastSocket().frame([]);
+    }
+    for (let mute = 0; lastRequest().readyState !== 1; mute += 1) {
+        assert.ok(mute < 5, 'it falls back');
+        lastSocket().drop(1006);
+        tick(8000);
+        if (lastSocket().readyState === 0) {
+            lastSocket().accept();
+        }
+    }
+    assert.equal(lastRequest().url, POLL);
+    answer([{ uuid: 'a' }]);
+}
+
+test('a socket that breaks soon after each change back is tried ever more rarely, until one lasts', () => {
+    const made = fallenBack();
+    const opened = record(made, 'open');
     const waits = [];
     for (let turn = 0; turn < 4; turn += 1) {
         waits.push(untilProbe());
-        lastSocket().accept();
-        lastSocket().drop(1000);
-        answer([]);
-        for (let mute = 0; mute < 3; mute += 1) {
-            lastSocket().accept();
-            lastSocket().drop(1006);
-            tick(mute === 2 ? 0 : 8000);
-        }
-        assert.equal(lastRequest().url, POLL);
-        answer([]);
+        changeAndFallBack(0);
     }
+    assert.deepEqual(opened.map(([, { transport }]) => transport), Array(4).fill(['websocket', 'longpoll']).flat());
     assert.ok(waits[3] > 4 * waits[0], `${waits}`);
+    untilProbe();
+    changeAndFallBack(70_000);
+    assert.ok(untilProbe() < 2 * waits[0]);
+});
+
+test('on another network a new id is listened to over a websocket first', () => {
+    fallenBack();
+    page.network(true);
+    lastRequest().answer(401, {});
+    tick(0);
+    lastRequest().answer(200, { conn_id: 'second', channels: [] });
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=second');
 });

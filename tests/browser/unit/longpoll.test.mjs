@@ -82,6 +82,14 @@ test('a server that answers with nothing at once is not hammered', () => {
     assert.equal(FakeRequest.sent.length, 3);
 });
 
+test('closing ends the wait after an answer that came too soon', () => {
+    const made = polling();
+    lastRequest().answer(200, []);
+    made.closeConnection();
+    tick(600_000);
+    assert.equal(FakeRequest.sent.length, 2);
+});
+
 test('what the page throws does not end the polling', () => {
     const made = polling();
     made.listenMessageCallback = () => { throw new Error('of the page'); };
@@ -119,6 +127,9 @@ test('a poll may take as long as the server has let one wait, three times', () =
     lastRequest().answer(200, []);
     assert.equal(lastRequest().timeout, 15_000);
     tick(20_000);
+    lastRequest().answer(200, []);
+    assert.equal(lastRequest().timeout, 60_000);
+    tick(2000);
     lastRequest().answer(200, []);
     assert.equal(lastRequest().timeout, 60_000);
 });

@@ -128,6 +128,36 @@ test('events of a life, in order', () => {
     ]);
 });
 
+test('attempts are counted from the last success', () => {
+    const made = connection();
+    const retries = record(made, 'retry');
+    made.connect();
+    for (let turn = 0; turn < 3; turn += 1) {
+        lastRequest().fail();
+        tick(60_000);
+    }
+    reply('first');
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(1006);
+    tick(2000);
+    lastSocket().accept();
+    lastSocket().drop(1000);
+    assert.deepEqual(retries.map(([, { action, attempt }]) => [action, attempt]),
+        [['connect', 1], ['connect', 2], ['connect', 3], ['resume', 1], ['connect', 1]]);
+});
+
+test('a page that connects anew is connecting, also after a retry', () => {
+    const made = connection();
+    made.connect();
+    lastRequest().fail();
+    tick(2000);
+    reply('first');
+    lastSocket().accept();
+    made.connect();
+    assert.equal(made.state, 'connecting');
+});
+
 test('a new id is told with the one before', () => {
     const made = connected();
     const events = record(made, 'connect', 'open');

@@ -44,7 +44,18 @@ test('a lost socket comes back with the same id and is back to the shortest wait
         tick(2000);
         assert.equal(FakeSocket.opened.length, count + 1);
         assert.equal(lastSocket().url, 'ws://server/ws?conn_id=first');
+        assert.equal(made.websocket, lastSocket());
     }
+    assert.equal(FakeRequest.sent.length, 1);
+});
+
+test('a socket that carried frames and was closed in order asks for its id again, for the server to decide', () => {
+    connected();
+    lastSocket().accept();
+    lastSocket().frame([]);
+    lastSocket().drop(1000);
+    tick(2000);
+    assert.equal(FakeSocket.opened.length, 2);
     assert.equal(FakeRequest.sent.length, 1);
 });
 
