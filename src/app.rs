@@ -7,8 +7,8 @@ mod workers;
 use crate::admin;
 use crate::admin::console::Console;
 use crate::admin::sampler::Sampler;
-use crate::channel::Hubs;
 use crate::channel::state::Keeping;
+use crate::channel::{HubSenders, Hubs};
 use crate::demo::{self, Demo};
 use crate::edge::arrival::Arrival;
 use crate::edge::express::Express;
@@ -16,19 +16,21 @@ use crate::edge::upgrade::Upgrade;
 use crate::edge::{middleware, routes};
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
+use crate::handoff::{Handoff, Sender};
 use crate::hub::handle::{HubHandle, HubParts};
+use crate::hub::messages::ToHub;
 use crate::ids::HubId;
 use crate::inbox::Inboxes;
 use crate::inbox::state::InboxState;
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
 use crate::observe::recorder::Recorder;
-use crate::registry::messages::Close;
+use crate::registry::messages::{Close, Publish};
 use crate::registry::state::{RegistryState, Times};
 use crate::registry::{Registry, RegistryParts};
 use crate::settings::{Loaded, Settings};
 use crate::wire::event::Encoder;
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, Message};
 use actix_http::HttpService;
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use actix_service::{ServiceFactory, fn_service, map_config};
@@ -55,6 +57,9 @@ struct Core {
     counters: Arc<Counters>,
     pressure: Arc<Pressure>,
     hubs: Arc<Hubs>,
+    /// What hubs are told, by number.
+    told: Vec<Arc<Handoff<ToHub>>>,
+    published: Arc<Handoff<Publish>>,
     draining: Arc<AtomicBool>,
     gate: Arc<Gate>,
     console: Arc<Console>,
@@ -86,6 +91,8 @@ impl Core {
             counters: Arc::default(),
             console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
             hubs,
+            told: (0..workers).map(|_| Handoff::new()).collect(),
+            published: Handoff::new(),
             draining: Arc::default(),
             gate: Arc::new(Gate::new(settings.clone())),
             registry: OnceLock::new(),
@@ -106,9 +113,11 @@ impl Core {
         let start = || {
             let settings = &self.settings;
             Sampler::new(self.console.clone(), self.counters.clone(), self.pressure.clone()).start();
+            let hubs = self.told.iter().map(|told| self.sender(told)).collect();
+            let hubs = Arc::new(HubSenders::new(hubs));
             let encoder = Encoder { date: settings.date_in_frames };
             let inboxes = InboxState::new(encoder, settings.user_frames);
-            let inboxes = Inboxes::new(inboxes, self.hubs.clone(), self.pressure.clone()).start();
+            let inboxes = Inboxes::new(inboxes, hubs.clone(), self.pressure.clone()).start();
             let state = RegistryState::new(Times {
                 idle: settings.connection_idle_timeout_ms,
                 part: settings.part_delay_ms,
@@ -119,16 +128,18 @@ impl Core {
                 state,
                 encoder,
                 keeping: Keeping { frames: settings.channel_frames, history: settings.max_history_size },
-                hubs: self.hubs.clone(),
+                hubs,
                 inboxes,
                 counters: self.counters.clone(),
                 pressure: self.pressure.clone(),
             };
             let mailbox = settings.registry_mailbox;
-            Registry::create(|context| {
+            let registry = Registry::create(|context| {
                 context.set_mailbox_capacity(mailbox);
                 Registry::new(parts)
-            })
+            });
+            self.published.set_receiver(registry.clone());
+            registry
         };
         self.registry.get_or_init(start).clone()
     }
@@ -137,6 +148,15 @@ impl Core {
     fn start_demo(&self) -> Option<Arc<Demo>> {
         let start = || Arc::new(Demo::start(self.settings.clone(), self.pressure.clone()));
         self.settings.demo_enabled().then(|| self.demo.get_or_init(start).clone())
+    }
+
+    /// The way from the current thread, a worker's or the registry's, to the other.
+    fn sender<M: Message<Result = ()> + Send + 'static>(&self, handoff: &Arc<Handoff<M>>) -> Sender<M> {
+        if self.told.len() == 1 {
+            Sender::within_thread(handoff.clone())
+        } else {
+            Sender::between_threads(handoff.clone())
+        }
     }
 
     /// Starts a hub on the current worker's thread.
@@ -151,6 +171,10 @@ impl Core {
             attach: registry.clone().recipient(),
             detached: registry.clone().recipient(),
         });
+        // A worker that is started again has a number that nobody knows.
+        if let Some(told) = self.told.get(usize::from(id.0)) {
+            told.set_receiver(addr.clone());
+        }
         self.hubs.set(id, addr);
         handle
     }
@@ -159,6 +183,7 @@ impl Core {
         Backend {
             settings: self.settings.clone(),
             registry,
+            publisher: self.sender(&self.published),
             counters: self.counters.clone(),
             pressure: self.pressure.clone(),
             started: self.started,
@@ -311,6 +336,8 @@ impl Stopper {
     pub async fn stop(self) {
         self.core.draining.store(true, Ordering::Relaxed);
         if let Some(registry) = self.core.registry.get() {
+            // Goodbyes follow what was accepted.
+            self.core.published.flush();
             registry.do_send(Close);
         }
         if let Some(demo) = self.core.demo.get() {

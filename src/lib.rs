@@ -18,6 +18,7 @@ pub mod hub;
 pub mod outbox;
 // The vocabulary beside the road.
 pub mod wire;
+pub mod handoff;
 // Side roads.
 pub mod admin;
 pub mod demo;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules everybody may use. They have an order among themselves: each may use those behind it.
-const VOCABULARY: [&str; 5] = ["settings", "error", "observe", "wire", "ids"];
+const VOCABULARY: [&str; 6] = ["settings", "error", "observe", "wire", "ids", "handoff"];
 
 /// Roads beside the road: they may use all of it, and are entered from these only.
 const SIDE_ROADS: [(&str, &[&str]); 4] =

@@ -6,6 +6,7 @@ pub mod roster;
 pub mod buffer;
 pub mod summary;
 
+use crate::handoff::Sender;
 use crate::hub::Hub;
 use crate::hub::messages::ToHub;
 use crate::ids::HubId;
@@ -18,7 +19,7 @@ use state::{ChannelState, Effects};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
 
-/// The addresses of all hubs, by number.
+/// The addresses of all hubs, by number, for those who ask them something.
 #[derive(Debug, Default)]
 pub struct Hubs(Vec<OnceLock<Addr<Hub>>>);
 
@@ -39,16 +40,35 @@ impl Hubs {
     pub fn get(&self, id: HubId) -> Option<&Addr<Hub>> {
         self.0.get(usize::from(id.0)).and_then(OnceLock::get)
     }
+}
 
-    /// All that have started.
-    pub fn iter(&self) -> impl Iterator<Item = &Addr<Hub>> {
-        self.0.iter().filter_map(OnceLock::get)
+/// The ways to all hubs, by number, from the thread of registry and channels: all that hubs are told goes here, in one
+/// order.
+#[derive(Debug)]
+pub struct HubSenders(Vec<Sender<ToHub>>);
+
+impl HubSenders {
+    /// These ones.
+    pub fn new(hubs: Vec<Sender<ToHub>>) -> Self {
+        Self(hubs)
+    }
+
+    /// Tells a hub something, in order with all else that it is told.
+    pub fn tell(&self, hub: HubId, message: ToHub) {
+        if let Some(hub) = self.0.get(usize::from(hub.0)) {
+            hub.send(message);
+        }
+    }
+
+    /// Tells all hubs to say goodbye to their sessions.
+    pub fn drain(&self) {
+        self.0.iter().for_each(|hub| hub.send(ToHub::Drain));
     }
 
     /// Tells hubs what is to be told, and counts the bytes in.
     pub fn apply(&self, effects: impl IntoIterator<Item = (HubId, ToHub)>, pressure: &Pressure) {
         for (hub, message) in effects {
-            let Some(addr) = self.get(hub) else { continue };
+            let Some(hub) = self.0.get(usize::from(hub.0)) else { continue };
             match &message {
                 ToHub::Deliver(_, stamped) | ToHub::DeliverTo(_, _, stamped) => {
                     pressure.hub_bytes.add(stamped.frame.live().len())
@@ -56,7 +76,7 @@ impl Hubs {
                 ToHub::DeliverPrivate(_, frame) => pressure.hub_bytes.add(frame.live().len()),
                 _ => {}
             }
-            addr.do_send(message);
+            hub.send(message);
         }
     }
 }
@@ -71,7 +91,7 @@ impl Hubs {
 pub struct Channel {
     state: ChannelState,
     summary: Arc<Summary>,
-    hubs: Arc<Hubs>,
+    hubs: Arc<HubSenders>,
     pressure: Arc<Pressure>,
     effects: Effects,
     /// Where what goes out is written down, while somebody wants to know.
@@ -80,7 +100,12 @@ pub struct Channel {
 
 impl Channel {
     /// A channel with this state.
-    pub fn new(state: ChannelState, summary: Arc<Summary>, hubs: Arc<Hubs>, pressure: Arc<Pressure>) -> Self {
+    pub fn new(
+        state: ChannelState,
+        summary: Arc<Summary>,
+        hubs: Arc<HubSenders>,
+        pressure: Arc<Pressure>,
+    ) -> Self {
         Self { state, summary, hubs, pressure, effects: Vec::new(), recorder: None }
     }
 }

@@ -1,6 +1,7 @@
 //! What every handler may need: the way to the registry, the gauges, the limits.
 
 use crate::error::Refusal;
+use crate::handoff::Sender;
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
 use crate::registry::Registry;
@@ -18,6 +19,8 @@ pub struct Backend {
     pub settings: Arc<Settings>,
     /// The registry.
     pub registry: Addr<Registry>,
+    /// The way of messages there.
+    pub publisher: Sender<Publish>,
     /// The server's counters.
     pub counters: Arc<Counters>,
     /// The server's gauges.
@@ -61,6 +64,8 @@ impl Backend {
             self.counters.refused_busy.add(1);
             return Err(Refusal::Busy);
         }
+        // What was published before, on whichever connection, is seen by what is asked now.
+        self.publisher.flush();
         let _counted = self.pressure.registry.count_in();
         self.registry.send(message).await.map_err(|_| Refusal::Draining)
     }
@@ -69,7 +74,7 @@ impl Backend {
     pub fn publish(&self, publish: Publish) {
         if !publish.is_empty() {
             self.pressure.registry.add(1);
-            self.registry.do_send(publish);
+            self.publisher.send(publish);
         }
     }
 }

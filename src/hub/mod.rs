@@ -19,6 +19,7 @@ mod delivery_tests;
 #[path = "harness_tests.rs"]
 mod harness;
 
+use crate::handoff::Batch;
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
@@ -245,5 +246,13 @@ impl Handler<ToHub> for Hub {
 
     fn handle(&mut self, message: ToHub, _: &mut Self::Context) {
         self.handle_one(message);
+    }
+}
+
+impl Handler<Batch<ToHub>> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, batch: Batch<ToHub>, _: &mut Self::Context) {
+        batch.0.into_iter().for_each(|message| self.handle_one(message));
     }
 }

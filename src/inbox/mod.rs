@@ -2,7 +2,7 @@
 
 pub mod state;
 
-use crate::channel::Hubs;
+use crate::channel::HubSenders;
 use crate::hub::messages::Part;
 use crate::ids::{ConnKey, Offset, Place, UserId};
 use crate::observe::pressure::Pressure;
@@ -47,14 +47,14 @@ impl ToInbox {
 /// Talks to: the hubs of the users' sessions.
 pub struct Inboxes {
     state: InboxState,
-    hubs: Arc<Hubs>,
+    hubs: Arc<HubSenders>,
     pressure: Arc<Pressure>,
     effects: Effects,
 }
 
 impl Inboxes {
     /// Inboxes with this state.
-    pub fn new(state: InboxState, hubs: Arc<Hubs>, pressure: Arc<Pressure>) -> Self {
+    pub fn new(state: InboxState, hubs: Arc<HubSenders>, pressure: Arc<Pressure>) -> Self {
         Self { state, hubs, pressure, effects: Vec::new() }
     }
 }

@@ -15,8 +15,9 @@ mod conn_set;
 
 use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};
-use crate::channel::{Channel, Hubs};
-use crate::hub::messages::{Attach, Detached, ToHub};
+use crate::channel::{Channel, HubSenders};
+use crate::handoff::Batch;
+use crate::hub::messages::{Attach, Detached};
 use crate::ids::ChannelId;
 use crate::inbox::{Inboxes, ToInbox};
 use crate::observe::Counters;
@@ -44,8 +45,8 @@ pub struct RegistryParts {
     pub encoder: Encoder,
     /// How much channels keep at most.
     pub keeping: Keeping,
-    /// Where hubs are.
-    pub hubs: Arc<Hubs>,
+    /// The ways to hubs.
+    pub hubs: Arc<HubSenders>,
     /// The inboxes.
     pub inboxes: Addr<Inboxes>,
     /// The server's counters.
@@ -99,11 +100,7 @@ impl Registry {
                 }
                 Effect::Channel(id, message) => self.tell_channel(id, message),
                 Effect::Inbox(message) => self.tell_inboxes(message),
-                Effect::Hub(id, message) => {
-                    if let Some(hub) = self.parts.hubs.get(id) {
-                        hub.do_send(message);
-                    }
-                }
+                Effect::Hub(id, message) => self.parts.hubs.tell(id, message),
             }
         }
         // Its memory serves the next request as well, unless a crowd has made it large.
@@ -241,6 +238,14 @@ impl Handler<Publish> for Registry {
     }
 }
 
+impl Handler<Batch<Publish>> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, batch: Batch<Publish>, context: &mut Self::Context) {
+        batch.0.into_iter().for_each(|request| self.handle(request, context));
+    }
+}
+
 impl Handler<Configure> for Registry {
     type Result = MessageResult<Configure>;
 
@@ -370,8 +375,6 @@ impl Handler<Close> for Registry {
     type Result = ();
 
     fn handle(&mut self, _: Close, _: &mut Self::Context) {
-        for hub in self.parts.hubs.iter() {
-            hub.do_send(ToHub::Drain);
-        }
+        self.parts.hubs.drain();
     }
 }
