@@ -60,6 +60,8 @@ pub struct Outbox {
     sealed: Cell<bool>,
     assembling: Cell<bool>,
     answering: Cell<bool>,
+    /// Something was taken from [`Outbox::ready`], and what came of it is not known yet.
+    sending: Cell<bool>,
     heard: Cell<u64>,
 }
 
@@ -90,6 +92,7 @@ impl Outbox {
             sealed: Cell::new(false),
             assembling: Cell::new(false),
             answering: Cell::new(false),
+            sending: Cell::new(false),
             heard: Cell::new(now_ms),
         }
     }

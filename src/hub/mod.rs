@@ -7,6 +7,7 @@ pub mod messages;
 pub mod inspect;
 pub mod handle;
 pub(crate) mod fanout;
+mod group;
 mod work;
 mod slot;
 pub(crate) mod table;

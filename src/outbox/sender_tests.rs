@@ -1,5 +1,8 @@
 use super::sender::{Sender, Sending};
+use super::{Joined, Outbox, Pushed};
 use crate::fixtures::sockets::{pair, read_to_end};
+use crate::ids::Stream;
+use bytes::Bytes;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 
@@ -90,4 +93,26 @@ fn a_broken_socket_is_an_error_of_its_own() {
 #[test]
 fn nothing_to_send_is_no_call() {
     with_each(async |sender| assert!(sender.send(&[]).is_empty()));
+}
+
+#[test]
+fn of_two_at_a_time_for_one_socket_the_second_waits_for_what_became_of_the_first() {
+    run(async {
+        let (server, client) = pair().await;
+        let outbox = Outbox::socket(server, 1_000, 0);
+        let first = Joined::of(Stream::Inbox, vec![(3, 1)], Bytes::from_static(b"abc"));
+        let second = Joined::of(Stream::Inbox, vec![(3, 2)], Bytes::from_static(b"def"));
+        assert!(outbox.ready(&first).is_some());
+        assert!(outbox.ready(&second).is_none(), "it might follow half of the first");
+        assert_eq!(outbox.sent(&first, Ok(0)), Pushed::Accepted);
+        assert!(outbox.ready(&second).is_none(), "the first waits");
+        assert_eq!(outbox.push_live(&second, std::iter::empty()), Pushed::Accepted);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(outbox.poll_flush(&mut context).is_ready());
+        assert!(outbox.ready(&first).is_some());
+        drop(outbox);
+        let mut input = Vec::new();
+        read_to_end(client, &mut input);
+        assert_eq!(input, b"abcdef");
+    });
 }

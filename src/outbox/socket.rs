@@ -10,11 +10,15 @@ use tokio::net::TcpStream;
 const SLICES: usize = 64;
 
 impl Outbox {
-    /// What would deliver `joined` to a websocket for which nothing waits; `None` for all others. The caller hands
-    /// it to a [`super::Sender`] and what came of it to [`Outbox::sent`], before anything else is pushed.
+    /// What would deliver `joined` to a websocket for which nothing waits and nothing is being sent; `None` for all
+    /// others. The caller hands it to a [`super::Sender`] and what came of it to [`Outbox::sent`], before anything else
+    /// is pushed: of two that were under way, the second would follow what is left of the first.
     pub fn ready<'a>(&'a self, joined: &'a Joined) -> Option<Sending<'a>> {
         match &self.sink {
-            Sink::Socket(socket) if !self.sealed.get() && self.queue.borrow().is_empty() => {
+            Sink::Socket(socket)
+                if !self.sealed.get() && !self.sending.get() && self.queue.borrow().is_empty() =>
+            {
+                self.sending.set(true);
                 Some(Sending { socket: socket.as_fd(), bytes: &joined.bytes })
             }
             _ => None,
@@ -23,6 +27,7 @@ impl Outbox {
 
     /// What came of sending `joined`: what the kernel did not take waits in the queue.
     pub fn sent(&self, joined: &Joined, taken: io::Result<usize>) -> Pushed {
+        self.sending.set(false);
         let taken = match taken {
             Ok(taken) if taken == joined.bytes.len() => return Pushed::Accepted,
             Ok(taken) => taken,
