@@ -3,10 +3,21 @@
 
 #[path = "../benches/load/generator/mod.rs"]
 mod generator;
+#[path = "../benches/load/report.rs"]
+#[allow(dead_code, unused_imports, reason = "a part of it is tested, the other prints")]
+mod report;
 
+use generator::arrivals::Arrivals;
 use generator::backend::Answers;
+use generator::drive::Plan;
 use generator::frames::{Finder, Frame, Kind, content, digits_at, first, renumber};
 use generator::ledger::Ledger;
+use generator::memory::{ALLOWANCE, Around};
+use generator::meter::{Taken, counter};
+use generator::process::Memory;
+use generator::trace::Calls;
+use report::{Memories, Quantiles, Spread, line, verdict};
+use std::time::Duration;
 
 #[test]
 fn frames_are_told_apart() {
@@ -62,4 +73,112 @@ fn answers_come_in_pieces() {
     }
     assert_eq!(got, [(200, b"ok".to_vec()), (503, Vec::new())]);
     assert!(answers.feed(b"nonsense\r\n\r\n", |_, _| {}).is_err());
+}
+
+#[test]
+fn messages_of_several_connections_may_overtake_each_other_only() {
+    let arrivals = |numbers: &[u32]| {
+        let mut arrivals = Arrivals::new(2);
+        [0, 1, 0, 1].iter().for_each(|connection| arrivals.expect(*connection));
+        numbers.iter().for_each(|number| arrivals.note(*number));
+        arrivals.faults(4)
+    };
+    assert!(arrivals(&[0, 1, 2, 3]).is_empty());
+    assert!(arrivals(&[1, 3, 0, 2]).is_empty(), "connections overtake each other");
+    assert_eq!(arrivals(&[2, 0, 1, 3]), ["1 out of order"]);
+    assert_eq!(arrivals(&[0, 1, 1, 3]), ["1 lost", "1 repeated"]);
+    assert_eq!(arrivals(&[0, 1, 2, 3, 4]), ["1 never sent"]);
+    assert!(Arrivals::new(8).faults(0).is_empty(), "nobody listens");
+}
+
+#[test]
+fn memory_that_stays_is_a_fault() {
+    let memory = |anonymous| Memory { rss: anonymous + (3 << 20), anonymous };
+    let around = |after| Around {
+        before: memory(9 << 20),
+        peak: 20 << 20,
+        after: memory(after),
+        settled: Duration::ZERO,
+    };
+    assert_eq!(around(1 << 20).fault(), None);
+    assert_eq!(around((9 << 20) + ALLOWANCE).fault(), None);
+    let fault = around((9 << 20) + ALLOWANCE + 1024).fault().unwrap();
+    let mut memories = Memories::default();
+    assert_eq!(memories.add(&around(10 << 20)), None);
+    assert!(memories.add(&around(15 << 20)).is_some());
+    assert_eq!(memories.cells(), ["12.0", "20.0", "18.0", "0.0"]);
+    assert_eq!(
+        fault,
+        format!("memory did not come back: 9216 KiB before, {} KiB after", 9217 + (ALLOWANCE >> 10))
+    );
+}
+
+#[test]
+fn system_calls_are_counted_with_what_they_send() {
+    let mut calls = Calls::default();
+    let nowhere = "0x7ffe 0x7f00";
+    calls.note(&format!("{} 0x9 0x7f01 0x11d 0x4000 0x0 0x0 {nowhere}", libc::SYS_sendto));
+    let before = calls.clone();
+    for _ in 0..3 {
+        calls.note(&format!("{} 0x6 0x80 0x80 0x1 0x0 0x8 {nowhere}", libc::SYS_io_uring_enter));
+    }
+    calls.note(&format!("{} 0x9 0x7f01 0x11d 0x4000 0x0 0x0 {nowhere}", libc::SYS_sendto));
+    calls.note("1000000 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0");
+    let since = calls.since(&before);
+    assert_eq!((since.total(), since.sends), (5, 3 * 128 + 1));
+    let named = since.by_frequency();
+    assert_eq!(named[0], ("io_uring_enter".to_owned(), 3));
+    assert!(named.contains(&("sendto".to_owned(), 1)), "{named:?}");
+    assert!(named.contains(&("number 1000000".to_owned(), 1)), "{named:?}");
+    assert_eq!(calls.since(&calls), Calls::default());
+}
+
+#[test]
+fn counters_of_the_kernel_stand_under_their_names() {
+    let text =
+        "TcpExt: SyncookiesSent TCPOrigDataSent TCPHystart\nTcpExt: 0 4711 7\nIpExt: InNoRoutes\nIpExt: 5\n";
+    assert_eq!(counter(text, "TcpExt:", "TCPOrigDataSent"), Some(4711));
+    assert_eq!(counter(text, "IpExt:", "InNoRoutes"), Some(5));
+    assert_eq!(counter(text, "IpExt:", "TCPOrigDataSent"), None);
+    assert_eq!(counter("", "TcpExt:", "TCPOrigDataSent"), None);
+}
+
+#[test]
+fn shares_of_a_core_are_of_the_time_that_passed() {
+    let (server_ns, generator_ns) = (1_500_000, 500_000);
+    let taken = Taken { elapsed: Duration::from_millis(2), server_ns, generator_ns, segments: 0 };
+    assert_eq!((taken.server_busy(), taken.generator_busy()), (75.0, 25.0));
+}
+
+#[test]
+fn bursts_are_what_goes_out_together() {
+    assert_eq!([Plan::Window(1), Plan::Window(16), Plan::List(10)].map(Plan::burst), [1, 16, 10]);
+}
+
+#[test]
+fn spreads_show_the_middle_and_both_ends() {
+    let mut spread = Spread::default();
+    assert_eq!(spread.to_string(), "-");
+    [3.0, 1.0, 2.0].iter().for_each(|value| spread.add(*value));
+    assert_eq!(spread.to_string(), "2.00 (1.00-3.00)");
+    assert_eq!(format!("{:.0}", spread.times(10.0)), "20 (10-30)");
+    assert_eq!(format!("{:.1}", spread.median()), "2.0");
+}
+
+#[test]
+fn quantiles_are_of_each_run() {
+    let mut quantiles = Quantiles::default();
+    quantiles.add(&mut (1..=1000).rev().map(|n| n * 1000).collect::<Vec<u32>>());
+    quantiles.add(&mut [1_500]);
+    assert_eq!(quantiles.p50.to_string(), "501.00 (1.50-501.00)");
+    assert_eq!(quantiles.p99.to_string(), "991.00 (1.50-991.00)");
+    assert_eq!(quantiles.max.to_string(), "1000.00 (1.50-1000.00)");
+}
+
+#[test]
+fn tables_are_markdown_with_columns_of_one_width() {
+    let cells = ["ours".to_owned(), "4.11 µs".to_owned(), "a cell that is too wide".to_owned()];
+    assert_eq!(line(&[6, 8, 4], &cells), "|   ours |  4.11 µs | a cell that is too wide |");
+    assert_eq!(verdict(&[]), "clean");
+    assert_eq!(verdict(&["2 lost".to_owned(), "1 repeated".to_owned()]), "NOT CLEAN: 2 lost; 1 repeated");
 }

@@ -2,23 +2,29 @@
 //! baseline, which accepts as many sockets and reads and writes the same bytes on them.
 
 use super::{CHANNEL, QUIET, baseline, channelstream};
+use crate::compare::faults;
 use crate::generator::backend::Backend;
 use crate::generator::crowd::Crowd;
+use crate::generator::drive::{Plan, closed_loop};
 use crate::generator::failure;
-use crate::generator::handshake::{call, connect, handshake, welcome};
+use crate::generator::handshake::{call, connect, handshake, leave, welcome};
+use crate::generator::ledger::Ledger;
+use crate::generator::memory::Idle;
 use crate::generator::process::cpu_ns;
+use crate::generator::publisher::Publisher;
 use crate::generator::server::Server;
 use crate::generator::socket::Dialer;
-use crate::report::Spread;
+use crate::report::{MEMORY, Memories, SPREAD, Spread, Table, cells, verdict};
 use clap::Args;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// A masked close frame, status 1000.
 const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
 /// Records outlive their websockets for this long, so that giving them up is part of what is measured.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(3);
 
 #[derive(Args)]
 pub struct Options {
@@ -33,43 +39,50 @@ pub struct Options {
     runs: u32,
 }
 
+/// What the runs beside so many members found.
+#[derive(Default)]
+struct Line {
+    coming: Spread,
+    raw: Spread,
+    x_raw: Spread,
+    leaving: Spread,
+    per_second: Spread,
+    memory: Memories,
+    faults: Vec<String>,
+}
+
 pub fn run(options: &Options) -> io::Result<bool> {
     println!(
         "CPU of the server in µs per client that comes and goes: median (min-max) of {} runs",
         options.runs
     );
-    println!(
-        "{:>7}  {:22} {:22} {:22} {:22} {:>9}  runs",
-        "members", "until it is closed", "raw", "x raw", "giving up its record", "clients/s"
-    );
-    let mut clean = true;
-    let mut spreads: Vec<[Spread; 5]> = options.members.iter().map(|_| Default::default()).collect();
+    let own = [
+        ("members", 0),
+        ("until it is closed", 22),
+        ("raw", SPREAD),
+        ("x raw", SPREAD),
+        ("giving up its record", 0),
+        ("clients/s", 0),
+    ];
+    let table = Table::new(&[&own[..], &MEMORY, &[("runs", 5)]].concat());
+    let mut lines: Vec<Line> = options.members.iter().map(|_| Line::default()).collect();
     for _ in 0..options.runs {
-        for (members, [coming, raw, ratio, leaving, speed]) in options.members.iter().zip(&mut spreads) {
-            let outcome = once(*members, options.cycles)?;
-            let raw_us = once_raw(&outcome.sample, options.cycles)?;
-            coming.add(outcome.coming_us);
-            raw.add(raw_us);
-            ratio.add(outcome.coming_us / raw_us);
-            leaving.add(outcome.leaving_us);
-            speed.add(outcome.per_second);
-            clean &= outcome.clean;
+        for (&members, line) in options.members.iter().zip(&mut lines) {
+            line.measure(members, options.cycles)?;
         }
     }
-    let verdict = if clean { "clean" } else { "NOT CLEAN" };
-    for (members, [coming, raw, ratio, leaving, speed]) in options.members.iter().zip(&spreads) {
-        let speed = speed.median();
-        println!("{members:>7}  {coming:22} {raw:22} {ratio:22} {leaving:22} {speed:>9.0}  {verdict}");
+    for (members, line) in options.members.iter().zip(&lines) {
+        let own = cells![
+            members,
+            line.coming,
+            line.raw,
+            line.x_raw,
+            line.leaving,
+            format!("{:.0}", line.per_second.median()),
+        ];
+        table.row([own, line.memory.cells(), cells![verdict(&line.faults)]].concat());
     }
-    Ok(clean)
-}
-
-struct Outcome {
-    coming_us: f64,
-    leaving_us: f64,
-    per_second: f64,
-    clean: bool,
-    sample: Sample,
+    Ok(lines.iter().all(|line| line.faults.is_empty()))
 }
 
 /// One client's bytes, for the baseline to imitate: what it and its backend say, and what they are answered.
@@ -81,39 +94,70 @@ struct Sample {
     goodbye: Vec<u8>,
 }
 
-fn once(members: usize, cycles: usize) -> io::Result<Outcome> {
-    let grace = format!("grace_time_ms={}", GRACE.as_millis());
-    let settings: Vec<&str> = QUIET.iter().copied().chain([grace.as_str()]).collect();
-    let server = channelstream(&settings)?;
-    let mut crowd = Crowd::new()?;
-    crowd.subscribe(server.address, CHANNEL, members)?;
-    let mut backend = Backend::new(server.address)?;
-    let mut dialer = Dialer::default();
-    let mut client = |index: usize| {
-        let handshake = connect(&mut backend, |_| CHANNEL.to_owned(), index..index + 1, false)?.concat();
-        come_and_go(&mut dialer, server.address, &handshake).map(drop)
-    };
-    // The first ones pay for what all share.
-    let first = members..members + 100;
-    let all = first.end..first.end + cycles;
-    first.into_iter().try_for_each(&mut client)?;
-    let sample = sample(&server, all.end)?;
-    idle(&mut crowd, GRACE + Duration::from_secs(2))?;
+impl Line {
+    fn measure(&mut self, members: usize, cycles: usize) -> io::Result<()> {
+        let grace = format!("grace_time_ms={}", GRACE.as_millis());
+        let server = channelstream(&[QUIET, &[grace.as_str()]].concat())?;
+        let mut crowd = Crowd::new()?;
+        crowd.subscribe(server.address, CHANNEL, members)?;
+        let mut backend = Backend::new(server.address)?;
+        let mut dialer = Dialer::default();
+        let mut client = |index: usize| {
+            let handshake = connect(&mut backend, |_| CHANNEL.to_owned(), index..index + 1, false)?.concat();
+            come_and_go(&mut dialer, server.address, &handshake).map(drop)
+        };
+        // The first ones pay for what all share.
+        let first = members..members + 100;
+        let all = first.end..first.end + cycles;
+        first.into_iter().try_for_each(&mut client)?;
+        let sample = sample(&server, all.end)?;
+        crowd.idle(GRACE + Duration::from_secs(2))?;
 
-    let (begin, cpu) = (Instant::now(), cpu_ns(server.pid())?);
-    all.into_iter().try_for_each(&mut client)?;
-    let (elapsed, closed) = (begin.elapsed(), cpu_ns(server.pid())?);
-    // Longer than the grace time: it is counted from the moment when absence is noticed.
-    idle(&mut crowd, GRACE + Duration::from_secs(2))?;
-    let given_up = cpu_ns(server.pid())?;
-    let us = |ns: u64| ns as f64 / 1000.0 / cycles as f64;
-    Ok(Outcome {
-        coming_us: us(closed - cpu),
-        leaving_us: us(given_up - closed),
-        per_second: cycles as f64 / elapsed.as_secs_f64(),
-        clean: crowd.closed == 0 && crowd.strange == 0,
-        sample,
-    })
+        let idle = Idle::of(server.pid())?;
+        let (begin, cpu) = (Instant::now(), cpu_ns(server.pid())?);
+        all.clone().try_for_each(&mut client)?;
+        let (elapsed, closed) = (begin.elapsed(), cpu_ns(server.pid())?);
+        // Longer than the grace time: it is counted from the moment when absence is noticed.
+        crowd.idle(GRACE + Duration::from_secs(2))?;
+        let given_up = cpu_ns(server.pid())?;
+        let us = |ns: u64| ns as f64 / 1000.0 / cycles as f64;
+        self.coming.add(us(closed - cpu));
+        self.leaving.add(us(given_up - closed));
+        self.per_second.add(cycles as f64 / elapsed.as_secs_f64());
+        let raw = once_raw(&sample, cycles)?;
+        self.raw.add(raw);
+        self.x_raw.add(us(closed - cpu) / raw);
+        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(leftovers(&server, all, members)?);
+        self.faults.extend(still_delivers(&server, crowd)?);
+        Ok(())
+    }
+}
+
+/// Whether the records of those who have gone are given up: nobody knows them any more.
+fn leftovers(server: &Server, mut gone: Range<usize>, members: usize) -> io::Result<Option<String>> {
+    let mut backend = Backend::new(server.address)?;
+    let present = backend.counter("connections")?;
+    if present != members as u64 {
+        return Ok(Some(format!("{present} connections are present, {members} should be")));
+    }
+    let known = gone.find(|index| backend.call(&[leave(*index)]).is_ok());
+    Ok(known.map(|index| format!("the record of client {index} is still there")))
+}
+
+/// Whether those who stayed get a broadcast, once.
+fn still_delivers(server: &Server, mut crowd: Crowd) -> io::Result<Vec<String>> {
+    let mut ledger = Ledger::new(crowd.len());
+    let mut publisher = Publisher::rest(server.address, CHANNEL, 64)?;
+    crowd.add_publisher(0, &mut publisher)?;
+    if crowd.len() > 0 {
+        closed_loop(&mut crowd, &mut publisher, &mut ledger, 1, Plan::Window(1))?;
+    }
+    crowd.settle(Duration::from_millis(50), std::slice::from_mut(&mut publisher), |subscriber, number| {
+        ledger.note(subscriber, number);
+    })?;
+    let total = u32::from(crowd.len() > 0);
+    Ok(faults(&ledger, total, &crowd, publisher.refused))
 }
 
 /// Lets one more client come and go, and keeps what was said.
@@ -173,12 +217,4 @@ fn come_and_go(dialer: &mut Dialer, server: SocketAddr, handshake: &[u8]) -> io:
     let mut goodbye = Vec::new();
     stream.read_to_end(&mut goodbye)?;
     Ok((welcomed, goodbye))
-}
-
-fn idle(crowd: &mut Crowd, span: Duration) -> io::Result<()> {
-    let end = Instant::now() + span;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        crowd.turn(left, &mut [], |_, _| {})?;
-    }
-    Ok(())
 }

@@ -1,15 +1,20 @@
 //! A large crowd, with heartbeats and pings as they are by default, gets broadcasts; then the server's memory.
 
 use super::{CHANNEL, channelstream};
+use crate::compare::faults;
 use crate::generator::crowd::Crowd;
 use crate::generator::drive::{Plan, closed_loop};
 use crate::generator::ledger::Ledger;
-use crate::generator::process::{cpu_ns, forget_peak, memory, peak};
+use crate::generator::memory::Idle;
+use crate::generator::meter::Meter;
 use crate::generator::publisher::Publisher;
-use crate::report::mib;
+use crate::report::{Memories, SPREAD, Spread, Table, cells, mib, verdict};
 use clap::Args;
 use std::io;
 use std::time::{Duration, Instant};
+
+/// Records outlive their connections for this long: short, for their memory is waited for.
+const GRACE: &str = "grace_time_ms=500";
 
 #[derive(Args)]
 pub struct Options {
@@ -22,43 +27,80 @@ pub struct Options {
     /// Bytes of a message's content
     #[arg(long, default_value_t = 64)]
     bytes: usize,
+    /// Runs
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+}
+
+/// What the runs found: memory in MiB, resident.
+#[derive(Default)]
+struct Found {
+    started: Spread,
+    memory: Memories,
+    gone: Spread,
+    connecting: Spread,
+    cpu: Spread,
+    faults: Vec<String>,
 }
 
 pub fn run(options: &Options) -> io::Result<bool> {
-    let server = channelstream(&[])?;
-    let pid = server.pid();
-    println!("memory after the start:      {}", mib(memory(pid)?.rss));
-    let begin = Instant::now();
-    let mut crowd = Crowd::new()?;
-    crowd.subscribe(server.address, CHANNEL, options.subscribers)?;
-    let connected = begin.elapsed();
-    let mut publisher = Publisher::rest(server.address, CHANNEL, options.bytes)?;
-    crowd.add_publisher(0, &mut publisher)?;
-    println!("{} connections in:        {:.1} s", options.subscribers, connected.as_secs_f64());
-    println!("memory with all of them:     {}", mib(memory(pid)?.rss));
-    forget_peak(pid)?;
-    let mut ledger = Ledger::new(options.subscribers);
-    let (begin, cpu) = (Instant::now(), cpu_ns(pid)?);
-    closed_loop(&mut crowd, &mut publisher, &mut ledger, options.messages, Plan::Window(1))?;
-    let (elapsed, cpu) = (begin.elapsed(), cpu_ns(pid)? - cpu);
-    println!("{} broadcasts in:           {:.1} s", options.messages, elapsed.as_secs_f64());
-    println!("CPU per delivery:            {:.2} µs", cpu as f64 / 1000.0 / ledger.deliveries as f64);
-    println!("memory at the peak:          {}", mib(peak(pid)?));
-    // Repetitions would come late.
-    let end = Instant::now() + Duration::from_secs(1);
-    while Instant::now() < end {
-        let publishers = std::slice::from_mut(&mut publisher);
-        crowd.turn(Duration::from_millis(100), publishers, |subscriber, number| {
-            ledger.note(subscriber, number);
-        })?;
+    println!(
+        "{} broadcasts to {} connections, all settings at their defaults: median (min-max) of {} runs",
+        options.messages, options.subscribers, options.runs
+    );
+    let table = Table::new(&[
+        ("s to connect", SPREAD),
+        ("µs per delivery", SPREAD),
+        ("MiB started", SPREAD),
+        ("with all", 21),
+        ("at the peak", 21),
+        ("after", 21),
+        ("all gone", 21),
+        ("runs", 5),
+    ]);
+    let mut found = Found::default();
+    for _ in 0..options.runs {
+        found.measure(options)?;
     }
-    let after = memory(pid)?;
-    println!("memory afterwards:           {} (anonymous {})", mib(after.rss), mib(after.anonymous));
-    println!("heartbeats meanwhile:        {}", crowd.heartbeats);
-    let clean = ledger.is_clean(options.messages) && crowd.closed == 0 && crowd.strange == 0;
-    println!("{} deliveries: {}", ledger.deliveries, ledger.describe(options.messages));
-    drop(crowd);
-    std::thread::sleep(Duration::from_secs(2));
-    println!("memory when all have gone:   {}", mib(memory(pid)?.rss));
-    Ok(clean)
+    let Found { started, memory, gone, connecting, cpu, faults } = &found;
+    let Memories { before, peak, after, .. } = memory;
+    table.row(cells![connecting, cpu, started, before, peak, after, gone, verdict(faults)]);
+    Ok(faults.is_empty())
+}
+
+impl Found {
+    fn measure(&mut self, options: &Options) -> io::Result<()> {
+        let server = channelstream(&[GRACE])?;
+        let pid = server.pid();
+        let mut crowd = Crowd::new()?;
+        crowd.subscribe(server.address, CHANNEL, 1)?;
+        let started = Idle::of(pid)?;
+        self.started.add(mib(started.rss()));
+        let begin = Instant::now();
+        crowd.subscribe(server.address, CHANNEL, options.subscribers - 1)?;
+        self.connecting.add(begin.elapsed().as_secs_f64());
+        let mut publisher = Publisher::rest(server.address, CHANNEL, options.bytes)?;
+        crowd.add_publisher(0, &mut publisher)?;
+        let idle = Idle::of(pid)?;
+
+        let mut ledger = Ledger::new(options.subscribers);
+        let meter = Meter::start(pid)?;
+        closed_loop(&mut crowd, &mut publisher, &mut ledger, options.messages, Plan::Window(1))?;
+        self.cpu.add(meter.stop()?.server_ns as f64 / 1000.0 / ledger.deliveries as f64);
+        // Repetitions would come late.
+        let end = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < end {
+            let publishers = std::slice::from_mut(&mut publisher);
+            crowd.turn(Duration::from_millis(100), publishers, |subscriber, number| {
+                ledger.note(subscriber, number);
+            })?;
+        }
+        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(faults(&ledger, options.messages, &crowd, publisher.refused));
+        drop((crowd, publisher));
+        let around = started.back()?;
+        self.gone.add(mib(around.after.rss));
+        self.faults.extend(around.fault());
+        Ok(())
+    }
 }

@@ -2,11 +2,17 @@
 
 use super::{CHANNEL, QUIET, channelstream};
 use crate::generator::crowd::Crowd;
+use crate::generator::memory::Idle;
 use crate::generator::process::{cpu_ns, memory};
-use crate::report::{Spread, mib};
+use crate::report::{SPREAD, Spread, Table, cells, mib, verdict};
 use clap::Args;
 use std::io;
 use std::time::{Duration, Instant};
+
+/// Records outlive their connections for this long: short, for their memory is waited for.
+const GRACE: &str = "grace_time_ms=500";
+/// By when a heartbeat has come: an interval is as long as it says, and up to two ticks of the hub's clock.
+const TICKS_MS: u64 = 200;
 
 #[derive(Args)]
 pub struct Options {
@@ -16,7 +22,7 @@ pub struct Options {
     /// Heartbeat intervals, in ms, whose CPU is measured; 0 is none
     #[arg(long, value_delimiter = ',', default_value = "0,25000,5000")]
     heartbeats: Vec<u64>,
-    /// Seconds of idling; twice this long for heartbeats that are rarer
+    /// Seconds of idling; at least one interval of the heartbeats
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     /// Runs of each
@@ -24,58 +30,91 @@ pub struct Options {
     runs: u32,
 }
 
+/// What the runs with one interval found.
+#[derive(Default)]
+struct Line {
+    base: Spread,
+    all: Spread,
+    gone: Spread,
+    resident: Spread,
+    anonymous: Spread,
+    connect_us: Spread,
+    cpu: Spread,
+    faults: Vec<String>,
+}
+
 pub fn run(options: &Options) -> io::Result<bool> {
     println!("{} idle websocket connections: median (min-max) of {} runs", options.subscribers, options.runs);
+    let table = Table::new(&[
+        ("heartbeat ms", 0),
+        ("MiB with one", SPREAD),
+        ("MiB with all", 21),
+        ("MiB all gone", 21),
+        ("bytes each, resident", 20),
+        ("bytes each, anonymous", 20),
+        ("µs of connecting", SPREAD),
+        ("% of a core, idle", SPREAD),
+        ("runs", 5),
+    ]);
     let mut clean = true;
     for &heartbeat in &options.heartbeats {
-        clean &= with_heartbeat(options, heartbeat)?;
+        let mut line = Line::default();
+        for _ in 0..options.runs {
+            line.measure(options, heartbeat)?;
+        }
+        table.row(cells![
+            heartbeat,
+            line.base,
+            line.all,
+            line.gone,
+            format!("{:.0}", line.resident),
+            format!("{:.0}", line.anonymous),
+            format!("{:.1}", line.connect_us),
+            line.cpu,
+            verdict(&line.faults),
+        ]);
+        clean &= line.faults.is_empty();
     }
     Ok(clean)
 }
 
-fn with_heartbeat(options: &Options, heartbeat_ms: u64) -> io::Result<bool> {
-    let heartbeat = format!("heartbeat_interval_ms={heartbeat_ms}");
-    let settings: Vec<&str> = QUIET.iter().copied().chain([heartbeat.as_str()]).collect();
-    let [mut rss, mut anonymous, mut base, mut cpu] = [const { Spread::new() }; 4];
-    let (mut connect, mut clean) = (Spread::new(), true);
-    for _ in 0..options.runs {
-        let server = channelstream(&settings)?;
+impl Line {
+    fn measure(&mut self, options: &Options, heartbeat_ms: u64) -> io::Result<()> {
+        let heartbeat = format!("heartbeat_interval_ms={heartbeat_ms}");
+        let server = channelstream(&[QUIET, &[heartbeat.as_str(), GRACE]].concat())?;
         let mut crowd = Crowd::new()?;
         // The first connection pays for what all share.
         crowd.subscribe(server.address, CHANNEL, 1)?;
-        idle(&mut crowd, Duration::from_millis(500))?;
-        let before = memory(server.pid())?;
-        let cpu_before = cpu_ns(server.pid())?;
+        crowd.idle(Duration::from_millis(500))?;
+        let idle = Idle::of(server.pid())?;
+        let (before, cpu_before) = (memory(server.pid())?, cpu_ns(server.pid())?);
         crowd.subscribe(server.address, CHANNEL, options.subscribers - 1)?;
-        idle(&mut crowd, Duration::from_secs(1))?;
+        crowd.idle(Duration::from_secs(1))?;
         let count = (options.subscribers - 1) as f64;
-        connect.add((cpu_ns(server.pid())? - cpu_before) as f64 / 1000.0 / count);
+        self.connect_us.add((cpu_ns(server.pid())? - cpu_before) as f64 / 1000.0 / count);
         let after = memory(server.pid())?;
-        base.add(before.rss as f64 / f64::from(1 << 20));
-        rss.add((after.rss - before.rss) as f64 / count);
-        anonymous.add((after.anonymous - before.anonymous) as f64 / count);
+        self.base.add(mib(before.rss));
+        self.all.add(mib(after.rss));
+        self.resident.add((after.rss as f64 - before.rss as f64) / count);
+        self.anonymous.add((after.anonymous as f64 - before.anonymous as f64) / count);
+
         let span = Duration::from_secs(options.seconds).max(Duration::from_millis(heartbeat_ms));
         let (begin, cpu_begin) = (Instant::now(), cpu_ns(server.pid())?);
-        idle(&mut crowd, span)?;
-        cpu.add((cpu_ns(server.pid())? - cpu_begin) as f64 / begin.elapsed().as_nanos() as f64 * 100.0);
-        clean &= crowd.closed == 0 && crowd.strange == 0;
-        println!("  run: base {}, with all {}", mib(before.rss), mib(after.rss));
+        crowd.idle(span)?;
+        self.cpu.add((cpu_ns(server.pid())? - cpu_begin) as f64 / begin.elapsed().as_nanos() as f64 * 100.0);
+        // The last ones to connect were there for as long as this, at least.
+        let there = (span + Duration::from_secs(1)).as_millis() as u64;
+        let due = if heartbeat_ms == 0 { 0 } else { there / (heartbeat_ms + TICKS_MS) * crowd.len() as u64 };
+        if crowd.heartbeats < due || (heartbeat_ms == 0 && crowd.heartbeats > 0) {
+            self.faults.push(format!("{} heartbeats, at least {due} were due", crowd.heartbeats));
+        }
+        if crowd.closed + crowd.strange > 0 {
+            self.faults.push(format!("{} sockets closed, {} unexpected frames", crowd.closed, crowd.strange));
+        }
+        drop(crowd);
+        let around = idle.back()?;
+        self.gone.add(mib(around.after.rss));
+        self.faults.extend(around.fault());
+        Ok(())
     }
-    println!("heartbeat every {heartbeat_ms} ms:");
-    println!("  base, MiB resident:                  {base}");
-    println!("  bytes per connection, resident:      {rss}");
-    println!("  bytes per connection, anonymous:     {anonymous}");
-    println!("  CPU of connect and handshake, µs:    {connect}");
-    println!("  CPU while idle, % of a core:         {cpu}");
-    println!("  {}", if clean { "clean" } else { "NOT CLEAN: sockets were closed" });
-    Ok(clean)
-}
-
-/// Takes what comes for this long.
-fn idle(crowd: &mut Crowd, span: Duration) -> io::Result<()> {
-    let end = Instant::now() + span;
-    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        crowd.turn(left, &mut [], |_, _| {})?;
-    }
-    Ok(())
 }

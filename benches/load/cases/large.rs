@@ -1,18 +1,16 @@
 //! Memory around one large broadcast.
 
 use super::{CHANNEL, QUIET, channelstream};
+use crate::compare::faults;
 use crate::generator::crowd::Crowd;
 use crate::generator::drive::{Plan, closed_loop};
 use crate::generator::ledger::Ledger;
-use crate::generator::process::{forget_peak, memory, peak};
+use crate::generator::memory::Idle;
 use crate::generator::publisher::Publisher;
-use crate::report::Spread;
+use crate::report::{Memories, SPREAD, Table, cells, verdict};
 use clap::Args;
 use std::io;
 use std::time::Duration;
-
-/// The time a server has to give memory back.
-const REST: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub struct Options {
@@ -28,8 +26,19 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> io::Result<bool> {
-    let [mut idle, mut most, mut after] = [const { Spread::new() }; 3];
-    let mut clean = true;
+    println!(
+        "one broadcast of {} bytes to {}, MiB resident: median (min-max) of {} runs",
+        options.bytes, options.subscribers, options.runs
+    );
+    let table = Table::new(&[
+        ("before", SPREAD),
+        ("at the peak", SPREAD),
+        ("after", SPREAD),
+        ("settled s", SPREAD),
+        ("runs", 5),
+    ]);
+    let mut memory = Memories::default();
+    let mut wrong = Vec::new();
     for _ in 0..options.runs {
         let server = channelstream(QUIET)?;
         let pid = server.pid();
@@ -39,26 +48,16 @@ pub fn run(options: &Options) -> io::Result<bool> {
         crowd.add_publisher(0, &mut publisher)?;
         let mut ledger = Ledger::new(options.subscribers);
         crowd.settle(Duration::from_millis(500), std::slice::from_mut(&mut publisher), |_, _| {})?;
-        idle.add(mib(memory(pid)?.rss));
-        forget_peak(pid)?;
+        let idle = Idle::of(pid)?;
         closed_loop(&mut crowd, &mut publisher, &mut ledger, 1, Plan::Window(1))?;
-        most.add(mib(peak(pid)?));
-        std::thread::sleep(REST);
-        after.add(mib(memory(pid)?.rss));
-        crowd.settle(Duration::from_millis(50), &mut [publisher], |subscriber, number| {
+        let quiet = Duration::from_millis(50);
+        crowd.settle(quiet, std::slice::from_mut(&mut publisher), |subscriber, number| {
             ledger.note(subscriber, number);
         })?;
-        clean &= ledger.is_clean(1) && crowd.closed == 0 && crowd.strange == 0;
+        wrong.extend(memory.add(&idle.back()?));
+        wrong.extend(faults(&ledger, 1, &crowd, publisher.refused));
     }
-    let (bytes, subscribers) = (options.bytes, options.subscribers);
-    println!("one broadcast of {bytes} bytes to {subscribers}, MiB resident: median (min-max)");
-    println!("  idle before:     {idle}");
-    println!("  at the peak:     {most}");
-    println!("  5 s afterwards:  {after}");
-    println!("  {}", if clean { "clean" } else { "NOT CLEAN" });
-    Ok(clean)
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+    let Memories { before, peak, after, settled } = &memory;
+    table.row(cells![before, peak, after, settled, verdict(&wrong)]);
+    Ok(wrong.is_empty())
 }

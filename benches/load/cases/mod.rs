@@ -1,15 +1,21 @@
 //! The cases, one file each: options, what is done, what is printed.
 
+pub mod all;
+mod broadcast;
 pub mod channels;
 pub mod churn;
 pub mod crowd;
 pub mod fanout;
+pub mod growth;
 pub mod idle;
 pub mod large;
+pub mod members;
 pub mod poll;
 pub mod publish;
+pub mod receivers;
 pub mod rest;
 pub mod slow;
+pub mod syscalls;
 
 use crate::generator::server::Server;
 use crate::{GENERATOR_CORE, SERVER_CORE};
@@ -25,10 +31,10 @@ fn channelstream(settings: &[&str]) -> io::Result<Server> {
     Server::channelstream(crate::CHANNELSTREAM, settings, Some(SERVER_CORE))
 }
 
-/// The same with several workers. More than one have the generator's core as well, which slows it down but does not
-/// count as the server's CPU.
-fn with_workers(settings: &[&str], workers: usize) -> io::Result<Server> {
-    let cores = if workers > 1 { &[SERVER_CORE, GENERATOR_CORE][..] } else { &[SERVER_CORE] };
+/// The same with several workers. Unless they are to share one core, they have the generator's as well, which slows it
+/// down but does not count as the server's CPU.
+fn with_workers(settings: &[&str], workers: usize, one_core: bool) -> io::Result<Server> {
+    let cores = if workers > 1 && !one_core { &[SERVER_CORE, GENERATOR_CORE][..] } else { &[SERVER_CORE] };
     Server::with_workers(crate::CHANNELSTREAM, settings, workers, cores)
 }
 

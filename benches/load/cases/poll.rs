@@ -5,9 +5,10 @@ use crate::generator::backend::{Backend, request};
 use crate::generator::failure;
 use crate::generator::frames::{content, digits_at, renumber};
 use crate::generator::ledger::Ledger;
+use crate::generator::memory::Idle;
 use crate::generator::pollers::Pollers;
 use crate::generator::process::cpu_ns;
-use crate::report::Spread;
+use crate::report::{MEMORY, Memories, SPREAD, Spread, Table, cells, verdict};
 use clap::Args;
 use std::io;
 use std::time::Duration;
@@ -33,41 +34,54 @@ pub struct Options {
     runs: u32,
 }
 
-pub fn run(options: &Options) -> io::Result<bool> {
-    let (mut cpu, mut polls, mut clean) = (Spread::new(), Spread::new(), true);
-    for _ in 0..options.runs {
-        clean &= once(options, &mut cpu, &mut polls)?;
-    }
-    let (subscribers, runs) = (options.subscribers, options.runs);
-    println!("{subscribers} clients that poll: median (min-max) of {runs} runs");
-    println!("  CPU of the server per delivery, with poll and answer, µs:  {cpu}");
-    println!("  polls per delivery:                                        {polls}");
-    println!("  {}", if clean { "clean" } else { "NOT CLEAN" });
-    Ok(clean)
+/// What the runs found.
+#[derive(Default)]
+struct Found {
+    cpu: Spread,
+    polls: Spread,
+    memory: Memories,
+    faults: Vec<String>,
 }
 
-fn once(options: &Options, cpu: &mut Spread, polls: &mut Spread) -> io::Result<bool> {
-    let server = channelstream(QUIET)?;
-    let mut pollers = Pollers::subscribe(server.address, CHANNEL, options.subscribers)?;
-    let mut round = Round {
-        backend: Backend::new(server.address)?,
-        ledger: Ledger::new(options.subscribers),
-        bytes: options.bytes,
-    };
-    pollers.turn(Duration::from_millis(300), |_, _| {})?;
-    (0..WARM_UP).try_for_each(|_| round.publish(&mut pollers))?;
-    let (begin, answered) = (cpu_ns(server.pid())?, pollers.answered + pollers.empty);
-    (0..options.messages).try_for_each(|_| round.publish(&mut pollers))?;
-    let deliveries = f64::from(options.messages) * options.subscribers as f64;
-    cpu.add((cpu_ns(server.pid())? - begin) as f64 / 1000.0 / deliveries);
-    polls.add((pollers.answered + pollers.empty - answered) as f64 / deliveries);
-    // Whatever comes twice comes now.
-    while pollers.turn(Duration::from_millis(200), |index, number| round.ledger.note(index, number))? {}
-    let total = WARM_UP + options.messages;
-    if !round.ledger.is_clean(total) || pollers.refused > 0 {
-        println!("  run: {}, {} refused", round.ledger.describe(total), pollers.refused);
+pub fn run(options: &Options) -> io::Result<bool> {
+    println!("{} clients that poll: median (min-max) of {} runs", options.subscribers, options.runs);
+    let own = [("µs per delivery, with poll and answer", 0), ("polls per delivery", SPREAD)];
+    let table = Table::new(&[&own[..], &MEMORY, &[("runs", 5)]].concat());
+    let mut found = Found::default();
+    for _ in 0..options.runs {
+        found.measure(options)?;
     }
-    Ok(round.ledger.is_clean(total) && pollers.refused == 0)
+    let own = cells![found.cpu, found.polls];
+    table.row([own, found.memory.cells(), cells![verdict(&found.faults)]].concat());
+    Ok(found.faults.is_empty())
+}
+
+impl Found {
+    fn measure(&mut self, options: &Options) -> io::Result<()> {
+        let server = channelstream(QUIET)?;
+        let mut pollers = Pollers::subscribe(server.address, CHANNEL, options.subscribers)?;
+        let mut round = Round {
+            backend: Backend::new(server.address)?,
+            ledger: Ledger::new(options.subscribers),
+            bytes: options.bytes,
+        };
+        pollers.turn(Duration::from_millis(300), |_, _| {})?;
+        (0..WARM_UP).try_for_each(|_| round.publish(&mut pollers))?;
+        let idle = Idle::of(server.pid())?;
+        let (begin, answered) = (cpu_ns(server.pid())?, pollers.answered + pollers.empty);
+        (0..options.messages).try_for_each(|_| round.publish(&mut pollers))?;
+        let deliveries = f64::from(options.messages) * options.subscribers as f64;
+        self.cpu.add((cpu_ns(server.pid())? - begin) as f64 / 1000.0 / deliveries);
+        self.polls.add((pollers.answered + pollers.empty - answered) as f64 / deliveries);
+        // Whatever comes twice comes now.
+        while pollers.turn(Duration::from_millis(200), |index, number| round.ledger.note(index, number))? {}
+        self.faults.extend(self.memory.add(&idle.back()?));
+        let total = WARM_UP + options.messages;
+        if !round.ledger.is_clean(total) || pollers.refused > 0 {
+            self.faults.push(format!("{}, {} refused", round.ledger.describe(total), pollers.refused));
+        }
+        Ok(())
+    }
 }
 
 struct Round {

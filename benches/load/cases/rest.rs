@@ -1,13 +1,15 @@
 //! How long a small signed request takes while a large fan-out never pauses.
 
 use super::{CHANNEL, QUIET, channelstream};
+use crate::compare::faults;
 use crate::generator::backend::{Backend, request};
 use crate::generator::crowd::Crowd;
 use crate::generator::drive::{Plan, closed_loop};
 use crate::generator::failure;
 use crate::generator::ledger::Ledger;
+use crate::generator::memory::Idle;
 use crate::generator::publisher::Publisher;
-use crate::report::quantiles;
+use crate::report::{MEMORY, Memories, Quantiles, SPREAD, Spread, Table, cells, verdict};
 use clap::Args;
 use std::io;
 use std::net::SocketAddr;
@@ -32,63 +34,116 @@ pub struct Options {
     /// Pause between two requests, in ms
     #[arg(long, default_value_t = 5)]
     pause_ms: u64,
-    /// Seconds of each run
-    #[arg(long, default_value_t = 5)]
+    /// Seconds of each run, without the fan-out and beside it
+    #[arg(long, default_value_t = 4)]
     seconds: u64,
     /// Runs
     #[arg(long, default_value_t = 3)]
     runs: u32,
 }
 
-pub fn run(options: &Options) -> io::Result<bool> {
-    println!("latency of POST /info of one channel with one subscriber:");
-    let mut clean = true;
-    for _ in 0..options.runs {
-        clean &= once(options)?;
-    }
-    Ok(clean)
+/// What the runs without the fan-out found, or those beside it.
+#[derive(Default)]
+struct Line {
+    latency: Quantiles,
+    requests: Spread,
+    per_second: Spread,
 }
 
-fn once(options: &Options) -> io::Result<bool> {
-    let server = channelstream(QUIET)?;
-    let mut crowd = Crowd::new()?;
-    crowd.subscribe(server.address, CHANNEL, options.subscribers)?;
-    let body = format!(
-        r#"{{"username":"one","conn_id":"c0ffee00-0000-4000-9000-000000000000","channels":["{SMALL}"]}}"#
-    );
-    Backend::new(server.address)?.call(&[request("POST", "/connect", &body)])?;
-    let mut publisher = Publisher::rest(server.address, CHANNEL, options.bytes)?;
-    crowd.add_publisher(0, &mut publisher)?;
-    crowd.settle(Duration::from_millis(300), std::slice::from_mut(&mut publisher), |_, _| {})?;
+/// What all runs found.
+#[derive(Default)]
+struct Found {
+    alone: Line,
+    beside: Line,
+    memory: Memories,
+    faults: Vec<String>,
+}
 
-    let (span, pause) = (Duration::from_secs(options.seconds), Duration::from_millis(options.pause_ms));
-    let stop = AtomicBool::new(false);
-    let mut alone = ask(server.address, pause, span, &stop)?;
-    println!("  without fan-out:  {} ({} requests)", quantiles(&mut alone), alone.len());
-
-    let mut ledger = Ledger::new(options.subscribers);
-    let begin = Instant::now();
-    let mut busy = thread::scope(|scope| {
-        let asking = scope.spawn(|| ask(server.address, pause, span, &stop));
-        let mut fan_out = Ok(());
-        while fan_out.is_ok() && !asking.is_finished() {
-            let upto = ledger.completed() + options.window;
-            fan_out =
-                closed_loop(&mut crowd, &mut publisher, &mut ledger, upto, Plan::Window(options.window));
-        }
-        stop.store(true, Ordering::Relaxed);
-        let latencies = asking.join().map_err(|_| failure("the asking thread ended early"))?;
-        fan_out.and(latencies)
-    })?;
-    let rate = ledger.deliveries as f64 / begin.elapsed().as_secs_f64();
+pub fn run(options: &Options) -> io::Result<bool> {
     println!(
-        "  beside fan-out:   {} ({} requests, {rate:.0} deliveries/s)",
-        quantiles(&mut busy),
-        busy.len()
+        "latency in ms of POST /info of a channel with one subscriber: median (min-max) of {} runs",
+        options.runs
     );
-    let total = ledger.completed();
-    println!("  {}", ledger.describe(total));
-    Ok(ledger.is_clean(total) && publisher.refused == 0 && crowd.closed == 0 && crowd.strange == 0)
+    let own = [
+        ("fan-out to", 0),
+        ("deliveries/s", 0),
+        ("requests", 0),
+        ("p50", SPREAD),
+        ("p90", SPREAD),
+        ("p99", SPREAD),
+        ("max", SPREAD),
+    ];
+    let table = Table::new(&[&own[..], &MEMORY, &[("runs", 5)]].concat());
+    let mut found = Found::default();
+    for _ in 0..options.runs {
+        found.measure(options)?;
+    }
+    for (line, subscribers) in [(&found.alone, 0), (&found.beside, options.subscribers)] {
+        let Quantiles { p50, p90, p99, max } = &line.latency;
+        let own = cells![
+            subscribers,
+            format!("{:.0}", line.per_second.median()),
+            format!("{:.0}", line.requests.median()),
+            p50,
+            p90,
+            p99,
+            max,
+        ];
+        table.row([own, found.memory.cells(), cells![verdict(&found.faults)]].concat());
+    }
+    Ok(found.faults.is_empty())
+}
+
+impl Found {
+    fn measure(&mut self, options: &Options) -> io::Result<()> {
+        let server = channelstream(QUIET)?;
+        let mut crowd = Crowd::new()?;
+        crowd.subscribe(server.address, CHANNEL, options.subscribers)?;
+        let body = format!(
+            r#"{{"username":"one","conn_id":"c0ffee00-0000-4000-9000-000000000000","channels":["{SMALL}"]}}"#
+        );
+        Backend::new(server.address)?.call(&[request("POST", "/connect", &body)])?;
+        let mut publisher = Publisher::rest(server.address, CHANNEL, options.bytes)?;
+        crowd.add_publisher(0, &mut publisher)?;
+        crowd.settle(Duration::from_millis(300), std::slice::from_mut(&mut publisher), |_, _| {})?;
+
+        let (span, pause) = (Duration::from_secs(options.seconds), Duration::from_millis(options.pause_ms));
+        let stop = AtomicBool::new(false);
+        self.alone.add(ask(server.address, pause, span, &stop)?, 0.0);
+
+        let idle = Idle::of(server.pid())?;
+        let mut ledger = Ledger::new(options.subscribers);
+        let begin = Instant::now();
+        let latencies = thread::scope(|scope| {
+            let asking = scope.spawn(|| ask(server.address, pause, span, &stop));
+            let mut fan_out = Ok(());
+            while fan_out.is_ok() && !asking.is_finished() {
+                let upto = ledger.completed() + options.window;
+                fan_out =
+                    closed_loop(&mut crowd, &mut publisher, &mut ledger, upto, Plan::Window(options.window));
+            }
+            stop.store(true, Ordering::Relaxed);
+            let latencies = asking.join().map_err(|_| failure("the asking thread ended early"))?;
+            fan_out.and(latencies)
+        })?;
+        self.beside.add(latencies, ledger.deliveries as f64 / begin.elapsed().as_secs_f64());
+        let total = ledger.completed();
+        let quiet = Duration::from_millis(50);
+        crowd.settle(quiet, std::slice::from_mut(&mut publisher), |subscriber, number| {
+            ledger.note(subscriber, number);
+        })?;
+        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(faults(&ledger, total, &crowd, publisher.refused));
+        Ok(())
+    }
+}
+
+impl Line {
+    fn add(&mut self, mut latencies: Vec<u32>, per_second: f64) {
+        self.requests.add(latencies.len() as f64);
+        self.latency.add(&mut latencies);
+        self.per_second.add(per_second);
+    }
 }
 
 /// Asks again and again for this long; how long each answer took, in µs.

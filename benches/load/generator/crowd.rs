@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Sockets that are set up together.
 const BATCH: usize = 100;
@@ -170,6 +170,15 @@ impl Crowd {
         self.closed += reader.closed;
         self.strange += reader.strange;
         Ok(!self.events.is_empty())
+    }
+
+    /// Takes what comes for this long.
+    pub fn idle(&mut self, span: Duration) -> io::Result<()> {
+        let end = Instant::now() + span;
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.turn(left, &mut [], |_, _| {})?;
+        }
+        Ok(())
     }
 
     /// Turns until nothing has happened for this long.

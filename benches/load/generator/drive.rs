@@ -19,6 +19,15 @@ pub enum Plan {
     List(u32),
 }
 
+impl Plan {
+    /// How many messages go out together.
+    pub fn burst(self) -> u32 {
+        match self {
+            Plan::Window(count) | Plan::List(count) => count,
+        }
+    }
+}
+
 /// Publishes until everybody has the messages before `upto`; a next one starts when one has reached everybody.
 pub fn closed_loop(
     crowd: &mut Crowd,

@@ -26,6 +26,12 @@ pub fn call(index: usize, channel: &str) -> Vec<u8> {
     request("POST", "/connect", &body)
 }
 
+/// A call that succeeds only while the connection of this index is known.
+pub fn leave(index: usize) -> Vec<u8> {
+    let body = format!(r#"{{"conn_id":"{}","channels":["nowhere"]}}"#, conn_id(index));
+    request("POST", "/unsubscribe", &body)
+}
+
 /// The handshake that takes up the connection of this index.
 pub fn handshake(index: usize, deflate: bool) -> Vec<u8> {
     let id = conn_id(index);

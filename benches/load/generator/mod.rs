@@ -1,12 +1,15 @@
 //! One thread that stands for ten thousand clients and their backend. The tests of large crowds use it as well.
 #![allow(dead_code, reason = "the benchmark and each test use their part of this")]
 
+pub mod arrivals;
 pub mod backend;
 pub mod crowd;
 pub mod drive;
 pub mod frames;
 pub mod handshake;
 pub mod ledger;
+pub mod memory;
+pub mod meter;
 pub mod pollers;
 pub mod process;
 pub mod publisher;
@@ -14,6 +17,7 @@ pub mod reader;
 pub mod server;
 pub mod sleepers;
 pub mod socket;
+pub mod trace;
 
 use std::io;
 

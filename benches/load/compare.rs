@@ -1,0 +1,161 @@
+//! Runs of ours and of the baseline in turn, so that each ratio is of one minute; and what they found, in columns.
+
+use crate::generator::crowd::Crowd;
+use crate::generator::ledger::Ledger;
+use crate::generator::memory::Around;
+use crate::generator::meter::Taken;
+use crate::report::{MEMORY, Memories, SPREAD, Spread, cells, verdict};
+use std::io;
+
+/// What one run of one server found.
+pub struct Run {
+    /// Units of work (deliveries, publishes) that were measured.
+    pub units: f64,
+    pub taken: Taken,
+    pub sample: Sample,
+    pub memory: Around,
+    /// Bytes of memory for each channel, and for each connection; not a number where that is not measured.
+    pub per_channel: f64,
+    pub per_connection: f64,
+    /// What was lost, repeated, out of order, refused, closed.
+    pub faults: Vec<String>,
+}
+
+/// What the baseline is to imitate.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    pub frame: Vec<u8>,
+    pub answer: Vec<u8>,
+}
+
+impl Run {
+    /// CPU of the server for each unit of work, in µs.
+    pub fn cpu_us(&self) -> f64 {
+        self.taken.server_ns as f64 / 1000.0 / self.units
+    }
+}
+
+/// What several runs of one thing found.
+#[derive(Debug, Default)]
+pub struct Series {
+    /// CPU of the server for each unit of work, in µs; its ratio to the baseline's and to the first variant's.
+    pub cpu: Spread,
+    pub x_raw: Spread,
+    pub x_first: Spread,
+    pub per_second: Spread,
+    /// Writes to sockets for each unit of work, requests and answers included.
+    pub writes: Spread,
+    pub server_busy: Spread,
+    pub generator_busy: Spread,
+    pub memory: Memories,
+    pub per_channel: Spread,
+    pub per_connection: Spread,
+    pub frame: usize,
+    pub faults: Vec<String>,
+}
+
+impl Series {
+    fn add(&mut self, run: &Run, raw_us: f64, first_us: f64) {
+        let cpu = run.cpu_us();
+        self.cpu.add(cpu);
+        self.x_raw.add(cpu / raw_us);
+        self.x_first.add(cpu / first_us);
+        self.per_second.add(run.units / run.taken.elapsed.as_secs_f64());
+        self.writes.add(run.taken.segments as f64 / run.units);
+        self.server_busy.add(run.taken.server_busy());
+        self.generator_busy.add(run.taken.generator_busy());
+        self.faults.extend(self.memory.add(&run.memory));
+        [(&mut self.per_channel, run.per_channel), (&mut self.per_connection, run.per_connection)]
+            .into_iter()
+            .filter(|(_, bytes)| bytes.is_finite())
+            .for_each(|(spread, bytes)| spread.add(bytes));
+        self.frame = run.sample.frame.len();
+        self.faults.extend(run.faults.iter().cloned());
+    }
+}
+
+/// Ours, variant by variant, and the baseline.
+pub struct Compared {
+    pub ours: Vec<Series>,
+    pub raw: Series,
+}
+
+impl Compared {
+    /// Whether nothing was wrong with any run.
+    pub fn is_clean(&self) -> bool {
+        self.raw.faults.is_empty() && self.ours.iter().all(|series| series.faults.is_empty())
+    }
+}
+
+/// Measures all variants in turn, and the baseline, in every run. The baseline imitates the first variant.
+pub fn in_turn<V>(
+    runs: u32,
+    variants: &[V],
+    ours: impl Fn(&V) -> io::Result<Run>,
+    raw: impl Fn(&Sample) -> io::Result<Run>,
+) -> io::Result<Compared> {
+    let ours_of: Vec<Series> = variants.iter().map(|_| Series::default()).collect();
+    let mut compared = Compared { ours: ours_of, raw: Series::default() };
+    for _ in 0..runs {
+        let found: Vec<Run> = variants.iter().map(&ours).collect::<io::Result<_>>()?;
+        let Some(first) = found.first() else { break };
+        let of_raw = raw(&first.sample)?;
+        compared.raw.add(&of_raw, of_raw.cpu_us(), first.cpu_us());
+        for (series, run) in compared.ours.iter_mut().zip(&found) {
+            series.add(run, of_raw.cpu_us(), first.cpu_us());
+        }
+    }
+    Ok(compared)
+}
+
+/// The columns that all comparisons have; see [`Compared::cells`].
+const OWN: [(&str, usize); 6] = [
+    ("ours", SPREAD),
+    ("raw", SPREAD),
+    ("x raw", SPREAD),
+    ("ours/s", 9),
+    ("server %", 0),
+    ("generator %", 0),
+];
+const VERDICT: [(&str, usize); 1] = [("runs", 5)];
+
+/// All columns of a comparison: those of its case in front.
+pub fn columns(of_case: &[(&'static str, usize)]) -> Vec<(&'static str, usize)> {
+    [of_case, &OWN, &MEMORY, &VERDICT].concat()
+}
+
+impl Compared {
+    /// The cells of one variant behind those of its case.
+    pub fn cells(&self, variant: usize) -> Vec<String> {
+        let (ours, raw) = (&self.ours[variant], &self.raw);
+        let of_raw = raw.faults.iter().map(|fault| format!("baseline: {fault}"));
+        let faults: Vec<String> = ours.faults.iter().cloned().chain(of_raw).collect();
+        let own = cells![
+            ours.cpu,
+            raw.cpu,
+            ours.x_raw,
+            format!("{:.0}", ours.per_second.median()),
+            format!("{:.0}", ours.server_busy.median()),
+            format!("{:.0}", ours.generator_busy.median()),
+        ];
+        [own, ours.memory.cells(), cells![verdict(&faults)]].concat()
+    }
+}
+
+/// What is wrong with a run whose subscribers should have got `total` messages.
+pub fn faults(ledger: &Ledger, total: u32, crowd: &Crowd, refused: u64) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !ledger.is_clean(total) {
+        faults.push(ledger.describe(total));
+    }
+    for (count, what) in [
+        (crowd.closed, "sockets closed"),
+        (crowd.strange, "unexpected frames"),
+        (refused, "requests refused"),
+    ] {
+        if count > 0 {
+            faults.push(format!("{count} {what}"));
+        }
+    }
+    faults
+}
