@@ -3,15 +3,20 @@
 use bytes::Bytes;
 use channelstream::api::limits::Limits;
 use channelstream::api::message_post::{parse_messages, write_message_answer};
-use channelstream::ids::UserId;
+use channelstream::channel::messages::Inspect;
+use channelstream::channel::state::{ChannelState, Effects, Identity, Keeping};
+use channelstream::ids::{ChannelId, ConnKey, UserId};
 use channelstream::settings::{Secret, Settings};
 use channelstream::signing::Keys;
-use channelstream::wire::event::Encoder;
+use channelstream::wire::event::{Encoder, UserView};
 use channelstream::wire::frame::{Audience, Frame};
 use channelstream::wire::message::Message;
+use channelstream::wire::settings::ChannelSettings;
 use channelstream::wire::time::Timestamp;
 use channelstream::wire::user_set::UserSet;
 use divan::{Bencher, black_box};
+use std::sync::Arc;
+use uuid::Uuid;
 
 /// When everything here happens: late in 2025.
 const NOW: u64 = 1_764_000_000;
@@ -102,4 +107,86 @@ fn select_private(bencher: Bencher<'_, '_>, receivers: u32) {
 
 fn admitted(audience: &Audience) -> usize {
     (0..10_000).filter(|user| audience.admits(UserId(*user))).count()
+}
+
+/// A channel with so many members, of whom nobody listens.
+struct Crowd {
+    channel: ChannelState,
+    effects: Effects,
+}
+
+impl Crowd {
+    fn new(settings: ChannelSettings, members: u32) -> Self {
+        let identity = Identity { id: ChannelId(0), uuid: Uuid::nil(), name: "crowd".into() };
+        let keeping = Keeping { frames: 100, history: 1_000 };
+        let encoder = Encoder { date: true };
+        let channel = ChannelState::new(identity, ChannelSettings::default(), encoder, keeping, now());
+        let mut crowd = Self { channel, effects: Effects::new() };
+        (0..members).for_each(|index| crowd.join(conn(index), &user(index)));
+        crowd.channel.configure(settings);
+        crowd
+    }
+
+    fn join(&mut self, conn: ConnKey, user: &Arc<UserView>) {
+        self.channel.join(conn, user.clone(), None, &now(), &mut self.effects);
+    }
+
+    fn join_and_leave(&mut self, conn: ConnKey, user: &Arc<UserView>) {
+        self.join(conn, user);
+        self.channel.leave(conn, &now(), &mut self.effects);
+    }
+}
+
+fn conn(index: u32) -> ConnKey {
+    ConnKey { index, generation: 0 }
+}
+
+/// Users come in another order than that of their names.
+fn user(index: u32) -> Arc<UserView> {
+    let name = format!("user-{:05}", index.wrapping_mul(7_919) % 100_003);
+    Arc::new(UserView::new(UserId(index), name.into(), "{}", "{}"))
+}
+
+/// One comes to a channel of so many others and goes again: nobody hears of it.
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn join_and_leave(bencher: Bencher<'_, '_>, members: u32) {
+    come_and_go(bencher, ChannelSettings::default(), members);
+}
+
+/// The same with presence events, which the channel keeps for those who missed them.
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn join_and_leave_with_presence(bencher: Bencher<'_, '_>, members: u32) {
+    come_and_go(bencher, ChannelSettings { notify_presence: true, ..ChannelSettings::default() }, members);
+}
+
+/// The same with the list of users in each event.
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn join_and_leave_with_lists(bencher: Bencher<'_, '_>, members: u32) {
+    let settings = ChannelSettings {
+        notify_presence: true,
+        broadcast_presence_with_user_lists: true,
+        ..ChannelSettings::default()
+    };
+    come_and_go(bencher, settings, members);
+}
+
+fn come_and_go(bencher: Bencher<'_, '_>, settings: ChannelSettings, members: u32) {
+    let mut crowd = Crowd::new(settings, members);
+    let (conn, user) = (conn(members), user(members));
+    bencher.bench_local(|| crowd.join_and_leave(black_box(conn), &user));
+}
+
+/// One comes and goes, and an answer lists all users of the channel.
+#[divan::bench(args = [100, 1_000, 10_000])]
+fn list_users_after_a_change(bencher: Bencher<'_, '_>, members: u32) {
+    let mut crowd = Crowd::new(ChannelSettings::default(), members);
+    let (conn, user) = (conn(members), user(members));
+    bencher.bench_local(|| {
+        crowd.join_and_leave(black_box(conn), &user);
+        let users = crowd.channel.snapshot(&Inspect { users: true, history: false }).users;
+        let mut out = Vec::new();
+        users.write_names(&mut out);
+        users.write(&mut out, false);
+        out
+    });
 }
