@@ -146,7 +146,7 @@ fn counters_of_the_kernel_stand_under_their_names() {
 #[test]
 fn shares_of_a_core_are_of_the_time_that_passed() {
     let (server_ns, generator_ns) = (1_500_000, 500_000);
-    let taken = Taken { elapsed: Duration::from_millis(2), server_ns, generator_ns, segments: 0 };
+    let taken = Taken { elapsed: Duration::from_millis(2), server_ns, generator_ns, segments: 0, sleeps: 0 };
     assert_eq!((taken.server_busy(), taken.generator_busy()), (75.0, 25.0));
 }
 

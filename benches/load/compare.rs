@@ -45,6 +45,8 @@ pub struct Series {
     pub per_second: Spread,
     /// Writes to sockets for each unit of work, requests and answers included.
     pub writes: Spread,
+    /// How often the server went to sleep for each unit of work.
+    pub sleeps: Spread,
     pub server_busy: Spread,
     pub generator_busy: Spread,
     pub memory: Memories,
@@ -62,6 +64,7 @@ impl Series {
         self.x_first.add(cpu / first_us);
         self.per_second.add(run.units / run.taken.elapsed.as_secs_f64());
         self.writes.add(run.taken.segments as f64 / run.units);
+        self.sleeps.add(run.taken.sleeps as f64 / run.units);
         self.server_busy.add(run.taken.server_busy());
         self.generator_busy.add(run.taken.generator_busy());
         self.faults.extend(self.memory.add(&run.memory));

@@ -70,6 +70,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
         ("workers", 0),
         ("sent", 20),
         ("writes", 6),
+        ("sleeps", 6),
         ("x first", SPREAD),
     ];
     let table = Table::new(&columns(&own));
@@ -106,6 +107,7 @@ fn lines(table: &Table, shape: &Shape, pace: Pace, variants: &[Variant], runs: u
             format!("{}{workers}", variant.workers),
             format!("{deflate}{how}"),
             format!("{:.3}", series.writes.median()),
+            format!("{:.3}", series.sleeps.times(f64::from(shape.members)).median()),
             series.x_first,
         ];
         table.row([own, compared.cells(index)].concat());

@@ -1,7 +1,7 @@
 //! What a stretch of a run takes: time, both sides' CPU, and what was written to sockets.
 
 use super::failure;
-use super::process::cpu_ns;
+use super::process::{cpu_ns, sleeps};
 use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ pub struct Meter {
     server_ns: u64,
     generator_ns: u64,
     segments: u64,
+    sleeps: u64,
 }
 
 /// What a stretch took.
@@ -25,14 +26,16 @@ pub struct Taken {
     /// Segments of TCP with data that were sent in this network namespace. On loopback, without Nagle's delay, a write of
     /// less than 64 KiB is one. Requests and answers count as well, and so does what others do meanwhile.
     pub segments: u64,
+    /// How often the server's threads went to sleep.
+    pub sleeps: u64,
 }
 
 impl Meter {
     /// Begins, for the server with this process id.
     pub fn start(server: u32) -> io::Result<Self> {
-        let segments = segments_sent()?;
+        let (segments, sleeps) = (segments_sent()?, sleeps(server)?);
         let generator_ns = cpu_ns(std::process::id())?;
-        Ok(Self { server, begin: Instant::now(), server_ns: cpu_ns(server)?, generator_ns, segments })
+        Ok(Self { server, begin: Instant::now(), server_ns: cpu_ns(server)?, generator_ns, segments, sleeps })
     }
 
     /// Ends.
@@ -41,12 +44,9 @@ impl Meter {
         let server_ns = cpu_ns(self.server)?.saturating_sub(self.server_ns);
         let elapsed = self.begin.elapsed();
         let generator_ns = cpu_ns(std::process::id())?.saturating_sub(self.generator_ns);
-        Ok(Taken {
-            elapsed,
-            server_ns,
-            generator_ns,
-            segments: segments_sent()?.saturating_sub(self.segments),
-        })
+        let sleeps = sleeps(self.server)?.saturating_sub(self.sleeps);
+        let segments = segments_sent()?.saturating_sub(self.segments);
+        Ok(Taken { elapsed, server_ns, generator_ns, segments, sleeps })
     }
 }
 

@@ -24,6 +24,16 @@ pub fn cpu_ns(pid: u32) -> io::Result<u64> {
     Ok(sum)
 }
 
+/// How often threads of a process went to sleep so far, and so had to be woken.
+pub fn sleeps(pid: u32) -> io::Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("status"))?;
+        sum += number(&text, "voluntary_ctxt_switches:")?;
+    }
+    Ok(sum)
+}
+
 /// Memory of a process now.
 pub fn memory(pid: u32) -> io::Result<Memory> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
@@ -41,8 +51,13 @@ pub fn forget_peak(pid: u32) -> io::Result<()> {
 }
 
 fn kilobytes(text: &str, name: &str) -> io::Result<u64> {
+    number(text, name).map(|number| number << 10)
+}
+
+/// The number behind a name at the beginning of a line.
+fn number(text: &str, name: &str) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number =
         line.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse::<u64>().ok());
-    number.map(|number| number << 10).ok_or_else(|| failure(format!("no {name} in /proc")))
+    number.ok_or_else(|| failure(format!("no {name} in /proc")))
 }
