@@ -90,7 +90,7 @@ fn state(index: usize) -> Vec<u8> {
 #[derive(Default)]
 struct Line {
     each: [Spread; KINDS.len()],
-    kept_kib: Spread,
+    grown_kib: Spread,
     memory: Memories,
     faults: Vec<String>,
 }
@@ -99,7 +99,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
     println!("CPU of the server in µs per call: median (min-max) of {} runs", options.runs);
     let mut own = vec![("members", 0)];
     own.extend(KINDS.iter().map(|kind| (kind.name, 24)));
-    own.push(("KiB kept by 100 presence events with lists", 0));
+    own.push(("KiB more after the events with lists", 0));
     let table = Table::new(&[&own[..], &MEMORY, &[("runs", 5)]].concat());
     let mut lines: Vec<Line> = options.members.iter().map(|_| Line::default()).collect();
     for _ in 0..options.runs {
@@ -110,7 +110,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
     for (members, line) in options.members.iter().zip(&lines) {
         let mut own = cells![members];
         own.extend(line.each.iter().map(|spread| format!("{spread:.1}")));
-        own.push(format!("{:.0}", line.kept_kib));
+        own.push(format!("{:.0}", line.grown_kib));
         table.row([own, line.memory.cells(), cells![verdict(&line.faults)]].concat());
     }
     Ok(lines.iter().all(|line| line.faults.is_empty()))
@@ -140,7 +140,7 @@ impl Line {
             spread.add((cpu_ns(server.pid())? - cpu) as f64 / 1000.0 / calls as f64);
             if kind.settings.contains("user_lists") {
                 let after = memory(server.pid())?;
-                self.kept_kib.add(after.anonymous.saturating_sub(before.anonymous) as f64 / 1024.0);
+                self.grown_kib.add(after.anonymous.saturating_sub(before.anonymous) as f64 / 1024.0);
             }
         }
         let counted = backend.counter("connections")?;
