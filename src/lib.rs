@@ -19,6 +19,7 @@ pub mod outbox;
 // The vocabulary beside the road.
 pub mod wire;
 pub mod handoff;
+pub mod rows;
 // Side roads.
 pub mod admin;
 pub mod demo;

@@ -5,9 +5,9 @@
 //! asked again.
 
 use crate::ids::UserId;
+use crate::rows::{Row, Rows};
 use crate::wire::event::UserView;
 use crate::wire::user_list::UserList;
-use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// Changes that nobody asked about, beside as many as there are users, for which a list is kept up.
@@ -19,10 +19,18 @@ struct Present {
     connections: u32,
 }
 
+impl Row for Present {
+    type Key = UserId;
+
+    fn key(&self) -> &UserId {
+        &self.view.id
+    }
+}
+
 /// See the module's description.
 #[derive(Debug, Default)]
 pub struct Roster {
-    users: FxHashMap<UserId, Present>,
+    users: Rows<Present>,
     list: Option<UserList>,
     /// Changes since the list was asked for.
     unread: usize,
@@ -41,15 +49,14 @@ impl Roster {
 
     /// A connection of this user comes. True if it is the first one.
     pub fn enter(&mut self, view: &Arc<UserView>) -> bool {
-        let user = self.users.entry(view.id).or_insert(Present { view: view.clone(), connections: 0 });
-        user.connections += 1;
-        let first = user.connections == 1;
-        if first {
-            self.change(|list| list.insert(view.clone()));
-        } else {
+        if let Some(user) = self.users.get_mut(&view.id) {
+            user.connections += 1;
             self.show(view);
+            return false;
         }
-        first
+        self.users.insert(Present { view: view.clone(), connections: 1 });
+        self.change(|list| list.insert(view.clone()));
+        true
     }
 
     /// A connection of this user goes. The user comes back if it was the last one.
@@ -88,7 +95,7 @@ impl Roster {
     pub fn list(&mut self) -> UserList {
         self.unread = 0;
         let users = &self.users;
-        let list = self.list.get_or_insert_with(|| users.values().map(|user| user.view.clone()).collect());
+        let list = self.list.get_or_insert_with(|| users.iter().map(|user| user.view.clone()).collect());
         list.clone()
     }
 }

@@ -4,13 +4,13 @@ use super::buffer::{Buffer, edited, encode};
 use super::messages::{Inspect, Kept, Publication, Snapshot};
 use super::roster::Roster;
 use crate::hub::messages::{Listen, Part, Stamped, ToHub};
-use crate::ids::{ChannelId, ConnKey, HubId, Offset, Place, UserId};
+use crate::ids::{ChannelId, ConnKey, HubId, Offset, Place, SlotKey, UserId};
+use crate::rows::{Row, Rows};
 use crate::wire::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::wire::frame::Frame;
 use crate::wire::settings::ChannelSettings;
 use crate::wire::time::Timestamp;
 use crate::wire::user_list::UserList;
-use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
@@ -18,14 +18,46 @@ use uuid::Uuid;
 /// What is to be told to hubs, in order.
 pub type Effects = Vec<(HubId, ToHub)>;
 
+/// A subscribed connection. Small, for there are as many as connections and more.
 #[derive(Debug)]
 struct Member {
+    conn: ConnKey,
     user: UserId,
     /// Counted among the connections, its user among the users.
     present: bool,
+    /// It has a session, which is to be found here. Not an `Option` of a [`Place`], which is half as large again.
+    seated: bool,
+    hub: HubId,
+    slot: SlotKey,
     /// How far its peer got, while it has no session; then its hub knows.
     cursor: Offset,
-    place: Option<Place>,
+}
+
+impl Row for Member {
+    type Key = ConnKey;
+
+    fn key(&self) -> &ConnKey {
+        &self.conn
+    }
+}
+
+impl Member {
+    fn new(conn: ConnKey, user: UserId, cursor: Offset) -> Self {
+        let slot = SlotKey { index: 0, generation: 0 };
+        Self { conn, user, present: false, seated: false, hub: HubId(0), slot, cursor }
+    }
+
+    /// Its session is here now; where it was before, if it had one.
+    fn seat(&mut self, place: Place) -> Option<Place> {
+        let before = self.unseat();
+        (self.seated, self.hub, self.slot) = (true, place.hub, place.slot);
+        before
+    }
+
+    /// Its session is gone; where it was, if it had one.
+    fn unseat(&mut self) -> Option<Place> {
+        std::mem::take(&mut self.seated).then_some(Place { hub: self.hub, slot: self.slot })
+    }
 }
 
 /// What never changes about a channel.
@@ -57,7 +89,7 @@ pub struct ChannelState {
     keeping: Keeping,
     last_active: Timestamp,
     offset: Offset,
-    members: FxHashMap<ConnKey, Member>,
+    members: Rows<Member>,
     roster: Roster,
     connections: u32,
     /// Sessions on each hub.
@@ -84,7 +116,7 @@ impl ChannelState {
             keeping,
             last_active: now,
             offset: 0,
-            members: FxHashMap::default(),
+            members: Rows::default(),
             roster: Roster::default(),
             connections: 0,
             sessions: Vec::new(),
@@ -103,11 +135,10 @@ impl ChannelState {
         now: &Timestamp,
         effects: &mut Effects,
     ) {
-        if self.members.contains_key(&conn) {
+        if self.members.get(&conn).is_some() {
             return self.return_present(conn, user, now, effects);
         }
-        let member = Member { user: user.id, present: false, cursor: self.offset, place: None };
-        self.members.insert(conn, member);
+        self.members.insert(Member::new(conn, user.id, self.offset));
         self.enter(conn, user, now, effects);
         if let Some(place) = place {
             // From here on, not from before its own arrival.
@@ -118,7 +149,7 @@ impl ChannelState {
 
     /// A connection unsubscribes or ends.
     pub fn leave(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut Effects) {
-        if let Some(place) = self.members.get_mut(&conn).and_then(|member| member.place.take()) {
+        if let Some(place) = self.members.get_mut(&conn).and_then(Member::unseat) {
             self.count_session(place.hub, -1);
             effects.push((place.hub, ToHub::Leave(self.identity.id, place.slot)));
         }
@@ -144,7 +175,7 @@ impl ChannelState {
         let Some(member) = self.members.get_mut(&conn) else { return };
         let catchup = self.frames.since(member.cursor, member.user, self.encoder);
         let listen = Listen { user: member.user, from: member.cursor, upto: self.offset, catchup, part };
-        let before = member.place.replace(place);
+        let before = member.seat(place);
         if let Some(before) = before {
             self.count_session(before.hub, -1);
         }
@@ -164,7 +195,7 @@ impl ChannelState {
         if let Some(cursor) = cursor {
             member.cursor = cursor.max(member.cursor);
         }
-        if let Some(place) = member.place.take() {
+        if let Some(place) = member.unseat() {
             self.count_session(place.hub, -1);
         }
     }

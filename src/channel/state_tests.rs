@@ -343,3 +343,9 @@ fn only_hubs_with_sessions_hear_of_it() {
     told.leave(2);
     assert_eq!(hubs(&mut told), [0]);
 }
+
+/// A channel has one for each of its connections.
+#[test]
+fn members_stay_small() {
+    assert_eq!(size_of::<Member>(), 32);
+}

@@ -52,7 +52,7 @@ impl RegistryState {
             user: user.view.clone(),
             user_uuid: user.uuid,
             channels: record.channels.len(),
-            phase: record.phase,
+            phase: record.phase.clone(),
         })
     }
 

@@ -59,7 +59,7 @@ impl RegistryState {
         if existing.is_some_and(|(_, owner)| Some(owner) != known) {
             return Err(BelongsToAnother);
         }
-        let user = known.unwrap_or_else(|| self.insert_user(&request.username, now));
+        let user = known.unwrap_or_else(|| self.users.insert(&request.username, now));
         let fresh = if known.is_none() { request.fresh_user_state } else { Vec::new() };
         let before = self.view(user);
         self.change_state(user, fresh, request.user_state, Some(request.state_public_keys), now);
@@ -142,7 +142,7 @@ impl RegistryState {
             let place = connection.phase.session();
             let absent = connection.phase == Phase::Away;
             let id = connection.user;
-            if let Some(user) = self.users.get_mut(&id) {
+            if let Some(user) = self.users.get_mut(id) {
                 user.connections.join(channel);
             }
             let user = self.view(id);
@@ -176,7 +176,7 @@ impl RegistryState {
             if let Some(at) = connection.channels.iter().position(|id| *id == channel) {
                 connection.channels.swap_remove(at);
                 let id = connection.user;
-                if let Some(user) = self.users.get_mut(&id) {
+                if let Some(user) = self.users.get_mut(id) {
                     user.connections.leave(channel);
                 }
                 effects.push(Effect::Channel(channel, ToChannel::Leave(key)));
@@ -253,7 +253,7 @@ impl RegistryState {
         public_keys: Option<Vec<String>>,
         now: u64,
     ) -> Vec<StateEntry> {
-        let Some(user) = self.users.get_mut(&id) else { return Vec::new() };
+        let Some(user) = self.users.get_mut(id) else { return Vec::new() };
         user.last_active = now;
         let idle = fresh.is_empty() && state.is_empty() && public_keys.as_ref().is_none_or(Vec::is_empty);
         if idle && user.details.is_none() {
@@ -293,7 +293,8 @@ impl Phase {
     /// until it is gone.
     pub(super) fn member(&self) -> Option<Place> {
         match self {
-            Phase::Attached(place, _) | Phase::Releasing(place, _) => Some(*place),
+            Phase::Attached(place, _) => Some(*place),
+            Phase::Releasing(handover) => Some(handover.from),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::ids::ConnKey;
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 
 /// Deadlines in ms of the registry's clock.
 #[derive(Debug, Default)]
@@ -9,14 +10,15 @@ pub struct Deadlines(BTreeSet<(u64, ConnKey)>);
 
 impl Deadlines {
     /// Replaces a connection's deadline.
-    pub fn set(&mut self, conn: ConnKey, current: &mut Option<u64>, at: Option<u64>) {
+    pub fn set(&mut self, conn: ConnKey, current: &mut Option<NonZeroU64>, at: Option<u64>) {
         if let Some(old) = current.take() {
-            self.0.remove(&(old, conn));
+            self.0.remove(&(old.get(), conn));
         }
-        if let Some(at) = at {
-            self.0.insert((at, conn));
+        // Nothing is due at 0, when the clock starts.
+        *current = at.and_then(|at| NonZeroU64::new(at.max(1)));
+        if let Some(at) = *current {
+            self.0.insert((at.get(), conn));
         }
-        *current = at;
     }
 
     /// Takes out the next connection whose deadline has come.

@@ -1,6 +1,6 @@
 //! How connections come and go: sessions attach and detach, time passes, somebody says goodbye.
 
-use super::state::{Effect, Phase, RegistryState};
+use super::state::{Effect, Handover, Phase, RegistryState};
 use crate::channel::messages::ToChannel;
 use crate::hub::messages::{AttachRefused, Detached, Part, ToHub, Transport};
 use crate::ids::{ConnKey, Place, UserId};
@@ -19,7 +19,7 @@ impl RegistryState {
 
     pub(super) fn count_present(&mut self, user: UserId, by: isize) {
         self.present = self.present.saturating_add_signed(by);
-        if let Some(user) = self.users.get_mut(&user) {
+        if let Some(user) = self.users.get_mut(user) {
             let before = user.present;
             user.present = user.present.saturating_add_signed(by as i32);
             match (before, user.present) {
@@ -45,11 +45,11 @@ impl RegistryState {
         match &mut connection.phase {
             Phase::Attached(place, _) => {
                 let place = *place;
-                connection.phase = Phase::Releasing(place, Some(next));
+                connection.phase = Phase::Releasing(Box::new(Handover { from: place, to: Some(next) }));
                 release(place, CloseReason::TakenOver, effects);
             }
-            Phase::Releasing(_, waiting) => {
-                if let Some((place, _)) = waiting.replace(next) {
+            Phase::Releasing(handover) => {
+                if let Some((place, _)) = handover.to.replace(next) {
                     release(place, CloseReason::TakenOver, effects);
                 }
             }
@@ -83,12 +83,14 @@ impl RegistryState {
     /// A session is gone. A goodbye of a session that is not the connection's any more changes nothing.
     pub fn detached(&mut self, gone: Detached, now: u64, effects: &mut Vec<Effect>) {
         let Some((key, connection)) = self.connection(gone.conn_id) else { return };
-        match connection.phase {
-            Phase::Attached(place, transport) if place == gone.place => {
+        match &connection.phase {
+            Phase::Attached(place, transport) if *place == gone.place => {
+                let transport = *transport;
                 self.unseat(key, &gone, effects);
                 self.rest(key, transport, now);
             }
-            Phase::Releasing(place, next) if place == gone.place => {
+            Phase::Releasing(handover) if handover.from == gone.place => {
+                let next = handover.to;
                 self.unseat(key, &gone, effects);
                 match next {
                     Some(next) => {
@@ -99,8 +101,9 @@ impl RegistryState {
                     None => self.rest(key, gone.transport, now),
                 }
             }
-            Phase::Releasing(place, Some((next, _))) if next == gone.place => {
-                self.set_phase(key, Phase::Releasing(place, None));
+            Phase::Releasing(handover) if handover.to.is_some_and(|(next, _)| next == gone.place) => {
+                let from = handover.from;
+                self.set_phase(key, Phase::Releasing(Box::new(Handover { from, to: None })));
             }
             _ => {}
         }
@@ -166,11 +169,11 @@ impl RegistryState {
     /// A connection ends by its peer's or backend's wish. False: no such connection.
     pub fn disconnect(&mut self, conn_id: Uuid, now: u64, effects: &mut Vec<Effect>) -> bool {
         let Some((key, connection)) = self.connection(conn_id) else { return false };
-        match connection.phase {
-            Phase::Attached(place, _) => release(place, CloseReason::Ended, effects),
-            Phase::Releasing(place, next) => {
-                release(place, CloseReason::Ended, effects);
-                if let Some((place, _)) = next {
+        match &connection.phase {
+            Phase::Attached(place, _) => release(*place, CloseReason::Ended, effects),
+            Phase::Releasing(handover) => {
+                release(handover.from, CloseReason::Ended, effects);
+                if let Some((place, _)) = handover.to {
                     release(place, CloseReason::Ended, effects);
                 }
             }
@@ -182,11 +185,7 @@ impl RegistryState {
 
     fn end(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {
         self.set_deadline(key, None);
-        if self.get_mut(key).is_none() {
-            return;
-        }
-        let connection = self.connections.remove(key.index as usize);
-        self.by_id.remove(&connection.id);
+        let Some(connection) = self.remove_connection(key) else { return };
         let mut channels: Vec<_> = connection.channels.iter().copied().collect();
         self.sort_by_name(&mut channels);
         for channel in &channels {
@@ -195,7 +194,7 @@ impl RegistryState {
         if connection.is_present() {
             self.count_present(connection.user, -1);
         }
-        if let Some(user) = self.users.get_mut(&connection.user) {
+        if let Some(user) = self.users.get_mut(connection.user) {
             channels.into_iter().for_each(|channel| user.connections.leave(channel));
             user.connections.remove(key);
             user.last_active = now;
@@ -207,14 +206,7 @@ impl RegistryState {
     /// Forgets users who have had no connection for long.
     pub fn forget_users(&mut self, now: u64) {
         let idle = self.times.user_idle;
-        let names = &mut self.user_names;
-        self.users.retain(|_, user| {
-            let keep = !user.connections.is_empty() || now.saturating_sub(user.last_active) < idle;
-            if !keep {
-                names.remove(&user.view.name);
-            }
-            keep
-        });
+        self.users.forget(|user| user.connections.is_empty() && now.saturating_sub(user.last_active) >= idle);
     }
 }
 

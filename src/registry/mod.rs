@@ -12,6 +12,7 @@ mod deadlines;
 #[path = "state_tests.rs"]
 mod tests;
 mod conn_set;
+pub mod users;
 
 use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};

@@ -1,22 +1,21 @@
 //! Who is where, without actors: users, connections, channels by name. Pure; time is passed in.
 
-use super::conn_set::ConnSet;
 use super::deadlines::Deadlines;
+use super::users::{User, Users};
 use crate::channel::messages::ToChannel;
 use crate::channel::state::Identity;
 use crate::channel::summary::Summary;
 use crate::hub::messages::{ToHub, Transport};
 use crate::ids::{ChannelId, ConnKey, HubId, Place, UserId};
 use crate::inbox::ToInbox;
-use crate::wire::event::UserView;
+use crate::rows::{Index, Slack};
 use crate::wire::settings::ChannelSettings;
-use crate::wire::state::StateMap;
 use crate::wire::time::Timestamp;
 use indexmap::IndexMap;
-use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::hash::RandomState;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -47,7 +46,7 @@ pub struct Times {
 }
 
 /// Where a connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Present, no session: it was just made, or is between two polls. Idles out.
     Waiting,
@@ -55,13 +54,23 @@ pub enum Phase {
     Lingering,
     /// It has a session.
     Attached(Place, Transport),
-    /// Its session has been told to go; the next one, if it still is there, waits for its goodbye.
-    Releasing(Place, Option<(Place, Transport)>),
+    /// Its session has been told to go; the next one, if it still is there, waits for its goodbye. Rare, so that it has
+    /// a box of its own.
+    Releasing(Box<Handover>),
     /// Absent: in no count and no list, but it may come back.
     Away,
 }
 
-/// A connection's record.
+/// A session that goes, and the one that takes its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// Whose goodbye is waited for.
+    pub from: Place,
+    /// Who comes then.
+    pub to: Option<(Place, Transport)>,
+}
+
+/// A connection's record. Small, for there may be many.
 #[derive(Debug)]
 pub struct Connection {
     /// Its id, for clients.
@@ -73,7 +82,7 @@ pub struct Connection {
     /// Where it stands.
     pub phase: Phase,
     pub(super) generation: u32,
-    pub(super) deadline: Option<u64>,
+    pub(super) deadline: Option<NonZeroU64>,
 }
 
 impl Connection {
@@ -81,38 +90,6 @@ impl Connection {
     pub fn is_present(&self) -> bool {
         self.phase != Phase::Away
     }
-}
-
-/// A user's record.
-#[derive(Debug)]
-pub struct User {
-    /// Identity, for clients.
-    pub uuid: Uuid,
-    /// What others see.
-    pub view: Arc<UserView>,
-    /// Its state, if it ever had one.
-    pub(super) details: Option<Box<Details>>,
-    /// Its connections, present or not.
-    pub connections: ConnSet,
-    /// Present ones among them.
-    pub present: u32,
-    pub(super) last_active: u64,
-}
-
-impl User {
-    /// The keys of its state that everybody may see.
-    pub fn public_keys(&self) -> &[String] {
-        self.details.as_ref().map_or(&[], |details| &details.public_keys)
-    }
-}
-
-/// What only users with a state have.
-#[derive(Debug, Default)]
-pub struct Details {
-    /// The state.
-    pub state: StateMap,
-    /// The keys of the state that everybody may see.
-    pub public_keys: Vec<String>,
 }
 
 /// A channel's record.
@@ -131,14 +108,14 @@ pub struct ChannelRecord {
 pub struct RegistryState {
     pub(super) times: Times,
     pub(super) connections: Slab<Connection>,
-    pub(super) by_id: HashMap<Uuid, ConnKey>,
+    slack: Slack,
+    /// Their places, by ids that come from outside.
+    pub(super) by_id: Index<RandomState>,
     pub(super) deadlines: Deadlines,
-    pub(super) users: FxHashMap<UserId, User>,
-    pub(super) user_names: HashMap<Arc<str>, UserId>,
+    pub(super) users: Users,
     /// In the order of their creation: the index is the [`ChannelId`].
     pub(super) channels: IndexMap<Arc<str>, ChannelRecord>,
     generation: u32,
-    next_user: u32,
     pub(super) present: usize,
     pub(super) active_users: usize,
 }
@@ -149,13 +126,12 @@ impl RegistryState {
         Self {
             times,
             connections: Slab::new(),
-            by_id: HashMap::new(),
+            slack: Slack::default(),
+            by_id: Index::default(),
             deadlines: Deadlines::default(),
-            users: FxHashMap::default(),
-            user_names: HashMap::new(),
+            users: Users::default(),
             channels: IndexMap::new(),
             generation: 0,
-            next_user: 0,
             present: 0,
             active_users: 0,
         }
@@ -163,8 +139,9 @@ impl RegistryState {
 
     /// A connection by its id.
     pub fn connection(&self, id: Uuid) -> Option<(ConnKey, &Connection)> {
-        let key = *self.by_id.get(&id)?;
-        self.connections.get(key.index as usize).map(|connection| (key, connection))
+        let index = self.by_id.find(&id, |index| &self.connections[index as usize].id)?;
+        let connection = self.connections.get(index as usize)?;
+        Some((ConnKey { index, generation: connection.generation }, connection))
     }
 
     pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Connection> {
@@ -174,12 +151,12 @@ impl RegistryState {
 
     /// A user by name.
     pub fn user_id(&self, name: &str) -> Option<UserId> {
-        self.user_names.get(name).copied()
+        self.users.id(name)
     }
 
     /// A user.
     pub fn user(&self, id: UserId) -> Option<&User> {
-        self.users.get(&id)
+        self.users.get(id)
     }
 
     /// A channel by name.
@@ -213,32 +190,21 @@ impl RegistryState {
             generation,
             deadline: None,
         });
+        self.slack.grown(&self.connections);
         let key = ConnKey { index: index as u32, generation };
-        self.by_id.insert(id, key);
-        if let Some(user) = self.users.get_mut(&user) {
+        self.by_id.insert(key.index, |index| &self.connections[index as usize].id);
+        if let Some(user) = self.users.get_mut(user) {
             user.connections.insert(key, |other| subscriptions(&self.connections, other));
         }
         key
     }
 
-    pub(super) fn insert_user(&mut self, name: &str, now: u64) -> UserId {
-        let id = UserId(self.next_user);
-        self.next_user = self.next_user.wrapping_add(1);
-        let name: Arc<str> = name.into();
-        let view = UserView::new(id, name.clone(), "{}", "{}");
-        self.user_names.insert(name, id);
-        self.users.insert(
-            id,
-            User {
-                uuid: Uuid::new_v4(),
-                view: Arc::new(view),
-                details: None,
-                connections: ConnSet::default(),
-                present: 0,
-                last_active: now,
-            },
-        );
-        id
+    pub(super) fn remove_connection(&mut self, key: ConnKey) -> Option<Connection> {
+        self.get_mut(key)?;
+        self.by_id.remove(key.index, |index| &self.connections[index as usize].id);
+        let connection = self.connections.remove(key.index as usize);
+        self.slack.shrunk(&mut self.connections);
+        Some(connection)
     }
 
     /// The channel of this name, made with these settings if it is new.

@@ -18,47 +18,47 @@ impl RegistryState {
         let mut present = 0;
         let mut places = HashSet::new();
         for (index, connection) in &self.connections {
-            let key = self.by_id[&connection.id];
+            let (key, _) = self.connection(connection.id).expect("it is found by its id");
             assert_eq!((key.index as usize, key.generation), (index, connection.generation));
-            assert!(self.users[&connection.user].connections.iter().any(|of| of == key));
+            let user = self.user(connection.user).expect("its user is remembered");
+            assert!(user.connections.iter().any(|of| of == key));
             present += usize::from(connection.is_present());
-            match connection.phase {
-                Phase::Attached(place, _) => assert!(places.insert(place), "two connections at {place:?}"),
-                Phase::Releasing(place, next) => {
-                    assert!(places.insert(place), "two connections at {place:?}");
-                    assert!(next.is_none_or(|(place, _)| places.insert(place)));
+            match &connection.phase {
+                Phase::Attached(place, _) => assert!(places.insert(*place), "two connections at {place:?}"),
+                Phase::Releasing(handover) => {
+                    assert!(places.insert(handover.from), "two connections at {:?}", handover.from);
+                    assert!(handover.to.is_none_or(|(place, _)| places.insert(place)));
                 }
                 Phase::Waiting | Phase::Lingering | Phase::Away => {
                     let at = connection.deadline.expect("whoever has no session has a deadline");
-                    assert!(at <= now + self.times.idle.max(self.times.part).max(self.times.grace));
+                    assert!(at.get() <= now + self.times.idle.max(self.times.part).max(self.times.grace));
                 }
             }
             let channels: HashSet<_> = connection.channels.iter().collect();
             assert_eq!(channels.len(), connection.channels.len(), "subscribed twice");
         }
         assert_eq!(self.by_id.len(), self.connections.len());
-        let active = self.users.values().filter(|user| user.present > 0).count();
+        let active = self.users.iter().filter(|user| user.present > 0).count();
         assert_eq!(self.counts(), (self.users.len(), active, present));
-        for (id, user) in &self.users {
+        for user in self.users.iter() {
             let theirs = user.connections.iter().map(|key| &self.connections[key.index as usize]);
             let (all, present): (Vec<_>, Vec<_>) = theirs.map(|c| (c, c.is_present())).unzip();
-            assert!(all.iter().all(|connection| connection.user == *id));
+            assert!(all.iter().all(|connection| connection.user == user.view.id));
             assert_eq!(present.iter().filter(|present| **present).count(), user.present as usize);
-            assert_eq!(self.user_names[&user.view.name], *id);
+            assert_eq!(self.user_id(&user.view.name), Some(user.view.id));
             let subscribed: HashSet<_> =
                 all.iter().flat_map(|connection| &connection.channels).copied().collect();
             let told = user.connections.channels(|only| subscriptions(&self.connections, only));
             assert_eq!(told.len(), subscribed.len(), "a channel is told twice or not at all");
             assert_eq!(told.into_iter().collect::<HashSet<_>>(), subscribed);
         }
-        assert_eq!(self.user_names.len(), self.users.len());
     }
 
     /// Names of present users with a subscription to a channel, each once, and how many connections these are.
     pub fn present_in(&self, channel: ChannelId) -> (Vec<String>, u32) {
         let subscribed = |connection: &&super::state::Connection| connection.channels.contains(&channel);
         let present = self.connections.iter().map(|(_, c)| c).filter(|c| c.is_present()).filter(subscribed);
-        let mut users: Vec<_> = present.map(|c| self.users[&c.user].view.name.to_string()).collect();
+        let mut users: Vec<_> = present.map(|c| self.user(c.user).unwrap().view.name.to_string()).collect();
         let connections = users.len() as u32;
         users.sort();
         users.dedup();
@@ -325,4 +325,10 @@ fn a_session_that_was_told_to_go_gets_what_members_get_until_it_is_gone() {
     assert_eq!(places(&mut registry, &[2], &[]), Some(vec![place(1, 20)]));
     registry.state.detached(gone(place(1, 20)), 2, &mut registry.effects);
     assert_eq!(places(&mut registry, &[2], &[]), Some(Vec::new()));
+}
+
+/// Every connection has one of each: what is added here is added to the memory of an idle connection.
+#[test]
+fn records_stay_small() {
+    assert_eq!((size_of::<super::state::Connection>(), size_of::<super::users::User>()), (72, 64));
 }

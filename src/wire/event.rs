@@ -11,33 +11,40 @@ use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A user as channels and infos show it. Made anew when its state changes, then shared.
+/// A user as channels and infos show it. Made anew when its state changes, then shared. Small, for there may be as many
+/// users as connections.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UserView {
     /// Identity inside the server.
     pub id: UserId,
     /// Name.
-    pub name: Arc<str>,
-    /// Empty for an empty object: most users have no state, and an empty box needs no memory.
-    state: Box<str>,
-    public_state: Box<str>,
+    pub name: Box<str>,
+    /// None for two empty objects: most users have no state.
+    states: Option<Box<States>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct States {
+    all: Box<str>,
+    public: Box<str>,
 }
 
 impl UserView {
     /// A view of a user with this state, and this public part of it, as JSON objects.
-    pub fn new(id: UserId, name: Arc<str>, state: &str, public_state: &str) -> Self {
-        let boxed = |json: &str| if json == EMPTY { Box::default() } else { json.into() };
-        Self { id, name, state: boxed(state), public_state: boxed(public_state) }
+    pub fn new(id: UserId, name: Box<str>, state: &str, public_state: &str) -> Self {
+        let stateless = state == EMPTY && public_state == EMPTY;
+        let states = || Box::new(States { all: state.into(), public: public_state.into() });
+        Self { id, name, states: (!stateless).then(states) }
     }
 
     /// The whole state as a JSON object.
     pub fn state(&self) -> &str {
-        if self.state.is_empty() { EMPTY } else { &self.state }
+        self.states.as_ref().map_or(EMPTY, |states| &states.all)
     }
 
     /// The public part of the state as a JSON object.
     pub fn public_state(&self) -> &str {
-        if self.public_state.is_empty() { EMPTY } else { &self.public_state }
+        self.states.as_ref().map_or(EMPTY, |states| &states.public)
     }
 }
 
