@@ -6,6 +6,7 @@ use super::tapes::{Receiver, Tapes};
 use crate::ids::{ChannelId, HubId, Offset, Place, SlotKey, Stream, UserId};
 use crate::observe::recorder::{ConnectionEvent, Outcome};
 use crate::outbox::{Joined, Outbox, Pushed};
+use crate::rows::{Slack, shrink};
 use crate::wire::websocket::close::CloseReason;
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -29,6 +30,7 @@ pub struct LocalMember {
 pub struct Table {
     id: HubId,
     pub(super) slots: Slab<Slot>,
+    slack: Slack,
     generation: u32,
     pub(super) channels: FxHashMap<ChannelId, Vec<LocalMember>>,
     pub(super) tapes: Tapes,
@@ -38,7 +40,7 @@ impl Table {
     /// The empty table of a hub.
     pub fn new(id: HubId) -> Self {
         let (slots, channels) = (Slab::new(), FxHashMap::default());
-        Self { id, slots, generation: 0, channels, tapes: Tapes::default() }
+        Self { id, slots, slack: Slack::default(), generation: 0, channels, tapes: Tapes::default() }
     }
 
     /// What is recorded of its sessions goes to these tapes.
@@ -52,6 +54,7 @@ impl Table {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let index = self.slots.insert(Slot::new(generation, conn_id, transport, outbox)) as u32;
+        self.slack.grown(&self.slots);
         SlotKey { index, generation }
     }
 
@@ -271,6 +274,7 @@ impl Table {
         let Some(members) = self.channels.get_mut(&channel) else { return };
         if (index as usize) < members.len() {
             members.swap_remove(index as usize);
+            shrink(members);
         }
         // The last member moved into the gap: its slot must know.
         if let Some(moved) = members.get(index as usize)
@@ -289,6 +293,7 @@ impl Table {
         self.slot(key)?;
         let place = self.place(key);
         let slot = self.slots.remove(key.index as usize);
+        self.slack.shrunk(&mut self.slots);
         self.tapes.end(key.index);
         let got = |stream, cursor| slot.outbox.delivered_before(stream).unwrap_or(cursor);
         let mut cursors = Vec::with_capacity(slot.channels.len());

@@ -37,48 +37,90 @@ pub fn queued_here() -> usize {
     QUEUED_HERE.get()
 }
 
-/// The queue of one outbox.
+/// The queue of one outbox. Nearly all are empty, so what a queue holds has a box of its own.
 #[derive(Debug)]
 pub struct Queue {
+    /// Never without an item.
+    waiting: Option<Box<Waiting>>,
+    max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
     items: VecDeque<Queued>,
     bytes: usize,
     /// Bytes that do not count against the bound: a catch-up.
     free: usize,
-    max: usize,
 }
 
-impl Queue {
-    /// An empty queue with a bound in bytes.
-    pub fn new(max: usize) -> Self {
-        Self { items: VecDeque::new(), bytes: 0, free: 0, max }
-    }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// Bytes waiting.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether so many bytes more stay within the bound.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        self.bytes.saturating_add(bytes) <= self.max.saturating_add(self.free)
-    }
-
-    /// Appends.
-    pub fn push(&mut self, item: Queued) {
+impl Waiting {
+    fn push(&mut self, item: Queued) {
         self.bytes += item.bytes.len();
         QUEUED_HERE.set(QUEUED_HERE.get() + item.bytes.len());
         self.items.push_back(item);
     }
 
+    fn remove(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        QUEUED_HERE.set(QUEUED_HERE.get().saturating_sub(bytes));
+    }
+
+    /// Removes bytes from the front; false when nothing is left.
+    fn advance(&mut self, mut taken: usize) -> bool {
+        self.remove(taken.min(self.bytes));
+        while let Some(item) = self.items.front_mut() {
+            if item.bytes.len() > taken {
+                if taken > 0 {
+                    item.bytes = item.bytes.slice(taken..);
+                    item.begun = true;
+                }
+                return true;
+            }
+            taken -= item.bytes.len();
+            self.items.pop_front();
+        }
+        false
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.remove(self.bytes);
+    }
+}
+
+impl Queue {
+    /// An empty queue with a bound in bytes.
+    pub fn new(max: usize) -> Self {
+        Self { waiting: None, max }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_none()
+    }
+
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// Whether so many bytes more stay within the bound.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let free = self.waiting.as_ref().map_or(0, |waiting| waiting.free);
+        self.bytes().saturating_add(bytes) <= self.max.saturating_add(free)
+    }
+
+    /// Appends.
+    pub fn push(&mut self, item: Queued) {
+        self.waiting.get_or_insert_default().push(item);
+    }
+
     /// Appends something that does not count against the bound.
     pub fn push_free(&mut self, item: Queued) {
-        self.free += item.bytes.len();
-        self.push(item);
+        let waiting = self.waiting.get_or_insert_default();
+        waiting.free += item.bytes.len();
+        waiting.push(item);
     }
 
     /// Appends the frames of `joined` that lie beyond the first `taken` bytes.
@@ -97,81 +139,61 @@ impl Queue {
         }
     }
 
+    fn first(&mut self) -> Option<&mut Queued> {
+        self.waiting.as_mut()?.items.front_mut()
+    }
+
+    fn items(&self) -> impl Iterator<Item = &Queued> {
+        self.waiting.iter().flat_map(|waiting| &waiting.items)
+    }
+
     /// Drops everything; tells whether the stream of bytes ended between two frames.
     pub fn clear(&mut self) -> bool {
-        let clean = self.items.front().is_none_or(|item| !item.begun);
-        self.items = VecDeque::new();
-        self.remove(self.bytes);
-        self.free = 0;
+        let clean = self.first().is_none_or(|item| !item.begun);
+        self.waiting = None;
         clean
     }
 
     /// Takes the mark from a frame of which part is out.
     pub fn count_begun(&mut self) {
-        if let Some(item) = self.items.front_mut().filter(|item| item.begun) {
+        if let Some(item) = self.first().filter(|item| item.begun) {
             item.mark = None;
         }
     }
 
     /// Drops everything but a frame of which part is out.
     pub fn keep_begun(&mut self) {
-        let begun = self.items.pop_front().filter(|item| item.begun);
+        let begun = self.first().filter(|item| item.begun).cloned();
         self.clear();
         begun.into_iter().for_each(|item| self.push(item));
     }
 
     /// Offset of the first waiting frame of a stream.
     pub fn first_offset(&self, stream: Stream) -> Option<Offset> {
-        self.items
-            .iter()
-            .filter_map(|item| item.mark)
-            .find(|mark| mark.stream == stream)
-            .map(|mark| mark.offset)
+        self.items().filter_map(|item| item.mark).find(|mark| mark.stream == stream).map(|mark| mark.offset)
     }
 
     /// All bytes, shared.
     pub fn elements(&self) -> Vec<Bytes> {
-        self.items.iter().map(|item| item.bytes.clone()).collect()
+        self.items().map(|item| item.bytes.clone()).collect()
     }
 
     /// Fills `slices` from the front; returns how many are filled.
     pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
-        for (slice, item) in slices.iter_mut().zip(&self.items) {
+        for (slice, item) in slices.iter_mut().zip(self.items()) {
             *slice = IoSlice::new(&item.bytes);
             used += 1;
         }
         used
     }
 
-    fn remove(&mut self, bytes: usize) {
-        self.bytes -= bytes;
-        QUEUED_HERE.set(QUEUED_HERE.get().saturating_sub(bytes));
-    }
-
-    /// Removes so many bytes from the front: the kernel has them.
-    pub fn advance(&mut self, mut taken: usize) {
-        self.remove(taken.min(self.bytes));
-        while let Some(item) = self.items.front_mut() {
-            if item.bytes.len() > taken {
-                if taken > 0 {
-                    item.bytes = item.bytes.slice(taken..);
-                    item.begun = true;
-                }
-                return;
-            }
-            taken -= item.bytes.len();
-            self.items.pop_front();
+    /// Removes so many bytes from the front: the kernel has them. An idle connection holds no buffer, and a finished
+    /// catch-up no longer widens the bound.
+    pub fn advance(&mut self, taken: usize) {
+        if self.waiting.as_mut().is_some_and(|waiting| !waiting.advance(taken)) {
+            self.waiting = None;
         }
-        // An idle connection holds no buffer, and a finished catch-up no longer widens the bound.
-        self.items = VecDeque::new();
-        self.free = 0;
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        self.remove(self.bytes);
     }
 }
 
