@@ -113,17 +113,28 @@ impl HubHandle {
         key
     }
 
-    /// Asks the registry to attach a session to its connection. No answer means that the server stops.
-    pub fn attach(
+    /// Asks the registry to attach a websocket to its connection. If there is none, the session is told to go, as it
+    /// might be at any time later.
+    pub fn attach_websocket(&self, conn_id: Uuid, slot: SlotKey) {
+        self.ask(conn_id, slot, Transport::Websocket, None);
+    }
+
+    /// Asks the registry to attach a poll to its connection. No answer means that the server stops.
+    pub fn attach_poll(&self, conn_id: Uuid, slot: SlotKey) -> oneshot::Receiver<Result<(), AttachRefused>> {
+        let (answer, receiver) = oneshot::channel();
+        self.ask(conn_id, slot, Transport::LongPoll, Some(answer));
+        receiver
+    }
+
+    fn ask(
         &self,
         conn_id: Uuid,
         slot: SlotKey,
         transport: Transport,
-    ) -> oneshot::Receiver<Result<(), AttachRefused>> {
+        answer: Option<oneshot::Sender<Result<(), AttachRefused>>>,
+    ) {
         let place = self.shared.table.borrow().place(slot);
-        let (answer, receiver) = oneshot::channel();
         self.shared.attach.do_send(Attach { conn_id, place, transport, answer });
-        receiver
     }
 
     /// Writes down what happened to a session, if it is recorded.

@@ -84,8 +84,8 @@ pub struct Attach {
     pub place: Place,
     /// What it is.
     pub transport: Transport,
-    /// Where the answer goes.
-    pub answer: oneshot::Sender<Result<(), AttachRefused>>,
+    /// Where the answer goes. A session without is told nothing if it is attached, and else to go.
+    pub answer: Option<oneshot::Sender<Result<(), AttachRefused>>>,
 }
 
 /// Why a session was not attached.

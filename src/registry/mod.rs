@@ -18,13 +18,14 @@ use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};
 use crate::channel::{Channel, HubSenders};
 use crate::handoff::Batch;
-use crate::hub::messages::{Attach, Detached};
+use crate::hub::messages::{Attach, Detached, ToHub};
 use crate::ids::ChannelId;
 use crate::inbox::{Inboxes, ToInbox};
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
 use crate::wire::event::Encoder;
 use crate::wire::time::Timestamp;
+use crate::wire::websocket::close::CloseReason;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
 use messages::*;
 use state::{Effect, RegistryState};
@@ -356,9 +357,17 @@ impl Handler<Attach> for Registry {
     fn handle(&mut self, request: Attach, _: &mut Self::Context) {
         let Attach { conn_id, place, transport, answer } = request;
         let attached = self.parts.state.attach(conn_id, (place, transport), &mut self.effects);
+        match answer {
+            // A session that is gone already has said so behind its question.
+            Some(answer) => _ = answer.send(attached),
+            // As the original does: accepted, and closed at once.
+            None if attached.is_err() => {
+                let release = ToHub::Release(place.slot, CloseReason::Ended);
+                self.effects.push(Effect::Hub(place.hub, release));
+            }
+            None => {}
+        }
         self.apply();
-        // A session that is gone already has said so behind its question.
-        let _ = answer.send(attached);
     }
 }
 

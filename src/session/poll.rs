@@ -80,7 +80,7 @@ impl PollSession {
     }
 
     fn attach(&self, context: &mut Context<Self>) {
-        let asked = self.hub.attach(self.conn_id, self.slot, Transport::LongPoll);
+        let asked = self.hub.attach_poll(self.conn_id, self.slot);
         context.spawn(asked.into_actor(self).map(|answer, session, context| match answer {
             Ok(Ok(())) => {}
             Ok(Err(AttachRefused::UnknownConnection)) => {

@@ -4,7 +4,7 @@ use super::context::{Drive, Step, run};
 use super::goodbye::Goodbye;
 use super::reading::Reads;
 use crate::hub::handle::HubHandle;
-use crate::hub::messages::{AttachRefused, Transport};
+use crate::hub::messages::Transport;
 use crate::ids::SlotKey;
 use crate::observe::pressure::Counted;
 use crate::observe::recorder::ConnectionEvent;
@@ -13,31 +13,27 @@ use crate::wire::websocket::close::CloseReason;
 use crate::wire::websocket::decoder::{Decoder, Incoming};
 use crate::wire::websocket::{Opcode, frame};
 use actix::{Actor, Running};
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// The websocket session.
 ///
-/// Owns: the socket (in its outbox) and the decoder of what the peer sends.
+/// Owns: the socket (in its outbox) and the decoder of what the peer sends. Small, for most sessions are idle.
 /// Started by: the upgrade service, after the handshake, on the connection's thread.
 /// Ends: when the socket is closed; then it is gone from its hub as well.
-/// Mailbox: none; it is woken by its socket, its outbox and the registry's answer. Whoever wants it to go tells its
-/// hub, which closes the outbox: one order for frames and goodbyes.
+/// Mailbox: none; it is woken by its socket and its outbox. Whoever wants it to go tells its hub, which closes the
+/// outbox: one order for frames and goodbyes.
 /// Talks to: its hub (attach, detach).
 pub struct WebsocketSession {
-    conn_id: Uuid,
     slot: SlotKey,
     hub: HubHandle,
     outbox: Rc<Outbox>,
-    decoder: Decoder,
-    attaching: Option<oneshot::Receiver<Result<(), AttachRefused>>>,
+    /// Only while a message is incomplete.
+    decoder: Option<Box<Decoder>>,
     goodbye: Goodbye,
     _counted: Counted,
 }
@@ -54,29 +50,24 @@ impl WebsocketSession {
         deflate: bool,
         hub: HubHandle,
     ) {
-        let settings = hub.settings().clone();
+        let settings = hub.settings();
         let outbox = Outbox::socket(socket, settings.max_queued_bytes, hub.now_ms())
             .compressing(deflate.then_some(settings.compression_threshold_bytes));
         let outbox = Rc::new(outbox);
         let slot = hub.open(conn_id, Transport::Websocket, outbox.clone(), client);
-        let mut decoder = Decoder::new(settings.max_client_message_bytes).inflating(deflate);
-        decoder.feed(rest);
+        // Asked before anything is read: the question must be in the registry's mailbox before a goodbye is.
+        hub.attach_websocket(conn_id, slot);
         let _counted = hub.count_session();
-        run(Self {
-            conn_id,
-            slot,
-            hub,
-            outbox,
-            decoder,
-            attaching: None,
-            goodbye: Goodbye::default(),
-            _counted,
-        });
+        let mut session = Self { slot, hub, outbox, decoder: None, goodbye: Goodbye::default(), _counted };
+        if !rest.is_empty() {
+            session.receive(rest);
+        }
+        run(session);
     }
 
     fn read_messages(&mut self) {
-        loop {
-            match self.decoder.decode() {
+        while let Some(decoder) = &mut self.decoder {
+            match decoder.decode() {
                 Ok(Some(Incoming::Ping(payload))) => {
                     // A full queue decides about this peer at the next frame; a lost pong does not.
                     let _ = self.outbox.push_control(&frame(Opcode::Pong, &payload));
@@ -84,7 +75,12 @@ impl WebsocketSession {
                 Ok(Some(Incoming::Close(code))) => return self.leave(CloseReason::ByPeer(code)),
                 // Input of any kind only shows that the peer lives (behaviour of the original).
                 Ok(Some(Incoming::Text(_) | Incoming::Binary(_) | Incoming::Pong)) => {}
-                Ok(None) => return,
+                Ok(None) => {
+                    if decoder.is_idle() {
+                        self.decoder = None;
+                    }
+                    return;
+                }
                 Err(reason) => return self.leave(reason),
             }
         }
@@ -98,18 +94,7 @@ impl WebsocketSession {
             hold_back(socket);
         }
         self.outbox.close(reason);
-    }
-
-    fn poll_attached(&mut self, context: &mut Context<'_>) {
-        let Some(attaching) = &mut self.attaching else { return };
-        let Poll::Ready(answer) = Pin::new(attaching).poll(context) else { return };
-        self.attaching = None;
-        match answer {
-            Ok(Ok(())) => {}
-            // As the original does: accepted, and closed at once.
-            Ok(Err(AttachRefused::UnknownConnection)) => self.leave(CloseReason::Ended),
-            Err(_) => self.leave(CloseReason::GoingAway),
-        }
+        self.decoder = None;
     }
 }
 
@@ -130,19 +115,15 @@ impl Reads for WebsocketSession {
 
     fn receive(&mut self, bytes: &[u8]) {
         self.outbox.hear(self.hub.now_ms());
-        self.decoder.feed(bytes);
+        let (max, deflate) = (self.hub.settings().max_client_message_bytes, self.outbox.is_compressing());
+        let decoder = self.decoder.get_or_insert_with(|| Box::new(Decoder::new(max).inflating(deflate)));
+        decoder.feed(bytes);
         self.read_messages();
     }
 }
 
 impl Actor for WebsocketSession {
     type Context = super::context::SessionContext;
-
-    fn started(&mut self, _: &mut Self::Context) {
-        // Asked before anything is read: the question must be in the registry's mailbox before a goodbye is.
-        self.attaching = Some(self.hub.attach(self.conn_id, self.slot, Transport::Websocket));
-        self.read_messages();
-    }
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
         self.hub.detach(self.slot);
@@ -153,7 +134,6 @@ impl Actor for WebsocketSession {
 impl Drive for WebsocketSession {
     fn drive(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         self.outbox.register(context);
-        self.poll_attached(context);
         if self.poll_read(context)? == Step::Done {
             return Ok(Step::Done);
         }

@@ -70,6 +70,11 @@ impl Decoder {
         self.input.len() + self.message.as_ref().map_or(0, |message| message.bytes.len())
     }
 
+    /// Whether nothing has come of a message that is not complete: a new decoder would go on as well.
+    pub fn is_idle(&self) -> bool {
+        self.input.is_empty() && self.message.is_none()
+    }
+
     /// Takes what the socket gave.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
