@@ -169,6 +169,7 @@ impl Core {
             pressure: self.pressure.clone(),
             recorder: self.console.recorder.clone(),
             attach: registry.clone().recipient(),
+            published: self.published.clone(),
             detached: registry.clone().recipient(),
         });
         // A worker that is started again has a number that nobody knows.

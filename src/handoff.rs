@@ -53,6 +53,18 @@ impl<M: Message<Result = ()> + Send + 'static> Handoff<M> {
     }
 }
 
+/// What others may ask of a [`Handoff`], whatever its messages are.
+pub trait Flush: Send + Sync {
+    /// Hands over what waits: what is sent to the actor's mailbox next shall not overtake it.
+    fn flush(&self);
+}
+
+impl<M: Message<Result = ()> + Send + 'static> Flush for Handoff<M> {
+    fn flush(&self) {
+        Handoff::flush(self);
+    }
+}
+
 impl<M: Message<Result = ()> + Send> fmt::Debug for Handoff<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Handoff")

@@ -4,6 +4,7 @@ use super::messages::{Attach, AttachRefused, Detached, Transport};
 use super::table::Table;
 use super::tapes::Tapes;
 use super::{BUCKETS, Hub, Shared, TICK_MS};
+use crate::handoff::Flush;
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
 use crate::observe::pressure::{Counted, Pressure};
@@ -35,6 +36,8 @@ pub struct HubParts {
     pub recorder: Arc<Recorder>,
     /// Where sessions ask to be attached.
     pub attach: Recipient<Attach>,
+    /// What is on its way there from any thread; a session that asks must find it done.
+    pub published: Arc<dyn Flush>,
     /// Where goodbyes go.
     pub detached: Recipient<Detached>,
 }
@@ -61,6 +64,7 @@ impl HubHandle {
             counters: parts.counters,
             pressure: parts.pressure,
             attach: parts.attach,
+            published: parts.published,
             registry: parts.detached,
         });
         let hub = Hub { id: parts.id, shared: shared.clone(), started: Instant::now() };
@@ -134,6 +138,8 @@ impl HubHandle {
         answer: Option<oneshot::Sender<Result<(), AttachRefused>>>,
     ) {
         let place = self.shared.table.borrow().place(slot);
+        // Whoever has seen a message accepted and listens then is to get it as one that it missed.
+        self.shared.published.flush();
         self.shared.attach.do_send(Attach { conn_id, place, transport, answer });
     }
 

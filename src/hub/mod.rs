@@ -20,7 +20,7 @@ mod delivery_tests;
 #[path = "harness_tests.rs"]
 mod harness;
 
-use crate::handoff::Batch;
+use crate::handoff::{Batch, Flush};
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
@@ -64,6 +64,7 @@ struct Shared {
     counters: Arc<Counters>,
     pressure: Arc<Pressure>,
     attach: Recipient<Attach>,
+    published: Arc<dyn Flush>,
     registry: Recipient<Detached>,
 }
 
