@@ -3,6 +3,8 @@
 //! Callers parse every answer as JSON whatever its status, so JSON is the form; HTML and plain text are for those
 //! whose `Accept` names them. No refusal is a 400: old browser libraries take everything up to it for success.
 
+pub mod described;
+
 use std::fmt;
 
 use actix_web::body::BoxBody;
@@ -69,49 +71,110 @@ struct Row {
     status: StatusCode,
     code: &'static str,
     text: &'static str,
+    /// When it comes, for readers of the API's description.
+    when: &'static str,
 }
 
 impl Refusal {
-    /// The table: status, stable code and text of every refusal.
+    /// The table: status, stable code, text and occasion of every refusal.
     fn row(&self) -> Row {
         use StatusCode as S;
-        let (status, code, text) = match self {
-            Self::AddressNotAllowed => (S::FORBIDDEN, "address-not-allowed", FORBIDDEN),
-            Self::SignatureMissing => (S::FORBIDDEN, "signature-missing", FORBIDDEN),
-            Self::BadSignature => (S::UNAUTHORIZED, "bad-signature", "Bad Signature"),
+        let (status, code, text, when) = match self {
+            Self::AddressNotAllowed => {
+                (S::FORBIDDEN, "address-not-allowed", FORBIDDEN, "the peer is not in `allow_posting_from`.")
+            }
+            Self::SignatureMissing => {
+                (S::FORBIDDEN, "signature-missing", FORBIDDEN, "a signature is needed and none was sent.")
+            }
+            Self::BadSignature => (
+                S::UNAUTHORIZED,
+                "bad-signature",
+                "Bad Signature",
+                "a signature was sent, and is wrong or too old.",
+            ),
             Self::CsrfToken => (
                 S::FORBIDDEN,
                 "csrf-token",
                 "The request lacks the token of this sign-in; load the page again.",
+                "the command of a signed-in admin lacks the token of the sign-in, or another site's page sent it.",
             ),
-            Self::TooManyTries(_) => {
-                (S::TOO_MANY_REQUESTS, "too-many-tries", "Too many wrong passwords; try again later.")
+            Self::TooManyTries(_) => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-tries",
+                "Too many wrong passwords; try again later.",
+                "too many wrong passwords came from this address.",
+            ),
+            Self::NotFound(_) => {
+                (S::NOT_FOUND, "not-found", NOT_FOUND, "there is no such path, or not with this method.")
             }
-            Self::NotFound(_) => (S::NOT_FOUND, "not-found", NOT_FOUND),
-            Self::UnknownConnection => (S::UNAUTHORIZED, "unknown-connection", UNAUTHORIZED),
-            Self::TokenRefused(_) => (S::UNAUTHORIZED, "token-refused", UNAUTHORIZED),
-            Self::NoSuchSocket => (S::FORBIDDEN, "no-such-socket", "There is no websocket at this path."),
-            Self::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "The request does not validate."),
+            Self::UnknownConnection => {
+                (S::UNAUTHORIZED, "unknown-connection", UNAUTHORIZED, "the `conn_id` is not known.")
+            }
+            Self::TokenRefused(_) => (
+                S::UNAUTHORIZED,
+                "token-refused",
+                UNAUTHORIZED,
+                "the websocket needs a token, and none or a bad one was sent.",
+            ),
+            Self::NoSuchSocket => (
+                S::FORBIDDEN,
+                "no-such-socket",
+                "There is no websocket at this path.",
+                "no websocket has this path.",
+            ),
+            Self::Invalid(_) => (
+                S::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "The request does not validate.",
+                "the request does not validate. All that is wrong is told, nothing is changed.",
+            ),
             Self::UnacceptableCallback => (
                 S::UNPROCESSABLE_ENTITY,
                 "unacceptable-callback",
                 "The callback must be a plain JavaScript name.",
+                "the `callback` is no plain JavaScript name.",
             ),
-            Self::BodyTooLarge(_) => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large."),
-            Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "body-too-slow", "The body did not arrive in time."),
-            Self::HttpsRequired => {
-                (S::NOT_ACCEPTABLE, "https-required", "This server is to be called through HTTPS.")
+            Self::BodyTooLarge(_) => (
+                S::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "The body is too large.",
+                "the body is over `max_body_bytes`.",
+            ),
+            Self::BodyTooSlow => (
+                S::REQUEST_TIMEOUT,
+                "body-too-slow",
+                "The body did not arrive in time.",
+                "the body does not arrive.",
+            ),
+            Self::HttpsRequired => (
+                S::NOT_ACCEPTABLE,
+                "https-required",
+                "This server is to be called through HTTPS.",
+                "`enforce_https` is on and the request came without TLS.",
+            ),
+            Self::UpgradeRequired => (
+                S::UPGRADE_REQUIRED,
+                "upgrade-required",
+                "This path is for websocket connections.",
+                "the request is no websocket handshake.",
+            ),
+            Self::Busy => (
+                S::SERVICE_UNAVAILABLE,
+                "busy",
+                "The server is busy; try again in a moment.",
+                "a mailbox is full; the same request may pass a moment later.",
+            ),
+            Self::Draining => {
+                (S::SERVICE_UNAVAILABLE, "draining", "The server is stopping.", "the server is stopping.")
             }
-            Self::UpgradeRequired => {
-                (S::UPGRADE_REQUIRED, "upgrade-required", "This path is for websocket connections.")
-            }
-            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "The server is busy; try again in a moment."),
-            Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "The server is stopping."),
-            Self::Internal => {
-                (S::INTERNAL_SERVER_ERROR, "internal", "The server failed to answer this request.")
-            }
+            Self::Internal => (
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The server failed to answer this request.",
+                "the server failed; nothing is wrong with the request.",
+            ),
         };
-        Row { status, code, text }
+        Row { status, code, text, when }
     }
 
     /// The status of the answer.
@@ -146,12 +209,19 @@ impl Refusal {
         let row = self.row();
         let mut answer = HttpResponse::build(row.status);
         answer.insert_header((CODE_HEADER, row.code));
-        match self {
-            Self::Busy | Self::Draining => answer.insert_header((header::RETRY_AFTER, "1")),
-            Self::TooManyTries(seconds) => answer.insert_header((header::RETRY_AFTER, seconds.to_string())),
-            _ => &mut answer,
-        };
+        if let Some(seconds) = self.comes_back_after() {
+            answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
         answer
+    }
+
+    /// Seconds after which the same request may pass.
+    fn comes_back_after(&self) -> Option<u64> {
+        match self {
+            Self::Busy | Self::Draining => Some(1),
+            Self::TooManyTries(seconds) => Some(*seconds),
+            _ => None,
+        }
     }
 
     /// A body that is the same whatever `Accept` says.

@@ -7,9 +7,14 @@ use std::path::{Path, PathBuf};
 /// Modules everybody may use. They have an order among themselves: each may use those behind it.
 const VOCABULARY: [&str; 7] = ["settings", "error", "observe", "wire", "rows", "ids", "handoff"];
 
-/// Roads beside the road: they may use all of it, and are entered from these only.
-const SIDE_ROADS: [(&str, &[&str]); 4] =
-    [("admin", &["app", "edge", "demo"]), ("demo", &["app", "edge"]), ("cli", &[]), ("replay", &["cli"])];
+/// Roads beside the road: they may use all of it, and are entered from these only. The API's description, in `admin`,
+/// tells the demos.
+const SIDE_ROADS: [(&str, &[&str]); 4] = [
+    ("admin", &["app", "edge", "demo"]),
+    ("demo", &["app", "edge", "admin"]),
+    ("cli", &[]),
+    ("replay", &["cli"]),
+];
 
 /// Uses against the road, each with its reason.
 const AGAINST_THE_ROAD: [(&str, &str); 0] = [];

@@ -8,7 +8,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use sha1::{Digest, Sha1};
 
 use super::answers::is_known;
+use crate::api::operation::{Access, Description, Operation, Public, response};
 use crate::error::Refusal;
+use crate::wire::schema;
+use utoipa::openapi::path::{HttpMethod, Parameter, ParameterIn};
+use utoipa::openapi::{Required, Response};
 
 /// Files under `static/`, by their path there. Templates of pages are not among them.
 macro_rules! embed {
@@ -106,6 +110,23 @@ pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResp
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .content_type(asset.content_type);
     Ok(if is_known(req.headers(), &asset.etag) { answer.finish() } else { answer.body(asset.content) })
+}
+
+/// What the API's description says of it.
+pub fn described(_: &mut Description<'_>) -> Operation {
+    let path = Parameter::builder()
+        .name("path")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(schema::text()))
+        .description(Some("Path of the file; it may hold slashes."))
+        .example(Some("channelstream/index.js".into()));
+    Operation::new(HttpMethod::Get, "/static/{path}", "file", Public::Operators, Access::Open)
+        .about("A file of the pages, or of the browser library", "The library is `channelstream/index.js`.")
+        .parameter(path)
+        .responds(200, response("The file.", "*/*", schema::text()))
+        .responds(304, Response::new("The sender has it already."))
+        .refuses([Refusal::NotFound("/static/unknown.js".into())])
 }
 
 fn content_type(path: &str) -> &'static str {

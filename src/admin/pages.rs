@@ -5,9 +5,11 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::session::{AdminOrSigned, csrf_token_for};
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::escape_html;
 use crate::gate::Gate;
 use crate::gate::proxy::BaseUrl;
+use utoipa::openapi::path::HttpMethod;
 
 /// A page's template.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,41 @@ pub const SIGN_IN: Page = Page(include_str!("../../static/sign_in.html"));
 pub const DASHBOARD: Page = Page(include_str!("../../static/admin.html"));
 /// The page to try the API with.
 pub const EXPLORER: Page = Page(include_str!("../../static/explorer.html"));
+
+/// What the API's description says of the front page.
+pub fn described_front(_: &mut Description<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/", "frontPage", Public::Operators, Access::Open)
+        .about("Front page", "Says that the server runs; in demo mode with a live demo.")
+        .text("The page.", "text/html")
+}
+
+/// And of the tutorial.
+pub fn described_first_application(_: &mut Description<'_>) -> Operation {
+    let path = "/docs/first-application";
+    Operation::new(HttpMethod::Get, path, "firstApplication", Public::Operators, Access::Open)
+        .about(
+            "The first application",
+            "A tutorial that performs its calls, with the secret that its reader types in.",
+        )
+        .text("The page.", "text/html")
+}
+
+/// And of the console.
+pub fn described_dashboard(_: &mut Description<'_>) -> Operation {
+    page("/admin", "console", "Console")
+}
+
+/// And of the page to try the API with.
+pub fn described_explorer(_: &mut Description<'_>) -> Operation {
+    page("/api-explorer", "explorer", "The API to try out")
+}
+
+fn page(path: &'static str, id: &str, summary: &str) -> Operation {
+    Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::SignedOrAdmin)
+        .about(summary, "A page for people.")
+        .text("The page.", "text/html")
+        .redirects("To the sign-in, for who is not signed in.")
+}
 
 /// GET /admin.
 pub async fn dashboard(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {

@@ -5,6 +5,10 @@ use std::ops::RangeInclusive;
 use actix_web::HttpRequest;
 
 use crate::api::invalid::Invalid;
+use crate::api::operation::{Operation, in_query};
+use crate::error::Refusal;
+use crate::wire::schema;
+use utoipa::openapi::Required;
 
 /// Most rows on one page.
 pub const MAX_PER_PAGE: usize = 1_000;
@@ -89,6 +93,13 @@ impl Query {
         }
     }
 
+    /// What the reader of such a query says about this one, for the API's description.
+    pub fn refusal(text: &str, read: impl FnOnce(&mut Self)) -> Option<Refusal> {
+        let mut query = Self::parse(text);
+        read(&mut query);
+        query.invalid.map(Refusal::from)
+    }
+
     /// What was read, if nothing was wrong with it.
     ///
     /// # Errors
@@ -130,6 +141,29 @@ impl Listing {
         }
         let search = query.text("search").unwrap_or_default().trim().to_lowercase();
         Self { page, per_page, search, sort: sort.unwrap_or_default(), descending }
+    }
+
+    /// What the API's description says of these parameters; `searched` is what the search looks at.
+    pub fn described(operation: Operation, sorts: &[&'static str], searched: &str) -> Operation {
+        let number = |name, max, default: usize, text: &str| {
+            let shape = schema::by_default(schema::whole(1..=max), default.into());
+            in_query(name, Required::False, shape, text)
+        };
+        let directions = sorts.iter().flat_map(|sort| [(*sort).to_owned(), format!("-{sort}")]);
+        let default = sorts.first().copied().unwrap_or_default();
+        let order = schema::by_default(schema::one_value_of(directions), default.into());
+        let last = format!("The page, from 1. Rows after {MAX_SORTED_ROW} are not listed; search for them.");
+        operation
+            .parameter(number("page", MAX_SORTED_ROW, 1, &last))
+            .parameter(number("per_page", MAX_PER_PAGE, 50, "Rows on a page."))
+            .parameter(in_query("search", Required::False, schema::text(), searched))
+            .parameter(in_query(
+                "sort",
+                Required::False,
+                order,
+                "The order; with a minus in front largest first.",
+            ))
+            .refuses(Query::refusal("page=0&per_page=x&sort=color", |query| drop(Self::read(query, sorts))))
     }
 
     /// Whether a name is among those searched for.

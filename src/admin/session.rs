@@ -11,6 +11,7 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
 use sha1::{Digest, Sha1};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
 use crate::error::{Refusal, escape_html};
 use crate::gate::guard::{Standing, now_unix, standing_of};
@@ -147,6 +148,19 @@ fn good_cookie<'a>(gate: &Gate, headers: &'a HeaderMap, now_unix: u64) -> Option
         .filter(|(name, _)| *name == COOKIE)
         .map(|(_, token)| token)
         .find(|token| gate.cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
+}
+
+/// The cookie, for the API's description.
+pub fn security_scheme() -> SecurityScheme {
+    let about = "What signing in at `/admin/sign_in` gives. Opens what is for operators, never the API.";
+    SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(COOKIE, about)))
+}
+
+/// The token of a command, for the API's description.
+pub fn csrf_scheme() -> SecurityScheme {
+    let about = "The token of the sign-in, for commands: it is in the `meta` element `csrf-token` of the page `/admin`, so \
+        that no other site's page can command with the admin's cookie.";
+    SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(CSRF_HEADER, about)))
 }
 
 /// The cookie of an admin who has just signed in.

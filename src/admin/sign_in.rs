@@ -9,9 +9,14 @@ use serde::Deserialize;
 
 use super::console::Console;
 use super::{pages, session};
+use crate::api::operation::{Access, Description, Operation, Public, response};
 use crate::error::{CODE_HEADER, Refusal};
 use crate::gate::Gate;
 use crate::gate::guard::now_unix;
+use crate::wire::schema::{self, Keys};
+use serde_json::json;
+use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::{HeaderBuilder, Response};
 
 /// Pause before a wrong password is answered, against guessing.
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
@@ -23,6 +28,44 @@ pub struct Credentials {
     username: String,
     #[serde(default)]
     password: String,
+}
+
+/// What the API's description says of the form.
+pub fn described(_: &mut Description<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, session::SIGN_IN_PATH, "signInForm", Public::Operators, Access::Open)
+        .about("The form to sign in with", "Open to all; a good address for health checks.")
+        .text("The form.", "text/html")
+}
+
+/// And of signing in.
+pub fn described_submit(to: &mut Description<'_>) -> Operation {
+    let form = Keys::new()
+        .may("username", schema::text(), "The admin's name; blanks around it are ignored.")
+        .may("password", schema::text(), "The admin's password, likewise.")
+        .shape();
+    Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", Public::Operators, Access::Open)
+        .about("Sign in", "Sets the admin's cookie. A wrong password is answered half a second later.")
+        .form(form, to.settings)
+        .text("The form again: name or password was wrong.", "text/html")
+        .redirects("Signed in: to the dashboard, with the cookie.")
+        .responds(429, too_many_described())
+        .refuses([Refusal::CsrfToken])
+        .refuses([Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
+}
+
+fn too_many_described() -> Response {
+    let mut form =
+        response("Too many wrong passwords came from this address: the form.", "text/html", schema::text());
+    let code = schema::one_value_of([Refusal::TooManyTries(0).code()]);
+    let headers = [
+        (CODE_HEADER, code, "The stable code of the refusal."),
+        ("retry-after", schema::count(), "Seconds to wait before the next attempt."),
+    ];
+    for (name, shape, about) in headers {
+        let header = HeaderBuilder::new().schema(Some(shape)).description(Some(about)).build();
+        form.headers.insert(name.into(), header.into());
+    }
+    form
 }
 
 /// Shows the form.

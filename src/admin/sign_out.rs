@@ -4,8 +4,32 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use super::session;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::Gate;
+use crate::wire::schema::{self, Keys};
+use serde_json::json;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(_: &mut Description<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/admin/sign_out", "signOut", Public::Operators, Access::Open)
+        .about("Sign out", "Takes the cookie back.")
+        .redirects("To the sign-in.")
+}
+
+/// And of the console's button.
+pub fn described_submit(to: &mut Description<'_>) -> Operation {
+    let form = Keys::new().may("csrf", schema::text(), "The token of the sign-in.").shape();
+    Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", Public::Operators, Access::Open)
+        .about(
+            "Sign out by the console's button",
+            "Takes the cookie back. Who is not signed in need not be signed out.",
+        )
+        .form(form, to.settings)
+        .redirects("To the sign-in.")
+        .refuses([Refusal::CsrfToken, Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
+}
 
 /// What the console's button sends.
 #[derive(Deserialize)]

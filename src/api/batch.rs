@@ -2,10 +2,12 @@
 //! to say what is wrong, or to take what only the original's tolerance takes.
 
 use super::body;
-use super::fields::{Fields, INPUT_TYPE, Read, fault, items, nested, too_long};
+use super::fields::{Field, Fields, INPUT_TYPE, Json, Table, fault, items, nested, object_shape, too_long};
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::Description;
 use crate::wire::json::string_len;
+use crate::wire::schema::Shape;
 use crate::wire::value::Payload;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -14,6 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::marker::PhantomData;
+use utoipa::openapi::schema::ArrayBuilder;
 use uuid::Uuid;
 
 /// An item of any of the three lists, well typed. Each endpoint takes what it knows and drops the rest.
@@ -52,18 +55,19 @@ pub(super) enum Took<T> {
     Drop,
 }
 
-/// Reads a list. `quick` gives `None` for everything that is not plainly right; `careful` finds out what it is from the fields of these names.
+/// Reads a list. `quick` gives `None` for everything that is not plainly right; `careful` finds out what it is from
+/// these fields.
 pub(super) fn parse<'a, T>(
     body: &'a [u8],
     limits: &Limits,
     quick: impl Fn(Item<'a>) -> Option<Took<T>>,
-    names: &'static [&'static str],
+    fields: Table,
     careful: impl Fn(&mut Fields<'a>) -> Option<Took<T>>,
 ) -> Result<Vec<T>, Invalid> {
     let text = body::text(body, limits)?;
     match quickly(text, limits, quick) {
         Some(items) => Ok(items),
-        None => carefully(text, limits, names, careful),
+        None => carefully(text, limits, fields, careful),
     }
 }
 
@@ -84,7 +88,7 @@ pub(super) fn quickly<'a, T>(
 pub(super) fn carefully<'a, T>(
     text: &'a str,
     limits: &Limits,
-    names: &'static [&'static str],
+    fields: Table,
     read: impl Fn(&mut Fields<'a>) -> Option<Took<T>>,
 ) -> Result<Vec<T>, Invalid> {
     let list = list_of(text, limits.max_list_items)?;
@@ -96,7 +100,7 @@ pub(super) fn carefully<'a, T>(
             wrong_types.push(Value::from(INPUT_TYPE));
             continue;
         }
-        match nested(raw, names, &read) {
+        match nested(raw, fields, limits, &read) {
             Ok(Took::Keep(item)) => taken.push(item),
             Ok(Took::Drop) => {}
             Err(fault) => drop(errors.insert(index.to_string(), fault)),
@@ -113,6 +117,12 @@ fn list_of(text: &str, max: usize) -> Result<Vec<&RawValue>, Invalid> {
     if list.len() > max { Err(Invalid::from(json!({ "_schema": too_long(max) }))) } else { Ok(list) }
 }
 
+/// The shape of a list of such items.
+pub(super) fn shape(name: &str, fields: Table, description: &mut Description<'_>) -> Shape {
+    let items = object_shape(name, fields, &description.limits, &mut description.book);
+    ArrayBuilder::new().items(items).max_items(Some(description.limits.max_list_items)).into()
+}
+
 /// Whether the frame made of a message or edit stays within the limit.
 pub(super) fn frame_fits(
     message: &Payload,
@@ -126,18 +136,18 @@ pub(super) fn frame_fits(
     message.as_bytes().len() + names + FRAME_OVERHEAD <= limits.max_frame_bytes
 }
 
-/// The careful form of the same: notes the fault on `message`.
+/// The careful form of the same: notes the fault on the field of the message.
 pub(super) fn check_frame(
     fields: &mut Fields<'_>,
+    field: &Field<Json>,
     message: Option<&Payload>,
     user: Option<&str>,
     channel: Option<&str>,
-    limits: &Limits,
 ) {
-    if message.is_some_and(|message| !frame_fits(message, user, channel, limits)) {
+    let limits = *fields.limits();
+    if message.is_some_and(|message| !frame_fits(message, user, channel, &limits)) {
         let max = limits.max_frame_bytes;
-        let refused: Read<()> = Err(fault(format!("Frame is longer than maximum {max} bytes.")));
-        fields.keep("message", refused);
+        fields.fault(field, fault(format!("Frame is longer than maximum {max} bytes.")));
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the bytes of a body to its outermost JSON value.
 
-use super::fields::{Fields, nested};
+use super::fields::{Fields, Table, nested};
 use super::invalid::Invalid;
 use super::limits::Limits;
 use crate::wire::json::{self, Malformed};
@@ -22,17 +22,17 @@ pub(super) fn parsed(text: &str) -> Result<&RawValue, Invalid> {
 }
 
 /// Reads a body that must be an object, with these fields.
-pub(super) fn object<'a, T>(
+pub(crate) fn object<'a, T>(
     body: &'a [u8],
     limits: &Limits,
-    names: &'static [&'static str],
+    fields: Table,
     read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
 ) -> Result<T, Invalid> {
     let text = text(body, limits)?;
-    let read = match Fields::of(text, names) {
-        Some(fields) => fields.read(read),
+    let read = match Fields::of(text, fields, limits) {
+        Some(fields) => fields.made(read),
         // No object, or no JSON at all: another look says which.
-        None => nested(parsed(text)?, names, read),
+        None => nested(parsed(text)?, fields, limits, read),
     };
     read.map_err(Invalid::from)
 }

@@ -3,28 +3,57 @@
 use super::answer;
 use super::body;
 use super::channels_info::{ChannelsInfo, Freshness};
-use super::fields::{Fields, INPUT_TYPE, Members, Read, boolean, mapping, nested, not_null, size, too_long};
+use super::fields::{
+    Bound, Field, Fields, Flag, INPUT_TYPE, Kind, Mapping, Members, Object, Size, Table, mapping_shape,
+    too_long,
+};
 use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::registry::messages::Configure;
+use crate::wire::schema;
 use crate::wire::settings::ChannelSettings;
 use actix_web::{HttpResponse, web};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 
-const SETTINGS: &[&str] = &[
-    "notify_presence",
-    "store_history",
-    "history_size",
+const NOTIFY_PRESENCE: Field<Flag> =
+    Field::optional("notify_presence", Flag, "Tell members who joins and who leaves.").default("false");
+const WITH_USER_LISTS: Field<Flag> = Field::optional(
     "broadcast_presence_with_user_lists",
-    "notify_state",
-    "store_frames",
-];
+    Flag,
+    "Add the list of present users to these events.",
+)
+.default("false");
+const NOTIFY_STATE: Field<Flag> =
+    Field::optional("notify_state", Flag, "Tell members of changes of a member's state.").default("false");
+const STORE_HISTORY: Field<Flag> =
+    Field::optional("store_history", Flag, "Keep messages for `channels_info`.").default("false");
+const HISTORY_SIZE: Field<Size> =
+    Field::optional("history_size", Size, "How many; 0 means as many as `max_history_size`.").default("10");
+const STORE_FRAMES: Field<Flag> =
+    Field::optional("store_frames", Flag, "Keep events for who comes back.").default("true");
+
+/// Settings of one channel; what is not given is the default.
+const SETTINGS: Object<ChannelSettings> =
+    Object { name: "ChannelConfigBody", fields: FIELDS, read: settings };
+const FIELDS: Table =
+    &[&NOTIFY_PRESENCE, &WITH_USER_LISTS, &NOTIFY_STATE, &STORE_HISTORY, &HISTORY_SIZE, &STORE_FRAMES];
+
+/// The `channel_configs` of /connect, /subscribe and /unsubscribe: here null is an error.
+pub(super) const CHANNEL_CONFIGS: Field<Mapping<Object<ChannelSettings>>> = Field::optional(
+    "channel_configs",
+    Mapping::to(SETTINGS, Bound::Channels),
+    "Settings of channels that this call creates, by name.",
+)
+.default("{}");
 
 /// Channels by name, each with all its settings.
 pub type ChannelConfigs = Vec<(String, ChannelSettings)>;
@@ -51,37 +80,61 @@ impl ChannelConfigRequest {
         }
         let read = |(name, raw): (String, &RawValue)| match raw.get() {
             "null" => Ok((name, ChannelSettings::default())),
-            _ => settings(raw).map(|settings| (name, settings)),
+            _ => SETTINGS.read(raw, limits).map(|settings| (name, settings)),
         };
         let configs = members.into_iter().map(read).collect::<Result<_, Value>>()?;
         Ok(Self { configs })
     }
 }
 
-/// Reads the settings of one channel; what is not given is the default.
-fn settings(raw: &RawValue) -> Read<ChannelSettings> {
-    nested(raw, SETTINGS, |fields| {
-        let default = ChannelSettings::default();
-        let mut flag = |name, default| fields.given(name, boolean).unwrap_or(default);
-        Some(ChannelSettings {
-            notify_presence: flag("notify_presence", default.notify_presence),
-            store_history: flag("store_history", default.store_history),
-            broadcast_presence_with_user_lists: flag(
-                "broadcast_presence_with_user_lists",
-                default.broadcast_presence_with_user_lists,
-            ),
-            notify_state: flag("notify_state", default.notify_state),
-            store_frames: flag("store_frames", default.store_frames),
-            history_size: fields.given("history_size", size).unwrap_or(default.history_size),
-        })
+fn settings(fields: &mut Fields<'_>) -> Option<ChannelSettings> {
+    let default = ChannelSettings::default();
+    let mut flag = |field, default| fields.read(field).unwrap_or(default);
+    Some(ChannelSettings {
+        notify_presence: flag(&NOTIFY_PRESENCE, default.notify_presence),
+        store_history: flag(&STORE_HISTORY, default.store_history),
+        broadcast_presence_with_user_lists: flag(
+            &WITH_USER_LISTS,
+            default.broadcast_presence_with_user_lists,
+        ),
+        notify_state: flag(&NOTIFY_STATE, default.notify_state),
+        store_frames: flag(&STORE_FRAMES, default.store_frames),
+        history_size: fields.read(&HISTORY_SIZE).unwrap_or(default.history_size),
     })
 }
 
-/// The `channel_configs` of /connect, /subscribe and /unsubscribe: here null is an error.
-pub(super) fn channel_configs(fields: &mut Fields<'_>, limits: &Limits) -> ChannelConfigs {
-    let read = |raw| mapping(raw, limits.max_channels_per_request, |raw| not_null(raw, settings));
-    fields.given("channel_configs", read).unwrap_or_default()
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/channel_config", "configureChannels", Public::Backends, Access::Signed)
+        .about(
+            "Create channels or change their settings",
+            "A setting that is not given goes **back to its default**. The answer tells neither users nor history. \
+             Errors are those of the first channel that is wrong, and do not name it.",
+        );
+    told(operation, to)
 }
+
+/// Body and answer, for this endpoint and for others that do the same.
+pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
+    let settings = SETTINGS.shape(&to.limits, &mut to.book);
+    let body = mapping_shape(schema::or_null(settings), Bound::Channels.of(&to.limits));
+    let body = schema::about(body, "Settings by the channel's name; null for the default ones.");
+    let answer = ChannelsInfo::shape(&mut to.book);
+    operation
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .answer("The channels.", answer, ANSWER)
+        .refuses_body(ChannelConfigRequest::parse(br#"{"news": {"history_size": -1}}"#, &to.limits))
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"news": {"store_history": true, "history_size": 50}}"#;
+
+const ANSWER: &str = r#"{"channels": {"news": {
+    "uuid": "55555555-5555-4555-8555-555555555555", "name": "news", "long_name": null,
+    "settings": {"notify_presence": false, "store_history": true, "history_size": 50,
+        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
+    "history": [], "last_active": "2020-02-22T10:11:12.123456", "total_connections": 0, "total_users": 0,
+    "users": []}}, "users": []}"#;
 
 /// POST /channel_config.
 ///

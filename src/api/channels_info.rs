@@ -4,8 +4,10 @@ use super::info::InfoOptions;
 use crate::channel::messages::{Inspect, Snapshot};
 use crate::error::Refusal;
 use crate::registry::messages::ChannelRef;
-use crate::wire::event::push_history_entry;
+use crate::wire::event::{described, push_history_entry};
 use crate::wire::json;
+use crate::wire::schema::{self, Book, Keys, Shape};
+use crate::wire::settings::ChannelSettings;
 use crate::wire::user_list::UserList;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use uuid::Uuid;
@@ -60,6 +62,22 @@ impl ChannelsInfo {
         let lists = self.channels.iter().map(|channel| &channel.users);
         UserList::write_union(lists, out, self.public_state);
         out.push(b'}');
+    }
+
+    /// The shape of what [`Self::write`] writes.
+    pub fn shape(book: &mut Book) -> Shape {
+        book.named("ChannelsInfo", |book| {
+            let users = schema::list(described::user(book));
+            Keys::new()
+                .key("channels", Self::channels_shape(book), "The channels by name.")
+                .key("users", users, "The users of these channels, each once, with their states.")
+                .shape()
+        })
+    }
+
+    /// The shape of what [`Self::write_channels`] writes.
+    pub fn channels_shape(book: &mut Book) -> Shape {
+        schema::mapping(book.named("ChannelInfo", channel_shape))
     }
 
     /// Appends `{name: info, …}`.
@@ -128,4 +146,19 @@ fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
     out.extend_from_slice(counts.as_bytes());
     channel.users.write_names(out);
     out.push(b'}');
+}
+
+fn channel_shape(book: &mut Book) -> Shape {
+    let history = schema::list(described::history_entry(book));
+    Keys::new()
+        .key("uuid", schema::uuid(), "Its id in this run of the server.")
+        .key("name", schema::text(), "Its name.")
+        .key("long_name", schema::null(), "Always null.")
+        .key("settings", ChannelSettings::shape(book), "Its settings.")
+        .key("history", history, "Its messages, oldest first, if it keeps them and they are asked for.")
+        .key("last_active", schema::time(), "When its last event was.")
+        .key("total_connections", schema::count(), "Connections that are present.")
+        .key("total_users", schema::count(), "How many users are told: 0 where they are not asked for.")
+        .key("users", schema::list(schema::text()), "Names of the users who are present, sorted.")
+        .shape()
 }

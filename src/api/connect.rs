@@ -2,32 +2,59 @@
 
 use super::answer;
 use super::body;
-use super::channel_config::{ChannelConfigs, channel_configs};
+use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
 use super::channels_info::{ChannelsInfo, Freshness};
-use super::fields::{CHANNEL_NAME, Fields, STATE_KEY, USER_NAME, names, string, uuid};
-use super::info::{InfoOptions, info};
+use super::fields::{
+    Bound, CHANNEL_NAME, Field, Fields, Id, List, Mapping, Name, STATE_KEY, State, Table, USER_NAME,
+    object_shape,
+};
+use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;
 use super::limits::Limits;
-use super::user_state::state_entries;
+use super::operation::{Access, Description, Operation, Public};
+use super::user_state::{USER_STATE, entries};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::registry::messages::{BelongsToAnother, Connect};
 use crate::wire::json;
-use crate::wire::state::StateEntry;
+use crate::wire::schema::{self, Book, Keys, Shape};
+use crate::wire::state::{StateEntry, state_shape};
 use actix_web::{HttpResponse, web};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-const FIELDS: &[&str] = &[
-    "username",
+const USERNAME: Field<Name> = Field::required("username", USER_NAME, "Who connects.");
+const CONN_ID: Field<Id> = Field::optional(
     "conn_id",
-    "channels",
+    Id,
+    "The connection's id; random when left out. One that is in use by the same user is used on.",
+);
+const CHANNELS: Field<List<Name>> =
+    Field::optional("channels", List::of(CHANNEL_NAME, Bound::Channels), "Channels to join.").default("[]");
+const FRESH_USER_STATE: Field<Mapping<State>> = Field::optional(
     "fresh_user_state",
-    "user_state",
+    Mapping::to(State, Bound::Items),
+    "State of a user who is new to the server.",
+)
+.default("{}");
+const STATE_PUBLIC_KEYS: Field<List<Name>> = Field::optional(
     "state_public_keys",
-    "channel_configs",
-    "info",
+    List::of(STATE_KEY, Bound::Items),
+    "Keys of the state that other users may see; replaced with every connect.",
+)
+.default("[]");
+const FIELDS: Table = &[
+    &USERNAME,
+    &CONN_ID,
+    &CHANNELS,
+    &CHANNEL_CONFIGS,
+    &FRESH_USER_STATE,
+    &USER_STATE,
+    &STATE_PUBLIC_KEYS,
+    &INFO,
 ];
 
 /// Who connects, under which id, to which channels.
@@ -54,31 +81,81 @@ pub struct ConnectRequest {
 impl ConnectRequest {
     /// Reads a body.
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
-        body::object(body, limits, FIELDS, |fields| read(fields, limits))
+        body::object(body, limits, FIELDS, read)
     }
 }
 
-fn read(fields: &mut Fields<'_>, limits: &Limits) -> Option<ConnectRequest> {
-    let username = fields.required("username", |raw| string(raw, &USER_NAME));
-    let conn_id = fields.given("conn_id", uuid);
-    let channels = fields.given("channels", |raw| names(raw, &CHANNEL_NAME, limits.max_channels_per_request));
-    let state_public_keys =
-        fields.given("state_public_keys", |raw| names(raw, &STATE_KEY, limits.max_list_items));
-    let fresh_user_state = state_entries(fields, "fresh_user_state", limits);
-    let user_state = state_entries(fields, "user_state", limits);
-    let channel_configs = channel_configs(fields, limits);
-    let info = info(fields, limits);
+fn read(fields: &mut Fields<'_>) -> Option<ConnectRequest> {
+    let username = fields.read(&USERNAME);
     Some(ConnectRequest {
+        conn_id: fields.read(&CONN_ID),
+        channels: fields.read(&CHANNELS).unwrap_or_default(),
+        fresh_user_state: entries(fields, &FRESH_USER_STATE),
+        user_state: entries(fields, &USER_STATE),
+        state_public_keys: fields.read(&STATE_PUBLIC_KEYS).unwrap_or_default(),
+        channel_configs: fields.read(&CHANNEL_CONFIGS).unwrap_or_default(),
+        info: fields.read(&INFO).unwrap_or_default(),
+        // Missed only when all others have been read: errors are reported together.
         username: username?,
-        conn_id,
-        channels: channels.unwrap_or_default(),
-        fresh_user_state,
-        user_state,
-        state_public_keys: state_public_keys.unwrap_or_default(),
-        channel_configs,
-        info,
     })
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/connect", "connect", Public::Backends, Access::Signed)
+        .about(
+            "Make a connection for a user",
+            "Creates the channels that are new, and joins them. The connection then waits for its browser, which \
+             opens `/ws` or `/listen` with its `conn_id`. A `conn_id` that is another user's is refused.",
+        );
+    told(operation, to)
+}
+
+/// Body and answer, for this endpoint and for others that do the same.
+pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
+    let body = object_shape("ConnectBody", FIELDS, &to.limits, &mut to.book);
+    let answer = to.book.named("Connected", written);
+    operation
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .answer("The connection.", answer, ANSWER)
+        .refuses_body(ConnectRequest::parse(WRONG.as_bytes(), &to.limits))
+        .asks_registry()
+}
+
+fn written(book: &mut Book) -> Shape {
+    let state = state_shape(book);
+    Keys::new()
+        .key("conn_id", schema::uuid(), "The connection's id.")
+        .key("state", state.clone(), "The user's state.")
+        .key("username", schema::text(), "Who connects.")
+        .key("public_state", state, "The part of the state that others may see.")
+        .key(
+            "channels",
+            schema::list(schema::text()),
+            "The channels that were named, sorted; repeated ones too.",
+        )
+        .key(
+            "channels_info",
+            ChannelsInfo::shape(book),
+            "The channels and their users, as `info` asks for them.",
+        )
+        .shape()
+}
+
+const EXAMPLE: &str = r#"{"username": "ada", "conn_id": "11111111-1111-4111-8111-111111111111", "channels": ["lobby"],
+    "channel_configs": {"lobby": {"notify_presence": true, "store_history": true}},
+    "user_state": {"mood": "fine", "age": 36}, "state_public_keys": ["mood"]}"#;
+
+const ANSWER: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111",
+    "state": {"mood": "fine", "age": 36}, "username": "ada", "public_state": {"mood": "fine"}, "channels": ["lobby"],
+    "channels_info": {"channels": {"lobby": {
+        "uuid": "44444444-4444-4444-8444-444444444444", "name": "lobby", "long_name": null,
+        "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
+            "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
+        "history": [], "last_active": "2020-02-22T10:11:12.123456", "total_connections": 1, "total_users": 1,
+        "users": ["ada"]}}, "users": [{"user": "ada", "state": {"mood": "fine", "age": 36}}]}}"#;
+
+const WRONG: &str = r#"{"channels": ["ok", 7], "user_state": {"mood": []}}"#;
 
 /// POST /connect.
 ///

@@ -1,21 +1,35 @@
 //! The part messages, edits and deletions have in common: whom they are for.
 
 use super::batch::Item;
-use super::fields::{CHANNEL_NAME, Fields, USER_NAME, boolean, length_fits, names, string};
+use super::fields::{Bound, CHANNEL_NAME, Field, Fields, Flag, List, Name, USER_NAME};
 use super::limits::Limits;
 use crate::wire::json;
 use crate::wire::message::Delivery;
+use crate::wire::schema::{self, Keys};
 use uuid::Uuid;
 
+const USERS: List<Name> = List::of(USER_NAME, Bound::Items);
+
+pub(super) const CHANNEL: Field<Name> =
+    Field::nullable("channel", CHANNEL_NAME, "The channel it goes through; null for none.").default("null");
+pub(super) const PM_USERS: Field<List<Name>> = Field::optional(
+    "pm_users",
+    USERS,
+    "With a channel: only to these of its members. Without: to all connections of these users.",
+)
+.default("[]");
+pub(super) const EXCLUDE_USERS: Field<List<Name>> =
+    Field::optional("exclude_users", USERS, "Not to these members of the channel.").default("[]");
+pub(super) const NO_HISTORY: Field<Flag> =
+    Field::optional("no_history", Flag, "Keep it out of the channel's history.").default("false");
+
 /// Reads the delivery fields of an item; wrong ones are noted.
-pub(super) fn read(fields: &mut Fields<'_>, limits: &Limits) -> Delivery {
-    let mut users =
-        |name| fields.given(name, |raw| names(raw, &USER_NAME, limits.max_list_items)).unwrap_or_default();
+pub(super) fn read(fields: &mut Fields<'_>) -> Delivery {
     Delivery {
-        pm_users: users("pm_users"),
-        exclude_users: users("exclude_users"),
-        channel: fields.nullable("channel", |raw| string(raw, &CHANNEL_NAME)),
-        no_history: fields.given("no_history", boolean).unwrap_or_default(),
+        pm_users: fields.read(&PM_USERS).unwrap_or_default(),
+        exclude_users: fields.read(&EXCLUDE_USERS).unwrap_or_default(),
+        channel: fields.read(&CHANNEL),
+        no_history: fields.read(&NO_HISTORY).unwrap_or_default(),
     }
 }
 
@@ -27,13 +41,13 @@ pub(super) fn take(item: &mut Item<'_>, limits: &Limits) -> Option<Delivery> {
         exclude_users: std::mem::take(&mut item.exclude_users),
         no_history: item.no_history,
     };
-    let channel_fits = delivery.channel.iter().all(|name| length_fits(name, &CHANNEL_NAME));
+    let channel_fits = delivery.channel.iter().all(|name| CHANNEL_NAME.fits(name));
     let users_fit = users_fit(&delivery.pm_users, limits) && users_fit(&delivery.exclude_users, limits);
     (channel_fits && users_fit).then_some(delivery)
 }
 
 fn users_fit(users: &[String], limits: &Limits) -> bool {
-    users.len() <= limits.max_list_items && users.iter().all(|name| length_fits(name, &USER_NAME))
+    users.len() <= limits.max_list_items && users.iter().all(|name| USER_NAME.fits(name))
 }
 
 /// Appends the first keys of an answer's item, from the brace to the id.
@@ -53,6 +67,16 @@ pub(super) fn write(delivery: &Delivery, uuid: &Uuid, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"uuid\":\"");
     out.extend_from_slice(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
     out.push(b'"');
+}
+
+/// The shape of what [`write`] writes.
+pub(super) fn written() -> Keys {
+    Keys::new()
+        .key("pm_users", schema::list(schema::text()), "Users it is for; empty for all.")
+        .key("exclude_users", schema::list(schema::text()), "Users it is not for.")
+        .key("channel", schema::or_null(schema::text()), "The channel it goes through.")
+        .key("no_history", schema::flag(), "Whether the channel's history leaves it out.")
+        .key("uuid", schema::uuid(), "Its id.")
 }
 
 /// Appends `,"key":"text"` for a text that needs no escapes.

@@ -2,17 +2,24 @@
 
 use super::answer;
 use super::body;
-use super::conn_id::ConnIdQuery;
-use super::fields::{Fields, NULL, fault, uuid, uuid_text};
+use super::conn_id::{self, ConnIdQuery};
+use super::fields::{Field, Fields, Id, NULL, Table, fault, object_shape, uuid_text};
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::registry::messages::Disconnect;
+use crate::wire::schema::{self, Shape};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
+
+const CONN_ID: Field<Id> = Field::filled("conn_id", Id, "The connection that ends.");
+const FIELDS: Table = &[&CONN_ID];
 
 /// Which connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +31,7 @@ pub struct DisconnectRequest {
 impl DisconnectRequest {
     /// Reads the body of a POST, where the query does not count.
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
-        body::object(body, limits, &["conn_id"], read)
+        body::object(body, limits, FIELDS, read)
     }
 
     /// Reads the query's `conn_id`, of any other method.
@@ -35,11 +42,42 @@ impl DisconnectRequest {
 }
 
 fn read(fields: &mut Fields<'_>) -> Option<DisconnectRequest> {
-    if !fields.has("conn_id") {
-        fields.fault("conn_id", fault(NULL));
-    }
-    fields.given("conn_id", uuid).map(|conn_id| DisconnectRequest { conn_id })
+    fields.read(&CONN_ID).map(|conn_id| DisconnectRequest { conn_id })
 }
+
+/// What the API's description says of POST /disconnect.
+pub fn described_by_body(to: &mut Description<'_>) -> Operation {
+    let body = body_shape(to);
+    ended(HttpMethod::Post, "disconnect")
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .refuses_body(DisconnectRequest::parse(b"{}", &to.limits))
+}
+
+/// What is sent.
+pub fn body_shape(to: &mut Description<'_>) -> Shape {
+    object_shape("DisconnectBody", FIELDS, &to.limits, &mut to.book)
+}
+
+/// And of GET /disconnect, which stands for all other methods.
+pub fn described_by_query(_: &mut Description<'_>) -> Operation {
+    ended(HttpMethod::Get, "disconnectByQuery")
+        .parameter(conn_id::parameter("The connection that ends."))
+        .refuses_body(DisconnectRequest::from_query(None))
+}
+
+fn ended(method: HttpMethod, id: &str) -> Operation {
+    Operation::new(method, "/disconnect", id, Public::Browsers, Access::Open)
+        .about(
+            "End a connection for good",
+            "It leaves its channels, and its socket is closed. POST takes `conn_id` from the body, any other method \
+             from the query.",
+        )
+        .answer("Whether the connection was known.", schema::flag(), "true")
+        .asks_registry()
+}
+
+/// A body.
+pub const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111"}"#;
 
 /// POST /disconnect: the id stands in the body alone.
 ///

@@ -3,25 +3,59 @@
 use super::answer;
 use super::body;
 use super::channels_info::{ChannelsInfo, Freshness};
-use super::fields::{CHANNEL_NAME, Fields, Read, boolean, names, nested};
+use super::fields::{Bound, CHANNEL_NAME, Field, Fields, Flag, Kind, List, Name, Object, Table};
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::{Access, Description, Operation, Public, response};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::registry::messages::ListChannels;
 use actix_web::{HttpResponse, web};
-use serde_json::value::RawValue;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 
-const OPTIONS: &[&str] = &[
-    "include_history",
-    "include_users",
+const NAMES: List<Name> = List::of(CHANNEL_NAME, Bound::Channels);
+
+const CHANNELS: Field<List<Name>> = Field::optional(
     "channels",
-    "exclude_channels",
-    "include_connections",
-    "return_public_state",
+    NAMES,
+    "Only these; unknown ones are left out. All when left out. Counts for /info only.",
+);
+const EXCLUDE_CHANNELS: Field<List<Name>> =
+    Field::optional("exclude_channels", NAMES, "Not these.").default("[]");
+const INCLUDE_HISTORY: Field<Flag> =
+    Field::optional("include_history", Flag, "Tell the history.").default("true");
+const INCLUDE_USERS: Field<Flag> =
+    Field::optional("include_users", Flag, "Tell the users; without, `total_users` is 0.").default("true");
+const RETURN_PUBLIC_STATE: Field<Flag> =
+    Field::optional("return_public_state", Flag, "Of states tell the public part only.").default("false");
+const INCLUDE_CONNECTIONS: Field<Flag> =
+    Field::optional("include_connections", Flag, "Read, without effect.").default("false");
+
+const OPTIONS: Object<InfoOptions> = Object { name: "InfoResolution", fields: OPTION_FIELDS, read: options };
+const OPTION_FIELDS: Table = &[
+    &CHANNELS,
+    &EXCLUDE_CHANNELS,
+    &INCLUDE_HISTORY,
+    &INCLUDE_USERS,
+    &RETURN_PUBLIC_STATE,
+    &INCLUDE_CONNECTIONS,
 ];
+
+/// The `info` of /connect, /subscribe and /unsubscribe, which may be left out.
+pub(super) const INFO: Field<Object<InfoOptions>> =
+    Field::optional("info", OPTIONS, "What to answer about the channels.").default("{}");
+
+/// The same where it must be there.
+const INFO_OF_CHANNELS: Field<Object<InfoOptions>> = Field::required("info", OPTIONS, "What to answer.");
+
+const BODY: Object<InfoOptions> = Object {
+    name: "ChannelInfoBody",
+    fields: &[&INFO_OF_CHANNELS],
+    read: |fields| fields.read(&INFO_OF_CHANNELS),
+};
 
 /// What to tell about channels; part of several requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,33 +104,61 @@ impl InfoRequest {
         if !root.get().starts_with('{') {
             return Err(Invalid::schema("Invalid type."));
         }
-        let read = |fields: &mut Fields<'_>| fields.required("info", |raw| options(raw, limits));
-        Ok(Self { info: nested(root, &["info"], read)? })
+        Ok(Self { info: BODY.read(root, limits)? })
     }
 }
 
-fn options(raw: &RawValue, limits: &Limits) -> Read<InfoOptions> {
-    nested(raw, OPTIONS, |fields| {
-        let max = limits.max_channels_per_request;
-        let default = InfoOptions::default();
-        let channels = fields.given("channels", |raw| names(raw, &CHANNEL_NAME, max));
-        let exclude_channels = fields.given("exclude_channels", |raw| names(raw, &CHANNEL_NAME, max));
-        let mut flag = |name, default| fields.given(name, boolean).unwrap_or(default);
-        Some(InfoOptions {
-            include_history: flag("include_history", default.include_history),
-            include_users: flag("include_users", default.include_users),
-            include_connections: flag("include_connections", default.include_connections),
-            return_public_state: flag("return_public_state", default.return_public_state),
-            channels,
-            exclude_channels: exclude_channels.unwrap_or_default(),
-        })
+fn options(fields: &mut Fields<'_>) -> Option<InfoOptions> {
+    let default = InfoOptions::default();
+    let mut flag = |field, default| fields.read(field).unwrap_or(default);
+    Some(InfoOptions {
+        include_history: flag(&INCLUDE_HISTORY, default.include_history),
+        include_users: flag(&INCLUDE_USERS, default.include_users),
+        include_connections: flag(&INCLUDE_CONNECTIONS, default.include_connections),
+        return_public_state: flag(&RETURN_PUBLIC_STATE, default.return_public_state),
+        channels: fields.read(&CHANNELS),
+        exclude_channels: fields.read(&EXCLUDE_CHANNELS).unwrap_or_default(),
     })
 }
 
-/// The `info` of /connect, /subscribe and /unsubscribe, which may be left out.
-pub(super) fn info(fields: &mut Fields<'_>, limits: &Limits) -> InfoOptions {
-    fields.given("info", |raw| options(raw, limits)).unwrap_or_default()
+/// What the API's description says of POST /info.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let body = BODY.shape(&to.limits, &mut to.book);
+    let answer = ChannelsInfo::shape(&mut to.book);
+    asked(HttpMethod::Post, "info")
+        .body(body, Required::False, EXAMPLE, to.settings)
+        .answer("The channels and their users.", answer, ANSWER)
+        .refuses_body(InfoRequest::parse(br#"{"info": {"channels": "lobby"}}"#, &to.limits))
 }
+
+/// And of GET /info, which stands for all other methods.
+pub fn described_without_body(to: &mut Description<'_>) -> Operation {
+    let answer = ChannelsInfo::shape(&mut to.book);
+    asked(HttpMethod::Get, "infoOfAll")
+        .responds(200, response("All channels and their users.", "application/json", answer))
+}
+
+fn asked(method: HttpMethod, id: &str) -> Operation {
+    Operation::new(method, "/info", id, Public::Backends, Access::Signed)
+        .about(
+            "Ask about channels",
+            "Tells about channels: without a body about all of them with users and history, else as `info` says. Any \
+             method does the same.",
+        )
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"info": {"channels": ["lobby"], "return_public_state": true}}"#;
+
+const ANSWER: &str = r#"{"channels": {"lobby": {
+    "uuid": "44444444-4444-4444-8444-444444444444", "name": "lobby", "long_name": null,
+    "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
+        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
+    "history": [{"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
+        "uuid": "22222222-2222-4222-8222-222222222222", "timestamp": "2020-02-22T10:11:12.123456", "user": "bob",
+        "message": {"text": "hi!"}, "edited": "2020-02-22T10:11:13.123456", "catchup": false, "type": "message"}],
+    "last_active": "2020-02-22T10:11:13.123456", "total_connections": 1, "total_users": 1, "users": ["ada"]}},
+    "users": [{"user": "ada", "state": {"mood": "better"}}]}"#;
 
 /// /info, with any method.
 ///

@@ -3,9 +3,10 @@
 use super::answer;
 use super::batch::{self, Item, Took};
 use super::delivery;
-use super::fields::{Fields, uuid};
+use super::fields::{Field, Fields, Id, Table};
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
@@ -13,13 +14,18 @@ use crate::gate::guard::Signed;
 use crate::registry::messages::Publish;
 use crate::wire::json;
 use crate::wire::message::Delete;
+use crate::wire::schema::{self, Shape};
 use actix_web::{HttpResponse, web};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 
-const FIELDS: &[&str] = &["pm_users", "exclude_users", "channel", "no_history", "uuid"];
+const UUID: Field<Id> = Field::required("uuid", Id, "The message that goes.");
+const FIELDS: Table =
+    &[&UUID, &delivery::CHANNEL, &delivery::PM_USERS, &delivery::EXCLUDE_USERS, &delivery::NO_HISTORY];
 
 /// Reads a body. Deletions for nobody stay in: they change nothing and are answered, as in the original.
 pub fn parse_deletes(body: &[u8], limits: &Limits) -> Result<Vec<Delete>, Invalid> {
-    batch::parse(body, limits, |item| quick(item, limits), FIELDS, |fields| careful(fields, limits))
+    batch::parse(body, limits, |item| quick(item, limits), FIELDS, careful)
 }
 
 fn quick(mut item: Item<'_>, limits: &Limits) -> Option<Took<Delete>> {
@@ -27,9 +33,9 @@ fn quick(mut item: Item<'_>, limits: &Limits) -> Option<Took<Delete>> {
     Some(Took::Keep(Delete { uuid: item.uuid?, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>, limits: &Limits) -> Option<Took<Delete>> {
-    let delivery = delivery::read(fields, limits);
-    let uuid = fields.required("uuid", uuid);
+fn careful(fields: &mut Fields<'_>) -> Option<Took<Delete>> {
+    let delivery = delivery::read(fields);
+    let uuid = fields.read(&UUID);
     Some(Took::Keep(Delete { uuid: uuid?, delivery }))
 }
 
@@ -40,6 +46,44 @@ pub fn write_delete_answer(deletes: &[Delete], out: &mut Vec<u8>) {
         out.push(b'}');
     });
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let operation = Operation::new(
+        HttpMethod::Delete,
+        "/message",
+        "deleteMessages",
+        Public::Backends,
+        Access::Signed,
+    )
+    .about(
+        "Take back what was said",
+        "Takes a list of deletions; the body comes with the DELETE request. History and catch-up forget the \
+             messages, and those whom a deletion names are told, also when its id is not known.",
+    );
+    let body = body_shape(to);
+    told(operation, body, to)
+}
+
+/// The list that is sent; its items are named `MessagesDeleteBody`.
+pub fn body_shape(to: &mut Description<'_>) -> Shape {
+    batch::shape("MessagesDeleteBody", FIELDS, to)
+}
+
+/// Answer and refusals, for this endpoint and for others that do the same.
+pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Operation {
+    let answer = schema::list(to.book.named("Deletion", |_| delivery::written().shape()));
+    operation
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .answer("The deletions as they were understood.", answer, ANSWER)
+        .refuses_body(parse_deletes(br#"[{"uuid": "2222"}]"#, &to.limits))
+        .refuses([Refusal::Busy])
+}
+
+const EXAMPLE: &str = r#"[{"uuid": "33333333-3333-4333-8333-333333333333", "channel": "lobby"}]"#;
+
+const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
+    "uuid": "33333333-3333-4333-8333-333333333333"}]"#;
 
 /// DELETE /message.
 ///
@@ -66,10 +110,7 @@ mod tests {
         let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"";
         let text = format!(r#"[{{{id},"user":"","message":[1],"timestamp":"x","channel":"c"}}]"#);
         let quickly = quickly(&text, &limits, |item| quick(item, &limits)).unwrap();
-        assert_eq!(
-            carefully(&text, &limits, FIELDS, |fields| careful(fields, &limits)).as_ref(),
-            Ok(&quickly)
-        );
+        assert_eq!(carefully(&text, &limits, FIELDS, careful).as_ref(), Ok(&quickly));
         let text = format!(r#"[{{{id},"user":5,"channel":"c"}}]"#);
         assert_eq!(parse_deletes(text.as_bytes(), &limits), Ok(quickly));
     }

@@ -3,9 +3,10 @@
 use super::answer;
 use super::batch::{self, Item, Took, check_frame, frame_fits};
 use super::delivery::{self, write_payload, write_plain, write_user};
-use super::fields::{Fields, USER_NAME, length_fits, payload, string, timestamp, uuid};
+use super::fields::{Field, Fields, Id, Json, Name, Table, Time, USER_NAME};
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
@@ -13,18 +14,35 @@ use crate::gate::guard::Signed;
 use crate::registry::messages::Publish;
 use crate::wire::json;
 use crate::wire::message::Edit;
+use crate::wire::schema::{self, Shape};
 use crate::wire::time::Timestamp;
 use crate::wire::value::Payload;
 use actix_web::{HttpResponse, web};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 
-const FIELDS: &[&str] =
-    &["pm_users", "exclude_users", "channel", "no_history", "uuid", "timestamp", "user", "message", "edited"];
+const UUID: Field<Id> = Field::required("uuid", Id, "The message that changes.");
+const MESSAGE: Field<Json> = Field::optional("message", Json, "What is said instead: any object.");
+const USER: Field<Name> = Field::optional("user", USER_NAME, "Who says it instead.");
+const TIMESTAMP: Field<Time> = Field::optional("timestamp", Time, "When it was said instead.");
+const EDITED: Field<Time> = Field::optional("edited", Time, "When it was edited; now when left out.");
+const FIELDS: Table = &[
+    &UUID,
+    &delivery::CHANNEL,
+    &delivery::PM_USERS,
+    &delivery::EXCLUDE_USERS,
+    &MESSAGE,
+    &USER,
+    &TIMESTAMP,
+    &EDITED,
+    &delivery::NO_HISTORY,
+];
 
 /// Reads a body. Edits for nobody stay in: they change nothing and are answered, as in the original.
 ///
 /// `now` stamps edits that do not say when they were made.
 pub fn parse_edits(body: &[u8], limits: &Limits, now: Timestamp) -> Result<Vec<Edit>, Invalid> {
-    batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, limits, now))
+    batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, now))
 }
 
 fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Edit>> {
@@ -34,7 +52,7 @@ fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Edi
     }
     let delivery = delivery::take(&mut item, limits)?;
     let uuid = item.uuid?;
-    if item.user.as_ref().is_some_and(|user| !length_fits(user, &USER_NAME)) {
+    if item.user.as_ref().is_some_and(|user| !USER_NAME.fits(user)) {
         return None;
     }
     let timestamp = match item.timestamp {
@@ -50,15 +68,15 @@ fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Edi
     Some(Took::Keep(Edit { uuid, timestamp, user: item.user, message, edited: now, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Edit>> {
-    let delivery = delivery::read(fields, limits);
-    let uuid = fields.required("uuid", uuid);
-    let given_timestamp = fields.given("timestamp", timestamp);
-    let user = fields.given("user", |raw| string(raw, &USER_NAME));
-    let message = fields.given("message", payload);
-    let edited = fields.given("edited", timestamp).unwrap_or(now);
-    check_frame(fields, message.as_ref(), user.as_deref(), delivery.channel.as_deref(), limits);
-    Some(Took::Keep(Edit { uuid: uuid?, timestamp: given_timestamp, user, message, edited, delivery }))
+fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Took<Edit>> {
+    let delivery = delivery::read(fields);
+    let uuid = fields.read(&UUID);
+    let timestamp = fields.read(&TIMESTAMP);
+    let user = fields.read(&USER);
+    let message = fields.read(&MESSAGE);
+    let edited = fields.read(&EDITED).unwrap_or(now);
+    check_frame(fields, &MESSAGE, message.as_ref(), user.as_deref(), delivery.channel.as_deref());
+    Some(Took::Keep(Edit { uuid: uuid?, timestamp, user, message, edited, delivery }))
 }
 
 /// Appends the answer: what was given, and when it was edited.
@@ -76,6 +94,54 @@ pub fn write_edit_answer(edits: &[Edit], out: &mut Vec<u8>) {
         out.push(b'}');
     });
 }
+
+fn written() -> Shape {
+    let edit = delivery::written()
+        .may("timestamp", schema::time(), "When it was said, if the edit gave it.")
+        .may("user", schema::text(), "Who says it, if the edit gave it.")
+        .may("message", schema::any_object(), "What is said, if the edit gave it.")
+        .key("edited", schema::time(), "When it was edited.");
+    edit.shape()
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Patch, "/message", "editMessages", Public::Backends, Access::Signed)
+        .about(
+            "Edit what was said",
+            "Takes a list of edits. History and catch-up have the new form from then on; what an edit does not give \
+             stays as it was. An edit is told to those it names itself, whoever got the message, also when its id is \
+             not known.",
+        );
+    let body = body_shape(to);
+    told(operation, body, to)
+}
+
+/// The list that is sent; its items are named `MessageEditBody`.
+pub fn body_shape(to: &mut Description<'_>) -> Shape {
+    batch::shape("MessageEditBody", FIELDS, to)
+}
+
+/// Answer and refusals, for this endpoint and for others that do the same.
+pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Operation {
+    let answer = schema::list(to.book.named("Edit", |_| written()));
+    operation
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .answer("The edits as they were understood.", answer, ANSWER)
+        .refuses_body(parse_edits(
+            br#"[{"channel": "lobby", "edited": "yesterday"}]"#,
+            &to.limits,
+            Timestamp::now(),
+        ))
+        .refuses([Refusal::Busy])
+}
+
+const EXAMPLE: &str = r#"[{"uuid": "22222222-2222-4222-8222-222222222222", "channel": "lobby",
+    "message": {"text": "hi!"}}]"#;
+
+const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
+    "uuid": "22222222-2222-4222-8222-222222222222", "message": {"text": "hi!"},
+    "edited": "2020-02-22T10:11:13.123456"}]"#;
 
 /// PATCH /message.
 ///
@@ -104,7 +170,7 @@ mod tests {
             let text = format!("[{{{id}{rest}}}]");
             let quickly = quickly(&text, &limits, |item| quick(item, &limits, now)).unwrap();
             assert_eq!(
-                carefully(&text, &limits, FIELDS, |fields| careful(fields, &limits, now)),
+                carefully(&text, &limits, FIELDS, |fields| careful(fields, now)),
                 Ok(quickly),
                 "{text}"
             );

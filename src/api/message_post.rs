@@ -3,9 +3,10 @@
 use super::answer;
 use super::batch::{self, Item, Took, check_frame, frame_fits};
 use super::delivery::{self, write_payload, write_plain, write_user};
-use super::fields::{Fields, USER_NAME, length_fits, payload, string, timestamp, uuid};
+use super::fields::{Field, Fields, Id, Json, Name, Table, Time, USER_NAME};
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
@@ -13,24 +14,39 @@ use crate::gate::guard::Signed;
 use crate::registry::messages::Publish;
 use crate::wire::json;
 use crate::wire::message::Message;
+use crate::wire::schema::{self, Shape};
 use crate::wire::time::Timestamp;
 use crate::wire::value::Payload;
 use actix_web::{HttpResponse, web};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-const FIELDS: &[&str] =
-    &["pm_users", "exclude_users", "channel", "no_history", "uuid", "timestamp", "user", "message"];
+const USER: Field<Name> = Field::required("user", USER_NAME, "Who says it.");
+const MESSAGE: Field<Json> = Field::optional("message", Json, "What is said: any object.");
+const UUID: Field<Id> = Field::optional("uuid", Id, "Its id; random when left out.");
+const TIMESTAMP: Field<Time> = Field::optional("timestamp", Time, "When it was said; now when left out.");
+const FIELDS: Table = &[
+    &USER,
+    &delivery::CHANNEL,
+    &delivery::PM_USERS,
+    &delivery::EXCLUDE_USERS,
+    &MESSAGE,
+    &delivery::NO_HISTORY,
+    &UUID,
+    &TIMESTAMP,
+];
 
 /// Reads a body. Messages for nobody (neither channel nor `pm_users`) are checked and left out.
 ///
 /// `now` stamps messages that carry no time.
 pub fn parse_messages(body: &[u8], limits: &Limits, now: Timestamp) -> Result<Vec<Message>, Invalid> {
-    batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, limits, now))
+    batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, now))
 }
 
 fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Message>> {
     let delivery = delivery::take(&mut item, limits)?;
-    let user = item.user.filter(|user| length_fits(user, &USER_NAME))?;
+    let user = item.user.filter(|user| USER_NAME.fits(user))?;
     let timestamp = item.timestamp.map_or(Some(now), Timestamp::parse)?;
     let message = match item.message {
         Some(raw) => Some(Payload::compact(raw.get())?),
@@ -42,13 +58,13 @@ fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Mes
     Some(addressed(Message { uuid, timestamp, user, message, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Message>> {
-    let delivery = delivery::read(fields, limits);
-    let uuid = fields.given("uuid", uuid).unwrap_or_else(Uuid::new_v4);
-    let timestamp = fields.given("timestamp", timestamp).unwrap_or(now);
-    let user = fields.required("user", |raw| string(raw, &USER_NAME));
-    let message = fields.given("message", payload);
-    check_frame(fields, message.as_ref(), user.as_deref(), delivery.channel.as_deref(), limits);
+fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Took<Message>> {
+    let delivery = delivery::read(fields);
+    let uuid = fields.read(&UUID).unwrap_or_else(Uuid::new_v4);
+    let timestamp = fields.read(&TIMESTAMP).unwrap_or(now);
+    let user = fields.read(&USER);
+    let message = fields.read(&MESSAGE);
+    check_frame(fields, &MESSAGE, message.as_ref(), user.as_deref(), delivery.channel.as_deref());
     Some(addressed(Message { uuid, timestamp, user: user?, message, delivery }))
 }
 
@@ -67,6 +83,54 @@ pub fn write_message_answer(messages: &[Message], out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"edited\":null}");
     });
 }
+
+fn written() -> Shape {
+    let message = delivery::written()
+        .key("timestamp", schema::time(), "When it was said.")
+        .key("user", schema::text(), "Who says it.")
+        .may("message", schema::any_object(), "What is said, if anything was given.")
+        .key("edited", schema::null(), "Always null: it is new.");
+    message.shape()
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/message", "postMessages", Public::Backends, Access::Signed)
+        .about(
+            "Say something",
+            "Sends a list of messages to channels and users. The answer says what was understood and does not wait \
+             for delivery; messages of one channel are delivered in the order in which they were accepted. A message \
+             to an unknown channel goes nowhere and creates none; one without `channel` and `pm_users` is left out.",
+        );
+    let body = body_shape(to);
+    told(operation, body, to)
+}
+
+/// The list that is sent; its items are named `MessageBody`.
+pub fn body_shape(to: &mut Description<'_>) -> Shape {
+    batch::shape("MessageBody", FIELDS, to)
+}
+
+/// Answer and refusals, for this endpoint and for others that do the same.
+pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Operation {
+    let answer = schema::list(to.book.named("Message", |_| written()));
+    operation
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .answer("The messages as they were understood.", answer, ANSWER)
+        .refuses_body(parse_messages(
+            br#"[{"channel": "lobby", "pm_users": ["ada", 7]}]"#,
+            &to.limits,
+            Timestamp::now(),
+        ))
+        .refuses([Refusal::Busy])
+}
+
+const EXAMPLE: &str = r#"[{"user": "bob", "channel": "lobby", "message": {"text": "hi"},
+    "uuid": "22222222-2222-4222-8222-222222222222"}]"#;
+
+const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
+    "uuid": "22222222-2222-4222-8222-222222222222", "timestamp": "2020-02-22T10:11:12.123456", "user": "bob",
+    "message": {"text": "hi"}, "edited": null}]"#;
 
 /// POST /message. Answered before the messages are routed: no request waits for a fan-out.
 ///
@@ -108,7 +172,7 @@ mod tests {
     fn both(text: &str) -> (Option<Vec<Message>>, Result<Vec<Message>, Invalid>) {
         let limits = limits();
         let quickly = quickly(text, &limits, |item| quick(item, &limits, now()));
-        (quickly, carefully(text, &limits, FIELDS, |fields| careful(fields, &limits, now())))
+        (quickly, carefully(text, &limits, FIELDS, |fields| careful(fields, now())))
     }
 
     #[test]

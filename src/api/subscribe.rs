@@ -2,23 +2,31 @@
 
 use super::answer;
 use super::body;
-use super::channel_config::{ChannelConfigs, channel_configs};
+use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
 use super::channels_info::{ChannelsInfo, Freshness};
-use super::conn_id::ConnIdQuery;
-use super::fields::{CHANNEL_NAME, Fields, NULL, fault, some_names, uuid, uuid_text};
-use super::info::{InfoOptions, info};
+use super::conn_id::{self, ConnIdQuery};
+use super::fields::{Bound, CHANNEL_NAME, Field, Fields, Id, List, Name, Table, object_shape, uuid_text};
+use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::registry::messages::{Subscribe, Subscribed, UnknownConnection};
 use crate::wire::json;
+use crate::wire::schema::{self, Book, Keys, Shape};
 use actix_web::{HttpResponse, web};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-const FIELDS: &[&str] = &["conn_id", "channels", "channel_configs", "info"];
+const CONN_ID: Field<Id> =
+    Field::or_in_query("conn_id", Id, "The connection; when left out, the one that the query names.");
+const CHANNELS: Field<List<Name>> =
+    Field::required("channels", List::some(CHANNEL_NAME, Bound::Channels), "The channels, in this order.");
+pub(super) const FIELDS: Table = &[&CONN_ID, &CHANNELS, &CHANNEL_CONFIGS, &INFO];
 
 /// Which connection joins which channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,27 +47,73 @@ impl SubscribeRequest {
         let mut conn_id = None;
         body::object(body, limits, FIELDS, |fields| {
             conn_id = read_conn_id(fields, query_conn_id);
-            read(fields, limits, conn_id)
+            read(fields, conn_id)
         })
         .map_err(|invalid| Invalid { conn_id, ..invalid })
     }
 }
 
 fn read_conn_id(fields: &mut Fields<'_>, query: Option<&str>) -> Option<Uuid> {
-    if fields.has("conn_id") {
-        return fields.given("conn_id", uuid);
+    match query.filter(|_| fields.raw(&CONN_ID).is_none()) {
+        Some(text) => fields.keep(&CONN_ID, uuid_text(text)),
+        None => fields.read(&CONN_ID),
     }
-    // Absent in both, the original fills in null and then complains about it.
-    fields.keep("conn_id", query.map_or_else(|| Err(fault(NULL)), uuid_text))
 }
 
-fn read(fields: &mut Fields<'_>, limits: &Limits, conn_id: Option<Uuid>) -> Option<SubscribeRequest> {
-    let max = limits.max_channels_per_request;
-    let channels = fields.required("channels", |raw| some_names(raw, &CHANNEL_NAME, max));
-    let info = info(fields, limits);
-    let channel_configs = channel_configs(fields, limits);
+fn read(fields: &mut Fields<'_>, conn_id: Option<Uuid>) -> Option<SubscribeRequest> {
+    let channels = fields.read(&CHANNELS);
+    let info = fields.read(&INFO).unwrap_or_default();
+    let channel_configs = fields.read(&CHANNEL_CONFIGS).unwrap_or_default();
     Some(SubscribeRequest { conn_id: conn_id?, channels: channels?, channel_configs, info })
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let operation =
+        Operation::new(HttpMethod::Post, "/subscribe", "subscribe", Public::Backends, Access::Signed)
+            .about(
+                "Let a connection join channels",
+                "Creates the channels that are new. Joining twice changes nothing.",
+            )
+            .parameter(conn_id::stand_in());
+    told(operation, to)
+}
+
+/// Body and answer, for this endpoint and for others that do the same.
+pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
+    let body = object_shape("SubscribeBody", FIELDS, &to.limits, &mut to.book);
+    let answer =
+        to.book.named("Subscribed", |book| written(book, "subscribed_to", "Those it has really joined."));
+    operation
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .answer("The channels of the connection.", answer, ANSWER)
+        .refuses_body(SubscribeRequest::parse(br#"{"channels": []}"#, None, &to.limits))
+        .asks_registry()
+}
+
+/// The shape of what [`changed`] writes.
+pub(super) fn written(book: &mut Book, key: &str, changes: &str) -> Shape {
+    let names = || schema::list(schema::text());
+    Keys::new()
+        .key("channels", names(), "All channels of the connection, sorted.")
+        .key(
+            "channels_info",
+            ChannelsInfo::shape(book),
+            "These channels and their users, as `info` asks for them.",
+        )
+        .key(key, names(), changes)
+        .shape()
+}
+
+const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111", "channels": ["lobby", "news"],
+    "info": {"include_users": false, "exclude_channels": ["lobby"]}}"#;
+
+const ANSWER: &str = r#"{"channels": ["lobby", "news"], "channels_info": {"channels": {"news": {
+    "uuid": "55555555-5555-4555-8555-555555555555", "name": "news", "long_name": null,
+    "settings": {"notify_presence": false, "store_history": false, "history_size": 10,
+        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
+    "history": [], "last_active": "2020-02-22T10:11:12.123456", "total_connections": 1, "total_users": 0,
+    "users": []}}, "users": []}, "subscribed_to": ["news"]}"#;
 
 /// POST /subscribe.
 ///

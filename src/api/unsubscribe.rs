@@ -1,18 +1,21 @@
 //! POST /unsubscribe: let a connection leave channels.
 
 use super::answer;
-use super::conn_id::ConnIdQuery;
+use super::conn_id::{self, ConnIdQuery};
+use super::fields::object_shape;
 use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::Limits;
-use super::subscribe::SubscribeRequest;
-use super::subscribe::changed;
+use super::operation::{Access, Description, Operation, Public};
+use super::subscribe::{self, SubscribeRequest, changed};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::registry::messages::{UnknownConnection, Unsubscribe};
 use actix_web::{HttpResponse, web};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 /// Which connection leaves which channels.
@@ -34,6 +37,35 @@ impl UnsubscribeRequest {
         Ok(Self { conn_id, channels, info })
     }
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/unsubscribe", "unsubscribe", Public::Backends, Access::Signed)
+        .about(
+            "Let a connection leave channels",
+            "Channels that are not known or not joined are no error. `channel_configs` are read and mean nothing.",
+        )
+        .parameter(conn_id::stand_in());
+    told(operation, to)
+}
+
+/// Body and answer, for this endpoint and for others that do the same.
+pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
+    let body = object_shape("UnsubscribeBody", subscribe::FIELDS, &to.limits, &mut to.book);
+    let written = |book: &mut _| subscribe::written(book, "unsubscribed_from", "Those it has really left.");
+    let answer = to.book.named("Unsubscribed", written);
+    operation
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .answer("The channels that remain.", answer, ANSWER)
+        .refuses_body(UnsubscribeRequest::parse(br#"{"conn_id": null}"#, None, &to.limits))
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111", "channels": ["news", "unknown"],
+    "info": {"exclude_channels": ["lobby"]}}"#;
+
+const ANSWER: &str = r#"{"channels": ["lobby"], "channels_info": {"channels": {}, "users": []},
+    "unsubscribed_from": ["news"]}"#;
 
 /// POST /unsubscribe.
 ///

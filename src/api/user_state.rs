@@ -2,20 +2,35 @@
 
 use super::answer;
 use super::body;
-use super::fields::{Fields, STATE_KEY, USER_NAME, mapping, names, state_value, string, text};
+use super::fields::{
+    Bound, Field, Fields, List, Mapping, Name, STATE_KEY, State, Table, USER_NAME, object_shape, text,
+};
 use super::invalid::Invalid;
 use super::limits::Limits;
+use super::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::registry::messages::{SetUserState, UnknownUser};
 use crate::wire::json;
-use crate::wire::state::StateEntry;
-use crate::wire::state::write_changes;
+use crate::wire::schema::{self, Book, Keys, Shape};
+use crate::wire::state::{StateEntry, change_shape, state_shape, write_changes};
 use actix_web::{HttpResponse, web};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 
-const FIELDS: &[&str] = &["user", "user_state", "state_public_keys"];
+const USER: Field<Name> = Field::required("user", USER_NAME, "A user who is known.");
+/// Also a field of /connect.
+pub(super) const USER_STATE: Field<Mapping<State>> =
+    Field::optional("user_state", Mapping::to(State, Bound::Items), "State to merge into what the user has.")
+        .default("{}");
+const STATE_PUBLIC_KEYS: Field<List<Name>> = Field::nullable(
+    "state_public_keys",
+    List::of(STATE_KEY, Bound::Items),
+    "Keys of the state that others may see from now on; unchanged when left out or null.",
+);
+const FIELDS: Table = &[&USER, &USER_STATE, &STATE_PUBLIC_KEYS];
 
 /// Whose state changes, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,28 +47,60 @@ impl UserStateRequest {
     /// Reads a body; the error hands back a user name of wrong length too, which is unknown besides.
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
         let mut user = None;
-        body::object(body, limits, FIELDS, |fields| read(fields, limits, &mut user))
+        body::object(body, limits, FIELDS, |fields| read(fields, &mut user))
             .map_err(|invalid| Invalid { user, ..invalid })
     }
 }
 
-fn read(fields: &mut Fields<'_>, limits: &Limits, named: &mut Option<String>) -> Option<UserStateRequest> {
-    let user = fields.required("user", |raw| {
-        *named = text(raw).ok();
-        string(raw, &USER_NAME)
-    });
-    let user_state = state_entries(fields, "user_state", limits);
-    let read_keys = |raw| names(raw, &STATE_KEY, limits.max_list_items);
-    let state_public_keys = fields.nullable("state_public_keys", read_keys);
+fn read(fields: &mut Fields<'_>, named: &mut Option<String>) -> Option<UserStateRequest> {
+    *named = fields.raw(&USER).and_then(|raw| text(raw).ok());
+    let user = fields.read(&USER);
+    let user_state = entries(fields, &USER_STATE);
+    let state_public_keys = fields.read(&STATE_PUBLIC_KEYS);
     Some(UserStateRequest { user: user?, user_state, state_public_keys })
 }
 
 /// A mapping of state values, in the order given; keys are not checked, as in the original.
-pub(super) fn state_entries(fields: &mut Fields<'_>, name: &str, limits: &Limits) -> Vec<StateEntry> {
-    let entries =
-        fields.given(name, |raw| mapping(raw, limits.max_list_items, state_value)).unwrap_or_default();
+pub(super) fn entries(fields: &mut Fields<'_>, field: &Field<Mapping<State>>) -> Vec<StateEntry> {
+    let entries = fields.read(field).unwrap_or_default();
     entries.into_iter().map(|(key, value)| StateEntry { key, value }).collect()
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/user_state", "setUserState", Public::Backends, Access::Signed)
+        .about(
+            "Change a user's state",
+            "Merges values into the state, and says which of its keys are public. The user's channels that have \
+             `notify_state` tell all members. A user is known from `/connect` until `user_idle_timeout_ms` after the \
+             last connection.",
+        );
+    told(operation, to)
+}
+
+/// Body and answer, for this endpoint and for others that do the same.
+pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
+    let body = object_shape("UserStateBody", FIELDS, &to.limits, &mut to.book);
+    let answer = to.book.named("UserStateChanged", written);
+    operation
+        .body(body, Required::True, EXAMPLE, to.settings)
+        .answer("The user's state, and what of it has changed.", answer, ANSWER)
+        .refuses_body(UserStateRequest::parse(br#"{"user_state": {"mood": []}}"#, &to.limits))
+        .asks_registry()
+}
+
+fn written(book: &mut Book) -> Shape {
+    Keys::new()
+        .key("user_state", state_shape(book), "The whole state.")
+        .key("changed_state", schema::list(change_shape(book)), "What has changed, in the order given.")
+        .key("public_keys", schema::list(schema::text()), "The keys that others may see.")
+        .shape()
+}
+
+const EXAMPLE: &str = r#"{"user": "ada", "user_state": {"mood": "better"}}"#;
+
+const ANSWER: &str = r#"{"user_state": {"mood": "better", "age": 36},
+    "changed_state": [{"key": "mood", "value": "better"}], "public_keys": ["mood"]}"#;
 
 /// POST /user_state.
 ///

@@ -4,9 +4,10 @@ use crate::api::answer;
 use crate::api::connect::{self, ConnectRequest};
 use crate::api::invalid::Invalid;
 use crate::api::limits::Limits;
-use crate::api::message_delete::{parse_deletes, write_delete_answer};
-use crate::api::message_patch::{parse_edits, write_edit_answer};
-use crate::api::message_post::{parse_messages, write_message_answer};
+use crate::api::message_delete::{self, parse_deletes, write_delete_answer};
+use crate::api::message_patch::{self, parse_edits, write_edit_answer};
+use crate::api::message_post::{self, parse_messages, write_message_answer};
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::api::subscribe::{self, SubscribeRequest};
 use crate::api::unsubscribe::{self, UnsubscribeRequest};
 use crate::api::user_state::{self, UserStateRequest};
@@ -15,10 +16,13 @@ use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::registry::messages::Publish;
 use crate::wire::message::Delivery;
+use crate::wire::schema::{self, Shape};
 use crate::wire::settings::ChannelSettings;
 use crate::wire::time::Timestamp;
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
+use utoipa::openapi::Ref;
+use utoipa::openapi::path::HttpMethod;
 
 /// Only these channels belong to the demo.
 const PREFIX: &str = "demo";
@@ -39,6 +43,73 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         );
 }
 
+/// What the API's description says of /demo/connect.
+pub fn described_connect(to: &mut Description<'_>) -> Operation {
+    let about = "`channels` must begin with `demo`; their settings, and which keys of the state are public, are the demo's.";
+    connect::told(demo(HttpMethod::Post, "/demo/connect", "demoConnect", "Make a connection", about), to)
+}
+
+/// And of /demo/subscribe.
+pub fn described_subscribe(to: &mut Description<'_>) -> Operation {
+    let about = "`channels` must begin with `demo`; their settings are the demo's.";
+    subscribe::told(demo(HttpMethod::Post, "/demo/subscribe", "demoSubscribe", "Join channels", about), to)
+}
+
+/// And of /demo/unsubscribe.
+pub fn described_unsubscribe(to: &mut Description<'_>) -> Operation {
+    let about = "`channels` must begin with `demo`.";
+    unsubscribe::told(
+        demo(HttpMethod::Post, "/demo/unsubscribe", "demoUnsubscribe", "Leave channels", about),
+        to,
+    )
+}
+
+/// And of /demo/user_state.
+pub fn described_user_state(to: &mut Description<'_>) -> Operation {
+    let about = "Which keys of the state are public is the demo's.";
+    user_state::told(
+        demo(HttpMethod::Post, "/demo/user_state", "demoUserState", "Change a user's state", about),
+        to,
+    )
+}
+
+const ONE_OR_MORE: &str = "Takes one or a list. The channel must begin with `demo`.";
+
+/// And of POST /demo/message.
+pub fn described_post(to: &mut Description<'_>) -> Operation {
+    let operation = demo(HttpMethod::Post, "/demo/message", "demoPost", "Say something", ONE_OR_MORE);
+    let body = one_or_more("MessageBody", message_post::body_shape(to));
+    message_post::told(operation, body, to).refuses([foreign_channel()])
+}
+
+/// And of PATCH /demo/message.
+pub fn described_patch(to: &mut Description<'_>) -> Operation {
+    let operation = demo(HttpMethod::Patch, "/demo/message", "demoPatch", "Edit what was said", ONE_OR_MORE);
+    let body = one_or_more("MessageEditBody", message_patch::body_shape(to));
+    message_patch::told(operation, body, to).refuses([foreign_channel()])
+}
+
+/// And of DELETE /demo/message.
+pub fn described_delete(to: &mut Description<'_>) -> Operation {
+    let operation =
+        demo(HttpMethod::Delete, "/demo/message", "demoDelete", "Take back what was said", ONE_OR_MORE);
+    let body = one_or_more("MessagesDeleteBody", message_delete::body_shape(to));
+    message_delete::told(operation, body, to).refuses([foreign_channel()])
+}
+
+fn demo(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
+    let about = format!("Demo mode only: what an application's backend does. {about}");
+    Operation::new(method, path, id, Public::Demo, Access::Open).about(summary, &about).of_demo()
+}
+
+fn one_or_more(item: &str, list: Shape) -> Shape {
+    schema::any_of([list, Ref::from_schema_name(item).into()])
+}
+
+fn foreign_channel() -> Refusal {
+    Invalid::field("channel", "Demo channels begin with \"demo\".").into()
+}
+
 fn limits(backend: &Backend) -> Limits {
     Limits::from(&*backend.settings)
 }
@@ -55,7 +126,7 @@ fn only_demo_deliveries<'a>(mut deliveries: impl Iterator<Item = &'a Delivery>) 
         |delivery: &&Delivery| delivery.channel.as_ref().is_none_or(|name| !name.starts_with(PREFIX));
     match deliveries.find(foreign) {
         None => Ok(()),
-        Some(_) => Err(Invalid::field("channel", "Demo channels begin with \"demo\".").into()),
+        Some(_) => Err(foreign_channel()),
     }
 }
 

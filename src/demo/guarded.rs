@@ -5,13 +5,16 @@
 
 use super::Demo;
 use crate::api::answer;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::guard::now_unix;
 use crate::settings::Secret;
 use crate::signing::{BadSignature, Keys};
+use crate::wire::schema;
 use actix_http::RequestHead;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
+use utoipa::openapi::path::HttpMethod;
 
 /// How long a token is good, in seconds.
 const MAX_AGE_S: u64 = 60;
@@ -20,6 +23,23 @@ const MAX_AGE_S: u64 = 60;
 /// for anything else, least of all as a signature for the API.
 pub fn keys() -> Keys {
     Keys::new(&[Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()))])
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let answer = to.book.named("DemoToken", |_| {
+        schema::Keys::new()
+            .key("token", schema::text(), "For the query of `/demo/guarded/echo`.")
+            .key("expires_in", schema::count(), "Seconds for which it is good.")
+            .shape()
+    });
+    Operation::new(HttpMethod::Post, "/demo/guarded/token", "demoToken", Public::Demo, Access::Open)
+        .about("A token for the guarded websocket", "Demo mode only. A body is ignored.")
+        .answer(
+            "The token.",
+            answer,
+            r#"{"token": "demo.Xk0kAA.2v5T8yyN8lYw5a3m9z4kq1v7C0Q", "expires_in": 60}"#,
+        )
 }
 
 /// POST /demo/guarded/token: a token for anybody. An application would give one to whoever has signed in.

@@ -24,6 +24,7 @@ mod pages;
 
 use crate::admin::pages::FRONT;
 use crate::admin::read;
+use crate::api::operation::{Description, Operation};
 use crate::error::Refusal;
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
@@ -92,6 +93,22 @@ impl Demo {
         actor.send(message).await.map_err(|_| Refusal::Draining)
     }
 }
+
+/// What the API's description says of the demos, as far as programs call them.
+pub const DESCRIBED: &[fn(&mut Description<'_>) -> Operation] = &[
+    state::described,
+    backend::described_connect,
+    backend::described_subscribe,
+    backend::described_unsubscribe,
+    backend::described_user_state,
+    backend::described_post,
+    backend::described_patch,
+    backend::described_delete,
+    guarded::described,
+    board::routes::described_new_channel,
+    board::routes::described_del_channel,
+    board::routes::described_push,
+];
 
 /// Mounts the front page and the tutorial, and in demo mode the live demo's backend and all that the other demos have
 /// over HTTP.

@@ -2,8 +2,31 @@
 
 use crate::admin::uptime;
 use crate::api::answer;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::gate::backend::Backend;
+use crate::wire::schema::{self, Keys};
 use actix_web::{HttpResponse, web};
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let answer = to.book.named("DemoState", |_| {
+        Keys::new()
+            .key("version", schema::text(), "The server's version.")
+            .key("uptime", schema::text(), "Time since the start: `0:01:05`, `1 day, 0:01:05`.")
+            .key("sessions", schema::count(), "Websockets and polls.")
+            .key("messages", schema::count(), "Messages since the start.")
+            .key("deliveries", schema::count(), "Deliveries since the start.")
+            .key("draining", schema::flag(), "Whether the server is stopping.")
+            .shape()
+    });
+    Operation::new(HttpMethod::Get, "/demo/state", "demoState", Public::Demo, Access::Open)
+        .about("How the server is", "Demo mode only: what the front page shows.")
+        .answer("The figures.", answer, EXAMPLE)
+}
+
+const EXAMPLE: &str = r#"{"version": "0.1.0", "uptime": "0:01:05", "sessions": 2, "messages": 3, "deliveries": 5,
+    "draining": false}"#;
 
 /// GET /demo/state. Counters only: it asks no actor.
 pub async fn state(backend: web::Data<Backend>) -> HttpResponse {

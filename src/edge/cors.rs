@@ -43,7 +43,9 @@ pub fn concerns(path: &str) -> bool {
     let own =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     path == "/admin/sign_in"
-        || !["/admin", "/api-explorer", "/demo", "/openapi.json", "/static"].into_iter().any(own)
+        || !["/admin", "/api-explorer", "/demo", "/openapi.json", "/openapi-3.1.json", "/static"]
+            .into_iter()
+            .any(own)
 }
 
 /// Whether browsers of other origins call this path themselves. They need to read refusals as well: without these

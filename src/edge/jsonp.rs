@@ -1,7 +1,11 @@
 //! Which callback names a JSONP answer may begin with: paths of plain identifiers, as `a.b[0]`.
 
 /// Longest name taken, in bytes.
-const MAX_LENGTH: usize = 128;
+pub const MAX_LENGTH: usize = 128;
+
+/// The form of such a name, for the API's description; it does not tell the words that are left out.
+pub const PATTERN: &str =
+    r"^[A-Za-z_$][A-Za-z0-9_$]*(\[[0-9]+\])*(\.[A-Za-z_$][A-Za-z0-9_$]*(\[[0-9]+\])*)*$";
 
 /// Words that are no identifiers in JavaScript; as a callback they are a mistake or a trick.
 const RESERVED: [&str; 48] = [

@@ -2,11 +2,14 @@
 
 use super::jsonp;
 use crate::api::conn_id;
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::error::Refusal;
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
 use crate::hub::handle::HubHandle;
 use crate::session::poll::{Answer, PollSession, Receipt};
+use crate::wire::event::described::events;
+use crate::wire::schema;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -16,6 +19,8 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::{Content, Required};
 
 /// The query of a poll.
 #[derive(Debug, Deserialize)]
@@ -33,10 +38,8 @@ pub async fn listen(
     backend: web::Data<Backend>,
     query: web::Query<ListenQuery>,
 ) -> Result<HttpResponse, Refusal> {
-    let conn_id = match query.conn_id.as_deref() {
-        None => return Err(Refusal::Invalid(json!({"conn_id": ["Missing data for required field."]}))),
-        Some(text) => conn_id::parse(text).ok_or_else(|| Refusal::Invalid(json!(["Wrong UUID format"])))?,
-    };
+    let text = query.conn_id.as_deref().ok_or_else(without_conn_id)?;
+    let conn_id = conn_id::parse(text).ok_or_else(with_unreadable_conn_id)?;
     let callback = query.callback.as_deref();
     if callback.is_some_and(|name| !jsonp::valid(name)) {
         return Err(Refusal::UnacceptableCallback);
@@ -53,6 +56,44 @@ pub async fn listen(
         Err(_) => Ok(answer(Vec::new(), None, callback)),
     }
 }
+
+fn without_conn_id() -> Refusal {
+    Refusal::Invalid(json!({"conn_id": ["Missing data for required field."]}))
+}
+
+fn with_unreadable_conn_id() -> Refusal {
+    Refusal::Invalid(json!(["Wrong UUID format"]))
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let said = "The events; as a script, `callback([…])`, where a callback is named.";
+    let script = Content::new(Some(schema::text()));
+    let about = format!(
+        "Answers what was missed at once, else as soon as something comes and {} ms have passed in which more may \
+         join it, else after {} ms with `[]`. Poll again at once: what comes between two polls waits. Events wait \
+         until the server's kernel has taken the whole answer: if the client hangs up before, the next poll brings \
+         them. While the server stops, polls are answered with `[]`.",
+        to.settings.poll_batch_window_ms, to.settings.poll_wait_ms
+    );
+    let callback = schema::of_type(utoipa::openapi::schema::Type::String).max_length(Some(jsonp::MAX_LENGTH));
+    let callback = callback.pattern(Some(jsonp::PATTERN)).into();
+    let jsonp = "For JSONP: a plain name of a JavaScript function, as `a.b[0]`; no reserved word.";
+    Operation::new(HttpMethod::Get, "/listen", "listen", Public::Browsers, Access::Open)
+        .about("Poll for the events of a connection", &about)
+        .parameter(conn_id::parameter("The connection."))
+        .parameter(in_query("callback", Required::False, callback, jsonp))
+        .answer_or(said, events(&mut to.book), ANSWER, ("application/javascript", script))
+        .refuses([without_conn_id(), with_unreadable_conn_id()])
+        .refuses([Refusal::UnacceptableCallback, Refusal::UnknownConnection])
+}
+
+const ANSWER: &str = r#"[{"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222",
+    "timestamp": "2020-02-22T10:11:12.123456", "date": "2020-02-22T10:11:12.123456", "user": "bob",
+    "message": {"text": "hi!"}, "edited": "2020-02-22T10:11:13.123456", "type": "message", "catchup": true},
+  {"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222", "message": {"text": "hi!"},
+    "edited": "2020-02-22T10:11:13.123456", "type": "message:edit", "catchup": true},
+  {"channel": "lobby", "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete", "catchup": true}]"#;
 
 fn answer(events: Vec<Bytes>, receipt: Option<Receipt>, callback: Option<&str>) -> HttpResponse {
     let body = Bytes::from(list(&events, callback));

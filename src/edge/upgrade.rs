@@ -4,6 +4,7 @@
 //! functions on the request's head.
 
 use crate::api::conn_id;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::demo::{Demo, entrance};
 use crate::error::{self, Refusal};
 use crate::gate::Gate;
@@ -11,6 +12,7 @@ use crate::gate::backend::Backend;
 use crate::gate::guard::now_unix;
 use crate::hub::handle::HubHandle;
 use crate::session::websocket::WebsocketSession;
+use crate::wire::websocket::close::REASONS;
 use crate::wire::websocket::deflate;
 use actix_codec::Framed;
 use actix_http::body::{BodySize, MessageBody};
@@ -23,6 +25,8 @@ use serde_json::json;
 use std::io;
 use std::net::IpAddr;
 use tokio::net::TcpStream;
+use utoipa::openapi::Response as Described;
+use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 /// What the service needs on each thread.
@@ -128,12 +132,36 @@ pub(super) fn offers_deflate(head: &RequestHead) -> bool {
 pub(super) fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
     let query: Vec<(String, String)> =
         serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
-    let invalid = |text: &str| Refusal::Invalid(json!({ "conn_id": [text] }));
-    let (_, text) = query
-        .iter()
-        .find(|(name, _)| name == "conn_id")
-        .ok_or_else(|| invalid("Missing data for required field."))?;
+    let named = query.iter().find(|(name, _)| name == "conn_id");
+    let (_, text) = named.ok_or_else(|| invalid("Missing data for required field."))?;
     conn_id::parse(text).ok_or_else(|| invalid("Not a valid UUID."))
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::Invalid(json!({ "conn_id": [text] }))
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let settings = to.settings;
+    let mut about = format!(
+        "A websocket handshake. From then on every text frame is a JSON list of one event, in the form that `/listen` \
+         answers; `[]` is the heartbeat, which comes every {} ms. What a client sends only shows that it lives. An \
+         unknown `conn_id` is accepted and closed at once with 1000, so that old clients connect anew. Compressed \
+         messages (permessage-deflate) are for who asks for them.\n\n\
+         | close code | text | why | what a client should do |\n| --- | --- | --- | --- |\n",
+        settings.heartbeat_interval_ms
+    );
+    for (reason, why, advice) in REASONS {
+        let code = reason.code().unwrap_or_default();
+        about.push_str(&format!("| {code} | {} | {why} | {advice} |\n", reason.text()));
+    }
+    Operation::new(HttpMethod::Get, "/ws", "ws", Public::Browsers, Access::Open)
+        .about("Open the websocket of a connection", &about)
+        .parameter(conn_id::parameter("The connection."))
+        .responds(101, Described::new("The socket is open."))
+        .refuses([invalid("Missing data for required field.")])
+        .refuses([Refusal::UpgradeRequired, Refusal::Draining])
 }
 
 async fn refuse(

@@ -13,9 +13,12 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use super::{Gate, peer};
 use crate::error::Refusal;
 use crate::signing::MAX_AGE_S;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
-/// The header of the signature; the parameter of the query that stands in for it is `secret`.
+/// The header of the signature.
 pub const SIGNATURE_HEADER: &str = "x-channelstream-secret";
+/// The parameter of the query that stands in for the header.
+const SIGNATURE_PARAMETER: &str = "secret";
 static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 
 /// What a request's address and signature make of its sender.
@@ -99,8 +102,21 @@ fn token(head: &RequestHead) -> Option<Cow<'_, [u8]>> {
         return Some(header.as_bytes().into());
     }
     let query = web::Query::<Vec<(String, String)>>::from_query(head.uri.query()?).ok()?;
-    let (_, secret) = query.into_inner().into_iter().rev().find(|(name, _)| name == "secret")?;
+    let (_, secret) = query.into_inner().into_iter().rev().find(|(name, _)| name == SIGNATURE_PARAMETER)?;
     Some(secret.into_bytes().into())
+}
+
+/// The ways to send a signature, for the API's description: in the header, in the query.
+pub fn security_schemes() -> [SecurityScheme; 2] {
+    let header = format!(
+        "What `TimestampSigner(secret).sign(value)` of Python's itsdangerous makes: `value.timestamp.mac`. The value \
+         may be anything. Good for {MAX_AGE_S} s, unless `validate_requests` is off. The peer's address must be in \
+         `allow_posting_from`. `channelstream sign` makes one."
+    );
+    let query = "The same in the query; counts where the header is absent.";
+    let header = ApiKeyValue::with_description(SIGNATURE_HEADER, &header);
+    let query = ApiKeyValue::with_description(SIGNATURE_PARAMETER, query);
+    [ApiKey::Header(header), ApiKey::Query(query)].map(SecurityScheme::ApiKey)
 }
 
 /// The time that signatures are compared with, in Unix seconds.

@@ -1,5 +1,7 @@
 //! Events as clients see them (section 6 of the original's behaviour): compact JSON, one object each.
 
+pub mod described;
+
 use super::frame::{Audience, Draft, Frame, LiveFlag};
 use super::json;
 use super::message::{Edit, Message};

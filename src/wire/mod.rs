@@ -1,6 +1,7 @@
 //! The vocabulary of the wire: values, times, events, frames, the websocket protocol. Knows nobody.
 
 pub mod json;
+pub mod schema;
 pub mod value;
 pub mod state;
 pub mod time;

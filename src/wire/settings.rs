@@ -1,5 +1,6 @@
 //! What a channel does with what passes through it.
 
+use super::schema::{self, Book, Keys, Shape};
 use serde::Serialize;
 use std::io::Write;
 
@@ -18,6 +19,26 @@ pub struct ChannelSettings {
     pub notify_state: bool,
     /// Keep frames for clients that come back.
     pub store_frames: bool,
+}
+
+impl ChannelSettings {
+    /// The shape of settings as they are written.
+    pub fn shape(book: &mut Book) -> Shape {
+        book.named("ChannelSettings", |_| {
+            Keys::new()
+                .key("notify_presence", schema::flag(), "Members are told who joins and who leaves.")
+                .key("store_history", schema::flag(), "Messages are kept for `history`.")
+                .key("history_size", schema::count(), "How many; 0 means as many as `max_history_size`.")
+                .key(
+                    "broadcast_presence_with_user_lists",
+                    schema::flag(),
+                    "Presence events carry the list of users.",
+                )
+                .key("notify_state", schema::flag(), "Members are told of changes of a member's state.")
+                .key("store_frames", schema::flag(), "Events are kept for who comes back.")
+                .shape()
+        })
+    }
 }
 
 impl Default for ChannelSettings {

@@ -1,6 +1,7 @@
 //! A user's state: an ordered map of small values, part of it public.
 
 use super::json;
+use super::schema::{self, Book, Keys, Shape};
 use super::value::StateValue;
 use indexmap::IndexMap;
 
@@ -22,6 +23,22 @@ impl StateEntry {
         self.value.write_json(out);
         out.push(b'}');
     }
+}
+
+/// What [`StateEntry::write_json`] writes.
+pub fn change_shape(book: &mut Book) -> Shape {
+    book.named("StateChange", |book| {
+        let value = StateValue::shape(book);
+        Keys::new().key("key", schema::text(), "The key.").key("value", value, "The value it got.").shape()
+    })
+}
+
+/// What a state, or the public part of one, looks like.
+pub fn state_shape(book: &mut Book) -> Shape {
+    let values = StateValue::shape(book);
+    book.named("State", |_| {
+        schema::about(schema::mapping(values), "A user's state, or the public part of it.")
+    })
 }
 
 /// A state in the order its keys first came.

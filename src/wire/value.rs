@@ -1,7 +1,9 @@
 //! JSON values that pass through as text.
 
 use super::json;
+use super::schema::{self, Book, Shape};
 use bytes::Bytes;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 /// A JSON object as compact UTF-8 JSON text, checked and with blanks outside strings removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,15 @@ pub enum StateValue {
 }
 
 impl StateValue {
+    /// What such a value looks like.
+    pub fn shape(book: &mut Book) -> Shape {
+        book.named("StateValue", |_| {
+            let types = SchemaType::from_iter([Type::String, Type::Number, Type::Boolean, Type::Null]);
+            let shape = ObjectBuilder::new().schema_type(types).into();
+            schema::about(shape, "A value of a user's state: no list and no object.")
+        })
+    }
+
     /// Reads one well-formed JSON value; `None` for lists, objects and strings that hold half a surrogate pair.
     pub fn from_json(raw: &str) -> Option<Self> {
         let raw = raw.trim_ascii();

@@ -10,11 +10,14 @@ use crate::admin::answers::Built;
 use crate::admin::query::{Listing, Query};
 use crate::admin::ranked::{Ranked, by};
 use crate::admin::session::AdminOrRefused;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::registry::messages::ChannelRef;
+use crate::wire::schema::{self, Book, Keys};
 use crate::wire::settings::ChannelSettings;
 use crate::wire::time::Timestamp;
+use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 6] = ["name", "connections", "users", "history", "rate", "last_active"];
 
@@ -51,6 +54,52 @@ pub struct Shown<'a> {
     last_active: String,
     settings: &'a ChannelSettings,
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let rows = schema::list(to.book.named("ChannelRow", |book| row_keys(book).shape()));
+    let answer = to.book.named("ChannelRows", |_| {
+        Keys::new()
+            .key("total", schema::count(), "All channels.")
+            .key("matching", schema::count(), "Those found.")
+            .key("page", schema::count(), "The page.")
+            .key("per_page", schema::count(), "Rows on a page.")
+            .key("rows", rows, "The channels of the page.")
+            .shape()
+    });
+    let operation = Operation::new(
+        HttpMethod::Get,
+        "/admin/channels.json",
+        "listChannels",
+        Public::Console,
+        Access::SignedOrAdmin,
+    )
+    .about("A page of the channels", "Sorted and searched on the server.");
+    Listing::described(operation, &SORTS, "Only names that hold this, in any case.")
+        .answer("The channels.", answer, EXAMPLE)
+        .polled()
+        .refuses([Refusal::SignatureMissing])
+        .asks_registry()
+}
+
+/// The keys of a channel as the console gets it.
+pub fn row_keys(book: &mut Book) -> Keys {
+    Keys::new()
+        .key("name", schema::text(), "Its name.")
+        .key("connections", schema::count(), "Connections that are present.")
+        .key("users", schema::count(), "Users who are present.")
+        .key("history", schema::count(), "Messages that it keeps.")
+        .key("frames", schema::count(), "Frames that went out in it.")
+        .key("frames_per_s", schema::number(), "Frames a second, of late.")
+        .key("last_active", schema::time(), "When its last event was.")
+        .key("settings", ChannelSettings::shape(book), "Its settings.")
+}
+
+const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50, "rows": [{"name": "lobby",
+    "connections": 2, "users": 1, "history": 3, "frames": 5, "frames_per_s": 0.25,
+    "last_active": "2020-02-22T10:11:13.123456",
+    "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
+        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true}}]}"#;
 
 /// GET /admin/channels.json?page=&per_page=&search=&sort=.
 ///

@@ -4,9 +4,20 @@ use actix_web::{HttpResponse, web};
 
 use crate::admin::session::Operator;
 use crate::api::channel_config;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let path = "/admin/channel_config";
+    let operation =
+        Operation::new(HttpMethod::Post, path, "changeChannels", Public::Console, Access::Command)
+            .about("Create channels or change their settings", "As `/channel_config` does.");
+    channel_config::told(operation, to)
+}
 
 /// POST /admin/channel_config: the body of POST /channel_config.
 ///

@@ -9,9 +9,34 @@ use crate::admin::answers::Built;
 use crate::admin::query::Query;
 use crate::admin::session::AdminOrRefused;
 use crate::api::conn_id;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::registry::messages::DescribeConnection;
+use crate::wire::schema;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let answer = to.book.named("ConnectionDetails", |_| {
+        let names = schema::list(schema::text());
+        connections::row_keys().key("channel_names", names, "The channels that it has joined.").shape()
+    });
+    let path = "/admin/connection.json";
+    Operation::new(HttpMethod::Get, path, "connection", Public::Console, Access::SignedOrAdmin)
+        .about("One connection", "With its channels.")
+        .parameter(conn_id::parameter("The connection."))
+        .answer("The connection.", answer, EXAMPLE)
+        .polled()
+        .refuses(Query::refusal("", |query| drop(query.required("conn_id"))))
+        .refuses([Refusal::SignatureMissing])
+        .refuses([Refusal::NotFound("connection 11111111-1111-4111-8111-111111111111".into())])
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111", "user": "ada", "phase": "waiting",
+    "transport": null, "channels": 1, "address": null, "compressed": false, "since": null, "last_activity": null,
+    "queued_bytes": null, "channel_names": ["lobby"]}"#;
 
 /// GET /admin/connection.json?conn_id=.
 ///

@@ -12,12 +12,16 @@ use crate::admin::answers::Built;
 use crate::admin::query::{Listing, Query};
 use crate::admin::ranked::{Ranked, by};
 use crate::admin::session::AdminOrRefused;
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::hub::inspect::SessionFigures;
 use crate::hub::messages::Transport;
 use crate::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::registry::state::Phase;
+use crate::wire::schema::{self, Keys};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
 
@@ -49,6 +53,59 @@ pub struct Shown<'a> {
     last_activity: Option<u64>,
     queued_bytes: Option<usize>,
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let rows = schema::list(to.book.named("ConnectionRow", |_| row_keys().shape()));
+    let answer = to.book.named("ConnectionRows", |_| {
+        Keys::new()
+            .key("total", schema::count(), "Connections that are present.")
+            .key("matching", schema::count(), "Those found, also those that are away.")
+            .key("page", schema::count(), "The page.")
+            .key("per_page", schema::count(), "Rows on a page.")
+            .key("rows", rows, "The connections of the page.")
+            .shape()
+    });
+    let only = |name, text: &str| in_query(name, Required::False, schema::text(), text);
+    let operation = Operation::new(
+        HttpMethod::Get,
+        "/admin/connections.json",
+        "listConnections",
+        Public::Console,
+        Access::SignedOrAdmin,
+    )
+    .about("A page of the connections", "Sorted and searched on the server.");
+    Listing::described(operation, &SORTS, "Only those whose user, id or address holds this.")
+        .parameter(only("channel", "Only those of this channel."))
+        .parameter(only("user", "Only those of this user."))
+        .answer("The connections.", answer, EXAMPLE)
+        .polled()
+        .refuses([Refusal::SignatureMissing])
+        .asks_registry()
+}
+
+/// The keys of a connection as the console gets it.
+pub fn row_keys() -> Keys {
+    let seconds = || schema::or_null(schema::count());
+    let phases = schema::one_value_of(["waiting", "lingering", "attached", "releasing", "away"]);
+    let transports = schema::or_null(schema::one_value_of(["websocket", "longpoll"]));
+    Keys::new()
+        .key("conn_id", schema::uuid(), "Its id.")
+        .key("user", schema::text(), "Whose it is.")
+        .key("phase", phases, "Whether its browser is there: it is `attached`.")
+        .key("transport", transports, "Over what, while it is attached.")
+        .key("channels", schema::count(), "How many channels it has joined.")
+        .key("address", schema::or_null(schema::text()), "The browser's address, as far as it is known.")
+        .key("compressed", schema::flag(), "Whether its frames are compressed.")
+        .key("since", seconds(), "When its session came, in Unix seconds.")
+        .key("last_activity", seconds(), "When its browser was last heard, in Unix seconds.")
+        .key("queued_bytes", schema::or_null(schema::count()), "Bytes that wait for it.")
+}
+
+const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50,
+    "rows": [{"conn_id": "11111111-1111-4111-8111-111111111111", "user": "ada", "phase": "attached",
+        "transport": "websocket", "channels": 2, "address": "127.0.0.1", "compressed": true, "since": 1582366272,
+        "last_activity": 1582366280, "queued_bytes": 0}]}"#;
 
 /// GET /admin/connections.json?page=&per_page=&search=&sort=&channel=&user=. The search is for parts of the user's
 /// name, of the id and of the address.

@@ -1,7 +1,6 @@
 //! POST /admin/record: begins or ends the recording of a connection or a channel.
 
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -9,7 +8,11 @@ use super::Console;
 use super::channel::named;
 use crate::admin::answers::done;
 use crate::admin::session::Operator;
+use crate::api::body;
+use crate::api::fields::{CHANNEL_NAME, Field, Fields, Flag, Id, Kind, Name, Property, Table};
 use crate::api::invalid::Invalid;
+use crate::api::limits::Limits;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::channel::messages::Record;
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
@@ -17,13 +20,96 @@ use crate::gate::body::Body;
 use crate::hub::inspect::RecordSession;
 use crate::registry::messages::DescribeConnection;
 use crate::registry::state::Phase;
+use crate::wire::schema::{self, Keys, Shape};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
+
+const CONN_ID: Field<Id> = Field::nullable("conn_id", Id, "The connection; either this or `channel`.");
+const CHANNEL: Field<Name> =
+    Field::nullable("channel", CHANNEL_NAME, "The channel; either this or `conn_id`.");
+const ON: Field<Flag> = Field::required("on", Flag, "Whether it is to be recorded from now on.");
+const FIELDS: Table = &[&CONN_ID, &CHANNEL, &ON];
+
+/// What may be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A connection, by its id.
+    Connection(Uuid),
+    /// A channel, by its name.
+    Channel(String),
+}
 
 /// Which one, and whether it is to be recorded.
-#[derive(Deserialize)]
-struct Request {
-    conn_id: Option<Uuid>,
-    channel: Option<String>,
-    on: bool,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordRequest {
+    /// The connection or channel.
+    pub subject: Subject,
+    /// Whether it is recorded from now on.
+    pub on: bool,
+}
+
+impl RecordRequest {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
+        let read = |fields: &mut Fields<'_>| {
+            let subjects = (fields.read(&CONN_ID), fields.read(&CHANNEL));
+            Some((subjects, fields.read(&ON)?))
+        };
+        let subject = match body::object(body, limits, FIELDS, read)? {
+            ((Some(id), None), on) => (Subject::Connection(id), on),
+            ((None, Some(name)), on) => (Subject::Channel(name), on),
+            _ => return Err(Invalid::schema("Either conn_id or channel must be given.")),
+        };
+        Ok(Self { subject: subject.0, on: subject.1 })
+    }
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let body = body_shape(to);
+    let answer = to.book.named("Recording", |_| {
+        Keys::new().key("recording", schema::flag(), "Whether it is recorded now.").shape()
+    });
+    Operation::new(HttpMethod::Post, "/admin/record", "record", Public::Console, Access::Command)
+        .about(
+            "Record a connection or a channel, or no longer",
+            "What is recorded is told by `/admin/recording.json`. Either `conn_id` or `channel` must be given, not both.",
+        )
+        .body(body, Required::True, r#"{"channel": "lobby", "on": true}"#, to.settings)
+        .answer("Whether it is recorded.", answer, r#"{"recording": true}"#)
+        .refuses_body(RecordRequest::parse(br#"{"on": true}"#, &to.limits))
+        .refuses([off(), Refusal::NotFound("channel lobby".into())])
+        .asks_registry()
+}
+
+/// Either of the two must be given, and the other be left out or null.
+fn body_shape(to: &mut Description<'_>) -> Shape {
+    let (id, on) = (Id.shape(&to.limits, &mut to.book), ON.shape(&to.limits, &mut to.book));
+    let name = CHANNEL_NAME.shape(&to.limits, &mut to.book);
+    let connection = to.book.named("RecordConnectionBody", |_| {
+        let keys = Keys::new().key("conn_id", id, "The connection.").may(
+            "channel",
+            schema::null(),
+            "Not this as well.",
+        );
+        keys.described("on", on.clone(), true).shape()
+    });
+    let channel = to.book.named("RecordChannelBody", |_| {
+        let keys = Keys::new().key("channel", name, "The channel.").may(
+            "conn_id",
+            schema::null(),
+            "Not this as well.",
+        );
+        keys.described("on", on, true).shape()
+    });
+    schema::any_of([channel, connection])
+}
+
+fn off() -> Refusal {
+    Invalid::schema("Recording is turned off: recorder_bytes is 0.").into()
 }
 
 /// POST /admin/record: `{"conn_id": …, "on": true}` or `{"channel": …, "on": true}`.
@@ -36,15 +122,13 @@ pub async fn record(
     console: web::Data<Console>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let request: Request =
-        serde_json::from_slice(&body).map_err(|error| Invalid::schema(error.to_string()))?;
+    let request = RecordRequest::parse(&body, &Limits::from(&*backend.settings))?;
     if !console.recorder.is_on() {
-        return Err(Invalid::schema("Recording is turned off: recorder_bytes is 0.").into());
+        return Err(off());
     }
-    match (request.conn_id, request.channel) {
-        (Some(conn_id), None) => connection(&backend, &console, conn_id, request.on).await?,
-        (None, Some(name)) => channel(&backend, &console, &name, request.on).await?,
-        _ => return Err(Invalid::schema("Either conn_id or channel must be given.").into()),
+    match request.subject {
+        Subject::Connection(conn_id) => connection(&backend, &console, conn_id, request.on).await?,
+        Subject::Channel(name) => channel(&backend, &console, &name, request.on).await?,
     }
     Ok(done(&json!({ "recording": request.on })))
 }

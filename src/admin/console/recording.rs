@@ -16,12 +16,17 @@ use crate::admin::answers::done;
 use crate::admin::query::Query;
 use crate::admin::session::AdminOrRefused;
 use crate::api::conn_id;
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::ids::{ChannelId, Stream};
 use crate::observe::recorder::reel::{Entry, Excerpt};
 use crate::observe::recorder::{ConnectionEvent, FrameHead, Outcome, Published};
 use crate::registry::messages::NameChannels;
+use crate::wire::event::described::event;
+use crate::wire::schema::{self, Keys, Shape};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
 
 /// Longest time that an answer waits for something to tell, in seconds.
 const MAX_WAIT_S: usize = 25;
@@ -35,6 +40,105 @@ enum Subject {
     /// By its uuid.
     Channel(Uuid),
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let frame = schema::or_null(event(&mut to.book));
+    let published = to.book.named("PublishedFrame", |_| published_shape(frame));
+    let happened = to.book.named("RecordedEvent", |_| happened_shape());
+    let answer = to.book.named("Recorded", |_| {
+        Keys::new()
+            .key("recording", schema::flag(), "Whether it is recorded.")
+            .may("since_ms", schema::count(), "Since when, in Unix milliseconds, if it is recorded.")
+            .may("missed", schema::count(), "Events after `after` that have been forgotten already.")
+            .key("events", schema::list(schema::any_of([published, happened])), "What is new, oldest first.")
+            .shape()
+    });
+    let number = |name, max, text: &str| {
+        let shape = schema::by_default(schema::whole(0..=max), 0.into());
+        in_query(name, Required::False, shape, text)
+    };
+    let wait = "Seconds that the answer waits for something new.";
+    let id =
+        in_query("conn_id", Required::False, schema::uuid(), "The connection; either this or `channel`.");
+    let name = in_query("channel", Required::False, schema::text(), "The channel; goes before `conn_id`.");
+    let path = "/admin/recording.json";
+    Operation::new(HttpMethod::Get, path, "recording", Public::Console, Access::SignedOrAdmin)
+        .about(
+            "What was recorded",
+            "Of a connection what became of each frame for it, of a channel what went out, as far as it was recorded \
+             since `/admin/record`, and is newer than event number `after`. The rest of a long answer comes with the next.",
+        )
+        .parameter(id)
+        .parameter(name.example(Some("lobby".into())))
+        .parameter(number("after", usize::MAX, "The number of the last event that is known."))
+        .parameter(number("wait_s", MAX_WAIT_S, wait))
+        .answer("What is new.", answer, EXAMPLE)
+        .refuses(Query::refusal("", |query| drop(query.required("conn_id"))))
+        .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
+        .asks_registry()
+}
+
+fn numbered(keys: Keys) -> Keys {
+    keys.key("number", schema::count(), "Its number; the last one is the next question's `after`.").key(
+        "at_ms",
+        schema::count(),
+        "When, in Unix milliseconds.",
+    )
+}
+
+fn published_shape(frame: Shape) -> Shape {
+    let keys = Keys::new()
+        .key("uuid", schema::uuid(), "The event's id.")
+        .key("type", schema::text(), "The event's type.")
+        .key("user", schema::or_null(schema::text()), "Who sent it, or whom it is about.")
+        .key("bytes", schema::count(), "How long the frame is.")
+        .key("only", schema::or_null(schema::count()), "How many users it is for; null for all.")
+        .key("except", schema::count(), "How many users it is not for.")
+        .key("connections", schema::count(), "Connections that were there to get it.")
+        .key("frame", frame, "The event; null where it was too long to be kept.");
+    numbered(keys).shape()
+}
+
+/// All kinds of events in one: which keys there are depends on `event`.
+fn happened_shape() -> Shape {
+    let events =
+        ["attached", "listening", "left", "frame", "answered", "taken", "not_taken", "closed", "detached"];
+    let outcomes = [
+        "sent",
+        "queued",
+        "collected",
+        "caught_up",
+        "held",
+        "had_it",
+        "not_meant",
+        "sealed",
+        "too_slow",
+        "broken",
+    ];
+    let or_null = || schema::or_null(schema::text());
+    let keys = Keys::new()
+        .key("event", schema::one_value_of(events), "What happened.")
+        .may("transport", schema::text(), "Of `attached`: over what.")
+        .may("address", or_null(), "Of `attached`: from where, as far as it is known.")
+        .may("channel", or_null(), "Of `listening`, `left` and `frame`: the channel; null for private ones.")
+        .may("missed", schema::count(), "Of `listening`: frames that were missed and are brought now.")
+        .may("uuid", schema::uuid(), "Of `frame`: the event's id.")
+        .may("type", schema::text(), "Of `frame`: the event's type.")
+        .may("user", or_null(), "Of `frame`: who sent it, or whom it is about.")
+        .may("bytes", schema::count(), "Of `frame` and `answered`: how long.")
+        .may("outcome", schema::one_value_of(outcomes), "Of `frame`: what became of it.")
+        .may("queued_bytes", schema::or_null(schema::count()), "Of `frame`: bytes that waited then.")
+        .may("frames", schema::count(), "Of `answered`: how many frames the poll got.")
+        .may("code", schema::or_null(schema::count()), "Of `closed`: the close code.")
+        .may("reason", schema::text(), "Of `closed`: why.");
+    numbered(keys).shape()
+}
+
+const EXAMPLE: &str = r#"{"recording": true, "since_ms": 1582366272123, "missed": 0, "events": [{"number": 1,
+    "at_ms": 1582366273000, "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete", "user": null,
+    "bytes": 118, "only": null, "except": 0, "connections": 2,
+    "frame": {"channel": "lobby", "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete"}}]}"#;
 
 /// GET /admin/recording.json?conn_id=|channel=&after=&wait_s=: what is newer than event number `after`. Without
 /// anything new the answer waits so many seconds for it.

@@ -4,9 +4,20 @@ use actix_web::{HttpResponse, web};
 
 use crate::admin::session::Operator;
 use crate::api::message_post;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let body = message_post::body_shape(to);
+    let operation =
+        Operation::new(HttpMethod::Post, "/admin/message", "sendMessages", Public::Console, Access::Command)
+            .about("Say something", "As `/message` does.");
+    message_post::told(operation, body, to)
+}
 
 /// POST /admin/message: the body of POST /message.
 ///

@@ -8,9 +8,47 @@ use super::Console;
 use crate::admin::answers::Built;
 use crate::admin::query::Query;
 use crate::admin::session::AdminOrRefused;
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::registry::messages::DescribeUser;
+use crate::wire::schema::{self, Keys};
+use crate::wire::state::state_shape;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let state = state_shape(&mut to.book);
+    let answer = to.book.named("UserDetails", |_| {
+        Keys::new()
+            .key("name", schema::text(), "The name.")
+            .key("uuid", schema::uuid(), "The user's id in this run of the server.")
+            .key("present", schema::count(), "Connections that are present.")
+            .key("total", schema::count(), "The same with those that are away.")
+            .key("state", state, "The whole state.")
+            .key("public_keys", schema::list(schema::text()), "The keys of the state that others may see.")
+            .key(
+                "connections",
+                schema::list(schema::uuid()),
+                "The ids of connections, not of all where there are many.",
+            )
+            .shape()
+    });
+    let name =
+        in_query("name", Required::True, schema::filled_text(), "The name.").example(Some("ada".into()));
+    Operation::new(HttpMethod::Get, "/admin/user.json", "user", Public::Console, Access::SignedOrAdmin)
+        .about("One user", "With the state and the connections.")
+        .parameter(name)
+        .answer("The user.", answer, EXAMPLE)
+        .polled()
+        .refuses(Query::refusal("", |query| drop(query.required("name"))))
+        .refuses([Refusal::SignatureMissing, Refusal::NotFound("user ada".into())])
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"name": "ada", "uuid": "66666666-6666-4666-8666-666666666666", "present": 1, "total": 1,
+    "state": {"mood": "fine"}, "public_keys": ["mood"], "connections": ["11111111-1111-4111-8111-111111111111"]}"#;
 
 /// GET /admin/user.json?name=.
 ///

@@ -13,12 +13,16 @@ use crate::admin::answers::Built;
 use crate::admin::query::{Listing, Query};
 use crate::admin::ranked::{Ranked, by};
 use crate::admin::session::AdminOrRefused;
+use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::ids::UserId;
 use crate::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::registry::state::Phase;
 use crate::wire::event::UserView;
+use crate::wire::schema::{self, Keys};
+use crate::wire::state::state_shape;
+use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 2] = ["name", "connections"];
 /// A state longer than this is not in the list, in bytes: a page shall stay small.
@@ -48,6 +52,47 @@ struct Shown<'a> {
     state: Option<&'a RawValue>,
     state_bytes: usize,
 }
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let state = schema::or_null(state_shape(&mut to.book));
+    let rows = schema::list(to.book.named("UserRow", |_| {
+        Keys::new()
+            .key("name", schema::text(), "The name.")
+            .key("uuid", schema::uuid(), "The user's id in this run of the server.")
+            .key("connections", schema::count(), "Connections that are present.")
+            .key("state", state, "The whole state; null where it is over 400 bytes.")
+            .key("state_bytes", schema::count(), "How long the state is.")
+            .shape()
+    }));
+    let answer = to.book.named("UserRows", |_| {
+        Keys::new()
+            .key("total", schema::count(), "Users with connections.")
+            .key("remembered", schema::count(), "Users that the server knows.")
+            .key("matching", schema::count(), "Those found.")
+            .key("page", schema::count(), "The page.")
+            .key("per_page", schema::count(), "Rows on a page.")
+            .key("rows", rows, "The users of the page.")
+            .shape()
+    });
+    let operation = Operation::new(
+        HttpMethod::Get,
+        "/admin/users.json",
+        "listUsers",
+        Public::Console,
+        Access::SignedOrAdmin,
+    )
+    .about("A page of the users", "Of those that have connections. Sorted and searched on the server.");
+    Listing::described(operation, &SORTS, "Only names that hold this, in any case.")
+        .answer("The users.", answer, EXAMPLE)
+        .polled()
+        .refuses([Refusal::SignatureMissing])
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"total": 1, "remembered": 2, "matching": 1, "page": 1, "per_page": 50,
+    "rows": [{"name": "ada", "uuid": "66666666-6666-4666-8666-666666666666", "connections": 2,
+        "state": {"mood": "fine"}, "state_bytes": 15}]}"#;
 
 /// GET /admin/users.json?page=&per_page=&search=&sort=.
 ///

@@ -1,5 +1,6 @@
 //! Objects and lists taken apart into raw values, no further than a limit.
 
+use super::field::Table;
 use indexmap::IndexMap;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -7,46 +8,46 @@ use std::fmt;
 
 /// The members of an object: of duplicate keys the last value wins and the first place counts.
 #[derive(Default)]
-pub(in crate::api) struct Members<'a> {
+pub(crate) struct Members<'a> {
     readable: IndexMap<String, &'a RawValue>,
     unreadable: Vec<String>,
 }
 
 impl<'a> Members<'a> {
     /// Takes a value apart; `None` when it is no object. Of more than `max` members only `max + 1` are kept.
-    pub(in crate::api) fn of(raw: &'a RawValue, max: usize) -> Option<Self> {
+    pub(crate) fn of(raw: &'a RawValue, max: usize) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(raw.get());
         Collect { max, into: Self::default() }.deserialize(&mut deserializer).ok()
     }
 
     /// How many members there are, capped at one over the limit.
-    pub(in crate::api) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.readable.len() + self.unreadable.len()
     }
 
     /// Names that hold half a surrogate pair, made readable.
-    pub(in crate::api) fn unreadable(&self) -> &[String] {
+    pub(crate) fn unreadable(&self) -> &[String] {
         &self.unreadable
     }
 
     /// All readable names with their values, in order.
-    pub(in crate::api) fn into_iter(self) -> impl Iterator<Item = (String, &'a RawValue)> {
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = (String, &'a RawValue)> {
         self.readable.into_iter()
     }
 }
 
-/// The values under these names of a text that is an object, the last one of duplicates; `None` when it is none.
+/// The values of the fields of a text that is an object, the last one of duplicates; `None` when it is none.
 ///
 /// Other members are skimmed over: they are dropped in silence, so they should not cost memory either.
-pub(super) fn named<'a>(text: &'a str, names: &'static [&'static str]) -> Option<Vec<Option<&'a RawValue>>> {
+pub(super) fn named(text: &str, fields: Table) -> Option<Vec<Option<&RawValue>>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let values = Named(names).deserialize(&mut deserializer).ok()?;
+    let values = Named(fields).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     Some(values)
 }
 
 /// The items of a list; `None` when it is none. Of more than `max` items only `max + 1` are kept.
-pub(in crate::api) fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
+pub(crate) fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
     let mut deserializer = serde_json::Deserializer::from_str(raw.get());
     Collect { max, into: Vec::new() }.deserialize(&mut deserializer).ok()
 }
@@ -114,7 +115,7 @@ impl<'de> Visitor<'de> for Collect<Members<'de>> {
     }
 }
 
-struct Named(&'static [&'static str]);
+struct Named(Table);
 
 impl<'de> DeserializeSeed<'de> for Named {
     type Value = Vec<Option<&'de RawValue>>;
@@ -143,8 +144,8 @@ impl<'de> Visitor<'de> for Named {
     }
 }
 
-/// The place of a key among known names.
-struct PlaceOf(&'static [&'static str]);
+/// The place of a key among known fields.
+struct PlaceOf(Table);
 
 impl<'de> DeserializeSeed<'de> for PlaceOf {
     type Value = Option<usize>;
@@ -162,7 +163,7 @@ impl Visitor<'_> for PlaceOf {
     }
 
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|name| name.as_bytes() == bytes))
+        Ok(self.0.iter().position(|field| field.name().as_bytes() == bytes))
     }
 }
 
@@ -197,6 +198,7 @@ impl Visitor<'_> for KeyVisitor {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Field, Flag};
     use super::*;
 
     fn raw(text: &str) -> &RawValue {
@@ -215,7 +217,8 @@ mod tests {
         let text = r#"{"x\ud800": 1, "\u006fk": 2}"#;
         let members = Members::of(raw(text), 9).unwrap();
         assert_eq!((members.unreadable().len(), members.len()), (1, 2));
-        let values = named(text, &["no", "ok"]).unwrap();
+        const FIELDS: Table = &[&Field::optional("no", Flag, ""), &Field::optional("ok", Flag, "")];
+        let values = named(text, FIELDS).unwrap();
         assert_eq!(
             values.iter().map(|value| value.map(RawValue::get)).collect::<Vec<_>>(),
             [None, Some("2")]

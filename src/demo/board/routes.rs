@@ -7,14 +7,18 @@ use super::state::NotCreated;
 use super::{Create, Delete, Exists, Push};
 use crate::admin::read;
 use crate::api::invalid::Invalid;
+use crate::api::operation::{Access, Description, Operation, Public, in_query, response};
 use crate::demo::Demo;
 use crate::demo::pages;
 use crate::error::{CODE_HEADER, Refusal};
 use crate::gate::body::Body;
 use crate::wire::json::{self, Malformed};
+use crate::wire::schema;
 use actix_web::http::{StatusCode, header};
 use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
 use serde_json::Value;
+use utoipa::openapi::path::{HttpMethod, Parameter, ParameterIn};
+use utoipa::openapi::{HeaderBuilder, Required, Response};
 
 /// Largest body of a push, in bytes.
 const MAX_PUSH: usize = 64 << 10;
@@ -38,6 +42,74 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
             .service(web::resource("").to(pages::with_slash))
             .default_service(web::to(not_found)),
     );
+}
+
+/// What the API's description says of making a channel.
+pub fn described_new_channel(_: &mut Description<'_>) -> Operation {
+    let about =
+        "Demo mode only. All sockets of the board are told. Paths and answers are those of the original.";
+    let bounds = [NotCreated::TooLong, NotCreated::TooMany];
+    changing("/demo/board/new-channel", "boardNewChannel", "Make a channel of the board", about)
+        .refuses(bounds.map(|bound| Invalid::field("id", bound.to_string()).into()))
+}
+
+/// And of deleting one.
+pub fn described_del_channel(_: &mut Description<'_>) -> Operation {
+    let about = "Demo mode only. All sockets of the board are told.";
+    changing("/demo/board/del-channel", "boardDelChannel", "Delete a channel of the board", about)
+}
+
+/// And of saying something in one.
+pub fn described_push(to: &mut Description<'_>) -> Operation {
+    let id = Parameter::builder().name("id").parameter_in(ParameterIn::Path).required(Required::True);
+    let id =
+        id.schema(Some(schema::filled_text())).description(Some("The channel.")).example(Some("news".into()));
+    let about = format!(
+        "Demo mode only. Any JSON value of at most {MAX_PUSH} bytes; the sockets that have subscribed to the channel \
+         are told."
+    );
+    in_board(
+        HttpMethod::Post,
+        "/demo/board/push/{id}",
+        "boardPush",
+        "Say something in a channel of the board",
+        &about,
+    )
+    .parameter(id)
+    .body(schema::anything(), Required::True, r#"{"text": "hi"}"#, to.settings)
+    .responds(400, told(StatusCode::BAD_REQUEST, "There is no such channel."))
+    .responds(404, told(StatusCode::NOT_FOUND, "The channel's name holds a slash."))
+    .refuses(value(b"{", usize::MAX).err())
+}
+
+fn changing(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
+    let name = in_query(
+        "id",
+        Required::True,
+        schema::text(),
+        "The channel; at most 256 characters, at most 256 channels.",
+    );
+    in_board(HttpMethod::Get, path, id, summary, about).parameter(name.example(Some("news".into()))).responds(
+        400,
+        told(StatusCode::BAD_REQUEST, "There is one already, or none; or the query names none."),
+    )
+}
+
+fn in_board(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
+    Operation::new(method, path, id, Public::Demo, Access::Open)
+        .about(summary, about)
+        .text("Done.", "text/plain")
+        .refuses([Refusal::Busy, Refusal::Draining])
+}
+
+/// A refusal in the original's words.
+fn told(status: StatusCode, about: &str) -> Response {
+    let code = if status == StatusCode::NOT_FOUND { "not-found" } else { "invalid" };
+    let header = HeaderBuilder::new().schema(Some(schema::one_value_of([code])));
+    let header = header.description(Some("The stable code of the refusal.")).build();
+    let mut refused = response(about, "text/plain", schema::text());
+    refused.headers.insert(CODE_HEADER.into(), header.into());
+    refused
 }
 
 fn plain(status: StatusCode, text: &'static str) -> HttpResponse {

@@ -28,6 +28,27 @@ pub enum CloseReason {
     Busy,
 }
 
+/// Every reason of the server's own, when it applies, and what the client should do then.
+pub const REASONS: [(CloseReason, &str, &str); 9] = [
+    (CloseReason::Ended, "the connection was ended, or is not known", "connect anew"),
+    (CloseReason::GoingAway, "the server stops", "come back with the same id, then connect anew"),
+    (CloseReason::Protocol, "the client broke the websocket protocol", "mend the client"),
+    (CloseReason::InvalidText, "the client sent broken text", "mend the client"),
+    (CloseReason::TooBig, "the client sent more than `max_client_message_bytes`", "mend the client"),
+    (CloseReason::Busy, "the server has no room for another session", "come back a while later"),
+    (CloseReason::TakenOver, "a later socket or poll came with the same id", "nothing"),
+    (
+        CloseReason::TooSlow,
+        "the client does not read, `max_queued_bytes` wait for it",
+        "come back with the same id",
+    ),
+    (
+        CloseReason::Silent,
+        "nothing, not even a pong, came for `socket_idle_timeout_ms`",
+        "come back with the same id",
+    ),
+];
+
 impl CloseReason {
     /// Status code of the close frame; none to send one without a code.
     pub fn code(self) -> Option<u16> {

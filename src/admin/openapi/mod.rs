@@ -1,0 +1,73 @@
+//! The API's description: GET /openapi-3.1.json, and GET /openapi.json in the outline of the original's.
+
+mod outline;
+mod written;
+
+pub use written::document as description;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use utoipa::openapi::path::HttpMethod;
+
+use super::session::AdminOrRefused;
+use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::error::Refusal;
+use crate::gate::Gate;
+use crate::wire::schema;
+
+/// Where the description is.
+pub const PATH: &str = "/openapi-3.1.json";
+
+/// Serves the description; behind a proxy's prefix it says so, or tools would call the wrong paths.
+///
+/// # Errors
+/// `Internal`, if it cannot be written.
+pub async fn document(
+    _: AdminOrRefused,
+    gate: web::Data<Gate>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let base = gate.base_url(req.headers());
+    let text = description(&gate.settings, base.prefix()).to_json().map_err(|_| Refusal::Internal)?;
+    Ok(json(text))
+}
+
+/// Serves the outline; behind a proxy's prefix it says so as well.
+///
+/// # Errors
+/// `Internal`, if it cannot be written.
+pub async fn outline(
+    _: AdminOrRefused,
+    gate: web::Data<Gate>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let base = gate.base_url(req.headers());
+    let description = serde_json::to_value(description(&gate.settings, "")).map_err(|_| Refusal::Internal)?;
+    Ok(json(outline::outline(&description, base.prefix()).to_string()))
+}
+
+fn json(text: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(text)
+}
+
+/// What the description says of itself.
+pub fn described(_: &mut Description<'_>) -> Operation {
+    let about = "OpenAPI 3.1, with the limits of this server's settings.";
+    served(PATH, "description", "This document", about)
+}
+
+/// And of the outline.
+pub fn described_outline(_: &mut Description<'_>) -> Operation {
+    let about = "Swagger 2.0 in the outline of the original's, for who reads that one.";
+    served("/openapi.json", "outline", "An outline of the API, for old readers", about)
+}
+
+fn served(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
+    Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::SignedOrAdmin)
+        .about(summary, about)
+        .responds(200, response("The description.", "application/json", schema::any_object()))
+        .refuses([Refusal::SignatureMissing])
+}

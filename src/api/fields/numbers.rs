@@ -1,0 +1,187 @@
+//! Booleans and integers, with the original's tolerance.
+
+use super::{Kind, Read, fault};
+use crate::api::limits::Limits;
+use crate::wire::schema::{self, Book, Shape};
+use crate::wire::value::StateValue;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::openapi::schema::Type;
+
+/// True, false, 1, 0 and a few strings; a number counts by its value, so that 1.0 is true.
+#[derive(Clone, Copy)]
+pub(crate) struct Flag;
+
+const TRUE: [&str; 6] = ["1", "t", "T", "true", "True", "TRUE"];
+const FALSE: [&str; 6] = ["0", "f", "F", "false", "False", "FALSE"];
+
+impl Kind for Flag {
+    type Value = bool;
+
+    fn read(&self, raw: &RawValue, _: &Limits) -> Read<bool> {
+        let word = if raw.get().starts_with('"') { decoded(raw) } else { Some(raw.get().to_owned()) };
+        if let Some(word) = word.as_deref().filter(|word| TRUE.contains(word) || FALSE.contains(word)) {
+            return Ok(TRUE.contains(&word));
+        }
+        let number = StateValue::from_json(raw.get()).filter(|value| matches!(value, StateValue::Number(_)));
+        let is = |truth| number.as_ref() == Some(&StateValue::Bool(truth));
+        if is(true) || is(false) { Ok(is(true)) } else { Err(fault("Not a valid boolean.")) }
+    }
+
+    fn shape(&self, _: &Limits, book: &mut Book) -> Shape {
+        book.named("Flag", |_| {
+            let words = TRUE.into_iter().chain(FALSE).map(Value::from);
+            let all = [Value::from(1), Value::from(0)].into_iter().chain(words);
+            let shape = schema::any_of([schema::flag(), schema::one_value_of(all)]);
+            schema::about(shape, "`true` or `false`; also 1, 0, and a few words for them.")
+        })
+    }
+}
+
+/// An integer of at least 0: a number (its fraction is cut off), a decimal string, true or false.
+#[derive(Clone, Copy)]
+pub(crate) struct Size;
+
+/// 2^64: every double below it fits after the cut.
+const TOO_LARGE: f64 = 18_446_744_073_709_551_616.0;
+
+impl Kind for Size {
+    type Value = u64;
+
+    fn read(&self, raw: &RawValue, _: &Limits) -> Read<u64> {
+        let number = match raw.get().as_bytes().first() {
+            Some(b't') => Some(Whole::Fits(1)),
+            Some(b'f') => Some(Whole::Fits(0)),
+            Some(b'"') => decoded(raw).and_then(|text| integer(text.trim())),
+            _ => integer(raw.get()).or_else(|| raw.get().parse().ok().map(whole_part)),
+        };
+        match number {
+            Some(Whole::Fits(size)) => Ok(size),
+            Some(Whole::Negative) => Err(fault("Must be at least 0.")),
+            Some(Whole::TooLarge) => Err(fault("Number too large.")),
+            None => Err(fault("Not a valid integer.")),
+        }
+    }
+
+    fn shape(&self, _: &Limits, book: &mut Book) -> Shape {
+        const DIGITS: &str = r"^\s*(\+?[0-9](_?[0-9]){0,18}|-0(_?0)*)\s*$";
+        book.named("Size", |_| {
+            let integer = schema::of_type(Type::Integer).minimum(Some(0_u8)).maximum(Some(u64::MAX)).into();
+            let number = schema::of_type(Type::Number).exclusive_minimum(Some(-1_i8));
+            let number = number.exclusive_maximum(Some(TOO_LARGE)).into();
+            let text = schema::of_type(Type::String).pattern(Some(DIGITS)).into();
+            let shape = schema::any_of([integer, number, text, schema::flag()]);
+            schema::about(
+                shape,
+                "An integer of at least 0; also its digits as a string. Fractions are cut off.",
+            )
+        })
+    }
+}
+
+fn decoded(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// What became of an integer; the original's have no upper end, ours have.
+enum Whole {
+    Fits(u64),
+    Negative,
+    TooLarge,
+}
+
+/// Decimal digits with a sign; single underscores between digits pass, as in the original's language.
+fn integer(text: &str) -> Option<Whole> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let groups = || digits.split('_');
+    if !groups().all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
+    let mut digits = groups().flat_map(str::bytes).map(|digit| u64::from(digit - b'0'));
+    let sum = digits.clone().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(digit));
+    Some(match sum {
+        _ if negative && digits.any(|digit| digit != 0) => Whole::Negative,
+        Some(sum) => Whole::Fits(sum),
+        None => Whole::TooLarge,
+    })
+}
+
+fn whole_part(number: f64) -> Whole {
+    if number <= -1.0 {
+        Whole::Negative
+    } else if number >= TOO_LARGE {
+        Whole::TooLarge
+    } else {
+        Whole::Fits(number as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use serde_json::json;
+
+    fn read<K: Kind>(kind: K, text: &str) -> Read<K::Value> {
+        kind.read(serde_json::from_str(text).unwrap(), &Limits::from(&Settings::default()))
+    }
+
+    #[test]
+    fn booleans() {
+        for text in
+            ["true", "1", "1.0", "1e0", "10e-1", r#""1""#, r#""t""#, r#""T""#, r#""True""#, r#""TRUE""#]
+        {
+            assert_eq!(read(Flag, text), Ok(true), "{text}");
+        }
+        for text in
+            ["false", "0", "-0", "0.0", "0e7", r#""0""#, r#""f""#, r#""F""#, r#""False""#, r#""FALSE""#]
+        {
+            assert_eq!(read(Flag, text), Ok(false), "{text}");
+        }
+        for text in ["2", "0.5", "[]", "{}", r#""yes""#, r#""tRuE""#, r#""""#, r#""1.0""#, r#""\ud800""#] {
+            assert_eq!(read(Flag, text), Err(json!(["Not a valid boolean."])), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, number) in [
+            ("7", 7),
+            (r#""7""#, 7),
+            (r#"" 5 ""#, 5),
+            (r#""+1_000""#, 1000),
+            (r#""007""#, 7),
+            ("3.7", 3),
+            ("1e3", 1000),
+            ("-0.5", 0),
+            ("-0", 0),
+            ("true", 1),
+            ("false", 0),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(read(Size, text), Ok(number), "{text}");
+        }
+        for (text, said) in [
+            ("-1", "Must be at least 0."),
+            (r#""-1""#, "Must be at least 0."),
+            ("-1e99", "Must be at least 0."),
+            ("-99999999999999999999", "Must be at least 0."),
+            ("18446744073709551616", "Number too large."),
+            ("1e400", "Number too large."),
+            (r#""x""#, "Not a valid integer."),
+            (r#""5.0""#, "Not a valid integer."),
+            (r#""""#, "Not a valid integer."),
+            (r#""0x5""#, "Not a valid integer."),
+            (r#""1__0""#, "Not a valid integer."),
+            (r#""-""#, "Not a valid integer."),
+            (r#""inf""#, "Not a valid integer."),
+            ("[]", "Not a valid integer."),
+        ] {
+            assert_eq!(read(Size, text), Err(json!([said])), "{text}");
+        }
+    }
+}

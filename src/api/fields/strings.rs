@@ -1,0 +1,154 @@
+//! Strings, and what is written as one: names, ids, times.
+
+use super::{Kind, Read, fault};
+use crate::api::limits::Limits;
+use crate::wire::schema::{self, Book, Shape};
+use crate::wire::time::Timestamp;
+use serde_json::value::RawValue;
+use utoipa::openapi::schema::Type;
+use uuid::Uuid;
+
+/// A string of so many characters.
+#[derive(Clone, Copy)]
+pub(crate) struct Name {
+    /// The least; never 0.
+    least: usize,
+    /// The most.
+    most: usize,
+}
+
+/// Name of a channel.
+pub(crate) const CHANNEL_NAME: Name = Name { least: 1, most: 256 };
+/// A public key of a state.
+pub(crate) const STATE_KEY: Name = Name { least: 1, most: 256 };
+/// Name of a user.
+pub(crate) const USER_NAME: Name = Name { least: 1, most: 512 };
+
+impl Name {
+    /// Whether a text has so many characters; counts them only where its bytes do not settle it.
+    pub(crate) fn fits(self, text: &str) -> bool {
+        text.len() >= self.least && (text.len() <= self.most || text.chars().count() <= self.most)
+    }
+}
+
+impl Kind for Name {
+    type Value = String;
+
+    fn read(&self, raw: &RawValue, _: &Limits) -> Read<String> {
+        let text = text(raw)?;
+        if self.fits(&text) {
+            return Ok(text);
+        }
+        Err(fault(format!("Length must be between {} and {}.", self.least, self.most)))
+    }
+
+    fn shape(&self, _: &Limits, _: &mut Book) -> Shape {
+        schema::of_type(Type::String).min_length(Some(self.least)).max_length(Some(self.most)).into()
+    }
+}
+
+/// A string of any length.
+pub(crate) fn text(raw: &RawValue) -> Read<String> {
+    decoded(raw).ok_or_else(|| fault("Not a valid string."))
+}
+
+fn decoded(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// A UUID in any of the forms the original reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Id;
+
+const NO_UUID: &str = "Not a valid UUID.";
+
+impl Kind for Id {
+    type Value = Uuid;
+
+    fn read(&self, raw: &RawValue, _: &Limits) -> Read<Uuid> {
+        decoded(raw).as_deref().map_or_else(|| Err(fault(NO_UUID)), uuid_text)
+    }
+
+    fn shape(&self, _: &Limits, _: &mut Book) -> Shape {
+        schema::uuid()
+    }
+}
+
+/// The same from plain text, as it stands in a query: any case, dashes anywhere or none, braces, `urn:uuid:`.
+pub(crate) fn uuid_text(text: &str) -> Read<Uuid> {
+    if let Ok(uuid) = Uuid::try_parse(text) {
+        return Ok(uuid);
+    }
+    let bare = text.replace("urn:", "").replace("uuid:", "").replace('-', "");
+    let bare = bare.trim_matches(['{', '}']);
+    // Nothing but 32 digits: the library would take dashes and braces once more.
+    let digits = bare.len() == 32 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let uuid = if digits { Uuid::try_parse(bare).ok() } else { None };
+    uuid.ok_or_else(|| fault(NO_UUID))
+}
+
+/// A date and time, with or without a zone.
+#[derive(Clone, Copy)]
+pub(crate) struct Time;
+
+impl Kind for Time {
+    type Value = Timestamp;
+
+    fn read(&self, raw: &RawValue, _: &Limits) -> Read<Timestamp> {
+        decoded(raw).as_deref().and_then(Timestamp::parse).ok_or_else(|| fault("Not a valid datetime."))
+    }
+
+    fn shape(&self, _: &Limits, book: &mut Book) -> Shape {
+        book.named("Time", |_| {
+            let forms = ["date-time", "date-time-local"].map(schema::formatted);
+            let said = "Date and time, with a zone or without: `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM]`. Cut to \
+                microseconds; without a zone it means nothing but itself.";
+            schema::about(schema::any_of(forms), said)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn raw(text: &str) -> &RawValue {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn uuids() {
+        let id = Uuid::try_parse("0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9").unwrap();
+        for text in [
+            "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+            "0A1B2C3D-4E5F-6071-8293-A4B5C6D7E8F9",
+            "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            "{0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9}",
+            "{0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            "urn:uuid:0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+            "urn:uuid:0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            "0a1b-2c3d-4e5f-6071-8293-a4b5-c6d7-e8f9",
+        ] {
+            assert_eq!(uuid_text(text), Ok(id), "{text}");
+        }
+        for text in ["", "zz", "0a1b2c3d4e5f60718293a4b5c6d7e8f", "0x1b2c3d4e5f60718293a4b5c6d7e8f9", "é"] {
+            assert_eq!(uuid_text(text), Err(json!([NO_UUID])), "{text}");
+        }
+        let limits = Limits::from(&crate::settings::Settings::default());
+        assert_eq!(Id.read(raw("7"), &limits), Err(json!([NO_UUID])));
+    }
+
+    #[test]
+    fn lengths_count_characters() {
+        let long = "😀".repeat(256);
+        assert!(CHANNEL_NAME.fits(&long));
+        assert!(!CHANNEL_NAME.fits(&format!("{long}x")));
+        assert!(!CHANNEL_NAME.fits(""));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_string() {
+        assert_eq!(text(raw(r#""x\ud800""#)), Err(json!(["Not a valid string."])));
+    }
+}

@@ -1,0 +1,128 @@
+//! Refusals as the API's description tells them: by status, with codes, bodies and examples.
+
+use super::{CODE_HEADER, Refusal};
+use crate::wire::schema::{self, Book, Keys, Shape};
+use actix_web::body::MessageBody;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, Response, ResponseBuilder, example::ExampleBuilder};
+
+impl Refusal {
+    /// One of each, in the order of the enumeration.
+    pub fn one_of_each() -> Vec<Self> {
+        std::iter::successors(Some(Self::AddressNotAllowed), Self::after).collect()
+    }
+
+    /// The one behind it in the enumeration. Here the compiler asks for those that are new.
+    fn after(&self) -> Option<Self> {
+        Some(match self {
+            Self::AddressNotAllowed => Self::SignatureMissing,
+            Self::SignatureMissing => Self::BadSignature,
+            Self::BadSignature => Self::CsrfToken,
+            Self::CsrfToken => Self::TooManyTries(30),
+            Self::TooManyTries(_) => Self::NotFound("/nowhere".into()),
+            Self::NotFound(_) => Self::UnknownConnection,
+            Self::UnknownConnection => {
+                Self::TokenRefused(serde_json::json!({ "token": ["Not a valid token."] }))
+            }
+            Self::TokenRefused(_) => Self::NoSuchSocket,
+            Self::NoSuchSocket => Self::Invalid(serde_json::json!({ "_schema": ["Invalid input type."] })),
+            Self::Invalid(_) => Self::UnacceptableCallback,
+            Self::UnacceptableCallback => Self::BodyTooLarge(8 << 20),
+            Self::BodyTooLarge(_) => Self::BodyTooSlow,
+            Self::BodyTooSlow => Self::HttpsRequired,
+            Self::HttpsRequired => Self::UpgradeRequired,
+            Self::UpgradeRequired => Self::Busy,
+            Self::Busy => Self::Draining,
+            Self::Draining => Self::Internal,
+            Self::Internal => return None,
+        })
+    }
+
+    /// The shape of its JSON body.
+    fn shape(&self, book: &mut Book) -> Shape {
+        match self {
+            Self::BadSignature => book.named("BadSignature", |_| {
+                let said = schema::one_value_of(["Bad Signature"]);
+                Keys::new().key("request", said, "What is wrong with the request.").shape()
+            }),
+            Self::Invalid(Value::Array(_)) => schema::list(schema::text()),
+            Self::Invalid(_) | Self::TokenRefused(_) => book.named("Errors", errors),
+            _ => book.named("Problem", |_| problem()),
+        }
+    }
+
+    /// Whether its body is the same whatever `Accept` says.
+    fn is_json_only(&self) -> bool {
+        self.own_body().is_some()
+    }
+
+    fn example(&self) -> Value {
+        let body = self.response(None).into_body().try_into_bytes().unwrap_or_default();
+        serde_json::from_slice(&body).unwrap_or_default()
+    }
+}
+
+fn errors(book: &mut Book) -> Shape {
+    let texts = schema::list(schema::text());
+    let tree = book.named("Errors", |_| schema::anything());
+    let said = "All that is wrong, by field: a list of texts, or a tree of such lists. In lists the index of the item \
+        stands between, in mappings the key and `value`. What is wrong with the whole stands under `_schema`.";
+    schema::about(schema::mapping(schema::any_of([texts, tree])), said)
+}
+
+fn problem() -> Shape {
+    Keys::new()
+        .key("message", schema::text(), "What is wrong, in a sentence.")
+        .key("code", schema::text(), "Status and its name.")
+        .key("title", schema::text(), "The status' name.")
+        .shape()
+}
+
+/// The response of one status, for the refusals that have it.
+pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
+    let codes: BTreeSet<&str> = refusals.iter().map(|refusal| refusal.code()).collect();
+    let code_header = HeaderBuilder::new()
+        .schema(Some(schema::one_value_of(codes)))
+        .description(Some("The stable code of the refusal."))
+        .build();
+    let mut response = ResponseBuilder::new().description(said(refusals)).header(CODE_HEADER, code_header);
+    if refusals.iter().any(|refusal| refusal.comes_back_after().is_some()) {
+        let seconds = HeaderBuilder::new().schema(Some(schema::count()));
+        let seconds = seconds.description(Some("Seconds to wait before the next attempt."));
+        response = response.header("retry-after", seconds.build());
+    }
+    let mut shapes: Vec<Shape> = Vec::new();
+    for refusal in refusals {
+        let shape = refusal.shape(book);
+        if !shapes.contains(&shape) {
+            shapes.push(shape);
+        }
+    }
+    let shape =
+        if shapes.len() > 1 { schema::any_of(shapes) } else { shapes.pop().unwrap_or_else(schema::anything) };
+    let examples = refusals.iter().enumerate().map(|(index, refusal)| {
+        let name = if index == 0 { refusal.code().to_owned() } else { format!("{}-{index}", refusal.code()) };
+        (name, ExampleBuilder::new().summary(refusal.row().text).value(Some(refusal.example())).build())
+    });
+    let json = ContentBuilder::new().schema(Some(shape)).examples_from_iter(examples).build();
+    response = response.content("application/json", json);
+    if !refusals.iter().all(|refusal| refusal.is_json_only()) {
+        for form in ["text/plain", "text/html"] {
+            response = response.content(form, ContentBuilder::new().schema(Some(schema::text())).build());
+        }
+    }
+    response.build()
+}
+
+/// Which codes there are, and when each comes.
+fn said(refusals: &[&Refusal]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for refusal in refusals {
+        let line = format!("`{}`: {}", refusal.code(), refusal.row().when);
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join("\n\n")
+}

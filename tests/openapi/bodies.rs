@@ -1,0 +1,269 @@
+//! The readers of bodies take what the description says, and nothing else.
+
+use super::{document, keys, resolved, validator};
+use channelstream::admin::console::disconnect::DisconnectUserRequest;
+use channelstream::admin::console::record::RecordRequest;
+use channelstream::api::channel_config::ChannelConfigRequest;
+use channelstream::api::connect::ConnectRequest;
+use channelstream::api::disconnect::DisconnectRequest;
+use channelstream::api::info::InfoRequest;
+use channelstream::api::limits::Limits;
+use channelstream::api::message_delete::parse_deletes;
+use channelstream::api::message_patch::parse_edits;
+use channelstream::api::message_post::parse_messages;
+use channelstream::api::subscribe::SubscribeRequest;
+use channelstream::api::unsubscribe::UnsubscribeRequest;
+use channelstream::api::user_state::UserStateRequest;
+use channelstream::settings::Settings;
+use channelstream::wire::time::Timestamp;
+use jsonschema::Validator;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use std::fmt::Debug;
+
+/// A connection that the query names, so that a body need not.
+const CONN_ID: &str = "0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9";
+
+const BODIES: [(&str, &str); 15] = [
+    ("post", "/connect"),
+    ("post", "/subscribe"),
+    ("post", "/unsubscribe"),
+    ("post", "/user_state"),
+    ("post", "/message"),
+    ("patch", "/message"),
+    ("delete", "/message"),
+    ("post", "/channel_config"),
+    ("post", "/info"),
+    ("post", "/disconnect"),
+    ("post", "/admin/message"),
+    ("post", "/admin/channel_config"),
+    ("post", "/admin/disconnect"),
+    ("post", "/admin/disconnect_user"),
+    ("post", "/admin/record"),
+];
+
+fn shown<T: Debug, E: Debug>(read: Result<T, E>) -> Result<String, String> {
+    read.map(|value| format!("{value:?}")).map_err(|error| format!("{error:?}"))
+}
+
+/// What an endpoint makes of a body.
+fn read(method: &str, path: &str, body: &Value) -> Result<String, String> {
+    let (limits, now) =
+        (Limits::from(&Settings::default()), Timestamp::from_unix_micros(1_582_366_272_123_456));
+    let body = body.to_string();
+    let body = body.as_bytes();
+    match (method, path) {
+        ("post", "/connect") => shown(ConnectRequest::parse(body, &limits)),
+        ("post", "/subscribe") => shown(SubscribeRequest::parse(body, Some(CONN_ID), &limits)),
+        ("post", "/unsubscribe") => shown(UnsubscribeRequest::parse(body, Some(CONN_ID), &limits)),
+        ("post", "/user_state") => shown(UserStateRequest::parse(body, &limits)),
+        ("post", "/message" | "/admin/message") => shown(parse_messages(body, &limits, now)),
+        ("patch", "/message") => shown(parse_edits(body, &limits, now)),
+        ("delete", "/message") => shown(parse_deletes(body, &limits)),
+        ("post", "/channel_config" | "/admin/channel_config") => {
+            shown(ChannelConfigRequest::parse(body, &limits))
+        }
+        ("post", "/info") => shown(InfoRequest::parse(body, &limits)),
+        ("post", "/disconnect" | "/admin/disconnect") => shown(DisconnectRequest::parse(body, &limits)),
+        ("post", "/admin/disconnect_user") => shown(DisconnectUserRequest::parse(body, &limits)),
+        ("post", "/admin/record") => shown(RecordRequest::parse(body, &limits)),
+        _ => panic!("no reader of {method} {path}"),
+    }
+}
+
+fn content<'a>(document: &'a Value, method: &str, path: &str) -> &'a Value {
+    &document["paths"][path][method]["requestBody"]["content"]["application/json"]
+}
+
+struct Endpoint {
+    method: &'static str,
+    path: &'static str,
+    fits: Validator,
+}
+
+fn endpoints() -> Vec<Endpoint> {
+    let document = document();
+    let schema = |method, path| &content(&document, method, path)["schema"];
+    let endpoint =
+        |(method, path)| Endpoint { method, path, fits: validator(&document, schema(method, path)) };
+    BODIES.into_iter().map(endpoint).collect()
+}
+
+#[test]
+fn all_bodies_are_looked_at() {
+    let document = document();
+    let with_json: Vec<_> = super::operations(&document)
+        .into_iter()
+        // Demo mode has the same readers, before rules of its own.
+        .filter(|(_, path, _)| !path.starts_with("/demo"))
+        .filter(|(method, path, _)| !content(&document, &method.to_lowercase(), path).is_null())
+        .map(|(method, path, _)| (method.to_lowercase(), path))
+        .collect();
+    assert_eq!(with_json, BODIES.map(|(method, path)| (method.to_owned(), path.to_owned())));
+}
+
+#[test]
+fn examples_are_taken_and_fit() {
+    let document = document();
+    for endpoint in endpoints() {
+        let example = &content(&document, endpoint.method, endpoint.path)["example"];
+        assert!(endpoint.fits.is_valid(example), "{} {}", endpoint.method, endpoint.path);
+        read(endpoint.method, endpoint.path, example).unwrap();
+    }
+}
+
+/// Single values, right here and wrong there.
+fn leaf() -> impl Strategy<Value = Value> {
+    let chosen = prop::sample::select(vec![
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(2.5),
+        json!(-0.5),
+        json!(1e300),
+        json!("1"),
+        json!("t"),
+        json!("yes"),
+        json!(" 7 "),
+        json!("-0"),
+        json!("007"),
+        json!("1__0"),
+        json!(""),
+        json!("a"),
+        json!("x".repeat(256)),
+        json!("é".repeat(257)),
+        json!("x".repeat(513)),
+        json!(CONN_ID),
+        json!("0A1B2C3D4E5F40718293A4B5C6D7E8F9"),
+        json!("2020-02-22T10:11:12.123456"),
+        json!("2020-02-22T10:11:12Z"),
+        json!("2020-02-30T10:11"),
+        json!("2020-02-22"),
+        json!([]),
+        json!({}),
+    ]);
+    prop_oneof![3 => chosen, 1 => ".{0,4}".prop_map(Value::from), 1 => any::<i64>().prop_map(Value::from)]
+}
+
+fn tree() -> impl Strategy<Value = Value> {
+    leaf().prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec(("[a-c]{0,2}", inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// A value that may fit a schema: its own properties, with values that mostly fit.
+fn near(document: &Value, schema: &Value, depth: usize) -> BoxedStrategy<Value> {
+    let schema = resolved(document, schema);
+    if depth == 0 {
+        return tree().boxed();
+    }
+    if let Some(shapes) = schema["anyOf"].as_array() {
+        let first = near(document, &shapes[0], depth);
+        return prop_oneof![4 => first, 1 => tree()].boxed();
+    }
+    let guess = match schema["type"].as_str() {
+        Some("object") => object(document, schema, depth),
+        Some("array") => prop::collection::vec(near(document, &schema["items"], depth - 1), 0..3)
+            .prop_map(Value::from)
+            .boxed(),
+        Some("boolean") => any::<bool>().prop_map(Value::from).boxed(),
+        Some("integer") => (0_u64..20).prop_map(Value::from).boxed(),
+        Some("string") if schema["format"] == "uuid" => Just(json!(CONN_ID)).boxed(),
+        Some("string") if schema["format"].is_string() => Just(json!("2020-02-22T10:11:12Z")).boxed(),
+        Some("string") => "[a-c]{1,3}".prop_map(Value::from).boxed(),
+        _ => leaf().boxed(),
+    };
+    prop_oneof![12 => guess, 1 => tree()].boxed()
+}
+
+fn object(document: &Value, schema: &Value, depth: usize) -> BoxedStrategy<Value> {
+    let mut members = prop::collection::vec(("[a-c]{1,2}", Just(Value::Null).boxed()), 0..1).boxed();
+    if let Some(values) = schema.get("additionalProperties") {
+        let values = near(document, values, depth - 1);
+        members = prop::collection::vec(("[a-c]{0,2}", values.boxed()), 0..3).boxed();
+    }
+    let mut all = members.prop_map(|members| members.into_iter().collect::<Map<_, _>>()).boxed();
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let value = near(document, property, depth - 1);
+        let likely = if required.contains(&json!(name)) { 0.95 } else { 0.3 };
+        let name = name.clone();
+        all = (all, prop::option::weighted(likely, value))
+            .prop_map(move |(mut all, value)| {
+                value.map(|value| all.insert(name.clone(), value));
+                all
+            })
+            .boxed();
+    }
+    all.prop_map(Value::Object).boxed()
+}
+
+#[test]
+fn what_fits_is_taken_and_what_does_not_is_refused() {
+    let document = document();
+    for endpoint in endpoints() {
+        let Endpoint { method, path, fits } = endpoint;
+        let schema = &content(&document, method, path)["schema"];
+        let bodies = prop_oneof![9 => near(&document, schema, 5), 1 => tree()];
+        let (taken, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1_500));
+        let ran = runner.run(&bodies, |body| {
+            let read = read(method, path, &body);
+            let counter = if read.is_ok() { &taken } else { &refused };
+            counter.set(counter.get() + 1);
+            prop_assert_eq!(read.is_ok(), fits.is_valid(&body), "{} is read as {:?}", body, read);
+            Ok(())
+        });
+        ran.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        assert!(
+            taken.get() > 150 && refused.get() > 150,
+            "{method} {path}: {taken:?} taken, {refused:?} refused"
+        );
+    }
+}
+
+/// A named shape, a body that holds it, and the shape's value without any of the fields in question.
+type Holder = (&'static str, (&'static str, &'static str), fn(Value) -> Value, fn() -> Value);
+
+const HOLDERS: [Holder; 9] = [
+    ("ConnectBody", ("post", "/connect"), |it| it, || json!({"username": "u"})),
+    ("SubscribeBody", ("post", "/subscribe"), |it| it, || json!({"channels": ["c"]})),
+    ("UnsubscribeBody", ("post", "/unsubscribe"), |it| it, || json!({"channels": ["c"]})),
+    ("UserStateBody", ("post", "/user_state"), |it| it, || json!({"user": "u"})),
+    (
+        "MessageBody",
+        ("post", "/message"),
+        |it| json!([it]),
+        || json!({"user": "u", "uuid": CONN_ID, "pm_users": ["u"]}),
+    ),
+    ("MessageEditBody", ("patch", "/message"), |it| json!([it]), || json!({"uuid": CONN_ID})),
+    ("MessagesDeleteBody", ("delete", "/message"), |it| json!([it]), || json!({"uuid": CONN_ID})),
+    ("ChannelConfigBody", ("post", "/channel_config"), |it| json!({"c": it}), || json!({})),
+    ("InfoResolution", ("post", "/info"), |it| json!({"info": it}), || json!({})),
+];
+
+#[test]
+fn a_field_left_out_is_its_default() {
+    let document = document();
+    let mut with_defaults = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        for key in keys(&schema["properties"]) {
+            let Some(default) = schema["properties"][key].get("default") else { continue };
+            with_defaults.push(name.as_str());
+            let holder = HOLDERS.iter().find(|(held, ..)| held == name);
+            let (_, (method, path), hold, bare) = holder.unwrap_or_else(|| panic!("no body holds {name}"));
+            let mut given = bare();
+            // Who gets a private message must be named in any case.
+            given.as_object_mut().unwrap().entry(key).or_insert(default.clone());
+            assert_eq!(read(method, path, &hold(given)), read(method, path, &hold(bare())), "{name} {key}");
+        }
+    }
+    with_defaults.dedup();
+    assert_eq!(with_defaults.len(), HOLDERS.len());
+}

@@ -1,0 +1,120 @@
+//! The server answers where the description says, and nowhere else.
+
+use super::support::http::Wire;
+use super::support::{TestServer, settings};
+use super::{document, keys, of};
+use channelstream::settings::{Demo, Settings};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Paths that answer any method alike; two methods stand for all.
+const ANY_METHOD: [&str; 3] = ["/info", "/disconnect", "/ws"];
+
+const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"];
+
+#[actix_web::test]
+async fn methods_are_known_as_told() {
+    let server = TestServer::start(settings());
+    let document = document();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let told: BTreeSet<String> = keys(item).into_iter().map(str::to_uppercase).collect();
+        let target = path.replace("{path}", "channelstream/index.js").replace("{id}", "news");
+        for method in METHODS {
+            let reply = Wire::open(server.address).await.ask(method, &target, &[], b"").await;
+            let known = reply.header("x-channelstream-error") != Some("not-found");
+            let any = ANY_METHOD.contains(&path.as_str());
+            assert_eq!(known, any || told.contains(method), "{method} {path}: {}", reply.status);
+        }
+    }
+}
+
+/// Every source: its path and its text.
+fn rust_files(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            texts.push((path, text));
+        }
+    }
+    texts
+}
+
+/// Everything a route is mounted on: paths in quotes, and names of constants as they are.
+fn mounted() -> BTreeSet<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = BTreeSet::new();
+    for (file, text) in rust_files(&source) {
+        // The one scope; its paths are relative.
+        let scope = if file.ends_with("demo/board/routes.rs") { "/demo/board" } else { "" };
+        for call in ["web::resource(", "get_only("] {
+            for rest in text.split(call).skip(1) {
+                let argument = rest.split([')', ']']).next().unwrap_or_default();
+                let names = argument.trim_start_matches('[').split(',').map(str::trim);
+                found.extend(names.map(|name| match name.strip_prefix('"') {
+                    Some(path) => format!("{scope}{}", path.trim_end_matches('"')),
+                    None => name.to_owned(),
+                }));
+            }
+        }
+    }
+    // The argument of the scope's own helper.
+    found.remove("path");
+    found
+}
+
+/// What demo mode has for people: pages, addresses that lead to them, and what is served by the upgrade service.
+const PAGES_OF_DEMOS: [&str; 14] = [
+    "/demo",
+    "/demo/",
+    "/demo/echo",
+    "/demo/echo/",
+    "/demo/chat",
+    "/demo/chat/",
+    "/demo/guarded",
+    "/demo/guarded/",
+    "/demo/guarded/echo",
+    "/demo/board",
+    "/demo/board/",
+    "/demo/board/new-channel/",
+    "/demo/board/del-channel/",
+    "/demo/board/push/{id}/",
+];
+
+#[test]
+fn no_route_goes_untold() {
+    let document = document();
+    let mounted = mounted();
+    assert!(mounted.len() > 20, "{mounted:?}");
+    for path in mounted {
+        let path = match path.as_str() {
+            "session::SIGN_IN_PATH" => "/admin/sign_in",
+            "openapi::PATH" => "/openapi-3.1.json",
+            path => path,
+        };
+        let path = path.replace("{path:.*}", "{path}");
+        let is_told = document["paths"].get(&path).is_some();
+        assert_ne!(is_told, PAGES_OF_DEMOS.contains(&path.as_str()), "{path}");
+    }
+}
+
+#[test]
+fn demos_are_told_in_demo_mode_only() {
+    let exposed = of(&Settings { demo: Demo::Off, ..Settings::default() });
+    assert!(keys(&exposed["paths"]).iter().all(|path| !path.starts_with("/demo")));
+    assert!(exposed["tags"].as_array().unwrap().iter().all(|tag| tag["name"] != "demo"));
+    let demo = document();
+    let told: Vec<_> = keys(&demo["paths"]).into_iter().filter(|path| path.starts_with("/demo")).collect();
+    assert_eq!(told.len(), 10, "{told:?}");
+    for path in told {
+        for (_, operation) in demo["paths"][path].as_object().unwrap() {
+            assert_eq!(operation["tags"], json!(["demo"]));
+            assert!(operation["description"].as_str().unwrap().starts_with("Demo mode only"), "{path}");
+        }
+    }
+}
