@@ -76,7 +76,8 @@ pub async fn dashboard(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest
 
 /// GET /api-explorer.
 pub async fn explorer(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
-    EXPLORER.serve(&gate.base_url(req.headers()), &[])
+    let token = csrf_token_for(&gate, req.headers());
+    EXPLORER.serve(&gate.base_url(req.headers()), &[("csrf", &token)])
 }
 
 impl Page {
@@ -163,6 +164,7 @@ mod tests {
         let page = text(EXPLORER.serve(&base("push.example:81"), &[]));
         assert!(page.contains("from 'http://push.example:81/static/channelstream/index.js'"));
         assert!(page.contains("http://push.example:81/openapi.json"));
+        assert!(page.contains("http://push.example:81/openapi-3.1.json"));
     }
 
     #[test]
