@@ -97,7 +97,7 @@ struct Sample {
 impl Line {
     fn measure(&mut self, members: usize, cycles: usize) -> io::Result<()> {
         let grace = format!("grace_time_ms={}", GRACE.as_millis());
-        let server = channelstream(&[QUIET, &[grace.as_str()]].concat())?;
+        let server = channelstream(&[QUIET, &[grace.as_str(), "user_idle_timeout_ms=500"]].concat())?;
         let mut crowd = Crowd::new()?;
         crowd.subscribe(server.address, CHANNEL, members)?;
         let mut backend = Backend::new(server.address)?;

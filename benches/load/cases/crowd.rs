@@ -1,6 +1,6 @@
 //! A large crowd, with heartbeats and pings as they are by default, gets broadcasts; then the server's memory.
 
-use super::{CHANNEL, channelstream};
+use super::{CHANNEL, FORGETFUL, channelstream};
 use crate::compare::faults;
 use crate::generator::crowd::Crowd;
 use crate::generator::drive::{Plan, closed_loop};
@@ -12,9 +12,6 @@ use crate::report::{Memories, SPREAD, Spread, Table, cells, mib, verdict};
 use clap::Args;
 use std::io;
 use std::time::{Duration, Instant};
-
-/// Records outlive their connections for this long: short, for their memory is waited for.
-const GRACE: &str = "grace_time_ms=500";
 
 #[derive(Args)]
 pub struct Options {
@@ -45,7 +42,7 @@ struct Found {
 
 pub fn run(options: &Options) -> io::Result<bool> {
     println!(
-        "{} broadcasts to {} connections, all settings at their defaults: median (min-max) of {} runs",
+        "{} broadcasts to {} connections, settings at their defaults but for how long records live: median (min-max) of {} runs",
         options.messages, options.subscribers, options.runs
     );
     let table = Table::new(&[
@@ -70,7 +67,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
 
 impl Found {
     fn measure(&mut self, options: &Options) -> io::Result<()> {
-        let server = channelstream(&[GRACE])?;
+        let server = channelstream(FORGETFUL)?;
         let pid = server.pid();
         let mut crowd = Crowd::new()?;
         crowd.subscribe(server.address, CHANNEL, 1)?;

@@ -1,6 +1,6 @@
 //! Memory of idle connections, and the CPU that keeps them alive.
 
-use super::{CHANNEL, QUIET, channelstream};
+use super::{CHANNEL, FORGETFUL, QUIET, channelstream};
 use crate::generator::crowd::Crowd;
 use crate::generator::memory::Idle;
 use crate::generator::process::{cpu_ns, memory};
@@ -9,8 +9,6 @@ use clap::Args;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Records outlive their connections for this long: short, for their memory is waited for.
-const GRACE: &str = "grace_time_ms=500";
 /// By when a heartbeat has come: an interval is as long as it says, and up to two ticks of the hub's clock.
 const TICKS_MS: u64 = 200;
 
@@ -81,7 +79,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
 impl Line {
     fn measure(&mut self, options: &Options, heartbeat_ms: u64) -> io::Result<()> {
         let heartbeat = format!("heartbeat_interval_ms={heartbeat_ms}");
-        let server = channelstream(&[QUIET, &[heartbeat.as_str(), GRACE]].concat())?;
+        let server = channelstream(&[QUIET, FORGETFUL, &[heartbeat.as_str()]].concat())?;
         let mut crowd = Crowd::new()?;
         // The first connection pays for what all share.
         crowd.subscribe(server.address, CHANNEL, 1)?;

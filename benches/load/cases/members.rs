@@ -1,6 +1,6 @@
 //! What calls cost in a channel of few and of many members. Nobody listens: what broadcasts cost is shown elsewhere.
 
-use super::{CHANNEL, QUIET, channelstream};
+use super::{CHANNEL, FORGETFUL, QUIET, channelstream};
 use crate::generator::backend::{Backend, request};
 use crate::generator::memory::Idle;
 use crate::generator::process::{cpu_ns, memory};
@@ -12,8 +12,6 @@ use std::io;
 const BATCH: usize = 100;
 /// Nobody takes a connection up, and none shall be given up for that.
 const PATIENT: &str = "connection_idle_timeout_ms=3600000";
-/// Records go soon after their connections: their memory is waited for.
-const GRACE: &str = "grace_time_ms=500";
 const NO_INFO: &str = r#","info":{"include_users":false,"include_history":false}"#;
 
 #[derive(Args)]
@@ -118,7 +116,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
 
 impl Line {
     fn measure(&mut self, members: usize, calls: usize) -> io::Result<()> {
-        let server = channelstream(&[QUIET, &[PATIENT, GRACE]].concat())?;
+        let server = channelstream(&[QUIET, FORGETFUL, &[PATIENT]].concat())?;
         let mut backend = Backend::new(server.address)?;
         // The first one pays for what all share, and stays.
         backend.call(&[connect(0, NO_INFO)])?;

@@ -23,7 +23,7 @@ pub struct Options {
     #[arg(long, default_value_t = 64)]
     bytes: usize,
     /// Deliveries in each run
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 50_000)]
     deliveries: u32,
     /// Runs of each
     #[arg(long, default_value_t = 3)]
