@@ -127,3 +127,20 @@ fn closes_the_peer_that_does_not_read(ring: bool) {
         hub.quiesce().await;
     });
 }
+
+#[test]
+fn who_breaks_the_protocol_gets_what_was_queued_once() {
+    run(async {
+        let mut hub = Harness::new(true, false, 100_000_000);
+        hub.subscribe(0, 0);
+        hub.open(0).await;
+        for _ in 0..100 {
+            hub.publish(0, 60_000, Audience::all());
+            while hub.deliver(0).await || hub.deliver(CHANNELS as usize).await {}
+            hub.slice(10).await;
+        }
+        assert!(!hub.session(0).unwrap().outbox.is_empty(), "the peer is behind");
+        hub.dismiss(0, CloseReason::Protocol).await;
+        hub.quiesce().await;
+    });
+}

@@ -309,17 +309,18 @@ impl Table {
     }
 
     /// Takes a session out and says goodbye to its peer: after what is queued, or instead of it if the peer is too
-    /// slow or a successor will get it.
+    /// slow or its next session will get it.
     pub fn dismiss(&mut self, key: SlotKey, reason: CloseReason) -> Option<Detached> {
         let outbox = self.slot(key)?.outbox.clone();
         self.tapes.note(key.index, || ConnectionEvent::Closed(reason));
-        if reason == CloseReason::TakenOver {
+        let has_next = reason.has_next_session();
+        if has_next {
             outbox.count_begun();
         }
         let detached = self.detach(key);
         match reason {
             CloseReason::TooSlow | CloseReason::Silent | CloseReason::ByPeer(_) => outbox.abort(reason),
-            CloseReason::TakenOver => outbox.close_after_begun(reason),
+            _ if has_next => outbox.close_after_begun(reason),
             _ => outbox.close(reason),
         }
         detached

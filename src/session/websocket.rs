@@ -88,9 +88,10 @@ impl WebsocketSession {
 
     /// Gone from the hub at once; the peer is told.
     fn leave(&mut self, reason: CloseReason) {
+        let CloseReason::ByPeer(_) = reason else { return self.hub.dismiss(self.slot, reason) };
         self.hub.note(self.slot, || ConnectionEvent::Closed(reason));
         self.hub.detach(self.slot);
-        if let (CloseReason::ByPeer(_), Some(socket)) = (reason, self.outbox.stream()) {
+        if let Some(socket) = self.outbox.stream() {
             hold_back(socket);
         }
         self.outbox.close(reason);

@@ -66,6 +66,12 @@ impl CloseReason {
         }
     }
 
+    /// Whether a session closed for this leaves its connection to another one, which gets what the peer has not got: what
+    /// is still sent here, the peer would get twice.
+    pub fn has_next_session(self) -> bool {
+        matches!(self, Self::TakenOver | Self::Protocol | Self::InvalidText | Self::TooBig)
+    }
+
     /// Text of the close frame. Empty where the original sends none.
     pub fn text(self) -> &'static str {
         match self {
