@@ -12,6 +12,8 @@ mod sender;
 #[cfg(test)]
 #[path = "outbox/sender_tests.rs"]
 mod sender_tests;
+#[cfg(test)]
+pub mod simulated;
 mod socket;
 
 use crate::ids::{Offset, Stream};
@@ -47,6 +49,9 @@ enum Sink {
     Socket(TcpStream),
     /// A long-poll: bytes are elements of its list.
     Poll,
+    /// The simulator's socket, which takes as much as it is told to.
+    #[cfg(test)]
+    Simulated(std::rc::Rc<simulated::Socket>),
 }
 
 /// See the module's description.
@@ -99,7 +104,7 @@ impl Outbox {
 
     /// Whether this is a websocket's.
     pub fn is_socket(&self) -> bool {
-        matches!(self.sink, Sink::Socket(_))
+        !matches!(self.sink, Sink::Poll)
     }
 
     /// Whether the peer takes compressed messages.
@@ -143,13 +148,13 @@ impl Outbox {
         joined: &Joined,
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
     ) -> Pushed {
-        match &self.sink {
-            Sink::Socket(socket) => self.push_joined(socket, self.form(joined, frames)),
-            Sink::Poll => self.collect(frames.map(|(offset, frame)| {
-                let mark = Some(Mark { stream: joined.stream, offset });
-                Queued { bytes: frame.live_element(), mark, begun: false }
-            })),
+        if self.is_socket() {
+            return self.push_joined(self.form(joined, frames));
         }
+        self.collect(frames.map(|(offset, frame)| {
+            let mark = Some(Mark { stream: joined.stream, offset });
+            Queued { bytes: frame.live_element(), mark, begun: false }
+        }))
     }
 
     /// The form of these frames that a websocket takes: plain or compressed.
@@ -187,10 +192,10 @@ impl Outbox {
     /// Sends what belongs to no stream (a control frame, a heartbeat, a reply), in order with everything else. A poll
     /// needs none.
     pub fn push_control(&self, bytes: &Bytes) -> Pushed {
-        match &self.sink {
-            Sink::Socket(_) if self.sealed.get() => Pushed::Sealed,
-            Sink::Socket(socket) => self.push_one(socket, bytes),
-            Sink::Poll => Pushed::Accepted,
+        match self.is_socket() {
+            true if self.sealed.get() => Pushed::Sealed,
+            true => self.push_one(bytes),
+            false => Pushed::Accepted,
         }
     }
 
@@ -200,14 +205,14 @@ impl Outbox {
         why
     }
 
-    fn push_one(&self, socket: &TcpStream, bytes: &Bytes) -> Pushed {
+    fn push_one(&self, bytes: &Bytes) -> Pushed {
         let mut queue = self.queue.borrow_mut();
         if !queue.is_empty() && !queue.has_room(bytes.len()) {
             return self.refuse(Pushed::Overflow);
         }
         queue.push(Queued { bytes: bytes.clone(), mark: None, begun: false });
         drop(queue);
-        match self.try_flush(socket) {
+        match self.try_flush() {
             Ok(_) => {
                 self.wake_if_queued();
                 Pushed::Accepted
@@ -236,8 +241,8 @@ impl Outbox {
     }
 
     fn after_push(&self) -> Pushed {
-        if let Sink::Socket(socket) = &self.sink {
-            if self.try_flush(socket).is_err() {
+        if self.is_socket() {
+            if self.try_flush().is_err() {
                 return self.refuse(Pushed::Broken);
             }
             self.wake_if_queued();
@@ -268,8 +273,8 @@ impl Outbox {
         if self.closing.get().is_some() {
             return;
         }
-        if let Sink::Socket(socket) = &self.sink {
-            self.push_one(socket, &reason.frame());
+        if self.is_socket() {
+            self.push_one(&reason.frame());
         }
         self.closing.set(Some(reason));
         self.seal();
@@ -352,9 +357,9 @@ impl Outbox {
     /// # Errors
     /// The socket's.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Sink::Socket(socket) = &self.sink else { return Poll::Ready(Ok(())) };
+        let Some(socket) = self.stream() else { return Poll::Ready(Ok(())) };
         loop {
-            if self.try_flush(socket)? {
+            if self.try_flush()? {
                 return Poll::Ready(Ok(()));
             }
             match socket.poll_write_ready(context) {
@@ -377,7 +382,7 @@ impl Outbox {
     pub fn stream(&self) -> Option<&TcpStream> {
         match &self.sink {
             Sink::Socket(socket) => Some(socket),
-            Sink::Poll => None,
+            _ => None,
         }
     }
 }

@@ -109,6 +109,12 @@ impl Buffer {
         self.entries.retain(|entry| entry.kept.as_ref().is_none_or(|kept| kept.message.uuid != uuid));
     }
 
+    /// Frames it keeps.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.entries = VecDeque::new();

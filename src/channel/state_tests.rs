@@ -6,6 +6,28 @@ use crate::wire::frame::Audience;
 
 pub(super) const PART: Part = Part { index: 0, of: 1 };
 
+impl ChannelState {
+    /// Panics unless counts equal a recount.
+    pub fn check(&self) {
+        let here = self.members.values().filter(|member| member.present);
+        assert_eq!(here.count(), self.connections as usize);
+        for (hub, sessions) in (0..).zip(&self.sessions) {
+            let seated = self.members.values().filter_map(|member| member.place);
+            assert_eq!(seated.filter(|place| place.hub == HubId(hub)).count(), *sessions as usize);
+        }
+    }
+
+    /// Its members, present or not.
+    pub fn member_keys(&self) -> impl Iterator<Item = ConnKey> {
+        self.members.keys().copied()
+    }
+
+    /// Frames and messages it keeps.
+    pub fn num_kept(&self) -> (usize, usize) {
+        (self.frames.len(), self.history.len())
+    }
+}
+
 /// A channel and everything it has told hub 0, where the session of connection 9 listens to all.
 struct Told {
     state: ChannelState,

@@ -62,6 +62,21 @@ fn stream(channel: u32) -> Stream {
     Stream::Channel(ChannelId(channel))
 }
 
+impl Table {
+    /// Panics unless slots and members know each other.
+    pub fn check(&self) {
+        let mut known = 0;
+        for (index, slot) in &self.slots {
+            for (channel, at) in &slot.channels {
+                assert_eq!(self.channels[channel][*at as usize].slot as usize, index);
+                known += 1;
+            }
+        }
+        assert_eq!(self.channels.values().map(Vec::len).sum::<usize>(), known, "members without a slot");
+        assert!(self.channels.values().all(|members| !members.is_empty()));
+    }
+}
+
 impl Harness {
     /// With sockets or polls; sending to sockets by a ring or one by one.
     pub fn new(sockets: bool, ring: bool, max_queued: usize) -> Self {

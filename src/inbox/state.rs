@@ -115,6 +115,12 @@ impl InboxState {
         self.send(Arc::new(frame), None, recipients, effects);
     }
 
+    /// Whether nobody has an inbox.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
     fn send(
         &mut self,
         frame: Arc<Frame>,

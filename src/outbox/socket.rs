@@ -4,10 +4,31 @@ use super::{Joined, Outbox, Pushed, Sending, Sink};
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use tokio::net::TcpStream;
 
 /// Frames given to the kernel in one call at most.
 const SLICES: usize = 64;
+
+impl Sink {
+    /// Straight to the kernel: tokio's own record of the socket is only needed, and touched, when it is full.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => SockRef::from(socket).send(bytes),
+            // Polls are asked for what they collected, never written to.
+            Self::Poll => Ok(0),
+            #[cfg(test)]
+            Self::Simulated(socket) => socket.take(&[IoSlice::new(bytes)]),
+        }
+    }
+
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.try_write_vectored(slices),
+            Self::Poll => Ok(0),
+            #[cfg(test)]
+            Self::Simulated(socket) => socket.take(slices),
+        }
+    }
+}
 
 impl Outbox {
     /// What would deliver `joined` to a websocket for which nothing waits and nothing is being sent; `None` for all
@@ -39,15 +60,14 @@ impl Outbox {
         Pushed::Accepted
     }
 
-    pub(super) fn push_joined(&self, socket: &TcpStream, joined: &Joined) -> Pushed {
+    pub(super) fn push_joined(&self, joined: &Joined) -> Pushed {
         if self.sealed.get() {
             return Pushed::Sealed;
         }
         let mut queue = self.queue.borrow_mut();
         if queue.is_empty() {
             drop(queue);
-            // Straight to the kernel: tokio's own record of the socket is only needed, and touched, when it is full.
-            return self.sent(joined, SockRef::from(socket).send(&joined.bytes));
+            return self.sent(joined, self.sink.send(&joined.bytes));
         }
         if !queue.has_room(joined.bytes.len()) {
             drop(queue);
@@ -60,13 +80,13 @@ impl Outbox {
     }
 
     /// Writes until nothing waits (true) or the socket takes no more (false).
-    pub(super) fn try_flush(&self, socket: &TcpStream) -> io::Result<bool> {
+    pub(super) fn try_flush(&self) -> io::Result<bool> {
         let mut queue = self.queue.borrow_mut();
         while !queue.is_empty() {
             let taken = {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let used = queue.fill(&mut slices);
-                socket.try_write_vectored(&slices[..used])
+                self.sink.try_write_vectored(&slices[..used])
             };
             match taken {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

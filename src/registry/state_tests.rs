@@ -5,7 +5,7 @@ use super::state::{Effect, Phase, RegistryState, Times, subscriptions};
 use crate::channel::messages::ToChannel;
 use crate::fixtures::{PLENTY, channel, conn, message, place, time, view};
 use crate::hub::messages::{AttachRefused, Detached, ToHub, Transport};
-use crate::ids::{ChannelId, Place};
+use crate::ids::{ChannelId, ConnKey, Place};
 use crate::wire::settings::ChannelSettings;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -52,6 +52,11 @@ impl RegistryState {
             assert_eq!(told.len(), subscribed.len(), "a channel is told twice or not at all");
             assert_eq!(told.into_iter().collect::<HashSet<_>>(), subscribed);
         }
+    }
+
+    /// All records.
+    pub fn all_connections(&self) -> impl Iterator<Item = (ConnKey, &super::state::Connection)> {
+        self.by_id.values().map(|key| (*key, &self.connections[key.index as usize]))
     }
 
     /// Names of present users with a subscription to a channel, each once, and how many connections these are.

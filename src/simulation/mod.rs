@@ -1,35 +1,76 @@
-//! The whole house without actors: the real states of registry, channels, inboxes and hubs, joined by queues, with
-//! a scheduler that is free to let any of them go on. Time and chance come from outside, so every run can be
-//! repeated.
+//! The whole house without actors: the real states of registry, channels, inboxes, hubs and outboxes, joined by
+//! queues, with a scheduler that is free to let any of them go on. Time and chance follow from a seed, so every run can
+//! be repeated: `CHANNELSTREAM_SEED=7 cargo test --lib simulation` is the life of seed 7 again.
 //!
-//! Between each two stations messages keep their order, as mailboxes do; between different ones anything goes.
+//! Between each two stations messages keep their order, as mailboxes do; between different ones anything goes. Sockets
+//! take as few bytes as their peers like, clocks move when the seed says so.
 
+mod actions;
+mod chance;
+mod invariants;
 mod peers;
 mod tests;
 
 use crate::channel::messages::{Publication, ToChannel};
-use crate::channel::state::ChannelState;
+use crate::channel::state::{ChannelState, Keeping};
 use crate::fixtures::ledger::Ledger;
 use crate::fixtures::{ENCODER, PLENTY, time};
 use crate::hub::fanout::Fanout;
 use crate::hub::messages::{Detached, ToHub};
 use crate::hub::table::Table;
-use crate::ids::{ChannelId, ConnKey, HubId, SlotKey, Stream, UserId};
+use crate::ids::{ChannelId, ConnKey, HubId, Offset, SlotKey, Stream, UserId};
 use crate::inbox::ToInbox;
-use crate::inbox::state::InboxState;
+use crate::inbox::state::{InboxState, Recipient};
 use crate::outbox::Pushed;
 use crate::registry::messages::{Connect, Subscribe, Unsubscribe};
 use crate::registry::state::{Effect, RegistryState, Times};
 use crate::wire::frame::Audience;
-use crate::wire::message::Message;
+use crate::wire::message::{Delete, Delivery, Edit, Message};
 use crate::wire::settings::ChannelSettings;
+use crate::wire::state::StateEntry;
+use crate::wire::value::StateValue;
 use crate::wire::websocket::close::CloseReason;
+use chance::Chance;
 use peers::Session;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use uuid::Uuid;
 
 const HUBS: u16 = 2;
+/// How long a poll's successor waits for the receipt of its answer.
+const ANSWER_MS: u64 = 1_000;
+/// How long a poll waits for something to be answered with.
+const WAIT_MS: u64 = 800;
 const TIMES: Times = Times { idle: 1_000, part: 100, grace: 2_000, user_idle: 10_000 };
+
+/// How a world is set up.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    keeping: Keeping,
+    /// Of channel 0, 1 and so on.
+    settings: Vec<ChannelSettings>,
+}
+
+impl Rules {
+    /// Channels differ, and in every second world they keep little.
+    pub fn draw(chance: &mut Chance) -> Self {
+        let few = Keeping { frames: 3 + chance.below(12) as usize, history: 1 + chance.below(8) as usize };
+        let keeping = if chance.once_in(2) { few } else { PLENTY };
+        let settings = (0..3).map(|_| ChannelSettings {
+            notify_presence: !chance.once_in(3),
+            broadcast_presence_with_user_lists: !chance.once_in(3),
+            notify_state: chance.once_in(2),
+            store_history: chance.once_in(2),
+            history_size: chance.below(6),
+            store_frames: !chance.once_in(6),
+        });
+        Self { keeping, settings: settings.collect() }
+    }
+
+    fn settings(&self, channel: &str) -> &ChannelSettings {
+        let index: usize = channel[1..].parse().unwrap();
+        &self.settings[index]
+    }
+}
 
 /// What hubs and their sessions tell the registry, in one order.
 enum ToRegistry {
@@ -44,10 +85,22 @@ struct Hub {
     /// From the registry, the inboxes, then each channel.
     inputs: Vec<VecDeque<ToHub>>,
     output: VecDeque<ToRegistry>,
+    /// Bytes of frames that came, and of those that were finished with.
+    bytes: (usize, usize),
 }
 
 pub struct World {
-    pub now: u64,
+    now: u64,
+    rules: Rules,
+    /// Messages so far that nobody deleted.
+    pub sent: Vec<(u128, Delivery)>,
+    last_number: u128,
+    /// Messages and the edits they have seen.
+    edits: HashMap<u128, Vec<u128>>,
+    /// What went through every channel at which position.
+    positions: HashMap<ChannelId, Vec<(Offset, u128)>>,
+    /// What went into each user's inbox since it began.
+    private: HashMap<UserId, Vec<u128>>,
     registry: RegistryState,
     channels: Vec<(ChannelState, VecDeque<ToChannel>)>,
     inboxes: (InboxState, VecDeque<ToInbox>),
@@ -59,37 +112,46 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub fn new(rules: Rules) -> Self {
         let hub = |id| Hub {
             table: Table::new(HubId(id)),
             fanout: Fanout::default(),
             inputs: vec![VecDeque::new(), VecDeque::new()],
             output: VecDeque::new(),
+            bytes: (0, 0),
         };
         Self {
             now: 0,
+            sent: Vec::new(),
+            last_number: 0,
+            edits: HashMap::new(),
+            positions: HashMap::new(),
+            private: HashMap::new(),
             registry: RegistryState::new(TIMES),
             channels: Vec::new(),
-            inboxes: (InboxState::new(ENCODER, PLENTY.frames), VecDeque::new()),
+            inboxes: (InboxState::new(ENCODER, rules.keeping.frames), VecDeque::new()),
             hubs: (0..HUBS).map(hub).collect(),
             sessions: Vec::new(),
             ledger: Ledger::new(),
             keys: HashSet::new(),
             effects: Vec::new(),
+            rules,
         }
+    }
+
+    /// A number for something new.
+    pub fn next_number(&mut self) -> u128 {
+        self.last_number += 1;
+        self.last_number
     }
 
     pub fn connect(&mut self, conn_id: Uuid, username: String, channels: Vec<String>) {
         let known = self.registry.connection(conn_id).is_some();
-        let settings = ChannelSettings {
-            notify_presence: true,
-            broadcast_presence_with_user_lists: true,
-            ..ChannelSettings::default()
-        };
+        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
         let request = Connect {
             username,
             conn_id: Some(conn_id),
-            channel_configs: channels.iter().map(|name| (name.clone(), settings.clone())).collect(),
+            channel_configs: channels.iter().map(settings).collect(),
             channels,
             fresh_user_state: Vec::new(),
             user_state: Vec::new(),
@@ -102,7 +164,9 @@ impl World {
     }
 
     pub fn subscribe(&mut self, conn_id: Uuid, channels: Vec<String>) {
-        let request = Subscribe { conn_id, channels, channel_configs: Vec::new() };
+        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
+        let channel_configs = channels.iter().map(settings).collect();
+        let request = Subscribe { conn_id, channels, channel_configs };
         self.registry.subscribe(request, &mut self.effects);
         self.apply();
     }
@@ -117,23 +181,45 @@ impl World {
         self.apply();
     }
 
+    pub fn set_state(&mut self, user: &str) {
+        let value = StateValue::Number(self.next_number().to_string().into());
+        let state = vec![StateEntry { key: "k".into(), value }];
+        let keys = Some(vec!["k".to_owned()]);
+        self.registry.set_user_state(user, state, keys, self.now, &mut self.effects);
+        self.apply();
+    }
+
     pub fn publish(&mut self, message: Message) {
+        self.sent.push((message.uuid.as_u128(), message.delivery.clone()));
         self.registry.post(message, &mut self.effects);
         self.apply();
     }
 
+    pub fn edit(&mut self, edit: Edit) {
+        self.registry.edit(edit, &mut self.effects);
+        self.apply();
+    }
+
+    pub fn delete(&mut self, delete: Delete) {
+        self.registry.delete(delete, &mut self.effects);
+        self.apply();
+    }
+
+    /// Time passes, for everybody who has a clock.
     pub fn pass(&mut self, ms: u64) {
+        let before = self.now;
         self.now += ms;
         self.registry.tick(self.now, &mut self.effects);
         self.registry.forget_users(self.now);
         self.apply();
+        self.pass_for_sessions(before);
     }
 
     fn apply(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Create(identity, settings, _) => {
-                    let state = ChannelState::new(identity, settings, ENCODER, PLENTY, time(0));
+                    let state = ChannelState::new(identity, settings, ENCODER, self.rules.keeping, time(0));
                     self.channels.push((state, VecDeque::new()));
                     self.hubs.iter_mut().for_each(|hub| hub.inputs.push(VecDeque::new()));
                 }
@@ -181,7 +267,7 @@ impl World {
                         let owner = self.registry.connection(session.conn_id).map(|(key, _)| key);
                         self.sessions[number].owner = owner;
                     }
-                    Err(_) => self.leave(number),
+                    Err(_) => self.say_goodbye(number, CloseReason::Ended),
                 }
             }
             Some(ToRegistry::Detached(gone)) => self.registry.detached(gone, self.now, &mut self.effects),
@@ -207,6 +293,18 @@ impl World {
             }
             ToChannel::Attach { conn, user, place, part } => {
                 state.attach(conn, user, place, part, &now, &mut effects);
+                // Of what went through before it came back, it gets what the channel still keeps: its own
+                // coming may have pushed something out.
+                let kept = if self.rules.settings(&state.identity().name).store_frames {
+                    self.rules.keeping.frames as Offset
+                } else {
+                    0
+                };
+                for (offset, number) in self.positions.get(&ChannelId(index as u32)).into_iter().flatten() {
+                    if offset + kept <= state.offset() {
+                        self.ledger.excuse(conn, stream, *number);
+                    }
+                }
             }
             ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
             ToChannel::Part(conn) => state.part(conn, &now, &mut effects),
@@ -216,12 +314,14 @@ impl World {
             }
             ToChannel::Configure(settings) => state.configure(settings),
             ToChannel::Publish(publication) => {
-                note_published(&mut self.ledger, stream, &publication);
+                let number = note_published(&mut self.ledger, &mut self.edits, stream, &publication);
                 state.publish(publication, None, &now, &mut effects);
+                self.positions.entry(ChannelId(index as u32)).or_default().push((state.offset(), number));
             }
             ToChannel::PublishTo(publication, places) => {
-                note_published(&mut self.ledger, stream, &publication);
+                let number = note_published(&mut self.ledger, &mut self.edits, stream, &publication);
                 state.publish(*publication, Some(places), &now, &mut effects);
+                self.positions.entry(ChannelId(index as u32)).or_default().push((state.offset(), number));
             }
         }
         // What the registry knows of a channel's size is of any earlier moment.
@@ -243,18 +343,36 @@ impl World {
             }
             ToInbox::Close(user, conn, last) => {
                 self.ledger.end(conn, Stream::Inbox, false);
+                if last {
+                    self.private.remove(&user);
+                }
                 state.close(user, conn, last);
             }
-            ToInbox::Attach(user, conn, place, part) => state.attach(user, conn, place, part, &mut effects),
+            ToInbox::Attach(user, conn, place, part) => {
+                let sent = self.private.get(&user).map_or(&[][..], Vec::as_slice);
+                let gone = sent.len().saturating_sub(self.rules.keeping.frames);
+                sent[..gone].iter().for_each(|number| self.ledger.excuse(conn, Stream::Inbox, *number));
+                state.attach(user, conn, place, part, &mut effects);
+            }
             ToInbox::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
             ToInbox::Post(message, recipients) => {
-                let users: Vec<UserId> = recipients.iter().map(|recipient| recipient.user).collect();
-                let audience = Audience { only: Some(users.into()), ..Audience::default() };
-                self.ledger.publish(Stream::Inbox, message.uuid.as_u128(), audience);
+                let publication = Publication::Post(message.clone(), to(&recipients));
+                let number = note_published(&mut self.ledger, &mut self.edits, Stream::Inbox, &publication);
+                note_private(&mut self.private, &recipients, number);
                 state.post(message, &recipients, &mut effects);
             }
-            ToInbox::Edit(edit, recipients) => state.edit(&edit, &recipients, &mut effects),
-            ToInbox::Delete(delete, recipients) => state.delete(&delete, &recipients, &mut effects),
+            ToInbox::Edit(edit, recipients) => {
+                let publication = Publication::Edit(edit.clone(), to(&recipients));
+                let number = note_published(&mut self.ledger, &mut self.edits, Stream::Inbox, &publication);
+                note_private(&mut self.private, &recipients, number);
+                state.edit(&edit, &recipients, &mut effects);
+            }
+            ToInbox::Delete(delete, recipients) => {
+                let publication = Publication::Delete(delete.clone(), to(&recipients));
+                let number = note_published(&mut self.ledger, &mut self.edits, Stream::Inbox, &publication);
+                note_private(&mut self.private, &recipients, number);
+                state.delete(&delete, &recipients, &mut effects);
+            }
         }
         self.forward(1, effects);
         true
@@ -265,14 +383,17 @@ impl World {
         let Some(message) = hub.inputs[input].pop_front() else { return false };
         let (key, pushed) = match message {
             ToHub::Deliver(channel, stamped) => {
+                hub.bytes.0 += stamped.frame.live().len();
                 hub.fanout.push(channel, stamped);
                 return true;
             }
             ToHub::DeliverTo(channel, slots, stamped) => {
+                hub.bytes.0 += stamped.frame.live().len();
                 hub.fanout.push_to(channel, slots, stamped);
                 return true;
             }
             ToHub::DeliverPrivate(slots, frame) => {
+                hub.bytes.0 += frame.live().len();
                 hub.fanout.push_private(slots, frame);
                 return true;
             }
@@ -298,6 +419,7 @@ impl World {
             return false;
         }
         let slice = hub.fanout.run(&mut hub.table, budget);
+        hub.bytes.1 += slice.bytes;
         for (key, pushed) in slice.casualties {
             self.settle(index, key, pushed);
         }
@@ -307,19 +429,53 @@ impl World {
     fn settle(&mut self, hub: usize, key: SlotKey, pushed: Pushed) {
         match pushed {
             Pushed::Accepted | Pushed::Sealed => {}
-            Pushed::Overflow | Pushed::Broken => self.dismiss(hub, key, CloseReason::TooSlow),
+            Pushed::Overflow => self.dismiss(hub, key, CloseReason::TooSlow),
+            Pushed::Broken => self.dismiss(hub, key, CloseReason::ByPeer(None)),
         }
-    }
-
-    fn dismiss(&mut self, hub: usize, key: SlotKey, reason: CloseReason) {
-        let hub = &mut self.hubs[hub];
-        let detached = hub.table.dismiss(key, reason);
-        hub.output.extend(detached.map(ToRegistry::Detached));
     }
 }
 
-fn note_published(ledger: &mut Ledger<ConnKey>, stream: Stream, publication: &Publication) {
-    if let Publication::Post(message, audience) = publication {
-        ledger.publish(stream, message.uuid.as_u128(), audience.clone());
+fn to(recipients: &[Recipient]) -> Audience {
+    let users: Vec<UserId> = recipients.iter().map(|recipient| recipient.user).collect();
+    Audience { only: Some(users.into()), ..Audience::default() }
+}
+
+fn note_private(private: &mut HashMap<UserId, Vec<u128>>, recipients: &[Recipient], number: u128) {
+    for recipient in recipients {
+        private.entry(recipient.user).or_default().push(number);
     }
+}
+
+/// The number under which an edit or a deletion is known to the ledger: messages have their own.
+fn number_of_edit(serial: u128) -> u128 {
+    1 << 64 | serial
+}
+
+fn number_of_delete(message: u128) -> u128 {
+    2 << 64 | message
+}
+
+fn note_published(
+    ledger: &mut Ledger<ConnKey>,
+    edits: &mut HashMap<u128, Vec<u128>>,
+    stream: Stream,
+    publication: &Publication,
+) -> u128 {
+    let (number, audience) = match publication {
+        Publication::Post(message, audience) => (message.uuid.as_u128(), audience),
+        Publication::Edit(edit, audience) => {
+            let text = edit.message.as_ref().unwrap();
+            let json: serde_json::Value = serde_json::from_slice(text.as_bytes()).unwrap();
+            let serial = u128::from(json["edit"].as_u64().unwrap());
+            edits.entry(edit.uuid.as_u128()).or_default().push(serial);
+            (number_of_edit(serial), audience)
+        }
+        Publication::Delete(delete, audience) => {
+            // Whoever has not got it by now never will.
+            ledger.excuse_all(delete.uuid.as_u128());
+            (number_of_delete(delete.uuid.as_u128()), audience)
+        }
+    };
+    ledger.publish(stream, number, audience.clone());
+    number
 }

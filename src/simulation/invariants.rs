@@ -1,0 +1,143 @@
+//! What is true at any time, whenever nothing is under way, and when everybody is gone.
+
+use super::peers::Session;
+use super::{ANSWER_MS, TIMES, World};
+use crate::channel::messages::Inspect;
+use crate::fixtures::Seen;
+use crate::ids::ChannelId;
+use crate::outbox::queued_here;
+use crate::registry::state::Phase;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+const ALL: usize = usize::MAX / 2;
+
+impl World {
+    /// Panics unless the memory that is said to be queued is what is queued, and nothing keeps more than it may.
+    pub fn check(&self) {
+        let queued: usize = self.sessions.iter().map(|session| session.outbox.queued_bytes()).sum();
+        assert_eq!(queued_here(), queued, "bytes that wait");
+        for (state, _) in &self.channels {
+            let (frames, history) = state.num_kept();
+            assert!(frames <= self.rules.keeping.frames, "{frames} frames are kept");
+            assert!(history <= self.rules.keeping.history, "{history} messages are kept");
+        }
+    }
+
+    /// Presence is told to others than the user itself, with the list of who is there in the end.
+    pub fn check_presence(&self, number: usize, event: &Seen) {
+        let known = self.registry.connection(self.sessions[number].conn_id);
+        let user = known.and_then(|(_, connection)| self.registry.user(connection.user));
+        let own = user.is_some_and(|user| event.json["user"] == *user.view.name);
+        assert!(!own, "presence is never told to the user itself: {event:?}");
+        let listed: Vec<&str> =
+            event.json["users"].as_array().unwrap().iter().filter_map(|of| of["user"].as_str()).collect();
+        assert!(listed.is_sorted(), "{event:?}");
+        let here = listed.iter().any(|name| event.json["user"] == **name);
+        let joined = event.json["message"]["action"] == "joined";
+        let settings = self.rules.settings(event.channel.as_deref().unwrap());
+        assert_eq!(here, joined && settings.broadcast_presence_with_user_lists, "{event:?}");
+    }
+
+    /// Every queue runs empty.
+    pub fn settle_all(&mut self) {
+        while (0..64).filter(|choice| self.step(*choice, 5)).count() > 0 {}
+        self.check_at_rest();
+    }
+
+    /// With nothing under way all stations agree: who is a member is connected and subscribed, who is seated has a
+    /// session, and every session on a hub is a connection's.
+    fn check_at_rest(&self) {
+        self.check();
+        for (index, (state, _)) in (0..).zip(&self.channels) {
+            state.check();
+            let members: BTreeSet<_> = state.member_keys().collect();
+            assert_eq!(members, self.registry.subscribed_to(ChannelId(index)), "members without connection");
+        }
+        let places: BTreeSet<_> = self.registry.places().collect();
+        for (index, hub) in (0..).zip(&self.hubs) {
+            hub.table.check();
+            assert!(
+                hub.fanout.is_idle() && hub.bytes.0 == hub.bytes.1,
+                "bytes on their way: {:?}",
+                hub.bytes
+            );
+            for key in hub.table.keys() {
+                assert!(
+                    places.contains(&(index, key.index, key.generation)),
+                    "nobody's session on hub {index}"
+                );
+            }
+        }
+    }
+
+    /// Everybody whose connection is known comes back and reads everything; then nothing may be missing.
+    pub fn reunite(&mut self, conn_ids: &[Uuid]) {
+        self.settle_all();
+        let first = self.sessions.len();
+        for (index, conn_id) in conn_ids.iter().enumerate() {
+            self.open_socket(*conn_id, index % 2, ALL);
+        }
+        self.settle_all();
+        // A poll whose answer was never taken gives way now.
+        self.pass(ANSWER_MS);
+        self.settle_all();
+        (0..self.sessions.len()).for_each(|number| self.read(number, ALL));
+        self.ledger.check(true);
+        for (index, (state, _)) in (0..).zip(&mut self.channels) {
+            let (users, connections) = self.registry.present_in(ChannelId(index));
+            let snapshot = state.snapshot(&Inspect { users: true, history: false });
+            let names: Vec<_> = snapshot.users.iter().map(|user| user.name.to_string()).collect();
+            assert_eq!((names, snapshot.total_connections), (users, connections), "in {}", snapshot.name);
+        }
+        (first..self.sessions.len()).for_each(|number| self.leave(number));
+        self.settle_all();
+    }
+
+    /// Nobody comes any more, and time passes: nothing and nobody is left.
+    pub fn die_out(&mut self) {
+        (0..self.sessions.len()).for_each(|number| self.leave(number));
+        self.settle_all();
+        for _ in 0..2 {
+            self.pass(TIMES.idle + TIMES.grace);
+            self.settle_all();
+        }
+        self.pass(TIMES.user_idle);
+        assert_eq!(self.registry.counts(), (0, 0, 0));
+        assert!(self.inboxes.0.is_empty(), "an inbox without its user");
+        for hub in &self.hubs {
+            assert!(hub.table.keys().is_empty(), "a slot without its session");
+        }
+        for (state, _) in &self.channels {
+            assert_eq!((state.counts().0, state.counts().1, state.member_keys().count()), (0, 0, 0));
+        }
+        assert!(self.sessions.iter().all(Session::is_let_go), "somebody holds on to an outbox");
+        self.sessions.clear();
+        assert_eq!(queued_here(), 0, "bytes that wait for nobody");
+    }
+}
+
+impl Session {
+    /// Whether nobody but its client knows its outbox any more.
+    fn is_let_go(&self) -> bool {
+        std::rc::Rc::strong_count(&self.outbox) == 1
+    }
+}
+
+impl crate::registry::state::RegistryState {
+    /// Who is subscribed to a channel.
+    fn subscribed_to(&self, channel: ChannelId) -> BTreeSet<crate::ids::ConnKey> {
+        let subscribed = self.all_connections().filter(|(_, of)| of.channels.contains(&channel));
+        subscribed.map(|(key, _)| key).collect()
+    }
+
+    /// Where the registry knows sessions: hub, index, generation.
+    fn places(&self) -> impl Iterator<Item = (u16, u32, u32)> {
+        let places = self.all_connections().flat_map(|(_, connection)| match connection.phase {
+            Phase::Attached(place, _) => [Some(place), None],
+            Phase::Releasing(place, next) => [Some(place), next.map(|(place, _)| place)],
+            Phase::Waiting | Phase::Lingering | Phase::Away => [None, None],
+        });
+        places.flatten().map(|place| (place.hub.0, place.slot.index, place.slot.generation))
+    }
+}
