@@ -3,7 +3,9 @@
 use super::http::{Reply, Wire};
 use super::within;
 use std::net::SocketAddr;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf, split};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf, split,
+};
 use tokio::net::TcpStream;
 
 pub const TEXT: u8 = 0x1;
@@ -30,7 +32,7 @@ impl Frame {
 }
 
 /// The half that reads.
-pub struct Incoming(ReadHalf<BufReader<TcpStream>>);
+pub struct Incoming(BufReader<ReadHalf<BufReader<TcpStream>>>);
 /// The half that writes.
 pub struct Outgoing(WriteHalf<BufReader<TcpStream>>);
 
@@ -69,7 +71,7 @@ pub async fn open_with_reply(
 /// A connection whose handshake is answered.
 pub fn halves(wire: Wire) -> (Incoming, Outgoing) {
     let (read, write) = split(wire.into_stream());
-    (Incoming(read), Outgoing(write))
+    (Incoming(BufReader::new(read)), Outgoing(write))
 }
 
 impl Incoming {
@@ -83,6 +85,12 @@ impl Incoming {
     /// The next frame as its first byte and its payload; none when the server has closed the socket.
     pub async fn raw_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         read_frame(&mut self.0).await.ok()
+    }
+
+    /// Waits until something has come.
+    pub async fn ready(&mut self) {
+        // Also when the socket was closed, which the next frame tells.
+        let _ = self.0.fill_buf().await;
     }
 
     /// The next frame, which must come.
