@@ -9,6 +9,6 @@ pub mod middleware;
 pub mod express;
 pub mod listen;
 pub mod upgrade;
-mod handshake;
+pub mod handshake;
 pub mod arrival;
 pub mod routes;

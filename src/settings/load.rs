@@ -62,6 +62,28 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
+/// How a file of settings is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// TOML, as `channelstream make-config` writes it.
+    Toml,
+    /// INI, as the original takes it.
+    Ini,
+}
+
+/// Reads the text of a file, and nothing else, into settings. `path` is its name in messages.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, format: Format, path: &Path) -> Result<Settings, SettingsError> {
+    let mut draft = Draft::default();
+    match format {
+        Format::Toml => draft.add_toml(path, text)?,
+        Format::Ini => draft.add_ini(path, text)?,
+    }
+    Ok(draft.finish()?.settings)
+}
+
 enum File {
     Ini(PathBuf),
     Toml(PathBuf),

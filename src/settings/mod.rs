@@ -20,7 +20,7 @@ use std::net::IpAddr;
 
 use log::LevelFilter;
 
-pub use load::{Inputs, Loaded, Override, load, make};
+pub use load::{Format, Inputs, Loaded, Override, load, make, parse};
 pub use table::Settings;
 pub use values::{AllowedPeers, Demo, Secret};
 pub use write::{Shown, reference_page, shown, to_ini, to_toml};
