@@ -111,7 +111,7 @@ impl Buffer {
 
     /// Frames it keeps.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn num_frames(&self) -> usize {
         self.entries.len()
     }
 

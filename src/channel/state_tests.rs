@@ -24,7 +24,7 @@ impl ChannelState {
 
     /// Frames and messages it keeps.
     pub fn num_kept(&self) -> (usize, usize) {
-        (self.frames.len(), self.history.len())
+        (self.frames.num_frames(), self.history.len())
     }
 }
 
