@@ -1333,11 +1333,16 @@ var LongPollListener = class {
 // src/reconnect.js
 var TAKEN_OVER = 4001;
 var BUSY = 1013;
-var isOfServer = (code) => code === BUSY || code >= 4e3 && code < 5e3;
+var RESTARTING = 1012;
+var isOfServer = (code) => code === BUSY || code === RESTARTING || code >= 4e3 && code < 5e3;
 var MUTE_SOCKETS = 3;
 var connect = (now, reason) => ({ action: "connect", now, reason });
 var resume = (transport, now) => ({ action: "resume", transport, now, reason: "lost" });
-function afterWebSocket({ code, opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
+function askedMs(code, reason) {
+  const asked = code === RESTARTING && /retry after (\d+) ms/.exec(reason);
+  return asked ? Number(asked[1]) : 0;
+}
+function afterWebSocket({ code, reason = "", opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
   if (code === TAKEN_OVER) {
     return { action: "stop", now: true, reason: "taken-over" };
   }
@@ -1353,7 +1358,8 @@ function afterWebSocket({ code, opened, spoke, resumed, lostForMs, graceMs, mute
   if (lostForMs > graceMs) {
     return connect(false, "lost");
   }
-  return resume(opened || !canPoll ? "websocket" : "longpoll", false);
+  const step = resume(opened || !canPoll ? "websocket" : "longpoll", false);
+  return { ...step, atLeastMs: askedMs(code, reason) };
 }
 function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, canSocket }) {
   if (isFinal(status)) {
@@ -2116,7 +2122,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this._emit("close", close);
   }
   /** @param {import('./reconnect.js').Step} step */
-  _follow({ action, transport, now, fresh, reason }) {
+  _follow({ action, transport, now, fresh, atLeastMs, reason }) {
     if (!this.shouldReconnect || action === "stop") {
       this._end(reason);
       return;
@@ -2127,7 +2133,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     if (action === "connect") {
       this._scheduleConnect({ now });
     } else {
-      this._retry.schedule("resume", () => this._resume(transport, fresh), { now });
+      this._retry.schedule("resume", () => this._resume(transport, fresh), { now, atLeastMs });
     }
   }
   /**

@@ -185,7 +185,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     }
 
     /** @param {import('./reconnect.js').Step} step */
-    _follow({ action, transport, now, fresh, reason }) {
+    _follow({ action, transport, now, fresh, atLeastMs, reason }) {
         if (!this.shouldReconnect || action === 'stop') {
             this._end(reason);
             return;
@@ -196,7 +196,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         if (action === 'connect') {
             this._scheduleConnect({ now });
         } else {
-            this._retry.schedule('resume', () => this._resume(transport, fresh), { now });
+            this._retry.schedule('resume', () => this._resume(transport, fresh), { now, atLeastMs });
         }
     }
 

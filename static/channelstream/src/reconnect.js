@@ -13,6 +13,7 @@ import { isFinal } from './errors.js';
  * @property {import('../index.js').TransportName} [transport]
  * @property {boolean} now
  * @property {boolean} [fresh] whether the id counts as just given out still
+ * @property {number} [atLeastMs] a shorter wait than this would find the server still gone
  * @property {import('../index.js').StateReason} reason
  */
 
@@ -22,12 +23,15 @@ const TAKEN_OVER = 4001;
 /** Close code of a server that is too busy to let anybody in. */
 const BUSY = 1013;
 
+/** Close code of a server that stops to be followed by another one; its reason says when to come back. */
+const RESTARTING = 1012;
+
 /**
  * Whether a close code is one that only the server itself gives.
  *
  * @param {number} code
  */
-export const isOfServer = (code) => code === BUSY || (code >= 4000 && code < 5000);
+export const isOfServer = (code) => code === BUSY || code === RESTARTING || (code >= 4000 && code < 5000);
 
 /** So many opened sockets in a row that never carried a frame speak for a proxy that breaks websockets. */
 export const MUTE_SOCKETS = 3;
@@ -47,8 +51,21 @@ const connect = (now, reason) => ({ action: 'connect', now, reason });
 const resume = (transport, now) => ({ action: 'resume', transport, now, reason: 'lost' });
 
 /**
+ * What a restarting server asks its clients to wait: it has spread them when it sent them away.
+ *
+ * @param {number} code
+ * @param {string} reason
+ * @returns {number} milliseconds
+ */
+function askedMs(code, reason) {
+    const asked = code === RESTARTING && /retry after (\d+) ms/.exec(reason);
+    return asked ? Number(asked[1]) : 0;
+}
+
+/**
  * @param {object} end how the socket ended
  * @param {number} end.code the close code
+ * @param {string} [end.reason] what the server said about it
  * @param {boolean} end.opened
  * @param {boolean} end.spoke whether a frame came
  * @param {boolean} end.resumed whether the socket was opened with an id from before, not one just given
@@ -58,7 +75,7 @@ const resume = (transport, now) => ({ action: 'resume', transport, now, reason: 
  * @param {boolean} end.canPoll whether there is long-polling
  * @returns {Step}
  */
-export function afterWebSocket({ code, opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
+export function afterWebSocket({ code, reason = '', opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
     if (code === TAKEN_OVER) {
         return { action: 'stop', now: true, reason: 'taken-over' };
     }
@@ -77,7 +94,8 @@ export function afterWebSocket({ code, opened, spoke, resumed, lostForMs, graceM
         return connect(false, 'lost');
     }
     // A socket that did not open says nothing about why: the next attempt goes the other way.
-    return resume(opened || !canPoll ? 'websocket' : 'longpoll', false);
+    const step = resume(opened || !canPoll ? 'websocket' : 'longpoll', false);
+    return { ...step, atLeastMs: askedMs(code, reason) };
 }
 
 /**

@@ -57,7 +57,8 @@ const mute = { spoke: false, muteSockets: MUTE_SOCKETS };
 
 const socketRules = [
     ['a lost socket resumes its id', {}, 'resume websocket'],
-    ['so does one the server closed for a restart', { code: 1001 }, 'resume websocket'],
+    ['so does one the server closed for a restart', { code: 1012 }, 'resume websocket'],
+    ['or for its stop', { code: 1001 }, 'resume websocket'],
     ['an attempt that did not open goes the other way next', { opened: false, spoke: false, resumed: true },
         'resume longpoll'],
     ['unless there is no other way', { opened: false, spoke: false, resumed: true, canPoll: false },
@@ -79,6 +80,13 @@ const told = ({ action, transport, now }) => [action, transport, now && 'now'].f
 for (const [name, end, expected] of socketRules) {
     test(`${name}: ${expected}`, () => assert.equal(told(afterWebSocket({ ...socket, ...end })), expected));
 }
+
+test('a restarting server says when to come back', () => {
+    const waits = (code, reason) => afterWebSocket({ ...socket, code, reason }).atLeastMs;
+    assert.equal(waits(1012, 'server is restarting; retry after 1500 ms'), 1500);
+    assert.equal(waits(1012, ''), 0);
+    assert.equal(waits(1001, 'server is restarting; retry after 1500 ms'), 0);
+});
 
 const poll = { status: 0, resumed: true, answered: true, lostForMs: 0, graceMs, canSocket: true };
 

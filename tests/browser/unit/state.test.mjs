@@ -114,16 +114,16 @@ test('events of a life, in order', () => {
     ]);
     lastSocket().accept();
     lastSocket().frame([]);
-    lastSocket().drop(1001, 'server is stopping');
-    tick(2000);
+    lastSocket().drop(1012, 'server is restarting; retry after 2500 ms');
+    tick(2500);
     lastSocket().accept();
     tick(499);
     assert.equal(made.connected, false);
     tick(1);
     assert.deepEqual(takeEvents(), [
         ['open', { transport: 'websocket', connectionId: 'first', resumed: false, gap: false }],
-        ['retry', { action: 'resume', attempt: 1, delayMs: 2000 }],
-        ['close', { transport: 'websocket', code: 1001, reason: 'server is stopping', clean: true }],
+        ['retry', { action: 'resume', attempt: 1, delayMs: 2500 }],
+        ['close', { transport: 'websocket', code: 1012, reason: 'server is restarting; retry after 2500 ms', clean: true }],
         ['open', { transport: 'websocket', connectionId: 'first', resumed: true, gap: false }],
     ]);
 });
