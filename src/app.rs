@@ -1,7 +1,13 @@
 //! The composition root: the only place that starts actors and knows threads.
 
 mod accept;
+mod drain;
+mod listener;
 mod open_files;
+mod panics;
+mod reserve;
+mod threads;
+mod watchdog;
 mod workers;
 
 use crate::admin;
@@ -16,6 +22,7 @@ use crate::edge::upgrade::Upgrade;
 use crate::edge::{middleware, routes};
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
+use crate::gate::drain::{Drain, Stage};
 use crate::handoff::{Handoff, Sender};
 use crate::hub::handle::{HubHandle, HubParts};
 use crate::hub::messages::ToHub;
@@ -25,7 +32,8 @@ use crate::inbox::state::InboxState;
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
 use crate::observe::recorder::Recorder;
-use crate::registry::messages::{Close, Publish};
+use crate::observe::vitals::Vitals;
+use crate::registry::messages::Publish;
 use crate::registry::state::{RegistryState, Times};
 use crate::registry::{Registry, RegistryParts};
 use crate::settings::{Loaded, Settings};
@@ -37,17 +45,18 @@ use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::web::PayloadConfig;
 use actix_web::{App, web};
+pub use drain::Stopper;
+use listener::Listener;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Semaphore, watch};
 
-/// Connections the kernel holds for us while all workers are busy.
-const BACKLOG: i32 = 4096;
 /// Connections that a worker serves at a time at most, websockets apart; the kernel holds others back.
 const CONNECTIONS: usize = 25_600;
 
@@ -60,7 +69,8 @@ struct Core {
     /// What hubs are told, by number.
     told: Vec<Arc<Handoff<ToHub>>>,
     published: Arc<Handoff<Publish>>,
-    draining: Arc<AtomicBool>,
+    drain: Arc<Drain>,
+    vitals: Arc<Vitals>,
     gate: Arc<Gate>,
     console: Arc<Console>,
     registry: OnceLock<Addr<Registry>>,
@@ -69,9 +79,7 @@ struct Core {
     next_hub: AtomicU16,
     /// Places for connections that are not websockets, or not yet.
     room: Arc<Semaphore>,
-    places: u32,
-    /// Turns true when nobody is let in any more and those who only wait for a next request shall go.
-    ending: watch::Sender<bool>,
+    places: usize,
     /// Hears once that the server has ended, and how.
     ended: UnboundedSender<io::Result<()>>,
     started: Instant,
@@ -80,7 +88,7 @@ struct Core {
 impl Core {
     fn new(settings: Settings, workers: usize, ended: UnboundedSender<io::Result<()>>) -> Self {
         let settings = Arc::new(settings);
-        let places = u32::try_from(workers.saturating_mul(CONNECTIONS)).unwrap_or(u32::MAX);
+        let places = workers.saturating_mul(CONNECTIONS).min(Semaphore::MAX_PERMITS);
         let hubs = Arc::new(Hubs::new(workers));
         Self {
             pressure: Arc::new(Pressure::new(
@@ -93,15 +101,15 @@ impl Core {
             hubs,
             told: (0..workers).map(|_| Handoff::new()).collect(),
             published: Handoff::new(),
-            draining: Arc::default(),
+            drain: Arc::default(),
+            vitals: Arc::new(Vitals::new(workers)),
             gate: Arc::new(Gate::new(settings.clone())),
             registry: OnceLock::new(),
             registry_thread: OnceLock::new(),
             demo: OnceLock::new(),
             next_hub: AtomicU16::new(0),
-            room: Arc::new(Semaphore::new(places as usize)),
+            room: Arc::new(Semaphore::new(places)),
             places,
-            ending: watch::Sender::new(false),
             ended,
             started: Instant::now(),
             settings,
@@ -129,6 +137,7 @@ impl Core {
                 encoder,
                 keeping: Keeping { frames: settings.channel_frames, history: settings.max_history_size },
                 hubs,
+                published: self.published.clone(),
                 inboxes,
                 counters: self.counters.clone(),
                 pressure: self.pressure.clone(),
@@ -188,7 +197,8 @@ impl Core {
             counters: self.counters.clone(),
             pressure: self.pressure.clone(),
             started: self.started,
-            draining: self.draining.clone(),
+            drain: self.drain.clone(),
+            vitals: self.vitals.clone(),
         }
     }
 }
@@ -205,20 +215,29 @@ pub struct Running {
 /// Binds and starts a server on the current actix system.
 ///
 /// # Errors
-/// The address cannot be listened on.
+/// The address cannot be listened on, or the system has not enough threads.
 pub fn start(settings: Settings) -> io::Result<Running> {
+    let listener = Listener::bind(&settings)?;
+    start_on(listener, settings)
+}
+
+fn start_on(listener: Listener, settings: Settings) -> io::Result<Running> {
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
     };
-    let listener = bind(&settings.host, settings.port)?;
-    let address = listener.local_addr()?;
+    let address = listener.socket.local_addr()?;
+    // Workers, the registry, the watchdog.
+    threads::try_out(workers + 2)?;
     let (end, ended) = unbounded_channel();
     let core = Arc::new(Core::new(settings, workers, end));
     if workers > 1 {
         start_registry_on_its_own_thread(&core);
     }
     let threads = workers::start(&core, listener, workers);
+    let names = (1..).map(|number| format!("worker {number}"));
+    let registry = core.registry_thread.get().map(|thread| ("registry".to_owned(), thread.clone()));
+    watchdog::start(&core, names.zip(threads.iter().cloned()).chain(registry).collect())?;
     Ok(Running { address, core, threads, ended })
 }
 
@@ -273,47 +292,20 @@ fn http_service(
             .configure(admin::console::configure)
             .configure(demo::configure(demo))
     };
-    let (ending, handshakes) = (core.ending.subscribe(), upgrade.clone());
+    let (drain, handshakes) = (core.drain.clone(), upgrade.clone());
     let http = HttpService::build()
         // A client that hangs up in the middle of a poll is noticed at once.
         .h1_allow_half_closed(false)
-        .graceful_shutdown_signal(move || {
-            let mut ending = ending.clone();
-            async move { _ = ending.wait_for(|ending| *ending).await }
-        })
+        .graceful_shutdown_signal(move || drain.reached(Stage::Ending))
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
         .finish(express.before(map_config(app(), |_| AppConfig::default())));
     (http, handshakes)
 }
 
-fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
-    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, format!("{host} has no address"));
-    for address in (host, port).to_socket_addrs()? {
-        match bind_to(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted server takes its port back at once.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    // Sockets of the connections inherit it: what is written goes out at once.
-    socket.set_tcp_nodelay(true)?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
 impl Running {
     /// A handle that stops the server from elsewhere.
     pub fn stopper(&self) -> Stopper {
-        Stopper { core: self.core.clone(), threads: self.threads.clone() }
+        Stopper::new(self.core.clone(), self.threads.clone())
     }
 
     /// Waits until the server has stopped.
@@ -325,45 +317,9 @@ impl Running {
     }
 }
 
-/// Stops a server.
-#[derive(Clone)]
-pub struct Stopper {
-    core: Arc<Core>,
-    threads: Vec<ArbiterHandle>,
-}
-
-impl Stopper {
-    /// Says goodbye to every session, lets requests finish within the limit, and ends.
-    pub async fn stop(self) {
-        self.core.draining.store(true, Ordering::Relaxed);
-        if let Some(registry) = self.core.registry.get() {
-            // Goodbyes follow what was accepted.
-            self.core.published.flush();
-            registry.do_send(Close);
-        }
-        if let Some(demo) = self.core.demo.get() {
-            demo.close();
-        }
-        let limit = Duration::from_millis(self.core.settings.shutdown_timeout_ms);
-        let _ = tokio::time::timeout(limit / 2, self.sessions_are_gone()).await;
-        self.core.ending.send_replace(true);
-        let _ = tokio::time::timeout(limit, self.core.room.acquire_many(self.core.places)).await;
-        for thread in self.threads.iter().chain(self.core.registry_thread.get()) {
-            thread.stop();
-        }
-        let _ = self.core.ended.send(Ok(()));
-    }
-
-    /// Goodbyes and the answers of polls are under way; peers take a moment to answer.
-    async fn sessions_are_gone(&self) {
-        while self.core.pressure.sessions.get() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
 /// Runs a server until it is told to stop by SIGTERM or SIGINT.
 pub fn run(loaded: Loaded) -> ExitCode {
+    panics::end_the_process();
     match System::new().block_on(serve(loaded.settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -375,32 +331,46 @@ pub fn run(loaded: Loaded) -> ExitCode {
 
 async fn serve(settings: Settings) -> io::Result<()> {
     open_files::raise();
-    let demo = settings.demo_enabled();
-    let (host, port) = (settings.host.clone(), settings.port);
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {host}:{port}: {error}"));
     // Before anybody can know that the server runs: whoever stops it then must find it listening for that, too.
-    let stop_signal = stop_signal()?;
-    let running = start(settings).map_err(named)?;
+    let mut stop_signals = StopSignals::new()?;
+    let (listener, settings) = Listener::handed_over_or_bound(settings)?;
+    let demo = settings.demo_enabled();
+    let running = start_on(listener, settings)?;
     log::info!("listening on http://{}/{}", running.address, if demo { " (demo mode)" } else { "" });
     let stopper = running.stopper();
     actix_rt::spawn(async move {
-        // Not among the arguments of the line: they are not looked at where the line is not logged.
-        let name = stop_signal.await;
-        log::info!("{name}: stopping");
-        stopper.stop().await;
+        while let Some(name) = stop_signals.recv().await {
+            if stopper.has_begun() {
+                stopper.end_now(&format!("{name} for the second time"));
+            } else {
+                log::info!("{name}: stopping");
+                actix_rt::spawn(stopper.clone().stop());
+            }
+        }
     });
     running.wait().await
 }
 
-/// Resolves to the name of the first signal to stop that comes from now on.
-fn stop_signal() -> io::Result<impl Future<Output = &'static str>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    })
+/// The signals that tell the server to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
+
+impl StopSignals {
+    /// Hears those that come from now on.
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    async fn recv(&mut self) -> Option<&'static str> {
+        tokio::select! {
+            heard = self.terminate.recv() => heard.map(|()| "SIGTERM"),
+            heard = self.interrupt.recv() => heard.map(|()| "SIGINT"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

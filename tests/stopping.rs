@@ -5,18 +5,16 @@ mod support;
 
 use channelstream::settings::Settings;
 use serde_json::json;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::backend::Backend;
 use support::http::{Wire, request};
-use support::socket::{self, FIN, Incoming, Outgoing, PING};
+use support::process::{Process, command};
+use support::socket::{self, CLOSE, FIN, Incoming, Outgoing, PING};
 use support::{TestServer, settings, within};
 
 /// Settings under which nothing ends by itself while a test runs.
 fn long() -> Settings {
-    Settings { poll_wait_ms: 60_000, shutdown_timeout_ms: 2_000, ..settings() }
+    Settings { poll_wait_ms: 60_000, shutdown_timeout_ms: 2_000, drain_spread_ms: 0, ..settings() }
 }
 
 async fn enter(backend: Backend, channels: &[&str]) -> (Incoming, Outgoing) {
@@ -67,7 +65,7 @@ async fn everybody_is_told() {
         let ended = server.stop_in_background();
         // As long as one of them has not answered its goodbye, the server is there.
         let (mut first, mut first_outgoing) = sockets.pop().unwrap();
-        assert_eq!(first.closing().await.code(), Some(1001));
+        assert_eq!(first.closing().await.code(), Some(1012));
         // Who comes now is turned away in a way that brings old clients back.
         let mut wire = connections.pop().unwrap();
         let listen = wire.ask("GET", &format!("/listen?conn_id={late}"), &[], b"").await;
@@ -85,8 +83,8 @@ async fn everybody_is_told() {
         first_outgoing.close().await;
         for (mut incoming, mut outgoing) in sockets {
             let frame = incoming.closing().await;
-            assert_eq!(frame.code(), Some(1001));
-            assert_eq!(&frame.payload[2..], b"server is stopping");
+            assert_eq!(frame.code(), Some(1012));
+            assert_eq!(&frame.payload[2..], b"server is restarting; retry after 0 ms");
             outgoing.close().await;
         }
         for mut wire in polls {
@@ -145,55 +143,6 @@ async fn an_idle_server_stops_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_channelstream"))
-            .env_clear()
-            .current_dir(env!("CARGO_TARGET_TMPDIR"))
-            .args(["--port", "0", "--set", "workers=2", "--set", "demo=off"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let line = lines.find(|line| line.contains("listening on")).expect("it says where it listens");
-        let (_, rest) = line.split_once("http://").unwrap();
-        let address = rest.split('/').next().unwrap().parse().unwrap();
-        // Read to the end, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// The exit code, once there is one.
-    async fn ended(&mut self) -> Option<i32> {
-        within(async {
-            loop {
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    return status.code();
-                }
-                actix_rt::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[actix_web::test]
 async fn the_process_ends_well_on_sigterm_and_sigint() {
     for signal in ["-TERM", "-INT"] {
@@ -203,7 +152,7 @@ async fn the_process_ends_well_on_sigterm_and_sigint() {
         let mut waiting = poll(backend).await;
         let begun = Instant::now();
         process.signal(signal);
-        assert_eq!(incoming.closing().await.code(), Some(1001), "{signal}");
+        assert_eq!(incoming.closing().await.code(), Some(1012), "{signal}");
         assert_eq!(waiting.reply().await.json(), json!([]), "{signal}");
         assert_eq!(process.ended().await, Some(0), "{signal}");
         assert!(begun.elapsed() < Duration::from_secs(10), "{signal}: {:?}", begun.elapsed());
@@ -218,4 +167,138 @@ async fn a_signal_right_after_the_start_is_heard() {
         process.signal("-TERM");
         assert_eq!(process.ended().await, Some(0));
     }
+}
+
+/// A server that nobody can wait for any longer is told so a second time.
+#[actix_web::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut process = Process::run(command(
+        "",
+        &["--port", "0", "--set", "shutdown_timeout_ms=600000", "--set", "drain_spread_ms=600000"],
+    ));
+    let mut sockets = Vec::new();
+    // The first one is sent away at once.
+    for _ in 0..3 {
+        sockets.push(enter(Backend { address: process.address }, &["c"]).await);
+    }
+    process.signal("-TERM");
+    process.log().wait_for("SIGTERM: stopping").await;
+    process.signal("-INT");
+    assert_eq!(process.ended().await, Some(1));
+    process.log().wait_for("SIGINT for the second time, cut off were ").await;
+}
+
+/// Old clients come back at a fixed time after they were sent away: they are spread by the server, or not at all.
+#[actix_web::test]
+async fn sessions_are_sent_away_one_after_the_other_while_all_else_works() {
+    const SPREAD_MS: u64 = 1_500;
+    for workers in [1, 2] {
+        let server = TestServer::start(Settings {
+            workers,
+            shutdown_timeout_ms: 10_000,
+            drain_spread_ms: SPREAD_MS,
+            part_delay_ms: 0,
+            ..long()
+        });
+        let (address, backend) = (server.address, server.backend());
+        backend.configure(&["c"], json!({"notify_presence": true})).await;
+        let mut sockets = Vec::new();
+        for _ in 0..30 {
+            sockets.push(enter(backend, &["c"]).await);
+        }
+        // They have heard of each other.
+        for (incoming, outgoing) in &mut sockets {
+            outgoing.frame(FIN | PING, b"").await;
+            incoming.until_pong().await;
+        }
+        let late = backend.connect("late", &["c"]).await;
+        let begun = Instant::now();
+        let ended = server.stop_in_background();
+        let listening: Vec<_> = sockets
+            .into_iter()
+            .map(|(mut incoming, mut outgoing)| {
+                actix_rt::spawn(async move {
+                    let mut said = Vec::new();
+                    loop {
+                        let frame = incoming.expect_said().await;
+                        if frame.opcode == CLOSE {
+                            outgoing.close().await;
+                            return (begun.elapsed(), said, frame);
+                        }
+                        said.push(String::from_utf8(frame.payload).unwrap());
+                    }
+                })
+            })
+            .collect();
+        let ready = until_unready(address).await;
+        assert_eq!(ready.json(), json!({"state": "draining", "reason": "the server is stopping"}));
+        let live = Wire::open(address).await.ask("GET", "/health/live", &[], b"").await;
+        assert_eq!((live.status, live.json()["state"].as_str()), (200, Some("draining")));
+        // New connections are taken, and everything is answered.
+        backend.say("c", "still here").await;
+        assert!(!backend.connect("new", &["c"]).await.is_empty());
+        let refused = socket::open(address, &format!("/ws?conn_id={late}"), &[]).await.err().unwrap();
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+        // A poll gets what its client has missed, then an empty list.
+        let missed = Wire::open(address).await.ask("GET", &format!("/listen?conn_id={late}"), &[], b"").await;
+        assert!(missed.text().contains("still here"), "{missed:?}");
+        let asked = Instant::now();
+        let listen = Wire::open(address).await.ask("GET", &format!("/listen?conn_id={late}"), &[], b"").await;
+        assert_eq!((listen.status, listen.json()), (200, json!([])));
+        assert!(asked.elapsed() > Duration::from_millis(500), "old clients ask again at once");
+        let mut times = Vec::new();
+        let mut heard = 0;
+        for one in listening {
+            let (at, said, close) = within(one).await.unwrap();
+            assert_eq!(close.code(), Some(1012));
+            assert_eq!(&close.payload[2..], b"server is restarting; retry after 1500 ms");
+            assert!(
+                !said.iter().any(|text| text.contains("parted")),
+                "nobody is told of those who were sent away"
+            );
+            heard += usize::from(said.iter().any(|text| text.contains("still here")));
+            times.push(at.as_millis() as u64);
+        }
+        times.sort_unstable();
+        assert!(times[0] < SPREAD_MS && times[29] >= SPREAD_MS * 9 / 10, "{times:?}");
+        // No half of them at once, however late a busy machine is with some.
+        assert!(times.windows(15).all(|some| some[14] - some[0] > SPREAD_MS / 5), "{times:?}");
+        assert!(heard > 0, "who is still there gets what is published");
+        within(ended).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(12));
+    }
+}
+
+/// The answer of /health/ready once it is no longer 200.
+async fn until_unready(address: std::net::SocketAddr) -> support::http::Reply {
+    within(async {
+        loop {
+            let reply = Wire::open(address).await.ask("GET", "/health/ready", &[], b"").await;
+            if reply.status != 200 {
+                return reply;
+            }
+        }
+    })
+    .await
+}
+
+/// What a poll has collected is its client's: the next poll will find another server.
+#[actix_web::test]
+async fn a_poll_gets_what_it_has_collected() {
+    let server = TestServer::start(Settings { poll_batch_window_ms: 60_000, ..long() });
+    let backend = server.backend();
+    let conn_id = backend.connect("bob", &["c"]).await;
+    let mut wire = Wire::open(server.address).await;
+    wire.write(request("GET", &format!("/listen?conn_id={conn_id}"), &[], b"")).await;
+    backend.say("c", "collected").await;
+    // Asked behind it, twice around: the poll has it, or will be caught up with it.
+    backend.channel("c").await;
+    within(async {
+        while backend.post("/info", json!({"info": {"channels": ["c"]}})).await["channels"]["c"]["total_connections"] != 1 {}
+    })
+    .await;
+    let ended = server.stop_in_background();
+    let reply = wire.reply().await;
+    assert_eq!(reply.json()[0]["message"]["text"], "collected", "{reply:?}");
+    within(ended).await.unwrap();
 }

@@ -28,6 +28,7 @@ const PURE: &[&str] = &[
     "registry/state.rs",
     "registry/connect.rs",
     "registry/deadlines.rs",
+    "registry/departures.rs",
     "registry/lifecycle.rs",
     "registry/routing.rs",
     "registry/survey.rs",
@@ -52,6 +53,21 @@ const PURE: &[&str] = &[
     "admin/ranked.rs",
     "admin/guesses.rs",
     "demo/board/state.rs",
+];
+
+/// Files that make a number of the time of day: to show it, to tell a rate, or to judge a signature.
+const WALL_CLOCK: &[&str] = &[
+    "admin/console/channels.rs",
+    "admin/session.rs",
+    "admin/sign_in.rs",
+    "channel/summary.rs",
+    "cli/mod.rs",
+    "demo/guarded.rs",
+    "edge/middleware.rs",
+    "edge/upgrade.rs",
+    "gate/guard.rs",
+    "hub/handle.rs",
+    "observe/recorder/mod.rs",
 ];
 
 struct Source {
@@ -211,6 +227,23 @@ fn one_module_alone_is_trusted_with_unsafe() {
         |source: &Source| source.text.contains("unsafe {") || source.text.contains("allow(unsafe_code");
     let found: Vec<String> = sources().into_iter().filter(trusted).map(|source| source.path).collect();
     assert_eq!(found, ["outbox/ring.rs"]);
+}
+
+/// A deadline by the wall clock would come early or never when the clock is set.
+#[test]
+fn the_wall_clock_is_for_stamps_and_signatures_only() {
+    let naming = |words: &[&str]| -> Vec<String> {
+        let mut found = sources();
+        found.retain(|source| {
+            let mut lines = source.text.lines().filter(|line| !is_comment(line));
+            lines.any(|line| words.iter().any(|word| line.contains(word)))
+        });
+        found.into_iter().map(|source| source.path).collect()
+    };
+    let clocks = naming(&["SystemTime::now", "Utc::now", "Local::now"]);
+    assert_eq!(clocks, ["cli/mod.rs", "gate/guard.rs", "replay/run.rs", "wire/time.rs"]);
+    let stamps = naming(&["unix_ms()", "now_unix()"]);
+    assert_eq!(stamps, WALL_CLOCK, "deadlines are kept by Instant");
 }
 
 #[test]

@@ -382,10 +382,13 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("sessions closed, silent", counters.closed_silent.get()),
         ("sessions taken over", counters.closed_taken_over.get()),
         ("requests refused, busy", counters.refused_busy.get()),
+        ("threads that lagged", counters.threads_lagged.get()),
+        ("connections refused, no file descriptors", counters.refused_no_files.get()),
         ("requests under way to the registry", pressure.registry.get() as u64),
         ("messages under way to channels", pressure.channels.get() as u64),
         ("bytes under way to hubs", pressure.hub_bytes.get() as u64),
         ("bytes queued for slow peers", pressure.queued_bytes.get() as u64),
+        ("frames queued for slow peers", pressure.queued_frames.get() as u64),
     ];
     let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     Ok(HttpResponse::Ok().content_type("text/plain; charset=UTF-8").body(text))

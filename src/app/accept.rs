@@ -1,6 +1,11 @@
 //! Takes connections from the listener.
 
 use super::Core;
+use super::listener::Listener;
+use super::reserve::Reserve;
+use crate::gate::drain::Stage;
+use futures_util::FutureExt;
+use nix::errno::Errno;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 /// How long nobody is let in after the system had no room for another connection.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Takes connections as long as there is room, and hands them on.
+/// Takes connections until the server takes none any more, and hands them on.
 ///
 /// Runs on a worker's thread: a thread of its own would have to be woken for each connection, and to wake the worker,
 /// which costs more than all else about a new connection.
@@ -19,16 +24,42 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// The listener cannot be waited for.
 pub async fn accept(
-    listener: std::net::TcpListener,
+    listener: Listener,
     core: &Core,
     mut hand_on: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) -> io::Result<()> {
+    let Listener { socket, is_shared } = listener;
+    let listener = TcpListener::from_std(socket)?;
+    // A place for itself: as long as it is there, somebody may come.
+    let _own = core.room.clone().acquire_owned().await.map_err(io::Error::other)?;
+    tokio::select! {
+        accepting = accept_all(&listener, core, &mut hand_on) => accepting.map(|never| match never {}),
+        () = core.drain.reached(Stage::Closed) => {
+            if !is_shared {
+                take_the_last(&listener, core, &mut hand_on);
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn accept_all(
+    listener: &TcpListener,
+    core: &Core,
+    hand_on: &mut impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
 ) -> io::Result<Infallible> {
-    let listener = TcpListener::from_std(listener)?;
+    let mut reserve = Reserve::new();
     loop {
         let place = core.room.clone().acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
-            Ok((socket, peer)) => hand_on(socket, peer, place),
+            Ok((socket, peer)) => {
+                reserve.refill();
+                hand_on(socket, peer, place);
+            }
             Err(error) if is_of_the_connection(&error) => {}
+            Err(error) if is_of_the_files(&error) => {
+                core.counters.refused_no_files.add(reserve.turn_one_away(listener, &error).await);
+            }
             Err(error) => {
                 log::error!("cannot accept connections, trying again in a moment: {error}");
                 tokio::time::sleep(PAUSE).await;
@@ -37,8 +68,26 @@ pub async fn accept(
     }
 }
 
+/// Those whom the kernel has let in already: it would cut them off with the listener.
+fn take_the_last(
+    listener: &TcpListener,
+    core: &Core,
+    hand_on: &mut impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) {
+    while let Ok(place) = core.room.clone().try_acquire_owned()
+        && let Some(Ok((socket, peer))) = listener.accept().now_or_never()
+    {
+        hand_on(socket, peer, place);
+    }
+}
+
 /// Whether the error is that of one connection, which is gone again; the next one may be good.
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(error.kind(), Kind::ConnectionRefused | Kind::ConnectionAborted | Kind::ConnectionReset)
+}
+
+/// Whether the process, or the system, has no file descriptor left.
+fn is_of_the_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }

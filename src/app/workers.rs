@@ -1,12 +1,13 @@
 //! The threads that serve connections. The first one takes them from the listener, and deals them to all in turn.
 
 use super::accept::accept;
+use super::listener::Listener;
 use super::{Core, http_service};
 use crate::edge::arrival::{Arrival, Arrivals, Place};
 use actix_rt::{Arbiter, ArbiterHandle};
 use actix_service::{Service, ServiceFactory};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -22,13 +23,13 @@ struct Dealt {
 /// What a worker does beside serving connections.
 enum Part {
     /// Takes connections from the listener, for itself and for the others.
-    First(TcpListener, Vec<UnboundedSender<Dealt>>),
+    First(Listener, Vec<UnboundedSender<Dealt>>),
     /// Gets its connections. How many may wait is bounded by the room that there is for connections.
     Other(UnboundedReceiver<Dealt>),
 }
 
 /// Starts so many workers. One that fails tells [`Core::ended`].
-pub fn start(core: &Arc<Core>, listener: TcpListener, workers: usize) -> Vec<ArbiterHandle> {
+pub fn start(core: &Arc<Core>, listener: Listener, workers: usize) -> Vec<ArbiterHandle> {
     let (others, receivers): (Vec<_>, Vec<_>) = (1..workers).map(|_| unbounded_channel()).unzip();
     let parts = std::iter::once(Part::First(listener, others)).chain(receivers.into_iter().map(Part::Other));
     parts.map(|part| start_one(core.clone(), part)).collect()
@@ -51,6 +52,7 @@ async fn work(core: &Arc<Core>, part: Part) -> io::Result<()> {
     // Always ready from here on: nothing of ours has a limit of its own.
     let http = http.new_service(()).await.map_err(|()| io::Error::other("a worker cannot serve HTTP"))?;
     let arrivals = Rc::new(Arrivals::new(http, upgrade));
+    core.vitals.worker_started();
     match part {
         Part::First(listener, others) => take_and_deal(core, listener, &others, &arrivals).await,
         Part::Other(mut dealt) => {
@@ -68,7 +70,7 @@ async fn work(core: &Arc<Core>, part: Part) -> io::Result<()> {
 /// Until the server ends.
 async fn take_and_deal<H>(
     core: &Core,
-    listener: TcpListener,
+    listener: Listener,
     others: &[UnboundedSender<Dealt>],
     arrivals: &Rc<Arrivals<H>>,
 ) -> io::Result<()>
@@ -86,9 +88,5 @@ where
         }
         turn = (turn + 1) % (others.len() + 1);
     };
-    let mut ending = core.ending.subscribe();
-    tokio::select! {
-        accepting = accept(listener, core, deal) => accepting.map(|never| match never {}),
-        _ = ending.wait_for(|ending| *ending) => Ok(()),
-    }
+    accept(listener, core, deal).await
 }

@@ -1,5 +1,6 @@
 //! What channels are told and asked.
 
+use crate::channel::farewell::Farewell;
 use crate::hub::messages::Part;
 use crate::ids::{ConnKey, Offset, Place};
 use crate::observe::recorder::Recorder;
@@ -52,6 +53,8 @@ pub enum ToChannel {
     Publish(Publication),
     /// The same for few users, with the places of all their sessions, in this channel or not.
     PublishTo(Box<Publication>, Vec<Place>),
+    /// Sessions among the members are to go behind everything published so far; dropping it is all there is to do.
+    Farewell(Arc<Farewell>),
 }
 
 /// Something to be published in a channel, with its audience resolved.

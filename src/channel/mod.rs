@@ -4,6 +4,7 @@ pub mod messages;
 pub mod state;
 pub mod roster;
 pub mod buffer;
+pub mod farewell;
 pub mod summary;
 
 use crate::handoff::Sender;
@@ -137,6 +138,7 @@ impl Handler<ToChannel> for Channel {
         let now = Timestamp::now();
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
+            ToChannel::Farewell(share) => return drop(share),
             ToChannel::Join { conn, user, place } => state.join(conn, user, place, &now, effects),
             ToChannel::Leave(conn) => state.leave(conn, &now, effects),
             ToChannel::Attach { conn, user, place, part } => {

@@ -6,6 +6,7 @@ use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::error::Refusal;
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
+use crate::gate::drain::Stage;
 use crate::hub::handle::HubHandle;
 use crate::session::poll::{Answer, PollSession, Receipt};
 use crate::wire::event::described::events;
@@ -17,10 +18,16 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{Content, Required};
+use uuid::Uuid;
+
+/// How long a poll that comes while the server stops waits for its empty list.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The query of a poll.
 #[derive(Debug, Deserialize)]
@@ -45,11 +52,10 @@ pub async fn listen(
         return Err(Refusal::UnacceptableCallback);
     }
     let hub = req.app_data::<HubHandle>().ok_or(Refusal::Internal)?;
-    if backend.is_draining() {
-        // An empty list and no error: old clients never try again after a failed poll.
-        return Ok(answer(Vec::new(), None, callback));
-    }
     let client = req.app_data::<web::Data<Gate>>().and_then(|gate| gate.client_address(req.head()));
+    if backend.is_draining() {
+        return Ok(listen_last(conn_id, client, &backend, hub, callback).await);
+    }
     match PollSession::start(conn_id, client, hub.clone()).await {
         Ok(Answer::Events(events, receipt)) => Ok(answer(events, Some(receipt), callback)),
         Ok(Answer::UnknownConnection) => Err(Refusal::UnknownConnection),
@@ -73,7 +79,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         "Answers what was missed at once, else as soon as something comes and {} ms have passed in which more may \
          join it, else after {} ms with `[]`. Poll again at once: what comes between two polls waits. Events wait \
          until the server's kernel has taken the whole answer: if the client hangs up before, the next poll brings \
-         them. While the server stops, polls are answered with `[]`.",
+         them. While the server stops, polls are answered with what was missed, or soon with `[]`.",
         to.settings.poll_batch_window_ms, to.settings.poll_wait_ms
     );
     let callback = schema::of_type(utoipa::openapi::schema::Type::String).max_length(Some(jsonp::MAX_LENGTH));
@@ -94,6 +100,24 @@ const ANSWER: &str = r#"[{"channel": "lobby", "uuid": "22222222-2222-4222-8222-2
   {"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222", "message": {"text": "hi!"},
     "edited": "2020-02-22T10:11:13.123456", "type": "message:edit", "catchup": true},
   {"channel": "lobby", "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete", "catchup": true}]"#;
+
+/// A poll while the server stops gets what its client has missed, or an empty list and no error: old clients never try
+/// again after a failed poll. Not at once: they ask again when they have it.
+async fn listen_last(
+    conn_id: Uuid,
+    client: Option<IpAddr>,
+    backend: &Backend,
+    hub: &HubHandle,
+    callback: Option<&str>,
+) -> HttpResponse {
+    if let Ok(Answer::Events(events, receipt)) = PollSession::start_last(conn_id, client, hub.clone()).await
+        && !events.is_empty()
+    {
+        return answer(events, Some(receipt), callback);
+    }
+    let _ = tokio::time::timeout(PAUSE, backend.drain.reached(Stage::Closed)).await;
+    answer(Vec::new(), None, callback)
+}
 
 fn answer(events: Vec<Bytes>, receipt: Option<Receipt>, callback: Option<&str>) -> HttpResponse {
     let body = Bytes::from(list(&events, callback));

@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
-use super::cors;
+use super::{cors, health};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
 use crate::gate::guard::{Standing, now_unix};
@@ -55,7 +55,8 @@ fn is_draining(req: &HttpRequest) -> bool {
 
 /// What is asked of every request, whatever its path.
 fn admit(gate: &Gate, req: &ServiceRequest) -> Result<Standing, Refusal> {
-    let must_be_https = gate.settings.enforce_https && req.path() != WEBSOCKET_PATH;
+    let plain_too = req.path() == WEBSOCKET_PATH || req.path().starts_with(health::PREFIX);
+    let must_be_https = gate.settings.enforce_https && !plain_too;
     if must_be_https && !gate.came_through_tls(req.head()) {
         return Err(Refusal::HttpsRequired);
     }

@@ -7,6 +7,7 @@ pub mod cors;
 pub mod jsonp;
 pub mod middleware;
 pub mod express;
+pub mod health;
 pub mod listen;
 pub mod upgrade;
 pub mod handshake;

@@ -1,6 +1,6 @@
 //! Two route tables: what backends call, signed, and what browsers call.
 
-use super::listen;
+use super::{health, listen};
 use crate::admin;
 use crate::api::{
     channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
@@ -35,5 +35,6 @@ pub fn browsers(cfg: &mut web::ServiceConfig) {
         )
         // Handshakes never come here: the upgrade service has them.
         .service(web::resource("/ws").to(|| async { Err::<&str, _>(Refusal::UpgradeRequired) }))
+        .configure(health::configure)
         .configure(admin::configure);
 }

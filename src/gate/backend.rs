@@ -1,16 +1,17 @@
 //! What every handler may need: the way to the registry, the gauges, the limits.
 
+use super::drain::Drain;
 use crate::error::Refusal;
 use crate::handoff::Sender;
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
+use crate::observe::vitals::Vitals;
 use crate::registry::Registry;
 use crate::registry::messages::Publish;
 use crate::settings::Settings;
 use actix::dev::ToEnvelope;
 use actix::{Addr, Handler, Message};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Shared by all handlers of all threads, as `web::Data<Backend>`.
@@ -27,14 +28,16 @@ pub struct Backend {
     pub pressure: Arc<Pressure>,
     /// When the server started.
     pub started: Instant,
-    /// The server stops: nobody new is let in.
-    pub draining: Arc<AtomicBool>,
+    /// Whether its threads take their turns.
+    pub vitals: Arc<Vitals>,
+    /// How far its stop has come.
+    pub drain: Arc<Drain>,
 }
 
 impl Backend {
     /// Whether the server stops.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.drain.has_begun()
     }
 
     /// Refuses what would change something while a mailbox is full.

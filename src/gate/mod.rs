@@ -9,6 +9,7 @@ pub mod peer;
 pub mod guard;
 pub mod body;
 pub mod backend;
+pub mod drain;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

@@ -32,6 +32,8 @@ pub struct Fanout {
     pending: VecDeque<Work>,
     round: VecDeque<Work>,
     current: Option<Group>,
+    /// How often what was pending has been taken up.
+    rounds: u64,
     sender: Sender,
 }
 
@@ -61,6 +63,16 @@ impl Fanout {
         self.pending.is_empty() && self.round.is_empty() && self.current.is_none()
     }
 
+    /// The round in which everything that is pending now goes out.
+    pub fn next_round(&self) -> u64 {
+        self.rounds + 1
+    }
+
+    /// Whether a round is over.
+    pub fn is_past(&self, round: u64) -> bool {
+        self.rounds > round || self.is_idle()
+    }
+
     /// What is pending in a channel: a session that leaves it still gets this.
     pub fn pending_in(&self, channel: ChannelId) -> Vec<Stamped> {
         let current =
@@ -79,6 +91,7 @@ impl Fanout {
             }
             if self.round.is_empty() {
                 self.round = by_channel(std::mem::take(&mut self.pending));
+                self.rounds += 1;
             }
             match self.round.pop_front() {
                 Some(Work::Channel(channel, frames)) => {

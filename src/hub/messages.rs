@@ -59,7 +59,9 @@ pub enum ToHub {
     Leave(ChannelId, SlotKey),
     /// A session must go; `Detached` will follow unless it is on its way.
     Release(SlotKey, CloseReason),
-    /// All sessions must go: the server stops.
+    /// These sessions must go when they have what is pending.
+    Farewell(Vec<SlotKey>, CloseReason),
+    /// All sessions must go now: the server stops.
     Drain,
 }
 

@@ -24,14 +24,15 @@ use crate::handoff::{Batch, Flush};
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
-use crate::outbox::{Pushed, queued_here};
+use crate::outbox::{Pushed, frames_here, queued_here};
 use crate::settings::Settings;
 use crate::wire::websocket::close::CloseReason;
 use crate::wire::websocket::{HEARTBEAT, PING};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use fanout::Fanout;
-use messages::{Attach, Detached, ToHub};
+use messages::{Attach, Detached, ToHub, Transport};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,11 +56,13 @@ struct Shared {
     fanout: RefCell<Fanout>,
     wheel: RefCell<Wheel<SlotKey>>,
     work: Notify,
+    /// Who is to go, behind which round of the fan-out.
+    farewells: RefCell<VecDeque<(u64, Vec<SlotKey>, CloseReason)>>,
     now_ms: Cell<u64>,
     /// Unix time at 0 on this clock, in ms.
     epoch_ms: u64,
-    /// Bytes that waited on this thread when it was last reported.
-    queued: Cell<usize>,
+    /// Bytes and frames that waited on this thread when it was last reported.
+    queued: Cell<(usize, usize)>,
     settings: Arc<Settings>,
     counters: Arc<Counters>,
     pressure: Arc<Pressure>,
@@ -91,6 +94,18 @@ impl Shared {
         self.report(detached);
     }
 
+    /// The server stops. A poll is answered with what it has, and so its client is where it says it is if it asks again.
+    fn send_away(&self, key: SlotKey, reason: CloseReason) {
+        let table = &mut *self.table.borrow_mut();
+        match table.slot(key) {
+            Some(slot) if slot.transport == Transport::LongPoll => slot.outbox.seal(),
+            _ => {
+                let detached = table.dismiss(key, reason);
+                self.report(detached);
+            }
+        }
+    }
+
     fn settle(&self, key: SlotKey, pushed: Pushed) {
         match pushed {
             Pushed::Accepted | Pushed::Sealed => {}
@@ -107,15 +122,30 @@ impl Shared {
         for (key, pushed) in slice.casualties {
             self.settle(key, pushed);
         }
+        self.say_goodbye();
         !self.fanout.borrow().is_idle()
+    }
+
+    /// To those who have got everything that was pending when they were told to go.
+    fn say_goodbye(&self) {
+        loop {
+            let is_past = |(round, ..): &(u64, _, _)| self.fanout.borrow().is_past(*round);
+            if !self.farewells.borrow().front().is_some_and(is_past) {
+                return;
+            }
+            let next = self.farewells.borrow_mut().pop_front();
+            if let Some((_, keys, reason)) = next {
+                keys.into_iter().for_each(|key| self.send_away(key, reason));
+            }
+        }
     }
 
     /// What waits on this thread, told to who watches the server.
     fn report_queued(&self) {
-        let now = queued_here();
-        let before = self.queued.replace(now);
-        self.pressure.queued_bytes.add(now.saturating_sub(before));
-        self.pressure.queued_bytes.sub(before.saturating_sub(now));
+        let (bytes, frames) = (queued_here(), frames_here());
+        let (bytes_before, frames_before) = self.queued.replace((bytes, frames));
+        self.pressure.queued_bytes.change(bytes_before, bytes);
+        self.pressure.queued_frames.change(frames_before, frames);
     }
 
     /// Heartbeats, pings and silence of the sessions whose time has come.
@@ -213,9 +243,14 @@ impl Hub {
                 shared.settle(key, pushed);
             }
             ToHub::Release(key, reason) => shared.dismiss(key, reason),
+            ToHub::Farewell(keys, reason) => {
+                let round = shared.fanout.borrow().next_round();
+                shared.farewells.borrow_mut().push_back((round, keys, reason));
+                shared.work.notify_one();
+            }
             ToHub::Drain => {
                 let keys = shared.table.borrow().keys();
-                keys.into_iter().for_each(|key| shared.dismiss(key, CloseReason::GoingAway));
+                keys.into_iter().for_each(|key| shared.send_away(key, CloseReason::GoingAway));
             }
         }
     }

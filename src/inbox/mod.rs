@@ -3,6 +3,7 @@
 pub mod state;
 
 use crate::channel::HubSenders;
+use crate::channel::farewell::Farewell;
 use crate::hub::messages::Part;
 use crate::ids::{ConnKey, Offset, Place, UserId};
 use crate::observe::pressure::Pressure;
@@ -29,6 +30,8 @@ pub enum ToInbox {
     Edit(Edit, Vec<Recipient>),
     /// The end of one.
     Delete(Delete, Vec<Recipient>),
+    /// Sessions are to go behind everything posted so far; dropping it is all there is to do.
+    Farewell(Arc<Farewell>),
 }
 
 impl ToInbox {
@@ -72,6 +75,7 @@ impl Handler<ToInbox> for Inboxes {
         }
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
+            ToInbox::Farewell(share) => drop(share),
             ToInbox::Open(user, conn) => state.open(user, conn),
             ToInbox::Close(user, conn, last) => state.close(user, conn, last),
             ToInbox::Attach(user, conn, place, part) => state.attach(user, conn, place, part, effects),

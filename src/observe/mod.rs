@@ -4,6 +4,7 @@ pub mod pressure;
 pub mod process;
 pub mod recorder;
 pub mod series;
+pub mod vitals;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,6 +55,10 @@ pub struct Counters {
     pub closed_taken_over: Counter,
     /// Requests answered 503 because a mailbox or a hub was full.
     pub refused_busy: Counter,
+    /// Times a thread did not answer for `worker_lag_ms`.
+    pub threads_lagged: Counter,
+    /// Connections answered 503 because the process had no file descriptor left.
+    pub refused_no_files: Counter,
     /// Connections that are present; at most a tenth of a second old, as are the next two.
     pub connections: Level,
     /// Users with connections that are present.

@@ -29,6 +29,12 @@ impl Gauge {
         self.now.fetch_sub(n, Ordering::Relaxed);
     }
 
+    /// Counts what one of many contributes: so much before, so much now.
+    pub fn change(&self, before: usize, now: usize) {
+        self.add(now.saturating_sub(before));
+        self.sub(before.saturating_sub(now));
+    }
+
     /// Counts one in until the guard is dropped.
     pub fn count_in(&self) -> CountedIn<'_> {
         self.add(1);
@@ -87,6 +93,8 @@ pub struct Pressure {
     pub hub_bytes: Gauge,
     /// Bytes that wait in the outboxes of peers who do not take them at once. Each has a bound of its own.
     pub queued_bytes: Gauge,
+    /// The frames that these bytes are, or parts of them.
+    pub queued_frames: Gauge,
 }
 
 impl Pressure {
@@ -98,6 +106,7 @@ impl Pressure {
             channels: Gauge::new(channels),
             hub_bytes: Gauge::new(hub_bytes),
             queued_bytes: Gauge::new(usize::MAX),
+            queued_frames: Gauge::new(usize::MAX),
         }
     }
 

@@ -30,11 +30,18 @@ pub struct Queued {
 thread_local! {
     /// Bytes in all queues of this thread: kept here, for a way to a common counter would cost every queue its room.
     static QUEUED_HERE: Cell<usize> = const { Cell::new(0) };
+    /// The frames that they are, or parts of them.
+    static FRAMES_HERE: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Bytes that wait in all queues of this thread.
 pub fn queued_here() -> usize {
     QUEUED_HERE.get()
+}
+
+/// Frames, and parts of frames, that wait in all queues of this thread.
+pub fn frames_here() -> usize {
+    FRAMES_HERE.get()
 }
 
 /// The queue of one outbox. Nearly all are empty, so what a queue holds has a box of its own.
@@ -57,6 +64,7 @@ impl Waiting {
     fn push(&mut self, item: Queued) {
         self.bytes += item.bytes.len();
         QUEUED_HERE.set(QUEUED_HERE.get() + item.bytes.len());
+        FRAMES_HERE.set(FRAMES_HERE.get() + 1);
         self.items.push_back(item);
     }
 
@@ -78,6 +86,7 @@ impl Waiting {
             }
             taken -= item.bytes.len();
             self.items.pop_front();
+            FRAMES_HERE.set(FRAMES_HERE.get().saturating_sub(1));
         }
         false
     }
@@ -86,6 +95,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.remove(self.bytes);
+        FRAMES_HERE.set(FRAMES_HERE.get().saturating_sub(self.items.len()));
     }
 }
 
@@ -257,10 +267,11 @@ mod tests {
                 prop_assert!(out.len() >= lengths[..whole].iter().sum::<usize>());
                 prop_assert_eq!(out.len() + queue.bytes(), all.bytes.len());
                 prop_assert_eq!(queued_here(), queue.bytes());
+                prop_assert_eq!(frames_here(), queue.items().count());
             }
             prop_assert_eq!(&out[..], &all.bytes[..out.len()]);
             drop(queue);
-            prop_assert_eq!(queued_here(), 0);
+            prop_assert_eq!((queued_here(), frames_here()), (0, 0));
         }
     }
 }

@@ -321,7 +321,10 @@ pub struct Ended {
     pub left: usize,
 }
 
-/// The server stops: no session is attached any more.
+/// The server stops: all sessions are sent away.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Close;
+pub struct Drain {
+    /// Over this time, in ms; 0: at once.
+    pub spread_ms: u64,
+}

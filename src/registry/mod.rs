@@ -8,26 +8,30 @@ mod routing;
 mod survey;
 mod browse;
 mod deadlines;
+mod departures;
 #[cfg(test)]
 #[path = "state_tests.rs"]
 mod tests;
 mod conn_set;
 pub mod users;
 
+use crate::channel::farewell::Farewell;
 use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};
 use crate::channel::{Channel, HubSenders};
-use crate::handoff::Batch;
+use crate::handoff::{Batch, Handoff};
 use crate::hub::messages::{Attach, Detached, ToHub};
-use crate::ids::ChannelId;
+use crate::ids::{ChannelId, HubId, SlotKey};
 use crate::inbox::{Inboxes, ToInbox};
 use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
 use crate::wire::event::Encoder;
 use crate::wire::time::Timestamp;
 use crate::wire::websocket::close::CloseReason;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use departures::Departures;
 use messages::*;
+use rustc_hash::{FxHashMap, FxHashSet};
 use state::{Effect, RegistryState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +53,8 @@ pub struct RegistryParts {
     pub keeping: Keeping,
     /// The ways to hubs.
     pub hubs: Arc<HubSenders>,
+    /// The way of messages here.
+    pub published: Arc<Handoff<Publish>>,
     /// The inboxes.
     pub inboxes: Addr<Inboxes>,
     /// The server's counters.
@@ -56,6 +62,11 @@ pub struct RegistryParts {
     /// The server's gauges.
     pub pressure: Arc<Pressure>,
 }
+
+/// To itself, while the server stops: it is time for the next batch of sessions to go.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Depart;
 
 /// The registry actor.
 ///
@@ -69,12 +80,14 @@ pub struct Registry {
     channels: Vec<Addr<Channel>>,
     effects: Vec<Effect>,
     started: Instant,
+    /// While the server stops: who is still to be sent away.
+    departures: Option<Departures>,
 }
 
 impl Registry {
     /// A registry of these parts.
     pub fn new(parts: RegistryParts) -> Self {
-        Self { parts, channels: Vec::new(), effects: Vec::new(), started: Instant::now() }
+        Self { parts, channels: Vec::new(), effects: Vec::new(), started: Instant::now(), departures: None }
     }
 
     fn now_ms(&self) -> u64 {
@@ -141,6 +154,29 @@ impl Registry {
         ids.into_iter().filter_map(|id| self.refer(id)).collect()
     }
 
+    /// Sends away those sessions whose time has come, behind everything accepted before; at the end whoever is left.
+    fn send_away(&mut self, now: u64) {
+        let Some(departures) = &mut self.departures else { return };
+        let reason = CloseReason::Restarting(departures.retry_ms());
+        let due = departures.due(now);
+        let mut batches: FxHashMap<HubId, (Vec<SlotKey>, FxHashSet<ChannelId>)> = FxHashMap::default();
+        for departing in due.into_iter().filter_map(|key| self.parts.state.departing(key)) {
+            let (keys, channels) = batches.entry(departing.place.hub).or_default();
+            keys.push(departing.place.slot);
+            channels.extend(departing.channels);
+        }
+        for (hub, (keys, channels)) in batches {
+            let farewell = Arc::new(Farewell::new(self.parts.hubs.clone(), hub, keys, reason));
+            self.tell_inboxes(ToInbox::Farewell(farewell.clone()));
+            for channel in channels {
+                self.tell_channel(channel, ToChannel::Farewell(farewell.clone()));
+            }
+        }
+        if self.departures.as_ref().is_some_and(|departures| departures.is_over(now)) {
+            self.parts.hubs.drain();
+        }
+    }
+
     fn names(&self, ids: &[ChannelId]) -> Vec<Arc<str>> {
         let name = |id: &ChannelId| self.parts.state.channel(*id).map(|record| record.identity.name.clone());
         ids.iter().filter_map(name).collect()
@@ -151,11 +187,20 @@ impl Actor for Registry {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(TICK, |registry, _| {
+        context.run_interval(TICK, |registry, context| {
             let now = registry.now_ms();
-            registry.parts.state.tick(now, &mut registry.effects);
-            registry.apply();
+            // While the server stops nobody becomes absent: those who are still there would hear of each who was sent
+            // away, and each comes back to another server.
+            if registry.departures.is_none() {
+                registry.parts.state.tick(now, &mut registry.effects);
+                registry.apply();
+            }
             registry.note_census();
+            if registry.departures.is_some() {
+                // What has been accepted is on its way here by now, and comes first.
+                registry.parts.published.flush();
+                context.address().do_send(Depart);
+            }
         });
         context.run_interval(FORGET, |registry, _| {
             let now = registry.now_ms();
@@ -381,10 +426,19 @@ impl Handler<Detached> for Registry {
     }
 }
 
-impl Handler<Close> for Registry {
+impl Handler<Drain> for Registry {
     type Result = ();
 
-    fn handle(&mut self, _: Close, _: &mut Self::Context) {
-        self.parts.hubs.drain();
+    fn handle(&mut self, Drain { spread_ms }: Drain, _: &mut Self::Context) {
+        let now = self.now_ms();
+        self.departures.get_or_insert_with(|| Departures::new(self.parts.state.keys(), now, spread_ms));
+    }
+}
+
+impl Handler<Depart> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: Depart, _: &mut Self::Context) {
+        self.send_away(self.now_ms());
     }
 }

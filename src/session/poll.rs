@@ -17,6 +17,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+/// How long a poll that comes while the server stops waits for what its client has missed.
+const LAST_WAIT: Duration = Duration::from_millis(100);
+
 /// The poll session.
 ///
 /// Owns: nothing but its outbox, which collects events.
@@ -31,7 +34,8 @@ pub struct PollSession {
     outbox: Rc<Outbox>,
     answer: Option<oneshot::Sender<Answer>>,
     collecting: bool,
-    _counted: Counted,
+    wait: Duration,
+    counted: Option<Counted>,
 }
 
 /// What a poll is answered with.
@@ -48,7 +52,7 @@ pub struct Receipt {
     hub: HubHandle,
     slot: SlotKey,
     outbox: Rc<Outbox>,
-    _counted: Counted,
+    _counted: Option<Counted>,
 }
 
 impl Receipt {
@@ -71,11 +75,29 @@ impl Drop for Receipt {
 impl PollSession {
     /// Starts a poll. The receiver gets the answer; dropping it ends the poll.
     pub fn start(conn_id: Uuid, client: Option<IpAddr>, hub: HubHandle) -> oneshot::Receiver<Answer> {
+        let wait = Duration::from_millis(hub.settings().poll_wait_ms);
+        let counted = hub.count_session();
+        Self::start_for(wait, Some(counted), conn_id, client, hub)
+    }
+
+    /// Starts a poll while the server stops: it waits for nothing but what its client has missed, and nobody waits
+    /// for its end.
+    pub fn start_last(conn_id: Uuid, client: Option<IpAddr>, hub: HubHandle) -> oneshot::Receiver<Answer> {
+        Self::start_for(LAST_WAIT, None, conn_id, client, hub)
+    }
+
+    fn start_for(
+        wait: Duration,
+        counted: Option<Counted>,
+        conn_id: Uuid,
+        client: Option<IpAddr>,
+        hub: HubHandle,
+    ) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
         let outbox = Rc::new(Outbox::poll(hub.settings().max_queued_bytes, hub.now_ms()));
         let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), client);
-        let _counted = hub.count_session();
-        Actor::start(Self { conn_id, slot, hub, outbox, answer: Some(answer), collecting: false, _counted });
+        let answer = Some(answer);
+        Actor::start(Self { conn_id, slot, hub, outbox, answer, collecting: false, wait, counted });
         receiver
     }
 
@@ -114,7 +136,7 @@ impl PollSession {
             hub: self.hub.clone(),
             slot: self.slot,
             outbox: self.outbox.clone(),
-            _counted: self.hub.count_session(),
+            _counted: self.counted.as_ref().map(|_| self.hub.count_session()),
         };
         // If nobody listens any more, the receipt comes back unsigned with the error, and is dropped.
         let _ = answer.send(Answer::Events(events, receipt));
@@ -154,8 +176,7 @@ impl Actor for PollSession {
     fn started(&mut self, context: &mut Self::Context) {
         self.attach(context);
         context.spawn(Watch);
-        let wait = Duration::from_millis(self.hub.settings().poll_wait_ms);
-        context.run_later(wait, |session, context| {
+        context.run_later(self.wait, |session, context| {
             if !session.collecting {
                 session.finish(context);
             }

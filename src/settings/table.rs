@@ -23,6 +23,8 @@ settings! {
         workers: usize = 0 => number(0, 1_024);
         /// Send to many sockets by one system call (io_uring), where the kernel (Linux 6.1 or newer) allows it.
         io_uring: bool = true => Flag;
+        /// A thread that does not answer for this long is told by log, counter and `/health/ready`, in ms; 0 turns the watchdog off.
+        worker_lag_ms: u64 = 2_000 => number(0, HOUR_MS);
         /// How much is logged; the environment variable RUST_LOG goes before it.
         log_level: String = "info".into() => LogLevel;
         /// Log at debug level whatever `log_level` says.
@@ -31,6 +33,8 @@ settings! {
         demo: Demo = Demo::Auto => DemoMode;
         /// Longest time a stop may take, in ms.
         shutdown_timeout_ms: u64 = 5_000 => number(0, HOUR_MS);
+        /// When the server stops, sessions are sent away one after the other over this time, in ms, or over half of `shutdown_timeout_ms` if that is less; 0 sends all away at once.
+        drain_spread_ms: u64 = 2_000 => number(0, HOUR_MS);
     }
     "Access" {
         /// Secrets that sign API requests; all are accepted, the first one signs.

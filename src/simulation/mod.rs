@@ -306,6 +306,7 @@ impl World {
                     }
                 }
             }
+            ToChannel::Farewell(_) => {}
             ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
             ToChannel::Part(conn) => state.part(conn, &now, &mut effects),
             ToChannel::Return(conn, user) => state.return_present(conn, user, &now, &mut effects),
@@ -348,6 +349,7 @@ impl World {
                 }
                 state.close(user, conn, last);
             }
+            ToInbox::Farewell(_) => {}
             ToInbox::Attach(user, conn, place, part) => {
                 let sent = self.private.get(&user).map_or(&[][..], Vec::as_slice);
                 let gone = sent.len().saturating_sub(self.rules.keeping.frames);
@@ -407,7 +409,7 @@ impl World {
                 self.dismiss(index, key, reason);
                 return true;
             }
-            ToHub::Drain => return true,
+            ToHub::Drain | ToHub::Farewell(..) => return true,
         };
         self.settle(index, key, pushed);
         true

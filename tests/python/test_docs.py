@@ -92,7 +92,7 @@ def test_examples_run_and_print_what_the_page_says(page, start_server, tmp_path)
         elif block.language == "console":
             assert {line.removeprefix("$ ") for line in block.text.splitlines()} <= BY_HAND
         else:
-            known = ("sh", "python", "js", "html", "json", "text", "nginx", "systemd")
+            known = ("sh", "python", "js", "html", "json", "text", "nginx", "systemd", "yaml")
             assert block.language in known, block.language
 
 

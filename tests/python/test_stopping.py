@@ -30,7 +30,7 @@ def test_a_stop_says_goodbye_and_does_not_wait_for_idle_peers(tmp_path, name):
     began = time.monotonic()
     server.process.send_signal(getattr(signal, name))
     opcode, payload = listener.socket.recv_data()
-    assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1001)
+    assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1012)
     listener.close()
     assert server.stop() == 0
     assert time.monotonic() - began < 3

@@ -6,6 +6,7 @@ pub mod http;
 pub mod backend;
 pub mod socket;
 pub mod listener;
+pub mod process;
 
 use channelstream::app;
 use channelstream::settings::{Secret, Settings};

@@ -13,7 +13,7 @@ use crate::api::{
     unsubscribe, user_state,
 };
 use crate::demo;
-use crate::edge::{listen, upgrade};
+use crate::edge::{health, listen, upgrade};
 use crate::gate::guard;
 use crate::settings::Settings;
 use utoipa::openapi::security::SecurityScheme;
@@ -39,6 +39,8 @@ const ENDPOINTS: &[Described] = &[
     listen::described,
     disconnect::described_by_body,
     disconnect::described_by_query,
+    health::described_live,
+    health::described_ready,
     pages::described_front,
     pages::described_dashboard,
     figures::described,

@@ -2,6 +2,7 @@
 
 use super::{Opcode, frame};
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// The reasons for which this server closes a websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +11,8 @@ pub enum CloseReason {
     Ended,
     /// The server stops: 1001 (RFC 6455).
     GoingAway,
+    /// The server stops, and another may be there so many ms later: 1012 (service restart, IANA's registry).
+    Restarting(u16),
     /// The peer broke the protocol: 1002 (RFC 6455).
     Protocol,
     /// Text that is no UTF-8: 1007 (RFC 6455).
@@ -58,6 +61,7 @@ impl CloseReason {
             CloseReason::Protocol => Some(1002),
             CloseReason::InvalidText => Some(1007),
             CloseReason::TooBig => Some(1009),
+            CloseReason::Restarting(_) => Some(1012),
             CloseReason::Busy => Some(1013),
             CloseReason::ByPeer(code) => code,
             CloseReason::TakenOver => Some(4001),
@@ -72,10 +76,14 @@ impl CloseReason {
         matches!(self, Self::TakenOver | Self::Protocol | Self::InvalidText | Self::TooBig)
     }
 
-    /// Text of the close frame. Empty where the original sends none.
-    pub fn text(self) -> &'static str {
-        match self {
-            CloseReason::Ended | CloseReason::ByPeer(_) => "",
+    /// Text of the close frame, at most 123 bytes. Empty where the original sends none.
+    pub fn text(self) -> Cow<'static, str> {
+        if let CloseReason::Restarting(ms) = self {
+            // The number is for the browser library; others show or skip it.
+            return format!("server is restarting; retry after {ms} ms").into();
+        }
+        Cow::Borrowed(match self {
+            CloseReason::Ended | CloseReason::ByPeer(_) | CloseReason::Restarting(_) => "",
             CloseReason::GoingAway => "server is stopping",
             CloseReason::Protocol => "protocol error",
             CloseReason::InvalidText => "invalid UTF-8",
@@ -84,7 +92,7 @@ impl CloseReason {
             CloseReason::TakenOver => "taken over by another socket",
             CloseReason::TooSlow => "too slow",
             CloseReason::Silent => "nothing heard",
-        }
+        })
     }
 
     /// The close frame.
@@ -112,6 +120,15 @@ mod tests {
         assert_eq!(&CloseReason::Ended.frame()[..], b"\x88\x02\x03\xe8");
         assert_eq!(&CloseReason::ByPeer(None).frame()[..], b"\x88\x00");
         assert_eq!(&CloseReason::TooSlow.frame()[..], b"\x88\x0a\x0f\xa2too slow");
+        let restarting = CloseReason::Restarting(2_000);
+        assert_eq!(restarting.code(), Some(1012));
+        assert_eq!(restarting.text(), "server is restarting; retry after 2000 ms");
+        assert_eq!(&restarting.frame()[4..], restarting.text().as_bytes());
+    }
+
+    #[test]
+    fn every_session_has_one_and_it_is_small() {
+        assert_eq!(size_of::<Option<CloseReason>>(), 4);
     }
 
     #[test]

@@ -1,0 +1,142 @@
+//! What the server does when the system fails it: no file descriptors, no threads, a socket that it must not serve.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use serde_json::json;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::process::Output;
+use std::time::Duration;
+use support::backend::{Backend, signature};
+use support::http::Wire;
+use support::process::{Process, command};
+use support::{TestServer, settings, within};
+
+/// A start that fails.
+fn failed(setup: &str, args: &[&str], socket: Option<&TcpListener>) -> Output {
+    let mut command = command(setup, args);
+    if let Some(socket) = socket {
+        command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Whether a new connection is served.
+async fn is_served(address: SocketAddr) -> Option<Wire> {
+    let mut wire = Wire::open(address).await;
+    wire.write(support::http::request("GET", "/nowhere", &[], b"")).await;
+    match wire.try_reply().await?.status {
+        404 => Some(wire),
+        503 => None,
+        other => panic!("status {other}"),
+    }
+}
+
+#[actix_web::test]
+async fn without_file_descriptors_clients_are_told_and_it_recovers() {
+    let process = Process::run(command("ulimit -n 64", &["--port", "0", "--set", "workers=1"]));
+    let address = process.address;
+    let mut kept = Vec::new();
+    while let Some(wire) = is_served(address).await {
+        kept.push(wire);
+        assert!(kept.len() < 64, "there must be an end");
+    }
+    assert!(kept.len() > 10, "only {} were let in", kept.len());
+    for _ in 0..20 {
+        let reply = Wire::open(address).await.ask("GET", "/ws?conn_id=x", &[], b"").await;
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("5")));
+        assert_eq!(reply.header("x-channelstream-error"), Some("no-room"));
+        assert_eq!(reply.json()["code"], "503 Service Unavailable");
+    }
+    // Who is inside is served.
+    let (name, token) = signature();
+    let debug = kept[0].ask("GET", "/admin/debug", &[(name, &token)], b"").await.text();
+    let line =
+        debug.lines().find(|line| line.starts_with("connections refused, no file descriptors: ")).unwrap();
+    let refused: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(refused >= 20, "{line}");
+    kept.clear();
+    // At its next turn the server sees that they are gone.
+    within(async { while is_served(address).await.is_none() {} }).await;
+    assert!(process.log().at("no file descriptor is left").is_some(), "{}", process.log().text());
+    within(async {
+        while process.log().at("there are file descriptors again").is_none() {
+            assert!(is_served(address).await.is_some(), "who comes when there is room is served");
+            actix_rt::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    // The reserve is there again: the second time is as the first.
+    while let Some(wire) = is_served(address).await {
+        kept.push(wire);
+    }
+    drop(kept);
+    within(async { while is_served(address).await.is_none() {} }).await;
+}
+
+#[test]
+fn a_start_that_fails_for_want_of_threads_says_so() {
+    // Each thread has 2 MiB of stack.
+    let output = failed("ulimit -v 400000", &["--port", "0", "--set", "workers=300"], None);
+    assert!(
+        said(&output).contains("cannot start 302 threads (setting workers, limits on tasks and memory)"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn a_start_on_a_port_that_is_taken_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let output = failed("", &["--port", &address.port().to_string()], None);
+    assert!(said(&output).contains(&format!("cannot listen on {address}: ")), "{}", said(&output));
+}
+
+/// Whoever has chosen the address: secrets that everybody knows are refused where others come by.
+#[test]
+fn a_socket_that_was_handed_over_is_judged_as_one_of_our_own() {
+    let setup = "exec 3<&0 </dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$";
+    let open_to_all = TcpListener::bind("0.0.0.0:0").unwrap();
+    let output = failed(setup, &[], Some(&open_to_all));
+    assert!(
+        said(&output).contains("secrets: the well-known default is refused on 0.0.0.0"),
+        "{}",
+        said(&output)
+    );
+    let output = failed("exec 3</dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$", &[], None);
+    assert!(said(&output).contains("(LISTEN_FDS)"), "{}", said(&output));
+}
+
+#[actix_web::test]
+async fn health_checks_need_no_signature_and_no_tls() {
+    let server = TestServer::start(channelstream::settings::Settings {
+        enforce_https: true,
+        workers: 2,
+        ..settings()
+    });
+    let mut wire = Wire::open(server.address).await;
+    within(async {
+        while wire.ask("GET", "/health/ready", &[], b"").await.status != 200 {
+            actix_rt::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    for path in ["/health/ready", "/health/live"] {
+        let reply = wire.ask("GET", path, &[], b"").await;
+        assert_eq!((reply.status, reply.json()), (200, json!({"state": "ready", "reason": null})), "{path}");
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+        assert_eq!(wire.ask("POST", path, &[], b"").await.status, 404);
+    }
+    assert_eq!(wire.ask("GET", "/admin/sign_in", &[], b"").await.status, 406);
+    let backend = Backend { address: server.address };
+    assert_eq!(backend.send("GET", "/health/other", &[], b"").await.status, 404);
+}
