@@ -9,17 +9,17 @@ pub(super) const PART: Part = Part { index: 0, of: 1 };
 impl ChannelState {
     /// Panics unless counts equal a recount.
     pub fn check(&self) {
-        let here = self.members.values().filter(|member| member.present);
+        let here = self.members.iter().filter(|member| member.present);
         assert_eq!(here.count(), self.connections as usize);
         for (hub, sessions) in (0..).zip(&self.sessions) {
-            let seated = self.members.values().filter_map(|member| member.place);
-            assert_eq!(seated.filter(|place| place.hub == HubId(hub)).count(), *sessions as usize);
+            let seated = self.members.iter().filter(|member| member.seated && member.hub == HubId(hub));
+            assert_eq!(seated.count(), *sessions as usize);
         }
     }
 
     /// Its members, present or not.
     pub fn member_keys(&self) -> impl Iterator<Item = ConnKey> {
-        self.members.keys().copied()
+        self.members.iter().map(|member| member.conn)
     }
 
     /// Frames and messages it keeps.

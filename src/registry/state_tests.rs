@@ -56,7 +56,11 @@ impl RegistryState {
 
     /// All records.
     pub fn all_connections(&self) -> impl Iterator<Item = (ConnKey, &super::state::Connection)> {
-        self.by_id.values().map(|key| (*key, &self.connections[key.index as usize]))
+        let key = |(index, of): (usize, &super::state::Connection)| ConnKey {
+            index: index as u32,
+            generation: of.generation,
+        };
+        self.connections.iter().map(move |(index, of)| (key((index, of)), of))
     }
 
     /// Names of present users with a subscription to a channel, each once, and how many connections these are.

@@ -133,9 +133,9 @@ impl crate::registry::state::RegistryState {
 
     /// Where the registry knows sessions: hub, index, generation.
     fn places(&self) -> impl Iterator<Item = (u16, u32, u32)> {
-        let places = self.all_connections().flat_map(|(_, connection)| match connection.phase {
-            Phase::Attached(place, _) => [Some(place), None],
-            Phase::Releasing(place, next) => [Some(place), next.map(|(place, _)| place)],
+        let places = self.all_connections().flat_map(|(_, connection)| match &connection.phase {
+            Phase::Attached(place, _) => [Some(*place), None],
+            Phase::Releasing(handover) => [Some(handover.from), handover.to.map(|(place, _)| place)],
             Phase::Waiting | Phase::Lingering | Phase::Away => [None, None],
         });
         places.flatten().map(|place| (place.hub.0, place.slot.index, place.slot.generation))
