@@ -19,10 +19,12 @@ use crate::demo::{self, Demo};
 use crate::edge::arrival::Arrival;
 use crate::edge::express::Express;
 use crate::edge::upgrade::Upgrade;
+use crate::edge::watched::WatchedSocket;
 use crate::edge::{middleware, routes};
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
 use crate::gate::drain::{Drain, Stage};
+use crate::gate::rate::PublishRates;
 use crate::handoff::{Handoff, Sender};
 use crate::hub::handle::{HubHandle, HubParts};
 use crate::hub::messages::ToHub;
@@ -30,16 +32,18 @@ use crate::ids::HubId;
 use crate::inbox::Inboxes;
 use crate::inbox::state::InboxState;
 use crate::observe::Counters;
+use crate::observe::addresses::Addresses;
 use crate::observe::pressure::Pressure;
 use crate::observe::recorder::Recorder;
 use crate::observe::vitals::Vitals;
+use crate::registry::bounds::Bounds;
 use crate::registry::messages::Publish;
 use crate::registry::state::{RegistryState, Times};
 use crate::registry::{Registry, RegistryParts};
 use crate::settings::{Loaded, Settings};
 use crate::wire::event::Encoder;
 use actix::{Actor, Addr, Message};
-use actix_http::HttpService;
+use actix_http::{Extensions, HttpService, KeepAlive};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
@@ -52,13 +56,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Connections that a worker serves at a time at most, websockets apart; the kernel holds others back.
-const CONNECTIONS: usize = 25_600;
+/// Connections that are told why they are refused, at a time; more are closed without a word.
+const TURNED_AWAY: usize = 256;
 
 /// Everything that exists once.
 struct Core {
@@ -72,6 +76,9 @@ struct Core {
     drain: Arc<Drain>,
     vitals: Arc<Vitals>,
     gate: Arc<Gate>,
+    rates: Arc<PublishRates>,
+    /// The sockets of each client address, if they are limited.
+    addresses: Option<Arc<Addresses>>,
     console: Arc<Console>,
     registry: OnceLock<Addr<Registry>>,
     registry_thread: OnceLock<ArbiterHandle>,
@@ -80,6 +87,8 @@ struct Core {
     /// Places for connections that are not websockets, or not yet.
     room: Arc<Semaphore>,
     places: usize,
+    /// Places for connections that are being refused.
+    turning_away: Arc<Semaphore>,
     /// Hears once that the server has ended, and how.
     ended: UnboundedSender<io::Result<()>>,
     started: Instant,
@@ -88,7 +97,7 @@ struct Core {
 impl Core {
     fn new(settings: Settings, workers: usize, ended: UnboundedSender<io::Result<()>>) -> Self {
         let settings = Arc::new(settings);
-        let places = workers.saturating_mul(CONNECTIONS).min(Semaphore::MAX_PERMITS);
+        let places = workers.saturating_mul(settings.max_http_connections).min(Semaphore::MAX_PERMITS);
         let hubs = Arc::new(Hubs::new(workers));
         Self {
             pressure: Arc::new(Pressure::new(
@@ -104,12 +113,15 @@ impl Core {
             drain: Arc::default(),
             vitals: Arc::new(Vitals::new(workers)),
             gate: Arc::new(Gate::new(settings.clone())),
+            addresses: Addresses::new(settings.max_sockets_per_address, settings.connect_rate_per_address),
+            rates: Arc::new(PublishRates::new(settings.publish_rate_per_secret, settings.secrets.len())),
             registry: OnceLock::new(),
             registry_thread: OnceLock::new(),
             demo: OnceLock::new(),
             next_hub: AtomicU16::new(0),
             room: Arc::new(Semaphore::new(places)),
             places,
+            turning_away: Arc::new(Semaphore::new(TURNED_AWAY)),
             ended,
             started: Instant::now(),
             settings,
@@ -131,7 +143,8 @@ impl Core {
                 part: settings.part_delay_ms,
                 grace: settings.grace_time_ms,
                 user_idle: settings.user_idle_timeout_ms,
-            });
+            })
+            .bounded(Bounds::from(&**settings));
             let parts = RegistryParts {
                 state,
                 encoder,
@@ -196,6 +209,8 @@ impl Core {
             publisher: self.sender(&self.published),
             counters: self.counters.clone(),
             pressure: self.pressure.clone(),
+            rates: self.rates.clone(),
+            addresses: self.addresses.clone(),
             started: self.started,
             drain: self.drain.clone(),
             vitals: self.vitals.clone(),
@@ -293,7 +308,15 @@ fn http_service(
             .configure(demo::configure(demo))
     };
     let (drain, handshakes) = (core.drain.clone(), upgrade.clone());
+    let settings = &core.settings;
     let http = HttpService::build()
+        .on_connect_ext(|io: &WatchedSocket, data: &mut Extensions| _ = data.insert(io.watch.clone()))
+        // Heads have our own limit, which holds for every request and not for a connection's first alone.
+        .client_request_timeout(Duration::ZERO)
+        .keep_alive(match settings.keep_alive_ms {
+            0 => KeepAlive::Disabled,
+            ms => KeepAlive::Timeout(Duration::from_millis(ms)),
+        })
         // A client that hangs up in the middle of a poll is noticed at once.
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || drain.reached(Stage::Ending))

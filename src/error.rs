@@ -4,6 +4,7 @@
 //! whose `Accept` names them. No refusal is a 400: old browser libraries take everything up to it for success.
 
 pub mod described;
+mod over_limit;
 
 use std::fmt;
 
@@ -13,8 +14,13 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde_json::{Value, json};
 
+use crate::observe::limits::Limit;
+pub use over_limit::OverLimit;
+
 /// The header that carries a refusal's stable code.
 pub const CODE_HEADER: &str = "x-channelstream-error";
+/// The header that names the setting that a request is over.
+pub const LIMIT_HEADER: &str = "x-channelstream-limit";
 
 /// The original's text for every 401 its framework made.
 const UNAUTHORIZED: &str = "This server could not verify that you are authorized to access the document you \
@@ -58,6 +64,8 @@ pub enum Refusal {
     HttpsRequired,
     /// Plain HTTP on a websocket path.
     UpgradeRequired,
+    /// A limit of the server is reached.
+    OverLimit(OverLimit),
     /// A mailbox is full; the same request may pass a moment later.
     Busy,
     /// The server is stopping.
@@ -158,6 +166,12 @@ impl Refusal {
                 "This path is for websocket connections.",
                 "the request is no websocket handshake.",
             ),
+            Self::OverLimit(over) => (
+                over.status(),
+                "over-limit",
+                "A limit of the server is reached.",
+                "a limit of the server is reached; the header `x-channelstream-limit` names its setting.",
+            ),
             Self::Busy => (
                 S::SERVICE_UNAVAILABLE,
                 "busy",
@@ -187,6 +201,16 @@ impl Refusal {
         self.row().code
     }
 
+    /// The limit that the request is over, if that is why.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::OverLimit(over) => Some(over.limit),
+            Self::BodyTooLarge(_) => Some(Limit::Body),
+            Self::Invalid(_) => Some(Limit::Fields),
+            _ => None,
+        }
+    }
+
     /// The answer, in the form that the request's `Accept` names; JSON without one.
     pub fn response(&self, accept: Option<&str>) -> HttpResponse<BoxBody> {
         let mut answer = self.head();
@@ -212,6 +236,11 @@ impl Refusal {
         if let Some(seconds) = self.comes_back_after() {
             answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
+        if let Self::OverLimit(OverLimit { limit, .. }) = self {
+            answer.insert_header((LIMIT_HEADER, limit.setting()));
+        } else if let Self::BodyTooLarge(_) = self {
+            answer.insert_header((LIMIT_HEADER, Limit::Body.setting()));
+        }
         answer
     }
 
@@ -220,6 +249,7 @@ impl Refusal {
         match self {
             Self::Busy | Self::Draining => Some(1),
             Self::TooManyTries(seconds) => Some(*seconds),
+            Self::OverLimit(over) => over.retry_after_s,
             _ => None,
         }
     }
@@ -228,6 +258,7 @@ impl Refusal {
     fn own_body(&self) -> Option<String> {
         match self {
             Self::BadSignature => Some(json!({"request": "Bad Signature"}).to_string()),
+            Self::OverLimit(over) => Some(over.body().to_string()),
             Self::Invalid(errors) | Self::TokenRefused(errors) => Some(errors.to_string()),
             _ => None,
         }
@@ -254,6 +285,12 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+impl From<OverLimit> for Refusal {
+    fn from(over: OverLimit) -> Self {
+        Self::OverLimit(over)
+    }
+}
 
 /// Renders JSON; the edge's middleware renders again when `Accept` names another form.
 impl ResponseError for Refusal {

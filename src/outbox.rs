@@ -21,8 +21,8 @@ use crate::wire::frame::Frame;
 use crate::wire::websocket::close::CloseReason;
 use bytes::Bytes;
 pub use joined::Joined;
+pub use queue::{Bound, frames_here, queued_here};
 use queue::{Mark, Queue, Queued};
-pub use queue::{frames_here, queued_here};
 pub use sender::{Sender, Sending};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
@@ -71,8 +71,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// The outbox of a websocket. At most `max_queued` bytes wait in it, apart from one whole frame or catch-up.
-    pub fn socket(socket: TcpStream, max_queued: usize, now_ms: u64) -> Self {
+    /// The outbox of a websocket. At most `max_queued` waits in it, apart from one whole frame or catch-up.
+    pub fn socket(socket: TcpStream, max_queued: Bound, now_ms: u64) -> Self {
         Self::new(Sink::Socket(socket), max_queued, now_ms)
     }
 
@@ -83,11 +83,11 @@ impl Outbox {
     }
 
     /// The outbox of a long-poll.
-    pub fn poll(max_queued: usize, now_ms: u64) -> Self {
+    pub fn poll(max_queued: Bound, now_ms: u64) -> Self {
         Self::new(Sink::Poll, max_queued, now_ms)
     }
 
-    fn new(sink: Sink, max_queued: usize, now_ms: u64) -> Self {
+    fn new(sink: Sink, max_queued: Bound, now_ms: u64) -> Self {
         Self {
             sink,
             queue: RefCell::new(Queue::new(max_queued)),
@@ -140,6 +140,11 @@ impl Outbox {
     /// Bytes waiting.
     pub fn queued_bytes(&self) -> usize {
         self.queue.borrow().bytes()
+    }
+
+    /// Whether as many frames wait as may.
+    pub fn has_all_frames(&self) -> bool {
+        self.queue.borrow().has_all_frames()
     }
 
     /// Delivers live frames of one stream to a websocket, or collects them one by one for a poll.

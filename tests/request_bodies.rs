@@ -310,7 +310,15 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn survives(body: &[u8]) {
     for limits in [
         limits(),
-        Limits { max_json_depth: 3, max_list_items: 2, max_channels_per_request: 1, max_frame_bytes: 9 },
+        Limits {
+            max_json_depth: 3,
+            max_list_items: 2,
+            max_channels_per_request: 1,
+            max_frame_bytes: 9,
+            max_channel_name: 4,
+            max_user_name: 5,
+            max_state_key: 6,
+        },
     ] {
         for (method, path) in ENDPOINTS {
             let read = parse(method, path, body, &limits).unwrap();

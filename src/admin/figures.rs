@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::answers::Built;
@@ -50,6 +51,8 @@ struct Wanted {
     info: InfoOptions,
     /// The samples of this step, newer than this number.
     series: Option<(u64, u64)>,
+    /// How often limits were reached, and why sockets were closed.
+    limits: bool,
 }
 
 /// A part of a list: how many are before it, and how many are in it.
@@ -74,10 +77,11 @@ impl Wanted {
         }
         let after = query.number("since", 0..=usize::MAX, 0) as u64;
         let series = query.has("since").then_some((step_s, after));
+        let limits = query.flag("limits", false);
         let search = query.text("search").unwrap_or_default().trim().to_lowercase();
         let part = paged.then_some(Part { skip: (page - 1).saturating_mul(rows), rows });
         let info = InfoOptions { include_history, include_users, ..InfoOptions::default() };
-        Ok(query.checked(Self { search, part, info, series })?)
+        Ok(query.checked(Self { search, part, info, series, limits })?)
     }
 
     fn finds(&self, name: &str) -> bool {
@@ -123,6 +127,9 @@ async fn build(backend: &Backend, console: &Console, wanted: &Wanted) -> Result<
         && let Some(excerpt) = console.series().since(step_s, after)
     {
         write_series(&excerpt, &mut out);
+    }
+    if wanted.limits {
+        write_limits(backend, &mut out);
     }
     // The rest is different each second; an answer is not another one for that.
     let decisive = out.len();
@@ -225,6 +232,17 @@ fn write_user(user: &Active, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"connections\":");
     json::write_list(&user.connections, out, |id, out| answer::push_uuid(*id, out));
     out.push(b'}');
+}
+
+/// Appends `,"limits": {…},"closed": {…}`: a count for each limit that was reached, and for each reason.
+fn write_limits(backend: &Backend, out: &mut Vec<u8>) {
+    let counters = &backend.counters;
+    let hits: Map<String, Value> =
+        counters.limits.iter().map(|(limit, count)| (limit.setting().to_owned(), count.into())).collect();
+    let closed: Map<String, Value> =
+        counters.closes.iter().map(|(reason, count)| (reason.to_owned(), count.into())).collect();
+    out.extend_from_slice(format!(",\"limits\":{}", Value::Object(hits)).as_bytes());
+    out.extend_from_slice(format!(",\"closed\":{}", Value::Object(closed)).as_bytes());
 }
 
 /// Appends `,"series": {…}`.
@@ -390,6 +408,12 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("bytes queued for slow peers", pressure.queued_bytes.get() as u64),
         ("frames queued for slow peers", pressure.queued_frames.get() as u64),
     ];
-    let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let mut text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    for (limit, count) in counters.limits.iter() {
+        text.push_str(&format!("limit reached, {}: {count}\n", limit.setting()));
+    }
+    for (reason, count) in counters.closes.iter() {
+        text.push_str(&format!("websockets closed, {reason}: {count}\n"));
+    }
     Ok(HttpResponse::Ok().content_type("text/plain; charset=UTF-8").body(text))
 }

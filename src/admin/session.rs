@@ -72,7 +72,7 @@ impl FromRequest for Operator {
 }
 
 fn may_command(req: &HttpRequest) -> Result<(), Refusal> {
-    if standing_of(req)? == Standing::Signed {
+    if matches!(standing_of(req)?, Standing::Signed(_)) {
         return Ok(());
     }
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
@@ -107,7 +107,7 @@ pub fn is_foreign(headers: &HeaderMap) -> bool {
 
 fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
-    Ok(standing_of(req)? == Standing::Signed || is_signed_in(gate, req.headers(), now_unix()))
+    Ok(matches!(standing_of(req)?, Standing::Signed(_)) || is_signed_in(gate, req.headers(), now_unix()))
 }
 
 fn to_sign_in(req: &HttpRequest) -> Error {

@@ -139,7 +139,7 @@ const ANSWER: &str = r#"{"channels": {"news": {
 /// POST /channel_config.
 ///
 /// # Errors
-/// `Invalid`, `Busy`.
+/// `Invalid`, `OverLimit`, `Busy`.
 pub async fn channel_config(
     _: Signed,
     backend: web::Data<Backend>,
@@ -155,7 +155,7 @@ pub async fn channel_config(
 pub async fn change(backend: &Backend, body: &[u8]) -> Result<HttpResponse, Refusal> {
     let request = ChannelConfigRequest::parse(body, &Limits::from(&*backend.settings))?;
     backend.admit()?;
-    let channels = backend.ask(Configure(request.configs)).await?;
+    let channels = backend.ask(Configure(request.configs)).await??;
     // The answer names settings, not people or messages, as in the original.
     let info = InfoOptions { include_history: false, include_users: false, ..InfoOptions::default() };
     let info = ChannelsInfo::gather(channels, &info, Freshness::AfterChange).await?;

@@ -17,7 +17,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
-use crate::registry::messages::{BelongsToAnother, Connect};
+use crate::registry::messages::{Connect, ConnectRefused};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
 use crate::wire::state::{StateEntry, state_shape};
@@ -184,9 +184,12 @@ pub async fn open(backend: &Backend, request: ConnectRequest) -> Result<Vec<u8>,
         state_public_keys: request.state_public_keys,
         channel_configs: request.channel_configs,
     });
-    let connected = connected
-        .await?
-        .map_err(|BelongsToAnother| Invalid::field("conn_id", "Connection belongs to another user"))?;
+    let connected = connected.await?.map_err(|refused| match refused {
+        ConnectRefused::BelongsToAnother => {
+            Invalid::field("conn_id", "Connection belongs to another user").into()
+        }
+        ConnectRefused::OverLimit(over) => Refusal::from(over),
+    })?;
     let user = connected.user;
     let info = ChannelsInfo::gather(connected.channels, &request.info, Freshness::AfterChange).await?;
     let mut out = Vec::with_capacity(answer::ROOM);

@@ -41,13 +41,13 @@ pub(super) fn take(item: &mut Item<'_>, limits: &Limits) -> Option<Delivery> {
         exclude_users: std::mem::take(&mut item.exclude_users),
         no_history: item.no_history,
     };
-    let channel_fits = delivery.channel.iter().all(|name| CHANNEL_NAME.fits(name));
+    let channel_fits = delivery.channel.iter().all(|name| CHANNEL_NAME.fits(name, limits));
     let users_fit = users_fit(&delivery.pm_users, limits) && users_fit(&delivery.exclude_users, limits);
     (channel_fits && users_fit).then_some(delivery)
 }
 
 fn users_fit(users: &[String], limits: &Limits) -> bool {
-    users.len() <= limits.max_list_items && users.iter().all(|name| USER_NAME.fits(name))
+    users.len() <= limits.max_list_items && users.iter().all(|name| USER_NAME.fits(name, limits))
 }
 
 /// Appends the first keys of an answer's item, from the brace to the id.

@@ -13,6 +13,12 @@ pub struct Limits {
     pub max_channels_per_request: usize,
     /// Largest frame a message or edit may become, in bytes.
     pub max_frame_bytes: usize,
+    /// Longest name of a channel, in characters.
+    pub max_channel_name: usize,
+    /// Longest name of a user, in characters.
+    pub max_user_name: usize,
+    /// Longest public state key, in characters.
+    pub max_state_key: usize,
 }
 
 impl From<&Settings> for Limits {
@@ -22,6 +28,9 @@ impl From<&Settings> for Limits {
             max_list_items: settings.max_list_items,
             max_channels_per_request: settings.max_channels_per_request,
             max_frame_bytes: settings.max_frame_bytes,
+            max_channel_name: settings.max_channel_name_length,
+            max_user_name: settings.max_user_name_length,
+            max_state_key: settings.max_state_key_length,
         }
     }
 }

@@ -88,10 +88,15 @@ const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby
 /// DELETE /message.
 ///
 /// # Errors
-/// `Invalid`, `Busy`.
-pub async fn delete(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+/// `Invalid`, `Busy`, `OverLimit`.
+pub async fn delete(
+    signed: Signed,
+    backend: web::Data<Backend>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
     let deletes = parse_deletes(&body, &Limits::from(&*backend.settings))?;
     backend.admit()?;
+    backend.admit_messages(signed, deletes.len())?;
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
     backend.publish(Publish::Delete(deletes));

@@ -52,7 +52,7 @@ fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Edi
     }
     let delivery = delivery::take(&mut item, limits)?;
     let uuid = item.uuid?;
-    if item.user.as_ref().is_some_and(|user| !USER_NAME.fits(user)) {
+    if item.user.as_ref().is_some_and(|user| !USER_NAME.fits(user, limits)) {
         return None;
     }
     let timestamp = match item.timestamp {
@@ -147,9 +147,10 @@ const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn patch(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+pub async fn patch(signed: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let edits = parse_edits(&body, &Limits::from(&*backend.settings), Timestamp::now())?;
     backend.admit()?;
+    backend.admit_messages(signed, edits.len())?;
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
     backend.publish(Publish::Edit(edits));

@@ -46,7 +46,7 @@ pub fn parse_messages(body: &[u8], limits: &Limits, now: Timestamp) -> Result<Ve
 
 fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Message>> {
     let delivery = delivery::take(&mut item, limits)?;
-    let user = item.user.filter(|user| USER_NAME.fits(user))?;
+    let user = item.user.filter(|user| USER_NAME.fits(user, limits))?;
     let timestamp = item.timestamp.map_or(Some(now), Timestamp::parse)?;
     let message = match item.message {
         Some(raw) => Some(Payload::compact(raw.get())?),
@@ -136,17 +136,20 @@ const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn post(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    publish(&backend, &body)
+pub async fn post(signed: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+    publish(Some(signed), &backend, &body)
 }
 
-/// Publishes, and writes the answer.
+/// Publishes, and writes the answer. Who did not sign is an operator of the console, whose rate is their own.
 ///
 /// # Errors
 /// As [`post`].
-pub fn publish(backend: &Backend, body: &[u8]) -> Result<HttpResponse, Refusal> {
+pub fn publish(signed: Option<Signed>, backend: &Backend, body: &[u8]) -> Result<HttpResponse, Refusal> {
     let messages = parse_messages(body, &Limits::from(&*backend.settings), Timestamp::now())?;
     backend.admit()?;
+    if let Some(signed) = signed {
+        backend.admit_messages(signed, messages.len())?;
+    }
     let mut out = Vec::with_capacity(body.len() + 160 * messages.len());
     write_message_answer(&messages, &mut out);
     backend.publish(Publish::Post(messages));

@@ -14,7 +14,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
-use crate::registry::messages::{Subscribe, Subscribed, UnknownConnection};
+use crate::registry::messages::{Subscribe, SubscribeRefused, Subscribed};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
 use actix_web::{HttpResponse, web};
@@ -141,7 +141,10 @@ pub async fn subscribe(
 pub async fn join(backend: &Backend, request: SubscribeRequest) -> Result<HttpResponse, Refusal> {
     let SubscribeRequest { conn_id, channels, channel_configs, info } = request;
     let subscribed = backend.ask(Subscribe { conn_id, channels, channel_configs }).await?;
-    let subscribed = subscribed.map_err(|UnknownConnection| answer::unknown_connection())?;
+    let subscribed = subscribed.map_err(|refused| match refused {
+        SubscribeRefused::UnknownConnection => answer::unknown_connection(),
+        SubscribeRefused::OverLimit(over) => over.into(),
+    })?;
     changed(subscribed, &info, "subscribed_to").await
 }
 

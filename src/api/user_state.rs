@@ -12,7 +12,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
-use crate::registry::messages::{SetUserState, UnknownUser};
+use crate::registry::messages::{SetUserState, StateRefused};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
 use crate::wire::state::{StateEntry, change_shape, state_shape, write_changes};
@@ -122,7 +122,10 @@ pub async fn user_state(_: Signed, backend: web::Data<Backend>, body: Body) -> R
 pub async fn set(backend: &Backend, request: UserStateRequest) -> Result<HttpResponse, Refusal> {
     let UserStateRequest { user, user_state, state_public_keys } = request;
     let changed = backend.ask(SetUserState { user, user_state, state_public_keys }).await?;
-    let changed = changed.map_err(|UnknownUser| Invalid::field("user", "Unknown user"))?;
+    let changed = changed.map_err(|refused| match refused {
+        StateRefused::UnknownUser => Refusal::from(Invalid::field("user", "Unknown user")),
+        StateRefused::OverLimit(over) => over.into(),
+    })?;
     let mut out = b"{\"user_state\":".to_vec();
     out.extend_from_slice(changed.user.state().as_bytes());
     out.extend_from_slice(b",\"changed_state\":");

@@ -3,7 +3,13 @@
 use super::Core;
 use super::listener::Listener;
 use super::reserve::Reserve;
+use crate::edge::arrival::Place;
+use crate::edge::turn_away::turn_away;
+use crate::error::OverLimit;
+use crate::gate::backend::over;
 use crate::gate::drain::Stage;
+use crate::gate::peer::is_trusted;
+use crate::observe::addresses::{Comes, Seat};
 use futures_util::FutureExt;
 use nix::errno::Errno;
 use std::convert::Infallible;
@@ -26,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub async fn accept(
     listener: Listener,
     core: &Core,
-    mut hand_on: impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    mut hand_on: impl FnMut(TcpStream, SocketAddr, Place),
 ) -> io::Result<()> {
     let Listener { socket, is_shared } = listener;
     let listener = TcpListener::from_std(socket)?;
@@ -46,15 +52,15 @@ pub async fn accept(
 async fn accept_all(
     listener: &TcpListener,
     core: &Core,
-    hand_on: &mut impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    hand_on: &mut impl FnMut(TcpStream, SocketAddr, Place),
 ) -> io::Result<Infallible> {
     let mut reserve = Reserve::new();
     loop {
-        let place = core.room.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let permit = core.room.clone().acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Ok((socket, peer)) => {
                 reserve.refill();
-                hand_on(socket, peer, place);
+                admit(core, socket, peer, permit, hand_on);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) if is_of_the_files(&error) => {
@@ -72,12 +78,42 @@ async fn accept_all(
 fn take_the_last(
     listener: &TcpListener,
     core: &Core,
-    hand_on: &mut impl FnMut(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    hand_on: &mut impl FnMut(TcpStream, SocketAddr, Place),
 ) {
-    while let Ok(place) = core.room.clone().try_acquire_owned()
+    while let Ok(permit) = core.room.clone().try_acquire_owned()
         && let Some(Ok((socket, peer))) = listener.accept().now_or_never()
     {
-        hand_on(socket, peer, place);
+        admit(core, socket, peer, permit, hand_on);
+    }
+}
+
+/// Hands a socket on if its address may have another one.
+fn admit(
+    core: &Core,
+    socket: TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+    hand_on: &mut impl FnMut(TcpStream, SocketAddr, Place),
+) {
+    match seat(core, peer) {
+        Ok(seat) => hand_on(socket, peer, Place { permit, seat }),
+        Err(over) => refuse(core, socket, over),
+    }
+}
+
+/// A seat for a new socket; none for those of our own proxies, whose clients are counted when they are known.
+fn seat(core: &Core, peer: SocketAddr) -> Result<Option<Box<Seat>>, OverLimit> {
+    let Some(addresses) = &core.addresses else { return Ok(None) };
+    if is_trusted(peer.ip(), &core.settings.trusted_proxies) {
+        return Ok(None);
+    }
+    addresses.enter(peer.ip(), Comes::New).map(Some).map_err(|limit| over(limit, &core.settings))
+}
+
+fn refuse(core: &Core, socket: TcpStream, over: OverLimit) {
+    core.counters.limits.count(over.limit);
+    if let Ok(place) = core.turning_away.clone().try_acquire_owned() {
+        actix_rt::spawn(turn_away(socket, over, place));
     }
 }
 

@@ -5,7 +5,7 @@ use super::Demo;
 use super::pulse::{Beat, Pulse};
 use super::share::Share;
 use crate::observe::pressure::Counted;
-use crate::outbox::{Outbox, Pushed};
+use crate::outbox::{Bound, Outbox, Pushed};
 use crate::session::context::{Drive, SessionContext, Step, run};
 use crate::session::goodbye::Goodbye;
 use crate::session::reading::Reads;
@@ -93,7 +93,11 @@ impl<C: Conversation> Connection<C> {
         let mut decoder = Decoder::new(accepted.max_message).inflating(accepted.deflate);
         decoder.feed(accepted.rest);
         run(Self {
-            outbox: Rc::new(Outbox::socket(accepted.socket, settings.max_queued_bytes, 0)),
+            outbox: Rc::new(Outbox::socket(
+                accepted.socket,
+                Bound::new(settings.max_queued_bytes, settings.max_queued_frames),
+                0,
+            )),
             decoder,
             conversation: Some(conversation),
             pulse: Pulse::new(settings),

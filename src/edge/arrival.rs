@@ -6,6 +6,10 @@
 
 use super::handshake::Plain;
 use super::upgrade::Upgrade;
+use super::watch::Watches;
+use super::watched::WatchedSocket;
+use crate::gate::backend::Backend;
+use crate::observe::addresses::{Comes, Seat};
 use crate::session::websocket::WebsocketSession;
 use actix_http::Protocol;
 use actix_service::Service;
@@ -37,15 +41,21 @@ thread_local! {
 }
 
 /// A new connection, as the HTTP stack takes it.
-pub type Arrival = (TcpStream, Protocol, Option<SocketAddr>);
+pub type Arrival = (WatchedSocket, Protocol, Option<SocketAddr>);
 
 /// A connection's place among those that are not websockets, or not yet; there are so many and no more.
-pub type Place = OwnedSemaphorePermit;
+pub struct Place {
+    /// The place itself.
+    pub permit: OwnedSemaphorePermit,
+    /// Its seat among the sockets of its address, if these are counted.
+    pub seat: Option<Box<Seat>>,
+}
 
 /// A thread's way in. `H` serves connections by HTTP.
 pub struct Arrivals<H> {
     http: H,
     upgrade: Upgrade,
+    watches: Rc<Watches>,
 }
 
 /// A websocket that may come in.
@@ -54,6 +64,8 @@ struct Guest {
     client: Option<IpAddr>,
     deflate: bool,
     answer: Vec<u8>,
+    /// Its seat, if its peer is a proxy; else it has one already.
+    seat: Option<Box<Seat>>,
     /// Bytes of its handshake, and of all that was there.
     length: usize,
     there: usize,
@@ -65,7 +77,9 @@ where
 {
     /// The way to a stack, and past it to the sessions of its upgrade service.
     pub fn new(http: H, upgrade: Upgrade) -> Self {
-        Self { http, upgrade }
+        let Backend { settings, counters, .. } = &**upgrade.backend;
+        let watches = Watches::start(settings.clone(), counters.clone());
+        Self { http, upgrade, watches }
     }
 
     /// Serves a connection on this thread.
@@ -75,7 +89,7 @@ where
             Ok(self.look(&scratch[..there], peer))
         });
         match seen {
-            Ok(Some(guest)) => self.let_in(socket, &guest),
+            Ok(Some(guest)) => self.let_in(socket, guest, place),
             Ok(None) => self.serve(socket, peer, place),
             Err(Errno::EAGAIN) => drop(actix_rt::spawn(self.clone().wait(socket, peer, place))),
             // It is gone already.
@@ -85,7 +99,7 @@ where
 
     async fn wait(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, place: Place) {
         match timeout(PATIENCE, poll_fn(|context| self.poll_look(&socket, peer, context))).await {
-            Ok(Ok(Some(guest))) => self.let_in(socket, &guest),
+            Ok(Ok(Some(guest))) => self.let_in(socket, guest, place),
             Ok(Err(_)) => {}
             Ok(Ok(None)) | Err(_) => self.serve(socket, peer, place),
         }
@@ -109,10 +123,18 @@ where
         let Upgrade { gate, backend, .. } = &self.upgrade;
         let plain = Plain::read(bytes).filter(|_| !backend.is_draining())?;
         let deflate = backend.settings.compression && plain.deflate;
+        // Who is refused is told so by the upgrade service.
+        backend.admit_session().ok()?;
+        let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().copied(), plain.real_ip);
+        let seat = match backend.addresses.is_some() && backend.is_proxy(peer.ip()) {
+            true => backend.seat(client.or(Some(peer.ip())), Comes::New).ok()?,
+            false => None,
+        };
         Some(Guest {
             conn_id: plain.conn_id,
-            client: gate.client_behind_proxies(peer, plain.forwarded_for.iter().copied(), plain.real_ip),
+            client,
             deflate,
+            seat,
             answer: plain.answer(deflate),
             length: plain.length,
             there: bytes.len(),
@@ -120,7 +142,7 @@ where
     }
 
     /// Answers a handshake and starts its session. A socket that breaks meanwhile is dropped.
-    fn let_in(&self, socket: TcpStream, guest: &Guest) {
+    fn let_in(&self, socket: TcpStream, guest: Guest, place: Place) {
         SCRATCH.with_borrow_mut(|scratch| {
             let handle = SockRef::from(&socket);
             let read = (&*handle).read(&mut scratch[..guest.there]).unwrap_or(0);
@@ -128,17 +150,22 @@ where
             let written = handle.send(&guest.answer).unwrap_or(0);
             if read >= guest.length && written == guest.answer.len() {
                 let (rest, hub) = (&scratch[guest.length..read], self.upgrade.hub.clone());
-                WebsocketSession::start(guest.conn_id, socket, rest, guest.client, guest.deflate, hub);
+                let seat = guest.seat.or(place.seat);
+                WebsocketSession::start(guest.conn_id, socket, rest, guest.client, guest.deflate, hub, seat);
             }
         });
     }
 
     fn serve(&self, socket: TcpStream, peer: SocketAddr, place: Place) {
-        let served = self.http.call((socket, Protocol::Http1, Some(peer)));
-        actix_rt::spawn(async move {
+        let watch = self.watches.watch();
+        let guard = self.watches.add(watch.clone(), socket.as_raw_fd());
+        let key = guard.key();
+        let served = self.http.call((WatchedSocket { socket, watch }, Protocol::Http1, Some(peer)));
+        let served = actix_rt::spawn(async move {
             // What went wrong is the client's affair, and it has been told if it could be.
             let _ = served.await;
-            drop(place);
+            drop((guard, place));
         });
+        self.watches.set_task(key, served);
     }
 }

@@ -1,10 +1,12 @@
-//! The short way of the calls that backends make all the time: publishing, connecting, subscribing.
+//! The short way of the calls that backends make all the time: publishing, connecting, subscribing. All requests but
+//! handshakes come by here, so this is also where a connection's watch learns how far its request is.
 //!
 //! Routes, extractors and middleware take a quarter of what a publish costs beside the kernel. A signed call in its
 //! plainest form needs none of them; whatever is special about a request (a proxy's prefix, a query, a charset, a
 //! missing or bad signature) goes the long way through the App, which comes to the same answer by the same handlers.
 
 use super::cors;
+use super::watch::Watch;
 use crate::api::conn_id::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
 use crate::error::{self, Refusal};
@@ -20,9 +22,10 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::{Error, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
-use futures_util::future::{Either, TryFutureExt};
+use futures_util::future::{Either, FutureExt, TryFutureExt};
 use futures_util::stream::StreamExt;
 use serde_json::json;
+use std::rc::Rc;
 
 /// The calls that have a short way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +74,17 @@ impl Express {
                 InitError = (),
             >,
     {
-        apply_fn_factory(app, move |request: Request, app: &F::Service| {
-            match self.takes(request.head()) {
+        apply_fn_factory(app, move |mut request: Request, app: &F::Service| {
+            let watch = request.conn_data::<Rc<Watch>>().cloned();
+            if let Some(watch) = &watch {
+                watch.begin(!matches!(request.payload(), Payload::None));
+            }
+            let answer = match self.takes(request.head()) {
                 // In a box: its size would be every connection's, also of those that never make such a call.
                 Some((call, signed)) => Either::Left(Box::pin(self.clone().answer(call, signed, request))),
                 None => Either::Right(app.call(request).map_ok(Response::from)),
-            }
+            };
+            answer.inspect(move |_| watch.iter().for_each(|watch| watch.answered()))
         })
     }
 
@@ -105,7 +113,10 @@ impl Express {
         let headers = &request.head().headers;
         Ok(Response::from(match answer {
             Ok(answer) => self.share(answer, headers),
-            Err(refusal) => refusal.response(error::accept(headers)),
+            Err(refusal) => {
+                self.backend.count(&refusal);
+                refusal.response(error::accept(headers))
+            }
         }))
     }
 

@@ -8,6 +8,7 @@ use crate::gate::Gate;
 use crate::gate::backend::Backend;
 use crate::gate::drain::Stage;
 use crate::hub::handle::HubHandle;
+use crate::observe::addresses::Comes;
 use crate::session::poll::{Answer, PollSession, Receipt};
 use crate::wire::event::described::events;
 use crate::wire::schema;
@@ -39,7 +40,7 @@ pub struct ListenQuery {
 /// GET /listen.
 ///
 /// # Errors
-/// `Invalid` without a readable conn_id, `UnacceptableCallback`, `UnknownConnection`.
+/// `Invalid` without a readable conn_id, `UnacceptableCallback`, `UnknownConnection`, `OverLimit`.
 pub async fn listen(
     req: HttpRequest,
     backend: web::Data<Backend>,
@@ -56,6 +57,10 @@ pub async fn listen(
     if backend.is_draining() {
         return Ok(listen_last(conn_id, client, &backend, hub, callback).await);
     }
+    backend.admit_session()?;
+    // A socket of the client's own counts already; behind a proxy the poll counts, while it lasts.
+    let behind_proxy = req.peer_addr().is_some_and(|peer| backend.is_proxy(peer.ip()));
+    let _seat = if behind_proxy { backend.seat(client, Comes::Through)? } else { None };
     match PollSession::start(conn_id, client, hub.clone()).await {
         Ok(Answer::Events(events, receipt)) => Ok(answer(events, Some(receipt), callback)),
         Ok(Answer::UnknownConnection) => Err(Refusal::UnknownConnection),

@@ -86,7 +86,11 @@ fn in_asked_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
     let Some(refusal) = refusal_in(gate, &answer) else {
         return answer;
     };
-    let rendered = refusal.response(error::accept(answer.request().headers()));
+    let request = answer.request();
+    if let Some(backend) = request.app_data::<web::Data<Backend>>() {
+        backend.count(&refusal);
+    }
+    let rendered = refusal.response(error::accept(request.headers()));
     answer.into_response(rendered)
 }
 

@@ -11,5 +11,8 @@ pub mod health;
 pub mod listen;
 pub mod upgrade;
 pub mod handshake;
+pub mod turn_away;
+pub mod watch;
+pub mod watched;
 pub mod arrival;
 pub mod routes;

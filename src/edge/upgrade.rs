@@ -3,6 +3,7 @@
 //! The socket is taken over after the handshake. What middleware does for other requests is done here by the same
 //! functions on the request's head.
 
+use super::watched::WatchedSocket;
 use crate::api::conn_id;
 use crate::api::operation::{Access, Description, Operation, Public};
 use crate::demo::{Demo, entrance};
@@ -11,6 +12,7 @@ use crate::gate::Gate;
 use crate::gate::backend::Backend;
 use crate::gate::guard::now_unix;
 use crate::hub::handle::HubHandle;
+use crate::observe::addresses::{Comes, Seat};
 use crate::session::websocket::WebsocketSession;
 use crate::wire::websocket::close::REASONS;
 use crate::wire::websocket::deflate;
@@ -24,7 +26,6 @@ use futures_util::SinkExt;
 use serde_json::json;
 use std::io;
 use std::net::IpAddr;
-use tokio::net::TcpStream;
 use utoipa::openapi::Response as Described;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
@@ -41,6 +42,9 @@ pub struct Upgrade {
     /// The demo's websockets, in demo mode.
     pub demo: Option<web::Data<Demo>>,
 }
+
+/// Where a handshake leads, what is answered, and the seat of its socket.
+type Admitted = (Entrance, Response<()>, Option<Box<Seat>>);
 
 /// Where a handshake leads.
 enum Entrance {
@@ -67,10 +71,11 @@ impl Upgrade {
     pub async fn handle(
         self,
         request: Request,
-        mut framed: Framed<TcpStream, Codec>,
+        mut framed: Framed<WatchedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
+        framed.io_ref().watch.begin(false);
         match self.admit(request.head()) {
-            Ok((entrance, mut response)) => {
+            Ok((entrance, mut response, seat)) => {
                 let client = self.client_behind_proxies(request.head());
                 let may_deflate = self.backend.settings.compression && entrance.may_deflate();
                 let deflate = may_deflate && offers_deflate(request.head());
@@ -84,17 +89,21 @@ impl Upgrade {
                     Entrance::Session(conn_id) => {
                         WebsocketSession::start(
                             conn_id,
-                            parts.io,
+                            parts.io.socket,
                             &parts.read_buf,
                             client,
                             deflate,
                             self.hub,
+                            seat,
                         );
                     }
-                    Entrance::Demo(entrance) => entrance.open(parts.io, &parts.read_buf, deflate),
+                    Entrance::Demo(entrance) => entrance.open(parts.io.socket, &parts.read_buf, deflate),
                 }
             }
-            Err(refusal) => refuse(&mut framed, &refusal, error::accept(&request.head().headers)).await?,
+            Err(refusal) => {
+                self.backend.count(&refusal);
+                refuse(&mut framed, &refusal, error::accept(&request.head().headers)).await?;
+            }
         }
         Ok(())
     }
@@ -105,7 +114,7 @@ impl Upgrade {
         self.gate.client_address(head).filter(|client| Some(*client) != peer)
     }
 
-    fn admit(&self, head: &RequestHead) -> Result<(Entrance, Response<()>), Refusal> {
+    fn admit(&self, head: &RequestHead) -> Result<Admitted, Refusal> {
         self.gate.standing(head, now_unix())?;
         let path = self.gate.inner_path(head);
         let demo = self.demo.as_ref().filter(|_| entrance::knows(&path));
@@ -120,7 +129,20 @@ impl Upgrade {
             Some(demo) => Entrance::Demo(entrance::admit(demo, &path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
-        Ok((entrance, response.finish().drop_body()))
+        let seat = match entrance {
+            Entrance::Session(_) => self.seat(head)?,
+            Entrance::Demo(_) => None,
+        };
+        Ok((entrance, response.finish().drop_body(), seat))
+    }
+
+    /// Room for another session, of this client.
+    fn seat(&self, head: &RequestHead) -> Result<Option<Box<Seat>>, Refusal> {
+        self.backend.admit_session()?;
+        let peer = head.peer_addr.map(|peer| peer.ip());
+        let comes =
+            if peer.is_some_and(|peer| self.backend.is_proxy(peer)) { Comes::New } else { Comes::Again };
+        Ok(self.backend.seat(self.gate.client_address(head), comes)?)
     }
 }
 
@@ -165,7 +187,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 async fn refuse(
-    framed: &mut Framed<TcpStream, Codec>,
+    framed: &mut Framed<WatchedSocket, Codec>,
     refusal: &Refusal,
     accept: Option<&str>,
 ) -> Result<(), actix_web::Error> {

@@ -1,6 +1,7 @@
 //! Refusals as the API's description tells them: by status, with codes, bodies and examples.
 
-use super::{CODE_HEADER, Refusal};
+use super::{CODE_HEADER, OverLimit, Refusal};
+use crate::observe::limits::Limit;
 use crate::wire::schema::{self, Book, Keys, Shape};
 use actix_web::body::MessageBody;
 use serde_json::Value;
@@ -32,7 +33,8 @@ impl Refusal {
             Self::BodyTooLarge(_) => Self::BodyTooSlow,
             Self::BodyTooSlow => Self::HttpsRequired,
             Self::HttpsRequired => Self::UpgradeRequired,
-            Self::UpgradeRequired => Self::Busy,
+            Self::UpgradeRequired => Self::OverLimit(OverLimit::of(Limit::Sessions, 10_000)),
+            Self::OverLimit(_) => Self::Busy,
             Self::Busy => Self::Draining,
             Self::Draining => Self::Internal,
             Self::Internal => return None,
@@ -48,6 +50,8 @@ impl Refusal {
             }),
             Self::Invalid(Value::Array(_)) => schema::list(schema::text()),
             Self::Invalid(_) | Self::TokenRefused(_) => book.named("Errors", errors),
+            Self::OverLimit(over) if over.names_field() => book.named("Errors", errors),
+            Self::OverLimit(_) => book.named("LimitReached", |_| limit_reached()),
             _ => book.named("Problem", |_| problem()),
         }
     }
@@ -72,11 +76,18 @@ fn errors(book: &mut Book) -> Shape {
 }
 
 fn problem() -> Shape {
+    problem_keys().shape()
+}
+
+fn problem_keys() -> Keys {
     Keys::new()
         .key("message", schema::text(), "What is wrong, in a sentence.")
         .key("code", schema::text(), "Status and its name.")
         .key("title", schema::text(), "The status' name.")
-        .shape()
+}
+
+fn limit_reached() -> Shape {
+    problem_keys().key("limit", schema::text(), "The setting that is the limit.").shape()
 }
 
 /// The response of one status, for the refusals that have it.

@@ -54,5 +54,6 @@ fn who_shall_come_back_is_told_when() {
         answer.headers().get("retry-after").unwrap().to_str().unwrap().to_owned()
     };
     assert_eq!(after(Refusal::Busy), "1");
+    assert_eq!(after(OverLimit::of(Limit::Sessions, 9).into()), "5");
     assert_eq!(after(Refusal::TooManyTries(77)), "77");
 }

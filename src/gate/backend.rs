@@ -1,9 +1,14 @@
 //! What every handler may need: the way to the registry, the gauges, the limits.
 
 use super::drain::Drain;
-use crate::error::Refusal;
+use super::guard::Signed;
+use super::peer;
+use super::rate::PublishRates;
+use crate::error::{OverLimit, Refusal};
 use crate::handoff::Sender;
 use crate::observe::Counters;
+use crate::observe::addresses::{Addresses, Comes, Seat};
+use crate::observe::limits::Limit;
 use crate::observe::pressure::Pressure;
 use crate::observe::vitals::Vitals;
 use crate::registry::Registry;
@@ -11,6 +16,7 @@ use crate::registry::messages::Publish;
 use crate::settings::Settings;
 use actix::dev::ToEnvelope;
 use actix::{Addr, Handler, Message};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +32,10 @@ pub struct Backend {
     pub counters: Arc<Counters>,
     /// The server's gauges.
     pub pressure: Arc<Pressure>,
+    /// How much each secret may publish.
+    pub rates: Arc<PublishRates>,
+    /// The sockets of each client address, if they are limited.
+    pub addresses: Option<Arc<Addresses>>,
     /// When the server started.
     pub started: Instant,
     /// Whether its threads take their turns.
@@ -40,6 +50,13 @@ impl Backend {
         self.drain.has_begun()
     }
 
+    /// Counts a refusal that says that a limit was reached. Called where it is put into its final form.
+    pub fn count(&self, refusal: &Refusal) {
+        if let Some(limit) = refusal.limit() {
+            self.counters.limits.count(limit);
+        }
+    }
+
     /// Refuses what would change something while a mailbox is full.
     ///
     /// # Errors
@@ -50,6 +67,51 @@ impl Backend {
             return Err(Refusal::Busy);
         }
         Ok(())
+    }
+
+    /// Refuses a websocket or poll when as many are open as may be.
+    ///
+    /// # Errors
+    /// `OverLimit`.
+    pub fn admit_session(&self) -> Result<(), OverLimit> {
+        let bound = self.settings.max_sessions;
+        match bound > 0 && self.pressure.sessions.get() >= bound {
+            true => Err(OverLimit::of(Limit::Sessions, bound)),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes a seat for a socket of this client; none where addresses have no limits.
+    ///
+    /// # Errors
+    /// `OverLimit`.
+    pub fn seat(&self, client: Option<IpAddr>, comes: Comes) -> Result<Option<Box<Seat>>, OverLimit> {
+        match (&self.addresses, client) {
+            (Some(addresses), Some(client)) => {
+                addresses.enter(client, comes).map(Some).map_err(|limit| over(limit, &self.settings))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether this peer is one of our own proxies, whose sockets are those of many clients.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        peer::is_trusted(peer, &self.settings.trusted_proxies)
+    }
+
+    /// Refuses messages of a secret that has published too many.
+    ///
+    /// # Errors
+    /// `OverLimit`.
+    pub fn admit_messages(&self, signed: Signed, count: usize) -> Result<(), Refusal> {
+        if !self.rates.is_limited() {
+            return Ok(());
+        }
+        let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.rates.take(signed.secret(), count, now_us).map_err(|seconds| {
+            let over = OverLimit::of(Limit::PublishRate, self.settings.publish_rate_per_secret);
+            OverLimit { retry_after_s: Some(seconds), ..over }.into()
+        })
     }
 
     /// Asks the registry and waits for its answer, counted as under way meanwhile.
@@ -80,4 +142,13 @@ impl Backend {
             self.publisher.send(publish);
         }
     }
+}
+
+/// What is said to an address that has reached one of its limits.
+pub fn over(limit: Limit, settings: &Settings) -> OverLimit {
+    let bound = match limit {
+        Limit::ConnectRate => settings.connect_rate_per_address,
+        _ => settings.max_sockets_per_address,
+    };
+    OverLimit::of(limit, bound)
 }

@@ -28,13 +28,22 @@ pub enum Standing {
     Stranger,
     /// An allowed peer that sent no signature.
     Anonymous,
-    /// An allowed peer with a good signature.
-    Signed,
+    /// An allowed peer with a good signature, by this one of the secrets.
+    Signed(usize),
 }
 
 /// A request with a good signature from an allowed address.
 #[derive(Clone, Copy, Debug)]
-pub struct Signed(());
+pub struct Signed {
+    secret: usize,
+}
+
+impl Signed {
+    /// Which of the secrets signed, counted from 0.
+    pub fn secret(self) -> usize {
+        self.secret
+    }
+}
 
 impl FromRequest for Signed {
     type Error = Refusal;
@@ -44,7 +53,7 @@ impl FromRequest for Signed {
         ready(standing_of(req).and_then(|standing| match standing {
             Standing::Stranger => Err(Refusal::AddressNotAllowed),
             Standing::Anonymous => Err(Refusal::SignatureMissing),
-            Standing::Signed => Ok(Self(())),
+            Standing::Signed(secret) => Ok(Self { secret }),
         }))
     }
 }
@@ -58,8 +67,8 @@ impl Gate {
     pub fn signed(&self, head: &RequestHead) -> Option<Signed> {
         let allowed = peer::may_post(head.peer_addr.map(|peer| peer.ip()), &self.settings.allow_posting_from);
         let token = head.headers.get(&SIGNATURE).filter(|_| allowed)?;
-        self.keys.verify(token.as_bytes(), now_unix(), self.max_age_s()).ok()?;
-        Some(Signed(()))
+        let verified = self.keys.verify(token.as_bytes(), now_unix(), self.max_age_s()).ok()?;
+        Some(Signed { secret: verified.secret_index })
     }
 
     /// Judges address and signature, in this order.
@@ -75,7 +84,7 @@ impl Gate {
             return Ok(Standing::Anonymous);
         };
         match self.keys.verify(token, now_unix, self.max_age_s()) {
-            Ok(_) => Ok(Standing::Signed),
+            Ok(verified) => Ok(Standing::Signed(verified.secret_index)),
             Err(reason) => {
                 log::info!("signature refused on {}: {reason}", head.uri.path());
                 Err(Refusal::BadSignature)
@@ -156,7 +165,7 @@ mod tests {
         assert_eq!(foreign(Some("garbage")), Ok(Standing::Stranger));
         assert_eq!(foreign(Some(&signed_at(NOW))), Ok(Standing::Stranger));
         let open = Settings { allow_posting_from: AllowedPeers::Any, ..Settings::default() };
-        assert_eq!(judge(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Standing::Signed));
+        assert_eq!(judge(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Standing::Signed(0)));
     }
 
     #[test]
@@ -175,8 +184,8 @@ mod tests {
     fn the_header_wins_over_the_parameter() {
         let good = signed_at(NOW);
         let with_good = format!("/info?a=b&secret={good}");
-        assert_eq!(from_home(&with_good, None), Ok(Standing::Signed));
-        assert_eq!(from_home("/info?secret=garbage", Some(&good)), Ok(Standing::Signed));
+        assert_eq!(from_home(&with_good, None), Ok(Standing::Signed(0)));
+        assert_eq!(from_home("/info?secret=garbage", Some(&good)), Ok(Standing::Signed(0)));
         assert_eq!(from_home(&with_good, Some("garbage")), Err(Refusal::BadSignature));
         assert_eq!(from_home(&with_good, Some("")), Ok(Standing::Anonymous));
         assert_eq!(from_home("/info?secret=", None), Ok(Standing::Anonymous));
@@ -186,16 +195,16 @@ mod tests {
     #[test]
     fn the_parameter_is_decoded() {
         let encoded = signed_at(NOW).replace('.', "%2E");
-        assert_eq!(from_home(&format!("/info?secret={encoded}"), None), Ok(Standing::Signed));
+        assert_eq!(from_home(&format!("/info?secret={encoded}"), None), Ok(Standing::Signed(0)));
     }
 
     #[test]
     fn age_is_limited_unless_switched_off() {
-        assert_eq!(from_home("/info", Some(&signed_at(NOW - 60))), Ok(Standing::Signed));
+        assert_eq!(from_home("/info", Some(&signed_at(NOW - 60))), Ok(Standing::Signed(0)));
         assert_eq!(from_home("/info", Some(&signed_at(NOW - 61))), Err(Refusal::BadSignature));
         let lax = || Settings { validate_requests: false, ..Settings::default() };
         let old = signed_at(NOW - 1_000_000);
-        assert_eq!(judge(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Standing::Signed));
+        assert_eq!(judge(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Standing::Signed(0)));
         assert_eq!(judge(lax(), "/info", Some("garbage"), "127.0.0.1:1"), Err(Refusal::BadSignature));
     }
 }

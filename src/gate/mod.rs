@@ -8,6 +8,7 @@ pub mod proxy;
 pub mod peer;
 pub mod guard;
 pub mod body;
+pub mod rate;
 pub mod backend;
 pub mod drain;
 

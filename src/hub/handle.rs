@@ -9,7 +9,7 @@ use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
 use crate::observe::pressure::{Counted, Pressure};
 use crate::observe::recorder::{ConnectionEvent, Recorder};
-use crate::outbox::{Outbox, Sender};
+use crate::outbox::{Bound, Outbox, Sender};
 use crate::settings::Settings;
 use crate::wire::time::Timestamp;
 use crate::wire::websocket::close::CloseReason;
@@ -75,6 +75,11 @@ impl HubHandle {
     /// The server's settings.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.shared.settings
+    }
+
+    /// How much may wait for one peer.
+    pub fn queue_bound(&self) -> Bound {
+        Bound::new(self.settings().max_queued_bytes, self.settings().max_queued_frames)
     }
 
     /// The hub's clock, in ms, moved on at every tick.
@@ -158,6 +163,11 @@ impl HubHandle {
     /// The session must go.
     pub fn dismiss(&self, slot: SlotKey, reason: CloseReason) {
         self.shared.dismiss(slot, reason);
+    }
+
+    /// Counts a websocket that is gone, by why it was closed.
+    pub fn count_closed(&self, reason: Option<CloseReason>) {
+        self.shared.counters.closes.count(reason);
     }
 
     /// Counts a session in for as long as it keeps this.

@@ -9,7 +9,7 @@ use crate::fixtures::sockets::{flush, pair, read_to_end};
 use crate::fixtures::{ENCODER, message, payload, seen, whole_frames};
 use crate::ids::{ChannelId, HubId, Offset, SlotKey, Stream, UserId};
 use crate::observe::recorder::{ConnectionEvent, Outcome, Recorder};
-use crate::outbox::{Outbox, Pushed, Sender};
+use crate::outbox::{Bound, Outbox, Pushed, Sender};
 use crate::wire::frame::{Audience, Frame};
 use crate::wire::websocket::close::CloseReason;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -106,6 +106,10 @@ impl Harness {
         }
     }
 
+    fn bound(&self) -> Bound {
+        Bound::new(self.max_queued, usize::MAX)
+    }
+
     pub fn session(&self, index: u32) -> Option<&Session> {
         self.connections[index as usize].session.as_ref()
     }
@@ -117,9 +121,9 @@ impl Harness {
         }
         let (outbox, client) = if self.sockets {
             let (server, client) = pair().await;
-            (Outbox::socket(server, self.max_queued, 0), Some(client))
+            (Outbox::socket(server, self.bound(), 0), Some(client))
         } else {
-            (Outbox::poll(self.max_queued, 0), None)
+            (Outbox::poll(self.bound(), 0), None)
         };
         let outbox = Rc::new(outbox);
         let transport = if self.sockets { Transport::Websocket } else { Transport::LongPoll };

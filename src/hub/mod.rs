@@ -9,6 +9,7 @@ pub mod handle;
 pub(crate) mod fanout;
 mod group;
 mod work;
+mod shed;
 mod slot;
 pub(crate) mod table;
 mod tapes;
@@ -23,6 +24,7 @@ mod harness;
 use crate::handoff::{Batch, Flush};
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
+use crate::observe::limits::Limit;
 use crate::observe::pressure::Pressure;
 use crate::outbox::{Pushed, frames_here, queued_here};
 use crate::settings::Settings;
@@ -109,7 +111,12 @@ impl Shared {
     fn settle(&self, key: SlotKey, pushed: Pushed) {
         match pushed {
             Pushed::Accepted | Pushed::Sealed => {}
-            Pushed::Overflow => self.dismiss(key, CloseReason::TooSlow),
+            Pushed::Overflow => {
+                let outbox = self.table.borrow_mut().slot(key).map(|slot| slot.outbox.clone());
+                let frames = outbox.is_some_and(|outbox| outbox.has_all_frames());
+                self.counters.limits.count(if frames { Limit::QueuedFrames } else { Limit::QueuedBytes });
+                self.dismiss(key, CloseReason::TooSlow);
+            }
             Pushed::Broken => self.dismiss(key, CloseReason::ByPeer(None)),
         }
     }
@@ -148,10 +155,24 @@ impl Shared {
         self.pressure.queued_frames.change(frames_before, frames);
     }
 
+    /// Closes the sessions with the longest queues while all queues of the server hold too much.
+    fn shed(&self) {
+        let (max, all) = (self.settings.max_total_queued_bytes, self.pressure.queued_bytes.get());
+        if max == 0 || all <= max {
+            return;
+        }
+        let queues = self.table.borrow().queues();
+        for key in shed::longest_queues(queues, shed::target(self.queued.get().0, all, max)) {
+            self.counters.limits.count(Limit::TotalQueuedBytes);
+            self.dismiss(key, CloseReason::TooSlow);
+        }
+    }
+
     /// Heartbeats, pings and silence of the sessions whose time has come.
     fn tick(&self, now_ms: u64) {
         self.now_ms.set(now_ms);
         self.report_queued();
+        self.shed();
         let due = self.wheel.borrow_mut().turn(now_ms / TICK_MS);
         for key in due {
             self.attend(key, now_ms);

@@ -103,6 +103,14 @@ impl Table {
         self.slots.iter().map(key).collect()
     }
 
+    /// How many bytes wait for each session.
+    pub fn queues(&self) -> Vec<(usize, SlotKey)> {
+        let queue = |(index, slot): (usize, &Slot)| {
+            (slot.outbox.queued_bytes(), SlotKey { index: index as u32, generation: slot.generation })
+        };
+        self.slots.iter().map(queue).collect()
+    }
+
     /// A session listens to a channel; see [`Listen`].
     pub fn join(&mut self, channel: ChannelId, key: SlotKey, listen: Listen) -> Pushed {
         let Some(slot) = self.slot(key) else { return Pushed::Accepted };

@@ -1,5 +1,8 @@
 //! Counters and gauges: what the server knows about itself without asking its actors.
 
+pub mod addresses;
+pub mod closes;
+pub mod limits;
 pub mod pressure;
 pub mod process;
 pub mod recorder;
@@ -59,6 +62,10 @@ pub struct Counters {
     pub threads_lagged: Counter,
     /// Connections answered 503 because the process had no file descriptor left.
     pub refused_no_files: Counter,
+    /// Websockets that are gone, by reason.
+    pub closes: closes::Closes,
+    /// How often each limit was reached.
+    pub limits: limits::Hits,
     /// Connections that are present; at most a tenth of a second old, as are the next two.
     pub connections: Level,
     /// Users with connections that are present.

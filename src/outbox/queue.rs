@@ -44,12 +44,27 @@ pub fn frames_here() -> usize {
     FRAMES_HERE.get()
 }
 
+/// How much may wait for one peer. Small, for every session has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    bytes: u32,
+    frames: u32,
+}
+
+impl Bound {
+    /// So many bytes and so many frames.
+    pub fn new(bytes: usize, frames: usize) -> Self {
+        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Self { bytes: small(bytes), frames: small(frames) }
+    }
+}
+
 /// The queue of one outbox. Nearly all are empty, so what a queue holds has a box of its own.
 #[derive(Debug)]
 pub struct Queue {
     /// Never without an item.
     waiting: Option<Box<Waiting>>,
-    max: usize,
+    max: Bound,
 }
 
 #[derive(Debug, Default)]
@@ -100,8 +115,8 @@ impl Drop for Waiting {
 }
 
 impl Queue {
-    /// An empty queue with a bound in bytes.
-    pub fn new(max: usize) -> Self {
+    /// An empty queue with a bound.
+    pub fn new(max: Bound) -> Self {
         Self { waiting: None, max }
     }
 
@@ -118,7 +133,14 @@ impl Queue {
     /// Whether so many bytes more stay within the bound.
     pub fn has_room(&self, bytes: usize) -> bool {
         let free = self.waiting.as_ref().map_or(0, |waiting| waiting.free);
-        self.bytes().saturating_add(bytes) <= self.max.saturating_add(free)
+        let room = (self.max.bytes as usize).saturating_add(free);
+        self.bytes().saturating_add(bytes) <= room && !self.has_all_frames()
+    }
+
+    /// Whether as many frames wait as may; those of a catch-up do not count.
+    pub fn has_all_frames(&self) -> bool {
+        let frames = self.max.frames as usize;
+        self.waiting.as_ref().is_some_and(|waiting| waiting.free == 0 && waiting.items.len() >= frames)
     }
 
     /// Appends.
@@ -227,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_short_write_keeps_its_marks() {
-        let mut queue = Queue::new(100);
+        let mut queue = Queue::new(Bound::new(100, 100));
         queue.push_rest(&joined(&[3, 3, 3]), 4);
         assert_eq!(queue.first_offset(STREAM), Some(2));
         assert_eq!(queue.bytes(), 5);
@@ -236,11 +258,22 @@ mod tests {
 
     #[test]
     fn catchup_widens_the_bound_until_it_is_out() {
-        let mut queue = Queue::new(10);
+        let mut queue = Queue::new(Bound::new(10, 100));
         queue.push_free(Queued { bytes: Bytes::from(vec![0; 50]), mark: None, begun: false });
         assert!(queue.has_room(10) && !queue.has_room(11));
         queue.advance(50);
         assert!(!queue.has_room(11));
+    }
+
+    #[test]
+    fn so_many_frames_wait_at_most() {
+        let mut queue = Queue::new(Bound::new(1_000, 3));
+        queue.push_rest(&joined(&[3, 3]), 0);
+        assert!(queue.has_room(3));
+        queue.push_rest(&joined(&[3]), 0);
+        assert!(!queue.has_room(3) && queue.has_all_frames());
+        queue.advance(3);
+        assert!(queue.has_room(3));
     }
 
     proptest! {
@@ -252,7 +285,7 @@ mod tests {
         ) {
             let all = joined(&lengths);
             let first = first.min(all.bytes.len());
-            let mut queue = Queue::new(usize::MAX / 2);
+            let mut queue = Queue::new(Bound::new(usize::MAX, usize::MAX));
             queue.push_rest(&all, first);
             let mut out = all.bytes[..first].to_vec();
             for step in steps {

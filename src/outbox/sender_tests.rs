@@ -1,5 +1,5 @@
 use super::sender::{Sender, Sending};
-use super::{Joined, Outbox, Pushed};
+use super::{Bound, Joined, Outbox, Pushed};
 use crate::fixtures::sockets::{pair, read_to_end};
 use crate::ids::Stream;
 use bytes::Bytes;
@@ -99,7 +99,7 @@ fn nothing_to_send_is_no_call() {
 fn of_two_at_a_time_for_one_socket_the_second_waits_for_what_became_of_the_first() {
     run(async {
         let (server, client) = pair().await;
-        let outbox = Outbox::socket(server, 1_000, 0);
+        let outbox = Outbox::socket(server, Bound::new(1_000, 1_000), 0);
         let first = Joined::of(Stream::Inbox, vec![(3, 1)], Bytes::from_static(b"abc"));
         let second = Joined::of(Stream::Inbox, vec![(3, 2)], Bytes::from_static(b"def"));
         assert!(outbox.ready(&first).is_some());

@@ -1,6 +1,6 @@
 //! A socket without a kernel: it takes what it has room for, and the rest comes back, as from a peer that reads slowly.
 
-use super::{Outbox, Sink};
+use super::{Bound, Outbox, Sink};
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -49,7 +49,7 @@ impl Socket {
 
 impl Outbox {
     /// The outbox of a websocket whose kernel is this one.
-    pub fn simulated(socket: Rc<Socket>, max_queued: usize) -> Self {
+    pub fn simulated(socket: Rc<Socket>, max_queued: Bound) -> Self {
         Self::new(Sink::Simulated(socket), max_queued, 0)
     }
 

@@ -1,6 +1,6 @@
 //! Connections and subscriptions, as backends ask for them.
 
-use super::messages::{BelongsToAnother, Connect, Subscribe, Unsubscribe};
+use super::messages::{Connect, ConnectRefused, StateRefused, Subscribe, SubscribeRefused, Unsubscribe};
 use super::state::{Effect, Phase, RegistryState, subscriptions};
 use crate::channel::messages::ToChannel;
 use crate::ids::{ChannelId, ConnKey, Place, UserId};
@@ -46,19 +46,21 @@ impl RegistryState {
     /// A user connects; see `/connect`.
     ///
     /// # Errors
-    /// The id is taken by a connection of another user; nothing has changed then.
+    /// The id is taken by a connection of another user, or there is no room; nothing has changed then.
     pub fn connect(
         &mut self,
         request: Connect,
         now: u64,
         effects: &mut Vec<Effect>,
-    ) -> Result<Opened, BelongsToAnother> {
+    ) -> Result<Opened, ConnectRefused> {
         let known = self.user_id(&request.username);
         let conn_id = request.conn_id.unwrap_or_else(Uuid::new_v4);
         let existing = self.connection(conn_id).map(|(key, connection)| (key, connection.user));
         if existing.is_some_and(|(_, owner)| Some(owner) != known) {
-            return Err(BelongsToAnother);
+            return Err(ConnectRefused::BelongsToAnother);
         }
+        self.room_to_connect(&request, existing.map(|(key, _)| key), known)
+            .map_err(ConnectRefused::OverLimit)?;
         let user = known.unwrap_or_else(|| self.users.insert(&request.username, now));
         let fresh = if known.is_none() { request.fresh_user_state } else { Vec::new() };
         let before = self.view(user);
@@ -154,9 +156,19 @@ impl RegistryState {
         (channel, new)
     }
 
-    /// More subscriptions. `None`: no such connection.
-    pub fn subscribe(&mut self, request: Subscribe, effects: &mut Vec<Effect>) -> Option<Changed> {
-        let (key, _) = self.connection(request.conn_id)?;
+    /// More subscriptions.
+    ///
+    /// # Errors
+    /// No such connection, or no room; nothing has changed then.
+    pub fn subscribe(
+        &mut self,
+        request: Subscribe,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Changed, SubscribeRefused> {
+        let (key, _) = self.connection(request.conn_id).ok_or(SubscribeRefused::UnknownConnection)?;
+        self.room_for_channels(request.channels.iter())
+            .and_then(|()| self.room_to_join(Some(key), &request.channels))
+            .map_err(SubscribeRefused::OverLimit)?;
         let mut changed = Vec::new();
         for name in &request.channels {
             let (channel, new) = self.join(key, name, &request.channel_configs, effects);
@@ -164,7 +176,7 @@ impl RegistryState {
                 changed.push(channel);
             }
         }
-        Some(self.changed(key, changed))
+        Ok(self.changed(key, changed))
     }
 
     /// Fewer subscriptions. `None`: no such connection.
@@ -201,7 +213,10 @@ impl RegistryState {
         channels.sort_by_cached_key(name);
     }
 
-    /// A user's state changes; see `/user_state`. `None`: no such user.
+    /// A user's state changes; see `/user_state`.
+    ///
+    /// # Errors
+    /// No such user, or no room; nothing has changed then.
     pub fn set_user_state(
         &mut self,
         user: &str,
@@ -209,13 +224,13 @@ impl RegistryState {
         public_keys: Option<Vec<String>>,
         now: u64,
         effects: &mut Vec<Effect>,
-    ) -> Option<NewState> {
-        let id = self.user_id(user)?;
+    ) -> Result<NewState, StateRefused> {
+        let id = self.user_id(user).ok_or(StateRefused::UnknownUser)?;
+        self.room_for_state(Some(id), &[&state]).map_err(StateRefused::OverLimit)?;
         let before = self.view(id);
         let changed = self.change_state(id, Vec::new(), state, public_keys, now);
         let after = self.view(id);
-        let user = self.user(id)?;
-        let public_keys = user.public_keys().to_vec();
+        let public_keys = self.user(id).map_or_else(Vec::new, |user| user.public_keys().to_vec());
         if !changed.is_empty() || before != after {
             let event = (!changed.is_empty()).then(|| {
                 let mut out = Vec::new();
@@ -225,7 +240,7 @@ impl RegistryState {
             });
             self.tell_channels(id, &after, event, effects);
         }
-        Some(NewState { user: after, changed, public_keys })
+        Ok(NewState { user: after, changed, public_keys })
     }
 
     /// Every channel in which the user has a connection, each once.

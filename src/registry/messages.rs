@@ -3,6 +3,7 @@
 use super::state::Phase;
 use crate::channel::Channel;
 use crate::channel::summary::Summary;
+use crate::error::OverLimit;
 use crate::ids::ChannelId;
 use crate::wire::event::UserView;
 use crate::wire::message::{Delete, Edit, Message as Posted};
@@ -29,7 +30,7 @@ pub struct ChannelRef {
 
 /// A user connects.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Connected, BelongsToAnother>")]
+#[rtype(result = "Result<Connected, ConnectRefused>")]
 pub struct Connect {
     /// The user's name.
     pub username: String,
@@ -47,9 +48,14 @@ pub struct Connect {
     pub channel_configs: Vec<(String, ChannelSettings)>,
 }
 
-/// The connection named by `/connect` is another user's.
+/// Why somebody cannot connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BelongsToAnother;
+pub enum ConnectRefused {
+    /// The connection named is another user's.
+    BelongsToAnother,
+    /// There is no room for all that is asked for.
+    OverLimit(OverLimit),
+}
 
 /// Answer to [`Connect`].
 #[derive(Debug)]
@@ -64,7 +70,7 @@ pub struct Connected {
 
 /// A connection subscribes to more channels.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Subscribed, UnknownConnection>")]
+#[rtype(result = "Result<Subscribed, SubscribeRefused>")]
 pub struct Subscribe {
     /// The connection.
     pub conn_id: Uuid,
@@ -88,6 +94,15 @@ pub struct Unsubscribe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownConnection;
 
+/// Why a connection cannot subscribe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeRefused {
+    /// No such connection.
+    UnknownConnection,
+    /// There is no room for all channels asked for.
+    OverLimit(OverLimit),
+}
+
 /// Answer to [`Subscribe`] and [`Unsubscribe`].
 #[derive(Debug)]
 pub struct Subscribed {
@@ -99,7 +114,7 @@ pub struct Subscribed {
 
 /// A user's state changes.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<StateChanged, UnknownUser>")]
+#[rtype(result = "Result<StateChanged, StateRefused>")]
 pub struct SetUserState {
     /// The user's name.
     pub user: String,
@@ -109,9 +124,14 @@ pub struct SetUserState {
     pub state_public_keys: Option<Vec<String>>,
 }
 
-/// No such user.
+/// Why a state does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownUser;
+pub enum StateRefused {
+    /// No such user.
+    UnknownUser,
+    /// There is no room for all of it.
+    OverLimit(OverLimit),
+}
 
 /// Answer to [`SetUserState`].
 #[derive(Debug)]
@@ -154,7 +174,7 @@ impl Publish {
 
 /// Channels are created or get new settings.
 #[derive(Debug, Message)]
-#[rtype(result = "Vec<ChannelRef>")]
+#[rtype(result = "Result<Vec<ChannelRef>, OverLimit>")]
 pub struct Configure(pub Vec<(String, ChannelSettings)>);
 
 /// Asks for channels: these, or all.

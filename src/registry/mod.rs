@@ -2,6 +2,7 @@
 
 pub mod messages;
 pub mod state;
+pub mod bounds;
 mod connect;
 mod lifecycle;
 mod routing;
@@ -230,7 +231,7 @@ impl Handler<Subscribe> for Registry {
     fn handle(&mut self, request: Subscribe, _: &mut Self::Context) -> Self::Result {
         let changed = self.parts.state.subscribe(request, &mut self.effects);
         self.apply();
-        MessageResult(changed.ok_or(UnknownConnection).map(|changed| Subscribed {
+        MessageResult(changed.map(|changed| Subscribed {
             changed: self.names(&changed.changed),
             channels: self.refer_all(changed.channels),
         }))
@@ -259,7 +260,7 @@ impl Handler<SetUserState> for Registry {
         let state = &mut self.parts.state;
         let new = state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects);
         self.apply();
-        MessageResult(new.ok_or(UnknownUser).map(|new| StateChanged {
+        MessageResult(new.map(|new| StateChanged {
             user: new.user,
             changed: new.changed,
             public_keys: new.public_keys,
@@ -299,7 +300,7 @@ impl Handler<Configure> for Registry {
     fn handle(&mut self, request: Configure, _: &mut Self::Context) -> Self::Result {
         let ids = self.parts.state.configure(request.0, &mut self.effects);
         self.apply();
-        MessageResult(self.refer_all(ids))
+        MessageResult(ids.map(|ids| self.refer_all(ids)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who is where, without actors: users, connections, channels by name. Pure; time is passed in.
 
+use super::bounds::Bounds;
 use super::deadlines::Deadlines;
 use super::users::{User, Users};
 use crate::channel::messages::ToChannel;
@@ -107,6 +108,7 @@ pub struct ChannelRecord {
 #[derive(Debug)]
 pub struct RegistryState {
     pub(super) times: Times,
+    pub(super) bounds: Bounds,
     pub(super) connections: Slab<Connection>,
     slack: Slack,
     /// Their places, by ids that come from outside.
@@ -125,6 +127,7 @@ impl RegistryState {
     pub fn new(times: Times) -> Self {
         Self {
             times,
+            bounds: Bounds::default(),
             connections: Slab::new(),
             slack: Slack::default(),
             by_id: Index::default(),
@@ -135,6 +138,12 @@ impl RegistryState {
             present: 0,
             active_users: 0,
         }
+    }
+
+    /// Keeps no more than this from now on.
+    pub fn bounded(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
     }
 
     /// A connection by its id.

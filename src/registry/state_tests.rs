@@ -1,6 +1,6 @@
 //! What is true of the registry at any time, and single stories. Random ones are in `simulation`.
 
-use super::messages::{BelongsToAnother, Connect, Subscribe};
+use super::messages::{Connect, ConnectRefused, Subscribe};
 use super::state::{Effect, Phase, RegistryState, Times, subscriptions};
 use crate::channel::messages::ToChannel;
 use crate::fixtures::{PLENTY, channel, conn, message, place, time, view};
@@ -227,7 +227,7 @@ fn idle_connections_end_and_take_their_id_with_them() {
 fn an_id_stays_with_its_user() {
     let mut registry = Registry::new();
     let refused = registry.state.connect(connect("other", 1, &["c"]), 0, &mut registry.effects);
-    assert!(matches!(refused, Err(BelongsToAnother)));
+    assert!(matches!(refused, Err(ConnectRefused::BelongsToAnother)));
     assert!(registry.effects.is_empty() && registry.state.user_id("other").is_none());
     assert!(registry.state.channel_id("c").is_none());
 }
@@ -251,7 +251,7 @@ fn whoever_subscribes_while_absent_is_no_presence() {
     registry.state.tick(100, &mut registry.effects);
     registry.told();
     let request = Subscribe { conn_id: id(1), channels: vec!["c".into()], channel_configs: Vec::new() };
-    registry.state.subscribe(request, &mut registry.effects);
+    registry.state.subscribe(request, &mut registry.effects).unwrap();
     assert_eq!(registry.told(), ["c: join false", "c: part"]);
 }
 

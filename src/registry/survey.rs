@@ -2,18 +2,23 @@
 
 use super::state::{Effect, RegistryState};
 use crate::channel::messages::ToChannel;
+use crate::error::OverLimit;
 use crate::ids::ChannelId;
 use crate::wire::settings::ChannelSettings;
 use std::collections::HashSet;
 
 impl RegistryState {
     /// Creates channels, or gives them new settings.
+    ///
+    /// # Errors
+    /// There is no room for all new ones; nothing has changed then.
     pub fn configure(
         &mut self,
         configs: Vec<(String, ChannelSettings)>,
         effects: &mut Vec<Effect>,
-    ) -> Vec<ChannelId> {
-        configs.into_iter().map(|(name, settings)| self.configure_one(&name, settings, effects)).collect()
+    ) -> Result<Vec<ChannelId>, OverLimit> {
+        self.room_for_channels(configs.iter().map(|(name, _)| name))?;
+        Ok(configs.into_iter().map(|(name, settings)| self.configure_one(&name, settings, effects)).collect())
     }
 
     fn configure_one(

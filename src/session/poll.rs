@@ -94,7 +94,7 @@ impl PollSession {
         hub: HubHandle,
     ) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
-        let outbox = Rc::new(Outbox::poll(hub.settings().max_queued_bytes, hub.now_ms()));
+        let outbox = Rc::new(Outbox::poll(hub.queue_bound(), hub.now_ms()));
         let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), client);
         let answer = Some(answer);
         Actor::start(Self { conn_id, slot, hub, outbox, answer, collecting: false, wait, counted });

@@ -6,6 +6,7 @@ use super::reading::Reads;
 use crate::hub::handle::HubHandle;
 use crate::hub::messages::Transport;
 use crate::ids::SlotKey;
+use crate::observe::addresses::Seat;
 use crate::observe::pressure::Counted;
 use crate::observe::recorder::ConnectionEvent;
 use crate::outbox::Outbox;
@@ -36,12 +37,14 @@ pub struct WebsocketSession {
     decoder: Option<Box<Decoder>>,
     goodbye: Goodbye,
     _counted: Counted,
+    /// Among the sockets of its address, if these are counted.
+    _seat: Option<Box<Seat>>,
 }
 
 impl WebsocketSession {
     /// Starts a session on a socket whose handshake is done. `rest` is what came right behind the handshake.
     /// `client` is where the peer is, if the socket's other end is a proxy. `deflate` if the handshake agreed on
-    /// compressed messages.
+    /// compressed messages. `seat` is given back when the session is gone.
     pub fn start(
         conn_id: Uuid,
         socket: TcpStream,
@@ -49,16 +52,18 @@ impl WebsocketSession {
         client: Option<IpAddr>,
         deflate: bool,
         hub: HubHandle,
+        seat: Option<Box<Seat>>,
     ) {
         let settings = hub.settings();
-        let outbox = Outbox::socket(socket, settings.max_queued_bytes, hub.now_ms())
+        let outbox = Outbox::socket(socket, hub.queue_bound(), hub.now_ms())
             .compressing(deflate.then_some(settings.compression_threshold_bytes));
         let outbox = Rc::new(outbox);
         let slot = hub.open(conn_id, Transport::Websocket, outbox.clone(), client);
         // Asked before anything is read: the question must be in the registry's mailbox before a goodbye is.
         hub.attach_websocket(conn_id, slot);
         let _counted = hub.count_session();
-        let mut session = Self { slot, hub, outbox, decoder: None, goodbye: Goodbye::default(), _counted };
+        let mut session =
+            Self { slot, hub, outbox, decoder: None, goodbye: Goodbye::default(), _counted, _seat: seat };
         if !rest.is_empty() {
             session.receive(rest);
         }
@@ -128,6 +133,7 @@ impl Actor for WebsocketSession {
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
         self.hub.detach(self.slot);
+        self.hub.count_closed(self.outbox.closing());
         Running::Stop
     }
 }

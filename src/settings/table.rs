@@ -93,6 +93,42 @@ settings! {
         date_in_frames: bool = true => Flag;
     }
     "Limits" {
+        /// Most websockets and long-polls open at a time; 0 means as many as the system allows.
+        max_sessions: usize = 0 => number(0, 1 << 32);
+        /// Most HTTP connections each worker serves at a time; others wait to be let in.
+        max_http_connections: usize = 25_600 => number(1, 16_777_216);
+        /// Most sockets open at a time from one client address (IPv6: from one /64 network); 0 means no limit.
+        max_sockets_per_address: usize = 0 => number(0, 1 << 32);
+        /// New sockets taken in a second from one client address (IPv6: from one /64 network); 0 means no limit.
+        connect_rate_per_address: usize = 0 => number(0, 1_000_000);
+        /// Most connections kept, with or without a socket; 0 means no limit.
+        max_connections: usize = 0 => number(0, 1 << 32);
+        /// Most connections kept for one user, with or without a socket; 0 means no limit.
+        max_connections_per_user: usize = 0 => number(0, 1 << 32);
+        /// Most channels that one connection is in; 0 means no limit.
+        max_channels_per_connection: usize = 10_000 => number(0, 1 << 32);
+        /// Most channels; they are kept until the server ends; 0 means no limit.
+        max_channels: usize = 1_000_000 => number(0, 1 << 32);
+        /// Messages, edits and deletions taken in a second for one secret; 0 means no limit.
+        publish_rate_per_secret: usize = 0 => number(0, 1_000_000_000);
+        /// Longest name of a channel, in characters.
+        max_channel_name_length: usize = 256 => number(1, 65_536);
+        /// Longest name of a user, in characters.
+        max_user_name_length: usize = 512 => number(1, 65_536);
+        /// Longest name of a public state key, in characters.
+        max_state_key_length: usize = 256 => number(1, 65_536);
+        /// Most keys of one user's state; 0 means no limit.
+        max_user_state_keys: usize = 10_000 => number(0, 1 << 32);
+        /// Most bytes of one user's state, keys and values; 0 means no limit.
+        max_user_state_bytes: usize = 1 << 20 => number(0, GIBIBYTE);
+        /// Time for the head of a request, from its first byte, in ms; 0 means no limit.
+        header_timeout_ms: u64 = 5_000 => number(0, HOUR_MS);
+        /// Time from the head of a request with a body to its answer, in ms; 0 means no limit.
+        body_timeout_ms: u64 = 60_000 => number(0, HOUR_MS);
+        /// Time for an answer to be taken, in ms; 0 means no limit.
+        answer_timeout_ms: u64 = 60_000 => number(0, HOUR_MS);
+        /// How long an HTTP connection may wait for its next request, in ms; 0 means that each is closed after its answer.
+        keep_alive_ms: u64 = 5_000 => number(0, HOUR_MS);
         /// Largest request body, in bytes.
         max_body_bytes: usize = 8 << 20 => number(1_024, GIBIBYTE);
         /// Deepest nesting of a JSON body.
@@ -107,6 +143,10 @@ settings! {
         max_client_message_bytes: usize = 64 << 10 => number(125, GIBIBYTE);
         /// Most bytes queued for one session before it is closed.
         max_queued_bytes: usize = 1 << 20 => number(4_096, GIBIBYTE);
+        /// Most frames queued for one session before it is closed.
+        max_queued_frames: usize = 16_384 => number(16, 1 << 31);
+        /// Most bytes queued for all sessions before those with the longest queues are closed; 0 means no limit.
+        max_total_queued_bytes: usize = 1 << 30 => number(0, 1 << 40);
         /// Messages the registry's mailbox holds before the API answers 503.
         registry_mailbox: usize = 16_384 => number(1, 16_777_216);
         /// Messages a channel's mailbox holds before the API answers 503.

@@ -167,7 +167,8 @@ impl World {
         let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
         let channel_configs = channels.iter().map(settings).collect();
         let request = Subscribe { conn_id, channels, channel_configs };
-        self.registry.subscribe(request, &mut self.effects);
+        // An unknown connection is one of the things that happen.
+        let _ = self.registry.subscribe(request, &mut self.effects);
         self.apply();
     }
 
@@ -185,7 +186,8 @@ impl World {
         let value = StateValue::Number(self.next_number().to_string().into());
         let state = vec![StateEntry { key: "k".into(), value }];
         let keys = Some(vec!["k".to_owned()]);
-        self.registry.set_user_state(user, state, keys, self.now, &mut self.effects);
+        // Refused for a user who is not known yet.
+        let _ = self.registry.set_user_state(user, state, keys, self.now, &mut self.effects);
         self.apply();
     }
 

@@ -6,7 +6,7 @@ use crate::fixtures::{Seen, seen, whole_frames};
 use crate::hub::messages::Transport;
 use crate::ids::{ConnKey, HubId, Place, SlotKey};
 use crate::outbox::simulated::Socket;
-use crate::outbox::{Outbox, Pushed};
+use crate::outbox::{Bound, Outbox, Pushed};
 use crate::wire::websocket::HEARTBEAT;
 use crate::wire::websocket::close::CloseReason;
 use bytes::Bytes;
@@ -62,13 +62,13 @@ impl World {
     /// A client opens a socket, from which it reads nothing until it is told to.
     pub fn open_socket(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
         let socket = Rc::new(Socket::default());
-        let outbox = Outbox::simulated(socket.clone(), max_queued);
+        let outbox = Outbox::simulated(socket.clone(), Bound::new(max_queued, usize::MAX));
         self.open(conn_id, hub, Transport::Websocket, outbox, socket);
     }
 
     /// A client polls. It is answered early if more than `max_queued` bytes come together.
     pub fn open_poll(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
-        let outbox = Outbox::poll(max_queued, 0);
+        let outbox = Outbox::poll(Bound::new(max_queued, usize::MAX), 0);
         self.open(conn_id, hub, Transport::LongPoll, outbox, Rc::default());
     }
 

@@ -41,6 +41,13 @@ pub fn state_shape(book: &mut Book) -> Shape {
     })
 }
 
+impl StateEntry {
+    /// Bytes of key and value.
+    pub fn size(&self) -> usize {
+        self.key.len() + self.value.size()
+    }
+}
+
 /// A state in the order its keys first came.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateMap(IndexMap<Box<str>, StateValue>);
@@ -54,6 +61,11 @@ impl StateMap {
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Bytes of all keys and values.
+    pub fn size(&self) -> usize {
+        self.iter().map(|(key, value)| key.len() + value.size()).sum()
     }
 
     /// The value of a key.

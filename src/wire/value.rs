@@ -52,6 +52,14 @@ impl StateValue {
         })
     }
 
+    /// Bytes of its text.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) => 4,
+            Self::Number(text) | Self::Text(text) => text.len(),
+        }
+    }
+
     /// Reads one well-formed JSON value; `None` for lists, objects and strings that hold half a surrogate pair.
     pub fn from_json(raw: &str) -> Option<Self> {
         let raw = raw.trim_ascii();

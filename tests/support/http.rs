@@ -56,6 +56,11 @@ impl Wire {
         within(self.stream.get_mut().write_all(bytes.as_ref())).await.expect("the server reads");
     }
 
+    /// The same for a server that may have had enough.
+    pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        within(self.stream.get_mut().write_all(bytes.as_ref())).await
+    }
+
     /// Sends a request and reads its answer.
     pub async fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         self.write(request(method, target, headers, body)).await;

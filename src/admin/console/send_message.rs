@@ -24,5 +24,5 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 /// # Errors
 /// `Invalid`, `Busy`.
 pub async fn send(_: Operator, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    message_post::publish(&backend, &body)
+    message_post::publish(None, &backend, &body)
 }

@@ -8,42 +8,40 @@ use serde_json::value::RawValue;
 use utoipa::openapi::schema::Type;
 use uuid::Uuid;
 
-/// A string of so many characters.
+/// A string that is not empty and has so many characters at most.
 #[derive(Clone, Copy)]
 pub(crate) struct Name {
-    /// The least; never 0.
-    least: usize,
-    /// The most.
-    most: usize,
+    most: fn(&Limits) -> usize,
 }
 
 /// Name of a channel.
-pub(crate) const CHANNEL_NAME: Name = Name { least: 1, most: 256 };
+pub(crate) const CHANNEL_NAME: Name = Name { most: |limits| limits.max_channel_name };
 /// A public key of a state.
-pub(crate) const STATE_KEY: Name = Name { least: 1, most: 256 };
+pub(crate) const STATE_KEY: Name = Name { most: |limits| limits.max_state_key };
 /// Name of a user.
-pub(crate) const USER_NAME: Name = Name { least: 1, most: 512 };
+pub(crate) const USER_NAME: Name = Name { most: |limits| limits.max_user_name };
 
 impl Name {
     /// Whether a text has so many characters; counts them only where its bytes do not settle it.
-    pub(crate) fn fits(self, text: &str) -> bool {
-        text.len() >= self.least && (text.len() <= self.most || text.chars().count() <= self.most)
+    pub(crate) fn fits(self, text: &str, limits: &Limits) -> bool {
+        let most = (self.most)(limits);
+        !text.is_empty() && (text.len() <= most || text.chars().count() <= most)
     }
 }
 
 impl Kind for Name {
     type Value = String;
 
-    fn read(&self, raw: &RawValue, _: &Limits) -> Read<String> {
+    fn read(&self, raw: &RawValue, limits: &Limits) -> Read<String> {
         let text = text(raw)?;
-        if self.fits(&text) {
+        if self.fits(&text, limits) {
             return Ok(text);
         }
-        Err(fault(format!("Length must be between {} and {}.", self.least, self.most)))
+        Err(fault(format!("Length must be between 1 and {}.", (self.most)(limits))))
     }
 
-    fn shape(&self, _: &Limits, _: &mut Book) -> Shape {
-        schema::of_type(Type::String).min_length(Some(self.least)).max_length(Some(self.most)).into()
+    fn shape(&self, limits: &Limits, _: &mut Book) -> Shape {
+        schema::of_type(Type::String).min_length(Some(1)).max_length(Some((self.most)(limits))).into()
     }
 }
 
@@ -142,9 +140,10 @@ mod tests {
     #[test]
     fn lengths_count_characters() {
         let long = "😀".repeat(256);
-        assert!(CHANNEL_NAME.fits(&long));
-        assert!(!CHANNEL_NAME.fits(&format!("{long}x")));
-        assert!(!CHANNEL_NAME.fits(""));
+        let limits = Limits::from(&crate::settings::Settings::default());
+        assert!(CHANNEL_NAME.fits(&long, &limits));
+        assert!(!CHANNEL_NAME.fits(&format!("{long}x"), &limits));
+        assert!(!CHANNEL_NAME.fits("", &limits));
     }
 
     #[test]

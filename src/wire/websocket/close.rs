@@ -53,6 +53,38 @@ pub const REASONS: [(CloseReason, &str, &str); 9] = [
 ];
 
 impl CloseReason {
+    /// One of each kind, in the order in which they are counted and shown.
+    pub const ALL: [Self; 11] = [
+        Self::Ended,
+        Self::GoingAway,
+        Self::Protocol,
+        Self::InvalidText,
+        Self::TooBig,
+        Self::ByPeer(None),
+        Self::TakenOver,
+        Self::TooSlow,
+        Self::Silent,
+        Self::Busy,
+        Self::Restarting(0),
+    ];
+
+    /// The name of its counter.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::Ended => "ended",
+            CloseReason::GoingAway => "going_away",
+            CloseReason::Protocol => "protocol",
+            CloseReason::InvalidText => "invalid_text",
+            CloseReason::TooBig => "too_big",
+            CloseReason::ByPeer(_) => "by_peer",
+            CloseReason::TakenOver => "taken_over",
+            CloseReason::TooSlow => "too_slow",
+            CloseReason::Silent => "silent",
+            CloseReason::Busy => "busy",
+            CloseReason::Restarting(_) => "restarting",
+        }
+    }
+
     /// Status code of the close frame; none to send one without a code.
     pub fn code(self) -> Option<u16> {
         match self {

@@ -1,0 +1,152 @@
+//! Clients that drip: heads and bodies that never end, and answers that nobody takes, are cut in a stated time.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::settings::Settings;
+use std::time::{Duration, Instant};
+use support::backend::signature;
+use support::http::{Reply, Wire};
+use support::{TestServer, settings, within};
+
+const LIMIT_MS: u64 = 300;
+const DRIP: Duration = Duration::from_millis(20);
+
+async fn hits(server: &TestServer, limit: &str) -> u64 {
+    let answer = server.backend().send("GET", "/admin/admin.json?limits=1&per_page=0", &[], b"").await.json();
+    answer["limits"][limit].as_u64().unwrap()
+}
+
+/// Sends a byte now and then until the server has had enough.
+async fn drip(wire: &mut Wire, piece: &[u8]) -> Option<Reply> {
+    within(async {
+        loop {
+            tokio::select! {
+                biased;
+                reply = wire.try_reply() => return reply,
+                () = tokio::time::sleep(DRIP) => {}
+            }
+            if wire.try_write(piece).await.is_err() {
+                return wire.try_reply().await;
+            }
+        }
+    })
+    .await
+}
+
+fn assert_cut(reply: Option<Reply>, limit: &str) {
+    let reply = reply.expect("who is cut is told why");
+    assert_eq!((reply.status, reply.header("x-channelstream-limit")), (408, Some(limit)), "{reply:?}");
+    assert!(!reply.keeps_alive());
+    assert_eq!(reply.json()["limit"], limit);
+}
+
+#[actix_web::test]
+async fn heads_that_never_end() {
+    let server = TestServer::start(Settings { header_timeout_ms: LIMIT_MS, ..settings() });
+    let begun = Instant::now();
+    // The first request of a connection, a handshake, and a request behind another.
+    for (count, begins) in
+        (1..).zip(["GET / HTTP/1.1\r\nx: ", "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nx: "])
+    {
+        let mut wire = Wire::open(server.address).await;
+        wire.write(begins).await;
+        assert_cut(drip(&mut wire, b"x").await, "header_timeout_ms");
+        assert_eq!(hits(&server, "header_timeout_ms").await, count);
+    }
+    let mut wire = Wire::open(server.address).await;
+    assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
+    wire.write("GET / HTTP/1.1\r\nx: ").await;
+    assert_cut(drip(&mut wire, b"x").await, "header_timeout_ms");
+    assert_eq!(hits(&server, "header_timeout_ms").await, 3);
+    assert!(begun.elapsed() >= Duration::from_millis(3 * (LIMIT_MS - 100)), "nobody is cut too early");
+}
+
+#[actix_web::test]
+async fn connections_that_say_nothing() {
+    let server = TestServer::start(Settings { header_timeout_ms: LIMIT_MS, ..settings() });
+    let mut wire = Wire::open(server.address).await;
+    assert_cut(wire.try_reply().await, "header_timeout_ms");
+    assert!(wire.is_closed().await);
+}
+
+#[actix_web::test]
+async fn bodies_that_never_end() {
+    let server = TestServer::start(Settings { body_timeout_ms: LIMIT_MS, ..settings() });
+    let (name, token) = signature();
+    // By the short way and by the long one, with a length and in chunks.
+    let signed = format!("{name}: {token}\r\n");
+    let heads = [
+        format!("POST /message HTTP/1.1\r\nHost: t\r\n{signed}Content-Length: 900\r\n\r\n["),
+        format!("POST /message?a=b HTTP/1.1\r\nHost: t\r\n{signed}Content-Length: 900\r\n\r\n["),
+        format!("POST /message HTTP/1.1\r\nHost: t\r\n{signed}Transfer-Encoding: chunked\r\n\r\n"),
+        format!("PATCH /message HTTP/1.1\r\nHost: t\r\n{signed}Transfer-Encoding: chunked\r\n\r\n"),
+    ];
+    for (count, head) in (1..).zip(&heads) {
+        let mut wire = Wire::open(server.address).await;
+        wire.write(head).await;
+        let piece: &[u8] = if head.contains("chunked") { b"1\r\n \r\n" } else { b" " };
+        assert_cut(drip(&mut wire, piece).await, "body_timeout_ms");
+        assert_eq!(hits(&server, "body_timeout_ms").await, count, "{head}");
+    }
+    // Of one that nobody wants, the answer comes at once and the rest is cut.
+    let mut wire = Wire::open(server.address).await;
+    wire.write("POST /message HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    assert_eq!(wire.reply().await.status, 403);
+}
+
+#[actix_web::test]
+async fn the_rest_of_a_refused_body() {
+    let server = TestServer::start(Settings { header_timeout_ms: LIMIT_MS, ..settings() });
+    let mut wire = Wire::open(server.address).await;
+    wire.write("POST /nowhere HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    assert_eq!(wire.reply().await.status, 404);
+    drip(&mut wire, b"1\r\n \r\n").await;
+    assert!(hits(&server, "header_timeout_ms").await <= 1);
+}
+
+#[actix_web::test]
+async fn answers_that_nobody_takes() {
+    let server =
+        TestServer::start(Settings { answer_timeout_ms: LIMIT_MS, keep_alive_ms: 100, ..settings() });
+    let backend = server.backend();
+    // More than kernels keep for a socket whose peer does not read.
+    let history = serde_json::json!({"store_history": true, "history_size": 1_000});
+    backend.configure(&["c"], history).await;
+    let text = "x".repeat(1 << 20);
+    for _ in 0..24 {
+        backend.say("c", &text).await;
+    }
+    let (name, token) = signature();
+    let mut wire = Wire::open(server.address).await;
+    wire.write(support::http::request("POST", "/info", &[(name, &token)], br#"{"info": {}}"#)).await;
+    within(async {
+        while hits(&server, "answer_timeout_ms").await == 0 {
+            tokio::time::sleep(DRIP).await;
+        }
+    })
+    .await;
+    assert!(wire.try_reply().await.is_none(), "half of an answer is none");
+}
+
+#[actix_web::test]
+async fn polls_and_quick_clients_are_not_concerned() {
+    let settings = Settings {
+        header_timeout_ms: 200,
+        body_timeout_ms: 200,
+        answer_timeout_ms: 200,
+        keep_alive_ms: 60_000,
+        poll_wait_ms: 900,
+        ..settings()
+    };
+    let server = TestServer::start(settings);
+    let id = server.backend().connect("ann", &["c"]).await;
+    let mut wire = Wire::open(server.address).await;
+    for _ in 0..2 {
+        let reply = wire.ask("GET", &format!("/listen?conn_id={id}"), &[], b"").await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, "[]"));
+    }
+    for limit in ["header_timeout_ms", "body_timeout_ms", "answer_timeout_ms"] {
+        assert_eq!(hits(&server, limit).await, 0, "{limit}");
+    }
+}
