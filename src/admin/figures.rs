@@ -307,6 +307,12 @@ fn figures_by(method: HttpMethod, id: &str, to: &mut Description<'_>) -> Operati
         ))
         .parameter(flag("include_history", "Tell the channels' histories."))
         .parameter(flag("include_users", "Tell the channels' users."))
+        .parameter(in_query(
+            "limits",
+            Required::False,
+            schema::by_default(schema::flag(), false.into()),
+            "Tell how often limits were reached, and why websockets were closed.",
+        ))
         .parameter(in_query("step_s", Required::False, steps, "Seconds between two samples of the series."))
         .parameter(number(
             "since",
@@ -350,6 +356,16 @@ fn written(book: &mut Book) -> Shape {
         .key("users", schema::list(user), "The users with connections.")
         .may("matching_users", schema::count(), "How many users were found, where a page was asked for.")
         .may("series", series, "What some figures were, where `since` was given.")
+        .may(
+            "limits",
+            schema::mapping(schema::count()),
+            "How often each limit was reached, by its setting, where `limits` was given.",
+        )
+        .may(
+            "closed",
+            schema::mapping(schema::count()),
+            "How many websockets were closed, by reason, where `limits` was given.",
+        )
         .key("uptime", schema::text(), "Time since the start: `0:01:05`, `1 day, 0:01:05`.")
         .key("version", schema::text(), "The server's version.")
         .shape()
