@@ -5,6 +5,7 @@ mod drain;
 mod listener;
 mod open_files;
 mod panics;
+mod reload;
 mod reserve;
 mod threads;
 mod watchdog;
@@ -40,7 +41,7 @@ use crate::registry::bounds::Bounds;
 use crate::registry::messages::Publish;
 use crate::registry::state::{RegistryState, Times};
 use crate::registry::{Registry, RegistryParts};
-use crate::settings::{Loaded, Settings};
+use crate::settings::{Inputs, Loaded, Settings};
 use crate::wire::event::Encoder;
 use actix::{Actor, Addr, Message};
 use actix_http::{Extensions, HttpService, KeepAlive};
@@ -114,7 +115,7 @@ impl Core {
             vitals: Arc::new(Vitals::new(workers)),
             gate: Arc::new(Gate::new(settings.clone())),
             addresses: Addresses::new(settings.max_sockets_per_address, settings.connect_rate_per_address),
-            rates: Arc::new(PublishRates::new(settings.publish_rate_per_secret, settings.secrets.len())),
+            rates: Arc::new(PublishRates::new(settings.publish_rate_per_secret)),
             registry: OnceLock::new(),
             registry_thread: OnceLock::new(),
             demo: OnceLock::new(),
@@ -340,10 +341,10 @@ impl Running {
     }
 }
 
-/// Runs a server until it is told to stop by SIGTERM or SIGINT.
+/// Runs a server until it is told to stop by SIGTERM or SIGINT. At SIGHUP it takes over secrets that have changed.
 pub fn run(loaded: Loaded) -> ExitCode {
     panics::end_the_process();
-    match System::new().block_on(serve(loaded.settings)) {
+    match System::new().block_on(serve(loaded.settings, loaded.inputs)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -352,13 +353,15 @@ pub fn run(loaded: Loaded) -> ExitCode {
     }
 }
 
-async fn serve(settings: Settings) -> io::Result<()> {
+async fn serve(configured: Settings, inputs: Inputs) -> io::Result<()> {
     open_files::raise();
     // Before anybody can know that the server runs: whoever stops it then must find it listening for that, too.
     let mut stop_signals = StopSignals::new()?;
-    let (listener, settings) = Listener::handed_over_or_bound(settings)?;
-    let demo = settings.demo_enabled();
+    let hangups = signal(SignalKind::hangup())?;
+    let (listener, settings) = Listener::handed_over_or_bound(configured.clone())?;
+    let (demo, host) = (settings.demo_enabled(), settings.host.clone());
     let running = start_on(listener, settings)?;
+    actix_rt::spawn(reload::at_each(hangups, inputs, configured, host, running.core.gate.clone()));
     log::info!("listening on http://{}/{}", running.address, if demo { " (demo mode)" } else { "" });
     let stopper = running.stopper();
     actix_rt::spawn(async move {

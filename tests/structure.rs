@@ -72,6 +72,7 @@ const WALL_CLOCK: &[&str] = &[
     "edge/middleware.rs",
     "edge/upgrade.rs",
     "gate/guard.rs",
+    "gate/mod.rs",
     "hub/handle.rs",
     "observe/recorder/mod.rs",
 ];

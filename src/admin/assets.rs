@@ -37,6 +37,7 @@ const FILES: &[(&str, &[u8])] = embed![
     "console/overview.js",
     "console/recording.js",
     "console/router.js",
+    "console/secrets.js",
     "console/series.js",
     "console/user.js",
     "demo-messages.js",

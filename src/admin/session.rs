@@ -91,7 +91,7 @@ pub fn check_token(gate: &Gate, headers: &HeaderMap, given: &str) -> Result<(), 
 /// The token of a sign-in: only who can read our pages learns it.
 fn csrf_token(gate: &Gate, cookie: &str) -> String {
     // Signed for the year 1970, so that it is never taken for a cookie.
-    let signed = gate.cookie_keys.sign(&format!("csrf {cookie}"), 0);
+    let signed = gate.secrets().cookie_keys.sign(&format!("csrf {cookie}"), 0);
     signed.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
@@ -147,7 +147,7 @@ fn good_cookie<'a>(gate: &Gate, headers: &'a HeaderMap, now_unix: u64) -> Option
         .filter_map(|pair| pair.trim().split_once('='))
         .filter(|(name, _)| *name == COOKIE)
         .map(|(_, token)| token)
-        .find(|token| gate.cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
+        .find(|token| gate.secrets().cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
 }
 
 /// The cookie, for the API's description.
@@ -165,7 +165,7 @@ pub fn csrf_scheme() -> SecurityScheme {
 
 /// The cookie of an admin who has just signed in.
 pub fn issue(gate: &Gate, base: &BaseUrl, now_unix: u64) -> Cookie<'static> {
-    let token = gate.cookie_keys.sign("admin", now_unix);
+    let token = gate.secrets().cookie_keys.sign("admin", now_unix);
     cookie(token, Duration::seconds(MAX_AGE_S as i64), base)
 }
 
@@ -186,8 +186,8 @@ fn cookie(value: String, max_age: Duration, base: &BaseUrl) -> Cookie<'static> {
 
 /// Whether name and password are the admin's. Takes the same time whatever is wrong with them.
 pub fn is_admin(gate: &Gate, name: &str, password: &str) -> bool {
-    let settings = &gate.settings;
-    same(name, &settings.admin_user) & same(password, settings.admin_secret.expose())
+    let secrets = gate.secrets();
+    same(name, &secrets.admin_user) & same(password, secrets.admin_secret.expose())
 }
 
 /// Compares in constant time. The digests are compared, so that not even the length shows.
@@ -230,12 +230,15 @@ mod tests {
     #[test]
     fn a_token_belongs_to_one_sign_in_and_is_no_cookie() {
         let gate = Gate::new(Arc::default());
-        let (cookie, later) = (gate.cookie_keys.sign("admin", NOW), gate.cookie_keys.sign("admin", NOW + 1));
+        let (cookie, later) = (
+            gate.secrets().cookie_keys.sign("admin", NOW),
+            gate.secrets().cookie_keys.sign("admin", NOW + 1),
+        );
         let token = csrf_token(&gate, &cookie);
         assert_eq!((token.len(), token == csrf_token(&gate, &cookie)), (27, true));
         assert_ne!(token, csrf_token(&gate, &later));
         assert_ne!(token, csrf_token(&Gate::new(Arc::default()), &cookie));
-        let forged = format!("auth_tkt={}", gate.cookie_keys.sign(&format!("csrf {cookie}"), 0));
+        let forged = format!("auth_tkt={}", gate.secrets().cookie_keys.sign(&format!("csrf {cookie}"), 0));
         assert!(!signed_in(&gate, &forged, NOW));
     }
 
@@ -243,7 +246,7 @@ mod tests {
     fn an_api_signature_is_no_cookie() {
         let cookie_secret = Secret::new("secret");
         let gate = Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }));
-        assert!(!signed_in(&gate, &format!("auth_tkt={}", gate.keys.sign("admin", NOW)), NOW));
+        assert!(!signed_in(&gate, &format!("auth_tkt={}", gate.secrets().keys.sign("admin", NOW)), NOW));
     }
 
     #[test]

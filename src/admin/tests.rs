@@ -138,7 +138,7 @@ async fn cookies_are_secure_behind_https() {
 
 #[actix_web::test]
 async fn signatures_open_the_pages_too() {
-    let signature = gate().keys.sign("channelstream", now_unix());
+    let signature = gate().secrets().keys.sign("channelstream", now_unix());
     for path in ["/admin", "/api-explorer", "/openapi.json", "/admin/admin.json"] {
         let signed = get(path).insert_header((SIGNATURE_HEADER, signature.as_str()));
         assert_eq!(ask(signed).await.status(), 200, "{path}");
@@ -149,7 +149,7 @@ async fn signatures_open_the_pages_too() {
 
 #[actix_web::test]
 async fn a_forged_cookie_opens_nothing() {
-    for value in ["", "admin", "admin.AAAA.AAAA", &gate().keys.sign("admin", now_unix())] {
+    for value in ["", "admin", "admin.AAAA.AAAA", &gate().secrets().keys.sign("admin", now_unix())] {
         let answer = ask(get("/admin").insert_header(("cookie", format!("{COOKIE}={value}")))).await;
         assert_eq!(answer.status(), 302);
     }

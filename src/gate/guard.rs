@@ -28,7 +28,7 @@ pub enum Standing {
     Stranger,
     /// An allowed peer that sent no signature.
     Anonymous,
-    /// An allowed peer with a good signature, by this one of the secrets.
+    /// An allowed peer with a good signature, by the secret of this number.
     Signed(usize),
 }
 
@@ -39,7 +39,7 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Which of the secrets signed, counted from 0.
+    /// The number of the secret that signed; see [`super::secrets::Secrets`].
     pub fn secret(self) -> usize {
         self.secret
     }
@@ -65,10 +65,11 @@ impl Gate {
 
     /// The proof that an allowed peer sent a good signature in the header. Says nothing of why not, and logs nothing.
     pub fn signed(&self, head: &RequestHead) -> Option<Signed> {
-        let allowed = peer::may_post(head.peer_addr.map(|peer| peer.ip()), &self.settings.allow_posting_from);
+        let peer = head.peer_addr.map(|peer| peer.ip());
+        let allowed = peer::may_post(peer, &self.settings.allow_posting_from);
         let token = head.headers.get(&SIGNATURE).filter(|_| allowed)?;
-        let verified = self.keys.verify(token.as_bytes(), now_unix(), self.max_age_s()).ok()?;
-        Some(Signed { secret: verified.secret_index })
+        let secret = self.secrets().verify(token.as_bytes(), peer, now_unix(), self.max_age_s()).ok()?;
+        Some(Signed { secret })
     }
 
     /// Judges address and signature, in this order.
@@ -83,8 +84,8 @@ impl Gate {
         let Some(token) = token(head).filter(|token| !token.is_empty()) else {
             return Ok(Standing::Anonymous);
         };
-        match self.keys.verify(token, now_unix, self.max_age_s()) {
-            Ok(verified) => Ok(Standing::Signed(verified.secret_index)),
+        match self.secrets().verify(&token, peer, now_unix, self.max_age_s()) {
+            Ok(secret) => Ok(Standing::Signed(secret)),
             Err(reason) => {
                 log::info!("signature refused on {}: {reason}", head.uri.path());
                 Err(Refusal::BadSignature)
@@ -155,7 +156,7 @@ mod tests {
     }
 
     fn signed_at(time: u64) -> String {
-        Gate::new(Arc::default()).keys.sign("/info", time)
+        Gate::new(Arc::default()).secrets().keys.sign("/info", time)
     }
 
     #[test]

@@ -6,6 +6,8 @@
 
 pub mod proxy;
 pub mod peer;
+pub mod usage;
+pub mod secrets;
 pub mod guard;
 pub mod body;
 pub mod rate;
@@ -18,10 +20,12 @@ use std::sync::Arc;
 
 use actix_http::RequestHead;
 use actix_web::http::header::{HeaderMap, HeaderName};
+use arc_swap::{ArcSwap, Guard};
 
 use crate::settings::{Secret, Settings};
-use crate::signing::Keys;
+use guard::now_unix;
 use proxy::BaseUrl;
+use secrets::{Fingerprints, Secrets};
 
 /// Without these, and without doubled slashes, a path is what it seems. Looked up as names, not as texts: every
 /// request comes by here.
@@ -31,21 +35,34 @@ static PREFIX_HEADERS: [HeaderName; 2] =
 /// What all requests are judged by. One for the whole server, shared as `web::Data<Gate>`.
 #[derive(Debug)]
 pub struct Gate {
-    /// The server's settings.
+    /// The server's settings. Its secrets are those of the start; the ones in force are [`Gate::secrets`].
     pub settings: Arc<Settings>,
-    /// Checks the signatures of API requests.
-    pub keys: Keys,
-    /// Signs and checks the admin cookie.
-    pub cookie_keys: Keys,
+    secrets: ArcSwap<Secrets>,
+    /// Stands in for a `cookie_secret` that is not set.
+    random: Secret,
+    fingerprints: Fingerprints,
 }
 
 impl Gate {
     /// Derives the keys from the settings. Without a `cookie_secret` a random one is made: admins sign in again
     /// after a restart.
     pub fn new(settings: Arc<Settings>) -> Self {
-        let keys = Keys::new(&settings.secrets);
-        let cookie_keys = Keys::new(&[cookie_secret(&settings)]);
-        Self { settings, keys, cookie_keys }
+        let random = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
+        let fingerprints = Fingerprints::default();
+        let secrets = Secrets::new(&settings, &random, &fingerprints, None, now_unix());
+        Self { settings, secrets: ArcSwap::from_pointee(secrets), random, fingerprints }
+    }
+
+    /// The secrets in force. To be kept for as long as one request is judged, and no longer.
+    pub fn secrets(&self) -> Guard<Arc<Secrets>> {
+        self.secrets.load()
+    }
+
+    /// Puts the secrets of these settings in the place of those in force. All other settings stay as they are.
+    pub fn exchange_secrets(&self, settings: &Settings) {
+        let before = self.secrets.load();
+        let secrets = Secrets::new(settings, &self.random, &self.fingerprints, Some(&before), now_unix());
+        self.secrets.store(Arc::new(secrets));
     }
 
     /// The address under which the sender of this request sees the server.
@@ -103,18 +120,10 @@ pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The cookie's key holds the admin's name and password too: who changes them signs everybody out. Its first word
-/// keeps a cookie from being an API signature where both secrets are the same.
-fn cookie_secret(settings: &Settings) -> Secret {
-    let random = || format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-    let given = settings.cookie_secret.expose();
-    let secret = if given.is_empty() { random() } else { given.to_owned() };
-    Secret::new(format!("auth_tkt\n{secret}\n{}\n{}", settings.admin_user, settings.admin_secret.expose()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signing::Keys;
     use actix_web::test::TestRequest;
 
     fn head(peer: &str, headers: &[(&'static str, &str)]) -> RequestHead {
@@ -153,8 +162,25 @@ mod tests {
     fn a_cookie_is_no_api_signature() {
         let cookie_secret = Secret::new("secret");
         let gate = Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }));
-        let cookie = gate.cookie_keys.sign("admin", 1_000);
-        assert!(gate.cookie_keys.verify(&cookie, 1_000, None).is_ok());
-        assert!(gate.keys.verify(&cookie, 1_000, None).is_err());
+        let secrets = gate.secrets();
+        let cookie = secrets.cookie_keys.sign("admin", 1_000);
+        assert!(secrets.cookie_keys.verify(&cookie, 1_000, None).is_ok());
+        assert!(secrets.keys.verify(&cookie, 1_000, None).is_err());
+    }
+
+    #[test]
+    fn secrets_are_exchanged_under_way() {
+        let gate = Gate::new(Arc::default());
+        let (judged_before, cookie) = (gate.secrets(), gate.secrets().cookie_keys.sign("admin", 1_000));
+        let old = judged_before.keys.sign("", 1_000);
+        gate.exchange_secrets(&Settings { secrets: vec![Secret::new("new")], ..Settings::default() });
+        assert!(judged_before.keys.verify(&old, 1_000, None).is_ok(), "a request that is under way");
+        assert!(gate.secrets().keys.verify(&old, 1_000, None).is_err());
+        let new = Keys::new(&[Secret::new("new")]).sign("", 1_000);
+        assert!(gate.secrets().keys.verify(new, 1_000, None).is_ok());
+        // Admins stay signed in, also with a cookie secret that was made at the start.
+        assert!(gate.secrets().cookie_keys.verify(&cookie, 1_000, None).is_ok());
+        gate.exchange_secrets(&Settings { admin_secret: Secret::new("new"), ..Settings::default() });
+        assert!(gate.secrets().cookie_keys.verify(&cookie, 1_000, None).is_err());
     }
 }

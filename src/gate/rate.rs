@@ -7,20 +7,21 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SECOND_US: u64 = 1_000_000;
+/// Secrets beyond these share the buckets of others.
+const BUCKETS: usize = 64;
 
 /// A bucket for each secret.
 #[derive(Debug)]
 pub struct PublishRates {
     per_second: u64,
     /// When each bucket will be full again, in µs of the caller's clock.
-    full_at_us: Vec<AtomicU64>,
+    full_at_us: [AtomicU64; BUCKETS],
 }
 
 impl PublishRates {
-    /// Full buckets for so many secrets; a rate of 0 is none.
-    pub fn new(per_second: usize, secrets: usize) -> Self {
-        let full_at_us = (0..secrets).map(|_| AtomicU64::new(0)).collect();
-        Self { per_second: per_second as u64, full_at_us }
+    /// Full buckets; a rate of 0 is none.
+    pub fn new(per_second: usize) -> Self {
+        Self { per_second: per_second as u64, full_at_us: [const { AtomicU64::new(0) }; BUCKETS] }
     }
 
     /// Whether there is any limit. Without one nobody need look at a clock.
@@ -28,14 +29,15 @@ impl PublishRates {
         self.per_second > 0
     }
 
-    /// Takes so many messages out of a secret's bucket.
+    /// Takes so many messages out of the bucket of the secret with this number.
     ///
     /// # Errors
     /// It is empty; there is something in it again after so many seconds.
     pub fn take(&self, secret: usize, count: usize, now_us: u64) -> Result<(), u64> {
-        let Some(bucket) = self.full_at_us.get(secret).filter(|_| self.is_limited() && count > 0) else {
+        if !self.is_limited() || count == 0 {
             return Ok(());
-        };
+        }
+        let bucket = &self.full_at_us[secret % BUCKETS];
         let price = (count as u64).saturating_mul(SECOND_US) / self.per_second;
         let taken = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
             let has_any = full_at.saturating_sub(now_us) < SECOND_US;
@@ -54,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_second_of_the_rate_goes_at_once_and_then_the_rate() {
-        let rates = PublishRates::new(10, 1);
+        let rates = PublishRates::new(10);
         let taken = |now_us| (0..100).take_while(|_| rates.take(0, 1, now_us).is_ok()).count();
         assert_eq!(taken(7), 10);
         assert_eq!(taken(8), 1, "whoever has a part of the next one left may take it");
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_large_batch_passes_and_is_waited_for() {
-        let rates = PublishRates::new(10, 2);
+        let rates = PublishRates::new(10);
         assert_eq!(rates.take(0, 45, 0), Ok(()));
         assert_eq!(rates.take(0, 1, 0), Err(4));
         assert_eq!(rates.take(0, 1, 3_400_000), Err(1));
@@ -74,9 +76,15 @@ mod tests {
 
     #[test]
     fn without_a_rate_everything_passes() {
-        let rates = PublishRates::new(0, 1);
+        let rates = PublishRates::new(0);
         assert!(!rates.is_limited());
         assert_eq!(rates.take(0, usize::MAX, 0), Ok(()));
-        assert_eq!(PublishRates::new(1, 0).take(3, 5, 0), Ok(()));
+    }
+
+    #[test]
+    fn no_number_is_too_high_to_be_limited() {
+        let rates = PublishRates::new(1);
+        assert_eq!(rates.take(3 + BUCKETS, 5, 0), Ok(()));
+        assert!(rates.take(3 + BUCKETS, 5, 0).is_err());
     }
 }

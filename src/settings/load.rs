@@ -25,8 +25,8 @@ pub struct Override {
     pub flag: String,
 }
 
-/// Everything settings may come from.
-#[derive(Clone, Debug, Default)]
+/// Everything settings may come from. Variables and flags may hold secrets, so they are never printed.
+#[derive(Clone, Default)]
 pub struct Inputs {
     /// INI file named on the command line.
     pub ini: Option<PathBuf>,
@@ -40,6 +40,12 @@ pub struct Inputs {
     pub directory: PathBuf,
 }
 
+impl std::fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inputs").field("ini", &self.ini).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Inputs {
     /// Takes environment and working directory of this process.
     pub fn from_process() -> Self {
@@ -49,7 +55,7 @@ impl Inputs {
     }
 }
 
-/// Settings ready to start with, and what is to be said about them. Nothing here but the settings holds a secret.
+/// Settings ready to start with, and what is to be said about them. Only the settings and the inputs hold secrets.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
@@ -60,6 +66,8 @@ pub struct Loaded {
     pub sources: BTreeMap<&'static str, String>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    /// What they were made from, for reading them again.
+    pub inputs: Inputs,
 }
 
 /// How a file of settings is written.
@@ -103,13 +111,14 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, SettingsError> {
     draft.warn_of_risks();
     if draft.settings.cookie_secret.expose().is_empty() {
         draft.settings.cookie_secret = random_secret();
+        draft.sources.remove("cookie_secret");
     }
     let Draft { settings, sources, warnings, .. } = draft;
     let file = match file {
         File::Ini(path) | File::Toml(path) => Some(path),
         File::None => None,
     };
-    Ok(Loaded { settings, warnings, sources, file })
+    Ok(Loaded { settings, warnings, sources, file, inputs: inputs.clone() })
 }
 
 /// Gathers the settings for writing a file of them: those of a file named on the command line, the environment,
@@ -132,7 +141,7 @@ pub fn make(inputs: &Inputs, json: Option<&str>, host: &str) -> Result<Loaded, S
     }
     draft.add_overrides(inputs);
     let Draft { settings, sources, warnings, .. } = draft.finish()?;
-    Ok(Loaded { settings, warnings, sources, file: None })
+    Ok(Loaded { settings, warnings, sources, file: None, inputs: inputs.clone() })
 }
 
 /// The command line names the file before the environment does.

@@ -14,6 +14,7 @@ mod ini;
 mod files;
 mod environment;
 mod load;
+mod renew;
 mod write;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use std::net::IpAddr;
 use log::LevelFilter;
 
 pub use load::{Format, Inputs, Loaded, Override, load, make, parse};
+pub use renew::{Renewed, renew};
 pub use table::Settings;
 pub use values::{AllowedPeers, Demo, Secret};
 pub use write::{Shown, reference_page, shown, to_ini, to_toml};

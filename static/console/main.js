@@ -7,14 +7,16 @@ import { Connection } from './connection.js';
 import { Channels, Connections, Users } from './lists.js';
 import { Overview } from './overview.js';
 import { here, href } from './router.js';
+import { Secrets } from './secrets.js';
 import { User } from './user.js';
 
 const POLL_MS = 2_000;
 
-const SECTIONS = [['overview', 'Overview'], ['channels', 'Channels'], ['users', 'Users'], ['connections', 'Connections']];
+const SECTIONS = [['overview', 'Overview'], ['channels', 'Channels'], ['users', 'Users'], ['connections', 'Connections'],
+    ['secrets', 'Secrets']];
 const PAGES = {
     overview: Overview, channels: Channels, users: Users, connections: Connections,
-    channel: Channel, user: User, connection: Connection,
+    channel: Channel, user: User, connection: Connection, secrets: Secrets,
 };
 
 let page = null;
@@ -117,6 +119,8 @@ function turn() {
     page = made;
     complain();
     show();
+    // On a phone the sections are wider than the screen.
+    document.querySelector('#sections [aria-current="page"]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     if (before) {
         // What a new document would do: begin at the top, and say where one is.
         scrollTo(0, 0);

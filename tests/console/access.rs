@@ -4,7 +4,8 @@ use crate::operator::{Operator, server, sign_in, stranger};
 use crate::support::backend::signature;
 use futures_util::future::join_all;
 
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 7] = [
+    "/admin/secrets.json",
     "/admin/channels.json",
     "/admin/channel.json?name=x",
     "/admin/users.json",

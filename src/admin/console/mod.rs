@@ -4,6 +4,7 @@ pub mod channels;
 pub mod channel;
 pub mod users;
 pub mod user;
+pub mod secrets;
 pub mod connections;
 pub mod connection;
 pub mod send_message;
@@ -72,6 +73,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/admin/user.json").route(read().to(user::user)))
         .service(web::resource("/admin/connections.json").route(read().to(connections::connections)))
         .service(web::resource("/admin/connection.json").route(read().to(connection::connection)))
+        .service(web::resource("/admin/secrets.json").route(read().to(secrets::secrets)))
         .service(web::resource("/admin/recording.json").route(read().to(recording::recording)))
         .service(web::resource("/admin/record").route(web::post().to(record::record)))
         .service(web::resource("/admin/message").route(web::post().to(send_message::send)))

@@ -2,7 +2,7 @@
 
 use crate::admin::console::{
     channel, channels, configure_channel, connection, connections, disconnect as ended, record, recording,
-    send_message, user, users,
+    secrets, send_message, user, users,
 };
 use crate::admin::{assets, figures, pages, session, sign_in, sign_out};
 use crate::api::operation::{
@@ -61,6 +61,7 @@ const ENDPOINTS: &[Described] = &[
     user::described,
     connections::described,
     connection::described,
+    secrets::described,
     send_message::described,
     configure_channel::described,
     ended::described,

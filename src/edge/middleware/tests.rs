@@ -40,7 +40,10 @@ fn post(uri: &str) -> TestRequest {
 }
 
 fn signature() -> (&'static str, String) {
-    (crate::gate::guard::SIGNATURE_HEADER, Gate::new(Arc::default()).keys.sign("channelstream", now_unix()))
+    (
+        crate::gate::guard::SIGNATURE_HEADER,
+        Gate::new(Arc::default()).secrets().keys.sign("channelstream", now_unix()),
+    )
 }
 
 fn header<'a>(answer: &'a ServiceResponse, name: &str) -> &'a str {

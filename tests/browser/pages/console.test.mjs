@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { call } from '../support/api.mjs';
 import { checkAccessibility } from '../support/axe.js';
 import { Tab, launch } from '../support/browser.mjs';
-import { ADMIN, Server } from '../support/server.mjs';
+import { ADMIN, SECRET, Server } from '../support/server.mjs';
 import { Visitor } from '../support/visitor.mjs';
 
 const CHANNELS = 120;
@@ -242,6 +242,22 @@ test('a connection is disconnected and says so', async () => {
     tab.assertNoProblems();
 });
 
+test('a secret shows how often and from where it was used', async () => {
+    await section('Secrets').click();
+    const used = row('secrets', '127.0.0.1');
+    await used.waitFor();
+    const requests = async () => Number((await used.locator('td').nth(1).textContent()).replace(/\D/g, ''));
+    const before = await requests();
+    await call(server, '/info', { info: {} });
+    await page.waitForFunction(([before]) => {
+        const shown = document.querySelector('#secrets tbody td:nth-of-type(2)').textContent;
+        return Number(shown.replace(/\D/g, '')) > before;
+    }, [before]);
+    assert.match(await used.textContent(), /[0-9a-f]{8}/);
+    assert.ok(!(await page.content()).includes(SECRET));
+    await inspect('console-secrets');
+});
+
 test('a poll is small', async () => {
     const bodies = [];
     const measure = (answer) => {
@@ -251,14 +267,14 @@ test('a poll is small', async () => {
         }
     };
     page.on('response', measure);
-    for (const name of ['Channels', 'Users', 'Connections', 'Overview']) {
+    for (const name of ['Channels', 'Users', 'Connections', 'Secrets', 'Overview']) {
         const answered = page.waitForResponse((answer) => answer.url().includes('.json'));
         await section(name).click();
         await answered;
     }
     page.off('response', measure);
     const sizes = (await Promise.all(bodies)).map((body) => body.length);
-    assert.ok(sizes.length >= 4 && Math.max(...sizes) < 100_000, String(sizes));
+    assert.ok(sizes.length >= 5 && Math.max(...sizes) < 100_000, String(sizes));
 });
 
 test('a console whose sign-in has ended says so', async () => {

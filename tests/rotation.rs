@@ -1,0 +1,174 @@
+//! Secrets that change while the server runs: SIGHUP, and the evidence for retiring an old one.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::settings::Secret;
+use channelstream::signing::Keys;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use support::http::{Reply, Wire};
+use support::socket::{self, FIN, PING};
+
+/// The server as a process, with its settings in a file.
+struct Process {
+    child: Child,
+    file: PathBuf,
+    log: Receiver<String>,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(name: &str, settings: &str) -> Self {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rotation").join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("channelstream.toml");
+        std::fs::write(&file, settings).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream"));
+        command.env_clear().current_dir(&directory).args(["--port", "0", "--workers", "2"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let (told, log) = channel();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        std::thread::spawn(move || lines.map_while(Result::ok).all(|line| told.send(line).is_ok()));
+        let mut process = Self { child, file, log, address: ([127, 0, 0, 1], 0).into() };
+        let line = process.hears("listening on http://");
+        let port = line.split(['/', ':']).filter_map(|part| part.parse().ok()).next_back().unwrap();
+        process.address.set_port(port);
+        process
+    }
+
+    /// The next line of the log that holds this.
+    fn hears(&self, text: &str) -> String {
+        loop {
+            let line = self.log.recv_timeout(Duration::from_secs(20)).expect(text);
+            assert!(!line.contains("hush"), "a secret: {line}");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Changes the file, and has the server read it.
+    fn reload(&self, settings: &str) {
+        std::fs::write(&self.file, settings).unwrap();
+        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    async fn ask(&self, secret: &str, target: &str, body: &str) -> Reply {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let token = Keys::new(&[Secret::new(secret)]).sign(target, now);
+        let headers = [("x-channelstream-secret", token.as_str()), ("connection", "close")];
+        Wire::open(self.address).await.ask("POST", target, &headers, body.as_bytes()).await
+    }
+
+    /// Whether requests signed with this are served.
+    async fn takes(&self, secret: &str) -> bool {
+        match self.ask(secret, "/info", "").await.status {
+            200 => true,
+            401 => false,
+            other => panic!("{other}"),
+        }
+    }
+
+    async fn secrets(&self, secret: &str) -> Value {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let token = Keys::new(&[Secret::new(secret)]).sign("", now);
+        let headers = [("x-channelstream-secret", token.as_str())];
+        let reply = Wire::open(self.address).await.ask("GET", "/admin/secrets.json", &headers, b"").await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert!(!reply.text().contains("hush"));
+        reply.json()["secrets"].clone()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[actix_web::test]
+async fn a_secret_is_changed_without_a_pause_and_with_evidence() {
+    let server = Process::start("evidence", "secrets = ['hush-old']");
+    let body = json!({"username": "ann", "channels": ["c"]}).to_string();
+    let conn_id =
+        server.ask("hush-old", "/connect", &body).await.json()["conn_id"].as_str().unwrap().to_owned();
+    let target = format!("/ws?conn_id={conn_id}");
+    let (mut incoming, mut outgoing) = socket::open(server.address, &target, &[]).await.ok().unwrap();
+    let before = server.secrets("hush-old").await;
+    // Connecting, and asking for this.
+    assert_eq!(
+        (&before[0]["uses"], &before[0]["position"], &before[0]["signs"]),
+        (&json!(2), &json!(1), &json!(true))
+    );
+
+    server.reload("secrets = ['hush-new', 'hush-old']");
+    server.hears("SIGHUP: taken over: secrets");
+    assert!(
+        server.takes("hush-new").await && server.takes("hush-old").await && !server.takes("hush-no").await
+    );
+    let both = server.secrets("hush-new").await;
+    let (new, old) = (&both[0], &both[1]);
+    assert_eq!((&new["uses"], &old["uses"]), (&json!(2), &json!(3)));
+    assert_eq!((&old["fingerprint"], &old["since"]), (&before[0]["fingerprint"], &before[0]["since"]));
+    assert_ne!(new["fingerprint"], old["fingerprint"]);
+    assert_eq!((&old["last_address"], &old["signs"]), (&json!("127.0.0.1"), &json!(false)));
+    let source = json!({"address": "127.0.0.1", "uses": 3, "last_used": old["last_used"]});
+    assert_eq!(old["addresses"], json!([source]));
+
+    server.reload("secrets = ['hush-new']");
+    server.hears("SIGHUP: taken over: secrets");
+    assert!(server.takes("hush-new").await && !server.takes("hush-old").await);
+    // Whoever listens has noticed nothing.
+    outgoing.frame(FIN | PING, b"there?").await;
+    incoming.until_pong().await;
+}
+
+#[actix_web::test]
+async fn what_cannot_be_used_changes_nothing() {
+    let server = Process::start("broken", "secrets = ['hush-old']");
+    for (broken, why) in [
+        ("secrets = ['hush-new", "the settings stay as they were"),
+        ("secrets = []", "at least one secret is needed"),
+        ("secrets = ['hush-new']\nworkers = 'many'", "workers"),
+        ("secrets = ['hush-new']\nprot = 1", "unknown setting"),
+    ] {
+        server.reload(broken);
+        let line = server.hears("SIGHUP: the settings stay as they were");
+        assert!(line.contains(why), "{line}");
+        assert!(server.takes("hush-old").await && !server.takes("hush-new").await, "{broken}");
+    }
+}
+
+#[actix_web::test]
+async fn what_takes_a_restart_is_said() {
+    let server = Process::start("restart", "secrets = ['hush']");
+    server.reload("secrets = ['hush']\nheartbeat_interval_ms = 7");
+    server.hears("no secret has changed; those that sign requests come from channelstream.toml");
+    server.hears("takes a restart: heartbeat_interval_ms");
+    server.reload("secrets = ['hush']\nadmin_secret = 'hush'\nadmin_user = 'hush'");
+    server.hears("taken over: admin_user, admin_secret");
+    assert!(server.takes("hush").await);
+}
+
+#[actix_web::test]
+async fn default_secrets_stay_refused_where_the_server_listens() {
+    let own = "secrets = ['hush']\nadmin_secret = 'hush'\n";
+    let server = Process::start("exposed", &format!("host = '0.0.0.0'\n{own}"));
+    for default in [
+        "host = '0.0.0.0'\nsecrets = ['secret']\nadmin_secret = 'hush'",
+        // The file's host is not where this server listens.
+        "host = '127.0.0.1'\nsecrets = ['secret']\nadmin_secret = 'hush'",
+    ] {
+        server.reload(default);
+        assert!(server.hears("the settings stay as they were").contains("the well-known default is refused"));
+        assert!(server.takes("hush").await && !server.takes("secret").await);
+    }
+}
