@@ -36,6 +36,8 @@ const NOT_FOUND: &str = "The resource could not be found.";
 pub enum Refusal {
     /// The socket's peer is not in `allow_posting_from`.
     AddressNotAllowed,
+    /// The page that asks is of an origin that is not in `allowed_origins`.
+    OriginNotAllowed,
     /// A signature is needed and none was sent.
     SignatureMissing,
     /// The signature sent is wrong or too old.
@@ -91,6 +93,12 @@ impl Refusal {
             Self::AddressNotAllowed => {
                 (S::FORBIDDEN, "address-not-allowed", FORBIDDEN, "the peer is not in `allow_posting_from`.")
             }
+            Self::OriginNotAllowed => (
+                S::FORBIDDEN,
+                "origin-not-allowed",
+                "Pages of this origin may not use this server.",
+                "the page that asks is of an origin that is not in `allowed_origins`.",
+            ),
             Self::SignatureMissing => {
                 (S::FORBIDDEN, "signature-missing", FORBIDDEN, "a signature is needed and none was sent.")
             }

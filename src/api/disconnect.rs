@@ -73,6 +73,7 @@ fn ended(method: HttpMethod, id: &str) -> Operation {
              from the query.",
         )
         .answer("Whether the connection was known.", schema::flag(), "true")
+        .refuses([Refusal::OriginNotAllowed])
         .asks_registry()
 }
 

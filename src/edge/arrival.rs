@@ -122,6 +122,8 @@ where
     fn look(&self, bytes: &[u8], peer: SocketAddr) -> Option<Guest> {
         let Upgrade { gate, backend, .. } = &self.upgrade;
         let plain = Plain::read(bytes).filter(|_| !backend.is_draining())?;
+        // Refused by the upgrade service, in the form that it asks for.
+        plain.origin.is_none_or(|origin| gate.settings.allowed_origins.allows(origin)).then_some(())?;
         let deflate = backend.settings.compression && plain.deflate;
         // Who is refused is told so by the upgrade service.
         backend.admit_session().ok()?;

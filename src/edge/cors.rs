@@ -1,5 +1,6 @@
 //! Which answers pages of other origins may read: the original's headers, on successes and on preflights only.
 
+use crate::settings::Settings;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -19,22 +20,29 @@ const ALWAYS: [(HeaderName, HeaderValue); 4] = [
     (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
 ];
 
-/// Adds the headers. `allowed` is the setting `allow_cors`: if it is not empty, only an `Origin` that contains one
-/// of its entries is let in.
-pub fn add(headers: &mut HeaderMap, allowed: &[String], origin: Option<&str>) {
+/// Adds the headers. An `Origin` is let in if it contains an entry of `allow_cors` and is one of `allowed_origins`, as far as
+/// they are not empty.
+pub fn add(headers: &mut HeaderMap, settings: &Settings, origin: Option<&str>) {
     for (name, value) in ALWAYS {
         headers.insert(name, value);
     }
-    if !allowed.is_empty() {
+    if depends_on_origin(settings) {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
-    if lets_in(allowed, origin.unwrap_or_default()) {
+    if lets_in(settings, origin.unwrap_or_default()) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
 }
 
-fn lets_in(allowed: &[String], origin: &str) -> bool {
-    allowed.is_empty() || allowed.iter().any(|part| origin.contains(part.as_str()))
+/// Whether it matters which origin asks.
+pub fn depends_on_origin(settings: &Settings) -> bool {
+    !settings.allow_cors.is_empty() || !settings.allowed_origins.is_empty()
+}
+
+fn lets_in(settings: &Settings, origin: &str) -> bool {
+    let parts = &settings.allow_cors;
+    let reads = parts.is_empty() || parts.iter().any(|part| origin.contains(part.as_str()));
+    reads && settings.allowed_origins.allows(origin.as_bytes())
 }
 
 /// Whether other origins may read successes of this path. The admin's pages, the demo and the files are for our own
@@ -69,11 +77,17 @@ pub fn preflight() -> HttpResponseBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::AllowedOrigins;
 
     fn allow_origin(allowed: &[&str], origin: Option<&str>) -> Option<String> {
-        let allowed: Vec<String> = allowed.iter().map(|part| part.to_string()).collect();
+        let allow_cors = allowed.iter().map(|part| part.to_string()).collect();
+        answered(&Settings { allow_cors, ..Settings::default() }, origin)
+    }
+
+    fn answered(settings: &Settings, origin: Option<&str>) -> Option<String> {
         let mut headers = HeaderMap::new();
-        add(&mut headers, &allowed, origin);
+        add(&mut headers, settings, origin);
+        assert_eq!(headers.contains_key("vary"), depends_on_origin(settings));
         assert_eq!(headers.get("access-control-max-age").unwrap(), "86400");
         assert_eq!(headers.get("xdomainrequestallowed").unwrap(), "1");
         let value = headers.get("access-control-allow-origin")?;
@@ -90,6 +104,21 @@ mod tests {
         );
         assert_eq!(allow_origin(&["a.example"], Some("http://c.example")), None);
         assert_eq!(allow_origin(&["a.example"], None), None);
+    }
+
+    #[test]
+    fn both_lists_must_let_an_origin_in() {
+        let listed = |allow_cors: &[&str]| Settings {
+            allow_cors: allow_cors.iter().map(|part| part.to_string()).collect(),
+            allowed_origins: AllowedOrigins(vec!["https://*.a.example".parse().unwrap()]),
+            ..Settings::default()
+        };
+        let answered = |allow_cors: &[&str], origin| answered(&listed(allow_cors), origin);
+        assert_eq!(answered(&[], Some("https://x.a.example")).as_deref(), Some("*"));
+        assert_eq!(answered(&["x.a"], Some("https://x.a.example")).as_deref(), Some("*"));
+        assert_eq!(answered(&["y.a"], Some("https://x.a.example")), None);
+        assert_eq!(answered(&["b.example"], Some("https://b.example")), None);
+        assert_eq!(answered(&[], None), None);
     }
 
     #[test]

@@ -133,9 +133,9 @@ impl Express {
     }
 
     fn share(&self, mut answer: HttpResponse, headers: &header::HeaderMap) -> HttpResponse {
-        let allowed = &self.gate.settings.allow_cors;
-        let origin = if allowed.is_empty() { None } else { text(headers, "origin") };
-        cors::add(answer.headers_mut(), allowed, origin);
+        let settings = &self.gate.settings;
+        let origin = if cors::depends_on_origin(settings) { text(headers, "origin") } else { None };
+        cors::add(answer.headers_mut(), settings, origin);
         answer
     }
 }

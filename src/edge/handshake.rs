@@ -37,6 +37,8 @@ pub struct Plain<'a> {
     pub forwarded_for: SmallVec<[&'a str; 2]>,
     /// Its `X-Real-IP`.
     pub real_ip: Option<&'a str>,
+    /// The origin of the page that asks; programs name none.
+    pub origin: Option<&'a [u8]>,
 }
 
 impl<'a> Plain<'a> {
@@ -53,8 +55,8 @@ impl<'a> Plain<'a> {
         let mut said = Said::default();
         request.headers.iter().try_for_each(|header| said.hear(header.name, header.value))?;
         said.once.iter().all(|found| *found).then_some(())?;
-        let Said { accept, deflate, forwarded_for, real_ip, .. } = said;
-        Some(Self { conn_id, deflate, accept, length, forwarded_for, real_ip })
+        let Said { accept, deflate, forwarded_for, real_ip, origin, .. } = said;
+        Some(Self { conn_id, deflate, accept, length, forwarded_for, real_ip, origin })
     }
 
     /// The answer that lets the client in, with compressed messages if it asked for them and may have them.
@@ -93,6 +95,7 @@ struct Said<'a> {
     deflate: bool,
     forwarded_for: SmallVec<[&'a str; 2]>,
     real_ip: Option<&'a str>,
+    origin: Option<&'a [u8]>,
 }
 
 impl<'a> Said<'a> {
@@ -122,6 +125,8 @@ impl<'a> Said<'a> {
             Some(())
         } else if is("x-real-ip") {
             self.real_ip.replace(text(value)?).is_none().then_some(())
+        } else if is("origin") {
+            self.origin.replace(value).is_none().then_some(())
         } else {
             (!SPECIAL.iter().any(|special| is(special))).then_some(())
         }

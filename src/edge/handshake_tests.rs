@@ -45,6 +45,7 @@ fn what_browsers_and_proxies_send_is_plain() {
     assert_eq!(plain.length, bytes.len());
     assert_eq!(plain.forwarded_for[..], ["192.0.2.1, 192.0.2.2", "192.0.2.3"]);
     assert_eq!(plain.real_ip, Some("192.0.2.4"));
+    assert_eq!(plain.origin, Some(&b"http://test"[..]));
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .parameter(in_query("callback", Required::False, callback, jsonp))
         .answer_or(said, events(&mut to.book), ANSWER, ("application/javascript", script))
         .refuses([without_conn_id(), with_unreadable_conn_id()])
-        .refuses([Refusal::UnacceptableCallback, Refusal::UnknownConnection])
+        .refuses([Refusal::UnacceptableCallback, Refusal::UnknownConnection, Refusal::OriginNotAllowed])
 }
 
 const ANSWER: &str = r#"[{"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222",

@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
-use super::{cors, health};
+use super::{cors, health, origins};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
 use crate::gate::guard::{Standing, now_unix};
@@ -60,7 +60,20 @@ fn admit(gate: &Gate, req: &ServiceRequest) -> Result<Standing, Refusal> {
     if must_be_https && !gate.came_through_tls(req.head()) {
         return Err(Refusal::HttpsRequired);
     }
-    gate.standing(req.head(), now_unix())
+    let standing = gate.standing(req.head(), now_unix())?;
+    if standing != Standing::Signed && cors::is_for_browsers(req.path()) && !cors::is_preflight(req.method())
+    {
+        admit_origin(gate, req)?;
+    }
+    Ok(standing)
+}
+
+fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
+    let admitted = origins::admit(&gate.settings.allowed_origins, req.head());
+    if let (Err(_), Some(backend)) = (&admitted, req.app_data::<web::Data<Backend>>()) {
+        backend.counters.refused_origin.add(1);
+    }
+    admitted
 }
 
 /// Puts the path as our routes know it in the place of the one that was sent.
@@ -132,12 +145,11 @@ fn share(gate: &Gate, mut answer: ServiceResponse) -> ServiceResponse {
     let request = answer.request();
     let shared = cors::is_preflight(request.method()) || cors::concerns(request.path());
     if shared && (answer.status().is_success() || cors::is_for_browsers(request.path())) {
-        let allowed = &gate.settings.allow_cors;
-        let origin = match allowed.is_empty() {
-            true => None,
-            false => text(request.headers(), "origin").map(str::to_owned),
+        let origin = match cors::depends_on_origin(&gate.settings) {
+            true => text(request.headers(), "origin").map(str::to_owned),
+            false => None,
         };
-        cors::add(answer.headers_mut(), allowed, origin.as_deref());
+        cors::add(answer.headers_mut(), &gate.settings, origin.as_deref());
     }
     answer
 }

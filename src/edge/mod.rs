@@ -4,6 +4,7 @@
 //! of websockets never come to it, but to [`arrival::Arrivals`] or [`upgrade::Upgrade`].
 
 pub mod cors;
+pub mod origins;
 pub mod jsonp;
 pub mod middleware;
 pub mod express;

@@ -3,6 +3,7 @@
 //! The socket is taken over after the handshake. What middleware does for other requests is done here by the same
 //! functions on the request's head.
 
+use super::origins;
 use super::watched::WatchedSocket;
 use crate::api::conn_id;
 use crate::api::operation::{Access, Description, Operation, Public};
@@ -121,6 +122,10 @@ impl Upgrade {
         if demo.is_none() && path != "/ws" {
             return Err(Refusal::NotFound(path.into_owned()));
         }
+        if let Err(refusal) = origins::admit_handshake(&self.gate.settings.allowed_origins, head) {
+            self.backend.counters.refused_origin.add(1);
+            return Err(refusal);
+        }
         if self.backend.is_draining() {
             return Err(Refusal::Draining);
         }
@@ -183,7 +188,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .parameter(conn_id::parameter("The connection."))
         .responds(101, Described::new("The socket is open."))
         .refuses([invalid("Missing data for required field.")])
-        .refuses([Refusal::UpgradeRequired, Refusal::Draining])
+        .refuses([Refusal::UpgradeRequired, Refusal::Draining, Refusal::OriginNotAllowed])
 }
 
 async fn refuse(

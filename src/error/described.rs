@@ -17,7 +17,8 @@ impl Refusal {
     /// The one behind it in the enumeration. Here the compiler asks for those that are new.
     fn after(&self) -> Option<Self> {
         Some(match self {
-            Self::AddressNotAllowed => Self::SignatureMissing,
+            Self::AddressNotAllowed => Self::OriginNotAllowed,
+            Self::OriginNotAllowed => Self::SignatureMissing,
             Self::SignatureMissing => Self::BadSignature,
             Self::BadSignature => Self::CsrfToken,
             Self::CsrfToken => Self::TooManyTries(30),

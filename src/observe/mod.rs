@@ -66,6 +66,8 @@ pub struct Counters {
     pub closes: closes::Closes,
     /// How often each limit was reached.
     pub limits: limits::Hits,
+    /// Handshakes and polls refused because of the page's origin.
+    pub refused_origin: Counter,
     /// Connections that are present; at most a tenth of a second old, as are the next two.
     pub connections: Level,
     /// Users with connections that are present.

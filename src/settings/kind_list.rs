@@ -6,6 +6,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::kind::{Given, Kind, quoted};
+use super::origin::{AllowedOrigins, OriginPattern};
 use super::values::{AllowedPeers, Secret};
 
 fn items(given: Given<'_>) -> Result<Vec<String>, String> {
@@ -120,6 +121,36 @@ impl Kind<Vec<IpNet>> for Networks {
     }
 }
 
+/// Origins of pages, and patterns for them.
+pub(super) struct Origins;
+
+impl Kind<AllowedOrigins> for Origins {
+    fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<AllowedOrigins, String> {
+        // Also in an INI file none is left out: a list that became empty would let everybody in.
+        let origin = |item: String| {
+            item.parse::<OriginPattern>().map_err(|()| {
+                format!(
+                    "{} is not an origin such as https://app.example.com or https://*.example.com",
+                    quoted(&item)
+                )
+            })
+        };
+        items(given)?.into_iter().map(origin).collect::<Result<_, _>>().map(AllowedOrigins)
+    }
+
+    fn show(&self, value: &AllowedOrigins) -> toml::Value {
+        texts(&value.0)
+    }
+
+    fn expects(&self) -> String {
+        "list of origins".into()
+    }
+
+    fn takes_blank(&self) -> bool {
+        true
+    }
+}
+
 /// Several secrets, in a list, in JSON or one on each line.
 pub(super) struct SecretList;
 
@@ -204,6 +235,15 @@ mod tests {
         let networks = read(Networks, "10.1.2.3/8 , 192.168.1.1\n::1").unwrap();
         assert_eq!(Networks.show(&networks), texts(&["10.0.0.0/8", "192.168.1.1/32", "::1/128"]));
         assert!(read(Networks, "10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn no_origin_is_left_out() {
+        let origins = read(Origins, "https://A.example, http://localhost:*\nnull").unwrap();
+        assert_eq!(Origins.show(&origins), texts(&["https://a.example", "http://localhost:*", "null"]));
+        assert_eq!(read(Origins, ""), Ok(AllowedOrigins::default()));
+        let refused = Origins.read(Given::Ini("*, https://a.example"), &mut Vec::new()).unwrap_err();
+        assert!(refused.starts_with("\"*\" is not an origin such as "), "{refused}");
     }
 
     #[test]

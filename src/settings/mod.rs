@@ -4,6 +4,7 @@
 //! command line, each weightier than the one before, or from an INI file of the original and the command line.
 
 mod values;
+mod origin;
 mod kind;
 mod kind_text;
 mod kind_list;
@@ -22,6 +23,7 @@ use std::net::IpAddr;
 use log::LevelFilter;
 
 pub use load::{Format, Inputs, Loaded, Override, load, make, parse};
+pub use origin::{AllowedOrigins, OriginPattern, PortPattern};
 pub use renew::{Renewed, renew};
 pub use table::Settings;
 pub use values::{AllowedPeers, Demo, Secret};

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use super::key::{Key, settings};
 use super::kind::{Flag, Kind, PORT, number};
-use super::kind_list::{Networks, Peers, SecretList, Words};
+use super::kind_list::{Networks, Origins, Peers, SecretList, Words};
 use super::kind_text::{DemoMode, Host, LogLevel, Scheme, SecretText, Text};
+use super::origin::AllowedOrigins;
 use super::values::{AllowedPeers, Demo, Secret};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -47,6 +48,8 @@ settings! {
         allow_posting_from: AllowedPeers = AllowedPeers::Only(vec![IpAddr::from([127, 0, 0, 1])]) => Peers;
         /// Origins, or parts of them, that get Access-Control-Allow-Origin; an empty list means all.
         allow_cors: Vec<String> = Vec::new() => Words;
+        /// Origins whose pages may open websockets and poll, such as https://*.example.com; an empty list means all.
+        allowed_origins: AllowedOrigins = AllowedOrigins::default() => Origins;
         /// Networks of proxies whose forwarded headers are believed about the client's address.
         trusted_proxies: Vec<ipnet::IpNet> = Vec::new() => Networks;
         /// Name that signs in to the admin pages.
