@@ -9,12 +9,15 @@
 //! character. The browser library of the original needs that, because its signer replaces only the first `=`, `+`
 //! and `/` of what it encodes.
 
+pub mod bound;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 use crate::settings::Secret;
 
@@ -93,6 +96,8 @@ impl std::error::Error for BadSignature {}
 pub struct Keys {
     // States that have already taken in the key: a request clones one instead of hashing the key again.
     keyed: Vec<Hmac<Sha1>>,
+    /// The same for signatures that are bound to a request.
+    bound: Vec<Hmac<Sha256>>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -104,7 +109,10 @@ impl std::fmt::Debug for Keys {
 impl Keys {
     /// Derives the keys. All secrets verify, the first one signs; without any nothing verifies.
     pub fn new(secrets: &[Secret]) -> Self {
-        Self { keyed: secrets.iter().map(|secret| keyed(secret.expose())).collect() }
+        Self {
+            keyed: secrets.iter().map(|secret| keyed(secret.expose())).collect(),
+            bound: secrets.iter().map(|secret| bound::keyed(secret.expose())).collect(),
+        }
     }
 
     /// Signs a value; without a secret the empty one is used, which the server's own settings refuse.

@@ -53,6 +53,8 @@ const PURE: &[&str] = &[
     "observe/addresses.rs",
     "observe/limits.rs",
     "observe/closes.rs",
+    "signing/bound.rs",
+    "gate/replays.rs",
     "observe/series.rs",
     "observe/recorder/reel.rs",
     "hub/tapes.rs",

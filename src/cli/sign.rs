@@ -4,7 +4,9 @@ use clap::Args;
 
 use super::SecretArgs;
 use super::report::Report;
+use crate::gate::bound::BOUND_HEADER;
 use crate::settings::{Inputs, Secret, Settings, SettingsError, load};
+use crate::signing::bound::{BoundTo, WINDOW_S};
 use crate::signing::{Keys, MAX_AGE_S};
 
 /// Name of the header that carries the signature.
@@ -15,6 +17,15 @@ pub(super) struct SignArgs {
     /// Text to sign; the server does not look at it
     #[arg(default_value = "channelstream", allow_hyphen_values = true)]
     value: String,
+    /// Bind the signature to one request, with this path and query: it is good once, and for nothing else
+    #[arg(long, conflicts_with = "value")]
+    path: Option<String>,
+    /// Method of this request
+    #[arg(long, requires = "path", default_value = "POST")]
+    method: String,
+    /// Body of this request; @FILE reads it from a file
+    #[arg(long, requires = "path", default_value = "", allow_hyphen_values = true)]
+    data: String,
     #[command(flatten)]
     secret: SecretArgs,
 }
@@ -22,10 +33,18 @@ pub(super) struct SignArgs {
 impl SignArgs {
     /// Signs with the secret given, else with the first one in the settings.
     pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, SettingsError> {
-        if self.value.chars().any(char::is_control) {
-            return Err(SettingsError { problems: vec!["the value holds characters no header can".into()] });
-        }
         let (settings, warnings) = self.secret.settings(inputs)?;
+        if let Some(path) = &self.path {
+            let body = body(&self.data)?;
+            let request = BoundTo { method: &self.method, target: path, body: &body };
+            let nonce = format!("{:032x}", rand::random::<u128>());
+            let signature = Keys::new(&settings.secrets).sign_bound(&request, now_unix, &nonce);
+            let out = format!("Good once, within {WINDOW_S} s.\n{BOUND_HEADER}: {signature}\n");
+            return Ok(Report { out, ..Report::default() }.with_warnings(&warnings));
+        }
+        if self.value.chars().any(char::is_control) {
+            return Err(problem("the value holds characters no header can".into()));
+        }
         let token = Keys::new(&settings.secrets).sign(&self.value, now_unix);
         let age = if settings.validate_requests { format!("{MAX_AGE_S} s") } else { "ever".into() };
         let host = if settings.listens_on_loopback() { settings.host.as_str() } else { "127.0.0.1" };
@@ -37,6 +56,20 @@ impl SignArgs {
         );
         Ok(Report { out, ..Report::default() }.with_warnings(&warnings))
     }
+}
+
+/// The bytes that curl's `-d` would send, newlines of a file included.
+fn body(data: &str) -> Result<Vec<u8>, SettingsError> {
+    match data.strip_prefix('@') {
+        None => Ok(data.as_bytes().to_vec()),
+        Some(path) => {
+            std::fs::read(path).map_err(|error| problem(format!("{path}: cannot be read: {error}")))
+        }
+    }
+}
+
+fn problem(text: String) -> SettingsError {
+    SettingsError { problems: vec![text] }
 }
 
 impl SecretArgs {

@@ -147,7 +147,7 @@ fn names_charset(head: &RequestHead) -> bool {
 }
 
 /// The whole body, without a copy if it came in one piece.
-async fn whole(mut payload: Payload, max: usize) -> Result<Bytes, Refusal> {
+pub(super) async fn whole(mut payload: Payload, max: usize) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(piece) = payload.next().await {

@@ -6,6 +6,7 @@
 //! anything wrong) is none of ours and goes there.
 
 use crate::api::conn_id;
+use crate::gate::bound::BOUND_HEADER;
 use crate::gate::guard::SIGNATURE_HEADER;
 use crate::wire::websocket::deflate;
 use actix_http::ws;
@@ -138,8 +139,9 @@ impl<'a> Said<'a> {
 }
 
 /// Headers of which the upgrade service, or the HTTP stack, makes something.
-const SPECIAL: [&str; 6] = [
+const SPECIAL: [&str; 7] = [
     SIGNATURE_HEADER,
+    BOUND_HEADER,
     "x-script-name",
     "x-forwarded-prefix",
     "content-length",

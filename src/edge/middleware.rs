@@ -2,14 +2,14 @@
 //! `App::new().app_data(edge).wrap(from_fn(edge::middleware::pass))`.
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::uri::{PathAndQuery, Uri};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
-use super::{cors, health, origins};
+use super::{cors, express, health, origins};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
 use crate::gate::guard::{Standing, now_unix};
@@ -29,7 +29,7 @@ pub async fn pass<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     lead_inside(&gate, &mut req);
-    let answer = match admit(&gate, &req) {
+    let answer = match admit(&gate, &mut req).await {
         Err(refusal) => {
             let answer = refusal.response(error::accept(req.headers()));
             req.into_response(answer)
@@ -54,18 +54,35 @@ fn is_draining(req: &HttpRequest) -> bool {
 }
 
 /// What is asked of every request, whatever its path.
-fn admit(gate: &Gate, req: &ServiceRequest) -> Result<Standing, Refusal> {
+async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusal> {
     let plain_too = req.path() == WEBSOCKET_PATH || req.path().starts_with(health::PREFIX);
     let must_be_https = gate.settings.enforce_https && !plain_too;
     if must_be_https && !gate.came_through_tls(req.head()) {
         return Err(Refusal::HttpsRequired);
     }
-    let standing = gate.standing(req.head(), now_unix())?;
-    if standing != Standing::Signed && cors::is_for_browsers(req.path()) && !cors::is_preflight(req.method())
+    let standing = standing(gate, req).await?;
+    if !matches!(standing, Standing::Signed(_))
+        && cors::is_for_browsers(req.path())
+        && !cors::is_preflight(req.method())
     {
         admit_origin(gate, req)?;
     }
     Ok(standing)
+}
+
+/// Address and signature. One that is bound to its request is judged by the body as well, which then lies ready for the
+/// handler.
+async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusal> {
+    let Some(signature) = gate.bound_signature(req.head(), now_unix())? else {
+        return gate.standing(req.head(), now_unix());
+    };
+    let body = express::whole(req.take_payload(), gate.settings.max_body_bytes).await?;
+    let admitted = gate.admit_bound(&signature, req.head(), req.path(), &body, now_unix());
+    if let (Err(Refusal::Busy), Some(backend)) = (&admitted, req.app_data::<web::Data<Backend>>()) {
+        backend.counters.refused_busy.add(1);
+    }
+    req.set_payload(Payload::from(body));
+    admitted
 }
 
 fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {

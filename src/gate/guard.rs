@@ -10,6 +10,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
+use super::bound::{BOUND, BOUND_HEADER};
 use super::{Gate, peer};
 use crate::error::Refusal;
 use crate::signing::MAX_AGE_S;
@@ -67,23 +68,32 @@ impl Gate {
     pub fn signed(&self, head: &RequestHead) -> Option<Signed> {
         let peer = head.peer_addr.map(|peer| peer.ip());
         let allowed = peer::may_post(peer, &self.settings.allow_posting_from);
-        let token = head.headers.get(&SIGNATURE).filter(|_| allowed)?;
+        let general = !self.settings.require_bound_signatures && !head.headers.contains_key(&BOUND);
+        let token = head.headers.get(&SIGNATURE).filter(|_| allowed && general)?;
         let secret = self.secrets().verify(token.as_bytes(), peer, now_unix(), self.max_age_s()).ok()?;
         Some(Signed { secret })
     }
 
-    /// Judges address and signature, in this order.
+    /// Judges address and signature, in this order; a bound one as that of a request without a body.
     ///
     /// # Errors
-    /// A signature that is there and not good is refused whatever it was sent to.
+    /// A signature that is there and not good is refused whatever it was sent to. `Busy` as [`Gate::admit_bound`].
     pub fn standing(&self, head: &RequestHead, now_unix: u64) -> Result<Standing, Refusal> {
         let peer = head.peer_addr.map(|peer| peer.ip());
         if !peer::may_post(peer, &self.settings.allow_posting_from) {
             return Ok(Standing::Stranger);
         }
+        if let Some(signature) = self.bound_signature(head, now_unix)? {
+            // Whoever has a body to look at has done so before.
+            return self.admit_bound(&signature, head, &self.inner_path(head), b"", now_unix);
+        }
         let Some(token) = token(head).filter(|token| !token.is_empty()) else {
             return Ok(Standing::Anonymous);
         };
+        if self.settings.require_bound_signatures {
+            log::info!("signature refused on {}: it is not bound to its request", head.uri.path());
+            return Err(Refusal::BadSignature);
+        }
         match self.secrets().verify(&token, peer, now_unix, self.max_age_s()) {
             Ok(secret) => Ok(Standing::Signed(secret)),
             Err(reason) => {
@@ -121,7 +131,8 @@ pub fn security_schemes() -> [SecurityScheme; 2] {
     let header = format!(
         "What `TimestampSigner(secret).sign(value)` of Python's itsdangerous makes: `value.timestamp.mac`. The value \
          may be anything. Good for {MAX_AGE_S} s, unless `validate_requests` is off. The peer's address must be in \
-         `allow_posting_from`. `channelstream sign` makes one."
+         `allow_posting_from`. `channelstream sign` makes one. Instead of it a request may carry `{BOUND_HEADER}`, whose \
+         signature is bound to this one request."
     );
     let query = "The same in the query; counts where the header is absent.";
     let header = ApiKeyValue::with_description(SIGNATURE_HEADER, &header);

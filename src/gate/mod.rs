@@ -8,6 +8,8 @@ pub mod proxy;
 pub mod peer;
 pub mod usage;
 pub mod secrets;
+pub mod replays;
+pub mod bound;
 pub mod guard;
 pub mod body;
 pub mod rate;
@@ -16,7 +18,7 @@ pub mod drain;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use actix_http::RequestHead;
 use actix_web::http::header::{HeaderMap, HeaderName};
@@ -25,6 +27,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::settings::{Secret, Settings};
 use guard::now_unix;
 use proxy::BaseUrl;
+use replays::Replays;
 use secrets::{Fingerprints, Secrets};
 
 /// Without these, and without doubled slashes, a path is what it seems. Looked up as names, not as texts: every
@@ -41,6 +44,7 @@ pub struct Gate {
     /// Stands in for a `cookie_secret` that is not set.
     random: Secret,
     fingerprints: Fingerprints,
+    replays: Mutex<Replays>,
 }
 
 impl Gate {
@@ -50,7 +54,8 @@ impl Gate {
         let random = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
         let fingerprints = Fingerprints::default();
         let secrets = Secrets::new(&settings, &random, &fingerprints, None, now_unix());
-        Self { settings, secrets: ArcSwap::from_pointee(secrets), random, fingerprints }
+        let replays = Mutex::new(Replays::new(settings.max_remembered_signatures));
+        Self { settings, secrets: ArcSwap::from_pointee(secrets), random, fingerprints, replays }
     }
 
     /// The secrets in force. To be kept for as long as one request is judged, and no longer.

@@ -3,6 +3,7 @@
 
 use super::usage::{Usage, Used};
 use crate::settings::{Secret, Settings};
+use crate::signing::bound::{BadBoundSignature, BoundSignature, BoundTo};
 use crate::signing::{BadSignature, Keys};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -96,6 +97,21 @@ impl Secrets {
     ) -> Result<usize, BadSignature> {
         let verified = self.keys.verify(token, now_unix, max_age_s)?;
         Ok(self.note(verified.secret_index, peer, now_unix))
+    }
+
+    /// The same for a signature that is bound to a request.
+    ///
+    /// # Errors
+    /// As [`Keys::verify_bound`].
+    pub fn verify_bound(
+        &self,
+        signature: &BoundSignature,
+        request: &BoundTo<'_>,
+        peer: Option<IpAddr>,
+        now_unix: u64,
+    ) -> Result<usize, BadBoundSignature> {
+        let secret_index = self.keys.verify_bound(signature, request, now_unix)?;
+        Ok(self.note(secret_index, peer, now_unix))
     }
 
     fn note(&self, secret_index: usize, peer: Option<IpAddr>, now_unix: u64) -> usize {

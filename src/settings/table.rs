@@ -44,6 +44,8 @@ settings! {
         allow_default_secrets: bool = false => Flag;
         /// Refuse signatures older than 60 s.
         validate_requests: bool = true => Flag;
+        /// Refuse the signatures that are good for any request; those bound to one request are always accepted.
+        require_bound_signatures: bool = false => Flag;
         /// Peer addresses that may call the signed API; 0.0.0.0 among them allows all, an empty list none.
         allow_posting_from: AllowedPeers = AllowedPeers::Only(vec![IpAddr::from([127, 0, 0, 1])]) => Peers;
         /// Origins, or parts of them, that get Access-Control-Allow-Origin; an empty list means all.
@@ -158,6 +160,8 @@ settings! {
         max_pending_bytes: usize = 256 << 20 => number(65_536, 1 << 40);
         /// Most memory for what the console records of connections and channels, in bytes; 0 turns recording off.
         recorder_bytes: usize = 4 << 20 => number(0, GIBIBYTE);
+        /// Most bound signatures remembered against replays, for up to 120 s each; further ones are answered 503.
+        max_remembered_signatures: usize = 1_000_000 => number(1_000, 100_000_000);
         /// Most messages a channel's history keeps, whatever `history_size` says.
         max_history_size: usize = 10_000 => number(0, 100_000_000);
     }
