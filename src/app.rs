@@ -18,6 +18,7 @@ use crate::channel::state::Keeping;
 use crate::channel::{HubSenders, Hubs};
 use crate::demo::{self, Demo};
 use crate::edge::arrival::Arrival;
+use crate::edge::exposure::Exposure;
 use crate::edge::express::Express;
 use crate::edge::upgrade::Upgrade;
 use crate::edge::watched::WatchedSocket;
@@ -51,7 +52,7 @@ use actix_web::dev::AppConfig;
 use actix_web::web::PayloadConfig;
 use actix_web::{App, web};
 pub use drain::Stopper;
-use listener::Listener;
+use listener::Listeners;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -223,6 +224,8 @@ impl Core {
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for backends and operators, if that is apart.
+    pub internal_address: Option<SocketAddr>,
     core: Arc<Core>,
     threads: Vec<ArbiterHandle>,
     ended: UnboundedReceiver<io::Result<()>>,
@@ -233,16 +236,18 @@ pub struct Running {
 /// # Errors
 /// The address cannot be listened on, or the system has not enough threads.
 pub fn start(settings: Settings) -> io::Result<Running> {
-    let listener = Listener::bind(&settings)?;
-    start_on(listener, settings)
+    let listeners = Listeners::bind(&settings)?;
+    start_on(listeners, settings)
 }
 
-fn start_on(listener: Listener, settings: Settings) -> io::Result<Running> {
+fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
     let workers = match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
     };
-    let address = listener.socket.local_addr()?;
+    let address = listeners.first.socket.local_addr()?;
+    let internal_address =
+        listeners.internal.as_ref().map(|listener| listener.socket.local_addr()).transpose()?;
     // Workers, the registry, the watchdog.
     threads::try_out(workers + 2)?;
     let (end, ended) = unbounded_channel();
@@ -250,11 +255,11 @@ fn start_on(listener: Listener, settings: Settings) -> io::Result<Running> {
     if workers > 1 {
         start_registry_on_its_own_thread(&core);
     }
-    let threads = workers::start(&core, listener, workers);
+    let threads = workers::start(&core, listeners, workers);
     let names = (1..).map(|number| format!("worker {number}"));
     let registry = core.registry_thread.get().map(|thread| ("registry".to_owned(), thread.clone()));
     watchdog::start(&core, names.zip(threads.iter().cloned()).chain(registry).collect())?;
-    Ok(Running { address, core, threads, ended })
+    Ok(Running { address, internal_address, core, threads, ended })
 }
 
 /// With several workers the registry has a thread of its own; with one it shares that worker's, which saves two
@@ -271,9 +276,12 @@ fn start_registry_on_its_own_thread(core: &Arc<Core>) {
     let _ = is_ready.recv();
 }
 
-/// What serves the connections of the current thread, and what serves its handshakes.
+/// What serves the connections of the current thread at an address for this, and what serves its handshakes.
 fn http_service(
     core: &Arc<Core>,
+    backend: &web::Data<Backend>,
+    hub: &HubHandle,
+    exposure: Exposure,
 ) -> (
     impl ServiceFactory<
         Arrival,
@@ -284,15 +292,18 @@ fn http_service(
     > + use<>,
     Upgrade,
 ) {
-    let registry = core.start_registry();
-    let hub = core.start_hub(&registry);
+    let (backend, hub) = (backend.clone(), hub.clone());
     let gate = web::Data::from(core.gate.clone());
     let console = web::Data::from(core.console.clone());
-    let backend = web::Data::new(core.backend(registry));
     let demo = core.start_demo().map(web::Data::from);
-    let upgrade =
-        Upgrade { gate: gate.clone(), backend: backend.clone(), hub: hub.clone(), demo: demo.clone() };
-    let express = Express { gate: gate.clone(), backend: backend.clone() };
+    let upgrade = Upgrade {
+        gate: gate.clone(),
+        backend: backend.clone(),
+        hub: hub.clone(),
+        demo: demo.clone(),
+        exposure,
+    };
+    let express = Express { gate: gate.clone(), backend: backend.clone(), exposure };
     let max_body = core.settings.max_body_bytes;
     let app = move || {
         App::new()
@@ -301,6 +312,7 @@ fn http_service(
             .app_data(hub.clone())
             .app_data(console.clone())
             .app_data(PayloadConfig::new(max_body))
+            .app_data(exposure)
             .wrap(actix_web::middleware::from_fn(middleware::pass))
             .configure(routes::backends)
             .configure(routes::browsers)
@@ -358,10 +370,13 @@ async fn serve(configured: Settings, inputs: Inputs) -> io::Result<()> {
     // Before anybody can know that the server runs: whoever stops it then must find it listening for that, too.
     let mut stop_signals = StopSignals::new()?;
     let hangups = signal(SignalKind::hangup())?;
-    let (listener, settings) = Listener::handed_over_or_bound(configured.clone())?;
+    let (listeners, settings) = Listeners::handed_over_or_bound(configured.clone())?;
     let (demo, host) = (settings.demo_enabled(), settings.host.clone());
-    let running = start_on(listener, settings)?;
+    let running = start_on(listeners, settings)?;
     actix_rt::spawn(reload::at_each(hangups, inputs, configured, host, running.core.gate.clone()));
+    if let Some(address) = running.internal_address {
+        log::info!("listening for backends and operators on http://{address}/");
+    }
     log::info!("listening on http://{}/{}", running.address, if demo { " (demo mode)" } else { "" });
     let stopper = running.stopper();
     actix_rt::spawn(async move {

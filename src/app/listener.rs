@@ -8,6 +8,40 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 /// Connections the kernel holds for us while all workers are busy.
 const BACKLOG: i32 = 4096;
 
+/// All sockets that listen.
+pub struct Listeners {
+    /// For everybody, or for browsers if there is another one.
+    pub first: Listener,
+    /// For backends and operators, if that is apart.
+    pub internal: Option<Listener>,
+}
+
+impl Listeners {
+    /// Listens where the settings say.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn bind(settings: &Settings) -> io::Result<Self> {
+        Self::beside(Listener::bind(&settings.host, settings.port)?, settings)
+    }
+
+    /// The same, with a first socket that the service manager hands over, if it does; see
+    /// [`Listener::handed_over_or_bound`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn handed_over_or_bound(settings: Settings) -> io::Result<(Self, Settings)> {
+        let (first, settings) = Listener::handed_over_or_bound(settings)?;
+        Ok((Self::beside(first, &settings)?, settings))
+    }
+
+    fn beside(first: Listener, settings: &Settings) -> io::Result<Self> {
+        let internal = settings.internal_host.as_ref();
+        let internal = internal.map(|host| Listener::bind(host, settings.internal_port)).transpose()?;
+        Ok(Self { first, internal })
+    }
+}
+
 /// A socket that listens.
 pub struct Listener {
     /// The socket.
@@ -17,12 +51,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens where the settings say.
+    /// Listens there.
     ///
     /// # Errors
     /// It cannot.
-    pub fn bind(settings: &Settings) -> io::Result<Self> {
-        let (host, port) = (&settings.host, settings.port);
+    pub fn bind(host: &str, port: u16) -> io::Result<Self> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot listen on {host}:{port}: {error}"))
         };
@@ -37,7 +70,7 @@ impl Listener {
     pub fn handed_over_or_bound(mut settings: Settings) -> io::Result<(Self, Settings)> {
         let mut handed_over = ListenFd::from_env();
         if handed_over.len() == 0 {
-            return Ok((Self::bind(&settings)?, settings));
+            return Ok((Self::bind(&settings.host, settings.port)?, settings));
         }
         let wrong =
             |error| io::Error::other(format!("the socket that was handed over (LISTEN_FDS): {error}"));

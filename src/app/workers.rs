@@ -1,11 +1,16 @@
 //! The threads that serve connections. The first one takes them from the listener, and deals them to all in turn.
 
 use super::accept::accept;
-use super::listener::Listener;
+use super::listener::Listeners;
 use super::{Core, http_service};
 use crate::edge::arrival::{Arrival, Arrivals, Place};
+use crate::edge::exposure::Exposure;
+use crate::gate::backend::Backend;
+use crate::hub::handle::HubHandle;
 use actix_rt::{Arbiter, ArbiterHandle};
 use actix_service::{Service, ServiceFactory};
+use actix_web::web;
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,20 +23,43 @@ struct Dealt {
     socket: std::net::TcpStream,
     peer: SocketAddr,
     place: Place,
+    door: Door,
+}
+
+/// Which of the server's addresses a connection came to.
+#[derive(Clone, Copy)]
+enum Door {
+    First,
+    Internal,
+}
+
+/// A thread's ways in.
+struct Doors<H> {
+    first: Rc<Arrivals<H>>,
+    internal: Option<Rc<Arrivals<H>>>,
+}
+
+impl<H: Service<Arrival, Response = ()> + 'static> Doors<H> {
+    fn take(&self, door: Door, socket: TcpStream, peer: SocketAddr, place: Place) {
+        match (door, &self.internal) {
+            (Door::Internal, Some(internal)) => internal.take(socket, peer, place),
+            _ => self.first.take(socket, peer, place),
+        }
+    }
 }
 
 /// What a worker does beside serving connections.
 enum Part {
-    /// Takes connections from the listener, for itself and for the others.
-    First(Listener, Vec<UnboundedSender<Dealt>>),
+    /// Takes connections from the listeners, for itself and for the others.
+    First(Listeners, Vec<UnboundedSender<Dealt>>),
     /// Gets its connections. How many may wait is bounded by the room that there is for connections.
     Other(UnboundedReceiver<Dealt>),
 }
 
 /// Starts so many workers. One that fails tells [`Core::ended`].
-pub fn start(core: &Arc<Core>, listener: Listener, workers: usize) -> Vec<ArbiterHandle> {
+pub fn start(core: &Arc<Core>, listeners: Listeners, workers: usize) -> Vec<ArbiterHandle> {
     let (others, receivers): (Vec<_>, Vec<_>) = (1..workers).map(|_| unbounded_channel()).unzip();
-    let parts = std::iter::once(Part::First(listener, others)).chain(receivers.into_iter().map(Part::Other));
+    let parts = std::iter::once(Part::First(listeners, others)).chain(receivers.into_iter().map(Part::Other));
     parts.map(|part| start_one(core.clone(), part)).collect()
 }
 
@@ -48,17 +76,14 @@ fn start_one(core: Arc<Core>, part: Part) -> ArbiterHandle {
 }
 
 async fn work(core: &Arc<Core>, part: Part) -> io::Result<()> {
-    let (http, upgrade) = http_service(core);
-    // Always ready from here on: nothing of ours has a limit of its own.
-    let http = http.new_service(()).await.map_err(|()| io::Error::other("a worker cannot serve HTTP"))?;
-    let arrivals = Rc::new(Arrivals::new(http, upgrade));
+    let doors = open_doors(core).await?;
     core.vitals.worker_started();
     match part {
-        Part::First(listener, others) => take_and_deal(core, listener, &others, &arrivals).await,
+        Part::First(listeners, others) => take_and_deal(core, listeners, &others, &doors).await,
         Part::Other(mut dealt) => {
-            while let Some(Dealt { socket, peer, place }) = dealt.recv().await {
+            while let Some(Dealt { socket, peer, place, door }) = dealt.recv().await {
                 match TcpStream::from_std(socket) {
-                    Ok(socket) => arrivals.take(socket, peer, place),
+                    Ok(socket) => doors.take(door, socket, peer, place),
                     Err(error) => log::warn!("a new connection is lost: {error}"),
                 }
             }
@@ -67,26 +92,66 @@ async fn work(core: &Arc<Core>, part: Part) -> io::Result<()> {
     }
 }
 
+async fn open_doors(
+    core: &Arc<Core>,
+) -> io::Result<Doors<impl Service<Arrival, Response = ()> + use<> + 'static>> {
+    let registry = core.start_registry();
+    let hub = core.start_hub(&registry);
+    let backend = web::Data::new(core.backend(registry));
+    let (first, internal) = match core.settings.internal_host {
+        None => (Exposure::Everything, None),
+        Some(_) => (Exposure::Browsers, Some(Exposure::Everything)),
+    };
+    let first = open_door(core, &backend, &hub, first).await?;
+    let internal = match internal {
+        None => None,
+        Some(exposure) => Some(open_door(core, &backend, &hub, exposure).await?),
+    };
+    Ok(Doors { first, internal })
+}
+
+async fn open_door(
+    core: &Arc<Core>,
+    backend: &web::Data<Backend>,
+    hub: &HubHandle,
+    exposure: Exposure,
+) -> io::Result<Rc<Arrivals<impl Service<Arrival, Response = ()> + use<> + 'static>>> {
+    let (http, upgrade) = http_service(core, backend, hub, exposure);
+    // Always ready from here on: nothing of ours has a limit of its own.
+    let http = http.new_service(()).await.map_err(|()| io::Error::other("a worker cannot serve HTTP"))?;
+    Ok(Rc::new(Arrivals::new(http, upgrade)))
+}
+
 /// Until the server ends.
 async fn take_and_deal<H>(
     core: &Core,
-    listener: Listener,
+    listeners: Listeners,
     others: &[UnboundedSender<Dealt>],
-    arrivals: &Rc<Arrivals<H>>,
+    doors: &Doors<H>,
 ) -> io::Result<()>
 where
     H: Service<Arrival, Response = ()> + 'static,
 {
-    let mut turn = 0;
-    let deal = |socket: TcpStream, peer, place| {
-        match others.get(turn) {
-            None => arrivals.take(socket, peer, place),
+    let turn = Cell::new(0);
+    let deal = |door: Door, socket: TcpStream, peer, place| {
+        match others.get(turn.get()) {
+            None => doors.take(door, socket, peer, place),
             Some(other) => match socket.into_std() {
-                Ok(socket) => _ = other.send(Dealt { socket, peer, place }),
+                Ok(socket) => _ = other.send(Dealt { socket, peer, place, door }),
                 Err(error) => log::warn!("a new connection is lost: {error}"),
             },
         }
-        turn = (turn + 1) % (others.len() + 1);
+        turn.set((turn.get() + 1) % (others.len() + 1));
     };
-    accept(listener, core, deal).await
+    let Listeners { first, internal } = listeners;
+    let at_first = accept(first, core, |socket, peer, place| deal(Door::First, socket, peer, place));
+    let at_internal = async {
+        match internal {
+            Some(listener) => {
+                accept(listener, core, |socket, peer, place| deal(Door::Internal, socket, peer, place)).await
+            }
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(at_first, at_internal).map(|((), ())| ())
 }

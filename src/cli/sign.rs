@@ -47,12 +47,13 @@ impl SignArgs {
         }
         let token = Keys::new(&settings.secrets).sign(&self.value, now_unix);
         let age = if settings.validate_requests { format!("{MAX_AGE_S} s") } else { "ever".into() };
-        let host = if settings.listens_on_loopback() { settings.host.as_str() } else { "127.0.0.1" };
+        let (host, port) = settings.api_address();
+        let everywhere = settings.internal_host.is_none() && !settings.listens_on_loopback();
+        let host = if everywhere { "127.0.0.1" } else { host };
         let address = if host.contains(':') { format!("[{host}]") } else { host.into() };
         let out = format!(
             "Good for {age}, for example: curl -H \"$(channelstream sign | tail -1)\" http://{address}:{port}/info\n\
-             {HEADER}: {token}\n",
-            port = settings.port
+             {HEADER}: {token}\n"
         );
         Ok(Report { out, ..Report::default() }.with_warnings(&warnings))
     }

@@ -6,6 +6,7 @@
 //! missing or bad signature) goes the long way through the App, which comes to the same answer by the same handlers.
 
 use super::cors;
+use super::exposure::Exposure;
 use super::watch::Watch;
 use crate::api::conn_id::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
@@ -57,6 +58,8 @@ pub struct Express {
     pub gate: web::Data<Gate>,
     /// The way to the registry.
     pub backend: web::Data<Backend>,
+    /// What the address is for: where signatures do not count, no call has a short way.
+    pub exposure: Exposure,
 }
 
 impl Express {
@@ -90,7 +93,8 @@ impl Express {
 
     fn takes(&self, head: &RequestHead) -> Option<(Call, Signed)> {
         let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST)?;
-        let plain = head.uri.query().is_none()
+        let plain = self.exposure.takes_signatures()
+            && head.uri.query().is_none()
             && self.gate.is_plain(head)
             && !self.gate.settings.enforce_https
             && !self.backend.is_draining()

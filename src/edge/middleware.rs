@@ -9,6 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
+use super::exposure::Exposure;
 use super::{cors, express, health, origins};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
@@ -60,7 +61,11 @@ async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusa
     if must_be_https && !gate.came_through_tls(req.head()) {
         return Err(Refusal::HttpsRequired);
     }
-    let standing = standing(gate, req).await?;
+    let exposure = req.app_data::<Exposure>().copied().unwrap_or_default();
+    if !exposure.has(req.path()) {
+        return Err(Refusal::NotFound(req.path().to_owned()));
+    }
+    let standing = if exposure.takes_signatures() { standing(gate, req).await? } else { Standing::Stranger };
     if !matches!(standing, Standing::Signed(_))
         && cors::is_for_browsers(req.path())
         && !cors::is_preflight(req.method())

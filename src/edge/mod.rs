@@ -5,6 +5,7 @@
 
 pub mod cors;
 pub mod origins;
+pub mod exposure;
 pub mod jsonp;
 pub mod middleware;
 pub mod express;

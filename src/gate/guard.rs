@@ -25,7 +25,8 @@ static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 /// What a request's address and signature make of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The peer's address is not in `allow_posting_from`; its signature was not looked at.
+    /// The peer's address is not in `allow_posting_from`, or the request came where signatures do not count; its signature
+    /// was not looked at.
     Stranger,
     /// An allowed peer that sent no signature.
     Anonymous,

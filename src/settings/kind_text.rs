@@ -37,6 +37,30 @@ impl Kind<String> for Host {
     }
 }
 
+/// An address or name to listen on, or none.
+pub(super) struct MaybeHost;
+
+impl Kind<Option<String>> for MaybeHost {
+    fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Option<String>, String> {
+        match text_of(given)?.trim() {
+            "" => Ok(None),
+            _ => Host.read(given, notes).map(Some),
+        }
+    }
+
+    fn check(&self, value: &Option<String>) -> Result<(), String> {
+        value.as_ref().map_or(Ok(()), |host| Host.check(host))
+    }
+
+    fn show(&self, value: &Option<String>) -> toml::Value {
+        value.as_deref().unwrap_or_default().into()
+    }
+
+    fn expects(&self) -> String {
+        format!("{} or empty", Host.expects())
+    }
+}
+
 fn is_host_name(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     let label = |label: &str| {

@@ -209,7 +209,8 @@ impl Draft {
     fn warn_of_risks(&mut self) {
         let settings = &self.settings;
         if settings.ini.is_some() && settings.exposes_default_secrets() && !settings.allow_default_secrets {
-            let (keys, host) = (settings.default_secrets().join(" and "), &settings.host);
+            let keys = settings.default_secrets().join(" and ");
+            let host = settings.exposed_host().unwrap_or(&settings.host);
             self.warnings.push(format!(
                 "SECURITY: {keys} still at the well-known default while listening on {host}: whoever reaches this \
                  port can do everything. Set your own!"

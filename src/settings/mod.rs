@@ -63,7 +63,7 @@ impl Settings {
         let mut problems: Vec<_> = bad.collect();
         if self.exposes_default_secrets() && !self.allow_default_secrets && self.ini.is_none() {
             problems.extend(self.default_secrets().into_iter().map(|key| {
-                let host = &self.host;
+                let host = self.exposed_host().unwrap_or(&self.host);
                 format!(
                     "{key}: the well-known default is refused on {host}, which other machines can reach; set another \
                      one, or allow_default_secrets = true"
@@ -83,12 +83,23 @@ impl Settings {
         }
     }
 
-    /// Whether only this machine can reach the server. Of names only `localhost` is believed.
+    /// Whether only this machine can reach the server, at all its addresses. Of names only `localhost` is believed.
     pub fn listens_on_loopback(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
-            Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => self.host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+        self.exposed_host().is_none()
+    }
+
+    /// Host and port of the address that has the signed API.
+    pub fn api_address(&self) -> (&str, u16) {
+        match &self.internal_host {
+            Some(host) => (host, self.internal_port),
+            None => (&self.host, self.port),
         }
+    }
+
+    /// A host that other machines can reach.
+    fn exposed_host(&self) -> Option<&str> {
+        let hosts = [Some(self.host.as_str()), self.internal_host.as_deref()];
+        hosts.into_iter().flatten().find(|host| !is_loopback(host))
     }
 
     /// `log_level` and `debug` as the logger wants them.
@@ -115,6 +126,13 @@ impl Settings {
 
     fn exposes_default_secrets(&self) -> bool {
         !self.listens_on_loopback() && !self.default_secrets().is_empty()
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
     }
 }
 
@@ -148,6 +166,26 @@ mod tests {
         assert!(Settings { secrets: vec![own()], admin_secret: own(), ..on("::") }.validate().is_ok());
         let old = Settings { secrets: vec![own(), Secret::new("secret")], admin_secret: own(), ..on("::") };
         assert!(old.validate().is_err(), "a default secret in second place is accepted too");
+    }
+
+    #[test]
+    fn a_second_address_exposes_default_secrets_as_well() {
+        let beside = |internal: &str| Settings { internal_host: Some(internal.into()), ..on("127.0.0.1") };
+        assert!(beside("::1").validate().is_ok() && beside("::1").demo_enabled());
+        let problems = beside("10.0.0.1").validate().unwrap_err().problems;
+        assert!(
+            problems[0].starts_with("secrets: the well-known default is refused on 10.0.0.1,"),
+            "{problems:?}"
+        );
+        assert!(!beside("10.0.0.1").demo_enabled());
+        // Whoever can reach the first one only is kept from the API, but a slip in the settings would change that.
+        let public = Settings { internal_host: Some("127.0.0.1".into()), ..on("0.0.0.0") };
+        assert!(public.validate().unwrap_err().problems[0].contains("refused on 0.0.0.0,"));
+        assert_eq!((public.api_address(), on("::1").api_address()), (("127.0.0.1", 8001), ("::1", 8000)));
+        assert!(
+            beside("a b").validate().unwrap_err().problems[0]
+                .starts_with("internal_host: \"a b\" is neither")
+        );
     }
 
     #[test]

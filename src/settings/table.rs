@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::key::{Key, settings};
 use super::kind::{Flag, Kind, PORT, number};
 use super::kind_list::{Networks, Origins, Peers, SecretList, Words};
-use super::kind_text::{DemoMode, Host, LogLevel, Scheme, SecretText, Text};
+use super::kind_text::{DemoMode, Host, LogLevel, MaybeHost, Scheme, SecretText, Text};
 use super::origin::AllowedOrigins;
 use super::values::{AllowedPeers, Demo, Secret};
 
@@ -20,6 +20,10 @@ settings! {
         host: String = "127.0.0.1".into() => Host;
         /// TCP port to listen on; 0 lets the system choose.
         port: u16 = 8000 => PORT;
+        /// Second address, for the signed API, the admin pages and figures, which the first one then does not have; empty for none.
+        internal_host: Option<String> = None => MaybeHost;
+        /// TCP port of the second address; 0 lets the system choose.
+        internal_port: u16 = 8001 => PORT;
         /// Worker threads; 0 means one per core.
         workers: usize = 0 => number(0, 1_024);
         /// Send to many sockets by one system call (io_uring), where the kernel (Linux 6.1 or newer) allows it.

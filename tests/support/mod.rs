@@ -26,6 +26,8 @@ pub async fn within<T>(what: impl Future<Output = T>) -> T {
 /// A running server. Dropped, it is stopped.
 pub struct TestServer {
     pub address: SocketAddr,
+    /// Where it listens for backends and operators, if that is apart.
+    pub internal_address: Option<SocketAddr>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -48,12 +50,12 @@ impl TestServer {
                     let _ = stopped.await;
                     stopper.stop().await;
                 });
-                started.send(running.address).expect("the test waits");
+                started.send((running.address, running.internal_address)).expect("the test waits");
                 running.wait().await.expect("the server ends well");
             });
         });
-        let address = address.recv().expect("the server starts");
-        Self { address, stop: Some(stop), thread: Some(thread) }
+        let (address, internal_address) = address.recv().expect("the server starts");
+        Self { address, internal_address, stop: Some(stop), thread: Some(thread) }
     }
 
     /// `http://127.0.0.1:port`
@@ -63,7 +65,7 @@ impl TestServer {
 
     /// A backend of this server.
     pub fn backend(&self) -> backend::Backend {
-        backend::Backend { address: self.address }
+        backend::Backend { address: self.internal_address.unwrap_or(self.address) }
     }
 
     /// Begins to stop the server; the receiver hears when it has ended.
