@@ -32,9 +32,14 @@ pub enum CloseReason {
 }
 
 /// Every reason of the server's own, when it applies, and what the client should do then.
-pub const REASONS: [(CloseReason, &str, &str); 9] = [
+pub const REASONS: [(CloseReason, &str, &str); 10] = [
     (CloseReason::Ended, "the connection was ended, or is not known", "connect anew"),
-    (CloseReason::GoingAway, "the server stops", "come back with the same id, then connect anew"),
+    (CloseReason::GoingAway, "the server is about to end", "come back with the same id, then connect anew"),
+    (
+        CloseReason::Restarting(2_000),
+        "the server stops and sends its sessions away, one after the other",
+        "come back after that time with the same id, then connect anew",
+    ),
     (CloseReason::Protocol, "the client broke the websocket protocol", "mend the client"),
     (CloseReason::InvalidText, "the client sent broken text", "mend the client"),
     (CloseReason::TooBig, "the client sent more than `max_client_message_bytes`", "mend the client"),
