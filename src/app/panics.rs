@@ -70,6 +70,18 @@ mod tests {
         }
     }
 
+    /// The first worker's hub, which starts with it.
+    fn hub_of(server: &Server) -> actix::Addr<Hub> {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(hub) = server.core.hubs.get(crate::ids::HubId(0)) {
+                return hub.clone();
+            }
+            std::thread::yield_now();
+        }
+        panic!("no hub has started");
+    }
+
     /// In a process of its own: a server, one part of which panics.
     fn child(part: &str) {
         super::end_the_process();
@@ -77,7 +89,7 @@ mod tests {
         let registry = server.core.registry.get().unwrap();
         match part {
             "registry" => registry.do_send(Fail("registry")),
-            "hub" => server.core.hubs.get(crate::ids::HubId(0)).unwrap().do_send(Fail("hub")),
+            "hub" => hub_of(&server).do_send(Fail("hub")),
             "channel" => {
                 let _peer = server.enter();
                 let found = registry.send(ListChannels { names: None, exclude: Vec::new() });
