@@ -17,7 +17,8 @@ export async function makeChannels(server, count) {
     }
 }
 
-async function open(server, connId) {
+/** The websocket of a connection. */
+export async function open(server, connId) {
     const socket = connect(server.port, '127.0.0.1');
     socket.on('error', () => {});
     await once(socket, 'connect');
