@@ -313,7 +313,11 @@ async fn frames_and_bytes_that_wait_for_all() {
     for (settings, limit) in [
         (Settings { max_queued_frames: 64, max_queued_bytes: 64 << 20, ..settings() }, "max_queued_frames"),
         (Settings { max_queued_bytes: 65_536, ..settings() }, "max_queued_bytes"),
-        (Settings { max_total_queued_bytes: 65_536, ..settings() }, "max_total_queued_bytes"),
+        // The total is looked at ten times a second: until then one queue may well grow by a megabyte.
+        (
+            Settings { max_total_queued_bytes: 65_536, max_queued_bytes: 1 << 30, ..settings() },
+            "max_total_queued_bytes",
+        ),
     ] {
         let server = TestServer::start(settings);
         let backend = server.backend();
