@@ -173,8 +173,11 @@ byId('sign-in').addEventListener('submit', async (event) => {
 });
 byId('composer').addEventListener('submit', async (event) => {
     event.preventDefault();
-    if (await tell('POST', 'message', { room, to: byId('to').value, text: byId('text').value })) {
-        byId('text').value = '';
+    // Taken out at once: whoever types on while the server answers keeps the next message.
+    const text = byId('text').value;
+    byId('text').value = '';
+    if (!await tell('POST', 'message', { room, to: byId('to').value, text }) && !byId('text').value) {
+        byId('text').value = text;
     }
 });
 byId('me').addEventListener('change', () => tell('POST', 'state', { status: byId('status').value, color: byId('color').value }));

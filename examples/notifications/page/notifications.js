@@ -66,8 +66,10 @@ byId('sign-in').addEventListener('submit', (event) => {
 byId('sender').addEventListener('submit', async (event) => {
     event.preventDefault();
     const [text, level, to] = ['text', 'level', 'to'].map((id) => byId(id).value);
-    if (await tell('notify', { text, level, to })) {
-        byId('text').value = '';
+    // Taken out at once: whoever types on while the server answers keeps the next one.
+    byId('text').value = '';
+    if (!await tell('notify', { text, level, to }) && !byId('text').value) {
+        byId('text').value = text;
     }
 });
 byId('read').addEventListener('click', () => {
