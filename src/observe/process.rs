@@ -17,14 +17,24 @@ impl Process {
     pub fn now() -> Self {
         let cpu_us = getrusage(UsageWho::RUSAGE_SELF)
             .map_or(0, |usage| usage.user_time().num_microseconds() + usage.system_time().num_microseconds());
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Self { cpu_us: u64::try_from(cpu_us).unwrap_or(0), memory_bytes: resident(&status).unwrap_or(0) }
+        let memory_bytes = size(&status(), "VmRSS:").unwrap_or(0);
+        Self { cpu_us: u64::try_from(cpu_us).unwrap_or(0), memory_bytes }
     }
 }
 
-/// The line `VmRSS:   1234 kB` of `/proc/self/status`, in bytes.
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// Address space that is taken, in bytes; 0 where the system does not tell.
+#[must_use]
+pub fn address_space() -> u64 {
+    size(&status(), "VmSize:").unwrap_or(0)
+}
+
+fn status() -> String {
+    std::fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+/// A line like `VmRSS:   1234 kB` of `/proc/self/status`, in bytes.
+fn size(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1_024)
 }
@@ -46,9 +56,10 @@ mod tests {
 
     #[test]
     fn what_is_not_told_is_nothing() {
-        assert_eq!(resident("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t4\n"), Some(1_234 * 1_024));
+        let status = "Name:\tx\nVmSize:\t 7 kB\nVmRSS:\t    1234 kB\nThreads:\t4\n";
+        assert_eq!((size(status, "VmRSS:"), size(status, "VmSize:")), (Some(1_234 * 1_024), Some(7 * 1_024)));
         for status in ["", "VmRSS:\tmany kB", "VmRSS:\t5 MB", "VmRSS:\t99999999999999999999 kB"] {
-            assert_eq!(resident(status), None, "{status}");
+            assert_eq!(size(status, "VmRSS:"), None, "{status}");
         }
     }
 }
