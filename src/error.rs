@@ -244,12 +244,19 @@ impl Refusal {
         if let Some(seconds) = self.comes_back_after() {
             answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        if let Self::OverLimit(OverLimit { limit, .. }) = self {
-            answer.insert_header((LIMIT_HEADER, limit.setting()));
-        } else if let Self::BodyTooLarge(_) = self {
-            answer.insert_header((LIMIT_HEADER, Limit::Body.setting()));
+        if let Some(setting) = self.named_limit() {
+            answer.insert_header((LIMIT_HEADER, setting));
         }
         answer
+    }
+
+    /// The setting in the header `x-channelstream-limit`.
+    fn named_limit(&self) -> Option<&'static str> {
+        match self {
+            Self::OverLimit(over) => Some(over.limit.setting()),
+            Self::BodyTooLarge(_) => Some(Limit::Body.setting()),
+            _ => None,
+        }
     }
 
     /// Seconds after which the same request may pass.

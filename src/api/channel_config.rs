@@ -15,6 +15,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
+use crate::observe::limits::Limit;
 use crate::registry::messages::Configure;
 use crate::wire::schema;
 use crate::wire::settings::ChannelSettings;
@@ -125,6 +126,7 @@ pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
         .answer("The channels.", answer, ANSWER)
         .refuses_body(ChannelConfigRequest::parse(br#"{"news": {"history_size": -1}}"#, &to.limits))
         .asks_registry()
+        .limited_by([Limit::Channels])
 }
 
 const EXAMPLE: &str = r#"{"news": {"store_history": true, "history_size": 50}}"#;

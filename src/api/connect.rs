@@ -17,6 +17,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
+use crate::observe::limits::Limit;
 use crate::registry::messages::{Connect, ConnectRefused};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
@@ -120,6 +121,14 @@ pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
         .answer("The connection.", answer, ANSWER)
         .refuses_body(ConnectRequest::parse(WRONG.as_bytes(), &to.limits))
         .asks_registry()
+        .limited_by([
+            Limit::Connections,
+            Limit::ConnectionsPerUser,
+            Limit::ChannelsPerConnection,
+            Limit::Channels,
+            Limit::UserStateKeys,
+            Limit::UserStateBytes,
+        ])
 }
 
 fn written(book: &mut Book) -> Shape {

@@ -11,6 +11,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
+use crate::observe::limits::Limit;
 use crate::registry::messages::Publish;
 use crate::wire::json;
 use crate::wire::message::Edit;
@@ -114,7 +115,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
              not known.",
         );
     let body = body_shape(to);
-    told(operation, body, to)
+    told(operation.limited_by([Limit::PublishRate]), body, to)
 }
 
 /// The list that is sent; its items are named `MessageEditBody`.

@@ -11,6 +11,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
+use crate::observe::limits::Limit;
 use crate::registry::messages::Publish;
 use crate::wire::json;
 use crate::wire::message::Message;
@@ -103,7 +104,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
              to an unknown channel goes nowhere and creates none; one without `channel` and `pm_users` is left out.",
         );
     let body = body_shape(to);
-    told(operation, body, to)
+    told(operation.limited_by([Limit::PublishRate]), body, to)
 }
 
 /// The list that is sent; its items are named `MessageBody`.

@@ -2,7 +2,8 @@
 
 use super::invalid::Invalid;
 use super::limits::Limits;
-use crate::error::{self, Refusal};
+use crate::error::{self, OverLimit, Refusal};
+use crate::observe::limits::Limit;
 use crate::settings::Settings;
 use crate::wire::schema::{self, Book, Shape};
 use serde_json::Value;
@@ -18,6 +19,8 @@ use utoipa::openapi::{
 pub const SIGNATURE: &str = "signature";
 /// The security scheme of a signature in the query.
 pub const SIGNATURE_IN_QUERY: &str = "signatureInQuery";
+/// The security scheme of a signature that is bound to its request.
+pub const BOUND_SIGNATURE: &str = "boundSignature";
 /// The security scheme of the admin's cookie.
 pub const ADMIN_COOKIE: &str = "adminCookie";
 /// The security scheme of the token that goes with the cookie.
@@ -114,6 +117,7 @@ pub struct Operation {
     built: OperationBuilder,
     access: Access,
     refusals: Vec<Refusal>,
+    limits: Vec<Limit>,
     is_polled: bool,
     of_demo: bool,
 }
@@ -129,7 +133,9 @@ impl Operation {
         if access == Access::Command {
             refusals.extend([Refusal::SignatureMissing, Refusal::CsrfToken]);
         }
-        Self { path, method, built, access, refusals, is_polled: false, of_demo: false }
+        // These are kept before it is known what is asked for.
+        let limits = vec![Limit::SocketsPerAddress, Limit::ConnectRate, Limit::HeaderTime];
+        Self { path, method, built, access, refusals, limits, is_polled: false, of_demo: false }
     }
 
     /// What it does: in a few words, and in sentences.
@@ -165,7 +171,7 @@ impl Operation {
             .content("application/json", content)
             .build();
         let built = self.built.request_body(Some(body));
-        Self { built, ..self }.refuses([Refusal::BodyTooLarge(settings.max_body_bytes), Refusal::BodyTooSlow])
+        Self { built, ..self }.reads_body(settings)
     }
 
     /// The body that an HTML form sends.
@@ -174,7 +180,12 @@ impl Operation {
         let body = RequestBodyBuilder::new().required(Some(Required::True));
         let built =
             self.built.request_body(Some(body.content("application/x-www-form-urlencoded", content).build()));
-        Self { built, ..self }.refuses([Refusal::BodyTooLarge(settings.max_body_bytes), Refusal::BodyTooSlow])
+        Self { built, ..self }.reads_body(settings)
+    }
+
+    fn reads_body(self, settings: &Settings) -> Self {
+        self.refuses([Refusal::BodyTooLarge(settings.max_body_bytes), Refusal::BodyTooSlow])
+            .limited_by([Limit::BodyTime])
     }
 
     /// An answer with 200 that is text of some type.
@@ -213,6 +224,12 @@ impl Operation {
         self
     }
 
+    /// Limits of the server beside those of all requests, at which it is refused.
+    pub fn limited_by(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {
+        self.limits.extend(limits);
+        self
+    }
+
     /// The refusal of a body, said by its own reader.
     pub fn refuses_body<T>(self, read: Result<T, Invalid>) -> Self {
         self.refuses(read.err().map(Refusal::from))
@@ -226,7 +243,8 @@ impl Operation {
     /// The endpoint as the document has it.
     pub fn written(self, description: &mut Description<'_>) -> path::Operation {
         let mut built = self.built;
-        for schemes in schemes(self.access) {
+        let settings = description.settings;
+        for schemes in schemes(self.access, settings) {
             let none = Vec::<String>::new;
             let needed = schemes
                 .iter()
@@ -234,7 +252,9 @@ impl Operation {
             built = built.security(needed);
         }
         let mut by_status: BTreeMap<u16, Vec<&Refusal>> = BTreeMap::new();
-        for refusal in &self.refusals {
+        let at_limits = self.limits.iter().map(|limit| Refusal::from(reached(*limit, settings)));
+        let refusals: Vec<Refusal> = self.refusals.into_iter().chain(at_limits).collect();
+        for refusal in &refusals {
             by_status.entry(refusal.status().as_u16()).or_default().push(refusal);
         }
         for (status, refusals) in by_status {
@@ -292,21 +312,28 @@ fn etag() -> Header {
 
 /// A response that many endpoints have, by a name made of its codes.
 fn shared(refusals: &[&Refusal], description: &mut Description<'_>) -> Ref {
-    let codes: Vec<&str> = refusals.iter().map(|refusal| refusal.code()).collect();
+    let codes: Vec<String> = refusals.iter().map(|refusal| error::described::name(refusal)).collect();
     let name = codes.join("_");
     let Description { responses, book, .. } = description;
     responses.entry(name.clone()).or_insert_with(|| error::described::response(refusals, book));
     Ref::from_response_name(name)
 }
 
+fn reached(limit: Limit, settings: &Settings) -> OverLimit {
+    OverLimit::of(limit, settings.bound(limit).and_then(|bound| usize::try_from(bound).ok()).unwrap_or(0))
+}
+
 /// Any one of these opens it; of several together all are needed.
-fn schemes(access: Access) -> &'static [&'static [&'static str]] {
-    match access {
-        Access::Open => &[],
-        Access::Signed => &[&[SIGNATURE], &[SIGNATURE_IN_QUERY]],
-        Access::SignedOrAdmin => &[&[SIGNATURE], &[SIGNATURE_IN_QUERY], &[ADMIN_COOKIE]],
-        Access::Command => &[&[SIGNATURE], &[SIGNATURE_IN_QUERY], &[ADMIN_COOKIE, CSRF_TOKEN]],
-    }
+fn schemes(access: Access, settings: &Settings) -> Vec<&'static [&'static str]> {
+    let admin: &[&[&str]] = match access {
+        Access::Open => return Vec::new(),
+        Access::Signed => &[],
+        Access::SignedOrAdmin => &[&[ADMIN_COOKIE]],
+        Access::Command => &[&[ADMIN_COOKIE, CSRF_TOKEN]],
+    };
+    let for_any_request: &[&[&str]] =
+        if settings.require_bound_signatures { &[] } else { &[&[SIGNATURE], &[SIGNATURE_IN_QUERY]] };
+    [for_any_request, &[&[BOUND_SIGNATURE]], admin].concat()
 }
 
 fn json_response(text: &str, shape: Shape, example: &str) -> ResponseBuilder {

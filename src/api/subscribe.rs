@@ -14,6 +14,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
+use crate::observe::limits::Limit;
 use crate::registry::messages::{Subscribe, SubscribeRefused, Subscribed};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
@@ -89,6 +90,7 @@ pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
         .answer("The channels of the connection.", answer, ANSWER)
         .refuses_body(SubscribeRequest::parse(br#"{"channels": []}"#, None, &to.limits))
         .asks_registry()
+        .limited_by([Limit::ChannelsPerConnection, Limit::Channels])
 }
 
 /// The shape of what [`changed`] writes.

@@ -12,6 +12,7 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
+use crate::observe::limits::Limit;
 use crate::registry::messages::{SetUserState, StateRefused};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
@@ -87,6 +88,7 @@ pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
         .answer("The user's state, and what of it has changed.", answer, ANSWER)
         .refuses_body(UserStateRequest::parse(br#"{"user_state": {"mood": []}}"#, &to.limits))
         .asks_registry()
+        .limited_by([Limit::UserStateKeys, Limit::UserStateBytes])
 }
 
 fn written(book: &mut Book) -> Shape {

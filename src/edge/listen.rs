@@ -9,6 +9,7 @@ use crate::gate::backend::Backend;
 use crate::gate::drain::Stage;
 use crate::hub::handle::HubHandle;
 use crate::observe::addresses::Comes;
+use crate::observe::limits::Limit;
 use crate::session::poll::{Answer, PollSession, Receipt};
 use crate::wire::event::described::events;
 use crate::wire::schema;
@@ -97,6 +98,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .answer_or(said, events(&mut to.book), ANSWER, ("application/javascript", script))
         .refuses([without_conn_id(), with_unreadable_conn_id()])
         .refuses([Refusal::UnacceptableCallback, Refusal::UnknownConnection, Refusal::OriginNotAllowed])
+        .limited_by([Limit::Sessions])
 }
 
 const ANSWER: &str = r#"[{"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222",

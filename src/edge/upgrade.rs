@@ -15,6 +15,7 @@ use crate::gate::backend::Backend;
 use crate::gate::guard::now_unix;
 use crate::hub::handle::HubHandle;
 use crate::observe::addresses::{Comes, Seat};
+use crate::observe::limits::Limit;
 use crate::session::websocket::WebsocketSession;
 use crate::wire::websocket::close::REASONS;
 use crate::wire::websocket::deflate;
@@ -194,6 +195,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .responds(101, Described::new("The socket is open."))
         .refuses([invalid("Missing data for required field.")])
         .refuses([Refusal::UpgradeRequired, Refusal::Draining, Refusal::OriginNotAllowed])
+        .limited_by([Limit::Sessions])
 }
 
 async fn refuse(

@@ -1,6 +1,6 @@
 //! Refusals as the API's description tells them: by status, with codes, bodies and examples.
 
-use super::{CODE_HEADER, OverLimit, Refusal};
+use super::{CODE_HEADER, LIMIT_HEADER, OverLimit, Refusal};
 use crate::observe::limits::Limit;
 use crate::wire::schema::{self, Book, Keys, Shape};
 use actix_web::body::MessageBody;
@@ -62,6 +62,11 @@ impl Refusal {
         self.own_body().is_some()
     }
 
+    /// Whether it is a limit that is switched off.
+    fn is_off(&self) -> bool {
+        matches!(self, Self::OverLimit(over) if over.bound == 0)
+    }
+
     fn example(&self) -> Value {
         let body = self.response(None).into_body().try_into_bytes().unwrap_or_default();
         serde_json::from_slice(&body).unwrap_or_default()
@@ -91,6 +96,14 @@ fn limit_reached() -> Shape {
     problem_keys().key("limit", schema::text(), "The setting that is the limit.").shape()
 }
 
+/// What a refusal is called among the document's names: a limit by its setting.
+pub fn name(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::OverLimit(over) => over.limit.setting().to_owned(),
+        _ => refusal.code().to_owned(),
+    }
+}
+
 /// The response of one status, for the refusals that have it.
 pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
     let codes: BTreeSet<&str> = refusals.iter().map(|refusal| refusal.code()).collect();
@@ -104,6 +117,12 @@ pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
         let seconds = seconds.description(Some("Seconds to wait before the next attempt."));
         response = response.header("retry-after", seconds.build());
     }
+    let settings: BTreeSet<&str> = refusals.iter().filter_map(|refusal| refusal.named_limit()).collect();
+    if !settings.is_empty() {
+        let named = HeaderBuilder::new().schema(Some(schema::one_value_of(settings)));
+        let named = named.description(Some("The setting that is the limit, where one is reached."));
+        response = response.header(LIMIT_HEADER, named.build());
+    }
     let mut shapes: Vec<Shape> = Vec::new();
     for refusal in refusals {
         let shape = refusal.shape(book);
@@ -113,8 +132,9 @@ pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
     }
     let shape =
         if shapes.len() > 1 { schema::any_of(shapes) } else { shapes.pop().unwrap_or_else(schema::anything) };
-    let examples = refusals.iter().enumerate().map(|(index, refusal)| {
-        let name = if index == 0 { refusal.code().to_owned() } else { format!("{}-{index}", refusal.code()) };
+    let examples = refusals.iter().enumerate().filter(|(_, refusal)| !refusal.is_off());
+    let examples = examples.map(|(index, refusal)| {
+        let name = if index == 0 { name(refusal) } else { format!("{}-{index}", name(refusal)) };
         (name, ExampleBuilder::new().summary(refusal.row().text).value(Some(refusal.example())).build())
     });
     let json = ContentBuilder::new().schema(Some(shape)).examples_from_iter(examples).build();
@@ -131,7 +151,13 @@ pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
 fn said(refusals: &[&Refusal]) -> String {
     let mut lines: Vec<String> = Vec::new();
     for refusal in refusals {
-        let line = format!("`{}`: {}", refusal.code(), refusal.row().when);
+        let line = match refusal {
+            Refusal::OverLimit(over) if refusal.is_off() => {
+                format!("`{}`: never here, `{}` is 0.", refusal.code(), over.limit.setting())
+            }
+            Refusal::OverLimit(over) => format!("`{}`: {}", refusal.code(), over.message()),
+            _ => format!("`{}`: {}", refusal.code(), refusal.row().when),
+        };
         if !lines.contains(&line) {
             lines.push(line);
         }

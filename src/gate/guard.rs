@@ -127,18 +127,27 @@ fn token(head: &RequestHead) -> Option<Cow<'_, [u8]>> {
     Some(secret.into_bytes().into())
 }
 
-/// The ways to send a signature, for the API's description: in the header, in the query.
-pub fn security_schemes() -> [SecurityScheme; 2] {
+/// For the API's description.
+const ABOUT_BOUND: &str = "`t=TIMESTAMP,n=NONCE,v1=MAC`, bound to this one request and good once, at most 60 s from the \
+    server's clock. MAC is the HMAC-SHA256 with the secret, in hexadecimal digits, of six lines without a newline \
+    at the end: `channelstream-signature-v1`, the method, the path with its query, TIMESTAMP, NONCE (1 to 64 \
+    letters, digits, `-` and `_`), and the SHA-256 of the body in hexadecimal digits. Goes before the other forms. \
+    The peer's address must be in `allow_posting_from`. `channelstream sign --path PATH --method METHOD --data BODY` \
+    makes one.";
+
+/// The ways to send a signature, for the API's description: in the header, in the query, bound to the
+/// request.
+pub fn security_schemes() -> [SecurityScheme; 3] {
     let header = format!(
         "What `TimestampSigner(secret).sign(value)` of Python's itsdangerous makes: `value.timestamp.mac`. The value \
          may be anything. Good for {MAX_AGE_S} s, unless `validate_requests` is off. The peer's address must be in \
-         `allow_posting_from`. `channelstream sign` makes one. Instead of it a request may carry `{BOUND_HEADER}`, whose \
-         signature is bound to this one request."
+         `allow_posting_from`. `channelstream sign` makes one."
     );
     let query = "The same in the query; counts where the header is absent.";
     let header = ApiKeyValue::with_description(SIGNATURE_HEADER, &header);
     let query = ApiKeyValue::with_description(SIGNATURE_PARAMETER, query);
-    [ApiKey::Header(header), ApiKey::Query(query)].map(SecurityScheme::ApiKey)
+    let bound = ApiKeyValue::with_description(BOUND_HEADER, ABOUT_BOUND);
+    [ApiKey::Header(header), ApiKey::Query(query), ApiKey::Header(bound)].map(SecurityScheme::ApiKey)
 }
 
 /// The time that signatures are compared with, in Unix seconds.

@@ -17,6 +17,7 @@ mod environment;
 mod load;
 mod renew;
 mod write;
+mod bounds;
 
 use std::net::IpAddr;
 

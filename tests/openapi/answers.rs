@@ -35,7 +35,7 @@ fn filled(value: &Value) -> Value {
     }
 }
 
-fn content<'a>(document: &'a Value, operation: &'a Value, status: &str) -> &'a Value {
+pub fn content<'a>(document: &'a Value, operation: &'a Value, status: &str) -> &'a Value {
     let response = &operation["responses"][status];
     assert!(!response.is_null(), "{status} is not told of {}", operation["operationId"]);
     &resolved(document, response)["content"]["application/json"]
@@ -254,21 +254,4 @@ async fn answers_of_the_demos_have_the_shapes_that_are_told() {
         asked += 1;
     }
     assert_eq!(asked, 12);
-}
-
-#[test]
-fn examples_of_refusals_have_the_shapes_that_are_told() {
-    let document = closed(document());
-    let mut seen = 0;
-    for (method, path, operation) in operations(&document) {
-        for (status, response) in operation["responses"].as_object().unwrap() {
-            let content = &resolved(&document, response)["content"]["application/json"];
-            for (name, example) in content["examples"].as_object().into_iter().flatten() {
-                let fits = validator(&document, &content["schema"]);
-                assert!(fits.is_valid(&example["value"]), "{method} {path} {status} {name}");
-                seen += 1;
-            }
-        }
-    }
-    assert!(seen > 100, "{seen}");
 }

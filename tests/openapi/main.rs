@@ -7,6 +7,7 @@ mod support;
 mod answers;
 mod bodies;
 mod paths;
+mod refusals;
 
 use channelstream::admin::openapi::description;
 use channelstream::error::Refusal;

@@ -6,7 +6,7 @@ use crate::admin::console::{
 };
 use crate::admin::{assets, figures, pages, session, sign_in, sign_out};
 use crate::api::operation::{
-    ADMIN_COOKIE, CSRF_TOKEN, Description, Operation, Public, SIGNATURE, SIGNATURE_IN_QUERY,
+    ADMIN_COOKIE, BOUND_SIGNATURE, CSRF_TOKEN, Description, Operation, Public, SIGNATURE, SIGNATURE_IN_QUERY,
 };
 use crate::api::{
     channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
@@ -108,10 +108,11 @@ fn about() -> Info {
 }
 
 fn components(description: Description<'_>) -> Components {
-    let [header, query] = guard::security_schemes();
+    let [header, query, bound] = guard::security_schemes();
     let schemes = [
         (SIGNATURE, header),
         (SIGNATURE_IN_QUERY, query),
+        (BOUND_SIGNATURE, bound),
         (ADMIN_COOKIE, session::security_scheme()),
         (CSRF_TOKEN, session::csrf_scheme()),
     ];
