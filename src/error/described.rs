@@ -67,6 +67,14 @@ impl Refusal {
         matches!(self, Self::OverLimit(over) if over.bound == 0)
     }
 
+    /// What its example is called.
+    fn summary(&self) -> String {
+        match self {
+            Self::OverLimit(over) => over.message(),
+            _ => self.row().text.to_owned(),
+        }
+    }
+
     fn example(&self) -> Value {
         let body = self.response(None).into_body().try_into_bytes().unwrap_or_default();
         serde_json::from_slice(&body).unwrap_or_default()
@@ -135,7 +143,7 @@ pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
     let examples = refusals.iter().enumerate().filter(|(_, refusal)| !refusal.is_off());
     let examples = examples.map(|(index, refusal)| {
         let name = if index == 0 { name(refusal) } else { format!("{}-{index}", name(refusal)) };
-        (name, ExampleBuilder::new().summary(refusal.row().text).value(Some(refusal.example())).build())
+        (name, ExampleBuilder::new().summary(refusal.summary()).value(Some(refusal.example())).build())
     });
     let json = ContentBuilder::new().schema(Some(shape)).examples_from_iter(examples).build();
     response = response.content("application/json", json);
