@@ -3,10 +3,13 @@
 
 mod support;
 
+use channelstream::settings::Settings;
+use futures_util::future::{Either, select};
 use serde_json::{Value, json};
+use std::pin::pin;
 use support::backend::signature;
 use support::http::{Reply, Wire, request};
-use support::socket::{FIN, PING, PONG, frame, halves};
+use support::socket::{FIN, PING, PONG, frame, halves, open};
 use support::{TestServer, settings};
 
 const HANDSHAKE: [(&str, &str); 5] = [
@@ -108,12 +111,38 @@ async fn a_request_is_answered_however_it_comes() {
 
 #[actix_web::test]
 async fn connections_are_dealt_to_all_workers() {
-    let server = TestServer::start(channelstream::settings::Settings { workers: 3, ..settings() });
+    let server = TestServer::start(Settings { workers: 3, ..settings() });
     let backend = server.backend();
     for _ in 0..9 {
         let conn_id = backend.connect("ann", &["c"]).await;
         assert_eq!(enter(&server, &conn_id, Arriving::AtOnce).await.status, 101);
         assert_eq!(enter(&server, &conn_id, Arriving::Later).await.status, 101);
+    }
+}
+
+/// Lets a client in twice, the second time as soon as the first is answered. Whether the first is told that it was taken
+/// over.
+async fn is_taken_over(server: &TestServer, target: &str) -> bool {
+    let (mut first, _outgoing) = open(server.address, target, &[]).await.ok().unwrap();
+    let (mut second, _outgoing) = open(server.address, target, &[]).await.ok().unwrap();
+    match select(pin!(first.closing()), pin!(second.closing())).await {
+        Either::Left((closing, _)) => closing.code() == Some(4001),
+        Either::Right(_) => false,
+    }
+}
+
+#[actix_web::test]
+async fn who_is_let_in_later_takes_over() {
+    let server = TestServer::start(Settings { workers: 3, ..settings() });
+    let backend = server.backend();
+    for (way, query) in [("short", ""), ("long", "&way=long")] {
+        let mut first_stayed = 0;
+        for _ in 0..500 {
+            let id = &backend.connect("ann", &["c"]).await;
+            let target = format!("/ws?conn_id={id}{query}");
+            first_stayed += u32::from(!is_taken_over(&server, &target).await);
+        }
+        assert_eq!(first_stayed, 0, "by the {way} way");
     }
 }
 

@@ -10,7 +10,7 @@ use super::watch::Watches;
 use super::watched::WatchedSocket;
 use crate::gate::backend::Backend;
 use crate::observe::addresses::{Comes, Seat};
-use crate::session::websocket::WebsocketSession;
+use crate::session::websocket::{Handshake, WebsocketSession};
 use actix_http::Protocol;
 use actix_service::Service;
 use nix::errno::Errno;
@@ -143,17 +143,17 @@ where
         })
     }
 
-    /// Answers a handshake and starts its session. A socket that breaks meanwhile is dropped.
+    /// Takes a handshake from its socket and starts its session, which answers. A socket that breaks meanwhile is
+    /// dropped.
     fn let_in(&self, socket: TcpStream, guest: Guest, place: Place) {
+        let Guest { conn_id, client, deflate, answer, seat, length, there } = guest;
         SCRATCH.with_borrow_mut(|scratch| {
-            let handle = SockRef::from(&socket);
-            let read = (&*handle).read(&mut scratch[..guest.there]).unwrap_or(0);
-            // Nothing was written before: a socket that does not take all of it at once is broken.
-            let written = handle.send(&guest.answer).unwrap_or(0);
-            if read >= guest.length && written == guest.answer.len() {
-                let (rest, hub) = (&scratch[guest.length..read], self.upgrade.hub.clone());
-                let seat = guest.seat.or(place.seat);
-                WebsocketSession::start(guest.conn_id, socket, rest, guest.client, guest.deflate, hub, seat);
+            let read = (&*SockRef::from(&socket)).read(&mut scratch[..there]).unwrap_or(0);
+            if read >= length {
+                let rest = &scratch[length..read];
+                let handshake = Handshake { conn_id, client, deflate, answer: &answer, rest };
+                let hub = self.upgrade.hub.clone();
+                WebsocketSession::start(socket, &handshake, hub, seat.or(place.seat));
             }
         });
     }

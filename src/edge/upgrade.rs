@@ -16,10 +16,10 @@ use crate::gate::guard::now_unix;
 use crate::hub::handle::HubHandle;
 use crate::observe::addresses::{Comes, Seat};
 use crate::observe::limits::Limit;
-use crate::session::websocket::WebsocketSession;
+use crate::session::websocket::{Handshake, WebsocketSession};
 use crate::wire::websocket::close::REASONS;
 use crate::wire::websocket::deflate;
-use actix_codec::Framed;
+use actix_codec::{Framed, FramedParts};
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::h1::{Codec, Message};
 use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, header, ws};
@@ -29,6 +29,7 @@ use futures_util::SinkExt;
 use serde_json::json;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use utoipa::openapi::Response as Described;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
@@ -88,21 +89,18 @@ impl Upgrade {
                     let answer = header::HeaderValue::from_static(deflate::ANSWER);
                     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
                 }
-                framed.send(Message::Item((response, BodySize::None))).await?;
-                let parts = framed.into_parts();
                 match entrance {
                     Entrance::Session(conn_id) => {
-                        WebsocketSession::start(
-                            conn_id,
-                            parts.io.socket,
-                            &parts.read_buf,
-                            client,
-                            deflate,
-                            self.hub,
-                            seat,
-                        );
+                        let parts = answered(framed, response).await?;
+                        let (answer, rest) = (&parts.write_buf[..], &parts.read_buf[..]);
+                        let handshake = Handshake { conn_id, client, deflate, answer, rest };
+                        WebsocketSession::start(parts.io.socket, &handshake, self.hub, seat);
                     }
-                    Entrance::Demo(entrance) => entrance.open(parts.io.socket, &parts.read_buf, deflate),
+                    Entrance::Demo(entrance) => {
+                        framed.send(Message::Item((response, BodySize::None))).await?;
+                        let parts = framed.into_parts();
+                        entrance.open(parts.io.socket, &parts.read_buf, deflate);
+                    }
                 }
             }
             Err(refusal) => {
@@ -155,6 +153,17 @@ impl Upgrade {
             if peer.is_some_and(|peer| self.backend.is_proxy(peer)) { Comes::New } else { Comes::Again };
         Ok(self.backend.seat(self.gate.client_address(head), comes)?)
     }
+}
+
+/// A socket that has given up to the kernel what was answered before, with the bytes of this answer, which the session
+/// sends itself.
+async fn answered(
+    mut framed: Framed<WatchedSocket, Codec>,
+    response: Response<()>,
+) -> io::Result<FramedParts<WatchedSocket, Codec>> {
+    SinkExt::<Message<(Response<()>, BodySize)>>::flush(&mut framed).await?;
+    Pin::new(&mut framed).write(Message::Item((response, BodySize::None)))?;
+    Ok(framed.into_parts())
 }
 
 pub(super) fn offers_deflate(head: &RequestHead) -> bool {

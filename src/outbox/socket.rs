@@ -1,6 +1,8 @@
 //! Writing to a socket: straight, or what waited.
 
+use super::queue::Queued;
 use super::{Joined, Outbox, Pushed, Sending, Sink};
+use bytes::Bytes;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -57,6 +59,21 @@ impl Outbox {
         };
         self.queue.borrow_mut().push_rest(joined, taken);
         self.wake();
+        Pushed::Accepted
+    }
+
+    /// Sends the answer to the handshake, before all else. What the kernel does not take of it waits.
+    pub fn push_answer(&self, answer: &[u8]) -> Pushed {
+        let taken = match self.sink.send(answer) {
+            Ok(taken) => taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => return self.refuse(Pushed::Broken),
+        };
+        if taken < answer.len() {
+            let bytes = Bytes::copy_from_slice(&answer[taken..]);
+            self.queue.borrow_mut().push(Queued { bytes, mark: None, begun: taken > 0 });
+            self.wake();
+        }
         Pushed::Accepted
     }
 

@@ -41,26 +41,34 @@ pub struct WebsocketSession {
     _seat: Option<Box<Seat>>,
 }
 
+/// A handshake that is good, and still to be answered.
+pub struct Handshake<'a> {
+    /// The connection that it asks for.
+    pub conn_id: Uuid,
+    /// Where the peer is, if the socket's other end is a proxy.
+    pub client: Option<IpAddr>,
+    /// Whether messages may be compressed.
+    pub deflate: bool,
+    /// The answer's bytes.
+    pub answer: &'a [u8],
+    /// What came right behind the handshake.
+    pub rest: &'a [u8],
+}
+
 impl WebsocketSession {
-    /// Starts a session on a socket whose handshake is done. `rest` is what came right behind the handshake.
-    /// `client` is where the peer is, if the socket's other end is a proxy. `deflate` if the handshake agreed on
-    /// compressed messages. `seat` is given back when the session is gone.
-    pub fn start(
-        conn_id: Uuid,
-        socket: TcpStream,
-        rest: &[u8],
-        client: Option<IpAddr>,
-        deflate: bool,
-        hub: HubHandle,
-        seat: Option<Box<Seat>>,
-    ) {
+    /// Answers a handshake and starts its session. `seat` is given back when the session is gone.
+    pub fn start(socket: TcpStream, handshake: &Handshake<'_>, hub: HubHandle, seat: Option<Box<Seat>>) {
+        let &Handshake { conn_id, client, deflate, answer, rest } = handshake;
         let settings = hub.settings();
         let outbox = Outbox::socket(socket, hub.queue_bound(), hub.now_ms())
             .compressing(deflate.then_some(settings.compression_threshold_bytes));
         let outbox = Rc::new(outbox);
         let slot = hub.open(conn_id, Transport::Websocket, outbox.clone(), client);
-        // Asked before anything is read: the question must be in the registry's mailbox before a goodbye is.
+        // Asked before anything is read: the question must be in the registry's mailbox before a goodbye is. And before
+        // the answer goes out: a client that has it may come again, on another thread, and the later one takes over.
         hub.attach_websocket(conn_id, slot);
+        // A socket that breaks meanwhile says so when it is read.
+        let _ = outbox.push_answer(answer);
         let _counted = hub.count_session();
         let mut session =
             Self { slot, hub, outbox, decoder: None, goodbye: Goodbye::default(), _counted, _seat: seat };
