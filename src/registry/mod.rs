@@ -41,8 +41,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 /// Effects for which memory is kept from one request to the next.
 const EFFECTS: usize = 64;
-/// How often users are looked at who may be forgotten.
-const FORGET: Duration = Duration::from_secs(60);
+/// How often users are looked at who may be forgotten, at least and at most: as often as their time passes.
+const FORGET: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Everything a registry needs.
 pub struct RegistryParts {
@@ -203,7 +203,8 @@ impl Actor for Registry {
                 context.address().do_send(Depart);
             }
         });
-        context.run_interval(FORGET, |registry, _| {
+        let every = Duration::from_millis(self.parts.state.times.user_idle).clamp(FORGET.0, FORGET.1);
+        context.run_interval(every, |registry, _| {
             let now = registry.now_ms();
             registry.parts.state.forget_users(now);
         });
