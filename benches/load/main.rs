@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Case {
-    /// All cases below, one after the other; fails if one does
+    /// All cases below but the soak, one after the other; fails if one does
     All(cases::all::Options),
     /// CPU for each delivery of broadcasts to one channel
     Fanout(cases::fanout::Options),
@@ -59,6 +59,8 @@ enum Case {
     Receivers(cases::receivers::Options),
     /// CPU for each delivery by long-poll
     Poll(cases::poll::Options),
+    /// Steady load with churn: what the server holds before and after
+    Soak(cases::soak::Options),
     /// The baseline itself, started by the other cases
     #[command(hide = true)]
     RawServer,
@@ -142,6 +144,7 @@ fn one(case: &Case) -> io::Result<bool> {
         Case::Members(options) => cases::members::run(options),
         Case::Receivers(options) => cases::receivers::run(options),
         Case::Poll(options) => cases::poll::run(options),
+        Case::Soak(options) => cases::soak::run(options),
         Case::All(_) | Case::RawServer => Ok(true),
     }
 }

@@ -15,6 +15,7 @@ pub mod publish;
 pub mod receivers;
 pub mod rest;
 pub mod slow;
+pub mod soak;
 pub mod syscalls;
 
 use crate::generator::server::Server;

@@ -104,8 +104,18 @@ impl Backend {
 
     /// One line of /admin/debug.
     pub fn counter(&mut self, name: &str) -> io::Result<u64> {
+        self.counters([name]).map(|[value]| value)
+    }
+
+    /// Lines of /admin/debug, all of one moment.
+    pub fn counters<const N: usize>(&mut self, names: [&str; N]) -> io::Result<[u64; N]> {
         let text = self.call(&[request("GET", "/admin/debug", "")])?.concat();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
-        line.ok_or_else(|| failure(format!("no {name} in {text}")))
+        let mut values = [0; N];
+        for (value, name) in values.iter_mut().zip(names) {
+            let found =
+                text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
+            *value = found.ok_or_else(|| failure(format!("no {name} in {text}")))?;
+        }
+        Ok(values)
     }
 }

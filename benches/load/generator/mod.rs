@@ -3,10 +3,12 @@
 
 pub mod arrivals;
 pub mod backend;
+pub mod churner;
 pub mod crowd;
 pub mod drive;
 pub mod frames;
 pub mod handshake;
+pub mod held;
 pub mod ledger;
 pub mod memory;
 pub mod meter;
@@ -16,6 +18,7 @@ pub mod publisher;
 pub mod reader;
 pub mod server;
 pub mod sleepers;
+pub mod soak;
 pub mod socket;
 pub mod trace;
 

@@ -58,6 +58,13 @@ impl Decoder {
     }
 }
 
+fn unless_closed(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Ok(()),
+        _ => Err(error),
+    }
+}
+
 /// Reads one turn's bytes.
 pub struct Reader<'a> {
     pub decoder: &'a mut Decoder,
@@ -124,7 +131,8 @@ impl Reader<'_> {
                     }
                     None => self.strange += 1,
                 },
-                Kind::Ping => member.stream.write_all(PONG)?,
+                // A socket that the server has closed is counted when its end is read.
+                Kind::Ping => member.stream.write_all(PONG).or_else(unless_closed)?,
                 Kind::Close => {}
                 Kind::Other => self.strange += 1,
             }

@@ -1,0 +1,239 @@
+//! Clients that come and go, of every kind: each does what it is for, checks what it is told, and is gone.
+
+use super::backend::{Answers, Backend, request};
+use super::failure;
+use super::handshake::welcome;
+use super::socket::Dialer;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Channels that these clients listen to in turn.
+pub const SIDE_CHANNELS: usize = 20;
+/// The channel of those who do not read, whose messages are long: others keep little of it.
+pub const LARGE: &str = "large";
+/// Names of users, which several clients may have at a time.
+const USERS: usize = 200;
+/// Messages of this size and number are more than kernels and the server's queue keep for a peer that does not read.
+const LONG_BYTES: usize = 100_000;
+const OVERFLOWING: usize = 60;
+/// A socket of a client buffers so much at most, roughly.
+const RECEIVE_BUFFER: usize = 16 << 10;
+/// Begins what a message is filled with.
+const FILL: &str = "fill";
+/// Polls until a message must have come.
+const POLLS: usize = 20;
+/// A masked close frame, status 1000.
+const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+/// The server's answer to it, and the code of a socket that was taken over. Neither occurs in text.
+const CLOSED: &[u8] = b"\x88\x02\x03\xe8";
+const TAKEN_OVER: &[u8] = &4001_u16.to_be_bytes();
+
+/// A kind of clients, and how one of them comes and goes.
+pub struct Kind {
+    /// Its name, in the plural.
+    pub name: &'static str,
+    live: fn(&mut Churner) -> io::Result<()>,
+}
+
+/// How many kinds there are.
+pub const KINDS: usize = 6;
+/// All of them.
+pub const ALL: [Kind; KINDS] = [
+    Kind { name: "websockets that say goodbye", live: Churner::say_goodbye },
+    Kind { name: "compressed websockets, cut off", live: Churner::cut_off },
+    Kind { name: "websockets taken over", live: Churner::take_over },
+    Kind { name: "polls, answered", live: Churner::poll },
+    Kind { name: "polls as scripts, hung up on", live: Churner::hang_up },
+    Kind { name: "websockets that do not read", live: Churner::do_not_read },
+];
+
+/// How many clients of each kind have come and gone.
+pub type Tally = Arc<[AtomicU64; KINDS]>;
+
+/// One client after the other, each of the next kind.
+pub struct Churner {
+    server: SocketAddr,
+    backend: Backend,
+    dialer: Dialer,
+    /// Clients so far, counted from this one's place among several.
+    count: usize,
+    tally: Tally,
+}
+
+impl Churner {
+    /// The one of this index.
+    pub fn new(server: SocketAddr, index: usize, tally: Tally) -> io::Result<Self> {
+        let (backend, dialer) = (Backend::new(server)?, Dialer::with_receive_buffer(RECEIVE_BUFFER));
+        Ok(Self { server, backend, dialer, count: index * 7, tally })
+    }
+
+    /// Clients come and go until it is time to stop.
+    pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
+        while !stop.load(Relaxed) {
+            let index = self.count % KINDS;
+            let Kind { name, live } = &ALL[index];
+            live(&mut self).map_err(|error| failure(format!("{name}: {error}")))?;
+            self.tally[index].fetch_add(1, Relaxed);
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    fn say_goodbye(&mut self) -> io::Result<()> {
+        let channel = self.side_channel();
+        let id = self.connect(&channel)?;
+        let mut socket = self.websocket(&id, false)?;
+        self.say(&channel, 100)?;
+        read_until(&mut socket, FILL.as_bytes())?;
+        socket.write_all(CLOSE)?;
+        let mut last = Vec::new();
+        socket.read_to_end(&mut last)?;
+        if last.ends_with(CLOSED) { Ok(()) } else { Err(failure("no answer to a goodbye")) }
+    }
+
+    fn cut_off(&mut self) -> io::Result<()> {
+        let channel = self.side_channel();
+        let id = self.connect(&channel)?;
+        let _socket = self.websocket(&id, true)?;
+        // Nothing of it is read: what lies there when the socket is dropped makes its end a reset.
+        self.say(&channel, 2_000)
+    }
+
+    fn take_over(&mut self) -> io::Result<()> {
+        let channel = self.side_channel();
+        let id = self.connect(&channel)?;
+        let mut first = self.websocket(&id, false)?;
+        let mut second = self.websocket(&id, false)?;
+        read_until(&mut first, TAKEN_OVER)?;
+        // The server waits for this for two seconds and no longer: it may have gone.
+        first
+            .write_all(CLOSE)
+            .and_then(|()| first.read_to_end(&mut Vec::new()).map(drop))
+            .or_else(if_gone)?;
+        self.say(&channel, 100)?;
+        read_until(&mut second, FILL.as_bytes())?;
+        self.call("/disconnect", &format!(r#"{{"conn_id":"{id}"}}"#))
+    }
+
+    fn poll(&mut self) -> io::Result<()> {
+        let channel = self.side_channel();
+        let id = self.connect(&channel)?;
+        let mut poll = self.listen(&id, "")?;
+        self.say(&channel, 100)?;
+        for _ in 0..POLLS {
+            // What is told of others who come and go may be first.
+            if answer(&mut poll)?.contains(FILL) {
+                return Ok(());
+            }
+            poll = self.listen(&id, "")?;
+        }
+        Err(failure(format!("{POLLS} answers without the message")))
+    }
+
+    fn hang_up(&mut self) -> io::Result<()> {
+        let channel = self.side_channel();
+        let id = self.connect(&channel)?;
+        self.listen(&id, "&callback=take").map(drop)
+    }
+
+    fn do_not_read(&mut self) -> io::Result<()> {
+        let id = self.connect(LARGE)?;
+        let _socket = self.websocket(&id, false)?;
+        (0..OVERFLOWING).try_for_each(|_| self.say(LARGE, LONG_BYTES))
+    }
+
+    fn side_channel(&self) -> String {
+        format!("side{}", self.count % SIDE_CHANNELS)
+    }
+
+    fn user(&self) -> usize {
+        self.count % USERS
+    }
+
+    fn call(&mut self, path: &str, body: &str) -> io::Result<()> {
+        self.backend.call(&[request("POST", path, body)]).map(drop)
+    }
+
+    /// Announces the next client; gives its connection's id.
+    fn connect(&mut self, channel: &str) -> io::Result<String> {
+        let (user, count) = (self.user(), self.count);
+        let body = format!(
+            r#"{{"username":"v{user}","channels":["{channel}"],"user_state":{{"n":{count}}},"state_public_keys":["n"],
+            "info":{{"include_users":false,"include_history":false}}}}"#
+        );
+        let answer = self.backend.call(&[request("POST", "/connect", &body)])?.concat();
+        let id = answer.split_once(r#""conn_id""#).and_then(|(_, rest)| rest.split('"').nth(1));
+        id.map(str::to_owned).ok_or_else(|| failure(format!("no conn_id in {answer}")))
+    }
+
+    /// Something for a channel, and something private for this client's user.
+    fn say(&mut self, channel: &str, bytes: usize) -> io::Result<()> {
+        let (user, fill) = (self.user(), "x".repeat(bytes));
+        let body = format!(
+            r#"[{{"user":"s","channel":"{channel}","message":{{"{FILL}":"{fill}"}}}},
+            {{"user":"s","pm_users":["v{user}"],"message":{{"private":true}}}}]"#
+        );
+        self.call("/message", &body)
+    }
+
+    fn websocket(&mut self, id: &str, deflate: bool) -> io::Result<TcpStream> {
+        let mut socket = self.dialer.dial(self.server)?;
+        let offer = if deflate { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+        let head = format!(
+            "GET /ws?conn_id={id} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             {offer}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes())?;
+        let answer = read_until(&mut socket, b"\r\n\r\n")?;
+        match welcome(&answer) {
+            Some(_) => Ok(socket),
+            None => Err(failure(format!("refused: {}", String::from_utf8_lossy(&answer)))),
+        }
+    }
+
+    fn listen(&mut self, id: &str, callback: &str) -> io::Result<TcpStream> {
+        let mut poll = self.dialer.dial(self.server)?;
+        let head = format!("GET /listen?conn_id={id}{callback} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        poll.write_all(head.as_bytes()).map(|()| poll)
+    }
+}
+
+/// Reads up to the end of these bytes, one by one: what follows is for who reads next.
+fn read_until(socket: &mut TcpStream, end: &[u8]) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while !bytes.ends_with(end) {
+        match socket.read(&mut byte)? {
+            0 => return Err(failure(format!("closed after {:?}", String::from_utf8_lossy(&bytes)))),
+            _ => bytes.push(byte[0]),
+        }
+    }
+    Ok(bytes)
+}
+
+/// The body of the answer to a poll.
+fn answer(poll: &mut TcpStream) -> io::Result<String> {
+    let (mut answers, mut answer) = (Answers::default(), None);
+    let mut buffer = [0; 4096];
+    loop {
+        match poll.read(&mut buffer)? {
+            0 => return Err(failure("hung up on")),
+            count => answers.feed(&buffer[..count], |status, body| {
+                answer = Some((status, String::from_utf8_lossy(body).into_owned()));
+            })?,
+        }
+        match answer.take() {
+            Some((200, body)) => return Ok(body),
+            Some((status, body)) => return Err(failure(format!("{status}: {body}"))),
+            None => {}
+        }
+    }
+}
+
+fn if_gone(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Ok(()),
+        _ => Err(error),
+    }
+}
