@@ -11,6 +11,7 @@ use generator::arrivals::Arrivals;
 use generator::backend::Answers;
 use generator::drive::Plan;
 use generator::frames::{Finder, Frame, Kind, content, digits_at, first, renumber};
+use generator::held::Held;
 use generator::ledger::Ledger;
 use generator::memory::{ALLOWANCE, Around};
 use generator::meter::{Taken, counter};
@@ -111,6 +112,35 @@ fn memory_that_stays_is_a_fault() {
         fault,
         format!("memory did not come back: 9216 KiB before, {} KiB after", 9217 + (ALLOWANCE >> 10))
     );
+}
+
+#[test]
+fn whatever_stays_behind_is_seen() {
+    let before = Held {
+        memory: 9 << 20,
+        descriptors: 8,
+        threads: 7,
+        users: 6,
+        connections: 5,
+        channels: 4,
+        sessions: 3,
+        queued: 0,
+    };
+    assert!(Held { memory: before.memory + ALLOWANCE, ..before }.is_as(&before));
+    for after in [
+        Held { memory: before.memory + ALLOWANCE + 1, ..before },
+        Held { descriptors: 9, ..before },
+        Held { threads: 8, ..before },
+        Held { users: 7, ..before },
+        Held { connections: 4, ..before },
+        Held { channels: 5, ..before },
+        Held { sessions: 4, ..before },
+        Held { queued: 1, ..before },
+    ] {
+        assert!(!after.is_as(&before), "{after:?}");
+    }
+    let peak = before.most(&Held { users: 9, queued: 2, ..Held::default() });
+    assert_eq!(peak, Held { users: 9, queued: 2, ..before });
 }
 
 #[test]

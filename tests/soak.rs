@@ -10,7 +10,7 @@ use std::time::Duration;
 #[test]
 fn a_server_holds_no_more_after_clients_have_come_and_gone_than_before() {
     let (warm_up, span) = (Duration::from_secs(3), Duration::from_secs(10));
-    let plan = Plan { members: 50, churners: 3, warm_up, span };
+    let plan = Plan { members: 50, churners: 3, warm_up, span, cores: &[] };
     let outcome = run(env!("CARGO_BIN_EXE_channelstream"), &plan, |_, _| ()).expect("server and clients run");
     let (before, peak, after) = (outcome.before, outcome.peak, outcome.after);
     println!("before {before:?}\n  peak {peak:?}\n after {after:?}\nclients {:?}", outcome.clients);

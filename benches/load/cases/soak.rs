@@ -3,6 +3,7 @@
 use crate::generator::churner::ALL;
 use crate::generator::held::Held;
 use crate::generator::soak::{Outcome, Plan, run as soak};
+use crate::{CHANNELSTREAM, GENERATOR_CORE, SERVER_CORE};
 use clap::Args;
 use std::io;
 use std::time::Duration;
@@ -25,11 +26,12 @@ const WARM_UP: Duration = Duration::from_secs(60);
 
 pub fn run(options: &Options) -> io::Result<bool> {
     let Options { minutes, members, churners } = *options;
-    let plan = Plan { members, churners, warm_up: WARM_UP, span: Duration::from_secs(minutes * 60) };
+    let (span, cores) = (Duration::from_secs(minutes * 60), &[SERVER_CORE, GENERATOR_CORE]);
+    let plan = Plan { members, churners, warm_up: WARM_UP, span, cores };
     println!("What the server holds, by the second of the run: memory of its own in MiB, queued in bytes");
     println!("| | {} |", HEADINGS.join(" | "));
     println!("| --- |{}", " ---: |".repeat(HEADINGS.len()));
-    let outcome = soak(crate::CHANNELSTREAM, &plan, |at, held| row(&at.as_secs().to_string(), held))?;
+    let outcome = soak(CHANNELSTREAM, &plan, |at, held| row(&at.as_secs().to_string(), held))?;
     row("before", &outcome.before);
     row("peak", &outcome.peak);
     row("after", &outcome.after);

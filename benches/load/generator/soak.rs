@@ -50,6 +50,8 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Between the looks.
     pub span: Duration,
+    /// Cores of the server; those of the caller if none is named.
+    pub cores: &'static [usize],
 }
 
 /// What came of it.
@@ -72,7 +74,7 @@ pub struct Outcome {
 
 /// Runs a server of this program; `look` sees what it holds, now and then.
 pub fn run(program: &str, plan: &Plan, mut look: impl FnMut(Duration, &Held)) -> io::Result<Outcome> {
-    let mut load = Load::start(program, plan.members)?;
+    let mut load = Load::start(program, plan)?;
     load.churn(plan.churners, plan.warm_up, |_, _| ())?;
     let before = load.rest(None)?;
     let (warm_up, too_slow) = (load.ledger.deliveries, load.too_slow()?);
@@ -109,8 +111,9 @@ struct Load {
 }
 
 impl Load {
-    fn start(program: &str, members: usize) -> io::Result<Self> {
-        let server = Server::with_workers(program, SETTINGS, 2, &[])?;
+    fn start(program: &str, plan: &Plan) -> io::Result<Self> {
+        let Plan { members, cores, .. } = *plan;
+        let server = Server::with_workers(program, SETTINGS, 2, cores)?;
         create_channels(server.address)?;
         let mut crowd = Crowd::new()?;
         crowd.subscribe(server.address, CHANNEL, members)?;
