@@ -15,7 +15,7 @@ fn apart() -> Settings {
 }
 
 /// Everything that browsers have no business with.
-const NOT_FOR_BROWSERS: [(&str, &str); 17] = [
+const NOT_FOR_BROWSERS: [(&str, &str); 18] = [
     ("POST", "/connect"),
     ("POST", "/subscribe"),
     ("POST", "/unsubscribe"),
@@ -31,6 +31,7 @@ const NOT_FOR_BROWSERS: [(&str, &str); 17] = [
     ("GET", "/admin/admin.json"),
     ("GET", "/admin/debug"),
     ("GET", "/admin/secrets.json"),
+    ("GET", "/admin/limits.json"),
     ("GET", "/api-explorer"),
     ("GET", "/openapi.json"),
 ];

@@ -53,6 +53,7 @@ const PURE: &[&str] = &[
     "observe/addresses.rs",
     "observe/limits.rs",
     "observe/closes.rs",
+    "observe/latest.rs",
     "signing/bound.rs",
     "gate/replays.rs",
     "observe/series.rs",
@@ -66,6 +67,7 @@ const PURE: &[&str] = &[
 /// Files that make a number of the time of day: to show it, to tell a rate, or to judge a signature.
 const WALL_CLOCK: &[&str] = &[
     "admin/console/channels.rs",
+    "admin/console/mod.rs",
     "admin/session.rs",
     "admin/sign_in.rs",
     "channel/summary.rs",

@@ -74,6 +74,8 @@ impl Sampler {
             grown(now.process.cpu_us, last.process.cpu_us) / seconds / 10_000.0,
         ];
         self.console.series().push(sample);
+        // The limits' page tells when each was reached.
+        drop(self.console.latest(&self.counters));
         self.console.answers.sweep();
         self.console.recorder.forget();
         self.last = now;

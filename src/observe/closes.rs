@@ -4,7 +4,7 @@ use super::Counter;
 use crate::wire::websocket::close::CloseReason;
 
 /// The name of the counter for sockets that ended without a goodbye from either side.
-const GONE: &str = "gone";
+pub const GONE: &str = "gone";
 
 /// A counter for each reason.
 #[derive(Debug)]
@@ -30,9 +30,18 @@ impl Closes {
 
     /// All reasons by name, and how many were closed for each.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let by_reason = CloseReason::ALL.iter().zip(&self.by_reason);
-        let by_reason = by_reason.map(|(reason, counter)| (reason.name(), counter.get()));
-        by_reason.chain(std::iter::once((GONE, self.gone.get())))
+        self.reasons().map(|(reason, count)| (reason.map_or(GONE, CloseReason::name), count))
+    }
+
+    /// The same by the reasons themselves; none for sockets that ended without a goodbye.
+    pub fn reasons(&self) -> impl Iterator<Item = (Option<CloseReason>, u64)> {
+        let by_reason = CloseReason::ALL.into_iter().map(Some).zip(&self.by_reason);
+        by_reason.chain([(None, &self.gone)]).map(|(reason, counter)| (reason, counter.get()))
+    }
+
+    /// All that were closed.
+    pub fn sum(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
     }
 }
 
@@ -49,5 +58,6 @@ mod tests {
         for (name, count) in closes.iter() {
             assert_eq!(count, if name == "by_peer" { 2 } else { 1 }, "{name}");
         }
+        assert_eq!(closes.sum(), CloseReason::ALL.len() as u64 + 2);
     }
 }

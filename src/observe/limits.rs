@@ -63,6 +63,32 @@ limits! {
     TotalQueuedBytes = "max_total_queued_bytes";
 }
 
+/// The settings that [`Limit::Fields`] stands for.
+const OF_FIELDS: [&str; 7] = [
+    "max_json_depth",
+    "max_list_items",
+    "max_channels_per_request",
+    "max_frame_bytes",
+    "max_channel_name_length",
+    "max_user_name_length",
+    "max_state_key_length",
+];
+
+impl Limit {
+    /// The limit that is counted when this setting's bound is reached.
+    pub fn of(setting: &str) -> Option<Self> {
+        if OF_FIELDS.contains(&setting) {
+            return Some(Self::Fields);
+        }
+        Self::ALL.iter().copied().find(|limit| limit.setting() == setting)
+    }
+
+    /// Whether a request or a socket is refused or cut off there; else an open session is closed.
+    pub fn refuses(self) -> bool {
+        !matches!(self, Self::QueuedBytes | Self::QueuedFrames | Self::TotalQueuedBytes)
+    }
+}
+
 /// How often each limit was reached since the start.
 #[derive(Debug)]
 pub struct Hits(Vec<Counter>);

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod closes;
+pub mod latest;
 pub mod limits;
 pub mod pressure;
 pub mod process;
@@ -43,6 +44,13 @@ impl Level {
     }
 }
 
+/// The name under which [`Counters::refused_busy`] is shown.
+pub const REFUSED_BUSY: &str = "refused_busy";
+/// The name under which [`Counters::refused_no_files`] is shown.
+pub const REFUSED_NO_FILES: &str = "refused_no_files";
+/// The name under which [`Counters::refused_origin`] is shown.
+pub const REFUSED_ORIGIN: &str = "refused_origin";
+
 /// What happened since the start, over all threads.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -74,4 +82,49 @@ pub struct Counters {
     pub users: Level,
     /// Channels.
     pub channels: Level,
+}
+
+impl Counters {
+    /// All that is counted because something was refused, cut off or closed, by names that are one of a kind.
+    pub fn mishaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let limits = self.limits.iter().map(|(limit, count)| (limit.setting(), count));
+        let refused = [
+            (REFUSED_BUSY, self.refused_busy.get()),
+            (REFUSED_NO_FILES, self.refused_no_files.get()),
+            (REFUSED_ORIGIN, self.refused_origin.get()),
+        ];
+        limits.chain(refused).chain(self.closes.iter())
+    }
+
+    /// Requests and sockets that were refused or cut off, for whatever limit, fullness or origin.
+    pub fn refusals(&self) -> u64 {
+        let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
+        let others = [&self.refused_busy, &self.refused_no_files, &self.refused_origin].map(Counter::get);
+        limits.chain(others).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_mishap_has_a_name_of_its_own() {
+        let counters = Counters::default();
+        let names: Vec<_> = counters.mishaps().map(|(name, _)| name).collect();
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:?}");
+    }
+
+    #[test]
+    fn a_session_that_is_closed_at_its_limit_is_no_refusal() {
+        let counters = Counters::default();
+        limits::Limit::ALL.iter().for_each(|limit| counters.limits.count(*limit));
+        counters.closes.count(None);
+        assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3);
+        counters.refused_busy.add(10);
+        counters.refused_no_files.add(100);
+        counters.refused_origin.add(1_000);
+        assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 1_110);
+    }
 }

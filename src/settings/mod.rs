@@ -28,7 +28,7 @@ pub use origin::{AllowedOrigins, OriginPattern, PortPattern};
 pub use renew::{Renewed, renew};
 pub use table::Settings;
 pub use values::{AllowedPeers, Demo, Secret};
-pub use write::{Shown, reference_page, shown, to_ini, to_toml};
+pub use write::{Bound, Shown, bounds, reference_page, shown, to_ini, to_toml};
 
 use table::KEYS;
 

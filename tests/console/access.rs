@@ -4,8 +4,9 @@ use crate::operator::{Operator, server, sign_in, stranger};
 use crate::support::backend::signature;
 use futures_util::future::join_all;
 
-const LISTS: [&str; 7] = [
+const LISTS: [&str; 8] = [
     "/admin/secrets.json",
+    "/admin/limits.json",
     "/admin/channels.json",
     "/admin/channel.json?name=x",
     "/admin/users.json",

@@ -7,5 +7,6 @@ mod operator;
 mod access;
 mod lists;
 mod figures;
+mod limits;
 mod commands;
 mod recorder;

@@ -212,7 +212,7 @@ async fn the_consoles_answers_have_the_shapes_that_are_told() {
             }
         }
     }
-    assert_eq!(asked, 14);
+    assert_eq!(asked, 15);
 }
 
 #[actix_web::test]

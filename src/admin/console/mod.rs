@@ -5,6 +5,7 @@ pub mod channel;
 pub mod users;
 pub mod user;
 pub mod secrets;
+pub mod limits;
 pub mod connections;
 pub mod connection;
 pub mod send_message;
@@ -23,6 +24,9 @@ use super::answers::Answers;
 use super::guesses::Guesses;
 use super::read;
 use crate::channel::Hubs;
+use crate::gate::guard::now_unix;
+use crate::observe::Counters;
+use crate::observe::latest::Latest;
 use crate::observe::recorder::Recorder;
 use crate::observe::series::Series;
 
@@ -39,6 +43,7 @@ pub struct Console {
     pub started: Instant,
     series: Mutex<Series>,
     guesses: Mutex<Guesses>,
+    latest: Mutex<Latest>,
 }
 
 impl Console {
@@ -51,12 +56,20 @@ impl Console {
             started: Instant::now(),
             series: Mutex::default(),
             guesses: Mutex::default(),
+            latest: Mutex::default(),
         }
     }
 
     /// What the figures were.
     pub fn series(&self) -> MutexGuard<'_, Series> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When each mishap that is counted happened last, to the second.
+    pub fn latest(&self, counters: &Counters) -> MutexGuard<'_, Latest> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.look(counters.mishaps(), now_unix());
+        latest
     }
 
     /// Who tried to sign in.
@@ -74,6 +87,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/admin/connections.json").route(read().to(connections::connections)))
         .service(web::resource("/admin/connection.json").route(read().to(connection::connection)))
         .service(web::resource("/admin/secrets.json").route(read().to(secrets::secrets)))
+        .service(web::resource("/admin/limits.json").route(read().to(limits::limits)))
         .service(web::resource("/admin/recording.json").route(read().to(recording::recording)))
         .service(web::resource("/admin/record").route(web::post().to(record::record)))
         .service(web::resource("/admin/message").route(web::post().to(send_message::send)))

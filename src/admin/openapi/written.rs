@@ -1,8 +1,8 @@
 //! The API's description in OpenAPI 3.1, put together from what every endpoint says of itself.
 
 use crate::admin::console::{
-    channel, channels, configure_channel, connection, connections, disconnect as ended, record, recording,
-    secrets, send_message, user, users,
+    channel, channels, configure_channel, connection, connections, disconnect as ended, limits, record,
+    recording, secrets, send_message, user, users,
 };
 use crate::admin::{assets, figures, pages, session, sign_in, sign_out};
 use crate::api::operation::{
@@ -62,6 +62,7 @@ const ENDPOINTS: &[Described] = &[
     connections::described,
     connection::described,
     secrets::described,
+    limits::described,
     send_message::described,
     configure_channel::described,
     ended::described,

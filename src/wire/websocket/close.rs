@@ -90,6 +90,12 @@ impl CloseReason {
         }
     }
 
+    /// When it applies.
+    pub fn occasion(self) -> &'static str {
+        let row = REASONS.iter().find(|(known, ..)| known.name() == self.name());
+        row.map_or("the peer said goodbye, with a code of its own", |(_, when, _)| when)
+    }
+
     /// Status code of the close frame; none to send one without a code.
     pub fn code(self) -> Option<u16> {
         match self {
