@@ -31,6 +31,7 @@ const FILES: &[(&str, &[u8])] = embed![
     "console/connection.js",
     "console/dialogs.js",
     "console/format.js",
+    "console/limits.js",
     "console/list.js",
     "console/lists.js",
     "console/main.js",

@@ -34,6 +34,8 @@ struct Reading {
     publishes: u64,
     closed_too_slow: u64,
     refused_busy: u64,
+    refusals: u64,
+    closes: u64,
     process: Process,
 }
 
@@ -45,6 +47,8 @@ impl Reading {
             publishes: counters.messages.get(),
             closed_too_slow: counters.closed_too_slow.get(),
             refused_busy: counters.refused_busy.get(),
+            refusals: counters.refusals(),
+            closes: counters.closes.sum(),
             process: Process::now(),
         }
     }
@@ -72,6 +76,8 @@ impl Sampler {
             grown(now.refused_busy, last.refused_busy),
             now.process.memory_bytes as f32,
             grown(now.process.cpu_us, last.process.cpu_us) / seconds / 10_000.0,
+            grown(now.refusals, last.refusals) / seconds,
+            grown(now.closes, last.closes) / seconds,
         ];
         self.console.series().push(sample);
         // The limits' page tells when each was reached.
@@ -107,6 +113,8 @@ mod tests {
         counters.connections.set(7);
         counters.closed_too_slow.add(3);
         counters.deliveries.add(50);
+        counters.refused_origin.add(20);
+        counters.closes.count(None);
         pressure.hub_bytes.add(11);
         sampler.last.at -= Duration::from_secs(10);
         sampler.sample();
@@ -121,6 +129,9 @@ mod tests {
         assert_eq!(of("queued_bytes"), [11.0, 11.0]);
         let deliveries = of("deliveries_per_s");
         assert!((4.9..=5.0).contains(&deliveries[0]) && deliveries[1] == 0.0, "{deliveries:?}");
+        let (refusals, closes) = (of("refusals_per_s"), of("closes_per_s"));
+        assert!((1.9..=2.0).contains(&refusals[0]) && refusals[1] == 0.0, "{refusals:?}");
+        assert!((0.09..=0.1).contains(&closes[0]) && closes[1] == 0.0, "{closes:?}");
         assert!(of("memory_bytes").iter().all(|bytes| *bytes > 100_000.0));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// The figures of a sample, in their order.
-pub const FIGURES: [Figure; 10] = [
+pub const FIGURES: [Figure; 12] = [
     Figure { name: "connections", kind: Kind::Level },
     Figure { name: "users", kind: Kind::Level },
     Figure { name: "channels", kind: Kind::Level },
@@ -14,6 +14,8 @@ pub const FIGURES: [Figure; 10] = [
     Figure { name: "refused_busy", kind: Kind::Count },
     Figure { name: "memory_bytes", kind: Kind::Level },
     Figure { name: "cpu_percent", kind: Kind::Level },
+    Figure { name: "refusals_per_s", kind: Kind::Level },
+    Figure { name: "closes_per_s", kind: Kind::Level },
 ];
 
 /// One figure of a sample.

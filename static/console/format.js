@@ -29,6 +29,16 @@ export function bytes(value) {
     return `${unit === 'B' ? whole.format(size) : rate(size)} ${unit}`;
 }
 
+/** A size that somebody has set: in the largest unit in which it is a whole number. */
+export function binary(value) {
+    const units = [[2 ** 30, 'GiB'], [2 ** 20, 'MiB'], [2 ** 10, 'KiB'], [1, 'B']];
+    const [size, unit] = units.find(([size]) => value >= size && value % size === 0) ?? [1, 'B'];
+    return `${whole.format(value / size)} ${unit}`;
+}
+
+/** A time that somebody has set, in the same way. */
+export const milliseconds = (value) => (value % 1_000 === 0 ? `${whole.format(value / 1_000)} s` : `${whole.format(value)} ms`);
+
 export const timeOfDay = (date) => clockWithSeconds.format(date);
 
 export const hourAndMinute = (date) => clock.format(date);

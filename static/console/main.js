@@ -4,6 +4,7 @@ import { base, byId, make } from '../dom.js';
 import { Gone, SignedOut } from './api.js';
 import { Channel } from './channel.js';
 import { Connection } from './connection.js';
+import { Limits } from './limits.js';
 import { Channels, Connections, Users } from './lists.js';
 import { Overview } from './overview.js';
 import { here, href } from './router.js';
@@ -13,10 +14,10 @@ import { User } from './user.js';
 const POLL_MS = 2_000;
 
 const SECTIONS = [['overview', 'Overview'], ['channels', 'Channels'], ['users', 'Users'], ['connections', 'Connections'],
-    ['secrets', 'Secrets']];
+    ['limits', 'Limits'], ['secrets', 'Secrets']];
 const PAGES = {
     overview: Overview, channels: Channels, users: Users, connections: Connections,
-    channel: Channel, user: User, connection: Connection, secrets: Secrets,
+    channel: Channel, user: User, connection: Connection, limits: Limits, secrets: Secrets,
 };
 
 let page = null;

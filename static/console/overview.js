@@ -11,13 +11,18 @@ const SPANS = [
     { label: '1 day', stepS: 120, keep: 720 },
 ];
 
+/** Twelve fill their rows however many stand in one. */
 const CHARTS = [
     { name: 'connections', title: 'Connections', format: number, color: '--series-1', least: 4 },
+    { name: 'users', title: 'Users connected', format: number, color: '--series-1', least: 4 },
     { name: 'deliveries_per_s', title: 'Deliveries per second', format: rate, color: '--series-1', least: 1 },
     { name: 'publishes_per_s', title: 'Publishes per second', format: rate, color: '--series-1', least: 1 },
     { name: 'queued_bytes', title: 'Bytes queued', format: bytes, color: '--series-2', least: 1_000 },
     { name: 'closed_too_slow', title: 'Slow consumers closed', format: rate, color: '--series-4', least: 1, sum: true },
-    { name: 'refused_busy', title: 'Requests refused', format: rate, color: '--series-4', least: 1, sum: true },
+    { name: 'closes_per_s', title: 'Websockets closed per second', format: rate, color: '--series-4', least: 1 },
+    { name: 'refusals_per_s', title: 'Refusals per second', format: rate, color: '--series-4', least: 1 },
+    { name: 'refused_busy', title: 'Refused while busy', format: rate, color: '--series-4', least: 1, sum: true },
+    { name: 'channels', title: 'Channels', format: number, color: '--series-3', least: 4 },
     { name: 'memory_bytes', title: 'Memory', format: bytes, color: '--series-3', least: 1_000_000 },
     { name: 'cpu_percent', title: 'Processor, of one core', format: percent, color: '--series-3', least: 5 },
 ];

@@ -78,6 +78,7 @@ for (const [name, hash, ready] of [
     ['users', '#/users', '#users tbody tr'],
     ['connections', '#/connections?sort=-since', '#connections tbody tr'],
     ['a search', '#/connections?search=127.0', '#connections tbody tr'],
+    ['limits', '#/limits', '#limits tbody tr'],
     ['the largest channel', '#/channel/all', '#connections tbody tr'],
 ]) {
     test(`${name} of ${CHANNELS} channels and ${CONNECTIONS} connections`, async (context) => {

@@ -81,6 +81,8 @@ test('the overview shows figures and their past', async () => {
         document.querySelector('[data-chart="connections"]').getAttribute('aria-label')));
     await chart.locator('canvas').waitFor();
     assert.match(await page.locator('[data-chart="memory_bytes"]').getAttribute('aria-label'), /now \d+ MB/);
+    await page.locator('[data-chart="refusals_per_s"] canvas').waitFor();
+    await page.locator('[data-chart="closes_per_s"] canvas').waitFor();
     await page.getByRole('button', { name: '3 hours' }).click();
     await page.locator('button[aria-pressed="true"]', { hasText: '3 hours' }).waitFor();
     await page.getByRole('button', { name: '10 minutes' }).click();
@@ -243,6 +245,32 @@ test('a connection is disconnected and says so', async () => {
     tab.assertNoProblems();
 });
 
+test('limits show their bounds, what reached them and when, and why websockets were closed', async () => {
+    await section('Limits').click();
+    const slow = row('limits', 'max_queued_bytes');
+    await slow.getByText('1 MiB').waitFor();
+    await row('limits', 'Most connections kept, with or without').first().getByText('none').waitFor();
+    // Seven settings share what counts the fields of bodies.
+    const shared = row('limits', 'max_channel_name_length').locator('td[rowspan="7"]');
+    await shared.first().getByText('all 7 together').waitFor();
+    const before = Number.parseInt(await shared.first().textContent(), 10);
+    await assert.rejects(call(server, '/message', 'nonsense'), /answered 422/);
+    await page.waitForFunction(([before]) => {
+        const shown = document.querySelector('[data-key="max_channel_name_length"] td[rowspan]').textContent;
+        return Number.parseInt(shown, 10) === before + 1;
+    }, [before]);
+    assert.match(await shared.last().textContent(), /^\s*\d+ s ago\s*$/);
+    // The user that was disconnected above, and the one that never came.
+    const ended = row('closed', 'the connection was ended');
+    assert.match(await ended.textContent(), /1000[^]*ended[^]*[1-9][^]*ago/);
+    await row('refused', 'refused_origin').getByText('allowed_origins').waitFor();
+    await inspect('console-limits');
+    await page.getByRole('button', { name: 'Reached' }).click();
+    await slow.waitFor({ state: 'detached' });
+    assert.ok(await row('limits', 'max_channel_name_length').isVisible());
+    tab.assertNoProblems();
+});
+
 test('a secret shows how often and from where it was used', async () => {
     await section('Secrets').click();
     const used = row('secrets', '127.0.0.1');
@@ -268,14 +296,14 @@ test('a poll is small', async () => {
         }
     };
     page.on('response', measure);
-    for (const name of ['Channels', 'Users', 'Connections', 'Secrets', 'Overview']) {
+    for (const name of ['Channels', 'Users', 'Connections', 'Limits', 'Secrets', 'Overview']) {
         const answered = page.waitForResponse((answer) => answer.url().includes('.json'));
         await section(name).click();
         await answered;
     }
     page.off('response', measure);
     const sizes = (await Promise.all(bodies)).map((body) => body.length);
-    assert.ok(sizes.length >= 5 && Math.max(...sizes) < 100_000, String(sizes));
+    assert.ok(sizes.length >= 6 && Math.max(...sizes) < 100_000, String(sizes));
 });
 
 test('a console whose sign-in has ended says so', async () => {

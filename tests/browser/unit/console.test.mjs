@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { ago, bytes, percent, plural, rate } from '../../../static/console/format.js';
+import { ago, binary, bytes, milliseconds, percent, plural, rate } from '../../../static/console/format.js';
 import { here, href } from '../../../static/console/router.js';
 import { Series } from '../../../static/console/series.js';
 
@@ -53,6 +53,9 @@ test('times stay where they are while the clock jitters', () => {
 
 test('numbers and sizes', () => {
     assert.deepEqual([0, 999, 1_000, 20_480, 1_500_000, 3.2e12, null].map(bytes), ['0 B', '999 B', '1 KB', '20 KB', '1.5 MB', '3.2 TB', '–']);
+    assert.deepEqual([0, 125, 1_000_000, 1_024, 1_536, 8 * 2 ** 20, 2 ** 30].map(binary),
+        ['0 B', '125 B', '1,000,000 B', '1 KiB', '1,536 B', '8 MiB', '1 GiB']);
+    assert.deepEqual([0, 250, 1_500, 60_000].map(milliseconds), ['0 s', '250 ms', '1,500 ms', '60 s']);
     assert.deepEqual([0, 0.25, 9.96, 1_234.5].map(rate), ['0', '0.3', '10', '1,235']);
     assert.deepEqual([percent(0.5), plural(1, 'user'), plural(2, 'user')], ['0.5 %', '1 user', '2 users']);
     const now = Date.now() / 1_000;

@@ -1,0 +1,121 @@
+/** The limits and how often each was reached, what else was refused, and why websockets were closed. */
+import { html } from '../vendor/lit-html/lit-html.js';
+import { get } from './api.js';
+import { binary, milliseconds, number } from './format.js';
+import { since } from './lists.js';
+
+const FILTERS = [['all', 'All'], ['reached', 'Reached']];
+
+/** The unit is the end of the setting's name. */
+function boundText({ setting, bound }) {
+    if (bound === null) {
+        return 'none';
+    }
+    return setting.endsWith('_bytes') ? binary(bound) : setting.endsWith('_ms') ? milliseconds(bound) : number(bound);
+}
+
+/** Text that has names between backticks. */
+const marked = (text) => text.split('`').map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
+
+const last = (unix) => (unix ? html`${since(unix)} ago` : 'never');
+
+/** A count that somebody may want to do something about. */
+const alarming = (count) => (count > 0 ? html`<span class="badge warn">${number(count)}</span>` : number(count));
+
+export class Limits {
+    title = 'Limits';
+    filter = 'all';
+
+    constructor({ changed }) {
+        this.changed = changed;
+    }
+
+    async load(signal) {
+        this.told = await get('/admin/limits.json', {}, signal);
+    }
+
+    template() {
+        return html`
+            <h1 class="visually-hidden page-title" tabindex="-1">Limits</h1>
+            ${this.told ? html`<div class="detail">
+                ${this.#limits()}
+                <div class="side">${this.#closed()}${this.#refused()}</div>
+            </div>` : html`<p class="empty">Loading…</p>`}`;
+    }
+
+    #choose(filter) {
+        this.filter = filter;
+        this.changed(false);
+    }
+
+    #limits() {
+        const groups = this.told.limits.filter(({ count }) => this.filter === 'all' || count > 0);
+        return html`<section class="limits">
+            <div class="row between table-head">
+                <h2>Limits</h2>
+                <div class="choice" role="group" aria-label="Which limits are shown">${FILTERS.map(([name, label]) => html`
+                    <button type="button" aria-pressed=${name === this.filter} @click=${() => this.#choose(name)}
+                        >${label}</button>`)}</div>
+            </div>
+            ${groups.length === 0
+                ? html`<div class="table-wrap"><p class="empty">No limit was reached since the server was started.</p></div>`
+                : html`<div class="table-wrap" tabindex="0" role="region" aria-label="Table of limits"><table id="limits">
+                    <thead><tr>
+                        <th scope="col">Setting</th><th scope="col" class="number">Bound</th>
+                        <th scope="col" class="number">Reached</th><th scope="col" class="number">Last</th>
+                    </tr></thead>
+                    <tbody>${groups.flatMap((group) => this.#group(group))}</tbody>
+                </table></div>`}
+            <p class="hint">Counted since the server was started.</p>
+        </section>`;
+    }
+
+    #group({ count, last: unix, settings }) {
+        return settings.map((setting, index) => html`<tr data-key=${setting.setting}>
+            <th scope="row"><code>${setting.setting}</code><span class="about">${marked(setting.about)}</span></th>
+            <td class="number nowrap">${boundText(setting)}</td>
+            ${index === 0 ? html`
+                <td class="number nowrap" rowspan=${settings.length}>${count === null
+                    ? html`<span class="quiet">not counted</span>` : alarming(count)}${settings.length > 1
+                    ? html`<span class="about">all ${settings.length} together</span>` : ''}</td>
+                <td class="number nowrap" rowspan=${settings.length}>${count === null ? '–' : last(unix)}</td>` : ''}
+        </tr>`);
+    }
+
+    #closed() {
+        // Those that have none of the server's own codes come last.
+        const closed = this.told.closed.toSorted((a, b) => (a.code ?? Infinity) - (b.code ?? Infinity) || 0);
+        return html`<section>
+            <div class="row table-head"><h2>Closed websockets</h2></div>
+            <div class="table-wrap" tabindex="0" role="region" aria-label="Table of closed websockets"><table id="closed">
+                <thead><tr>
+                    <th scope="col" class="number">Code</th><th scope="col">Reason</th>
+                    <th scope="col" class="number">Closed</th><th scope="col" class="number">Last</th>
+                </tr></thead>
+                <tbody>${closed.map(({ code, reason, about, count, last: unix }) => html`<tr data-key=${reason}>
+                    <td class="number">${code ?? '–'}</td>
+                    <th scope="row"><code>${reason}</code><span class="about">${marked(about)}</span></th>
+                    <td class="number">${number(count)}</td>
+                    <td class="number nowrap">${last(unix)}</td>
+                </tr>`)}</tbody>
+            </table></div>
+        </section>`;
+    }
+
+    #refused() {
+        return html`<section>
+            <div class="row table-head"><h2>Refused for other reasons</h2></div>
+            <div class="table-wrap" tabindex="0" role="region" aria-label="Table of other refusals"><table id="refused">
+                <thead><tr>
+                    <th scope="col">Counter</th><th scope="col" class="number">Refused</th>
+                    <th scope="col" class="number">Last</th>
+                </tr></thead>
+                <tbody>${this.told.refused.map(({ counter, about, count, last: unix }) => html`<tr data-key=${counter}>
+                    <th scope="row"><code>${counter}</code><span class="about">${marked(about)}</span></th>
+                    <td class="number">${alarming(count)}</td>
+                    <td class="number nowrap">${last(unix)}</td>
+                </tr>`)}</tbody>
+            </table></div>
+        </section>`;
+    }
+}
