@@ -5,6 +5,7 @@ const { ChannelStreamConnection } = await import(`${server}/static/channelstream
 const byId = (id) => document.getElementById(id);
 const connection = new ChannelStreamConnection();
 const shown = new Set();
+let user = '';
 
 async function tell(path, body) {
     const reply = await fetch(path, {
@@ -44,9 +45,14 @@ connection.connectUrl = 'connect';
 connection.websocketUrl = `${server.replace(/^http/, 'ws')}/ws`;
 connection.longPollUrl = `${server}/listen`;
 connection.addMutator('connect', (request) => {
-    request.body = { user: byId('name').value };
+    request.body = { user };
 });
 connection.connectCallback = (_, { channels_info: { channels } }) => {
+    if (!byId('sign-in').hidden) {
+        byId('sign-in').hidden = true;
+        byId('who').textContent = `Signed in as ${user}`;
+        byId('text').focus();
+    }
     channels.notifications.history.forEach((old) => show(old, false));
 };
 connection.connectErrorCallback = () => state('lost', 'The server cannot be reached, trying again…');
@@ -59,6 +65,7 @@ connection.listenMessageCallback = (frames) => frames
 
 byId('sign-in').addEventListener('submit', (event) => {
     event.preventDefault();
+    user = byId('name').value;
     byId('name').readOnly = true;
     event.submitter.disabled = true;
     connection.connect();

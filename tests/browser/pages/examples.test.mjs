@@ -151,6 +151,12 @@ describe('the notifications', () => {
         await server?.stop();
     });
 
+    test('whoever has signed in is named, and not asked again', async () => {
+        await ada.getByText('Signed in as ada').waitFor();
+        assert.ok(await ada.locator('#sign-in').isHidden());
+        assert.ok(await ada.locator('#text').evaluate((field) => field === document.activeElement));
+    });
+
     test('one for everybody, one for one user', async () => {
         await ada.fill('#text', 'Lunch is ready');
         await ada.click('#sender button');
