@@ -80,7 +80,7 @@ fn written(book: &mut Book) -> Shape {
             "The code of the close frame; null: the peer's own, or none.",
         )
         .key("about", schema::text(), "When it applies.");
-    let limit = book.named("LimitReached", |_| limit.shape());
+    let limit = book.named("LimitCount", |_| limit.shape());
     let refused = book.named("RefusedOtherwise", |_| counter(refused).shape());
     let closed = book.named("ClosedFor", |_| counter(closed).shape());
     Keys::new()
