@@ -10,6 +10,9 @@ mod queue;
 mod ring;
 mod sender;
 #[cfg(test)]
+#[path = "outbox/sender_model_tests.rs"]
+mod sender_model_tests;
+#[cfg(test)]
 #[path = "outbox/sender_tests.rs"]
 mod sender_tests;
 #[cfg(test)]
