@@ -83,7 +83,7 @@ impl World {
         self.pass(ANSWER_MS);
         self.settle_all();
         (0..self.sessions.len()).for_each(|number| self.read(number, ALL));
-        self.ledger.check(true);
+        self.account.ledger.check(true);
         for (index, (state, _)) in (0..).zip(&mut self.channels) {
             let (users, connections) = self.registry.present_in(ChannelId(index));
             let snapshot = state.snapshot(&Inspect { users: true, history: false });

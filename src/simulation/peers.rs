@@ -1,7 +1,8 @@
 //! Clients: they open sockets and polls, read as fast or as slowly as they like, hang up or just vanish. What their
 //! kernel has taken counts as got: what is lost behind it is outside of what a server can promise.
 
-use super::{ANSWER_MS, ToRegistry, WAIT_MS, World, number_of_delete, number_of_edit};
+use super::account::{number_of_delete, number_of_edit};
+use super::{ANSWER_MS, ToRegistry, WAIT_MS, World};
 use crate::fixtures::{Seen, seen, whole_frames};
 use crate::hub::messages::Transport;
 use crate::ids::{ConnKey, HubId, Place, SlotKey};
@@ -260,7 +261,7 @@ impl World {
         match event.kind.as_str() {
             "message" => {
                 if let Some(edit) = event.json["message"]["edit"].as_u64() {
-                    let edits = self.edits.get(&event.number);
+                    let edits = self.account.edits.get(&event.number);
                     assert!(edits.is_some_and(|edits| edits.contains(&edit.into())), "{event:?}");
                     assert!(event.catchup, "what is live is as it was said: {event:?}");
                 }
@@ -277,8 +278,8 @@ impl World {
     }
 
     fn note_number(&mut self, owner: ConnKey, number: u128) {
-        let stream = self.ledger.stream_of(number);
-        self.ledger.got(owner, stream, number);
+        let stream = self.account.ledger.stream_of(number);
+        self.account.ledger.got(owner, stream, number);
     }
 }
 

@@ -1,0 +1,100 @@
+//! What the world keeps for its ledger: who is to get what, and what nobody can be blamed for lacking.
+
+use crate::channel::messages::Publication;
+use crate::fixtures::ledger::Ledger;
+use crate::ids::{ChannelId, ConnKey, Offset, Stream, UserId};
+use crate::inbox::state::Recipient;
+use crate::wire::frame::Audience;
+use std::collections::HashMap;
+
+/// See the module's description.
+pub struct Account {
+    pub ledger: Ledger<ConnKey>,
+    /// Messages and the edits they have seen.
+    pub edits: HashMap<u128, Vec<u128>>,
+    /// What went through every channel at which position.
+    positions: HashMap<ChannelId, Vec<(Offset, u128)>>,
+    /// What went into each user's inbox since it began.
+    private: HashMap<UserId, Vec<u128>>,
+}
+
+impl Account {
+    pub fn new() -> Self {
+        Self {
+            ledger: Ledger::new(),
+            edits: HashMap::new(),
+            positions: HashMap::new(),
+            private: HashMap::new(),
+        }
+    }
+
+    /// Something is published in a stream; the number it goes by.
+    pub fn publish(&mut self, stream: Stream, publication: &Publication) -> u128 {
+        let (number, audience) = match publication {
+            Publication::Post(message, audience) => (message.uuid.as_u128(), audience),
+            Publication::Edit(edit, audience) => {
+                let text = edit.message.as_ref().unwrap();
+                let json: serde_json::Value = serde_json::from_slice(text.as_bytes()).unwrap();
+                let serial = u128::from(json["edit"].as_u64().unwrap());
+                self.edits.entry(edit.uuid.as_u128()).or_default().push(serial);
+                (number_of_edit(serial), audience)
+            }
+            Publication::Delete(delete, audience) => {
+                // Whoever has not got it by now never will.
+                self.ledger.excuse_all(delete.uuid.as_u128());
+                (number_of_delete(delete.uuid.as_u128()), audience)
+            }
+        };
+        self.ledger.publish(stream, number, audience.clone());
+        number
+    }
+
+    /// It went through its channel at this position.
+    pub fn pass_through(&mut self, channel: ChannelId, offset: Offset, number: u128) {
+        self.positions.entry(channel).or_default().push((offset, number));
+    }
+
+    /// A connection comes back to a channel that has got to `upto` and keeps `kept` frames: older ones it may lack.
+    pub fn excuse_passed(&mut self, conn: ConnKey, channel: ChannelId, upto: Offset, kept: Offset) {
+        for (offset, number) in self.positions.get(&channel).into_iter().flatten() {
+            if offset + kept <= upto {
+                self.ledger.excuse(conn, Stream::Channel(channel), *number);
+            }
+        }
+    }
+
+    /// Something is published for these users alone.
+    pub fn publish_private(&mut self, publication: &Publication, recipients: &[Recipient]) {
+        let number = self.publish(Stream::Inbox, publication);
+        for recipient in recipients {
+            self.private.entry(recipient.user).or_default().push(number);
+        }
+    }
+
+    /// A connection comes back to its inbox, which keeps `kept` frames: older ones it may lack.
+    pub fn excuse_private(&mut self, conn: ConnKey, user: UserId, kept: usize) {
+        let sent = self.private.get(&user).map_or(&[][..], Vec::as_slice);
+        let gone = sent.len().saturating_sub(kept);
+        sent[..gone].iter().for_each(|number| self.ledger.excuse(conn, Stream::Inbox, *number));
+    }
+
+    /// The user's inbox ends.
+    pub fn forget_private(&mut self, user: UserId) {
+        self.private.remove(&user);
+    }
+}
+
+/// These users and nobody else.
+pub fn to(recipients: &[Recipient]) -> Audience {
+    let users: Vec<UserId> = recipients.iter().map(|recipient| recipient.user).collect();
+    Audience { only: Some(users.into()), ..Audience::default() }
+}
+
+/// The number under which an edit or a deletion is known to the ledger: messages have their own.
+pub fn number_of_edit(serial: u128) -> u128 {
+    1 << 64 | serial
+}
+
+pub fn number_of_delete(message: u128) -> u128 {
+    2 << 64 | message
+}

@@ -1,0 +1,93 @@
+//! What backends ask for. The registry answers at once, and what follows from it is on its way to the other stations.
+
+use super::World;
+use crate::channel::state::ChannelState;
+use crate::fixtures::{ENCODER, time};
+use crate::registry::messages::{Connect, Subscribe, Unsubscribe};
+use crate::registry::state::Effect;
+use crate::wire::message::{Delete, Edit, Message};
+use crate::wire::state::StateEntry;
+use crate::wire::value::StateValue;
+use std::collections::VecDeque;
+use uuid::Uuid;
+
+impl World {
+    pub fn connect(&mut self, conn_id: Uuid, username: String, channels: Vec<String>) {
+        let known = self.registry.connection(conn_id).is_some();
+        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
+        let request = Connect {
+            username,
+            conn_id: Some(conn_id),
+            channel_configs: channels.iter().map(settings).collect(),
+            channels,
+            fresh_user_state: Vec::new(),
+            user_state: Vec::new(),
+            state_public_keys: Vec::new(),
+        };
+        self.registry.connect(request, self.now, &mut self.effects).unwrap();
+        let (key, _) = self.registry.connection(conn_id).unwrap();
+        assert_eq!(self.keys.insert(key), !known, "a key is never used again");
+        self.apply();
+    }
+
+    pub fn subscribe(&mut self, conn_id: Uuid, channels: Vec<String>) {
+        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
+        let channel_configs = channels.iter().map(settings).collect();
+        let request = Subscribe { conn_id, channels, channel_configs };
+        // An unknown connection is one of the things that happen.
+        let _ = self.registry.subscribe(request, &mut self.effects);
+        self.apply();
+    }
+
+    pub fn unsubscribe(&mut self, conn_id: Uuid, channels: Vec<String>) {
+        self.registry.unsubscribe(Unsubscribe { conn_id, channels }, &mut self.effects);
+        self.apply();
+    }
+
+    pub fn disconnect(&mut self, conn_id: Uuid) {
+        self.registry.disconnect(conn_id, self.now, &mut self.effects);
+        self.apply();
+    }
+
+    pub fn set_state(&mut self, user: &str) {
+        let value = StateValue::Number(self.next_number().to_string().into());
+        let state = vec![StateEntry { key: "k".into(), value }];
+        let keys = Some(vec!["k".to_owned()]);
+        // Refused for a user who is not known yet.
+        let _ = self.registry.set_user_state(user, state, keys, self.now, &mut self.effects);
+        self.apply();
+    }
+
+    pub fn publish(&mut self, message: Message) {
+        self.sent.push((message.uuid.as_u128(), message.delivery.clone()));
+        self.registry.post(message, &mut self.effects);
+        self.apply();
+    }
+
+    pub fn edit(&mut self, edit: Edit) {
+        self.registry.edit(edit, &mut self.effects);
+        self.apply();
+    }
+
+    pub fn delete(&mut self, delete: Delete) {
+        self.registry.delete(delete, &mut self.effects);
+        self.apply();
+    }
+
+    /// Sends on what the registry has decided.
+    pub fn apply(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Create(identity, settings, _) => {
+                    let state = ChannelState::new(identity, settings, ENCODER, self.rules.keeping, time(0));
+                    self.channels.push((state, VecDeque::new()));
+                    self.hubs.iter_mut().for_each(|hub| hub.inputs.push(VecDeque::new()));
+                }
+                Effect::Channel(id, message) => self.channels[id.0 as usize].1.push_back(message),
+                Effect::Inbox(message) => self.inboxes.1.push_back(message),
+                Effect::Hub(id, message) => self.hubs[usize::from(id.0)].inputs[0].push_back(message),
+            }
+        }
+        self.registry.check(self.now);
+    }
+}

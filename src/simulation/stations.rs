@@ -1,0 +1,205 @@
+//! The scheduler: which station has its turn, and what it does with it.
+
+use super::account::to;
+use super::{HUBS, ToRegistry, World};
+use crate::channel::messages::{Publication, ToChannel};
+use crate::fixtures::time;
+use crate::hub::messages::ToHub;
+use crate::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
+use crate::inbox::ToInbox;
+use crate::outbox::Pushed;
+use crate::wire::websocket::close::CloseReason;
+
+impl World {
+    /// Lets one station take one message, or one hub write to some of its members. False if it has nothing to do.
+    pub fn step(&mut self, choice: usize, budget: usize) -> bool {
+        let channels = self.channels.len();
+        // Every pair of stations has its turn.
+        let hubs = usize::from(HUBS);
+        match choice % (1 + channels + hubs * (4 + channels)) {
+            0 => self.step_inboxes(),
+            turn if turn <= channels => self.step_channel(turn - 1),
+            turn => {
+                let turn = turn - 1 - channels;
+                let (hub, input) = (turn % hubs, turn / hubs);
+                match input {
+                    0 => self.step_fanout(hub, budget),
+                    1 => self.step_registry(hub),
+                    input => self.step_hub(hub, input - 2),
+                }
+            }
+        }
+    }
+
+    fn step_registry(&mut self, hub: usize) -> bool {
+        match self.hubs[hub].output.pop_front() {
+            Some(ToRegistry::Attach(number)) => {
+                let session = &self.sessions[number];
+                let next = (session.place(), session.transport);
+                match self.registry.attach(session.conn_id, next, &mut self.effects) {
+                    Ok(()) => {
+                        let owner = self.registry.connection(session.conn_id).map(|(key, _)| key);
+                        self.sessions[number].owner = owner;
+                    }
+                    Err(_) => self.say_goodbye(number, CloseReason::Ended),
+                }
+            }
+            Some(ToRegistry::Detached(gone)) => self.registry.detached(gone, self.now, &mut self.effects),
+            None => return false,
+        }
+        self.apply();
+        true
+    }
+
+    fn step_channel(&mut self, index: usize) -> bool {
+        let id = ChannelId(index as u32);
+        let (state, queue) = &mut self.channels[index];
+        let Some(message) = queue.pop_front() else { return false };
+        let stream = Stream::Channel(id);
+        let (mut effects, now) = (Vec::new(), time(self.now as i64));
+        match message {
+            ToChannel::Join { conn, user, place } => {
+                self.account.ledger.begin(conn, user.id, stream);
+                state.join(conn, user, place, &now, &mut effects);
+            }
+            ToChannel::Leave(conn) => {
+                self.account.ledger.end(conn, stream, false);
+                state.leave(conn, &now, &mut effects);
+            }
+            ToChannel::Attach { conn, user, place, part } => {
+                state.attach(conn, user, place, part, &now, &mut effects);
+                // Of what went through before it came back, it gets what the channel still keeps: its own
+                // coming may have pushed something out.
+                let stored = self.rules.settings(&state.identity().name).store_frames;
+                let kept = if stored { self.rules.keeping.frames as Offset } else { 0 };
+                self.account.excuse_passed(conn, id, state.offset(), kept);
+            }
+            ToChannel::Farewell(_) => {}
+            ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
+            ToChannel::Part(conn) => state.part(conn, &now, &mut effects),
+            ToChannel::Return(conn, user) => state.return_present(conn, user, &now, &mut effects),
+            ToChannel::UserChanged(view, changed) => {
+                state.user_changed(view, changed.as_deref(), &now, &mut effects);
+            }
+            ToChannel::Configure(settings) => state.configure(settings),
+            ToChannel::Publish(publication) => {
+                let number = self.account.publish(stream, &publication);
+                state.publish(publication, None, &now, &mut effects);
+                self.account.pass_through(id, state.offset(), number);
+            }
+            ToChannel::PublishTo(publication, places) => {
+                let number = self.account.publish(stream, &publication);
+                state.publish(*publication, Some(places), &now, &mut effects);
+                self.account.pass_through(id, state.offset(), number);
+            }
+        }
+        // What the registry knows of a channel's size is of any earlier moment.
+        if let Some(record) = self.registry.channel(id) {
+            record.summary.update(state);
+        }
+        self.forward(2 + index, effects);
+        true
+    }
+
+    fn step_inboxes(&mut self) -> bool {
+        let (state, queue) = &mut self.inboxes;
+        let Some(message) = queue.pop_front() else { return false };
+        let (account, mut effects) = (&mut self.account, Vec::new());
+        match message {
+            ToInbox::Open(user, conn) => {
+                account.ledger.begin(conn, user, Stream::Inbox);
+                state.open(user, conn);
+            }
+            ToInbox::Close(user, conn, last) => {
+                account.ledger.end(conn, Stream::Inbox, false);
+                if last {
+                    account.forget_private(user);
+                }
+                state.close(user, conn, last);
+            }
+            ToInbox::Farewell(_) => {}
+            ToInbox::Attach(user, conn, place, part) => {
+                account.excuse_private(conn, user, self.rules.keeping.frames);
+                state.attach(user, conn, place, part, &mut effects);
+            }
+            ToInbox::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
+            ToInbox::Post(message, recipients) => {
+                account.publish_private(&Publication::Post(message.clone(), to(&recipients)), &recipients);
+                state.post(message, &recipients, &mut effects);
+            }
+            ToInbox::Edit(edit, recipients) => {
+                account.publish_private(&Publication::Edit(edit.clone(), to(&recipients)), &recipients);
+                state.edit(&edit, &recipients, &mut effects);
+            }
+            ToInbox::Delete(delete, recipients) => {
+                account.publish_private(&Publication::Delete(delete.clone(), to(&recipients)), &recipients);
+                state.delete(&delete, &recipients, &mut effects);
+            }
+        }
+        self.forward(1, effects);
+        true
+    }
+
+    fn step_hub(&mut self, index: usize, input: usize) -> bool {
+        let hub = &mut self.hubs[index];
+        let Some(message) = hub.inputs[input].pop_front() else { return false };
+        let (key, pushed) = match message {
+            ToHub::Deliver(channel, stamped) => {
+                hub.bytes.0 += stamped.frame.live().len();
+                hub.fanout.push(channel, stamped);
+                return true;
+            }
+            ToHub::DeliverTo(channel, slots, stamped) => {
+                hub.bytes.0 += stamped.frame.live().len();
+                hub.fanout.push_to(channel, slots, stamped);
+                return true;
+            }
+            ToHub::DeliverPrivate(slots, frame) => {
+                hub.bytes.0 += frame.live().len();
+                hub.fanout.push_private(slots, frame);
+                return true;
+            }
+            ToHub::Join(channel, key, listen) => (key, hub.table.join(channel, key, listen)),
+            ToHub::JoinInbox(key, listen) => (key, hub.table.join_inbox(key, listen)),
+            ToHub::Leave(channel, key) => {
+                let pending = hub.fanout.pending_in(channel);
+                (key, hub.table.leave(channel, key, pending))
+            }
+            ToHub::Release(key, reason) => {
+                self.dismiss(index, key, reason);
+                return true;
+            }
+            ToHub::Drain | ToHub::Farewell(..) => return true,
+        };
+        self.settle(index, key, pushed);
+        true
+    }
+
+    fn step_fanout(&mut self, index: usize, budget: usize) -> bool {
+        let hub = &mut self.hubs[index];
+        if hub.fanout.is_idle() {
+            return false;
+        }
+        let slice = hub.fanout.run(&mut hub.table, budget);
+        hub.bytes.1 += slice.bytes;
+        for (key, pushed) in slice.casualties {
+            self.settle(index, key, pushed);
+        }
+        true
+    }
+
+    /// Dismisses a session whose outbox took no more.
+    pub fn settle(&mut self, hub: usize, key: SlotKey, pushed: Pushed) {
+        match pushed {
+            Pushed::Accepted | Pushed::Sealed => {}
+            Pushed::Overflow => self.dismiss(hub, key, CloseReason::TooSlow),
+            Pushed::Broken => self.dismiss(hub, key, CloseReason::ByPeer(None)),
+        }
+    }
+
+    fn forward(&mut self, sender: usize, effects: Vec<(HubId, ToHub)>) {
+        for (hub, message) in effects {
+            self.hubs[usize::from(hub.0)].inputs[sender].push_back(message);
+        }
+    }
+}
