@@ -4,7 +4,8 @@ import { get } from './api.js';
 import { binary, milliseconds, number } from './format.js';
 import { since } from './lists.js';
 
-const FILTERS = [['all', 'All'], ['reached', 'Reached']];
+/** What is counted where several settings share a counter. */
+const SHARED = { fields: 'all that did not validate', refused_busy: 'all that found it busy' };
 
 /** The unit is the end of the setting's name. */
 function boundText({ setting, bound }) {
@@ -19,16 +20,14 @@ const marked = (text) => text.split('`').map((part, index) => (index % 2 ? html`
 
 const last = (unix) => (unix ? html`${since(unix)} ago` : 'never');
 
+/** What somebody looks for comes first; the rest keeps its order. */
+const happenedFirst = (rows) => rows.toSorted((a, b) => (b.count > 0) - (a.count > 0));
+
 /** A count that somebody may want to do something about. */
 const alarming = (count) => (count > 0 ? html`<span class="badge warn">${number(count)}</span>` : number(count));
 
 export class Limits {
     title = 'Limits';
-    filter = 'all';
-
-    constructor({ changed }) {
-        this.changed = changed;
-    }
 
     async load(signal) {
         this.told = await get('/admin/limits.json', {}, signal);
@@ -43,50 +42,37 @@ export class Limits {
             </div>` : html`<p class="empty">Loading…</p>`}`;
     }
 
-    #choose(filter) {
-        this.filter = filter;
-        this.changed(false);
-    }
-
     #limits() {
-        const groups = this.told.limits.filter(({ count }) => this.filter === 'all' || count > 0);
         return html`<section class="limits">
-            <div class="row between table-head">
-                <h2>Limits</h2>
-                <div class="choice" role="group" aria-label="Which limits are shown">${FILTERS.map(([name, label]) => html`
-                    <button type="button" aria-pressed=${name === this.filter} @click=${() => this.#choose(name)}
-                        >${label}</button>`)}</div>
-            </div>
-            ${groups.length === 0
-                ? html`<div class="table-wrap"><p class="empty">No limit was reached since the server was started.</p></div>`
-                : html`<div class="table-wrap" tabindex="0" role="region" aria-label="Table of limits"><table id="limits">
-                    <thead><tr>
-                        <th scope="col">Setting</th><th scope="col" class="number">Bound</th>
-                        <th scope="col" class="number">Reached</th><th scope="col" class="number">Last</th>
-                    </tr></thead>
-                    <tbody>${groups.flatMap((group) => this.#group(group))}</tbody>
-                </table></div>`}
+            <h2>Limits</h2>
+            <div class="table-wrap" tabindex="0" role="region" aria-label="Table of limits"><table id="limits">
+                <thead><tr>
+                    <th scope="col">Setting</th><th scope="col" class="number">Bound</th>
+                    <th scope="col" class="number">Reached</th><th scope="col" class="number">Last</th>
+                </tr></thead>
+                <tbody>${happenedFirst(this.told.limits).flatMap((group) => this.#group(group))}</tbody>
+            </table></div>
             <p class="hint">Counted since the server was started.</p>
         </section>`;
     }
 
-    #group({ count, last: unix, settings }) {
+    #group({ counter, count, last: unix, settings }) {
         return settings.map((setting, index) => html`<tr data-key=${setting.setting}>
             <th scope="row"><code>${setting.setting}</code><span class="about">${marked(setting.about)}</span></th>
             <td class="number nowrap">${boundText(setting)}</td>
             ${index === 0 ? html`
-                <td class="number nowrap" rowspan=${settings.length}>${count === null
-                    ? html`<span class="quiet">not counted</span>` : alarming(count)}${settings.length > 1
-                    ? html`<span class="about">all ${settings.length} together</span>` : ''}</td>
+                <td class="number" rowspan=${settings.length}>${count === null
+                    ? html`<span class="quiet nowrap">not counted</span>` : alarming(count)}${settings.length > 1
+                    ? html`<span class="about">${SHARED[counter]}</span>` : ''}</td>
                 <td class="number nowrap" rowspan=${settings.length}>${count === null ? '–' : last(unix)}</td>` : ''}
         </tr>`);
     }
 
     #closed() {
         // Those that have none of the server's own codes come last.
-        const closed = this.told.closed.toSorted((a, b) => (a.code ?? Infinity) - (b.code ?? Infinity) || 0);
+        const closed = happenedFirst(this.told.closed.toSorted((a, b) => (a.code ?? Infinity) - (b.code ?? Infinity) || 0));
         return html`<section>
-            <div class="row table-head"><h2>Closed websockets</h2></div>
+            <h2>Closed websockets</h2>
             <div class="table-wrap" tabindex="0" role="region" aria-label="Table of closed websockets"><table id="closed">
                 <thead><tr>
                     <th scope="col" class="number">Code</th><th scope="col">Reason</th>
@@ -104,7 +90,7 @@ export class Limits {
 
     #refused() {
         return html`<section>
-            <div class="row table-head"><h2>Refused for other reasons</h2></div>
+            <h2>Refused for other reasons</h2>
             <div class="table-wrap" tabindex="0" role="region" aria-label="Table of other refusals"><table id="refused">
                 <thead><tr>
                     <th scope="col">Counter</th><th scope="col" class="number">Refused</th>

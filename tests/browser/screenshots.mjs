@@ -91,6 +91,7 @@ const consolePages = {
         await page.locator('.frames li').nth(12).waitFor();
         return page;
     },
+    'console-limits': () => turn('#/limits', '#limits tbody tr .badge'),
     'console-secrets': () => turn('#/secrets', '#secrets tbody tr'),
 };
 

@@ -33,6 +33,13 @@ function talk(server, turn) {
     })));
 }
 
+/** An application with a mistake: now and then it names a channel that has too long a name. */
+function slip(server, turn) {
+    const count = turn % 70 === 0 ? 3 : turn % 25 === 0 ? 1 : 0;
+    const message = { channel: 'x'.repeat(300), user: 'publisher', message: { text: 'lost' } };
+    return Promise.allSettled(Array.from({ length: count }, () => call(server, '/message', [message])));
+}
+
 /** Begins to live; the returned function ends it. */
 export async function live(server) {
     await call(server, '/channel_config', Object.fromEntries(CHANNELS.map((name, index) => [name, settings(index)])));
@@ -47,6 +54,7 @@ export async function live(server) {
                 sockets.pop().destroy();
             }
             await talk(server, turn);
+            await slip(server, turn);
             await pause(TURN_MS);
         }
         sockets.forEach((socket) => socket.destroy());
