@@ -430,5 +430,8 @@ impl ChannelState {
 #[path = "state_tests.rs"]
 mod tests;
 #[cfg(test)]
+#[path = "catchup_model_tests.rs"]
+mod catchup_model_tests;
+#[cfg(test)]
 #[path = "state_model_tests.rs"]
 mod model_tests;

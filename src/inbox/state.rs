@@ -145,6 +145,10 @@ impl InboxState {
 }
 
 #[cfg(test)]
+#[path = "state_model_tests.rs"]
+mod model_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::message::Delivery;

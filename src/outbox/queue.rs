@@ -230,6 +230,10 @@ impl Queue {
 }
 
 #[cfg(test)]
+#[path = "queue_model_tests.rs"]
+mod model_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::ChannelId;
