@@ -15,11 +15,12 @@ use std::io::{self, ErrorKind};
 use std::sync::{Mutex, PoisonError};
 
 /// So many that what a message costs beside its deliveries is less than the bounds below leave.
-const SUBSCRIBERS: usize = 500;
+const SUBSCRIBERS: usize = 1_000;
 /// Nothing but broadcasts.
 const QUIET: [&str; 3] = ["heartbeat_interval_ms=0", "ping_interval_ms=0", "socket_idle_timeout_ms=0"];
 
-/// Where segments are all there is to count, others' traffic spoils a count now and then.
+/// Timers add calls by the second, which a busy machine makes many; and where segments are all there is to count, others'
+/// traffic is among them.
 const TRIES: u32 = 5;
 
 /// Segments are counted for all of this machine: one test at a time.
@@ -59,14 +60,31 @@ fn count(setting: &str, plan: Plan, messages: u32) -> io::Result<Count> {
     Ok(Count { calls, segments })
 }
 
+fn described(count: &Count) -> String {
+    match &count.calls {
+        Some(calls) => format!("{} calls, {:?}", calls.total(), calls.by_frequency()),
+        None => format!("{} segments, and no right to trace a child", count.segments),
+    }
+}
+
 fn bounded(setting: &str, plan: Plan, messages: u32, sends: f64, most: f64) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let each = |count: u64| count as f64 / f64::from(messages) / SUBSCRIBERS as f64;
     // Without the right to trace, only what reached the sockets is known: whether messages were joined.
     let joined = |segments: u64| (sends..sends * 2.0).contains(&each(segments));
-    let mut counts = (0..TRIES).map(|_| count(setting, plan, messages).expect("the server runs"));
-    let found = counts.find(|count| count.calls.is_some() || joined(count.segments));
-    let count = found.expect("no more segments than deliveries ask for, or the right to trace a child");
+    let few = |count: &Count| match &count.calls {
+        Some(calls) => each(calls.total()) <= most,
+        None => joined(count.segments),
+    };
+    let run = || count(setting, plan, messages).expect("the server runs");
+    let mut count = run();
+    for _ in 1..TRIES {
+        if few(&count) {
+            break;
+        }
+        count = run();
+    }
+    assert!(few(&count), "more than {most} for each delivery: {}", described(&count));
     let Some(calls) = count.calls else {
         let segments = each(count.segments);
         println!("{setting}, {plan:?}: {segments:.4} segments per delivery; ptrace is not allowed here");
@@ -75,11 +93,6 @@ fn bounded(setting: &str, plan: Plan, messages: u32, sends: f64, most: f64) {
     let (all, of_sends) = (each(calls.total()), each(calls.sends));
     println!(
         "{setting}, {plan:?}: {all:.4} calls and {of_sends:.4} sends per delivery: {:?}",
-        calls.by_frequency()
-    );
-    assert!(
-        all <= most,
-        "{all} calls per delivery, at most {most} were expected: {:?}",
         calls.by_frequency()
     );
     // Answers to the publisher come on top, one for each request.
