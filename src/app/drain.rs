@@ -55,6 +55,11 @@ impl Stopper {
         let _ = self.core.ended.send(Ok(()));
     }
 
+    #[cfg(test)]
+    pub(super) fn threads(&self) -> &[ArbiterHandle] {
+        &self.threads
+    }
+
     /// Whether it has been told to stop.
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)

@@ -119,6 +119,27 @@ fn what_was_accepted_before_a_goodbye_comes_before_it() {
     registry.do_send(Publish::Post(vec![message("last words")]));
     registry.do_send(SendAway { spread_ms: 0 });
     drop(held);
+    assert_last_words(&mut peer);
+}
+
+#[test]
+fn who_is_left_is_not_sent_away_before_goodbyes_that_are_under_way() {
+    let server = Server::start(Server::settings());
+    let mut peer = server.enter();
+    server.ask("POST /info", r#"{"info": {"channels": ["c"]}}"#);
+    let registry = server.core.registry.get().unwrap();
+    // Channels and hubs stand still for longer than the registry gives a goodbye.
+    let held: Vec<_> = server.stopper.threads().iter().map(Server::hold).collect();
+    server.core.pressure.registry.add(1);
+    registry.do_send(Publish::Post(vec![message("last words")]));
+    registry.do_send(SendAway { spread_ms: 0 });
+    std::thread::sleep(Duration::from_millis(500));
+    drop(held);
+    assert_last_words(&mut peer);
+}
+
+/// Reads up to the goodbye: what was said before it comes before it.
+fn assert_last_words(peer: &mut TcpStream) {
     let mut heard = Vec::new();
     let mut piece = [0; 4_096];
     while !heard.windows(10).any(|bytes| bytes == b"restarting") {

@@ -3,6 +3,7 @@
 use super::HubSenders;
 use crate::hub::messages::ToHub;
 use crate::ids::{HubId, SlotKey};
+use crate::observe::pressure::Counted;
 use crate::wire::websocket::close::CloseReason;
 use std::sync::Arc;
 
@@ -17,12 +18,20 @@ pub struct Farewell {
     hub: HubId,
     keys: Vec<SlotKey>,
     reason: CloseReason,
+    /// Given back when the hub has been told.
+    _under_way: Counted,
 }
 
 impl Farewell {
-    /// Sessions of `hub`, and why they are to go.
-    pub fn new(hubs: Arc<HubSenders>, hub: HubId, keys: Vec<SlotKey>, reason: CloseReason) -> Self {
-        Self { hubs, hub, keys, reason }
+    /// Sessions of `hub`, and why they are to go. Counted as `under_way` until the hub has been told.
+    pub fn new(
+        hubs: Arc<HubSenders>,
+        hub: HubId,
+        keys: Vec<SlotKey>,
+        reason: CloseReason,
+        under_way: Counted,
+    ) -> Self {
+        Self { hubs, hub, keys, reason, _under_way: under_way }
     }
 }
 

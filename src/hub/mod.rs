@@ -133,6 +133,13 @@ impl Shared {
         !self.fanout.borrow().is_idle()
     }
 
+    /// Behind everything that is pending now.
+    fn send_away_later(&self, keys: Vec<SlotKey>, reason: CloseReason) {
+        let round = self.fanout.borrow().next_round();
+        self.farewells.borrow_mut().push_back((round, keys, reason));
+        self.work.notify_one();
+    }
+
     /// To those who have got everything that was pending when they were told to go.
     fn say_goodbye(&self) {
         loop {
@@ -264,14 +271,10 @@ impl Hub {
                 shared.settle(key, pushed);
             }
             ToHub::Release(key, reason) => shared.dismiss(key, reason),
-            ToHub::Farewell(keys, reason) => {
-                let round = shared.fanout.borrow().next_round();
-                shared.farewells.borrow_mut().push_back((round, keys, reason));
-                shared.work.notify_one();
-            }
+            ToHub::Farewell(keys, reason) => shared.send_away_later(keys, reason),
             ToHub::Drain => {
                 let keys = shared.table.borrow().keys();
-                keys.into_iter().for_each(|key| shared.send_away(key, CloseReason::GoingAway));
+                shared.send_away_later(keys, CloseReason::GoingAway);
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::ids::{ChannelId, ConnKey, Place};
 /// Longest wait before coming back that a session is told, in ms: as long as clients of the original wait by themselves
 /// after a first failure.
 const RETRY_MS: u64 = 2_000;
-/// How long the last batch's goodbyes may take to reach their hubs, in ms; others must not overtake them.
+/// How long after the last batch those may come who were just coming or being taken over when their turn was, in ms.
 const MOMENT_MS: u64 = 100;
 
 /// Who has to go, and when.

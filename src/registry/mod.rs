@@ -25,7 +25,7 @@ use crate::hub::messages::{Attach, Detached, ToHub};
 use crate::ids::{ChannelId, HubId, SlotKey};
 use crate::inbox::{Inboxes, ToInbox};
 use crate::observe::Counters;
-use crate::observe::pressure::Pressure;
+use crate::observe::pressure::{Counted, Gauge, Pressure};
 use crate::wire::event::Encoder;
 use crate::wire::time::Timestamp;
 use crate::wire::websocket::close::CloseReason;
@@ -83,12 +83,21 @@ pub struct Registry {
     started: Instant,
     /// While the server stops: who is still to be sent away.
     departures: Option<Departures>,
+    /// Goodbyes that have not come to their hubs yet.
+    farewells: Arc<Gauge>,
 }
 
 impl Registry {
     /// A registry of these parts.
     pub fn new(parts: RegistryParts) -> Self {
-        Self { parts, channels: Vec::new(), effects: Vec::new(), started: Instant::now(), departures: None }
+        Self {
+            parts,
+            channels: Vec::new(),
+            effects: Vec::new(),
+            started: Instant::now(),
+            departures: None,
+            farewells: Arc::new(Gauge::new(usize::MAX)),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -167,13 +176,16 @@ impl Registry {
             channels.extend(departing.channels);
         }
         for (hub, (keys, channels)) in batches {
-            let farewell = Arc::new(Farewell::new(self.parts.hubs.clone(), hub, keys, reason));
+            let (hubs, under_way) = (self.parts.hubs.clone(), Counted::new(self.farewells.clone()));
+            let farewell = Arc::new(Farewell::new(hubs, hub, keys, reason, under_way));
             self.tell_inboxes(ToInbox::Farewell(farewell.clone()));
             for channel in channels {
                 self.tell_channel(channel, ToChannel::Farewell(farewell.clone()));
             }
         }
-        if self.departures.as_ref().is_some_and(|departures| departures.is_over(now)) {
+        // Nobody's goodbye is overtaken, nor what was accepted before it.
+        let is_over = self.departures.as_ref().is_some_and(|departures| departures.is_over(now));
+        if is_over && self.farewells.get() == 0 {
             self.parts.hubs.drain();
         }
     }
