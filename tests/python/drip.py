@@ -42,6 +42,9 @@ class Server:
                 break
             if not line:
                 raise SystemExit("the server did not start")
+        # What the first request opens stays open.
+        self.ask_ms()
+        time.sleep(1)
 
     def memory_mib(self):
         with open(f"/proc/{self.process.pid}/status") as status:

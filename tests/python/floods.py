@@ -34,9 +34,6 @@ class Watch(threading.Thread):
     def __init__(self, server):
         super().__init__(daemon=True)
         self.server, self.ended, self.slowest = server, threading.Event(), 0.0
-        # What the first request opens stays open.
-        server.ask_ms()
-        time.sleep(1)
         self.before = self.peak = self.look()
         self.start()
 
