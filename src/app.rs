@@ -49,7 +49,6 @@ use actix_http::{Extensions, HttpService, KeepAlive};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
-use actix_web::web::PayloadConfig;
 use actix_web::{App, web};
 pub use drain::Stopper;
 use listener::Listeners;
@@ -106,6 +105,8 @@ impl Core {
                 settings.registry_mailbox,
                 settings.channel_mailbox,
                 settings.max_pending_bytes,
+                // One that is as large as it may be must pass, at least while no other is under way.
+                settings.max_pending_body_bytes.max(settings.max_body_bytes.saturating_add(1)),
             )),
             counters: Arc::default(),
             console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
@@ -304,14 +305,12 @@ fn http_service(
         exposure,
     };
     let express = Express { gate: gate.clone(), backend: backend.clone(), exposure };
-    let max_body = core.settings.max_body_bytes;
     let app = move || {
         App::new()
             .app_data(gate.clone())
             .app_data(backend.clone())
             .app_data(hub.clone())
             .app_data(console.clone())
-            .app_data(PayloadConfig::new(max_body))
             .app_data(exposure)
             .wrap(actix_web::middleware::from_fn(middleware::pass))
             .configure(routes::backends)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::backend::signature;
 use support::http::{Reply, Wire, request};
 use support::listener::{Listener, Transport};
-use support::{TestServer, settings};
+use support::{TestServer, settings, within};
 
 async fn post(server: &TestServer, path: &str, body: &str) -> Reply {
     server.backend().send("POST", path, &[], body.as_bytes()).await
@@ -37,6 +37,65 @@ async fn large_bodies() {
     }
     wire.write("0\r\n\r\n").await;
     assert_eq!(wire.reply().await.status, 413);
+}
+
+/// The gauge of bodies, as /admin/debug tells it.
+async fn body_bytes(server: &TestServer) -> usize {
+    let text = server.backend().send("GET", "/admin/debug", &[], b"").await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix("bytes of bodies under way: "));
+    line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
+
+async fn body_bytes_become(server: &TestServer, bytes: usize) {
+    within(async {
+        while body_bytes(server).await != bytes {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A request whose body comes in pieces, each with its length before it.
+fn in_pieces(path: &str, content_type: &str, pieces: &[&str]) -> String {
+    let (name, token) = signature();
+    let pieces: String = pieces.iter().map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len())).collect();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: t\r\n{name}: {token}\r\nContent-Type: {content_type}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{pieces}"
+    )
+}
+
+#[actix_web::test]
+async fn bodies_under_way() {
+    let bounds = Settings { max_body_bytes: 100_000, max_pending_body_bytes: 65_536, ..settings() };
+    let server = TestServer::start(bounds);
+    let mut slow = Wire::open(server.address).await;
+    let space = " ".repeat(40_000);
+    slow.write(in_pieces("/message", "application/json", &["[", &space, &space])).await;
+    body_bytes_become(&server, 80_001).await;
+    // By the short way and by the long one.
+    for content_type in ["application/json", "application/json; charset=utf-8"] {
+        let mut wire = Wire::open(server.address).await;
+        wire.write(in_pieces("/message", content_type, &["[", &space])).await;
+        let reply = wire.reply().await;
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{reply:?}");
+        assert_eq!(reply.header("x-channelstream-error"), Some("busy"));
+        drop(wire);
+        body_bytes_become(&server, 80_001).await;
+    }
+    assert_eq!(post(&server, "/connect", r#"{"username": "ann"}"#).await.status, 200, "what is small passes");
+    slow.write("1\r\n]\r\n0\r\n\r\n").await;
+    assert_eq!(slow.reply().await.status, 200);
+    body_bytes_become(&server, 0).await;
+    let mut wire = Wire::open(server.address).await;
+    wire.write(in_pieces("/message", "application/json", &["[", &space, "]"]) + "0\r\n\r\n").await;
+    assert_eq!(wire.reply().await.status, 200, "there is room again");
+    // Who hangs up leaves nothing behind.
+    let mut gone = Wire::open(server.address).await;
+    gone.write(in_pieces("/message", "application/json", &["[", &space])).await;
+    body_bytes_become(&server, 40_001).await;
+    drop(gone);
+    body_bytes_become(&server, 0).await;
 }
 
 #[actix_web::test]

@@ -107,7 +107,7 @@ mod tests {
     fn a_sample_holds_what_has_grown_since_the_last() {
         let (console, counters) =
             (Arc::new(Console::new(Arc::new(Hubs::new(0)), Recorder::default())), Arc::<Counters>::default());
-        let pressure = Arc::new(Pressure::new(1, 1, 1));
+        let pressure = Arc::new(Pressure::new(1, 1, 1, 1));
         counters.deliveries.add(1_000);
         let mut sampler = Sampler::new(console.clone(), counters.clone(), pressure.clone());
         counters.connections.set(7);

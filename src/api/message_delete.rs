@@ -78,7 +78,6 @@ pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Oper
         .body(body, Required::True, EXAMPLE, to.settings)
         .answer("The deletions as they were understood.", answer, ANSWER)
         .refuses_body(parse_deletes(br#"[{"uuid": "2222"}]"#, &to.limits))
-        .refuses([Refusal::Busy])
 }
 
 const EXAMPLE: &str = r#"[{"uuid": "33333333-3333-4333-8333-333333333333", "channel": "lobby"}]"#;

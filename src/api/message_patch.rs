@@ -134,7 +134,6 @@ pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Oper
             &to.limits,
             Timestamp::now(),
         ))
-        .refuses([Refusal::Busy])
 }
 
 const EXAMPLE: &str = r#"[{"uuid": "22222222-2222-4222-8222-222222222222", "channel": "lobby",

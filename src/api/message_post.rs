@@ -123,7 +123,6 @@ pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Oper
             &to.limits,
             Timestamp::now(),
         ))
-        .refuses([Refusal::Busy])
 }
 
 const EXAMPLE: &str = r#"[{"user": "bob", "channel": "lobby", "message": {"text": "hi"},

@@ -171,7 +171,8 @@ impl Operation {
             .content("application/json", content)
             .build();
         let built = self.built.request_body(Some(body));
-        Self { built, ..self }.reads_body(settings)
+        // Bodies under way are bounded together, too.
+        Self { built, ..self }.reads_body(settings).refuses([Refusal::Busy])
     }
 
     /// The body that an HTML form sends.
@@ -220,7 +221,11 @@ impl Operation {
 
     /// Refusals beside those that everybody may get.
     pub fn refuses(mut self, refusals: impl IntoIterator<Item = Refusal>) -> Self {
-        self.refusals.extend(refusals);
+        for refusal in refusals {
+            if !self.refusals.contains(&refusal) {
+                self.refusals.push(refusal);
+            }
+        }
         self
     }
 

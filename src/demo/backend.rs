@@ -175,7 +175,7 @@ async fn user_state(backend: web::Data<Backend>, body: Body) -> Result<HttpRespo
 /// Browsers send one message, the API takes lists.
 fn as_list(body: Body) -> Bytes {
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return body.0;
+        return body.into_bytes();
     }
     [b"[", &body[..], b"]"].concat().into()
 }

@@ -15,17 +15,13 @@ use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::gate::{Gate, text};
-use actix_http::error::PayloadError;
 use actix_http::{Payload, Request, RequestHead, Response, header};
 use actix_service::{ServiceFactory, apply_fn_factory};
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::{Error, HttpResponse, web};
-use bytes::{Bytes, BytesMut};
 use futures_util::future::{Either, FutureExt, TryFutureExt};
-use futures_util::stream::StreamExt;
-use serde_json::json;
 use std::rc::Rc;
 
 /// The calls that have a short way.
@@ -110,8 +106,8 @@ impl Express {
         mut request: Request,
     ) -> Result<Response<BoxBody>, Error> {
         let payload = request.take_payload();
-        let answer = match whole(payload, self.backend.settings.max_body_bytes).await {
-            Ok(body) => self.call(call, signed, Body(body)).await,
+        let answer = match Body::receive(request.head(), payload, &self.backend).await {
+            Ok(body) => self.call(call, signed, body).await,
             Err(refusal) => Err(refusal),
         };
         let headers = &request.head().headers;
@@ -148,29 +144,4 @@ impl Express {
 fn names_charset(head: &RequestHead) -> bool {
     let content_type = head.headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
     content_type.contains(&b';')
-}
-
-/// The whole body, without a copy if it came in one piece.
-pub(super) async fn whole(mut payload: Payload, max: usize) -> Result<Bytes, Refusal> {
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    while let Some(piece) = payload.next().await {
-        let piece = piece.map_err(|error| broken(&error))?;
-        if first.len().max(all.len()) + piece.len() > max {
-            return Err(Refusal::BodyTooLarge(max));
-        }
-        if first.is_empty() && all.is_empty() {
-            first = piece;
-            continue;
-        }
-        if all.is_empty() {
-            all.extend_from_slice(&std::mem::take(&mut first));
-        }
-        all.extend_from_slice(&piece);
-    }
-    Ok(if all.is_empty() { first } else { all.freeze() })
-}
-
-fn broken(error: &PayloadError) -> Refusal {
-    Refusal::Invalid(json!({ "_schema": [error.to_string()] }))
 }

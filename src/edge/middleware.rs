@@ -10,9 +10,10 @@ use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
 use super::exposure::Exposure;
-use super::{cors, express, health, origins};
+use super::{cors, health, origins};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
+use crate::gate::body::Body;
 use crate::gate::guard::{Standing, now_unix};
 use crate::gate::{Gate, text};
 
@@ -81,12 +82,14 @@ async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Ref
     let Some(signature) = gate.bound_signature(req.head(), now_unix())? else {
         return gate.standing(req.head(), now_unix());
     };
-    let body = express::whole(req.take_payload(), gate.settings.max_body_bytes).await?;
+    let backend = req.app_data::<web::Data<Backend>>().cloned().ok_or(Refusal::Internal)?;
+    let payload = req.take_payload();
+    let body = Body::receive(req.head(), payload, &backend).await?;
     let admitted = gate.admit_bound(&signature, req.head(), req.path(), &body, now_unix());
-    if let (Err(Refusal::Busy), Some(backend)) = (&admitted, req.app_data::<web::Data<Backend>>()) {
+    if let Err(Refusal::Busy) = &admitted {
         backend.counters.refused_busy.add(1);
     }
-    req.set_payload(Payload::from(body));
+    req.set_payload(Payload::from(body.into_bytes()));
     admitted
 }
 

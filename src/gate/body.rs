@@ -1,58 +1,126 @@
 //! The body of a request as UTF-8, whatever charset its `Content-Type` names.
 
-use std::borrow::Cow;
-use std::future::Future;
-use std::ops::Deref;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
+use super::backend::Backend;
+use crate::error::Refusal;
+use crate::observe::pressure::Pressure;
+use actix_http::RequestHead;
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::{Error, FromRequest, HttpRequest};
-use bytes::Bytes;
+use actix_web::{Error, FromRequest, HttpRequest, web};
+use bytes::{Bytes, BytesMut};
 use encoding_rs::{Encoding, UTF_8};
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::StreamExt;
 use serde_json::json;
-
-use crate::error::Refusal;
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// A whole body, decoded. One that is UTF-8 already, or names no charset, is passed on as it came, unread; so is the
 /// judgement whether it is what it says.
-#[derive(Clone, Debug)]
-pub struct Body(pub Bytes);
+#[derive(Debug)]
+pub struct Body {
+    bytes: Bytes,
+    _weight: Option<Weight>,
+}
 
 impl Deref for Body {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
 impl FromRequest for Body {
     type Error = Error;
-    type Future = Receiving;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
-    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Receiving {
-        Receiving { encoding: encoding(req), bytes: Bytes::from_request(req, payload) }
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (req, payload) = (req.clone(), payload.take());
+        Box::pin(async move {
+            let backend = req.app_data::<web::Data<Backend>>().ok_or(Refusal::Internal)?;
+            let body = Self::receive(req.head(), payload, backend).await?;
+            // Read to its end even if it is refused: the connection goes on.
+            let bytes = decode(encoding(&req)?, body.bytes)?;
+            Ok(Self { bytes, ..body })
+        })
     }
 }
 
-/// A body on its way.
-pub struct Receiving {
-    encoding: Result<&'static Encoding, Refusal>,
-    bytes: <Bytes as FromRequest>::Future,
+impl Body {
+    /// Receives a body, without a copy if it comes in one piece, and does not decode it.
+    ///
+    /// # Errors
+    /// `BodyTooLarge`; `Busy` when the bodies under way have too many bytes; `Invalid` when it breaks off.
+    pub async fn receive(head: &RequestHead, payload: Payload, backend: &Backend) -> Result<Self, Refusal> {
+        let received = gather(head, payload, backend).await;
+        if let Err(Refusal::Busy) = &received {
+            backend.counters.refused_busy.add(1);
+        }
+        received
+    }
+
+    /// Its bytes, no longer counted.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
 }
 
-impl Future for Receiving {
-    type Output = Result<Body, Error>;
+async fn gather(head: &RequestHead, mut payload: Payload, backend: &Backend) -> Result<Body, Refusal> {
+    let max = backend.settings.max_body_bytes;
+    let length = announced(head).unwrap_or(0);
+    if length > max as u64 {
+        return Err(Refusal::BodyTooLarge(max));
+    }
+    let mut weight: Option<Weight> = None;
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(|error| invalid(&error.to_string()))?;
+        if first.len().max(all.len()) + piece.len() > max {
+            return Err(Refusal::BodyTooLarge(max));
+        }
+        if first.is_empty() && all.is_empty() {
+            first = piece;
+            continue;
+        }
+        let weight = weight.get_or_insert_with(|| Weight { pressure: backend.pressure.clone(), bytes: 0 });
+        weight.add(first.len() + piece.len())?;
+        if all.is_empty() {
+            // All at once: growing would copy, and hold the old and the new place together.
+            all.reserve(length as usize);
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(Body { bytes: if all.is_empty() { first } else { all.freeze() }, _weight: weight })
+}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // Read to its end even if it will be refused: the connection goes on.
-        let bytes = ready!(Pin::new(&mut self.bytes).poll(context))?;
-        Poll::Ready(match &self.encoding {
-            Ok(encoding) => decode(encoding, bytes).map(Body).map_err(Error::from),
-            Err(refusal) => Err(refusal.clone().into()),
-        })
+/// The length that a request says its body has.
+fn announced(head: &RequestHead) -> Option<u64> {
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Bytes of a body, counted with those of all others while it is kept. What came in one piece is not: it is no more than
+/// the connection's own buffer.
+#[derive(Debug)]
+struct Weight {
+    pressure: Arc<Pressure>,
+    bytes: usize,
+}
+
+impl Weight {
+    fn add(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.pressure.bodies.add(bytes);
+        self.bytes += bytes;
+        if self.pressure.bodies.is_full() { Err(Refusal::Busy) } else { Ok(()) }
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.pressure.bodies.sub(self.bytes);
     }
 }
 

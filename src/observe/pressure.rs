@@ -91,6 +91,8 @@ pub struct Pressure {
     pub sessions: Arc<Gauge>,
     /// Bytes of frames in the mailboxes and pending lists of hubs, each hub counted.
     pub hub_bytes: Gauge,
+    /// Bytes of requests' bodies that came in pieces, from their second piece on until the request is answered.
+    pub bodies: Gauge,
     /// Bytes that wait in the outboxes of peers who do not take them at once. Each has a bound of its own.
     pub queued_bytes: Gauge,
     /// The frames that these bytes are, or parts of them.
@@ -99,12 +101,13 @@ pub struct Pressure {
 
 impl Pressure {
     /// Gauges with these bounds.
-    pub fn new(registry: usize, channels: usize, hub_bytes: usize) -> Self {
+    pub fn new(registry: usize, channels: usize, hub_bytes: usize, bodies: usize) -> Self {
         Self {
             sessions: Arc::new(Gauge::new(usize::MAX)),
             registry: Gauge::new(registry),
             channels: Gauge::new(channels),
             hub_bytes: Gauge::new(hub_bytes),
+            bodies: Gauge::new(bodies),
             queued_bytes: Gauge::new(usize::MAX),
             queued_frames: Gauge::new(usize::MAX),
         }

@@ -23,12 +23,13 @@ use std::net::IpAddr;
 
 use log::LevelFilter;
 
+pub use bounds::{Bound, bounds};
 pub use load::{Format, Inputs, Loaded, Override, load, make, parse};
 pub use origin::{AllowedOrigins, OriginPattern, PortPattern};
 pub use renew::{Renewed, renew};
 pub use table::Settings;
 pub use values::{AllowedPeers, Demo, Secret};
-pub use write::{Bound, Shown, bounds, reference_page, shown, to_ini, to_toml};
+pub use write::{Shown, reference_page, shown, to_ini, to_toml};
 
 use table::KEYS;
 

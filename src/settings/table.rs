@@ -162,6 +162,8 @@ settings! {
         channel_mailbox: usize = 16_384 => number(1, 16_777_216);
         /// Bytes of frames on their way to sessions before the API answers 503; each worker's share counts.
         max_pending_bytes: usize = 256 << 20 => number(65_536, 1 << 40);
+        /// Bytes of request bodies under way, in all, before the API answers 503; never less than one body may have.
+        max_pending_body_bytes: usize = 256 << 20 => number(65_536, 1 << 40);
         /// Most memory for what the console records of connections and channels, in bytes; 0 turns recording off.
         recorder_bytes: usize = 4 << 20 => number(0, GIBIBYTE);
         /// Most bound signatures remembered against replays, for up to 120 s each; further ones are answered 503.

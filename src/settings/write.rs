@@ -47,31 +47,6 @@ pub fn shown(settings: &Settings) -> Vec<Shown> {
     KEYS.iter().map(show).collect()
 }
 
-/// A setting that bounds something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// Its key.
-    pub key: &'static str,
-    /// The sentence about it, which names the unit.
-    pub about: &'static str,
-    /// Its value; none: there is no limit.
-    pub value: Option<u64>,
-}
-
-/// The section of the settings that bound something.
-const LIMITS: &str = "Limits";
-/// Settings of that section for which 0 is a bound like any other.
-const ZERO_IS_A_BOUND: [&str; 3] = ["keep_alive_ms", "recorder_bytes", "max_history_size"];
-
-/// All settings of the section of limits, in its order.
-pub fn bounds(settings: &Settings) -> impl Iterator<Item = Bound> {
-    KEYS.iter().filter(|key| key.group == LIMITS).map(|key| {
-        let number = (key.show)(settings).as_integer().and_then(|number| u64::try_from(number).ok());
-        let value = number.filter(|number| *number > 0 || ZERO_IS_A_BOUND.contains(&key.name));
-        Bound { key: key.name, about: key.doc.trim(), value }
-    })
-}
-
 /// A whole `channelstream.toml` with these settings, each with its sentence. Secrets stand in it.
 pub fn to_toml(settings: &Settings) -> String {
     let mut text = String::from(
@@ -244,20 +219,6 @@ mod tests {
     fn what_an_ini_cannot_hold_is_named() {
         let error = to_ini(&Settings { admin_user: " a".into(), ..Settings::default() }).unwrap_err();
         assert_eq!(error.problems, ["admin_user: an INI file cannot hold its value"]);
-    }
-
-    #[test]
-    fn bounds_are_numbers_and_zero_is_none_where_the_sentence_says_so() {
-        for bound in bounds(&Settings::default()) {
-            let says_none =
-                ["; 0 means no limit", "; 0 means as many as"].iter().any(|text| bound.about.contains(text));
-            assert!(bound.value.is_some() || says_none, "{bound:?}");
-            assert!(!ZERO_IS_A_BOUND.contains(&bound.key) || !says_none, "{bound:?}");
-        }
-        let settings =
-            Settings { max_sessions: 7, max_channels: 0, recorder_bytes: 0, ..Settings::default() };
-        let of = |name| bounds(&settings).find(|bound| bound.key == name).unwrap().value;
-        assert_eq!(["max_sessions", "max_channels", "recorder_bytes"].map(of), [Some(7), None, Some(0)]);
     }
 
     #[test]

@@ -103,6 +103,13 @@ fn name(number: i64) -> String {
         libc::SYS_epoll_pwait => "epoll_pwait",
         libc::SYS_io_uring_enter => "io_uring_enter",
         libc::SYS_futex => "futex",
+        libc::SYS_openat => "openat",
+        libc::SYS_close => "close",
+        libc::SYS_statx => "statx",
+        libc::SYS_getrusage => "getrusage",
+        libc::SYS_madvise => "madvise",
+        libc::SYS_clock_nanosleep => "clock_nanosleep",
+        libc::SYS_restart_syscall => "restart_syscall",
         other => return format!("number {other}"),
     };
     known.to_owned()

@@ -19,8 +19,13 @@ use crate::wire::schema::{self, Book, Keys, Shape};
 use crate::wire::websocket::close::CloseReason;
 
 /// Settings at whose bound the server is busy.
-const BUSY: [&str; 4] =
-    ["registry_mailbox", "channel_mailbox", "max_pending_bytes", "max_remembered_signatures"];
+const BUSY: [&str; 5] = [
+    "registry_mailbox",
+    "channel_mailbox",
+    "max_pending_bytes",
+    "max_pending_body_bytes",
+    "max_remembered_signatures",
+];
 /// The setting at whose bound a websocket is closed with 1009.
 const TOO_BIG: &str = "max_client_message_bytes";
 /// What is refused though no setting bounds it.
