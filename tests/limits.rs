@@ -18,7 +18,8 @@ const HANDSHAKE: [(&str, &str); 4] = [
 
 /// How often a limit was reached, as admin.json tells it.
 async fn hits(server: &TestServer, limit: &str) -> u64 {
-    let answer = server.backend().send("GET", "/admin/admin.json?limits=1&per_page=0", &[], b"").await.json();
+    let answer =
+        server.backend().send("GET", "/admin/admin.json?limits=true&per_page=0", &[], b"").await.json();
     answer["limits"][limit].as_u64().unwrap_or_else(|| panic!("no {limit} in {answer}"))
 }
 
@@ -118,7 +119,7 @@ async fn sockets_of_one_address() {
                 let (name, token) = support::backend::signature();
                 let mut wire = Wire::open(server.address).await;
                 let headers = [(name, token.as_str()), ("connection", "close")];
-                let reply = wire.ask("GET", "/admin/admin.json?limits=1", &headers, b"").await;
+                let reply = wire.ask("GET", "/admin/admin.json?limits=true", &headers, b"").await;
                 if reply.status == 200 {
                     return reply.json()["limits"]["max_sockets_per_address"].as_u64().unwrap();
                 }
@@ -371,7 +372,7 @@ async fn why_sockets_were_closed() {
     let server = TestServer::start(Settings { max_client_message_bytes: 125, ..settings() });
     let backend = server.backend();
     let closed = async || {
-        let answer = backend.send("GET", "/admin/admin.json?limits=1", &[], b"").await.json();
+        let answer = backend.send("GET", "/admin/admin.json?limits=true", &[], b"").await.json();
         answer["closed"].clone()
     };
     let id = backend.connect("ann", &["c"]).await;

@@ -13,7 +13,8 @@ const LIMIT_MS: u64 = 300;
 const DRIP: Duration = Duration::from_millis(20);
 
 async fn hits(server: &TestServer, limit: &str) -> u64 {
-    let answer = server.backend().send("GET", "/admin/admin.json?limits=1&per_page=0", &[], b"").await.json();
+    let answer =
+        server.backend().send("GET", "/admin/admin.json?limits=true&per_page=0", &[], b"").await.json();
     answer["limits"][limit].as_u64().unwrap()
 }
 

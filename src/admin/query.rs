@@ -1,21 +1,24 @@
 //! Reading the query of a request: what is wrong with it is said by name.
 
+use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 
 use actix_web::HttpRequest;
 
+use crate::api::conn_id;
 use crate::api::invalid::Invalid;
 use crate::api::operation::{Operation, in_query};
 use crate::error::Refusal;
 use crate::wire::schema;
 use utoipa::openapi::Required;
+use uuid::Uuid;
 
 /// Most rows on one page.
 pub const MAX_PER_PAGE: usize = 1_000;
 /// The last row that a sorted list can be turned to: it must hold all rows before it. Who wants others searches.
 pub const MAX_SORTED_ROW: usize = 20_000;
 
-/// The parameters of a query; of several with one name the last counts.
+/// The parameters of a query; none may be given more than once.
 #[derive(Debug, Default)]
 pub struct Query {
     parameters: Vec<(String, String)>,
@@ -29,7 +32,15 @@ impl Query {
     }
 
     fn parse(text: &str) -> Self {
-        Self { parameters: serde_urlencoded::from_str(text).unwrap_or_default(), invalid: None }
+        let parameters: Vec<(String, String)> = serde_urlencoded::from_str(text).unwrap_or_default();
+        let mut query = Self::default();
+        let mut known = HashSet::new();
+        let repeated = parameters.iter().filter(|(name, _)| !known.insert(name));
+        let repeated: BTreeSet<&str> = repeated.map(|(name, _)| name.as_str()).collect();
+        for name in repeated {
+            query.fault(name, "Given more than once.");
+        }
+        Self { parameters, ..query }
     }
 
     /// Whether the parameter is there.
@@ -39,7 +50,7 @@ impl Query {
 
     /// A parameter's text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter's text, unless it is empty.
@@ -56,10 +67,12 @@ impl Query {
         })
     }
 
-    /// A number in a range; `default` if it is not there or wrong.
+    /// A number in a range, in digits; `default` if it is not there or wrong.
     pub fn number(&mut self, name: &str, range: RangeInclusive<usize>, default: usize) -> usize {
-        let Some(text) = self.filled(name) else { return default };
-        match text.parse() {
+        let Some(text) = self.text(name) else { return default };
+        // The parser would take a plus.
+        let digits = if text.starts_with('+') { "" } else { text };
+        match digits.parse() {
             Ok(number) if range.contains(&number) => number,
             Ok(_) => {
                 self.fault(name, format!("Must be between {} and {}.", range.start(), range.end()));
@@ -72,17 +85,31 @@ impl Query {
         }
     }
 
-    /// True, false, 1 or 0; `default` if it is not there or wrong.
+    /// `true` or `false`; `default` if it is not there or wrong.
     pub fn flag(&mut self, name: &str, default: bool) -> bool {
-        match self.filled(name) {
+        match self.text(name) {
             None => default,
-            Some("true" | "1") => true,
-            Some("false" | "0") => false,
+            Some("true") => true,
+            Some("false") => false,
             Some(_) => {
                 self.fault(name, "Not a valid boolean.");
                 default
             }
         }
+    }
+
+    /// A connection's id, if it is there and right.
+    pub fn conn_id(&mut self, name: &str) -> Option<Uuid> {
+        let id = conn_id::parse(self.text(name)?);
+        if id.is_none() {
+            self.fault(name, "Not a valid UUID.");
+        }
+        id
+    }
+
+    /// A connection's id that must be there.
+    pub fn required_conn_id(&mut self, name: &str) -> Option<Uuid> {
+        if self.required(name).is_empty() { None } else { self.conn_id(name) }
     }
 
     /// Notes what is wrong with a parameter.
@@ -133,7 +160,7 @@ impl Listing {
         if page * per_page > MAX_SORTED_ROW {
             query.fault("page", format!("Rows after {MAX_SORTED_ROW} are not listed; search for them."));
         }
-        let wanted = query.filled("sort").unwrap_or_else(|| sorts.first().copied().unwrap_or_default());
+        let wanted = query.text("sort").unwrap_or_else(|| sorts.first().copied().unwrap_or_default());
         let (name, descending) = wanted.strip_prefix('-').map_or((wanted, false), |name| (name, true));
         let sort = sorts.iter().copied().find(|sort| *sort == name);
         if sort.is_none() {
@@ -192,7 +219,7 @@ mod tests {
 
     #[test]
     fn everything_has_a_default() {
-        let listing = listing("page=&search=&sort=").unwrap();
+        let listing = listing("search=").unwrap();
         assert_eq!(
             (listing.page, listing.per_page, listing.sort, listing.descending),
             (1, 50, "name", false)
@@ -203,14 +230,14 @@ mod tests {
 
     #[test]
     fn what_is_asked_for() {
-        let listing = listing("page=3&per_page=20&search=+N%C3%84H&sort=-size&other=x&page=4").unwrap();
+        let listing = listing("page=4&per_page=20&search=+N%C3%84H&sort=-size&other=x").unwrap();
         assert_eq!((listing.page, listing.skip(), listing.sort, listing.descending), (4, 60, "size", true));
         assert!(listing.finds("In der Nähe") && !listing.finds("fern"));
     }
 
     #[test]
     fn all_faults_are_named_together() {
-        let faults = |text| listing(text).unwrap_err().errors;
+        let faults = |text: &str| listing(text).unwrap_err().errors;
         assert_eq!(
             faults("page=0&per_page=x&sort=color"),
             json!({
@@ -224,18 +251,33 @@ mod tests {
             json!({"page": ["Rows after 20000 are not listed; search for them."]})
         );
         assert_eq!(faults("per_page=1001"), json!({"per_page": ["Must be between 1 and 1000."]}));
-        assert_eq!(faults("page=-1"), json!({"page": ["Not a valid integer."]}));
+        for page in ["-1", "%2B1", "1.0", "", "one"] {
+            assert_eq!(faults(&format!("page={page}")), json!({"page": ["Not a valid integer."]}), "{page}");
+        }
+        assert_eq!(faults("sort="), json!({"sort": ["Must be one of: name, size."]}));
+        assert_eq!(
+            faults("page=1&page=0&search=&search=x&search="),
+            json!({"page": ["Given more than once."], "search": ["Given more than once."]})
+        );
     }
 
     #[test]
     fn flags_and_required_texts() {
-        let mut query = Query::parse("a=1&b=false&c=maybe&d=");
+        let mut query = Query::parse("a=true&b=false&c=maybe&d=&e=&f=11111111&g=1");
         assert!(query.flag("a", false) && !query.flag("b", true) && query.flag("z", true));
-        query.flag("c", true);
-        assert_eq!(query.required("d"), "");
+        for name in ["c", "e", "g"] {
+            query.flag(name, true);
+        }
+        assert_eq!((query.required("d").as_str(), query.conn_id("f"), query.conn_id("z")), ("", None, None));
         assert_eq!(
             query.checked(()).unwrap_err().errors,
-            json!({"c": ["Not a valid boolean."], "d": ["Missing data for required field."]})
+            json!({
+                "c": ["Not a valid boolean."],
+                "d": ["Missing data for required field."],
+                "e": ["Not a valid boolean."],
+                "f": ["Not a valid UUID."],
+                "g": ["Not a valid boolean."],
+            })
         );
     }
 }

@@ -58,11 +58,7 @@ pub async fn connection(
 /// `Invalid`.
 pub fn requested(req: &HttpRequest) -> Result<Uuid, Refusal> {
     let mut query = Query::of(req);
-    let text = query.required("conn_id");
-    let id = conn_id::parse(&text);
-    if id.is_none() && !text.is_empty() {
-        query.fault("conn_id", "Not a valid UUID.");
-    }
+    let id = query.required_conn_id("conn_id");
     Ok(query.checked(id.unwrap_or_default())?)
 }
 

@@ -15,7 +15,6 @@ use super::channel::named;
 use crate::admin::answers::done;
 use crate::admin::query::Query;
 use crate::admin::session::AdminOrRefused;
-use crate::api::conn_id;
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
@@ -155,11 +154,7 @@ pub async fn recording(
     let after = query.number("after", 0..=usize::MAX, 0) as u64;
     let wait_s = query.number("wait_s", 0..=MAX_WAIT_S, 0) as u64;
     let name = query.filled("channel").map(str::to_owned);
-    let id = if name.is_none() { query.required("conn_id") } else { String::new() };
-    let conn_id = conn_id::parse(&id);
-    if conn_id.is_none() && !id.is_empty() {
-        query.fault("conn_id", "Not a valid UUID.");
-    }
+    let conn_id = if name.is_none() { query.required_conn_id("conn_id") } else { query.conn_id("conn_id") };
     let until = Instant::now() + Duration::from_secs(wait_s);
     let subject = match query.checked(name)? {
         Some(name) => Subject::Channel(named(&backend, &name).await?.uuid),
