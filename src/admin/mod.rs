@@ -1,20 +1,19 @@
 //! The admin's side road: sign-in, pages, files, and the API's description.
 
+mod answers;
+pub mod assets;
+pub mod console;
+mod debug;
+mod figures;
+mod guesses;
+pub mod openapi;
+pub mod pages;
+mod query;
+mod ranked;
+pub mod sampler;
 pub mod session;
 pub mod sign_in;
 pub mod sign_out;
-pub mod pages;
-pub mod assets;
-pub mod openapi;
-pub mod console;
-pub mod sampler;
-mod figures;
-mod answers;
-mod guesses;
-mod query;
-mod ranked;
-
-pub use figures::figures;
 
 use actix_web::guard::{Any, Get, Head};
 use actix_web::{Route, web};
@@ -33,6 +32,13 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/openapi.json").route(read().to(openapi::outline)))
         .service(web::resource(openapi::PATH).route(read().to(openapi::document)))
         .service(web::resource("/static/{path:.*}").route(read().to(assets::asset)));
+}
+
+/// Mounts the figures.
+pub fn figures(cfg: &mut web::ServiceConfig) {
+    let json = web::resource("/admin/admin.json");
+    cfg.service(json.route(read().to(figures::admin_json)).route(web::post().to(figures::admin_json)))
+        .service(web::resource("/admin/debug").route(read().to(debug::debug)));
 }
 
 /// GET and HEAD: health checks like to ask with HEAD.

@@ -1,41 +1,42 @@
 //! Who is where: users, connections and channels by name. Everything begins here.
 
-pub mod messages;
-pub mod state;
 pub mod bounds;
-mod connect;
-mod lifecycle;
-mod routing;
-mod survey;
 mod browse;
+mod conn_set;
+mod connect;
 mod deadlines;
 mod departures;
+mod lifecycle;
+pub mod messages;
+mod questions;
+mod requests;
+mod routing;
+mod sessions;
+pub mod state;
+mod stopping;
+mod survey;
 #[cfg(test)]
 #[path = "state_tests.rs"]
 mod tests;
-mod conn_set;
 pub mod users;
 
-use crate::channel::farewell::Farewell;
 use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};
 use crate::channel::{Channel, HubSenders};
-use crate::handoff::{Batch, Handoff};
-use crate::hub::messages::{Attach, Detached, ToHub};
-use crate::ids::{ChannelId, HubId, SlotKey};
+use crate::handoff::Handoff;
+use crate::ids::ChannelId;
 use crate::inbox::{Inboxes, ToInbox};
 use crate::observe::Counters;
-use crate::observe::pressure::{Counted, Gauge, Pressure};
+use crate::observe::pressure::{Gauge, Pressure};
 use crate::wire::event::Encoder;
 use crate::wire::time::Timestamp;
-use crate::wire::websocket::close::CloseReason;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, Addr, AsyncContext, Context};
 use departures::Departures;
-use messages::*;
-use rustc_hash::{FxHashMap, FxHashSet};
+use messages::{ChannelRef, Publish};
 use state::{Effect, RegistryState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use stopping::Depart;
 
 /// How often deadlines are looked at. `parted` must go out within a second of a close.
 const TICK: Duration = Duration::from_millis(100);
@@ -63,11 +64,6 @@ pub struct RegistryParts {
     /// The server's gauges.
     pub pressure: Arc<Pressure>,
 }
-
-/// To itself, while the server stops: it is time for the next batch of sessions to go.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Depart;
 
 /// The registry actor.
 ///
@@ -164,32 +160,6 @@ impl Registry {
         ids.into_iter().filter_map(|id| self.refer(id)).collect()
     }
 
-    /// Sends away those sessions whose time has come, behind everything accepted before; at the end whoever is left.
-    fn send_away(&mut self, now: u64) {
-        let Some(departures) = &mut self.departures else { return };
-        let reason = CloseReason::Restarting(departures.retry_ms());
-        let due = departures.due(now);
-        let mut batches: FxHashMap<HubId, (Vec<SlotKey>, FxHashSet<ChannelId>)> = FxHashMap::default();
-        for departing in due.into_iter().filter_map(|key| self.parts.state.departing(key)) {
-            let (keys, channels) = batches.entry(departing.place.hub).or_default();
-            keys.push(departing.place.slot);
-            channels.extend(departing.channels);
-        }
-        for (hub, (keys, channels)) in batches {
-            let (hubs, under_way) = (self.parts.hubs.clone(), Counted::new(self.farewells.clone()));
-            let farewell = Arc::new(Farewell::new(hubs, hub, keys, reason, under_way));
-            self.tell_inboxes(ToInbox::Farewell(farewell.clone()));
-            for channel in channels {
-                self.tell_channel(channel, ToChannel::Farewell(farewell.clone()));
-            }
-        }
-        // Nobody's goodbye is overtaken, nor what was accepted before it.
-        let is_over = self.departures.as_ref().is_some_and(|departures| departures.is_over(now));
-        if is_over && self.farewells.get() == 0 {
-            self.parts.hubs.drain();
-        }
-    }
-
     fn names(&self, ids: &[ChannelId]) -> Vec<Arc<str>> {
         let name = |id: &ChannelId| self.parts.state.channel(*id).map(|record| record.identity.name.clone());
         ids.iter().filter_map(name).collect()
@@ -220,239 +190,5 @@ impl Actor for Registry {
             let now = registry.now_ms();
             registry.parts.state.forget_users(now);
         });
-    }
-}
-
-impl Handler<Connect> for Registry {
-    type Result = MessageResult<Connect>;
-
-    fn handle(&mut self, request: Connect, _: &mut Self::Context) -> Self::Result {
-        let now = self.now_ms();
-        let opened = self.parts.state.connect(request, now, &mut self.effects);
-        self.apply();
-        MessageResult(opened.map(|opened| Connected {
-            conn_id: opened.conn_id,
-            user: opened.user,
-            channels: self.refer_all(opened.channels),
-        }))
-    }
-}
-
-impl Handler<Subscribe> for Registry {
-    type Result = MessageResult<Subscribe>;
-
-    fn handle(&mut self, request: Subscribe, _: &mut Self::Context) -> Self::Result {
-        let changed = self.parts.state.subscribe(request, &mut self.effects);
-        self.apply();
-        MessageResult(changed.map(|changed| Subscribed {
-            changed: self.names(&changed.changed),
-            channels: self.refer_all(changed.channels),
-        }))
-    }
-}
-
-impl Handler<Unsubscribe> for Registry {
-    type Result = MessageResult<Unsubscribe>;
-
-    fn handle(&mut self, request: Unsubscribe, _: &mut Self::Context) -> Self::Result {
-        let changed = self.parts.state.unsubscribe(request, &mut self.effects);
-        self.apply();
-        MessageResult(changed.ok_or(UnknownConnection).map(|changed| Subscribed {
-            changed: self.names(&changed.changed),
-            channels: self.refer_all(changed.channels),
-        }))
-    }
-}
-
-impl Handler<SetUserState> for Registry {
-    type Result = MessageResult<SetUserState>;
-
-    fn handle(&mut self, request: SetUserState, _: &mut Self::Context) -> Self::Result {
-        let now = self.now_ms();
-        let SetUserState { user, user_state, state_public_keys } = request;
-        let state = &mut self.parts.state;
-        let new = state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects);
-        self.apply();
-        MessageResult(new.map(|new| StateChanged {
-            user: new.user,
-            changed: new.changed,
-            public_keys: new.public_keys,
-        }))
-    }
-}
-
-impl Handler<Publish> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, request: Publish, _: &mut Self::Context) {
-        self.parts.pressure.registry.sub(1);
-        let (state, effects) = (&self.parts.state, &mut self.effects);
-        match request {
-            Publish::Post(messages) => {
-                self.parts.counters.messages.add(messages.len() as u64);
-                messages.into_iter().for_each(|message| state.post(message, effects));
-            }
-            Publish::Edit(edits) => edits.into_iter().for_each(|edit| state.edit(edit, effects)),
-            Publish::Delete(deletes) => deletes.into_iter().for_each(|delete| state.delete(delete, effects)),
-        }
-        self.apply();
-    }
-}
-
-impl Handler<Batch<Publish>> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, batch: Batch<Publish>, context: &mut Self::Context) {
-        batch.0.into_iter().for_each(|request| self.handle(request, context));
-    }
-}
-
-impl Handler<Configure> for Registry {
-    type Result = MessageResult<Configure>;
-
-    fn handle(&mut self, request: Configure, _: &mut Self::Context) -> Self::Result {
-        let ids = self.parts.state.configure(request.0, &mut self.effects);
-        self.apply();
-        MessageResult(ids.map(|ids| self.refer_all(ids)))
-    }
-}
-
-impl Handler<ListChannels> for Registry {
-    type Result = MessageResult<ListChannels>;
-
-    fn handle(&mut self, request: ListChannels, _: &mut Self::Context) -> Self::Result {
-        let ids = self.parts.state.list(request.names.as_deref(), &request.exclude);
-        MessageResult(self.refer_all(ids))
-    }
-}
-
-impl Handler<Disconnect> for Registry {
-    type Result = bool;
-
-    fn handle(&mut self, Disconnect(conn_id): Disconnect, _: &mut Self::Context) -> bool {
-        let now = self.now_ms();
-        let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
-        self.apply();
-        known
-    }
-}
-
-impl Handler<Lookup> for Registry {
-    type Result = Known;
-
-    fn handle(&mut self, request: Lookup, _: &mut Self::Context) -> Known {
-        let state = &self.parts.state;
-        Known {
-            connection: request.conn_id.is_some_and(|id| state.connection(id).is_some()),
-            user: request.user.is_some_and(|name| state.user_id(&name).is_some()),
-        }
-    }
-}
-
-impl Handler<Count> for Registry {
-    type Result = Counts;
-
-    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Counts {
-        self.parts.state.census()
-    }
-}
-
-impl Handler<BrowseChannels> for Registry {
-    type Result = MessageResult<BrowseChannels>;
-
-    fn handle(&mut self, browse: BrowseChannels, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.refer_all(self.parts.state.browse_channels(browse.from, browse.count)))
-    }
-}
-
-impl Handler<BrowseConnections> for Registry {
-    type Result = ConnectionSlice;
-
-    fn handle(&mut self, browse: BrowseConnections, _: &mut Self::Context) -> ConnectionSlice {
-        self.parts.state.browse_connections(&browse)
-    }
-}
-
-impl Handler<DescribeConnection> for Registry {
-    type Result = MessageResult<DescribeConnection>;
-
-    fn handle(&mut self, request: DescribeConnection, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.parts.state.describe_connection(request.0))
-    }
-}
-
-impl Handler<DescribeUser> for Registry {
-    type Result = MessageResult<DescribeUser>;
-
-    fn handle(&mut self, request: DescribeUser, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.parts.state.describe_user(&request.0))
-    }
-}
-
-impl Handler<NameChannels> for Registry {
-    type Result = MessageResult<NameChannels>;
-
-    fn handle(&mut self, NameChannels(ids): NameChannels, _: &mut Self::Context) -> Self::Result {
-        let name = |id: &ChannelId| Some(self.parts.state.channel(*id)?.identity.name.clone());
-        MessageResult(ids.iter().map(name).collect())
-    }
-}
-
-impl Handler<DisconnectUser> for Registry {
-    type Result = MessageResult<DisconnectUser>;
-
-    fn handle(&mut self, request: DisconnectUser, _: &mut Self::Context) -> Self::Result {
-        let now = self.now_ms();
-        let state = &mut self.parts.state;
-        let ended = state.disconnect_user(&request.user, request.at_most, now, &mut self.effects);
-        self.apply();
-        MessageResult(ended)
-    }
-}
-
-impl Handler<Attach> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, request: Attach, _: &mut Self::Context) {
-        let Attach { conn_id, place, transport, answer } = request;
-        let attached = self.parts.state.attach(conn_id, (place, transport), &mut self.effects);
-        match answer {
-            // A session that is gone already has said so behind its question.
-            Some(answer) => _ = answer.send(attached),
-            // As the original does: accepted, and closed at once.
-            None if attached.is_err() => {
-                let release = ToHub::Release(place.slot, CloseReason::Ended);
-                self.effects.push(Effect::Hub(place.hub, release));
-            }
-            None => {}
-        }
-        self.apply();
-    }
-}
-
-impl Handler<Detached> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, gone: Detached, _: &mut Self::Context) {
-        let now = self.now_ms();
-        self.parts.state.detached(gone, now, &mut self.effects);
-        self.apply();
-    }
-}
-
-impl Handler<Drain> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, Drain { spread_ms }: Drain, _: &mut Self::Context) {
-        let now = self.now_ms();
-        self.departures.get_or_insert_with(|| Departures::new(self.parts.state.keys(), now, spread_ms));
-    }
-}
-
-impl Handler<Depart> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, _: Depart, _: &mut Self::Context) {
-        self.send_away(self.now_ms());
     }
 }

@@ -4,7 +4,7 @@ use crate::admin::console::{
     channel, channels, configure_channel, connection, connections, disconnect as ended, limits, record,
     recording, secrets, send_message, user, users,
 };
-use crate::admin::{assets, figures, pages, session, sign_in, sign_out};
+use crate::admin::{assets, debug, figures, pages, session, sign_in, sign_out};
 use crate::api::operation::{
     ADMIN_COOKIE, BOUND_SIGNATURE, CSRF_TOKEN, Description, Operation, Public, SIGNATURE, SIGNATURE_IN_QUERY,
 };
@@ -45,7 +45,7 @@ const ENDPOINTS: &[Described] = &[
     pages::described_dashboard,
     figures::described,
     figures::described_by_post,
-    figures::described_debug,
+    debug::described,
     sign_in::described,
     sign_in::described_submit,
     sign_out::described,

@@ -1,0 +1,126 @@
+//! What backends ask for: each changes who is where, and what follows goes to channels, inboxes and hubs.
+
+use super::Registry;
+use super::messages::{
+    Configure, Connect, Connected, Disconnect, DisconnectUser, Publish, SetUserState, StateChanged,
+    Subscribe, Subscribed, UnknownConnection, Unsubscribe,
+};
+use crate::handoff::Batch;
+use actix::{Handler, MessageResult};
+
+impl Handler<Connect> for Registry {
+    type Result = MessageResult<Connect>;
+
+    fn handle(&mut self, request: Connect, _: &mut Self::Context) -> Self::Result {
+        let now = self.now_ms();
+        let opened = self.parts.state.connect(request, now, &mut self.effects);
+        self.apply();
+        MessageResult(opened.map(|opened| Connected {
+            conn_id: opened.conn_id,
+            user: opened.user,
+            channels: self.refer_all(opened.channels),
+        }))
+    }
+}
+
+impl Handler<Subscribe> for Registry {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, request: Subscribe, _: &mut Self::Context) -> Self::Result {
+        let changed = self.parts.state.subscribe(request, &mut self.effects);
+        self.apply();
+        MessageResult(changed.map(|changed| Subscribed {
+            changed: self.names(&changed.changed),
+            channels: self.refer_all(changed.channels),
+        }))
+    }
+}
+
+impl Handler<Unsubscribe> for Registry {
+    type Result = MessageResult<Unsubscribe>;
+
+    fn handle(&mut self, request: Unsubscribe, _: &mut Self::Context) -> Self::Result {
+        let changed = self.parts.state.unsubscribe(request, &mut self.effects);
+        self.apply();
+        MessageResult(changed.ok_or(UnknownConnection).map(|changed| Subscribed {
+            changed: self.names(&changed.changed),
+            channels: self.refer_all(changed.channels),
+        }))
+    }
+}
+
+impl Handler<SetUserState> for Registry {
+    type Result = MessageResult<SetUserState>;
+
+    fn handle(&mut self, request: SetUserState, _: &mut Self::Context) -> Self::Result {
+        let now = self.now_ms();
+        let SetUserState { user, user_state, state_public_keys } = request;
+        let state = &mut self.parts.state;
+        let new = state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects);
+        self.apply();
+        MessageResult(new.map(|new| StateChanged {
+            user: new.user,
+            changed: new.changed,
+            public_keys: new.public_keys,
+        }))
+    }
+}
+
+impl Handler<Publish> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: Publish, _: &mut Self::Context) {
+        self.parts.pressure.registry.sub(1);
+        let (state, effects) = (&self.parts.state, &mut self.effects);
+        match request {
+            Publish::Post(messages) => {
+                self.parts.counters.messages.add(messages.len() as u64);
+                messages.into_iter().for_each(|message| state.post(message, effects));
+            }
+            Publish::Edit(edits) => edits.into_iter().for_each(|edit| state.edit(edit, effects)),
+            Publish::Delete(deletes) => deletes.into_iter().for_each(|delete| state.delete(delete, effects)),
+        }
+        self.apply();
+    }
+}
+
+impl Handler<Batch<Publish>> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, batch: Batch<Publish>, context: &mut Self::Context) {
+        batch.0.into_iter().for_each(|request| self.handle(request, context));
+    }
+}
+
+impl Handler<Configure> for Registry {
+    type Result = MessageResult<Configure>;
+
+    fn handle(&mut self, request: Configure, _: &mut Self::Context) -> Self::Result {
+        let ids = self.parts.state.configure(request.0, &mut self.effects);
+        self.apply();
+        MessageResult(ids.map(|ids| self.refer_all(ids)))
+    }
+}
+
+impl Handler<Disconnect> for Registry {
+    type Result = bool;
+
+    fn handle(&mut self, Disconnect(conn_id): Disconnect, _: &mut Self::Context) -> bool {
+        let now = self.now_ms();
+        let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
+        self.apply();
+        known
+    }
+}
+
+impl Handler<DisconnectUser> for Registry {
+    type Result = MessageResult<DisconnectUser>;
+
+    fn handle(&mut self, request: DisconnectUser, _: &mut Self::Context) -> Self::Result {
+        let now = self.now_ms();
+        let state = &mut self.parts.state;
+        let ended = state.disconnect_user(&request.user, request.at_most, now, &mut self.effects);
+        self.apply();
+        MessageResult(ended)
+    }
+}

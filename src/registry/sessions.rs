@@ -1,0 +1,37 @@
+//! Sessions that come to their connections, and go.
+
+use super::Registry;
+use super::state::Effect;
+use crate::hub::messages::{Attach, Detached, ToHub};
+use crate::wire::websocket::close::CloseReason;
+use actix::Handler;
+
+impl Handler<Attach> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: Attach, _: &mut Self::Context) {
+        let Attach { conn_id, place, transport, answer } = request;
+        let attached = self.parts.state.attach(conn_id, (place, transport), &mut self.effects);
+        match answer {
+            // A session that is gone already has said so behind its question.
+            Some(answer) => _ = answer.send(attached),
+            // As the original does: accepted, and closed at once.
+            None if attached.is_err() => {
+                let release = ToHub::Release(place.slot, CloseReason::Ended);
+                self.effects.push(Effect::Hub(place.hub, release));
+            }
+            None => {}
+        }
+        self.apply();
+    }
+}
+
+impl Handler<Detached> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, gone: Detached, _: &mut Self::Context) {
+        let now = self.now_ms();
+        self.parts.state.detached(gone, now, &mut self.effects);
+        self.apply();
+    }
+}
