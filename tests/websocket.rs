@@ -213,6 +213,8 @@ async fn handshakes_that_are_refused() {
     assert_eq!((missing.status, missing.header("connection")), (422, Some("close")));
     assert_eq!(missing.json(), json!({"conn_id": ["Missing data for required field."]}));
     assert_eq!(refused("/ws?conn_id=x").await.json(), json!({"conn_id": ["Not a valid UUID."]}));
+    let twice = format!("/ws?conn_id={0}&conn_id={0}", uuid::Uuid::nil());
+    assert_eq!(refused(&twice).await.json(), json!({"conn_id": ["Given more than once."]}));
     assert_eq!(refused("/elsewhere").await.status, 404);
     let plain = Wire::open(server.address).await.ask("GET", "/ws?conn_id=x", &[], b"").await;
     assert_eq!(plain.status, 426);

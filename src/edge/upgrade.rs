@@ -174,8 +174,11 @@ pub(super) fn offers_deflate(head: &RequestHead) -> bool {
 pub(super) fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
     let query: Vec<(String, String)> =
         serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
-    let named = query.iter().find(|(name, _)| name == "conn_id");
-    let (_, text) = named.ok_or_else(|| invalid("Missing data for required field."))?;
+    let mut named = query.iter().filter(|(name, _)| name == "conn_id");
+    let (_, text) = named.next().ok_or_else(|| invalid("Missing data for required field."))?;
+    if named.next().is_some() {
+        return Err(invalid("Given more than once."));
+    }
     conn_id::parse(text).ok_or_else(|| invalid("Not a valid UUID."))
 }
 

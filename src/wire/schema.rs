@@ -121,6 +121,23 @@ pub fn any_of(shapes: impl IntoIterator<Item = Shape>) -> Shape {
     shapes.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).into()
 }
 
+/// A value of one of two shapes; of two lists of values one of both.
+pub fn either((one, other): (Shape, Shape)) -> Shape {
+    if one == other {
+        return one;
+    }
+    match (values(&one), values(&other)) {
+        (Some(some), Some(more)) => one_value_of([some, more].concat()),
+        _ => any_of([one, other]),
+    }
+}
+
+/// The values that a text must be one of.
+fn values(shape: &Shape) -> Option<Vec<String>> {
+    let RefOr::T(Schema::Object(object)) = shape else { return None };
+    object.enum_values.as_ref()?.iter().map(|value| value.as_str().map(str::to_owned)).collect()
+}
+
 /// A value of this shape, or null.
 pub fn or_null(shape: Shape) -> Shape {
     any_of([shape, null()])

@@ -144,6 +144,30 @@ async fn what_is_said_at_limits_of_sockets_is_told_everywhere() {
     }
 }
 
+/// Two refusals with one status: the form for who guesses, JSON for who has too many sockets.
+#[actix_web::test]
+async fn what_who_guesses_passwords_is_said_is_told() {
+    let document = closed(document());
+    let server = TestServer::start(settings());
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let guess = || async move {
+        let body = b"username=admin&password=wrong";
+        Wire::open(server.address).await.ask("POST", "/admin/sign_in", &[form], body).await
+    };
+    let replies = futures_util::future::join_all((0..6).map(|_| guess())).await;
+    let refused = replies.iter().find(|reply| reply.status == 429).unwrap();
+    let told = resolved(&document, &document["paths"]["/admin/sign_in"]["post"]["responses"]["429"]);
+    let codes = validator(&document, &told["headers"]["x-channelstream-error"]["schema"]);
+    let code = refused.header("x-channelstream-error").unwrap();
+    assert!(codes.is_valid(&json!(code)) && codes.is_valid(&json!("over-limit")), "{told}");
+    assert!(!codes.is_valid(&json!("busy")), "{told}");
+    assert!(refused.header("content-type").unwrap().starts_with("text/html"));
+    for form in ["text/html", "application/json"] {
+        assert!(told["content"][form].is_object(), "{form}: {told}");
+    }
+    assert!(told["description"].as_str().unwrap().contains("wrong passwords"), "{told}");
+}
+
 /// Those that are not answered, but end a socket, and those that stand under another code.
 const ELSEWHERE: [Limit; 6] = [
     Limit::Fields,

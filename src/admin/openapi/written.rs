@@ -74,7 +74,8 @@ const ENDPOINTS: &[Described] = &[
 const ABOUT: &str = "Two publics call this server: **backends**, over signed requests, and **browsers**, which only \
     listen. Every refusal has a status above 400, a stable code in the header `x-channelstream-error` and a JSON body, \
     or HTML or plain text where `Accept` names it; a refused request changes nothing. Unknown fields are dropped; of \
-    duplicate keys and of parameters with one name the last one counts. Bounds are told as this server's settings have them.";
+    duplicate keys the last one counts, and no parameter may be given twice. Bounds are told as this server's settings \
+    have them.";
 
 /// The whole description: limits as the settings have them, addresses below `prefix`.
 pub fn document(settings: &Settings, prefix: &str) -> OpenApi {

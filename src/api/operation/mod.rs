@@ -1,8 +1,10 @@
 //! What the API's description says of one endpoint. Each says it itself, beside its handler.
 
+mod written;
+
 use super::invalid::Invalid;
 use super::limits::Limits;
-use crate::error::{self, OverLimit, Refusal};
+use crate::error::Refusal;
 use crate::observe::limits::Limit;
 use crate::settings::Settings;
 use crate::wire::schema::{self, Book, Shape};
@@ -10,10 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{
-    Content, ContentBuilder, Header, HeaderBuilder, Ref, RefOr, Required, Response, ResponseBuilder, path,
-};
+use utoipa::openapi::{Content, ContentBuilder, Header, HeaderBuilder, Required, Response, ResponseBuilder};
 
 /// The security scheme of a signature in the header.
 pub const SIGNATURE: &str = "signature";
@@ -115,6 +114,7 @@ pub struct Operation {
     /// Its method.
     pub method: HttpMethod,
     built: OperationBuilder,
+    answers: BTreeMap<u16, Response>,
     access: Access,
     refusals: Vec<Refusal>,
     limits: Vec<Limit>,
@@ -135,7 +135,8 @@ impl Operation {
         }
         // These are kept before it is known what is asked for.
         let limits = vec![Limit::SocketsPerAddress, Limit::ConnectRate, Limit::HeaderTime];
-        Self { path, method, built, access, refusals, limits, is_polled: false, of_demo: false }
+        let answers = BTreeMap::new();
+        Self { path, method, built, answers, access, refusals, limits, is_polled: false, of_demo: false }
     }
 
     /// What it does: in a few words, and in sentences.
@@ -214,9 +215,10 @@ impl Operation {
         self.responds(200, json_response(text, shape, example).content(content_type, content).build())
     }
 
-    /// Any other answer that is no refusal.
-    pub fn responds(self, status: u16, response: Response) -> Self {
-        Self { built: self.built.response(status.to_string(), response), ..self }
+    /// Any other answer: none that is refused, or a refusal in a form of its own.
+    pub fn responds(mut self, status: u16, response: Response) -> Self {
+        self.answers.insert(status, response);
+        self
     }
 
     /// Refusals beside those that everybody may get.
@@ -244,101 +246,11 @@ impl Operation {
     pub fn asks_registry(self) -> Self {
         self.refuses([Refusal::Busy, Refusal::Draining])
     }
-
-    /// The endpoint as the document has it.
-    pub fn written(self, description: &mut Description<'_>) -> path::Operation {
-        let mut built = self.built;
-        let settings = description.settings;
-        for schemes in schemes(self.access, settings) {
-            let none = Vec::<String>::new;
-            let needed = schemes
-                .iter()
-                .fold(SecurityRequirement::default(), |needed, scheme| needed.add(*scheme, none()));
-            built = built.security(needed);
-        }
-        let mut by_status: BTreeMap<u16, Vec<&Refusal>> = BTreeMap::new();
-        let at_limits = self.limits.iter().map(|limit| Refusal::from(reached(*limit, settings)));
-        let refusals: Vec<Refusal> = self.refusals.into_iter().chain(at_limits).collect();
-        for refusal in &refusals {
-            by_status.entry(refusal.status().as_u16()).or_default().push(refusal);
-        }
-        for (status, refusals) in by_status {
-            built = if refusals.iter().any(|refusal| matches!(refusal, Refusal::Invalid(_))) {
-                built.response(
-                    status.to_string(),
-                    error::described::response(&refusals, &mut description.book),
-                )
-            } else {
-                built.response(status.to_string(), shared(&refusals, description))
-            };
-        }
-        if self.access == Access::Open {
-            // An empty list says that nothing is needed, where none at all would say nothing.
-            built = built.securities(Some([]));
-        }
-        let mut operation = built.build();
-        if self.is_polled
-            && let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200")
-        {
-            answer.headers.insert("etag".into(), etag().into());
-        }
-        if self.of_demo {
-            name_channels_of_demo(&mut operation);
-        }
-        operation
-    }
-}
-
-fn name_channels_of_demo(operation: &mut path::Operation) {
-    fn spelled_out<T>(part: &mut RefOr<T>) -> Option<&mut T> {
-        match part {
-            RefOr::T(part) => Some(part),
-            RefOr::Ref(_) => None,
-        }
-    }
-    let asked = operation.request_body.iter_mut().filter_map(spelled_out);
-    let answers = operation.responses.responses.values_mut().filter_map(spelled_out);
-    let asked = asked.flat_map(|body| body.content.values_mut());
-    let contents = asked.chain(answers.flat_map(|answer| answer.content.values_mut()));
-    for content in contents.filter_map(spelled_out) {
-        if let Some(example) = &content.example {
-            let text = ["lobby", "news", "unknown"].iter().fold(example.to_string(), |text, name| {
-                text.replace(&format!("\"{name}\""), &format!("\"demo-{name}\""))
-            });
-            content.example = json(&text);
-        }
-    }
 }
 
 fn etag() -> Header {
     let about = "Names the answer; the same as long as nothing has changed.";
     HeaderBuilder::new().schema(Some(schema::text())).description(Some(about)).build()
-}
-
-/// A response that many endpoints have, by a name made of its codes.
-fn shared(refusals: &[&Refusal], description: &mut Description<'_>) -> Ref {
-    let codes: Vec<String> = refusals.iter().map(|refusal| error::described::name(refusal)).collect();
-    let name = codes.join("_");
-    let Description { responses, book, .. } = description;
-    responses.entry(name.clone()).or_insert_with(|| error::described::response(refusals, book));
-    Ref::from_response_name(name)
-}
-
-fn reached(limit: Limit, settings: &Settings) -> OverLimit {
-    OverLimit::of(limit, settings.bound(limit).and_then(|bound| usize::try_from(bound).ok()).unwrap_or(0))
-}
-
-/// Any one of these opens it; of several together all are needed.
-fn schemes(access: Access, settings: &Settings) -> Vec<&'static [&'static str]> {
-    let admin: &[&[&str]] = match access {
-        Access::Open => return Vec::new(),
-        Access::Signed => &[],
-        Access::SignedOrAdmin => &[&[ADMIN_COOKIE]],
-        Access::Command => &[&[ADMIN_COOKIE, CSRF_TOKEN]],
-    };
-    let for_any_request: &[&[&str]] =
-        if settings.require_bound_signatures { &[] } else { &[&[SIGNATURE], &[SIGNATURE_IN_QUERY]] };
-    [for_any_request, &[&[BOUND_SIGNATURE]], admin].concat()
 }
 
 fn json_response(text: &str, shape: Shape, example: &str) -> ResponseBuilder {
