@@ -109,7 +109,7 @@ async fn the_rest_of_a_refused_body() {
 #[actix_web::test]
 async fn answers_that_nobody_takes() {
     let server =
-        TestServer::start(Settings { answer_timeout_ms: LIMIT_MS, keep_alive_ms: 100, ..settings() });
+        TestServer::start(Settings { answer_timeout_ms: LIMIT_MS, keep_alive_ms: 3_600_000, ..settings() });
     let backend = server.backend();
     // More than kernels keep for a socket whose peer does not read.
     let history = serde_json::json!({"store_history": true, "history_size": 1_000});

@@ -31,8 +31,10 @@ enum Step {
     Body,
     /// Its request is complete, or it is no HTTP any more.
     Served,
-    /// It takes an answer, or thinks of another request.
+    /// It takes an answer.
     Answered,
+    /// It has what was written of an answer, and thinks of another request unless more is written.
+    Idle,
 }
 
 /// The limits, in ms; `u64::MAX` for none.
@@ -49,8 +51,7 @@ impl Times {
         Self {
             head: time(settings.header_timeout_ms),
             body: time(settings.body_timeout_ms),
-            // A connection that waits for its next request is closed by the HTTP stack, when its time has come.
-            answer: time(settings.answer_timeout_ms).saturating_add(settings.keep_alive_ms),
+            answer: time(settings.answer_timeout_ms),
         }
     }
 }
@@ -83,7 +84,7 @@ impl Watch {
             Step::Head => head,
             Step::Body => body,
             Step::Served => u64::MAX,
-            Step::Answered => answer,
+            Step::Answered | Step::Idle => answer,
         };
         self.step.set(step);
         self.until_ms.set(self.clock.now_ms.get().saturating_add(time));
@@ -91,8 +92,23 @@ impl Watch {
 
     /// Bytes came: behind an answer they begin a new head.
     pub fn heard(&self) {
-        if self.step.get() == Step::Answered {
+        if matches!(self.step.get(), Step::Answered | Step::Idle) {
             self.turn_to(Step::Head);
+        }
+    }
+
+    /// Something is to be written: more of an answer has no more time than the beginning.
+    pub fn writes(&self) {
+        if self.step.get() == Step::Idle {
+            self.step.set(Step::Answered);
+        }
+    }
+
+    /// All that was written is taken. If it was the end of an answer, the HTTP stack ends the connection when nothing
+    /// comes for too long.
+    pub fn is_taken(&self) {
+        if self.step.get() == Step::Answered {
+            self.step.set(Step::Idle);
         }
     }
 
@@ -115,7 +131,7 @@ impl Watch {
             Step::Head => Some(Limit::HeaderTime),
             Step::Body => Some(Limit::BodyTime),
             Step::Answered => Some(Limit::AnswerTime),
-            Step::Served => None,
+            Step::Served | Step::Idle => None,
         }
     }
 }
@@ -234,7 +250,6 @@ mod tests {
             header_timeout_ms: 10,
             body_timeout_ms: 100,
             answer_timeout_ms: 1_000,
-            keep_alive_ms: 5,
             ..Settings::default()
         };
         Rc::new(Clock { times: Times::of(&settings), now_ms: Cell::new(0) })
@@ -255,7 +270,14 @@ mod tests {
         watch.begin(false);
         assert_eq!(watch.passed(u64::MAX - 1), None, "polls wait as long as they like");
         watch.answered();
-        assert_eq!((watch.passed(1_013), watch.passed(1_014)), (None, Some(Limit::AnswerTime)));
+        assert_eq!((watch.passed(1_008), watch.passed(1_009)), (None, Some(Limit::AnswerTime)));
+        watch.is_taken();
+        assert_eq!(watch.passed(u64::MAX - 1), None, "idle as long as the HTTP stack allows");
+        clock.now_ms.set(500);
+        watch.writes();
+        assert_eq!(watch.passed(1_009), Some(Limit::AnswerTime), "the rest gives it no more time");
+        watch.is_taken();
+        clock.now_ms.set(9);
         watch.heard();
         assert_eq!(watch.passed(19), Some(Limit::HeaderTime), "the head of the next request");
     }

@@ -1,4 +1,4 @@
-//! A socket that tells its watch when something comes.
+//! A socket that tells its watch when something comes, and when something goes.
 
 use super::watch::Watch;
 use std::io;
@@ -38,10 +38,13 @@ impl AsyncWrite for WatchedSocket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.watch.writes();
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The HTTP stack flushes when the socket has taken all there is.
+        self.watch.is_taken();
         Pin::new(&mut self.socket).poll_flush(context)
     }
 
@@ -54,6 +57,7 @@ impl AsyncWrite for WatchedSocket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.watch.writes();
         Pin::new(&mut self.socket).poll_write_vectored(context, slices)
     }
 

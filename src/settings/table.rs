@@ -137,7 +137,7 @@ settings! {
         /// Time for an answer to be taken, in ms; 0 means no limit.
         answer_timeout_ms: u64 = 60_000 => number(0, HOUR_MS);
         /// How long an HTTP connection may wait for its next request, in ms; 0 means that each is closed after its answer.
-        keep_alive_ms: u64 = 5_000 => number(0, HOUR_MS);
+        keep_alive_ms: u64 = 75_000 => number(0, HOUR_MS);
         /// Largest request body, in bytes.
         max_body_bytes: usize = 8 << 20 => number(1_024, GIBIBYTE);
         /// Deepest nesting of a JSON body.
