@@ -107,6 +107,17 @@ async fn the_rest_of_a_refused_body() {
 }
 
 #[actix_web::test]
+async fn the_rest_of_a_refused_body_that_never_comes() {
+    let settings = Settings { body_timeout_ms: LIMIT_MS, keep_alive_ms: LIMIT_MS, ..settings() };
+    let server = TestServer::start(settings);
+    let mut wire = Wire::open(server.address).await;
+    wire.write("POST /nowhere HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n").await;
+    assert_eq!(wire.reply().await.status, 404);
+    assert!(within(wire.try_reply()).await.is_none(), "nothing but the end comes behind an answer");
+    assert_eq!(hits(&server, "body_timeout_ms").await, 1);
+}
+
+#[actix_web::test]
 async fn answers_that_nobody_takes() {
     let server =
         TestServer::start(Settings { answer_timeout_ms: LIMIT_MS, keep_alive_ms: 3_600_000, ..settings() });

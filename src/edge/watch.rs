@@ -43,6 +43,7 @@ struct Times {
     head: u64,
     body: u64,
     answer: u64,
+    idle: u64,
 }
 
 impl Times {
@@ -52,6 +53,8 @@ impl Times {
             head: time(settings.header_timeout_ms),
             body: time(settings.body_timeout_ms),
             answer: time(settings.answer_timeout_ms),
+            // The HTTP stack ends a connection that idles, but waits for the rest of a body that was refused unread.
+            idle: time(settings.body_timeout_ms).saturating_add(settings.keep_alive_ms),
         }
     }
 }
@@ -69,17 +72,19 @@ pub struct Watch {
     clock: Rc<Clock>,
     step: Cell<Step>,
     until_ms: Cell<u64>,
+    idle_until_ms: Cell<u64>,
 }
 
 impl Watch {
     fn new(clock: Rc<Clock>) -> Self {
-        let watch = Self { clock, step: Cell::new(Step::Head), until_ms: Cell::new(u64::MAX) };
+        let until = || Cell::new(u64::MAX);
+        let watch = Self { clock, step: Cell::new(Step::Head), until_ms: until(), idle_until_ms: until() };
         watch.turn_to(Step::Head);
         watch
     }
 
     fn turn_to(&self, step: Step) {
-        let Times { head, body, answer } = self.clock.times;
+        let Times { head, body, answer, .. } = self.clock.times;
         let time = match step {
             Step::Head => head,
             Step::Body => body,
@@ -104,11 +109,11 @@ impl Watch {
         }
     }
 
-    /// All that was written is taken. If it was the end of an answer, the HTTP stack ends the connection when nothing
-    /// comes for too long.
+    /// All that was written is taken. The time for the rest of the answer, if there is one, is kept.
     pub fn is_taken(&self) {
         if self.step.get() == Step::Answered {
             self.step.set(Step::Idle);
+            self.idle_until_ms.set(self.clock.now_ms.get().saturating_add(self.clock.times.idle));
         }
     }
 
@@ -124,14 +129,16 @@ impl Watch {
 
     /// The limit that is passed at this time, if one is.
     fn passed(&self, now_ms: u64) -> Option<Limit> {
-        if now_ms < self.until_ms.get() {
+        let step = self.step.get();
+        let until_ms = if step == Step::Idle { &self.idle_until_ms } else { &self.until_ms };
+        if now_ms < until_ms.get() {
             return None;
         }
-        match self.step.get() {
+        match step {
             Step::Head => Some(Limit::HeaderTime),
-            Step::Body => Some(Limit::BodyTime),
+            Step::Body | Step::Idle => Some(Limit::BodyTime),
             Step::Answered => Some(Limit::AnswerTime),
-            Step::Served | Step::Idle => None,
+            Step::Served => None,
         }
     }
 }
@@ -211,8 +218,10 @@ impl Watches {
 
     /// Ends a connection. Its task is dropped, and the guard with it, when this look at all of them is over.
     fn cut(&self, connection: &Watched, limit: Limit) {
+        // Who has an answer already gets no other one.
+        let waits_for_answer = matches!(connection.watch.step.get(), Step::Head | Step::Body);
         connection.watch.turn_to(Step::Served);
-        if limit != Limit::AnswerTime {
+        if waits_for_answer {
             // What the kernel does not take of this the client need not know.
             let _ = send(
                 connection.socket,
@@ -250,6 +259,7 @@ mod tests {
             header_timeout_ms: 10,
             body_timeout_ms: 100,
             answer_timeout_ms: 1_000,
+            keep_alive_ms: 5,
             ..Settings::default()
         };
         Rc::new(Clock { times: Times::of(&settings), now_ms: Cell::new(0) })
@@ -272,7 +282,11 @@ mod tests {
         watch.answered();
         assert_eq!((watch.passed(1_008), watch.passed(1_009)), (None, Some(Limit::AnswerTime)));
         watch.is_taken();
-        assert_eq!(watch.passed(u64::MAX - 1), None, "idle as long as the HTTP stack allows");
+        assert_eq!(
+            (watch.passed(113), watch.passed(114)),
+            (None, Some(Limit::BodyTime)),
+            "the rest of a body"
+        );
         clock.now_ms.set(500);
         watch.writes();
         assert_eq!(watch.passed(1_009), Some(Limit::AnswerTime), "the rest gives it no more time");
