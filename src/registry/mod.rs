@@ -159,11 +159,6 @@ impl Registry {
     fn refer_all(&self, ids: impl IntoIterator<Item = ChannelId>) -> Vec<ChannelRef> {
         ids.into_iter().filter_map(|id| self.refer(id)).collect()
     }
-
-    fn names(&self, ids: &[ChannelId]) -> Vec<Arc<str>> {
-        let name = |id: &ChannelId| self.parts.state.channel(*id).map(|record| record.identity.name.clone());
-        ids.iter().filter_map(name).collect()
-    }
 }
 
 impl Actor for Registry {

@@ -1,12 +1,24 @@
 //! What backends ask for: each changes who is where, and what follows goes to channels, inboxes and hubs.
 
 use super::Registry;
+use super::connect::Changed;
 use super::messages::{
     Configure, Connect, Connected, Disconnect, DisconnectUser, Publish, SetUserState, StateChanged,
     Subscribe, Subscribed, UnknownConnection, Unsubscribe,
 };
 use crate::handoff::Batch;
+use crate::ids::ChannelId;
 use actix::{Handler, MessageResult};
+
+impl Registry {
+    fn subscribed(&self, Changed { channels, changed }: Changed) -> Subscribed {
+        let name = |id: ChannelId| Some(self.parts.state.channel(id)?.identity.name.clone());
+        Subscribed {
+            changed: changed.into_iter().filter_map(name).collect(),
+            channels: self.refer_all(channels),
+        }
+    }
+}
 
 impl Handler<Connect> for Registry {
     type Result = MessageResult<Connect>;
@@ -29,10 +41,7 @@ impl Handler<Subscribe> for Registry {
     fn handle(&mut self, request: Subscribe, _: &mut Self::Context) -> Self::Result {
         let changed = self.parts.state.subscribe(request, &mut self.effects);
         self.apply();
-        MessageResult(changed.map(|changed| Subscribed {
-            changed: self.names(&changed.changed),
-            channels: self.refer_all(changed.channels),
-        }))
+        MessageResult(changed.map(|changed| self.subscribed(changed)))
     }
 }
 
@@ -42,10 +51,7 @@ impl Handler<Unsubscribe> for Registry {
     fn handle(&mut self, request: Unsubscribe, _: &mut Self::Context) -> Self::Result {
         let changed = self.parts.state.unsubscribe(request, &mut self.effects);
         self.apply();
-        MessageResult(changed.ok_or(UnknownConnection).map(|changed| Subscribed {
-            changed: self.names(&changed.changed),
-            channels: self.refer_all(changed.channels),
-        }))
+        MessageResult(changed.ok_or(UnknownConnection).map(|changed| self.subscribed(changed)))
     }
 }
 
