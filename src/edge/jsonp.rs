@@ -3,10 +3,6 @@
 /// Longest name taken, in bytes.
 pub const MAX_LENGTH: usize = 128;
 
-/// The form of such a name, for the API's description; it does not tell the words that are left out.
-pub const PATTERN: &str =
-    r"^[A-Za-z_$][A-Za-z0-9_$]*(\[[0-9]+\])*(\.[A-Za-z_$][A-Za-z0-9_$]*(\[[0-9]+\])*)*$";
-
 /// Words that are no identifiers in JavaScript; as a callback they are a mistake or a trick.
 const RESERVED: [&str; 48] = [
     "arguments",
@@ -62,6 +58,14 @@ const RESERVED: [&str; 48] = [
 /// Properties that lead out of the object that was named.
 const ESCAPES: [&str; 3] = ["__proto__", "constructor", "prototype"];
 
+/// The form of such a name as a regular expression of ECMA-262, for the API's description: all but the length.
+pub fn pattern() -> String {
+    const WORD: &str = r"[A-Za-z_$][A-Za-z0-9_$]*(\[[0-9]+\])*";
+    const END: &str = "(?![A-Za-z0-9_$])";
+    let (reserved, escapes) = (RESERVED.join("|"), ESCAPES.join("|"));
+    format!(r"^(?!({reserved}){END})(?!(.*\.)?({escapes}){END}){WORD}(\.{WORD})*$")
+}
+
 /// Whether the name is an identifier, or a path of them with `.name` and `[0]`, of at most 128 characters.
 pub fn valid(name: &str) -> bool {
     if name.len() > MAX_LENGTH {
@@ -97,6 +101,54 @@ fn are_indexes(mut text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn the_pattern_tells_what_is_taken(
+            parts in proptest::collection::vec("[ab$_0]|[\\[\\]().\n -]|\\[0\\]|\\.|in|int|this|constructor|prototype|__proto__", 0..6),
+        ) {
+            let name = parts.concat();
+            let told = jsonschema::validator_for(&json!({"pattern": pattern()})).unwrap();
+            prop_assert_eq!(told.is_valid(&json!(name)), valid(&name), "{:?}", name);
+        }
+    }
+
+    #[test]
+    fn the_pattern_knows_every_word() {
+        let told = jsonschema::validator_for(&json!({"pattern": pattern()})).unwrap();
+        for word in RESERVED {
+            let names = [
+                word,
+                &format!("{word}[070]"),
+                &format!("{word}.a"),
+                &format!("{word}x"),
+                &format!("a.{word}"),
+            ];
+            assert_eq!(
+                names.map(|name| told.is_valid(&json!(name))),
+                [false, false, false, true, true],
+                "{word}"
+            );
+            assert_eq!(names.map(valid), [false, false, false, true, true], "{word}");
+        }
+        for word in ESCAPES {
+            let names = [
+                word,
+                &format!("a[0].{word}[1]"),
+                &format!("{word}.a"),
+                &format!("a.{word}.b"),
+                &format!("a.x{word}"),
+            ];
+            assert_eq!(
+                names.map(|name| told.is_valid(&json!(name))),
+                [false, false, false, false, true],
+                "{word}"
+            );
+            assert_eq!(names.map(valid), [false, false, false, false, true], "{word}");
+        }
+    }
 
     #[test]
     fn names_that_libraries_make() {

@@ -89,7 +89,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         to.settings.poll_batch_window_ms, to.settings.poll_wait_ms
     );
     let callback = schema::of_type(utoipa::openapi::schema::Type::String).max_length(Some(jsonp::MAX_LENGTH));
-    let callback = callback.pattern(Some(jsonp::PATTERN)).into();
+    let callback = callback.pattern(Some(jsonp::pattern())).into();
     let jsonp = "For JSONP: a plain name of a JavaScript function, as `a.b[0]`; no reserved word.";
     Operation::new(HttpMethod::Get, "/listen", "listen", Public::Browsers, Access::Open)
         .about("Poll for the events of a connection", &about)
