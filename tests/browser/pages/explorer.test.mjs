@@ -155,6 +155,27 @@ test('everybody can read it: in both colour schemes, on every screen', async () 
     tab.assertNoProblems();
 });
 
+test('every endpoint, opened, fits on every screen', async () => {
+    await load();
+    const tooWide = [];
+    for (const { name } of operations()) {
+        const block = await open(name);
+        await block.locator('.responses-table').first().waitFor();
+        for (const width of [360, 1280]) {
+            await tab.page.setViewportSize({ width, height: 900 });
+            const needed = await tab.page.evaluate(() => document.documentElement.scrollWidth);
+            if (needed > width) {
+                tooWide.push(`${name} needs ${needed} of ${width}`);
+            }
+        }
+        await block.locator('.opblock-summary-control').click();
+    }
+    assert.deepEqual(tooWide, []);
+    await tab.page.setViewportSize({ width: 1280, height: 900 });
+    await typeSecret(SECRET);
+    tab.assertNoProblems();
+});
+
 test('the keyboard is enough', async () => {
     await endpoint('POST /info').locator('.opblock-summary-control').focus();
     await tab.page.keyboard.press('Enter');
