@@ -92,6 +92,60 @@ async fn polls_and_disconnects_of_other_pages_are_refused() {
     assert_eq!((signed.status, signed.text().as_str()), (200, "true"));
 }
 
+/// Browsers send no `Origin` with images, scripts, links and forms that only read.
+#[actix_web::test]
+async fn requests_without_an_origin_are_judged_by_the_page() {
+    let server = strict();
+    let conn_id = server.backend().connect("ann", &["c"]).await;
+    let listen = format!("/listen?conn_id={conn_id}");
+    let end = format!("/disconnect?conn_id={conn_id}");
+    let (cross, same) = (("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"));
+    let (evil, own) = (("referer", "https://evil.example/"), ("referer", "http://test/page"));
+    let ours = ("referer", "https://app.example.com/page");
+    for headers in [
+        &[cross][..],
+        &[same],
+        &[cross, evil],
+        &[evil],
+        &[cross, own],
+        &[same, ("referer", "https://app.example.com.evil.example/")],
+    ] {
+        for (method, target) in [("GET", &listen), ("GET", &end), ("POST", &end), ("PUT", &end)] {
+            let refused = ask(&server, method, target, headers).await;
+            assert_eq!(code(&refused), REFUSED, "{method} {target} {headers:?}");
+        }
+    }
+    server.backend().say("c", "for its user").await;
+    let events = ask(&server, "GET", &listen, &[]).await.json();
+    assert_eq!(events[0]["message"]["text"], "for its user", "a program, which sends none of the headers");
+    for headers in [
+        &[cross, ours][..],
+        &[ours],
+        &[own],
+        &[("sec-fetch-site", "same-origin"), own],
+        &[("sec-fetch-site", "none")],
+    ] {
+        assert_eq!(ask(&server, "GET", &listen, headers).await.status, 200, "{headers:?}");
+    }
+    assert_eq!(ask(&server, "GET", &end, &[("sec-fetch-site", "same-origin")]).await.text(), "true");
+}
+
+#[actix_web::test]
+async fn an_empty_callback_is_none() {
+    for server in [strict(), start(&[])] {
+        let conn_id = server.backend().connect("ann", &["c"]).await;
+        server.backend().say("c", "hello").await;
+        let reply = ask(&server, "GET", &format!("/listen?conn_id={conn_id}&callback="), &[]).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+        assert_eq!(reply.json()[0]["message"]["text"], "hello");
+    }
+    let server = strict();
+    let conn_id = server.backend().connect("ann", &["c"]).await;
+    let image = [("sec-fetch-site", "cross-site")];
+    let target = format!("/listen?conn_id={conn_id}&callback=");
+    assert_eq!(code(&ask(&server, "GET", &target, &image).await), REFUSED);
+}
+
 #[actix_web::test]
 async fn scripts_are_judged_by_their_referer() {
     let server = strict();

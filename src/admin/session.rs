@@ -27,6 +27,8 @@ pub const CSRF_HEADER: &str = "x-csrf-token";
 /// Where the form is.
 pub const SIGN_IN_PATH: &str = "/admin/sign_in";
 
+pub use crate::gate::page::is_foreign;
+
 /// A request with a good signature or a signed-in admin's cookie; others are sent to the form.
 #[derive(Clone, Copy, Debug)]
 pub struct AdminOrSigned(());
@@ -98,11 +100,6 @@ fn csrf_token(gate: &Gate, cookie: &str) -> String {
 /// The token for the pages of whoever sends this request; empty without a sign-in.
 pub fn csrf_token_for(gate: &Gate, headers: &HeaderMap) -> String {
     good_cookie(gate, headers, now_unix()).map(|cookie| csrf_token(gate, cookie)).unwrap_or_default()
-}
-
-/// Whether a browser says that another site's page made it ask.
-pub fn is_foreign(headers: &HeaderMap) -> bool {
-    text(headers, "sec-fetch-site").is_some_and(|site| matches!(site, "cross-site" | "same-site"))
 }
 
 fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {

@@ -49,7 +49,8 @@ pub async fn listen(
 ) -> Result<HttpResponse, Refusal> {
     let text = query.conn_id.as_deref().ok_or_else(without_conn_id)?;
     let conn_id = conn_id::parse(text).ok_or_else(with_unreadable_conn_id)?;
-    let callback = query.callback.as_deref();
+    // 0.7.1 takes an empty one for none.
+    let callback = query.callback.as_deref().filter(|name| !name.is_empty());
     if callback.is_some_and(|name| !jsonp::valid(name)) {
         return Err(Refusal::UnacceptableCallback);
     }
@@ -89,8 +90,8 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         to.settings.poll_batch_window_ms, to.settings.poll_wait_ms
     );
     let callback = schema::of_type(utoipa::openapi::schema::Type::String).max_length(Some(jsonp::MAX_LENGTH));
-    let callback = callback.pattern(Some(jsonp::pattern())).into();
-    let jsonp = "For JSONP: a plain name of a JavaScript function, as `a.b[0]`; no reserved word.";
+    let callback = callback.pattern(Some(format!("^$|{}", jsonp::pattern()))).into();
+    let jsonp = "For JSONP: a plain name of a JavaScript function, as `a.b[0]`; no reserved word. An empty one is none.";
     Operation::new(HttpMethod::Get, "/listen", "listen", Public::Browsers, Access::Open)
         .about("Poll for the events of a connection", &about)
         .parameter(conn_id::parameter("The connection."))

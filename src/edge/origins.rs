@@ -4,6 +4,7 @@
 //! are not kept out here, but have no user whose browser they could misuse either.
 
 use crate::error::Refusal;
+use crate::gate::page::{is_foreign, origin_of};
 use crate::settings::AllowedOrigins;
 use actix_http::RequestHead;
 use actix_web::http::header;
@@ -19,8 +20,9 @@ pub fn admit_handshake(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(
     Err(Refusal::OriginNotAllowed)
 }
 
-/// Judges a poll or a disconnect. A script, which is how JSONP comes, may be anybody's and names no origin: it is judged by
-/// its `Referer`, and must have one. Other requests without an origin are of the server's own host, or read by nobody.
+/// Judges a poll or a disconnect. Browsers name no origin with images, scripts and links, which pages of every site may
+/// hold: a request of a page of another site is judged by its `Referer`, and must have one. So must a script, which is how
+/// JSONP comes, whoever sends it. Other requests without an origin are of the server's own host, or of programs.
 ///
 /// # Errors
 /// `OriginNotAllowed`.
@@ -32,7 +34,7 @@ pub fn admit(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal
         || head.headers.get(header::REFERER).is_some_and(|page| allowed.allows(origin_of(page.as_bytes())));
     match named(allowed, head) {
         Some(true) => Ok(()),
-        None if !is_script(head) || by_referer() => Ok(()),
+        None if !(is_foreign(&head.headers) || is_script(head)) || by_referer() => Ok(()),
         _ => Err(Refusal::OriginNotAllowed),
     }
 }
@@ -48,15 +50,8 @@ fn named(allowed: &AllowedOrigins, head: &RequestHead) -> Option<bool> {
 fn is_script(head: &RequestHead) -> bool {
     let query = head.uri.query().unwrap_or_default();
     let pairs = serde_urlencoded::from_str::<Vec<(String, String)>>(query);
-    // One that cannot be read is none for the handler either.
-    pairs.is_ok_and(|pairs| pairs.iter().any(|(name, _)| name == "callback"))
-}
-
-/// The part of an address that is its origin.
-fn origin_of(address: &[u8]) -> &[u8] {
-    let after = address.windows(3).position(|window| window == b"://").map_or(0, |at| at + 3);
-    let end = address[after..].iter().position(|byte| b"/?#".contains(byte));
-    &address[..end.map_or(address.len(), |end| after + end)]
+    // One that is empty or cannot be read is none for the handler either.
+    pairs.is_ok_and(|pairs| pairs.iter().any(|(name, callback)| name == "callback" && !callback.is_empty()))
 }
 
 #[cfg(test)]
@@ -101,8 +96,29 @@ mod tests {
         assert!(!script(&[]) && !script(&[("referer", "https://evil.example/https://app.example")]));
         assert!(!script(&[("referer", "https://app.example@evil.example/")]));
         assert!(!script(&[("origin", "https://evil.example"), ("referer", "https://app.example/")]));
-        let other = |headers: &[_]| admit(&allowed(), &head(headers)).is_ok();
-        assert!(other(&[]) && other(&[("origin", "https://app.example")]));
-        assert!(!other(&[("origin", "https://evil.example")]));
+    }
+
+    #[test]
+    fn an_empty_callback_makes_no_script() {
+        assert!(admit(&allowed(), &asking("/listen?conn_id=x&callback=", &[])).is_ok());
+        assert!(admit(&allowed(), &asking("/listen?callback=&conn_id=x&callback=f", &[])).is_err());
+    }
+
+    #[test]
+    fn requests_without_an_origin_are_judged_by_the_page() {
+        let admitted = |headers: &[_]| admit(&allowed(), &head(headers)).is_ok();
+        assert!(admitted(&[]) && admitted(&[("origin", "https://app.example")]));
+        assert!(!admitted(&[("origin", "https://evil.example")]));
+        let (ours, evil) = (("referer", "https://app.example/page"), ("referer", "https://evil.example/"));
+        assert!(admitted(&[ours]) && !admitted(&[evil]));
+        for site in ["cross-site", "same-site"] {
+            let site = ("sec-fetch-site", site);
+            assert!(admitted(&[site, ours]) && !admitted(&[site, evil]) && !admitted(&[site]));
+        }
+        for site in ["same-origin", "none"] {
+            assert!(admitted(&[("sec-fetch-site", site)]), "{site}");
+        }
+        let own = [("host", "push.example"), ("referer", "https://push.example/page")];
+        assert!(admitted(&own));
     }
 }

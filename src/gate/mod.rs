@@ -6,6 +6,7 @@
 
 pub mod proxy;
 pub mod peer;
+pub mod page;
 pub mod usage;
 pub mod secrets;
 pub mod replays;
