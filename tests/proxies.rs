@@ -10,8 +10,14 @@ use support::http::{Reply, Wire};
 use support::socket::{self, CLOSE};
 use support::{TestServer, settings};
 
+/// A server whose clients all come through a proxy.
 fn start() -> TestServer {
-    TestServer::start(Settings { poll_wait_ms: 100, ..settings() })
+    start_behind(&["127.0.0.1/32"], None)
+}
+
+fn start_behind(proxies: &[&str], ini: Option<&str>) -> TestServer {
+    let trusted_proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
+    TestServer::start(Settings { poll_wait_ms: 100, trusted_proxies, ini: ini.map(Into::into), ..settings() })
 }
 
 async fn ask(server: &TestServer, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
@@ -114,5 +120,88 @@ async fn forwarded_addresses_do_not_open_the_api() {
     for header in ["X-Forwarded-For", "X-Real-IP"] {
         let reply = ask(&server, "POST", "/connect", &[(header, "192.0.2.1")], "{}").await;
         assert_eq!(reply.status, 403);
+    }
+}
+
+/// Which of the headers counted that change where a request leads and what addresses are made of it.
+async fn counting(server: &TestServer) -> Vec<&'static str> {
+    let mut counted = Vec::new();
+    for name in ["X-Script-Name", "X-Forwarded-Prefix"] {
+        let prefix = [(name, "/push")];
+        let called = ask(server, "POST", "/push/connect", &prefix, r#"{"username": "u"}"#).await.status;
+        // Found, and refused for the id that is missing; or not found.
+        let opened = socket::open(server.address, "/push/ws", &prefix).await.err().unwrap().status;
+        let reply = ask(server, "GET", "/admin/sign_out", &prefix, "").await;
+        match (called, opened, reply.header("location").unwrap().contains("/push/")) {
+            (200, 422, true) => counted.push(name),
+            (404, 404, false) => {}
+            other => panic!("{name} counts and does not: {other:?}"),
+        }
+    }
+    for name in ["X-Scheme", "X-Url-Scheme", "X-Forwarded-Proto"] {
+        let reply = ask(server, "GET", "/admin/sign_out", &[(name, "https")], "").await;
+        let is_secure = reply.header("set-cookie").unwrap().contains("Secure");
+        assert_eq!(reply.header("location").unwrap().starts_with("https:"), is_secure, "{name}");
+        counted.extend(is_secure.then_some(name));
+    }
+    counted
+}
+
+#[actix_web::test]
+async fn headers_count_from_trusted_proxies_only() {
+    const ALL: [&str; 5] =
+        ["X-Script-Name", "X-Forwarded-Prefix", "X-Scheme", "X-Url-Scheme", "X-Forwarded-Proto"];
+    for ini in [None, Some("x.ini")] {
+        assert_eq!(counting(&start_behind(&["127.0.0.0/8"], ini)).await, ALL, "{ini:?}");
+        assert_eq!(counting(&start_behind(&["192.0.2.1/32"], ini)).await, [""; 0], "{ini:?}");
+    }
+    assert_eq!(counting(&start_behind(&[], None)).await, [""; 0]);
+    // As 0.7.1 reads them.
+    let original = ["X-Script-Name", "X-Scheme", "X-Url-Scheme"];
+    assert_eq!(counting(&start_behind(&[], Some("x.ini"))).await, original);
+}
+
+/// Behind a proxy that passes what browsers need and nothing else, also with the headers of 0.7.1.
+#[actix_web::test]
+async fn no_prefix_leads_out_of_the_paths_of_browsers() {
+    for server in
+        [start_behind(&["192.0.2.1/32"], None), start_behind(&[], None), start_behind(&[], Some("x.ini"))]
+    {
+        for name in ["X-Script-Name", "X-Forwarded-Prefix"] {
+            for way in ["/ws", "/listen", "/disconnect", "/static", "/static/a", "/wsx", "/%77s", "//static"]
+            {
+                let prefix = [(name, way)];
+                let target = format!("{way}/connect");
+                let reply = ask(&server, "POST", &target, &prefix, r#"{"username": "u"}"#).await;
+                assert_eq!(reply.status, 404, "{name}: {way}");
+                for path in ["/admin/sign_in", "/info", "/listen", "/admin/admin.json"] {
+                    let reply = ask(&server, "GET", &format!("{way}{path}"), &prefix, "").await;
+                    assert_eq!(reply.status, 404, "{name}: {way}{path}");
+                }
+            }
+        }
+    }
+}
+
+/// The count of wrong passwords belongs to an address: a client that could choose one would guess on.
+#[actix_web::test]
+async fn no_client_chooses_its_address() {
+    for (proxies, header) in [
+        (&["127.0.0.1/32"][..], "X-Real-IP"),
+        (&[], "X-Forwarded-For"),
+        (&["192.0.2.1/32"], "X-Forwarded-For"),
+        (&["192.0.2.1/32"], "X-Real-IP"),
+    ] {
+        let server = start_behind(proxies, None);
+        let guess = async |number: usize| {
+            let address = format!("198.51.100.{number}");
+            let form = ("content-type", "application/x-www-form-urlencoded");
+            let headers = [(header, address.as_str()), form];
+            let mut wire = Wire::open(server.address).await;
+            wire.ask("POST", "/admin/sign_in", &headers, b"username=admin&password=wrong").await.status
+        };
+        let statuses = futures_util::future::join_all((0..8).map(guess)).await;
+        let stopped = statuses.iter().filter(|status| **status == 429).count();
+        assert_eq!(stopped, 3, "{header} behind {proxies:?}: {statuses:?}");
     }
 }

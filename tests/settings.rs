@@ -177,7 +177,21 @@ fn an_ini_is_forgiving_where_the_original_was() {
         Directory::new("forgiving", &[("a.ini", text)]).load(&[("CHANNELSTREAM_INI", "a.ini")]).unwrap();
     assert!(!loaded.settings.debug && !loaded.settings.validate_requests);
     assert_eq!(loaded.settings.allow_posting_from, AllowedPeers::Any);
-    assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+    assert_eq!(loaded.warnings.len(), 3, "{:?}", loaded.warnings);
+}
+
+#[test]
+fn an_ini_without_proxies_is_warned_of_the_headers_that_count() {
+    let warnings = |text: &str| {
+        let directory = Directory::new("proxies", &[("a.ini", text)]);
+        let warnings = directory.load(&[("CHANNELSTREAM_INI", "a.ini")]).unwrap().warnings;
+        warnings.iter().filter(|warning| warning.starts_with("trusted_proxies: ")).count()
+    };
+    assert_eq!(warnings("[channelstream]\nhost = 127.0.0.1\n"), 1);
+    assert_eq!(warnings("[channelstream]\nhost = 127.0.0.1\ntrusted_proxies =\n"), 1);
+    assert_eq!(warnings("[channelstream]\nhost = 127.0.0.1\ntrusted_proxies = 127.0.0.1\n"), 0);
+    let directory = Directory::new("no_ini", &[("channelstream.toml", "trusted_proxies = []")]);
+    assert_eq!(directory.load(&[]).unwrap().warnings, Vec::<String>::new());
 }
 
 #[test]

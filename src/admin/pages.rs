@@ -71,13 +71,13 @@ fn page(path: &'static str, id: &str, summary: &str) -> Operation {
 /// GET /admin.
 pub async fn dashboard(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     let token = csrf_token_for(&gate, req.headers());
-    DASHBOARD.serve(&gate.base_url(req.headers()), &[("csrf", &token)])
+    DASHBOARD.serve(&gate.base_url(req.head()), &[("csrf", &token)])
 }
 
 /// GET /api-explorer.
 pub async fn explorer(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     let token = csrf_token_for(&gate, req.headers());
-    EXPLORER.serve(&gate.base_url(req.headers()), &[("csrf", &token)])
+    EXPLORER.serve(&gate.base_url(req.head()), &[("csrf", &token)])
 }
 
 impl Page {
@@ -142,10 +142,11 @@ fn render(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::forwarded::Forwarded;
     use actix_web::body::MessageBody;
 
     fn base(host: &str) -> BaseUrl {
-        BaseUrl::read(|name| (name == "host").then_some(host), None, "localhost:8000")
+        BaseUrl::read(Some(host), Forwarded::default(), None, "localhost:8000")
     }
 
     fn text(answer: HttpResponse) -> String {

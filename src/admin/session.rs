@@ -110,7 +110,7 @@ fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
 fn to_sign_in(req: &HttpRequest) -> Error {
     match req.app_data::<web::Data<Gate>>() {
         Some(gate) => {
-            let answer = redirect(&gate.base_url(req.headers()).url(SIGN_IN_PATH));
+            let answer = redirect(&gate.base_url(req.head()).url(SIGN_IN_PATH));
             InternalError::from_response("not signed in", answer).into()
         }
         None => Refusal::Internal.into(),
@@ -197,6 +197,7 @@ fn same(given: &str, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::forwarded::Forwarded;
     use crate::settings::{Secret, Settings};
     use actix_web::http::header::HeaderValue;
     use std::sync::Arc;
@@ -210,7 +211,7 @@ mod tests {
     }
 
     fn base(scheme: &str) -> BaseUrl {
-        BaseUrl::read(|_| None, Some(scheme), "h")
+        BaseUrl::read(None, Forwarded::default(), Some(scheme), "h")
     }
 
     #[test]

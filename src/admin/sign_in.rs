@@ -70,7 +70,7 @@ fn too_many_described() -> Response {
 
 /// Shows the form.
 pub async fn form(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
-    pages::SIGN_IN.serve(&gate.base_url(req.headers()), &[("error", "")])
+    pages::SIGN_IN.serve(&gate.base_url(req.head()), &[("error", "")])
 }
 
 /// Signs in, or shows the form again: with 200, as the original does, and with 429 to who guesses.
@@ -86,7 +86,7 @@ pub async fn submit(
     if session::is_foreign(req.headers()) {
         return Err(Refusal::CsrfToken);
     }
-    let base = gate.base_url(req.headers());
+    let base = gate.base_url(req.head());
     let client = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     if let Err(wait) = console.guesses().admit(client, console.started.elapsed()) {
         log::warn!("too many wrong passwords for the admin pages from {client}");

@@ -40,7 +40,7 @@ pub struct Token {
 
 /// GET, as the original has it: clears the cookie and shows the form. A link on another site's page only shows the form.
 pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
-    let base = gate.base_url(req.headers());
+    let base = gate.base_url(req.head());
     let mut answer = session::redirect(&base.url(session::SIGN_IN_PATH));
     if session::is_foreign(req.headers()) {
         return answer;

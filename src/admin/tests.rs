@@ -18,10 +18,11 @@ use crate::gate::guard::{SIGNATURE_HEADER, Signed, now_unix};
 use crate::observe::recorder::Recorder;
 use crate::settings::{Secret, Settings};
 
-/// A fixed cookie secret, so that a cookie of one call is good in the next.
+/// A fixed cookie secret, so that a cookie of one call is good in the next. Every request comes from a proxy.
 fn gate() -> Gate {
     let cookie_secret = Secret::new("cookie");
-    Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }))
+    let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    Gate::new(Arc::new(Settings { cookie_secret, trusted_proxies, ..Settings::default() }))
 }
 
 async fn ask(request: TestRequest) -> ServiceResponse {

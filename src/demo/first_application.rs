@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 pub async fn page(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     let demo = gate.settings.demo_enabled();
     let values = [("demo", if demo { "true" } else { "false" }), ("secret", known_secret(&gate))];
-    FIRST_APPLICATION.serve(&gate.base_url(req.headers()), &values)
+    FIRST_APPLICATION.serve(&gate.base_url(req.head()), &values)
 }
 
 /// The secret that everybody knows is filled in where it is the server's; another one never leaves the server.

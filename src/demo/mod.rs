@@ -140,5 +140,5 @@ fn programs(cfg: &mut web::ServiceConfig) {
 /// GET /.
 async fn front_page(gate: web::Data<Gate>, backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
     let demo = if backend.settings.demo_enabled() { "true" } else { "false" };
-    FRONT.serve(&gate.base_url(req.headers()), &[("demo", demo), ("version", env!("CARGO_PKG_VERSION"))])
+    FRONT.serve(&gate.base_url(req.head()), &[("demo", demo), ("version", env!("CARGO_PKG_VERSION"))])
 }

@@ -22,7 +22,7 @@ macro_rules! handlers {
         $(
             $(#[$doc])*
             pub async fn $name(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
-                page!($file).serve(&gate.base_url(req.headers()), &[("title", $title)])
+                page!($file).serve(&gate.base_url(req.head()), &[("title", $title)])
             }
         )*
 
@@ -55,7 +55,7 @@ pub async fn without_slash(gate: web::Data<Gate>, req: HttpRequest) -> HttpRespo
 }
 
 fn lead_to(gate: &Gate, req: &HttpRequest, path: &str) -> HttpResponse {
-    let base = gate.base_url(req.headers());
+    let base = gate.base_url(req.head());
     let query = req.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     HttpResponse::TemporaryRedirect()
         .insert_header((header::LOCATION, format!("{}{path}{query}", base.prefix())))
@@ -65,13 +65,15 @@ fn lead_to(gate: &Gate, req: &HttpRequest, path: &str) -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::forwarded::Forwarded;
     use crate::gate::proxy::BaseUrl;
     use actix_web::body::MessageBody;
 
     #[test]
     fn pages_have_no_script_beside_their_files_and_nothing_left_to_fill_in() {
         for page in PAGES {
-            let answer = page.serve(&BaseUrl::read(|_| None, None, "h"), &[("title", "<Title>")]);
+            let answer =
+                page.serve(&BaseUrl::read(None, Forwarded::default(), None, "h"), &[("title", "<Title>")]);
             let policy =
                 answer.headers().get(header::CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap().to_owned();
             assert!(!policy.contains("unsafe") && !policy.contains("nonce"), "{policy}");

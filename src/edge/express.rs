@@ -91,7 +91,7 @@ impl Express {
         let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST)?;
         let plain = self.exposure.takes_signatures()
             && head.uri.query().is_none()
-            && self.gate.is_plain(head)
+            && self.gate.has_no_prefix(head)
             && !self.gate.settings.enforce_https
             && !self.backend.is_draining()
             && !head.upgrade()

@@ -36,8 +36,6 @@ pub struct Plain<'a> {
     pub length: usize,
     /// Its lines of `X-Forwarded-For`, in order.
     pub forwarded_for: SmallVec<[&'a str; 2]>,
-    /// Its `X-Real-IP`.
-    pub real_ip: Option<&'a str>,
     /// The origin of the page that asks; programs name none.
     pub origin: Option<&'a [u8]>,
 }
@@ -56,8 +54,8 @@ impl<'a> Plain<'a> {
         let mut said = Said::default();
         request.headers.iter().try_for_each(|header| said.hear(header.name, header.value))?;
         said.once.iter().all(|found| *found).then_some(())?;
-        let Said { accept, deflate, forwarded_for, real_ip, origin, .. } = said;
-        Some(Self { conn_id, deflate, accept, length, forwarded_for, real_ip, origin })
+        let Said { accept, deflate, forwarded_for, origin, .. } = said;
+        Some(Self { conn_id, deflate, accept, length, forwarded_for, origin })
     }
 
     /// The answer that lets the client in, with compressed messages if it asked for them and may have them.
@@ -95,7 +93,6 @@ struct Said<'a> {
     accept: [u8; 28],
     deflate: bool,
     forwarded_for: SmallVec<[&'a str; 2]>,
-    real_ip: Option<&'a str>,
     origin: Option<&'a [u8]>,
 }
 
@@ -124,8 +121,6 @@ impl<'a> Said<'a> {
         } else if is("x-forwarded-for") {
             self.forwarded_for.push(text(value)?);
             Some(())
-        } else if is("x-real-ip") {
-            self.real_ip.replace(text(value)?).is_none().then_some(())
         } else if is("origin") {
             self.origin.replace(value).is_none().then_some(())
         } else {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::edge::upgrade::{conn_id_of, offers_deflate};
-use crate::gate::{Gate, text as text_of};
+use crate::gate::Gate;
 use actix_codec::Decoder;
 use actix_http::h1::{Codec, Message, MessageType};
 use actix_http::header;
@@ -44,7 +44,6 @@ fn what_browsers_and_proxies_send_is_plain() {
     assert!(plain.deflate);
     assert_eq!(plain.length, bytes.len());
     assert_eq!(plain.forwarded_for[..], ["192.0.2.1, 192.0.2.2", "192.0.2.3"]);
-    assert_eq!(plain.real_ip, Some("192.0.2.4"));
     assert_eq!(plain.origin, Some(&b"http://test"[..]));
 }
 
@@ -83,9 +82,8 @@ fn what_is_special_is_left_to_the_upgrade_service() {
         "Connection: close",
         "Sec-WebSocket-Version: 8",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "X-Real-IP: \u{e9}",
     ] {
-        assert_eq!(Plain::read(&good(&[more, "X-Real-IP: 192.0.2.4"])), None, "{more}");
+        assert_eq!(Plain::read(&good(&[more])), None, "{more}");
     }
     let id = ID.replace('-', "");
     for target in [
@@ -117,7 +115,6 @@ struct Understood {
     accept: Vec<u8>,
     length: usize,
     forwarded_for: Vec<String>,
-    real_ip: Option<String>,
 }
 
 impl From<Plain<'_>> for Understood {
@@ -128,7 +125,6 @@ impl From<Plain<'_>> for Understood {
             accept: plain.accept.to_vec(),
             length: plain.length,
             forwarded_for: plain.forwarded_for.iter().map(|line| line.to_string()).collect(),
-            real_ip: plain.real_ip.map(str::to_owned),
         }
     }
 }
@@ -139,7 +135,7 @@ fn by_the_stack(bytes: &[u8]) -> Option<Understood> {
     let mut rest = BytesMut::from(bytes);
     let Ok(Some(Message::Item(request))) = codec.decode(&mut rest) else { return None };
     let head = request.head();
-    let is_plain = Gate::new(Arc::default()).is_plain(head) && head.uri.path() == "/ws";
+    let is_plain = Gate::new(Arc::default()).has_no_prefix(head) && head.uri.path() == "/ws";
     let is_signed = head.headers.contains_key(SIGNATURE_HEADER) || head.uri.query()?.contains("secret");
     if !matches!(codec.message_type(), MessageType::Stream) || !is_plain || is_signed {
         return None;
@@ -152,7 +148,6 @@ fn by_the_stack(bytes: &[u8]) -> Option<Understood> {
         accept: answer.headers().get(header::SEC_WEBSOCKET_ACCEPT)?.as_bytes().to_vec(),
         length: bytes.len() - rest.len(),
         forwarded_for: forwarded_for.map(|line| line.unwrap().to_owned()).collect(),
-        real_ip: text_of(&head.headers, "x-real-ip").map(str::to_owned),
     })
 }
 

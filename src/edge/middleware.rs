@@ -3,13 +3,13 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::uri::{PathAndQuery, Uri};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
 use super::exposure::Exposure;
+use super::inner_path::{lead_inside, path_as_sent};
 use super::{cors, health, origins};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
@@ -30,7 +30,6 @@ pub async fn pass<B: MessageBody + 'static>(
     mut req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    lead_inside(&gate, &mut req);
     let answer = match admit(&gate, &mut req).await {
         Err(refusal) => {
             let answer = refusal.response(error::accept(req.headers()));
@@ -55,8 +54,9 @@ fn is_draining(req: &HttpRequest) -> bool {
     req.app_data::<web::Data<Backend>>().is_some_and(|backend| backend.is_draining())
 }
 
-/// What is asked of every request, whatever its path.
+/// What is asked of every request, whatever its path. From here on there is one path, for rules, router and handlers.
 async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusal> {
+    lead_inside(gate, req)?;
     let plain_too = req.path() == WEBSOCKET_PATH || req.path().starts_with(health::PREFIX);
     let must_be_https = gate.settings.enforce_https && !plain_too;
     if must_be_https && !gate.came_through_tls(req.head()) {
@@ -85,7 +85,7 @@ async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Ref
     let backend = req.app_data::<web::Data<Backend>>().cloned().ok_or(Refusal::Internal)?;
     let payload = req.take_payload();
     let body = Body::receive(req.head(), payload, &backend).await?;
-    let admitted = gate.admit_bound(&signature, req.head(), req.path(), &body, now_unix());
+    let admitted = gate.admit_bound(&signature, req.head(), &path_as_sent(req), &body, now_unix());
     if let Err(Refusal::Busy) = &admitted {
         backend.counters.refused_busy.add(1);
     }
@@ -99,24 +99,6 @@ fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
         backend.counters.refused_origin.add(1);
     }
     admitted
-}
-
-/// Puts the path as our routes know it in the place of the one that was sent.
-fn lead_inside(gate: &Gate, req: &mut ServiceRequest) {
-    let inner = gate.inner_path(req.head());
-    if inner == req.uri().path() {
-        return;
-    }
-    let target = match req.uri().query() {
-        Some(query) => format!("{inner}?{query}"),
-        None => inner.into_owned(),
-    };
-    let mut parts = req.uri().clone().into_parts();
-    parts.path_and_query = PathAndQuery::try_from(target).ok();
-    if let Ok(uri) = Uri::from_parts(parts) {
-        req.match_info_mut().get_mut().update(&uri);
-        req.head_mut().uri = uri;
-    }
 }
 
 /// Renders refusals again, now that `Accept` is known; also those that the framework made.

@@ -6,6 +6,7 @@
 pub mod cors;
 pub mod origins;
 pub mod exposure;
+mod inner_path;
 pub mod jsonp;
 pub mod middleware;
 pub mod express;

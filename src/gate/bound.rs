@@ -114,9 +114,15 @@ mod tests {
 
     #[test]
     fn the_path_is_the_one_of_the_api() {
+        let trusted_proxies = || vec!["127.0.0.1/32".parse().unwrap()];
+        let behind_proxy = || gate(Settings { trusted_proxies: trusted_proxies(), ..Settings::default() });
         let prefix = ("x-script-name", "/push".to_owned());
-        let headers = [signed("/info"), prefix];
-        assert_eq!(judge(&gate(Settings::default()), "/push//info", &headers, HOME), Ok(Standing::Signed(0)));
+        let headers = [signed("/info"), prefix.clone()];
+        assert_eq!(judge(&behind_proxy(), "/push//info", &headers, HOME), Ok(Standing::Signed(0)));
+        // In the spelling of its sender.
+        let headers = [signed("/%69nfo"), prefix];
+        assert_eq!(judge(&behind_proxy(), "/pus%68//%69nfo", &headers, HOME), Ok(Standing::Signed(0)));
+        assert_eq!(judge(&behind_proxy(), "/push/info", &headers, HOME), Err(Refusal::BadSignature));
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Gate {
         }
         if let Some(signature) = self.bound_signature(head, now_unix)? {
             // Whoever has a body to look at has done so before.
-            return self.admit_bound(&signature, head, &self.inner_path(head), b"", now_unix);
+            return self.admit_bound(&signature, head, &self.path_as_sent(head), b"", now_unix);
         }
         let Some(token) = token(head).filter(|token| !token.is_empty()) else {
             return Ok(Standing::Anonymous);

@@ -4,6 +4,7 @@
 //! [`backend::Backend`] the way to the registry. All of it works on a request's head alone, so that the upgrade
 //! service, which no middleware reaches, comes to the same answers.
 
+pub mod forwarded;
 pub mod proxy;
 pub mod peer;
 pub mod page;
@@ -31,8 +32,7 @@ use proxy::BaseUrl;
 use replays::Replays;
 use secrets::{Fingerprints, Secrets};
 
-/// Without these, and without doubled slashes, a path is what it seems. Looked up as names, not as texts: every
-/// request comes by here.
+/// The headers that can name a prefix. Looked up as names, not as texts: every request comes by here.
 static PREFIX_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-script-name"), HeaderName::from_static("x-forwarded-prefix")];
 
@@ -72,52 +72,57 @@ impl Gate {
     }
 
     /// The address under which the sender of this request sees the server.
-    pub fn base_url(&self, headers: &HeaderMap) -> BaseUrl {
+    pub fn base_url(&self, head: &RequestHead) -> BaseUrl {
         let fallback = format!("localhost:{}", self.settings.port);
-        BaseUrl::read(|name| text(headers, name), self.settings.http_scheme.as_deref(), &fallback)
+        let scheme = self.settings.http_scheme.as_deref();
+        BaseUrl::read(text(&head.headers, "host"), self.forwarded(head), scheme, &fallback)
     }
 
-    /// Whether the request's path is what it seems: no proxy's prefix, no doubled slashes.
-    pub fn is_plain(&self, head: &RequestHead) -> bool {
-        let prefixed = PREFIX_HEADERS.iter().any(|name| head.headers.contains_key(name));
-        !prefixed && !head.uri.path().contains("//")
+    /// Whether the request has no header that can name a proxy's prefix.
+    pub fn has_no_prefix(&self, head: &RequestHead) -> bool {
+        !PREFIX_HEADERS.iter().any(|name| head.headers.contains_key(name))
     }
 
-    /// The request's path as the routes know it.
+    /// The request's path as the routes know it, in one spelling: every rule about paths reads this.
     pub fn inner_path<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
+        match self.path_as_sent(head) {
+            Cow::Borrowed(path) => proxy::normal(path),
+            Cow::Owned(path) => proxy::normal(&path).into_owned().into(),
+        }
+    }
+
+    /// The request's path without a proxy's prefix, in the sender's spelling: bound signatures are made over it.
+    pub fn path_as_sent<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
         let path = head.uri.path();
-        if self.is_plain(head) {
+        if self.has_no_prefix(head) && !path.contains("//") {
             return Cow::Borrowed(path);
         }
-        proxy::inner_path(path, |name| text(&head.headers, name))
+        proxy::path_as_sent(path, self.forwarded(head))
     }
 
     /// The client's address: the peer's, or what trusted proxies say. For logs and limits, not for the signed API.
     pub fn client_address(&self, head: &RequestHead) -> Option<IpAddr> {
         let lines: Vec<&str> =
             head.headers.get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
-        let real_ip = text(&head.headers, "x-real-ip");
-        Some(peer::client(head.peer_addr?.ip(), lines.into_iter(), real_ip, &self.settings.trusted_proxies))
+        Some(peer::client(head.peer_addr?.ip(), lines.into_iter(), &self.settings.trusted_proxies))
     }
 
-    /// The client's address, if the peer is a trusted proxy that names it by these headers; see [`peer::client`].
+    /// The client's address, if the peer is a trusted proxy that names it by these lines of `X-Forwarded-For`; see
+    /// [`peer::client`].
     pub fn client_behind_proxies<'a>(
         &self,
         peer: SocketAddr,
         forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
-        real_ip: Option<&'a str>,
     ) -> Option<IpAddr> {
-        let client = peer::client(peer.ip(), forwarded_for, real_ip, &self.settings.trusted_proxies);
+        let client = peer::client(peer.ip(), forwarded_for, &self.settings.trusted_proxies);
         Some(client).filter(|client| *client != peer.ip().to_canonical())
     }
 
     /// Whether the client came through TLS, on the word of a trusted proxy. TLS never ends in this server.
     pub fn came_through_tls(&self, head: &RequestHead) -> bool {
-        let trusted =
-            head.peer_addr.is_some_and(|peer| peer::is_trusted(peer.ip(), &self.settings.trusted_proxies));
         // The last entry is the one our own proxy wrote.
-        let last = text(&head.headers, "x-forwarded-proto").and_then(|list| list.rsplit(',').next());
-        trusted && last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
+        let last = self.forwarded(head).get("x-forwarded-proto").and_then(|list| list.rsplit(',').next());
+        last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
     }
 }
 

@@ -29,18 +29,15 @@ pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
 /// The client's address: the peer, or, as far as trusted proxies reach, the rightmost address in `X-Forwarded-For`
 /// that is none of them. What stands further left could have been written by anybody.
 ///
-/// `forwarded_for` yields the header's lines in their order, `real_ip` is `X-Real-IP`, asked only without the former.
+/// `forwarded_for` yields the header's lines in their order. No other header names the address: a proxy passes those that
+/// it does not know, so its clients could choose their address by one of them.
 pub fn client<'a>(
     peer: IpAddr,
     forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
-    real_ip: Option<&str>,
     trusted: &[IpNet],
 ) -> IpAddr {
     let mut client = canonical(peer);
-    let mut named = forwarded_for.flat_map(|line| line.split(',')).rev().peekable();
-    if named.peek().is_none() && is_trusted(client, trusted) {
-        return real_ip.and_then(address).unwrap_or(client);
-    }
+    let mut named = forwarded_for.flat_map(|line| line.split(',')).rev();
     while is_trusted(client, trusted) {
         match named.next().and_then(address) {
             Some(next) => client = next,
@@ -67,9 +64,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn seen(peer: &str, forwarded_for: &[&str], real_ip: Option<&str>) -> IpAddr {
+    fn seen(peer: &str, forwarded_for: &[&str]) -> IpAddr {
         let trusted = ["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        client(ip(peer), forwarded_for.iter().copied(), real_ip, &trusted)
+        client(ip(peer), forwarded_for.iter().copied(), &trusted)
     }
 
     #[test]
@@ -86,27 +83,25 @@ mod tests {
 
     #[test]
     fn a_stranger_cannot_name_its_address() {
-        assert_eq!(seen("192.0.2.1", &["198.51.100.7"], Some("198.51.100.7")), ip("192.0.2.1"));
+        assert_eq!(seen("192.0.2.1", &["198.51.100.7"]), ip("192.0.2.1"));
     }
 
     #[test]
     fn the_rightmost_untrusted_address_counts() {
-        assert_eq!(seen("127.0.0.1", &["1.1.1.1, 198.51.100.7, 10.1.2.3"], None), ip("198.51.100.7"));
-        assert_eq!(seen("127.0.0.1", &["1.1.1.1", "198.51.100.7"], None), ip("198.51.100.7"));
-        assert_eq!(seen("::ffff:127.0.0.1", &["198.51.100.7:4711"], None), ip("198.51.100.7"));
-        assert_eq!(seen("127.0.0.1", &["\"[2001:db8::1]:80\""], None), ip("2001:db8::1"));
+        assert_eq!(seen("127.0.0.1", &["1.1.1.1, 198.51.100.7, 10.1.2.3"]), ip("198.51.100.7"));
+        assert_eq!(seen("127.0.0.1", &["1.1.1.1", "198.51.100.7"]), ip("198.51.100.7"));
+        assert_eq!(seen("::ffff:127.0.0.1", &["198.51.100.7:4711"]), ip("198.51.100.7"));
+        assert_eq!(seen("127.0.0.1", &["\"[2001:db8::1]:80\""]), ip("2001:db8::1"));
     }
 
     #[test]
     fn what_cannot_be_read_ends_the_search() {
-        assert_eq!(seen("127.0.0.1", &["198.51.100.7, unknown, 10.1.2.3"], None), ip("10.1.2.3"));
-        assert_eq!(seen("127.0.0.1", &["10.0.0.1"], None), ip("10.0.0.1"));
+        assert_eq!(seen("127.0.0.1", &["198.51.100.7, unknown, 10.1.2.3"]), ip("10.1.2.3"));
+        assert_eq!(seen("127.0.0.1", &["10.0.0.1"]), ip("10.0.0.1"));
     }
 
     #[test]
-    fn real_ip_is_asked_last() {
-        assert_eq!(seen("127.0.0.1", &[], Some("198.51.100.7")), ip("198.51.100.7"));
-        assert_eq!(seen("127.0.0.1", &["192.0.2.9"], Some("198.51.100.7")), ip("192.0.2.9"));
-        assert_eq!(seen("127.0.0.1", &[], None), ip("127.0.0.1"));
+    fn without_the_header_it_is_the_proxy() {
+        assert_eq!(seen("127.0.0.1", &[]), ip("127.0.0.1"));
     }
 }

@@ -1,8 +1,10 @@
 //! What a proxy in front changes about a request's address: a prefix that the proxy serves us under, the scheme its
-//! clients use, and doubled slashes from configurations that join two paths carelessly.
+//! clients use, and doubled slashes from configurations that join two paths carelessly. And the one reading of a path
+//! that the rules and the router share.
 //!
-//! Pure functions on a path and a look-up of headers, for the routes and for the upgrade service alike.
+//! Pure functions on a path and the headers that count, for the routes and for the upgrade service alike.
 
+use super::forwarded::Forwarded;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -10,6 +12,25 @@ use std::fmt;
 const PREFIX_HEADERS: [&str; 2] = ["x-script-name", "x-forwarded-prefix"];
 /// Headers that name the scheme, in order of weight.
 const SCHEME_HEADERS: [&str; 3] = ["x-scheme", "x-url-scheme", "x-forwarded-proto"];
+/// How the server's own paths begin, apart from those of demo mode.
+const OWN_PATHS: [&str; 16] = [
+    "admin",
+    "api-explorer",
+    "channel_config",
+    "connect",
+    "disconnect",
+    "docs",
+    "health",
+    "info",
+    "listen",
+    "message",
+    "openapi",
+    "static",
+    "subscribe",
+    "unsubscribe",
+    "user_state",
+    "ws",
+];
 
 /// The address under which the outside sees the server's root: put in front of generated URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +44,18 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Reads the base from the headers. `forced_scheme` is the setting `http_scheme`; `fallback_host` stands in for
-    /// a `Host` that is missing or holds characters no host has.
-    pub fn read<'a>(
-        header: impl Fn(&str) -> Option<&'a str>,
+    /// Reads the base from `Host` and from the headers that count. `forced_scheme` is the setting `http_scheme`;
+    /// `fallback_host` stands in for a `Host` that is missing or holds characters no host has.
+    pub fn read(
+        host: Option<&str>,
+        forwarded: Forwarded<'_>,
         forced_scheme: Option<&str>,
         fallback_host: &str,
     ) -> Self {
-        let host = header("host").filter(|host| is_host(host)).unwrap_or(fallback_host);
-        let named = SCHEME_HEADERS.iter().find_map(|name| scheme(first_of_list(header(name)?)));
+        let host = host.filter(|host| is_host(host)).unwrap_or(fallback_host);
+        let named = SCHEME_HEADERS.iter().find_map(|name| scheme(first_of_list(forwarded.get(name)?)));
         let scheme = forced_scheme.and_then(scheme).or(named).unwrap_or("http");
-        Self { scheme, host: host.to_owned(), prefix: prefix(header).unwrap_or_default() }
+        Self { scheme, host: host.to_owned(), prefix: prefix(forwarded).unwrap_or_default() }
     }
 
     /// The absolute URL of a path of ours; the path begins with a slash.
@@ -63,27 +85,83 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// The path as our routes know it: doubled slashes made one, the proxy's prefix cut off the front if it is there.
-pub fn inner_path<'p, 'h>(path: &'p str, header: impl Fn(&str) -> Option<&'h str>) -> Cow<'p, str> {
+/// The path as the sender means it for the API, in the sender's spelling: doubled slashes made one, the proxy's prefix cut
+/// off the front if it is there. Bound signatures are made over it.
+pub fn path_as_sent<'p>(path: &'p str, forwarded: Forwarded<'_>) -> Cow<'p, str> {
     let path = single_slashes(path);
-    let Some(prefix) = prefix(header) else { return path };
-    match path.strip_prefix(prefix.as_str()) {
+    match prefix(forwarded).and_then(|prefix| without_prefix(&path, &prefix)) {
         Some("") => "/".into(),
-        Some(rest) if rest.starts_with('/') => rest.to_owned().into(),
-        _ => path,
+        Some(rest) => rest.to_owned().into(),
+        None => path,
     }
 }
 
+fn without_prefix<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    // No spelling of a segment has a slash more or less.
+    let slashes = prefix.matches('/').count();
+    let end = path.match_indices('/').nth(slashes).map_or(path.len(), |(at, _)| at);
+    (normal(&path[..end]) == prefix).then_some(&path[end..])
+}
+
+/// One spelling for all spellings of a path (RFC 3986, section 6.2.2): escapes of letters, digits and `-._~` become the
+/// characters themselves, other escapes have upper-case digits, and a percent sign without two digits is escaped.
+///
+/// The router decodes a path once more. It then finds no escape of a character that one of our paths has: a path that
+/// is equal to one of ours for the router is equal to it here, and the reverse.
+pub fn normal(path: &str) -> Cow<'_, str> {
+    let Some((before, _)) = path.split_once('%') else { return path.into() };
+    let mut normal = String::with_capacity(path.len());
+    normal.push_str(before);
+    for after in path[before.len()..].split('%').skip(1) {
+        match after.get(..2).and_then(escaped) {
+            Some(byte) if is_unreserved(byte) => {
+                normal.push(char::from(byte));
+                normal.push_str(&after[2..]);
+            }
+            Some(_) => {
+                normal.push('%');
+                normal.push_str(&after[..2].to_ascii_uppercase());
+                normal.push_str(&after[2..]);
+            }
+            None => {
+                normal.push_str("%25");
+                normal.push_str(after);
+            }
+        }
+    }
+    normal.into()
+}
+
+/// The byte that two hexadecimal digits stand for.
+fn escaped(digits: &str) -> Option<u8> {
+    let are_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u8::from_str_radix(digits, 16).ok().filter(|_| are_digits)
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
 /// The prefix a proxy names, beginning with a slash and ending without; none when it holds odd characters.
-fn prefix<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
-    let named = PREFIX_HEADERS.iter().find_map(|name| header(name).filter(|value| !value.is_empty()))?;
-    let named = first_of_list(named);
+fn prefix(forwarded: Forwarded<'_>) -> Option<String> {
+    let named =
+        PREFIX_HEADERS.iter().find_map(|name| forwarded.get(name).filter(|value| !value.is_empty()))?;
+    // The last entry of a list is the nearest proxy's own.
+    let named = named.rsplit(',').next().unwrap_or_default().trim();
     if !named.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%$+=:@!".contains(&b)) {
         return None;
     }
     // Collapsing the slashes also keeps `//elsewhere.example` from becoming another host in a Location.
-    let prefix = single_slashes(&format!("/{named}")).trim_end_matches('/').to_owned();
-    (!prefix.is_empty()).then_some(prefix)
+    let named = format!("/{named}");
+    let prefix = normal(&single_slashes(&named)).trim_end_matches('/').to_owned();
+    let counts = !prefix.is_empty() && (forwarded.is_trusted() || !begins_like_our_own(&prefix));
+    counts.then_some(prefix)
+}
+
+/// Whether a path with this prefix can be one that a proxy takes for one of our own, such as `/ws/connect`: a proxy that
+/// passes the paths of browsers only passes it, and with the prefix cut off it is another path.
+fn begins_like_our_own(prefix: &str) -> bool {
+    OWN_PATHS.iter().any(|own| prefix[1..].starts_with(own))
 }
 
 /// Proxies that append make lists; the first entry is what the client saw.
@@ -117,64 +195,5 @@ fn single_slashes(path: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers<'a>(list: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<&'a str> {
-        move |name| list.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
-    }
-
-    fn base(list: &[(&str, &str)]) -> String {
-        BaseUrl::read(headers(list), None, "localhost:8000").to_string()
-    }
-
-    #[test]
-    fn the_prefix_is_cut_off_where_it_is() {
-        let from = |path, prefix| inner_path(path, headers(&[("x-script-name", prefix)])).into_owned();
-        assert_eq!(from("/p/connect", "/p"), "/connect");
-        assert_eq!(from("/connect", "/p"), "/connect");
-        assert_eq!(from("/p", "/p"), "/");
-        assert_eq!(from("/pages", "/p"), "/pages");
-        assert_eq!(from("/p/q/ws", "p/q/"), "/ws");
-        assert_eq!(from("//p//connect", "/p"), "/connect");
-        assert_eq!(inner_path("/f/ws", headers(&[("x-forwarded-prefix", "/f")])), "/ws");
-        let both = [("x-script-name", "/s"), ("x-forwarded-prefix", "/f")];
-        assert_eq!(inner_path("/s/ws", headers(&both)), "/ws");
-    }
-
-    #[test]
-    fn doubled_slashes_become_one() {
-        let none = headers(&[]);
-        assert_eq!(inner_path("//connect", &none), "/connect");
-        assert_eq!(inner_path("/a///b/", &none), "/a/b/");
-        assert!(matches!(inner_path("/connect", &none), Cow::Borrowed("/connect")));
-    }
-
-    #[test]
-    fn schemes_in_order_of_weight() {
-        assert_eq!(base(&[("host", "h:81")]), "http://h:81");
-        assert_eq!(base(&[("host", "h"), ("x-scheme", "https"), ("x-forwarded-proto", "http")]), "https://h");
-        assert_eq!(base(&[("host", "h"), ("x-url-scheme", "HTTPS")]), "https://h");
-        assert_eq!(base(&[("host", "h"), ("x-forwarded-proto", "https, http")]), "https://h");
-        assert_eq!(
-            base(&[("host", "h"), ("x-scheme", "javascript"), ("x-url-scheme", "https")]),
-            "https://h"
-        );
-        let forced = BaseUrl::read(headers(&[("x-scheme", "http")]), Some("https"), "h");
-        assert!(forced.is_https());
-        assert_eq!(forced.url("/admin"), "https://h/admin");
-    }
-
-    #[test]
-    fn nothing_dangerous_gets_into_a_base() {
-        for host in ["a'b", "<script>", "", "a b", "a/b", "u@h", "h\u{e9}"] {
-            assert_eq!(base(&[("host", host)]), "http://localhost:8000", "{host}");
-        }
-        assert_eq!(base(&[("host", "h"), ("x-script-name", "/a'b")]), "http://h");
-        assert_eq!(
-            base(&[("host", "h"), ("x-script-name", "//elsewhere.example/")]),
-            "http://h/elsewhere.example"
-        );
-        assert_eq!(base(&[("host", "h"), ("x-script-name", "/")]), "http://h");
-    }
-}
+#[path = "proxy_tests.rs"]
+mod tests;

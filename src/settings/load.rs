@@ -216,6 +216,13 @@ impl Draft {
                  port can do everything. Set your own!"
             ));
         }
+        if settings.ini.is_some() && settings.trusted_proxies.is_empty() {
+            self.warnings.push(
+                "trusted_proxies: empty, so the headers X-Script-Name, X-Scheme and X-Url-Scheme count from every client, \
+                 as in 0.7.1. Name the addresses of your proxies, or 127.0.0.1 if there is none."
+                    .into(),
+            );
+        }
         let (idle, ping) = (settings.socket_idle_timeout_ms, settings.ping_interval_ms);
         if idle != 0 && ping >= idle {
             self.warnings.push(format!(

@@ -56,7 +56,7 @@ settings! {
         allow_cors: Vec<String> = Vec::new() => Words;
         /// Origins whose pages may open websockets and poll, such as https://*.example.com; an empty list means all.
         allowed_origins: AllowedOrigins = AllowedOrigins::default() => Origins;
-        /// Networks of proxies whose forwarded headers are believed about the client's address.
+        /// Networks of the proxies whose headers count: about the client's address, the prefix and the scheme.
         trusted_proxies: Vec<ipnet::IpNet> = Vec::new() => Networks;
         /// Name that signs in to the admin pages.
         admin_user: String = "admin".into() => Text;

@@ -10,6 +10,11 @@ pub fn quiet() -> Settings {
     Settings { ping_interval_ms: 0, socket_idle_timeout_ms: 0, ..settings() }
 }
 
+/// The same behind a proxy.
+pub fn behind_a_proxy() -> Settings {
+    Settings { trusted_proxies: vec!["127.0.0.1/32".parse().expect("an address")], ..quiet() }
+}
+
 pub async fn open(server: &TestServer, target: &str) -> (Incoming, Outgoing) {
     let opened = socket::open(server.address, target, &[]).await;
     opened.unwrap_or_else(|reply| panic!("{target}: {reply:?}"))

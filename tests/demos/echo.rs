@@ -1,6 +1,6 @@
 //! `/demo/echo`; what it has in common with every server that echoes is in `tests/echo_cases`.
 
-use crate::common::{open, quiet, refused};
+use crate::common::{behind_a_proxy, open, quiet, refused};
 use crate::support::socket::{BINARY, FIN, Frame, PING, TEXT, frame};
 use crate::support::{TestServer, within};
 use channelstream::settings::Settings;
@@ -144,7 +144,7 @@ async fn there_is_an_end_to_sockets() {
 
 #[actix_web::test]
 async fn it_is_found_behind_a_prefix() {
-    let server = TestServer::start(quiet());
+    let server = TestServer::start(behind_a_proxy());
     let headers = [("x-forwarded-prefix", "/push")];
     let opened = crate::support::socket::open(server.address, "/push/demo/echo", &headers).await;
     let (mut incoming, mut outgoing) = opened.unwrap_or_else(|reply| panic!("{reply:?}"));

@@ -1,6 +1,6 @@
 //! The pages of the demos, where nobody asks for a socket.
 
-use crate::common::{ask, quiet};
+use crate::common::{ask, behind_a_proxy, quiet};
 use crate::support::TestServer;
 use crate::support::http::Wire;
 
@@ -27,7 +27,7 @@ async fn every_program_has_its_page() {
 /// With or without a slash at the end of the address, also behind a proxy's prefix.
 #[actix_web::test]
 async fn slashes_are_mended() {
-    let server = TestServer::start(quiet());
+    let server = TestServer::start(behind_a_proxy());
     for (path, to) in [
         ("/demo", "/demo/"),
         ("/demo/board", "/demo/board/"),

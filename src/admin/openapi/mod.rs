@@ -27,7 +27,7 @@ pub async fn document(
     gate: web::Data<Gate>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let base = gate.base_url(req.headers());
+    let base = gate.base_url(req.head());
     let text = description(&gate.settings, base.prefix()).to_json().map_err(|_| Refusal::Internal)?;
     Ok(json(text))
 }
@@ -41,7 +41,7 @@ pub async fn outline(
     gate: web::Data<Gate>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let base = gate.base_url(req.headers());
+    let base = gate.base_url(req.head());
     let description = serde_json::to_value(description(&gate.settings, "")).map_err(|_| Refusal::Internal)?;
     Ok(json(outline::outline(&description, base.prefix()).to_string()))
 }

@@ -124,10 +124,22 @@ async fn case_cors_preflight() {
 async fn paths_are_rewritten_before_routing() {
     let answer = ask(TestRequest::get().uri("//listen?a=//b")).await;
     assert_eq!(body(answer).await, "/listen?a=//b");
+    let answer = ask(TestRequest::get().uri("/%6c%69st%65n?a=%62")).await;
+    assert_eq!(body(answer).await, "/listen?a=%62");
     let behind = |uri: &str| TestRequest::get().uri(uri).insert_header(("x-script-name", "/p"));
-    assert_eq!(body(ask(behind("/p/listen?conn_id=1")).await).await, "/listen?conn_id=1");
-    assert_eq!(ask(behind("/listen")).await.status(), 200);
-    assert_eq!(ask(behind("/p")).await.status(), 404);
+    let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    let requests = ["/p/listen?conn_id=1", "/listen", "/p"].map(behind).into();
+    let mut answers = play(Settings { trusted_proxies, ..Settings::default() }, requests).await;
+    assert_eq!([answers[1].status(), answers[2].status()], [200, 404]);
+    assert_eq!(body(answers.remove(0)).await, "/listen?conn_id=1");
+    assert_eq!(ask(behind("/p/listen?conn_id=1")).await.status(), 404, "the peer is no proxy of ours");
+}
+
+#[actix_web::test]
+async fn paths_that_cannot_be_rewritten_are_nowhere() {
+    let longest = "%".repeat(60_000);
+    let answer = ask(TestRequest::get().uri(&format!("/{longest}"))).await;
+    assert_eq!((answer.status().as_u16(), header(&answer, "x-channelstream-error")), (404, "not-found"));
 }
 
 #[actix_web::test]

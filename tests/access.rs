@@ -1,0 +1,279 @@
+//! What is asked of every request whatever it is for: that all spellings of a path are judged alike.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::settings::{AllowedOrigins, Demo, Secret, Settings};
+use channelstream::signing::Keys;
+use channelstream::signing::bound::BoundTo;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+use support::backend::signature;
+use support::http::{Reply, Wire};
+use support::{TestServer, settings, socket};
+
+const EVIL: (&str, &str) = ("origin", "https://evil.example");
+
+/// Paths that mean this one: with one letter escaped, with all, in upper and lower hexadecimal digits, with doubled slashes.
+fn spellings(path: &str) -> Vec<String> {
+    let escaped = |which: &dyn Fn(usize, char) -> bool, upper: bool| -> String {
+        let escape = |(at, c): (usize, char)| match (c == '/' || !which(at, c), upper) {
+            (true, _) => c.to_string(),
+            (false, true) => format!("%{:02X}", c as u32),
+            (false, false) => format!("%{:02x}", c as u32),
+        };
+        path.char_indices().map(escape).collect()
+    };
+    let last = path.len() - 1;
+    let all = escaped(&|_, _| true, false);
+    vec![
+        path.to_owned(),
+        escaped(&|at, _| at == 1, false),
+        escaped(&|at, _| at == last, true),
+        escaped(&|_, c| !c.is_ascii_alphanumeric(), false),
+        all.clone(),
+        escaped(&|_, _| true, true),
+        path.replace('/', "//"),
+        format!("//{all}").replace('/', "//"),
+    ]
+}
+
+/// Paths that look like this one and are others: an escaped slash, an escape that is escaped.
+fn others(path: &str) -> Vec<String> {
+    let rest = &path[1..];
+    let (first, tail) = rest.split_at(1);
+    let twice = format!("{:02x}", first.as_bytes()[0]);
+    vec![
+        format!("/%2f{rest}"),
+        format!("%2F{rest}").replacen('%', "/%", 1),
+        format!("/%25{twice}{tail}"),
+        format!("/%%3{}{}{tail}", &twice[..1], &twice[1..]),
+        format!("/%2%35{twice}{tail}"),
+        format!("/./{rest}"),
+        format!("/%2e/{rest}"),
+    ]
+}
+
+async fn ask(at: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    Wire::open(at)
+        .await
+        .ask(method, target, &[headers, &[("connection", "close")]].concat(), body.as_bytes())
+        .await
+}
+
+/// What judging came to: status, code, and whether pages of other origins may read the answer.
+fn judged(reply: &Reply) -> (u16, Option<&str>, Option<&str>) {
+    (reply.status, reply.header("x-channelstream-error"), reply.header("access-control-allow-origin"))
+}
+
+/// Requires of every spelling what is required of the path, and of paths that only look like it that they are nowhere.
+async fn all_alike(
+    at: SocketAddr,
+    (method, path): (&str, &str),
+    query: &str,
+    headers: &[(&str, &str)],
+    wanted: (u16, Option<&str>, Option<&str>),
+) {
+    for spelling in spellings(path) {
+        let reply = ask(at, method, &format!("{spelling}{query}"), headers, "").await;
+        assert_eq!(judged(&reply), wanted, "{method} {spelling}{query} {headers:?}: {}", reply.text());
+    }
+}
+
+fn only_app() -> AllowedOrigins {
+    AllowedOrigins(vec!["https://app.example".parse().unwrap()])
+}
+
+fn signed(token: &str) -> [(&str, &str); 1] {
+    [("x-channelstream-secret", token)]
+}
+
+#[actix_web::test]
+async fn origins_are_judged_in_every_spelling() {
+    let server = TestServer::start(Settings { allowed_origins: only_app(), poll_wait_ms: 1, ..settings() });
+    let at = server.address;
+    let refused = (403, Some("origin-not-allowed"), None);
+    for route in [("GET", "/listen"), ("GET", "/disconnect"), ("POST", "/disconnect")] {
+        let conn_id = server.backend().connect("ann", &["c"]).await;
+        let query = format!("?conn_id={conn_id}");
+        all_alike(at, route, &query, &[EVIL], refused).await;
+        let script = format!("{query}&callback=steal");
+        all_alike(at, route, &script, &[("referer", "https://evil.example/")], refused).await;
+        all_alike(at, route, &query, &[("sec-fetch-site", "cross-site")], refused).await;
+    }
+    let conn_id = server.backend().connect("ann", &["c"]).await;
+    let ours = [("origin", "https://app.example")];
+    all_alike(at, ("GET", "/listen"), &format!("?conn_id={conn_id}"), &ours, (200, None, Some("*"))).await;
+    for path in others("/listen") {
+        let reply = ask(at, "GET", &format!("{path}?conn_id={conn_id}"), &[EVIL], "").await;
+        assert_eq!((reply.status, reply.header("access-control-allow-origin")), (404, None), "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn answers_are_shared_alike_in_every_spelling() {
+    let server = TestServer::start(settings());
+    let (token, at) = (signature().1, server.address);
+    for path in [
+        "/admin",
+        "/admin/admin.json",
+        "/admin/debug",
+        "/admin/secrets.json",
+        "/openapi.json",
+        "/api-explorer",
+    ] {
+        all_alike(at, ("GET", path), "", &[&signed(&token)[..], &[EVIL]].concat(), (200, None, None)).await;
+    }
+    all_alike(at, ("GET", "/demo/state"), "", &[EVIL], (200, None, None)).await;
+    all_alike(at, ("GET", "/info"), "", &signed(&token), (200, None, Some("*"))).await;
+    all_alike(at, ("GET", "/admin/sign_in"), "", &[], (200, None, Some("*"))).await;
+    // Browsers read why these are refused, and the other refusals not.
+    let unknown = "?conn_id=00000000-0000-4000-8000-000000000000";
+    all_alike(at, ("GET", "/listen"), unknown, &[EVIL], (401, Some("unknown-connection"), Some("*"))).await;
+    all_alike(at, ("GET", "/info"), "", &[EVIL], (403, Some("signature-missing"), None)).await;
+}
+
+#[actix_web::test]
+async fn tls_is_asked_for_in_every_spelling() {
+    let server = TestServer::start(Settings { enforce_https: true, ..settings() });
+    let (token, at) = (signature().1, server.address);
+    for path in ["/listen", "/info", "/admin", "/static/channelstream/index.js", "/wss", "/health", "/"] {
+        let shared = (path == "/listen").then_some("*");
+        all_alike(at, ("GET", path), "", &signed(&token), (406, Some("https-required"), shared)).await;
+    }
+    all_alike(at, ("GET", "/ws"), "", &[], (426, Some("upgrade-required"), None)).await;
+    all_alike(at, ("GET", "/health/live"), "", &[], (200, None, Some("*"))).await;
+}
+
+#[actix_web::test]
+async fn the_first_address_has_no_more_in_any_spelling() {
+    let internal_host = Some("127.0.0.1".into());
+    let server = TestServer::start(Settings {
+        internal_host,
+        internal_port: 0,
+        poll_wait_ms: 1,
+        demo: Demo::On,
+        ..settings()
+    });
+    let token = signature().1;
+    let nowhere = (404, Some("not-found"), None);
+    for route in [
+        ("POST", "/connect"),
+        ("POST", "/message"),
+        ("GET", "/info"),
+        ("GET", "/admin"),
+        ("GET", "/admin/sign_in"),
+        ("GET", "/admin/admin.json"),
+        ("GET", "/openapi.json"),
+        ("GET", "/api-explorer"),
+    ] {
+        all_alike(server.address, route, "", &signed(&token), nowhere).await;
+        for path in others(route.1) {
+            let reply = ask(server.address, route.0, &path, &signed(&token), "").await;
+            assert_eq!(judged(&reply), nowhere, "{path}");
+        }
+    }
+    // A signature is not looked at there: a wrong one is no reason to refuse.
+    let conn_id = server.backend().connect("ann", &["c"]).await;
+    let query = format!("?conn_id={conn_id}");
+    all_alike(server.address, ("GET", "/listen"), &query, &signed("garbage"), (200, None, Some("*"))).await;
+    for path in ["/static/channelstream/index.js", "/demo/state", "/docs/first-application", "/health/ready"]
+    {
+        for spelling in spellings(path) {
+            let reply = ask(server.address, "GET", &spelling, &signed("garbage"), "").await;
+            assert_eq!(reply.status, 200, "{spelling}");
+        }
+    }
+    let internal = server.internal_address.unwrap();
+    all_alike(
+        internal,
+        ("GET", "/listen"),
+        &query,
+        &signed("garbage"),
+        (401, Some("bad-signature"), Some("*")),
+    )
+    .await;
+}
+
+#[actix_web::test]
+async fn calls_of_backends_are_the_same_in_every_spelling() {
+    let server = TestServer::start(settings());
+    let token = signature().1;
+    let message = json!([{"user": "a", "channel": "c", "message": {}}]).to_string();
+    for (path, body) in [("/connect", r#"{"username": "ann"}"#), ("/message", &message)] {
+        for spelling in spellings(path) {
+            let reply = ask(server.address, "POST", &spelling, &signed(&token), body).await;
+            assert_eq!(judged(&reply), (200, None, Some("*")), "{spelling}");
+            let reply = ask(server.address, "POST", &spelling, &[], body).await;
+            assert_eq!(judged(&reply), (403, Some("signature-missing"), None), "{spelling}");
+        }
+        for other in others(path) {
+            let reply = ask(server.address, "POST", &other, &signed(&token), body).await;
+            assert_eq!(judged(&reply).0, 404, "{other}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn bound_signatures_are_made_over_the_path_as_sent() {
+    let server = TestServer::start(Settings { require_bound_signatures: true, ..settings() });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    const BODY: &str = r#"{"info": {}}"#;
+    let keys = Keys::new(&[Secret::new("secret")]);
+    let sign = |target: &str, nonce: &str| {
+        keys.sign_bound(&BoundTo { method: "POST", target, body: BODY.as_bytes() }, now, nonce)
+    };
+    for (index, spelling) in spellings("/info").into_iter().enumerate() {
+        // Doubled slashes are one for the signature, too.
+        let target = format!("/{}", spelling.trim_start_matches('/'));
+        let signature = sign(&target, &format!("sent{index}"));
+        let reply =
+            ask(server.address, "POST", &spelling, &[("x-channelstream-signature", &signature)], BODY).await;
+        assert_eq!(reply.status, 200, "{spelling}: {}", reply.text());
+        let signature = sign("/info", &format!("plain{index}"));
+        let reply =
+            ask(server.address, "POST", &spelling, &[("x-channelstream-signature", &signature)], BODY).await;
+        assert_eq!(reply.status, if target == "/info" { 200 } else { 401 }, "{spelling}");
+    }
+}
+
+#[actix_web::test]
+async fn handshakes_are_judged_in_every_spelling() {
+    let server = TestServer::start(Settings { allowed_origins: only_app(), demo: Demo::On, ..settings() });
+    for path in ["/ws", "/demo/echo", "/demo/chat", "/demo/board/socket"] {
+        for spelling in spellings(path) {
+            let conn_id = server.backend().connect("ann", &["c"]).await;
+            let target = format!("{spelling}?conn_id={conn_id}");
+            let refused = socket::open(server.address, &target, &[EVIL]).await.err().unwrap();
+            assert_eq!(judged(&refused), (403, Some("origin-not-allowed"), None), "{spelling}");
+            let ours = [("origin", "https://app.example")];
+            assert!(socket::open(server.address, &target, &ours).await.is_ok(), "{spelling}");
+        }
+    }
+    for other in others("/ws") {
+        let refused = socket::open(server.address, &other, &[]).await.err().unwrap();
+        assert_eq!(refused.status, 404, "{other}");
+    }
+}
+
+#[actix_web::test]
+async fn files_are_found_by_escaped_names() {
+    let server = TestServer::start(settings());
+    let text = ask(server.address, "GET", "/static/channelstream/index.js", &[], "").await.text();
+    for path in [
+        "/static/channelstream/index%2Ejs",
+        "/%73tatic/%63hannelstream/index.js",
+        "/static/channelstream%2Findex.js",
+        "/static//channelstream//index.js",
+    ] {
+        let reply = ask(server.address, "GET", path, &[], "").await;
+        assert_eq!((reply.status, reply.text() == text), (200, true), "{path}");
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"), "{path}");
+    }
+    for path in
+        ["/static/channelstream/index%252Ejs", "/static/../connect", "/static/%2e%2e/connect", "/static/%ff"]
+    {
+        assert_eq!(ask(server.address, "GET", path, &[], "").await.status, 404, "{path}");
+    }
+}
