@@ -3,6 +3,7 @@
 //! Callers parse every answer as JSON whatever its status, so JSON is the form; HTML and plain text are for those
 //! whose `Accept` names them. No refusal is a 400: old browser libraries take everything up to it for success.
 
+pub mod answer_headers;
 pub mod described;
 mod over_limit;
 
@@ -221,6 +222,12 @@ impl Refusal {
 
     /// The answer, in the form that the request's `Accept` names; JSON without one.
     pub fn response(&self, accept: Option<&str>) -> HttpResponse<BoxBody> {
+        let mut answer = self.in_form(accept);
+        answer_headers::complete(answer.headers_mut());
+        answer
+    }
+
+    fn in_form(&self, accept: Option<&str>) -> HttpResponse<BoxBody> {
         let mut answer = self.head();
         if let Some(body) = self.own_body() {
             return answer.content_type("application/json").body(body);

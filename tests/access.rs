@@ -1,4 +1,5 @@
-//! What is asked of every request whatever it is for: that all spellings of a path are judged alike.
+//! What is asked of every request whatever it is for: that all spellings of a path are judged alike, and the headers that
+//! every answer has.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
 mod support;
@@ -276,4 +277,105 @@ async fn files_are_found_by_escaped_names() {
     {
         assert_eq!(ask(server.address, "GET", path, &[], "").await.status, 404, "{path}");
     }
+}
+
+/// What every answer has, and whether it may be kept: `None` where the answer decides that itself.
+fn assert_guarded(reply: &Reply, what: &str) {
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{what}: {:?}", reply.headers);
+    let is_html = reply.header("content-type").is_some_and(|form| form.starts_with("text/html"));
+    let policy = reply.header("content-security-policy");
+    assert_eq!(
+        policy.is_some_and(|policy| policy.contains("default-src 'none'")),
+        is_html,
+        "{what}: {policy:?}"
+    );
+    let once = |name: &str| reply.headers.iter().filter(|(known, _)| known == name).count() <= 1;
+    assert!(once("x-content-type-options") && once("cache-control"), "{what}: {:?}", reply.headers);
+}
+
+fn assert_private(reply: &Reply, what: &str) {
+    assert_guarded(reply, what);
+    assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}: {:?}", reply.headers);
+}
+
+#[actix_web::test]
+async fn answers_are_neither_guessed_at_nor_kept() {
+    let server = TestServer::start(Settings { poll_wait_ms: 1, ..settings() });
+    let conn_id = server.backend().connect("ann", &["c"]).await;
+    let token = signature().1;
+    let message = json!([{"user": "a", "channel": "c", "message": {}}]).to_string();
+    let (listen, script) =
+        (format!("/listen?conn_id={conn_id}"), format!("/listen?conn_id={conn_id}&callback=f"));
+    for (method, target, body, status) in [
+        ("POST", "/connect", r#"{"username": "ann"}"#, 200),
+        ("POST", "/connect?a=b", r#"{"username": "ann"}"#, 200),
+        ("POST", "/message", &message, 200),
+        ("POST", "/message", "[", 422),
+        ("PATCH", "/message", "[", 422),
+        ("POST", "/info", r#"{"info": {}}"#, 200),
+        ("POST", "/user_state", "{}", 422),
+        ("GET", &listen, "", 200),
+        ("GET", &script, "", 200),
+        ("GET", "/listen", "", 422),
+        ("GET", "/admin", "", 200),
+        ("GET", "/admin/sign_in", "", 200),
+        ("GET", "/admin/sign_out", "", 302),
+        ("GET", "/admin/debug", "", 200),
+        ("GET", "/health/live", "", 200),
+        ("GET", "/", "", 200),
+        ("GET", "/demo/", "", 200),
+        ("GET", "/demo", "", 307),
+        ("GET", "/demo/state", "", 200),
+        ("GET", "/demo/board/new-channel", "", 400),
+        ("GET", "/ws", "", 426),
+        ("GET", "/nowhere", "", 404),
+        ("OPTIONS", "/nowhere", "", 200),
+        ("PUT", "/connect", "", 404),
+        ("GET", "/static/nowhere", "", 404),
+    ] {
+        for accept in ["application/json", "text/html", "text/plain"] {
+            let headers = [&signed(&token)[..], &[("accept", accept)]].concat();
+            let reply = ask(server.address, method, target, &headers, body).await;
+            assert_eq!(reply.status, status, "{method} {target}: {:?}", reply.headers);
+            assert_private(&reply, &format!("{method} {target} as {accept}"));
+        }
+    }
+    for accept in ["application/json", "text/html"] {
+        let accept = [("accept", accept)];
+        let unsigned = ask(server.address, "POST", "/info", &accept, "{}").await;
+        assert_private(&unsigned, "/info without a signature");
+        assert_private(&ask(server.address, "GET", "/admin", &accept, "").await, "the way to the sign-in");
+        let refused = socket::open(server.address, "/nowhere", &accept).await.err().unwrap();
+        assert_private(&refused, "a handshake to nowhere");
+        let refused = socket::open(server.address, "/ws?conn_id=x", &accept).await.err().unwrap();
+        assert_private(&refused, "a handshake without an id");
+    }
+    // Files are asked for anew each time, and what is polled is kept for that.
+    for path in ["/static/channelstream/index.js", "/admin/admin.json", "/openapi.json", "/openapi-3.1.json"]
+    {
+        let reply = ask(server.address, "GET", path, &signed(&token), "").await;
+        assert_eq!(reply.status, 200, "{path}");
+        assert_guarded(&reply, path);
+        assert!(
+            matches!(reply.header("cache-control"), Some("no-cache" | "no-store" | "private, no-cache")),
+            "{path}: {:?}",
+            reply.headers
+        );
+    }
+}
+
+#[actix_web::test]
+async fn refusals_before_the_app_are_guarded_too() {
+    let server = TestServer::start(Settings { max_sockets_per_address: 1, ..settings() });
+    let mut kept = Wire::open(server.address).await;
+    assert_eq!(kept.ask("GET", "/nowhere", &[], b"").await.status, 404);
+    let turned_away = Wire::open(server.address).await.ask("GET", "/nowhere", &[], b"").await;
+    assert_eq!(turned_away.status, 429);
+    assert_private(&turned_away, "a socket too many");
+    let server = TestServer::start(Settings { header_timeout_ms: 20, ..settings() });
+    let mut slow = Wire::open(server.address).await;
+    slow.write("GET / HTTP/1.1\r\n").await;
+    let late = slow.reply().await;
+    assert_eq!(late.status, 408);
+    assert_private(&late, "a head that takes too long");
 }

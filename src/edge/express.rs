@@ -10,7 +10,7 @@ use super::exposure::Exposure;
 use super::watch::Watch;
 use crate::api::conn_id::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
-use crate::error::{self, Refusal};
+use crate::error::{self, Refusal, answer_headers};
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
@@ -136,6 +136,7 @@ impl Express {
         let settings = &self.gate.settings;
         let origin = if cors::depends_on_origin(settings) { text(headers, "origin") } else { None };
         cors::add(answer.headers_mut(), settings, origin);
+        answer_headers::make_private(answer.headers_mut());
         answer
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::exposure::Exposure;
 use super::inner_path::{lead_inside, path_as_sent};
 use super::{cors, health, origins};
-use crate::error::{self, Refusal};
+use crate::error::{self, Refusal, answer_headers};
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::{Standing, now_unix};
@@ -42,6 +42,7 @@ pub async fn pass<B: MessageBody + 'static>(
         }
     };
     let mut answer = share(&gate, answer);
+    answer_headers::complete(answer.headers_mut());
     // While the server stops, a connection that is kept would be waited for until the limit. And HTTP below us closes
     // after `Connection: upgrade` whatever came of it: a proxy that is not told would use the connection again.
     if is_draining(answer.request()) || answer.request().head().upgrade() {
