@@ -1,5 +1,7 @@
 //! What is served at which of the server's addresses: the settings `internal_host` and `internal_port`.
 
+use actix_web::HttpRequest;
+
 /// Paths that browsers and load balancers ask for.
 const PUBLIC: [&str; 6] = ["/", "/ws", "/listen", "/disconnect", "/health/live", "/health/ready"];
 /// And all that is below these: the browser library, the demo and its documents.
@@ -14,6 +16,11 @@ pub enum Exposure {
     /// Browsers, beside an internal address. All else is not there, and no signature is looked at: who guesses secrets
     /// learns nothing.
     Browsers,
+}
+
+/// What the address is for that a request came to.
+pub fn of(req: &HttpRequest) -> Exposure {
+    req.app_data().copied().unwrap_or_default()
 }
 
 impl Exposure {

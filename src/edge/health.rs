@@ -1,13 +1,14 @@
 //! GET /health/live and /health/ready: whether this server works, and why not. For load balancers and service managers,
 //! so without a signature, and never by asking an actor.
 
+use super::exposure::{self, Exposure};
 use crate::admin;
 use crate::api::operation::{Access, Description, Operation, Public, response};
 use crate::gate::backend::Backend;
 use crate::wire::schema;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
@@ -75,13 +76,15 @@ impl State {
         })
     }
 
-    fn answer(&self, well: bool) -> HttpResponse {
+    /// Where browsers are, beside an address for operators, the answer does not name what is wrong inside.
+    fn answer(&self, well: bool, exposure: Exposure) -> HttpResponse {
         let mut answer =
             HttpResponse::build(if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
         if !well {
             answer.insert_header((header::RETRY_AFTER, "1"));
         }
-        let body = json!({ "state": self.name(), "reason": self.reason() }).to_string();
+        let reason = self.reason().filter(|_| exposure == Exposure::Everything);
+        let body = json!({ "state": self.name(), "reason": reason }).to_string();
         let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
         headers.into_iter().for_each(|header| _ = answer.insert_header(header));
         answer.body(body)
@@ -95,15 +98,15 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 /// Whether the process is to be left alone: not so if one of its threads is stuck.
-async fn live(backend: web::Data<Backend>) -> HttpResponse {
+async fn live(backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
     let state = State::of(&backend);
-    state.answer(!state.is_stuck())
+    state.answer(!state.is_stuck(), exposure::of(&req))
 }
 
 /// Whether clients are to be sent here.
-async fn ready(backend: web::Data<Backend>) -> HttpResponse {
+async fn ready(backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
     let state = State::of(&backend);
-    state.answer(state == State::Ready)
+    state.answer(state == State::Ready, exposure::of(&req))
 }
 
 /// What the API's description says of one.
@@ -130,13 +133,28 @@ fn described(path: &'static str, id: &str, summary: &str, about: &str) -> Operat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::body::MessageBody;
 
     #[test]
     fn a_thread_is_stuck_after_a_minute() {
         let lagging = |ms| State::Lagging("worker 1".into(), ms);
         assert!(!lagging(59_999).is_stuck());
         assert!(lagging(60_000).is_stuck());
-        assert_eq!(lagging(60_000).answer(!lagging(60_000).is_stuck()).status(), 503);
+        assert_eq!(lagging(60_000).answer(!lagging(60_000).is_stuck(), Exposure::Everything).status(), 503);
         assert_eq!(lagging(2_000).reason().unwrap(), "worker 1 has not answered for 2000 ms");
+    }
+
+    #[test]
+    fn clients_of_the_first_address_do_not_learn_what_is_wrong_inside() {
+        let body = |state: State, exposure| {
+            let body = state.answer(false, exposure).into_body().try_into_bytes().unwrap();
+            serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+        };
+        for state in [State::Lagging("worker 1".into(), 5_000), State::Overloaded("max_pending_bytes")] {
+            let name = state.name();
+            let there = body(state.clone(), Exposure::Everything);
+            assert!(there["reason"].is_string() && there["state"] == name, "{there}");
+            assert_eq!(body(state, Exposure::Browsers), json!({ "state": name, "reason": null }));
+        }
     }
 }
