@@ -12,9 +12,14 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 use support::backend::signature;
 use support::http::{Reply, Wire};
-use support::{TestServer, settings, socket};
+use support::{TestServer, socket};
 
 const EVIL: (&str, &str) = ("origin", "https://evil.example");
+
+/// Pages of other sites and signatures of the well-known secret come together here.
+fn settings() -> Settings {
+    Settings { allow_default_secrets: true, demo: Demo::On, ..support::settings() }
+}
 
 /// Paths that mean this one: with one letter escaped, with all, in upper and lower hexadecimal digits, with doubled slashes.
 fn spellings(path: &str) -> Vec<String> {
@@ -150,13 +155,8 @@ async fn tls_is_asked_for_in_every_spelling() {
 #[actix_web::test]
 async fn the_first_address_has_no_more_in_any_spelling() {
     let internal_host = Some("127.0.0.1".into());
-    let server = TestServer::start(Settings {
-        internal_host,
-        internal_port: 0,
-        poll_wait_ms: 1,
-        demo: Demo::On,
-        ..settings()
-    });
+    let server =
+        TestServer::start(Settings { internal_host, internal_port: 0, poll_wait_ms: 1, ..settings() });
     let token = signature().1;
     let nowhere = (404, Some("not-found"), None);
     for route in [
@@ -241,7 +241,7 @@ async fn bound_signatures_are_made_over_the_path_as_sent() {
 
 #[actix_web::test]
 async fn handshakes_are_judged_in_every_spelling() {
-    let server = TestServer::start(Settings { allowed_origins: only_app(), demo: Demo::On, ..settings() });
+    let server = TestServer::start(Settings { allowed_origins: only_app(), ..settings() });
     for path in ["/ws", "/demo/echo", "/demo/chat", "/demo/board/socket"] {
         for spelling in spellings(path) {
             let conn_id = server.backend().connect("ann", &["c"]).await;

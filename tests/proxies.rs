@@ -17,7 +17,16 @@ fn start() -> TestServer {
 
 fn start_behind(proxies: &[&str], ini: Option<&str>) -> TestServer {
     let trusted_proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
-    TestServer::start(Settings { poll_wait_ms: 100, trusted_proxies, ini: ini.map(Into::into), ..settings() })
+    let ini = ini.map(Into::into);
+    // The tests sign with the well-known secret, also through a proxy.
+    let allow_default_secrets = true;
+    TestServer::start(Settings {
+        poll_wait_ms: 100,
+        trusted_proxies,
+        ini,
+        allow_default_secrets,
+        ..settings()
+    })
 }
 
 async fn ask(server: &TestServer, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {

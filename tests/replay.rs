@@ -10,7 +10,12 @@ use support::{TestServer, settings};
 async fn replay(workers: usize) {
     // As the original is started: the headers of proxies that it reads count.
     let ini = Some("recorded.ini".into());
-    let server = TestServer::start(channelstream::settings::Settings { workers, ini, ..settings() });
+    let server = TestServer::start(channelstream::settings::Settings {
+        workers,
+        ini,
+        allow_default_secrets: true,
+        ..settings()
+    });
     let list = include_str!("data/differences.toml");
     let options = Options {
         deliberate: Deliberate::read(list).expect("the list of differences is well-formed"),

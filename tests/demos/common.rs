@@ -3,7 +3,7 @@
 use crate::support::http::{Reply, Wire};
 use crate::support::socket::{self, FIN, Frame, Incoming, Outgoing, PING};
 use crate::support::{TestServer, settings};
-use channelstream::settings::Settings;
+use channelstream::settings::{Demo, Settings};
 
 /// Settings under which nothing is said that nobody asked for.
 pub fn quiet() -> Settings {
@@ -12,7 +12,8 @@ pub fn quiet() -> Settings {
 
 /// The same behind a proxy.
 pub fn behind_a_proxy() -> Settings {
-    Settings { trusted_proxies: vec!["127.0.0.1/32".parse().expect("an address")], ..quiet() }
+    let trusted_proxies = vec!["127.0.0.1/32".parse().expect("an address")];
+    Settings { trusted_proxies, demo: Demo::On, allow_default_secrets: true, ..quiet() }
 }
 
 pub async fn open(server: &TestServer, target: &str) -> (Incoming, Outgoing) {

@@ -77,9 +77,10 @@ def test_it_is_for_operators_and_backends(fuzzed):
     assert (refused.status_code, refused.headers["x-channelstream-error"]) == (403, "signature-missing")
 
 
-def test_behind_a_prefix_it_says_so(fuzzed):
-    headers = {**Backend(fuzzed.url).headers("/"), "X-Script-Name": "/push"}
-    told = requests.get(f"{fuzzed.url}/push/openapi-3.1.json", headers=headers, timeout=5).json()
+def test_behind_a_prefix_it_says_so(start_server):
+    server = start_server(CHANNELSTREAM_TRUSTED_PROXIES="127.0.0.1", CHANNELSTREAM_ALLOW_DEFAULT_SECRETS="true")
+    headers = {**Backend(server.url).headers("/"), "X-Script-Name": "/push"}
+    told = requests.get(f"{server.url}/push/openapi-3.1.json", headers=headers, timeout=5).json()
     assert told["servers"] == [{"url": "/push"}]
 
 

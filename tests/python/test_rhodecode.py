@@ -165,5 +165,8 @@ def test_its_proxy_sends_connection_upgrade_always(server, backend, upgrade):
     assert [event["message"]["message"] for event in poll.json()] == ["through a proxy"]
     headers = {**backend.headers("/info"), **PROXIED, **upgrade}
     assert requests.post(f"{server.url}/info", headers=headers, timeout=5).status_code == 200
-    page = requests.get(f"{server.url}/admin", headers={**PROXIED, **upgrade}, timeout=5, allow_redirects=False)
+
+
+def test_its_proxy_names_the_scheme(stack):
+    page = requests.get(f"{stack.url}/admin", headers=PROXIED, timeout=5, allow_redirects=False)
     assert (page.status_code, page.headers["Location"]) == (302, "https://code.example.org/admin/sign_in")
