@@ -350,18 +350,21 @@ async fn answers_are_neither_guessed_at_nor_kept() {
         let refused = socket::open(server.address, "/ws?conn_id=x", &accept).await.err().unwrap();
         assert_private(&refused, "a handshake without an id");
     }
-    // Files are asked for anew each time, and what is polled is kept for that.
-    for path in ["/static/channelstream/index.js", "/admin/admin.json", "/openapi.json", "/openapi-3.1.json"]
-    {
-        let reply = ask(server.address, "GET", path, &signed(&token), "").await;
-        assert_eq!(reply.status, 200, "{path}");
-        assert_guarded(&reply, path);
-        assert!(
-            matches!(reply.header("cache-control"), Some("no-cache" | "no-store" | "private, no-cache")),
-            "{path}: {:?}",
-            reply.headers
-        );
+    for accept in ["application/json", "text/html"] {
+        for path in ["/admin/admin.json", "/admin/channels.json", "/openapi.json", "/openapi-3.1.json"] {
+            let headers = [&signed(&token)[..], &[("accept", accept)]].concat();
+            let reply = ask(server.address, "GET", path, &headers, "").await;
+            assert_eq!(reply.status, 200, "{path}");
+            assert_private(&reply, path);
+        }
     }
+    // Files are for everyone, and asked for again each time.
+    let file = ask(server.address, "GET", "/static/channelstream/index.js", &[], "").await;
+    assert_guarded(&file, "a file");
+    assert_eq!((file.status, file.header("cache-control")), (200, Some("no-cache")));
+    let tag = [("if-none-match", file.header("etag").unwrap())];
+    let known = ask(server.address, "GET", "/static/channelstream/index.js", &tag, "").await;
+    assert_eq!((known.status, known.header("x-content-type-options")), (304, Some("nosniff")));
 }
 
 #[actix_web::test]

@@ -124,8 +124,8 @@ fn respond(headers: &HeaderMap, kept: &Kept) -> HttpResponse {
     let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
         .insert_header((header::ETAG, kept.tag.as_str()))
-        // What an admin sees is nobody else's, and is asked for anew each time.
-        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
+        // What an admin sees stays on no disk. A program that wants to save the transfer keeps the tag itself.
+        .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("application/json");
     if known { answer.finish() } else { answer.body(kept.body.clone()) }
 }

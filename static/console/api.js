@@ -27,12 +27,26 @@ function texts(errors, path = '') {
         texts(inner, /^(_schema|\d+)$/.test(field) ? path : [path, field].filter(Boolean).join('.')));
 }
 
+/** The latest answers by path, each as its tag and its text: the server does not send again what has not changed. */
+const kept = new Map();
+const KEPT = 8;
+
+function keep(path, tag, text) {
+    kept.delete(path);
+    if (tag) {
+        kept.set(path, { tag, text });
+    }
+    if (kept.size > KEPT) {
+        kept.delete(kept.keys().next().value);
+    }
+}
+
 async function ask(path, options) {
     const reply = await fetch(`${base}${path}`, {
+        ...options,
         headers: { Accept: 'application/json', ...options.headers },
         // Followed, the way to the sign-in page would look like a success that is no JSON.
         redirect: 'manual',
-        ...options,
         signal: AbortSignal.any([AbortSignal.timeout(FETCH_LIMIT_MS), options.signal].filter(Boolean)),
     });
     if (reply.type === 'opaqueredirect' || reply.status === 401 || reply.status === 403) {
@@ -44,10 +58,10 @@ async function ask(path, options) {
     if (reply.status === 422) {
         throw new Refused(texts(await reply.json()).join(' '));
     }
-    if (!reply.ok) {
+    if (!reply.ok && reply.status !== 304) {
         throw new Error(`The server answered ${reply.status}.`);
     }
-    return reply.json();
+    return reply;
 }
 
 /**
@@ -55,14 +69,20 @@ async function ask(path, options) {
  * @param {object} [params] empty ones are left out
  * @param {AbortSignal} [signal]
  */
-export function get(path, params = {}, signal = undefined) {
+export async function get(path, params = {}, signal = undefined) {
     const given = Object.entries(params).filter(([, value]) => value !== undefined && value !== null && value !== '');
     const query = new URLSearchParams(given).toString();
-    // The browser asks with the tag of what it has, and hands that out if it is still good.
-    return ask(query ? `${path}?${query}` : path, { cache: 'no-cache', signal });
+    const target = query ? `${path}?${query}` : path;
+    const known = kept.get(target);
+    const headers = known ? { 'If-None-Match': known.tag } : {};
+    const reply = await ask(target, { headers, cache: 'no-store', signal });
+    const text = reply.status === 304 ? known.text : await reply.text();
+    keep(target, reply.headers.get('ETag'), text);
+    return JSON.parse(text);
 }
 
-export function command(path, body) {
-    const headers = { 'Content-Type': 'application/json', Accept: 'application/json', 'X-CSRF-Token': token() };
-    return ask(path, { method: 'POST', headers, body: JSON.stringify(body) });
+export async function command(path, body) {
+    const headers = { 'Content-Type': 'application/json', 'X-CSRF-Token': token() };
+    const reply = await ask(path, { method: 'POST', headers, body: JSON.stringify(body) });
+    return reply.json();
 }
