@@ -177,8 +177,20 @@ async fn no_prefix_leads_out_of_the_paths_of_browsers() {
         [start_behind(&["192.0.2.1/32"], None), start_behind(&[], None), start_behind(&[], Some("x.ini"))]
     {
         for name in ["X-Script-Name", "X-Forwarded-Prefix"] {
-            for way in ["/ws", "/listen", "/disconnect", "/static", "/static/a", "/wsx", "/%77s", "//static"]
-            {
+            for way in [
+                "/ws",
+                "/listen",
+                "/disconnect",
+                "/static",
+                "/static/a",
+                "/wsx",
+                "/%77s",
+                "//static",
+                "/WS",
+                "/./ws",
+                "/a/../ws",
+                "/a%2F..%2Fws",
+            ] {
                 let prefix = [(name, way)];
                 let target = format!("{way}/connect");
                 let reply = ask(&server, "POST", &target, &prefix, r#"{"username": "u"}"#).await;
@@ -190,6 +202,21 @@ async fn no_prefix_leads_out_of_the_paths_of_browsers() {
             }
         }
     }
+}
+
+#[actix_web::test]
+async fn no_prefix_begins_like_a_path_of_ours() {
+    let server = start_behind(&[], Some("x.ini"));
+    let description = ask(&server, "GET", "/openapi-3.1.json", &[], "").await.json();
+    let mut checked = 0;
+    for path in description["paths"].as_object().unwrap().keys().filter(|path| path.len() > 1) {
+        let first = format!("/{}", path[1..].split('/').next().unwrap());
+        let reply = ask(&server, "GET", &format!("{first}/info"), &[("X-Script-Name", &first)], "").await;
+        assert_eq!(reply.status, 404, "{path}");
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked} paths are described");
+    assert_eq!(ask(&server, "GET", "/push/info", &[("X-Script-Name", "/push")], "").await.status, 200);
 }
 
 /// The count of wrong passwords belongs to an address: a client that could choose one would guess on.

@@ -154,14 +154,19 @@ fn prefix(forwarded: Forwarded<'_>) -> Option<String> {
     // Collapsing the slashes also keeps `//elsewhere.example` from becoming another host in a Location.
     let named = format!("/{named}");
     let prefix = normal(&single_slashes(&named)).trim_end_matches('/').to_owned();
-    let counts = !prefix.is_empty() && (forwarded.is_trusted() || !begins_like_our_own(&prefix));
+    let counts = !prefix.is_empty() && (forwarded.is_trusted() || !can_lead_past_a_proxy(&prefix));
     counts.then_some(prefix)
 }
 
-/// Whether a path with this prefix can be one that a proxy takes for one of our own, such as `/ws/connect`: a proxy that
-/// passes the paths of browsers only passes it, and with the prefix cut off it is another path.
-fn begins_like_our_own(prefix: &str) -> bool {
-    OWN_PATHS.iter().any(|own| prefix[1..].starts_with(own))
+/// Whether a proxy that passes some of our own paths can take a path with this prefix for one of them, such as `/ws/connect`
+/// or `/a/../ws/connect`. It then passes the path, which is another one when the prefix is cut off.
+fn can_lead_past_a_proxy(prefix: &str) -> bool {
+    let name = prefix[1..].to_ascii_lowercase();
+    let begins_like_our_own = OWN_PATHS.iter().any(|own| name.starts_with(own));
+    // Proxies resolve dots and decode escapes, slashes too, before they compare.
+    begins_like_our_own
+        || prefix.contains('%')
+        || prefix.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 /// Proxies that append make lists; the first entry is what the client saw.

@@ -107,9 +107,22 @@ fn no_client_names_a_prefix() {
     assert_eq!(path(&direct, "/push/connect", "/push"), "/push/connect");
     // As 0.7.1, but for prefixes that lead from a path of browsers to another one.
     assert_eq!(path(&from_ini(), "/push/connect", "/push"), "/connect");
-    for prefix in
-        ["/ws", "/wsx", "/static", "/static/a", "/w%73", "//listen", "disconnect/a", "/openapi.json"]
-    {
+    for prefix in [
+        "/ws",
+        "/wsx",
+        "/static",
+        "/static/a",
+        "/w%73",
+        "//listen",
+        "disconnect/a",
+        "/openapi.json",
+        "/WS",
+        "/Static",
+        "/./ws",
+        "/a/../ws",
+        "/a/%2e%2e/ws",
+        "/a%2F..%2Fws",
+    ] {
         let sent = format!("/{}/connect", prefix.trim_matches('/'));
         assert_eq!(path(&from_ini(), &sent, prefix), normal(&sent), "{prefix}");
     }

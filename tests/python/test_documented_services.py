@@ -149,6 +149,9 @@ def test_nothing_but_the_paths_of_browsers_passes(proxied):
                 for method in ["GET", "POST"]:
                     answer = nginx.ask(method, f"{way}/{path}", headers, data="{}" if method == "POST" else None)
                     assert answer.status_code == 404, (method, way, path, header, answer.text)
+    for way in ["/./ws", "/a/../ws", "/a/../static", "/a%2F..%2Fstatic", "/static/../a/../ws"]:
+        for header in PREFIXES:
+            assert nginx.ask("GET", f"{way}/admin/sign_in", signed | {header: way}).status_code == 404, (way, header)
     for path in ["/admin/../ws/../admin", "/connect/../static/x", "/ws/../connect", "//connect", "/connect%3f/../static/x"]:
         assert nginx.ask("GET", path, signed).status_code == 404, path
 
