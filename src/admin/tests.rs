@@ -21,7 +21,7 @@ use crate::settings::{Secret, Settings};
 /// A fixed cookie secret, so that a cookie of one call is good in the next.
 fn gate() -> Gate {
     let cookie_secret = Secret::new("cookie");
-    Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }))
+    Gate::new(Arc::new(Settings { cookie_secret, allow_default_secrets: true, ..Settings::default() }))
 }
 
 async fn ask(request: TestRequest) -> ServiceResponse {

@@ -39,7 +39,7 @@ impl Gate {
     /// Judges it by the whole request, whose path is `path` as the API names it. It is good once.
     ///
     /// # Errors
-    /// `BadSignature`; `Busy` when too many are remembered to remember another one.
+    /// `BadSignature`; `WellKnownSecret`; `Busy` when too many are remembered to remember another one.
     pub fn admit_bound(
         &self,
         signature: &BoundSignature,
@@ -54,8 +54,10 @@ impl Gate {
         };
         let request = BoundTo { method: head.method.as_str(), target: &target, body };
         let peer = head.peer_addr.map(|peer| peer.ip());
-        let verified = self.secrets().verify_bound(signature, &request, peer, now_unix);
+        let secrets = self.secrets();
+        let verified = secrets.verify_bound(signature, &request, peer, now_unix);
         let secret = verified.map_err(|reason| refused(head, &reason))?;
+        self.admit_secret(&secrets, secret, head)?;
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
         match replays.see(signature.timestamp(), signature.identity(), now_unix) {
             Seen::New => Ok(Standing::Signed(secret)),
@@ -116,7 +118,8 @@ mod tests {
     fn the_path_is_the_one_of_the_api() {
         let prefix = ("x-script-name", "/push".to_owned());
         let headers = [signed("/info"), prefix];
-        assert_eq!(judge(&gate(Settings::default()), "/push//info", &headers, HOME), Ok(Standing::Signed(0)));
+        let settings = Settings { allow_default_secrets: true, ..Settings::default() };
+        assert_eq!(judge(&gate(settings), "/push//info", &headers, HOME), Ok(Standing::Signed(0)));
     }
 
     #[test]

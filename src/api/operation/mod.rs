@@ -126,7 +126,12 @@ impl Operation {
     /// An endpoint with its identity, one word that no other has.
     pub fn new(method: HttpMethod, path: &'static str, id: &str, public: Public, access: Access) -> Self {
         let built = OperationBuilder::new().operation_id(Some(id)).tag(public.tag());
-        let mut refusals = vec![Refusal::HttpsRequired, Refusal::BadSignature, Refusal::Internal];
+        let mut refusals = vec![
+            Refusal::HttpsRequired,
+            Refusal::BadSignature,
+            Refusal::WellKnownSecret("came through a proxy"),
+            Refusal::Internal,
+        ];
         if access == Access::Signed {
             refusals.extend([Refusal::SignatureMissing, Refusal::AddressNotAllowed]);
         }
