@@ -56,6 +56,7 @@ const PURE: &[&str] = &[
     "observe/latest.rs",
     "signing/bound.rs",
     "gate/replays.rs",
+    "admin/ended.rs",
     "observe/series.rs",
     "observe/recorder/reel.rs",
     "hub/tapes.rs",

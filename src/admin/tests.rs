@@ -113,7 +113,7 @@ async fn case_admin_sign_in() {
     let right = ask(sign_in(" admin ", "admin_secret")).await;
     assert_eq!((right.status().as_u16(), header(&right, "location")), (302, "http://HOST/admin"));
     let set = header(&right, "set-cookie");
-    for part in ["auth_tkt=", "Max-Age=2592000", "Path=/", "SameSite=Lax", "HttpOnly"] {
+    for part in ["auth_tkt=", "Max-Age=43200", "Path=/", "SameSite=Lax", "HttpOnly"] {
         assert!(set.contains(part), "{part} in {set}");
     }
     let cookie = cookie(&right);
