@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "registry/bounds.rs",
     "registry/connect.rs",
     "registry/deadlines.rs",
+    "registry/demo_share.rs",
     "registry/departures.rs",
     "registry/lifecycle.rs",
     "registry/routing.rs",

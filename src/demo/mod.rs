@@ -28,6 +28,7 @@ use crate::admin::read;
 use crate::api::operation::{Description, Operation};
 use crate::error::Refusal;
 use crate::gate::Gate;
+use crate::gate::rate::PublishRates;
 use crate::observe::pressure::{Gauge, Pressure};
 use crate::settings::Settings;
 use crate::signing::Keys;
@@ -55,6 +56,7 @@ pub struct Demo {
     sockets: Arc<Gauge>,
     memory: Arc<Gauge>,
     requests: Gauge,
+    rate: PublishRates,
     stopping: CancellationToken,
 }
 
@@ -70,6 +72,7 @@ impl Demo {
             sockets: Arc::new(Gauge::new(MAX_SOCKETS)),
             memory: Arc::new(Gauge::new(MAX_MEMORY)),
             requests: Gauge::new(MAX_REQUESTS),
+            rate: PublishRates::new(backend::RATE),
             stopping: CancellationToken::new(),
         }
     }
