@@ -54,7 +54,8 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 
 /// What the API's description says of /demo/connect.
 pub fn described_connect(to: &mut Description<'_>) -> Operation {
-    let about = "`channels` must begin with `demo`; their settings, and which keys of the state are public, are the demo's.";
+    let about = "`channels` must begin with `demo`; `demo:` is put in front of names that do not begin so. The settings are the demo's, and \
+        `color` is the only key of the state that is kept.";
     connect::told(demo(HttpMethod::Post, "/demo/connect", "demoConnect", "Make a connection", about), to)
 }
 

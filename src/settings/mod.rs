@@ -149,21 +149,23 @@ impl Settings {
         Settings::default().secrets.contains(secret)
     }
 
+    /// What is well known, and for whom it counts; none where all secrets are own ones.
+    pub fn well_known_note(&self) -> Option<String> {
+        let keys = self.default_secrets();
+        let reach = match self.allow_default_secrets {
+            true => "counts for everybody who reaches the server",
+            false => "counts for requests of this machine only, and not through a proxy",
+        };
+        (!keys.is_empty())
+            .then(|| format!("{}: the well-known default is in force; it {reach}", keys.join(" and ")))
+    }
+
     /// A warning about well-known secrets beside own ones: somebody has set one and forgotten the other.
     fn half_default_warning(&self) -> Option<String> {
         let default = Settings::default();
         let all_default = self.secrets == default.secrets && self.admin_secret == default.admin_secret;
-        let keys = self.default_secrets();
-        (!all_default && !keys.is_empty()).then(|| {
-            let reach = match self.allow_default_secrets {
-                true => "everybody who reaches the server can use it",
-                false => "it counts for requests of this machine only",
-            };
-            format!(
-                "{}: the well-known default is in force beside secrets of your own; {reach}. Set your own",
-                keys.join(" and ")
-            )
-        })
+        let note = self.well_known_note().filter(|_| !all_default)?;
+        Some(format!("{note}. Other secrets are your own: set this one as well"))
     }
 
     fn exposes_default_secrets(&self) -> bool {
@@ -274,6 +276,7 @@ mod tests {
         assert!(warning(forgotten.clone()).starts_with("admin_secret: the well-known default"));
         assert!(warning(forgotten.clone()).contains("this machine only"));
         assert!(warning(Settings { allow_default_secrets: true, ..forgotten }).contains("everybody"));
+        assert!(on("::1").well_known_note().unwrap().starts_with("secrets and admin_secret: "));
         assert!(warning(Settings { admin_secret: own(), ..on("::1") }).starts_with("secrets: "));
         let rotated =
             Settings { secrets: vec![own(), Secret::new("secret")], admin_secret: own(), ..on("::1") };

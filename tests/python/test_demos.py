@@ -122,7 +122,8 @@ def test_the_figures_are_asked_for_with_an_empty_object(backend):
 
 
 @pytest.mark.parametrize("proxied", [{}, {"Host": "push.example.org", "X-Url-Scheme": "https"}], ids=["direct", "proxied"])
-def test_the_landing_site_rewrites_the_explorer(backend, proxied):
+def test_the_landing_site_rewrites_the_explorer(start_server, proxied):
+    backend = Backend(start_server(CHANNELSTREAM_ALLOW_DEFAULT_SECRETS="true").url)
     headers = {HEADER: backend.signer.sign("channelstream"), **proxied}
     page = requests.get(f"{backend.url}/api-explorer", headers=headers, timeout=5, allow_redirects=False)
     assert page.status_code == 200

@@ -88,7 +88,7 @@ impl Public {
             }
             Self::Demo => {
                 "Demo mode only: the backend of the live demo, and the demos' little APIs. Nothing is signed, and nothing \
-                 is touched but channels whose names begin with `demo`."
+                 is touched but users and channels whose names begin with `demo:`; other names get that in front."
             }
         }
     }
@@ -184,7 +184,7 @@ impl Operation {
     /// The body that an HTML form sends.
     pub fn form(self, shape: Shape, settings: &Settings) -> Self {
         let content = ContentBuilder::new().schema(Some(shape)).build();
-        let body = RequestBodyBuilder::new().required(Some(Required::True));
+        let body = RequestBodyBuilder::new().required(Some(Required::False));
         let built =
             self.built.request_body(Some(body.content("application/x-www-form-urlencoded", content).build()));
         Self { built, ..self }.reads_body(settings)
