@@ -178,3 +178,29 @@ fn refused(mut form: HttpResponse, wait: Duration) -> HttpResponse {
     form.headers_mut().insert(header::HeaderName::from_static(CODE_HEADER), code);
     form
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use actix_web::test::TestRequest;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_log_names_a_forwarded_address_that_does_not_count() {
+        let named = |settings, forwarded: &str| {
+            let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
+            let request = request.insert_header(("x-forwarded-for", forwarded)).to_http_request();
+            named(&Gate::new(Arc::new(settings)), &request, IpAddr::V4(Ipv4Addr::LOCALHOST))
+        };
+        let line = named(Settings::default(), "203.0.113.9");
+        assert_eq!(line, "127.0.0.1 (not a trusted proxy; its X-Forwarded-For: \"203.0.113.9\")");
+        assert!(
+            named(Settings::default(), &"\u{e9}\t".repeat(9_000)).len() < 1_000,
+            "clients decide nothing of its length"
+        );
+        assert!(!named(Settings::default(), "a\tb").contains('\t'));
+        let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        assert_eq!(named(Settings { trusted_proxies, ..Settings::default() }, "203.0.113.9"), "127.0.0.1");
+    }
+}

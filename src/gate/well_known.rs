@@ -106,7 +106,7 @@ impl Gate {
                 "host" if !self.is_own_host(value) => return Some("names a foreign `Host`"),
                 "origin" => page.origins.push(value),
                 "referer" => page.referer = Some(value),
-                "sec-fetch-site" => page.is_other_site |= matches!(value, "cross-site" | "same-site"),
+                "sec-fetch-site" => page.site = Some(value),
                 "sec-fetch-mode" => page.navigates = value == "navigate",
                 name if is_of_a_proxy(name) => return Some("came through a proxy"),
                 _ => {}
@@ -116,17 +116,18 @@ impl Gate {
     }
 
     /// Browsers name the origin with everything but plain loads (images, scripts, links). With those they say whether
-    /// another site's page made them ask, and mostly which. A navigation shows its answer to the user only.
+    /// another site's page made them ask, and mostly which page. A navigation shows its answer to the user only.
     fn is_own_page(&self, page: &Page<'_>) -> bool {
-        if !page.origins.is_empty() {
-            return page.origins.iter().all(|origin| self.is_own_origin(origin));
-        }
-        let by_referer = || {
-            let page = page.referer.unwrap_or_default();
+        let by_referer = |page: &str| {
             let end = page.match_indices('/').nth(2).map_or(page.len(), |(at, _)| at);
             self.is_own_origin(&page[..end])
         };
-        !page.is_other_site || page.navigates || by_referer()
+        match page.site {
+            _ if !page.origins.is_empty() => page.origins.iter().all(|origin| self.is_own_origin(origin)),
+            Some("cross-site" | "same-site") => page.navigates || page.referer.is_some_and(by_referer),
+            Some(_) => true,
+            None => page.referer.is_none_or(by_referer),
+        }
     }
 
     fn is_own_origin(&self, origin: &str) -> bool {
@@ -162,7 +163,7 @@ impl Gate {
 struct Page<'a> {
     origins: smallvec::SmallVec<[&'a str; 2]>,
     referer: Option<&'a str>,
-    is_other_site: bool,
+    site: Option<&'a str>,
     navigates: bool,
 }
 
@@ -200,7 +201,7 @@ fn is_of_a_proxy(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
+    use crate::settings::{Secret, Settings};
     use actix_web::test::TestRequest;
     use std::sync::Arc;
 
@@ -317,6 +318,9 @@ mod tests {
             assert_eq!(image(site, "http://localhost:8101/page?x"), None);
         }
         assert_eq!(here(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]), None, "a link");
+        // Browsers that send no metadata.
+        assert!(here(&[("referer", "https://evil.example/localhost")]).is_some());
+        assert_eq!(here(&[("referer", "http://127.0.0.1:8101")]), None);
     }
 
     #[test]
@@ -331,6 +335,24 @@ mod tests {
         for name in ["accept", "x-channelstream-secret", "x-requested-with", "forwarded-by", "viaduct"] {
             assert_eq!(here(&[(name, "x")]), None, "{name}");
         }
+    }
+
+    #[test]
+    fn an_exchange_of_secrets_changes_what_counts() {
+        let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
+        let head = request.insert_header(("via", "1.1 proxy")).to_http_request();
+        let (here, away) =
+            (TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap()).to_http_request(), head);
+        let gate = Gate::new(Arc::default());
+        let judged = || (gate.admit_password(away.head()).is_ok(), gate.serves_demo(here.head()));
+        assert_eq!(judged(), (false, true));
+        let own = || Secret::new("own");
+        gate.exchange_secrets(&Settings { secrets: vec![own()], ..Settings::default() });
+        assert_eq!(judged(), (false, false), "an own secret is a reason against the demo");
+        gate.exchange_secrets(&Settings { secrets: vec![own()], admin_secret: own(), ..Settings::default() });
+        assert_eq!(judged(), (true, false));
+        gate.exchange_secrets(&Settings::default());
+        assert_eq!(judged(), (false, true));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who gets in: sign-in, guessing, forged commands.
 
-use crate::operator::{Operator, server, sign_in, stranger};
+use crate::operator::{Operator, quick, server, sign_in, stranger};
+use crate::support::TestServer;
 use crate::support::backend::signature;
 use crate::support::http::Reply;
 use channelstream::settings::Secret;
@@ -209,6 +210,25 @@ async fn a_cookie_of_some_age_is_renewed_by_use_and_a_sign_out_ends_both() {
     assert_eq!(cookies(&ask("GET", "/admin/sign_out", &issued(11 * 3_600)).await), ["auth_tkt="]);
     for cookie in [issued(60), issued(11 * 3_600), renewed] {
         assert_eq!(ask("GET", LISTS[0], &cookie).await.status, 403);
+    }
+}
+
+#[actix_rt::test]
+async fn a_restart_keeps_sign_ins_where_the_cookies_have_a_key_of_the_settings() {
+    for (key, stays) in [("for tests", true), ("", false)] {
+        let start = || {
+            let cookie_secret = Secret::new(key);
+            TestServer::start(channelstream::settings::Settings { cookie_secret, ..quick() })
+        };
+        let mut before = start();
+        let known = cookies(&sign_in(before.address, "admin_secret", &[]).await);
+        before.stop();
+        let after = start();
+        let opened = stranger(after.address, "GET", LISTS[0], &[("cookie", &known[0])], "").await;
+        assert_eq!(opened.status == 200, stays, "{key}: {opened:?}");
+        join_all((0..8).map(|_| sign_in(after.address, "wrong", &[]))).await;
+        let again = sign_in(after.address, "admin_secret", &[("cookie", &known[1])]).await;
+        assert_eq!(again.status == 302, stays, "{key}: a known browser: {again:?}");
     }
 }
 
