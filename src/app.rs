@@ -371,6 +371,9 @@ async fn serve(configured: Settings, inputs: Inputs) -> io::Result<()> {
     let hangups = signal(SignalKind::hangup())?;
     let (listeners, settings) = Listeners::handed_over_or_bound(configured.clone())?;
     let (demo, host) = (settings.demo_enabled(), settings.host.clone());
+    if let Some(note) = settings.well_known_note() {
+        log::info!("{note}");
+    }
     let running = start_on(listeners, settings)?;
     actix_rt::spawn(reload::at_each(hangups, inputs, configured, host, running.core.gate.clone()));
     if let Some(address) = running.internal_address {

@@ -43,6 +43,9 @@ pub enum Refusal {
     SignatureMissing,
     /// The signature sent is wrong or too old.
     BadSignature,
+    /// A well-known secret or password proves the request, and the request does not begin on the server's machine. Holds
+    /// what shows that.
+    WellKnownSecret(&'static str),
     /// A command of a signed-in admin without the token of the sign-in: another page may have sent it.
     CsrfToken,
     /// Too many wrong passwords; not before so many seconds again.
@@ -108,6 +111,13 @@ impl Refusal {
                 "bad-signature",
                 "Bad Signature",
                 "a signature was sent, and is wrong or too old.",
+            ),
+            Self::WellKnownSecret(_) => (
+                S::FORBIDDEN,
+                "well-known-secret",
+                "The server still has a well-known secret or password, which counts for requests of its own machine only.",
+                "a well-known default secret or password was used from elsewhere: through a proxy, with a foreign `Host`, \
+                 or by a page of a foreign `Origin`.",
             ),
             Self::CsrfToken => (
                 S::FORBIDDEN,
@@ -295,6 +305,9 @@ impl Refusal {
                 format!("{text}\n\n\n\n\n")
             }
             Self::BodyTooLarge(limit) => format!("{text} At most {limit} bytes are taken."),
+            Self::WellKnownSecret(why) => format!(
+                "{text} This request {why}. Set secrets and admin_secret of your own, or allow_default_secrets = true."
+            ),
             _ => text.to_owned(),
         }
     }

@@ -4,10 +4,15 @@ import { base, byId } from './dom.js';
 import { MessageList } from './demo-messages.js';
 import { PeopleList } from './demo-people.js';
 
-const CHANNEL = 'demo';
+/** The server keeps the demo's users and channels under this, apart from those of applications; nobody need see it. */
+const NAMESPACE = 'demo:';
+const CHANNEL = `${NAMESPACE}lobby`;
 const COLORS = ['#0f766e', '#1d4ed8', '#7c3aed', '#be185d', '#c2410c', '#4d7c0f'];
 
 const anyOf = (list) => list[Math.floor(Math.random() * list.length)];
+
+const friendly = (name) => (name?.startsWith(NAMESPACE) ? name.slice(NAMESPACE.length) : name);
+const withFriendlyName = (entry) => ({ ...entry, user: friendly(entry.user) });
 
 function newConnection() {
     const connection = new ChannelStreamConnection();
@@ -52,7 +57,7 @@ class Demo {
         };
         connection.listenCloseCallback = (event) => this.lost(event);
         connection.listenErrorCallback = () => this.lost({});
-        connection.listenMessageCallback = (frames) => frames.forEach((frame) => this.take(frame));
+        connection.listenMessageCallback = (frames) => frames.forEach((frame) => this.take(withFriendlyName(frame)));
         connection.messageCallback = () => this.complain('');
         const failed = (request) => this.complain(`That did not work (${request.status || 'no answer'}).`);
         connection.messageErrorCallback = failed;
@@ -78,10 +83,11 @@ class Demo {
 
     welcome(reply) {
         const channel = reply.channels_info.channels[CHANNEL];
-        const present = new Set([...channel.users, this.connection.username]);
-        this.people.reset(reply.channels_info.users.filter(({ user }) => present.has(user)));
+        const present = new Set([...channel.users.map(friendly), this.connection.username]);
+        const users = reply.channels_info.users.map(withFriendlyName);
+        this.people.reset(users.filter(({ user }) => present.has(user)));
         this.people.add(this.connection.username, { color: this.color });
-        channel.history.forEach((message) => this.messages.add(message));
+        channel.history.forEach((message) => this.messages.add(withFriendlyName(message)));
         this.connection.updateUserState({ color: this.color });
     }
 
@@ -108,7 +114,7 @@ class Demo {
             this.people.remove(frame.user);
         }
         if (frame.users?.length) {
-            this.people.reset(frame.users);
+            this.people.reset(frame.users.map(withFriendlyName));
         }
         this.messages.note(frame.uuid, `${frame.user} ${action === 'joined' ? 'joined' : 'left'}`);
     }
@@ -168,7 +174,7 @@ export function startDemo() {
     const [name, color, text] = ['name', 'color', 'text'].map(byId);
     const enter = () => {
         sessionStorage.setItem('channelstream-demo-name', name.value.trim());
-        demo.join(name.value.trim(), color.value);
+        demo.join(friendly(name.value.trim()), color.value);
     };
     color.value = anyOf(COLORS);
     byId('join').addEventListener('submit', (event) => {

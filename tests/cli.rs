@@ -38,6 +38,28 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// Both ways to forget one of two: the start and `check-config` say which.
+#[test]
+fn a_well_known_secret_beside_an_own_one_is_named() {
+    for (own, forgotten) in [("SECRET", "admin_secret"), ("ADMIN_SECRET", "secrets")] {
+        let variable = format!("CHANNELSTREAM_{own}");
+        let variables = [(variable.as_str(), "a text of one's own")];
+        let checked = channelstream(&variables, &["check-config"]);
+        let warned = format!("warning: {forgotten}: the well-known default is in force");
+        assert!(checked.status.success() && err(&checked).contains(&warned), "{checked:?}");
+        // An address that cannot be listened on: the start warns, and ends.
+        let started =
+            channelstream(&variables, &["--host", "192.0.2.1", "--set", "allow_default_secrets=true"]);
+        assert!(
+            err(&started).contains(&format!("{forgotten}: the well-known default is in force")),
+            "{started:?}"
+        );
+    }
+    let known = out(&channelstream(&[], &["check-config"]));
+    assert!(known.contains("# secrets and admin_secret: the well-known default is in force"), "{known}");
+    assert_eq!(err(&channelstream(&[], &["check-config"])), "", "nothing is forgotten where all is default");
+}
+
 #[test]
 fn the_version_is_printed() {
     let expected = format!("channelstream {}\n", env!("CARGO_PKG_VERSION"));

@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::{AllowedPeers, Settings};
+use channelstream::settings::{AllowedPeers, Demo, Settings};
 use serde_json::json;
 use std::net::SocketAddr;
 use support::backend::signature;
@@ -11,7 +11,13 @@ use support::http::{Reply, Wire};
 use support::{TestServer, settings, socket};
 
 fn apart() -> Settings {
-    Settings { internal_host: Some("127.0.0.1".into()), internal_port: 0, poll_wait_ms: 50, ..settings() }
+    Settings {
+        internal_host: Some("127.0.0.1".into()),
+        internal_port: 0,
+        poll_wait_ms: 50,
+        demo: Demo::On,
+        ..settings()
+    }
 }
 
 /// Everything that browsers have no business with.

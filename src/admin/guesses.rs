@@ -15,6 +15,15 @@ const FORGET: Duration = Duration::from_secs(60 * 60);
 /// Clients remembered at most. Beyond, the one longest quiet is forgotten.
 const MAX_CLIENTS: usize = 10_000;
 
+/// Whose wrong passwords are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// All unknown browsers of an address.
+    Address(IpAddr),
+    /// A browser that an admin has signed in with before, by its id: those who share its address cannot lock it out.
+    Browser(u128),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Tries {
     count: u32,
@@ -25,7 +34,7 @@ struct Tries {
 /// Tries that were not (yet) right, by client.
 #[derive(Debug, Default)]
 pub struct Guesses {
-    clients: HashMap<IpAddr, Tries>,
+    clients: HashMap<Client, Tries>,
 }
 
 impl Guesses {
@@ -34,7 +43,7 @@ impl Guesses {
     ///
     /// # Errors
     /// How long they must wait. The try does not count then.
-    pub fn admit(&mut self, client: IpAddr, now: Duration) -> Result<(), Duration> {
+    pub fn admit(&mut self, client: Client, now: Duration) -> Result<(), Duration> {
         let client = network(client);
         let tries = self.clients.get(&client).filter(|tries| now.saturating_sub(tries.last) < FORGET);
         let count = match tries {
@@ -55,7 +64,7 @@ impl Guesses {
     }
 
     /// The password was right: the client begins anew.
-    pub fn was_right(&mut self, client: IpAddr) {
+    pub fn was_right(&mut self, client: Client) {
         self.clients.remove(&network(client));
     }
 
@@ -81,11 +90,12 @@ fn wait_after(tries: u32) -> Duration {
 }
 
 /// Who has one IPv6 address has the 2^64 of its network.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
+fn network(client: Client) -> Client {
+    let Client::Address(address) = client else { return client };
+    Client::Address(match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -93,8 +103,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn ip(text: &str) -> Client {
+        Client::Address(text.parse().unwrap())
     }
 
     fn at(seconds: u64) -> Duration {
@@ -133,6 +143,19 @@ mod tests {
     }
 
     #[test]
+    fn a_known_browser_has_a_count_of_its_own() {
+        let (mut guesses, address, browser) = (Guesses::default(), ip("192.0.2.1"), Client::Browser(7));
+        while guesses.admit(address, at(0)).is_ok() {}
+        for _ in 0..5 {
+            assert_eq!(guesses.admit(browser, at(0)), Ok(()));
+        }
+        assert_eq!(guesses.admit(browser, at(0)), Err(at(30)));
+        assert_eq!(guesses.admit(Client::Browser(8), at(0)), Ok(()));
+        guesses.was_right(browser);
+        assert!(guesses.admit(browser, at(0)).is_ok() && guesses.admit(address, at(0)).is_err());
+    }
+
+    #[test]
     fn neighbours_in_ipv6_are_one() {
         let mut guesses = Guesses::default();
         for host in 0..5 {
@@ -148,7 +171,7 @@ mod tests {
         let (mut guesses, busy) = (Guesses::default(), ip("192.0.2.1"));
         for n in 0..30_000_u32 {
             let _ = guesses.admit(busy, at(u64::from(n)));
-            let _ = guesses.admit(IpAddr::from(n.to_be_bytes()), at(u64::from(n)));
+            let _ = guesses.admit(Client::Address(n.to_be_bytes().into()), at(u64::from(n)));
         }
         assert!(guesses.clients.len() <= MAX_CLIENTS);
         assert!(guesses.admit(busy, at(30_000)).is_err());

@@ -4,6 +4,7 @@ mod answers;
 pub mod assets;
 pub mod console;
 mod debug;
+mod ended;
 mod figures;
 mod guesses;
 pub mod openapi;

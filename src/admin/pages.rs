@@ -70,13 +70,13 @@ fn page(path: &'static str, id: &str, summary: &str) -> Operation {
 
 /// GET /admin.
 pub async fn dashboard(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
-    let token = csrf_token_for(&gate, req.headers());
+    let token = csrf_token_for(&req);
     DASHBOARD.serve(&gate.base_url(req.head()), &[("csrf", &token)])
 }
 
 /// GET /api-explorer.
 pub async fn explorer(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
-    let token = csrf_token_for(&gate, req.headers());
+    let token = csrf_token_for(&req);
     EXPLORER.serve(&gate.base_url(req.head()), &[("csrf", &token)])
 }
 

@@ -6,13 +6,14 @@
 use std::future::{Ready, ready};
 
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use sha1::{Digest, Sha1};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
+use super::console::Console;
 use crate::error::{Refusal, escape_html};
 use crate::gate::guard::{Standing, now_unix, standing_of};
 use crate::gate::proxy::BaseUrl;
@@ -20,8 +21,17 @@ use crate::gate::{Gate, text};
 
 /// Name of the cookie, as in the original.
 pub const COOKIE: &str = "auth_tkt";
-/// How long an admin stays signed in, in seconds: 30 days.
-pub const MAX_AGE_S: u64 = 2_592_000;
+/// How long a sign-in lasts without use, in seconds: a working day.
+pub const MAX_AGE_S: u64 = 12 * 3_600;
+/// A cookie of this age is replaced when it is used.
+const RENEW_AFTER_S: u64 = MAX_AGE_S / 24;
+/// Name of the cookie by which a browser is known that an admin has signed in with.
+pub const BROWSER_COOKIE: &str = "auth_browser";
+/// How long a browser stays known, in seconds: a year.
+const BROWSER_MAX_AGE_S: u64 = 365 * 86_400;
+/// What the two cookies sign before the id, so that neither is taken for the other.
+const SIGN_IN: &str = "admin";
+const BROWSER: &str = "browser";
 /// The header of a command's token.
 pub const CSRF_HEADER: &str = "x-csrf-token";
 /// Where the form is.
@@ -77,34 +87,89 @@ fn may_command(req: &HttpRequest) -> Result<(), Refusal> {
     if matches!(standing_of(req)?, Standing::Signed(_)) {
         return Ok(());
     }
-    let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
-    check_token(gate, req.headers(), text(req.headers(), CSRF_HEADER).unwrap_or_default())
+    if !is_signed_in(req)? {
+        return Err(Refusal::SignatureMissing);
+    }
+    check_token(req, text(req.headers(), CSRF_HEADER).unwrap_or_default())
 }
 
 /// Whether the token is that of the sign-in whose cookie the request carries.
 ///
 /// # Errors
 /// No sign-in; another token.
-pub fn check_token(gate: &Gate, headers: &HeaderMap, given: &str) -> Result<(), Refusal> {
-    let cookie = good_cookie(gate, headers, now_unix()).ok_or(Refusal::SignatureMissing)?;
-    if same(given, &csrf_token(gate, cookie)) { Ok(()) } else { Err(Refusal::CsrfToken) }
+pub fn check_token(req: &HttpRequest, given: &str) -> Result<(), Refusal> {
+    let (gate, console) = parts(req)?;
+    let sign_in =
+        carried(gate, console, req.headers(), now_unix()).next().ok_or(Refusal::SignatureMissing)?;
+    if same(given, &csrf_token(gate, sign_in.id)) { Ok(()) } else { Err(Refusal::CsrfToken) }
 }
 
 /// The token of a sign-in: only who can read our pages learns it.
-fn csrf_token(gate: &Gate, cookie: &str) -> String {
+fn csrf_token(gate: &Gate, id: u128) -> String {
     // Signed for the year 1970, so that it is never taken for a cookie.
-    let signed = gate.secrets().cookie_keys.sign(&format!("csrf {cookie}"), 0);
+    let signed = gate.secrets().cookie_keys.sign(&format!("csrf {id:032x}"), 0);
     signed.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-/// The token for the pages of whoever sends this request; empty without a sign-in.
-pub fn csrf_token_for(gate: &Gate, headers: &HeaderMap) -> String {
-    good_cookie(gate, headers, now_unix()).map(|cookie| csrf_token(gate, cookie)).unwrap_or_default()
+/// The token for the pages of the sender of this request; empty without a sign-in.
+pub fn csrf_token_for(req: &HttpRequest) -> String {
+    let token = parts(req).ok().and_then(|(gate, console)| {
+        let sign_in = carried(gate, console, req.headers(), now_unix()).next()?;
+        Some(csrf_token(gate, sign_in.id))
+    });
+    token.unwrap_or_default()
 }
 
 fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
+    Ok(matches!(standing_of(req)?, Standing::Signed(_)) || is_signed_in(req)?)
+}
+
+/// Whether the request carries the cookie of a sign-in. A cookie of some age is renewed with the answer.
+fn is_signed_in(req: &HttpRequest) -> Result<bool, Refusal> {
+    let (gate, console) = parts(req)?;
+    let now_unix = now_unix();
+    let Some(sign_in) = carried(gate, console, req.headers(), now_unix).next() else { return Ok(false) };
+    gate.admit_password(req.head())?;
+    if now_unix.saturating_sub(sign_in.issued_unix) >= RENEW_AFTER_S {
+        let renewed = issue(gate, &gate.base_url(req.head()), sign_in.id, now_unix);
+        req.extensions_mut().insert(Renewed(renewed));
+    }
+    Ok(true)
+}
+
+/// The new cookie of a sign-in that is in use.
+struct Renewed(Cookie<'static>);
+
+/// Sends the new cookie of a sign-in along with the answer to a request that used it.
+pub fn renew<B>(answer: &mut ServiceResponse<B>) {
+    let renewed = answer.request().extensions_mut().remove::<Renewed>();
+    // What the handler says of the cookie goes before: the request may have been a sign-out.
+    let is_set = answer.headers().contains_key(header::SET_COOKIE);
+    if let Some(Renewed(cookie)) = renewed.filter(|_| !is_set)
+        && let Ok(value) = header::HeaderValue::from_str(&cookie.to_string())
+    {
+        answer.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+/// Ends the sign-in whose cookie the request carries.
+///
+/// # Errors
+/// Only where the server lacks a part.
+pub fn end(req: &HttpRequest) -> Result<(), Refusal> {
+    let (gate, console) = parts(req)?;
+    let now_unix = now_unix();
+    let carried: Vec<SignIn> = carried(gate, console, req.headers(), now_unix).collect();
+    for sign_in in carried {
+        console.ended().add(sign_in.id, now_unix, MAX_AGE_S);
+    }
+    Ok(())
+}
+
+fn parts(req: &HttpRequest) -> Result<(&Gate, &Console), Refusal> {
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
-    Ok(matches!(standing_of(req)?, Standing::Signed(_)) || is_signed_in(gate, req.headers(), now_unix()))
+    let console = req.app_data::<web::Data<Console>>().ok_or(Refusal::Internal)?;
+    Ok((gate, console))
 }
 
 fn to_sign_in(req: &HttpRequest) -> Error {
@@ -130,21 +195,47 @@ pub fn redirect(url: &str) -> HttpResponse {
         .body(page)
 }
 
-/// Whether the request carries a good cookie.
-pub fn is_signed_in(gate: &Gate, headers: &HeaderMap, now_unix: u64) -> bool {
-    good_cookie(gate, headers, now_unix).is_some()
+/// A sign-in, as a cookie names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SignIn {
+    id: u128,
+    /// When the cookie was issued, which is later than the sign-in where it was renewed.
+    issued_unix: u64,
 }
 
-fn good_cookie<'a>(gate: &Gate, headers: &'a HeaderMap, now_unix: u64) -> Option<&'a str> {
-    // Read by hand: one malformed cookie of another program on the host must not hide ours.
-    headers
-        .get_all(header::COOKIE)
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| *name == COOKIE)
-        .map(|(_, token)| token)
-        .find(|token| gate.secrets().cookie_keys.verify(token, now_unix, Some(MAX_AGE_S)).is_ok())
+/// The sign-ins whose cookies the request carries, as far as they have not ended.
+fn carried<'a>(
+    gate: &'a Gate,
+    console: &'a Console,
+    headers: &'a HeaderMap,
+    now_unix: u64,
+) -> impl Iterator<Item = SignIn> + 'a {
+    cookies(headers, COOKIE)
+        .filter_map(move |token| read(gate, SIGN_IN, token, MAX_AGE_S, now_unix))
+        .filter(|sign_in| !console.ended().has(sign_in.id, sign_in.issued_unix))
+}
+
+/// The id of the browser that sends this request, if an admin has signed in with it before.
+pub fn known_browser(gate: &Gate, headers: &HeaderMap, now_unix: u64) -> Option<u128> {
+    let mut tokens = cookies(headers, BROWSER_COOKIE);
+    tokens.find_map(|token| read(gate, BROWSER, token, BROWSER_MAX_AGE_S, now_unix)).map(|browser| browser.id)
+}
+
+/// The values of the cookies of this name. Read by hand: one malformed cookie of another program on the host must not
+/// hide ours.
+fn cookies<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> + 'a {
+    let lines = headers.get_all(header::COOKIE).filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(move |(known, _)| *known == name).map(|(_, token)| token)
+}
+
+/// Reads `kind-id.time.mac`.
+fn read(gate: &Gate, kind: &str, token: &str, max_age_s: u64, now_unix: u64) -> Option<SignIn> {
+    let verified = gate.secrets().cookie_keys.verify(token, now_unix, Some(max_age_s)).ok()?;
+    let value = token.rsplitn(3, '.').nth(2)?;
+    let id = value.strip_prefix(kind)?.strip_prefix('-')?;
+    let id = u128::from_str_radix(id, 16).ok()?;
+    Some(SignIn { id, issued_unix: now_unix.saturating_sub_signed(verified.age_s) })
 }
 
 /// The cookie, for the API's description.
@@ -160,21 +251,27 @@ pub fn csrf_scheme() -> SecurityScheme {
     SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(CSRF_HEADER, about)))
 }
 
-/// The cookie of an admin who has just signed in.
-pub fn issue(gate: &Gate, base: &BaseUrl, now_unix: u64) -> Cookie<'static> {
-    let token = gate.secrets().cookie_keys.sign("admin", now_unix);
-    cookie(token, Duration::seconds(MAX_AGE_S as i64), base)
+/// The cookie of the sign-in with this id.
+pub fn issue(gate: &Gate, base: &BaseUrl, id: u128, now_unix: u64) -> Cookie<'static> {
+    let token = gate.secrets().cookie_keys.sign(&format!("{SIGN_IN}-{id:032x}"), now_unix);
+    cookie(COOKIE, token, MAX_AGE_S, base)
 }
 
 /// The cookie that deletes the former.
 pub fn clear(base: &BaseUrl) -> Cookie<'static> {
-    cookie(String::new(), Duration::ZERO, base)
+    cookie(COOKIE, String::new(), 0, base)
 }
 
-fn cookie(value: String, max_age: Duration, base: &BaseUrl) -> Cookie<'static> {
-    Cookie::build(COOKIE, value)
+/// The cookie by which a browser is known that an admin has signed in with. It opens nothing.
+pub fn remember_browser(gate: &Gate, base: &BaseUrl, id: u128, now_unix: u64) -> Cookie<'static> {
+    let token = gate.secrets().cookie_keys.sign(&format!("{BROWSER}-{id:032x}"), now_unix);
+    cookie(BROWSER_COOKIE, token, BROWSER_MAX_AGE_S, base)
+}
+
+fn cookie(name: &'static str, value: String, max_age_s: u64, base: &BaseUrl) -> Cookie<'static> {
+    Cookie::build(name, value)
         .path("/")
-        .max_age(max_age)
+        .max_age(Duration::seconds(max_age_s as i64))
         .http_only(true)
         .same_site(SameSite::Lax)
         .secure(base.is_https())
@@ -198,16 +295,22 @@ fn same(given: &str, wanted: &str) -> bool {
 mod tests {
     use super::*;
     use crate::gate::forwarded::Forwarded;
+    use crate::observe::recorder::Recorder;
     use crate::settings::{Secret, Settings};
     use actix_web::http::header::HeaderValue;
     use std::sync::Arc;
 
     const NOW: u64 = 1_700_000_000;
 
-    fn signed_in(gate: &Gate, cookies: &str, now: u64) -> bool {
+    fn with(cookies: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, HeaderValue::from_str(cookies).unwrap());
-        is_signed_in(gate, &headers, now)
+        headers
+    }
+
+    fn signed_in(gate: &Gate, cookies: &str, now: u64) -> bool {
+        let console = Console::new(Arc::default(), Recorder::default());
+        carried(gate, &console, &with(cookies), now).next().is_some()
     }
 
     fn base(scheme: &str) -> BaseUrl {
@@ -215,9 +318,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_opens_for_thirty_days() {
+    fn a_cookie_opens_for_a_working_day() {
         let gate = Gate::new(Arc::default());
-        let cookie = format!("auth_tkt={}", issue(&gate, &base("http"), NOW).value());
+        let cookie = format!("auth_tkt={}", issue(&gate, &base("http"), 7, NOW).value());
         assert!(signed_in(&gate, &cookie, NOW + MAX_AGE_S));
         assert!(!signed_in(&gate, &cookie, NOW + MAX_AGE_S + 1));
         assert!(signed_in(&gate, &format!("broken; x=%%; {cookie}; auth_tkt=old"), NOW));
@@ -228,16 +331,38 @@ mod tests {
     #[test]
     fn a_token_belongs_to_one_sign_in_and_is_no_cookie() {
         let gate = Gate::new(Arc::default());
-        let (cookie, later) = (
-            gate.secrets().cookie_keys.sign("admin", NOW),
-            gate.secrets().cookie_keys.sign("admin", NOW + 1),
-        );
-        let token = csrf_token(&gate, &cookie);
-        assert_eq!((token.len(), token == csrf_token(&gate, &cookie)), (27, true));
-        assert_ne!(token, csrf_token(&gate, &later));
-        assert_ne!(token, csrf_token(&Gate::new(Arc::default()), &cookie));
-        let forged = format!("auth_tkt={}", gate.secrets().cookie_keys.sign(&format!("csrf {cookie}"), 0));
-        assert!(!signed_in(&gate, &forged, NOW));
+        let token = csrf_token(&gate, 7);
+        assert_eq!((token.len(), token == csrf_token(&gate, 7)), (27, true));
+        assert_ne!(token, csrf_token(&gate, 8));
+        assert_ne!(token, csrf_token(&Gate::new(Arc::default()), 7));
+        for forged in ["csrf 7", "admin", "admin-", "admin-x", "browser-7"] {
+            let forged = format!("auth_tkt={}", gate.secrets().cookie_keys.sign(forged, NOW));
+            assert!(!signed_in(&gate, &forged, NOW), "{forged}");
+        }
+    }
+
+    #[test]
+    fn an_ended_sign_in_opens_nothing_whatever_cookie_it_has() {
+        let (gate, console) = (Gate::new(Arc::default()), Console::new(Arc::default(), Recorder::default()));
+        let cookie = |id, at| with(&format!("auth_tkt={}", issue(&gate, &base("http"), id, at).value()));
+        let is_in = |headers: &HeaderMap, now| carried(&gate, &console, headers, now).next().is_some();
+        let (first, renewed, other) = (cookie(1, NOW), cookie(1, NOW + 60), cookie(2, NOW));
+        assert!(is_in(&first, NOW + 60) && is_in(&renewed, NOW + 60) && is_in(&other, NOW + 60));
+        console.ended().add(1, NOW + 60, MAX_AGE_S);
+        assert!(!is_in(&first, NOW + 60) && !is_in(&renewed, NOW + 60) && is_in(&other, NOW + 60));
+    }
+
+    #[test]
+    fn a_known_browser_is_known_for_a_year_and_opens_nothing() {
+        let gate = Gate::new(Arc::default());
+        let value = remember_browser(&gate, &base("http"), 9, NOW).value().to_owned();
+        let headers = with(&format!("auth_browser={value}"));
+        assert_eq!(known_browser(&gate, &headers, NOW + BROWSER_MAX_AGE_S), Some(9));
+        assert_eq!(known_browser(&gate, &headers, NOW + BROWSER_MAX_AGE_S + 1), None);
+        assert_eq!(known_browser(&Gate::new(Arc::default()), &headers, NOW), None);
+        assert!(!signed_in(&gate, &format!("auth_tkt={value}"), NOW));
+        let sign_in = issue(&gate, &base("http"), 9, NOW).value().to_owned();
+        assert_eq!(known_browser(&gate, &with(&format!("auth_browser={sign_in}")), NOW), None);
     }
 
     #[test]
@@ -253,7 +378,7 @@ mod tests {
             let (cookie_secret, admin_secret) = (Secret::new("fixed"), Secret::new(password));
             Gate::new(Arc::new(Settings { cookie_secret, admin_secret, ..Settings::default() }))
         };
-        let cookie = format!("auth_tkt={}", issue(&with_password("a"), &base("http"), NOW).value());
+        let cookie = format!("auth_tkt={}", issue(&with_password("a"), &base("http"), 7, NOW).value());
         assert!(signed_in(&with_password("a"), &cookie, NOW));
         assert!(!signed_in(&with_password("b"), &cookie, NOW));
     }
@@ -261,13 +386,13 @@ mod tests {
     #[test]
     fn cookies_are_secure_where_the_outside_is() {
         let gate = Gate::new(Arc::default());
-        let plain = issue(&gate, &base("http"), NOW).to_string();
+        let plain = issue(&gate, &base("http"), 7, NOW).to_string();
         assert!(
-            plain.contains("HttpOnly; SameSite=Lax") && plain.contains("Path=/; Max-Age=2592000"),
+            plain.contains("HttpOnly; SameSite=Lax") && plain.contains("Path=/; Max-Age=43200"),
             "{plain}"
         );
         assert!(!plain.contains("Secure"));
-        assert!(issue(&gate, &base("https"), NOW).to_string().contains("Secure"));
+        assert!(issue(&gate, &base("https"), 7, NOW).to_string().contains("Secure"));
         assert!(clear(&base("http")).to_string().contains("Max-Age=0"));
     }
 

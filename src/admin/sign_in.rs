@@ -3,16 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use actix_web::dev::Payload;
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
+use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
+use futures_util::future::LocalBoxFuture;
+use std::future::ready;
 
 use super::console::Console;
+use super::guesses::Client;
 use super::{pages, session};
 use crate::api::operation::{Access, Description, Operation, Public, response};
 use crate::error::{CODE_HEADER, Refusal};
-use crate::gate::Gate;
 use crate::gate::guard::now_unix;
+use crate::gate::proxy::BaseUrl;
+use crate::gate::{Gate, peer};
 use crate::wire::schema::{self, Keys};
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
@@ -21,13 +25,32 @@ use utoipa::openapi::{HeaderBuilder, Response};
 /// Pause before a wrong password is answered, against guessing.
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
 
-/// What the form sends; blanks around are ignored.
-#[derive(Deserialize)]
-pub struct Credentials {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    password: String,
+/// Characters of an untrusted header that are logged.
+const MAX_LOGGED_CHARS: usize = 100;
+
+/// The fields of a form. A request without a body has none, whatever its content type is.
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// The value of a field; of several the last one counts, and one that is not there is empty.
+    pub fn last(&self, name: &str) -> &str {
+        self.0.iter().rev().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+}
+
+impl FromRequest for Fields {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let length = req.headers().get(header::CONTENT_LENGTH);
+        let is_chunked = req.headers().contains_key(header::TRANSFER_ENCODING);
+        if !is_chunked && length.is_none_or(|length| length.as_bytes() == b"0") {
+            return Box::pin(ready(Ok(Self(Vec::new()))));
+        }
+        let form = web::Form::<Vec<(String, String)>>::from_request(req, payload);
+        Box::pin(async { Ok(Self(form.await?.into_inner())) })
+    }
 }
 
 /// What the API's description says of the form.
@@ -46,7 +69,7 @@ pub fn described_submit(to: &mut Description<'_>) -> Operation {
     Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", Public::Operators, Access::Open)
         .about("Sign in", "Sets the admin's cookie. A wrong password is answered half a second later.")
         .form(form, to.settings)
-        .text("The form again: name or password was wrong.", "text/html")
+        .text("The form again: name or password was wrong, or there was none.", "text/html")
         .redirects("Signed in: to the dashboard, with the cookie.")
         .responds(429, too_many_described())
         .refuses([Refusal::CsrfToken])
@@ -73,36 +96,69 @@ pub async fn form(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     pages::SIGN_IN.serve(&gate.base_url(req.head()), &[("error", "")])
 }
 
-/// Signs in, or shows the form again: with 200, as the original does, and with 429 to who guesses.
+/// Signs in, or shows the form again: with 200, as the original does, and with 429 to a client that guesses.
 ///
 /// # Errors
-/// Another site's page sent the form.
+/// Another site's page sent the form; the well-known password came from elsewhere.
 pub async fn submit(
     gate: web::Data<Gate>,
     console: web::Data<Console>,
     req: HttpRequest,
-    sent: web::Form<Credentials>,
+    sent: Fields,
 ) -> Result<HttpResponse, Refusal> {
     if session::is_foreign(req.headers()) {
         return Err(Refusal::CsrfToken);
     }
     let base = gate.base_url(req.head());
-    let client = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    if sent.0.is_empty() {
+        return Ok(pages::SIGN_IN.serve(&base, &[("error", "")]));
+    }
+    let browser = session::known_browser(&gate, req.headers(), now_unix());
+    let address = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let client = browser.map_or(Client::Address(address), Client::Browser);
     if let Err(wait) = console.guesses().admit(client, console.started.elapsed()) {
-        log::warn!("too many wrong passwords for the admin pages from {client}");
+        log::warn!("too many wrong passwords for the admin pages from {}", named(&gate, &req, address));
         return Ok(refused(pages::SIGN_IN.serve(&base, &[("error", &too_many(wait))]), wait));
     }
-    if session::is_admin(&gate, sent.username.trim(), sent.password.trim()) {
+    if session::is_admin(&gate, sent.last("username").trim(), sent.last("password").trim()) {
+        gate.admit_password(req.head())?;
         console.guesses().was_right(client);
-        let mut answer = session::redirect(&base.url("/admin"));
-        return Ok(match answer.add_cookie(&session::issue(&gate, &base, now_unix())) {
-            Ok(()) => answer,
-            Err(error) => HttpResponse::from_error(error),
-        });
+        return Ok(signed_in(&gate, &base, browser));
     }
-    log::warn!("wrong name or password for the admin pages from {client}");
+    log::warn!("wrong name or password for the admin pages from {}", named(&gate, &req, address));
     actix_web::rt::time::sleep(WRONG_PASSWORD_PAUSE).await;
     Ok(pages::SIGN_IN.serve(&base, &[("error", "Wrong name or password.")]))
+}
+
+/// To the console, with the cookies of a new sign-in and of its browser.
+fn signed_in(gate: &Gate, base: &BaseUrl, browser: Option<u128>) -> HttpResponse {
+    let (now, browser) = (now_unix(), browser.unwrap_or_else(rand::random));
+    let mut answer = session::redirect(&base.url("/admin"));
+    let cookies = [
+        session::issue(gate, base, rand::random(), now),
+        session::remember_browser(gate, base, browser, now),
+    ];
+    for cookie in cookies {
+        if let Err(error) = answer.add_cookie(&cookie) {
+            return HttpResponse::from_error(error);
+        }
+    }
+    answer
+}
+
+/// A client's address for the log. Where it is that of a proxy which is not in `trusted_proxies`, the header tells the
+/// operator so; any client can have written it.
+fn named(gate: &Gate, req: &HttpRequest, address: IpAddr) -> String {
+    let is_trusted =
+        req.peer_addr().is_some_and(|peer| peer::is_trusted(peer.ip(), &gate.settings.trusted_proxies));
+    match req.headers().get("x-forwarded-for").filter(|_| !is_trusted) {
+        Some(said) => {
+            let said: String =
+                String::from_utf8_lossy(said.as_bytes()).chars().take(MAX_LOGGED_CHARS).collect();
+            format!("{address} (not a trusted proxy; its X-Forwarded-For: {said:?})")
+        }
+        None => address.to_string(),
+    }
 }
 
 fn too_many(wait: Duration) -> String {
@@ -121,4 +177,30 @@ fn refused(mut form: HttpResponse, wait: Duration) -> HttpResponse {
     let code = header::HeaderValue::from_static(refusal.code());
     form.headers_mut().insert(header::HeaderName::from_static(CODE_HEADER), code);
     form
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use actix_web::test::TestRequest;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_log_names_a_forwarded_address_that_does_not_count() {
+        let named = |settings, forwarded: &str| {
+            let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
+            let request = request.insert_header(("x-forwarded-for", forwarded)).to_http_request();
+            named(&Gate::new(Arc::new(settings)), &request, IpAddr::V4(Ipv4Addr::LOCALHOST))
+        };
+        let line = named(Settings::default(), "203.0.113.9");
+        assert_eq!(line, "127.0.0.1 (not a trusted proxy; its X-Forwarded-For: \"203.0.113.9\")");
+        assert!(
+            named(Settings::default(), &"\u{e9}\t".repeat(9_000)).len() < 1_000,
+            "clients decide nothing of its length"
+        );
+        assert!(!named(Settings::default(), "a\tb").contains('\t'));
+        let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        assert_eq!(named(Settings { trusted_proxies, ..Settings::default() }, "203.0.113.9"), "127.0.0.1");
+    }
 }

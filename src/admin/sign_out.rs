@@ -1,9 +1,9 @@
-//! GET and POST /admin/sign_out: takes the cookie back.
+//! GET and POST /admin/sign_out: ends the sign-in, so that no copy of its cookie opens anything, and takes the cookie back.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 
 use super::session;
+use super::sign_in::Fields;
 use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::Gate;
@@ -14,7 +14,7 @@ use utoipa::openapi::path::HttpMethod;
 /// What the API's description says of it.
 pub fn described(_: &mut Description<'_>) -> Operation {
     Operation::new(HttpMethod::Get, "/admin/sign_out", "signOut", Public::Operators, Access::Open)
-        .about("Sign out", "Takes the cookie back.")
+        .about("Sign out", "Ends the sign-in and takes the cookie back.")
         .redirects("To the sign-in.")
 }
 
@@ -24,44 +24,37 @@ pub fn described_submit(to: &mut Description<'_>) -> Operation {
     Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", Public::Operators, Access::Open)
         .about(
             "Sign out by the console's button",
-            "Takes the cookie back. Who is not signed in need not be signed out.",
+            "Ends the sign-in and takes the cookie back. Who is not signed in need not be signed out.",
         )
         .form(form, to.settings)
         .redirects("To the sign-in.")
         .refuses([Refusal::CsrfToken, Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
 }
 
-/// What the console's button sends.
-#[derive(Deserialize)]
-pub struct Token {
-    #[serde(default)]
-    csrf: String,
-}
-
-/// GET, as the original has it: clears the cookie and shows the form. A link on another site's page only shows the form.
-pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+/// GET, as the original has it: ends the sign-in and shows the form. A link on another site's page only shows the form.
+///
+/// # Errors
+/// Only where the server lacks a part.
+pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> Result<HttpResponse, Refusal> {
     let base = gate.base_url(req.head());
     let mut answer = session::redirect(&base.url(session::SIGN_IN_PATH));
     if session::is_foreign(req.headers()) {
-        return answer;
+        return Ok(answer);
     }
-    match answer.add_cookie(&session::clear(&base)) {
+    session::end(&req)?;
+    Ok(match answer.add_cookie(&session::clear(&base)) {
         Ok(()) => answer,
         Err(error) => HttpResponse::from_error(error),
-    }
+    })
 }
 
-/// POST, with the token of the sign-in. Who is not signed in need not be signed out.
+/// POST, with the token of the sign-in. A client that is not signed in need not be signed out.
 ///
 /// # Errors
 /// Another token.
-pub async fn submit(
-    gate: web::Data<Gate>,
-    req: HttpRequest,
-    sent: web::Form<Token>,
-) -> Result<HttpResponse, Refusal> {
-    match session::check_token(&gate, req.headers(), &sent.csrf) {
+pub async fn submit(gate: web::Data<Gate>, req: HttpRequest, sent: Fields) -> Result<HttpResponse, Refusal> {
+    match session::check_token(&req, sent.last("csrf")) {
         Err(Refusal::CsrfToken) => Err(Refusal::CsrfToken),
-        _ => Ok(sign_out(gate, req).await),
+        _ => sign_out(gate, req).await,
     }
 }

@@ -22,7 +22,13 @@ use crate::settings::{Secret, Settings};
 fn gate() -> Gate {
     let cookie_secret = Secret::new("cookie");
     let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
-    Gate::new(Arc::new(Settings { cookie_secret, trusted_proxies, ..Settings::default() }))
+    let allow_default_secrets = true;
+    Gate::new(Arc::new(Settings {
+        cookie_secret,
+        trusted_proxies,
+        allow_default_secrets,
+        ..Settings::default()
+    }))
 }
 
 async fn ask(request: TestRequest) -> ServiceResponse {
@@ -114,7 +120,7 @@ async fn case_admin_sign_in() {
     let right = ask(sign_in(" admin ", "admin_secret")).await;
     assert_eq!((right.status().as_u16(), header(&right, "location")), (302, "http://HOST/admin"));
     let set = header(&right, "set-cookie");
-    for part in ["auth_tkt=", "Max-Age=2592000", "Path=/", "SameSite=Lax", "HttpOnly"] {
+    for part in ["auth_tkt=", "Max-Age=43200", "Path=/", "SameSite=Lax", "HttpOnly"] {
         assert!(set.contains(part), "{part} in {set}");
     }
     let cookie = cookie(&right);

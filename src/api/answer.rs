@@ -44,6 +44,11 @@ pub fn unknown_connection() -> Refusal {
     Invalid::field("conn_id", "Unknown connection").into()
 }
 
+/// The refusal of a request of demo mode for which its share has no room.
+pub fn demo_is_full() -> Refusal {
+    Invalid::field("channels", "The demo has no room for more users, connections or channels.").into()
+}
+
 /// Appends a connection's id as a JSON string.
 pub fn push_uuid(uuid: Uuid, out: &mut Vec<u8>) {
     out.push(b'"');

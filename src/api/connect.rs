@@ -18,10 +18,12 @@ use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::observe::limits::Limit;
-use crate::registry::messages::{Connect, ConnectRefused};
+use crate::registry::Registry;
+use crate::registry::messages::{Connect, ConnectRefused, Connected};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
 use crate::wire::state::{StateEntry, state_shape};
+use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -173,18 +175,26 @@ const WRONG: &str = r#"{"channels": ["ok", 7], "user_state": {"mood": []}}"#;
 pub async fn connect(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let request = ConnectRequest::parse(&body, &Limits::from(&*backend.settings))?;
     backend.admit()?;
-    Ok(answer::json(open(&backend, request).await?))
+    Ok(answer::json(open(&backend, request, |connect| connect).await?))
 }
 
-/// Connects, and writes the answer.
+/// Connects, and writes the answer. `wrap` makes the message to the registry.
 ///
 /// # Errors
 /// As [`connect`].
-pub async fn open(backend: &Backend, request: ConnectRequest) -> Result<Vec<u8>, Refusal> {
+pub async fn open<M>(
+    backend: &Backend,
+    request: ConnectRequest,
+    wrap: fn(Connect) -> M,
+) -> Result<Vec<u8>, Refusal>
+where
+    M: Message<Result = Result<Connected, ConnectRefused>> + Send + 'static,
+    Registry: Handler<M>,
+{
     let mut names = request.channels.clone();
     // Sorted as given: duplicates are echoed, as in the original.
     names.sort();
-    let connected = backend.ask(Connect {
+    let connected = backend.ask(wrap(Connect {
         username: request.username,
         conn_id: request.conn_id,
         channels: request.channels,
@@ -192,11 +202,12 @@ pub async fn open(backend: &Backend, request: ConnectRequest) -> Result<Vec<u8>,
         user_state: request.user_state,
         state_public_keys: request.state_public_keys,
         channel_configs: request.channel_configs,
-    });
+    }));
     let connected = connected.await?.map_err(|refused| match refused {
         ConnectRefused::BelongsToAnother => {
             Invalid::field("conn_id", "Connection belongs to another user").into()
         }
+        ConnectRefused::DemoIsFull => answer::demo_is_full(),
         ConnectRefused::OverLimit(over) => Refusal::from(over),
     })?;
     let user = connected.user;

@@ -15,9 +15,11 @@ use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::observe::limits::Limit;
+use crate::registry::Registry;
 use crate::registry::messages::{Subscribe, SubscribeRefused, Subscribed};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
+use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -133,18 +135,27 @@ pub async fn subscribe(
         Err(invalid) => return Err(answer::with_unknown(&backend, invalid).await?),
     };
     backend.admit()?;
-    join(&backend, request).await
+    join(&backend, request, |subscribe| subscribe).await
 }
 
-/// Subscribes, and writes the answer.
+/// Subscribes, and writes the answer. `wrap` makes the message to the registry.
 ///
 /// # Errors
 /// As [`subscribe`].
-pub async fn join(backend: &Backend, request: SubscribeRequest) -> Result<HttpResponse, Refusal> {
+pub async fn join<M>(
+    backend: &Backend,
+    request: SubscribeRequest,
+    wrap: fn(Subscribe) -> M,
+) -> Result<HttpResponse, Refusal>
+where
+    M: Message<Result = Result<Subscribed, SubscribeRefused>> + Send + 'static,
+    Registry: Handler<M>,
+{
     let SubscribeRequest { conn_id, channels, channel_configs, info } = request;
-    let subscribed = backend.ask(Subscribe { conn_id, channels, channel_configs }).await?;
+    let subscribed = backend.ask(wrap(Subscribe { conn_id, channels, channel_configs })).await?;
     let subscribed = subscribed.map_err(|refused| match refused {
         SubscribeRefused::UnknownConnection => answer::unknown_connection(),
+        SubscribeRefused::DemoIsFull => answer::demo_is_full(),
         SubscribeRefused::OverLimit(over) => over.into(),
     })?;
     changed(subscribed, &info, "subscribed_to").await

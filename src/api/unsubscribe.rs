@@ -12,7 +12,9 @@ use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
-use crate::registry::messages::{UnknownConnection, Unsubscribe};
+use crate::registry::Registry;
+use crate::registry::messages::{Subscribed, UnknownConnection, Unsubscribe};
+use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -83,16 +85,24 @@ pub async fn unsubscribe(
         Err(invalid) => return Err(answer::with_unknown(&backend, invalid).await?),
     };
     backend.admit()?;
-    leave(&backend, request).await
+    leave(&backend, request, |unsubscribe| unsubscribe).await
 }
 
-/// Unsubscribes, and writes the answer.
+/// Unsubscribes, and writes the answer. `wrap` makes the message to the registry.
 ///
 /// # Errors
 /// As [`unsubscribe`].
-pub async fn leave(backend: &Backend, request: UnsubscribeRequest) -> Result<HttpResponse, Refusal> {
+pub async fn leave<M>(
+    backend: &Backend,
+    request: UnsubscribeRequest,
+    wrap: fn(Unsubscribe) -> M,
+) -> Result<HttpResponse, Refusal>
+where
+    M: Message<Result = Result<Subscribed, UnknownConnection>> + Send + 'static,
+    Registry: Handler<M>,
+{
     let UnsubscribeRequest { conn_id, channels, info } = request;
-    let left = backend.ask(Unsubscribe { conn_id, channels }).await?;
+    let left = backend.ask(wrap(Unsubscribe { conn_id, channels })).await?;
     let left = left.map_err(|UnknownConnection| answer::unknown_connection())?;
     changed(left, &info, "unsubscribed_from").await
 }

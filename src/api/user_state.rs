@@ -13,10 +13,12 @@ use crate::gate::backend::Backend;
 use crate::gate::body::Body;
 use crate::gate::guard::Signed;
 use crate::observe::limits::Limit;
-use crate::registry::messages::{SetUserState, StateRefused};
+use crate::registry::Registry;
+use crate::registry::messages::{SetUserState, StateChanged, StateRefused};
 use crate::wire::json;
 use crate::wire::schema::{self, Book, Keys, Shape};
 use crate::wire::state::{StateEntry, change_shape, state_shape, write_changes};
+use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -114,16 +116,24 @@ pub async fn user_state(_: Signed, backend: web::Data<Backend>, body: Body) -> R
         Err(invalid) => return Err(answer::with_unknown(&backend, invalid).await?),
     };
     backend.admit()?;
-    set(&backend, request).await
+    set(&backend, request, |set| set).await
 }
 
-/// Sets the state, and writes the answer.
+/// Sets the state, and writes the answer. `wrap` makes the message to the registry.
 ///
 /// # Errors
 /// As [`user_state`].
-pub async fn set(backend: &Backend, request: UserStateRequest) -> Result<HttpResponse, Refusal> {
+pub async fn set<M>(
+    backend: &Backend,
+    request: UserStateRequest,
+    wrap: fn(SetUserState) -> M,
+) -> Result<HttpResponse, Refusal>
+where
+    M: Message<Result = Result<StateChanged, StateRefused>> + Send + 'static,
+    Registry: Handler<M>,
+{
     let UserStateRequest { user, user_state, state_public_keys } = request;
-    let changed = backend.ask(SetUserState { user, user_state, state_public_keys }).await?;
+    let changed = backend.ask(wrap(SetUserState { user, user_state, state_public_keys })).await?;
     let changed = changed.map_err(|refused| match refused {
         StateRefused::UnknownUser => Refusal::from(Invalid::field("user", "Unknown user")),
         StateRefused::OverLimit(over) => over.into(),

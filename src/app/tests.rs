@@ -35,7 +35,13 @@ impl Server {
 
     /// Two workers, so that the registry has a thread of its own.
     pub(super) fn settings() -> Settings {
-        Settings { port: 0, workers: 2, heartbeat_interval_ms: 0, ..Settings::default() }
+        Settings {
+            port: 0,
+            workers: 2,
+            heartbeat_interval_ms: 0,
+            allow_default_secrets: true,
+            ..Settings::default()
+        }
     }
 
     fn ask(&self, head: &str, body: &str) -> String {

@@ -25,5 +25,6 @@ fn text(loaded: &Loaded) -> String {
         };
         format!("{} = {}{source}\n", line.key, line.value)
     });
-    format!("# file: {file}\n{}# demo mode: {demo}\n", lines.collect::<String>())
+    let known = loaded.settings.well_known_note().map(|note| format!("# {note}\n")).unwrap_or_default();
+    format!("# file: {file}\n{}{known}# demo mode: {demo}\n", lines.collect::<String>())
 }

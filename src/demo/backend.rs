@@ -1,5 +1,6 @@
 //! What a web application does between its browsers and this server, in its smallest form.
 
+use super::Demo;
 use crate::api::answer;
 use crate::api::connect::{self, ConnectRequest};
 use crate::api::invalid::Invalid;
@@ -14,18 +15,26 @@ use crate::api::user_state::{self, UserStateRequest};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
-use crate::registry::messages::Publish;
+use crate::registry::messages::{OfDemo, Publish};
 use crate::wire::message::Delivery;
 use crate::wire::schema::{self, Shape};
 use crate::wire::settings::ChannelSettings;
+use crate::wire::state::StateEntry;
 use crate::wire::time::Timestamp;
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use utoipa::openapi::Ref;
 use utoipa::openapi::path::HttpMethod;
 
-/// Only these channels belong to the demo.
+/// Only channels whose names begin so are taken.
 const PREFIX: &str = "demo";
+/// All names of the demo's users and channels begin so. A name that does not gets it: whatever is asked for, nobody
+/// else's user or channel has that name.
+const NAMESPACE: &str = "demo:";
+/// Largest body: a message of the front page has at most 2,000 characters.
+const MAX_BODY: usize = 16 << 10;
+/// Requests that change something, of all visitors together, in a second.
+pub const RATE: usize = 200;
 /// The part of a user's state that everybody may see.
 const PUBLIC_KEYS: [&str; 1] = ["color"];
 
@@ -45,7 +54,8 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 
 /// What the API's description says of /demo/connect.
 pub fn described_connect(to: &mut Description<'_>) -> Operation {
-    let about = "`channels` must begin with `demo`; their settings, and which keys of the state are public, are the demo's.";
+    let about = "`channels` must begin with `demo`; `demo:` is put in front of names that do not begin so. The settings are the demo's, and \
+        `color` is the only key of the state that is kept.";
     connect::told(demo(HttpMethod::Post, "/demo/connect", "demoConnect", "Make a connection", about), to)
 }
 
@@ -141,35 +151,94 @@ fn settings() -> ChannelSettings {
     }
 }
 
-async fn connect(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+fn own(name: &mut String) {
+    if !name.starts_with(NAMESPACE) {
+        name.insert_str(0, NAMESPACE);
+    }
+}
+
+fn own_all<'a>(names: impl IntoIterator<Item = &'a mut String>) {
+    names.into_iter().for_each(own);
+}
+
+fn own_delivery(delivery: &mut Delivery) {
+    own_all(&mut delivery.channel);
+    own_all(&mut delivery.pm_users);
+    own_all(&mut delivery.exclude_users);
+}
+
+/// What the demo keeps of a state.
+fn only_public(state: &mut Vec<StateEntry>) {
+    state.retain(|entry| PUBLIC_KEYS.contains(&entry.key.as_str()));
+}
+
+fn settings_of(channels: &[String]) -> Vec<(String, ChannelSettings)> {
+    channels.iter().map(|name| (name.clone(), settings())).collect()
+}
+
+/// The body of a request that changes something, as far as the demo takes one.
+fn admit(backend: &Backend, demo: &Demo, body: &[u8]) -> Result<(), Refusal> {
+    if body.len() > MAX_BODY {
+        return Err(Refusal::BodyTooLarge(MAX_BODY));
+    }
+    let now_us = u64::try_from(backend.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    demo.rate.take(0, 1, now_us).map_err(|_| Refusal::Busy)?;
+    backend.admit()
+}
+
+async fn connect(
+    backend: web::Data<Backend>,
+    demo: web::Data<Demo>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
     let mut request = ConnectRequest::parse(&body, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    backend.admit()?;
+    admit(&backend, &demo, &body)?;
+    own(&mut request.username);
+    own_all(&mut request.channels);
+    only_public(&mut request.user_state);
+    only_public(&mut request.fresh_user_state);
     request.state_public_keys = PUBLIC_KEYS.map(str::to_owned).to_vec();
-    request.channel_configs = request.channels.iter().map(|name| (name.clone(), settings())).collect();
-    Ok(answer::json(connect::open(&backend, request).await?))
+    request.channel_configs = settings_of(&request.channels);
+    Ok(answer::json(connect::open(&backend, request, OfDemo).await?))
 }
 
-async fn subscribe(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn subscribe(
+    backend: web::Data<Backend>,
+    demo: web::Data<Demo>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
     let mut request = SubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    backend.admit()?;
-    request.channel_configs = request.channels.iter().map(|name| (name.clone(), settings())).collect();
-    subscribe::join(&backend, request).await
+    admit(&backend, &demo, &body)?;
+    own_all(&mut request.channels);
+    request.channel_configs = settings_of(&request.channels);
+    subscribe::join(&backend, request, OfDemo).await
 }
 
-async fn unsubscribe(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let request = UnsubscribeRequest::parse(&body, None, &limits(&backend))?;
+async fn unsubscribe(
+    backend: web::Data<Backend>,
+    demo: web::Data<Demo>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    let mut request = UnsubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    backend.admit()?;
-    unsubscribe::leave(&backend, request).await
+    admit(&backend, &demo, &body)?;
+    own_all(&mut request.channels);
+    unsubscribe::leave(&backend, request, OfDemo).await
 }
 
-async fn user_state(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn user_state(
+    backend: web::Data<Backend>,
+    demo: web::Data<Demo>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
     let mut request = UserStateRequest::parse(&body, &limits(&backend))?;
-    backend.admit()?;
+    admit(&backend, &demo, &body)?;
+    own(&mut request.user);
+    only_public(&mut request.user_state);
     request.state_public_keys = Some(PUBLIC_KEYS.map(str::to_owned).to_vec());
-    user_state::set(&backend, request).await
+    user_state::set(&backend, request, OfDemo).await
 }
 
 /// Browsers send one message, the API takes lists.
@@ -180,30 +249,53 @@ fn as_list(body: Body) -> Bytes {
     [b"[", &body[..], b"]"].concat().into()
 }
 
-async fn post(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let messages = parse_messages(&as_list(body), &limits(&backend), Timestamp::now())?;
+async fn post(
+    backend: web::Data<Backend>,
+    demo: web::Data<Demo>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    admit(&backend, &demo, &body)?;
+    let mut messages = parse_messages(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(messages.iter().map(|message| &message.delivery))?;
-    backend.admit()?;
+    for message in &mut messages {
+        own(&mut message.user);
+        own_delivery(&mut message.delivery);
+    }
     let mut out = Vec::new();
     write_message_answer(&messages, &mut out);
     backend.publish(Publish::Post(messages));
     Ok(answer::json(out))
 }
 
-async fn patch(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let edits = parse_edits(&as_list(body), &limits(&backend), Timestamp::now())?;
+async fn patch(
+    backend: web::Data<Backend>,
+    demo: web::Data<Demo>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    admit(&backend, &demo, &body)?;
+    let mut edits = parse_edits(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(edits.iter().map(|edit| &edit.delivery))?;
-    backend.admit()?;
+    for edit in &mut edits {
+        own_all(&mut edit.user);
+        own_delivery(&mut edit.delivery);
+    }
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
     backend.publish(Publish::Edit(edits));
     Ok(answer::json(out))
 }
 
-async fn delete(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let deletes = parse_deletes(&as_list(body), &limits(&backend))?;
+async fn delete(
+    backend: web::Data<Backend>,
+    demo: web::Data<Demo>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    admit(&backend, &demo, &body)?;
+    let mut deletes = parse_deletes(&as_list(body), &limits(&backend))?;
     only_demo_deliveries(deletes.iter().map(|delete| &delete.delivery))?;
-    backend.admit()?;
+    for delete in &mut deletes {
+        own_delivery(&mut delete.delivery);
+    }
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
     backend.publish(Publish::Delete(deletes));

@@ -2,8 +2,9 @@
 //! backend that a real application would have, and small websocket programs to read and to try ([`echo`],
 //! [`chat`], [`guarded`], [`board`]).
 //!
-//! Nothing here is signed, so all of it is mounted in demo mode only. The live demo touches nothing but channels whose
-//! names begin with `demo`: a real backend decides by its own rules who a request comes from; here the body says it.
+//! Nothing here is signed, so all of it is mounted in demo mode only, and [`Gate::serves_demo`] judges each request. The
+//! live demo touches nothing but users and channels whose names begin with `demo:`, and has a small share of its own of
+//! what the server keeps: a real backend decides by its own rules who a request comes from; here the body says it.
 //! The websocket programs touch nothing of the server's at all. Their handshakes come from the upgrade service through
 //! [`entrance`]; a [`connection`] serves each socket and hands its messages to what the demo is about.
 
@@ -27,12 +28,13 @@ use crate::admin::read;
 use crate::api::operation::{Description, Operation};
 use crate::error::Refusal;
 use crate::gate::Gate;
-use crate::gate::backend::Backend;
+use crate::gate::rate::PublishRates;
 use crate::observe::pressure::{Gauge, Pressure};
 use crate::settings::Settings;
 use crate::signing::Keys;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message};
+use actix_web::guard::{GuardContext, fn_guard};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +56,7 @@ pub struct Demo {
     sockets: Arc<Gauge>,
     memory: Arc<Gauge>,
     requests: Gauge,
+    rate: PublishRates,
     stopping: CancellationToken,
 }
 
@@ -69,6 +72,7 @@ impl Demo {
             sockets: Arc::new(Gauge::new(MAX_SOCKETS)),
             memory: Arc::new(Gauge::new(MAX_MEMORY)),
             requests: Gauge::new(MAX_REQUESTS),
+            rate: PublishRates::new(backend::RATE),
             stopping: CancellationToken::new(),
         }
     }
@@ -117,11 +121,21 @@ pub fn configure(demo: Option<web::Data<Demo>>) -> impl FnOnce(&mut web::Service
         cfg.service(web::resource("/").route(read().to(front_page)))
             .service(web::resource("/docs/first-application").route(read().to(first_application::page)));
         if let Some(demo) = demo {
-            cfg.service(web::resource("/demo/state").route(read().to(state::state)));
-            cfg.app_data(demo).configure(backend::configure).configure(board::routes::configure);
-            programs(cfg);
+            // It has paths of all kinds, so it comes last. A request that may not see the demo finds nothing here.
+            cfg.app_data(demo).service(
+                web::scope("")
+                    .guard(fn_guard(is_served))
+                    .service(web::resource("/demo/state").route(read().to(state::state)))
+                    .configure(backend::configure)
+                    .configure(board::routes::configure)
+                    .configure(programs),
+            );
         }
     }
+}
+
+fn is_served(request: &GuardContext<'_>) -> bool {
+    request.app_data::<web::Data<Gate>>().is_some_and(|gate| gate.serves_demo(request.head()))
 }
 
 /// Pages of the websocket programs. A handshake to one of these addresses never comes here.
@@ -138,7 +152,7 @@ fn programs(cfg: &mut web::ServiceConfig) {
 }
 
 /// GET /.
-async fn front_page(gate: web::Data<Gate>, backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
-    let demo = if backend.settings.demo_enabled() { "true" } else { "false" };
+async fn front_page(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    let demo = if gate.serves_demo(req.head()) { "true" } else { "false" };
     FRONT.serve(&gate.base_url(req.head()), &[("demo", demo), ("version", env!("CARGO_PKG_VERSION"))])
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::exposure::Exposure;
 use super::inner_path::{lead_inside, path_as_sent};
 use super::{cors, health, origins};
+use crate::admin::session;
 use crate::error::{self, Refusal, answer_headers};
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
@@ -42,6 +43,7 @@ pub async fn pass<B: MessageBody + 'static>(
         }
     };
     let mut answer = share(&gate, answer);
+    session::renew(&mut answer);
     answer_headers::complete(answer.headers_mut());
     // While the server stops, a connection that is kept would be waited for until the limit. And HTTP below us closes
     // after `Connection: upgrade` whatever came of it: a proxy that is not told would use the connection again.

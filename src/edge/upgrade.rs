@@ -122,7 +122,7 @@ impl Upgrade {
             self.gate.standing(head, now_unix())?;
         }
         let path = self.gate.inner_path(head);
-        let demo = self.demo.as_ref().filter(|_| entrance::knows(&path));
+        let demo = self.demo.as_ref().filter(|_| entrance::knows(&path) && self.gate.serves_demo(head));
         if demo.is_none() && path != "/ws" {
             return Err(Refusal::NotFound(path.into_owned()));
         }

@@ -39,7 +39,7 @@ impl Gate {
     /// Judges it by the whole request, whose path is `path` as the API names it. It is good once.
     ///
     /// # Errors
-    /// `BadSignature`; `Busy` when too many are remembered to remember another one.
+    /// `BadSignature`; `WellKnownSecret`; `Busy` when too many are remembered to remember another one.
     pub fn admit_bound(
         &self,
         signature: &BoundSignature,
@@ -54,8 +54,10 @@ impl Gate {
         };
         let request = BoundTo { method: head.method.as_str(), target: &target, body };
         let peer = head.peer_addr.map(|peer| peer.ip());
-        let verified = self.secrets().verify_bound(signature, &request, peer, now_unix);
+        let secrets = self.secrets();
+        let verified = secrets.verify_bound(signature, &request, peer, now_unix);
         let secret = verified.map_err(|reason| refused(head, &reason))?;
+        self.admit_secret(&secrets, secret, head)?;
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
         match replays.see(signature.timestamp(), signature.identity(), now_unix) {
             Seen::New => Ok(Standing::Signed(secret)),
@@ -115,7 +117,12 @@ mod tests {
     #[test]
     fn the_path_is_the_one_of_the_api() {
         let trusted_proxies = || vec!["127.0.0.1/32".parse().unwrap()];
-        let behind_proxy = || gate(Settings { trusted_proxies: trusted_proxies(), ..Settings::default() });
+        let settings = Settings {
+            trusted_proxies: trusted_proxies(),
+            allow_default_secrets: true,
+            ..Settings::default()
+        };
+        let behind_proxy = || gate(settings.clone());
         let prefix = ("x-script-name", "/push".to_owned());
         let headers = [signed("/info"), prefix.clone()];
         assert_eq!(judge(&behind_proxy(), "/push//info", &headers, HOME), Ok(Standing::Signed(0)));

@@ -71,14 +71,17 @@ impl Gate {
         let allowed = peer::may_post(peer, &self.settings.allow_posting_from);
         let general = !self.settings.require_bound_signatures && !head.headers.contains_key(&BOUND);
         let token = head.headers.get(&SIGNATURE).filter(|_| allowed && general)?;
-        let secret = self.secrets().verify(token.as_bytes(), peer, now_unix(), self.max_age_s()).ok()?;
+        let secrets = self.secrets();
+        let secret = secrets.verify(token.as_bytes(), peer, now_unix(), self.max_age_s()).ok()?;
+        self.admit_secret(&secrets, secret, head).ok()?;
         Some(Signed { secret })
     }
 
     /// Judges address and signature, in this order; a bound one as that of a request without a body.
     ///
     /// # Errors
-    /// A signature that is there and not good is refused whatever it was sent to. `Busy` as [`Gate::admit_bound`].
+    /// A signature that is there and not good is refused whatever it was sent to, and so is one of a well-known secret
+    /// that counts on this machine only. `Busy` as [`Gate::admit_bound`].
     pub fn standing(&self, head: &RequestHead, now_unix: u64) -> Result<Standing, Refusal> {
         let peer = head.peer_addr.map(|peer| peer.ip());
         if !peer::may_post(peer, &self.settings.allow_posting_from) {
@@ -95,8 +98,9 @@ impl Gate {
             log::info!("signature refused on {}: it is not bound to its request", head.uri.path());
             return Err(Refusal::BadSignature);
         }
-        match self.secrets().verify(&token, peer, now_unix, self.max_age_s()) {
-            Ok(secret) => Ok(Standing::Signed(secret)),
+        let secrets = self.secrets();
+        match secrets.verify(&token, peer, now_unix, self.max_age_s()) {
+            Ok(secret) => self.admit_secret(&secrets, secret, head).map(|()| Standing::Signed(secret)),
             Err(reason) => {
                 log::info!("signature refused on {}: {reason}", head.uri.path());
                 Err(Refusal::BadSignature)
@@ -186,7 +190,11 @@ mod tests {
         assert_eq!(foreign(None), Ok(Standing::Stranger));
         assert_eq!(foreign(Some("garbage")), Ok(Standing::Stranger));
         assert_eq!(foreign(Some(&signed_at(NOW))), Ok(Standing::Stranger));
-        let open = Settings { allow_posting_from: AllowedPeers::Any, ..Settings::default() };
+        let open = Settings {
+            allow_posting_from: AllowedPeers::Any,
+            allow_default_secrets: true,
+            ..Settings::default()
+        };
         assert_eq!(judge(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Standing::Signed(0)));
     }
 

@@ -17,6 +17,7 @@ pub mod body;
 pub mod rate;
 pub mod backend;
 pub mod drain;
+mod well_known;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

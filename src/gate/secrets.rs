@@ -26,6 +26,8 @@ pub struct Secrets {
     pub admin_secret: Secret,
     /// Requests may be signed with the secret that everybody knows.
     pub accept_known_secret: bool,
+    /// The admin's password is the one that everybody knows.
+    pub well_known_password: bool,
     /// In the order of the setting, as `keys` counts them.
     known: Vec<Known>,
 }
@@ -34,6 +36,7 @@ pub struct Secrets {
 #[derive(Debug)]
 struct Known {
     secret: Secret,
+    is_well_known: bool,
     /// Stays the same when the secret is kept in another set; those in a set differ.
     number: usize,
     fingerprint: String,
@@ -68,6 +71,7 @@ impl Secrets {
             let kept = before.and_then(|before| before.known.iter().find(|known| known.secret == *secret));
             Known {
                 secret: secret.clone(),
+                is_well_known: Settings::is_well_known_secret(secret),
                 number: kept.map_or_else(|| numbers.next(), |kept| kept.number),
                 fingerprint: fingerprints.of(secret),
                 since_unix: kept.map_or(now_unix, |kept| kept.since_unix),
@@ -80,6 +84,7 @@ impl Secrets {
             admin_user: settings.admin_user.clone(),
             admin_secret: settings.admin_secret.clone(),
             accept_known_secret: settings.accepts_known_secret(),
+            well_known_password: settings.accepts_known_password(),
             known: known.collect(),
         }
     }
@@ -120,6 +125,16 @@ impl Secrets {
             known.usage.note(peer, now_unix);
         }
         known.number
+    }
+
+    /// Whether everybody knows the secret of this number.
+    pub fn is_well_known(&self, number: usize) -> bool {
+        self.known.iter().any(|known| known.number == number && known.is_well_known)
+    }
+
+    /// Whether requests are signed with well-known secrets only.
+    pub fn are_well_known(&self) -> bool {
+        self.known.iter().all(|known| known.is_well_known)
     }
 
     /// The secrets that sign requests, in the order of the setting.

@@ -59,7 +59,10 @@ impl RegistryState {
     ) -> Result<(), OverLimit> {
         let bounds = &self.bounds;
         if existing.is_none() {
-            at_most(Limit::Connections, bounds.connections, self.connections.len() + 1)?;
+            if !self.demo.asks() {
+                let taken = self.connections.len() - self.demo.connections();
+                at_most(Limit::Connections, bounds.connections, taken + 1)?;
+            }
             let theirs = user.and_then(|id| self.user(id)).map_or(0, |user| user.connections.len());
             at_most(Limit::ConnectionsPerUser, bounds.connections_per_user, theirs + 1)?;
         }
@@ -74,13 +77,13 @@ impl RegistryState {
         &self,
         names: impl ExactSizeIterator<Item = &'a String>,
     ) -> Result<(), OverLimit> {
-        let bound = self.bounds.channels;
-        if !is_over(bound, self.channels.len() + names.len()) {
+        let (bound, taken) = (self.bounds.channels, self.channels.len() - self.demo.channels());
+        if self.demo.asks() || !is_over(bound, taken + names.len()) {
             return Ok(());
         }
         let new: HashSet<&String> = names.filter(|name| self.channel_id(name).is_none()).collect();
         // Whoever creates none is not concerned.
-        if new.is_empty() { Ok(()) } else { at_most(Limit::Channels, bound, self.channels.len() + new.len()) }
+        if new.is_empty() { Ok(()) } else { at_most(Limit::Channels, bound, taken + new.len()) }
     }
 
     /// Whether a connection, existing or new, may be in these channels as well.

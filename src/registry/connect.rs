@@ -56,12 +56,16 @@ impl RegistryState {
         let known = self.user_id(&request.username);
         let conn_id = request.conn_id.unwrap_or_else(Uuid::new_v4);
         let existing = self.connection(conn_id).map(|(key, connection)| (key, connection.user));
-        if existing.is_some_and(|(_, owner)| Some(owner) != known) {
+        let is_anothers = existing.is_some_and(|(_, owner)| Some(owner) != known);
+        if is_anothers || known.is_some_and(|user| !self.may_touch(user)) {
             return Err(ConnectRefused::BelongsToAnother);
+        }
+        if !self.share_has_room(existing.map(|(key, _)| key), known, &request.channels) {
+            return Err(ConnectRefused::DemoIsFull);
         }
         self.room_to_connect(&request, existing.map(|(key, _)| key), known)
             .map_err(ConnectRefused::OverLimit)?;
-        let user = known.unwrap_or_else(|| self.users.insert(&request.username, now));
+        let user = known.unwrap_or_else(|| self.users.insert(&request.username, now, self.demo.asks()));
         let fresh = if known.is_none() { request.fresh_user_state } else { Vec::new() };
         let before = self.view(user);
         self.change_state(user, fresh, request.user_state, Some(request.state_public_keys), now);
@@ -165,7 +169,10 @@ impl RegistryState {
         request: Subscribe,
         effects: &mut Vec<Effect>,
     ) -> Result<Changed, SubscribeRefused> {
-        let (key, _) = self.connection(request.conn_id).ok_or(SubscribeRefused::UnknownConnection)?;
+        let (key, user) = self.touchable(request.conn_id).ok_or(SubscribeRefused::UnknownConnection)?;
+        if !self.share_has_room(Some(key), Some(user), &request.channels) {
+            return Err(SubscribeRefused::DemoIsFull);
+        }
         self.room_for_channels(request.channels.iter())
             .and_then(|()| self.room_to_join(Some(key), &request.channels))
             .map_err(SubscribeRefused::OverLimit)?;
@@ -181,7 +188,7 @@ impl RegistryState {
 
     /// Fewer subscriptions. `None`: no such connection.
     pub fn unsubscribe(&mut self, request: Unsubscribe, effects: &mut Vec<Effect>) -> Option<Changed> {
-        let (key, _) = self.connection(request.conn_id)?;
+        let (key, _) = self.touchable(request.conn_id)?;
         let mut changed = Vec::new();
         for channel in request.channels.iter().filter_map(|name| self.channel_id(name)).collect::<Vec<_>>() {
             let Some(connection) = self.get_mut(key) else { continue };
@@ -196,6 +203,12 @@ impl RegistryState {
             }
         }
         Some(self.changed(key, changed))
+    }
+
+    /// A connection that the request at hand may touch, and its user.
+    fn touchable(&self, id: Uuid) -> Option<(ConnKey, UserId)> {
+        let (key, connection) = self.connection(id)?;
+        Some((key, connection.user)).filter(|(_, user)| self.may_touch(*user))
     }
 
     fn changed(&self, key: ConnKey, mut changed: Vec<ChannelId>) -> Changed {
@@ -225,7 +238,7 @@ impl RegistryState {
         now: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<NewState, StateRefused> {
-        let id = self.user_id(user).ok_or(StateRefused::UnknownUser)?;
+        let id = self.user_id(user).filter(|id| self.may_touch(*id)).ok_or(StateRefused::UnknownUser)?;
         self.room_for_state(Some(id), &[&state]).map_err(StateRefused::OverLimit)?;
         let before = self.view(id);
         let changed = self.change_state(id, Vec::new(), state, public_keys, now);

@@ -9,6 +9,9 @@ use crate::wire::websocket::close::CloseReason;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+/// Users of demo mode are forgotten this long after their last connection: there is room for few.
+const DEMO_USER_IDLE_MS: u64 = 60_000;
+
 impl RegistryState {
     pub(super) fn set_deadline(&mut self, key: ConnKey, at: Option<u64>) {
         let connection = self.connections.get_mut(key.index as usize);
@@ -206,7 +209,10 @@ impl RegistryState {
     /// Forgets users who have had no connection for long.
     pub fn forget_users(&mut self, now: u64) {
         let idle = self.times.user_idle;
-        self.users.forget(|user| user.connections.is_empty() && now.saturating_sub(user.last_active) >= idle);
+        let after = |of_demo| if of_demo { idle.min(DEMO_USER_IDLE_MS) } else { idle };
+        self.users.forget(|user| {
+            user.connections.is_empty() && now.saturating_sub(user.last_active) >= after(user.of_demo)
+        });
     }
 }
 

@@ -51,8 +51,10 @@ pub struct Connect {
 /// Why somebody cannot connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectRefused {
-    /// The connection named is another user's.
+    /// The connection named is another user's, or the user is none that a request of demo mode may touch.
     BelongsToAnother,
+    /// There is no room in the share of demo mode.
+    DemoIsFull,
     /// There is no room for all that is asked for.
     OverLimit(OverLimit),
 }
@@ -101,6 +103,16 @@ pub enum SubscribeRefused {
     UnknownConnection,
     /// There is no room for all channels asked for.
     OverLimit(OverLimit),
+    /// There is no room in the share of demo mode.
+    DemoIsFull,
+}
+
+/// A request of demo mode: it takes from a share of its own, and touches no user that is not demo mode's.
+#[derive(Debug)]
+pub struct OfDemo<M>(pub M);
+
+impl<M: Message> Message for OfDemo<M> {
+    type Result = M::Result;
 }
 
 /// Answer to [`Subscribe`] and [`Unsubscribe`].

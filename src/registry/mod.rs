@@ -5,6 +5,7 @@ mod browse;
 mod conn_set;
 mod connect;
 mod deadlines;
+mod demo_share;
 mod departures;
 mod lifecycle;
 pub mod messages;

@@ -3,7 +3,7 @@
 use super::Registry;
 use super::connect::Changed;
 use super::messages::{
-    Configure, Connect, Connected, Disconnect, DisconnectUser, Publish, SetUserState, StateChanged,
+    Configure, Connect, Connected, Disconnect, DisconnectUser, OfDemo, Publish, SetUserState, StateChanged,
     Subscribe, Subscribed, UnknownConnection, Unsubscribe,
 };
 use crate::handoff::Batch;
@@ -19,6 +19,23 @@ impl Registry {
         }
     }
 }
+
+macro_rules! of_demo {
+    ($($request:ty),+) => {$(
+        impl Handler<OfDemo<$request>> for Registry {
+            type Result = MessageResult<OfDemo<$request>>;
+
+            fn handle(&mut self, request: OfDemo<$request>, context: &mut Self::Context) -> Self::Result {
+                self.parts.state.begin_demo();
+                let MessageResult(answer) = Handler::<$request>::handle(self, request.0, context);
+                self.parts.state.end_demo();
+                MessageResult(answer)
+            }
+        }
+    )+};
+}
+
+of_demo!(Connect, Subscribe, Unsubscribe, SetUserState);
 
 impl Handler<Connect> for Registry {
     type Result = MessageResult<Connect>;

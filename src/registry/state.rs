@@ -2,6 +2,7 @@
 
 use super::bounds::Bounds;
 use super::deadlines::Deadlines;
+use super::demo_share::DemoShare;
 use super::users::{User, Users};
 use crate::channel::messages::ToChannel;
 use crate::channel::state::Identity;
@@ -109,6 +110,7 @@ pub struct ChannelRecord {
 pub struct RegistryState {
     pub(super) times: Times,
     pub(super) bounds: Bounds,
+    pub(super) demo: DemoShare,
     pub(super) connections: Slab<Connection>,
     slack: Slack,
     /// Their places, by ids that come from outside.
@@ -128,6 +130,7 @@ impl RegistryState {
         Self {
             times,
             bounds: Bounds::default(),
+            demo: DemoShare::default(),
             connections: Slab::new(),
             slack: Slack::default(),
             by_id: Index::default(),
@@ -200,6 +203,7 @@ impl RegistryState {
             deadline: None,
         });
         self.slack.grown(&self.connections);
+        self.note_connection(user, 1);
         let key = ConnKey { index: index as u32, generation };
         self.by_id.insert(key.index, |index| &self.connections[index as usize].id);
         if let Some(user) = self.users.get_mut(user) {
@@ -213,6 +217,7 @@ impl RegistryState {
         self.by_id.remove(key.index, |index| &self.connections[index as usize].id);
         let connection = self.connections.remove(key.index as usize);
         self.slack.shrunk(&mut self.connections);
+        self.note_connection(connection.user, -1);
         Some(connection)
     }
 
@@ -230,6 +235,7 @@ impl RegistryState {
         let identity = Identity { id, uuid: Uuid::new_v4(), name: name.into() };
         let settings = settings();
         let summary = Arc::new(Summary::new(Timestamp::now()));
+        self.demo.note_channel();
         effects.push(Effect::Create(identity.clone(), settings.clone(), summary.clone()));
         self.channels.insert(identity.name.clone(), ChannelRecord { identity, settings, summary });
         id

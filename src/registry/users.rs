@@ -23,6 +23,8 @@ pub struct User {
     /// Present ones among them.
     pub present: u32,
     pub(super) last_active: u64,
+    /// A request of demo mode made it.
+    pub(super) of_demo: bool,
 }
 
 impl User {
@@ -56,12 +58,18 @@ pub struct Users {
     /// Ids, by names that come from outside.
     names: Index<RandomState>,
     next: u32,
+    of_demo: usize,
 }
 
 impl Users {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// How many of them requests of demo mode made.
+    pub(super) fn of_demo(&self) -> usize {
+        self.of_demo
     }
 
     /// The user of this name.
@@ -85,7 +93,8 @@ impl Users {
     }
 
     /// A new user, of a name that is nobody's.
-    pub fn insert(&mut self, name: &str, now: u64) -> UserId {
+    pub fn insert(&mut self, name: &str, now: u64, of_demo: bool) -> UserId {
+        self.of_demo += usize::from(of_demo);
         let id = UserId(self.next);
         self.next = self.next.wrapping_add(1);
         self.rows.insert(User {
@@ -95,6 +104,7 @@ impl Users {
             connections: ConnSet::default(),
             present: 0,
             last_active: now,
+            of_demo,
         });
         self.names.insert(id.0, |id| name_of(&self.rows, id));
         id
@@ -105,7 +115,8 @@ impl Users {
         let ids: Vec<u32> = self.iter().filter(|user| gone(user)).map(|user| user.view.id.0).collect();
         for id in ids {
             self.names.remove(id, |id| name_of(&self.rows, id));
-            self.rows.remove(&UserId(id));
+            let gone = self.rows.remove(&UserId(id));
+            self.of_demo -= usize::from(gone.is_some_and(|user| user.of_demo));
         }
     }
 }

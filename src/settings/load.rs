@@ -223,6 +223,7 @@ impl Draft {
                     .into(),
             );
         }
+        self.warnings.extend(settings.half_default_warning());
         let (idle, ping) = (settings.socket_idle_timeout_ms, settings.ping_interval_ms);
         if idle != 0 && ping >= idle {
             self.warnings.push(format!(

@@ -75,14 +75,27 @@ impl Settings {
         if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) }
     }
 
-    /// Whether demo mode is on: never with an INI file, otherwise as `demo` says.
+    /// Whether demo mode is on: never with an INI file, otherwise as `demo` says. `auto` turns it on for those who try the
+    /// server out; [`crate::gate::Gate::serves_demo`] judges each request.
     pub fn demo_enabled(&self) -> bool {
         match self.demo {
             _ if self.ini.is_some() => false,
-            Demo::Auto => self.listens_on_loopback(),
+            Demo::Auto => !self.suggests_deployment(),
             Demo::On => true,
             Demo::Off => false,
         }
+    }
+
+    /// Whether any setting belongs to a server that serves others: an address that they can reach, own secrets, a proxy,
+    /// an internal address, origins.
+    fn suggests_deployment(&self) -> bool {
+        let default = Settings::default();
+        !self.listens_on_loopback()
+            || self.secrets != default.secrets
+            || self.admin_secret != default.admin_secret
+            || !self.trusted_proxies.is_empty()
+            || self.internal_host.is_some()
+            || !self.allowed_origins.is_empty()
     }
 
     /// Whether only this machine can reach the server, at all its addresses. Of names only `localhost` is believed.
@@ -124,6 +137,35 @@ impl Settings {
     /// Whether requests may be signed with the secret that everybody knows.
     pub fn accepts_known_secret(&self) -> bool {
         self.default_secrets().contains(&"secrets")
+    }
+
+    /// Whether the password that everybody knows signs in.
+    pub fn accepts_known_password(&self) -> bool {
+        self.default_secrets().contains(&"admin_secret")
+    }
+
+    /// Whether everybody knows this secret.
+    pub fn is_well_known_secret(secret: &Secret) -> bool {
+        Settings::default().secrets.contains(secret)
+    }
+
+    /// What is well known, and for whom it counts; none where all secrets are own ones.
+    pub fn well_known_note(&self) -> Option<String> {
+        let keys = self.default_secrets();
+        let reach = match self.allow_default_secrets {
+            true => "counts for everybody who reaches the server",
+            false => "counts for requests of this machine only, and not through a proxy",
+        };
+        (!keys.is_empty())
+            .then(|| format!("{}: the well-known default is in force; it {reach}", keys.join(" and ")))
+    }
+
+    /// A warning about well-known secrets beside own ones: somebody has set one and forgotten the other.
+    fn half_default_warning(&self) -> Option<String> {
+        let default = Settings::default();
+        let all_default = self.secrets == default.secrets && self.admin_secret == default.admin_secret;
+        let note = self.well_known_note().filter(|_| !all_default)?;
+        Some(format!("{note}. Other secrets are your own: set this one as well"))
     }
 
     fn exposes_default_secrets(&self) -> bool {
@@ -173,7 +215,7 @@ mod tests {
     #[test]
     fn a_second_address_exposes_default_secrets_as_well() {
         let beside = |internal: &str| Settings { internal_host: Some(internal.into()), ..on("127.0.0.1") };
-        assert!(beside("::1").validate().is_ok() && beside("::1").demo_enabled());
+        assert!(beside("::1").validate().is_ok());
         let problems = beside("10.0.0.1").validate().unwrap_err().problems;
         assert!(
             problems[0].starts_with("secrets: the well-known default is refused on 10.0.0.1,"),
@@ -207,6 +249,40 @@ mod tests {
         for demo in [Demo::Auto, Demo::On] {
             assert!(!Settings { demo, ini: Some("x.ini".into()), ..on("::1") }.demo_enabled());
         }
+    }
+
+    #[test]
+    fn demo_is_off_where_anything_suggests_a_deployment() {
+        let own = || Secret::new("own");
+        let suggestions = [
+            Settings { secrets: vec![own()], ..on("::1") },
+            Settings { secrets: vec![own(), Secret::new("secret")], ..on("::1") },
+            Settings { admin_secret: own(), ..on("::1") },
+            Settings { trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()], ..on("::1") },
+            Settings { internal_host: Some("::1".into()), ..on("::1") },
+            Settings { allowed_origins: AllowedOrigins(vec!["null".parse().unwrap()]), ..on("::1") },
+        ];
+        for settings in suggestions {
+            assert!(!settings.demo_enabled(), "{settings:?}");
+            assert!(Settings { demo: Demo::On, ..settings }.demo_enabled());
+        }
+    }
+
+    #[test]
+    fn a_well_known_secret_beside_an_own_one_is_warned_of() {
+        let own = || Secret::new("own");
+        let warning = |settings: Settings| settings.half_default_warning().unwrap_or_default();
+        let forgotten = Settings { secrets: vec![own()], ..on("::1") };
+        assert!(warning(forgotten.clone()).starts_with("admin_secret: the well-known default"));
+        assert!(warning(forgotten.clone()).contains("this machine only"));
+        assert!(warning(Settings { allow_default_secrets: true, ..forgotten }).contains("everybody"));
+        assert!(on("::1").well_known_note().unwrap().starts_with("secrets and admin_secret: "));
+        assert!(warning(Settings { admin_secret: own(), ..on("::1") }).starts_with("secrets: "));
+        let rotated =
+            Settings { secrets: vec![own(), Secret::new("secret")], admin_secret: own(), ..on("::1") };
+        assert!(warning(rotated).starts_with("secrets: "));
+        assert_eq!(warning(on("::1")), "", "a server to try out has nothing forgotten");
+        assert_eq!(warning(Settings { secrets: vec![own()], admin_secret: own(), ..on("::1") }), "");
     }
 
     #[test]

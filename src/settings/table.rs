@@ -34,7 +34,7 @@ settings! {
         log_level: String = "info".into() => LogLevel;
         /// Log at debug level whatever `log_level` says.
         debug: bool = false => Flag;
-        /// Demo mode with its front page; auto turns it on when the server listens on loopback only.
+        /// Demo mode with its front page; auto turns it on for requests of this machine, while the server listens on loopback only and has the default secrets, no `trusted_proxies`, no `internal_host` and no `allowed_origins`.
         demo: Demo = Demo::Auto => DemoMode;
         /// Longest time a stop may take, in ms.
         shutdown_timeout_ms: u64 = 5_000 => number(0, HOUR_MS);
@@ -44,7 +44,7 @@ settings! {
     "Access" {
         /// Secrets that sign API requests; all are accepted, the first one signs.
         secrets: Vec<Secret> = vec![Secret::new("secret")] => SecretList;
-        /// Start with the well-known default secrets although the address is not loopback.
+        /// Start with the well-known default secrets although the address is not loopback, and accept them from everywhere; when off, they count for requests of this machine only.
         allow_default_secrets: bool = false => Flag;
         /// Refuse signatures older than 60 s.
         validate_requests: bool = true => Flag;

@@ -55,7 +55,7 @@ impl AllowedPeers {
 /// When demo mode is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demo {
-    /// On when the server listens on loopback only and was not started from an INI file.
+    /// On for requests of this machine, while nothing suggests a deployment; see [`super::Settings::demo_enabled`].
     Auto,
     /// On, except for a server started from an INI file.
     On,

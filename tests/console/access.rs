@@ -1,8 +1,13 @@
 //! Who gets in: sign-in, guessing, forged commands.
 
-use crate::operator::{Operator, server, sign_in, stranger};
+use crate::operator::{Operator, quick, server, sign_in, stranger};
+use crate::support::TestServer;
 use crate::support::backend::signature;
+use crate::support::http::Reply;
+use channelstream::settings::Secret;
+use channelstream::signing::Keys;
 use futures_util::future::join_all;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const LISTS: [&str; 8] = [
     "/admin/secrets.json",
@@ -51,11 +56,8 @@ async fn commands_need_the_token_of_their_sign_in() {
         let reply = operator.ask("POST", path, &[("x-csrf-token", &operator.token)], "nonsense").await;
         assert_eq!(reply.status, 422, "{path}: {reply:?}");
     }
-    // Sign-ins of the same second are one.
-    if operator.token != other.token {
-        let reply = operator.ask("POST", "/admin/message", &[("x-csrf-token", &other.token)], "[]").await;
-        assert_eq!(reply.status, 403);
-    }
+    let reply = operator.ask("POST", "/admin/message", &[("x-csrf-token", &other.token)], "[]").await;
+    assert_eq!(reply.status, 403, "sign-ins of the same second differ");
 }
 
 #[actix_rt::test]
@@ -107,6 +109,7 @@ async fn other_sites_sign_nobody_in_or_out() {
     assert_eq!((reply.status, reply.header("set-cookie")), (302, None));
     let reply = operator.ask("GET", "/admin/sign_out", &[("sec-fetch-site", "same-origin")], "").await;
     assert!(reply.header("set-cookie").unwrap().contains("Max-Age=0"), "{reply:?}");
+    let operator = Operator::sign_in(&server).await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for token in ["", "csrf=x"] {
         let reply = operator.ask("POST", "/admin/sign_out", &form, token).await;
@@ -114,6 +117,119 @@ async fn other_sites_sign_nobody_in_or_out() {
     }
     let reply = operator.ask("POST", "/admin/sign_out", &form, &format!("csrf={}", operator.token)).await;
     assert!(reply.header("set-cookie").unwrap().contains("Max-Age=0"), "{reply:?}");
+}
+
+#[actix_rt::test]
+async fn a_sign_out_ends_one_sign_in_and_every_copy_of_its_cookie() {
+    let server = server();
+    let opens = async |operator: &Operator| operator.ask("GET", LISTS[0], &[], "").await.status;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for method in ["GET", "POST"] {
+        let (one, other) = (Operator::sign_in(&server).await, Operator::sign_in(&server).await);
+        assert_ne!((&one.cookie, &one.token), (&other.cookie, &other.token));
+        let body = if method == "POST" { format!("csrf={}", one.token) } else { String::new() };
+        assert_eq!(one.ask(method, "/admin/sign_out", &form, &body).await.status, 302);
+        assert_eq!((opens(&one).await, opens(&other).await), (403, 200), "{method}");
+        let command = one.command("/admin/message", serde_json::json!([])).await;
+        assert_eq!(command.header("x-channelstream-error"), Some("signature-missing"));
+        assert_eq!(other.command("/admin/message", serde_json::json!([])).await.status, 200);
+    }
+    // Without a sign-in there is nothing to end, with and without a form.
+    let again = stranger(server.address, "POST", "/admin/sign_out", &[], "").await;
+    assert_eq!((again.status, again.header("location").is_some()), (302, true));
+}
+
+/// The `name=value` of each cookie that an answer sets.
+fn cookies(reply: &Reply) -> Vec<String> {
+    let set = reply.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    set.map(|(_, value)| value.split(';').next().unwrap().to_owned()).collect()
+}
+
+#[actix_rt::test]
+async fn a_browser_that_signed_in_before_is_not_locked_out_by_its_neighbours() {
+    let server = server();
+    let known = cookies(&sign_in(server.address, "admin_secret", &[]).await);
+    let browser = known.iter().find(|cookie| cookie.starts_with("auth_browser=")).unwrap();
+    join_all((0..8).map(|_| sign_in(server.address, "wrong", &[]))).await;
+    assert_eq!(sign_in(server.address, "admin_secret", &[]).await.status, 429, "an unknown browser");
+    let again = sign_in(server.address, "admin_secret", &[("cookie", browser)]).await;
+    assert_eq!(again.status, 302);
+    assert!(cookies(&again).iter().any(|cookie| cookie.starts_with("auth_browser=")));
+    // It opens nothing, and its own guesses are counted.
+    let opened = stranger(server.address, "GET", LISTS[0], &[("cookie", browser)], "").await;
+    assert_eq!(opened.status, 403);
+    let own = [("cookie", browser.as_str())];
+    let guesses = join_all((0..8).map(|_| sign_in(server.address, "wrong", &own))).await;
+    assert_eq!(guesses.iter().filter(|reply| reply.status == 429).count(), 3);
+    let forged = browser.replace("browser-", "browser-1");
+    assert_eq!(sign_in(server.address, "admin_secret", &[("cookie", &forged)]).await.status, 429);
+}
+
+#[actix_rt::test]
+async fn a_sign_in_without_fields_shows_the_form() {
+    let server = server();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let json = [("content-type", "application/json")];
+    let none: [(&[(&str, &str)], &str); 5] = [
+        (&[], ""),
+        (&json, ""),
+        (&form, ""),
+        (&form, "username=admin"),
+        (&form, "username=a&username=b&password=x"),
+    ];
+    for (headers, body) in none {
+        let reply = stranger(server.address, "POST", "/admin/sign_in", headers, body).await;
+        assert_eq!(reply.status, 200, "{headers:?} {body}: {reply:?}");
+        assert!(reply.text().contains("name=\"password\""), "{headers:?} {body}");
+    }
+    let wrong = stranger(server.address, "POST", "/admin/sign_in", &json, "{}").await;
+    assert_eq!(wrong.status, 422, "another content type: {wrong:?}");
+    // The last one of several counts, as in the original's forms.
+    let twice = "username=x&username=admin&password=admin_secret";
+    assert_eq!(stranger(server.address, "POST", "/admin/sign_in", &form, twice).await.status, 302);
+}
+
+#[actix_rt::test]
+async fn a_cookie_of_some_age_is_renewed_by_use_and_a_sign_out_ends_both() {
+    let server = server();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    // As the server signs it: the key of its cookies is made from the settings of the tests.
+    let keys = Keys::new(&[Secret::new("auth_tkt\nfor tests\nadmin\nadmin_secret")]);
+    let issued = |ago: u64| format!("auth_tkt={}", keys.sign(&format!("admin-{:032x}", 7), now - ago));
+    let ask = async |method: &str, path: &str, cookie: &str| {
+        stranger(server.address, method, path, &[("cookie", cookie)], "").await
+    };
+    let fresh = ask("GET", LISTS[0], &issued(60)).await;
+    assert_eq!((fresh.status, cookies(&fresh).len()), (200, 0));
+    let used = ask("GET", "/admin", &issued(11 * 3_600)).await;
+    let renewed = cookies(&used).pop().unwrap();
+    assert!(renewed.starts_with("auth_tkt=admin-") && renewed != issued(11 * 3_600), "{used:?}");
+    assert_eq!(ask("GET", LISTS[0], &renewed).await.status, 200);
+    let late = ask("GET", LISTS[0], &issued(12 * 3_600 + 60)).await;
+    assert_eq!((late.status, cookies(&late).len()), (403, 0), "a working day without use");
+    assert_eq!(cookies(&ask("GET", "/admin/sign_out", &issued(11 * 3_600)).await), ["auth_tkt="]);
+    for cookie in [issued(60), issued(11 * 3_600), renewed] {
+        assert_eq!(ask("GET", LISTS[0], &cookie).await.status, 403);
+    }
+}
+
+#[actix_rt::test]
+async fn a_restart_keeps_sign_ins_where_the_cookies_have_a_key_of_the_settings() {
+    for (key, stays) in [("for tests", true), ("", false)] {
+        let start = || {
+            let cookie_secret = Secret::new(key);
+            TestServer::start(channelstream::settings::Settings { cookie_secret, ..quick() })
+        };
+        let mut before = start();
+        let known = cookies(&sign_in(before.address, "admin_secret", &[]).await);
+        before.stop();
+        let after = start();
+        let opened = stranger(after.address, "GET", LISTS[0], &[("cookie", &known[0])], "").await;
+        assert_eq!(opened.status == 200, stays, "{key}: {opened:?}");
+        join_all((0..8).map(|_| sign_in(after.address, "wrong", &[]))).await;
+        let again = sign_in(after.address, "admin_secret", &[("cookie", &known[1])]).await;
+        assert_eq!(again.status == 302, stays, "{key}: a known browser: {again:?}");
+    }
 }
 
 #[actix_rt::test]

@@ -39,7 +39,7 @@ pub async fn sign_in(address: SocketAddr, password: &str, headers: &[(&str, &str
 /// A signed-in admin's browser.
 pub struct Operator {
     address: SocketAddr,
-    cookie: String,
+    pub cookie: String,
     pub token: String,
 }
 

@@ -5,9 +5,9 @@ use crate::support::socket::{self, FIN, Frame, Incoming, Outgoing, PING};
 use crate::support::{TestServer, settings};
 use channelstream::settings::{Demo, Settings};
 
-/// Settings under which nothing is said that nobody asked for.
+/// Settings under which nothing is said that nobody asked for. Demo mode is on for all, also behind a proxy.
 pub fn quiet() -> Settings {
-    Settings { ping_interval_ms: 0, socket_idle_timeout_ms: 0, ..settings() }
+    Settings { demo: Demo::On, ping_interval_ms: 0, socket_idle_timeout_ms: 0, ..settings() }
 }
 
 /// The same behind a proxy.

@@ -23,7 +23,7 @@ SEED = os.environ.get("FUZZ_SEED", "1")
 @pytest.fixture(scope="module")
 def fuzzed(start_server):
     """A server of the fuzzer's own, whose polls end soon."""
-    return start_server(CHANNELSTREAM_POLL_WAIT_MS="20")
+    return start_server(CHANNELSTREAM_POLL_WAIT_MS="20", CHANNELSTREAM_ALLOW_DEFAULT_SECRETS="true")
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,8 @@ PROXIED = {
 
 
 @pytest.mark.parametrize("upgrade", [{}, {"Upgrade": ""}], ids=["without", "empty"])
-def test_its_proxy_sends_connection_upgrade_always(server, backend, upgrade):
+def test_its_proxy_sends_connection_upgrade_always(stack, upgrade):
+    server, backend = stack, Backend(stack.url, "100%secret")
     conn_id = connect(backend, "rc_proxied", "rc-proxied")["conn_id"]
     review(backend, "through a proxy", "rc-proxied")
     params = {"conn_id": conn_id}
@@ -170,3 +171,13 @@ def test_its_proxy_sends_connection_upgrade_always(server, backend, upgrade):
 def test_its_proxy_names_the_scheme(stack):
     page = requests.get(f"{stack.url}/admin", headers=PROXIED, timeout=5, allow_redirects=False)
     assert (page.status_code, page.headers["Location"]) == (302, "https://code.example.org/admin/sign_in")
+
+
+def test_a_proxied_try_out_with_the_default_secret_is_refused_with_both_ways_out(server, backend):
+    refused = requests.post(f"{server.url}/info", headers={**backend.headers("/info"), **PROXIED}, timeout=5)
+    assert (refused.status_code, refused.headers["x-channelstream-error"]) == (403, "well-known-secret")
+    text = refused.json()["message"]
+    assert "secrets and admin_secret of your own" in text and "allow_default_secrets = true" in text
+    form = {"username": "admin", "password": "admin_secret"}
+    refused = requests.post(f"{server.url}/admin/sign_in", form, headers=PROXIED, timeout=5, allow_redirects=False)
+    assert refused.status_code == 403 and "allow_default_secrets = true" in refused.text

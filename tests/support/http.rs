@@ -117,7 +117,7 @@ impl Wire {
 pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        head.push_str("Host: test\r\n");
+        head.push_str("Host: localhost\r\n");
     }
     if !body.is_empty() {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));

@@ -32,9 +32,16 @@ pub struct TestServer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Settings for tests: a port of the system's choice, one worker unless told otherwise.
+/// Settings for tests: a port of the system's choice, one worker unless told otherwise. The default secrets sign, from
+/// wherever a test says that it comes.
 pub fn settings() -> Settings {
-    Settings { port: 0, workers: 1, cookie_secret: Secret::new("for tests"), ..Settings::default() }
+    Settings {
+        port: 0,
+        workers: 1,
+        cookie_secret: Secret::new("for tests"),
+        allow_default_secrets: true,
+        ..Settings::default()
+    }
 }
 
 impl TestServer {

@@ -21,6 +21,7 @@ use std::time::Instant;
 use actix_web::web;
 
 use super::answers::Answers;
+use super::ended::Ended;
 use super::guesses::Guesses;
 use super::read;
 use crate::channel::Hubs;
@@ -43,6 +44,7 @@ pub struct Console {
     pub started: Instant,
     series: Mutex<Series>,
     guesses: Mutex<Guesses>,
+    ended: Mutex<Ended>,
     latest: Mutex<Latest>,
 }
 
@@ -56,6 +58,7 @@ impl Console {
             started: Instant::now(),
             series: Mutex::default(),
             guesses: Mutex::default(),
+            ended: Mutex::default(),
             latest: Mutex::default(),
         }
     }
@@ -75,6 +78,11 @@ impl Console {
     /// Who tried to sign in.
     pub fn guesses(&self) -> MutexGuard<'_, Guesses> {
         self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sign-ins that a sign-out has ended.
+    pub fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -88,7 +88,7 @@ impl Public {
             }
             Self::Demo => {
                 "Demo mode only: the backend of the live demo, and the demos' little APIs. Nothing is signed, and nothing \
-                 is touched but channels whose names begin with `demo`."
+                 is touched but users and channels whose names begin with `demo:`; other names get that in front."
             }
         }
     }
@@ -126,7 +126,12 @@ impl Operation {
     /// An endpoint with its identity, one word that no other has.
     pub fn new(method: HttpMethod, path: &'static str, id: &str, public: Public, access: Access) -> Self {
         let built = OperationBuilder::new().operation_id(Some(id)).tag(public.tag());
-        let mut refusals = vec![Refusal::HttpsRequired, Refusal::BadSignature, Refusal::Internal];
+        let mut refusals = vec![
+            Refusal::HttpsRequired,
+            Refusal::BadSignature,
+            Refusal::WellKnownSecret("came through a proxy"),
+            Refusal::Internal,
+        ];
         if access == Access::Signed {
             refusals.extend([Refusal::SignatureMissing, Refusal::AddressNotAllowed]);
         }
@@ -179,7 +184,7 @@ impl Operation {
     /// The body that an HTML form sends.
     pub fn form(self, shape: Shape, settings: &Settings) -> Self {
         let content = ContentBuilder::new().schema(Some(shape)).build();
-        let body = RequestBodyBuilder::new().required(Some(Required::True));
+        let body = RequestBodyBuilder::new().required(Some(Required::False));
         let built =
             self.built.request_body(Some(body.content("application/x-www-form-urlencoded", content).build()));
         Self { built, ..self }.reads_body(settings)

@@ -97,7 +97,7 @@ test('channels are searched, sorted and turned over', async () => {
     await page.getByText(`51–100 of ${CHANNELS + 1}`).waitFor();
     await page.getByRole('button', { name: 'Connections' }).click();
     await page.getByText(`1–50 of ${CHANNELS + 1}`).waitFor();
-    assert.equal((await names('channels'))[0], 'demo');
+    assert.equal((await names('channels'))[0], 'demo:lobby');
     assert.equal(await page.locator('th[aria-sort="descending"]').textContent(), 'Connections');
     await inspect('console-channels');
     await page.getByLabel('Search channels').fill('ROOM 01');
@@ -106,19 +106,19 @@ test('channels are searched, sorted and turned over', async () => {
     await page.getByLabel('Search channels').fill('nowhere');
     await page.getByText('No channels found.').waitFor();
     await page.getByLabel('Search channels').fill('');
-    await row('channels', 'demo').waitFor();
+    await row('channels', 'demo:lobby').waitFor();
     tab.assertNoProblems();
 });
 
 test('a row is opened by keyboard, and the page says where one is', async () => {
-    await row('channels', 'demo').getByRole('link').focus();
+    await row('channels', 'demo:lobby').getByRole('link').focus();
     await page.keyboard.press('Enter');
-    const heading = page.getByRole('heading', { level: 1, name: 'demo' });
+    const heading = page.getByRole('heading', { level: 1, name: 'demo:lobby' });
     await heading.waitFor();
     assert.ok(await heading.evaluate((element) => element === document.activeElement));
     assert.match(await page.title(), /^Channel demo/);
     await page.goBack();
-    await row('channels', 'demo').waitFor();
+    await row('channels', 'demo:lobby').waitFor();
     await page.goForward();
     await heading.waitFor();
 });
@@ -129,7 +129,7 @@ test('the frames of a channel arrive while one watches', async () => {
     const frame = page.locator('.frames li[data-uuid]').filter({ hasText: 'do you see this?' }).first();
     await frame.waitFor();
     await frame.locator('summary').click();
-    await frame.getByText('"user": "ada"').waitFor();
+    await frame.getByText('"user": "demo:ada"').waitFor();
     await ada.say('only for bob', 'bob');
     await page.locator('.frames li[data-uuid]').filter({ hasText: 'not for all' }).first().waitFor();
     await inspect('console-channel');
@@ -143,7 +143,7 @@ test('a test message is sent, and a slip is told', async () => {
     await page.getByRole('button', { name: 'Send to 2 connections' }).click();
     await Promise.all([ada.sees('the console speaks'), bob.sees('the console speaks')]);
     await page.getByText('The message is on its way.').first().waitFor();
-    await page.getByLabel('Only to these users').fill('bob, nobody');
+    await page.getByLabel('Only to these users').fill('demo:bob, nobody');
     await page.getByLabel('Message (JSON)').fill('{"text": "for bob alone"}');
     await page.getByRole('button', { name: 'Send to 2 connections' }).click();
     await bob.sees('for bob alone');
@@ -159,7 +159,7 @@ test('settings are changed, and what would be lost is asked about first', async 
     await inspect('console-confirm');
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'detached' });
-    const settings = async () => (await call(server, '/info', { info: { channels: ['demo'] } })).channels.demo.settings;
+    const settings = async () => (await call(server, '/info', { info: { channels: ['demo:lobby'] } })).channels['demo:lobby'].settings;
     assert.equal((await settings()).history_size, 50);
     await page.getByRole('button', { name: 'Restore' }).click();
     assert.equal(await page.getByLabel('Messages kept at most').inputValue(), '50');
@@ -172,23 +172,23 @@ test('settings are changed, and what would be lost is asked about first', async 
 
 test('connections say where they come from and how they are', async () => {
     await section('Connections').click();
-    await row('connections', 'ada').getByText('websocket').waitFor();
-    await row('connections', 'ada').getByText('127.0.0.1').waitFor();
-    await row('connections', 'bob').waitFor();
+    await row('connections', 'demo:ada').getByText('websocket').waitFor();
+    await row('connections', 'demo:ada').getByText('127.0.0.1').waitFor();
+    await row('connections', 'demo:bob').waitFor();
     // Not by a name as short as hers: ids are searched as well, and may have those letters.
-    await page.getByLabel('Search connections').fill(await row('connections', 'ada').getAttribute('data-key'));
-    await row('connections', 'bob').waitFor({ state: 'detached' });
+    await page.getByLabel('Search connections').fill(await row('connections', 'demo:ada').getAttribute('data-key'));
+    await row('connections', 'demo:bob').waitFor({ state: 'detached' });
     await inspect('console-connections');
 });
 
 test('the flight recorder tells why a message came or not', async () => {
-    await row('connections', 'ada').getByRole('link', { name: /^Connection / }).click();
-    await page.getByRole('heading', { name: 'Connection of ada' }).waitFor();
+    await row('connections', 'demo:ada').getByRole('link', { name: /^Connection / }).click();
+    await page.getByRole('heading', { name: 'Connection of demo:ada' }).waitFor();
     await page.getByRole('button', { name: 'Record this connection' }).click();
     await page.locator('[data-event="attached"]').waitFor();
-    const body = [{ channel: 'demo', user: 'test', message: { text: 'for all' } }];
+    const body = [{ channel: 'demo:lobby', user: 'test', message: { text: 'for all' } }];
     const [sent] = await call(server, '/message', body);
-    const [other] = await call(server, '/message', [{ ...body[0], pm_users: ['bob'], no_history: true }]);
+    const [other] = await call(server, '/message', [{ ...body[0], pm_users: ['demo:bob'], no_history: true }]);
     await page.locator('[data-outcome="sent"]').first().waitFor();
     await page.locator('[data-outcome="not_meant"]').first().waitFor();
     await page.getByLabel('Find a message by its id').fill(other.uuid);
@@ -213,10 +213,10 @@ test('the flight recorder tells why a message came or not', async () => {
 
 test('a user is looked at and disconnected, not without a question', async () => {
     await section('Users').click();
-    await row('users', 'ada').waitFor();
+    await row('users', 'demo:ada').waitFor();
     await inspect('console-users');
-    await row('users', 'ada').getByRole('link').click();
-    await page.getByRole('heading', { name: 'ada' }).waitFor();
+    await row('users', 'demo:ada').getByRole('link').click();
+    await page.getByRole('heading', { name: 'demo:ada' }).waitFor();
     await page.getByText('"color"').waitFor();
     await inspect('console-user');
     await page.getByRole('button', { name: 'Disconnect…' }).click();
@@ -232,7 +232,7 @@ test('a user is looked at and disconnected, not without a question', async () =>
 
 test('a connection is disconnected and says so', async () => {
     const id = '5b1d5a0e-4c5c-4b7e-9d5e-0c8a8f1f2a3b';
-    await call(server, '/connect', { username: 'eve', conn_id: id, channels: ['demo'] });
+    await call(server, '/connect', { username: 'eve', conn_id: id, channels: ['demo:lobby'] });
     tab.toleratesNetworkErrors = true;
     await open(`#/connection/${id}`);
     await page.getByRole('heading', { name: 'Connection of eve' }).waitFor();
