@@ -181,6 +181,7 @@ pub async fn connect(_: Signed, backend: web::Data<Backend>, body: Body) -> Resu
 /// # Errors
 /// As [`connect`].
 pub async fn open(backend: &Backend, request: ConnectRequest) -> Result<Vec<u8>, Refusal> {
+    backend.admit_response()?;
     let mut names = request.channels.clone();
     // Sorted as given: duplicates are echoed, as in the original.
     names.sort();

@@ -141,6 +141,7 @@ pub async fn subscribe(
 /// # Errors
 /// As [`subscribe`].
 pub async fn join(backend: &Backend, request: SubscribeRequest) -> Result<HttpResponse, Refusal> {
+    backend.admit_response()?;
     let SubscribeRequest { conn_id, channels, channel_configs, info } = request;
     let subscribed = backend.ask(Subscribe { conn_id, channels, channel_configs }).await?;
     let subscribed = subscribed.map_err(|refused| match refused {

@@ -91,6 +91,7 @@ pub async fn unsubscribe(
 /// # Errors
 /// As [`unsubscribe`].
 pub async fn leave(backend: &Backend, request: UnsubscribeRequest) -> Result<HttpResponse, Refusal> {
+    backend.admit_response()?;
     let UnsubscribeRequest { conn_id, channels, info } = request;
     let left = backend.ask(Unsubscribe { conn_id, channels }).await?;
     let left = left.map_err(|UnknownConnection| answer::unknown_connection())?;

@@ -123,6 +123,7 @@ pub async fn user_state(_: Signed, backend: web::Data<Backend>, body: Body) -> R
 /// As [`user_state`].
 pub async fn set(backend: &Backend, request: UserStateRequest) -> Result<HttpResponse, Refusal> {
     let UserStateRequest { user, user_state, state_public_keys } = request;
+    backend.admit_response()?;
     let changed = backend.ask(SetUserState { user, user_state, state_public_keys }).await?;
     let changed = changed.map_err(|refused| match refused {
         StateRefused::UnknownUser => Refusal::from(Invalid::field("user", "Unknown user")),

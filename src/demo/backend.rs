@@ -186,6 +186,7 @@ async fn post(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, R
     backend.admit()?;
     let mut out = Vec::new();
     write_message_answer(&messages, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Post(messages));
     Ok(answer::json(out))
 }
@@ -196,6 +197,7 @@ async fn patch(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, 
     backend.admit()?;
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Edit(edits));
     Ok(answer::json(out))
 }
@@ -206,6 +208,7 @@ async fn delete(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse,
     backend.admit()?;
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Delete(deletes));
     Ok(answer::json(out))
 }

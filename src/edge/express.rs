@@ -7,6 +7,7 @@
 
 use super::cors;
 use super::exposure::Exposure;
+use super::pieces::in_pieces;
 use super::watch::Watch;
 use crate::api::conn_id::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
@@ -111,13 +112,14 @@ impl Express {
             Err(refusal) => Err(refusal),
         };
         let headers = &request.head().headers;
-        Ok(Response::from(match answer {
+        let answer = match answer {
             Ok(answer) => self.share(answer, headers),
             Err(refusal) => {
                 self.backend.count(&refusal);
                 refusal.response(error::accept(headers))
             }
-        }))
+        };
+        Ok(Response::from(answer.map_body(|_, body| in_pieces(body, Some(&self.backend.responses)))))
     }
 
     async fn call(&self, call: Call, signed: Signed, body: Body) -> Result<HttpResponse, Refusal> {

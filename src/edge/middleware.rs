@@ -10,7 +10,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
 use super::exposure::Exposure;
-use super::{cors, health, origins};
+use super::{cors, health, origins, pieces};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
 use crate::gate::body::Body;
@@ -42,13 +42,18 @@ pub async fn pass<B: MessageBody + 'static>(
             in_asked_form(&gate, next.call(req).await?.map_into_boxed_body())
         }
     };
-    let mut answer = share(&gate, answer);
+    let mut answer = in_pieces(share(&gate, answer));
     // While the server stops, a connection that is kept would be waited for until the limit. And HTTP below us closes
     // after `Connection: upgrade` whatever came of it: a proxy that is not told would use the connection again.
     if is_draining(answer.request()) || answer.request().head().upgrade() {
         answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(answer)
+}
+
+fn in_pieces(answer: ServiceResponse) -> ServiceResponse {
+    let backend = answer.request().app_data::<web::Data<Backend>>().cloned();
+    answer.map_body(|_, body| pieces::in_pieces(body, backend.as_ref().map(|backend| &backend.responses)))
 }
 
 fn is_draining(req: &HttpRequest) -> bool {

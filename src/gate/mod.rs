@@ -12,6 +12,7 @@ pub mod replays;
 pub mod bound;
 pub mod guard;
 pub mod body;
+pub mod responses;
 pub mod rate;
 pub mod backend;
 pub mod drain;
