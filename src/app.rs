@@ -28,6 +28,7 @@ use crate::gate::backend::Backend;
 use crate::gate::drain::{Drain, Stage};
 use crate::gate::rate::PublishRates;
 use crate::gate::responses::Responses;
+use crate::gate::unproven::Unproven;
 use crate::handoff::{Handoff, Sender};
 use crate::hub::handle::{HubHandle, HubParts};
 use crate::hub::messages::ToHub;
@@ -79,6 +80,7 @@ struct Core {
     vitals: Arc<Vitals>,
     gate: Arc<Gate>,
     responses: Arc<Responses>,
+    unproven: Arc<Unproven>,
     rates: Arc<PublishRates>,
     /// The sockets of each client address, if they are limited.
     addresses: Option<Arc<Addresses>>,
@@ -105,6 +107,7 @@ impl Core {
         let pressure = Arc::new(pressure(&settings));
         Self {
             responses: Responses::new(pressure.clone()),
+            unproven: Unproven::new(pressure.clone(), unproven_body_bytes(&settings)),
             pressure,
             counters: Arc::default(),
             console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
@@ -211,6 +214,7 @@ impl Core {
             counters: self.counters.clone(),
             pressure: self.pressure.clone(),
             responses: self.responses.clone(),
+            unproven: self.unproven.clone(),
             rates: self.rates.clone(),
             addresses: self.addresses.clone(),
             started: self.started,
@@ -218,6 +222,12 @@ impl Core {
             vitals: self.vitals.clone(),
         }
     }
+}
+
+/// How many bytes the bodies of all senders that have proven nothing may have: an eighth of what others may have, and
+/// never less than one body.
+fn unproven_body_bytes(settings: &Settings) -> usize {
+    (settings.max_pending_body_bytes / 8).max(settings.max_body_bytes)
 }
 
 /// All gauges, with their bounds.

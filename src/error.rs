@@ -58,8 +58,10 @@ pub enum Refusal {
     Invalid(Value),
     /// The JSONP callback is no plain name.
     UnacceptableCallback,
-    /// The body is larger than this many bytes.
-    BodyTooLarge(usize),
+    /// The body is larger than it may be.
+    BodyTooLarge(MaxBody),
+    /// The body has this content coding, and is to be sent without one.
+    BodyEncoded(String),
     /// The body did not arrive in time.
     BodyTooSlow,
     /// The server only talks through TLS.
@@ -74,6 +76,24 @@ pub enum Refusal {
     Draining,
     /// The server failed to do its part; nothing is wrong with the request.
     Internal,
+}
+
+/// How large a body may be, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxBody {
+    /// As large as `max_body_bytes`.
+    OfSettings(usize),
+    /// As large as what anybody may send to this path.
+    OfPath(usize),
+}
+
+impl MaxBody {
+    /// The bound.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::OfSettings(bytes) | Self::OfPath(bytes) => bytes,
+        }
+    }
 }
 
 /// One line of the table.
@@ -154,7 +174,13 @@ impl Refusal {
                 S::PAYLOAD_TOO_LARGE,
                 "body-too-large",
                 "The body is too large.",
-                "the body is over `max_body_bytes`.",
+                "the body is over `max_body_bytes`, or over the smaller bound of what anybody may send here.",
+            ),
+            Self::BodyEncoded(_) => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "body-encoded",
+                "The body is encoded.",
+                "`Content-Encoding` names a coding other than `identity`.",
             ),
             Self::BodyTooSlow => (
                 S::REQUEST_TIMEOUT,
@@ -254,7 +280,7 @@ impl Refusal {
     fn named_limit(&self) -> Option<&'static str> {
         match self {
             Self::OverLimit(over) => Some(over.limit.setting()),
-            Self::BodyTooLarge(_) => Some(Limit::Body.setting()),
+            Self::BodyTooLarge(MaxBody::OfSettings(_)) => Some(Limit::Body.setting()),
             _ => None,
         }
     }
@@ -287,7 +313,10 @@ impl Refusal {
             Self::AddressNotAllowed | Self::SignatureMissing | Self::UnknownConnection => {
                 format!("{text}\n\n\n\n\n")
             }
-            Self::BodyTooLarge(limit) => format!("{text} At most {limit} bytes are taken."),
+            Self::BodyEncoded(coding) => format!(
+                "{text} This server reads no Content-Encoding, and \"{coding}\" was named. Send the body as it is."
+            ),
+            Self::BodyTooLarge(max) => format!("{text} At most {} bytes are taken.", max.bytes()),
             _ => text.to_owned(),
         }
     }

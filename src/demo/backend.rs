@@ -13,7 +13,7 @@ use crate::api::unsubscribe::{self, UnsubscribeRequest};
 use crate::api::user_state::{self, UserStateRequest};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
-use crate::gate::body::Body;
+use crate::gate::body::OpenBody;
 use crate::registry::messages::Publish;
 use crate::wire::message::Delivery;
 use crate::wire::schema::{self, Shape};
@@ -26,8 +26,12 @@ use utoipa::openapi::path::HttpMethod;
 
 /// Only these channels belong to the demo.
 const PREFIX: &str = "demo";
+/// Most bytes of a body: nothing here is signed.
+const MAX_BODY: usize = 8 << 10;
 /// The part of a user's state that everybody may see.
 const PUBLIC_KEYS: [&str; 1] = ["color"];
+
+type DemoBody = OpenBody<MAX_BODY>;
 
 /// Mounts the backend's endpoints.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -99,7 +103,10 @@ pub fn described_delete(to: &mut Description<'_>) -> Operation {
 
 fn demo(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
     let about = format!("Demo mode only: what an application's backend does. {about}");
-    Operation::new(method, path, id, Public::Demo, Access::Open).about(summary, &about).of_demo()
+    Operation::new(method, path, id, Public::Demo, Access::Open)
+        .about(summary, &about)
+        .of_demo()
+        .open_to(MAX_BODY)
 }
 
 fn one_or_more(item: &str, list: Shape) -> Shape {
@@ -141,7 +148,7 @@ fn settings() -> ChannelSettings {
     }
 }
 
-async fn connect(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn connect(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let mut request = ConnectRequest::parse(&body, &limits(&backend))?;
     only_demo(request.channels.iter())?;
     backend.admit()?;
@@ -150,7 +157,7 @@ async fn connect(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse
     Ok(answer::json(connect::open(&backend, request).await?))
 }
 
-async fn subscribe(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn subscribe(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let mut request = SubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
     backend.admit()?;
@@ -158,14 +165,14 @@ async fn subscribe(backend: web::Data<Backend>, body: Body) -> Result<HttpRespon
     subscribe::join(&backend, request).await
 }
 
-async fn unsubscribe(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn unsubscribe(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let request = UnsubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
     backend.admit()?;
     unsubscribe::leave(&backend, request).await
 }
 
-async fn user_state(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn user_state(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let mut request = UserStateRequest::parse(&body, &limits(&backend))?;
     backend.admit()?;
     request.state_public_keys = Some(PUBLIC_KEYS.map(str::to_owned).to_vec());
@@ -173,14 +180,14 @@ async fn user_state(backend: web::Data<Backend>, body: Body) -> Result<HttpRespo
 }
 
 /// Browsers send one message, the API takes lists.
-fn as_list(body: Body) -> Bytes {
+fn as_list(body: DemoBody) -> Bytes {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return body.into_bytes();
     }
     [b"[", &body[..], b"]"].concat().into()
 }
 
-async fn post(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn post(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let messages = parse_messages(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(messages.iter().map(|message| &message.delivery))?;
     backend.admit()?;
@@ -191,7 +198,7 @@ async fn post(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, R
     Ok(answer::json(out))
 }
 
-async fn patch(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn patch(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let edits = parse_edits(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(edits.iter().map(|edit| &edit.delivery))?;
     backend.admit()?;
@@ -202,7 +209,7 @@ async fn patch(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, 
     Ok(answer::json(out))
 }
 
-async fn delete(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+async fn delete(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let deletes = parse_deletes(&as_list(body), &limits(&backend))?;
     only_demo_deliveries(deletes.iter().map(|delete| &delete.delivery))?;
     backend.admit()?;

@@ -13,7 +13,7 @@ use crate::api::conn_id::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
 use crate::error::{self, Refusal};
 use crate::gate::backend::Backend;
-use crate::gate::body::Body;
+use crate::gate::body::{Body, Sender};
 use crate::gate::guard::Signed;
 use crate::gate::{Gate, text};
 use actix_http::{Payload, Request, RequestHead, Response, header};
@@ -96,7 +96,8 @@ impl Express {
             && !self.gate.settings.enforce_https
             && !self.backend.is_draining()
             && !head.upgrade()
-            && !names_charset(head);
+            && !names_charset(head)
+            && !head.headers.contains_key(header::CONTENT_ENCODING);
         if plain { Some((call, self.gate.signed(head)?)) } else { None }
     }
 
@@ -107,8 +108,8 @@ impl Express {
         mut request: Request,
     ) -> Result<Response<BoxBody>, Error> {
         let payload = request.take_payload();
-        let answer = match Body::receive(request.head(), payload, &self.backend).await {
-            Ok(body) => self.call(call, signed, body).await,
+        let answer = match Body::receive(request.head(), payload, &self.backend, Sender::Proven).await {
+            Ok(body) => self.call(call, signed, body.without_mark()).await,
             Err(refusal) => Err(refusal),
         };
         let headers = &request.head().headers;

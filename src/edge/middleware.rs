@@ -3,6 +3,7 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::UrlencodedError;
 use actix_web::http::uri::{PathAndQuery, Uri};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
@@ -11,9 +12,9 @@ use serde_json::json;
 
 use super::exposure::Exposure;
 use super::{cors, health, origins, pieces};
-use crate::error::{self, Refusal};
+use crate::error::{self, MaxBody, Refusal};
 use crate::gate::backend::Backend;
-use crate::gate::body::Body;
+use crate::gate::body::{self, Body, Sender};
 use crate::gate::guard::{Standing, now_unix};
 use crate::gate::{Gate, text};
 
@@ -78,6 +79,7 @@ async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusa
     {
         admit_origin(gate, req)?;
     }
+    body::admit_encoding(req.head())?;
     Ok(standing)
 }
 
@@ -89,13 +91,17 @@ async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Ref
     };
     let backend = req.app_data::<web::Data<Backend>>().cloned().ok_or(Refusal::Internal)?;
     let payload = req.take_payload();
-    let body = Body::receive(req.head(), payload, &backend).await?;
+    let body = Body::receive(req.head(), payload, &backend, Sender::NotYetProven).await?;
     let admitted = gate.admit_bound(&signature, req.head(), req.path(), &body, now_unix());
     if let Err(Refusal::Busy) = &admitted {
         backend.counters.refused_busy.add(1);
     }
-    req.set_payload(Payload::from(body.into_bytes()));
-    admitted
+    let standing = admitted?;
+    let (bytes, weight) = body.prove(&backend);
+    req.set_payload(Payload::from(bytes));
+    // Counted until the request is answered.
+    req.extensions_mut().insert(weight);
+    Ok(standing)
 }
 
 fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
@@ -156,7 +162,10 @@ fn refusal_in(gate: &Gate, answer: &ServiceResponse) -> Option<Refusal> {
 fn translate(gate: &Gate, error: &Error, answer: &ServiceResponse) -> Refusal {
     match answer.status() {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => not_found(answer),
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::BodyTooLarge(gate.settings.max_body_bytes),
+        StatusCode::PAYLOAD_TOO_LARGE => match error.as_error::<UrlencodedError>() {
+            Some(UrlencodedError::Overflow { limit, .. }) => Refusal::BodyTooLarge(MaxBody::OfPath(*limit)),
+            _ => Refusal::BodyTooLarge(MaxBody::OfSettings(gate.settings.max_body_bytes)),
+        },
         StatusCode::REQUEST_TIMEOUT => Refusal::BodyTooSlow,
         status if status.is_client_error() => Refusal::Invalid(json!({"_schema": [error.to_string()]})),
         _ => {

@@ -5,6 +5,7 @@ use super::guard::Signed;
 use super::peer;
 use super::rate::PublishRates;
 use super::responses::{LARGE, Responses};
+use super::unproven::Unproven;
 use crate::error::{OverLimit, Refusal};
 use crate::handoff::Sender;
 use crate::observe::Counters;
@@ -35,6 +36,8 @@ pub struct Backend {
     pub pressure: Arc<Pressure>,
     /// Large response bodies that wait for their clients.
     pub responses: Arc<Responses>,
+    /// Bodies of senders that have not proven that they have a secret.
+    pub unproven: Arc<Unproven>,
     /// How much each secret may publish.
     pub rates: Arc<PublishRates>,
     /// The sockets of each client address, if they are limited.

@@ -13,6 +13,7 @@ pub mod bound;
 pub mod guard;
 pub mod body;
 pub mod responses;
+pub mod unproven;
 pub mod rate;
 pub mod backend;
 pub mod drain;
