@@ -230,11 +230,15 @@ fn unproven_body_bytes(settings: &Settings) -> usize {
     (settings.max_pending_body_bytes / 8).max(settings.max_body_bytes)
 }
 
+/// Bytes of large responses that may wait for their clients at least.
+const LEAST_RESPONSES: usize = 16 << 20;
+
 /// All gauges, with their bounds.
 fn pressure(settings: &Settings) -> Pressure {
     let responses = match settings.max_total_queued_bytes {
         0 => usize::MAX,
-        bytes => bytes / 4,
+        // However small it is: a response that is being read must not stand in the way of others.
+        bytes => (bytes / 4).max(LEAST_RESPONSES),
     };
     Pressure::new(
         settings.registry_mailbox,

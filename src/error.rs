@@ -22,6 +22,9 @@ pub const CODE_HEADER: &str = "x-channelstream-error";
 /// The header that names the setting that a request is over.
 pub const LIMIT_HEADER: &str = "x-channelstream-limit";
 
+/// A refusal names no more characters of a path.
+const MAX_PATH_CHARS: usize = 1_000;
+
 /// The original's text for every 401 its framework made.
 const UNAUTHORIZED: &str = "This server could not verify that you are authorized to access the document you \
     requested.  Either you supplied the wrong credentials (e.g., bad password), or your browser does not understand \
@@ -309,7 +312,7 @@ impl Refusal {
     fn message(&self) -> String {
         let text = self.row().text;
         match self {
-            Self::NotFound(path) => format!("{text}\n\n\n{path}\n\n"),
+            Self::NotFound(path) => format!("{text}\n\n\n{}\n\n", beginning(path)),
             Self::AddressNotAllowed | Self::SignatureMissing | Self::UnknownConnection => {
                 format!("{text}\n\n\n\n\n")
             }
@@ -379,6 +382,11 @@ impl Form {
         }
         best.1
     }
+}
+
+/// The beginning of a path, for a text that a stranger may ask for often.
+fn beginning(path: &str) -> &str {
+    path.char_indices().nth(MAX_PATH_CHARS).map_or(path, |(end, _)| &path[..end])
 }
 
 fn json_body(status: StatusCode, message: &str) -> String {

@@ -19,7 +19,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 const MIB: usize = 1 << 20;
 /// Clients that do not read, for each kind of response.
-const CLIENTS: usize = 32;
+const CLIENTS: usize = 24;
 /// What each may cost, with its socket, its buffers and what the allocator keeps beside them.
 const EACH: usize = 128 << 10;
 
@@ -142,13 +142,12 @@ async fn info(backend: Backend, channel: &str) -> Reply {
 
 #[actix_web::test]
 async fn large_responses_are_counted_and_bounded_together() {
-    // A quarter of it is 4 MiB.
-    let server = TestServer::start(Settings { max_total_queued_bytes: 16 * MIB, ..settings() });
+    // A quarter of it is 16 MiB.
+    let server = TestServer::start(Settings { max_total_queued_bytes: 64 * MIB, ..settings() });
     let backend = server.backend();
     let mut held = Vec::new();
     for channel in ["a", "b", "c"] {
-        fill(backend, channel, 2, MIB).await;
-        backend.configure(&[channel], json!({"store_history": true, "history_size": 100})).await;
+        fill(backend, channel, 3, 3 * MIB).await;
     }
     let length = info(backend, "a").await.body.len();
     let ask = |channel: &str| {
@@ -173,9 +172,16 @@ async fn large_responses_are_counted_and_bounded_together() {
     backend.say("d", "small").await;
     let large = json!([{"user": "p", "channel": "d", "message": {"text": "x".repeat(50_000)}}]).to_string();
     assert_eq!(backend.send("POST", "/message", &[], large.as_bytes()).await.status, 503);
+    let wrong = format!("[{}{{}}]", "{},".repeat(1_000));
+    for headers in [&[][..], &[("content-type", "application/json; charset=utf-8")]] {
+        let status = async || backend.send("POST", "/message", headers, wrong.as_bytes()).await.status;
+        assert_eq!(status().await, 503, "a large refusal");
+        assert_eq!(backend.send("POST", "/message", headers, b"[{}]").await.status, 422);
+    }
     drop(held);
     becomes(backend, RESPONSES, 0).await;
     assert_eq!(info(backend, "c").await.status, 200);
+    assert_eq!(backend.send("POST", "/message", &[], wrong.as_bytes()).await.status, 422);
 }
 
 #[actix_web::test]

@@ -121,6 +121,15 @@ fn limits(backend: &Backend) -> Limits {
     Limits::from(&*backend.settings)
 }
 
+/// Refuses what is too much for the server, and leaves half of its room for large responses to signed requests.
+fn admit(backend: &Backend) -> Result<(), Refusal> {
+    if backend.pressure.responses.is_half_full() {
+        backend.counters.refused_busy.add(1);
+        return Err(Refusal::Busy);
+    }
+    backend.admit()
+}
+
 fn only_demo<'a>(mut channels: impl Iterator<Item = &'a String>) -> Result<(), Refusal> {
     match channels.find(|name| !name.starts_with(PREFIX)) {
         None => Ok(()),
@@ -151,7 +160,7 @@ fn settings() -> ChannelSettings {
 async fn connect(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let mut request = ConnectRequest::parse(&body, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    backend.admit()?;
+    admit(&backend)?;
     request.state_public_keys = PUBLIC_KEYS.map(str::to_owned).to_vec();
     request.channel_configs = request.channels.iter().map(|name| (name.clone(), settings())).collect();
     Ok(answer::json(connect::open(&backend, request).await?))
@@ -160,7 +169,7 @@ async fn connect(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResp
 async fn subscribe(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let mut request = SubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    backend.admit()?;
+    admit(&backend)?;
     request.channel_configs = request.channels.iter().map(|name| (name.clone(), settings())).collect();
     subscribe::join(&backend, request).await
 }
@@ -168,13 +177,13 @@ async fn subscribe(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpRe
 async fn unsubscribe(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let request = UnsubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    backend.admit()?;
+    admit(&backend)?;
     unsubscribe::leave(&backend, request).await
 }
 
 async fn user_state(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let mut request = UserStateRequest::parse(&body, &limits(&backend))?;
-    backend.admit()?;
+    admit(&backend)?;
     request.state_public_keys = Some(PUBLIC_KEYS.map(str::to_owned).to_vec());
     user_state::set(&backend, request).await
 }
@@ -190,7 +199,7 @@ fn as_list(body: DemoBody) -> Bytes {
 async fn post(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let messages = parse_messages(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(messages.iter().map(|message| &message.delivery))?;
-    backend.admit()?;
+    admit(&backend)?;
     let mut out = Vec::new();
     write_message_answer(&messages, &mut out);
     backend.admit_written(&out)?;
@@ -201,7 +210,7 @@ async fn post(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpRespons
 async fn patch(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let edits = parse_edits(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(edits.iter().map(|edit| &edit.delivery))?;
-    backend.admit()?;
+    admit(&backend)?;
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
     backend.admit_written(&out)?;
@@ -212,7 +221,7 @@ async fn patch(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpRespon
 async fn delete(backend: web::Data<Backend>, body: DemoBody) -> Result<HttpResponse, Refusal> {
     let deletes = parse_deletes(&as_list(body), &limits(&backend))?;
     only_demo_deliveries(deletes.iter().map(|delete| &delete.delivery))?;
-    backend.admit()?;
+    admit(&backend)?;
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
     backend.admit_written(&out)?;

@@ -7,7 +7,7 @@
 
 use super::cors;
 use super::exposure::Exposure;
-use super::pieces::in_pieces;
+use super::pieces::{in_pieces, modest};
 use super::watch::Watch;
 use crate::api::conn_id::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
@@ -117,7 +117,7 @@ impl Express {
             Ok(answer) => self.share(answer, headers),
             Err(refusal) => {
                 self.backend.count(&refusal);
-                refusal.response(error::accept(headers))
+                modest(refusal.response(error::accept(headers)), &self.backend, headers)
             }
         };
         Ok(Response::from(answer.map_body(|_, body| in_pieces(body, Some(&self.backend.responses)))))

@@ -140,6 +140,10 @@ fn in_asked_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
         backend.count(&refusal);
     }
     let rendered = refusal.response(error::accept(request.headers()));
+    let rendered = match request.app_data::<web::Data<Backend>>() {
+        Some(backend) => pieces::modest(rendered, backend, request.headers()),
+        None => rendered,
+    };
     answer.into_response(rendered)
 }
 

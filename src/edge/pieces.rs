@@ -1,8 +1,12 @@
 //! Large response bodies in pieces. The HTTP stack copies each chunk of a body whole into its write buffer, and takes
 //! chunks until the buffer has [`WRITE_BUFFER`] bytes. Given pieces, it holds little of what a client does not read.
 
+use crate::error::{self, Refusal};
+use crate::gate::backend::Backend;
 use crate::gate::responses::{LARGE, Responses};
+use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,11 +19,25 @@ pub const PIECE: usize = LARGE;
 /// twice as many.
 pub const WRITE_BUFFER: usize = PIECE;
 
+/// Whether a body is given to the HTTP stack in pieces.
+pub fn is_large(body: &BoxBody) -> bool {
+    matches!(body.size(), BodySize::Sized(length) if length > PIECE as u64)
+}
+
+/// The same refusal; `Busy` in the place of a large one (all that is wrong with a long list) while half of what large
+/// responses may be waits for its clients. Nothing of a refused request is done, so it may come again.
+pub fn modest(refusal: HttpResponse, backend: &Backend, headers: &HeaderMap) -> HttpResponse {
+    if is_large(refusal.body()) && backend.pressure.responses.is_half_full() {
+        backend.counters.refused_busy.add(1);
+        return Refusal::Busy.response(error::accept(headers));
+    }
+    refusal
+}
+
 /// The same body; in pieces, and counted, if it is large. Its length stays known.
 pub fn in_pieces(body: BoxBody, responses: Option<&Arc<Responses>>) -> BoxBody {
-    match body.size() {
-        BodySize::Sized(length) if length > PIECE as u64 => {}
-        _ => return body,
+    if !is_large(&body) {
+        return body;
     }
     match body.try_into_bytes() {
         Ok(bytes) => BoxBody::new(Pieces(match responses {

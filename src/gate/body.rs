@@ -160,8 +160,8 @@ async fn gather(
     sender: Sender,
 ) -> Result<Body, Refusal> {
     let max = sender.max_body(backend.settings.max_body_bytes);
-    let length = announced(head).unwrap_or(0);
-    check(max, usize::try_from(length).unwrap_or(usize::MAX))?;
+    let length = announced(head).map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    check(max, length.unwrap_or(0))?;
     let mut weight: Option<Weight> = None;
     let mut first = Bytes::new();
     let mut all: Vec<u8> = Vec::new();
@@ -174,7 +174,7 @@ async fn gather(
         }
         let weight = weight.get_or_insert_with(|| Weight::of(sender, backend));
         weight.add(first.len() + piece.len())?;
-        make_room(&mut all, first.len() + piece.len(), length as usize);
+        make_room(&mut all, first.len() + piece.len(), length);
         all.extend_from_slice(&std::mem::take(&mut first));
         all.extend_from_slice(&piece);
     }
@@ -194,10 +194,13 @@ async fn next_piece(payload: &mut Payload, weight: Option<&Weight>) -> Option<Re
 }
 
 /// Makes room for more: exactly what is announced if that is not much, else twice as much as there is.
-fn make_room(all: &mut Vec<u8>, more: usize, announced: usize) {
+fn make_room(all: &mut Vec<u8>, more: usize, announced: Option<usize>) {
     let wanted = all.len() + more;
     if wanted > all.capacity() {
-        let enough = (2 * all.capacity()).max(FIRST_ROOM).min(announced);
+        let enough = match announced {
+            Some(length) => (2 * all.capacity()).max(FIRST_ROOM).min(length),
+            None => 2 * all.capacity(),
+        };
         all.reserve_exact(wanted.max(enough) - all.len());
     }
 }
@@ -339,6 +342,30 @@ mod tests {
     fn decoded(label: &str, bytes: &'static [u8]) -> Result<String, Refusal> {
         let bytes = decode(named(label).unwrap(), Bytes::from_static(bytes))?;
         Ok(String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn an_announced_length_reserves_nothing() {
+        let mut all = Vec::new();
+        let mut rooms = Vec::new();
+        for _ in 0..2_048 {
+            make_room(&mut all, 4_096, Some(8 << 20));
+            all.extend_from_slice(&[b' '; 4_096]);
+            assert!(all.capacity() <= FIRST_ROOM.max(2 * all.len()), "{} for {}", all.capacity(), all.len());
+            rooms.push(all.capacity());
+        }
+        rooms.dedup();
+        assert_eq!(
+            (rooms.len(), rooms.last()),
+            (8, Some(&(8 << 20))),
+            "few moves, and no more than announced"
+        );
+        let mut small = Vec::new();
+        make_room(&mut small, 2_000, Some(3_000));
+        assert_eq!(small.capacity(), 3_000);
+        let mut in_chunks = vec![b' '; 100_000];
+        make_room(&mut in_chunks, 2_000, None);
+        assert_eq!(in_chunks.capacity(), 200_000);
     }
 
     #[test]

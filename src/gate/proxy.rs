@@ -22,6 +22,11 @@ pub struct BaseUrl {
     prefix: String,
 }
 
+/// Longest prefix taken, in bytes: pages name it many times.
+const MAX_PREFIX: usize = 256;
+/// Longest host: a name of 253 bytes, a colon and a port.
+const MAX_HOST: usize = 259;
+
 impl BaseUrl {
     /// Reads the base from the headers. `forced_scheme` is the setting `http_scheme`; `fallback_host` stands in for
     /// a `Host` that is missing or holds characters no host has.
@@ -78,7 +83,9 @@ pub fn inner_path<'p, 'h>(path: &'p str, header: impl Fn(&str) -> Option<&'h str
 fn prefix<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let named = PREFIX_HEADERS.iter().find_map(|name| header(name).filter(|value| !value.is_empty()))?;
     let named = first_of_list(named);
-    if !named.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%$+=:@!".contains(&b)) {
+    if named.len() > MAX_PREFIX
+        || !named.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%$+=:@!".contains(&b))
+    {
         return None;
     }
     // Collapsing the slashes also keeps `//elsewhere.example` from becoming another host in a Location.
@@ -100,7 +107,8 @@ fn scheme(name: &str) -> Option<&'static str> {
 }
 
 fn is_host(host: &str) -> bool {
-    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
+    (1..=MAX_HOST).contains(&host.len())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
 }
 
 fn single_slashes(path: &str) -> Cow<'_, str> {
@@ -126,6 +134,16 @@ mod tests {
 
     fn base(list: &[(&str, &str)]) -> String {
         BaseUrl::read(headers(list), None, "localhost:8000").to_string()
+    }
+
+    #[test]
+    fn what_pages_repeat_is_short() {
+        let (longest, longer) = ("p".repeat(256), "p".repeat(257));
+        assert_eq!(base(&[("x-script-name", &longest)]), format!("http://localhost:8000/{longest}"));
+        assert_eq!(base(&[("x-script-name", &longer)]), "http://localhost:8000");
+        let (longest, longer) = ("h".repeat(259), "h".repeat(260));
+        assert_eq!(base(&[("host", &longest)]), format!("http://{longest}"));
+        assert_eq!(base(&[("host", &longer)]), "http://localhost:8000");
     }
 
     #[test]

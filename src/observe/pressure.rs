@@ -46,6 +46,11 @@ impl Gauge {
         self.now.load(Ordering::Relaxed)
     }
 
+    /// Whether half of the bound is reached.
+    pub fn is_half_full(&self) -> bool {
+        self.get() >= self.bound / 2
+    }
+
     /// Whether the bound is reached.
     pub fn is_full(&self) -> bool {
         self.get() >= self.bound
