@@ -22,11 +22,13 @@ use crate::edge::exposure::Exposure;
 use crate::edge::express::Express;
 use crate::edge::upgrade::Upgrade;
 use crate::edge::watched::WatchedSocket;
-use crate::edge::{middleware, routes};
+use crate::edge::{middleware, pieces, routes};
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
 use crate::gate::drain::{Drain, Stage};
 use crate::gate::rate::PublishRates;
+use crate::gate::responses::Responses;
+use crate::gate::unproven::Unproven;
 use crate::handoff::{Handoff, Sender};
 use crate::hub::handle::{HubHandle, HubParts};
 use crate::hub::messages::ToHub;
@@ -77,6 +79,8 @@ struct Core {
     drain: Arc<Drain>,
     vitals: Arc<Vitals>,
     gate: Arc<Gate>,
+    responses: Arc<Responses>,
+    unproven: Arc<Unproven>,
     rates: Arc<PublishRates>,
     /// The sockets of each client address, if they are limited.
     addresses: Option<Arc<Addresses>>,
@@ -100,14 +104,11 @@ impl Core {
         let settings = Arc::new(settings);
         let places = workers.saturating_mul(settings.max_http_connections).min(Semaphore::MAX_PERMITS);
         let hubs = Arc::new(Hubs::new(workers));
+        let pressure = Arc::new(pressure(&settings));
         Self {
-            pressure: Arc::new(Pressure::new(
-                settings.registry_mailbox,
-                settings.channel_mailbox,
-                settings.max_pending_bytes,
-                // One that is as large as it may be must pass, at least while no other is under way.
-                settings.max_pending_body_bytes.max(settings.max_body_bytes.saturating_add(1)),
-            )),
+            responses: Responses::new(pressure.clone()),
+            unproven: Unproven::new(pressure.clone(), unproven_body_bytes(&settings)),
+            pressure,
             counters: Arc::default(),
             console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
             hubs,
@@ -212,6 +213,8 @@ impl Core {
             publisher: self.sender(&self.published),
             counters: self.counters.clone(),
             pressure: self.pressure.clone(),
+            responses: self.responses.clone(),
+            unproven: self.unproven.clone(),
             rates: self.rates.clone(),
             addresses: self.addresses.clone(),
             started: self.started,
@@ -219,6 +222,32 @@ impl Core {
             vitals: self.vitals.clone(),
         }
     }
+}
+
+/// How many bytes the bodies of all senders that have proven nothing may have: an eighth of what others may have, and
+/// never less than one body.
+fn unproven_body_bytes(settings: &Settings) -> usize {
+    (settings.max_pending_body_bytes / 8).max(settings.max_body_bytes)
+}
+
+/// Bytes of large responses that may wait for their clients at least.
+const LEAST_RESPONSES: usize = 16 << 20;
+
+/// All gauges, with their bounds.
+fn pressure(settings: &Settings) -> Pressure {
+    let responses = match settings.max_total_queued_bytes {
+        0 => usize::MAX,
+        // However small it is: a response that is being read must not stand in the way of others.
+        bytes => (bytes / 4).max(LEAST_RESPONSES),
+    };
+    Pressure::new(
+        settings.registry_mailbox,
+        settings.channel_mailbox,
+        settings.max_pending_bytes,
+        // One that is as large as it may be must pass, at least while no other is under way.
+        settings.max_pending_body_bytes.max(settings.max_body_bytes.saturating_add(1)),
+    )
+    .bounding_responses(responses)
 }
 
 /// A server that runs.
@@ -329,6 +358,7 @@ fn http_service(
             0 => KeepAlive::Disabled,
             ms => KeepAlive::Timeout(Duration::from_millis(ms)),
         })
+        .h1_write_buffer_size(pieces::WRITE_BUFFER)
         // A client that hangs up in the middle of a poll is noticed at once.
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || drain.reached(Stage::Ending))

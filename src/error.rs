@@ -23,6 +23,9 @@ pub const CODE_HEADER: &str = "x-channelstream-error";
 /// The header that names the setting that a request is over.
 pub const LIMIT_HEADER: &str = "x-channelstream-limit";
 
+/// A refusal names no more characters of a path.
+const MAX_PATH_CHARS: usize = 1_000;
+
 /// The original's text for every 401 its framework made.
 const UNAUTHORIZED: &str = "This server could not verify that you are authorized to access the document you \
     requested.  Either you supplied the wrong credentials (e.g., bad password), or your browser does not understand \
@@ -62,8 +65,10 @@ pub enum Refusal {
     Invalid(Value),
     /// The JSONP callback is no plain name.
     UnacceptableCallback,
-    /// The body is larger than this many bytes.
-    BodyTooLarge(usize),
+    /// The body is larger than it may be.
+    BodyTooLarge(MaxBody),
+    /// The body has this content coding, and is to be sent without one.
+    BodyEncoded(String),
     /// The body did not arrive in time.
     BodyTooSlow,
     /// The server only talks through TLS.
@@ -78,6 +83,24 @@ pub enum Refusal {
     Draining,
     /// The server failed to do its part; nothing is wrong with the request.
     Internal,
+}
+
+/// How large a body may be, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxBody {
+    /// As large as `max_body_bytes`.
+    OfSettings(usize),
+    /// As large as what anybody may send to this path.
+    OfPath(usize),
+}
+
+impl MaxBody {
+    /// The bound.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::OfSettings(bytes) | Self::OfPath(bytes) => bytes,
+        }
+    }
 }
 
 /// One line of the table.
@@ -165,7 +188,13 @@ impl Refusal {
                 S::PAYLOAD_TOO_LARGE,
                 "body-too-large",
                 "The body is too large.",
-                "the body is over `max_body_bytes`.",
+                "the body is over `max_body_bytes`, or over the smaller bound of what anybody may send here.",
+            ),
+            Self::BodyEncoded(_) => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "body-encoded",
+                "The body is encoded.",
+                "`Content-Encoding` names a coding other than `identity`.",
             ),
             Self::BodyTooSlow => (
                 S::REQUEST_TIMEOUT,
@@ -271,7 +300,7 @@ impl Refusal {
     fn named_limit(&self) -> Option<&'static str> {
         match self {
             Self::OverLimit(over) => Some(over.limit.setting()),
-            Self::BodyTooLarge(_) => Some(Limit::Body.setting()),
+            Self::BodyTooLarge(MaxBody::OfSettings(_)) => Some(Limit::Body.setting()),
             _ => None,
         }
     }
@@ -300,11 +329,14 @@ impl Refusal {
     fn message(&self) -> String {
         let text = self.row().text;
         match self {
-            Self::NotFound(path) => format!("{text}\n\n\n{path}\n\n"),
+            Self::NotFound(path) => format!("{text}\n\n\n{}\n\n", beginning(path)),
             Self::AddressNotAllowed | Self::SignatureMissing | Self::UnknownConnection => {
                 format!("{text}\n\n\n\n\n")
             }
-            Self::BodyTooLarge(limit) => format!("{text} At most {limit} bytes are taken."),
+            Self::BodyEncoded(coding) => format!(
+                "{text} This server reads no Content-Encoding, and \"{coding}\" was named. Send the body as it is."
+            ),
+            Self::BodyTooLarge(max) => format!("{text} At most {} bytes are taken.", max.bytes()),
             Self::WellKnownSecret(why) => format!(
                 "{text} This request {why}. Set secrets and admin_secret of your own, or allow_default_secrets = true."
             ),
@@ -370,6 +402,11 @@ impl Form {
         }
         best.1
     }
+}
+
+/// The beginning of a path, for a text that a stranger may ask for often.
+fn beginning(path: &str) -> &str {
+    path.char_indices().nth(MAX_PATH_CHARS).map_or(path, |(end, _)| &path[..end])
 }
 
 fn json_body(status: StatusCode, message: &str) -> String {

@@ -47,6 +47,15 @@ pub enum Pushed {
     Sealed,
 }
 
+/// A part of a poll's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its bytes, shared.
+    pub bytes: Bytes,
+    /// Whether it goes on with the element that the part before it began.
+    pub is_rest: bool,
+}
+
 enum Sink {
     /// A taken-over socket: bytes are websocket frames.
     Socket(TcpStream),
@@ -190,8 +199,14 @@ impl Outbox {
         let socket = self.is_socket();
         let mut queue = self.queue.borrow_mut();
         for (offset, frame) in frames {
-            let bytes = if socket { frame.catchup().clone() } else { frame.catchup_element() };
-            queue.push_free(Queued { bytes, mark: Some(Mark { stream, offset }), begun: false });
+            let mark = Some(Mark { stream, offset });
+            if socket {
+                queue.push_free(Queued { bytes: frame.catchup().clone(), mark, begun: false });
+            } else {
+                let [open, tail] = frame.catchup_element();
+                queue.push_free(Queued { bytes: open, mark, begun: false });
+                queue.push_free(Queued { bytes: tail, mark: None, begun: false });
+            }
         }
         drop(queue);
         self.after_push()
@@ -316,12 +331,32 @@ impl Outbox {
         self.closing.get()
     }
 
-    /// A poll's collected elements, now on their way to its peer. They stay queued for
-    /// [`Outbox::delivered_before`] until dropped.
+    /// What a poll has collected is on its way to its peer from here on, in this many parts. They stay queued for
+    /// [`Outbox::delivered_before`], and count, until they are forgotten.
+    pub fn begin_answer(&self) -> usize {
+        let parts = self.queue.borrow().len();
+        self.answering.set(parts > 0);
+        parts
+    }
+
+    /// A part of a poll's answer: an element of its list, or the rest of the element before it. `None` when the outbox
+    /// was aborted meanwhile.
+    pub fn part(&self, index: usize) -> Option<Part> {
+        let queue = self.queue.borrow();
+        queue.get(index).map(|item| Part { bytes: item.bytes.clone(), is_rest: item.mark.is_none() })
+    }
+
+    /// Begins the answer of a poll, and returns the elements of its list.
+    #[cfg(test)]
     pub fn batch(&self) -> Vec<Bytes> {
-        let elements = self.queue.borrow().elements();
-        self.answering.set(!elements.is_empty());
-        elements
+        let mut elements: Vec<Vec<u8>> = Vec::new();
+        for part in (0..self.begin_answer()).filter_map(|index| self.part(index)) {
+            match elements.last_mut() {
+                Some(element) if part.is_rest && !self.is_socket() => element.extend_from_slice(&part.bytes),
+                _ => elements.push(part.bytes.to_vec()),
+            }
+        }
+        elements.into_iter().map(Bytes::from).collect()
     }
 
     /// Whether a poll's answer is on its way, so that nobody can say how far its peer got.

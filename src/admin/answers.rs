@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::Refusal;
+use crate::gate::backend::Backend;
 
 /// Rows that a list may have before its answers are kept: up to here building one takes a few milliseconds at most.
 const CHEAP_ROWS: usize = 5_000;
@@ -58,10 +59,10 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Answers a GET: with what is kept, or with what `build` makes; with 304 to who has it.
+    /// Answers a GET: with what is kept, or with what `build` makes; with 304 to a client that has it.
     ///
     /// # Errors
-    /// Those of `build`.
+    /// Those of `build`; `Busy` while too many bytes of large responses wait for their clients.
     pub async fn serve(
         &self,
         req: &HttpRequest,
@@ -73,14 +74,22 @@ impl Answers {
         if let Some(kept) = kept.as_ref().filter(|kept| kept.until > Instant::now()) {
             return Ok(respond(req.headers(), kept));
         }
+        admit(req)?;
         let built = build.await?;
+        let backend = req.app_data::<web::Data<Backend>>();
+        backend.map_or(Ok(()), |backend| backend.admit_written(&built.body))?;
+        let (decisive, rows, body) = (built.decisive, built.rows, Bytes::from(built.body));
         let fresh = Kept {
-            tag: tag(&built.body[..built.decisive.min(built.body.len())]),
-            until: Instant::now() + keep_for(built.rows),
-            body: built.body.into(),
+            tag: tag(&body[..decisive.min(body.len())]),
+            until: Instant::now() + keep_for(rows),
+            body: match backend {
+                // Counted from here on: it may be kept, and then waits for several clients.
+                Some(backend) => backend.responses.share(body),
+                None => body,
+            },
         };
         let answer = respond(req.headers(), &fresh);
-        *kept = (built.rows > CHEAP_ROWS).then_some(fresh);
+        *kept = (rows > CHEAP_ROWS).then_some(fresh);
         Ok(answer)
     }
 
@@ -100,6 +109,14 @@ impl Answers {
     fn locked(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses a request that is answered with much while too much waits for its clients.
+///
+/// # Errors
+/// `Busy`.
+pub fn admit(req: &HttpRequest) -> Result<(), Refusal> {
+    req.app_data::<web::Data<Backend>>().map_or(Ok(()), |backend| backend.admit_response())
 }
 
 /// Whether somebody builds or waits for the answer, or it is still good.

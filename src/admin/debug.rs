@@ -44,6 +44,8 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("messages under way to channels", pressure.channels.get() as u64),
         ("bytes under way to hubs", pressure.hub_bytes.get() as u64),
         ("bytes of bodies under way", pressure.bodies.get() as u64),
+        ("bytes of bodies under way, not proven to be signed", pressure.unproven_bodies.get() as u64),
+        ("bytes of large responses under way", pressure.responses.get() as u64),
         ("bytes queued for slow peers", pressure.queued_bytes.get() as u64),
         ("frames queued for slow peers", pressure.queued_frames.get() as u64),
     ];

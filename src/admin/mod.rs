@@ -19,9 +19,12 @@ pub mod sign_out;
 use actix_web::guard::{Any, Get, Head};
 use actix_web::{Route, web};
 
+use crate::gate::body::FORM_BYTES;
+
 /// Mounts pages and files: all that needs no actors.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     let sign_in = web::resource(session::SIGN_IN_PATH);
+    cfg.app_data(web::FormConfig::default().limit(FORM_BYTES));
     cfg.service(sign_in.route(read().to(sign_in::form)).route(web::post().to(sign_in::submit)))
         .service(
             web::resource("/admin/sign_out")

@@ -61,14 +61,14 @@ pub fn described(_: &mut Description<'_>) -> Operation {
 }
 
 /// And of signing in.
-pub fn described_submit(to: &mut Description<'_>) -> Operation {
+pub fn described_submit(_: &mut Description<'_>) -> Operation {
     let form = Keys::new()
         .may("username", schema::text(), "The admin's name; blanks around it are ignored.")
         .may("password", schema::text(), "The admin's password, likewise.")
         .shape();
     Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", Public::Operators, Access::Open)
         .about("Sign in", "Sets the admin's cookie. A wrong password is answered half a second later.")
-        .form(form, to.settings)
+        .form(form)
         .text("The form again: name or password was wrong, or there was none.", "text/html")
         .redirects("Signed in: to the dashboard, with the cookie.")
         .responds(429, too_many_described())

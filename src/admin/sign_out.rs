@@ -19,14 +19,14 @@ pub fn described(_: &mut Description<'_>) -> Operation {
 }
 
 /// And of the console's button.
-pub fn described_submit(to: &mut Description<'_>) -> Operation {
+pub fn described_submit(_: &mut Description<'_>) -> Operation {
     let form = Keys::new().may("csrf", schema::text(), "The token of the sign-in.").shape();
     Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", Public::Operators, Access::Open)
         .about(
             "Sign out by the console's button",
             "Ends the sign-in and takes the cookie back. Who is not signed in need not be signed out.",
         )
-        .form(form, to.settings)
+        .form(form)
         .redirects("To the sign-in.")
         .refuses([Refusal::CsrfToken, Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
 }

@@ -191,6 +191,7 @@ where
     M: Message<Result = Result<Connected, ConnectRefused>> + Send + 'static,
     Registry: Handler<M>,
 {
+    backend.admit_response()?;
     let mut names = request.channels.clone();
     // Sorted as given: duplicates are echoed, as in the original.
     names.sort();

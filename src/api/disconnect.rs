@@ -9,7 +9,7 @@ use super::limits::Limits;
 use super::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
-use crate::gate::body::Body;
+use crate::gate::body::{CONN_ID_BYTES, OpenBody};
 use crate::registry::messages::Disconnect;
 use crate::wire::schema::{self, Shape};
 use actix_web::{HttpResponse, web};
@@ -50,6 +50,7 @@ pub fn described_by_body(to: &mut Description<'_>) -> Operation {
     let body = body_shape(to);
     ended(HttpMethod::Post, "disconnect")
         .body(body, Required::True, EXAMPLE, to.settings)
+        .open_to(CONN_ID_BYTES)
         .refuses_body(DisconnectRequest::parse(b"{}", &to.limits))
 }
 
@@ -84,7 +85,10 @@ pub const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111"}
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn disconnect_by_body(backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+pub async fn disconnect_by_body(
+    backend: web::Data<Backend>,
+    body: OpenBody<CONN_ID_BYTES>,
+) -> Result<HttpResponse, Refusal> {
     let request = DisconnectRequest::parse(&body, &Limits::from(&*backend.settings))?;
     end(&backend, request).await
 }

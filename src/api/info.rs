@@ -170,12 +170,15 @@ pub async fn info_of_channels(
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let request = InfoRequest::parse(&body, &Limits::from(&*backend.settings))?;
+    backend.admit_response()?;
     let (names, exclude) = (request.info.channels.clone(), request.info.exclude_channels.clone());
     let named = names.is_some();
     let channels = backend.ask(ListChannels { names, exclude }).await?;
     // Channels that are named are asked, so that what was published before shows; all of them would be too many.
     let freshness = if named { Freshness::AfterChange } else { Freshness::Summary };
     let info = ChannelsInfo::gather(channels, &request.info, freshness).await?;
+    // Others have been answered meanwhile.
+    backend.admit_response()?;
     let mut out = Vec::new();
     info.write(&mut out);
     Ok(answer::json(out))

@@ -99,6 +99,7 @@ pub async fn delete(
     backend.admit_messages(signed, deletes.len())?;
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Delete(deletes));
     Ok(answer::json(out))
 }

@@ -153,6 +153,7 @@ pub async fn patch(signed: Signed, backend: web::Data<Backend>, body: Body) -> R
     backend.admit_messages(signed, edits.len())?;
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Edit(edits));
     Ok(answer::json(out))
 }

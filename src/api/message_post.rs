@@ -152,6 +152,7 @@ pub fn publish(signed: Option<Signed>, backend: &Backend, body: &[u8]) -> Result
     }
     let mut out = Vec::with_capacity(body.len() + 160 * messages.len());
     write_message_answer(&messages, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Post(messages));
     Ok(answer::json(out))
 }

@@ -151,6 +151,7 @@ where
     M: Message<Result = Result<Subscribed, SubscribeRefused>> + Send + 'static,
     Registry: Handler<M>,
 {
+    backend.admit_response()?;
     let SubscribeRequest { conn_id, channels, channel_configs, info } = request;
     let subscribed = backend.ask(wrap(Subscribe { conn_id, channels, channel_configs })).await?;
     let subscribed = subscribed.map_err(|refused| match refused {

@@ -101,6 +101,7 @@ where
     M: Message<Result = Result<Subscribed, UnknownConnection>> + Send + 'static,
     Registry: Handler<M>,
 {
+    backend.admit_response()?;
     let UnsubscribeRequest { conn_id, channels, info } = request;
     let left = backend.ask(wrap(Unsubscribe { conn_id, channels })).await?;
     let left = left.map_err(|UnknownConnection| answer::unknown_connection())?;

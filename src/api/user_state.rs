@@ -133,6 +133,7 @@ where
     Registry: Handler<M>,
 {
     let UserStateRequest { user, user_state, state_public_keys } = request;
+    backend.admit_response()?;
     let changed = backend.ask(wrap(SetUserState { user, user_state, state_public_keys })).await?;
     let changed = changed.map_err(|refused| match refused {
         StateRefused::UnknownUser => Refusal::from(Invalid::field("user", "Unknown user")),

@@ -125,7 +125,7 @@ fn come(state: &mut ChannelState, model: &Model, who: u32) {
     let Some((_, ToHub::Join(_, _, listen))) = effects.pop() else { panic!("no join") };
     assert_eq!((listen.from, listen.upto), (cursor, model.stream.offset));
     let events: Vec<Seen> =
-        listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element())).collect();
+        listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
     let offsets = listen.catchup.iter().map(|stamped| stamped.offset);
     let lines: Vec<_> = offsets.zip(events.iter().map(told)).collect();
     assert_eq!(lines, model.stream.since(cursor, user));

@@ -95,7 +95,7 @@ impl Told {
         self.state.attach(conn(index), view(user), place(1, index), PART, &time(4), &mut self.effects);
         let Some((_, ToHub::Join(_, _, listen))) = self.effects.pop() else { panic!("no join") };
         self.state.detach(conn(index), cursor);
-        listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element())).collect()
+        listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect()
     }
 
     fn numbers(&mut self, index: u32, cursor: Option<Offset>) -> Vec<u128> {

@@ -14,7 +14,7 @@ use crate::api::unsubscribe::{self, UnsubscribeRequest};
 use crate::api::user_state::{self, UserStateRequest};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
-use crate::gate::body::Body;
+use crate::gate::body::OpenBody;
 use crate::registry::messages::{OfDemo, Publish};
 use crate::wire::message::Delivery;
 use crate::wire::schema::{self, Shape};
@@ -31,12 +31,14 @@ const PREFIX: &str = "demo";
 /// All names of the demo's users and channels begin so. A name that does not gets it: whatever is asked for, nobody
 /// else's user or channel has that name.
 const NAMESPACE: &str = "demo:";
-/// Largest body: a message of the front page has at most 2,000 characters.
+/// Most bytes of a body, as nothing here is signed: a message of the front page has at most 2,000 characters.
 const MAX_BODY: usize = 16 << 10;
 /// Requests that change something, of all visitors together, in a second.
 pub const RATE: usize = 200;
 /// The part of a user's state that everybody may see.
 const PUBLIC_KEYS: [&str; 1] = ["color"];
+
+type DemoBody = OpenBody<MAX_BODY>;
 
 /// Mounts the backend's endpoints.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -109,7 +111,10 @@ pub fn described_delete(to: &mut Description<'_>) -> Operation {
 
 fn demo(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
     let about = format!("Demo mode only: what an application's backend does. {about}");
-    Operation::new(method, path, id, Public::Demo, Access::Open).about(summary, &about).of_demo()
+    Operation::new(method, path, id, Public::Demo, Access::Open)
+        .about(summary, &about)
+        .of_demo()
+        .open_to(MAX_BODY)
 }
 
 fn one_or_more(item: &str, list: Shape) -> Shape {
@@ -122,6 +127,16 @@ fn foreign_channel() -> Refusal {
 
 fn limits(backend: &Backend) -> Limits {
     Limits::from(&*backend.settings)
+}
+
+/// Refuses what is more than the demo's share, and leaves half of the room for large responses to signed requests.
+fn admit(backend: &Backend, demo: &Demo) -> Result<(), Refusal> {
+    let now_us = u64::try_from(backend.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    if backend.pressure.responses.is_half_full() || demo.rate.take(0, 1, now_us).is_err() {
+        backend.counters.refused_busy.add(1);
+        return Err(Refusal::Busy);
+    }
+    backend.admit()
 }
 
 fn only_demo<'a>(mut channels: impl Iterator<Item = &'a String>) -> Result<(), Refusal> {
@@ -176,24 +191,14 @@ fn settings_of(channels: &[String]) -> Vec<(String, ChannelSettings)> {
     channels.iter().map(|name| (name.clone(), settings())).collect()
 }
 
-/// The body of a request that changes something, as far as the demo takes one.
-fn admit(backend: &Backend, demo: &Demo, body: &[u8]) -> Result<(), Refusal> {
-    if body.len() > MAX_BODY {
-        return Err(Refusal::BodyTooLarge(MAX_BODY));
-    }
-    let now_us = u64::try_from(backend.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    demo.rate.take(0, 1, now_us).map_err(|_| Refusal::Busy)?;
-    backend.admit()
-}
-
 async fn connect(
     backend: web::Data<Backend>,
     demo: web::Data<Demo>,
-    body: Body,
+    body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
     let mut request = ConnectRequest::parse(&body, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    admit(&backend, &demo, &body)?;
+    admit(&backend, &demo)?;
     own(&mut request.username);
     own_all(&mut request.channels);
     only_public(&mut request.user_state);
@@ -206,11 +211,11 @@ async fn connect(
 async fn subscribe(
     backend: web::Data<Backend>,
     demo: web::Data<Demo>,
-    body: Body,
+    body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
     let mut request = SubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    admit(&backend, &demo, &body)?;
+    admit(&backend, &demo)?;
     own_all(&mut request.channels);
     request.channel_configs = settings_of(&request.channels);
     subscribe::join(&backend, request, OfDemo).await
@@ -219,11 +224,11 @@ async fn subscribe(
 async fn unsubscribe(
     backend: web::Data<Backend>,
     demo: web::Data<Demo>,
-    body: Body,
+    body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
     let mut request = UnsubscribeRequest::parse(&body, None, &limits(&backend))?;
     only_demo(request.channels.iter())?;
-    admit(&backend, &demo, &body)?;
+    admit(&backend, &demo)?;
     own_all(&mut request.channels);
     unsubscribe::leave(&backend, request, OfDemo).await
 }
@@ -231,10 +236,10 @@ async fn unsubscribe(
 async fn user_state(
     backend: web::Data<Backend>,
     demo: web::Data<Demo>,
-    body: Body,
+    body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
     let mut request = UserStateRequest::parse(&body, &limits(&backend))?;
-    admit(&backend, &demo, &body)?;
+    admit(&backend, &demo)?;
     own(&mut request.user);
     only_public(&mut request.user_state);
     request.state_public_keys = Some(PUBLIC_KEYS.map(str::to_owned).to_vec());
@@ -242,7 +247,7 @@ async fn user_state(
 }
 
 /// Browsers send one message, the API takes lists.
-fn as_list(body: Body) -> Bytes {
+fn as_list(body: DemoBody) -> Bytes {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return body.into_bytes();
     }
@@ -252,9 +257,9 @@ fn as_list(body: Body) -> Bytes {
 async fn post(
     backend: web::Data<Backend>,
     demo: web::Data<Demo>,
-    body: Body,
+    body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
-    admit(&backend, &demo, &body)?;
+    admit(&backend, &demo)?;
     let mut messages = parse_messages(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(messages.iter().map(|message| &message.delivery))?;
     for message in &mut messages {
@@ -263,6 +268,7 @@ async fn post(
     }
     let mut out = Vec::new();
     write_message_answer(&messages, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Post(messages));
     Ok(answer::json(out))
 }
@@ -270,9 +276,9 @@ async fn post(
 async fn patch(
     backend: web::Data<Backend>,
     demo: web::Data<Demo>,
-    body: Body,
+    body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
-    admit(&backend, &demo, &body)?;
+    admit(&backend, &demo)?;
     let mut edits = parse_edits(&as_list(body), &limits(&backend), Timestamp::now())?;
     only_demo_deliveries(edits.iter().map(|edit| &edit.delivery))?;
     for edit in &mut edits {
@@ -281,6 +287,7 @@ async fn patch(
     }
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Edit(edits));
     Ok(answer::json(out))
 }
@@ -288,9 +295,9 @@ async fn patch(
 async fn delete(
     backend: web::Data<Backend>,
     demo: web::Data<Demo>,
-    body: Body,
+    body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
-    admit(&backend, &demo, &body)?;
+    admit(&backend, &demo)?;
     let mut deletes = parse_deletes(&as_list(body), &limits(&backend))?;
     only_demo_deliveries(deletes.iter().map(|delete| &delete.delivery))?;
     for delete in &mut deletes {
@@ -298,6 +305,7 @@ async fn delete(
     }
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
+    backend.admit_written(&out)?;
     backend.publish(Publish::Delete(deletes));
     Ok(answer::json(out))
 }

@@ -7,12 +7,13 @@
 
 use super::cors;
 use super::exposure::Exposure;
+use super::pieces::{in_pieces, modest};
 use super::watch::Watch;
 use crate::api::conn_id::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
 use crate::error::{self, Refusal, answer_headers};
 use crate::gate::backend::Backend;
-use crate::gate::body::Body;
+use crate::gate::body::{Body, Sender};
 use crate::gate::guard::Signed;
 use crate::gate::{Gate, text};
 use actix_http::{Payload, Request, RequestHead, Response, header};
@@ -95,7 +96,8 @@ impl Express {
             && !self.gate.settings.enforce_https
             && !self.backend.is_draining()
             && !head.upgrade()
-            && !names_charset(head);
+            && !names_charset(head)
+            && !head.headers.contains_key(header::CONTENT_ENCODING);
         if plain { Some((call, self.gate.signed(head)?)) } else { None }
     }
 
@@ -106,18 +108,19 @@ impl Express {
         mut request: Request,
     ) -> Result<Response<BoxBody>, Error> {
         let payload = request.take_payload();
-        let answer = match Body::receive(request.head(), payload, &self.backend).await {
-            Ok(body) => self.call(call, signed, body).await,
+        let answer = match Body::receive(request.head(), payload, &self.backend, Sender::Proven).await {
+            Ok(body) => self.call(call, signed, body.without_mark()).await,
             Err(refusal) => Err(refusal),
         };
         let headers = &request.head().headers;
-        Ok(Response::from(match answer {
+        let answer = match answer {
             Ok(answer) => self.share(answer, headers),
             Err(refusal) => {
                 self.backend.count(&refusal);
-                refusal.response(error::accept(headers))
+                modest(refusal.response(error::accept(headers)), &self.backend, headers)
             }
-        }))
+        };
+        Ok(Response::from(answer.map_body(|_, body| in_pieces(body, Some(&self.backend.responses)))))
     }
 
     async fn call(&self, call: Call, signed: Signed, body: Body) -> Result<HttpResponse, Refusal> {

@@ -3,6 +3,7 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::UrlencodedError;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
@@ -10,11 +11,11 @@ use serde_json::json;
 
 use super::exposure::Exposure;
 use super::inner_path::{lead_inside, path_as_sent};
-use super::{cors, health, origins};
+use super::{cors, health, origins, pieces};
 use crate::admin::session;
-use crate::error::{self, Refusal, answer_headers};
+use crate::error::{self, MaxBody, Refusal, answer_headers};
 use crate::gate::backend::Backend;
-use crate::gate::body::Body;
+use crate::gate::body::{self, Body, Sender};
 use crate::gate::guard::{Standing, now_unix};
 use crate::gate::{Gate, text};
 
@@ -42,7 +43,7 @@ pub async fn pass<B: MessageBody + 'static>(
             in_asked_form(&gate, next.call(req).await?.map_into_boxed_body())
         }
     };
-    let mut answer = share(&gate, answer);
+    let mut answer = in_pieces(share(&gate, answer));
     session::renew(&mut answer);
     answer_headers::complete(answer.headers_mut());
     // While the server stops, a connection that is kept would be waited for until the limit. And HTTP below us closes
@@ -51,6 +52,11 @@ pub async fn pass<B: MessageBody + 'static>(
         answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(answer)
+}
+
+fn in_pieces(answer: ServiceResponse) -> ServiceResponse {
+    let backend = answer.request().app_data::<web::Data<Backend>>().cloned();
+    answer.map_body(|_, body| pieces::in_pieces(body, backend.as_ref().map(|backend| &backend.responses)))
 }
 
 fn is_draining(req: &HttpRequest) -> bool {
@@ -76,6 +82,7 @@ async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusa
     {
         admit_origin(gate, req)?;
     }
+    body::admit_encoding(req.head())?;
     Ok(standing)
 }
 
@@ -87,13 +94,17 @@ async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Ref
     };
     let backend = req.app_data::<web::Data<Backend>>().cloned().ok_or(Refusal::Internal)?;
     let payload = req.take_payload();
-    let body = Body::receive(req.head(), payload, &backend).await?;
+    let body = Body::receive(req.head(), payload, &backend, Sender::NotYetProven).await?;
     let admitted = gate.admit_bound(&signature, req.head(), &path_as_sent(req), &body, now_unix());
     if let Err(Refusal::Busy) = &admitted {
         backend.counters.refused_busy.add(1);
     }
-    req.set_payload(Payload::from(body.into_bytes()));
-    admitted
+    let standing = admitted?;
+    let (bytes, weight) = body.prove(&backend);
+    req.set_payload(Payload::from(bytes));
+    // Counted until the request is answered.
+    req.extensions_mut().insert(weight);
+    Ok(standing)
 }
 
 fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
@@ -114,6 +125,10 @@ fn in_asked_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
         backend.count(&refusal);
     }
     let rendered = refusal.response(error::accept(request.headers()));
+    let rendered = match request.app_data::<web::Data<Backend>>() {
+        Some(backend) => pieces::modest(rendered, backend, request.headers()),
+        None => rendered,
+    };
     answer.into_response(rendered)
 }
 
@@ -136,7 +151,10 @@ fn refusal_in(gate: &Gate, answer: &ServiceResponse) -> Option<Refusal> {
 fn translate(gate: &Gate, error: &Error, answer: &ServiceResponse) -> Refusal {
     match answer.status() {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => not_found(answer),
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::BodyTooLarge(gate.settings.max_body_bytes),
+        StatusCode::PAYLOAD_TOO_LARGE => match error.as_error::<UrlencodedError>() {
+            Some(UrlencodedError::Overflow { limit, .. }) => Refusal::BodyTooLarge(MaxBody::OfPath(*limit)),
+            _ => Refusal::BodyTooLarge(MaxBody::OfSettings(gate.settings.max_body_bytes)),
+        },
         StatusCode::REQUEST_TIMEOUT => Refusal::BodyTooSlow,
         status if status.is_client_error() => Refusal::Invalid(json!({"_schema": [error.to_string()]})),
         _ => {

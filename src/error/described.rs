@@ -1,6 +1,6 @@
 //! Refusals as the API's description tells them: by status, with codes, bodies and examples.
 
-use super::{CODE_HEADER, LIMIT_HEADER, OverLimit, Refusal};
+use super::{CODE_HEADER, LIMIT_HEADER, MaxBody, OverLimit, Refusal};
 use crate::observe::limits::Limit;
 use crate::wire::schema::{self, Book, Keys, Shape};
 use actix_web::body::MessageBody;
@@ -31,8 +31,9 @@ impl Refusal {
             Self::TokenRefused(_) => Self::NoSuchSocket,
             Self::NoSuchSocket => Self::Invalid(serde_json::json!({ "_schema": ["Invalid input type."] })),
             Self::Invalid(_) => Self::UnacceptableCallback,
-            Self::UnacceptableCallback => Self::BodyTooLarge(8 << 20),
-            Self::BodyTooLarge(_) => Self::BodyTooSlow,
+            Self::UnacceptableCallback => Self::BodyTooLarge(MaxBody::OfSettings(8 << 20)),
+            Self::BodyTooLarge(_) => Self::BodyEncoded("gzip".into()),
+            Self::BodyEncoded(_) => Self::BodyTooSlow,
             Self::BodyTooSlow => Self::HttpsRequired,
             Self::HttpsRequired => Self::UpgradeRequired,
             Self::UpgradeRequired => Self::OverLimit(OverLimit::of(Limit::Sessions, 10_000)),

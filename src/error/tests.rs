@@ -37,6 +37,13 @@ fn the_originals_bodies() {
 }
 
 #[test]
+fn a_long_path_is_named_by_its_beginning() {
+    let named =
+        |length: usize| body(&Refusal::NotFound("ž".repeat(length)), Some("text/plain")).matches('ž').count();
+    assert_eq!([named(999), named(1_000), named(30_000)], [999, 1_000, 1_000]);
+}
+
+#[test]
 fn html_only_where_named_and_escaped() {
     let page = body(&Refusal::NotFound("/<script>".into()), Some("text/html,*/*;q=0.8"));
     assert!(page.contains("<title>404 Not Found</title>") && page.contains("/&lt;script&gt;"));

@@ -4,6 +4,8 @@ use super::drain::Drain;
 use super::guard::Signed;
 use super::peer;
 use super::rate::PublishRates;
+use super::responses::{LARGE, Responses};
+use super::unproven::Unproven;
 use crate::error::{OverLimit, Refusal};
 use crate::handoff::Sender;
 use crate::observe::Counters;
@@ -32,6 +34,10 @@ pub struct Backend {
     pub counters: Arc<Counters>,
     /// The server's gauges.
     pub pressure: Arc<Pressure>,
+    /// Large response bodies that wait for their clients.
+    pub responses: Arc<Responses>,
+    /// Bodies of senders that have not proven that they have a secret.
+    pub unproven: Arc<Unproven>,
     /// How much each secret may publish.
     pub rates: Arc<PublishRates>,
     /// The sockets of each client address, if they are limited.
@@ -67,6 +73,22 @@ impl Backend {
             return Err(Refusal::Busy);
         }
         Ok(())
+    }
+
+    /// Refuses what is answered with much while too much of what was answered waits for its clients.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub fn admit_response(&self) -> Result<(), Refusal> {
+        self.responses.admit().inspect_err(|_| self.counters.refused_busy.add(1))
+    }
+
+    /// The same for a response that has just been written, before anything is changed.
+    ///
+    /// # Errors
+    /// `Busy`, for a large one.
+    pub fn admit_written(&self, response: &[u8]) -> Result<(), Refusal> {
+        if response.len() > LARGE { self.admit_response() } else { Ok(()) }
     }
 
     /// Refuses a websocket or poll when as many are open as may be.

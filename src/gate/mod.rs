@@ -14,6 +14,8 @@ pub mod replays;
 pub mod bound;
 pub mod guard;
 pub mod body;
+pub mod responses;
+pub mod unproven;
 pub mod rate;
 pub mod backend;
 pub mod drain;

@@ -43,6 +43,11 @@ pub struct BaseUrl {
     prefix: String,
 }
 
+/// Longest prefix taken, in bytes: pages name it many times.
+const MAX_PREFIX: usize = 256;
+/// Longest host: a name of 253 bytes, a colon and a port.
+const MAX_HOST: usize = 259;
+
 impl BaseUrl {
     /// Reads the base from `Host` and from the headers that count. `forced_scheme` is the setting `http_scheme`;
     /// `fallback_host` stands in for a `Host` that is missing or holds characters no host has.
@@ -148,7 +153,9 @@ fn prefix(forwarded: Forwarded<'_>) -> Option<String> {
         PREFIX_HEADERS.iter().find_map(|name| forwarded.get(name).filter(|value| !value.is_empty()))?;
     // The last entry of a list is the nearest proxy's own.
     let named = named.rsplit(',').next().unwrap_or_default().trim();
-    if !named.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%$+=:@!".contains(&b)) {
+    if named.len() > MAX_PREFIX
+        || !named.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%$+=:@!".contains(&b))
+    {
         return None;
     }
     // Collapsing the slashes also keeps `//elsewhere.example` from becoming another host in a Location.
@@ -183,7 +190,8 @@ fn scheme(name: &str) -> Option<&'static str> {
 }
 
 fn is_host(host: &str) -> bool {
-    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
+    (1..=MAX_HOST).contains(&host.len())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
 }
 
 fn single_slashes(path: &str) -> Cow<'_, str> {

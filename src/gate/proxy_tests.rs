@@ -43,6 +43,16 @@ fn based(gate: &Gate, list: &[(&'static str, &str)], forced: Option<&str>) -> Ba
 }
 
 #[test]
+fn what_pages_repeat_is_short() {
+    let (longest, longer) = ("p".repeat(256), "p".repeat(257));
+    assert_eq!(base(&[("x-script-name", &longest)]), format!("http://localhost:8000/{longest}"));
+    assert_eq!(base(&[("x-script-name", &longer)]), "http://localhost:8000");
+    let (longest, longer) = ("h".repeat(259), "h".repeat(260));
+    assert_eq!(base(&[("host", &longest)]), format!("http://{longest}"));
+    assert_eq!(base(&[("host", &longer)]), "http://localhost:8000");
+}
+
+#[test]
 fn the_prefix_is_cut_off_where_it_is() {
     let from = |path, prefix| inner(path, &[("x-script-name", prefix)]);
     assert_eq!(from("/p/connect", "/p"), "/connect");

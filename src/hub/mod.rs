@@ -192,8 +192,10 @@ impl Shared {
         let Some(slot) = table.slot(key) else { return };
         let outbox = slot.outbox.clone();
         if outbox.is_answering() {
-            // Nobody reads its answer: the successor shall not wait longer, and gets all of it again.
+            // Its client does not read the answer. The successor waits no longer and gets all of it again, so the
+            // rest of the answer is withdrawn.
             let detached = table.detach(key);
+            outbox.abort(CloseReason::TakenOver);
             return self.report(detached);
         }
         let silent_ms = now_ms.saturating_sub(outbox.heard_ms());

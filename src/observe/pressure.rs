@@ -46,6 +46,11 @@ impl Gauge {
         self.now.load(Ordering::Relaxed)
     }
 
+    /// Whether half of the bound is reached.
+    pub fn is_half_full(&self) -> bool {
+        self.get() >= self.bound / 2
+    }
+
     /// Whether the bound is reached.
     pub fn is_full(&self) -> bool {
         self.get() >= self.bound
@@ -93,6 +98,10 @@ pub struct Pressure {
     pub hub_bytes: Gauge,
     /// Bytes of requests' bodies that came in pieces, from their second piece on until the request is answered.
     pub bodies: Gauge,
+    /// The same of senders that have not proven that they have a secret. They have a bound of their own.
+    pub unproven_bodies: Gauge,
+    /// Bytes of large response bodies that were made for a request and that wait for its client.
+    pub responses: Gauge,
     /// Bytes that wait in the outboxes of peers who do not take them at once. Each has a bound of its own.
     pub queued_bytes: Gauge,
     /// The frames that these bytes are, or parts of them.
@@ -108,9 +117,17 @@ impl Pressure {
             channels: Gauge::new(channels),
             hub_bytes: Gauge::new(hub_bytes),
             bodies: Gauge::new(bodies),
+            unproven_bodies: Gauge::new(usize::MAX),
+            responses: Gauge::new(usize::MAX),
             queued_bytes: Gauge::new(usize::MAX),
             queued_frames: Gauge::new(usize::MAX),
         }
+    }
+
+    /// The same with a bound on large response bodies that wait.
+    #[must_use]
+    pub fn bounding_responses(self, bytes: usize) -> Self {
+        Self { responses: Gauge::new(bytes), ..self }
     }
 
     /// Whether a request that changes something must be refused now.

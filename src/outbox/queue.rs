@@ -21,7 +21,7 @@ pub struct Mark {
 pub struct Queued {
     /// The bytes still to go.
     pub bytes: Bytes,
-    /// None for control frames.
+    /// None for control frames, and for what goes on with the item before it (a poll's catch-up).
     pub mark: Option<Mark>,
     /// Part of it is out already.
     pub begun: bool,
@@ -205,9 +205,14 @@ impl Queue {
         self.items().filter_map(|item| item.mark).find(|mark| mark.stream == stream).map(|mark| mark.offset)
     }
 
-    /// All bytes, shared.
-    pub fn elements(&self) -> Vec<Bytes> {
-        self.items().map(|item| item.bytes.clone()).collect()
+    /// How many items wait.
+    pub fn len(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.items.len())
+    }
+
+    /// The item at this place.
+    pub fn get(&self, index: usize) -> Option<&Queued> {
+        self.waiting.as_ref()?.items.get(index)
     }
 
     /// Fills `slices` from the front; returns how many are filled.

@@ -5,10 +5,9 @@ use crate::hub::messages::{AttachRefused, Transport};
 use crate::ids::SlotKey;
 use crate::observe::pressure::Counted;
 use crate::observe::recorder::ConnectionEvent;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Part};
 use crate::wire::websocket::close::CloseReason;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
-use bytes::Bytes;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -40,22 +39,49 @@ pub struct PollSession {
 
 /// What a poll is answered with.
 pub enum Answer {
-    /// These events, and the receipt to be given back when the kernel has them.
-    Events(Vec<Bytes>, Receipt),
+    /// Events, in the receipt that is to be given back when the kernel has them.
+    Events(Receipt),
     /// No such connection.
     UnknownConnection,
 }
 
-/// Stands for a poll's answer on its way. Dropped without [`Receipt::sign`], the events count as not delivered,
+/// Stands for a poll's answer on its way, and holds its events. Dropped without [`Receipt::sign`], the events count as not delivered,
 /// and the next poll brings them again.
 pub struct Receipt {
     hub: HubHandle,
     slot: SlotKey,
     outbox: Rc<Outbox>,
+    parts: usize,
     _counted: Option<Counted>,
 }
 
+/// The events of an answer are gone: the server wanted their memory back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawn;
+
 impl Receipt {
+    /// Whether the answer has no event.
+    pub fn is_empty(&self) -> bool {
+        self.parts == 0
+    }
+
+    /// The part of the answer at this place; `None` behind the last one.
+    ///
+    /// # Errors
+    /// `Withdrawn`; the client gets the events with another poll.
+    pub fn part(&self, index: usize) -> Result<Option<Part>, Withdrawn> {
+        match self.outbox.part(index) {
+            _ if index >= self.parts => Ok(None),
+            Some(part) => Ok(Some(part)),
+            None => Err(Withdrawn),
+        }
+    }
+
+    /// All parts.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        (0..self.parts).map_while(|index| self.outbox.part(index))
+    }
+
     /// The kernel has taken the whole answer.
     pub fn sign(self) {
         self.hub.note(self.slot, || ConnectionEvent::Taken(true));
@@ -129,17 +155,20 @@ impl PollSession {
         let released = self.outbox.closing().is_some();
         self.outbox.seal();
         // A poll that was told to go leaves its events to whoever comes next.
-        let events = if released { Vec::new() } else { self.outbox.batch() };
-        let bytes = events.iter().map(Bytes::len).sum();
-        self.hub.note(self.slot, || ConnectionEvent::Answered(events.len(), bytes));
+        let parts = if released { 0 } else { self.outbox.begin_answer() };
         let receipt = Receipt {
+            parts,
             hub: self.hub.clone(),
             slot: self.slot,
             outbox: self.outbox.clone(),
             _counted: self.counted.as_ref().map(|_| self.hub.count_session()),
         };
+        self.hub.note(self.slot, || {
+            let events = receipt.parts().filter(|part| !part.is_rest).count();
+            ConnectionEvent::Answered(events, receipt.parts().map(|part| part.bytes.len()).sum())
+        });
         // If nobody listens any more, the receipt comes back unsigned with the error, and is dropped.
-        let _ = answer.send(Answer::Events(events, receipt));
+        let _ = answer.send(Answer::Events(receipt));
         context.stop();
     }
 }

@@ -154,7 +154,7 @@ settings! {
         max_queued_bytes: usize = 1 << 20 => number(4_096, GIBIBYTE);
         /// Most frames queued for one session before it is closed.
         max_queued_frames: usize = 16_384 => number(16, 1 << 31);
-        /// Most bytes queued for all sessions before those with the longest queues are closed; 0 means no limit.
+        /// Most bytes queued for all sessions before those with the longest queues are closed; 0 means no limit. A quarter as much again, and at least 16 MiB, is for large responses that wait for their clients.
         max_total_queued_bytes: usize = 1 << 30 => number(0, 1 << 40);
         /// Messages the registry's mailbox holds before the API answers 503.
         registry_mailbox: usize = 16_384 => number(1, 16_777_216);
@@ -162,7 +162,7 @@ settings! {
         channel_mailbox: usize = 16_384 => number(1, 16_777_216);
         /// Bytes of frames on their way to sessions before the API answers 503; each worker's share counts.
         max_pending_bytes: usize = 256 << 20 => number(65_536, 1 << 40);
-        /// Bytes of request bodies under way, in all, before the API answers 503; never less than one body may have.
+        /// Bytes of request bodies under way, in all, before the API answers 503; never less than one body may have. An eighth as much again is for senders that have not proven that they have a secret.
         max_pending_body_bytes: usize = 256 << 20 => number(65_536, 1 << 40);
         /// Most memory for what the console records of connections and channels, in bytes; 0 turns recording off.
         recorder_bytes: usize = 4 << 20 => number(0, GIBIBYTE);

@@ -26,6 +26,7 @@ impl LiveFlag {
 }
 
 const CATCHUP_TAIL: &[u8] = b",\"catchup\":true}]";
+const CATCHUP_ELEMENT_TAIL: &[u8] = b",\"catchup\":true}";
 
 /// Who among the members of a stream gets a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,11 +104,10 @@ impl Frame {
         })
     }
 
-    /// The event as an element of a poll's list, flagged as catch-up.
-    pub fn catchup_element(&self) -> Bytes {
-        let framed = self.catchup();
-        let start = framed.len() - (CATCHUP_TAIL.len() + self.open.len());
-        framed.slice(start..framed.len() - 1)
+    /// The event as an element of a poll's list, flagged as catch-up, in two parts: the second closes the first, which
+    /// is in memory with the live form.
+    pub fn catchup_element(&self) -> [Bytes; 2] {
+        [self.live.slice(self.open.clone()), Bytes::from_static(CATCHUP_ELEMENT_TAIL)]
     }
 
     /// Who gets it.
@@ -175,14 +175,14 @@ mod tests {
         assert_eq!(&frame.live()[..], b"\x81\x19[{\"a\":1,\"catchup\":false}]");
         assert_eq!(&frame.live_element()[..], b"{\"a\":1,\"catchup\":false}");
         assert_eq!(&frame.catchup()[..], b"\x81\x18[{\"a\":1,\"catchup\":true}]");
-        assert_eq!(&frame.catchup_element()[..], b"{\"a\":1,\"catchup\":true}");
+        assert_eq!(frame.catchup_element().concat(), b"{\"a\":1,\"catchup\":true}");
     }
 
     #[test]
     fn edits_say_nothing_live() {
         let frame = frame(b"{\"a\":1", LiveFlag::Absent);
         assert_eq!(&frame.live_element()[..], b"{\"a\":1}");
-        assert_eq!(&frame.catchup_element()[..], b"{\"a\":1,\"catchup\":true}");
+        assert_eq!(frame.catchup_element().concat(), b"{\"a\":1,\"catchup\":true}");
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
             let (frame, part) = draft.finish(LiveFlag::False, Audience::all(), Some(range));
             assert_eq!(part.map(|p| p.len()), Some(size));
             assert!(frame.live_element().starts_with(b"{\"x\":7"));
-            assert!(frame.catchup_element().ends_with(b"7,\"catchup\":true}"));
+            assert!(frame.catchup_element().concat().ends_with(b"7,\"catchup\":true}"));
         }
     }
 

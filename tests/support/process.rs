@@ -97,6 +97,13 @@ impl Process {
         Self { child, address, log }
     }
 
+    /// Memory of its own that is resident, in bytes.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux says it");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+    }
+
     pub fn log(&self) -> Log {
         self.log.clone()
     }

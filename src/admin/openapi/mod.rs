@@ -8,6 +8,7 @@ pub use written::document as description;
 use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::openapi::path::HttpMethod;
 
+use super::answers;
 use super::session::AdminOrRefused;
 use crate::api::operation::{Access, Description, Operation, Public, response};
 use crate::error::Refusal;
@@ -20,12 +21,13 @@ pub const PATH: &str = "/openapi-3.1.json";
 /// Serves the description; behind a proxy's prefix it says so, or tools would call the wrong paths.
 ///
 /// # Errors
-/// `Internal`, if it cannot be written.
+/// `Internal`, if it cannot be written; `Busy`.
 pub async fn document(
     _: AdminOrRefused,
     gate: web::Data<Gate>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
+    answers::admit(&req)?;
     let base = gate.base_url(req.head());
     let text = description(&gate.settings, base.prefix()).to_json().map_err(|_| Refusal::Internal)?;
     Ok(json(text))
@@ -34,12 +36,13 @@ pub async fn document(
 /// Serves the outline; behind a proxy's prefix it says so as well.
 ///
 /// # Errors
-/// `Internal`, if it cannot be written.
+/// `Internal`, if it cannot be written; `Busy`.
 pub async fn outline(
     _: AdminOrRefused,
     gate: web::Data<Gate>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
+    answers::admit(&req)?;
     let base = gate.base_url(req.head());
     let description = serde_json::to_value(description(&gate.settings, "")).map_err(|_| Refusal::Internal)?;
     Ok(json(outline::outline(&description, base.prefix()).to_string()))
@@ -65,5 +68,5 @@ fn served(path: &'static str, id: &str, summary: &str, about: &str) -> Operation
     Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::SignedOrAdmin)
         .about(summary, about)
         .responds(200, response("The description.", "application/json", schema::any_object()))
-        .refuses([Refusal::SignatureMissing])
+        .refuses([Refusal::SignatureMissing, Refusal::Busy])
 }

@@ -4,7 +4,8 @@ mod written;
 
 use super::invalid::Invalid;
 use super::limits::Limits;
-use crate::error::Refusal;
+use crate::error::{MaxBody, Refusal};
+use crate::gate::body::FORM_BYTES;
 use crate::observe::limits::Limit;
 use crate::settings::Settings;
 use crate::wire::schema::{self, Book, Shape};
@@ -178,20 +179,27 @@ impl Operation {
             .build();
         let built = self.built.request_body(Some(body));
         // Bodies under way are bounded together, too.
-        Self { built, ..self }.reads_body(settings).refuses([Refusal::Busy])
+        Self { built, ..self }
+            .reads_body()
+            .refuses([Refusal::BodyTooLarge(MaxBody::OfSettings(settings.max_body_bytes)), Refusal::Busy])
     }
 
     /// The body that an HTML form sends.
-    pub fn form(self, shape: Shape, settings: &Settings) -> Self {
+    pub fn form(self, shape: Shape) -> Self {
         let content = ContentBuilder::new().schema(Some(shape)).build();
         let body = RequestBodyBuilder::new().required(Some(Required::False));
         let built =
             self.built.request_body(Some(body.content("application/x-www-form-urlencoded", content).build()));
-        Self { built, ..self }.reads_body(settings)
+        Self { built, ..self }.reads_body().open_to(FORM_BYTES)
     }
 
-    fn reads_body(self, settings: &Settings) -> Self {
-        self.refuses([Refusal::BodyTooLarge(settings.max_body_bytes), Refusal::BodyTooSlow])
+    /// Anybody may call it: without a signature a body has at most this many bytes.
+    pub fn open_to(self, bytes: usize) -> Self {
+        self.refuses([Refusal::BodyTooLarge(MaxBody::OfPath(bytes))])
+    }
+
+    fn reads_body(self) -> Self {
+        self.refuses([Refusal::BodyEncoded("gzip".into()), Refusal::BodyTooSlow])
             .limited_by([Limit::BodyTime])
     }
 

@@ -10,8 +10,8 @@ use crate::api::invalid::Invalid;
 use crate::api::operation::{Access, Description, Operation, Public, in_query, response};
 use crate::demo::Demo;
 use crate::demo::pages;
-use crate::error::{CODE_HEADER, Refusal};
-use crate::gate::body::Body;
+use crate::error::{CODE_HEADER, MaxBody, Refusal};
+use crate::gate::body::OpenBody;
 use crate::wire::json::{self, Malformed};
 use crate::wire::schema;
 use actix_web::http::{StatusCode, header};
@@ -77,6 +77,7 @@ pub fn described_push(to: &mut Description<'_>) -> Operation {
     )
     .parameter(id)
     .body(schema::anything(), Required::True, r#"{"text": "hi"}"#, to.settings)
+    .open_to(MAX_PUSH)
     .responds(400, told(StatusCode::BAD_REQUEST, "There is no such channel."))
     .responds(404, told(StatusCode::NOT_FOUND, "The channel's name holds a slash."))
     .refuses(value(b"{", usize::MAX).err())
@@ -186,7 +187,7 @@ async fn push(
     if !demo.ask(&demo.board, Exists(id.clone())).await? {
         return Ok(no_channel());
     }
-    let body = Body::from_request(&req, &mut payload.into_inner()).await?;
+    let body = OpenBody::<MAX_PUSH>::from_request(&req, &mut payload.into_inner()).await?;
     let value = value(&body, demo.settings.max_json_depth)?;
     let pushed = demo.ask(&demo.board, Push(id, value)).await?;
     Ok(if pushed { done() } else { no_channel() })
@@ -194,7 +195,7 @@ async fn push(
 
 fn value(body: &[u8], max_depth: usize) -> Result<Value, Refusal> {
     if body.len() > MAX_PUSH {
-        return Err(Refusal::BodyTooLarge(MAX_PUSH));
+        return Err(Refusal::BodyTooLarge(MaxBody::OfPath(MAX_PUSH)));
     }
     let text = json::check(body, max_depth).map_err(malformed)?;
     serde_json::from_str(text).map_err(|error| malformed(Malformed::from_serde(&error)))

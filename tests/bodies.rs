@@ -1,0 +1,368 @@
+//! Bodies: what responses cost that a client does not read, and what senders without a secret can take.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+
+mod support;
+
+use channelstream::settings::{Secret, Settings};
+use channelstream::signing::Keys;
+use channelstream::signing::bound::BoundTo;
+use serde_json::{Value, json};
+use socket2::SockRef;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use support::backend::{Backend, signature};
+use support::http::{Reply, Wire, request};
+use support::process::{Process, command};
+use support::{TestServer, settings, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+const MIB: usize = 1 << 20;
+/// Clients that do not read, for each kind of response.
+const CLIENTS: usize = 24;
+/// What each may cost, with its socket, its buffers and what the allocator keeps beside them.
+const EACH: usize = 128 << 10;
+
+/// What responses of this length may cost, made and unread: some of them once, and little for each client.
+fn bound(clients: usize, length: usize) -> usize {
+    4 * MIB + 4 * length + clients * EACH
+}
+
+/// A client that sends a request and does not read. The response has begun when this returns.
+async fn unread(address: SocketAddr, request: &[u8]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    // The kernels keep little of what it does not read.
+    socket.set_recv_buffer_size(2 << 10).unwrap();
+    SockRef::from(&socket).set_tcp_mss(536).unwrap();
+    let mut stream = within(socket.connect(address)).await.unwrap();
+    within(stream.write_all(request)).await.unwrap();
+    within(stream.peek(&mut [0; 1])).await.unwrap();
+    stream
+}
+
+fn get(target: &str) -> Vec<u8> {
+    let (name, token) = signature();
+    request("GET", target, &[(name, &token)], b"")
+}
+
+/// A figure of /admin/debug.
+async fn figure(backend: Backend, name: &str) -> usize {
+    let text = backend.send("GET", "/admin/debug", &[], b"").await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+async fn becomes(backend: Backend, name: &str, value: usize) {
+    let begun = Instant::now();
+    loop {
+        let now = figure(backend, name).await;
+        if now == value {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{name}: {now}, {value} expected");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+const RESPONSES: &str = "bytes of large responses under way";
+const UNPROVEN: &str = "bytes of bodies under way, not proven to be signed";
+
+/// Waits until the server has at most so much memory, and fails when it does not come down to it.
+async fn assert_memory_within(server: &Process, bound: usize, what: &str) {
+    let begun = Instant::now();
+    while server.memory() > bound {
+        let now = server.memory() / MIB;
+        assert!(begun.elapsed() < Duration::from_secs(4), "{what}: {now} MiB, {} expected", bound / MIB);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A channel with a history of large messages.
+async fn fill(backend: Backend, channel: &str, messages: usize, bytes: usize) {
+    backend.configure(&[channel], json!({"store_history": true, "history_size": 100})).await;
+    for _ in 0..messages {
+        backend.say(channel, &"x".repeat(bytes)).await;
+    }
+}
+
+#[actix_web::test]
+async fn unread_responses_are_not_kept_for_each_client() {
+    let server = Process::run(command("", &["--port", "0", "--set", "workers=2"]));
+    let backend = Backend { address: server.address };
+    fill(backend, "c", 3, MIB).await;
+    let file = "/static/vendor/swagger-ui/swagger-ui-bundle.js";
+    for target in [file, "/info", "/admin/admin.json", "/openapi-3.1.json", "/openapi.json"] {
+        let length = backend.send("GET", target, &[], b"").await.body.len();
+        assert!(length > 32 << 10, "{target} is answered with much");
+        let before = server.memory();
+        let mut held = Vec::new();
+        for _ in 0..CLIENTS {
+            held.push(unread(server.address, &get(target)).await);
+        }
+        assert_memory_within(&server, before + bound(CLIENTS, length), target).await;
+        let whole = backend.send("GET", target, &[], b"").await;
+        assert_eq!((whole.status, whole.body.len() > length - 100), (200, true));
+        drop(held);
+        becomes(backend, RESPONSES, 0).await;
+    }
+}
+
+#[actix_web::test]
+async fn unread_polls_share_their_events() {
+    let server = Process::run(command("", &["--port", "0", "--set", "workers=2"]));
+    let backend = Backend { address: server.address };
+    for callback in ["", "&callback=take"] {
+        let mut ids = Vec::new();
+        for number in 0..12 {
+            ids.push(backend.connect(&format!("u{number}"), &["c"]).await);
+        }
+        for _ in 0..3 {
+            backend.say("c", &"x".repeat(MIB)).await;
+        }
+        let before = server.memory();
+        let mut held = Vec::new();
+        for id in &ids[1..] {
+            held.push(unread(server.address, &get(&format!("/listen?conn_id={id}{callback}"))).await);
+        }
+        assert_memory_within(&server, before + bound(ids.len(), 3 * MIB), callback).await;
+        // One that reads gets all of it.
+        let target = format!("/listen?conn_id={}{callback}", ids[0]);
+        let text = Wire::open(server.address).await.ask("GET", &target, &[], b"").await.text();
+        let list = text.strip_prefix("take(").and_then(|list| list.strip_suffix(")")).unwrap_or(&text);
+        let events: Vec<Value> = serde_json::from_str(list).unwrap();
+        assert_eq!(events.iter().filter(|event| event["message"]["text"].is_string()).count(), 3);
+        drop(held);
+    }
+}
+
+async fn info(backend: Backend, channel: &str) -> Reply {
+    let body = json!({"info": {"channels": [channel]}}).to_string();
+    backend.send("POST", "/info", &[], body.as_bytes()).await
+}
+
+#[actix_web::test]
+async fn large_responses_are_counted_and_bounded_together() {
+    // A quarter of it is 16 MiB.
+    let server = TestServer::start(Settings { max_total_queued_bytes: 64 * MIB, ..settings() });
+    let backend = server.backend();
+    let mut held = Vec::new();
+    for channel in ["a", "b", "c"] {
+        fill(backend, channel, 3, 3 * MIB).await;
+    }
+    let length = info(backend, "a").await.body.len();
+    let ask = |channel: &str| {
+        let (name, token) = signature();
+        let body = json!({"info": {"channels": [channel]}}).to_string();
+        request("POST", "/info", &[(name, &token)], body.as_bytes())
+    };
+    // Equal ones count once, whoever asks for them.
+    for _ in 0..5 {
+        held.push(unread(server.address, &ask("a")).await);
+    }
+    becomes(backend, RESPONSES, length).await;
+    held.push(unread(server.address, &ask("b")).await);
+    becomes(backend, RESPONSES, 2 * length).await;
+    let refused = info(backend, "c").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
+    assert_eq!(refused.header("x-channelstream-error"), Some("busy"));
+    for (method, target) in [("GET", "/admin/admin.json"), ("GET", "/openapi.json"), ("POST", "/info")] {
+        assert_eq!(backend.send(method, target, &[], b"").await.status, 503, "{target}");
+    }
+    // What is answered with little goes on; what would be answered with much is refused before it is done.
+    backend.say("d", "small").await;
+    let large = json!([{"user": "p", "channel": "d", "message": {"text": "x".repeat(50_000)}}]).to_string();
+    assert_eq!(backend.send("POST", "/message", &[], large.as_bytes()).await.status, 503);
+    let wrong = format!("[{}{{}}]", "{},".repeat(1_000));
+    for headers in [&[][..], &[("content-type", "application/json; charset=utf-8")]] {
+        let status = async || backend.send("POST", "/message", headers, wrong.as_bytes()).await.status;
+        assert_eq!(status().await, 503, "a large refusal");
+        assert_eq!(backend.send("POST", "/message", headers, b"[{}]").await.status, 422);
+    }
+    drop(held);
+    becomes(backend, RESPONSES, 0).await;
+    assert_eq!(info(backend, "c").await.status, 200);
+    assert_eq!(backend.send("POST", "/message", &[], wrong.as_bytes()).await.status, 422);
+}
+
+#[actix_web::test]
+async fn a_poll_that_holds_too_much_unread_is_closed_and_loses_nothing() {
+    let server =
+        TestServer::start(Settings { max_total_queued_bytes: 5 * MIB, poll_wait_ms: 200, ..settings() });
+    let backend = server.backend();
+    let ids = [backend.connect("ann", &["c"]).await, backend.connect("bob", &["c"]).await];
+    for _ in 0..3 {
+        backend.say("c", &"x".repeat(MIB)).await;
+    }
+    // Either fits, and both together do not.
+    let targets = ids.map(|id| format!("/listen?conn_id={id}"));
+    let mut first = unread(server.address, &get(&targets[0])).await;
+    let mut second = unread(server.address, &get(&targets[1])).await;
+    becomes(backend, "limit reached, max_total_queued_bytes", 1).await;
+    let mut lengths = Vec::new();
+    for stream in [&mut first, &mut second] {
+        SockRef::from(&*stream).set_recv_buffer_size(8 * MIB).unwrap();
+        let mut read = vec![0; 3 * MIB];
+        let whole = within(stream.read_exact(&mut read)).await;
+        lengths.push(whole.is_ok());
+    }
+    lengths.sort_unstable();
+    assert_eq!(lengths, [false, true], "one of the responses ends early");
+    drop((first, second));
+    becomes(backend, "bytes queued for slow peers", 0).await;
+    let mut counts = Vec::new();
+    for target in targets {
+        let reply = Wire::open(server.address).await.ask("GET", &target, &[], b"").await;
+        let events = reply.json();
+        counts.push(events.as_array().unwrap().iter().filter(|event| event["type"] == "message").count());
+    }
+    assert!(counts.contains(&3), "its next poll has all of them: {counts:?}");
+}
+
+/// What a sender without a secret sends: all but the last ten bytes of a body.
+async fn hold(address: SocketAddr, head: &str, length: usize) -> Wire {
+    let mut wire = Wire::open(address).await;
+    let _ = wire.try_write(format!("{head}Host: t\r\nContent-Length: {length}\r\n\r\n")).await;
+    let _ = wire.try_write(vec![b' '; length - 10]).await;
+    wire
+}
+
+fn now_unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// A publish in pieces that arrive apart, with this header; its status.
+async fn publish_in_pieces(address: SocketAddr, (name, value): (&str, String), body: &[u8]) -> u16 {
+    let mut wire = Wire::open(address).await;
+    let head =
+        request("POST", "/message", &[(name, &value), ("content-length", &body.len().to_string())], b"");
+    wire.write(head).await;
+    for piece in body.chunks(body.len() / 3 + 1) {
+        wire.write(piece).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    wire.reply().await.status
+}
+
+#[actix_web::test]
+async fn senders_without_a_secret_take_nothing_from_signed_requests() {
+    const BODY: usize = 512 << 10;
+    let server = TestServer::start(Settings {
+        max_body_bytes: BODY,
+        max_pending_body_bytes: 4 * BODY,
+        demo: channelstream::settings::Demo::On,
+        ..settings()
+    });
+    let backend = server.backend();
+    let wrong = format!("t={},n=a,v1={}", now_unix(), "0".repeat(64));
+    let sources = [
+        "POST /disconnect HTTP/1.1\r\n".to_owned(),
+        "POST /demo/message HTTP/1.1\r\n".to_owned(),
+        "POST /demo/connect HTTP/1.1\r\n".to_owned(),
+        "POST /admin/sign_in HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n".to_owned(),
+        "POST /admin/sign_out HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n".to_owned(),
+        "POST /admin/message HTTP/1.1\r\n".to_owned(),
+        format!("GET /health/live HTTP/1.1\r\nx-channelstream-signature: {wrong}\r\n"),
+        format!("POST /message HTTP/1.1\r\nx-channelstream-signature: {wrong}\r\n"),
+    ];
+    let message =
+        json!([{"user": "p", "channel": "c", "message": {"text": "x".repeat(100_000)}}]).to_string();
+    for (number, head) in sources.iter().enumerate() {
+        let mut held = Vec::new();
+        for length in [BODY, 1_024, 4_096, 8_192].into_iter().cycle().take(24) {
+            held.push(hold(server.address, head, length).await);
+        }
+        let body = message.as_bytes();
+        let status = publish_in_pieces(server.address, signature(), body).await;
+        assert_eq!(status, 200, "{head}");
+        // A bound signature is judged behind its body, which waits among those of the others.
+        let keys = Keys::new(&[Secret::new("secret")]);
+        let bound = keys.sign_bound(
+            &BoundTo { method: "POST", target: "/message", body },
+            now_unix(),
+            &format!("n{number}"),
+        );
+        let status = publish_in_pieces(server.address, ("x-channelstream-signature", bound), body).await;
+        assert_eq!(status, 200, "bound, {head}");
+        assert!(figure(backend, UNPROVEN).await <= BODY);
+        drop(held);
+        becomes(backend, UNPROVEN, 0).await;
+        becomes(backend, "bytes of bodies under way", 0).await;
+    }
+}
+
+#[actix_web::test]
+async fn refusals_of_bodies_name_their_bound() {
+    let server = TestServer::start(Settings { demo: channelstream::settings::Demo::On, ..settings() });
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let cases = [
+        ("POST", "/admin/sign_in", 4_096),
+        ("POST", "/admin/sign_out", 4_096),
+        ("POST", "/disconnect", 1_024),
+        ("POST", "/demo/message", 8_192),
+        ("POST", "/demo/connect", 8_192),
+    ];
+    for (method, path, bound) in cases {
+        for (length, is_too_large) in [(bound, false), (bound + 1, true)] {
+            let body = vec![b' '; length];
+            let reply = Wire::open(server.address).await.ask(method, path, &[form], &body).await;
+            assert_eq!(reply.status == 413, is_too_large, "{path} {length}: {reply:?}");
+            if is_too_large {
+                let said = format!("The body is too large. At most {bound} bytes are taken.");
+                assert_eq!(
+                    (reply.json()["message"].clone(), reply.header("x-channelstream-limit")),
+                    (said.into(), None)
+                );
+                assert_eq!(reply.header("x-channelstream-error"), Some("body-too-large"));
+            }
+        }
+    }
+    // Who signs has the usual bound.
+    let id = json!({"conn_id": uuid::Uuid::new_v4(), "padding": "x".repeat(50_000)}).to_string();
+    assert_eq!(server.backend().send("POST", "/disconnect", &[], id.as_bytes()).await.json(), false);
+    let count =
+        server.backend().send("GET", "/admin/admin.json?limits=true&per_page=0", &[], b"").await.json();
+    assert_eq!(count["limits"]["max_body_bytes"], 5);
+}
+
+#[actix_web::test]
+async fn what_stands_around_the_json_is_skipped_or_named() {
+    let server = TestServer::start(settings());
+    let backend = server.backend();
+    let message = json!([{"user": "p", "channel": "c", "message": {}}]).to_string();
+    let marked = [b"\xef\xbb\xbf", message.as_bytes()].concat();
+    // By the short way, by the long one, and behind a signature of these bytes.
+    let keys = Keys::new(&[Secret::new("secret")]);
+    let bound =
+        keys.sign_bound(&BoundTo { method: "POST", target: "/message", body: &marked }, now_unix(), "n");
+    let headers: [&[(&str, &str)]; 3] = [
+        &[],
+        &[("content-type", "application/json; charset=utf-8")],
+        &[("x-channelstream-signature", &bound)],
+    ];
+    for headers in headers {
+        assert_eq!(backend.send("POST", "/message", headers, &marked).await.status, 200, "{headers:?}");
+    }
+    let twice = [b"\xef\xbb\xbf", &marked[..]].concat();
+    assert_eq!(backend.send("POST", "/message", &[], &twice).await.status, 422);
+    for (coding, path) in [("gzip", "/message"), ("identity, br", "/connect"), ("deflate", "/admin/sign_in")]
+    {
+        let reply = backend.send("POST", path, &[("content-encoding", coding)], message.as_bytes()).await;
+        let named = coding.rsplit(", ").next().unwrap();
+        assert_eq!(
+            (reply.status, reply.header("x-channelstream-error")),
+            (415, Some("body-encoded")),
+            "{path}"
+        );
+        assert!(reply.text().contains(&format!("\\\"{named}\\\"")), "{}", reply.text());
+    }
+    for coding in ["identity", ""] {
+        let reply =
+            backend.send("POST", "/message", &[("content-encoding", coding)], message.as_bytes()).await;
+        assert_eq!(reply.status, 200, "{coding}");
+    }
+    assert_eq!(
+        backend.send("GET", "/info", &[("content-encoding", "gzip")], b"").await.status,
+        200,
+        "no body"
+    );
+}
