@@ -44,7 +44,7 @@ use crate::registry::bounds::Bounds;
 use crate::registry::messages::Publish;
 use crate::registry::state::{RegistryState, Times};
 use crate::registry::{Registry, RegistryParts};
-use crate::settings::{Inputs, Loaded, Settings};
+use crate::settings::{Loaded, Settings};
 use crate::wire::event::Encoder;
 use actix::{Actor, Addr, Message};
 use actix_http::{Extensions, HttpService, KeepAlive};
@@ -385,7 +385,7 @@ impl Running {
 /// Runs a server until it is told to stop by SIGTERM or SIGINT. At SIGHUP it takes over secrets that have changed.
 pub fn run(loaded: Loaded) -> ExitCode {
     panics::end_the_process();
-    match System::new().block_on(serve(loaded.settings, loaded.inputs)) {
+    match System::new().block_on(serve(loaded)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -394,18 +394,18 @@ pub fn run(loaded: Loaded) -> ExitCode {
     }
 }
 
-async fn serve(configured: Settings, inputs: Inputs) -> io::Result<()> {
+async fn serve(loaded: Loaded) -> io::Result<()> {
     open_files::raise();
     // Before anybody can know that the server runs: whoever stops it then must find it listening for that, too.
     let mut stop_signals = StopSignals::new()?;
     let hangups = signal(SignalKind::hangup())?;
-    let (listeners, settings) = Listeners::handed_over_or_bound(configured.clone())?;
+    let (listeners, settings) = Listeners::handed_over_or_bound(loaded.settings.clone())?;
     let (demo, host) = (settings.demo_enabled(), settings.host.clone());
     if let Some(note) = settings.well_known_note() {
         log::info!("{note}");
     }
     let running = start_on(listeners, settings)?;
-    actix_rt::spawn(reload::at_each(hangups, inputs, configured, host, running.core.gate.clone()));
+    actix_rt::spawn(reload::at_each(hangups, loaded, host, running.core.gate.clone()));
     if let Some(address) = running.internal_address {
         log::info!("listening for backends and operators on http://{address}/");
     }

@@ -70,7 +70,7 @@ fn the_version_is_printed() {
 #[test]
 fn a_bad_setting_stops_the_start() {
     let output = channelstream(&[("CHANNELSTREAM_PORT", "70000")], &[]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     assert_eq!(err(&output), "error: port: 70000 is not a port (0-65535) (from CHANNELSTREAM_PORT)\n");
     let output = channelstream(&[], &["--port", "-1"]);
     assert_eq!(err(&output), "error: port: -1 is not a port (0-65535) (from --port)\n");
@@ -83,7 +83,7 @@ fn a_bad_setting_stops_the_start() {
 fn default_secrets_stay_on_loopback() {
     for host in ["0.0.0.0", "::", "push.example.org"] {
         let output = channelstream(&[], &["--host", host]);
-        assert_eq!(output.status.code(), Some(1), "{host}");
+        assert_eq!(output.status.code(), Some(78), "{host}");
         assert!(err(&output).contains("secrets: the well-known default is refused"), "{host}");
     }
     let allowed = [("CHANNELSTREAM_ALLOW_DEFAULT_SECRETS", "true")];
@@ -122,12 +122,77 @@ fn check_config_tells_values_and_sources_but_no_secrets() {
 #[test]
 fn check_config_fails_with_what_would_not_start() {
     let output = channelstream(&[], &["check-config", "--host", "0.0.0.0"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     assert!(
         out(&output).contains("host = \"0.0.0.0\"  # from --host")
             && err(&output).contains("error: secrets: ")
     );
-    assert_eq!(channelstream(&[], &["check-config", "-c", "none.toml"]).status.code(), Some(1));
+    assert_eq!(channelstream(&[], &["check-config", "-c", "none.toml"]).status.code(), Some(78));
+}
+
+/// A service manager need not start a server again whose settings are wrong; it may one whose port is taken.
+#[test]
+fn exit_codes_tell_wrong_settings_from_other_failures() {
+    let codes = |arguments: &[&str]| channelstream(&[], arguments).status.code();
+    for wrong in [
+        &["--port", "x"][..],
+        &["--set", "prot=1"],
+        &["--set", "hush"],
+        &["-c", "none.toml"],
+        &["-i", "none.ini"],
+        &["-c", "."],
+        &["-i", "a", "-c", "b"],
+        &["check-config", "--port", "x"],
+        &["sign", "-c", "none.toml"],
+        &["make-config", "-j", "[]"],
+    ] {
+        assert_eq!(codes(wrong), Some(78), "{wrong:?}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    assert_eq!(codes(&["--port", &port]), Some(1));
+    assert_eq!(codes(&["--no-such-flag"]), Some(2));
+    assert!(out(&channelstream(&[], &["--help"])).contains("RestartPreventExitStatus=78"));
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_file_stops_the_start() {
+    let directory = directory("is-directory");
+    std::fs::create_dir_all(directory.join("channelstream.toml")).unwrap();
+    for arguments in [&[][..], &["check-config"], &["-c", "channelstream.toml"]] {
+        let output =
+            command(&directory, env!("CARGO_BIN_EXE_channelstream"), &[], arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{arguments:?}");
+        assert_eq!(err(&output), "error: channelstream.toml: cannot be read: it is a directory\n");
+    }
+}
+
+#[test]
+fn check_config_warns_of_settings_that_contradict_each_other() {
+    let own = ["--set", "secrets=own", "--set", "admin_secret=own"];
+    for (arguments, names) in [
+        (["drain_spread_ms=20000", "shutdown_timeout_ms=5000"], ["drain_spread_ms: ", "shutdown_timeout_ms"]),
+        (
+            ["ping_interval_ms=60000", "socket_idle_timeout_ms=30000"],
+            ["socket_idle_timeout_ms: ", "ping_interval_ms"],
+        ),
+        (["host=0.0.0.0", "workers=1"], ["host: ", "allowed_origins"]),
+        (
+            ["max_queued_bytes=9000", "max_total_queued_bytes=8000"],
+            ["max_queued_bytes: ", "max_total_queued_bytes"],
+        ),
+        (
+            ["max_body_bytes=2000000", "max_pending_body_bytes=100000"],
+            ["max_body_bytes: ", "max_pending_body_bytes"],
+        ),
+    ] {
+        let set = arguments.iter().flat_map(|argument| ["--set", argument]);
+        let all = set.chain(own).chain(["check-config"]).collect::<Vec<_>>();
+        let output = channelstream(&[], &all);
+        let warned = err(&output).lines().any(|line| names.iter().all(|name| line.contains(name)));
+        assert!(output.status.success() && warned, "{arguments:?}: {}", err(&output));
+    }
+    assert_eq!(err(&channelstream(&[], &["check-config"])), "");
 }
 
 #[test]
@@ -168,7 +233,7 @@ fn sign_and_verify_agree() {
 
 #[test]
 fn make_config_follows_the_ending() {
-    let directory = directory("make");
+    let directory = fresh("make");
     let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
     let (toml, ini) = (path("a.toml"), path("a.ini"));
     let variables = [("CHANNELSTREAM_PORT", "9000"), ("CHANNELSTREAM_SECRET", "50%")];
@@ -184,6 +249,119 @@ fn make_config_follows_the_ending() {
     assert_eq!(printed, include_str!("../channelstream.toml"));
     assert!(out(&channelstream(&[], &["make-config", "--format", "ini"])).starts_with("[channelstream]\n"));
     assert_eq!(channelstream(&[], &["make-config", "-o", "/none/x"]).status.code(), Some(1));
+}
+
+fn fresh(name: &str) -> PathBuf {
+    let directory = directory(name);
+    std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// Files in this directory, those of a write that was broken off included.
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_settings_file_is_its_owners_and_replaces_no_other() {
+    use std::os::unix::fs::PermissionsExt;
+    let programs = [
+        (env!("CARGO_BIN_EXE_channelstream"), "make-config", "toml"),
+        (env!("CARGO_BIN_EXE_channelstream"), "make-config", "ini"),
+        (env!("CARGO_BIN_EXE_channelstream_utils"), "make_config", "ini"),
+        (env!("CARGO_BIN_EXE_channelstream"), "make-config", "md"),
+    ];
+    for (program, make, ending) in programs {
+        let directory = fresh("owned");
+        let file = format!("a.{ending}");
+        let path = directory.join(&file);
+        let run = |more: &[&str]| {
+            let arguments = [&[make, "-o", &file], more].concat();
+            command(&directory, program, &[], &arguments).output().unwrap()
+        };
+        assert!(run(&[]).status.success());
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(), files(&directory)), (0o600, vec![file.clone()]));
+
+        std::fs::write(&path, "# an operator's own file").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        let again = run(&[]);
+        assert_eq!(again.status.code(), Some(1));
+        assert!(err(&again).contains("--force"), "{}", err(&again));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "# an operator's own file");
+        assert!(run(&["--force"]).status.success());
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("operator"));
+        assert_eq!((mode(), files(&directory)), (0o600, vec![file.clone()]));
+    }
+}
+
+#[test]
+fn a_settings_file_has_secrets_of_its_own() {
+    let directory = fresh("random");
+    let secrets = |name: &str, variables: &[(&str, &str)]| {
+        let program = env!("CARGO_BIN_EXE_channelstream");
+        let made = command(&directory, program, variables, &["make-config", "-o", name]).output().unwrap();
+        assert!(made.status.success(), "{}", err(&made));
+        let text = std::fs::read_to_string(directory.join(name)).unwrap();
+        let of =
+            |key: &str| text.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap().to_owned();
+        (["secrets", "admin_secret", "cookie_secret"].map(of), err(&made))
+    };
+    let (one, said) = secrets("one.toml", &[]);
+    let (other, _) = secrets("other.toml", &[]);
+    assert_eq!(said, "made at random: secrets, admin_secret, cookie_secret\n");
+    for (one, other) in one.iter().zip(&other) {
+        assert!(one != other && one.len() > 60, "{one} {other}");
+    }
+    let (given, said) =
+        secrets("given.toml", &[("CHANNELSTREAM_SECRET", "given"), ("CHANNELSTREAM_ADMIN_SECRET", "b")]);
+    assert_eq!(
+        (given[0].as_str(), said.as_str()),
+        ("secrets = [\"given\"]", "made at random: cookie_secret\n")
+    );
+    let arguments = ["-c", "one.toml", "check-config", "--host", "0.0.0.0"];
+    let checked = command(&directory, env!("CARGO_BIN_EXE_channelstream"), &[], &arguments).output().unwrap();
+    assert!(checked.status.success(), "such a file may be used in public");
+}
+
+#[test]
+fn only_a_file_is_replaced() {
+    let directory = fresh("replaced");
+    let make = |name: &str, more: &[&str]| {
+        let arguments = [&["make-config", "-o", name], more].concat();
+        command(&directory, env!("CARGO_BIN_EXE_channelstream"), &[], &arguments).output().unwrap()
+    };
+    std::fs::create_dir(directory.join("folder.toml")).unwrap();
+    std::fs::write(directory.join("target.toml"), "old").unwrap();
+    std::os::unix::fs::symlink("target.toml", directory.join("link.toml")).unwrap();
+    std::os::unix::fs::symlink("nowhere.toml", directory.join("dangling.toml")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", directory.join("null.toml")).unwrap();
+    let before = files(&directory);
+    for (name, more) in [
+        ("folder.toml", &[][..]),
+        ("folder.toml", &["--force"]),
+        ("link.toml", &[]),
+        ("dangling.toml", &[]),
+        ("dangling.toml", &["--force"]),
+        ("null.toml", &["--force"]),
+        ("none/a.toml", &[]),
+        ("none/a.toml", &["--force"]),
+    ] {
+        let refused = make(name, more);
+        assert_eq!(refused.status.code(), Some(1), "{name} {more:?}");
+        assert!(err(&refused).contains(&format!("error: {name}: ")), "{}", err(&refused));
+        assert_eq!(files(&directory), before, "{name} {more:?}");
+    }
+    assert_eq!(std::fs::read_to_string(directory.join("target.toml")).unwrap(), "old");
+    assert!(make("link.toml", &["--force"]).status.success());
+    assert!(directory.join("link.toml").symlink_metadata().unwrap().is_symlink(), "the link stays");
+    assert!(std::fs::read_to_string(directory.join("target.toml")).unwrap().contains("secrets = "));
+    assert!(make("new.toml", &["--force"]).status.success());
+    assert_eq!(make("new.toml", &["--force", "-o"]).status.code(), Some(2));
 }
 
 #[test]
@@ -217,9 +395,13 @@ fn the_originals_make_config_has_no_gaps() {
         assert!(text.lines().any(|other| other == line), "{line} in {text}");
     }
     assert_eq!(utils(&[], &["other"]).status.code(), Some(2));
-    let file = directory("utils").join("config.ini");
+    let file = fresh("utils").join("config.ini");
     assert!(utils(&[], &["-o", file.to_str().unwrap(), "make_config"]).status.success());
-    assert!(std::fs::read_to_string(file).unwrap().contains("host = 0.0.0.0"));
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(
+        text.contains("host = 0.0.0.0") && text.contains("\nsecret = secret\n"),
+        "as the original writes it"
+    );
 }
 
 #[test]

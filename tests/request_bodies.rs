@@ -367,3 +367,38 @@ fn damaged_recorded_bodies_are_survived() {
         })
         .unwrap();
 }
+
+/// What marshmallow 2.18 with dateutil makes of times, in each field that holds one.
+#[test]
+fn times_are_read_as_the_original_reads_them() {
+    let limits = Limits::from(&Settings::default());
+    for (given, answered) in [
+        (json!("2024-05-01 10:00:00+00"), Some("2024-05-01T10:00:00+00:00")),
+        (json!("2024-05-01 10:00:00.123+02"), Some("2024-05-01T10:00:00.123000+02:00")),
+        (json!("2024-05-01T10:00-03"), Some("2024-05-01T10:00:00-03:00")),
+        (json!("2010-1-2 3:4-05"), Some("2010-01-02T03:04:00-05:00")),
+        (json!("2010-01-01T01:01:01-0000"), Some("2010-01-01T01:01:01+00:00")),
+        (json!("2010-01-01T01:01Z\n"), Some("2010-01-01T01:01:00+00:00")),
+        (json!("2024-05-01T10:00:00.123456789012"), Some("2024-05-01T10:00:00.123456")),
+        (json!("2024-05-01T10:00:00+2"), None),
+        (json!("2024-05-01T10:00:00+99"), None),
+        (json!("2024-05-01"), None),
+        (json!(""), None),
+        (json!(0), None),
+    ] {
+        let item = json!({"uuid": "0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9", "user": "p", "channel": "c", "message": {}});
+        for (method, field) in [("POST", "timestamp"), ("PATCH", "timestamp"), ("PATCH", "edited")] {
+            let mut item = item.clone();
+            item[field] = given.clone();
+            // One item is read by the quick reader, and with a field that it does not know by the careful one.
+            for unknown in [false, true] {
+                if unknown {
+                    item["unknown"] = json!({});
+                }
+                let read = parse(method, "/message", json!([item]).to_string().as_bytes(), &limits).unwrap();
+                let written = read.ok().map(|answer| answer.unwrap()[0][field].as_str().unwrap().to_owned());
+                assert_eq!(written.as_deref(), answered, "{method} {field} {given}");
+            }
+        }
+    }
+}

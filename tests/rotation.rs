@@ -26,6 +26,8 @@ struct Process {
 impl Process {
     fn start(name: &str, settings: &str) -> Self {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rotation").join(name);
+        // An earlier run may have left something there that is no file.
+        let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
         let file = directory.join("channelstream.toml");
         std::fs::write(&file, settings).unwrap();
@@ -56,7 +58,11 @@ impl Process {
     /// Changes the file, and has the server read it.
     fn reload(&self, settings: &str) {
         std::fs::write(&self.file, settings).unwrap();
-        let sent = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -171,4 +177,58 @@ async fn default_secrets_stay_refused_where_the_server_listens() {
         assert!(server.hears("the settings stay as they were").contains("the well-known default is refused"));
         assert!(server.takes("hush").await && !server.takes("secret").await);
     }
+}
+
+/// A file that is gone, empty or cut gives no secret; the well-known ones do not come in their place.
+#[actix_web::test]
+async fn an_absent_secret_is_no_well_known_one() {
+    let whole = "secrets = ['hush-old']\nadmin_secret = 'hush-admin'\n";
+    let server = Process::start("absent", whole);
+    let refused = async |why: &str| {
+        server.signal("-HUP");
+        let line = server.hears("SIGHUP: the settings stay as they were");
+        assert!(line.contains("ERROR") && line.contains(why), "{line}");
+        assert!(server.takes("hush-old").await && !server.takes("secret").await, "{why}");
+    };
+    std::fs::remove_file(&server.file).unwrap();
+    refused("channelstream.toml: the file is not there any more").await;
+    std::fs::write(&server.file, "").unwrap();
+    refused("channelstream.toml: the file is empty").await;
+    std::fs::write(&server.file, "secrets = ['hush-new']\n").unwrap();
+    refused("admin_secret: channelstream.toml gave a value before").await;
+    std::fs::remove_file(&server.file).unwrap();
+    std::fs::create_dir(&server.file).unwrap();
+    refused("channelstream.toml: cannot be read: it is a directory").await;
+    std::fs::remove_dir(&server.file).unwrap();
+    server.reload(&whole.replace("old", "new"));
+    server.hears("SIGHUP: taken over: secrets");
+    assert!(server.takes("hush-new").await);
+}
+
+/// A named pipe without a writer once held up all later reloads and the end of the process.
+#[actix_web::test]
+async fn a_file_that_never_answers_holds_nothing_up() {
+    let mut server = Process::start("pipe", "secrets = ['hush-old']\n");
+    std::fs::remove_file(&server.file).unwrap();
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    pipe(&server.file);
+    server.signal("-HUP");
+    server.hears("channelstream.toml: cannot be read: it is not a regular file");
+    std::fs::remove_file(&server.file).unwrap();
+    server.reload("secrets = ['hush-new']\n");
+    server.hears("SIGHUP: taken over: secrets");
+    assert!(server.takes("hush-new").await);
+    std::fs::remove_file(&server.file).unwrap();
+    pipe(&server.file);
+    server.signal("-HUP");
+    server.signal("-TERM");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        if let Some(status) = server.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(std::time::Instant::now() < deadline, "the process stays");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(status.success(), "{status}");
 }

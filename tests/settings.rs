@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use channelstream::settings::{AllowedPeers, Inputs, Loaded, Override, Secret, SettingsError, load, make};
+use channelstream::settings::{
+    AllowedPeers, Inputs, Loaded, Override, Secret, SettingsError, load, make, renew,
+};
 
 /// A directory that goes away with the test.
 struct Directory(PathBuf);
@@ -13,6 +15,8 @@ struct Directory(PathBuf);
 impl Directory {
     fn new(name: &str, files: &[(&str, &str)]) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings").join(name);
+        // An earlier run may have left something there that is no file.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         for (name, text) in files {
             std::fs::write(path.join(name), text).unwrap();
@@ -119,7 +123,7 @@ fn secrets_come_in_many_ways() {
     assert!(toml("secret = 'a'\nsecrets = ['b']").is_err() && toml("secrets = []").is_err());
     let directory = Directory::new("secrets-env", &[]);
     let variable = |name, value| directory.load(&[(name, value)]).unwrap().settings.secrets;
-    assert_eq!(variable("CHANNELSTREAM_SECRET", " a,b\nc "), secrets(&[" a,b\nc "]));
+    assert_eq!(variable("CHANNELSTREAM_SECRET", "a,b\nc"), secrets(&["a,b\nc"]));
     assert_eq!(variable("CHANNELSTREAM_SECRETS", "a\nb\n"), secrets(&["a", "b"]));
     assert_eq!(variable("CHANNELSTREAM_SECRETS", "[\"a\", \"b\"]"), secrets(&["a", "b"]));
 }
@@ -233,7 +237,9 @@ fn blank_variables_leave_what_is_there() {
     ];
     let names = blank.map(|name| format!("CHANNELSTREAM_{name}"));
     let loaded = directory.load(&names.each_ref().map(|name| (name.as_str(), ""))).unwrap();
-    assert!(loaded.settings.port == 1 && loaded.settings.validate_requests && loaded.warnings.is_empty());
+    assert!(loaded.settings.port == 1 && loaded.settings.validate_requests);
+    // Of a secret it is reported: a variable was not set where it was to be filled in.
+    assert_eq!(loaded.warnings, ["secret: it is empty and counts as not given (from CHANNELSTREAM_SECRET)"]);
     let closed = directory.load(&[("CHANNELSTREAM_ALLOW_POSTING_FROM", "")]).unwrap();
     assert_eq!(closed.settings.allow_posting_from, AllowedPeers::Only(Vec::new()));
 }
@@ -263,4 +269,272 @@ fn a_file_is_made_from_environment_and_json() {
     {
         assert!(problems(make(&inputs, Some(json), "::1"))[0].starts_with(reason), "{json}");
     }
+}
+
+/// Ways to name a file: none for the one in the working directory.
+const WAYS: [&str; 5] = ["directory", "-c", "CHANNELSTREAM_CONFIG", "-i", "CHANNELSTREAM_INI"];
+
+/// The inputs that name `channelstream.toml` in this directory, which an INI file may be called too.
+fn named(directory: &Directory, way: &str) -> Inputs {
+    let name = "channelstream.toml";
+    let inputs = directory.inputs(&[]);
+    match way {
+        "directory" => inputs,
+        "-c" => Inputs { config: Some(name.into()), ..inputs },
+        "-i" => Inputs { ini: Some(name.into()), ..inputs },
+        variable => directory.inputs(&[(variable, name)]),
+    }
+}
+
+const TOML: &str = "secrets = ['own one', 'own two']\nadmin_user = 'root'\nadmin_secret = 'own'\ncookie_secret = 'own'\nport = 9\n";
+const INI: &str = "[channelstream]\nhost = 127.0.0.1\nsecret = own one\nadmin_user = root\nadmin_secret = own\n\
+                   cookie_secret = own\nport = 9\n";
+
+fn whole(way: &str) -> &'static str {
+    if way == "-i" || way == "CHANNELSTREAM_INI" { INI } else { TOML }
+}
+
+/// Puts something else in the place of the file.
+type Spoil = fn(&Path);
+
+/// What may stand at the path, and what is said of it.
+const KINDS: [(&str, Spoil, &str); 7] = [
+    ("directory", |path| std::fs::create_dir(path).unwrap(), "it is a directory"),
+    ("link to nothing", |path| symlink("nowhere", path), "No such file"),
+    ("link to itself", |path| symlink("channelstream.toml", path), "symbolic link"),
+    ("link to a directory", |path| symlink(".", path), "it is a directory"),
+    ("too large", |path| std::fs::write(path, "#".repeat((1 << 20) + 1)).unwrap(), "larger than 1 MiB"),
+    ("not a text", |path| std::fs::write(path, b"port = 1 # \xff\n").unwrap(), "not UTF-8"),
+    ("socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()), ""),
+];
+
+fn symlink(target: &str, path: &Path) {
+    std::os::unix::fs::symlink(target, path).unwrap();
+}
+
+fn remove(path: &Path) {
+    if path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        std::fs::remove_dir(path).unwrap();
+    } else {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+#[test]
+fn whatever_stands_at_the_path_is_no_absence() {
+    for way in WAYS {
+        let directory = Directory::new(&format!("kinds{way}"), &[]);
+        let (path, inputs) = (directory.0.join("channelstream.toml"), named(&directory, way));
+        for (kind, spoil, why) in KINDS {
+            remove(&path);
+            spoil(&path);
+            let problem = problems(load(&inputs)).concat();
+            let names = problem.starts_with("channelstream.toml: cannot be read: ") && problem.contains(why);
+            assert!(names, "{way}, {kind}: {problem}");
+        }
+        remove(&path);
+        match way {
+            "directory" => assert!(load(&inputs).unwrap().file.is_none()),
+            _ => assert!(problems(load(&inputs))[0].ends_with("cannot be read: it is not there"), "{way}"),
+        }
+    }
+}
+
+#[test]
+fn no_error_of_looking_counts_as_absence() {
+    let directory = Directory::new("looking", &[("file", "port = 1\n")]);
+    let too_long = "x".repeat(300);
+    for (below, why) in [("file", "Not a directory"), (too_long.as_str(), "too long")] {
+        let inputs = Inputs { directory: directory.0.join(below), ..Inputs::default() };
+        let problem = problems(load(&inputs)).concat();
+        assert!(
+            problem.starts_with("channelstream.toml: cannot be read: ") && problem.contains(why),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_file_is_reported_at_the_start() {
+    for text in ["", " \n\n"] {
+        let loaded = Directory::new("empty", &[("channelstream.toml", text)]).load(&[]).unwrap();
+        assert_eq!(loaded.warnings, ["channelstream.toml: the file is empty and gives no setting"]);
+    }
+    let ini = Directory::new("empty-ini", &[("a.ini", "")]).load(&[("CHANNELSTREAM_INI", "a.ini")]);
+    assert_eq!(problems(ini), ["a.ini: there is no section [channelstream]"]);
+    let marked = Directory::new("marked", &[("channelstream.toml", "\u{feff}port = 3\n")]);
+    assert_eq!(marked.load(&[]).unwrap().settings.port, 3, "a byte order mark is no setting");
+}
+
+#[test]
+fn a_pipe_gives_its_text_once() {
+    use std::os::fd::AsRawFd;
+    for (text, ini) in [(TOML, false), (INI, true)] {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+        drop(writer);
+        let path = PathBuf::from(format!("/proc/self/fd/{}", reader.as_raw_fd()));
+        let inputs = match ini {
+            true => Inputs { ini: Some(path), ..Inputs::default() },
+            false => Inputs { config: Some(path), ..Inputs::default() },
+        };
+        let loaded = load(&inputs).unwrap();
+        assert_eq!((loaded.settings.port, &loaded.settings.secrets[0]), (9, &Secret::new("own one")));
+        let problem = renew(&loaded, "127.0.0.1").unwrap_err().to_string();
+        assert!(problem.contains("it is not a regular file"), "{problem}");
+    }
+}
+
+#[test]
+fn a_pipe_without_a_writer_holds_nothing_up() {
+    let directory = Directory::new("pipe", &[]);
+    let path = directory.0.join("channelstream.toml");
+    remove(&path);
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let (begun, inputs) = (std::time::Instant::now(), WAYS.map(|way| named(&directory, way)));
+    let readings = inputs.map(|inputs| std::thread::spawn(move || problems(load(&inputs)).concat()));
+    for reading in readings {
+        assert_eq!(reading.join().unwrap(), "channelstream.toml: cannot be read: no answer within 5 s");
+    }
+    assert!(begun.elapsed().as_secs() < 20, "they wait side by side");
+}
+
+/// Starts from a whole file, changes what stands there and reads again. The error text, or the settings.
+fn again(way: &str, change: impl Fn(&Path)) -> Result<String, String> {
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let directory = Directory::new(&format!("again-{number}"), &[("channelstream.toml", whole(way))]);
+    let loaded = load(&named(&directory, way)).unwrap();
+    let path = directory.0.join("channelstream.toml");
+    change(&path);
+    let renewed = renew(&loaded, "127.0.0.1").map_err(|error| error.to_string())?;
+    Ok(secrets_of(&renewed.loaded))
+}
+
+fn secrets_of(loaded: &Loaded) -> String {
+    let settings = &loaded.settings;
+    let secrets = settings.secrets.iter().map(Secret::expose).collect::<Vec<_>>().join(",");
+    let (admin, cookie) = (settings.admin_secret.expose(), settings.cookie_secret.expose());
+    format!("{secrets} {} {admin} {cookie}", settings.admin_user)
+}
+
+#[test]
+fn a_reload_refuses_whatever_is_no_whole_file() {
+    for way in WAYS {
+        for (kind, spoil, why) in KINDS {
+            let problem = again(way, |path| {
+                remove(path);
+                spoil(path);
+            });
+            let problem = problem.expect_err(kind);
+            assert!(
+                problem.starts_with("channelstream.toml: ") && problem.contains(why),
+                "{way}, {kind}: {problem}"
+            );
+        }
+        let problem = again(way, remove).unwrap_err();
+        let why = if way == "directory" { "the file is not there any more" } else { "it is not there" };
+        assert!(problem.starts_with("channelstream.toml: ") && problem.contains(why), "{way}: {problem}");
+        let pipe = |path: &Path| {
+            remove(path);
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        };
+        assert!(again(way, pipe).unwrap_err().contains("it is not a regular file"), "{way}");
+        for text in ["", "\n"] {
+            let problem = again(way, |path| std::fs::write(path, text).unwrap()).unwrap_err();
+            assert!(
+                problem.contains("the file is empty") || problem.contains("there is no section"),
+                "{problem}"
+            );
+        }
+        let same = again(way, |_| ()).unwrap();
+        assert!(same.starts_with("own one") && same.ends_with(" root own own"), "{same}");
+    }
+}
+
+#[test]
+fn a_file_cut_off_anywhere_changes_no_secret() {
+    for way in ["-c", "-i"] {
+        let (whole, same) = (whole(way), again(way, |_| ()).unwrap());
+        for length in 0..whole.len() {
+            let cut = again(way, |path| std::fs::write(path, &whole[..length]).unwrap());
+            assert!(cut.is_err() || cut == Ok(same.clone()), "{way}, {length} bytes: {cut:?}");
+        }
+    }
+}
+
+#[test]
+fn a_setting_that_lost_its_source_refuses_the_reload() {
+    for (way, key, line) in [
+        ("-c", "secrets", "secrets = ['own one', 'own two']\n"),
+        ("-c", "admin_user", "admin_user = 'root'\n"),
+        ("-c", "admin_secret", "admin_secret = 'own'\n"),
+        ("-c", "cookie_secret", "cookie_secret = 'own'\n"),
+        ("-i", "secrets", "secret = own one\n"),
+        ("-i", "admin_secret", "admin_secret = own\n"),
+    ] {
+        let problem =
+            again(way, |path| std::fs::write(path, whole(way).replace(line, "")).unwrap()).unwrap_err();
+        let lost = format!("{key}: channelstream.toml gave a value before, and no source gives one now");
+        assert!(problem.starts_with(&lost), "{problem}");
+    }
+    // What does not change at a reload may go.
+    let shorter = again("-c", |path| std::fs::write(path, TOML.replace("port = 9\n", "")).unwrap());
+    assert_eq!(shorter, Ok("own one,own two root own own".into()));
+}
+
+#[test]
+fn a_well_known_secret_replaces_no_own_one() {
+    for (way, own, known) in [
+        ("-c", "['own one', 'own two']", "['secret']"),
+        ("-c", "['own one', 'own two']", "['own three', ' secret ']"),
+        ("-c", "admin_secret = 'own'", "admin_secret = 'admin_secret'"),
+        ("-c", "admin_secret = 'own'", "allow_default_secrets = true\nadmin_secret = 'admin_secret'"),
+        ("-i", "own one", "secret"),
+        ("-i", "admin_secret = own", "admin_secret = admin_secret"),
+    ] {
+        let problem = again(way, |path| std::fs::write(path, whole(way).replace(own, known)).unwrap());
+        assert!(
+            problem.as_ref().is_err_and(|text| text.contains("the well-known default is refused")),
+            "{problem:?}"
+        );
+    }
+}
+
+#[test]
+fn blanks_around_secrets_are_left_out_with_a_warning() {
+    for blanks in ["own ", " own", "own\n", "own\r", "own\r\n", "\town "] {
+        let quoted = toml::Value::from(blanks).to_string();
+        let mut sources = Vec::new();
+        for key in ["secret", "secrets", "admin_secret", "admin_user", "cookie_secret"] {
+            let list = if key == "secrets" { format!("[{quoted}]") } else { quoted.clone() };
+            let files = [("channelstream.toml", format!("{key} = {list}\n"))];
+            let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+            sources.push((key, Directory::new("blanks-file", &files).load(&[])));
+            let (directory, variable) =
+                (Directory::new("blanks", &[]), format!("CHANNELSTREAM_{}", key.to_uppercase()));
+            if key != "secrets" || blanks.trim_end_matches(['\n', '\r']) != "own" || blanks == "own\r" {
+                // Several secrets stand on lines, so a line's end is no blank.
+                sources.push((key, directory.load(&[(&variable, blanks)])));
+                let overrides = vec![flag(key, blanks)];
+                sources.push((key, load(&Inputs { overrides, ..directory.inputs(&[]) })));
+            }
+        }
+        for (key, loaded) in sources {
+            let loaded = loaded.unwrap();
+            let settings = &loaded.settings;
+            let value = match key {
+                "admin_user" => settings.admin_user.as_str(),
+                "admin_secret" => settings.admin_secret.expose(),
+                "cookie_secret" => settings.cookie_secret.expose(),
+                _ => settings.secrets[0].expose(),
+            };
+            assert_eq!(value, "own", "{key} = {blanks:?}");
+            let warned =
+                loaded.warnings.iter().any(|text| text.starts_with(&format!("{key}: blanks at its ends")));
+            assert!(warned, "{key} = {blanks:?}: {:?}", loaded.warnings);
+        }
+    }
+    let only = Directory::new("only-blanks", &[("channelstream.toml", "admin_secret = ' '\n")]);
+    assert!(problems(only.load(&[]))[0].starts_with("admin_secret: it must not be empty"));
 }

@@ -22,8 +22,10 @@ macro_rules! embed {
 }
 
 const FILES: &[(&str, &[u8])] = embed![
+    "channelstream/channelstream.js",
     "channelstream/channelstream.min.js",
     "channelstream/index.js",
+    "channelstream/signer.js",
     "console.css",
     "console/api.js",
     "console/channel.js",
@@ -161,10 +163,13 @@ mod tests {
         entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
     }
 
-    /// Of the browser library pages load what was made from its sources; the rest is for its npm package.
+    /// Of the browser library pages load what was made from its sources, under the names of the original too; the rest
+    /// is for its npm package.
     fn is_served(path: &str) -> bool {
         match path.strip_prefix("channelstream/") {
-            Some(file) => ["index.js", "channelstream.min.js"].contains(&file),
+            Some(file) => {
+                ["channelstream.js", "channelstream.min.js", "index.js", "signer.js"].contains(&file)
+            }
             None => !path.ends_with(".html") && !path.ends_with("README.md"),
         }
     }

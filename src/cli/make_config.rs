@@ -4,23 +4,28 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::report::Report;
-use crate::settings::{Inputs, Settings, SettingsError, make, reference_page, to_ini, to_toml};
+use super::new_file;
+use super::report::{Failure, Report};
+use crate::settings::{Inputs, Settings, make, reference_page, to_ini, to_toml};
 
 #[derive(Args)]
 pub(super) struct MakeConfigArgs {
     /// Settings as a JSON object; they go before the environment
     #[arg(short, long)]
     json: Option<String>,
-    /// File to write instead of standard output; its ending tells the format
+    /// File to write instead of standard output; its ending gives the format. make-config makes secrets at random that
+    /// are not given
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long, requires = "output")]
+    force: bool,
     /// Format, whatever the file's ending
     #[arg(long)]
     format: Option<Format>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// A channelstream.toml
     Toml,
@@ -49,27 +54,38 @@ impl Format {
     }
 }
 
+/// What a new file holds for secrets that no source gives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum MissingSecrets {
+    /// Random ones.
+    Random,
+    /// The well-known ones, as the original's command writes them.
+    WellKnown,
+}
+
 impl MakeConfigArgs {
-    /// Writes the file, or its text to standard output; `format` is used when nothing else tells one.
-    pub fn run(self, inputs: &Inputs, format: Format) -> Result<Report, SettingsError> {
+    /// Writes the file, or its text to standard output; `format` is used when nothing else names one.
+    pub fn run(self, inputs: &Inputs, format: Format, missing: MissingSecrets) -> Result<Report, Failure> {
         let by_ending = self.output.as_deref().and_then(Format::of);
         let format = self.format.or(by_ending).unwrap_or(format);
-        let made = make(inputs, self.json.as_deref(), &format.host())?;
+        let mut made = make(inputs, self.json.as_deref(), &format.host())?;
+        let mut report = Report::default().with_warnings(&made.warnings);
+        let random = missing == MissingSecrets::Random && format != Format::Markdown;
+        if random && self.output.is_some() {
+            let random = made.make_secrets();
+            if !random.is_empty() {
+                report.notes.push(format!("made at random: {}", random.join(", ")));
+            }
+        }
         let text = match format {
             Format::Toml => to_toml(&made.settings),
             Format::Ini => to_ini(&made.settings)?,
             Format::Markdown => reference_page(),
         };
-        let report = Report::default().with_warnings(&made.warnings);
         match self.output {
-            None => Ok(Report { out: text, ..report }),
-            Some(path) => write(&path, &text).map(|()| report),
+            None => report.out = text,
+            Some(path) => new_file::write(&path, &text, self.force).map_err(Failure::Other)?,
         }
+        Ok(report)
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), SettingsError> {
-    std::fs::write(path, text).map_err(|error| SettingsError {
-        problems: vec![format!("{}: cannot be written: {error}", path.display())],
-    })
 }

@@ -3,6 +3,7 @@
 mod arguments;
 mod report;
 mod make_config;
+mod new_file;
 mod check_config;
 mod sign;
 mod verify;
@@ -14,11 +15,15 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{Loaded, Settings, SettingsError, load};
 use arguments::SettingsArgs;
-use report::Report;
+use make_config::{Format, MissingSecrets};
+use report::{Failure, Report};
+
+const EXIT_CODES: &str = "Exit codes: 0 success; 78 the settings are wrong or cannot be read, so another try will fail too \
+                          (systemd: RestartPreventExitStatus=78); 2 wrong usage of the command line; 1 any other failure.";
 
 /// Realtime push server: a signed REST API in front, websocket and long-poll clients behind.
 #[derive(Parser)]
-#[command(name = "channelstream", version, disable_version_flag = true)]
+#[command(name = "channelstream", version, disable_version_flag = true, after_help = EXIT_CODES)]
 struct Cli {
     /// Print the version
     #[arg(short = 'v', long, action = clap::ArgAction::Version)]
@@ -61,15 +66,15 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
     let cli = Cli::parse();
     let inputs = match cli.settings.inputs() {
         Ok(inputs) => inputs,
-        Err(error) => return Report::failure(&error).print(),
+        Err(error) => return Report::failure(&error.into()).print(),
     };
     let report = match cli.command.unwrap_or(Command::Run) {
         Command::Run => match load(&inputs).and_then(startable) {
             Ok(loaded) => return start(loaded, run),
-            Err(error) => Err(error),
+            Err(error) => Err(Failure::from(error)),
         },
-        Command::MakeConfig(args) => args.run(&inputs, make_config::Format::Toml),
-        Command::CheckConfig => check_config::run(&inputs),
+        Command::MakeConfig(args) => args.run(&inputs, Format::Toml, MissingSecrets::Random),
+        Command::CheckConfig => check_config::run(&inputs).map_err(Failure::from),
         Command::Sign(args) => args.run(&inputs, now_unix()),
         Command::Verify(args) => args.run(&inputs, now_unix()),
         Command::Replay(args) => return crate::replay::main(args),
@@ -81,7 +86,7 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
 pub fn utils_main() -> ExitCode {
     let utils = Utils::parse();
     let inputs = crate::settings::Inputs::from_process();
-    let report = utils.make_config.run(&inputs, make_config::Format::Ini);
+    let report = utils.make_config.run(&inputs, Format::Ini, MissingSecrets::WellKnown);
     report.unwrap_or_else(|error| Report::failure(&error)).print()
 }
 

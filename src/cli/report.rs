@@ -5,18 +5,48 @@ use std::process::ExitCode;
 
 use crate::settings::SettingsError;
 
+/// Exit code of a command whose settings are wrong, `EX_CONFIG` of sysexits.h: a service manager need not try again.
+const CONFIGURATION_ERROR: u8 = 78;
+/// Exit code of any other failure.
+const FAILURE: u8 = 1;
+
 /// Text for standard output, notes for standard error.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub out: String,
     pub notes: Vec<String>,
-    pub failed: bool,
+    pub exit_code: u8,
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The settings are wrong or cannot be read.
+    Settings(SettingsError),
+    /// Something else, in a sentence.
+    Other(String),
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::Settings(error)
+    }
 }
 
 impl Report {
     /// The report of a command that could not do its work.
-    pub fn failure(error: &SettingsError) -> Self {
-        Self { failed: true, ..Self::default() }.with_errors(error)
+    pub fn failure(failure: &Failure) -> Self {
+        match failure {
+            Failure::Settings(error) => Self::default().with_errors(error),
+            Failure::Other(error) => {
+                Self { notes: vec![format!("error: {error}")], ..Self::default() }.failed()
+            }
+        }
+    }
+
+    /// Makes the command fail for a reason that is not in the settings.
+    pub fn failed(self) -> Self {
+        Self { exit_code: FAILURE, ..self }
     }
 
     /// Adds warnings.
@@ -25,10 +55,10 @@ impl Report {
         self
     }
 
-    /// Adds errors, which make the command fail.
+    /// Adds errors in the settings, which make the command fail.
     pub fn with_errors(mut self, error: &SettingsError) -> Self {
         self.notes.extend(error.problems.iter().map(|problem| format!("error: {problem}")));
-        self.failed = true;
+        self.exit_code = CONFIGURATION_ERROR;
         self
     }
 
@@ -38,6 +68,6 @@ impl Report {
         let _ = std::io::stderr().write_all(notes.as_bytes());
         let mut out = std::io::stdout();
         let _ = out.write_all(self.out.as_bytes()).and_then(|()| out.flush());
-        if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        ExitCode::from(self.exit_code)
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::SecretArgs;
-use super::report::Report;
+use super::report::{Failure, Report};
 use crate::gate::bound::BOUND_HEADER;
 use crate::settings::{Inputs, Secret, Settings, SettingsError, load};
 use crate::signing::bound::{BoundTo, WINDOW_S};
@@ -32,7 +32,7 @@ pub(super) struct SignArgs {
 
 impl SignArgs {
     /// Signs with the secret given, else with the first one in the settings.
-    pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, SettingsError> {
+    pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, Failure> {
         let (settings, warnings) = self.secret.settings(inputs)?;
         if let Some(path) = &self.path {
             let body = body(&self.data)?;
@@ -43,7 +43,7 @@ impl SignArgs {
             return Ok(Report { out, ..Report::default() }.with_warnings(&warnings));
         }
         if self.value.chars().any(char::is_control) {
-            return Err(problem("the value holds characters no header can".into()));
+            return Err(Failure::Other("the value holds characters no header can".into()));
         }
         let token = Keys::new(&settings.secrets).sign(&self.value, now_unix);
         let age = if settings.validate_requests { format!("{MAX_AGE_S} s") } else { "ever".into() };
@@ -60,17 +60,13 @@ impl SignArgs {
 }
 
 /// The bytes that curl's `-d` would send, newlines of a file included.
-fn body(data: &str) -> Result<Vec<u8>, SettingsError> {
+fn body(data: &str) -> Result<Vec<u8>, Failure> {
     match data.strip_prefix('@') {
         None => Ok(data.as_bytes().to_vec()),
         Some(path) => {
-            std::fs::read(path).map_err(|error| problem(format!("{path}: cannot be read: {error}")))
+            std::fs::read(path).map_err(|error| Failure::Other(format!("{path}: cannot be read: {error}")))
         }
     }
-}
-
-fn problem(text: String) -> SettingsError {
-    SettingsError { problems: vec![text] }
 }
 
 impl SecretArgs {
@@ -79,9 +75,14 @@ impl SecretArgs {
     pub fn settings(self, inputs: &Inputs) -> Result<(Settings, Vec<String>), SettingsError> {
         let loaded = load(inputs)?;
         let mut settings = loaded.settings;
+        let mut warnings = loaded.warnings;
         if let Some(secret) = self.secret {
-            settings.secrets = vec![Secret::new(secret)];
+            if secret.trim().len() < secret.len() {
+                warnings
+                    .push("--secret: blanks at its ends are left out, as the server leaves them out".into());
+            }
+            settings.secrets = vec![Secret::new(secret.trim())];
         }
-        Ok((settings, loaded.warnings))
+        Ok((settings, warnings))
     }
 }

@@ -4,8 +4,8 @@ use chrono::DateTime;
 use clap::Args;
 
 use super::SecretArgs;
-use super::report::Report;
-use crate::settings::{Inputs, Secret, SettingsError};
+use super::report::{Failure, Report};
+use crate::settings::{Inputs, Secret};
 use crate::signing::{BadSignature, Keys, MAX_AGE_S, Verified, claimed_time};
 
 /// itsdangerous up to 0.24 counted seconds from 2011-01-01.
@@ -26,7 +26,7 @@ pub(super) struct VerifyArgs {
 
 impl VerifyArgs {
     /// Verifies with the secret given, else with those in the settings.
-    pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, SettingsError> {
+    pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, Failure> {
         let (settings, warnings) = self.secret.settings(inputs)?;
         let max_age_s = settings.validate_requests.then_some(MAX_AGE_S);
         Ok(explain(&self.token, &settings.secrets, now_unix, max_age_s).with_warnings(&warnings))
@@ -51,7 +51,8 @@ fn explain(token: &str, secrets: &[Secret], now_unix: u64, max_age_s: Option<u64
     lines.push(
         "The signed value does not matter, it is compared neither with the path nor with anything.".into(),
     );
-    Report { out: lines.join("\n") + "\n", failed: verified.is_err(), ..Report::default() }
+    let report = Report { out: lines.join("\n") + "\n", ..Report::default() };
+    if verified.is_err() { report.failed() } else { report }
 }
 
 fn accepted(verified: Verified, secrets: usize, max_age_s: Option<u64>) -> Vec<String> {
@@ -120,10 +121,11 @@ fn about_mac(token: &str, secrets: &[Secret], now_unix: u64) -> Vec<String> {
     };
     let hint = if made_with(&|_| "secret".into()) {
         "It was made with the default secret, which this server does not use."
-    } else if made_with(&|secret| secret.trim().into()) {
-        "It was made with the secret without the blanks around it that this server's secret has."
-    } else if made_with(&|secret| format!("{secret}\n")) {
-        "It was made with the secret and a newline behind it: the signer read it from a file without trimming."
+    } else if ["\n", "\r\n", "\r", " "].iter().any(|end| made_with(&|secret| format!("{secret}{end}"))) {
+        "It was made with the secret and a newline or blank behind it: the signer read it from a file without trimming, and \
+         the server leaves such blanks out."
+    } else if made_with(&|secret| format!(" {secret}")) {
+        "It was made with a blank before the secret, which the server leaves out."
     } else if made_with(&|_| String::new()) {
         "It was made with an empty secret: the signer's setting is missing."
     } else {
@@ -165,7 +167,7 @@ mod tests {
 
     fn told(token: &str) -> (bool, String) {
         let report = explain(token, &secrets(&["new", "hush"]), NOW, Some(60));
-        (!report.failed, report.out)
+        (report.exit_code == 0, report.out)
     }
 
     #[track_caller]
@@ -203,17 +205,18 @@ mod tests {
     #[test]
     fn age_can_be_switched_off() {
         let report = explain(&token("hush", NOW - 75), &secrets(&["hush"]), NOW, None);
-        assert!(!report.failed && report.out.contains("validate_requests is off"));
+        assert!(report.exit_code == 0 && report.out.contains("validate_requests is off"));
     }
 
     #[test]
     fn wrong_secrets_are_guessed() {
         refused(&token("secret", NOW), "default secret");
-        refused(&token("hush\n", NOW), "newline behind it");
+        for end in ["\n", "\r", "\r\n", " "] {
+            refused(&token(&format!("hush{end}"), NOW), "newline or blank behind it");
+        }
+        refused(&token(" hush", NOW), "a blank before the secret");
         refused(&token("", NOW), "empty secret");
         refused(&token("other", NOW), "same secret");
-        let report = explain(&token("a", NOW), &secrets(&[" a "]), NOW, None);
-        assert!(report.out.contains("without the blanks"));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Draft {
 
     fn read(&mut self, key: &Key, name: &str, given: Given<'_>, origin: &str) {
         if given.is_blank() && !(key.takes_blank)() {
-            return;
+            return self.warn_of_blank(key, name, origin);
         }
         let mut notes = Vec::new();
         match (key.read)(&mut self.settings, given, &mut notes) {
@@ -70,11 +70,17 @@ impl Draft {
         self.warnings.extend(notes.into_iter().map(|note| format!("{name}: {note} (from {origin})")));
     }
 
+    /// A secret that is given as nothing is seldom meant: a variable was not set where it was to be filled in.
+    fn warn_of_blank(&mut self, key: &Key, name: &str, origin: &str) {
+        if (key.is_secret)() && key.name != "cookie_secret" {
+            self.warnings.push(format!("{name}: it is empty and counts as not given (from {origin})"));
+        }
+    }
+
     fn set_single_secret(&mut self, given: Given<'_>, origin: &str) {
-        let Some(key) = KEYS.iter().find(|key| key.name == "secrets").filter(|_| !given.is_blank()) else {
-            return;
-        };
+        let Some(key) = KEYS.iter().find(|key| key.name == "secrets") else { return };
         match given.text() {
+            Some(_) if given.is_blank() => self.warn_of_blank(key, "secret", origin),
             Some(text) => self.read(key, "secret", Given::Typed(&vec![text].into()), origin),
             None => self.problems.push(format!("secret: a text is expected (from {origin})")),
         }
@@ -154,14 +160,18 @@ mod tests {
             draft.set(name, Given::Text(" "), "here", Unknown::Refuse);
         }
         let draft = draft.finish().ok().unwrap();
+        let warned = ["secret", "secrets", "admin_secret"]
+            .map(|name| format!("{name}: it is empty and counts as not given (from here)"));
+        assert_eq!(draft.warnings, warned);
         assert_eq!(draft.sources.into_keys().collect::<Vec<_>>(), ["allow_posting_from"]);
         assert_eq!(draft.settings.allow_posting_from, super::super::AllowedPeers::Only(Vec::new()));
     }
 
     #[test]
-    fn a_single_secret_is_taken_verbatim() {
-        let draft = draft("secret", Given::Text(" [\"a\"],\nb"));
-        assert_eq!(draft.settings.secrets, [super::super::Secret::new(" [\"a\"],\nb")]);
+    fn a_single_secret_is_no_list() {
+        let draft = draft("secret", Given::Text("[\"a\"],\nb \n"));
+        assert_eq!(draft.settings.secrets, [super::super::Secret::new("[\"a\"],\nb")]);
+        assert!(draft.warnings[0].starts_with("secret: blanks at its ends"), "{:?}", draft.warnings);
         let mut both = Draft::default();
         both.refuse_both(["secret", "port", "secrets"].into_iter(), "here");
         assert_eq!(both.problems.len(), 1);

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::kind::{Given, Kind, quoted};
+use super::kind_text::{check_trimmed, trimmed};
 use super::origin::{AllowedOrigins, OriginPattern};
 use super::values::{AllowedPeers, Secret};
 
@@ -159,15 +160,13 @@ impl SecretList {
         // The parser's own message would repeat a piece of the secret.
         match text.trim_start().starts_with('[') {
             true => serde_json::from_str(text).map_err(|_| "it is not a JSON list of texts".into()),
-            false => {
-                Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
-            }
+            false => Ok(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()),
         }
     }
 }
 
 impl Kind<Vec<Secret>> for SecretList {
-    fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<Vec<Secret>, String> {
+    fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Vec<Secret>, String> {
         let texts = match given {
             Given::Typed(toml::Value::Array(items)) => {
                 items.iter().map(item).collect::<Result<Vec<_>, _>>()?
@@ -175,7 +174,8 @@ impl Kind<Vec<Secret>> for SecretList {
             Given::Typed(_) => return Err("a list of texts is expected".into()),
             Given::Text(text) | Given::Ini(text) => Self::lines(text)?,
         };
-        let secrets: Vec<_> = texts.into_iter().map(Secret::new).collect();
+        let secrets: Vec<_> = texts.iter().map(|text| Secret::new(trimmed(text, notes))).collect();
+        notes.dedup();
         self.check(&secrets).map(|()| secrets)
     }
 
@@ -183,7 +183,7 @@ impl Kind<Vec<Secret>> for SecretList {
         match (value.is_empty(), value.iter().any(|secret| secret.expose().is_empty())) {
             (true, _) => Err("at least one secret is needed".into()),
             (_, true) => Err("a secret must not be empty".into()),
-            _ => Ok(()),
+            _ => value.iter().try_for_each(|secret| check_trimmed(secret.expose())),
         }
     }
 
@@ -250,7 +250,13 @@ mod tests {
     fn secrets_are_lines_or_json() {
         let secrets = |texts: &[&str]| texts.iter().map(|text| Secret::new(*text)).collect::<Vec<_>>();
         assert_eq!(read(SecretList, "one, two\n three \n"), Ok(secrets(&["one, two", "three"])));
-        assert_eq!(read(SecretList, r#"["a\nb", " c "]"#), Ok(secrets(&["a\nb", " c "])));
+        assert_eq!(read(SecretList, r#"["a\nb", " c "]"#), Ok(secrets(&["a\nb", "c"])));
+        assert_eq!(read(SecretList, "one\r\n\r\ntwo\r"), Ok(secrets(&["one", "two"])));
+        assert!(read(SecretList, r#"[" "]"#).is_err() && SecretList.check(&secrets(&["a", "b "])).is_err());
+        let mut notes = Vec::new();
+        let list = toml::Value::from(vec![" a", "b "]);
+        assert_eq!(SecretList.read(Given::Typed(&list), &mut notes), Ok(secrets(&["a", "b"])));
+        assert_eq!(notes.len(), 1);
         assert_eq!(read(SecretList, r#"["hush"#), Err("it is not a JSON list of texts".into()));
         assert!(read(SecretList, "[]").is_err() && read(SecretList, r#"[""]"#).is_err());
         assert!(SecretList.check(&Vec::new()).is_err());

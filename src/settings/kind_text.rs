@@ -166,17 +166,38 @@ impl Kind<Demo> for DemoMode {
     }
 }
 
+/// A text that is compared with what somebody sends, without the blanks around it: they come from the end of a line, and
+/// the sign-in form leaves them out of what is typed.
+pub(super) fn trimmed<'a>(text: &'a str, notes: &mut Vec<String>) -> &'a str {
+    let inner = text.trim();
+    if inner.len() < text.len() {
+        notes.push("blanks at its ends are left out; all who use it must leave them out".into());
+    }
+    inner
+}
+
+/// The same for a value that was set in code.
+pub(super) fn check_trimmed(text: &str) -> Result<(), String> {
+    match text.trim().len() == text.len() {
+        true => Ok(()),
+        false => Err("it must not have blanks at its ends".into()),
+    }
+}
+
 /// Any text but an empty one.
 pub(super) struct Text;
 
 impl Kind<String> for Text {
-    fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<String, String> {
-        let text = text_of(given)?.to_owned();
+    fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<String, String> {
+        let text = trimmed(text_of(given)?, notes).to_owned();
         self.check(&text).map(|()| text)
     }
 
     fn check(&self, value: &String) -> Result<(), String> {
-        if value.is_empty() { Err("it must not be empty".into()) } else { Ok(()) }
+        match value.is_empty() {
+            true => Err("it must not be empty".into()),
+            false => check_trimmed(value),
+        }
     }
 
     fn show(&self, value: &String) -> toml::Value {
@@ -188,22 +209,22 @@ impl Kind<String> for Text {
     }
 }
 
-/// One secret, taken verbatim.
+/// One secret.
 pub(super) struct SecretText {
     /// Whether there may be none.
     pub optional: bool,
 }
 
 impl Kind<Secret> for SecretText {
-    fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<Secret, String> {
-        let secret = Secret::new(text_of(given)?);
+    fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Secret, String> {
+        let secret = Secret::new(trimmed(text_of(given)?, notes));
         self.check(&secret).map(|()| secret)
     }
 
     fn check(&self, value: &Secret) -> Result<(), String> {
         match value.expose().is_empty() && !self.optional {
             true => Err("it must not be empty".into()),
-            false => Ok(()),
+            false => check_trimmed(value.expose()),
         }
     }
 
@@ -274,8 +295,18 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_verbatim_and_not_empty() {
-        assert_eq!(read(Text, " a "), Ok(" a ".into()));
+    fn texts_have_no_blanks_at_their_ends_and_are_not_empty() {
+        for blanks in [" a b", "a b\n", "a b\r", "\ta b\r\n", "\u{a0}a b "] {
+            let mut notes = Vec::new();
+            assert_eq!(Text.read(Given::Text(blanks), &mut notes), Ok("a b".into()), "{blanks:?}");
+            let secret = SecretText { optional: false }.read(Given::Typed(&blanks.into()), &mut notes);
+            assert_eq!((secret, notes.len()), (Ok(Secret::new("a b")), 2), "{blanks:?}");
+            assert!(Text.check(&blanks.to_owned()).is_err(), "{blanks:?}");
+            assert!(SecretText { optional: true }.check(&Secret::new(blanks)).is_err(), "{blanks:?}");
+        }
+        let mut notes = Vec::new();
+        assert_eq!((Text.read(Given::Ini("a b"), &mut notes), notes.len()), (Ok("a b".into()), 0));
+        assert!(read(Text, " \n").is_err() && read(SecretText { optional: false }, " ").is_err());
         assert!(read(Text, "").is_err());
         assert!(read(SecretText { optional: false }, "").is_err());
         assert!(read(SecretText { optional: true }, "").is_ok());

@@ -9,6 +9,7 @@ use super::SettingsError;
 use super::draft::{Draft, Unknown};
 use super::environment::{self, CONFIG, INI, PREFIX};
 use super::kind::Given;
+use super::source::{self, Accepts};
 use super::table::Settings;
 use super::values::Secret;
 
@@ -66,8 +67,25 @@ pub struct Loaded {
     pub sources: BTreeMap<&'static str, String>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    /// What was noted of its text.
+    pub(super) text: TextNotes,
     /// What they were made from, for reading them again.
     pub inputs: Inputs,
+}
+
+/// What a reload compares to notice a file that was cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TextNotes {
+    /// It holds nothing but blanks.
+    pub is_empty: bool,
+    /// Its last line has an end.
+    pub ends_its_line: bool,
+}
+
+impl TextNotes {
+    fn of(text: &str) -> Self {
+        Self { is_empty: text.trim().is_empty(), ends_its_line: text.ends_with('\n') }
+    }
 }
 
 /// How a file of settings is written.
@@ -92,9 +110,10 @@ pub fn parse(text: &str, format: Format, path: &Path) -> Result<Settings, Settin
     Ok(draft.finish()?.settings)
 }
 
+/// A file of settings with its text.
 enum File {
-    Ini(PathBuf),
-    Toml(PathBuf),
+    Ini(PathBuf, String),
+    Toml(PathBuf, String),
     None,
 }
 
@@ -102,23 +121,29 @@ enum File {
 /// is told by [`Settings::validate`].
 ///
 /// # Errors
-/// Lists every bad setting with its key, the reason and where it came from.
+/// Lists every bad setting with its key, the reason and where it came from; or names the file that cannot be read.
 pub fn load(inputs: &Inputs) -> Result<Loaded, SettingsError> {
-    let file = choose(inputs);
+    load_from(inputs, Accepts::FilesAndPipes)
+}
+
+/// The same, from sources that are what they should be.
+pub(super) fn load_from(inputs: &Inputs, accepts: Accepts) -> Result<Loaded, SettingsError> {
+    let file = choose(inputs, accepts)?;
     let mut draft = gather(inputs, &file)?;
     draft.add_overrides(inputs);
     let mut draft = draft.finish()?;
     draft.warn_of_risks();
+    draft.warn_of_contradictions();
     if draft.settings.cookie_secret.expose().is_empty() {
         draft.settings.cookie_secret = random_secret();
         draft.sources.remove("cookie_secret");
     }
     let Draft { settings, sources, warnings, .. } = draft;
-    let file = match file {
-        File::Ini(path) | File::Toml(path) => Some(path),
-        File::None => None,
+    let (file, text) = match file {
+        File::Ini(path, text) | File::Toml(path, text) => (Some(path), TextNotes::of(&text)),
+        File::None => (None, TextNotes::default()),
     };
-    Ok(Loaded { settings, warnings, sources, file, inputs: inputs.clone() })
+    Ok(Loaded { settings, warnings, sources, file, text, inputs: inputs.clone() })
 }
 
 /// Gathers the settings for writing a file of them: those of a file named on the command line, the environment,
@@ -127,9 +152,10 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, SettingsError> {
 /// # Errors
 /// As [`load`]; also when the text is no JSON object.
 pub fn make(inputs: &Inputs, json: Option<&str>, host: &str) -> Result<Loaded, SettingsError> {
+    let accepts = Accepts::FilesAndPipes;
     let file = match (&inputs.ini, &inputs.config) {
-        (Some(path), _) => File::Ini(path.clone()),
-        (None, Some(path)) => File::Toml(path.clone()),
+        (Some(path), _) => File::Ini(path.clone(), read(inputs, path, accepts)?),
+        (None, Some(path)) => File::Toml(path.clone(), read(inputs, path, accepts)?),
         (None, None) => File::None,
     };
     let mut draft = gather(inputs, &file)?;
@@ -141,19 +167,44 @@ pub fn make(inputs: &Inputs, json: Option<&str>, host: &str) -> Result<Loaded, S
     }
     draft.add_overrides(inputs);
     let Draft { settings, sources, warnings, .. } = draft.finish()?;
-    Ok(Loaded { settings, warnings, sources, file: None, inputs: inputs.clone() })
+    let text = TextNotes::default();
+    Ok(Loaded { settings, warnings, sources, file: None, text, inputs: inputs.clone() })
+}
+
+impl Loaded {
+    /// Makes the secrets at random that no source gives. Returns their keys.
+    pub fn make_secrets(&mut self) -> Vec<&'static str> {
+        let settings = &mut self.settings;
+        let mut missing = vec!["secrets", "admin_secret", "cookie_secret"];
+        missing.retain(|key| !self.sources.contains_key(key));
+        if missing.contains(&"secrets") {
+            settings.secrets = vec![random_secret()];
+        }
+        if missing.contains(&"admin_secret") {
+            settings.admin_secret = random_secret();
+        }
+        if missing.contains(&"cookie_secret") {
+            settings.cookie_secret = random_secret();
+        }
+        missing
+    }
 }
 
 /// The command line names the file before the environment does.
-fn choose(inputs: &Inputs) -> File {
+fn choose(inputs: &Inputs, accepts: Accepts) -> Result<File, SettingsError> {
     let variable = |name| environment::value(&inputs.environment, name).map(PathBuf::from);
+    let ini = |path: PathBuf| read(inputs, &path, accepts).map(|text| File::Ini(path, text));
+    let toml = |path: PathBuf| read(inputs, &path, accepts).map(|text| File::Toml(path, text));
     match (&inputs.ini, &inputs.config, variable(INI), variable(CONFIG)) {
-        (Some(path), ..) => File::Ini(path.clone()),
-        (None, Some(path), ..) => File::Toml(path.clone()),
-        (None, None, Some(path), _) => File::Ini(path),
-        (None, None, None, Some(path)) => File::Toml(path),
-        _ if inputs.directory.join(TOML_FILE).is_file() => File::Toml(TOML_FILE.into()),
-        _ => File::None,
+        (Some(path), ..) => ini(path.clone()),
+        (None, Some(path), ..) => toml(path.clone()),
+        (None, None, Some(path), _) => ini(path),
+        (None, None, None, Some(path)) => toml(path),
+        (None, None, None, None) => {
+            let path = PathBuf::from(TOML_FILE);
+            let text = source::read(&inputs.directory, &path, accepts)?;
+            Ok(text.map_or(File::None, |text| File::Toml(path, text)))
+        }
     }
 }
 
@@ -161,12 +212,15 @@ fn choose(inputs: &Inputs) -> File {
 fn gather(inputs: &Inputs, file: &File) -> Result<Draft, SettingsError> {
     let mut draft = Draft::default();
     match file {
-        File::Ini(path) => {
-            draft.add_ini(path, &read(inputs, path)?)?;
+        File::Ini(path, text) => {
+            draft.add_ini(path, text)?;
             draft.warn_of_ignored_environment(inputs);
             return Ok(draft);
         }
-        File::Toml(path) => draft.add_toml(path, &read(inputs, path)?)?,
+        File::Toml(path, text) => {
+            draft.warn_of_empty_file(path, text);
+            draft.add_toml(path, text)?;
+        }
         File::None => {}
     }
     if inputs.config.is_some() && environment::value(&inputs.environment, INI).is_some() {
@@ -176,9 +230,10 @@ fn gather(inputs: &Inputs, file: &File) -> Result<Draft, SettingsError> {
     Ok(draft)
 }
 
-fn read(inputs: &Inputs, path: &Path) -> Result<String, SettingsError> {
-    std::fs::read_to_string(inputs.directory.join(path))
-        .map_err(|error| SettingsError::new(format!("{}: cannot be read: {error}", path.display())))
+/// The text of a file that must be there.
+fn read(inputs: &Inputs, path: &Path, accepts: Accepts) -> Result<String, SettingsError> {
+    let text = source::read(&inputs.directory, path, accepts)?;
+    text.ok_or_else(|| SettingsError::new(format!("{}: cannot be read: it is not there", path.display())))
 }
 
 fn random_secret() -> Secret {
@@ -224,12 +279,12 @@ impl Draft {
             );
         }
         self.warnings.extend(settings.half_default_warning());
-        let (idle, ping) = (settings.socket_idle_timeout_ms, settings.ping_interval_ms);
-        if idle != 0 && ping >= idle {
-            self.warnings.push(format!(
-                "socket_idle_timeout_ms: {idle} is not longer than ping_interval_ms ({ping}), so quiet clients will be \
-                 closed"
-            ));
+    }
+
+    /// An empty file is no error at the start, but seldom what the operator meant.
+    fn warn_of_empty_file(&mut self, path: &Path, text: &str) {
+        if text.trim().is_empty() {
+            self.warnings.push(format!("{}: the file is empty and gives no setting", path.display()));
         }
     }
 }

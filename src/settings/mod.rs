@@ -14,6 +14,8 @@ mod draft;
 mod ini;
 mod files;
 mod environment;
+mod source;
+mod contradictions;
 mod load;
 mod renew;
 mod write;

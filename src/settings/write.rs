@@ -68,7 +68,7 @@ pub fn to_toml(settings: &Settings) -> String {
 /// it does not count there.
 ///
 /// # Errors
-/// Names each key whose value such a file cannot hold, like a text with blanks around it.
+/// Names each key whose value such a file cannot hold, like a text with blanks at its ends.
 pub fn to_ini(settings: &Settings) -> Result<String, SettingsError> {
     let default = Settings::default();
     let mut text = String::from("[channelstream]\n");
@@ -122,6 +122,11 @@ Settings come from a TOML file, from environment variables and from the command 
   newlines between their items. `CHANNELSTREAM_SECRET` is exactly one secret; `CHANNELSTREAM_SECRETS` holds one on each
   line, or a JSON list. An empty value counts as not given; an empty list is a list of nothing.
 * On the command line `--set KEY=VALUE` gives any setting.
+* Blanks and line ends around a secret, a password or `admin_user` are left out, with a warning: the sign-in form does the
+  same to what is typed, and your applications have to sign without them.
+* A file has at most 1 MiB and is read within 5 s. Only a name that does not exist counts as no `channelstream.toml`:
+  a directory, a link that leads nowhere or a file that cannot be read is an error. At a reload (SIGHUP) no setting falls back to its
+  default: the reload is refused if the file is gone, empty, cut off or not a regular one, or no longer gives a secret.
 * `-i FILE.ini` or `CHANNELSTREAM_INI` reads an INI file of channelstream 0.7.1. `CHANNELSTREAM_*` variables are then
   ignored, the server listens on 0.0.0.0 unless the file says otherwise, and there is no demo mode.
 
@@ -183,7 +188,7 @@ mod tests {
         Settings {
             host: "::".into(),
             workers: 3,
-            secrets: vec![Secret::new("100% [a]\"\n"), Secret::new("b")],
+            secrets: vec![Secret::new("100% [a]\n\""), Secret::new("b")],
             admin_secret: Secret::new("; # %(x)s = é"),
             cookie_secret: Secret::new("c"),
             allow_cors: vec!["a.example".into(), "b.example".into()],

@@ -60,6 +60,11 @@ pub fn formatted(format: &str) -> Shape {
     of_type(Type::String).format(Some(SchemaFormat::Custom(format.into()))).into()
 }
 
+/// A string that a regular expression describes.
+pub fn matching(pattern: &str) -> Shape {
+    of_type(Type::String).pattern(Some(pattern)).into()
+}
+
 /// An id in its canonical form.
 pub fn uuid() -> Shape {
     formatted("uuid")

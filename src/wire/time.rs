@@ -38,10 +38,10 @@ impl Timestamp {
         self.local.and_utc().timestamp_micros() - offset
     }
 
-    /// Reads `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HHMM]`; a blank for the `T` and one-digit parts pass too (the
-    /// original's date pattern), fractions are cut to microseconds.
+    /// Reads `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HHMM|±HH]`; a blank for the `T`, one-digit parts and a line feed at
+    /// the end pass too (the original's date pattern), fractions are cut to microseconds.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut rest = Digits(text.as_bytes());
+        let mut rest = Digits(text.strip_suffix('\n').unwrap_or(text).as_bytes());
         let (year, month, day) = (rest.number(4, 4)?, rest.after(b"-", 1, 2)?, rest.after(b"-", 1, 2)?);
         let (hour, minute) = (rest.after(b"T ", 1, 2)?, rest.after(b":", 1, 2)?);
         let (mut second, mut micro) = (0, 0);
@@ -133,8 +133,11 @@ impl Digits<'_> {
             _ => return None,
         };
         let hours = self.after(b"+-", 2, 2)?;
-        let minutes =
-            if self.0.first() == Some(&b':') { self.after(b":", 2, 2)? } else { self.number(2, 2)? };
+        let minutes = match self.0.first() {
+            None => 0,
+            Some(b':') => self.after(b":", 2, 2)?,
+            Some(_) => self.number(2, 2)?,
+        };
         let total = i16::try_from(hours * 60 + minutes).ok().filter(|total| *total < 24 * 60)?;
         self.0.is_empty().then_some(Some(sign * total))
     }
@@ -218,6 +221,14 @@ mod tests {
             ("2010-01-01T01:01:01+02:00", "2010-01-01T01:01:01+02:00"),
             ("2010-01-01T01:01:01-0230", "2010-01-01T01:01:01-02:30"),
             ("2010-01-01T01:01Z", "2010-01-01T01:01:00+00:00"),
+            // Whole hours, as PostgreSQL prints them.
+            ("2024-05-01 10:00:00+00", "2024-05-01T10:00:00+00:00"),
+            ("2024-05-01 10:00:00.123+02", "2024-05-01T10:00:00.123000+02:00"),
+            ("2024-05-01T10:00-03", "2024-05-01T10:00:00-03:00"),
+            ("2010-1-2 3:4+23", "2010-01-02T03:04:00+23:00"),
+            ("2010-01-01T01:01-00", "2010-01-01T01:01:00+00:00"),
+            ("2010-01-01T01:01+14:99", "2010-01-01T01:01:00+15:39"),
+            ("2010-01-01T01:01:01Z\n", "2010-01-01T01:01:01+00:00"),
             ("2010-01-01 01:01:01", "2010-01-01T01:01:01"),
             ("2010-1-2 3:4:5", "2010-01-02T03:04:05"),
             ("2010-01-01T01:01:01.123456789", "2010-01-01T01:01:01.123456"),
@@ -269,6 +280,14 @@ mod tests {
             "2010-01-01T01:01.5",
             "2010-01-01T01:01:01z",
             "2010-01-01T01:01:01+24:00",
+            "2010-01-01T01:01:01+24",
+            "2010-01-01T01:01:01-99",
+            "2010-01-01T01:01:01+2",
+            "2010-01-01T01:01:01+",
+            "2010-01-01T01:01:01+02:",
+            "2010-01-01T01:01:01+020",
+            "2010-01-01T01:01:01+02\n\n",
+            "2010-01-01+02",
             "2010-01-01T01:01:01+2:00",
             "2010-01-01T01:01:01+02:0",
             "2010-01-01T01:01:01Z ",

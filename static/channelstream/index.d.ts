@@ -323,7 +323,7 @@ export class ChannelStreamRequest {
     body: any;
     headers: { name: string; value: string }[];
     timeoutMs: number;
-    /** There once the request is on its way. */
+    /** There once the request is on its way. Without XMLHttpRequest an object with the same members, which uses fetch. */
     request: XMLHttpRequest | null;
     /** Called with an answer whose status is at most 400. */
     handleResponse(request: XMLHttpRequest, data: any): void;

@@ -178,6 +178,15 @@ var History = class {
   }
 };
 
+// src/untrusted.js
+function objectsOf(value) {
+  return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : [];
+}
+function ownValue(object, name) {
+  const isObject = object !== null && typeof object === "object";
+  return isObject && Object.prototype.hasOwnProperty.call(object, name) ? object[name] : void 0;
+}
+
 // src/presence.js
 var Presence = class {
   constructor() {
@@ -220,16 +229,18 @@ var Presence = class {
   }
   /** @param {import('../index.js').PresenceFrame} frame */
   applyPresence({ user, users, state, message }) {
-    if (users?.length) {
-      return this.replace(users);
+    const listed = objectsOf(users);
+    if (listed.length > 0) {
+      return this.replace(listed);
     }
     const others = this.members.filter((member) => member.user !== user);
     return this.replace(message?.action === "parted" ? others : [...others, { user, state: state ?? {} }]);
   }
 };
-function sameState(one = {}, other = {}) {
-  const keys = Object.keys(one);
-  return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
+function sameState(one, other) {
+  const [before, now] = [one ?? {}, other ?? {}];
+  const keys = Object.keys(before);
+  return keys.length === Object.keys(now).length && keys.every((key) => before[key] === now[key]);
 }
 
 // src/channel.js
@@ -337,16 +348,16 @@ var ChannelStreamChannel = class extends Emitter {
    */
   _take(info, users, since = []) {
     this._records.delete(since);
-    if (!info) {
+    if (info === null || typeof info !== "object") {
       return;
     }
     this.info = info;
-    if (info.users?.length) {
+    if (Array.isArray(info.users) && info.users.length > 0) {
       const present = new Set(info.users);
       this._takeMembers(users.filter(({ user }) => present.has(user)), since);
     }
-    if (info.history) {
-      const missed = this._history.load(info.history);
+    if (Array.isArray(info.history)) {
+      const missed = this._history.load(objectsOf(info.history));
       since.forEach((frame) => this._history.apply(frame));
       this._missed = new Set(missed.map(({ uuid }) => uuid));
       this._emit("history", { messages: this.messages, missed });
@@ -388,6 +399,123 @@ var ChannelStreamChannel = class extends Emitter {
   }
 };
 
+// src/fetch.js
+var FetchRequest = class {
+  constructor() {
+    this.readyState = 0;
+    this.status = 0;
+    this.statusText = "";
+    this.responseText = "";
+    this.responseURL = "";
+    this.timeout = 0;
+    this.onreadystatechange = null;
+    this._verb = "GET";
+    this._url = "";
+    this._sent = [];
+    this._received = [];
+    this._timer = void 0;
+    this._ended = false;
+    this._control = typeof AbortController === "function" ? new AbortController() : null;
+  }
+  /**
+   * @param {string} verb
+   * @param {string} url relative to the page or worker, where there is one
+   */
+  open(verb, url) {
+    this._verb = verb;
+    this._url = url;
+    this._change(1);
+  }
+  /**
+   * @param {string} name
+   * @param {string} value
+   */
+  setRequestHeader(name, value) {
+    this._sent.push([name, value]);
+  }
+  /** @param {string | null} text */
+  send(text) {
+    if (this.timeout > 0) {
+      this._timer = setTimeout(() => {
+        this._control?.abort();
+        this._end(null);
+      }, this.timeout);
+    }
+    this._ask(text).then((body) => this._end(body), () => this._end(null));
+  }
+  /** Ends the request; no change of its state is reported any more. */
+  abort() {
+    this._ended = true;
+    clearTimeout(this._timer);
+    this._control?.abort();
+    this.status = 0;
+  }
+  /** @returns {string} a line for each header of the answer that may be read */
+  getAllResponseHeaders() {
+    return this._received.map(([name, value]) => `${name}: ${value}\r
+`).join("");
+  }
+  /**
+   * @param {string} name
+   * @returns {?string}
+   */
+  getResponseHeader(name) {
+    const found = this._received.filter(([received]) => received === String(name).toLowerCase());
+    return found.length > 0 ? found.map(([, value]) => value).join(", ") : null;
+  }
+  /**
+   * @param {string | null} text
+   * @returns {Promise<string>} the body of the answer
+   */
+  async _ask(text) {
+    const hasBody = text !== null && !["GET", "HEAD"].includes(this._verb);
+    const answer = await globalThis.fetch(this._url, {
+      method: this._verb,
+      headers: this._sent,
+      body: hasBody ? text : void 0,
+      signal: this._control?.signal
+    });
+    if (!this._ended) {
+      this.status = answer.status;
+      this.statusText = answer.statusText;
+      this.responseURL = answer.url;
+      this._received = [...answer.headers];
+      this._change(2);
+    }
+    return answer.text();
+  }
+  /** @param {?string} body null if no whole answer came */
+  _end(body) {
+    if (this._ended) {
+      return;
+    }
+    this._ended = true;
+    clearTimeout(this._timer);
+    this.responseText = body ?? "";
+    if (body === null) {
+      this.status = 0;
+      this.statusText = "";
+      this._received = [];
+    }
+    this._change(4);
+  }
+  /** @param {number} readyState */
+  _change(readyState) {
+    this.readyState = readyState;
+    callPage(() => this.onreadystatechange?.());
+  }
+};
+function newRequest() {
+  try {
+    return new globalThis.XMLHttpRequest();
+  } catch {
+    return (
+      /** @type {any} */
+      new FetchRequest()
+    );
+  }
+}
+
 // src/request.js
 var REQUEST_TIMEOUT_MS = 12e4;
 var LAST_SUCCESS = 400;
@@ -399,7 +527,8 @@ var parsed = (text) => {
   }
 };
 function withParameter(url, name, value) {
-  return `${url}${url.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
+  const wellFormed = String(value).replace(/\p{Surrogate}/gu, "�");
+  return `${url}${url.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(wellFormed)}`;
 }
 var ChannelStreamRequest = class {
   constructor() {
@@ -439,7 +568,7 @@ var ChannelStreamRequest = class {
    * @param {string} [verb] by default POST with a body and GET without
    */
   execute(verb) {
-    const request = new XMLHttpRequest();
+    const request = newRequest();
     const dueAt = Date.now() + this.timeoutMs;
     this.request = request;
     request.onreadystatechange = () => {
@@ -455,6 +584,16 @@ var ChannelStreamRequest = class {
       request.setRequestHeader(name, value);
     }
     request.send(this.body ? JSON.stringify(this.body) : null);
+  }
+  /**
+   * Reports a request that could not be sent as one without an answer.
+   *
+   * @param {unknown} error
+   */
+  fail(error) {
+    this.abort();
+    this.request ??= newRequest();
+    this.handleError(this.request, String(error));
   }
   /** Ends the request; none of its handlers is called any more. */
   abort() {
@@ -482,25 +621,23 @@ var ChannelStreamRequest = class {
 };
 
 // src/call.js
-function prepare(connection, { kind, url, body, timeoutMs }) {
+function prepare(connection, { url, body, timeoutMs }) {
   const request = new ChannelStreamRequest();
   request.url = url;
   request.body = body;
   request.timeoutMs = timeoutMs ?? connection.requestTimeoutMs;
-  for (const mutate of connection.mutators[kind]) {
-    mutate(request);
-  }
   return request;
+}
+function mutate(connection, kind, request) {
+  for (const mutator of connection.mutators[kind] ?? []) {
+    mutator(request);
+  }
 }
 function execute(request, verb) {
   try {
     request.execute(verb);
   } catch (error) {
-    request.handleError(
-      /** @type {XMLHttpRequest} */
-      request.request,
-      String(error)
-    );
+    request.fail(error);
   }
 }
 function send(connection, call) {
@@ -533,6 +670,15 @@ function send(connection, call) {
       tell("ErrorCallback", answer, data);
       refuse(data);
     };
+    try {
+      mutate(connection, kind, request);
+    } catch (error) {
+      callPage(() => {
+        throw error;
+      });
+      request.fail(error);
+      return;
+    }
     if (unless?.(request)) {
       fail?.();
       resolve(void 0);
@@ -679,6 +825,12 @@ var ChannelStreamCallbacks = class extends Emitter {
 };
 
 // src/backoff.js
+var TIMER_LIMIT_MS = 2 ** 31 - 1;
+var FALLBACK_MS = 6e4;
+function boundOf(ms) {
+  const number = Number(ms ?? NaN);
+  return Number.isNaN(number) ? FALLBACK_MS : Math.min(Math.max(number, 0), TIMER_LIMIT_MS);
+}
 var Backoff = class {
   /**
    * @param {object} [options]
@@ -696,7 +848,7 @@ var Backoff = class {
    * @returns {number} milliseconds
    */
   next(baseMs, capMs) {
-    const boundMs = Math.min(capMs, baseMs * 2 ** this.failures);
+    const boundMs = Math.min(boundOf(capMs), boundOf(baseMs) * 2 ** this.failures);
     this.failures += 1;
     return this.random() * boundMs;
   }
@@ -924,9 +1076,9 @@ var Subscriptions = class {
    * @param {Map<string, any[]>} [records] what came since the request
    */
   take(info, records) {
-    const users = Array.isArray(info?.users) ? info.users : [];
+    const users = objectsOf(info?.users);
     for (const [name, channel] of this.channels) {
-      channel._take(info?.channels?.[name], users, records?.get(name));
+      channel._take(ownValue(info?.channels, name), users, records?.get(name));
     }
   }
   /** Asks the application, if it can be asked, what is there and what was said in the channels of the page. */
@@ -1056,7 +1208,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
       url: this.unsubscribeUrl,
       body: { channels, conn_id: this.connectionId },
       callback: "unsubscribe",
-      take: (data) => this._setChannels(data?.channels ?? this.channels.filter((name) => !channels.includes(name)))
+      take: (data) => this._setChannels(data?.channels ?? this.channels.filter((name) => !(channels ?? []).includes(name)))
     });
   }
   /**
@@ -1222,8 +1374,8 @@ var LongPollListener = class {
     poll.timeoutMs = this.limitMs();
     poll.handleResponse = (request, data) => this.onAnswer(request, data);
     poll.handleError = (request, data) => this.end(request, data, request.status);
-    poll.execute("GET");
-    if (this.announceEarly && poll.request) {
+    execute(poll, "GET");
+    if (this.announceEarly && poll.request && !this.finished) {
       this.announce(poll.request);
     }
   }
@@ -1579,7 +1731,8 @@ var FIRST_WAIT_MS = 5e3;
 var LONGEST_WAIT_MS = 3e5;
 var LASTING_MS = 6e4;
 function randomId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const bytes = new Uint8Array(16).map(() => Math.floor(Math.random() * 256));
+  globalThis.crypto?.getRandomValues?.(bytes);
   bytes[6] = bytes[6] & 15 | 64;
   bytes[8] = bytes[8] & 63 | 128;
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -1872,6 +2025,12 @@ function watchPage({ wake, online, offline, suspend, resume: resume2 }) {
   listeners.forEach(([target, name, listener]) => target?.addEventListener?.(name, listener));
   return () => listeners.forEach(([target, name, listener]) => target?.removeEventListener?.(name, listener));
 }
+function sendBeacon(url, body) {
+  try {
+    globalThis.navigator?.sendBeacon?.(url, body);
+  } catch {
+  }
+}
 
 // src/ready.js
 function whenReady(connection, timeoutMs) {
@@ -1931,7 +2090,7 @@ var Retry = class {
   waitMs() {
     const { increaseBounceIv, maxReconnectDelayMs } = this.settings;
     const waitMs = this.backoff.next(increaseBounceIv, maxReconnectDelayMs);
-    return globalThis.navigator?.onLine === false ? maxReconnectDelayMs : waitMs;
+    return globalThis.navigator?.onLine === false ? boundOf(maxReconnectDelayMs) : waitMs;
   }
   /**
    * @param {() => void} step
@@ -2099,7 +2258,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   _onFrames(list) {
     this._tell("listenMessageCallback", list);
     for (const frame of list) {
-      this._subscriptions.receive(frame);
+      callPage(() => this._subscriptions.receive(frame));
       this._emit("frame", frame);
       if (FRAME_TYPES.includes(frame?.type)) {
         this._emit(frame.type, frame);
@@ -2212,7 +2371,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     }
     if (this.disconnectOnPagehide && type === "pagehide" && !persisted && this.disconnectUrl && id) {
       const url = withParameter(this.disconnectUrl, "conn_id", id);
-      globalThis.navigator?.sendBeacon?.(url, JSON.stringify({ conn_id: id }));
+      sendBeacon(url, JSON.stringify({ conn_id: id }));
     }
   }
   _wakeUp() {
@@ -2275,6 +2434,12 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
     request.handleResponse = (answer, data) => this._onConnected(request, answer, data);
     request.handleError = (answer, data) => this._onConnectFailed(request, answer, data);
     this._connecting = request;
+    try {
+      mutate(this, "connect", request);
+    } catch (error) {
+      request.fail(error);
+      throw error;
+    }
     execute(request, "POST");
     return this.ready();
   }
@@ -2322,7 +2487,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
    * @param {any} data
    */
   _onConnected(request, answer, data) {
-    if (!data?.conn_id || answer.status >= 400) {
+    if (typeof data?.conn_id !== "string" || data.conn_id === "" || answer.status >= 400) {
       this._onConnectFailed(request, answer, data);
       return;
     }
@@ -2353,7 +2518,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
   }
 };
 function askedWaitMs(answer) {
-  const [, seconds] = /^retry-after: *(\d+)/im.exec(answer.getAllResponseHeaders()) ?? [];
+  const [, seconds] = /^retry-after: *(\d+)/im.exec(answer.getAllResponseHeaders() ?? "") ?? [];
   return [429, 503].includes(answer.status) ? Number(seconds ?? 0) * 1e3 : 0;
 }
 

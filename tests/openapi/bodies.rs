@@ -102,6 +102,27 @@ fn all_bodies_are_looked_at() {
     assert_eq!(with_json, BODIES.map(|(method, path)| (method.to_owned(), path.to_owned())));
 }
 
+/// RFC 3339 knows no offsets in whole hours, so they have a pattern.
+#[test]
+fn times_with_offsets_in_whole_hours_are_described() {
+    let document = document();
+    let options =
+        jsonschema::options().should_validate_formats(true).with_format("date-time-local", |_| false);
+    let fits = options.build(&document["components"]["schemas"]["Time"]).unwrap();
+    for (text, known) in [
+        ("2024-05-01 10:00:00+00", true),
+        ("2024-12-31T23:59:59.123-03", true),
+        ("2024-05-01T10:00+23", true),
+        ("2024-05-01T10:00+24", false),
+        ("2024-04-31T10:00+02", false),
+        ("0000-05-01T10:00+02", false),
+        ("2024-05-01T10:00:00+2", false),
+    ] {
+        assert_eq!(fits.is_valid(&json!(text)), known, "{text}");
+        assert_eq!(Timestamp::parse(text).is_some(), known, "{text}");
+    }
+}
+
 #[test]
 fn examples_are_taken_and_fit() {
     let document = document();

@@ -85,6 +85,11 @@ pub(crate) fn uuid_text(text: &str) -> Read<Uuid> {
     uuid.ok_or_else(|| fault(NO_UUID))
 }
 
+/// A time with an offset in whole hours, which no known format describes.
+const WHOLE_HOURS: &str = "^(?!0000)[0-9]{4}-\
+    ((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))\
+    [T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]+)?)?[+-]([01][0-9]|2[0-3])$";
+
 /// A date and time, with or without a zone.
 #[derive(Clone, Copy)]
 pub(crate) struct Time;
@@ -98,8 +103,9 @@ impl Kind for Time {
 
     fn shape(&self, _: &Limits, book: &mut Book) -> Shape {
         book.named("Time", |_| {
-            let forms = ["date-time", "date-time-local"].map(schema::formatted);
-            let said = "Date and time, with a zone or without: `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM]`. Cut to \
+            let [zoned, local] = ["date-time", "date-time-local"].map(schema::formatted);
+            let forms = [zoned, local, schema::matching(WHOLE_HOURS)];
+            let said = "Date and time, with a zone or without: `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HH]`. Cut to \
                 microseconds; without a zone it means nothing but itself.";
             schema::about(schema::any_of(forms), said)
         })

@@ -119,7 +119,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
             url: this.unsubscribeUrl,
             body: { channels, conn_id: this.connectionId },
             callback: 'unsubscribe',
-            take: (data) => this._setChannels(data?.channels ?? this.channels.filter((name) => !channels.includes(name))),
+            take: (data) => this._setChannels(data?.channels ?? this.channels.filter((name) => !(channels ?? []).includes(name))),
         });
     }
 

@@ -1,3 +1,18 @@
+/** The longest delay of timers. They take a longer one, and what is no number, for none at all. */
+const TIMER_LIMIT_MS = 2 ** 31 - 1;
+
+/** The bound where the settings are no times. */
+const FALLBACK_MS = 60_000;
+
+/**
+ * @param {number} ms what an application has set, which may be anything
+ * @returns {number} milliseconds that a timer can wait
+ */
+export function boundOf(ms) {
+    const number = Number(ms ?? NaN);
+    return Number.isNaN(number) ? FALLBACK_MS : Math.min(Math.max(number, 0), TIMER_LIMIT_MS);
+}
+
 /**
  * How long to wait before trying again: full jitter, a random time between zero and a bound that doubles with every
  * failure. After a restart of the server its clients so come back spread out, not in one wave.
@@ -20,7 +35,7 @@ export class Backoff {
      * @returns {number} milliseconds
      */
     next(baseMs, capMs) {
-        const boundMs = Math.min(capMs, baseMs * 2 ** this.failures);
+        const boundMs = Math.min(boundOf(capMs), boundOf(baseMs) * 2 ** this.failures);
         this.failures += 1;
         return this.random() * boundMs;
     }

@@ -1,3 +1,4 @@
+import { callPage } from './emitter.js';
 import { ChannelStreamError, quiet } from './errors.js';
 import { ChannelStreamRequest } from './request.js';
 
@@ -15,20 +16,30 @@ import { ChannelStreamRequest } from './request.js';
  */
 
 /**
- * A request as mutators want it.
+ * A request before mutators have changed it.
  *
  * @param {import('./backend.js').ChannelStreamBackend} connection
  * @param {Call} call
  */
-export function prepare(connection, { kind, url, body, timeoutMs }) {
+export function prepare(connection, { url, body, timeoutMs }) {
     const request = new ChannelStreamRequest();
     request.url = url;
     request.body = body;
     request.timeoutMs = timeoutMs ?? connection.requestTimeoutMs;
-    for (const mutate of connection.mutators[kind]) {
-        mutate(request);
-    }
     return request;
+}
+
+/**
+ * Hands a request to the mutators of its kind.
+ *
+ * @param {import('./backend.js').ChannelStreamBackend} connection
+ * @param {Call['kind']} kind
+ * @param {ChannelStreamRequest} request
+ */
+export function mutate(connection, kind, request) {
+    for (const mutator of connection.mutators[kind] ?? []) {
+        mutator(request);
+    }
 }
 
 /**
@@ -41,7 +52,7 @@ export function execute(request, verb) {
     try {
         request.execute(verb);
     } catch (error) {
-        request.handleError(/** @type {XMLHttpRequest} */ (request.request), String(error));
+        request.fail(error);
     }
 }
 
@@ -82,6 +93,14 @@ export function send(connection, call) {
             tell('ErrorCallback', answer, data);
             refuse(data);
         };
+        try {
+            mutate(connection, kind, request);
+        } catch (error) {
+            // Not sent: what the mutator was to add may be what makes it right.
+            callPage(() => { throw error; });
+            request.fail(error);
+            return;
+        }
         if (unless?.(request)) {
             fail?.();
             resolve(undefined);

@@ -2,6 +2,7 @@ import { Emitter } from './emitter.js';
 import { quiet } from './errors.js';
 import { History } from './history.js';
 import { Presence } from './presence.js';
+import { objectsOf } from './untrusted.js';
 
 /**
  * @typedef {import('../index.js').ChannelEvents} ChannelEvents
@@ -144,16 +145,16 @@ export class ChannelStreamChannel extends Emitter {
      */
     _take(info, users, since = []) {
         this._records.delete(since);
-        if (!info) {
+        if (info === null || typeof info !== 'object') {
             return;
         }
         this.info = info;
-        if (info.users?.length) {
+        if (Array.isArray(info.users) && info.users.length > 0) {
             const present = new Set(info.users);
             this._takeMembers(users.filter(({ user }) => present.has(user)), since);
         }
-        if (info.history) {
-            const missed = this._history.load(info.history);
+        if (Array.isArray(info.history)) {
+            const missed = this._history.load(objectsOf(info.history));
             since.forEach((frame) => this._history.apply(frame));
             this._missed = new Set(missed.map(({ uuid }) => uuid));
             this._emit('history', { messages: this.messages, missed });

@@ -1,4 +1,4 @@
-import { execute, prepare, send } from './call.js';
+import { execute, mutate, prepare, send } from './call.js';
 import { ChannelStreamError } from './errors.js';
 import { ChannelStreamLifecycle } from './lifecycle.js';
 import { withParameter } from './request.js';
@@ -47,6 +47,13 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         request.handleResponse = (answer, data) => this._onConnected(request, answer, data);
         request.handleError = (answer, data) => this._onConnectFailed(request, answer, data);
         this._connecting = request;
+        try {
+            mutate(this, 'connect', request);
+        } catch (error) {
+            // Also tried again: the next attempt may find the mutator in a better state.
+            request.fail(error);
+            throw error;
+        }
         execute(request, 'POST');
         return this.ready();
     }
@@ -102,7 +109,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
      * @param {any} data
      */
     _onConnected(request, answer, data) {
-        if (!data?.conn_id || answer.status >= 400) {
+        if (typeof data?.conn_id !== 'string' || data.conn_id === '' || answer.status >= 400) {
             this._onConnectFailed(request, answer, data);
             return;
         }
@@ -144,6 +151,6 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
  */
 function askedWaitMs(answer) {
     // Not by name: browsers complain in the console about headers that another origin keeps to itself.
-    const [, seconds] = /^retry-after: *(\d+)/im.exec(answer.getAllResponseHeaders()) ?? [];
+    const [, seconds] = /^retry-after: *(\d+)/im.exec(answer.getAllResponseHeaders() ?? '') ?? [];
     return [429, 503].includes(answer.status) ? Number(seconds ?? 0) * 1_000 : 0;
 }

@@ -1,8 +1,9 @@
 import { ChannelStreamBackend } from './backend.js';
 import { FRAME_TYPES } from './channel.js';
+import { callPage } from './emitter.js';
 import { quiet } from './errors.js';
 import { Listening } from './listening.js';
-import { watchPage } from './page.js';
+import { sendBeacon, watchPage } from './page.js';
 import { whenReady } from './ready.js';
 import { withParameter } from './request.js';
 import { Retry } from './retry.js';
@@ -160,7 +161,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     _onFrames(list) {
         this._tell('listenMessageCallback', list);
         for (const frame of list) {
-            this._subscriptions.receive(frame);
+            callPage(() => this._subscriptions.receive(frame));
             this._emit('frame', frame);
             if (FRAME_TYPES.includes(frame?.type)) {
                 this._emit(frame.type, frame);
@@ -283,7 +284,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         if (this.disconnectOnPagehide && type === 'pagehide' && !persisted && this.disconnectUrl && id) {
             // As text, which needs no preflight: there is nobody left to wait for one.
             const url = withParameter(this.disconnectUrl, 'conn_id', id);
-            globalThis.navigator?.sendBeacon?.(url, JSON.stringify({ conn_id: id }));
+            sendBeacon(url, JSON.stringify({ conn_id: id }));
         }
     }
 

@@ -1,3 +1,4 @@
+import { execute } from './call.js';
 import { ChannelStreamRequest } from './request.js';
 
 /** An empty answer that comes sooner was not waited for: the server is stopping, and must not be hammered. */
@@ -51,8 +52,8 @@ export class LongPollListener {
         poll.timeoutMs = this.limitMs();
         poll.handleResponse = (request, data) => this.onAnswer(request, data);
         poll.handleError = (request, data) => this.end(request, data, request.status);
-        poll.execute('GET');
-        if (this.announceEarly && poll.request) {
+        execute(poll, 'GET');
+        if (this.announceEarly && poll.request && !this.finished) {
             this.announce(poll.request);
         }
     }

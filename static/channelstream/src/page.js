@@ -30,3 +30,17 @@ export function watchPage({ wake, online, offline, suspend, resume }) {
     listeners.forEach(([target, name, listener]) => target?.addEventListener?.(name, listener));
     return () => listeners.forEach(([target, name, listener]) => target?.removeEventListener?.(name, listener));
 }
+
+/**
+ * Sends something that needs no answer while the page goes away, where browsers can.
+ *
+ * @param {string} url
+ * @param {string} body
+ */
+export function sendBeacon(url, body) {
+    try {
+        globalThis.navigator?.sendBeacon?.(url, body);
+    } catch {
+        // The address is none; the server will notice by itself that this client is gone.
+    }
+}

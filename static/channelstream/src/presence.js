@@ -1,3 +1,5 @@
+import { objectsOf } from './untrusted.js';
+
 /**
  * @typedef {import('../index.js').User} User
  * @typedef {import('../index.js').UserState} UserState
@@ -55,8 +57,9 @@ export class Presence {
 
     /** @param {import('../index.js').PresenceFrame} frame */
     applyPresence({ user, users, state, message }) {
-        if (users?.length) {
-            return this.replace(users);
+        const listed = objectsOf(users);
+        if (listed.length > 0) {
+            return this.replace(listed);
         }
         const others = this.members.filter((member) => member.user !== user);
         return this.replace(message?.action === 'parted' ? others : [...others, { user, state: state ?? {} }]);
@@ -64,10 +67,11 @@ export class Presence {
 }
 
 /**
- * @param {UserState | undefined} one
- * @param {UserState | undefined} other
+ * @param {UserState | null | undefined} one
+ * @param {UserState | null | undefined} other
  */
-function sameState(one = {}, other = {}) {
-    const keys = Object.keys(one);
-    return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
+function sameState(one, other) {
+    const [before, now] = [one ?? {}, other ?? {}];
+    const keys = Object.keys(before);
+    return keys.length === Object.keys(now).length && keys.every((key) => before[key] === now[key]);
 }

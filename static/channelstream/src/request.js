@@ -1,3 +1,5 @@
+import { newRequest } from './fetch.js';
+
 /** Below the usual patience of proxies. */
 export const REQUEST_TIMEOUT_MS = 120_000;
 
@@ -25,13 +27,16 @@ const parsed = (text) => {
  * @returns {string}
  */
 export function withParameter(url, name, value) {
-    return `${url}${url.includes('?') ? '&' : '?'}${name}=${encodeURIComponent(value)}`;
+    // Half a surrogate pair, which JSON can hold, has no place in an address.
+    const wellFormed = String(value).replace(/\p{Surrogate}/gu, '\ufffd');
+    return `${url}${url.includes('?') ? '&' : '?'}${name}=${encodeURIComponent(wellFormed)}`;
 }
 
 /**
  * One request. Mutators get it before it is sent and may change `url`, `body` and `headers`.
  *
- * It is an XMLHttpRequest underneath, because that object is what callbacks get as their first argument.
+ * It is an XMLHttpRequest underneath, because that object is what callbacks get as their first argument; where there is
+ * none, an object with the same members that uses `fetch`.
  */
 export class ChannelStreamRequest {
     constructor() {
@@ -75,7 +80,7 @@ export class ChannelStreamRequest {
      * @param {string} [verb] by default POST with a body and GET without
      */
     execute(verb) {
-        const request = new XMLHttpRequest();
+        const request = newRequest();
         const dueAt = Date.now() + this.timeoutMs;
         this.request = request;
         request.onreadystatechange = () => {
@@ -92,6 +97,17 @@ export class ChannelStreamRequest {
             request.setRequestHeader(name, value);
         }
         request.send(this.body ? JSON.stringify(this.body) : null);
+    }
+
+    /**
+     * Reports a request that could not be sent as one without an answer.
+     *
+     * @param {unknown} error
+     */
+    fail(error) {
+        this.abort();
+        this.request ??= newRequest();
+        this.handleError(this.request, String(error));
     }
 
     /** Ends the request; none of its handlers is called any more. */

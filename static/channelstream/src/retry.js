@@ -1,4 +1,4 @@
-import { Backoff } from './backoff.js';
+import { Backoff, boundOf } from './backoff.js';
 
 /** Attempts that events of the page bring forward are at least this far apart. */
 const HURRY_MS = 1_000;
@@ -38,7 +38,7 @@ export class Retry {
     waitMs() {
         const { increaseBounceIv, maxReconnectDelayMs } = this.settings;
         const waitMs = this.backoff.next(increaseBounceIv, maxReconnectDelayMs);
-        return globalThis.navigator?.onLine === false ? maxReconnectDelayMs : waitMs;
+        return globalThis.navigator?.onLine === false ? boundOf(maxReconnectDelayMs) : waitMs;
     }
 
     /**

@@ -1,6 +1,7 @@
 import { Backoff } from './backoff.js';
 import { ChannelStreamChannel } from './channel.js';
 import { ChannelStreamError, isFinal } from './errors.js';
+import { objectsOf, ownValue } from './untrusted.js';
 
 /**
  * Which channels a page wants, which the server has confirmed, and the way from the one to the other: through
@@ -252,9 +253,9 @@ export class Subscriptions {
      * @param {Map<string, any[]>} [records] what came since the request
      */
     take(info, records) {
-        const users = Array.isArray(info?.users) ? info.users : [];
+        const users = objectsOf(info?.users);
         for (const [name, channel] of this.channels) {
-            channel._take(info?.channels?.[name], users, records?.get(name));
+            channel._take(ownValue(info?.channels, name), users, records?.get(name));
         }
     }
 

@@ -10,7 +10,8 @@ export const LASTING_MS = 60_000;
 
 /** @returns {string} a random UUID; `crypto.randomUUID` is not there on pages without https */
 function randomId() {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    const bytes = new Uint8Array(16).map(() => Math.floor(Math.random() * 256));
+    globalThis.crypto?.getRandomValues?.(bytes);
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

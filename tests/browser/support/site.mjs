@@ -59,8 +59,9 @@ export class Site {
             await this.answerView(view, request, response);
         } else {
             // Not `no-store`: that would keep the page out of the back/forward cache.
-            response.setHeader('Content-Type', 'text/html');
-            response.end(html(this.pages[pathname] ?? ''));
+            const script = pathname.endsWith('.js');
+            response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
+            response.end(script ? this.pages[pathname] : html(this.pages[pathname] ?? ''));
         }
     }
 

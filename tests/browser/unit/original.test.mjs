@@ -34,6 +34,16 @@ const CALLBACKS = [
     'unsubscribeError', 'setUserState', 'setUserStateError',
 ];
 
+test('the file names of 0.7.1 export what they exported there', async () => {
+    const { LIBRARY } = await import('../support/bundle.mjs');
+    const whole = await import(new URL('index.js', LIBRARY));
+    for (const [file, name] of [['channelstream.js', 'ChannelStreamConnection'], ['signer.js', 'ChannelStreamSigner']]) {
+        const module = await import(new URL(file, LIBRARY));
+        assert.deepEqual(Object.keys(module), [name]);
+        assert.equal(module[name], whole[name], 'one class under all names');
+    }
+});
+
 test('properties have their names and defaults, and can be assigned', () => {
     const made = new ChannelStreamConnection();
     for (const [name, value] of Object.entries(PROPERTIES)) {
