@@ -334,7 +334,7 @@ impl Refusal {
                 format!("{text}\n\n\n\n\n")
             }
             Self::BodyEncoded(coding) => format!(
-                "{text} This server reads no Content-Encoding, and \"{coding}\" was named. Send the body as it is."
+                "{text} This server does not decode \"{coding}\". Send the body as it is, without Content-Encoding."
             ),
             Self::BodyTooLarge(max) => format!("{text} At most {} bytes are taken.", max.bytes()),
             Self::WellKnownSecret(why) => format!(

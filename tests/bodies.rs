@@ -218,6 +218,23 @@ async fn a_poll_that_holds_too_much_unread_is_closed_and_loses_nothing() {
     assert!(counts.contains(&3), "its next poll has all of them: {counts:?}");
 }
 
+#[actix_web::test]
+async fn a_poll_that_was_superseded_holds_nothing() {
+    let server = TestServer::start(settings());
+    let backend = server.backend();
+    let id = backend.connect("ann", &["c"]).await;
+    for _ in 0..3 {
+        backend.say("c", &"x".repeat(MIB)).await;
+    }
+    let target = format!("/listen?conn_id={id}");
+    let first = unread(server.address, &get(&target)).await;
+    let reply = Wire::open(server.address).await.ask("GET", &target, &[], b"").await;
+    let events = reply.json();
+    assert_eq!(events.as_array().unwrap().iter().filter(|event| event["type"] == "message").count(), 3);
+    becomes(backend, "bytes queued for slow peers", 0).await;
+    drop(first);
+}
+
 /// What a sender without a secret sends: all but the last ten bytes of a body.
 async fn hold(address: SocketAddr, head: &str, length: usize) -> Wire {
     let mut wire = Wire::open(address).await;
@@ -344,6 +361,13 @@ async fn what_stands_around_the_json_is_skipped_or_named() {
     }
     let twice = [b"\xef\xbb\xbf", &marked[..]].concat();
     assert_eq!(backend.send("POST", "/message", &[], &twice).await.status, 422);
+    for headers in headers.into_iter().take(2) {
+        let utf16: Vec<u8> = "\u{feff}[]".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let reply = backend.send("POST", "/message", headers, &utf16).await;
+        assert_eq!((reply.status, reply.text().contains("UTF-16")), (422, true), "{}", reply.text());
+        let reply = backend.send("POST", "/message", headers, b"\x1f\x8b\x08\0").await;
+        assert_eq!((reply.status, reply.text().contains("gzip")), (415, true), "{}", reply.text());
+    }
     for (coding, path) in [("gzip", "/message"), ("identity, br", "/connect"), ("deflate", "/admin/sign_in")]
     {
         let reply = backend.send("POST", path, &[("content-encoding", coding)], message.as_bytes()).await;

@@ -10,8 +10,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// JSON is no subset of older JavaScript: in a script these two end a line. Each takes three bytes.
-const LINE_ENDS: [([u8; 3], &str); 2] = [([0xe2, 0x80, 0xa8], "\\u2028"), ([0xe2, 0x80, 0xa9], "\\u2029")];
+/// JSON is no subset of older JavaScript: in a script U+2028 and U+2029 end a line. Each takes three bytes, and begins
+/// with these two.
+const LINE_END: &[u8] = &[0xe2, 0x80];
+const LINE_END_BYTES: usize = 3;
 
 /// See the module's description.
 pub struct EventList {
@@ -144,27 +146,33 @@ fn size(parts: impl Iterator<Item = Part>, callback: Option<&str>) -> usize {
     for (index, part) in parts.enumerate() {
         size += part.bytes.len() + usize::from(index > 0 && !part.is_rest);
         if callback.is_some() {
-            let escaped = part.bytes.windows(3).filter_map(escape);
-            size += escaped.map(|text| text.len() - 3).sum::<usize>();
+            size += line_ends(&part.bytes).map(|(_, escaped)| escaped.len() - LINE_END_BYTES).sum::<usize>();
         }
     }
     size
 }
 
-/// How a script says what these three bytes are, if they end a line.
-fn escape(bytes: &[u8]) -> Option<&'static str> {
-    LINE_ENDS.iter().find(|(known, _)| known == bytes).map(|(_, text)| *text)
+/// Where a line would end in a script, and what stands there instead.
+fn line_ends(text: &[u8]) -> impl Iterator<Item = (usize, &'static str)> {
+    memchr::memmem::find_iter(text, LINE_END).filter_map(|at| match text.get(at + 2) {
+        Some(0xa8) => Some((at, "\\u2028")),
+        Some(0xa9) => Some((at, "\\u2029")),
+        _ => None,
+    })
 }
 
 /// A piece from the front, as a script has it: what ends a line is a piece of its own.
 fn script_piece(rest: &mut Bytes) -> Bytes {
-    if let Some(text) = rest.get(..3).and_then(escape) {
-        *rest = rest.slice(3..);
-        return Bytes::from_static(text.as_bytes());
+    let seen = &rest[..rest.len().min(PIECE + LINE_END_BYTES - 1)];
+    let first = line_ends(seen).next();
+    match first {
+        Some((0, escaped)) => {
+            *rest = rest.slice(LINE_END_BYTES..);
+            Bytes::from_static(escaped.as_bytes())
+        }
+        Some((plain, _)) => rest.split_to(plain),
+        None => piece(rest),
     }
-    let seen = &rest[..rest.len().min(PIECE + 2)];
-    let plain = seen.windows(3).position(|bytes| escape(bytes).is_some());
-    rest.split_to(plain.unwrap_or(rest.len().min(PIECE)))
 }
 
 #[cfg(test)]

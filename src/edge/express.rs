@@ -109,7 +109,10 @@ impl Express {
     ) -> Result<Response<BoxBody>, Error> {
         let payload = request.take_payload();
         let answer = match Body::receive(request.head(), payload, &self.backend, Sender::Proven).await {
-            Ok(body) => self.call(call, signed, body.without_mark()).await,
+            Ok(body) => match body.as_utf8() {
+                Ok(body) => self.call(call, signed, body).await,
+                Err(refusal) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         let headers = &request.head().headers;

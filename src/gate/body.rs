@@ -32,8 +32,6 @@ const NAMED_CHARS: usize = 40;
 /// What a body's place is made for at first, in bytes, if it is announced to be larger. From there it doubles: what is
 /// announced need not come.
 const FIRST_ROOM: usize = 64 << 10;
-/// Some editors and libraries begin UTF-8 with it. It says nothing and is no JSON.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A whole body, decoded. One that is UTF-8 already, or names no charset, is passed on as it came but for a byte order
 /// mark, unread; so is the judgement whether it is what it says.
@@ -134,9 +132,12 @@ impl Body {
         received
     }
 
-    /// The same without a byte order mark, which is to be skipped where the body is not decoded.
-    pub fn without_mark(self) -> Self {
-        Self { bytes: without_mark(self.bytes), ..self }
+    /// The same as UTF-8, where no charset is named.
+    ///
+    /// # Errors
+    /// `Invalid` for UTF-16, `BodyEncoded` for gzip.
+    pub fn as_utf8(self) -> Result<Self, Refusal> {
+        Ok(Self { bytes: as_utf8(self.bytes)?, ..self })
     }
 
     /// Its bytes, and what counts them as those of a sender that has a secret until it is dropped; `None` for what is
@@ -291,8 +292,17 @@ impl Drop for Proven {
     }
 }
 
-fn without_mark(bytes: Bytes) -> Bytes {
-    if bytes.starts_with(BYTE_ORDER_MARK) { bytes.slice(BYTE_ORDER_MARK.len()..) } else { bytes }
+/// What is said to be UTF-8, without the byte order mark that some editors and libraries begin it with. What begins as no
+/// UTF-8 does is refused by its name.
+fn as_utf8(bytes: Bytes) -> Result<Bytes, Refusal> {
+    match *bytes {
+        [0xef, 0xbb, 0xbf, ..] => Ok(bytes.slice(3..)),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => Err(invalid(
+            "The body begins with the byte order mark of UTF-16. Send UTF-8, or name the charset.",
+        )),
+        [0x1f, 0x8b, ..] => Err(Refusal::BodyEncoded("gzip".into())),
+        _ => Ok(bytes),
+    }
 }
 
 fn encoding(req: &HttpRequest) -> Result<&'static Encoding, Refusal> {
@@ -320,7 +330,7 @@ fn named(name: &str) -> Option<&'static Encoding> {
 
 fn decode(encoding: &'static Encoding, bytes: Bytes) -> Result<Bytes, Refusal> {
     if encoding == UTF_8 {
-        return Ok(without_mark(bytes));
+        return as_utf8(bytes);
     }
     let (text, actual, malformed) = encoding.decode(&bytes);
     match text {
