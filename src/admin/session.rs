@@ -235,7 +235,7 @@ fn read(gate: &Gate, kind: &str, token: &str, max_age_s: u64, now_unix: u64) -> 
     let value = token.rsplitn(3, '.').nth(2)?;
     let id = value.strip_prefix(kind)?.strip_prefix('-')?;
     let id = u128::from_str_radix(id, 16).ok()?;
-    Some(SignIn { id, issued_unix: now_unix.saturating_sub_signed(verified.age_s) })
+    Some(SignIn { id, issued_unix: now_unix.saturating_add_signed(verified.age_s.saturating_neg()) })
 }
 
 /// The cookie, for the API's description.

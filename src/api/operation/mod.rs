@@ -159,7 +159,7 @@ impl Operation {
         Self { is_polled: true, ..self.parameter(known).responds(304, kept.build()) }
     }
 
-    /// Its examples name channels of the live demo.
+    /// Its examples name users, channels and a connection of the live demo.
     pub fn of_demo(self) -> Self {
         Self { of_demo: true, ..self }
     }

@@ -27,7 +27,7 @@ impl Operation {
             answer.headers.insert("etag".into(), etag().into());
         }
         if self.of_demo {
-            name_channels_of_demo(&mut operation);
+            name_what_is_of_demo(&mut operation);
         }
         operation
     }
@@ -66,7 +66,7 @@ fn answered(
     answers.into_iter().fold(built, |built, (status, answer)| built.response(status.to_string(), answer))
 }
 
-fn name_channels_of_demo(operation: &mut path::Operation) {
+fn name_what_is_of_demo(operation: &mut path::Operation) {
     fn spelled_out<T>(part: &mut RefOr<T>) -> Option<&mut T> {
         match part {
             RefOr::T(part) => Some(part),
@@ -79,9 +79,11 @@ fn name_channels_of_demo(operation: &mut path::Operation) {
     let contents = asked.chain(answers.flat_map(|answer| answer.content.values_mut()));
     for content in contents.filter_map(spelled_out) {
         if let Some(example) = &content.example {
-            let text = ["lobby", "news", "unknown"].iter().fold(example.to_string(), |text, name| {
-                text.replace(&format!("\"{name}\""), &format!("\"demo-{name}\""))
+            let text = ["lobby", "news", "unknown", "ada"].iter().fold(example.to_string(), |text, name| {
+                text.replace(&format!("\"{name}\""), &format!("\"demo:{name}\""))
             });
+            // The connection of the other examples is an application's, which the demo does not touch.
+            let text = text.replace("11111111-1111-4111-8111-", "99999999-9999-4999-8999-");
             content.example = json(&text);
         }
     }
