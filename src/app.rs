@@ -51,7 +51,7 @@ use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 pub use drain::Stopper;
-use listener::Listeners;
+use listener::{Listener, Listeners};
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -96,9 +96,16 @@ struct Core {
 }
 
 impl Core {
-    fn new(settings: Settings, workers: usize, ended: UnboundedSender<io::Result<()>>) -> Self {
+    fn new(
+        settings: Settings,
+        workers: usize,
+        listeners: usize,
+        ended: UnboundedSender<io::Result<()>>,
+    ) -> Self {
         let settings = Arc::new(settings);
-        let places = workers.saturating_mul(settings.max_http_connections).min(Semaphore::MAX_PERMITS);
+        let places = workers.saturating_mul(settings.max_http_connections);
+        // Each listener takes two: its own, and one for the connection that it waits for. None waits for another one's.
+        let places = places.saturating_add((2 * listeners).saturating_sub(1)).min(Semaphore::MAX_PERMITS);
         let hubs = Arc::new(Hubs::new(workers));
         Self {
             pressure: Arc::new(Pressure::new(
@@ -223,9 +230,9 @@ impl Core {
 
 /// A server that runs.
 pub struct Running {
-    /// Where it listens.
+    /// Where it listens: the first address of its host.
     pub address: SocketAddr,
-    /// Where it listens for backends and operators, if that is apart.
+    /// Where it listens for backends and operators, if that is apart: the first address of that host.
     pub internal_address: Option<SocketAddr>,
     core: Arc<Core>,
     threads: Vec<ArbiterHandle>,
@@ -246,13 +253,13 @@ fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
     };
-    let address = listeners.first.socket.local_addr()?;
-    let internal_address =
-        listeners.internal.as_ref().map(|listener| listener.socket.local_addr()).transpose()?;
+    let address = listener::addresses(&listeners.first)?.first().copied();
+    let address = address.ok_or_else(|| io::Error::other("no address to listen on"))?;
+    let internal_address = listener::addresses(&listeners.internal)?.first().copied();
     // Workers, the registry, the watchdog.
     threads::try_out(workers + 2)?;
     let (end, ended) = unbounded_channel();
-    let core = Arc::new(Core::new(settings, workers, end));
+    let core = Arc::new(Core::new(settings, workers, listeners.count(), end));
     if workers > 1 {
         start_registry_on_its_own_thread(&core);
     }
@@ -371,12 +378,13 @@ async fn serve(configured: Settings, inputs: Inputs) -> io::Result<()> {
     let hangups = signal(SignalKind::hangup())?;
     let (listeners, settings) = Listeners::handed_over_or_bound(configured.clone())?;
     let (demo, host) = (settings.demo_enabled(), settings.host.clone());
+    let (first, internal) = (urls(&listeners.first)?, urls(&listeners.internal)?);
     let running = start_on(listeners, settings)?;
     actix_rt::spawn(reload::at_each(hangups, inputs, configured, host, running.core.gate.clone()));
-    if let Some(address) = running.internal_address {
-        log::info!("listening for backends and operators on http://{address}/");
+    if !internal.is_empty() {
+        log::info!("listening for backends and operators on {internal}");
     }
-    log::info!("listening on http://{}/{}", running.address, if demo { " (demo mode)" } else { "" });
+    log::info!("listening on {first}{}", if demo { " (demo mode)" } else { "" });
     let stopper = running.stopper();
     actix_rt::spawn(async move {
         while let Some(name) = stop_signals.recv().await {
@@ -389,6 +397,12 @@ async fn serve(configured: Settings, inputs: Inputs) -> io::Result<()> {
         }
     });
     running.wait().await
+}
+
+fn urls(listeners: &[Listener]) -> io::Result<String> {
+    let addresses = listener::addresses(listeners)?;
+    let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}/")).collect();
+    Ok(urls.join(" and "))
 }
 
 /// The signals that tell the server to stop.

@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 use support::backend::{Backend, signature};
 use support::http::Wire;
@@ -116,6 +116,83 @@ fn a_socket_that_was_handed_over_is_judged_as_one_of_our_own() {
     );
     let output = failed("exec 3</dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$", &[], None);
     assert!(said(&output).contains("(LISTEN_FDS)"), "{}", said(&output));
+}
+
+/// Words of shell in front of a server for which `localhost` has two addresses, as on most machines. None where the
+/// system does not let us.
+fn with_two_addresses() -> Option<String> {
+    let hosts = format!("{}/hosts", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").unwrap();
+    let mount = format!("mount --bind {hosts} /etc/hosts");
+    ["-m", "-r -m"].into_iter().find_map(|flags| {
+        let tried =
+            Command::new("sh").args(["-c", &format!("unshare {flags} {mount} 2>&1")]).output().unwrap();
+        let setup = format!("exec unshare {flags} sh -c '{mount} && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
+        tried.status.success().then_some(setup)
+    })
+}
+
+#[actix_web::test]
+async fn a_name_stands_for_all_its_addresses() {
+    let setup = with_two_addresses();
+    let args = [
+        "--host",
+        "localhost",
+        "--port",
+        "0",
+        "--set",
+        "internal_host=localhost",
+        "--set",
+        "internal_port=0",
+    ];
+    let process = Process::run(command(setup.as_deref().unwrap_or_default(), &args));
+    let text = process.log().text();
+    let urls = |line: &str| -> Vec<SocketAddr> {
+        let line = text.lines().find(|known| known.contains(line)).unwrap();
+        line.split("http://").skip(1).map(|rest| rest.split('/').next().unwrap().parse().unwrap()).collect()
+    };
+    let (first, internal) = (urls("listening on http"), urls("listening for backends and operators on http"));
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    for addresses in [&first, &internal] {
+        assert!(addresses.iter().any(SocketAddr::is_ipv4), "{text}");
+        assert!(addresses.iter().any(SocketAddr::is_ipv6) || !has_ipv6 || setup.is_none(), "{text}");
+        assert!(addresses.iter().all(|address| address.port() == addresses[0].port()), "{text}");
+    }
+    for address in first.into_iter().chain(internal.clone()) {
+        let reply = Wire::open(address).await.ask("GET", "/health/live", &[], b"").await;
+        assert_eq!(reply.status, 200, "{address}");
+    }
+    for address in internal {
+        Backend { address }.connect("ann", &["c"]).await;
+    }
+}
+
+/// A listener that waits for a connection does not keep the last place from the others.
+#[actix_web::test]
+async fn two_listeners_share_room_for_one_connection() {
+    let server = TestServer::start(channelstream::settings::Settings {
+        max_http_connections: 1,
+        internal_host: Some("127.0.0.1".into()),
+        internal_port: 0,
+        ..settings()
+    });
+    for _ in 0..3 {
+        for address in [server.address, server.internal_address.unwrap()] {
+            let closing = [("connection", "close")];
+            let reply = Wire::open(address).await.ask("GET", "/health/live", &closing, b"").await;
+            assert_eq!(reply.status, 200, "{address}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn ipv6_loopback_may_post() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("this machine has no IPv6");
+        return;
+    }
+    let server = TestServer::start(channelstream::settings::Settings { host: "::1".into(), ..settings() });
+    server.backend().connect("ann", &["c"]).await;
 }
 
 #[actix_web::test]

@@ -10,6 +10,7 @@ use crate::hub::handle::HubHandle;
 use actix_rt::{Arbiter, ArbiterHandle};
 use actix_service::{Service, ServiceFactory};
 use actix_web::web;
+use futures_util::future::try_join_all;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
@@ -144,14 +145,11 @@ where
         turn.set((turn.get() + 1) % (others.len() + 1));
     };
     let Listeners { first, internal } = listeners;
-    let at_first = accept(first, core, |socket, peer, place| deal(Door::First, socket, peer, place));
-    let at_internal = async {
-        match internal {
-            Some(listener) => {
-                accept(listener, core, |socket, peer, place| deal(Door::Internal, socket, peer, place)).await
-            }
-            None => Ok(()),
-        }
-    };
-    tokio::try_join!(at_first, at_internal).map(|((), ())| ())
+    let first = first.into_iter().map(|listener| (Door::First, listener));
+    let internal = internal.into_iter().map(|listener| (Door::Internal, listener));
+    let deal = &deal;
+    let accepting = first.chain(internal).map(|(door, listener)| {
+        accept(listener, core, move |socket, peer, place| deal(door, socket, peer, place))
+    });
+    try_join_all(accepting).await.map(drop)
 }

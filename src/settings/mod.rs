@@ -131,7 +131,8 @@ impl Settings {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host to listen on is this machine alone. Of names only `localhost` is believed.
+pub fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
