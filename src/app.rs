@@ -7,7 +7,8 @@ mod open_files;
 mod panics;
 mod reload;
 mod reserve;
-mod threads;
+pub mod signals;
+pub mod threads;
 mod watchdog;
 mod workers;
 
@@ -42,23 +43,23 @@ use crate::registry::bounds::Bounds;
 use crate::registry::messages::Publish;
 use crate::registry::state::{RegistryState, Times};
 use crate::registry::{Registry, RegistryParts};
-use crate::settings::{Inputs, Loaded, Settings};
+use crate::settings::{Inputs, Loaded, Settings, SettingsError};
 use crate::wire::event::Encoder;
 use actix::{Actor, Addr, Message};
 use actix_http::{Extensions, HttpService, KeepAlive};
-use actix_rt::{Arbiter, ArbiterHandle, System};
+use actix_rt::{ArbiterHandle, System};
 use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 pub use drain::Stopper;
 use listener::{Listener, Listeners};
+use signals::Signals;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -248,11 +249,16 @@ pub fn start(settings: Settings) -> io::Result<Running> {
     start_on(listeners, settings)
 }
 
-fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
-    let workers = match settings.workers {
+/// How many workers there are.
+fn workers_of(settings: &Settings) -> usize {
+    match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
-    };
+    }
+}
+
+fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
+    let workers = workers_of(&settings);
     let address = listener::addresses(&listeners.first)?.first().copied();
     let address = address.ok_or_else(|| io::Error::other("no address to listen on"))?;
     let internal_address = listener::addresses(&listeners.internal)?.first().copied();
@@ -261,9 +267,9 @@ fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
     let (end, ended) = unbounded_channel();
     let core = Arc::new(Core::new(settings, workers, listeners.count(), end));
     if workers > 1 {
-        start_registry_on_its_own_thread(&core);
+        start_registry_on_its_own_thread(&core)?;
     }
-    let threads = workers::start(&core, listeners, workers);
+    let threads = workers::start(&core, listeners, workers)?;
     let names = (1..).map(|number| format!("worker {number}"));
     let registry = core.registry_thread.get().map(|thread| ("registry".to_owned(), thread.clone()));
     watchdog::start(&core, names.zip(threads.iter().cloned()).chain(registry).collect())?;
@@ -272,9 +278,9 @@ fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
 
 /// With several workers the registry has a thread of its own; with one it shares that worker's, which saves two
 /// hops between threads for every broadcast.
-fn start_registry_on_its_own_thread(core: &Arc<Core>) {
+fn start_registry_on_its_own_thread(core: &Arc<Core>) -> io::Result<()> {
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let thread = Arbiter::new().handle();
+    let thread = threads::start("cs-registry".to_owned())?;
     let for_thread = core.clone();
     thread.spawn_fn(move || {
         for_thread.start_registry();
@@ -282,6 +288,7 @@ fn start_registry_on_its_own_thread(core: &Arc<Core>) {
     });
     let _ = core.registry_thread.set(thread);
     let _ = is_ready.recv();
+    Ok(())
 }
 
 /// What serves the connections of the current thread at an address for this, and what serves its handshakes.
@@ -359,35 +366,48 @@ impl Running {
     }
 }
 
-/// Runs a server until it is told to stop by SIGTERM or SIGINT. At SIGHUP it takes over secrets that have changed.
+/// The exit code of a start with settings that are refused (`EX_CONFIG` of sysexits.h).
+const EXIT_CONFIG: u8 = 78;
+
+/// Runs a server until SIGTERM or SIGINT stops it. At SIGHUP it takes over secrets that have changed.
 pub fn run(loaded: Loaded) -> ExitCode {
     panics::end_the_process();
-    match System::new().block_on(serve(loaded.settings, loaded.inputs)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
-        }
+    let ended = run_to_the_end(loaded);
+    let Err(error) = ended else { return ExitCode::SUCCESS };
+    log::error!("{error}");
+    match error.get_ref().is_some_and(|inner| inner.is::<SettingsError>()) {
+        true => ExitCode::from(EXIT_CONFIG),
+        false => ExitCode::FAILURE,
     }
 }
 
-async fn serve(configured: Settings, inputs: Inputs) -> io::Result<()> {
+fn run_to_the_end(loaded: Loaded) -> io::Result<()> {
     open_files::raise();
-    // Before anybody can know that the server runs: whoever stops it then must find it listening for that, too.
-    let mut stop_signals = StopSignals::new()?;
-    let hangups = signal(SignalKind::hangup())?;
+    open_files::try_out(&loaded.settings, workers_of(&loaded.settings))?;
+    let runtime = threads::runtime()?;
+    let system = System::with_tokio_rt(|| runtime);
+    let ended = system.block_on(serve(loaded.settings, loaded.inputs));
+    // Dropped, it would wait for threads that block, such as one that reads settings from a disk that hangs.
+    std::mem::forget(system);
+    ended
+}
+
+async fn serve(configured: Settings, inputs: Inputs) -> io::Result<()> {
+    // Before anything shows that the server runs: who stops it then must find its handlers installed.
+    let mut signals = Signals::new()?;
     let (listeners, settings) = Listeners::handed_over_or_bound(configured.clone())?;
     let (demo, host) = (settings.demo_enabled(), settings.host.clone());
     let (first, internal) = (urls(&listeners.first)?, urls(&listeners.internal)?);
     let running = start_on(listeners, settings)?;
-    actix_rt::spawn(reload::at_each(hangups, inputs, configured, host, running.core.gate.clone()));
+    actix_rt::spawn(signals.user.log_each());
+    actix_rt::spawn(reload::at_each(signals.hangups, inputs, configured, host, running.core.gate.clone()));
     if !internal.is_empty() {
         log::info!("listening for backends and operators on {internal}");
     }
     log::info!("listening on {first}{}", if demo { " (demo mode)" } else { "" });
     let stopper = running.stopper();
     actix_rt::spawn(async move {
-        while let Some(name) = stop_signals.recv().await {
+        while let Some(name) = signals.stop.recv().await {
             if stopper.has_begun() {
                 stopper.end_now(&format!("{name} for the second time"));
             } else {
@@ -403,27 +423,6 @@ fn urls(listeners: &[Listener]) -> io::Result<String> {
     let addresses = listener::addresses(listeners)?;
     let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}/")).collect();
     Ok(urls.join(" and "))
-}
-
-/// The signals that tell the server to stop.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    /// Hears those that come from now on.
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// The name of the next one.
-    async fn recv(&mut self) -> Option<&'static str> {
-        tokio::select! {
-            heard = self.terminate.recv() => heard.map(|()| "SIGTERM"),
-            heard = self.interrupt.recv() => heard.map(|()| "SIGINT"),
-        }
-    }
 }
 
 #[cfg(test)]

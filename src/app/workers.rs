@@ -2,12 +2,12 @@
 
 use super::accept::accept;
 use super::listener::Listeners;
-use super::{Core, http_service};
+use super::{Core, http_service, threads};
 use crate::edge::arrival::{Arrival, Arrivals, Place};
 use crate::edge::exposure::Exposure;
 use crate::gate::backend::Backend;
 use crate::hub::handle::HubHandle;
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::ArbiterHandle;
 use actix_service::{Service, ServiceFactory};
 use actix_web::web;
 use futures_util::future::try_join_all;
@@ -57,15 +57,18 @@ enum Part {
     Other(UnboundedReceiver<Dealt>),
 }
 
-/// Starts so many workers. One that fails tells [`Core::ended`].
-pub fn start(core: &Arc<Core>, listeners: Listeners, workers: usize) -> Vec<ArbiterHandle> {
+/// Starts so many workers. One that fails later tells [`Core::ended`].
+///
+/// # Errors
+/// The system refuses a thread or its files.
+pub fn start(core: &Arc<Core>, listeners: Listeners, workers: usize) -> io::Result<Vec<ArbiterHandle>> {
     let (others, receivers): (Vec<_>, Vec<_>) = (1..workers).map(|_| unbounded_channel()).unzip();
     let parts = std::iter::once(Part::First(listeners, others)).chain(receivers.into_iter().map(Part::Other));
-    parts.map(|part| start_one(core.clone(), part)).collect()
+    (1..).zip(parts).map(|(number, part)| start_one(core.clone(), part, number)).collect()
 }
 
-fn start_one(core: Arc<Core>, part: Part) -> ArbiterHandle {
-    let thread = Arbiter::new().handle();
+fn start_one(core: Arc<Core>, part: Part, number: usize) -> io::Result<ArbiterHandle> {
+    let thread = threads::start(format!("cs-worker-{number}"))?;
     thread.spawn_fn(move || {
         actix_rt::spawn(async move {
             if let Err(error) = work(&core, part).await {
@@ -73,7 +76,7 @@ fn start_one(core: Arc<Core>, part: Part) -> ArbiterHandle {
             }
         });
     });
-    thread
+    Ok(thread)
 }
 
 async fn work(core: &Arc<Core>, part: Part) -> io::Result<()> {

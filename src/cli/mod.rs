@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app::signals;
 use crate::settings::{Loaded, Settings, SettingsError, load};
 use arguments::SettingsArgs;
 use report::Report;
@@ -59,6 +60,9 @@ struct Utils {
 /// The `channelstream` command; `run` starts the server.
 pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, None | Some(Command::Run)) {
+        signals::hold_back();
+    }
     let inputs = match cli.settings.inputs() {
         Ok(inputs) => inputs,
         Err(error) => return Report::failure(&error).print(),
