@@ -36,6 +36,7 @@ use crate::inbox::Inboxes;
 use crate::inbox::state::InboxState;
 use crate::observe::Counters;
 use crate::observe::addresses::Addresses;
+use crate::observe::log_sums;
 use crate::observe::pressure::Pressure;
 use crate::observe::recorder::Recorder;
 use crate::observe::vitals::Vitals;
@@ -46,9 +47,10 @@ use crate::registry::{Registry, RegistryParts};
 use crate::settings::{Inputs, Loaded, Settings, SettingsError};
 use crate::wire::event::Encoder;
 use actix::{Actor, Addr, Message};
+use actix_http::error::DispatchError;
 use actix_http::{Extensions, HttpService, KeepAlive};
 use actix_rt::{ArbiterHandle, System};
-use actix_service::{ServiceFactory, fn_service, map_config};
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 pub use drain::Stopper;
@@ -298,13 +300,7 @@ fn http_service(
     hub: &HubHandle,
     exposure: Exposure,
 ) -> (
-    impl ServiceFactory<
-        Arrival,
-        Config = (),
-        Response = (),
-        Error = actix_http::error::DispatchError,
-        InitError = (),
-    > + use<>,
+    impl ServiceFactory<Arrival, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>,
     Upgrade,
 ) {
     let (backend, hub) = (backend.clone(), hub.clone());
@@ -348,6 +344,13 @@ fn http_service(
         .graceful_shutdown_signal(move || drain.reached(Stage::Ending))
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
         .finish(express.before(map_config(app(), |_| AppConfig::default())));
+    let counters = core.counters.clone();
+    let http = http.map_err(move |error| {
+        if let DispatchError::Parse(_) = error {
+            counters.not_http.add(1);
+        }
+        error
+    });
     (http, handshakes)
 }
 
@@ -373,6 +376,7 @@ const EXIT_CONFIG: u8 = 78;
 pub fn run(loaded: Loaded) -> ExitCode {
     panics::end_the_process();
     let ended = run_to_the_end(loaded);
+    log_sums::log_last_sums();
     let Err(error) = ended else { return ExitCode::SUCCESS };
     log::error!("{error}");
     match error.get_ref().is_some_and(|inner| inner.is::<SettingsError>()) {

@@ -171,8 +171,15 @@ fn thread_names(process: &Process) -> Vec<String> {
 async fn every_thread_has_a_name_of_its_own() {
     let process = Process::run(command("", &["--port", "0", "--set", "workers=3"]));
     // The first thread has the name by which the process is found.
-    let expected =
-        ["channelstream", "cs-registry", "cs-watchdog", "cs-worker-1", "cs-worker-2", "cs-worker-3"];
+    let expected = [
+        "channelstream",
+        "cs-log",
+        "cs-registry",
+        "cs-watchdog",
+        "cs-worker-1",
+        "cs-worker-2",
+        "cs-worker-3",
+    ];
     // A thread names itself after it was started.
     let names = async {
         while thread_names(&process) != expected {

@@ -13,6 +13,7 @@ use crate::api::operation::{Access, Description, Operation, Public, response};
 use crate::error::{CODE_HEADER, Refusal};
 use crate::gate::Gate;
 use crate::gate::guard::now_unix;
+use crate::observe::log_sums::FAILED_SIGN_INS;
 use crate::wire::schema::{self, Keys};
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
@@ -89,7 +90,7 @@ pub async fn submit(
     let base = gate.base_url(req.headers());
     let client = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     if let Err(wait) = console.guesses().admit(client, console.started.elapsed()) {
-        log::warn!("too many wrong passwords for the admin pages from {client}");
+        FAILED_SIGN_INS.log(Some(client), format_args!("too many wrong passwords for the admin pages"));
         return Ok(refused(pages::SIGN_IN.serve(&base, &[("error", &too_many(wait))]), wait));
     }
     if session::is_admin(&gate, sent.username.trim(), sent.password.trim()) {
@@ -100,7 +101,7 @@ pub async fn submit(
             Err(error) => HttpResponse::from_error(error),
         });
     }
-    log::warn!("wrong name or password for the admin pages from {client}");
+    FAILED_SIGN_INS.log(Some(client), format_args!("wrong name or password for the admin pages"));
     actix_web::rt::time::sleep(WRONG_PASSWORD_PAUSE).await;
     Ok(pages::SIGN_IN.serve(&base, &[("error", "Wrong name or password.")]))
 }

@@ -7,6 +7,7 @@ use crate::edge::arrival::{Arrival, Arrivals, Place};
 use crate::edge::exposure::Exposure;
 use crate::gate::backend::Backend;
 use crate::hub::handle::HubHandle;
+use crate::observe::log_sums::LOST_CONNECTIONS;
 use actix_rt::ArbiterHandle;
 use actix_service::{Service, ServiceFactory};
 use actix_web::web;
@@ -88,12 +89,17 @@ async fn work(core: &Arc<Core>, part: Part) -> io::Result<()> {
             while let Some(Dealt { socket, peer, place, door }) = dealt.recv().await {
                 match TcpStream::from_std(socket) {
                     Ok(socket) => doors.take(door, socket, peer, place),
-                    Err(error) => log::warn!("a new connection is lost: {error}"),
+                    Err(error) => is_lost(peer, &error),
                 }
             }
             Ok(())
         }
     }
+}
+
+/// The system has taken a connection back.
+fn is_lost(peer: SocketAddr, error: &io::Error) {
+    LOST_CONNECTIONS.log(Some(peer.ip()), format_args!("a new connection is lost: {error}"));
 }
 
 async fn open_doors(
@@ -142,7 +148,7 @@ where
             None => doors.take(door, socket, peer, place),
             Some(other) => match socket.into_std() {
                 Ok(socket) => _ = other.send(Dealt { socket, peer, place, door }),
-                Err(error) => log::warn!("a new connection is lost: {error}"),
+                Err(error) => is_lost(peer, &error),
             },
         }
         turn.set((turn.get() + 1) % (others.len() + 1));

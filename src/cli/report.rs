@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::observe::log_queue::LOG_QUEUE;
 use crate::settings::SettingsError;
 
 /// Text for standard output, notes for standard error.
@@ -32,10 +33,15 @@ impl Report {
         self
     }
 
-    /// Prints it. A reader that has gone away is no reason to complain.
+    /// Prints it. A reader that has gone away is no reason to complain, and a server that cannot start does not wait for one.
     pub fn print(self) -> ExitCode {
         let notes = self.notes.iter().map(|note| format!("{note}\n")).collect::<String>();
-        let _ = std::io::stderr().write_all(notes.as_bytes());
+        if LOG_QUEUE.is_open() {
+            LOG_QUEUE.push(notes.as_bytes());
+            LOG_QUEUE.drain();
+        } else {
+            let _ = std::io::stderr().write_all(notes.as_bytes());
+        }
         let mut out = std::io::stdout();
         let _ = out.write_all(self.out.as_bytes()).and_then(|()| out.flush());
         if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -30,7 +30,7 @@ settings! {
         io_uring: bool = true => Flag;
         /// A thread that does not answer for this long is told by log, counter and `/health/ready`, in ms; 0 turns the watchdog off.
         worker_lag_ms: u64 = 2_000 => number(0, HOUR_MS);
-        /// How much is logged; the environment variable RUST_LOG goes before it.
+        /// How much the server logs; libraries log warnings at most. The environment variable RUST_LOG overrides it.
         log_level: String = "info".into() => LogLevel;
         /// Log at debug level whatever `log_level` says.
         debug: bool = false => Flag;
