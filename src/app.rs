@@ -7,7 +7,8 @@ mod open_files;
 mod panics;
 mod reload;
 mod reserve;
-mod threads;
+pub mod signals;
+pub mod threads;
 mod watchdog;
 mod workers;
 
@@ -37,6 +38,7 @@ use crate::inbox::Inboxes;
 use crate::inbox::state::InboxState;
 use crate::observe::Counters;
 use crate::observe::addresses::Addresses;
+use crate::observe::log_sums;
 use crate::observe::pressure::Pressure;
 use crate::observe::recorder::Recorder;
 use crate::observe::vitals::Vitals;
@@ -44,23 +46,24 @@ use crate::registry::bounds::Bounds;
 use crate::registry::messages::Publish;
 use crate::registry::state::{RegistryState, Times};
 use crate::registry::{Registry, RegistryParts};
-use crate::settings::{Loaded, Settings};
+use crate::settings::{Loaded, Settings, SettingsError};
 use crate::wire::event::Encoder;
 use actix::{Actor, Addr, Message};
+use actix_http::error::DispatchError;
 use actix_http::{Extensions, HttpService, KeepAlive};
-use actix_rt::{Arbiter, ArbiterHandle, System};
-use actix_service::{ServiceFactory, fn_service, map_config};
+use actix_rt::{ArbiterHandle, System};
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 pub use drain::Stopper;
-use listener::Listeners;
+use listener::{Listener, Listeners};
+use signals::Signals;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -100,9 +103,16 @@ struct Core {
 }
 
 impl Core {
-    fn new(settings: Settings, workers: usize, ended: UnboundedSender<io::Result<()>>) -> Self {
+    fn new(
+        settings: Settings,
+        workers: usize,
+        listeners: usize,
+        ended: UnboundedSender<io::Result<()>>,
+    ) -> Self {
         let settings = Arc::new(settings);
-        let places = workers.saturating_mul(settings.max_http_connections).min(Semaphore::MAX_PERMITS);
+        let places = workers.saturating_mul(settings.max_http_connections);
+        // Each listener takes two: its own, and one for the connection that it waits for. None waits for another one's.
+        let places = places.saturating_add((2 * listeners).saturating_sub(1)).min(Semaphore::MAX_PERMITS);
         let hubs = Arc::new(Hubs::new(workers));
         let pressure = Arc::new(pressure(&settings));
         Self {
@@ -252,9 +262,9 @@ fn pressure(settings: &Settings) -> Pressure {
 
 /// A server that runs.
 pub struct Running {
-    /// Where it listens.
+    /// Where it listens: the first address of its host.
     pub address: SocketAddr,
-    /// Where it listens for backends and operators, if that is apart.
+    /// Where it listens for backends and operators, if that is apart: the first address of that host.
     pub internal_address: Option<SocketAddr>,
     core: Arc<Core>,
     threads: Vec<ArbiterHandle>,
@@ -270,22 +280,27 @@ pub fn start(settings: Settings) -> io::Result<Running> {
     start_on(listeners, settings)
 }
 
-fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
-    let workers = match settings.workers {
+/// How many workers there are.
+fn workers_of(settings: &Settings) -> usize {
+    match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
-    };
-    let address = listeners.first.socket.local_addr()?;
-    let internal_address =
-        listeners.internal.as_ref().map(|listener| listener.socket.local_addr()).transpose()?;
+    }
+}
+
+fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
+    let workers = workers_of(&settings);
+    let address = listener::addresses(&listeners.first)?.first().copied();
+    let address = address.ok_or_else(|| io::Error::other("no address to listen on"))?;
+    let internal_address = listener::addresses(&listeners.internal)?.first().copied();
     // Workers, the registry, the watchdog.
     threads::try_out(workers + 2)?;
     let (end, ended) = unbounded_channel();
-    let core = Arc::new(Core::new(settings, workers, end));
+    let core = Arc::new(Core::new(settings, workers, listeners.count(), end));
     if workers > 1 {
-        start_registry_on_its_own_thread(&core);
+        start_registry_on_its_own_thread(&core)?;
     }
-    let threads = workers::start(&core, listeners, workers);
+    let threads = workers::start(&core, listeners, workers)?;
     let names = (1..).map(|number| format!("worker {number}"));
     let registry = core.registry_thread.get().map(|thread| ("registry".to_owned(), thread.clone()));
     watchdog::start(&core, names.zip(threads.iter().cloned()).chain(registry).collect())?;
@@ -294,9 +309,9 @@ fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
 
 /// With several workers the registry has a thread of its own; with one it shares that worker's, which saves two
 /// hops between threads for every broadcast.
-fn start_registry_on_its_own_thread(core: &Arc<Core>) {
+fn start_registry_on_its_own_thread(core: &Arc<Core>) -> io::Result<()> {
     let (ready, is_ready) = std::sync::mpsc::channel();
-    let thread = Arbiter::new().handle();
+    let thread = threads::start("cs-registry".to_owned())?;
     let for_thread = core.clone();
     thread.spawn_fn(move || {
         for_thread.start_registry();
@@ -304,6 +319,7 @@ fn start_registry_on_its_own_thread(core: &Arc<Core>) {
     });
     let _ = core.registry_thread.set(thread);
     let _ = is_ready.recv();
+    Ok(())
 }
 
 /// What serves the connections of the current thread at an address for this, and what serves its handshakes.
@@ -313,13 +329,7 @@ fn http_service(
     hub: &HubHandle,
     exposure: Exposure,
 ) -> (
-    impl ServiceFactory<
-        Arrival,
-        Config = (),
-        Response = (),
-        Error = actix_http::error::DispatchError,
-        InitError = (),
-    > + use<>,
+    impl ServiceFactory<Arrival, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>,
     Upgrade,
 ) {
     let (backend, hub) = (backend.clone(), hub.clone());
@@ -364,6 +374,13 @@ fn http_service(
         .graceful_shutdown_signal(move || drain.reached(Stage::Ending))
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
         .finish(express.before(map_config(app(), |_| AppConfig::default())));
+    let counters = core.counters.clone();
+    let http = http.map_err(move |error| {
+        if let DispatchError::Parse(_) = error {
+            counters.not_http.add(1);
+        }
+        error
+    });
     (http, handshakes)
 }
 
@@ -382,37 +399,49 @@ impl Running {
     }
 }
 
-/// Runs a server until it is told to stop by SIGTERM or SIGINT. At SIGHUP it takes over secrets that have changed.
+/// Runs a server until SIGTERM or SIGINT stops it. At SIGHUP it takes over secrets that have changed.
 pub fn run(loaded: Loaded) -> ExitCode {
     panics::end_the_process();
-    match System::new().block_on(serve(loaded)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
-        }
+    let ended = run_to_the_end(loaded);
+    log_sums::log_last_sums();
+    let Err(error) = ended else { return ExitCode::SUCCESS };
+    log::error!("{error}");
+    match error.get_ref().is_some_and(|inner| inner.is::<SettingsError>()) {
+        true => ExitCode::from(SettingsError::EXIT_CODE),
+        false => ExitCode::FAILURE,
     }
 }
 
-async fn serve(loaded: Loaded) -> io::Result<()> {
+fn run_to_the_end(loaded: Loaded) -> io::Result<()> {
     open_files::raise();
-    // Before anybody can know that the server runs: whoever stops it then must find it listening for that, too.
-    let mut stop_signals = StopSignals::new()?;
-    let hangups = signal(SignalKind::hangup())?;
+    open_files::try_out(&loaded.settings, workers_of(&loaded.settings))?;
+    let runtime = threads::runtime()?;
+    let system = System::with_tokio_rt(|| runtime);
+    let ended = system.block_on(serve(loaded));
+    // Dropped, it would wait for threads that block, such as one that reads settings from a disk that hangs.
+    std::mem::forget(system);
+    ended
+}
+
+async fn serve(loaded: Loaded) -> io::Result<()> {
+    // Before anything shows that the server runs: who stops it then must find its handlers installed.
+    let mut signals = Signals::new()?;
     let (listeners, settings) = Listeners::handed_over_or_bound(loaded.settings.clone())?;
     let (demo, host) = (settings.demo_enabled(), settings.host.clone());
     if let Some(note) = settings.well_known_note() {
         log::info!("{note}");
     }
+    let (first, internal) = (urls(&listeners.first)?, urls(&listeners.internal)?);
     let running = start_on(listeners, settings)?;
-    actix_rt::spawn(reload::at_each(hangups, loaded, host, running.core.gate.clone()));
-    if let Some(address) = running.internal_address {
-        log::info!("listening for backends and operators on http://{address}/");
+    actix_rt::spawn(signals.user.log_each());
+    actix_rt::spawn(reload::at_each(signals.hangups, loaded, host, running.core.gate.clone()));
+    if !internal.is_empty() {
+        log::info!("listening for backends and operators on {internal}");
     }
-    log::info!("listening on http://{}/{}", running.address, if demo { " (demo mode)" } else { "" });
+    log::info!("listening on {first}{}", if demo { " (demo mode)" } else { "" });
     let stopper = running.stopper();
     actix_rt::spawn(async move {
-        while let Some(name) = stop_signals.recv().await {
+        while let Some(name) = signals.stop.recv().await {
             if stopper.has_begun() {
                 stopper.end_now(&format!("{name} for the second time"));
             } else {
@@ -424,25 +453,10 @@ async fn serve(loaded: Loaded) -> io::Result<()> {
     running.wait().await
 }
 
-/// The signals that tell the server to stop.
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    /// Hears those that come from now on.
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// The name of the next one.
-    async fn recv(&mut self) -> Option<&'static str> {
-        tokio::select! {
-            heard = self.terminate.recv() => heard.map(|()| "SIGTERM"),
-            heard = self.interrupt.recv() => heard.map(|()| "SIGINT"),
-        }
-    }
+fn urls(listeners: &[Listener]) -> io::Result<String> {
+    let addresses = listener::addresses(listeners)?;
+    let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}/")).collect();
+    Ok(urls.join(" and "))
 }
 
 #[cfg(test)]

@@ -6,21 +6,21 @@ mod support;
 use serde_json::json;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 use support::backend::{Backend, signature};
 use support::http::Wire;
 use support::process::{Process, command};
 use support::{TestServer, settings, within};
 
-/// A start that fails.
-fn failed(setup: &str, args: &[&str], socket: Option<&TcpListener>) -> Output {
+/// A start that fails with this exit code.
+fn failed(code: i32, setup: &str, args: &[&str], socket: Option<&TcpListener>) -> Output {
     let mut command = command(setup, args);
     if let Some(socket) = socket {
         command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
     }
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
@@ -84,9 +84,9 @@ async fn without_file_descriptors_clients_are_told_and_it_recovers() {
 #[test]
 fn a_start_that_fails_for_want_of_threads_says_so() {
     // Each thread has 2 MiB of stack. Under some limits all stacks fit, and nothing is left for what a thread needs else.
-    for kilobytes in [300_000, 350_000, 400_000, 500_000, 700_000] {
-        let output =
-            failed(&format!("ulimit -v {kilobytes}"), &["--port", "0", "--set", "workers=300"], None);
+    let limits = ["-v 300000", "-v 350000", "-v 400000", "-v 500000", "-v 700000"];
+    for limit in limits.into_iter().chain(["-d 100000", "-d 150000", "-d 200000", "-d 300000", "-d 700000"]) {
+        let output = failed(1, &format!("ulimit {limit}"), &["--port", "0", "--set", "workers=300"], None);
         assert!(
             said(&output).contains("cannot start 302 threads (setting workers, limits on tasks and memory)"),
             "{}",
@@ -99,7 +99,7 @@ fn a_start_that_fails_for_want_of_threads_says_so() {
 fn a_start_on_a_port_that_is_taken_says_so() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let output = failed("", &["--port", &address.port().to_string()], None);
+    let output = failed(1, "", &["--port", &address.port().to_string()], None);
     assert!(said(&output).contains(&format!("cannot listen on {address}: ")), "{}", said(&output));
 }
 
@@ -108,14 +108,173 @@ fn a_start_on_a_port_that_is_taken_says_so() {
 fn a_socket_that_was_handed_over_is_judged_as_one_of_our_own() {
     let setup = "exec 3<&0 </dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$";
     let open_to_all = TcpListener::bind("0.0.0.0:0").unwrap();
-    let output = failed(setup, &[], Some(&open_to_all));
+    let output = failed(78, setup, &[], Some(&open_to_all));
     assert!(
         said(&output).contains("secrets: the well-known default is refused on 0.0.0.0"),
         "{}",
         said(&output)
     );
-    let output = failed("exec 3</dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$", &[], None);
+    let output = failed(1, "exec 3</dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$", &[], None);
     assert!(said(&output).contains("(LISTEN_FDS)"), "{}", said(&output));
+}
+
+#[test]
+fn a_start_that_fails_for_want_of_files_says_so() {
+    for files in [8, 12, 16, 20, 24, 28] {
+        let output = failed(1, &format!("ulimit -n {files}"), &["--port", "0"], None);
+        let (text, named) = (said(&output), "clients need (limit of open files, ulimit -n, LimitNOFILE;");
+        assert!(text.contains(named) && !text.contains("panicked"), "{files}: {text}");
+    }
+}
+
+/// The least limit with which the server starts is one with which it serves.
+#[actix_web::test]
+async fn a_start_with_few_files_serves_a_few_clients() {
+    let args =
+        ["--port", "0", "--set", "workers=2", "--set", "internal_host=127.0.0.1", "--set", "internal_port=0"];
+    let start = |files: u32| Process::try_run(command(&format!("ulimit -n {files}"), &args)).ok();
+    let process = (30..80).find_map(start).expect("some limit is enough");
+    let mut kept = Vec::new();
+    while let Some(wire) = is_served(process.address).await {
+        kept.push(wire);
+        assert!(kept.len() < 80, "there must be an end");
+    }
+    assert!(kept.len() >= 8, "only {} were let in", kept.len());
+}
+
+#[actix_web::test]
+async fn signals_of_other_servers_do_not_end_the_process() {
+    let process = Process::start();
+    let mut wire = Wire::open(process.address).await;
+    for name in ["USR1", "USR2"] {
+        process.signal(&format!("-{name}"));
+        process.log().wait_for(&format!("SIG{name} changes nothing")).await;
+    }
+    for name in ["XFSZ", "PIPE", "HUP"] {
+        process.signal(&format!("-{name}"));
+    }
+    process.log().wait_for("SIGHUP: no secret has changed").await;
+    assert_eq!(wire.ask("GET", "/health/live", &[], b"").await.status, 200);
+}
+
+/// The names of a process' threads, without those that the allocator starts.
+fn thread_names(process: &Process) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    let names = names.map(|name| name.trim_end().to_owned());
+    let mut names: Vec<String> = names.filter(|name| !name.starts_with("jemalloc")).collect();
+    names.sort();
+    names
+}
+
+#[actix_web::test]
+async fn every_thread_has_a_name_of_its_own() {
+    let process = Process::run(command("", &["--port", "0", "--set", "workers=3"]));
+    // The first thread has the name by which the process is found.
+    let expected = [
+        "channelstream",
+        "cs-log",
+        "cs-registry",
+        "cs-watchdog",
+        "cs-worker-1",
+        "cs-worker-2",
+        "cs-worker-3",
+    ];
+    // A thread names itself after it was started.
+    let names = async {
+        while thread_names(&process) != expected {
+            actix_rt::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let named = tokio::time::timeout(Duration::from_secs(10), names).await;
+    assert!(named.is_ok(), "{:?}", thread_names(&process));
+}
+
+#[test]
+fn a_low_limit_of_files_is_a_warning() {
+    for (files, level) in [(1_024, "WARN "), (4_096, "INFO ")] {
+        let process = Process::run(command(&format!("ulimit -n {files}"), &["--port", "0"]));
+        let text = process.log().text();
+        let line = text.lines().find(|line| line.contains(&format!("at most {files} open files"))).unwrap();
+        assert!(line.contains(level), "{line}");
+    }
+}
+
+/// Words of shell in front of a server for which `localhost` has two addresses, as on most machines. None where the
+/// system does not let us.
+fn with_two_addresses() -> Option<String> {
+    let hosts = format!("{}/hosts", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").unwrap();
+    let mount = format!("mount --bind {hosts} /etc/hosts");
+    ["-m", "-r -m"].into_iter().find_map(|flags| {
+        let tried =
+            Command::new("sh").args(["-c", &format!("unshare {flags} {mount} 2>&1")]).output().unwrap();
+        let setup = format!("exec unshare {flags} sh -c '{mount} && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
+        tried.status.success().then_some(setup)
+    })
+}
+
+#[actix_web::test]
+async fn a_name_stands_for_all_its_addresses() {
+    let setup = with_two_addresses();
+    let args = [
+        "--host",
+        "localhost",
+        "--port",
+        "0",
+        "--set",
+        "internal_host=localhost",
+        "--set",
+        "internal_port=0",
+    ];
+    let process = Process::run(command(setup.as_deref().unwrap_or_default(), &args));
+    let text = process.log().text();
+    let urls = |line: &str| -> Vec<SocketAddr> {
+        let line = text.lines().find(|known| known.contains(line)).unwrap();
+        line.split("http://").skip(1).map(|rest| rest.split('/').next().unwrap().parse().unwrap()).collect()
+    };
+    let (first, internal) = (urls("listening on http"), urls("listening for backends and operators on http"));
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    for addresses in [&first, &internal] {
+        assert!(addresses.iter().any(SocketAddr::is_ipv4), "{text}");
+        assert!(addresses.iter().any(SocketAddr::is_ipv6) || !has_ipv6 || setup.is_none(), "{text}");
+        assert!(addresses.iter().all(|address| address.port() == addresses[0].port()), "{text}");
+    }
+    for address in first.into_iter().chain(internal.clone()) {
+        let reply = Wire::open(address).await.ask("GET", "/health/live", &[], b"").await;
+        assert_eq!(reply.status, 200, "{address}");
+    }
+    for address in internal {
+        Backend { address }.connect("ann", &["c"]).await;
+    }
+}
+
+/// A listener that waits for a connection does not keep the last place from the others.
+#[actix_web::test]
+async fn two_listeners_share_room_for_one_connection() {
+    let server = TestServer::start(channelstream::settings::Settings {
+        max_http_connections: 1,
+        internal_host: Some("127.0.0.1".into()),
+        internal_port: 0,
+        ..settings()
+    });
+    for _ in 0..3 {
+        for address in [server.address, server.internal_address.unwrap()] {
+            let closing = [("connection", "close")];
+            let reply = Wire::open(address).await.ask("GET", "/health/live", &closing, b"").await;
+            assert_eq!(reply.status, 200, "{address}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn ipv6_loopback_may_post() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("this machine has no IPv6");
+        return;
+    }
+    let server = TestServer::start(channelstream::settings::Settings { host: "::1".into(), ..settings() });
+    server.backend().connect("ann", &["c"]).await;
 }
 
 #[actix_web::test]

@@ -97,6 +97,26 @@ async fn everybody_is_told() {
     }
 }
 
+/// A reload waits for a file that never ends; the stop does not wait for the reload.
+#[actix_web::test]
+async fn a_reload_that_hangs_cannot_hold_it() {
+    let path = format!("{}/hangs-{}.toml", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let _ = std::fs::remove_file(&path);
+    std::fs::write(&path, "port = 0\nshutdown_timeout_ms = 2000\n").unwrap();
+    let mut process = Process::run(command("", &["-c", &path]));
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    process.signal("-HUP");
+    // Answered after the signal has arrived: the reload has begun, or is about to.
+    Wire::open(process.address).await.ask("GET", "/health/live", &[], b"").await;
+    actix_rt::time::sleep(Duration::from_millis(200)).await;
+    let begun = Instant::now();
+    process.signal("-TERM");
+    assert_eq!(process.ended().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[actix_web::test]
 async fn nobody_can_hold_it() {
     let server = TestServer::start(Settings { max_queued_bytes: 64 << 20, ..long() });

@@ -7,6 +7,7 @@ use super::session::AdminOrSigned;
 use crate::api::operation::{Access, Description, Operation, Public};
 use crate::error::Refusal;
 use crate::gate::backend::Backend;
+use crate::observe::log_queue::LOG_QUEUE;
 use crate::registry::messages::Count;
 
 /// What the API's description says of GET /admin/debug.
@@ -40,6 +41,8 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("threads that lagged", counters.threads_lagged.get()),
         ("connections refused, no file descriptors", counters.refused_no_files.get()),
         ("requests refused, origin not allowed", counters.refused_origin.get()),
+        ("connections that sent no HTTP", counters.not_http.get()),
+        ("lines of the log that were dropped", LOG_QUEUE.dropped()),
         ("requests under way to the registry", pressure.registry.get() as u64),
         ("messages under way to channels", pressure.channels.get() as u64),
         ("bytes under way to hubs", pressure.hub_bytes.get() as u64),

@@ -2,6 +2,7 @@
 
 use super::console::Console;
 use crate::observe::Counters;
+use crate::observe::log_sums;
 use crate::observe::pressure::Pressure;
 use crate::observe::process::Process;
 use crate::observe::series::Sample;
@@ -18,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Started by: `app`, on the registry's thread.
 /// Ends: with the server.
 /// Mailbox: unused; it is woken by its timer.
-/// Talks to: nobody; it reads counters and writes the console's series.
+/// Talks to: no actor; it reads counters, writes the console's series, and logs the sums of lines that clients caused.
 pub struct Sampler {
     console: Arc<Console>,
     counters: Arc<Counters>,
@@ -84,6 +85,7 @@ impl Sampler {
         drop(self.console.latest(&self.counters));
         self.console.answers.sweep();
         self.console.recorder.forget();
+        log_sums::log_sums();
         self.last = now;
     }
 }

@@ -17,6 +17,7 @@ use crate::error::{CODE_HEADER, Refusal};
 use crate::gate::guard::now_unix;
 use crate::gate::proxy::BaseUrl;
 use crate::gate::{Gate, peer};
+use crate::observe::log_sums::{FAILED_SIGN_INS, escaped};
 use crate::wire::schema::{self, Keys};
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
@@ -24,9 +25,6 @@ use utoipa::openapi::{HeaderBuilder, Response};
 
 /// Pause before a wrong password is answered, against guessing.
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
-
-/// Characters of an untrusted header that are logged.
-const MAX_LOGGED_CHARS: usize = 100;
 
 /// The fields of a form. A request without a body has none, whatever its content type is.
 pub struct Fields(Vec<(String, String)>);
@@ -117,7 +115,9 @@ pub async fn submit(
     let address = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = browser.map_or(Client::Address(address), Client::Browser);
     if let Err(wait) = console.guesses().admit(client, console.started.elapsed()) {
-        log::warn!("too many wrong passwords for the admin pages from {}", named(&gate, &req, address));
+        let note = untrusted_note(&gate, &req);
+        FAILED_SIGN_INS
+            .log(Some(address), format_args!("too many wrong passwords for the admin pages{note}"));
         return Ok(refused(pages::SIGN_IN.serve(&base, &[("error", &too_many(wait))]), wait));
     }
     if session::is_admin(&gate, sent.last("username").trim(), sent.last("password").trim()) {
@@ -125,7 +125,8 @@ pub async fn submit(
         console.guesses().was_right(client);
         return Ok(signed_in(&gate, &base, browser));
     }
-    log::warn!("wrong name or password for the admin pages from {}", named(&gate, &req, address));
+    let note = untrusted_note(&gate, &req);
+    FAILED_SIGN_INS.log(Some(address), format_args!("wrong name or password for the admin pages{note}"));
     actix_web::rt::time::sleep(WRONG_PASSWORD_PAUSE).await;
     Ok(pages::SIGN_IN.serve(&base, &[("error", "Wrong name or password.")]))
 }
@@ -146,18 +147,17 @@ fn signed_in(gate: &Gate, base: &BaseUrl, browser: Option<u128>) -> HttpResponse
     answer
 }
 
-/// A client's address for the log. Where it is that of a proxy which is not in `trusted_proxies`, the header tells the
-/// operator so; any client can have written it.
-fn named(gate: &Gate, req: &HttpRequest, address: IpAddr) -> String {
+/// Where the peer is a proxy that is not in `trusted_proxies`, its header hints at the client behind it. Any client can have
+/// written it.
+fn untrusted_note(gate: &Gate, req: &HttpRequest) -> String {
     let is_trusted =
         req.peer_addr().is_some_and(|peer| peer::is_trusted(peer.ip(), &gate.settings.trusted_proxies));
     match req.headers().get("x-forwarded-for").filter(|_| !is_trusted) {
-        Some(said) => {
-            let said: String =
-                String::from_utf8_lossy(said.as_bytes()).chars().take(MAX_LOGGED_CHARS).collect();
-            format!("{address} (not a trusted proxy; its X-Forwarded-For: {said:?})")
+        Some(value) => {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            format!(" by way of an untrusted proxy with X-Forwarded-For: {}", escaped(&value))
         }
-        None => address.to_string(),
+        None => String::new(),
     }
 }
 
@@ -188,19 +188,19 @@ mod tests {
 
     #[test]
     fn the_log_names_a_forwarded_address_that_does_not_count() {
-        let named = |settings, forwarded: &str| {
+        let note = |settings, forwarded: &str| {
             let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
             let request = request.insert_header(("x-forwarded-for", forwarded)).to_http_request();
-            named(&Gate::new(Arc::new(settings)), &request, IpAddr::V4(Ipv4Addr::LOCALHOST))
+            untrusted_note(&Gate::new(Arc::new(settings)), &request)
         };
-        let line = named(Settings::default(), "203.0.113.9");
-        assert_eq!(line, "127.0.0.1 (not a trusted proxy; its X-Forwarded-For: \"203.0.113.9\")");
+        let line = note(Settings::default(), "203.0.113.9");
+        assert_eq!(line, " by way of an untrusted proxy with X-Forwarded-For: 203.0.113.9");
         assert!(
-            named(Settings::default(), &"\u{e9}\t".repeat(9_000)).len() < 1_000,
-            "clients decide nothing of its length"
+            note(Settings::default(), &"\u{e9}\t".repeat(9_000)).len() < 1_000,
+            "no client decides how long a line is"
         );
-        assert!(!named(Settings::default(), "a\tb").contains('\t'));
+        assert!(!note(Settings::default(), "a\tb").contains('\t'));
         let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-        assert_eq!(named(Settings { trusted_proxies, ..Settings::default() }, "203.0.113.9"), "127.0.0.1");
+        assert_eq!(note(Settings { trusted_proxies, ..Settings::default() }, "203.0.113.9"), "");
     }
 }

@@ -4,6 +4,8 @@
 //! from the rest, so it holds for every thread. Release builds abort anyway (`panic = "abort"`); this holds whatever the
 //! profile, and tells the log why.
 
+use super::threads;
+use crate::observe::log_queue::LOG_QUEUE;
 use std::backtrace::Backtrace;
 use std::panic::PanicHookInfo;
 
@@ -16,14 +18,19 @@ pub fn end_the_process() {
 }
 
 fn report(panic: &PanicHookInfo<'_>) {
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or("without a name");
-    let text = format!("thread {name} {panic}\nthe process ends\n{}", Backtrace::capture());
+    let text = format!("thread {} {panic}\nthe process ends\n{}", threads::own_name(), Backtrace::capture());
+    if !LOG_QUEUE.is_open() {
+        eprintln!("{text}");
+        return;
+    }
+    LOG_QUEUE.take_last_words();
     if log::log_enabled!(log::Level::Error) {
         log::error!("{text}");
     } else {
-        eprintln!("{text}");
+        LOG_QUEUE.push(format!("{text}\n").as_bytes());
     }
+    // A reader that stalls does not keep the process.
+    LOG_QUEUE.drain();
 }
 
 #[cfg(test)]
@@ -33,12 +40,16 @@ mod tests {
     use crate::hub::Hub;
     use crate::registry::Registry;
     use crate::registry::messages::ListChannels;
+    use crate::settings::Settings;
     use actix::{Actor, Handler, Message};
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
     /// Which part of the server panics in the child.
     const PART: &str = "CHANNELSTREAM_TEST_PANIC_OF";
+
+    /// Set if the child logs as the server does, more than its queue holds.
+    const LOGS: &str = "CHANNELSTREAM_TEST_LOGS";
 
     /// Makes an actor panic; only tests know it.
     #[derive(Message)]
@@ -84,6 +95,11 @@ mod tests {
 
     /// In a process of its own: a server, one part of which panics.
     fn child(part: &str) {
+        if std::env::var_os(LOGS).is_some() {
+            crate::cli::logging::start_writing().unwrap();
+            crate::cli::logging::start(&Settings::default());
+            (0..100_000).for_each(|n| log::info!("line {n}"));
+        }
         super::end_the_process();
         let server = Server::start(Server::settings());
         let registry = server.core.registry.get().unwrap();
@@ -101,18 +117,43 @@ mod tests {
         std::thread::sleep(PATIENCE);
     }
 
+    fn this_test_as_child(part: &str) -> Command {
+        let this = "app::panics::tests::a_panic_anywhere_ends_the_process";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([this, "--exact", "--nocapture"]).env(PART, part).stdout(std::process::Stdio::null());
+        command
+    }
+
+    #[test]
+    fn a_panic_comes_before_the_lines_that_wait_for_a_slow_reader() {
+        let ended = this_test_as_child("thread").env(LOGS, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.signal(), Some(6), "{:?}", ended.status);
+        assert!(text.contains("thread fails") && text.contains("the process ends"), "{} bytes", text.len());
+    }
+
+    #[test]
+    fn a_panic_does_not_wait_for_a_log_that_is_not_read() {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let mut child = this_test_as_child("thread").env(LOGS, "1").stderr(writer).spawn().unwrap();
+        let begun = std::time::Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the process stays");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        };
+        assert_eq!(status.signal(), Some(6), "{status:?}");
+    }
+
     #[test]
     fn a_panic_anywhere_ends_the_process() {
         if let Ok(part) = std::env::var(PART) {
             return child(&part);
         }
         for part in ["registry", "channel", "hub", "thread"] {
-            let this = "app::panics::tests::a_panic_anywhere_ends_the_process";
-            let ended = Command::new(std::env::current_exe().unwrap())
-                .args([this, "--exact", "--nocapture"])
-                .env(PART, part)
-                .output()
-                .unwrap();
+            let ended = this_test_as_child(part).output().unwrap();
             let text = String::from_utf8_lossy(&ended.stderr);
             assert_eq!(ended.status.signal(), Some(6), "{part}: {:?} {text}", ended.status);
             assert!(text.contains("panicked at src/app/panics.rs"), "{part}: {text}");

@@ -86,7 +86,7 @@ impl Reserve {
     fn note(&mut self, error: &io::Error) {
         let now = Instant::now();
         let want = self.want.get_or_insert_with(|| {
-            log::error!("no file descriptor is left ({error}); clients are told to come later");
+            log::warn!("no file descriptor is left ({error}); clients are told to come later");
             Want { begun: now, last: now, told: 0 }
         });
         (want.last, want.told) = (now, want.told + 1);

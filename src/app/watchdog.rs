@@ -32,7 +32,7 @@ pub fn start(core: &Arc<Core>, threads: Vec<(String, ArbiterHandle)>) -> io::Res
     let watched: Vec<Watched> = watched.collect();
     core.vitals.watch(watched.iter().map(|watched| watched.pulse.clone()).collect());
     let core = core.clone();
-    std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+    std::thread::Builder::new().name("cs-watchdog".into()).spawn(move || {
         while watched.iter().all(|watched| watched.look(&core, limit)) {
             std::thread::sleep((limit / LOOKS).min(LONGEST));
         }

@@ -2,14 +2,16 @@
 
 use super::accept::accept;
 use super::listener::Listeners;
-use super::{Core, http_service};
+use super::{Core, http_service, threads};
 use crate::edge::arrival::{Arrival, Arrivals, Place};
 use crate::edge::exposure::Exposure;
 use crate::gate::backend::Backend;
 use crate::hub::handle::HubHandle;
-use actix_rt::{Arbiter, ArbiterHandle};
+use crate::observe::log_sums::LOST_CONNECTIONS;
+use actix_rt::ArbiterHandle;
 use actix_service::{Service, ServiceFactory};
 use actix_web::web;
+use futures_util::future::try_join_all;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
@@ -56,15 +58,18 @@ enum Part {
     Other(UnboundedReceiver<Dealt>),
 }
 
-/// Starts so many workers. One that fails tells [`Core::ended`].
-pub fn start(core: &Arc<Core>, listeners: Listeners, workers: usize) -> Vec<ArbiterHandle> {
+/// Starts so many workers. One that fails later tells [`Core::ended`].
+///
+/// # Errors
+/// The system refuses a thread or its files.
+pub fn start(core: &Arc<Core>, listeners: Listeners, workers: usize) -> io::Result<Vec<ArbiterHandle>> {
     let (others, receivers): (Vec<_>, Vec<_>) = (1..workers).map(|_| unbounded_channel()).unzip();
     let parts = std::iter::once(Part::First(listeners, others)).chain(receivers.into_iter().map(Part::Other));
-    parts.map(|part| start_one(core.clone(), part)).collect()
+    (1..).zip(parts).map(|(number, part)| start_one(core.clone(), part, number)).collect()
 }
 
-fn start_one(core: Arc<Core>, part: Part) -> ArbiterHandle {
-    let thread = Arbiter::new().handle();
+fn start_one(core: Arc<Core>, part: Part, number: usize) -> io::Result<ArbiterHandle> {
+    let thread = threads::start(format!("cs-worker-{number}"))?;
     thread.spawn_fn(move || {
         actix_rt::spawn(async move {
             if let Err(error) = work(&core, part).await {
@@ -72,7 +77,7 @@ fn start_one(core: Arc<Core>, part: Part) -> ArbiterHandle {
             }
         });
     });
-    thread
+    Ok(thread)
 }
 
 async fn work(core: &Arc<Core>, part: Part) -> io::Result<()> {
@@ -84,12 +89,17 @@ async fn work(core: &Arc<Core>, part: Part) -> io::Result<()> {
             while let Some(Dealt { socket, peer, place, door }) = dealt.recv().await {
                 match TcpStream::from_std(socket) {
                     Ok(socket) => doors.take(door, socket, peer, place),
-                    Err(error) => log::warn!("a new connection is lost: {error}"),
+                    Err(error) => is_lost(peer, &error),
                 }
             }
             Ok(())
         }
     }
+}
+
+/// The system has taken a connection back.
+fn is_lost(peer: SocketAddr, error: &io::Error) {
+    LOST_CONNECTIONS.log(Some(peer.ip()), format_args!("a new connection is lost: {error}"));
 }
 
 async fn open_doors(
@@ -138,20 +148,17 @@ where
             None => doors.take(door, socket, peer, place),
             Some(other) => match socket.into_std() {
                 Ok(socket) => _ = other.send(Dealt { socket, peer, place, door }),
-                Err(error) => log::warn!("a new connection is lost: {error}"),
+                Err(error) => is_lost(peer, &error),
             },
         }
         turn.set((turn.get() + 1) % (others.len() + 1));
     };
     let Listeners { first, internal } = listeners;
-    let at_first = accept(first, core, |socket, peer, place| deal(Door::First, socket, peer, place));
-    let at_internal = async {
-        match internal {
-            Some(listener) => {
-                accept(listener, core, |socket, peer, place| deal(Door::Internal, socket, peer, place)).await
-            }
-            None => Ok(()),
-        }
-    };
-    tokio::try_join!(at_first, at_internal).map(|((), ())| ())
+    let first = first.into_iter().map(|listener| (Door::First, listener));
+    let internal = internal.into_iter().map(|listener| (Door::Internal, listener));
+    let deal = &deal;
+    let accepting = first.chain(internal).map(|(door, listener)| {
+        accept(listener, core, move |socket, peer, place| deal(door, socket, peer, place))
+    });
+    try_join_all(accepting).await.map(drop)
 }

@@ -1,6 +1,7 @@
 //! The command line: what is typed is turned into settings, and each command into a report.
 
 mod arguments;
+pub(crate) mod logging;
 mod report;
 mod make_config;
 mod new_file;
@@ -13,7 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::settings::{Loaded, Settings, SettingsError, load};
+use crate::app::signals;
+use crate::observe::log_queue::LOG_QUEUE;
+use crate::settings::{Loaded, SettingsError, load};
 use arguments::SettingsArgs;
 use make_config::{Format, MissingSecrets};
 use report::{Failure, Report};
@@ -64,6 +67,14 @@ struct Utils {
 /// The `channelstream` command; `run` starts the server.
 pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, None | Some(Command::Run)) {
+        signals::hold_back();
+        // From here on nothing waits for the reader of standard error.
+        if let Err(error) = logging::start_writing() {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     let inputs = match cli.settings.inputs() {
         Ok(inputs) => inputs,
         Err(error) => return Report::failure(&error.into()).print(),
@@ -95,16 +106,13 @@ fn startable(loaded: Loaded) -> Result<Loaded, SettingsError> {
 }
 
 fn start(loaded: Loaded, run: fn(Loaded) -> ExitCode) -> ExitCode {
-    start_logging(&loaded.settings);
+    logging::start(&loaded.settings);
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    run(loaded)
-}
-
-/// RUST_LOG goes before the settings. A logger that is there already is kept.
-fn start_logging(settings: &Settings) {
-    let _ = env_logger::Builder::new().filter_level(settings.log_filter()).parse_default_env().try_init();
+    let code = run(loaded);
+    LOG_QUEUE.drain();
+    code
 }
 
 fn now_unix() -> u64 {

@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::observe::log_queue::LOG_QUEUE;
 use crate::settings::SettingsError;
 
-/// Exit code of a command whose settings are wrong, `EX_CONFIG` of sysexits.h: a service manager need not try again.
-const CONFIGURATION_ERROR: u8 = 78;
-/// Exit code of any other failure.
+/// Exit code of any failure but wrong settings.
 const FAILURE: u8 = 1;
 
 /// Text for standard output, notes for standard error.
@@ -58,14 +57,19 @@ impl Report {
     /// Adds errors in the settings, which make the command fail.
     pub fn with_errors(mut self, error: &SettingsError) -> Self {
         self.notes.extend(error.problems.iter().map(|problem| format!("error: {problem}")));
-        self.exit_code = CONFIGURATION_ERROR;
+        self.exit_code = SettingsError::EXIT_CODE;
         self
     }
 
-    /// Prints it. A reader that has gone away is no reason to complain.
+    /// Prints it. A reader that has gone away is no reason to complain, and a server that cannot start does not wait for one.
     pub fn print(self) -> ExitCode {
         let notes = self.notes.iter().map(|note| format!("{note}\n")).collect::<String>();
-        let _ = std::io::stderr().write_all(notes.as_bytes());
+        if LOG_QUEUE.is_open() {
+            LOG_QUEUE.push(notes.as_bytes());
+            LOG_QUEUE.drain();
+        } else {
+            let _ = std::io::stderr().write_all(notes.as_bytes());
+        }
         let mut out = std::io::stdout();
         let _ = out.write_all(self.out.as_bytes()).and_then(|()| out.flush());
         ExitCode::from(self.exit_code)

@@ -18,6 +18,7 @@ use crate::gate::backend::Backend;
 use crate::gate::body::{self, Body, Sender};
 use crate::gate::guard::{Standing, now_unix};
 use crate::gate::{Gate, text};
+use crate::observe::log_sums::{FAILED_REQUESTS, escaped};
 
 /// Path that `enforce_https` leaves alone, as in the original: a websocket's proxy may speak plainly.
 const WEBSOCKET_PATH: &str = "/ws";
@@ -158,7 +159,10 @@ fn translate(gate: &Gate, error: &Error, answer: &ServiceResponse) -> Refusal {
         StatusCode::REQUEST_TIMEOUT => Refusal::BodyTooSlow,
         status if status.is_client_error() => Refusal::Invalid(json!({"_schema": [error.to_string()]})),
         _ => {
-            log::error!("{} {} failed: {error}", answer.request().method(), answer.request().path());
+            let (head, error) = (answer.request().head(), error.to_string());
+            let (method, path) = (escaped(head.method.as_str()), escaped(head.uri.path()));
+            FAILED_REQUESTS
+                .log(gate.client_address(head), format_args!("{method} {path} failed: {}", escaped(&error)));
             Refusal::Internal
         }
     }

@@ -33,7 +33,7 @@ impl Gate {
         let parsed = BoundSignature::parse(value.as_bytes()).ok().filter(|_| only);
         let parsed = parsed.ok_or(BadBoundSignature::Unreadable);
         let timely = parsed.and_then(|signature| signature.check_time(now_unix).map(|()| signature));
-        timely.map(Some).map_err(|reason| refused(head, &reason))
+        timely.map(Some).map_err(|reason| self.bad_signature(head, &reason))
     }
 
     /// Judges it by the whole request, whose path is `path` as the API names it. It is good once.
@@ -56,20 +56,15 @@ impl Gate {
         let peer = head.peer_addr.map(|peer| peer.ip());
         let secrets = self.secrets();
         let verified = secrets.verify_bound(signature, &request, peer, now_unix);
-        let secret = verified.map_err(|reason| refused(head, &reason))?;
+        let secret = verified.map_err(|reason| self.bad_signature(head, &reason))?;
         self.admit_secret(&secrets, secret, head)?;
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
         match replays.see(signature.timestamp(), signature.identity(), now_unix) {
             Seen::New => Ok(Standing::Signed(secret)),
-            Seen::Before => Err(refused(head, &"it has been used before")),
+            Seen::Before => Err(self.bad_signature(head, &"it has been used before")),
             Seen::NoRoom => Err(Refusal::Busy),
         }
     }
-}
-
-fn refused(head: &RequestHead, reason: &dyn std::fmt::Display) -> Refusal {
-    log::info!("bound signature refused on {}: {reason}", head.uri.path());
-    Refusal::BadSignature
 }
 
 #[cfg(test)]

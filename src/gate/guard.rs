@@ -2,6 +2,7 @@
 //! handler cannot be reached without a good signature from an allowed address.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::future::{Ready, ready};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use super::bound::{BOUND, BOUND_HEADER};
 use super::{Gate, peer};
 use crate::error::Refusal;
+use crate::observe::log_sums::{REFUSED_SIGNATURES, escaped};
 use crate::signing::MAX_AGE_S;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
@@ -95,17 +97,23 @@ impl Gate {
             return Ok(Standing::Anonymous);
         };
         if self.settings.require_bound_signatures {
-            log::info!("signature refused on {}: it is not bound to its request", head.uri.path());
-            return Err(Refusal::BadSignature);
+            return Err(self.bad_signature(head, &"it is not bound to its request"));
         }
         let secrets = self.secrets();
         match secrets.verify(&token, peer, now_unix, self.max_age_s()) {
             Ok(secret) => self.admit_secret(&secrets, secret, head).map(|()| Standing::Signed(secret)),
-            Err(reason) => {
-                log::info!("signature refused on {}: {reason}", head.uri.path());
-                Err(Refusal::BadSignature)
-            }
+            Err(reason) => Err(self.bad_signature(head, &reason)),
         }
+    }
+}
+
+impl Gate {
+    /// Logs why a signature is refused.
+    pub(super) fn bad_signature(&self, head: &RequestHead, reason: &dyn Display) -> Refusal {
+        let path = escaped(head.uri.path());
+        let client = self.client_address(head);
+        REFUSED_SIGNATURES.log(client, format_args!("signature refused on {path}: {reason}"));
+        Refusal::BadSignature
     }
 }
 

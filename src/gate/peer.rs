@@ -1,6 +1,6 @@
 //! Whom a request comes from: the socket's peer, and the client behind trusted proxies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -11,11 +11,21 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// The other address of `localhost`: which of the two a program on this machine uses, its resolver chooses.
+fn twin(address: IpAddr) -> Option<IpAddr> {
+    const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let [one, other] = LOCALHOST;
+    LOCALHOST.contains(&address).then(|| if address == one { other } else { one })
+}
+
 /// Whether this peer may call the signed API. Concerns the socket's peer; forwarded headers never open it.
 pub fn may_post(peer: Option<IpAddr>, allowed: &AllowedPeers) -> bool {
-    match (allowed, peer) {
+    match (allowed, peer.map(canonical)) {
         (AllowedPeers::Any, _) => true,
-        (AllowedPeers::Only(list), Some(peer)) => list.iter().any(|one| canonical(*one) == canonical(peer)),
+        (AllowedPeers::Only(list), Some(peer)) => {
+            let mut list = list.iter().map(|one| canonical(*one));
+            list.any(|one| one == peer || Some(one) == twin(peer))
+        }
         (AllowedPeers::Only(_), None) => false,
     }
 }
@@ -23,7 +33,8 @@ pub fn may_post(peer: Option<IpAddr>, allowed: &AllowedPeers) -> bool {
 /// Whether the peer is one of our own proxies, whose forwarded headers count.
 pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     let peer = canonical(peer);
-    trusted.iter().any(|network| network.contains(&peer))
+    let twin = twin(peer);
+    trusted.iter().any(|network| network.contains(&peer) || twin.is_some_and(|twin| network.contains(&twin)))
 }
 
 /// The client's address: the peer, or, as far as trusted proxies reach, the rightmost address in `X-Forwarded-For`
@@ -79,6 +90,27 @@ mod tests {
         assert!(!may_post(None, &only));
         assert!(!may_post(Some(ip("127.0.0.1")), &AllowedPeers::Only(vec![])));
         assert!(may_post(None, &AllowedPeers::Any));
+    }
+
+    #[test]
+    fn both_addresses_of_localhost_count_alike() {
+        for (listed, peers) in [
+            ("127.0.0.1", ["127.0.0.1", "::1", "::ffff:127.0.0.1"]),
+            ("::1", ["::1", "127.0.0.1", "::ffff:127.0.0.1"]),
+        ] {
+            for peer in peers {
+                assert!(
+                    may_post(Some(ip(peer)), &AllowedPeers::Only(vec![ip(listed)])),
+                    "{peer} for {listed}"
+                );
+                assert!(is_trusted(ip(peer), &[ip(listed).into()]), "{peer} for {listed}");
+            }
+        }
+        // Other loopback addresses can be told apart: a proxy may bind to one of them on purpose.
+        assert!(!may_post(Some(ip("127.0.0.2")), &AllowedPeers::Only(vec![ip("127.0.0.1"), ip("::1")])));
+        assert!(!may_post(Some(ip("::1")), &AllowedPeers::Only(vec![ip("127.0.0.2"), ip("::")])));
+        assert!(!is_trusted(ip("127.0.0.2"), &[ip("::1").into()]));
+        assert!(!is_trusted(ip("::2"), &["127.0.0.0/8".parse().unwrap()]));
     }
 
     #[test]

@@ -9,10 +9,10 @@
 use super::Gate;
 use super::secrets::Secrets;
 use crate::error::Refusal;
+use crate::observe::log_sums::WELL_KNOWN_SECRETS;
 use crate::settings::Demo;
 use actix_http::RequestHead;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Once;
 
 /// Headers that proxies add. Whether their value is to be believed does not matter: a client of this machine sends none.
 const OF_PROXIES: [&str; 14] = [
@@ -33,9 +33,6 @@ const OF_PROXIES: [&str; 14] = [
 ];
 /// How names of further such headers begin.
 const FAMILIES_OF_PROXIES: [&str; 5] = ["x-forwarded", "x-original-", "x-envoy-", "x-arr-", "x-azure-"];
-
-/// The log reports the first refusal of a process. Clients decide how many there are.
-static REPORTED: Once = Once::new();
 
 impl Gate {
     /// Judges a request with a good signature by the secret of this number.
@@ -81,12 +78,13 @@ impl Gate {
             return Ok(());
         }
         let Some(why) = self.foreign(head) else { return Ok(()) };
-        REPORTED.call_once(|| {
-            log::warn!(
-                "a request with the well-known {what} is refused, because it {why}; further ones are refused without a \
-                 line of log. Set your own secrets and admin_secret, or allow_default_secrets = true"
-            );
-        });
+        WELL_KNOWN_SECRETS.log(
+            self.client_address(head),
+            format_args!(
+                "a request with the well-known {what} is refused, because it {why}: set secrets and admin_secret of your \
+                 own, or allow_default_secrets = true"
+            ),
+        );
         Err(Refusal::WellKnownSecret(why))
     }
 

@@ -4,6 +4,8 @@ pub mod addresses;
 pub mod closes;
 pub mod latest;
 pub mod limits;
+pub mod log_queue;
+pub mod log_sums;
 pub mod pressure;
 pub mod process;
 pub mod recorder;
@@ -51,6 +53,11 @@ pub const REFUSED_NO_FILES: &str = "refused_no_files";
 /// The name under which [`Counters::refused_origin`] is shown.
 pub const REFUSED_ORIGIN: &str = "refused_origin";
 
+/// The name under which [`Counters::not_http`] is shown.
+pub const NOT_HTTP: &str = "not_http";
+/// The name under which [`log_queue::LogQueue::dropped`] is shown.
+pub const LOG_DROPPED: &str = "log_dropped";
+
 /// What happened since the start, over all threads.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -76,6 +83,8 @@ pub struct Counters {
     pub limits: limits::Hits,
     /// Handshakes and polls refused because of the page's origin.
     pub refused_origin: Counter,
+    /// Connections that ended with something that is no HTTP request.
+    pub not_http: Counter,
     /// Connections that are present; at most a tenth of a second old, as are the next two.
     pub connections: Level,
     /// Users with connections that are present.
@@ -92,6 +101,8 @@ impl Counters {
             (REFUSED_BUSY, self.refused_busy.get()),
             (REFUSED_NO_FILES, self.refused_no_files.get()),
             (REFUSED_ORIGIN, self.refused_origin.get()),
+            (NOT_HTTP, self.not_http.get()),
+            (LOG_DROPPED, log_queue::LOG_QUEUE.dropped()),
         ];
         limits.chain(refused).chain(self.closes.iter())
     }
@@ -99,7 +110,8 @@ impl Counters {
     /// Requests and sockets that were refused or cut off, for whatever limit, fullness or origin.
     pub fn refusals(&self) -> u64 {
         let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
-        let others = [&self.refused_busy, &self.refused_no_files, &self.refused_origin].map(Counter::get);
+        let others = [&self.refused_busy, &self.refused_no_files, &self.refused_origin, &self.not_http]
+            .map(Counter::get);
         limits.chain(others).sum()
     }
 }
@@ -125,6 +137,7 @@ mod tests {
         counters.refused_busy.add(10);
         counters.refused_no_files.add(100);
         counters.refused_origin.add(1_000);
-        assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 1_110);
+        counters.not_http.add(10_000);
+        assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 11_110);
     }
 }

@@ -22,10 +22,13 @@ impl Process {
     }
 }
 
-/// Address space that is taken, in bytes; 0 where the system does not tell.
+/// Address space and data segment (memory of its own that the process may write) in use, in bytes; 0 where the system
+/// does not report them.
 #[must_use]
-pub fn address_space() -> u64 {
-    size(&status(), "VmSize:").unwrap_or(0)
+pub fn memory_maps() -> (u64, u64) {
+    let status = status();
+    let in_use = |name: &str| size(&status, name).unwrap_or(0);
+    (in_use("VmSize:"), in_use("VmData:"))
 }
 
 fn status() -> String {

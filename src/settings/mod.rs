@@ -51,6 +51,9 @@ impl std::fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 impl SettingsError {
+    /// The exit code of a command with wrong settings (`EX_CONFIG` of sysexits.h): a service manager need not try again.
+    pub const EXIT_CODE: u8 = 78;
+
     fn new(problem: impl Into<String>) -> Self {
         Self { problems: vec![problem.into()] }
     }
@@ -175,7 +178,8 @@ impl Settings {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host to listen on is this machine alone. Of names only `localhost` is believed.
+pub fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),

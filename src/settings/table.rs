@@ -16,7 +16,7 @@ const GIBIBYTE: i64 = 1 << 30;
 
 settings! {
     "Server" {
-        /// Address to listen on: an IPv4 or IPv6 address or a name.
+        /// Address to listen on: an IPv4 or IPv6 address, or a name, which stands for all its addresses.
         host: String = "127.0.0.1".into() => Host;
         /// TCP port to listen on; 0 lets the system choose.
         port: u16 = 8000 => PORT;
@@ -30,7 +30,7 @@ settings! {
         io_uring: bool = true => Flag;
         /// A thread that does not answer for this long is told by log, counter and `/health/ready`, in ms; 0 turns the watchdog off.
         worker_lag_ms: u64 = 2_000 => number(0, HOUR_MS);
-        /// How much is logged; the environment variable RUST_LOG goes before it.
+        /// How much the server logs; libraries log warnings at most. The environment variable RUST_LOG overrides it.
         log_level: String = "info".into() => LogLevel;
         /// Log at debug level whatever `log_level` says.
         debug: bool = false => Flag;
@@ -50,7 +50,7 @@ settings! {
         validate_requests: bool = true => Flag;
         /// Refuse the signatures that are good for any request; those bound to one request are always accepted.
         require_bound_signatures: bool = false => Flag;
-        /// Peer addresses that may call the signed API; 0.0.0.0 among them allows all, an empty list none.
+        /// Peer addresses that may call the signed API; 127.0.0.1 and ::1 stand for each other, 0.0.0.0 allows all, an empty list none.
         allow_posting_from: AllowedPeers = AllowedPeers::Only(vec![IpAddr::from([127, 0, 0, 1])]) => Peers;
         /// Origins, or parts of them, that get Access-Control-Allow-Origin; an empty list means all.
         allow_cors: Vec<String> = Vec::new() => Words;

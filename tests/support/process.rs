@@ -77,7 +77,12 @@ impl Process {
         Self::run(command)
     }
 
-    pub fn run(mut command: Command) -> Self {
+    pub fn run(command: Command) -> Self {
+        Self::try_run(command).unwrap_or_else(|text| panic!("it does not say where it listens: {text}"))
+    }
+
+    /// The same for a server that may fail to start; the error is its log.
+    pub fn try_run(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().expect("a shell");
         let mut lines =
             BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
@@ -89,12 +94,15 @@ impl Process {
             note(line.clone());
             line.contains("listening on")
         });
-        let line = line.unwrap_or_else(|| panic!("it does not say where it listens: {}", log.text()));
+        let Some(line) = line else {
+            let _ = child.wait();
+            return Err(log.text());
+        };
         let (_, rest) = line.split_once("http://").expect("an address");
         let address = rest.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
         // Read to the end, so that it never waits for us.
         std::thread::spawn(move || lines.for_each(note));
-        Self { child, address, log }
+        Ok(Self { child, address, log })
     }
 
     /// Memory of its own that is resident, in bytes.
@@ -106,6 +114,10 @@ impl Process {
 
     pub fn log(&self) -> Log {
         self.log.clone()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, name: &str) {
