@@ -11,11 +11,12 @@ use crate::handoff::Sender;
 use crate::hub::Hub;
 use crate::hub::messages::ToHub;
 use crate::ids::HubId;
+use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
 use crate::observe::recorder::{Published, Recorder};
 use crate::wire::time::Timestamp;
 use actix::{Actor, Addr, Context, Handler};
-use messages::{Inspect, Record, Snapshot, ToChannel};
+use messages::{Inspect, Publication, Record, Snapshot, ToChannel};
 use state::{ChannelState, Effects};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
@@ -94,6 +95,7 @@ pub struct Channel {
     summary: Arc<Summary>,
     hubs: Arc<HubSenders>,
     pressure: Arc<Pressure>,
+    counters: Arc<Counters>,
     effects: Effects,
     /// Where what goes out is written down, while somebody wants to know.
     recorder: Option<Arc<Recorder>>,
@@ -106,12 +108,20 @@ impl Channel {
         summary: Arc<Summary>,
         hubs: Arc<HubSenders>,
         pressure: Arc<Pressure>,
+        counters: Arc<Counters>,
     ) -> Self {
-        Self { state, summary, hubs, pressure, effects: Vec::new(), recorder: None }
+        Self { state, summary, hubs, pressure, counters, effects: Vec::new(), recorder: None }
     }
 }
 
 impl Channel {
+    /// Counts a message for each connection that is to get it.
+    fn count(&self, publication: &Publication) {
+        if let Publication::Post(_, audience) = publication {
+            self.counters.queued.add(self.state.reached(audience));
+        }
+    }
+
     /// Writes down what has gone out, until nobody wants to know.
     fn record(&mut self) {
         let Some(recorder) = &self.recorder else { return };
@@ -136,6 +146,11 @@ impl Handler<ToChannel> for Channel {
 
     fn handle(&mut self, message: ToChannel, _: &mut Self::Context) {
         let now = Timestamp::now();
+        match &message {
+            ToChannel::Publish(publication) => self.count(publication),
+            ToChannel::PublishTo(publication, _) => self.count(publication),
+            _ => {}
+        }
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToChannel::Farewell(share) => return drop(share),

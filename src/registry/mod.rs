@@ -116,7 +116,13 @@ impl Registry {
                     let parts = &self.parts;
                     let now = Timestamp::now();
                     let state = ChannelState::new(identity, settings, parts.encoder, parts.keeping, now);
-                    let channel = Channel::new(state, summary, parts.hubs.clone(), parts.pressure.clone());
+                    let channel = Channel::new(
+                        state,
+                        summary,
+                        parts.hubs.clone(),
+                        parts.pressure.clone(),
+                        parts.counters.clone(),
+                    );
                     self.channels.push(channel.start());
                 }
                 Effect::Channel(id, message) => self.tell_channel(id, message),

@@ -80,8 +80,9 @@ impl Handler<Publish> for Registry {
         let (state, effects) = (&self.parts.state, &mut self.effects);
         match request {
             Publish::Post(messages) => {
-                self.parts.counters.messages.add(messages.len() as u64);
-                messages.into_iter().for_each(|message| state.post(message, effects));
+                let counters = &self.parts.counters;
+                counters.messages.add(messages.len() as u64);
+                counters.queued.add(messages.into_iter().map(|message| state.post(message, effects)).sum());
             }
             Publish::Edit(edits) => edits.into_iter().for_each(|edit| state.edit(edit, effects)),
             Publish::Delete(deletes) => deletes.into_iter().for_each(|delete| state.delete(delete, effects)),
