@@ -20,6 +20,7 @@ pub mod outbox;
 pub mod wire;
 pub mod handoff;
 pub mod rows;
+pub mod clock;
 // Side roads.
 pub mod admin;
 pub mod demo;

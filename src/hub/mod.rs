@@ -21,6 +21,7 @@ mod delivery_tests;
 #[path = "harness_tests.rs"]
 mod harness;
 
+use crate::clock::{Clock, Tick};
 use crate::handoff::{Batch, Flush};
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
@@ -60,8 +61,9 @@ struct Shared {
     work: Notify,
     /// Who is to go, behind which round of the fan-out.
     farewells: RefCell<VecDeque<(u64, Vec<SlotKey>, CloseReason)>>,
-    now_ms: Cell<u64>,
-    /// Unix time at 0 on this clock, in ms.
+    clock: Clock,
+    started: Instant,
+    /// Unix time when this hub started, in ms.
     epoch_ms: u64,
     /// Bytes and frames that waited on this thread when it was last reported.
     queued: Cell<(usize, usize)>,
@@ -74,6 +76,12 @@ struct Shared {
 }
 
 impl Shared {
+    /// Unix time at 0 on the hub's clock, in ms. Later by the pauses of the process so far.
+    fn epoch_ms(&self) -> u64 {
+        let elapsed_ms = self.started.elapsed().as_millis() as u64;
+        self.epoch_ms + elapsed_ms.saturating_sub(self.clock.now_ms())
+    }
+
     fn report(&self, detached: Option<Detached>) {
         if let Some(detached) = detached {
             self.registry.do_send(detached);
@@ -89,7 +97,7 @@ impl Shared {
         }
         if reason == CloseReason::TakenOver && self.table.borrow_mut().is_answering(key) {
             // Its receipt will tell, nearly always at once: the peer that asks again has read the answer.
-            let at = self.now_ms.get() + ANSWER_MS;
+            let at = self.clock.ticked_ms() + ANSWER_MS;
             return self.wheel.borrow_mut().insert(at.div_ceil(TICK_MS), key);
         }
         let detached = self.table.borrow_mut().dismiss(key, reason);
@@ -176,10 +184,17 @@ impl Shared {
     }
 
     /// Heartbeats, pings and silence of the sessions whose time has come.
-    fn tick(&self, now_ms: u64) {
-        self.now_ms.set(now_ms);
+    fn tick(&self) {
+        let tick = self.clock.tick();
+        if tick == Tick::Repeated {
+            return;
+        }
         self.report_queued();
         self.shed();
+        if tick == Tick::Late {
+            return;
+        }
+        let now_ms = self.clock.ticked_ms();
         let due = self.wheel.borrow_mut().turn(now_ms / TICK_MS);
         for key in due {
             self.attend(key, now_ms);
@@ -233,7 +248,6 @@ impl Shared {
 pub struct Hub {
     id: HubId,
     shared: Rc<Shared>,
-    started: Instant,
 }
 
 impl Hub {
@@ -297,7 +311,7 @@ impl Actor for Hub {
         };
         context.spawn(writer.into_actor(self).map(|(), _, _| ()));
         context.run_interval(Duration::from_millis(TICK_MS), |hub, _| {
-            hub.shared.tick(hub.started.elapsed().as_millis() as u64);
+            hub.shared.tick();
         });
     }
 }

@@ -23,6 +23,7 @@ pub mod users;
 use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};
 use crate::channel::{Channel, HubSenders};
+use crate::clock::{Clock, Tick};
 use crate::handoff::Handoff;
 use crate::ids::ChannelId;
 use crate::inbox::{Inboxes, ToInbox};
@@ -35,7 +36,7 @@ use departures::Departures;
 use messages::{ChannelRef, Publish};
 use state::{Effect, RegistryState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use stopping::Depart;
 
 /// How often deadlines are looked at. `parted` must go out within a second of a close.
@@ -76,7 +77,7 @@ pub struct Registry {
     parts: RegistryParts,
     channels: Vec<Addr<Channel>>,
     effects: Vec<Effect>,
-    started: Instant,
+    clock: Clock,
     /// While the server stops: who is still to be sent away.
     departures: Option<Departures>,
     /// Goodbyes that have not come to their hubs yet.
@@ -90,14 +91,14 @@ impl Registry {
             parts,
             channels: Vec::new(),
             effects: Vec::new(),
-            started: Instant::now(),
+            clock: Clock::start(TICK),
             departures: None,
             farewells: Arc::new(Gauge::new(usize::MAX)),
         }
     }
 
     fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.clock.now_ms()
     }
 
     /// For who watches the server all the time, and shall not have to ask.
@@ -172,10 +173,14 @@ impl Actor for Registry {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(TICK, |registry, context| {
-            let now = registry.now_ms();
+            let tick = registry.clock.tick();
+            if tick == Tick::Repeated {
+                return;
+            }
+            let now = registry.clock.ticked_ms();
             // While the server stops nobody becomes absent: those who are still there would hear of each who was sent
             // away, and each comes back to another server.
-            if registry.departures.is_none() {
+            if registry.departures.is_none() && tick == Tick::OnTime {
                 registry.parts.state.tick(now, &mut registry.effects);
                 registry.apply();
             }
