@@ -21,6 +21,7 @@ pub mod wire;
 pub mod handoff;
 pub mod rows;
 pub mod clock;
+pub mod turn;
 // Side roads.
 pub mod admin;
 pub mod demo;

@@ -59,6 +59,7 @@ impl HubHandle {
             wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
             farewells: RefCell::default(),
+            due: RefCell::default(),
             clock: Clock::start(Duration::from_millis(TICK_MS)),
             started: Instant::now(),
             epoch_ms: Timestamp::now().unix_ms(),

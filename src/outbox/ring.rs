@@ -210,7 +210,10 @@ mod tests {
             pairs.iter().map(|(server, _)| Sending { socket: server.as_fd(), bytes }).collect();
         let taken = sender.send(&batch);
         assert_eq!(taken.len(), batch.len());
-        assert!(taken.iter().all(|taken| taken.as_ref().is_ok_and(|taken| *taken == bytes.len())), "{taken:?}");
+        assert!(
+            taken.iter().all(|taken| taken.as_ref().is_ok_and(|taken| *taken == bytes.len())),
+            "{taken:?}"
+        );
         for (_, client) in pairs {
             let mut read = vec![0; bytes.len()];
             client.read_exact(&mut read).unwrap();

@@ -31,7 +31,7 @@ use crate::observe::Counters;
 use crate::observe::pressure::{Gauge, Pressure};
 use crate::wire::event::Encoder;
 use crate::wire::time::Timestamp;
-use actix::{Actor, Addr, AsyncContext, Context};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use departures::Departures;
 use messages::{ChannelRef, Publish};
 use state::{Effect, RegistryState};
@@ -41,6 +41,8 @@ use stopping::Depart;
 
 /// How often deadlines are looked at. `parted` must go out within a second of a close.
 const TICK: Duration = Duration::from_millis(100);
+/// Effects of one turn, at most, where they can be parted: then other tasks have their turn.
+const TURN: usize = 4_096;
 /// Effects for which memory is kept from one request to the next.
 const EFFECTS: usize = 64;
 /// How often users are looked at who may be forgotten, at least and at most: as often as their time passes.
@@ -77,6 +79,8 @@ pub struct Registry {
     parts: RegistryParts,
     channels: Vec<Addr<Channel>>,
     effects: Vec<Effect>,
+    /// Effects since the other tasks of the thread had their turn.
+    spent: usize,
     clock: Clock,
     /// While the server stops: who is still to be sent away.
     departures: Option<Departures>,
@@ -91,6 +95,7 @@ impl Registry {
             parts,
             channels: Vec::new(),
             effects: Vec::new(),
+            spent: 0,
             clock: Clock::start(TICK),
             departures: None,
             farewells: Arc::new(Gauge::new(usize::MAX)),
@@ -101,6 +106,18 @@ impl Registry {
         self.clock.now_ms()
     }
 
+    /// Ends and parts connections whose time has come, some of them in each turn. While the server stops nobody becomes
+    /// absent: those who are still there would hear of each who was sent away, and each comes back to another server.
+    fn look_at_deadlines(&mut self, context: &mut Context<Self>) {
+        let now = self.clock.ticked_ms();
+        let is_done = self.departures.is_some() || self.parts.state.tick(now, TURN, &mut self.effects);
+        self.apply();
+        if !is_done {
+            let next_turn = tokio::task::yield_now().into_actor(self);
+            context.wait(next_turn.map(|(), registry, context| registry.look_at_deadlines(context)));
+        }
+    }
+
     /// For who watches the server all the time, and shall not have to ask.
     fn note_census(&self) {
         let (census, counters) = (self.parts.state.census(), &self.parts.counters);
@@ -109,8 +126,18 @@ impl Registry {
         counters.channels.set(census.channels as u64);
     }
 
+    /// Behind a request: if it and those before it had many effects, the next one waits until other tasks had their turn.
+    /// A mailbox is otherwise emptied in one turn.
+    fn end_turn(&mut self, context: &mut Context<Self>) {
+        if self.spent >= TURN {
+            self.spent = 0;
+            context.wait(tokio::task::yield_now().into_actor(self));
+        }
+    }
+
     fn apply(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
+        self.spent += effects.len();
         for effect in effects.drain(..) {
             match effect {
                 Effect::Create(identity, settings, summary) => {
@@ -177,18 +204,13 @@ impl Actor for Registry {
             if tick == Tick::Repeated {
                 return;
             }
-            let now = registry.clock.ticked_ms();
-            // While the server stops nobody becomes absent: those who are still there would hear of each who was sent
-            // away, and each comes back to another server.
-            if registry.departures.is_none() && tick == Tick::OnTime {
-                registry.parts.state.tick(now, &mut registry.effects);
-                registry.apply();
-            }
             registry.note_census();
             if registry.departures.is_some() {
                 // What has been accepted is on its way here by now, and comes first.
                 registry.parts.published.flush();
                 context.address().do_send(Depart);
+            } else if tick == Tick::OnTime {
+                registry.look_at_deadlines(context);
             }
         });
         let every = Duration::from_millis(self.parts.state.times.user_idle).clamp(FORGET.0, FORGET.1);

@@ -23,10 +23,11 @@ impl Registry {
 impl Handler<Connect> for Registry {
     type Result = MessageResult<Connect>;
 
-    fn handle(&mut self, request: Connect, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Connect, context: &mut Self::Context) -> Self::Result {
         let now = self.now_ms();
         let opened = self.parts.state.connect(request, now, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(opened.map(|opened| Connected {
             conn_id: opened.conn_id,
             user: opened.user,
@@ -38,9 +39,10 @@ impl Handler<Connect> for Registry {
 impl Handler<Subscribe> for Registry {
     type Result = MessageResult<Subscribe>;
 
-    fn handle(&mut self, request: Subscribe, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Subscribe, context: &mut Self::Context) -> Self::Result {
         let changed = self.parts.state.subscribe(request, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(changed.map(|changed| self.subscribed(changed)))
     }
 }
@@ -48,9 +50,10 @@ impl Handler<Subscribe> for Registry {
 impl Handler<Unsubscribe> for Registry {
     type Result = MessageResult<Unsubscribe>;
 
-    fn handle(&mut self, request: Unsubscribe, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Unsubscribe, context: &mut Self::Context) -> Self::Result {
         let changed = self.parts.state.unsubscribe(request, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(changed.ok_or(UnknownConnection).map(|changed| self.subscribed(changed)))
     }
 }
@@ -58,12 +61,13 @@ impl Handler<Unsubscribe> for Registry {
 impl Handler<SetUserState> for Registry {
     type Result = MessageResult<SetUserState>;
 
-    fn handle(&mut self, request: SetUserState, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: SetUserState, context: &mut Self::Context) -> Self::Result {
         let now = self.now_ms();
         let SetUserState { user, user_state, state_public_keys } = request;
         let state = &mut self.parts.state;
         let new = state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(new.map(|new| StateChanged {
             user: new.user,
             changed: new.changed,
@@ -75,7 +79,7 @@ impl Handler<SetUserState> for Registry {
 impl Handler<Publish> for Registry {
     type Result = ();
 
-    fn handle(&mut self, request: Publish, _: &mut Self::Context) {
+    fn handle(&mut self, request: Publish, context: &mut Self::Context) {
         self.parts.pressure.registry.sub(1);
         let (state, effects) = (&self.parts.state, &mut self.effects);
         match request {
@@ -88,6 +92,7 @@ impl Handler<Publish> for Registry {
             Publish::Delete(deletes) => deletes.into_iter().for_each(|delete| state.delete(delete, effects)),
         }
         self.apply();
+        self.end_turn(context);
     }
 }
 
@@ -102,9 +107,10 @@ impl Handler<Batch<Publish>> for Registry {
 impl Handler<Configure> for Registry {
     type Result = MessageResult<Configure>;
 
-    fn handle(&mut self, request: Configure, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Configure, context: &mut Self::Context) -> Self::Result {
         let ids = self.parts.state.configure(request.0, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(ids.map(|ids| self.refer_all(ids)))
     }
 }
@@ -112,10 +118,11 @@ impl Handler<Configure> for Registry {
 impl Handler<Disconnect> for Registry {
     type Result = bool;
 
-    fn handle(&mut self, Disconnect(conn_id): Disconnect, _: &mut Self::Context) -> bool {
+    fn handle(&mut self, Disconnect(conn_id): Disconnect, context: &mut Self::Context) -> bool {
         let now = self.now_ms();
         let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         known
     }
 }
@@ -123,11 +130,12 @@ impl Handler<Disconnect> for Registry {
 impl Handler<DisconnectUser> for Registry {
     type Result = MessageResult<DisconnectUser>;
 
-    fn handle(&mut self, request: DisconnectUser, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: DisconnectUser, context: &mut Self::Context) -> Self::Result {
         let now = self.now_ms();
         let state = &mut self.parts.state;
         let ended = state.disconnect_user(&request.user, request.at_most, now, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(ended)
     }
 }

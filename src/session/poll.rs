@@ -103,7 +103,17 @@ impl PollSession {
         let outbox = Rc::new(Outbox::poll(hub.queue_bound(), hub.now_ms()));
         let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), client);
         let answer = Some(answer);
-        Actor::start(Self { conn_id, slot, hub, outbox, answer, collecting: false, held_back: false, wait, counted });
+        Actor::start(Self {
+            conn_id,
+            slot,
+            hub,
+            outbox,
+            answer,
+            collecting: false,
+            held_back: false,
+            wait,
+            counted,
+        });
         receiver
     }
 
