@@ -111,7 +111,7 @@ impl Registry {
     fn look_at_deadlines(&mut self, context: &mut Context<Self>) {
         let now = self.clock.ticked_ms();
         let is_done = self.departures.is_some() || self.parts.state.tick(now, TURN, &mut self.effects);
-        self.apply();
+        self.apply_in_turns(context);
         if !is_done {
             let next_turn = tokio::task::yield_now().into_actor(self);
             context.wait(next_turn.map(|(), registry, context| registry.look_at_deadlines(context)));
@@ -133,6 +133,19 @@ impl Registry {
             self.spent = 0;
             context.wait(tokio::task::yield_now().into_actor(self));
         }
+    }
+
+    /// Applies effects, some of them in each turn: a session in very many channels has as many when it comes or goes.
+    /// Until all are applied nothing else happens to the registry.
+    fn apply_in_turns(&mut self, context: &mut Context<Self>) {
+        let rest = self.effects.split_off(self.effects.len().min(TURN));
+        self.apply();
+        if rest.is_empty() {
+            return self.end_turn(context);
+        }
+        self.effects = rest;
+        let next_turn = tokio::task::yield_now().into_actor(self);
+        context.wait(next_turn.map(|(), registry, context| registry.apply_in_turns(context)));
     }
 
     fn apply(&mut self) {

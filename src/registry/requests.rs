@@ -121,8 +121,7 @@ impl Handler<Disconnect> for Registry {
     fn handle(&mut self, Disconnect(conn_id): Disconnect, context: &mut Self::Context) -> bool {
         let now = self.now_ms();
         let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
-        self.apply();
-        self.end_turn(context);
+        self.apply_in_turns(context);
         known
     }
 }
@@ -134,8 +133,7 @@ impl Handler<DisconnectUser> for Registry {
         let now = self.now_ms();
         let state = &mut self.parts.state;
         let ended = state.disconnect_user(&request.user, request.at_most, now, &mut self.effects);
-        self.apply();
-        self.end_turn(context);
+        self.apply_in_turns(context);
         MessageResult(ended)
     }
 }

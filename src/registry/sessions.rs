@@ -22,8 +22,7 @@ impl Handler<Attach> for Registry {
             }
             None => {}
         }
-        self.apply();
-        self.end_turn(context);
+        self.apply_in_turns(context);
     }
 }
 
@@ -33,7 +32,6 @@ impl Handler<Detached> for Registry {
     fn handle(&mut self, gone: Detached, context: &mut Self::Context) {
         let now = self.now_ms();
         self.parts.state.detached(gone, now, &mut self.effects);
-        self.apply();
-        self.end_turn(context);
+        self.apply_in_turns(context);
     }
 }
