@@ -11,6 +11,7 @@ const FEW: usize = 16;
 
 /// See the module's description.
 #[derive(Debug)]
+#[allow(clippy::box_collection, reason = "a list in place would make every slot larger")]
 pub enum Memberships {
     /// At most two.
     Two([Option<(ChannelId, u32)>; 2]),
