@@ -18,7 +18,7 @@ use channelstream::settings::{Format, Secret, Settings, parse, to_ini, to_toml};
 use channelstream::signing::{BadSignature, Keys};
 use channelstream::wire::time::Timestamp;
 use channelstream::wire::websocket::close::CloseReason;
-use channelstream::wire::websocket::decoder::{Decoder, Incoming};
+use channelstream::wire::websocket::decoder::{Decoder, Incoming, Turn};
 use serde_json::value::RawValue;
 use std::path::Path;
 
@@ -133,12 +133,14 @@ fn decoded(input: &[u8], inflating: bool, piece: usize) -> (Vec<Incoming>, Optio
     let mut said = Vec::new();
     for bytes in input.chunks(piece) {
         decoder.feed(bytes);
+        let mut turn = Turn::default();
         loop {
-            match decoder.decode() {
+            match decoder.decode(&mut turn) {
                 Ok(Some(incoming)) => {
                     check(&incoming);
                     said.push(incoming);
                 }
+                Ok(None) if decoder.is_behind() => turn = Turn::default(),
                 Ok(None) => break,
                 Err(reason) => return (said, Some(reason)),
             }

@@ -20,6 +20,8 @@ pub mod outbox;
 pub mod wire;
 pub mod handoff;
 pub mod rows;
+pub mod clock;
+pub mod turn;
 // Side roads.
 pub mod admin;
 pub mod demo;

@@ -20,13 +20,16 @@ pub mod simulated;
 mod socket;
 
 use crate::ids::{Offset, Stream};
+use crate::turn;
 use crate::wire::frame::Frame;
 use crate::wire::websocket::close::CloseReason;
 use bytes::Bytes;
 pub use joined::Joined;
 pub use queue::{Bound, frames_here, queued_here};
 use queue::{Mark, Queue, Queued};
+use rustc_hash::FxHashMap;
 pub use sender::{Sender, Sending};
+use socket::Flushed;
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -186,8 +189,8 @@ impl Outbox {
         }
     }
 
-    /// Delivers frames that the peer missed. They do not count against the bound: it may be the peer's whole
-    /// absence, and closing it for that would only bring it back for the same.
+    /// Queues frames that the peer missed, until [`Outbox::flush_catchup`]. They do not count against the bound: it may
+    /// be the peer's whole absence, and closing it for that would only bring it back for the same.
     pub fn push_catchup<'a>(
         &self,
         stream: Stream,
@@ -208,8 +211,23 @@ impl Outbox {
                 queue.push_free(Queued { bytes: tail, mark: None, begun: false });
             }
         }
-        drop(queue);
-        self.after_push()
+        Pushed::Accepted
+    }
+
+    /// Sends what [`Outbox::push_catchup`] has queued, that of many streams at once.
+    pub fn flush_catchup(&self) -> Pushed {
+        if self.is_empty() {
+            return Pushed::Accepted;
+        }
+        if !self.is_socket() {
+            self.wake();
+            return Pushed::Accepted;
+        }
+        if self.try_flush().is_err() {
+            return self.refuse(Pushed::Broken);
+        }
+        self.wake_if_queued();
+        Pushed::Accepted
     }
 
     /// Sends what belongs to no stream (a control frame, a heartbeat, a reply), in order with everything else. A poll
@@ -263,21 +281,10 @@ impl Outbox {
         if full { Pushed::Sealed } else { Pushed::Accepted }
     }
 
-    fn after_push(&self) -> Pushed {
-        if self.is_socket() {
-            if self.try_flush().is_err() {
-                return self.refuse(Pushed::Broken);
-            }
-            self.wake_if_queued();
-        } else if !self.queue.borrow().is_empty() {
-            self.wake();
-        }
-        Pushed::Accepted
-    }
-
-    /// The offset before the first frame of `stream` that still waits here, if any does: that far the peer got.
-    pub fn delivered_before(&self, stream: Stream) -> Option<Offset> {
-        self.queue.borrow().first_offset(stream).map(|offset| offset.saturating_sub(1))
+    /// For each stream of which something waits here, the offset before its first waiting frame: that far the peer got.
+    pub fn delivered_before(&self) -> FxHashMap<Stream, Offset> {
+        let first = self.queue.borrow().first_offsets();
+        first.into_iter().map(|(stream, offset)| (stream, offset.saturating_sub(1))).collect()
     }
 
     /// Takes nothing more. Cursors of the streams stand still from here on.
@@ -402,8 +409,13 @@ impl Outbox {
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(socket) = self.stream() else { return Poll::Ready(Ok(())) };
         loop {
-            if self.try_flush()? {
-                return Poll::Ready(Ok(()));
+            match self.try_flush()? {
+                Flushed::All => return Poll::Ready(Ok(())),
+                Flushed::Full => {}
+                Flushed::Turn => {
+                    turn::yield_now(context);
+                    return Poll::Pending;
+                }
             }
             match socket.poll_write_ready(context) {
                 Poll::Ready(Ok(())) => {}

@@ -132,6 +132,7 @@ async fn a_second_poll_takes_over() {
     let server = TestServer::start(Settings { workers: 2, ..patient() });
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
+    let begun = Instant::now();
     let (mut one, mut other) = (begin(&server, &conn_id).await, begin(&server, &conn_id).await);
     // Which of them the server saw first is its own affair.
     let (first, mut rest) = within(async {
@@ -139,8 +140,84 @@ async fn a_second_poll_takes_over() {
     })
     .await;
     assert_eq!((first.status, first.json()), (200, json!([])));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
     backend.say("c", "for the later one").await;
     assert_eq!(texts(&rest.reply().await), ["for the later one"]);
+}
+
+/// Two pages with one id, each of which polls again at once: they take over from each other a few times in a second,
+/// and together get every message once.
+#[actix_web::test]
+async fn two_pages_with_one_id_do_not_poll_in_a_loop() {
+    let server = TestServer::start(Settings { workers: 2, ..patient() });
+    let backend = server.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let enough = Rc::new(Cell::new(false));
+    let page = || {
+        let (address, conn_id, enough) = (server.address, conn_id.clone(), enough.clone());
+        actix_rt::spawn(async move {
+            let (mut wire, mut polls, mut received) = (Wire::open(address).await, 0, Vec::new());
+            let target = format!("/listen?conn_id={conn_id}");
+            while !enough.get() {
+                received.extend(texts(&wire.ask("GET", &target, &[], b"").await));
+                polls += 1;
+            }
+            (polls, received)
+        })
+    };
+    let pages = [page(), page()];
+    let begun = Instant::now();
+    for number in 0..4 {
+        actix_rt::time::sleep(Duration::from_millis(500)).await;
+        backend.say("c", &number.to_string()).await;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    enough.set(true);
+    // What the pages still wait for comes, and ends their loops.
+    let [one, other] = pages;
+    let last = async {
+        loop {
+            actix_rt::time::sleep(Duration::from_millis(100)).await;
+            backend.say("other", "").await;
+            backend.disconnect(&conn_id).await;
+        }
+    };
+    let ended = within(async {
+        tokio::select! {
+            ended = async { (one.await.unwrap(), other.await.unwrap()) } => ended,
+            () = last => unreachable!(),
+        }
+    });
+    let ((polls, mut received), (more, rest)) = ended.await;
+    assert!(f64::from(polls + more) <= 8.0 + 4.0 * seconds, "{polls} and {more} polls in {seconds} s");
+    received.extend(rest);
+    received.sort();
+    assert_eq!(received, ["0", "1", "2", "3"]);
+}
+
+/// The client of a poll that was taken over does not wait for its answer: what the poll held is given back at once.
+#[actix_web::test]
+async fn a_poll_that_is_held_back_ends_with_its_client() {
+    let server = TestServer::start(patient());
+    let backend = server.backend();
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let sessions = async || {
+        let debug = backend.send("GET", "/admin/debug", &[], b"").await.text();
+        debug.lines().find_map(|line| line.strip_prefix("sessions: ")?.parse::<usize>().ok()).unwrap()
+    };
+    let first = begin(&server, &conn_id).await;
+    within(async { while sessions().await != 1 {} }).await;
+    let begun = Instant::now();
+    let second = begin(&server, &conn_id).await;
+    within(async { while sessions().await != 2 {} }).await;
+    drop(first);
+    within(async { while sessions().await != 1 {} }).await;
+    let held = begun.elapsed();
+    // On a machine that is too busy to say which of the two it was, the test says nothing.
+    assert!(held < Duration::from_secs(1) || held > Duration::from_millis(1_500), "{held:?}");
+    backend.say("c", "for the second").await;
+    let mut second = second;
+    assert_eq!(texts(&second.reply().await), ["for the second"]);
 }
 
 /// Its successor waits for the receipt of an answer that is on its way, but not for ever.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules everybody may use. They have an order among themselves: each may use those behind it.
-const VOCABULARY: [&str; 7] = ["settings", "error", "observe", "wire", "rows", "ids", "handoff"];
+const VOCABULARY: [&str; 9] =
+    ["settings", "error", "observe", "wire", "rows", "ids", "handoff", "clock", "turn"];
 
 /// Roads beside the road: they may use all of it, and are entered from these only. The API's description, in `admin`,
 /// tells the demos.

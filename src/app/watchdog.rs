@@ -1,6 +1,7 @@
 //! Notices a thread that does not take its turn: something blocks it, or the machine has no time for it.
 
 use super::Core;
+use crate::clock::{Clock, Tick};
 use crate::observe::vitals::{Finding, Pulse};
 use actix_rt::ArbiterHandle;
 use std::io;
@@ -33,8 +34,12 @@ pub fn start(core: &Arc<Core>, threads: Vec<(String, ArbiterHandle)>) -> io::Res
     core.vitals.watch(watched.iter().map(|watched| watched.pulse.clone()).collect());
     let core = core.clone();
     std::thread::Builder::new().name("cs-watchdog".into()).spawn(move || {
-        while watched.iter().all(|watched| watched.look(&core, limit)) {
-            std::thread::sleep((limit / LOOKS).min(LONGEST));
+        let every = (limit / LOOKS).min(LONGEST);
+        let (clock, mut tick) = (Clock::start(every), Tick::OnTime);
+        // After a pause of the process its threads get the time of one look to answer.
+        while tick == Tick::Late || watched.iter().all(|watched| watched.look(&core, limit)) {
+            std::thread::sleep(every);
+            tick = clock.tick();
         }
     })?;
     Ok(())

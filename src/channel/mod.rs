@@ -11,11 +11,12 @@ use crate::handoff::Sender;
 use crate::hub::Hub;
 use crate::hub::messages::ToHub;
 use crate::ids::HubId;
+use crate::observe::Counters;
 use crate::observe::pressure::Pressure;
 use crate::observe::recorder::{Published, Recorder};
 use crate::wire::time::Timestamp;
-use actix::{Actor, Addr, Context, Handler};
-use messages::{Inspect, Record, Snapshot, ToChannel};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, WrapFuture};
+use messages::{Inspect, Publication, Record, Snapshot, ToChannel};
 use state::{ChannelState, Effects};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
@@ -66,19 +67,23 @@ impl HubSenders {
         self.0.iter().for_each(|hub| hub.send(ToHub::Drain));
     }
 
-    /// Tells hubs what is to be told, and counts the bytes in.
-    pub fn apply(&self, effects: impl IntoIterator<Item = (HubId, ToHub)>, pressure: &Pressure) {
+    /// Tells hubs what is to be told, counts the bytes of its frames in, and returns how many there are.
+    pub fn apply(&self, effects: impl IntoIterator<Item = (HubId, ToHub)>, pressure: &Pressure) -> usize {
+        let mut all = 0;
         for (hub, message) in effects {
             let Some(hub) = self.0.get(usize::from(hub.0)) else { continue };
-            match &message {
-                ToHub::Deliver(_, stamped) | ToHub::DeliverTo(_, _, stamped) => {
-                    pressure.hub_bytes.add(stamped.frame.live().len())
-                }
-                ToHub::DeliverPrivate(_, frame) => pressure.hub_bytes.add(frame.live().len()),
-                _ => {}
+            let bytes = match &message {
+                ToHub::Deliver(_, stamped) | ToHub::DeliverTo(_, _, stamped) => stamped.frame.live().len(),
+                ToHub::DeliverPrivate(_, frame) => frame.live().len(),
+                _ => 0,
+            };
+            if bytes > 0 {
+                pressure.hub_bytes.add(bytes);
+                all += bytes;
             }
             hub.send(message);
         }
+        all
     }
 }
 
@@ -94,7 +99,10 @@ pub struct Channel {
     summary: Arc<Summary>,
     hubs: Arc<HubSenders>,
     pressure: Arc<Pressure>,
+    counters: Arc<Counters>,
     effects: Effects,
+    /// What has been done since the other tasks of the thread had their turn; see [`TURN`].
+    spent: usize,
     /// Where what goes out is written down, while somebody wants to know.
     recorder: Option<Arc<Recorder>>,
 }
@@ -106,12 +114,42 @@ impl Channel {
         summary: Arc<Summary>,
         hubs: Arc<HubSenders>,
         pressure: Arc<Pressure>,
+        counters: Arc<Counters>,
     ) -> Self {
-        Self { state, summary, hubs, pressure, effects: Vec::new(), recorder: None }
+        Self { state, summary, hubs, pressure, counters, effects: Vec::new(), spent: 0, recorder: None }
     }
 }
 
+/// What a channel does before the other tasks of its thread have their turn, in messages. A channel's mailbox is
+/// otherwise emptied in one turn, whatever is in it.
+const TURN: usize = 1_024;
+/// Bytes of frames, and messages of the history that are looked through, which cost as much as a message.
+const BYTES: usize = 4 << 10;
+const LOOKED_THROUGH: usize = 64;
+
 impl Channel {
+    /// Counts a publication among the messages, and returns what it costs beside its frame.
+    fn count(&self, publication: &Publication) -> usize {
+        match publication {
+            Publication::Post(_, audience) => {
+                self.counters.queued.add(self.state.reached(audience));
+                0
+            }
+            Publication::Edit(..) | Publication::Delete(..) => {
+                let (_, _, history) = self.state.counts();
+                history as usize / LOOKED_THROUGH
+            }
+        }
+    }
+
+    fn spend(&mut self, cost: usize, context: &mut Context<Self>) {
+        self.spent += cost;
+        if self.spent >= TURN {
+            self.spent = 0;
+            context.wait(tokio::task::yield_now().into_actor(self));
+        }
+    }
+
     /// Writes down what has gone out, until nobody wants to know.
     fn record(&mut self) {
         let Some(recorder) = &self.recorder else { return };
@@ -134,8 +172,13 @@ impl Actor for Channel {
 impl Handler<ToChannel> for Channel {
     type Result = ();
 
-    fn handle(&mut self, message: ToChannel, _: &mut Self::Context) {
+    fn handle(&mut self, message: ToChannel, context: &mut Self::Context) {
         let now = Timestamp::now();
+        let cost = match &message {
+            ToChannel::Publish(publication) => self.count(publication),
+            ToChannel::PublishTo(publication, _) => self.count(publication),
+            _ => 0,
+        };
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToChannel::Farewell(share) => return drop(share),
@@ -162,7 +205,8 @@ impl Handler<ToChannel> for Channel {
         }
         self.summary.update(&self.state);
         self.record();
-        self.hubs.apply(self.effects.drain(..), &self.pressure);
+        let bytes = self.hubs.apply(self.effects.drain(..), &self.pressure);
+        self.spend(1 + cost + bytes / BYTES, context);
     }
 }
 

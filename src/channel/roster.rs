@@ -47,6 +47,11 @@ impl Roster {
         self.users.is_empty()
     }
 
+    /// How many connections of a user are here.
+    pub fn connections(&self, user: UserId) -> u32 {
+        self.users.get(&user).map_or(0, |user| user.connections)
+    }
+
     /// A connection of this user comes. True if it is the first one.
     pub fn enter(&mut self, view: &Arc<UserView>) -> bool {
         if let Some(user) = self.users.get_mut(&view.id) {

@@ -7,7 +7,7 @@ use crate::hub::messages::{Listen, Part, Stamped, ToHub};
 use crate::ids::{ChannelId, ConnKey, HubId, Offset, Place, SlotKey, UserId};
 use crate::rows::{Row, Rows};
 use crate::wire::event::{Encoder, Presence, PresenceEvent, UserView};
-use crate::wire::frame::Frame;
+use crate::wire::frame::{Audience, Frame};
 use crate::wire::settings::ChannelSettings;
 use crate::wire::time::Timestamp;
 use crate::wire::user_list::UserList;
@@ -276,6 +276,20 @@ impl ChannelState {
             self.frames.clear();
         }
         self.settings = settings;
+    }
+
+    /// Connections that get what is for this audience, with a session or without.
+    pub fn reached(&self, audience: &Audience) -> u64 {
+        let connections = |user: &UserId| u64::from(self.roster.connections(*user));
+        match &audience.only {
+            None => {
+                let left_out = audience.except.as_slice().iter().map(connections).sum();
+                u64::from(self.connections).saturating_sub(left_out)
+            }
+            Some(only) => {
+                only.as_slice().iter().filter(|user| audience.admits(**user)).map(connections).sum()
+            }
+        }
     }
 
     /// A message, edit or deletion passes through. `places`, where given, are those of all sessions that may get it.

@@ -8,8 +8,9 @@
 //! them; pings, pongs and close frames do not come at all, the connection has dealt with them.
 
 use super::audience::Lane;
-use super::connection::{Conversation, sent};
+use super::connection::{Conversation, TURN_SAID, sent};
 use crate::outbox::Outbox;
+use crate::turn;
 use crate::wire::websocket::Opcode;
 use crate::wire::websocket::close::CloseReason;
 use actix::{Actor, StreamHandler};
@@ -81,13 +82,15 @@ impl Conversation for Bridge {
         if self.lane.is_evicted() {
             return Err(CloseReason::TooSlow);
         }
-        while let Poll::Ready(said) = self.actor.as_mut().poll_next(context) {
-            match said {
-                Some(Ok(bytes)) => sent(outbox.push_control(&bytes))?,
+        for _ in 0..TURN_SAID {
+            match self.actor.as_mut().poll_next(context) {
+                Poll::Ready(Some(Ok(bytes))) => sent(outbox.push_control(&bytes))?,
                 // The actor has stopped.
-                Some(Err(_)) | None => return Err(CloseReason::Ended),
+                Poll::Ready(Some(Err(_)) | None) => return Err(CloseReason::Ended),
+                Poll::Pending => return Ok(()),
             }
         }
+        turn::yield_now(context);
         Ok(())
     }
 }

@@ -9,8 +9,9 @@ use crate::outbox::{Bound, Outbox, Pushed};
 use crate::session::context::{Drive, SessionContext, Step, run};
 use crate::session::goodbye::Goodbye;
 use crate::session::reading::Reads;
+use crate::turn;
 use crate::wire::websocket::close::CloseReason;
-use crate::wire::websocket::decoder::{Decoder, Incoming};
+use crate::wire::websocket::decoder::{Decoder, Incoming, Turn};
 use crate::wire::websocket::{Opcode, PING, frame};
 use actix::Actor;
 use bytes::Bytes;
@@ -22,9 +23,10 @@ use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-/// Messages, and bytes of messages, that one socket is served in one turn; then it is the others'.
-const TURN_MESSAGES: usize = 64;
+/// Bytes of messages that one socket is served in one turn, beside the bounds of [`Turn`].
 const TURN_BYTES: usize = 256 << 10;
+/// What a conversation has to say in one turn, at most.
+pub const TURN_SAID: usize = 64;
 
 /// What a demo does with the messages of one socket.
 pub trait Conversation: Unpin + 'static {
@@ -117,14 +119,11 @@ impl<C: Conversation> Connection<C> {
     /// Answers what was heard, as far as the conversation is ready for it and the turn lasts. True when nothing is
     /// left, so that more may be read.
     fn converse(&mut self) -> bool {
-        let (mut messages, mut bytes) = (0, 0);
-        while self.is_ready() && messages < TURN_MESSAGES && bytes < TURN_BYTES {
-            match self.decoder.decode() {
-                Ok(None) => return true,
-                Ok(Some(incoming)) => {
-                    bytes += self.take(incoming);
-                    messages += 1;
-                }
+        let (mut turn, mut bytes) = (Turn::default(), 0);
+        while self.is_ready() && bytes < TURN_BYTES {
+            match self.decoder.decode(&mut turn) {
+                Ok(None) => return !self.decoder.is_behind(),
+                Ok(Some(incoming)) => bytes += self.take(incoming),
                 Err(reason) => self.end(reason),
             }
         }
@@ -208,9 +207,14 @@ impl<C: Conversation> Reads for Connection<C> {
         &self.outbox
     }
 
-    fn receive(&mut self, bytes: &[u8]) {
+    fn receive(&mut self, bytes: &[u8], _: &mut Turn) {
         self.pulse.hear();
         self.decoder.feed(bytes);
+    }
+
+    /// What was read is answered apart, and nothing is read before that.
+    fn is_behind(&self) -> bool {
+        false
     }
 }
 
@@ -236,7 +240,7 @@ impl<C: Conversation> Drive for Connection<C> {
         }
         let may_go_on = if self.behind { self.is_ready() } else { !reads };
         if may_go_on {
-            context.waker().wake_by_ref();
+            turn::yield_now(context);
         }
         Ok(Step::More)
     }

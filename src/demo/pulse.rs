@@ -32,7 +32,7 @@ impl Pulse {
 
     /// The peer was heard, or has taken something.
     pub fn hear(&mut self) {
-        self.times.heard = Instant::now();
+        self.times.hear(Instant::now());
     }
 
     /// Waits for what is due next.
@@ -48,6 +48,10 @@ impl Pulse {
     }
 }
 
+/// How long after the limit a silent peer is given up. The process may have been paused: what its peer has sent
+/// meanwhile is read in this time.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// The rules, which are told the time.
 #[derive(Clone, Copy, Debug)]
 struct Times {
@@ -55,6 +59,8 @@ struct Times {
     idle: Option<Duration>,
     pinged: Instant,
     heard: Instant,
+    /// When it was first noticed that the peer is silent for too long.
+    silent: Option<Instant>,
 }
 
 impl Times {
@@ -62,19 +68,28 @@ impl Times {
         let unless_off = |ms| (ms > 0).then(|| Duration::from_millis(ms));
         let (ping, idle) =
             (unless_off(settings.ping_interval_ms), unless_off(settings.socket_idle_timeout_ms));
-        Self { ping, idle, pinged: now, heard: now }
+        Self { ping, idle, pinged: now, heard: now, silent: None }
     }
 
     /// When something may be due; what was heard meanwhile may have moved it.
     fn next(&self) -> Instant {
         const NEVER: Duration = Duration::from_secs(366 * 24 * 3_600);
         let ping = self.pinged + self.ping.unwrap_or(NEVER);
-        let idle = self.heard + self.idle.unwrap_or(NEVER);
+        let idle = match self.silent {
+            Some(since) => since + MOMENT,
+            None => self.heard + self.idle.unwrap_or(NEVER),
+        };
         ping.min(idle)
     }
 
+    fn hear(&mut self, now: Instant) {
+        (self.heard, self.silent) = (now, None);
+    }
+
     fn due(&mut self, now: Instant) -> Option<Beat> {
-        if self.idle.is_some_and(|idle| now >= self.heard + idle) {
+        if self.idle.is_some_and(|idle| now >= self.heard + idle)
+            && now >= *self.silent.get_or_insert(now) + MOMENT
+        {
             return Some(Beat::Silent);
         }
         if self.ping.is_some_and(|ping| now >= self.pinged + ping) {
@@ -101,7 +116,21 @@ mod tests {
         assert_eq!((times.next(), times.due(at(24))), (at(25), None));
         assert_eq!((times.due(at(25)), times.next()), (Some(Beat::Ping), at(50)));
         assert_eq!((times.due(at(50)), times.next()), (Some(Beat::Ping), at(60)));
-        assert_eq!(times.due(at(60)), Some(Beat::Silent));
+        assert_eq!((times.due(at(60)), times.next()), (None, at(75)));
+        assert_eq!((times.due(at(75)), times.due(at(100))), (Some(Beat::Ping), Some(Beat::Ping)));
+        assert_eq!(times.next(), at(125));
+        assert_eq!((times.due(at(159)), times.due(at(160))), (Some(Beat::Ping), Some(Beat::Silent)));
+    }
+
+    /// The process stands still, its peer does not: what it has sent is read after the timer, in the next turn.
+    #[test]
+    fn a_pause_is_not_the_silence_of_the_peer() {
+        let (mut times, at) = times(0, 60);
+        assert_eq!((times.due(at(3_000)), times.next()), (None, at(3_100)));
+        times.hear(at(3_001));
+        assert_eq!((times.due(at(3_060)), times.next()), (None, at(3_061)));
+        assert_eq!((times.due(at(3_061)), times.next()), (None, at(3_161)));
+        assert_eq!(times.due(at(3_161)), Some(Beat::Silent));
     }
 
     #[test]
@@ -109,7 +138,7 @@ mod tests {
         let (mut times, at) = times(25, 60);
         for turn in 1..100 {
             assert_eq!(times.due(at(25 * turn)), Some(Beat::Ping));
-            times.heard = at(25 * turn);
+            times.hear(at(25 * turn));
         }
     }
 

@@ -1,12 +1,20 @@
 //! Everybody gets exactly what it is meant to get, however the pieces interleave.
 
+use super::fanout::Fanout;
 use super::harness::{CHANNELS, CONNECTIONS, Harness};
-use crate::ids::UserId;
+use super::messages::{Listen, Part, Stamped, Transport};
+use super::table::Table;
+use crate::fixtures::{ENCODER, message, payload, seen};
+use crate::ids::{ChannelId, HubId, SlotKey, UserId};
 use crate::observe::recorder::Outcome;
+use crate::outbox::{Bound, Outbox, Pushed};
 use crate::wire::frame::Audience;
 use crate::wire::websocket::close::CloseReason;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::rc::Rc;
+use std::sync::Arc;
+use uuid::Uuid;
 
 type Action = (u8, u8, u8);
 
@@ -143,4 +151,103 @@ fn who_breaks_the_protocol_gets_what_was_queued_once() {
         hub.dismiss(0, CloseReason::Protocol).await;
         hub.quiesce().await;
     });
+}
+
+/// A session in very many channels, each with something that it has missed.
+fn wide(channels: u32) -> (Table, SlotKey, Rc<Outbox>) {
+    let mut table = Table::new(HubId(0));
+    let outbox = Rc::new(Outbox::poll(Bound::new(usize::MAX, usize::MAX), 0));
+    let key = table.open(Uuid::nil(), Transport::LongPoll, outbox.clone());
+    table.allow(TURN);
+    for index in 0..channels {
+        let listen = Listen {
+            user: UserId(0),
+            from: 0,
+            upto: 2,
+            catchup: vec![stamped(1, index.into()), stamped(2, index.into())],
+            part: Some(Part { index, of: channels }),
+        };
+        assert_eq!(table.join(ChannelId(index), key, listen), Pushed::Accepted);
+    }
+    (table, key, outbox)
+}
+
+const TURN: usize = 300;
+
+fn stamped(offset: u64, number: u128) -> Stamped {
+    Stamped { offset, frame: Arc::new(ENCODER.message(&message(number), None, Audience::all()).0) }
+}
+
+#[test]
+fn a_catch_up_of_many_channels_goes_out_in_turns_and_what_comes_meanwhile_follows_it() {
+    const CHANNELS: u32 = 1_000;
+    let (mut table, key, outbox) = wide(CHANNELS);
+    let (mut fanout, mut turns) = (Fanout::default(), 1);
+    while table.has_unfinished() {
+        if turns == 2 {
+            fanout.push(ChannelId(CHANNELS - 1), stamped(3, 7));
+        }
+        fanout.run(&mut table, 10);
+        let before = outbox.batch().len();
+        table.allow(TURN);
+        while let Some(key) = table.unfinished() {
+            assert_eq!(table.go_on(key), Pushed::Accepted);
+        }
+        assert!(outbox.batch().len() - before <= TURN);
+        turns += 1;
+    }
+    // Two frames of each channel, and one for looking at it.
+    assert_eq!(turns, (3 * CHANNELS as usize).div_ceil(TURN) + 1, "turns");
+    let numbers: Vec<_> = outbox.batch().iter().map(|element| seen(element).number).collect();
+    let missed = (0..u128::from(CHANNELS)).flat_map(|number| [number, number]);
+    assert_eq!(numbers, missed.chain([7]).collect::<Vec<_>>());
+    let gone = table.detach(key).unwrap();
+    assert_eq!(gone.cursors.len(), CHANNELS as usize);
+}
+
+#[test]
+fn a_session_that_goes_in_the_middle_of_its_catch_up_has_got_nothing_of_the_rest() {
+    let (mut table, key, outbox) = wide(1_000);
+    let handed_over = outbox.batch().len();
+    assert!(handed_over > 0 && handed_over <= TURN);
+    outbox.forget();
+    let cursors = table.detach(key).unwrap().cursors;
+    let got: u64 = cursors.iter().map(|(_, cursor)| cursor).sum();
+    assert_eq!(got as usize, handed_over);
+    table.allow(TURN);
+    assert_eq!(table.unfinished().map(|key| table.go_on(key)), Some(Pushed::Accepted), "nobody is there");
+    assert!(!table.has_unfinished());
+}
+
+/// Frames for many named sessions, and large ones, are served some in each turn.
+#[test]
+fn a_turn_of_the_fan_out_ends_whatever_it_is_for() {
+    let (mut table, mut fanout) = (Table::new(HubId(0)), Fanout::default());
+    let outbox = || Rc::new(Outbox::poll(Bound::new(usize::MAX, usize::MAX), 0));
+    let keys: Vec<SlotKey> = (0..100)
+        .map(|_| {
+            let key = table.open(Uuid::nil(), Transport::LongPoll, outbox());
+            let listen = || Listen { user: UserId(0), from: 0, upto: 0, catchup: Vec::new(), part: None };
+            table.join(ChannelId(0), key, listen());
+            table.join_inbox(key, listen());
+            key
+        })
+        .collect();
+    let mut large = message(1);
+    large.message = Some(payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(200 << 10))));
+    let large = Arc::new(ENCODER.message(&large, None, Audience::all()).0);
+    fanout.push_to(ChannelId(0), keys.clone(), stamped(1, 1));
+    fanout.push_private(keys.iter().map(|key| (*key, 1)).collect(), stamped(1, 1).frame);
+    let mut turns = |fanout: &mut Fanout| {
+        let mut turns = Vec::new();
+        while !fanout.is_idle() {
+            turns.push(fanout.run(&mut table, 16).deliveries);
+        }
+        assert!(turns.iter().all(|deliveries| *deliveries <= 16), "{turns:?}");
+        (turns.len(), turns.iter().sum::<u64>())
+    };
+    assert_eq!(turns(&mut fanout), (13, 200), "for named sessions");
+    fanout.push(ChannelId(0), Stamped { offset: 2, frame: large });
+    // Each costs as much as four others.
+    assert_eq!(turns(&mut fanout), (25, 100), "large ones");
 }

@@ -32,6 +32,8 @@ pub struct Fanout {
     pending: VecDeque<Work>,
     round: VecDeque<Work>,
     current: Option<Group>,
+    /// Some of those whom the first of the round is for have got it.
+    is_begun: bool,
     /// How often what was pending has been taken up.
     rounds: u64,
     sender: Sender,
@@ -97,15 +99,27 @@ impl Fanout {
                 Some(Work::Channel(channel, frames)) => {
                     self.serve(Group::new(table, channel, frames), table, &mut budget, &mut slice);
                 }
-                Some(Work::Few(channel, slots, stamped)) => {
-                    budget = budget.saturating_sub(slots.len());
-                    slice.bytes += stamped.frame.live().len();
-                    serve_few(table, channel, &slots, &stamped, &mut slice);
+                Some(Work::Few(channel, mut slots, stamped)) => {
+                    if !std::mem::take(&mut self.is_begun) {
+                        table.note_not_meant(channel, &slots, &stamped);
+                    }
+                    let part = take(&mut slots, &mut budget);
+                    serve_few(table, channel, &part, &stamped, &mut slice);
+                    match slots.is_empty() {
+                        true => slice.bytes += stamped.frame.live().len(),
+                        false => {
+                            self.is_begun = true;
+                            self.round.push_front(Work::Few(channel, slots, stamped));
+                        }
+                    }
                 }
-                Some(Work::Private(slots, frame)) => {
-                    budget = budget.saturating_sub(slots.len());
-                    slice.bytes += frame.live().len();
-                    serve_private(table, slots, frame, &mut slice);
+                Some(Work::Private(mut slots, frame)) => {
+                    let part = take(&mut slots, &mut budget);
+                    serve_private(table, part, &frame, &mut slice);
+                    match slots.is_empty() {
+                        true => slice.bytes += frame.live().len(),
+                        false => self.round.push_front(Work::Private(slots, frame)),
+                    }
                 }
                 None => break,
             }
@@ -137,16 +151,22 @@ impl Fanout {
     }
 }
 
+/// Takes as many as the budget pays for, from the end.
+fn take<T>(slots: &mut Vec<T>, budget: &mut usize) -> Vec<T> {
+    let part = slots.split_off(slots.len().saturating_sub(*budget));
+    *budget = budget.saturating_sub(part.len().max(1));
+    part
+}
+
 fn serve_few(table: &mut Table, channel: ChannelId, slots: &[SlotKey], stamped: &Stamped, slice: &mut Slice) {
-    table.note_not_meant(channel, slots, stamped);
     for key in slots {
-        if table.slot(*key).is_some_and(|slot| slot.index_in(channel).is_some()) {
+        if table.is_in(channel, *key) {
             serve_one(table, *key, Stream::Channel(channel), stamped, slice);
         }
     }
 }
 
-fn serve_private(table: &mut Table, slots: Vec<(SlotKey, Offset)>, frame: Arc<Frame>, slice: &mut Slice) {
+fn serve_private(table: &mut Table, slots: Vec<(SlotKey, Offset)>, frame: &Arc<Frame>, slice: &mut Slice) {
     for (key, offset) in slots {
         let stamped = Stamped { offset, frame: frame.clone() };
         serve_one(table, key, Stream::Inbox, &stamped, slice);
@@ -156,7 +176,7 @@ fn serve_private(table: &mut Table, slots: Vec<(SlotKey, Offset)>, frame: Arc<Fr
 fn serve_one(table: &mut Table, key: SlotKey, stream: Stream, stamped: &Stamped, slice: &mut Slice) {
     let Some(slot) = table.slot(key) else { return };
     if let Some(assembly) = &mut slot.assembly {
-        assembly.live.push((stream, stamped.clone()));
+        assembly.live.push_back((stream, stamped.clone()));
         table.tapes.note_frame(key.index, stream, stamped, Outcome::Held);
         return;
     }

@@ -11,6 +11,9 @@ use crate::outbox::{Joined, Outbox, Pushed, Sender, Sending};
 use crate::wire::frame::Frame;
 use std::ops::Range;
 
+/// Bytes that cost as much as another member: so large frames go to fewer members in one turn.
+const LARGE: usize = 64 << 10;
+
 /// Frames of one channel on their way to its local members.
 pub struct Group {
     /// The channel.
@@ -46,12 +49,15 @@ impl Group {
         if self.common.is_empty() { &self.frames } else { &self.common }
     }
 
-    /// Takes its next members, up to `budget` of them, for this slice.
+    /// Takes its next members for this slice, as many as `budget` pays for, and at least one.
     pub fn taking(mut self, table: &Table, budget: &mut usize) -> Self {
         // Some may have left since the last slice.
         let end = self.remaining.min(table.channels.get(&self.channel).map_or(0, Vec::len));
-        let begin = end.saturating_sub(*budget);
-        *budget -= end - begin;
+        let cost = 1 + self.joined.bytes.len() / LARGE;
+        let begin = end.saturating_sub((*budget / cost).max(1));
+        // A group without members costs its own making. One that is not done ends the slice.
+        let spent = if begin > 0 { *budget } else { ((end - begin) * cost).max(1) };
+        *budget = budget.saturating_sub(spent);
         self.taken = begin..end;
         self.remaining = begin;
         self

@@ -4,6 +4,7 @@ use super::messages::{Attach, AttachRefused, Detached, Transport};
 use super::table::Table;
 use super::tapes::Tapes;
 use super::{BUCKETS, Hub, Shared, TICK_MS};
+use crate::clock::Clock;
 use crate::handoff::Flush;
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
@@ -18,7 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -58,7 +59,9 @@ impl HubHandle {
             wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
             farewells: RefCell::default(),
-            now_ms: Cell::new(0),
+            due: RefCell::default(),
+            clock: Clock::start(Duration::from_millis(TICK_MS)),
+            started: Instant::now(),
             epoch_ms: Timestamp::now().unix_ms(),
             queued: Cell::default(),
             settings: parts.settings,
@@ -68,7 +71,7 @@ impl HubHandle {
             published: parts.published,
             registry: parts.detached,
         });
-        let hub = Hub { id: parts.id, shared: shared.clone(), started: Instant::now() };
+        let hub = Hub { id: parts.id, shared: shared.clone() };
         (Self { shared }, hub.start())
     }
 
@@ -82,9 +85,9 @@ impl HubHandle {
         Bound::new(self.settings().max_queued_bytes, self.settings().max_queued_frames)
     }
 
-    /// The hub's clock, in ms, moved on at every tick.
+    /// The hub's clock, in ms, moved on at every tick. It stands still while the process does.
     pub fn now_ms(&self) -> u64 {
-        self.shared.now_ms.get()
+        self.shared.clock.ticked_ms()
     }
 
     /// Makes a place for a session. `client` is where it comes from, if its socket does not say so.

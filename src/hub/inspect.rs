@@ -48,7 +48,7 @@ impl Handler<InspectSessions> for Hub {
     type Result = MessageResult<InspectSessions>;
 
     fn handle(&mut self, question: InspectSessions, _: &mut Context<Self>) -> Self::Result {
-        let (table, epoch_ms) = (&mut self.shared.table.borrow_mut(), self.shared.epoch_ms);
+        let (table, epoch_ms) = (&mut self.shared.table.borrow_mut(), self.shared.epoch_ms());
         let figures =
             |key: &SlotKey| table.slot(*key).map(|slot| figures(slot, epoch_ms, question.addresses));
         MessageResult(question.slots.iter().map(figures).collect())

@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod handle;
 pub(crate) mod fanout;
 mod group;
+mod memberships;
 mod work;
 mod shed;
 mod slot;
@@ -21,6 +22,7 @@ mod delivery_tests;
 #[path = "harness_tests.rs"]
 mod harness;
 
+use crate::clock::{Clock, Tick};
 use crate::handoff::{Batch, Flush};
 use crate::ids::{HubId, SlotKey};
 use crate::observe::Counters;
@@ -45,6 +47,10 @@ use wheel::Wheel;
 /// Members served before other tasks of the thread get their turn. Between 64 and 256 a request is answered in
 /// milliseconds during a fan-out to 10,000 sockets, and the pauses cost nothing measurable.
 const SLICE: usize = 128;
+/// What catch-ups may cost in one turn, in frames and streams: at most a millisecond or two.
+const CATCH_UP: usize = 4_096;
+/// Sessions looked after in one turn of those whose heartbeat, ping or end is due: each may be a call of the system.
+const ATTENDED: usize = 256;
 /// The wheel's tick.
 const TICK_MS: u64 = 100;
 /// How long a poll's successor waits for the receipt of an answer that is on its way, in ms.
@@ -60,8 +66,11 @@ struct Shared {
     work: Notify,
     /// Who is to go, behind which round of the fan-out.
     farewells: RefCell<VecDeque<(u64, Vec<SlotKey>, CloseReason)>>,
-    now_ms: Cell<u64>,
-    /// Unix time at 0 on this clock, in ms.
+    /// Sessions whose heartbeat, ping or end is due.
+    due: RefCell<VecDeque<SlotKey>>,
+    clock: Clock,
+    started: Instant,
+    /// Unix time when this hub started, in ms.
     epoch_ms: u64,
     /// Bytes and frames that waited on this thread when it was last reported.
     queued: Cell<(usize, usize)>,
@@ -74,6 +83,12 @@ struct Shared {
 }
 
 impl Shared {
+    /// Unix time at 0 on the hub's clock, in ms. Later by the pauses of the process so far.
+    fn epoch_ms(&self) -> u64 {
+        let elapsed_ms = self.started.elapsed().as_millis() as u64;
+        self.epoch_ms + elapsed_ms.saturating_sub(self.clock.now_ms())
+    }
+
     fn report(&self, detached: Option<Detached>) {
         if let Some(detached) = detached {
             self.registry.do_send(detached);
@@ -89,7 +104,7 @@ impl Shared {
         }
         if reason == CloseReason::TakenOver && self.table.borrow_mut().is_answering(key) {
             // Its receipt will tell, nearly always at once: the peer that asks again has read the answer.
-            let at = self.now_ms.get() + ANSWER_MS;
+            let at = self.clock.ticked_ms() + ANSWER_MS;
             return self.wheel.borrow_mut().insert(at.div_ceil(TICK_MS), key);
         }
         let detached = self.table.borrow_mut().dismiss(key, reason);
@@ -121,16 +136,31 @@ impl Shared {
         }
     }
 
-    /// One slice of the fan-out; false when there is nothing left.
-    fn fan_out(&self) -> bool {
+    /// One turn's work; false when there is nothing left.
+    fn work(&self) -> bool {
+        self.catch_up();
+        self.attend_some();
         let slice = self.fanout.borrow_mut().run(&mut self.table.borrow_mut(), SLICE);
         self.counters.deliveries.add(slice.deliveries);
         self.pressure.hub_bytes.sub(slice.bytes);
         for (key, pushed) in slice.casualties {
             self.settle(key, pushed);
         }
-        self.say_goodbye();
-        !self.fanout.borrow().is_idle()
+        let all_are_gone = self.say_goodbye();
+        let is_idle = self.fanout.borrow().is_idle() && all_are_gone;
+        !is_idle || self.table.borrow().has_unfinished() || !self.due.borrow().is_empty()
+    }
+
+    /// Goes on with catch-ups that took more than one turn.
+    fn catch_up(&self) {
+        self.table.borrow_mut().allow(CATCH_UP);
+        loop {
+            let mut table = self.table.borrow_mut();
+            let Some(key) = table.unfinished() else { return };
+            let pushed = table.go_on(key);
+            drop(table);
+            self.settle(key, pushed);
+        }
     }
 
     /// Behind everything that is pending now.
@@ -140,18 +170,26 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// To those who have got everything that was pending when they were told to go.
-    fn say_goodbye(&self) {
-        loop {
-            let is_past = |(round, ..): &(u64, _, _)| self.fanout.borrow().is_past(*round);
-            if !self.farewells.borrow().front().is_some_and(is_past) {
-                return;
+    /// To those who have got everything that was pending when they were told to go, some of them in each turn. True when
+    /// nobody is left of them.
+    fn say_goodbye(&self) -> bool {
+        let mut left = SLICE;
+        while left > 0 {
+            let mut farewells = self.farewells.borrow_mut();
+            let Some((_, keys, reason)) =
+                farewells.front_mut().filter(|(round, ..)| self.fanout.borrow().is_past(*round))
+            else {
+                return true;
+            };
+            let (part, reason) = (keys.split_off(keys.len().saturating_sub(left)), *reason);
+            if keys.is_empty() {
+                farewells.pop_front();
             }
-            let next = self.farewells.borrow_mut().pop_front();
-            if let Some((_, keys, reason)) = next {
-                keys.into_iter().for_each(|key| self.send_away(key, reason));
-            }
+            drop(farewells);
+            left -= part.len();
+            part.into_iter().for_each(|key| self.send_away(key, reason));
         }
+        false
     }
 
     /// What waits on this thread, told to who watches the server.
@@ -176,12 +214,27 @@ impl Shared {
     }
 
     /// Heartbeats, pings and silence of the sessions whose time has come.
-    fn tick(&self, now_ms: u64) {
-        self.now_ms.set(now_ms);
+    fn tick(&self) {
+        let tick = self.clock.tick();
+        if tick == Tick::Repeated {
+            return;
+        }
         self.report_queued();
         self.shed();
-        let due = self.wheel.borrow_mut().turn(now_ms / TICK_MS);
-        for key in due {
+        if tick == Tick::Late {
+            return;
+        }
+        let due = self.wheel.borrow_mut().turn(self.clock.ticked_ms() / TICK_MS);
+        if !due.is_empty() {
+            self.due.borrow_mut().extend(due);
+            self.work.notify_one();
+        }
+    }
+
+    fn attend_some(&self) {
+        let now_ms = self.clock.ticked_ms();
+        for _ in 0..ATTENDED {
+            let Some(key) = self.due.borrow_mut().pop_front() else { return };
             self.attend(key, now_ms);
         }
     }
@@ -235,7 +288,6 @@ impl Shared {
 pub struct Hub {
     id: HubId,
     shared: Rc<Shared>,
-    started: Instant,
 }
 
 impl Hub {
@@ -268,9 +320,12 @@ impl Hub {
                 shared.settle(key, pushed);
             }
             ToHub::Leave(channel, key) => {
-                let pending = shared.fanout.borrow().pending_in(channel);
-                let pushed = shared.table.borrow_mut().leave(channel, key, pending);
-                shared.settle(key, pushed);
+                // A session that is gone leaves nothing; what is pending is only looked for otherwise.
+                if shared.table.borrow_mut().is_in(channel, key) {
+                    let pending = shared.fanout.borrow().pending_in(channel);
+                    let pushed = shared.table.borrow_mut().leave(channel, key, pending);
+                    shared.settle(key, pushed);
+                }
             }
             ToHub::Release(key, reason) => shared.dismiss(key, reason),
             ToHub::Farewell(keys, reason) => shared.send_away_later(keys, reason),
@@ -278,6 +333,9 @@ impl Hub {
                 let keys = shared.table.borrow().keys();
                 shared.send_away_later(keys, CloseReason::GoingAway);
             }
+        }
+        if shared.table.borrow().has_unfinished() {
+            shared.work.notify_one();
         }
     }
 }
@@ -291,7 +349,7 @@ impl Actor for Hub {
         let writer = async move {
             loop {
                 shared.work.notified().await;
-                while shared.fan_out() {
+                while shared.work() {
                     // Not a wake of our own: only this lets the I/O driver be polled as well.
                     tokio::task::yield_now().await;
                 }
@@ -299,7 +357,7 @@ impl Actor for Hub {
         };
         context.spawn(writer.into_actor(self).map(|(), _, _| ()));
         context.run_interval(Duration::from_millis(TICK_MS), |hub, _| {
-            hub.shared.tick(hub.started.elapsed().as_millis() as u64);
+            hub.shared.tick();
         });
     }
 }

@@ -1,9 +1,10 @@
 //! A session's place on its hub, and the assembly of its catch-up.
 
+use super::memberships::Memberships;
 use super::messages::{Listen, Part, Stamped, Transport};
 use crate::ids::{ChannelId, Offset, Stream, UserId};
 use crate::outbox::Outbox;
-use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 use uuid::Uuid;
@@ -25,7 +26,7 @@ pub struct Slot {
     /// Whose it is, once it listens to something.
     pub user: Option<UserId>,
     /// The channels it listens to, each with the index of its entry there.
-    pub channels: SmallVec<[(ChannelId, u32); 2]>,
+    pub channels: Memberships,
     /// How far its peer got in its user's private messages.
     pub inbox: Option<Offset>,
     /// Its catch-up, while parts are missing.
@@ -47,7 +48,7 @@ impl Slot {
             client: None,
             outbox,
             user: None,
-            channels: SmallVec::new(),
+            channels: Memberships::default(),
             inbox: None,
             assembly: None,
             heartbeat_at: u64::MAX,
@@ -62,7 +63,7 @@ impl Slot {
 
     /// The index of this session's entry in a channel.
     pub fn index_in(&self, channel: ChannelId) -> Option<u32> {
-        self.channels.iter().find(|(id, _)| *id == channel).map(|(_, index)| *index)
+        self.channels.get(channel)
     }
 }
 
@@ -72,7 +73,7 @@ pub struct CatchUp {
     /// The stream.
     pub stream: Stream,
     /// What is missing, oldest first.
-    pub frames: Vec<Stamped>,
+    pub frames: VecDeque<Stamped>,
     /// Where the peer stands after it.
     pub upto: Offset,
 }
@@ -82,14 +83,17 @@ pub struct CatchUp {
 pub struct Assembly {
     parts: Vec<Option<CatchUp>>,
     missing: usize,
+    /// Parts at the front that have been handed over.
+    over: usize,
     /// Live frames that came meanwhile, in order.
-    pub live: Vec<(Stream, Stamped)>,
+    pub live: VecDeque<(Stream, Stamped)>,
 }
 
 impl Assembly {
     /// An assembly that waits for so many parts.
     pub fn new(of: u32) -> Self {
-        Self { parts: (0..of).map(|_| None).collect(), missing: of as usize, live: Vec::new() }
+        let parts = (0..of).map(|_| None).collect();
+        Self { parts, missing: of as usize, over: 0, live: VecDeque::new() }
     }
 
     /// Takes a part; true when nothing is missing any more.
@@ -97,7 +101,7 @@ impl Assembly {
         if let Some(place) = self.parts.get_mut(part.index as usize)
             && place.is_none()
         {
-            *place = Some(CatchUp { stream, frames: listen.catchup, upto: listen.upto });
+            *place = Some(CatchUp { stream, frames: listen.catchup.into(), upto: listen.upto });
             self.missing -= 1;
         }
         self.missing == 0
@@ -128,8 +132,23 @@ impl Assembly {
         Vec::new()
     }
 
-    /// The parts in the order in which the peer gets them, then what came live.
-    pub fn finish(self) -> (impl Iterator<Item = CatchUp>, Vec<(Stream, Stamped)>) {
-        (self.parts.into_iter().flatten(), self.live)
+    /// What the peer gets next, in the order of the parts: one of them, or the first `frames` frames of a long one.
+    pub fn next(&mut self, frames: usize) -> Option<CatchUp> {
+        while let Some(place) = self.parts.get_mut(self.over) {
+            match place {
+                Some(part) if part.frames.len() > frames => {
+                    let first: VecDeque<Stamped> = part.frames.drain(..frames).collect();
+                    let upto = first.back().map_or(0, |stamped| stamped.offset);
+                    return Some(CatchUp { stream: part.stream, frames: first, upto });
+                }
+                _ => {
+                    self.over += 1;
+                    if let Some(part) = place.take() {
+                        return Some(part);
+                    }
+                }
+            }
+        }
+        None
     }
 }

@@ -10,8 +10,12 @@ use crate::rows::{Slack, shrink};
 use crate::wire::websocket::close::CloseReason;
 use rustc_hash::FxHashMap;
 use slab::Slab;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use uuid::Uuid;
+
+/// What a flush costs of an allowance, in frames.
+const FLUSH_COST: usize = 16;
 
 /// A session in a channel. Small, for a fan-out walks over all of them.
 #[derive(Clone)]
@@ -34,13 +38,25 @@ pub struct Table {
     generation: u32,
     pub(super) channels: FxHashMap<ChannelId, Vec<LocalMember>>,
     pub(super) tapes: Tapes,
+    /// What may still be spent on catch-ups in this turn; see [`Table::allow`].
+    allowance: usize,
+    /// Sessions whose catch-up is complete and has not been handed over to its end.
+    unfinished: VecDeque<SlotKey>,
 }
 
 impl Table {
     /// The empty table of a hub.
     pub fn new(id: HubId) -> Self {
-        let (slots, channels) = (Slab::new(), FxHashMap::default());
-        Self { id, slots, slack: Slack::default(), generation: 0, channels, tapes: Tapes::default() }
+        Self {
+            id,
+            slots: Slab::new(),
+            slack: Slack::default(),
+            generation: 0,
+            channels: FxHashMap::default(),
+            tapes: Tapes::default(),
+            allowance: usize::MAX,
+            unfinished: VecDeque::new(),
+        }
     }
 
     /// What is recorded of its sessions goes to these tapes.
@@ -122,7 +138,7 @@ impl Table {
             let members = self.channels.entry(channel).or_default();
             members.push(member);
             let index = members.len() as u32 - 1;
-            self.slots[key.index as usize].channels.push((channel, index));
+            self.slots[key.index as usize].channels.insert(channel, index);
         }
         self.tapes.note(key.index, || ConnectionEvent::Listening(stream, listen.catchup.len()));
         self.catch_up(key, stream, listen)
@@ -139,30 +155,91 @@ impl Table {
 
     fn catch_up(&mut self, key: SlotKey, stream: Stream, listen: Listen) -> Pushed {
         let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        let outbox = slot.outbox.clone();
         let Some(part) = listen.part else {
-            return self.hand_over(key, CatchUp { stream, frames: listen.catchup, upto: listen.upto });
+            let part = CatchUp { stream, frames: listen.catchup.into(), upto: listen.upto };
+            return match self.hand_over(key, part) {
+                Pushed::Accepted => outbox.flush_catchup(),
+                other => other,
+            };
         };
-        slot.outbox.set_assembling(true);
+        outbox.set_assembling(true);
         let assembly = slot.assembly.get_or_insert_with(|| Box::new(Assembly::new(part.of)));
         if !assembly.take(part, stream, listen) {
             return Pushed::Accepted;
         }
-        slot.outbox.set_assembling(false);
-        match slot.assembly.take() {
-            Some(assembly) => self.finish_assembly(key, *assembly),
-            None => Pushed::Accepted,
-        }
+        self.go_on(key)
     }
 
-    fn finish_assembly(&mut self, key: SlotKey, assembly: Assembly) -> Pushed {
-        let (parts, live) = assembly.finish();
-        for part in parts {
+    /// So much may be spent on catch-ups from here on, in frames and in streams; without this call there is no bound.
+    /// One that takes more is [`Table::unfinished`] then.
+    pub fn allow(&mut self, allowance: usize) {
+        self.allowance = allowance;
+    }
+
+    /// Takes out the next session whose catch-up is to go on, if anything may be spent on it.
+    pub fn unfinished(&mut self) -> Option<SlotKey> {
+        if self.allowance > 0 { self.unfinished.pop_front() } else { None }
+    }
+
+    /// Whether a catch-up waits for the next turn.
+    pub fn has_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
+    /// Hands over a catch-up that is complete, as far as the allowance lasts, and behind it what came live meanwhile.
+    pub fn go_on(&mut self, key: SlotKey) -> Pushed {
+        let Some(slot) = self.slot(key).filter(|slot| slot.assembly.is_some()) else {
+            return Pushed::Accepted;
+        };
+        let outbox = slot.outbox.clone();
+        let handed_over = self.hand_over_parts(key);
+        let pushed = match (handed_over, outbox.flush_catchup()) {
+            (Ok(true), Pushed::Accepted) => self.hand_over_live(key),
+            (Ok(false), Pushed::Accepted) => Ok(false),
+            (Ok(_), pushed) | (Err(pushed), _) => Err(pushed),
+        };
+        self.allowance = self.allowance.saturating_sub(FLUSH_COST);
+        if pushed == Ok(false) {
+            self.unfinished.push_back(key);
+            return Pushed::Accepted;
+        }
+        outbox.set_assembling(false);
+        if let Some(slot) = self.slot(key) {
+            slot.assembly = None;
+        }
+        pushed.err().unwrap_or(Pushed::Accepted)
+    }
+
+    /// True when all parts are handed over.
+    fn hand_over_parts(&mut self, key: SlotKey) -> Result<bool, Pushed> {
+        while self.allowance > 0 {
+            let allowance = self.allowance;
+            let assembly = self.slot(key).and_then(|slot| slot.assembly.as_mut());
+            let Some(part) = assembly.and_then(|assembly| assembly.next(allowance)) else { return Ok(true) };
+            self.allowance = allowance.saturating_sub(part.frames.len() + 1);
             match self.hand_over(key, part) {
                 Pushed::Accepted => {}
-                other => return other,
+                other => return Err(other),
             }
         }
-        self.push_all(key, live.into_iter())
+        Ok(false)
+    }
+
+    /// True when nothing is left.
+    fn hand_over_live(&mut self, key: SlotKey) -> Result<bool, Pushed> {
+        while self.allowance > 0 {
+            let assembly = self.slot(key).and_then(|slot| slot.assembly.as_mut());
+            let Some((stream, stamped)) = assembly.and_then(|assembly| assembly.live.pop_front()) else {
+                return Ok(true);
+            };
+            self.allowance -= 1;
+            match self.push_one(key, stream, &stamped) {
+                Pushed::Accepted => {}
+                other => return Err(other),
+            }
+        }
+        Ok(false)
     }
 
     fn push_all(&mut self, key: SlotKey, frames: impl Iterator<Item = (Stream, Stamped)>) -> Pushed {
@@ -260,6 +337,11 @@ impl Table {
         }
     }
 
+    /// Whether a session listens to a channel.
+    pub fn is_in(&mut self, channel: ChannelId, key: SlotKey) -> bool {
+        self.slot(key).is_some_and(|slot| slot.index_in(channel).is_some())
+    }
+
     /// A session no longer listens to a channel, but for what is pending in it.
     pub fn leave(&mut self, channel: ChannelId, key: SlotKey, mut pending: Vec<Stamped>) -> Pushed {
         let stream = Stream::Channel(channel);
@@ -270,8 +352,7 @@ impl Table {
         }
         let pushed = self.push_all(key, pending.into_iter().map(|stamped| (stream, stamped)));
         let Some(slot) = self.slot(key) else { return pushed };
-        if let Some(at) = slot.channels.iter().position(|(id, _)| *id == channel) {
-            let (_, index) = slot.channels.swap_remove(at);
+        if let Some(index) = slot.channels.remove(channel) {
             self.remove_member(channel, index);
             self.tapes.note(key.index, || ConnectionEvent::Left(channel));
         }
@@ -287,9 +368,8 @@ impl Table {
         // The last member moved into the gap: its slot must know.
         if let Some(moved) = members.get(index as usize)
             && let Some(slot) = self.slots.get_mut(moved.slot as usize)
-            && let Some(entry) = slot.channels.iter_mut().find(|(id, _)| *id == channel)
         {
-            entry.1 = index;
+            slot.channels.set(channel, index);
         }
         if members.is_empty() {
             self.channels.remove(&channel);
@@ -303,9 +383,11 @@ impl Table {
         let slot = self.slots.remove(key.index as usize);
         self.slack.shrunk(&mut self.slots);
         self.tapes.end(key.index);
-        let got = |stream, cursor| slot.outbox.delivered_before(stream).unwrap_or(cursor);
-        let mut cursors = Vec::with_capacity(slot.channels.len());
-        for &(channel, index) in &slot.channels {
+        let delivered = slot.outbox.delivered_before();
+        let got = |stream, cursor| delivered.get(&stream).copied().unwrap_or(cursor);
+        let channels = slot.channels.to_vec();
+        let mut cursors = Vec::with_capacity(channels.len());
+        for (channel, index) in channels {
             let member = self.channels.get(&channel).and_then(|members| members.get(index as usize));
             if let Some(member) = member {
                 cursors.push((channel, got(Stream::Channel(channel), member.cursor)));

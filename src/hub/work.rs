@@ -45,6 +45,9 @@ impl Work {
     }
 }
 
+/// Frames of one channel are joined up to so many bytes: joining copies them, in one turn.
+const MAX_JOINED: usize = 1 << 20;
+
 /// Joins what belongs to one channel, at the place of its first frame. What is for few of its members stays by itself,
 /// unless there is something for all of them: then it must keep its turn.
 pub fn by_channel(pending: VecDeque<Work>) -> VecDeque<Work> {
@@ -52,8 +55,8 @@ pub fn by_channel(pending: VecDeque<Work>) -> VecDeque<Work> {
         return pending;
     }
     let for_all = pending.iter().filter(|work| matches!(work, Work::Channel(..)));
-    // Where the group of a channel is, once its first frame has come.
-    let mut places: FxHashMap<ChannelId, Option<usize>> =
+    // Where the group of a channel is, once its first frame has come, and its bytes.
+    let mut places: FxHashMap<ChannelId, Option<(usize, usize)>> =
         for_all.filter_map(|work| Some((work.channel()?, None))).collect();
     let mut out: VecDeque<Work> = VecDeque::with_capacity(pending.len());
     for work in pending {
@@ -63,12 +66,15 @@ pub fn by_channel(pending: VecDeque<Work>) -> VecDeque<Work> {
             out.push_back(work);
             continue;
         };
-        match place.and_then(|place| out.get_mut(place)) {
-            Some(Work::Channel(_, group)) => group.extend(work.into_frames()),
-            _ => {
-                *place = Some(out.len());
-                out.push_back(Work::Channel(channel, work.into_frames()));
-            }
+        let bytes: usize = work.frames().iter().map(|stamped| stamped.frame.live().len()).sum();
+        if let Some((at, before)) = place.filter(|(_, before)| before + bytes <= MAX_JOINED)
+            && let Some(Work::Channel(_, group)) = out.get_mut(at)
+        {
+            group.extend(work.into_frames());
+            *place = Some((at, before + bytes));
+        } else {
+            *place = Some((out.len(), bytes));
+            out.push_back(Work::Channel(channel, work.into_frames()));
         }
     }
     out

@@ -63,6 +63,8 @@ pub const LOG_DROPPED: &str = "log_dropped";
 pub struct Counters {
     /// Frames handed to sessions.
     pub deliveries: Counter,
+    /// Messages queued to connections, each counted for each connection that is to get it, with a session or without.
+    pub queued: Counter,
     /// Messages accepted, also for channels nobody knows.
     pub messages: Counter,
     /// Sessions closed because their peer did not read.

@@ -3,6 +3,7 @@
 use super::Joined;
 use crate::ids::{Offset, Stream};
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -200,9 +201,19 @@ impl Queue {
         begun.into_iter().for_each(|item| self.push(item));
     }
 
+    /// The offset of the first waiting frame of each stream. One pass, for there may be as many streams as frames.
+    pub fn first_offsets(&self) -> FxHashMap<Stream, Offset> {
+        let mut first = FxHashMap::default();
+        for mark in self.items().filter_map(|item| item.mark) {
+            first.entry(mark.stream).or_insert(mark.offset);
+        }
+        first
+    }
+
     /// Offset of the first waiting frame of a stream.
+    #[cfg(test)]
     pub fn first_offset(&self, stream: Stream) -> Option<Offset> {
-        self.items().filter_map(|item| item.mark).find(|mark| mark.stream == stream).map(|mark| mark.offset)
+        self.first_offsets().get(&stream).copied()
     }
 
     /// How many items wait.

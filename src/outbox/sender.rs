@@ -40,12 +40,17 @@ impl Sender {
 
     /// Sends without waiting, and says how many bytes of each the kernel took, in the order given.
     pub fn send(&mut self, batch: &[Sending<'_>]) -> Vec<io::Result<usize>> {
+        let mut taken = Vec::with_capacity(batch.len());
         #[cfg(target_os = "linux")]
         if let Some(ring) = &mut self.ring
             && batch.len() >= WORTH_A_RING
+            && let Err(error) = ring.send(batch, &mut taken)
         {
-            return ring.send(batch);
+            log::warn!("io_uring no longer works, sending to each socket by itself from here on: {error}");
+            self.ring = None;
         }
-        batch.iter().map(|sending| SockRef::from(&sending.socket).send(sending.bytes)).collect()
+        let rest = batch.iter().skip(taken.len());
+        taken.extend(rest.map(|sending| SockRef::from(&sending.socket).send(sending.bytes)));
+        taken
     }
 }

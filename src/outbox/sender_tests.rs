@@ -1,10 +1,14 @@
 use super::sender::{Sender, Sending};
+use super::simulated::Socket;
 use super::{Bound, Joined, Outbox, Pushed};
 use crate::fixtures::sockets::{pair, read_to_end};
+use crate::fixtures::{ENCODER, message, whole_frames};
 use crate::ids::Stream;
+use crate::wire::frame::Audience;
 use bytes::Bytes;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 fn run(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
@@ -112,4 +116,27 @@ fn of_two_at_a_time_for_one_socket_the_second_waits_for_what_became_of_the_first
         read_to_end(client, &mut input);
         assert_eq!(input, b"abcdef");
     });
+}
+
+/// A peer that reads as fast as we write has the thread for one turn, and not until all of it is out.
+#[test]
+fn what_waits_is_written_in_turns() {
+    let socket = Rc::new(Socket::default());
+    socket.make_room(usize::MAX);
+    let outbox = Outbox::simulated(socket.clone(), Bound::new(usize::MAX, usize::MAX));
+    let frames: Vec<_> =
+        (0..5_000).map(|number| ENCODER.message(&message(number), None, Audience::all()).0).collect();
+    let stamped = || (1..).zip(&frames);
+    assert_eq!(outbox.push_catchup(Stream::Inbox, stamped()), Pushed::Accepted);
+    let (mut turns, mut left) = (0, frames.len());
+    while !outbox.is_empty() {
+        assert_eq!(outbox.flush_catchup(), Pushed::Accepted);
+        let now = outbox.batch().len();
+        assert!(left - now <= 1_024, "{} frames in one turn", left - now);
+        (turns, left) = (turns + 1, now);
+    }
+    assert_eq!(turns, 5);
+    let received = socket.received();
+    let (all, rest) = whole_frames(&received);
+    assert!(all.len() == frames.len() && rest.is_empty());
 }

@@ -9,6 +9,21 @@ use std::os::fd::AsFd;
 
 /// Frames given to the kernel in one call at most.
 const SLICES: usize = 64;
+/// Calls, and bytes beyond which no further call is made, of one turn: a peer that reads as fast as we write would
+/// otherwise have the thread for as long as something waits for it.
+const CALLS: usize = 16;
+const TURN_BYTES: usize = 1 << 20;
+
+/// How far writing what waits has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// Nothing waits.
+    All,
+    /// The socket takes no more.
+    Full,
+    /// As much as one turn may write; the session goes on in its next turn.
+    Turn,
+}
 
 impl Sink {
     /// Straight to the kernel: tokio's own record of the socket is only needed, and touched, when it is full.
@@ -96,10 +111,17 @@ impl Outbox {
         Pushed::Accepted
     }
 
-    /// Writes until nothing waits (true) or the socket takes no more (false).
-    pub(super) fn try_flush(&self) -> io::Result<bool> {
+    /// Writes until nothing waits, the socket takes no more, or it has been enough for one turn.
+    pub(super) fn try_flush(&self) -> io::Result<Flushed> {
         let mut queue = self.queue.borrow_mut();
-        while !queue.is_empty() {
+        let mut bytes = 0;
+        for _ in 0..CALLS {
+            if queue.is_empty() {
+                return Ok(Flushed::All);
+            }
+            if bytes >= TURN_BYTES {
+                break;
+            }
             let taken = {
                 let mut slices = [IoSlice::new(&[]); SLICES];
                 let used = queue.fill(&mut slices);
@@ -107,11 +129,14 @@ impl Outbox {
             };
             match taken {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(taken) => queue.advance(taken),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Ok(taken) => {
+                    queue.advance(taken);
+                    bytes += taken;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Full),
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        Ok(if queue.is_empty() { Flushed::All } else { Flushed::Turn })
     }
 }

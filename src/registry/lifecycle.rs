@@ -139,9 +139,12 @@ impl RegistryState {
         self.set_deadline(key, Some(at));
     }
 
-    /// Time has passed.
-    pub fn tick(&mut self, now: u64, effects: &mut Vec<Effect>) {
-        while let Some(key) = self.deadlines.next_due(now) {
+    /// Time has passed. False if there is more to do, because so many effects are enough for one turn.
+    pub fn tick(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) -> bool {
+        let mut looked_at = 0;
+        while effects.len() + looked_at < at_most {
+            let Some(key) = self.deadlines.next_due(now) else { return true };
+            looked_at += 1;
             let Some(connection) = self.get_mut(key) else { continue };
             connection.deadline = None;
             match connection.phase {
@@ -150,6 +153,7 @@ impl RegistryState {
                 Phase::Attached(..) | Phase::Releasing(..) => {}
             }
         }
+        false
     }
 
     fn leave_presence(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {

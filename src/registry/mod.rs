@@ -24,6 +24,7 @@ pub mod users;
 use crate::channel::messages::ToChannel;
 use crate::channel::state::{ChannelState, Keeping};
 use crate::channel::{Channel, HubSenders};
+use crate::clock::{Clock, Tick};
 use crate::handoff::Handoff;
 use crate::ids::ChannelId;
 use crate::inbox::{Inboxes, ToInbox};
@@ -31,16 +32,18 @@ use crate::observe::Counters;
 use crate::observe::pressure::{Gauge, Pressure};
 use crate::wire::event::Encoder;
 use crate::wire::time::Timestamp;
-use actix::{Actor, Addr, AsyncContext, Context};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use departures::Departures;
 use messages::{ChannelRef, Publish};
 use state::{Effect, RegistryState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use stopping::Depart;
 
 /// How often deadlines are looked at. `parted` must go out within a second of a close.
 const TICK: Duration = Duration::from_millis(100);
+/// Effects of one turn, at most, where they can be parted: then other tasks have their turn.
+const TURN: usize = 4_096;
 /// Effects for which memory is kept from one request to the next.
 const EFFECTS: usize = 64;
 /// How often users are looked at who may be forgotten, at least and at most: as often as their time passes.
@@ -77,7 +80,9 @@ pub struct Registry {
     parts: RegistryParts,
     channels: Vec<Addr<Channel>>,
     effects: Vec<Effect>,
-    started: Instant,
+    /// Effects since the other tasks of the thread had their turn.
+    spent: usize,
+    clock: Clock,
     /// While the server stops: who is still to be sent away.
     departures: Option<Departures>,
     /// Goodbyes that have not come to their hubs yet.
@@ -91,14 +96,27 @@ impl Registry {
             parts,
             channels: Vec::new(),
             effects: Vec::new(),
-            started: Instant::now(),
+            spent: 0,
+            clock: Clock::start(TICK),
             departures: None,
             farewells: Arc::new(Gauge::new(usize::MAX)),
         }
     }
 
     fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.clock.now_ms()
+    }
+
+    /// Ends and parts connections whose time has come, some of them in each turn. While the server stops nobody becomes
+    /// absent: those who are still there would hear of each who was sent away, and each comes back to another server.
+    fn look_at_deadlines(&mut self, context: &mut Context<Self>) {
+        let now = self.clock.ticked_ms();
+        let is_done = self.departures.is_some() || self.parts.state.tick(now, TURN, &mut self.effects);
+        self.apply_in_turns(context);
+        if !is_done {
+            let next_turn = tokio::task::yield_now().into_actor(self);
+            context.wait(next_turn.map(|(), registry, context| registry.look_at_deadlines(context)));
+        }
     }
 
     /// For who watches the server all the time, and shall not have to ask.
@@ -109,15 +127,44 @@ impl Registry {
         counters.channels.set(census.channels as u64);
     }
 
+    /// Behind a request: if it and those before it had many effects, the next one waits until other tasks had their turn.
+    /// A mailbox is otherwise emptied in one turn.
+    fn end_turn(&mut self, context: &mut Context<Self>) {
+        if self.spent >= TURN {
+            self.spent = 0;
+            context.wait(tokio::task::yield_now().into_actor(self));
+        }
+    }
+
+    /// Applies effects, some of them in each turn: a session in very many channels has as many when it comes or goes.
+    /// Until all are applied nothing else happens to the registry.
+    fn apply_in_turns(&mut self, context: &mut Context<Self>) {
+        let rest = self.effects.split_off(self.effects.len().min(TURN));
+        self.apply();
+        if rest.is_empty() {
+            return self.end_turn(context);
+        }
+        self.effects = rest;
+        let next_turn = tokio::task::yield_now().into_actor(self);
+        context.wait(next_turn.map(|(), registry, context| registry.apply_in_turns(context)));
+    }
+
     fn apply(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
+        self.spent += effects.len();
         for effect in effects.drain(..) {
             match effect {
                 Effect::Create(identity, settings, summary) => {
                     let parts = &self.parts;
                     let now = Timestamp::now();
                     let state = ChannelState::new(identity, settings, parts.encoder, parts.keeping, now);
-                    let channel = Channel::new(state, summary, parts.hubs.clone(), parts.pressure.clone());
+                    let channel = Channel::new(
+                        state,
+                        summary,
+                        parts.hubs.clone(),
+                        parts.pressure.clone(),
+                        parts.counters.clone(),
+                    );
                     self.channels.push(channel.start());
                 }
                 Effect::Channel(id, message) => self.tell_channel(id, message),
@@ -167,18 +214,17 @@ impl Actor for Registry {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.run_interval(TICK, |registry, context| {
-            let now = registry.now_ms();
-            // While the server stops nobody becomes absent: those who are still there would hear of each who was sent
-            // away, and each comes back to another server.
-            if registry.departures.is_none() {
-                registry.parts.state.tick(now, &mut registry.effects);
-                registry.apply();
+            let tick = registry.clock.tick();
+            if tick == Tick::Repeated {
+                return;
             }
             registry.note_census();
             if registry.departures.is_some() {
                 // What has been accepted is on its way here by now, and comes first.
                 registry.parts.published.flush();
                 context.address().do_send(Depart);
+            } else if tick == Tick::OnTime {
+                registry.look_at_deadlines(context);
             }
         });
         let every = Duration::from_millis(self.parts.state.times.user_idle).clamp(FORGET.0, FORGET.1);

@@ -40,10 +40,11 @@ of_demo!(Connect, Subscribe, Unsubscribe, SetUserState);
 impl Handler<Connect> for Registry {
     type Result = MessageResult<Connect>;
 
-    fn handle(&mut self, request: Connect, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Connect, context: &mut Self::Context) -> Self::Result {
         let now = self.now_ms();
         let opened = self.parts.state.connect(request, now, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(opened.map(|opened| Connected {
             conn_id: opened.conn_id,
             user: opened.user,
@@ -55,9 +56,10 @@ impl Handler<Connect> for Registry {
 impl Handler<Subscribe> for Registry {
     type Result = MessageResult<Subscribe>;
 
-    fn handle(&mut self, request: Subscribe, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Subscribe, context: &mut Self::Context) -> Self::Result {
         let changed = self.parts.state.subscribe(request, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(changed.map(|changed| self.subscribed(changed)))
     }
 }
@@ -65,9 +67,10 @@ impl Handler<Subscribe> for Registry {
 impl Handler<Unsubscribe> for Registry {
     type Result = MessageResult<Unsubscribe>;
 
-    fn handle(&mut self, request: Unsubscribe, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Unsubscribe, context: &mut Self::Context) -> Self::Result {
         let changed = self.parts.state.unsubscribe(request, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(changed.ok_or(UnknownConnection).map(|changed| self.subscribed(changed)))
     }
 }
@@ -75,12 +78,13 @@ impl Handler<Unsubscribe> for Registry {
 impl Handler<SetUserState> for Registry {
     type Result = MessageResult<SetUserState>;
 
-    fn handle(&mut self, request: SetUserState, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: SetUserState, context: &mut Self::Context) -> Self::Result {
         let now = self.now_ms();
         let SetUserState { user, user_state, state_public_keys } = request;
         let state = &mut self.parts.state;
         let new = state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(new.map(|new| StateChanged {
             user: new.user,
             changed: new.changed,
@@ -92,18 +96,20 @@ impl Handler<SetUserState> for Registry {
 impl Handler<Publish> for Registry {
     type Result = ();
 
-    fn handle(&mut self, request: Publish, _: &mut Self::Context) {
+    fn handle(&mut self, request: Publish, context: &mut Self::Context) {
         self.parts.pressure.registry.sub(1);
         let (state, effects) = (&self.parts.state, &mut self.effects);
         match request {
             Publish::Post(messages) => {
-                self.parts.counters.messages.add(messages.len() as u64);
-                messages.into_iter().for_each(|message| state.post(message, effects));
+                let counters = &self.parts.counters;
+                counters.messages.add(messages.len() as u64);
+                counters.queued.add(messages.into_iter().map(|message| state.post(message, effects)).sum());
             }
             Publish::Edit(edits) => edits.into_iter().for_each(|edit| state.edit(edit, effects)),
             Publish::Delete(deletes) => deletes.into_iter().for_each(|delete| state.delete(delete, effects)),
         }
         self.apply();
+        self.end_turn(context);
     }
 }
 
@@ -118,9 +124,10 @@ impl Handler<Batch<Publish>> for Registry {
 impl Handler<Configure> for Registry {
     type Result = MessageResult<Configure>;
 
-    fn handle(&mut self, request: Configure, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Configure, context: &mut Self::Context) -> Self::Result {
         let ids = self.parts.state.configure(request.0, &mut self.effects);
         self.apply();
+        self.end_turn(context);
         MessageResult(ids.map(|ids| self.refer_all(ids)))
     }
 }
@@ -128,10 +135,10 @@ impl Handler<Configure> for Registry {
 impl Handler<Disconnect> for Registry {
     type Result = bool;
 
-    fn handle(&mut self, Disconnect(conn_id): Disconnect, _: &mut Self::Context) -> bool {
+    fn handle(&mut self, Disconnect(conn_id): Disconnect, context: &mut Self::Context) -> bool {
         let now = self.now_ms();
         let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
-        self.apply();
+        self.apply_in_turns(context);
         known
     }
 }
@@ -139,11 +146,11 @@ impl Handler<Disconnect> for Registry {
 impl Handler<DisconnectUser> for Registry {
     type Result = MessageResult<DisconnectUser>;
 
-    fn handle(&mut self, request: DisconnectUser, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: DisconnectUser, context: &mut Self::Context) -> Self::Result {
         let now = self.now_ms();
         let state = &mut self.parts.state;
         let ended = state.disconnect_user(&request.user, request.at_most, now, &mut self.effects);
-        self.apply();
+        self.apply_in_turns(context);
         MessageResult(ended)
     }
 }

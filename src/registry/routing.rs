@@ -13,8 +13,9 @@ use crate::wire::message::{Delete, Delivery, Edit, Message};
 const FEW: usize = 2;
 
 impl RegistryState {
-    /// A new message. To an unknown channel: nothing happens, none is created.
-    pub fn post(&self, message: Message, effects: &mut Vec<Effect>) {
+    /// A new message. To an unknown channel: nothing happens, none is created. Returns to how many connections it goes
+    /// privately; a channel counts its own.
+    pub fn post(&self, message: Message, effects: &mut Vec<Effect>) -> u64 {
         match &message.delivery.channel {
             Some(name) => {
                 if let Some(channel) = self.channel_id(name) {
@@ -22,12 +23,17 @@ impl RegistryState {
                     let publication = Publication::Post(message, audience);
                     effects.push(Effect::Channel(channel, publish(publication, places)));
                 }
+                0
             }
             None => {
                 let recipients = self.recipients(&message.delivery.pm_users);
-                if !recipients.is_empty() {
-                    effects.push(Effect::Inbox(ToInbox::Post(message, recipients)));
+                if recipients.is_empty() {
+                    return 0;
                 }
+                let users = recipients.iter().filter_map(|recipient| self.user(recipient.user));
+                let connections = users.map(|user| u64::from(user.present)).sum();
+                effects.push(Effect::Inbox(ToInbox::Post(message, recipients)));
+                connections
             }
         }
     }

@@ -9,7 +9,7 @@ use actix::Handler;
 impl Handler<Attach> for Registry {
     type Result = ();
 
-    fn handle(&mut self, request: Attach, _: &mut Self::Context) {
+    fn handle(&mut self, request: Attach, context: &mut Self::Context) {
         let Attach { conn_id, place, transport, answer } = request;
         let attached = self.parts.state.attach(conn_id, (place, transport), &mut self.effects);
         match answer {
@@ -22,16 +22,16 @@ impl Handler<Attach> for Registry {
             }
             None => {}
         }
-        self.apply();
+        self.apply_in_turns(context);
     }
 }
 
 impl Handler<Detached> for Registry {
     type Result = ();
 
-    fn handle(&mut self, gone: Detached, _: &mut Self::Context) {
+    fn handle(&mut self, gone: Detached, context: &mut Self::Context) {
         let now = self.now_ms();
         self.parts.state.detached(gone, now, &mut self.effects);
-        self.apply();
+        self.apply_in_turns(context);
     }
 }

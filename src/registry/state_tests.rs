@@ -152,9 +152,9 @@ fn a_closed_socket_parts_and_comes_back() {
     assert_eq!(registry.told(), ["a: attach 0/3", "b: attach 1/3"]);
     registry.goodbye(place(0, 1), 1_000);
     assert_eq!(registry.told(), ["a: detach Some(3)", "b: detach None"]);
-    registry.state.tick(1_009, &mut registry.effects);
+    registry.state.tick(1_009, usize::MAX, &mut registry.effects);
     assert_eq!((registry.told().len(), registry.state.counts()), (0, (1, 1, 1)));
-    registry.state.tick(1_010, &mut registry.effects);
+    registry.state.tick(1_010, usize::MAX, &mut registry.effects);
     assert_eq!(registry.told(), ["a: part", "b: part"]);
     assert_eq!(registry.state.counts(), (1, 0, 0));
     registry.attach(place(0, 2));
@@ -204,12 +204,12 @@ fn a_successor_that_gave_up_is_not_attached() {
 #[test]
 fn idle_connections_end_and_take_their_id_with_them() {
     let mut registry = Registry::new();
-    registry.state.tick(100, &mut registry.effects);
+    registry.state.tick(100, usize::MAX, &mut registry.effects);
     assert_eq!(*registry.phase(), Phase::Away);
     registry.told();
-    registry.state.tick(149, &mut registry.effects);
+    registry.state.tick(149, usize::MAX, &mut registry.effects);
     assert!(registry.state.connection(id(1)).is_some());
-    registry.state.tick(150, &mut registry.effects);
+    registry.state.tick(150, usize::MAX, &mut registry.effects);
     assert!(registry.state.connection(id(1)).is_none());
     assert_eq!(registry.told(), ["a: leave", "b: leave"]);
     let refused = registry.state.attach(id(1), (place(0, 1), Transport::LongPoll), &mut registry.effects);
@@ -237,9 +237,9 @@ fn connecting_again_starts_the_idle_time_anew_and_joins_only_what_is_new() {
     let mut registry = Registry::new();
     registry.state.connect(connect("u", 1, &["a", "c"]), 90, &mut registry.effects).unwrap();
     assert_eq!(registry.told(), ["c: join false"]);
-    registry.state.tick(189, &mut registry.effects);
+    registry.state.tick(189, usize::MAX, &mut registry.effects);
     assert_eq!(*registry.phase(), Phase::Waiting);
-    registry.state.tick(190, &mut registry.effects);
+    registry.state.tick(190, usize::MAX, &mut registry.effects);
     assert_eq!(registry.told(), ["a: part", "b: part", "c: part"]);
     registry.state.connect(connect("u", 1, &[]), 200, &mut registry.effects).unwrap();
     assert_eq!(registry.told(), ["a: return", "b: return", "c: return"]);
@@ -248,7 +248,7 @@ fn connecting_again_starts_the_idle_time_anew_and_joins_only_what_is_new() {
 #[test]
 fn whoever_subscribes_while_absent_is_no_presence() {
     let mut registry = Registry::new();
-    registry.state.tick(100, &mut registry.effects);
+    registry.state.tick(100, usize::MAX, &mut registry.effects);
     registry.told();
     let request = Subscribe { conn_id: id(1), channels: vec!["c".into()], channel_configs: Vec::new() };
     registry.state.subscribe(request, &mut registry.effects).unwrap();
@@ -340,4 +340,34 @@ fn a_session_that_was_told_to_go_gets_what_members_get_until_it_is_gone() {
 #[test]
 fn records_stay_small() {
     assert_eq!((size_of::<super::state::Connection>(), size_of::<super::users::User>()), (72, 64));
+}
+
+/// When a crowd's time has come, other tasks have their turn in between.
+#[test]
+fn deadlines_are_looked_at_in_turns() {
+    let mut registry = Registry::new();
+    registry.told();
+    for number in 0..50 {
+        let request = Connect {
+            username: format!("user {number}"),
+            conn_id: Some(Uuid::from_u128(1_000 + number)),
+            channels: vec!["a".into(), "b".into()],
+            fresh_user_state: Vec::new(),
+            user_state: Vec::new(),
+            state_public_keys: Vec::new(),
+            channel_configs: Vec::new(),
+        };
+        registry.state.connect(request, 0, &mut registry.effects).unwrap();
+    }
+    registry.effects.clear();
+    let (mut turns, mut parted) = (1, 0);
+    while !registry.state.tick(100, 10, &mut registry.effects) {
+        assert!(registry.effects.len() <= 12, "{} effects in one turn", registry.effects.len());
+        parted += registry.effects.drain(..).count();
+        turns += 1;
+    }
+    parted += registry.effects.drain(..).count();
+    assert_eq!(parted, 51 * 2);
+    assert!(turns >= 10, "{turns} turns");
+    assert_eq!(registry.state.counts().2, 0);
 }

@@ -7,15 +7,34 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::Context;
 use std::time::Duration;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// How long a peer may take to answer our goodbye before the socket is dropped.
 const LIMIT: Duration = Duration::from_secs(2);
+/// What comes on top of it: when the process was paused, the answer may lie in the kernel and is read first.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Watches for the end of a socket that has been said goodbye to.
 #[derive(Default)]
 pub struct Goodbye {
-    limit: Option<Pin<Box<Sleep>>>,
+    limit: Option<Box<Limit>>,
+}
+
+struct Limit {
+    timer: Pin<Box<Sleep>>,
+    has_passed: bool,
+}
+
+impl Limit {
+    fn poll(&mut self, context: &mut Context<'_>) -> Step {
+        while self.timer.as_mut().poll(context).is_ready() {
+            if std::mem::replace(&mut self.has_passed, true) {
+                return Step::Done;
+            }
+            self.timer.as_mut().reset(Instant::now() + MOMENT);
+        }
+        Step::More
+    }
 }
 
 impl Goodbye {
@@ -39,7 +58,7 @@ impl Goodbye {
             }
             _ => {}
         }
-        let limit = self.limit.get_or_insert_with(|| Box::pin(tokio::time::sleep(LIMIT)));
-        if limit.as_mut().poll(context).is_ready() { Step::Done } else { Step::More }
+        let start = || Box::new(Limit { timer: Box::pin(tokio::time::sleep(LIMIT)), has_passed: false });
+        self.limit.get_or_insert_with(start).poll(context)
     }
 }

@@ -19,6 +19,10 @@ use uuid::Uuid;
 /// How long a poll that comes while the server stops waits for what its client has missed.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
+/// How long a poll that another session takes over waits for its empty list. Its client polls again at once, and takes
+/// over in turn: two pages with one id would keep the server busy with nothing else.
+const TAKEN_OVER_WAIT: Duration = Duration::from_secs(1);
+
 /// The poll session.
 ///
 /// Owns: nothing but its outbox, which collects events.
@@ -33,6 +37,8 @@ pub struct PollSession {
     outbox: Rc<Outbox>,
     answer: Option<oneshot::Sender<Answer>>,
     collecting: bool,
+    /// Another session has taken over, and the answer waits.
+    held_back: bool,
     wait: Duration,
     counted: Option<Counted>,
 }
@@ -123,7 +129,17 @@ impl PollSession {
         let outbox = Rc::new(Outbox::poll(hub.queue_bound(), hub.now_ms()));
         let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), client);
         let answer = Some(answer);
-        Actor::start(Self { conn_id, slot, hub, outbox, answer, collecting: false, wait, counted });
+        Actor::start(Self {
+            conn_id,
+            slot,
+            hub,
+            outbox,
+            answer,
+            collecting: false,
+            held_back: false,
+            wait,
+            counted,
+        });
         receiver
     }
 
@@ -150,6 +166,15 @@ impl PollSession {
     }
 
     fn finish(&mut self, context: &mut Context<Self>) {
+        if self.outbox.closing() != Some(CloseReason::TakenOver) {
+            self.reply(context);
+        } else if !std::mem::replace(&mut self.held_back, true) {
+            // Gone from its hub already, so that its successor does not wait.
+            context.run_later(TAKEN_OVER_WAIT, |session, context| session.reply(context));
+        }
+    }
+
+    fn reply(&mut self, context: &mut Context<Self>) {
         // Told twice, answered once: a second receipt would take the first one's slot away.
         let Some(answer) = self.answer.take() else { return };
         let released = self.outbox.closing().is_some();

@@ -2,19 +2,22 @@
 
 use super::context::Step;
 use crate::outbox::Outbox;
+use crate::turn;
+use crate::wire::websocket::decoder::Turn;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
-/// Reads of one socket in one turn at most, so that a flood from one peer leaves the others their turn.
-const READS: usize = 8;
-const SCRATCH_BYTES: usize = 16 << 10;
+/// Bytes that a socket's task reads in one turn, at most. What they cost is bounded apart, by [`Turn`].
+const TURN_BYTES: usize = 16 << 10;
+/// Calls of the system in one turn, at most: bytes may come one by one as fast as they are read.
+const READS: usize = 4;
 
 thread_local! {
     /// Where sockets are read into: one for the thread, so that idle sessions hold none.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; TURN_BYTES]);
 }
 
 /// A session that reads its socket.
@@ -22,41 +25,60 @@ pub trait Reads {
     /// Where the socket is.
     fn outbox(&self) -> &Rc<Outbox>;
 
-    /// Takes what the socket gave.
-    fn receive(&mut self, bytes: &[u8]);
+    /// Takes what the socket gave, or goes on with what an earlier turn left. Does no more of it than the turn allows.
+    fn receive(&mut self, bytes: &[u8], turn: &mut Turn);
 
-    /// Reads what is there. Done at the end of the socket, or when the peer has answered our goodbye.
+    /// Whether something that was read waits for the next turn.
+    fn is_behind(&self) -> bool;
+
+    /// Reads what is there, as far as the turn lasts; then it is the turn of the runtime and of all other tasks. Done at
+    /// the end of the socket, or when the peer has answered our goodbye.
     ///
     /// # Errors
     /// The socket's.
     fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
         let outbox = self.outbox().clone();
         let Some(socket) = outbox.stream() else { return Ok(Step::Done) };
+        let mut turn = Turn::default();
+        if self.is_behind() {
+            self.receive(&[], &mut turn);
+        }
+        let mut room = TURN_BYTES;
         for _ in 0..READS {
+            if room == 0 || self.is_behind() {
+                break;
+            }
             match socket.poll_read_ready(context) {
                 Poll::Pending => return Ok(Step::More),
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Ready(Ok(())) => {}
             }
-            if read(self, socket)? == Step::Done {
-                return Ok(Step::Done);
+            match read(self, socket, room, &mut turn)? {
+                Some(count) => room -= count,
+                None => return Ok(Step::Done),
             }
         }
-        context.waker().wake_by_ref();
+        turn::yield_now(context);
         Ok(Step::More)
     }
 }
 
-fn read(session: &mut (impl Reads + ?Sized), socket: &TcpStream) -> io::Result<Step> {
-    SCRATCH.with_borrow_mut(|scratch| match socket.try_read(scratch) {
-        Ok(0) => Ok(Step::Done),
+/// How many bytes came; none at the end.
+fn read(
+    session: &mut (impl Reads + ?Sized),
+    socket: &TcpStream,
+    room: usize,
+    turn: &mut Turn,
+) -> io::Result<Option<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| match socket.try_read(&mut scratch[..room]) {
+        Ok(0) => Ok(None),
         Ok(count) if session.outbox().closing().is_none() => {
-            session.receive(&scratch[..count]);
-            Ok(Step::More)
+            session.receive(&scratch[..count], turn);
+            Ok(Some(count))
         }
         // Whatever a peer still says after the goodbye no longer matters, but for its own.
-        Ok(count) => Ok(if begins_with_close(&scratch[..count]) { Step::Done } else { Step::More }),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::More),
+        Ok(count) => Ok((!begins_with_close(&scratch[..count])).then_some(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
         Err(error) => Err(error),
     })
 }

@@ -11,7 +11,7 @@ use crate::observe::pressure::Counted;
 use crate::observe::recorder::ConnectionEvent;
 use crate::outbox::Outbox;
 use crate::wire::websocket::close::CloseReason;
-use crate::wire::websocket::decoder::{Decoder, Incoming};
+use crate::wire::websocket::decoder::{Decoder, Incoming, Turn};
 use crate::wire::websocket::{Opcode, frame};
 use actix::{Actor, Running};
 use std::io;
@@ -73,34 +73,41 @@ impl WebsocketSession {
         let mut session =
             Self { slot, hub, outbox, decoder: None, goodbye: Goodbye::default(), _counted, _seat: seat };
         if !rest.is_empty() {
-            session.receive(rest);
+            session.receive(rest, &mut Turn::default());
         }
         run(session);
     }
 
-    fn read_messages(&mut self) {
-        while let Some(decoder) = &mut self.decoder {
-            match decoder.decode() {
-                Ok(Some(Incoming::Ping(payload))) => {
-                    // A full queue decides about this peer at the next frame; a lost pong does not.
-                    let _ = self.outbox.push_control(&frame(Opcode::Pong, &payload));
-                }
-                Ok(Some(Incoming::Close(code))) => return self.leave(CloseReason::ByPeer(code)),
+    /// Of the pings that are read together, the last one is answered: RFC 6455, section 5.5.3, allows it, and a peer
+    /// that floods us with pings gets no write for each.
+    fn read_messages(&mut self, turn: &mut Turn) {
+        let Some(decoder) = &mut self.decoder else { return };
+        let mut ping = None;
+        let end = loop {
+            match decoder.decode(turn) {
+                Ok(Some(Incoming::Ping(payload))) => ping = Some(payload),
+                Ok(Some(Incoming::Close(code))) => break Some(CloseReason::ByPeer(code)),
                 // Input of any kind only shows that the peer lives (behaviour of the original).
                 Ok(Some(Incoming::Text(_) | Incoming::Binary(_) | Incoming::Pong)) => {}
-                Ok(None) => {
-                    if decoder.is_idle() {
-                        self.decoder = None;
-                    }
-                    return;
-                }
-                Err(reason) => return self.leave(reason),
+                Ok(None) => break None,
+                Err(reason) => break Some(reason),
             }
+        };
+        if decoder.is_idle() {
+            self.decoder = None;
+        }
+        if let Some(payload) = ping {
+            // A full queue decides about this peer at the next frame; a lost pong does not.
+            let _ = self.outbox.push_control(&frame(Opcode::Pong, &payload));
+        }
+        if let Some(reason) = end {
+            self.leave(reason);
         }
     }
 
     /// Gone from the hub at once; the peer is told.
     fn leave(&mut self, reason: CloseReason) {
+        self.decoder = None;
         let CloseReason::ByPeer(_) = reason else { return self.hub.dismiss(self.slot, reason) };
         self.hub.note(self.slot, || ConnectionEvent::Closed(reason));
         self.hub.detach(self.slot);
@@ -108,7 +115,6 @@ impl WebsocketSession {
             hold_back(socket);
         }
         self.outbox.close(reason);
-        self.decoder = None;
     }
 }
 
@@ -127,12 +133,18 @@ impl Reads for WebsocketSession {
         &self.outbox
     }
 
-    fn receive(&mut self, bytes: &[u8]) {
-        self.outbox.hear(self.hub.now_ms());
-        let (max, deflate) = (self.hub.settings().max_client_message_bytes, self.outbox.is_compressing());
-        let decoder = self.decoder.get_or_insert_with(|| Box::new(Decoder::new(max).inflating(deflate)));
-        decoder.feed(bytes);
-        self.read_messages();
+    fn receive(&mut self, bytes: &[u8], turn: &mut Turn) {
+        if !bytes.is_empty() {
+            self.outbox.hear(self.hub.now_ms());
+            let (max, deflate) = (self.hub.settings().max_client_message_bytes, self.outbox.is_compressing());
+            let decoder = self.decoder.get_or_insert_with(|| Box::new(Decoder::new(max).inflating(deflate)));
+            decoder.feed(bytes);
+        }
+        self.read_messages(turn);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.decoder.as_ref().is_some_and(|decoder| decoder.is_behind())
     }
 }
 

@@ -136,7 +136,7 @@ impl World {
     pub fn pass(&mut self, ms: u64) {
         let before = self.now;
         self.now += ms;
-        self.registry.tick(self.now, &mut self.effects);
+        self.registry.tick(self.now, usize::MAX, &mut self.effects);
         self.registry.forget_users(self.now);
         self.apply();
         self.pass_for_sessions(before);

@@ -177,6 +177,13 @@ impl World {
 
     fn step_fanout(&mut self, index: usize, budget: usize) -> bool {
         let hub = &mut self.hubs[index];
+        // Catch-ups stop anywhere and go on in a later turn.
+        hub.table.allow(budget);
+        if let Some(key) = hub.table.unfinished() {
+            let pushed = hub.table.go_on(key);
+            self.settle(index, key, pushed);
+            return true;
+        }
         if hub.fanout.is_idle() {
             return false;
         }

@@ -33,7 +33,7 @@ const FIGURES = [
     ['remembered_user_count', 'Users remembered'],
     ['total_channels', 'Channels'],
     ['total_unique_messages', 'Messages'],
-    ['total_messages', 'Deliveries'],
+    ['total_messages', 'Messages queued'],
 ];
 
 export class Overview {

@@ -108,3 +108,42 @@ async fn figures_have_a_past() {
     assert_eq!(next["series"]["first"], last + 1);
     assert_eq!(operator.get("/admin/admin.json?per_page=0").await["series"], Value::Null);
 }
+
+/// As the original counts: each message for each connection to which it is queued, with a socket or without. Edits and
+/// deletions do not count.
+#[actix_rt::test]
+async fn messages_are_counted_for_each_connection_that_is_to_get_them() {
+    let server = server();
+    let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
+    for (user, channels) in [("a", &["c"][..]), ("b", &["c"]), ("b", &["c", "d"])] {
+        backend.connect(user, channels).await;
+    }
+    let counts = async || {
+        // The channels have done what came before when they answer this.
+        backend.post("/info", json!({"info": {}})).await;
+        let figures = operator.get("/admin/admin.json").await;
+        [&figures["total_messages"], &figures["total_unique_messages"]].map(|count| count.as_u64().unwrap())
+    };
+    // With the messages, and the connections that each is queued to.
+    let mut expected = [0, 0];
+    for (delivery, connections) in [
+        (json!({"channel": "c"}), 3),
+        (json!({"channel": "d"}), 1),
+        (json!({"channel": "void"}), 0),
+        (json!({"channel": "c", "exclude_users": ["b"]}), 1),
+        (json!({"channel": "c", "exclude_users": ["a", "nobody"]}), 2),
+        (json!({"channel": "c", "pm_users": ["b"]}), 2),
+        (json!({"channel": "c", "pm_users": ["a", "b"], "exclude_users": ["b"]}), 1),
+        (json!({"channel": "d", "pm_users": ["a"]}), 0),
+        (json!({"pm_users": ["b", "nobody"]}), 2),
+        (json!({"pm_users": ["a", "b"]}), 3),
+    ] {
+        let uuid = backend.publish(delivery.clone(), "hi").await;
+        expected = [expected[0] + connections, expected[1] + 1];
+        assert_eq!(counts().await, expected, "{delivery}");
+        let mut edit = delivery.clone();
+        (edit["uuid"], edit["message"]) = (json!(uuid), json!({"text": "ho"}));
+        backend.call("PATCH", "/message", json!([edit])).await;
+        assert_eq!(counts().await, expected, "an edit, {delivery}");
+    }
+}

@@ -87,7 +87,7 @@ fn written(book: &mut Book) -> Shape {
         .key("unique_user_count", schema::count(), "Users with connections.")
         .key("total_connections", schema::count(), "Connections that are present.")
         .key("total_channels", schema::count(), "Channels.")
-        .key("total_messages", schema::count(), "Deliveries since the start.")
+        .key("total_messages", schema::count(), "Messages queued to connections since the start: each message counts for each connection that is to get it.")
         .key("total_unique_messages", schema::count(), "Messages since the start.")
         .key("channels", ChannelsInfo::channels_shape(book), "The channels by name.")
         .may(

@@ -30,7 +30,7 @@ pub fn counts(backend: &Backend, counts: &Counts, out: &mut Vec<u8>) {
         ("unique_user_count", counts.active_users as u64),
         ("total_connections", counts.connections as u64),
         ("total_channels", counts.channels as u64),
-        ("total_messages", counters.deliveries.get()),
+        ("total_messages", counters.queued.get()),
         ("total_unique_messages", counters.messages.get()),
     ];
     for (key, value) in figures {

@@ -2,7 +2,7 @@
 
 use super::Opcode;
 use super::close::{CloseReason, may_be_sent};
-use super::deflate;
+use super::deflate::Inflation;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Something a client said.
@@ -20,9 +20,30 @@ pub enum Incoming {
     Close(Option<u16>),
 }
 
-/// Unfinished frames longer than this wait for their end before their text is checked: checking again at every
-/// read would make long frames cost the square of their length.
-const EARLY_CHECK_BYTES: usize = 16 << 10;
+/// Frames that a socket's task decodes in one turn, at most.
+pub const TURN_FRAMES: usize = 64;
+/// Bytes that it reads or writes for decompressing in one turn, at most, give or take a step.
+pub const TURN_BYTES: usize = 64 << 10;
+
+/// What a task may still decode before other tasks have their turn: a bound on work, because a few bytes of a client
+/// can cost much of it.
+#[derive(Debug)]
+pub struct Turn {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { frames: TURN_FRAMES, bytes: TURN_BYTES }
+    }
+}
+
+impl Turn {
+    fn is_over(&self) -> bool {
+        self.frames == 0 || self.bytes == 0
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Header {
@@ -38,10 +59,23 @@ struct Header {
 #[derive(Debug)]
 pub struct Decoder {
     input: BytesMut,
+    /// The frame of data of which a part has been taken.
+    frame: Option<Open>,
     message: Option<Box<Partial>>,
+    inflating: Option<Box<Inflating>>,
     max_message: usize,
     /// Compressed messages were agreed on.
-    inflating: bool,
+    may_be_compressed: bool,
+    is_behind: bool,
+}
+
+/// A frame of data whose payload is coming in.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    fin: bool,
+    mask: [u8; 4],
+    taken: usize,
+    length: usize,
 }
 
 #[derive(Debug)]
@@ -53,26 +87,51 @@ struct Partial {
     checked: usize,
 }
 
+/// A whole message that is being decompressed.
+#[derive(Debug)]
+struct Inflating {
+    text: bool,
+    inflation: Inflation,
+    /// Bytes at the front that are known to be UTF-8.
+    checked: usize,
+}
+
 impl Decoder {
     /// A decoder that accepts messages of up to `max_message` bytes.
     pub fn new(max_message: usize) -> Self {
-        Self { input: BytesMut::new(), message: None, max_message, inflating: false }
+        Self {
+            input: BytesMut::new(),
+            frame: None,
+            message: None,
+            inflating: None,
+            max_message,
+            may_be_compressed: false,
+            is_behind: false,
+        }
     }
 
     /// The same; compressed messages are agreed on or not.
     pub fn inflating(mut self, inflating: bool) -> Self {
-        self.inflating = inflating;
+        self.may_be_compressed = inflating;
         self
     }
 
     /// Bytes held: what has come of messages that are not complete, or have not been asked for.
     pub fn held_bytes(&self) -> usize {
-        self.input.len() + self.message.as_ref().map_or(0, |message| message.bytes.len())
+        let message = self.message.as_ref().map_or(0, |message| message.bytes.len());
+        let inflating = self.inflating.as_ref().map_or(0, |message| message.inflation.held_bytes());
+        self.input.len() + message + inflating
     }
 
     /// Whether nothing has come of a message that is not complete: a new decoder would go on as well.
     pub fn is_idle(&self) -> bool {
-        self.input.is_empty() && self.message.is_none()
+        self.input.is_empty() && self.message.is_none() && self.inflating.is_none()
+    }
+
+    /// Whether the last call of [`Decoder::decode`] stopped because the turn was over: the next turn goes on, and
+    /// nothing more should be read before.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Takes what the socket gave.
@@ -80,35 +139,66 @@ impl Decoder {
         self.input.extend_from_slice(bytes);
     }
 
-    /// The next thing said, `None` when more bytes are needed, or why the socket must be closed.
+    /// The next thing said, `None` when more bytes are needed or the turn is over, or why the socket must be closed.
     ///
     /// # Errors
     /// `Protocol`, `InvalidText` or `TooBig`; nothing sensible can be read after that.
-    pub fn decode(&mut self) -> Result<Option<Incoming>, CloseReason> {
+    pub fn decode(&mut self, turn: &mut Turn) -> Result<Option<Incoming>, CloseReason> {
         loop {
-            let Some(header) = self.header()? else {
-                // An idle socket shall hold no buffer.
-                if self.input.is_empty() && self.input.capacity() > 0 {
-                    self.input = BytesMut::new();
-                }
+            self.is_behind = turn.is_over() && !self.is_idle();
+            if self.is_behind {
                 return Ok(None);
-            };
-            if self.input.len() < header.size + header.length {
-                return self.early_text_check(&header).map(|()| None);
             }
-            self.input.advance(header.size);
-            let mut payload = self.input.split_to(header.length);
-            unmask(&mut payload, header.mask, 0);
-            let said = match header.opcode {
-                Opcode::Ping => Some(Incoming::Ping(payload.freeze())),
-                Opcode::Pong => Some(Incoming::Pong),
-                Opcode::Close => Some(Incoming::Close(close_code(&payload)?)),
-                _ => self.data(&header, payload)?,
+            let said = if self.inflating.is_some() {
+                self.inflate(turn)?
+            } else if let Some(frame) = self.frame {
+                if self.input.is_empty() {
+                    self.release_input();
+                    return Ok(None);
+                }
+                self.payload(frame)?
+            } else {
+                let Some(header) = self.header()? else {
+                    self.release_input();
+                    return Ok(None);
+                };
+                if header.opcode.is_control() && self.input.len() < header.size + header.length {
+                    return Ok(None);
+                }
+                turn.frames = turn.frames.saturating_sub(1);
+                self.input.advance(header.size);
+                self.begin(&header)?
             };
             if said.is_some() {
                 return Ok(said);
             }
         }
+    }
+
+    /// An idle socket holds no buffer.
+    fn release_input(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > 0 {
+            self.input = BytesMut::new();
+        }
+    }
+
+    /// A frame whose header has been read: whole if it is a control frame.
+    fn begin(&mut self, header: &Header) -> Result<Option<Incoming>, CloseReason> {
+        let Header { fin, compressed, opcode, mask, length, .. } = *header;
+        if !opcode.is_control() {
+            let text = opcode == Opcode::Text;
+            self.message.get_or_insert_with(|| {
+                Box::new(Partial { text, compressed, bytes: BytesMut::new(), checked: 0 })
+            });
+            return self.payload(Open { fin, mask, taken: 0, length });
+        }
+        let mut payload = self.input.split_to(length);
+        unmask(&mut payload, mask, 0);
+        Ok(Some(match opcode {
+            Opcode::Ping => Incoming::Ping(payload.freeze()),
+            Opcode::Close => Incoming::Close(close_code(&payload)?),
+            _ => Incoming::Pong,
+        }))
     }
 
     fn header(&self) -> Result<Option<Header>, CloseReason> {
@@ -118,7 +208,7 @@ impl Decoder {
         let fin = first & 0x80 != 0;
         // RSV1 marks the first frame of a compressed message; the other reserved bits belong to nobody.
         let compressed = first & 0x40 != 0;
-        let may_be_compressed = self.inflating && matches!(opcode, Opcode::Text | Opcode::Binary);
+        let may_be_compressed = self.may_be_compressed && matches!(opcode, Opcode::Text | Opcode::Binary);
         if first & 0x30 != 0 || compressed && !may_be_compressed || second & 0x80 == 0 {
             return Err(CloseReason::Protocol);
         }
@@ -166,58 +256,57 @@ impl Decoder {
         Ok(length)
     }
 
-    /// Text that cannot become UTF-8 any more is refused before the rest of its frame has come.
-    fn early_text_check(&mut self, header: &Header) -> Result<(), CloseReason> {
-        let plain_text = |m: &Partial| m.text && !m.compressed;
-        let text = header.opcode == Opcode::Text && !header.compressed
-            || header.opcode == Opcode::Continuation && self.message.as_deref().is_some_and(plain_text);
-        if !text || self.input.len() > EARLY_CHECK_BYTES {
-            return Ok(());
-        }
-        let mut probe = match &self.message {
-            Some(m) => BytesMut::from(&m.bytes[m.checked..]),
-            None => BytesMut::new(),
-        };
-        let known = probe.len();
-        probe.extend_from_slice(self.input.get(header.size..).unwrap_or_default());
-        unmask(&mut probe[known..], header.mask, 0);
-        utf8_prefix(&probe).map(|_| ())
-    }
-
-    fn data(&mut self, header: &Header, payload: BytesMut) -> Result<Option<Incoming>, CloseReason> {
-        let mut partial = match self.message.take() {
-            Some(mut partial) => {
-                partial.bytes.unsplit(payload);
-                partial
-            }
-            None => {
-                let (text, compressed) = (header.opcode == Opcode::Text, header.compressed);
-                Box::new(Partial { text, compressed, bytes: payload, checked: 0 })
-            }
-        };
+    /// Takes what has come of a frame of data. Text that cannot become UTF-8 any more is refused before the rest comes.
+    fn payload(&mut self, frame: Open) -> Result<Option<Incoming>, CloseReason> {
+        let Some(partial) = &mut self.message else { return Ok(None) };
+        let count = self.input.len().min(frame.length - frame.taken);
+        let start = partial.bytes.len();
+        partial.bytes.extend_from_slice(&self.input[..count]);
+        self.input.advance(count);
+        unmask(&mut partial.bytes[start..], frame.mask, frame.taken);
         if partial.text && !partial.compressed {
             partial.checked += utf8_prefix(&partial.bytes[partial.checked..])?;
         }
-        if !header.fin {
-            self.message = Some(partial);
-            return Ok(None);
+        let taken = frame.taken + count;
+        self.frame = (taken < frame.length).then_some(Open { taken, ..frame });
+        match self.message.take_if(|_| frame.fin && taken == frame.length) {
+            Some(partial) => self.whole(*partial),
+            None => Ok(None),
         }
-        self.whole(*partial).map(Some)
     }
 
-    fn whole(&self, partial: Partial) -> Result<Incoming, CloseReason> {
-        let bytes = match partial.compressed {
-            true => Bytes::from(deflate::inflate(&partial.bytes, self.max_message)?),
-            false => partial.bytes.freeze(),
-        };
-        if !partial.text {
-            return Ok(Incoming::Binary(bytes));
+    fn whole(&mut self, partial: Partial) -> Result<Option<Incoming>, CloseReason> {
+        let Partial { text, compressed, bytes, checked } = partial;
+        if compressed {
+            let inflation = Inflation::new(bytes, self.max_message);
+            self.inflating = Some(Box::new(Inflating { text, inflation, checked: 0 }));
+            return Ok(None);
         }
-        let checked = if partial.compressed { utf8_prefix(&bytes)? } else { partial.checked };
-        if checked < bytes.len() {
-            return Err(CloseReason::InvalidText);
+        said(text, bytes.freeze(), checked).map(Some)
+    }
+
+    fn inflate(&mut self, turn: &mut Turn) -> Result<Option<Incoming>, CloseReason> {
+        let Some(inflating) = &mut self.inflating else { return Ok(None) };
+        let is_whole = inflating.inflation.go_on(&mut turn.bytes)?;
+        if inflating.text {
+            inflating.checked += utf8_prefix(&inflating.inflation.inflated()[inflating.checked..])?;
         }
-        Ok(Incoming::Text(bytes))
+        match self.inflating.take_if(|_| is_whole) {
+            Some(message) => {
+                let Inflating { text, inflation, checked } = *message;
+                said(text, inflation.finish().into(), checked).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// A whole message. Text must be UTF-8 to its end.
+fn said(text: bool, bytes: Bytes, checked: usize) -> Result<Incoming, CloseReason> {
+    match text {
+        false => Ok(Incoming::Binary(bytes)),
+        true if checked < bytes.len() => Err(CloseReason::InvalidText),
+        true => Ok(Incoming::Text(bytes)),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::websocket::deflate;
 use proptest::prelude::*;
 
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -25,11 +26,24 @@ fn all(input: &[&[u8]]) -> Result<Vec<Incoming>, CloseReason> {
     let mut out = Vec::new();
     for bytes in input {
         decoder.feed(bytes);
-        while let Some(said) = decoder.decode()? {
-            out.push(said);
-        }
+        decode_all(&mut decoder, &mut out)?;
     }
     Ok(out)
+}
+
+/// In as many turns as it takes.
+fn decode_all(decoder: &mut Decoder, out: &mut Vec<Incoming>) -> Result<(), CloseReason> {
+    loop {
+        let mut turn = Turn::default();
+        let before = out.len();
+        while let Some(said) = decoder.decode(&mut turn)? {
+            out.push(said);
+        }
+        assert!(out.len() - before <= TURN_FRAMES);
+        if !decoder.is_behind() {
+            return Ok(());
+        }
+    }
 }
 
 fn one(bytes: &[u8]) -> Result<Vec<Incoming>, CloseReason> {
@@ -88,10 +102,10 @@ fn utf8_is_checked_as_it_comes() {
 fn limits() {
     let mut decoder = Decoder::new(4);
     decoder.feed(&masked(0x81, b"12345")[..2]);
-    assert_eq!(decoder.decode(), Err(CloseReason::TooBig));
+    assert_eq!(decoder.decode(&mut Turn::default()), Err(CloseReason::TooBig));
     let mut decoder = Decoder::new(4);
     decoder.feed(&[masked(0x01, b"123"), masked(0x80, b"45")].concat());
-    assert_eq!(decoder.decode(), Err(CloseReason::TooBig));
+    assert_eq!(decoder.decode(&mut Turn::default()), Err(CloseReason::TooBig));
 }
 
 #[test]
@@ -104,7 +118,7 @@ fn close_codes() {
 fn idle_decoders_hold_nothing() {
     let mut decoder = Decoder::new(100);
     decoder.feed(&masked(0x81, b"hi"));
-    while decoder.decode().unwrap().is_some() {}
+    while decoder.decode(&mut Turn::default()).unwrap().is_some() {}
     assert_eq!(decoder.input.capacity(), 0);
 }
 
@@ -112,9 +126,7 @@ fn inflating(bytes: &[u8], max: usize) -> Result<Vec<Incoming>, CloseReason> {
     let mut decoder = Decoder::new(max).inflating(true);
     let mut out = Vec::new();
     decoder.feed(bytes);
-    while let Some(said) = decoder.decode()? {
-        out.push(said);
-    }
+    decode_all(&mut decoder, &mut out)?;
     Ok(out)
 }
 
@@ -142,6 +154,67 @@ fn compressed_messages_where_agreed_on() {
     assert!(deflate::deflate(&[0xff, 0xfe], &mut bad));
     assert_eq!(inflating(&masked(0xc1, &bad), 100), Err(CloseReason::InvalidText));
     assert_eq!(inflating(&masked(0x81, b"plain"), 100), Ok(vec![text("plain")]));
+}
+
+/// The things said in each turn until nothing is left.
+fn turns(bytes: &[u8], max: usize) -> Vec<Result<usize, CloseReason>> {
+    let mut decoder = Decoder::new(max).inflating(true);
+    decoder.feed(bytes);
+    let mut turns = Vec::new();
+    loop {
+        let (mut turn, mut said) = (Turn::default(), 0);
+        loop {
+            match decoder.decode(&mut turn) {
+                Ok(Some(_)) => said += 1,
+                Ok(None) => break,
+                Err(reason) => {
+                    turns.push(Err(reason));
+                    return turns;
+                }
+            }
+        }
+        turns.push(Ok(said));
+        if !decoder.is_behind() {
+            return turns;
+        }
+    }
+}
+
+/// The frames of 16 KiB, whatever they are, take as many turns as their number asks for.
+#[test]
+fn a_turn_takes_so_many_frames_and_no_more() {
+    let fragment = masked(0x00, b"");
+    let begun = |fragments: usize| [masked(0x01, b""), fragment.repeat(fragments)].concat();
+    for (name, frame) in [
+        ("empty pings", masked(0x89, b"")),
+        ("pongs", masked(0x8a, b"")),
+        ("empty texts", masked(0x81, b"")),
+        ("small texts", masked(0x81, b"hi")),
+        ("empty compressed texts", masked(0xc1, &[])),
+    ] {
+        let all = turns(&frame.repeat(1_000), 100);
+        assert_eq!(all.len(), 1_000_usize.div_ceil(TURN_FRAMES), "{name}");
+        assert!(all.iter().all(|said| said.is_ok_and(|said| said <= TURN_FRAMES)), "{name}: {all:?}");
+    }
+    let all = turns(&begun(1_000), 100);
+    assert_eq!(all.len(), 1_001_usize.div_ceil(TURN_FRAMES), "fragments");
+}
+
+/// Messages of a hundred bytes that inflate to 64 KiB: one a turn, and one of 16 MiB in hundreds of turns.
+#[test]
+fn a_turn_inflates_so_much_and_no_more() {
+    let bomb = |bytes: usize| {
+        let mut payload = Vec::new();
+        assert!(deflate::deflate(&vec![b'a'; bytes], &mut payload));
+        masked(0xc1, &payload)
+    };
+    let all = turns(&bomb(64 << 10).repeat(100), 64 << 10);
+    assert!(all.iter().all(|said| said.is_ok_and(|said| said <= 2)), "{all:?}");
+    assert_eq!(all.iter().map(|said| said.unwrap()).sum::<usize>(), 100);
+    let all = turns(&bomb(16 << 20), 16 << 20);
+    assert!(all.len() >= (16 << 20) / TURN_BYTES, "{} turns", all.len());
+    let all = turns(&bomb(16 << 20), 64 << 10);
+    assert!(all.len() <= 3 && all.last() == Some(&Err(CloseReason::TooBig)), "{all:?}");
 }
 
 proptest! {

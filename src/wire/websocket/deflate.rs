@@ -4,8 +4,10 @@
 //! no connection holds a window.
 
 use super::close::CloseReason;
+use bytes::BytesMut;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 
 /// What is answered to every offer that is accepted.
 pub const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
@@ -16,7 +18,10 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 thread_local! {
     /// Level 1: 396 bytes become 218 in 6 µs, and a better level gains little on messages of this size.
     static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
-    static DECOMPRESS: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+    /// One of 40 KiB for the thread, not for each connection. A message that takes more than one turn keeps it that long.
+    static DECOMPRESS: Cell<Option<Decompress>> = const { Cell::new(None) };
+    /// Where a step of decompressing writes.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; STEP_WRITTEN]);
 }
 
 /// Whether one of the offers of a `Sec-WebSocket-Extensions` header can be accepted with [`ANSWER`].
@@ -72,42 +77,115 @@ pub fn deflate(payload: &[u8], out: &mut Vec<u8>) -> bool {
     })
 }
 
-/// A message's payload, decompressed.
-///
-/// # Errors
-/// `TooBig` beyond `max` bytes, however small the message was; `InvalidText` (1007, invalid payload data) if it is
-/// no deflate stream.
-pub fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, CloseReason> {
-    DECOMPRESS.with_borrow_mut(|decompress| {
+/// Compressed bytes that are read in one step, at most: a byte of them may cost as much as the tables of a whole block.
+const STEP_READ: usize = 4 << 10;
+/// Bytes that one step yields, at most.
+const STEP_WRITTEN: usize = 16 << 10;
+
+/// A message's payload that is being decompressed, some of it in each turn.
+pub struct Inflation {
+    /// The thread's, while this is under way.
+    decompress: Decompress,
+    payload: BytesMut,
+    read: usize,
+    out: Vec<u8>,
+    max: usize,
+}
+
+impl Inflation {
+    /// Of a message that may have `max` bytes, decompressed.
+    pub fn new(mut payload: BytesMut, max: usize) -> Self {
+        payload.extend_from_slice(&TAIL);
+        let idle = DECOMPRESS.take();
+        let mut decompress = idle.unwrap_or_else(|| Decompress::new(false));
         decompress.reset(false);
-        let mut out = Vec::new();
-        for part in [payload, &TAIL] {
-            let mut rest = part;
-            loop {
-                out.reserve(rest.len().saturating_mul(2).clamp(64, 64 << 10).min(max + 1));
-                let before = decompress.total_in();
-                let status = decompress.decompress_vec(rest, &mut out, FlushDecompress::Sync);
-                rest = &rest[(decompress.total_in() - before) as usize..];
-                if out.len() > max {
-                    return Err(CloseReason::TooBig);
-                }
-                match status {
-                    Err(_) => return Err(CloseReason::InvalidText),
-                    // The peer closed its stream within the message, which it may.
-                    Ok(Status::StreamEnd) => return Ok(out),
-                    Ok(_) if rest.is_empty() && out.len() < out.capacity() => break,
-                    Ok(_) => {}
-                }
+        Self { decompress, payload, read: 0, out: Vec::new(), max }
+    }
+
+    /// Goes on until the message is complete (true) or so many bytes more have been read or written.
+    ///
+    /// # Errors
+    /// `TooBig` beyond `max` bytes, however small the message was; `InvalidText` (1007, invalid payload data) if it is
+    /// no deflate stream.
+    pub fn go_on(&mut self, bytes: &mut usize) -> Result<bool, CloseReason> {
+        while *bytes > 0 {
+            let (read, written, ended) = SCRATCH.with_borrow_mut(|scratch| self.step(scratch))?;
+            *bytes = bytes.saturating_sub(read.max(written).max(1));
+            if self.out.len() > self.max {
+                return Err(CloseReason::TooBig);
+            }
+            // The peer may close its stream within the message.
+            if ended || self.read == self.payload.len() && written < STEP_WRITTEN {
+                return Ok(true);
+            }
+            if read == 0 && written == 0 {
+                return Err(CloseReason::InvalidText);
             }
         }
-        Ok(out)
-    })
+        Ok(false)
+    }
+
+    /// Bytes read, bytes written, and whether the stream has ended.
+    fn step(&mut self, scratch: &mut [u8]) -> Result<(usize, usize, bool), CloseReason> {
+        let rest = &self.payload[self.read..];
+        let (read, written) = (self.decompress.total_in(), self.decompress.total_out());
+        let status =
+            self.decompress.decompress(&rest[..rest.len().min(STEP_READ)], scratch, FlushDecompress::Sync);
+        let read = (self.decompress.total_in() - read) as usize;
+        let written = (self.decompress.total_out() - written) as usize;
+        self.read += read;
+        self.out.extend_from_slice(&scratch[..written]);
+        match status {
+            Ok(status) => Ok((read, written, status == Status::StreamEnd)),
+            Err(_) => Err(CloseReason::InvalidText),
+        }
+    }
+
+    /// Bytes it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.payload.len() + self.out.len()
+    }
+
+    /// What has come out so far.
+    pub fn inflated(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// What has come out.
+    pub fn finish(mut self) -> Vec<u8> {
+        DECOMPRESS.set(Some(self.decompress));
+        std::mem::take(&mut self.out)
+    }
+}
+
+impl fmt::Debug for Inflation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Inflation({} of {} bytes)", self.read, self.payload.len())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// In turns of so many bytes.
+    fn inflate_in(turn: usize, payload: &[u8], max: usize) -> Result<Vec<u8>, CloseReason> {
+        let mut inflation = Inflation::new(payload.into(), max);
+        loop {
+            let (mut bytes, before) = (turn, inflation.read + inflation.out.len());
+            let done = inflation.go_on(&mut bytes)?;
+            let spent = inflation.read + inflation.out.len() - before;
+            assert!(spent <= turn + STEP_READ + STEP_WRITTEN, "{spent} bytes in a turn of {turn}");
+            if done {
+                return Ok(inflation.finish());
+            }
+        }
+    }
+
+    fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, CloseReason> {
+        inflate_in(usize::MAX >> 1, payload, max)
+    }
 
     #[test]
     fn offers() {
@@ -147,6 +225,21 @@ mod tests {
         assert!(deflate(&vec![b'a'; 10 << 20], &mut bomb));
         assert!(bomb.len() < 100 << 10);
         assert_eq!(inflate(&bomb, 64 << 10), Err(CloseReason::TooBig));
+        let whole = inflate_in(64 << 10, &bomb, 10 << 20).unwrap();
+        assert!(whole.len() == 10 << 20 && whole.iter().all(|byte| *byte == b'a'));
+    }
+
+    /// Blocks that hold nothing: reading them costs time and yields no byte.
+    #[test]
+    fn empty_blocks_are_read_in_turns_too() {
+        let empty = [0, 0, 0, 0xff, 0xff].repeat(20_000);
+        let mut inflation = Inflation::new(empty.as_slice().into(), 100);
+        let mut turns = 1;
+        while !inflation.go_on(&mut 16_384).unwrap() {
+            turns += 1;
+        }
+        assert!(turns >= 6, "{turns} turns for 100,000 bytes");
+        assert!(inflation.finish().is_empty());
     }
 
     proptest! {
@@ -155,7 +248,8 @@ mod tests {
             let mut out = b"before".to_vec();
             prop_assert!(deflate(&payload, &mut out));
             prop_assert_eq!(&out[..6], b"before");
-            prop_assert_eq!(inflate(&out[6..], payload.len()), Ok(payload));
+            prop_assert_eq!(inflate(&out[6..], payload.len()), Ok(payload.clone()));
+            prop_assert_eq!(inflate_in(1, &out[6..], payload.len()), Ok(payload));
         }
 
         #[test]
