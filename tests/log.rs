@@ -107,7 +107,7 @@ async fn a_log_that_is_not_read_holds_nothing_up() {
     let (_reader, writer) = full_pipe();
     let server = Quiet::start("", writer);
     server.lives().await;
-    server.refuse(20_000).await;
+    server.refuse(5_000).await;
     let waited = server.lives().await;
     assert!(waited < PROMPT, "{waited:?}");
     server.ends_at_sigterm().await;

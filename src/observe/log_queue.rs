@@ -280,7 +280,10 @@ mod tests {
         let (written, lines) = mpsc::channel();
         std::thread::spawn(move || {
             std::thread::sleep(STALLED + 5 * LOOK);
-            queue.write_out(move |line| Ok(written.send(line.to_vec()).unwrap_or_default()))
+            queue.write_out(move |line| {
+                written.send(line.to_vec()).unwrap();
+                Ok(())
+            })
         });
         queue.drain();
         assert_eq!(lines.try_recv().unwrap(), b"last words");
