@@ -325,12 +325,10 @@ fn http_service(
         .on_connect_ext(|io: &WatchedSocket, data: &mut Extensions| _ = data.insert(io.watch.clone()))
         // Heads have our own limit, which holds for every request and not for a connection's first alone.
         .client_request_timeout(Duration::ZERO)
-        .keep_alive(match settings.keep_alive_ms {
-            0 => KeepAlive::Disabled,
-            ms => KeepAlive::Timeout(Duration::from_millis(ms)),
-        })
-        // A client that hangs up in the middle of a poll is noticed at once.
-        .h1_allow_half_closed(false)
+        // So has the time between two requests.
+        .keep_alive(if settings.keep_alive_ms == 0 { KeepAlive::Disabled } else { KeepAlive::Os })
+        // A client that has finished sending gets its answer. Polls notice those that have hung up.
+        .h1_allow_half_closed(true)
         .graceful_shutdown_signal(move || drain.reached(Stage::Ending))
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
         .finish(express.before(map_config(app(), |_| AppConfig::default())));

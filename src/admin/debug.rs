@@ -40,6 +40,7 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("threads that lagged", counters.threads_lagged.get()),
         ("connections refused, no file descriptors", counters.refused_no_files.get()),
         ("requests refused, origin not allowed", counters.refused_origin.get()),
+        ("requests refused, malformed", counters.refused_malformed.get()),
         ("requests under way to the registry", pressure.registry.get() as u64),
         ("messages under way to channels", pressure.channels.get() as u64),
         ("bytes under way to hubs", pressure.hub_bytes.get() as u64),

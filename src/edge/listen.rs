@@ -1,6 +1,8 @@
 //! GET /listen: the long-poll.
 
+use super::exchange::Taken;
 use super::jsonp;
+use super::watch::Watch;
 use crate::api::conn_id;
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::error::Refusal;
@@ -22,7 +24,8 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{Content, Required};
@@ -62,8 +65,13 @@ pub async fn listen(
     // A socket of the client's own counts already; behind a proxy the poll counts, while it lasts.
     let behind_proxy = req.peer_addr().is_some_and(|peer| backend.is_proxy(peer.ip()));
     let _seat = if behind_proxy { backend.seat(client, Comes::Through)? } else { None };
-    match PollSession::start(conn_id, client, hub.clone()).await {
-        Ok(Answer::Events(events, receipt)) => Ok(answer(events, Some(receipt), callback)),
+    let watch = req.conn_data::<Rc<Watch>>().cloned();
+    let session = PollSession::start(conn_id, client, watch.clone().map(|watch| watch as _), hub.clone());
+    match session.await {
+        Ok(Answer::Events(events, receipt)) => {
+            let watch = watch.filter(|_| !events.is_empty());
+            Ok(answer(events, Some((receipt, Taken::by(watch))), callback))
+        }
         Ok(Answer::UnknownConnection) => Err(Refusal::UnknownConnection),
         Err(_) => Ok(answer(Vec::new(), None, callback)),
     }
@@ -120,13 +128,13 @@ async fn listen_last(
     if let Ok(Answer::Events(events, receipt)) = PollSession::start_last(conn_id, client, hub.clone()).await
         && !events.is_empty()
     {
-        return answer(events, Some(receipt), callback);
+        return answer(events, Some((receipt, Taken::default())), callback);
     }
     let _ = tokio::time::timeout(PAUSE, backend.drain.reached(Stage::Closed)).await;
     answer(Vec::new(), None, callback)
 }
 
-fn answer(events: Vec<Bytes>, receipt: Option<Receipt>, callback: Option<&str>) -> HttpResponse {
+fn answer(events: Vec<Bytes>, receipt: Option<(Receipt, Taken)>, callback: Option<&str>) -> HttpResponse {
     let body = Bytes::from(list(&events, callback));
     let content_type = match callback {
         Some(_) => "application/javascript; charset=UTF-8",
@@ -186,7 +194,7 @@ enum Step {
 /// A body that knows when it has been taken.
 struct Receipted {
     body: Bytes,
-    receipt: Option<Receipt>,
+    receipt: Option<(Receipt, Taken)>,
     step: Step,
 }
 
@@ -211,7 +219,11 @@ impl MessageBody for Receipted {
                 Poll::Pending
             }
             Step::Done => {
-                if let Some(receipt) = this.receipt.take() {
+                let is_taken = match &mut this.receipt {
+                    Some((_, taken)) => ready!(taken.poll(context)),
+                    None => false,
+                };
+                if let Some((receipt, _)) = this.receipt.take().filter(|_| is_taken) {
                     receipt.sign();
                 }
                 Poll::Ready(None)

@@ -51,6 +51,9 @@ pub const REFUSED_NO_FILES: &str = "refused_no_files";
 /// The name under which [`Counters::refused_origin`] is shown.
 pub const REFUSED_ORIGIN: &str = "refused_origin";
 
+/// The name under which [`Counters::refused_malformed`] is shown.
+pub const REFUSED_MALFORMED: &str = "refused_malformed";
+
 /// What happened since the start, over all threads.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -76,6 +79,8 @@ pub struct Counters {
     pub limits: limits::Hits,
     /// Handshakes and polls refused because of the page's origin.
     pub refused_origin: Counter,
+    /// Requests answered 400 because they were not HTTP, or malformed.
+    pub refused_malformed: Counter,
     /// Connections that are present; at most a tenth of a second old, as are the next two.
     pub connections: Level,
     /// Users with connections that are present.
@@ -92,6 +97,7 @@ impl Counters {
             (REFUSED_BUSY, self.refused_busy.get()),
             (REFUSED_NO_FILES, self.refused_no_files.get()),
             (REFUSED_ORIGIN, self.refused_origin.get()),
+            (REFUSED_MALFORMED, self.refused_malformed.get()),
         ];
         limits.chain(refused).chain(self.closes.iter())
     }
@@ -99,7 +105,9 @@ impl Counters {
     /// Requests and sockets that were refused or cut off, for whatever limit, fullness or origin.
     pub fn refusals(&self) -> u64 {
         let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
-        let others = [&self.refused_busy, &self.refused_no_files, &self.refused_origin].map(Counter::get);
+        let others =
+            [&self.refused_busy, &self.refused_no_files, &self.refused_origin, &self.refused_malformed]
+                .map(Counter::get);
         limits.chain(others).sum()
     }
 }

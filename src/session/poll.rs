@@ -13,11 +13,11 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{self, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// How long a poll that comes while the server stops waits for what its client has missed.
+/// How long a poll waits for what its client has missed, when the server stops or the client has finished sending.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
 /// The poll session.
@@ -36,6 +36,15 @@ pub struct PollSession {
     collecting: bool,
     wait: Duration,
     counted: Option<Counted>,
+    /// Its client, until it has finished sending.
+    client: Option<Rc<dyn Client>>,
+    started: Instant,
+}
+
+/// The connection of a client that polls.
+pub trait Client {
+    /// Waits until the client has finished sending. It may have hung up, or it may wait for its answer.
+    fn poll_half_closed(&self, context: &task::Context<'_>) -> Poll<()>;
 }
 
 /// What a poll is answered with.
@@ -74,30 +83,49 @@ impl Drop for Receipt {
 
 impl PollSession {
     /// Starts a poll. The receiver gets the answer; dropping it ends the poll.
-    pub fn start(conn_id: Uuid, client: Option<IpAddr>, hub: HubHandle) -> oneshot::Receiver<Answer> {
+    ///
+    /// A client that finishes sending is answered soon: whether it still reads is known when it has got something.
+    pub fn start(
+        conn_id: Uuid,
+        address: Option<IpAddr>,
+        client: Option<Rc<dyn Client>>,
+        hub: HubHandle,
+    ) -> oneshot::Receiver<Answer> {
         let wait = Duration::from_millis(hub.settings().poll_wait_ms);
         let counted = hub.count_session();
-        Self::start_for(wait, Some(counted), conn_id, client, hub)
+        Self::start_for(wait, Some(counted), conn_id, address, client, hub)
     }
 
     /// Starts a poll while the server stops: it waits for nothing but what its client has missed, and nobody waits
     /// for its end.
     pub fn start_last(conn_id: Uuid, client: Option<IpAddr>, hub: HubHandle) -> oneshot::Receiver<Answer> {
-        Self::start_for(LAST_WAIT, None, conn_id, client, hub)
+        Self::start_for(LAST_WAIT, None, conn_id, client, None, hub)
     }
 
     fn start_for(
         wait: Duration,
         counted: Option<Counted>,
         conn_id: Uuid,
-        client: Option<IpAddr>,
+        address: Option<IpAddr>,
+        client: Option<Rc<dyn Client>>,
         hub: HubHandle,
     ) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
         let outbox = Rc::new(Outbox::poll(hub.queue_bound(), hub.now_ms()));
-        let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), client);
-        let answer = Some(answer);
-        Actor::start(Self { conn_id, slot, hub, outbox, answer, collecting: false, wait, counted });
+        let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), address);
+        let (answer, started) = (Some(answer), Instant::now());
+        Actor::start(Self {
+            conn_id,
+            slot,
+            hub,
+            outbox,
+            answer,
+            collecting: false,
+            wait,
+            counted,
+            client,
+            started,
+        });
         receiver
     }
 
@@ -123,6 +151,13 @@ impl PollSession {
         context.run_later(window, |session, context| session.finish(context));
     }
 
+    /// What the client has missed is on its way to a poll that has just begun.
+    fn finish_soon(&mut self, context: &mut Context<Self>) {
+        self.client = None;
+        let wait = LAST_WAIT.saturating_sub(self.started.elapsed());
+        context.run_later(wait, |session, context| session.finish(context));
+    }
+
     fn finish(&mut self, context: &mut Context<Self>) {
         // Told twice, answered once: a second receipt would take the first one's slot away.
         let Some(answer) = self.answer.take() else { return };
@@ -144,7 +179,7 @@ impl PollSession {
     }
 }
 
-/// Wakes the session when its outbox has something, is closed, or its client is gone.
+/// Wakes the session when its outbox has something, is closed, or its client has finished sending or is gone.
 struct Watch;
 
 impl ActorFuture<PollSession> for Watch {
@@ -165,6 +200,9 @@ impl ActorFuture<PollSession> for Watch {
             session.finish(actor_context);
         } else if !session.outbox.is_empty() && !session.collecting {
             session.begin_collecting(actor_context);
+        }
+        if session.client.as_ref().is_some_and(|client| client.poll_half_closed(context).is_ready()) {
+            session.finish_soon(actor_context);
         }
         Poll::Pending
     }

@@ -13,7 +13,7 @@ use crate::gate::backend::Backend;
 use crate::observe::closes::GONE;
 use crate::observe::latest::Latest;
 use crate::observe::limits::Limit;
-use crate::observe::{Counters, REFUSED_BUSY, REFUSED_NO_FILES, REFUSED_ORIGIN};
+use crate::observe::{Counters, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN};
 use crate::settings::{self, Bound, Settings};
 use crate::wire::schema::{self, Book, Keys, Shape};
 use crate::wire::websocket::close::CloseReason;
@@ -29,8 +29,9 @@ const BUSY: [&str; 5] = [
 /// The setting at whose bound a websocket is closed with 1009.
 const TOO_BIG: &str = "max_client_message_bytes";
 /// What is refused though no setting bounds it.
-const OTHERS: [(&str, &str); 2] = [
+const OTHERS: [(&str, &str); 3] = [
     (REFUSED_ORIGIN, "the page that asks is of an origin that is not in `allowed_origins`"),
+    (REFUSED_MALFORMED, "what the client sent is not HTTP, or is malformed"),
     (REFUSED_NO_FILES, "the process has no file descriptor left"),
 ];
 
