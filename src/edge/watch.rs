@@ -27,7 +27,7 @@ use tokio::time::MissedTickBehavior;
 const EVERY: Duration = Duration::from_millis(100);
 const EVERY_MS: u64 = EVERY.as_millis() as u64;
 /// How long a client that has its answer may take to hang up, in ms.
-const LINGER_MS: u64 = 2_000;
+const LINGER_MS: u64 = 1_000;
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

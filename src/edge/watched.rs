@@ -305,7 +305,7 @@ impl WatchedSocket {
     /// the answer back.
     fn begin_lingering(&mut self) -> io::Result<()> {
         self.dropped = Some(0);
-        self.watch.lingers(self.framing.is_in_body());
+        self.watch.lingers(self.framing.is_in_body() && !self.is_refused);
         SockRef::from(&self.socket).shutdown(Shutdown::Write)
     }
 
@@ -324,7 +324,7 @@ impl WatchedSocket {
             self.watch.turn.took(count);
             dropped += count;
             self.dropped = Some(dropped);
-            if self.framing.is_in_body() {
+            if self.framing.is_in_body() && !self.is_refused {
                 self.framing.take(&mut self.held, self.watch.rules());
                 if !self.framing.is_in_body() {
                     self.watch.lingers(false);
