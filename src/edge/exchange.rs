@@ -207,6 +207,8 @@ impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(watch) = &self.watch {
             watch.exchange.is_answering.set(false);
+            // The handler that waited is gone.
+            watch.exchange.half_close.take();
         }
     }
 }

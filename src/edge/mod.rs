@@ -18,6 +18,7 @@ pub mod turn;
 pub mod handshake;
 pub mod turn_away;
 pub mod watch;
+pub mod watches;
 pub mod watched;
 pub mod arrival;
 pub mod routes;

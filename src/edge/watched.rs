@@ -1,16 +1,16 @@
 //! A connection's socket, as the HTTP stack has it: it hands over one request at a time, tells the connection's watch what
 //! happens, and closes so that the client can read its answer.
 
+mod closing;
+
 use super::framing::Framing;
-use super::turn::wake_after_others;
 use super::watch::Watch;
 use bytes::{Buf, Bytes, BytesMut};
+use closing::DROPPED_BYTES;
 use futures_util::FutureExt;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use socket2::SockRef;
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -22,9 +22,6 @@ use tokio::net::TcpStream;
 const READ_BYTES: usize = 8 << 10;
 /// Bytes of responses that are written together at most.
 const JOINED_BYTES: usize = 32 << 10;
-/// Bytes that are read and dropped behind an answer at most; then the connection is reset.
-const DROPPED_BYTES: usize = 64 << 20;
-
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection's socket.
@@ -300,47 +297,6 @@ impl WatchedSocket {
         self.out = BytesMut::new();
         Poll::Ready(Ok(()))
     }
-
-    /// Closes the sending half. The other one must be read to its end, or the kernel would reset the connection, and take
-    /// the answer back.
-    fn begin_lingering(&mut self) -> io::Result<()> {
-        self.dropped = Some(0);
-        self.watch.lingers(self.framing.is_in_body() && !self.is_refused);
-        SockRef::from(&self.socket).shutdown(Shutdown::Write)
-    }
-
-    /// Reads until the client hangs up, or has sent too much.
-    fn poll_drop_rest(&mut self, context: &mut Context<'_>, mut dropped: usize) -> Poll<io::Result<()>> {
-        while dropped <= DROPPED_BYTES {
-            if !self.watch.turn.may_read() {
-                wake_after_others(context);
-                return Poll::Pending;
-            }
-            self.held.clear();
-            let count = ready!(self.poll_read_held(context))?;
-            if count == 0 {
-                break;
-            }
-            self.watch.turn.took(count);
-            dropped += count;
-            self.dropped = Some(dropped);
-            if self.framing.is_in_body() && !self.is_refused {
-                self.framing.take(&mut self.held, self.watch.rules());
-                if !self.framing.is_in_body() {
-                    self.watch.lingers(false);
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Whether the client has sent nothing but requests that are answered.
-    fn is_read(&mut self, context: &mut Context<'_>) -> bool {
-        if self.is_refused || self.framing.is_in_body() || !self.held.is_empty() {
-            return false;
-        }
-        !matches!(self.poll_read_held(context), Poll::Ready(Ok(1..)))
-    }
 }
 
 impl AsyncRead for WatchedSocket {
@@ -389,15 +345,6 @@ impl AsyncWrite for WatchedSocket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_write_out(context))?;
-        if let Some(dropped) = this.dropped {
-            return this.poll_drop_rest(context, dropped);
-        }
-        if this.is_read(context) {
-            return Pin::new(&mut this.socket).poll_shutdown(context);
-        }
-        this.begin_lingering()?;
-        this.poll_drop_rest(context, 0)
+        self.get_mut().poll_close(context)
     }
 }
