@@ -13,6 +13,8 @@ use channelstream::api::message_post::{parse_messages, write_message_answer};
 use channelstream::api::subscribe::SubscribeRequest;
 use channelstream::api::unsubscribe::UnsubscribeRequest;
 use channelstream::api::user_state::UserStateRequest;
+use channelstream::app;
+use channelstream::edge::framing::{Framing, Rules};
 use channelstream::edge::handshake::Plain;
 use channelstream::settings::{Format, Secret, Settings, parse, to_ini, to_toml};
 use channelstream::signing::{BadSignature, Keys};
@@ -20,16 +22,23 @@ use channelstream::wire::time::Timestamp;
 use channelstream::wire::websocket::close::CloseReason;
 use channelstream::wire::websocket::decoder::{Decoder, Incoming, Turn};
 use serde_json::value::RawValue;
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A target: it panics when something is not as it must be.
 pub type Target = fn(&[u8]);
 
 /// All of them by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("signature", signature),
     ("body", body),
     ("handshake", handshake),
+    ("http", http),
     ("frames", frames),
     ("toml", toml),
     ("ini", ini),
@@ -106,6 +115,107 @@ pub fn handshake(data: &[u8]) {
         assert!(answer.is_ascii() && answer.ends_with(b"\r\n\r\n"));
         assert_eq!(answer.windows(4).filter(|four| *four == b"\r\n\r\n").count(), 1, "an answer of one head");
     }
+}
+
+/// Panics of the server's threads.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether this thread plays a client.
+    static IS_CLIENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A server in this process. It lives as long as that.
+fn server() -> SocketAddr {
+    static SERVER: OnceLock<SocketAddr> = OnceLock::new();
+    *SERVER.get_or_init(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_CLIENT.get() {
+                PANICS.fetch_add(1, Ordering::Relaxed);
+            }
+            hook(panic);
+        }));
+        let (started, address) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let settings = Settings { port: 0, workers: 1, poll_wait_ms: 20, ..Settings::default() };
+                let running = app::start(settings).expect("a server");
+                started.send(running.address).expect("a client");
+                running.wait().await.expect("no end");
+            });
+        });
+        address.recv().expect("a server")
+    })
+}
+
+/// What a connection sends to a listening server. The first byte says in which pieces.
+pub fn http(data: &[u8]) {
+    let Some((piece, bytes)) = data.split_first() else { return };
+    let address = server();
+    IS_CLIENT.set(true);
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_nodelay(true).expect("a socket");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    // Many small pieces take long, and show nothing more.
+    let size = (usize::from(*piece) + 1).max(bytes.len() / 16);
+    let sent = bytes.chunks(size).try_for_each(|piece| stream.write_all(piece));
+    let _ = sent.and_then(|()| stream.shutdown(Shutdown::Write));
+    let mut answers = Vec::new();
+    let ended = stream.read_to_end(&mut answers);
+    assert!(ended.is_ok(), "the server ends the connection: {ended:?} after {}", answers.escape_ascii());
+    let requests = requests(bytes);
+    assert!(finals(&answers) <= requests, "{} answers to {requests} requests", finals(&answers));
+    assert!(PANICS.load(Ordering::Relaxed) == 0, "a thread of the server panicked");
+}
+
+/// Requests that may be answered: those that are whole, and what follows them.
+fn requests(bytes: &[u8]) -> usize {
+    let rules = Rules { max_head_bytes: 32 << 10, is_socket: |_| false, is_target: |_| true };
+    let (mut framing, mut rest, mut count) = (Framing::default(), bytes.to_vec(), 1);
+    loop {
+        let taken = framing.take(&mut rest, &rules);
+        drop(rest.drain(..taken));
+        if !framing.is_whole() {
+            return count;
+        }
+        count += 1;
+        framing.next_request();
+    }
+}
+
+/// How many final answers these are, one behind the other.
+fn finals(mut answers: &[u8]) -> usize {
+    let mut count = 0;
+    while !answers.is_empty() {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut answer = httparse::Response::new(&mut headers);
+        let parsed = answer.parse(answers);
+        let Ok(httparse::Status::Complete(length)) = parsed else {
+            panic!("an answer is HTTP: {parsed:?} {}", answers.escape_ascii())
+        };
+        let status = answer.code.expect("it is complete");
+        answers = &answers[length..];
+        if status == 100 {
+            continue;
+        }
+        count += 1;
+        if status == 101 {
+            return count;
+        }
+        assert!((200..600).contains(&status), "status {status}");
+        let length = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+        let length = length.map_or(0, |header| {
+            std::str::from_utf8(header.value).expect("digits").parse().expect("a length")
+        });
+        // Answers to HEAD have a length and no body.
+        let has_body = !answers.is_empty() && !answers.starts_with(b"HTTP/1.");
+        if has_body {
+            assert!(answers.len() >= length, "an answer is whole: {} of {length} bytes", answers.len());
+            answers = &answers[length..];
+        }
+    }
+    count
 }
 
 const MAX_MESSAGE: usize = 1 << 12;

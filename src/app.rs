@@ -49,10 +49,9 @@ use crate::registry::{Registry, RegistryParts};
 use crate::settings::{Loaded, Settings, SettingsError};
 use crate::wire::event::Encoder;
 use actix::{Actor, Addr, Message};
-use actix_http::error::DispatchError;
 use actix_http::{Extensions, HttpService, KeepAlive};
 use actix_rt::{ArbiterHandle, System};
-use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 pub use drain::Stopper;
@@ -329,7 +328,13 @@ fn http_service(
     hub: &HubHandle,
     exposure: Exposure,
 ) -> (
-    impl ServiceFactory<Arrival, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>,
+    impl ServiceFactory<
+        Arrival,
+        Config = (),
+        Response = (),
+        Error = actix_http::error::DispatchError,
+        InitError = (),
+    > + use<>,
     Upgrade,
 ) {
     let (backend, hub) = (backend.clone(), hub.clone());
@@ -364,23 +369,14 @@ fn http_service(
         .on_connect_ext(|io: &WatchedSocket, data: &mut Extensions| _ = data.insert(io.watch.clone()))
         // Heads have our own limit, which holds for every request and not for a connection's first alone.
         .client_request_timeout(Duration::ZERO)
-        .keep_alive(match settings.keep_alive_ms {
-            0 => KeepAlive::Disabled,
-            ms => KeepAlive::Timeout(Duration::from_millis(ms)),
-        })
+        // So has the time between two requests.
+        .keep_alive(if settings.keep_alive_ms == 0 { KeepAlive::Disabled } else { KeepAlive::Os })
         .h1_write_buffer_size(pieces::WRITE_BUFFER)
-        // A client that hangs up in the middle of a poll is noticed at once.
-        .h1_allow_half_closed(false)
+        // A client that has finished sending gets its answer. Polls notice those that have hung up.
+        .h1_allow_half_closed(true)
         .graceful_shutdown_signal(move || drain.reached(Stage::Ending))
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
         .finish(express.before(map_config(app(), |_| AppConfig::default())));
-    let counters = core.counters.clone();
-    let http = http.map_err(move |error| {
-        if let DispatchError::Parse(_) = error {
-            counters.not_http.add(1);
-        }
-        error
-    });
     (http, handshakes)
 }
 

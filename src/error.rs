@@ -1,7 +1,8 @@
 //! Why a request is refused: one table of status, code and text.
 //!
 //! Callers parse every answer as JSON whatever its status, so JSON is the form; HTML and plain text are for those
-//! whose `Accept` names them. No refusal is a 400: old browser libraries take everything up to it for success.
+//! whose `Accept` names them. No refusal but that of malformed HTTP is a 400: old browser libraries take everything up to it
+//! for success.
 
 pub mod answer_headers;
 pub mod described;
@@ -71,6 +72,8 @@ pub enum Refusal {
     BodyEncoded(String),
     /// The body did not arrive in time.
     BodyTooSlow,
+    /// The bytes are not a request of HTTP/1.1, or not one that all readers read alike. Holds the reason.
+    Malformed(&'static str),
     /// The server only talks through TLS.
     HttpsRequired,
     /// Plain HTTP on a websocket path.
@@ -202,6 +205,9 @@ impl Refusal {
                 "The body did not arrive in time.",
                 "the body does not arrive.",
             ),
+            Self::Malformed(why) => {
+                (S::BAD_REQUEST, "malformed", *why, "the request is malformed; the connection is closed.")
+            }
             Self::HttpsRequired => (
                 S::NOT_ACCEPTABLE,
                 "https-required",

@@ -108,6 +108,11 @@ fn handshakes() {
 }
 
 #[test]
+fn http() {
+    run("http");
+}
+
+#[test]
 fn websocket_frames() {
     run("frames");
 }

@@ -98,12 +98,22 @@ async fn bodies_that_never_end() {
 
 #[actix_web::test]
 async fn the_rest_of_a_refused_body() {
-    let server = TestServer::start(Settings { header_timeout_ms: LIMIT_MS, ..settings() });
-    let mut wire = Wire::open(server.address).await;
-    wire.write("POST /nowhere HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n").await;
-    assert_eq!(wire.reply().await.status, 404);
-    drip(&mut wire, b"1\r\n \r\n").await;
-    assert!(hits(&server, "header_timeout_ms").await <= 1);
+    let settings = Settings { body_timeout_ms: LIMIT_MS, keep_alive_ms: LIMIT_MS, ..settings() };
+    let server = TestServer::start(settings);
+    for (count, framing, piece) in
+        [(1, "Transfer-Encoding: chunked", &b"1\r\n \r\n"[..]), (2, "Content-Length: 1000000", b" ")]
+    {
+        let mut wire = Wire::open(server.address).await;
+        wire.write(format!("POST /nowhere HTTP/1.1\r\nHost: t\r\n{framing}\r\n\r\n")).await;
+        assert_eq!(wire.reply().await.status, 404);
+        within(async {
+            while wire.try_write(piece).await.is_ok() {
+                tokio::time::sleep(DRIP).await;
+            }
+        })
+        .await;
+        assert_eq!(hits(&server, "body_timeout_ms").await, count, "{framing}");
+    }
 }
 
 #[actix_web::test]

@@ -41,7 +41,7 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("threads that lagged", counters.threads_lagged.get()),
         ("connections refused, no file descriptors", counters.refused_no_files.get()),
         ("requests refused, origin not allowed", counters.refused_origin.get()),
-        ("connections that sent no HTTP", counters.not_http.get()),
+        ("requests refused, malformed", counters.refused_malformed.get()),
         ("lines of the log that were dropped", LOG_QUEUE.dropped()),
         ("requests under way to the registry", pressure.registry.get() as u64),
         ("messages under way to channels", pressure.channels.get() as u64),

@@ -4,14 +4,16 @@
 //! What a client sends first mostly is there when its connection is taken from the listener. It is looked at and left
 //! where it lies, so that the stack finds it as well.
 
+use super::framing::Rules;
 use super::handshake::Plain;
-use super::upgrade::Upgrade;
-use super::watch::Watches;
+use super::turn::in_turns;
+use super::upgrade::{self, Upgrade};
 use super::watched::WatchedSocket;
+use super::watches::Watches;
 use crate::gate::backend::Backend;
 use crate::observe::addresses::{Comes, Seat};
 use crate::session::websocket::{Handshake, WebsocketSession};
-use actix_http::Protocol;
+use actix_http::{Protocol, Uri};
 use actix_service::Service;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
@@ -77,8 +79,13 @@ where
 {
     /// The way to a stack, and past it to the sessions of its upgrade service.
     pub fn new(http: H, upgrade: Upgrade) -> Self {
-        let Backend { settings, counters, .. } = &**upgrade.backend;
-        let watches = Watches::start(settings.clone(), counters.clone());
+        let Backend { settings, counters, drain, .. } = &**upgrade.backend;
+        let rules = Rules {
+            max_head_bytes: settings.max_head_bytes,
+            is_socket: upgrade::serves,
+            is_target: |target| Uri::try_from(target).is_ok(),
+        };
+        let watches = Watches::start(settings.clone(), counters.clone(), drain.clone(), rules);
         Self { http, upgrade, watches }
     }
 
@@ -160,12 +167,13 @@ where
 
     fn serve(&self, socket: TcpStream, peer: SocketAddr, place: Place) {
         let watch = self.watches.watch();
-        let guard = self.watches.add(watch.clone(), socket.as_raw_fd());
+        let guard = self.watches.add(watch.clone());
         let key = guard.key();
-        let served = self.http.call((WatchedSocket { socket, watch }, Protocol::Http1, Some(peer)));
+        let watched = WatchedSocket::new(socket, watch.clone());
+        let served = self.http.call((watched, Protocol::Http1, Some(peer)));
         let served = actix_rt::spawn(async move {
             // What went wrong is the client's affair, and it has been told if it could be.
-            let _ = served.await;
+            let _ = in_turns(served, watch).await;
             drop((guard, place));
         });
         self.watches.set_task(key, served);

@@ -1,6 +1,7 @@
 //! The body of a poll's response: `[`, an event, `,`, an event, `]`, from the bytes that all sessions share. Nothing
 //! is copied, and the client is known to have the events when the kernel has taken the last of them.
 
+use super::exchange::Taken;
 use super::pieces::{PIECE, piece};
 use crate::outbox::Part;
 use crate::session::poll::{Receipt, Withdrawn};
@@ -8,7 +9,7 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// JSON is no subset of older JavaScript: in a script U+2028 and U+2029 end a line. Each takes three bytes, and begins
 /// with these two.
@@ -17,7 +18,7 @@ const LINE_END_BYTES: usize = 3;
 
 /// See the module's description.
 pub struct EventList {
-    receipt: Option<Receipt>,
+    receipt: Option<(Receipt, Taken)>,
     /// The function that a script calls with the list.
     callback: Option<String>,
     size: usize,
@@ -49,8 +50,8 @@ impl std::error::Error for Withdrawn {}
 
 impl EventList {
     /// The list of the events in `receipt`, or an empty one; as the argument of a call where a callback is named.
-    pub fn new(receipt: Option<Receipt>, callback: Option<&str>) -> Self {
-        let parts = receipt.iter().flat_map(Receipt::parts);
+    pub fn new(receipt: Option<(Receipt, Taken)>, callback: Option<&str>) -> Self {
+        let parts = receipt.iter().flat_map(|(receipt, _)| receipt.parts());
         let size = size(parts, callback);
         Self { receipt, callback: callback.map(str::to_owned), size, step: Step::Open, rest: Bytes::new() }
     }
@@ -65,7 +66,7 @@ impl EventList {
             Step::Part(index) => index,
             Step::Flush | Step::Done => return Ok(None),
         };
-        let part = self.receipt.as_ref().map_or(Ok(None), |receipt| receipt.part(index))?;
+        let part = self.receipt.as_ref().map_or(Ok(None), |(receipt, _)| receipt.part(index))?;
         let Some(part) = part else {
             self.step = Step::Flush;
             return Ok(Some(closing(self.callback.as_deref())));
@@ -119,7 +120,11 @@ impl MessageBody for EventList {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Some(receipt) = this.receipt.take() {
+        let is_taken = match &mut this.receipt {
+            Some((_, taken)) => ready!(taken.poll(context)),
+            None => false,
+        };
+        if let Some((receipt, _)) = this.receipt.take().filter(|_| is_taken) {
             receipt.sign();
         }
         Poll::Ready(None)

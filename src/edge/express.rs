@@ -6,6 +6,7 @@
 //! missing or bad signature) goes the long way through the App, which comes to the same answer by the same handlers.
 
 use super::cors;
+use super::exchange::{Answer, ask_when_read};
 use super::exposure::Exposure;
 use super::pieces::{in_pieces, modest};
 use super::watch::Watch;
@@ -16,7 +17,7 @@ use crate::gate::backend::Backend;
 use crate::gate::body::{Body, Sender};
 use crate::gate::guard::Signed;
 use crate::gate::{Gate, text};
-use actix_http::{Payload, Request, RequestHead, Response, header};
+use actix_http::{Request, RequestHead, Response, header};
 use actix_service::{ServiceFactory, apply_fn_factory};
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceResponse};
@@ -64,7 +65,7 @@ impl Express {
     pub fn before<F>(
         self,
         app: F,
-    ) -> impl ServiceFactory<Request, Config = (), Response = Response<BoxBody>, Error = Error, InitError = ()>
+    ) -> impl ServiceFactory<Request, Config = (), Response = Response<Answer>, Error = Error, InitError = ()>
     where
         F: ServiceFactory<
                 Request,
@@ -77,14 +78,19 @@ impl Express {
         apply_fn_factory(app, move |mut request: Request, app: &F::Service| {
             let watch = request.conn_data::<Rc<Watch>>().cloned();
             if let Some(watch) = &watch {
-                watch.begin(!matches!(request.payload(), Payload::None));
+                watch.begin();
+                ask_when_read(watch, request.payload());
             }
             let answer = match self.takes(request.head()) {
                 // In a box: its size would be every connection's, also of those that never make such a call.
                 Some((call, signed)) => Either::Left(Box::pin(self.clone().answer(call, signed, request))),
                 None => Either::Right(app.call(request).map_ok(Response::from)),
             };
-            answer.inspect(move |_| watch.iter().for_each(|watch| watch.answered()))
+            answer.map(move |answer| {
+                watch.iter().for_each(|watch| watch.answered());
+                let answer = answer.unwrap_or_else(Response::from);
+                Ok(answer.map_body(|_, body| Answer::new(body, watch)))
+            })
         })
     }
 

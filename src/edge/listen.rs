@@ -1,7 +1,9 @@
 //! GET /listen: the long-poll.
 
 use super::event_list::EventList;
+use super::exchange::Taken;
 use super::jsonp;
+use super::watch::Watch;
 use crate::api::conn_id;
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::error::Refusal;
@@ -19,6 +21,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{Content, Required};
@@ -59,8 +62,13 @@ pub async fn listen(
     // A socket of the client's own counts already; behind a proxy the poll counts, while it lasts.
     let behind_proxy = req.peer_addr().is_some_and(|peer| backend.is_proxy(peer.ip()));
     let _seat = if behind_proxy { backend.seat(client, Comes::Through)? } else { None };
-    match PollSession::start(conn_id, client, hub.clone()).await {
-        Ok(Answer::Events(receipt)) => Ok(answer(Some(receipt), callback)),
+    let watch = req.conn_data::<Rc<Watch>>().cloned();
+    let session = PollSession::start(conn_id, client, watch.clone().map(|watch| watch as _), hub.clone());
+    match session.await {
+        Ok(Answer::Events(receipt)) => {
+            let watch = watch.filter(|_| !receipt.is_empty());
+            Ok(answer(Some((receipt, Taken::by(watch))), callback))
+        }
         Ok(Answer::UnknownConnection) => Err(Refusal::UnknownConnection),
         Err(_) => Ok(answer(None, callback)),
     }
@@ -117,13 +125,13 @@ async fn listen_last(
     if let Ok(Answer::Events(receipt)) = PollSession::start_last(conn_id, client, hub.clone()).await
         && !receipt.is_empty()
     {
-        return answer(Some(receipt), callback);
+        return answer(Some((receipt, Taken::default())), callback);
     }
     let _ = tokio::time::timeout(PAUSE, backend.drain.reached(Stage::Closed)).await;
     answer(None, callback)
 }
 
-fn answer(receipt: Option<Receipt>, callback: Option<&str>) -> HttpResponse {
+fn answer(receipt: Option<(Receipt, Taken)>, callback: Option<&str>) -> HttpResponse {
     let content_type = match callback {
         Some(_) => "application/javascript; charset=UTF-8",
         None => "application/json",

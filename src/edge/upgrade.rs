@@ -13,6 +13,7 @@ use crate::error::{self, Refusal};
 use crate::gate::Gate;
 use crate::gate::backend::Backend;
 use crate::gate::guard::now_unix;
+use crate::gate::proxy::single_slashes;
 use crate::hub::handle::HubHandle;
 use crate::observe::addresses::{Comes, Seat};
 use crate::observe::limits::Limit;
@@ -26,6 +27,7 @@ use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, hea
 use actix_web::web;
 use bytes::Bytes;
 use futures_util::SinkExt;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use std::io;
 use std::net::IpAddr;
@@ -76,10 +78,13 @@ impl Upgrade {
     /// The socket's.
     pub async fn handle(
         self,
-        request: Request,
+        mut request: Request,
         mut framed: Framed<WatchedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
-        framed.io_ref().watch.begin(false);
+        framed.io_ref().watch.leaves_http();
+        // The stack is here because a line says so; there may be others in front of it.
+        let named = header::HeaderValue::from_static("websocket");
+        request.headers_mut().insert(header::UPGRADE, named);
         match self.admit(request.head()) {
             Ok((entrance, mut response, seat)) => {
                 let client = self.client_behind_proxies(request.head());
@@ -92,14 +97,15 @@ impl Upgrade {
                 match entrance {
                     Entrance::Session(conn_id) => {
                         let parts = answered(framed, response).await?;
-                        let (answer, rest) = (&parts.write_buf[..], &parts.read_buf[..]);
+                        let (socket, rest) = parts.io.into_socket()?;
+                        let (answer, rest) = (&parts.write_buf[..], &rest[..]);
                         let handshake = Handshake { conn_id, client, deflate, answer, rest };
-                        WebsocketSession::start(parts.io.socket, &handshake, self.hub, seat);
+                        WebsocketSession::start(socket, &handshake, self.hub, seat);
                     }
                     Entrance::Demo(entrance) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
-                        let parts = framed.into_parts();
-                        entrance.open(parts.io.socket, &parts.read_buf, deflate);
+                        let (socket, rest) = framed.into_parts().io.into_socket()?;
+                        entrance.open(socket, &rest, deflate);
                     }
                 }
             }
@@ -164,6 +170,15 @@ async fn answered(
     SinkExt::<Message<(Response<()>, BodySize)>>::flush(&mut framed).await?;
     Pin::new(&mut framed).write(Message::Item((response, BodySize::None)))?;
     Ok(framed.into_parts())
+}
+
+/// Whether a websocket is served at this target, behind whatever prefix of a proxy. Handshakes elsewhere are requests like
+/// all others.
+pub(super) fn serves(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let path = single_slashes(&path);
+    path.ends_with("/ws") || path.match_indices("/demo/").any(|(at, _)| entrance::knows(&path[at..]))
 }
 
 pub(super) fn offers_deflate(head: &RequestHead) -> bool {

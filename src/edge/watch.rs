@@ -1,30 +1,28 @@
 //! How long each step of an HTTP connection may take: its request's head, the body, the taking of the answer.
 //!
-//! Whoever drips bytes holds a connection's memory for as long as it likes, unless the whole step is timed and not the
-//! pause between two bytes. A thread looks at all its connections a few times a second; a connection pays for this with
-//! a few stores into its own cells and no timer.
+//! A client that drips bytes holds a connection's memory for as long as it likes, unless the whole step is timed and not
+//! the pause between two bytes.
 
+use super::exchange::Exchange;
+use super::framing::{Malformed, Rules};
+use super::turn::Turn;
 use super::turn_away;
-use crate::error::OverLimit;
+use crate::error::{OverLimit, Refusal};
 use crate::observe::Counters;
 use crate::observe::limits::Limit;
 use crate::settings::Settings;
-use actix_rt::task::JoinHandle;
 use bytes::Bytes;
-use nix::sys::socket::{MsgFlags, send};
-use slab::Slab;
-use std::cell::{Cell, RefCell};
-use std::os::fd::RawFd;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Waker};
 
-/// How often connections are looked at: by so much a limit may be passed.
-const EVERY: Duration = Duration::from_millis(100);
+/// How long a client that has its answer may take to hang up, in ms.
+const LINGER_MS: u64 = 1_000;
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// It sends the head of a request.
     Head,
     /// It sends the body of a request.
@@ -33,8 +31,23 @@ enum Step {
     Served,
     /// It takes an answer.
     Answered,
-    /// It has what was written of an answer, and thinks of another request unless more is written.
+    /// It has its answer, and thinks of another request.
     Idle,
+    /// It has what was written of an answer, and has not sent all of the request's body, or more will be written.
+    Rest,
+    /// It has its answer, and the server has finished sending.
+    Lingering,
+    /// The same, with the rest of a body under way.
+    LingeringWithBody,
+}
+
+/// What becomes of a connection whose step takes too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It has passed a limit.
+    Over(Limit),
+    /// It is closed, which every client expects.
+    Close,
 }
 
 /// The limits, in ms; `u64::MAX` for none.
@@ -44,6 +57,7 @@ struct Times {
     body: u64,
     answer: u64,
     idle: u64,
+    rest: u64,
 }
 
 impl Times {
@@ -53,73 +67,129 @@ impl Times {
             head: time(settings.header_timeout_ms),
             body: time(settings.body_timeout_ms),
             answer: time(settings.answer_timeout_ms),
-            // The HTTP stack ends a connection that idles, but waits for the rest of a body that was refused unread.
-            idle: time(settings.body_timeout_ms).saturating_add(settings.keep_alive_ms),
+            idle: settings.keep_alive_ms,
+            rest: time(settings.body_timeout_ms).saturating_add(settings.keep_alive_ms),
         }
     }
 }
 
-/// Time as the connections of a thread see it.
+/// What the connections of a thread have in common.
 #[derive(Debug)]
-struct Clock {
+pub(super) struct Shared {
     times: Times,
-    now_ms: Cell<u64>,
+    rules: Rules,
+    pub(super) settings: Arc<Settings>,
+    pub(super) counters: Arc<Counters>,
+    /// Time as connections see it. It does not pass while the process is paused.
+    pub(super) now_ms: Cell<u64>,
+}
+
+impl Shared {
+    pub(super) fn new(settings: Arc<Settings>, counters: Arc<Counters>, rules: Rules) -> Self {
+        Self { times: Times::of(&settings), rules, settings, counters, now_ms: Cell::new(0) }
+    }
 }
 
 /// One connection's step, and until when it is to be done.
-#[derive(Debug)]
 pub struct Watch {
-    clock: Rc<Clock>,
-    step: Cell<Step>,
+    /// The progress of its request and response.
+    pub exchange: Exchange,
+    pub(super) turn: Turn,
+    shared: Rc<Shared>,
+    pub(super) step: Cell<Step>,
     until_ms: Cell<u64>,
     idle_until_ms: Cell<u64>,
+    task: Cell<Option<Waker>>,
+    /// What is to be written in place of an answer, before the connection is closed.
+    last_words: Cell<Option<Bytes>>,
 }
 
 impl Watch {
-    fn new(clock: Rc<Clock>) -> Self {
+    pub(super) fn new(shared: Rc<Shared>) -> Self {
         let until = || Cell::new(u64::MAX);
-        let watch = Self { clock, step: Cell::new(Step::Head), until_ms: until(), idle_until_ms: until() };
+        let watch = Self {
+            exchange: Exchange::default(),
+            turn: Turn::default(),
+            shared,
+            step: Cell::new(Step::Head),
+            until_ms: until(),
+            idle_until_ms: until(),
+            task: Cell::default(),
+            last_words: Cell::default(),
+        };
         watch.turn_to(Step::Head);
         watch
     }
 
-    fn turn_to(&self, step: Step) {
-        let Times { head, body, answer, .. } = self.clock.times;
+    pub(super) fn turn_to(&self, step: Step) {
+        self.step.set(step);
+        let Times { head, body, answer, .. } = self.shared.times;
         let time = match step {
             Step::Head => head,
-            Step::Body => body,
-            Step::Served => u64::MAX,
-            Step::Answered | Step::Idle => answer,
+            Step::Body | Step::LingeringWithBody => body,
+            Step::Answered => answer,
+            Step::Lingering => LINGER_MS,
+            Step::Served | Step::Idle | Step::Rest => u64::MAX,
         };
-        self.step.set(step);
-        self.until_ms.set(self.clock.now_ms.get().saturating_add(time));
+        self.until_ms.set(self.after(time));
     }
 
-    /// Bytes came: behind an answer they begin a new head.
-    pub fn heard(&self) {
-        if matches!(self.step.get(), Step::Answered | Step::Idle) {
+    fn after(&self, ms: u64) -> u64 {
+        self.shared.now_ms.get().saturating_add(ms)
+    }
+
+    /// How the requests of the connection are read.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.shared.rules
+    }
+
+    /// The task that serves the connection runs.
+    pub(super) fn runs_as(&self, context: &Context<'_>) {
+        let task = self.task.take().unwrap_or_else(|| context.waker().clone());
+        self.task.set(Some(task));
+    }
+
+    /// Bytes of a head came.
+    pub(super) fn heard(&self) {
+        if matches!(self.step.get(), Step::Answered | Step::Idle | Step::Rest) {
             self.turn_to(Step::Head);
         }
     }
 
+    /// The request has been read to its end.
+    pub(super) fn received(&self) {
+        self.exchange.received();
+        if self.step.get() == Step::Body {
+            self.turn_to(Step::Served);
+        }
+    }
+
     /// Something is to be written: more of an answer has no more time than the beginning.
-    pub fn writes(&self) {
-        if self.step.get() == Step::Idle {
+    pub(super) fn writes(&self) {
+        self.exchange.writes();
+        if matches!(self.step.get(), Step::Idle | Step::Rest) {
             self.step.set(Step::Answered);
         }
     }
 
     /// All that was written is taken. The time for the rest of the answer, if there is one, is kept.
-    pub fn is_taken(&self) {
+    pub(super) fn is_taken(&self) {
         if self.step.get() == Step::Answered {
-            self.step.set(Step::Idle);
-            self.idle_until_ms.set(self.clock.now_ms.get().saturating_add(self.clock.times.idle));
+            let is_done = self.exchange.is_whole() && !self.exchange.is_answering();
+            let Times { idle, rest, .. } = self.shared.times;
+            self.step.set(if is_done { Step::Idle } else { Step::Rest });
+            self.idle_until_ms.set(self.after(if is_done { idle } else { rest }));
         }
     }
 
-    /// A head is complete.
-    pub fn begin(&self, has_body: bool) {
-        self.turn_to(if has_body { Step::Body } else { Step::Served });
+    /// The stack has read a head.
+    pub fn begin(&self) {
+        self.turn_to(if self.exchange.is_whole() { Step::Served } else { Step::Body });
+    }
+
+    /// The connection is no HTTP any more.
+    pub fn leaves_http(&self) {
+        self.turn_to(Step::Served);
     }
 
     /// An answer was given to the HTTP stack.
@@ -127,187 +197,149 @@ impl Watch {
         self.turn_to(Step::Answered);
     }
 
-    /// The limit that is passed at this time, if one is.
-    fn passed(&self, now_ms: u64) -> Option<Limit> {
+    /// The server has finished sending, and waits until the client has.
+    pub(super) fn lingers(&self, has_body: bool) {
+        self.turn_to(if has_body { Step::LingeringWithBody } else { Step::Lingering });
+    }
+
+    /// The bytes of the answer to what cannot be served, which is counted.
+    pub(super) fn refuse(&self, malformed: Malformed) -> Bytes {
+        self.answered();
+        let Shared { settings, counters, .. } = &*self.shared;
+        turn_away::answer(&match malformed {
+            Malformed::HeadTooLarge => {
+                counters.limits.count(Limit::Head);
+                OverLimit::of(Limit::Head, settings.max_head_bytes).into()
+            }
+            Malformed::Because(why) => {
+                counters.refused_malformed.add(1);
+                Refusal::Malformed(why)
+            }
+        })
+    }
+
+    /// What is to be written in place of an answer. True once.
+    pub(super) fn last_words(&self) -> Option<Bytes> {
+        self.last_words.take()
+    }
+
+    /// What is to happen at this time, if anything is.
+    pub(super) fn passed(&self, now_ms: u64) -> Option<Verdict> {
         let step = self.step.get();
-        let until_ms = if step == Step::Idle { &self.idle_until_ms } else { &self.until_ms };
+        let until_ms =
+            if matches!(step, Step::Idle | Step::Rest) { &self.idle_until_ms } else { &self.until_ms };
         if now_ms < until_ms.get() {
             return None;
         }
         match step {
-            Step::Head => Some(Limit::HeaderTime),
-            Step::Body | Step::Idle => Some(Limit::BodyTime),
-            Step::Answered => Some(Limit::AnswerTime),
+            Step::Head => Some(Verdict::Over(Limit::HeaderTime)),
+            Step::Body | Step::Rest | Step::LingeringWithBody => Some(Verdict::Over(Limit::BodyTime)),
+            Step::Answered => Some(Verdict::Over(Limit::AnswerTime)),
+            Step::Idle | Step::Lingering => Some(Verdict::Close),
             Step::Served => None,
         }
     }
-}
 
-/// A connection that is watched.
-struct Watched {
-    watch: Rc<Watch>,
-    socket: RawFd,
-    served: Option<JoinHandle<()>>,
-}
-
-/// The connections of a thread.
-pub struct Watches {
-    clock: Rc<Clock>,
-    connections: RefCell<Slab<Watched>>,
-    counters: Arc<Counters>,
-    settings: Arc<Settings>,
-}
-
-/// Stands for a connection that is watched; dropped, it no longer is. Not to be kept longer than the socket.
-pub struct Guard {
-    watches: Rc<Watches>,
-    key: usize,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.watches.connections.borrow_mut().try_remove(self.key);
-    }
-}
-
-impl Watches {
-    /// No connection yet. Must be called where tasks can be started: from here on the thread's connections are looked
-    /// at, as long as this exists.
-    pub fn start(settings: Arc<Settings>, counters: Arc<Counters>) -> Rc<Self> {
-        let clock = Rc::new(Clock { times: Times::of(&settings), now_ms: Cell::new(0) });
-        let watches = Rc::new(Self { clock, connections: RefCell::default(), counters, settings });
-        let (weak, started) = (Rc::downgrade(&watches), Instant::now());
-        actix_rt::spawn(async move {
-            let mut ticks = actix_rt::time::interval(EVERY);
-            while let Some(watches) = weak.upgrade() {
-                watches.look(started.elapsed().as_millis() as u64);
-                drop(watches);
-                ticks.tick().await;
-            }
-        });
-        watches
-    }
-
-    /// What tells how far a connection is.
-    pub fn watch(&self) -> Rc<Watch> {
-        Rc::new(Watch::new(self.clock.clone()))
-    }
-
-    /// Watches the connection of this socket until the guard is dropped.
-    pub fn add(self: &Rc<Self>, watch: Rc<Watch>, socket: RawFd) -> Guard {
-        let key = self.connections.borrow_mut().insert(Watched { watch, socket, served: None });
-        Guard { watches: self.clone(), key }
-    }
-
-    /// The task that serves a connection: it is ended when a limit is passed.
-    pub fn set_task(&self, key: usize, served: JoinHandle<()>) {
-        if let Some(connection) = self.connections.borrow_mut().get_mut(key) {
-            connection.served = Some(served);
-        }
-    }
-
-    fn look(&self, now_ms: u64) {
-        self.clock.now_ms.set(now_ms);
-        for (_, connection) in self.connections.borrow().iter() {
-            if let Some(limit) = connection.watch.passed(now_ms) {
-                self.counters.limits.count(limit);
-                self.cut(connection, limit);
-            }
-        }
-    }
-
-    /// Ends a connection. Its task is dropped, and the guard with it, when this look at all of them is over.
-    fn cut(&self, connection: &Watched, limit: Limit) {
-        // Who has an answer already gets no other one.
-        let waits_for_answer = matches!(connection.watch.step.get(), Step::Head | Step::Body);
-        connection.watch.turn_to(Step::Served);
-        if waits_for_answer {
-            // What the kernel does not take of this the client need not know.
-            let _ = send(
-                connection.socket,
-                &self.goodbye(limit),
-                MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
-            );
-        }
-        if let Some(served) = &connection.served {
-            served.abort();
-        }
-    }
-
-    fn goodbye(&self, limit: Limit) -> Bytes {
-        let ms = match limit {
-            Limit::HeaderTime => self.settings.header_timeout_ms,
-            _ => self.settings.body_timeout_ms,
-        };
-        turn_away::answer(&OverLimit::of(limit, ms as usize).into())
-    }
-}
-
-impl Guard {
-    /// Its place among the connections.
-    pub fn key(&self) -> usize {
-        self.key
+    /// Ends the connection with these bytes, if its task has run and can write them.
+    pub(super) fn end_with(&self, words: Bytes) -> bool {
+        let Some(task) = self.task.take() else { return false };
+        self.last_words.set(Some(words));
+        self.lingers(false);
+        task.wake();
+        true
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::edge::exchange::Answer;
+    use actix_web::body::BoxBody;
 
-    fn clock() -> Rc<Clock> {
-        let settings = Settings {
+    pub(in crate::edge) const RULES: Rules =
+        Rules { max_head_bytes: 1 << 10, is_socket: |_| false, is_target: |_| false };
+
+    fn shared(settings: Settings) -> Rc<Shared> {
+        Rc::new(Shared::new(Arc::new(settings), Arc::default(), RULES))
+    }
+
+    fn timed() -> Rc<Shared> {
+        shared(Settings {
             header_timeout_ms: 10,
             body_timeout_ms: 100,
             answer_timeout_ms: 1_000,
             keep_alive_ms: 5,
             ..Settings::default()
-        };
-        Rc::new(Clock { times: Times::of(&settings), now_ms: Cell::new(0) })
+        })
+    }
+
+    fn over(limit: Limit) -> Option<Verdict> {
+        Some(Verdict::Over(limit))
     }
 
     #[test]
     fn every_step_has_its_time() {
-        let clock = clock();
-        let watch = Watch::new(clock.clone());
-        assert_eq!((watch.passed(9), watch.passed(10)), (None, Some(Limit::HeaderTime)));
-        clock.now_ms.set(9);
+        let shared = timed();
+        let watch = Rc::new(Watch::new(shared.clone()));
+        assert_eq!((watch.passed(9), watch.passed(10)), (None, over(Limit::HeaderTime)));
+        shared.now_ms.set(9);
         watch.heard();
-        assert_eq!(watch.passed(10), Some(Limit::HeaderTime), "more of a head gives it no more time");
-        watch.begin(true);
-        assert_eq!((watch.passed(108), watch.passed(109)), (None, Some(Limit::BodyTime)));
+        assert_eq!(watch.passed(10), over(Limit::HeaderTime), "more of a head gives it no more time");
+        watch.exchange.begin(false);
+        watch.begin();
+        assert_eq!((watch.passed(108), watch.passed(109)), (None, over(Limit::BodyTime)));
         watch.heard();
-        assert_eq!(watch.passed(109), Some(Limit::BodyTime), "more of a body gives it no more time");
-        watch.begin(false);
+        assert_eq!(watch.passed(109), over(Limit::BodyTime), "more of a body gives it no more time");
+        watch.received();
         assert_eq!(watch.passed(u64::MAX - 1), None, "polls wait as long as they like");
         watch.answered();
-        assert_eq!((watch.passed(1_008), watch.passed(1_009)), (None, Some(Limit::AnswerTime)));
+        assert_eq!((watch.passed(1_008), watch.passed(1_009)), (None, over(Limit::AnswerTime)));
         watch.is_taken();
         assert_eq!(
             (watch.passed(113), watch.passed(114)),
-            (None, Some(Limit::BodyTime)),
-            "the rest of a body"
+            (None, over(Limit::BodyTime)),
+            "more of an answer"
         );
-        clock.now_ms.set(500);
+        shared.now_ms.set(500);
         watch.writes();
-        assert_eq!(watch.passed(1_009), Some(Limit::AnswerTime), "the rest gives it no more time");
+        assert_eq!(watch.passed(1_009), over(Limit::AnswerTime), "the rest gives it no more time");
+        drop(Answer::new(BoxBody::new(()), Some(watch.clone())));
         watch.is_taken();
-        clock.now_ms.set(9);
+        assert_eq!(
+            (watch.passed(504), watch.passed(505)),
+            (None, Some(Verdict::Close)),
+            "between two requests"
+        );
+        shared.now_ms.set(9);
         watch.heard();
-        assert_eq!(watch.passed(19), Some(Limit::HeaderTime), "the head of the next request");
+        assert_eq!(watch.passed(19), over(Limit::HeaderTime), "the head of the next request");
+    }
+
+    #[test]
+    fn the_rest_of_a_body_has_its_time() {
+        let watch = Rc::new(Watch::new(timed()));
+        watch.exchange.begin(false);
+        watch.begin();
+        watch.answered();
+        drop(Answer::new(BoxBody::new(()), Some(watch.clone())));
+        watch.is_taken();
+        assert_eq!((watch.passed(104), watch.passed(105)), (None, over(Limit::BodyTime)));
+        watch.lingers(true);
+        assert_eq!((watch.passed(99), watch.passed(100)), (None, over(Limit::BodyTime)));
+        watch.lingers(false);
+        assert_eq!((watch.passed(LINGER_MS - 1), watch.passed(LINGER_MS)), (None, Some(Verdict::Close)));
     }
 
     #[test]
     fn zero_is_no_limit() {
-        let settings = Settings {
+        let watch = Watch::new(shared(Settings {
             header_timeout_ms: 0,
             body_timeout_ms: 0,
             answer_timeout_ms: 0,
             ..Settings::default()
-        };
-        let clock = Rc::new(Clock { times: Times::of(&settings), now_ms: Cell::new(7) });
-        let watch = Watch::new(clock);
+        }));
         assert_eq!(watch.passed(u64::MAX - 1), None);
-        watch.begin(true);
+        watch.begin();
         assert_eq!(watch.passed(u64::MAX - 1), None);
         watch.answered();
         assert_eq!(watch.passed(u64::MAX - 1), None);

@@ -87,6 +87,12 @@ fn row(limit: Limit) -> Row {
         Limit::UserStateKeys => wrong("user_state", ("A user's state has at most", "keys")),
         Limit::UserStateBytes => wrong("user_state", ("A user's state has at most", "bytes")),
         Limit::PublishRate => too_many(("At most", "messages in a second are taken for one secret"), 1),
+        Limit::Head => Row {
+            status: S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            field: None,
+            text: ("A request's head has at most 96 headers and", "bytes"),
+            retry_after_s: None,
+        },
         Limit::HeaderTime => late(("A request's head is to arrive within", "ms")),
         Limit::BodyTime => late(("A request's body is to arrive within", "ms")),
         Limit::AnswerTime => late(("An answer is to be taken within", "ms")),

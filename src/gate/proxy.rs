@@ -194,7 +194,8 @@ fn is_host(host: &str) -> bool {
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
 }
 
-fn single_slashes(path: &str) -> Cow<'_, str> {
+/// The path with each row of slashes made one.
+pub fn single_slashes(path: &str) -> Cow<'_, str> {
     if !path.contains("//") {
         return path.into();
     }

@@ -49,6 +49,8 @@ limits! {
     UserStateBytes = "max_user_state_bytes";
     /// Messages in a second, signed with one secret.
     PublishRate = "publish_rate_per_secret";
+    /// Bytes and lines of a request's head.
+    Head = "max_head_bytes";
     /// Time for a request's head.
     HeaderTime = "header_timeout_ms";
     /// Time for a request's body.

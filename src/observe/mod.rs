@@ -53,8 +53,8 @@ pub const REFUSED_NO_FILES: &str = "refused_no_files";
 /// The name under which [`Counters::refused_origin`] is shown.
 pub const REFUSED_ORIGIN: &str = "refused_origin";
 
-/// The name under which [`Counters::not_http`] is shown.
-pub const NOT_HTTP: &str = "not_http";
+/// The name under which [`Counters::refused_malformed`] is shown.
+pub const REFUSED_MALFORMED: &str = "refused_malformed";
 /// The name under which [`log_queue::LogQueue::dropped`] is shown.
 pub const LOG_DROPPED: &str = "log_dropped";
 
@@ -85,8 +85,8 @@ pub struct Counters {
     pub limits: limits::Hits,
     /// Handshakes and polls refused because of the page's origin.
     pub refused_origin: Counter,
-    /// Connections that ended with something that is no HTTP request.
-    pub not_http: Counter,
+    /// Requests answered 400 because they were not HTTP, or malformed.
+    pub refused_malformed: Counter,
     /// Connections that are present; at most a tenth of a second old, as are the next two.
     pub connections: Level,
     /// Users with connections that are present.
@@ -103,7 +103,7 @@ impl Counters {
             (REFUSED_BUSY, self.refused_busy.get()),
             (REFUSED_NO_FILES, self.refused_no_files.get()),
             (REFUSED_ORIGIN, self.refused_origin.get()),
-            (NOT_HTTP, self.not_http.get()),
+            (REFUSED_MALFORMED, self.refused_malformed.get()),
             (LOG_DROPPED, log_queue::LOG_QUEUE.dropped()),
         ];
         limits.chain(refused).chain(self.closes.iter())
@@ -112,8 +112,9 @@ impl Counters {
     /// Requests and sockets that were refused or cut off, for whatever limit, fullness or origin.
     pub fn refusals(&self) -> u64 {
         let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
-        let others = [&self.refused_busy, &self.refused_no_files, &self.refused_origin, &self.not_http]
-            .map(Counter::get);
+        let others =
+            [&self.refused_busy, &self.refused_no_files, &self.refused_origin, &self.refused_malformed]
+                .map(Counter::get);
         limits.chain(others).sum()
     }
 }
@@ -139,7 +140,7 @@ mod tests {
         counters.refused_busy.add(10);
         counters.refused_no_files.add(100);
         counters.refused_origin.add(1_000);
-        counters.not_http.add(10_000);
+        counters.refused_malformed.add(10_000);
         assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 11_110);
     }
 }

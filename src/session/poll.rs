@@ -12,11 +12,11 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{self, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// How long a poll that comes while the server stops waits for what its client has missed.
+/// How long a poll waits for what its client has missed, when the server stops or the client has finished sending.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
 /// How long a poll that another session takes over waits for its empty list. Its client polls again at once, and takes
@@ -41,6 +41,15 @@ pub struct PollSession {
     held_back: bool,
     wait: Duration,
     counted: Option<Counted>,
+    /// Its client, until it has finished sending.
+    client: Option<Rc<dyn Client>>,
+    started: Instant,
+}
+
+/// The connection of a client that polls.
+pub trait Client {
+    /// Waits until the client has finished sending. It may have hung up, or it may wait for its answer.
+    fn poll_half_closed(&self, context: &task::Context<'_>) -> Poll<()>;
 }
 
 /// What a poll is answered with.
@@ -106,29 +115,37 @@ impl Drop for Receipt {
 
 impl PollSession {
     /// Starts a poll. The receiver gets the answer; dropping it ends the poll.
-    pub fn start(conn_id: Uuid, client: Option<IpAddr>, hub: HubHandle) -> oneshot::Receiver<Answer> {
+    ///
+    /// A client that finishes sending is answered soon: whether it still reads is known when it has got something.
+    pub fn start(
+        conn_id: Uuid,
+        address: Option<IpAddr>,
+        client: Option<Rc<dyn Client>>,
+        hub: HubHandle,
+    ) -> oneshot::Receiver<Answer> {
         let wait = Duration::from_millis(hub.settings().poll_wait_ms);
         let counted = hub.count_session();
-        Self::start_for(wait, Some(counted), conn_id, client, hub)
+        Self::start_for(wait, Some(counted), conn_id, address, client, hub)
     }
 
     /// Starts a poll while the server stops: it waits for nothing but what its client has missed, and nobody waits
     /// for its end.
     pub fn start_last(conn_id: Uuid, client: Option<IpAddr>, hub: HubHandle) -> oneshot::Receiver<Answer> {
-        Self::start_for(LAST_WAIT, None, conn_id, client, hub)
+        Self::start_for(LAST_WAIT, None, conn_id, client, None, hub)
     }
 
     fn start_for(
         wait: Duration,
         counted: Option<Counted>,
         conn_id: Uuid,
-        client: Option<IpAddr>,
+        address: Option<IpAddr>,
+        client: Option<Rc<dyn Client>>,
         hub: HubHandle,
     ) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
         let outbox = Rc::new(Outbox::poll(hub.queue_bound(), hub.now_ms()));
-        let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), client);
-        let answer = Some(answer);
+        let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), address);
+        let (answer, started) = (Some(answer), Instant::now());
         Actor::start(Self {
             conn_id,
             slot,
@@ -139,6 +156,8 @@ impl PollSession {
             held_back: false,
             wait,
             counted,
+            client,
+            started,
         });
         receiver
     }
@@ -163,6 +182,13 @@ impl PollSession {
         self.collecting = true;
         let window = Duration::from_millis(self.hub.settings().poll_batch_window_ms);
         context.run_later(window, |session, context| session.finish(context));
+    }
+
+    /// What the client has missed is on its way to a poll that has just begun.
+    fn finish_soon(&mut self, context: &mut Context<Self>) {
+        self.client = None;
+        let wait = LAST_WAIT.saturating_sub(self.started.elapsed());
+        context.run_later(wait, |session, context| session.finish(context));
     }
 
     fn finish(&mut self, context: &mut Context<Self>) {
@@ -198,7 +224,7 @@ impl PollSession {
     }
 }
 
-/// Wakes the session when its outbox has something, is closed, or its client is gone.
+/// Wakes the session when its outbox has something, is closed, or its client has finished sending or is gone.
 struct Watch;
 
 impl ActorFuture<PollSession> for Watch {
@@ -219,6 +245,9 @@ impl ActorFuture<PollSession> for Watch {
             session.finish(actor_context);
         } else if !session.outbox.is_empty() && !session.collecting {
             session.begin_collecting(actor_context);
+        }
+        if session.client.as_ref().is_some_and(|client| client.poll_half_closed(context).is_ready()) {
+            session.finish_soon(actor_context);
         }
         Poll::Pending
     }

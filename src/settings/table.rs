@@ -130,6 +130,8 @@ settings! {
         max_user_state_keys: usize = 10_000 => number(0, 1 << 32);
         /// Most bytes of one user's state, keys and values; 0 means no limit.
         max_user_state_bytes: usize = 1 << 20 => number(0, GIBIBYTE);
+        /// Largest head of a request: its first line and its headers, in bytes.
+        max_head_bytes: usize = 32 << 10 => number(4_096, 60_000);
         /// Time for the head of a request, from its first byte, in ms; 0 means no limit.
         header_timeout_ms: u64 = 5_000 => number(0, HOUR_MS);
         /// Time from the head of a request with a body to its answer, in ms; 0 means no limit.

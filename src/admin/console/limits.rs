@@ -13,7 +13,9 @@ use crate::gate::backend::Backend;
 use crate::observe::closes::GONE;
 use crate::observe::latest::Latest;
 use crate::observe::limits::Limit;
-use crate::observe::{Counters, LOG_DROPPED, NOT_HTTP, REFUSED_BUSY, REFUSED_NO_FILES, REFUSED_ORIGIN};
+use crate::observe::{
+    Counters, LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,
+};
 use crate::settings::{self, Bound, Settings};
 use crate::wire::schema::{self, Book, Keys, Shape};
 use crate::wire::websocket::close::CloseReason;
@@ -31,8 +33,8 @@ const TOO_BIG: &str = "max_client_message_bytes";
 /// What is refused though no setting bounds it.
 const OTHERS: [(&str, &str); 4] = [
     (REFUSED_ORIGIN, "the page that asks is of an origin that is not in `allowed_origins`"),
+    (REFUSED_MALFORMED, "what the client sent is not HTTP, or is malformed"),
     (REFUSED_NO_FILES, "the process has no file descriptor left"),
-    (NOT_HTTP, "the client sent something that is no HTTP request"),
     (LOG_DROPPED, "a line of the log found no room, as nothing reads the log, or it could not be written"),
 ];
 

@@ -1,0 +1,229 @@
+//! One request of a connection and its response: what the socket, the HTTP stack's services and the handlers know of each
+//! other's progress. It is reached from a request by the connection's [`Watch`].
+
+use super::watch::Watch;
+use crate::session::poll::Client;
+use actix_http::Payload;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use futures_util::Stream;
+use std::cell::Cell;
+use std::error::Error;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep};
+
+/// Where a request is that waits with its body until the server asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Continue {
+    /// The client does not wait.
+    #[default]
+    Sent,
+    /// The client waits, and no handler has asked for the body.
+    Expected,
+    /// A handler has asked for the body.
+    Wanted,
+}
+
+/// The progress of a request and its response.
+#[derive(Default)]
+pub struct Exchange {
+    /// The stack has the request, and not yet all of its response.
+    is_answering: Cell<bool>,
+    /// Bytes of the response were given to the socket.
+    has_begun: Cell<bool>,
+    /// The request has been read to its end.
+    is_whole: Cell<bool>,
+    continues: Cell<Continue>,
+    is_half_closed: Cell<bool>,
+    is_reset: Cell<bool>,
+    half_close: Cell<Option<Waker>>,
+}
+
+impl Exchange {
+    /// The stack gets a request.
+    pub(super) fn begin(&self, expects_continue: bool) {
+        self.is_answering.set(true);
+        self.has_begun.set(false);
+        self.is_whole.set(false);
+        self.continues.set(if expects_continue { Continue::Expected } else { Continue::Sent });
+    }
+
+    /// The request has been read to its end.
+    pub(super) fn received(&self) {
+        self.is_whole.set(true);
+    }
+
+    /// Whether the request has been read to its end.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole.get()
+    }
+
+    /// Whether the stack has a request, and not yet all of its response.
+    pub(super) fn is_answering(&self) -> bool {
+        self.is_answering.get()
+    }
+
+    /// Bytes of the response are given to the socket.
+    pub(super) fn writes(&self) {
+        self.has_begun.set(true);
+        self.continues.set(Continue::Sent);
+    }
+
+    /// Whether bytes of the response were given to the socket.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.get()
+    }
+
+    /// Whether the client is to be asked for the body now. True once.
+    pub(super) fn asks_for_body(&self) -> bool {
+        self.continues.get() == Continue::Wanted && {
+            self.continues.set(Continue::Sent);
+            true
+        }
+    }
+
+    /// The client has finished sending; it may still read.
+    pub(super) fn set_half_closed(&self) {
+        self.is_half_closed.set(true);
+        if let Some(waiter) = self.half_close.take() {
+            waiter.wake();
+        }
+    }
+
+    /// Whether the client has finished sending.
+    pub fn is_half_closed(&self) -> bool {
+        self.is_half_closed.get()
+    }
+
+    /// Waits until the client has finished sending. One task can wait.
+    pub fn poll_half_closed(&self, context: &Context<'_>) -> Poll<()> {
+        if self.is_half_closed() {
+            return Poll::Ready(());
+        }
+        let waiter = self.half_close.take().filter(|waiter| waiter.will_wake(context.waker()));
+        self.half_close.set(Some(waiter.unwrap_or_else(|| context.waker().clone())));
+        Poll::Pending
+    }
+
+    /// The client has refused what was sent to it.
+    pub(super) fn set_reset(&self) {
+        self.is_reset.set(true);
+    }
+
+    /// Whether the client is known to be gone. Looked at whenever the connection's task runs after a half close.
+    pub fn is_reset(&self) -> bool {
+        self.is_reset.get()
+    }
+}
+
+impl Client for Watch {
+    fn poll_half_closed(&self, context: &Context<'_>) -> Poll<()> {
+        self.exchange.poll_half_closed(context)
+    }
+}
+
+/// Whether a client has taken its answer.
+///
+/// One that has finished sending looks like one that has hung up, until the answer is sent: then the kernel of a client
+/// that is gone resets the connection.
+#[derive(Default)]
+pub struct Taken {
+    watch: Option<Rc<Watch>>,
+    looks: u32,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a reset is waited for, and how often it is looked for.
+const LOOKS: u32 = 40;
+const LOOK: Duration = Duration::from_millis(25);
+
+impl Taken {
+    /// The client of this connection.
+    pub fn by(watch: Option<Rc<Watch>>) -> Self {
+        Self { watch, ..Self::default() }
+    }
+
+    /// To be asked when the answer is flushed.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        let Some(watch) = self.watch.as_ref().filter(|watch| watch.exchange.is_half_closed()) else {
+            return Poll::Ready(true);
+        };
+        while !watch.exchange.is_reset() && self.looks < LOOKS {
+            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(LOOK)));
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+            self.looks += 1;
+        }
+        Poll::Ready(!watch.exchange.is_reset())
+    }
+}
+
+/// A body that asks the client for itself when it is read for the first time (RFC 9110, section 10.1.1). A request that is
+/// answered unread gets its answer without `100 Continue`.
+struct AskedFor {
+    body: Payload,
+    watch: Rc<Watch>,
+}
+
+impl Stream for AskedFor {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let continues = &this.watch.exchange.continues;
+        if continues.get() == Continue::Expected {
+            continues.set(Continue::Wanted);
+        }
+        Pin::new(&mut this.body).poll_next(context)
+    }
+}
+
+/// Makes the body ask for itself, if the client waits for that.
+pub(super) fn ask_when_read(watch: &Rc<Watch>, body: &mut Payload) {
+    if watch.exchange.continues.get() == Continue::Expected {
+        let inner = std::mem::replace(body, Payload::None);
+        *body = Payload::Stream { payload: Box::pin(AskedFor { body: inner, watch: watch.clone() }) };
+    }
+}
+
+/// The body of a response. When it is dropped, the stack has all of the response.
+pub struct Answer {
+    body: BoxBody,
+    watch: Option<Rc<Watch>>,
+}
+
+impl Answer {
+    /// A body of a response on this connection.
+    pub fn new(body: BoxBody, watch: Option<Rc<Watch>>) -> Self {
+        Self { body, watch }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.exchange.is_answering.set(false);
+            // The handler that waited is gone.
+            watch.exchange.half_close.take();
+        }
+    }
+}
+
+impl MessageBody for Answer {
+    type Error = Box<dyn Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+}

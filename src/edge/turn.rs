@@ -1,0 +1,119 @@
+//! The turns of a connection's task: how much of what a client sent is served before others have theirs.
+//!
+//! A client may send many requests at once. They are served one after the other; after a few of them the task waits until
+//! the thread's other tasks and its I/O driver have run.
+
+use super::watch::Watch;
+use std::cell::Cell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// Requests of a turn at most. Publishes that are pipelined go to the registry together.
+const REQUESTS: u32 = 16;
+/// No further request is begun when a turn has taken so long.
+const TIME: Duration = Duration::from_millis(1);
+/// Bytes of a turn at most.
+const BYTES: usize = 64 << 10;
+
+/// What a turn has done, and whether another one is due.
+#[derive(Debug, Default)]
+pub struct Turn {
+    goes_on: Cell<bool>,
+    requests: Cell<u32>,
+    bytes: Cell<usize>,
+    begun: Cell<Option<Instant>>,
+}
+
+impl Turn {
+    /// There is more to do, and nothing else will wake the task for it.
+    pub(super) fn go_on(&self) {
+        self.goes_on.set(true);
+    }
+
+    /// Bytes of the client were taken.
+    pub(super) fn took(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    /// Whether more bytes may be taken.
+    pub(super) fn may_read(&self) -> bool {
+        self.bytes.get() < BYTES
+    }
+
+    /// Whether another request may follow.
+    pub(super) fn may_serve(&self) -> bool {
+        self.requests.get() < REQUESTS
+            && self.may_read()
+            && self.begun.get().is_none_or(|begun| begun.elapsed() < TIME)
+    }
+
+    fn begin(&self) {
+        self.goes_on.set(false);
+        self.requests.set(1);
+        self.bytes.set(0);
+        self.begun.set(None);
+    }
+
+    /// Whether the next request is served in this turn.
+    fn next(&self) -> bool {
+        if !self.may_serve() {
+            return false;
+        }
+        self.goes_on.set(false);
+        self.requests.set(self.requests.get() + 1);
+        if self.begun.get().is_none() {
+            self.begun.set(Some(Instant::now()));
+        }
+        true
+    }
+}
+
+/// Serves a connection by the stack's future, in turns.
+pub(super) async fn in_turns<F: Future>(served: F, watch: Rc<Watch>) -> F::Output {
+    let mut served = pin!(served);
+    let turn = &watch.turn;
+    std::future::poll_fn(|context| {
+        watch.runs_as(context);
+        turn.begin();
+        loop {
+            if let Poll::Ready(ended) = served.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            if !turn.goes_on.get() {
+                return Poll::Pending;
+            }
+            if !turn.next() {
+                wake_after_others(context);
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+/// Wakes this task when the I/O driver and the tasks that are ready have run. A task that wakes itself runs before the
+/// driver.
+pub(super) fn wake_after_others(context: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(context);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_has_an_end() {
+        let turn = Turn::default();
+        turn.begin();
+        let served = 1 + std::iter::from_fn(|| turn.next().then_some(())).count();
+        assert!((2..=REQUESTS as usize).contains(&served), "{served}");
+        turn.begin();
+        turn.took(BYTES);
+        assert!(!turn.may_read() && !turn.next());
+        turn.begin();
+        turn.begun.set(Some(Instant::now() - TIME));
+        assert!(turn.may_read() && !turn.next());
+    }
+}
