@@ -282,7 +282,7 @@ async fn attempts_to_sign_in_are_summed() {
 }
 
 #[actix_web::test]
-async fn what_is_no_http_is_counted_and_is_no_error() {
+async fn what_is_not_http_is_counted_and_not_logged() {
     let process = Process::start();
     for bytes in [&b"x\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n"] {
         for _ in 0..20 {
@@ -292,7 +292,7 @@ async fn what_is_no_http_is_counted_and_is_no_error() {
         }
     }
     within(async {
-        while figure(process.address, "connections that sent no HTTP: ").await < 60 {
+        while figure(process.address, "requests refused, malformed: ").await < 60 {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
     })
