@@ -24,6 +24,7 @@ pub struct Turn {
     requests: Cell<u32>,
     bytes: Cell<usize>,
     begun: Cell<Option<Instant>>,
+    is_over: Cell<bool>,
 }
 
 impl Turn {
@@ -44,9 +45,7 @@ impl Turn {
 
     /// Whether another request may follow.
     pub(super) fn may_serve(&self) -> bool {
-        self.requests.get() < REQUESTS
-            && self.may_read()
-            && self.begun.get().is_none_or(|begun| begun.elapsed() < TIME)
+        self.requests.get() < REQUESTS && self.may_read() && !self.is_over.get()
     }
 
     fn begin(&self) {
@@ -54,19 +53,18 @@ impl Turn {
         self.requests.set(1);
         self.bytes.set(0);
         self.begun.set(None);
+        self.is_over.set(false);
     }
 
-    /// Whether the next request is served in this turn.
+    /// Begins the next request, if it is served in this turn.
     fn next(&self) -> bool {
-        if !self.may_serve() {
-            return false;
+        match self.begun.get() {
+            Some(begun) => self.is_over.set(begun.elapsed() >= TIME),
+            None => self.begun.set(Some(Instant::now())),
         }
         self.goes_on.set(false);
         self.requests.set(self.requests.get() + 1);
-        if self.begun.get().is_none() {
-            self.begun.set(Some(Instant::now()));
-        }
-        true
+        self.may_read() && !self.is_over.get()
     }
 }
 
@@ -84,7 +82,7 @@ pub(super) async fn in_turns<F: Future>(served: F, watch: Rc<Watch>) -> F::Outpu
             if !turn.goes_on.get() {
                 return Poll::Pending;
             }
-            if !turn.next() {
+            if !turn.may_serve() || !turn.next() {
                 wake_after_others(context);
                 return Poll::Pending;
             }
@@ -107,13 +105,13 @@ mod tests {
     fn a_turn_has_an_end() {
         let turn = Turn::default();
         turn.begin();
-        let served = 1 + std::iter::from_fn(|| turn.next().then_some(())).count();
+        let served = 1 + std::iter::from_fn(|| (turn.may_serve() && turn.next()).then_some(())).count();
         assert!((2..=REQUESTS as usize).contains(&served), "{served}");
         turn.begin();
         turn.took(BYTES);
         assert!(!turn.may_read() && !turn.next());
         turn.begin();
         turn.begun.set(Some(Instant::now() - TIME));
-        assert!(turn.may_read() && !turn.next());
+        assert!(turn.may_read() && !turn.next() && !turn.may_serve());
     }
 }

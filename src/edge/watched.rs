@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 /// Bytes that are read at once where the stack has no place for them.
 const READ_BYTES: usize = 8 << 10;
 /// Bytes of responses that are written together at most.
-const JOINED_BYTES: usize = 32 << 10;
+const JOINED_BYTES: usize = 8 << 10;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection's socket.
@@ -138,7 +138,7 @@ impl WatchedSocket {
                 continue;
             }
             if !self.framing.is_in_head() && !self.framing.is_in_body() {
-                self.wait_behind_request(context);
+                // The stack flushes when it has done what it can, and what it waits for is known then.
                 return Poll::Pending;
             }
             if !self.watch.turn.may_read() {
@@ -217,14 +217,6 @@ impl WatchedSocket {
     /// The stack has all of a request and nothing to read. Its task is woken when the client sends more or hangs up: a
     /// poll may be waiting.
     fn wait_behind_request(&mut self, context: &mut Context<'_>) {
-        if self.framing.is_upgraded() {
-            return;
-        }
-        if !self.watch.exchange.is_answering() {
-            // The answer was written before the request had been read.
-            self.turn_to_next();
-            return;
-        }
         if !self.watch.exchange.is_half_closed() && self.poll_half_closed(context).is_ready() {
             self.watch.exchange.set_half_closed();
         }
@@ -338,6 +330,9 @@ impl AsyncWrite for WatchedSocket {
         }
         ready!(this.poll_write_out(context))?;
         this.watch.is_taken();
+        if this.framing.is_whole() {
+            this.wait_behind_request(context);
+        }
         if this.is_done() {
             this.turn_to_next();
         }
