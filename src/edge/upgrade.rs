@@ -81,7 +81,8 @@ impl Upgrade {
         mut request: Request,
         mut framed: Framed<WatchedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
-        framed.io_ref().watch.leaves_http();
+        // What is answered is to be taken in time, as every answer.
+        framed.io_ref().watch.answered();
         // The stack is here because a line says so; there may be others in front of it.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
