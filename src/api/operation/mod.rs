@@ -126,7 +126,12 @@ impl Operation {
     /// An endpoint with its identity, one word that no other has.
     pub fn new(method: HttpMethod, path: &'static str, id: &str, public: Public, access: Access) -> Self {
         let built = OperationBuilder::new().operation_id(Some(id)).tag(public.tag());
-        let mut refusals = vec![Refusal::HttpsRequired, Refusal::BadSignature, Refusal::Internal];
+        let mut refusals = vec![
+            Refusal::Malformed("This is not a request of HTTP/1.1."),
+            Refusal::HttpsRequired,
+            Refusal::BadSignature,
+            Refusal::Internal,
+        ];
         if access == Access::Signed {
             refusals.extend([Refusal::SignatureMissing, Refusal::AddressNotAllowed]);
         }
@@ -134,7 +139,7 @@ impl Operation {
             refusals.extend([Refusal::SignatureMissing, Refusal::CsrfToken]);
         }
         // These are kept before it is known what is asked for.
-        let limits = vec![Limit::SocketsPerAddress, Limit::ConnectRate, Limit::HeaderTime];
+        let limits = vec![Limit::SocketsPerAddress, Limit::ConnectRate, Limit::HeaderTime, Limit::Head];
         let answers = BTreeMap::new();
         Self { path, method, built, answers, access, refusals, limits, is_polled: false, of_demo: false }
     }
