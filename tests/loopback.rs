@@ -202,9 +202,16 @@ async fn sign_in(server: &TestServer, password: &str, headers: &[(&str, &str)]) 
     (reply, cookie)
 }
 
-/// Whether a page of another site sent the form by what browsers say: refused whatever the password is.
-fn is_cross_site(headers: &[(&str, &str)]) -> bool {
-    headers.contains(&("sec-fetch-site", "cross-site"))
+/// Whether a page of another origin sent the form by what browsers report: refused whatever the password is.
+fn is_cross_origin(headers: &[(&str, &str)]) -> bool {
+    let value = |wanted| headers.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value);
+    let host = value("host").next().unwrap_or("localhost");
+    let is_own = |page: &str| page.split('/').nth(2) == Some(host);
+    match (value("sec-fetch-site").next(), value("origin").next()) {
+        (Some(site), _) => !["same-origin", "none"].contains(&site),
+        (None, Some(_)) => !value("origin").all(is_own),
+        (None, None) => !value("referer").all(is_own),
+    }
 }
 
 #[actix_web::test]
@@ -219,16 +226,26 @@ async fn the_well_known_password_and_its_cookie_count_on_this_machine_only() {
         let server = TestServer::start(settings);
         let (reply, cookie) = sign_in(&server, password, &[]).await;
         assert_eq!(reply.status, 302);
-        for headers in FROM_HERE.into_iter().filter(|headers| !is_cross_site(headers)) {
-            assert_eq!(sign_in(&server, password, headers).await.0.status, 302, "{headers:?}");
+        for headers in FROM_HERE {
+            let expected = if is_cross_origin(headers) { 403 } else { 302 };
+            assert_eq!(sign_in(&server, password, headers).await.0.status, expected, "{headers:?}");
             let all = [&[("cookie", cookie.as_str())], headers].concat();
             assert_eq!(ask(&server, "GET", "/admin/admin.json", &all, "").await.status, 200, "{headers:?}");
         }
-        for headers in FROM_ELSEWHERE.into_iter().filter(|headers| !is_cross_site(headers)) {
+        for headers in FROM_ELSEWHERE {
             // The right password from here, so that none of these tries must wait.
             sign_in(&server, password, &[]).await;
             let (reply, set) = sign_in(&server, password, headers).await;
-            assert_eq!((is_refused(&reply), set.is_empty()), (refuses, refuses), "{headers:?}: {reply:?}");
+            match is_cross_origin(headers) {
+                true => assert_eq!((reply.status, set.is_empty()), (403, true), "{headers:?}: {reply:?}"),
+                false => {
+                    assert_eq!(
+                        (is_refused(&reply), set.is_empty()),
+                        (refuses, refuses),
+                        "{headers:?}: {reply:?}"
+                    );
+                }
+            }
             let all = [&[("cookie", cookie.as_str())], headers].concat();
             for (method, path) in
                 [("GET", "/admin"), ("GET", "/admin/admin.json"), ("POST", "/admin/message")]

@@ -100,7 +100,7 @@ async fn requests_without_an_origin_are_judged_by_the_page() {
     let listen = format!("/listen?conn_id={conn_id}");
     let end = format!("/disconnect?conn_id={conn_id}");
     let (cross, same) = (("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"));
-    let (evil, own) = (("referer", "https://evil.example/"), ("referer", "http://test/page"));
+    let (evil, own) = (("referer", "https://evil.example/"), ("referer", "http://localhost/page"));
     let ours = ("referer", "https://app.example.com/page");
     for headers in [
         &[cross][..],

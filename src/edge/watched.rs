@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 /// Bytes that are read at once where the stack has no place for them.
 const READ_BYTES: usize = 8 << 10;
 /// Bytes of responses that are written together at most.
-const JOINED_BYTES: usize = 8 << 10;
+const JOINED_BYTES: usize = 16 << 10;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection's socket.
