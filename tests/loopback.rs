@@ -33,7 +33,7 @@ const FROM_HERE: [&[(&str, &str)]; 9] = [
 ];
 
 /// Headers that show a proxy, a name that leads here by rebinding, or a page of another site.
-const FROM_ELSEWHERE: [&[(&str, &str)]; 21] = [
+const FROM_ELSEWHERE: [&[(&str, &str)]; 22] = [
     &[("host", "evil.example")],
     &[
         ("host", "evil.example:8000"),
@@ -53,6 +53,7 @@ const FROM_ELSEWHERE: [&[(&str, &str)]; 21] = [
     &[("x-forwarded-host", "localhost")],
     &[("x-forwarded-port", "443")],
     &[("x-real-ip", "203.0.113.9")],
+    &[("wl-proxy-client-ip", "203.0.113.9")],
     &[("forwarded", "for=203.0.113.9")],
     &[("via", "1.1 proxy")],
     &[("x-script-name", "/push")],
@@ -176,6 +177,35 @@ async fn own_secrets_count_from_everywhere() {
 async fn allowed_default_secrets_count_from_everywhere() {
     let settings = Settings { allow_default_secrets: true, ..base() };
     judges(&TestServer::start(settings), WELL_KNOWN, false).await;
+}
+
+/// A target in absolute form names a host as well, in every spelling of its path.
+#[actix_web::test]
+async fn a_target_in_absolute_form_is_judged_by_its_host() {
+    let server = TestServer::start(base());
+    for path in ["/message", "//message", "/m%65ssage", "/info", "//info"] {
+        for (host, refuses) in [("evil.example", true), ("localhost:8000", false)] {
+            let target = format!("http://{host}{path}");
+            let token = Keys::new(&[Secret::new(WELL_KNOWN)]).sign("x", now());
+            let signed = [("x-channelstream-secret", token.as_str())];
+            let body = if path.ends_with("info") { r#"{"info": {}}"# } else { "[]" };
+            let reply = ask(&server, "POST", &target, &signed, body).await;
+            assert_eq!(is_refused(&reply), refuses, "{target}: {reply:?}");
+            assert!(refuses || reply.status == 200, "{target}: {reply:?}");
+        }
+    }
+}
+
+/// Strangers behind a proxy have the address of this machine, and would use up its tries.
+#[actix_web::test]
+async fn tries_from_elsewhere_do_not_lock_out_this_machine() {
+    let server = TestServer::start(base());
+    let proxied = [("x-forwarded-for", "203.0.113.9")];
+    for password in ["wrong", "admin_secret"].into_iter().cycle().take(12) {
+        let (reply, _) = sign_in(&server, password, &proxied).await;
+        assert!(is_refused(&reply), "{reply:?}");
+    }
+    assert_eq!(sign_in(&server, "admin_secret", &[]).await.0.status, 302);
 }
 
 /// While secrets are changed, and from an INI file, which listens for other machines.

@@ -134,7 +134,7 @@ where
         let deflate = backend.settings.compression && plain.deflate;
         // Who is refused is told so by the upgrade service.
         backend.admit_session().ok()?;
-        let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().copied());
+        let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().map(|line| line.as_bytes()));
         let seat = match backend.addresses.is_some() && backend.is_proxy(peer.ip()) {
             true => backend.seat(client.or(Some(peer.ip())), Comes::New).ok()?,
             false => None,
