@@ -148,6 +148,10 @@ async fn tls_is_asked_for_in_every_spelling() {
         let shared = (path == "/listen").then_some("*");
         all_alike(at, ("GET", path), "", &signed(&token), (406, Some("https-required"), shared)).await;
     }
+    for spelling in spellings("/demo/echo") {
+        let refused = socket::open(at, &spelling, &[]).await.err().unwrap();
+        assert_eq!(judged(&refused), (406, Some("https-required"), None), "{spelling}");
+    }
     all_alike(at, ("GET", "/ws"), "", &[], (426, Some("upgrade-required"), None)).await;
     all_alike(at, ("GET", "/health/live"), "", &[], (200, None, Some("*"))).await;
 }

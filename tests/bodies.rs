@@ -315,8 +315,8 @@ async fn refusals_of_bodies_name_their_bound() {
         ("POST", "/admin/sign_in", 4_096),
         ("POST", "/admin/sign_out", 4_096),
         ("POST", "/disconnect", 1_024),
-        ("POST", "/demo/message", 8_192),
-        ("POST", "/demo/connect", 8_192),
+        ("POST", "/demo/message", 16_384),
+        ("POST", "/demo/connect", 16_384),
     ];
     for (method, path, bound) in cases {
         for (length, is_too_large) in [(bound, false), (bound + 1, true)] {

@@ -33,7 +33,7 @@ const FROM_HERE: [&[(&str, &str)]; 9] = [
 ];
 
 /// Headers that show a proxy, a name that leads here by rebinding, or a page of another site.
-const FROM_ELSEWHERE: [&[(&str, &str)]; 21] = [
+const FROM_ELSEWHERE: [&[(&str, &str)]; 22] = [
     &[("host", "evil.example")],
     &[
         ("host", "evil.example:8000"),
@@ -53,6 +53,7 @@ const FROM_ELSEWHERE: [&[(&str, &str)]; 21] = [
     &[("x-forwarded-host", "localhost")],
     &[("x-forwarded-port", "443")],
     &[("x-real-ip", "203.0.113.9")],
+    &[("wl-proxy-client-ip", "203.0.113.9")],
     &[("forwarded", "for=203.0.113.9")],
     &[("via", "1.1 proxy")],
     &[("x-script-name", "/push")],
@@ -178,6 +179,35 @@ async fn allowed_default_secrets_count_from_everywhere() {
     judges(&TestServer::start(settings), WELL_KNOWN, false).await;
 }
 
+/// A target in absolute form names a host as well, in every spelling of its path.
+#[actix_web::test]
+async fn a_target_in_absolute_form_is_judged_by_its_host() {
+    let server = TestServer::start(base());
+    for path in ["/message", "//message", "/m%65ssage", "/info", "//info"] {
+        for (host, refuses) in [("evil.example", true), ("localhost:8000", false)] {
+            let target = format!("http://{host}{path}");
+            let token = Keys::new(&[Secret::new(WELL_KNOWN)]).sign("x", now());
+            let signed = [("x-channelstream-secret", token.as_str())];
+            let body = if path.ends_with("info") { r#"{"info": {}}"# } else { "[]" };
+            let reply = ask(&server, "POST", &target, &signed, body).await;
+            assert_eq!(is_refused(&reply), refuses, "{target}: {reply:?}");
+            assert!(refuses || reply.status == 200, "{target}: {reply:?}");
+        }
+    }
+}
+
+/// Strangers behind a proxy have the address of this machine, and would use up its tries.
+#[actix_web::test]
+async fn tries_from_elsewhere_do_not_lock_out_this_machine() {
+    let server = TestServer::start(base());
+    let proxied = [("x-forwarded-for", "203.0.113.9")];
+    for password in ["wrong", "admin_secret"].into_iter().cycle().take(12) {
+        let (reply, _) = sign_in(&server, password, &proxied).await;
+        assert!(is_refused(&reply), "{reply:?}");
+    }
+    assert_eq!(sign_in(&server, "admin_secret", &[]).await.0.status, 302);
+}
+
 /// While secrets are changed, and from an INI file, which listens for other machines.
 #[actix_web::test]
 async fn the_secret_that_signed_is_judged() {
@@ -202,9 +232,16 @@ async fn sign_in(server: &TestServer, password: &str, headers: &[(&str, &str)]) 
     (reply, cookie)
 }
 
-/// Whether a page of another site sent the form by what browsers say: refused whatever the password is.
-fn is_cross_site(headers: &[(&str, &str)]) -> bool {
-    headers.contains(&("sec-fetch-site", "cross-site"))
+/// Whether a page of another origin sent the form by what browsers report: refused whatever the password is.
+fn is_cross_origin(headers: &[(&str, &str)]) -> bool {
+    let value = |wanted| headers.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value);
+    let host = value("host").next().unwrap_or("localhost");
+    let is_own = |page: &str| page.split('/').nth(2) == Some(host);
+    match (value("sec-fetch-site").next(), value("origin").next()) {
+        (Some(site), _) => !["same-origin", "none"].contains(&site),
+        (None, Some(_)) => !value("origin").all(is_own),
+        (None, None) => !value("referer").all(is_own),
+    }
 }
 
 #[actix_web::test]
@@ -219,16 +256,26 @@ async fn the_well_known_password_and_its_cookie_count_on_this_machine_only() {
         let server = TestServer::start(settings);
         let (reply, cookie) = sign_in(&server, password, &[]).await;
         assert_eq!(reply.status, 302);
-        for headers in FROM_HERE.into_iter().filter(|headers| !is_cross_site(headers)) {
-            assert_eq!(sign_in(&server, password, headers).await.0.status, 302, "{headers:?}");
+        for headers in FROM_HERE {
+            let expected = if is_cross_origin(headers) { 403 } else { 302 };
+            assert_eq!(sign_in(&server, password, headers).await.0.status, expected, "{headers:?}");
             let all = [&[("cookie", cookie.as_str())], headers].concat();
             assert_eq!(ask(&server, "GET", "/admin/admin.json", &all, "").await.status, 200, "{headers:?}");
         }
-        for headers in FROM_ELSEWHERE.into_iter().filter(|headers| !is_cross_site(headers)) {
+        for headers in FROM_ELSEWHERE {
             // The right password from here, so that none of these tries must wait.
             sign_in(&server, password, &[]).await;
             let (reply, set) = sign_in(&server, password, headers).await;
-            assert_eq!((is_refused(&reply), set.is_empty()), (refuses, refuses), "{headers:?}: {reply:?}");
+            match is_cross_origin(headers) {
+                true => assert_eq!((reply.status, set.is_empty()), (403, true), "{headers:?}: {reply:?}"),
+                false => {
+                    assert_eq!(
+                        (is_refused(&reply), set.is_empty()),
+                        (refuses, refuses),
+                        "{headers:?}: {reply:?}"
+                    );
+                }
+            }
             let all = [&[("cookie", cookie.as_str())], headers].concat();
             for (method, path) in
                 [("GET", "/admin"), ("GET", "/admin/admin.json"), ("POST", "/admin/message")]

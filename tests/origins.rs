@@ -100,7 +100,7 @@ async fn requests_without_an_origin_are_judged_by_the_page() {
     let listen = format!("/listen?conn_id={conn_id}");
     let end = format!("/disconnect?conn_id={conn_id}");
     let (cross, same) = (("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"));
-    let (evil, own) = (("referer", "https://evil.example/"), ("referer", "http://test/page"));
+    let (evil, own) = (("referer", "https://evil.example/"), ("referer", "http://localhost/page"));
     let ours = ("referer", "https://app.example.com/page");
     for headers in [
         &[cross][..],
@@ -128,6 +128,27 @@ async fn requests_without_an_origin_are_judged_by_the_page() {
         assert_eq!(ask(&server, "GET", &listen, headers).await.status, 200, "{headers:?}");
     }
     assert_eq!(ask(&server, "GET", &end, &[("sec-fetch-site", "same-origin")]).await.text(), "true");
+}
+
+/// Browsers name the origin with every handshake; one that comes without is judged like a poll, on both ways.
+#[actix_web::test]
+async fn handshakes_without_an_origin_are_judged_by_the_page() {
+    let server = strict();
+    for way in [None, Some(LONG_WAY)] {
+        let conn_id = server.backend().connect("ann", &["c"]).await;
+        let target = format!("/ws?conn_id={conn_id}");
+        let (cross, same) = (("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"));
+        for page in [&[cross][..], &[same], &[("referer", "https://evil.example/")]] {
+            let headers: Vec<_> = page.iter().copied().chain(way).collect();
+            let refused = socket::open(server.address, &target, &headers).await.err().unwrap();
+            assert_eq!(code(&refused), REFUSED, "{page:?} {way:?}");
+        }
+        let ours = ("referer", "https://app.example.com/page");
+        for page in [&[cross, ours][..], &[("sec-fetch-site", "none")], &[cross, ("origin", OURS)], &[]] {
+            let headers: Vec<_> = page.iter().copied().chain(way).collect();
+            assert!(socket::open(server.address, &target, &headers).await.is_ok(), "{page:?} {way:?}");
+        }
+    }
 }
 
 #[actix_web::test]

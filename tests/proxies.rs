@@ -241,3 +241,25 @@ async fn no_client_chooses_its_address() {
         assert_eq!(stopped, 3, "{header} behind {proxies:?}: {statuses:?}");
     }
 }
+
+/// A proxy appends the address of its client to what the client sent, which need not be text.
+#[actix_web::test]
+async fn no_client_hides_its_address() {
+    let server = start();
+    let guess = async |address: &[u8]| {
+        let body = b"username=admin&password=wrong";
+        let mut request = b"POST /admin/sign_in HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: ".to_vec();
+        request.extend_from_slice(address);
+        request.extend_from_slice(b"\r\nContent-Type: application/x-www-form-urlencoded\r\n");
+        request.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
+        let mut wire = Wire::open(server.address).await;
+        wire.write([&request[..], body].concat()).await;
+        wire.reply().await.status
+    };
+    let hidden = b"\xff\xfe, 198.51.100.7";
+    let statuses = futures_util::future::join_all((0..5).map(|_| guess(hidden))).await;
+    assert_eq!(statuses, [200; 5]);
+    assert_eq!(guess(b"198.51.100.7").await, 429, "the same client");
+    assert_eq!(guess(b"198.51.100.8").await, 200);
+    assert_eq!(guess(b"\xff, 198.51.100.9").await, 200, "another client, and not the proxy itself");
+}

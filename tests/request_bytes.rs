@@ -33,7 +33,7 @@ const MAX_COUNT: usize = 1 << 14;
 type Sized = fn(usize) -> String;
 
 fn head(line: &str, headers: &str) -> String {
-    format!("{line} HTTP/1.1\r\nHost: test\r\n{headers}\r\n")
+    format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
 fn letters(count: usize) -> String {

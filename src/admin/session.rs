@@ -143,7 +143,7 @@ struct Renewed(Cookie<'static>);
 /// Sends the new cookie of a sign-in along with the answer to a request that used it.
 pub fn renew<B>(answer: &mut ServiceResponse<B>) {
     let renewed = answer.request().extensions_mut().remove::<Renewed>();
-    // What the handler says of the cookie goes before: the request may have been a sign-out.
+    // A cookie that the handler sets overrides it: the request may have been a sign-out.
     let is_set = answer.headers().contains_key(header::SET_COOKIE);
     if let Some(Renewed(cookie)) = renewed.filter(|_| !is_set)
         && let Ok(value) = header::HeaderValue::from_str(&cookie.to_string())

@@ -14,6 +14,8 @@ use super::guesses::Client;
 use super::{pages, session};
 use crate::api::operation::{Access, Description, Operation, Public, response};
 use crate::error::{CODE_HEADER, Refusal};
+use crate::gate::backend::Backend;
+use crate::gate::body::{Body, FORM_BYTES, Sender};
 use crate::gate::guard::now_unix;
 use crate::gate::proxy::BaseUrl;
 use crate::gate::{Gate, peer};
@@ -46,8 +48,22 @@ impl FromRequest for Fields {
         if !is_chunked && length.is_none_or(|length| length.as_bytes() == b"0") {
             return Box::pin(ready(Ok(Self(Vec::new()))));
         }
+        let content_type = req.headers().get(header::CONTENT_TYPE);
+        if content_type.is_none_or(|named| named.as_bytes().trim_ascii().is_empty()) {
+            return Box::pin(Self::untyped(req.clone(), payload.take()));
+        }
         let form = web::Form::<Vec<(String, String)>>::from_request(req, payload);
         Box::pin(async { Ok(Self(form.await?.into_inner())) })
+    }
+}
+
+impl Fields {
+    /// The fields of a body that names no content type, which 0.7.1 reads as a form.
+    async fn untyped(req: HttpRequest, payload: Payload) -> Result<Self, Error> {
+        let backend = req.app_data::<web::Data<Backend>>().ok_or(Refusal::Internal)?;
+        let body = Body::receive(req.head(), payload, backend, Sender::Anybody(FORM_BYTES)).await?;
+        let fields = serde_urlencoded::from_bytes(&body);
+        Ok(Self(fields.map_err(|error| Refusal::Invalid(json!({ "_schema": [error.to_string()] })))?))
     }
 }
 
@@ -111,6 +127,8 @@ pub async fn submit(
     if sent.0.is_empty() {
         return Ok(pages::SIGN_IN.serve(&base, &[("error", "")]));
     }
+    // Before a try counts: strangers behind a proxy have the address of this machine, and must not use up its tries.
+    gate.admit_password(req.head())?;
     let browser = session::known_browser(&gate, req.headers(), now_unix());
     let address = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = browser.map_or(Client::Address(address), Client::Browser);
@@ -121,7 +139,6 @@ pub async fn submit(
         return Ok(refused(pages::SIGN_IN.serve(&base, &[("error", &too_many(wait))]), wait));
     }
     if session::is_admin(&gate, sent.last("username").trim(), sent.last("password").trim()) {
-        gate.admit_password(req.head())?;
         console.guesses().was_right(client);
         return Ok(signed_in(&gate, &base, browser));
     }

@@ -24,7 +24,7 @@ pub fn described_submit(_: &mut Description<'_>) -> Operation {
     Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", Public::Operators, Access::Open)
         .about(
             "Sign out by the console's button",
-            "Ends the sign-in and takes the cookie back. Who is not signed in need not be signed out.",
+            "Ends the sign-in and takes the cookie back. A client that is not signed in need not be signed out.",
         )
         .form(form)
         .redirects("To the sign-in.")

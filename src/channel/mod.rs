@@ -101,8 +101,9 @@ pub struct Channel {
     pressure: Arc<Pressure>,
     counters: Arc<Counters>,
     effects: Effects,
-    /// What has been done since the other tasks of the thread had their turn; see [`TURN`].
-    spent: usize,
+    /// What has been published since the last pause, and what else has been done; see [`TURN`].
+    published: usize,
+    others: usize,
     /// Where what goes out is written down, while somebody wants to know.
     recorder: Option<Arc<Recorder>>,
 }
@@ -116,7 +117,17 @@ impl Channel {
         pressure: Arc<Pressure>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { state, summary, hubs, pressure, counters, effects: Vec::new(), spent: 0, recorder: None }
+        Self {
+            state,
+            summary,
+            hubs,
+            pressure,
+            counters,
+            effects: Vec::new(),
+            published: 0,
+            others: 0,
+            recorder: None,
+        }
     }
 }
 
@@ -142,10 +153,13 @@ impl Channel {
         }
     }
 
-    fn spend(&mut self, cost: usize, context: &mut Context<Self>) {
-        self.spent += cost;
-        if self.spent >= TURN {
-            self.spent = 0;
+    /// Pauses when enough is done. A pause between the messages of one request sends them in two parts, so those who come
+    /// and go do not bring it nearer.
+    fn spend(&mut self, is_publication: bool, cost: usize, context: &mut Context<Self>) {
+        let spent = if is_publication { &mut self.published } else { &mut self.others };
+        *spent += cost;
+        if *spent >= TURN {
+            *spent = 0;
             context.wait(tokio::task::yield_now().into_actor(self));
         }
     }
@@ -174,10 +188,10 @@ impl Handler<ToChannel> for Channel {
 
     fn handle(&mut self, message: ToChannel, context: &mut Self::Context) {
         let now = Timestamp::now();
-        let cost = match &message {
-            ToChannel::Publish(publication) => self.count(publication),
-            ToChannel::PublishTo(publication, _) => self.count(publication),
-            _ => 0,
+        let published = match &message {
+            ToChannel::Publish(publication) => Some(self.count(publication)),
+            ToChannel::PublishTo(publication, _) => Some(self.count(publication)),
+            _ => None,
         };
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
@@ -206,7 +220,7 @@ impl Handler<ToChannel> for Channel {
         self.summary.update(&self.state);
         self.record();
         let bytes = self.hubs.apply(self.effects.drain(..), &self.pressure);
-        self.spend(1 + cost + bytes / BYTES, context);
+        self.spend(published.is_some(), 1 + published.unwrap_or(0) + bytes / BYTES, context);
     }
 }
 

@@ -28,8 +28,8 @@ use utoipa::openapi::path::HttpMethod;
 
 /// Only channels whose names begin so are taken.
 const PREFIX: &str = "demo";
-/// All names of the demo's users and channels begin so. A name that does not gets it: whatever is asked for, nobody
-/// else's user or channel has that name.
+/// All names of the demo's users and channels begin so. It is put in front of a name that does not: whatever a visitor
+/// asks for, no user and no channel of an application has that name.
 const NAMESPACE: &str = "demo:";
 /// Most bytes of a body, as nothing here is signed: a message of the front page has at most 2,000 characters.
 const MAX_BODY: usize = 16 << 10;

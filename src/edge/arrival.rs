@@ -134,7 +134,7 @@ where
         let deflate = backend.settings.compression && plain.deflate;
         // Who is refused is told so by the upgrade service.
         backend.admit_session().ok()?;
-        let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().copied());
+        let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().map(|line| line.as_bytes()));
         let seat = match backend.addresses.is_some() && backend.is_proxy(peer.ip()) {
             true => backend.seat(client.or(Some(peer.ip())), Comes::New).ok()?,
             false => None,
@@ -170,7 +170,8 @@ where
         let guard = self.watches.add(watch.clone());
         let key = guard.key();
         let watched = WatchedSocket::new(socket, watch.clone());
-        let served = self.http.call((watched, Protocol::Http1, Some(peer)));
+        // In a box: a task has a second place for what it moves into a function, and this is most of a connection.
+        let served = Box::pin(self.http.call((watched, Protocol::Http1, Some(peer))));
         let served = actix_rt::spawn(async move {
             // What went wrong is the client's affair, and it has been told if it could be.
             let _ = in_turns(served, watch).await;

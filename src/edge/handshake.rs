@@ -54,7 +54,8 @@ impl<'a> Plain<'a> {
         let mut said = Said::default();
         request.headers.iter().try_for_each(|header| said.hear(header.name, header.value))?;
         said.once.iter().all(|found| *found).then_some(())?;
-        let Said { accept, deflate, forwarded_for, origin, .. } = said;
+        let Said { accept, deflate, forwarded_for, origin, of_page, .. } = said;
+        (origin.is_some() || !of_page).then_some(())?;
         Some(Self { conn_id, deflate, accept, length, forwarded_for, origin })
     }
 
@@ -94,6 +95,8 @@ struct Said<'a> {
     deflate: bool,
     forwarded_for: SmallVec<[&'a str; 2]>,
     origin: Option<&'a [u8]>,
+    /// A browser reports in another way than by `Origin` whose page asks.
+    of_page: bool,
 }
 
 impl<'a> Said<'a> {
@@ -123,6 +126,9 @@ impl<'a> Said<'a> {
             Some(())
         } else if is("origin") {
             self.origin.replace(value).is_none().then_some(())
+        } else if is("sec-fetch-site") || is("referer") {
+            self.of_page = true;
+            Some(())
         } else {
             (!SPECIAL.iter().any(|special| is(special))).then_some(())
         }

@@ -29,6 +29,7 @@ fn good(more: &[&str]) -> Vec<u8> {
 fn what_browsers_and_proxies_send_is_plain() {
     let bytes = good(&[
         "Origin: http://test",
+        "Sec-Fetch-Site: same-origin",
         "User-Agent: a browser",
         "Accept-Encoding: gzip, deflate",
         "Cookie: a=b",
@@ -77,6 +78,8 @@ fn what_is_special_is_left_to_the_upgrade_service() {
         "Content-Length: 0",
         "Transfer-Encoding: chunked",
         "Expect: 100-continue",
+        "Sec-Fetch-Site: cross-site",
+        "Referer: http://test/",
         "Host: other",
         "Upgrade: websocket",
         "Connection: close",

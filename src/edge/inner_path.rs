@@ -5,7 +5,7 @@ use crate::error::Refusal;
 use crate::gate::Gate;
 use actix_web::HttpMessage;
 use actix_web::dev::ServiceRequest;
-use actix_web::http::uri::{InvalidUri, PathAndQuery, Uri};
+use actix_web::http::uri::{PathAndQuery, Uri};
 
 /// The path in its sender's spelling, where that is another one than the routes know.
 struct PathAsSent(String);
@@ -20,7 +20,7 @@ pub fn lead_inside(gate: &Gate, req: &mut ServiceRequest) -> Result<(), Refusal>
         return Ok(());
     }
     let sent = gate.path_as_sent(req.head()).into_owned();
-    let uri = with_path(req.uri(), &inner).map_err(|_| Refusal::NotFound(sent.clone()))?;
+    let uri = with_path(req.uri(), &inner).ok_or_else(|| Refusal::NotFound(sent.clone()))?;
     req.match_info_mut().get_mut().update(&uri);
     req.head_mut().uri = uri;
     req.extensions_mut().insert(PathAsSent(sent));
@@ -33,10 +33,13 @@ pub fn path_as_sent(req: &ServiceRequest) -> String {
     kept.unwrap_or_else(|| req.path().to_owned())
 }
 
-fn with_path(uri: &Uri, path: &str) -> Result<Uri, InvalidUri> {
+/// The same target with another path: one in absolute form still names its host, which is judged as well.
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     let target = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    PathAndQuery::try_from(target).map(Uri::from)
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
 }

@@ -1,6 +1,7 @@
 //! What happens to every request before and after its handler. Mounted once, around the whole App:
 //! `App::new().app_data(edge).wrap(from_fn(edge::middleware::pass))`.
 
+use actix_http::RequestHead;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::UrlencodedError;
@@ -67,11 +68,7 @@ fn is_draining(req: &HttpRequest) -> bool {
 /// What is asked of every request, whatever its path. From here on there is one path, for rules, router and handlers.
 async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusal> {
     lead_inside(gate, req)?;
-    let plain_too = req.path() == WEBSOCKET_PATH || req.path().starts_with(health::PREFIX);
-    let must_be_https = gate.settings.enforce_https && !plain_too;
-    if must_be_https && !gate.came_through_tls(req.head()) {
-        return Err(Refusal::HttpsRequired);
-    }
+    admit_scheme(gate, req.head(), req.path())?;
     let exposure = req.app_data::<Exposure>().copied().unwrap_or_default();
     if !exposure.has(req.path()) {
         return Err(Refusal::NotFound(req.path().to_owned()));
@@ -85,6 +82,15 @@ async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusa
     }
     body::admit_encoding(req.head())?;
     Ok(standing)
+}
+
+/// Refuses what came without TLS to a path that is for TLS only; the path is as the routes know it.
+pub(super) fn admit_scheme(gate: &Gate, head: &RequestHead, path: &str) -> Result<(), Refusal> {
+    let plain_too = path == WEBSOCKET_PATH || path.starts_with(health::PREFIX);
+    if gate.settings.enforce_https && !plain_too && !gate.came_through_tls(head) {
+        return Err(Refusal::HttpsRequired);
+    }
+    Ok(())
 }
 
 /// Address and signature. One that is bound to its request is judged by the body as well, which then lies ready for the

@@ -9,24 +9,26 @@ use crate::settings::AllowedOrigins;
 use actix_http::RequestHead;
 use actix_web::http::header;
 
-/// Judges a websocket's handshake. Browsers name the origin with every one of them.
+/// Judges a websocket's handshake. Browsers name the origin with every one of them; where one comes without, what else a
+/// browser reports of the page counts.
 ///
 /// # Errors
 /// `OriginNotAllowed`.
 pub fn admit_handshake(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal> {
-    if allowed.is_empty() || named(allowed, head).unwrap_or(true) {
-        return Ok(());
-    }
-    Err(Refusal::OriginNotAllowed)
+    judge(allowed, head, || false)
 }
 
 /// Judges a poll or a disconnect. Browsers name no origin with images, scripts and links, which pages of every site may
 /// hold: a request of a page of another site is judged by its `Referer`, and must have one. So must a script, which is how
-/// JSONP comes, whoever sends it. Other requests without an origin are of the server's own host, or of programs.
+/// JSONP comes, also of a program. Other requests without an origin are of the server's own host, or of programs.
 ///
 /// # Errors
 /// `OriginNotAllowed`.
 pub fn admit(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal> {
+    judge(allowed, head, || is_script(head))
+}
+
+fn judge(allowed: &AllowedOrigins, head: &RequestHead, is_script: impl Fn() -> bool) -> Result<(), Refusal> {
     if allowed.is_empty() {
         return Ok(());
     }
@@ -34,7 +36,7 @@ pub fn admit(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal
         || head.headers.get(header::REFERER).is_some_and(|page| allowed.allows(origin_of(page.as_bytes())));
     match named(allowed, head) {
         Some(true) => Ok(()),
-        None if !(is_foreign(&head.headers) || is_script(head)) || by_referer() => Ok(()),
+        None if !(is_foreign(&head.headers) || is_script()) || by_referer() => Ok(()),
         _ => Err(Refusal::OriginNotAllowed),
     }
 }
@@ -83,6 +85,11 @@ mod tests {
         assert!(!admitted(&[("origin", "https://evil.example")]) && !admitted(&[("origin", "null")]));
         assert!(!admitted(&[("origin", "https://app.example"), ("origin", "https://evil.example")]));
         assert!(admit_handshake(&AllowedOrigins::default(), &head(&[("origin", "x")])).is_ok());
+        let (ours, evil) = (("referer", "https://app.example/page"), ("referer", "https://evil.example/"));
+        assert!(!admitted(&[("sec-fetch-site", "cross-site")]) && !admitted(&[evil]));
+        assert!(
+            admitted(&[("sec-fetch-site", "cross-site"), ours]) && admitted(&[("sec-fetch-site", "none")])
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::watch::Watch;
 use crate::turn::yield_now;
 use std::cell::Cell;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -85,14 +85,13 @@ impl Turn {
 }
 
 /// Serves a connection by the stack's future, in turns.
-pub(super) async fn in_turns<F: Future>(served: F, watch: Rc<Watch>) -> F::Output {
-    let mut served = pin!(served);
+pub(super) async fn in_turns<F: Future + Unpin>(mut served: F, watch: Rc<Watch>) -> F::Output {
     let turn = &watch.turn;
     std::future::poll_fn(|context| {
         watch.runs_as(context);
         turn.begin();
         loop {
-            if let Poll::Ready(ended) = served.as_mut().poll(context) {
+            if let Poll::Ready(ended) = Pin::new(&mut served).poll(context) {
                 return Poll::Ready(ended);
             }
             if !turn.goes_on.get() {

@@ -4,6 +4,7 @@
 //! functions on the request's head.
 
 use super::exposure::Exposure;
+use super::middleware::admit_scheme;
 use super::origins;
 use super::watched::WatchedSocket;
 use crate::api::conn_id;
@@ -83,7 +84,7 @@ impl Upgrade {
     ) -> Result<(), actix_web::Error> {
         // What is answered is to be taken in time, as every answer.
         framed.io_ref().watch.answered();
-        // The stack is here because a line says so; there may be others in front of it.
+        // One line of the header names a websocket. It need not be the first one, which `ws::handshake` reads.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
         match self.admit(request.head()) {
@@ -125,10 +126,11 @@ impl Upgrade {
     }
 
     fn admit(&self, head: &RequestHead) -> Result<Admitted, Refusal> {
+        let path = self.gate.inner_path(head);
+        admit_scheme(&self.gate, head, &path)?;
         if self.exposure.takes_signatures() {
             self.gate.standing(head, now_unix())?;
         }
-        let path = self.gate.inner_path(head);
         let demo = self.demo.as_ref().filter(|_| entrance::knows(&path) && self.gate.serves_demo(head));
         if demo.is_none() && path != "/ws" {
             return Err(Refusal::NotFound(path.into_owned()));

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 /// Bytes that are read at once where the stack has no place for them.
 const READ_BYTES: usize = 8 << 10;
 /// Bytes of responses that are written together at most.
-const JOINED_BYTES: usize = 8 << 10;
+const JOINED_BYTES: usize = 16 << 10;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection's socket.
@@ -276,7 +276,12 @@ impl WatchedSocket {
 
     /// Whether a response may wait for those of the next requests, which are there and are served in this turn.
     fn may_join(&self, bytes: usize) -> bool {
-        self.out.len() + bytes <= JOINED_BYTES && self.watch.turn.may_serve()
+        self.has_room(bytes) && self.watch.turn.may_serve()
+    }
+
+    /// Whether so many bytes may join those that wait.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.out.len() + bytes <= JOINED_BYTES
     }
 
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -309,7 +314,9 @@ impl AsyncWrite for WatchedSocket {
             return Poll::Ready(Ok(bytes.len()));
         }
         this.watch.writes();
-        if this.framing.is_whole() && !this.held.is_empty() && this.may_join(bytes.len()) {
+        let joins_next = this.framing.is_whole() && !this.held.is_empty() && this.may_join(bytes.len());
+        // The last response of a turn goes out with those before it: the stack flushes behind it.
+        if joins_next || !this.out.is_empty() && this.has_room(bytes.len()) {
             this.out.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }

@@ -26,7 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use actix_http::RequestHead;
-use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use arc_swap::{ArcSwap, Guard};
 
 use crate::settings::{Secret, Settings};
@@ -105,8 +105,7 @@ impl Gate {
 
     /// The client's address: the peer's, or what trusted proxies say. For logs and limits, not for the signed API.
     pub fn client_address(&self, head: &RequestHead) -> Option<IpAddr> {
-        let lines: Vec<&str> =
-            head.headers.get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
+        let lines: Vec<&[u8]> = head.headers.get_all("x-forwarded-for").map(HeaderValue::as_bytes).collect();
         Some(peer::client(head.peer_addr?.ip(), lines.into_iter(), &self.settings.trusted_proxies))
     }
 
@@ -115,7 +114,7 @@ impl Gate {
     pub fn client_behind_proxies<'a>(
         &self,
         peer: SocketAddr,
-        forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
+        forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
     ) -> Option<IpAddr> {
         let client = peer::client(peer.ip(), forwarded_for, &self.settings.trusted_proxies);
         Some(client).filter(|client| *client != peer.ip().to_canonical())

@@ -40,15 +40,16 @@ pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
 /// The client's address: the peer, or, as far as trusted proxies reach, the rightmost address in `X-Forwarded-For`
 /// that is none of them. What stands further left could have been written by anybody.
 ///
-/// `forwarded_for` yields the header's lines in their order. No other header names the address: a proxy passes those that
-/// it does not know, so its clients could choose their address by one of them.
+/// `forwarded_for` yields the header's lines in their order. They are bytes: a client may begin a line with what is no
+/// text, and the proxy appends its address to that line all the same. No other header names the address: a proxy passes
+/// those that it does not know, so its clients could choose their address by one of them.
 pub fn client<'a>(
     peer: IpAddr,
-    forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
+    forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
     trusted: &[IpNet],
 ) -> IpAddr {
     let mut client = canonical(peer);
-    let mut named = forwarded_for.flat_map(|line| line.split(',')).rev();
+    let mut named = forwarded_for.flat_map(|line| line.split(|byte| *byte == b',')).rev();
     while is_trusted(client, trusted) {
         match named.next().and_then(address) {
             Some(next) => client = next,
@@ -59,8 +60,8 @@ pub fn client<'a>(
 }
 
 /// An address as proxies write it: plain, with a port, in brackets, in quotes.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim().trim_matches('"');
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim().trim_matches('"');
     let plain = text.parse().ok();
     let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -77,7 +78,7 @@ mod tests {
 
     fn seen(peer: &str, forwarded_for: &[&str]) -> IpAddr {
         let trusted = ["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        client(ip(peer), forwarded_for.iter().copied(), &trusted)
+        client(ip(peer), forwarded_for.iter().map(|line| line.as_bytes()), &trusted)
     }
 
     #[test]
@@ -130,6 +131,15 @@ mod tests {
     fn what_cannot_be_read_ends_the_search() {
         assert_eq!(seen("127.0.0.1", &["198.51.100.7, unknown, 10.1.2.3"]), ip("10.1.2.3"));
         assert_eq!(seen("127.0.0.1", &["10.0.0.1"]), ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn bytes_in_front_of_what_the_proxy_appends_hide_nothing() {
+        let trusted = ["127.0.0.1/32".parse().unwrap()];
+        let seen = |line: &[u8]| client(ip("127.0.0.1"), [line].into_iter(), &trusted);
+        assert_eq!(seen(b"\xff, 198.51.100.7"), ip("198.51.100.7"));
+        assert_eq!(seen(b"\xff,198.51.100.7, 127.0.0.1"), ip("198.51.100.7"));
+        assert_eq!(seen(b"198.51.100.7, \xff"), ip("127.0.0.1"));
     }
 
     #[test]

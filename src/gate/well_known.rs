@@ -1,4 +1,4 @@
-//! Well-known secrets count for requests of this machine only, and so does demo mode that nobody asked for.
+//! Well-known secrets count for requests of this machine only, and so does demo mode that no setting asked for.
 //!
 //! Everyone knows the default secret and the default password. A server that listens on loopback is still reached from
 //! elsewhere: through a proxy on the same machine, and through the developer's own browser, which any site's page can
@@ -7,6 +7,7 @@
 //! `allow_default_secrets = true` switches the rule off.
 
 use super::Gate;
+use super::page::origin_of;
 use super::secrets::Secrets;
 use crate::error::Refusal;
 use crate::observe::log_sums::WELL_KNOWN_SECRETS;
@@ -15,10 +16,9 @@ use actix_http::RequestHead;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Headers that proxies add. Whether their value is to be believed does not matter: a client of this machine sends none.
-const OF_PROXIES: [&str; 14] = [
+const OF_PROXIES: [&str; 22] = [
     "forwarded",
     "via",
-    "x-real-ip",
     "x-script-name",
     "x-scheme",
     "x-url-scheme",
@@ -30,9 +30,19 @@ const OF_PROXIES: [&str; 14] = [
     "cf-ray",
     "cdn-loop",
     "fastly-client-ip",
+    "fly-client-ip",
+    "x-appengine-user-ip",
+    "x-forward-for",
+    "x-nginx-proxy",
+    "x-originating-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
 ];
 /// How names of further such headers begin.
-const FAMILIES_OF_PROXIES: [&str; 5] = ["x-forwarded", "x-original-", "x-envoy-", "x-arr-", "x-azure-"];
+const FAMILIES_OF_PROXIES: [&str; 6] =
+    ["x-forwarded", "x-real-", "x-original-", "x-envoy-", "x-arr-", "x-azure-"];
 
 impl Gate {
     /// Judges a request with a good signature by the secret of this number.
@@ -113,17 +123,14 @@ impl Gate {
         (!self.is_own_page(&page)).then_some("comes from a page of a foreign origin")
     }
 
-    /// Browsers name the origin with everything but plain loads (images, scripts, links). With those they say whether
+    /// Browsers name the origin with everything but plain loads (images, scripts, links). With those they report whether
     /// another site's page made them ask, and mostly which page. A navigation shows its answer to the user only.
     fn is_own_page(&self, page: &Page<'_>) -> bool {
-        let by_referer = |page: &str| {
-            let end = page.match_indices('/').nth(2).map_or(page.len(), |(at, _)| at);
-            self.is_own_origin(&page[..end])
-        };
+        let by_referer = |page: &str| self.is_own_origin(&page[..origin_of(page.as_bytes()).len()]);
         match page.site {
             _ if !page.origins.is_empty() => page.origins.iter().all(|origin| self.is_own_origin(origin)),
-            Some("cross-site" | "same-site") => page.navigates || page.referer.is_some_and(by_referer),
-            Some(_) => true,
+            Some("same-origin" | "none") => true,
+            Some(_) => page.navigates || page.referer.is_some_and(by_referer),
             None => page.referer.is_none_or(by_referer),
         }
     }
@@ -309,7 +316,7 @@ mod tests {
             here(&headers)
         };
         assert_eq!((image("same-origin", ""), image("none", "")), (None, None));
-        for site in ["cross-site", "same-site"] {
+        for site in ["cross-site", "same-site", "", "something-new"] {
             assert!(
                 image(site, "").is_some() && image(site, "https://evil.example/http://localhost/").is_some()
             );
@@ -323,8 +330,15 @@ mod tests {
 
     #[test]
     fn every_header_of_a_proxy_shows_it() {
-        let families =
-            ["x-forwarded-for", "x-forwarded-prefix", "x-forwarded", "x-original-url", "x-envoy-peer"];
+        let families = [
+            "x-forwarded-for",
+            "x-forwarded-prefix",
+            "x-forwarded",
+            "x-real-ip",
+            "x-real-host",
+            "x-original-url",
+            "x-envoy-peer",
+        ];
         for name in OF_PROXIES.into_iter().chain(families) {
             for value in ["", "203.0.113.9", "127.0.0.1"] {
                 assert_eq!(here(&[(name, value)]), Some("came through a proxy"), "{name}");

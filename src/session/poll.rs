@@ -188,7 +188,11 @@ impl PollSession {
     fn finish_soon(&mut self, context: &mut Context<Self>) {
         self.client = None;
         let wait = LAST_WAIT.saturating_sub(self.started.elapsed());
-        context.run_later(wait, |session, context| session.finish(context));
+        context.run_later(wait, |session, context| match session.held_back {
+            // There is no loop to slow down: this connection asks for nothing more.
+            true => session.reply(context),
+            false => session.finish(context),
+        });
     }
 
     fn finish(&mut self, context: &mut Context<Self>) {

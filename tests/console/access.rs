@@ -184,6 +184,13 @@ async fn a_sign_in_without_fields_shows_the_form() {
     }
     let wrong = stranger(server.address, "POST", "/admin/sign_in", &json, "{}").await;
     assert_eq!(wrong.status, 422, "another content type: {wrong:?}");
+    // 0.7.1 reads what names no content type as a form.
+    let right = "username=admin&password=admin_secret";
+    for untyped in [&[][..], &[("content-type", "")]] {
+        assert_eq!(stranger(server.address, "POST", "/admin/sign_in", untyped, right).await.status, 302);
+        let large = format!("{right}&x={}", "x".repeat(5_000));
+        assert_eq!(stranger(server.address, "POST", "/admin/sign_in", untyped, &large).await.status, 413);
+    }
     // The last one of several counts, as in the original's forms.
     let twice = "username=x&username=admin&password=admin_secret";
     assert_eq!(stranger(server.address, "POST", "/admin/sign_in", &form, twice).await.status, 302);

@@ -19,6 +19,7 @@ pub fn quick() -> Settings {
         poll_batch_window_ms: 10,
         part_delay_ms: 200,
         channel_frames: 1_000,
+        user_frames: 1_000,
         ..settings()
     }
 }

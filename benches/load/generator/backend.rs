@@ -1,6 +1,7 @@
 //! The web application's side: signed requests, one kept-alive connection, pipelined.
 
 use super::failure;
+use super::server::SECRET;
 use super::socket::Dialer;
 use channelstream::settings::Secret;
 use channelstream::signing::Keys;
@@ -14,7 +15,7 @@ pub const IDLE: Duration = Duration::from_secs(3);
 /// A signed request, ready to be sent.
 pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let signature = Keys::new(&[Secret::new("secret")]).sign(path, now);
+    let signature = Keys::new(&[Secret::new(SECRET)]).sign(path, now);
     format!(
         "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
          x-channelstream-secret: {signature}\r\nContent-Length: {}\r\n\r\n{body}",

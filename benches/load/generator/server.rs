@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// The secret of the servers. It is not the well-known one, with which each request must show where it begins.
+pub const SECRET: &str = "of-the-load-generator";
+
 /// A running server. Dropped, it is killed.
 pub struct Server {
     child: Child,
@@ -32,6 +35,7 @@ impl Server {
         let mut command = command(Path::new(program));
         let workers = workers.to_string();
         command.args(["--host", "127.0.0.1", "--port", "0", "--workers", &workers, "--demo=off"]);
+        command.args(["--set", &format!("secrets={SECRET}")]);
         for setting in settings {
             command.args(["--set", setting]);
         }

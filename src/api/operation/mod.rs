@@ -128,6 +128,7 @@ impl Operation {
     pub fn new(method: HttpMethod, path: &'static str, id: &str, public: Public, access: Access) -> Self {
         let built = OperationBuilder::new().operation_id(Some(id)).tag(public.tag());
         let mut refusals = vec![
+            Refusal::Malformed("This is not a request of HTTP/1.1."),
             Refusal::HttpsRequired,
             Refusal::BadSignature,
             Refusal::WellKnownSecret("came through a proxy"),
@@ -140,7 +141,7 @@ impl Operation {
             refusals.extend([Refusal::SignatureMissing, Refusal::CsrfToken]);
         }
         // These are kept before it is known what is asked for.
-        let limits = vec![Limit::SocketsPerAddress, Limit::ConnectRate, Limit::HeaderTime];
+        let limits = vec![Limit::SocketsPerAddress, Limit::ConnectRate, Limit::HeaderTime, Limit::Head];
         let answers = BTreeMap::new();
         Self { path, method, built, answers, access, refusals, limits, is_polled: false, of_demo: false }
     }
