@@ -36,8 +36,13 @@ impl Clock {
 
     /// Moves the clock on.
     pub fn tick(&self) -> Tick {
+        self.tick_after(elapsed_ms(self.ticked.get()))
+    }
+
+    /// Moves the clock on as a tick does that comes so many ms after the one before it.
+    pub fn tick_after(&self, elapsed_ms: u64) -> Tick {
         let mut rule = self.rule.get();
-        let tick = rule.tick(elapsed_ms(self.ticked.get()));
+        let tick = rule.tick(elapsed_ms);
         if tick != Tick::Repeated {
             self.ticked.set(Instant::now());
             self.rule.set(rule);

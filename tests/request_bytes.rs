@@ -158,6 +158,37 @@ async fn what_is_no_http_is_refused_and_counted() {
     assert_eq!((count("limits", "max_head_bytes"), count("refused", "refused_malformed")), (2, 4));
 }
 
+#[actix_web::test]
+async fn a_body_that_cannot_be_read_brings_one_answer() {
+    let server = TestServer::start(settings());
+    // It was answered before the rest of its body came.
+    let mut wire = Wire::open(server.address).await;
+    wire.write(head("POST /message", "Transfer-Encoding: chunked\r\n")).await;
+    assert_eq!(wire.reply().await.status, 403);
+    wire.write("z").await;
+    assert!(wire.is_closed().await);
+    // It came before it was asked for.
+    let (name, token) = signature();
+    let headers = format!("{name}: {token}\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n");
+    let answer = exchange(server.address, (head("POST /message", &headers) + "z").as_bytes()).await;
+    assert_eq!(statuses(&answer), [400]);
+}
+
+#[actix_web::test]
+async fn a_client_that_is_turned_away_while_it_sends_reads_why() {
+    let server = TestServer::start(Settings { max_sockets_per_address: 1, ..settings() });
+    let first = Wire::open(server.address).await;
+    let body = letters(4 << 20);
+    for _ in 0..3 {
+        let mut wire = Wire::open(server.address).await;
+        wire.write(head("POST /message", &format!("Content-Length: {}\r\n", body.len()))).await;
+        // Many clients read nothing when they cannot send all they have.
+        wire.write(&body).await;
+        assert_eq!(wire.reply().await.status, 429);
+    }
+    drop(first);
+}
+
 /// Requests of all kinds of bodies, each with the text that its answer has.
 fn mixed(count: usize) -> (Vec<u8>, Vec<String>) {
     let (mut bytes, mut names) = (Vec::new(), Vec::new());
@@ -462,6 +493,7 @@ async fn upgrade_is_ignored_where_no_websocket_is_served() {
             ("GET", "/static/channelstream/index.js", "", 200),
             ("GET", "/nowhere", "", 404),
             ("POST", "/ws", "{}", 426),
+            ("POST", "/ws", "", 426),
             ("GET", "/demo/echo/", "", 307),
             ("GET", "/listen", "", 422),
         ] {

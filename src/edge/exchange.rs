@@ -37,6 +37,10 @@ pub struct Exchange {
     has_begun: Cell<bool>,
     /// The request has been read to its end.
     is_whole: Cell<bool>,
+    /// The kernel has all that was given to the socket.
+    is_flushed: Cell<bool>,
+    /// The response goes on when the kernel has it.
+    waits_for_flush: Cell<bool>,
     continues: Cell<Continue>,
     is_half_closed: Cell<bool>,
     is_reset: Cell<bool>,
@@ -49,6 +53,7 @@ impl Exchange {
         self.is_answering.set(true);
         self.has_begun.set(false);
         self.is_whole.set(false);
+        self.is_flushed.set(false);
         self.continues.set(if expects_continue { Continue::Expected } else { Continue::Sent });
     }
 
@@ -70,12 +75,34 @@ impl Exchange {
     /// Bytes of the response are given to the socket.
     pub(super) fn writes(&self) {
         self.has_begun.set(true);
+        self.is_flushed.set(false);
         self.continues.set(Continue::Sent);
     }
 
-    /// Whether bytes of the response were given to the socket.
+    /// The request has its whole response, and another one may follow.
+    pub(super) fn end(&self) {
+        self.has_begun.set(false);
+    }
+
+    /// Whether bytes of the current request's response were given to the socket.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun.get()
+    }
+
+    /// The kernel has all that was given to the socket. True if the response waits for that.
+    pub(super) fn set_flushed(&self) -> bool {
+        self.is_flushed.set(true);
+        self.waits_for_flush.take()
+    }
+
+    /// Waits until the kernel has all that was given to the socket. For the body of the response, which the
+    /// connection's task polls again then.
+    fn poll_flushed(&self) -> Poll<()> {
+        if self.is_flushed.get() {
+            return Poll::Ready(());
+        }
+        self.waits_for_flush.set(true);
+        Poll::Pending
     }
 
     /// Whether the client is to be asked for the body now. True once.
@@ -126,9 +153,9 @@ impl Client for Watch {
     }
 }
 
-/// Whether a client has taken its answer.
+/// Whether a client has taken its answer: the kernel has all of it.
 ///
-/// One that has finished sending looks like one that has hung up, until the answer is sent: then the kernel of a client
+/// A client that has finished sending looks like one that has hung up, until the answer is sent: then the kernel of a client
 /// that is gone resets the connection.
 #[derive(Default)]
 pub struct Taken {
@@ -147,11 +174,13 @@ impl Taken {
         Self { watch, ..Self::default() }
     }
 
-    /// To be asked when the answer is flushed.
+    /// To be asked when the last of the answer was given to the socket.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        let Some(watch) = self.watch.as_ref().filter(|watch| watch.exchange.is_half_closed()) else {
+        let Some(watch) = &self.watch else { return Poll::Ready(true) };
+        ready!(watch.exchange.poll_flushed());
+        if !watch.exchange.is_half_closed() {
             return Poll::Ready(true);
-        };
+        }
         while !watch.exchange.is_reset() && self.looks < LOOKS {
             let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(LOOK)));
             ready!(pause.as_mut().poll(context));
@@ -225,5 +254,31 @@ impl MessageBody for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Pin::new(&mut self.body).poll_next(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::tests::watch;
+    use super::*;
+    use futures_util::FutureExt;
+    use std::future::poll_fn;
+
+    /// A client that hangs up while a part of its answer is still with the server has not got its events.
+    #[actix_web::test]
+    async fn an_answer_is_taken_when_the_kernel_has_all_of_it() {
+        let watch = watch();
+        let mut taken = Taken::by(Some(watch.clone()));
+        let mut is_taken = || poll_fn(|context| taken.poll(context)).now_or_never();
+        watch.exchange.begin(false);
+        assert_eq!(is_taken(), None, "nothing was written yet");
+        watch.is_taken();
+        watch.writes();
+        assert_eq!(is_taken(), None, "more is being written");
+        assert!(watch.exchange.set_flushed(), "the body is to be polled again");
+        assert_eq!(is_taken(), Some(true));
+        watch.exchange.set_half_closed();
+        watch.exchange.set_reset();
+        assert_eq!(is_taken(), Some(false));
     }
 }

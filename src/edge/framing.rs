@@ -60,7 +60,8 @@ impl Framing {
     pub fn take(&mut self, bytes: &mut [u8], rules: &Rules) -> usize {
         let mut taken = 0;
         if let At::Head { searched, parsed } = self.at {
-            let is_due = bytes.len() >= parsed * 2 || has_blank_line(&bytes[searched.saturating_sub(2)..]);
+            let may_end = has_blank_line(&bytes[searched.saturating_sub(2)..]) && !is_blank(bytes);
+            let is_due = may_end || bytes.len() >= parsed * 2;
             match if is_due { Head::read(bytes, rules) } else { Ok(None) } {
                 Ok(Some(head)) => {
                     taken = head.length;
@@ -153,6 +154,11 @@ impl Framing {
 fn has_blank_line(bytes: &[u8]) -> bool {
     let feeds = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     feeds.map(|(at, _)| &bytes[at + 1..]).any(|next| next.starts_with(b"\n") || next.starts_with(b"\r\n"))
+}
+
+/// Whether there are only the empty lines that may stand before a request (RFC 9112, section 2.2).
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 #[cfg(test)]

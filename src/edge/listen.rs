@@ -55,14 +55,14 @@ pub async fn listen(
     }
     let hub = req.app_data::<HubHandle>().ok_or(Refusal::Internal)?;
     let client = req.app_data::<web::Data<Gate>>().and_then(|gate| gate.client_address(req.head()));
+    let watch = req.conn_data::<Rc<Watch>>().cloned();
     if backend.is_draining() {
-        return Ok(listen_last(conn_id, client, &backend, hub, callback).await);
+        return Ok(listen_last(conn_id, client, &backend, hub, Taken::by(watch), callback).await);
     }
     backend.admit_session()?;
     // A socket of the client's own counts already; behind a proxy the poll counts, while it lasts.
     let behind_proxy = req.peer_addr().is_some_and(|peer| backend.is_proxy(peer.ip()));
     let _seat = if behind_proxy { backend.seat(client, Comes::Through)? } else { None };
-    let watch = req.conn_data::<Rc<Watch>>().cloned();
     let session = PollSession::start(conn_id, client, watch.clone().map(|watch| watch as _), hub.clone());
     match session.await {
         Ok(Answer::Events(receipt)) => {
@@ -120,12 +120,13 @@ async fn listen_last(
     client: Option<IpAddr>,
     backend: &Backend,
     hub: &HubHandle,
+    taken: Taken,
     callback: Option<&str>,
 ) -> HttpResponse {
     if let Ok(Answer::Events(receipt)) = PollSession::start_last(conn_id, client, hub.clone()).await
         && !receipt.is_empty()
     {
-        return answer(Some((receipt, Taken::default())), callback);
+        return answer(Some((receipt, taken)), callback);
     }
     let _ = tokio::time::timeout(PAUSE, backend.drain.reached(Stage::Closed)).await;
     answer(None, callback)

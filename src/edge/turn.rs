@@ -4,18 +4,22 @@
 //! the thread's other tasks and its I/O driver have run.
 
 use super::watch::Watch;
+use crate::turn::yield_now;
 use std::cell::Cell;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Requests of a turn at most. Publishes that are pipelined go to the registry together.
 const REQUESTS: u32 = 16;
 /// No further request is begun when a turn has taken so long.
 const TIME: Duration = Duration::from_millis(1);
-/// Bytes of a turn at most.
+/// Bytes that are read in a turn at most.
 const BYTES: usize = 64 << 10;
+/// Bytes of responses that are written in a turn at most, give or take a piece: a client that reads as fast as we write
+/// would otherwise have the thread for as long as its response lasts.
+const WRITTEN: usize = 256 << 10;
 
 /// What a turn has done, and whether another one is due.
 #[derive(Debug, Default)]
@@ -23,6 +27,7 @@ pub struct Turn {
     goes_on: Cell<bool>,
     requests: Cell<u32>,
     bytes: Cell<usize>,
+    written: Cell<usize>,
     begun: Cell<Option<Instant>>,
     is_over: Cell<bool>,
 }
@@ -36,6 +41,16 @@ impl Turn {
     /// Bytes of the client were taken.
     pub(super) fn took(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    /// Bytes of a response were written.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.written.set(self.written.get() + bytes);
+    }
+
+    /// Whether more bytes may be written.
+    pub(super) fn may_write(&self) -> bool {
+        self.written.get() < WRITTEN
     }
 
     /// Whether more bytes may be taken.
@@ -52,6 +67,7 @@ impl Turn {
         self.goes_on.set(false);
         self.requests.set(1);
         self.bytes.set(0);
+        self.written.set(0);
         self.begun.set(None);
         self.is_over.set(false);
     }
@@ -82,18 +98,12 @@ pub(super) async fn in_turns<F: Future + Unpin>(mut served: F, watch: Rc<Watch>)
                 return Poll::Pending;
             }
             if !turn.may_serve() || !turn.next() {
-                wake_after_others(context);
+                yield_now(context);
                 return Poll::Pending;
             }
         }
     })
     .await
-}
-
-/// Wakes this task when the I/O driver and the tasks that are ready have run. A task that wakes itself runs before the
-/// driver.
-pub(super) fn wake_after_others(context: &mut Context<'_>) {
-    let _ = pin!(tokio::task::yield_now()).poll(context);
 }
 
 #[cfg(test)]
@@ -112,5 +122,10 @@ mod tests {
         turn.begin();
         turn.begun.set(Some(Instant::now() - TIME));
         assert!(turn.may_read() && !turn.next() && !turn.may_serve());
+        turn.begin();
+        turn.wrote(WRITTEN);
+        assert!(!turn.may_write());
+        turn.begin();
+        assert!(turn.may_write());
     }
 }

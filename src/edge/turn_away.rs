@@ -14,8 +14,8 @@ use tokio::time::timeout;
 /// How long a client may take to send its request, and again to hang up.
 const PATIENCE: Duration = Duration::from_secs(1);
 const SCRATCH_BYTES: usize = 4 << 10;
-/// Reads of what a client goes on sending at most.
-const READS: usize = 16;
+/// Bytes at most that are read of what a client goes on sending: with the rest unread it would lose its answer.
+const DROPPED_BYTES: usize = 16 << 20;
 
 /// Answers a connection with a refusal and closes it, within two seconds. `_place` bounds how many of these there are.
 pub async fn turn_away(socket: TcpStream, over: OverLimit, _place: OwnedSemaphorePermit) {
@@ -31,10 +31,12 @@ pub async fn turn_away(socket: TcpStream, over: OverLimit, _place: OwnedSemaphor
 }
 
 async fn until_it_hangs_up(socket: &TcpStream) -> io::Result<()> {
-    for _ in 0..READS {
+    let mut dropped = 0;
+    while dropped < DROPPED_BYTES {
         socket.readable().await?;
-        if skip(socket)? == 0 {
-            break;
+        match skip(socket)? {
+            0 => break,
+            bytes => dropped += bytes,
         }
     }
     Ok(())

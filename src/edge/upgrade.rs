@@ -82,7 +82,8 @@ impl Upgrade {
         mut request: Request,
         mut framed: Framed<WatchedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
-        framed.io_ref().watch.leaves_http();
+        // What is answered is to be taken in time, as every answer.
+        framed.io_ref().watch.answered();
         // One line of the header names a websocket. It need not be the first one, which `ws::handshake` reads.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);

@@ -27,7 +27,7 @@ pub(super) enum Step {
     Head,
     /// It sends the body of a request.
     Body,
-    /// Its request is complete, or it is no HTTP any more.
+    /// Its request is complete.
     Served,
     /// It takes an answer.
     Answered,
@@ -159,9 +159,16 @@ impl Watch {
     /// The request has been read to its end.
     pub(super) fn received(&self) {
         self.exchange.received();
-        if self.step.get() == Step::Body {
-            self.turn_to(Step::Served);
+        match self.step.get() {
+            Step::Body => self.turn_to(Step::Served),
+            Step::Rest if !self.exchange.is_answering() => self.idles(),
+            _ => {}
         }
+    }
+
+    fn idles(&self) {
+        self.step.set(Step::Idle);
+        self.idle_until_ms.set(self.after(self.shared.times.idle));
     }
 
     /// Something is to be written: more of an answer has no more time than the beginning.
@@ -174,22 +181,22 @@ impl Watch {
 
     /// All that was written is taken. The time for the rest of the answer, if there is one, is kept.
     pub(super) fn is_taken(&self) {
-        if self.step.get() == Step::Answered {
-            let is_done = self.exchange.is_whole() && !self.exchange.is_answering();
-            let Times { idle, rest, .. } = self.shared.times;
-            self.step.set(if is_done { Step::Idle } else { Step::Rest });
-            self.idle_until_ms.set(self.after(if is_done { idle } else { rest }));
+        if self.exchange.set_flushed() {
+            self.turn.go_on();
         }
+        if self.step.get() != Step::Answered {
+            return;
+        }
+        if self.exchange.is_whole() && !self.exchange.is_answering() {
+            return self.idles();
+        }
+        self.step.set(Step::Rest);
+        self.idle_until_ms.set(self.after(self.shared.times.rest));
     }
 
     /// The stack has read a head.
     pub fn begin(&self) {
         self.turn_to(if self.exchange.is_whole() { Step::Served } else { Step::Body });
-    }
-
-    /// The connection is no HTTP any more.
-    pub fn leaves_http(&self) {
-        self.turn_to(Step::Served);
     }
 
     /// An answer was given to the HTTP stack.
@@ -273,6 +280,11 @@ pub(super) mod tests {
         })
     }
 
+    /// The watch of a connection that has all the time that settings give it.
+    pub(in crate::edge) fn watch() -> Rc<Watch> {
+        Rc::new(Watch::new(shared(Settings::default())))
+    }
+
     fn over(limit: Limit) -> Option<Verdict> {
         Some(Verdict::Over(limit))
     }
@@ -324,6 +336,8 @@ pub(super) mod tests {
         drop(Answer::new(BoxBody::new(()), Some(watch.clone())));
         watch.is_taken();
         assert_eq!((watch.passed(104), watch.passed(105)), (None, over(Limit::BodyTime)));
+        watch.received();
+        assert_eq!((watch.passed(4), watch.passed(5)), (None, Some(Verdict::Close)), "the rest has come");
         watch.lingers(true);
         assert_eq!((watch.passed(99), watch.passed(100)), (None, over(Limit::BodyTime)));
         watch.lingers(false);

@@ -1,10 +1,11 @@
-//! A connection's socket, as the HTTP stack has it: it hands over one request at a time, tells the connection's watch what
-//! happens, and closes so that the client can read its answer.
+//! A connection's socket, as the HTTP stack has it: it hands over one request at a time, reports to the connection's watch
+//! what happens, and closes so that the client can read its answer.
 
 mod closing;
 
 use super::framing::Framing;
 use super::watch::Watch;
+use crate::turn::yield_now;
 use bytes::{Buf, Bytes, BytesMut};
 use closing::DROPPED_BYTES;
 use futures_util::FutureExt;
@@ -244,6 +245,7 @@ impl WatchedSocket {
     /// The response is written, or is about to be. Goes on at once if the client has sent more.
     fn turn_to_next(&mut self) {
         self.framing.next_request();
+        self.watch.exchange.end();
         if !self.held.is_empty() {
             self.watch.heard();
             self.ready = Self::frame(&mut self.framing, &self.watch, &mut self.held);
@@ -259,8 +261,7 @@ impl WatchedSocket {
 
     /// Ends the connection, with these bytes if the current request has no answer yet.
     fn refuse(&mut self, words: &[u8]) {
-        let is_answered = self.watch.exchange.is_answering() && self.watch.exchange.has_begun();
-        if !is_answered {
+        if !self.watch.exchange.has_begun() {
             self.out.extend_from_slice(words);
         }
         self.is_refused = true;
@@ -320,13 +321,19 @@ impl AsyncWrite for WatchedSocket {
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(this.poll_write_out(context))?;
-        Pin::new(&mut this.socket).poll_write(context, bytes)
+        if !this.watch.turn.may_write() {
+            yield_now(context);
+            return Poll::Pending;
+        }
+        let count = ready!(Pin::new(&mut this.socket).poll_write(context, bytes))?;
+        this.watch.turn.wrote(count);
+        Poll::Ready(Ok(count))
     }
 
     /// The HTTP stack flushes when the socket has taken all there is.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.watch.exchange.asks_for_body() {
+        if !this.is_refused && this.watch.exchange.asks_for_body() {
             this.out.extend_from_slice(CONTINUE);
         }
         if this.is_done() && !this.held.is_empty() && this.may_join(0) {

@@ -4,6 +4,7 @@
 use super::framing::Rules;
 use super::turn_away;
 use super::watch::{Shared, Step, Verdict, Watch};
+use crate::clock::{Clock, Tick};
 use crate::error::OverLimit;
 use crate::gate::drain::{Drain, Stage};
 use crate::observe::Counters;
@@ -12,15 +13,14 @@ use crate::settings::Settings;
 use actix_rt::task::JoinHandle;
 use bytes::Bytes;
 use slab::Slab;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 /// How often connections are looked at: by so much a limit may be passed.
 const EVERY: Duration = Duration::from_millis(100);
-const EVERY_MS: u64 = EVERY.as_millis() as u64;
 
 /// A connection that is watched.
 struct Watched {
@@ -33,8 +33,7 @@ pub struct Watches {
     shared: Rc<Shared>,
     drain: Arc<Drain>,
     connections: RefCell<Slab<Watched>>,
-    looked_ms: Cell<u64>,
-    was_late: Cell<bool>,
+    clock: Clock,
 }
 
 /// Stands for a connection that is watched; dropped, it no longer is. Not to be kept longer than the socket.
@@ -59,20 +58,15 @@ impl Watches {
         rules: Rules,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::new(settings, counters, rules));
-        let watches = Rc::new(Self {
-            shared,
-            drain,
-            connections: RefCell::default(),
-            looked_ms: Cell::new(0),
-            was_late: Cell::new(false),
-        });
-        let (weak, started) = (Rc::downgrade(&watches), Instant::now());
+        let watches =
+            Rc::new(Self { shared, drain, connections: RefCell::default(), clock: Clock::start(EVERY) });
+        let weak = Rc::downgrade(&watches);
         actix_rt::spawn(async move {
             let mut ticks = actix_rt::time::interval(EVERY);
             // After a pause, what has come meanwhile is read before the next look.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while let Some(watches) = weak.upgrade() {
-                watches.look(started.elapsed().as_millis() as u64);
+                watches.look(watches.clock.tick());
                 drop(watches);
                 ticks.tick().await;
             }
@@ -98,31 +92,21 @@ impl Watches {
         }
     }
 
-    fn look(&self, elapsed_ms: u64) {
-        if self.is_on_time(elapsed_ms) {
-            let now_ms = self.shared.now_ms.get();
-            let is_ending = self.drain.stage() >= Stage::Ending;
-            for (_, Watched { watch, served }) in self.connections.borrow().iter() {
-                if is_ending && watch.step.get() == Step::LingeringWithBody {
-                    watch.lingers(false);
-                }
-                if let Some(verdict) = watch.passed(now_ms) {
-                    self.end(watch, served.as_ref(), verdict);
-                }
+    fn look(&self, tick: Tick) {
+        let now_ms = self.clock.ticked_ms();
+        self.shared.now_ms.set(now_ms);
+        if tick != Tick::OnTime {
+            return;
+        }
+        let is_ending = self.drain.stage() >= Stage::Ending;
+        for (_, Watched { watch, served }) in self.connections.borrow().iter() {
+            if is_ending && watch.step.get() == Step::LingeringWithBody {
+                watch.lingers(false);
+            }
+            if let Some(verdict) = watch.passed(now_ms) {
+                self.end(watch, served.as_ref(), verdict);
             }
         }
-    }
-
-    /// Sets the clock, and tells whether connections may be judged. A process that was paused, or whose thread was
-    /// blocked, has not read what came meanwhile: it is given until the next look, and the pause counts for no client.
-    fn is_on_time(&self, elapsed_ms: u64) -> bool {
-        let passed_ms = elapsed_ms.saturating_sub(self.looked_ms.replace(elapsed_ms));
-        let now_ms = &self.shared.now_ms;
-        now_ms.set(now_ms.get().saturating_add(passed_ms.min(2 * EVERY_MS)));
-        let is_late = passed_ms > 2 * EVERY_MS;
-        // A thread that is always late judges at every second look.
-        let was_late = self.was_late.replace(is_late && !self.was_late.get());
-        !is_late || was_late
     }
 
     /// Ends a connection, with an answer if it has none. Its task ends then, and the guard with it, after this look at
@@ -170,15 +154,15 @@ mod tests {
         let watches = Watches::start(settings, Arc::default(), Arc::default(), RULES);
         let (first, hits) = (watches.watch(), || watches.shared.counters.limits.get(Limit::HeaderTime));
         let _first = watches.add(first.clone());
-        (1..=5).for_each(|tick| watches.look(tick * EVERY_MS));
-        assert!(!watches.is_on_time(60_900), "what came meanwhile is not read yet");
-        assert!(watches.is_on_time(61_000));
-        watches.look(61_000);
+        let look_after = |ms| watches.look(watches.clock.tick_after(ms));
+        (1..=5).for_each(|_| look_after(100));
+        look_after(60_400);
+        look_after(100);
         assert_eq!(hits(), 0, "the pause is not the client's");
-        (1..=10).for_each(|tick| watches.look(61_000 + tick * EVERY_MS));
+        (1..=10).for_each(|_| look_after(100));
         assert_eq!(hits(), 1, "its own time is");
         let second = watches.add(watches.watch());
-        (1..=10).for_each(|tick| watches.look(62_000 + tick * 1_000));
+        (1..=10).for_each(|_| look_after(1_000));
         assert_eq!(hits(), 2, "a thread that is always late judges, too");
         drop(second);
     }

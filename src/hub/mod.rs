@@ -171,7 +171,7 @@ impl Shared {
     }
 
     /// To those who have got everything that was pending when they were told to go, some of them in each turn. True when
-    /// nobody is left of them.
+    /// no such session is left.
     fn say_goodbye(&self) -> bool {
         let mut left = SLICE;
         while left > 0 {

@@ -85,7 +85,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Queues sends; nothing is under way before, and nobody but [`Ring::finish`] starts them. Returns how many are
+    /// Queues sends; nothing is under way before, and only [`Ring::finish`] starts them. Returns how many are
     /// queued: all, for a chunk is never longer than the empty queue.
     fn push(&mut self, chunk: &[Sending<'_>]) -> usize {
         let mut queue = self.ring.submission();

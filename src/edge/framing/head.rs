@@ -58,7 +58,7 @@ struct Fields {
     expects_continue: bool,
     /// The values of `Upgrade`.
     upgrade: SmallVec<[Place; 2]>,
-    /// The values of `Expect`. They are blanked, or the stack would ask for a body that nobody may want.
+    /// The values of `Expect`. They are blanked, or the stack would ask for a body that no handler may read.
     expect: SmallVec<[Place; 2]>,
 }
 
@@ -96,7 +96,7 @@ impl Head {
             return Err(Malformed::Because(NOT_HTTP));
         }
         fields.check(is_newer, method).map_err(Malformed::Because)?;
-        let to_socket = is_newer && fields.is_handshake() && (rules.is_socket)(target);
+        let to_socket = is_newer && method == "GET" && fields.is_handshake() && (rules.is_socket)(target);
         let body = match fields.length {
             _ if fields.chunked => Announced::Chunks,
             Some(length @ 1..) => Announced::Bytes(length),

@@ -2,7 +2,7 @@
 //! answer for a reset.
 
 use super::WatchedSocket;
-use crate::edge::turn::wake_after_others;
+use crate::turn::yield_now;
 use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
@@ -39,7 +39,7 @@ impl WatchedSocket {
     fn poll_drop_rest(&mut self, context: &mut Context<'_>, mut dropped: usize) -> Poll<io::Result<()>> {
         while dropped <= DROPPED_BYTES {
             if !self.watch.turn.may_read() {
-                wake_after_others(context);
+                yield_now(context);
                 return Poll::Pending;
             }
             self.held.clear();
