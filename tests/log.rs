@@ -257,7 +257,7 @@ async fn refusals_are_logged_ten_times_a_second_and_summed() {
 async fn attempts_to_sign_in_are_summed() {
     let process = Process::start();
     let log = process.log();
-    let form = [("content-type", "application/x-www-form-urlencoded"), ("origin", "http://test")];
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("origin", "http://localhost")];
     let wrong = request("POST", "/admin/sign_in", &form, b"username=a&password=b");
     // Five are answered half a second later; all others wait longer, and are told so at once.
     let mut tries = Vec::new();
