@@ -422,7 +422,15 @@ fn run_to_the_end(loaded: Loaded) -> io::Result<()> {
 async fn serve(loaded: Loaded) -> io::Result<()> {
     // Before anything shows that the server runs: who stops it then must find its handlers installed.
     let mut signals = Signals::new()?;
-    let (listeners, settings) = Listeners::handed_over_or_bound(loaded.settings.clone())?;
+    let settings = loaded.settings.clone();
+    let (listeners, settings) = tokio::select! {
+        // A name server that does not answer holds up the start only.
+        bound = threads::apart("cs-listen", move || Listeners::handed_over_or_bound(settings)) => bound??,
+        Some(name) = signals.stop.recv() => {
+            log::info!("{name}: stopping before the server listens");
+            return Ok(());
+        }
+    };
     let (demo, host) = (settings.demo_enabled(), settings.host.clone());
     if let Some(note) = settings.well_known_note() {
         log::info!("{note}");

@@ -364,6 +364,39 @@ fn only_a_file_is_replaced() {
     assert_eq!(make("new.toml", &["--force", "-o"]).status.code(), Some(2));
 }
 
+/// What is left of a file would count as settings at the next start: none, so the well-known secrets.
+#[test]
+fn a_file_that_finds_no_room_leaves_nothing() {
+    for (program, make, ending) in [
+        (env!("CARGO_BIN_EXE_channelstream"), "make-config", "toml"),
+        (env!("CARGO_BIN_EXE_channelstream_utils"), "make_config", "ini"),
+    ] {
+        let directory = fresh("no-room");
+        let name = format!("a.{ending}");
+        let make = |more: &str| {
+            let script = format!("ulimit -f 0 && exec {program} {make} -o {name} {more}");
+            command(&directory, "sh", &[("PATH", "/usr/bin:/bin")], &["-c", &script]).output().unwrap()
+        };
+        let output = make("");
+        assert_eq!(output.status.code(), Some(1), "{:?}", output.status);
+        assert!(err(&output).contains(&format!("error: {name}: cannot be written")), "{}", err(&output));
+        assert_eq!(files(&directory), Vec::<String>::new());
+        std::fs::write(directory.join(&name), "old").unwrap();
+        assert_eq!(make("--force").status.code(), Some(1));
+        assert_eq!(files(&directory), [name.as_str()]);
+        assert_eq!(std::fs::read_to_string(directory.join(&name)).unwrap(), "old");
+    }
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_a_failure() {
+    let script = format!("exec {} make-config >/dev/full", env!("CARGO_BIN_EXE_channelstream"));
+    let output =
+        command(&fresh("full"), "sh", &[("PATH", "/usr/bin:/bin")], &["-c", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("standard output: cannot be written"), "{}", err(&output));
+}
+
 #[test]
 fn an_ini_can_be_turned_into_toml() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rhodecode.ini");

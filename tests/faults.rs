@@ -7,7 +7,7 @@ use serde_json::json;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::backend::{Backend, signature};
 use support::http::Wire;
 use support::process::{Process, command};
@@ -200,18 +200,65 @@ fn a_low_limit_of_files_is_a_warning() {
     }
 }
 
-/// Words of shell in front of a server for which `localhost` has two addresses, as on most machines. None where the
-/// system does not let us.
-fn with_two_addresses() -> Option<String> {
-    let hosts = format!("{}/hosts", env!("CARGO_TARGET_TMPDIR"));
-    std::fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").unwrap();
-    let mount = format!("mount --bind {hosts} /etc/hosts");
+/// Words of shell in front of a server that finds this file in the place of the hosts file. None where the system does
+/// not let us.
+fn with_hosts(path: &str) -> Option<String> {
+    let mount = format!("mount --bind {path} /etc/hosts");
     ["-m", "-r -m"].into_iter().find_map(|flags| {
         let tried =
             Command::new("sh").args(["-c", &format!("unshare {flags} {mount} 2>&1")]).output().unwrap();
         let setup = format!("exec unshare {flags} sh -c '{mount} && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
         tried.status.success().then_some(setup)
     })
+}
+
+/// The same for a server for which `localhost` has two addresses, as on most machines.
+fn with_two_addresses() -> Option<String> {
+    let hosts = format!("{}/hosts", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").unwrap();
+    with_hosts(&hosts)
+}
+
+/// The hosts file is a pipe without a writer: the resolver waits for it as for a name server that does not answer.
+#[actix_web::test]
+async fn a_name_without_an_answer_does_not_hold_up_the_end() {
+    let pipe = format!("{}/hosts-{}.pipe", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    let _ = std::fs::remove_file(&pipe);
+    nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let Some(setup) = with_hosts(&pipe) else {
+        eprintln!("not tried: this system has no mount namespaces for us");
+        return;
+    };
+    let args = ["--host", "push.example", "--port", "0", "--set", "secrets=a", "--set", "admin_secret=b"];
+    let mut child = command(&setup, &args).spawn().unwrap();
+    let id = child.id().to_string();
+    // It stays in there, because nothing opens the other end of the pipe.
+    let resolves = || {
+        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
+        tasks.flatten().any(|task| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "cs-listen")
+        })
+    };
+    within(async {
+        while !resolves() {
+            actix_rt::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if begun.elapsed() > Duration::from_secs(8) => break None,
+            None => actix_rt::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let _ = child.kill();
+    let output = child.wait_with_output().unwrap();
+    assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", said(&output));
+    assert!(said(&output).contains("SIGTERM: stopping before the server listens"), "{}", said(&output));
+    std::fs::remove_file(pipe).unwrap();
 }
 
 #[actix_web::test]

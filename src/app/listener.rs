@@ -135,7 +135,12 @@ fn bind_once(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
                 port = listener.local_addr()?.port();
                 bound.push(listener);
             }
-            Err(error) if is_missing(&error) => missing = error,
+            Err(error) if is_missing(&error) => {
+                if addresses.len() > 1 {
+                    log::info!("{address} is left out, because this machine does not have it: {error}");
+                }
+                missing = error;
+            }
             Err(error) if addresses.len() > 1 => {
                 return Err(io::Error::new(error.kind(), format!("{address}: {error}")));
             }

@@ -2,7 +2,6 @@
 //! `select`; the hard limit is what the operator meant.
 
 use crate::settings::Settings;
-use std::fs::File;
 use std::io;
 
 /// A limit below this is worth a warning: it is the default of many containers and shells, and no choice.
@@ -40,7 +39,8 @@ pub fn try_out(settings: &Settings, workers: usize) -> io::Result<()> {
     let addresses = 1 + usize::from(settings.internal_host.is_some());
     // The registry has a thread of its own.
     let count = OF_PROCESS + (workers + 1) * OF_THREAD + addresses * OF_ADDRESS + CLIENTS;
-    let opened: io::Result<Vec<File>> = (0..count).map(|_| File::open("/dev/null")).collect();
+    // Each pipe is two files, and needs none on a disk.
+    let opened: io::Result<Vec<_>> = (0..count.div_ceil(2)).map(|_| io::pipe()).collect();
     // Closed before anything is said.
     opened.map(drop).map_err(|error| {
         let text = format!(

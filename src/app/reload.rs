@@ -1,12 +1,10 @@
 //! SIGHUP: the settings are read again, and the secrets among them taken over.
 
+use super::threads;
 use crate::gate::Gate;
 use crate::settings::{Loaded, Renewed, SettingsError, renew};
-use std::io;
 use std::sync::Arc;
-use std::thread::Builder;
 use tokio::signal::unix::Signal;
-use tokio::sync::oneshot;
 
 /// Reads the settings again at each signal, for as long as the server runs. What cannot be read, or could not be
 /// started with, changes nothing.
@@ -15,21 +13,14 @@ use tokio::sync::oneshot;
 /// manager has chosen.
 pub async fn at_each(mut hangups: Signal, mut loaded: Loaded, host: String, gate: Arc<Gate>) {
     while hangups.recv().await.is_some() {
-        match read_again(loaded.clone(), host.clone()).await {
+        let (before, at) = (loaded.clone(), host.clone());
+        // Files may lie on a disk that hangs. Reading has a time limit, so this comes to an end.
+        match threads::apart("cs-reload", move || renew(&before, &at)).await {
             Ok(Ok(renewed)) => loaded = take_over(renewed, &gate),
             Ok(Err(error)) => refuse(&error),
             Err(error) => log::error!("SIGHUP: the settings stay as they were: {error}"),
         }
     }
-}
-
-/// Reads on a thread that is not joined, because files may stand on a disk that hangs. Reading has a time limit, so this
-/// comes to an end.
-async fn read_again(before: Loaded, host: String) -> io::Result<Result<Renewed, SettingsError>> {
-    let (sender, result) = oneshot::channel();
-    let read = move || drop(sender.send(renew(&before, &host)));
-    Builder::new().name("cs-reload".into()).spawn(read)?;
-    result.await.map_err(io::Error::other)
 }
 
 fn take_over(renewed: Renewed, gate: &Gate) -> Loaded {

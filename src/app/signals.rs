@@ -10,10 +10,15 @@ use nix::sys::signal::{SigSet, Signal as Number};
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Holds back signals that would end a process that has not installed its handlers yet. To be called before any thread
-/// is started: threads inherit it.
+/// Holds back signals that would end a process that has not installed its handlers yet. The caller does so before it
+/// starts any thread: threads inherit the mask.
 pub fn hold_back() {
     let _ = own().thread_block();
+}
+
+/// Holds back the signal of a file that may not grow, so that the write fails and the caller can clean up. Every command
+/// does so before it starts any thread.
+pub fn hold_back_file_size() {
     let _ = SigSet::from(Number::SIGXFSZ).thread_block();
 }
 

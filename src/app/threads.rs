@@ -6,6 +6,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
+use tokio::sync::oneshot;
 
 /// Memory of one thread, in bytes: its stack (2 MiB, Rust's default) and what is allocated while it starts.
 const ADDRESS_SPACE: u64 = 3 << 20;
@@ -20,6 +21,20 @@ pub fn start(name: String) -> io::Result<ArbiterHandle> {
         runtime()
     })?;
     Ok(arbiter.handle())
+}
+
+/// Does work that may block, such as asking a name server or reading a disk that hangs, on a thread that is not joined.
+/// The caller may stop waiting at any time.
+///
+/// # Errors
+/// The system refuses the thread.
+pub async fn apart<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (sender, result) = oneshot::channel();
+    Builder::new().name(name.into()).spawn(move || drop(sender.send(work())))?;
+    result.await.map_err(io::Error::other)
 }
 
 /// What runs the tasks of the current thread.

@@ -151,7 +151,7 @@ impl fmt::Write for Message {
 /// Control characters, and those that change the direction or the lines of text.
 fn is_obeyed(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writes a line to standard error, past the lock of `std::io::stderr`: other threads may need that.

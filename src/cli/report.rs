@@ -1,6 +1,6 @@
 //! What a command says, and whether it succeeded.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use crate::observe::log_queue::LOG_QUEUE;
@@ -63,15 +63,21 @@ impl Report {
 
     /// Prints it. A reader that has gone away is no reason to complain, and a server that cannot start does not wait for one.
     pub fn print(self) -> ExitCode {
-        let notes = self.notes.iter().map(|note| format!("{note}\n")).collect::<String>();
+        let notes = self.notes.iter().map(|note| format!("{note}\n"));
         if LOG_QUEUE.is_open() {
-            LOG_QUEUE.push(notes.as_bytes());
+            // One by one: the queue has no room for very many in one piece.
+            notes.for_each(|note| LOG_QUEUE.push(note.as_bytes()));
             LOG_QUEUE.drain();
         } else {
-            let _ = std::io::stderr().write_all(notes.as_bytes());
+            let _ = std::io::stderr().write_all(notes.collect::<String>().as_bytes());
         }
         let mut out = std::io::stdout();
-        let _ = out.write_all(self.out.as_bytes()).and_then(|()| out.flush());
-        ExitCode::from(self.exit_code)
+        match out.write_all(self.out.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                let _ = writeln!(std::io::stderr(), "error: standard output: cannot be written: {error}");
+                ExitCode::from(FAILURE)
+            }
+            _ => ExitCode::from(self.exit_code),
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Warns of settings that are right by themselves and contradict each other. Each warning names both.
 
+use std::net::IpAddr;
+
 use super::draft::Draft;
 use super::is_loopback;
 use super::key::Key;
 use super::table::{KEYS, Settings};
+use super::values::AllowedPeers;
 
 /// A number that should not exceed another one. 0 in the other one means "no limit" or "off", so it is not exceeded.
 struct AtMost {
@@ -45,8 +48,17 @@ impl Draft {
     pub fn warn_of_contradictions(&mut self) {
         let settings = &self.settings;
         let numbers = AT_MOST.iter().filter_map(|rule| rule.warning(settings));
-        let others =
-            [idle_sockets, origins, same_address, unused_port, forced_scheme, no_tls, compression, ages];
+        let others = [
+            idle_sockets,
+            origins,
+            no_callers,
+            same_address,
+            unused_port,
+            forced_scheme,
+            no_tls,
+            compression,
+            ages,
+        ];
         let others = others.iter().filter_map(|rule| rule(settings));
         let found = Vec::from_iter(numbers.chain(others));
         self.warnings.extend(found);
@@ -94,10 +106,30 @@ fn origins(settings: &Settings) -> Option<String> {
     ))
 }
 
+/// Programs of the same machine that call a server at such an address have this address, too, and not loopback.
+fn no_callers(settings: &Settings) -> Option<String> {
+    let AllowedPeers::Only(peers) = &settings.allow_posting_from else { return None };
+    if peers.is_empty() {
+        return Some("allow_posting_from: it is empty, so the signed API refuses all callers".into());
+    }
+    let (host, _) = settings.api_address();
+    let address: IpAddr = host.parse().ok()?;
+    let is_apart = !address.is_unspecified() && !is_loopback(host);
+    let key = if settings.internal_host.is_some() { "internal_host" } else { "host" };
+    (is_apart && peers.iter().all(IpAddr::is_loopback)).then(|| {
+        format!(
+            "allow_posting_from: it names loopback only, and {key} is {host}, so the signed API refuses all callers"
+        )
+    })
+}
+
 fn same_address(settings: &Settings) -> Option<String> {
     let internal = settings.internal_host.as_deref()?;
     let any = |host: &str| ["0.0.0.0", "::"].contains(&host);
-    let same = internal == settings.host || any(internal) || any(&settings.host);
+    let named = |host: &str| host.parse::<IpAddr>().is_err();
+    let both_local = is_loopback(internal) && is_loopback(&settings.host);
+    let by_name = both_local && (named(internal) || named(&settings.host));
+    let same = internal == settings.host || any(internal) || any(&settings.host) || by_name;
     let port = settings.internal_port;
     (same && port == settings.port && port != 0).then(|| {
         format!("internal_port: {port} is port, and internal_host and host overlap, so the server cannot listen on both")
@@ -221,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn an_api_without_callers_is_reported() {
+        let none = Settings { allow_posting_from: AllowedPeers::Only(Vec::new()), ..Settings::default() };
+        warned(none, "allow_posting_from", "empty");
+        let at = |host: &str| Settings { host: host.into(), ..Settings::default() };
+        warned(at("192.0.2.7"), "allow_posting_from", "host is 192.0.2.7");
+        let internal = |host: &str| Settings { internal_host: Some(host.into()), ..at("0.0.0.0") };
+        warned(internal("2001:db8::1"), "allow_posting_from", "internal_host is 2001:db8::1");
+        let others = AllowedPeers::Only(vec!["127.0.0.1".parse().unwrap(), "192.0.2.8".parse().unwrap()]);
+        let reached = Settings { allow_posting_from: others, ..at("192.0.2.7") };
+        let any = Settings { allow_posting_from: AllowedPeers::Any, ..at("192.0.2.7") };
+        for settings in [reached, any, at("0.0.0.0"), at("::"), at("push.example"), internal("::1")] {
+            let warnings = warnings(settings);
+            assert!(!warnings.iter().any(|text| text.starts_with("allow_posting_from")), "{warnings:?}");
+        }
+    }
+
+    #[test]
     fn settings_without_effect_are_reported() {
         warned(changed("internal_port", 9_000), "internal_port", "internal_host");
         let both = Settings {
@@ -229,7 +278,11 @@ mod tests {
             secrets: vec![Secret::new("own")],
             ..Settings::default()
         };
+        let named = Settings { host: "localhost".into(), ..both.clone() };
+        let apart = Settings { host: "127.0.0.2".into(), ..both.clone() };
         warned(both, "internal_port", "host overlap");
+        warned(named, "internal_port", "host overlap");
+        assert_eq!(warnings(apart), Vec::<String>::new());
         let https = || Settings { enforce_https: true, ..Settings::default() };
         warned(https(), "enforce_https", "trusted_proxies");
         warned(Settings { http_scheme: Some("http".into()), ..https() }, "http_scheme", "enforce_https");

@@ -176,6 +176,15 @@ pub(super) fn trimmed<'a>(text: &'a str, notes: &mut Vec<String>) -> &'a str {
     inner
 }
 
+/// The same for a text that people type into the sign-in form. Browsers leave control characters out of what is typed.
+fn typed<'a>(text: &'a str, notes: &mut Vec<String>) -> &'a str {
+    let inner = trimmed(text, notes);
+    if inner.contains(char::is_control) {
+        notes.push("it holds a line end or another control character, which browsers do not send from the sign-in form".into());
+    }
+    inner
+}
+
 /// The same for a value that was set in code.
 pub(super) fn check_trimmed(text: &str) -> Result<(), String> {
     match text.trim().len() == text.len() {
@@ -189,7 +198,7 @@ pub(super) struct Text;
 
 impl Kind<String> for Text {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<String, String> {
-        let text = trimmed(text_of(given)?, notes).to_owned();
+        let text = typed(text_of(given)?, notes).to_owned();
         self.check(&text).map(|()| text)
     }
 
@@ -217,7 +226,8 @@ pub(super) struct SecretText {
 
 impl Kind<Secret> for SecretText {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Secret, String> {
-        let secret = Secret::new(trimmed(text_of(given)?, notes));
+        let text = text_of(given)?;
+        let secret = Secret::new(if self.optional { trimmed(text, notes) } else { typed(text, notes) });
         self.check(&secret).map(|()| secret)
     }
 
@@ -306,6 +316,15 @@ mod tests {
         }
         let mut notes = Vec::new();
         assert_eq!((Text.read(Given::Ini("a b"), &mut notes), notes.len()), (Ok("a b".into()), 0));
+        for inner in ["a\nb", "a\u{1b}b"] {
+            let mut notes = Vec::new();
+            assert!(Text.read(Given::Text(inner), &mut notes).is_ok(), "{inner:?}");
+            assert!(SecretText { optional: false }.read(Given::Text(inner), &mut notes).is_ok(), "{inner:?}");
+            assert_eq!(notes.iter().filter(|note| note.contains("sign-in form")).count(), 2, "{inner:?}");
+            notes.clear();
+            assert!(SecretText { optional: true }.read(Given::Text(inner), &mut notes).is_ok());
+            assert!(notes.is_empty(), "a cookie secret is not typed");
+        }
         assert!(read(Text, " \n").is_err() && read(SecretText { optional: false }, " ").is_err());
         assert!(read(Text, "").is_err());
         assert!(read(SecretText { optional: false }, "").is_err());

@@ -179,8 +179,9 @@ var History = class {
 };
 
 // src/untrusted.js
+var listOf = (value) => Array.isArray(value) ? value : [];
 function objectsOf(value) {
-  return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === "object") : [];
+  return listOf(value).filter((item) => item !== null && typeof item === "object");
 }
 function ownValue(object, name) {
   const isObject = object !== null && typeof object === "object";
@@ -528,7 +529,8 @@ var parsed = (text) => {
 };
 function withParameter(url, name, value) {
   const wellFormed = String(value).replace(/\p{Surrogate}/gu, "�");
-  return `${url}${url.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(wellFormed)}`;
+  const address = String(url);
+  return `${address}${address.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(wellFormed)}`;
 }
 var ChannelStreamRequest = class {
   constructor() {
@@ -887,11 +889,11 @@ var Subscriptions = class {
    */
   isJoined(name) {
     const { connection } = this;
-    return connection._hasId && Boolean(connection.channels?.includes(name)) && !this.left.has(name);
+    return connection._hasId && listOf(connection.channels).includes(name) && !this.left.has(name);
   }
   /** @returns {string[]} what to ask for with a new connection id */
   forConnect() {
-    const all = /* @__PURE__ */ new Set([...this.connection.channels ?? [], ...this.wanted]);
+    const all = /* @__PURE__ */ new Set([...listOf(this.connection.channels), ...this.wanted]);
     this.left.forEach((name) => all.delete(name));
     return [...all];
   }
@@ -1190,7 +1192,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
       callback: "subscribe",
       unless: ({ body }) => !body.channels?.length,
       take: (data) => {
-        this._setChannels(data?.channels ?? [.../* @__PURE__ */ new Set([...this.channels, ...channels])]);
+        this._setChannels(data?.channels ?? [.../* @__PURE__ */ new Set([...listOf(this.channels), ...channels])]);
         end(this.channels);
       },
       fail: () => end([])
@@ -1208,7 +1210,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
       url: this.unsubscribeUrl,
       body: { channels, conn_id: this.connectionId },
       callback: "unsubscribe",
-      take: (data) => this._setChannels(data?.channels ?? this.channels.filter((name) => !(channels ?? []).includes(name)))
+      take: (data) => this._setChannels(data?.channels ?? listOf(this.channels).filter((name) => !(channels ?? []).includes(name)))
     });
   }
   /**
@@ -1305,7 +1307,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
    */
   _takeId(data) {
     const previousId = this.connectionId;
-    const before = this.channels ?? [];
+    const before = listOf(this.channels);
     const told = Array.isArray(data.channels);
     this.connectionId = data.conn_id;
     this._hasId = true;
@@ -1323,7 +1325,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     if (!Array.isArray(channels)) {
       return;
     }
-    const before = this.channels ?? [];
+    const before = listOf(this.channels);
     this.channels = channels;
     this._subscriptions.confirm(before, channels);
     this._tell("channelsChangedCallback", channels);
@@ -2420,9 +2422,13 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
   /** Asks the web application for a connection id and starts to listen. */
   connect() {
     this._halt();
+    const turn = this._turn;
     this._hasId = false;
     if (!this._retrying || this._state === "disconnected") {
       this._setState("connecting", "connect");
+    }
+    if (turn !== this._turn) {
+      return this.ready();
     }
     this._subscriptions.update();
     const request = prepare(this, {
@@ -2437,10 +2443,14 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
     try {
       mutate(this, "connect", request);
     } catch (error) {
-      request.fail(error);
+      if (turn === this._turn) {
+        request.fail(error);
+      }
       throw error;
     }
-    execute(request, "POST");
+    if (turn === this._turn) {
+      execute(request, "POST");
+    }
     return this.ready();
   }
   /** Stops listening and tells the server at `disconnectUrl` to forget the connection. */
@@ -2457,8 +2467,11 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
   }
   /** Starts to listen with `connectionId`, after beforeListeningCallback. */
   startListening(request, data) {
+    const turn = this._turn;
     this._tell("beforeListeningCallback", request, data);
-    this._listen();
+    if (turn === this._turn) {
+      this._listen();
+    }
   }
   /** Listens over a websocket with `connectionId`. */
   openWebsocket() {

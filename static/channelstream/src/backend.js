@@ -4,6 +4,7 @@ import { FRAME_TYPES } from './channel.js';
 import { quiet } from './errors.js';
 import { REQUEST_TIMEOUT_MS } from './request.js';
 import { Subscriptions } from './subscriptions.js';
+import { listOf } from './untrusted.js';
 
 /** @typedef {import('../index.js').RequestKind} RequestKind */
 
@@ -100,7 +101,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
             callback: 'subscribe',
             unless: ({ body }) => !body.channels?.length,
             take: (data) => {
-                this._setChannels(data?.channels ?? [...new Set([...this.channels, ...channels])]);
+                this._setChannels(data?.channels ?? [...new Set([...listOf(this.channels), ...channels])]);
                 end(this.channels);
             },
             fail: () => end([]),
@@ -119,7 +120,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
             url: this.unsubscribeUrl,
             body: { channels, conn_id: this.connectionId },
             callback: 'unsubscribe',
-            take: (data) => this._setChannels(data?.channels ?? this.channels.filter((name) => !(channels ?? []).includes(name))),
+            take: (data) => this._setChannels(data?.channels ?? listOf(this.channels).filter((name) => !(channels ?? []).includes(name))),
         });
     }
 
@@ -225,7 +226,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
      */
     _takeId(data) {
         const previousId = this.connectionId;
-        const before = this.channels ?? [];
+        const before = listOf(this.channels);
         const told = Array.isArray(data.channels);
         this.connectionId = data.conn_id;
         this._hasId = true;
@@ -244,7 +245,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
         if (!Array.isArray(channels)) {
             return;
         }
-        const before = this.channels ?? [];
+        const before = listOf(this.channels);
         this.channels = channels;
         this._subscriptions.confirm(before, channels);
         this._tell('channelsChangedCallback', channels);

@@ -33,9 +33,14 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
     /** Asks the web application for a connection id and starts to listen. */
     connect() {
         this._halt();
+        const turn = this._turn;
         this._hasId = false;
         if (!this._retrying || this._state === 'disconnected') {
             this._setState('connecting', 'connect');
+        }
+        if (turn !== this._turn) {
+            // A listener of the event `state` has closed the connection, or has begun another attempt.
+            return this.ready();
         }
         this._subscriptions.update();
         const request = prepare(this, {
@@ -51,10 +56,14 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
             mutate(this, 'connect', request);
         } catch (error) {
             // Also tried again: the next attempt may find the mutator in a better state.
-            request.fail(error);
+            if (turn === this._turn) {
+                request.fail(error);
+            }
             throw error;
         }
-        execute(request, 'POST');
+        if (turn === this._turn) {
+            execute(request, 'POST');
+        }
         return this.ready();
     }
 
@@ -74,8 +83,11 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
 
     /** Starts to listen with `connectionId`, after beforeListeningCallback. */
     startListening(request, data) {
+        const turn = this._turn;
         this._tell('beforeListeningCallback', request, data);
-        this._listen();
+        if (turn === this._turn) {
+            this._listen();
+        }
     }
 
     /** Listens over a websocket with `connectionId`. */

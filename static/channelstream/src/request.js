@@ -21,7 +21,7 @@ const parsed = (text) => {
 /**
  * Appends a query parameter to an address that may have a query already.
  *
- * @param {string} url
+ * @param {string | URL} url
  * @param {string} name
  * @param {string} value
  * @returns {string}
@@ -29,7 +29,9 @@ const parsed = (text) => {
 export function withParameter(url, name, value) {
     // Half a surrogate pair, which JSON can hold, has no place in an address.
     const wellFormed = String(value).replace(/\p{Surrogate}/gu, '\ufffd');
-    return `${url}${url.includes('?') ? '&' : '?'}${name}=${encodeURIComponent(wellFormed)}`;
+    // Applications may hold addresses as URL objects.
+    const address = String(url);
+    return `${address}${address.includes('?') ? '&' : '?'}${name}=${encodeURIComponent(wellFormed)}`;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { Backoff } from './backoff.js';
 import { ChannelStreamChannel } from './channel.js';
 import { ChannelStreamError, isFinal } from './errors.js';
-import { objectsOf, ownValue } from './untrusted.js';
+import { listOf, objectsOf, ownValue } from './untrusted.js';
 
 /**
  * Which channels a page wants, which the server has confirmed, and the way from the one to the other: through
@@ -43,12 +43,12 @@ export class Subscriptions {
      */
     isJoined(name) {
         const { connection } = this;
-        return connection._hasId && Boolean(connection.channels?.includes(name)) && !this.left.has(name);
+        return connection._hasId && listOf(connection.channels).includes(name) && !this.left.has(name);
     }
 
     /** @returns {string[]} what to ask for with a new connection id */
     forConnect() {
-        const all = new Set([...(this.connection.channels ?? []), ...this.wanted]);
+        const all = new Set([...listOf(this.connection.channels), ...this.wanted]);
         this.left.forEach((name) => all.delete(name));
         return [...all];
     }

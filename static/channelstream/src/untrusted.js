@@ -2,10 +2,16 @@
 
 /**
  * @param {any} value
+ * @returns {any[]} an empty list if it is no list
+ */
+export const listOf = (value) => (Array.isArray(value) ? value : []);
+
+/**
+ * @param {any} value
  * @returns {any[]} the objects in a list; none if it is no list
  */
 export function objectsOf(value) {
-    return Array.isArray(value) ? value.filter((item) => item !== null && typeof item === 'object') : [];
+    return listOf(value).filter((item) => item !== null && typeof item === 'object');
 }
 
 /**

@@ -205,3 +205,54 @@ test('an overloaded application gets the patience that it asks for', async () =>
     await until(() => retries.length === 1, 'a retry');
     assert.equal(retries[0][1].delayMs, 7_000);
 });
+
+test('a handler that closes the connection ends the attempt', async () => {
+    const ways = [
+        (one) => one.on('state', ({ state }) => state === 'connecting' && one.closeConnection()),
+        (one) => { one.mutators.connect = [() => one.closeConnection()]; },
+        (one) => { one.beforeListeningCallback = () => one.closeConnection(); },
+        (one) => { one.mutators.connect = [() => { one.closeConnection(); throw new Error('and fails'); }]; },
+    ];
+    for (const [index, way] of ways.entries()) {
+        const one = connection();
+        const events = record(one, 'open', 'retry');
+        way(one);
+        const begin = async () => one.connect();
+        await begin().catch(() => {});
+        await pause(100);
+        assert.deepEqual([one.state, one.connected, events], ['disconnected', false, []], `way ${index}`);
+    }
+    assert.ok(asked.every((path) => path === 'POST /connect'), String(asked));
+});
+
+test('an attempt that a listener begins takes the place of the one that it hears of', async () => {
+    const one = connection();
+    let begun = false;
+    one.on('state', ({ state }) => {
+        if (state === 'connecting' && !begun) {
+            begun = true;
+            one.connect();
+        }
+    });
+    await one.connect();
+    assert.equal(asked.filter((path) => path === 'POST /connect').length, 1);
+});
+
+test('addresses may be URL objects', async () => {
+    const one = connection({
+        connectUrl: new URL(`${base}/connect`), longPollUrl: new URL(`${base}/listen`), websocketUrl: new URL('ws://127.0.0.1:1/ws'),
+    });
+    const frames = record(one, 'message');
+    await one.connect();
+    await until(() => frames.length > 0, 'a frame');
+});
+
+test('channels that are no list do not keep it connecting', async () => {
+    for (const channels of [{}, 5, null, undefined, new Set(['demo'])]) {
+        const one = connection({ channels });
+        one.channel('demo');
+        await one.connect();
+        assert.equal(one.state, 'connected', String(channels));
+        one.closeConnection();
+    }
+});
