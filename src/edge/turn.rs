@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Requests of a turn at most. Publishes that are pipelined go to the registry together.
 const REQUESTS: u32 = 16;
 /// No further request is begun when a turn has taken so long.
-const TIME: Duration = Duration::from_millis(1);
+const TIME: Duration = Duration::from_micros(250);
 /// Bytes that are read in a turn at most.
 const BYTES: usize = 64 << 10;
 /// Bytes of responses that are written in a turn at most, give or take a piece: a client that reads as fast as we write

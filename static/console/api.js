@@ -76,7 +76,9 @@ export async function get(path, params = {}, signal = undefined) {
     const known = kept.get(target);
     const headers = known ? { 'If-None-Match': known.tag } : {};
     const reply = await ask(target, { headers, cache: 'no-store', signal });
-    const text = reply.status === 304 ? known.text : await reply.text();
+    // Read in any case: a browser counts a response that is left unread as one that failed.
+    const fresh = await reply.text();
+    const text = reply.status === 304 ? known.text : fresh;
     keep(target, reply.headers.get('ETag'), text);
     return JSON.parse(text);
 }

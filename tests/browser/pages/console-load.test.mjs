@@ -55,7 +55,9 @@ async function watch(hash, ready) {
             if (!isPoll(answer)) {
                 return;
             }
-            const { body, ms } = { body: await answer.body(), ms: request.timing().responseEnd };
+            // What has not changed is not sent again.
+            const body = answer.status() === 304 ? '' : await answer.body();
+            const ms = request.timing().responseEnd;
             polls.push({ bytes: body.length, ms });
             if (polls.length === POLLS) {
                 resolve();
