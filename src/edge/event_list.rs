@@ -120,8 +120,8 @@ impl MessageBody for EventList {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let is_taken = match &mut this.receipt {
-            Some((_, taken)) => ready!(taken.poll(context)),
+        let is_taken = match &this.receipt {
+            Some((_, taken)) => ready!(taken.poll()),
             None => false,
         };
         if let Some((receipt, _)) = this.receipt.take().filter(|_| is_taken) {

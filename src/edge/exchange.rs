@@ -13,8 +13,6 @@ use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
-use tokio::time::{Sleep, sleep};
 
 /// Where a request is that waits with its body until the server asks for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +41,6 @@ pub struct Exchange {
     waits_for_flush: Cell<bool>,
     continues: Cell<Continue>,
     is_half_closed: Cell<bool>,
-    is_reset: Cell<bool>,
     half_close: Cell<Option<Waker>>,
 }
 
@@ -135,16 +132,6 @@ impl Exchange {
         self.half_close.set(Some(waiter.unwrap_or_else(|| context.waker().clone())));
         Poll::Pending
     }
-
-    /// The client has refused what was sent to it.
-    pub(super) fn set_reset(&self) {
-        self.is_reset.set(true);
-    }
-
-    /// Whether the client is known to be gone. Looked at whenever the connection's task runs after a half close.
-    pub fn is_reset(&self) -> bool {
-        self.is_reset.get()
-    }
 }
 
 impl Client for Watch {
@@ -155,39 +142,25 @@ impl Client for Watch {
 
 /// Whether a client has taken its answer: the kernel has all of it.
 ///
-/// A client that has finished sending looks like one that has hung up, until the answer is sent: then the kernel of a client
-/// that is gone resets the connection.
+/// A client that has finished sending looks like one that has hung up, so it counts as gone.
 #[derive(Default)]
 pub struct Taken {
     watch: Option<Rc<Watch>>,
-    looks: u32,
-    pause: Option<Pin<Box<Sleep>>>,
 }
-
-/// How long a reset is waited for, and how often it is looked for.
-const LOOKS: u32 = 40;
-const LOOK: Duration = Duration::from_millis(25);
 
 impl Taken {
     /// The client of this connection.
     pub fn by(watch: Option<Rc<Watch>>) -> Self {
-        Self { watch, ..Self::default() }
+        Self { watch }
     }
 
     /// To be asked when the last of the answer was given to the socket.
-    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+    pub fn poll(&self) -> Poll<bool> {
         let Some(watch) = &self.watch else { return Poll::Ready(true) };
         ready!(watch.exchange.poll_flushed());
-        if !watch.exchange.is_half_closed() {
-            return Poll::Ready(true);
-        }
-        while !watch.exchange.is_reset() && self.looks < LOOKS {
-            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(LOOK)));
-            ready!(pause.as_mut().poll(context));
-            self.pause = None;
-            self.looks += 1;
-        }
-        Poll::Ready(!watch.exchange.is_reset())
+        // A client that has finished sending looks like one that has gone. Its events come again with the next poll:
+        // twice is better than never.
+        Poll::Ready(!watch.exchange.is_half_closed())
     }
 }
 
@@ -268,8 +241,8 @@ mod tests {
     #[actix_web::test]
     async fn an_answer_is_taken_when_the_kernel_has_all_of_it() {
         let watch = watch();
-        let mut taken = Taken::by(Some(watch.clone()));
-        let mut is_taken = || poll_fn(|context| taken.poll(context)).now_or_never();
+        let taken = Taken::by(Some(watch.clone()));
+        let is_taken = || poll_fn(|_| taken.poll()).now_or_never();
         watch.exchange.begin(false);
         assert_eq!(is_taken(), None, "nothing was written yet");
         watch.is_taken();
@@ -278,7 +251,6 @@ mod tests {
         assert!(watch.exchange.set_flushed(), "the body is to be polled again");
         assert_eq!(is_taken(), Some(true));
         watch.exchange.set_half_closed();
-        watch.exchange.set_reset();
         assert_eq!(is_taken(), Some(false));
     }
 }

@@ -221,9 +221,6 @@ impl WatchedSocket {
         if !self.watch.exchange.is_half_closed() && self.poll_half_closed(context).is_ready() {
             self.watch.exchange.set_half_closed();
         }
-        if self.watch.exchange.is_half_closed() && self.socket.peer_addr().is_err() {
-            self.watch.exchange.set_reset();
-        }
     }
 
     fn poll_half_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
