@@ -257,3 +257,38 @@ async fn a_full_socket_that_is_taken_over() {
     received.extend(later);
     assert_eq!(received, (0..MESSAGES).collect::<Vec<_>>());
 }
+
+/// The numbers of the events up to this one, or to the end of the socket.
+async fn numbers(incoming: &mut Incoming, last: Option<u64>) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while last.is_none() || numbers.last().copied() != last {
+        let Some(frame) = within(incoming.frame()).await else { break };
+        if frame.opcode == TEXT && frame.payload != b"[]" {
+            let text = event(&frame)["message"]["text"].as_str().expect("a text").to_owned();
+            numbers.push(text.split(' ').next().unwrap().parse().expect("a number"));
+        }
+    }
+    numbers
+}
+
+#[actix_web::test]
+async fn a_client_that_was_too_slow_can_read_what_it_was_sent_even_if_it_sends_something_first() {
+    let server =
+        TestServer::start(Settings { max_queued_bytes: 300_000, channel_frames: 10_000, ..settings() });
+    let (conn_id, mut slow, mut sends) = enter(&server, &["c"]).await;
+    let fill = "x".repeat(50_000);
+    let mut published = 0;
+    let closed = "sessions closed, too slow: 1";
+    while !server.backend().send("GET", "/admin/debug", &[], b"").await.text().contains(closed) {
+        server.backend().say("c", &format!("{published} {fill}")).await;
+        published += 1;
+    }
+    // Browsers answer a ping in this way. Had the server dropped the socket, the kernel would answer with a reset, and
+    // lose what it still has for the client.
+    sends.frame(FIN | PONG, b"").await;
+    let mut read = numbers(&mut slow, None).await;
+    let (mut next, _keep) = open(&server, &conn_id).await;
+    server.backend().say("c", &published.to_string()).await;
+    read.extend(numbers(&mut next, Some(published)).await);
+    assert_eq!(read, (0..=published).collect::<Vec<_>>());
+}

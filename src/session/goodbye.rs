@@ -39,8 +39,7 @@ impl Limit {
 
 impl Goodbye {
     /// The goodbye is queued in the outbox, or out if `flushed`. Done when the socket may be dropped: after our answer
-    /// to the peer's own goodbye and towards a peer that does not read there is nothing to wait for, others get a
-    /// moment to answer.
+    /// to the peer's own goodbye and towards a silent peer there is nothing to wait for, others get a moment to answer.
     pub fn poll(
         &mut self,
         reason: CloseReason,
@@ -50,10 +49,13 @@ impl Goodbye {
     ) -> Step {
         match reason {
             CloseReason::ByPeer(_) if flushed => return Step::Done,
-            CloseReason::TooSlow | CloseReason::Silent => return Step::Done,
-            // Such a peer may have said its last word already, and wait for us. The socket itself stays for a moment:
-            // dropped with something unread it would take our goodbye back (RFC 6455, section 7.1.1).
-            CloseReason::Protocol | CloseReason::InvalidText | CloseReason::TooBig if flushed => {
+            CloseReason::Silent => return Step::Done,
+            // The first three may have sent their last frame already, and wait for the end. A slow peer that was sent
+            // half a frame gets no goodbye. The socket itself stays for a moment (RFC 6455, section 7.1.1): when a peer
+            // sends something to a dropped one, the kernel resets the connection and loses what the peer has not read.
+            CloseReason::Protocol | CloseReason::InvalidText | CloseReason::TooBig | CloseReason::TooSlow
+                if flushed =>
+            {
                 outbox.hang_up();
             }
             _ => {}
