@@ -19,6 +19,8 @@ async fn replay(workers: usize) {
     let list = include_str!("data/differences.toml");
     let options = Options {
         deliberate: Deliberate::read(list).expect("the list of differences is well-formed"),
+        // The machine may be busy with something else for seconds.
+        late: 20.0,
         ..Options::default()
     };
     let recordings = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/transcripts.jsonl"));

@@ -25,10 +25,10 @@ impl Stage<'_> {
     }
 
     /// Where a later socket takes over from an earlier one, that goes through several threads, and what is sent in
-    /// between comes as caught up with. A server that lets both stay gets a short silence.
+    /// between comes as caught up with.
     async fn await_take_over(&self, later: &Socket) {
         for earlier in self.sockets.values().filter(|socket| socket.url == later.url) {
-            let deadline = Instant::now() + self.options.silence;
+            let deadline = Instant::now() + self.options.patience;
             earlier.wait(deadline, |received| received.closed.is_some()).await;
         }
     }
