@@ -60,8 +60,8 @@ impl Framing {
     pub fn take(&mut self, bytes: &mut [u8], rules: &Rules) -> usize {
         let mut taken = 0;
         if let At::Head { searched, parsed } = self.at {
-            let may_end = has_blank_line(&bytes[searched.saturating_sub(2)..]) && !is_blank(bytes);
-            let is_due = may_end || bytes.len() >= parsed * 2;
+            let may_end = || has_blank_line(&bytes[searched.saturating_sub(2)..]) && !is_blank(bytes);
+            let is_due = bytes.len() >= parsed * 2 || may_end();
             match if is_due { Head::read(bytes, rules) } else { Ok(None) } {
                 Ok(Some(head)) => {
                     taken = head.length;
