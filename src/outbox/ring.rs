@@ -5,7 +5,7 @@
 //! borrows say all there is to say about lifetimes. Sends never wait (`MSG_DONTWAIT`): a full socket is an answer
 //! (`EAGAIN`, or fewer bytes), as with send(2).
 //!
-//! What it gains is in `docs/benchmarks.md`.
+//! What it gains is in `docs/reports/benchmarks.md`.
 #![allow(
     unsafe_code,
     reason = "the ring's queue takes raw pointers; audited here, see the comments at each use"
