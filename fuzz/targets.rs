@@ -13,14 +13,14 @@ use channelstream::api::message_post::{parse_messages, write_message_answer};
 use channelstream::api::subscribe::SubscribeRequest;
 use channelstream::api::unsubscribe::UnsubscribeRequest;
 use channelstream::api::user_state::UserStateRequest;
-use channelstream::app;
-use channelstream::edge::framing::{Framing, Rules};
-use channelstream::edge::handshake::Plain;
-use channelstream::settings::{Format, Secret, Settings, parse, to_ini, to_toml};
-use channelstream::signing::{BadSignature, Keys};
-use channelstream::wire::time::Timestamp;
-use channelstream::wire::websocket::close::CloseReason;
-use channelstream::wire::websocket::decoder::{Decoder, Incoming, Turn};
+use channelstream::auth::signing::{BadSignature, Keys};
+use channelstream::config::{Format, Secret, Settings, parse, to_ini, to_toml};
+use channelstream::connection::framing::{Framing, Rules};
+use channelstream::protocol::time::Timestamp;
+use channelstream::protocol::websocket::close::CloseReason;
+use channelstream::protocol::websocket::decoder::{Decoder, Incoming, Turn};
+use channelstream::server;
+use channelstream::transports::websocket::handshake::Plain;
 use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -140,7 +140,7 @@ fn server() -> SocketAddr {
         std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let settings = Settings { port: 0, workers: 1, poll_wait_ms: 20, ..Settings::default() };
-                let running = app::start(settings).expect("a server");
+                let running = server::start(settings).expect("a server");
                 started.send(running.address).expect("a client");
                 running.wait().await.expect("no end");
             });

@@ -1,10 +1,13 @@
-//! A clock that counts only the time in which its thread runs.
+//! A clock that counts only the time in which its thread runs, and the end of a task's turn.
 //!
 //! A process can be paused: SIGSTOP, a frozen container, a snapshot of the machine. Its clients go on sending
 //! meanwhile, and the kernel keeps what they send. When the process continues, its timers are overdue before it has
 //! read anything. On this clock a pause takes no longer than two ticks, so no deadline passes during a pause.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 /// The clock of one thread. Its owner calls [`Clock::tick`] at a fixed interval.
@@ -89,6 +92,14 @@ impl Rule {
         self.was_late = elapsed_ms > 2 * self.interval_ms && !self.was_late;
         if self.was_late { Tick::Late } else { Tick::OnTime }
     }
+}
+
+/// Has the current task polled again after the runtime has polled the I/O driver and the other ready tasks.
+///
+/// A task that wakes itself is polled again before the driver: the sockets of all other clients wait for it.
+pub fn yield_now(context: &mut Context<'_>) {
+    // The first poll of this future hands the waker to the runtime, which keeps it until the driver has been polled.
+    let _ = pin!(tokio::task::yield_now()).poll(context);
 }
 
 #[cfg(test)]

@@ -1,34 +1,29 @@
-//! A realtime push server: web applications talk to it over a small signed REST API, browsers listen over
-//! websocket or long-poll.
+//! A realtime push server: web applications send requests to a small signed REST API, browsers receive events over websocket
+//! or long-poll.
 
-// The stations of a message's road, in road order.
-pub mod app;
-pub mod settings;
-pub mod ids;
-pub mod error;
-pub mod edge;
+// The folders in the order in which a message passes them.
+pub mod server;
+pub mod http;
+pub mod transports;
+pub mod connection;
 pub mod api;
-pub mod gate;
-pub mod signing;
-pub mod registry;
-pub mod inbox;
-pub mod channel;
-pub mod session;
-pub mod hub;
-pub mod outbox;
-// The vocabulary beside the road.
-pub mod wire;
-pub mod handoff;
-pub mod rows;
+pub mod auth;
+pub mod broker;
+pub mod send_queue;
+// The vocabulary of all of them. Each may use those below it.
+pub mod config;
+pub mod limits;
+pub mod http_error;
+pub mod telemetry;
+pub mod protocol;
 pub mod clock;
-pub mod turn;
-// Side roads.
-pub mod admin;
+// Beside the path of a message.
+pub mod console;
+pub mod web;
 pub mod demo;
-pub mod observe;
 pub mod cli;
 pub mod replay;
-// What tests share.
+// Shared by tests.
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

@@ -8,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    channelstream::cli::main(channelstream::app::run)
+    channelstream::cli::main(channelstream::server::run)
 }

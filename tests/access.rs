@@ -4,9 +4,9 @@
 
 mod support;
 
-use channelstream::settings::{AllowedOrigins, Demo, Secret, Settings};
-use channelstream::signing::Keys;
-use channelstream::signing::bound::BoundTo;
+use channelstream::auth::signing::Keys;
+use channelstream::auth::signing::request_signature::BoundTo;
+use channelstream::config::{AllowedOrigins, Demo, Secret, Settings};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use futures_util::future::{Either, select};
 use serde_json::{Value, json};
 use std::pin::pin;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::{AllowedPeers, Demo, Settings};
+use channelstream::config::{AllowedPeers, Demo, Settings};
 use serde_json::json;
 use std::net::SocketAddr;
 use support::backend::signature;

@@ -299,7 +299,7 @@ async fn a_name_stands_for_all_its_addresses() {
 /// A listener that waits for a connection does not keep the last place from the others.
 #[actix_web::test]
 async fn two_listeners_share_room_for_one_connection() {
-    let server = TestServer::start(channelstream::settings::Settings {
+    let server = TestServer::start(channelstream::config::Settings {
         max_http_connections: 1,
         internal_host: Some("127.0.0.1".into()),
         internal_port: 0,
@@ -320,17 +320,14 @@ async fn ipv6_loopback_may_post() {
         eprintln!("this machine has no IPv6");
         return;
     }
-    let server = TestServer::start(channelstream::settings::Settings { host: "::1".into(), ..settings() });
+    let server = TestServer::start(channelstream::config::Settings { host: "::1".into(), ..settings() });
     server.backend().connect("ann", &["c"]).await;
 }
 
 #[actix_web::test]
 async fn health_checks_need_no_signature_and_no_tls() {
-    let server = TestServer::start(channelstream::settings::Settings {
-        enforce_https: true,
-        workers: 2,
-        ..settings()
-    });
+    let server =
+        TestServer::start(channelstream::config::Settings { enforce_https: true, workers: 2, ..settings() });
     let mut wire = Wire::open(server.address).await;
     within(async {
         while wire.ask("GET", "/health/ready", &[], b"").await.status != 200 {

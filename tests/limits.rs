@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::{Value, json};
 use support::http::{Reply, Wire, request};
 use support::listener::{Heard, Listener, Transport};

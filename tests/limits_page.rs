@@ -1,8 +1,8 @@
 //! docs/limits.md names every limit and every close code there is.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
-use channelstream::observe::limits::Limit;
-use channelstream::wire::websocket::close::CloseReason;
+use channelstream::protocol::websocket::close::CloseReason;
+use channelstream::telemetry::limits::Limit;
 
 const PAGE: &str = include_str!("../docs/limits.md");
 const SETTINGS: &str = include_str!("../docs/settings.md");

@@ -242,7 +242,7 @@ async fn refusals_are_logged_ten_times_a_second_and_summed() {
     let lines: Vec<&str> = text.lines().skip(before).filter(|line| line.contains("refused")).collect();
     assert!(lines.len() <= 11 * (seconds + 1), "{} lines in {seconds} s", lines.len());
     for line in &lines {
-        assert!(line.contains("INFO  channelstream::gate]") && line.contains("client 127.0.0.1"), "{line}");
+        assert!(line.contains("INFO  channelstream::auth]") && line.contains("client 127.0.0.1"), "{line}");
         assert!(line.len() < 500 && !line.contains(|char: char| char.is_control()), "{line:?}");
     }
     assert!(
@@ -276,7 +276,7 @@ async fn attempts_to_sign_in_are_summed() {
     }
     log.wait_for("more attempts to sign in failed within ").await;
     let text = log.text();
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains("channelstream::admin]")).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("channelstream::console]")).collect();
     assert!(lines.len() < 100, "{} lines", lines.len());
     assert!(lines.iter().all(|line| line.contains("WARN") && line.contains("client 127.0.0.1")), "{lines:?}");
 }

@@ -3,9 +3,9 @@
 
 mod support;
 
-use channelstream::settings::{Demo, Secret, Settings};
-use channelstream::signing::Keys;
-use channelstream::signing::bound::BoundTo;
+use channelstream::auth::signing::Keys;
+use channelstream::auth::signing::request_signature::BoundTo;
+use channelstream::config::{Demo, Secret, Settings};
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -350,9 +350,7 @@ async fn there_is_no_demo_where_anything_suggests_a_deployment() {
         Settings { trusted_proxies: proxies(), ..base() },
         Settings { internal_host: internal(), internal_port: 0, ..base() },
         Settings {
-            allowed_origins: channelstream::settings::AllowedOrigins(vec![
-                "http://localhost".parse().unwrap(),
-            ]),
+            allowed_origins: channelstream::config::AllowedOrigins(vec!["http://localhost".parse().unwrap()]),
             ..base()
         },
     ] {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::{AllowedOrigins, Settings};
+use channelstream::config::{AllowedOrigins, Settings};
 use support::http::{Reply, Wire};
 use support::{TestServer, settings, socket};
 

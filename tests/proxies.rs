@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::{Value, json};
 use support::backend::signature;
 use support::http::{Reply, Wire};
@@ -123,7 +123,7 @@ async fn redirects_lead_where_the_client_is() {
 #[actix_web::test]
 async fn forwarded_addresses_do_not_open_the_api() {
     let server = TestServer::start(Settings {
-        allow_posting_from: channelstream::settings::AllowedPeers::Only(vec!["192.0.2.1".parse().unwrap()]),
+        allow_posting_from: channelstream::config::AllowedPeers::Only(vec!["192.0.2.1".parse().unwrap()]),
         ..settings()
     });
     for header in ["X-Forwarded-For", "X-Real-IP"] {

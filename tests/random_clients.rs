@@ -7,7 +7,7 @@
 
 mod support;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use flate2::{Decompress, FlushDecompress, Status};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};

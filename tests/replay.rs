@@ -10,7 +10,7 @@ use support::{TestServer, settings};
 async fn replay(workers: usize) {
     // As the original is started: the headers of proxies that it reads count.
     let ini = Some("recorded.ini".into());
-    let server = TestServer::start(channelstream::settings::Settings {
+    let server = TestServer::start(channelstream::config::Settings {
         workers,
         ini,
         allow_default_secrets: true,

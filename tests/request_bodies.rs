@@ -15,8 +15,8 @@ use channelstream::api::message_post::{parse_messages, write_message_answer};
 use channelstream::api::subscribe::SubscribeRequest;
 use channelstream::api::unsubscribe::UnsubscribeRequest;
 use channelstream::api::user_state::UserStateRequest;
-use channelstream::settings::Settings;
-use channelstream::wire::time::Timestamp;
+use channelstream::config::Settings;
+use channelstream::protocol::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use futures_util::future::join_all;
 use serde_json::json;
 use std::fmt::Write as _;

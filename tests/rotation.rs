@@ -3,8 +3,8 @@
 
 mod support;
 
-use channelstream::settings::Secret;
-use channelstream::signing::Keys;
+use channelstream::auth::signing::Keys;
+use channelstream::config::Secret;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use channelstream::settings::{
+use channelstream::config::{
     AllowedPeers, Inputs, Loaded, Override, Secret, SettingsError, load, make, renew,
 };
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use std::time::{Duration, Instant};
 use support::backend::signature;
 use support::http::{Reply, Wire};

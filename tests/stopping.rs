@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use support::backend::Backend;

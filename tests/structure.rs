@@ -1,90 +1,67 @@
-//! Holds the crate's shape: imports follow the road, `wire` knows nobody, pure files know no actix.
+//! Checks the structure of the crate: imports run in one direction, `protocol` imports nothing of ours, pure files name no actix.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules everybody may use. They have an order among themselves: each may use those behind it.
-const VOCABULARY: [&str; 9] =
-    ["settings", "error", "observe", "wire", "rows", "ids", "handoff", "clock", "turn"];
+/// Modules that all others may use. Each may use those behind it.
+const VOCABULARY: [&str; 6] = ["config", "limits", "http_error", "telemetry", "protocol", "clock"];
 
-/// Roads beside the road: they may use all of it, and are entered from these only. The API's description, in `admin`,
-/// tells the demos.
-const SIDE_ROADS: [(&str, &[&str]); 4] = [
-    ("admin", &["app", "edge", "demo"]),
-    ("demo", &["app", "edge", "admin"]),
+/// Modules beside the path of a message. They may use all of it; only these modules may use them.
+const SIDE_MODULES: [(&str, &[&str]); 5] = [
+    ("console", &["server", "http", "demo", "web"]),
+    ("web", &["server", "http", "demo", "console"]),
+    ("demo", &["server", "http", "transports", "console"]),
     ("cli", &[]),
     ("replay", &["cli"]),
 ];
 
-/// Uses against the road, each with its reason.
-const AGAINST_THE_ROAD: [(&str, &str); 0] = [];
+/// Folders that hold state and rules without actors, clocks or sockets.
+const PURE: [&str; 8] = [
+    "auth/signing/",
+    "broker/",
+    "config/",
+    "connection/framing/",
+    "limits/",
+    "protocol/",
+    "send_queue/",
+    "telemetry/",
+];
 
-/// Files that hold state and rules without actors, clocks or sockets.
-const PURE: &[&str] = &[
-    "channel/state.rs",
-    "channel/roster.rs",
-    "channel/buffer.rs",
-    "inbox/state.rs",
-    "registry/state.rs",
-    "registry/bounds.rs",
-    "registry/connect.rs",
-    "registry/deadlines.rs",
-    "registry/demo_share.rs",
-    "registry/departures.rs",
-    "registry/lifecycle.rs",
-    "registry/routing.rs",
-    "registry/survey.rs",
-    "registry/users.rs",
-    "rows.rs",
-    "registry/browse.rs",
-    "hub/table.rs",
-    "hub/fanout.rs",
-    "hub/work.rs",
-    "hub/shed.rs",
-    "hub/slot.rs",
-    "hub/wheel.rs",
-    "edge/framing.rs",
-    "edge/framing/head.rs",
-    "edge/framing/chunks.rs",
-    "outbox.rs",
-    "outbox/queue.rs",
-    "outbox/socket.rs",
-    "outbox/joined.rs",
-    "outbox/sender.rs",
-    "outbox/ring.rs",
-    "signing.rs",
-    "gate/rate.rs",
-    "observe/addresses.rs",
-    "observe/limits.rs",
-    "observe/closes.rs",
-    "observe/latest.rs",
-    "signing/bound.rs",
-    "gate/replays.rs",
-    "admin/ended.rs",
-    "observe/series.rs",
-    "observe/recorder/reel.rs",
-    "hub/tapes.rs",
-    "admin/ranked.rs",
-    "admin/guesses.rs",
-    "demo/board/state.rs",
+/// The files in these folders that name actix: the actors, their messages and the handles to them.
+const ACTORS: [&str; 15] = [
+    "broker/batched_mailbox.rs",
+    "broker/channel/messages.rs",
+    "broker/channel/mod.rs",
+    "broker/handle.rs",
+    "broker/hub/handle.rs",
+    "broker/hub/inspect.rs",
+    "broker/hub/messages.rs",
+    "broker/hub/mod.rs",
+    "broker/private_messages/mod.rs",
+    "broker/registry/messages.rs",
+    "broker/registry/mod.rs",
+    "broker/registry/questions.rs",
+    "broker/registry/requests.rs",
+    "broker/registry/sessions.rs",
+    "broker/registry/stopping.rs",
 ];
 
 /// Files that make a number of the time of day: to show it, to tell a rate, or to judge a signature.
 const WALL_CLOCK: &[&str] = &[
-    "admin/console/channels.rs",
-    "admin/console/mod.rs",
-    "admin/session.rs",
-    "admin/sign_in.rs",
-    "channel/summary.rs",
+    "auth/guard.rs",
+    "auth/mod.rs",
+    "broker/channel/summary.rs",
+    "broker/hub/handle.rs",
     "cli/mod.rs",
+    "console/endpoints/channels.rs",
+    "console/endpoints/mod.rs",
+    "console/session.rs",
+    "console/sign_in.rs",
     "demo/guarded.rs",
-    "edge/middleware.rs",
-    "edge/upgrade.rs",
-    "gate/guard.rs",
-    "gate/mod.rs",
-    "hub/handle.rs",
-    "observe/recorder/mod.rs",
+    "http/middleware/mod.rs",
+    "telemetry/recorder/mod.rs",
+    "transports/websocket/upgrade.rs",
 ];
 
 struct Source {
@@ -170,12 +147,9 @@ fn road() -> Vec<String> {
 fn may_use(road: &[String], from: &str, path: &str) -> bool {
     let place = |name: &str| road.iter().position(|module| module == name);
     let order = |name: &str| VOCABULARY.iter().position(|module| *module == name);
-    let side = |name: &str| SIDE_ROADS.iter().find(|(module, _)| *module == name);
+    let side = |name: &str| SIDE_MODULES.iter().find(|(module, _)| *module == name);
     let to = path.split("::").nth(1).unwrap_or_default();
     if from == to || from == "main" || from == "bin" || from == "lib" {
-        return true;
-    }
-    if AGAINST_THE_ROAD.iter().any(|(module, allowed)| *module == from && path.starts_with(allowed)) {
         return true;
     }
     match (order(from), order(to)) {
@@ -207,30 +181,28 @@ fn imports_run_one_way() {
 }
 
 #[test]
-fn wire_knows_nobody() {
-    for source in sources().iter().filter(|source| source.module() == "wire") {
+fn the_protocol_imports_nothing_of_ours() {
+    for source in sources().iter().filter(|source| source.module() == "protocol") {
         for (line, path) in source.uses() {
-            let known = path.starts_with("crate::wire") || path.starts_with("crate::ids");
-            assert!(known, "src/{}:{line} uses {path}", source.path);
+            assert!(path.starts_with("crate::protocol"), "src/{}:{line} uses {path}", source.path);
         }
     }
 }
 
 #[test]
-fn pure_files_know_no_actor() {
-    let sources = sources();
-    for pure in PURE {
-        let source = sources.iter().find(|source| source.path == *pure);
-        let source = source.unwrap_or_else(|| panic!("{pure} is gone: correct the list"));
-        for line in source.text.lines().filter(|line| !is_comment(line)) {
-            assert!(!line.contains("actix"), "src/{pure}: {line}");
-        }
-    }
+fn pure_files_name_no_actor() {
+    let mut named = sources();
+    named.retain(|source| {
+        let mut lines = source.text.lines().filter(|line| !is_comment(line));
+        PURE.iter().any(|folder| source.path.starts_with(folder)) && lines.any(|line| line.contains("actix"))
+    });
+    let named: Vec<String> = named.into_iter().map(|source| source.path).collect();
+    assert_eq!(named, ACTORS, "an actor's shell belongs in the list, and nothing else names actix");
 }
 
 #[test]
 fn only_the_composition_root_starts_threads() {
-    for source in sources().iter().filter(|source| !["app", "cli", "replay"].contains(&source.module())) {
+    for source in sources().iter().filter(|source| !["server", "cli", "replay"].contains(&source.module())) {
         for (index, line) in source.text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
             let starts = line.contains("thread::spawn") || line.contains("Arbiter::");
             assert!(!starts, "src/{}:{} starts a thread", source.path, index + 1);
@@ -243,7 +215,7 @@ fn one_module_alone_is_trusted_with_unsafe() {
     let trusted =
         |source: &Source| source.text.contains("unsafe {") || source.text.contains("allow(unsafe_code");
     let found: Vec<String> = sources().into_iter().filter(trusted).map(|source| source.path).collect();
-    assert_eq!(found, ["outbox/ring.rs"]);
+    assert_eq!(found, ["send_queue/ring.rs"]);
 }
 
 /// A deadline by the wall clock would come early or never when the clock is set.
@@ -258,7 +230,7 @@ fn the_wall_clock_is_for_stamps_and_signatures_only() {
         found.into_iter().map(|source| source.path).collect()
     };
     let clocks = naming(&["SystemTime::now", "Utc::now", "Local::now"]);
-    assert_eq!(clocks, ["cli/mod.rs", "gate/guard.rs", "replay/run.rs", "wire/time.rs"]);
+    assert_eq!(clocks, ["auth/guard.rs", "cli/mod.rs", "protocol/time.rs", "replay/run.rs"]);
     let stamps = naming(&["unix_ms()", "now_unix()"]);
     assert_eq!(stamps, WALL_CLOCK, "deadlines are kept by Instant");
 }
@@ -266,10 +238,10 @@ fn the_wall_clock_is_for_stamps_and_signatures_only() {
 #[test]
 fn the_rules_refuse_what_they_are_for() {
     let road = road();
-    assert!(may_use(&road, "registry", "crate::channel::Channel"));
-    assert!(!may_use(&road, "channel", "crate::registry::Registry"));
-    assert!(!may_use(&road, "hub", "crate::session::poll"));
-    assert!(!may_use(&road, "api", "crate::edge::routes"));
-    assert!(!may_use(&road, "wire", "crate::outbox::Outbox"));
-    assert!(!may_use(&road, "registry", "crate::admin::pages"));
+    assert!(may_use(&road, "http", "crate::broker::handle::Backend"));
+    assert!(!may_use(&road, "broker", "crate::transports::long_poll"));
+    assert!(!may_use(&road, "send_queue", "crate::broker::hub::Hub"));
+    assert!(!may_use(&road, "api", "crate::http::routes"));
+    assert!(!may_use(&road, "protocol", "crate::send_queue::Outbox"));
+    assert!(!may_use(&road, "broker", "crate::web::pages"));
 }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use support::http::{Wire, request};

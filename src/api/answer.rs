@@ -1,9 +1,9 @@
 //! Answers and refusals of the API.
 
 use super::invalid::Invalid;
-use crate::error::Refusal;
-use crate::gate::backend::Backend;
-use crate::registry::messages::Lookup;
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::Lookup;
+use crate::http_error::Refusal;
 use actix_web::HttpResponse;
 use uuid::Uuid;
 

@@ -6,9 +6,9 @@ use super::fields::{Field, Fields, INPUT_TYPE, Json, Table, fault, items, nested
 use super::invalid::Invalid;
 use super::limits::Limits;
 use super::operation::Description;
-use crate::wire::json::string_len;
-use crate::wire::schema::Shape;
-use crate::wire::value::Payload;
+use crate::protocol::json::string_len;
+use crate::protocol::schema::Shape;
+use crate::protocol::value::Payload;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};

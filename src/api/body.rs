@@ -3,7 +3,7 @@
 use super::fields::{Fields, Table, nested};
 use super::invalid::Invalid;
 use super::limits::Limits;
-use crate::wire::json::{self, Malformed};
+use crate::protocol::json::{self, Malformed};
 use serde_json::value::RawValue;
 
 /// The whole body as one well-formed value that is not nested too deep.

@@ -1,14 +1,14 @@
 //! `channels_info`: what several answers tell about channels and their users.
 
 use super::info::InfoOptions;
-use crate::channel::messages::{Inspect, Snapshot};
-use crate::error::Refusal;
-use crate::registry::messages::ChannelRef;
-use crate::wire::event::{described, push_history_entry};
-use crate::wire::json;
-use crate::wire::schema::{self, Book, Keys, Shape};
-use crate::wire::settings::ChannelSettings;
-use crate::wire::user_list::UserList;
+use crate::broker::channel::messages::{Inspect, Snapshot};
+use crate::broker::registry::messages::ChannelRef;
+use crate::http_error::Refusal;
+use crate::protocol::event::{openapi, push_history_entry};
+use crate::protocol::json;
+use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::settings::ChannelSettings;
+use crate::protocol::user_list::UserList;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use uuid::Uuid;
 
@@ -67,7 +67,7 @@ impl ChannelsInfo {
     /// The shape of what [`Self::write`] writes.
     pub fn shape(book: &mut Book) -> Shape {
         book.named("ChannelsInfo", |book| {
-            let users = schema::list(described::user(book));
+            let users = schema::list(openapi::user(book));
             Keys::new()
                 .key("channels", Self::channels_shape(book), "The channels by name.")
                 .key("users", users, "The users of these channels, each once, with their states.")
@@ -149,7 +149,7 @@ fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
 }
 
 fn channel_shape(book: &mut Book) -> Shape {
-    let history = schema::list(described::history_entry(book));
+    let history = schema::list(openapi::history_entry(book));
     Keys::new()
         .key("uuid", schema::uuid(), "Its id in this run of the server.")
         .key("name", schema::text(), "Its name.")

@@ -2,7 +2,7 @@
 
 use super::fields::uuid_text;
 use super::operation::in_query;
-use crate::wire::schema;
+use crate::protocol::schema;
 use serde::Deserialize;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::ParameterBuilder;

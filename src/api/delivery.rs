@@ -3,9 +3,9 @@
 use super::batch::Item;
 use super::fields::{Bound, CHANNEL_NAME, Field, Fields, Flag, List, Name, USER_NAME};
 use super::limits::Limits;
-use crate::wire::json;
-use crate::wire::message::Delivery;
-use crate::wire::schema::{self, Keys};
+use crate::protocol::json;
+use crate::protocol::message::Delivery;
+use crate::protocol::schema::{self, Keys};
 use uuid::Uuid;
 
 const USERS: List<Name> = List::of(USER_NAME, Bound::Items);
@@ -93,7 +93,7 @@ pub(super) fn write_user(user: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends `,"message":…` with a payload, if there is one.
-pub(super) fn write_payload(payload: Option<&crate::wire::value::Payload>, out: &mut Vec<u8>) {
+pub(super) fn write_payload(payload: Option<&crate::protocol::value::Payload>, out: &mut Vec<u8>) {
     if let Some(payload) = payload {
         out.extend_from_slice(b",\"message\":");
         out.extend_from_slice(payload.as_bytes());

@@ -7,11 +7,11 @@ use super::fields::{Field, Fields, Id, NULL, Table, fault, object_shape, uuid_te
 use super::invalid::Invalid;
 use super::limits::Limits;
 use super::operation::{Access, Description, Operation, Public};
-use crate::error::Refusal;
-use crate::gate::backend::Backend;
-use crate::gate::body::{CONN_ID_BYTES, OpenBody};
-use crate::registry::messages::Disconnect;
-use crate::wire::schema::{self, Shape};
+use crate::auth::body::{CONN_ID_BYTES, OpenBody};
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::Disconnect;
+use crate::http_error::Refusal;
+use crate::protocol::schema::{self, Shape};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 use utoipa::openapi::Required;

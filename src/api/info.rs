@@ -7,11 +7,11 @@ use super::fields::{Bound, CHANNEL_NAME, Field, Fields, Flag, Kind, List, Name, 
 use super::invalid::Invalid;
 use super::limits::Limits;
 use super::operation::{Access, Description, Operation, Public, response};
-use crate::error::Refusal;
-use crate::gate::backend::Backend;
-use crate::gate::body::Body;
-use crate::gate::guard::Signed;
-use crate::registry::messages::ListChannels;
+use crate::auth::body::Body;
+use crate::auth::guard::Signed;
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::ListChannels;
+use crate::http_error::Refusal;
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;

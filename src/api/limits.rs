@@ -1,6 +1,6 @@
 //! How large a request may be beyond its number of bytes.
 
-use crate::settings::Settings;
+use crate::config::Settings;
 
 /// Bounds on what a body holds; over a bound is an error on the field concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

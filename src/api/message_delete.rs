@@ -7,15 +7,15 @@ use super::fields::{Field, Fields, Id, Table};
 use super::invalid::Invalid;
 use super::limits::Limits;
 use super::operation::{Access, Description, Operation, Public};
-use crate::error::Refusal;
-use crate::gate::backend::Backend;
-use crate::gate::body::Body;
-use crate::gate::guard::Signed;
-use crate::observe::limits::Limit;
-use crate::registry::messages::Publish;
-use crate::wire::json;
-use crate::wire::message::Delete;
-use crate::wire::schema::{self, Shape};
+use crate::auth::body::Body;
+use crate::auth::guard::Signed;
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::Publish;
+use crate::http_error::Refusal;
+use crate::protocol::json;
+use crate::protocol::message::Delete;
+use crate::protocol::schema::{self, Shape};
+use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -96,7 +96,7 @@ pub async fn delete(
 ) -> Result<HttpResponse, Refusal> {
     let deletes = parse_deletes(&body, &Limits::from(&*backend.settings))?;
     backend.admit()?;
-    backend.admit_messages(signed, deletes.len())?;
+    backend.admit_messages(signed.secret(), deletes.len())?;
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
     backend.admit_written(&out)?;
@@ -106,9 +106,10 @@ pub async fn delete(
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::carefully;
+    use super::super::batch::quickly;
     use super::*;
-    use crate::api::batch::{carefully, quickly};
-    use crate::settings::Settings;
+    use crate::config::Settings;
 
     #[test]
     fn fields_of_messages_are_dropped_both_ways() {

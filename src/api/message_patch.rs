@@ -7,17 +7,17 @@ use super::fields::{Field, Fields, Id, Json, Name, Table, Time, USER_NAME};
 use super::invalid::Invalid;
 use super::limits::Limits;
 use super::operation::{Access, Description, Operation, Public};
-use crate::error::Refusal;
-use crate::gate::backend::Backend;
-use crate::gate::body::Body;
-use crate::gate::guard::Signed;
-use crate::observe::limits::Limit;
-use crate::registry::messages::Publish;
-use crate::wire::json;
-use crate::wire::message::Edit;
-use crate::wire::schema::{self, Shape};
-use crate::wire::time::Timestamp;
-use crate::wire::value::Payload;
+use crate::auth::body::Body;
+use crate::auth::guard::Signed;
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::Publish;
+use crate::http_error::Refusal;
+use crate::protocol::json;
+use crate::protocol::message::Edit;
+use crate::protocol::schema::{self, Shape};
+use crate::protocol::time::Timestamp;
+use crate::protocol::value::Payload;
+use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -150,7 +150,7 @@ const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby
 pub async fn patch(signed: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
     let edits = parse_edits(&body, &Limits::from(&*backend.settings), Timestamp::now())?;
     backend.admit()?;
-    backend.admit_messages(signed, edits.len())?;
+    backend.admit_messages(signed.secret(), edits.len())?;
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
     backend.admit_written(&out)?;
@@ -160,9 +160,10 @@ pub async fn patch(signed: Signed, backend: web::Data<Backend>, body: Body) -> R
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::carefully;
+    use super::super::batch::quickly;
     use super::*;
-    use crate::api::batch::{carefully, quickly};
-    use crate::settings::Settings;
+    use crate::config::Settings;
 
     #[test]
     fn both_ways_agree() {

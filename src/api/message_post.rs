@@ -7,17 +7,17 @@ use super::fields::{Field, Fields, Id, Json, Name, Table, Time, USER_NAME};
 use super::invalid::Invalid;
 use super::limits::Limits;
 use super::operation::{Access, Description, Operation, Public};
-use crate::error::Refusal;
-use crate::gate::backend::Backend;
-use crate::gate::body::Body;
-use crate::gate::guard::Signed;
-use crate::observe::limits::Limit;
-use crate::registry::messages::Publish;
-use crate::wire::json;
-use crate::wire::message::Message;
-use crate::wire::schema::{self, Shape};
-use crate::wire::time::Timestamp;
-use crate::wire::value::Payload;
+use crate::auth::body::Body;
+use crate::auth::guard::Signed;
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::Publish;
+use crate::http_error::Refusal;
+use crate::protocol::json;
+use crate::protocol::message::Message;
+use crate::protocol::schema::{self, Shape};
+use crate::protocol::time::Timestamp;
+use crate::protocol::value::Payload;
+use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -148,7 +148,7 @@ pub fn publish(signed: Option<Signed>, backend: &Backend, body: &[u8]) -> Result
     let messages = parse_messages(body, &Limits::from(&*backend.settings), Timestamp::now())?;
     backend.admit()?;
     if let Some(signed) = signed {
-        backend.admit_messages(signed, messages.len())?;
+        backend.admit_messages(signed.secret(), messages.len())?;
     }
     let mut out = Vec::with_capacity(body.len() + 160 * messages.len());
     write_message_answer(&messages, &mut out);
@@ -159,9 +159,10 @@ pub fn publish(signed: Option<Signed>, backend: &Backend, body: &[u8]) -> Result
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::carefully;
+    use super::super::batch::quickly;
     use super::*;
-    use crate::api::batch::{carefully, quickly};
-    use crate::settings::Settings;
+    use crate::config::Settings;
     use proptest::prelude::*;
     use serde_json::json;
 

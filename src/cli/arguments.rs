@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::settings::{Inputs, Override, SettingsError};
+use crate::config::{Inputs, Override, SettingsError};
 
 #[derive(Args)]
 pub(super) struct SettingsArgs {

@@ -1,7 +1,7 @@
 //! `check-config`: the settings in force, where they came from and what is wrong with them.
 
 use super::report::Report;
-use crate::settings::{Inputs, Loaded, SettingsError, load, shown};
+use crate::config::{Inputs, Loaded, SettingsError, load, shown};
 
 pub(super) fn run(inputs: &Inputs) -> Result<Report, SettingsError> {
     let loaded = load(inputs)?;

@@ -10,9 +10,9 @@ use env_logger::{Builder, Target, WriteStyle};
 use log::{LevelFilter, Record};
 use nix::errno::Errno;
 
-use crate::app::threads;
-use crate::observe::log_queue::{self, LOG_QUEUE, ToLogQueue};
-use crate::settings::Settings;
+use crate::config::Settings;
+use crate::server::threads;
+use crate::telemetry::log_queue::{self, LOG_QUEUE, ToLogQueue};
 
 /// Longest message, in bytes; the rest is cut off.
 const MAX_BYTES: usize = 32 << 10;
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn libraries_do_not_log_at_our_level() {
         use LevelFilter as Filter;
-        let ours = "channelstream::gate::guard";
+        let ours = "channelstream::auth::guard";
         assert!(logs("", Filter::Debug, ours, Level::Debug) && !logs("", Filter::Info, ours, Level::Debug));
         assert!(logs("", Filter::Debug, "actix_web", Level::Warn));
         assert!(!logs("", Filter::Debug, "actix_web", Level::Info));
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn rust_log_overrides_the_settings() {
-        let (ours, stack) = ("channelstream::gate", "actix_http::h1");
-        for spec in ["debug", "info,channelstream=debug", "channelstream::gate", "nonsense=loud,debug"] {
+        let (ours, stack) = ("channelstream::auth", "actix_http::h1");
+        for spec in ["debug", "info,channelstream=debug", "channelstream::auth", "nonsense=loud,debug"] {
             assert!(logs(spec, LevelFilter::Error, ours, Level::Debug), "{spec}");
             assert!(!logs(spec, LevelFilter::Trace, stack, Level::Error), "{spec}");
         }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::new_file;
 use super::report::{Failure, Report};
-use crate::settings::{Inputs, Settings, make, reference_page, to_ini, to_toml};
+use crate::config::{Inputs, Settings, make, reference_page, to_ini, to_toml};
 
 #[derive(Args)]
 pub(super) struct MakeConfigArgs {

@@ -14,9 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::app::signals;
-use crate::observe::log_queue::LOG_QUEUE;
-use crate::settings::{Loaded, SettingsError, load};
+use crate::config::{Loaded, SettingsError, load};
+use crate::server::signals;
+use crate::telemetry::log_queue::LOG_QUEUE;
 use arguments::SettingsArgs;
 use make_config::{Format, MissingSecrets};
 use report::{Failure, Report};
@@ -97,7 +97,7 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
 pub fn utils_main() -> ExitCode {
     signals::hold_back_file_size();
     let utils = Utils::parse();
-    let inputs = crate::settings::Inputs::from_process();
+    let inputs = crate::config::Inputs::from_process();
     let report = utils.make_config.run(&inputs, Format::Ini, MissingSecrets::WellKnown);
     report.unwrap_or_else(|error| Report::failure(&error)).print()
 }

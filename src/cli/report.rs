@@ -3,8 +3,8 @@
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use crate::observe::log_queue::LOG_QUEUE;
-use crate::settings::SettingsError;
+use crate::config::SettingsError;
+use crate::telemetry::log_queue::LOG_QUEUE;
 
 /// Exit code of any failure but wrong settings.
 const FAILURE: u8 = 1;

@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::SecretArgs;
 use super::report::{Failure, Report};
-use crate::gate::bound::BOUND_HEADER;
-use crate::settings::{Inputs, Secret, Settings, SettingsError, load};
-use crate::signing::bound::{BoundTo, WINDOW_S};
-use crate::signing::{Keys, MAX_AGE_S};
+use crate::auth::request_signature::BOUND_HEADER;
+use crate::auth::signing::request_signature::{BoundTo, WINDOW_S};
+use crate::auth::signing::{Keys, MAX_AGE_S};
+use crate::config::{Inputs, Secret, Settings, SettingsError, load};
 
 /// Name of the header that carries the signature.
 const HEADER: &str = "x-channelstream-secret";

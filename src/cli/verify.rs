@@ -5,8 +5,8 @@ use clap::Args;
 
 use super::SecretArgs;
 use super::report::{Failure, Report};
-use crate::settings::{Inputs, Secret};
-use crate::signing::{BadSignature, Keys, MAX_AGE_S, Verified, claimed_time};
+use crate::auth::signing::{BadSignature, Keys, MAX_AGE_S, Verified, claimed_time};
+use crate::config::{Inputs, Secret};
 
 /// itsdangerous up to 0.24 counted seconds from 2011-01-01.
 const OLD_EPOCH_S: i64 = 1_293_840_000;

@@ -2,8 +2,8 @@
 //!
 //! One actor is the room; each socket is an actor of actix-web-actors.
 
-use super::audience::{Audience, Enter, Lane, Leave, ListenerId, Said};
-use super::bridge::Bridge;
+use super::actor_adapter::Bridge;
+use super::subscribers::{Audience, Enter, Lane, Leave, ListenerId, Said};
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture,
 };

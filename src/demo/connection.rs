@@ -2,17 +2,17 @@
 //! what it does with messages.
 
 use super::Demo;
-use super::pulse::{Beat, Pulse};
-use super::share::Share;
-use crate::observe::pressure::Counted;
-use crate::outbox::{Bound, Outbox, Pushed};
-use crate::session::context::{Drive, SessionContext, Step, run};
-use crate::session::goodbye::Goodbye;
-use crate::session::reading::Reads;
-use crate::turn;
-use crate::wire::websocket::close::CloseReason;
-use crate::wire::websocket::decoder::{Decoder, Incoming, Turn};
-use crate::wire::websocket::{Opcode, PING, frame};
+use super::heartbeat::{Beat, Pulse};
+use super::memory_share::Share;
+use crate::clock;
+use crate::limits::in_flight::Counted;
+use crate::protocol::websocket::close::CloseReason;
+use crate::protocol::websocket::decoder::{Decoder, Incoming, Turn};
+use crate::protocol::websocket::{Opcode, PING, frame};
+use crate::send_queue::{Bound, Outbox, Pushed};
+use crate::transports::websocket::context::{Drive, SessionContext, Step, run};
+use crate::transports::websocket::goodbye::Goodbye;
+use crate::transports::websocket::reading::Reads;
 use actix::Actor;
 use bytes::Bytes;
 use std::future::Future;
@@ -240,7 +240,7 @@ impl<C: Conversation> Drive for Connection<C> {
         }
         let may_go_on = if self.behind { self.is_ready() } else { !reads };
         if may_go_on {
-            turn::yield_now(context);
+            clock::yield_now(context);
         }
         Ok(Step::More)
     }

@@ -4,9 +4,9 @@
 //! of that code.
 
 use super::connection::{Conversation, sent};
-use crate::outbox::Outbox;
-use crate::wire::websocket::close::CloseReason;
-use crate::wire::websocket::{Opcode, deflated, frame};
+use crate::protocol::websocket::close::CloseReason;
+use crate::protocol::websocket::{Opcode, deflated, frame};
+use crate::send_queue::Outbox;
 use bytes::Bytes;
 
 /// Largest message that comes back, in bytes; a larger one is answered with 1009.

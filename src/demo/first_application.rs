@@ -1,7 +1,7 @@
 //! GET /docs/first-application: the tutorial that performs its calls.
 
-use crate::admin::pages::FIRST_APPLICATION;
-use crate::gate::Gate;
+use crate::auth::Gate;
+use crate::web::pages::FIRST_APPLICATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 /// Serves the page. It makes signed calls with a secret that its reader types in.
@@ -19,7 +19,8 @@ fn known_secret(gate: &Gate, demo: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Secret, Settings};
+    use crate::config::Secret;
+    use crate::config::Settings;
     use std::sync::Arc;
 
     #[test]

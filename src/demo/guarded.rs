@@ -6,11 +6,11 @@
 use super::Demo;
 use crate::api::answer;
 use crate::api::operation::{Access, Description, Operation, Public};
-use crate::error::Refusal;
-use crate::gate::guard::now_unix;
-use crate::settings::Secret;
-use crate::signing::{BadSignature, Keys};
-use crate::wire::schema;
+use crate::auth::guard::now_unix;
+use crate::auth::signing::{BadSignature, Keys};
+use crate::config::Secret;
+use crate::http_error::Refusal;
+use crate::protocol::schema;
 use actix_http::RequestHead;
 use actix_web::{HttpResponse, web};
 use serde_json::json;

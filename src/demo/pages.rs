@@ -1,7 +1,7 @@
 //! The demo's pages, and the slashes at the end of their addresses.
 
-use crate::admin::pages::Page;
-use crate::gate::Gate;
+use crate::auth::Gate;
+use crate::web::pages::Page;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -65,8 +65,8 @@ fn lead_to(gate: &Gate, req: &HttpRequest, path: &str) -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::forwarded::Forwarded;
-    use crate::gate::proxy::BaseUrl;
+    use crate::auth::forwarded::Forwarded;
+    use crate::auth::proxy::BaseUrl;
     use actix_web::body::MessageBody;
 
     #[test]

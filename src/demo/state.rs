@@ -1,10 +1,10 @@
 //! What the front page shows of the server, in demo mode only: strangers need not know how busy a server is.
 
-use crate::admin::uptime;
 use crate::api::answer;
 use crate::api::operation::{Access, Description, Operation, Public};
-use crate::gate::backend::Backend;
-use crate::wire::schema::{self, Keys};
+use crate::broker::handle::Backend;
+use crate::console::uptime;
+use crate::protocol::schema::{self, Keys};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::path::HttpMethod;
 

@@ -121,9 +121,10 @@ impl Deliberate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read::read_cases;
+    use super::super::transcript::Body;
+    use super::super::transcript::Status;
     use super::*;
-    use crate::replay::read::read_cases;
-    use crate::replay::transcript::{Body, Status};
 
     const CASE: &str = r#"{"case": "c", "topic": "t", "steps": [
         {"request": {"method": "GET", "path": "/a"},

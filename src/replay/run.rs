@@ -15,8 +15,8 @@ use super::report::{Difference, Mismatch, Report};
 use super::rules::Rule;
 use super::socket::Socket;
 use super::transcript::{Case, Step};
-use crate::settings::Secret;
-use crate::signing::Keys;
+use crate::auth::signing::Keys;
+use crate::config::Secret;
 
 /// What is signed; servers do not compare it with anything.
 const SIGNED_VALUE: &str = "channelstream";

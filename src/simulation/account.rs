@@ -1,10 +1,10 @@
 //! What the world keeps for its ledger: who is to get what, and what nobody can be blamed for lacking.
 
-use crate::channel::messages::Publication;
+use crate::broker::channel::messages::Publication;
+use crate::broker::private_messages::state::Recipient;
 use crate::fixtures::ledger::Ledger;
-use crate::ids::{ChannelId, ConnKey, Offset, Stream, UserId};
-use crate::inbox::state::Recipient;
-use crate::wire::frame::Audience;
+use crate::protocol::frame::Audience;
+use crate::protocol::ids::{ChannelId, ConnKey, Offset, Stream, UserId};
 use std::collections::HashMap;
 
 /// See the module's description.

@@ -3,7 +3,7 @@
 use super::chance::Chance;
 use super::{Rules, World};
 use crate::fixtures::{delete, edit, message, payload};
-use crate::wire::message::{Delete, Edit};
+use crate::protocol::message::{Delete, Edit};
 use uuid::Uuid;
 
 const CONNECTIONS: u8 = 6;

@@ -2,11 +2,11 @@
 
 use super::peers::Session;
 use super::{ANSWER_MS, TIMES, World};
-use crate::channel::messages::Inspect;
+use crate::broker::channel::messages::Inspect;
+use crate::broker::registry::state::Phase;
 use crate::fixtures::Seen;
-use crate::ids::ChannelId;
-use crate::outbox::queued_here;
-use crate::registry::state::Phase;
+use crate::protocol::ids::ChannelId;
+use crate::send_queue::queued_here;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -124,9 +124,9 @@ impl Session {
     }
 }
 
-impl crate::registry::state::RegistryState {
+impl crate::broker::registry::state::RegistryState {
     /// Who is subscribed to a channel.
-    fn subscribed_to(&self, channel: ChannelId) -> BTreeSet<crate::ids::ConnKey> {
+    fn subscribed_to(&self, channel: ChannelId) -> BTreeSet<crate::protocol::ids::ConnKey> {
         let subscribed = self.all_connections().filter(|(_, of)| of.channels.contains(&channel));
         subscribed.map(|(key, _)| key).collect()
     }

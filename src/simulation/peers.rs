@@ -3,13 +3,13 @@
 
 use super::account::{number_of_delete, number_of_edit};
 use super::{ANSWER_MS, ToRegistry, WAIT_MS, World};
+use crate::broker::hub::messages::Transport;
 use crate::fixtures::{Seen, seen, whole_frames};
-use crate::hub::messages::Transport;
-use crate::ids::{ConnKey, HubId, Place, SlotKey};
-use crate::outbox::simulated::Socket;
-use crate::outbox::{Bound, Outbox, Pushed};
-use crate::wire::websocket::HEARTBEAT;
-use crate::wire::websocket::close::CloseReason;
+use crate::protocol::ids::{ConnKey, HubId, Place, SlotKey};
+use crate::protocol::websocket::HEARTBEAT;
+use crate::protocol::websocket::close::CloseReason;
+use crate::send_queue::simulated::Socket;
+use crate::send_queue::{Bound, Outbox, Pushed};
 use bytes::Bytes;
 use std::rc::Rc;
 use uuid::Uuid;

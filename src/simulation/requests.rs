@@ -1,13 +1,13 @@
 //! What backends ask for. The registry answers at once, and what follows from it is on its way to the other stations.
 
 use super::World;
-use crate::channel::state::ChannelState;
+use crate::broker::channel::state::ChannelState;
+use crate::broker::registry::messages::{Connect, Subscribe, Unsubscribe};
+use crate::broker::registry::state::Effect;
 use crate::fixtures::{ENCODER, time};
-use crate::registry::messages::{Connect, Subscribe, Unsubscribe};
-use crate::registry::state::Effect;
-use crate::wire::message::{Delete, Edit, Message};
-use crate::wire::state::StateEntry;
-use crate::wire::value::StateValue;
+use crate::protocol::message::{Delete, Edit, Message};
+use crate::protocol::state::StateEntry;
+use crate::protocol::value::StateValue;
 use std::collections::VecDeque;
 use uuid::Uuid;
 

@@ -2,13 +2,13 @@
 
 use super::account::to;
 use super::{HUBS, ToRegistry, World};
-use crate::channel::messages::{Publication, ToChannel};
+use crate::broker::channel::messages::{Publication, ToChannel};
+use crate::broker::hub::messages::ToHub;
+use crate::broker::private_messages::ToInbox;
 use crate::fixtures::time;
-use crate::hub::messages::ToHub;
-use crate::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
-use crate::inbox::ToInbox;
-use crate::outbox::Pushed;
-use crate::wire::websocket::close::CloseReason;
+use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
+use crate::protocol::websocket::close::CloseReason;
+use crate::send_queue::Pushed;
 
 impl World {
     /// Lets one station take one message, or one hub write to some of its members. False if it has nothing to do.

@@ -4,8 +4,8 @@ use crate::operator::{Operator, quick, server, sign_in, stranger};
 use crate::support::TestServer;
 use crate::support::backend::signature;
 use crate::support::http::Reply;
-use channelstream::settings::Secret;
-use channelstream::signing::Keys;
+use channelstream::auth::signing::Keys;
+use channelstream::config::Secret;
 use futures_util::future::join_all;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -225,7 +225,7 @@ async fn a_restart_keeps_sign_ins_where_the_cookies_have_a_key_of_the_settings()
     for (key, stays) in [("for tests", true), ("", false)] {
         let start = || {
             let cookie_secret = Secret::new(key);
-            TestServer::start(channelstream::settings::Settings { cookie_secret, ..quick() })
+            TestServer::start(channelstream::config::Settings { cookie_secret, ..quick() })
         };
         let mut before = start();
         let known = cookies(&sign_in(before.address, "admin_secret", &[]).await);

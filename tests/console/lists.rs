@@ -3,7 +3,7 @@
 use crate::operator::{Operator, quick, server};
 use crate::support::TestServer;
 use crate::support::listener::{Listener, Transport};
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::{Value, json};
 
 fn column<'a>(list: &'a Value, name: &str) -> Vec<&'a Value> {

@@ -2,7 +2,7 @@
 
 use crate::support::http::{Reply, Wire};
 use crate::support::{TestServer, settings};
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::Value;
 use std::net::SocketAddr;
 

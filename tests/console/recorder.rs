@@ -4,7 +4,7 @@ use crate::operator::{Operator, quick, server, stranger};
 use crate::support::TestServer;
 use crate::support::listener::{Heard, Listener, Transport};
 use crate::support::socket;
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::{Value, json};
 
 async fn begin(operator: &Operator, what: Value) {

@@ -3,7 +3,7 @@
 use crate::common::{ask, open, quiet, refused, settled};
 use crate::support::socket::{BINARY, FIN, Frame, Incoming, Outgoing, TEXT};
 use crate::support::{TestServer, within};
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::json;
 
 const PLAIN: Option<&str> = Some("text/plain; charset=utf-8");

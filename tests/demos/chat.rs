@@ -3,7 +3,7 @@
 use crate::common::{open, quiet, settled};
 use crate::support::socket::{self, BINARY, CLOSE, FIN, Frame, Incoming, Outgoing, PING, PONG, TEXT, frame};
 use crate::support::{TestServer, within};
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use std::collections::BTreeSet;
 
 const CHAT: &str = "/demo/chat";

@@ -3,7 +3,7 @@
 use crate::support::http::{Reply, Wire};
 use crate::support::socket::{self, FIN, Frame, Incoming, Outgoing, PING};
 use crate::support::{TestServer, settings};
-use channelstream::settings::{Demo, Settings};
+use channelstream::config::{Demo, Settings};
 
 /// Settings under which nothing is said that nobody asked for. Demo mode is on for all, also behind a proxy.
 pub fn quiet() -> Settings {

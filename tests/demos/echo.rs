@@ -3,7 +3,7 @@
 use crate::common::{behind_a_proxy, open, quiet, refused};
 use crate::support::socket::{BINARY, FIN, Frame, PING, TEXT, frame};
 use crate::support::{TestServer, within};
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

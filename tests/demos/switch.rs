@@ -2,7 +2,7 @@
 
 use crate::common::{ask, quiet, refused};
 use crate::support::TestServer;
-use channelstream::settings::{Demo, Settings};
+use channelstream::config::{Demo, Settings};
 
 #[actix_web::test]
 async fn without_demo_mode_there_is_nothing() {

@@ -14,7 +14,7 @@ mod closing;
 mod limits;
 mod deflate;
 
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use std::collections::BTreeSet;
 use support::{TestServer, settings};
 

@@ -5,7 +5,7 @@ use super::support::listener::{Heard, Listener, Transport};
 use super::support::{TestServer, settings};
 use super::{closed, document, operations, resolved, validator};
 use channelstream::api::conn_id;
-use channelstream::wire::time::Timestamp;
+use channelstream::protocol::time::Timestamp;
 use serde_json::{Value, json};
 
 /// Every recorded exchange of the original, and every list of frames.

@@ -1,8 +1,6 @@
 //! The readers of bodies take what the description says, and nothing else.
 
 use super::{document, keys, resolved, validator};
-use channelstream::admin::console::disconnect::DisconnectUserRequest;
-use channelstream::admin::console::record::RecordRequest;
 use channelstream::api::channel_config::ChannelConfigRequest;
 use channelstream::api::connect::ConnectRequest;
 use channelstream::api::disconnect::DisconnectRequest;
@@ -14,8 +12,10 @@ use channelstream::api::message_post::parse_messages;
 use channelstream::api::subscribe::SubscribeRequest;
 use channelstream::api::unsubscribe::UnsubscribeRequest;
 use channelstream::api::user_state::UserStateRequest;
-use channelstream::settings::Settings;
-use channelstream::wire::time::Timestamp;
+use channelstream::config::Settings;
+use channelstream::console::endpoints::disconnect::DisconnectUserRequest;
+use channelstream::console::endpoints::record::RecordRequest;
+use channelstream::protocol::time::Timestamp;
 use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

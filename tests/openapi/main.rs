@@ -9,10 +9,10 @@ mod bodies;
 mod paths;
 mod refusals;
 
-use channelstream::admin::openapi::description;
-use channelstream::error::Refusal;
-use channelstream::settings::Settings;
-use channelstream::wire::websocket::close::REASONS;
+use channelstream::config::Settings;
+use channelstream::http::openapi::description;
+use channelstream::http_error::Refusal;
+use channelstream::protocol::websocket::close::REASONS;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
@@ -29,7 +29,7 @@ fn of(settings: &Settings) -> Value {
 fn validator(document: &Value, schema: &Value) -> Validator {
     let root = json!({"allOf": [schema], "components": document["components"]});
     let read_id = |text: &str| channelstream::api::conn_id::parse(text).is_some();
-    let read_time = |text: &str| channelstream::wire::time::Timestamp::parse(text).is_some();
+    let read_time = |text: &str| channelstream::protocol::time::Timestamp::parse(text).is_some();
     let options = jsonschema::options().should_validate_formats(true).should_ignore_unknown_formats(false);
     // The usual spellings of these formats are told in words.
     let options = options.with_format("uuid", read_id).with_format("date-time", read_time);

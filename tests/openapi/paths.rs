@@ -3,7 +3,7 @@
 use super::support::http::Wire;
 use super::support::{TestServer, settings};
 use super::{document, keys, of};
-use channelstream::settings::{Demo, Settings};
+use channelstream::config::{Demo, Settings};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;

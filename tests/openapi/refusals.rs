@@ -4,8 +4,8 @@ use super::answers::content;
 use super::support::http::{Reply, Wire};
 use super::support::{TestServer, settings, socket};
 use super::{closed, document, of, operations, resolved, validator};
-use channelstream::observe::limits::Limit;
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
+use channelstream::telemetry::limits::Limit;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 

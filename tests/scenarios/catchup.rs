@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, pick, quick};
 use crate::support::listener::text;
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::{Value, json};
 
 on_every_transport!(before_the_first_attachment, after_an_absence, frames_that_are_not_stored);

@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, quick};
 use crate::support::listener::{Heard, Transport};
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::json;
 use std::time::Duration;
 

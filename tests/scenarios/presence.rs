@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, pick, quick};
 use crate::support::listener::Listener;
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::{Value, json};
 
 on_every_transport!(

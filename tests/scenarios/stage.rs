@@ -3,7 +3,7 @@
 use crate::support::backend::Backend;
 use crate::support::listener::{Listener, Transport};
 use crate::support::{TestServer, settings};
-use channelstream::settings::Settings;
+use channelstream::config::Settings;
 use serde_json::Value;
 
 pub struct Stage {

@@ -1,8 +1,8 @@
 //! A web application's side: signed requests.
 
 use super::http::{Reply, Wire};
-use channelstream::settings::Secret;
-use channelstream::signing::Keys;
+use channelstream::auth::signing::Keys;
+use channelstream::config::Secret;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};

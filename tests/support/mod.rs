@@ -8,8 +8,8 @@ pub mod socket;
 pub mod listener;
 pub mod process;
 
-use channelstream::app;
-use channelstream::settings::{Secret, Settings};
+use channelstream::config::{Secret, Settings};
+use channelstream::server;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -51,7 +51,7 @@ impl TestServer {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
-                let running = app::start(settings).expect("the server starts");
+                let running = server::start(settings).expect("the server starts");
                 let stopper = running.stopper();
                 actix_rt::spawn(async move {
                     let _ = stopped.await;

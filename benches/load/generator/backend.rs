@@ -3,8 +3,8 @@
 use super::failure;
 use super::server::SECRET;
 use super::socket::Dialer;
-use channelstream::settings::Secret;
-use channelstream::signing::Keys;
+use channelstream::auth::signing::Keys;
+use channelstream::config::Secret;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

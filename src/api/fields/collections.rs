@@ -4,7 +4,7 @@ use super::field::{Fields, Presence, Table};
 use super::members::{Members, items};
 use super::{INPUT_TYPE, Kind, Read, fault, too_long};
 use crate::api::limits::Limits;
-use crate::wire::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, Book, Keys, Shape};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{ArrayBuilder, Type};

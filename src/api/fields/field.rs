@@ -3,7 +3,7 @@
 use super::members::named;
 use super::{Fault, Kind, NULL, Read, fault};
 use crate::api::limits::Limits;
-use crate::wire::schema::{self, Book, Shape};
+use crate::protocol::schema::{self, Book, Shape};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 

@@ -198,7 +198,8 @@ impl Visitor<'_> for KeyVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Field, Flag};
+    use super::super::Field;
+    use super::super::Flag;
     use super::*;
 
     fn raw(text: &str) -> &RawValue {

@@ -22,7 +22,7 @@ pub(crate) use strings::{CHANNEL_NAME, Id, Name, STATE_KEY, Time, USER_NAME, tex
 pub(crate) use values::{Json, State};
 
 use super::limits::Limits;
-use crate::wire::schema::{Book, Shape};
+use crate::protocol::schema::{Book, Shape};
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -2,8 +2,8 @@
 
 use super::{Kind, Read, fault};
 use crate::api::limits::Limits;
-use crate::wire::schema::{self, Book, Shape};
-use crate::wire::value::StateValue;
+use crate::protocol::schema::{self, Book, Shape};
+use crate::protocol::value::StateValue;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::openapi::schema::Type;
@@ -123,7 +123,7 @@ fn whole_part(number: f64) -> Whole {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
+    use crate::config::Settings;
     use serde_json::json;
 
     fn read<K: Kind>(kind: K, text: &str) -> Read<K::Value> {

@@ -2,8 +2,8 @@
 
 use super::{Kind, Read, fault};
 use crate::api::limits::Limits;
-use crate::wire::schema::{self, Book, Shape};
-use crate::wire::time::Timestamp;
+use crate::protocol::schema::{self, Book, Shape};
+use crate::protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use utoipa::openapi::schema::Type;
 use uuid::Uuid;
@@ -139,14 +139,14 @@ mod tests {
         for text in ["", "zz", "0a1b2c3d4e5f60718293a4b5c6d7e8f", "0x1b2c3d4e5f60718293a4b5c6d7e8f9", "é"] {
             assert_eq!(uuid_text(text), Err(json!([NO_UUID])), "{text}");
         }
-        let limits = Limits::from(&crate::settings::Settings::default());
+        let limits = Limits::from(&crate::config::Settings::default());
         assert_eq!(Id.read(raw("7"), &limits), Err(json!([NO_UUID])));
     }
 
     #[test]
     fn lengths_count_characters() {
         let long = "😀".repeat(256);
-        let limits = Limits::from(&crate::settings::Settings::default());
+        let limits = Limits::from(&crate::config::Settings::default());
         assert!(CHANNEL_NAME.fits(&long, &limits));
         assert!(!CHANNEL_NAME.fits(&format!("{long}x"), &limits));
         assert!(!CHANNEL_NAME.fits("", &limits));

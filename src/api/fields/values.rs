@@ -3,8 +3,8 @@
 use super::strings::text;
 use super::{Kind, Read, fault};
 use crate::api::limits::Limits;
-use crate::wire::schema::{self, Book, Shape};
-use crate::wire::value::{Payload, StateValue};
+use crate::protocol::schema::{self, Book, Shape};
+use crate::protocol::value::{Payload, StateValue};
 use serde_json::value::RawValue;
 
 /// A JSON object of any keys.
@@ -48,7 +48,7 @@ impl Kind for State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
+    use crate::config::Settings;
     use serde_json::json;
 
     #[test]

@@ -1,14 +1,14 @@
 //! What the API's description says of one endpoint. Each says it itself, beside its handler.
 
-mod written;
+mod write;
 
 use super::invalid::Invalid;
 use super::limits::Limits;
-use crate::error::{MaxBody, Refusal};
-use crate::gate::body::FORM_BYTES;
-use crate::observe::limits::Limit;
-use crate::settings::Settings;
-use crate::wire::schema::{self, Book, Shape};
+use crate::auth::body::FORM_BYTES;
+use crate::config::Settings;
+use crate::http_error::{MaxBody, Refusal};
+use crate::protocol::schema::{self, Book, Shape};
+use crate::telemetry::limits::Limit;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};

@@ -7,7 +7,7 @@ pub mod routes;
 pub mod socket;
 mod state;
 
-use super::audience::{Audience, Enter, Leave, ListenerId, Said};
+use super::subscribers::{Audience, Enter, Leave, ListenerId, Said};
 use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture};
 use serde::Serialize;
 use serde_json::Value;

@@ -5,15 +5,15 @@
 
 use super::state::NotCreated;
 use super::{Create, Delete, Exists, Push};
-use crate::admin::read;
 use crate::api::invalid::Invalid;
 use crate::api::operation::{Access, Description, Operation, Public, in_query, response};
+use crate::auth::body::OpenBody;
+use crate::console::read;
 use crate::demo::Demo;
 use crate::demo::pages;
-use crate::error::{CODE_HEADER, MaxBody, Refusal};
-use crate::gate::body::OpenBody;
-use crate::wire::json::{self, Malformed};
-use crate::wire::schema;
+use crate::http_error::{CODE_HEADER, MaxBody, Refusal};
+use crate::protocol::json::{self, Malformed};
+use crate::protocol::schema;
 use actix_web::http::{StatusCode, header};
 use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
 use serde_json::Value;

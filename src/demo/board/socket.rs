@@ -1,8 +1,8 @@
 //! `/demo/board/socket`: the actor of one socket of the board.
 
 use super::{Ask, Board};
-use crate::demo::audience::{Enter, Lane, Leave, ListenerId, Said};
-use crate::demo::bridge::Bridge;
+use crate::demo::actor_adapter::Bridge;
+use crate::demo::subscribers::{Enter, Lane, Leave, ListenerId, Said};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use std::sync::Arc;

@@ -1,0 +1,131 @@
+//! Whose pages may use the server: the setting `allowed_origins`.
+//!
+//! A browser says whose page made it ask, and no page can make it say another name. Programs say what they like; they
+//! are not kept out here, but have no user whose browser they could misuse either.
+
+use super::page::{is_foreign, origin_of};
+use crate::config::AllowedOrigins;
+use crate::http_error::Refusal;
+use actix_http::RequestHead;
+use actix_web::http::header;
+
+/// Judges a websocket's handshake. Browsers name the origin with every one of them; where one comes without, what else a
+/// browser reports of the page counts.
+///
+/// # Errors
+/// `OriginNotAllowed`.
+pub fn admit_handshake(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal> {
+    judge(allowed, head, || false)
+}
+
+/// Judges a poll or a disconnect. Browsers name no origin with images, scripts and links, which pages of every site may
+/// hold: a request of a page of another site is judged by its `Referer`, and must have one. So must a script, which is how
+/// JSONP comes, also of a program. Other requests without an origin are of the server's own host, or of programs.
+///
+/// # Errors
+/// `OriginNotAllowed`.
+pub fn admit(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal> {
+    judge(allowed, head, || is_script(head))
+}
+
+fn judge(allowed: &AllowedOrigins, head: &RequestHead, is_script: impl Fn() -> bool) -> Result<(), Refusal> {
+    if allowed.is_empty() {
+        return Ok(());
+    }
+    let by_referer =
+        || head.headers.get(header::REFERER).is_some_and(|page| allowed.allows(origin_of(page.as_bytes())));
+    match named(allowed, head) {
+        Some(true) => Ok(()),
+        None if !(is_foreign(&head.headers) || is_script()) || by_referer() => Ok(()),
+        _ => Err(Refusal::OriginNotAllowed),
+    }
+}
+
+/// Whether the origin named is allowed, if one is; several at once are none that a browser sent.
+fn named(allowed: &AllowedOrigins, head: &RequestHead) -> Option<bool> {
+    let mut origins = head.headers.get_all(header::ORIGIN).peekable();
+    origins.peek()?;
+    Some(origins.all(|origin| allowed.allows(origin.as_bytes())))
+}
+
+/// Whether this asks for an answer that is a script: anybody's page may load one.
+fn is_script(head: &RequestHead) -> bool {
+    let query = head.uri.query().unwrap_or_default();
+    let pairs = serde_urlencoded::from_str::<Vec<(String, String)>>(query);
+    // One that is empty or cannot be read is none for the handler either.
+    pairs.is_ok_and(|pairs| pairs.iter().any(|(name, callback)| name == "callback" && !callback.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn head(headers: &[(&'static str, &'static str)]) -> RequestHead {
+        asking("/listen?conn_id=x", headers)
+    }
+
+    fn asking(uri: &str, headers: &[(&'static str, &'static str)]) -> RequestHead {
+        let request =
+            headers.iter().fold(TestRequest::with_uri(uri), |request, header| request.append_header(*header));
+        let mut head = RequestHead::default();
+        let made = request.to_http_request();
+        (head.headers, head.uri) = (made.headers().clone(), made.uri().clone());
+        head
+    }
+
+    fn allowed() -> AllowedOrigins {
+        AllowedOrigins(vec!["https://app.example".parse().unwrap()])
+    }
+
+    #[test]
+    fn handshakes_are_judged_by_the_origin_that_they_name() {
+        let admitted = |headers: &[_]| admit_handshake(&allowed(), &head(headers)).is_ok();
+        assert!(admitted(&[("origin", "https://app.example")]) && admitted(&[]));
+        assert!(!admitted(&[("origin", "https://evil.example")]) && !admitted(&[("origin", "null")]));
+        assert!(!admitted(&[("origin", "https://app.example"), ("origin", "https://evil.example")]));
+        assert!(admit_handshake(&AllowedOrigins::default(), &head(&[("origin", "x")])).is_ok());
+        let (ours, evil) = (("referer", "https://app.example/page"), ("referer", "https://evil.example/"));
+        assert!(!admitted(&[("sec-fetch-site", "cross-site")]) && !admitted(&[evil]));
+        assert!(
+            admitted(&[("sec-fetch-site", "cross-site"), ours]) && admitted(&[("sec-fetch-site", "none")])
+        );
+    }
+
+    #[test]
+    fn scripts_need_a_referer() {
+        let script =
+            |headers: &[_]| admit(&allowed(), &asking("/listen?conn_id=x&callb%61ck=f", headers)).is_ok();
+        assert!(
+            script(&[("referer", "https://app.example/page?x#y")])
+                && script(&[("referer", "https://app.example")])
+        );
+        assert!(!script(&[]) && !script(&[("referer", "https://evil.example/https://app.example")]));
+        assert!(!script(&[("referer", "https://app.example@evil.example/")]));
+        assert!(!script(&[("origin", "https://evil.example"), ("referer", "https://app.example/")]));
+    }
+
+    #[test]
+    fn an_empty_callback_makes_no_script() {
+        assert!(admit(&allowed(), &asking("/listen?conn_id=x&callback=", &[])).is_ok());
+        assert!(admit(&allowed(), &asking("/listen?callback=&conn_id=x&callback=f", &[])).is_err());
+    }
+
+    #[test]
+    fn requests_without_an_origin_are_judged_by_the_page() {
+        let admitted = |headers: &[_]| admit(&allowed(), &head(headers)).is_ok();
+        assert!(admitted(&[]) && admitted(&[("origin", "https://app.example")]));
+        assert!(!admitted(&[("origin", "https://evil.example")]));
+        let (ours, evil) = (("referer", "https://app.example/page"), ("referer", "https://evil.example/"));
+        assert!(admitted(&[ours]) && !admitted(&[evil]));
+        for site in ["cross-site", "same-site"] {
+            let site = ("sec-fetch-site", site);
+            assert!(admitted(&[site, ours]) && !admitted(&[site, evil]) && !admitted(&[site]));
+        }
+        for site in ["same-origin", "none"] {
+            assert!(admitted(&[("sec-fetch-site", site)]), "{site}");
+        }
+        let own = [("host", "push.example"), ("referer", "https://push.example/page")];
+        assert!(admitted(&own));
+    }
+}

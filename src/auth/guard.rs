@@ -1,0 +1,249 @@
+//! Who a request comes from, as far as the API is concerned: [`Signed`] in a handler's signature means that the
+//! handler cannot be reached without a good signature from an allowed address.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::future::{Ready, ready};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_http::RequestHead;
+use actix_web::dev::Payload;
+use actix_web::http::header::HeaderName;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+
+use super::request_signature::{BOUND, BOUND_HEADER};
+use super::signing::MAX_AGE_S;
+use super::{Gate, peer};
+use crate::http_error::Refusal;
+use crate::telemetry::log_sums::{REFUSED_SIGNATURES, escaped};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+
+/// The header of the signature.
+pub const SIGNATURE_HEADER: &str = "x-channelstream-secret";
+/// The parameter of the query that stands in for the header.
+const SIGNATURE_PARAMETER: &str = "secret";
+static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
+
+/// What a request's address and signature make of its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The peer's address is not in `allow_posting_from`, or the request came where signatures do not count; its signature
+    /// was not looked at.
+    Stranger,
+    /// An allowed peer that sent no signature.
+    Anonymous,
+    /// An allowed peer with a good signature, by the secret of this number.
+    Signed(usize),
+}
+
+/// A request with a good signature from an allowed address.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed {
+    secret: usize,
+}
+
+impl Signed {
+    /// The number of the secret that signed; see [`super::secrets::Secrets`].
+    pub fn secret(self) -> usize {
+        self.secret
+    }
+}
+
+impl FromRequest for Signed {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(standing_of(req).and_then(|standing| match standing {
+            Standing::Stranger => Err(Refusal::AddressNotAllowed),
+            Standing::Anonymous => Err(Refusal::SignatureMissing),
+            Standing::Signed(secret) => Ok(Self { secret }),
+        }))
+    }
+}
+
+impl Gate {
+    fn max_age_s(&self) -> Option<u64> {
+        self.settings.validate_requests.then_some(MAX_AGE_S)
+    }
+
+    /// The proof that an allowed peer sent a good signature in the header. Says nothing of why not, and logs nothing.
+    pub fn signed(&self, head: &RequestHead) -> Option<Signed> {
+        let peer = head.peer_addr.map(|peer| peer.ip());
+        let allowed = peer::may_post(peer, &self.settings.allow_posting_from);
+        let general = !self.settings.require_bound_signatures && !head.headers.contains_key(&BOUND);
+        let token = head.headers.get(&SIGNATURE).filter(|_| allowed && general)?;
+        let secrets = self.secrets();
+        let secret = secrets.verify(token.as_bytes(), peer, now_unix(), self.max_age_s()).ok()?;
+        self.admit_secret(&secrets, secret, head).ok()?;
+        Some(Signed { secret })
+    }
+
+    /// Judges address and signature, in this order; a bound one as that of a request without a body.
+    ///
+    /// # Errors
+    /// A signature that is there and not good is refused whatever it was sent to, and so is one of a well-known secret
+    /// that counts on this machine only. `Busy` as [`Gate::admit_bound`].
+    pub fn standing(&self, head: &RequestHead, now_unix: u64) -> Result<Standing, Refusal> {
+        let peer = head.peer_addr.map(|peer| peer.ip());
+        if !peer::may_post(peer, &self.settings.allow_posting_from) {
+            return Ok(Standing::Stranger);
+        }
+        if let Some(signature) = self.bound_signature(head, now_unix)? {
+            // Whoever has a body to look at has done so before.
+            return self.admit_bound(&signature, head, &self.path_as_sent(head), b"", now_unix);
+        }
+        let Some(token) = token(head).filter(|token| !token.is_empty()) else {
+            return Ok(Standing::Anonymous);
+        };
+        if self.settings.require_bound_signatures {
+            return Err(self.bad_signature(head, &"it is not bound to its request"));
+        }
+        let secrets = self.secrets();
+        match secrets.verify(&token, peer, now_unix, self.max_age_s()) {
+            Ok(secret) => self.admit_secret(&secrets, secret, head).map(|()| Standing::Signed(secret)),
+            Err(reason) => Err(self.bad_signature(head, &reason)),
+        }
+    }
+}
+
+impl Gate {
+    /// Logs why a signature is refused.
+    pub(crate) fn bad_signature(&self, head: &RequestHead, reason: &dyn Display) -> Refusal {
+        let path = escaped(head.uri.path());
+        let client = self.client_address(head);
+        REFUSED_SIGNATURES.log(client, format_args!("signature refused on {path}: {reason}"));
+        Refusal::BadSignature
+    }
+}
+
+/// The standing that the middleware found, or finds it where no middleware ran.
+///
+/// # Errors
+/// As [`Gate::standing`].
+pub fn standing_of(req: &HttpRequest) -> Result<Standing, Refusal> {
+    if let Some(known) = req.extensions().get::<Standing>() {
+        return Ok(*known);
+    }
+    let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
+    gate.standing(req.head(), now_unix())
+}
+
+/// The signature sent: the header wins over the parameter, even an empty one.
+fn token(head: &RequestHead) -> Option<Cow<'_, [u8]>> {
+    if let Some(header) = head.headers.get(&SIGNATURE) {
+        return Some(header.as_bytes().into());
+    }
+    let query = web::Query::<Vec<(String, String)>>::from_query(head.uri.query()?).ok()?;
+    let (_, secret) = query.into_inner().into_iter().rev().find(|(name, _)| name == SIGNATURE_PARAMETER)?;
+    Some(secret.into_bytes().into())
+}
+
+/// For the API's description.
+const ABOUT_BOUND: &str = "`t=TIMESTAMP,n=NONCE,v1=MAC`, bound to this one request and good once, at most 60 s from the \
+    server's clock. MAC is the HMAC-SHA256 with the secret, in hexadecimal digits, of six lines without a newline \
+    at the end: `channelstream-signature-v1`, the method, the path with its query, TIMESTAMP, NONCE (1 to 64 \
+    letters, digits, `-` and `_`), and the SHA-256 of the body in hexadecimal digits. Goes before the other forms. \
+    The peer's address must be in `allow_posting_from`. `channelstream sign --path PATH --method METHOD --data BODY` \
+    makes one.";
+
+/// The ways to send a signature, for the API's description: in the header, in the query, bound to the
+/// request.
+pub fn security_schemes() -> [SecurityScheme; 3] {
+    let header = format!(
+        "What `TimestampSigner(secret).sign(value)` of Python's itsdangerous makes: `value.timestamp.mac`. The value \
+         may be anything. Good for {MAX_AGE_S} s, unless `validate_requests` is off. The peer's address must be in \
+         `allow_posting_from`. `channelstream sign` makes one."
+    );
+    let query = "The same in the query; counts where the header is absent.";
+    let header = ApiKeyValue::with_description(SIGNATURE_HEADER, &header);
+    let query = ApiKeyValue::with_description(SIGNATURE_PARAMETER, query);
+    let bound = ApiKeyValue::with_description(BOUND_HEADER, ABOUT_BOUND);
+    [ApiKey::Header(header), ApiKey::Query(query), ApiKey::Header(bound)].map(SecurityScheme::ApiKey)
+}
+
+/// The time that signatures are compared with, in Unix seconds.
+pub fn now_unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AllowedPeers;
+    use crate::config::Settings;
+    use actix_web::test::TestRequest;
+    use std::sync::Arc;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn judge(settings: Settings, uri: &str, header: Option<&str>, peer: &str) -> Result<Standing, Refusal> {
+        let mut request = TestRequest::with_uri(uri).peer_addr(peer.parse().unwrap());
+        if let Some(header) = header {
+            request = request.insert_header((SIGNATURE_HEADER, header));
+        }
+        Gate::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW)
+    }
+
+    fn from_home(uri: &str, header: Option<&str>) -> Result<Standing, Refusal> {
+        judge(Settings::default(), uri, header, "127.0.0.1:4711")
+    }
+
+    fn signed_at(time: u64) -> String {
+        Gate::new(Arc::default()).secrets().keys.sign("/info", time)
+    }
+
+    #[test]
+    fn the_address_comes_first() {
+        let foreign = |header| judge(Settings::default(), "/info", header, "192.0.2.1:4711");
+        assert_eq!(foreign(None), Ok(Standing::Stranger));
+        assert_eq!(foreign(Some("garbage")), Ok(Standing::Stranger));
+        assert_eq!(foreign(Some(&signed_at(NOW))), Ok(Standing::Stranger));
+        let open = Settings {
+            allow_posting_from: AllowedPeers::Any,
+            allow_default_secrets: true,
+            ..Settings::default()
+        };
+        assert_eq!(judge(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Standing::Signed(0)));
+    }
+
+    #[test]
+    fn forwarded_headers_do_not_open_the_api() {
+        let settings =
+            Settings { trusted_proxies: vec!["192.0.2.0/24".parse().unwrap()], ..Settings::default() };
+        let request = TestRequest::default()
+            .peer_addr("192.0.2.1:1".parse().unwrap())
+            .insert_header(("x-forwarded-for", "127.0.0.1"))
+            .insert_header((SIGNATURE_HEADER, signed_at(NOW)));
+        let standing = Gate::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW);
+        assert_eq!(standing, Ok(Standing::Stranger));
+    }
+
+    #[test]
+    fn the_header_wins_over_the_parameter() {
+        let good = signed_at(NOW);
+        let with_good = format!("/info?a=b&secret={good}");
+        assert_eq!(from_home(&with_good, None), Ok(Standing::Signed(0)));
+        assert_eq!(from_home("/info?secret=garbage", Some(&good)), Ok(Standing::Signed(0)));
+        assert_eq!(from_home(&with_good, Some("garbage")), Err(Refusal::BadSignature));
+        assert_eq!(from_home(&with_good, Some("")), Ok(Standing::Anonymous));
+        assert_eq!(from_home("/info?secret=", None), Ok(Standing::Anonymous));
+        assert_eq!(from_home("/listen?secret=bad", None), Err(Refusal::BadSignature));
+    }
+
+    #[test]
+    fn the_parameter_is_decoded() {
+        let encoded = signed_at(NOW).replace('.', "%2E");
+        assert_eq!(from_home(&format!("/info?secret={encoded}"), None), Ok(Standing::Signed(0)));
+    }
+
+    #[test]
+    fn age_is_limited_unless_switched_off() {
+        assert_eq!(from_home("/info", Some(&signed_at(NOW - 60))), Ok(Standing::Signed(0)));
+        assert_eq!(from_home("/info", Some(&signed_at(NOW - 61))), Err(Refusal::BadSignature));
+        let lax = || Settings { validate_requests: false, ..Settings::default() };
+        let old = signed_at(NOW - 1_000_000);
+        assert_eq!(judge(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Standing::Signed(0)));
+        assert_eq!(judge(lax(), "/info", Some("garbage"), "127.0.0.1:1"), Err(Refusal::BadSignature));
+    }
+}

@@ -1,0 +1,219 @@
+//! What a request must have passed through, and what it finds there: every handler names it in its signature.
+//!
+//! [`guard::Signed`] is a good signature from an allowed address, [`body::Body`] the body as UTF-8,
+//! [`backend::Backend`] the way to the registry. All of it works on a request's head alone, so that the upgrade
+//! service, which no middleware reaches, comes to the same answers.
+
+pub mod allowed_origins;
+pub mod public_paths;
+pub mod signing;
+pub mod forwarded;
+pub mod proxy;
+pub mod peer;
+pub mod page;
+pub mod usage;
+pub mod secrets;
+pub mod replays;
+pub mod request_signature;
+pub mod guard;
+pub mod body;
+mod well_known;
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+
+use actix_http::RequestHead;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use arc_swap::{ArcSwap, Guard};
+
+use crate::config::{Secret, Settings};
+use crate::http_error::Refusal;
+use guard::now_unix;
+use proxy::BaseUrl;
+use replays::Replays;
+use secrets::{Fingerprints, Secrets};
+
+/// The headers that can name a prefix. Looked up as names, not as texts: every request comes by here.
+static PREFIX_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-script-name"), HeaderName::from_static("x-forwarded-prefix")];
+
+/// Served without TLS as well: old clients open plain websockets, and load balancers ask for their server's health.
+const WEBSOCKET_PATH: &str = "/ws";
+const HEALTH_PATHS: &str = "/health/";
+
+/// What all requests are judged by. One for the whole server, shared as `web::Data<Gate>`.
+#[derive(Debug)]
+pub struct Gate {
+    /// The server's settings. Its secrets are those of the start; the ones in force are [`Gate::secrets`].
+    pub settings: Arc<Settings>,
+    secrets: ArcSwap<Secrets>,
+    /// Stands in for a `cookie_secret` that is not set.
+    random: Secret,
+    fingerprints: Fingerprints,
+    replays: Mutex<Replays>,
+}
+
+impl Gate {
+    /// Derives the keys from the settings. Without a `cookie_secret` a random one is made: admins sign in again
+    /// after a restart.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        let random = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
+        let fingerprints = Fingerprints::default();
+        let secrets = Secrets::new(&settings, &random, &fingerprints, None, now_unix());
+        let replays = Mutex::new(Replays::new(settings.max_remembered_signatures));
+        Self { settings, secrets: ArcSwap::from_pointee(secrets), random, fingerprints, replays }
+    }
+
+    /// The secrets in force. To be kept for as long as one request is judged, and no longer.
+    pub fn secrets(&self) -> Guard<Arc<Secrets>> {
+        self.secrets.load()
+    }
+
+    /// Puts the secrets of these settings in the place of those in force. All other settings stay as they are.
+    pub fn exchange_secrets(&self, settings: &Settings) {
+        let before = self.secrets.load();
+        let secrets = Secrets::new(settings, &self.random, &self.fingerprints, Some(&before), now_unix());
+        self.secrets.store(Arc::new(secrets));
+    }
+
+    /// The address under which the sender of this request sees the server.
+    pub fn base_url(&self, head: &RequestHead) -> BaseUrl {
+        let fallback = format!("localhost:{}", self.settings.port);
+        let scheme = self.settings.http_scheme.as_deref();
+        BaseUrl::read(text(&head.headers, "host"), self.forwarded(head), scheme, &fallback)
+    }
+
+    /// Whether the request has no header that can name a proxy's prefix.
+    pub fn has_no_prefix(&self, head: &RequestHead) -> bool {
+        !PREFIX_HEADERS.iter().any(|name| head.headers.contains_key(name))
+    }
+
+    /// The request's path as the routes know it, in one spelling: every rule about paths reads this.
+    pub fn inner_path<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
+        match self.path_as_sent(head) {
+            Cow::Borrowed(path) => proxy::normal(path),
+            Cow::Owned(path) => proxy::normal(&path).into_owned().into(),
+        }
+    }
+
+    /// The request's path without a proxy's prefix, in the sender's spelling: bound signatures are made over it.
+    pub fn path_as_sent<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
+        let path = head.uri.path();
+        if self.has_no_prefix(head) && !path.contains("//") {
+            return Cow::Borrowed(path);
+        }
+        proxy::path_as_sent(path, self.forwarded(head))
+    }
+
+    /// The client's address: the peer's, or what trusted proxies say. For logs and limits, not for the signed API.
+    pub fn client_address(&self, head: &RequestHead) -> Option<IpAddr> {
+        let lines: Vec<&[u8]> = head.headers.get_all("x-forwarded-for").map(HeaderValue::as_bytes).collect();
+        Some(peer::client(head.peer_addr?.ip(), lines.into_iter(), &self.settings.trusted_proxies))
+    }
+
+    /// The client's address, if the peer is a trusted proxy that names it by these lines of `X-Forwarded-For`; see
+    /// [`peer::client`].
+    pub fn client_behind_proxies<'a>(
+        &self,
+        peer: SocketAddr,
+        forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
+    ) -> Option<IpAddr> {
+        let client = peer::client(peer.ip(), forwarded_for, &self.settings.trusted_proxies);
+        Some(client).filter(|client| *client != peer.ip().to_canonical())
+    }
+
+    /// Whether this peer is one of the operator's proxies: each of its sockets carries another client.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        peer::is_trusted(peer, &self.settings.trusted_proxies)
+    }
+
+    /// Whether the client came through TLS, on the word of a trusted proxy. TLS never ends in this server.
+    pub fn came_through_tls(&self, head: &RequestHead) -> bool {
+        // The last entry is the one our own proxy wrote.
+        let last = self.forwarded(head).get("x-forwarded-proto").and_then(|list| list.rsplit(',').next());
+        last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
+    }
+
+    /// Refuses a request without TLS to a path that `enforce_https` covers. `path` is the path as the routes have it.
+    ///
+    /// # Errors
+    /// `HttpsRequired`.
+    pub fn admit_scheme(&self, head: &RequestHead, path: &str) -> Result<(), Refusal> {
+        let is_covered = path != WEBSOCKET_PATH && !path.starts_with(HEALTH_PATHS);
+        if self.settings.enforce_https && is_covered && !self.came_through_tls(head) {
+            return Err(Refusal::HttpsRequired);
+        }
+        Ok(())
+    }
+}
+
+/// A header's value, if it is there and is text.
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signing::Keys;
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn head(peer: &str, headers: &[(&'static str, &str)]) -> RequestHead {
+        let request = TestRequest::default().peer_addr(peer.parse().unwrap());
+        let request = headers.iter().fold(request, |request, header| request.append_header(*header));
+        let mut head = RequestHead::default();
+        let made = request.to_http_request();
+        head.headers = made.headers().clone();
+        head.peer_addr = made.peer_addr();
+        head
+    }
+
+    fn behind_loopback() -> Gate {
+        let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        Gate::new(Arc::new(Settings { trusted_proxies, ..Settings::default() }))
+    }
+
+    #[test]
+    fn forwarded_headers_count_from_trusted_proxies_only() {
+        let headers = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.7")];
+        let seen = |gate: &Gate| gate.client_address(&head("127.0.0.1:1", &headers)).unwrap().to_string();
+        assert_eq!(seen(&behind_loopback()), "192.0.2.7");
+        assert_eq!(seen(&Gate::new(Arc::default())), "127.0.0.1");
+    }
+
+    #[test]
+    fn tls_on_the_word_of_a_trusted_proxy() {
+        let gate = behind_loopback();
+        assert!(gate.came_through_tls(&head("127.0.0.1:1", &[("x-forwarded-proto", "https")])));
+        assert!(!gate.came_through_tls(&head("127.0.0.1:1", &[("x-forwarded-proto", "https, http")])));
+        assert!(!gate.came_through_tls(&head("127.0.0.1:1", &[])));
+        assert!(!gate.came_through_tls(&head("192.0.2.1:1", &[("x-forwarded-proto", "https")])));
+    }
+
+    #[test]
+    fn a_cookie_is_no_api_signature() {
+        let cookie_secret = Secret::new("secret");
+        let gate = Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }));
+        let secrets = gate.secrets();
+        let cookie = secrets.cookie_keys.sign("admin", 1_000);
+        assert!(secrets.cookie_keys.verify(&cookie, 1_000, None).is_ok());
+        assert!(secrets.keys.verify(&cookie, 1_000, None).is_err());
+    }
+
+    #[test]
+    fn secrets_are_exchanged_under_way() {
+        let gate = Gate::new(Arc::default());
+        let (judged_before, cookie) = (gate.secrets(), gate.secrets().cookie_keys.sign("admin", 1_000));
+        let old = judged_before.keys.sign("", 1_000);
+        gate.exchange_secrets(&Settings { secrets: vec![Secret::new("new")], ..Settings::default() });
+        assert!(judged_before.keys.verify(&old, 1_000, None).is_ok(), "a request that is under way");
+        assert!(gate.secrets().keys.verify(&old, 1_000, None).is_err());
+        let new = Keys::new(&[Secret::new("new")]).sign("", 1_000);
+        assert!(gate.secrets().keys.verify(new, 1_000, None).is_ok());
+        // Admins stay signed in, also with a cookie secret that was made at the start.
+        assert!(gate.secrets().cookie_keys.verify(&cookie, 1_000, None).is_ok());
+        gate.exchange_secrets(&Settings { admin_secret: Secret::new("new"), ..Settings::default() });
+        assert!(gate.secrets().cookie_keys.verify(&cookie, 1_000, None).is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! The secrets in force. They may be exchanged while the server runs: a request is judged by one set from its
+//! beginning to its end, and takes no lock for it.
+
+use super::signing::request_signature::{BadBoundSignature, BoundSignature, BoundTo};
+use super::signing::{BadSignature, Keys};
+use super::usage::{Usage, Used};
+use crate::config::{Secret, Settings};
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Characters of a fingerprint.
+const FINGERPRINT_CHARS: usize = 8;
+
+/// All secrets of a server, with the keys that are made from them.
+#[derive(Debug)]
+pub struct Secrets {
+    /// Checks the signatures of API requests.
+    pub keys: Keys,
+    /// Signs and checks the admin cookie.
+    pub cookie_keys: Keys,
+    /// Name that signs in to the admin pages.
+    pub admin_user: String,
+    /// Password that signs in to the admin pages.
+    pub admin_secret: Secret,
+    /// Requests may be signed with the secret that everybody knows.
+    pub accept_known_secret: bool,
+    /// The admin's password is the one that everybody knows.
+    pub well_known_password: bool,
+    /// In the order of the setting, as `keys` counts them.
+    known: Vec<Known>,
+}
+
+/// A secret that signs requests, and its use.
+#[derive(Debug)]
+struct Known {
+    secret: Secret,
+    is_well_known: bool,
+    /// Stays the same when the secret is kept in another set; those in a set differ.
+    number: usize,
+    fingerprint: String,
+    since_unix: u64,
+    /// Goes on when the secret is kept in another set.
+    usage: Arc<Usage>,
+}
+
+/// What may be told of a secret that signs requests.
+#[derive(Clone, Debug)]
+pub struct SecretInUse {
+    /// Tells it from others as long as the process runs; see [`Fingerprints`].
+    pub fingerprint: String,
+    /// Since when this process accepts it, in Unix seconds.
+    pub since_unix: u64,
+    /// Its use since then.
+    pub used: Used,
+}
+
+impl Secrets {
+    /// Makes the keys. What `before` knows of the use of a secret is kept. `random` stands in for a `cookie_secret`
+    /// that is not set.
+    pub fn new(
+        settings: &Settings,
+        random: &Secret,
+        fingerprints: &Fingerprints,
+        before: Option<&Self>,
+        now_unix: u64,
+    ) -> Self {
+        let mut numbers = Numbers::besides(settings, before);
+        let known = settings.secrets.iter().map(|secret| {
+            let kept = before.and_then(|before| before.known.iter().find(|known| known.secret == *secret));
+            Known {
+                secret: secret.clone(),
+                is_well_known: Settings::is_well_known_secret(secret),
+                number: kept.map_or_else(|| numbers.next(), |kept| kept.number),
+                fingerprint: fingerprints.of(secret),
+                since_unix: kept.map_or(now_unix, |kept| kept.since_unix),
+                usage: kept.map(|kept| kept.usage.clone()).unwrap_or_default(),
+            }
+        });
+        Self {
+            keys: Keys::new(&settings.secrets),
+            cookie_keys: Keys::new(&[cookie_secret(settings, random)]),
+            admin_user: settings.admin_user.clone(),
+            admin_secret: settings.admin_secret.clone(),
+            accept_known_secret: settings.accepts_known_secret(),
+            well_known_password: settings.accepts_known_password(),
+            known: known.collect(),
+        }
+    }
+
+    /// Checks the signature of a peer that may sign, and notes which secret made it. Answers its number.
+    ///
+    /// # Errors
+    /// As [`Keys::verify`].
+    pub fn verify(
+        &self,
+        token: &[u8],
+        peer: Option<IpAddr>,
+        now_unix: u64,
+        max_age_s: Option<u64>,
+    ) -> Result<usize, BadSignature> {
+        let verified = self.keys.verify(token, now_unix, max_age_s)?;
+        Ok(self.note(verified.secret_index, peer, now_unix))
+    }
+
+    /// The same for a signature that is bound to a request.
+    ///
+    /// # Errors
+    /// As [`Keys::verify_bound`].
+    pub fn verify_bound(
+        &self,
+        signature: &BoundSignature,
+        request: &BoundTo<'_>,
+        peer: Option<IpAddr>,
+        now_unix: u64,
+    ) -> Result<usize, BadBoundSignature> {
+        let secret_index = self.keys.verify_bound(signature, request, now_unix)?;
+        Ok(self.note(secret_index, peer, now_unix))
+    }
+
+    fn note(&self, secret_index: usize, peer: Option<IpAddr>, now_unix: u64) -> usize {
+        let Some(known) = self.known.get(secret_index) else { return secret_index };
+        if let Some(peer) = peer {
+            known.usage.note(peer, now_unix);
+        }
+        known.number
+    }
+
+    /// Whether everybody knows the secret of this number.
+    pub fn is_well_known(&self, number: usize) -> bool {
+        self.known.iter().any(|known| known.number == number && known.is_well_known)
+    }
+
+    /// Whether requests are signed with well-known secrets only.
+    pub fn are_well_known(&self) -> bool {
+        self.known.iter().all(|known| known.is_well_known)
+    }
+
+    /// The secrets that sign requests, in the order of the setting.
+    pub fn in_use(&self) -> Vec<SecretInUse> {
+        let in_use = self.known.iter().map(|known| SecretInUse {
+            fingerprint: known.fingerprint.clone(),
+            since_unix: known.since_unix,
+            used: known.usage.read(),
+        });
+        in_use.collect()
+    }
+}
+
+/// Numbers for secrets that are new: the smallest that none of those has that are kept.
+struct Numbers(Vec<usize>);
+
+impl Numbers {
+    fn besides(settings: &Settings, before: Option<&Secrets>) -> Self {
+        let known = before.iter().flat_map(|before| &before.known);
+        Self(
+            known
+                .filter(|known| settings.secrets.contains(&known.secret))
+                .map(|known| known.number)
+                .collect(),
+        )
+    }
+
+    fn next(&mut self) -> usize {
+        let free = (0..).find(|number| !self.0.contains(number)).unwrap_or_default();
+        self.0.push(free);
+        free
+    }
+}
+
+/// Makes names for secrets that may be shown. Their key is made at random at each start and never leaves the process:
+/// who sees a name cannot try passwords against it.
+pub struct Fingerprints(Hmac<Sha1>);
+
+impl Default for Fingerprints {
+    fn default() -> Self {
+        let mut key = hmac::digest::Key::<Hmac<Sha1>>::default();
+        key.iter_mut().for_each(|byte| *byte = rand::random());
+        Self(Hmac::new(&key))
+    }
+}
+
+impl Fingerprints {
+    fn of(&self, secret: &Secret) -> String {
+        let mac = self.0.clone().chain_update(secret.expose()).finalize().into_bytes();
+        mac.iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..FINGERPRINT_CHARS].to_owned()
+    }
+}
+
+impl std::fmt::Debug for Fingerprints {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fingerprints(…)")
+    }
+}
+
+/// The cookie's key holds the admin's name and password too: who changes them signs everybody out. Its first word
+/// keeps a cookie from being an API signature where both secrets are the same.
+fn cookie_secret(settings: &Settings, random: &Secret) -> Secret {
+    let given = &settings.cookie_secret;
+    let secret = if given.expose().is_empty() { random } else { given };
+    let (secret, password) = (secret.expose(), settings.admin_secret.expose());
+    Secret::new(format!("auth_tkt\n{secret}\n{}\n{password}", settings.admin_user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn settings(secrets: &[&str]) -> Settings {
+        Settings { secrets: secrets.iter().map(|text| Secret::new(*text)).collect(), ..Settings::default() }
+    }
+
+    fn made(secrets: &[&str], prints: &Fingerprints, before: Option<&Secrets>, now: u64) -> Secrets {
+        Secrets::new(&settings(secrets), &Secret::new("random"), prints, before, now)
+    }
+
+    #[test]
+    fn a_use_is_noted_for_the_secret_that_made_it() {
+        let secrets = made(&["new", "old"], &Fingerprints::default(), None, NOW);
+        let token = Keys::new(&[Secret::new("old")]).sign("/info", NOW);
+        let peer = Some(IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(secrets.verify(token.as_bytes(), peer, NOW + 1, Some(60)), Ok(1));
+        assert!(secrets.verify(b"garbage", peer, NOW + 2, Some(60)).is_err());
+        assert!(secrets.verify(token.as_bytes(), peer, NOW + 61, Some(60)).is_err());
+        let used: Vec<_> = secrets.in_use().into_iter().map(|secret| secret.used).collect();
+        assert_eq!((used[0].uses, used[1].uses, used[1].from[0].last_unix), (0, 1, NOW + 1));
+    }
+
+    #[test]
+    fn what_is_known_of_a_secret_is_kept_at_another_place() {
+        let prints = Fingerprints::default();
+        let before = made(&["old"], &prints, None, NOW);
+        before.note(0, Some(IpAddr::from([192, 0, 2, 1])), NOW);
+        let after = made(&["new", "old"], &prints, Some(&before), NOW + 5);
+        let (old, new) = (&before.in_use()[0], &after.in_use()[0]);
+        let moved = &after.in_use()[1];
+        assert_eq!((&moved.fingerprint, moved.since_unix, moved.used.uses), (&old.fingerprint, NOW, 1));
+        assert_eq!((new.since_unix, new.used.uses), (NOW + 5, 0));
+        assert_ne!(new.fingerprint, old.fingerprint);
+        // Who still judges by the former set is heard as well.
+        before.note(0, Some(IpAddr::from([192, 0, 2, 1])), NOW);
+        assert_eq!(after.in_use()[1].used.uses, 2);
+    }
+
+    #[test]
+    fn a_secret_keeps_its_number_as_long_as_it_is_there() {
+        let prints = Fingerprints::default();
+        let numbers = |secrets: &Secrets| secrets.known.iter().map(|known| known.number).collect::<Vec<_>>();
+        let first = made(&["a", "b"], &prints, None, NOW);
+        let second = made(&["c", "b", "d"], &prints, Some(&first), NOW);
+        assert_eq!((numbers(&first), numbers(&second)), (vec![0, 1], vec![0, 1, 2]));
+        assert_eq!(numbers(&made(&["d", "e"], &prints, Some(&second), NOW)), [2, 0]);
+    }
+
+    #[test]
+    fn a_fingerprint_means_nothing_elsewhere() {
+        let of = |prints: &Fingerprints| prints.of(&Secret::new("secret"));
+        let prints = Fingerprints::default();
+        assert_eq!((of(&prints).len(), of(&prints) == of(&prints)), (FINGERPRINT_CHARS, true));
+        assert_ne!(of(&prints), of(&Fingerprints::default()));
+    }
+}

@@ -1,0 +1,380 @@
+//! Well-known secrets count for requests of this machine only, and so does demo mode that no setting asked for.
+//!
+//! Everyone knows the default secret and the default password. A server that listens on loopback is still reached from
+//! elsewhere: through a proxy on the same machine, and through the developer's own browser, which any site's page can
+//! make ask. So a request that proves itself with a well-known secret must show that it begins on this machine: its peer
+//! is this machine, it carries no header of a proxy, and it names no foreign `Host` and comes from no foreign page.
+//! `allow_default_secrets = true` switches the rule off.
+
+use super::Gate;
+use super::page::origin_of;
+use super::secrets::Secrets;
+use crate::config::Demo;
+use crate::http_error::Refusal;
+use crate::telemetry::log_sums::WELL_KNOWN_SECRETS;
+use actix_http::RequestHead;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Headers that proxies add. Whether their value is to be believed does not matter: a client of this machine sends none.
+const OF_PROXIES: [&str; 22] = [
+    "forwarded",
+    "via",
+    "x-script-name",
+    "x-scheme",
+    "x-url-scheme",
+    "x-client-ip",
+    "client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "cf-ray",
+    "cdn-loop",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "x-appengine-user-ip",
+    "x-forward-for",
+    "x-nginx-proxy",
+    "x-originating-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
+];
+/// How names of further such headers begin.
+const FAMILIES_OF_PROXIES: [&str; 6] =
+    ["x-forwarded", "x-real-", "x-original-", "x-envoy-", "x-arr-", "x-azure-"];
+
+impl Gate {
+    /// Judges a request with a good signature by the secret of this number.
+    ///
+    /// # Errors
+    /// `WellKnownSecret`.
+    pub(crate) fn admit_secret(
+        &self,
+        secrets: &Secrets,
+        number: usize,
+        head: &RequestHead,
+    ) -> Result<(), Refusal> {
+        if secrets.accept_known_secret && secrets.is_well_known(number) {
+            return self.admit_well_known("secret", head);
+        }
+        Ok(())
+    }
+
+    /// Judges a request that proves itself with the admin's password, or with a cookie that was given for it.
+    ///
+    /// # Errors
+    /// `WellKnownSecret`.
+    pub fn admit_password(&self, head: &RequestHead) -> Result<(), Refusal> {
+        if self.secrets().well_known_password {
+            return self.admit_well_known("password", head);
+        }
+        Ok(())
+    }
+
+    /// Whether this request may see demo mode: all may where the setting turns it on. Where it is on because nothing
+    /// suggests a deployment, only requests of this machine may, and only while all secrets are the well-known ones.
+    pub fn serves_demo(&self, head: &RequestHead) -> bool {
+        let all_well_known = || {
+            let secrets = self.secrets();
+            secrets.well_known_password && secrets.are_well_known()
+        };
+        self.settings.demo_enabled()
+            && (self.settings.demo == Demo::On || (all_well_known() && self.foreign(head).is_none()))
+    }
+
+    fn admit_well_known(&self, what: &str, head: &RequestHead) -> Result<(), Refusal> {
+        if self.settings.allow_default_secrets {
+            return Ok(());
+        }
+        let Some(why) = self.foreign(head) else { return Ok(()) };
+        WELL_KNOWN_SECRETS.log(
+            self.client_address(head),
+            format_args!(
+                "a request with the well-known {what} is refused, because it {why}: set secrets and admin_secret of your \
+                 own, or allow_default_secrets = true"
+            ),
+        );
+        Err(Refusal::WellKnownSecret(why))
+    }
+
+    /// What shows that a request does not begin on this machine, as the end of a sentence about the request.
+    fn foreign(&self, head: &RequestHead) -> Option<&'static str> {
+        if !head.peer_addr.is_some_and(|peer| self.is_own_address(peer.ip().to_canonical())) {
+            return Some("comes from another machine");
+        }
+        // A target in absolute form names the host, too.
+        if head.uri.authority().is_some_and(|named| !self.is_own_host(named.as_str())) {
+            return Some("names a foreign host");
+        }
+        let mut page = Page::default();
+        for (name, value) in &head.headers {
+            let value = value.to_str().unwrap_or("not text");
+            match name.as_str() {
+                "host" if !self.is_own_host(value) => return Some("names a foreign `Host`"),
+                "origin" => page.origins.push(value),
+                "referer" => page.referer = Some(value),
+                "sec-fetch-site" => page.site = Some(value),
+                "sec-fetch-mode" => page.navigates = value == "navigate",
+                name if is_of_a_proxy(name) => return Some("came through a proxy"),
+                _ => {}
+            }
+        }
+        (!self.is_own_page(&page)).then_some("comes from a page of a foreign origin")
+    }
+
+    /// Browsers name the origin with everything but plain loads (images, scripts, links). With those they report whether
+    /// another site's page made them ask, and mostly which page. A navigation shows its answer to the user only.
+    fn is_own_page(&self, page: &Page<'_>) -> bool {
+        let by_referer = |page: &str| self.is_own_origin(&page[..origin_of(page.as_bytes()).len()]);
+        match page.site {
+            _ if !page.origins.is_empty() => page.origins.iter().all(|origin| self.is_own_origin(origin)),
+            Some("same-origin" | "none") => true,
+            Some(_) => page.navigates || page.referer.is_some_and(by_referer),
+            None => page.referer.is_none_or(by_referer),
+        }
+    }
+
+    fn is_own_origin(&self, origin: &str) -> bool {
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        host.is_some_and(|host| self.is_own_host(host))
+    }
+
+    /// Whether a host, with or without a port, is this machine: a name or an address of loopback, or a setting.
+    fn is_own_host(&self, authority: &str) -> bool {
+        let Some(host) = without_port(authority) else { return false };
+        let name = host.trim_end_matches('.');
+        let is_loopback_name =
+            ends_with_ignoring_case(name, ".localhost") || name.eq_ignore_ascii_case("localhost");
+        let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+        is_loopback_name
+            || address.is_some_and(|address| address.is_loopback())
+            || self.own_hosts().any(|own| same_host(own, host, address))
+    }
+
+    /// Whether a peer is this machine.
+    fn is_own_address(&self, peer: IpAddr) -> bool {
+        peer.is_loopback()
+            || self.own_hosts().any(|own| own.parse().is_ok_and(|own: IpAddr| own.to_canonical() == peer))
+    }
+
+    fn own_hosts(&self) -> impl Iterator<Item = &str> {
+        [Some(self.settings.host.as_str()), self.settings.internal_host.as_deref()].into_iter().flatten()
+    }
+}
+
+/// What a request says of the page that made a browser ask.
+#[derive(Default)]
+struct Page<'a> {
+    origins: smallvec::SmallVec<[&'a str; 2]>,
+    referer: Option<&'a str>,
+    site: Option<&'a str>,
+    navigates: bool,
+}
+
+/// `Host: test` of a setting `Test`, and `Host: [0:0::1]` of a setting `::1`.
+fn same_host(own: &str, host: &str, address: Option<IpAddr>) -> bool {
+    match own.parse::<IpAddr>() {
+        Ok(own) => address == Some(own.to_canonical()),
+        Err(_) => own.eq_ignore_ascii_case(host),
+    }
+}
+
+/// The host of `host`, `host:port`, `[address]` and `[address]:port`; an IPv6 address without its brackets.
+fn without_port(authority: &str) -> Option<&str> {
+    let is_port = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        return Some(address).filter(|address| is_port && address.parse::<Ipv6Addr>().is_ok());
+    }
+    match authority.split_once(':') {
+        Some((host, port)) => Some(host).filter(|_| is_port(port)),
+        None => Some(authority),
+    }
+}
+
+fn ends_with_ignoring_case(text: &str, end: &str) -> bool {
+    let at = text.len().checked_sub(end.len());
+    at.and_then(|at| text.get(at..)).is_some_and(|rest| rest.eq_ignore_ascii_case(end))
+}
+
+fn is_of_a_proxy(name: &str) -> bool {
+    OF_PROXIES.contains(&name) || FAMILIES_OF_PROXIES.iter().any(|family| name.starts_with(family))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+    use crate::config::Settings;
+    use actix_web::test::TestRequest;
+    use std::sync::Arc;
+
+    fn foreign(settings: Settings, peer: &str, headers: &[(&'static str, &str)]) -> Option<&'static str> {
+        let request = TestRequest::default().peer_addr(peer.parse().unwrap());
+        let request = headers.iter().fold(request, |request, header| request.append_header(*header));
+        Gate::new(Arc::new(settings)).foreign(request.to_http_request().head())
+    }
+
+    fn here(headers: &[(&'static str, &str)]) -> Option<&'static str> {
+        foreign(Settings::default(), "127.0.0.1:4711", headers)
+    }
+
+    #[test]
+    fn hosts_of_this_machine_are_known_on_any_port() {
+        let own = [
+            "localhost",
+            "LOCALHOST:1",
+            "localhost.",
+            "localhost.:80",
+            "app.localhost:8000",
+            "a.b.localhost",
+            "127.0.0.1",
+            "127.0.0.1:8000",
+            "127.8.8.8:1",
+            "[::1]",
+            "[::1]:8000",
+            "[0:0::1]",
+            "[::ffff:127.0.0.1]:1",
+            "localhost:",
+        ];
+        for host in own {
+            assert_eq!(here(&[("host", host)]), None, "{host}");
+            for scheme in ["http", "https"] {
+                assert_eq!(here(&[("origin", &format!("{scheme}://{host}"))]), None, "{host}");
+            }
+        }
+        let others = [
+            "",
+            "evil.example",
+            "evil.example:8000",
+            "localhost.evil.example",
+            "evil-localhost",
+            "xlocalhost",
+            "127.0.0.1.evil.example",
+            "localhost@evil.example",
+            "evil.example@localhost",
+            "localhost:8000@evil.example",
+            "localhost:x",
+            "localhost:1:2",
+            "[::2]",
+            "[::1",
+            "[::1]x",
+            "[::1]:x",
+            "[localhost]",
+            "::1",
+            "128.0.0.1",
+            "10.0.0.1",
+            "0.0.0.0",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "localhost/",
+            "local host",
+            "l\u{f6}calhost",
+        ];
+        for host in others {
+            assert!(here(&[("host", host)]).is_some(), "{host}");
+            assert!(here(&[("origin", &format!("http://{host}"))]).is_some(), "{host}");
+        }
+        assert_eq!(here(&[]), None, "a program may name no host");
+        assert!(here(&[("host", "localhost"), ("host", "evil.example")]).is_some(), "each of several counts");
+    }
+
+    #[test]
+    fn the_settings_host_is_this_machine_too() {
+        let named = |host: &str| Settings { host: host.into(), ..Settings::default() };
+        for (host, said) in
+            [("dev.example", "DEV.example:8000"), ("10.0.0.1", "10.0.0.1"), ("::2", "[0:0::2]:1")]
+        {
+            let headers = [("host", said), ("origin", &*format!("http://{said}"))];
+            assert_eq!(foreign(named(host), "127.0.0.1:1", &headers), None, "{host}");
+        }
+        assert_eq!(foreign(named("10.0.0.1"), "10.0.0.1:1", &[]), None);
+        assert!(foreign(named("10.0.0.1"), "10.0.0.2:1", &[("host", "10.0.0.1")]).is_some());
+        assert!(foreign(named("0.0.0.0"), "10.0.0.2:1", &[("host", "localhost")]).is_some(), "a forged name");
+        let beside = Settings { internal_host: Some("api.internal".into()), ..Settings::default() };
+        assert_eq!(foreign(beside, "127.0.0.1:1", &[("host", "api.internal:8001")]), None);
+        assert_eq!(foreign(Settings::default(), "[::1]:1", &[]), None);
+    }
+
+    #[test]
+    fn origins_that_are_no_address_of_this_machine_are_foreign() {
+        for origin in
+            ["null", "", "localhost", "file://", "chrome-extension://localhost", "http://localhost/", "*"]
+        {
+            assert!(here(&[("host", "localhost"), ("origin", origin)]).is_some(), "{origin}");
+        }
+        assert!(here(&[("origin", "http://localhost"), ("origin", "http://evil.example")]).is_some());
+    }
+
+    #[test]
+    fn loads_without_an_origin_are_judged_by_what_browsers_say_of_their_page() {
+        let image = |site, referer| {
+            let mut headers = vec![("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")];
+            headers.extend(Some(("referer", referer)).filter(|_| !str::is_empty(referer)));
+            here(&headers)
+        };
+        assert_eq!((image("same-origin", ""), image("none", "")), (None, None));
+        for site in ["cross-site", "same-site", "", "something-new"] {
+            assert!(
+                image(site, "").is_some() && image(site, "https://evil.example/http://localhost/").is_some()
+            );
+            assert_eq!(image(site, "http://localhost:8101/page?x"), None);
+        }
+        assert_eq!(here(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]), None, "a link");
+        // Browsers that send no metadata.
+        assert!(here(&[("referer", "https://evil.example/localhost")]).is_some());
+        assert_eq!(here(&[("referer", "http://127.0.0.1:8101")]), None);
+    }
+
+    #[test]
+    fn every_header_of_a_proxy_shows_it() {
+        let families = [
+            "x-forwarded-for",
+            "x-forwarded-prefix",
+            "x-forwarded",
+            "x-real-ip",
+            "x-real-host",
+            "x-original-url",
+            "x-envoy-peer",
+        ];
+        for name in OF_PROXIES.into_iter().chain(families) {
+            for value in ["", "203.0.113.9", "127.0.0.1"] {
+                assert_eq!(here(&[(name, value)]), Some("came through a proxy"), "{name}");
+            }
+        }
+        for name in ["accept", "x-channelstream-secret", "x-requested-with", "forwarded-by", "viaduct"] {
+            assert_eq!(here(&[(name, "x")]), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_of_secrets_changes_what_counts() {
+        let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
+        let head = request.insert_header(("via", "1.1 proxy")).to_http_request();
+        let (here, away) =
+            (TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap()).to_http_request(), head);
+        let gate = Gate::new(Arc::default());
+        let judged = || (gate.admit_password(away.head()).is_ok(), gate.serves_demo(here.head()));
+        assert_eq!(judged(), (false, true));
+        let own = || Secret::new("own");
+        gate.exchange_secrets(&Settings { secrets: vec![own()], ..Settings::default() });
+        assert_eq!(judged(), (false, false), "an own secret is a reason against the demo");
+        gate.exchange_secrets(&Settings { secrets: vec![own()], admin_secret: own(), ..Settings::default() });
+        assert_eq!(judged(), (true, false));
+        gate.exchange_secrets(&Settings::default());
+        assert_eq!(judged(), (false, true));
+    }
+
+    #[test]
+    fn a_target_in_absolute_form_names_a_host() {
+        let ask = |uri: &str| {
+            let request = TestRequest::with_uri(uri).peer_addr("127.0.0.1:1".parse().unwrap());
+            Gate::new(Arc::default()).foreign(request.to_http_request().head())
+        };
+        assert_eq!(ask("http://localhost:8000/info"), None);
+        assert_eq!(ask("http://evil.example/info"), Some("names a foreign host"));
+    }
+}

@@ -1,0 +1,208 @@
+//! What a channel keeps: catch-ups and history after random messages, edits, deletions and settings, against plain lists.
+
+use super::tests::PART;
+use super::*;
+use crate::fixtures::stream::{PlainStream, told};
+use crate::fixtures::{Seen, channel, conn, delete, edit, message, only, payload, place, seen, time, view};
+use crate::protocol::frame::Audience;
+use crate::protocol::message::Edit;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const USERS: u32 = 3;
+/// One user has two of them.
+const CONNECTIONS: u32 = 4;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// For users by bits, for all without any.
+    Post {
+        users: u8,
+        no_history: bool,
+    },
+    /// Of any earlier message, deleted and forgotten ones as well. Without a text only its time changes.
+    Edit {
+        back: usize,
+        text: Option<u8>,
+    },
+    Delete {
+        back: usize,
+    },
+    Configure {
+        store_frames: bool,
+        store_history: bool,
+        history_size: u64,
+    },
+    Join {
+        who: u32,
+    },
+    Leave {
+        who: u32,
+    },
+    Come {
+        who: u32,
+    },
+    /// Its peer has got as far as this part of what there is; or it never got to listen.
+    Go {
+        who: u32,
+        cursor: Option<u64>,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = || 0..CONNECTIONS;
+    prop_oneof![
+        6 => (0u8..12, any::<bool>()).prop_map(|(users, no_history)| Step::Post { users, no_history }),
+        4 => (0usize..8, any::<Option<u8>>()).prop_map(|(back, text)| Step::Edit { back, text }),
+        2 => (0usize..8).prop_map(|back| Step::Delete { back }),
+        1 => (prop::bool::weighted(0.7), any::<bool>(), 0u64..6).prop_map(
+            |(store_frames, store_history, history_size)| Step::Configure {
+                store_frames, store_history, history_size
+            }
+        ),
+        1 => who().prop_map(|who| Step::Join { who }),
+        1 => who().prop_map(|who| Step::Leave { who }),
+        3 => who().prop_map(|who| Step::Come { who }),
+        3 => (who(), any::<Option<u64>>()).prop_map(|(who, cursor)| Step::Go { who, cursor }),
+    ]
+}
+
+struct Model {
+    keeping: Keeping,
+    settings: ChannelSettings,
+    stream: PlainStream,
+    /// Number, text, whether edited.
+    history: Vec<(u128, String, bool)>,
+    posted: u128,
+    /// How far who is subscribed got.
+    cursors: BTreeMap<u32, Offset>,
+}
+
+impl Model {
+    fn post(&mut self, users: &[u32], no_history: bool) -> u128 {
+        self.posted += 1;
+        let max = self.max_frames();
+        self.stream.post(self.posted, (!users.is_empty()).then(|| users.to_vec()), max);
+        if self.settings.store_history && !no_history {
+            self.history.push((self.posted, "as it was".into(), false));
+            let size = self.settings.history_size as usize;
+            let size = if size == 0 { self.keeping.history } else { size.min(self.keeping.history) };
+            self.history.drain(..self.history.len().saturating_sub(size));
+        }
+        self.posted
+    }
+
+    fn edit(&mut self, number: u128, text: Option<&str>) {
+        self.stream.edit(number, text, self.max_frames());
+        for entry in self.history.iter_mut().filter(|entry| entry.0 == number) {
+            entry.2 = true;
+            text.into_iter().for_each(|text| entry.1 = text.into());
+        }
+    }
+
+    fn delete(&mut self, number: u128) {
+        self.stream.delete(number, self.max_frames());
+        self.history.retain(|entry| entry.0 != number);
+    }
+
+    fn max_frames(&self) -> usize {
+        if self.settings.store_frames { self.keeping.frames } else { 0 }
+    }
+}
+
+fn publish(state: &mut ChannelState, publication: Publication) {
+    state.publish(publication, None, &time(0), &mut Vec::new());
+}
+
+/// Attaches a session, and checks what it is told.
+fn come(state: &mut ChannelState, model: &Model, who: u32) {
+    let (user, mut effects) = (who % USERS, Vec::new());
+    state.attach(conn(who), view(user), place(0, who), PART, &time(0), &mut effects);
+    let Some(cursor) = model.cursors.get(&who).copied() else {
+        assert!(effects.is_empty(), "it is not subscribed");
+        return;
+    };
+    let Some((_, ToHub::Join(_, _, listen))) = effects.pop() else { panic!("no join") };
+    assert_eq!((listen.from, listen.upto), (cursor, model.stream.offset));
+    let events: Vec<Seen> =
+        listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
+    let offsets = listen.catchup.iter().map(|stamped| stamped.offset);
+    let lines: Vec<_> = offsets.zip(events.iter().map(told)).collect();
+    assert_eq!(lines, model.stream.since(cursor, user));
+    model.stream.check_latest(&events);
+}
+
+fn act(state: &mut ChannelState, model: &mut Model, step: &Step) {
+    let nth = |back: usize, model: &Model| model.posted.saturating_sub(back as u128);
+    match *step {
+        Step::Post { users, no_history } => {
+            let users: Vec<u32> = (0..USERS).filter(|user| users >> user & 1 == 1).collect();
+            let audience = if users.is_empty() { Audience::all() } else { only(&users) };
+            let mut post = message(model.post(&users, no_history));
+            post.delivery.no_history = no_history;
+            publish(state, Publication::Post(post, audience));
+        }
+        Step::Edit { back, text } => {
+            let (number, text) = (nth(back, model), text.map(|text| format!("edit {text}")));
+            model.edit(number, text.as_deref());
+            let message = text.map(|text| payload(&format!("{{\"text\":\"{text}\"}}")));
+            publish(state, Publication::Edit(Edit { message, ..edit(number, "{}") }, Audience::all()));
+        }
+        Step::Delete { back } => {
+            model.delete(nth(back, model));
+            publish(state, Publication::Delete(delete(nth(back, model)), Audience::all()));
+        }
+        Step::Configure { store_frames, store_history, history_size } => {
+            model.settings =
+                ChannelSettings { store_frames, store_history, history_size, ..ChannelSettings::default() };
+            if !store_frames {
+                model.stream.clear();
+            }
+            state.configure(model.settings.clone());
+        }
+        Step::Join { who } => {
+            state.join(conn(who), view(who % USERS), None, &time(0), &mut Vec::new());
+            model.cursors.entry(who).or_insert(model.stream.offset);
+        }
+        Step::Leave { who } => {
+            state.leave(conn(who), &time(0), &mut Vec::new());
+            model.cursors.remove(&who);
+        }
+        Step::Come { who } => come(state, model, who),
+        Step::Go { who, cursor } => {
+            let cursor = cursor.map(|part| part % (model.stream.offset + 1));
+            state.detach(conn(who), cursor);
+            model.cursors.entry(who).and_modify(|known| *known = cursor.unwrap_or(0).max(*known));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_kept_follows_plain_lists(
+        frames in 1usize..20,
+        history in 1usize..8,
+        steps in proptest::collection::vec(step(), 0..150),
+    ) {
+        let keeping = Keeping { frames, history };
+        let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
+        let mut state = channel(settings.clone(), keeping);
+        let (stream, cursors) = (PlainStream::default(), BTreeMap::new());
+        let mut model = Model { keeping, settings, stream, history: Vec::new(), posted: 0, cursors };
+        (0..CONNECTIONS).for_each(|who| act(&mut state, &mut model, &Step::Join { who }));
+        for step in &steps {
+            act(&mut state, &mut model, step);
+            let snapshot = state.snapshot(&Inspect { users: false, history: true });
+            let kept = snapshot.history.iter().map(|kept| {
+                let text = kept.message.message.as_ref().unwrap().as_bytes();
+                let json: serde_json::Value = serde_json::from_slice(text).unwrap();
+                let text = json["text"].as_str().unwrap().to_owned();
+                (kept.message.uuid.as_u128(), text, kept.edited.is_some())
+            });
+            prop_assert_eq!(kept.collect::<Vec<_>>(), &model.history[..]);
+            prop_assert_eq!(state.offset(), model.stream.offset);
+            prop_assert!(state.num_kept().0 <= frames);
+        }
+        (0..CONNECTIONS).for_each(|who| come(&mut state, &model, who));
+    }
+}

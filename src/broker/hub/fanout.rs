@@ -1,0 +1,188 @@
+//! The fan-out: what is pending is joined by channel, and written to every member in slices.
+//!
+//! Joining changes the order between channels within one turn, never the order within one: that order is the
+//! promise. While a group is being written, members may come and go: the walk runs from the end of the list to
+//! its front, so a removal only moves members that are done, and cursors keep anybody from getting a frame twice.
+
+use super::group::{Group, send};
+use super::messages::Stamped;
+use super::table::Table;
+use super::work::{Work, by_channel};
+use crate::protocol::frame::Frame;
+use crate::protocol::ids::{ChannelId, Offset, SlotKey, Stream};
+use crate::send_queue::{Pushed, Sender};
+use crate::telemetry::recorder::Outcome;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What one slice of the fan-out did.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// Frames handed to outboxes.
+    pub deliveries: u64,
+    /// Bytes of frames that are finished with.
+    pub bytes: usize,
+    /// Sessions that could not take theirs, and why.
+    pub casualties: Vec<(SlotKey, Pushed)>,
+}
+
+/// What is pending on a hub.
+#[derive(Default)]
+pub struct Fanout {
+    pending: VecDeque<Work>,
+    round: VecDeque<Work>,
+    current: Option<Group>,
+    /// Some of those whom the first of the round is for have got it.
+    is_begun: bool,
+    /// How often what was pending has been taken up.
+    rounds: u64,
+    sender: Sender,
+}
+
+impl Fanout {
+    /// Nothing pending; frames go out through `sender`.
+    pub fn new(sender: Sender) -> Self {
+        Self { sender, ..Self::default() }
+    }
+
+    /// Adds a frame for the members of a channel.
+    pub fn push(&mut self, channel: ChannelId, stamped: Stamped) {
+        self.pending.push_back(Work::Channel(channel, vec![stamped]));
+    }
+
+    /// Adds a frame for these sessions.
+    pub fn push_private(&mut self, slots: Vec<(SlotKey, Offset)>, frame: Arc<Frame>) {
+        self.pending.push_back(Work::Private(slots, frame));
+    }
+
+    /// Adds a frame for those of these sessions that are members of a channel.
+    pub fn push_to(&mut self, channel: ChannelId, slots: Vec<SlotKey>, stamped: Stamped) {
+        self.pending.push_back(Work::Few(channel, slots, stamped));
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.round.is_empty() && self.current.is_none()
+    }
+
+    /// The round in which everything that is pending now goes out.
+    pub fn next_round(&self) -> u64 {
+        self.rounds + 1
+    }
+
+    /// Whether a round is over.
+    pub fn is_past(&self, round: u64) -> bool {
+        self.rounds > round || self.is_idle()
+    }
+
+    /// What is pending in a channel: a session that leaves it still gets this.
+    pub fn pending_in(&self, channel: ChannelId) -> Vec<Stamped> {
+        let current =
+            self.current.iter().filter(|group| group.channel == channel).flat_map(|group| &group.frames);
+        let waiting = self.round.iter().chain(&self.pending).filter(|work| work.channel() == Some(channel));
+        current.chain(waiting.flat_map(Work::frames)).cloned().collect()
+    }
+
+    /// Serves up to `budget` members.
+    pub fn run(&mut self, table: &mut Table, mut budget: usize) -> Slice {
+        let mut slice = Slice::default();
+        while budget > 0 {
+            if let Some(group) = self.current.take() {
+                self.serve(group, table, &mut budget, &mut slice);
+                continue;
+            }
+            if self.round.is_empty() {
+                self.round = by_channel(std::mem::take(&mut self.pending));
+                self.rounds += 1;
+            }
+            match self.round.pop_front() {
+                Some(Work::Channel(channel, frames)) => {
+                    self.serve(Group::new(table, channel, frames), table, &mut budget, &mut slice);
+                }
+                Some(Work::Few(channel, mut slots, stamped)) => {
+                    if !std::mem::take(&mut self.is_begun) {
+                        table.note_not_meant(channel, &slots, &stamped);
+                    }
+                    let part = take(&mut slots, &mut budget);
+                    serve_few(table, channel, &part, &stamped, &mut slice);
+                    match slots.is_empty() {
+                        true => slice.bytes += stamped.frame.live().len(),
+                        false => {
+                            self.is_begun = true;
+                            self.round.push_front(Work::Few(channel, slots, stamped));
+                        }
+                    }
+                }
+                Some(Work::Private(mut slots, frame)) => {
+                    let part = take(&mut slots, &mut budget);
+                    serve_private(table, part, &frame, &mut slice);
+                    match slots.is_empty() {
+                        true => slice.bytes += frame.live().len(),
+                        false => self.round.push_front(Work::Private(slots, frame)),
+                    }
+                }
+                None => break,
+            }
+        }
+        slice
+    }
+
+    /// Serves a group, and as many of those that follow it as the budget allows: small ones share a system call.
+    fn serve(&mut self, first: Group, table: &mut Table, budget: &mut usize, slice: &mut Slice) {
+        let mut groups = vec![first.taking(table, budget)];
+        while *budget > 0
+            && let Some(work) = self.round.pop_front()
+        {
+            let Work::Channel(channel, frames) = work else {
+                self.round.push_front(work);
+                break;
+            };
+            groups.push(Group::new(table, channel, frames).taking(table, budget));
+        }
+        let mut sent = send(&groups, table, &mut self.sender).into_iter();
+        for group in groups {
+            group.settle(table, &mut sent, slice);
+            if group.is_done() {
+                slice.bytes += group.bytes();
+            } else {
+                self.current = Some(group);
+            }
+        }
+    }
+}
+
+/// Takes as many as the budget pays for, from the end.
+fn take<T>(slots: &mut Vec<T>, budget: &mut usize) -> Vec<T> {
+    let part = slots.split_off(slots.len().saturating_sub(*budget));
+    *budget = budget.saturating_sub(part.len().max(1));
+    part
+}
+
+fn serve_few(table: &mut Table, channel: ChannelId, slots: &[SlotKey], stamped: &Stamped, slice: &mut Slice) {
+    for key in slots {
+        if table.is_in(channel, *key) {
+            serve_one(table, *key, Stream::Channel(channel), stamped, slice);
+        }
+    }
+}
+
+fn serve_private(table: &mut Table, slots: Vec<(SlotKey, Offset)>, frame: &Arc<Frame>, slice: &mut Slice) {
+    for (key, offset) in slots {
+        let stamped = Stamped { offset, frame: frame.clone() };
+        serve_one(table, key, Stream::Inbox, &stamped, slice);
+    }
+}
+
+fn serve_one(table: &mut Table, key: SlotKey, stream: Stream, stamped: &Stamped, slice: &mut Slice) {
+    let Some(slot) = table.slot(key) else { return };
+    if let Some(assembly) = &mut slot.assembly {
+        assembly.live.push_back((stream, stamped.clone()));
+        table.tapes.note_frame(key.index, stream, stamped, Outcome::Held);
+        return;
+    }
+    match table.push_one(key, stream, stamped) {
+        Pushed::Accepted => slice.deliveries += 1,
+        Pushed::Sealed => {}
+        pushed => slice.casualties.push((key, pushed)),
+    }
+}

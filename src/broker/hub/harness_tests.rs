@@ -1,0 +1,428 @@
+//! A hub without its actor, between a model of the channels on one side and real peers on the other.
+
+use super::fanout::Fanout;
+use super::messages::{Detached, Listen, Part, Stamped, ToHub, Transport};
+use super::recording::Tapes;
+use super::table::Table;
+use crate::fixtures::ledger::Ledger;
+use crate::fixtures::sockets::{flush, pair, read_to_end};
+use crate::fixtures::{ENCODER, message, payload, seen, whole_frames};
+use crate::protocol::frame::{Audience, Frame};
+use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream, UserId};
+use crate::protocol::websocket::close::CloseReason;
+use crate::send_queue::{Bound, Outbox, Pushed, Sender};
+use crate::telemetry::recorder::{ConnectionEvent, Outcome, Recorder};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::io::Read;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub const CHANNELS: u32 = 3;
+pub const CONNECTIONS: u32 = 5;
+const INBOX: usize = CHANNELS as usize;
+
+/// A session, and the far end of its transport.
+pub struct Session {
+    pub key: SlotKey,
+    pub outbox: Rc<Outbox>,
+    client: Option<TcpStream>,
+    input: Vec<u8>,
+}
+
+/// What a channel or registry knows of a connection.
+struct Connection {
+    user: UserId,
+    cursors: BTreeMap<ChannelId, Offset>,
+    inbox: Offset,
+    session: Option<Session>,
+}
+
+pub struct Harness {
+    pub table: Table,
+    pub fanout: Fanout,
+    pub ledger: Ledger<u32>,
+    pub dismissed: Vec<(u32, CloseReason)>,
+    sockets: bool,
+    max_queued: usize,
+    logs: Vec<Vec<Stamped>>,
+    inboxes: HashMap<UserId, Vec<Stamped>>,
+    connections: Vec<Connection>,
+    /// What each channel, and the inbox last, has told the hub and the hub has not yet read.
+    queues: Vec<VecDeque<ToHub>>,
+    sent: u128,
+    bytes: (usize, usize),
+    recorder: Arc<Recorder>,
+    /// What each connection's peers were sent, in order.
+    heard: Vec<Vec<u128>>,
+}
+
+fn stream(channel: u32) -> Stream {
+    Stream::Channel(ChannelId(channel))
+}
+
+impl Table {
+    /// Panics unless slots and members know each other.
+    pub fn check(&self) {
+        let mut known = 0;
+        for (index, slot) in &self.slots {
+            for (channel, at) in slot.channels.to_vec() {
+                assert_eq!(self.channels[&channel][at as usize].slot as usize, index);
+                known += 1;
+            }
+        }
+        assert_eq!(self.channels.values().map(Vec::len).sum::<usize>(), known, "members without a slot");
+        assert!(self.channels.values().all(|members| !members.is_empty()));
+    }
+}
+
+impl Harness {
+    /// With sockets or polls; sending to sockets by a ring or one by one.
+    pub fn new(sockets: bool, ring: bool, max_queued: usize) -> Self {
+        let mut ledger = Ledger::new();
+        let user = |index: u32| UserId(index % 3);
+        (0..CONNECTIONS).for_each(|index| ledger.begin(index, user(index), Stream::Inbox));
+        let connection =
+            |index| Connection { user: user(index), cursors: BTreeMap::new(), inbox: 0, session: None };
+        // All of them are recorded: it must make no difference, and say what is true.
+        let recorder = Arc::new(Recorder::new(1 << 30));
+        (0..CONNECTIONS).for_each(|index| recorder.arm_connection(Uuid::from_u128(index.into())));
+        Self {
+            table: Table::new(HubId(0)).recording(Tapes::new(recorder.clone())),
+            recorder,
+            heard: vec![Vec::new(); CONNECTIONS as usize],
+            fanout: Fanout::new(if ring { Sender::with_ring() } else { Sender::default() }),
+            ledger,
+            dismissed: Vec::new(),
+            sockets,
+            max_queued,
+            logs: (0..CHANNELS).map(|_| Vec::new()).collect(),
+            inboxes: (0..3).map(|user| (UserId(user), Vec::new())).collect(),
+            connections: (0..CONNECTIONS).map(connection).collect(),
+            queues: (0..=CHANNELS).map(|_| VecDeque::new()).collect(),
+            sent: 0,
+            bytes: (0, 0),
+        }
+    }
+
+    fn bound(&self) -> Bound {
+        Bound::new(self.max_queued, usize::MAX)
+    }
+
+    pub fn session(&self, index: u32) -> Option<&Session> {
+        self.connections[index as usize].session.as_ref()
+    }
+
+    /// A session opens; the channels and the inbox each send their part of its catch-up.
+    pub async fn open(&mut self, index: u32) {
+        if self.session(index).is_some() {
+            return;
+        }
+        let (outbox, client) = if self.sockets {
+            let (server, client) = pair().await;
+            (Outbox::socket(server, self.bound(), 0), Some(client))
+        } else {
+            (Outbox::poll(self.bound(), 0), None)
+        };
+        let outbox = Rc::new(outbox);
+        let transport = if self.sockets { Transport::Websocket } else { Transport::LongPoll };
+        let key = self.table.open(Uuid::from_u128(index.into()), transport, outbox.clone());
+        self.table.begin_tape(key);
+        let connection = &mut self.connections[index as usize];
+        let (user, of) = (connection.user, connection.cursors.len() as u32 + 1);
+        for (part, (channel, from)) in (0..).zip(&connection.cursors) {
+            let listen = listen(&self.logs[channel.0 as usize], user, *from, Some(Part { index: part, of }));
+            self.queues[channel.0 as usize].push_back(ToHub::Join(*channel, key, listen));
+        }
+        let part = Part { index: of - 1, of };
+        let listen = listen(&self.inboxes[&user], user, connection.inbox, Some(part));
+        self.queues[INBOX].push_back(ToHub::JoinInbox(key, listen));
+        connection.session = Some(Session { key, outbox, client, input: Vec::new() });
+    }
+
+    pub fn subscribe(&mut self, index: u32, channel: u32) {
+        let log = &self.logs[channel as usize];
+        let connection = &mut self.connections[index as usize];
+        if connection.cursors.contains_key(&ChannelId(channel)) {
+            return;
+        }
+        let upto = log.len() as Offset;
+        connection.cursors.insert(ChannelId(channel), upto);
+        self.ledger.begin(index, connection.user, stream(channel));
+        if let Some(session) = &connection.session {
+            let listen = listen(log, connection.user, upto, None);
+            let join = ToHub::Join(ChannelId(channel), session.key, listen);
+            self.queues[channel as usize].push_back(join);
+        }
+    }
+
+    pub fn unsubscribe(&mut self, index: u32, channel: u32) {
+        let connection = &mut self.connections[index as usize];
+        if connection.cursors.remove(&ChannelId(channel)).is_some() {
+            self.ledger.end(index, stream(channel), connection.session.is_some());
+            if let Some(session) = &connection.session {
+                self.queues[channel as usize].push_back(ToHub::Leave(ChannelId(channel), session.key));
+            }
+        }
+    }
+
+    fn frame(&mut self, size: usize, audience: Audience) -> (u128, Arc<Frame>) {
+        self.sent += 1;
+        let mut message = message(self.sent);
+        message.message = Some(payload(&format!("{{\"fill\":\"{}\"}}", "x".repeat(size))));
+        (self.sent, Arc::new(ENCODER.message(&message, None, audience).0))
+    }
+
+    pub fn publish(&mut self, channel: u32, size: usize, audience: Audience) {
+        let (number, frame) = self.frame(size, audience.clone());
+        let log = &mut self.logs[channel as usize];
+        let stamped = Stamped { offset: log.len() as Offset + 1, frame };
+        log.push(stamped.clone());
+        self.bytes.0 += stamped.frame.live().len();
+        let id = ChannelId(channel);
+        let message = match &audience.only {
+            // To the sessions of the receivers, whether they listen to this channel or not.
+            Some(users) if number % 2 == 0 => {
+                let theirs = self.connections.iter().filter(|connection| users.contains(connection.user));
+                let sessions = theirs.filter_map(|connection| connection.session.as_ref());
+                ToHub::DeliverTo(id, sessions.map(|session| session.key).collect(), stamped)
+            }
+            _ => ToHub::Deliver(id, stamped),
+        };
+        self.queues[channel as usize].push_back(message);
+        self.ledger.publish(stream(channel), number, audience);
+    }
+
+    pub fn publish_private(&mut self, users: &[UserId], size: usize) {
+        let (number, frame) = self.frame(size, Audience::all());
+        let audience = Audience { only: Some(users.into()), ..Audience::default() };
+        self.ledger.publish(Stream::Inbox, number, audience);
+        let mut slots = Vec::new();
+        for user in users {
+            let inbox = self.inboxes.get_mut(user).unwrap();
+            let offset = inbox.len() as Offset + 1;
+            inbox.push(Stamped { offset, frame: frame.clone() });
+            let theirs = self.connections.iter().filter(|connection| connection.user == *user);
+            let sessions = theirs.filter_map(|connection| connection.session.as_ref());
+            slots.extend(sessions.map(|session| (session.key, offset)));
+        }
+        self.bytes.0 += frame.live().len();
+        self.queues[INBOX].push_back(ToHub::DeliverPrivate(slots, frame));
+    }
+
+    /// The hub reads one message of a sender; false when there is none.
+    pub async fn deliver(&mut self, sender: usize) -> bool {
+        let Some(message) = self.queues[sender % (INBOX + 1)].pop_front() else { return false };
+        let (key, pushed) = match message {
+            ToHub::Deliver(channel, stamped) => {
+                self.fanout.push(channel, stamped);
+                return true;
+            }
+            ToHub::DeliverTo(channel, slots, stamped) => {
+                self.fanout.push_to(channel, slots, stamped);
+                return true;
+            }
+            ToHub::DeliverPrivate(slots, frame) => {
+                self.fanout.push_private(slots, frame);
+                return true;
+            }
+            ToHub::Join(channel, key, listen) => (key, self.table.join(channel, key, listen)),
+            ToHub::JoinInbox(key, listen) => (key, self.table.join_inbox(key, listen)),
+            ToHub::Leave(channel, key) => {
+                let pending = self.fanout.pending_in(channel);
+                (key, self.table.leave(channel, key, pending))
+            }
+            other => panic!("{other:?}"),
+        };
+        self.settle(key, pushed).await;
+        true
+    }
+
+    pub async fn slice(&mut self, budget: usize) {
+        // Catch-ups stop anywhere and go on in a later turn.
+        self.table.allow(budget);
+        while let Some(key) = self.table.unfinished() {
+            let pushed = self.table.go_on(key);
+            self.settle(key, pushed).await;
+        }
+        let slice = self.fanout.run(&mut self.table, budget);
+        self.bytes.1 += slice.bytes;
+        for (key, pushed) in slice.casualties {
+            self.settle(key, pushed).await;
+        }
+    }
+
+    async fn settle(&mut self, key: SlotKey, pushed: Pushed) {
+        let of = |c: &Connection| c.session.as_ref().is_some_and(|session| session.key == key);
+        if let (Pushed::Overflow, Some(index)) = (pushed, self.connections.iter().position(of)) {
+            self.dismiss(index as u32, CloseReason::TooSlow).await;
+        }
+        assert_ne!(pushed, Pushed::Broken);
+    }
+
+    pub async fn dismiss(&mut self, index: u32, reason: CloseReason) {
+        if let Some(session) = self.session(index) {
+            let detached = self.table.dismiss(session.key, reason).unwrap();
+            self.dismissed.push((index, reason));
+            self.part(index, detached).await;
+        }
+    }
+
+    /// A peer is gone: its session takes itself out.
+    pub async fn vanish(&mut self, index: u32) {
+        if let Some(session) = self.session(index) {
+            let detached = self.table.detach(session.key).unwrap();
+            self.part(index, detached).await;
+        }
+    }
+
+    /// A poll is answered and taken, and so its session ends.
+    pub async fn answer(&mut self, index: u32) {
+        let Some(session) = self.session(index) else { return };
+        session.outbox.seal();
+        let batch = session.outbox.batch();
+        session.outbox.forget();
+        batch.iter().for_each(|element| self.note(index, element));
+        self.vanish(index).await;
+    }
+
+    /// Whatever still is on its way arrives; then the reported cursors must be where the peer stands.
+    async fn part(&mut self, index: u32, detached: Detached) {
+        let mut session = self.connections[index as usize].session.take().unwrap();
+        if self.sockets {
+            // A session that was told to go still writes what its outbox holds; one whose peer is gone does not.
+            while session.outbox.closing().is_some() && !session.outbox.is_empty() {
+                flush(&session.outbox).await;
+                self.take(index, &mut session);
+            }
+            let Session { outbox, client, mut input, .. } = session;
+            drop(outbox);
+            read_to_end(client.unwrap(), &mut input);
+            self.parse(index, &mut input);
+        }
+        let connection = &mut self.connections[index as usize];
+        for (channel, cursor) in detached.cursors {
+            if let Some(known) = connection.cursors.get_mut(&channel) {
+                *known = cursor.max(*known);
+            }
+        }
+        connection.inbox = detached.inbox.map_or(connection.inbox, |cursor| cursor.max(connection.inbox));
+        for (channel, cursor) in &connection.cursors {
+            let exact = self.ledger.stands_at(index, Stream::Channel(*channel), *cursor as usize);
+            assert!(exact, "{index} does not stand at {cursor} of {channel:?}: {:?}", self.ledger);
+        }
+        let got = self.ledger.num_got(index, Stream::Inbox);
+        assert_eq!(got as Offset, connection.inbox, "{index} in its inbox");
+        self.ledger.unsettle(index);
+    }
+
+    /// The peer reads what there is.
+    pub async fn read(&mut self, index: u32) {
+        let Some(mut session) = self.connections[index as usize].session.take() else { return };
+        if self.sockets {
+            flush(&session.outbox).await;
+            self.take(index, &mut session);
+        }
+        self.connections[index as usize].session = Some(session);
+    }
+
+    fn take(&mut self, index: u32, session: &mut Session) {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = session.client.as_mut().unwrap().read(&mut buffer) {
+            session.input.extend_from_slice(&buffer[..count]);
+        }
+        self.parse(index, &mut session.input);
+    }
+
+    fn parse(&mut self, index: u32, input: &mut Vec<u8>) {
+        let (frames, rest) = whole_frames(input);
+        for (_, payload) in frames.iter().filter(|(opcode, _)| *opcode == 1) {
+            self.note(index, &payload[1..payload.len() - 1]);
+        }
+        *input = rest.to_vec();
+    }
+
+    fn note(&mut self, index: u32, element: &[u8]) {
+        let number = seen(element).number;
+        let stream = self.ledger.stream_of(number);
+        self.ledger.got(index, stream, number);
+        self.heard[index as usize].push(number);
+    }
+
+    /// Everybody comes back, and everything that is under way arrives.
+    pub async fn quiesce(&mut self) {
+        loop {
+            for index in 0..CONNECTIONS {
+                self.open(index).await;
+            }
+            for sender in 0..=INBOX {
+                while self.deliver(sender).await {}
+            }
+            while !self.fanout.is_idle() || self.table.has_unfinished() {
+                self.slice(7).await;
+            }
+            let mut quiet = true;
+            for index in 0..CONNECTIONS {
+                self.read(index).await;
+                match self.session(index) {
+                    Some(session) if !self.sockets && !session.outbox.is_empty() => {
+                        self.answer(index).await;
+                        quiet = false;
+                    }
+                    Some(session) => quiet &= session.outbox.is_empty() && !session.outbox.is_sealed(),
+                    None => quiet = false,
+                }
+            }
+            if quiet {
+                break;
+            }
+        }
+        for index in 0..CONNECTIONS {
+            self.vanish(index).await;
+        }
+        self.ledger.check(true);
+        (0..CONNECTIONS).for_each(|index| self.check_tape(index));
+        assert_eq!(self.bytes.0, self.bytes.1, "bytes counted in and out");
+        assert!(self.table.channels.is_empty() && self.table.keys().is_empty(), "nobody is left behind");
+    }
+}
+
+impl Harness {
+    /// What the tape of a connection says of each frame.
+    pub fn outcomes(&self, index: u32) -> Vec<(u128, Outcome)> {
+        let (mut after, mut outcomes) = (0, Vec::new());
+        loop {
+            let excerpt = self.recorder.read_connection(Uuid::from_u128(index.into()), after).unwrap();
+            assert_eq!(excerpt.missed, 0);
+            let Some(last) = excerpt.entries.last() else { return outcomes };
+            after = last.number;
+            outcomes.extend(excerpt.entries.into_iter().filter_map(|entry| match entry.event {
+                ConnectionEvent::Frame { head, outcome, .. } => Some((head.uuid.as_u128(), outcome)),
+                _ => None,
+            }));
+        }
+    }
+
+    /// What a peer heard is on its tape as handed over, and what the tape calls sent it has heard.
+    fn check_tape(&self, index: u32) {
+        let (mut handed_over, mut sent) = (HashSet::new(), HashSet::new());
+        for (number, outcome) in self.outcomes(index) {
+            match outcome {
+                Outcome::Sent => _ = sent.insert(number),
+                Outcome::Queued(_) | Outcome::Collected | Outcome::CaughtUp => {}
+                _ => continue,
+            }
+            handed_over.insert(number);
+        }
+        let heard: HashSet<u128> = self.heard[index as usize].iter().copied().collect();
+        assert!(heard.is_subset(&handed_over), "{index} heard {heard:?}, the tape has {handed_over:?}");
+        assert!(sent.is_subset(&heard), "{index} heard {heard:?}, the tape says sent {sent:?}");
+    }
+}
+
+fn listen(log: &[Stamped], user: UserId, from: Offset, part: Option<Part>) -> Listen {
+    let missed = log.iter().filter(|stamped| stamped.offset > from);
+    let catchup = missed.filter(|stamped| stamped.frame.audience().admits(user)).cloned().collect();
+    Listen { user, from, upto: log.len() as Offset, catchup, part }
+}

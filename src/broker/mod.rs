@@ -1,0 +1,10 @@
+//! The core: the registry, the channels and the hubs, which are actors, and the handle by which requests reach them.
+
+pub mod handle;
+pub mod drain;
+pub mod registry;
+pub mod private_messages;
+pub mod channel;
+pub mod hub;
+pub mod batched_mailbox;
+pub mod dense_map;

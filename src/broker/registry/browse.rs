@@ -1,0 +1,225 @@
+//! What who looks at the server sees of it: lists in slices, so that nobody is held up by it, and single things.
+
+use super::messages::{
+    BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, Ended, MAX_DETAILS,
+    UserDetails,
+};
+use super::state::{Connection, Effect, RegistryState};
+use crate::protocol::ids::{ChannelId, UserId};
+use uuid::Uuid;
+
+impl RegistryState {
+    /// How many there are.
+    pub fn census(&self) -> Counts {
+        let (remembered_users, active_users, connections) = self.counts();
+        Counts { remembered_users, active_users, connections, channels: self.channels.len() }
+    }
+
+    /// Some of the channels, oldest first.
+    pub fn browse_channels(&self, from: usize, count: usize) -> impl Iterator<Item = ChannelId> + use<> {
+        self.all_channels().skip(from).take(count)
+    }
+
+    /// Some of the connections.
+    pub fn browse_connections(&self, browse: &BrowseConnections) -> ConnectionSlice {
+        let Some(wanted) = self.wanted(browse) else {
+            return ConnectionSlice { rows: Vec::new(), next: None };
+        };
+        let end = browse.from.saturating_add(browse.count).min(self.connections.capacity());
+        let records = (browse.from..end).filter_map(|index| self.connections.get(index));
+        let rows =
+            records.filter(|record| wanted.admits(record)).filter_map(|record| self.row(record)).collect();
+        ConnectionSlice { rows, next: (end < self.connections.capacity()).then_some(end) }
+    }
+
+    /// What is looked for; none if it cannot be found anywhere.
+    fn wanted(&self, browse: &BrowseConnections) -> Option<Wanted> {
+        let channel = match &browse.channel {
+            Some(name) => Some(self.channel_id(name)?),
+            None => None,
+        };
+        let user = match &browse.user {
+            Some(name) => Some(self.user_id(name)?),
+            None => None,
+        };
+        Some(Wanted { channel, user })
+    }
+
+    fn row(&self, record: &Connection) -> Option<ConnectionRow> {
+        let user = self.user(record.user)?;
+        Some(ConnectionRow {
+            id: record.id,
+            user: user.view.clone(),
+            user_uuid: user.uuid,
+            channels: record.channels.len(),
+            phase: record.phase.clone(),
+        })
+    }
+
+    /// One connection.
+    pub fn describe_connection(&self, id: Uuid) -> Option<ConnectionDetails> {
+        let (_, record) = self.connection(id)?;
+        let names = record.channels.iter().filter_map(|id| self.channel(*id));
+        let mut channels: Vec<_> = names.map(|channel| channel.identity.name.clone()).collect();
+        channels.sort_unstable();
+        channels.truncate(MAX_DETAILS);
+        Some(ConnectionDetails { row: self.row(record)?, channels })
+    }
+
+    /// One user.
+    pub fn describe_user(&self, name: &str) -> Option<UserDetails> {
+        let user = self.user(self.user_id(name)?)?;
+        let records = user.connections.iter().filter_map(|key| self.connections.get(key.index as usize));
+        let mut connections: Vec<_> = records.take(MAX_DETAILS).map(|record| record.id).collect();
+        connections.sort_unstable();
+        Some(UserDetails {
+            view: user.view.clone(),
+            uuid: user.uuid,
+            public_keys: user.public_keys().to_vec(),
+            present: user.present as usize,
+            total: user.connections.iter().count(),
+            connections,
+        })
+    }
+
+    /// Ends connections of a user, at most so many of them. None: no such user.
+    pub fn disconnect_user(
+        &mut self,
+        name: &str,
+        at_most: usize,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Ended> {
+        let id = self.user_id(name)?;
+        let keys = self.user(id)?.connections.iter().take(at_most);
+        let records = keys.filter_map(|key| self.connections.get(key.index as usize));
+        let ids: Vec<_> = records.map(|record| record.id).collect();
+        let ended = ids.into_iter().filter(|conn_id| self.disconnect(*conn_id, now, effects)).count();
+        let left = self.user(id).map_or(0, |user| user.connections.iter().count());
+        Some(Ended { ended, left })
+    }
+}
+
+struct Wanted {
+    channel: Option<ChannelId>,
+    user: Option<UserId>,
+}
+
+impl Wanted {
+    fn admits(&self, record: &Connection) -> bool {
+        self.user.is_none_or(|user| record.user == user)
+            && self.channel.is_none_or(|channel| record.channels.contains(&channel))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::messages::Connect;
+    use super::super::state::Times;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn connect(state: &mut RegistryState, user: &str, id: u128, channels: &[&str]) {
+        let request = Connect {
+            username: user.into(),
+            conn_id: Some(Uuid::from_u128(id)),
+            channels: channels.iter().map(|name| (*name).into()).collect(),
+            fresh_user_state: Vec::new(),
+            user_state: Vec::new(),
+            state_public_keys: Vec::new(),
+            channel_configs: Vec::new(),
+        };
+        state.connect(request, 0, &mut Vec::new()).unwrap();
+    }
+
+    fn state() -> RegistryState {
+        RegistryState::new(Times { idle: 10, part: 10, grace: 10, user_idle: 10 })
+    }
+
+    /// All ids that a walk in steps of this size meets.
+    fn walked(state: &RegistryState, mut browse: BrowseConnections) -> Vec<u128> {
+        let mut ids = Vec::new();
+        loop {
+            let slice = state.browse_connections(&browse);
+            assert!(slice.rows.len() <= browse.count);
+            ids.extend(slice.rows.iter().map(|row| row.id.as_u128()));
+            match slice.next {
+                Some(next) => browse.from = next,
+                None => return ids,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_walk_meets_each_connection_once(
+            made in 0_u128..60,
+            ended in proptest::collection::btree_set(0_u128..60, 0..40),
+            count in 1_usize..25,
+        ) {
+            let mut state = state();
+            for id in 0..made {
+                let user = if id % 3 == 0 { "ada" } else { "bob" };
+                connect(&mut state, user, id, if id % 2 == 0 { &["even", "all"] } else { &["all"] });
+            }
+            for id in &ended {
+                state.disconnect(Uuid::from_u128(*id), 0, &mut Vec::new());
+            }
+            let wanted = |channel: Option<&str>, user: Option<&str>| BrowseConnections {
+                from: 0,
+                count,
+                channel: channel.map(str::to_owned),
+                user: user.map(str::to_owned),
+            };
+            let alive = |keep: &dyn Fn(u128) -> bool| {
+                (0..made).filter(|id| !ended.contains(id) && keep(*id)).collect::<BTreeSet<_>>()
+            };
+            for (browse, expected) in [
+                (wanted(None, None), alive(&|_| true)),
+                (wanted(Some("even"), None), alive(&|id| id % 2 == 0)),
+                (wanted(Some("all"), Some("ada")), alive(&|id| id % 3 == 0)),
+                (wanted(Some("unknown"), None), BTreeSet::new()),
+                (wanted(None, Some("unknown")), BTreeSet::new()),
+            ] {
+                let ids = walked(&state, browse);
+                prop_assert_eq!(ids.len(), expected.len());
+                prop_assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_is_ended_in_steps() {
+        let mut state = state();
+        (0..7).for_each(|id| connect(&mut state, "ada", id, &["c"]));
+        connect(&mut state, "bob", 7, &["c"]);
+        let mut step = || state.disconnect_user("ada", 3, 0, &mut Vec::new()).unwrap();
+        assert_eq!(step(), Ended { ended: 3, left: 4 });
+        assert_eq!(step(), Ended { ended: 3, left: 1 });
+        assert_eq!(step(), Ended { ended: 1, left: 0 });
+        assert_eq!(state.disconnect_user("nobody", 3, 0, &mut Vec::new()), None);
+        assert_eq!(
+            state.census(),
+            Counts { remembered_users: 2, active_users: 1, connections: 1, channels: 1 }
+        );
+        assert!(state.describe_user("ada").unwrap().connections.is_empty());
+        assert_eq!(state.describe_user("bob").unwrap().connections, [Uuid::from_u128(7)]);
+    }
+
+    #[test]
+    fn channels_come_in_slices() {
+        let mut state = state();
+        connect(&mut state, "ada", 1, &["a", "b", "c", "d", "e"]);
+        let names = |from, count| {
+            let found = state.browse_channels(from, count).filter_map(|id| state.channel(id));
+            found.map(|channel| channel.identity.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (names(0, 2), names(4, 2), names(5, 2)),
+            (vec!["a".into(), "b".into()], vec!["e".into()], vec![])
+        );
+        let details = state.describe_connection(Uuid::from_u128(1)).unwrap();
+        assert_eq!((details.row.channels, details.channels.len(), &*details.channels[0]), (5, 5, "a"));
+    }
+}

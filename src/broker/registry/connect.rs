@@ -1,0 +1,329 @@
+//! Connections and subscriptions, as backends ask for them.
+
+use super::messages::{Connect, ConnectRefused, StateRefused, Subscribe, SubscribeRefused, Unsubscribe};
+use super::state::{Effect, Phase, RegistryState, subscriptions};
+use crate::broker::channel::messages::ToChannel;
+use crate::broker::private_messages::ToInbox;
+use crate::protocol::event::UserView;
+use crate::protocol::ids::{ChannelId, ConnKey, Place, UserId};
+use crate::protocol::settings::ChannelSettings;
+use crate::protocol::state::{StateEntry, write_changes};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What came of a [`Connect`].
+#[derive(Debug)]
+pub struct Opened {
+    /// The connection's id.
+    pub conn_id: Uuid,
+    /// Its user.
+    pub user: Arc<UserView>,
+    /// The channels asked for, without repetition.
+    pub channels: Vec<ChannelId>,
+}
+
+/// What came of a [`Subscribe`] or [`Unsubscribe`].
+#[derive(Debug)]
+pub struct Changed {
+    /// All subscriptions now, by name.
+    pub channels: Vec<ChannelId>,
+    /// The real changes, by name.
+    pub changed: Vec<ChannelId>,
+}
+
+/// What came of a change of state.
+#[derive(Debug)]
+pub struct NewState {
+    /// The user now.
+    pub user: Arc<UserView>,
+    /// What changed.
+    pub changed: Vec<StateEntry>,
+    /// The public keys now.
+    pub public_keys: Vec<String>,
+}
+
+impl RegistryState {
+    /// A user connects; see `/connect`.
+    ///
+    /// # Errors
+    /// The id is taken by a connection of another user, or there is no room; nothing has changed then.
+    pub fn connect(
+        &mut self,
+        request: Connect,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Opened, ConnectRefused> {
+        let known = self.user_id(&request.username);
+        let conn_id = request.conn_id.unwrap_or_else(Uuid::new_v4);
+        let existing = self.connection(conn_id).map(|(key, connection)| (key, connection.user));
+        let is_anothers = existing.is_some_and(|(_, owner)| Some(owner) != known);
+        if is_anothers || known.is_some_and(|user| !self.may_touch(user)) {
+            return Err(ConnectRefused::BelongsToAnother);
+        }
+        if !self.share_has_room(existing.map(|(key, _)| key), known, &request.channels) {
+            return Err(ConnectRefused::DemoIsFull);
+        }
+        self.room_to_connect(&request, existing.map(|(key, _)| key), known)
+            .map_err(ConnectRefused::OverLimit)?;
+        let user = known.unwrap_or_else(|| self.users.insert(&request.username, now, self.demo.asks()));
+        let fresh = if known.is_none() { request.fresh_user_state } else { Vec::new() };
+        let before = self.view(user);
+        self.change_state(user, fresh, request.user_state, Some(request.state_public_keys), now);
+        let after = self.view(user);
+        if before != after {
+            // Lists show the new state; members are not told (behaviour of the original).
+            self.tell_channels(user, &after, None, effects);
+        }
+        let key = match existing {
+            Some((key, _)) => key,
+            None => {
+                let key = self.insert_connection(conn_id, user);
+                effects.push(Effect::Inbox(ToInbox::Open(user, key)));
+                key
+            }
+        };
+        self.appear(key, now, effects);
+        let mut names = request.channels;
+        // Joined in sorted order, as the original does.
+        names.sort();
+        names.dedup();
+        let channels = self.join_all(key, &names, &request.channel_configs, effects);
+        Ok(Opened { conn_id, user: after, channels })
+    }
+
+    /// The user's view now; channels of its connections are told if it is a new one.
+    fn view(&self, user: UserId) -> Arc<UserView> {
+        match self.user(user) {
+            Some(user) => user.view.clone(),
+            // Unreachable while a connection or request holds the user; an empty view harms nobody.
+            None => Arc::new(UserView::new(user, "".into(), "{}", "{}")),
+        }
+    }
+
+    /// A connection that was connected again counts again, and its idle time starts anew.
+    fn appear(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {
+        let idle = now + self.times.idle;
+        let Some(connection) = self.get_mut(key) else { return };
+        match connection.phase {
+            Phase::Away => {
+                let (user, channels) = (connection.user, connection.channels.clone());
+                connection.phase = Phase::Waiting;
+                self.count_present(user, 1);
+                let view = self.view(user);
+                for channel in channels {
+                    effects.push(Effect::Channel(channel, ToChannel::Return(key, view.clone())));
+                }
+            }
+            Phase::Lingering => connection.phase = Phase::Waiting,
+            Phase::Waiting => {}
+            Phase::Attached(..) | Phase::Releasing(..) => return,
+        }
+        self.set_deadline(key, Some(idle));
+    }
+
+    fn join_all(
+        &mut self,
+        key: ConnKey,
+        names: &[String],
+        configs: &[(String, ChannelSettings)],
+        effects: &mut Vec<Effect>,
+    ) -> Vec<ChannelId> {
+        names.iter().map(|name| self.join(key, name, configs, effects).0).collect()
+    }
+
+    fn join(
+        &mut self,
+        key: ConnKey,
+        name: &str,
+        configs: &[(String, ChannelSettings)],
+        effects: &mut Vec<Effect>,
+    ) -> (ChannelId, bool) {
+        let settings =
+            || configs.iter().rev().find(|(n, _)| n == name).map(|(_, s)| s.clone()).unwrap_or_default();
+        let channel = self.ensure_channel(name, settings, effects);
+        let Some(connection) = self.get_mut(key) else { return (channel, false) };
+        let new = !connection.channels.contains(&channel);
+        if new {
+            connection.channels.push(channel);
+            let place = connection.phase.session();
+            let absent = connection.phase == Phase::Away;
+            let id = connection.user;
+            if let Some(user) = self.users.get_mut(id) {
+                user.connections.join(channel);
+            }
+            let user = self.view(id);
+            effects.push(Effect::Channel(channel, ToChannel::Join { conn: key, user, place }));
+            if absent {
+                effects.push(Effect::Channel(channel, ToChannel::Part(key)));
+            }
+        }
+        (channel, new)
+    }
+
+    /// More subscriptions.
+    ///
+    /// # Errors
+    /// No such connection, or no room; nothing has changed then.
+    pub fn subscribe(
+        &mut self,
+        request: Subscribe,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Changed, SubscribeRefused> {
+        let (key, user) = self.touchable(request.conn_id).ok_or(SubscribeRefused::UnknownConnection)?;
+        if !self.share_has_room(Some(key), Some(user), &request.channels) {
+            return Err(SubscribeRefused::DemoIsFull);
+        }
+        self.room_for_channels(request.channels.iter())
+            .and_then(|()| self.room_to_join(Some(key), &request.channels))
+            .map_err(SubscribeRefused::OverLimit)?;
+        let mut changed = Vec::new();
+        for name in &request.channels {
+            let (channel, new) = self.join(key, name, &request.channel_configs, effects);
+            if new {
+                changed.push(channel);
+            }
+        }
+        Ok(self.changed(key, changed))
+    }
+
+    /// Fewer subscriptions. `None`: no such connection.
+    pub fn unsubscribe(&mut self, request: Unsubscribe, effects: &mut Vec<Effect>) -> Option<Changed> {
+        let (key, _) = self.touchable(request.conn_id)?;
+        let mut changed = Vec::new();
+        for channel in request.channels.iter().filter_map(|name| self.channel_id(name)).collect::<Vec<_>>() {
+            let Some(connection) = self.get_mut(key) else { continue };
+            if let Some(at) = connection.channels.iter().position(|id| *id == channel) {
+                connection.channels.swap_remove(at);
+                let id = connection.user;
+                if let Some(user) = self.users.get_mut(id) {
+                    user.connections.leave(channel);
+                }
+                effects.push(Effect::Channel(channel, ToChannel::Leave(key)));
+                changed.push(channel);
+            }
+        }
+        Some(self.changed(key, changed))
+    }
+
+    /// A connection that the request at hand may touch, and its user.
+    fn touchable(&self, id: Uuid) -> Option<(ConnKey, UserId)> {
+        let (key, connection) = self.connection(id)?;
+        Some((key, connection.user)).filter(|(_, user)| self.may_touch(*user))
+    }
+
+    fn changed(&self, key: ConnKey, mut changed: Vec<ChannelId>) -> Changed {
+        let mut channels: Vec<ChannelId> = match self.connections.get(key.index as usize) {
+            Some(connection) => connection.channels.iter().copied().collect(),
+            None => Vec::new(),
+        };
+        self.sort_by_name(&mut channels);
+        self.sort_by_name(&mut changed);
+        Changed { channels, changed }
+    }
+
+    pub(super) fn sort_by_name(&self, channels: &mut [ChannelId]) {
+        let name = |id: &ChannelId| self.channel(*id).map(|record| record.identity.name.clone());
+        channels.sort_by_cached_key(name);
+    }
+
+    /// A user's state changes; see `/user_state`.
+    ///
+    /// # Errors
+    /// No such user, or no room; nothing has changed then.
+    pub fn set_user_state(
+        &mut self,
+        user: &str,
+        state: Vec<StateEntry>,
+        public_keys: Option<Vec<String>>,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<NewState, StateRefused> {
+        let id = self.user_id(user).filter(|id| self.may_touch(*id)).ok_or(StateRefused::UnknownUser)?;
+        self.room_for_state(Some(id), &[&state]).map_err(StateRefused::OverLimit)?;
+        let before = self.view(id);
+        let changed = self.change_state(id, Vec::new(), state, public_keys, now);
+        let after = self.view(id);
+        let public_keys = self.user(id).map_or_else(Vec::new, |user| user.public_keys().to_vec());
+        if !changed.is_empty() || before != after {
+            let event = (!changed.is_empty()).then(|| {
+                let mut out = Vec::new();
+                let public = |entry: &&StateEntry| public_keys.contains(&entry.key);
+                write_changes(changed.iter().filter(public), &mut out);
+                String::from_utf8(out).unwrap_or_else(|_| "[]".into()).into_boxed_str()
+            });
+            self.tell_channels(id, &after, event, effects);
+        }
+        Ok(NewState { user: after, changed, public_keys })
+    }
+
+    /// Every channel in which the user has a connection, each once.
+    fn tell_channels(
+        &self,
+        id: UserId,
+        view: &Arc<UserView>,
+        event: Option<Box<str>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(user) = self.user(id) else { return };
+        let mut channels = user.connections.channels(|only| subscriptions(&self.connections, only));
+        self.sort_by_name(&mut channels);
+        for channel in channels {
+            let message = ToChannel::UserChanged(view.clone(), event.clone());
+            effects.push(Effect::Channel(channel, message));
+        }
+    }
+
+    fn change_state(
+        &mut self,
+        id: UserId,
+        fresh: Vec<StateEntry>,
+        state: Vec<StateEntry>,
+        public_keys: Option<Vec<String>>,
+        now: u64,
+    ) -> Vec<StateEntry> {
+        let Some(user) = self.users.get_mut(id) else { return Vec::new() };
+        user.last_active = now;
+        let idle = fresh.is_empty() && state.is_empty() && public_keys.as_ref().is_none_or(Vec::is_empty);
+        if idle && user.details.is_none() {
+            return Vec::new();
+        }
+        let details = user.details.get_or_insert_default();
+        details.state.merge(fresh);
+        let changed = details.state.merge(state);
+        if let Some(keys) = public_keys {
+            details.public_keys = keys;
+        }
+        let text = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            write(&mut out);
+            String::from_utf8(out).unwrap_or_else(|_| "{}".into())
+        };
+        let state = text(&|out| details.state.write_json(out));
+        let public_state = text(&|out| details.state.public(&details.public_keys).write_json(out));
+        let view = UserView::new(id, user.view.name.clone(), &state, &public_state);
+        if *user.view != view {
+            user.view = Arc::new(view);
+        }
+        changed
+    }
+}
+
+impl Phase {
+    /// The session that listens now, if there is one.
+    pub(super) fn session(&self) -> Option<Place> {
+        match self {
+            Phase::Attached(place, _) => Some(*place),
+            _ => None,
+        }
+    }
+
+    /// The session that is among the members of its channels: also one that has been told to go, and gets what they get
+    /// until it is gone.
+    pub(super) fn member(&self) -> Option<Place> {
+        match self {
+            Phase::Attached(place, _) => Some(*place),
+            Phase::Releasing(handover) => Some(handover.from),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The connections of a user: one, mostly; now and then as many as a crowd that shares a name.
+
+use crate::protocol::ids::{ChannelId, ConnKey};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// A set of connections that needs no memory of its own for one.
+///
+/// It knows in which channels more than one of them are: a change of the user is told to each channel once, and going
+/// through a whole crowd for that would cost every newcomer as much as there are others.
+#[derive(Debug, Default)]
+pub enum ConnSet {
+    /// None.
+    #[default]
+    Empty,
+    /// One.
+    One(ConnKey),
+    /// More, or as many as are left of more.
+    Many(Box<Crowd>),
+}
+
+/// Several connections of a user.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    connections: FxHashSet<ConnKey>,
+    /// Channels, and how many of the connections subscribe to each.
+    channels: FxHashMap<ChannelId, u32>,
+}
+
+impl ConnSet {
+    /// Adds one that subscribes to nothing yet. `channels` tells what another one subscribes to.
+    pub fn insert<'a>(&mut self, key: ConnKey, channels: impl FnOnce(ConnKey) -> &'a [ChannelId]) {
+        match self {
+            ConnSet::Empty => *self = ConnSet::One(key),
+            ConnSet::One(first) => {
+                let connections = [*first, key].into_iter().collect();
+                let channels = channels(*first).iter().map(|channel| (*channel, 1)).collect();
+                *self = ConnSet::Many(Box::new(Crowd { connections, channels }));
+            }
+            ConnSet::Many(crowd) => _ = crowd.connections.insert(key),
+        }
+    }
+
+    /// Takes one out. What it subscribes to goes before, by [`ConnSet::leave`].
+    pub fn remove(&mut self, key: ConnKey) {
+        match self {
+            ConnSet::One(only) if *only == key => *self = ConnSet::Empty,
+            ConnSet::Many(crowd) => {
+                crowd.connections.remove(&key);
+                if crowd.connections.is_empty() {
+                    *self = ConnSet::Empty;
+                }
+            }
+            ConnSet::Empty | ConnSet::One(_) => {}
+        }
+    }
+
+    /// One of them subscribes to a channel.
+    pub fn join(&mut self, channel: ChannelId) {
+        if let ConnSet::Many(crowd) = self {
+            *crowd.channels.entry(channel).or_default() += 1;
+        }
+    }
+
+    /// One of them no longer subscribes to a channel.
+    pub fn leave(&mut self, channel: ChannelId) {
+        let ConnSet::Many(crowd) = self else { return };
+        if let Some(count) = crowd.channels.get_mut(&channel) {
+            *count -= 1;
+            if *count == 0 {
+                crowd.channels.remove(&channel);
+            }
+        }
+    }
+
+    /// The channels that any of them subscribes to, each once, in no order. `channels` tells those of a single one.
+    pub fn channels<'a>(&self, channels: impl FnOnce(ConnKey) -> &'a [ChannelId]) -> Vec<ChannelId> {
+        match self {
+            ConnSet::Empty => Vec::new(),
+            ConnSet::One(key) => channels(*key).to_vec(),
+            ConnSet::Many(crowd) => crowd.channels.keys().copied().collect(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            ConnSet::Empty => 0,
+            ConnSet::One(_) => 1,
+            ConnSet::Many(crowd) => crowd.connections.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, ConnSet::Empty)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = ConnKey> + '_ {
+        let (one, many) = match self {
+            ConnSet::Empty => (None, None),
+            ConnSet::One(key) => (Some(*key), None),
+            ConnSet::Many(crowd) => (None, Some(&crowd.connections)),
+        };
+        one.into_iter().chain(many.into_iter().flat_map(|set| set.iter().copied()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    proptest! {
+        #[test]
+        fn it_follows_a_simple_model(steps in proptest::collection::vec((0u8..6, 0u32..6, 0u32..4), 0..80)) {
+            let mut set = ConnSet::default();
+            let mut model: BTreeMap<ConnKey, Vec<ChannelId>> = BTreeMap::new();
+            for (what, index, channel) in steps {
+                let (key, channel) = (ConnKey { index, generation: 1 }, ChannelId(channel));
+                match (what, model.contains_key(&key)) {
+                    (0..2, false) => {
+                        set.insert(key, |other| &model[&other]);
+                        model.insert(key, Vec::new());
+                    }
+                    (2, _) => {
+                        model.remove(&key).into_iter().flatten().for_each(|channel| set.leave(channel));
+                        set.remove(key);
+                    }
+                    (3.., true) => {
+                        let theirs = model.get_mut(&key).unwrap();
+                        if let Some(at) = theirs.iter().position(|known| *known == channel) {
+                            theirs.remove(at);
+                            set.leave(channel);
+                        } else {
+                            theirs.push(channel);
+                            set.join(channel);
+                        }
+                    }
+                    _ => {}
+                }
+                let found: BTreeSet<_> = set.iter().collect();
+                prop_assert!(found.iter().eq(model.keys()));
+                prop_assert_eq!((set.len(), set.is_empty()), (model.len(), model.is_empty()));
+                let mut channels = set.channels(|only| &model[&only]);
+                channels.sort();
+                let expected: BTreeSet<_> = model.values().flatten().copied().collect();
+                prop_assert!(channels.iter().eq(&expected));
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Settings that bound something, and the setting behind each limit.
+
+use super::Settings;
+use super::key::Key;
+use super::table::KEYS;
+use crate::telemetry::limits::Limit;
+
+/// A setting that bounds something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Its key.
+    pub key: &'static str,
+    /// The sentence about it, which names the unit.
+    pub about: &'static str,
+    /// Its value; none: there is no limit.
+    pub value: Option<u64>,
+}
+
+/// The section of the settings that bound something.
+const LIMITS: &str = "Limits";
+/// Settings of that section for which 0 is a bound like any other.
+const ZERO_IS_A_BOUND: [&str; 3] = ["keep_alive_ms", "recorder_bytes", "max_history_size"];
+
+/// All settings of the section of limits, in its order.
+pub fn bounds(settings: &Settings) -> impl Iterator<Item = Bound> {
+    KEYS.iter().filter(|key| key.group == LIMITS).map(|key| {
+        let value = number(key, settings).filter(|number| *number > 0 || ZERO_IS_A_BOUND.contains(&key.name));
+        Bound { key: key.name, about: key.doc.trim(), value }
+    })
+}
+
+fn number(key: &Key, settings: &Settings) -> Option<u64> {
+    u64::try_from((key.show)(settings).as_integer()?).ok()
+}
+
+impl Settings {
+    /// The bound that a limit has here, in the setting's unit; 0 where it is off. None for a limit that stands for
+    /// several settings.
+    #[must_use]
+    pub fn bound(&self, limit: Limit) -> Option<u64> {
+        number(KEYS.iter().find(|key| key.name == limit.setting())?, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_of_a_limit_is_the_value_of_its_setting() {
+        let settings = Settings { max_channels: 77, header_timeout_ms: 78, ..Settings::default() };
+        assert_eq!(settings.bound(Limit::Channels), Some(77));
+        assert_eq!(settings.bound(Limit::HeaderTime), Some(78));
+        for limit in Limit::ALL {
+            assert_eq!(settings.bound(*limit).is_none(), *limit == Limit::Fields, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_numbers_and_zero_is_none_where_the_sentence_says_so() {
+        for bound in bounds(&Settings::default()) {
+            let says_none =
+                ["; 0 means no limit", "; 0 means as many as"].iter().any(|text| bound.about.contains(text));
+            assert!(bound.value.is_some() || says_none, "{bound:?}");
+            assert!(!ZERO_IS_A_BOUND.contains(&bound.key) || !says_none, "{bound:?}");
+        }
+        let settings =
+            Settings { max_sessions: 7, max_channels: 0, recorder_bytes: 0, ..Settings::default() };
+        let of = |name| bounds(&settings).find(|bound| bound.key == name).unwrap().value;
+        assert_eq!(["max_sessions", "max_channels", "recorder_bytes"].map(of), [Some(7), None, Some(0)]);
+    }
+}

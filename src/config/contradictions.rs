@@ -1,0 +1,296 @@
+//! Warns of settings that are right by themselves and contradict each other. Each warning names both.
+
+use std::net::IpAddr;
+
+use super::draft::Draft;
+use super::is_loopback;
+use super::key::Key;
+use super::table::{KEYS, Settings};
+use super::values::AllowedPeers;
+
+/// A number that should not exceed another one. 0 in the other one means "no limit" or "off", so it is not exceeded.
+struct AtMost {
+    part: &'static str,
+    whole: &'static str,
+    /// What comes of it.
+    so: &'static str,
+    /// The default of `part` exceeds a small `whole` without harm, so only a value of the operator's is reported.
+    unless_default: bool,
+}
+
+const fn at_most(part: &'static str, whole: &'static str, so: &'static str) -> AtMost {
+    AtMost { part, whole, so, unless_default: false }
+}
+
+const fn given_at_most(part: &'static str, whole: &'static str, so: &'static str) -> AtMost {
+    AtMost { part, whole, so, unless_default: true }
+}
+
+const NEVER_REACHED: &str = "it is never reached";
+
+const AT_MOST: &[AtMost] = &[
+    at_most("drain_spread_ms", "shutdown_timeout_ms", "half of the latter counts"),
+    at_most("max_body_bytes", "max_pending_body_bytes", "the former counts for all bodies together"),
+    at_most("max_queued_bytes", "max_total_queued_bytes", "one slow session can get others closed"),
+    at_most("max_frame_bytes", "max_total_queued_bytes", "one large event can get sessions closed"),
+    at_most("max_frame_bytes", "max_pending_bytes", "one large event can make the API answer 503"),
+    given_at_most("max_frame_bytes", "max_body_bytes", NEVER_REACHED),
+    given_at_most("compression_threshold_bytes", "max_frame_bytes", "nothing is compressed"),
+    given_at_most("max_connections_per_user", "max_connections", NEVER_REACHED),
+    given_at_most("max_sessions", "max_connections", NEVER_REACHED),
+    given_at_most("max_sockets_per_address", "max_sessions", NEVER_REACHED),
+    given_at_most("max_channels_per_connection", "max_channels", NEVER_REACHED),
+    given_at_most("max_channels_per_request", "max_channels_per_connection", NEVER_REACHED),
+    given_at_most("max_channels_per_request", "max_list_items", NEVER_REACHED),
+];
+
+impl Draft {
+    pub fn warn_of_contradictions(&mut self) {
+        let settings = &self.settings;
+        let numbers = AT_MOST.iter().filter_map(|rule| rule.warning(settings));
+        let others = [
+            idle_sockets,
+            origins,
+            no_callers,
+            same_address,
+            unused_port,
+            forced_scheme,
+            no_tls,
+            compression,
+            ages,
+        ];
+        let others = others.iter().filter_map(|rule| rule(settings));
+        let found = Vec::from_iter(numbers.chain(others));
+        self.warnings.extend(found);
+    }
+}
+
+impl AtMost {
+    fn warning(&self, settings: &Settings) -> Option<String> {
+        let Self { part, whole, so, unless_default } = self;
+        let (value, bound) = (number(part, settings)?, number(whole, settings)?);
+        let is_default = number(part, &Settings::default()) == Some(value);
+        let exceeds = value > bound && bound != 0 && !(is_default && *unless_default);
+        exceeds.then(|| format!("{part}: {value} is more than {whole} ({bound}), so {so}"))
+    }
+}
+
+fn number(name: &str, settings: &Settings) -> Option<i64> {
+    let key: &Key = KEYS.iter().find(|key| key.name == name)?;
+    (key.show)(settings).as_integer()
+}
+
+fn idle_sockets(settings: &Settings) -> Option<String> {
+    let (idle, ping) = (settings.socket_idle_timeout_ms, settings.ping_interval_ms);
+    let reason = match (idle, ping) {
+        (0, _) => return None,
+        (_, 0) => "ping_interval_ms is 0".into(),
+        _ if ping >= idle => format!("{idle} is not longer than ping_interval_ms ({ping})"),
+        _ => return None,
+    };
+    Some(format!("socket_idle_timeout_ms: {reason}, so quiet clients will be closed"))
+}
+
+/// Pages of any origin may listen, at an address that they can reach.
+fn origins(settings: &Settings) -> Option<String> {
+    let reached = match is_loopback(&settings.host) {
+        _ if !settings.allowed_origins.is_empty() => return None,
+        false => format!("host: other machines can reach {}", settings.host),
+        true if !settings.trusted_proxies.is_empty() => {
+            "trusted_proxies: a proxy lets other machines in".into()
+        }
+        true => return None,
+    };
+    Some(format!(
+        "{reached}, and allowed_origins is empty, so pages of any site may open websockets and poll"
+    ))
+}
+
+/// Programs of the same machine that call a server at such an address have this address, too, and not loopback.
+fn no_callers(settings: &Settings) -> Option<String> {
+    let AllowedPeers::Only(peers) = &settings.allow_posting_from else { return None };
+    if peers.is_empty() {
+        return Some("allow_posting_from: it is empty, so the signed API refuses all callers".into());
+    }
+    let (host, _) = settings.api_address();
+    let address: IpAddr = host.parse().ok()?;
+    let is_apart = !address.is_unspecified() && !is_loopback(host);
+    let key = if settings.internal_host.is_some() { "internal_host" } else { "host" };
+    (is_apart && peers.iter().all(IpAddr::is_loopback)).then(|| {
+        format!(
+            "allow_posting_from: it names loopback only, and {key} is {host}, so the signed API refuses all callers"
+        )
+    })
+}
+
+fn same_address(settings: &Settings) -> Option<String> {
+    let internal = settings.internal_host.as_deref()?;
+    let any = |host: &str| ["0.0.0.0", "::"].contains(&host);
+    let named = |host: &str| host.parse::<IpAddr>().is_err();
+    let both_local = is_loopback(internal) && is_loopback(&settings.host);
+    let by_name = both_local && (named(internal) || named(&settings.host));
+    let same = internal == settings.host || any(internal) || any(&settings.host) || by_name;
+    let port = settings.internal_port;
+    (same && port == settings.port && port != 0).then(|| {
+        format!("internal_port: {port} is port, and internal_host and host overlap, so the server cannot listen on both")
+    })
+}
+
+fn unused_port(settings: &Settings) -> Option<String> {
+    let given = settings.internal_port != Settings::default().internal_port;
+    (given && settings.internal_host.is_none())
+        .then(|| "internal_port: it has no effect while internal_host is empty".into())
+}
+
+fn forced_scheme(settings: &Settings) -> Option<String> {
+    (settings.enforce_https && settings.http_scheme.as_deref() == Some("http"))
+        .then(|| "http_scheme: http is what enforce_https refuses".into())
+}
+
+/// The server has no TLS of its own.
+fn no_tls(settings: &Settings) -> Option<String> {
+    (settings.enforce_https && settings.trusted_proxies.is_empty()).then(|| {
+        "enforce_https: only proxies in trusted_proxies can report TLS, and it is empty, so requests may be refused"
+            .into()
+    })
+}
+
+fn compression(settings: &Settings) -> Option<String> {
+    let given = settings.compression_threshold_bytes != Settings::default().compression_threshold_bytes;
+    (given && !settings.compression)
+        .then(|| "compression_threshold_bytes: it has no effect while compression is off".into())
+}
+
+fn ages(settings: &Settings) -> Option<String> {
+    (settings.require_bound_signatures && !settings.validate_requests).then(|| {
+        "validate_requests: it has no effect while require_bound_signatures is on, these always have an age limit"
+            .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::AllowedOrigins;
+    use super::super::Secret;
+    use super::*;
+
+    fn warnings(settings: Settings) -> Vec<String> {
+        let mut draft = Draft { settings, ..Draft::default() };
+        draft.warn_of_contradictions();
+        draft.warnings
+    }
+
+    #[track_caller]
+    fn warned(settings: Settings, one: &str, other: &str) {
+        let warnings = warnings(settings);
+        let named = warnings.iter().any(|text| text.starts_with(&format!("{one}: ")) && text.contains(other));
+        assert!(named, "{one} and {other}: {warnings:?}");
+    }
+
+    fn changed(name: &str, value: i64) -> Settings {
+        let mut settings = Settings::default();
+        let key = KEYS.iter().find(|key| key.name == name).unwrap();
+        let value = toml::Value::Integer(value);
+        (key.read)(&mut settings, crate::config::kind::Given::Typed(&value), &mut Vec::new()).unwrap();
+        settings
+    }
+
+    #[test]
+    fn the_defaults_contradict_nothing() {
+        assert_eq!(warnings(Settings::default()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_number_over_its_bound_is_reported_with_both_names() {
+        for AtMost { part, whole, .. } in AT_MOST {
+            let bound = number(whole, &Settings::default()).unwrap();
+            let (part_key, whole_key) = (part, whole);
+            let mut settings = match bound {
+                0 => changed(whole_key, 10),
+                _ => Settings::default(),
+            };
+            let over = number(whole_key, &settings).unwrap() + 1;
+            let key = KEYS.iter().find(|key| key.name == *part_key).unwrap();
+            let value = toml::Value::Integer(over);
+            let read = crate::config::kind::Given::Typed(&value);
+            if (key.read)(&mut settings, read, &mut Vec::new()).is_err() {
+                // The part cannot be that large: a smaller whole is exceeded as well.
+                settings = changed(whole_key, 100_000);
+                settings.max_frame_bytes = 100_001;
+            }
+            warned(settings, part_key, whole_key);
+        }
+    }
+
+    #[test]
+    fn a_default_is_not_reported_where_it_does_no_harm() {
+        assert_eq!(warnings(changed("max_channels", 500)), Vec::<String>::new());
+        assert_eq!(warnings(changed("max_list_items", 500)), Vec::<String>::new());
+        // 0 is no limit, or a stop without a wait.
+        assert_eq!(warnings(changed("shutdown_timeout_ms", 0)), Vec::<String>::new());
+        assert_eq!(warnings(changed("max_total_queued_bytes", 0)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn quiet_clients_need_pings() {
+        warned(
+            changed("socket_idle_timeout_ms", 20_000),
+            "socket_idle_timeout_ms",
+            "ping_interval_ms (25000)",
+        );
+        warned(changed("ping_interval_ms", 0), "socket_idle_timeout_ms", "ping_interval_ms is 0");
+        let never = Settings { socket_idle_timeout_ms: 0, ping_interval_ms: 0, ..Settings::default() };
+        assert_eq!(warnings(never), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_public_server_names_the_origins_of_its_pages() {
+        let public = || Settings { host: "0.0.0.0".into(), ..Settings::default() };
+        warned(public(), "host", "allowed_origins");
+        let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        warned(Settings { trusted_proxies, ..Settings::default() }, "trusted_proxies", "allowed_origins");
+        let allowed_origins = AllowedOrigins(vec!["https://app.example".parse().unwrap()]);
+        assert_eq!(warnings(Settings { allowed_origins, ..public() }), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_api_without_callers_is_reported() {
+        let none = Settings { allow_posting_from: AllowedPeers::Only(Vec::new()), ..Settings::default() };
+        warned(none, "allow_posting_from", "empty");
+        let at = |host: &str| Settings { host: host.into(), ..Settings::default() };
+        warned(at("192.0.2.7"), "allow_posting_from", "host is 192.0.2.7");
+        let internal = |host: &str| Settings { internal_host: Some(host.into()), ..at("0.0.0.0") };
+        warned(internal("2001:db8::1"), "allow_posting_from", "internal_host is 2001:db8::1");
+        let others = AllowedPeers::Only(vec!["127.0.0.1".parse().unwrap(), "192.0.2.8".parse().unwrap()]);
+        let reached = Settings { allow_posting_from: others, ..at("192.0.2.7") };
+        let any = Settings { allow_posting_from: AllowedPeers::Any, ..at("192.0.2.7") };
+        for settings in [reached, any, at("0.0.0.0"), at("::"), at("push.example"), internal("::1")] {
+            let warnings = warnings(settings);
+            assert!(!warnings.iter().any(|text| text.starts_with("allow_posting_from")), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn settings_without_effect_are_reported() {
+        warned(changed("internal_port", 9_000), "internal_port", "internal_host");
+        let both = Settings {
+            internal_host: Some("127.0.0.1".into()),
+            internal_port: 8_000,
+            secrets: vec![Secret::new("own")],
+            ..Settings::default()
+        };
+        let named = Settings { host: "localhost".into(), ..both.clone() };
+        let apart = Settings { host: "127.0.0.2".into(), ..both.clone() };
+        warned(both, "internal_port", "host overlap");
+        warned(named, "internal_port", "host overlap");
+        assert_eq!(warnings(apart), Vec::<String>::new());
+        let https = || Settings { enforce_https: true, ..Settings::default() };
+        warned(https(), "enforce_https", "trusted_proxies");
+        warned(Settings { http_scheme: Some("http".into()), ..https() }, "http_scheme", "enforce_https");
+        let plain = Settings { compression: false, compression_threshold_bytes: 9, ..Settings::default() };
+        warned(plain, "compression_threshold_bytes", "compression is off");
+        let bound =
+            Settings { require_bound_signatures: true, validate_requests: false, ..Settings::default() };
+        warned(bound, "validate_requests", "require_bound_signatures");
+    }
+}

@@ -1,0 +1,11 @@
+//! One HTTP connection: its socket, its deadlines, one request head at a time, large bodies in pieces, and how a connection is
+//! rejected before HTTP.
+
+pub mod framing;
+pub mod turn;
+pub mod exchange;
+pub mod body_pieces;
+pub mod reject;
+pub mod deadline;
+pub mod deadline_tracker;
+pub mod timed_socket;

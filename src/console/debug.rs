@@ -1,0 +1,63 @@
+//! Inner figures as text, for people in trouble: `/admin/debug`.
+
+use actix_web::{HttpResponse, web};
+use utoipa::openapi::path::HttpMethod;
+
+use super::session::AdminOrSigned;
+use crate::api::operation::{Access, Description, Operation, Public};
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::Count;
+use crate::http_error::Refusal;
+use crate::telemetry::log_queue::LOG_QUEUE;
+
+/// What the API's description says of GET /admin/debug.
+pub fn described(_: &mut Description<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/admin/debug", "debug", Public::Operators, Access::SignedOrAdmin)
+        .about("Inner figures as text", "Queues, refusals, sessions that were closed: for people in trouble.")
+        .text("A line for each figure.", "text/plain")
+        .redirects("To the sign-in, for who is not signed in.")
+        .asks_registry()
+}
+
+/// GET /admin/debug.
+///
+/// # Errors
+/// `Busy`.
+pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<HttpResponse, Refusal> {
+    let counts = backend.ask(Count).await?;
+    let (counters, pressure) = (&backend.counters, &backend.pressure);
+    let lines = [
+        ("users remembered", counts.remembered_users as u64),
+        ("users active", counts.active_users as u64),
+        ("connections", counts.connections as u64),
+        ("channels", counts.channels as u64),
+        ("sessions", pressure.sessions.get() as u64),
+        ("messages", counters.messages.get()),
+        ("deliveries", counters.deliveries.get()),
+        ("sessions closed, too slow", counters.closed_too_slow.get()),
+        ("sessions closed, silent", counters.closed_silent.get()),
+        ("sessions taken over", counters.closed_taken_over.get()),
+        ("requests refused, busy", counters.refused_busy.get()),
+        ("threads that lagged", counters.threads_lagged.get()),
+        ("connections refused, no file descriptors", counters.refused_no_files.get()),
+        ("requests refused, origin not allowed", counters.refused_origin.get()),
+        ("requests refused, malformed", counters.refused_malformed.get()),
+        ("lines of the log that were dropped", LOG_QUEUE.dropped()),
+        ("requests under way to the registry", pressure.registry.get() as u64),
+        ("messages under way to channels", pressure.channels.get() as u64),
+        ("bytes under way to hubs", pressure.hub_bytes.get() as u64),
+        ("bytes of bodies under way", pressure.bodies.get() as u64),
+        ("bytes of bodies under way, not proven to be signed", pressure.unproven_bodies.get() as u64),
+        ("bytes of large responses under way", pressure.responses.get() as u64),
+        ("bytes queued for slow peers", pressure.queued_bytes.get() as u64),
+        ("frames queued for slow peers", pressure.queued_frames.get() as u64),
+    ];
+    let mut text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    for (limit, count) in counters.limits.iter() {
+        text.push_str(&format!("limit reached, {}: {count}\n", limit.setting()));
+    }
+    for (reason, count) in counters.closes.iter() {
+        text.push_str(&format!("websockets closed, {reason}: {count}\n"));
+    }
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=UTF-8").body(text))
+}

@@ -1,0 +1,117 @@
+//! GET /admin/channel.json: one channel and the last messages of its history.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{Console, channels};
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::broker::channel::messages::{Inspect, Kept};
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::{ChannelRef, ListChannels};
+use crate::console::query::Query;
+use crate::console::session::AdminOrRefused;
+use crate::http::polled::Built;
+use crate::http_error::Refusal;
+use crate::protocol::event::{openapi as events, push_history_entry};
+use crate::protocol::schema::{self, Keys};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
+
+/// Messages shown, the last ones.
+const MESSAGES: usize = 20;
+/// A message longer than this is not shown, in bytes: its channel may keep many of them.
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let entry = schema::or_null(events::history_entry(&mut to.book));
+    let message = to.book.named("KeptMessage", |_| {
+        Keys::new()
+            .key("uuid", schema::uuid(), "Its id.")
+            .key("user", schema::text(), "Who said it.")
+            .key("bytes", schema::count(), "How long it is.")
+            .key("message", entry, "The message; null where it is over 4 KiB.")
+            .shape()
+    });
+    let answer = to.book.named("ChannelDetails", |book| {
+        channels::row_keys(book)
+            .key("uuid", schema::uuid(), "Its id in this run of the server.")
+            .key(
+                "messages",
+                schema::list(message),
+                "The last messages of its history, oldest first, at most 20.",
+            )
+            .shape()
+    });
+    let name =
+        in_query("name", Required::True, schema::filled_text(), "Its name.").example(Some("lobby".into()));
+    Operation::new(HttpMethod::Get, "/admin/channel.json", "channel", Public::Console, Access::SignedOrAdmin)
+        .about("One channel", "With the last messages of its history.")
+        .parameter(name)
+        .answer("The channel.", answer, EXAMPLE)
+        .polled()
+        .refuses(Query::refusal("", |query| drop(query.required("name"))))
+        .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"name": "lobby", "connections": 2, "users": 1, "history": 1, "frames": 5,
+    "frames_per_s": 0.25, "last_active": "2020-02-22T10:11:13.123456",
+    "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
+        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
+    "uuid": "44444444-4444-4444-8444-444444444444",
+    "messages": [{"uuid": "22222222-2222-4222-8222-222222222222", "user": "bob", "bytes": 328,
+        "message": {"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
+            "uuid": "22222222-2222-4222-8222-222222222222", "timestamp": "2020-02-22T10:11:12.123456", "user": "bob",
+            "message": {"text": "hi!"}, "edited": null, "catchup": false, "type": "message"}}]}"#;
+
+/// GET /admin/channel.json?name=.
+///
+/// # Errors
+/// `Invalid`, not found, `Busy`.
+pub async fn channel(
+    _: AdminOrRefused,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let mut query = Query::of(&req);
+    let name = query.required("name");
+    let name = query.checked(name)?;
+    let channel = named(&backend, &name).await?;
+    console.answers.serve(&req, describe(channel)).await
+}
+
+/// A channel by its name.
+///
+/// # Errors
+/// Not found, `Busy`.
+pub async fn named(backend: &Backend, name: &str) -> Result<ChannelRef, Refusal> {
+    let found = backend.ask(ListChannels { names: Some(vec![name.to_owned()]), exclude: Vec::new() }).await?;
+    found.into_iter().next().ok_or_else(|| Refusal::NotFound(format!("channel {name}")))
+}
+
+async fn describe(channel: ChannelRef) -> Result<Built, Refusal> {
+    let inspect = Inspect { users: false, history: true };
+    let snapshot = channel.addr.send(inspect).await.map_err(|_| Refusal::Draining)?;
+    let last = snapshot.history.len().saturating_sub(MESSAGES);
+    let history: Vec<Value> = snapshot.history.iter().skip(last).map(|kept| message(kept)).collect();
+    let uuid = channel.uuid;
+    let mut answer = channels::shown_alone(channel)?;
+    if let Value::Object(members) = &mut answer {
+        members.insert("uuid".into(), json!(uuid));
+        members.insert("messages".into(), Value::Array(history));
+    }
+    Built::of(&answer, 0)
+}
+
+/// A kept message as clients get it; one that is too long only with its size.
+fn message(kept: &Kept) -> Value {
+    let mut text = Vec::new();
+    push_history_entry(&mut text, &kept.message, kept.edited.as_ref());
+    let bytes = text.len();
+    let parsed =
+        (bytes <= MAX_MESSAGE_BYTES).then(|| serde_json::from_slice::<Box<RawValue>>(&text).ok()).flatten();
+    json!({ "uuid": kept.message.uuid, "user": kept.message.user, "bytes": bytes, "message": parsed })
+}

@@ -1,0 +1,188 @@
+//! GET /admin/channels.json: a page of the channels.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::{Console, walk};
+use crate::api::operation::{Access, Description, Operation, Public};
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::ChannelRef;
+use crate::console::query::{Listing, Query};
+use crate::console::ranked::{Ranked, by};
+use crate::console::session::AdminOrRefused;
+use crate::http::polled::Built;
+use crate::http_error::Refusal;
+use crate::protocol::schema::{self, Book, Keys};
+use crate::protocol::settings::ChannelSettings;
+use crate::protocol::time::Timestamp;
+use utoipa::openapi::path::HttpMethod;
+
+const SORTS: [&str; 6] = ["name", "connections", "users", "history", "rate", "last_active"];
+
+/// A channel's figures at one moment: what a list is sorted by must stand still.
+struct Row {
+    name: Arc<str>,
+    settings: ChannelSettings,
+    connections: u32,
+    users: u32,
+    history: u32,
+    frames: u64,
+    frames_per_1000_s: u64,
+    last_active: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    total: usize,
+    matching: usize,
+    page: usize,
+    per_page: usize,
+    rows: Vec<Shown<'a>>,
+}
+
+/// A channel as the console gets it.
+#[derive(Serialize)]
+pub struct Shown<'a> {
+    name: &'a str,
+    connections: u32,
+    users: u32,
+    history: u32,
+    frames: u64,
+    frames_per_s: f64,
+    last_active: String,
+    settings: &'a ChannelSettings,
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let rows = schema::list(to.book.named("ChannelRow", |book| row_keys(book).shape()));
+    let answer = to.book.named("ChannelRows", |_| {
+        Keys::new()
+            .key("total", schema::count(), "All channels.")
+            .key("matching", schema::count(), "Those found.")
+            .key("page", schema::count(), "The page.")
+            .key("per_page", schema::count(), "Rows on a page.")
+            .key("rows", rows, "The channels of the page.")
+            .shape()
+    });
+    let operation = Operation::new(
+        HttpMethod::Get,
+        "/admin/channels.json",
+        "listChannels",
+        Public::Console,
+        Access::SignedOrAdmin,
+    )
+    .about("A page of the channels", "Sorted and searched on the server.");
+    Listing::described(operation, &SORTS, "Only names that hold this, in any case.")
+        .answer("The channels.", answer, EXAMPLE)
+        .polled()
+        .refuses([Refusal::SignatureMissing])
+        .asks_registry()
+}
+
+/// The keys of a channel as the console gets it.
+pub fn row_keys(book: &mut Book) -> Keys {
+    Keys::new()
+        .key("name", schema::text(), "Its name.")
+        .key("connections", schema::count(), "Connections that are present.")
+        .key("users", schema::count(), "Users who are present.")
+        .key("history", schema::count(), "Messages that it keeps.")
+        .key("frames", schema::count(), "Frames that went out in it.")
+        .key("frames_per_s", schema::number(), "Frames a second, of late.")
+        .key("last_active", schema::time(), "When its last event was.")
+        .key("settings", ChannelSettings::shape(book), "Its settings.")
+}
+
+const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50, "rows": [{"name": "lobby",
+    "connections": 2, "users": 1, "history": 3, "frames": 5, "frames_per_s": 0.25,
+    "last_active": "2020-02-22T10:11:13.123456",
+    "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
+        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true}}]}"#;
+
+/// GET /admin/channels.json?page=&per_page=&search=&sort=.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn channels(
+    _: AdminOrRefused,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let mut query = Query::of(&req);
+    let listing = Listing::read(&mut query, &SORTS);
+    let listing = query.checked(listing)?;
+    console.answers.serve(&req, list(&backend, &listing)).await
+}
+
+async fn list(backend: &Backend, listing: &Listing) -> Result<Built, Refusal> {
+    let mut ranked = Ranked::new(listing, |a: &Row, b: &Row| {
+        let keys = |row: &Row| match listing.sort {
+            "connections" => u64::from(row.connections),
+            "users" => u64::from(row.users),
+            "history" => u64::from(row.history),
+            "rate" => row.frames_per_1000_s,
+            "last_active" => row.last_active.unix_ms(),
+            // All equal: the names decide.
+            _ => 0,
+        };
+        match listing.sort {
+            "name" => by(listing.descending, (&a.name, ""), (&b.name, "")),
+            _ => by(listing.descending, (keys(a), &a.name), (keys(b), &b.name)),
+        }
+    });
+    let now = Timestamp::now();
+    let total = walk::channels(backend, |channel| {
+        if listing.finds(&channel.name) {
+            ranked.push(row(channel, &now));
+        }
+    })
+    .await?;
+    let page = ranked.page(listing);
+    let answer = Listed {
+        total,
+        matching: page.matching,
+        page: listing.page,
+        per_page: listing.per_page,
+        rows: page.rows.iter().map(shown).collect(),
+    };
+    Built::of(&answer, total)
+}
+
+fn row(channel: ChannelRef, now: &Timestamp) -> Row {
+    let summary = &channel.summary;
+    Row {
+        connections: summary.connections(),
+        users: summary.users(),
+        history: summary.history(),
+        frames: summary.frames(),
+        frames_per_1000_s: summary.frames_per_1000_s(now),
+        last_active: summary.last_active(),
+        name: channel.name,
+        settings: channel.settings,
+    }
+}
+
+fn shown(row: &Row) -> Shown<'_> {
+    Shown {
+        name: &row.name,
+        connections: row.connections,
+        users: row.users,
+        history: row.history,
+        frames: row.frames,
+        frames_per_s: row.frames_per_1000_s as f64 / 1_000.0,
+        last_active: row.last_active.frame().to_string(),
+        settings: &row.settings,
+    }
+}
+
+/// One channel as the list shows it.
+///
+/// # Errors
+/// `Internal` when it cannot be written.
+pub fn shown_alone(channel: ChannelRef) -> Result<serde_json::Value, Refusal> {
+    let row = row(channel, &Timestamp::now());
+    serde_json::to_value(shown(&row)).map_err(|_| Refusal::Internal)
+}

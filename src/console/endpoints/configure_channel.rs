@@ -1,0 +1,32 @@
+//! POST /admin/channel_config: settings of channels, as a backend would change them.
+
+use actix_web::{HttpResponse, web};
+
+use crate::api::channel_config;
+use crate::api::operation::{Access, Description, Operation, Public};
+use crate::auth::body::Body;
+use crate::broker::handle::Backend;
+use crate::console::session::Operator;
+use crate::http_error::Refusal;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let path = "/admin/channel_config";
+    let operation =
+        Operation::new(HttpMethod::Post, path, "changeChannels", Public::Console, Access::Command)
+            .about("Create channels or change their settings", "As `/channel_config` does.");
+    channel_config::told(operation, to)
+}
+
+/// POST /admin/channel_config: the body of POST /channel_config.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn configure(
+    _: Operator,
+    backend: web::Data<Backend>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    channel_config::change(&backend, &body).await
+}

@@ -1,0 +1,213 @@
+//! GET /admin/connections.json: a page of the connections.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Console, walk};
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::broker::handle::Backend;
+use crate::broker::hub::inspect::SessionFigures;
+use crate::broker::hub::messages::Transport;
+use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
+use crate::broker::registry::state::Phase;
+use crate::console::query::{Listing, Query};
+use crate::console::ranked::{Ranked, by};
+use crate::console::session::AdminOrRefused;
+use crate::http::polled::Built;
+use crate::http_error::Refusal;
+use crate::protocol::schema::{self, Keys};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
+
+const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
+
+type Row = (ConnectionRow, Option<SessionFigures>);
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    /// Present ones.
+    total: usize,
+    /// Those found, also those that are away.
+    matching: usize,
+    page: usize,
+    per_page: usize,
+    rows: Vec<Shown<'a>>,
+}
+
+/// A connection as the console gets it.
+#[derive(Serialize)]
+pub struct Shown<'a> {
+    conn_id: Uuid,
+    user: &'a str,
+    phase: &'static str,
+    transport: Option<&'static str>,
+    channels: usize,
+    address: Option<IpAddr>,
+    compressed: bool,
+    /// When its session came and when its peer was last heard, in Unix seconds.
+    since: Option<u64>,
+    last_activity: Option<u64>,
+    queued_bytes: Option<usize>,
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let rows = schema::list(to.book.named("ConnectionRow", |_| row_keys().shape()));
+    let answer = to.book.named("ConnectionRows", |_| {
+        Keys::new()
+            .key("total", schema::count(), "Connections that are present.")
+            .key("matching", schema::count(), "Those found, also those that are away.")
+            .key("page", schema::count(), "The page.")
+            .key("per_page", schema::count(), "Rows on a page.")
+            .key("rows", rows, "The connections of the page.")
+            .shape()
+    });
+    let only = |name, text: &str| in_query(name, Required::False, schema::text(), text);
+    let operation = Operation::new(
+        HttpMethod::Get,
+        "/admin/connections.json",
+        "listConnections",
+        Public::Console,
+        Access::SignedOrAdmin,
+    )
+    .about("A page of the connections", "Sorted and searched on the server.");
+    Listing::described(operation, &SORTS, "Only those whose user, id or address holds this.")
+        .parameter(only("channel", "Only those of this channel."))
+        .parameter(only("user", "Only those of this user."))
+        .answer("The connections.", answer, EXAMPLE)
+        .polled()
+        .refuses([Refusal::SignatureMissing])
+        .asks_registry()
+}
+
+/// The keys of a connection as the console gets it.
+pub fn row_keys() -> Keys {
+    let seconds = || schema::or_null(schema::count());
+    let phases = schema::one_value_of(["waiting", "lingering", "attached", "releasing", "away"]);
+    let transports = schema::or_null(schema::one_value_of(["websocket", "longpoll"]));
+    Keys::new()
+        .key("conn_id", schema::uuid(), "Its id.")
+        .key("user", schema::text(), "Whose it is.")
+        .key("phase", phases, "Whether its browser is there: it is `attached`.")
+        .key("transport", transports, "Over what, while it is attached.")
+        .key("channels", schema::count(), "How many channels it has joined.")
+        .key("address", schema::or_null(schema::text()), "The browser's address, as far as it is known.")
+        .key("compressed", schema::flag(), "Whether its frames are compressed.")
+        .key("since", seconds(), "When its session came, in Unix seconds.")
+        .key("last_activity", seconds(), "When its browser was last heard, in Unix seconds.")
+        .key("queued_bytes", schema::or_null(schema::count()), "Bytes that wait for it.")
+}
+
+const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50,
+    "rows": [{"conn_id": "11111111-1111-4111-8111-111111111111", "user": "ada", "phase": "attached",
+        "transport": "websocket", "channels": 2, "address": "127.0.0.1", "compressed": true, "since": 1582366272,
+        "last_activity": 1582366280, "queued_bytes": 0}]}"#;
+
+/// GET /admin/connections.json?page=&per_page=&search=&sort=&channel=&user=. The search is for parts of the user's
+/// name, of the id and of the address.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn connections(
+    _: AdminOrRefused,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let mut query = Query::of(&req);
+    let listing = Listing::read(&mut query, &SORTS);
+    let wanted = BrowseConnections {
+        channel: query.filled("channel").map(str::to_owned),
+        user: query.filled("user").map(str::to_owned),
+        ..BrowseConnections::default()
+    };
+    let listing = query.checked(listing)?;
+    console.answers.serve(&req, list(&backend, &console, &listing, wanted)).await
+}
+
+async fn list(
+    backend: &Backend,
+    console: &Console,
+    listing: &Listing,
+    wanted: BrowseConnections,
+) -> Result<Built, Refusal> {
+    let mut ranked = Ranked::new(listing, |a: &Row, b: &Row| order(listing, a, b));
+    // Addresses cost a call of the system each; without a search only the page's are needed.
+    let addresses = !listing.search.is_empty();
+    let walked = walk::connections_with_sessions(backend, console, wanted, addresses, |row, session| {
+        if finds(listing, &row, session.as_ref()) {
+            ranked.push((row, session));
+        }
+    });
+    let looked_at = walked.await?;
+    let page = ranked.page(listing);
+    let (rows, mut sessions): (Vec<_>, Vec<_>) = page.rows.into_iter().unzip();
+    if !addresses {
+        sessions = walk::sessions(console, &rows, true).await;
+    }
+    let answer = Listed {
+        total: backend.ask(Count).await?.connections,
+        matching: page.matching,
+        page: listing.page,
+        per_page: listing.per_page,
+        rows: rows.iter().zip(&sessions).map(|(row, session)| shown(row, session.as_ref())).collect(),
+    };
+    Built::of(&answer, looked_at)
+}
+
+fn finds(listing: &Listing, row: &ConnectionRow, session: Option<&SessionFigures>) -> bool {
+    listing.finds(&row.user.name)
+        || listing.finds(row.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+        || session
+            .and_then(|session| session.address)
+            .is_some_and(|address| listing.finds(&address.to_string()))
+}
+
+fn order(listing: &Listing, a: &Row, b: &Row) -> Ordering {
+    let key = |(row, session): &Row| {
+        let session = session.as_ref();
+        match listing.sort {
+            "since" => session.map_or(0, |session| session.since_ms),
+            "last_activity" => session.map_or(0, |session| session.heard_ms),
+            "queued_bytes" => session.map_or(0, |session| session.queued_bytes as u64),
+            "channels" => row.channels as u64,
+            _ => 0,
+        }
+    };
+    let name = |row: &Row| row.0.user.name.clone();
+    let by_user = match listing.sort {
+        "user" => by(listing.descending, (name(a), ""), (name(b), "")),
+        _ => by(listing.descending, (key(a), &name(a)), (key(b), &name(b))),
+    };
+    by_user.then_with(|| a.0.id.cmp(&b.0.id))
+}
+
+/// A connection, with what its hub knows of it.
+pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> Shown<'a> {
+    let (phase, transport) = match row.phase {
+        Phase::Waiting => ("waiting", None),
+        Phase::Lingering => ("lingering", None),
+        Phase::Attached(_, transport) => ("attached", Some(transport)),
+        Phase::Releasing(..) => ("releasing", None),
+        Phase::Away => ("away", None),
+    };
+    Shown {
+        conn_id: row.id,
+        user: &row.user.name,
+        phase,
+        transport: transport.map(|transport| match transport {
+            Transport::Websocket => "websocket",
+            Transport::LongPoll => "longpoll",
+        }),
+        channels: row.channels,
+        address: session.and_then(|session| session.address),
+        compressed: session.is_some_and(|session| session.compressed),
+        since: session.map(|session| session.since_ms / 1_000),
+        last_activity: session.map(|session| session.heard_ms / 1_000),
+        queued_bytes: session.map(|session| session.queued_bytes),
+    }
+}

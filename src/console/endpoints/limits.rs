@@ -1,0 +1,224 @@
+//! GET /admin/limits.json: every limit, how often it was reached and when last; and why sockets were closed.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+use utoipa::openapi::path::HttpMethod;
+
+use super::Console;
+use crate::api::operation::{Access, Description, Operation, Public};
+use crate::broker::handle::Backend;
+use crate::config::{self, Bound, Settings};
+use crate::console::session::AdminOrRefused;
+use crate::http::polled::Built;
+use crate::http_error::Refusal;
+use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::websocket::close::CloseReason;
+use crate::telemetry::closes::GONE;
+use crate::telemetry::last_seen::Latest;
+use crate::telemetry::limits::Limit;
+use crate::telemetry::{
+    Counters, LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,
+};
+
+/// Settings at whose bound the server is busy.
+const BUSY: [&str; 5] = [
+    "registry_mailbox",
+    "channel_mailbox",
+    "max_pending_bytes",
+    "max_pending_body_bytes",
+    "max_remembered_signatures",
+];
+/// The setting at whose bound a websocket is closed with 1009.
+const TOO_BIG: &str = "max_client_message_bytes";
+/// What is refused though no setting bounds it.
+const OTHERS: [(&str, &str); 4] = [
+    (REFUSED_ORIGIN, "the page that asks is of an origin that is not in `allowed_origins`"),
+    (REFUSED_MALFORMED, "what the client sent is not HTTP, or is malformed"),
+    (REFUSED_NO_FILES, "the process has no file descriptor left"),
+    (LOG_DROPPED, "a line of the log found no room, as nothing reads the log, or it could not be written"),
+];
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let answer = to.book.named("Limits", written);
+    Operation::new(HttpMethod::Get, "/admin/limits.json", "limits", Public::Console, Access::SignedOrAdmin)
+        .about(
+            "Limits, refusals and closed websockets",
+            "How often each limit was reached since the start and when last, what else was refused, and why websockets \
+             were closed. Times are Unix seconds.",
+        )
+        .answer("All of them.", answer, EXAMPLE)
+        .polled()
+        .refuses([Refusal::SignatureMissing])
+}
+
+fn written(book: &mut Book) -> Shape {
+    let bound = book.named("Bound", |_| {
+        Keys::new()
+            .key("setting", schema::text(), "The setting.")
+            .key("bound", schema::or_null(schema::count()), "Its value; null: there is no limit.")
+            .key("about", schema::text(), "What the page of settings says of it.")
+            .shape()
+    });
+    let counter = |keys: Keys| {
+        keys.key("count", schema::count(), "How often, since the start.").key(
+            "last",
+            schema::or_null(schema::count()),
+            "When last; null: never.",
+        )
+    };
+    let limit = Keys::new()
+        .key("counter", schema::or_null(schema::text()), "What counts it; null: nothing does.")
+        .key(
+            "count",
+            schema::or_null(schema::count()),
+            "How often it was reached since the start; null: not counted.",
+        )
+        .key("last", schema::or_null(schema::count()), "When last; null: never, or not counted.")
+        .key("settings", schema::list(bound), "The settings that share the counter.");
+    let refused = Keys::new().key("counter", schema::text(), "What counts it.").key(
+        "about",
+        schema::text(),
+        "Why it is refused.",
+    );
+    let closed = Keys::new()
+        .key("reason", schema::text(), "The reason's name.")
+        .key(
+            "code",
+            schema::or_null(schema::count()),
+            "The code of the close frame; null: the peer's own, or none.",
+        )
+        .key("about", schema::text(), "When it applies.");
+    let limit = book.named("LimitCount", |_| limit.shape());
+    let refused = book.named("RefusedOtherwise", |_| counter(refused).shape());
+    let closed = book.named("ClosedFor", |_| counter(closed).shape());
+    Keys::new()
+        .key("limits", schema::list(limit), "In the order of the settings.")
+        .key("refused", schema::list(refused), "What was refused though no setting bounds it.")
+        .key("closed", schema::list(closed), "Websockets that were closed, by reason.")
+        .shape()
+}
+
+const EXAMPLE: &str = r#"{"limits": [{"counter": "max_sessions", "count": 3, "last": 1700000060, "settings": [
+        {"setting": "max_sessions", "bound": 10000, "about": "Most websockets and long-polls open at a time."}]}],
+    "refused": [{"counter": "refused_origin", "about": "the page's origin is not allowed", "count": 0, "last": null}],
+    "closed": [{"reason": "too_slow", "code": 4002, "about": "the client does not read", "count": 1,
+        "last": 1700000061}]}"#;
+
+/// GET /admin/limits.json.
+///
+/// # Errors
+/// `Internal`.
+pub async fn limits(
+    _: AdminOrRefused,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let built = async {
+        let latest = console.latest(&backend.counters);
+        Built::of(&describe(&backend.settings, &backend.counters, &latest), 0)
+    };
+    console.answers.serve(&req, built).await
+}
+
+fn describe(settings: &Settings, counters: &Counters, latest: &Latest) -> Value {
+    let row =
+        |(counter, bounds): (Option<&'static str>, Vec<Bound>)| limit(counter, &bounds, counters, latest);
+    let refused = OTHERS.map(|(name, about)| {
+        json!({ "counter": name, "about": about, "count": count(counters, name), "last": latest.of(name) })
+    });
+    let closed = counters.closes.reasons().map(|(reason, count)| {
+        let name = reason.map_or(GONE, CloseReason::name);
+        let about = reason.map_or("the socket ended without a goodbye", CloseReason::occasion);
+        let code = reason.and_then(CloseReason::code);
+        json!({ "reason": name, "code": code, "about": about, "count": count, "last": latest.of(name) })
+    });
+    json!({
+        "limits": grouped(settings).into_iter().map(row).collect::<Vec<_>>(),
+        "refused": refused,
+        "closed": closed.collect::<Vec<_>>(),
+    })
+}
+
+fn limit(counter: Option<&str>, bounds: &[Bound], counters: &Counters, latest: &Latest) -> Value {
+    let bounds = bounds
+        .iter()
+        .map(|bound| json!({ "setting": bound.key, "bound": bound.value, "about": bound.about }));
+    json!({
+        "counter": counter,
+        "count": counter.and_then(|name| count(counters, name)),
+        "last": counter.and_then(|name| latest.of(name)),
+        "settings": bounds.collect::<Vec<_>>(),
+    })
+}
+
+fn count(counters: &Counters, name: &str) -> Option<u64> {
+    counters.mishaps().find(|(known, _)| *known == name).map(|(_, count)| count)
+}
+
+/// All settings that bound something; those with the same counter together, where the first of them stands.
+fn grouped(settings: &Settings) -> Vec<(Option<&'static str>, Vec<Bound>)> {
+    let mut groups: Vec<(Option<&'static str>, Vec<Bound>)> = Vec::new();
+    for bound in config::bounds(settings) {
+        let counter = counter_of(bound.key);
+        match groups.iter_mut().find(|(known, _)| counter.is_some() && *known == counter) {
+            Some((_, together)) => together.push(bound),
+            None => groups.push((counter, vec![bound])),
+        }
+    }
+    groups
+}
+
+/// What counts how often this setting's bound was reached.
+fn counter_of(setting: &str) -> Option<&'static str> {
+    if BUSY.contains(&setting) {
+        return Some(REFUSED_BUSY);
+    }
+    let closed = (setting == TOO_BIG).then(|| CloseReason::TooBig.name());
+    closed.or_else(|| Limit::of(setting).map(Limit::setting))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_that_is_counted_is_shown_once() {
+        let groups = grouped(&Settings::default());
+        for limit in Limit::ALL {
+            let rows = groups.iter().filter(|(counter, _)| *counter == Some(limit.setting()));
+            assert_eq!(rows.count(), 1, "{limit:?}");
+        }
+        let counters = Counters::default();
+        for name in groups.iter().filter_map(|(counter, _)| *counter) {
+            assert_eq!(count(&counters, name), Some(0), "{name} is no counter");
+        }
+    }
+
+    #[test]
+    fn what_was_reached_is_told_with_its_bound_and_time() {
+        let settings = Settings { max_sessions: 7, ..Settings::default() };
+        let (counters, mut latest) = (Counters::default(), Latest::default());
+        counters.limits.count(Limit::Sessions);
+        counters.closes.count(Some(CloseReason::TooBig));
+        counters.refused_origin.add(2);
+        latest.look(counters.mishaps(), 1_700_000_000);
+        let told = describe(&settings, &counters, &latest);
+        assert_eq!(told["limits"][0]["settings"][0]["bound"], 7);
+        assert_eq!(
+            (&told["limits"][0]["count"], &told["limits"][0]["last"]),
+            (&json!(1), &json!(1_700_000_000))
+        );
+        assert_eq!(told["refused"][0]["count"], 2);
+        let too_big = json!({"reason": "too_big", "code": 1009, "count": 1, "last": 1_700_000_000,
+            "about": "the client sent more than `max_client_message_bytes`"});
+        assert_eq!(told["closed"][4], too_big);
+        let of_messages =
+            told["limits"].as_array().unwrap().iter().find(|row| row["counter"] == "too_big").unwrap();
+        assert_eq!(
+            (&of_messages["count"], &of_messages["settings"][0]["bound"]),
+            (&json!(1), &json!(65_536))
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! What the console shows and does: lists in pages, single things, commands. One operation, one file.
+
+pub mod channels;
+pub mod channel;
+pub mod users;
+pub mod user;
+pub mod secrets;
+pub mod limits;
+pub mod connections;
+pub mod connection;
+pub mod send_message;
+pub mod configure_channel;
+pub mod disconnect;
+pub mod record;
+pub mod recording;
+pub mod walk;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use actix_web::web;
+
+use super::ended_sessions::Ended;
+use super::failed_sign_ins::Guesses;
+use super::read;
+use crate::auth::guard::now_unix;
+use crate::broker::channel::Hubs;
+use crate::http::polled::Answers;
+use crate::telemetry::Counters;
+use crate::telemetry::last_seen::Latest;
+use crate::telemetry::recorder::Recorder;
+use crate::telemetry::series::Series;
+
+/// What the console has of its own; one for the whole server, shared as `web::Data<Console>`.
+#[derive(Debug)]
+pub struct Console {
+    /// Answers that are polled.
+    pub answers: Answers,
+    /// Where hubs are.
+    pub hubs: Arc<Hubs>,
+    /// The flight recorder.
+    pub recorder: Arc<Recorder>,
+    /// When the server started.
+    pub started: Instant,
+    series: Mutex<Series>,
+    guesses: Mutex<Guesses>,
+    ended: Mutex<Ended>,
+    latest: Mutex<Latest>,
+}
+
+impl Console {
+    /// The console of a server with these hubs, which records with this.
+    pub fn new(hubs: Arc<Hubs>, recorder: Recorder) -> Self {
+        Self {
+            answers: Answers::default(),
+            hubs,
+            recorder: Arc::new(recorder),
+            started: Instant::now(),
+            series: Mutex::default(),
+            guesses: Mutex::default(),
+            ended: Mutex::default(),
+            latest: Mutex::default(),
+        }
+    }
+
+    /// What the figures were.
+    pub fn series(&self) -> MutexGuard<'_, Series> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When each mishap that is counted happened last, to the second.
+    pub fn latest(&self, counters: &Counters) -> MutexGuard<'_, Latest> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.look(counters.mishaps(), now_unix());
+        latest
+    }
+
+    /// Who tried to sign in.
+    pub fn guesses(&self) -> MutexGuard<'_, Guesses> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sign-ins that a sign-out has ended.
+    pub fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Mounts all of it.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource("/admin/channels.json").route(read().to(channels::channels)))
+        .service(web::resource("/admin/channel.json").route(read().to(channel::channel)))
+        .service(web::resource("/admin/users.json").route(read().to(users::users)))
+        .service(web::resource("/admin/user.json").route(read().to(user::user)))
+        .service(web::resource("/admin/connections.json").route(read().to(connections::connections)))
+        .service(web::resource("/admin/connection.json").route(read().to(connection::connection)))
+        .service(web::resource("/admin/secrets.json").route(read().to(secrets::secrets)))
+        .service(web::resource("/admin/limits.json").route(read().to(limits::limits)))
+        .service(web::resource("/admin/recording.json").route(read().to(recording::recording)))
+        .service(web::resource("/admin/record").route(web::post().to(record::record)))
+        .service(web::resource("/admin/message").route(web::post().to(send_message::send)))
+        .service(web::resource("/admin/channel_config").route(web::post().to(configure_channel::configure)))
+        .service(web::resource("/admin/disconnect").route(web::post().to(disconnect::connection)))
+        .service(web::resource("/admin/disconnect_user").route(web::post().to(disconnect::user)));
+}

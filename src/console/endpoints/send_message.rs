@@ -1,0 +1,28 @@
+//! POST /admin/message: a message from the console, as a backend would send it.
+
+use actix_web::{HttpResponse, web};
+
+use crate::api::message_post;
+use crate::api::operation::{Access, Description, Operation, Public};
+use crate::auth::body::Body;
+use crate::broker::handle::Backend;
+use crate::console::session::Operator;
+use crate::http_error::Refusal;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let body = message_post::body_shape(to);
+    let operation =
+        Operation::new(HttpMethod::Post, "/admin/message", "sendMessages", Public::Console, Access::Command)
+            .about("Say something", "As `/message` does.");
+    message_post::told(operation, body, to)
+}
+
+/// POST /admin/message: the body of POST /message.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn send(_: Operator, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
+    message_post::publish(None, &backend, &body)
+}

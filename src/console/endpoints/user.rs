@@ -1,0 +1,83 @@
+//! GET /admin/user.json: one user, its state and its connections.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::Console;
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::DescribeUser;
+use crate::console::query::Query;
+use crate::console::session::AdminOrRefused;
+use crate::http::polled::Built;
+use crate::http_error::Refusal;
+use crate::protocol::schema::{self, Keys};
+use crate::protocol::state::state_shape;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let state = state_shape(&mut to.book);
+    let answer = to.book.named("UserDetails", |_| {
+        Keys::new()
+            .key("name", schema::text(), "The name.")
+            .key("uuid", schema::uuid(), "The user's id in this run of the server.")
+            .key("present", schema::count(), "Connections that are present.")
+            .key("total", schema::count(), "The same with those that are away.")
+            .key("state", state, "The whole state.")
+            .key("public_keys", schema::list(schema::text()), "The keys of the state that others may see.")
+            .key(
+                "connections",
+                schema::list(schema::uuid()),
+                "The ids of connections, not of all where there are many.",
+            )
+            .shape()
+    });
+    let name =
+        in_query("name", Required::True, schema::filled_text(), "The name.").example(Some("ada".into()));
+    Operation::new(HttpMethod::Get, "/admin/user.json", "user", Public::Console, Access::SignedOrAdmin)
+        .about("One user", "With the state and the connections.")
+        .parameter(name)
+        .answer("The user.", answer, EXAMPLE)
+        .polled()
+        .refuses(Query::refusal("", |query| drop(query.required("name"))))
+        .refuses([Refusal::SignatureMissing, Refusal::NotFound("user ada".into())])
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"name": "ada", "uuid": "66666666-6666-4666-8666-666666666666", "present": 1, "total": 1,
+    "state": {"mood": "fine"}, "public_keys": ["mood"], "connections": ["11111111-1111-4111-8111-111111111111"]}"#;
+
+/// GET /admin/user.json?name=.
+///
+/// # Errors
+/// `Invalid`, not found, `Busy`.
+pub async fn user(
+    _: AdminOrRefused,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let mut query = Query::of(&req);
+    let name = query.required("name");
+    let name = query.checked(name)?;
+    console.answers.serve(&req, describe(&backend, name)).await
+}
+
+async fn describe(backend: &Backend, name: String) -> Result<Built, Refusal> {
+    let found = backend.ask(DescribeUser(name.clone())).await?;
+    let user = found.ok_or_else(|| Refusal::NotFound(format!("user {name}")))?;
+    let state: Option<&RawValue> = serde_json::from_str(user.view.state()).ok();
+    let answer = json!({
+        "name": &*user.view.name,
+        "uuid": user.uuid,
+        "present": user.present,
+        "total": user.total,
+        "state": state,
+        "public_keys": user.public_keys,
+        "connections": user.connections,
+    });
+    Built::of(&answer, 0)
+}

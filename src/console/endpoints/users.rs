@@ -1,0 +1,154 @@
+//! GET /admin/users.json: a page of the users that have connections.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{Console, walk};
+use crate::api::operation::{Access, Description, Operation, Public};
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
+use crate::broker::registry::state::Phase;
+use crate::console::query::{Listing, Query};
+use crate::console::ranked::{Ranked, by};
+use crate::console::session::AdminOrRefused;
+use crate::http::polled::Built;
+use crate::http_error::Refusal;
+use crate::protocol::event::UserView;
+use crate::protocol::ids::UserId;
+use crate::protocol::schema::{self, Keys};
+use crate::protocol::state::state_shape;
+use utoipa::openapi::path::HttpMethod;
+
+const SORTS: [&str; 2] = ["name", "connections"];
+/// A state longer than this is not in the list, in bytes: a page shall stay small.
+const MAX_STATE_BYTES: usize = 400;
+
+struct Row {
+    view: Arc<UserView>,
+    uuid: Uuid,
+    connections: u32,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    total: usize,
+    remembered: usize,
+    matching: usize,
+    page: usize,
+    per_page: usize,
+    rows: Vec<Shown<'a>>,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    uuid: Uuid,
+    connections: u32,
+    state: Option<&'a RawValue>,
+    state_bytes: usize,
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let state = schema::or_null(state_shape(&mut to.book));
+    let rows = schema::list(to.book.named("UserRow", |_| {
+        Keys::new()
+            .key("name", schema::text(), "The name.")
+            .key("uuid", schema::uuid(), "The user's id in this run of the server.")
+            .key("connections", schema::count(), "Connections that are present.")
+            .key("state", state, "The whole state; null where it is over 400 bytes.")
+            .key("state_bytes", schema::count(), "How long the state is.")
+            .shape()
+    }));
+    let answer = to.book.named("UserRows", |_| {
+        Keys::new()
+            .key("total", schema::count(), "Users with connections.")
+            .key("remembered", schema::count(), "Users that the server knows.")
+            .key("matching", schema::count(), "Those found.")
+            .key("page", schema::count(), "The page.")
+            .key("per_page", schema::count(), "Rows on a page.")
+            .key("rows", rows, "The users of the page.")
+            .shape()
+    });
+    let operation = Operation::new(
+        HttpMethod::Get,
+        "/admin/users.json",
+        "listUsers",
+        Public::Console,
+        Access::SignedOrAdmin,
+    )
+    .about("A page of the users", "Of those that have connections. Sorted and searched on the server.");
+    Listing::described(operation, &SORTS, "Only names that hold this, in any case.")
+        .answer("The users.", answer, EXAMPLE)
+        .polled()
+        .refuses([Refusal::SignatureMissing])
+        .asks_registry()
+}
+
+const EXAMPLE: &str = r#"{"total": 1, "remembered": 2, "matching": 1, "page": 1, "per_page": 50,
+    "rows": [{"name": "ada", "uuid": "66666666-6666-4666-8666-666666666666", "connections": 2,
+        "state": {"mood": "fine"}, "state_bytes": 15}]}"#;
+
+/// GET /admin/users.json?page=&per_page=&search=&sort=.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn users(
+    _: AdminOrRefused,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let mut query = Query::of(&req);
+    let listing = Listing::read(&mut query, &SORTS);
+    let listing = query.checked(listing)?;
+    console.answers.serve(&req, list(&backend, &listing)).await
+}
+
+async fn list(backend: &Backend, listing: &Listing) -> Result<Built, Refusal> {
+    let mut users: HashMap<UserId, Row> = HashMap::new();
+    let walked = walk::connections(backend, BrowseConnections::default(), |row| {
+        if row.phase != Phase::Away && listing.finds(&row.user.name) {
+            count(&mut users, row);
+        }
+    });
+    let looked_at = walked.await?;
+    let mut ranked = Ranked::new(listing, |a: &Row, b: &Row| match listing.sort {
+        "connections" => by(listing.descending, (a.connections, &a.view.name), (b.connections, &b.view.name)),
+        _ => by(listing.descending, (&a.view.name, ""), (&b.view.name, "")),
+    });
+    users.into_values().for_each(|row| ranked.push(row));
+    let page = ranked.page(listing);
+    let counts = backend.ask(Count).await?;
+    let answer = Listed {
+        total: counts.active_users,
+        remembered: counts.remembered_users,
+        matching: page.matching,
+        page: listing.page,
+        per_page: listing.per_page,
+        rows: page.rows.iter().map(shown).collect(),
+    };
+    Built::of(&answer, looked_at)
+}
+
+fn count(users: &mut HashMap<UserId, Row>, row: ConnectionRow) {
+    let user =
+        users.entry(row.user.id).or_insert(Row { view: row.user, uuid: row.user_uuid, connections: 0 });
+    user.connections += 1;
+}
+
+fn shown(row: &Row) -> Shown<'_> {
+    let state = row.view.state();
+    Shown {
+        name: &row.view.name,
+        uuid: row.uuid,
+        connections: row.connections,
+        state: if state.len() <= MAX_STATE_BYTES { serde_json::from_str(state).ok() } else { None },
+        state_bytes: state.len(),
+    }
+}

@@ -1,0 +1,107 @@
+//! Walks over all channels and connections, a slice at a time: neither the registry nor this thread is held up.
+
+use super::Console;
+use crate::broker::handle::Backend;
+use crate::broker::hub::inspect::{InspectSessions, SessionFigures};
+use crate::broker::registry::messages::{BrowseChannels, BrowseConnections, ChannelRef, ConnectionRow};
+use crate::broker::registry::state::Phase;
+use crate::http_error::Refusal;
+use crate::protocol::ids::{HubId, SlotKey};
+use std::collections::BTreeMap;
+
+/// Rows asked for at once: about a tenth of a millisecond of the registry's time.
+const SLICE: usize = 1_000;
+
+/// Every channel, oldest first. Channels that are made meanwhile may come or not.
+///
+/// # Errors
+/// `Busy`, `Draining`.
+pub async fn channels(backend: &Backend, mut each: impl FnMut(ChannelRef)) -> Result<usize, Refusal> {
+    let mut from = 0;
+    loop {
+        let slice = backend.ask(BrowseChannels { from, count: SLICE }).await?;
+        from += slice.len();
+        let is_last = slice.len() < SLICE;
+        slice.into_iter().for_each(&mut each);
+        if is_last {
+            return Ok(from);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Every connection that `wanted` asks for. Returns how many records were looked at.
+///
+/// # Errors
+/// `Busy`, `Draining`.
+pub async fn connections(
+    backend: &Backend,
+    wanted: BrowseConnections,
+    mut each: impl FnMut(ConnectionRow),
+) -> Result<usize, Refusal> {
+    walk(backend, wanted, async |rows| rows.into_iter().for_each(&mut each)).await
+}
+
+/// The same, each with what its hub knows of its session.
+///
+/// # Errors
+/// `Busy`, `Draining`.
+pub async fn connections_with_sessions(
+    backend: &Backend,
+    console: &Console,
+    wanted: BrowseConnections,
+    addresses: bool,
+    mut each: impl FnMut(ConnectionRow, Option<SessionFigures>),
+) -> Result<usize, Refusal> {
+    walk(backend, wanted, async |rows| {
+        let figures = sessions(console, &rows, addresses).await;
+        rows.into_iter().zip(figures).for_each(|(row, figures)| each(row, figures));
+    })
+    .await
+}
+
+/// Returns about how many records were looked at.
+async fn walk(
+    backend: &Backend,
+    mut wanted: BrowseConnections,
+    mut each: impl AsyncFnMut(Vec<ConnectionRow>),
+) -> Result<usize, Refusal> {
+    wanted.count = SLICE;
+    loop {
+        let slice = backend.ask(wanted.clone()).await?;
+        let found = slice.rows.len();
+        each(slice.rows).await;
+        match slice.next {
+            Some(next) => wanted.from = next,
+            None => return Ok(wanted.from + found),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What the hubs know of the sessions of these connections. A session that has gone meanwhile has no figures.
+pub async fn sessions(
+    console: &Console,
+    rows: &[ConnectionRow],
+    addresses: bool,
+) -> Vec<Option<SessionFigures>> {
+    let mut figures: Vec<Option<SessionFigures>> = rows.iter().map(|_| None).collect();
+    let mut asked: BTreeMap<u16, Vec<(usize, SlotKey)>> = BTreeMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        if let Phase::Attached(place, _) = row.phase {
+            asked.entry(place.hub.0).or_default().push((index, place.slot));
+        }
+    }
+    for (hub, places) in asked {
+        let Some(hub) = console.hubs.get(HubId(hub)) else { continue };
+        let slots = places.iter().map(|(_, slot)| *slot).collect();
+        // A hub that is gone has no sessions.
+        let Ok(answers) = hub.send(InspectSessions { slots, addresses }).await else { continue };
+        for ((index, _), answer) in places.into_iter().zip(answers) {
+            if let Some(place) = figures.get_mut(index) {
+                *place = answer;
+            }
+        }
+    }
+    figures
+}

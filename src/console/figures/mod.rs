@@ -1,0 +1,53 @@
+//! What dashboards poll: `/admin/admin.json`.
+
+mod openapi;
+mod requested;
+mod write;
+
+pub use openapi::{described, described_by_post};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::endpoints::Console;
+use super::session::AdminOrSigned;
+use super::uptime;
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::Count;
+use crate::http::polled::Built;
+use crate::http_error::Refusal;
+use requested::Wanted;
+
+/// GET and POST /admin/admin.json; a body is ignored.
+///
+/// # Errors
+/// `Invalid`, `Busy`, `Draining`.
+pub async fn admin_json(
+    _: AdminOrSigned,
+    backend: web::Data<Backend>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let wanted = Wanted::read(&req)?;
+    console.answers.serve(&req, build(&backend, &console, &wanted)).await
+}
+
+async fn build(backend: &Backend, console: &Console, wanted: &Wanted) -> Result<Built, Refusal> {
+    let counts = backend.ask(Count).await?;
+    let mut out = b"{".to_vec();
+    write::counts(backend, &counts, &mut out);
+    let mut rows = write::channels(backend, wanted, &mut out).await?;
+    rows += write::users(backend, wanted, &mut out).await?;
+    if let Some((step_s, after)) = wanted.series
+        && let Some(excerpt) = console.series().since(step_s, after)
+    {
+        write::series(&excerpt, &mut out);
+    }
+    if wanted.limits {
+        write::limits(backend, &mut out);
+    }
+    // The rest is different each second; an answer is not another one for that.
+    let decisive = out.len();
+    let (uptime, version) = (uptime(backend.started.elapsed().as_secs()), env!("CARGO_PKG_VERSION"));
+    out.extend_from_slice(format!(",\"uptime\":\"{uptime}\",\"version\":\"{version}\"}}").as_bytes());
+    Ok(Built { body: out, decisive, rows })
+}

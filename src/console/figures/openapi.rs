@@ -1,0 +1,131 @@
+//! What the API's description says of the figures.
+
+use utoipa::openapi::Required;
+use utoipa::openapi::path::HttpMethod;
+
+use crate::api::channels_info::ChannelsInfo;
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::console::query::{MAX_PER_PAGE, Query};
+use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::state::state_shape;
+use crate::telemetry::series::{FIGURES, SPANS};
+
+/// Of GET /admin/admin.json.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    figures_by(HttpMethod::Get, "figures", to)
+}
+
+/// Of POST, which is the same.
+pub fn described_by_post(to: &mut Description<'_>) -> Operation {
+    figures_by(HttpMethod::Post, "figuresByPost", to)
+}
+
+fn figures_by(method: HttpMethod, id: &str, to: &mut Description<'_>) -> Operation {
+    let answer = to.book.named("Figures", written);
+    let flag = |name, text: &str| {
+        in_query(name, Required::False, schema::by_default(schema::flag(), true.into()), text)
+    };
+    let number = |name, max, default: Option<usize>, text: &str| {
+        let shape = schema::whole(0..=max);
+        let shape = default.into_iter().fold(shape, |shape, value| schema::by_default(shape, value.into()));
+        in_query(name, Required::False, shape, text)
+    };
+    let page = schema::by_default(schema::whole(1..=u32::MAX as usize), 1.into());
+    let steps = schema::by_default(schema::one_value_of(SPANS.map(|(step, _)| step)), 1.into());
+    Operation::new(method, "/admin/admin.json", id, Public::Operators, Access::SignedOrAdmin)
+        .about("Figures, channels, users", ABOUT)
+        .parameter(in_query("page", Required::False, page, "A page of channels and users, from 1."))
+        .parameter(number(
+            "per_page",
+            MAX_PER_PAGE,
+            Some(50),
+            "Channels, and users, on a page; 0 for figures only.",
+        ))
+        .parameter(in_query(
+            "search",
+            Required::False,
+            schema::text(),
+            "Only names that hold this, in any case.",
+        ))
+        .parameter(flag("include_history", "Tell the channels' histories."))
+        .parameter(flag("include_users", "Tell the channels' users."))
+        .parameter(in_query(
+            "limits",
+            Required::False,
+            schema::by_default(schema::flag(), false.into()),
+            "Tell how often limits were reached, and why websockets were closed.",
+        ))
+        .parameter(in_query("step_s", Required::False, steps, "Seconds between two samples of the series."))
+        .parameter(number(
+            "since",
+            usize::MAX,
+            None,
+            "Tell the samples of the series after this one; 0 for all there are.",
+        ))
+        .answer("The figures.", answer, EXAMPLE)
+        .polled()
+        .refuses(Query::refusal("per_page=x", |query| {
+            query.number("per_page", 0..=MAX_PER_PAGE, 50);
+        }))
+        .redirects("To the sign-in, for who is not signed in.")
+        .asks_registry()
+}
+
+const ABOUT: &str = "What dashboards poll. A body is ignored. Without `page` and `per_page` it tells all channels and \
+    all users. The `ETag` does not change with `uptime` alone.";
+
+fn written(book: &mut Book) -> Shape {
+    let series = book.named("Series", |_| series_shape());
+    let user = Keys::new()
+        .key("state", state_shape(book), "The public part of the user's state.")
+        .key("user", schema::text(), "The name.")
+        .key("uuid", schema::uuid(), "The user's id in this run of the server.")
+        .key("connections", schema::list(schema::uuid()), "The ids of the connections that are present.");
+    let user = book.named("ActiveUser", |_| user.shape());
+    Keys::new()
+        .key("remembered_user_count", schema::count(), "Users the server remembers.")
+        .key("unique_user_count", schema::count(), "Users with connections.")
+        .key("total_connections", schema::count(), "Connections that are present.")
+        .key("total_channels", schema::count(), "Channels.")
+        .key("total_messages", schema::count(), "Messages queued to connections since the start: each message counts for each connection that is to get it.")
+        .key("total_unique_messages", schema::count(), "Messages since the start.")
+        .key("channels", ChannelsInfo::channels_shape(book), "The channels by name.")
+        .may(
+            "matching_channels",
+            schema::count(),
+            "How many channels were found, where a page was asked for.",
+        )
+        .key("users", schema::list(user), "The users with connections.")
+        .may("matching_users", schema::count(), "How many users were found, where a page was asked for.")
+        .may("series", series, "What some figures were, where `since` was given.")
+        .may(
+            "limits",
+            schema::mapping(schema::count()),
+            "How often each limit was reached, by its setting, where `limits` was given.",
+        )
+        .may(
+            "closed",
+            schema::mapping(schema::count()),
+            "How many websockets were closed, by reason, where `limits` was given.",
+        )
+        .key("uptime", schema::text(), "Time since the start: `0:01:05`, `1 day, 0:01:05`.")
+        .key("version", schema::text(), "The server's version.")
+        .shape()
+}
+
+fn series_shape() -> Shape {
+    let names = schema::one_value_of(FIGURES.map(|figure| figure.name));
+    Keys::new()
+        .key("step_s", schema::count(), "Seconds from one sample to the next.")
+        .key("first", schema::count(), "The number of the first sample in the answer.")
+        .key("last", schema::count(), "The number of the last; the next question's `since`.")
+        .key("names", schema::list(names), "What the values of a sample are.")
+        .key("samples", schema::list(schema::list(schema::number())), "The samples, oldest first.")
+        .shape()
+}
+
+const EXAMPLE: &str = r#"{"remembered_user_count": 1, "unique_user_count": 1, "total_connections": 1,
+    "total_channels": 0, "total_messages": 3, "total_unique_messages": 2, "channels": {},
+    "users": [{"state": {"mood": "fine"}, "user": "ada", "uuid": "66666666-6666-4666-8666-666666666666",
+        "connections": ["11111111-1111-4111-8111-111111111111"]}],
+    "uptime": "0:01:05", "version": "0.1.0"}"#;

@@ -1,0 +1,156 @@
+//! The answer's parts, written as they are found.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::requested::{Wanted, Window};
+use crate::api::answer;
+use crate::api::channels_info::{ChannelsInfo, Freshness};
+use crate::broker::handle::Backend;
+use crate::broker::registry::messages::{
+    BrowseChannels, BrowseConnections, ChannelRef, ConnectionRow, Counts,
+};
+use crate::broker::registry::state::Phase;
+use crate::console::endpoints::walk;
+use crate::http_error::Refusal;
+use crate::protocol::event::UserView;
+use crate::protocol::ids::UserId;
+use crate::protocol::json;
+use crate::telemetry::series::{Excerpt, FIGURES};
+
+/// Channels asked for their users and histories, and written, at once.
+const SLICE: usize = 1_000;
+
+/// Appends the server's counts, each with a comma behind it.
+pub fn counts(backend: &Backend, counts: &Counts, out: &mut Vec<u8>) {
+    let counters = &backend.counters;
+    let figures = [
+        ("remembered_user_count", counts.remembered_users as u64),
+        ("unique_user_count", counts.active_users as u64),
+        ("total_connections", counts.connections as u64),
+        ("total_channels", counts.channels as u64),
+        ("total_messages", counters.queued.get()),
+        ("total_unique_messages", counters.messages.get()),
+    ];
+    for (key, value) in figures {
+        out.extend_from_slice(format!("\"{key}\":{value},").as_bytes());
+    }
+}
+
+/// Appends `"channels": {…}`, and how many were found if only a part of them is asked for.
+pub async fn channels(backend: &Backend, wanted: &Wanted, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    out.extend_from_slice(b"\"channels\":{");
+    let mut window = Window { part: wanted.part, seen: 0 };
+    let (mut from, mut written) = (0, 0);
+    loop {
+        let slice = backend.ask(BrowseChannels { from, count: SLICE }).await?;
+        let looked_at = slice.len();
+        from += looked_at;
+        let found = |channel: &ChannelRef| wanted.finds(&channel.name) && window.admits_next();
+        let channels: Vec<ChannelRef> = slice.into_iter().filter(found).collect();
+        if !channels.is_empty() {
+            if written > 0 {
+                out.push(b',');
+            }
+            written += channels.len();
+            ChannelsInfo::gather(channels, &wanted.info, Freshness::Summary).await?.write_members(out);
+        }
+        if looked_at < SLICE {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    out.push(b'}');
+    if wanted.part.is_some() {
+        out.extend_from_slice(format!(",\"matching_channels\":{}", window.seen).as_bytes());
+    }
+    Ok(from)
+}
+
+/// A user with the ids of its present connections.
+struct Active {
+    view: Arc<UserView>,
+    uuid: Uuid,
+    connections: Vec<Uuid>,
+}
+
+/// Appends `,"users": […]`, and how many were found if only a part of them is asked for.
+pub async fn users(backend: &Backend, wanted: &Wanted, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    let mut places: HashMap<UserId, Option<usize>> = HashMap::new();
+    let mut users: Vec<Active> = Vec::new();
+    let mut window = Window { part: wanted.part, seen: 0 };
+    let mut rows = 0;
+    // With no rows to show, nobody is looked for.
+    if wanted.part.is_none_or(|part| part.rows > 0) {
+        let walked = walk::connections(backend, BrowseConnections::default(), |row: ConnectionRow| {
+            if row.phase == Phase::Away || !wanted.finds(&row.user.name) {
+                return;
+            }
+            let place = places.entry(row.user.id).or_insert_with(|| {
+                let place = window.admits_next().then_some(users.len())?;
+                users.push(Active { view: row.user, uuid: row.user_uuid, connections: Vec::new() });
+                Some(place)
+            });
+            if let Some(user) = place.and_then(|place| users.get_mut(place)) {
+                user.connections.push(row.id);
+            }
+        });
+        rows = walked.await?;
+    }
+    users.iter_mut().for_each(|user| user.connections.sort_unstable());
+    out.extend_from_slice(b",\"users\":");
+    json::write_list(&users, out, write_user);
+    if wanted.part.is_some() {
+        out.extend_from_slice(format!(",\"matching_users\":{}", window.seen).as_bytes());
+    }
+    Ok(rows)
+}
+
+fn write_user(user: &Active, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"state\":");
+    out.extend_from_slice(user.view.public_state().as_bytes());
+    out.extend_from_slice(b",\"user\":");
+    json::write_string(&user.view.name, out);
+    out.extend_from_slice(b",\"uuid\":");
+    answer::push_uuid(user.uuid, out);
+    out.extend_from_slice(b",\"connections\":");
+    json::write_list(&user.connections, out, |id, out| answer::push_uuid(*id, out));
+    out.push(b'}');
+}
+
+/// Appends `,"limits": {…},"closed": {…}`: a count for each limit that was reached, and for each reason.
+pub fn limits(backend: &Backend, out: &mut Vec<u8>) {
+    let counters = &backend.counters;
+    let hits: Map<String, Value> =
+        counters.limits.iter().map(|(limit, count)| (limit.setting().to_owned(), count.into())).collect();
+    let closed: Map<String, Value> =
+        counters.closes.iter().map(|(reason, count)| (reason.to_owned(), count.into())).collect();
+    out.extend_from_slice(format!(",\"limits\":{}", Value::Object(hits)).as_bytes());
+    out.extend_from_slice(format!(",\"closed\":{}", Value::Object(closed)).as_bytes());
+}
+
+/// Appends `,"series": {…}`.
+pub fn series(excerpt: &Excerpt, out: &mut Vec<u8>) {
+    let names: Vec<String> = FIGURES.iter().map(|figure| format!("\"{}\"", figure.name)).collect();
+    let head = format!(
+        ",\"series\":{{\"step_s\":{},\"first\":{},\"last\":{},\"names\":[{}],\"samples\":",
+        excerpt.step_s,
+        excerpt.first,
+        excerpt.last,
+        names.join(",")
+    );
+    out.extend_from_slice(head.as_bytes());
+    json::write_list(&excerpt.samples, out, |sample, out| {
+        json::write_list(sample, out, |value, out| {
+            // Whole numbers but for small ones, where a fraction says something.
+            let text = if *value < 100.0 { format!("{:.2}", value) } else { format!("{value:.0}") };
+            let text =
+                if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+            out.extend_from_slice(text.as_bytes());
+        });
+    });
+    out.push(b'}');
+}

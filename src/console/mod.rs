@@ -1,0 +1,63 @@
+//! The administrator's console: sign-in, figures, and what its pages show and do.
+
+pub mod endpoints;
+pub mod debug;
+mod ended_sessions;
+pub mod figures;
+mod failed_sign_ins;
+mod query;
+mod ranked;
+pub mod sampler;
+pub mod session;
+pub mod sign_in;
+pub mod sign_out;
+
+use actix_web::guard::{Any, Get, Head};
+use actix_web::{Route, web};
+
+use crate::auth::body::FORM_BYTES;
+use crate::http::openapi;
+use crate::web::{assets, pages};
+
+/// Mounts pages and files: all that needs no actors.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    let sign_in = web::resource(session::SIGN_IN_PATH);
+    cfg.app_data(web::FormConfig::default().limit(FORM_BYTES));
+    cfg.service(sign_in.route(read().to(sign_in::form)).route(web::post().to(sign_in::submit)))
+        .service(
+            web::resource("/admin/sign_out")
+                .route(read().to(sign_out::sign_out))
+                .route(web::post().to(sign_out::submit)),
+        )
+        .service(web::resource("/admin").route(read().to(pages::dashboard)))
+        .service(web::resource("/api-explorer").route(read().to(pages::explorer)))
+        .service(web::resource("/openapi.json").route(read().to(openapi::outline)))
+        .service(web::resource(openapi::PATH).route(read().to(openapi::document)))
+        .service(web::resource("/static/{path:.*}").route(read().to(assets::asset)));
+}
+
+/// Mounts the figures.
+pub fn figures(cfg: &mut web::ServiceConfig) {
+    let json = web::resource("/admin/admin.json");
+    cfg.service(json.route(read().to(figures::admin_json)).route(web::post().to(figures::admin_json)))
+        .service(web::resource("/admin/debug").route(read().to(debug::debug)));
+}
+
+/// GET and HEAD: health checks like to ask with HEAD.
+pub fn read() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}
+
+/// Time since the start as the original writes it: `0:01:05`, `1 day, 0:01:05`, `2 days, 3:04:05`.
+pub fn uptime(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let clock = format!("{hours}:{minutes:02}:{:02}", seconds % 60);
+    match days {
+        0 => clock,
+        1 => format!("1 day, {clock}"),
+        _ => format!("{days} days, {clock}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! Reading the query of a request: what is wrong with it is said by name.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::RangeInclusive;
+
+use actix_web::HttpRequest;
+
+use crate::api::conn_id;
+use crate::api::invalid::Invalid;
+use crate::api::operation::{Operation, in_query};
+use crate::http_error::Refusal;
+use crate::protocol::schema;
+use utoipa::openapi::Required;
+use uuid::Uuid;
+
+/// Most rows on one page.
+pub const MAX_PER_PAGE: usize = 1_000;
+/// The last row that a sorted list can be turned to: it must hold all rows before it. Who wants others searches.
+pub const MAX_SORTED_ROW: usize = 20_000;
+
+/// The parameters of a query; none may be given more than once.
+#[derive(Debug, Default)]
+pub struct Query {
+    parameters: Vec<(String, String)>,
+    invalid: Option<Invalid>,
+}
+
+impl Query {
+    /// A request's.
+    pub fn of(req: &HttpRequest) -> Self {
+        Self::parse(req.query_string())
+    }
+
+    fn parse(text: &str) -> Self {
+        let parameters: Vec<(String, String)> = serde_urlencoded::from_str(text).unwrap_or_default();
+        let mut query = Self::default();
+        let mut known = HashSet::new();
+        let repeated = parameters.iter().filter(|(name, _)| !known.insert(name));
+        let repeated: BTreeSet<&str> = repeated.map(|(name, _)| name.as_str()).collect();
+        for name in repeated {
+            query.fault(name, "Given more than once.");
+        }
+        Self { parameters, ..query }
+    }
+
+    /// Whether the parameter is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.text(name).is_some()
+    }
+
+    /// A parameter's text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter's text, unless it is empty.
+    pub fn filled(&self, name: &str) -> Option<&str> {
+        self.text(name).filter(|text| !text.is_empty())
+    }
+
+    /// A parameter that must be there, and not be empty.
+    pub fn required(&mut self, name: &str) -> String {
+        let text = self.filled(name).map(str::to_owned);
+        text.unwrap_or_else(|| {
+            self.fault(name, "Missing data for required field.");
+            String::new()
+        })
+    }
+
+    /// A number in a range, in digits; `default` if it is not there or wrong.
+    pub fn number(&mut self, name: &str, range: RangeInclusive<usize>, default: usize) -> usize {
+        let Some(text) = self.text(name) else { return default };
+        // The parser would take a plus.
+        let digits = if text.starts_with('+') { "" } else { text };
+        match digits.parse() {
+            Ok(number) if range.contains(&number) => number,
+            Ok(_) => {
+                self.fault(name, format!("Must be between {} and {}.", range.start(), range.end()));
+                default
+            }
+            Err(_) => {
+                self.fault(name, "Not a valid integer.");
+                default
+            }
+        }
+    }
+
+    /// `true` or `false`; `default` if it is not there or wrong.
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
+        match self.text(name) {
+            None => default,
+            Some("true") => true,
+            Some("false") => false,
+            Some(_) => {
+                self.fault(name, "Not a valid boolean.");
+                default
+            }
+        }
+    }
+
+    /// A connection's id, if it is there and right.
+    pub fn conn_id(&mut self, name: &str) -> Option<Uuid> {
+        let id = conn_id::parse(self.text(name)?);
+        if id.is_none() {
+            self.fault(name, "Not a valid UUID.");
+        }
+        id
+    }
+
+    /// A connection's id that must be there.
+    pub fn required_conn_id(&mut self, name: &str) -> Option<Uuid> {
+        if self.required(name).is_empty() { None } else { self.conn_id(name) }
+    }
+
+    /// Notes what is wrong with a parameter.
+    pub fn fault(&mut self, name: &str, text: impl Into<String>) {
+        match &mut self.invalid {
+            Some(invalid) => invalid.add(name, text),
+            None => self.invalid = Some(Invalid::field(name, text)),
+        }
+    }
+
+    /// What the reader of such a query says about this one, for the API's description.
+    pub fn refusal(text: &str, read: impl FnOnce(&mut Self)) -> Option<Refusal> {
+        let mut query = Self::parse(text);
+        read(&mut query);
+        query.invalid.map(Refusal::from)
+    }
+
+    /// What was read, if nothing was wrong with it.
+    ///
+    /// # Errors
+    /// All that was wrong.
+    pub fn checked<T>(self, read: T) -> Result<T, Invalid> {
+        self.invalid.map_or(Ok(read), Err)
+    }
+}
+
+/// What part of a list is asked for, in which order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The page, from 1.
+    pub page: usize,
+    /// Rows on a page.
+    pub per_page: usize,
+    /// Only names that hold this, in any case; empty for all.
+    pub search: String,
+    /// By what it is sorted.
+    pub sort: &'static str,
+    /// Largest first.
+    pub descending: bool,
+}
+
+impl Listing {
+    /// Reads `page`, `per_page`, `search` and `sort`: one of `sorts`, the first of which is the default, with a minus
+    /// in front for the other direction.
+    pub fn read(query: &mut Query, sorts: &[&'static str]) -> Self {
+        let page = query.number("page", 1..=MAX_SORTED_ROW, 1);
+        let per_page = query.number("per_page", 1..=MAX_PER_PAGE, 50);
+        if page * per_page > MAX_SORTED_ROW {
+            query.fault("page", format!("Rows after {MAX_SORTED_ROW} are not listed; search for them."));
+        }
+        let wanted = query.text("sort").unwrap_or_else(|| sorts.first().copied().unwrap_or_default());
+        let (name, descending) = wanted.strip_prefix('-').map_or((wanted, false), |name| (name, true));
+        let sort = sorts.iter().copied().find(|sort| *sort == name);
+        if sort.is_none() {
+            query.fault("sort", format!("Must be one of: {}.", sorts.join(", ")));
+        }
+        let search = query.text("search").unwrap_or_default().trim().to_lowercase();
+        Self { page, per_page, search, sort: sort.unwrap_or_default(), descending }
+    }
+
+    /// What the API's description says of these parameters; `searched` is what the search looks at.
+    pub fn described(operation: Operation, sorts: &[&'static str], searched: &str) -> Operation {
+        let number = |name, max, default: usize, text: &str| {
+            let shape = schema::by_default(schema::whole(1..=max), default.into());
+            in_query(name, Required::False, shape, text)
+        };
+        let directions = sorts.iter().flat_map(|sort| [(*sort).to_owned(), format!("-{sort}")]);
+        let default = sorts.first().copied().unwrap_or_default();
+        let order = schema::by_default(schema::one_value_of(directions), default.into());
+        let last = format!("The page, from 1. Rows after {MAX_SORTED_ROW} are not listed; search for them.");
+        operation
+            .parameter(number("page", MAX_SORTED_ROW, 1, &last))
+            .parameter(number("per_page", MAX_PER_PAGE, 50, "Rows on a page."))
+            .parameter(in_query("search", Required::False, schema::text(), searched))
+            .parameter(in_query(
+                "sort",
+                Required::False,
+                order,
+                "The order; with a minus in front largest first.",
+            ))
+            .refuses(Query::refusal("page=0&per_page=x&sort=color", |query| drop(Self::read(query, sorts))))
+    }
+
+    /// Whether a name is among those searched for.
+    pub fn finds(&self, name: &str) -> bool {
+        self.search.is_empty() || name.to_lowercase().contains(&self.search)
+    }
+
+    /// Rows before the page.
+    pub fn skip(&self) -> usize {
+        (self.page - 1) * self.per_page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const SORTS: [&str; 2] = ["name", "size"];
+
+    fn listing(text: &str) -> Result<Listing, Invalid> {
+        let mut query = Query::parse(text);
+        let listing = Listing::read(&mut query, &SORTS);
+        query.checked(listing)
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let listing = listing("search=").unwrap();
+        assert_eq!(
+            (listing.page, listing.per_page, listing.sort, listing.descending),
+            (1, 50, "name", false)
+        );
+        assert!(listing.finds("anything"));
+        assert_eq!(listing.skip(), 0);
+    }
+
+    #[test]
+    fn what_is_asked_for() {
+        let listing = listing("page=4&per_page=20&search=+N%C3%84H&sort=-size&other=x").unwrap();
+        assert_eq!((listing.page, listing.skip(), listing.sort, listing.descending), (4, 60, "size", true));
+        assert!(listing.finds("In der Nähe") && !listing.finds("fern"));
+    }
+
+    #[test]
+    fn all_faults_are_named_together() {
+        let faults = |text: &str| listing(text).unwrap_err().errors;
+        assert_eq!(
+            faults("page=0&per_page=x&sort=color"),
+            json!({
+                "page": ["Must be between 1 and 20000."],
+                "per_page": ["Not a valid integer."],
+                "sort": ["Must be one of: name, size."],
+            })
+        );
+        assert_eq!(
+            faults("page=1000&per_page=1000"),
+            json!({"page": ["Rows after 20000 are not listed; search for them."]})
+        );
+        assert_eq!(faults("per_page=1001"), json!({"per_page": ["Must be between 1 and 1000."]}));
+        for page in ["-1", "%2B1", "1.0", "", "one"] {
+            assert_eq!(faults(&format!("page={page}")), json!({"page": ["Not a valid integer."]}), "{page}");
+        }
+        assert_eq!(faults("sort="), json!({"sort": ["Must be one of: name, size."]}));
+        assert_eq!(
+            faults("page=1&page=0&search=&search=x&search="),
+            json!({"page": ["Given more than once."], "search": ["Given more than once."]})
+        );
+    }
+
+    #[test]
+    fn flags_and_required_texts() {
+        let mut query = Query::parse("a=true&b=false&c=maybe&d=&e=&f=11111111&g=1");
+        assert!(query.flag("a", false) && !query.flag("b", true) && query.flag("z", true));
+        for name in ["c", "e", "g"] {
+            query.flag(name, true);
+        }
+        assert_eq!((query.required("d").as_str(), query.conn_id("f"), query.conn_id("z")), ("", None, None));
+        assert_eq!(
+            query.checked(()).unwrap_err().errors,
+            json!({
+                "c": ["Not a valid boolean."],
+                "d": ["Missing data for required field."],
+                "e": ["Not a valid boolean."],
+                "f": ["Not a valid UUID."],
+                "g": ["Not a valid boolean."],
+            })
+        );
+    }
+}

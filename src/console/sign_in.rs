@@ -1,0 +1,224 @@
+//! GET and POST /admin/sign_in: the form, and the cookie for who fills it in right.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::{StatusCode, header};
+use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
+use futures_util::future::LocalBoxFuture;
+use std::future::ready;
+
+use super::endpoints::Console;
+use super::failed_sign_ins::Client;
+use super::session;
+use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::auth::body::{Body, FORM_BYTES, Sender};
+use crate::auth::guard::now_unix;
+use crate::auth::proxy::BaseUrl;
+use crate::auth::{Gate, peer};
+use crate::broker::handle::Backend;
+use crate::http_error::{CODE_HEADER, Refusal};
+use crate::protocol::schema::{self, Keys};
+use crate::telemetry::log_sums::{FAILED_SIGN_INS, escaped};
+use crate::web::pages;
+use serde_json::json;
+use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::{HeaderBuilder, Response};
+
+/// Pause before a wrong password is answered, against guessing.
+const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
+
+/// The fields of a form. A request without a body has none, whatever its content type is.
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// The value of a field; of several the last one counts, and one that is not there is empty.
+    pub fn last(&self, name: &str) -> &str {
+        self.0.iter().rev().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+}
+
+impl FromRequest for Fields {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let length = req.headers().get(header::CONTENT_LENGTH);
+        let is_chunked = req.headers().contains_key(header::TRANSFER_ENCODING);
+        if !is_chunked && length.is_none_or(|length| length.as_bytes() == b"0") {
+            return Box::pin(ready(Ok(Self(Vec::new()))));
+        }
+        let content_type = req.headers().get(header::CONTENT_TYPE);
+        if content_type.is_none_or(|named| named.as_bytes().trim_ascii().is_empty()) {
+            return Box::pin(Self::untyped(req.clone(), payload.take()));
+        }
+        let form = web::Form::<Vec<(String, String)>>::from_request(req, payload);
+        Box::pin(async { Ok(Self(form.await?.into_inner())) })
+    }
+}
+
+impl Fields {
+    /// The fields of a body that names no content type, which 0.7.1 reads as a form.
+    async fn untyped(req: HttpRequest, payload: Payload) -> Result<Self, Error> {
+        let backend = req.app_data::<web::Data<Backend>>().ok_or(Refusal::Internal)?;
+        let body = Body::receive(req.head(), payload, backend, Sender::Anybody(FORM_BYTES)).await?;
+        let fields = serde_urlencoded::from_bytes(&body);
+        Ok(Self(fields.map_err(|error| Refusal::Invalid(json!({ "_schema": [error.to_string()] })))?))
+    }
+}
+
+/// What the API's description says of the form.
+pub fn described(_: &mut Description<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, session::SIGN_IN_PATH, "signInForm", Public::Operators, Access::Open)
+        .about("The form to sign in with", "Open to all; a good address for health checks.")
+        .text("The form.", "text/html")
+}
+
+/// And of signing in.
+pub fn described_submit(_: &mut Description<'_>) -> Operation {
+    let form = Keys::new()
+        .may("username", schema::text(), "The admin's name; blanks around it are ignored.")
+        .may("password", schema::text(), "The admin's password, likewise.")
+        .shape();
+    Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", Public::Operators, Access::Open)
+        .about("Sign in", "Sets the admin's cookie. A wrong password is answered half a second later.")
+        .form(form)
+        .text("The form again: name or password was wrong, or there was none.", "text/html")
+        .redirects("Signed in: to the dashboard, with the cookie.")
+        .responds(429, too_many_described())
+        .refuses([Refusal::CsrfToken])
+        .refuses([Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
+}
+
+fn too_many_described() -> Response {
+    let mut form =
+        response("Too many wrong passwords came from this address: the form.", "text/html", schema::text());
+    let code = schema::one_value_of([Refusal::TooManyTries(0).code()]);
+    let headers = [
+        (CODE_HEADER, code, "The stable code of the refusal."),
+        ("retry-after", schema::count(), "Seconds to wait before the next attempt."),
+    ];
+    for (name, shape, about) in headers {
+        let header = HeaderBuilder::new().schema(Some(shape)).description(Some(about)).build();
+        form.headers.insert(name.into(), header.into());
+    }
+    form
+}
+
+/// Shows the form.
+pub async fn form(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    pages::SIGN_IN.serve(&gate.base_url(req.head()), &[("error", "")])
+}
+
+/// Signs in, or shows the form again: with 200, as the original does, and with 429 to a client that guesses.
+///
+/// # Errors
+/// Another site's page sent the form; the well-known password came from elsewhere.
+pub async fn submit(
+    gate: web::Data<Gate>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+    sent: Fields,
+) -> Result<HttpResponse, Refusal> {
+    if session::is_foreign(req.headers()) {
+        return Err(Refusal::CsrfToken);
+    }
+    let base = gate.base_url(req.head());
+    if sent.0.is_empty() {
+        return Ok(pages::SIGN_IN.serve(&base, &[("error", "")]));
+    }
+    // Before a try counts: strangers behind a proxy have the address of this machine, and must not use up its tries.
+    gate.admit_password(req.head())?;
+    let browser = session::known_browser(&gate, req.headers(), now_unix());
+    let address = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let client = browser.map_or(Client::Address(address), Client::Browser);
+    if let Err(wait) = console.guesses().admit(client, console.started.elapsed()) {
+        let note = untrusted_note(&gate, &req);
+        FAILED_SIGN_INS
+            .log(Some(address), format_args!("too many wrong passwords for the admin pages{note}"));
+        return Ok(refused(pages::SIGN_IN.serve(&base, &[("error", &too_many(wait))]), wait));
+    }
+    if session::is_admin(&gate, sent.last("username").trim(), sent.last("password").trim()) {
+        console.guesses().was_right(client);
+        return Ok(signed_in(&gate, &base, browser));
+    }
+    let note = untrusted_note(&gate, &req);
+    FAILED_SIGN_INS.log(Some(address), format_args!("wrong name or password for the admin pages{note}"));
+    actix_web::rt::time::sleep(WRONG_PASSWORD_PAUSE).await;
+    Ok(pages::SIGN_IN.serve(&base, &[("error", "Wrong name or password.")]))
+}
+
+/// To the console, with the cookies of a new sign-in and of its browser.
+fn signed_in(gate: &Gate, base: &BaseUrl, browser: Option<u128>) -> HttpResponse {
+    let (now, browser) = (now_unix(), browser.unwrap_or_else(rand::random));
+    let mut answer = session::redirect(&base.url("/admin"));
+    let cookies = [
+        session::issue(gate, base, rand::random(), now),
+        session::remember_browser(gate, base, browser, now),
+    ];
+    for cookie in cookies {
+        if let Err(error) = answer.add_cookie(&cookie) {
+            return HttpResponse::from_error(error);
+        }
+    }
+    answer
+}
+
+/// Where the peer is a proxy that is not in `trusted_proxies`, its header hints at the client behind it. Any client can have
+/// written it.
+fn untrusted_note(gate: &Gate, req: &HttpRequest) -> String {
+    let is_trusted =
+        req.peer_addr().is_some_and(|peer| peer::is_trusted(peer.ip(), &gate.settings.trusted_proxies));
+    match req.headers().get("x-forwarded-for").filter(|_| !is_trusted) {
+        Some(value) => {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            format!(" by way of an untrusted proxy with X-Forwarded-For: {}", escaped(&value))
+        }
+        None => String::new(),
+    }
+}
+
+fn too_many(wait: Duration) -> String {
+    match wait.as_secs() + 1 {
+        seconds @ 0..=90 => format!("Too many wrong passwords. Try again in {seconds} seconds."),
+        seconds => format!("Too many wrong passwords. Try again in {} minutes.", seconds.div_ceil(60)),
+    }
+}
+
+/// The form, as the refusal that it is.
+fn refused(mut form: HttpResponse, wait: Duration) -> HttpResponse {
+    let refusal = Refusal::TooManyTries(wait.as_secs() + 1);
+    *form.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let seconds = header::HeaderValue::from(wait.as_secs() + 1);
+    form.headers_mut().insert(header::RETRY_AFTER, seconds);
+    let code = header::HeaderValue::from_static(refusal.code());
+    form.headers_mut().insert(header::HeaderName::from_static(CODE_HEADER), code);
+    form
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use actix_web::test::TestRequest;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_log_names_a_forwarded_address_that_does_not_count() {
+        let note = |settings, forwarded: &str| {
+            let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
+            let request = request.insert_header(("x-forwarded-for", forwarded)).to_http_request();
+            untrusted_note(&Gate::new(Arc::new(settings)), &request)
+        };
+        let line = note(Settings::default(), "203.0.113.9");
+        assert_eq!(line, " by way of an untrusted proxy with X-Forwarded-For: 203.0.113.9");
+        assert!(
+            note(Settings::default(), &"\u{e9}\t".repeat(9_000)).len() < 1_000,
+            "no client decides how long a line is"
+        );
+        assert!(!note(Settings::default(), "a\tb").contains('\t'));
+        let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        assert_eq!(note(Settings { trusted_proxies, ..Settings::default() }, "203.0.113.9"), "");
+    }
+}

@@ -1,0 +1,60 @@
+//! GET and POST /admin/sign_out: ends the sign-in, so that no copy of its cookie opens anything, and takes the cookie back.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::session;
+use super::sign_in::Fields;
+use crate::api::operation::{Access, Description, Operation, Public};
+use crate::auth::Gate;
+use crate::http_error::Refusal;
+use crate::protocol::schema::{self, Keys};
+use serde_json::json;
+use utoipa::openapi::path::HttpMethod;
+
+/// What the API's description says of it.
+pub fn described(_: &mut Description<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/admin/sign_out", "signOut", Public::Operators, Access::Open)
+        .about("Sign out", "Ends the sign-in and takes the cookie back.")
+        .redirects("To the sign-in.")
+}
+
+/// And of the console's button.
+pub fn described_submit(_: &mut Description<'_>) -> Operation {
+    let form = Keys::new().may("csrf", schema::text(), "The token of the sign-in.").shape();
+    Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", Public::Operators, Access::Open)
+        .about(
+            "Sign out by the console's button",
+            "Ends the sign-in and takes the cookie back. A client that is not signed in need not be signed out.",
+        )
+        .form(form)
+        .redirects("To the sign-in.")
+        .refuses([Refusal::CsrfToken, Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
+}
+
+/// GET, as the original has it: ends the sign-in and shows the form. A link on another site's page only shows the form.
+///
+/// # Errors
+/// Only where the server lacks a part.
+pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> Result<HttpResponse, Refusal> {
+    let base = gate.base_url(req.head());
+    let mut answer = session::redirect(&base.url(session::SIGN_IN_PATH));
+    if session::is_foreign(req.headers()) {
+        return Ok(answer);
+    }
+    session::end(&req)?;
+    Ok(match answer.add_cookie(&session::clear(&base)) {
+        Ok(()) => answer,
+        Err(error) => HttpResponse::from_error(error),
+    })
+}
+
+/// POST, with the token of the sign-in. A client that is not signed in need not be signed out.
+///
+/// # Errors
+/// Another token.
+pub async fn submit(gate: web::Data<Gate>, req: HttpRequest, sent: Fields) -> Result<HttpResponse, Refusal> {
+    match session::check_token(&req, sent.last("csrf")) {
+        Err(Refusal::CsrfToken) => Err(Refusal::CsrfToken),
+        _ => sign_out(gate, req).await,
+    }
+}

@@ -1,0 +1,89 @@
+//! The websockets of demo mode: under which path, after which check, what.
+
+use super::connection::{Accepted, Connection};
+use super::echo::{self, Echo};
+use super::subscribers::Lane;
+use super::{Demo, actor_adapter, board, chat, guarded};
+use crate::http_error::Refusal;
+use crate::limits::in_flight::Counted;
+use actix_http::RequestHead;
+use actix_web::web;
+use tokio::net::TcpStream;
+
+/// A check before a socket is accepted. It sees the handshake, and may refuse it with any answer that HTTP knows.
+type Hook = fn(&Demo, &RequestHead) -> Result<(), Refusal>;
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Echo,
+    Chat,
+    Board,
+}
+
+struct Route {
+    path: &'static str,
+    hook: Option<Hook>,
+    purpose: Purpose,
+}
+
+const ROUTES: [Route; 4] = [
+    Route { path: "/demo/echo", hook: None, purpose: Purpose::Echo },
+    Route { path: "/demo/guarded/echo", hook: Some(guarded::check_token), purpose: Purpose::Echo },
+    Route { path: "/demo/chat", hook: None, purpose: Purpose::Chat },
+    Route { path: "/demo/board/socket", hook: None, purpose: Purpose::Board },
+];
+
+/// A handshake that may go on.
+pub struct Entrance {
+    demo: web::Data<Demo>,
+    purpose: Purpose,
+    counted: Counted,
+}
+
+/// Whether demo mode has a socket there, or says by itself that there is none.
+pub fn knows(path: &str) -> bool {
+    path.starts_with(board::PREFIX) || ROUTES.iter().any(|route| route.path == path)
+}
+
+/// Judges a handshake to one of the paths that demo mode knows.
+///
+/// # Errors
+/// No such socket, what the hook says, or there are too many sockets.
+pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Result<Entrance, Refusal> {
+    let route = ROUTES.iter().find(|route| route.path == path).ok_or(Refusal::NoSuchSocket)?;
+    if let Some(hook) = route.hook {
+        hook(demo, handshake)?;
+    }
+    if demo.sockets.is_full() {
+        return Err(Refusal::Busy);
+    }
+    let counted = Counted::new(demo.sockets.clone());
+    Ok(Entrance { demo: demo.clone(), purpose: route.purpose, counted })
+}
+
+impl Entrance {
+    /// Whether compressed messages may be agreed on: actix-web-actors does not know them.
+    pub fn may_deflate(&self) -> bool {
+        self.purpose == Purpose::Echo
+    }
+
+    /// The handshake is done: starts the socket's actor on this thread.
+    pub fn open(self, socket: TcpStream, rest: &[u8], deflate: bool) {
+        let Self { demo, purpose, counted } = self;
+        let max_message =
+            if purpose == Purpose::Echo { echo::MAX_MESSAGE } else { actor_adapter::MAX_MESSAGE };
+        let accepted = Accepted { socket, rest, max_message, deflate };
+        let lane = Lane::new(demo.settings.max_queued_bytes);
+        match purpose {
+            Purpose::Echo => {
+                let deflate_from = deflate.then_some(demo.settings.compression_threshold_bytes);
+                Connection::start(Echo { deflate_from }, accepted, &demo, counted);
+            }
+            Purpose::Chat => Connection::start(chat::join(demo.room.clone(), lane), accepted, &demo, counted),
+            Purpose::Board => {
+                Connection::start(board::socket::open(demo.board.clone(), lane), accepted, &demo, counted)
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The short way of the calls that backends make all the time: publishing, connecting, subscribing. All requests but
+//! handshakes come by here, so this is also where a connection's watch learns how far its request is.
+//!
+//! Routes, extractors and middleware take a quarter of what a publish costs beside the kernel. A signed call in its
+//! plainest form needs none of them; whatever is special about a request (a proxy's prefix, a query, a charset, a
+//! missing or bad signature) goes the long way through the App, which comes to the same answer by the same handlers.
+
+use super::cors;
+use crate::api::conn_id::ConnIdQuery;
+use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
+use crate::auth::body::{Body, Sender};
+use crate::auth::guard::Signed;
+use crate::auth::public_paths::Exposure;
+use crate::auth::{Gate, text};
+use crate::broker::handle::Backend;
+use crate::connection::body_pieces::{in_pieces, modest};
+use crate::connection::deadline::Watch;
+use crate::connection::exchange::{Answer, ask_when_read};
+use crate::http_error::{self, Refusal, answer_headers};
+use actix_http::{Request, RequestHead, Response, header};
+use actix_service::{ServiceFactory, apply_fn_factory};
+use actix_web::body::BoxBody;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::{Error, HttpResponse, web};
+use futures_util::future::{Either, FutureExt, TryFutureExt};
+use std::rc::Rc;
+
+/// The calls that have a short way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Message,
+    Connect,
+    Subscribe,
+    Unsubscribe,
+    UserState,
+}
+
+impl Call {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/message" => Self::Message,
+            "/connect" => Self::Connect,
+            "/subscribe" => Self::Subscribe,
+            "/unsubscribe" => Self::Unsubscribe,
+            "/user_state" => Self::UserState,
+            _ => return None,
+        })
+    }
+}
+
+/// What the short way needs.
+#[derive(Clone)]
+pub struct Express {
+    /// How requests are judged.
+    pub gate: web::Data<Gate>,
+    /// The way to the registry.
+    pub backend: web::Data<Backend>,
+    /// What the address is for: where signatures do not count, no call has a short way.
+    pub exposure: Exposure,
+}
+
+impl Express {
+    /// Puts the short way in front of an App.
+    pub fn before<F>(
+        self,
+        app: F,
+    ) -> impl ServiceFactory<Request, Config = (), Response = Response<Answer>, Error = Error, InitError = ()>
+    where
+        F: ServiceFactory<
+                Request,
+                Config = (),
+                Response = ServiceResponse<BoxBody>,
+                Error = Error,
+                InitError = (),
+            >,
+    {
+        apply_fn_factory(app, move |mut request: Request, app: &F::Service| {
+            let watch = request.conn_data::<Rc<Watch>>().cloned();
+            if let Some(watch) = &watch {
+                watch.begin();
+                ask_when_read(watch, request.payload());
+            }
+            let answer = match self.takes(request.head()) {
+                // In a box: its size would be every connection's, also of those that never make such a call.
+                Some((call, signed)) => Either::Left(Box::pin(self.clone().answer(call, signed, request))),
+                None => Either::Right(app.call(request).map_ok(Response::from)),
+            };
+            answer.map(move |answer| {
+                watch.iter().for_each(|watch| watch.answered());
+                let answer = answer.unwrap_or_else(Response::from);
+                Ok(answer.map_body(|_, body| Answer::new(body, watch)))
+            })
+        })
+    }
+
+    fn takes(&self, head: &RequestHead) -> Option<(Call, Signed)> {
+        let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST)?;
+        let plain = self.exposure.takes_signatures()
+            && head.uri.query().is_none()
+            && self.gate.has_no_prefix(head)
+            && !self.gate.settings.enforce_https
+            && !self.backend.is_draining()
+            && !head.upgrade()
+            && !names_charset(head)
+            && !head.headers.contains_key(header::CONTENT_ENCODING);
+        if plain { Some((call, self.gate.signed(head)?)) } else { None }
+    }
+
+    async fn answer(
+        self,
+        call: Call,
+        signed: Signed,
+        mut request: Request,
+    ) -> Result<Response<BoxBody>, Error> {
+        let payload = request.take_payload();
+        let answer = match Body::receive(request.head(), payload, &self.backend, Sender::Proven).await {
+            Ok(body) => match body.as_utf8() {
+                Ok(body) => self.call(call, signed, body).await,
+                Err(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        let headers = &request.head().headers;
+        let answer = match answer {
+            Ok(answer) => self.share(answer, headers),
+            Err(refusal) => {
+                self.backend.count(&refusal);
+                modest(refusal.response(http_error::accept(headers)), &self.backend, headers)
+            }
+        };
+        Ok(Response::from(answer.map_body(|_, body| in_pieces(body, Some(&self.backend.responses)))))
+    }
+
+    async fn call(&self, call: Call, signed: Signed, body: Body) -> Result<HttpResponse, Refusal> {
+        let backend = self.backend.clone();
+        let query = || web::Query(ConnIdQuery { conn_id: None });
+        match call {
+            Call::Message => message_post::post(signed, backend, body).await,
+            Call::Connect => connect::connect(signed, backend, body).await,
+            Call::Subscribe => subscribe::subscribe(signed, backend, query(), body).await,
+            Call::Unsubscribe => unsubscribe::unsubscribe(signed, backend, query(), body).await,
+            Call::UserState => user_state::user_state(signed, backend, body).await,
+        }
+    }
+
+    fn share(&self, mut answer: HttpResponse, headers: &header::HeaderMap) -> HttpResponse {
+        let settings = &self.gate.settings;
+        let origin = if cors::depends_on_origin(settings) { text(headers, "origin") } else { None };
+        cors::add(answer.headers_mut(), settings, origin);
+        answer_headers::make_private(answer.headers_mut());
+        answer
+    }
+}
+
+/// A charset is read by the App's extractor; JSON is UTF-8 unless somebody says otherwise.
+fn names_charset(head: &RequestHead) -> bool {
+    let content_type = head.headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
+    content_type.contains(&b';')
+}

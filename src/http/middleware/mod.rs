@@ -1,0 +1,186 @@
+//! What happens to every request before and after its handler. Mounted once, around the whole App:
+//! `App::new().app_data(edge).wrap(from_fn(edge::middleware::pass))`.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::error::UrlencodedError;
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+use serde_json::json;
+
+use super::cors;
+use super::inner_path::{lead_inside, path_as_sent};
+use crate::auth::allowed_origins;
+use crate::auth::body::{self, Body, Sender};
+use crate::auth::guard::{Standing, now_unix};
+use crate::auth::public_paths::Exposure;
+use crate::auth::{Gate, text};
+use crate::broker::handle::Backend;
+use crate::connection::body_pieces;
+use crate::console::session;
+use crate::http_error::{self, MaxBody, Refusal, answer_headers};
+use crate::telemetry::log_sums::{FAILED_REQUESTS, escaped};
+
+/// Rewrites the path as proxies need it, refuses plain HTTP and bad signatures, answers OPTIONS, gives refusals the
+/// form that `Accept` names and successes their CORS headers.
+///
+/// # Errors
+/// Only what inner middleware fails with; refusals are answers.
+pub async fn pass<B: MessageBody + 'static>(
+    gate: web::Data<Gate>,
+    mut req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let answer = match admit(&gate, &mut req).await {
+        Err(refusal) => {
+            let answer = refusal.response(http_error::accept(req.headers()));
+            req.into_response(answer)
+        }
+        Ok(_) if cors::is_preflight(req.method()) => req.into_response(cors::preflight().finish()),
+        Ok(standing) => {
+            req.extensions_mut().insert(standing);
+            in_asked_form(&gate, next.call(req).await?.map_into_boxed_body())
+        }
+    };
+    let mut answer = in_pieces(share(&gate, answer));
+    session::renew(&mut answer);
+    answer_headers::complete(answer.headers_mut());
+    // While the server stops, a connection that is kept would be waited for until the limit. And HTTP below us closes
+    // after `Connection: upgrade` whatever came of it: a proxy that is not told would use the connection again.
+    if is_draining(answer.request()) || answer.request().head().upgrade() {
+        answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(answer)
+}
+
+fn in_pieces(answer: ServiceResponse) -> ServiceResponse {
+    let backend = answer.request().app_data::<web::Data<Backend>>().cloned();
+    answer
+        .map_body(|_, body| body_pieces::in_pieces(body, backend.as_ref().map(|backend| &backend.responses)))
+}
+
+fn is_draining(req: &HttpRequest) -> bool {
+    req.app_data::<web::Data<Backend>>().is_some_and(|backend| backend.is_draining())
+}
+
+/// What is asked of every request, whatever its path. From here on there is one path, for rules, router and handlers.
+async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusal> {
+    lead_inside(gate, req)?;
+    gate.admit_scheme(req.head(), req.path())?;
+    let exposure = req.app_data::<Exposure>().copied().unwrap_or_default();
+    if !exposure.has(req.path()) {
+        return Err(Refusal::NotFound(req.path().to_owned()));
+    }
+    let standing = if exposure.takes_signatures() { standing(gate, req).await? } else { Standing::Stranger };
+    if !matches!(standing, Standing::Signed(_))
+        && cors::is_for_browsers(req.path())
+        && !cors::is_preflight(req.method())
+    {
+        admit_origin(gate, req)?;
+    }
+    body::admit_encoding(req.head())?;
+    Ok(standing)
+}
+
+/// Address and signature. One that is bound to its request is judged by the body as well, which then lies ready for the
+/// handler.
+async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusal> {
+    let Some(signature) = gate.bound_signature(req.head(), now_unix())? else {
+        return gate.standing(req.head(), now_unix());
+    };
+    let backend = req.app_data::<web::Data<Backend>>().cloned().ok_or(Refusal::Internal)?;
+    let payload = req.take_payload();
+    let body = Body::receive(req.head(), payload, &backend, Sender::NotYetProven).await?;
+    let admitted = gate.admit_bound(&signature, req.head(), &path_as_sent(req), &body, now_unix());
+    if let Err(Refusal::Busy) = &admitted {
+        backend.counters.refused_busy.add(1);
+    }
+    let standing = admitted?;
+    let (bytes, weight) = body.prove(&backend);
+    req.set_payload(Payload::from(bytes));
+    // Counted until the request is answered.
+    req.extensions_mut().insert(weight);
+    Ok(standing)
+}
+
+fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
+    let admitted = allowed_origins::admit(&gate.settings.allowed_origins, req.head());
+    if let (Err(_), Some(backend)) = (&admitted, req.app_data::<web::Data<Backend>>()) {
+        backend.counters.refused_origin.add(1);
+    }
+    admitted
+}
+
+/// Renders refusals again, now that `Accept` is known; also those that the framework made.
+fn in_asked_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
+    let Some(refusal) = refusal_in(gate, &answer) else {
+        return answer;
+    };
+    let request = answer.request();
+    if let Some(backend) = request.app_data::<web::Data<Backend>>() {
+        backend.count(&refusal);
+    }
+    let rendered = refusal.response(http_error::accept(request.headers()));
+    let rendered = match request.app_data::<web::Data<Backend>>() {
+        Some(backend) => body_pieces::modest(rendered, backend, request.headers()),
+        None => rendered,
+    };
+    answer.into_response(rendered)
+}
+
+fn refusal_in(gate: &Gate, answer: &ServiceResponse) -> Option<Refusal> {
+    let status = answer.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    if let Some(error) = answer.response().error() {
+        let ours = error.as_error::<Refusal>().cloned();
+        return Some(ours.unwrap_or_else(|| translate(gate, error, answer)));
+    }
+    // Handlers that render a refusal themselves have set its code; a bare 404 or 405 is the router's.
+    let bare = !answer.headers().contains_key(http_error::CODE_HEADER);
+    let unrouted = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+    (bare && unrouted).then(|| not_found(answer))
+}
+
+/// The framework's own errors: its extractors answer 400, which old clients take for success.
+fn translate(gate: &Gate, error: &Error, answer: &ServiceResponse) -> Refusal {
+    match answer.status() {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => not_found(answer),
+        StatusCode::PAYLOAD_TOO_LARGE => match error.as_error::<UrlencodedError>() {
+            Some(UrlencodedError::Overflow { limit, .. }) => Refusal::BodyTooLarge(MaxBody::OfPath(*limit)),
+            _ => Refusal::BodyTooLarge(MaxBody::OfSettings(gate.settings.max_body_bytes)),
+        },
+        StatusCode::REQUEST_TIMEOUT => Refusal::BodyTooSlow,
+        status if status.is_client_error() => Refusal::Invalid(json!({"_schema": [error.to_string()]})),
+        _ => {
+            let (head, error) = (answer.request().head(), error.to_string());
+            let (method, path) = (escaped(head.method.as_str()), escaped(head.uri.path()));
+            FAILED_REQUESTS
+                .log(gate.client_address(head), format_args!("{method} {path} failed: {}", escaped(&error)));
+            Refusal::Internal
+        }
+    }
+}
+
+fn not_found(answer: &ServiceResponse) -> Refusal {
+    Refusal::NotFound(answer.request().match_info().as_str().to_owned())
+}
+
+/// Adds the CORS headers where they belong.
+fn share(gate: &Gate, mut answer: ServiceResponse) -> ServiceResponse {
+    let request = answer.request();
+    let shared = cors::is_preflight(request.method()) || cors::concerns(request.path());
+    if shared && (answer.status().is_success() || cors::is_for_browsers(request.path())) {
+        let origin = match cors::depends_on_origin(&gate.settings) {
+            true => text(request.headers(), "origin").map(str::to_owned),
+            false => None,
+        };
+        cors::add(answer.headers_mut(), &gate.settings, origin.as_deref());
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! HTTP requests: the routes, the middleware in front of them, and the fast path of the calls that backends make most.
+
+pub mod routes;
+pub mod middleware;
+mod inner_path;
+pub mod cors;
+pub mod fast_path;
+pub mod health;
+pub mod polled;
+pub mod openapi;

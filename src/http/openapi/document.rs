@@ -1,0 +1,133 @@
+//! The API's description in OpenAPI 3.1, put together from what every endpoint says of itself.
+
+use crate::api::operation::{
+    ADMIN_COOKIE, BOUND_SIGNATURE, CSRF_TOKEN, Description, Operation, Public, SIGNATURE, SIGNATURE_IN_QUERY,
+};
+use crate::api::{
+    channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
+    unsubscribe, user_state,
+};
+use crate::auth::guard;
+use crate::config::Settings;
+use crate::console::endpoints::{
+    channel, channels, configure_channel, connection, connections, disconnect as ended, limits, record,
+    recording, secrets, send_message, user, users,
+};
+use crate::console::{debug, figures as console_figures, session, sign_in, sign_out};
+use crate::demo;
+use crate::http::health;
+use crate::transports::long_poll::listen;
+use crate::transports::websocket::upgrade;
+use crate::web::{assets, pages};
+use utoipa::openapi::security::SecurityScheme;
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{Components, Info, License, OpenApi, OpenApiBuilder, Paths, RefOr, Server};
+
+/// What an endpoint says of itself.
+type Described = fn(&mut Description<'_>) -> Operation;
+
+/// Every endpoint, in the order of the document. Those of demo mode come behind.
+const ENDPOINTS: &[Described] = &[
+    connect::described,
+    subscribe::described,
+    unsubscribe::described,
+    user_state::described,
+    message_post::described,
+    message_patch::described,
+    message_delete::described,
+    channel_config::described,
+    info::described,
+    info::described_without_body,
+    upgrade::described,
+    listen::described,
+    disconnect::described_by_body,
+    disconnect::described_by_query,
+    health::described_live,
+    health::described_ready,
+    pages::described_front,
+    pages::described_dashboard,
+    console_figures::described,
+    console_figures::described_by_post,
+    debug::described,
+    sign_in::described,
+    sign_in::described_submit,
+    sign_out::described,
+    sign_out::described_submit,
+    pages::described_explorer,
+    pages::described_first_application,
+    super::described,
+    super::described_outline,
+    assets::described,
+    channels::described,
+    channel::described,
+    users::described,
+    user::described,
+    connections::described,
+    connection::described,
+    secrets::described,
+    limits::described,
+    send_message::described,
+    configure_channel::described,
+    ended::described,
+    ended::described_of_user,
+    record::described,
+    recording::described,
+];
+
+const ABOUT: &str = "Two publics call this server: **backends**, over signed requests, and **browsers**, which only \
+    listen. Every refusal has a status above 400, a stable code in the header `x-channelstream-error` and a JSON body, \
+    or HTML or plain text where `Accept` names it; a refused request changes nothing. Unknown fields are dropped; of \
+    duplicate keys the last one counts, and no parameter may be given twice. Bounds are told as this server's settings \
+    have them.";
+
+/// The whole description: limits as the settings have them, addresses below `prefix`.
+pub fn document(settings: &Settings, prefix: &str) -> OpenApi {
+    let mut description = Description::new(settings);
+    let mut paths = Paths::new();
+    let of_demo = if settings.demo_enabled() { demo::DESCRIBED } else { &[] };
+    for described in ENDPOINTS.iter().chain(of_demo) {
+        let operation = described(&mut description);
+        let (path, method) = (operation.path, operation.method.clone());
+        paths.add_path_operation(path, vec![method], operation.written(&mut description));
+    }
+    let told = Public::ALL.into_iter().filter(|public| *public != Public::Demo || settings.demo_enabled());
+    let tags =
+        told.map(|public| TagBuilder::new().name(public.tag()).description(Some(public.about())).build());
+    let server = if prefix.is_empty() { "/" } else { prefix };
+    OpenApiBuilder::new()
+        .info(about())
+        .servers(Some([Server::new(server)]))
+        .paths(paths)
+        .components(Some(components(description)))
+        .tags(Some(tags.collect::<Vec<_>>()))
+        .build()
+}
+
+fn about() -> Info {
+    let mut info = Info::new("Channelstream API", env!("CARGO_PKG_VERSION"));
+    info.description = Some(ABOUT.into());
+    let mut license = License::new("MIT OR Apache-2.0");
+    license.identifier = Some("MIT OR Apache-2.0".into());
+    info.license = Some(license);
+    info
+}
+
+fn components(description: Description<'_>) -> Components {
+    let [header, query, bound] = guard::security_schemes();
+    let schemes = [
+        (SIGNATURE, header),
+        (SIGNATURE_IN_QUERY, query),
+        (BOUND_SIGNATURE, bound),
+        (ADMIN_COOKIE, session::security_scheme()),
+        (CSRF_TOKEN, session::csrf_scheme()),
+    ];
+    let mut components = Components::new();
+    components.schemas = description.book.into_shapes();
+    components.responses =
+        description.responses.into_iter().map(|(name, response)| (name, RefOr::T(response))).collect();
+    components.security_schemes = schemes
+        .into_iter()
+        .map(|(name, scheme): (&str, SecurityScheme)| (name.to_owned(), RefOr::T(scheme)))
+        .collect();
+    components
+}

@@ -1,0 +1,310 @@
+//! The same description in the outline of the original's, which was Swagger 2.0: what its readers know, told in what
+//! that version has words for.
+
+use serde_json::{Map, Value, json};
+
+/// Paths and methods that the original described.
+const DESCRIBED: [(&str, &[&str]); 10] = [
+    ("/connect", &["post"]),
+    ("/subscribe", &["post"]),
+    ("/unsubscribe", &["post"]),
+    ("/user_state", &["post"]),
+    ("/message", &["post", "patch", "delete"]),
+    ("/channel_config", &["post"]),
+    ("/info", &["post"]),
+    ("/listen", &["get"]),
+    ("/disconnect", &["get", "post"]),
+    ("/admin/admin.json", &["get", "post"]),
+];
+
+/// Bodies that the original named, and the name that each has in OpenAPI 3.1.
+const DEFINED: [(&str, &str); 12] = [
+    ("ConnectBody", "ConnectBody"),
+    ("SubscribeBody", "SubscribeBody"),
+    ("UnsubscribeBody", "UnsubscribeBody"),
+    ("UserStateBody", "UserStateBody"),
+    ("MessagesBody", "MessageBody"),
+    ("MessageBody", "MessageBody"),
+    ("MessageEditBody", "MessageEditBody"),
+    ("MessagesDeleteBody", "MessagesDeleteBody"),
+    ("DisconnectBody", "DisconnectBody"),
+    ("ChannelConfigBody", "ChannelConfigBody"),
+    ("ChannelInfoBody", "ChannelInfoBody"),
+    ("InfoResolution", "InfoResolution"),
+];
+
+/// Bodies whose `conn_id` may stand in the query instead. Swagger has no words for that.
+const NEED_CONN_ID: [&str; 2] = ["SubscribeBody", "UnsubscribeBody"];
+
+/// The outline of a description.
+pub fn outline(description: &Value, prefix: &str) -> Value {
+    let paths: Map<_, _> = DESCRIBED
+        .into_iter()
+        .map(|(path, methods)| {
+            let item = &description["paths"][path];
+            let methods =
+                methods.iter().map(|method| ((*method).into(), operation(&item[method], description)));
+            (path.to_owned(), Value::Object(methods.collect()))
+        })
+        .collect();
+    let definitions: Map<_, _> = DEFINED
+        .into_iter()
+        .map(|(name, ours)| (name.to_owned(), definition(name, ours, description)))
+        .collect();
+    let mut outline = json!({
+        "swagger": "2.0.0",
+        "info": {
+            "title": description["info"]["title"],
+            "version": "0.7.0",
+            "description": description["info"]["description"],
+        },
+        "consumes": ["application/json"],
+        "produces": ["application/json"],
+        "paths": paths,
+        "definitions": definitions,
+        "securityDefinitions": {
+            "APIKeyHeader": {"type": "apiKey", "name": "X-Channelstream-Secret", "in": "header"},
+        },
+    });
+    if !prefix.is_empty() {
+        outline["basePath"] = prefix.into();
+    }
+    outline
+}
+
+fn operation(told: &Value, description: &Value) -> Value {
+    let mut parameters: Vec<Value> =
+        array(&told["parameters"]).iter().map(|parameter| parameter_of(parameter, description)).collect();
+    if let Some(body) = told.get("requestBody") {
+        parameters.push(json!({
+            "in": "body",
+            "name": "body",
+            "required": body["required"],
+            "description": body["description"],
+            "schema": schema(&body["content"]["application/json"]["schema"], description),
+        }));
+    }
+    let responses = told["responses"].as_object().into_iter().flatten().map(|(status, response)| {
+        (status.clone(), json!({"description": resolved(response, description)["description"]}))
+    });
+    let mut operation = json!({
+        "summary": told["summary"],
+        "description": told["description"],
+        "tags": told["tags"],
+        "produces": ["application/json"],
+        "consumes": ["application/json"],
+        "parameters": parameters,
+        "responses": responses.collect::<Map<_, _>>(),
+    });
+    if !array(&told["security"]).is_empty() {
+        operation["security"] = json!([{"APIKeyHeader": []}]);
+    }
+    operation
+}
+
+/// A parameter of the query: its schema's keys stand among its own.
+fn parameter_of(told: &Value, description: &Value) -> Value {
+    let mut parameter = schema(&told["schema"], description);
+    for key in ["name", "in", "required", "description"] {
+        parameter[key] = told[key].clone();
+    }
+    parameter
+}
+
+fn definition(name: &str, ours: &str, description: &Value) -> Value {
+    let mut definition = schema(&description["components"]["schemas"][ours], description);
+    if NEED_CONN_ID.contains(&name) {
+        definition["required"] = json!(["channels", "conn_id"]);
+    }
+    definition
+}
+
+/// A schema as Swagger has it: of several shapes the first, which is the usual one.
+fn schema(told: &Value, description: &Value) -> Value {
+    if let Some(name) = told["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        if DEFINED.iter().any(|(defined, _)| *defined == name) {
+            return json!({ "$ref": format!("#/definitions/{name}") });
+        }
+        return with_words_of(told, schema(resolved(told, description), description));
+    }
+    if let Some(first) = told["anyOf"].as_array().and_then(|shapes| shapes.first()) {
+        let mut usual = schema(first, description);
+        if array(&told["anyOf"]).contains(&json!({"type": "null"})) {
+            usual["x-nullable"] = true.into();
+        }
+        return with_words_of(told, usual);
+    }
+    let mut plain = Map::new();
+    for (key, value) in told.as_object().into_iter().flatten() {
+        match key.as_str() {
+            "properties" => {
+                let properties = value.as_object().into_iter().flatten();
+                let properties = properties.map(|(name, told)| (name.clone(), schema(told, description)));
+                plain.insert(key.clone(), Value::Object(properties.collect()));
+            }
+            "items" | "additionalProperties" => {
+                plain.insert(key.clone(), schema(value, description));
+            }
+            // Several types at once are no type; an example is one value.
+            "type" if value.is_array() => {}
+            "examples" => {
+                plain.insert("example".into(), value[0].clone());
+            }
+            _ => {
+                plain.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(plain)
+}
+
+/// With the description and the default of where it is used.
+fn with_words_of(told: &Value, mut schema: Value) -> Value {
+    for key in ["description", "default"] {
+        if let Some(value) = told.get(key).filter(|_| schema.get("$ref").is_none()) {
+            schema[key] = value.clone();
+        }
+    }
+    schema
+}
+
+fn resolved<'a>(told: &'a Value, description: &'a Value) -> &'a Value {
+    let pointer = told["$ref"].as_str().map(|reference| reference.trim_start_matches('#'));
+    pointer.and_then(|pointer| description.pointer(pointer)).unwrap_or(told)
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::http::openapi;
+    use std::collections::BTreeSet;
+
+    fn under(prefix: &str) -> Value {
+        outline(&serde_json::to_value(openapi::description(&Settings::default(), "")).unwrap(), prefix)
+    }
+
+    fn description() -> Value {
+        under("")
+    }
+
+    fn keys(value: &Value) -> BTreeSet<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn case_openapi() {
+        let description = description();
+        assert_eq!(description["swagger"], "2.0.0");
+        assert_eq!(description["info"]["title"], "Channelstream API");
+        assert_eq!(description["info"]["version"], "0.7.0");
+        let paths = [
+            ("/connect", "post"),
+            ("/subscribe", "post"),
+            ("/unsubscribe", "post"),
+            ("/user_state", "post"),
+            ("/message", "delete patch post"),
+            ("/channel_config", "post"),
+            ("/info", "post"),
+            ("/listen", "get"),
+            ("/disconnect", "get post"),
+            ("/admin/admin.json", "get post"),
+        ];
+        assert_eq!(keys(&description["paths"]), paths.iter().map(|(path, _)| *path).collect());
+        for (path, methods) in paths {
+            assert_eq!(keys(&description["paths"][path]), methods.split(' ').collect(), "{path}");
+        }
+        let scheme = &description["securityDefinitions"]["APIKeyHeader"];
+        assert_eq!((&scheme["type"], &scheme["in"]), (&"apiKey".into(), &"header".into()));
+        assert_eq!(scheme["name"], "X-Channelstream-Secret");
+    }
+
+    #[test]
+    fn case_openapi_definitions() {
+        let message = "channel exclude_users message no_history pm_users timestamp user uuid";
+        let subscribe = "channel_configs channels conn_id info";
+        let connect =
+            "channel_configs channels conn_id fresh_user_state info state_public_keys user_state username";
+        let config = "broadcast_presence_with_user_lists history_size notify_presence notify_state store_frames \
+            store_history";
+        let options = "channels exclude_channels include_connections include_history include_users \
+            return_public_state";
+        let wanted = [
+            ("InfoResolution", "", options),
+            ("ConnectBody", "username", connect),
+            ("SubscribeBody", "channels conn_id", subscribe),
+            ("UnsubscribeBody", "channels conn_id", subscribe),
+            ("UserStateBody", "user", "state_public_keys user user_state"),
+            ("MessagesBody", "user", message),
+            ("MessageBody", "user", message),
+            ("MessageEditBody", "uuid", &format!("{message} edited")),
+            ("MessagesDeleteBody", "uuid", "channel exclude_users no_history pm_users uuid"),
+            ("DisconnectBody", "conn_id", "conn_id"),
+            ("ChannelConfigBody", "", config),
+            ("ChannelInfoBody", "info", "info"),
+        ];
+        let description = description();
+        let definitions = &description["definitions"];
+        assert_eq!(keys(definitions), wanted.iter().map(|(name, ..)| *name).collect());
+        for (name, required, properties) in wanted {
+            let definition = &definitions[name];
+            assert_eq!(definition["type"], "object", "{name}");
+            assert_eq!(keys(&definition["properties"]), properties.split_whitespace().collect(), "{name}");
+            let listed = definition["required"].as_array().map(|names| names.as_slice()).unwrap_or_default();
+            let listed: Vec<&str> = listed.iter().filter_map(Value::as_str).collect();
+            assert_eq!(listed, required.split_whitespace().collect::<Vec<_>>(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn follow(value: &Value, root: &Value) {
+            match value {
+                Value::Object(map) => {
+                    if let Some(Value::String(reference)) = map.get("$ref") {
+                        assert!(root.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+                    }
+                    map.values().for_each(|inner| follow(inner, root));
+                }
+                Value::Array(list) => list.iter().for_each(|inner| follow(inner, root)),
+                _ => {}
+            }
+        }
+        follow(&description(), &description());
+    }
+
+    #[test]
+    fn a_prefix_becomes_the_base_path() {
+        assert_eq!(under("/p")["basePath"], "/p");
+        assert_eq!(under("").get("basePath"), None);
+    }
+
+    #[test]
+    fn schemas_use_no_words_that_swagger_lacks() {
+        let description = description();
+        let message = &description["definitions"]["MessageBody"]["properties"];
+        let flag = json!({"type": "boolean", "description": "Keep it out of the channel's history.", "default": false});
+        assert_eq!(message["no_history"], flag);
+        assert_eq!(message["channel"]["x-nullable"], true);
+        assert_eq!(
+            (&message["timestamp"]["type"], &message["timestamp"]["format"]),
+            (&json!("string"), &json!("date-time"))
+        );
+        let connect = &description["definitions"]["ConnectBody"]["properties"];
+        assert_eq!(connect["info"], json!({"$ref": "#/definitions/InfoResolution"}));
+        assert_eq!(connect["user_state"]["additionalProperties"].get("type"), None);
+        let text = description.to_string();
+        for word in ["anyOf", "oneOf", "\"null\"", "examples", "components"] {
+            assert!(!text.contains(word), "{word}");
+        }
+        let listen = &description["paths"]["/listen"]["get"]["parameters"][0];
+        assert_eq!(
+            (&listen["name"], &listen["type"], &listen["required"]),
+            (&json!("conn_id"), &json!("string"), &json!(true))
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! Refusals as the API's description tells them: by status, with codes, bodies and examples.
+
+use super::{CODE_HEADER, LIMIT_HEADER, MaxBody, OverLimit, Refusal};
+use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::telemetry::limits::Limit;
+use actix_web::body::MessageBody;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, Response, ResponseBuilder, example::ExampleBuilder};
+
+impl Refusal {
+    /// One of each, in the order of the enumeration.
+    pub fn one_of_each() -> Vec<Self> {
+        std::iter::successors(Some(Self::AddressNotAllowed), Self::after).collect()
+    }
+
+    /// The one behind it in the enumeration. Here the compiler asks for those that are new.
+    fn after(&self) -> Option<Self> {
+        Some(match self {
+            Self::AddressNotAllowed => Self::OriginNotAllowed,
+            Self::OriginNotAllowed => Self::SignatureMissing,
+            Self::SignatureMissing => Self::BadSignature,
+            Self::BadSignature => Self::WellKnownSecret("came through a proxy"),
+            Self::WellKnownSecret(_) => Self::CsrfToken,
+            Self::CsrfToken => Self::TooManyTries(30),
+            Self::TooManyTries(_) => Self::NotFound("/nowhere".into()),
+            Self::NotFound(_) => Self::UnknownConnection,
+            Self::UnknownConnection => {
+                Self::TokenRefused(serde_json::json!({ "token": ["Not a valid token."] }))
+            }
+            Self::TokenRefused(_) => Self::NoSuchSocket,
+            Self::NoSuchSocket => Self::Invalid(serde_json::json!({ "_schema": ["Invalid input type."] })),
+            Self::Invalid(_) => Self::UnacceptableCallback,
+            Self::UnacceptableCallback => Self::BodyTooLarge(MaxBody::OfSettings(8 << 20)),
+            Self::BodyTooLarge(_) => Self::BodyEncoded("gzip".into()),
+            Self::BodyEncoded(_) => Self::BodyTooSlow,
+            Self::BodyTooSlow => Self::Malformed("This is not a request of HTTP/1.1."),
+            Self::Malformed(_) => Self::HttpsRequired,
+            Self::HttpsRequired => Self::UpgradeRequired,
+            Self::UpgradeRequired => Self::OverLimit(OverLimit::of(Limit::Sessions, 10_000)),
+            Self::OverLimit(_) => Self::Busy,
+            Self::Busy => Self::Draining,
+            Self::Draining => Self::Internal,
+            Self::Internal => return None,
+        })
+    }
+
+    /// The shape of its JSON body.
+    fn shape(&self, book: &mut Book) -> Shape {
+        match self {
+            Self::BadSignature => book.named("BadSignature", |_| {
+                let said = schema::one_value_of(["Bad Signature"]);
+                Keys::new().key("request", said, "What is wrong with the request.").shape()
+            }),
+            Self::Invalid(Value::Array(_)) => schema::list(schema::text()),
+            Self::Invalid(_) | Self::TokenRefused(_) => book.named("Errors", errors),
+            Self::OverLimit(over) if over.names_field() => book.named("Errors", errors),
+            Self::OverLimit(_) => book.named("LimitReached", |_| limit_reached()),
+            _ => book.named("Problem", |_| problem()),
+        }
+    }
+
+    /// Whether its body is the same whatever `Accept` says.
+    fn is_json_only(&self) -> bool {
+        self.own_body().is_some()
+    }
+
+    /// Whether it is a limit that is switched off.
+    fn is_off(&self) -> bool {
+        matches!(self, Self::OverLimit(over) if over.bound == 0)
+    }
+
+    /// What its example is called.
+    fn summary(&self) -> String {
+        match self {
+            Self::OverLimit(over) => over.message(),
+            _ => self.row().text.to_owned(),
+        }
+    }
+
+    fn example(&self) -> Value {
+        let body = self.response(None).into_body().try_into_bytes().unwrap_or_default();
+        serde_json::from_slice(&body).unwrap_or_default()
+    }
+}
+
+fn errors(book: &mut Book) -> Shape {
+    let texts = schema::list(schema::text());
+    let tree = book.named("Errors", |_| schema::anything());
+    let said = "All that is wrong, by field: a list of texts, or a tree of such lists. In lists the index of the item \
+        stands between, in mappings the key and `value`. What is wrong with the whole stands under `_schema`.";
+    schema::about(schema::mapping(schema::any_of([texts, tree])), said)
+}
+
+fn problem() -> Shape {
+    problem_keys().shape()
+}
+
+fn problem_keys() -> Keys {
+    Keys::new()
+        .key("message", schema::text(), "What is wrong, in a sentence.")
+        .key("code", schema::text(), "Status and its name.")
+        .key("title", schema::text(), "The status' name.")
+}
+
+fn limit_reached() -> Shape {
+    problem_keys().key("limit", schema::text(), "The setting that is the limit.").shape()
+}
+
+/// What a refusal is called among the document's names: a limit by its setting.
+pub fn name(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::OverLimit(over) => over.limit.setting().to_owned(),
+        _ => refusal.code().to_owned(),
+    }
+}
+
+/// The response of one status, for the refusals that have it.
+pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
+    let codes: BTreeSet<&str> = refusals.iter().map(|refusal| refusal.code()).collect();
+    let code_header = HeaderBuilder::new()
+        .schema(Some(schema::one_value_of(codes)))
+        .description(Some("The stable code of the refusal."))
+        .build();
+    let mut response = ResponseBuilder::new().description(said(refusals)).header(CODE_HEADER, code_header);
+    if refusals.iter().any(|refusal| refusal.comes_back_after().is_some()) {
+        let seconds = HeaderBuilder::new().schema(Some(schema::count()));
+        let seconds = seconds.description(Some("Seconds to wait before the next attempt."));
+        response = response.header("retry-after", seconds.build());
+    }
+    let settings: BTreeSet<&str> = refusals.iter().filter_map(|refusal| refusal.named_limit()).collect();
+    if !settings.is_empty() {
+        let named = HeaderBuilder::new().schema(Some(schema::one_value_of(settings)));
+        let named = named.description(Some("The setting that is the limit, where one is reached."));
+        response = response.header(LIMIT_HEADER, named.build());
+    }
+    let mut shapes: Vec<Shape> = Vec::new();
+    for refusal in refusals {
+        let shape = refusal.shape(book);
+        if !shapes.contains(&shape) {
+            shapes.push(shape);
+        }
+    }
+    let shape =
+        if shapes.len() > 1 { schema::any_of(shapes) } else { shapes.pop().unwrap_or_else(schema::anything) };
+    let examples = refusals.iter().enumerate().filter(|(_, refusal)| !refusal.is_off());
+    let examples = examples.map(|(index, refusal)| {
+        let name = if index == 0 { name(refusal) } else { format!("{}-{index}", name(refusal)) };
+        (name, ExampleBuilder::new().summary(refusal.summary()).value(Some(refusal.example())).build())
+    });
+    let json = ContentBuilder::new().schema(Some(shape)).examples_from_iter(examples).build();
+    response = response.content("application/json", json);
+    if !refusals.iter().all(|refusal| refusal.is_json_only()) {
+        for form in ["text/plain", "text/html"] {
+            response = response.content(form, ContentBuilder::new().schema(Some(schema::text())).build());
+        }
+    }
+    response.build()
+}
+
+/// Which codes there are, and when each comes.
+fn said(refusals: &[&Refusal]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for refusal in refusals {
+        let line = match refusal {
+            Refusal::OverLimit(over) if refusal.is_off() => {
+                format!("`{}`: never here, `{}` is 0.", refusal.code(), over.limit.setting())
+            }
+            Refusal::OverLimit(over) => format!("`{}`: {}", refusal.code(), over.message()),
+            _ => format!("`{}`: {}", refusal.code(), refusal.row().when),
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines.join("\n\n")
+}

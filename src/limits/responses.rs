@@ -1,0 +1,136 @@
+//! Large response bodies: how many bytes of them wait for their clients, and which of them are equal.
+//!
+//! A body that is made for one request lies in memory until its client has taken it. Equal ones are kept once, and the
+//! sum of all has a bound.
+
+use super::in_flight::Pressure;
+use crate::http_error::Refusal;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Bodies over this size in bytes are large. It is also the size of the pieces that the HTTP stack gets of them.
+pub const LARGE: usize = 16 << 10;
+/// With so many waiting bodies of the same length at most, a new one is compared.
+const COMPARED: usize = 4;
+
+/// The large response bodies that wait for their clients, of all threads.
+#[derive(Debug)]
+pub struct Responses {
+    pressure: Arc<Pressure>,
+    /// By length: only bodies of one length can be equal.
+    waiting: Mutex<HashMap<usize, Vec<Weak<Waiting>>>>,
+}
+
+/// One body, counted as long as a part of it is wanted.
+#[derive(Debug)]
+struct Waiting {
+    bytes: Bytes,
+    home: Arc<Responses>,
+}
+
+/// A share in a body, as [`Bytes::from_owner`] takes it.
+struct Share(Arc<Waiting>);
+
+impl AsRef<[u8]> for Share {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let length = self.bytes.len();
+        self.home.pressure.responses.sub(length);
+        let mut waiting = self.home.locked();
+        if let Some(same) = waiting.get_mut(&length) {
+            same.retain(|body| body.strong_count() > 0);
+            if same.is_empty() {
+                waiting.remove(&length);
+            }
+        }
+    }
+}
+
+impl Responses {
+    /// No body waits. They are counted in these gauges.
+    pub fn new(pressure: Arc<Pressure>) -> Arc<Self> {
+        Arc::new(Self { pressure, waiting: Mutex::default() })
+    }
+
+    /// Refuses a request whose response may be large while those that wait are as many bytes as may be. To be asked
+    /// before something is changed, and again when the response is about to be written.
+    ///
+    /// # Errors
+    /// `Busy`.
+    pub fn admit(&self) -> Result<(), Refusal> {
+        if self.pressure.responses.is_full() { Err(Refusal::Busy) } else { Ok(()) }
+    }
+
+    /// Counts a large body for as long as a part of it is referred to. Where an equal one waits already, the result
+    /// is a share in that one. What has other owners is counted by them.
+    pub fn share(self: &Arc<Self>, body: Bytes) -> Bytes {
+        if body.len() <= LARGE || !body.is_unique() {
+            return body;
+        }
+        // Shares are compared and dropped without the lock: the last one takes it.
+        let same: Vec<Arc<Waiting>> = match self.locked().get(&body.len()) {
+            Some(same) => same.iter().rev().take(COMPARED).filter_map(Weak::upgrade).collect(),
+            None => Vec::new(),
+        };
+        if let Some(equal) = same.into_iter().find(|waiting| waiting.bytes == body) {
+            return Bytes::from_owner(Share(equal));
+        }
+        let length = body.len();
+        self.pressure.responses.add(length);
+        let waiting = Arc::new(Waiting { bytes: body, home: self.clone() });
+        self.locked().entry(length).or_default().push(Arc::downgrade(&waiting));
+        Bytes::from_owner(Share(waiting))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<usize, Vec<Weak<Waiting>>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn responses(bound: usize) -> Arc<Responses> {
+        Responses::new(Arc::new(Pressure::new(1, 1, 1, 1).bounding_responses(bound)))
+    }
+
+    fn body(byte: u8, length: usize) -> Bytes {
+        Bytes::from(vec![byte; length])
+    }
+
+    #[test]
+    fn equal_bodies_are_kept_once_and_counted_until_the_last_part_is_gone() {
+        let responses = responses(100_000);
+        let waiting = || responses.pressure.responses.get();
+        let (one, two) = (responses.share(body(1, 50_000)), responses.share(body(1, 50_000)));
+        assert_eq!((one.as_ptr(), waiting()), (two.as_ptr(), 50_000));
+        let other = responses.share(body(2, 50_000));
+        assert_eq!((&other[..], waiting()), (&[2; 50_000][..], 100_000));
+        assert_eq!(responses.admit(), Err(Refusal::Busy));
+        let part = one.slice(16..20);
+        drop((one, two));
+        assert_eq!((&part[..], waiting()), (&[1; 4][..], 100_000));
+        drop(part);
+        assert_eq!((waiting(), responses.admit()), (50_000, Ok(())));
+        drop(other);
+        assert_eq!((waiting(), responses.locked().len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_small_or_belongs_to_others_is_not_counted() {
+        let responses = responses(1);
+        let kept = body(1, 50_000);
+        let shared = responses.share(kept.clone());
+        assert_eq!(shared.as_ptr(), kept.as_ptr());
+        let _static = responses.share(Bytes::from_static(&[0; 20_000]));
+        let _small = responses.share(body(1, LARGE));
+        assert_eq!((responses.pressure.responses.get(), responses.admit()), (0, Ok(())));
+    }
+}

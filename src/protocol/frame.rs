@@ -1,0 +1,212 @@
+//! An event in the forms the transports need: serialised once, framed once, shared by all.
+
+use super::ids::UserId;
+use super::user_set::UserSet;
+use super::websocket::{self, HEADER_ROOM};
+use bytes::Bytes;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// What a live event says about catch-up. In catch-up every event says `"catchup":true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveFlag {
+    /// `"catchup":false` (messages, presence, state changes).
+    False,
+    /// Nothing (edits and deletes, as in the original).
+    Absent,
+}
+
+impl LiveFlag {
+    fn tail(self) -> &'static [u8] {
+        match self {
+            LiveFlag::False => b",\"catchup\":false}]",
+            LiveFlag::Absent => b"}]",
+        }
+    }
+}
+
+const CATCHUP_TAIL: &[u8] = b",\"catchup\":true}]";
+const CATCHUP_ELEMENT_TAIL: &[u8] = b",\"catchup\":true}";
+
+/// Who among the members of a stream gets a frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// Only these, if given.
+    pub only: Option<UserSet>,
+    /// Not these.
+    pub except: UserSet,
+}
+
+impl Audience {
+    /// Everybody.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Everybody but one.
+    pub fn all_but(user: UserId) -> Self {
+        Self { only: None, except: user.into() }
+    }
+
+    /// Whether somebody is left out.
+    pub fn is_restricted(&self) -> bool {
+        self.only.is_some() || !self.except.is_empty()
+    }
+
+    /// Whether this user gets the frame.
+    pub fn admits(&self, user: UserId) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(user)) && !self.except.contains(user)
+    }
+}
+
+/// One event, encoded.
+#[derive(Debug)]
+pub struct Frame {
+    /// Websocket header and `[{…}]`, as sent live.
+    live: Bytes,
+    /// The object's members within `live`, from `{` up to but without its tail.
+    open: Range<usize>,
+    catchup: OnceLock<Bytes>,
+    /// The live form, compressed for those who asked. Made at the first call, then shared.
+    deflated: OnceLock<Bytes>,
+    audience: Audience,
+}
+
+impl Frame {
+    /// What goes to a websocket: header and payload.
+    pub fn live(&self) -> &Bytes {
+        &self.live
+    }
+
+    /// What goes to a websocket that takes compressed messages: [`Frame::live`] itself where compressing is not
+    /// worth it, being shorter than `threshold` or not shrinking.
+    pub fn deflated(&self, threshold: usize) -> &Bytes {
+        if self.live.len() < threshold {
+            return &self.live;
+        }
+        self.deflated.get_or_init(|| {
+            let payload = &self.live[self.open.start - 1..];
+            websocket::deflated_text(payload).unwrap_or_else(|| self.live.clone())
+        })
+    }
+
+    /// The event as an element of a poll's list.
+    pub fn live_element(&self) -> Bytes {
+        self.live.slice(self.open.start..self.live.len() - 1)
+    }
+
+    /// What goes to a websocket that catches up. Made at the first call, then shared.
+    pub fn catchup(&self) -> &Bytes {
+        self.catchup.get_or_init(|| {
+            let mut draft = Draft::new(self.open.len());
+            draft.buffer.extend_from_slice(&self.live[self.open.clone()]);
+            draft.seal(CATCHUP_TAIL).0
+        })
+    }
+
+    /// The event as an element of a poll's list, flagged as catch-up, in two parts: the second closes the first, which
+    /// is in memory with the live form.
+    pub fn catchup_element(&self) -> [Bytes; 2] {
+        [self.live.slice(self.open.clone()), Bytes::from_static(CATCHUP_ELEMENT_TAIL)]
+    }
+
+    /// Who gets it.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+}
+
+/// An event being written: an object without its closing, behind room for a header.
+#[derive(Debug)]
+pub struct Draft {
+    /// Append the object here, beginning with `{` and without the final `}`.
+    pub buffer: Vec<u8>,
+}
+
+impl Draft {
+    /// A draft with room for this many bytes.
+    pub fn new(capacity: usize) -> Self {
+        let mut buffer = Vec::with_capacity(HEADER_ROOM + 1 + capacity + CATCHUP_TAIL.len() + 1);
+        buffer.extend_from_slice(&[0; HEADER_ROOM]);
+        buffer.push(b'[');
+        Self { buffer }
+    }
+
+    /// Position where the next byte goes; give it to [`Draft::finish`] to find a part again.
+    pub fn position(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Closes the event. `part`, positions within the draft, comes back as a slice of the frame.
+    pub fn finish(
+        self,
+        flag: LiveFlag,
+        audience: Audience,
+        part: Option<Range<usize>>,
+    ) -> (Frame, Option<Bytes>) {
+        let end = self.buffer.len();
+        let (live, shift) = self.seal(flag.tail());
+        let open = HEADER_ROOM + 1 - shift..end - shift;
+        let part = part.map(|range| live.slice(range.start - shift..range.end - shift));
+        (Frame { live, open, catchup: OnceLock::new(), deflated: OnceLock::new(), audience }, part)
+    }
+
+    /// Appends the tail, writes the header, and tells how many bytes were left unused in front.
+    fn seal(mut self, tail: &[u8]) -> (Bytes, usize) {
+        self.buffer.extend_from_slice(tail);
+        let shift = websocket::write_text_header_before(&mut self.buffer);
+        (Bytes::from(self.buffer).slice(shift..), shift)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(object: &[u8], flag: LiveFlag) -> Frame {
+        let mut draft = Draft::new(object.len());
+        draft.buffer.extend_from_slice(object);
+        draft.finish(flag, Audience::all(), None).0
+    }
+
+    #[test]
+    fn one_event_in_all_its_forms() {
+        let frame = frame(b"{\"a\":1", LiveFlag::False);
+        assert_eq!(&frame.live()[..], b"\x81\x19[{\"a\":1,\"catchup\":false}]");
+        assert_eq!(&frame.live_element()[..], b"{\"a\":1,\"catchup\":false}");
+        assert_eq!(&frame.catchup()[..], b"\x81\x18[{\"a\":1,\"catchup\":true}]");
+        assert_eq!(frame.catchup_element().concat(), b"{\"a\":1,\"catchup\":true}");
+    }
+
+    #[test]
+    fn edits_say_nothing_live() {
+        let frame = frame(b"{\"a\":1", LiveFlag::Absent);
+        assert_eq!(&frame.live_element()[..], b"{\"a\":1}");
+        assert_eq!(frame.catchup_element().concat(), b"{\"a\":1,\"catchup\":true}");
+    }
+
+    #[test]
+    fn long_events_get_long_headers_and_keep_their_parts() {
+        for size in [10, 200, 70_000] {
+            let mut draft = Draft::new(size);
+            draft.buffer.extend_from_slice(b"{\"x\":");
+            let start = draft.position();
+            draft.buffer.extend(std::iter::repeat_n(b'7', size));
+            let range = start..draft.position();
+            let (frame, part) = draft.finish(LiveFlag::False, Audience::all(), Some(range));
+            assert_eq!(part.map(|p| p.len()), Some(size));
+            assert!(frame.live_element().starts_with(b"{\"x\":7"));
+            assert!(frame.catchup_element().concat().ends_with(b"7,\"catchup\":true}"));
+        }
+    }
+
+    #[test]
+    fn audiences() {
+        let only =
+            Audience { only: Some(UserSet::from_iter([UserId(1), UserId(2)])), except: UserId(2).into() };
+        assert!(only.admits(UserId(1)) && !only.admits(UserId(2)) && !only.admits(UserId(3)));
+        assert!(
+            Audience::all_but(UserId(1)).admits(UserId(2)) && !Audience::all_but(UserId(1)).admits(UserId(1))
+        );
+    }
+}

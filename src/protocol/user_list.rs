@@ -1,0 +1,338 @@
+//! The users of a channel by name, and their JSON, in pieces that are written once and shared as long as they last.
+//!
+//! Lists of users go into presence events and infos, by contract as a whole. A crowd that comes would sort and write all
+//! of it once for each newcomer; in pieces, a newcomer costs one piece, and a copy of the list a pointer.
+
+use super::event::UserView;
+use super::ids::UserId;
+use super::json;
+use rustc_hash::FxHashSet;
+use std::sync::{Arc, OnceLock};
+
+/// Users of a piece, at most. Fewer make a change cheaper, more make a copy of the list cheaper.
+const MAX: usize = 64;
+/// Users of a piece in a new list: there is room for some more.
+const FILL: usize = 48;
+/// Users passed in the time in which one is looked for by name.
+const LOOKUP_COST: usize = 32;
+
+/// Users sorted by name, each name once. A clone costs nothing, and stays as it is when the list goes on to change.
+#[derive(Clone, Debug, Default)]
+pub struct UserList {
+    /// No piece is empty, and two neighbours together are more than half a piece.
+    pieces: Arc<Vec<Arc<Piece>>>,
+    len: usize,
+}
+
+#[derive(Debug, Default)]
+struct Piece {
+    users: Vec<Arc<UserView>>,
+    /// Elements of JSON lists, joined by commas; made when they are first asked for.
+    names: OnceLock<Box<[u8]>>,
+    states: OnceLock<Box<[u8]>>,
+    public_states: OnceLock<Box<[u8]>>,
+}
+
+/// A copy that is going to change: what was written of the old one does not go with it.
+impl Clone for Piece {
+    fn clone(&self) -> Self {
+        Self::of(self.users.clone())
+    }
+}
+
+impl Piece {
+    fn of(users: Vec<Arc<UserView>>) -> Self {
+        Self { users, ..Self::default() }
+    }
+
+    fn change(piece: &mut Arc<Self>) -> &mut Vec<Arc<UserView>> {
+        let piece = Arc::make_mut(piece);
+        (piece.names, piece.states, piece.public_states) = Default::default();
+        &mut piece.users
+    }
+
+    fn names(&self) -> &[u8] {
+        self.names.get_or_init(|| self.joined(|user, out| json::write_string(&user.name, out)))
+    }
+
+    fn states(&self, public: bool) -> &[u8] {
+        let written = if public { &self.public_states } else { &self.states };
+        written.get_or_init(|| self.joined(|user, out| write_user(user, out, public)))
+    }
+
+    fn joined(&self, write: impl Fn(&UserView, &mut Vec<u8>)) -> Box<[u8]> {
+        let mut out = Vec::new();
+        for (index, user) in self.users.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write(user, &mut out);
+        }
+        out.into()
+    }
+}
+
+impl UserList {
+    /// Number of users.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All users, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<UserView>> {
+        self.pieces.iter().flat_map(|piece| &piece.users)
+    }
+
+    /// Whether a user of this name is listed.
+    pub fn contains(&self, name: &str) -> bool {
+        let piece = self.pieces.get(self.piece_of(name));
+        piece.is_some_and(|piece| find(&piece.users, name).is_ok())
+    }
+
+    /// The first piece that ends with this name or one behind it; the last one, if none does.
+    fn piece_of(&self, name: &str) -> usize {
+        let ends_before = |piece: &Arc<Piece>| piece.users.last().is_some_and(|last| *last.name < *name);
+        self.pieces.partition_point(ends_before).min(self.pieces.len().saturating_sub(1))
+    }
+
+    /// Lists a user, or shows it anew.
+    pub fn insert(&mut self, view: Arc<UserView>) {
+        let at = self.piece_of(&view.name);
+        let pieces = Arc::make_mut(&mut self.pieces);
+        let Some(piece) = pieces.get_mut(at) else {
+            pieces.push(Arc::new(Piece::of(vec![view])));
+            self.len = 1;
+            return;
+        };
+        match find(&piece.users, &view.name) {
+            Ok(place) => Piece::change(piece)[place] = view,
+            Err(place) => {
+                let users = Piece::change(piece);
+                users.insert(place, view);
+                self.len += 1;
+                if users.len() > MAX {
+                    let right = users.split_off(users.len() / 2);
+                    pieces.insert(at + 1, Arc::new(Piece::of(right)));
+                }
+            }
+        }
+    }
+
+    /// Takes a user out, if it is listed.
+    pub fn remove(&mut self, name: &str) {
+        let at = self.piece_of(name);
+        let Some(Ok(place)) = self.pieces.get(at).map(|piece| find(&piece.users, name)) else { return };
+        let pieces = Arc::make_mut(&mut self.pieces);
+        Piece::change(&mut pieces[at]).remove(place);
+        self.len -= 1;
+        if pieces[at].users.is_empty() {
+            pieces.remove(at);
+        }
+        // The pieces before and behind what was taken out; where nothing is left they are neighbours now.
+        join(pieces, at);
+        join(pieces, at.saturating_sub(1));
+    }
+
+    /// Appends `["name", …]`.
+    pub fn write_names(&self, out: &mut Vec<u8>) {
+        self.write_pieces(out, Piece::names);
+    }
+
+    /// Appends `[{"user", "state"}, …]`, with whole states or with what of them is public.
+    pub fn write(&self, out: &mut Vec<u8>, public: bool) {
+        self.write_pieces(out, |piece| piece.states(public));
+    }
+
+    /// Appends `[{"user", "state"}, …]` with the users of all these lists, each once: those of the longest, then all
+    /// others.
+    pub fn write_union<'a>(lists: impl Iterator<Item = &'a Self> + Clone, out: &mut Vec<u8>, public: bool) {
+        let Some((place, longest)) = lists.clone().enumerate().max_by_key(|(_, list)| list.len) else {
+            return out.extend_from_slice(b"[]");
+        };
+        let others = || lists.clone().enumerate().filter(|(at, _)| *at != place).map(|(_, list)| list);
+        // Few are looked for by name in the longest list; for many it is cheaper to go through that list once.
+        let few = others().map(Self::len).sum::<usize>() < longest.len / LOOKUP_COST;
+        let mut seen: FxHashSet<UserId> = FxHashSet::default();
+        if !few && others().next().is_some() {
+            seen.extend(longest.iter().map(|user| user.id));
+        }
+        longest.write(out, public);
+        let mut empty = longest.is_empty();
+        out.pop();
+        for user in others().flat_map(Self::iter).filter(|user| seen.insert(user.id)) {
+            if few && longest.contains(&user.name) {
+                continue;
+            }
+            if !std::mem::take(&mut empty) {
+                out.push(b',');
+            }
+            write_user(user, out, public);
+        }
+        out.push(b']');
+    }
+
+    /// Bytes that [`UserList::write`] appends, or one more.
+    pub fn written_len(&self, public: bool) -> usize {
+        self.pieces_len(|piece| piece.states(public))
+    }
+
+    fn pieces_len(&self, form: impl Fn(&Piece) -> &[u8]) -> usize {
+        2 + self.pieces.iter().map(|piece| form(piece).len() + 1).sum::<usize>()
+    }
+
+    fn write_pieces(&self, out: &mut Vec<u8>, form: impl Fn(&Piece) -> &[u8]) {
+        out.reserve(self.pieces_len(&form));
+        json::write_list(&*self.pieces, out, |piece, out| out.extend_from_slice(form(piece)));
+    }
+}
+
+fn write_user(user: &UserView, out: &mut Vec<u8>, public: bool) {
+    out.extend_from_slice(b"{\"user\":");
+    json::write_string(&user.name, out);
+    out.extend_from_slice(b",\"state\":");
+    out.extend_from_slice(if public { user.public_state() } else { user.state() }.as_bytes());
+    out.push(b'}');
+}
+
+fn find(users: &[Arc<UserView>], name: &str) -> Result<usize, usize> {
+    users.binary_search_by(|user| (*user.name).cmp(name))
+}
+
+/// Makes one piece of two neighbours that are no more than half a piece together.
+fn join(pieces: &mut Vec<Arc<Piece>>, at: usize) {
+    if let Some([one, two]) = pieces.get(at..at + 2)
+        && one.users.len() + two.users.len() <= MAX / 2
+    {
+        let two = pieces.remove(at + 1);
+        Piece::change(&mut pieces[at]).extend(two.users.iter().cloned());
+    }
+}
+
+/// In any order; of a name that comes twice, one view stays.
+impl FromIterator<Arc<UserView>> for UserList {
+    fn from_iter<I: IntoIterator<Item = Arc<UserView>>>(users: I) -> Self {
+        let mut users: Vec<_> = users.into_iter().collect();
+        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        users.dedup_by(|a, b| a.name == b.name);
+        let pieces = users.chunks(FILL).map(|users| Arc::new(Piece::of(users.to_vec()))).collect();
+        Self { pieces: Arc::new(pieces), len: users.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    type Model = BTreeMap<String, u32>;
+
+    /// With a quote, and digits that sort as text: "…\"2" comes behind "…\"10".
+    fn name(number: u32) -> String {
+        format!("ž\"{number}")
+    }
+
+    fn view(number: u32, version: u32) -> Arc<UserView> {
+        let (state, public) = (format!("{{\"v\":{version},\"secret\":1}}"), format!("{{\"v\":{version}}}"));
+        Arc::new(UserView::new(UserId(number), name(number).into(), &state, &public))
+    }
+
+    fn written(write: impl Fn(&mut Vec<u8>)) -> Value {
+        let mut out = Vec::new();
+        write(&mut out);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    fn check(list: &UserList, model: &Model) {
+        assert_eq!((list.len(), list.is_empty()), (model.len(), model.is_empty()));
+        assert!(list.iter().map(|user| user.name.to_string()).eq(model.keys().cloned()));
+        assert_eq!(written(|out| list.write_names(out)), json!(model.keys().collect::<Vec<_>>()));
+        for public in [false, true] {
+            let mut out = Vec::new();
+            list.write(&mut out, public);
+            assert!((out.len()..=out.len() + 1).contains(&list.written_len(public)));
+            let state = |v| if public { json!({"v": v}) } else { json!({"v": v, "secret": 1}) };
+            let users = model.iter().map(|(name, v)| json!({"user": name, "state": state(v)}));
+            assert_eq!(written(|out| list.write(out, public)), Value::from_iter(users));
+        }
+        let sizes: Vec<usize> = list.pieces.iter().map(|piece| piece.users.len()).collect();
+        assert!(sizes.iter().all(|size| (1..=MAX).contains(size)), "{sizes:?}");
+        assert!(sizes.windows(2).all(|pair| pair[0] + pair[1] > MAX / 2), "{sizes:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_follows_a_simple_model(
+            first in proptest::collection::vec(0_u32..400, 0..400),
+            steps in proptest::collection::vec((0_u8..8, 0_u32..400), 0..600),
+            removals in 1_u8..8,
+        ) {
+            let mut list: UserList = first.iter().map(|number| view(*number, 0)).collect();
+            let mut model: Model = first.iter().map(|number| (name(*number), 0)).collect();
+            check(&list, &model);
+            let mut earlier = Vec::new();
+            for (version, (what, number)) in (1..).zip(steps) {
+                prop_assert_eq!(list.contains(&name(number)), model.contains_key(&name(number)));
+                if what < removals {
+                    list.remove(&name(number));
+                    model.remove(&name(number));
+                } else {
+                    list.insert(view(number, version));
+                    model.insert(name(number), version);
+                }
+                if version % 120 == 0 {
+                    check(&list, &model);
+                    earlier.push((list.clone(), model.clone()));
+                }
+            }
+            earlier.push((list, model));
+            earlier.iter().for_each(|(list, model)| check(list, model));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_union_has_everybody_once(
+            lists in proptest::collection::vec(proptest::collection::btree_set(0_u32..300, 0..200), 0..5),
+            small in proptest::collection::btree_set(0_u32..300, 0..4),
+        ) {
+            let model: Model = lists.iter().flatten().chain(&small).map(|number| (name(*number), 0)).collect();
+            let lists = lists.iter().chain([&small]).map(|list| list.iter().map(|number| view(*number, 0)));
+            let lists: Vec<UserList> = lists.map(UserList::from_iter).collect();
+            let union = written(|out| UserList::write_union(lists.iter(), out, true));
+            let pairs = union.as_array().unwrap().iter().map(|user| user["user"].as_str().unwrap().to_owned());
+            let mut names: Vec<String> = pairs.collect();
+            names.sort();
+            prop_assert!(names.iter().eq(model.keys()), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_leaves_all_other_pieces_as_they_were_written() {
+        let mut list: UserList = (0..1_000).map(|number| view(number, 0)).collect();
+        check(&list, &(0..1_000).map(|number| (name(number), 0)).collect());
+        let before = list.clone();
+        list.insert(view(1_000, 0));
+        list.remove(&name(7));
+        let shared = |piece: &&Arc<Piece>| before.pieces.iter().any(|other| Arc::ptr_eq(piece, other));
+        assert!(list.pieces.iter().filter(shared).count() >= before.pieces.len() - 2);
+    }
+
+    #[test]
+    fn an_empty_list_is_one() {
+        check(&UserList::default(), &Model::new());
+        let mut list = UserList::from_iter([view(1, 0)]);
+        list.remove(&name(2));
+        list.remove(&name(1));
+        list.remove(&name(1));
+        check(&list, &Model::new());
+    }
+}

@@ -1,0 +1,184 @@
+//! Random pushes, writes and goodbyes, against a plain list of what is left of each frame.
+
+use super::*;
+use crate::protocol::ids::ChannelId;
+use proptest::prelude::*;
+
+const STREAM: Stream = Stream::Channel(ChannelId(1));
+const BYTES: usize = 60;
+const FRAMES: usize = 6;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A frame of the stream; without a mark, a control frame.
+    Push {
+        bytes: usize,
+        marked: bool,
+    },
+    /// A frame of a catch-up.
+    PushFree {
+        bytes: usize,
+    },
+    /// Frames of which the socket took the first bytes already, when nothing waited.
+    PushRest {
+        lengths: Vec<usize>,
+        taken: usize,
+    },
+    Advance {
+        bytes: usize,
+    },
+    CountBegun,
+    KeepBegun,
+    Clear,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let bytes = || 1usize..20;
+    prop_oneof![
+        4 => (bytes(), any::<bool>()).prop_map(|(bytes, marked)| Step::Push { bytes, marked }),
+        2 => bytes().prop_map(|bytes| Step::PushFree { bytes }),
+        2 => (proptest::collection::vec(bytes(), 1..4), 0usize..40)
+            .prop_map(|(lengths, taken)| Step::PushRest { lengths, taken }),
+        6 => (1usize..40).prop_map(|bytes| Step::Advance { bytes }),
+        1 => Just(Step::CountBegun),
+        1 => Just(Step::KeepBegun),
+        1 => Just(Step::Clear),
+    ]
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Left {
+    bytes: Vec<u8>,
+    offset: Option<Offset>,
+    begun: bool,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    left: Vec<Left>,
+    /// Bytes of catch-ups since nothing waited.
+    free: usize,
+    offset: Offset,
+}
+
+impl Model {
+    /// Bytes that differ from frame to frame, and the frame's position.
+    fn frame(&mut self, bytes: usize) -> (Bytes, Offset) {
+        self.offset += 1;
+        let mixed = (0..bytes).map(|at| (self.offset as usize * 31 + at) as u8);
+        (mixed.collect(), self.offset)
+    }
+
+    fn push(&mut self, bytes: &[u8], offset: Option<Offset>, begun: bool) {
+        self.left.push(Left { bytes: bytes.to_vec(), offset, begun });
+    }
+
+    fn bytes(&self) -> usize {
+        self.left.iter().map(|left| left.bytes.len()).sum()
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while bytes > 0 && !self.left.is_empty() {
+            let first = &mut self.left[0];
+            let taken = bytes.min(first.bytes.len());
+            first.bytes.drain(..taken);
+            first.begun = true;
+            bytes -= taken;
+            if first.bytes.is_empty() {
+                self.left.remove(0);
+            }
+        }
+    }
+
+    fn has_all_frames(&self) -> bool {
+        self.free == 0 && self.left.len() >= FRAMES
+    }
+}
+
+fn act(queue: &mut Queue, model: &mut Model, step: Step) {
+    match step {
+        Step::Push { bytes, marked } => {
+            let (bytes, offset) = model.frame(bytes);
+            model.push(&bytes, marked.then_some(offset), false);
+            let mark = marked.then_some(Mark { stream: STREAM, offset });
+            queue.push(Queued { bytes, mark, begun: false });
+        }
+        Step::PushFree { bytes } => {
+            let (bytes, offset) = model.frame(bytes);
+            model.push(&bytes, Some(offset), false);
+            model.free += bytes.len();
+            queue.push_free(Queued { bytes, mark: Some(Mark { stream: STREAM, offset }), begun: false });
+        }
+        Step::PushRest { lengths, taken } => {
+            // Of what follows something that waits, the socket cannot have taken anything.
+            let taken = if model.left.is_empty() { taken } else { 0 };
+            let (mut all, mut ends) = (Vec::new(), Vec::new());
+            for length in lengths {
+                let (bytes, offset) = model.frame(length);
+                let gone = taken.saturating_sub(all.len()).min(length);
+                if gone < length {
+                    model.push(&bytes[gone..], Some(offset), gone > 0);
+                }
+                all.extend_from_slice(&bytes);
+                ends.push((all.len(), offset));
+            }
+            queue.push_rest(&Joined::of(STREAM, ends, all.into()), taken);
+        }
+        Step::Advance { bytes } => {
+            // The kernel never takes more than there is.
+            let bytes = bytes.min(model.bytes());
+            model.advance(bytes);
+            queue.advance(bytes);
+        }
+        Step::CountBegun => {
+            model.left.iter_mut().take(1).filter(|left| left.begun).for_each(|left| left.offset = None);
+            queue.count_begun();
+        }
+        Step::KeepBegun => {
+            model.left.truncate(1);
+            model.left.retain(|left| left.begun);
+            model.free = 0;
+            queue.keep_begun();
+        }
+        Step::Clear => {
+            let clean = !model.left.iter().any(|left| left.begun);
+            model.left.clear();
+            assert_eq!(queue.clear(), clean);
+        }
+    }
+    if model.left.is_empty() {
+        model.free = 0;
+    }
+}
+
+fn check(queue: &Queue, model: &Model) {
+    let left = |item: &Queued| Left {
+        bytes: item.bytes.to_vec(),
+        offset: item.mark.map(|mark| mark.offset),
+        begun: item.begun,
+    };
+    assert_eq!(queue.items().map(left).collect::<Vec<_>>(), model.left);
+    assert_eq!((queue.bytes(), queue.is_empty()), (model.bytes(), model.left.is_empty()));
+    assert_eq!((queued_here(), frames_here()), (model.bytes(), model.left.len()));
+    assert_eq!(queue.first_offset(STREAM), model.left.iter().find_map(|left| left.offset));
+    assert_eq!(queue.first_offset(Stream::Inbox), None);
+    assert_eq!(queue.has_all_frames(), model.has_all_frames());
+    let room = (BYTES + model.free).checked_sub(model.bytes());
+    for more in [1, 20, room.unwrap_or(0), room.unwrap_or(0) + 1] {
+        let fits = room.is_some_and(|room| more <= room) && !model.has_all_frames();
+        assert_eq!(queue.has_room(more), fits, "{more} more bytes");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_queue_is_a_plain_list(steps in proptest::collection::vec(step(), 0..120)) {
+        let (mut queue, mut model) = (Queue::new(Bound::new(BYTES, FRAMES)), Model::default());
+        for step in steps {
+            act(&mut queue, &mut model, step);
+            check(&queue, &model);
+        }
+        drop(queue);
+        prop_assert_eq!((queued_here(), frames_here()), (0, 0));
+    }
+}

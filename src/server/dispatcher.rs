@@ -1,0 +1,182 @@
+//! The first look at a new connection: a websocket's handshake in its plainest form is answered here, all else is left
+//! to the HTTP stack.
+//!
+//! What a client sends first mostly is there when its connection is taken from the listener. It is looked at and left
+//! where it lies, so that the stack finds it as well.
+
+use crate::broker::handle::Backend;
+use crate::connection::deadline_tracker::Watches;
+use crate::connection::framing::Rules;
+use crate::connection::timed_socket::WatchedSocket;
+use crate::connection::turn::in_turns;
+use crate::limits::addresses::{Comes, Seat};
+use crate::transports::websocket::handshake::Plain;
+use crate::transports::websocket::session::{Handshake, WebsocketSession};
+use crate::transports::websocket::upgrade::{self, Upgrade};
+use actix_http::{Protocol, Uri};
+use actix_service::Service;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::SockRef;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// How long a first byte is waited for here; then the HTTP stack waits, and has a limit of its own.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A handshake that is longer goes the long way.
+const SCRATCH_BYTES: usize = 8 << 10;
+
+thread_local! {
+    /// Where the beginnings of connections are looked at: one for the thread.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+/// A new connection, as the HTTP stack takes it.
+pub type Arrival = (WatchedSocket, Protocol, Option<SocketAddr>);
+
+/// A connection's place among those that are not websockets, or not yet; there are so many and no more.
+pub struct Place {
+    /// The place itself.
+    pub permit: OwnedSemaphorePermit,
+    /// Its seat among the sockets of its address, if these are counted.
+    pub seat: Option<Box<Seat>>,
+}
+
+/// A thread's way in. `H` serves connections by HTTP.
+pub struct Arrivals<H> {
+    http: H,
+    upgrade: Upgrade,
+    watches: Rc<Watches>,
+}
+
+/// A websocket that may come in.
+struct Guest {
+    conn_id: Uuid,
+    client: Option<IpAddr>,
+    deflate: bool,
+    answer: Vec<u8>,
+    /// Its seat, if its peer is a proxy; else it has one already.
+    seat: Option<Box<Seat>>,
+    /// Bytes of its handshake, and of all that was there.
+    length: usize,
+    there: usize,
+}
+
+impl<H> Arrivals<H>
+where
+    H: Service<Arrival, Response = ()> + 'static,
+{
+    /// The way to a stack, and past it to the sessions of its upgrade service.
+    pub fn new(http: H, upgrade: Upgrade) -> Self {
+        let Backend { settings, counters, drain, .. } = &**upgrade.backend;
+        let rules = Rules {
+            max_head_bytes: settings.max_head_bytes,
+            is_socket: upgrade::serves,
+            is_target: |target| Uri::try_from(target).is_ok(),
+        };
+        let watches = Watches::start(settings.clone(), counters.clone(), drain.clone(), rules);
+        Self { http, upgrade, watches }
+    }
+
+    /// Serves a connection on this thread.
+    pub fn take(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, place: Place) {
+        let seen = SCRATCH.with_borrow_mut(|scratch| {
+            let there = recv(socket.as_raw_fd(), scratch, MsgFlags::MSG_PEEK)?;
+            Ok(self.look(&scratch[..there], peer))
+        });
+        match seen {
+            Ok(Some(guest)) => self.let_in(socket, guest, place),
+            Ok(None) => self.serve(socket, peer, place),
+            Err(Errno::EAGAIN) => drop(actix_rt::spawn(self.clone().wait(socket, peer, place))),
+            // It is gone already.
+            Err(_) => {}
+        }
+    }
+
+    async fn wait(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, place: Place) {
+        match timeout(PATIENCE, poll_fn(|context| self.poll_look(&socket, peer, context))).await {
+            Ok(Ok(Some(guest))) => self.let_in(socket, guest, place),
+            Ok(Err(_)) => {}
+            Ok(Ok(None)) | Err(_) => self.serve(socket, peer, place),
+        }
+    }
+
+    fn poll_look(
+        &self,
+        socket: &TcpStream,
+        peer: SocketAddr,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Guest>>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut there = ReadBuf::new(scratch);
+            ready!(socket.poll_peek(context, &mut there))?;
+            Poll::Ready(Ok(self.look(there.filled(), peer)))
+        })
+    }
+
+    /// Judges what a connection begins with. `None`: the HTTP stack shall.
+    fn look(&self, bytes: &[u8], peer: SocketAddr) -> Option<Guest> {
+        let Upgrade { gate, backend, .. } = &self.upgrade;
+        let plain = Plain::read(bytes).filter(|_| !backend.is_draining())?;
+        // Refused by the upgrade service, in the form that it asks for.
+        plain.origin.is_none_or(|origin| gate.settings.allowed_origins.allows(origin)).then_some(())?;
+        let deflate = backend.settings.compression && plain.deflate;
+        // Who is refused is told so by the upgrade service.
+        backend.admit_session().ok()?;
+        let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().map(|line| line.as_bytes()));
+        let seat = match backend.addresses.is_some() && gate.is_proxy(peer.ip()) {
+            true => backend.seat(client.or(Some(peer.ip())), Comes::New).ok()?,
+            false => None,
+        };
+        Some(Guest {
+            conn_id: plain.conn_id,
+            client,
+            deflate,
+            seat,
+            answer: plain.answer(deflate),
+            length: plain.length,
+            there: bytes.len(),
+        })
+    }
+
+    /// Takes a handshake from its socket and starts its session, which answers. A socket that breaks meanwhile is
+    /// dropped.
+    fn let_in(&self, socket: TcpStream, guest: Guest, place: Place) {
+        let Guest { conn_id, client, deflate, answer, seat, length, there } = guest;
+        SCRATCH.with_borrow_mut(|scratch| {
+            let read = (&*SockRef::from(&socket)).read(&mut scratch[..there]).unwrap_or(0);
+            if read >= length {
+                let rest = &scratch[length..read];
+                let handshake = Handshake { conn_id, client, deflate, answer: &answer, rest };
+                let hub = self.upgrade.hub.clone();
+                WebsocketSession::start(socket, &handshake, hub, seat.or(place.seat));
+            }
+        });
+    }
+
+    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: Place) {
+        let watch = self.watches.watch();
+        let guard = self.watches.add(watch.clone());
+        let key = guard.key();
+        let watched = WatchedSocket::new(socket, watch.clone());
+        // In a box: a task has a second place for what it moves into a function, and this is most of a connection.
+        let served = Box::pin(self.http.call((watched, Protocol::Http1, Some(peer))));
+        let served = actix_rt::spawn(async move {
+            // What went wrong is the client's affair, and it has been told if it could be.
+            let _ = in_turns(served, watch).await;
+            drop((guard, place));
+        });
+        self.watches.set_task(key, served);
+    }
+}

@@ -1,0 +1,153 @@
+//! GET /listen: the long-poll.
+
+use super::event_list::EventList;
+use super::jsonp;
+use super::session::{Answer, Client, PollSession, Receipt};
+use crate::api::conn_id;
+use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::auth::Gate;
+use crate::broker::drain::Stage;
+use crate::broker::handle::Backend;
+use crate::broker::hub::handle::HubHandle;
+use crate::connection::deadline::Watch;
+use crate::connection::exchange::Taken;
+use crate::http_error::Refusal;
+use crate::limits::addresses::Comes;
+use crate::protocol::event::openapi::events;
+use crate::protocol::schema;
+use crate::telemetry::limits::Limit;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::{Content, Required};
+use uuid::Uuid;
+
+/// How long a poll that comes while the server stops waits for its empty list.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Client for Watch {
+    fn poll_half_closed(&self, context: &Context<'_>) -> Poll<()> {
+        self.exchange.poll_half_closed(context)
+    }
+}
+
+/// The query of a poll.
+#[derive(Debug, Deserialize)]
+pub struct ListenQuery {
+    conn_id: Option<String>,
+    callback: Option<String>,
+}
+
+/// GET /listen.
+///
+/// # Errors
+/// `Invalid` without a readable conn_id, `UnacceptableCallback`, `UnknownConnection`, `OverLimit`.
+pub async fn listen(
+    req: HttpRequest,
+    backend: web::Data<Backend>,
+    query: web::Query<ListenQuery>,
+) -> Result<HttpResponse, Refusal> {
+    let text = query.conn_id.as_deref().ok_or_else(without_conn_id)?;
+    let conn_id = conn_id::parse(text).ok_or_else(with_unreadable_conn_id)?;
+    // 0.7.1 takes an empty one for none.
+    let callback = query.callback.as_deref().filter(|name| !name.is_empty());
+    if callback.is_some_and(|name| !jsonp::valid(name)) {
+        return Err(Refusal::UnacceptableCallback);
+    }
+    let hub = req.app_data::<HubHandle>().ok_or(Refusal::Internal)?;
+    let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
+    let client = gate.client_address(req.head());
+    let watch = req.conn_data::<Rc<Watch>>().cloned();
+    if backend.is_draining() {
+        return Ok(listen_last(conn_id, client, &backend, hub, Taken::by(watch), callback).await);
+    }
+    backend.admit_session()?;
+    // A socket of the client's own counts already; behind a proxy the poll counts, while it lasts.
+    let behind_proxy = req.peer_addr().is_some_and(|peer| gate.is_proxy(peer.ip()));
+    let _seat = if behind_proxy { backend.seat(client, Comes::Through)? } else { None };
+    let session = PollSession::start(conn_id, client, watch.clone().map(|watch| watch as _), hub.clone());
+    match session.await {
+        Ok(Answer::Events(receipt)) => {
+            let watch = watch.filter(|_| !receipt.is_empty());
+            Ok(answer(Some((receipt, Taken::by(watch))), callback))
+        }
+        Ok(Answer::UnknownConnection) => Err(Refusal::UnknownConnection),
+        Err(_) => Ok(answer(None, callback)),
+    }
+}
+
+fn without_conn_id() -> Refusal {
+    Refusal::Invalid(json!({"conn_id": ["Missing data for required field."]}))
+}
+
+fn with_unreadable_conn_id() -> Refusal {
+    Refusal::Invalid(json!(["Wrong UUID format"]))
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let said = "The events; as a script, `callback([…])`, where a callback is named.";
+    let script = Content::new(Some(schema::text()));
+    let about = format!(
+        "Answers what was missed at once, else as soon as something comes and {} ms have passed in which more may \
+         join it, else after {} ms with `[]`. Poll again at once: what comes between two polls waits. Events wait \
+         until the server's kernel has taken the whole answer: if the client hangs up before, the next poll brings \
+         them. While the server stops, polls are answered with what was missed, or soon with `[]`.",
+        to.settings.poll_batch_window_ms, to.settings.poll_wait_ms
+    );
+    let callback = schema::of_type(utoipa::openapi::schema::Type::String).max_length(Some(jsonp::MAX_LENGTH));
+    let callback = callback.pattern(Some(format!("^$|{}", jsonp::pattern()))).into();
+    let jsonp = "For JSONP: a plain name of a JavaScript function, as `a.b[0]`; no reserved word. An empty one is none.";
+    Operation::new(HttpMethod::Get, "/listen", "listen", Public::Browsers, Access::Open)
+        .about("Poll for the events of a connection", &about)
+        .parameter(conn_id::parameter("The connection."))
+        .parameter(in_query("callback", Required::False, callback, jsonp))
+        .answer_or(said, events(&mut to.book), ANSWER, ("application/javascript", script))
+        .refuses([without_conn_id(), with_unreadable_conn_id()])
+        .refuses([Refusal::UnacceptableCallback, Refusal::UnknownConnection, Refusal::OriginNotAllowed])
+        .limited_by([Limit::Sessions])
+}
+
+const ANSWER: &str = r#"[{"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222",
+    "timestamp": "2020-02-22T10:11:12.123456", "date": "2020-02-22T10:11:12.123456", "user": "bob",
+    "message": {"text": "hi!"}, "edited": "2020-02-22T10:11:13.123456", "type": "message", "catchup": true},
+  {"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222", "message": {"text": "hi!"},
+    "edited": "2020-02-22T10:11:13.123456", "type": "message:edit", "catchup": true},
+  {"channel": "lobby", "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete", "catchup": true}]"#;
+
+/// A poll while the server stops gets what its client has missed, or an empty list and no error: old clients never try
+/// again after a failed poll. Not at once: they ask again when they have it.
+async fn listen_last(
+    conn_id: Uuid,
+    client: Option<IpAddr>,
+    backend: &Backend,
+    hub: &HubHandle,
+    taken: Taken,
+    callback: Option<&str>,
+) -> HttpResponse {
+    if let Ok(Answer::Events(receipt)) = PollSession::start_last(conn_id, client, hub.clone()).await
+        && !receipt.is_empty()
+    {
+        return answer(Some((receipt, taken)), callback);
+    }
+    let _ = tokio::time::timeout(PAUSE, backend.drain.reached(Stage::Closed)).await;
+    answer(None, callback)
+}
+
+fn answer(receipt: Option<(Receipt, Taken)>, callback: Option<&str>) -> HttpResponse {
+    let content_type = match callback {
+        Some(_) => "application/javascript; charset=UTF-8",
+        None => "application/json",
+    };
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, content_type))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(EventList::new(receipt, callback))
+}

@@ -1,0 +1,255 @@
+//! The upgrade service: every websocket handshake comes here, past the App and its middleware.
+//!
+//! The socket is taken over after the handshake. What middleware does for other requests is done here by the same
+//! functions on the request's head.
+
+use super::session::{Handshake, WebsocketSession};
+use crate::api::conn_id;
+use crate::api::operation::{Access, Description, Operation, Public};
+use crate::auth::Gate;
+use crate::auth::allowed_origins;
+use crate::auth::guard::now_unix;
+use crate::auth::proxy::single_slashes;
+use crate::auth::public_paths::Exposure;
+use crate::broker::handle::Backend;
+use crate::broker::hub::handle::HubHandle;
+use crate::connection::timed_socket::WatchedSocket;
+use crate::demo::{Demo, sockets};
+use crate::http_error::{self, Refusal};
+use crate::limits::addresses::{Comes, Seat};
+use crate::protocol::websocket::close::REASONS;
+use crate::protocol::websocket::deflate;
+use crate::telemetry::limits::Limit;
+use actix_codec::{Framed, FramedParts};
+use actix_http::body::{BodySize, MessageBody};
+use actix_http::h1::{Codec, Message};
+use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, header, ws};
+use actix_web::web;
+use bytes::Bytes;
+use futures_util::SinkExt;
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use utoipa::openapi::Response as Described;
+use utoipa::openapi::path::HttpMethod;
+use uuid::Uuid;
+
+/// What the service needs on each thread.
+#[derive(Clone)]
+pub struct Upgrade {
+    /// How requests are judged.
+    pub gate: web::Data<Gate>,
+    /// Whether the server stops.
+    pub backend: web::Data<Backend>,
+    /// The thread's hub.
+    pub hub: HubHandle,
+    /// The demo's websockets, in demo mode.
+    pub demo: Option<web::Data<Demo>>,
+    /// What the address is for.
+    pub exposure: Exposure,
+}
+
+/// Where a handshake leads, what is answered, and the seat of its socket.
+type Admitted = (Entrance, Response<()>, Option<Box<Seat>>);
+
+/// Where a handshake leads.
+enum Entrance {
+    /// To a session of this connection.
+    Session(Uuid),
+    /// To one of the demo's programs.
+    Demo(sockets::Entrance),
+}
+
+impl Entrance {
+    fn may_deflate(&self) -> bool {
+        match self {
+            Self::Session(_) => true,
+            Self::Demo(entrance) => entrance.may_deflate(),
+        }
+    }
+}
+
+impl Upgrade {
+    /// One handshake.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn handle(
+        self,
+        mut request: Request,
+        mut framed: Framed<WatchedSocket, Codec>,
+    ) -> Result<(), actix_web::Error> {
+        // What is answered is to be taken in time, as every answer.
+        framed.io_ref().watch.answered();
+        // One line of the header names a websocket. It need not be the first one, which `ws::handshake` reads.
+        let named = header::HeaderValue::from_static("websocket");
+        request.headers_mut().insert(header::UPGRADE, named);
+        match self.admit(request.head()) {
+            Ok((entrance, mut response, seat)) => {
+                let client = self.client_behind_proxies(request.head());
+                let may_deflate = self.backend.settings.compression && entrance.may_deflate();
+                let deflate = may_deflate && offers_deflate(request.head());
+                if deflate {
+                    let answer = header::HeaderValue::from_static(deflate::ANSWER);
+                    response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
+                }
+                match entrance {
+                    Entrance::Session(conn_id) => {
+                        let parts = answered(framed, response).await?;
+                        let (socket, rest) = parts.io.into_socket()?;
+                        let (answer, rest) = (&parts.write_buf[..], &rest[..]);
+                        let handshake = Handshake { conn_id, client, deflate, answer, rest };
+                        WebsocketSession::start(socket, &handshake, self.hub, seat);
+                    }
+                    Entrance::Demo(entrance) => {
+                        framed.send(Message::Item((response, BodySize::None))).await?;
+                        let (socket, rest) = framed.into_parts().io.into_socket()?;
+                        entrance.open(socket, &rest, deflate);
+                    }
+                }
+            }
+            Err(refusal) => {
+                self.backend.count(&refusal);
+                refuse(&mut framed, &refusal, http_error::accept(&request.head().headers)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The client's address, if the socket's peer is a proxy.
+    fn client_behind_proxies(&self, head: &RequestHead) -> Option<IpAddr> {
+        let peer = head.peer_addr.map(|peer| peer.ip().to_canonical());
+        self.gate.client_address(head).filter(|client| Some(*client) != peer)
+    }
+
+    fn admit(&self, head: &RequestHead) -> Result<Admitted, Refusal> {
+        let path = self.gate.inner_path(head);
+        self.gate.admit_scheme(head, &path)?;
+        if self.exposure.takes_signatures() {
+            self.gate.standing(head, now_unix())?;
+        }
+        let demo = self.demo.as_ref().filter(|_| sockets::knows(&path) && self.gate.serves_demo(head));
+        if demo.is_none() && path != "/ws" {
+            return Err(Refusal::NotFound(path.into_owned()));
+        }
+        if let Err(refusal) = allowed_origins::admit_handshake(&self.gate.settings.allowed_origins, head) {
+            self.backend.counters.refused_origin.add(1);
+            return Err(refusal);
+        }
+        if self.backend.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        let entrance = match demo {
+            None => Entrance::Session(conn_id_of(head)?),
+            Some(demo) => Entrance::Demo(sockets::admit(demo, &path, head)?),
+        };
+        let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
+        let seat = match entrance {
+            Entrance::Session(_) => self.seat(head)?,
+            Entrance::Demo(_) => None,
+        };
+        Ok((entrance, response.finish().drop_body(), seat))
+    }
+
+    /// Room for another session, of this client.
+    fn seat(&self, head: &RequestHead) -> Result<Option<Box<Seat>>, Refusal> {
+        self.backend.admit_session()?;
+        let peer = head.peer_addr.map(|peer| peer.ip());
+        let comes = if peer.is_some_and(|peer| self.gate.is_proxy(peer)) { Comes::New } else { Comes::Again };
+        Ok(self.backend.seat(self.gate.client_address(head), comes)?)
+    }
+}
+
+/// A socket that has given up to the kernel what was answered before, with the bytes of this answer, which the session
+/// sends itself.
+async fn answered(
+    mut framed: Framed<WatchedSocket, Codec>,
+    response: Response<()>,
+) -> io::Result<FramedParts<WatchedSocket, Codec>> {
+    SinkExt::<Message<(Response<()>, BodySize)>>::flush(&mut framed).await?;
+    Pin::new(&mut framed).write(Message::Item((response, BodySize::None)))?;
+    Ok(framed.into_parts())
+}
+
+/// Whether a websocket is served at this target, behind whatever prefix of a proxy. Handshakes elsewhere are requests like
+/// all others.
+pub(crate) fn serves(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let path = single_slashes(&path);
+    path.ends_with("/ws") || path.match_indices("/demo/").any(|(at, _)| sockets::knows(&path[at..]))
+}
+
+pub(crate) fn offers_deflate(head: &RequestHead) -> bool {
+    let offers = head.headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
+    offers.filter_map(|offer| offer.to_str().ok()).any(deflate::accepts)
+}
+
+pub(crate) fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
+    let query: Vec<(String, String)> =
+        serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
+    let mut named = query.iter().filter(|(name, _)| name == "conn_id");
+    let (_, text) = named.next().ok_or_else(|| invalid("Missing data for required field."))?;
+    if named.next().is_some() {
+        return Err(invalid("Given more than once."));
+    }
+    conn_id::parse(text).ok_or_else(|| invalid("Not a valid UUID."))
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::Invalid(json!({ "conn_id": [text] }))
+}
+
+/// What the API's description says of it.
+pub fn described(to: &mut Description<'_>) -> Operation {
+    let settings = to.settings;
+    let mut about = format!(
+        "A websocket handshake. From then on every text frame is a JSON list of one event, in the form that `/listen` \
+         answers; `[]` is the heartbeat, which comes every {} ms. What a client sends only shows that it lives. An \
+         unknown `conn_id` is accepted and closed at once with 1000, so that old clients connect anew. Compressed \
+         messages (permessage-deflate) are for who asks for them.\n\n\
+         | close code | text | why | what a client should do |\n| --- | --- | --- | --- |\n",
+        settings.heartbeat_interval_ms
+    );
+    for (reason, why, advice) in REASONS {
+        let code = reason.code().unwrap_or_default();
+        about.push_str(&format!("| {code} | {} | {why} | {advice} |\n", reason.text()));
+    }
+    Operation::new(HttpMethod::Get, "/ws", "ws", Public::Browsers, Access::Open)
+        .about("Open the websocket of a connection", &about)
+        .parameter(conn_id::parameter("The connection."))
+        .responds(101, Described::new("The socket is open."))
+        .refuses([invalid("Missing data for required field.")])
+        .refuses([Refusal::UpgradeRequired, Refusal::Draining, Refusal::OriginNotAllowed])
+        .limited_by([Limit::Sessions])
+}
+
+async fn refuse(
+    framed: &mut Framed<WatchedSocket, Codec>,
+    refusal: &Refusal,
+    accept: Option<&str>,
+) -> Result<(), actix_web::Error> {
+    let response: Response<_> = refusal.response(accept).into();
+    let (mut head, body) = response.into_parts();
+    let bytes: Bytes = body.try_into_bytes().unwrap_or_default();
+    // A header of this name would not do: the codec writes its own, and for a request like this an upgrade.
+    head.head_mut().set_connection_type(ConnectionType::Close);
+    if head.status() == StatusCode::UPGRADE_REQUIRED {
+        head.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+        head.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+    }
+    let size = BodySize::Sized(bytes.len() as u64);
+    framed.feed(Message::Item((head, size))).await?;
+    framed.feed(Message::Chunk(Some(bytes))).await?;
+    framed.feed(Message::Chunk(None)).await?;
+    SinkExt::<Message<(Response<()>, BodySize)>>::flush(framed).await?;
+    SinkExt::<Message<(Response<()>, BodySize)>>::close(framed).await.or_else(not_connected)?;
+    Ok(())
+}
+
+/// A peer that is gone already needs no goodbye.
+fn not_connected(error: io::Error) -> Result<(), io::Error> {
+    if error.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(error) }
+}

@@ -1,0 +1,4 @@
+//! Pages and static files.
+
+pub mod assets;
+pub mod pages;
