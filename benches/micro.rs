@@ -1,11 +1,11 @@
 //! Single steps of a message's road, without sockets and actors: `cargo bench --bench micro`.
 
 use bytes::Bytes;
-use channelstream::api::limits::Limits;
+use channelstream::api::limits::RequestLimits;
 use channelstream::api::message_post::{parse_messages, write_message_answer};
 use channelstream::auth::signing::Keys;
 use channelstream::broker::channel::messages::Inspect;
-use channelstream::broker::channel::state::{ChannelState, Effects, Identity, Keeping};
+use channelstream::broker::channel::state::{ChannelEffects, ChannelState, Identity, Retention};
 use channelstream::config::{Secret, Settings};
 use channelstream::protocol::event::{Encoder, UserView};
 use channelstream::protocol::frame::{Audience, Frame};
@@ -37,7 +37,7 @@ fn now() -> Timestamp {
 }
 
 fn messages(count: usize, bytes: usize) -> Vec<Message> {
-    let limits = Limits::from(&Settings::default());
+    let limits = RequestLimits::from(&Settings::default());
     let messages = parse_messages(body(count, bytes).as_bytes(), &limits, now()).unwrap_or_default();
     assert_eq!(messages.len(), count, "messages that were understood");
     messages
@@ -54,7 +54,7 @@ fn verify_signature(bencher: Bencher<'_, '_>, secrets: usize) {
 
 #[divan::bench(args = [1, 16], consts = [64, 1024])]
 fn parse<const BYTES: usize>(bencher: Bencher<'_, '_>, count: usize) {
-    let limits = Limits::from(&Settings::default());
+    let limits = RequestLimits::from(&Settings::default());
     let body = body(count, BYTES);
     bencher.bench_local(|| parse_messages(black_box(body.as_bytes()), &limits, now()));
 }
@@ -112,16 +112,16 @@ fn admitted(audience: &Audience) -> usize {
 /// A channel with so many members, of whom nobody listens.
 struct Crowd {
     channel: ChannelState,
-    effects: Effects,
+    effects: ChannelEffects,
 }
 
 impl Crowd {
     fn new(settings: ChannelSettings, members: u32) -> Self {
         let identity = Identity { id: ChannelId(0), uuid: Uuid::nil(), name: "crowd".into() };
-        let keeping = Keeping { frames: 100, history: 1_000 };
+        let keeping = Retention { frames: 100, history: 1_000 };
         let encoder = Encoder { date: true };
         let channel = ChannelState::new(identity, ChannelSettings::default(), encoder, keeping, now());
-        let mut crowd = Self { channel, effects: Effects::new() };
+        let mut crowd = Self { channel, effects: ChannelEffects::new() };
         (0..members).for_each(|index| crowd.join(conn(index), &user(index)));
         crowd.channel.configure(settings);
         crowd

@@ -6,7 +6,7 @@ use channelstream::api::connect::ConnectRequest;
 use channelstream::api::disconnect::DisconnectRequest;
 use channelstream::api::info::InfoRequest;
 use channelstream::api::invalid::Invalid;
-use channelstream::api::limits::Limits;
+use channelstream::api::limits::RequestLimits;
 use channelstream::api::message_delete::{parse_deletes, write_delete_answer};
 use channelstream::api::message_patch::{parse_edits, write_edit_answer};
 use channelstream::api::message_post::{parse_messages, write_message_answer};
@@ -14,11 +14,11 @@ use channelstream::api::subscribe::SubscribeRequest;
 use channelstream::api::unsubscribe::UnsubscribeRequest;
 use channelstream::api::user_state::UserStateRequest;
 use channelstream::auth::signing::{BadSignature, Keys};
-use channelstream::config::{Format, Secret, Settings, parse, to_ini, to_toml};
-use channelstream::connection::framing::{Framing, Rules};
+use channelstream::config::{FileFormat, Secret, Settings, parse, to_ini, to_toml};
+use channelstream::connection::framing::{Framing, HeadRules};
 use channelstream::protocol::time::Timestamp;
 use channelstream::protocol::websocket::close::CloseReason;
-use channelstream::protocol::websocket::decoder::{Decoder, Incoming, Turn};
+use channelstream::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use channelstream::server;
 use channelstream::transports::websocket::handshake::Plain;
 use serde_json::value::RawValue;
@@ -67,7 +67,7 @@ pub fn signature(data: &[u8]) {
 /// The body of a request: the first byte says of which.
 pub fn body(data: &[u8]) {
     let Some((endpoint, body)) = data.split_first() else { return };
-    let limits = Limits::from(&Settings::default());
+    let limits = RequestLimits::from(&Settings::default());
     let now = Timestamp::from_unix_micros(1_582_366_272_123_456);
     let id = Some("5b1d5a0e-4c5c-4b7e-9d5e-0c8a8f1f2a3b");
     let read = match endpoint % 12 {
@@ -171,7 +171,7 @@ pub fn http(data: &[u8]) {
 
 /// Requests that may be answered: those that are whole, and what follows them.
 fn requests(bytes: &[u8]) -> usize {
-    let rules = Rules { max_head_bytes: 32 << 10, is_socket: |_| false, is_target: |_| true };
+    let rules = HeadRules { max_head_bytes: 32 << 10, is_socket: |_| false, is_target: |_| true };
     let (mut framing, mut rest, mut count) = (Framing::default(), bytes.to_vec(), 1);
     loop {
         let taken = framing.take(&mut rest, &rules);
@@ -243,14 +243,14 @@ fn decoded(input: &[u8], inflating: bool, piece: usize) -> (Vec<Incoming>, Optio
     let mut said = Vec::new();
     for bytes in input.chunks(piece) {
         decoder.feed(bytes);
-        let mut turn = Turn::default();
+        let mut turn = DecodeTurn::default();
         loop {
             match decoder.decode(&mut turn) {
                 Ok(Some(incoming)) => {
                     check(&incoming);
                     said.push(incoming);
                 }
-                Ok(None) if decoder.is_behind() => turn = Turn::default(),
+                Ok(None) if decoder.is_behind() => turn = DecodeTurn::default(),
                 Ok(None) => break,
                 Err(reason) => return (said, Some(reason)),
             }
@@ -275,18 +275,18 @@ fn check(incoming: &Incoming) {
 /// A file of settings.
 pub fn toml(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    settings(text, Format::Toml);
+    settings(text, FileFormat::Toml);
 }
 
 /// A file of the original's settings.
 pub fn ini(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    settings(text, Format::Ini);
-    settings(&format!("[channelstream]\n{text}"), Format::Ini);
+    settings(text, FileFormat::Ini);
+    settings(&format!("[channelstream]\n{text}"), FileFormat::Ini);
 }
 
 /// What is read can be written, and is the same when it is read again.
-fn settings(text: &str, format: Format) {
+fn settings(text: &str, format: FileFormat) {
     let read = |text: &str, format| parse(text, format, Path::new("settings"));
     match read(text, format) {
         Err(error) => assert!(!error.problems.is_empty() && error.problems.iter().all(|of| !of.is_empty())),
@@ -294,14 +294,14 @@ fn settings(text: &str, format: Format) {
             // Told or not, a server never starts with what it may not have.
             let _ = settings.validate();
             let written = to_toml(&settings);
-            let again = read(&written, Format::Toml);
+            let again = read(&written, FileFormat::Toml);
             assert_eq!(
                 again.as_ref().map(to_toml).as_ref(),
                 Ok(&written),
                 "written settings are read as they were"
             );
             if let Ok(written) = to_ini(&settings) {
-                assert!(read(&written, Format::Ini).is_ok(), "a written file can be read: {written}");
+                assert!(read(&written, FileFormat::Ini).is_ok(), "a written file can be read: {written}");
             }
         }
     }

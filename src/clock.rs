@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// The clock of one thread. Its owner calls [`Clock::tick`] at a fixed interval.
 #[derive(Debug)]
 pub struct Clock {
-    rule: Cell<Rule>,
+    rule: Cell<TickRule>,
     ticked: Cell<Instant>,
 }
 
@@ -33,7 +33,7 @@ impl Clock {
     /// Starts at 0; ticks are to come at this interval.
     pub fn start(interval: Duration) -> Self {
         let interval_ms = interval.as_millis() as u64;
-        let rule = Rule { interval_ms, now_ms: 0, was_late: false };
+        let rule = TickRule { interval_ms, now_ms: 0, was_late: false };
         Self { rule: Cell::new(rule), ticked: Cell::new(Instant::now()) }
     }
 
@@ -71,13 +71,13 @@ fn elapsed_ms(since: Instant) -> u64 {
 
 /// The rules of the clock, without a time of their own.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+struct TickRule {
     interval_ms: u64,
     now_ms: u64,
     was_late: bool,
 }
 
-impl Rule {
+impl TickRule {
     /// How much of the time since the last tick counts.
     fn counted(&self, elapsed_ms: u64) -> u64 {
         elapsed_ms.min(2 * self.interval_ms)
@@ -106,8 +106,8 @@ pub fn yield_now(context: &mut Context<'_>) {
 mod tests {
     use super::*;
 
-    fn rule() -> Rule {
-        Rule { interval_ms: 100, now_ms: 0, was_late: false }
+    fn rule() -> TickRule {
+        TickRule { interval_ms: 100, now_ms: 0, was_late: false }
     }
 
     #[test]

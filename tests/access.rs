@@ -6,7 +6,7 @@ mod support;
 
 use channelstream::auth::signing::Keys;
 use channelstream::auth::signing::request_signature::BoundTo;
-use channelstream::config::{AllowedOrigins, Demo, Secret, Settings};
+use channelstream::config::{AllowedOrigins, DemoSetting, Secret, Settings};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ const EVIL: (&str, &str) = ("origin", "https://evil.example");
 
 /// Pages of other sites and signatures of the well-known secret come together here.
 fn settings() -> Settings {
-    Settings { allow_default_secrets: true, demo: Demo::On, ..support::settings() }
+    Settings { allow_default_secrets: true, demo: DemoSetting::On, ..support::settings() }
 }
 
 /// Paths that mean this one: with one letter escaped, with all, in upper and lower hexadecimal digits, with doubled slashes.

@@ -266,7 +266,7 @@ async fn senders_without_a_secret_take_nothing_from_signed_requests() {
     let server = TestServer::start(Settings {
         max_body_bytes: BODY,
         max_pending_body_bytes: 4 * BODY,
-        demo: channelstream::config::Demo::On,
+        demo: channelstream::config::DemoSetting::On,
         ..settings()
     });
     let backend = server.backend();
@@ -309,7 +309,7 @@ async fn senders_without_a_secret_take_nothing_from_signed_requests() {
 
 #[actix_web::test]
 async fn refusals_of_bodies_name_their_bound() {
-    let server = TestServer::start(Settings { demo: channelstream::config::Demo::On, ..settings() });
+    let server = TestServer::start(Settings { demo: channelstream::config::DemoSetting::On, ..settings() });
     let form = ("content-type", "application/x-www-form-urlencoded");
     let cases = [
         ("POST", "/admin/sign_in", 4_096),

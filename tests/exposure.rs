@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::config::{AllowedPeers, Demo, Settings};
+use channelstream::config::{AllowedPeers, DemoSetting, Settings};
 use serde_json::json;
 use std::net::SocketAddr;
 use support::backend::signature;
@@ -15,7 +15,7 @@ fn apart() -> Settings {
         internal_host: Some("127.0.0.1".into()),
         internal_port: 0,
         poll_wait_ms: 50,
-        demo: Demo::On,
+        demo: DemoSetting::On,
         ..settings()
     }
 }

@@ -1,7 +1,8 @@
 //! The fuzz targets without a fuzzer: the kept corpus as it is, and for a bounded time changed at random.
 //!
 //! `CHANNELSTREAM_FUZZ_SECONDS` asks for longer than two seconds for each target, `CHANNELSTREAM_FUZZ_SEED` for the
-//! changes of an earlier run. How to run the targets guided by coverage, and keep what that finds: docs/robustness.md.
+//! changes of an earlier run. How to run the targets guided by coverage, and keep what that finds:
+//! docs/reports/robustness.md.
 
 // Clippy knows test functions and not the helpers of a test file.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

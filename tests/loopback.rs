@@ -5,7 +5,7 @@ mod support;
 
 use channelstream::auth::signing::Keys;
 use channelstream::auth::signing::request_signature::BoundTo;
-use channelstream::config::{Demo, Secret, Settings};
+use channelstream::config::{DemoSetting, Secret, Settings};
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -363,7 +363,7 @@ async fn there_is_no_demo_where_anything_suggests_a_deployment() {
 #[actix_web::test]
 async fn demo_mode_that_was_asked_for_is_seen_by_all() {
     for settings in [with(&[OWN], "own password"), base()] {
-        let server = TestServer::start(Settings { demo: Demo::On, ..settings });
+        let server = TestServer::start(Settings { demo: DemoSetting::On, ..settings });
         shows_the_demo(&server, FROM_ELSEWHERE[0], true).await;
         shows_the_demo(&server, FROM_ELSEWHERE[9], true).await;
     }
@@ -374,7 +374,8 @@ const NAMES: [&str; 4] = ["alice", "demo", "demo-orders", "demonstration"];
 
 #[actix_web::test]
 async fn the_demo_touches_no_user_and_no_channel_of_an_application() {
-    let server = TestServer::start(Settings { demo: Demo::On, poll_wait_ms: 100, ..support::settings() });
+    let server =
+        TestServer::start(Settings { demo: DemoSetting::On, poll_wait_ms: 100, ..support::settings() });
     let backend = server.backend();
     for name in NAMES {
         let keeps = json!({ name: {"store_history": true, "notify_presence": true, "notify_state": true} });
@@ -436,7 +437,8 @@ async fn the_demo_touches_no_user_and_no_channel_of_an_application() {
 
 #[actix_web::test]
 async fn the_demo_takes_nothing_of_what_applications_may_have() {
-    let bounded = Settings { max_channels: 3, max_connections: 3, demo: Demo::On, ..support::settings() };
+    let bounded =
+        Settings { max_channels: 3, max_connections: 3, demo: DemoSetting::On, ..support::settings() };
     let server = TestServer::start(bounded);
     let (mut refused, mut taken) = (0, 0);
     for number in 0..120 {

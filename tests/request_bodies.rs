@@ -8,7 +8,7 @@ use channelstream::api::connect::ConnectRequest;
 use channelstream::api::disconnect::DisconnectRequest;
 use channelstream::api::info::InfoRequest;
 use channelstream::api::invalid::Invalid;
-use channelstream::api::limits::Limits;
+use channelstream::api::limits::RequestLimits;
 use channelstream::api::message_delete::{parse_deletes, write_delete_answer};
 use channelstream::api::message_patch::{parse_edits, write_edit_answer};
 use channelstream::api::message_post::{parse_messages, write_message_answer};
@@ -21,7 +21,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// Reads a body as its endpoint does; `Some` answer where the answer follows from the body alone.
-fn parse(method: &str, path: &str, body: &[u8], limits: &Limits) -> Option<Result<Option<Value>, Invalid>> {
+fn parse(
+    method: &str,
+    path: &str,
+    body: &[u8],
+    limits: &RequestLimits,
+) -> Option<Result<Option<Value>, Invalid>> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let conn_id = query.split('&').find_map(|pair| pair.strip_prefix("conn_id="));
     let now = Timestamp::from_unix_micros(1_582_366_272_123_456);
@@ -67,8 +72,8 @@ const ENDPOINTS: [(&str, &str); 11] = [
     ("GET", "/disconnect"),
 ];
 
-fn limits() -> Limits {
-    Limits::from(&Settings::default())
+fn limits() -> RequestLimits {
+    RequestLimits::from(&Settings::default())
 }
 
 /// Writes ids for `<uuid-7>`, `<uuid-7 without dashes>` and `<uuid-7 in upper case>`.
@@ -232,7 +237,7 @@ fn what_the_handler_looks_up_is_handed_back() {
 
 #[test]
 fn what_goes_over_a_limit_is_an_error_of_its_field() {
-    let limits = Limits { max_list_items: 3, max_channels_per_request: 2, ..limits() };
+    let limits = RequestLimits { max_list_items: 3, max_channels_per_request: 2, ..limits() };
     let errors =
         |method, path, body: &str| parse(method, path, body.as_bytes(), &limits).unwrap().unwrap_err().errors;
     let two = json!(["Longer than maximum length 2."]);
@@ -310,7 +315,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn survives(body: &[u8]) {
     for limits in [
         limits(),
-        Limits {
+        RequestLimits {
             max_json_depth: 3,
             max_list_items: 2,
             max_channels_per_request: 1,
@@ -371,7 +376,7 @@ fn damaged_recorded_bodies_are_survived() {
 /// What marshmallow 2.18 with dateutil makes of times, in each field that holds one.
 #[test]
 fn times_are_read_as_the_original_reads_them() {
-    let limits = Limits::from(&Settings::default());
+    let limits = RequestLimits::from(&Settings::default());
     for (given, answered) in [
         (json!("2024-05-01 10:00:00+00"), Some("2024-05-01T10:00:00+00:00")),
         (json!("2024-05-01 10:00:00.123+02"), Some("2024-05-01T10:00:00.123000+02:00")),

@@ -1,4 +1,4 @@
-//! The soak in its short form; the long one is `cargo bench --bench load -- soak`. See docs/robustness.md.
+//! The soak in its short form; the long one is `cargo bench --bench load -- soak`. See docs/reports/robustness.md.
 #![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
 
 #[path = "../benches/load/generator/mod.rs"]

@@ -1,4 +1,4 @@
-//! Load on the release binary, with a bare baseline beside it. See docs/benchmarks.md.
+//! Load on the release binary, with a bare baseline beside it. See docs/reports/benchmarks.md.
 
 mod cases;
 mod compare;

@@ -1,11 +1,11 @@
 /**
- * A chat: the backend, in Node 18 or newer and nothing else. `app.py` is the same in Python.
+ * The backend of a chat. It needs Node 18 or newer and nothing else. `app.py` is the same program in Python.
  *
  *     channelstream                     # in one terminal
  *     node examples/chat/app.mjs        # in another; then open http://127.0.0.1:8101
  *
- * The page talks to this program; this program decides what is allowed and tells channelstream; channelstream tells
- * everybody's page.
+ * The page sends requests to this program. This program decides what is allowed and calls channelstream.
+ * channelstream sends the messages to the pages of all users.
  */
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -32,7 +32,7 @@ const ROOM_SETTINGS = {
 const MAX_TEXT = 2000;
 const MAX_REMEMBERED = 10_000;
 
-/** What the page may not do, and the status that says so. */
+/** A request that is not allowed, and the status of the answer. */
 class Refused extends Error {
     constructor(status, reason) {
         super(reason);
@@ -40,7 +40,7 @@ class Refused extends Error {
     }
 }
 
-/** A map that forgets its oldest entries, so that strangers cannot fill the memory. */
+/** A map that drops its oldest entries, so that clients cannot fill the memory. */
 class Remembered extends Map {
     set(key, value) {
         super.set(key, value);
@@ -73,7 +73,7 @@ async function call(method, path, body) {
         throw new Refused(502, `channelstream does not answer at ${SERVER}: ${error.message}`);
     }
     if (!reply.ok) {
-        throw new Refused(502, `channelstream refused it: ${await reply.text()}`);
+        throw new Refused(502, `channelstream refused the call: ${await reply.text()}`);
     }
     return reply.json();
 }
@@ -110,7 +110,7 @@ function ownMessage(name, { uuid }) {
 }
 
 const ACTIONS = {
-    /** The page wants to listen: to one room at first. */
+    /** Connects the page to its first room. */
     async 'POST /connect'(name) {
         const channels = [channel(ROOMS[0])];
         const answer = await call('POST', '/connect', {
@@ -132,7 +132,7 @@ const ACTIONS = {
         const channels = (body.channels ?? []).map(channel);
         return call('POST', '/unsubscribe', { conn_id: ownConnection(name, body), channels });
     },
-    /** To a room, or to one person in private; a private message also goes to its sender's own pages. */
+    /** Sends to a room, or to one user in private; a private message also goes to its sender's own pages. */
     async 'POST /message'(name, { room, to, text }) {
         const message = { text: checkedText(text), ...(to ? { to: String(to) } : {}) };
         const address = to ? { pm_users: [String(to), name] } : { channel: channel(room) };
@@ -164,14 +164,14 @@ function sessionOf(request) {
     return sessions.get(cookie);
 }
 
-/** A real application would ask for a password. Here a name that is free is enough. */
+/** A real application would require a password. Here a name that is not in use is enough. */
 function signIn(request, response, body) {
     const name = String(body.name ?? '').trim();
     if (!name || name.length > 32) {
         throw new Refused(422, 'A name has 1 to 32 characters.');
     }
     if ([...sessions.values()].includes(name) && sessionOf(request) !== name) {
-        throw new Refused(409, 'Somebody else has this name.');
+        throw new Refused(409, 'Another user has this name.');
     }
     const cookie = randomBytes(24).toString('base64url');
     sessions.set(cookie, name);
@@ -180,7 +180,7 @@ function signIn(request, response, body) {
 }
 
 async function bodyOf(request) {
-    // Another site's form cannot send this type without being asked for by CORS.
+    // A form on another site cannot send this type without a CORS preflight.
     if (!/^application\/json\b/.test(request.headers['content-type'] ?? '')) {
         throw new Refused(415, 'The body must be JSON.');
     }
@@ -189,7 +189,7 @@ async function bodyOf(request) {
     for await (const part of request) {
         length += part.length;
         if (length > 64_000) {
-            throw new Refused(413, 'That is too much.');
+            throw new Refused(413, 'The body is too large.');
         }
         parts.push(part);
     }

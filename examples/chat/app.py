@@ -1,10 +1,10 @@
-"""A chat: the backend. It needs Python 3.9 and nothing else.
+"""The backend of a chat. It needs Python 3.9 and nothing else.
 
     channelstream                     # in one terminal
     python3 examples/chat/app.py      # in another; then open http://127.0.0.1:8101
 
-The page talks to this program; this program decides what is allowed and tells channelstream; channelstream tells
-everybody's page. `app.mjs` is the same in Node.
+The page sends requests to this program. This program decides what is allowed and calls channelstream. channelstream
+sends the messages to the pages of all users. `app.mjs` is the same program in Node.
 """
 
 import base64
@@ -37,7 +37,7 @@ MAX_REMEMBERED = 10_000
 
 
 class Refused(Exception):
-    """What the page may not do, and the status that says so."""
+    """A request that is not allowed, and the status of the answer."""
 
     def __init__(self, status, reason):
         super().__init__(reason)
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 
 class Remembered(OrderedDict):
-    """A dictionary that forgets its oldest entries, so that strangers cannot fill the memory."""
+    """A dictionary that drops its oldest entries, so that clients cannot fill the memory."""
 
     def __setitem__(self, key, value):
         super().__setitem__(key, value)
@@ -75,7 +75,7 @@ def call(method, path, body):
         with urllib.request.urlopen(request, timeout=10) as reply:
             return json.load(reply)
     except urllib.error.HTTPError as error:
-        raise Refused(502, f"channelstream refused it: {error.read().decode()}") from error
+        raise Refused(502, f"channelstream refused the call: {error.read().decode()}") from error
     except OSError as error:
         raise Refused(502, f"channelstream does not answer at {SERVER}: {error}") from error
 
@@ -93,7 +93,7 @@ def checked_text(text):
 
 
 def connect(name, body):
-    """The page wants to listen: to one room at first."""
+    """Connects the page to its first room."""
     answer = call("POST", "/connect", {
         "username": name,
         "channels": [channel(ROOMS[0])],
@@ -123,7 +123,7 @@ def unsubscribe(name, body):
 
 
 def send(name, body):
-    """To a room, or to one person in private; a private message also goes to its sender's own pages."""
+    """Sends to a room, or to one user in private; a private message also goes to its sender's own pages."""
     message = {"user": name, "message": {"text": checked_text(body.get("text"))}}
     if body.get("to"):
         message["pm_users"] = [str(body["to"]), name]
@@ -197,13 +197,13 @@ class Handler(BaseHTTPRequestHandler):
     do_POST = do_PATCH = do_DELETE = act
 
     def read_body(self):
-        # Another site's form cannot send this type without being asked for by CORS.
+        # A form on another site cannot send this type without a CORS preflight.
         if self.headers.get_content_type() != "application/json":
             raise Refused(415, "The body must be JSON.")
         length = int(self.headers.get("Content-Length", 0))
         if length > 64_000:
             self.close_connection = True
-            raise Refused(413, "That is too much.")
+            raise Refused(413, "The body is too large.")
         try:
             body = json.loads(self.rfile.read(length))
         except ValueError as error:
@@ -213,13 +213,13 @@ class Handler(BaseHTTPRequestHandler):
         return body
 
     def sign_in(self, body):
-        """A real application would ask for a password. Here a name that is free is enough."""
+        """A real application would require a password. Here a name that is not in use is enough."""
         name = str(body.get("name", "")).strip()
         if not 1 <= len(name) <= 32:
             raise Refused(422, "A name has 1 to 32 characters.")
         cookie = secrets.token_urlsafe(24)
         if name in sessions.values() and self.session() != name:
-            raise Refused(409, "Somebody else has this name.")
+            raise Refused(409, "Another user has this name.")
         sessions[cookie] = name
         self.answer(200, {"name": name}, {"Set-Cookie": f"chat={cookie}; HttpOnly; SameSite=Strict; Path=/"})
 
@@ -246,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_):
-        """Quiet: the page shows what goes wrong."""
+        """Logs nothing, because the page shows errors."""
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Notifications: the backend. It needs Python 3.9 and nothing else.
+"""The backend of the notifications. It needs Python 3.9 and nothing else.
 
     channelstream                              # in one terminal
     python3 examples/notifications/app.py      # in another; then open http://127.0.0.1:8102
 
-Pages listen on the channel of everybody, and get what is for their user alone as well. A notification is sent from
-the page, or from outside, as a background job would:
+Pages listen on a channel for all users, and also receive the private messages of their user. You send a notification
+from the page, or from another program such as a background job:
 
     python3 examples/notifications/notify.py "Backup finished" --level success
 """
@@ -24,14 +24,14 @@ FILES = {"/": ("index.html", "text/html"), "/notifications.js": ("notifications.
 
 
 def connect(body):
-    """A real application would take the user from its session, never from the request."""
+    """Connects a page. A real application would take the user from its session, never from the request."""
     name = str(body.get("user", "")).strip()
     if not 1 <= len(name) <= 32:
         raise Refused(422, "A name has 1 to 32 characters.")
     return call("POST", "/connect", {
         "username": name,
         "channels": ["notifications"],
-        # Whoever comes later sees the last twenty in the answer.
+        # The answer to a page that connects later contains the last twenty.
         "channel_configs": {"notifications": {"store_history": True, "history_size": 20}},
         "info": {"include_users": False},
     })
@@ -64,13 +64,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(error.status, {"error": str(error)})
 
     def read_body(self):
-        # Another site's form cannot send this type without being asked for by CORS.
+        # A form on another site cannot send this type without a CORS preflight.
         if self.headers.get_content_type() != "application/json":
             raise Refused(415, "The body must be JSON.")
         length = int(self.headers.get("Content-Length", 0))
         if length > 64_000:
             self.close_connection = True
-            raise Refused(413, "That is too much.")
+            raise Refused(413, "The body is too large.")
         try:
             body = json.loads(self.rfile.read(length))
         except ValueError as error:
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_):
-        """Quiet: the page shows what goes wrong."""
+        """Logs nothing, because the page shows errors."""
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ MAX_TEXT = 500
 
 
 class Refused(Exception):
-    """What may not be done, and the status that says so."""
+    """A request that is not allowed, and the status of the answer."""
 
     def __init__(self, status, reason):
         super().__init__(reason)
@@ -45,13 +45,13 @@ def call(method, path, body):
         with urllib.request.urlopen(request, timeout=10) as reply:
             return json.load(reply)
     except urllib.error.HTTPError as error:
-        raise Refused(502, f"channelstream refused it: {error.read().decode()}") from error
+        raise Refused(502, f"channelstream refused the call: {error.read().decode()}") from error
     except OSError as error:
         raise Refused(502, f"channelstream does not answer at {SERVER}: {error}") from error
 
 
 def notify(text, level="info", user=None):
-    """To everybody, or to all pages of one user. Returns the notification's uuid."""
+    """Sends to all users, or to all pages of one user. Returns the notification's uuid."""
     if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
         raise Refused(422, f"A notification has 1 to {MAX_TEXT} characters.")
     if level not in LEVELS:
@@ -66,7 +66,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Sends a notification.")
     parser.add_argument("text")
     parser.add_argument("--level", choices=LEVELS, default="info")
-    parser.add_argument("--to", help="a user; without it everybody gets it")
+    parser.add_argument("--to", help="a user; by default all users receive it")
     given = parser.parse_args()
     try:
         print(notify(given.text, given.level, given.to)["uuid"])

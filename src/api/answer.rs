@@ -1,7 +1,7 @@
 //! Answers and refusals of the API.
 
 use super::invalid::Invalid;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Lookup;
 use crate::http_error::Refusal;
 use actix_web::HttpResponse;
@@ -24,12 +24,12 @@ impl From<Invalid> for Refusal {
 /// Completes the errors of a request whose other fields are wrong: all are reported together.
 ///
 /// # Errors
-/// As [`Backend::ask`].
-pub async fn with_unknown(backend: &Backend, mut invalid: Invalid) -> Result<Refusal, Refusal> {
+/// As [`BrokerHandle::ask`].
+pub async fn with_unknown(broker: &BrokerHandle, mut invalid: Invalid) -> Result<Refusal, Refusal> {
     if invalid.conn_id.is_none() && invalid.user.is_none() {
         return Ok(invalid.into());
     }
-    let known = backend.ask(Lookup { conn_id: invalid.conn_id, user: invalid.user.clone() }).await?;
+    let known = broker.ask(Lookup { conn_id: invalid.conn_id, user: invalid.user.clone() }).await?;
     if invalid.conn_id.is_some() && !known.connection {
         invalid.add("conn_id", "Unknown connection");
     }

@@ -2,12 +2,14 @@
 //! to say what is wrong, or to take what only the original's tolerance takes.
 
 use super::body;
-use super::fields::{Field, Fields, INPUT_TYPE, Json, Table, fault, items, nested, object_shape, too_long};
+use super::fields::{
+    Field, FieldTable, Fields, INPUT_TYPE, Json, fault, items, nested, object_shape, too_long,
+};
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::Description;
 use crate::protocol::json::string_len;
-use crate::protocol::schema::Shape;
+use crate::protocol::schema::ValueSchema;
 use crate::protocol::value::Payload;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -21,7 +23,7 @@ use uuid::Uuid;
 
 /// An item of any of the three lists, well typed. Each endpoint takes what it knows and drops the rest.
 #[derive(Deserialize)]
-pub(super) struct Item<'a> {
+pub(super) struct BatchItem<'a> {
     #[serde(default, deserialize_with = "given")]
     pub(super) uuid: Option<Uuid>,
     #[serde(borrow, default, deserialize_with = "given")]
@@ -48,7 +50,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 }
 
 /// What one item becomes: `Drop` is right and without effect.
-pub(super) enum Took<T> {
+pub(super) enum Parsed<T> {
     /// It goes on.
     Keep(T),
     /// It is left out.
@@ -59,37 +61,37 @@ pub(super) enum Took<T> {
 /// these fields.
 pub(super) fn parse<'a, T>(
     body: &'a [u8],
-    limits: &Limits,
-    quick: impl Fn(Item<'a>) -> Option<Took<T>>,
-    fields: Table,
-    careful: impl Fn(&mut Fields<'a>) -> Option<Took<T>>,
+    limits: &RequestLimits,
+    quick: impl Fn(BatchItem<'a>) -> Option<Parsed<T>>,
+    fields: FieldTable,
+    careful: impl Fn(&mut Fields<'a>) -> Option<Parsed<T>>,
 ) -> Result<Vec<T>, Invalid> {
     let text = body::text(body, limits)?;
-    match quickly(text, limits, quick) {
+    match parse_fast(text, limits, quick) {
         Some(items) => Ok(items),
-        None => carefully(text, limits, fields, careful),
+        None => parse_full(text, limits, fields, careful),
     }
 }
 
 /// Reads the list in one pass; `None` when anything is out of the ordinary.
-pub(super) fn quickly<'a, T>(
+pub(super) fn parse_fast<'a, T>(
     text: &'a str,
-    limits: &Limits,
-    take: impl Fn(Item<'a>) -> Option<Took<T>>,
+    limits: &RequestLimits,
+    take: impl Fn(BatchItem<'a>) -> Option<Parsed<T>>,
 ) -> Option<Vec<T>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let list = List { max: limits.max_list_items, take, items: PhantomData };
+    let list = BatchList { max: limits.max_list_items, take, items: PhantomData };
     let items = list.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     Some(items)
 }
 
 /// Reads the list item by item and field by field, and reports all errors at once.
-pub(super) fn carefully<'a, T>(
+pub(super) fn parse_full<'a, T>(
     text: &'a str,
-    limits: &Limits,
-    fields: Table,
-    read: impl Fn(&mut Fields<'a>) -> Option<Took<T>>,
+    limits: &RequestLimits,
+    fields: FieldTable,
+    read: impl Fn(&mut Fields<'a>) -> Option<Parsed<T>>,
 ) -> Result<Vec<T>, Invalid> {
     let list = list_of(text, limits.max_list_items)?;
     let (mut taken, mut errors, mut wrong_types) = (Vec::with_capacity(list.len()), Map::new(), Vec::new());
@@ -101,8 +103,8 @@ pub(super) fn carefully<'a, T>(
             continue;
         }
         match nested(raw, fields, limits, &read) {
-            Ok(Took::Keep(item)) => taken.push(item),
-            Ok(Took::Drop) => {}
+            Ok(Parsed::Keep(item)) => taken.push(item),
+            Ok(Parsed::Drop) => {}
             Err(fault) => drop(errors.insert(index.to_string(), fault)),
         }
     }
@@ -118,7 +120,7 @@ fn list_of(text: &str, max: usize) -> Result<Vec<&RawValue>, Invalid> {
 }
 
 /// The shape of a list of such items.
-pub(super) fn shape(name: &str, fields: Table, description: &mut Description<'_>) -> Shape {
+pub(super) fn shape(name: &str, fields: FieldTable, description: &mut Description<'_>) -> ValueSchema {
     let items = object_shape(name, fields, &description.limits, &mut description.book);
     ArrayBuilder::new().items(items).max_items(Some(description.limits.max_list_items)).into()
 }
@@ -128,7 +130,7 @@ pub(super) fn frame_fits(
     message: &Payload,
     user: Option<&str>,
     channel: Option<&str>,
-    limits: &Limits,
+    limits: &RequestLimits,
 ) -> bool {
     // Keys, id, times and flags: 237 bytes with all of them at their longest, rounded up.
     const FRAME_OVERHEAD: usize = 256;
@@ -152,13 +154,13 @@ pub(super) fn check_frame(
 }
 
 /// A list of objects, each taken as soon as it is read, no more than `max` of them.
-struct List<F, T> {
+struct BatchList<F, T> {
     max: usize,
     take: F,
     items: PhantomData<T>,
 }
 
-impl<'de, T, F: Fn(Item<'de>) -> Option<Took<T>>> DeserializeSeed<'de> for List<F, T> {
+impl<'de, T, F: Fn(BatchItem<'de>) -> Option<Parsed<T>>> DeserializeSeed<'de> for BatchList<F, T> {
     type Value = Vec<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
@@ -166,7 +168,7 @@ impl<'de, T, F: Fn(Item<'de>) -> Option<Took<T>>> DeserializeSeed<'de> for List<
     }
 }
 
-impl<'de, T, F: Fn(Item<'de>) -> Option<Took<T>>> Visitor<'de> for List<F, T> {
+impl<'de, T, F: Fn(BatchItem<'de>) -> Option<Parsed<T>>> Visitor<'de> for BatchList<F, T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,11 +177,11 @@ impl<'de, T, F: Fn(Item<'de>) -> Option<Took<T>>> Visitor<'de> for List<F, T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
         let (mut items, mut seen) = (Vec::new(), 0_usize);
-        while let Some(Object(item)) = list.next_element::<Object<Item<'de>>>()? {
+        while let Some(BatchObject(item)) = list.next_element::<BatchObject<BatchItem<'de>>>()? {
             seen += 1;
             match (self.take)(item).filter(|_| seen <= self.max) {
-                Some(Took::Keep(item)) => items.push(item),
-                Some(Took::Drop) => {}
+                Some(Parsed::Keep(item)) => items.push(item),
+                Some(Parsed::Drop) => {}
                 None => return Err(A::Error::custom("not plainly right")),
             }
         }
@@ -188,9 +190,9 @@ impl<'de, T, F: Fn(Item<'de>) -> Option<Took<T>>> Visitor<'de> for List<F, T> {
 }
 
 /// A value that must be written as an object: derived types take a list of their fields' values too.
-struct Object<T>(T);
+struct BatchObject<T>(T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for BatchObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
@@ -199,13 +201,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 struct ObjectVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
+    type Value = BatchObject<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(object)).map(Object)
+        T::deserialize(MapAccessDeserializer::new(object)).map(BatchObject)
     }
 }

@@ -4,16 +4,16 @@ use super::answer;
 use super::body;
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{
-    Bound, Field, Fields, Flag, INPUT_TYPE, Kind, Mapping, Members, Object, Size, Table, mapping_shape,
-    too_long,
+    Field, FieldKind, FieldTable, Fields, FlagField, INPUT_TYPE, ListLimit, Mapping, ObjectField,
+    ObjectMembers, Size, mapping_shape, too_long,
 };
 use super::info::InfoOptions;
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Configure;
 use crate::http_error::Refusal;
 use crate::protocol::schema;
@@ -25,33 +25,34 @@ use serde_json::{Value, json};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
-const NOTIFY_PRESENCE: Field<Flag> =
-    Field::optional("notify_presence", Flag, "Tell members who joins and who leaves.").default("false");
-const WITH_USER_LISTS: Field<Flag> = Field::optional(
+const NOTIFY_PRESENCE: Field<FlagField> =
+    Field::optional("notify_presence", FlagField, "Tell members who joins and who leaves.").default("false");
+const WITH_USER_LISTS: Field<FlagField> = Field::optional(
     "broadcast_presence_with_user_lists",
-    Flag,
+    FlagField,
     "Add the list of present users to these events.",
 )
 .default("false");
-const NOTIFY_STATE: Field<Flag> =
-    Field::optional("notify_state", Flag, "Tell members of changes of a member's state.").default("false");
-const STORE_HISTORY: Field<Flag> =
-    Field::optional("store_history", Flag, "Keep messages for `channels_info`.").default("false");
+const NOTIFY_STATE: Field<FlagField> =
+    Field::optional("notify_state", FlagField, "Tell members of changes of a member's state.")
+        .default("false");
+const STORE_HISTORY: Field<FlagField> =
+    Field::optional("store_history", FlagField, "Keep messages for `channels_info`.").default("false");
 const HISTORY_SIZE: Field<Size> =
     Field::optional("history_size", Size, "How many; 0 means as many as `max_history_size`.").default("10");
-const STORE_FRAMES: Field<Flag> =
-    Field::optional("store_frames", Flag, "Keep events for who comes back.").default("true");
+const STORE_FRAMES: Field<FlagField> =
+    Field::optional("store_frames", FlagField, "Keep events for who comes back.").default("true");
 
 /// Settings of one channel; what is not given is the default.
-const SETTINGS: Object<ChannelSettings> =
-    Object { name: "ChannelConfigBody", fields: FIELDS, read: settings };
-const FIELDS: Table =
+const SETTINGS: ObjectField<ChannelSettings> =
+    ObjectField { name: "ChannelConfigBody", fields: FIELDS, read: settings };
+const FIELDS: FieldTable =
     &[&NOTIFY_PRESENCE, &WITH_USER_LISTS, &NOTIFY_STATE, &STORE_HISTORY, &HISTORY_SIZE, &STORE_FRAMES];
 
 /// The `channel_configs` of /connect, /subscribe and /unsubscribe: here null is an error.
-pub(super) const CHANNEL_CONFIGS: Field<Mapping<Object<ChannelSettings>>> = Field::optional(
+pub(super) const CHANNEL_CONFIGS: Field<Mapping<ObjectField<ChannelSettings>>> = Field::optional(
     "channel_configs",
-    Mapping::to(SETTINGS, Bound::Channels),
+    Mapping::to(SETTINGS, ListLimit::Channels),
     "Settings of channels that this call creates, by name.",
 )
 .default("{}");
@@ -69,10 +70,10 @@ pub struct ChannelConfigRequest {
 impl ChannelConfigRequest {
     /// Reads a body `{name: settings}`. As in the original null settings are the default ones, and errors, those of the
     /// first wrong channel, do not name the channel.
-    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         let max = limits.max_channels_per_request;
         let members =
-            Members::of(body::root(body, limits)?, max).ok_or_else(|| Invalid::schema(INPUT_TYPE))?;
+            ObjectMembers::of(body::root(body, limits)?, max).ok_or_else(|| Invalid::schema(INPUT_TYPE))?;
         if members.len() > max {
             return Err(Invalid::from(json!({ "_schema": too_long(max) })));
         }
@@ -118,7 +119,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 /// Body and answer, for this endpoint and for others that do the same.
 pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
     let settings = SETTINGS.shape(&to.limits, &mut to.book);
-    let body = mapping_shape(schema::or_null(settings), Bound::Channels.of(&to.limits));
+    let body = mapping_shape(schema::or_null(settings), ListLimit::Channels.of(&to.limits));
     let body = schema::about(body, "Settings by the channel's name; null for the default ones.");
     let answer = ChannelsInfo::shape(&mut to.book);
     operation
@@ -144,20 +145,20 @@ const ANSWER: &str = r#"{"channels": {"news": {
 /// `Invalid`, `OverLimit`, `Busy`.
 pub async fn channel_config(
     _: Signed,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    change(&backend, &body).await
+    change(&broker, &body).await
 }
 
 /// Changes settings, and writes the answer.
 ///
 /// # Errors
 /// As [`channel_config`].
-pub async fn change(backend: &Backend, body: &[u8]) -> Result<HttpResponse, Refusal> {
-    let request = ChannelConfigRequest::parse(body, &Limits::from(&*backend.settings))?;
-    backend.admit()?;
-    let channels = backend.ask(Configure(request.configs)).await??;
+pub async fn change(broker: &BrokerHandle, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    let request = ChannelConfigRequest::parse(body, &RequestLimits::from(&*broker.settings))?;
+    broker.admit()?;
+    let channels = broker.ask(Configure(request.configs)).await??;
     // The answer names settings, not people or messages, as in the original.
     let info = InfoOptions { include_history: false, include_users: false, ..InfoOptions::default() };
     let info = ChannelsInfo::gather(channels, &info, Freshness::AfterChange).await?;

@@ -6,7 +6,7 @@ use crate::broker::registry::messages::ChannelRef;
 use crate::http_error::Refusal;
 use crate::protocol::event::{openapi, push_history_entry};
 use crate::protocol::json;
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::user_list::UserList;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -65,10 +65,10 @@ impl ChannelsInfo {
     }
 
     /// The shape of what [`Self::write`] writes.
-    pub fn shape(book: &mut Book) -> Shape {
+    pub fn shape(book: &mut SchemaRegistry) -> ValueSchema {
         book.named("ChannelsInfo", |book| {
             let users = schema::list(openapi::user(book));
-            Keys::new()
+            ObjectSchema::new()
                 .key("channels", Self::channels_shape(book), "The channels by name.")
                 .key("users", users, "The users of these channels, each once, with their states.")
                 .shape()
@@ -76,7 +76,7 @@ impl ChannelsInfo {
     }
 
     /// The shape of what [`Self::write_channels`] writes.
-    pub fn channels_shape(book: &mut Book) -> Shape {
+    pub fn channels_shape(book: &mut SchemaRegistry) -> ValueSchema {
         schema::mapping(book.named("ChannelInfo", channel_shape))
     }
 
@@ -148,9 +148,9 @@ fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn channel_shape(book: &mut Book) -> Shape {
+fn channel_shape(book: &mut SchemaRegistry) -> ValueSchema {
     let history = schema::list(openapi::history_entry(book));
-    Keys::new()
+    ObjectSchema::new()
         .key("uuid", schema::uuid(), "Its id in this run of the server.")
         .key("name", schema::text(), "Its name.")
         .key("long_name", schema::null(), "Always null.")

@@ -5,22 +5,22 @@ use super::body;
 use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{
-    Bound, CHANNEL_NAME, Field, Fields, Id, List, Mapping, Name, STATE_KEY, State, Table, USER_NAME,
-    object_shape,
+    CHANNEL_NAME, Field, FieldTable, Fields, Id, ListField, ListLimit, Mapping, Name, STATE_KEY, State,
+    USER_NAME, object_shape,
 };
 use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use super::user_state::{USER_STATE, entries};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::Registry;
 use crate::broker::registry::messages::{Connect, ConnectRefused, Connected};
 use crate::http_error::Refusal;
 use crate::protocol::json;
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::state::{StateEntry, state_shape};
 use crate::telemetry::limits::Limit;
 use actix::{Handler, Message};
@@ -35,21 +35,22 @@ const CONN_ID: Field<Id> = Field::optional(
     Id,
     "The connection's id; random when left out. One that is in use by the same user is used on.",
 );
-const CHANNELS: Field<List<Name>> =
-    Field::optional("channels", List::of(CHANNEL_NAME, Bound::Channels), "Channels to join.").default("[]");
+const CHANNELS: Field<ListField<Name>> =
+    Field::optional("channels", ListField::of(CHANNEL_NAME, ListLimit::Channels), "Channels to join.")
+        .default("[]");
 const FRESH_USER_STATE: Field<Mapping<State>> = Field::optional(
     "fresh_user_state",
-    Mapping::to(State, Bound::Items),
+    Mapping::to(State, ListLimit::Items),
     "State of a user who is new to the server.",
 )
 .default("{}");
-const STATE_PUBLIC_KEYS: Field<List<Name>> = Field::optional(
+const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::optional(
     "state_public_keys",
-    List::of(STATE_KEY, Bound::Items),
+    ListField::of(STATE_KEY, ListLimit::Items),
     "Keys of the state that other users may see; replaced with every connect.",
 )
 .default("[]");
-const FIELDS: Table = &[
+const FIELDS: FieldTable = &[
     &USERNAME,
     &CONN_ID,
     &CHANNELS,
@@ -83,7 +84,7 @@ pub struct ConnectRequest {
 
 impl ConnectRequest {
     /// Reads a body.
-    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         body::object(body, limits, FIELDS, read)
     }
 }
@@ -133,9 +134,9 @@ pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
         ])
 }
 
-fn written(book: &mut Book) -> Shape {
+fn written(book: &mut SchemaRegistry) -> ValueSchema {
     let state = state_shape(book);
-    Keys::new()
+    ObjectSchema::new()
         .key("conn_id", schema::uuid(), "The connection's id.")
         .key("state", state.clone(), "The user's state.")
         .key("username", schema::text(), "Who connects.")
@@ -172,10 +173,14 @@ const WRONG: &str = r#"{"channels": ["ok", 7], "user_state": {"mood": []}}"#;
 ///
 /// # Errors
 /// `Invalid`, also for a conn_id that is another user's; `Busy`.
-pub async fn connect(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let request = ConnectRequest::parse(&body, &Limits::from(&*backend.settings))?;
-    backend.admit()?;
-    Ok(answer::json(open(&backend, request, |connect| connect).await?))
+pub async fn connect(
+    _: Signed,
+    broker: web::Data<BrokerHandle>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    let request = ConnectRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
+    broker.admit()?;
+    Ok(answer::json(open(&broker, request, |connect| connect).await?))
 }
 
 /// Connects, and writes the answer. `wrap` makes the message to the registry.
@@ -183,7 +188,7 @@ pub async fn connect(_: Signed, backend: web::Data<Backend>, body: Body) -> Resu
 /// # Errors
 /// As [`connect`].
 pub async fn open<M>(
-    backend: &Backend,
+    broker: &BrokerHandle,
     request: ConnectRequest,
     wrap: fn(Connect) -> M,
 ) -> Result<Vec<u8>, Refusal>
@@ -191,11 +196,11 @@ where
     M: Message<Result = Result<Connected, ConnectRefused>> + Send + 'static,
     Registry: Handler<M>,
 {
-    backend.admit_response()?;
+    broker.admit_response()?;
     let mut names = request.channels.clone();
     // Sorted as given: duplicates are echoed, as in the original.
     names.sort();
-    let connected = backend.ask(wrap(Connect {
+    let connected = broker.ask(wrap(Connect {
         username: request.username,
         conn_id: request.conn_id,
         channels: request.channels,

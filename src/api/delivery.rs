@@ -1,27 +1,27 @@
 //! The part messages, edits and deletions have in common: whom they are for.
 
-use super::batch::Item;
-use super::fields::{Bound, CHANNEL_NAME, Field, Fields, Flag, List, Name, USER_NAME};
-use super::limits::Limits;
+use super::batch::BatchItem;
+use super::fields::{CHANNEL_NAME, Field, Fields, FlagField, ListField, ListLimit, Name, USER_NAME};
+use super::limits::RequestLimits;
 use crate::protocol::json;
 use crate::protocol::message::Delivery;
-use crate::protocol::schema::{self, Keys};
+use crate::protocol::schema::{self, ObjectSchema};
 use uuid::Uuid;
 
-const USERS: List<Name> = List::of(USER_NAME, Bound::Items);
+const USERS: ListField<Name> = ListField::of(USER_NAME, ListLimit::Items);
 
 pub(super) const CHANNEL: Field<Name> =
     Field::nullable("channel", CHANNEL_NAME, "The channel it goes through; null for none.").default("null");
-pub(super) const PM_USERS: Field<List<Name>> = Field::optional(
+pub(super) const PM_USERS: Field<ListField<Name>> = Field::optional(
     "pm_users",
     USERS,
     "With a channel: only to these of its members. Without: to all connections of these users.",
 )
 .default("[]");
-pub(super) const EXCLUDE_USERS: Field<List<Name>> =
+pub(super) const EXCLUDE_USERS: Field<ListField<Name>> =
     Field::optional("exclude_users", USERS, "Not to these members of the channel.").default("[]");
-pub(super) const NO_HISTORY: Field<Flag> =
-    Field::optional("no_history", Flag, "Keep it out of the channel's history.").default("false");
+pub(super) const NO_HISTORY: Field<FlagField> =
+    Field::optional("no_history", FlagField, "Keep it out of the channel's history.").default("false");
 
 /// Reads the delivery fields of an item; wrong ones are noted.
 pub(super) fn read(fields: &mut Fields<'_>) -> Delivery {
@@ -34,7 +34,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Delivery {
 }
 
 /// Takes the delivery fields out of a well-typed item; `None` when a length is wrong.
-pub(super) fn take(item: &mut Item<'_>, limits: &Limits) -> Option<Delivery> {
+pub(super) fn take(item: &mut BatchItem<'_>, limits: &RequestLimits) -> Option<Delivery> {
     let delivery = Delivery {
         channel: item.channel.take(),
         pm_users: std::mem::take(&mut item.pm_users),
@@ -46,7 +46,7 @@ pub(super) fn take(item: &mut Item<'_>, limits: &Limits) -> Option<Delivery> {
     (channel_fits && users_fit).then_some(delivery)
 }
 
-fn users_fit(users: &[String], limits: &Limits) -> bool {
+fn users_fit(users: &[String], limits: &RequestLimits) -> bool {
     users.len() <= limits.max_list_items && users.iter().all(|name| USER_NAME.fits(name, limits))
 }
 
@@ -70,8 +70,8 @@ pub(super) fn write(delivery: &Delivery, uuid: &Uuid, out: &mut Vec<u8>) {
 }
 
 /// The shape of what [`write`] writes.
-pub(super) fn written() -> Keys {
-    Keys::new()
+pub(super) fn written() -> ObjectSchema {
+    ObjectSchema::new()
         .key("pm_users", schema::list(schema::text()), "Users it is for; empty for all.")
         .key("exclude_users", schema::list(schema::text()), "Users it is not for.")
         .key("channel", schema::or_null(schema::text()), "The channel it goes through.")

@@ -3,15 +3,15 @@
 use super::answer;
 use super::body;
 use super::conn_id::{self, ConnIdQuery};
-use super::fields::{Field, Fields, Id, NULL, Table, fault, object_shape, uuid_text};
+use super::fields::{Field, FieldTable, Fields, Id, NULL, fault, object_shape, uuid_text};
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use crate::auth::body::{CONN_ID_BYTES, OpenBody};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Disconnect;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Shape};
+use crate::protocol::schema::{self, ValueSchema};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 use utoipa::openapi::Required;
@@ -19,7 +19,7 @@ use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 const CONN_ID: Field<Id> = Field::filled("conn_id", Id, "The connection that ends.");
-const FIELDS: Table = &[&CONN_ID];
+const FIELDS: FieldTable = &[&CONN_ID];
 
 /// Which connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct DisconnectRequest {
 
 impl DisconnectRequest {
     /// Reads the body of a POST, where the query does not count.
-    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         body::object(body, limits, FIELDS, read)
     }
 
@@ -55,7 +55,7 @@ pub fn described_by_body(to: &mut Description<'_>) -> Operation {
 }
 
 /// What is sent.
-pub fn body_shape(to: &mut Description<'_>) -> Shape {
+pub fn body_shape(to: &mut Description<'_>) -> ValueSchema {
     object_shape("DisconnectBody", FIELDS, &to.limits, &mut to.book)
 }
 
@@ -86,11 +86,11 @@ pub const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111"}
 /// # Errors
 /// `Invalid`, `Busy`.
 pub async fn disconnect_by_body(
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     body: OpenBody<CONN_ID_BYTES>,
 ) -> Result<HttpResponse, Refusal> {
-    let request = DisconnectRequest::parse(&body, &Limits::from(&*backend.settings))?;
-    end(&backend, request).await
+    let request = DisconnectRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
+    end(&broker, request).await
 }
 
 /// /disconnect with any other method: the id stands in the query alone.
@@ -98,14 +98,14 @@ pub async fn disconnect_by_body(
 /// # Errors
 /// `Invalid`, `Busy`.
 pub async fn disconnect_by_query(
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     query: web::Query<ConnIdQuery>,
 ) -> Result<HttpResponse, Refusal> {
     let request = DisconnectRequest::from_query(query.conn_id.as_deref())?;
-    end(&backend, request).await
+    end(&broker, request).await
 }
 
-async fn end(backend: &Backend, request: DisconnectRequest) -> Result<HttpResponse, Refusal> {
-    let known = backend.ask(Disconnect(request.conn_id)).await?;
+async fn end(broker: &BrokerHandle, request: DisconnectRequest) -> Result<HttpResponse, Refusal> {
+    let known = broker.ask(Disconnect(request.conn_id)).await?;
     Ok(answer::json(if known { b"true".to_vec() } else { b"false".to_vec() }))
 }

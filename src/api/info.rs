@@ -3,39 +3,44 @@
 use super::answer;
 use super::body;
 use super::channels_info::{ChannelsInfo, Freshness};
-use super::fields::{Bound, CHANNEL_NAME, Field, Fields, Flag, Kind, List, Name, Object, Table};
+use super::fields::{
+    CHANNEL_NAME, Field, FieldKind, FieldTable, Fields, FlagField, ListField, ListLimit, Name, ObjectField,
+};
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public, response};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::ListChannels;
 use crate::http_error::Refusal;
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
-const NAMES: List<Name> = List::of(CHANNEL_NAME, Bound::Channels);
+const NAMES: ListField<Name> = ListField::of(CHANNEL_NAME, ListLimit::Channels);
 
-const CHANNELS: Field<List<Name>> = Field::optional(
+const CHANNELS: Field<ListField<Name>> = Field::optional(
     "channels",
     NAMES,
     "Only these; unknown ones are left out. All when left out. Counts for /info only.",
 );
-const EXCLUDE_CHANNELS: Field<List<Name>> =
+const EXCLUDE_CHANNELS: Field<ListField<Name>> =
     Field::optional("exclude_channels", NAMES, "Not these.").default("[]");
-const INCLUDE_HISTORY: Field<Flag> =
-    Field::optional("include_history", Flag, "Tell the history.").default("true");
-const INCLUDE_USERS: Field<Flag> =
-    Field::optional("include_users", Flag, "Tell the users; without, `total_users` is 0.").default("true");
-const RETURN_PUBLIC_STATE: Field<Flag> =
-    Field::optional("return_public_state", Flag, "Of states tell the public part only.").default("false");
-const INCLUDE_CONNECTIONS: Field<Flag> =
-    Field::optional("include_connections", Flag, "Read, without effect.").default("false");
+const INCLUDE_HISTORY: Field<FlagField> =
+    Field::optional("include_history", FlagField, "Tell the history.").default("true");
+const INCLUDE_USERS: Field<FlagField> =
+    Field::optional("include_users", FlagField, "Tell the users; without, `total_users` is 0.")
+        .default("true");
+const RETURN_PUBLIC_STATE: Field<FlagField> =
+    Field::optional("return_public_state", FlagField, "Of states tell the public part only.")
+        .default("false");
+const INCLUDE_CONNECTIONS: Field<FlagField> =
+    Field::optional("include_connections", FlagField, "Read, without effect.").default("false");
 
-const OPTIONS: Object<InfoOptions> = Object { name: "InfoResolution", fields: OPTION_FIELDS, read: options };
-const OPTION_FIELDS: Table = &[
+const OPTIONS: ObjectField<InfoOptions> =
+    ObjectField { name: "InfoResolution", fields: OPTION_FIELDS, read: options };
+const OPTION_FIELDS: FieldTable = &[
     &CHANNELS,
     &EXCLUDE_CHANNELS,
     &INCLUDE_HISTORY,
@@ -45,13 +50,13 @@ const OPTION_FIELDS: Table = &[
 ];
 
 /// The `info` of /connect, /subscribe and /unsubscribe, which may be left out.
-pub(super) const INFO: Field<Object<InfoOptions>> =
+pub(super) const INFO: Field<ObjectField<InfoOptions>> =
     Field::optional("info", OPTIONS, "What to answer about the channels.").default("{}");
 
 /// The same where it must be there.
-const INFO_OF_CHANNELS: Field<Object<InfoOptions>> = Field::required("info", OPTIONS, "What to answer.");
+const INFO_OF_CHANNELS: Field<ObjectField<InfoOptions>> = Field::required("info", OPTIONS, "What to answer.");
 
-const BODY: Object<InfoOptions> = Object {
+const BODY: ObjectField<InfoOptions> = ObjectField {
     name: "ChannelInfoBody",
     fields: &[&INFO_OF_CHANNELS],
     read: |fields| fields.read(&INFO_OF_CHANNELS),
@@ -96,7 +101,7 @@ pub struct InfoRequest {
 
 impl InfoRequest {
     /// Reads a body; an empty one asks for everything.
-    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         if body.is_empty() {
             return Ok(Self::default());
         }
@@ -166,19 +171,19 @@ const ANSWER: &str = r#"{"channels": {"lobby": {
 /// `Invalid`, `Busy`.
 pub async fn info_of_channels(
     _: Signed,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let request = InfoRequest::parse(&body, &Limits::from(&*backend.settings))?;
-    backend.admit_response()?;
+    let request = InfoRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
+    broker.admit_response()?;
     let (names, exclude) = (request.info.channels.clone(), request.info.exclude_channels.clone());
     let named = names.is_some();
-    let channels = backend.ask(ListChannels { names, exclude }).await?;
+    let channels = broker.ask(ListChannels { names, exclude }).await?;
     // Channels that are named are asked, so that what was published before shows; all of them would be too many.
     let freshness = if named { Freshness::AfterChange } else { Freshness::Summary };
     let info = ChannelsInfo::gather(channels, &request.info, freshness).await?;
     // Others have been answered meanwhile.
-    backend.admit_response()?;
+    broker.admit_response()?;
     let mut out = Vec::new();
     info.write(&mut out);
     Ok(answer::json(out))

@@ -4,7 +4,7 @@ use crate::config::Settings;
 
 /// Bounds on what a body holds; over a bound is an error on the field concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RequestLimits {
     /// Deepest nesting of lists and objects.
     pub max_json_depth: usize,
     /// Most items of any list or mapping.
@@ -21,7 +21,7 @@ pub struct Limits {
     pub max_state_key: usize,
 }
 
-impl From<&Settings> for Limits {
+impl From<&Settings> for RequestLimits {
     fn from(settings: &Settings) -> Self {
         Self {
             max_json_depth: settings.max_json_depth,

@@ -1,43 +1,43 @@
 //! DELETE /message: take back messages that were said.
 
 use super::answer;
-use super::batch::{self, Item, Took};
+use super::batch::{self, BatchItem, Parsed};
 use super::delivery;
-use super::fields::{Field, Fields, Id, Table};
+use super::fields::{Field, FieldTable, Fields, Id};
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Publish;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Delete;
-use crate::protocol::schema::{self, Shape};
+use crate::protocol::schema::{self, ValueSchema};
 use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
 const UUID: Field<Id> = Field::required("uuid", Id, "The message that goes.");
-const FIELDS: Table =
+const FIELDS: FieldTable =
     &[&UUID, &delivery::CHANNEL, &delivery::PM_USERS, &delivery::EXCLUDE_USERS, &delivery::NO_HISTORY];
 
 /// Reads a body. Deletions for nobody stay in: they change nothing and are answered, as in the original.
-pub fn parse_deletes(body: &[u8], limits: &Limits) -> Result<Vec<Delete>, Invalid> {
+pub fn parse_deletes(body: &[u8], limits: &RequestLimits) -> Result<Vec<Delete>, Invalid> {
     batch::parse(body, limits, |item| quick(item, limits), FIELDS, careful)
 }
 
-fn quick(mut item: Item<'_>, limits: &Limits) -> Option<Took<Delete>> {
+fn quick(mut item: BatchItem<'_>, limits: &RequestLimits) -> Option<Parsed<Delete>> {
     let delivery = delivery::take(&mut item, limits)?;
-    Some(Took::Keep(Delete { uuid: item.uuid?, delivery }))
+    Some(Parsed::Keep(Delete { uuid: item.uuid?, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>) -> Option<Took<Delete>> {
+fn careful(fields: &mut Fields<'_>) -> Option<Parsed<Delete>> {
     let delivery = delivery::read(fields);
     let uuid = fields.read(&UUID);
-    Some(Took::Keep(Delete { uuid: uuid?, delivery }))
+    Some(Parsed::Keep(Delete { uuid: uuid?, delivery }))
 }
 
 /// Appends the answer: the deletions as they were understood.
@@ -67,12 +67,12 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 /// The list that is sent; its items are named `MessagesDeleteBody`.
-pub fn body_shape(to: &mut Description<'_>) -> Shape {
+pub fn body_shape(to: &mut Description<'_>) -> ValueSchema {
     batch::shape("MessagesDeleteBody", FIELDS, to)
 }
 
 /// Answer and refusals, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Operation {
+pub fn told(operation: Operation, body: ValueSchema, to: &mut Description<'_>) -> Operation {
     let answer = schema::list(to.book.named("Deletion", |_| delivery::written().shape()));
     operation
         .body(body, Required::True, EXAMPLE, to.settings)
@@ -91,34 +91,34 @@ const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby
 /// `Invalid`, `Busy`, `OverLimit`.
 pub async fn delete(
     signed: Signed,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let deletes = parse_deletes(&body, &Limits::from(&*backend.settings))?;
-    backend.admit()?;
-    backend.admit_messages(signed.secret(), deletes.len())?;
+    let deletes = parse_deletes(&body, &RequestLimits::from(&*broker.settings))?;
+    broker.admit()?;
+    broker.admit_messages(signed.secret(), deletes.len())?;
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
-    backend.admit_written(&out)?;
-    backend.publish(Publish::Delete(deletes));
+    broker.admit_written(&out)?;
+    broker.publish(Publish::Delete(deletes));
     Ok(answer::json(out))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::carefully;
-    use super::super::batch::quickly;
+    use super::super::batch::parse_fast;
+    use super::super::batch::parse_full;
     use super::*;
     use crate::config::Settings;
 
     #[test]
     fn fields_of_messages_are_dropped_both_ways() {
-        let limits = Limits::from(&Settings::default());
+        let limits = RequestLimits::from(&Settings::default());
         let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"";
         let text = format!(r#"[{{{id},"user":"","message":[1],"timestamp":"x","channel":"c"}}]"#);
-        let quickly = quickly(&text, &limits, |item| quick(item, &limits)).unwrap();
-        assert_eq!(carefully(&text, &limits, FIELDS, careful).as_ref(), Ok(&quickly));
+        let parse_fast = parse_fast(&text, &limits, |item| quick(item, &limits)).unwrap();
+        assert_eq!(parse_full(&text, &limits, FIELDS, careful).as_ref(), Ok(&parse_fast));
         let text = format!(r#"[{{{id},"user":5,"channel":"c"}}]"#);
-        assert_eq!(parse_deletes(text.as_bytes(), &limits), Ok(quickly));
+        assert_eq!(parse_deletes(text.as_bytes(), &limits), Ok(parse_fast));
     }
 }

@@ -1,20 +1,20 @@
 //! PATCH /message: change messages that were said.
 
 use super::answer;
-use super::batch::{self, Item, Took, check_frame, frame_fits};
+use super::batch::{self, BatchItem, Parsed, check_frame, frame_fits};
 use super::delivery::{self, write_payload, write_plain, write_user};
-use super::fields::{Field, Fields, Id, Json, Name, Table, Time, USER_NAME};
+use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Publish;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Edit;
-use crate::protocol::schema::{self, Shape};
+use crate::protocol::schema::{self, ValueSchema};
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
 use crate::telemetry::limits::Limit;
@@ -27,7 +27,7 @@ const MESSAGE: Field<Json> = Field::optional("message", Json, "What is said inst
 const USER: Field<Name> = Field::optional("user", USER_NAME, "Who says it instead.");
 const TIMESTAMP: Field<Time> = Field::optional("timestamp", Time, "When it was said instead.");
 const EDITED: Field<Time> = Field::optional("edited", Time, "When it was edited; now when left out.");
-const FIELDS: Table = &[
+const FIELDS: FieldTable = &[
     &UUID,
     &delivery::CHANNEL,
     &delivery::PM_USERS,
@@ -42,11 +42,11 @@ const FIELDS: Table = &[
 /// Reads a body. Edits for nobody stay in: they change nothing and are answered, as in the original.
 ///
 /// `now` stamps edits that do not say when they were made.
-pub fn parse_edits(body: &[u8], limits: &Limits, now: Timestamp) -> Result<Vec<Edit>, Invalid> {
+pub fn parse_edits(body: &[u8], limits: &RequestLimits, now: Timestamp) -> Result<Vec<Edit>, Invalid> {
     batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, now))
 }
 
-fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Edit>> {
+fn quick(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Option<Parsed<Edit>> {
     // Rare enough that the careful way may read the time of an edit.
     if item.edited.is_some() {
         return None;
@@ -66,10 +66,10 @@ fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Edi
     };
     let fits = |message| frame_fits(message, item.user.as_deref(), delivery.channel.as_deref(), limits);
     message.as_ref().is_none_or(fits).then_some(())?;
-    Some(Took::Keep(Edit { uuid, timestamp, user: item.user, message, edited: now, delivery }))
+    Some(Parsed::Keep(Edit { uuid, timestamp, user: item.user, message, edited: now, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Took<Edit>> {
+fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Edit>> {
     let delivery = delivery::read(fields);
     let uuid = fields.read(&UUID);
     let timestamp = fields.read(&TIMESTAMP);
@@ -77,7 +77,7 @@ fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Took<Edit>> {
     let message = fields.read(&MESSAGE);
     let edited = fields.read(&EDITED).unwrap_or(now);
     check_frame(fields, &MESSAGE, message.as_ref(), user.as_deref(), delivery.channel.as_deref());
-    Some(Took::Keep(Edit { uuid: uuid?, timestamp, user, message, edited, delivery }))
+    Some(Parsed::Keep(Edit { uuid: uuid?, timestamp, user, message, edited, delivery }))
 }
 
 /// Appends the answer: what was given, and when it was edited.
@@ -96,7 +96,7 @@ pub fn write_edit_answer(edits: &[Edit], out: &mut Vec<u8>) {
     });
 }
 
-fn written() -> Shape {
+fn written() -> ValueSchema {
     let edit = delivery::written()
         .may("timestamp", schema::time(), "When it was said, if the edit gave it.")
         .may("user", schema::text(), "Who says it, if the edit gave it.")
@@ -119,12 +119,12 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 /// The list that is sent; its items are named `MessageEditBody`.
-pub fn body_shape(to: &mut Description<'_>) -> Shape {
+pub fn body_shape(to: &mut Description<'_>) -> ValueSchema {
     batch::shape("MessageEditBody", FIELDS, to)
 }
 
 /// Answer and refusals, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Operation {
+pub fn told(operation: Operation, body: ValueSchema, to: &mut Description<'_>) -> Operation {
     let answer = schema::list(to.book.named("Edit", |_| written()));
     operation
         .body(body, Required::True, EXAMPLE, to.settings)
@@ -147,40 +147,44 @@ const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn patch(signed: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let edits = parse_edits(&body, &Limits::from(&*backend.settings), Timestamp::now())?;
-    backend.admit()?;
-    backend.admit_messages(signed.secret(), edits.len())?;
+pub async fn patch(
+    signed: Signed,
+    broker: web::Data<BrokerHandle>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    let edits = parse_edits(&body, &RequestLimits::from(&*broker.settings), Timestamp::now())?;
+    broker.admit()?;
+    broker.admit_messages(signed.secret(), edits.len())?;
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
-    backend.admit_written(&out)?;
-    backend.publish(Publish::Edit(edits));
+    broker.admit_written(&out)?;
+    broker.publish(Publish::Edit(edits));
     Ok(answer::json(out))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::carefully;
-    use super::super::batch::quickly;
+    use super::super::batch::parse_fast;
+    use super::super::batch::parse_full;
     use super::*;
     use crate::config::Settings;
 
     #[test]
     fn both_ways_agree() {
-        let (limits, now) = (Limits::from(&Settings::default()), Timestamp::now());
+        let (limits, now) = (RequestLimits::from(&Settings::default()), Timestamp::now());
         let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"";
         for rest in ["", r#","user":"u""#, r#","timestamp":"2010-01-01T01:01","channel":"c","message":{ }"#] {
             let text = format!("[{{{id}{rest}}}]");
-            let quickly = quickly(&text, &limits, |item| quick(item, &limits, now)).unwrap();
+            let parse_fast = parse_fast(&text, &limits, |item| quick(item, &limits, now)).unwrap();
             assert_eq!(
-                carefully(&text, &limits, FIELDS, |fields| careful(fields, now)),
-                Ok(quickly),
+                parse_full(&text, &limits, FIELDS, |fields| careful(fields, now)),
+                Ok(parse_fast),
                 "{text}"
             );
         }
         for rest in [r#","user":"""#, r#","message":[]"#, r#","edited":"x""#, r#","timestamp":"x""#] {
             let text = format!("[{{{id}{rest}}}]");
-            assert!(quickly(&text, &limits, |item| quick(item, &limits, now)).is_none(), "{text}");
+            assert!(parse_fast(&text, &limits, |item| quick(item, &limits, now)).is_none(), "{text}");
             assert!(parse_edits(text.as_bytes(), &limits, now).is_err(), "{text}");
         }
     }

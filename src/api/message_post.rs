@@ -1,20 +1,20 @@
 //! POST /message: say something to channels and users. The hot path of the server.
 
 use super::answer;
-use super::batch::{self, Item, Took, check_frame, frame_fits};
+use super::batch::{self, BatchItem, Parsed, check_frame, frame_fits};
 use super::delivery::{self, write_payload, write_plain, write_user};
-use super::fields::{Field, Fields, Id, Json, Name, Table, Time, USER_NAME};
+use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Publish;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Message;
-use crate::protocol::schema::{self, Shape};
+use crate::protocol::schema::{self, ValueSchema};
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
 use crate::telemetry::limits::Limit;
@@ -27,7 +27,7 @@ const USER: Field<Name> = Field::required("user", USER_NAME, "Who says it.");
 const MESSAGE: Field<Json> = Field::optional("message", Json, "What is said: any object.");
 const UUID: Field<Id> = Field::optional("uuid", Id, "Its id; random when left out.");
 const TIMESTAMP: Field<Time> = Field::optional("timestamp", Time, "When it was said; now when left out.");
-const FIELDS: Table = &[
+const FIELDS: FieldTable = &[
     &USER,
     &delivery::CHANNEL,
     &delivery::PM_USERS,
@@ -41,11 +41,11 @@ const FIELDS: Table = &[
 /// Reads a body. Messages for nobody (neither channel nor `pm_users`) are checked and left out.
 ///
 /// `now` stamps messages that carry no time.
-pub fn parse_messages(body: &[u8], limits: &Limits, now: Timestamp) -> Result<Vec<Message>, Invalid> {
+pub fn parse_messages(body: &[u8], limits: &RequestLimits, now: Timestamp) -> Result<Vec<Message>, Invalid> {
     batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, now))
 }
 
-fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Message>> {
+fn quick(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Option<Parsed<Message>> {
     let delivery = delivery::take(&mut item, limits)?;
     let user = item.user.filter(|user| USER_NAME.fits(user, limits))?;
     let timestamp = item.timestamp.map_or(Some(now), Timestamp::parse)?;
@@ -59,7 +59,7 @@ fn quick(mut item: Item<'_>, limits: &Limits, now: Timestamp) -> Option<Took<Mes
     Some(addressed(Message { uuid, timestamp, user, message, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Took<Message>> {
+fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Message>> {
     let delivery = delivery::read(fields);
     let uuid = fields.read(&UUID).unwrap_or_else(Uuid::new_v4);
     let timestamp = fields.read(&TIMESTAMP).unwrap_or(now);
@@ -69,9 +69,9 @@ fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Took<Message>> {
     Some(addressed(Message { uuid, timestamp, user: user?, message, delivery }))
 }
 
-fn addressed(message: Message) -> Took<Message> {
+fn addressed(message: Message) -> Parsed<Message> {
     let for_nobody = message.delivery.channel.is_none() && message.delivery.pm_users.is_empty();
-    if for_nobody { Took::Drop } else { Took::Keep(message) }
+    if for_nobody { Parsed::Drop } else { Parsed::Keep(message) }
 }
 
 /// Appends the answer: the messages as they were understood.
@@ -85,7 +85,7 @@ pub fn write_message_answer(messages: &[Message], out: &mut Vec<u8>) {
     });
 }
 
-fn written() -> Shape {
+fn written() -> ValueSchema {
     let message = delivery::written()
         .key("timestamp", schema::time(), "When it was said.")
         .key("user", schema::text(), "Who says it.")
@@ -108,12 +108,12 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 /// The list that is sent; its items are named `MessageBody`.
-pub fn body_shape(to: &mut Description<'_>) -> Shape {
+pub fn body_shape(to: &mut Description<'_>) -> ValueSchema {
     batch::shape("MessageBody", FIELDS, to)
 }
 
 /// Answer and refusals, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, body: Shape, to: &mut Description<'_>) -> Operation {
+pub fn told(operation: Operation, body: ValueSchema, to: &mut Description<'_>) -> Operation {
     let answer = schema::list(to.book.named("Message", |_| written()));
     operation
         .body(body, Required::True, EXAMPLE, to.settings)
@@ -136,38 +136,42 @@ const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn post(signed: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    publish(Some(signed), &backend, &body)
+pub async fn post(
+    signed: Signed,
+    broker: web::Data<BrokerHandle>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    publish(Some(signed), &broker, &body)
 }
 
 /// Publishes, and writes the answer. Who did not sign is an operator of the console, whose rate is their own.
 ///
 /// # Errors
 /// As [`post`].
-pub fn publish(signed: Option<Signed>, backend: &Backend, body: &[u8]) -> Result<HttpResponse, Refusal> {
-    let messages = parse_messages(body, &Limits::from(&*backend.settings), Timestamp::now())?;
-    backend.admit()?;
+pub fn publish(signed: Option<Signed>, broker: &BrokerHandle, body: &[u8]) -> Result<HttpResponse, Refusal> {
+    let messages = parse_messages(body, &RequestLimits::from(&*broker.settings), Timestamp::now())?;
+    broker.admit()?;
     if let Some(signed) = signed {
-        backend.admit_messages(signed.secret(), messages.len())?;
+        broker.admit_messages(signed.secret(), messages.len())?;
     }
     let mut out = Vec::with_capacity(body.len() + 160 * messages.len());
     write_message_answer(&messages, &mut out);
-    backend.admit_written(&out)?;
-    backend.publish(Publish::Post(messages));
+    broker.admit_written(&out)?;
+    broker.publish(Publish::Post(messages));
     Ok(answer::json(out))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::carefully;
-    use super::super::batch::quickly;
+    use super::super::batch::parse_fast;
+    use super::super::batch::parse_full;
     use super::*;
     use crate::config::Settings;
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn limits() -> Limits {
-        Limits::from(&Settings::default())
+    fn limits() -> RequestLimits {
+        RequestLimits::from(&Settings::default())
     }
 
     fn now() -> Timestamp {
@@ -176,16 +180,16 @@ mod tests {
 
     fn both(text: &str) -> (Option<Vec<Message>>, Result<Vec<Message>, Invalid>) {
         let limits = limits();
-        let quickly = quickly(text, &limits, |item| quick(item, &limits, now()));
-        (quickly, carefully(text, &limits, FIELDS, |fields| careful(fields, now())))
+        let parse_fast = parse_fast(text, &limits, |item| quick(item, &limits, now()));
+        (parse_fast, parse_full(text, &limits, FIELDS, |fields| careful(fields, now())))
     }
 
     #[test]
     fn ordinary_bodies_take_the_quick_way() {
         let text = r#"[ { "user": "a\"ž", "channel": "c", "message": {"text": "x y"}, "extra": [{}], "no_history": true } ]"#;
-        let (quickly, _) = both(text);
+        let (parse_fast, _) = both(text);
         let mut out = Vec::new();
-        write_message_answer(&quickly.unwrap(), &mut out);
+        write_message_answer(&parse_fast.unwrap(), &mut out);
         let answer = String::from_utf8(out).unwrap();
         assert!(
             answer.starts_with(
@@ -225,7 +229,7 @@ mod tests {
 
     #[test]
     fn limits_name_themselves() {
-        let limits = Limits { max_list_items: 2, max_frame_bytes: 300, ..limits() };
+        let limits = RequestLimits { max_list_items: 2, max_frame_bytes: 300, ..limits() };
         let parse =
             |text: String| parse_messages(text.as_bytes(), &limits, now()).map_err(|invalid| invalid.errors);
         assert_eq!(
@@ -303,10 +307,10 @@ mod tests {
         ) {
             let sure = r#"{"uuid":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","user":"u","channel":null,"pm_users":["a"]}"#;
             let text = format!("[{}]", if plain { sure.to_owned() } else { items.join(",") });
-            let (quickly, carefully) = both(&text);
-            prop_assert!(!plain || quickly.is_some());
-            if let Some(messages) = quickly {
-                prop_assert_eq!(Ok(messages), carefully);
+            let (parse_fast, parse_full) = both(&text);
+            prop_assert!(!plain || parse_fast.is_some());
+            if let Some(messages) = parse_fast {
+                prop_assert_eq!(Ok(messages), parse_full);
             }
         }
 

@@ -5,19 +5,21 @@ use super::body;
 use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::conn_id::{self, ConnIdQuery};
-use super::fields::{Bound, CHANNEL_NAME, Field, Fields, Id, List, Name, Table, object_shape, uuid_text};
+use super::fields::{
+    CHANNEL_NAME, Field, FieldTable, Fields, Id, ListField, ListLimit, Name, object_shape, uuid_text,
+};
 use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::Registry;
 use crate::broker::registry::messages::{Subscribe, SubscribeRefused, Subscribed};
 use crate::http_error::Refusal;
 use crate::protocol::json;
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::telemetry::limits::Limit;
 use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
@@ -27,9 +29,12 @@ use uuid::Uuid;
 
 const CONN_ID: Field<Id> =
     Field::or_in_query("conn_id", Id, "The connection; when left out, the one that the query names.");
-const CHANNELS: Field<List<Name>> =
-    Field::required("channels", List::some(CHANNEL_NAME, Bound::Channels), "The channels, in this order.");
-pub(super) const FIELDS: Table = &[&CONN_ID, &CHANNELS, &CHANNEL_CONFIGS, &INFO];
+const CHANNELS: Field<ListField<Name>> = Field::required(
+    "channels",
+    ListField::some(CHANNEL_NAME, ListLimit::Channels),
+    "The channels, in this order.",
+);
+pub(super) const FIELDS: FieldTable = &[&CONN_ID, &CHANNELS, &CHANNEL_CONFIGS, &INFO];
 
 /// Which connection joins which channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub struct SubscribeRequest {
 
 impl SubscribeRequest {
     /// Reads a body; a connection it does not name comes from the query.
-    pub fn parse(body: &[u8], query_conn_id: Option<&str>, limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], query_conn_id: Option<&str>, limits: &RequestLimits) -> Result<Self, Invalid> {
         let mut conn_id = None;
         body::object(body, limits, FIELDS, |fields| {
             conn_id = read_conn_id(fields, query_conn_id);
@@ -96,9 +101,9 @@ pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
 }
 
 /// The shape of what [`changed`] writes.
-pub(super) fn written(book: &mut Book, key: &str, changes: &str) -> Shape {
+pub(super) fn written(book: &mut SchemaRegistry, key: &str, changes: &str) -> ValueSchema {
     let names = || schema::list(schema::text());
-    Keys::new()
+    ObjectSchema::new()
         .key("channels", names(), "All channels of the connection, sorted.")
         .key(
             "channels_info",
@@ -125,17 +130,17 @@ const ANSWER: &str = r#"{"channels": ["lobby", "news"], "channels_info": {"chann
 /// `Invalid`, also for an unknown connection; `Busy`.
 pub async fn subscribe(
     _: Signed,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     query: web::Query<ConnIdQuery>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let limits = Limits::from(&*backend.settings);
+    let limits = RequestLimits::from(&*broker.settings);
     let request = match SubscribeRequest::parse(&body, query.conn_id.as_deref(), &limits) {
         Ok(request) => request,
-        Err(invalid) => return Err(answer::with_unknown(&backend, invalid).await?),
+        Err(invalid) => return Err(answer::with_unknown(&broker, invalid).await?),
     };
-    backend.admit()?;
-    join(&backend, request, |subscribe| subscribe).await
+    broker.admit()?;
+    join(&broker, request, |subscribe| subscribe).await
 }
 
 /// Subscribes, and writes the answer. `wrap` makes the message to the registry.
@@ -143,7 +148,7 @@ pub async fn subscribe(
 /// # Errors
 /// As [`subscribe`].
 pub async fn join<M>(
-    backend: &Backend,
+    broker: &BrokerHandle,
     request: SubscribeRequest,
     wrap: fn(Subscribe) -> M,
 ) -> Result<HttpResponse, Refusal>
@@ -151,9 +156,9 @@ where
     M: Message<Result = Result<Subscribed, SubscribeRefused>> + Send + 'static,
     Registry: Handler<M>,
 {
-    backend.admit_response()?;
+    broker.admit_response()?;
     let SubscribeRequest { conn_id, channels, channel_configs, info } = request;
-    let subscribed = backend.ask(wrap(Subscribe { conn_id, channels, channel_configs })).await?;
+    let subscribed = broker.ask(wrap(Subscribe { conn_id, channels, channel_configs })).await?;
     let subscribed = subscribed.map_err(|refused| match refused {
         SubscribeRefused::UnknownConnection => answer::unknown_connection(),
         SubscribeRefused::DemoIsFull => answer::demo_is_full(),

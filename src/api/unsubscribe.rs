@@ -5,12 +5,12 @@ use super::conn_id::{self, ConnIdQuery};
 use super::fields::object_shape;
 use super::info::InfoOptions;
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use super::subscribe::{self, SubscribeRequest, changed};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::Registry;
 use crate::broker::registry::messages::{Subscribed, UnknownConnection, Unsubscribe};
 use crate::http_error::Refusal;
@@ -33,7 +33,7 @@ pub struct UnsubscribeRequest {
 
 impl UnsubscribeRequest {
     /// Reads a body, which is that of /subscribe: `channel_configs` must be right although they mean nothing here.
-    pub fn parse(body: &[u8], query_conn_id: Option<&str>, limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], query_conn_id: Option<&str>, limits: &RequestLimits) -> Result<Self, Invalid> {
         let SubscribeRequest { conn_id, channels, info, .. } =
             SubscribeRequest::parse(body, query_conn_id, limits)?;
         Ok(Self { conn_id, channels, info })
@@ -75,17 +75,17 @@ const ANSWER: &str = r#"{"channels": ["lobby"], "channels_info": {"channels": {}
 /// `Invalid`, also for an unknown connection; `Busy`.
 pub async fn unsubscribe(
     _: Signed,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     query: web::Query<ConnIdQuery>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let limits = Limits::from(&*backend.settings);
+    let limits = RequestLimits::from(&*broker.settings);
     let request = match UnsubscribeRequest::parse(&body, query.conn_id.as_deref(), &limits) {
         Ok(request) => request,
-        Err(invalid) => return Err(answer::with_unknown(&backend, invalid).await?),
+        Err(invalid) => return Err(answer::with_unknown(&broker, invalid).await?),
     };
-    backend.admit()?;
-    leave(&backend, request, |unsubscribe| unsubscribe).await
+    broker.admit()?;
+    leave(&broker, request, |unsubscribe| unsubscribe).await
 }
 
 /// Unsubscribes, and writes the answer. `wrap` makes the message to the registry.
@@ -93,7 +93,7 @@ pub async fn unsubscribe(
 /// # Errors
 /// As [`unsubscribe`].
 pub async fn leave<M>(
-    backend: &Backend,
+    broker: &BrokerHandle,
     request: UnsubscribeRequest,
     wrap: fn(Unsubscribe) -> M,
 ) -> Result<HttpResponse, Refusal>
@@ -101,9 +101,9 @@ where
     M: Message<Result = Result<Subscribed, UnknownConnection>> + Send + 'static,
     Registry: Handler<M>,
 {
-    backend.admit_response()?;
+    broker.admit_response()?;
     let UnsubscribeRequest { conn_id, channels, info } = request;
-    let left = backend.ask(wrap(Unsubscribe { conn_id, channels })).await?;
+    let left = broker.ask(wrap(Unsubscribe { conn_id, channels })).await?;
     let left = left.map_err(|UnknownConnection| answer::unknown_connection())?;
     changed(left, &info, "unsubscribed_from").await
 }

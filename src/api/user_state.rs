@@ -3,19 +3,20 @@
 use super::answer;
 use super::body;
 use super::fields::{
-    Bound, Field, Fields, List, Mapping, Name, STATE_KEY, State, Table, USER_NAME, object_shape, text,
+    Field, FieldTable, Fields, ListField, ListLimit, Mapping, Name, STATE_KEY, State, USER_NAME,
+    object_shape, text,
 };
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use super::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::Registry;
 use crate::broker::registry::messages::{SetUserState, StateChanged, StateRefused};
 use crate::http_error::Refusal;
 use crate::protocol::json;
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::state::{StateEntry, change_shape, state_shape, write_changes};
 use crate::telemetry::limits::Limit;
 use actix::{Handler, Message};
@@ -25,15 +26,18 @@ use utoipa::openapi::path::HttpMethod;
 
 const USER: Field<Name> = Field::required("user", USER_NAME, "A user who is known.");
 /// Also a field of /connect.
-pub(super) const USER_STATE: Field<Mapping<State>> =
-    Field::optional("user_state", Mapping::to(State, Bound::Items), "State to merge into what the user has.")
-        .default("{}");
-const STATE_PUBLIC_KEYS: Field<List<Name>> = Field::nullable(
+pub(super) const USER_STATE: Field<Mapping<State>> = Field::optional(
+    "user_state",
+    Mapping::to(State, ListLimit::Items),
+    "State to merge into what the user has.",
+)
+.default("{}");
+const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::nullable(
     "state_public_keys",
-    List::of(STATE_KEY, Bound::Items),
+    ListField::of(STATE_KEY, ListLimit::Items),
     "Keys of the state that others may see from now on; unchanged when left out or null.",
 );
-const FIELDS: Table = &[&USER, &USER_STATE, &STATE_PUBLIC_KEYS];
+const FIELDS: FieldTable = &[&USER, &USER_STATE, &STATE_PUBLIC_KEYS];
 
 /// Whose state changes, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +52,7 @@ pub struct UserStateRequest {
 
 impl UserStateRequest {
     /// Reads a body; the error hands back a user name of wrong length too, which is unknown besides.
-    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         let mut user = None;
         body::object(body, limits, FIELDS, |fields| read(fields, &mut user))
             .map_err(|invalid| Invalid { user, ..invalid })
@@ -93,8 +97,8 @@ pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
         .limited_by([Limit::UserStateKeys, Limit::UserStateBytes])
 }
 
-fn written(book: &mut Book) -> Shape {
-    Keys::new()
+fn written(book: &mut SchemaRegistry) -> ValueSchema {
+    ObjectSchema::new()
         .key("user_state", state_shape(book), "The whole state.")
         .key("changed_state", schema::list(change_shape(book)), "What has changed, in the order given.")
         .key("public_keys", schema::list(schema::text()), "The keys that others may see.")
@@ -110,13 +114,17 @@ const ANSWER: &str = r#"{"user_state": {"mood": "better", "age": 36},
 ///
 /// # Errors
 /// `Invalid`, also for an unknown user; `Busy`.
-pub async fn user_state(_: Signed, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let request = match UserStateRequest::parse(&body, &Limits::from(&*backend.settings)) {
+pub async fn user_state(
+    _: Signed,
+    broker: web::Data<BrokerHandle>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    let request = match UserStateRequest::parse(&body, &RequestLimits::from(&*broker.settings)) {
         Ok(request) => request,
-        Err(invalid) => return Err(answer::with_unknown(&backend, invalid).await?),
+        Err(invalid) => return Err(answer::with_unknown(&broker, invalid).await?),
     };
-    backend.admit()?;
-    set(&backend, request, |set| set).await
+    broker.admit()?;
+    set(&broker, request, |set| set).await
 }
 
 /// Sets the state, and writes the answer. `wrap` makes the message to the registry.
@@ -124,7 +132,7 @@ pub async fn user_state(_: Signed, backend: web::Data<Backend>, body: Body) -> R
 /// # Errors
 /// As [`user_state`].
 pub async fn set<M>(
-    backend: &Backend,
+    broker: &BrokerHandle,
     request: UserStateRequest,
     wrap: fn(SetUserState) -> M,
 ) -> Result<HttpResponse, Refusal>
@@ -133,8 +141,8 @@ where
     Registry: Handler<M>,
 {
     let UserStateRequest { user, user_state, state_public_keys } = request;
-    backend.admit_response()?;
-    let changed = backend.ask(wrap(SetUserState { user, user_state, state_public_keys })).await?;
+    broker.admit_response()?;
+    let changed = broker.ask(wrap(SetUserState { user, user_state, state_public_keys })).await?;
     let changed = changed.map_err(|refused| match refused {
         StateRefused::UnknownUser => Refusal::from(Invalid::field("user", "Unknown user")),
         StateRefused::OverLimit(over) => over.into(),

@@ -3,10 +3,10 @@
 //! How much a body may be depends on its sender. [`Body`] is for handlers that ask for a signature or a sign-in first;
 //! [`OpenBody`] is for those that anybody may call.
 
-use super::guard::{Standing, standing_of};
-use crate::broker::handle::Backend;
+use super::guard::{Caller, standing_of};
+use crate::broker::handle::BrokerHandle;
 use crate::http_error::{MaxBody, Refusal};
-use crate::limits::in_flight::Pressure;
+use crate::limits::in_flight::InFlight;
 use crate::limits::unproven::UnprovenBody;
 use actix_http::RequestHead;
 use actix_web::dev::Payload;
@@ -47,7 +47,7 @@ pub struct OpenBody<const MAX: usize>(Body);
 
 /// Who sends a body, and how much it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
+pub enum BodySender {
     /// One with a secret or a sign-in: `max_body_bytes`.
     Proven,
     /// One whose signature covers the body, so that it is judged when the body is there: `max_body_bytes`, and apart from
@@ -70,7 +70,7 @@ impl FromRequest for Body {
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        Box::pin(Self::decoded(req.clone(), payload.take(), Sender::Proven))
+        Box::pin(Self::decoded(req.clone(), payload.take(), BodySender::Proven))
     }
 }
 
@@ -82,8 +82,8 @@ impl<const MAX: usize> FromRequest for OpenBody<MAX> {
         let (req, payload) = (req.clone(), payload.take());
         Box::pin(async move {
             let sender = match standing_of(&req)? {
-                Standing::Signed(_) => Sender::Proven,
-                Standing::Anonymous | Standing::Stranger => Sender::Anybody(MAX),
+                Caller::Signed(_) => BodySender::Proven,
+                Caller::Anonymous | Caller::Stranger => BodySender::Anybody(MAX),
             };
             Body::decoded(req, payload, sender).await.map(Self)
         })
@@ -106,9 +106,9 @@ impl<const MAX: usize> OpenBody<MAX> {
 }
 
 impl Body {
-    async fn decoded(req: HttpRequest, payload: Payload, sender: Sender) -> Result<Self, Error> {
-        let backend = req.app_data::<web::Data<Backend>>().ok_or(Refusal::Internal)?;
-        let body = Self::receive(req.head(), payload, backend, sender).await?;
+    async fn decoded(req: HttpRequest, payload: Payload, sender: BodySender) -> Result<Self, Error> {
+        let broker = req.app_data::<web::Data<BrokerHandle>>().ok_or(Refusal::Internal)?;
+        let body = Self::receive(req.head(), payload, broker, sender).await?;
         // Read to its end even if it is refused: the connection goes on.
         let bytes = decode(encoding(&req)?, body.bytes)?;
         Ok(Self { bytes, ..body })
@@ -122,12 +122,12 @@ impl Body {
     pub async fn receive(
         head: &RequestHead,
         payload: Payload,
-        backend: &Backend,
-        sender: Sender,
+        broker: &BrokerHandle,
+        sender: BodySender,
     ) -> Result<Self, Refusal> {
-        let received = gather(head, payload, backend, sender).await;
+        let received = gather(head, payload, broker, sender).await;
         if let Err(Refusal::Busy) = &received {
-            backend.counters.refused_busy.add(1);
+            broker.counters.refused_busy.add(1);
         }
         received
     }
@@ -142,11 +142,11 @@ impl Body {
 
     /// Its bytes, and what counts them as those of a sender that has a secret until it is dropped; `None` for what is
     /// not counted.
-    pub fn prove(self, backend: &Backend) -> (Bytes, Option<Weight>) {
+    pub fn prove(self, broker: &BrokerHandle) -> (Bytes, Option<Weight>) {
         let counted = self.weight.is_some();
         drop(self.weight);
         let weight = counted.then(|| {
-            let mut weight = Proven { pressure: backend.pressure.clone(), bytes: 0 };
+            let mut weight = Proven { in_flight: broker.in_flight.clone(), bytes: 0 };
             weight.add(self.bytes.len());
             Weight::Proven(weight)
         });
@@ -157,10 +157,10 @@ impl Body {
 async fn gather(
     head: &RequestHead,
     mut payload: Payload,
-    backend: &Backend,
-    sender: Sender,
+    broker: &BrokerHandle,
+    sender: BodySender,
 ) -> Result<Body, Refusal> {
-    let max = sender.max_body(backend.settings.max_body_bytes);
+    let max = sender.max_body(broker.settings.max_body_bytes);
     let length = announced(head).map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     check(max, length.unwrap_or(0))?;
     let mut weight: Option<Weight> = None;
@@ -173,7 +173,7 @@ async fn gather(
             first = piece;
             continue;
         }
-        let weight = weight.get_or_insert_with(|| Weight::of(sender, backend));
+        let weight = weight.get_or_insert_with(|| Weight::of(sender, broker));
         weight.add(first.len() + piece.len())?;
         make_room(&mut all, first.len() + piece.len(), length);
         all.extend_from_slice(&std::mem::take(&mut first));
@@ -206,7 +206,7 @@ fn make_room(all: &mut Vec<u8>, more: usize, announced: Option<usize>) {
     }
 }
 
-impl Sender {
+impl BodySender {
     fn max_body(self, max_body_bytes: usize) -> MaxBody {
         match self {
             Self::Anybody(bytes) if bytes < max_body_bytes => MaxBody::OfPath(bytes),
@@ -256,15 +256,15 @@ pub enum Weight {
 /// See [`Weight`].
 #[derive(Debug)]
 pub struct Proven {
-    pressure: Arc<Pressure>,
+    in_flight: Arc<InFlight>,
     bytes: usize,
 }
 
 impl Weight {
-    fn of(sender: Sender, backend: &Backend) -> Self {
+    fn of(sender: BodySender, broker: &BrokerHandle) -> Self {
         match sender {
-            Sender::Proven => Self::Proven(Proven { pressure: backend.pressure.clone(), bytes: 0 }),
-            Sender::NotYetProven | Sender::Anybody(_) => Self::Unproven(backend.unproven.begin()),
+            BodySender::Proven => Self::Proven(Proven { in_flight: broker.in_flight.clone(), bytes: 0 }),
+            BodySender::NotYetProven | BodySender::Anybody(_) => Self::Unproven(broker.unproven.begin()),
         }
     }
 
@@ -272,7 +272,7 @@ impl Weight {
         match self {
             Self::Proven(proven) => {
                 proven.add(bytes);
-                if proven.pressure.bodies.is_full() { Err(Refusal::Busy) } else { Ok(()) }
+                if proven.in_flight.bodies.is_full() { Err(Refusal::Busy) } else { Ok(()) }
             }
             Self::Unproven(body) => body.add(bytes),
         }
@@ -281,14 +281,14 @@ impl Weight {
 
 impl Proven {
     fn add(&mut self, bytes: usize) {
-        self.pressure.bodies.add(bytes);
+        self.in_flight.bodies.add(bytes);
         self.bytes += bytes;
     }
 }
 
 impl Drop for Proven {
     fn drop(&mut self) {
-        self.pressure.bodies.sub(self.bytes);
+        self.in_flight.bodies.sub(self.bytes);
     }
 }
 

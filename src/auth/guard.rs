@@ -26,7 +26,7 @@ static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 
 /// What a request's address and signature make of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Caller {
     /// The peer's address is not in `allow_posting_from`, or the request came where signatures do not count; its signature
     /// was not looked at.
     Stranger,
@@ -55,9 +55,9 @@ impl FromRequest for Signed {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(standing_of(req).and_then(|standing| match standing {
-            Standing::Stranger => Err(Refusal::AddressNotAllowed),
-            Standing::Anonymous => Err(Refusal::SignatureMissing),
-            Standing::Signed(secret) => Ok(Self { secret }),
+            Caller::Stranger => Err(Refusal::AddressNotAllowed),
+            Caller::Anonymous => Err(Refusal::SignatureMissing),
+            Caller::Signed(secret) => Ok(Self { secret }),
         }))
     }
 }
@@ -84,24 +84,24 @@ impl Gate {
     /// # Errors
     /// A signature that is there and not good is refused whatever it was sent to, and so is one of a well-known secret
     /// that counts on this machine only. `Busy` as [`Gate::admit_bound`].
-    pub fn standing(&self, head: &RequestHead, now_unix: u64) -> Result<Standing, Refusal> {
+    pub fn standing(&self, head: &RequestHead, now_unix: u64) -> Result<Caller, Refusal> {
         let peer = head.peer_addr.map(|peer| peer.ip());
         if !peer::may_post(peer, &self.settings.allow_posting_from) {
-            return Ok(Standing::Stranger);
+            return Ok(Caller::Stranger);
         }
         if let Some(signature) = self.bound_signature(head, now_unix)? {
             // Whoever has a body to look at has done so before.
             return self.admit_bound(&signature, head, &self.path_as_sent(head), b"", now_unix);
         }
         let Some(token) = token(head).filter(|token| !token.is_empty()) else {
-            return Ok(Standing::Anonymous);
+            return Ok(Caller::Anonymous);
         };
         if self.settings.require_bound_signatures {
             return Err(self.bad_signature(head, &"it is not bound to its request"));
         }
         let secrets = self.secrets();
         match secrets.verify(&token, peer, now_unix, self.max_age_s()) {
-            Ok(secret) => self.admit_secret(&secrets, secret, head).map(|()| Standing::Signed(secret)),
+            Ok(secret) => self.admit_secret(&secrets, secret, head).map(|()| Caller::Signed(secret)),
             Err(reason) => Err(self.bad_signature(head, &reason)),
         }
     }
@@ -121,8 +121,8 @@ impl Gate {
 ///
 /// # Errors
 /// As [`Gate::standing`].
-pub fn standing_of(req: &HttpRequest) -> Result<Standing, Refusal> {
-    if let Some(known) = req.extensions().get::<Standing>() {
+pub fn standing_of(req: &HttpRequest) -> Result<Caller, Refusal> {
+    if let Some(known) = req.extensions().get::<Caller>() {
         return Ok(*known);
     }
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
@@ -177,7 +177,7 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000;
 
-    fn judge(settings: Settings, uri: &str, header: Option<&str>, peer: &str) -> Result<Standing, Refusal> {
+    fn judge(settings: Settings, uri: &str, header: Option<&str>, peer: &str) -> Result<Caller, Refusal> {
         let mut request = TestRequest::with_uri(uri).peer_addr(peer.parse().unwrap());
         if let Some(header) = header {
             request = request.insert_header((SIGNATURE_HEADER, header));
@@ -185,7 +185,7 @@ mod tests {
         Gate::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW)
     }
 
-    fn from_home(uri: &str, header: Option<&str>) -> Result<Standing, Refusal> {
+    fn from_home(uri: &str, header: Option<&str>) -> Result<Caller, Refusal> {
         judge(Settings::default(), uri, header, "127.0.0.1:4711")
     }
 
@@ -196,15 +196,15 @@ mod tests {
     #[test]
     fn the_address_comes_first() {
         let foreign = |header| judge(Settings::default(), "/info", header, "192.0.2.1:4711");
-        assert_eq!(foreign(None), Ok(Standing::Stranger));
-        assert_eq!(foreign(Some("garbage")), Ok(Standing::Stranger));
-        assert_eq!(foreign(Some(&signed_at(NOW))), Ok(Standing::Stranger));
+        assert_eq!(foreign(None), Ok(Caller::Stranger));
+        assert_eq!(foreign(Some("garbage")), Ok(Caller::Stranger));
+        assert_eq!(foreign(Some(&signed_at(NOW))), Ok(Caller::Stranger));
         let open = Settings {
             allow_posting_from: AllowedPeers::Any,
             allow_default_secrets: true,
             ..Settings::default()
         };
-        assert_eq!(judge(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Standing::Signed(0)));
+        assert_eq!(judge(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Caller::Signed(0)));
     }
 
     #[test]
@@ -216,34 +216,34 @@ mod tests {
             .insert_header(("x-forwarded-for", "127.0.0.1"))
             .insert_header((SIGNATURE_HEADER, signed_at(NOW)));
         let standing = Gate::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW);
-        assert_eq!(standing, Ok(Standing::Stranger));
+        assert_eq!(standing, Ok(Caller::Stranger));
     }
 
     #[test]
     fn the_header_wins_over_the_parameter() {
         let good = signed_at(NOW);
         let with_good = format!("/info?a=b&secret={good}");
-        assert_eq!(from_home(&with_good, None), Ok(Standing::Signed(0)));
-        assert_eq!(from_home("/info?secret=garbage", Some(&good)), Ok(Standing::Signed(0)));
+        assert_eq!(from_home(&with_good, None), Ok(Caller::Signed(0)));
+        assert_eq!(from_home("/info?secret=garbage", Some(&good)), Ok(Caller::Signed(0)));
         assert_eq!(from_home(&with_good, Some("garbage")), Err(Refusal::BadSignature));
-        assert_eq!(from_home(&with_good, Some("")), Ok(Standing::Anonymous));
-        assert_eq!(from_home("/info?secret=", None), Ok(Standing::Anonymous));
+        assert_eq!(from_home(&with_good, Some("")), Ok(Caller::Anonymous));
+        assert_eq!(from_home("/info?secret=", None), Ok(Caller::Anonymous));
         assert_eq!(from_home("/listen?secret=bad", None), Err(Refusal::BadSignature));
     }
 
     #[test]
     fn the_parameter_is_decoded() {
         let encoded = signed_at(NOW).replace('.', "%2E");
-        assert_eq!(from_home(&format!("/info?secret={encoded}"), None), Ok(Standing::Signed(0)));
+        assert_eq!(from_home(&format!("/info?secret={encoded}"), None), Ok(Caller::Signed(0)));
     }
 
     #[test]
     fn age_is_limited_unless_switched_off() {
-        assert_eq!(from_home("/info", Some(&signed_at(NOW - 60))), Ok(Standing::Signed(0)));
+        assert_eq!(from_home("/info", Some(&signed_at(NOW - 60))), Ok(Caller::Signed(0)));
         assert_eq!(from_home("/info", Some(&signed_at(NOW - 61))), Err(Refusal::BadSignature));
         let lax = || Settings { validate_requests: false, ..Settings::default() };
         let old = signed_at(NOW - 1_000_000);
-        assert_eq!(judge(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Standing::Signed(0)));
+        assert_eq!(judge(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Caller::Signed(0)));
         assert_eq!(judge(lax(), "/info", Some("garbage"), "127.0.0.1:1"), Err(Refusal::BadSignature));
     }
 }

@@ -1,6 +1,6 @@
 //! Requests whose signature is bound to them: see [`super::signing::request_signature`]. It goes before one that is not.
 
-use super::guard::Standing;
+use super::guard::Caller;
 use super::replays::Seen;
 use super::signing::request_signature::{BadBoundSignature, BoundSignature, BoundTo};
 use super::{Gate, peer};
@@ -47,7 +47,7 @@ impl Gate {
         path: &str,
         body: &[u8],
         now_unix: u64,
-    ) -> Result<Standing, Refusal> {
+    ) -> Result<Caller, Refusal> {
         let target: Cow<'_, str> = match head.uri.query() {
             Some(query) => format!("{path}?{query}").into(),
             None => path.into(),
@@ -60,7 +60,7 @@ impl Gate {
         self.admit_secret(&secrets, secret, head)?;
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
         match replays.see(signature.timestamp(), signature.identity(), now_unix) {
-            Seen::New => Ok(Standing::Signed(secret)),
+            Seen::New => Ok(Caller::Signed(secret)),
             Seen::Before => Err(self.bad_signature(head, &"it has been used before")),
             Seen::NoRoom => Err(Refusal::Busy),
         }
@@ -91,7 +91,7 @@ mod tests {
         uri: &str,
         headers: &[(&'static str, String)],
         peer: &str,
-    ) -> Result<Standing, Refusal> {
+    ) -> Result<Caller, Refusal> {
         let request = TestRequest::with_uri(uri).peer_addr(peer.parse().unwrap());
         let request = headers.iter().fold(request, |request, header| request.append_header(header.clone()));
         gate.standing(request.to_http_request().head(), NOW)
@@ -104,8 +104,8 @@ mod tests {
         let gate = gate(Settings::default());
         let header = [signed("/info?a=b")];
         assert_eq!(judge(&gate, "/info", &header, HOME), Err(Refusal::BadSignature));
-        assert_eq!(judge(&gate, "/info?a=b", &header, "192.0.2.1:1"), Ok(Standing::Stranger));
-        assert_eq!(judge(&gate, "/info?a=b", &header, HOME), Ok(Standing::Signed(0)));
+        assert_eq!(judge(&gate, "/info?a=b", &header, "192.0.2.1:1"), Ok(Caller::Stranger));
+        assert_eq!(judge(&gate, "/info?a=b", &header, HOME), Ok(Caller::Signed(0)));
         assert_eq!(judge(&gate, "/info?a=b", &header, HOME), Err(Refusal::BadSignature));
     }
 
@@ -120,10 +120,10 @@ mod tests {
         let behind_proxy = || gate(settings.clone());
         let prefix = ("x-script-name", "/push".to_owned());
         let headers = [signed("/info"), prefix.clone()];
-        assert_eq!(judge(&behind_proxy(), "/push//info", &headers, HOME), Ok(Standing::Signed(0)));
+        assert_eq!(judge(&behind_proxy(), "/push//info", &headers, HOME), Ok(Caller::Signed(0)));
         // In the spelling of its sender.
         let headers = [signed("/%69nfo"), prefix];
-        assert_eq!(judge(&behind_proxy(), "/pus%68//%69nfo", &headers, HOME), Ok(Standing::Signed(0)));
+        assert_eq!(judge(&behind_proxy(), "/pus%68//%69nfo", &headers, HOME), Ok(Caller::Signed(0)));
         assert_eq!(judge(&behind_proxy(), "/push/info", &headers, HOME), Err(Refusal::BadSignature));
     }
 
@@ -132,13 +132,13 @@ mod tests {
         let general = (SIGNATURE_HEADER, gate(Settings::default()).secrets().keys.sign("", NOW));
         let judge =
             |headers: &[(&'static str, String)]| judge(&gate(Settings::default()), "/info", headers, HOME);
-        assert_eq!(judge(std::slice::from_ref(&general)), Ok(Standing::Signed(0)));
+        assert_eq!(judge(std::slice::from_ref(&general)), Ok(Caller::Signed(0)));
         for bad in ["", "garbage", "t=1,n=a,v1=b"] {
             let headers = [general.clone(), (BOUND_HEADER, bad.to_owned())];
             assert_eq!(judge(&headers), Err(Refusal::BadSignature), "{bad}");
         }
         assert_eq!(judge(&[signed("/info"), signed("/info")]), Err(Refusal::BadSignature), "two of them");
-        assert_eq!(judge(&[signed("/info"), (SIGNATURE_HEADER, "garbage".into())]), Ok(Standing::Signed(0)));
+        assert_eq!(judge(&[signed("/info"), (SIGNATURE_HEADER, "garbage".into())]), Ok(Caller::Signed(0)));
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         let general = (SIGNATURE_HEADER, token.clone());
         assert_eq!(judge(&strict, "/info", &[general], HOME), Err(Refusal::BadSignature));
         assert_eq!(judge(&strict, &format!("/info?secret={token}"), &[], HOME), Err(Refusal::BadSignature));
-        assert_eq!(judge(&strict, "/info", &[], HOME), Ok(Standing::Anonymous));
-        assert_eq!(judge(&strict, "/info", &[signed("/info")], HOME), Ok(Standing::Signed(0)));
+        assert_eq!(judge(&strict, "/info", &[], HOME), Ok(Caller::Anonymous));
+        assert_eq!(judge(&strict, "/info", &[signed("/info")], HOME), Ok(Caller::Signed(0)));
     }
 }

@@ -29,12 +29,12 @@ pub struct Secrets {
     /// The admin's password is the one that everybody knows.
     pub well_known_password: bool,
     /// In the order of the setting, as `keys` counts them.
-    known: Vec<Known>,
+    known: Vec<KnownSecret>,
 }
 
 /// A secret that signs requests, and its use.
 #[derive(Debug)]
-struct Known {
+struct KnownSecret {
     secret: Secret,
     is_well_known: bool,
     /// Stays the same when the secret is kept in another set; those in a set differ.
@@ -69,7 +69,7 @@ impl Secrets {
         let mut numbers = Numbers::besides(settings, before);
         let known = settings.secrets.iter().map(|secret| {
             let kept = before.and_then(|before| before.known.iter().find(|known| known.secret == *secret));
-            Known {
+            KnownSecret {
                 secret: secret.clone(),
                 is_well_known: Settings::is_well_known_secret(secret),
                 number: kept.map_or_else(|| numbers.next(), |kept| kept.number),

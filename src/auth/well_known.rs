@@ -9,7 +9,7 @@
 use super::Gate;
 use super::page::origin_of;
 use super::secrets::Secrets;
-use crate::config::Demo;
+use crate::config::DemoSetting;
 use crate::http_error::Refusal;
 use crate::telemetry::log_sums::WELL_KNOWN_SECRETS;
 use actix_http::RequestHead;
@@ -80,7 +80,7 @@ impl Gate {
             secrets.well_known_password && secrets.are_well_known()
         };
         self.settings.demo_enabled()
-            && (self.settings.demo == Demo::On || (all_well_known() && self.foreign(head).is_none()))
+            && (self.settings.demo == DemoSetting::On || (all_well_known() && self.foreign(head).is_none()))
     }
 
     fn admit_well_known(&self, what: &str, head: &RequestHead) -> Result<(), Refusal> {
@@ -107,7 +107,7 @@ impl Gate {
         if head.uri.authority().is_some_and(|named| !self.is_own_host(named.as_str())) {
             return Some("names a foreign host");
         }
-        let mut page = Page::default();
+        let mut page = RequestPage::default();
         for (name, value) in &head.headers {
             let value = value.to_str().unwrap_or("not text");
             match name.as_str() {
@@ -125,7 +125,7 @@ impl Gate {
 
     /// Browsers name the origin with everything but plain loads (images, scripts, links). With those they report whether
     /// another site's page made them ask, and mostly which page. A navigation shows its answer to the user only.
-    fn is_own_page(&self, page: &Page<'_>) -> bool {
+    fn is_own_page(&self, page: &RequestPage<'_>) -> bool {
         let by_referer = |page: &str| self.is_own_origin(&page[..origin_of(page.as_bytes()).len()]);
         match page.site {
             _ if !page.origins.is_empty() => page.origins.iter().all(|origin| self.is_own_origin(origin)),
@@ -165,7 +165,7 @@ impl Gate {
 
 /// What a request says of the page that made a browser ask.
 #[derive(Default)]
-struct Page<'a> {
+struct RequestPage<'a> {
     origins: smallvec::SmallVec<[&'a str; 2]>,
     referer: Option<&'a str>,
     site: Option<&'a str>,

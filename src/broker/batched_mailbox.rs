@@ -54,12 +54,12 @@ impl<M: Message<Result = ()> + Send + 'static> Handoff<M> {
 }
 
 /// What others may ask of a [`Handoff`], whatever its messages are.
-pub trait Flush: Send + Sync {
+pub trait FlushMailbox: Send + Sync {
     /// Hands over what waits: what is sent to the actor's mailbox next shall not overtake it.
     fn flush(&self);
 }
 
-impl<M: Message<Result = ()> + Send + 'static> Flush for Handoff<M> {
+impl<M: Message<Result = ()> + Send + 'static> FlushMailbox for Handoff<M> {
     fn flush(&self) {
         Handoff::flush(self);
     }
@@ -73,13 +73,13 @@ impl<M: Message<Result = ()> + Send> fmt::Debug for Handoff<M> {
 
 /// A thread's end of a [`Handoff`].
 #[derive(Debug)]
-pub struct Sender<M: Message<Result = ()> + Send> {
+pub struct MailboxSender<M: Message<Result = ()> + Send> {
     handoff: Arc<Handoff<M>>,
     /// Wakes the task that flushes at the end of a turn; none if the actor is of the same thread.
     end_of_turn: Option<Arc<Notify>>,
 }
 
-impl<M: Message<Result = ()> + Send + 'static> Sender<M> {
+impl<M: Message<Result = ()> + Send + 'static> MailboxSender<M> {
     /// To an actor of the current thread, straight to its mailbox: it begins when our turn has ended anyway.
     pub fn within_thread(handoff: Arc<Handoff<M>>) -> Self {
         Self { handoff, end_of_turn: None }
@@ -128,13 +128,13 @@ mod tests {
     struct Number(u32);
 
     /// Tells what it was told, call by call.
-    struct Listener(mpsc::Sender<Vec<u32>>);
+    struct MailboxListener(mpsc::Sender<Vec<u32>>);
 
-    impl Actor for Listener {
+    impl Actor for MailboxListener {
         type Context = Context<Self>;
     }
 
-    impl Handler<Number> for Listener {
+    impl Handler<Number> for MailboxListener {
         type Result = ();
 
         fn handle(&mut self, number: Number, _: &mut Self::Context) {
@@ -142,7 +142,7 @@ mod tests {
         }
     }
 
-    impl Handler<Batch<Number>> for Listener {
+    impl Handler<Batch<Number>> for MailboxListener {
         type Result = ();
 
         fn handle(&mut self, batch: Batch<Number>, _: &mut Self::Context) {
@@ -152,9 +152,9 @@ mod tests {
 
     type Calls = mpsc::Receiver<Vec<u32>>;
 
-    fn listen(thread: &ArbiterHandle) -> (Arc<Handoff<Number>>, Addr<Listener>, Calls) {
+    fn listen(thread: &ArbiterHandle) -> (Arc<Handoff<Number>>, Addr<MailboxListener>, Calls) {
         let (calls, called) = mpsc::channel();
-        let addr = Listener::start_in_arbiter(thread, |_| Listener(calls));
+        let addr = MailboxListener::start_in_arbiter(thread, |_| MailboxListener(calls));
         let handoff = Handoff::new();
         handoff.set_receiver(addr.clone());
         (handoff, addr, called)
@@ -176,7 +176,7 @@ mod tests {
     #[actix_web::test]
     async fn another_thread_gets_all_of_a_turn_at_once() {
         let (handoff, _addr, called) = listen(&Arbiter::new().handle());
-        let sender = Sender::between_threads(handoff);
+        let sender = MailboxSender::between_threads(handoff);
         for turn in [0, 100] {
             (turn..turn + 16).for_each(|number| sender.send(Number(number)));
             assert_eq!(next(&called).await, (turn..turn + 16).collect::<Vec<_>>());
@@ -186,7 +186,7 @@ mod tests {
     #[actix_web::test]
     async fn the_same_thread_gets_each_by_itself() {
         let (handoff, _addr, called) = listen(&Arbiter::current());
-        let sender = Sender::within_thread(handoff);
+        let sender = MailboxSender::within_thread(handoff);
         sender.send(Number(1));
         sender.send(Number(2));
         assert_eq!([next(&called).await, next(&called).await], [[1], [2]]);
@@ -195,7 +195,7 @@ mod tests {
     #[actix_web::test]
     async fn what_is_flushed_is_not_overtaken() {
         let (handoff, addr, called) = listen(&Arbiter::new().handle());
-        let sender = Sender::between_threads(handoff);
+        let sender = MailboxSender::between_threads(handoff);
         sender.send(Number(1));
         sender.send(Number(2));
         sender.flush();

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 const SMALL: usize = 64;
 
 /// A record that holds its own key.
-pub trait Row {
+pub trait Keyed {
     /// What it is found by.
     type Key: Hash + Eq;
 
@@ -25,12 +25,12 @@ pub trait Row {
 /// `key_of` tells the key of a number that is in the index. Keys from outside need a hasher that withstands floods:
 /// [`std::hash::RandomState`].
 #[derive(Debug, Default)]
-pub struct Index<S = BuildHasherDefault<FxHasher>> {
+pub struct KeyIndex<S = BuildHasherDefault<FxHasher>> {
     numbers: HashTable<u32>,
     hasher: S,
 }
 
-impl<S: BuildHasher> Index<S> {
+impl<S: BuildHasher> KeyIndex<S> {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.numbers.len()
@@ -83,18 +83,18 @@ impl<S: BuildHasher> Index<S> {
 
 /// Records in no order, found by their keys.
 #[derive(Debug)]
-pub struct Rows<R> {
+pub struct DenseMap<R> {
     rows: Vec<R>,
-    places: Index,
+    places: KeyIndex,
 }
 
-impl<R> Default for Rows<R> {
+impl<R> Default for DenseMap<R> {
     fn default() -> Self {
-        Self { rows: Vec::new(), places: Index::default() }
+        Self { rows: Vec::new(), places: KeyIndex::default() }
     }
 }
 
-impl<R: Row> Rows<R> {
+impl<R: Keyed> DenseMap<R> {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -162,12 +162,12 @@ fn is_wasteful(len: usize, capacity: usize) -> bool {
 /// When a slab gives its memory back. Its records cannot move, so that there may be nothing to give when it has become
 /// much emptier: it is only tried once for each halving.
 #[derive(Debug, Default)]
-pub struct Slack {
+pub struct ShrinkHint {
     /// The number of records at which it is tried next.
     at: usize,
 }
 
-impl Slack {
+impl ShrinkHint {
     /// A record came in.
     pub fn grown<T>(&mut self, slab: &Slab<T>) {
         self.at = self.at.max(slab.len() / 4);
@@ -191,7 +191,7 @@ mod tests {
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Pair(u32, u64);
 
-    impl Row for Pair {
+    impl Keyed for Pair {
         type Key = u32;
 
         fn key(&self) -> &u32 {
@@ -202,7 +202,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_map(steps in proptest::collection::vec((0u8..4, 0u32..40, any::<u64>()), 0..400)) {
-            let mut rows: Rows<Pair> = Rows::default();
+            let mut rows: DenseMap<Pair> = DenseMap::default();
             let mut model = BTreeMap::new();
             for (what, key, value) in steps {
                 match what {
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_crowd_that_has_gone_leaves_no_memory_behind() {
-        let mut rows: Rows<Pair> = Rows::default();
+        let mut rows: DenseMap<Pair> = DenseMap::default();
         (0..10_000).for_each(|key| rows.insert(Pair(key, 0)));
         (0..9_990).for_each(|key| assert!(rows.remove(&key).is_some()));
         assert!(rows.rows.capacity() < SMALL * 2 && rows.places.numbers.capacity() < SMALL * 2);
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_slab_shrinks_as_far_as_its_last_record_lets_it() {
-        let (mut slab, mut slack) = (Slab::new(), Slack::default());
+        let (mut slab, mut slack) = (Slab::new(), ShrinkHint::default());
         for number in 0..10_000 {
             slab.insert(number);
             slack.grown(&slab);

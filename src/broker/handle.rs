@@ -1,37 +1,37 @@
 //! What every handler may need: the way to the registry, the gauges, the limits.
 
-use super::batched_mailbox::Sender;
+use super::batched_mailbox::MailboxSender;
 use super::drain::Drain;
 use super::registry::Registry;
 use super::registry::messages::Publish;
 use crate::config::Settings;
 use crate::http_error::{OverLimit, Refusal};
-use crate::limits::addresses::{Addresses, Comes, Seat};
-use crate::limits::in_flight::Pressure;
+use crate::limits::addresses::{AddressSlot, Addresses, Charge};
+use crate::limits::in_flight::InFlight;
 use crate::limits::rate::PublishRates;
 use crate::limits::responses::{LARGE, Responses};
 use crate::limits::unproven::Unproven;
 use crate::telemetry::Counters;
 use crate::telemetry::limits::Limit;
-use crate::telemetry::thread_health::Vitals;
+use crate::telemetry::thread_health::ThreadHealth;
 use actix::dev::ToEnvelope;
 use actix::{Addr, Handler, Message};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Shared by all handlers of all threads, as `web::Data<Backend>`.
-pub struct Backend {
+/// Shared by all handlers of all threads, as `web::Data<BrokerHandle>`.
+pub struct BrokerHandle {
     /// The server's settings.
     pub settings: Arc<Settings>,
     /// The registry.
     pub registry: Addr<Registry>,
     /// The way of messages there.
-    pub publisher: Sender<Publish>,
+    pub publisher: MailboxSender<Publish>,
     /// The server's counters.
     pub counters: Arc<Counters>,
     /// The server's gauges.
-    pub pressure: Arc<Pressure>,
+    pub in_flight: Arc<InFlight>,
     /// Large response bodies that wait for their clients.
     pub responses: Arc<Responses>,
     /// Bodies of senders that have not proven that they have a secret.
@@ -43,12 +43,12 @@ pub struct Backend {
     /// When the server started.
     pub started: Instant,
     /// Whether its threads take their turns.
-    pub vitals: Arc<Vitals>,
+    pub thread_health: Arc<ThreadHealth>,
     /// How far its stop has come.
     pub drain: Arc<Drain>,
 }
 
-impl Backend {
+impl BrokerHandle {
     /// Whether the server stops.
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()
@@ -66,7 +66,7 @@ impl Backend {
     /// # Errors
     /// `Busy`.
     pub fn admit(&self) -> Result<(), Refusal> {
-        if self.pressure.is_full() {
+        if self.in_flight.is_full() {
             self.counters.refused_busy.add(1);
             return Err(Refusal::Busy);
         }
@@ -95,7 +95,7 @@ impl Backend {
     /// `OverLimit`.
     pub fn admit_session(&self) -> Result<(), OverLimit> {
         let bound = self.settings.max_sessions;
-        match bound > 0 && self.pressure.sessions.get() >= bound {
+        match bound > 0 && self.in_flight.sessions.get() >= bound {
             true => Err(OverLimit::of(Limit::Sessions, bound)),
             false => Ok(()),
         }
@@ -105,7 +105,7 @@ impl Backend {
     ///
     /// # Errors
     /// `OverLimit`.
-    pub fn seat(&self, client: Option<IpAddr>, comes: Comes) -> Result<Option<Box<Seat>>, OverLimit> {
+    pub fn seat(&self, client: Option<IpAddr>, comes: Charge) -> Result<Option<Box<AddressSlot>>, OverLimit> {
         match (&self.addresses, client) {
             (Some(addresses), Some(client)) => {
                 addresses.enter(client, comes).map(Some).map_err(|limit| over(limit, &self.settings))
@@ -140,20 +140,20 @@ impl Backend {
         Registry: Handler<M>,
         <Registry as actix::Actor>::Context: ToEnvelope<Registry, M>,
     {
-        if self.pressure.registry.is_full() {
+        if self.in_flight.registry.is_full() {
             self.counters.refused_busy.add(1);
             return Err(Refusal::Busy);
         }
         // What was published before, on whichever connection, is seen by what is asked now.
         self.publisher.flush();
-        let _counted = self.pressure.registry.count_in();
+        let _counted = self.in_flight.registry.count_in();
         self.registry.send(message).await.map_err(|_| Refusal::Draining)
     }
 
     /// Hands messages to the registry without waiting: the request is answered before they are routed.
     pub fn publish(&self, publish: Publish) {
         if !publish.is_empty() {
-            self.pressure.registry.add(1);
+            self.in_flight.registry.add(1);
             self.publisher.send(publish);
         }
     }

@@ -116,7 +116,7 @@ fn style(wanted: &str) -> WriteStyle {
 }
 
 fn format(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    let mut message = Message::default();
+    let mut message = LogMessage::default();
     // It fails where the message is cut.
     let _ = message.write_fmt(*record.args());
     let (time, level, style) = (out.timestamp(), record.level(), out.default_level_style(record.level()));
@@ -126,9 +126,9 @@ fn format(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 /// A message without characters that a terminal obeys. Lines after the first are indented, so that none looks like the
 /// beginning of another message.
 #[derive(Default)]
-struct Message(String);
+struct LogMessage(String);
 
-impl fmt::Write for Message {
+impl fmt::Write for LogMessage {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().try_for_each(|char| self.write_char(char))
     }
@@ -215,14 +215,14 @@ mod tests {
 
     #[test]
     fn a_message_cannot_pass_for_another_one() {
-        let mut message = Message::default();
+        let mut message = LogMessage::default();
         write!(message, "a\n[2026] ERROR\r\u{1b}[31m\u{9b}\u{202e}é\t{}", 1).unwrap();
         assert_eq!(message.0, "a\n    [2026] ERROR\\u{d}\\u{1b}[31m\\u{9b}\\u{202e}é\t1");
     }
 
     #[test]
     fn a_message_has_a_bound() {
-        let mut message = Message::default();
+        let mut message = LogMessage::default();
         assert!(write!(message, "{}", "x".repeat(1 << 20)).is_err());
         assert_eq!(message.0.len(), MAX_BYTES + '…'.len_utf8());
     }

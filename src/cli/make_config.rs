@@ -22,11 +22,11 @@ pub(super) struct MakeConfigArgs {
     force: bool,
     /// Format, whatever the file's ending
     #[arg(long)]
-    format: Option<Format>,
+    format: Option<OutputFormat>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum OutputFormat {
     /// A channelstream.toml
     Toml,
     /// An INI file, which the original reads too
@@ -35,7 +35,7 @@ pub(super) enum Format {
     Markdown,
 }
 
-impl Format {
+impl OutputFormat {
     fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "toml" => Some(Self::Toml),
@@ -65,12 +65,17 @@ pub(super) enum MissingSecrets {
 
 impl MakeConfigArgs {
     /// Writes the file, or its text to standard output; `format` is used when nothing else names one.
-    pub fn run(self, inputs: &Inputs, format: Format, missing: MissingSecrets) -> Result<Report, Failure> {
-        let by_ending = self.output.as_deref().and_then(Format::of);
+    pub fn run(
+        self,
+        inputs: &Inputs,
+        format: OutputFormat,
+        missing: MissingSecrets,
+    ) -> Result<Report, Failure> {
+        let by_ending = self.output.as_deref().and_then(OutputFormat::of);
         let format = self.format.or(by_ending).unwrap_or(format);
         let mut made = make(inputs, self.json.as_deref(), &format.host())?;
         let mut report = Report::default().with_warnings(&made.warnings);
-        let random = missing == MissingSecrets::Random && format != Format::Markdown;
+        let random = missing == MissingSecrets::Random && format != OutputFormat::Markdown;
         if random && self.output.is_some() {
             let random = made.make_secrets();
             if !random.is_empty() {
@@ -78,9 +83,9 @@ impl MakeConfigArgs {
             }
         }
         let text = match format {
-            Format::Toml => to_toml(&made.settings),
-            Format::Ini => to_ini(&made.settings)?,
-            Format::Markdown => reference_page(),
+            OutputFormat::Toml => to_toml(&made.settings),
+            OutputFormat::Ini => to_ini(&made.settings)?,
+            OutputFormat::Markdown => reference_page(),
         };
         match self.output {
             None => report.out = text,

@@ -18,7 +18,7 @@ use crate::config::{Loaded, SettingsError, load};
 use crate::server::signals;
 use crate::telemetry::log_queue::LOG_QUEUE;
 use arguments::SettingsArgs;
-use make_config::{Format, MissingSecrets};
+use make_config::{MissingSecrets, OutputFormat};
 use report::{Failure, Report};
 
 const EXIT_CODES: &str = "Exit codes: 0 success; 78 the settings are wrong or cannot be read, so another try will fail too \
@@ -84,7 +84,7 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
             Ok(loaded) => return start(loaded, run),
             Err(error) => Err(Failure::from(error)),
         },
-        Command::MakeConfig(args) => args.run(&inputs, Format::Toml, MissingSecrets::Random),
+        Command::MakeConfig(args) => args.run(&inputs, OutputFormat::Toml, MissingSecrets::Random),
         Command::CheckConfig => check_config::run(&inputs).map_err(Failure::from),
         Command::Sign(args) => args.run(&inputs, now_unix()),
         Command::Verify(args) => args.run(&inputs, now_unix()),
@@ -98,7 +98,7 @@ pub fn utils_main() -> ExitCode {
     signals::hold_back_file_size();
     let utils = Utils::parse();
     let inputs = crate::config::Inputs::from_process();
-    let report = utils.make_config.run(&inputs, Format::Ini, MissingSecrets::WellKnown);
+    let report = utils.make_config.run(&inputs, OutputFormat::Ini, MissingSecrets::WellKnown);
     report.unwrap_or_else(|error| Report::failure(&error)).print()
 }
 

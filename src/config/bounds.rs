@@ -7,7 +7,7 @@ use crate::telemetry::limits::Limit;
 
 /// A setting that bounds something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
+pub struct SettingBound {
     /// Its key.
     pub key: &'static str,
     /// The sentence about it, which names the unit.
@@ -22,10 +22,10 @@ const LIMITS: &str = "Limits";
 const ZERO_IS_A_BOUND: [&str; 3] = ["keep_alive_ms", "recorder_bytes", "max_history_size"];
 
 /// All settings of the section of limits, in its order.
-pub fn bounds(settings: &Settings) -> impl Iterator<Item = Bound> {
+pub fn bounds(settings: &Settings) -> impl Iterator<Item = SettingBound> {
     KEYS.iter().filter(|key| key.group == LIMITS).map(|key| {
         let value = number(key, settings).filter(|number| *number > 0 || ZERO_IS_A_BOUND.contains(&key.name));
-        Bound { key: key.name, about: key.doc.trim(), value }
+        SettingBound { key: key.name, about: key.doc.trim(), value }
     })
 }
 

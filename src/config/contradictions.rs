@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::draft::Draft;
+use super::draft::SettingsDraft;
 use super::is_loopback;
 use super::key::Key;
 use super::table::{KEYS, Settings};
@@ -44,7 +44,7 @@ const AT_MOST: &[AtMost] = &[
     given_at_most("max_channels_per_request", "max_list_items", NEVER_REACHED),
 ];
 
-impl Draft {
+impl SettingsDraft {
     pub fn warn_of_contradictions(&mut self) {
         let settings = &self.settings;
         let numbers = AT_MOST.iter().filter_map(|rule| rule.warning(settings));
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn warnings(settings: Settings) -> Vec<String> {
-        let mut draft = Draft { settings, ..Draft::default() };
+        let mut draft = SettingsDraft { settings, ..SettingsDraft::default() };
         draft.warn_of_contradictions();
         draft.warnings
     }

@@ -21,14 +21,14 @@ pub(super) enum Unknown {
 
 /// Settings, where they came from and what was found on the way.
 #[derive(Default)]
-pub(super) struct Draft {
+pub(super) struct SettingsDraft {
     pub settings: Settings,
     pub sources: BTreeMap<&'static str, String>,
     pub warnings: Vec<String>,
     pub problems: Vec<String>,
 }
 
-impl Draft {
+impl SettingsDraft {
     /// Takes one value. A blank text means "not given", except for lists, which it empties.
     pub fn set(&mut self, name: &str, given: Given<'_>, origin: &str, unknown: Unknown) {
         match (name, KEYS.iter().find(|key| key.name == name)) {
@@ -120,8 +120,8 @@ fn near_match(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn draft(name: &str, given: Given<'_>) -> Draft {
-        let mut draft = Draft::default();
+    fn draft(name: &str, given: Given<'_>) -> SettingsDraft {
+        let mut draft = SettingsDraft::default();
         draft.set(name, given, "here", Unknown::Refuse);
         draft
     }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn blank_texts_are_not_given_except_for_lists() {
-        let mut draft = Draft::default();
+        let mut draft = SettingsDraft::default();
         for name in
             ["port", "debug", "secret", "secrets", "admin_secret", "http_scheme", "allow_posting_from"]
         {
@@ -172,7 +172,7 @@ mod tests {
         let draft = draft("secret", Given::Text("[\"a\"],\nb \n"));
         assert_eq!(draft.settings.secrets, [crate::config::Secret::new("[\"a\"],\nb")]);
         assert!(draft.warnings[0].starts_with("secret: blanks at its ends"), "{:?}", draft.warnings);
-        let mut both = Draft::default();
+        let mut both = SettingsDraft::default();
         both.refuse_both(["secret", "port", "secrets"].into_iter(), "here");
         assert_eq!(both.problems.len(), 1);
     }

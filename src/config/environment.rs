@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::draft::{Draft, Unknown};
+use super::draft::{SettingsDraft, Unknown};
 use super::kind::Given;
 
 /// What the names of our variables begin with.
@@ -12,7 +12,7 @@ pub(super) const INI: &str = "CHANNELSTREAM_INI";
 /// Names the TOML file.
 pub(super) const CONFIG: &str = "CHANNELSTREAM_CONFIG";
 
-impl Draft {
+impl SettingsDraft {
     /// Lays the environment over what is there.
     pub fn add_environment(&mut self, environment: &[(String, OsString)]) {
         let ours =
@@ -71,8 +71,8 @@ pub(super) fn value<'a>(environment: &'a [(String, OsString)], name: &str) -> Op
 mod tests {
     use super::*;
 
-    fn draft(variables: &[(&str, &str)]) -> Draft {
-        let mut draft = Draft::default();
+    fn draft(variables: &[(&str, &str)]) -> SettingsDraft {
+        let mut draft = SettingsDraft::default();
         let owned: Vec<_> = variables.iter().map(|(name, value)| (name.to_string(), value.into())).collect();
         draft.add_environment(&owned);
         draft

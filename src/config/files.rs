@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::SettingsError;
-use super::draft::{Draft, Unknown};
+use super::draft::{SettingsDraft, Unknown};
 use super::ini::read_section;
 use super::kind::{Given, YES};
 
 const INI_SECTION: &str = "channelstream";
 
-impl Draft {
+impl SettingsDraft {
     pub fn add_toml(&mut self, path: &Path, text: &str) -> Result<(), SettingsError> {
         let origin = path.display().to_string();
         let table: toml::Table = text.parse().map_err(|error| toml_problem(&origin, text, &error))?;

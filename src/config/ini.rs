@@ -14,7 +14,7 @@ const MAX_REFERENCES: usize = 10;
 /// Reads a section. What is wrong is told by the number of its line or by its key, never by its text, which may
 /// be a secret.
 pub(super) fn read_section(text: &str, name: &str) -> Result<Section, String> {
-    let mut reader = Reader::default();
+    let mut reader = IniReader::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         reader.line(line).map_err(|reason| format!("line {}: {reason}", index + 1))?;
@@ -28,14 +28,14 @@ pub(super) fn read_section(text: &str, name: &str) -> Result<Section, String> {
 }
 
 #[derive(Default)]
-struct Reader {
+struct IniReader {
     sections: IndexMap<String, IndexMap<String, Vec<String>>>,
     section: Option<String>,
     key: Option<String>,
     indent: usize,
 }
 
-impl Reader {
+impl IniReader {
     fn line(&mut self, line: &str) -> Result<(), String> {
         let text = line.trim();
         if text.starts_with(['#', ';']) {

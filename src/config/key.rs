@@ -50,14 +50,14 @@ macro_rules! settings {
             group: $group,
             doc: concat!($($doc),+),
             read: |settings, given, notes| {
-                settings.$name = Kind::<$type>::read(&$kind, given, notes)?;
+                settings.$name = ValueKind::<$type>::read(&$kind, given, notes)?;
                 Ok(())
             },
-            check: |settings| Kind::<$type>::check(&$kind, &settings.$name),
-            show: |settings| Kind::<$type>::show(&$kind, &settings.$name),
-            expects: || Kind::<$type>::expects(&$kind),
-            is_secret: || Kind::<$type>::is_secret(&$kind),
-            takes_blank: || Kind::<$type>::takes_blank(&$kind),
+            check: |settings| ValueKind::<$type>::check(&$kind, &settings.$name),
+            show: |settings| ValueKind::<$type>::show(&$kind, &settings.$name),
+            expects: || ValueKind::<$type>::expects(&$kind),
+            is_secret: || ValueKind::<$type>::is_secret(&$kind),
+            takes_blank: || ValueKind::<$type>::takes_blank(&$kind),
         },)+)+];
     };
 }

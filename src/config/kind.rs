@@ -30,7 +30,7 @@ impl<'a> Given<'a> {
 }
 
 /// One kind of setting, for a field of type `T`.
-pub(super) trait Kind<T> {
+pub(super) trait ValueKind<T> {
     /// Reads a value. What is dropped without an error is noted.
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<T, String>;
 
@@ -57,21 +57,21 @@ pub(super) trait Kind<T> {
 }
 
 /// A whole number within bounds.
-pub(super) struct Number {
+pub(super) struct NumberKind {
     what: &'static str,
     min: i64,
     max: i64,
 }
 
 /// A number of something.
-pub(super) const fn number(min: i64, max: i64) -> Number {
-    Number { what: "a number", min, max }
+pub(super) const fn number(min: i64, max: i64) -> NumberKind {
+    NumberKind { what: "a number", min, max }
 }
 
 /// A TCP port.
-pub(super) const PORT: Number = Number { what: "a port", min: 0, max: 65_535 };
+pub(super) const PORT: NumberKind = NumberKind { what: "a port", min: 0, max: 65_535 };
 
-impl Number {
+impl NumberKind {
     fn within(&self, number: i64) -> Result<i64, String> {
         match (self.min..=self.max).contains(&number) {
             true => Ok(number),
@@ -84,7 +84,7 @@ impl Number {
     }
 }
 
-impl<T: Copy + TryFrom<i64> + TryInto<i64>> Kind<T> for Number {
+impl<T: Copy + TryFrom<i64> + TryInto<i64>> ValueKind<T> for NumberKind {
     fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<T, String> {
         let number = match given {
             Given::Typed(toml::Value::Integer(number)) => *number,
@@ -111,7 +111,7 @@ impl<T: Copy + TryFrom<i64> + TryInto<i64>> Kind<T> for Number {
 }
 
 /// Yes or no. An INI file takes every unknown word for no, as it always did.
-pub(super) struct Flag;
+pub(super) struct FlagKind;
 
 /// The original's words for yes.
 pub(super) const YES: [&str; 6] = ["true", "t", "yes", "y", "on", "1"];
@@ -127,7 +127,7 @@ pub(super) fn yes_or_no(text: &str) -> Option<bool> {
     }
 }
 
-impl Kind<bool> for Flag {
+impl ValueKind<bool> for FlagKind {
     fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<bool, String> {
         let refusal = |given: &dyn Display| format!("{given} is neither true nor false");
         match given {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn flag(given: Given<'_>) -> Result<bool, String> {
-        Flag.read(given, &mut Vec::new())
+        FlagKind.read(given, &mut Vec::new())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::kind::{Given, Kind, quoted};
+use super::kind::{Given, ValueKind, quoted};
 use super::kind_text::{check_trimmed, trimmed};
 use super::origin::{AllowedOrigins, OriginPattern};
 use super::values::{AllowedPeers, Secret};
@@ -43,7 +43,7 @@ fn texts<T: ToString>(items: &[T]) -> toml::Value {
 /// Addresses of peers.
 pub(super) struct Peers;
 
-impl Kind<AllowedPeers> for Peers {
+impl ValueKind<AllowedPeers> for Peers {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<AllowedPeers, String> {
         let peers = parse_items::<IpAddr>(given, "an IP address", notes)?;
         Ok(match peers.contains(&IpAddr::from([0, 0, 0, 0])) {
@@ -71,7 +71,7 @@ impl Kind<AllowedPeers> for Peers {
 /// Any words.
 pub(super) struct Words;
 
-impl Kind<Vec<String>> for Words {
+impl ValueKind<Vec<String>> for Words {
     fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<Vec<String>, String> {
         items(given)
     }
@@ -103,7 +103,7 @@ impl FromStr for Network {
     }
 }
 
-impl Kind<Vec<IpNet>> for Networks {
+impl ValueKind<Vec<IpNet>> for Networks {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Vec<IpNet>, String> {
         let networks = parse_items::<Network>(given, "a network such as 10.0.0.0/8", notes)?;
         Ok(networks.into_iter().map(|network| network.0.trunc()).collect())
@@ -125,7 +125,7 @@ impl Kind<Vec<IpNet>> for Networks {
 /// Origins of pages, and patterns for them.
 pub(super) struct Origins;
 
-impl Kind<AllowedOrigins> for Origins {
+impl ValueKind<AllowedOrigins> for Origins {
     fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<AllowedOrigins, String> {
         // Also in an INI file none is left out: a list that became empty would let everybody in.
         let origin = |item: String| {
@@ -165,7 +165,7 @@ impl SecretList {
     }
 }
 
-impl Kind<Vec<Secret>> for SecretList {
+impl ValueKind<Vec<Secret>> for SecretList {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Vec<Secret>, String> {
         let texts = match given {
             Given::Typed(toml::Value::Array(items)) => {
@@ -204,7 +204,7 @@ impl Kind<Vec<Secret>> for SecretList {
 mod tests {
     use super::*;
 
-    fn read<T>(kind: impl Kind<T>, text: &str) -> Result<T, String> {
+    fn read<T>(kind: impl ValueKind<T>, text: &str) -> Result<T, String> {
         kind.read(Given::Text(text), &mut Vec::new())
     }
 

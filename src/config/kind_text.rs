@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::kind::{Given, Kind, quoted, yes_or_no};
-use super::values::{Demo, Secret};
+use super::kind::{Given, ValueKind, quoted, yes_or_no};
+use super::values::{DemoSetting, Secret};
 
 fn text_of<'a>(given: Given<'a>) -> Result<&'a str, String> {
     given.text().ok_or_else(|| "a text is expected".into())
@@ -12,7 +12,7 @@ fn text_of<'a>(given: Given<'a>) -> Result<&'a str, String> {
 /// An address or name to listen on.
 pub(super) struct Host;
 
-impl Kind<String> for Host {
+impl ValueKind<String> for Host {
     fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<String, String> {
         let text = text_of(given)?.trim();
         // Brackets come from URLs; they are no part of the address.
@@ -40,7 +40,7 @@ impl Kind<String> for Host {
 /// An address or name to listen on, or none.
 pub(super) struct MaybeHost;
 
-impl Kind<Option<String>> for MaybeHost {
+impl ValueKind<Option<String>> for MaybeHost {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Option<String>, String> {
         match text_of(given)?.trim() {
             "" => Ok(None),
@@ -76,7 +76,7 @@ fn is_host_name(text: &str) -> bool {
 /// How much is logged; Python's names are understood.
 pub(super) struct LogLevel;
 
-impl Kind<String> for LogLevel {
+impl ValueKind<String> for LogLevel {
     fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<String, String> {
         let text = text_of(given)?;
         let level = match text.trim().to_ascii_lowercase().as_str() {
@@ -106,7 +106,7 @@ impl Kind<String> for LogLevel {
 /// The scheme forced into generated URLs, or none.
 pub(super) struct Scheme;
 
-impl Kind<Option<String>> for Scheme {
+impl ValueKind<Option<String>> for Scheme {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Option<String>, String> {
         let text = text_of(given)?;
         match (text.trim().to_ascii_lowercase().as_str(), given) {
@@ -138,25 +138,25 @@ impl Kind<Option<String>> for Scheme {
 /// When demo mode is on.
 pub(super) struct DemoMode;
 
-impl Kind<Demo> for DemoMode {
-    fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<Demo, String> {
-        let on_or_off = |on| if on { Demo::On } else { Demo::Off };
+impl ValueKind<DemoSetting> for DemoMode {
+    fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<DemoSetting, String> {
+        let on_or_off = |on| if on { DemoSetting::On } else { DemoSetting::Off };
         if let Given::Typed(toml::Value::Boolean(on)) = given {
             return Ok(on_or_off(*on));
         }
         let text = text_of(given)?;
         match (text.trim().eq_ignore_ascii_case("auto"), yes_or_no(text)) {
-            (true, _) => Ok(Demo::Auto),
+            (true, _) => Ok(DemoSetting::Auto),
             (_, Some(on)) => Ok(on_or_off(on)),
             _ => Err(format!("{} is not one of {}", quoted(text), self.expects())),
         }
     }
 
-    fn show(&self, value: &Demo) -> toml::Value {
+    fn show(&self, value: &DemoSetting) -> toml::Value {
         let text = match value {
-            Demo::Auto => "auto",
-            Demo::On => "on",
-            Demo::Off => "off",
+            DemoSetting::Auto => "auto",
+            DemoSetting::On => "on",
+            DemoSetting::Off => "off",
         };
         text.into()
     }
@@ -196,7 +196,7 @@ pub(super) fn check_trimmed(text: &str) -> Result<(), String> {
 /// Any text but an empty one.
 pub(super) struct Text;
 
-impl Kind<String> for Text {
+impl ValueKind<String> for Text {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<String, String> {
         let text = typed(text_of(given)?, notes).to_owned();
         self.check(&text).map(|()| text)
@@ -224,7 +224,7 @@ pub(super) struct SecretText {
     pub optional: bool,
 }
 
-impl Kind<Secret> for SecretText {
+impl ValueKind<Secret> for SecretText {
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<Secret, String> {
         let text = text_of(given)?;
         let secret = Secret::new(if self.optional { trimmed(text, notes) } else { typed(text, notes) });
@@ -255,7 +255,7 @@ impl Kind<Secret> for SecretText {
 mod tests {
     use super::*;
 
-    fn read<T>(kind: impl Kind<T>, text: &str) -> Result<T, String> {
+    fn read<T>(kind: impl ValueKind<T>, text: &str) -> Result<T, String> {
         kind.read(Given::Text(text), &mut Vec::new())
     }
 
@@ -298,9 +298,9 @@ mod tests {
 
     #[test]
     fn demo_is_auto_on_or_off() {
-        assert_eq!(read(DemoMode, "Auto"), Ok(Demo::Auto));
-        assert_eq!(read(DemoMode, "yes"), Ok(Demo::On));
-        assert_eq!(DemoMode.read(Given::Typed(&false.into()), &mut Vec::new()), Ok(Demo::Off));
+        assert_eq!(read(DemoMode, "Auto"), Ok(DemoSetting::Auto));
+        assert_eq!(read(DemoMode, "yes"), Ok(DemoSetting::On));
+        assert_eq!(DemoMode.read(Given::Typed(&false.into()), &mut Vec::new()), Ok(DemoSetting::Off));
         assert!(read(DemoMode, "perhaps").is_err());
     }
 

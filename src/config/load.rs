@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::SettingsError;
-use super::draft::{Draft, Unknown};
+use super::draft::{SettingsDraft, Unknown};
 use super::environment::{self, CONFIG, INI, PREFIX};
 use super::kind::Given;
 use super::source::{self, Accepts};
@@ -90,7 +90,7 @@ impl TextNotes {
 
 /// How a file of settings is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum FileFormat {
     /// TOML, as `channelstream make-config` writes it.
     Toml,
     /// INI, as the original takes it.
@@ -101,11 +101,11 @@ pub enum Format {
 ///
 /// # Errors
 /// As [`load`].
-pub fn parse(text: &str, format: Format, path: &Path) -> Result<Settings, SettingsError> {
-    let mut draft = Draft::default();
+pub fn parse(text: &str, format: FileFormat, path: &Path) -> Result<Settings, SettingsError> {
+    let mut draft = SettingsDraft::default();
     match format {
-        Format::Toml => draft.add_toml(path, text)?,
-        Format::Ini => draft.add_ini(path, text)?,
+        FileFormat::Toml => draft.add_toml(path, text)?,
+        FileFormat::Ini => draft.add_ini(path, text)?,
     }
     Ok(draft.finish()?.settings)
 }
@@ -138,7 +138,7 @@ pub(super) fn load_from(inputs: &Inputs, accepts: Accepts) -> Result<Loaded, Set
         draft.settings.cookie_secret = random_secret();
         draft.sources.remove("cookie_secret");
     }
-    let Draft { settings, sources, warnings, .. } = draft;
+    let SettingsDraft { settings, sources, warnings, .. } = draft;
     let (file, text) = match file {
         File::Ini(path, text) | File::Toml(path, text) => (Some(path), TextNotes::of(&text)),
         File::None => (None, TextNotes::default()),
@@ -166,7 +166,7 @@ pub fn make(inputs: &Inputs, json: Option<&str>, host: &str) -> Result<Loaded, S
         draft.add_json(json)?;
     }
     draft.add_overrides(inputs);
-    let Draft { settings, sources, warnings, .. } = draft.finish()?;
+    let SettingsDraft { settings, sources, warnings, .. } = draft.finish()?;
     let text = TextNotes::default();
     Ok(Loaded { settings, warnings, sources, file: None, text, inputs: inputs.clone() })
 }
@@ -209,8 +209,8 @@ fn choose(inputs: &Inputs, accepts: Accepts) -> Result<File, SettingsError> {
 }
 
 /// File and environment.
-fn gather(inputs: &Inputs, file: &File) -> Result<Draft, SettingsError> {
-    let mut draft = Draft::default();
+fn gather(inputs: &Inputs, file: &File) -> Result<SettingsDraft, SettingsError> {
+    let mut draft = SettingsDraft::default();
     match file {
         File::Ini(path, text) => {
             draft.add_ini(path, text)?;
@@ -240,7 +240,7 @@ fn random_secret() -> Secret {
     Secret::new(rand::random::<[u64; 4]>().map(|part| format!("{part:016x}")).concat())
 }
 
-impl Draft {
+impl SettingsDraft {
     fn add_overrides(&mut self, inputs: &Inputs) {
         self.refuse_both(inputs.overrides.iter().map(|given| given.key.as_str()), "the command line");
         for given in &inputs.overrides {

@@ -25,13 +25,13 @@ use std::net::IpAddr;
 
 use log::LevelFilter;
 
-pub use bounds::{Bound, bounds};
-pub use load::{Format, Inputs, Loaded, Override, load, make, parse};
+pub use bounds::{SettingBound, bounds};
+pub use load::{FileFormat, Inputs, Loaded, Override, load, make, parse};
 pub use origin::{AllowedOrigins, OriginPattern, PortPattern};
-pub use renew::{Renewed, renew};
+pub use renew::{RenewedSecrets, renew};
 pub use table::Settings;
-pub use values::{AllowedPeers, Demo, Secret};
-pub use write::{Shown, reference_page, shown, to_ini, to_toml};
+pub use values::{AllowedPeers, DemoSetting, Secret};
+pub use write::{ShownSetting, reference_page, shown, to_ini, to_toml};
 
 use table::KEYS;
 
@@ -85,9 +85,9 @@ impl Settings {
     pub fn demo_enabled(&self) -> bool {
         match self.demo {
             _ if self.ini.is_some() => false,
-            Demo::Auto => !self.suggests_deployment(),
-            Demo::On => true,
-            Demo::Off => false,
+            DemoSetting::Auto => !self.suggests_deployment(),
+            DemoSetting::On => true,
+            DemoSetting::Off => false,
         }
     }
 
@@ -250,9 +250,9 @@ mod tests {
     #[test]
     fn demo_needs_loopback_and_no_ini() {
         assert!(on("::1").demo_enabled() && !on("0.0.0.0").demo_enabled());
-        assert!(Settings { demo: Demo::On, ..on("0.0.0.0") }.demo_enabled());
-        assert!(!Settings { demo: Demo::Off, ..on("::1") }.demo_enabled());
-        for demo in [Demo::Auto, Demo::On] {
+        assert!(Settings { demo: DemoSetting::On, ..on("0.0.0.0") }.demo_enabled());
+        assert!(!Settings { demo: DemoSetting::Off, ..on("::1") }.demo_enabled());
+        for demo in [DemoSetting::Auto, DemoSetting::On] {
             assert!(!Settings { demo, ini: Some("x.ini".into()), ..on("::1") }.demo_enabled());
         }
     }
@@ -270,7 +270,7 @@ mod tests {
         ];
         for settings in suggestions {
             assert!(!settings.demo_enabled(), "{settings:?}");
-            assert!(Settings { demo: Demo::On, ..settings }.demo_enabled());
+            assert!(Settings { demo: DemoSetting::On, ..settings }.demo_enabled());
         }
     }
 

@@ -14,7 +14,7 @@ const RENEWABLE: [&str; 4] = ["secrets", "admin_user", "admin_secret", "cookie_s
 
 /// What reading the settings again has brought.
 #[derive(Clone, Debug)]
-pub struct Renewed {
+pub struct RenewedSecrets {
     /// The settings that the server was started with, with the secrets of now, and the sources of now.
     pub loaded: Loaded,
     /// Settings that were taken over.
@@ -30,7 +30,7 @@ pub struct Renewed {
 /// As [`load`](super::load), and for a file that is not a regular one or is less than it was, for a setting that had a
 /// source and has none any more, for a well-known secret in place of an own one, and for what [`Settings::validate`]
 /// has against the secrets where the server listens. All stays as it was then.
-pub fn renew(before: &Loaded, host: &str) -> Result<Renewed, SettingsError> {
+pub fn renew(before: &Loaded, host: &str) -> Result<RenewedSecrets, SettingsError> {
     let mut loaded = load_from(&before.inputs, Accepts::Files)?;
     loaded.settings.validate()?;
     refuse_losses(before, &loaded)?;
@@ -50,7 +50,7 @@ pub fn renew(before: &Loaded, host: &str) -> Result<Renewed, SettingsError> {
     };
     // The address is the running server's, whatever the file says by now.
     Settings { host: host.into(), ..settings.clone() }.validate()?;
-    Ok(Renewed { loaded: Loaded { settings, ..loaded }, changed, needs_restart })
+    Ok(RenewedSecrets { loaded: Loaded { settings, ..loaded }, changed, needs_restart })
 }
 
 fn refuse_losses(before: &Loaded, now: &Loaded) -> Result<(), SettingsError> {

@@ -60,9 +60,9 @@ impl Readings {
         result.recv_timeout(LIMIT).unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
     }
 
-    fn begin(&'static self) -> Result<Reading, String> {
+    fn begin(&'static self) -> Result<SourceReading, String> {
         let before = self.0.fetch_add(1, Ordering::Relaxed);
-        let reading = Reading(self);
+        let reading = SourceReading(self);
         match before < MAX_READINGS {
             true => Ok(reading),
             false => Err(format!("{before} earlier readings still wait for their file")),
@@ -71,9 +71,9 @@ impl Readings {
 }
 
 /// Counts as one until it is dropped.
-struct Reading(&'static Readings);
+struct SourceReading(&'static Readings);
 
-impl Drop for Reading {
+impl Drop for SourceReading {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 
 use super::key::{Key, settings};
-use super::kind::{Flag, Kind, PORT, number};
+use super::kind::{FlagKind, PORT, ValueKind, number};
 use super::kind_list::{Networks, Origins, Peers, SecretList, Words};
 use super::kind_text::{DemoMode, Host, LogLevel, MaybeHost, Scheme, SecretText, Text};
 use super::origin::AllowedOrigins;
-use super::values::{AllowedPeers, Demo, Secret};
+use super::values::{AllowedPeers, DemoSetting, Secret};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -27,15 +27,15 @@ settings! {
         /// Worker threads; 0 means one per core.
         workers: usize = 0 => number(0, 1_024);
         /// Send to many sockets by one system call (io_uring), where the kernel (Linux 6.1 or newer) allows it.
-        io_uring: bool = true => Flag;
+        io_uring: bool = true => FlagKind;
         /// A thread that does not answer for this long is told by log, counter and `/health/ready`, in ms; 0 turns the watchdog off.
         worker_lag_ms: u64 = 2_000 => number(0, HOUR_MS);
         /// How much the server logs; libraries log warnings at most. The environment variable RUST_LOG overrides it.
         log_level: String = "info".into() => LogLevel;
         /// Log at debug level whatever `log_level` says.
-        debug: bool = false => Flag;
+        debug: bool = false => FlagKind;
         /// Demo mode with its front page; auto turns it on for requests of this machine, while the server listens on loopback only and has the default secrets, no `trusted_proxies`, no `internal_host` and no `allowed_origins`.
-        demo: Demo = Demo::Auto => DemoMode;
+        demo: DemoSetting = DemoSetting::Auto => DemoMode;
         /// Longest time a stop may take, in ms.
         shutdown_timeout_ms: u64 = 5_000 => number(0, HOUR_MS);
         /// When the server stops, sessions are sent away one after the other over this time, in ms, or over half of `shutdown_timeout_ms` if that is less; 0 sends all away at once.
@@ -45,11 +45,11 @@ settings! {
         /// Secrets that sign API requests; all are accepted, the first one signs.
         secrets: Vec<Secret> = vec![Secret::new("secret")] => SecretList;
         /// Start with the well-known default secrets although the address is not loopback, and accept them from everywhere; when off, they count for requests of this machine only.
-        allow_default_secrets: bool = false => Flag;
+        allow_default_secrets: bool = false => FlagKind;
         /// Refuse signatures older than 60 s.
-        validate_requests: bool = true => Flag;
+        validate_requests: bool = true => FlagKind;
         /// Refuse the signatures that are good for any request; those bound to one request are always accepted.
-        require_bound_signatures: bool = false => Flag;
+        require_bound_signatures: bool = false => FlagKind;
         /// Peer addresses that may call the signed API; 127.0.0.1 and ::1 stand for each other, 0.0.0.0 allows all, an empty list none.
         allow_posting_from: AllowedPeers = AllowedPeers::Only(vec![IpAddr::from([127, 0, 0, 1])]) => Peers;
         /// Origins, or parts of them, that get Access-Control-Allow-Origin; an empty list means all.
@@ -65,7 +65,7 @@ settings! {
         /// Key that signs the admin cookie; when empty one is made at random at each start.
         cookie_secret: Secret = Secret::new("") => SecretText { optional: true };
         /// Answer plain HTTP with 406.
-        enforce_https: bool = false => Flag;
+        enforce_https: bool = false => FlagKind;
         /// Scheme forced into generated URLs; when empty the request tells it.
         http_scheme: Option<String> = None => Scheme;
     }
@@ -95,11 +95,11 @@ settings! {
         /// Private frames kept for each user's catch-up.
         user_frames: usize = 50 => number(0, 1_000_000);
         /// Offer permessage-deflate to websockets that ask for it; each broadcast is compressed once for all of them.
-        compression: bool = true => Flag;
+        compression: bool = true => FlagKind;
         /// Frames shorter than this are sent uncompressed, in bytes.
         compression_threshold_bytes: usize = 256 => number(0, GIBIBYTE);
         /// Frames carry `date`, equal to `timestamp`.
-        date_in_frames: bool = true => Flag;
+        date_in_frames: bool = true => FlagKind;
     }
     "Limits" {
         /// Most websockets and long-polls open at a time; 0 means as many as the system allows.

@@ -44,7 +44,7 @@ pub enum AllowedPeers {
 
 /// When demo mode is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demo {
+pub enum DemoSetting {
     /// On for requests of this machine, while nothing suggests a deployment; see [`super::Settings::demo_enabled`].
     Auto,
     /// On, except for a server started from an INI file.

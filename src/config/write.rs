@@ -24,7 +24,7 @@ const ORIGINAL: [&str; 13] = [
 
 /// One setting for people to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct ShownSetting {
     /// Its key.
     pub key: &'static str,
     /// Its value as in TOML; secrets are masked.
@@ -36,9 +36,9 @@ pub struct Shown {
 }
 
 /// All settings for people to read, secrets masked.
-pub fn shown(settings: &Settings) -> Vec<Shown> {
+pub fn shown(settings: &Settings) -> Vec<ShownSetting> {
     let default = Settings::default();
-    let show = |key: &Key| Shown {
+    let show = |key: &Key| ShownSetting {
         key: key.name,
         value: if (key.is_secret)() { "********".into() } else { (key.show)(settings).to_string() },
         is_default: (key.show)(settings) == (key.show)(&default),
@@ -154,7 +154,7 @@ pub fn reference_page() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Demo;
+    use super::super::DemoSetting;
     use super::super::Inputs;
     use super::super::Secret;
     use super::super::load;
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_ini_has_the_keys_of_the_original_and_no_demo() {
-        let text = to_ini(&Settings { demo: Demo::On, ..Settings::default() }).unwrap();
+        let text = to_ini(&Settings { demo: DemoSetting::On, ..Settings::default() }).unwrap();
         for key in ["host", "port", "debug", "allow_cors", "validate_requests", "secret", "admin_secret"] {
             assert!(text.lines().any(|line| line.starts_with(&format!("{key} ="))), "{key}");
         }

@@ -1,7 +1,7 @@
 //! Large response bodies in pieces. The HTTP stack copies each chunk of a body whole into its write buffer, and takes
 //! chunks until the buffer has [`WRITE_BUFFER`] bytes. Given pieces, it holds little of what a client does not read.
 
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::http_error::{self, Refusal};
 use crate::limits::responses::{LARGE, Responses};
 use actix_web::HttpResponse;
@@ -26,9 +26,9 @@ pub fn is_large(body: &BoxBody) -> bool {
 
 /// The same refusal; `Busy` in the place of a large one (all that is wrong with a long list) while half of what large
 /// responses may be waits for its clients. Nothing of a refused request is done, so it may come again.
-pub fn modest(refusal: HttpResponse, backend: &Backend, headers: &HeaderMap) -> HttpResponse {
-    if is_large(refusal.body()) && backend.pressure.responses.is_half_full() {
-        backend.counters.refused_busy.add(1);
+pub fn modest(refusal: HttpResponse, broker: &BrokerHandle, headers: &HeaderMap) -> HttpResponse {
+    if is_large(refusal.body()) && broker.in_flight.responses.is_half_full() {
+        broker.counters.refused_busy.add(1);
         return Refusal::Busy.response(http_error::accept(headers));
     }
     refusal

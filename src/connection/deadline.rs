@@ -4,9 +4,9 @@
 //! the pause between two bytes.
 
 use super::exchange::Exchange;
-use super::framing::{Malformed, Rules};
+use super::framing::{HeadRules, MalformedRequest};
 use super::reject;
-use super::turn::Turn;
+use super::turn::ConnectionTurn;
 use crate::config::Settings;
 use crate::http_error::{OverLimit, Refusal};
 use crate::telemetry::Counters;
@@ -22,7 +22,7 @@ const LINGER_MS: u64 = 1_000;
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum RequestStep {
     /// It sends the head of a request.
     Head,
     /// It sends the body of a request.
@@ -52,7 +52,7 @@ pub(crate) enum Verdict {
 
 /// The limits, in ms; `u64::MAX` for none.
 #[derive(Clone, Copy, Debug)]
-struct Times {
+struct Timeouts {
     head: u64,
     body: u64,
     answer: u64,
@@ -60,7 +60,7 @@ struct Times {
     rest: u64,
 }
 
-impl Times {
+impl Timeouts {
     fn of(settings: &Settings) -> Self {
         let time = |ms: u64| if ms == 0 { u64::MAX } else { ms };
         Self {
@@ -75,28 +75,28 @@ impl Times {
 
 /// What the connections of a thread have in common.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    times: Times,
-    rules: Rules,
+pub(crate) struct TrackerShared {
+    times: Timeouts,
+    rules: HeadRules,
     pub(crate) settings: Arc<Settings>,
     pub(crate) counters: Arc<Counters>,
     /// Time as connections see it. It does not pass while the process is paused.
     pub(crate) now_ms: Cell<u64>,
 }
 
-impl Shared {
-    pub(crate) fn new(settings: Arc<Settings>, counters: Arc<Counters>, rules: Rules) -> Self {
-        Self { times: Times::of(&settings), rules, settings, counters, now_ms: Cell::new(0) }
+impl TrackerShared {
+    pub(crate) fn new(settings: Arc<Settings>, counters: Arc<Counters>, rules: HeadRules) -> Self {
+        Self { times: Timeouts::of(&settings), rules, settings, counters, now_ms: Cell::new(0) }
     }
 }
 
 /// One connection's step, and until when it is to be done.
-pub struct Watch {
+pub struct ConnectionDeadline {
     /// The progress of its request and response.
     pub exchange: Exchange,
-    pub(crate) turn: Turn,
-    shared: Rc<Shared>,
-    pub(crate) step: Cell<Step>,
+    pub(crate) turn: ConnectionTurn,
+    shared: Rc<TrackerShared>,
+    pub(crate) step: Cell<RequestStep>,
     until_ms: Cell<u64>,
     idle_until_ms: Cell<u64>,
     task: Cell<Option<Waker>>,
@@ -104,32 +104,32 @@ pub struct Watch {
     last_words: Cell<Option<Bytes>>,
 }
 
-impl Watch {
-    pub(crate) fn new(shared: Rc<Shared>) -> Self {
+impl ConnectionDeadline {
+    pub(crate) fn new(shared: Rc<TrackerShared>) -> Self {
         let until = || Cell::new(u64::MAX);
         let watch = Self {
             exchange: Exchange::default(),
-            turn: Turn::default(),
+            turn: ConnectionTurn::default(),
             shared,
-            step: Cell::new(Step::Head),
+            step: Cell::new(RequestStep::Head),
             until_ms: until(),
             idle_until_ms: until(),
             task: Cell::default(),
             last_words: Cell::default(),
         };
-        watch.turn_to(Step::Head);
+        watch.turn_to(RequestStep::Head);
         watch
     }
 
-    pub(crate) fn turn_to(&self, step: Step) {
+    pub(crate) fn turn_to(&self, step: RequestStep) {
         self.step.set(step);
-        let Times { head, body, answer, .. } = self.shared.times;
+        let Timeouts { head, body, answer, .. } = self.shared.times;
         let time = match step {
-            Step::Head => head,
-            Step::Body | Step::LingeringWithBody => body,
-            Step::Answered => answer,
-            Step::Lingering => LINGER_MS,
-            Step::Served | Step::Idle | Step::Rest => u64::MAX,
+            RequestStep::Head => head,
+            RequestStep::Body | RequestStep::LingeringWithBody => body,
+            RequestStep::Answered => answer,
+            RequestStep::Lingering => LINGER_MS,
+            RequestStep::Served | RequestStep::Idle | RequestStep::Rest => u64::MAX,
         };
         self.until_ms.set(self.after(time));
     }
@@ -139,7 +139,7 @@ impl Watch {
     }
 
     /// How the requests of the connection are read.
-    pub(crate) fn rules(&self) -> &Rules {
+    pub(crate) fn rules(&self) -> &HeadRules {
         &self.shared.rules
     }
 
@@ -151,8 +151,8 @@ impl Watch {
 
     /// Bytes of a head came.
     pub(crate) fn heard(&self) {
-        if matches!(self.step.get(), Step::Answered | Step::Idle | Step::Rest) {
-            self.turn_to(Step::Head);
+        if matches!(self.step.get(), RequestStep::Answered | RequestStep::Idle | RequestStep::Rest) {
+            self.turn_to(RequestStep::Head);
         }
     }
 
@@ -160,22 +160,22 @@ impl Watch {
     pub(crate) fn received(&self) {
         self.exchange.received();
         match self.step.get() {
-            Step::Body => self.turn_to(Step::Served),
-            Step::Rest if !self.exchange.is_answering() => self.idles(),
+            RequestStep::Body => self.turn_to(RequestStep::Served),
+            RequestStep::Rest if !self.exchange.is_answering() => self.idles(),
             _ => {}
         }
     }
 
     fn idles(&self) {
-        self.step.set(Step::Idle);
+        self.step.set(RequestStep::Idle);
         self.idle_until_ms.set(self.after(self.shared.times.idle));
     }
 
     /// Something is to be written: more of an answer has no more time than the beginning.
     pub(crate) fn writes(&self) {
         self.exchange.writes();
-        if matches!(self.step.get(), Step::Idle | Step::Rest) {
-            self.step.set(Step::Answered);
+        if matches!(self.step.get(), RequestStep::Idle | RequestStep::Rest) {
+            self.step.set(RequestStep::Answered);
         }
     }
 
@@ -184,41 +184,41 @@ impl Watch {
         if self.exchange.set_flushed() {
             self.turn.go_on();
         }
-        if self.step.get() != Step::Answered {
+        if self.step.get() != RequestStep::Answered {
             return;
         }
         if self.exchange.is_whole() && !self.exchange.is_answering() {
             return self.idles();
         }
-        self.step.set(Step::Rest);
+        self.step.set(RequestStep::Rest);
         self.idle_until_ms.set(self.after(self.shared.times.rest));
     }
 
     /// The stack has read a head.
     pub fn begin(&self) {
-        self.turn_to(if self.exchange.is_whole() { Step::Served } else { Step::Body });
+        self.turn_to(if self.exchange.is_whole() { RequestStep::Served } else { RequestStep::Body });
     }
 
     /// An answer was given to the HTTP stack.
     pub fn answered(&self) {
-        self.turn_to(Step::Answered);
+        self.turn_to(RequestStep::Answered);
     }
 
     /// The server has finished sending, and waits until the client has.
     pub(crate) fn lingers(&self, has_body: bool) {
-        self.turn_to(if has_body { Step::LingeringWithBody } else { Step::Lingering });
+        self.turn_to(if has_body { RequestStep::LingeringWithBody } else { RequestStep::Lingering });
     }
 
     /// The bytes of the answer to what cannot be served, which is counted.
-    pub(crate) fn refuse(&self, malformed: Malformed) -> Bytes {
+    pub(crate) fn refuse(&self, malformed: MalformedRequest) -> Bytes {
         self.answered();
-        let Shared { settings, counters, .. } = &*self.shared;
+        let TrackerShared { settings, counters, .. } = &*self.shared;
         reject::answer(&match malformed {
-            Malformed::HeadTooLarge => {
+            MalformedRequest::HeadTooLarge => {
                 counters.limits.count(Limit::Head);
                 OverLimit::of(Limit::Head, settings.max_head_bytes).into()
             }
-            Malformed::Because(why) => {
+            MalformedRequest::Because(why) => {
                 counters.refused_malformed.add(1);
                 Refusal::Malformed(why)
             }
@@ -233,17 +233,22 @@ impl Watch {
     /// What is to happen at this time, if anything is.
     pub(crate) fn passed(&self, now_ms: u64) -> Option<Verdict> {
         let step = self.step.get();
-        let until_ms =
-            if matches!(step, Step::Idle | Step::Rest) { &self.idle_until_ms } else { &self.until_ms };
+        let until_ms = if matches!(step, RequestStep::Idle | RequestStep::Rest) {
+            &self.idle_until_ms
+        } else {
+            &self.until_ms
+        };
         if now_ms < until_ms.get() {
             return None;
         }
         match step {
-            Step::Head => Some(Verdict::Over(Limit::HeaderTime)),
-            Step::Body | Step::Rest | Step::LingeringWithBody => Some(Verdict::Over(Limit::BodyTime)),
-            Step::Answered => Some(Verdict::Over(Limit::AnswerTime)),
-            Step::Idle | Step::Lingering => Some(Verdict::Close),
-            Step::Served => None,
+            RequestStep::Head => Some(Verdict::Over(Limit::HeaderTime)),
+            RequestStep::Body | RequestStep::Rest | RequestStep::LingeringWithBody => {
+                Some(Verdict::Over(Limit::BodyTime))
+            }
+            RequestStep::Answered => Some(Verdict::Over(Limit::AnswerTime)),
+            RequestStep::Idle | RequestStep::Lingering => Some(Verdict::Close),
+            RequestStep::Served => None,
         }
     }
 
@@ -260,17 +265,17 @@ impl Watch {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::connection::exchange::Answer;
+    use crate::connection::exchange::ResponseBody;
     use actix_web::body::BoxBody;
 
-    pub(crate) const RULES: Rules =
-        Rules { max_head_bytes: 1 << 10, is_socket: |_| false, is_target: |_| false };
+    pub(crate) const RULES: HeadRules =
+        HeadRules { max_head_bytes: 1 << 10, is_socket: |_| false, is_target: |_| false };
 
-    fn shared(settings: Settings) -> Rc<Shared> {
-        Rc::new(Shared::new(Arc::new(settings), Arc::default(), RULES))
+    fn shared(settings: Settings) -> Rc<TrackerShared> {
+        Rc::new(TrackerShared::new(Arc::new(settings), Arc::default(), RULES))
     }
 
-    fn timed() -> Rc<Shared> {
+    fn timed() -> Rc<TrackerShared> {
         shared(Settings {
             header_timeout_ms: 10,
             body_timeout_ms: 100,
@@ -281,8 +286,8 @@ pub(crate) mod tests {
     }
 
     /// The watch of a connection that has all the time that settings give it.
-    pub(crate) fn watch() -> Rc<Watch> {
-        Rc::new(Watch::new(shared(Settings::default())))
+    pub(crate) fn watch() -> Rc<ConnectionDeadline> {
+        Rc::new(ConnectionDeadline::new(shared(Settings::default())))
     }
 
     fn over(limit: Limit) -> Option<Verdict> {
@@ -292,7 +297,7 @@ pub(crate) mod tests {
     #[test]
     fn every_step_has_its_time() {
         let shared = timed();
-        let watch = Rc::new(Watch::new(shared.clone()));
+        let watch = Rc::new(ConnectionDeadline::new(shared.clone()));
         assert_eq!((watch.passed(9), watch.passed(10)), (None, over(Limit::HeaderTime)));
         shared.now_ms.set(9);
         watch.heard();
@@ -315,7 +320,7 @@ pub(crate) mod tests {
         shared.now_ms.set(500);
         watch.writes();
         assert_eq!(watch.passed(1_009), over(Limit::AnswerTime), "the rest gives it no more time");
-        drop(Answer::new(BoxBody::new(()), Some(watch.clone())));
+        drop(ResponseBody::new(BoxBody::new(()), Some(watch.clone())));
         watch.is_taken();
         assert_eq!(
             (watch.passed(504), watch.passed(505)),
@@ -329,11 +334,11 @@ pub(crate) mod tests {
 
     #[test]
     fn the_rest_of_a_body_has_its_time() {
-        let watch = Rc::new(Watch::new(timed()));
+        let watch = Rc::new(ConnectionDeadline::new(timed()));
         watch.exchange.begin(false);
         watch.begin();
         watch.answered();
-        drop(Answer::new(BoxBody::new(()), Some(watch.clone())));
+        drop(ResponseBody::new(BoxBody::new(()), Some(watch.clone())));
         watch.is_taken();
         assert_eq!((watch.passed(104), watch.passed(105)), (None, over(Limit::BodyTime)));
         watch.received();
@@ -346,7 +351,7 @@ pub(crate) mod tests {
 
     #[test]
     fn zero_is_no_limit() {
-        let watch = Watch::new(shared(Settings {
+        let watch = ConnectionDeadline::new(shared(Settings {
             header_timeout_ms: 0,
             body_timeout_ms: 0,
             answer_timeout_ms: 0,

@@ -1,8 +1,8 @@
 //! The connections of a thread, looked at a few times a second: a connection pays for its limits of time with a few stores
 //! into its own cells, and no timer.
 
-use super::deadline::{Shared, Step, Verdict, Watch};
-use super::framing::Rules;
+use super::deadline::{ConnectionDeadline, RequestStep, TrackerShared, Verdict};
+use super::framing::HeadRules;
 use super::reject;
 use crate::broker::drain::{Drain, Stage};
 use crate::clock::{Clock, Tick};
@@ -23,22 +23,22 @@ use tokio::time::MissedTickBehavior;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// A connection that is watched.
-struct Watched {
-    watch: Rc<Watch>,
+struct TrackedConnection {
+    watch: Rc<ConnectionDeadline>,
     served: Option<JoinHandle<()>>,
 }
 
 /// The connections of a thread.
-pub struct Watches {
-    shared: Rc<Shared>,
+pub struct DeadlineTracker {
+    shared: Rc<TrackerShared>,
     drain: Arc<Drain>,
-    connections: RefCell<Slab<Watched>>,
+    connections: RefCell<Slab<TrackedConnection>>,
     clock: Clock,
 }
 
 /// Stands for a connection that is watched; dropped, it no longer is. Not to be kept longer than the socket.
 pub struct Guard {
-    watches: Rc<Watches>,
+    watches: Rc<DeadlineTracker>,
     key: usize,
 }
 
@@ -48,16 +48,16 @@ impl Drop for Guard {
     }
 }
 
-impl Watches {
+impl DeadlineTracker {
     /// No connection yet. Must be called where tasks can be started: from here on the thread's connections are looked
     /// at, as long as this exists.
     pub fn start(
         settings: Arc<Settings>,
         counters: Arc<Counters>,
         drain: Arc<Drain>,
-        rules: Rules,
+        rules: HeadRules,
     ) -> Rc<Self> {
-        let shared = Rc::new(Shared::new(settings, counters, rules));
+        let shared = Rc::new(TrackerShared::new(settings, counters, rules));
         let watches =
             Rc::new(Self { shared, drain, connections: RefCell::default(), clock: Clock::start(EVERY) });
         let weak = Rc::downgrade(&watches);
@@ -75,13 +75,13 @@ impl Watches {
     }
 
     /// What tells how far a connection is.
-    pub fn watch(&self) -> Rc<Watch> {
-        Rc::new(Watch::new(self.shared.clone()))
+    pub fn watch(&self) -> Rc<ConnectionDeadline> {
+        Rc::new(ConnectionDeadline::new(self.shared.clone()))
     }
 
     /// Watches this connection until the guard is dropped.
-    pub fn add(self: &Rc<Self>, watch: Rc<Watch>) -> Guard {
-        let key = self.connections.borrow_mut().insert(Watched { watch, served: None });
+    pub fn add(self: &Rc<Self>, watch: Rc<ConnectionDeadline>) -> Guard {
+        let key = self.connections.borrow_mut().insert(TrackedConnection { watch, served: None });
         Guard { watches: self.clone(), key }
     }
 
@@ -99,8 +99,8 @@ impl Watches {
             return;
         }
         let is_ending = self.drain.stage() >= Stage::Ending;
-        for (_, Watched { watch, served }) in self.connections.borrow().iter() {
-            if is_ending && watch.step.get() == Step::LingeringWithBody {
+        for (_, TrackedConnection { watch, served }) in self.connections.borrow().iter() {
+            if is_ending && watch.step.get() == RequestStep::LingeringWithBody {
                 watch.lingers(false);
             }
             if let Some(verdict) = watch.passed(now_ms) {
@@ -111,9 +111,9 @@ impl Watches {
 
     /// Ends a connection, with an answer if it has none. Its task ends then, and the guard with it, after this look at
     /// all of them.
-    fn end(&self, watch: &Watch, served: Option<&JoinHandle<()>>, verdict: Verdict) {
-        let waits_for_answer = matches!(watch.step.get(), Step::Head | Step::Body);
-        watch.turn_to(Step::Served);
+    fn end(&self, watch: &ConnectionDeadline, served: Option<&JoinHandle<()>>, verdict: Verdict) {
+        let waits_for_answer = matches!(watch.step.get(), RequestStep::Head | RequestStep::Body);
+        watch.turn_to(RequestStep::Served);
         if let Verdict::Over(limit) = verdict {
             self.shared.counters.limits.count(limit);
             if waits_for_answer && watch.end_with(self.goodbye(limit)) {
@@ -151,7 +151,7 @@ mod tests {
     #[actix_web::test]
     async fn a_pause_is_nobodys_fault() {
         let settings = Arc::new(Settings { header_timeout_ms: 1_000, ..Settings::default() });
-        let watches = Watches::start(settings, Arc::default(), Arc::default(), RULES);
+        let watches = DeadlineTracker::start(settings, Arc::default(), Arc::default(), RULES);
         let (first, hits) = (watches.watch(), || watches.shared.counters.limits.get(Limit::HeaderTime));
         let _first = watches.add(first.clone());
         let look_after = |ms| watches.look(watches.clock.tick_after(ms));

@@ -1,7 +1,7 @@
 //! One request of a connection and its response: what the socket, the HTTP stack's services and the handlers know of each
-//! other's progress. It is reached from a request by the connection's [`Watch`].
+//! other's progress. It is reached from a request by the connection's [`ConnectionDeadline`].
 
-use super::deadline::Watch;
+use super::deadline::ConnectionDeadline;
 use actix_http::Payload;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::error::PayloadError;
@@ -138,12 +138,12 @@ impl Exchange {
 /// A client that has finished sending looks like one that has hung up, so it counts as gone.
 #[derive(Default)]
 pub struct Taken {
-    watch: Option<Rc<Watch>>,
+    watch: Option<Rc<ConnectionDeadline>>,
 }
 
 impl Taken {
     /// The client of this connection.
-    pub fn by(watch: Option<Rc<Watch>>) -> Self {
+    pub fn by(watch: Option<Rc<ConnectionDeadline>>) -> Self {
         Self { watch }
     }
 
@@ -161,7 +161,7 @@ impl Taken {
 /// answered unread gets its answer without `100 Continue`.
 struct AskedFor {
     body: Payload,
-    watch: Rc<Watch>,
+    watch: Rc<ConnectionDeadline>,
 }
 
 impl Stream for AskedFor {
@@ -178,7 +178,7 @@ impl Stream for AskedFor {
 }
 
 /// Makes the body ask for itself, if the client waits for that.
-pub(crate) fn ask_when_read(watch: &Rc<Watch>, body: &mut Payload) {
+pub(crate) fn ask_when_read(watch: &Rc<ConnectionDeadline>, body: &mut Payload) {
     if watch.exchange.continues.get() == Continue::Expected {
         let inner = std::mem::replace(body, Payload::None);
         *body = Payload::Stream { payload: Box::pin(AskedFor { body: inner, watch: watch.clone() }) };
@@ -186,19 +186,19 @@ pub(crate) fn ask_when_read(watch: &Rc<Watch>, body: &mut Payload) {
 }
 
 /// The body of a response. When it is dropped, the stack has all of the response.
-pub struct Answer {
+pub struct ResponseBody {
     body: BoxBody,
-    watch: Option<Rc<Watch>>,
+    watch: Option<Rc<ConnectionDeadline>>,
 }
 
-impl Answer {
+impl ResponseBody {
     /// A body of a response on this connection.
-    pub fn new(body: BoxBody, watch: Option<Rc<Watch>>) -> Self {
+    pub fn new(body: BoxBody, watch: Option<Rc<ConnectionDeadline>>) -> Self {
         Self { body, watch }
     }
 }
 
-impl Drop for Answer {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let Some(watch) = &self.watch {
             watch.exchange.is_answering.set(false);
@@ -208,7 +208,7 @@ impl Drop for Answer {
     }
 }
 
-impl MessageBody for Answer {
+impl MessageBody for ResponseBody {
     type Error = Box<dyn Error>;
 
     fn size(&self) -> BodySize {

@@ -18,7 +18,7 @@ const SCRATCH_BYTES: usize = 4 << 10;
 const DROPPED_BYTES: usize = 16 << 20;
 
 /// Answers a connection with a refusal and closes it, within two seconds. `_place` bounds how many of these there are.
-pub async fn turn_away(socket: TcpStream, over: OverLimit, _place: OwnedSemaphorePermit) {
+pub async fn reject(socket: TcpStream, over: OverLimit, _place: OwnedSemaphorePermit) {
     // Whoever is refused before it has asked may take the answer for one to nothing.
     let _ = timeout(PATIENCE, socket.readable()).await;
     let _ = skip(&socket);

@@ -3,7 +3,7 @@
 //! A client may send many requests at once. They are served one after the other; after a few of them the task waits until
 //! the thread's other tasks and its I/O driver have run.
 
-use super::deadline::Watch;
+use super::deadline::ConnectionDeadline;
 use crate::clock::yield_now;
 use std::cell::Cell;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ const WRITTEN: usize = 256 << 10;
 
 /// What a turn has done, and whether another one is due.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct ConnectionTurn {
     goes_on: Cell<bool>,
     requests: Cell<u32>,
     bytes: Cell<usize>,
@@ -32,7 +32,7 @@ pub struct Turn {
     is_over: Cell<bool>,
 }
 
-impl Turn {
+impl ConnectionTurn {
     /// There is more to do, and nothing else will wake the task for it.
     pub(crate) fn go_on(&self) {
         self.goes_on.set(true);
@@ -85,7 +85,7 @@ impl Turn {
 }
 
 /// Serves a connection by the stack's future, in turns.
-pub(crate) async fn in_turns<F: Future + Unpin>(mut served: F, watch: Rc<Watch>) -> F::Output {
+pub(crate) async fn in_turns<F: Future + Unpin>(mut served: F, watch: Rc<ConnectionDeadline>) -> F::Output {
     let turn = &watch.turn;
     std::future::poll_fn(|context| {
         watch.runs_as(context);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_turn_has_an_end() {
-        let turn = Turn::default();
+        let turn = ConnectionTurn::default();
         turn.begin();
         let served = 1 + std::iter::from_fn(|| (turn.may_serve() && turn.next()).then_some(())).count();
         assert!((2..=REQUESTS as usize).contains(&served), "{served}");

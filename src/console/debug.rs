@@ -5,7 +5,7 @@ use utoipa::openapi::path::HttpMethod;
 
 use super::session::AdminOrSigned;
 use crate::api::operation::{Access, Description, Operation, Public};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Count;
 use crate::http_error::Refusal;
 use crate::telemetry::log_queue::LOG_QUEUE;
@@ -23,15 +23,15 @@ pub fn described(_: &mut Description<'_>) -> Operation {
 ///
 /// # Errors
 /// `Busy`.
-pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<HttpResponse, Refusal> {
-    let counts = backend.ask(Count).await?;
-    let (counters, pressure) = (&backend.counters, &backend.pressure);
+pub async fn debug(_: AdminOrSigned, broker: web::Data<BrokerHandle>) -> Result<HttpResponse, Refusal> {
+    let counts = broker.ask(Count).await?;
+    let (counters, in_flight) = (&broker.counters, &broker.in_flight);
     let lines = [
         ("users remembered", counts.remembered_users as u64),
         ("users active", counts.active_users as u64),
         ("connections", counts.connections as u64),
         ("channels", counts.channels as u64),
-        ("sessions", pressure.sessions.get() as u64),
+        ("sessions", in_flight.sessions.get() as u64),
         ("messages", counters.messages.get()),
         ("deliveries", counters.deliveries.get()),
         ("sessions closed, too slow", counters.closed_too_slow.get()),
@@ -43,14 +43,14 @@ pub async fn debug(_: AdminOrSigned, backend: web::Data<Backend>) -> Result<Http
         ("requests refused, origin not allowed", counters.refused_origin.get()),
         ("requests refused, malformed", counters.refused_malformed.get()),
         ("lines of the log that were dropped", LOG_QUEUE.dropped()),
-        ("requests under way to the registry", pressure.registry.get() as u64),
-        ("messages under way to channels", pressure.channels.get() as u64),
-        ("bytes under way to hubs", pressure.hub_bytes.get() as u64),
-        ("bytes of bodies under way", pressure.bodies.get() as u64),
-        ("bytes of bodies under way, not proven to be signed", pressure.unproven_bodies.get() as u64),
-        ("bytes of large responses under way", pressure.responses.get() as u64),
-        ("bytes queued for slow peers", pressure.queued_bytes.get() as u64),
-        ("frames queued for slow peers", pressure.queued_frames.get() as u64),
+        ("requests under way to the registry", in_flight.registry.get() as u64),
+        ("messages under way to channels", in_flight.channels.get() as u64),
+        ("bytes under way to hubs", in_flight.hub_bytes.get() as u64),
+        ("bytes of bodies under way", in_flight.bodies.get() as u64),
+        ("bytes of bodies under way, not proven to be signed", in_flight.unproven_bodies.get() as u64),
+        ("bytes of large responses under way", in_flight.responses.get() as u64),
+        ("bytes queued for slow peers", in_flight.queued_bytes.get() as u64),
+        ("frames queued for slow peers", in_flight.queued_frames.get() as u64),
     ];
     let mut text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     for (limit, count) in counters.limits.iter() {

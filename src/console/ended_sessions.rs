@@ -7,14 +7,14 @@ const MAX_ENDED: usize = 10_000;
 
 /// The sign-ins that a sign-out has ended, by id.
 #[derive(Debug, Default)]
-pub struct Ended {
+pub struct EndedSessions {
     /// When the last cookie of each expires, in Unix seconds.
     until: HashMap<u128, u64>,
     /// Cookies that were issued up to this time count as ended.
     all_up_to: u64,
 }
 
-impl Ended {
+impl EndedSessions {
     /// Ends a sign-in whose last cookie expires after `max_age_s`. Where there is no room to remember it, all sign-ins end.
     pub fn add(&mut self, id: u128, now_unix: u64, max_age_s: u64) {
         if self.until.len() >= MAX_ENDED {
@@ -41,14 +41,14 @@ mod tests {
 
     #[test]
     fn one_sign_in_ends_and_others_do_not() {
-        let mut ended = Ended::default();
+        let mut ended = EndedSessions::default();
         ended.add(7, 1_000, DAY);
         assert!(ended.has(7, 1_000) && ended.has(7, 999) && !ended.has(8, 1_000));
     }
 
     #[test]
     fn the_list_is_bounded_and_nothing_in_it_comes_back() {
-        let mut ended = Ended::default();
+        let mut ended = EndedSessions::default();
         for id in 0..MAX_ENDED as u128 {
             ended.add(id, 1_000, DAY);
         }

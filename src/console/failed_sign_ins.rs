@@ -17,7 +17,7 @@ const MAX_CLIENTS: usize = 10_000;
 
 /// Whose wrong passwords are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Client {
+pub enum SignInClient {
     /// All unknown browsers of an address.
     Address(IpAddr),
     /// A browser that an admin has signed in with before, by its id: those who share its address cannot lock it out.
@@ -33,17 +33,17 @@ struct Tries {
 
 /// Tries that were not (yet) right, by client.
 #[derive(Debug, Default)]
-pub struct Guesses {
-    clients: HashMap<Client, Tries>,
+pub struct FailedSignIns {
+    clients: HashMap<SignInClient, Tries>,
 }
 
-impl Guesses {
-    /// Somebody wants to try a password. Counts it as wrong until [`Guesses::was_right`]: tries that run side by side
+impl FailedSignIns {
+    /// Somebody wants to try a password. Counts it as wrong until [`FailedSignIns::was_right`]: tries that run side by side
     /// are no way around.
     ///
     /// # Errors
     /// How long they must wait. The try does not count then.
-    pub fn admit(&mut self, client: Client, now: Duration) -> Result<(), Duration> {
+    pub fn admit(&mut self, client: SignInClient, now: Duration) -> Result<(), Duration> {
         let client = network(client);
         let tries = self.clients.get(&client).filter(|tries| now.saturating_sub(tries.last) < FORGET);
         let count = match tries {
@@ -64,7 +64,7 @@ impl Guesses {
     }
 
     /// The password was right: the client begins anew.
-    pub fn was_right(&mut self, client: Client) {
+    pub fn was_right(&mut self, client: SignInClient) {
         self.clients.remove(&network(client));
     }
 
@@ -90,9 +90,9 @@ fn wait_after(tries: u32) -> Duration {
 }
 
 /// Who has one IPv6 address has the 2^64 of its network.
-fn network(client: Client) -> Client {
-    let Client::Address(address) = client else { return client };
-    Client::Address(match address.to_canonical() {
+fn network(client: SignInClient) -> SignInClient {
+    let SignInClient::Address(address) = client else { return client };
+    SignInClient::Address(match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         v4 => v4,
     })
@@ -103,8 +103,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn ip(text: &str) -> Client {
-        Client::Address(text.parse().unwrap())
+    fn ip(text: &str) -> SignInClient {
+        SignInClient::Address(text.parse().unwrap())
     }
 
     fn at(seconds: u64) -> Duration {
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        let (mut guesses, client) = (Guesses::default(), ip("192.0.2.1"));
+        let (mut guesses, client) = (FailedSignIns::default(), ip("192.0.2.1"));
         for second in 0..5 {
             assert_eq!(guesses.admit(client, at(second)), Ok(()));
         }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_right_password_clears_the_slate() {
-        let (mut guesses, client) = (Guesses::default(), ip("192.0.2.1"));
+        let (mut guesses, client) = (FailedSignIns::default(), ip("192.0.2.1"));
         for _ in 0..20 {
             assert_eq!(guesses.admit(client, at(0)), Ok(()));
             guesses.was_right(client);
@@ -144,20 +144,21 @@ mod tests {
 
     #[test]
     fn a_known_browser_has_a_count_of_its_own() {
-        let (mut guesses, address, browser) = (Guesses::default(), ip("192.0.2.1"), Client::Browser(7));
+        let (mut guesses, address, browser) =
+            (FailedSignIns::default(), ip("192.0.2.1"), SignInClient::Browser(7));
         while guesses.admit(address, at(0)).is_ok() {}
         for _ in 0..5 {
             assert_eq!(guesses.admit(browser, at(0)), Ok(()));
         }
         assert_eq!(guesses.admit(browser, at(0)), Err(at(30)));
-        assert_eq!(guesses.admit(Client::Browser(8), at(0)), Ok(()));
+        assert_eq!(guesses.admit(SignInClient::Browser(8), at(0)), Ok(()));
         guesses.was_right(browser);
         assert!(guesses.admit(browser, at(0)).is_ok() && guesses.admit(address, at(0)).is_err());
     }
 
     #[test]
     fn neighbours_in_ipv6_are_one() {
-        let mut guesses = Guesses::default();
+        let mut guesses = FailedSignIns::default();
         for host in 0..5 {
             assert_eq!(guesses.admit(ip(&format!("2001:db8::{host}")), at(0)), Ok(()));
         }
@@ -168,10 +169,10 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_the_busy_are_remembered() {
-        let (mut guesses, busy) = (Guesses::default(), ip("192.0.2.1"));
+        let (mut guesses, busy) = (FailedSignIns::default(), ip("192.0.2.1"));
         for n in 0..30_000_u32 {
             let _ = guesses.admit(busy, at(u64::from(n)));
-            let _ = guesses.admit(Client::Address(n.to_be_bytes().into()), at(u64::from(n)));
+            let _ = guesses.admit(SignInClient::Address(n.to_be_bytes().into()), at(u64::from(n)));
         }
         assert!(guesses.clients.len() <= MAX_CLIENTS);
         assert!(guesses.admit(busy, at(30_000)).is_err());
@@ -180,7 +181,7 @@ mod tests {
     proptest! {
         #[test]
         fn nobody_guesses_often(gaps in proptest::collection::vec(0_u64..40, 1..400)) {
-            let (mut guesses, mut now, mut admitted) = (Guesses::default(), 0, 0);
+            let (mut guesses, mut now, mut admitted) = (FailedSignIns::default(), 0, 0);
             for gap in gaps {
                 now += gap;
                 admitted += u64::from(guesses.admit(ip("192.0.2.1"), at(now)).is_ok());

@@ -14,7 +14,7 @@ pub struct Ranked<T, O> {
 
 /// One page of a list.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Page<T> {
+pub struct RankedPage<T> {
     /// All rows that came by.
     pub matching: usize,
     /// Those of the page.
@@ -38,10 +38,10 @@ impl<T, O: Fn(&T, &T) -> Ordering> Ranked<T, O> {
     }
 
     /// The page.
-    pub fn page(mut self, listing: &Listing) -> Page<T> {
+    pub fn page(mut self, listing: &Listing) -> RankedPage<T> {
         self.rows.sort_unstable_by(&self.order);
         let rows = self.rows.into_iter().skip(listing.skip()).take(listing.per_page).collect();
-        Page { matching: self.matching, rows }
+        RankedPage { matching: self.matching, rows }
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
             prop_assert!(ranked.rows.len() <= 2 * ranked.keep.max(32));
             all.sort_by(order);
             let expected: Vec<_> = all.iter().skip((page - 1) * per_page).take(per_page).cloned().collect();
-            prop_assert_eq!(ranked.page(&listing), Page { matching: all.len(), rows: expected });
+            prop_assert_eq!(ranked.page(&listing), RankedPage { matching: all.len(), rows: expected });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Takes a sample of the server's figures every second, for the console's charts.
 
 use super::endpoints::Console;
-use crate::limits::in_flight::Pressure;
+use crate::limits::in_flight::InFlight;
 use crate::telemetry::Counters;
 use crate::telemetry::log_sums;
 use crate::telemetry::process::Process;
@@ -23,13 +23,13 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct Sampler {
     console: Arc<Console>,
     counters: Arc<Counters>,
-    pressure: Arc<Pressure>,
-    last: Reading,
+    in_flight: Arc<InFlight>,
+    last: Measurement,
 }
 
 /// What only grows, at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct Measurement {
     at: Instant,
     deliveries: u64,
     publishes: u64,
@@ -40,7 +40,7 @@ struct Reading {
     process: Process,
 }
 
-impl Reading {
+impl Measurement {
     fn now(counters: &Counters) -> Self {
         Self {
             at: Instant::now(),
@@ -57,13 +57,13 @@ impl Reading {
 
 impl Sampler {
     /// A sampler of these.
-    pub fn new(console: Arc<Console>, counters: Arc<Counters>, pressure: Arc<Pressure>) -> Self {
-        let last = Reading::now(&counters);
-        Self { console, counters, pressure, last }
+    pub fn new(console: Arc<Console>, counters: Arc<Counters>, in_flight: Arc<InFlight>) -> Self {
+        let last = Measurement::now(&counters);
+        Self { console, counters, in_flight, last }
     }
 
     fn sample(&mut self) {
-        let (now, last) = (Reading::now(&self.counters), self.last);
+        let (now, last) = (Measurement::now(&self.counters), self.last);
         let seconds = now.at.duration_since(last.at).as_secs_f32().max(0.001);
         let grown = |now: u64, last: u64| now.saturating_sub(last) as f32;
         let sample: Sample = [
@@ -72,7 +72,7 @@ impl Sampler {
             self.counters.channels.get() as f32,
             grown(now.deliveries, last.deliveries) / seconds,
             grown(now.publishes, last.publishes) / seconds,
-            (self.pressure.hub_bytes.get() + self.pressure.queued_bytes.get()) as f32,
+            (self.in_flight.hub_bytes.get() + self.in_flight.queued_bytes.get()) as f32,
             grown(now.closed_too_slow, last.closed_too_slow),
             grown(now.refused_busy, last.refused_busy),
             now.process.memory_bytes as f32,
@@ -109,15 +109,15 @@ mod tests {
     fn a_sample_holds_what_has_grown_since_the_last() {
         let (console, counters) =
             (Arc::new(Console::new(Arc::new(Hubs::new(0)), Recorder::default())), Arc::<Counters>::default());
-        let pressure = Arc::new(Pressure::new(1, 1, 1, 1));
+        let in_flight = Arc::new(InFlight::new(1, 1, 1, 1));
         counters.deliveries.add(1_000);
-        let mut sampler = Sampler::new(console.clone(), counters.clone(), pressure.clone());
+        let mut sampler = Sampler::new(console.clone(), counters.clone(), in_flight.clone());
         counters.connections.set(7);
         counters.closed_too_slow.add(3);
         counters.deliveries.add(50);
         counters.refused_origin.add(20);
         counters.closes.count(None);
-        pressure.hub_bytes.add(11);
+        in_flight.hub_bytes.add(11);
         sampler.last.at -= Duration::from_secs(10);
         sampler.sample();
         sampler.sample();

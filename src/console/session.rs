@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
 use super::endpoints::Console;
-use crate::auth::guard::{Standing, now_unix, standing_of};
+use crate::auth::guard::{Caller, now_unix, standing_of};
 use crate::auth::proxy::BaseUrl;
 use crate::auth::{Gate, text};
 use crate::http_error::{Refusal, escape_html};
@@ -84,7 +84,7 @@ impl FromRequest for Operator {
 }
 
 fn may_command(req: &HttpRequest) -> Result<(), Refusal> {
-    if matches!(standing_of(req)?, Standing::Signed(_)) {
+    if matches!(standing_of(req)?, Caller::Signed(_)) {
         return Ok(());
     }
     if !is_signed_in(req)? {
@@ -121,7 +121,7 @@ pub fn csrf_token_for(req: &HttpRequest) -> String {
 }
 
 fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
-    Ok(matches!(standing_of(req)?, Standing::Signed(_)) || is_signed_in(req)?)
+    Ok(matches!(standing_of(req)?, Caller::Signed(_)) || is_signed_in(req)?)
 }
 
 /// Whether the request carries the cookie of a sign-in. A cookie of some age is renewed with the answer.
@@ -132,20 +132,20 @@ fn is_signed_in(req: &HttpRequest) -> Result<bool, Refusal> {
     gate.admit_password(req.head())?;
     if now_unix.saturating_sub(sign_in.issued_unix) >= RENEW_AFTER_S {
         let renewed = issue(gate, &gate.base_url(req.head()), sign_in.id, now_unix);
-        req.extensions_mut().insert(Renewed(renewed));
+        req.extensions_mut().insert(RenewedCookie(renewed));
     }
     Ok(true)
 }
 
 /// The new cookie of a sign-in that is in use.
-struct Renewed(Cookie<'static>);
+struct RenewedCookie(Cookie<'static>);
 
 /// Sends the new cookie of a sign-in along with the answer to a request that used it.
 pub fn renew<B>(answer: &mut ServiceResponse<B>) {
-    let renewed = answer.request().extensions_mut().remove::<Renewed>();
+    let renewed = answer.request().extensions_mut().remove::<RenewedCookie>();
     // A cookie that the handler sets overrides it: the request may have been a sign-out.
     let is_set = answer.headers().contains_key(header::SET_COOKIE);
-    if let Some(Renewed(cookie)) = renewed.filter(|_| !is_set)
+    if let Some(RenewedCookie(cookie)) = renewed.filter(|_| !is_set)
         && let Ok(value) = header::HeaderValue::from_str(&cookie.to_string())
     {
         answer.headers_mut().append(header::SET_COOKIE, value);

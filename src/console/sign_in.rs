@@ -10,16 +10,16 @@ use futures_util::future::LocalBoxFuture;
 use std::future::ready;
 
 use super::endpoints::Console;
-use super::failed_sign_ins::Client;
+use super::failed_sign_ins::SignInClient;
 use super::session;
 use crate::api::operation::{Access, Description, Operation, Public, response};
-use crate::auth::body::{Body, FORM_BYTES, Sender};
+use crate::auth::body::{Body, BodySender, FORM_BYTES};
 use crate::auth::guard::now_unix;
 use crate::auth::proxy::BaseUrl;
 use crate::auth::{Gate, peer};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::http_error::{CODE_HEADER, Refusal};
-use crate::protocol::schema::{self, Keys};
+use crate::protocol::schema::{self, ObjectSchema};
 use crate::telemetry::log_sums::{FAILED_SIGN_INS, escaped};
 use crate::web::pages;
 use serde_json::json;
@@ -30,16 +30,16 @@ use utoipa::openapi::{HeaderBuilder, Response};
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
 
 /// The fields of a form. A request without a body has none, whatever its content type is.
-pub struct Fields(Vec<(String, String)>);
+pub struct SignInFields(Vec<(String, String)>);
 
-impl Fields {
+impl SignInFields {
     /// The value of a field; of several the last one counts, and one that is not there is empty.
     pub fn last(&self, name: &str) -> &str {
         self.0.iter().rev().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
 
-impl FromRequest for Fields {
+impl FromRequest for SignInFields {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
@@ -58,11 +58,11 @@ impl FromRequest for Fields {
     }
 }
 
-impl Fields {
+impl SignInFields {
     /// The fields of a body that names no content type, which 0.7.1 reads as a form.
     async fn untyped(req: HttpRequest, payload: Payload) -> Result<Self, Error> {
-        let backend = req.app_data::<web::Data<Backend>>().ok_or(Refusal::Internal)?;
-        let body = Body::receive(req.head(), payload, backend, Sender::Anybody(FORM_BYTES)).await?;
+        let broker = req.app_data::<web::Data<BrokerHandle>>().ok_or(Refusal::Internal)?;
+        let body = Body::receive(req.head(), payload, broker, BodySender::Anybody(FORM_BYTES)).await?;
         let fields = serde_urlencoded::from_bytes(&body);
         Ok(Self(fields.map_err(|error| Refusal::Invalid(json!({ "_schema": [error.to_string()] })))?))
     }
@@ -77,7 +77,7 @@ pub fn described(_: &mut Description<'_>) -> Operation {
 
 /// And of signing in.
 pub fn described_submit(_: &mut Description<'_>) -> Operation {
-    let form = Keys::new()
+    let form = ObjectSchema::new()
         .may("username", schema::text(), "The admin's name; blanks around it are ignored.")
         .may("password", schema::text(), "The admin's password, likewise.")
         .shape();
@@ -119,7 +119,7 @@ pub async fn submit(
     gate: web::Data<Gate>,
     console: web::Data<Console>,
     req: HttpRequest,
-    sent: Fields,
+    sent: SignInFields,
 ) -> Result<HttpResponse, Refusal> {
     if session::is_foreign(req.headers()) {
         return Err(Refusal::CsrfToken);
@@ -132,7 +132,7 @@ pub async fn submit(
     gate.admit_password(req.head())?;
     let browser = session::known_browser(&gate, req.headers(), now_unix());
     let address = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let client = browser.map_or(Client::Address(address), Client::Browser);
+    let client = browser.map_or(SignInClient::Address(address), SignInClient::Browser);
     if let Err(wait) = console.guesses().admit(client, console.started.elapsed()) {
         let note = untrusted_note(&gate, &req);
         FAILED_SIGN_INS

@@ -3,11 +3,11 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::session;
-use super::sign_in::Fields;
+use super::sign_in::SignInFields;
 use crate::api::operation::{Access, Description, Operation, Public};
 use crate::auth::Gate;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Keys};
+use crate::protocol::schema::{self, ObjectSchema};
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
@@ -20,7 +20,7 @@ pub fn described(_: &mut Description<'_>) -> Operation {
 
 /// And of the console's button.
 pub fn described_submit(_: &mut Description<'_>) -> Operation {
-    let form = Keys::new().may("csrf", schema::text(), "The token of the sign-in.").shape();
+    let form = ObjectSchema::new().may("csrf", schema::text(), "The token of the sign-in.").shape();
     Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", Public::Operators, Access::Open)
         .about(
             "Sign out by the console's button",
@@ -52,7 +52,11 @@ pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> Result<HttpRes
 ///
 /// # Errors
 /// Another token.
-pub async fn submit(gate: web::Data<Gate>, req: HttpRequest, sent: Fields) -> Result<HttpResponse, Refusal> {
+pub async fn submit(
+    gate: web::Data<Gate>,
+    req: HttpRequest,
+    sent: SignInFields,
+) -> Result<HttpResponse, Refusal> {
     match session::check_token(&req, sent.last("csrf")) {
         Err(Refusal::CsrfToken) => Err(Refusal::CsrfToken),
         _ => sign_out(gate, req).await,

@@ -7,12 +7,12 @@
 //! Messages come to the actor whole, within their limit and as valid UTF-8, for the server's own decoder has read
 //! them; pings, pongs and close frames do not come at all, the connection has dealt with them.
 
-use super::connection::{Conversation, TURN_SAID, sent};
-use super::subscribers::Lane;
+use super::connection::{MessageHandler, TURN_SAID, sent};
+use super::subscribers::ClientQueue;
 use crate::clock;
 use crate::protocol::websocket::Opcode;
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::Outbox;
+use crate::send_queue::SendQueue;
 use actix::{Actor, StreamHandler};
 use actix_http::error::PayloadError;
 use actix_http::ws::{Codec, OpCode, Parser};
@@ -33,15 +33,15 @@ pub const MAX_MESSAGE: usize = 64 << 10;
 type Next = Rc<RefCell<Option<Bytes>>>;
 
 /// An actor at one socket.
-pub struct Bridge {
+pub struct ActorAdapter {
     actor: Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::Error>>>>,
     next: Next,
-    lane: Arc<Lane>,
+    lane: Arc<ClientQueue>,
 }
 
-impl Bridge {
+impl ActorAdapter {
     /// Starts the actor; dropping the bridge stops it. `lane` is the way on which others speak to it.
-    pub fn new<A>(actor: A, lane: Arc<Lane>) -> Self
+    pub fn new<A>(actor: A, lane: Arc<ClientQueue>) -> Self
     where
         A: Actor<Context = WebsocketContext<A>> + StreamHandler<Result<Message, ProtocolError>>,
     {
@@ -67,24 +67,24 @@ fn masked(opcode: Opcode, payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-impl Conversation for Bridge {
+impl MessageHandler for ActorAdapter {
     /// An actor that waits for another one takes no message meanwhile.
-    fn is_ready(&self, _: &Outbox) -> bool {
+    fn is_ready(&self, _: &SendQueue) -> bool {
         self.next.borrow().is_none()
     }
 
-    fn hear(&mut self, opcode: Opcode, payload: Bytes, _: &Outbox) -> Result<(), CloseReason> {
+    fn hear(&mut self, opcode: Opcode, payload: Bytes, _: &SendQueue) -> Result<(), CloseReason> {
         self.next.replace(Some(masked(opcode, &payload)));
         Ok(())
     }
 
-    fn poll(&mut self, outbox: &Outbox, context: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn poll(&mut self, send_queue: &SendQueue, context: &mut Context<'_>) -> Result<(), CloseReason> {
         if self.lane.is_evicted() {
             return Err(CloseReason::TooSlow);
         }
         for _ in 0..TURN_SAID {
             match self.actor.as_mut().poll_next(context) {
-                Poll::Ready(Some(Ok(bytes))) => sent(outbox.push_control(&bytes))?,
+                Poll::Ready(Some(Ok(bytes))) => sent(send_queue.push_control(&bytes))?,
                 // The actor has stopped.
                 Poll::Ready(Some(Err(_)) | None) => return Err(CloseReason::Ended),
                 Poll::Pending => return Ok(()),

@@ -4,7 +4,7 @@ use super::Demo;
 use crate::api::answer;
 use crate::api::connect::{self, ConnectRequest};
 use crate::api::invalid::Invalid;
-use crate::api::limits::Limits;
+use crate::api::limits::RequestLimits;
 use crate::api::message_delete::{self, parse_deletes, write_delete_answer};
 use crate::api::message_patch::{self, parse_edits, write_edit_answer};
 use crate::api::message_post::{self, parse_messages, write_message_answer};
@@ -13,11 +13,11 @@ use crate::api::subscribe::{self, SubscribeRequest};
 use crate::api::unsubscribe::{self, UnsubscribeRequest};
 use crate::api::user_state::{self, UserStateRequest};
 use crate::auth::body::OpenBody;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{OfDemo, Publish};
 use crate::http_error::Refusal;
 use crate::protocol::message::Delivery;
-use crate::protocol::schema::{self, Shape};
+use crate::protocol::schema::{self, ValueSchema};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::state::StateEntry;
 use crate::protocol::time::Timestamp;
@@ -117,7 +117,7 @@ fn demo(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: 
         .open_to(MAX_BODY)
 }
 
-fn one_or_more(item: &str, list: Shape) -> Shape {
+fn one_or_more(item: &str, list: ValueSchema) -> ValueSchema {
     schema::any_of([list, Ref::from_schema_name(item).into()])
 }
 
@@ -125,14 +125,14 @@ fn foreign_channel() -> Refusal {
     Invalid::field("channel", "Demo channels begin with \"demo\".").into()
 }
 
-fn limits(backend: &Backend) -> Limits {
-    Limits::from(&*backend.settings)
+fn limits(backend: &BrokerHandle) -> RequestLimits {
+    RequestLimits::from(&*backend.settings)
 }
 
 /// Refuses what is more than the demo's share, and leaves half of the room for large responses to signed requests.
-fn admit(backend: &Backend, demo: &Demo) -> Result<(), Refusal> {
+fn admit(backend: &BrokerHandle, demo: &Demo) -> Result<(), Refusal> {
     let now_us = u64::try_from(backend.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    if backend.pressure.responses.is_half_full() || demo.rate.take(0, 1, now_us).is_err() {
+    if backend.in_flight.responses.is_half_full() || demo.rate.take(0, 1, now_us).is_err() {
         backend.counters.refused_busy.add(1);
         return Err(Refusal::Busy);
     }
@@ -192,7 +192,7 @@ fn settings_of(channels: &[String]) -> Vec<(String, ChannelSettings)> {
 }
 
 async fn connect(
-    backend: web::Data<Backend>,
+    backend: web::Data<BrokerHandle>,
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
@@ -209,7 +209,7 @@ async fn connect(
 }
 
 async fn subscribe(
-    backend: web::Data<Backend>,
+    backend: web::Data<BrokerHandle>,
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
@@ -222,7 +222,7 @@ async fn subscribe(
 }
 
 async fn unsubscribe(
-    backend: web::Data<Backend>,
+    backend: web::Data<BrokerHandle>,
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
@@ -234,7 +234,7 @@ async fn unsubscribe(
 }
 
 async fn user_state(
-    backend: web::Data<Backend>,
+    backend: web::Data<BrokerHandle>,
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
@@ -255,7 +255,7 @@ fn as_list(body: DemoBody) -> Bytes {
 }
 
 async fn post(
-    backend: web::Data<Backend>,
+    backend: web::Data<BrokerHandle>,
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
@@ -274,7 +274,7 @@ async fn post(
 }
 
 async fn patch(
-    backend: web::Data<Backend>,
+    backend: web::Data<BrokerHandle>,
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
@@ -293,7 +293,7 @@ async fn patch(
 }
 
 async fn delete(
-    backend: web::Data<Backend>,
+    backend: web::Data<BrokerHandle>,
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {

@@ -2,8 +2,8 @@
 //!
 //! One actor is the room; each socket is an actor of actix-web-actors.
 
-use super::actor_adapter::Bridge;
-use super::subscribers::{Audience, Enter, Lane, Leave, ListenerId, Said};
+use super::actor_adapter::ActorAdapter;
+use super::subscribers::{ClientQueue, DemoMessage, Enter, Leave, ListenerId, Subscribers};
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture,
 };
@@ -16,10 +16,10 @@ use std::sync::Arc;
 /// Started by: [`super::Demo::start`].
 /// Ends: with its thread.
 /// Mailbox: no more than one message of each socket, for a socket waits until its message has been passed on.
-/// Talks to: the sockets, as far as they keep up (see [`Audience`]).
+/// Talks to: the sockets, as far as they keep up (see [`Subscribers`]).
 #[derive(Default)]
 pub struct Room {
-    audience: Audience,
+    audience: Subscribers,
 }
 
 impl Actor for Room {
@@ -45,7 +45,7 @@ impl Handler<Leave> for Room {
 /// Somebody says something to all.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Say(Said);
+struct Say(DemoMessage);
 
 impl Handler<Say> for Room {
     type Result = ();
@@ -61,13 +61,13 @@ impl Handler<Say> for Room {
 struct ChatSocket {
     id: ListenerId,
     room: Addr<Room>,
-    lane: Arc<Lane>,
+    lane: Arc<ClientQueue>,
 }
 
 /// Starts the actor of a socket.
-pub fn join(room: Addr<Room>, lane: Lane) -> Bridge {
+pub fn join(room: Addr<Room>, lane: ClientQueue) -> ActorAdapter {
     let lane = Arc::new(lane);
-    Bridge::new(ChatSocket { id: ListenerId::fresh(), room, lane: lane.clone() }, lane)
+    ActorAdapter::new(ChatSocket { id: ListenerId::fresh(), room, lane: lane.clone() }, lane)
 }
 
 impl Actor for ChatSocket {
@@ -88,8 +88,8 @@ impl Actor for ChatSocket {
 impl StreamHandler<Result<ws::Message, ProtocolError>> for ChatSocket {
     fn handle(&mut self, message: Result<ws::Message, ProtocolError>, context: &mut Self::Context) {
         let said = match message {
-            Ok(ws::Message::Text(text)) => Said::Text(text),
-            Ok(ws::Message::Binary(bytes)) => Said::Binary(bytes),
+            Ok(ws::Message::Text(text)) => DemoMessage::Text(text),
+            Ok(ws::Message::Binary(bytes)) => DemoMessage::Binary(bytes),
             _ => return,
         };
         // The next message is not read before this one is out: nobody can fill the room's mailbox.
@@ -98,14 +98,14 @@ impl StreamHandler<Result<ws::Message, ProtocolError>> for ChatSocket {
 }
 
 /// What the room says.
-impl Handler<Said> for ChatSocket {
+impl Handler<DemoMessage> for ChatSocket {
     type Result = ();
 
-    fn handle(&mut self, said: Said, context: &mut Self::Context) {
+    fn handle(&mut self, said: DemoMessage, context: &mut Self::Context) {
         self.lane.arrived(&said);
         match said {
-            Said::Text(text) => context.text(text),
-            Said::Binary(bytes) => context.binary(bytes),
+            DemoMessage::Text(text) => context.text(text),
+            DemoMessage::Binary(bytes) => context.binary(bytes),
         }
     }
 }

@@ -3,10 +3,10 @@
 //! It runs on the websocket code of `/ws` (decoder, frames, compression, goodbyes), so that a test of the echo is one
 //! of that code.
 
-use super::connection::{Conversation, sent};
+use super::connection::{MessageHandler, sent};
 use crate::protocol::websocket::close::CloseReason;
 use crate::protocol::websocket::{Opcode, deflated, frame};
-use crate::send_queue::Outbox;
+use crate::send_queue::SendQueue;
 use bytes::Bytes;
 
 /// Largest message that comes back, in bytes; a larger one is answered with 1009.
@@ -28,13 +28,13 @@ impl Echo {
     }
 }
 
-impl Conversation for Echo {
+impl MessageHandler for Echo {
     /// One message at a time: who does not take the answer is not listened to meanwhile.
-    fn is_ready(&self, outbox: &Outbox) -> bool {
-        outbox.is_empty()
+    fn is_ready(&self, send_queue: &SendQueue) -> bool {
+        send_queue.is_empty()
     }
 
-    fn hear(&mut self, opcode: Opcode, payload: Bytes, outbox: &Outbox) -> Result<(), CloseReason> {
-        sent(outbox.push_control(&self.framed(opcode, &payload)))
+    fn hear(&mut self, opcode: Opcode, payload: Bytes, send_queue: &SendQueue) -> Result<(), CloseReason> {
+        sent(send_queue.push_control(&self.framed(opcode, &payload)))
     }
 }

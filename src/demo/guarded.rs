@@ -28,7 +28,7 @@ pub fn keys() -> Keys {
 /// What the API's description says of it.
 pub fn described(to: &mut Description<'_>) -> Operation {
     let answer = to.book.named("DemoToken", |_| {
-        schema::Keys::new()
+        schema::ObjectSchema::new()
             .key("token", schema::text(), "For the query of `/demo/guarded/echo`.")
             .key("expires_in", schema::count(), "Seconds for which it is good.")
             .shape()

@@ -17,15 +17,15 @@ pub enum Beat {
 }
 
 /// The pulse of one socket.
-pub struct Pulse {
-    times: Times,
+pub struct SocketHeartbeat {
+    times: HeartbeatTimes,
     timer: Pin<Box<Sleep>>,
 }
 
-impl Pulse {
+impl SocketHeartbeat {
     /// Begins now, with the settings `ping_interval_ms` and `socket_idle_timeout_ms`.
     pub fn new(settings: &Settings) -> Self {
-        let times = Times::new(settings, Instant::now());
+        let times = HeartbeatTimes::new(settings, Instant::now());
         let timer = Box::pin(tokio::time::sleep_until(times.next()));
         Self { times, timer }
     }
@@ -54,7 +54,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 
 /// The rules, which are told the time.
 #[derive(Clone, Copy, Debug)]
-struct Times {
+struct HeartbeatTimes {
     ping: Option<Duration>,
     idle: Option<Duration>,
     pinged: Instant,
@@ -63,7 +63,7 @@ struct Times {
     silent: Option<Instant>,
 }
 
-impl Times {
+impl HeartbeatTimes {
     fn new(settings: &Settings, now: Instant) -> Self {
         let unless_off = |ms| (ms > 0).then(|| Duration::from_millis(ms));
         let (ping, idle) =
@@ -104,10 +104,13 @@ impl Times {
 mod tests {
     use super::*;
 
-    fn times(ping_interval_ms: u64, socket_idle_timeout_ms: u64) -> (Times, impl Fn(u64) -> Instant) {
+    fn times(
+        ping_interval_ms: u64,
+        socket_idle_timeout_ms: u64,
+    ) -> (HeartbeatTimes, impl Fn(u64) -> Instant) {
         let settings = Settings { ping_interval_ms, socket_idle_timeout_ms, ..Settings::default() };
         let begun = Instant::now();
-        (Times::new(&settings, begun), move |ms| begun + Duration::from_millis(ms))
+        (HeartbeatTimes::new(&settings, begun), move |ms| begun + Duration::from_millis(ms))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What one socket holds of the memory that the demo's sockets have together.
 
-use crate::limits::in_flight::Gauge;
+use crate::limits::in_flight::BoundedCounter;
 use std::sync::Arc;
 
 /// A socket that holds no more than this is never asked to go.
@@ -8,14 +8,14 @@ const MODEST_BYTES: usize = 64 << 10;
 
 /// One socket's share.
 #[derive(Debug)]
-pub struct Share {
-    all: Arc<Gauge>,
+pub struct MemoryShare {
+    all: Arc<BoundedCounter>,
     held: usize,
 }
 
-impl Share {
+impl MemoryShare {
     /// A share of what is counted in this gauge.
-    pub fn of(all: Arc<Gauge>) -> Self {
+    pub fn of(all: Arc<BoundedCounter>) -> Self {
         Self { all, held: 0 }
     }
 
@@ -28,7 +28,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for MemoryShare {
     fn drop(&mut self) {
         self.all.sub(self.held);
     }
@@ -40,8 +40,8 @@ mod tests {
 
     #[test]
     fn the_large_must_go_when_all_is_full_and_the_modest_stay() {
-        let all = Arc::new(Gauge::new(1 << 20));
-        let (mut large, mut modest) = (Share::of(all.clone()), Share::of(all.clone()));
+        let all = Arc::new(BoundedCounter::new(1 << 20));
+        let (mut large, mut modest) = (MemoryShare::of(all.clone()), MemoryShare::of(all.clone()));
         assert!(large.hold(1 << 19) && modest.hold(1 << 10));
         assert!(!large.hold(1 << 20));
         assert!(modest.hold(MODEST_BYTES));

@@ -29,7 +29,7 @@ use crate::auth::signing::Keys;
 use crate::config::Settings;
 use crate::console::read;
 use crate::http_error::Refusal;
-use crate::limits::in_flight::{Gauge, Pressure};
+use crate::limits::in_flight::{BoundedCounter, InFlight};
 use crate::limits::rate::PublishRates;
 use crate::web::pages::FRONT;
 use actix::dev::ToEnvelope;
@@ -49,29 +49,29 @@ const MAX_REQUESTS: usize = 1_024;
 /// What the demo's websocket programs share, over all threads.
 pub struct Demo {
     settings: Arc<Settings>,
-    pressure: Arc<Pressure>,
+    in_flight: Arc<InFlight>,
     board: Addr<board::Board>,
     room: Addr<chat::Room>,
     tokens: Keys,
-    sockets: Arc<Gauge>,
-    memory: Arc<Gauge>,
-    requests: Gauge,
+    sockets: Arc<BoundedCounter>,
+    memory: Arc<BoundedCounter>,
+    requests: BoundedCounter,
     rate: PublishRates,
     stopping: CancellationToken,
 }
 
 impl Demo {
     /// Starts the demo's actors on this thread.
-    pub fn start(settings: Arc<Settings>, pressure: Arc<Pressure>) -> Self {
+    pub fn start(settings: Arc<Settings>, in_flight: Arc<InFlight>) -> Self {
         Self {
             settings,
-            pressure,
+            in_flight,
             board: board::Board::default().start(),
             room: chat::Room::default().start(),
             tokens: guarded::keys(),
-            sockets: Arc::new(Gauge::new(MAX_SOCKETS)),
-            memory: Arc::new(Gauge::new(MAX_MEMORY)),
-            requests: Gauge::new(MAX_REQUESTS),
+            sockets: Arc::new(BoundedCounter::new(MAX_SOCKETS)),
+            memory: Arc::new(BoundedCounter::new(MAX_MEMORY)),
+            requests: BoundedCounter::new(MAX_REQUESTS),
             rate: PublishRates::new(backend::RATE),
             stopping: CancellationToken::new(),
         }

@@ -1,8 +1,8 @@
 //! The websockets of demo mode: under which path, after which check, what.
 
-use super::connection::{Accepted, Connection};
+use super::connection::{Accepted, DemoConnection};
 use super::echo::{self, Echo};
-use super::subscribers::Lane;
+use super::subscribers::ClientQueue;
 use super::{Demo, actor_adapter, board, chat, guarded};
 use crate::http_error::Refusal;
 use crate::limits::in_flight::Counted;
@@ -35,7 +35,7 @@ const ROUTES: [Route; 4] = [
 ];
 
 /// A handshake that may go on.
-pub struct Entrance {
+pub struct AdmittedSocket {
     demo: web::Data<Demo>,
     purpose: Purpose,
     counted: Counted,
@@ -50,7 +50,7 @@ pub fn knows(path: &str) -> bool {
 ///
 /// # Errors
 /// No such socket, what the hook says, or there are too many sockets.
-pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Result<Entrance, Refusal> {
+pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Result<AdmittedSocket, Refusal> {
     let route = ROUTES.iter().find(|route| route.path == path).ok_or(Refusal::NoSuchSocket)?;
     if let Some(hook) = route.hook {
         hook(demo, handshake)?;
@@ -59,10 +59,10 @@ pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Res
         return Err(Refusal::Busy);
     }
     let counted = Counted::new(demo.sockets.clone());
-    Ok(Entrance { demo: demo.clone(), purpose: route.purpose, counted })
+    Ok(AdmittedSocket { demo: demo.clone(), purpose: route.purpose, counted })
 }
 
-impl Entrance {
+impl AdmittedSocket {
     /// Whether compressed messages may be agreed on: actix-web-actors does not know them.
     pub fn may_deflate(&self) -> bool {
         self.purpose == Purpose::Echo
@@ -74,15 +74,17 @@ impl Entrance {
         let max_message =
             if purpose == Purpose::Echo { echo::MAX_MESSAGE } else { actor_adapter::MAX_MESSAGE };
         let accepted = Accepted { socket, rest, max_message, deflate };
-        let lane = Lane::new(demo.settings.max_queued_bytes);
+        let lane = ClientQueue::new(demo.settings.max_queued_bytes);
         match purpose {
             Purpose::Echo => {
                 let deflate_from = deflate.then_some(demo.settings.compression_threshold_bytes);
-                Connection::start(Echo { deflate_from }, accepted, &demo, counted);
+                DemoConnection::start(Echo { deflate_from }, accepted, &demo, counted);
             }
-            Purpose::Chat => Connection::start(chat::join(demo.room.clone(), lane), accepted, &demo, counted),
+            Purpose::Chat => {
+                DemoConnection::start(chat::join(demo.room.clone(), lane), accepted, &demo, counted)
+            }
             Purpose::Board => {
-                Connection::start(board::socket::open(demo.board.clone(), lane), accepted, &demo, counted)
+                DemoConnection::start(board::socket::open(demo.board.clone(), lane), accepted, &demo, counted)
             }
         }
     }

@@ -2,16 +2,16 @@
 
 use crate::api::answer;
 use crate::api::operation::{Access, Description, Operation, Public};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::console::uptime;
-use crate::protocol::schema::{self, Keys};
+use crate::protocol::schema::{self, ObjectSchema};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::path::HttpMethod;
 
 /// What the API's description says of it.
 pub fn described(to: &mut Description<'_>) -> Operation {
     let answer = to.book.named("DemoState", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("version", schema::text(), "The server's version.")
             .key("uptime", schema::text(), "Time since the start: `0:01:05`, `1 day, 0:01:05`.")
             .key("sessions", schema::count(), "Websockets and polls.")
@@ -29,13 +29,13 @@ const EXAMPLE: &str = r#"{"version": "0.1.0", "uptime": "0:01:05", "sessions": 2
     "draining": false}"#;
 
 /// GET /demo/state. Counters only: it asks no actor.
-pub async fn state(backend: web::Data<Backend>) -> HttpResponse {
-    let (counters, pressure) = (&backend.counters, &backend.pressure);
+pub async fn state(backend: web::Data<BrokerHandle>) -> HttpResponse {
+    let (counters, in_flight) = (&backend.counters, &backend.in_flight);
     let text = format!(
         r#"{{"version":"{}","uptime":"{}","sessions":{},"messages":{},"deliveries":{},"draining":{}}}"#,
         env!("CARGO_PKG_VERSION"),
         uptime(backend.started.elapsed().as_secs()),
-        pressure.sessions.get(),
+        in_flight.sessions.get(),
         counters.messages.get(),
         counters.deliveries.get(),
         backend.is_draining(),

@@ -1,6 +1,6 @@
 //! Whom an actor speaks to: sockets on any thread, each with a bound on what is on its way to it.
 
-use crate::limits::in_flight::Gauge;
+use crate::limits::in_flight::BoundedCounter;
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -26,14 +26,14 @@ impl ListenerId {
 /// A websocket message to be sent to a socket. Its bytes are shared by all who get it.
 #[derive(Clone, Debug, Message, PartialEq, Eq)]
 #[rtype(result = "()")]
-pub enum Said {
+pub enum DemoMessage {
     /// Text.
     Text(ByteString),
     /// Bytes.
     Binary(Bytes),
 }
 
-impl Said {
+impl DemoMessage {
     fn cost(&self) -> usize {
         let bytes = match self {
             Self::Text(text) => text.len(),
@@ -45,19 +45,19 @@ impl Said {
 
 /// The way to one socket, shared by both its ends.
 #[derive(Debug)]
-pub struct Lane {
-    under_way: Gauge,
+pub struct ClientQueue {
+    under_way: BoundedCounter,
     evicted: AtomicBool,
 }
 
-impl Lane {
+impl ClientQueue {
     /// A way on which no more than about `max_bytes` are under way.
     pub fn new(max_bytes: usize) -> Self {
-        Self { under_way: Gauge::new(max_bytes), evicted: AtomicBool::new(false) }
+        Self { under_way: BoundedCounter::new(max_bytes), evicted: AtomicBool::new(false) }
     }
 
     /// The socket's actor has taken this out of its mailbox.
-    pub fn arrived(&self, said: &Said) {
+    pub fn arrived(&self, said: &DemoMessage) {
         self.under_way.sub(said.cost());
     }
 
@@ -74,9 +74,9 @@ pub struct Enter {
     /// Its name.
     pub id: ListenerId,
     /// Its actor.
-    pub actor: Recipient<Said>,
+    pub actor: Recipient<DemoMessage>,
     /// The way to it.
-    pub lane: Arc<Lane>,
+    pub lane: Arc<ClientQueue>,
 }
 
 /// A socket is gone.
@@ -89,19 +89,19 @@ pub struct Leave(pub ListenerId);
 /// Mailboxes of actix grow without bound when nobody waits; so what is on the way to each socket is counted, and one
 /// that does not keep up is let go: it is marked, taken off the list and closed by its own actor.
 #[derive(Default)]
-pub struct Audience {
-    listeners: HashMap<ListenerId, Listener>,
+pub struct Subscribers {
+    listeners: HashMap<ListenerId, SubscriberListener>,
 }
 
-struct Listener {
-    actor: Recipient<Said>,
-    lane: Arc<Lane>,
+struct SubscriberListener {
+    actor: Recipient<DemoMessage>,
+    lane: Arc<ClientQueue>,
 }
 
-impl Audience {
+impl Subscribers {
     /// Takes a socket in.
     pub fn enter(&mut self, Enter { id, actor, lane }: Enter) {
-        self.listeners.insert(id, Listener { actor, lane });
+        self.listeners.insert(id, SubscriberListener { actor, lane });
     }
 
     /// Forgets a socket.
@@ -110,21 +110,21 @@ impl Audience {
     }
 
     /// Tells one socket.
-    pub fn tell(&mut self, id: ListenerId, said: &Said) {
+    pub fn tell(&mut self, id: ListenerId, said: &DemoMessage) {
         if self.listeners.get(&id).is_some_and(|listener| !listener.tell(said)) {
             self.leave(id);
         }
     }
 
     /// Tells everybody.
-    pub fn tell_all(&mut self, said: &Said) {
+    pub fn tell_all(&mut self, said: &DemoMessage) {
         self.listeners.retain(|_, listener| listener.tell(said));
     }
 }
 
-impl Listener {
+impl SubscriberListener {
     /// Whether the socket keeps up.
-    fn tell(&self, said: &Said) -> bool {
+    fn tell(&self, said: &DemoMessage) -> bool {
         if self.lane.under_way.is_full() {
             // Its mailbox is full, so it will wake and find this.
             self.lane.evicted.store(true, Ordering::Relaxed);
@@ -148,21 +148,21 @@ mod tests {
         type Context = Context<Self>;
     }
 
-    impl Handler<Said> for Deaf {
+    impl Handler<DemoMessage> for Deaf {
         type Result = ();
 
-        fn handle(&mut self, _: Said, _: &mut Self::Context) {}
+        fn handle(&mut self, _: DemoMessage, _: &mut Self::Context) {}
     }
 
     #[actix_rt::test]
     async fn who_does_not_keep_up_is_let_go_and_others_are_not() {
-        let mut audience = Audience::default();
-        let lanes = [1_000, 1_000_000].map(|max| Arc::new(Lane::new(max)));
+        let mut audience = Subscribers::default();
+        let lanes = [1_000, 1_000_000].map(|max| Arc::new(ClientQueue::new(max)));
         for lane in &lanes {
             let (id, actor) = (ListenerId::fresh(), Deaf.start().recipient());
             audience.enter(Enter { id, actor, lane: lane.clone() });
         }
-        let said = Said::Text("x".repeat(100).into());
+        let said = DemoMessage::Text("x".repeat(100).into());
         for _ in 0..10 {
             audience.tell_all(&said);
         }
@@ -176,16 +176,16 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_late_goodbye_harms_nobody() {
-        let mut audience = Audience::default();
+        let mut audience = Subscribers::default();
         let (old, new) = (ListenerId::fresh(), ListenerId::fresh());
-        let lane = Arc::new(Lane::new(1_000));
+        let lane = Arc::new(ClientQueue::new(1_000));
         for id in [old, new] {
             audience.enter(Enter { id, actor: Deaf.start().recipient(), lane: lane.clone() });
             audience.leave(old);
         }
         audience.leave(old);
-        audience.tell(old, &Said::Binary(Bytes::new()));
-        audience.tell(new, &Said::Binary(Bytes::new()));
+        audience.tell(old, &DemoMessage::Binary(Bytes::new()));
+        audience.tell(new, &DemoMessage::Binary(Bytes::new()));
         assert_eq!(lane.under_way.get(), ENVELOPE_BYTES);
     }
 }

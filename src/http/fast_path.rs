@@ -8,14 +8,14 @@
 use super::cors;
 use crate::api::conn_id::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
-use crate::auth::body::{Body, Sender};
+use crate::auth::body::{Body, BodySender};
 use crate::auth::guard::Signed;
 use crate::auth::public_paths::Exposure;
 use crate::auth::{Gate, text};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::connection::body_pieces::{in_pieces, modest};
-use crate::connection::deadline::Watch;
-use crate::connection::exchange::{Answer, ask_when_read};
+use crate::connection::deadline::ConnectionDeadline;
+use crate::connection::exchange::{ResponseBody, ask_when_read};
 use crate::http_error::{self, Refusal, answer_headers};
 use actix_http::{Request, RequestHead, Response, header};
 use actix_service::{ServiceFactory, apply_fn_factory};
@@ -51,21 +51,21 @@ impl Call {
 
 /// What the short way needs.
 #[derive(Clone)]
-pub struct Express {
+pub struct FastPath {
     /// How requests are judged.
     pub gate: web::Data<Gate>,
     /// The way to the registry.
-    pub backend: web::Data<Backend>,
+    pub broker: web::Data<BrokerHandle>,
     /// What the address is for: where signatures do not count, no call has a short way.
     pub exposure: Exposure,
 }
 
-impl Express {
+impl FastPath {
     /// Puts the short way in front of an App.
     pub fn before<F>(
         self,
         app: F,
-    ) -> impl ServiceFactory<Request, Config = (), Response = Response<Answer>, Error = Error, InitError = ()>
+    ) -> impl ServiceFactory<Request, Config = (), Response = Response<ResponseBody>, Error = Error, InitError = ()>
     where
         F: ServiceFactory<
                 Request,
@@ -76,7 +76,7 @@ impl Express {
             >,
     {
         apply_fn_factory(app, move |mut request: Request, app: &F::Service| {
-            let watch = request.conn_data::<Rc<Watch>>().cloned();
+            let watch = request.conn_data::<Rc<ConnectionDeadline>>().cloned();
             if let Some(watch) = &watch {
                 watch.begin();
                 ask_when_read(watch, request.payload());
@@ -89,7 +89,7 @@ impl Express {
             answer.map(move |answer| {
                 watch.iter().for_each(|watch| watch.answered());
                 let answer = answer.unwrap_or_else(Response::from);
-                Ok(answer.map_body(|_, body| Answer::new(body, watch)))
+                Ok(answer.map_body(|_, body| ResponseBody::new(body, watch)))
             })
         })
     }
@@ -100,7 +100,7 @@ impl Express {
             && head.uri.query().is_none()
             && self.gate.has_no_prefix(head)
             && !self.gate.settings.enforce_https
-            && !self.backend.is_draining()
+            && !self.broker.is_draining()
             && !head.upgrade()
             && !names_charset(head)
             && !head.headers.contains_key(header::CONTENT_ENCODING);
@@ -114,7 +114,7 @@ impl Express {
         mut request: Request,
     ) -> Result<Response<BoxBody>, Error> {
         let payload = request.take_payload();
-        let answer = match Body::receive(request.head(), payload, &self.backend, Sender::Proven).await {
+        let answer = match Body::receive(request.head(), payload, &self.broker, BodySender::Proven).await {
             Ok(body) => match body.as_utf8() {
                 Ok(body) => self.call(call, signed, body).await,
                 Err(refusal) => Err(refusal),
@@ -125,22 +125,22 @@ impl Express {
         let answer = match answer {
             Ok(answer) => self.share(answer, headers),
             Err(refusal) => {
-                self.backend.count(&refusal);
-                modest(refusal.response(http_error::accept(headers)), &self.backend, headers)
+                self.broker.count(&refusal);
+                modest(refusal.response(http_error::accept(headers)), &self.broker, headers)
             }
         };
-        Ok(Response::from(answer.map_body(|_, body| in_pieces(body, Some(&self.backend.responses)))))
+        Ok(Response::from(answer.map_body(|_, body| in_pieces(body, Some(&self.broker.responses)))))
     }
 
     async fn call(&self, call: Call, signed: Signed, body: Body) -> Result<HttpResponse, Refusal> {
-        let backend = self.backend.clone();
+        let broker = self.broker.clone();
         let query = || web::Query(ConnIdQuery { conn_id: None });
         match call {
-            Call::Message => message_post::post(signed, backend, body).await,
-            Call::Connect => connect::connect(signed, backend, body).await,
-            Call::Subscribe => subscribe::subscribe(signed, backend, query(), body).await,
-            Call::Unsubscribe => unsubscribe::unsubscribe(signed, backend, query(), body).await,
-            Call::UserState => user_state::user_state(signed, backend, body).await,
+            Call::Message => message_post::post(signed, broker, body).await,
+            Call::Connect => connect::connect(signed, broker, body).await,
+            Call::Subscribe => subscribe::subscribe(signed, broker, query(), body).await,
+            Call::Unsubscribe => unsubscribe::unsubscribe(signed, broker, query(), body).await,
+            Call::UserState => user_state::user_state(signed, broker, body).await,
         }
     }
 

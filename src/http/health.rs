@@ -3,7 +3,7 @@
 
 use crate::api::operation::{Access, Description, Operation, Public, response};
 use crate::auth::public_paths::{self, Exposure};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::console;
 use crate::protocol::schema;
 use actix_web::http::StatusCode;
@@ -17,7 +17,7 @@ const STUCK_MS: u64 = 60_000;
 
 /// How the server stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum HealthState {
     Ready,
     Starting,
     Draining,
@@ -27,49 +27,49 @@ enum State {
     Overloaded(&'static str),
 }
 
-impl State {
-    fn of(backend: &Backend) -> Self {
-        let (pressure, vitals) = (&backend.pressure, &backend.vitals);
-        let now_ms = backend.started.elapsed().as_millis() as u64;
+impl HealthState {
+    fn of(broker: &BrokerHandle) -> Self {
+        let (in_flight, thread_health) = (&broker.in_flight, &broker.thread_health);
+        let now_ms = broker.started.elapsed().as_millis() as u64;
         let bounds = [
-            (&pressure.registry, "registry_mailbox"),
-            (&pressure.channels, "channel_mailbox"),
-            (&pressure.hub_bytes, "max_pending_bytes"),
+            (&in_flight.registry, "registry_mailbox"),
+            (&in_flight.channels, "channel_mailbox"),
+            (&in_flight.hub_bytes, "max_pending_bytes"),
         ];
-        if backend.is_draining() {
-            State::Draining
-        } else if vitals.is_starting() {
-            State::Starting
-        } else if let Some((name, ms)) = vitals.lagging(now_ms) {
-            State::Lagging(name.to_owned(), ms)
+        if broker.is_draining() {
+            HealthState::Draining
+        } else if thread_health.is_starting() {
+            HealthState::Starting
+        } else if let Some((name, ms)) = thread_health.lagging(now_ms) {
+            HealthState::Lagging(name.to_owned(), ms)
         } else if let Some((_, setting)) = bounds.iter().find(|(gauge, _)| gauge.is_full()) {
-            State::Overloaded(setting)
+            HealthState::Overloaded(setting)
         } else {
-            State::Ready
+            HealthState::Ready
         }
     }
 
     fn is_stuck(&self) -> bool {
-        matches!(self, State::Lagging(_, ms) if *ms >= STUCK_MS)
+        matches!(self, HealthState::Lagging(_, ms) if *ms >= STUCK_MS)
     }
 
     fn name(&self) -> &'static str {
         match self {
-            State::Ready => "ready",
-            State::Starting => "starting",
-            State::Draining => "draining",
-            State::Lagging(..) => "lagging",
-            State::Overloaded(_) => "overloaded",
+            HealthState::Ready => "ready",
+            HealthState::Starting => "starting",
+            HealthState::Draining => "draining",
+            HealthState::Lagging(..) => "lagging",
+            HealthState::Overloaded(_) => "overloaded",
         }
     }
 
     fn reason(&self) -> Option<String> {
         Some(match self {
-            State::Ready => return None,
-            State::Starting => "not all workers serve yet".into(),
-            State::Draining => "the server is stopping".into(),
-            State::Lagging(name, ms) => format!("{name} has not answered for {ms} ms"),
-            State::Overloaded(setting) => format!("the bound {setting} is reached"),
+            HealthState::Ready => return None,
+            HealthState::Starting => "not all workers serve yet".into(),
+            HealthState::Draining => "the server is stopping".into(),
+            HealthState::Lagging(name, ms) => format!("{name} has not answered for {ms} ms"),
+            HealthState::Overloaded(setting) => format!("the bound {setting} is reached"),
         })
     }
 
@@ -95,15 +95,15 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 /// Whether the process is to be left alone: not so if one of its threads is stuck.
-async fn live(backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
-    let state = State::of(&backend);
+async fn live(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpResponse {
+    let state = HealthState::of(&broker);
     state.answer(!state.is_stuck(), public_paths::of(&req))
 }
 
 /// Whether clients are to be sent here.
-async fn ready(backend: web::Data<Backend>, req: HttpRequest) -> HttpResponse {
-    let state = State::of(&backend);
-    state.answer(state == State::Ready, public_paths::of(&req))
+async fn ready(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpResponse {
+    let state = HealthState::of(&broker);
+    state.answer(state == HealthState::Ready, public_paths::of(&req))
 }
 
 /// What the API's description says of one.
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_thread_is_stuck_after_a_minute() {
-        let lagging = |ms| State::Lagging("worker 1".into(), ms);
+        let lagging = |ms| HealthState::Lagging("worker 1".into(), ms);
         assert!(!lagging(59_999).is_stuck());
         assert!(lagging(60_000).is_stuck());
         assert_eq!(lagging(60_000).answer(!lagging(60_000).is_stuck(), Exposure::Everything).status(), 503);
@@ -143,11 +143,13 @@ mod tests {
 
     #[test]
     fn clients_of_the_first_address_do_not_learn_what_is_wrong_inside() {
-        let body = |state: State, exposure| {
+        let body = |state: HealthState, exposure| {
             let body = state.answer(false, exposure).into_body().try_into_bytes().unwrap();
             serde_json::from_slice::<serde_json::Value>(&body).unwrap()
         };
-        for state in [State::Lagging("worker 1".into(), 5_000), State::Overloaded("max_pending_bytes")] {
+        for state in
+            [HealthState::Lagging("worker 1".into(), 5_000), HealthState::Overloaded("max_pending_bytes")]
+        {
             let name = state.name();
             let there = body(state.clone(), Exposure::Everything);
             assert!(there["reason"].is_string() && there["state"] == name, "{there}");

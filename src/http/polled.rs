@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
 
 /// Rows that a list may have before its answers are kept: up to here building one takes a few milliseconds at most.
@@ -44,21 +44,21 @@ impl Built {
 }
 
 #[derive(Clone, Debug)]
-struct Kept {
+struct StoredResponse {
     body: Bytes,
     tag: String,
     until: Instant,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Kept>>>;
+type ResponseSlot = Arc<tokio::sync::Mutex<Option<StoredResponse>>>;
 
 /// The answers of the whole server, by path and query.
 #[derive(Debug, Default)]
-pub struct Answers {
-    slots: Mutex<HashMap<String, Slot>>,
+pub struct PolledResponses {
+    slots: Mutex<HashMap<String, ResponseSlot>>,
 }
 
-impl Answers {
+impl PolledResponses {
     /// Answers a GET: with what is kept, or with what `build` makes; with 304 to a client that has it.
     ///
     /// # Errors
@@ -76,15 +76,15 @@ impl Answers {
         }
         admit(req)?;
         let built = build.await?;
-        let backend = req.app_data::<web::Data<Backend>>();
-        backend.map_or(Ok(()), |backend| backend.admit_written(&built.body))?;
+        let broker = req.app_data::<web::Data<BrokerHandle>>();
+        broker.map_or(Ok(()), |broker| broker.admit_written(&built.body))?;
         let (decisive, rows, body) = (built.decisive, built.rows, Bytes::from(built.body));
-        let fresh = Kept {
+        let fresh = StoredResponse {
             tag: tag(&body[..decisive.min(body.len())]),
             until: Instant::now() + keep_for(rows),
-            body: match backend {
+            body: match broker {
                 // Counted from here on: it may be kept, and then waits for several clients.
-                Some(backend) => backend.responses.share(body),
+                Some(broker) => broker.responses.share(body),
                 None => body,
             },
         };
@@ -93,7 +93,7 @@ impl Answers {
         Ok(answer)
     }
 
-    fn slot(&self, key: String) -> Slot {
+    fn slot(&self, key: String) -> ResponseSlot {
         let mut slots = self.locked();
         if slots.len() >= MAX_KEPT && !slots.contains_key(&key) {
             slots.retain(|_, slot| is_wanted(slot));
@@ -106,7 +106,7 @@ impl Answers {
         self.locked().retain(|_, slot| is_wanted(slot));
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, ResponseSlot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,11 +116,11 @@ impl Answers {
 /// # Errors
 /// `Busy`.
 pub fn admit(req: &HttpRequest) -> Result<(), Refusal> {
-    req.app_data::<web::Data<Backend>>().map_or(Ok(()), |backend| backend.admit_response())
+    req.app_data::<web::Data<BrokerHandle>>().map_or(Ok(()), |broker| broker.admit_response())
 }
 
 /// Whether somebody builds or waits for the answer, or it is still good.
-fn is_wanted(slot: &Slot) -> bool {
+fn is_wanted(slot: &ResponseSlot) -> bool {
     Arc::strong_count(slot) > 1
         || slot.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|kept| kept.until > Instant::now()))
 }
@@ -136,7 +136,7 @@ fn tag(decisive: &[u8]) -> String {
     format!("W/\"{:016x}\"", hasher.finish())
 }
 
-fn respond(headers: &HeaderMap, kept: &Kept) -> HttpResponse {
+fn respond(headers: &HeaderMap, kept: &StoredResponse) -> HttpResponse {
     let known = is_known(headers, &kept.tag);
     let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
@@ -171,7 +171,7 @@ mod tests {
     use std::cell::Cell;
 
     async fn ask(
-        answers: &Answers,
+        answers: &PolledResponses,
         query: &str,
         known: &str,
         body: &str,
@@ -189,7 +189,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_tag_names_what_decides() {
-        let answers = Answers::default();
+        let answers = PolledResponses::default();
         let (status, tag, body) = ask(&answers, "/a", "", "x|1", 1).await;
         assert_eq!((status, body.as_str()), (200, "x|1"));
         assert_eq!(ask(&answers, "/a", &tag, "x|2", 1).await, (304, tag.clone(), String::new()));
@@ -200,7 +200,7 @@ mod tests {
 
     #[actix_web::test]
     async fn only_costly_answers_are_kept() {
-        let answers = Answers::default();
+        let answers = PolledResponses::default();
         assert_eq!(ask(&answers, "/a", "", "first", CHEAP_ROWS).await.2, "first");
         assert_eq!(ask(&answers, "/a", "", "second", 1_000_000).await.2, "second");
         assert_eq!(ask(&answers, "/a", "", "third", 1).await.2, "second");
@@ -211,7 +211,7 @@ mod tests {
 
     #[actix_web::test]
     async fn who_asks_together_gets_one_answer() {
-        let (answers, built) = (Answers::default(), Cell::new(0));
+        let (answers, built) = (PolledResponses::default(), Cell::new(0));
         let ask = || async {
             let request = TestRequest::with_uri("/a").to_http_request();
             let build = async {
@@ -227,7 +227,7 @@ mod tests {
 
     #[actix_web::test]
     async fn many_questions_are_not_many_answers_kept() {
-        let answers = Answers::default();
+        let answers = PolledResponses::default();
         for n in 0..1_000 {
             ask(&answers, &format!("/a?{n}"), "", "x", 1).await;
         }
@@ -236,7 +236,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_refusal_is_not_kept() {
-        let answers = Answers::default();
+        let answers = PolledResponses::default();
         let request = TestRequest::with_uri("/a").to_http_request();
         let refused = answers.serve(&request, async { Err(Refusal::Busy) }).await;
         assert_eq!(refused.unwrap_err(), Refusal::Busy);

@@ -107,7 +107,7 @@ impl MaxBody {
 }
 
 /// One line of the table.
-struct Row {
+struct RefusalRow {
     status: StatusCode,
     code: &'static str,
     text: &'static str,
@@ -117,7 +117,7 @@ struct Row {
 
 impl Refusal {
     /// The table: status, stable code, text and occasion of every refusal.
-    fn row(&self) -> Row {
+    fn row(&self) -> RefusalRow {
         use StatusCode as S;
         let (status, code, text, when) = match self {
             Self::AddressNotAllowed => {
@@ -242,7 +242,7 @@ impl Refusal {
                 "the server failed; nothing is wrong with the request.",
             ),
         };
-        Row { status, code, text, when }
+        RefusalRow { status, code, text, when }
     }
 
     /// The status of the answer.
@@ -279,12 +279,16 @@ impl Refusal {
         }
         answer.insert_header((header::VARY, "Accept"));
         let (status, message) = (self.status().to_string(), self.message());
-        match Form::named_in(accept.unwrap_or_default()) {
-            Form::Json => answer.content_type("application/json").body(json_body(self.status(), &message)),
-            Form::Plain => {
+        match ResponseForm::named_in(accept.unwrap_or_default()) {
+            ResponseForm::Json => {
+                answer.content_type("application/json").body(json_body(self.status(), &message))
+            }
+            ResponseForm::Plain => {
                 answer.content_type("text/plain; charset=UTF-8").body(format!("{status}\n\n{message}"))
             }
-            Form::Html => answer.content_type("text/html; charset=UTF-8").body(html_body(&status, &message)),
+            ResponseForm::Html => {
+                answer.content_type("text/html; charset=UTF-8").body(html_body(&status, &message))
+            }
         }
     }
 
@@ -383,13 +387,13 @@ pub fn accept(headers: &HeaderMap) -> Option<&str> {
 
 /// The form of a refusal's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum ResponseForm {
     Json,
     Html,
     Plain,
 }
 
-impl Form {
+impl ResponseForm {
     /// The form named with the greatest weight, the first of equals. `*/*` names nothing.
     fn named_in(accept: &str) -> Self {
         let mut best = (0.0, Self::Json);

@@ -1,7 +1,7 @@
 //! Refusals as the API's description tells them: by status, with codes, bodies and examples.
 
 use super::{CODE_HEADER, LIMIT_HEADER, MaxBody, OverLimit, Refusal};
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::telemetry::limits::Limit;
 use actix_web::body::MessageBody;
 use serde_json::Value;
@@ -46,11 +46,11 @@ impl Refusal {
     }
 
     /// The shape of its JSON body.
-    fn shape(&self, book: &mut Book) -> Shape {
+    fn shape(&self, book: &mut SchemaRegistry) -> ValueSchema {
         match self {
             Self::BadSignature => book.named("BadSignature", |_| {
                 let said = schema::one_value_of(["Bad Signature"]);
-                Keys::new().key("request", said, "What is wrong with the request.").shape()
+                ObjectSchema::new().key("request", said, "What is wrong with the request.").shape()
             }),
             Self::Invalid(Value::Array(_)) => schema::list(schema::text()),
             Self::Invalid(_) | Self::TokenRefused(_) => book.named("Errors", errors),
@@ -84,7 +84,7 @@ impl Refusal {
     }
 }
 
-fn errors(book: &mut Book) -> Shape {
+fn errors(book: &mut SchemaRegistry) -> ValueSchema {
     let texts = schema::list(schema::text());
     let tree = book.named("Errors", |_| schema::anything());
     let said = "All that is wrong, by field: a list of texts, or a tree of such lists. In lists the index of the item \
@@ -92,18 +92,18 @@ fn errors(book: &mut Book) -> Shape {
     schema::about(schema::mapping(schema::any_of([texts, tree])), said)
 }
 
-fn problem() -> Shape {
+fn problem() -> ValueSchema {
     problem_keys().shape()
 }
 
-fn problem_keys() -> Keys {
-    Keys::new()
+fn problem_keys() -> ObjectSchema {
+    ObjectSchema::new()
         .key("message", schema::text(), "What is wrong, in a sentence.")
         .key("code", schema::text(), "Status and its name.")
         .key("title", schema::text(), "The status' name.")
 }
 
-fn limit_reached() -> Shape {
+fn limit_reached() -> ValueSchema {
     problem_keys().key("limit", schema::text(), "The setting that is the limit.").shape()
 }
 
@@ -116,7 +116,7 @@ pub fn name(refusal: &Refusal) -> String {
 }
 
 /// The response of one status, for the refusals that have it.
-pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
+pub fn response(refusals: &[&Refusal], book: &mut SchemaRegistry) -> Response {
     let codes: BTreeSet<&str> = refusals.iter().map(|refusal| refusal.code()).collect();
     let code_header = HeaderBuilder::new()
         .schema(Some(schema::one_value_of(codes)))
@@ -134,7 +134,7 @@ pub fn response(refusals: &[&Refusal], book: &mut Book) -> Response {
         let named = named.description(Some("The setting that is the limit, where one is reached."));
         response = response.header(LIMIT_HEADER, named.build());
     }
-    let mut shapes: Vec<Shape> = Vec::new();
+    let mut shapes: Vec<ValueSchema> = Vec::new();
     for refusal in refusals {
         let shape = refusal.shape(book);
         if !shapes.contains(&shape) {

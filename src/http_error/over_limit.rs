@@ -16,7 +16,7 @@ pub struct OverLimit {
 }
 
 /// One line of the table.
-struct Row {
+struct LimitRow {
     status: StatusCode,
     /// The field of the request that is too much, where one is.
     field: Option<&'static str>,
@@ -63,19 +63,27 @@ impl OverLimit {
 }
 
 /// The table.
-fn row(limit: Limit) -> Row {
+fn row(limit: Limit) -> LimitRow {
     use StatusCode as S;
-    let full = |text, seconds| Row {
+    let full = |text, seconds| LimitRow {
         status: S::SERVICE_UNAVAILABLE,
         field: None,
         text,
         retry_after_s: Some(seconds),
     };
-    let too_many =
-        |text, seconds| Row { status: S::TOO_MANY_REQUESTS, field: None, text, retry_after_s: Some(seconds) };
-    let wrong =
-        |field, text| Row { status: S::UNPROCESSABLE_ENTITY, field: Some(field), text, retry_after_s: None };
-    let late = |text| Row { status: S::REQUEST_TIMEOUT, field: None, text, retry_after_s: None };
+    let too_many = |text, seconds| LimitRow {
+        status: S::TOO_MANY_REQUESTS,
+        field: None,
+        text,
+        retry_after_s: Some(seconds),
+    };
+    let wrong = |field, text| LimitRow {
+        status: S::UNPROCESSABLE_ENTITY,
+        field: Some(field),
+        text,
+        retry_after_s: None,
+    };
+    let late = |text| LimitRow { status: S::REQUEST_TIMEOUT, field: None, text, retry_after_s: None };
     match limit {
         Limit::Sessions => full(("The server is full: at most", "sockets and polls are open at a time"), 5),
         Limit::SocketsPerAddress => too_many(("At most", "sockets of one address are open at a time"), 5),
@@ -87,7 +95,7 @@ fn row(limit: Limit) -> Row {
         Limit::UserStateKeys => wrong("user_state", ("A user's state has at most", "keys")),
         Limit::UserStateBytes => wrong("user_state", ("A user's state has at most", "bytes")),
         Limit::PublishRate => too_many(("At most", "messages in a second are taken for one secret"), 1),
-        Limit::Head => Row {
+        Limit::Head => LimitRow {
             status: S::REQUEST_HEADER_FIELDS_TOO_LARGE,
             field: None,
             text: ("A request's head has at most 96 headers and", "bytes"),

@@ -49,11 +49,11 @@ fn a_long_path_is_named_by_its_beginning() {
 fn html_only_where_named_and_escaped() {
     let page = body(&Refusal::NotFound("/<script>".into()), Some("text/html,*/*;q=0.8"));
     assert!(page.contains("<title>404 Not Found</title>") && page.contains("/&lt;script&gt;"));
-    assert_eq!(Form::named_in("*/*"), Form::Json);
-    assert_eq!(Form::named_in("application/json, text/plain, */*"), Form::Json);
-    assert_eq!(Form::named_in("text/html;q=0.2, application/json;q=0.9"), Form::Json);
-    assert_eq!(Form::named_in("TEXT/HTML; q=0"), Form::Json);
-    assert_eq!(Form::named_in("text/plain"), Form::Plain);
+    assert_eq!(ResponseForm::named_in("*/*"), ResponseForm::Json);
+    assert_eq!(ResponseForm::named_in("application/json, text/plain, */*"), ResponseForm::Json);
+    assert_eq!(ResponseForm::named_in("text/html;q=0.2, application/json;q=0.9"), ResponseForm::Json);
+    assert_eq!(ResponseForm::named_in("TEXT/HTML; q=0"), ResponseForm::Json);
+    assert_eq!(ResponseForm::named_in("text/plain"), ResponseForm::Plain);
 }
 
 #[test]

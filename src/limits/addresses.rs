@@ -15,7 +15,7 @@ const SECOND_US: u64 = 1_000_000;
 
 /// What is known of one address.
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
+struct AddressEntry {
     open: usize,
     /// When its bucket of new sockets will be full again, in µs.
     full_at_us: u64,
@@ -23,17 +23,17 @@ struct Entry {
 
 /// The addresses, without a clock. Holds no more entries than there are sockets, and [`REMEMBERED`] others.
 #[derive(Debug)]
-struct Table {
+struct AddressTable {
     max_open: usize,
     per_second: u64,
-    entries: HashMap<IpAddr, Entry>,
+    entries: HashMap<IpAddr, AddressEntry>,
     /// Entries without a socket.
     idle: usize,
 }
 
 /// What a new socket of an address is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comes {
+pub enum Charge {
     /// It is new.
     New,
     /// It has been let in before and counts already: it only becomes something else.
@@ -42,26 +42,26 @@ pub enum Comes {
     Through,
 }
 
-impl Table {
+impl AddressTable {
     fn new(max_open: usize, per_second: usize) -> Self {
         Self { max_open, per_second: per_second as u64, entries: HashMap::new(), idle: 0 }
     }
 
-    fn enter(&mut self, address: IpAddr, comes: Comes, now_us: u64) -> Result<(), Limit> {
+    fn enter(&mut self, address: IpAddr, comes: Charge, now_us: u64) -> Result<(), Limit> {
         if self.idle >= REMEMBERED && !self.entries.contains_key(&address) {
             self.sweep(now_us);
         }
         let entry = self.entries.entry(address).or_insert_with(|| {
             self.idle += 1;
-            Entry::default()
+            AddressEntry::default()
         });
-        if comes == Comes::New && self.per_second > 0 {
+        if comes == Charge::New && self.per_second > 0 {
             if entry.full_at_us.saturating_sub(now_us) >= SECOND_US {
                 return Err(Limit::ConnectRate);
             }
             entry.full_at_us = entry.full_at_us.max(now_us) + SECOND_US / self.per_second;
         }
-        let spare = usize::from(comes == Comes::Again);
+        let spare = usize::from(comes == Charge::Again);
         if self.max_open > 0 && entry.open >= self.max_open + spare {
             return Err(Limit::SocketsPerAddress);
         }
@@ -86,7 +86,8 @@ impl Table {
     /// Forgets addresses that have no socket and all of their rate again; all without a socket if there is no such one.
     fn sweep(&mut self, now_us: u64) {
         self.entries.retain(|_, entry| entry.open > 0 || entry.full_at_us > now_us);
-        let count_idle = |entries: &HashMap<IpAddr, Entry>| entries.values().filter(|e| e.open == 0).count();
+        let count_idle =
+            |entries: &HashMap<IpAddr, AddressEntry>| entries.values().filter(|e| e.open == 0).count();
         if count_idle(&self.entries) >= REMEMBERED {
             self.entries.retain(|_, entry| entry.open > 0);
         }
@@ -98,14 +99,14 @@ impl Table {
 /// The addresses of the server's clients. One for all threads; none where neither limit is set.
 #[derive(Debug)]
 pub struct Addresses {
-    table: Mutex<Table>,
+    table: Mutex<AddressTable>,
     started: Instant,
 }
 
 impl Addresses {
     /// Nobody yet; so many sockets of one address at a time, and so many new ones in a second. `None` where both are 0.
     pub fn new(max_open: usize, per_second: usize) -> Option<Arc<Self>> {
-        let table = Mutex::new(Table::new(max_open, per_second));
+        let table = Mutex::new(AddressTable::new(max_open, per_second));
         (max_open > 0 || per_second > 0).then(|| Arc::new(Self { table, started: Instant::now() }))
     }
 
@@ -113,13 +114,13 @@ impl Addresses {
     ///
     /// # Errors
     /// The address has too many, or opened too many in the last second.
-    pub fn enter(self: &Arc<Self>, address: IpAddr, comes: Comes) -> Result<Box<Seat>, Limit> {
+    pub fn enter(self: &Arc<Self>, address: IpAddr, comes: Charge) -> Result<Box<AddressSlot>, Limit> {
         let address = network(address);
         self.table().enter(address, comes, self.now_us())?;
-        Ok(Box::new(Seat { addresses: self.clone(), address }))
+        Ok(Box::new(AddressSlot { addresses: self.clone(), address }))
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, AddressTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,12 +131,12 @@ impl Addresses {
 
 /// A socket's seat among those of its address; given back when dropped.
 #[derive(Debug)]
-pub struct Seat {
+pub struct AddressSlot {
     addresses: Arc<Addresses>,
     address: IpAddr,
 }
 
-impl Drop for Seat {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         let now_us = self.addresses.now_us();
         self.addresses.table().leave(self.address, now_us);
@@ -164,27 +165,27 @@ mod tests {
 
     #[test]
     fn so_many_are_open_at_a_time() {
-        let mut table = Table::new(2, 0);
-        assert_eq!([1, 1, 2].map(|n| table.enter(ip(n), Comes::New, 0)), [Ok(()); 3]);
-        assert_eq!(table.enter(ip(1), Comes::New, 0), Err(Limit::SocketsPerAddress));
+        let mut table = AddressTable::new(2, 0);
+        assert_eq!([1, 1, 2].map(|n| table.enter(ip(n), Charge::New, 0)), [Ok(()); 3]);
+        assert_eq!(table.enter(ip(1), Charge::New, 0), Err(Limit::SocketsPerAddress));
         assert_eq!(
-            table.enter(ip(1), Comes::Again, 0),
+            table.enter(ip(1), Charge::Again, 0),
             Ok(()),
             "a websocket is let in while its handshake counts"
         );
         table.leave(ip(1), 0);
-        assert_eq!(table.enter(ip(1), Comes::Through, 0), Err(Limit::SocketsPerAddress));
+        assert_eq!(table.enter(ip(1), Charge::Through, 0), Err(Limit::SocketsPerAddress));
         table.leave(ip(1), 0);
-        assert_eq!(table.enter(ip(1), Comes::Through, 0), Ok(()));
+        assert_eq!(table.enter(ip(1), Charge::Through, 0), Ok(()));
     }
 
     #[test]
     fn a_second_of_new_sockets_comes_at_once_and_then_the_rate() {
-        let mut table = Table::new(0, 10);
+        let mut table = AddressTable::new(0, 10);
         let mut taken = |now_us| {
             (0..100)
                 .take_while(|_| {
-                    let entered = table.enter(ip(1), Comes::New, now_us);
+                    let entered = table.enter(ip(1), Charge::New, now_us);
                     entered.inspect(|()| table.leave(ip(1), now_us)).is_ok()
                 })
                 .count()
@@ -192,7 +193,7 @@ mod tests {
         // Whoever has a part of the next one left may come.
         assert_eq!([taken(0), taken(1), taken(100_000), taken(100_001), taken(500_001)], [10, 1, 0, 1, 4]);
         assert_eq!(taken(90 * SECOND_US), 10);
-        assert_eq!(table.enter(ip(1), Comes::Through, 90 * SECOND_US), Ok(()), "no new socket");
+        assert_eq!(table.enter(ip(1), Charge::Through, 90 * SECOND_US), Ok(()), "no new socket");
     }
 
     #[test]
@@ -206,9 +207,9 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_is_forgotten() {
-        let mut table = Table::new(0, 1);
+        let mut table = AddressTable::new(0, 1);
         for n in 0..3 * REMEMBERED as u32 {
-            assert_eq!(table.enter(ip(n), Comes::New, u64::from(n)), Ok(()));
+            assert_eq!(table.enter(ip(n), Charge::New, u64::from(n)), Ok(()));
             table.leave(ip(n), u64::from(n));
             assert!(table.entries.len() <= REMEMBERED + 1);
         }
@@ -217,7 +218,7 @@ mod tests {
     proptest! {
         #[test]
         fn whoever_leaves_is_forgotten(steps in prop::collection::vec((0u32..4, 0u64..400_000, any::<bool>()), 0..60)) {
-            let mut table = Table::new(3, 5);
+            let mut table = AddressTable::new(3, 5);
             let (mut now, mut open) = (0, Vec::new());
             for (who, pause, leaves) in steps {
                 now += pause;
@@ -225,7 +226,7 @@ mod tests {
                     if let Some(who) = open.pop() {
                         table.leave(ip(who), now);
                     }
-                } else if table.enter(ip(who), Comes::New, now).is_ok() {
+                } else if table.enter(ip(who), Charge::New, now).is_ok() {
                     open.push(who);
                 }
                 let idle = table.entries.values().filter(|entry| entry.open == 0).count();

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Something that fills and empties, with a bound.
 #[derive(Debug)]
-pub struct Gauge {
+pub struct BoundedCounter {
     now: AtomicUsize,
     bound: usize,
 }
 
-impl Gauge {
+impl BoundedCounter {
     /// An empty gauge.
     pub fn new(bound: usize) -> Self {
         Self { now: AtomicUsize::new(0), bound }
@@ -59,7 +59,7 @@ impl Gauge {
 
 /// Counts out when dropped, also when the one who waited has hung up.
 #[derive(Debug)]
-pub struct CountedIn<'a>(&'a Gauge);
+pub struct CountedIn<'a>(&'a BoundedCounter);
 
 impl Drop for CountedIn<'_> {
     fn drop(&mut self) {
@@ -69,11 +69,11 @@ impl Drop for CountedIn<'_> {
 
 /// The same without a lifetime.
 #[derive(Debug)]
-pub struct Counted(Arc<Gauge>);
+pub struct Counted(Arc<BoundedCounter>);
 
 impl Counted {
     /// Counts one in until this is dropped.
-    pub fn new(gauge: Arc<Gauge>) -> Self {
+    pub fn new(gauge: Arc<BoundedCounter>) -> Self {
         gauge.add(1);
         Self(gauge)
     }
@@ -87,47 +87,47 @@ impl Drop for Counted {
 
 /// All gauges.
 #[derive(Debug)]
-pub struct Pressure {
+pub struct InFlight {
     /// Requests in the registry's mailbox.
-    pub registry: Gauge,
+    pub registry: BoundedCounter,
     /// Messages, edits and deletions in the mailboxes of channels.
-    pub channels: Gauge,
+    pub channels: BoundedCounter,
     /// Sessions whose sockets or polls are open. No bound of its own.
-    pub sessions: Arc<Gauge>,
+    pub sessions: Arc<BoundedCounter>,
     /// Bytes of frames in the mailboxes and pending lists of hubs, each hub counted.
-    pub hub_bytes: Gauge,
+    pub hub_bytes: BoundedCounter,
     /// Bytes of requests' bodies that came in pieces, from their second piece on until the request is answered.
-    pub bodies: Gauge,
+    pub bodies: BoundedCounter,
     /// The same of senders that have not proven that they have a secret. They have a bound of their own.
-    pub unproven_bodies: Gauge,
+    pub unproven_bodies: BoundedCounter,
     /// Bytes of large response bodies that were made for a request and that wait for its client.
-    pub responses: Gauge,
-    /// Bytes that wait in the outboxes of peers who do not take them at once. Each has a bound of its own.
-    pub queued_bytes: Gauge,
+    pub responses: BoundedCounter,
+    /// Bytes that wait in the send queues of peers who do not take them at once. Each has a bound of its own.
+    pub queued_bytes: BoundedCounter,
     /// The frames that these bytes are, or parts of them.
-    pub queued_frames: Gauge,
+    pub queued_frames: BoundedCounter,
 }
 
-impl Pressure {
+impl InFlight {
     /// Gauges with these bounds.
     pub fn new(registry: usize, channels: usize, hub_bytes: usize, bodies: usize) -> Self {
         Self {
-            sessions: Arc::new(Gauge::new(usize::MAX)),
-            registry: Gauge::new(registry),
-            channels: Gauge::new(channels),
-            hub_bytes: Gauge::new(hub_bytes),
-            bodies: Gauge::new(bodies),
-            unproven_bodies: Gauge::new(usize::MAX),
-            responses: Gauge::new(usize::MAX),
-            queued_bytes: Gauge::new(usize::MAX),
-            queued_frames: Gauge::new(usize::MAX),
+            sessions: Arc::new(BoundedCounter::new(usize::MAX)),
+            registry: BoundedCounter::new(registry),
+            channels: BoundedCounter::new(channels),
+            hub_bytes: BoundedCounter::new(hub_bytes),
+            bodies: BoundedCounter::new(bodies),
+            unproven_bodies: BoundedCounter::new(usize::MAX),
+            responses: BoundedCounter::new(usize::MAX),
+            queued_bytes: BoundedCounter::new(usize::MAX),
+            queued_frames: BoundedCounter::new(usize::MAX),
         }
     }
 
     /// The same with a bound on large response bodies that wait.
     #[must_use]
     pub fn bounding_responses(self, bytes: usize) -> Self {
-        Self { responses: Gauge::new(bytes), ..self }
+        Self { responses: BoundedCounter::new(bytes), ..self }
     }
 
     /// Whether a request that changes something must be refused now.

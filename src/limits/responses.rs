@@ -3,7 +3,7 @@
 //! A body that is made for one request lies in memory until its client has taken it. Equal ones are kept once, and the
 //! sum of all has a bound.
 
-use super::in_flight::Pressure;
+use super::in_flight::InFlight;
 use crate::http_error::Refusal;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -17,31 +17,31 @@ const COMPARED: usize = 4;
 /// The large response bodies that wait for their clients, of all threads.
 #[derive(Debug)]
 pub struct Responses {
-    pressure: Arc<Pressure>,
+    in_flight: Arc<InFlight>,
     /// By length: only bodies of one length can be equal.
-    waiting: Mutex<HashMap<usize, Vec<Weak<Waiting>>>>,
+    waiting: Mutex<HashMap<usize, Vec<Weak<WaitingResponses>>>>,
 }
 
 /// One body, counted as long as a part of it is wanted.
 #[derive(Debug)]
-struct Waiting {
+struct WaitingResponses {
     bytes: Bytes,
     home: Arc<Responses>,
 }
 
 /// A share in a body, as [`Bytes::from_owner`] takes it.
-struct Share(Arc<Waiting>);
+struct SharedResponse(Arc<WaitingResponses>);
 
-impl AsRef<[u8]> for Share {
+impl AsRef<[u8]> for SharedResponse {
     fn as_ref(&self) -> &[u8] {
         &self.0.bytes
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingResponses {
     fn drop(&mut self) {
         let length = self.bytes.len();
-        self.home.pressure.responses.sub(length);
+        self.home.in_flight.responses.sub(length);
         let mut waiting = self.home.locked();
         if let Some(same) = waiting.get_mut(&length) {
             same.retain(|body| body.strong_count() > 0);
@@ -54,8 +54,8 @@ impl Drop for Waiting {
 
 impl Responses {
     /// No body waits. They are counted in these gauges.
-    pub fn new(pressure: Arc<Pressure>) -> Arc<Self> {
-        Arc::new(Self { pressure, waiting: Mutex::default() })
+    pub fn new(in_flight: Arc<InFlight>) -> Arc<Self> {
+        Arc::new(Self { in_flight, waiting: Mutex::default() })
     }
 
     /// Refuses a request whose response may be large while those that wait are as many bytes as may be. To be asked
@@ -64,7 +64,7 @@ impl Responses {
     /// # Errors
     /// `Busy`.
     pub fn admit(&self) -> Result<(), Refusal> {
-        if self.pressure.responses.is_full() { Err(Refusal::Busy) } else { Ok(()) }
+        if self.in_flight.responses.is_full() { Err(Refusal::Busy) } else { Ok(()) }
     }
 
     /// Counts a large body for as long as a part of it is referred to. Where an equal one waits already, the result
@@ -74,21 +74,21 @@ impl Responses {
             return body;
         }
         // Shares are compared and dropped without the lock: the last one takes it.
-        let same: Vec<Arc<Waiting>> = match self.locked().get(&body.len()) {
+        let same: Vec<Arc<WaitingResponses>> = match self.locked().get(&body.len()) {
             Some(same) => same.iter().rev().take(COMPARED).filter_map(Weak::upgrade).collect(),
             None => Vec::new(),
         };
         if let Some(equal) = same.into_iter().find(|waiting| waiting.bytes == body) {
-            return Bytes::from_owner(Share(equal));
+            return Bytes::from_owner(SharedResponse(equal));
         }
         let length = body.len();
-        self.pressure.responses.add(length);
-        let waiting = Arc::new(Waiting { bytes: body, home: self.clone() });
+        self.in_flight.responses.add(length);
+        let waiting = Arc::new(WaitingResponses { bytes: body, home: self.clone() });
         self.locked().entry(length).or_default().push(Arc::downgrade(&waiting));
-        Bytes::from_owner(Share(waiting))
+        Bytes::from_owner(SharedResponse(waiting))
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<usize, Vec<Weak<Waiting>>>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<usize, Vec<Weak<WaitingResponses>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn responses(bound: usize) -> Arc<Responses> {
-        Responses::new(Arc::new(Pressure::new(1, 1, 1, 1).bounding_responses(bound)))
+        Responses::new(Arc::new(InFlight::new(1, 1, 1, 1).bounding_responses(bound)))
     }
 
     fn body(byte: u8, length: usize) -> Bytes {
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn equal_bodies_are_kept_once_and_counted_until_the_last_part_is_gone() {
         let responses = responses(100_000);
-        let waiting = || responses.pressure.responses.get();
+        let waiting = || responses.in_flight.responses.get();
         let (one, two) = (responses.share(body(1, 50_000)), responses.share(body(1, 50_000)));
         assert_eq!((one.as_ptr(), waiting()), (two.as_ptr(), 50_000));
         let other = responses.share(body(2, 50_000));
@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(shared.as_ptr(), kept.as_ptr());
         let _static = responses.share(Bytes::from_static(&[0; 20_000]));
         let _small = responses.share(body(1, LARGE));
-        assert_eq!((responses.pressure.responses.get(), responses.admit()), (0, Ok(())));
+        assert_eq!((responses.in_flight.responses.get(), responses.admit()), (0, Ok(())));
     }
 }

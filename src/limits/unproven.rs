@@ -2,7 +2,7 @@
 //! nothing from signed requests. At the bound the oldest of them is given up: a sender that sends is done within
 //! moments, and one that holds bytes back makes room for it.
 
-use super::in_flight::Pressure;
+use super::in_flight::InFlight;
 use crate::http_error::Refusal;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 /// The bodies of all threads.
 #[derive(Debug)]
 pub struct Unproven {
-    pressure: Arc<Pressure>,
+    in_flight: Arc<InFlight>,
     bound: usize,
     bodies: Mutex<Bodies>,
 }
@@ -48,8 +48,8 @@ pub struct UnprovenBody {
 
 impl Unproven {
     /// No body yet; together they have at most `bound` bytes, but for the latest one.
-    pub fn new(pressure: Arc<Pressure>, bound: usize) -> Arc<Self> {
-        Arc::new(Self { pressure, bound, bodies: Mutex::default() })
+    pub fn new(in_flight: Arc<InFlight>, bound: usize) -> Arc<Self> {
+        Arc::new(Self { in_flight, bound, bodies: Mutex::default() })
     }
 
     /// A further body, without a byte.
@@ -67,7 +67,7 @@ impl Unproven {
         let mut bodies = self.locked();
         let before = bodies.bytes;
         let result = change(&mut bodies);
-        self.pressure.unproven_bodies.change(before, bodies.bytes);
+        self.in_flight.unproven_bodies.change(before, bodies.bytes);
         result
     }
 
@@ -116,13 +116,13 @@ mod tests {
     use super::*;
 
     fn unproven(bound: usize) -> Arc<Unproven> {
-        Unproven::new(Arc::new(Pressure::new(1, 1, 1, 1)), bound)
+        Unproven::new(Arc::new(InFlight::new(1, 1, 1, 1)), bound)
     }
 
     #[test]
     fn the_oldest_is_given_up_for_the_latest() {
         let unproven = unproven(100);
-        let shown = || unproven.pressure.unproven_bodies.get();
+        let shown = || unproven.in_flight.unproven_bodies.get();
         let (first, second) = (unproven.begin(), unproven.begin());
         assert_eq!((first.add(60), second.add(40), shown()), (Ok(()), Ok(()), 100));
         let third = unproven.begin();

@@ -98,7 +98,7 @@ impl Frame {
     /// What goes to a websocket that catches up. Made at the first call, then shared.
     pub fn catchup(&self) -> &Bytes {
         self.catchup.get_or_init(|| {
-            let mut draft = Draft::new(self.open.len());
+            let mut draft = FrameDraft::new(self.open.len());
             draft.buffer.extend_from_slice(&self.live[self.open.clone()]);
             draft.seal(CATCHUP_TAIL).0
         })
@@ -118,12 +118,12 @@ impl Frame {
 
 /// An event being written: an object without its closing, behind room for a header.
 #[derive(Debug)]
-pub struct Draft {
+pub struct FrameDraft {
     /// Append the object here, beginning with `{` and without the final `}`.
     pub buffer: Vec<u8>,
 }
 
-impl Draft {
+impl FrameDraft {
     /// A draft with room for this many bytes.
     pub fn new(capacity: usize) -> Self {
         let mut buffer = Vec::with_capacity(HEADER_ROOM + 1 + capacity + CATCHUP_TAIL.len() + 1);
@@ -132,7 +132,7 @@ impl Draft {
         Self { buffer }
     }
 
-    /// Position where the next byte goes; give it to [`Draft::finish`] to find a part again.
+    /// Position where the next byte goes; give it to [`FrameDraft::finish`] to find a part again.
     pub fn position(&self) -> usize {
         self.buffer.len()
     }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn frame(object: &[u8], flag: LiveFlag) -> Frame {
-        let mut draft = Draft::new(object.len());
+        let mut draft = FrameDraft::new(object.len());
         draft.buffer.extend_from_slice(object);
         draft.finish(flag, Audience::all(), None).0
     }
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn long_events_get_long_headers_and_keep_their_parts() {
         for size in [10, 200, 70_000] {
-            let mut draft = Draft::new(size);
+            let mut draft = FrameDraft::new(size);
             draft.buffer.extend_from_slice(b"{\"x\":");
             let start = draft.position();
             draft.buffer.extend(std::iter::repeat_n(b'7', size));

@@ -32,7 +32,7 @@ pub struct SlotKey {
 
 /// Where a connection's session is to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct ConnectionSlot {
     /// The hub.
     pub hub: HubId,
     /// The slot there.
@@ -45,7 +45,7 @@ pub enum Stream {
     /// The frames of a channel.
     Channel(ChannelId),
     /// The private messages of the connection's user.
-    Inbox,
+    Private,
 }
 
 /// Position in a [`Stream`]: the number of frames up to and including this one.

@@ -5,9 +5,9 @@ use std::fmt;
 
 /// Why a body is no JSON we take, with the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed(String);
+pub struct MalformedJson(String);
 
-impl Malformed {
+impl MalformedJson {
     /// What serde_json found, in one sentence with line and column.
     pub fn from_serde(error: &serde_json::Error) -> Self {
         Self(format!("Invalid JSON: {error}."))
@@ -20,7 +20,7 @@ impl Malformed {
     }
 }
 
-impl fmt::Display for Malformed {
+impl fmt::Display for MalformedJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -30,11 +30,11 @@ impl fmt::Display for Malformed {
 ///
 /// Comes before any parsing: serde_json limits its recursion, but raw values slip past that limit, and what reads them
 /// later (our own answers, the clients) should not have to care.
-pub fn check(body: &[u8], max_depth: usize) -> Result<&str, Malformed> {
+pub fn check(body: &[u8], max_depth: usize) -> Result<&str, MalformedJson> {
     let text = std::str::from_utf8(body)
-        .map_err(|error| Malformed::at("invalid UTF-8", &body[..error.valid_up_to()]))?;
+        .map_err(|error| MalformedJson::at("invalid UTF-8", &body[..error.valid_up_to()]))?;
     match too_deep(body, max_depth) {
-        Some(at) => Err(Malformed::at(&format!("nested deeper than {max_depth} levels"), &body[..at])),
+        Some(at) => Err(MalformedJson::at(&format!("nested deeper than {max_depth} levels"), &body[..at])),
         None => Ok(text),
     }
 }
@@ -184,7 +184,7 @@ mod tests {
     fn serde_errors_become_sentences() {
         let error = serde_json::from_str::<serde_json::Value>("{oops").unwrap_err();
         assert_eq!(
-            Malformed::from_serde(&error).to_string(),
+            MalformedJson::from_serde(&error).to_string(),
             "Invalid JSON: key must be a string at line 1 column 2."
         );
     }

@@ -1,6 +1,6 @@
 //! What a channel does with what passes through it.
 
-use super::schema::{self, Book, Keys, Shape};
+use super::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use serde::Serialize;
 use std::io::Write;
 
@@ -23,9 +23,9 @@ pub struct ChannelSettings {
 
 impl ChannelSettings {
     /// The shape of settings as they are written.
-    pub fn shape(book: &mut Book) -> Shape {
+    pub fn shape(book: &mut SchemaRegistry) -> ValueSchema {
         book.named("ChannelSettings", |_| {
-            Keys::new()
+            ObjectSchema::new()
                 .key("notify_presence", schema::flag(), "Members are told who joins and who leaves.")
                 .key("store_history", schema::flag(), "Messages are kept for `history`.")
                 .key("history_size", schema::count(), "How many; 0 means as many as `max_history_size`.")

@@ -1,7 +1,7 @@
 //! A user's state: an ordered map of small values, part of it public.
 
 use super::json;
-use super::schema::{self, Book, Keys, Shape};
+use super::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use super::value::StateValue;
 use indexmap::IndexMap;
 
@@ -26,15 +26,18 @@ impl StateEntry {
 }
 
 /// What [`StateEntry::write_json`] writes.
-pub fn change_shape(book: &mut Book) -> Shape {
+pub fn change_shape(book: &mut SchemaRegistry) -> ValueSchema {
     book.named("StateChange", |book| {
         let value = StateValue::shape(book);
-        Keys::new().key("key", schema::text(), "The key.").key("value", value, "The value it got.").shape()
+        ObjectSchema::new()
+            .key("key", schema::text(), "The key.")
+            .key("value", value, "The value it got.")
+            .shape()
     })
 }
 
 /// What a state, or the public part of one, looks like.
-pub fn state_shape(book: &mut Book) -> Shape {
+pub fn state_shape(book: &mut SchemaRegistry) -> ValueSchema {
     let values = StateValue::shape(book);
     book.named("State", |_| {
         schema::about(schema::mapping(values), "A user's state, or the public part of it.")

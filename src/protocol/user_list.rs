@@ -20,12 +20,12 @@ const LOOKUP_COST: usize = 32;
 #[derive(Clone, Debug, Default)]
 pub struct UserList {
     /// No piece is empty, and two neighbours together are more than half a piece.
-    pieces: Arc<Vec<Arc<Piece>>>,
+    pieces: Arc<Vec<Arc<UserListPiece>>>,
     len: usize,
 }
 
 #[derive(Debug, Default)]
-struct Piece {
+struct UserListPiece {
     users: Vec<Arc<UserView>>,
     /// Elements of JSON lists, joined by commas; made when they are first asked for.
     names: OnceLock<Box<[u8]>>,
@@ -34,13 +34,13 @@ struct Piece {
 }
 
 /// A copy that is going to change: what was written of the old one does not go with it.
-impl Clone for Piece {
+impl Clone for UserListPiece {
     fn clone(&self) -> Self {
         Self::of(self.users.clone())
     }
 }
 
-impl Piece {
+impl UserListPiece {
     fn of(users: Vec<Arc<UserView>>) -> Self {
         Self { users, ..Self::default() }
     }
@@ -96,7 +96,8 @@ impl UserList {
 
     /// The first piece that ends with this name or one behind it; the last one, if none does.
     fn piece_of(&self, name: &str) -> usize {
-        let ends_before = |piece: &Arc<Piece>| piece.users.last().is_some_and(|last| *last.name < *name);
+        let ends_before =
+            |piece: &Arc<UserListPiece>| piece.users.last().is_some_and(|last| *last.name < *name);
         self.pieces.partition_point(ends_before).min(self.pieces.len().saturating_sub(1))
     }
 
@@ -105,19 +106,19 @@ impl UserList {
         let at = self.piece_of(&view.name);
         let pieces = Arc::make_mut(&mut self.pieces);
         let Some(piece) = pieces.get_mut(at) else {
-            pieces.push(Arc::new(Piece::of(vec![view])));
+            pieces.push(Arc::new(UserListPiece::of(vec![view])));
             self.len = 1;
             return;
         };
         match find(&piece.users, &view.name) {
-            Ok(place) => Piece::change(piece)[place] = view,
+            Ok(place) => UserListPiece::change(piece)[place] = view,
             Err(place) => {
-                let users = Piece::change(piece);
+                let users = UserListPiece::change(piece);
                 users.insert(place, view);
                 self.len += 1;
                 if users.len() > MAX {
                     let right = users.split_off(users.len() / 2);
-                    pieces.insert(at + 1, Arc::new(Piece::of(right)));
+                    pieces.insert(at + 1, Arc::new(UserListPiece::of(right)));
                 }
             }
         }
@@ -128,7 +129,7 @@ impl UserList {
         let at = self.piece_of(name);
         let Some(Ok(place)) = self.pieces.get(at).map(|piece| find(&piece.users, name)) else { return };
         let pieces = Arc::make_mut(&mut self.pieces);
-        Piece::change(&mut pieces[at]).remove(place);
+        UserListPiece::change(&mut pieces[at]).remove(place);
         self.len -= 1;
         if pieces[at].users.is_empty() {
             pieces.remove(at);
@@ -140,7 +141,7 @@ impl UserList {
 
     /// Appends `["name", …]`.
     pub fn write_names(&self, out: &mut Vec<u8>) {
-        self.write_pieces(out, Piece::names);
+        self.write_pieces(out, UserListPiece::names);
     }
 
     /// Appends `[{"user", "state"}, …]`, with whole states or with what of them is public.
@@ -181,11 +182,11 @@ impl UserList {
         self.pieces_len(|piece| piece.states(public))
     }
 
-    fn pieces_len(&self, form: impl Fn(&Piece) -> &[u8]) -> usize {
+    fn pieces_len(&self, form: impl Fn(&UserListPiece) -> &[u8]) -> usize {
         2 + self.pieces.iter().map(|piece| form(piece).len() + 1).sum::<usize>()
     }
 
-    fn write_pieces(&self, out: &mut Vec<u8>, form: impl Fn(&Piece) -> &[u8]) {
+    fn write_pieces(&self, out: &mut Vec<u8>, form: impl Fn(&UserListPiece) -> &[u8]) {
         out.reserve(self.pieces_len(&form));
         json::write_list(&*self.pieces, out, |piece, out| out.extend_from_slice(form(piece)));
     }
@@ -204,12 +205,12 @@ fn find(users: &[Arc<UserView>], name: &str) -> Result<usize, usize> {
 }
 
 /// Makes one piece of two neighbours that are no more than half a piece together.
-fn join(pieces: &mut Vec<Arc<Piece>>, at: usize) {
+fn join(pieces: &mut Vec<Arc<UserListPiece>>, at: usize) {
     if let Some([one, two]) = pieces.get(at..at + 2)
         && one.users.len() + two.users.len() <= MAX / 2
     {
         let two = pieces.remove(at + 1);
-        Piece::change(&mut pieces[at]).extend(two.users.iter().cloned());
+        UserListPiece::change(&mut pieces[at]).extend(two.users.iter().cloned());
     }
 }
 
@@ -219,7 +220,7 @@ impl FromIterator<Arc<UserView>> for UserList {
         let mut users: Vec<_> = users.into_iter().collect();
         users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         users.dedup_by(|a, b| a.name == b.name);
-        let pieces = users.chunks(FILL).map(|users| Arc::new(Piece::of(users.to_vec()))).collect();
+        let pieces = users.chunks(FILL).map(|users| Arc::new(UserListPiece::of(users.to_vec()))).collect();
         Self { pieces: Arc::new(pieces), len: users.len() }
     }
 }
@@ -322,7 +323,8 @@ mod tests {
         let before = list.clone();
         list.insert(view(1_000, 0));
         list.remove(&name(7));
-        let shared = |piece: &&Arc<Piece>| before.pieces.iter().any(|other| Arc::ptr_eq(piece, other));
+        let shared =
+            |piece: &&Arc<UserListPiece>| before.pieces.iter().any(|other| Arc::ptr_eq(piece, other));
         assert!(list.pieces.iter().filter(shared).count() >= before.pieces.len() - 2);
     }
 

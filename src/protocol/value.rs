@@ -1,7 +1,7 @@
 //! JSON values that pass through as text.
 
 use super::json;
-use super::schema::{self, Book, Shape};
+use super::schema::{self, SchemaRegistry, ValueSchema};
 use bytes::Bytes;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
@@ -44,7 +44,7 @@ pub enum StateValue {
 
 impl StateValue {
     /// What such a value looks like.
-    pub fn shape(book: &mut Book) -> Shape {
+    pub fn shape(book: &mut SchemaRegistry) -> ValueSchema {
         book.named("StateValue", |_| {
             let types = SchemaType::from_iter([Type::String, Type::Number, Type::Boolean, Type::Null]);
             let shape = ObjectBuilder::new().schema_type(types).into();

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 
 /// Several frames of one stream, joined so that one write delivers them all.
 #[derive(Debug)]
-pub struct Joined {
+pub struct FrameBatch {
     /// The stream.
     pub stream: Stream,
     /// The frames' bytes, one after the other.
@@ -15,10 +15,10 @@ pub struct Joined {
     /// End of each frame within `bytes`, and its offset.
     pub ends: Vec<(usize, Offset)>,
     /// The same, compressed, once somebody asks for it.
-    deflated: OnceCell<Box<Joined>>,
+    deflated: OnceCell<Box<FrameBatch>>,
 }
 
-impl Joined {
+impl FrameBatch {
     /// Joins live frames for a websocket.
     pub fn live<'a>(stream: Stream, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> Self {
         Self::join(stream, frames, Frame::live)
@@ -55,7 +55,7 @@ impl Joined {
         &self,
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
         threshold: usize,
-    ) -> &Joined {
+    ) -> &FrameBatch {
         self.deflated
             .get_or_init(|| Box::new(Self::join(self.stream, frames, |frame| frame.deflated(threshold))))
     }

@@ -1,8 +1,8 @@
 //! The one place that enqueues to a connection, and that decides about peers who do not read.
 //!
-//! An outbox belongs to a session and is shared, on one thread, with the hub. The hub writes straight to the
+//! An send queue belongs to a session and is shared, on one thread, with the hub. The hub writes straight to the
 //! socket; what the kernel does not take at once waits here as shared bytes, bounded, and the session flushes it
-//! when the socket is writable again. A long-poll's outbox only collects, until the session takes the batch.
+//! when the socket is writable again. A long-poll's send queue only collects, until the session takes the batch.
 
 mod frame_batch;
 mod queue;
@@ -24,11 +24,11 @@ use crate::protocol::frame::Frame;
 use crate::protocol::ids::{Offset, Stream};
 use crate::protocol::websocket::close::CloseReason;
 use bytes::Bytes;
-pub use frame_batch::Joined;
-pub use queue::{Bound, frames_here, queued_here};
+pub use frame_batch::FrameBatch;
 use queue::{Mark, Queue, Queued};
+pub use queue::{QueueCapacity, frames_here, queued_here};
 use rustc_hash::FxHashMap;
-pub use sender::{Sender, Sending};
+pub use sender::{FrameSender, Sending};
 use socket::Flushed;
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
@@ -37,22 +37,22 @@ use std::net::{IpAddr, Shutdown};
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 
-/// What became of something given to an outbox.
+/// What became of something given to an send queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub enum PushResult {
     /// The kernel has it, or it waits in the queue.
     Accepted,
     /// The peer does not read: the queue would grow over its bound. The caller detaches and aborts.
     Overflow,
     /// The socket is broken. The caller detaches; the session finds out by itself.
     Broken,
-    /// The outbox takes nothing any more.
+    /// The send queue takes nothing any more.
     Sealed,
 }
 
 /// A part of a poll's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ResponsePart {
     /// Its bytes, shared.
     pub bytes: Bytes,
     /// Whether it goes on with the element that the part before it began.
@@ -70,7 +70,7 @@ enum Sink {
 }
 
 /// See the module's description.
-pub struct Outbox {
+pub struct SendQueue {
     sink: Sink,
     queue: RefCell<Queue>,
     waker: RefCell<Option<Waker>>,
@@ -80,14 +80,14 @@ pub struct Outbox {
     sealed: Cell<bool>,
     assembling: Cell<bool>,
     answering: Cell<bool>,
-    /// Something was taken from [`Outbox::ready`], and what came of it is not known yet.
+    /// Something was taken from [`SendQueue::ready`], and what came of it is not known yet.
     sending: Cell<bool>,
     heard: Cell<u64>,
 }
 
-impl Outbox {
-    /// The outbox of a websocket. At most `max_queued` waits in it, apart from one whole frame or catch-up.
-    pub fn socket(socket: TcpStream, max_queued: Bound, now_ms: u64) -> Self {
+impl SendQueue {
+    /// The send queue of a websocket. At most `max_queued` waits in it, apart from one whole frame or catch-up.
+    pub fn socket(socket: TcpStream, max_queued: QueueCapacity, now_ms: u64) -> Self {
         Self::new(Sink::Socket(socket), max_queued, now_ms)
     }
 
@@ -97,12 +97,12 @@ impl Outbox {
         self
     }
 
-    /// The outbox of a long-poll.
-    pub fn poll(max_queued: Bound, now_ms: u64) -> Self {
+    /// The send queue of a long-poll.
+    pub fn poll(max_queued: QueueCapacity, now_ms: u64) -> Self {
         Self::new(Sink::Poll, max_queued, now_ms)
     }
 
-    fn new(sink: Sink, max_queued: Bound, now_ms: u64) -> Self {
+    fn new(sink: Sink, max_queued: QueueCapacity, now_ms: u64) -> Self {
         Self {
             sink,
             queue: RefCell::new(Queue::new(max_queued)),
@@ -165,9 +165,9 @@ impl Outbox {
     /// Delivers live frames of one stream to a websocket, or collects them one by one for a poll.
     pub fn push_live<'a>(
         &self,
-        joined: &Joined,
+        joined: &FrameBatch,
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
-    ) -> Pushed {
+    ) -> PushResult {
         if self.is_socket() {
             return self.push_joined(self.form(joined, frames));
         }
@@ -180,24 +180,24 @@ impl Outbox {
     /// The form of these frames that a websocket takes: plain or compressed.
     pub fn form<'a, 'f>(
         &self,
-        joined: &'a Joined,
+        joined: &'a FrameBatch,
         frames: impl Iterator<Item = (Offset, &'f Frame)> + Clone,
-    ) -> &'a Joined {
+    ) -> &'a FrameBatch {
         match self.deflate_from {
             None => joined,
             Some(threshold) => joined.deflated(frames, threshold),
         }
     }
 
-    /// Queues frames that the peer missed, until [`Outbox::flush_catchup`]. They do not count against the bound: it may
+    /// Queues frames that the peer missed, until [`SendQueue::flush_catchup`]. They do not count against the bound: it may
     /// be the peer's whole absence, and closing it for that would only bring it back for the same.
     pub fn push_catchup<'a>(
         &self,
         stream: Stream,
         frames: impl Iterator<Item = (Offset, &'a Frame)>,
-    ) -> Pushed {
+    ) -> PushResult {
         if self.sealed.get() {
-            return Pushed::Sealed;
+            return PushResult::Sealed;
         }
         let socket = self.is_socket();
         let mut queue = self.queue.borrow_mut();
@@ -211,61 +211,61 @@ impl Outbox {
                 queue.push_free(Queued { bytes: tail, mark: None, begun: false });
             }
         }
-        Pushed::Accepted
+        PushResult::Accepted
     }
 
-    /// Sends what [`Outbox::push_catchup`] has queued, that of many streams at once.
-    pub fn flush_catchup(&self) -> Pushed {
+    /// Sends what [`SendQueue::push_catchup`] has queued, that of many streams at once.
+    pub fn flush_catchup(&self) -> PushResult {
         if self.is_empty() {
-            return Pushed::Accepted;
+            return PushResult::Accepted;
         }
         if !self.is_socket() {
             self.wake();
-            return Pushed::Accepted;
+            return PushResult::Accepted;
         }
         if self.try_flush().is_err() {
-            return self.refuse(Pushed::Broken);
+            return self.refuse(PushResult::Broken);
         }
         self.wake_if_queued();
-        Pushed::Accepted
+        PushResult::Accepted
     }
 
     /// Sends what belongs to no stream (a control frame, a heartbeat, a reply), in order with everything else. A poll
     /// needs none.
-    pub fn push_control(&self, bytes: &Bytes) -> Pushed {
+    pub fn push_control(&self, bytes: &Bytes) -> PushResult {
         match self.is_socket() {
-            true if self.sealed.get() => Pushed::Sealed,
+            true if self.sealed.get() => PushResult::Sealed,
             true => self.push_one(bytes),
-            false => Pushed::Accepted,
+            false => PushResult::Accepted,
         }
     }
 
     /// Nothing follows what was refused: a cursor that moved on would step over it.
-    fn refuse(&self, why: Pushed) -> Pushed {
+    fn refuse(&self, why: PushResult) -> PushResult {
         self.sealed.set(true);
         why
     }
 
-    fn push_one(&self, bytes: &Bytes) -> Pushed {
+    fn push_one(&self, bytes: &Bytes) -> PushResult {
         let mut queue = self.queue.borrow_mut();
         if !queue.is_empty() && !queue.has_room(bytes.len()) {
-            return self.refuse(Pushed::Overflow);
+            return self.refuse(PushResult::Overflow);
         }
         queue.push(Queued { bytes: bytes.clone(), mark: None, begun: false });
         drop(queue);
         match self.try_flush() {
             Ok(_) => {
                 self.wake_if_queued();
-                Pushed::Accepted
+                PushResult::Accepted
             }
-            Err(_) => self.refuse(Pushed::Broken),
+            Err(_) => self.refuse(PushResult::Broken),
         }
     }
 
     /// All of them or none: a cursor cannot say that only some were taken.
-    fn collect(&self, items: impl Iterator<Item = Queued> + Clone) -> Pushed {
+    fn collect(&self, items: impl Iterator<Item = Queued> + Clone) -> PushResult {
         if self.sealed.get() {
-            return Pushed::Sealed;
+            return PushResult::Sealed;
         }
         let mut queue = self.queue.borrow_mut();
         let bytes = items.clone().map(|item| item.bytes.len()).sum();
@@ -278,7 +278,7 @@ impl Outbox {
         }
         drop(queue);
         self.wake();
-        if full { Pushed::Sealed } else { Pushed::Accepted }
+        if full { PushResult::Sealed } else { PushResult::Accepted }
     }
 
     /// For each stream of which something waits here, the offset before its first waiting frame: that far the peer got.
@@ -321,7 +321,7 @@ impl Outbox {
         self.seal();
     }
 
-    /// Counts a frame that is half out as delivered: see [`Outbox::close_after_begun`].
+    /// Counts a frame that is half out as delivered: see [`SendQueue::close_after_begun`].
     pub fn count_begun(&self) {
         self.queue.borrow_mut().count_begun();
     }
@@ -333,24 +333,24 @@ impl Outbox {
         self.close(reason);
     }
 
-    /// Why the outbox was closed, once it was.
+    /// Why the send queue was closed, once it was.
     pub fn closing(&self) -> Option<CloseReason> {
         self.closing.get()
     }
 
     /// What a poll has collected is on its way to its peer from here on, in this many parts. They stay queued for
-    /// [`Outbox::delivered_before`], and count, until they are forgotten.
+    /// [`SendQueue::delivered_before`], and count, until they are forgotten.
     pub fn begin_answer(&self) -> usize {
         let parts = self.queue.borrow().len();
         self.answering.set(parts > 0);
         parts
     }
 
-    /// A part of a poll's answer: an element of its list, or the rest of the element before it. `None` when the outbox
+    /// A part of a poll's answer: an element of its list, or the rest of the element before it. `None` when the send queue
     /// was aborted meanwhile.
-    pub fn part(&self, index: usize) -> Option<Part> {
+    pub fn part(&self, index: usize) -> Option<ResponsePart> {
         let queue = self.queue.borrow();
-        queue.get(index).map(|item| Part { bytes: item.bytes.clone(), is_rest: item.mark.is_none() })
+        queue.get(index).map(|item| ResponsePart { bytes: item.bytes.clone(), is_rest: item.mark.is_none() })
     }
 
     /// Begins the answer of a poll, and returns the elements of its list.

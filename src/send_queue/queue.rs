@@ -1,6 +1,6 @@
 //! What waits for one peer: shared bytes with their place in a stream, counted and bounded.
 
-use super::Joined;
+use super::FrameBatch;
 use crate::protocol::ids::{Offset, Stream};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -47,12 +47,12 @@ pub fn frames_here() -> usize {
 
 /// How much may wait for one peer. Small, for every session has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
+pub struct QueueCapacity {
     bytes: u32,
     frames: u32,
 }
 
-impl Bound {
+impl QueueCapacity {
     /// So many bytes and so many frames.
     pub fn new(bytes: usize, frames: usize) -> Self {
         let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -60,23 +60,23 @@ impl Bound {
     }
 }
 
-/// The queue of one outbox. Nearly all are empty, so what a queue holds has a box of its own.
+/// The queue of one send queue. Nearly all are empty, so what a queue holds has a box of its own.
 #[derive(Debug)]
 pub struct Queue {
     /// Never without an item.
-    waiting: Option<Box<Waiting>>,
-    max: Bound,
+    waiting: Option<Box<QueuedFrames>>,
+    max: QueueCapacity,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct QueuedFrames {
     items: VecDeque<Queued>,
     bytes: usize,
     /// Bytes that do not count against the bound: a catch-up.
     free: usize,
 }
 
-impl Waiting {
+impl QueuedFrames {
     fn push(&mut self, item: Queued) {
         self.bytes += item.bytes.len();
         QUEUED_HERE.set(QUEUED_HERE.get() + item.bytes.len());
@@ -108,7 +108,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for QueuedFrames {
     fn drop(&mut self) {
         self.remove(self.bytes);
         FRAMES_HERE.set(FRAMES_HERE.get().saturating_sub(self.items.len()));
@@ -117,7 +117,7 @@ impl Drop for Waiting {
 
 impl Queue {
     /// An empty queue with a bound.
-    pub fn new(max: Bound) -> Self {
+    pub fn new(max: QueueCapacity) -> Self {
         Self { waiting: None, max }
     }
 
@@ -157,7 +157,7 @@ impl Queue {
     }
 
     /// Appends the frames of `joined` that lie beyond the first `taken` bytes.
-    pub fn push_rest(&mut self, joined: &Joined, taken: usize) {
+    pub fn push_rest(&mut self, joined: &FrameBatch, taken: usize) {
         let mut start = 0;
         for &(end, offset) in &joined.ends {
             if end > taken {
@@ -257,19 +257,19 @@ mod tests {
 
     const STREAM: Stream = Stream::Channel(ChannelId(1));
 
-    fn joined(lengths: &[usize]) -> Joined {
+    fn joined(lengths: &[usize]) -> FrameBatch {
         let mut bytes = Vec::new();
         let mut ends = Vec::new();
         for (index, length) in lengths.iter().enumerate() {
             bytes.extend(std::iter::repeat_n(index as u8, *length));
             ends.push((bytes.len(), index as Offset + 1));
         }
-        Joined::of(STREAM, ends, bytes.into())
+        FrameBatch::of(STREAM, ends, bytes.into())
     }
 
     #[test]
     fn the_rest_of_a_short_write_keeps_its_marks() {
-        let mut queue = Queue::new(Bound::new(100, 100));
+        let mut queue = Queue::new(QueueCapacity::new(100, 100));
         queue.push_rest(&joined(&[3, 3, 3]), 4);
         assert_eq!(queue.first_offset(STREAM), Some(2));
         assert_eq!(queue.bytes(), 5);
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn catchup_widens_the_bound_until_it_is_out() {
-        let mut queue = Queue::new(Bound::new(10, 100));
+        let mut queue = Queue::new(QueueCapacity::new(10, 100));
         queue.push_free(Queued { bytes: Bytes::from(vec![0; 50]), mark: None, begun: false });
         assert!(queue.has_room(10) && !queue.has_room(11));
         queue.advance(50);
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn so_many_frames_wait_at_most() {
-        let mut queue = Queue::new(Bound::new(1_000, 3));
+        let mut queue = Queue::new(QueueCapacity::new(1_000, 3));
         queue.push_rest(&joined(&[3, 3]), 0);
         assert!(queue.has_room(3));
         queue.push_rest(&joined(&[3]), 0);
@@ -305,7 +305,7 @@ mod tests {
         ) {
             let all = joined(&lengths);
             let first = first.min(all.bytes.len());
-            let mut queue = Queue::new(Bound::new(usize::MAX, usize::MAX));
+            let mut queue = Queue::new(QueueCapacity::new(usize::MAX, usize::MAX));
             queue.push_rest(&all, first);
             let mut out = all.bytes[..first].to_vec();
             for step in steps {

@@ -122,7 +122,7 @@ fn act(queue: &mut Queue, model: &mut Model, step: Step) {
                 all.extend_from_slice(&bytes);
                 ends.push((all.len(), offset));
             }
-            queue.push_rest(&Joined::of(STREAM, ends, all.into()), taken);
+            queue.push_rest(&FrameBatch::of(STREAM, ends, all.into()), taken);
         }
         Step::Advance { bytes } => {
             // The kernel never takes more than there is.
@@ -161,7 +161,7 @@ fn check(queue: &Queue, model: &Model) {
     assert_eq!((queue.bytes(), queue.is_empty()), (model.bytes(), model.left.is_empty()));
     assert_eq!((queued_here(), frames_here()), (model.bytes(), model.left.len()));
     assert_eq!(queue.first_offset(STREAM), model.left.iter().find_map(|left| left.offset));
-    assert_eq!(queue.first_offset(Stream::Inbox), None);
+    assert_eq!(queue.first_offset(Stream::Private), None);
     assert_eq!(queue.has_all_frames(), model.has_all_frames());
     let room = (BYTES + model.free).checked_sub(model.bytes());
     for more in [1, 20, room.unwrap_or(0), room.unwrap_or(0) + 1] {
@@ -173,7 +173,7 @@ fn check(queue: &Queue, model: &Model) {
 proptest! {
     #[test]
     fn a_queue_is_a_plain_list(steps in proptest::collection::vec(step(), 0..120)) {
-        let (mut queue, mut model) = (Queue::new(Bound::new(BYTES, FRAMES)), Model::default());
+        let (mut queue, mut model) = (Queue::new(QueueCapacity::new(BYTES, FRAMES)), Model::default());
         for step in steps {
             act(&mut queue, &mut model, step);
             check(&queue, &model);

@@ -5,7 +5,7 @@
 //! borrows say all there is to say about lifetimes. Sends never wait (`MSG_DONTWAIT`): a full socket is an answer
 //! (`EAGAIN`, or fewer bytes), as with send(2).
 //!
-//! What it gains is in `docs/benchmarks.md`.
+//! What it gains is in `docs/reports/benchmarks.md`.
 #![allow(
     unsafe_code,
     reason = "the ring's queue takes raw pointers; audited here, see the comments at each use"
@@ -166,7 +166,7 @@ impl fmt::Debug for Ring {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sender::Sender;
+    use super::super::sender::FrameSender;
     use super::*;
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
@@ -205,7 +205,7 @@ mod tests {
     }
 
     /// Sends to all, and each gets it once.
-    fn send_to_all(sender: &mut Sender, pairs: &mut [(TcpStream, TcpStream)], bytes: &[u8]) {
+    fn send_to_all(sender: &mut FrameSender, pairs: &mut [(TcpStream, TcpStream)], bytes: &[u8]) {
         let batch: Vec<Sending<'_>> =
             pairs.iter().map(|(server, _)| Sending { socket: server.as_fd(), bytes }).collect();
         let taken = sender.send(&batch);
@@ -231,14 +231,14 @@ mod tests {
                 return;
             }
             assert!(Ring::new().is_err());
-            send_to_all(&mut Sender::with_ring(), &mut pairs(5), b"one by one");
+            send_to_all(&mut FrameSender::with_ring(), &mut pairs(5), b"one by one");
         });
     }
 
     #[test]
     fn when_the_ring_fails_later_nothing_is_lost_and_nothing_comes_twice() {
         on_a_thread(|| {
-            let (mut sender, mut pairs) = (Sender::with_ring(), pairs(300));
+            let (mut sender, mut pairs) = (FrameSender::with_ring(), pairs(300));
             send_to_all(&mut sender, &mut pairs, b"before");
             if refuse(libc::SYS_io_uring_enter) {
                 send_to_all(&mut sender, &mut pairs, b"when it fails");

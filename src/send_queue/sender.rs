@@ -21,12 +21,12 @@ pub struct Sending<'a> {
 
 /// Sends to many sockets: by one call through an io_uring where the kernel has one for us, else by one call for each.
 #[derive(Debug, Default)]
-pub struct Sender {
+pub struct FrameSender {
     #[cfg(target_os = "linux")]
     ring: Option<Ring>,
 }
 
-impl Sender {
+impl FrameSender {
     /// A sender with a ring if there can be one. To be made on the thread that uses it.
     pub fn with_ring() -> Self {
         #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 //! No checker of memory sees what the kernel reads. So each buffer is exactly as long as it says, and is overwritten and
 //! freed as soon as the call returns: what the kernel read beyond it, or later, a peer would read here.
 
-use super::sender::{Sender, Sending};
+use super::sender::{FrameSender, Sending};
 use crate::fixtures::sockets::{pair, read_to_end};
 use proptest::prelude::*;
 use std::io::{ErrorKind, Read};
@@ -75,7 +75,7 @@ impl Peer {
     }
 }
 
-fn send(sender: &mut Sender, peers: &mut [Peer], first: usize, count: usize, lengths: &[usize]) {
+fn send(sender: &mut FrameSender, peers: &mut [Peer], first: usize, count: usize, lengths: &[usize]) {
     let (all, count) = (peers.len(), count % (peers.len() + 1));
     let chosen: Vec<usize> = (0..count).map(|next| (first % all + next) % all).collect();
     let sized = chosen.iter().zip(lengths.iter().cycle());
@@ -103,7 +103,7 @@ fn send(sender: &mut Sender, peers: &mut [Peer], first: usize, count: usize, len
     }
 }
 
-fn act(sender: &mut Sender, peers: &mut [Peer], step: &Step) {
+fn act(sender: &mut FrameSender, peers: &mut [Peer], step: &Step) {
     match step {
         Step::Send { first, count, lengths } => send(sender, peers, *first, *count, lengths),
         Step::Read { peer, bytes } => {
@@ -123,7 +123,7 @@ fn act(sender: &mut Sender, peers: &mut [Peer], step: &Step) {
     }
 }
 
-async fn live(mut sender: Sender, num_peers: usize, steps: &[Step]) {
+async fn live(mut sender: FrameSender, num_peers: usize, steps: &[Step]) {
     let mut peers = Vec::new();
     for _ in 0..num_peers {
         let (server, client) = pair().await;
@@ -141,7 +141,7 @@ async fn live(mut sender: Sender, num_peers: usize, steps: &[Step]) {
 }
 
 /// Where there is none, this proves nothing about it.
-fn say_if_without_ring(sender: &Sender) {
+fn say_if_without_ring(sender: &FrameSender) {
     static ONCE: Once = Once::new();
     if !format!("{sender:?}").contains("Some(Ring)") {
         ONCE.call_once(|| eprintln!("the kernel has no io_uring for us: tested without it"));
@@ -157,9 +157,9 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..40),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let with_ring = Sender::with_ring();
+        let with_ring = FrameSender::with_ring();
         say_if_without_ring(&with_ring);
-        for sender in [with_ring, Sender::default()] {
+        for sender in [with_ring, FrameSender::default()] {
             runtime.block_on(live(sender, num_peers, &steps));
         }
     }

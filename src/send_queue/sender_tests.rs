@@ -1,6 +1,6 @@
-use super::sender::{Sender, Sending};
+use super::sender::{FrameSender, Sending};
 use super::simulated::Socket;
-use super::{Bound, Joined, Outbox, Pushed};
+use super::{FrameBatch, PushResult, QueueCapacity, SendQueue};
 use crate::fixtures::sockets::{pair, read_to_end};
 use crate::fixtures::{ENCODER, message, whole_frames};
 use crate::protocol::frame::Audience;
@@ -15,8 +15,8 @@ fn run(future: impl Future<Output = ()>) {
 }
 
 /// Both ways of sending must do the same.
-fn with_each(test: impl AsyncFn(&mut Sender)) {
-    for mut sender in [Sender::with_ring(), Sender::default()] {
+fn with_each(test: impl AsyncFn(&mut FrameSender)) {
+    for mut sender in [FrameSender::with_ring(), FrameSender::default()] {
         run(async { test(&mut sender).await });
     }
 }
@@ -100,18 +100,18 @@ fn nothing_to_send_is_no_call() {
 fn of_two_at_a_time_for_one_socket_the_second_waits_for_what_became_of_the_first() {
     run(async {
         let (server, client) = pair().await;
-        let outbox = Outbox::socket(server, Bound::new(1_000, 1_000), 0);
-        let first = Joined::of(Stream::Inbox, vec![(3, 1)], Bytes::from_static(b"abc"));
-        let second = Joined::of(Stream::Inbox, vec![(3, 2)], Bytes::from_static(b"def"));
-        assert!(outbox.ready(&first).is_some());
-        assert!(outbox.ready(&second).is_none(), "it might follow half of the first");
-        assert_eq!(outbox.sent(&first, Ok(0)), Pushed::Accepted);
-        assert!(outbox.ready(&second).is_none(), "the first waits");
-        assert_eq!(outbox.push_live(&second, std::iter::empty()), Pushed::Accepted);
+        let send_queue = SendQueue::socket(server, QueueCapacity::new(1_000, 1_000), 0);
+        let first = FrameBatch::of(Stream::Private, vec![(3, 1)], Bytes::from_static(b"abc"));
+        let second = FrameBatch::of(Stream::Private, vec![(3, 2)], Bytes::from_static(b"def"));
+        assert!(send_queue.ready(&first).is_some());
+        assert!(send_queue.ready(&second).is_none(), "it might follow half of the first");
+        assert_eq!(send_queue.sent(&first, Ok(0)), PushResult::Accepted);
+        assert!(send_queue.ready(&second).is_none(), "the first waits");
+        assert_eq!(send_queue.push_live(&second, std::iter::empty()), PushResult::Accepted);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(outbox.poll_flush(&mut context).is_ready());
-        assert!(outbox.ready(&first).is_some());
-        drop(outbox);
+        assert!(send_queue.poll_flush(&mut context).is_ready());
+        assert!(send_queue.ready(&first).is_some());
+        drop(send_queue);
         let mut input = Vec::new();
         read_to_end(client, &mut input);
         assert_eq!(input, b"abcdef");
@@ -123,15 +123,15 @@ fn of_two_at_a_time_for_one_socket_the_second_waits_for_what_became_of_the_first
 fn what_waits_is_written_in_turns() {
     let socket = Rc::new(Socket::default());
     socket.make_room(usize::MAX);
-    let outbox = Outbox::simulated(socket.clone(), Bound::new(usize::MAX, usize::MAX));
+    let send_queue = SendQueue::simulated(socket.clone(), QueueCapacity::new(usize::MAX, usize::MAX));
     let frames: Vec<_> =
         (0..5_000).map(|number| ENCODER.message(&message(number), None, Audience::all()).0).collect();
     let stamped = || (1..).zip(&frames);
-    assert_eq!(outbox.push_catchup(Stream::Inbox, stamped()), Pushed::Accepted);
+    assert_eq!(send_queue.push_catchup(Stream::Private, stamped()), PushResult::Accepted);
     let (mut turns, mut left) = (0, frames.len());
-    while !outbox.is_empty() {
-        assert_eq!(outbox.flush_catchup(), Pushed::Accepted);
-        let now = outbox.batch().len();
+    while !send_queue.is_empty() {
+        assert_eq!(send_queue.flush_catchup(), PushResult::Accepted);
+        let now = send_queue.batch().len();
         assert!(left - now <= 1_024, "{} frames in one turn", left - now);
         (turns, left) = (turns + 1, now);
     }

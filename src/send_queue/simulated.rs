@@ -1,7 +1,7 @@
 //! A socket without a kernel: it takes what it has room for, and the rest comes back, as from a peer that reads slowly.
 
 use super::socket::Flushed;
-use super::{Bound, Outbox, Sink};
+use super::{QueueCapacity, SendQueue, Sink};
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -48,9 +48,9 @@ impl Socket {
     }
 }
 
-impl Outbox {
-    /// The outbox of a websocket whose kernel is this one.
-    pub fn simulated(socket: Rc<Socket>, max_queued: Bound) -> Self {
+impl SendQueue {
+    /// The send queue of a websocket whose kernel is this one.
+    pub fn simulated(socket: Rc<Socket>, max_queued: QueueCapacity) -> Self {
         Self::new(Sink::Simulated(socket), max_queued, 0)
     }
 

@@ -1,7 +1,7 @@
 //! Writing to a socket: straight, or what waited.
 
 use super::queue::Queued;
-use super::{Joined, Outbox, Pushed, Sending, Sink};
+use super::{FrameBatch, PushResult, SendQueue, Sending, Sink};
 use bytes::Bytes;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
@@ -47,11 +47,11 @@ impl Sink {
     }
 }
 
-impl Outbox {
+impl SendQueue {
     /// What would deliver `joined` to a websocket for which nothing waits and nothing is being sent; `None` for all
-    /// others. The caller hands it to a [`super::Sender`] and what came of it to [`Outbox::sent`], before anything else
+    /// others. The caller hands it to a [`super::Sender`] and what came of it to [`SendQueue::sent`], before anything else
     /// is pushed: of two that were under way, the second would follow what is left of the first.
-    pub fn ready<'a>(&'a self, joined: &'a Joined) -> Option<Sending<'a>> {
+    pub fn ready<'a>(&'a self, joined: &'a FrameBatch) -> Option<Sending<'a>> {
         match &self.sink {
             Sink::Socket(socket)
                 if !self.sealed.get() && !self.sending.get() && self.queue.borrow().is_empty() =>
@@ -64,37 +64,37 @@ impl Outbox {
     }
 
     /// What came of sending `joined`: what the kernel did not take waits in the queue.
-    pub fn sent(&self, joined: &Joined, taken: io::Result<usize>) -> Pushed {
+    pub fn sent(&self, joined: &FrameBatch, taken: io::Result<usize>) -> PushResult {
         self.sending.set(false);
         let taken = match taken {
-            Ok(taken) if taken == joined.bytes.len() => return Pushed::Accepted,
+            Ok(taken) if taken == joined.bytes.len() => return PushResult::Accepted,
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => return self.refuse(Pushed::Broken),
+            Err(_) => return self.refuse(PushResult::Broken),
         };
         self.queue.borrow_mut().push_rest(joined, taken);
         self.wake();
-        Pushed::Accepted
+        PushResult::Accepted
     }
 
     /// Sends the answer to the handshake, before all else. What the kernel does not take of it waits.
-    pub fn push_answer(&self, answer: &[u8]) -> Pushed {
+    pub fn push_answer(&self, answer: &[u8]) -> PushResult {
         let taken = match self.sink.send(answer) {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => return self.refuse(Pushed::Broken),
+            Err(_) => return self.refuse(PushResult::Broken),
         };
         if taken < answer.len() {
             let bytes = Bytes::copy_from_slice(&answer[taken..]);
             self.queue.borrow_mut().push(Queued { bytes, mark: None, begun: taken > 0 });
             self.wake();
         }
-        Pushed::Accepted
+        PushResult::Accepted
     }
 
-    pub(super) fn push_joined(&self, joined: &Joined) -> Pushed {
+    pub(super) fn push_joined(&self, joined: &FrameBatch) -> PushResult {
         if self.sealed.get() {
-            return Pushed::Sealed;
+            return PushResult::Sealed;
         }
         let mut queue = self.queue.borrow_mut();
         if queue.is_empty() {
@@ -103,12 +103,12 @@ impl Outbox {
         }
         if !queue.has_room(joined.bytes.len()) {
             drop(queue);
-            return self.refuse(Pushed::Overflow);
+            return self.refuse(PushResult::Overflow);
         }
         queue.push_rest(joined, 0);
         drop(queue);
         self.wake();
-        Pushed::Accepted
+        PushResult::Accepted
     }
 
     /// Writes until nothing waits, the socket takes no more, or it has been enough for one turn.

@@ -1,15 +1,15 @@
 //! Takes connections from the listener.
 
 use super::Core;
-use super::dispatcher::Place;
-use super::fd_reserve::Reserve;
+use super::dispatcher::ConnectionPermit;
+use super::fd_reserve::FdReserve;
 use super::listener::Listener;
 use crate::auth::peer::is_trusted;
 use crate::broker::drain::Stage;
 use crate::broker::handle::over;
-use crate::connection::reject::turn_away;
+use crate::connection::reject::reject;
 use crate::http_error::OverLimit;
-use crate::limits::addresses::{Comes, Seat};
+use crate::limits::addresses::{AddressSlot, Charge};
 use futures_util::FutureExt;
 use nix::errno::Errno;
 use std::convert::Infallible;
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub async fn accept(
     listener: Listener,
     core: &Core,
-    mut hand_on: impl FnMut(TcpStream, SocketAddr, Place),
+    mut hand_on: impl FnMut(TcpStream, SocketAddr, ConnectionPermit),
 ) -> io::Result<()> {
     let Listener { socket, is_shared } = listener;
     let listener = TcpListener::from_std(socket)?;
@@ -52,9 +52,9 @@ pub async fn accept(
 async fn accept_all(
     listener: &TcpListener,
     core: &Core,
-    hand_on: &mut impl FnMut(TcpStream, SocketAddr, Place),
+    hand_on: &mut impl FnMut(TcpStream, SocketAddr, ConnectionPermit),
 ) -> io::Result<Infallible> {
-    let mut reserve = Reserve::new();
+    let mut reserve = FdReserve::new();
     loop {
         let permit = core.room.clone().acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
@@ -78,7 +78,7 @@ async fn accept_all(
 fn take_the_last(
     listener: &TcpListener,
     core: &Core,
-    hand_on: &mut impl FnMut(TcpStream, SocketAddr, Place),
+    hand_on: &mut impl FnMut(TcpStream, SocketAddr, ConnectionPermit),
 ) {
     while let Ok(permit) = core.room.clone().try_acquire_owned()
         && let Some(Ok((socket, peer))) = listener.accept().now_or_never()
@@ -93,27 +93,27 @@ fn admit(
     socket: TcpStream,
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
-    hand_on: &mut impl FnMut(TcpStream, SocketAddr, Place),
+    hand_on: &mut impl FnMut(TcpStream, SocketAddr, ConnectionPermit),
 ) {
     match seat(core, peer) {
-        Ok(seat) => hand_on(socket, peer, Place { permit, seat }),
+        Ok(seat) => hand_on(socket, peer, ConnectionPermit { permit, seat }),
         Err(over) => refuse(core, socket, over),
     }
 }
 
 /// A seat for a new socket; none for those of our own proxies, whose clients are counted when they are known.
-fn seat(core: &Core, peer: SocketAddr) -> Result<Option<Box<Seat>>, OverLimit> {
+fn seat(core: &Core, peer: SocketAddr) -> Result<Option<Box<AddressSlot>>, OverLimit> {
     let Some(addresses) = &core.addresses else { return Ok(None) };
     if is_trusted(peer.ip(), &core.settings.trusted_proxies) {
         return Ok(None);
     }
-    addresses.enter(peer.ip(), Comes::New).map(Some).map_err(|limit| over(limit, &core.settings))
+    addresses.enter(peer.ip(), Charge::New).map(Some).map_err(|limit| over(limit, &core.settings))
 }
 
 fn refuse(core: &Core, socket: TcpStream, over: OverLimit) {
     core.counters.limits.count(over.limit);
     if let Ok(place) = core.turning_away.clone().try_acquire_owned() {
-        actix_rt::spawn(turn_away(socket, over, place));
+        actix_rt::spawn(reject(socket, over, place));
     }
 }
 

@@ -4,12 +4,12 @@
 //! What a client sends first mostly is there when its connection is taken from the listener. It is looked at and left
 //! where it lies, so that the stack finds it as well.
 
-use crate::broker::handle::Backend;
-use crate::connection::deadline_tracker::Watches;
-use crate::connection::framing::Rules;
-use crate::connection::timed_socket::WatchedSocket;
+use crate::broker::handle::BrokerHandle;
+use crate::connection::deadline_tracker::DeadlineTracker;
+use crate::connection::framing::HeadRules;
+use crate::connection::timed_socket::TimedSocket;
 use crate::connection::turn::in_turns;
-use crate::limits::addresses::{Comes, Seat};
+use crate::limits::addresses::{AddressSlot, Charge};
 use crate::transports::websocket::handshake::Plain;
 use crate::transports::websocket::session::{Handshake, WebsocketSession};
 use crate::transports::websocket::upgrade::{self, Upgrade};
@@ -43,54 +43,54 @@ thread_local! {
 }
 
 /// A new connection, as the HTTP stack takes it.
-pub type Arrival = (WatchedSocket, Protocol, Option<SocketAddr>);
+pub type NewConnection = (TimedSocket, Protocol, Option<SocketAddr>);
 
 /// A connection's place among those that are not websockets, or not yet; there are so many and no more.
-pub struct Place {
+pub struct ConnectionPermit {
     /// The place itself.
     pub permit: OwnedSemaphorePermit,
     /// Its seat among the sockets of its address, if these are counted.
-    pub seat: Option<Box<Seat>>,
+    pub seat: Option<Box<AddressSlot>>,
 }
 
 /// A thread's way in. `H` serves connections by HTTP.
-pub struct Arrivals<H> {
+pub struct ConnectionDispatcher<H> {
     http: H,
     upgrade: Upgrade,
-    watches: Rc<Watches>,
+    watches: Rc<DeadlineTracker>,
 }
 
 /// A websocket that may come in.
-struct Guest {
+struct ParsedHandshake {
     conn_id: Uuid,
     client: Option<IpAddr>,
     deflate: bool,
     answer: Vec<u8>,
     /// Its seat, if its peer is a proxy; else it has one already.
-    seat: Option<Box<Seat>>,
+    seat: Option<Box<AddressSlot>>,
     /// Bytes of its handshake, and of all that was there.
     length: usize,
     there: usize,
 }
 
-impl<H> Arrivals<H>
+impl<H> ConnectionDispatcher<H>
 where
-    H: Service<Arrival, Response = ()> + 'static,
+    H: Service<NewConnection, Response = ()> + 'static,
 {
     /// The way to a stack, and past it to the sessions of its upgrade service.
     pub fn new(http: H, upgrade: Upgrade) -> Self {
-        let Backend { settings, counters, drain, .. } = &**upgrade.backend;
-        let rules = Rules {
+        let BrokerHandle { settings, counters, drain, .. } = &**upgrade.broker;
+        let rules = HeadRules {
             max_head_bytes: settings.max_head_bytes,
             is_socket: upgrade::serves,
             is_target: |target| Uri::try_from(target).is_ok(),
         };
-        let watches = Watches::start(settings.clone(), counters.clone(), drain.clone(), rules);
+        let watches = DeadlineTracker::start(settings.clone(), counters.clone(), drain.clone(), rules);
         Self { http, upgrade, watches }
     }
 
     /// Serves a connection on this thread.
-    pub fn take(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, place: Place) {
+    pub fn take(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
         let seen = SCRATCH.with_borrow_mut(|scratch| {
             let there = recv(socket.as_raw_fd(), scratch, MsgFlags::MSG_PEEK)?;
             Ok(self.look(&scratch[..there], peer))
@@ -104,7 +104,7 @@ where
         }
     }
 
-    async fn wait(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, place: Place) {
+    async fn wait(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
         match timeout(PATIENCE, poll_fn(|context| self.poll_look(&socket, peer, context))).await {
             Ok(Ok(Some(guest))) => self.let_in(socket, guest, place),
             Ok(Err(_)) => {}
@@ -117,7 +117,7 @@ where
         socket: &TcpStream,
         peer: SocketAddr,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<Guest>>> {
+    ) -> Poll<io::Result<Option<ParsedHandshake>>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut there = ReadBuf::new(scratch);
             ready!(socket.poll_peek(context, &mut there))?;
@@ -126,20 +126,20 @@ where
     }
 
     /// Judges what a connection begins with. `None`: the HTTP stack shall.
-    fn look(&self, bytes: &[u8], peer: SocketAddr) -> Option<Guest> {
-        let Upgrade { gate, backend, .. } = &self.upgrade;
-        let plain = Plain::read(bytes).filter(|_| !backend.is_draining())?;
+    fn look(&self, bytes: &[u8], peer: SocketAddr) -> Option<ParsedHandshake> {
+        let Upgrade { gate, broker, .. } = &self.upgrade;
+        let plain = Plain::read(bytes).filter(|_| !broker.is_draining())?;
         // Refused by the upgrade service, in the form that it asks for.
         plain.origin.is_none_or(|origin| gate.settings.allowed_origins.allows(origin)).then_some(())?;
-        let deflate = backend.settings.compression && plain.deflate;
+        let deflate = broker.settings.compression && plain.deflate;
         // Who is refused is told so by the upgrade service.
-        backend.admit_session().ok()?;
+        broker.admit_session().ok()?;
         let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().map(|line| line.as_bytes()));
-        let seat = match backend.addresses.is_some() && gate.is_proxy(peer.ip()) {
-            true => backend.seat(client.or(Some(peer.ip())), Comes::New).ok()?,
+        let seat = match broker.addresses.is_some() && gate.is_proxy(peer.ip()) {
+            true => broker.seat(client.or(Some(peer.ip())), Charge::New).ok()?,
             false => None,
         };
-        Some(Guest {
+        Some(ParsedHandshake {
             conn_id: plain.conn_id,
             client,
             deflate,
@@ -152,8 +152,8 @@ where
 
     /// Takes a handshake from its socket and starts its session, which answers. A socket that breaks meanwhile is
     /// dropped.
-    fn let_in(&self, socket: TcpStream, guest: Guest, place: Place) {
-        let Guest { conn_id, client, deflate, answer, seat, length, there } = guest;
+    fn let_in(&self, socket: TcpStream, guest: ParsedHandshake, place: ConnectionPermit) {
+        let ParsedHandshake { conn_id, client, deflate, answer, seat, length, there } = guest;
         SCRATCH.with_borrow_mut(|scratch| {
             let read = (&*SockRef::from(&socket)).read(&mut scratch[..there]).unwrap_or(0);
             if read >= length {
@@ -165,11 +165,11 @@ where
         });
     }
 
-    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: Place) {
+    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
         let watch = self.watches.watch();
         let guard = self.watches.add(watch.clone());
         let key = guard.key();
-        let watched = WatchedSocket::new(socket, watch.clone());
+        let watched = TimedSocket::new(socket, watch.clone());
         // In a box: a task has a second place for what it moves into a function, and this is most of a connection.
         let served = Box::pin(self.http.call((watched, Protocol::Http1, Some(peer))));
         let served = actix_rt::spawn(async move {

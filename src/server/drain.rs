@@ -3,7 +3,7 @@
 
 use super::Core;
 use crate::broker::drain::Stage;
-use crate::broker::registry::messages::Drain;
+use crate::broker::registry::messages::StartDrain;
 use actix_rt::ArbiterHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,10 +78,10 @@ impl Stopper {
         core.drain.advance(Stage::Draining);
         let given = core.settings.drain_spread_ms;
         let spread_ms = given.min((limit * 2 / QUARTERS).as_millis() as u64);
-        let sessions = core.pressure.sessions.get();
+        let sessions = core.in_flight.sessions.get();
         log::info!("{sessions} sessions are sent away within {spread_ms} ms, no new ones let in");
         if let Some(registry) = core.registry.get() {
-            registry.do_send(Drain { spread_ms });
+            registry.do_send(StartDrain { spread_ms });
         }
         if let Some(demo) = core.demo.get() {
             demo.close();
@@ -100,33 +100,33 @@ impl Stopper {
     }
 
     async fn queues_are_empty(&self) {
-        while self.core.pressure.queued_frames.get() > 0 {
+        while self.core.in_flight.queued_frames.get() > 0 {
             sleep(LOOK).await;
         }
     }
 
     async fn sessions_are_gone(&self) {
-        while self.core.pressure.sessions.get() > 0 {
+        while self.core.in_flight.sessions.get() > 0 {
             sleep(LOOK).await;
         }
     }
 
     /// What is not finished, in words.
     fn left(&self) -> String {
-        let pressure = &self.core.pressure;
+        let in_flight = &self.core.in_flight;
         format!(
             "{} sessions, {} frames ({} bytes) queued for them, {} bytes on their way to workers, {} requests",
-            pressure.sessions.get(),
-            pressure.queued_frames.get(),
-            pressure.queued_bytes.get(),
-            pressure.hub_bytes.get(),
+            in_flight.sessions.get(),
+            in_flight.queued_frames.get(),
+            in_flight.queued_bytes.get(),
+            in_flight.hub_bytes.get(),
             self.num_connections(),
         )
     }
 
     fn summarize(&self, took: Duration) {
         let (left, ms) = (self.left(), took.as_millis());
-        let clean = self.core.pressure.sessions.get() == 0 && self.num_connections() == 0;
+        let clean = self.core.in_flight.sessions.get() == 0 && self.num_connections() == 0;
         let level = if clean { log::Level::Info } else { log::Level::Warn };
         log::log!(level, "stopped after {ms} ms; left over: {left}");
     }

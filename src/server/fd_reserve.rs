@@ -26,20 +26,20 @@ const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applic
     \"code\":\"503 Service Unavailable\",\"title\":\"Service Unavailable\"}";
 
 /// See the module's description.
-pub struct Reserve {
+pub struct FdReserve {
     file: Option<File>,
-    want: Option<Want>,
+    want: Option<Shortage>,
 }
 
 /// A time without descriptors.
-struct Want {
+struct Shortage {
     begun: Instant,
     /// When a client was told last, and how many were.
     last: Instant,
     told: u64,
 }
 
-impl Reserve {
+impl FdReserve {
     /// Takes a descriptor in.
     pub fn new() -> Self {
         Self { file: open(), want: None }
@@ -50,7 +50,7 @@ impl Reserve {
         if self.file.is_none() {
             self.file = open();
         }
-        if let Some(Want { begun, last, told }) = &self.want
+        if let Some(Shortage { begun, last, told }) = &self.want
             && last.elapsed() > CALM
         {
             let ms = (*last - *begun).as_millis();
@@ -71,7 +71,7 @@ impl Reserve {
             None => 0,
             Some(Ok((socket, _))) => {
                 self.note(error);
-                turn_away(socket).await;
+                reject(socket).await;
                 1
             }
             Some(Err(_)) => {
@@ -87,7 +87,7 @@ impl Reserve {
         let now = Instant::now();
         let want = self.want.get_or_insert_with(|| {
             log::warn!("no file descriptor is left ({error}); clients are told to come later");
-            Want { begun: now, last: now, told: 0 }
+            Shortage { begun: now, last: now, told: 0 }
         });
         (want.last, want.told) = (now, want.told + 1);
     }
@@ -98,7 +98,7 @@ fn open() -> Option<File> {
 }
 
 /// What goes wrong here is the client's affair.
-async fn turn_away(socket: TcpStream) {
+async fn reject(socket: TcpStream) {
     if timeout(REQUEST, socket.readable()).await.is_ok() {
         let _ = socket.try_read(&mut [0; SCRATCH_BYTES]);
     }

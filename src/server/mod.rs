@@ -15,30 +15,30 @@ mod workers;
 
 use crate::auth::Gate;
 use crate::auth::public_paths::Exposure;
-use crate::broker::batched_mailbox::{Handoff, Sender};
-use crate::broker::channel::state::Keeping;
+use crate::broker::batched_mailbox::{Handoff, MailboxSender};
+use crate::broker::channel::state::Retention;
 use crate::broker::channel::{HubSenders, Hubs};
 use crate::broker::drain::{Drain, Stage};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::handle::{HubHandle, HubParts};
 use crate::broker::hub::messages::ToHub;
-use crate::broker::private_messages::Inboxes;
-use crate::broker::private_messages::state::InboxState;
-use crate::broker::registry::limits::Bounds;
+use crate::broker::private_messages::PrivateMessages;
+use crate::broker::private_messages::state::PrivateMessagesState;
+use crate::broker::registry::limits::RegistryLimits;
 use crate::broker::registry::messages::Publish;
-use crate::broker::registry::state::{RegistryState, Times};
+use crate::broker::registry::state::{ConnectionTimes, RegistryState};
 use crate::broker::registry::{Registry, RegistryParts};
 use crate::config::{Loaded, Settings, SettingsError};
 use crate::connection::body_pieces;
-use crate::connection::timed_socket::WatchedSocket;
+use crate::connection::timed_socket::TimedSocket;
 use crate::console;
 use crate::console::endpoints::Console;
 use crate::console::sampler::Sampler;
 use crate::demo::{self, Demo};
-use crate::http::fast_path::Express;
+use crate::http::fast_path::FastPath;
 use crate::http::{middleware, routes};
 use crate::limits::addresses::Addresses;
-use crate::limits::in_flight::Pressure;
+use crate::limits::in_flight::InFlight;
 use crate::limits::rate::PublishRates;
 use crate::limits::responses::Responses;
 use crate::limits::unproven::Unproven;
@@ -47,7 +47,7 @@ use crate::protocol::ids::HubId;
 use crate::telemetry::Counters;
 use crate::telemetry::log_sums;
 use crate::telemetry::recorder::Recorder;
-use crate::telemetry::thread_health::Vitals;
+use crate::telemetry::thread_health::ThreadHealth;
 use crate::transports::websocket::upgrade::Upgrade;
 use actix::{Actor, Addr, Message};
 use actix_http::{Extensions, HttpService, KeepAlive};
@@ -55,7 +55,7 @@ use actix_rt::{ArbiterHandle, System};
 use actix_service::{ServiceFactory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
-use dispatcher::Arrival;
+use dispatcher::NewConnection;
 pub use drain::Stopper;
 use listener::{Listener, Listeners};
 use signals::Signals;
@@ -75,13 +75,13 @@ const TURNED_AWAY: usize = 256;
 struct Core {
     settings: Arc<Settings>,
     counters: Arc<Counters>,
-    pressure: Arc<Pressure>,
+    in_flight: Arc<InFlight>,
     hubs: Arc<Hubs>,
     /// What hubs are told, by number.
     told: Vec<Arc<Handoff<ToHub>>>,
     published: Arc<Handoff<Publish>>,
     drain: Arc<Drain>,
-    vitals: Arc<Vitals>,
+    thread_health: Arc<ThreadHealth>,
     gate: Arc<Gate>,
     responses: Arc<Responses>,
     unproven: Arc<Unproven>,
@@ -115,18 +115,18 @@ impl Core {
         // Each listener takes two: its own, and one for the connection that it waits for. None waits for another one's.
         let places = places.saturating_add((2 * listeners).saturating_sub(1)).min(Semaphore::MAX_PERMITS);
         let hubs = Arc::new(Hubs::new(workers));
-        let pressure = Arc::new(pressure(&settings));
+        let in_flight = Arc::new(in_flight(&settings));
         Self {
-            responses: Responses::new(pressure.clone()),
-            unproven: Unproven::new(pressure.clone(), unproven_body_bytes(&settings)),
-            pressure,
+            responses: Responses::new(in_flight.clone()),
+            unproven: Unproven::new(in_flight.clone(), unproven_body_bytes(&settings)),
+            in_flight,
             counters: Arc::default(),
             console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
             hubs,
             told: (0..workers).map(|_| Handoff::new()).collect(),
             published: Handoff::new(),
             drain: Arc::default(),
-            vitals: Arc::new(Vitals::new(workers)),
+            thread_health: Arc::new(ThreadHealth::new(workers)),
             gate: Arc::new(Gate::new(settings.clone())),
             addresses: Addresses::new(settings.max_sockets_per_address, settings.connect_rate_per_address),
             rates: Arc::new(PublishRates::new(settings.publish_rate_per_secret)),
@@ -143,32 +143,32 @@ impl Core {
         }
     }
 
-    /// Starts registry, inboxes and sampler on the current thread, once.
+    /// Starts registry, private message streams and sampler on the current thread, once.
     fn start_registry(&self) -> Addr<Registry> {
         let start = || {
             let settings = &self.settings;
-            Sampler::new(self.console.clone(), self.counters.clone(), self.pressure.clone()).start();
+            Sampler::new(self.console.clone(), self.counters.clone(), self.in_flight.clone()).start();
             let hubs = self.told.iter().map(|told| self.sender(told)).collect();
             let hubs = Arc::new(HubSenders::new(hubs));
             let encoder = Encoder { date: settings.date_in_frames };
-            let inboxes = InboxState::new(encoder, settings.user_frames);
-            let inboxes = Inboxes::new(inboxes, hubs.clone(), self.pressure.clone()).start();
-            let state = RegistryState::new(Times {
+            let inboxes = PrivateMessagesState::new(encoder, settings.user_frames);
+            let inboxes = PrivateMessages::new(inboxes, hubs.clone(), self.in_flight.clone()).start();
+            let state = RegistryState::new(ConnectionTimes {
                 idle: settings.connection_idle_timeout_ms,
                 part: settings.part_delay_ms,
                 grace: settings.grace_time_ms,
                 user_idle: settings.user_idle_timeout_ms,
             })
-            .bounded(Bounds::from(&**settings));
+            .bounded(RegistryLimits::from(&**settings));
             let parts = RegistryParts {
                 state,
                 encoder,
-                keeping: Keeping { frames: settings.channel_frames, history: settings.max_history_size },
+                keeping: Retention { frames: settings.channel_frames, history: settings.max_history_size },
                 hubs,
                 published: self.published.clone(),
                 inboxes,
                 counters: self.counters.clone(),
-                pressure: self.pressure.clone(),
+                in_flight: self.in_flight.clone(),
             };
             let mailbox = settings.registry_mailbox;
             let registry = Registry::create(|context| {
@@ -183,16 +183,19 @@ impl Core {
 
     /// Starts the demo's actors on the current thread, once; none outside demo mode.
     fn start_demo(&self) -> Option<Arc<Demo>> {
-        let start = || Arc::new(Demo::start(self.settings.clone(), self.pressure.clone()));
+        let start = || Arc::new(Demo::start(self.settings.clone(), self.in_flight.clone()));
         self.settings.demo_enabled().then(|| self.demo.get_or_init(start).clone())
     }
 
     /// The way from the current thread, a worker's or the registry's, to the other.
-    fn sender<M: Message<Result = ()> + Send + 'static>(&self, handoff: &Arc<Handoff<M>>) -> Sender<M> {
+    fn sender<M: Message<Result = ()> + Send + 'static>(
+        &self,
+        handoff: &Arc<Handoff<M>>,
+    ) -> MailboxSender<M> {
         if self.told.len() == 1 {
-            Sender::within_thread(handoff.clone())
+            MailboxSender::within_thread(handoff.clone())
         } else {
-            Sender::between_threads(handoff.clone())
+            MailboxSender::between_threads(handoff.clone())
         }
     }
 
@@ -203,7 +206,7 @@ impl Core {
             id,
             settings: self.settings.clone(),
             counters: self.counters.clone(),
-            pressure: self.pressure.clone(),
+            in_flight: self.in_flight.clone(),
             recorder: self.console.recorder.clone(),
             attach: registry.clone().recipient(),
             published: self.published.clone(),
@@ -217,20 +220,20 @@ impl Core {
         handle
     }
 
-    fn backend(&self, registry: Addr<Registry>) -> Backend {
-        Backend {
+    fn broker(&self, registry: Addr<Registry>) -> BrokerHandle {
+        BrokerHandle {
             settings: self.settings.clone(),
             registry,
             publisher: self.sender(&self.published),
             counters: self.counters.clone(),
-            pressure: self.pressure.clone(),
+            in_flight: self.in_flight.clone(),
             responses: self.responses.clone(),
             unproven: self.unproven.clone(),
             rates: self.rates.clone(),
             addresses: self.addresses.clone(),
             started: self.started,
             drain: self.drain.clone(),
-            vitals: self.vitals.clone(),
+            thread_health: self.thread_health.clone(),
         }
     }
 }
@@ -245,13 +248,13 @@ fn unproven_body_bytes(settings: &Settings) -> usize {
 const LEAST_RESPONSES: usize = 16 << 20;
 
 /// All gauges, with their bounds.
-fn pressure(settings: &Settings) -> Pressure {
+fn in_flight(settings: &Settings) -> InFlight {
     let responses = match settings.max_total_queued_bytes {
         0 => usize::MAX,
         // However small it is: a response that is being read must not stand in the way of others.
         bytes => (bytes / 4).max(LEAST_RESPONSES),
     };
-    Pressure::new(
+    InFlight::new(
         settings.registry_mailbox,
         settings.channel_mailbox,
         settings.max_pending_bytes,
@@ -326,12 +329,12 @@ fn start_registry_on_its_own_thread(core: &Arc<Core>) -> io::Result<()> {
 /// What serves the connections of the current thread at an address for this, and what serves its handshakes.
 fn http_service(
     core: &Arc<Core>,
-    backend: &web::Data<Backend>,
+    broker: &web::Data<BrokerHandle>,
     hub: &HubHandle,
     exposure: Exposure,
 ) -> (
     impl ServiceFactory<
-        Arrival,
+        NewConnection,
         Config = (),
         Response = (),
         Error = actix_http::error::DispatchError,
@@ -339,22 +342,22 @@ fn http_service(
     > + use<>,
     Upgrade,
 ) {
-    let (backend, hub) = (backend.clone(), hub.clone());
+    let (broker, hub) = (broker.clone(), hub.clone());
     let gate = web::Data::from(core.gate.clone());
     let console = web::Data::from(core.console.clone());
     let demo = core.start_demo().map(web::Data::from);
     let upgrade = Upgrade {
         gate: gate.clone(),
-        backend: backend.clone(),
+        broker: broker.clone(),
         hub: hub.clone(),
         demo: demo.clone(),
         exposure,
     };
-    let express = Express { gate: gate.clone(), backend: backend.clone(), exposure };
+    let express = FastPath { gate: gate.clone(), broker: broker.clone(), exposure };
     let app = move || {
         App::new()
             .app_data(gate.clone())
-            .app_data(backend.clone())
+            .app_data(broker.clone())
             .app_data(hub.clone())
             .app_data(console.clone())
             .app_data(exposure)
@@ -368,7 +371,7 @@ fn http_service(
     let (drain, handshakes) = (core.drain.clone(), upgrade.clone());
     let settings = &core.settings;
     let http = HttpService::build()
-        .on_connect_ext(|io: &WatchedSocket, data: &mut Extensions| _ = data.insert(io.watch.clone()))
+        .on_connect_ext(|io: &TimedSocket, data: &mut Extensions| _ = data.insert(io.watch.clone()))
         // Heads have our own limit, which holds for every request and not for a connection's first alone.
         .client_request_timeout(Duration::ZERO)
         // So has the time between two requests.

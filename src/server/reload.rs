@@ -2,7 +2,7 @@
 
 use super::threads;
 use crate::auth::Gate;
-use crate::config::{Loaded, Renewed, SettingsError, renew};
+use crate::config::{Loaded, RenewedSecrets, SettingsError, renew};
 use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
@@ -23,8 +23,8 @@ pub async fn at_each(mut hangups: Signal, mut loaded: Loaded, host: String, gate
     }
 }
 
-fn take_over(renewed: Renewed, gate: &Gate) -> Loaded {
-    let Renewed { loaded, changed, needs_restart } = renewed;
+fn take_over(renewed: RenewedSecrets, gate: &Gate) -> Loaded {
+    let RenewedSecrets { loaded, changed, needs_restart } = renewed;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }

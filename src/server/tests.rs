@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::auth::signing::Keys;
-use crate::broker::registry::messages::{Drain as SendAway, Publish};
+use crate::broker::registry::messages::{Publish, StartDrain};
 use crate::protocol::message::Message;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -105,7 +105,7 @@ impl Drop for Server {
 
 fn message(text: &str) -> Message {
     let body = json!([{ "user": "bob", "channel": "c", "message": { "text": text } }]).to_string();
-    let limits = crate::api::limits::Limits::from(&Settings::default());
+    let limits = crate::api::limits::RequestLimits::from(&Settings::default());
     crate::api::message_post::parse_messages(
         body.as_bytes(),
         &limits,
@@ -125,9 +125,9 @@ fn what_was_accepted_before_a_goodbye_comes_before_it() {
     let registry = server.core.registry.get().unwrap();
     let held = Server::hold(server.core.registry_thread.get().unwrap());
     // In one turn of the registry both: the message is not even with its channel when all are sent away.
-    server.core.pressure.registry.add(1);
+    server.core.in_flight.registry.add(1);
     registry.do_send(Publish::Post(vec![message("last words")]));
-    registry.do_send(SendAway { spread_ms: 0 });
+    registry.do_send(StartDrain { spread_ms: 0 });
     drop(held);
     assert_last_words(&mut peer);
 }
@@ -140,9 +140,9 @@ fn who_is_left_is_not_sent_away_before_goodbyes_that_are_under_way() {
     let registry = server.core.registry.get().unwrap();
     // Channels and hubs stand still for longer than the registry gives a goodbye.
     let held: Vec<_> = server.stopper.threads().iter().map(Server::hold).collect();
-    server.core.pressure.registry.add(1);
+    server.core.in_flight.registry.add(1);
     registry.do_send(Publish::Post(vec![message("last words")]));
-    registry.do_send(SendAway { spread_ms: 0 });
+    registry.do_send(StartDrain { spread_ms: 0 });
     std::thread::sleep(Duration::from_millis(500));
     drop(held);
     assert_last_words(&mut peer);

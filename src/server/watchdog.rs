@@ -2,7 +2,7 @@
 
 use super::Core;
 use crate::clock::{Clock, Tick};
-use crate::telemetry::thread_health::{Finding, Pulse};
+use crate::telemetry::thread_health::{HealthChange, ThreadHeartbeat};
 use actix_rt::ArbiterHandle;
 use std::io;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ const LOOKS: u32 = 4;
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// A thread and what is known of it.
-struct Watched {
-    pulse: Arc<Pulse>,
+struct WatchedThread {
+    pulse: Arc<ThreadHeartbeat>,
     thread: ArbiterHandle,
 }
 
@@ -28,10 +28,11 @@ pub fn start(core: &Arc<Core>, threads: Vec<(String, ArbiterHandle)>) -> io::Res
     if limit.is_zero() {
         return Ok(());
     }
-    let watched =
-        threads.into_iter().map(|(name, thread)| Watched { pulse: Arc::new(Pulse::new(name)), thread });
-    let watched: Vec<Watched> = watched.collect();
-    core.vitals.watch(watched.iter().map(|watched| watched.pulse.clone()).collect());
+    let watched = threads
+        .into_iter()
+        .map(|(name, thread)| WatchedThread { pulse: Arc::new(ThreadHeartbeat::new(name)), thread });
+    let watched: Vec<WatchedThread> = watched.collect();
+    core.thread_health.watch(watched.iter().map(|watched| watched.pulse.clone()).collect());
     let core = core.clone();
     std::thread::Builder::new().name("cs-watchdog".into()).spawn(move || {
         let every = (limit / LOOKS).min(LONGEST);
@@ -45,19 +46,19 @@ pub fn start(core: &Arc<Core>, threads: Vec<(String, ArbiterHandle)>) -> io::Res
     Ok(())
 }
 
-impl Watched {
+impl WatchedThread {
     /// Asks the thread, and tells what is new. False: it has ended.
     fn look(&self, core: &Core, limit: Duration) -> bool {
         let (name, now_ms) = (&self.pulse.name, core.started.elapsed().as_millis() as u64);
         match self.pulse.look(now_ms, limit.as_millis() as u64) {
-            Finding::Same => {}
-            Finding::Lags(ms) => {
+            HealthChange::Same => {}
+            HealthChange::Lags(ms) => {
                 core.counters.threads_lagged.add(1);
                 log::error!(
                     "{name} has not answered for {ms} ms: something blocks it, or the machine is too busy"
                 );
             }
-            Finding::Recovered => log::warn!("{name} answers again"),
+            HealthChange::Recovered => log::warn!("{name} answers again"),
         }
         let pulse = self.pulse.clone();
         !self.pulse.ask(now_ms) || self.thread.spawn_fn(move || pulse.answer())

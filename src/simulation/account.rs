@@ -54,10 +54,10 @@ impl Account {
         self.positions.entry(channel).or_default().push((offset, number));
     }
 
-    /// A connection comes back to a channel that has got to `upto` and keeps `kept` frames: older ones it may lack.
-    pub fn excuse_passed(&mut self, conn: ConnKey, channel: ChannelId, upto: Offset, kept: Offset) {
+    /// A connection comes back to a channel that has got to `through` and keeps `kept` frames: older ones it may lack.
+    pub fn excuse_passed(&mut self, conn: ConnKey, channel: ChannelId, through: Offset, kept: Offset) {
         for (offset, number) in self.positions.get(&channel).into_iter().flatten() {
-            if offset + kept <= upto {
+            if offset + kept <= through {
                 self.ledger.excuse(conn, Stream::Channel(channel), *number);
             }
         }
@@ -65,7 +65,7 @@ impl Account {
 
     /// Something is published for these users alone.
     pub fn publish_private(&mut self, publication: &Publication, recipients: &[Recipient]) {
-        let number = self.publish(Stream::Inbox, publication);
+        let number = self.publish(Stream::Private, publication);
         for recipient in recipients {
             self.private.entry(recipient.user).or_default().push(number);
         }
@@ -75,7 +75,7 @@ impl Account {
     pub fn excuse_private(&mut self, conn: ConnKey, user: UserId, kept: usize) {
         let sent = self.private.get(&user).map_or(&[][..], Vec::as_slice);
         let gone = sent.len().saturating_sub(kept);
-        sent[..gone].iter().for_each(|number| self.ledger.excuse(conn, Stream::Inbox, *number));
+        sent[..gone].iter().for_each(|number| self.ledger.excuse(conn, Stream::Private, *number));
     }
 
     /// The user's inbox ends.

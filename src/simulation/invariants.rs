@@ -15,7 +15,7 @@ const ALL: usize = usize::MAX / 2;
 impl World {
     /// Panics unless the memory that is said to be queued is what is queued, and nothing keeps more than it may.
     pub fn check(&self) {
-        let queued: usize = self.sessions.iter().map(|session| session.outbox.queued_bytes()).sum();
+        let queued: usize = self.sessions.iter().map(|session| session.send_queue.queued_bytes()).sum();
         assert_eq!(queued_here(), queued, "bytes that wait");
         for (state, _) in &self.channels {
             let (frames, history) = state.num_kept();
@@ -118,9 +118,9 @@ impl World {
 }
 
 impl Session {
-    /// Whether nobody but its client knows its outbox any more.
+    /// Whether nobody but its client knows its send queue any more.
     fn is_let_go(&self) -> bool {
-        std::rc::Rc::strong_count(&self.outbox) == 1
+        std::rc::Rc::strong_count(&self.send_queue) == 1
     }
 }
 

@@ -1,4 +1,4 @@
-//! The whole house without actors: the real states of registry, channels, inboxes, hubs and outboxes, joined by
+//! The whole house without actors: the real states of registry, channels, private message streams, hubs and send queues, joined by
 //! queues, with a scheduler that is free to let any of them go on. Time and chance follow from a seed, so every run can
 //! be repeated: `CHANNELSTREAM_SEED=7 cargo test --lib simulation` is the life of seed 7 again.
 //!
@@ -15,13 +15,13 @@ mod stations;
 mod tests;
 
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::channel::state::{ChannelState, Keeping};
+use crate::broker::channel::state::{ChannelState, Retention};
 use crate::broker::hub::fanout::Fanout;
 use crate::broker::hub::messages::{Detached, ToHub};
-use crate::broker::hub::table::Table;
-use crate::broker::private_messages::ToInbox;
-use crate::broker::private_messages::state::InboxState;
-use crate::broker::registry::state::{Effect, RegistryState, Times};
+use crate::broker::hub::table::SessionTable;
+use crate::broker::private_messages::ToPrivateMessages;
+use crate::broker::private_messages::state::PrivateMessagesState;
+use crate::broker::registry::state::{ConnectionTimes, Effect, RegistryState};
 use crate::fixtures::{ENCODER, PLENTY};
 use crate::protocol::ids::{ConnKey, HubId};
 use crate::protocol::message::Delivery;
@@ -36,12 +36,12 @@ const HUBS: u16 = 2;
 const ANSWER_MS: u64 = 1_000;
 /// How long a poll waits for something to be answered with.
 const WAIT_MS: u64 = 800;
-const TIMES: Times = Times { idle: 1_000, part: 100, grace: 2_000, user_idle: 10_000 };
+const TIMES: ConnectionTimes = ConnectionTimes { idle: 1_000, part: 100, grace: 2_000, user_idle: 10_000 };
 
 /// How a world is set up.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    keeping: Keeping,
+    keeping: Retention,
     /// Of channel 0, 1 and so on.
     settings: Vec<ChannelSettings>,
 }
@@ -49,7 +49,7 @@ pub struct Rules {
 impl Rules {
     /// Channels differ, and in every second world they keep little.
     pub fn draw(chance: &mut Chance) -> Self {
-        let few = Keeping { frames: 3 + chance.below(12) as usize, history: 1 + chance.below(8) as usize };
+        let few = Retention { frames: 3 + chance.below(12) as usize, history: 1 + chance.below(8) as usize };
         let keeping = if chance.once_in(2) { few } else { PLENTY };
         let settings = (0..3).map(|_| ChannelSettings {
             notify_presence: !chance.once_in(3),
@@ -76,9 +76,9 @@ enum ToRegistry {
 }
 
 struct Hub {
-    table: Table,
+    table: SessionTable,
     fanout: Fanout,
-    /// From the registry, the inboxes, then each channel.
+    /// From the registry, the private message streams, then each channel.
     inputs: Vec<VecDeque<ToHub>>,
     output: VecDeque<ToRegistry>,
     /// Bytes of frames that came, and of those that were finished with.
@@ -93,7 +93,7 @@ pub struct World {
     last_number: u128,
     registry: RegistryState,
     channels: Vec<(ChannelState, VecDeque<ToChannel>)>,
-    inboxes: (InboxState, VecDeque<ToInbox>),
+    inboxes: (PrivateMessagesState, VecDeque<ToPrivateMessages>),
     hubs: Vec<Hub>,
     sessions: Vec<Session>,
     account: Account,
@@ -104,7 +104,7 @@ pub struct World {
 impl World {
     pub fn new(rules: Rules) -> Self {
         let hub = |id| Hub {
-            table: Table::new(HubId(id)),
+            table: SessionTable::new(HubId(id)),
             fanout: Fanout::default(),
             inputs: vec![VecDeque::new(), VecDeque::new()],
             output: VecDeque::new(),
@@ -116,7 +116,7 @@ impl World {
             last_number: 0,
             registry: RegistryState::new(TIMES),
             channels: Vec::new(),
-            inboxes: (InboxState::new(ENCODER, rules.keeping.frames), VecDeque::new()),
+            inboxes: (PrivateMessagesState::new(ENCODER, rules.keeping.frames), VecDeque::new()),
             hubs: (0..HUBS).map(hub).collect(),
             sessions: Vec::new(),
             account: Account::new(),

@@ -5,11 +5,11 @@ use super::account::{number_of_delete, number_of_edit};
 use super::{ANSWER_MS, ToRegistry, WAIT_MS, World};
 use crate::broker::hub::messages::Transport;
 use crate::fixtures::{Seen, seen, whole_frames};
-use crate::protocol::ids::{ConnKey, HubId, Place, SlotKey};
+use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, SlotKey};
 use crate::protocol::websocket::HEARTBEAT;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::simulated::Socket;
-use crate::send_queue::{Bound, Outbox, Pushed};
+use crate::send_queue::{PushResult, QueueCapacity, SendQueue};
 use bytes::Bytes;
 use std::rc::Rc;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub struct Session {
     pub key: SlotKey,
     pub conn_id: Uuid,
     pub transport: Transport,
-    pub outbox: Rc<Outbox>,
+    pub send_queue: Rc<SendQueue>,
     /// The connection to which it was attached.
     pub owner: Option<ConnKey>,
     /// A poll's answer on its way.
@@ -47,8 +47,8 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn place(&self) -> Place {
-        Place { hub: HubId(self.hub as u16), slot: self.key }
+    pub fn place(&self) -> ConnectionSlot {
+        ConnectionSlot { hub: HubId(self.hub as u16), slot: self.key }
     }
 }
 
@@ -63,26 +63,33 @@ impl World {
     /// A client opens a socket, from which it reads nothing until it is told to.
     pub fn open_socket(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
         let socket = Rc::new(Socket::default());
-        let outbox = Outbox::simulated(socket.clone(), Bound::new(max_queued, usize::MAX));
-        self.open(conn_id, hub, Transport::Websocket, outbox, socket);
+        let send_queue = SendQueue::simulated(socket.clone(), QueueCapacity::new(max_queued, usize::MAX));
+        self.open(conn_id, hub, Transport::Websocket, send_queue, socket);
     }
 
     /// A client polls. It is answered early if more than `max_queued` bytes come together.
     pub fn open_poll(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
-        let outbox = Outbox::poll(Bound::new(max_queued, usize::MAX), 0);
-        self.open(conn_id, hub, Transport::LongPoll, outbox, Rc::default());
+        let send_queue = SendQueue::poll(QueueCapacity::new(max_queued, usize::MAX), 0);
+        self.open(conn_id, hub, Transport::LongPoll, send_queue, Rc::default());
     }
 
-    fn open(&mut self, conn_id: Uuid, hub: usize, transport: Transport, outbox: Outbox, socket: Rc<Socket>) {
-        let outbox = Rc::new(outbox);
-        let key = self.hubs[hub].table.open(conn_id, transport, outbox.clone());
+    fn open(
+        &mut self,
+        conn_id: Uuid,
+        hub: usize,
+        transport: Transport,
+        send_queue: SendQueue,
+        socket: Rc<Socket>,
+    ) {
+        let send_queue = Rc::new(send_queue);
+        let key = self.hubs[hub].table.open(conn_id, transport, send_queue.clone());
         self.hubs[hub].output.push_back(ToRegistry::Attach(self.sessions.len()));
         self.sessions.push(Session {
             hub,
             key,
             conn_id,
             transport,
-            outbox,
+            send_queue,
             owner: None,
             answer: None,
             wait_until: self.now + WAIT_MS,
@@ -112,13 +119,13 @@ impl World {
     /// The session takes itself out, and nobody is there to say goodbye to.
     pub fn leave(&mut self, number: usize) {
         self.detach(number);
-        self.sessions[number].outbox.forget();
+        self.sessions[number].send_queue.forget();
     }
 
     /// The session takes itself out, and says so.
     pub fn say_goodbye(&mut self, number: usize, reason: CloseReason) {
         self.detach(number);
-        self.sessions[number].outbox.close(reason);
+        self.sessions[number].send_queue.close(reason);
     }
 
     /// The client says goodbye: it hears nothing any more, whatever comes.
@@ -150,7 +157,7 @@ impl World {
         let session = &self.sessions[number];
         if session.transport == Transport::Websocket && !session.is_broken {
             session.socket.make_room(bytes);
-            session.outbox.flush_simulated();
+            session.send_queue.flush_simulated();
             self.absorb(number);
         }
     }
@@ -163,12 +170,12 @@ impl World {
         let session = &mut self.sessions[number];
         match session.answer.take() {
             None => {
-                session.outbox.seal();
-                session.answer = Some(session.outbox.batch());
+                session.send_queue.seal();
+                session.answer = Some(session.send_queue.batch());
             }
             Some(answer) => {
                 if taken && !session.is_broken {
-                    session.outbox.forget();
+                    session.send_queue.forget();
                     answer.iter().for_each(|element| self.note(number, &seen(element)));
                 }
                 self.leave(number);
@@ -189,9 +196,12 @@ impl World {
                 self.leave(number);
             } else if session.transport == Transport::Websocket {
                 let (hub, key) = (session.hub, session.key);
-                let pushed = if beats { session.outbox.push_control(&HEARTBEAT) } else { Pushed::Accepted };
+                let pushed =
+                    if beats { session.send_queue.push_control(&HEARTBEAT) } else { PushResult::Accepted };
                 self.settle(hub, key, pushed);
-            } else if session.answer.is_none() && (session.wait_until <= now || !session.outbox.is_empty()) {
+            } else if session.answer.is_none()
+                && (session.wait_until <= now || !session.send_queue.is_empty())
+            {
                 self.go_on(number, true);
             }
         }
@@ -214,7 +224,7 @@ impl World {
             self.count_begun(number);
         }
         if gone && reason == CloseReason::TooSlow {
-            let left = self.sessions[number].outbox.queued_bytes();
+            let left = self.sessions[number].send_queue.queued_bytes();
             assert!(left <= reason.frame().len(), "{left} bytes stay behind for a peer that does not read");
         }
     }
@@ -226,7 +236,7 @@ impl World {
         if session.input.is_empty() {
             return;
         }
-        let rest = session.outbox.batch();
+        let rest = session.send_queue.batch();
         let mut whole = session.input.clone();
         whole.extend_from_slice(rest.first().expect("the rest of a frame waits"));
         let (frames, left) = whole_frames(&whole);

@@ -4,11 +4,11 @@ use super::account::to;
 use super::{HUBS, ToRegistry, World};
 use crate::broker::channel::messages::{Publication, ToChannel};
 use crate::broker::hub::messages::ToHub;
-use crate::broker::private_messages::ToInbox;
+use crate::broker::private_messages::ToPrivateMessages;
 use crate::fixtures::time;
 use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::Pushed;
+use crate::send_queue::PushResult;
 
 impl World {
     /// Lets one station take one message, or one hub write to some of its members. False if it has nothing to do.
@@ -74,7 +74,7 @@ impl World {
                 let kept = if stored { self.rules.keeping.frames as Offset } else { 0 };
                 self.account.excuse_passed(conn, id, state.offset(), kept);
             }
-            ToChannel::Farewell(_) => {}
+            ToChannel::OrderedClose(_) => {}
             ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
             ToChannel::Part(conn) => state.part(conn, &now, &mut effects),
             ToChannel::Return(conn, user) => state.return_present(conn, user, &now, &mut effects),
@@ -106,32 +106,32 @@ impl World {
         let Some(message) = queue.pop_front() else { return false };
         let (account, mut effects) = (&mut self.account, Vec::new());
         match message {
-            ToInbox::Open(user, conn) => {
-                account.ledger.begin(conn, user, Stream::Inbox);
+            ToPrivateMessages::Open(user, conn) => {
+                account.ledger.begin(conn, user, Stream::Private);
                 state.open(user, conn);
             }
-            ToInbox::Close(user, conn, last) => {
-                account.ledger.end(conn, Stream::Inbox, false);
+            ToPrivateMessages::Close(user, conn, last) => {
+                account.ledger.end(conn, Stream::Private, false);
                 if last {
                     account.forget_private(user);
                 }
                 state.close(user, conn, last);
             }
-            ToInbox::Farewell(_) => {}
-            ToInbox::Attach(user, conn, place, part) => {
+            ToPrivateMessages::OrderedClose(_) => {}
+            ToPrivateMessages::Attach(user, conn, place, part) => {
                 account.excuse_private(conn, user, self.rules.keeping.frames);
                 state.attach(user, conn, place, part, &mut effects);
             }
-            ToInbox::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
-            ToInbox::Post(message, recipients) => {
+            ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
+            ToPrivateMessages::Post(message, recipients) => {
                 account.publish_private(&Publication::Post(message.clone(), to(&recipients)), &recipients);
                 state.post(message, &recipients, &mut effects);
             }
-            ToInbox::Edit(edit, recipients) => {
+            ToPrivateMessages::Edit(edit, recipients) => {
                 account.publish_private(&Publication::Edit(edit.clone(), to(&recipients)), &recipients);
                 state.edit(&edit, &recipients, &mut effects);
             }
-            ToInbox::Delete(delete, recipients) => {
+            ToPrivateMessages::Delete(delete, recipients) => {
                 account.publish_private(&Publication::Delete(delete.clone(), to(&recipients)), &recipients);
                 state.delete(&delete, &recipients, &mut effects);
             }
@@ -169,7 +169,7 @@ impl World {
                 self.dismiss(index, key, reason);
                 return true;
             }
-            ToHub::Drain | ToHub::Farewell(..) => return true,
+            ToHub::Drain | ToHub::OrderedClose(..) => return true,
         };
         self.settle(index, key, pushed);
         true
@@ -189,18 +189,18 @@ impl World {
         }
         let slice = hub.fanout.run(&mut hub.table, budget);
         hub.bytes.1 += slice.bytes;
-        for (key, pushed) in slice.casualties {
+        for (key, pushed) in slice.failed {
             self.settle(index, key, pushed);
         }
         true
     }
 
-    /// Dismisses a session whose outbox took no more.
-    pub fn settle(&mut self, hub: usize, key: SlotKey, pushed: Pushed) {
+    /// Dismisses a session whose send queue took no more.
+    pub fn settle(&mut self, hub: usize, key: SlotKey, pushed: PushResult) {
         match pushed {
-            Pushed::Accepted | Pushed::Sealed => {}
-            Pushed::Overflow => self.dismiss(hub, key, CloseReason::TooSlow),
-            Pushed::Broken => self.dismiss(hub, key, CloseReason::ByPeer(None)),
+            PushResult::Accepted | PushResult::Sealed => {}
+            PushResult::Overflow => self.dismiss(hub, key, CloseReason::TooSlow),
+            PushResult::Broken => self.dismiss(hub, key, CloseReason::ByPeer(None)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 /// Counters by name, and when each was seen to have grown.
 #[derive(Debug, Default)]
-pub struct Latest(HashMap<&'static str, Growth>);
+pub struct LastSeen(HashMap<&'static str, Growth>);
 
 #[derive(Clone, Copy, Debug)]
 struct Growth {
@@ -13,7 +13,7 @@ struct Growth {
     at_unix: u64,
 }
 
-impl Latest {
+impl LastSeen {
     /// Looks at the counters. What has grown since the last look did so now.
     pub fn look(&mut self, counters: impl Iterator<Item = (&'static str, u64)>, now_unix: u64) {
         for (name, count) in counters {
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_counter_is_as_late_as_its_last_growth() {
-        let mut latest = Latest::default();
+        let mut latest = LastSeen::default();
         latest.look([("a", 0), ("b", 2)].into_iter(), 100);
         latest.look([("a", 1), ("b", 2)].into_iter(), 101);
         latest.look([("a", 1), ("b", 2)].into_iter(), 102);

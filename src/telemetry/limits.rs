@@ -93,15 +93,15 @@ impl Limit {
 
 /// How often each limit was reached since the start.
 #[derive(Debug)]
-pub struct Hits(Vec<Counter>);
+pub struct LimitHits(Vec<Counter>);
 
-impl Default for Hits {
+impl Default for LimitHits {
     fn default() -> Self {
         Self(Limit::ALL.iter().map(|_| Counter::default()).collect())
     }
 }
 
-impl Hits {
+impl LimitHits {
     /// Counts one.
     pub fn count(&self, limit: Limit) {
         if let Some(counter) = self.0.get(limit as usize) {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn each_limit_has_a_counter_of_its_own() {
-        let hits = Hits::default();
+        let hits = LimitHits::default();
         for (index, limit) in Limit::ALL.iter().enumerate() {
             assert_eq!(*limit as usize, index);
             (0..=index).for_each(|_| hits.count(*limit));

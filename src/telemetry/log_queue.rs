@@ -42,7 +42,7 @@ fn stderr_stalls() -> bool {
 /// Lines of the log that wait to be written.
 #[derive(Debug)]
 pub struct LogQueue {
-    state: Mutex<State>,
+    state: Mutex<LogQueueState>,
     /// Notified when there is a line to write.
     filled: Condvar,
     /// Notified when the last line was written.
@@ -52,7 +52,7 @@ pub struct LogQueue {
 }
 
 #[derive(Debug)]
-struct State {
+struct LogQueueState {
     lines: VecDeque<Box<[u8]>>,
     bytes: usize,
     /// A thread writes the lines.
@@ -79,7 +79,7 @@ enum Task {
 
 impl LogQueue {
     const fn new(stalls: fn() -> bool) -> Self {
-        let state = State {
+        let state = LogQueueState {
             lines: VecDeque::new(),
             bytes: 0,
             is_open: false,
@@ -203,7 +203,7 @@ impl LogQueue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LogQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

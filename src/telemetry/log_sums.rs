@@ -23,7 +23,7 @@ pub struct Cause {
     name: &'static str,
     target: &'static str,
     level: Level,
-    state: Mutex<State>,
+    state: Mutex<CauseState>,
 }
 
 /// Signatures that are wrong, too old or used before.
@@ -45,7 +45,7 @@ const CAUSES: [&Cause; 5] =
     [&REFUSED_SIGNATURES, &WELL_KNOWN_SECRETS, &FAILED_SIGN_INS, &LOST_CONNECTIONS, &FAILED_REQUESTS];
 
 #[derive(Debug)]
-struct State {
+struct CauseState {
     /// When the window began; none before the first line.
     begun: Option<Instant>,
     lines: u32,
@@ -66,7 +66,12 @@ struct Sum {
 impl Cause {
     const fn new(name: &'static str, target: &'static str, level: Level) -> Self {
         let clients = Clients { counts: [None; ADDRESSES] };
-        Self { name, target, level, state: Mutex::new(State { begun: None, lines: 0, summed: 0, clients }) }
+        Self {
+            name,
+            target,
+            level,
+            state: Mutex::new(CauseState { begun: None, lines: 0, summed: 0, clients }),
+        }
     }
 
     /// Logs a line with the client's address, or adds it to the sum. Text of the client must be [`escaped`].
@@ -99,7 +104,7 @@ impl Cause {
         }
     }
 
-    fn lock<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+    fn lock<T>(&self, work: impl FnOnce(&mut CauseState) -> T) -> T {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -120,7 +125,7 @@ pub fn log_last_sums() {
     }
 }
 
-impl State {
+impl CauseState {
     /// Counts one. Returns the sum of the window before, if one is over, and whether this one's line is shown.
     fn count(&mut self, client: Option<IpAddr>, now: Instant) -> (Option<Sum>, bool) {
         let sum = self.end_window(now, WINDOW);
@@ -204,8 +209,8 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn state() -> State {
-        State { begun: None, lines: 0, summed: 0, clients: Clients { counts: [None; ADDRESSES] } }
+    fn state() -> CauseState {
+        CauseState { begun: None, lines: 0, summed: 0, clients: Clients { counts: [None; ADDRESSES] } }
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub struct Counters {
     /// Websockets that are gone, by reason.
     pub closes: closes::Closes,
     /// How often each limit was reached.
-    pub limits: limits::Hits,
+    pub limits: limits::LimitHits,
     /// Handshakes and polls refused because of the page's origin.
     pub refused_origin: Counter,
     /// Requests answered 400 because they were not HTTP, or malformed.

@@ -4,18 +4,18 @@ use std::collections::VecDeque;
 
 /// The figures of a sample, in their order.
 pub const FIGURES: [Figure; 12] = [
-    Figure { name: "connections", kind: Kind::Level },
-    Figure { name: "users", kind: Kind::Level },
-    Figure { name: "channels", kind: Kind::Level },
-    Figure { name: "deliveries_per_s", kind: Kind::Level },
-    Figure { name: "publishes_per_s", kind: Kind::Level },
-    Figure { name: "queued_bytes", kind: Kind::Level },
-    Figure { name: "closed_too_slow", kind: Kind::Count },
-    Figure { name: "refused_busy", kind: Kind::Count },
-    Figure { name: "memory_bytes", kind: Kind::Level },
-    Figure { name: "cpu_percent", kind: Kind::Level },
-    Figure { name: "refusals_per_s", kind: Kind::Level },
-    Figure { name: "closes_per_s", kind: Kind::Level },
+    Figure { name: "connections", kind: SeriesKind::Level },
+    Figure { name: "users", kind: SeriesKind::Level },
+    Figure { name: "channels", kind: SeriesKind::Level },
+    Figure { name: "deliveries_per_s", kind: SeriesKind::Level },
+    Figure { name: "publishes_per_s", kind: SeriesKind::Level },
+    Figure { name: "queued_bytes", kind: SeriesKind::Level },
+    Figure { name: "closed_too_slow", kind: SeriesKind::Count },
+    Figure { name: "refused_busy", kind: SeriesKind::Count },
+    Figure { name: "memory_bytes", kind: SeriesKind::Level },
+    Figure { name: "cpu_percent", kind: SeriesKind::Level },
+    Figure { name: "refusals_per_s", kind: SeriesKind::Level },
+    Figure { name: "closes_per_s", kind: SeriesKind::Level },
 ];
 
 /// One figure of a sample.
@@ -24,12 +24,12 @@ pub struct Figure {
     /// What it is called.
     pub name: &'static str,
     /// What becomes of several that are joined to one.
-    pub kind: Kind,
+    pub kind: SeriesKind,
 }
 
 /// What becomes of several values that are joined to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SeriesKind {
     /// Their mean.
     Level,
     /// Their sum.
@@ -63,7 +63,7 @@ pub struct Series {
 
 /// Some samples of a span.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Excerpt {
+pub struct SeriesPage {
     /// Seconds from one to the next.
     pub step_s: u64,
     /// The number of the first one; they are numbered from 1, without gaps.
@@ -92,7 +92,7 @@ impl Series {
     }
 
     /// The samples of the span with this step that are newer than number `after`. None: there is no such span.
-    pub fn since(&self, step_s: u64, after: u64) -> Option<Excerpt> {
+    pub fn since(&self, step_s: u64, after: u64) -> Option<SeriesPage> {
         self.spans.iter().find(|span| span.step_s == step_s).map(|span| span.since(after))
     }
 }
@@ -105,7 +105,7 @@ impl Span {
         }
         let mut joined = std::mem::take(&mut self.sum);
         for (value, figure) in joined.iter_mut().zip(FIGURES) {
-            if figure.kind == Kind::Level {
+            if figure.kind == SeriesKind::Level {
                 *value /= self.step_s as f32;
             }
         }
@@ -116,12 +116,12 @@ impl Span {
         self.count += 1;
     }
 
-    fn since(&self, after: u64) -> Excerpt {
+    fn since(&self, after: u64) -> SeriesPage {
         let oldest = self.count - self.samples.len() as u64;
         // A number that is yet to come is from before a restart: everything is new to who sends it.
         let skip = if after > self.count { 0 } else { after.saturating_sub(oldest) as usize };
         let samples: Vec<_> = self.samples.iter().skip(skip).copied().collect();
-        Excerpt { step_s: self.step_s, first: oldest + skip as u64 + 1, last: self.count, samples }
+        SeriesPage { step_s: self.step_s, first: oldest + skip as u64 + 1, last: self.count, samples }
     }
 }
 

@@ -8,7 +8,7 @@ const NEVER: u64 = u64::MAX;
 
 /// One thread, which is asked again and again.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct ThreadHeartbeat {
     /// The thread's name.
     pub name: String,
     /// When the question that is not answered yet was asked, in ms.
@@ -18,7 +18,7 @@ pub struct Pulse {
 
 /// What a look at a pulse has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum HealthChange {
     /// Nothing new.
     Same,
     /// For so many ms now there has been no answer: the thread lags.
@@ -27,7 +27,7 @@ pub enum Finding {
     Recovered,
 }
 
-impl Pulse {
+impl ThreadHeartbeat {
     /// A thread that has not been asked.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), asked: AtomicU64::new(NEVER), lagging: AtomicBool::new(false) }
@@ -52,26 +52,26 @@ impl Pulse {
     }
 
     /// Looks whether the thread lags: it has not answered for `limit_ms`.
-    pub fn look(&self, now_ms: u64, limit_ms: u64) -> Finding {
+    pub fn look(&self, now_ms: u64, limit_ms: u64) -> HealthChange {
         let waited = self.waited_ms(now_ms);
         let lags = waited >= limit_ms;
         match (self.lagging.swap(lags, Ordering::Relaxed), lags) {
-            (false, true) => Finding::Lags(waited),
-            (true, false) => Finding::Recovered,
-            _ => Finding::Same,
+            (false, true) => HealthChange::Lags(waited),
+            (true, false) => HealthChange::Recovered,
+            _ => HealthChange::Same,
         }
     }
 }
 
 /// All threads.
 #[derive(Debug, Default)]
-pub struct Vitals {
-    pulses: OnceLock<Vec<Arc<Pulse>>>,
+pub struct ThreadHealth {
+    pulses: OnceLock<Vec<Arc<ThreadHeartbeat>>>,
     /// Workers that do not serve yet.
     starting: AtomicUsize,
 }
 
-impl Vitals {
+impl ThreadHealth {
     /// So many workers are about to start.
     pub fn new(workers: usize) -> Self {
         Self { pulses: OnceLock::new(), starting: AtomicUsize::new(workers) }
@@ -88,7 +88,7 @@ impl Vitals {
     }
 
     /// These threads are asked from now on. Once.
-    pub fn watch(&self, pulses: Vec<Arc<Pulse>>) {
+    pub fn watch(&self, pulses: Vec<Arc<ThreadHeartbeat>>) {
         let _ = self.pulses.set(pulses);
     }
 
@@ -107,38 +107,39 @@ mod tests {
 
     #[test]
     fn a_thread_that_answers_in_time_does_not_lag() {
-        let pulse = Pulse::new("worker 1");
+        let pulse = ThreadHeartbeat::new("worker 1");
         for now in (0..10_000).step_by(500) {
             assert!(pulse.ask(now));
             pulse.answer();
-            assert_eq!(pulse.look(now + 400, 2_000), Finding::Same);
+            assert_eq!(pulse.look(now + 400, 2_000), HealthChange::Same);
         }
     }
 
     #[test]
     fn one_that_does_not_lags_until_it_does() {
-        let vitals = Vitals::default();
-        let pulses = vec![Arc::new(Pulse::new("worker 1")), Arc::new(Pulse::new("registry"))];
-        vitals.watch(pulses.clone());
+        let thread_health = ThreadHealth::default();
+        let pulses =
+            vec![Arc::new(ThreadHeartbeat::new("worker 1")), Arc::new(ThreadHeartbeat::new("registry"))];
+        thread_health.watch(pulses.clone());
         assert!(pulses[0].ask(0) && pulses[1].ask(100));
         assert!(!pulses[1].ask(600), "one question at a time: a thread that is stuck collects none");
-        assert_eq!(pulses[1].look(2_099, 2_000), Finding::Same);
-        assert_eq!(vitals.lagging(2_099), None);
-        assert_eq!(pulses[1].look(2_100, 2_000), Finding::Lags(2_000));
-        assert_eq!(pulses[1].look(2_600, 2_000), Finding::Same, "told once");
-        assert_eq!(pulses[0].look(2_600, 2_000), Finding::Lags(2_600));
-        assert_eq!(vitals.lagging(2_600), Some(("worker 1", 2_600)));
+        assert_eq!(pulses[1].look(2_099, 2_000), HealthChange::Same);
+        assert_eq!(thread_health.lagging(2_099), None);
+        assert_eq!(pulses[1].look(2_100, 2_000), HealthChange::Lags(2_000));
+        assert_eq!(pulses[1].look(2_600, 2_000), HealthChange::Same, "told once");
+        assert_eq!(pulses[0].look(2_600, 2_000), HealthChange::Lags(2_600));
+        assert_eq!(thread_health.lagging(2_600), Some(("worker 1", 2_600)));
         pulses[0].answer();
-        assert_eq!(pulses[0].look(2_700, 2_000), Finding::Recovered);
-        assert_eq!(vitals.lagging(2_700), Some(("registry", 2_600)));
+        assert_eq!(pulses[0].look(2_700, 2_000), HealthChange::Recovered);
+        assert_eq!(thread_health.lagging(2_700), Some(("registry", 2_600)));
     }
 
     #[test]
     fn it_starts_until_all_workers_serve() {
-        let vitals = Vitals::new(2);
-        vitals.worker_started();
-        assert!(vitals.is_starting());
-        vitals.worker_started();
-        assert!(!vitals.is_starting());
+        let thread_health = ThreadHealth::new(2);
+        thread_health.worker_started();
+        assert!(thread_health.is_starting());
+        thread_health.worker_started();
+        assert!(!thread_health.is_starting());
     }
 }

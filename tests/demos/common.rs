@@ -3,17 +3,17 @@
 use crate::support::http::{Reply, Wire};
 use crate::support::socket::{self, FIN, Frame, Incoming, Outgoing, PING};
 use crate::support::{TestServer, settings};
-use channelstream::config::{Demo, Settings};
+use channelstream::config::{DemoSetting, Settings};
 
 /// Settings under which nothing is said that nobody asked for. Demo mode is on for all, also behind a proxy.
 pub fn quiet() -> Settings {
-    Settings { demo: Demo::On, ping_interval_ms: 0, socket_idle_timeout_ms: 0, ..settings() }
+    Settings { demo: DemoSetting::On, ping_interval_ms: 0, socket_idle_timeout_ms: 0, ..settings() }
 }
 
 /// The same behind a proxy.
 pub fn behind_a_proxy() -> Settings {
     let trusted_proxies = vec!["127.0.0.1/32".parse().expect("an address")];
-    Settings { trusted_proxies, demo: Demo::On, allow_default_secrets: true, ..quiet() }
+    Settings { trusted_proxies, demo: DemoSetting::On, allow_default_secrets: true, ..quiet() }
 }
 
 pub async fn open(server: &TestServer, target: &str) -> (Incoming, Outgoing) {

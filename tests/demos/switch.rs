@@ -2,11 +2,11 @@
 
 use crate::common::{ask, quiet, refused};
 use crate::support::TestServer;
-use channelstream::config::{Demo, Settings};
+use channelstream::config::{DemoSetting, Settings};
 
 #[actix_web::test]
 async fn without_demo_mode_there_is_nothing() {
-    let server = TestServer::start(Settings { demo: Demo::Off, ..quiet() });
+    let server = TestServer::start(Settings { demo: DemoSetting::Off, ..quiet() });
     for path in ["/demo/echo", "/demo/guarded/echo?token=x", "/demo/chat", "/demo/board/socket"] {
         assert_eq!(refused(&server, path).await.status, 404, "{path}");
     }

@@ -1,7 +1,7 @@
 //! The cases that the Autobahn suite has for servers that echo, by their numbers there, played against `/demo/echo`:
 //! what holds for the echo holds for the websocket code of `/ws`, which it runs on.
 //!
-//! The suite itself runs on Python 2.7; `docs/websocket-tutorial.md` tells how it was run and what it said. Where it waits a
+//! The suite itself runs on Python 2.7; `docs/reports/robustness.md` describes how it was run and its result. Where it waits a
 //! second to see that nothing happens, these cases send a ping and wait for its pong.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 

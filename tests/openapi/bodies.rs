@@ -5,7 +5,7 @@ use channelstream::api::channel_config::ChannelConfigRequest;
 use channelstream::api::connect::ConnectRequest;
 use channelstream::api::disconnect::DisconnectRequest;
 use channelstream::api::info::InfoRequest;
-use channelstream::api::limits::Limits;
+use channelstream::api::limits::RequestLimits;
 use channelstream::api::message_delete::parse_deletes;
 use channelstream::api::message_patch::parse_edits;
 use channelstream::api::message_post::parse_messages;
@@ -49,7 +49,7 @@ fn shown<T: Debug, E: Debug>(read: Result<T, E>) -> Result<String, String> {
 /// What an endpoint makes of a body.
 fn read(method: &str, path: &str, body: &Value) -> Result<String, String> {
     let (limits, now) =
-        (Limits::from(&Settings::default()), Timestamp::from_unix_micros(1_582_366_272_123_456));
+        (RequestLimits::from(&Settings::default()), Timestamp::from_unix_micros(1_582_366_272_123_456));
     let body = body.to_string();
     let body = body.as_bytes();
     match (method, path) {

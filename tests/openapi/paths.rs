@@ -3,7 +3,7 @@
 use super::support::http::Wire;
 use super::support::{TestServer, settings};
 use super::{document, keys, of};
-use channelstream::config::{Demo, Settings};
+use channelstream::config::{DemoSetting, Settings};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -105,7 +105,7 @@ fn no_route_goes_untold() {
 
 #[test]
 fn demos_are_told_in_demo_mode_only() {
-    let exposed = of(&Settings { demo: Demo::Off, ..Settings::default() });
+    let exposed = of(&Settings { demo: DemoSetting::Off, ..Settings::default() });
     assert!(keys(&exposed["paths"]).iter().all(|path| !path.starts_with("/demo")));
     assert!(exposed["tags"].as_array().unwrap().iter().all(|tag| tag["name"] != "demo"));
     let demo = document();

@@ -20,7 +20,7 @@ import pytest
 from server import environment
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUST = [*(ROOT / "src").rglob("*.rs"), *(ROOT / "tests").rglob("*.rs")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BY_HAND = {"cargo run --release", "tests/run", "channelstream -i config.ini"}

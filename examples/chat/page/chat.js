@@ -1,4 +1,4 @@
-/** The chat's page: the browser library listens; everything that is said goes to the chat's backend. */
+/** The chat's page: the browser library listens, and the page sends each message to the chat's backend. */
 const server = document.body.dataset.server;
 const { ChannelStreamConnection } = await import(`${server}/static/channelstream/index.js`);
 
@@ -6,7 +6,7 @@ const ROOMS = ['general', 'random', 'help'];
 const byId = (id) => document.getElementById(id);
 const roomOf = (channel) => channel?.replace(/^chat:/, '');
 const connection = new ChannelStreamConnection();
-/** By room: messages by uuid in their order, and people with their state. */
+/** For each room: messages by uuid in their order, and users with their state. */
 const rooms = new Map();
 let me = '';
 let room = ROOMS[0];
@@ -31,7 +31,7 @@ function show(state, text) {
     byId('state').textContent = text;
 }
 
-/** What the answer to connect or subscribe tells about rooms. */
+/** Stores the rooms in the answer to connect or subscribe. */
 function learn({ channels, users }) {
     const states = new Map(users.map(({ user, state }) => [user, state]));
     for (const [name, info] of Object.entries(channels)) {
@@ -43,7 +43,7 @@ function learn({ channels, users }) {
 
 const KINDS = {
     message(frame) {
-        // A private message belongs to no room: it is shown in the one that is open.
+        // A private message belongs to no room, so it is shown in the open one.
         rooms.get(roomOf(frame.channel) ?? room)?.messages.set(frame.uuid, frame);
     },
     'message:edit'(frame) {
@@ -121,7 +121,7 @@ function render() {
     }));
 }
 
-/** One room at a time: the old one is left. */
+/** Opens a room and leaves the old one, since a user is in one room at a time. */
 async function enter(name) {
     if (name !== room) {
         const conn_id = connection.connectionId;
@@ -144,7 +144,7 @@ function listen() {
     connection.websocketUrl = `${server.replace(/^http/, 'ws')}/ws`;
     connection.longPollUrl = `${server}/listen`;
     connection.connectCallback = (_, answer) => {
-        // After a restart of the server everybody is in the first room again.
+        // After a restart of the server all users are in the first room again.
         rooms.clear();
         [room] = ROOMS;
         learn(answer.channels_info);
@@ -173,7 +173,7 @@ byId('sign-in').addEventListener('submit', async (event) => {
 });
 byId('composer').addEventListener('submit', async (event) => {
     event.preventDefault();
-    // Taken out at once: whoever types on while the server answers keeps the next message.
+    // The field is cleared immediately, so that the user can type the next message while the server answers.
     const text = byId('text').value;
     byId('text').value = '';
     if (!await tell('POST', 'message', { room, to: byId('to').value, text }) && !byId('text').value) {

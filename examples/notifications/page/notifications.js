@@ -1,4 +1,4 @@
-/** The page of the notifications: it listens, and asks its backend to send. */
+/** The page of the notifications: it listens, and sends through its backend. */
 const server = document.body.dataset.server;
 const { ChannelStreamConnection } = await import(`${server}/static/channelstream/index.js`);
 
@@ -73,7 +73,7 @@ byId('sign-in').addEventListener('submit', (event) => {
 byId('sender').addEventListener('submit', async (event) => {
     event.preventDefault();
     const [text, level, to] = ['text', 'level', 'to'].map((id) => byId(id).value);
-    // Taken out at once: whoever types on while the server answers keeps the next one.
+    // The field is cleared immediately, so that the user can type the next one while the server answers.
     byId('text').value = '';
     if (!await tell('notify', { text, level, to }) && !byId('text').value) {
         byId('text').value = text;

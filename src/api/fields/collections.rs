@@ -1,26 +1,26 @@
 //! Lists, mappings and objects.
 
-use super::field::{Fields, Presence, Table};
-use super::members::{Members, items};
-use super::{INPUT_TYPE, Kind, Read, fault, too_long};
-use crate::api::limits::Limits;
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use super::field::{FieldPresence, FieldTable, Fields};
+use super::members::{ObjectMembers, items};
+use super::{FieldKind, INPUT_TYPE, Read, fault, too_long};
+use crate::api::limits::RequestLimits;
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{ArrayBuilder, Type};
 
 /// The limit that a list or mapping keeps to.
 #[derive(Clone, Copy)]
-pub(crate) enum Bound {
+pub(crate) enum ListLimit {
     /// `max_list_items`.
     Items,
     /// `max_channels_per_request`.
     Channels,
 }
 
-impl Bound {
+impl ListLimit {
     /// The most it allows.
-    pub(crate) fn of(self, limits: &Limits) -> usize {
+    pub(crate) fn of(self, limits: &RequestLimits) -> usize {
         match self {
             Self::Items => limits.max_list_items,
             Self::Channels => limits.max_channels_per_request,
@@ -30,29 +30,29 @@ impl Bound {
 
 /// A list of values of one kind; wrong items come back by their index.
 #[derive(Clone, Copy)]
-pub(crate) struct List<K> {
+pub(crate) struct ListField<K> {
     item: K,
-    bound: Bound,
+    bound: ListLimit,
     /// Whether an empty list is an error.
     some: bool,
 }
 
-impl<K: Kind> List<K> {
+impl<K: FieldKind> ListField<K> {
     /// A list that may be empty.
-    pub(crate) const fn of(item: K, bound: Bound) -> Self {
+    pub(crate) const fn of(item: K, bound: ListLimit) -> Self {
         Self { item, bound, some: false }
     }
 
     /// A list of at least one item.
-    pub(crate) const fn some(item: K, bound: Bound) -> Self {
+    pub(crate) const fn some(item: K, bound: ListLimit) -> Self {
         Self { item, bound, some: true }
     }
 }
 
-impl<K: Kind> Kind for List<K> {
+impl<K: FieldKind> FieldKind for ListField<K> {
     type Value = Vec<K::Value>;
 
-    fn read(&self, raw: &RawValue, limits: &Limits) -> Read<Self::Value> {
+    fn read(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value> {
         let max = self.bound.of(limits);
         let items = items(raw, max).ok_or_else(|| fault("Not a valid list."))?;
         if items.len() > max {
@@ -71,7 +71,7 @@ impl<K: Kind> Kind for List<K> {
         if faults.is_empty() { Ok(values) } else { Err(Value::Object(faults)) }
     }
 
-    fn shape(&self, limits: &Limits, book: &mut Book) -> Shape {
+    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
         let list = ArrayBuilder::new().items(self.item.shape(limits, book));
         list.min_items(self.some.then_some(1)).max_items(Some(self.bound.of(limits))).into()
     }
@@ -81,22 +81,22 @@ impl<K: Kind> Kind for List<K> {
 #[derive(Clone, Copy)]
 pub(crate) struct Mapping<K> {
     value: K,
-    bound: Bound,
+    bound: ListLimit,
 }
 
-impl<K: Kind> Mapping<K> {
+impl<K: FieldKind> Mapping<K> {
     /// A mapping from any text.
-    pub(crate) const fn to(value: K, bound: Bound) -> Self {
+    pub(crate) const fn to(value: K, bound: ListLimit) -> Self {
         Self { value, bound }
     }
 }
 
-impl<K: Kind> Kind for Mapping<K> {
+impl<K: FieldKind> FieldKind for Mapping<K> {
     type Value = Vec<(String, K::Value)>;
 
-    fn read(&self, raw: &RawValue, limits: &Limits) -> Read<Self::Value> {
+    fn read(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value> {
         let max = self.bound.of(limits);
-        let members = Members::of(raw, max).ok_or_else(|| fault("Not a valid mapping type."))?;
+        let members = ObjectMembers::of(raw, max).ok_or_else(|| fault("Not a valid mapping type."))?;
         if members.len() > max {
             return Err(too_long(max));
         }
@@ -113,43 +113,43 @@ impl<K: Kind> Kind for Mapping<K> {
         if faults.is_empty() { Ok(values) } else { Err(Value::Object(faults)) }
     }
 
-    fn shape(&self, limits: &Limits, book: &mut Book) -> Shape {
+    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
         mapping_shape(self.value.shape(limits, book), self.bound.of(limits))
     }
 }
 
 /// An object of any names, at most `max` of them.
-pub(crate) fn mapping_shape(values: Shape, max: usize) -> Shape {
+pub(crate) fn mapping_shape(values: ValueSchema, max: usize) -> ValueSchema {
     let mapping = schema::of_type(Type::Object).additional_properties(Some(values));
     mapping.max_properties(Some(max)).into()
 }
 
 /// An object with fields of its own.
-pub(crate) struct Object<T: 'static> {
+pub(crate) struct ObjectField<T: 'static> {
     /// Its name in the description.
     pub(crate) name: &'static str,
     /// Its fields.
-    pub(crate) fields: Table,
+    pub(crate) fields: FieldTable,
     /// Makes the value of them; called once, and `None` only when it has noted a fault.
     pub(crate) read: fn(&mut Fields<'_>) -> Option<T>,
 }
 
-impl<T> Clone for Object<T> {
+impl<T> Clone for ObjectField<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Object<T> {}
+impl<T> Copy for ObjectField<T> {}
 
-impl<T> Kind for Object<T> {
+impl<T> FieldKind for ObjectField<T> {
     type Value = T;
 
-    fn read(&self, raw: &RawValue, limits: &Limits) -> Read<T> {
+    fn read(&self, raw: &RawValue, limits: &RequestLimits) -> Read<T> {
         nested(raw, self.fields, limits, self.read)
     }
 
-    fn shape(&self, limits: &Limits, book: &mut Book) -> Shape {
+    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
         object_shape(self.name, self.fields, limits, book)
     }
 }
@@ -157,8 +157,8 @@ impl<T> Kind for Object<T> {
 /// Reads an object that has these fields; wrong fields and wrong types come back as a tree.
 pub(crate) fn nested<'a, T>(
     raw: &'a RawValue,
-    table: Table,
-    limits: &Limits,
+    table: FieldTable,
+    limits: &RequestLimits,
     read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
 ) -> Read<T> {
     let fields = Fields::of(raw.get(), table, limits).ok_or_else(|| json!({ "_schema": [INPUT_TYPE] }))?;
@@ -166,11 +166,16 @@ pub(crate) fn nested<'a, T>(
 }
 
 /// The shape of an object that has these fields.
-pub(crate) fn object_shape(name: &str, table: Table, limits: &Limits, book: &mut Book) -> Shape {
+pub(crate) fn object_shape(
+    name: &str,
+    table: FieldTable,
+    limits: &RequestLimits,
+    book: &mut SchemaRegistry,
+) -> ValueSchema {
     book.named(name, |book| {
-        let keys = table.iter().fold(Keys::new(), |keys, field| {
+        let keys = table.iter().fold(ObjectSchema::new(), |keys, field| {
             let shape = field.shape(limits, book);
-            let required = matches!(field.presence(), Presence::Required | Presence::Filled);
+            let required = matches!(field.presence(), FieldPresence::Required | FieldPresence::Filled);
             keys.described(field.name(), shape, required)
         });
         keys.shape()

@@ -1,9 +1,9 @@
 //! One field of an object, and all fields of one on their way into a request.
 
 use super::members::named;
-use super::{Fault, Kind, NULL, Read, fault};
-use crate::api::limits::Limits;
-use crate::protocol::schema::{self, Book, Shape};
+use super::{Fault, FieldKind, NULL, Read, fault};
+use crate::api::limits::RequestLimits;
+use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -11,7 +11,7 @@ const MISSING: &str = "Missing data for required field.";
 
 /// Whether a field may be left out, or null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
+pub(crate) enum FieldPresence {
     /// It must be there.
     Required,
     /// It must be there; where it is missing null counts, and is refused, as in the original.
@@ -29,40 +29,40 @@ pub(crate) enum Presence {
 pub(crate) struct Field<K> {
     name: &'static str,
     kind: K,
-    presence: Presence,
+    presence: FieldPresence,
     about: &'static str,
     /// What counts when it is left out, as JSON.
     default: Option<&'static str>,
 }
 
-impl<K: Kind> Field<K> {
-    const fn new(name: &'static str, kind: K, presence: Presence, about: &'static str) -> Self {
+impl<K: FieldKind> Field<K> {
+    const fn new(name: &'static str, kind: K, presence: FieldPresence, about: &'static str) -> Self {
         Self { name, kind, presence, about, default: None }
     }
 
     /// A field that must be there.
     pub(crate) const fn required(name: &'static str, kind: K, about: &'static str) -> Self {
-        Self::new(name, kind, Presence::Required, about)
+        Self::new(name, kind, FieldPresence::Required, about)
     }
 
     /// A field that must be there and counts as null where it is not.
     pub(crate) const fn filled(name: &'static str, kind: K, about: &'static str) -> Self {
-        Self::new(name, kind, Presence::Filled, about)
+        Self::new(name, kind, FieldPresence::Filled, about)
     }
 
     /// The same, unless the query has it.
     pub(crate) const fn or_in_query(name: &'static str, kind: K, about: &'static str) -> Self {
-        Self::new(name, kind, Presence::OrInQuery, about)
+        Self::new(name, kind, FieldPresence::OrInQuery, about)
     }
 
     /// A field that may be left out.
     pub(crate) const fn optional(name: &'static str, kind: K, about: &'static str) -> Self {
-        Self::new(name, kind, Presence::Optional, about)
+        Self::new(name, kind, FieldPresence::Optional, about)
     }
 
     /// A field that may be left out or null.
     pub(crate) const fn nullable(name: &'static str, kind: K, about: &'static str) -> Self {
-        Self::new(name, kind, Presence::Nullable, about)
+        Self::new(name, kind, FieldPresence::Nullable, about)
     }
 
     /// What counts when the field is left out, as JSON.
@@ -77,24 +77,24 @@ pub(crate) trait Property: Sync {
     fn name(&self) -> &'static str;
 
     /// Whether it may be left out.
-    fn presence(&self) -> Presence;
+    fn presence(&self) -> FieldPresence;
 
     /// Its shape, with what it means and what counts without it.
-    fn shape(&self, limits: &Limits, book: &mut Book) -> Shape;
+    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema;
 }
 
-impl<K: Kind> Property for Field<K> {
+impl<K: FieldKind> Property for Field<K> {
     fn name(&self) -> &'static str {
         self.name
     }
 
-    fn presence(&self) -> Presence {
+    fn presence(&self) -> FieldPresence {
         self.presence
     }
 
-    fn shape(&self, limits: &Limits, book: &mut Book) -> Shape {
+    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
         let shape = self.kind.shape(limits, book);
-        let shape = if self.presence == Presence::Nullable { schema::or_null(shape) } else { shape };
+        let shape = if self.presence == FieldPresence::Nullable { schema::or_null(shape) } else { shape };
         let shape = schema::about(shape, self.about);
         match self.default.and_then(|json| serde_json::from_str(json).ok()) {
             Some(default) => schema::by_default(shape, default),
@@ -104,21 +104,21 @@ impl<K: Kind> Property for Field<K> {
 }
 
 /// All fields of an object.
-pub(crate) type Table = &'static [&'static dyn Property];
+pub(crate) type FieldTable = &'static [&'static dyn Property];
 
 /// The fields of one object on their way into a request, and the faults found so far.
 ///
 /// Fields nobody asks for are dropped in silence, as in the original.
 pub(crate) struct Fields<'a> {
-    table: Table,
-    limits: Limits,
+    table: FieldTable,
+    limits: RequestLimits,
     values: Vec<Option<&'a RawValue>>,
     faults: Map<String, Value>,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of a text that is an object; `None` for every other text.
-    pub(crate) fn of(text: &'a str, table: Table, limits: &Limits) -> Option<Self> {
+    pub(crate) fn of(text: &'a str, table: FieldTable, limits: &RequestLimits) -> Option<Self> {
         Some(Self { table, limits: *limits, values: named(text, table)?, faults: Map::new() })
     }
 
@@ -129,7 +129,7 @@ impl<'a> Fields<'a> {
     }
 
     /// What may be, beyond what its kind says of a value.
-    pub(crate) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &RequestLimits {
         &self.limits
     }
 
@@ -141,12 +141,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads a field; `None` when it is left out, and when it is wrong.
-    pub(crate) fn read<K: Kind>(&mut self, field: &Field<K>) -> Option<K::Value> {
+    pub(crate) fn read<K: FieldKind>(&mut self, field: &Field<K>) -> Option<K::Value> {
         match (self.raw(field), field.presence) {
-            (None, Presence::Required) => self.keep(field, Err(fault(MISSING))),
-            (None, Presence::Filled | Presence::OrInQuery) => self.keep(field, Err(fault(NULL))),
-            (None, Presence::Optional | Presence::Nullable) => None,
-            (Some(raw), Presence::Nullable) if raw.get() == "null" => None,
+            (None, FieldPresence::Required) => self.keep(field, Err(fault(MISSING))),
+            (None, FieldPresence::Filled | FieldPresence::OrInQuery) => self.keep(field, Err(fault(NULL))),
+            (None, FieldPresence::Optional | FieldPresence::Nullable) => None,
+            (Some(raw), FieldPresence::Nullable) if raw.get() == "null" => None,
             (Some(raw), _) => self.keep(field, field.kind.take(raw, &self.limits)),
         }
     }

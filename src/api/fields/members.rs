@@ -1,6 +1,6 @@
 //! Objects and lists taken apart into raw values, no further than a limit.
 
-use super::field::Table;
+use super::field::FieldTable;
 use indexmap::IndexMap;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -8,12 +8,12 @@ use std::fmt;
 
 /// The members of an object: of duplicate keys the last value wins and the first place counts.
 #[derive(Default)]
-pub(crate) struct Members<'a> {
+pub(crate) struct ObjectMembers<'a> {
     readable: IndexMap<String, &'a RawValue>,
     unreadable: Vec<String>,
 }
 
-impl<'a> Members<'a> {
+impl<'a> ObjectMembers<'a> {
     /// Takes a value apart; `None` when it is no object. Of more than `max` members only `max + 1` are kept.
     pub(crate) fn of(raw: &'a RawValue, max: usize) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(raw.get());
@@ -39,7 +39,7 @@ impl<'a> Members<'a> {
 /// The values of the fields of a text that is an object, the last one of duplicates; `None` when it is none.
 ///
 /// Other members are skimmed over: they are dropped in silence, so they should not cost memory either.
-pub(super) fn named(text: &str, fields: Table) -> Option<Vec<Option<&RawValue>>> {
+pub(super) fn named(text: &str, fields: FieldTable) -> Option<Vec<Option<&RawValue>>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let values = Named(fields).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
@@ -85,16 +85,16 @@ impl<'de> Visitor<'de> for Collect<Vec<&'de RawValue>> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Collect<Members<'de>> {
-    type Value = Members<'de>;
+impl<'de> DeserializeSeed<'de> for Collect<ObjectMembers<'de>> {
+    type Value = ObjectMembers<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Collect<Members<'de>> {
-    type Value = Members<'de>;
+impl<'de> Visitor<'de> for Collect<ObjectMembers<'de>> {
+    type Value = ObjectMembers<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -115,7 +115,7 @@ impl<'de> Visitor<'de> for Collect<Members<'de>> {
     }
 }
 
-struct Named(Table);
+struct Named(FieldTable);
 
 impl<'de> DeserializeSeed<'de> for Named {
     type Value = Vec<Option<&'de RawValue>>;
@@ -145,7 +145,7 @@ impl<'de> Visitor<'de> for Named {
 }
 
 /// The place of a key among known fields.
-struct PlaceOf(Table);
+struct PlaceOf(FieldTable);
 
 impl<'de> DeserializeSeed<'de> for PlaceOf {
     type Value = Option<usize>;
@@ -199,7 +199,7 @@ impl Visitor<'_> for KeyVisitor {
 #[cfg(test)]
 mod tests {
     use super::super::Field;
-    use super::super::Flag;
+    use super::super::FlagField;
     use super::*;
 
     fn raw(text: &str) -> &RawValue {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_last_duplicate_wins_at_the_first_place() {
-        let members = Members::of(raw(r#"{"a": 1, "b": 2, "\u0061": 3}"#), 9).unwrap();
+        let members = ObjectMembers::of(raw(r#"{"a": 1, "b": 2, "\u0061": 3}"#), 9).unwrap();
         let texts: Vec<_> = members.into_iter().map(|(key, value)| format!("{key}{value}")).collect();
         assert_eq!(texts, ["a3", "b2"]);
     }
@@ -216,9 +216,10 @@ mod tests {
     #[test]
     fn half_a_surrogate_pair_costs_one_key() {
         let text = r#"{"x\ud800": 1, "\u006fk": 2}"#;
-        let members = Members::of(raw(text), 9).unwrap();
+        let members = ObjectMembers::of(raw(text), 9).unwrap();
         assert_eq!((members.unreadable().len(), members.len()), (1, 2));
-        const FIELDS: Table = &[&Field::optional("no", Flag, ""), &Field::optional("ok", Flag, "")];
+        const FIELDS: FieldTable =
+            &[&Field::optional("no", FlagField, ""), &Field::optional("ok", FlagField, "")];
         let values = named(text, FIELDS).unwrap();
         assert_eq!(
             values.iter().map(|value| value.map(RawValue::get)).collect::<Vec<_>>(),
@@ -229,16 +230,16 @@ mod tests {
     #[test]
     fn collecting_stops_one_over_the_limit() {
         assert_eq!(items(raw("[1,2,3,4,5,[6]]"), 2).unwrap().len(), 3);
-        assert_eq!(Members::of(raw(r#"{"a":1,"b":2,"c":3,"d":{}}"#), 2).unwrap().len(), 3);
+        assert_eq!(ObjectMembers::of(raw(r#"{"a":1,"b":2,"c":3,"d":{}}"#), 2).unwrap().len(), 3);
         assert_eq!(items(raw("[1,2]"), 2).unwrap().len(), 2);
     }
 
     #[test]
     fn other_types_are_none() {
         for text in ["1", "null", "\"x\"", "true"] {
-            assert!(Members::of(raw(text), 9).is_none() && items(raw(text), 9).is_none(), "{text}");
+            assert!(ObjectMembers::of(raw(text), 9).is_none() && items(raw(text), 9).is_none(), "{text}");
         }
-        assert!(Members::of(raw("[]"), 9).is_none());
+        assert!(ObjectMembers::of(raw("[]"), 9).is_none());
         assert!(items(raw("{}"), 9).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! Fields of request bodies: how they are read, and what the API's description says of them.
 //!
-//! A [`Kind`] reads a value, with the original's tolerance and in the original's words about what is wrong, and knows
+//! A [`FieldKind`] reads a value, with the original's tolerance and in the original's words about what is wrong, and knows
 //! its shape. A [`Field`] is a name, a kind and a sentence. Endpoints read their fields and describe them from the
 //! same constants, so that the description cannot say anything else than what is done.
 //!
@@ -14,15 +14,17 @@ mod numbers;
 mod strings;
 mod values;
 
-pub(crate) use collections::{Bound, List, Mapping, Object, mapping_shape, nested, object_shape};
-pub(crate) use field::{Field, Fields, Property, Table};
-pub(crate) use members::{Members, items};
-pub(crate) use numbers::{Flag, Size};
+pub(crate) use collections::{
+    ListField, ListLimit, Mapping, ObjectField, mapping_shape, nested, object_shape,
+};
+pub(crate) use field::{Field, FieldTable, Fields, Property};
+pub(crate) use members::{ObjectMembers, items};
+pub(crate) use numbers::{FlagField, Size};
 pub(crate) use strings::{CHANNEL_NAME, Id, Name, STATE_KEY, Time, USER_NAME, text, uuid_text};
 pub(crate) use values::{Json, State};
 
-use super::limits::Limits;
-use crate::protocol::schema::{Book, Shape};
+use super::limits::RequestLimits;
+use crate::protocol::schema::{SchemaRegistry, ValueSchema};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -45,7 +47,7 @@ pub(super) fn too_long(max: usize) -> Fault {
 }
 
 /// A kind of value.
-pub(crate) trait Kind: Copy + Sync {
+pub(crate) trait FieldKind: Copy + Sync {
     /// What it is read into.
     type Value;
 
@@ -53,13 +55,13 @@ pub(crate) trait Kind: Copy + Sync {
     const TAKES_NULL: bool = false;
 
     /// Reads a value.
-    fn read(&self, raw: &RawValue, limits: &Limits) -> Read<Self::Value>;
+    fn read(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value>;
 
     /// What the values look like that can be read.
-    fn shape(&self, limits: &Limits, book: &mut Book) -> Shape;
+    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema;
 
     /// Reads a value that is not null, unless null is one of this kind.
-    fn take(&self, raw: &RawValue, limits: &Limits) -> Read<Self::Value> {
+    fn take(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value> {
         if !Self::TAKES_NULL && raw.get() == "null" { Err(fault(NULL)) } else { self.read(raw, limits) }
     }
 }

@@ -1,8 +1,8 @@
 //! Booleans and integers, with the original's tolerance.
 
-use super::{Kind, Read, fault};
-use crate::api::limits::Limits;
-use crate::protocol::schema::{self, Book, Shape};
+use super::{FieldKind, Read, fault};
+use crate::api::limits::RequestLimits;
+use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use crate::protocol::value::StateValue;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -10,15 +10,15 @@ use utoipa::openapi::schema::Type;
 
 /// True, false, 1, 0 and a few strings; a number counts by its value, so that 1.0 is true.
 #[derive(Clone, Copy)]
-pub(crate) struct Flag;
+pub(crate) struct FlagField;
 
 const TRUE: [&str; 6] = ["1", "t", "T", "true", "True", "TRUE"];
 const FALSE: [&str; 6] = ["0", "f", "F", "false", "False", "FALSE"];
 
-impl Kind for Flag {
+impl FieldKind for FlagField {
     type Value = bool;
 
-    fn read(&self, raw: &RawValue, _: &Limits) -> Read<bool> {
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<bool> {
         let word = if raw.get().starts_with('"') { decoded(raw) } else { Some(raw.get().to_owned()) };
         if let Some(word) = word.as_deref().filter(|word| TRUE.contains(word) || FALSE.contains(word)) {
             return Ok(TRUE.contains(&word));
@@ -28,7 +28,7 @@ impl Kind for Flag {
         if is(true) || is(false) { Ok(is(true)) } else { Err(fault("Not a valid boolean.")) }
     }
 
-    fn shape(&self, _: &Limits, book: &mut Book) -> Shape {
+    fn shape(&self, _: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
         book.named("Flag", |_| {
             let words = TRUE.into_iter().chain(FALSE).map(Value::from);
             let all = [Value::from(1), Value::from(0)].into_iter().chain(words);
@@ -45,10 +45,10 @@ pub(crate) struct Size;
 /// 2^64: every double below it fits after the cut.
 const TOO_LARGE: f64 = 18_446_744_073_709_551_616.0;
 
-impl Kind for Size {
+impl FieldKind for Size {
     type Value = u64;
 
-    fn read(&self, raw: &RawValue, _: &Limits) -> Read<u64> {
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<u64> {
         let number = match raw.get().as_bytes().first() {
             Some(b't') => Some(Whole::Fits(1)),
             Some(b'f') => Some(Whole::Fits(0)),
@@ -63,7 +63,7 @@ impl Kind for Size {
         }
     }
 
-    fn shape(&self, _: &Limits, book: &mut Book) -> Shape {
+    fn shape(&self, _: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
         const DIGITS: &str = r"^\s*(\+?[0-9](_?[0-9]){0,18}|-0(_?0)*)\s*$";
         book.named("Size", |_| {
             let integer = schema::of_type(Type::Integer).minimum(Some(0_u8)).maximum(Some(u64::MAX)).into();
@@ -126,8 +126,8 @@ mod tests {
     use crate::config::Settings;
     use serde_json::json;
 
-    fn read<K: Kind>(kind: K, text: &str) -> Read<K::Value> {
-        kind.read(serde_json::from_str(text).unwrap(), &Limits::from(&Settings::default()))
+    fn read<K: FieldKind>(kind: K, text: &str) -> Read<K::Value> {
+        kind.read(serde_json::from_str(text).unwrap(), &RequestLimits::from(&Settings::default()))
     }
 
     #[test]
@@ -135,15 +135,15 @@ mod tests {
         for text in
             ["true", "1", "1.0", "1e0", "10e-1", r#""1""#, r#""t""#, r#""T""#, r#""True""#, r#""TRUE""#]
         {
-            assert_eq!(read(Flag, text), Ok(true), "{text}");
+            assert_eq!(read(FlagField, text), Ok(true), "{text}");
         }
         for text in
             ["false", "0", "-0", "0.0", "0e7", r#""0""#, r#""f""#, r#""F""#, r#""False""#, r#""FALSE""#]
         {
-            assert_eq!(read(Flag, text), Ok(false), "{text}");
+            assert_eq!(read(FlagField, text), Ok(false), "{text}");
         }
         for text in ["2", "0.5", "[]", "{}", r#""yes""#, r#""tRuE""#, r#""""#, r#""1.0""#, r#""\ud800""#] {
-            assert_eq!(read(Flag, text), Err(json!(["Not a valid boolean."])), "{text}");
+            assert_eq!(read(FlagField, text), Err(json!(["Not a valid boolean."])), "{text}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! Strings, and what is written as one: names, ids, times.
 
-use super::{Kind, Read, fault};
-use crate::api::limits::Limits;
-use crate::protocol::schema::{self, Book, Shape};
+use super::{FieldKind, Read, fault};
+use crate::api::limits::RequestLimits;
+use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use crate::protocol::time::Timestamp;
 use serde_json::value::RawValue;
 use utoipa::openapi::schema::Type;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// A string that is not empty and has so many characters at most.
 #[derive(Clone, Copy)]
 pub(crate) struct Name {
-    most: fn(&Limits) -> usize,
+    most: fn(&RequestLimits) -> usize,
 }
 
 /// Name of a channel.
@@ -23,16 +23,16 @@ pub(crate) const USER_NAME: Name = Name { most: |limits| limits.max_user_name };
 
 impl Name {
     /// Whether a text has so many characters; counts them only where its bytes do not settle it.
-    pub(crate) fn fits(self, text: &str, limits: &Limits) -> bool {
+    pub(crate) fn fits(self, text: &str, limits: &RequestLimits) -> bool {
         let most = (self.most)(limits);
         !text.is_empty() && (text.len() <= most || text.chars().count() <= most)
     }
 }
 
-impl Kind for Name {
+impl FieldKind for Name {
     type Value = String;
 
-    fn read(&self, raw: &RawValue, limits: &Limits) -> Read<String> {
+    fn read(&self, raw: &RawValue, limits: &RequestLimits) -> Read<String> {
         let text = text(raw)?;
         if self.fits(&text, limits) {
             return Ok(text);
@@ -40,7 +40,7 @@ impl Kind for Name {
         Err(fault(format!("Length must be between 1 and {}.", (self.most)(limits))))
     }
 
-    fn shape(&self, limits: &Limits, _: &mut Book) -> Shape {
+    fn shape(&self, limits: &RequestLimits, _: &mut SchemaRegistry) -> ValueSchema {
         schema::of_type(Type::String).min_length(Some(1)).max_length(Some((self.most)(limits))).into()
     }
 }
@@ -60,14 +60,14 @@ pub(crate) struct Id;
 
 const NO_UUID: &str = "Not a valid UUID.";
 
-impl Kind for Id {
+impl FieldKind for Id {
     type Value = Uuid;
 
-    fn read(&self, raw: &RawValue, _: &Limits) -> Read<Uuid> {
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<Uuid> {
         decoded(raw).as_deref().map_or_else(|| Err(fault(NO_UUID)), uuid_text)
     }
 
-    fn shape(&self, _: &Limits, _: &mut Book) -> Shape {
+    fn shape(&self, _: &RequestLimits, _: &mut SchemaRegistry) -> ValueSchema {
         schema::uuid()
     }
 }
@@ -94,14 +94,14 @@ const WHOLE_HOURS: &str = "^(?!0000)[0-9]{4}-\
 #[derive(Clone, Copy)]
 pub(crate) struct Time;
 
-impl Kind for Time {
+impl FieldKind for Time {
     type Value = Timestamp;
 
-    fn read(&self, raw: &RawValue, _: &Limits) -> Read<Timestamp> {
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<Timestamp> {
         decoded(raw).as_deref().and_then(Timestamp::parse).ok_or_else(|| fault("Not a valid datetime."))
     }
 
-    fn shape(&self, _: &Limits, book: &mut Book) -> Shape {
+    fn shape(&self, _: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
         book.named("Time", |_| {
             let [zoned, local] = ["date-time", "date-time-local"].map(schema::formatted);
             let forms = [zoned, local, schema::matching(WHOLE_HOURS)];
@@ -139,14 +139,14 @@ mod tests {
         for text in ["", "zz", "0a1b2c3d4e5f60718293a4b5c6d7e8f", "0x1b2c3d4e5f60718293a4b5c6d7e8f9", "é"] {
             assert_eq!(uuid_text(text), Err(json!([NO_UUID])), "{text}");
         }
-        let limits = Limits::from(&crate::config::Settings::default());
+        let limits = RequestLimits::from(&crate::config::Settings::default());
         assert_eq!(Id.read(raw("7"), &limits), Err(json!([NO_UUID])));
     }
 
     #[test]
     fn lengths_count_characters() {
         let long = "😀".repeat(256);
-        let limits = Limits::from(&crate::config::Settings::default());
+        let limits = RequestLimits::from(&crate::config::Settings::default());
         assert!(CHANNEL_NAME.fits(&long, &limits));
         assert!(!CHANNEL_NAME.fits(&format!("{long}x"), &limits));
         assert!(!CHANNEL_NAME.fits("", &limits));

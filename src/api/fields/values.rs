@@ -1,9 +1,9 @@
 //! Values that pass through: payloads, and what a user's state holds.
 
 use super::strings::text;
-use super::{Kind, Read, fault};
-use crate::api::limits::Limits;
-use crate::protocol::schema::{self, Book, Shape};
+use super::{FieldKind, Read, fault};
+use crate::api::limits::RequestLimits;
+use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use crate::protocol::value::{Payload, StateValue};
 use serde_json::value::RawValue;
 
@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 #[derive(Clone, Copy)]
 pub(crate) struct Json;
 
-impl Kind for Json {
+impl FieldKind for Json {
     type Value = Payload;
 
-    fn read(&self, raw: &RawValue, _: &Limits) -> Read<Payload> {
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<Payload> {
         Payload::compact(raw.get()).ok_or_else(|| fault("Not a valid mapping type."))
     }
 
-    fn shape(&self, _: &Limits, _: &mut Book) -> Shape {
+    fn shape(&self, _: &RequestLimits, _: &mut SchemaRegistry) -> ValueSchema {
         schema::any_object()
     }
 }
@@ -27,12 +27,12 @@ impl Kind for Json {
 #[derive(Clone, Copy)]
 pub(crate) struct State;
 
-impl Kind for State {
+impl FieldKind for State {
     type Value = StateValue;
 
     const TAKES_NULL: bool = true;
 
-    fn read(&self, raw: &RawValue, _: &Limits) -> Read<StateValue> {
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<StateValue> {
         if raw.get().starts_with('"') {
             return text(raw).map(|text| StateValue::Text(text.into()));
         }
@@ -40,7 +40,7 @@ impl Kind for State {
         StateValue::from_json(raw.get()).ok_or_else(wrong)
     }
 
-    fn shape(&self, _: &Limits, book: &mut Book) -> Shape {
+    fn shape(&self, _: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
         StateValue::shape(book)
     }
 }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn states_hold_no_trees_and_no_half_characters() {
-        let limits = Limits::from(&Settings::default());
+        let limits = RequestLimits::from(&Settings::default());
         let read = |text: &str| State.take(serde_json::from_str(text).unwrap(), &limits);
         assert_eq!(read("null"), Ok(StateValue::Null));
         assert_eq!(read(r#""\ud800""#), Err(json!(["Not a valid string."])));

@@ -3,11 +3,11 @@
 mod write;
 
 use super::invalid::Invalid;
-use super::limits::Limits;
+use super::limits::RequestLimits;
 use crate::auth::body::FORM_BYTES;
 use crate::config::Settings;
 use crate::http_error::{MaxBody, Refusal};
-use crate::protocol::schema::{self, Book, Shape};
+use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use crate::telemetry::limits::Limit;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,9 +31,9 @@ pub struct Description<'a> {
     /// The server's settings: limits are told as they are.
     pub settings: &'a Settings,
     /// The same, as the readers of bodies know them.
-    pub limits: Limits,
+    pub limits: RequestLimits,
     /// Shapes with names.
-    pub book: Book,
+    pub book: SchemaRegistry,
     /// Responses with names.
     pub responses: BTreeMap<String, Response>,
 }
@@ -41,7 +41,12 @@ pub struct Description<'a> {
 impl<'a> Description<'a> {
     /// Nothing is described yet.
     pub fn new(settings: &'a Settings) -> Self {
-        Self { settings, limits: Limits::from(settings), book: Book::default(), responses: BTreeMap::new() }
+        Self {
+            settings,
+            limits: RequestLimits::from(settings),
+            book: SchemaRegistry::default(),
+            responses: BTreeMap::new(),
+        }
     }
 }
 
@@ -171,7 +176,7 @@ impl Operation {
     }
 
     /// A JSON body of this shape, with an example.
-    pub fn body(self, shape: Shape, required: Required, example: &str, settings: &Settings) -> Self {
+    pub fn body(self, shape: ValueSchema, required: Required, example: &str, settings: &Settings) -> Self {
         let content = ContentBuilder::new().schema(Some(shape)).example(json(example)).build();
         let body = RequestBodyBuilder::new()
             .description(Some("Read as JSON whatever its content type says, in the charset that it names."))
@@ -186,7 +191,7 @@ impl Operation {
     }
 
     /// The body that an HTML form sends.
-    pub fn form(self, shape: Shape) -> Self {
+    pub fn form(self, shape: ValueSchema) -> Self {
         let content = ContentBuilder::new().schema(Some(shape)).build();
         let body = RequestBodyBuilder::new().required(Some(Required::False));
         let built =
@@ -219,12 +224,12 @@ impl Operation {
     }
 
     /// A JSON answer with 200, with an example.
-    pub fn answer(self, text: &str, shape: Shape, example: &str) -> Self {
+    pub fn answer(self, text: &str, shape: ValueSchema, example: &str) -> Self {
         self.responds(200, json_response(text, shape, example).build())
     }
 
     /// The same, where the request may also lead to an answer of another type.
-    pub fn answer_or(self, text: &str, shape: Shape, example: &str, other: (&str, Content)) -> Self {
+    pub fn answer_or(self, text: &str, shape: ValueSchema, example: &str, other: (&str, Content)) -> Self {
         let (content_type, content) = other;
         self.responds(200, json_response(text, shape, example).content(content_type, content).build())
     }
@@ -267,19 +272,19 @@ fn etag() -> Header {
     HeaderBuilder::new().schema(Some(schema::text())).description(Some(about)).build()
 }
 
-fn json_response(text: &str, shape: Shape, example: &str) -> ResponseBuilder {
+fn json_response(text: &str, shape: ValueSchema, example: &str) -> ResponseBuilder {
     let content = ContentBuilder::new().schema(Some(shape)).example(json(example)).build();
     ResponseBuilder::new().description(text).content("application/json", content)
 }
 
 /// A response of one content type.
-pub fn response(text: &str, content_type: &str, shape: Shape) -> Response {
+pub fn response(text: &str, content_type: &str, shape: ValueSchema) -> Response {
     let content = ContentBuilder::new().schema(Some(shape)).build();
     ResponseBuilder::new().description(text).content(content_type, content).build()
 }
 
 /// A parameter of the query.
-pub fn in_query(name: &str, required: Required, shape: Shape, text: &str) -> ParameterBuilder {
+pub fn in_query(name: &str, required: Required, shape: ValueSchema, text: &str) -> ParameterBuilder {
     let parameter = Parameter::builder().name(name).parameter_in(ParameterIn::Query).required(required);
     parameter.schema(Some(shape)).description(Some(text))
 }

@@ -1,6 +1,6 @@
 //! What a stream keeps for peers that come back: its last frames, and the messages behind them.
 
-use super::messages::Kept;
+use super::messages::StoredMessage;
 use crate::broker::hub::messages::Stamped;
 use crate::protocol::event::{Encoder, PresenceEvent};
 use crate::protocol::frame::{Audience, Frame};
@@ -11,28 +11,28 @@ use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 #[derive(Debug)]
-struct Entry {
+struct BufferEntry {
     offset: Offset,
-    form: Form,
+    form: FrameForm,
     /// The message it carries, if it is one: an edit or deletion finds it by its uuid.
-    kept: Option<Arc<Kept>>,
+    kept: Option<Arc<StoredMessage>>,
 }
 
 #[derive(Debug)]
-enum Form {
+enum FrameForm {
     Encoded(Arc<Frame>),
     /// With a list of users, which frames would hold once for each event; as events they share all but a little of it.
-    Listed(Box<Listed>),
+    Listed(Box<ListedMessage>),
 }
 
 #[derive(Debug)]
-struct Listed {
+struct ListedMessage {
     event: PresenceEvent,
     /// The frame, as long as it is on its way to somebody.
     frame: Weak<Frame>,
 }
 
-impl Listed {
+impl ListedMessage {
     fn frame(&mut self, encoder: Encoder) -> Arc<Frame> {
         self.frame.upgrade().unwrap_or_else(|| {
             let frame = Arc::new(encoder.presence(&self.event));
@@ -42,18 +42,18 @@ impl Listed {
     }
 }
 
-impl Form {
+impl FrameForm {
     fn admits(&self, user: UserId) -> bool {
         match self {
-            Form::Encoded(frame) => frame.audience().admits(user),
-            Form::Listed(listed) => listed.event.audience().admits(user),
+            FrameForm::Encoded(frame) => frame.audience().admits(user),
+            FrameForm::Listed(listed) => listed.event.audience().admits(user),
         }
     }
 
     fn frame(&mut self, encoder: Encoder) -> Arc<Frame> {
         match self {
-            Form::Encoded(frame) => frame.clone(),
-            Form::Listed(listed) => listed.frame(encoder),
+            FrameForm::Encoded(frame) => frame.clone(),
+            FrameForm::Listed(listed) => listed.frame(encoder),
         }
     }
 }
@@ -61,23 +61,23 @@ impl Form {
 /// The last frames of a stream, bounded in number.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<BufferEntry>,
 }
 
 impl Buffer {
     /// Keeps a frame, and no more than `max` of them.
-    pub fn push(&mut self, stamped: Stamped, kept: Option<Arc<Kept>>, max: usize) {
+    pub fn push(&mut self, stamped: Stamped, kept: Option<Arc<StoredMessage>>, max: usize) {
         let Stamped { offset, frame } = stamped;
-        self.keep(Entry { offset, form: Form::Encoded(frame), kept }, max);
+        self.keep(BufferEntry { offset, form: FrameForm::Encoded(frame), kept }, max);
     }
 
     /// Keeps an event with a list of users, and its frame only as long as others do.
     pub fn push_listed(&mut self, offset: Offset, event: PresenceEvent, frame: Weak<Frame>, max: usize) {
-        let form = Form::Listed(Box::new(Listed { event, frame }));
-        self.keep(Entry { offset, form, kept: None }, max);
+        let form = FrameForm::Listed(Box::new(ListedMessage { event, frame }));
+        self.keep(BufferEntry { offset, form, kept: None }, max);
     }
 
-    fn keep(&mut self, entry: Entry, max: usize) {
+    fn keep(&mut self, entry: BufferEntry, max: usize) {
         self.entries.push_back(entry);
         while self.entries.len() > max {
             self.entries.pop_front();
@@ -97,9 +97,9 @@ impl Buffer {
             let Some(kept) = entry.kept.as_ref().filter(|kept| kept.message.uuid == edit.uuid) else {
                 continue;
             };
-            let Form::Encoded(old) = &entry.form else { continue };
+            let FrameForm::Encoded(old) = &entry.form else { continue };
             let (frame, kept) = encode(edited(kept, edit), old.audience().clone(), encoder);
-            entry.form = Form::Encoded(frame);
+            entry.form = FrameForm::Encoded(frame);
             entry.kept = Some(kept);
         }
     }
@@ -122,7 +122,11 @@ impl Buffer {
 }
 
 /// Encodes a message, and lets it share its payload with the frame.
-pub fn encode(mut kept: Kept, audience: Audience, encoder: Encoder) -> (Arc<Frame>, Arc<Kept>) {
+pub fn encode(
+    mut kept: StoredMessage,
+    audience: Audience,
+    encoder: Encoder,
+) -> (Arc<Frame>, Arc<StoredMessage>) {
     let (frame, payload) = encoder.message(&kept.message, kept.edited.as_ref(), audience);
     if payload.is_some() {
         kept.message.message = payload;
@@ -131,7 +135,7 @@ pub fn encode(mut kept: Kept, audience: Audience, encoder: Encoder) -> (Arc<Fram
 }
 
 /// A message in the form an edit gives it: what the edit leaves out stays.
-pub fn edited(kept: &Kept, edit: &Edit) -> Kept {
+pub fn edited(kept: &StoredMessage, edit: &Edit) -> StoredMessage {
     let old = &kept.message;
     let message = Message {
         uuid: old.uuid,
@@ -140,5 +144,5 @@ pub fn edited(kept: &Kept, edit: &Edit) -> Kept {
         message: edit.message.clone().or_else(|| old.message.clone()),
         delivery: old.delivery.clone(),
     };
-    Kept { message, edited: Some(edit.edited) }
+    StoredMessage { message, edited: Some(edit.edited) }
 }

@@ -68,7 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 struct Model {
-    keeping: Keeping,
+    keeping: Retention,
     settings: ChannelSettings,
     stream: PlainStream,
     /// Number, text, whether edited.
@@ -123,7 +123,7 @@ fn come(state: &mut ChannelState, model: &Model, who: u32) {
         return;
     };
     let Some((_, ToHub::Join(_, _, listen))) = effects.pop() else { panic!("no join") };
-    assert_eq!((listen.from, listen.upto), (cursor, model.stream.offset));
+    assert_eq!((listen.from, listen.through), (cursor, model.stream.offset));
     let events: Vec<Seen> =
         listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
     let offsets = listen.catchup.iter().map(|stamped| stamped.offset);
@@ -184,7 +184,7 @@ proptest! {
         history in 1usize..8,
         steps in proptest::collection::vec(step(), 0..150),
     ) {
-        let keeping = Keeping { frames, history };
+        let keeping = Retention { frames, history };
         let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
         let mut state = channel(settings.clone(), keeping);
         let (stream, cursors) = (PlainStream::default(), BTreeMap::new());

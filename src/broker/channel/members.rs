@@ -4,7 +4,7 @@
 //! asks for it; from then on changes are worked into it, until more of them have come than it has users and nobody has
 //! asked again.
 
-use crate::broker::dense_map::{Row, Rows};
+use crate::broker::dense_map::{DenseMap, Keyed};
 use crate::protocol::event::UserView;
 use crate::protocol::ids::UserId;
 use crate::protocol::user_list::UserList;
@@ -19,7 +19,7 @@ struct Present {
     connections: u32,
 }
 
-impl Row for Present {
+impl Keyed for Present {
     type Key = UserId;
 
     fn key(&self) -> &UserId {
@@ -29,14 +29,14 @@ impl Row for Present {
 
 /// See the module's description.
 #[derive(Debug, Default)]
-pub struct Roster {
-    users: Rows<Present>,
+pub struct ChannelMembers {
+    users: DenseMap<Present>,
     list: Option<UserList>,
     /// Changes since the list was asked for.
     unread: usize,
 }
 
-impl Roster {
+impl ChannelMembers {
     /// Number of users.
     pub fn len(&self) -> usize {
         self.users.len()
@@ -120,7 +120,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_follows_a_simple_model(steps in proptest::collection::vec((0u8..9, 0u32..12), 0..400)) {
-            let mut roster = Roster::default();
+            let mut roster = ChannelMembers::default();
             // Connections and state of each user.
             let mut model: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
             for (version, (what, id)) in (1..).zip(steps) {
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_list_nobody_asks_for_is_given_up() {
-        let mut roster = Roster::default();
+        let mut roster = ChannelMembers::default();
         (0..100).for_each(|id| _ = roster.enter(&view(id)));
         assert!(roster.list.is_none(), "nobody has asked yet");
         roster.list();

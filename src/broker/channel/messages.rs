@@ -1,10 +1,10 @@
 //! What channels are told and asked.
 
-use super::ordered_close::Farewell;
-use crate::broker::hub::messages::Part;
+use super::ordered_close::OrderedClose;
+use crate::broker::hub::messages::CatchUpPart;
 use crate::protocol::event::UserView;
 use crate::protocol::frame::Audience;
-use crate::protocol::ids::{ConnKey, Offset, Place};
+use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
@@ -24,7 +24,7 @@ pub enum ToChannel {
         /// Its user.
         user: Arc<UserView>,
         /// Its session, if it has one.
-        place: Option<Place>,
+        place: Option<ConnectionSlot>,
     },
     /// A connection unsubscribes or ends.
     Leave(ConnKey),
@@ -35,9 +35,9 @@ pub enum ToChannel {
         /// Its user: it may have been away.
         user: Arc<UserView>,
         /// The session.
-        place: Place,
+        place: ConnectionSlot,
         /// Which of the attachment's catch-ups this channel's is.
-        part: Part,
+        part: CatchUpPart,
     },
     /// The session is gone; its peer got this far.
     Detach(ConnKey, Option<Offset>),
@@ -52,9 +52,9 @@ pub enum ToChannel {
     /// A message, edit or deletion.
     Publish(Publication),
     /// The same for few users, with the places of all their sessions, in this channel or not.
-    PublishTo(Box<Publication>, Vec<Place>),
+    PublishTo(Box<Publication>, Vec<ConnectionSlot>),
     /// Sessions among the members are to go behind everything published so far; dropping it is all there is to do.
-    Farewell(Arc<Farewell>),
+    OrderedClose(Arc<OrderedClose>),
 }
 
 /// Something to be published in a channel, with its audience resolved.
@@ -70,7 +70,7 @@ pub enum Publication {
 
 /// A message as a channel keeps it.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct StoredMessage {
     /// The message, in its latest form.
     pub message: Message,
     /// When it was last edited.
@@ -108,5 +108,5 @@ pub struct Snapshot {
     /// Present users by name, if asked for.
     pub users: UserList,
     /// Kept messages, oldest first, if asked for.
-    pub history: Vec<Arc<Kept>>,
+    pub history: Vec<Arc<StoredMessage>>,
 }

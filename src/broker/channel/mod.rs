@@ -7,17 +7,17 @@ pub mod buffer;
 pub mod ordered_close;
 pub mod summary;
 
-use super::batched_mailbox::Sender;
+use super::batched_mailbox::MailboxSender;
 use super::hub::Hub;
 use super::hub::messages::ToHub;
-use crate::limits::in_flight::Pressure;
+use crate::limits::in_flight::InFlight;
 use crate::protocol::ids::HubId;
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::recorder::{Published, Recorder};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, WrapFuture};
 use messages::{Inspect, Publication, Record, Snapshot, ToChannel};
-use state::{ChannelState, Effects};
+use state::{ChannelEffects, ChannelState};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
 
@@ -47,11 +47,11 @@ impl Hubs {
 /// The ways to all hubs, by number, from the thread of registry and channels: all that hubs are told goes here, in one
 /// order.
 #[derive(Debug)]
-pub struct HubSenders(Vec<Sender<ToHub>>);
+pub struct HubSenders(Vec<MailboxSender<ToHub>>);
 
 impl HubSenders {
     /// These ones.
-    pub fn new(hubs: Vec<Sender<ToHub>>) -> Self {
+    pub fn new(hubs: Vec<MailboxSender<ToHub>>) -> Self {
         Self(hubs)
     }
 
@@ -68,7 +68,7 @@ impl HubSenders {
     }
 
     /// Tells hubs what is to be told, counts the bytes of its frames in, and returns how many there are.
-    pub fn apply(&self, effects: impl IntoIterator<Item = (HubId, ToHub)>, pressure: &Pressure) -> usize {
+    pub fn apply(&self, effects: impl IntoIterator<Item = (HubId, ToHub)>, in_flight: &InFlight) -> usize {
         let mut all = 0;
         for (hub, message) in effects {
             let Some(hub) = self.0.get(usize::from(hub.0)) else { continue };
@@ -78,7 +78,7 @@ impl HubSenders {
                 _ => 0,
             };
             if bytes > 0 {
-                pressure.hub_bytes.add(bytes);
+                in_flight.hub_bytes.add(bytes);
                 all += bytes;
             }
             hub.send(message);
@@ -92,15 +92,15 @@ impl HubSenders {
 /// Owns: one [`ChannelState`].
 /// Started by: the registry, when the channel is first named.
 /// Ends: with the registry; channels are never removed (behaviour of the original).
-/// Mailbox: bounded by [`Pressure::channels`] over all channels; the API refuses with 503 before it is exceeded.
+/// Mailbox: bounded by [`InFlight::channels`] over all channels; the API refuses with 503 before it is exceeded.
 /// Talks to: the hubs of its members' sessions.
 pub struct Channel {
     state: ChannelState,
     summary: Arc<Summary>,
     hubs: Arc<HubSenders>,
-    pressure: Arc<Pressure>,
+    in_flight: Arc<InFlight>,
     counters: Arc<Counters>,
-    effects: Effects,
+    effects: ChannelEffects,
     /// What has been published since the last pause, and what else has been done; see [`TURN`].
     published: usize,
     others: usize,
@@ -114,14 +114,14 @@ impl Channel {
         state: ChannelState,
         summary: Arc<Summary>,
         hubs: Arc<HubSenders>,
-        pressure: Arc<Pressure>,
+        in_flight: Arc<InFlight>,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             state,
             summary,
             hubs,
-            pressure,
+            in_flight,
             counters,
             effects: Vec::new(),
             published: 0,
@@ -195,7 +195,7 @@ impl Handler<ToChannel> for Channel {
         };
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
-            ToChannel::Farewell(share) => return drop(share),
+            ToChannel::OrderedClose(share) => return drop(share),
             ToChannel::Join { conn, user, place } => state.join(conn, user, place, &now, effects),
             ToChannel::Leave(conn) => state.leave(conn, &now, effects),
             ToChannel::Attach { conn, user, place, part } => {
@@ -209,17 +209,17 @@ impl Handler<ToChannel> for Channel {
             }
             ToChannel::Configure(settings) => state.configure(settings),
             ToChannel::Publish(publication) => {
-                self.pressure.channels.sub(1);
+                self.in_flight.channels.sub(1);
                 state.publish(publication, None, &now, effects);
             }
             ToChannel::PublishTo(publication, places) => {
-                self.pressure.channels.sub(1);
+                self.in_flight.channels.sub(1);
                 state.publish(*publication, Some(places), &now, effects);
             }
         }
         self.summary.update(&self.state);
         self.record();
-        let bytes = self.hubs.apply(self.effects.drain(..), &self.pressure);
+        let bytes = self.hubs.apply(self.effects.drain(..), &self.in_flight);
         self.spend(published.is_some(), 1 + published.unwrap_or(0) + bytes / BYTES, context);
     }
 }

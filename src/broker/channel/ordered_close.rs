@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// the channels merely drop it: when the last share is gone, whatever was in front of any of them is on its way to the
 /// hub already, and the order to go follows.
 #[derive(Debug)]
-pub struct Farewell {
+pub struct OrderedClose {
     hubs: Arc<HubSenders>,
     hub: HubId,
     keys: Vec<SlotKey>,
@@ -22,7 +22,7 @@ pub struct Farewell {
     _under_way: Counted,
 }
 
-impl Farewell {
+impl OrderedClose {
     /// Sessions of `hub`, and why they are to go. Counted as `under_way` until the hub has been told.
     pub fn new(
         hubs: Arc<HubSenders>,
@@ -35,8 +35,8 @@ impl Farewell {
     }
 }
 
-impl Drop for Farewell {
+impl Drop for OrderedClose {
     fn drop(&mut self) {
-        self.hubs.tell(self.hub, ToHub::Farewell(std::mem::take(&mut self.keys), self.reason));
+        self.hubs.tell(self.hub, ToHub::OrderedClose(std::mem::take(&mut self.keys), self.reason));
     }
 }

@@ -1,13 +1,13 @@
 //! A channel without its actor: members, presence, history, frames. Pure; time is passed in.
 
 use super::buffer::{Buffer, edited, encode};
-use super::members::Roster;
-use super::messages::{Inspect, Kept, Publication, Snapshot};
-use crate::broker::dense_map::{Row, Rows};
-use crate::broker::hub::messages::{Listen, Part, Stamped, ToHub};
+use super::members::ChannelMembers;
+use super::messages::{Inspect, Publication, Snapshot, StoredMessage};
+use crate::broker::dense_map::{DenseMap, Keyed};
+use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
 use crate::protocol::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::protocol::frame::{Audience, Frame};
-use crate::protocol::ids::{ChannelId, ConnKey, HubId, Offset, Place, SlotKey, UserId};
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, Offset, SlotKey, UserId};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use crate::protocol::user_list::UserList;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 /// What is to be told to hubs, in order.
-pub type Effects = Vec<(HubId, ToHub)>;
+pub type ChannelEffects = Vec<(HubId, ToHub)>;
 
 /// A subscribed connection. Small, for there are as many as connections and more.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Member {
     user: UserId,
     /// Counted among the connections, its user among the users.
     present: bool,
-    /// It has a session, which is to be found here. Not an `Option` of a [`Place`], which is half as large again.
+    /// It has a session, which is to be found here. Not an `Option` of a [`ConnectionSlot`], which is half as large again.
     seated: bool,
     hub: HubId,
     slot: SlotKey,
@@ -33,7 +33,7 @@ struct Member {
     cursor: Offset,
 }
 
-impl Row for Member {
+impl Keyed for Member {
     type Key = ConnKey;
 
     fn key(&self) -> &ConnKey {
@@ -48,15 +48,15 @@ impl Member {
     }
 
     /// Its session is here now; where it was before, if it had one.
-    fn seat(&mut self, place: Place) -> Option<Place> {
+    fn seat(&mut self, place: ConnectionSlot) -> Option<ConnectionSlot> {
         let before = self.unseat();
         (self.seated, self.hub, self.slot) = (true, place.hub, place.slot);
         before
     }
 
     /// Its session is gone; where it was, if it had one.
-    fn unseat(&mut self) -> Option<Place> {
-        std::mem::take(&mut self.seated).then_some(Place { hub: self.hub, slot: self.slot })
+    fn unseat(&mut self) -> Option<ConnectionSlot> {
+        std::mem::take(&mut self.seated).then_some(ConnectionSlot { hub: self.hub, slot: self.slot })
     }
 }
 
@@ -73,7 +73,7 @@ pub struct Identity {
 
 /// How much a channel keeps at most, whatever its settings say.
 #[derive(Clone, Copy, Debug)]
-pub struct Keeping {
+pub struct Retention {
     /// Frames for catch-up.
     pub frames: usize,
     /// Messages of its history.
@@ -86,15 +86,15 @@ pub struct ChannelState {
     identity: Identity,
     settings: ChannelSettings,
     encoder: Encoder,
-    keeping: Keeping,
+    keeping: Retention,
     last_active: Timestamp,
     offset: Offset,
-    members: Rows<Member>,
-    roster: Roster,
+    members: DenseMap<Member>,
+    roster: ChannelMembers,
     connections: u32,
     /// Sessions on each hub.
     sessions: Vec<u32>,
-    history: VecDeque<Arc<Kept>>,
+    history: VecDeque<Arc<StoredMessage>>,
     frames: Buffer,
     /// Somebody looks at what goes out; it is kept for them until it is taken.
     watched: Option<Vec<Arc<Frame>>>,
@@ -106,7 +106,7 @@ impl ChannelState {
         identity: Identity,
         settings: ChannelSettings,
         encoder: Encoder,
-        keeping: Keeping,
+        keeping: Retention,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -116,8 +116,8 @@ impl ChannelState {
             keeping,
             last_active: now,
             offset: 0,
-            members: Rows::default(),
-            roster: Roster::default(),
+            members: DenseMap::default(),
+            roster: ChannelMembers::default(),
             connections: 0,
             sessions: Vec::new(),
             history: VecDeque::new(),
@@ -131,9 +131,9 @@ impl ChannelState {
         &mut self,
         conn: ConnKey,
         user: Arc<UserView>,
-        place: Option<Place>,
+        place: Option<ConnectionSlot>,
         now: &Timestamp,
-        effects: &mut Effects,
+        effects: &mut ChannelEffects,
     ) {
         if self.members.get(&conn).is_some() {
             return self.return_present(conn, user, now, effects);
@@ -148,7 +148,7 @@ impl ChannelState {
     }
 
     /// A connection unsubscribes or ends.
-    pub fn leave(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut Effects) {
+    pub fn leave(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut ChannelEffects) {
         if let Some(place) = self.members.get_mut(&conn).and_then(Member::unseat) {
             self.count_session(place.hub, -1);
             effects.push((place.hub, ToHub::Leave(self.identity.id, place.slot)));
@@ -162,19 +162,26 @@ impl ChannelState {
         &mut self,
         conn: ConnKey,
         user: Arc<UserView>,
-        place: Place,
-        part: Part,
+        place: ConnectionSlot,
+        part: CatchUpPart,
         now: &Timestamp,
-        effects: &mut Effects,
+        effects: &mut ChannelEffects,
     ) {
         self.enter(conn, user, now, effects);
         self.seat(conn, place, Some(part), effects);
     }
 
-    fn seat(&mut self, conn: ConnKey, place: Place, part: Option<Part>, effects: &mut Effects) {
+    fn seat(
+        &mut self,
+        conn: ConnKey,
+        place: ConnectionSlot,
+        part: Option<CatchUpPart>,
+        effects: &mut ChannelEffects,
+    ) {
         let Some(member) = self.members.get_mut(&conn) else { return };
         let catchup = self.frames.since(member.cursor, member.user, self.encoder);
-        let listen = Listen { user: member.user, from: member.cursor, upto: self.offset, catchup, part };
+        let listen =
+            Subscription { user: member.user, from: member.cursor, through: self.offset, catchup, part };
         let before = member.seat(place);
         if let Some(before) = before {
             self.count_session(before.hub, -1);
@@ -201,7 +208,7 @@ impl ChannelState {
     }
 
     /// A connection stays away.
-    pub fn part(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut Effects) {
+    pub fn part(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut ChannelEffects) {
         let Some(member) = self.members.get_mut(&conn).filter(|member| member.present) else { return };
         member.present = false;
         self.connections -= 1;
@@ -216,12 +223,12 @@ impl ChannelState {
         conn: ConnKey,
         user: Arc<UserView>,
         now: &Timestamp,
-        effects: &mut Effects,
+        effects: &mut ChannelEffects,
     ) {
         self.enter(conn, user, now, effects);
     }
 
-    fn enter(&mut self, conn: ConnKey, view: Arc<UserView>, now: &Timestamp, effects: &mut Effects) {
+    fn enter(&mut self, conn: ConnKey, view: Arc<UserView>, now: &Timestamp, effects: &mut ChannelEffects) {
         let Some(member) = self.members.get_mut(&conn).filter(|member| !member.present) else { return };
         member.present = true;
         self.connections += 1;
@@ -230,7 +237,13 @@ impl ChannelState {
         }
     }
 
-    fn announce(&mut self, user: Arc<UserView>, presence: Presence, now: &Timestamp, effects: &mut Effects) {
+    fn announce(
+        &mut self,
+        user: Arc<UserView>,
+        presence: Presence,
+        now: &Timestamp,
+        effects: &mut ChannelEffects,
+    ) {
         if !self.settings.notify_presence {
             return;
         }
@@ -259,7 +272,7 @@ impl ChannelState {
         view: Arc<UserView>,
         changed: Option<&str>,
         now: &Timestamp,
-        effects: &mut Effects,
+        effects: &mut ChannelEffects,
     ) {
         if !self.roster.show(&view) {
             return;
@@ -296,14 +309,14 @@ impl ChannelState {
     pub fn publish(
         &mut self,
         publication: Publication,
-        places: Option<Vec<Place>>,
+        places: Option<Vec<ConnectionSlot>>,
         now: &Timestamp,
-        effects: &mut Effects,
+        effects: &mut ChannelEffects,
     ) {
         let (frame, kept) = match publication {
             Publication::Post(message, audience) => {
                 let keep = self.settings.store_history && !message.delivery.no_history;
-                let (frame, kept) = encode(Kept { message, edited: None }, audience, self.encoder);
+                let (frame, kept) = encode(StoredMessage { message, edited: None }, audience, self.encoder);
                 if keep {
                     self.remember(kept.clone());
                 }
@@ -330,7 +343,7 @@ impl ChannelState {
         self.keep(stamped, kept);
     }
 
-    fn remember(&mut self, kept: Arc<Kept>) {
+    fn remember(&mut self, kept: Arc<StoredMessage>) {
         self.history.push_back(kept);
         // Size 0 never cuts (behaviour of the original); the server's own bound does.
         let size = match usize::try_from(self.settings.history_size).unwrap_or(usize::MAX) {
@@ -342,13 +355,13 @@ impl ChannelState {
         }
     }
 
-    fn broadcast(&mut self, frame: Frame, now: &Timestamp, effects: &mut Effects) {
+    fn broadcast(&mut self, frame: Frame, now: &Timestamp, effects: &mut ChannelEffects) {
         let stamped = Stamped { offset: self.next_offset(now), frame: Arc::new(frame) };
         self.deliver(&stamped, effects);
         self.keep(stamped, None);
     }
 
-    fn keep(&mut self, stamped: Stamped, kept: Option<Arc<Kept>>) {
+    fn keep(&mut self, stamped: Stamped, kept: Option<Arc<StoredMessage>>) {
         if self.settings.store_frames {
             self.frames.push(stamped, kept, self.keeping.frames);
         }
@@ -360,7 +373,7 @@ impl ChannelState {
         self.offset
     }
 
-    fn deliver(&mut self, stamped: &Stamped, effects: &mut Effects) {
+    fn deliver(&mut self, stamped: &Stamped, effects: &mut ChannelEffects) {
         self.watch_frame(stamped);
         for hub in self.hubs() {
             effects.push((hub, ToHub::Deliver(self.identity.id, stamped.clone())));
@@ -368,7 +381,7 @@ impl ChannelState {
     }
 
     /// To few. Who is not here has a place all the same: its hub knows better.
-    fn deliver_to(&mut self, places: &[Place], stamped: &Stamped, effects: &mut Effects) {
+    fn deliver_to(&mut self, places: &[ConnectionSlot], stamped: &Stamped, effects: &mut ChannelEffects) {
         self.watch_frame(stamped);
         for hub in self.hubs() {
             let slots = places.iter().filter(|place| place.hub == hub).map(|place| place.slot).collect();

@@ -62,10 +62,10 @@ proptest! {
                         told += 1;
                     }
                     ToHub::Join(_, _, listen) => {
-                        prop_assert!(listen.from <= listen.upto && listen.upto >= last);
+                        prop_assert!(listen.from <= listen.through && listen.through >= last);
                         prop_assert!(listen.catchup.is_sorted_by_key(|stamped| stamped.offset));
                         prop_assert!(listen.catchup.iter().all(|stamped| stamped.offset > listen.from));
-                        last = listen.upto;
+                        last = listen.through;
                     }
                     _ => {}
                 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::fixtures::{PLENTY, channel, conn, delete, edit, message, only, place, seen, time, view};
 use crate::protocol::frame::Audience;
 
-pub(super) const PART: Part = Part { index: 0, of: 1 };
+pub(super) const PART: CatchUpPart = CatchUpPart { index: 0, of: 1 };
 
 impl ChannelState {
     /// Panics unless counts equal a recount.
@@ -31,7 +31,7 @@ impl ChannelState {
 /// A channel and everything it has told hub 0, where the session of connection 9 listens to all.
 struct Told {
     state: ChannelState,
-    effects: Effects,
+    effects: ChannelEffects,
 }
 
 pub(super) fn noisy() -> ChannelSettings {
@@ -268,7 +268,7 @@ fn history_keeps_the_last_ones() {
 
 #[test]
 fn the_servers_own_bound_cuts_any_history() {
-    let keeping = Keeping { history: 3, ..PLENTY };
+    let keeping = Retention { history: 3, ..PLENTY };
     let mut state = channel(ChannelSettings { history_size: 0, ..noisy() }, keeping);
     for number in 0..9 {
         let post = Publication::Post(message(number), Audience::all());
@@ -331,7 +331,7 @@ fn without_frames_there_is_no_catch_up() {
 
 #[test]
 fn the_buffer_holds_so_many_frames() {
-    let mut state = channel(ChannelSettings::default(), Keeping { frames: 2, ..PLENTY });
+    let mut state = channel(ChannelSettings::default(), Retention { frames: 2, ..PLENTY });
     let mut effects = Vec::new();
     state.join(conn(1), view(1), None, &time(0), &mut effects);
     for number in 1..=5 {
@@ -342,7 +342,7 @@ fn the_buffer_holds_so_many_frames() {
     match effects.pop() {
         Some((_, ToHub::Join(_, _, listen))) => {
             assert_eq!(listen.catchup.iter().map(|stamped| stamped.offset).collect::<Vec<_>>(), [4, 5]);
-            assert_eq!((listen.from, listen.upto), (0, 5));
+            assert_eq!((listen.from, listen.through), (0, 5));
         }
         other => panic!("{other:?}"),
     }

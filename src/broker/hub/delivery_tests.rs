@@ -2,13 +2,13 @@
 
 use super::fanout::Fanout;
 use super::harness::{CHANNELS, CONNECTIONS, Harness};
-use super::messages::{Listen, Part, Stamped, Transport};
-use super::table::Table;
+use super::messages::{CatchUpPart, Stamped, Subscription, Transport};
+use super::table::SessionTable;
 use crate::fixtures::{ENCODER, message, payload, seen};
 use crate::protocol::frame::Audience;
 use crate::protocol::ids::{ChannelId, HubId, SlotKey, UserId};
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{Bound, Outbox, Pushed};
+use crate::send_queue::{PushResult, QueueCapacity, SendQueue};
 use crate::telemetry::recorder::Outcome;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -147,29 +147,29 @@ fn who_breaks_the_protocol_gets_what_was_queued_once() {
             while hub.deliver(0).await || hub.deliver(CHANNELS as usize).await {}
             hub.slice(10).await;
         }
-        assert!(!hub.session(0).unwrap().outbox.is_empty(), "the peer is behind");
+        assert!(!hub.session(0).unwrap().send_queue.is_empty(), "the peer is behind");
         hub.dismiss(0, CloseReason::Protocol).await;
         hub.quiesce().await;
     });
 }
 
 /// A session in very many channels, each with something that it has missed.
-fn wide(channels: u32) -> (Table, SlotKey, Rc<Outbox>) {
-    let mut table = Table::new(HubId(0));
-    let outbox = Rc::new(Outbox::poll(Bound::new(usize::MAX, usize::MAX), 0));
-    let key = table.open(Uuid::nil(), Transport::LongPoll, outbox.clone());
+fn wide(channels: u32) -> (SessionTable, SlotKey, Rc<SendQueue>) {
+    let mut table = SessionTable::new(HubId(0));
+    let send_queue = Rc::new(SendQueue::poll(QueueCapacity::new(usize::MAX, usize::MAX), 0));
+    let key = table.open(Uuid::nil(), Transport::LongPoll, send_queue.clone());
     table.allow(TURN);
     for index in 0..channels {
-        let listen = Listen {
+        let listen = Subscription {
             user: UserId(0),
             from: 0,
-            upto: 2,
+            through: 2,
             catchup: vec![stamped(1, index.into()), stamped(2, index.into())],
-            part: Some(Part { index, of: channels }),
+            part: Some(CatchUpPart { index, of: channels }),
         };
-        assert_eq!(table.join(ChannelId(index), key, listen), Pushed::Accepted);
+        assert_eq!(table.join(ChannelId(index), key, listen), PushResult::Accepted);
     }
-    (table, key, outbox)
+    (table, key, send_queue)
 }
 
 const TURN: usize = 300;
@@ -181,24 +181,24 @@ fn stamped(offset: u64, number: u128) -> Stamped {
 #[test]
 fn a_catch_up_of_many_channels_goes_out_in_turns_and_what_comes_meanwhile_follows_it() {
     const CHANNELS: u32 = 1_000;
-    let (mut table, key, outbox) = wide(CHANNELS);
+    let (mut table, key, send_queue) = wide(CHANNELS);
     let (mut fanout, mut turns) = (Fanout::default(), 1);
     while table.has_unfinished() {
         if turns == 2 {
             fanout.push(ChannelId(CHANNELS - 1), stamped(3, 7));
         }
         fanout.run(&mut table, 10);
-        let before = outbox.batch().len();
+        let before = send_queue.batch().len();
         table.allow(TURN);
         while let Some(key) = table.unfinished() {
-            assert_eq!(table.go_on(key), Pushed::Accepted);
+            assert_eq!(table.go_on(key), PushResult::Accepted);
         }
-        assert!(outbox.batch().len() - before <= TURN);
+        assert!(send_queue.batch().len() - before <= TURN);
         turns += 1;
     }
     // Two frames of each channel, and one for looking at it.
     assert_eq!(turns, (3 * CHANNELS as usize).div_ceil(TURN) + 1, "turns");
-    let numbers: Vec<_> = outbox.batch().iter().map(|element| seen(element).number).collect();
+    let numbers: Vec<_> = send_queue.batch().iter().map(|element| seen(element).number).collect();
     let missed = (0..u128::from(CHANNELS)).flat_map(|number| [number, number]);
     assert_eq!(numbers, missed.chain([7]).collect::<Vec<_>>());
     let gone = table.detach(key).unwrap();
@@ -207,27 +207,28 @@ fn a_catch_up_of_many_channels_goes_out_in_turns_and_what_comes_meanwhile_follow
 
 #[test]
 fn a_session_that_goes_in_the_middle_of_its_catch_up_has_got_nothing_of_the_rest() {
-    let (mut table, key, outbox) = wide(1_000);
-    let handed_over = outbox.batch().len();
+    let (mut table, key, send_queue) = wide(1_000);
+    let handed_over = send_queue.batch().len();
     assert!(handed_over > 0 && handed_over <= TURN);
-    outbox.forget();
+    send_queue.forget();
     let cursors = table.detach(key).unwrap().cursors;
     let got: u64 = cursors.iter().map(|(_, cursor)| cursor).sum();
     assert_eq!(got as usize, handed_over);
     table.allow(TURN);
-    assert_eq!(table.unfinished().map(|key| table.go_on(key)), Some(Pushed::Accepted), "nobody is there");
+    assert_eq!(table.unfinished().map(|key| table.go_on(key)), Some(PushResult::Accepted), "nobody is there");
     assert!(!table.has_unfinished());
 }
 
 /// Frames for many named sessions, and large ones, are served some in each turn.
 #[test]
 fn a_turn_of_the_fan_out_ends_whatever_it_is_for() {
-    let (mut table, mut fanout) = (Table::new(HubId(0)), Fanout::default());
-    let outbox = || Rc::new(Outbox::poll(Bound::new(usize::MAX, usize::MAX), 0));
+    let (mut table, mut fanout) = (SessionTable::new(HubId(0)), Fanout::default());
+    let send_queue = || Rc::new(SendQueue::poll(QueueCapacity::new(usize::MAX, usize::MAX), 0));
     let keys: Vec<SlotKey> = (0..100)
         .map(|_| {
-            let key = table.open(Uuid::nil(), Transport::LongPoll, outbox());
-            let listen = || Listen { user: UserId(0), from: 0, upto: 0, catchup: Vec::new(), part: None };
+            let key = table.open(Uuid::nil(), Transport::LongPoll, send_queue());
+            let listen =
+                || Subscription { user: UserId(0), from: 0, through: 0, catchup: Vec::new(), part: None };
             table.join(ChannelId(0), key, listen());
             table.join_inbox(key, listen());
             key

@@ -6,11 +6,11 @@
 
 use super::group::{Group, send};
 use super::messages::Stamped;
-use super::table::Table;
+use super::table::SessionTable;
 use super::work::{Work, by_channel};
 use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ChannelId, Offset, SlotKey, Stream};
-use crate::send_queue::{Pushed, Sender};
+use crate::send_queue::{FrameSender, PushResult};
 use crate::telemetry::recorder::Outcome;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use std::sync::Arc;
 /// What one slice of the fan-out did.
 #[derive(Debug, Default)]
 pub struct Slice {
-    /// Frames handed to outboxes.
+    /// Frames handed to send queues.
     pub deliveries: u64,
     /// Bytes of frames that are finished with.
     pub bytes: usize,
     /// Sessions that could not take theirs, and why.
-    pub casualties: Vec<(SlotKey, Pushed)>,
+    pub failed: Vec<(SlotKey, PushResult)>,
 }
 
 /// What is pending on a hub.
@@ -36,12 +36,12 @@ pub struct Fanout {
     is_begun: bool,
     /// How often what was pending has been taken up.
     rounds: u64,
-    sender: Sender,
+    sender: FrameSender,
 }
 
 impl Fanout {
     /// Nothing pending; frames go out through `sender`.
-    pub fn new(sender: Sender) -> Self {
+    pub fn new(sender: FrameSender) -> Self {
         Self { sender, ..Self::default() }
     }
 
@@ -84,7 +84,7 @@ impl Fanout {
     }
 
     /// Serves up to `budget` members.
-    pub fn run(&mut self, table: &mut Table, mut budget: usize) -> Slice {
+    pub fn run(&mut self, table: &mut SessionTable, mut budget: usize) -> Slice {
         let mut slice = Slice::default();
         while budget > 0 {
             if let Some(group) = self.current.take() {
@@ -128,7 +128,7 @@ impl Fanout {
     }
 
     /// Serves a group, and as many of those that follow it as the budget allows: small ones share a system call.
-    fn serve(&mut self, first: Group, table: &mut Table, budget: &mut usize, slice: &mut Slice) {
+    fn serve(&mut self, first: Group, table: &mut SessionTable, budget: &mut usize, slice: &mut Slice) {
         let mut groups = vec![first.taking(table, budget)];
         while *budget > 0
             && let Some(work) = self.round.pop_front()
@@ -158,7 +158,13 @@ fn take<T>(slots: &mut Vec<T>, budget: &mut usize) -> Vec<T> {
     part
 }
 
-fn serve_few(table: &mut Table, channel: ChannelId, slots: &[SlotKey], stamped: &Stamped, slice: &mut Slice) {
+fn serve_few(
+    table: &mut SessionTable,
+    channel: ChannelId,
+    slots: &[SlotKey],
+    stamped: &Stamped,
+    slice: &mut Slice,
+) {
     for key in slots {
         if table.is_in(channel, *key) {
             serve_one(table, *key, Stream::Channel(channel), stamped, slice);
@@ -166,14 +172,19 @@ fn serve_few(table: &mut Table, channel: ChannelId, slots: &[SlotKey], stamped: 
     }
 }
 
-fn serve_private(table: &mut Table, slots: Vec<(SlotKey, Offset)>, frame: &Arc<Frame>, slice: &mut Slice) {
+fn serve_private(
+    table: &mut SessionTable,
+    slots: Vec<(SlotKey, Offset)>,
+    frame: &Arc<Frame>,
+    slice: &mut Slice,
+) {
     for (key, offset) in slots {
         let stamped = Stamped { offset, frame: frame.clone() };
-        serve_one(table, key, Stream::Inbox, &stamped, slice);
+        serve_one(table, key, Stream::Private, &stamped, slice);
     }
 }
 
-fn serve_one(table: &mut Table, key: SlotKey, stream: Stream, stamped: &Stamped, slice: &mut Slice) {
+fn serve_one(table: &mut SessionTable, key: SlotKey, stream: Stream, stamped: &Stamped, slice: &mut Slice) {
     let Some(slot) = table.slot(key) else { return };
     if let Some(assembly) = &mut slot.assembly {
         assembly.live.push_back((stream, stamped.clone()));
@@ -181,8 +192,8 @@ fn serve_one(table: &mut Table, key: SlotKey, stream: Stream, stamped: &Stamped,
         return;
     }
     match table.push_one(key, stream, stamped) {
-        Pushed::Accepted => slice.deliveries += 1,
-        Pushed::Sealed => {}
-        pushed => slice.casualties.push((key, pushed)),
+        PushResult::Accepted => slice.deliveries += 1,
+        PushResult::Sealed => {}
+        pushed => slice.failed.push((key, pushed)),
     }
 }

@@ -2,16 +2,16 @@
 
 use super::messages::{Attach, AttachRefused, Detached, Transport};
 use super::recording::Tapes;
-use super::table::Table;
-use super::{BUCKETS, Hub, Shared, TICK_MS};
-use crate::broker::batched_mailbox::Flush;
+use super::table::SessionTable;
+use super::{BUCKETS, Hub, HubShared, TICK_MS};
+use crate::broker::batched_mailbox::FlushMailbox;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::limits::in_flight::{Counted, Pressure};
+use crate::limits::in_flight::{Counted, InFlight};
 use crate::protocol::ids::{HubId, SlotKey};
 use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{Bound, Outbox, Sender};
+use crate::send_queue::{FrameSender, QueueCapacity, SendQueue};
 use crate::telemetry::Counters;
 use crate::telemetry::recorder::{ConnectionEvent, Recorder};
 use actix::{Actor, Addr, Recipient};
@@ -32,13 +32,13 @@ pub struct HubParts {
     /// The server's counters.
     pub counters: Arc<Counters>,
     /// The server's gauges.
-    pub pressure: Arc<Pressure>,
+    pub in_flight: Arc<InFlight>,
     /// The flight recorder.
     pub recorder: Arc<Recorder>,
     /// Where sessions ask to be attached.
     pub attach: Recipient<Attach>,
     /// What is on its way there from any thread; a session that asks must find it done.
-    pub published: Arc<dyn Flush>,
+    pub published: Arc<dyn FlushMailbox>,
     /// Where goodbyes go.
     pub detached: Recipient<Detached>,
 }
@@ -46,15 +46,15 @@ pub struct HubParts {
 /// A hub, seen from its own thread.
 #[derive(Clone)]
 pub struct HubHandle {
-    shared: Rc<Shared>,
+    shared: Rc<HubShared>,
 }
 
 impl HubHandle {
     /// Starts a hub on this thread.
     pub fn start(parts: HubParts) -> (Self, Addr<Hub>) {
-        let sender = if parts.settings.io_uring { Sender::with_ring() } else { Sender::default() };
-        let shared = Rc::new(Shared {
-            table: RefCell::new(Table::new(parts.id).recording(Tapes::new(parts.recorder))),
+        let sender = if parts.settings.io_uring { FrameSender::with_ring() } else { FrameSender::default() };
+        let shared = Rc::new(HubShared {
+            table: RefCell::new(SessionTable::new(parts.id).recording(Tapes::new(parts.recorder))),
             fanout: RefCell::new(super::fanout::Fanout::new(sender)),
             wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
@@ -66,7 +66,7 @@ impl HubHandle {
             queued: Cell::default(),
             settings: parts.settings,
             counters: parts.counters,
-            pressure: parts.pressure,
+            in_flight: parts.in_flight,
             attach: parts.attach,
             published: parts.published,
             registry: parts.detached,
@@ -81,8 +81,8 @@ impl HubHandle {
     }
 
     /// How much may wait for one peer.
-    pub fn queue_bound(&self) -> Bound {
-        Bound::new(self.settings().max_queued_bytes, self.settings().max_queued_frames)
+    pub fn queue_bound(&self) -> QueueCapacity {
+        QueueCapacity::new(self.settings().max_queued_bytes, self.settings().max_queued_frames)
     }
 
     /// The hub's clock, in ms, moved on at every tick. It stands still while the process does.
@@ -95,12 +95,12 @@ impl HubHandle {
         &self,
         conn_id: Uuid,
         transport: Transport,
-        outbox: Rc<Outbox>,
+        send_queue: Rc<SendQueue>,
         client: Option<IpAddr>,
     ) -> SlotKey {
-        let websocket = outbox.is_socket();
+        let websocket = send_queue.is_socket();
         let mut table = self.shared.table.borrow_mut();
-        let key = table.open(conn_id, transport, outbox);
+        let key = table.open(conn_id, transport, send_queue);
         if let Some(slot) = table.slot(key) {
             slot.opened_s = (self.now_ms() / 1_000).try_into().unwrap_or(u32::MAX);
             slot.client = client.map(Box::new);
@@ -175,6 +175,6 @@ impl HubHandle {
 
     /// Counts a session in for as long as it keeps this.
     pub fn count_session(&self) -> Counted {
-        Counted::new(self.shared.pressure.sessions.clone())
+        Counted::new(self.shared.in_flight.sessions.clone())
     }
 }

@@ -1,16 +1,16 @@
 //! A hub without its actor, between a model of the channels on one side and real peers on the other.
 
 use super::fanout::Fanout;
-use super::messages::{Detached, Listen, Part, Stamped, ToHub, Transport};
+use super::messages::{CatchUpPart, Detached, Stamped, Subscription, ToHub, Transport};
 use super::recording::Tapes;
-use super::table::Table;
+use super::table::SessionTable;
 use crate::fixtures::ledger::Ledger;
 use crate::fixtures::sockets::{flush, pair, read_to_end};
 use crate::fixtures::{ENCODER, message, payload, seen, whole_frames};
 use crate::protocol::frame::{Audience, Frame};
 use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream, UserId};
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{Bound, Outbox, Pushed, Sender};
+use crate::send_queue::{FrameSender, PushResult, QueueCapacity, SendQueue};
 use crate::telemetry::recorder::{ConnectionEvent, Outcome, Recorder};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::Read;
@@ -26,7 +26,7 @@ const INBOX: usize = CHANNELS as usize;
 /// A session, and the far end of its transport.
 pub struct Session {
     pub key: SlotKey,
-    pub outbox: Rc<Outbox>,
+    pub send_queue: Rc<SendQueue>,
     client: Option<TcpStream>,
     input: Vec<u8>,
 }
@@ -40,7 +40,7 @@ struct Connection {
 }
 
 pub struct Harness {
-    pub table: Table,
+    pub table: SessionTable,
     pub fanout: Fanout,
     pub ledger: Ledger<u32>,
     pub dismissed: Vec<(u32, CloseReason)>,
@@ -62,7 +62,7 @@ fn stream(channel: u32) -> Stream {
     Stream::Channel(ChannelId(channel))
 }
 
-impl Table {
+impl SessionTable {
     /// Panics unless slots and members know each other.
     pub fn check(&self) {
         let mut known = 0;
@@ -82,17 +82,17 @@ impl Harness {
     pub fn new(sockets: bool, ring: bool, max_queued: usize) -> Self {
         let mut ledger = Ledger::new();
         let user = |index: u32| UserId(index % 3);
-        (0..CONNECTIONS).for_each(|index| ledger.begin(index, user(index), Stream::Inbox));
+        (0..CONNECTIONS).for_each(|index| ledger.begin(index, user(index), Stream::Private));
         let connection =
             |index| Connection { user: user(index), cursors: BTreeMap::new(), inbox: 0, session: None };
         // All of them are recorded: it must make no difference, and say what is true.
         let recorder = Arc::new(Recorder::new(1 << 30));
         (0..CONNECTIONS).for_each(|index| recorder.arm_connection(Uuid::from_u128(index.into())));
         Self {
-            table: Table::new(HubId(0)).recording(Tapes::new(recorder.clone())),
+            table: SessionTable::new(HubId(0)).recording(Tapes::new(recorder.clone())),
             recorder,
             heard: vec![Vec::new(); CONNECTIONS as usize],
-            fanout: Fanout::new(if ring { Sender::with_ring() } else { Sender::default() }),
+            fanout: Fanout::new(if ring { FrameSender::with_ring() } else { FrameSender::default() }),
             ledger,
             dismissed: Vec::new(),
             sockets,
@@ -106,8 +106,8 @@ impl Harness {
         }
     }
 
-    fn bound(&self) -> Bound {
-        Bound::new(self.max_queued, usize::MAX)
+    fn bound(&self) -> QueueCapacity {
+        QueueCapacity::new(self.max_queued, usize::MAX)
     }
 
     pub fn session(&self, index: u32) -> Option<&Session> {
@@ -119,26 +119,27 @@ impl Harness {
         if self.session(index).is_some() {
             return;
         }
-        let (outbox, client) = if self.sockets {
+        let (send_queue, client) = if self.sockets {
             let (server, client) = pair().await;
-            (Outbox::socket(server, self.bound(), 0), Some(client))
+            (SendQueue::socket(server, self.bound(), 0), Some(client))
         } else {
-            (Outbox::poll(self.bound(), 0), None)
+            (SendQueue::poll(self.bound(), 0), None)
         };
-        let outbox = Rc::new(outbox);
+        let send_queue = Rc::new(send_queue);
         let transport = if self.sockets { Transport::Websocket } else { Transport::LongPoll };
-        let key = self.table.open(Uuid::from_u128(index.into()), transport, outbox.clone());
+        let key = self.table.open(Uuid::from_u128(index.into()), transport, send_queue.clone());
         self.table.begin_tape(key);
         let connection = &mut self.connections[index as usize];
         let (user, of) = (connection.user, connection.cursors.len() as u32 + 1);
         for (part, (channel, from)) in (0..).zip(&connection.cursors) {
-            let listen = listen(&self.logs[channel.0 as usize], user, *from, Some(Part { index: part, of }));
+            let listen =
+                listen(&self.logs[channel.0 as usize], user, *from, Some(CatchUpPart { index: part, of }));
             self.queues[channel.0 as usize].push_back(ToHub::Join(*channel, key, listen));
         }
-        let part = Part { index: of - 1, of };
+        let part = CatchUpPart { index: of - 1, of };
         let listen = listen(&self.inboxes[&user], user, connection.inbox, Some(part));
         self.queues[INBOX].push_back(ToHub::JoinInbox(key, listen));
-        connection.session = Some(Session { key, outbox, client, input: Vec::new() });
+        connection.session = Some(Session { key, send_queue, client, input: Vec::new() });
     }
 
     pub fn subscribe(&mut self, index: u32, channel: u32) {
@@ -147,11 +148,11 @@ impl Harness {
         if connection.cursors.contains_key(&ChannelId(channel)) {
             return;
         }
-        let upto = log.len() as Offset;
-        connection.cursors.insert(ChannelId(channel), upto);
+        let through = log.len() as Offset;
+        connection.cursors.insert(ChannelId(channel), through);
         self.ledger.begin(index, connection.user, stream(channel));
         if let Some(session) = &connection.session {
-            let listen = listen(log, connection.user, upto, None);
+            let listen = listen(log, connection.user, through, None);
             let join = ToHub::Join(ChannelId(channel), session.key, listen);
             self.queues[channel as usize].push_back(join);
         }
@@ -197,7 +198,7 @@ impl Harness {
     pub fn publish_private(&mut self, users: &[UserId], size: usize) {
         let (number, frame) = self.frame(size, Audience::all());
         let audience = Audience { only: Some(users.into()), ..Audience::default() };
-        self.ledger.publish(Stream::Inbox, number, audience);
+        self.ledger.publish(Stream::Private, number, audience);
         let mut slots = Vec::new();
         for user in users {
             let inbox = self.inboxes.get_mut(user).unwrap();
@@ -248,17 +249,17 @@ impl Harness {
         }
         let slice = self.fanout.run(&mut self.table, budget);
         self.bytes.1 += slice.bytes;
-        for (key, pushed) in slice.casualties {
+        for (key, pushed) in slice.failed {
             self.settle(key, pushed).await;
         }
     }
 
-    async fn settle(&mut self, key: SlotKey, pushed: Pushed) {
+    async fn settle(&mut self, key: SlotKey, pushed: PushResult) {
         let of = |c: &Connection| c.session.as_ref().is_some_and(|session| session.key == key);
-        if let (Pushed::Overflow, Some(index)) = (pushed, self.connections.iter().position(of)) {
+        if let (PushResult::Overflow, Some(index)) = (pushed, self.connections.iter().position(of)) {
             self.dismiss(index as u32, CloseReason::TooSlow).await;
         }
-        assert_ne!(pushed, Pushed::Broken);
+        assert_ne!(pushed, PushResult::Broken);
     }
 
     pub async fn dismiss(&mut self, index: u32, reason: CloseReason) {
@@ -280,9 +281,9 @@ impl Harness {
     /// A poll is answered and taken, and so its session ends.
     pub async fn answer(&mut self, index: u32) {
         let Some(session) = self.session(index) else { return };
-        session.outbox.seal();
-        let batch = session.outbox.batch();
-        session.outbox.forget();
+        session.send_queue.seal();
+        let batch = session.send_queue.batch();
+        session.send_queue.forget();
         batch.iter().for_each(|element| self.note(index, element));
         self.vanish(index).await;
     }
@@ -291,13 +292,13 @@ impl Harness {
     async fn part(&mut self, index: u32, detached: Detached) {
         let mut session = self.connections[index as usize].session.take().unwrap();
         if self.sockets {
-            // A session that was told to go still writes what its outbox holds; one whose peer is gone does not.
-            while session.outbox.closing().is_some() && !session.outbox.is_empty() {
-                flush(&session.outbox).await;
+            // A session that was told to go still writes what its send queue holds; one whose peer is gone does not.
+            while session.send_queue.closing().is_some() && !session.send_queue.is_empty() {
+                flush(&session.send_queue).await;
                 self.take(index, &mut session);
             }
-            let Session { outbox, client, mut input, .. } = session;
-            drop(outbox);
+            let Session { send_queue, client, mut input, .. } = session;
+            drop(send_queue);
             read_to_end(client.unwrap(), &mut input);
             self.parse(index, &mut input);
         }
@@ -312,7 +313,7 @@ impl Harness {
             let exact = self.ledger.stands_at(index, Stream::Channel(*channel), *cursor as usize);
             assert!(exact, "{index} does not stand at {cursor} of {channel:?}: {:?}", self.ledger);
         }
-        let got = self.ledger.num_got(index, Stream::Inbox);
+        let got = self.ledger.num_got(index, Stream::Private);
         assert_eq!(got as Offset, connection.inbox, "{index} in its inbox");
         self.ledger.unsettle(index);
     }
@@ -321,7 +322,7 @@ impl Harness {
     pub async fn read(&mut self, index: u32) {
         let Some(mut session) = self.connections[index as usize].session.take() else { return };
         if self.sockets {
-            flush(&session.outbox).await;
+            flush(&session.send_queue).await;
             self.take(index, &mut session);
         }
         self.connections[index as usize].session = Some(session);
@@ -366,11 +367,13 @@ impl Harness {
             for index in 0..CONNECTIONS {
                 self.read(index).await;
                 match self.session(index) {
-                    Some(session) if !self.sockets && !session.outbox.is_empty() => {
+                    Some(session) if !self.sockets && !session.send_queue.is_empty() => {
                         self.answer(index).await;
                         quiet = false;
                     }
-                    Some(session) => quiet &= session.outbox.is_empty() && !session.outbox.is_sealed(),
+                    Some(session) => {
+                        quiet &= session.send_queue.is_empty() && !session.send_queue.is_sealed()
+                    }
                     None => quiet = false,
                 }
             }
@@ -421,8 +424,8 @@ impl Harness {
     }
 }
 
-fn listen(log: &[Stamped], user: UserId, from: Offset, part: Option<Part>) -> Listen {
+fn listen(log: &[Stamped], user: UserId, from: Offset, part: Option<CatchUpPart>) -> Subscription {
     let missed = log.iter().filter(|stamped| stamped.offset > from);
     let catchup = missed.filter(|stamped| stamped.frame.audience().admits(user)).cloned().collect();
-    Listen { user, from, upto: log.len() as Offset, catchup, part }
+    Subscription { user, from, through: log.len() as Offset, catchup, part }
 }

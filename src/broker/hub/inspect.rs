@@ -1,7 +1,7 @@
 //! What the console asks a hub about its sessions.
 
 use super::Hub;
-use super::slot::Slot;
+use super::slot::SessionSlot;
 use crate::protocol::ids::SlotKey;
 use actix::{Context, Handler, Message, MessageResult};
 use std::net::IpAddr;
@@ -55,12 +55,12 @@ impl Handler<InspectSessions> for Hub {
     }
 }
 
-fn figures(slot: &Slot, epoch_ms: u64, with_address: bool) -> SessionFigures {
+fn figures(slot: &SessionSlot, epoch_ms: u64, with_address: bool) -> SessionFigures {
     SessionFigures {
         since_ms: epoch_ms + u64::from(slot.opened_s) * 1_000,
-        heard_ms: epoch_ms + slot.outbox.heard_ms(),
-        queued_bytes: slot.outbox.queued_bytes(),
-        compressed: slot.outbox.is_compressing(),
+        heard_ms: epoch_ms + slot.send_queue.heard_ms(),
+        queued_bytes: slot.send_queue.queued_bytes(),
+        compressed: slot.send_queue.is_compressing(),
         address: with_address.then(|| slot.address()).flatten(),
     }
 }

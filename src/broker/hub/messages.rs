@@ -1,7 +1,7 @@
 //! What hubs are told, and what they tell the registry.
 
 use crate::protocol::frame::Frame;
-use crate::protocol::ids::{ChannelId, Offset, Place, SlotKey, UserId};
+use crate::protocol::ids::{ChannelId, ConnectionSlot, Offset, SlotKey, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use actix::Message;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Stamped {
 
 /// Which of an attachment's catch-ups this is. They come from several actors; the peer gets them in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct CatchUpPart {
     /// 0 for the first.
     pub index: u32,
     /// How many there are.
@@ -28,17 +28,17 @@ pub struct Part {
 
 /// A session begins to listen to a stream.
 #[derive(Clone, Debug)]
-pub struct Listen {
+pub struct Subscription {
     /// Whose session.
     pub user: UserId,
     /// What its peer has already.
     pub from: Offset,
     /// What it will have after the catch-up; live frames follow from there.
-    pub upto: Offset,
+    pub through: Offset,
     /// What lies between and is meant for it.
     pub catchup: Vec<Stamped>,
     /// Its place in an attachment; none for a subscription made while attached.
-    pub part: Option<Part>,
+    pub part: Option<CatchUpPart>,
 }
 
 /// What a hub is told. One mailbox, one order.
@@ -52,15 +52,15 @@ pub enum ToHub {
     /// A live private frame for these sessions, each with the position in its user's stream.
     DeliverPrivate(Vec<(SlotKey, Offset)>, Arc<Frame>),
     /// A session listens to a channel from here on.
-    Join(ChannelId, SlotKey, Listen),
+    Join(ChannelId, SlotKey, Subscription),
     /// A session listens to its user's private messages from here on.
-    JoinInbox(SlotKey, Listen),
+    JoinInbox(SlotKey, Subscription),
     /// A session no longer listens to a channel.
     Leave(ChannelId, SlotKey),
     /// A session must go; `Detached` will follow unless it is on its way.
     Release(SlotKey, CloseReason),
     /// These sessions must go when they have what is pending.
-    Farewell(Vec<SlotKey>, CloseReason),
+    OrderedClose(Vec<SlotKey>, CloseReason),
     /// All sessions must go now: the server stops.
     Drain,
 }
@@ -83,7 +83,7 @@ pub struct Attach {
     /// The connection's id, as the client named it.
     pub conn_id: Uuid,
     /// Where the session is.
-    pub place: Place,
+    pub place: ConnectionSlot,
     /// What it is.
     pub transport: Transport,
     /// Where the answer goes. A session without is told nothing if it is attached, and else to go.
@@ -104,7 +104,7 @@ pub struct Detached {
     /// The connection's id.
     pub conn_id: Uuid,
     /// Where the session was.
-    pub place: Place,
+    pub place: ConnectionSlot,
     /// How far its peer got in each channel.
     pub cursors: Vec<(ChannelId, Offset)>,
     /// How far its peer got in its user's private messages, once it listened to them.

@@ -22,14 +22,14 @@ mod delivery_tests;
 #[path = "harness_tests.rs"]
 mod harness;
 
-use super::batched_mailbox::{Batch, Flush};
+use super::batched_mailbox::{Batch, FlushMailbox};
 use crate::clock::{Clock, Tick};
 use crate::config::Settings;
-use crate::limits::in_flight::Pressure;
+use crate::limits::in_flight::InFlight;
 use crate::protocol::ids::{HubId, SlotKey};
 use crate::protocol::websocket::close::CloseReason;
 use crate::protocol::websocket::{HEARTBEAT, PING};
-use crate::send_queue::{Pushed, frames_here, queued_here};
+use crate::send_queue::{PushResult, frames_here, queued_here};
 use crate::telemetry::Counters;
 use crate::telemetry::limits::Limit;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
@@ -40,7 +40,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use table::Table;
+use table::SessionTable;
 use tokio::sync::Notify;
 use wheel::Wheel;
 
@@ -59,8 +59,8 @@ const ANSWER_MS: u64 = 1_000;
 const BUCKETS: usize = 512;
 
 /// What a hub and the sessions of its thread share.
-struct Shared {
-    table: RefCell<Table>,
+struct HubShared {
+    table: RefCell<SessionTable>,
     fanout: RefCell<Fanout>,
     wheel: RefCell<Wheel<SlotKey>>,
     work: Notify,
@@ -76,13 +76,13 @@ struct Shared {
     queued: Cell<(usize, usize)>,
     settings: Arc<Settings>,
     counters: Arc<Counters>,
-    pressure: Arc<Pressure>,
+    in_flight: Arc<InFlight>,
     attach: Recipient<Attach>,
-    published: Arc<dyn Flush>,
+    published: Arc<dyn FlushMailbox>,
     registry: Recipient<Detached>,
 }
 
-impl Shared {
+impl HubShared {
     /// Unix time at 0 on the hub's clock, in ms. Later by the pauses of the process so far.
     fn epoch_ms(&self) -> u64 {
         let elapsed_ms = self.started.elapsed().as_millis() as u64;
@@ -115,7 +115,7 @@ impl Shared {
     fn send_away(&self, key: SlotKey, reason: CloseReason) {
         let table = &mut *self.table.borrow_mut();
         match table.slot(key) {
-            Some(slot) if slot.transport == Transport::LongPoll => slot.outbox.seal(),
+            Some(slot) if slot.transport == Transport::LongPoll => slot.send_queue.seal(),
             _ => {
                 let detached = table.dismiss(key, reason);
                 self.report(detached);
@@ -123,16 +123,16 @@ impl Shared {
         }
     }
 
-    fn settle(&self, key: SlotKey, pushed: Pushed) {
+    fn settle(&self, key: SlotKey, pushed: PushResult) {
         match pushed {
-            Pushed::Accepted | Pushed::Sealed => {}
-            Pushed::Overflow => {
-                let outbox = self.table.borrow_mut().slot(key).map(|slot| slot.outbox.clone());
-                let frames = outbox.is_some_and(|outbox| outbox.has_all_frames());
+            PushResult::Accepted | PushResult::Sealed => {}
+            PushResult::Overflow => {
+                let send_queue = self.table.borrow_mut().slot(key).map(|slot| slot.send_queue.clone());
+                let frames = send_queue.is_some_and(|send_queue| send_queue.has_all_frames());
                 self.counters.limits.count(if frames { Limit::QueuedFrames } else { Limit::QueuedBytes });
                 self.dismiss(key, CloseReason::TooSlow);
             }
-            Pushed::Broken => self.dismiss(key, CloseReason::ByPeer(None)),
+            PushResult::Broken => self.dismiss(key, CloseReason::ByPeer(None)),
         }
     }
 
@@ -142,8 +142,8 @@ impl Shared {
         self.attend_some();
         let slice = self.fanout.borrow_mut().run(&mut self.table.borrow_mut(), SLICE);
         self.counters.deliveries.add(slice.deliveries);
-        self.pressure.hub_bytes.sub(slice.bytes);
-        for (key, pushed) in slice.casualties {
+        self.in_flight.hub_bytes.sub(slice.bytes);
+        for (key, pushed) in slice.failed {
             self.settle(key, pushed);
         }
         let all_are_gone = self.say_goodbye();
@@ -196,13 +196,13 @@ impl Shared {
     fn report_queued(&self) {
         let (bytes, frames) = (queued_here(), frames_here());
         let (bytes_before, frames_before) = self.queued.replace((bytes, frames));
-        self.pressure.queued_bytes.change(bytes_before, bytes);
-        self.pressure.queued_frames.change(frames_before, frames);
+        self.in_flight.queued_bytes.change(bytes_before, bytes);
+        self.in_flight.queued_frames.change(frames_before, frames);
     }
 
     /// Closes the sessions with the longest queues while all queues of the server hold too much.
     fn shed(&self) {
-        let (max, all) = (self.settings.max_total_queued_bytes, self.pressure.queued_bytes.get());
+        let (max, all) = (self.settings.max_total_queued_bytes, self.in_flight.queued_bytes.get());
         if max == 0 || all <= max {
             return;
         }
@@ -243,29 +243,29 @@ impl Shared {
         let settings = &self.settings;
         let mut table = self.table.borrow_mut();
         let Some(slot) = table.slot(key) else { return };
-        let outbox = slot.outbox.clone();
-        if outbox.is_answering() {
+        let send_queue = slot.send_queue.clone();
+        if send_queue.is_answering() {
             // Its client does not read the answer. The successor waits no longer and gets all of it again, so the
             // rest of the answer is withdrawn.
             let detached = table.detach(key);
-            outbox.abort(CloseReason::TakenOver);
+            send_queue.abort(CloseReason::TakenOver);
             return self.report(detached);
         }
-        let silent_ms = now_ms.saturating_sub(outbox.heard_ms());
+        let silent_ms = now_ms.saturating_sub(send_queue.heard_ms());
         if settings.socket_idle_timeout_ms > 0 && silent_ms >= settings.socket_idle_timeout_ms {
             drop(table);
             return self.dismiss(key, CloseReason::Silent);
         }
-        let mut pushed = Pushed::Accepted;
+        let mut pushed = PushResult::Accepted;
         if now_ms >= slot.heartbeat_at {
             slot.heartbeat_at = now_ms + settings.heartbeat_interval_ms;
-            pushed = outbox.push_control(&HEARTBEAT);
+            pushed = send_queue.push_control(&HEARTBEAT);
         }
-        if now_ms >= slot.ping_at && pushed == Pushed::Accepted {
+        if now_ms >= slot.ping_at && pushed == PushResult::Accepted {
             slot.ping_at = now_ms + settings.ping_interval_ms;
-            pushed = outbox.push_control(&PING);
+            pushed = send_queue.push_control(&PING);
         }
-        let idle_at = outbox.heard_ms().saturating_add(match settings.socket_idle_timeout_ms {
+        let idle_at = send_queue.heard_ms().saturating_add(match settings.socket_idle_timeout_ms {
             0 => u64::MAX,
             ms => ms,
         });
@@ -283,11 +283,11 @@ impl Shared {
 /// Owns: the slots of its thread's sessions and the local members of every channel.
 /// Started by: `app`, in the worker's own thread.
 /// Ends: with its thread.
-/// Mailbox: bounded by [`Pressure::hub_bytes`]; the API refuses with 503 before it is exceeded.
-/// Talks to: sessions (through their outboxes), the registry (goodbyes).
+/// Mailbox: bounded by [`InFlight::hub_bytes`]; the API refuses with 503 before it is exceeded.
+/// Talks to: sessions (through their send queues), the registry (goodbyes).
 pub struct Hub {
     id: HubId,
-    shared: Rc<Shared>,
+    shared: Rc<HubShared>,
 }
 
 impl Hub {
@@ -328,7 +328,7 @@ impl Hub {
                 }
             }
             ToHub::Release(key, reason) => shared.dismiss(key, reason),
-            ToHub::Farewell(keys, reason) => shared.send_away_later(keys, reason),
+            ToHub::OrderedClose(keys, reason) => shared.send_away_later(keys, reason),
             ToHub::Drain => {
                 let keys = shared.table.borrow().keys();
                 shared.send_away_later(keys, CloseReason::GoingAway);

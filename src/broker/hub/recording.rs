@@ -2,7 +2,7 @@
 
 use super::messages::Stamped;
 use crate::protocol::ids::{Offset, Stream, UserId};
-use crate::send_queue::{Outbox, Pushed};
+use crate::send_queue::{PushResult, SendQueue};
 use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Recorder};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -66,8 +66,8 @@ impl Tapes {
         });
     }
 
-    /// Writes down what became of live frames that were handed to an outbox together.
-    pub fn note_live(&mut self, to: &Receiver<'_>, stream: Stream, frames: &[Stamped], pushed: Pushed) {
+    /// Writes down what became of live frames that were handed to an send queue together.
+    pub fn note_live(&mut self, to: &Receiver<'_>, stream: Stream, frames: &[Stamped], pushed: PushResult) {
         for stamped in frames {
             self.note_frame(to.slot, stream, stamped, to.outcome(stamped, pushed));
         }
@@ -83,11 +83,11 @@ pub struct Receiver<'a> {
     /// How far its peer had got.
     pub before: Offset,
     /// The way to its peer.
-    pub outbox: &'a Outbox,
+    pub send_queue: &'a SendQueue,
 }
 
 impl Receiver<'_> {
-    fn outcome(&self, stamped: &Stamped, pushed: Pushed) -> Outcome {
+    fn outcome(&self, stamped: &Stamped, pushed: PushResult) -> Outcome {
         if stamped.offset <= self.before {
             return Outcome::HadIt;
         }
@@ -95,12 +95,12 @@ impl Receiver<'_> {
             return Outcome::NotMeant;
         }
         match pushed {
-            Pushed::Accepted if !self.outbox.is_socket() => Outcome::Collected,
-            Pushed::Accepted if self.outbox.is_empty() => Outcome::Sent,
-            Pushed::Accepted => Outcome::Queued(self.outbox.queued_bytes()),
-            Pushed::Sealed => Outcome::Sealed,
-            Pushed::Overflow => Outcome::TooSlow(self.outbox.queued_bytes()),
-            Pushed::Broken => Outcome::Broken,
+            PushResult::Accepted if !self.send_queue.is_socket() => Outcome::Collected,
+            PushResult::Accepted if self.send_queue.is_empty() => Outcome::Sent,
+            PushResult::Accepted => Outcome::Queued(self.send_queue.queued_bytes()),
+            PushResult::Sealed => Outcome::Sealed,
+            PushResult::Overflow => Outcome::TooSlow(self.send_queue.queued_bytes()),
+            PushResult::Broken => Outcome::Broken,
         }
     }
 }

@@ -1,16 +1,16 @@
 //! A session's place on its hub, and the assembly of its catch-up.
 
 use super::memberships::Memberships;
-use super::messages::{Listen, Part, Stamped, Transport};
+use super::messages::{CatchUpPart, Stamped, Subscription, Transport};
 use crate::protocol::ids::{ChannelId, Offset, Stream, UserId};
-use crate::send_queue::Outbox;
+use crate::send_queue::SendQueue;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 use uuid::Uuid;
 
 /// A session as its hub sees it.
-pub struct Slot {
+pub struct SessionSlot {
     /// Tells it from an earlier one at the same index.
     pub generation: u32,
     /// The connection it asked for.
@@ -22,7 +22,7 @@ pub struct Slot {
     /// Where its peer is, unless its socket says so: proxies and polls. Rare, so it has a box of its own.
     pub client: Option<Box<IpAddr>>,
     /// The way to its peer.
-    pub outbox: Rc<Outbox>,
+    pub send_queue: Rc<SendQueue>,
     /// Whose it is, once it listens to something.
     pub user: Option<UserId>,
     /// The channels it listens to, each with the index of its entry there.
@@ -37,16 +37,16 @@ pub struct Slot {
     pub ping_at: u64,
 }
 
-impl Slot {
+impl SessionSlot {
     /// A slot that listens to nothing yet.
-    pub fn new(generation: u32, conn_id: Uuid, transport: Transport, outbox: Rc<Outbox>) -> Self {
+    pub fn new(generation: u32, conn_id: Uuid, transport: Transport, send_queue: Rc<SendQueue>) -> Self {
         Self {
             generation,
             conn_id,
             transport,
             opened_s: 0,
             client: None,
-            outbox,
+            send_queue,
             user: None,
             channels: Memberships::default(),
             inbox: None,
@@ -58,7 +58,7 @@ impl Slot {
 
     /// Where its peer is, if that can be known.
     pub fn address(&self) -> Option<IpAddr> {
-        self.client.as_deref().copied().or_else(|| self.outbox.peer())
+        self.client.as_deref().copied().or_else(|| self.send_queue.peer())
     }
 
     /// The index of this session's entry in a channel.
@@ -75,7 +75,7 @@ pub struct CatchUp {
     /// What is missing, oldest first.
     pub frames: VecDeque<Stamped>,
     /// Where the peer stands after it.
-    pub upto: Offset,
+    pub through: Offset,
 }
 
 /// Catch-ups of several streams on their way to one peer, and what came live meanwhile.
@@ -97,11 +97,11 @@ impl Assembly {
     }
 
     /// Takes a part; true when nothing is missing any more.
-    pub fn take(&mut self, part: Part, stream: Stream, listen: Listen) -> bool {
+    pub fn take(&mut self, part: CatchUpPart, stream: Stream, listen: Subscription) -> bool {
         if let Some(place) = self.parts.get_mut(part.index as usize)
             && place.is_none()
         {
-            *place = Some(CatchUp { stream, frames: listen.catchup.into(), upto: listen.upto });
+            *place = Some(CatchUp { stream, frames: listen.catchup.into(), through: listen.through });
             self.missing -= 1;
         }
         self.missing == 0
@@ -124,8 +124,8 @@ impl Assembly {
             return last;
         };
         for stamped in last {
-            if stamped.offset > part.upto.max(cursor) {
-                part.upto = stamped.offset;
+            if stamped.offset > part.through.max(cursor) {
+                part.through = stamped.offset;
                 part.frames.extend(stamped.frame.audience().admits(user).then_some(stamped));
             }
         }
@@ -138,8 +138,8 @@ impl Assembly {
             match place {
                 Some(part) if part.frames.len() > frames => {
                     let first: VecDeque<Stamped> = part.frames.drain(..frames).collect();
-                    let upto = first.back().map_or(0, |stamped| stamped.offset);
-                    return Some(CatchUp { stream: part.stream, frames: first, upto });
+                    let through = first.back().map_or(0, |stamped| stamped.offset);
+                    return Some(CatchUp { stream: part.stream, frames: first, through });
                 }
                 _ => {
                     self.over += 1;

@@ -1,12 +1,12 @@
 //! The sessions of one worker thread and the channels they listen to. No actix, no clock of its own.
 
-use super::messages::{Detached, Listen, Stamped, Transport};
+use super::messages::{Detached, Stamped, Subscription, Transport};
 use super::recording::{Receiver, Tapes};
-use super::slot::{Assembly, CatchUp, Slot};
-use crate::broker::dense_map::{Slack, shrink};
-use crate::protocol::ids::{ChannelId, HubId, Offset, Place, SlotKey, Stream, UserId};
+use super::slot::{Assembly, CatchUp, SessionSlot};
+use crate::broker::dense_map::{ShrinkHint, shrink};
+use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, Offset, SlotKey, Stream, UserId};
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{Joined, Outbox, Pushed};
+use crate::send_queue::{FrameBatch, PushResult, SendQueue};
 use crate::telemetry::recorder::{ConnectionEvent, Outcome};
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -21,36 +21,36 @@ const FLUSH_COST: usize = 16;
 #[derive(Clone)]
 pub struct LocalMember {
     /// The way to its peer: a fan-out goes there without looking at the slot.
-    pub outbox: Rc<Outbox>,
+    pub send_queue: Rc<SendQueue>,
     /// Index of its slot.
     pub slot: u32,
     /// Whose it is.
     pub user: UserId,
-    /// The last frame handed to its outbox.
+    /// The last frame handed to its send queue.
     pub cursor: Offset,
 }
 
 /// See the module's description.
-pub struct Table {
+pub struct SessionTable {
     id: HubId,
-    pub(super) slots: Slab<Slot>,
-    slack: Slack,
+    pub(super) slots: Slab<SessionSlot>,
+    slack: ShrinkHint,
     generation: u32,
     pub(super) channels: FxHashMap<ChannelId, Vec<LocalMember>>,
     pub(super) tapes: Tapes,
-    /// What may still be spent on catch-ups in this turn; see [`Table::allow`].
+    /// What may still be spent on catch-ups in this turn; see [`SessionTable::allow`].
     allowance: usize,
     /// Sessions whose catch-up is complete and has not been handed over to its end.
     unfinished: VecDeque<SlotKey>,
 }
 
-impl Table {
+impl SessionTable {
     /// The empty table of a hub.
     pub fn new(id: HubId) -> Self {
         Self {
             id,
             slots: Slab::new(),
-            slack: Slack::default(),
+            slack: ShrinkHint::default(),
             generation: 0,
             channels: FxHashMap::default(),
             tapes: Tapes::default(),
@@ -66,10 +66,10 @@ impl Table {
     }
 
     /// Makes a place for a session that will ask for this connection.
-    pub fn open(&mut self, conn_id: Uuid, transport: Transport, outbox: Rc<Outbox>) -> SlotKey {
+    pub fn open(&mut self, conn_id: Uuid, transport: Transport, send_queue: Rc<SendQueue>) -> SlotKey {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.slots.insert(Slot::new(generation, conn_id, transport, outbox)) as u32;
+        let index = self.slots.insert(SessionSlot::new(generation, conn_id, transport, send_queue)) as u32;
         self.slack.grown(&self.slots);
         SlotKey { index, generation }
     }
@@ -98,43 +98,45 @@ impl Table {
     }
 
     /// Where a slot of this hub is, for others.
-    pub fn place(&self, slot: SlotKey) -> Place {
-        Place { hub: self.id, slot }
+    pub fn place(&self, slot: SlotKey) -> ConnectionSlot {
+        ConnectionSlot { hub: self.id, slot }
     }
 
     /// The slot, unless its session is gone.
-    pub fn slot(&mut self, key: SlotKey) -> Option<&mut Slot> {
+    pub fn slot(&mut self, key: SlotKey) -> Option<&mut SessionSlot> {
         self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
     }
 
     /// Whether this is a poll whose answer is on its way.
     pub fn is_answering(&mut self, key: SlotKey) -> bool {
-        self.slot(key).is_some_and(|slot| slot.outbox.is_answering())
+        self.slot(key).is_some_and(|slot| slot.send_queue.is_answering())
     }
 
     /// The keys of all sessions.
     pub fn keys(&self) -> Vec<SlotKey> {
-        let key =
-            |(index, slot): (usize, &Slot)| SlotKey { index: index as u32, generation: slot.generation };
+        let key = |(index, slot): (usize, &SessionSlot)| SlotKey {
+            index: index as u32,
+            generation: slot.generation,
+        };
         self.slots.iter().map(key).collect()
     }
 
     /// How many bytes wait for each session.
     pub fn queues(&self) -> Vec<(usize, SlotKey)> {
-        let queue = |(index, slot): (usize, &Slot)| {
-            (slot.outbox.queued_bytes(), SlotKey { index: index as u32, generation: slot.generation })
+        let queue = |(index, slot): (usize, &SessionSlot)| {
+            (slot.send_queue.queued_bytes(), SlotKey { index: index as u32, generation: slot.generation })
         };
         self.slots.iter().map(queue).collect()
     }
 
-    /// A session listens to a channel; see [`Listen`].
-    pub fn join(&mut self, channel: ChannelId, key: SlotKey, listen: Listen) -> Pushed {
-        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+    /// A session listens to a channel; see [`Subscription`].
+    pub fn join(&mut self, channel: ChannelId, key: SlotKey, listen: Subscription) -> PushResult {
+        let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         slot.user = Some(listen.user);
         let stream = Stream::Channel(channel);
         if slot.index_in(channel).is_none() {
-            let outbox = slot.outbox.clone();
-            let member = LocalMember { outbox, slot: key.index, user: listen.user, cursor: listen.from };
+            let send_queue = slot.send_queue.clone();
+            let member = LocalMember { send_queue, slot: key.index, user: listen.user, cursor: listen.from };
             let members = self.channels.entry(channel).or_default();
             members.push(member);
             let index = members.len() as u32 - 1;
@@ -145,34 +147,34 @@ impl Table {
     }
 
     /// A session listens to its user's private messages.
-    pub fn join_inbox(&mut self, key: SlotKey, listen: Listen) -> Pushed {
-        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+    pub fn join_inbox(&mut self, key: SlotKey, listen: Subscription) -> PushResult {
+        let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         slot.user = Some(listen.user);
         slot.inbox.get_or_insert(listen.from);
-        self.tapes.note(key.index, || ConnectionEvent::Listening(Stream::Inbox, listen.catchup.len()));
-        self.catch_up(key, Stream::Inbox, listen)
+        self.tapes.note(key.index, || ConnectionEvent::Listening(Stream::Private, listen.catchup.len()));
+        self.catch_up(key, Stream::Private, listen)
     }
 
-    fn catch_up(&mut self, key: SlotKey, stream: Stream, listen: Listen) -> Pushed {
-        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
-        let outbox = slot.outbox.clone();
+    fn catch_up(&mut self, key: SlotKey, stream: Stream, listen: Subscription) -> PushResult {
+        let Some(slot) = self.slot(key) else { return PushResult::Accepted };
+        let send_queue = slot.send_queue.clone();
         let Some(part) = listen.part else {
-            let part = CatchUp { stream, frames: listen.catchup.into(), upto: listen.upto };
+            let part = CatchUp { stream, frames: listen.catchup.into(), through: listen.through };
             return match self.hand_over(key, part) {
-                Pushed::Accepted => outbox.flush_catchup(),
+                PushResult::Accepted => send_queue.flush_catchup(),
                 other => other,
             };
         };
-        outbox.set_assembling(true);
+        send_queue.set_assembling(true);
         let assembly = slot.assembly.get_or_insert_with(|| Box::new(Assembly::new(part.of)));
         if !assembly.take(part, stream, listen) {
-            return Pushed::Accepted;
+            return PushResult::Accepted;
         }
         self.go_on(key)
     }
 
     /// So much may be spent on catch-ups from here on, in frames and in streams; without this call there is no bound.
-    /// One that takes more is [`Table::unfinished`] then.
+    /// One that takes more is [`SessionTable::unfinished`] then.
     pub fn allow(&mut self, allowance: usize) {
         self.allowance = allowance;
     }
@@ -188,38 +190,38 @@ impl Table {
     }
 
     /// Hands over a catch-up that is complete, as far as the allowance lasts, and behind it what came live meanwhile.
-    pub fn go_on(&mut self, key: SlotKey) -> Pushed {
+    pub fn go_on(&mut self, key: SlotKey) -> PushResult {
         let Some(slot) = self.slot(key).filter(|slot| slot.assembly.is_some()) else {
-            return Pushed::Accepted;
+            return PushResult::Accepted;
         };
-        let outbox = slot.outbox.clone();
+        let send_queue = slot.send_queue.clone();
         let handed_over = self.hand_over_parts(key);
-        let pushed = match (handed_over, outbox.flush_catchup()) {
-            (Ok(true), Pushed::Accepted) => self.hand_over_live(key),
-            (Ok(false), Pushed::Accepted) => Ok(false),
+        let pushed = match (handed_over, send_queue.flush_catchup()) {
+            (Ok(true), PushResult::Accepted) => self.hand_over_live(key),
+            (Ok(false), PushResult::Accepted) => Ok(false),
             (Ok(_), pushed) | (Err(pushed), _) => Err(pushed),
         };
         self.allowance = self.allowance.saturating_sub(FLUSH_COST);
         if pushed == Ok(false) {
             self.unfinished.push_back(key);
-            return Pushed::Accepted;
+            return PushResult::Accepted;
         }
-        outbox.set_assembling(false);
+        send_queue.set_assembling(false);
         if let Some(slot) = self.slot(key) {
             slot.assembly = None;
         }
-        pushed.err().unwrap_or(Pushed::Accepted)
+        pushed.err().unwrap_or(PushResult::Accepted)
     }
 
     /// True when all parts are handed over.
-    fn hand_over_parts(&mut self, key: SlotKey) -> Result<bool, Pushed> {
+    fn hand_over_parts(&mut self, key: SlotKey) -> Result<bool, PushResult> {
         while self.allowance > 0 {
             let allowance = self.allowance;
             let assembly = self.slot(key).and_then(|slot| slot.assembly.as_mut());
             let Some(part) = assembly.and_then(|assembly| assembly.next(allowance)) else { return Ok(true) };
             self.allowance = allowance.saturating_sub(part.frames.len() + 1);
             match self.hand_over(key, part) {
-                Pushed::Accepted => {}
+                PushResult::Accepted => {}
                 other => return Err(other),
             }
         }
@@ -227,7 +229,7 @@ impl Table {
     }
 
     /// True when nothing is left.
-    fn hand_over_live(&mut self, key: SlotKey) -> Result<bool, Pushed> {
+    fn hand_over_live(&mut self, key: SlotKey) -> Result<bool, PushResult> {
         while self.allowance > 0 {
             let assembly = self.slot(key).and_then(|slot| slot.assembly.as_mut());
             let Some((stream, stamped)) = assembly.and_then(|assembly| assembly.live.pop_front()) else {
@@ -235,48 +237,48 @@ impl Table {
             };
             self.allowance -= 1;
             match self.push_one(key, stream, &stamped) {
-                Pushed::Accepted => {}
+                PushResult::Accepted => {}
                 other => return Err(other),
             }
         }
         Ok(false)
     }
 
-    fn push_all(&mut self, key: SlotKey, frames: impl Iterator<Item = (Stream, Stamped)>) -> Pushed {
+    fn push_all(&mut self, key: SlotKey, frames: impl Iterator<Item = (Stream, Stamped)>) -> PushResult {
         for (stream, stamped) in frames {
             match self.push_one(key, stream, &stamped) {
-                Pushed::Accepted => {}
+                PushResult::Accepted => {}
                 other => return other,
             }
         }
-        Pushed::Accepted
+        PushResult::Accepted
     }
 
-    fn hand_over(&mut self, key: SlotKey, part: CatchUp) -> Pushed {
-        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+    fn hand_over(&mut self, key: SlotKey, part: CatchUp) -> PushResult {
+        let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         let frames = part.frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
         let pushed = if part.frames.is_empty() {
-            Pushed::Accepted
+            PushResult::Accepted
         } else {
-            slot.outbox.push_catchup(part.stream, frames)
+            slot.send_queue.push_catchup(part.stream, frames)
         };
         self.note_catchup(key, &part, pushed);
-        if pushed == Pushed::Accepted
+        if pushed == PushResult::Accepted
             && let Some(cursor) = self.cursor(key, part.stream)
         {
-            *cursor = part.upto.max(*cursor);
+            *cursor = part.through.max(*cursor);
         }
         pushed
     }
 
-    fn note_catchup(&mut self, key: SlotKey, part: &CatchUp, pushed: Pushed) {
+    fn note_catchup(&mut self, key: SlotKey, part: &CatchUp, pushed: PushResult) {
         if self.tapes.is_empty() {
             return;
         }
         let outcome = match pushed {
-            Pushed::Accepted => Outcome::CaughtUp,
-            Pushed::Sealed => Outcome::Sealed,
-            Pushed::Overflow | Pushed::Broken => Outcome::Broken,
+            PushResult::Accepted => Outcome::CaughtUp,
+            PushResult::Sealed => Outcome::Sealed,
+            PushResult::Overflow | PushResult::Broken => Outcome::Broken,
         };
         for stamped in &part.frames {
             self.tapes.note_frame(key.index, part.stream, stamped, outcome);
@@ -287,7 +289,7 @@ impl Table {
     pub fn cursor(&mut self, key: SlotKey, stream: Stream) -> Option<&mut Offset> {
         let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
         match stream {
-            Stream::Inbox => slot.inbox.as_mut(),
+            Stream::Private => slot.inbox.as_mut(),
             Stream::Channel(channel) => {
                 let index = slot.index_in(channel)? as usize;
                 self.channels.get_mut(&channel)?.get_mut(index).map(|member| &mut member.cursor)
@@ -296,21 +298,23 @@ impl Table {
     }
 
     /// Hands one live frame to one session, unless it has it or is not meant to have it.
-    pub fn push_one(&mut self, key: SlotKey, stream: Stream, stamped: &Stamped) -> Pushed {
-        let Some(cursor) = self.cursor(key, stream).map(|cursor| *cursor) else { return Pushed::Accepted };
+    pub fn push_one(&mut self, key: SlotKey, stream: Stream, stamped: &Stamped) -> PushResult {
+        let Some(cursor) = self.cursor(key, stream).map(|cursor| *cursor) else {
+            return PushResult::Accepted;
+        };
         if cursor >= stamped.offset {
-            self.note_live(key, cursor, stream, stamped, Pushed::Accepted);
-            return Pushed::Accepted;
+            self.note_live(key, cursor, stream, stamped, PushResult::Accepted);
+            return PushResult::Accepted;
         }
-        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         let meant = slot.user.is_some_and(|user| stamped.frame.audience().admits(user));
         let pushed = if meant {
             let frames = [(stamped.offset, &*stamped.frame)].into_iter();
-            slot.outbox.push_live(&Joined::live(stream, frames.clone()), frames)
+            slot.send_queue.push_live(&FrameBatch::live(stream, frames.clone()), frames)
         } else {
-            Pushed::Accepted
+            PushResult::Accepted
         };
-        if pushed == Pushed::Accepted
+        if pushed == PushResult::Accepted
             && let Some(cursor) = self.cursor(key, stream)
         {
             *cursor = stamped.offset;
@@ -319,9 +323,16 @@ impl Table {
         pushed
     }
 
-    fn note_live(&mut self, key: SlotKey, before: Offset, stream: Stream, stamped: &Stamped, pushed: Pushed) {
+    fn note_live(
+        &mut self,
+        key: SlotKey,
+        before: Offset,
+        stream: Stream,
+        stamped: &Stamped,
+        pushed: PushResult,
+    ) {
         if let Some(slot) = self.slots.get(key.index as usize).filter(|_| !self.tapes.is_empty()) {
-            let to = Receiver { slot: key.index, user: slot.user, before, outbox: &slot.outbox };
+            let to = Receiver { slot: key.index, user: slot.user, before, send_queue: &slot.send_queue };
             self.tapes.note_live(&to, stream, std::slice::from_ref(stamped), pushed);
         }
     }
@@ -343,10 +354,10 @@ impl Table {
     }
 
     /// A session no longer listens to a channel, but for what is pending in it.
-    pub fn leave(&mut self, channel: ChannelId, key: SlotKey, mut pending: Vec<Stamped>) -> Pushed {
+    pub fn leave(&mut self, channel: ChannelId, key: SlotKey, mut pending: Vec<Stamped>) -> PushResult {
         let stream = Stream::Channel(channel);
         let cursor = self.cursor(key, stream).map_or(0, |cursor| *cursor);
-        let Some(slot) = self.slot(key) else { return Pushed::Accepted };
+        let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         if let (Some(assembly), Some(user)) = (&mut slot.assembly, slot.user) {
             pending = assembly.leave(stream, user, cursor, pending);
         }
@@ -383,7 +394,7 @@ impl Table {
         let slot = self.slots.remove(key.index as usize);
         self.slack.shrunk(&mut self.slots);
         self.tapes.end(key.index);
-        let delivered = slot.outbox.delivered_before();
+        let delivered = slot.send_queue.delivered_before();
         let got = |stream, cursor| delivered.get(&stream).copied().unwrap_or(cursor);
         let channels = slot.channels.to_vec();
         let mut cursors = Vec::with_capacity(channels.len());
@@ -394,24 +405,24 @@ impl Table {
             }
             self.remove_member(channel, index);
         }
-        let inbox = slot.inbox.map(|cursor| got(Stream::Inbox, cursor));
+        let inbox = slot.inbox.map(|cursor| got(Stream::Private, cursor));
         Some(Detached { conn_id: slot.conn_id, place, cursors, inbox, transport: slot.transport })
     }
 
     /// Takes a session out and says goodbye to its peer: after what is queued, or instead of it if the peer is too
     /// slow or its next session will get it.
     pub fn dismiss(&mut self, key: SlotKey, reason: CloseReason) -> Option<Detached> {
-        let outbox = self.slot(key)?.outbox.clone();
+        let send_queue = self.slot(key)?.send_queue.clone();
         self.tapes.note(key.index, || ConnectionEvent::Closed(reason));
         let has_next = reason.has_next_session();
         if has_next {
-            outbox.count_begun();
+            send_queue.count_begun();
         }
         let detached = self.detach(key);
         match reason {
-            CloseReason::TooSlow | CloseReason::Silent | CloseReason::ByPeer(_) => outbox.abort(reason),
-            _ if has_next => outbox.close_after_begun(reason),
-            _ => outbox.close(reason),
+            CloseReason::TooSlow | CloseReason::Silent | CloseReason::ByPeer(_) => send_queue.abort(reason),
+            _ if has_next => send_queue.close_after_begun(reason),
+            _ => send_queue.close(reason),
         }
         detached
     }

@@ -3,25 +3,25 @@
 pub mod state;
 
 use super::channel::HubSenders;
-use super::channel::ordered_close::Farewell;
-use super::hub::messages::Part;
-use crate::limits::in_flight::Pressure;
-use crate::protocol::ids::{ConnKey, Offset, Place, UserId};
+use super::channel::ordered_close::OrderedClose;
+use super::hub::messages::CatchUpPart;
+use crate::limits::in_flight::InFlight;
+use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
 use actix::{Actor, Context, Handler};
-use state::{Effects, InboxState, Recipient};
+use state::{PrivateEffects, PrivateMessagesState, Recipient};
 use std::sync::Arc;
 
-/// What the inboxes are told. One mailbox, one order.
+/// What the private message streams are told. One mailbox, one order.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
-pub enum ToInbox {
+pub enum ToPrivateMessages {
     /// A connection begins.
     Open(UserId, ConnKey),
     /// A connection ends; it was its user's last one, or not.
     Close(UserId, ConnKey, bool),
     /// A session attaches.
-    Attach(UserId, ConnKey, Place, Part),
+    Attach(UserId, ConnKey, ConnectionSlot, CatchUpPart),
     /// A session is gone; its peer got this far.
     Detach(UserId, ConnKey, Option<Offset>),
     /// A private message.
@@ -31,59 +31,64 @@ pub enum ToInbox {
     /// The end of one.
     Delete(Delete, Vec<Recipient>),
     /// Sessions are to go behind everything posted so far; dropping it is all there is to do.
-    Farewell(Arc<Farewell>),
+    OrderedClose(Arc<OrderedClose>),
 }
 
-impl ToInbox {
+impl ToPrivateMessages {
     /// Whether this passes something on to users, and so counts as one under way.
     pub fn is_publication(&self) -> bool {
-        matches!(self, ToInbox::Post(..) | ToInbox::Edit(..) | ToInbox::Delete(..))
+        matches!(
+            self,
+            ToPrivateMessages::Post(..) | ToPrivateMessages::Edit(..) | ToPrivateMessages::Delete(..)
+        )
     }
 }
 
 /// The inbox actor.
 ///
-/// Owns: one [`InboxState`].
+/// Owns: one [`PrivateMessagesState`].
 /// Started by: `app`, on the registry's thread.
 /// Ends: with the registry.
-/// Mailbox: bounded by [`Pressure::channels`], as those of channels.
+/// Mailbox: bounded by [`InFlight::channels`], as those of channels.
 /// Talks to: the hubs of the users' sessions.
-pub struct Inboxes {
-    state: InboxState,
+pub struct PrivateMessages {
+    state: PrivateMessagesState,
     hubs: Arc<HubSenders>,
-    pressure: Arc<Pressure>,
-    effects: Effects,
+    in_flight: Arc<InFlight>,
+    effects: PrivateEffects,
 }
 
-impl Inboxes {
+impl PrivateMessages {
     /// Inboxes with this state.
-    pub fn new(state: InboxState, hubs: Arc<HubSenders>, pressure: Arc<Pressure>) -> Self {
-        Self { state, hubs, pressure, effects: Vec::new() }
+    pub fn new(state: PrivateMessagesState, hubs: Arc<HubSenders>, in_flight: Arc<InFlight>) -> Self {
+        Self { state, hubs, in_flight, effects: Vec::new() }
     }
 }
 
-impl Actor for Inboxes {
+impl Actor for PrivateMessages {
     type Context = Context<Self>;
 }
 
-impl Handler<ToInbox> for Inboxes {
+impl Handler<ToPrivateMessages> for PrivateMessages {
     type Result = ();
 
-    fn handle(&mut self, message: ToInbox, _: &mut Self::Context) {
+    fn handle(&mut self, message: ToPrivateMessages, _: &mut Self::Context) {
         if message.is_publication() {
-            self.pressure.channels.sub(1);
+            self.in_flight.channels.sub(1);
         }
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
-            ToInbox::Farewell(share) => drop(share),
-            ToInbox::Open(user, conn) => state.open(user, conn),
-            ToInbox::Close(user, conn, last) => state.close(user, conn, last),
-            ToInbox::Attach(user, conn, place, part) => state.attach(user, conn, place, part, effects),
-            ToInbox::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
-            ToInbox::Post(message, recipients) => state.post(message, &recipients, effects),
-            ToInbox::Edit(edit, recipients) => state.edit(&edit, &recipients, effects),
-            ToInbox::Delete(delete, recipients) => state.delete(&delete, &recipients, effects),
+            ToPrivateMessages::OrderedClose(share) => drop(share),
+            ToPrivateMessages::Open(user, conn) => state.open(user, conn),
+            ToPrivateMessages::Close(user, conn, last) => state.close(user, conn, last),
+            ToPrivateMessages::Attach(user, conn, place, part) => {
+                state.attach(user, conn, place, part, effects)
+            }
+            ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
+            ToPrivateMessages::Post(message, recipients) => state.post(message, &recipients, effects),
+            ToPrivateMessages::Edit(edit, recipients) => state.edit(&edit, &recipients, effects),
+            ToPrivateMessages::Delete(delete, recipients) => state.delete(&delete, &recipients, effects),
         }
-        self.hubs.apply(self.effects.drain(..), &self.pressure);
+        self.hubs.apply(self.effects.drain(..), &self.in_flight);
     }
 }

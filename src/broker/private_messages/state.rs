@@ -1,17 +1,17 @@
 //! Every user's stream of private messages. Pure.
 
 use crate::broker::channel::buffer::{Buffer, encode};
-use crate::broker::channel::messages::Kept;
-use crate::broker::hub::messages::{Listen, Part, Stamped, ToHub};
+use crate::broker::channel::messages::StoredMessage;
+use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
 use crate::protocol::event::Encoder;
 use crate::protocol::frame::{Audience, Frame};
-use crate::protocol::ids::{ConnKey, HubId, Offset, Place, SlotKey, UserId};
+use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, Offset, SlotKey, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// What is to be told to hubs, in order.
-pub type Effects = Vec<(HubId, ToHub)>;
+pub type PrivateEffects = Vec<(HubId, ToHub)>;
 
 /// A user something private is for, and where its sessions are now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Recipient {
     /// The user. It has connections: nobody else could ever catch up.
     pub user: UserId,
     /// The places of its attached connections.
-    pub places: Vec<Place>,
+    pub places: Vec<ConnectionSlot>,
 }
 
 #[derive(Debug, Default)]
@@ -39,14 +39,14 @@ impl Inbox {
 
 /// See the module's description. An inbox begins with its user's first private message: most users never get one.
 #[derive(Debug)]
-pub struct InboxState {
+pub struct PrivateMessagesState {
     users: FxHashMap<UserId, Inbox>,
     encoder: Encoder,
     max_frames: usize,
 }
 
-impl InboxState {
-    /// No inboxes yet; each will keep up to `max_frames` frames for catch-up.
+impl PrivateMessagesState {
+    /// No private message streams yet; each will keep up to `max_frames` frames for catch-up.
     pub fn new(encoder: Encoder, max_frames: usize) -> Self {
         Self { users: FxHashMap::default(), encoder, max_frames }
     }
@@ -68,15 +68,22 @@ impl InboxState {
     }
 
     /// A session attaches: what its peer misses, then what comes.
-    pub fn attach(&mut self, user: UserId, conn: ConnKey, place: Place, part: Part, effects: &mut Effects) {
-        let (from, upto, catchup) = match self.users.get_mut(&user) {
+    pub fn attach(
+        &mut self,
+        user: UserId,
+        conn: ConnKey,
+        place: ConnectionSlot,
+        part: CatchUpPart,
+        effects: &mut PrivateEffects,
+    ) {
+        let (from, through, catchup) = match self.users.get_mut(&user) {
             Some(inbox) => {
                 let from = inbox.cursor(conn);
                 (from, inbox.offset, inbox.frames.since(from, user, self.encoder))
             }
             None => (0, 0, Vec::new()),
         };
-        let listen = Listen { user, from, upto, catchup, part: Some(part) };
+        let listen = Subscription { user, from, through, catchup, part: Some(part) };
         effects.push((place.hub, ToHub::JoinInbox(place.slot, listen)));
     }
 
@@ -88,13 +95,13 @@ impl InboxState {
     }
 
     /// A private message.
-    pub fn post(&mut self, message: Message, recipients: &[Recipient], effects: &mut Effects) {
-        let (frame, kept) = encode(Kept { message, edited: None }, Audience::all(), self.encoder);
+    pub fn post(&mut self, message: Message, recipients: &[Recipient], effects: &mut PrivateEffects) {
+        let (frame, kept) = encode(StoredMessage { message, edited: None }, Audience::all(), self.encoder);
         self.send(frame, Some(kept), recipients, effects);
     }
 
     /// A change of a private message, for those whom the change names.
-    pub fn edit(&mut self, edit: &Edit, recipients: &[Recipient], effects: &mut Effects) {
+    pub fn edit(&mut self, edit: &Edit, recipients: &[Recipient], effects: &mut PrivateEffects) {
         for recipient in recipients {
             if let Some(inbox) = self.users.get_mut(&recipient.user) {
                 inbox.frames.edit(edit, self.encoder);
@@ -105,7 +112,7 @@ impl InboxState {
     }
 
     /// The end of a private message, for those whom the deletion names.
-    pub fn delete(&mut self, delete: &Delete, recipients: &[Recipient], effects: &mut Effects) {
+    pub fn delete(&mut self, delete: &Delete, recipients: &[Recipient], effects: &mut PrivateEffects) {
         for recipient in recipients {
             if let Some(inbox) = self.users.get_mut(&recipient.user) {
                 inbox.frames.delete(delete.uuid);
@@ -124,9 +131,9 @@ impl InboxState {
     fn send(
         &mut self,
         frame: Arc<Frame>,
-        kept: Option<Arc<Kept>>,
+        kept: Option<Arc<StoredMessage>>,
         recipients: &[Recipient],
-        effects: &mut Effects,
+        effects: &mut PrivateEffects,
     ) {
         let mut by_hub: FxHashMap<HubId, Vec<(SlotKey, Offset)>> = FxHashMap::default();
         for recipient in recipients {
@@ -156,14 +163,14 @@ mod tests {
     use uuid::Uuid;
 
     const USER: UserId = UserId(7);
-    const PART: Part = Part { index: 0, of: 1 };
+    const PART: CatchUpPart = CatchUpPart { index: 0, of: 1 };
 
     fn conn(index: u32) -> ConnKey {
         ConnKey { index, generation: 0 }
     }
 
-    fn place(index: u32) -> Place {
-        Place { hub: HubId(0), slot: SlotKey { index, generation: 0 } }
+    fn place(index: u32) -> ConnectionSlot {
+        ConnectionSlot { hub: HubId(0), slot: SlotKey { index, generation: 0 } }
     }
 
     fn away(user: UserId) -> Recipient {
@@ -180,7 +187,7 @@ mod tests {
         }
     }
 
-    fn caught_up(state: &mut InboxState, index: u32) -> Vec<Offset> {
+    fn caught_up(state: &mut PrivateMessagesState, index: u32) -> Vec<Offset> {
         let mut effects = Vec::new();
         state.attach(USER, conn(index), place(index), PART, &mut effects);
         match &effects[..] {
@@ -191,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_came_while_away_is_caught_up_once() {
-        let mut state = InboxState::new(Encoder { date: true }, 2);
+        let mut state = PrivateMessagesState::new(Encoder { date: true }, 2);
         state.open(USER, conn(1));
         let mut effects = Vec::new();
         for _ in 0..3 {
@@ -205,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_new_connection_gets_nothing_old() {
-        let mut state = InboxState::new(Encoder { date: true }, 5);
+        let mut state = PrivateMessagesState::new(Encoder { date: true }, 5);
         state.open(USER, conn(1));
         state.post(message(), &[away(USER)], &mut Vec::new());
         state.open(USER, conn(2));
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn one_message_reaches_every_session_of_every_user_on_a_hub_at_once() {
-        let mut state = InboxState::new(Encoder { date: true }, 5);
+        let mut state = PrivateMessagesState::new(Encoder { date: true }, 5);
         let recipients = [
             Recipient { user: USER, places: vec![place(1), place(2)] },
             Recipient { user: UserId(8), places: vec![place(3)] },
@@ -229,7 +236,7 @@ mod tests {
 
     #[test]
     fn inboxes_end_with_the_last_connection() {
-        let mut state = InboxState::new(Encoder { date: true }, 5);
+        let mut state = PrivateMessagesState::new(Encoder { date: true }, 5);
         state.post(message(), &[away(USER)], &mut Vec::new());
         state.close(USER, conn(1), false);
         assert_eq!(state.users.len(), 1);

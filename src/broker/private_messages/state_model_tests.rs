@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const USERS: u32 = 3;
 /// Two of each user.
 const CONNECTIONS: u32 = 6;
-const PART: Part = Part { index: 0, of: 1 };
+const PART: CatchUpPart = CatchUpPart { index: 0, of: 1 };
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -82,7 +82,7 @@ impl Model {
     }
 }
 
-fn come(state: &mut InboxState, model: &Model, who: u32) {
+fn come(state: &mut PrivateMessagesState, model: &Model, who: u32) {
     let id = who % USERS;
     let Some((user, cursor)) = model.users.get(&id).and_then(|user| Some((user, *user.cursors.get(&who)?)))
     else {
@@ -91,7 +91,7 @@ fn come(state: &mut InboxState, model: &Model, who: u32) {
     let mut effects = Vec::new();
     state.attach(UserId(id), conn(who), place(0, who), PART, &mut effects);
     let Some((_, ToHub::JoinInbox(_, listen))) = effects.pop() else { panic!("no join") };
-    assert_eq!((listen.from, listen.upto), (cursor, user.stream.offset));
+    assert_eq!((listen.from, listen.through), (cursor, user.stream.offset));
     let events: Vec<Seen> =
         listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
     let offsets = listen.catchup.iter().map(|stamped| stamped.offset);
@@ -100,7 +100,7 @@ fn come(state: &mut InboxState, model: &Model, who: u32) {
     user.stream.check_latest(&events);
 }
 
-fn act(state: &mut InboxState, model: &mut Model, step: &Step) {
+fn act(state: &mut PrivateMessagesState, model: &mut Model, step: &Step) {
     let (max, effects) = (model.max, &mut Vec::new());
     let nth = |back: usize, model: &Model| model.posted.saturating_sub(back as u128);
     match *step {
@@ -154,7 +154,7 @@ proptest! {
         max in 1usize..15,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
-        let mut state = InboxState::new(ENCODER, max);
+        let mut state = PrivateMessagesState::new(ENCODER, max);
         let mut model = Model { users: BTreeMap::new(), posted: 0, max };
         steps.iter().for_each(|step| act(&mut state, &mut model, step));
         (0..CONNECTIONS).for_each(|who| come(&mut state, &model, who));

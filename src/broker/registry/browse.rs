@@ -1,10 +1,10 @@
 //! What who looks at the server sees of it: lists in slices, so that nobody is held up by it, and single things.
 
 use super::messages::{
-    BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, Ended, MAX_DETAILS,
-    UserDetails,
+    BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, EndedConnections,
+    MAX_DETAILS, UserDetails,
 };
-use super::state::{Connection, Effect, RegistryState};
+use super::state::{ConnectionRecord, Effect, RegistryState};
 use crate::protocol::ids::{ChannelId, UserId};
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ impl RegistryState {
     }
 
     /// What is looked for; none if it cannot be found anywhere.
-    fn wanted(&self, browse: &BrowseConnections) -> Option<Wanted> {
+    fn wanted(&self, browse: &BrowseConnections) -> Option<ListQuery> {
         let channel = match &browse.channel {
             Some(name) => Some(self.channel_id(name)?),
             None => None,
@@ -42,10 +42,10 @@ impl RegistryState {
             Some(name) => Some(self.user_id(name)?),
             None => None,
         };
-        Some(Wanted { channel, user })
+        Some(ListQuery { channel, user })
     }
 
-    fn row(&self, record: &Connection) -> Option<ConnectionRow> {
+    fn row(&self, record: &ConnectionRecord) -> Option<ConnectionRow> {
         let user = self.user(record.user)?;
         Some(ConnectionRow {
             id: record.id,
@@ -89,24 +89,24 @@ impl RegistryState {
         at_most: usize,
         now: u64,
         effects: &mut Vec<Effect>,
-    ) -> Option<Ended> {
+    ) -> Option<EndedConnections> {
         let id = self.user_id(name)?;
         let keys = self.user(id)?.connections.iter().take(at_most);
         let records = keys.filter_map(|key| self.connections.get(key.index as usize));
         let ids: Vec<_> = records.map(|record| record.id).collect();
         let ended = ids.into_iter().filter(|conn_id| self.disconnect(*conn_id, now, effects)).count();
         let left = self.user(id).map_or(0, |user| user.connections.iter().count());
-        Some(Ended { ended, left })
+        Some(EndedConnections { ended, left })
     }
 }
 
-struct Wanted {
+struct ListQuery {
     channel: Option<ChannelId>,
     user: Option<UserId>,
 }
 
-impl Wanted {
-    fn admits(&self, record: &Connection) -> bool {
+impl ListQuery {
+    fn admits(&self, record: &ConnectionRecord) -> bool {
         self.user.is_none_or(|user| record.user == user)
             && self.channel.is_none_or(|channel| record.channels.contains(&channel))
     }
@@ -115,7 +115,7 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use super::super::messages::Connect;
-    use super::super::state::Times;
+    use super::super::state::ConnectionTimes;
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn state() -> RegistryState {
-        RegistryState::new(Times { idle: 10, part: 10, grace: 10, user_idle: 10 })
+        RegistryState::new(ConnectionTimes { idle: 10, part: 10, grace: 10, user_idle: 10 })
     }
 
     /// All ids that a walk in steps of this size meets.
@@ -195,9 +195,9 @@ mod tests {
         (0..7).for_each(|id| connect(&mut state, "ada", id, &["c"]));
         connect(&mut state, "bob", 7, &["c"]);
         let mut step = || state.disconnect_user("ada", 3, 0, &mut Vec::new()).unwrap();
-        assert_eq!(step(), Ended { ended: 3, left: 4 });
-        assert_eq!(step(), Ended { ended: 3, left: 1 });
-        assert_eq!(step(), Ended { ended: 1, left: 0 });
+        assert_eq!(step(), EndedConnections { ended: 3, left: 4 });
+        assert_eq!(step(), EndedConnections { ended: 3, left: 1 });
+        assert_eq!(step(), EndedConnections { ended: 1, left: 0 });
         assert_eq!(state.disconnect_user("nobody", 3, 0, &mut Vec::new()), None);
         assert_eq!(
             state.census(),

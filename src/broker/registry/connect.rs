@@ -3,9 +3,9 @@
 use super::messages::{Connect, ConnectRefused, StateRefused, Subscribe, SubscribeRefused, Unsubscribe};
 use super::state::{Effect, Phase, RegistryState, subscriptions};
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::private_messages::ToInbox;
+use crate::broker::private_messages::ToPrivateMessages;
 use crate::protocol::event::UserView;
-use crate::protocol::ids::{ChannelId, ConnKey, Place, UserId};
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, UserId};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::state::{StateEntry, write_changes};
 use std::sync::Arc;
@@ -78,7 +78,7 @@ impl RegistryState {
             Some((key, _)) => key,
             None => {
                 let key = self.insert_connection(conn_id, user);
-                effects.push(Effect::Inbox(ToInbox::Open(user, key)));
+                effects.push(Effect::Inbox(ToPrivateMessages::Open(user, key)));
                 key
             }
         };
@@ -310,7 +310,7 @@ impl RegistryState {
 
 impl Phase {
     /// The session that listens now, if there is one.
-    pub(super) fn session(&self) -> Option<Place> {
+    pub(super) fn session(&self) -> Option<ConnectionSlot> {
         match self {
             Phase::Attached(place, _) => Some(*place),
             _ => None,
@@ -319,7 +319,7 @@ impl Phase {
 
     /// The session that is among the members of its channels: also one that has been told to go, and gets what they get
     /// until it is gone.
-    pub(super) fn member(&self) -> Option<Place> {
+    pub(super) fn member(&self) -> Option<ConnectionSlot> {
         match self {
             Phase::Attached(place, _) => Some(*place),
             Phase::Releasing(handover) => Some(handover.from),

@@ -85,13 +85,13 @@ impl RegistryState {
 
 #[cfg(test)]
 mod tests {
-    use super::super::limits::Bounds;
+    use super::super::limits::RegistryLimits;
     use super::super::messages::Connect;
     use super::super::messages::ConnectRefused;
     use super::super::messages::StateRefused;
     use super::super::messages::Subscribe;
     use super::super::messages::SubscribeRefused;
-    use super::super::state::Times;
+    use super::super::state::ConnectionTimes;
     use super::*;
     use uuid::Uuid;
 
@@ -104,7 +104,8 @@ mod tests {
         }
     }
 
-    const TIMES: Times = Times { idle: 15_000, part: 500, grace: 30_000, user_idle: 86_400_000 };
+    const TIMES: ConnectionTimes =
+        ConnectionTimes { idle: 15_000, part: 500, grace: 30_000, user_idle: 86_400_000 };
 
     fn connect(user: &str, channels: &[&str]) -> Connect {
         Connect {
@@ -119,7 +120,11 @@ mod tests {
     }
 
     fn bounded() -> RegistryState {
-        RegistryState::new(TIMES).bounded(Bounds { channels: 2, connections: 2, ..Bounds::default() })
+        RegistryState::new(TIMES).bounded(RegistryLimits {
+            channels: 2,
+            connections: 2,
+            ..RegistryLimits::default()
+        })
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How sessions are sent away when the server stops: a batch at each tick, spread over a time. Pure.
 
 use super::state::{Phase, RegistryState};
-use crate::protocol::ids::{ChannelId, ConnKey, Place};
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
 
 /// Longest wait before coming back that a session is told, in ms: as long as clients of the original wait by themselves
 /// after a first failure.
@@ -11,7 +11,7 @@ const MOMENT_MS: u64 = 100;
 
 /// Who has to go, and when.
 #[derive(Debug)]
-pub struct Departures {
+pub struct DrainSchedule {
     keys: Vec<ConnKey>,
     all: usize,
     begun: u64,
@@ -22,12 +22,12 @@ pub struct Departures {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Departing {
     /// Where it is.
-    pub place: Place,
+    pub place: ConnectionSlot,
     /// What it listens to.
     pub channels: Vec<ChannelId>,
 }
 
-impl Departures {
+impl DrainSchedule {
     /// These connections' sessions go between `now` and `spread` ms later.
     pub fn new(keys: Vec<ConnKey>, now: u64, spread: u64) -> Self {
         Self { all: keys.len(), keys, begun: now, spread }
@@ -57,9 +57,9 @@ impl Departures {
 }
 
 impl RegistryState {
-    /// All connections, for [`Departures`].
+    /// All connections, for [`DrainSchedule`].
     pub fn keys(&self) -> Vec<ConnKey> {
-        let key = |(index, connection): (usize, &super::state::Connection)| ConnKey {
+        let key = |(index, connection): (usize, &super::state::ConnectionRecord)| ConnKey {
             index: index as u32,
             generation: connection.generation,
         };
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn without_a_spread_all_go_at_once() {
-        let mut departures = Departures::new(keys(3), 500, 0);
+        let mut departures = DrainSchedule::new(keys(3), 500, 0);
         assert_eq!(departures.due(500).len(), 3);
         assert!(!departures.is_over(599), "nobody overtakes them");
         assert!(departures.is_over(600));
@@ -98,14 +98,14 @@ mod tests {
 
     #[test]
     fn nobody_waits_longer_than_clients_do_by_themselves() {
-        assert_eq!(Departures::new(Vec::new(), 0, 1_500).retry_ms(), 1_500);
-        assert_eq!(Departures::new(Vec::new(), 0, 3_600_000).retry_ms(), 2_000);
+        assert_eq!(DrainSchedule::new(Vec::new(), 0, 1_500).retry_ms(), 1_500);
+        assert_eq!(DrainSchedule::new(Vec::new(), 0, 3_600_000).retry_ms(), 2_000);
     }
 
     proptest! {
         #[test]
         fn everybody_goes_once_and_evenly(count in 0_u32..500, spread in 0_u64..5_000, tick in 1_u64..400) {
-            let mut departures = Departures::new(keys(count), 1_000, spread);
+            let mut departures = DrainSchedule::new(keys(count), 1_000, spread);
             let (mut gone, mut now) = (Vec::new(), 1_000);
             while !departures.is_over(now) {
                 now += tick;

@@ -2,9 +2,9 @@
 
 use super::state::{Effect, Handover, Phase, RegistryState};
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::hub::messages::{AttachRefused, Detached, Part, ToHub, Transport};
-use crate::broker::private_messages::ToInbox;
-use crate::protocol::ids::{ConnKey, Place, UserId};
+use crate::broker::hub::messages::{AttachRefused, CatchUpPart, Detached, ToHub, Transport};
+use crate::broker::private_messages::ToPrivateMessages;
+use crate::protocol::ids::{ConnKey, ConnectionSlot, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
@@ -40,7 +40,7 @@ impl RegistryState {
     pub fn attach(
         &mut self,
         conn_id: Uuid,
-        next: (Place, Transport),
+        next: (ConnectionSlot, Transport),
         effects: &mut Vec<Effect>,
     ) -> Result<(), AttachRefused> {
         let (key, _) = self.connection(conn_id).ok_or(AttachRefused::UnknownConnection)?;
@@ -61,7 +61,12 @@ impl RegistryState {
         Ok(())
     }
 
-    fn seat(&mut self, key: ConnKey, (place, transport): (Place, Transport), effects: &mut Vec<Effect>) {
+    fn seat(
+        &mut self,
+        key: ConnKey,
+        (place, transport): (ConnectionSlot, Transport),
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(connection) = self.get_mut(key) else { return };
         let was_present = connection.is_present();
         connection.phase = Phase::Attached(place, transport);
@@ -76,11 +81,16 @@ impl RegistryState {
         // Channels by name, then what is private: the order in which the original catches up.
         let of = channels.len() as u32 + 1;
         for (index, channel) in (0..).zip(channels) {
-            let part = Part { index, of };
+            let part = CatchUpPart { index, of };
             let message = ToChannel::Attach { conn: key, user: view.clone(), place, part };
             effects.push(Effect::Channel(channel, message));
         }
-        effects.push(Effect::Inbox(ToInbox::Attach(user, key, place, Part { index: of - 1, of })));
+        effects.push(Effect::Inbox(ToPrivateMessages::Attach(
+            user,
+            key,
+            place,
+            CatchUpPart { index: of - 1, of },
+        )));
     }
 
     /// A session is gone. A goodbye of a session that is not the connection's any more changes nothing.
@@ -126,7 +136,7 @@ impl RegistryState {
             let message = ToChannel::Detach(key, cursors.get(channel).copied());
             effects.push(Effect::Channel(*channel, message));
         }
-        effects.push(Effect::Inbox(ToInbox::Detach(connection.user, key, gone.inbox)));
+        effects.push(Effect::Inbox(ToPrivateMessages::Detach(connection.user, key, gone.inbox)));
     }
 
     /// Without a session: a poll's connection waits for the next, a websocket's is soon absent.
@@ -206,7 +216,7 @@ impl RegistryState {
             user.connections.remove(key);
             user.last_active = now;
             let last = user.connections.is_empty();
-            effects.push(Effect::Inbox(ToInbox::Close(connection.user, key, last)));
+            effects.push(Effect::Inbox(ToPrivateMessages::Close(connection.user, key, last)));
         }
     }
 
@@ -220,6 +230,6 @@ impl RegistryState {
     }
 }
 
-fn release(place: Place, reason: CloseReason, effects: &mut Vec<Effect>) {
+fn release(place: ConnectionSlot, reason: CloseReason, effects: &mut Vec<Effect>) {
     effects.push(Effect::Hub(place.hub, ToHub::Release(place.slot, reason)));
 }

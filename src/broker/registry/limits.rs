@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 /// The bounds; 0 is none.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bounds {
+pub struct RegistryLimits {
     /// Connections in all, present or not.
     pub connections: usize,
     /// Connections of one user, present or not.
@@ -26,7 +26,7 @@ pub struct Bounds {
     pub state_bytes: usize,
 }
 
-impl From<&Settings> for Bounds {
+impl From<&Settings> for RegistryLimits {
     fn from(settings: &Settings) -> Self {
         Self {
             connections: settings.max_connections,
@@ -112,7 +112,7 @@ impl RegistryState {
         user: Option<UserId>,
         entries: &[&[StateEntry]],
     ) -> Result<(), OverLimit> {
-        let Bounds { state_keys, state_bytes, .. } = self.bounds;
+        let RegistryLimits { state_keys, state_bytes, .. } = self.bounds;
         let count: usize = entries.iter().map(|entries| entries.len()).sum();
         if count == 0 || (state_keys == 0 && state_bytes == 0) {
             return Ok(());

@@ -206,7 +206,7 @@ pub struct Disconnect(pub Uuid);
 
 /// Which of these are known? For errors that are reported together with others.
 #[derive(Debug, Message)]
-#[rtype(result = "Known")]
+#[rtype(result = "KnownUsers")]
 pub struct Lookup {
     /// A connection.
     pub conn_id: Option<Uuid>,
@@ -216,7 +216,7 @@ pub struct Lookup {
 
 /// Answer to [`Lookup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, actix::MessageResponse)]
-pub struct Known {
+pub struct KnownUsers {
     /// The connection is known.
     pub connection: bool,
     /// The user is known.
@@ -336,7 +336,7 @@ pub struct UserDetails {
 
 /// Ends connections of a user for good, a number of them at a time. None: no such user.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<Ended>")]
+#[rtype(result = "Option<EndedConnections>")]
 pub struct DisconnectUser {
     /// The user's name.
     pub user: String,
@@ -346,7 +346,7 @@ pub struct DisconnectUser {
 
 /// Answer to [`DisconnectUser`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedConnections {
     /// Connections ended.
     pub ended: usize,
     /// Connections left.
@@ -356,7 +356,7 @@ pub struct Ended {
 /// The server stops: all sessions are sent away.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Drain {
+pub struct StartDrain {
     /// Over this time, in ms; 0: at once.
     pub spread_ms: u64,
 }

@@ -23,17 +23,17 @@ pub mod users;
 
 use super::batched_mailbox::Handoff;
 use super::channel::messages::ToChannel;
-use super::channel::state::{ChannelState, Keeping};
+use super::channel::state::{ChannelState, Retention};
 use super::channel::{Channel, HubSenders};
-use super::private_messages::{Inboxes, ToInbox};
+use super::private_messages::{PrivateMessages, ToPrivateMessages};
 use crate::clock::{Clock, Tick};
-use crate::limits::in_flight::{Gauge, Pressure};
+use crate::limits::in_flight::{BoundedCounter, InFlight};
 use crate::protocol::event::Encoder;
 use crate::protocol::ids::ChannelId;
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
-use drain_schedule::Departures;
+use drain_schedule::DrainSchedule;
 use messages::{ChannelRef, Publish};
 use state::{Effect, RegistryState};
 use std::sync::Arc;
@@ -56,17 +56,17 @@ pub struct RegistryParts {
     /// How channels encode.
     pub encoder: Encoder,
     /// How much channels keep at most.
-    pub keeping: Keeping,
+    pub keeping: Retention,
     /// The ways to hubs.
     pub hubs: Arc<HubSenders>,
     /// The way of messages here.
     pub published: Arc<Handoff<Publish>>,
-    /// The inboxes.
-    pub inboxes: Addr<Inboxes>,
+    /// The private message streams.
+    pub inboxes: Addr<PrivateMessages>,
     /// The server's counters.
     pub counters: Arc<Counters>,
     /// The server's gauges.
-    pub pressure: Arc<Pressure>,
+    pub in_flight: Arc<InFlight>,
 }
 
 /// The registry actor.
@@ -74,8 +74,8 @@ pub struct RegistryParts {
 /// Owns: the records of users, connections and channels, and the addresses of channels.
 /// Started by: `app`, on the only worker's thread or on a thread of its own.
 /// Ends: with the server.
-/// Mailbox: bounded by [`Pressure::registry`]; the API refuses with 503 before it is exceeded.
-/// Talks to: channels and inboxes (in one order), hubs (to release sessions).
+/// Mailbox: bounded by [`InFlight::registry`]; the API refuses with 503 before it is exceeded.
+/// Talks to: channels and private message streams (in one order), hubs (to release sessions).
 pub struct Registry {
     parts: RegistryParts,
     channels: Vec<Addr<Channel>>,
@@ -84,9 +84,9 @@ pub struct Registry {
     spent: usize,
     clock: Clock,
     /// While the server stops: who is still to be sent away.
-    departures: Option<Departures>,
+    departures: Option<DrainSchedule>,
     /// Goodbyes that have not come to their hubs yet.
-    farewells: Arc<Gauge>,
+    farewells: Arc<BoundedCounter>,
 }
 
 impl Registry {
@@ -99,7 +99,7 @@ impl Registry {
             spent: 0,
             clock: Clock::start(TICK),
             departures: None,
-            farewells: Arc::new(Gauge::new(usize::MAX)),
+            farewells: Arc::new(BoundedCounter::new(usize::MAX)),
         }
     }
 
@@ -162,7 +162,7 @@ impl Registry {
                         state,
                         summary,
                         parts.hubs.clone(),
-                        parts.pressure.clone(),
+                        parts.in_flight.clone(),
                         parts.counters.clone(),
                     );
                     self.channels.push(channel.start());
@@ -181,14 +181,14 @@ impl Registry {
     fn tell_channel(&self, id: ChannelId, message: ToChannel) {
         let Some(addr) = self.channels.get(id.0 as usize) else { return };
         if matches!(message, ToChannel::Publish(_) | ToChannel::PublishTo(..)) {
-            self.parts.pressure.channels.add(1);
+            self.parts.in_flight.channels.add(1);
         }
         addr.do_send(message);
     }
 
-    fn tell_inboxes(&self, message: ToInbox) {
+    fn tell_inboxes(&self, message: ToPrivateMessages) {
         if message.is_publication() {
-            self.parts.pressure.channels.add(1);
+            self.parts.in_flight.channels.add(1);
         }
         self.parts.inboxes.do_send(message);
     }

@@ -3,7 +3,7 @@
 use super::Registry;
 use super::messages::{
     BrowseChannels, BrowseConnections, ConnectionSlice, Count, Counts, DescribeConnection, DescribeUser,
-    Known, ListChannels, Lookup, NameChannels,
+    KnownUsers, ListChannels, Lookup, NameChannels,
 };
 use crate::protocol::ids::ChannelId;
 use actix::{Handler, MessageResult};
@@ -18,11 +18,11 @@ impl Handler<ListChannels> for Registry {
 }
 
 impl Handler<Lookup> for Registry {
-    type Result = Known;
+    type Result = KnownUsers;
 
-    fn handle(&mut self, request: Lookup, _: &mut Self::Context) -> Known {
+    fn handle(&mut self, request: Lookup, _: &mut Self::Context) -> KnownUsers {
         let state = &self.parts.state;
-        Known {
+        KnownUsers {
             connection: request.conn_id.is_some_and(|id| state.connection(id).is_some()),
             user: request.user.is_some_and(|name| state.user_id(&name).is_some()),
         }

@@ -1,4 +1,4 @@
-//! What backends ask for: each changes who is where, and what follows goes to channels, inboxes and hubs.
+//! What backends ask for: each changes who is where, and what follows goes to channels, private message streams and hubs.
 
 use super::Registry;
 use super::connect::Changed;
@@ -97,7 +97,7 @@ impl Handler<Publish> for Registry {
     type Result = ();
 
     fn handle(&mut self, request: Publish, context: &mut Self::Context) {
-        self.parts.pressure.registry.sub(1);
+        self.parts.in_flight.registry.sub(1);
         let (state, effects) = (&self.parts.state, &mut self.effects);
         match request {
             Publish::Post(messages) => {

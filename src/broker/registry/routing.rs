@@ -1,11 +1,11 @@
-//! The way of messages: names become ids, and each goes to its channel or to its users' inboxes.
+//! The way of messages: names become ids, and each goes to its channel or to its users' private message streams.
 
 use super::state::{Effect, RegistryState};
 use crate::broker::channel::messages::{Publication, ToChannel};
-use crate::broker::private_messages::ToInbox;
+use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::Recipient;
 use crate::protocol::frame::Audience;
-use crate::protocol::ids::{ChannelId, Place, UserId};
+use crate::protocol::ids::{ChannelId, ConnectionSlot, UserId};
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
 
 /// Receivers are few where a channel has this many times as many members: finding one by its place costs as much as
@@ -32,7 +32,7 @@ impl RegistryState {
                 }
                 let users = recipients.iter().filter_map(|recipient| self.user(recipient.user));
                 let connections = users.map(|user| u64::from(user.present)).sum();
-                effects.push(Effect::Inbox(ToInbox::Post(message, recipients)));
+                effects.push(Effect::Inbox(ToPrivateMessages::Post(message, recipients)));
                 connections
             }
         }
@@ -51,7 +51,7 @@ impl RegistryState {
             None => {
                 let recipients = self.recipients(&edit.delivery.pm_users);
                 if !recipients.is_empty() {
-                    effects.push(Effect::Inbox(ToInbox::Edit(edit, recipients)));
+                    effects.push(Effect::Inbox(ToPrivateMessages::Edit(edit, recipients)));
                 }
             }
         }
@@ -70,7 +70,7 @@ impl RegistryState {
             None => {
                 let recipients = self.recipients(&delete.delivery.pm_users);
                 if !recipients.is_empty() {
-                    effects.push(Effect::Inbox(ToInbox::Delete(delete, recipients)));
+                    effects.push(Effect::Inbox(ToPrivateMessages::Delete(delete, recipients)));
                 }
             }
         }
@@ -90,7 +90,7 @@ impl RegistryState {
 
     /// Who is meant to get something in a channel; and where all their sessions are, if these are few beside the
     /// channel's members: then nobody need look at all members for them.
-    fn reach(&self, channel: ChannelId, delivery: &Delivery) -> (Audience, Option<Vec<Place>>) {
+    fn reach(&self, channel: ChannelId, delivery: &Delivery) -> (Audience, Option<Vec<ConnectionSlot>>) {
         let except = self.users_named(&delivery.exclude_users).into();
         if delivery.pm_users.is_empty() {
             return (Audience { only: None, except }, None);
@@ -117,7 +117,7 @@ impl RegistryState {
     }
 }
 
-fn publish(publication: Publication, places: Option<Vec<Place>>) -> ToChannel {
+fn publish(publication: Publication, places: Option<Vec<ConnectionSlot>>) -> ToChannel {
     match places {
         Some(places) => ToChannel::PublishTo(Box::new(publication), places),
         None => ToChannel::Publish(publication),

@@ -2,15 +2,15 @@
 
 use super::deadlines::Deadlines;
 use super::demo_share::DemoShare;
-use super::limits::Bounds;
+use super::limits::RegistryLimits;
 use super::users::{User, Users};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::channel::state::Identity;
 use crate::broker::channel::summary::Summary;
-use crate::broker::dense_map::{Index, Slack};
+use crate::broker::dense_map::{KeyIndex, ShrinkHint};
 use crate::broker::hub::messages::{ToHub, Transport};
-use crate::broker::private_messages::ToInbox;
-use crate::protocol::ids::{ChannelId, ConnKey, HubId, Place, UserId};
+use crate::broker::private_messages::ToPrivateMessages;
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, UserId};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use indexmap::IndexMap;
@@ -28,15 +28,15 @@ pub enum Effect {
     Create(Identity, ChannelSettings, Arc<Summary>),
     /// Tell a channel.
     Channel(ChannelId, ToChannel),
-    /// Tell the inboxes.
-    Inbox(ToInbox),
+    /// Tell the private message streams.
+    Inbox(ToPrivateMessages),
     /// Tell a hub.
     Hub(HubId, ToHub),
 }
 
 /// Times after which connections and users change by themselves, in ms.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
+pub struct ConnectionTimes {
     /// A connection without session becomes absent.
     pub idle: u64,
     /// A closed websocket's connection becomes absent.
@@ -55,7 +55,7 @@ pub enum Phase {
     /// Its websocket has closed a moment ago; soon it is absent.
     Lingering,
     /// It has a session.
-    Attached(Place, Transport),
+    Attached(ConnectionSlot, Transport),
     /// Its session has been told to go; the next one, if it still is there, waits for its goodbye. Rare, so that it has
     /// a box of its own.
     Releasing(Box<Handover>),
@@ -67,14 +67,14 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handover {
     /// Whose goodbye is waited for.
-    pub from: Place,
+    pub from: ConnectionSlot,
     /// Who comes then.
-    pub to: Option<(Place, Transport)>,
+    pub to: Option<(ConnectionSlot, Transport)>,
 }
 
 /// A connection's record. Small, for there may be many.
 #[derive(Debug)]
-pub struct Connection {
+pub struct ConnectionRecord {
     /// Its id, for clients.
     pub id: Uuid,
     /// Its user.
@@ -87,7 +87,7 @@ pub struct Connection {
     pub(super) deadline: Option<NonZeroU64>,
 }
 
-impl Connection {
+impl ConnectionRecord {
     /// Whether it counts.
     pub fn is_present(&self) -> bool {
         self.phase != Phase::Away
@@ -108,13 +108,13 @@ pub struct ChannelRecord {
 /// See the module's description.
 #[derive(Debug)]
 pub struct RegistryState {
-    pub(super) times: Times,
-    pub(super) bounds: Bounds,
+    pub(super) times: ConnectionTimes,
+    pub(super) bounds: RegistryLimits,
     pub(super) demo: DemoShare,
-    pub(super) connections: Slab<Connection>,
-    slack: Slack,
+    pub(super) connections: Slab<ConnectionRecord>,
+    slack: ShrinkHint,
     /// Their places, by ids that come from outside.
-    pub(super) by_id: Index<RandomState>,
+    pub(super) by_id: KeyIndex<RandomState>,
     pub(super) deadlines: Deadlines,
     pub(super) users: Users,
     /// In the order of their creation: the index is the [`ChannelId`].
@@ -126,14 +126,14 @@ pub struct RegistryState {
 
 impl RegistryState {
     /// Nobody and nothing.
-    pub fn new(times: Times) -> Self {
+    pub fn new(times: ConnectionTimes) -> Self {
         Self {
             times,
-            bounds: Bounds::default(),
+            bounds: RegistryLimits::default(),
             demo: DemoShare::default(),
             connections: Slab::new(),
-            slack: Slack::default(),
-            by_id: Index::default(),
+            slack: ShrinkHint::default(),
+            by_id: KeyIndex::default(),
             deadlines: Deadlines::default(),
             users: Users::default(),
             channels: IndexMap::new(),
@@ -144,19 +144,19 @@ impl RegistryState {
     }
 
     /// Keeps no more than this from now on.
-    pub fn bounded(mut self, bounds: Bounds) -> Self {
+    pub fn bounded(mut self, bounds: RegistryLimits) -> Self {
         self.bounds = bounds;
         self
     }
 
     /// A connection by its id.
-    pub fn connection(&self, id: Uuid) -> Option<(ConnKey, &Connection)> {
+    pub fn connection(&self, id: Uuid) -> Option<(ConnKey, &ConnectionRecord)> {
         let index = self.by_id.find(&id, |index| &self.connections[index as usize].id)?;
         let connection = self.connections.get(index as usize)?;
         Some((ConnKey { index, generation: connection.generation }, connection))
     }
 
-    pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut Connection> {
+    pub(super) fn get_mut(&mut self, key: ConnKey) -> Option<&mut ConnectionRecord> {
         let found = self.connections.get_mut(key.index as usize);
         found.filter(|connection| connection.generation == key.generation)
     }
@@ -194,7 +194,7 @@ impl RegistryState {
     pub(super) fn insert_connection(&mut self, id: Uuid, user: UserId) -> ConnKey {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.connections.insert(Connection {
+        let index = self.connections.insert(ConnectionRecord {
             id,
             user,
             channels: SmallVec::new(),
@@ -212,7 +212,7 @@ impl RegistryState {
         key
     }
 
-    pub(super) fn remove_connection(&mut self, key: ConnKey) -> Option<Connection> {
+    pub(super) fn remove_connection(&mut self, key: ConnKey) -> Option<ConnectionRecord> {
         self.get_mut(key)?;
         self.by_id.remove(key.index, |index| &self.connections[index as usize].id);
         let connection = self.connections.remove(key.index as usize);
@@ -243,6 +243,6 @@ impl RegistryState {
 }
 
 /// What a connection subscribes to.
-pub(super) fn subscriptions(connections: &Slab<Connection>, key: ConnKey) -> &[ChannelId] {
+pub(super) fn subscriptions(connections: &Slab<ConnectionRecord>, key: ConnKey) -> &[ChannelId] {
     connections.get(key.index as usize).map_or(&[], |connection| &connection.channels)
 }

@@ -1,16 +1,16 @@
 //! What is true of the registry at any time, and single stories. Random ones are in `simulation`.
 
 use super::messages::{Connect, ConnectRefused, Subscribe};
-use super::state::{Effect, Phase, RegistryState, Times, subscriptions};
+use super::state::{ConnectionTimes, Effect, Phase, RegistryState, subscriptions};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::hub::messages::{AttachRefused, Detached, ToHub, Transport};
 use crate::fixtures::{PLENTY, channel, conn, message, place, time, view};
-use crate::protocol::ids::{ChannelId, ConnKey, Place};
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
 use crate::protocol::settings::ChannelSettings;
 use std::collections::HashSet;
 use uuid::Uuid;
 
-const TIMES: Times = Times { idle: 100, part: 10, grace: 50, user_idle: 1_000 };
+const TIMES: ConnectionTimes = ConnectionTimes { idle: 100, part: 10, grace: 50, user_idle: 1_000 };
 
 impl RegistryState {
     /// Panics unless counts equal a recount, and every connection without a session will end in time.
@@ -55,8 +55,8 @@ impl RegistryState {
     }
 
     /// All records.
-    pub fn all_connections(&self) -> impl Iterator<Item = (ConnKey, &super::state::Connection)> {
-        let key = |(index, of): (usize, &super::state::Connection)| ConnKey {
+    pub fn all_connections(&self) -> impl Iterator<Item = (ConnKey, &super::state::ConnectionRecord)> {
+        let key = |(index, of): (usize, &super::state::ConnectionRecord)| ConnKey {
             index: index as u32,
             generation: of.generation,
         };
@@ -65,7 +65,8 @@ impl RegistryState {
 
     /// Names of present users with a subscription to a channel, each once, and how many connections these are.
     pub fn present_in(&self, channel: ChannelId) -> (Vec<String>, u32) {
-        let subscribed = |connection: &&super::state::Connection| connection.channels.contains(&channel);
+        let subscribed =
+            |connection: &&super::state::ConnectionRecord| connection.channels.contains(&channel);
         let present = self.connections.iter().map(|(_, c)| c).filter(|c| c.is_present()).filter(subscribed);
         let mut users: Vec<_> = present.map(|c| self.user(c.user).unwrap().view.name.to_string()).collect();
         let connections = users.len() as u32;
@@ -104,11 +105,11 @@ impl Registry {
         registry
     }
 
-    fn attach(&mut self, place: Place) {
+    fn attach(&mut self, place: ConnectionSlot) {
         self.state.attach(id(1), (place, Transport::Websocket), &mut self.effects).unwrap();
     }
 
-    fn goodbye(&mut self, place: Place, now: u64) {
+    fn goodbye(&mut self, place: ConnectionSlot, now: u64) {
         let cursors = vec![(ChannelId(0), 3)];
         let gone = Detached { conn_id: id(1), place, cursors, inbox: None, transport: Transport::Websocket };
         self.state.detached(gone, now, &mut self.effects);
@@ -285,7 +286,7 @@ fn crowd() -> Registry {
 }
 
 /// Where a message to some users of "a" is sent; none: to all members.
-fn places(registry: &mut Registry, receivers: &[u32], excluded: &[u32]) -> Option<Vec<Place>> {
+fn places(registry: &mut Registry, receivers: &[u32], excluded: &[u32]) -> Option<Vec<ConnectionSlot>> {
     let names = |users: &[u32]| users.iter().map(|number| format!("u{number}")).collect();
     let mut message = message(1);
     message.delivery.channel = Some("a".into());
@@ -339,7 +340,7 @@ fn a_session_that_was_told_to_go_gets_what_members_get_until_it_is_gone() {
 /// Every connection has one of each: what is added here is added to the memory of an idle connection.
 #[test]
 fn records_stay_small() {
-    assert_eq!((size_of::<super::state::Connection>(), size_of::<super::users::User>()), (72, 64));
+    assert_eq!((size_of::<super::state::ConnectionRecord>(), size_of::<super::users::User>()), (72, 64));
 }
 
 /// When a crowd's time has come, other tasks have their turn in between.

@@ -1,11 +1,11 @@
 //! While the server stops: everybody is sent away, spread over time.
 
 use super::Registry;
-use super::drain_schedule::Departures;
-use super::messages::Drain;
+use super::drain_schedule::DrainSchedule;
+use super::messages::StartDrain;
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::channel::ordered_close::Farewell;
-use crate::broker::private_messages::ToInbox;
+use crate::broker::channel::ordered_close::OrderedClose;
+use crate::broker::private_messages::ToPrivateMessages;
 use crate::limits::in_flight::Counted;
 use crate::protocol::ids::{ChannelId, HubId, SlotKey};
 use crate::protocol::websocket::close::CloseReason;
@@ -32,10 +32,10 @@ impl Registry {
         }
         for (hub, (keys, channels)) in batches {
             let (hubs, under_way) = (self.parts.hubs.clone(), Counted::new(self.farewells.clone()));
-            let farewell = Arc::new(Farewell::new(hubs, hub, keys, reason, under_way));
-            self.tell_inboxes(ToInbox::Farewell(farewell.clone()));
+            let ordered_close = Arc::new(OrderedClose::new(hubs, hub, keys, reason, under_way));
+            self.tell_inboxes(ToPrivateMessages::OrderedClose(ordered_close.clone()));
             for channel in channels {
-                self.tell_channel(channel, ToChannel::Farewell(farewell.clone()));
+                self.tell_channel(channel, ToChannel::OrderedClose(ordered_close.clone()));
             }
         }
         // Nobody's goodbye is overtaken, nor what was accepted before it.
@@ -46,12 +46,12 @@ impl Registry {
     }
 }
 
-impl Handler<Drain> for Registry {
+impl Handler<StartDrain> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Drain { spread_ms }: Drain, _: &mut Self::Context) {
+    fn handle(&mut self, StartDrain { spread_ms }: StartDrain, _: &mut Self::Context) {
         let now = self.now_ms();
-        self.departures.get_or_insert_with(|| Departures::new(self.parts.state.keys(), now, spread_ms));
+        self.departures.get_or_insert_with(|| DrainSchedule::new(self.parts.state.keys(), now, spread_ms));
     }
 }
 

@@ -8,62 +8,62 @@ use rustc_hash::{FxHashMap, FxHashSet};
 /// It knows in which channels more than one of them are: a change of the user is told to each channel once, and going
 /// through a whole crowd for that would cost every newcomer as much as there are others.
 #[derive(Debug, Default)]
-pub enum ConnSet {
+pub enum UserConnections {
     /// None.
     #[default]
     Empty,
     /// One.
     One(ConnKey),
     /// More, or as many as are left of more.
-    Many(Box<Crowd>),
+    Many(Box<Many>),
 }
 
 /// Several connections of a user.
 #[derive(Debug, Default)]
-pub struct Crowd {
+pub struct Many {
     connections: FxHashSet<ConnKey>,
     /// Channels, and how many of the connections subscribe to each.
     channels: FxHashMap<ChannelId, u32>,
 }
 
-impl ConnSet {
+impl UserConnections {
     /// Adds one that subscribes to nothing yet. `channels` tells what another one subscribes to.
     pub fn insert<'a>(&mut self, key: ConnKey, channels: impl FnOnce(ConnKey) -> &'a [ChannelId]) {
         match self {
-            ConnSet::Empty => *self = ConnSet::One(key),
-            ConnSet::One(first) => {
+            UserConnections::Empty => *self = UserConnections::One(key),
+            UserConnections::One(first) => {
                 let connections = [*first, key].into_iter().collect();
                 let channels = channels(*first).iter().map(|channel| (*channel, 1)).collect();
-                *self = ConnSet::Many(Box::new(Crowd { connections, channels }));
+                *self = UserConnections::Many(Box::new(Many { connections, channels }));
             }
-            ConnSet::Many(crowd) => _ = crowd.connections.insert(key),
+            UserConnections::Many(crowd) => _ = crowd.connections.insert(key),
         }
     }
 
-    /// Takes one out. What it subscribes to goes before, by [`ConnSet::leave`].
+    /// Takes one out. What it subscribes to goes before, by [`UserConnections::leave`].
     pub fn remove(&mut self, key: ConnKey) {
         match self {
-            ConnSet::One(only) if *only == key => *self = ConnSet::Empty,
-            ConnSet::Many(crowd) => {
+            UserConnections::One(only) if *only == key => *self = UserConnections::Empty,
+            UserConnections::Many(crowd) => {
                 crowd.connections.remove(&key);
                 if crowd.connections.is_empty() {
-                    *self = ConnSet::Empty;
+                    *self = UserConnections::Empty;
                 }
             }
-            ConnSet::Empty | ConnSet::One(_) => {}
+            UserConnections::Empty | UserConnections::One(_) => {}
         }
     }
 
     /// One of them subscribes to a channel.
     pub fn join(&mut self, channel: ChannelId) {
-        if let ConnSet::Many(crowd) = self {
+        if let UserConnections::Many(crowd) = self {
             *crowd.channels.entry(channel).or_default() += 1;
         }
     }
 
     /// One of them no longer subscribes to a channel.
     pub fn leave(&mut self, channel: ChannelId) {
-        let ConnSet::Many(crowd) = self else { return };
+        let UserConnections::Many(crowd) = self else { return };
         if let Some(count) = crowd.channels.get_mut(&channel) {
             *count -= 1;
             if *count == 0 {
@@ -75,32 +75,32 @@ impl ConnSet {
     /// The channels that any of them subscribes to, each once, in no order. `channels` tells those of a single one.
     pub fn channels<'a>(&self, channels: impl FnOnce(ConnKey) -> &'a [ChannelId]) -> Vec<ChannelId> {
         match self {
-            ConnSet::Empty => Vec::new(),
-            ConnSet::One(key) => channels(*key).to_vec(),
-            ConnSet::Many(crowd) => crowd.channels.keys().copied().collect(),
+            UserConnections::Empty => Vec::new(),
+            UserConnections::One(key) => channels(*key).to_vec(),
+            UserConnections::Many(crowd) => crowd.channels.keys().copied().collect(),
         }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
-            ConnSet::Empty => 0,
-            ConnSet::One(_) => 1,
-            ConnSet::Many(crowd) => crowd.connections.len(),
+            UserConnections::Empty => 0,
+            UserConnections::One(_) => 1,
+            UserConnections::Many(crowd) => crowd.connections.len(),
         }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        matches!(self, ConnSet::Empty)
+        matches!(self, UserConnections::Empty)
     }
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = ConnKey> + '_ {
         let (one, many) = match self {
-            ConnSet::Empty => (None, None),
-            ConnSet::One(key) => (Some(*key), None),
-            ConnSet::Many(crowd) => (None, Some(&crowd.connections)),
+            UserConnections::Empty => (None, None),
+            UserConnections::One(key) => (Some(*key), None),
+            UserConnections::Many(crowd) => (None, Some(&crowd.connections)),
         };
         one.into_iter().chain(many.into_iter().flat_map(|set| set.iter().copied()))
     }
@@ -115,7 +115,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_follows_a_simple_model(steps in proptest::collection::vec((0u8..6, 0u32..6, 0u32..4), 0..80)) {
-            let mut set = ConnSet::default();
+            let mut set = UserConnections::default();
             let mut model: BTreeMap<ConnKey, Vec<ChannelId>> = BTreeMap::new();
             for (what, index, channel) in steps {
                 let (key, channel) = (ConnKey { index, generation: 1 }, ChannelId(channel));

@@ -1,7 +1,7 @@
 //! The users the server remembers, by id and by name. Pure.
 
-use super::user_connections::ConnSet;
-use crate::broker::dense_map::{Index, Row, Rows};
+use super::user_connections::UserConnections;
+use crate::broker::dense_map::{DenseMap, KeyIndex, Keyed};
 use crate::protocol::event::UserView;
 use crate::protocol::ids::UserId;
 use crate::protocol::state::StateMap;
@@ -19,7 +19,7 @@ pub struct User {
     /// Its state, if it ever had one.
     pub(super) details: Option<Box<Details>>,
     /// Its connections, present or not.
-    pub connections: ConnSet,
+    pub connections: UserConnections,
     /// Present ones among them.
     pub present: u32,
     pub(super) last_active: u64,
@@ -34,7 +34,7 @@ impl User {
     }
 }
 
-impl Row for User {
+impl Keyed for User {
     type Key = UserId;
 
     fn key(&self) -> &UserId {
@@ -54,9 +54,9 @@ pub struct Details {
 /// See the module's description.
 #[derive(Debug, Default)]
 pub struct Users {
-    rows: Rows<User>,
+    rows: DenseMap<User>,
     /// Ids, by names that come from outside.
-    names: Index<RandomState>,
+    names: KeyIndex<RandomState>,
     next: u32,
     of_demo: usize,
 }
@@ -101,7 +101,7 @@ impl Users {
             uuid: Uuid::new_v4(),
             view: Arc::new(UserView::new(id, name.into(), "{}", "{}")),
             details: None,
-            connections: ConnSet::default(),
+            connections: UserConnections::default(),
             present: 0,
             last_active: now,
             of_demo,
@@ -121,6 +121,6 @@ impl Users {
     }
 }
 
-fn name_of(rows: &Rows<User>, id: u32) -> &str {
+fn name_of(rows: &DenseMap<User>, id: u32) -> &str {
     rows.get(&UserId(id)).map_or("", |user| &user.view.name)
 }

@@ -8,14 +8,14 @@ const MAX_DIGITS: u8 = 16;
 /// How far a body in chunks has been read.
 #[derive(Debug, Default)]
 pub struct Chunks {
-    step: Step,
+    step: ChunkStep,
     /// Bytes that the chunk still has.
     size: u64,
     extra: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Step {
+enum ChunkStep {
     /// A chunk's size, with so many digits so far.
     Size(u8),
     /// Blanks behind the size.
@@ -41,11 +41,11 @@ impl Chunks {
     pub fn take(&mut self, bytes: &[u8]) -> (usize, Result<bool, &'static str>) {
         let mut taken = 0;
         while let Some(byte) = bytes.get(taken) {
-            if self.step == Step::Data {
+            if self.step == ChunkStep::Data {
                 let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - taken);
                 self.size -= here as u64;
                 taken += here;
-                self.step = if self.size == 0 { Step::DataCr } else { Step::Data };
+                self.step = if self.size == 0 { ChunkStep::DataCr } else { ChunkStep::Data };
                 continue;
             }
             match self.step(*byte) {
@@ -53,41 +53,43 @@ impl Chunks {
                 Err(why) => return (taken, Err(why)),
             }
             taken += 1;
-            if self.step == Step::End {
+            if self.step == ChunkStep::End {
                 return (taken, Ok(true));
             }
         }
         (taken, Ok(false))
     }
 
-    fn step(&mut self, byte: u8) -> Result<Step, &'static str> {
+    fn step(&mut self, byte: u8) -> Result<ChunkStep, &'static str> {
         match (self.step, byte) {
-            (Step::Start, _) => self.digit(byte, 0),
-            (Step::Size(_), b'\r') | (Step::Padding | Step::Extension, b'\r') => Ok(Step::SizeLf),
-            (Step::Size(_) | Step::Padding, b' ' | b'\t') => self.more(Step::Padding),
-            (Step::Size(_) | Step::Padding, b';') => self.more(Step::Extension),
-            (Step::Size(digits), _) => self.digit(byte, digits),
-            (Step::Extension, _) if is_text(byte) => self.more(Step::Extension),
-            (Step::SizeLf, b'\n') => Ok(if self.size == 0 { Step::Line } else { Step::Data }),
-            (Step::DataCr, b'\r') => Ok(Step::DataLf),
-            (Step::DataLf, b'\n') => Ok(Step::Start),
-            (Step::Line, b'\r') => Ok(Step::LastLf),
-            (Step::LastLf, b'\n') => Ok(Step::End),
-            (Step::Trailer, b'\r') => Ok(Step::TrailerLf),
-            (Step::TrailerLf, b'\n') => Ok(Step::Line),
-            (Step::Line | Step::Trailer, _) if is_text(byte) => self.more(Step::Trailer),
+            (ChunkStep::Start, _) => self.digit(byte, 0),
+            (ChunkStep::Size(_), b'\r') | (ChunkStep::Padding | ChunkStep::Extension, b'\r') => {
+                Ok(ChunkStep::SizeLf)
+            }
+            (ChunkStep::Size(_) | ChunkStep::Padding, b' ' | b'\t') => self.more(ChunkStep::Padding),
+            (ChunkStep::Size(_) | ChunkStep::Padding, b';') => self.more(ChunkStep::Extension),
+            (ChunkStep::Size(digits), _) => self.digit(byte, digits),
+            (ChunkStep::Extension, _) if is_text(byte) => self.more(ChunkStep::Extension),
+            (ChunkStep::SizeLf, b'\n') => Ok(if self.size == 0 { ChunkStep::Line } else { ChunkStep::Data }),
+            (ChunkStep::DataCr, b'\r') => Ok(ChunkStep::DataLf),
+            (ChunkStep::DataLf, b'\n') => Ok(ChunkStep::Start),
+            (ChunkStep::Line, b'\r') => Ok(ChunkStep::LastLf),
+            (ChunkStep::LastLf, b'\n') => Ok(ChunkStep::End),
+            (ChunkStep::Trailer, b'\r') => Ok(ChunkStep::TrailerLf),
+            (ChunkStep::TrailerLf, b'\n') => Ok(ChunkStep::Line),
+            (ChunkStep::Line | ChunkStep::Trailer, _) if is_text(byte) => self.more(ChunkStep::Trailer),
             _ => Err("A chunk of the request's body is malformed."),
         }
     }
 
-    fn digit(&mut self, byte: u8, digits: u8) -> Result<Step, &'static str> {
+    fn digit(&mut self, byte: u8, digits: u8) -> Result<ChunkStep, &'static str> {
         let digit = char::from(byte).to_digit(16).filter(|_| digits < MAX_DIGITS);
         let digit = digit.ok_or("The size of a chunk of the request's body is malformed.")?;
         self.size = if digits == 0 { 0 } else { self.size << 4 } | u64::from(digit);
-        Ok(Step::Size(digits + 1))
+        Ok(ChunkStep::Size(digits + 1))
     }
 
-    fn more(&mut self, step: Step) -> Result<Step, &'static str> {
+    fn more(&mut self, step: ChunkStep) -> Result<ChunkStep, &'static str> {
         self.extra += 1;
         if self.extra > MAX_EXTRA {
             return Err(

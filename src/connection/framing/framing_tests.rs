@@ -4,7 +4,7 @@ use actix_http::h1::{Codec, Message, MessageType};
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-const RULES: Rules = Rules {
+const RULES: HeadRules = HeadRules {
     max_head_bytes: 1 << 12,
     is_socket: |target| target.starts_with("/ws"),
     is_target: |target| actix_http::Uri::try_from(target).is_ok(),
@@ -22,7 +22,7 @@ enum Outcome {
     Malformed {
         requests: usize,
         taken: usize,
-        malformed: Malformed,
+        malformed: MalformedRequest,
     },
     Upgraded {
         requests: usize,
@@ -96,7 +96,7 @@ fn requests(count: usize, bytes: &str) {
 
 fn because(bytes: &str) -> &'static str {
     match whole(bytes) {
-        Outcome::Malformed { malformed: Malformed::Because(why), .. } => why,
+        Outcome::Malformed { malformed: MalformedRequest::Because(why), .. } => why,
         other => panic!("{other:?} of {bytes}"),
     }
 }
@@ -206,13 +206,13 @@ fn heads_are_bounded() {
         assert_eq!(head.len(), length);
         let expected = match length > RULES.max_head_bytes {
             false => Outcome::Open { requests: 1, taken: length, is_in_body: false },
-            true => Outcome::Malformed { requests: 0, taken: 0, malformed: Malformed::HeadTooLarge },
+            true => Outcome::Malformed { requests: 0, taken: 0, malformed: MalformedRequest::HeadTooLarge },
         };
         assert_eq!(read(head.as_bytes(), &[]), expected);
         assert_eq!(read(head.as_bytes(), &[1; 1 << 13]), expected);
     }
     let endless = "x".repeat(RULES.max_head_bytes);
-    let too_large = Outcome::Malformed { requests: 0, taken: 0, malformed: Malformed::HeadTooLarge };
+    let too_large = Outcome::Malformed { requests: 0, taken: 0, malformed: MalformedRequest::HeadTooLarge };
     assert_eq!(whole(&endless), too_large);
     let lines = |count| format!("GET / HTTP/1.1\r\n{}Host: a\r\n\r\n", "x:\r\n".repeat(count));
     requests(1, &lines(MAX_HEADERS - 1));

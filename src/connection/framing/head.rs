@@ -1,6 +1,6 @@
 //! What the head of a request announces.
 
-use super::Malformed;
+use super::MalformedRequest;
 use smallvec::SmallVec;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -12,7 +12,7 @@ const NOT_HTTP: &str = "This is not a request of HTTP/1.1.";
 
 /// What heads are read by.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct HeadRules {
     /// Bytes of a head at most.
     pub max_head_bytes: usize,
     /// Whether a websocket is served at this target. Elsewhere `Upgrade` is blanked (RFC 9110, section 7.8: a server may
@@ -43,11 +43,11 @@ pub struct Head {
 }
 
 /// Where a header's value stands.
-type Place = Range<usize>;
+type ValueRange = Range<usize>;
 
 /// The headers that frame a request, as far as they were read.
 #[derive(Default)]
-struct Fields {
+struct FramingHeaders {
     length: Option<u64>,
     chunked: bool,
     host: bool,
@@ -57,9 +57,9 @@ struct Fields {
     websocket: bool,
     expects_continue: bool,
     /// The values of `Upgrade`.
-    upgrade: SmallVec<[Place; 2]>,
+    upgrade: SmallVec<[ValueRange; 2]>,
     /// The values of `Expect`. They are blanked, or the stack would ask for a body that no handler may read.
-    expect: SmallVec<[Place; 2]>,
+    expect: SmallVec<[ValueRange; 2]>,
 }
 
 impl Head {
@@ -67,7 +67,7 @@ impl Head {
     ///
     /// # Errors
     /// It is malformed, whatever follows.
-    pub fn read(bytes: &mut [u8], rules: &Rules) -> Result<Option<Self>, Malformed> {
+    pub fn read(bytes: &mut [u8], rules: &HeadRules) -> Result<Option<Self>, MalformedRequest> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);
         let length = match request.parse_with_uninit_headers(bytes, &mut headers) {
@@ -76,26 +76,26 @@ impl Head {
             Err(error) => return Err(malformed(error)),
         };
         if length > rules.max_head_bytes {
-            return Err(Malformed::HeadTooLarge);
+            return Err(MalformedRequest::HeadTooLarge);
         }
         let start = bytes.as_ptr() as usize;
-        let mut fields = Fields::default();
+        let mut fields = FramingHeaders::default();
         for header in request.headers.iter() {
             let at = header.value.as_ptr() as usize - start;
             fields
                 .note(header.name, header.value, at..at + header.value.len())
-                .map_err(Malformed::Because)?;
+                .map_err(MalformedRequest::Because)?;
         }
         let target = request.path.unwrap_or_default();
         if !is_usual(target) && !(rules.is_target)(target) {
-            return Err(Malformed::Because("The target of the request is malformed."));
+            return Err(MalformedRequest::Because("The target of the request is malformed."));
         }
         let is_newer = request.version == Some(1);
         let method = request.method.unwrap_or_default();
         if !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
-            return Err(Malformed::Because(NOT_HTTP));
+            return Err(MalformedRequest::Because(NOT_HTTP));
         }
-        fields.check(is_newer, method).map_err(Malformed::Because)?;
+        fields.check(is_newer, method).map_err(MalformedRequest::Because)?;
         let to_socket = is_newer && method == "GET" && fields.is_handshake() && (rules.is_socket)(target);
         let body = match fields.length {
             _ if fields.chunked => Announced::Chunks,
@@ -108,9 +108,9 @@ impl Head {
     }
 }
 
-impl Fields {
+impl FramingHeaders {
     /// Takes a header in, by the length of its name first: most concern nothing here.
-    fn note(&mut self, name: &str, value: &[u8], at: Place) -> Result<(), &'static str> {
+    fn note(&mut self, name: &str, value: &[u8], at: ValueRange) -> Result<(), &'static str> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
             4 if is("host") => once(&mut self.host, "The request has more than one Host."),
@@ -178,13 +178,13 @@ impl Fields {
     }
 }
 
-fn malformed(error: httparse::Error) -> Malformed {
+fn malformed(error: httparse::Error) -> MalformedRequest {
     match error {
-        httparse::Error::TooManyHeaders => Malformed::HeadTooLarge,
+        httparse::Error::TooManyHeaders => MalformedRequest::HeadTooLarge,
         httparse::Error::HeaderName | httparse::Error::HeaderValue => {
-            Malformed::Because("A header of the request is malformed.")
+            MalformedRequest::Because("A header of the request is malformed.")
         }
-        _ => Malformed::Because(NOT_HTTP),
+        _ => MalformedRequest::Because(NOT_HTTP),
     }
 }
 

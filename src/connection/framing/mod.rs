@@ -9,11 +9,11 @@ mod head;
 
 use chunks::Chunks;
 use head::{Announced, Head};
-pub use head::{MAX_HEADERS, Rules};
+pub use head::{HeadRules, MAX_HEADERS};
 
 /// Why the bytes of a connection cannot be served as HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
+pub enum MalformedRequest {
     /// A head with more bytes, or more headers, than a request may have.
     HeadTooLarge,
     /// Anything else, in a sentence.
@@ -41,7 +41,7 @@ enum At {
     /// Behind a head after which the connection speaks another protocol.
     Upgraded,
     /// What follows cannot be served.
-    Malformed(Malformed),
+    Malformed(MalformedRequest),
 }
 
 const START: At = At::Head { searched: 0, parsed: 0 };
@@ -56,8 +56,8 @@ impl Framing {
     /// Takes what belongs to the current request from the front of these bytes, and returns how many they are. A head is
     /// taken when it is complete, and not before: until then it must be passed again, with what came behind it.
     ///
-    /// Headers that would make the stack do what is done elsewhere are blanked; see [`Rules`].
-    pub fn take(&mut self, bytes: &mut [u8], rules: &Rules) -> usize {
+    /// Headers that would make the stack do what is done elsewhere are blanked; see [`HeadRules`].
+    pub fn take(&mut self, bytes: &mut [u8], rules: &HeadRules) -> usize {
         let mut taken = 0;
         if let At::Head { searched, parsed } = self.at {
             let may_end = || has_blank_line(&bytes[searched.saturating_sub(2)..]) && !is_blank(bytes);
@@ -68,7 +68,7 @@ impl Framing {
                     self.begin(&head);
                 }
                 Ok(None) if bytes.len() >= rules.max_head_bytes => {
-                    self.at = At::Malformed(Malformed::HeadTooLarge);
+                    self.at = At::Malformed(MalformedRequest::HeadTooLarge);
                 }
                 Ok(None) => {
                     let parsed = if is_due { bytes.len() } else { parsed };
@@ -106,7 +106,7 @@ impl Framing {
                 match ended {
                     Ok(false) => {}
                     Ok(true) => self.at = At::Whole,
-                    Err(why) => self.at = At::Malformed(Malformed::Because(why)),
+                    Err(why) => self.at = At::Malformed(MalformedRequest::Because(why)),
                 }
                 taken
             }
@@ -135,7 +135,7 @@ impl Framing {
     }
 
     /// Why nothing more can be taken, if so. Everything before it was taken.
-    pub fn malformed(&self) -> Option<Malformed> {
+    pub fn malformed(&self) -> Option<MalformedRequest> {
         if let At::Malformed(malformed) = self.at { Some(malformed) } else { None }
     }
 

@@ -1,7 +1,7 @@
 //! Closing a connection so that its client can read the last answer: as long as the client sends, its kernel would drop that
 //! answer for a reset.
 
-use super::WatchedSocket;
+use super::TimedSocket;
 use crate::clock::yield_now;
 use socket2::SockRef;
 use std::io;
@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 /// Bytes that are read and dropped behind an answer at most; then the connection is reset.
 pub(crate) const DROPPED_BYTES: usize = 64 << 20;
 
-impl WatchedSocket {
+impl TimedSocket {
     /// Closes the connection when everything is written and the client can have read it.
     pub(crate) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_out(context))?;

@@ -3,7 +3,7 @@
 
 mod closing;
 
-use super::deadline::Watch;
+use super::deadline::ConnectionDeadline;
 use super::framing::Framing;
 use crate::clock::yield_now;
 use bytes::{Buf, Bytes, BytesMut};
@@ -26,10 +26,10 @@ const JOINED_BYTES: usize = 16 << 10;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection's socket.
-pub struct WatchedSocket {
+pub struct TimedSocket {
     socket: TcpStream,
     /// How far its connection is.
-    pub watch: Rc<Watch>,
+    pub watch: Rc<ConnectionDeadline>,
     framing: Framing,
     /// What was read and does not belong to the request that the stack has, or only the first `ready` bytes do.
     held: BytesMut,
@@ -56,9 +56,9 @@ enum Read {
     Held,
 }
 
-impl WatchedSocket {
+impl TimedSocket {
     /// The socket of a connection that has not been read from.
-    pub fn new(socket: TcpStream, watch: Rc<Watch>) -> Self {
+    pub fn new(socket: TcpStream, watch: Rc<ConnectionDeadline>) -> Self {
         Self {
             socket,
             watch,
@@ -109,7 +109,7 @@ impl WatchedSocket {
     }
 
     /// Takes what belongs to the current request from the front of these bytes.
-    fn frame(framing: &mut Framing, watch: &Watch, bytes: &mut [u8]) -> usize {
+    fn frame(framing: &mut Framing, watch: &ConnectionDeadline, bytes: &mut [u8]) -> usize {
         let was_in_head = framing.is_in_head();
         let taken = framing.take(bytes, watch.rules());
         if was_in_head && taken > 0 {
@@ -294,7 +294,7 @@ impl WatchedSocket {
     }
 }
 
-impl AsyncRead for WatchedSocket {
+impl AsyncRead for TimedSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -304,7 +304,7 @@ impl AsyncRead for WatchedSocket {
     }
 }
 
-impl AsyncWrite for WatchedSocket {
+impl AsyncWrite for TimedSocket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.is_refused {

@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 
 use super::{Console, channels};
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
-use crate::broker::channel::messages::{Inspect, Kept};
-use crate::broker::handle::Backend;
+use crate::broker::channel::messages::{Inspect, StoredMessage};
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{ChannelRef, ListChannels};
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::event::{openapi as events, push_history_entry};
-use crate::protocol::schema::{self, Keys};
+use crate::protocol::schema::{self, ObjectSchema};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
@@ -27,7 +27,7 @@ const MAX_MESSAGE_BYTES: usize = 4 << 10;
 pub fn described(to: &mut Description<'_>) -> Operation {
     let entry = schema::or_null(events::history_entry(&mut to.book));
     let message = to.book.named("KeptMessage", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("uuid", schema::uuid(), "Its id.")
             .key("user", schema::text(), "Who said it.")
             .key("bytes", schema::count(), "How long it is.")
@@ -72,14 +72,14 @@ const EXAMPLE: &str = r#"{"name": "lobby", "connections": 2, "users": 1, "histor
 /// `Invalid`, not found, `Busy`.
 pub async fn channel(
     _: AdminOrRefused,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let mut query = Query::of(&req);
     let name = query.required("name");
     let name = query.checked(name)?;
-    let channel = named(&backend, &name).await?;
+    let channel = named(&broker, &name).await?;
     console.answers.serve(&req, describe(channel)).await
 }
 
@@ -87,8 +87,8 @@ pub async fn channel(
 ///
 /// # Errors
 /// Not found, `Busy`.
-pub async fn named(backend: &Backend, name: &str) -> Result<ChannelRef, Refusal> {
-    let found = backend.ask(ListChannels { names: Some(vec![name.to_owned()]), exclude: Vec::new() }).await?;
+pub async fn named(broker: &BrokerHandle, name: &str) -> Result<ChannelRef, Refusal> {
+    let found = broker.ask(ListChannels { names: Some(vec![name.to_owned()]), exclude: Vec::new() }).await?;
     found.into_iter().next().ok_or_else(|| Refusal::NotFound(format!("channel {name}")))
 }
 
@@ -107,7 +107,7 @@ async fn describe(channel: ChannelRef) -> Result<Built, Refusal> {
 }
 
 /// A kept message as clients get it; one that is too long only with its size.
-fn message(kept: &Kept) -> Value {
+fn message(kept: &StoredMessage) -> Value {
     let mut text = Vec::new();
     push_history_entry(&mut text, &kept.message, kept.edited.as_ref());
     let bytes = text.len();

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::{Console, walk};
 use crate::api::operation::{Access, Description, Operation, Public};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::ChannelRef;
 use crate::console::query::{Listing, Query};
 use crate::console::ranked::{Ranked, by};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Book, Keys};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use utoipa::openapi::path::HttpMethod;
@@ -22,7 +22,7 @@ use utoipa::openapi::path::HttpMethod;
 const SORTS: [&str; 6] = ["name", "connections", "users", "history", "rate", "last_active"];
 
 /// A channel's figures at one moment: what a list is sorted by must stand still.
-struct Row {
+struct ChannelEntry {
     name: Arc<str>,
     settings: ChannelSettings,
     connections: u32,
@@ -34,17 +34,17 @@ struct Row {
 }
 
 #[derive(Serialize)]
-struct Listed<'a> {
+struct ListedChannel<'a> {
     total: usize,
     matching: usize,
     page: usize,
     per_page: usize,
-    rows: Vec<Shown<'a>>,
+    rows: Vec<ShownChannel<'a>>,
 }
 
 /// A channel as the console gets it.
 #[derive(Serialize)]
-pub struct Shown<'a> {
+pub struct ShownChannel<'a> {
     name: &'a str,
     connections: u32,
     users: u32,
@@ -59,7 +59,7 @@ pub struct Shown<'a> {
 pub fn described(to: &mut Description<'_>) -> Operation {
     let rows = schema::list(to.book.named("ChannelRow", |book| row_keys(book).shape()));
     let answer = to.book.named("ChannelRows", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("total", schema::count(), "All channels.")
             .key("matching", schema::count(), "Those found.")
             .key("page", schema::count(), "The page.")
@@ -83,8 +83,8 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 /// The keys of a channel as the console gets it.
-pub fn row_keys(book: &mut Book) -> Keys {
-    Keys::new()
+pub fn row_keys(book: &mut SchemaRegistry) -> ObjectSchema {
+    ObjectSchema::new()
         .key("name", schema::text(), "Its name.")
         .key("connections", schema::count(), "Connections that are present.")
         .key("users", schema::count(), "Users who are present.")
@@ -107,19 +107,19 @@ const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50, 
 /// `Invalid`, `Busy`.
 pub async fn channels(
     _: AdminOrRefused,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let mut query = Query::of(&req);
     let listing = Listing::read(&mut query, &SORTS);
     let listing = query.checked(listing)?;
-    console.answers.serve(&req, list(&backend, &listing)).await
+    console.answers.serve(&req, list(&broker, &listing)).await
 }
 
-async fn list(backend: &Backend, listing: &Listing) -> Result<Built, Refusal> {
-    let mut ranked = Ranked::new(listing, |a: &Row, b: &Row| {
-        let keys = |row: &Row| match listing.sort {
+async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal> {
+    let mut ranked = Ranked::new(listing, |a: &ChannelEntry, b: &ChannelEntry| {
+        let keys = |row: &ChannelEntry| match listing.sort {
             "connections" => u64::from(row.connections),
             "users" => u64::from(row.users),
             "history" => u64::from(row.history),
@@ -134,14 +134,14 @@ async fn list(backend: &Backend, listing: &Listing) -> Result<Built, Refusal> {
         }
     });
     let now = Timestamp::now();
-    let total = walk::channels(backend, |channel| {
+    let total = walk::channels(broker, |channel| {
         if listing.finds(&channel.name) {
             ranked.push(row(channel, &now));
         }
     })
     .await?;
     let page = ranked.page(listing);
-    let answer = Listed {
+    let answer = ListedChannel {
         total,
         matching: page.matching,
         page: listing.page,
@@ -151,9 +151,9 @@ async fn list(backend: &Backend, listing: &Listing) -> Result<Built, Refusal> {
     Built::of(&answer, total)
 }
 
-fn row(channel: ChannelRef, now: &Timestamp) -> Row {
+fn row(channel: ChannelRef, now: &Timestamp) -> ChannelEntry {
     let summary = &channel.summary;
-    Row {
+    ChannelEntry {
         connections: summary.connections(),
         users: summary.users(),
         history: summary.history(),
@@ -165,8 +165,8 @@ fn row(channel: ChannelRef, now: &Timestamp) -> Row {
     }
 }
 
-fn shown(row: &Row) -> Shown<'_> {
-    Shown {
+fn shown(row: &ChannelEntry) -> ShownChannel<'_> {
+    ShownChannel {
         name: &row.name,
         connections: row.connections,
         users: row.users,

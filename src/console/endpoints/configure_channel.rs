@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use crate::api::channel_config;
 use crate::api::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::console::session::Operator;
 use crate::http_error::Refusal;
 use utoipa::openapi::path::HttpMethod;
@@ -25,8 +25,8 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 /// `Invalid`, `Busy`.
 pub async fn configure(
     _: Operator,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    channel_config::change(&backend, &body).await
+    channel_config::change(&broker, &body).await
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Console, connections, walk};
 use crate::api::conn_id;
 use crate::api::operation::{Access, Description, Operation, Public};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::DescribeConnection;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
@@ -44,12 +44,12 @@ const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111", "us
 /// `Invalid`, not found, `Busy`.
 pub async fn connection(
     _: AdminOrRefused,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let id = requested(&req)?;
-    console.answers.serve(&req, describe(&backend, &console, id)).await
+    console.answers.serve(&req, describe(&broker, &console, id)).await
 }
 
 /// The id that a query names.
@@ -62,8 +62,8 @@ pub fn requested(req: &HttpRequest) -> Result<Uuid, Refusal> {
     Ok(query.checked(id.unwrap_or_default())?)
 }
 
-async fn describe(backend: &Backend, console: &Console, id: Uuid) -> Result<Built, Refusal> {
-    let found = backend.ask(DescribeConnection(id)).await?;
+async fn describe(broker: &BrokerHandle, console: &Console, id: Uuid) -> Result<Built, Refusal> {
+    let found = broker.ask(DescribeConnection(id)).await?;
     let details = found.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
     let session = walk::sessions(console, std::slice::from_ref(&details.row), true).await.pop().flatten();
     let shown = connections::shown(&details.row, session.as_ref());

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Console, walk};
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::inspect::SessionFigures;
 use crate::broker::hub::messages::Transport;
 use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
@@ -19,28 +19,28 @@ use crate::console::ranked::{Ranked, by};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Keys};
+use crate::protocol::schema::{self, ObjectSchema};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
 
-type Row = (ConnectionRow, Option<SessionFigures>);
+type ConnectionEntry = (ConnectionRow, Option<SessionFigures>);
 
 #[derive(Serialize)]
-struct Listed<'a> {
+struct ListedConnection<'a> {
     /// Present ones.
     total: usize,
     /// Those found, also those that are away.
     matching: usize,
     page: usize,
     per_page: usize,
-    rows: Vec<Shown<'a>>,
+    rows: Vec<ShownConnection<'a>>,
 }
 
 /// A connection as the console gets it.
 #[derive(Serialize)]
-pub struct Shown<'a> {
+pub struct ShownConnection<'a> {
     conn_id: Uuid,
     user: &'a str,
     phase: &'static str,
@@ -58,7 +58,7 @@ pub struct Shown<'a> {
 pub fn described(to: &mut Description<'_>) -> Operation {
     let rows = schema::list(to.book.named("ConnectionRow", |_| row_keys().shape()));
     let answer = to.book.named("ConnectionRows", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("total", schema::count(), "Connections that are present.")
             .key("matching", schema::count(), "Those found, also those that are away.")
             .key("page", schema::count(), "The page.")
@@ -85,11 +85,11 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 /// The keys of a connection as the console gets it.
-pub fn row_keys() -> Keys {
+pub fn row_keys() -> ObjectSchema {
     let seconds = || schema::or_null(schema::count());
     let phases = schema::one_value_of(["waiting", "lingering", "attached", "releasing", "away"]);
     let transports = schema::or_null(schema::one_value_of(["websocket", "longpoll"]));
-    Keys::new()
+    ObjectSchema::new()
         .key("conn_id", schema::uuid(), "Its id.")
         .key("user", schema::text(), "Whose it is.")
         .key("phase", phases, "Whether its browser is there: it is `attached`.")
@@ -114,7 +114,7 @@ const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50,
 /// `Invalid`, `Busy`.
 pub async fn connections(
     _: AdminOrRefused,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
@@ -126,19 +126,19 @@ pub async fn connections(
         ..BrowseConnections::default()
     };
     let listing = query.checked(listing)?;
-    console.answers.serve(&req, list(&backend, &console, &listing, wanted)).await
+    console.answers.serve(&req, list(&broker, &console, &listing, wanted)).await
 }
 
 async fn list(
-    backend: &Backend,
+    broker: &BrokerHandle,
     console: &Console,
     listing: &Listing,
     wanted: BrowseConnections,
 ) -> Result<Built, Refusal> {
-    let mut ranked = Ranked::new(listing, |a: &Row, b: &Row| order(listing, a, b));
+    let mut ranked = Ranked::new(listing, |a: &ConnectionEntry, b: &ConnectionEntry| order(listing, a, b));
     // Addresses cost a call of the system each; without a search only the page's are needed.
     let addresses = !listing.search.is_empty();
-    let walked = walk::connections_with_sessions(backend, console, wanted, addresses, |row, session| {
+    let walked = walk::connections_with_sessions(broker, console, wanted, addresses, |row, session| {
         if finds(listing, &row, session.as_ref()) {
             ranked.push((row, session));
         }
@@ -149,8 +149,8 @@ async fn list(
     if !addresses {
         sessions = walk::sessions(console, &rows, true).await;
     }
-    let answer = Listed {
-        total: backend.ask(Count).await?.connections,
+    let answer = ListedConnection {
+        total: broker.ask(Count).await?.connections,
         matching: page.matching,
         page: listing.page,
         per_page: listing.per_page,
@@ -167,8 +167,8 @@ fn finds(listing: &Listing, row: &ConnectionRow, session: Option<&SessionFigures
             .is_some_and(|address| listing.finds(&address.to_string()))
 }
 
-fn order(listing: &Listing, a: &Row, b: &Row) -> Ordering {
-    let key = |(row, session): &Row| {
+fn order(listing: &Listing, a: &ConnectionEntry, b: &ConnectionEntry) -> Ordering {
+    let key = |(row, session): &ConnectionEntry| {
         let session = session.as_ref();
         match listing.sort {
             "since" => session.map_or(0, |session| session.since_ms),
@@ -178,7 +178,7 @@ fn order(listing: &Listing, a: &Row, b: &Row) -> Ordering {
             _ => 0,
         }
     };
-    let name = |row: &Row| row.0.user.name.clone();
+    let name = |row: &ConnectionEntry| row.0.user.name.clone();
     let by_user = match listing.sort {
         "user" => by(listing.descending, (name(a), ""), (name(b), "")),
         _ => by(listing.descending, (key(a), &name(a)), (key(b), &name(b))),
@@ -187,7 +187,7 @@ fn order(listing: &Listing, a: &Row, b: &Row) -> Ordering {
 }
 
 /// A connection, with what its hub knows of it.
-pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> Shown<'a> {
+pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> ShownConnection<'a> {
     let (phase, transport) = match row.phase {
         Phase::Waiting => ("waiting", None),
         Phase::Lingering => ("lingering", None),
@@ -195,7 +195,7 @@ pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> Sh
         Phase::Releasing(..) => ("releasing", None),
         Phase::Away => ("away", None),
     };
-    Shown {
+    ShownConnection {
         conn_id: row.id,
         user: &row.user.name,
         phase,

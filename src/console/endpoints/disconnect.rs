@@ -5,17 +5,17 @@ use serde_json::json;
 
 use crate::api::body;
 use crate::api::disconnect::{self, DisconnectRequest};
-use crate::api::fields::{Field, Name, Table, USER_NAME, object_shape};
+use crate::api::fields::{Field, FieldTable, Name, USER_NAME, object_shape};
 use crate::api::invalid::Invalid;
-use crate::api::limits::Limits;
+use crate::api::limits::RequestLimits;
 use crate::api::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{Disconnect, DisconnectUser};
 use crate::console::session::Operator;
 use crate::http::polled::done;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
@@ -23,7 +23,7 @@ use utoipa::openapi::path::HttpMethod;
 const AT_ONCE: usize = 500;
 
 const USER: Field<Name> = Field::required("user", USER_NAME, "Whose connections end.");
-const FIELDS: Table = &[&USER];
+const FIELDS: FieldTable = &[&USER];
 
 /// Whose connections end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl DisconnectUserRequest {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         body::object(body, limits, FIELDS, |fields| fields.read(&USER).map(|user| Self { user }))
     }
 }
@@ -68,9 +68,9 @@ pub fn described_of_user(to: &mut Description<'_>) -> Operation {
         .asks_registry()
 }
 
-fn answer(book: &mut Book) -> Shape {
+fn answer(book: &mut SchemaRegistry) -> ValueSchema {
     book.named("Ended", |_| {
-        Keys::new().key("ended", schema::count(), "How many connections were ended.").shape()
+        ObjectSchema::new().key("ended", schema::count(), "How many connections were ended.").shape()
     })
 }
 
@@ -84,11 +84,11 @@ fn unknown_user() -> Refusal {
 /// `Invalid`, `Busy`.
 pub async fn connection(
     _: Operator,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let request = DisconnectRequest::parse(&body, &Limits::from(&*backend.settings))?;
-    let known = backend.ask(Disconnect(request.conn_id)).await?;
+    let request = DisconnectRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
+    let known = broker.ask(Disconnect(request.conn_id)).await?;
     log::info!("connection {} disconnected by an admin", request.conn_id);
     Ok(done(&json!({ "ended": u32::from(known) })))
 }
@@ -97,11 +97,11 @@ pub async fn connection(
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn user(_: Operator, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    let request = DisconnectUserRequest::parse(&body, &Limits::from(&*backend.settings))?;
+pub async fn user(_: Operator, broker: web::Data<BrokerHandle>, body: Body) -> Result<HttpResponse, Refusal> {
+    let request = DisconnectUserRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
     let mut ended = 0;
     loop {
-        let step = backend.ask(DisconnectUser { user: request.user.clone(), at_most: AT_ONCE }).await?;
+        let step = broker.ask(DisconnectUser { user: request.user.clone(), at_most: AT_ONCE }).await?;
         let step = step.ok_or_else(unknown_user)?;
         ended += step.ended;
         // None ended with some left cannot be, but must not turn for ever.

@@ -6,15 +6,15 @@ use utoipa::openapi::path::HttpMethod;
 
 use super::Console;
 use crate::api::operation::{Access, Description, Operation, Public};
-use crate::broker::handle::Backend;
-use crate::config::{self, Bound, Settings};
+use crate::broker::handle::BrokerHandle;
+use crate::config::{self, SettingBound, Settings};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::websocket::close::CloseReason;
 use crate::telemetry::closes::GONE;
-use crate::telemetry::last_seen::Latest;
+use crate::telemetry::last_seen::LastSeen;
 use crate::telemetry::limits::Limit;
 use crate::telemetry::{
     Counters, LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,
@@ -52,22 +52,22 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .refuses([Refusal::SignatureMissing])
 }
 
-fn written(book: &mut Book) -> Shape {
+fn written(book: &mut SchemaRegistry) -> ValueSchema {
     let bound = book.named("Bound", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("setting", schema::text(), "The setting.")
             .key("bound", schema::or_null(schema::count()), "Its value; null: there is no limit.")
             .key("about", schema::text(), "What the page of settings says of it.")
             .shape()
     });
-    let counter = |keys: Keys| {
+    let counter = |keys: ObjectSchema| {
         keys.key("count", schema::count(), "How often, since the start.").key(
             "last",
             schema::or_null(schema::count()),
             "When last; null: never.",
         )
     };
-    let limit = Keys::new()
+    let limit = ObjectSchema::new()
         .key("counter", schema::or_null(schema::text()), "What counts it; null: nothing does.")
         .key(
             "count",
@@ -76,12 +76,12 @@ fn written(book: &mut Book) -> Shape {
         )
         .key("last", schema::or_null(schema::count()), "When last; null: never, or not counted.")
         .key("settings", schema::list(bound), "The settings that share the counter.");
-    let refused = Keys::new().key("counter", schema::text(), "What counts it.").key(
+    let refused = ObjectSchema::new().key("counter", schema::text(), "What counts it.").key(
         "about",
         schema::text(),
         "Why it is refused.",
     );
-    let closed = Keys::new()
+    let closed = ObjectSchema::new()
         .key("reason", schema::text(), "The reason's name.")
         .key(
             "code",
@@ -92,7 +92,7 @@ fn written(book: &mut Book) -> Shape {
     let limit = book.named("LimitCount", |_| limit.shape());
     let refused = book.named("RefusedOtherwise", |_| counter(refused).shape());
     let closed = book.named("ClosedFor", |_| counter(closed).shape());
-    Keys::new()
+    ObjectSchema::new()
         .key("limits", schema::list(limit), "In the order of the settings.")
         .key("refused", schema::list(refused), "What was refused though no setting bounds it.")
         .key("closed", schema::list(closed), "Websockets that were closed, by reason.")
@@ -111,20 +111,21 @@ const EXAMPLE: &str = r#"{"limits": [{"counter": "max_sessions", "count": 3, "la
 /// `Internal`.
 pub async fn limits(
     _: AdminOrRefused,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let built = async {
-        let latest = console.latest(&backend.counters);
-        Built::of(&describe(&backend.settings, &backend.counters, &latest), 0)
+        let latest = console.latest(&broker.counters);
+        Built::of(&describe(&broker.settings, &broker.counters, &latest), 0)
     };
     console.answers.serve(&req, built).await
 }
 
-fn describe(settings: &Settings, counters: &Counters, latest: &Latest) -> Value {
-    let row =
-        |(counter, bounds): (Option<&'static str>, Vec<Bound>)| limit(counter, &bounds, counters, latest);
+fn describe(settings: &Settings, counters: &Counters, latest: &LastSeen) -> Value {
+    let row = |(counter, bounds): (Option<&'static str>, Vec<SettingBound>)| {
+        limit(counter, &bounds, counters, latest)
+    };
     let refused = OTHERS.map(|(name, about)| {
         json!({ "counter": name, "about": about, "count": count(counters, name), "last": latest.of(name) })
     });
@@ -141,7 +142,7 @@ fn describe(settings: &Settings, counters: &Counters, latest: &Latest) -> Value 
     })
 }
 
-fn limit(counter: Option<&str>, bounds: &[Bound], counters: &Counters, latest: &Latest) -> Value {
+fn limit(counter: Option<&str>, bounds: &[SettingBound], counters: &Counters, latest: &LastSeen) -> Value {
     let bounds = bounds
         .iter()
         .map(|bound| json!({ "setting": bound.key, "bound": bound.value, "about": bound.about }));
@@ -158,8 +159,8 @@ fn count(counters: &Counters, name: &str) -> Option<u64> {
 }
 
 /// All settings that bound something; those with the same counter together, where the first of them stands.
-fn grouped(settings: &Settings) -> Vec<(Option<&'static str>, Vec<Bound>)> {
-    let mut groups: Vec<(Option<&'static str>, Vec<Bound>)> = Vec::new();
+fn grouped(settings: &Settings) -> Vec<(Option<&'static str>, Vec<SettingBound>)> {
+    let mut groups: Vec<(Option<&'static str>, Vec<SettingBound>)> = Vec::new();
     for bound in config::bounds(settings) {
         let counter = counter_of(bound.key);
         match groups.iter_mut().find(|(known, _)| counter.is_some() && *known == counter) {
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn what_was_reached_is_told_with_its_bound_and_time() {
         let settings = Settings { max_sessions: 7, ..Settings::default() };
-        let (counters, mut latest) = (Counters::default(), Latest::default());
+        let (counters, mut latest) = (Counters::default(), LastSeen::default());
         counters.limits.count(Limit::Sessions);
         counters.closes.count(Some(CloseReason::TooBig));
         counters.refused_origin.add(2);

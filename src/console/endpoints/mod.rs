@@ -20,14 +20,14 @@ use std::time::Instant;
 
 use actix_web::web;
 
-use super::ended_sessions::Ended;
-use super::failed_sign_ins::Guesses;
+use super::ended_sessions::EndedSessions;
+use super::failed_sign_ins::FailedSignIns;
 use super::read;
 use crate::auth::guard::now_unix;
 use crate::broker::channel::Hubs;
-use crate::http::polled::Answers;
+use crate::http::polled::PolledResponses;
 use crate::telemetry::Counters;
-use crate::telemetry::last_seen::Latest;
+use crate::telemetry::last_seen::LastSeen;
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::series::Series;
 
@@ -35,7 +35,7 @@ use crate::telemetry::series::Series;
 #[derive(Debug)]
 pub struct Console {
     /// Answers that are polled.
-    pub answers: Answers,
+    pub answers: PolledResponses,
     /// Where hubs are.
     pub hubs: Arc<Hubs>,
     /// The flight recorder.
@@ -43,16 +43,16 @@ pub struct Console {
     /// When the server started.
     pub started: Instant,
     series: Mutex<Series>,
-    guesses: Mutex<Guesses>,
-    ended: Mutex<Ended>,
-    latest: Mutex<Latest>,
+    guesses: Mutex<FailedSignIns>,
+    ended: Mutex<EndedSessions>,
+    latest: Mutex<LastSeen>,
 }
 
 impl Console {
     /// The console of a server with these hubs, which records with this.
     pub fn new(hubs: Arc<Hubs>, recorder: Recorder) -> Self {
         Self {
-            answers: Answers::default(),
+            answers: PolledResponses::default(),
             hubs,
             recorder: Arc::new(recorder),
             started: Instant::now(),
@@ -69,19 +69,19 @@ impl Console {
     }
 
     /// When each mishap that is counted happened last, to the second.
-    pub fn latest(&self, counters: &Counters) -> MutexGuard<'_, Latest> {
+    pub fn latest(&self, counters: &Counters) -> MutexGuard<'_, LastSeen> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         latest.look(counters.mishaps(), now_unix());
         latest
     }
 
     /// Who tried to sign in.
-    pub fn guesses(&self) -> MutexGuard<'_, Guesses> {
+    pub fn guesses(&self) -> MutexGuard<'_, FailedSignIns> {
         self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sign-ins that a sign-out has ended.
-    pub fn ended(&self) -> MutexGuard<'_, Ended> {
+    pub fn ended(&self) -> MutexGuard<'_, EndedSessions> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

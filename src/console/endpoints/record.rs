@@ -7,32 +7,32 @@ use uuid::Uuid;
 use super::Console;
 use super::channel::named;
 use crate::api::body;
-use crate::api::fields::{CHANNEL_NAME, Field, Fields, Flag, Id, Kind, Name, Property, Table};
+use crate::api::fields::{CHANNEL_NAME, Field, FieldKind, FieldTable, Fields, FlagField, Id, Name, Property};
 use crate::api::invalid::Invalid;
-use crate::api::limits::Limits;
+use crate::api::limits::RequestLimits;
 use crate::api::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
 use crate::broker::channel::messages::Record;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::inspect::RecordSession;
 use crate::broker::registry::messages::DescribeConnection;
 use crate::broker::registry::state::Phase;
 use crate::console::session::Operator;
 use crate::http::polled::done;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, ValueSchema};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
 const CONN_ID: Field<Id> = Field::nullable("conn_id", Id, "The connection; either this or `channel`.");
 const CHANNEL: Field<Name> =
     Field::nullable("channel", CHANNEL_NAME, "The channel; either this or `conn_id`.");
-const ON: Field<Flag> = Field::required("on", Flag, "Whether it is to be recorded from now on.");
-const FIELDS: Table = &[&CONN_ID, &CHANNEL, &ON];
+const ON: Field<FlagField> = Field::required("on", FlagField, "Whether it is to be recorded from now on.");
+const FIELDS: FieldTable = &[&CONN_ID, &CHANNEL, &ON];
 
 /// What may be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum RecordSubject {
     /// A connection, by its id.
     Connection(Uuid),
     /// A channel, by its name.
@@ -43,7 +43,7 @@ pub enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordRequest {
     /// The connection or channel.
-    pub subject: Subject,
+    pub subject: RecordSubject,
     /// Whether it is recorded from now on.
     pub on: bool,
 }
@@ -53,14 +53,14 @@ impl RecordRequest {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         let read = |fields: &mut Fields<'_>| {
             let subjects = (fields.read(&CONN_ID), fields.read(&CHANNEL));
             Some((subjects, fields.read(&ON)?))
         };
         let subject = match body::object(body, limits, FIELDS, read)? {
-            ((Some(id), None), on) => (Subject::Connection(id), on),
-            ((None, Some(name)), on) => (Subject::Channel(name), on),
+            ((Some(id), None), on) => (RecordSubject::Connection(id), on),
+            ((None, Some(name)), on) => (RecordSubject::Channel(name), on),
             _ => return Err(Invalid::schema("Either conn_id or channel must be given.")),
         };
         Ok(Self { subject: subject.0, on: subject.1 })
@@ -71,7 +71,7 @@ impl RecordRequest {
 pub fn described(to: &mut Description<'_>) -> Operation {
     let body = body_shape(to);
     let answer = to.book.named("Recording", |_| {
-        Keys::new().key("recording", schema::flag(), "Whether it is recorded now.").shape()
+        ObjectSchema::new().key("recording", schema::flag(), "Whether it is recorded now.").shape()
     });
     Operation::new(HttpMethod::Post, "/admin/record", "record", Public::Console, Access::Command)
         .about(
@@ -86,11 +86,11 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 /// Either of the two must be given, and the other be left out or null.
-fn body_shape(to: &mut Description<'_>) -> Shape {
+fn body_shape(to: &mut Description<'_>) -> ValueSchema {
     let (id, on) = (Id.shape(&to.limits, &mut to.book), ON.shape(&to.limits, &mut to.book));
     let name = CHANNEL_NAME.shape(&to.limits, &mut to.book);
     let connection = to.book.named("RecordConnectionBody", |_| {
-        let keys = Keys::new().key("conn_id", id, "The connection.").may(
+        let keys = ObjectSchema::new().key("conn_id", id, "The connection.").may(
             "channel",
             schema::null(),
             "Not this as well.",
@@ -98,7 +98,7 @@ fn body_shape(to: &mut Description<'_>) -> Shape {
         keys.described("on", on.clone(), true).shape()
     });
     let channel = to.book.named("RecordChannelBody", |_| {
-        let keys = Keys::new().key("channel", name, "The channel.").may(
+        let keys = ObjectSchema::new().key("channel", name, "The channel.").may(
             "conn_id",
             schema::null(),
             "Not this as well.",
@@ -118,27 +118,27 @@ fn off() -> Refusal {
 /// `Invalid`, not found, `Busy`.
 pub async fn record(
     _: Operator,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let request = RecordRequest::parse(&body, &Limits::from(&*backend.settings))?;
+    let request = RecordRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
     if !console.recorder.is_on() {
         return Err(off());
     }
     match request.subject {
-        Subject::Connection(conn_id) => connection(&backend, &console, conn_id, request.on).await?,
-        Subject::Channel(name) => channel(&backend, &console, &name, request.on).await?,
+        RecordSubject::Connection(conn_id) => connection(&broker, &console, conn_id, request.on).await?,
+        RecordSubject::Channel(name) => channel(&broker, &console, &name, request.on).await?,
     }
     Ok(done(&json!({ "recording": request.on })))
 }
 
-async fn connection(backend: &Backend, console: &Console, id: Uuid, on: bool) -> Result<(), Refusal> {
+async fn connection(broker: &BrokerHandle, console: &Console, id: Uuid, on: bool) -> Result<(), Refusal> {
     if !on {
         console.recorder.disarm_connection(id);
         return Ok(());
     }
-    let known = backend.ask(DescribeConnection(id)).await?;
+    let known = broker.ask(DescribeConnection(id)).await?;
     let details = known.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
     // First this: a session that opens from here on finds out by itself.
     console.recorder.arm_connection(id);
@@ -150,8 +150,8 @@ async fn connection(backend: &Backend, console: &Console, id: Uuid, on: bool) ->
     Ok(())
 }
 
-async fn channel(backend: &Backend, console: &Console, name: &str, on: bool) -> Result<(), Refusal> {
-    let channel = named(backend, name).await?;
+async fn channel(broker: &BrokerHandle, console: &Console, name: &str, on: bool) -> Result<(), Refusal> {
+    let channel = named(broker, name).await?;
     if !on {
         console.recorder.disarm_channel(channel.uuid);
         return Ok(());

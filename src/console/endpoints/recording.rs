@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Console;
 use super::channel::named;
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::NameChannels;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
@@ -21,8 +21,8 @@ use crate::http::polled::done;
 use crate::http_error::Refusal;
 use crate::protocol::event::openapi::event;
 use crate::protocol::ids::{ChannelId, Stream};
-use crate::protocol::schema::{self, Keys, Shape};
-use crate::telemetry::recorder::buffer::{Entry, Excerpt};
+use crate::protocol::schema::{self, ObjectSchema, ValueSchema};
+use crate::telemetry::recorder::buffer::{RecordedEntry, RecordingPage};
 use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Published};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -34,7 +34,7 @@ const NOTICE: Duration = Duration::from_millis(500);
 /// An answer holds no more than this, in bytes of texts; the rest comes with the next.
 const MAX_TEXT_BYTES: usize = 64 << 10;
 
-enum Subject {
+enum RecordingSubject {
     Connection(Uuid),
     /// By its uuid.
     Channel(Uuid),
@@ -46,7 +46,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
     let published = to.book.named("PublishedFrame", |_| published_shape(frame));
     let happened = to.book.named("RecordedEvent", |_| happened_shape());
     let answer = to.book.named("Recorded", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("recording", schema::flag(), "Whether it is recorded.")
             .may("since_ms", schema::count(), "Since when, in Unix milliseconds, if it is recorded.")
             .may("missed", schema::count(), "Events after `after` that have been forgotten already.")
@@ -78,7 +78,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .asks_registry()
 }
 
-fn numbered(keys: Keys) -> Keys {
+fn numbered(keys: ObjectSchema) -> ObjectSchema {
     keys.key("number", schema::count(), "Its number; the last one is the next question's `after`.").key(
         "at_ms",
         schema::count(),
@@ -86,8 +86,8 @@ fn numbered(keys: Keys) -> Keys {
     )
 }
 
-fn published_shape(frame: Shape) -> Shape {
-    let keys = Keys::new()
+fn published_shape(frame: ValueSchema) -> ValueSchema {
+    let keys = ObjectSchema::new()
         .key("uuid", schema::uuid(), "The event's id.")
         .key("type", schema::text(), "The event's type.")
         .key("user", schema::or_null(schema::text()), "Who sent it, or whom it is about.")
@@ -100,7 +100,7 @@ fn published_shape(frame: Shape) -> Shape {
 }
 
 /// All kinds of events in one: which keys there are depends on `event`.
-fn happened_shape() -> Shape {
+fn happened_shape() -> ValueSchema {
     let events =
         ["attached", "listening", "left", "frame", "answered", "taken", "not_taken", "closed", "detached"];
     let outcomes = [
@@ -116,7 +116,7 @@ fn happened_shape() -> Shape {
         "broken",
     ];
     let or_null = || schema::or_null(schema::text());
-    let keys = Keys::new()
+    let keys = ObjectSchema::new()
         .key("event", schema::one_value_of(events), "What happened.")
         .may("transport", schema::text(), "Of `attached`: over what.")
         .may("address", or_null(), "Of `attached`: from where, as far as it is known.")
@@ -146,7 +146,7 @@ const EXAMPLE: &str = r#"{"recording": true, "since_ms": 1582366272123, "missed"
 /// `Invalid`, not found, `Busy`.
 pub async fn recording(
     _: AdminOrRefused,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
@@ -157,18 +157,18 @@ pub async fn recording(
     let conn_id = if name.is_none() { query.required_conn_id("conn_id") } else { query.conn_id("conn_id") };
     let until = Instant::now() + Duration::from_secs(wait_s);
     let subject = match query.checked(name)? {
-        Some(name) => Subject::Channel(named(&backend, &name).await?.uuid),
-        None => Subject::Connection(conn_id.unwrap_or_default()),
+        Some(name) => RecordingSubject::Channel(named(&broker, &name).await?.uuid),
+        None => RecordingSubject::Connection(conn_id.unwrap_or_default()),
     };
     let mut written = console.recorder.subscribe();
     loop {
         written.mark_unchanged();
-        let found = read(&backend, &console, &subject, after).await?;
+        let found = read(&broker, &console, &subject, after).await?;
         let left = until.saturating_duration_since(Instant::now());
         if found["events"] != json!([])
             || found["recording"] == false
             || left.is_zero()
-            || backend.is_draining()
+            || broker.is_draining()
         {
             return Ok(done(&found));
         }
@@ -176,22 +176,27 @@ pub async fn recording(
     }
 }
 
-async fn read(backend: &Backend, console: &Console, subject: &Subject, after: u64) -> Result<Value, Refusal> {
+async fn read(
+    broker: &BrokerHandle,
+    console: &Console,
+    subject: &RecordingSubject,
+    after: u64,
+) -> Result<Value, Refusal> {
     match subject {
-        Subject::Channel(uuid) => Ok(answer(console.recorder.read_channel(*uuid, after), published)),
-        Subject::Connection(id) => {
+        RecordingSubject::Channel(uuid) => Ok(answer(console.recorder.read_channel(*uuid, after), published)),
+        RecordingSubject::Connection(id) => {
             let excerpt = console.recorder.read_connection(*id, after);
-            let names = names(backend, excerpt.as_ref()).await?;
+            let names = names(broker, excerpt.as_ref()).await?;
             Ok(answer(excerpt, |event| happened(event, &names)))
         }
     }
 }
 
-fn answer<E>(excerpt: Option<Excerpt<E>>, show: impl Fn(&E) -> Value) -> Value {
+fn answer<E>(excerpt: Option<RecordingPage<E>>, show: impl Fn(&E) -> Value) -> Value {
     let Some(excerpt) = excerpt else { return json!({ "recording": false, "events": [] }) };
     let mut events: Vec<Value> = Vec::new();
     let mut bytes = 0;
-    for Entry { number, at_ms, event } in &excerpt.entries {
+    for RecordedEntry { number, at_ms, event } in &excerpt.entries {
         let mut shown = show(event);
         shown["number"] = json!(number);
         shown["at_ms"] = json!(at_ms);
@@ -218,18 +223,21 @@ fn published(frame: &Published) -> Value {
     })
 }
 
-type Names = HashMap<ChannelId, Arc<str>>;
+type StreamNames = HashMap<ChannelId, Arc<str>>;
 
 /// The names of the channels that some events are about.
-async fn names(backend: &Backend, excerpt: Option<&Excerpt<ConnectionEvent>>) -> Result<Names, Refusal> {
+async fn names(
+    broker: &BrokerHandle,
+    excerpt: Option<&RecordingPage<ConnectionEvent>>,
+) -> Result<StreamNames, Refusal> {
     let events = excerpt.into_iter().flat_map(|excerpt| &excerpt.entries).map(|entry| &entry.event);
     let mut ids: Vec<ChannelId> = events.filter_map(channel_of).collect();
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
-        return Ok(Names::new());
+        return Ok(StreamNames::new());
     }
-    let names = backend.ask(NameChannels(ids.clone())).await?;
+    let names = broker.ask(NameChannels(ids.clone())).await?;
     Ok(ids.into_iter().zip(names).filter_map(|(id, name)| Some((id, name?))).collect())
 }
 
@@ -242,7 +250,7 @@ fn channel_of(event: &ConnectionEvent) -> Option<ChannelId> {
     }
 }
 
-fn happened(event: &ConnectionEvent, names: &Names) -> Value {
+fn happened(event: &ConnectionEvent, names: &StreamNames) -> Value {
     let channel = channel_of(event).and_then(|id| names.get(&id)).map(|name| &**name);
     match event {
         ConnectionEvent::Attached { transport, address } => {

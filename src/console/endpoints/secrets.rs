@@ -10,14 +10,14 @@ use crate::auth::secrets::SecretInUse;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use utoipa::openapi::path::HttpMethod;
 
 /// What the API's description says of it.
 pub fn described(to: &mut Description<'_>) -> Operation {
     let answer = to.book.named("Secrets", |book| {
         let secret = book.named("SecretInUse", secret_shape);
-        Keys::new().key("secrets", schema::list(secret), "In the order of the setting.").shape()
+        ObjectSchema::new().key("secrets", schema::list(secret), "In the order of the setting.").shape()
     });
     Operation::new(HttpMethod::Get, "/admin/secrets.json", "secrets", Public::Console, Access::SignedOrAdmin)
         .about(
@@ -29,15 +29,15 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .refuses([Refusal::SignatureMissing])
 }
 
-fn secret_shape(book: &mut Book) -> Shape {
+fn secret_shape(book: &mut SchemaRegistry) -> ValueSchema {
     let source = book.named("UseOfSecret", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("address", schema::text(), "The socket's peer.")
             .key("uses", schema::count(), "Requests from there.")
             .key("last_used", schema::count(), "When the last one came.")
             .shape()
     });
-    Keys::new()
+    ObjectSchema::new()
         .key("position", schema::count(), "Its place in the setting, from 1.")
         .key("signs", schema::flag(), "Whether it is the first, which `channelstream sign` uses.")
         .key("fingerprint", schema::text(), "Tells it from others as long as the process runs.")

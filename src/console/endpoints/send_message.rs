@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use crate::api::message_post;
 use crate::api::operation::{Access, Description, Operation, Public};
 use crate::auth::body::Body;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::console::session::Operator;
 use crate::http_error::Refusal;
 use utoipa::openapi::path::HttpMethod;
@@ -23,6 +23,6 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn send(_: Operator, backend: web::Data<Backend>, body: Body) -> Result<HttpResponse, Refusal> {
-    message_post::publish(None, &backend, &body)
+pub async fn send(_: Operator, broker: web::Data<BrokerHandle>, body: Body) -> Result<HttpResponse, Refusal> {
+    message_post::publish(None, &broker, &body)
 }

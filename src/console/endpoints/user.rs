@@ -6,13 +6,13 @@ use serde_json::value::RawValue;
 
 use super::Console;
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::DescribeUser;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, Keys};
+use crate::protocol::schema::{self, ObjectSchema};
 use crate::protocol::state::state_shape;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -21,7 +21,7 @@ use utoipa::openapi::path::HttpMethod;
 pub fn described(to: &mut Description<'_>) -> Operation {
     let state = state_shape(&mut to.book);
     let answer = to.book.named("UserDetails", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("name", schema::text(), "The name.")
             .key("uuid", schema::uuid(), "The user's id in this run of the server.")
             .key("present", schema::count(), "Connections that are present.")
@@ -56,18 +56,18 @@ const EXAMPLE: &str = r#"{"name": "ada", "uuid": "66666666-6666-4666-8666-666666
 /// `Invalid`, not found, `Busy`.
 pub async fn user(
     _: AdminOrRefused,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let mut query = Query::of(&req);
     let name = query.required("name");
     let name = query.checked(name)?;
-    console.answers.serve(&req, describe(&backend, name)).await
+    console.answers.serve(&req, describe(&broker, name)).await
 }
 
-async fn describe(backend: &Backend, name: String) -> Result<Built, Refusal> {
-    let found = backend.ask(DescribeUser(name.clone())).await?;
+async fn describe(broker: &BrokerHandle, name: String) -> Result<Built, Refusal> {
+    let found = broker.ask(DescribeUser(name.clone())).await?;
     let user = found.ok_or_else(|| Refusal::NotFound(format!("user {name}")))?;
     let state: Option<&RawValue> = serde_json::from_str(user.view.state()).ok();
     let answer = json!({

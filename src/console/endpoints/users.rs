@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Console, walk};
 use crate::api::operation::{Access, Description, Operation, Public};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::broker::registry::state::Phase;
 use crate::console::query::{Listing, Query};
@@ -20,7 +20,7 @@ use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::ids::UserId;
-use crate::protocol::schema::{self, Keys};
+use crate::protocol::schema::{self, ObjectSchema};
 use crate::protocol::state::state_shape;
 use utoipa::openapi::path::HttpMethod;
 
@@ -28,24 +28,24 @@ const SORTS: [&str; 2] = ["name", "connections"];
 /// A state longer than this is not in the list, in bytes: a page shall stay small.
 const MAX_STATE_BYTES: usize = 400;
 
-struct Row {
+struct UserEntry {
     view: Arc<UserView>,
     uuid: Uuid,
     connections: u32,
 }
 
 #[derive(Serialize)]
-struct Listed<'a> {
+struct ListedUser<'a> {
     total: usize,
     remembered: usize,
     matching: usize,
     page: usize,
     per_page: usize,
-    rows: Vec<Shown<'a>>,
+    rows: Vec<ShownUser<'a>>,
 }
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownUser<'a> {
     name: &'a str,
     uuid: Uuid,
     connections: u32,
@@ -57,7 +57,7 @@ struct Shown<'a> {
 pub fn described(to: &mut Description<'_>) -> Operation {
     let state = schema::or_null(state_shape(&mut to.book));
     let rows = schema::list(to.book.named("UserRow", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("name", schema::text(), "The name.")
             .key("uuid", schema::uuid(), "The user's id in this run of the server.")
             .key("connections", schema::count(), "Connections that are present.")
@@ -66,7 +66,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
             .shape()
     }));
     let answer = to.book.named("UserRows", |_| {
-        Keys::new()
+        ObjectSchema::new()
             .key("total", schema::count(), "Users with connections.")
             .key("remembered", schema::count(), "Users that the server knows.")
             .key("matching", schema::count(), "Those found.")
@@ -100,32 +100,32 @@ const EXAMPLE: &str = r#"{"total": 1, "remembered": 2, "matching": 1, "page": 1,
 /// `Invalid`, `Busy`.
 pub async fn users(
     _: AdminOrRefused,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let mut query = Query::of(&req);
     let listing = Listing::read(&mut query, &SORTS);
     let listing = query.checked(listing)?;
-    console.answers.serve(&req, list(&backend, &listing)).await
+    console.answers.serve(&req, list(&broker, &listing)).await
 }
 
-async fn list(backend: &Backend, listing: &Listing) -> Result<Built, Refusal> {
-    let mut users: HashMap<UserId, Row> = HashMap::new();
-    let walked = walk::connections(backend, BrowseConnections::default(), |row| {
+async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal> {
+    let mut users: HashMap<UserId, UserEntry> = HashMap::new();
+    let walked = walk::connections(broker, BrowseConnections::default(), |row| {
         if row.phase != Phase::Away && listing.finds(&row.user.name) {
             count(&mut users, row);
         }
     });
     let looked_at = walked.await?;
-    let mut ranked = Ranked::new(listing, |a: &Row, b: &Row| match listing.sort {
+    let mut ranked = Ranked::new(listing, |a: &UserEntry, b: &UserEntry| match listing.sort {
         "connections" => by(listing.descending, (a.connections, &a.view.name), (b.connections, &b.view.name)),
         _ => by(listing.descending, (&a.view.name, ""), (&b.view.name, "")),
     });
     users.into_values().for_each(|row| ranked.push(row));
     let page = ranked.page(listing);
-    let counts = backend.ask(Count).await?;
-    let answer = Listed {
+    let counts = broker.ask(Count).await?;
+    let answer = ListedUser {
         total: counts.active_users,
         remembered: counts.remembered_users,
         matching: page.matching,
@@ -136,15 +136,15 @@ async fn list(backend: &Backend, listing: &Listing) -> Result<Built, Refusal> {
     Built::of(&answer, looked_at)
 }
 
-fn count(users: &mut HashMap<UserId, Row>, row: ConnectionRow) {
+fn count(users: &mut HashMap<UserId, UserEntry>, row: ConnectionRow) {
     let user =
-        users.entry(row.user.id).or_insert(Row { view: row.user, uuid: row.user_uuid, connections: 0 });
+        users.entry(row.user.id).or_insert(UserEntry { view: row.user, uuid: row.user_uuid, connections: 0 });
     user.connections += 1;
 }
 
-fn shown(row: &Row) -> Shown<'_> {
+fn shown(row: &UserEntry) -> ShownUser<'_> {
     let state = row.view.state();
-    Shown {
+    ShownUser {
         name: &row.view.name,
         uuid: row.uuid,
         connections: row.connections,

@@ -1,7 +1,7 @@
 //! Walks over all channels and connections, a slice at a time: neither the registry nor this thread is held up.
 
 use super::Console;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::inspect::{InspectSessions, SessionFigures};
 use crate::broker::registry::messages::{BrowseChannels, BrowseConnections, ChannelRef, ConnectionRow};
 use crate::broker::registry::state::Phase;
@@ -16,10 +16,10 @@ const SLICE: usize = 1_000;
 ///
 /// # Errors
 /// `Busy`, `Draining`.
-pub async fn channels(backend: &Backend, mut each: impl FnMut(ChannelRef)) -> Result<usize, Refusal> {
+pub async fn channels(broker: &BrokerHandle, mut each: impl FnMut(ChannelRef)) -> Result<usize, Refusal> {
     let mut from = 0;
     loop {
-        let slice = backend.ask(BrowseChannels { from, count: SLICE }).await?;
+        let slice = broker.ask(BrowseChannels { from, count: SLICE }).await?;
         from += slice.len();
         let is_last = slice.len() < SLICE;
         slice.into_iter().for_each(&mut each);
@@ -35,11 +35,11 @@ pub async fn channels(backend: &Backend, mut each: impl FnMut(ChannelRef)) -> Re
 /// # Errors
 /// `Busy`, `Draining`.
 pub async fn connections(
-    backend: &Backend,
+    broker: &BrokerHandle,
     wanted: BrowseConnections,
     mut each: impl FnMut(ConnectionRow),
 ) -> Result<usize, Refusal> {
-    walk(backend, wanted, async |rows| rows.into_iter().for_each(&mut each)).await
+    walk(broker, wanted, async |rows| rows.into_iter().for_each(&mut each)).await
 }
 
 /// The same, each with what its hub knows of its session.
@@ -47,13 +47,13 @@ pub async fn connections(
 /// # Errors
 /// `Busy`, `Draining`.
 pub async fn connections_with_sessions(
-    backend: &Backend,
+    broker: &BrokerHandle,
     console: &Console,
     wanted: BrowseConnections,
     addresses: bool,
     mut each: impl FnMut(ConnectionRow, Option<SessionFigures>),
 ) -> Result<usize, Refusal> {
-    walk(backend, wanted, async |rows| {
+    walk(broker, wanted, async |rows| {
         let figures = sessions(console, &rows, addresses).await;
         rows.into_iter().zip(figures).for_each(|(row, figures)| each(row, figures));
     })
@@ -62,13 +62,13 @@ pub async fn connections_with_sessions(
 
 /// Returns about how many records were looked at.
 async fn walk(
-    backend: &Backend,
+    broker: &BrokerHandle,
     mut wanted: BrowseConnections,
     mut each: impl AsyncFnMut(Vec<ConnectionRow>),
 ) -> Result<usize, Refusal> {
     wanted.count = SLICE;
     loop {
-        let slice = backend.ask(wanted.clone()).await?;
+        let slice = broker.ask(wanted.clone()).await?;
         let found = slice.rows.len();
         each(slice.rows).await;
         match slice.next {

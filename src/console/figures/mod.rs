@@ -11,11 +11,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::endpoints::Console;
 use super::session::AdminOrSigned;
 use super::uptime;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Count;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use requested::Wanted;
+use requested::RequestedFigures;
 
 /// GET and POST /admin/admin.json; a body is ignored.
 ///
@@ -23,31 +23,35 @@ use requested::Wanted;
 /// `Invalid`, `Busy`, `Draining`.
 pub async fn admin_json(
     _: AdminOrSigned,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let wanted = Wanted::read(&req)?;
-    console.answers.serve(&req, build(&backend, &console, &wanted)).await
+    let wanted = RequestedFigures::read(&req)?;
+    console.answers.serve(&req, build(&broker, &console, &wanted)).await
 }
 
-async fn build(backend: &Backend, console: &Console, wanted: &Wanted) -> Result<Built, Refusal> {
-    let counts = backend.ask(Count).await?;
+async fn build(
+    broker: &BrokerHandle,
+    console: &Console,
+    wanted: &RequestedFigures,
+) -> Result<Built, Refusal> {
+    let counts = broker.ask(Count).await?;
     let mut out = b"{".to_vec();
-    write::counts(backend, &counts, &mut out);
-    let mut rows = write::channels(backend, wanted, &mut out).await?;
-    rows += write::users(backend, wanted, &mut out).await?;
+    write::counts(broker, &counts, &mut out);
+    let mut rows = write::channels(broker, wanted, &mut out).await?;
+    rows += write::users(broker, wanted, &mut out).await?;
     if let Some((step_s, after)) = wanted.series
         && let Some(excerpt) = console.series().since(step_s, after)
     {
         write::series(&excerpt, &mut out);
     }
     if wanted.limits {
-        write::limits(backend, &mut out);
+        write::limits(broker, &mut out);
     }
     // The rest is different each second; an answer is not another one for that.
     let decisive = out.len();
-    let (uptime, version) = (uptime(backend.started.elapsed().as_secs()), env!("CARGO_PKG_VERSION"));
+    let (uptime, version) = (uptime(broker.started.elapsed().as_secs()), env!("CARGO_PKG_VERSION"));
     out.extend_from_slice(format!(",\"uptime\":\"{uptime}\",\"version\":\"{version}\"}}").as_bytes());
     Ok(Built { body: out, decisive, rows })
 }

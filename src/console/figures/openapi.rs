@@ -6,7 +6,7 @@ use utoipa::openapi::path::HttpMethod;
 use crate::api::channels_info::ChannelsInfo;
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::console::query::{MAX_PER_PAGE, Query};
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::state::state_shape;
 use crate::telemetry::series::{FIGURES, SPANS};
 
@@ -74,15 +74,15 @@ fn figures_by(method: HttpMethod, id: &str, to: &mut Description<'_>) -> Operati
 const ABOUT: &str = "What dashboards poll. A body is ignored. Without `page` and `per_page` it tells all channels and \
     all users. The `ETag` does not change with `uptime` alone.";
 
-fn written(book: &mut Book) -> Shape {
+fn written(book: &mut SchemaRegistry) -> ValueSchema {
     let series = book.named("Series", |_| series_shape());
-    let user = Keys::new()
+    let user = ObjectSchema::new()
         .key("state", state_shape(book), "The public part of the user's state.")
         .key("user", schema::text(), "The name.")
         .key("uuid", schema::uuid(), "The user's id in this run of the server.")
         .key("connections", schema::list(schema::uuid()), "The ids of the connections that are present.");
     let user = book.named("ActiveUser", |_| user.shape());
-    Keys::new()
+    ObjectSchema::new()
         .key("remembered_user_count", schema::count(), "Users the server remembers.")
         .key("unique_user_count", schema::count(), "Users with connections.")
         .key("total_connections", schema::count(), "Connections that are present.")
@@ -113,9 +113,9 @@ fn written(book: &mut Book) -> Shape {
         .shape()
 }
 
-fn series_shape() -> Shape {
+fn series_shape() -> ValueSchema {
     let names = schema::one_value_of(FIGURES.map(|figure| figure.name));
-    Keys::new()
+    ObjectSchema::new()
         .key("step_s", schema::count(), "Seconds from one sample to the next.")
         .key("first", schema::count(), "The number of the first sample in the answer.")
         .key("last", schema::count(), "The number of the last; the next question's `since`.")

@@ -8,11 +8,11 @@ use crate::http_error::Refusal;
 use crate::telemetry::series::SPANS;
 
 /// What of the figures is asked for. Without any parameter it is all that the original tells.
-pub struct Wanted {
+pub struct RequestedFigures {
     /// Names that hold this, in any case.
     pub search: String,
     /// Only one page of the channels and users found; none of them if a page has no rows.
-    pub part: Option<Part>,
+    pub part: Option<FiguresPart>,
     /// What channels tell of themselves.
     pub info: InfoOptions,
     /// The samples of this step, newer than this number.
@@ -23,14 +23,14 @@ pub struct Wanted {
 
 /// A part of a list: how many are before it, and how many are in it.
 #[derive(Clone, Copy)]
-pub struct Part {
+pub struct FiguresPart {
     /// Before it.
     pub skip: usize,
     /// In it.
     pub rows: usize,
 }
 
-impl Wanted {
+impl RequestedFigures {
     /// What a request asks for.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Wanted {
         let series = query.has("since").then_some((step_s, after));
         let limits = query.flag("limits", false);
         let search = query.text("search").unwrap_or_default().trim().to_lowercase();
-        let part = paged.then_some(Part { skip: (page - 1).saturating_mul(rows), rows });
+        let part = paged.then_some(FiguresPart { skip: (page - 1).saturating_mul(rows), rows });
         let info = InfoOptions { include_history, include_users, ..InfoOptions::default() };
         Ok(query.checked(Self { search, part, info, series, limits })?)
     }
@@ -65,7 +65,7 @@ impl Wanted {
 /// Counts what comes by and lets pass what belongs to the part.
 pub struct Window {
     /// The part; all if there is none.
-    pub part: Option<Part>,
+    pub part: Option<FiguresPart>,
     /// What came by so far.
     pub seen: usize,
 }

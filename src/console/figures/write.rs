@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::requested::{Wanted, Window};
+use super::requested::{RequestedFigures, Window};
 use crate::api::answer;
 use crate::api::channels_info::{ChannelsInfo, Freshness};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{
     BrowseChannels, BrowseConnections, ChannelRef, ConnectionRow, Counts,
 };
@@ -19,14 +19,14 @@ use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::ids::UserId;
 use crate::protocol::json;
-use crate::telemetry::series::{Excerpt, FIGURES};
+use crate::telemetry::series::{FIGURES, SeriesPage};
 
 /// Channels asked for their users and histories, and written, at once.
 const SLICE: usize = 1_000;
 
 /// Appends the server's counts, each with a comma behind it.
-pub fn counts(backend: &Backend, counts: &Counts, out: &mut Vec<u8>) {
-    let counters = &backend.counters;
+pub fn counts(broker: &BrokerHandle, counts: &Counts, out: &mut Vec<u8>) {
+    let counters = &broker.counters;
     let figures = [
         ("remembered_user_count", counts.remembered_users as u64),
         ("unique_user_count", counts.active_users as u64),
@@ -41,12 +41,16 @@ pub fn counts(backend: &Backend, counts: &Counts, out: &mut Vec<u8>) {
 }
 
 /// Appends `"channels": {…}`, and how many were found if only a part of them is asked for.
-pub async fn channels(backend: &Backend, wanted: &Wanted, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+pub async fn channels(
+    broker: &BrokerHandle,
+    wanted: &RequestedFigures,
+    out: &mut Vec<u8>,
+) -> Result<usize, Refusal> {
     out.extend_from_slice(b"\"channels\":{");
     let mut window = Window { part: wanted.part, seen: 0 };
     let (mut from, mut written) = (0, 0);
     loop {
-        let slice = backend.ask(BrowseChannels { from, count: SLICE }).await?;
+        let slice = broker.ask(BrowseChannels { from, count: SLICE }).await?;
         let looked_at = slice.len();
         from += looked_at;
         let found = |channel: &ChannelRef| wanted.finds(&channel.name) && window.admits_next();
@@ -78,14 +82,18 @@ struct Active {
 }
 
 /// Appends `,"users": […]`, and how many were found if only a part of them is asked for.
-pub async fn users(backend: &Backend, wanted: &Wanted, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+pub async fn users(
+    broker: &BrokerHandle,
+    wanted: &RequestedFigures,
+    out: &mut Vec<u8>,
+) -> Result<usize, Refusal> {
     let mut places: HashMap<UserId, Option<usize>> = HashMap::new();
     let mut users: Vec<Active> = Vec::new();
     let mut window = Window { part: wanted.part, seen: 0 };
     let mut rows = 0;
     // With no rows to show, nobody is looked for.
     if wanted.part.is_none_or(|part| part.rows > 0) {
-        let walked = walk::connections(backend, BrowseConnections::default(), |row: ConnectionRow| {
+        let walked = walk::connections(broker, BrowseConnections::default(), |row: ConnectionRow| {
             if row.phase == Phase::Away || !wanted.finds(&row.user.name) {
                 return;
             }
@@ -122,8 +130,8 @@ fn write_user(user: &Active, out: &mut Vec<u8>) {
 }
 
 /// Appends `,"limits": {…},"closed": {…}`: a count for each limit that was reached, and for each reason.
-pub fn limits(backend: &Backend, out: &mut Vec<u8>) {
-    let counters = &backend.counters;
+pub fn limits(broker: &BrokerHandle, out: &mut Vec<u8>) {
+    let counters = &broker.counters;
     let hits: Map<String, Value> =
         counters.limits.iter().map(|(limit, count)| (limit.setting().to_owned(), count.into())).collect();
     let closed: Map<String, Value> =
@@ -133,7 +141,7 @@ pub fn limits(backend: &Backend, out: &mut Vec<u8>) {
 }
 
 /// Appends `,"series": {…}`.
-pub fn series(excerpt: &Excerpt, out: &mut Vec<u8>) {
+pub fn series(excerpt: &SeriesPage, out: &mut Vec<u8>) {
     let names: Vec<String> = FIGURES.iter().map(|figure| format!("\"{}\"", figure.name)).collect();
     let head = format!(
         ",\"series\":{{\"step_s\":{},\"first\":{},\"last\":{},\"names\":[{}],\"samples\":",

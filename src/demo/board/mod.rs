@@ -7,7 +7,7 @@ pub mod routes;
 pub mod socket;
 mod state;
 
-use super::subscribers::{Audience, Enter, Leave, ListenerId, Said};
+use super::subscribers::{DemoMessage, Enter, Leave, ListenerId, Subscribers};
 use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture};
 use serde::Serialize;
 use serde_json::Value;
@@ -23,11 +23,11 @@ pub const PREFIX: &str = "/demo/board/";
 /// Ends: with its thread.
 /// Mailbox: no more than one message of each socket and one of each request, for all of them wait for the answer;
 /// requests are counted and refused with 503 when there are too many.
-/// Talks to: the sockets, as far as they keep up (see [`Audience`]).
+/// Talks to: the sockets, as far as they keep up (see [`Subscribers`]).
 #[derive(Default)]
 pub struct Board {
     state: BoardState<ListenerId>,
-    audience: Audience,
+    audience: Subscribers,
 }
 
 impl Actor for Board {
@@ -44,9 +44,9 @@ enum Event<'a> {
 }
 
 impl Event<'_> {
-    fn said(&self) -> Said {
+    fn said(&self) -> DemoMessage {
         // Texts and JSON values can always be written.
-        Said::Text(serde_json::to_string(self).unwrap_or_default().into())
+        DemoMessage::Text(serde_json::to_string(self).unwrap_or_default().into())
     }
 }
 
@@ -98,12 +98,12 @@ impl Handler<Create> for Board {
 /// Deletes a channel and tells everybody. False if there is none of this name.
 #[derive(Message)]
 #[rtype(result = "bool")]
-struct Delete(String);
+struct BoardDelete(String);
 
-impl Handler<Delete> for Board {
+impl Handler<BoardDelete> for Board {
     type Result = bool;
 
-    fn handle(&mut self, Delete(name): Delete, context: &mut Self::Context) -> bool {
+    fn handle(&mut self, BoardDelete(name): BoardDelete, context: &mut Self::Context) -> bool {
         let deleted = self.state.delete(&name);
         if deleted {
             self.announce(&Event::Del { id: &name }, context);

@@ -4,7 +4,7 @@
 //! bound, is refused as everywhere else on this server.
 
 use super::state::NotCreated;
-use super::{Create, Delete, Exists, Push};
+use super::{BoardDelete, Create, Exists, Push};
 use crate::api::invalid::Invalid;
 use crate::api::operation::{Access, Description, Operation, Public, in_query, response};
 use crate::auth::body::OpenBody;
@@ -12,7 +12,7 @@ use crate::console::read;
 use crate::demo::Demo;
 use crate::demo::pages;
 use crate::http_error::{CODE_HEADER, MaxBody, Refusal};
-use crate::protocol::json::{self, Malformed};
+use crate::protocol::json::{self, MalformedJson};
 use crate::protocol::schema;
 use actix_web::http::{StatusCode, header};
 use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
@@ -168,7 +168,7 @@ async fn new_channel(demo: web::Data<Demo>, req: HttpRequest) -> Result<HttpResp
 /// GET /demo/board/del-channel?id=…
 async fn del_channel(demo: web::Data<Demo>, req: HttpRequest) -> Result<HttpResponse, Refusal> {
     let Some(id) = identifier(&req) else { return Ok(bad_identifier()) };
-    let deleted = demo.ask(&demo.board, Delete(id)).await?;
+    let deleted = demo.ask(&demo.board, BoardDelete(id)).await?;
     Ok(if deleted { done() } else { bad_identifier() })
 }
 
@@ -198,9 +198,9 @@ fn value(body: &[u8], max_depth: usize) -> Result<Value, Refusal> {
         return Err(Refusal::BodyTooLarge(MaxBody::OfPath(MAX_PUSH)));
     }
     let text = json::check(body, max_depth).map_err(malformed)?;
-    serde_json::from_str(text).map_err(|error| malformed(Malformed::from_serde(&error)))
+    serde_json::from_str(text).map_err(|error| malformed(MalformedJson::from_serde(&error)))
 }
 
-fn malformed(malformed: Malformed) -> Refusal {
+fn malformed(malformed: MalformedJson) -> Refusal {
     Invalid::schema(malformed.to_string()).into()
 }

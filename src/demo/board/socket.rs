@@ -1,8 +1,8 @@
 //! `/demo/board/socket`: the actor of one socket of the board.
 
 use super::{Ask, Board};
-use crate::demo::actor_adapter::Bridge;
-use crate::demo::subscribers::{Enter, Lane, Leave, ListenerId, Said};
+use crate::demo::actor_adapter::ActorAdapter;
+use crate::demo::subscribers::{ClientQueue, DemoMessage, Enter, Leave, ListenerId};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Handler, StreamHandler, WrapFuture};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 struct BoardSocket {
     id: ListenerId,
     board: Addr<Board>,
-    lane: Arc<Lane>,
+    lane: Arc<ClientQueue>,
 }
 
 /// Starts the actor of a socket.
-pub fn open(board: Addr<Board>, lane: Lane) -> Bridge {
+pub fn open(board: Addr<Board>, lane: ClientQueue) -> ActorAdapter {
     let lane = Arc::new(lane);
-    Bridge::new(BoardSocket { id: ListenerId::fresh(), board, lane: lane.clone() }, lane)
+    ActorAdapter::new(BoardSocket { id: ListenerId::fresh(), board, lane: lane.clone() }, lane)
 }
 
 impl BoardSocket {
@@ -57,12 +57,12 @@ impl StreamHandler<Result<Message, ProtocolError>> for BoardSocket {
 }
 
 /// What the board tells.
-impl Handler<Said> for BoardSocket {
+impl Handler<DemoMessage> for BoardSocket {
     type Result = ();
 
-    fn handle(&mut self, said: Said, context: &mut Self::Context) {
+    fn handle(&mut self, said: DemoMessage, context: &mut Self::Context) {
         self.lane.arrived(&said);
-        if let Said::Text(text) = said {
+        if let DemoMessage::Text(text) = said {
             context.text(text);
         }
     }

@@ -12,11 +12,11 @@ use serde_json::json;
 use super::cors;
 use super::inner_path::{lead_inside, path_as_sent};
 use crate::auth::allowed_origins;
-use crate::auth::body::{self, Body, Sender};
-use crate::auth::guard::{Standing, now_unix};
+use crate::auth::body::{self, Body, BodySender};
+use crate::auth::guard::{Caller, now_unix};
 use crate::auth::public_paths::Exposure;
 use crate::auth::{Gate, text};
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::connection::body_pieces;
 use crate::console::session;
 use crate::http_error::{self, MaxBody, Refusal, answer_headers};
@@ -55,25 +55,24 @@ pub async fn pass<B: MessageBody + 'static>(
 }
 
 fn in_pieces(answer: ServiceResponse) -> ServiceResponse {
-    let backend = answer.request().app_data::<web::Data<Backend>>().cloned();
-    answer
-        .map_body(|_, body| body_pieces::in_pieces(body, backend.as_ref().map(|backend| &backend.responses)))
+    let broker = answer.request().app_data::<web::Data<BrokerHandle>>().cloned();
+    answer.map_body(|_, body| body_pieces::in_pieces(body, broker.as_ref().map(|broker| &broker.responses)))
 }
 
 fn is_draining(req: &HttpRequest) -> bool {
-    req.app_data::<web::Data<Backend>>().is_some_and(|backend| backend.is_draining())
+    req.app_data::<web::Data<BrokerHandle>>().is_some_and(|broker| broker.is_draining())
 }
 
 /// What is asked of every request, whatever its path. From here on there is one path, for rules, router and handlers.
-async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusal> {
+async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Caller, Refusal> {
     lead_inside(gate, req)?;
     gate.admit_scheme(req.head(), req.path())?;
     let exposure = req.app_data::<Exposure>().copied().unwrap_or_default();
     if !exposure.has(req.path()) {
         return Err(Refusal::NotFound(req.path().to_owned()));
     }
-    let standing = if exposure.takes_signatures() { standing(gate, req).await? } else { Standing::Stranger };
-    if !matches!(standing, Standing::Signed(_))
+    let standing = if exposure.takes_signatures() { standing(gate, req).await? } else { Caller::Stranger };
+    if !matches!(standing, Caller::Signed(_))
         && cors::is_for_browsers(req.path())
         && !cors::is_preflight(req.method())
     {
@@ -85,19 +84,19 @@ async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusa
 
 /// Address and signature. One that is bound to its request is judged by the body as well, which then lies ready for the
 /// handler.
-async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Refusal> {
+async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Caller, Refusal> {
     let Some(signature) = gate.bound_signature(req.head(), now_unix())? else {
         return gate.standing(req.head(), now_unix());
     };
-    let backend = req.app_data::<web::Data<Backend>>().cloned().ok_or(Refusal::Internal)?;
+    let broker = req.app_data::<web::Data<BrokerHandle>>().cloned().ok_or(Refusal::Internal)?;
     let payload = req.take_payload();
-    let body = Body::receive(req.head(), payload, &backend, Sender::NotYetProven).await?;
+    let body = Body::receive(req.head(), payload, &broker, BodySender::NotYetProven).await?;
     let admitted = gate.admit_bound(&signature, req.head(), &path_as_sent(req), &body, now_unix());
     if let Err(Refusal::Busy) = &admitted {
-        backend.counters.refused_busy.add(1);
+        broker.counters.refused_busy.add(1);
     }
     let standing = admitted?;
-    let (bytes, weight) = body.prove(&backend);
+    let (bytes, weight) = body.prove(&broker);
     req.set_payload(Payload::from(bytes));
     // Counted until the request is answered.
     req.extensions_mut().insert(weight);
@@ -106,8 +105,8 @@ async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Standing, Ref
 
 fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
     let admitted = allowed_origins::admit(&gate.settings.allowed_origins, req.head());
-    if let (Err(_), Some(backend)) = (&admitted, req.app_data::<web::Data<Backend>>()) {
-        backend.counters.refused_origin.add(1);
+    if let (Err(_), Some(broker)) = (&admitted, req.app_data::<web::Data<BrokerHandle>>()) {
+        broker.counters.refused_origin.add(1);
     }
     admitted
 }
@@ -118,12 +117,12 @@ fn in_asked_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
         return answer;
     };
     let request = answer.request();
-    if let Some(backend) = request.app_data::<web::Data<Backend>>() {
-        backend.count(&refusal);
+    if let Some(broker) = request.app_data::<web::Data<BrokerHandle>>() {
+        broker.count(&refusal);
     }
     let rendered = refusal.response(http_error::accept(request.headers()));
-    let rendered = match request.app_data::<web::Data<Backend>>() {
-        Some(backend) => body_pieces::modest(rendered, backend, request.headers()),
+    let rendered = match request.app_data::<web::Data<BrokerHandle>>() {
+        Some(broker) => body_pieces::modest(rendered, broker, request.headers()),
         None => rendered,
     };
     answer.into_response(rendered)

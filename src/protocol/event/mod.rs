@@ -2,7 +2,7 @@
 
 pub mod openapi;
 
-use super::frame::{Audience, Draft, Frame, LiveFlag};
+use super::frame::{Audience, Frame, FrameDraft, LiveFlag};
 use super::ids::UserId;
 use super::json;
 use super::message::{Edit, Message};
@@ -92,12 +92,12 @@ fn push_uuid(out: &mut Vec<u8>, uuid: Uuid) {
 }
 
 /// Writes the members of an event's object.
-struct Members<'a> {
+struct EventMembers<'a> {
     out: &'a mut Vec<u8>,
     date: bool,
 }
 
-impl Members<'_> {
+impl EventMembers<'_> {
     fn key(&mut self, key: &str) -> &mut Vec<u8> {
         let first = matches!(self.out.last(), None | Some(b'[' | b'{'));
         if first && self.out.last() != Some(&b'{') {
@@ -172,8 +172,8 @@ impl Encoder {
         audience: Audience,
     ) -> (Frame, Option<Payload>) {
         let payload = message.message.as_ref().map_or(0, |p| p.as_bytes().len());
-        let mut draft = Draft::new(payload + message.user.len() + 320);
-        let mut members = Members { out: &mut draft.buffer, date: self.date };
+        let mut draft = FrameDraft::new(payload + message.user.len() + 320);
+        let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
         members.channel(message.delivery.channel.as_deref());
         members.uuid(message.uuid);
         members.timestamp(&message.timestamp);
@@ -187,8 +187,8 @@ impl Encoder {
 
     /// A `message:edit` event: only what the edit names, for clients merge it over what they have.
     pub fn edit(self, edit: &Edit, audience: Audience) -> Frame {
-        let mut draft = Draft::new(edit.message.as_ref().map_or(0, |p| p.as_bytes().len()) + 320);
-        let mut members = Members { out: &mut draft.buffer, date: self.date };
+        let mut draft = FrameDraft::new(edit.message.as_ref().map_or(0, |p| p.as_bytes().len()) + 320);
+        let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
         members.channel(edit.delivery.channel.as_deref());
         members.uuid(edit.uuid);
         if let Some(time) = &edit.timestamp {
@@ -207,8 +207,8 @@ impl Encoder {
 
     /// A `message:delete` event.
     pub fn delete(self, uuid: Uuid, channel: Option<&str>, audience: Audience) -> Frame {
-        let mut draft = Draft::new(128);
-        let mut members = Members { out: &mut draft.buffer, date: self.date };
+        let mut draft = FrameDraft::new(128);
+        let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
         members.channel(channel);
         members.uuid(uuid);
         members.text("type", "message:delete");
@@ -218,8 +218,8 @@ impl Encoder {
     /// A `presence` event.
     pub fn presence(self, event: &PresenceEvent) -> Frame {
         let user = &event.user;
-        let mut draft = Draft::new(320 + user.public_state().len() + event.users.written_len(true));
-        let mut members = Members { out: &mut draft.buffer, date: self.date };
+        let mut draft = FrameDraft::new(320 + user.public_state().len() + event.users.written_len(true));
+        let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
         members.uuid(event.uuid);
         members.text("type", "presence");
         members.text("user", &user.name);
@@ -237,8 +237,8 @@ impl Encoder {
 
     /// A `user_state_change` event. `changed` is a JSON list of `{"key", "value"}`, public keys only.
     pub fn state_change(self, channel: &str, user: &UserView, changed: &str, now: &Timestamp) -> Frame {
-        let mut draft = Draft::new(320 + user.public_state().len() + changed.len());
-        let mut members = Members { out: &mut draft.buffer, date: self.date };
+        let mut draft = FrameDraft::new(320 + user.public_state().len() + changed.len());
+        let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
         members.uuid(Uuid::new_v4());
         members.text("type", "user_state_change");
         members.text("user", &user.name);
@@ -255,7 +255,7 @@ impl Encoder {
 /// A message as `history` shows it: the event with its delivery fields in front.
 pub fn push_history_entry(out: &mut Vec<u8>, message: &Message, edited: Option<&Timestamp>) {
     out.push(b'{');
-    let mut members = Members { out, date: false };
+    let mut members = EventMembers { out, date: false };
     let delivery = &message.delivery;
     json::write_strings(&delivery.pm_users, members.key("pm_users"));
     json::write_strings(&delivery.exclude_users, members.key("exclude_users"));

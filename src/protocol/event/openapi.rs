@@ -1,17 +1,17 @@
 //! Events as the API's description tells them, in the order in which [`super::Encoder`] writes their keys.
 
-use crate::protocol::schema::{self, Book, Keys, Shape};
+use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::state::{change_shape, state_shape};
 
 /// What `/listen` answers and each websocket frame holds: a list of events.
-pub fn events(book: &mut Book) -> Shape {
+pub fn events(book: &mut SchemaRegistry) -> ValueSchema {
     schema::list(event(book))
 }
 
 /// One event.
-pub fn event(book: &mut Book) -> Shape {
+pub fn event(book: &mut SchemaRegistry) -> ValueSchema {
     let shapes = [
-        ("message", message as fn(&mut Book) -> Shape),
+        ("message", message as fn(&mut SchemaRegistry) -> ValueSchema),
         ("message:edit", edit),
         ("message:delete", deletion),
         ("presence", presence),
@@ -27,18 +27,18 @@ pub fn event(book: &mut Book) -> Shape {
 }
 
 /// A user with a state: an element of what [`super::push_users`] writes.
-pub fn user(book: &mut Book) -> Shape {
+pub fn user(book: &mut SchemaRegistry) -> ValueSchema {
     let state = state_shape(book);
     book.named("User", |_| {
-        Keys::new().key("user", schema::text(), "The name.").key("state", state, "The state.").shape()
+        ObjectSchema::new().key("user", schema::text(), "The name.").key("state", state, "The state.").shape()
     })
 }
 
 /// What [`super::push_history_entry`] writes.
-pub fn history_entry(book: &mut Book) -> Shape {
+pub fn history_entry(book: &mut SchemaRegistry) -> ValueSchema {
     book.named("HistoryEntry", |_| {
         let names = || schema::list(schema::text());
-        Keys::new()
+        ObjectSchema::new()
             .key("pm_users", names(), "Users it was for; empty for all.")
             .key("exclude_users", names(), "Users it was not for.")
             .key("channel", schema::or_null(schema::text()), "The channel.")
@@ -57,13 +57,13 @@ pub fn history_entry(book: &mut Book) -> Shape {
 const CATCHUP: &str = "Whether it comes late, to who was away.";
 const DATE: &str = "The same as `timestamp`; left out where `date_in_frames` is off.";
 
-fn kind(keys: Keys, name: &str) -> Keys {
+fn kind(keys: ObjectSchema, name: &str) -> ObjectSchema {
     keys.key("type", schema::one_value_of([name]), "The kind of event.")
 }
 
-fn message(book: &mut Book) -> Shape {
+fn message(book: &mut SchemaRegistry) -> ValueSchema {
     book.named("MessageEvent", |_| {
-        let keys = Keys::new()
+        let keys = ObjectSchema::new()
             .key("channel", schema::or_null(schema::text()), "The channel; null when it is private.")
             .key("uuid", schema::uuid(), "Its id.")
             .key("timestamp", schema::time(), "When it was said.")
@@ -75,9 +75,9 @@ fn message(book: &mut Book) -> Shape {
     })
 }
 
-fn edit(book: &mut Book) -> Shape {
+fn edit(book: &mut SchemaRegistry) -> ValueSchema {
     book.named("EditEvent", |_| {
-        let keys = Keys::new()
+        let keys = ObjectSchema::new()
             .key("channel", schema::or_null(schema::text()), "The channel that the edit names.")
             .key("uuid", schema::uuid(), "The message that changed.")
             .may("timestamp", schema::time(), "When it was said, if the edit gave it.")
@@ -91,9 +91,9 @@ fn edit(book: &mut Book) -> Shape {
     })
 }
 
-fn deletion(book: &mut Book) -> Shape {
+fn deletion(book: &mut SchemaRegistry) -> ValueSchema {
     book.named("DeleteEvent", |_| {
-        let keys = Keys::new()
+        let keys = ObjectSchema::new()
             .key("channel", schema::or_null(schema::text()), "The channel that the deletion names.")
             .key("uuid", schema::uuid(), "The message that is gone.");
         kind(keys, "message:delete")
@@ -102,12 +102,13 @@ fn deletion(book: &mut Book) -> Shape {
     })
 }
 
-fn presence(book: &mut Book) -> Shape {
+fn presence(book: &mut SchemaRegistry) -> ValueSchema {
     let (users, state) = (schema::list(user(book)), schema::or_null(state_shape(book)));
     book.named("PresenceEvent", |_| {
         let action = schema::one_value_of(["joined", "parted"]);
-        let action = Keys::new().key("action", action, "With the first connection, or the last.").shape();
-        let keys = kind(Keys::new().key("uuid", schema::uuid(), "Its id."), "presence");
+        let action =
+            ObjectSchema::new().key("action", action, "With the first connection, or the last.").shape();
+        let keys = kind(ObjectSchema::new().key("uuid", schema::uuid(), "Its id."), "presence");
         keys.key("user", schema::text(), "Who came or went.")
             .key(
                 "users",
@@ -124,14 +125,14 @@ fn presence(book: &mut Book) -> Shape {
     })
 }
 
-fn state_change(book: &mut Book) -> Shape {
+fn state_change(book: &mut SchemaRegistry) -> ValueSchema {
     let (state, changes) = (state_shape(book), schema::list(change_shape(book)));
     book.named("StateChangeEvent", |_| {
-        let message = Keys::new()
+        let message = ObjectSchema::new()
             .key("state", state, "The whole public state.")
             .key("changed", changes, "The public keys that changed; empty when only private ones did.")
             .shape();
-        let keys = kind(Keys::new().key("uuid", schema::uuid(), "Its id."), "user_state_change");
+        let keys = kind(ObjectSchema::new().key("uuid", schema::uuid(), "Its id."), "user_state_change");
         keys.key("user", schema::text(), "Whose state it is.")
             .key("timestamp", schema::time(), "When.")
             .may("date", schema::time(), DATE)

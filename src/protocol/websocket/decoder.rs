@@ -28,18 +28,18 @@ pub const TURN_BYTES: usize = 64 << 10;
 /// What a task may still decode before other tasks have their turn: a bound on work, because a few bytes of a client
 /// can cost much of it.
 #[derive(Debug)]
-pub struct Turn {
+pub struct DecodeTurn {
     frames: usize,
     bytes: usize,
 }
 
-impl Default for Turn {
+impl Default for DecodeTurn {
     fn default() -> Self {
         Self { frames: TURN_FRAMES, bytes: TURN_BYTES }
     }
 }
 
-impl Turn {
+impl DecodeTurn {
     fn is_over(&self) -> bool {
         self.frames == 0 || self.bytes == 0
     }
@@ -143,7 +143,7 @@ impl Decoder {
     ///
     /// # Errors
     /// `Protocol`, `InvalidText` or `TooBig`; nothing sensible can be read after that.
-    pub fn decode(&mut self, turn: &mut Turn) -> Result<Option<Incoming>, CloseReason> {
+    pub fn decode(&mut self, turn: &mut DecodeTurn) -> Result<Option<Incoming>, CloseReason> {
         loop {
             self.is_behind = turn.is_over() && !self.is_idle();
             if self.is_behind {
@@ -285,7 +285,7 @@ impl Decoder {
         said(text, bytes.freeze(), checked).map(Some)
     }
 
-    fn inflate(&mut self, turn: &mut Turn) -> Result<Option<Incoming>, CloseReason> {
+    fn inflate(&mut self, turn: &mut DecodeTurn) -> Result<Option<Incoming>, CloseReason> {
         let Some(inflating) = &mut self.inflating else { return Ok(None) };
         let is_whole = inflating.inflation.go_on(&mut turn.bytes)?;
         if inflating.text {

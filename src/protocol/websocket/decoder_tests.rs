@@ -34,7 +34,7 @@ fn all(input: &[&[u8]]) -> Result<Vec<Incoming>, CloseReason> {
 /// In as many turns as it takes.
 fn decode_all(decoder: &mut Decoder, out: &mut Vec<Incoming>) -> Result<(), CloseReason> {
     loop {
-        let mut turn = Turn::default();
+        let mut turn = DecodeTurn::default();
         let before = out.len();
         while let Some(said) = decoder.decode(&mut turn)? {
             out.push(said);
@@ -102,10 +102,10 @@ fn utf8_is_checked_as_it_comes() {
 fn limits() {
     let mut decoder = Decoder::new(4);
     decoder.feed(&masked(0x81, b"12345")[..2]);
-    assert_eq!(decoder.decode(&mut Turn::default()), Err(CloseReason::TooBig));
+    assert_eq!(decoder.decode(&mut DecodeTurn::default()), Err(CloseReason::TooBig));
     let mut decoder = Decoder::new(4);
     decoder.feed(&[masked(0x01, b"123"), masked(0x80, b"45")].concat());
-    assert_eq!(decoder.decode(&mut Turn::default()), Err(CloseReason::TooBig));
+    assert_eq!(decoder.decode(&mut DecodeTurn::default()), Err(CloseReason::TooBig));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn close_codes() {
 fn idle_decoders_hold_nothing() {
     let mut decoder = Decoder::new(100);
     decoder.feed(&masked(0x81, b"hi"));
-    while decoder.decode(&mut Turn::default()).unwrap().is_some() {}
+    while decoder.decode(&mut DecodeTurn::default()).unwrap().is_some() {}
     assert_eq!(decoder.input.capacity(), 0);
 }
 
@@ -162,7 +162,7 @@ fn turns(bytes: &[u8], max: usize) -> Vec<Result<usize, CloseReason>> {
     decoder.feed(bytes);
     let mut turns = Vec::new();
     loop {
-        let (mut turn, mut said) = (Turn::default(), 0);
+        let (mut turn, mut said) = (DecodeTurn::default(), 0);
         loop {
             match decoder.decode(&mut turn) {
                 Ok(Some(_)) => said += 1,

@@ -16,7 +16,7 @@ pub trait Weigh {
 
 /// An event on a tape.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry<E> {
+pub struct RecordedEntry<E> {
     /// Its number, from 1 and without gaps.
     pub number: u64,
     /// When it was, in Unix ms.
@@ -27,9 +27,9 @@ pub struct Entry<E> {
 
 /// A part of a tape.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Excerpt<E> {
+pub struct RecordingPage<E> {
     /// Oldest first.
-    pub entries: Vec<Entry<E>>,
+    pub entries: Vec<RecordedEntry<E>>,
     /// Events that are newer than asked for and no longer there.
     pub missed: u64,
     /// When the recording began, in Unix ms.
@@ -38,7 +38,7 @@ pub struct Excerpt<E> {
 
 #[derive(Debug)]
 struct Tape<E> {
-    entries: VecDeque<Entry<E>>,
+    entries: VecDeque<RecordedEntry<E>>,
     bytes: usize,
     recorded: u64,
     since_ms: u64,
@@ -47,13 +47,13 @@ struct Tape<E> {
 
 /// Tapes by subject.
 #[derive(Debug)]
-pub struct Reel<K, E> {
+pub struct RecordingBuffer<K, E> {
     tapes: HashMap<K, Tape<E>>,
     bytes_per_tape: usize,
     forget_ms: u64,
 }
 
-impl<K: Copy + Eq + Hash, E: Weigh + Clone> Reel<K, E> {
+impl<K: Copy + Eq + Hash, E: Weigh + Clone> RecordingBuffer<K, E> {
     /// No tapes yet; all together will take this many bytes at most. One that nobody has asked for as long as
     /// `forget_ms` is thrown away.
     pub fn new(bytes: usize, forget_ms: u64) -> Self {
@@ -101,7 +101,7 @@ impl<K: Copy + Eq + Hash, E: Weigh + Clone> Reel<K, E> {
         let Some(tape) = self.tapes.get_mut(&key) else { return false };
         tape.recorded += 1;
         tape.bytes += weight(&event);
-        tape.entries.push_back(Entry { number: tape.recorded, at_ms, event });
+        tape.entries.push_back(RecordedEntry { number: tape.recorded, at_ms, event });
         while tape.bytes > self.bytes_per_tape
             && let Some(entry) = tape.entries.pop_front()
         {
@@ -111,7 +111,7 @@ impl<K: Copy + Eq + Hash, E: Weigh + Clone> Reel<K, E> {
     }
 
     /// What is newer than number `after`, the oldest of it first. None: not recorded.
-    pub fn read(&mut self, key: K, after: u64, now_ms: u64) -> Option<Excerpt<E>> {
+    pub fn read(&mut self, key: K, after: u64, now_ms: u64) -> Option<RecordingPage<E>> {
         let tape = self.tapes.get_mut(&key)?;
         tape.asked_ms = now_ms;
         let oldest = tape.recorded - tape.entries.len() as u64;
@@ -119,12 +119,12 @@ impl<K: Copy + Eq + Hash, E: Weigh + Clone> Reel<K, E> {
         let after = if after > tape.recorded { 0 } else { after };
         let skip = after.saturating_sub(oldest) as usize;
         let entries = tape.entries.iter().skip(skip).take(MAX_READ).cloned().collect();
-        Some(Excerpt { entries, missed: oldest.saturating_sub(after), since_ms: tape.since_ms })
+        Some(RecordingPage { entries, missed: oldest.saturating_sub(after), since_ms: tape.since_ms })
     }
 }
 
 fn weight<E: Weigh>(event: &E) -> usize {
-    size_of::<Entry<E>>() + event.weight()
+    size_of::<RecordedEntry<E>>() + event.weight()
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum RecordedStep {
         Arm(u8),
         Disarm(u8),
         Record(u8, usize),
@@ -149,13 +149,13 @@ mod tests {
         Wait(u64),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = RecordedStep> {
         prop_oneof![
-            (0_u8..24).prop_map(Step::Arm),
-            (0_u8..24).prop_map(Step::Disarm),
-            (0_u8..24, 0_usize..400).prop_map(|(key, weight)| Step::Record(key, weight)),
-            Just(Step::Forget),
-            (0_u64..FORGET_MS).prop_map(Step::Wait),
+            (0_u8..24).prop_map(RecordedStep::Arm),
+            (0_u8..24).prop_map(RecordedStep::Disarm),
+            (0_u8..24, 0_usize..400).prop_map(|(key, weight)| RecordedStep::Record(key, weight)),
+            Just(RecordedStep::Forget),
+            (0_u64..FORGET_MS).prop_map(RecordedStep::Wait),
         ]
     }
 
@@ -163,23 +163,23 @@ mod tests {
         #[test]
         fn tapes_stay_small_and_tell_what_is_missing(steps in proptest::collection::vec(step(), 0..300)) {
             const BYTES: usize = 16 * 1_000;
-            let mut reel: Reel<u8, usize> = Reel::new(BYTES, FORGET_MS);
+            let mut reel: RecordingBuffer<u8, usize> = RecordingBuffer::new(BYTES, FORGET_MS);
             // All that was ever recorded, since the subject was armed.
             let mut truth: HashMap<u8, Vec<usize>> = HashMap::new();
             let mut now = 0;
             for step in steps {
                 match step {
-                    Step::Arm(key) => reel.arm(key, now),
-                    Step::Disarm(key) => reel.disarm(key),
-                    Step::Record(key, event) => {
+                    RecordedStep::Arm(key) => reel.arm(key, now),
+                    RecordedStep::Disarm(key) => reel.disarm(key),
+                    RecordedStep::Record(key, event) => {
                         let recorded = reel.record(key, now, event);
                         prop_assert_eq!(recorded, reel.has(key));
                         if recorded {
                             truth.entry(key).or_default().push(event);
                         }
                     }
-                    Step::Forget => reel.forget(now),
-                    Step::Wait(ms) => now += ms,
+                    RecordedStep::Forget => reel.forget(now),
+                    RecordedStep::Wait(ms) => now += ms,
                 }
                 truth.retain(|key, _| reel.has(*key));
                 prop_assert!(reel.count() <= MAX_TAPES);
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_one_not_asked_for_longest_makes_room() {
-        let mut reel: Reel<usize, usize> = Reel::new(1_000_000, FORGET_MS);
+        let mut reel: RecordingBuffer<usize, usize> = RecordingBuffer::new(1_000_000, FORGET_MS);
         (0..MAX_TAPES).for_each(|key| reel.arm(key, key as u64));
         assert!(reel.read(0, 0, 100).is_some());
         reel.arm(99, 101);
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn much_is_read_in_parts() {
-        let mut reel: Reel<u8, usize> = Reel::new(100_000_000, FORGET_MS);
+        let mut reel: RecordingBuffer<u8, usize> = RecordingBuffer::new(100_000_000, FORGET_MS);
         reel.arm(1, 0);
         (0..1_200).for_each(|event| assert!(reel.record(1, 0, event)));
         let mut read = 0;

@@ -8,7 +8,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ChannelId, Stream};
 use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
-use buffer::{Excerpt, Reel, Weigh};
+use buffer::{RecordingBuffer, RecordingPage, Weigh};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -160,8 +160,8 @@ impl Weigh for Published {
 /// See the module's description. One for the whole server.
 #[derive(Debug)]
 pub struct Recorder {
-    connections: Mutex<Reel<Uuid, ConnectionEvent>>,
-    channels: Mutex<Reel<Uuid, Published>>,
+    connections: Mutex<RecordingBuffer<Uuid, ConnectionEvent>>,
+    channels: Mutex<RecordingBuffer<Uuid, Published>>,
     /// How many connections are recorded: looked at whenever a session opens.
     armed: AtomicUsize,
     bytes: usize,
@@ -178,8 +178,8 @@ impl Recorder {
     /// A recorder that takes at most this many bytes; with 0 it records nothing.
     pub fn new(bytes: usize) -> Self {
         Self {
-            connections: Mutex::new(Reel::new(bytes / 2, FORGET_CONNECTION_MS)),
-            channels: Mutex::new(Reel::new(bytes / 2, FORGET_CHANNEL_MS)),
+            connections: Mutex::new(RecordingBuffer::new(bytes / 2, FORGET_CONNECTION_MS)),
+            channels: Mutex::new(RecordingBuffer::new(bytes / 2, FORGET_CHANNEL_MS)),
             armed: AtomicUsize::new(0),
             bytes,
             written: watch::Sender::new(0),
@@ -224,7 +224,7 @@ impl Recorder {
     }
 
     /// What happened to a connection after event number `after`. None: it is not recorded.
-    pub fn read_connection(&self, conn_id: Uuid, after: u64) -> Option<Excerpt<ConnectionEvent>> {
+    pub fn read_connection(&self, conn_id: Uuid, after: u64) -> Option<RecordingPage<ConnectionEvent>> {
         locked(&self.connections).read(conn_id, after, now_ms())
     }
 
@@ -247,7 +247,7 @@ impl Recorder {
     }
 
     /// What went out in a channel after frame number `after`. None: it is not recorded.
-    pub fn read_channel(&self, channel: Uuid, after: u64) -> Option<Excerpt<Published>> {
+    pub fn read_channel(&self, channel: Uuid, after: u64) -> Option<RecordingPage<Published>> {
         locked(&self.channels).read(channel, after, now_ms())
     }
 

@@ -4,7 +4,7 @@
 use super::session::{Receipt, Withdrawn};
 use crate::connection::body_pieces::{PIECE, piece};
 use crate::connection::exchange::Taken;
-use crate::send_queue::Part;
+use crate::send_queue::ResponsePart;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use bytes::Bytes;
 use std::fmt;
@@ -22,13 +22,13 @@ pub struct EventList {
     /// The function that a script calls with the list.
     callback: Option<String>,
     size: usize,
-    step: Step,
+    step: BodyStep,
     /// What is left of the text that the last step began.
     rest: Bytes,
 }
 
 #[derive(Clone, Copy)]
-enum Step {
+enum BodyStep {
     /// Open the list.
     Open,
     /// Go on with the part at this place.
@@ -53,25 +53,31 @@ impl EventList {
     pub fn new(receipt: Option<(Receipt, Taken)>, callback: Option<&str>) -> Self {
         let parts = receipt.iter().flat_map(|(receipt, _)| receipt.parts());
         let size = size(parts, callback);
-        Self { receipt, callback: callback.map(str::to_owned), size, step: Step::Open, rest: Bytes::new() }
+        Self {
+            receipt,
+            callback: callback.map(str::to_owned),
+            size,
+            step: BodyStep::Open,
+            rest: Bytes::new(),
+        }
     }
 
     /// The text of the next step; `None` when there is no more.
     fn advance(&mut self) -> Result<Option<Bytes>, Withdrawn> {
         let index = match self.step {
-            Step::Open => {
-                self.step = Step::Part(0);
+            BodyStep::Open => {
+                self.step = BodyStep::Part(0);
                 return Ok(Some(opening(self.callback.as_deref())));
             }
-            Step::Part(index) => index,
-            Step::Flush | Step::Done => return Ok(None),
+            BodyStep::Part(index) => index,
+            BodyStep::Flush | BodyStep::Done => return Ok(None),
         };
         let part = self.receipt.as_ref().map_or(Ok(None), |(receipt, _)| receipt.part(index))?;
         let Some(part) = part else {
-            self.step = Step::Flush;
+            self.step = BodyStep::Flush;
             return Ok(Some(closing(self.callback.as_deref())));
         };
-        self.step = Step::Part(index + 1);
+        self.step = BodyStep::Part(index + 1);
         if index == 0 || part.is_rest {
             return Ok(Some(part.bytes));
         }
@@ -114,9 +120,9 @@ impl MessageBody for EventList {
             Ok(Some(piece)) => return Poll::Ready(Some(Ok(piece))),
             Err(withdrawn) => return Poll::Ready(Some(Err(withdrawn.into()))),
         }
-        if let Step::Flush = this.step {
+        if let BodyStep::Flush = this.step {
             // The connection writes to its socket only when the body has nothing more for the moment.
-            this.step = Step::Done;
+            this.step = BodyStep::Done;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -146,7 +152,7 @@ fn closing(callback: Option<&str>) -> Bytes {
     Bytes::from_static(if callback.is_some() { b"])" } else { b"]" })
 }
 
-fn size(parts: impl Iterator<Item = Part>, callback: Option<&str>) -> usize {
+fn size(parts: impl Iterator<Item = ResponsePart>, callback: Option<&str>) -> usize {
     let mut size = opening(callback).len() + closing(callback).len();
     for (index, part) in parts.enumerate() {
         size += part.bytes.len() + usize::from(index > 0 && !part.is_rest);
@@ -187,7 +193,7 @@ mod tests {
 
     fn script(text: &[u8]) -> (Vec<u8>, usize) {
         let mut rest = Bytes::copy_from_slice(text);
-        let part = Part { bytes: rest.clone(), is_rest: false };
+        let part = ResponsePart { bytes: rest.clone(), is_rest: false };
         let mut out = Vec::new();
         while !rest.is_empty() {
             let piece = script_piece(&mut rest);
@@ -210,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_element_in_two_parts_has_no_comma_inside() {
-        let part = |bytes, is_rest| Part { bytes: Bytes::from_static(bytes), is_rest };
+        let part = |bytes, is_rest| ResponsePart { bytes: Bytes::from_static(bytes), is_rest };
         let parts = [part(b"{\"a\":1", false), part(b",\"catchup\":true}", true), part(b"{}", false)];
         let whole = b"cb([{\"a\":1,\"catchup\":true},{}])";
         assert_eq!(size(parts.clone().into_iter(), Some("cb")), whole.len());

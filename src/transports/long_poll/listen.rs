@@ -2,17 +2,17 @@
 
 use super::event_list::EventList;
 use super::jsonp;
-use super::session::{Answer, Client, PollSession, Receipt};
+use super::session::{PollAnswer, PollClient, PollSession, Receipt};
 use crate::api::conn_id;
 use crate::api::operation::{Access, Description, Operation, Public, in_query};
 use crate::auth::Gate;
 use crate::broker::drain::Stage;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::handle::HubHandle;
-use crate::connection::deadline::Watch;
+use crate::connection::deadline::ConnectionDeadline;
 use crate::connection::exchange::Taken;
 use crate::http_error::Refusal;
-use crate::limits::addresses::Comes;
+use crate::limits::addresses::Charge;
 use crate::protocol::event::openapi::events;
 use crate::protocol::schema;
 use crate::telemetry::limits::Limit;
@@ -31,7 +31,7 @@ use uuid::Uuid;
 /// How long a poll that comes while the server stops waits for its empty list.
 const PAUSE: Duration = Duration::from_secs(1);
 
-impl Client for Watch {
+impl PollClient for ConnectionDeadline {
     fn poll_half_closed(&self, context: &Context<'_>) -> Poll<()> {
         self.exchange.poll_half_closed(context)
     }
@@ -50,7 +50,7 @@ pub struct ListenQuery {
 /// `Invalid` without a readable conn_id, `UnacceptableCallback`, `UnknownConnection`, `OverLimit`.
 pub async fn listen(
     req: HttpRequest,
-    backend: web::Data<Backend>,
+    broker: web::Data<BrokerHandle>,
     query: web::Query<ListenQuery>,
 ) -> Result<HttpResponse, Refusal> {
     let text = query.conn_id.as_deref().ok_or_else(without_conn_id)?;
@@ -63,21 +63,21 @@ pub async fn listen(
     let hub = req.app_data::<HubHandle>().ok_or(Refusal::Internal)?;
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
     let client = gate.client_address(req.head());
-    let watch = req.conn_data::<Rc<Watch>>().cloned();
-    if backend.is_draining() {
-        return Ok(listen_last(conn_id, client, &backend, hub, Taken::by(watch), callback).await);
+    let watch = req.conn_data::<Rc<ConnectionDeadline>>().cloned();
+    if broker.is_draining() {
+        return Ok(listen_last(conn_id, client, &broker, hub, Taken::by(watch), callback).await);
     }
-    backend.admit_session()?;
+    broker.admit_session()?;
     // A socket of the client's own counts already; behind a proxy the poll counts, while it lasts.
     let behind_proxy = req.peer_addr().is_some_and(|peer| gate.is_proxy(peer.ip()));
-    let _seat = if behind_proxy { backend.seat(client, Comes::Through)? } else { None };
+    let _seat = if behind_proxy { broker.seat(client, Charge::Through)? } else { None };
     let session = PollSession::start(conn_id, client, watch.clone().map(|watch| watch as _), hub.clone());
     match session.await {
-        Ok(Answer::Events(receipt)) => {
+        Ok(PollAnswer::Events(receipt)) => {
             let watch = watch.filter(|_| !receipt.is_empty());
             Ok(answer(Some((receipt, Taken::by(watch))), callback))
         }
-        Ok(Answer::UnknownConnection) => Err(Refusal::UnknownConnection),
+        Ok(PollAnswer::UnknownConnection) => Err(Refusal::UnknownConnection),
         Err(_) => Ok(answer(None, callback)),
     }
 }
@@ -126,17 +126,17 @@ const ANSWER: &str = r#"[{"channel": "lobby", "uuid": "22222222-2222-4222-8222-2
 async fn listen_last(
     conn_id: Uuid,
     client: Option<IpAddr>,
-    backend: &Backend,
+    broker: &BrokerHandle,
     hub: &HubHandle,
     taken: Taken,
     callback: Option<&str>,
 ) -> HttpResponse {
-    if let Ok(Answer::Events(receipt)) = PollSession::start_last(conn_id, client, hub.clone()).await
+    if let Ok(PollAnswer::Events(receipt)) = PollSession::start_last(conn_id, client, hub.clone()).await
         && !receipt.is_empty()
     {
         return answer(Some((receipt, taken)), callback);
     }
-    let _ = tokio::time::timeout(PAUSE, backend.drain.reached(Stage::Closed)).await;
+    let _ = tokio::time::timeout(PAUSE, broker.drain.reached(Stage::Closed)).await;
     answer(None, callback)
 }
 

@@ -5,7 +5,7 @@ use crate::broker::hub::messages::{AttachRefused, Transport};
 use crate::limits::in_flight::Counted;
 use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{Outbox, Part};
+use crate::send_queue::{ResponsePart, SendQueue};
 use crate::telemetry::recorder::ConnectionEvent;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
 use std::net::IpAddr;
@@ -25,35 +25,35 @@ const TAKEN_OVER_WAIT: Duration = Duration::from_secs(1);
 
 /// The poll session.
 ///
-/// Owns: nothing but its outbox, which collects events.
+/// Owns: nothing but its send queue, which collects events.
 /// Started by: GET /listen, on the request's thread.
 /// Ends: when the answer has been taken by the kernel, or the client has hung up; then it is gone from its hub.
-/// Mailbox: none of its own; it is woken by its outbox and by its timers.
+/// Mailbox: none of its own; it is woken by its send queue and by its timers.
 /// Talks to: its hub (attach, detach).
 pub struct PollSession {
     conn_id: Uuid,
     slot: SlotKey,
     hub: HubHandle,
-    outbox: Rc<Outbox>,
-    answer: Option<oneshot::Sender<Answer>>,
+    send_queue: Rc<SendQueue>,
+    answer: Option<oneshot::Sender<PollAnswer>>,
     collecting: bool,
     /// Another session has taken over, and the answer waits.
     held_back: bool,
     wait: Duration,
     counted: Option<Counted>,
     /// Its client, until it has finished sending.
-    client: Option<Rc<dyn Client>>,
+    client: Option<Rc<dyn PollClient>>,
     started: Instant,
 }
 
 /// The connection of a client that polls.
-pub trait Client {
+pub trait PollClient {
     /// Waits until the client has finished sending. It may have hung up, or it may wait for its answer.
     fn poll_half_closed(&self, context: &task::Context<'_>) -> Poll<()>;
 }
 
 /// What a poll is answered with.
-pub enum Answer {
+pub enum PollAnswer {
     /// Events, in the receipt that is to be given back when the kernel has them.
     Events(Receipt),
     /// No such connection.
@@ -65,7 +65,7 @@ pub enum Answer {
 pub struct Receipt {
     hub: HubHandle,
     slot: SlotKey,
-    outbox: Rc<Outbox>,
+    send_queue: Rc<SendQueue>,
     parts: usize,
     _counted: Option<Counted>,
 }
@@ -84,8 +84,8 @@ impl Receipt {
     ///
     /// # Errors
     /// `Withdrawn`; the client gets the events with another poll.
-    pub fn part(&self, index: usize) -> Result<Option<Part>, Withdrawn> {
-        match self.outbox.part(index) {
+    pub fn part(&self, index: usize) -> Result<Option<ResponsePart>, Withdrawn> {
+        match self.send_queue.part(index) {
             _ if index >= self.parts => Ok(None),
             Some(part) => Ok(Some(part)),
             None => Err(Withdrawn),
@@ -93,20 +93,20 @@ impl Receipt {
     }
 
     /// All parts.
-    pub fn parts(&self) -> impl Iterator<Item = Part> {
-        (0..self.parts).map_while(|index| self.outbox.part(index))
+    pub fn parts(&self) -> impl Iterator<Item = ResponsePart> {
+        (0..self.parts).map_while(|index| self.send_queue.part(index))
     }
 
     /// The kernel has taken the whole answer.
     pub fn sign(self) {
         self.hub.note(self.slot, || ConnectionEvent::Taken(true));
-        self.outbox.forget();
+        self.send_queue.forget();
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if !self.outbox.is_empty() {
+        if !self.send_queue.is_empty() {
             self.hub.note(self.slot, || ConnectionEvent::Taken(false));
         }
         self.hub.detach(self.slot);
@@ -120,9 +120,9 @@ impl PollSession {
     pub fn start(
         conn_id: Uuid,
         address: Option<IpAddr>,
-        client: Option<Rc<dyn Client>>,
+        client: Option<Rc<dyn PollClient>>,
         hub: HubHandle,
-    ) -> oneshot::Receiver<Answer> {
+    ) -> oneshot::Receiver<PollAnswer> {
         let wait = Duration::from_millis(hub.settings().poll_wait_ms);
         let counted = hub.count_session();
         Self::start_for(wait, Some(counted), conn_id, address, client, hub)
@@ -130,7 +130,11 @@ impl PollSession {
 
     /// Starts a poll while the server stops: it waits for nothing but what its client has missed, and nobody waits
     /// for its end.
-    pub fn start_last(conn_id: Uuid, client: Option<IpAddr>, hub: HubHandle) -> oneshot::Receiver<Answer> {
+    pub fn start_last(
+        conn_id: Uuid,
+        client: Option<IpAddr>,
+        hub: HubHandle,
+    ) -> oneshot::Receiver<PollAnswer> {
         Self::start_for(LAST_WAIT, None, conn_id, client, None, hub)
     }
 
@@ -139,18 +143,18 @@ impl PollSession {
         counted: Option<Counted>,
         conn_id: Uuid,
         address: Option<IpAddr>,
-        client: Option<Rc<dyn Client>>,
+        client: Option<Rc<dyn PollClient>>,
         hub: HubHandle,
-    ) -> oneshot::Receiver<Answer> {
+    ) -> oneshot::Receiver<PollAnswer> {
         let (answer, receiver) = oneshot::channel();
-        let outbox = Rc::new(Outbox::poll(hub.queue_bound(), hub.now_ms()));
-        let slot = hub.open(conn_id, Transport::LongPoll, outbox.clone(), address);
+        let send_queue = Rc::new(SendQueue::poll(hub.queue_bound(), hub.now_ms()));
+        let slot = hub.open(conn_id, Transport::LongPoll, send_queue.clone(), address);
         let (answer, started) = (Some(answer), Instant::now());
         Actor::start(Self {
             conn_id,
             slot,
             hub,
-            outbox,
+            send_queue,
             answer,
             collecting: false,
             held_back: false,
@@ -168,7 +172,7 @@ impl PollSession {
             Ok(Ok(())) => {}
             Ok(Err(AttachRefused::UnknownConnection)) => {
                 if let Some(answer) = session.answer.take() {
-                    let _ = answer.send(Answer::UnknownConnection);
+                    let _ = answer.send(PollAnswer::UnknownConnection);
                 }
                 context.stop();
             }
@@ -196,7 +200,7 @@ impl PollSession {
     }
 
     fn finish(&mut self, context: &mut Context<Self>) {
-        if self.outbox.closing() != Some(CloseReason::TakenOver) {
+        if self.send_queue.closing() != Some(CloseReason::TakenOver) {
             self.reply(context);
         } else if !std::mem::replace(&mut self.held_back, true) {
             // Gone from its hub already, so that its successor does not wait.
@@ -207,15 +211,15 @@ impl PollSession {
     fn reply(&mut self, context: &mut Context<Self>) {
         // Told twice, answered once: a second receipt would take the first one's slot away.
         let Some(answer) = self.answer.take() else { return };
-        let released = self.outbox.closing().is_some();
-        self.outbox.seal();
+        let released = self.send_queue.closing().is_some();
+        self.send_queue.seal();
         // A poll that was told to go leaves its events to whoever comes next.
-        let parts = if released { 0 } else { self.outbox.begin_answer() };
+        let parts = if released { 0 } else { self.send_queue.begin_answer() };
         let receipt = Receipt {
             parts,
             hub: self.hub.clone(),
             slot: self.slot,
-            outbox: self.outbox.clone(),
+            send_queue: self.send_queue.clone(),
             _counted: self.counted.as_ref().map(|_| self.hub.count_session()),
         };
         self.hub.note(self.slot, || {
@@ -223,15 +227,15 @@ impl PollSession {
             ConnectionEvent::Answered(events, receipt.parts().map(|part| part.bytes.len()).sum())
         });
         // If nobody listens any more, the receipt comes back unsigned with the error, and is dropped.
-        let _ = answer.send(Answer::Events(receipt));
+        let _ = answer.send(PollAnswer::Events(receipt));
         context.stop();
     }
 }
 
-/// Wakes the session when its outbox has something, is closed, or its client has finished sending or is gone.
-struct Watch;
+/// Wakes the session when its send queue has something, is closed, or its client has finished sending or is gone.
+struct PollWakeUps;
 
-impl ActorFuture<PollSession> for Watch {
+impl ActorFuture<PollSession> for PollWakeUps {
     type Output = ();
 
     fn poll(
@@ -240,14 +244,14 @@ impl ActorFuture<PollSession> for Watch {
         actor_context: &mut Context<PollSession>,
         context: &mut task::Context<'_>,
     ) -> Poll<()> {
-        session.outbox.register(context);
+        session.send_queue.register(context);
         let hung_up = session.answer.as_mut().is_some_and(|answer| answer.poll_closed(context).is_ready());
         if hung_up {
             session.hub.dismiss(session.slot, CloseReason::ByPeer(None));
             actor_context.stop();
-        } else if session.outbox.is_sealed() {
+        } else if session.send_queue.is_sealed() {
             session.finish(actor_context);
-        } else if !session.outbox.is_empty() && !session.collecting {
+        } else if !session.send_queue.is_empty() && !session.collecting {
             session.begin_collecting(actor_context);
         }
         if session.client.as_ref().is_some_and(|client| client.poll_half_closed(context).is_ready()) {
@@ -262,7 +266,7 @@ impl Actor for PollSession {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.attach(context);
-        context.spawn(Watch);
+        context.spawn(PollWakeUps);
         context.run_later(self.wait, |session, context| {
             if !session.collecting {
                 session.finish(context);

@@ -33,7 +33,7 @@ impl ActorContext for SessionContext {
 
 /// How far a session got in one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Progress {
     /// It waits for its next event.
     More,
     /// It is done.
@@ -46,7 +46,7 @@ pub trait Drive: Actor<Context = SessionContext> + Unpin + Sized {
     ///
     /// # Errors
     /// The socket's; the session ends.
-    fn drive(&mut self, context: &mut task::Context<'_>) -> io::Result<Step>;
+    fn drive(&mut self, context: &mut task::Context<'_>) -> io::Result<Progress>;
 }
 
 /// Starts an actor on this thread.
@@ -68,7 +68,7 @@ impl<A: Drive> Future for Life<A> {
             context.state = ActorState::Running;
             actor.started(context);
         }
-        if matches!(actor.drive(task_context), Ok(Step::Done) | Err(_)) {
+        if matches!(actor.drive(task_context), Ok(Progress::Done) | Err(_)) {
             context.stop();
         }
         if context.state == ActorState::Running {

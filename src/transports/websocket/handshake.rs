@@ -51,10 +51,10 @@ impl<'a> Plain<'a> {
         };
         let is_get = request.method == Some("GET") && request.version == Some(1);
         let conn_id = conn_id(request.path.filter(|_| is_get)?)?;
-        let mut said = Said::default();
+        let mut said = HandshakeHeaders::default();
         request.headers.iter().try_for_each(|header| said.hear(header.name, header.value))?;
         said.once.iter().all(|found| *found).then_some(())?;
-        let Said { accept, deflate, forwarded_for, origin, of_page, .. } = said;
+        let HandshakeHeaders { accept, deflate, forwarded_for, origin, of_page, .. } = said;
         (origin.is_some() || !of_page).then_some(())?;
         Some(Self { conn_id, deflate, accept, length, forwarded_for, origin })
     }
@@ -89,7 +89,7 @@ const ONCE: usize = 5;
 
 /// What the headers said so far.
 #[derive(Default)]
-struct Said<'a> {
+struct HandshakeHeaders<'a> {
     once: [bool; ONCE],
     accept: [u8; 28],
     deflate: bool,
@@ -99,7 +99,7 @@ struct Said<'a> {
     of_page: bool,
 }
 
-impl<'a> Said<'a> {
+impl<'a> HandshakeHeaders<'a> {
     /// Takes a header in; `None` when it is not one of a plain handshake.
     fn hear(&mut self, name: &str, value: &'a [u8]) -> Option<()> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);

@@ -1,16 +1,16 @@
 //! Reading from a session's socket, when there is something.
 
-use super::context::Step;
+use super::context::Progress;
 use crate::clock;
-use crate::protocol::websocket::decoder::Turn;
-use crate::send_queue::Outbox;
+use crate::protocol::websocket::decoder::DecodeTurn;
+use crate::send_queue::SendQueue;
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
-/// Bytes that a socket's task reads in one turn, at most. What they cost is bounded apart, by [`Turn`].
+/// Bytes that a socket's task reads in one turn, at most. What they cost is bounded apart, by [`DecodeTurn`].
 const TURN_BYTES: usize = 16 << 10;
 /// Calls of the system in one turn, at most: bytes may come one by one as fast as they are read.
 const READS: usize = 4;
@@ -23,10 +23,10 @@ thread_local! {
 /// A session that reads its socket.
 pub trait Reads {
     /// Where the socket is.
-    fn outbox(&self) -> &Rc<Outbox>;
+    fn send_queue(&self) -> &Rc<SendQueue>;
 
     /// Takes what the socket gave, or goes on with what an earlier turn left. Does no more of it than the turn allows.
-    fn receive(&mut self, bytes: &[u8], turn: &mut Turn);
+    fn receive(&mut self, bytes: &[u8], turn: &mut DecodeTurn);
 
     /// Whether something that was read waits for the next turn.
     fn is_behind(&self) -> bool;
@@ -36,10 +36,10 @@ pub trait Reads {
     ///
     /// # Errors
     /// The socket's.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        let outbox = self.outbox().clone();
-        let Some(socket) = outbox.stream() else { return Ok(Step::Done) };
-        let mut turn = Turn::default();
+    fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<Progress> {
+        let send_queue = self.send_queue().clone();
+        let Some(socket) = send_queue.stream() else { return Ok(Progress::Done) };
+        let mut turn = DecodeTurn::default();
         if self.is_behind() {
             self.receive(&[], &mut turn);
         }
@@ -49,17 +49,17 @@ pub trait Reads {
                 break;
             }
             match socket.poll_read_ready(context) {
-                Poll::Pending => return Ok(Step::More),
+                Poll::Pending => return Ok(Progress::More),
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Ready(Ok(())) => {}
             }
             match read(self, socket, room, &mut turn)? {
                 Some(count) => room -= count,
-                None => return Ok(Step::Done),
+                None => return Ok(Progress::Done),
             }
         }
         clock::yield_now(context);
-        Ok(Step::More)
+        Ok(Progress::More)
     }
 }
 
@@ -68,11 +68,11 @@ fn read(
     session: &mut (impl Reads + ?Sized),
     socket: &TcpStream,
     room: usize,
-    turn: &mut Turn,
+    turn: &mut DecodeTurn,
 ) -> io::Result<Option<usize>> {
     SCRATCH.with_borrow_mut(|scratch| match socket.try_read(&mut scratch[..room]) {
         Ok(0) => Ok(None),
-        Ok(count) if session.outbox().closing().is_none() => {
+        Ok(count) if session.send_queue().closing().is_none() => {
             session.receive(&scratch[..count], turn);
             Ok(Some(count))
         }

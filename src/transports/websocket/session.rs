@@ -1,17 +1,17 @@
-//! The actor of one websocket. It owns the socket; the hub writes to it through the shared outbox.
+//! The actor of one websocket. It owns the socket; the hub writes to it through the shared send queue.
 
-use super::context::{Drive, Step, run};
+use super::context::{Drive, Progress, run};
 use super::goodbye::Goodbye;
 use super::reading::Reads;
 use crate::broker::hub::handle::HubHandle;
 use crate::broker::hub::messages::Transport;
-use crate::limits::addresses::Seat;
+use crate::limits::addresses::AddressSlot;
 use crate::limits::in_flight::Counted;
 use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
-use crate::protocol::websocket::decoder::{Decoder, Incoming, Turn};
+use crate::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use crate::protocol::websocket::{Opcode, frame};
-use crate::send_queue::Outbox;
+use crate::send_queue::SendQueue;
 use crate::telemetry::recorder::ConnectionEvent;
 use actix::{Actor, Running};
 use std::io;
@@ -23,22 +23,22 @@ use uuid::Uuid;
 
 /// The websocket session.
 ///
-/// Owns: the socket (in its outbox) and the decoder of what the peer sends. Small, for most sessions are idle.
+/// Owns: the socket (in its send queue) and the decoder of what the peer sends. Small, for most sessions are idle.
 /// Started by: the upgrade service, after the handshake, on the connection's thread.
 /// Ends: when the socket is closed; then it is gone from its hub as well.
-/// Mailbox: none; it is woken by its socket and its outbox. Whoever wants it to go tells its hub, which closes the
-/// outbox: one order for frames and goodbyes.
+/// Mailbox: none; it is woken by its socket and its send queue. Whoever wants it to go tells its hub, which closes the
+/// send queue: one order for frames and goodbyes.
 /// Talks to: its hub (attach, detach).
 pub struct WebsocketSession {
     slot: SlotKey,
     hub: HubHandle,
-    outbox: Rc<Outbox>,
+    send_queue: Rc<SendQueue>,
     /// Only while a message is incomplete.
     decoder: Option<Box<Decoder>>,
     goodbye: Goodbye,
     _counted: Counted,
     /// Among the sockets of its address, if these are counted.
-    _seat: Option<Box<Seat>>,
+    _seat: Option<Box<AddressSlot>>,
 }
 
 /// A handshake that is good, and still to be answered.
@@ -57,30 +57,35 @@ pub struct Handshake<'a> {
 
 impl WebsocketSession {
     /// Answers a handshake and starts its session. `seat` is given back when the session is gone.
-    pub fn start(socket: TcpStream, handshake: &Handshake<'_>, hub: HubHandle, seat: Option<Box<Seat>>) {
+    pub fn start(
+        socket: TcpStream,
+        handshake: &Handshake<'_>,
+        hub: HubHandle,
+        seat: Option<Box<AddressSlot>>,
+    ) {
         let &Handshake { conn_id, client, deflate, answer, rest } = handshake;
         let settings = hub.settings();
-        let outbox = Outbox::socket(socket, hub.queue_bound(), hub.now_ms())
+        let send_queue = SendQueue::socket(socket, hub.queue_bound(), hub.now_ms())
             .compressing(deflate.then_some(settings.compression_threshold_bytes));
-        let outbox = Rc::new(outbox);
-        let slot = hub.open(conn_id, Transport::Websocket, outbox.clone(), client);
+        let send_queue = Rc::new(send_queue);
+        let slot = hub.open(conn_id, Transport::Websocket, send_queue.clone(), client);
         // Asked before anything is read: the question must be in the registry's mailbox before a goodbye is. And before
         // the answer goes out: a client that has it may come again, on another thread, and the later one takes over.
         hub.attach_websocket(conn_id, slot);
         // A socket that breaks meanwhile says so when it is read.
-        let _ = outbox.push_answer(answer);
+        let _ = send_queue.push_answer(answer);
         let _counted = hub.count_session();
         let mut session =
-            Self { slot, hub, outbox, decoder: None, goodbye: Goodbye::default(), _counted, _seat: seat };
+            Self { slot, hub, send_queue, decoder: None, goodbye: Goodbye::default(), _counted, _seat: seat };
         if !rest.is_empty() {
-            session.receive(rest, &mut Turn::default());
+            session.receive(rest, &mut DecodeTurn::default());
         }
         run(session);
     }
 
     /// Of the pings that are read together, the last one is answered: RFC 6455, section 5.5.3, allows it, and a peer
     /// that floods us with pings gets no write for each.
-    fn read_messages(&mut self, turn: &mut Turn) {
+    fn read_messages(&mut self, turn: &mut DecodeTurn) {
         let Some(decoder) = &mut self.decoder else { return };
         let mut ping = None;
         let end = loop {
@@ -98,7 +103,7 @@ impl WebsocketSession {
         }
         if let Some(payload) = ping {
             // A full queue decides about this peer at the next frame; a lost pong does not.
-            let _ = self.outbox.push_control(&frame(Opcode::Pong, &payload));
+            let _ = self.send_queue.push_control(&frame(Opcode::Pong, &payload));
         }
         if let Some(reason) = end {
             self.leave(reason);
@@ -111,10 +116,10 @@ impl WebsocketSession {
         let CloseReason::ByPeer(_) = reason else { return self.hub.dismiss(self.slot, reason) };
         self.hub.note(self.slot, || ConnectionEvent::Closed(reason));
         self.hub.detach(self.slot);
-        if let Some(socket) = self.outbox.stream() {
+        if let Some(socket) = self.send_queue.stream() {
             hold_back(socket);
         }
-        self.outbox.close(reason);
+        self.send_queue.close(reason);
     }
 }
 
@@ -129,14 +134,15 @@ fn hold_back(socket: &TcpStream) {
 }
 
 impl Reads for WebsocketSession {
-    fn outbox(&self) -> &Rc<Outbox> {
-        &self.outbox
+    fn send_queue(&self) -> &Rc<SendQueue> {
+        &self.send_queue
     }
 
-    fn receive(&mut self, bytes: &[u8], turn: &mut Turn) {
+    fn receive(&mut self, bytes: &[u8], turn: &mut DecodeTurn) {
         if !bytes.is_empty() {
-            self.outbox.hear(self.hub.now_ms());
-            let (max, deflate) = (self.hub.settings().max_client_message_bytes, self.outbox.is_compressing());
+            self.send_queue.hear(self.hub.now_ms());
+            let (max, deflate) =
+                (self.hub.settings().max_client_message_bytes, self.send_queue.is_compressing());
             let decoder = self.decoder.get_or_insert_with(|| Box::new(Decoder::new(max).inflating(deflate)));
             decoder.feed(bytes);
         }
@@ -153,24 +159,24 @@ impl Actor for WebsocketSession {
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
         self.hub.detach(self.slot);
-        self.hub.count_closed(self.outbox.closing());
+        self.hub.count_closed(self.send_queue.closing());
         Running::Stop
     }
 }
 
 impl Drive for WebsocketSession {
-    fn drive(&mut self, context: &mut Context<'_>) -> io::Result<Step> {
-        self.outbox.register(context);
-        if self.poll_read(context)? == Step::Done {
-            return Ok(Step::Done);
+    fn drive(&mut self, context: &mut Context<'_>) -> io::Result<Progress> {
+        self.send_queue.register(context);
+        if self.poll_read(context)? == Progress::Done {
+            return Ok(Progress::Done);
         }
-        let flushed = self.outbox.clone().poll_flush(context);
-        let Some(reason) = self.outbox.closing() else {
+        let flushed = self.send_queue.clone().poll_flush(context);
+        let Some(reason) = self.send_queue.closing() else {
             return match flushed {
                 Poll::Ready(Err(error)) => Err(error),
-                _ => Ok(Step::More),
+                _ => Ok(Progress::More),
             };
         };
-        Ok(self.goodbye.poll(reason, flushed.is_ready(), &self.outbox, context))
+        Ok(self.goodbye.poll(reason, flushed.is_ready(), &self.send_queue, context))
     }
 }

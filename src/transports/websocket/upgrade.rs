@@ -11,12 +11,12 @@ use crate::auth::allowed_origins;
 use crate::auth::guard::now_unix;
 use crate::auth::proxy::single_slashes;
 use crate::auth::public_paths::Exposure;
-use crate::broker::handle::Backend;
+use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::handle::HubHandle;
-use crate::connection::timed_socket::WatchedSocket;
+use crate::connection::timed_socket::TimedSocket;
 use crate::demo::{Demo, sockets};
 use crate::http_error::{self, Refusal};
-use crate::limits::addresses::{Comes, Seat};
+use crate::limits::addresses::{AddressSlot, Charge};
 use crate::protocol::websocket::close::REASONS;
 use crate::protocol::websocket::deflate;
 use crate::telemetry::limits::Limit;
@@ -42,7 +42,7 @@ pub struct Upgrade {
     /// How requests are judged.
     pub gate: web::Data<Gate>,
     /// Whether the server stops.
-    pub backend: web::Data<Backend>,
+    pub broker: web::Data<BrokerHandle>,
     /// The thread's hub.
     pub hub: HubHandle,
     /// The demo's websockets, in demo mode.
@@ -52,17 +52,17 @@ pub struct Upgrade {
 }
 
 /// Where a handshake leads, what is answered, and the seat of its socket.
-type Admitted = (Entrance, Response<()>, Option<Box<Seat>>);
+type Admitted = (AdmittedHandshake, Response<()>, Option<Box<AddressSlot>>);
 
 /// Where a handshake leads.
-enum Entrance {
+enum AdmittedHandshake {
     /// To a session of this connection.
     Session(Uuid),
     /// To one of the demo's programs.
-    Demo(sockets::Entrance),
+    Demo(sockets::AdmittedSocket),
 }
 
-impl Entrance {
+impl AdmittedHandshake {
     fn may_deflate(&self) -> bool {
         match self {
             Self::Session(_) => true,
@@ -79,7 +79,7 @@ impl Upgrade {
     pub async fn handle(
         self,
         mut request: Request,
-        mut framed: Framed<WatchedSocket, Codec>,
+        mut framed: Framed<TimedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
         // What is answered is to be taken in time, as every answer.
         framed.io_ref().watch.answered();
@@ -89,21 +89,21 @@ impl Upgrade {
         match self.admit(request.head()) {
             Ok((entrance, mut response, seat)) => {
                 let client = self.client_behind_proxies(request.head());
-                let may_deflate = self.backend.settings.compression && entrance.may_deflate();
+                let may_deflate = self.broker.settings.compression && entrance.may_deflate();
                 let deflate = may_deflate && offers_deflate(request.head());
                 if deflate {
                     let answer = header::HeaderValue::from_static(deflate::ANSWER);
                     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
                 }
                 match entrance {
-                    Entrance::Session(conn_id) => {
+                    AdmittedHandshake::Session(conn_id) => {
                         let parts = answered(framed, response).await?;
                         let (socket, rest) = parts.io.into_socket()?;
                         let (answer, rest) = (&parts.write_buf[..], &rest[..]);
                         let handshake = Handshake { conn_id, client, deflate, answer, rest };
                         WebsocketSession::start(socket, &handshake, self.hub, seat);
                     }
-                    Entrance::Demo(entrance) => {
+                    AdmittedHandshake::Demo(entrance) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
                         let (socket, rest) = framed.into_parts().io.into_socket()?;
                         entrance.open(socket, &rest, deflate);
@@ -111,7 +111,7 @@ impl Upgrade {
                 }
             }
             Err(refusal) => {
-                self.backend.count(&refusal);
+                self.broker.count(&refusal);
                 refuse(&mut framed, &refusal, http_error::accept(&request.head().headers)).await?;
             }
         }
@@ -135,39 +135,40 @@ impl Upgrade {
             return Err(Refusal::NotFound(path.into_owned()));
         }
         if let Err(refusal) = allowed_origins::admit_handshake(&self.gate.settings.allowed_origins, head) {
-            self.backend.counters.refused_origin.add(1);
+            self.broker.counters.refused_origin.add(1);
             return Err(refusal);
         }
-        if self.backend.is_draining() {
+        if self.broker.is_draining() {
             return Err(Refusal::Draining);
         }
         let entrance = match demo {
-            None => Entrance::Session(conn_id_of(head)?),
-            Some(demo) => Entrance::Demo(sockets::admit(demo, &path, head)?),
+            None => AdmittedHandshake::Session(conn_id_of(head)?),
+            Some(demo) => AdmittedHandshake::Demo(sockets::admit(demo, &path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
         let seat = match entrance {
-            Entrance::Session(_) => self.seat(head)?,
-            Entrance::Demo(_) => None,
+            AdmittedHandshake::Session(_) => self.seat(head)?,
+            AdmittedHandshake::Demo(_) => None,
         };
         Ok((entrance, response.finish().drop_body(), seat))
     }
 
     /// Room for another session, of this client.
-    fn seat(&self, head: &RequestHead) -> Result<Option<Box<Seat>>, Refusal> {
-        self.backend.admit_session()?;
+    fn seat(&self, head: &RequestHead) -> Result<Option<Box<AddressSlot>>, Refusal> {
+        self.broker.admit_session()?;
         let peer = head.peer_addr.map(|peer| peer.ip());
-        let comes = if peer.is_some_and(|peer| self.gate.is_proxy(peer)) { Comes::New } else { Comes::Again };
-        Ok(self.backend.seat(self.gate.client_address(head), comes)?)
+        let comes =
+            if peer.is_some_and(|peer| self.gate.is_proxy(peer)) { Charge::New } else { Charge::Again };
+        Ok(self.broker.seat(self.gate.client_address(head), comes)?)
     }
 }
 
 /// A socket that has given up to the kernel what was answered before, with the bytes of this answer, which the session
 /// sends itself.
 async fn answered(
-    mut framed: Framed<WatchedSocket, Codec>,
+    mut framed: Framed<TimedSocket, Codec>,
     response: Response<()>,
-) -> io::Result<FramedParts<WatchedSocket, Codec>> {
+) -> io::Result<FramedParts<TimedSocket, Codec>> {
     SinkExt::<Message<(Response<()>, BodySize)>>::flush(&mut framed).await?;
     Pin::new(&mut framed).write(Message::Item((response, BodySize::None)))?;
     Ok(framed.into_parts())
@@ -227,7 +228,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 async fn refuse(
-    framed: &mut Framed<WatchedSocket, Codec>,
+    framed: &mut Framed<TimedSocket, Codec>,
     refusal: &Refusal,
     accept: Option<&str>,
 ) -> Result<(), actix_web::Error> {

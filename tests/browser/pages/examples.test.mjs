@@ -127,7 +127,7 @@ for (const [program, path] of [['python3', 'examples/chat/app.py'], ['node', 'ex
             await page.locator('body[data-ready="true"]').waitFor();
             await page.fill('#name', 'ada');
             await page.click('#sign-in button');
-            await page.locator('#problem', { hasText: 'Somebody else has this name.' }).waitFor();
+            await page.locator('#problem', { hasText: 'Another user has this name.' }).waitFor();
         });
 
         test('everybody can read it', () => looksRight(ada));
