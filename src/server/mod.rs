@@ -34,6 +34,7 @@ use crate::connection::timed_socket::TimedSocket;
 use crate::console;
 use crate::console::endpoints::Console;
 use crate::console::sampler::Sampler;
+use crate::demo::sockets::DemoSockets;
 use crate::demo::{self, Demo};
 use crate::http::fast_path::FastPath;
 use crate::http::{middleware, routes};
@@ -62,6 +63,7 @@ use signals::Signals;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -350,7 +352,7 @@ fn http_service(
         gate: gate.clone(),
         broker: broker.clone(),
         hub: hub.clone(),
-        demo: demo.clone(),
+        routes: demo.clone().map(|demo| Rc::new(DemoSockets { gate: gate.clone(), demo }) as _),
         exposure,
     };
     let express = FastPath { gate: gate.clone(), broker: broker.clone(), exposure };
