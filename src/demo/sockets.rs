@@ -6,7 +6,7 @@ use super::subscribers::ClientQueue;
 use super::{Demo, actor_adapter, board, chat, guarded};
 use crate::auth::Gate;
 use crate::http_error::Refusal;
-use crate::limits::in_flight::Counted;
+use crate::telemetry::in_flight::Counted;
 use crate::transports::websocket::routes::{AdmittedSocket, SocketRoutes};
 use actix_http::RequestHead;
 use actix_web::web;
