@@ -1,4 +1,8 @@
-import { hmacSha1, sha1 } from './sha1.js';
+// The build copies the code of @noble/hashes into the files that pages load; tests/browser/package.json pins the version.
+// WebCrypto (`crypto.subtle`) cannot replace it: browsers offer WebCrypto only on https and localhost, and only
+// asynchronously, while signRequest() returns a string on every page.
+import { hmac } from '../../../tests/browser/node_modules/@noble/hashes/hmac.js';
+import { sha1 } from '../../../tests/browser/node_modules/@noble/hashes/legacy.js';
 
 /** Fixed by itsdangerous: its default salt, and the word it puts between salt and secret. */
 const KEY_PREFIX = 'itsdangerous.Signer' + 'signer';
@@ -51,6 +55,6 @@ export class ChannelStreamSigner {
     sign(value, seconds = Math.floor(Date.now() / 1000)) {
         const signed = `${value}.${base64url(bigEndian(seconds))}`;
         const key = sha1(utf8(KEY_PREFIX + this.secret));
-        return `${signed}.${base64url(hmacSha1(key, utf8(signed)))}`;
+        return `${signed}.${base64url(hmac(sha1, key, utf8(signed)))}`;
     }
 }

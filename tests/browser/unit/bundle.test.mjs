@@ -33,3 +33,19 @@ test('the classic script leaves one global with the same content, and runs in sl
     assert.deepEqual(Object.keys(page.ChannelStream).sort(), Object.keys(sources).sort());
     assert.equal(runInContext('new ChannelStream.ChannelStreamConnection().username', page), 'Anonymous');
 });
+
+test('the classic script signs in a page without WebCrypto, as on plain http, and in a browser of January 2022', () => {
+    const page = createContext({ TextEncoder, btoa });
+    runInContext('delete Object.hasOwn', page);
+    runInContext(committed('channelstream.min.js'), page);
+    assert.equal(runInContext('typeof crypto', page), 'undefined');
+    const token = runInContext("new ChannelStream.ChannelStreamSigner('secret').sign('a', 1)", page);
+    assert.equal(token, new sources.ChannelStreamSigner('secret').sign('a', 1));
+});
+
+for (const file of ['index.js', 'channelstream.min.js']) {
+    test(`${file} names the licence of the code that it contains`, () => {
+        const [banner] = committed(file).split('\n');
+        assert.match(banner, /@noble\/hashes \d+\.\d+\.\d+, MIT, Copyright \(c\) 2022 Paul Miller, see LICENSE-noble-hashes/);
+    });
+}

@@ -38,7 +38,7 @@ const inProject = (path) => join(scratch, 'project', path);
 test('it holds what is needed, and nothing else', () => {
     const [{ files, name, version }] = JSON.parse(run('npm', ['pack', '--dry-run', '--json'], folder));
     assert.deepEqual(files.map(({ path }) => path).sort(), [
-        'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'channelstream.min.js', 'index.d.ts', 'index.js', 'package.json',
+        'LICENSE-APACHE', 'LICENSE-MIT', 'LICENSE-noble-hashes', 'README.md', 'channelstream.min.js', 'index.d.ts', 'index.js', 'package.json',
     ]);
     assert.deepEqual([name, version], ['channelstream-browser', ChannelStreamConnection.version]);
 });
@@ -58,6 +58,11 @@ test('it carries the licences of the project', () => {
         const root = readFileSync(new URL(`../../../${licence}`, import.meta.url), 'utf8');
         assert.equal(readFileSync(inProject(`node_modules/${manifest.name}/${licence}`), 'utf8'), root);
     }
+});
+
+test('it carries the licence of the library that is bundled into it', () => {
+    const original = readFileSync(new URL('../node_modules/@noble/hashes/LICENSE', import.meta.url), 'utf8');
+    assert.equal(readFileSync(inProject(`node_modules/${manifest.name}/LICENSE-noble-hashes`), 'utf8'), original);
 });
 
 test('Node imports it', () => {
