@@ -393,7 +393,7 @@ export interface ConnectionOptions {
     maxReconnectDelayMs: number;
     /** How long the server keeps a lost connection (its `grace_time_ms`), in ms. Default: 30000. */
     graceTimeMs: number;
-    /** Silence that ends a websocket, in ms. Null: three of the server's heartbeat intervals, at least 15 s. Default: null. */
+    /** Silence that ends a websocket, in ms. Null: three heartbeat intervals, at least 15 s. Default: null. */
     silenceTimeoutMs: number | null;
     /** How long to wait for a response of the web application, in ms. Default: 120000. */
     requestTimeoutMs: number;

@@ -75,7 +75,7 @@ const consolePages = {
     'console-channel': async () => {
         const page = await turn(`#/channel/${encodeURIComponent('orders/eu')}`, '.frames li');
         // Not those of the history, which are there at once.
-        const outgoing = page.locator('section').filter({ has: page.getByRole('heading', { name: 'Frames as they go out' }) });
+        const outgoing = page.locator('section').filter({ has: page.getByRole('heading', { name: 'Live frames' }) });
         await outgoing.locator('.frames li').nth(5).waitFor();
         return page;
     },
