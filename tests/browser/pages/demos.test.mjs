@@ -64,8 +64,8 @@ test('the front page links to the list, and the list to every demo', async () =>
 
 describe('the echo', () => {
     const send = async (tab, kind, text) => {
-        await tab.page.getByLabel('As').selectOption(kind);
-        await tab.page.getByLabel('Message').fill(text);
+        await tab.page.getByLabel('As', { exact: true }).selectOption(kind);
+        await tab.page.getByLabel('Message', { exact: true }).fill(text);
         await tab.page.getByRole('button', { name: 'Send', exact: true }).click();
     };
 

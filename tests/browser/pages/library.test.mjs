@@ -21,9 +21,9 @@ for (const [transport, options] of TRANSPORTS) {
         test('broken connections lose and repeat no message', async (context) => {
             const { gate, site, listensOver, hasAll, ids } = await visit(context, browser, { options });
             await listensOver(transport);
-            const stop = site.keepSaying();
+            const stop = site.keepSending();
             for (let turn = 0; turn < 8; turn += 1) {
-                await site.sayMany(20);
+                await site.sendMany(20);
                 await gate.breakAll();
             }
             await stop();
@@ -42,7 +42,7 @@ for (const [transport, options] of TRANSPORTS) {
             await listensOver(transport);
             assert.equal(await ids(), 2);
             await tab.waitForFunction(() => window.connection.channel('news').state === 'subscribed');
-            await site.sayMany(5, 'news');
+            await site.sendMany(5, 'news');
             await tab.waitForFunction(() => window.numbers.length === 5);
             assert.deepEqual(await tab.evaluate(() => window.connection.channels), ['lobby', 'news']);
         });
@@ -56,7 +56,7 @@ for (const [transport, options] of TRANSPORTS) {
             await server.launch();
             await tab.waitForFunction(() => window.ids.size === 2 && window.connection.channel('news').state === 'subscribed');
             assert.deepEqual(site.calls.filter((call) => call.includes('subscribe')), Array(2).fill('POST /subscribe'));
-            await site.say('news');
+            await site.sendOne('news');
             await tab.waitForFunction(() => window.numbers.length === 1);
         });
 
@@ -64,11 +64,11 @@ for (const [transport, options] of TRANSPORTS) {
             const settings = { GRACE_TIME_MS: 300, PART_DELAY_MS: 50, CONNECTION_IDLE_TIMEOUT_MS: 300 };
             const { gate, site, tab, listensOver, ids } = await visit(context, browser, { options, settings });
             await listensOver(transport);
-            await site.sayMany(3);
+            await site.sendMany(3);
             await tab.waitForFunction(() => window.numbers.length === 3);
             await tab.evaluate(() => { window.connection.increaseBounceIv = 100_000; });
             await gate.close();
-            await site.sayMany(4);
+            await site.sendMany(4);
             const [id] = await tab.evaluate(() => [...window.ids]);
             const isKnown = { conn_id: id, channels: ['none of its own'] };
             while ((await site.forward('POST', '/unsubscribe', isKnown)).status === 200);
@@ -78,7 +78,7 @@ for (const [transport, options] of TRANSPORTS) {
             assert.equal(await ids(), 2);
             assert.deepEqual(await tab.evaluate(() => window.missed), [3, 4, 5, 6]);
             assert.equal(site.calls.filter((call) => call === 'POST /info').length, 0, 'connect() contains the history');
-            await site.say();
+            await site.sendOne();
             await tab.waitForFunction(() => window.numbers.at(-1) === 7);
             const kept = await tab.evaluate(() => window.connection.channel('lobby').messages.map((m) => m.message.number));
             assert.deepEqual(kept, [0, 1, 2, 3, 4, 5, 6, 7]);
@@ -90,7 +90,7 @@ for (const [transport, options] of TRANSPORTS) {
             const made = await visit(context, browser, { options: { ...options, increaseBounceIv: 100_000 }, settings });
             const { gate, site, tab, profile, listensOver, ids } = made;
             await listensOver(transport);
-            await site.sayMany(3);
+            await site.sendMany(3);
             await tab.waitForFunction(() => window.numbers.length === 3);
             // Two heartbeats, or a poll that had to wait, show the server's heartbeat interval.
             await tab.waitForFunction(() => {
@@ -100,18 +100,18 @@ for (const [transport, options] of TRANSPORTS) {
             await profile.setOffline(true);
             gate.vanish();
             assert.equal(await tab.evaluate(() => navigator.onLine), false);
-            await site.sayMany(10);
+            await site.sendMany(10);
             await tab.waitForFunction(() => window.connection.state === 'reconnecting');
             gate.comeBack();
             await profile.setOffline(false);
             await listensOver(transport);
-            await site.sayMany(3);
+            await site.sendMany(3);
             await tab.waitForFunction(() => window.numbers.at(-1) === 15);
             assert.equal(await ids(), 1);
             // Frames that the server's system accepted for the dead socket are lost. The history contains them.
-            await tab.waitForFunction(() => window.told.length >= 16);
+            await tab.waitForFunction(() => window.reported.length >= 16);
             const all = [...Array(16).keys()];
-            assert.deepEqual((await tab.evaluate(() => window.told)).sort((one, other) => one - other), all);
+            assert.deepEqual((await tab.evaluate(() => window.reported)).sort((one, other) => one - other), all);
             const kept = await tab.evaluate(() => window.connection.channel('lobby').messages.map((m) => m.message.number));
             assert.deepEqual(kept, all);
         });
@@ -119,14 +119,14 @@ for (const [transport, options] of TRANSPORTS) {
         test('a page from the back/forward cache continues without loss', async (context) => {
             const { site, tab, listensOver, hasAll, ids, log } = await visit(context, browser, { options });
             await listensOver(transport);
-            await site.sayMany(3);
+            await site.sendMany(3);
             await hasAll();
             await tab.goto(`${site.url}/elsewhere`);
-            await site.sayMany(5);
+            await site.sendMany(5);
             await tab.evaluate(() => history.back());
             await tab.waitForFunction(() => window.connection?.connected);
             assert.ok((await log()).includes('pageshow persisted'), 'the browser kept the page');
-            await site.sayMany(2);
+            await site.sendMany(2);
             await hasAll();
             assert.equal(await ids(), 1);
         });
@@ -138,14 +138,14 @@ for (const [transport, options] of TRANSPORTS) {
             await tab.waitFor(`window.connection?.transport === '${transport}'`);
             const other = await tabs.open(`${site.url}/elsewhere`);
             await tab.waitFor("document.visibilityState === 'hidden'");
-            await site.sayMany(3);
+            await site.sendMany(3);
             await tab.waitFor('numbers.length === 3');
             await tab.lifecycle('frozen');
             await tab.waitFor("log.includes('freeze')");
-            await site.sayMany(5);
+            await site.sendMany(5);
             await tab.lifecycle('active');
             await tab.show();
-            await site.sayMany(2);
+            await site.sendMany(2);
             await tab.waitFor('numbers.at(-1) === 9');
             assert.deepEqual(await tab.evaluate('numbers'), [...Array(10).keys()]);
             assert.deepEqual(await tab.evaluate('log.filter((line) => /^(freeze|resume|visible)/.test(line))'),

@@ -15,11 +15,11 @@ after(() => browser?.close());
 test('refused websockets are replaced by polls and used again when possible, without loss', async (context) => {
     const { gate, site, listensOver, hasAll, ids, log } = await visit(context, browser, { websockets: 'refuse' });
     await listensOver('longpoll');
-    const stop = site.keepSaying();
-    await site.sayMany(20);
+    const stop = site.keepSending();
+    await site.sendMany(20);
     gate.websockets = 'pass';
     await listensOver('websocket');
-    await site.sayMany(20);
+    await site.sendMany(20);
     await stop();
     await hasAll();
     assert.equal(await ids(), 1);
@@ -27,13 +27,13 @@ test('refused websockets are replaced by polls and used again when possible, wit
 });
 
 test('a handshake without a response costs only the wait for it', async (context) => {
-    const { gate, site, tab, listensOver, hasAll, log } = await visit(context, browser, { websockets: 'swallow' });
+    const { gate, site, tab, listensOver, hasAll, log } = await visit(context, browser, { websockets: 'mute' });
     await listensOver('longpoll');
-    const stop = site.keepSaying();
+    const stop = site.keepSending();
     // The gate drops probes as well, but no frame is lost with them.
     const handshakes = gate.handshakes;
     while (gate.handshakes < handshakes + 1) {
-        await site.sayMany(20);
+        await site.sendMany(20);
     }
     gate.websockets = 'pass';
     await listensOver('websocket');
@@ -46,12 +46,12 @@ test('a handshake without a response costs only the wait for it', async (context
 test('the client polls with the same id when the network starts to refuse websockets', async (context) => {
     const { gate, site, listensOver, hasAll, ids } = await visit(context, browser);
     await listensOver('websocket');
-    const stop = site.keepSaying();
-    await site.sayMany(20);
+    const stop = site.keepSending();
+    await site.sendMany(20);
     gate.websockets = 'refuse';
     await gate.breakAll();
     await listensOver('longpoll');
-    await site.sayMany(20);
+    await site.sendMany(20);
     gate.websockets = 'pass';
     await listensOver('websocket');
     await stop();
@@ -85,6 +85,6 @@ test('a second socket with the same id ends a connection permanently', async (co
 test('the classic script works', async (context) => {
     const { site, hasAll, tab } = await visit(context, browser, { path: '/classic' });
     await tab.waitForFunction(() => window.connection.connected);
-    await site.sayMany(3);
+    await site.sendMany(3);
     await hasAll();
 });

@@ -66,8 +66,8 @@ for (const transport of ['websocket', 'longpoll']) {
         await until(() => running.evaluate(() => self.connection.state === 'connected'), 'it connects');
         assert.deepEqual(await running.evaluate(() => [self.xhr, self.connection.transport]), ['undefined', transport]);
         await running.evaluate(() => { self.seen.length = 0; });
-        const first = site.said;
-        await site.sayMany(5);
+        const first = site.sent;
+        await site.sendMany(5);
         await until(() => running.evaluate(() => self.seen.length === 5), 'its frames arrive');
         assert.deepEqual(await running.evaluate(() => self.seen), Array.from({ length: 5 }, (_, at) => first + at));
         const sent = await running.evaluate(() => self.connection.message({ user: 'worker', channel: 'lobby', message: { number: -1 } })
@@ -96,8 +96,8 @@ test('Node receives messages', async (context) => {
     child.stdout.on('data', (text) => { output += text; });
     child.stderr.on('data', (text) => { output += text; });
     await until(() => output.includes('open undefined'), 'it connects');
-    const first = site.said;
-    await site.sayMany(3);
+    const first = site.sent;
+    await site.sendMany(3);
     await until(() => output.includes(`number ${first + 2}`), `its frames arrive: ${output}`);
     assert.deepEqual(output.match(/number \d+/g), [0, 1, 2].map((at) => `number ${first + at}`));
 });

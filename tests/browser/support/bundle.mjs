@@ -1,4 +1,4 @@
-/** Makes the files that pages load out of the library's modules: an ES module and a classic script. */
+/** Builds the files that pages load from the library's modules: an ES module and a classic script. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -17,7 +17,7 @@ const banner = {
 };
 
 const FORMATS = {
-    // Left readable: who bundles it again shrinks it as well.
+    // Not minified, because applications that bundle it minify their bundle.
     'index.js': { format: 'esm', target: 'es2022' },
     'channelstream.min.js': { format: 'iife', globalName: 'ChannelStream', target: 'es2020', minify: true },
 };

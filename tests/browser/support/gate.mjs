@@ -1,4 +1,4 @@
-/** A proxy between browser and server, as far as it can spoil things: by connection, without looking at frames. */
+/** A proxy between browser and server that causes network faults. It breaks connections and does not read frames. */
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
@@ -17,7 +17,7 @@ export class Gate {
 
     constructor(server) {
         this.server = server;
-        /** `pass`, `refuse`, or `swallow`: the server answers a handshake, and nothing of it arrives. */
+        /** `pass`, `refuse`, or `mute`: the server answers a handshake, but no byte of the response arrives. */
         this.websockets = 'pass';
         this.handshakes = 0;
         this.clients = new Set();
@@ -43,7 +43,7 @@ export class Gate {
                 client.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
                 return;
             }
-            this.join(client, head, { mute: isHandshake && this.websockets === 'swallow' });
+            this.join(client, head, { mute: isHandshake && this.websockets === 'mute' });
         });
     }
 
@@ -67,8 +67,8 @@ export class Gate {
     }
 
     /**
-     * Breaks all connections so that nothing on its way to the browser is lost: the server hears that its peer is
-     * gone, what it has sent until then still arrives, and then the browser hears it too.
+     * Breaks all connections without losing data in flight to the browser. The server detects the closed connection,
+     * all data that it has sent so far still arrives, and then the browser detects the end too.
      */
     async breakAll() {
         const broken = [...this.pairs].map(({ client, upstream }) => {
@@ -79,7 +79,7 @@ export class Gate {
         await Promise.all(broken);
     }
 
-    /** Breaks all connections, and lets in no other. */
+    /** Breaks all connections, and accepts no new ones. */
     close() {
         this.shut = true;
         return this.breakAll();
@@ -89,7 +89,7 @@ export class Gate {
         this.shut = false;
     }
 
-    /** The network is gone without a word: nothing passes any more, and nobody is told. */
+    /** Simulates a lost network: nothing passes, and neither side is notified. */
     vanish() {
         this.away = true;
         for (const { client, upstream } of this.pairs) {
@@ -99,7 +99,7 @@ export class Gate {
         }
     }
 
-    /** It is there again. What was joined before stays dead. */
+    /** Restores the network. Connections from before stay dead. */
     comeBack() {
         this.away = false;
     }

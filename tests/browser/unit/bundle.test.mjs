@@ -1,4 +1,4 @@
-/** The files that pages load are made from the sources, and are all that pages need. */
+/** The build makes the files that pages load from the sources. Pages need no other files. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -11,21 +11,21 @@ import { LIBRARY, bundle } from '../support/bundle.mjs';
 const committed = (file) => readFileSync(new URL(file, LIBRARY), 'utf8');
 
 for (const [file, { text, imports }] of await bundle()) {
-    test(`${file} is what the sources make; if not: npm run build`, () => {
+    test(`${file} matches the sources; if not, run npm run build`, () => {
         assert.ok(committed(file) === text, `${file} is older than its sources`);
     });
 
-    test(`${file} needs no other file`, () => {
+    test(`${file} imports no other file`, () => {
         assert.deepEqual(imports, []);
     });
 }
 
-test('the module exports what the sources export', () => {
+test('the module has the same exports as the sources', () => {
     assert.deepEqual(Object.keys(bundled).sort(), Object.keys(sources).sort());
     assert.equal(new bundled.ChannelStreamSigner('secret').sign('a', 1).split('.').length, 3);
 });
 
-test('the classic script leaves one global with the same content, and runs in sloppy pages', () => {
+test('the classic script defines one global with the same exports, and runs in sloppy mode', () => {
     const page = createContext({ TextEncoder, btoa });
     const before = Object.keys(page);
     runInContext(committed('channelstream.min.js'), page);

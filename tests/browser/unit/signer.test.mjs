@@ -8,7 +8,7 @@ import { ChannelStreamSigner } from '../../../static/channelstream/src/index.js'
 const file = new URL('../../data/signatures.json', import.meta.url);
 const { vectors } = JSON.parse(readFileSync(file, 'utf8'));
 
-/** Those a correct signer would make: the others show what a server must also accept, or refuse. */
+/** The vectors that a correct signer produces. The others are for servers, which must accept or refuse them. */
 const canonical = vectors.filter(({ name, valid }) => valid && !/^browser signer|padding/.test(name));
 
 const made = ({ secret, value, timestamp }) => new ChannelStreamSigner(secret).sign(value, timestamp);
@@ -19,15 +19,15 @@ for (const vector of canonical) {
     });
 }
 
-test('there are vectors to compare with', () => assert.ok(canonical.length >= 10));
+test('the file contains enough vectors', () => assert.ok(canonical.length >= 10));
 
-test('a request is signed with the present time, at once', (context) => {
+test('a request is signed synchronously with the present time', (context) => {
     context.mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_999 });
     const plain = vectors.find(({ name }) => name === 'plain');
     assert.equal(new ChannelStreamSigner('secret').signRequest(), plain.signature);
 });
 
-test('no token holds a character that is not base64url', () => {
+test('tokens contain only base64url characters', () => {
     const signer = new ChannelStreamSigner('secret');
     for (let second = 0; second < 500; second += 1) {
         assert.match(signer.sign('channelstream', 1_700_000_000 + second), /^channelstream\.[\w-]{6}\.[\w-]{27}$/);
