@@ -58,8 +58,8 @@ class Demo {
         connection.listenCloseCallback = (event) => this.lost(event);
         connection.listenErrorCallback = () => this.lost({});
         connection.listenMessageCallback = (frames) => frames.forEach((frame) => this.take(withFriendlyName(frame)));
-        connection.messageCallback = () => this.complain('');
-        const failed = (request) => this.complain(`The request failed (${request.status || 'no response'}).`);
+        connection.messageCallback = () => this.showProblem('');
+        const failed = (request) => this.showProblem(`The request failed (${request.status || 'no response'}).`);
         connection.messageErrorCallback = failed;
         connection.messageEditErrorCallback = failed;
         connection.messageDeleteErrorCallback = failed;
@@ -151,7 +151,7 @@ class Demo {
         this.show('lost', code === 4001 ? takenOver : 'Connection lost, trying again…');
     }
 
-    complain(text) {
+    showProblem(text) {
         byId('problem').textContent = text;
     }
 

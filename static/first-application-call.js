@@ -3,7 +3,7 @@ import { make } from './dom.js';
 const pretty = (value) => JSON.stringify(value, null, 2);
 
 /** The timeout of a call. */
-const PATIENCE_MS = 10_000;
+const CALL_TIMEOUT_MS = 10_000;
 
 /** One call that the reader can change and send, with its request, its reply and the frames of the listeners. */
 export class CallPanel {
@@ -73,7 +73,7 @@ export class CallPanel {
         const answered = make('div', {});
         this.calls.append(asked, answered);
         const reply = await fetch(this.page.base + path, {
-            method, headers, body: JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE_MS),
+            method, headers, body: JSON.stringify(body), signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
         });
         const answer = await reply.json();
         answered.append(make('h3', {}, 'Reply ', make('span', { class: `badge ${reply.ok ? 'good' : 'bad'}` },

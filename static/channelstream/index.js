@@ -645,7 +645,7 @@ function execute(request, verb) {
 function send(connection, call) {
   const { kind, verb = "POST", callback, take, fail, unless } = call;
   const request = prepare(connection, call);
-  const tell = (ending, ...args) => callback && connection._tell(
+  const invoke = (ending, ...args) => callback && connection._invoke(
     /** @type {any} */
     callback + ending,
     ...args
@@ -659,17 +659,17 @@ function send(connection, call) {
     request.handleResponse = (answer, data) => {
       if (answer.status < 400) {
         take?.(data);
-        tell("Callback", answer, data);
+        invoke("Callback", answer, data);
         resolve(data);
       } else {
         fail?.();
-        tell("Callback", answer, data);
+        invoke("Callback", answer, data);
         refuse(data);
       }
     };
     request.handleError = (answer, data) => {
       fail?.();
-      tell("ErrorCallback", answer, data);
+      invoke("ErrorCallback", answer, data);
       refuse(data);
     };
     try {
@@ -798,7 +798,7 @@ var ChannelStreamCallbacks = class extends Emitter {
    * @param {keyof import('../index.js').ConnectionCallbacks} name
    * @param {...any} args
    */
-  _tell(name, ...args) {
+  _invoke(name, ...args) {
     callPage(() => (
       /** @type {any} */
       this[name](...args)
@@ -868,7 +868,7 @@ var Subscriptions = class {
     this.channels = /* @__PURE__ */ new Map();
     this.wanted = /* @__PURE__ */ new Set();
     this.left = /* @__PURE__ */ new Set();
-    this.asked = /* @__PURE__ */ new Set();
+    this.requested = /* @__PURE__ */ new Set();
     this.waiting = /* @__PURE__ */ new Map();
     this.backoff = new Backoff();
     this.timer = void 0;
@@ -945,12 +945,12 @@ var Subscriptions = class {
   /** Requests the wanted channels that are not joined. Without a connection id, connect() requests them. */
   flush() {
     clearTimeout(this.timer);
-    const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.asked.has(name));
+    const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.requested.has(name));
     if (!this.connection._hasId || names.length === 0) {
       return;
     }
     if (this.connection.subscribeUrl) {
-      this.ask(names);
+      this.request(names);
       return;
     }
     const error = () => new ChannelStreamError("closed", "subscribe", "there is no subscribeUrl");
@@ -964,17 +964,17 @@ var Subscriptions = class {
    */
   begin(names) {
     names.forEach((name) => {
-      this.asked.add(name);
+      this.requested.add(name);
       this.left.delete(name);
     });
     return (joined) => {
-      names.forEach((name) => this.asked.delete(name));
+      names.forEach((name) => this.requested.delete(name));
       names.filter((name) => joined.includes(name) && !this.left.has(name)).forEach((name) => this.wanted.add(name));
       this.update();
     };
   }
   /** @param {string[]} names */
-  ask(names) {
+  request(names) {
     const id = this.connection.connectionId;
     const isOld = () => !this.connection._hasId || this.connection.connectionId !== id;
     this.connection.subscribe(names).then(() => {
@@ -1007,7 +1007,7 @@ var Subscriptions = class {
       const { increaseBounceIv, maxReconnectDelayMs } = this.connection;
       this.timer = setTimeout(() => this.flush(), this.backoff.next(increaseBounceIv, maxReconnectDelayMs));
     } else if (names.length > 1) {
-      names.filter((name) => this.wanted.has(name)).forEach((name) => this.ask([name]));
+      names.filter((name) => this.wanted.has(name)).forEach((name) => this.request([name]));
     } else {
       this.refuse(names[0], error);
     }
@@ -1051,14 +1051,14 @@ var Subscriptions = class {
    */
   confirm(before, now) {
     const is = new Set(now);
-    before.filter((name) => !is.has(name) && !this.asked.has(name)).forEach((name) => this.wanted.delete(name));
+    before.filter((name) => !is.has(name) && !this.requested.has(name)).forEach((name) => this.wanted.delete(name));
     [...this.left].filter((name) => !is.has(name)).forEach((name) => this.left.delete(name));
     this.update();
   }
   /** Handles a new connection id: members are loaded again, and channels missing from connect() are requested. */
   renew() {
     this.channels.forEach((channel) => channel._forgetMembers());
-    this.asked.clear();
+    this.requested.clear();
     this.left.clear();
     this.update();
     queueMicrotask(() => this.flush());
@@ -1066,7 +1066,7 @@ var Subscriptions = class {
   /** Rejects what is pending, because the page has ended the connection. */
   close() {
     clearTimeout(this.timer);
-    this.asked.clear();
+    this.requested.clear();
     const error = () => new ChannelStreamError("closed", "subscribe", "the connection was closed");
     [...this.waiting.keys()].forEach((name) => this.settle(name, error()));
     this.update();
@@ -1315,7 +1315,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     this._subscriptions.renew();
     this._subscriptions.take(data.channels_info);
     if (hasChannels) {
-      this._tell("channelsChangedCallback", this.channels);
+      this._invoke("channelsChangedCallback", this.channels);
       this._emitChannels(before);
     }
     return previousId;
@@ -1328,7 +1328,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     const before = listOf(this.channels);
     this.channels = channels;
     this._subscriptions.confirm(before, channels);
-    this._tell("channelsChangedCallback", channels);
+    this._invoke("channelsChangedCallback", channels);
     this._emitChannels(before);
   }
   /** @param {string[]} before */
@@ -1403,7 +1403,7 @@ var LongPollListener = class {
     }
   }
   /** The connection may be dead. Sends the poll again if it takes longer than any poll before. */
-  doubt() {
+  checkAlive() {
     const { poll, longestMs } = this;
     if (longestMs === null || !poll) {
       return;
@@ -1496,14 +1496,24 @@ function askedMs(code, reason) {
   const asked = code === RESTARTING && /retry after (\d+) ms/.exec(reason);
   return asked ? Number(asked[1]) : 0;
 }
-function afterWebSocket({ code, reason = "", opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
+function afterWebSocket({
+  code,
+  reason = "",
+  opened,
+  receivedFrame,
+  resumed,
+  lostForMs,
+  graceMs,
+  muteSockets,
+  canPoll
+}) {
   if (code === TAKEN_OVER) {
     return { action: "stop", now: true, reason: "taken-over" };
   }
   if (!opened && !resumed && canPoll) {
     return { ...resume("longpoll", true), fresh: true };
   }
-  if (opened && !spoke && code === 1e3) {
+  if (opened && !receivedFrame && code === 1e3) {
     return connect(resumed, "forgotten");
   }
   if (muteSockets >= MUTE_SOCKETS && canPoll) {
@@ -1577,11 +1587,11 @@ var WebSocketListener = class {
     this.socket = null;
     this.opened = false;
     this.announced = false;
-    this.spoke = false;
+    this.receivedFrame = false;
     this.finished = false;
     this.timers = {};
     this.lastHeartbeatAt = null;
-    this.lastHeardAt = Date.now();
+    this.lastFrameAt = Date.now();
     this.heartbeatsWanted = () => false;
   }
   open() {
@@ -1618,14 +1628,14 @@ var WebSocketListener = class {
     this.socket?.close();
   }
   /** The connection may be dead. The socket ends if the server stays silent for longer than usual. */
-  doubt() {
+  checkAlive() {
     if (!this.opened) {
       return;
     }
     this.sendHeartbeat();
     const pauseMs = this.rhythm.longestMs;
     if (pauseMs !== null) {
-      const restMs = pauseMs - (Date.now() - this.lastHeardAt);
+      const restMs = pauseMs - (Date.now() - this.lastFrameAt);
       this.expectFrame(Math.max(0, restMs) + DOUBT_MS);
     }
   }
@@ -1633,7 +1643,7 @@ var WebSocketListener = class {
   onOpen(event) {
     clearTimeout(this.timers.opening);
     this.opened = true;
-    this.lastHeardAt = Date.now();
+    this.lastFrameAt = Date.now();
     this.timers.proven = setTimeout(() => this.events.alive(), PROVEN_AFTER_MS);
     this.watchSilence();
     if (this.trusted) {
@@ -1651,7 +1661,7 @@ var WebSocketListener = class {
   }
   /** @param {Event} event */
   onFirstMessage(event) {
-    this.spoke = true;
+    this.receivedFrame = true;
     clearTimeout(this.timers.proven);
     clearTimeout(this.timers.settled);
     this.announce(event);
@@ -1659,8 +1669,8 @@ var WebSocketListener = class {
   }
   /** @param {MessageEvent} event */
   onMessage(event) {
-    this.lastHeardAt = Date.now();
-    if (!this.spoke) {
+    this.lastFrameAt = Date.now();
+    if (!this.receivedFrame) {
       this.onFirstMessage(event);
     }
     let list;
@@ -1680,9 +1690,9 @@ var WebSocketListener = class {
   }
   learnPause() {
     if (this.lastHeartbeatAt !== null) {
-      this.rhythm.note(this.lastHeardAt - this.lastHeartbeatAt);
+      this.rhythm.note(this.lastFrameAt - this.lastHeartbeatAt);
     }
-    this.lastHeartbeatAt = this.lastHeardAt;
+    this.lastHeartbeatAt = this.lastFrameAt;
   }
   watchSilence() {
     const limitMs = this.silenceMs ?? this.rhythm.limitMs(SILENCE_MS);
@@ -1711,10 +1721,10 @@ var WebSocketListener = class {
     if (this.finished) {
       return;
     }
-    const { opened, spoke } = this;
+    const { opened, receivedFrame } = this;
     const clean2 = opened ? code !== 1006 : event?.type !== "timeout";
     this.close();
-    this.events.ended(event, { code, reason, opened, spoke, clean: clean2 });
+    this.events.ended(event, { code, reason, opened, receivedFrame, clean: clean2 });
   }
   finish() {
     this.finished = true;
@@ -1861,11 +1871,11 @@ var Listening = class {
     this.listener = null;
   }
   /** The page was hidden, or the network may have changed, so the transport may be dead. */
-  doubt() {
-    this.listener?.doubt();
+  checkAlive() {
+    this.listener?.checkAlive();
   }
   /** A network is available again, and it may be a different one. */
-  forgive() {
+  resetTrust() {
     this.distrusted = false;
     this.muteSockets = 0;
     this.upgrade.reset();
@@ -1970,7 +1980,7 @@ var Listening = class {
       this.stayWithPolling();
       return;
     }
-    this.muteSockets += end.opened && !end.spoke && !isOfServer(end.code) ? 1 : 0;
+    this.muteSockets += end.opened && !end.receivedFrame && !isOfServer(end.code) ? 1 : 0;
     if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
       this.upgrade.reset();
     }
@@ -2108,7 +2118,7 @@ var Retry = class {
     }, delayMs);
   }
   /** Runs the waiting step immediately, because the chances have improved. */
-  hurry() {
+  retrySoon() {
     if (this.step) {
       this.arm(this.step, Math.max(0, this.lastAttemptAt + HURRY_MS - Date.now()));
     }
@@ -2174,7 +2184,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     opened: (request, transport) => this._onOpened(request, transport),
     alive: () => this._retry.succeeded(),
     frames: (list) => this._onFrames(list),
-    error: (event) => this._tell("listenErrorCallback", event),
+    error: (event) => this._invoke("listenErrorCallback", event),
     ended: (close, step, request, data) => this._onEnded(close, step, request, data),
     log: (event, details) => this._log(event, details)
   });
@@ -2247,7 +2257,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this._opening = { transport, connectionId, resumed, gap };
     this.createHeartBeats();
     this._setState("connected", "open");
-    this._tell("listenOpenedCallback", request);
+    this._invoke("listenOpenedCallback", request);
     if (turn !== this._turn) {
       return;
     }
@@ -2258,7 +2268,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   }
   /** @param {any[]} list */
   _onFrames(list) {
-    this._tell("listenMessageCallback", list);
+    this._invoke("listenMessageCallback", list);
     for (const frame of list) {
       callPage(() => this._subscriptions.receive(frame));
       this._emit("frame", frame);
@@ -2279,7 +2289,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this._gap ||= !close.clean;
     this._log("close", { ...close });
     this._follow(step);
-    this._tell(close.transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
+    this._invoke(close.transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
     this._emit("close", close);
   }
   /** @param {import('./reconnect.js').Step} step */
@@ -2345,17 +2355,17 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     return watchPage({
       wake: () => this._onWake(),
       online: () => {
-        this._listening.forgive();
+        this._listening.resetTrust();
         this._onWake();
       },
-      offline: () => this._listening.doubt(),
+      offline: () => this._listening.checkAlive(),
       suspend: (event) => this._suspend(event),
       resume: () => this._wakeUp()
     });
   }
   _onWake() {
-    this._retry.hurry();
-    this._listening.doubt();
+    this._retry.retrySoon();
+    this._listening.checkAlive();
   }
   /**
    * Stops listening. An open socket keeps the page out of the back/forward cache, and browsers close the socket of a
@@ -2464,12 +2474,12 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
   closeConnection() {
     this._halt();
     this._end("closed");
-    this._tell("connectionClosedCallback");
+    this._invoke("connectionClosedCallback");
   }
   /** Calls beforeListeningCallback, then starts to listen with `connectionId`. */
   startListening(request, data) {
     const turn = this._turn;
-    this._tell("beforeListeningCallback", request, data);
+    this._invoke("beforeListeningCallback", request, data);
     if (turn === this._turn) {
       this._listen();
     }
@@ -2508,7 +2518,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
     this._connecting = null;
     const turn = this._turn;
     const previousId = this._takeId(data);
-    this._tell("connectCallback", answer, data);
+    this._invoke("connectCallback", answer, data);
     this._emit("connect", { connectionId: data.conn_id, previousId, data });
     if (turn === this._turn) {
       this.startListening(answer, data);
@@ -2521,13 +2531,14 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
    */
   _onConnectFailed(request, answer, data) {
     this._connecting = null;
-    const error = answer.status > 0 && answer.status < 400 ? new ChannelStreamError("answer", "connect", "the response has no conn_id", { status: answer.status, data }) : ChannelStreamError.of("connect", request, data);
+    const { status } = answer;
+    const error = status > 0 && status < 400 ? new ChannelStreamError("answer", "connect", "the response has no conn_id", { status, data }) : ChannelStreamError.of("connect", request, data);
     if (this.shouldReconnect) {
       this._scheduleConnect({ atLeastMs: askedWaitMs(answer) });
     } else {
       this._end("failed");
     }
-    this._tell("connectErrorCallback", answer, data);
+    this._invoke("connectErrorCallback", answer, data);
     this._emit("error", error);
   }
 };

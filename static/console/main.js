@@ -35,7 +35,7 @@ function report(state, text) {
     document.body.classList.toggle('stale', state === 'lost');
 }
 
-function complain(...parts) {
+function showProblem(...parts) {
     byId('problem').replaceChildren(...parts);
 }
 
@@ -62,16 +62,16 @@ function changed(reload = true) {
 function explain(error) {
     if (error instanceof SignedOut) {
         report('lost', 'Signed out');
-        complain('Your sign-in has ended. ', make('a', { href: `${base}/admin/sign_in` }, 'Sign in again'));
+        showProblem('Your sign-in has ended. ', make('a', { href: `${base}/admin/sign_in` }, 'Sign in again'));
         return false;
     }
     if (error instanceof Gone) {
         report('open', 'Live');
-        complain(`${page.title}: this no longer exists.`);
+        showProblem(`${page.title}: this no longer exists.`);
         return true;
     }
     report('lost', 'These figures are outdated');
-    complain(`The console could not load the server’s state and tries again. ${error.message}`);
+    showProblem(`The console could not load the server’s state and tries again. ${error.message}`);
     return true;
 }
 
@@ -87,7 +87,7 @@ async function poll() {
         if (mine.signal.aborted) {
             return;
         }
-        complain();
+        showProblem();
         report('open', 'Live');
     } catch (error) {
         if (mine.signal.aborted) {
@@ -118,7 +118,7 @@ function turn() {
     // Each page reports only its own changes. A late response must not render another page.
     const made = new Page({ ...place, changed: (reload) => { if (page === made) { changed(reload); } } });
     page = made;
-    complain();
+    showProblem();
     show();
     // On a phone the sections are wider than the screen.
     document.querySelector('#sections [aria-current="page"]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });

@@ -234,7 +234,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
         this._subscriptions.renew();
         this._subscriptions.take(data.channels_info);
         if (hasChannels) {
-            this._tell('channelsChangedCallback', this.channels);
+            this._invoke('channelsChangedCallback', this.channels);
             this._emitChannels(before);
         }
         return previousId;
@@ -248,7 +248,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
         const before = listOf(this.channels);
         this.channels = channels;
         this._subscriptions.confirm(before, channels);
-        this._tell('channelsChangedCallback', channels);
+        this._invoke('channelsChangedCallback', channels);
         this._emitChannels(before);
     }
 

@@ -68,7 +68,7 @@ export function send(connection, call) {
     const { kind, verb = 'POST', callback, take, fail, unless } = call;
     const request = prepare(connection, call);
     /** @type {(ending: string, request: XMLHttpRequest, data: any) => void} */
-    const tell = (ending, ...args) => callback && connection._tell(/** @type {any} */ (callback + ending), ...args);
+    const invoke = (ending, ...args) => callback && connection._invoke(/** @type {any} */ (callback + ending), ...args);
     return quiet(new Promise((resolve, reject) => {
         /** @param {any} data */
         const refuse = (data) => {
@@ -79,18 +79,18 @@ export function send(connection, call) {
         request.handleResponse = (answer, data) => {
             if (answer.status < 400) {
                 take?.(data);
-                tell('Callback', answer, data);
+                invoke('Callback', answer, data);
                 resolve(data);
             } else {
                 // Callbacks treat status 400 as a success, as in 0.7.1. The promise and the event do not.
                 fail?.();
-                tell('Callback', answer, data);
+                invoke('Callback', answer, data);
                 refuse(data);
             }
         };
         request.handleError = (answer, data) => {
             fail?.();
-            tell('ErrorCallback', answer, data);
+            invoke('ErrorCallback', answer, data);
             refuse(data);
         };
         try {

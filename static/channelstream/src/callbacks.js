@@ -140,7 +140,7 @@ export class ChannelStreamCallbacks extends Emitter {
      * @param {keyof import('../index.js').ConnectionCallbacks} name
      * @param {...any} args
      */
-    _tell(name, ...args) {
+    _invoke(name, ...args) {
         callPage(() => /** @type {any} */ (this)[name](...args));
     }
 

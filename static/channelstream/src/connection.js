@@ -79,13 +79,13 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
     closeConnection() {
         this._halt();
         this._end('closed');
-        this._tell('connectionClosedCallback');
+        this._invoke('connectionClosedCallback');
     }
 
     /** Calls beforeListeningCallback, then starts to listen with `connectionId`. */
     startListening(request, data) {
         const turn = this._turn;
-        this._tell('beforeListeningCallback', request, data);
+        this._invoke('beforeListeningCallback', request, data);
         if (turn === this._turn) {
             this._listen();
         }
@@ -129,7 +129,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         this._connecting = null;
         const turn = this._turn;
         const previousId = this._takeId(data);
-        this._tell('connectCallback', answer, data);
+        this._invoke('connectCallback', answer, data);
         this._emit('connect', { connectionId: data.conn_id, previousId, data });
         if (turn === this._turn) {
             this.startListening(answer, data);
@@ -143,15 +143,16 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
      */
     _onConnectFailed(request, answer, data) {
         this._connecting = null;
-        const error = answer.status > 0 && answer.status < 400
-            ? new ChannelStreamError('answer', 'connect', 'the response has no conn_id', { status: answer.status, data })
+        const { status } = answer;
+        const error = status > 0 && status < 400
+            ? new ChannelStreamError('answer', 'connect', 'the response has no conn_id', { status, data })
             : ChannelStreamError.of('connect', request, data);
         if (this.shouldReconnect) {
             this._scheduleConnect({ atLeastMs: askedWaitMs(answer) });
         } else {
             this._end('failed');
         }
-        this._tell('connectErrorCallback', answer, data);
+        this._invoke('connectErrorCallback', answer, data);
         this._emit('error', error);
     }
 }

@@ -64,7 +64,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         opened: (request, transport) => this._onOpened(request, transport),
         alive: () => this._retry.succeeded(),
         frames: (list) => this._onFrames(list),
-        error: (event) => this._tell('listenErrorCallback', event),
+        error: (event) => this._invoke('listenErrorCallback', event),
         ended: (close, step, request, data) => this._onEnded(close, step, request, data),
         log: (event, details) => this._log(event, details),
     });
@@ -146,7 +146,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         this._opening = { transport, connectionId, resumed, gap };
         this.createHeartBeats();
         this._setState('connected', 'open');
-        this._tell('listenOpenedCallback', request);
+        this._invoke('listenOpenedCallback', request);
         if (turn !== this._turn) {
             return;
         }
@@ -159,7 +159,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
 
     /** @param {any[]} list */
     _onFrames(list) {
-        this._tell('listenMessageCallback', list);
+        this._invoke('listenMessageCallback', list);
         for (const frame of list) {
             callPage(() => this._subscriptions.receive(frame));
             this._emit('frame', frame);
@@ -181,7 +181,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         this._gap ||= !close.clean;
         this._log('close', { ...close });
         this._follow(step);
-        this._tell(close.transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
+        this._invoke(close.transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
         this._emit('close', close);
     }
 
@@ -253,18 +253,18 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         return watchPage({
             wake: () => this._onWake(),
             online: () => {
-                this._listening.forgive();
+                this._listening.resetTrust();
                 this._onWake();
             },
-            offline: () => this._listening.doubt(),
+            offline: () => this._listening.checkAlive(),
             suspend: (event) => this._suspend(event),
             resume: () => this._wakeUp(),
         });
     }
 
     _onWake() {
-        this._retry.hurry();
-        this._listening.doubt();
+        this._retry.retrySoon();
+        this._listening.checkAlive();
     }
 
     /**

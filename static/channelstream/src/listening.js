@@ -109,12 +109,12 @@ export class Listening {
     }
 
     /** The page was hidden, or the network may have changed, so the transport may be dead. */
-    doubt() {
-        this.listener?.doubt();
+    checkAlive() {
+        this.listener?.checkAlive();
     }
 
     /** A network is available again, and it may be a different one. */
-    forgive() {
+    resetTrust() {
         this.distrusted = false;
         this.muteSockets = 0;
         this.upgrade.reset();
@@ -232,7 +232,7 @@ export class Listening {
             return;
         }
         // A close code that only the server sends shows that data comes through.
-        this.muteSockets += end.opened && !end.spoke && !isOfServer(end.code) ? 1 : 0;
+        this.muteSockets += end.opened && !end.receivedFrame && !isOfServer(end.code) ? 1 : 0;
         if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
             this.upgrade.reset();
         }

@@ -83,7 +83,7 @@ export class LongPollListener {
     }
 
     /** The connection may be dead. Sends the poll again if it takes longer than any poll before. */
-    doubt() {
+    checkAlive() {
         const { poll, longestMs } = this;
         if (longestMs === null || !poll) {
             return;

@@ -67,7 +67,7 @@ function askedMs(code, reason) {
  * @param {number} end.code the close code
  * @param {string} [end.reason] the reason that the server sent
  * @param {boolean} end.opened
- * @param {boolean} end.spoke whether a frame arrived
+ * @param {boolean} end.receivedFrame whether a frame arrived
  * @param {boolean} end.resumed whether the socket was opened with an earlier id rather than one just issued
  * @param {number} end.lostForMs the time since the server was last known to be reachable
  * @param {number} end.graceMs how long the server keeps a connection without a transport
@@ -75,7 +75,9 @@ function askedMs(code, reason) {
  * @param {boolean} end.canPoll whether long-polling is available
  * @returns {Step}
  */
-export function afterWebSocket({ code, reason = '', opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
+export function afterWebSocket({
+    code, reason = '', opened, receivedFrame, resumed, lostForMs, graceMs, muteSockets, canPoll,
+}) {
     if (code === TAKEN_OVER) {
         return { action: 'stop', now: true, reason: 'taken-over' };
     }
@@ -83,7 +85,7 @@ export function afterWebSocket({ code, reason = '', opened, spoke, resumed, lost
         // The id has just arrived over HTTP, so only the websocket is blocked.
         return { ...resume('longpoll', true), fresh: true };
     }
-    if (opened && !spoke && code === 1000) {
+    if (opened && !receivedFrame && code === 1000) {
         // The server does not know the id. That is normal for an old id and an error for a new one.
         return connect(resumed, 'forgotten');
     }

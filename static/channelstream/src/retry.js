@@ -56,7 +56,7 @@ export class Retry {
     }
 
     /** Runs the waiting step immediately, because the chances have improved. */
-    hurry() {
+    retrySoon() {
         if (this.step) {
             this.arm(this.step, Math.max(0, this.lastAttemptAt + HURRY_MS - Date.now()));
         }

@@ -18,7 +18,7 @@ export class Subscriptions {
         /** @type {Set<string>} left by the page, although the server may not have processed that yet */
         this.left = new Set();
         /** @type {Set<string>} named in a request in flight */
-        this.asked = new Set();
+        this.requested = new Set();
         /** @type {Map<string, {promise: Promise<void>, resolve: () => void, reject: (error: Error) => void}>} */
         this.waiting = new Map();
         this.backoff = new Backoff();
@@ -106,12 +106,12 @@ export class Subscriptions {
     /** Requests the wanted channels that are not joined. Without a connection id, connect() requests them. */
     flush() {
         clearTimeout(this.timer);
-        const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.asked.has(name));
+        const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.requested.has(name));
         if (!this.connection._hasId || names.length === 0) {
             return;
         }
         if (this.connection.subscribeUrl) {
-            this.ask(names);
+            this.request(names);
             return;
         }
         const error = () => new ChannelStreamError('closed', 'subscribe', 'there is no subscribeUrl');
@@ -126,18 +126,18 @@ export class Subscriptions {
      */
     begin(names) {
         names.forEach((name) => {
-            this.asked.add(name);
+            this.requested.add(name);
             this.left.delete(name);
         });
         return (joined) => {
-            names.forEach((name) => this.asked.delete(name));
+            names.forEach((name) => this.requested.delete(name));
             names.filter((name) => joined.includes(name) && !this.left.has(name)).forEach((name) => this.wanted.add(name));
             this.update();
         };
     }
 
     /** @param {string[]} names */
-    ask(names) {
+    request(names) {
         const id = this.connection.connectionId;
         const isOld = () => !this.connection._hasId || this.connection.connectionId !== id;
         this.connection.subscribe(names).then(() => {
@@ -173,7 +173,7 @@ export class Subscriptions {
             this.timer = setTimeout(() => this.flush(), this.backoff.next(increaseBounceIv, maxReconnectDelayMs));
         } else if (names.length > 1) {
             // The server refused at least one of them. Separate requests let the others succeed.
-            names.filter((name) => this.wanted.has(name)).forEach((name) => this.ask([name]));
+            names.filter((name) => this.wanted.has(name)).forEach((name) => this.request([name]));
         } else {
             this.refuse(names[0], error);
         }
@@ -222,7 +222,7 @@ export class Subscriptions {
     confirm(before, now) {
         const is = new Set(now);
         // The application has removed the connection from these channels, so the library does not request them again.
-        before.filter((name) => !is.has(name) && !this.asked.has(name)).forEach((name) => this.wanted.delete(name));
+        before.filter((name) => !is.has(name) && !this.requested.has(name)).forEach((name) => this.wanted.delete(name));
         [...this.left].filter((name) => !is.has(name)).forEach((name) => this.left.delete(name));
         this.update();
     }
@@ -230,7 +230,7 @@ export class Subscriptions {
     /** Handles a new connection id: members are loaded again, and channels missing from connect() are requested. */
     renew() {
         this.channels.forEach((channel) => channel._forgetMembers());
-        this.asked.clear();
+        this.requested.clear();
         this.left.clear();
         this.update();
         // Runs after the page's own callback, which may request the same channels.
@@ -240,7 +240,7 @@ export class Subscriptions {
     /** Rejects what is pending, because the page has ended the connection. */
     close() {
         clearTimeout(this.timer);
-        this.asked.clear();
+        this.requested.clear();
         const error = () => new ChannelStreamError('closed', 'subscribe', 'the connection was closed');
         [...this.waiting.keys()].forEach((name) => this.settle(name, error()));
         this.update();

@@ -35,7 +35,7 @@ const DOUBT_MS = 2_000;
  * @property {number} code
  * @property {string} reason
  * @property {boolean} opened
- * @property {boolean} spoke whether a frame arrived
+ * @property {boolean} receivedFrame whether a frame arrived
  * @property {boolean} clean whether all frames that the server sent have arrived
  */
 
@@ -59,13 +59,13 @@ export class WebSocketListener {
         this.socket = null;
         this.opened = false;
         this.announced = false;
-        this.spoke = false;
+        this.receivedFrame = false;
         this.finished = false;
         /** @type {Record<string, any>} */
         this.timers = {};
         /** @type {?number} */
         this.lastHeartbeatAt = null;
-        this.lastHeardAt = Date.now();
+        this.lastFrameAt = Date.now();
         this.heartbeatsWanted = () => false;
     }
 
@@ -108,7 +108,7 @@ export class WebSocketListener {
     }
 
     /** The connection may be dead. The socket ends if the server stays silent for longer than usual. */
-    doubt() {
+    checkAlive() {
         if (!this.opened) {
             return;
         }
@@ -116,7 +116,7 @@ export class WebSocketListener {
         this.sendHeartbeat();
         const pauseMs = this.rhythm.longestMs;
         if (pauseMs !== null) {
-            const restMs = pauseMs - (Date.now() - this.lastHeardAt);
+            const restMs = pauseMs - (Date.now() - this.lastFrameAt);
             this.expectFrame(Math.max(0, restMs) + DOUBT_MS);
         }
     }
@@ -125,7 +125,7 @@ export class WebSocketListener {
     onOpen(event) {
         clearTimeout(this.timers.opening);
         this.opened = true;
-        this.lastHeardAt = Date.now();
+        this.lastFrameAt = Date.now();
         this.timers.proven = setTimeout(() => this.events.alive(), PROVEN_AFTER_MS);
         this.watchSilence();
         if (this.trusted) {
@@ -145,7 +145,7 @@ export class WebSocketListener {
 
     /** @param {Event} event */
     onFirstMessage(event) {
-        this.spoke = true;
+        this.receivedFrame = true;
         clearTimeout(this.timers.proven);
         clearTimeout(this.timers.settled);
         this.announce(event);
@@ -154,8 +154,8 @@ export class WebSocketListener {
 
     /** @param {MessageEvent} event */
     onMessage(event) {
-        this.lastHeardAt = Date.now();
-        if (!this.spoke) {
+        this.lastFrameAt = Date.now();
+        if (!this.receivedFrame) {
             this.onFirstMessage(event);
         }
         let list;
@@ -176,9 +176,9 @@ export class WebSocketListener {
 
     learnPause() {
         if (this.lastHeartbeatAt !== null) {
-            this.rhythm.note(this.lastHeardAt - this.lastHeartbeatAt);
+            this.rhythm.note(this.lastFrameAt - this.lastHeartbeatAt);
         }
-        this.lastHeartbeatAt = this.lastHeardAt;
+        this.lastHeartbeatAt = this.lastFrameAt;
     }
 
     watchSilence() {
@@ -210,11 +210,11 @@ export class WebSocketListener {
         if (this.finished) {
             return;
         }
-        const { opened, spoke } = this;
+        const { opened, receivedFrame } = this;
         // A refused socket has lost nothing. After a timeout, the server may have regarded the socket as open.
         const clean = opened ? code !== 1006 : event?.type !== 'timeout';
         this.close();
-        this.events.ended(event, { code, reason, opened, spoke, clean });
+        this.events.ended(event, { code, reason, opened, receivedFrame, clean });
     }
 
     finish() {

@@ -51,25 +51,25 @@ test('a gap does not count as a pause, whether it comes first or later', () => {
 
 const graceMs = 30_000;
 const socket = {
-    code: 1006, opened: true, spoke: true, resumed: false, lostForMs: 0, graceMs, muteSockets: 0, canPoll: true,
+    code: 1006, opened: true, receivedFrame: true, resumed: false, lostForMs: 0, graceMs, muteSockets: 0, canPoll: true,
 };
-const mute = { spoke: false, muteSockets: MUTE_SOCKETS };
+const mute = { receivedFrame: false, muteSockets: MUTE_SOCKETS };
 
 const socketRules = [
     ['a lost socket resumes its id', {}, 'resume websocket'],
     ['a socket that the server closed for a restart', { code: 1012 }, 'resume websocket'],
     ['a socket that the server closed for a stop', { code: 1001 }, 'resume websocket'],
-    ['after a socket that did not open the other transport is next', { opened: false, spoke: false, resumed: true },
+    ['after a socket that did not open the other transport is next', { opened: false, receivedFrame: false, resumed: true },
         'resume longpoll'],
-    ['a socket that did not open, without another transport', { opened: false, spoke: false, resumed: true, canPoll: false },
+    ['a socket that did not open, without another transport', { opened: false, receivedFrame: false, resumed: true, canPoll: false },
         'resume websocket'],
     ['after the grace time the id is invalid', { resumed: true, opened: false, lostForMs: graceMs + 1 }, 'connect'],
-    ['an unknown old id is replaced immediately', { code: 1000, spoke: false, resumed: true }, 'connect now'],
-    ['an unknown new id waits', { code: 1000, spoke: false }, 'connect'],
+    ['an unknown old id is replaced immediately', { code: 1000, receivedFrame: false, resumed: true }, 'connect now'],
+    ['an unknown new id waits', { code: 1000, receivedFrame: false }, 'connect'],
     ['a socket that carried frames and was closed in order reconnects', { code: 1000 }, 'resume websocket'],
     ['a socket that was taken over stays closed', { code: 4001 }, 'stop now'],
-    ['a websocket that cannot open', { opened: false, spoke: false }, 'resume longpoll now'],
-    ['a websocket that cannot open, without long-polling', { opened: false, spoke: false, canPoll: false },
+    ['a websocket that cannot open', { opened: false, receivedFrame: false }, 'resume longpoll now'],
+    ['a websocket that cannot open, without long-polling', { opened: false, receivedFrame: false, canPoll: false },
         'resume websocket'],
     ['websockets that never carry a frame', mute, 'resume longpoll now'],
     ['websockets that never carry a frame, without long-polling', { ...mute, canPoll: false }, 'resume websocket'],

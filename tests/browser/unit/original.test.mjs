@@ -64,10 +64,10 @@ test('methods and callbacks have the same names', () => {
 
 test('callbacks can be methods of a subclass', () => {
     class Page extends ChannelStreamConnection {
-        heard = [];
+        received = [];
 
         listenMessageCallback(messages) {
-            this.heard.push(...messages);
+            this.received.push(...messages);
         }
     }
     const made = new Page();
@@ -77,7 +77,7 @@ test('callbacks can be methods of a subclass', () => {
     lastRequest().answer(200, { conn_id: 'first', channels: [] });
     lastSocket().accept();
     lastSocket().frame([{ uuid: 'a' }]);
-    assert.deepEqual(made.heard, [{ uuid: 'a' }]);
+    assert.deepEqual(made.received, [{ uuid: 'a' }]);
 });
 
 test('callbacks run in the same order', () => {

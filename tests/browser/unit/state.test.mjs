@@ -376,13 +376,13 @@ test('a setting limits the waits', () => {
 });
 
 test('options set properties, and unknown options are refused', () => {
-    const heard = [];
+    const received = [];
     const made = new ChannelStreamConnection({
-        username: 'ada', noWebsocket: true, listenMessageCallback: (list) => heard.push(...list),
+        username: 'ada', noWebsocket: true, listenMessageCallback: (list) => received.push(...list),
     });
     assert.deepEqual([made.username, made.noWebsocket], ['ada', true]);
     made.listenMessageCallback([1]);
-    assert.deepEqual(heard, [1]);
+    assert.deepEqual(received, [1]);
     for (const key of ['conectUrl', 'state', 'connect', '_retry', 'someCallback']) {
         assert.throws(() => new ChannelStreamConnection({ [key]: 1 }), { name: 'TypeError', message: new RegExp(key) });
     }
@@ -390,20 +390,20 @@ test('options set properties, and unknown options are refused', () => {
 
 test('listeners can be added and removed, and an exception affects no other listener', () => {
     const emitter = new Emitter(['a', 'b']);
-    const heard = [];
-    const off = emitter.on('a', (value) => { heard.push(['first', value]); throw new Error('of a listener'); });
-    emitter.once('a', (value) => heard.push(['once', value]));
-    const never = () => heard.push(['never']);
+    const received = [];
+    const off = emitter.on('a', (value) => { received.push(['first', value]); throw new Error('of a listener'); });
+    emitter.once('a', (value) => received.push(['once', value]));
+    const never = () => received.push(['never']);
     emitter.once('a', never);
     emitter.off('a', never);
-    const last = (value) => heard.push(['last', value]);
+    const last = (value) => received.push(['last', value]);
     emitter.on('a', last);
     emitter._emit('a', 1);
     off();
     emitter._emit('a', 2);
     emitter.off('a', last);
     emitter._emit('a', 3);
-    assert.deepEqual(heard, [['first', 1], ['once', 1], ['last', 1], ['last', 2]]);
+    assert.deepEqual(received, [['first', 1], ['once', 1], ['last', 1], ['last', 2]]);
     assert.deepEqual(thrown, ['of a listener']);
     assert.throws(() => emitter.on('c', () => {}), { name: 'TypeError', message: /no event "c".*a, b/ });
 });

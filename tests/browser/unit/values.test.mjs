@@ -86,7 +86,7 @@ test('no frame stops the client', () => {
     for (const data of ['<html>', '', '{', new ArrayBuffer(4), undefined]) {
         lastSocket().onmessage({ type: 'message', data });
     }
-    works(made, 'what is no JSON');
+    works(made, 'a frame that is not JSON');
     assert.ok(channel.members.every(({ state }) => state !== undefined));
 });
 
