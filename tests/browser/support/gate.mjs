@@ -1,8 +1,15 @@
 /** A proxy between browser and server that causes network faults. It breaks connections and does not read frames. */
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 
 const HANDSHAKE = /^upgrade: *websocket/im;
+
+/** A poll that is not answered within this time has no frames to deliver. */
+const QUIET_MS = 300;
+
+/** The time in which the server sees that a response has arrived. */
+const SETTLE_MS = 50;
 
 export class Gate {
     static async start(server) {
@@ -43,14 +50,17 @@ export class Gate {
                 client.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
                 return;
             }
-            this.join(client, head, { mute: isHandshake && this.websockets === 'mute' });
+            this.join(client, head, { isHandshake, mute: isHandshake && this.websockets === 'mute' });
         });
     }
 
-    join(client, head, { mute }) {
+    join(client, head, { isHandshake, mute }) {
         const upstream = connect({ port: this.server.port, host: '127.0.0.1', allowHalfOpen: true });
-        const pair = { client, upstream };
+        /** `isWaiting`: an HTTP request has no response yet. */
+        const pair = { client, upstream, isHandshake, isWaiting: !isHandshake };
         this.pairs.add(pair);
+        client.on('data', () => { pair.isWaiting = !isHandshake; });
+        upstream.on('data', () => { pair.isWaiting = false; });
         upstream.on('error', () => client.destroy());
         upstream.on('close', () => {
             this.pairs.delete(pair);
@@ -71,12 +81,30 @@ export class Gate {
      * all data that it has sent so far still arrives, and then the browser detects the end too.
      */
     async breakAll() {
-        const broken = [...this.pairs].map(({ client, upstream }) => {
-            client.unpipe(upstream);
-            upstream.end();
-            return once(client, 'finish');
-        });
-        await Promise.all(broken);
+        await Promise.all([...this.pairs].map((pair) => this.breakDown(pair)));
+    }
+
+    /**
+     * When the server detects the end of a poll's connection, it answers the poll and sends those frames again later. A
+     * browser that has closed its connection never receives such a response, so the gate drops it. A response that is
+     * being sent must arrive, and the server must see that it did before the connection ends.
+     */
+    async breakDown(pair) {
+        const { client, upstream } = pair;
+        client.unpipe(upstream);
+        if (pair.isWaiting) {
+            await Promise.race([once(upstream, 'data'), pause(QUIET_MS)]);
+        }
+        if (pair.isWaiting) {
+            upstream.unpipe(client);
+            upstream.resume();
+        } else if (!pair.isHandshake) {
+            await pause(SETTLE_MS);
+        }
+        upstream.end();
+        if (!client.destroyed) {
+            await Promise.race([once(client, 'finish'), once(client, 'close')]);
+        }
     }
 
     /** Breaks all connections, and accepts no new ones. */
