@@ -31,7 +31,7 @@ const OUTCOMES = {
 };
 
 const EVENTS = {
-    attached: ({ transport, address }) => `Session by ${transport === 'longpoll' ? 'long-poll' : transport}${address ? ` from ${address}` : ''}`,
+    attached: ({ transport, address }) => `Session over ${transport === 'longpoll' ? 'long-poll' : transport}${address ? ` from ${address}` : ''}`,
     listening: ({ channel, missed }) => `Listens to ${channel ?? 'private messages'}${missed ? `; ${plural(missed, 'frame')} missed` : ''}`,
     left: ({ channel }) => `No longer listens to ${channel}`,
     answered: ({ frames, bytes: size }) => `Answered the poll with ${plural(frames, 'frame')}, ${bytes(size)}`,

@@ -20,10 +20,10 @@ export class Secrets {
     template() {
         return html`
             <h1 class="visually-hidden page-title" tabindex="-1">Secrets</h1>
-            <p class="quiet small">The server counts requests by sender address, starting when it accepts a secret. You can
-                retire a secret that was unused for longer than your applications can be idle: remove it from the settings
-                and send SIGHUP to the server. Fingerprints distinguish the secrets and change when the server
-                restarts.</p>
+            <p class="quiet small">The server counts the requests signed with each secret by sender address, from the time
+                when it first accepted that secret. You can retire a secret that was unused for longer than your
+                applications can be idle: remove it from the settings and send SIGHUP to the server. Fingerprints distinguish
+                the secrets and change when the server restarts.</p>
             ${this.secrets ? this.#table() : html`<p class="empty">Loading…</p>`}`;
     }
 
