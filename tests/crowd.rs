@@ -1,15 +1,12 @@
 //! Ten thousand websockets. Server and clients are processes of their own: each has as many sockets open.
 #![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-
-use generator::crowd::Crowd;
-use generator::drive::{Plan, closed_loop};
-use generator::ledger::Ledger;
-use generator::process::memory;
-use generator::publisher::Publisher;
-use generator::server::Server;
+use channelstream_load::generator::crowd::Crowd;
+use channelstream_load::generator::drive::{Plan, closed_loop};
+use channelstream_load::generator::ledger::Ledger;
+use channelstream_load::generator::process::memory;
+use channelstream_load::generator::publisher::Publisher;
+use channelstream_load::generator::server::Server;
 use std::io;
 use std::time::Duration;
 

@@ -1,23 +1,17 @@
 //! The load generator's own parts: what it would overlook, no benchmark would show.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-#[path = "../benches/load/report.rs"]
-#[allow(dead_code, unused_imports, reason = "a part of it is tested, the other prints")]
-mod report;
-
-use generator::arrivals::Arrivals;
-use generator::backend::Answers;
-use generator::drive::Plan;
-use generator::frames::{Finder, Frame, Kind, content, digits_at, first, renumber};
-use generator::held::Held;
-use generator::ledger::Ledger;
-use generator::memory::{ALLOWANCE, Around};
-use generator::meter::{Taken, counter};
-use generator::process::Memory;
-use generator::trace::Calls;
-use report::{Memories, Quantiles, Spread, line, verdict};
+use channelstream_load::generator::arrivals::Arrivals;
+use channelstream_load::generator::backend::Answers;
+use channelstream_load::generator::drive::Plan;
+use channelstream_load::generator::frames::{Finder, Frame, Kind, content, digits_at, first, renumber};
+use channelstream_load::generator::held::Held;
+use channelstream_load::generator::ledger::Ledger;
+use channelstream_load::generator::memory::{ALLOWANCE, Around};
+use channelstream_load::generator::meter::{Taken, counter};
+use channelstream_load::generator::process::Memory;
+use channelstream_load::generator::trace::Calls;
+use channelstream_load::report::{Memories, Quantiles, Spread, line, verdict};
 use std::time::Duration;
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use channelstream::replay::{Deliberate, Options, Target, play_file};
+use channelstream_replay::{Deliberate, Options, Target, play_file};
 use std::path::Path;
 use support::{TestServer, settings};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use channelstream::replay::{Deliberate, Options, Report, Target, play_file, read_cases};
+use channelstream_replay::{Deliberate, Options, Report, Target, play_file, read_cases};
 
 const CASES: &str = concat!(
     r#"{"case": "echo", "topic": "t", "steps": ["#,

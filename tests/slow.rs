@@ -1,17 +1,14 @@
 //! Clients that never read, among others that do.
 #![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-
-use generator::backend::Backend;
-use generator::crowd::Crowd;
-use generator::drive::paced;
-use generator::ledger::Ledger;
-use generator::process::{forget_peak, memory, peak};
-use generator::publisher::Publisher;
-use generator::server::Server;
-use generator::sleepers::Sleepers;
+use channelstream_load::generator::backend::Backend;
+use channelstream_load::generator::crowd::Crowd;
+use channelstream_load::generator::drive::paced;
+use channelstream_load::generator::ledger::Ledger;
+use channelstream_load::generator::process::{forget_peak, memory, peak};
+use channelstream_load::generator::publisher::Publisher;
+use channelstream_load::generator::server::Server;
+use channelstream_load::generator::sleepers::Sleepers;
 use std::io;
 use std::time::{Duration, Instant};
 

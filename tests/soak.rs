@@ -1,10 +1,7 @@
 //! The soak in its short form; the long one is `cargo bench --bench load -- soak`. See docs/reports/robustness.md.
 #![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-
-use generator::soak::{Plan, run};
+use channelstream_load::generator::soak::{Plan, run};
 use std::time::Duration;
 
 #[test]

@@ -1,16 +1,13 @@
 //! What a delivery costs in system calls, counted one by one.
 #![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-
-use generator::crowd::Crowd;
-use generator::drive::{Plan, closed_loop};
-use generator::ledger::Ledger;
-use generator::meter::Meter;
-use generator::publisher::Publisher;
-use generator::server::Server;
-use generator::trace::{Calls, Trace};
+use channelstream_load::generator::crowd::Crowd;
+use channelstream_load::generator::drive::{Plan, closed_loop};
+use channelstream_load::generator::ledger::Ledger;
+use channelstream_load::generator::meter::Meter;
+use channelstream_load::generator::publisher::Publisher;
+use channelstream_load::generator::server::Server;
+use channelstream_load::generator::trace::{Calls, Trace};
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, PoisonError};
 
