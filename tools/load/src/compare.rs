@@ -1,4 +1,5 @@
-//! Runs of ours and of the baseline in turn, so that each ratio is of one minute; and what they found, in columns.
+//! Alternating runs of our server and of the baseline, so that both sides of a ratio are from the same minute; and their
+//! results in columns.
 
 use crate::generator::crowd::Crowd;
 use crate::generator::ledger::Ledger;
@@ -7,21 +8,21 @@ use crate::generator::meter::Taken;
 use crate::report::{MEMORY, Memories, SPREAD, Spread, cells, verdict};
 use std::io;
 
-/// What one run of one server found.
+/// The result of one run of one server.
 pub struct Run {
     /// Units of work (deliveries, publishes) that were measured.
     pub units: f64,
     pub taken: Taken,
     pub sample: Sample,
     pub memory: Around,
-    /// Bytes of memory for each channel, and for each connection; not a number where that is not measured.
+    /// Bytes of memory for each channel, and for each connection, or NaN if they are not measured.
     pub per_channel: f64,
     pub per_connection: f64,
-    /// What was lost, repeated, out of order, refused, closed.
+    /// Deliveries that were lost, repeated or out of order, refused requests, closed sockets.
     pub faults: Vec<String>,
 }
 
-/// What the baseline is to imitate.
+/// The bytes that the baseline imitates.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     pub frame: Vec<u8>,
@@ -35,7 +36,7 @@ impl Run {
     }
 }
 
-/// What several runs of one thing found.
+/// The results of several runs of one variant.
 #[derive(Debug, Default)]
 pub struct Series {
     /// CPU of the server for each unit of work, in µs; its ratio to the baseline's and to the first variant's.
@@ -77,20 +78,20 @@ impl Series {
     }
 }
 
-/// Ours, variant by variant, and the baseline.
+/// The variants of our server, and the baseline.
 pub struct Compared {
     pub ours: Vec<Series>,
     pub raw: Series,
 }
 
 impl Compared {
-    /// Whether nothing was wrong with any run.
+    /// Whether no run had a fault.
     pub fn is_clean(&self) -> bool {
         self.raw.faults.is_empty() && self.ours.iter().all(|series| series.faults.is_empty())
     }
 }
 
-/// Measures all variants in turn, and the baseline, in every run. The baseline imitates the first variant.
+/// Measures all variants, and then the baseline, in every run. The baseline imitates the first variant.
 pub fn in_turn<V>(
     runs: u32,
     variants: &[V],
@@ -122,13 +123,13 @@ const OWN: [(&str, usize); 6] = [
 ];
 const VERDICT: [(&str, usize); 1] = [("runs", 5)];
 
-/// All columns of a comparison: those of its case in front.
+/// All columns of a comparison: first those of its case.
 pub fn columns(of_case: &[(&'static str, usize)]) -> Vec<(&'static str, usize)> {
     [of_case, &OWN, &MEMORY, &VERDICT].concat()
 }
 
 impl Compared {
-    /// The cells of one variant behind those of its case.
+    /// The cells of one variant, which follow those of its case.
     pub fn cells(&self, variant: usize) -> Vec<String> {
         let (ours, raw) = (&self.ours[variant], &self.raw);
         let of_raw = raw.faults.iter().map(|fault| format!("baseline: {fault}"));
@@ -145,7 +146,7 @@ impl Compared {
     }
 }
 
-/// What is wrong with a run whose subscribers should have got `total` messages.
+/// The faults of a run whose subscribers should have received `total` messages.
 pub fn faults(ledger: &Ledger, total: u32, crowd: &Crowd, refused: u64) -> Vec<String> {
     let mut faults = Vec::new();
     if !ledger.is_clean(total) {

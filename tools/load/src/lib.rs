@@ -23,7 +23,7 @@ static CHANNELSTREAM: OnceLock<&str> = OnceLock::new();
 struct Arguments {
     #[command(subcommand)]
     case: Option<Case>,
-    /// What `cargo bench` says by itself
+    /// The argument that `cargo bench` adds
     #[arg(long, hide = true, global = true)]
     bench: bool,
 }
@@ -40,11 +40,11 @@ enum Case {
     Channels(cases::channels::Options),
     /// System calls for each delivery
     Syscalls(cases::syscalls::Options),
-    /// CPU for each publish, with nobody or one listening
+    /// CPU for each publish, with no listener or one
     Publish(cases::publish::Options),
     /// Memory of idle connections, and the CPU that keeps them alive
     Idle(cases::idle::Options),
-    /// A large crowd gets broadcasts; the server's memory afterwards
+    /// A large crowd receives broadcasts; the server's memory afterwards
     Crowd(cases::crowd::Options),
     /// Clients that never read among others that do
     Slow(cases::slow::Options),
@@ -52,22 +52,22 @@ enum Case {
     Large(cases::large::Options),
     /// Latency of a small request while a large fan-out goes on
     Rest(cases::rest::Options),
-    /// CPU for each client that comes and goes
+    /// CPU for each client that connects and leaves
     Churn(cases::churn::Options),
     /// CPU for calls about a channel of few and of many members
     Members(cases::members::Options),
-    /// CPU for messages that not all members of a channel are to get
+    /// CPU for messages to only some of the members of a channel
     Receivers(cases::receivers::Options),
     /// CPU for each delivery by long-poll
     Poll(cases::poll::Options),
-    /// Steady load with churn: what the server holds before and after
+    /// Steady load while clients connect and leave: what the server holds before and after
     Soak(cases::soak::Options),
     /// The baseline itself, started by the other cases
     #[command(hide = true)]
     RawServer,
 }
 
-/// Runs what the command line names, against this server.
+/// Runs the case of the command line against this server.
 pub fn main(channelstream: &'static str) -> ExitCode {
     CHANNELSTREAM.get_or_init(|| channelstream);
     let Some(case) = Arguments::parse().case else {
@@ -91,7 +91,7 @@ fn channelstream() -> io::Result<&'static str> {
     CHANNELSTREAM.get().copied().ok_or_else(|| generator::failure("no server was named"))
 }
 
-/// Runs a case, or all; false when something was lost, repeated or out of order, or memory did not come back.
+/// Runs one case or all. Returns false if a delivery was lost, repeated or out of order, or memory was not released.
 fn run(case: Case) -> io::Result<bool> {
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     if matches!(case, Case::RawServer) {
@@ -109,7 +109,7 @@ fn run(case: Case) -> io::Result<bool> {
     }
 }
 
-/// Runs all cases, also after one that was not clean; a case that cannot be run at all ends the others.
+/// Runs all cases, also after one that was not clean. A case that cannot run ends the series.
 fn all(options: &cases::all::Options) -> io::Result<bool> {
     let parse = |line: String| {
         let words = std::iter::once("load").chain(line.split(' '));

@@ -1,4 +1,4 @@
-//! What the figures were made on, and of.
+//! A description of the machine and of the commit.
 
 use std::fs;
 use std::process::Command;
@@ -23,7 +23,7 @@ fn processor() -> String {
     model.map_or("unknown processor", |model| model.trim_start_matches(['\t', ' ', ':'])).to_owned()
 }
 
-/// Of the working tree, which says if it was changed since.
+/// The commit of the working tree, with a mark for later changes.
 fn commit() -> String {
     let mut git = Command::new("git");
     git.args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]);

@@ -1,8 +1,12 @@
-//! The baseline: a bare epoll server that does one write(2) of a ready frame for each delivery, and nothing else.
+//! The baseline: a bare epoll server that does one write(2) of a prepared frame for each delivery, and nothing else.
 //!
-//! The first byte of a connection says what it is: `S` a subscriber of the channel whose number follows, `C` a control that brings the frame and then
-//! commands, `R` a backend that brings the length of its requests and the answer to each, `W` a control that brings the answers to a
-//! websocket's handshake and goodbye, `G` such a handshake.
+//! The first byte of a connection is its role:
+//!
+//! * `S`: a subscriber. The number of its channel follows.
+//! * `C`: a control, which sends the frame and then commands.
+//! * `R`: a backend, which sends the length of its requests and the answer to each.
+//! * `W`: a control, which sends the answers to a websocket's handshake and to its close frame.
+//! * `G`: such a handshake.
 
 use super::generator::failure;
 use super::generator::frames::{digits_at, renumber};
@@ -12,7 +16,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 
 const LISTENER: Token = Token(usize::MAX);
-/// Bytes of a control's command.
+/// The length of a control's command, in bytes.
 const COMMAND: usize = 12;
 
 enum Role {
@@ -27,7 +31,7 @@ enum Role {
     Websocket,
 }
 
-/// What becomes of a connection that has been served.
+/// What happens to a connection after its input was processed.
 #[derive(PartialEq)]
 enum After {
     GoOn,
@@ -43,14 +47,14 @@ struct Peer {
 #[derive(Default)]
 struct Raw {
     peers: Vec<Option<Peer>>,
-    /// Those of each channel.
+    /// The subscribers of each channel.
     subscribers: Vec<Vec<usize>>,
     frame: Vec<u8>,
     digits: usize,
     numbered: u32,
-    /// What a websocket's handshake is answered, and its goodbye.
+    /// The answers to a websocket's handshake and to its close frame.
     welcome: Vec<u8>,
-    goodbye: Vec<u8>,
+    close_answer: Vec<u8>,
 }
 
 /// Serves until it is killed.
@@ -98,7 +102,7 @@ impl Raw {
     }
 
     fn read(&mut self, index: usize, buffer: &mut [u8]) -> io::Result<()> {
-        // Out of the table while it is served: serving writes to the others.
+        // Taken out of the table meanwhile, because processing its input writes to the others.
         let Some(mut peer) = self.peers[index].take() else { return Ok(()) };
         loop {
             match peer.stream.read(buffer) {
@@ -144,9 +148,9 @@ impl Raw {
                     self.publish(count)?;
                 }
             }
-            // All that clients say is goodbye.
+            // Clients send only a close frame.
             Role::Websocket if !peer.input.is_empty() => {
-                peer.stream.write_all(&self.goodbye)?;
+                peer.stream.write_all(&self.close_answer)?;
                 return Ok(After::Close);
             }
             Role::Websocket => {}
@@ -154,7 +158,7 @@ impl Raw {
         Ok(After::GoOn)
     }
 
-    /// The next frames, to those of the first channel.
+    /// Writes the next frames to the subscribers of the first channel.
     fn publish(&mut self, count: usize) -> io::Result<()> {
         (0..count).try_for_each(|_| {
             self.numbered += 1;
@@ -162,7 +166,7 @@ impl Raw {
         })
     }
 
-    /// Finds out what a connection is; false while that is not known.
+    /// Determines the role of a connection. False while it is unknown.
     fn introduce(&mut self, index: usize, peer: &mut Peer) -> io::Result<bool> {
         match peer.input.first() {
             None => return Ok(false),
@@ -184,8 +188,8 @@ impl Raw {
             }
             Some(b'W') => {
                 let Some((welcome, used)) = block(&peer.input, 1) else { return Ok(false) };
-                let Some((goodbye, end)) = block(&peer.input, used) else { return Ok(false) };
-                (self.welcome, self.goodbye) = (welcome.to_vec(), goodbye.to_vec());
+                let Some((close_answer, end)) = block(&peer.input, used) else { return Ok(false) };
+                (self.welcome, self.close_answer) = (welcome.to_vec(), close_answer.to_vec());
                 peer.role = Role::Control;
                 peer.input.drain(..end);
                 peer.stream.write_all(b"+")?;
@@ -208,7 +212,7 @@ impl Raw {
         Ok(true)
     }
 
-    /// Commands that came together; those that ask for it go out in one write, all of them to the last one's channel.
+    /// Executes commands that arrived together. Those with the join flag share one write, to the channel of the last one.
     fn command(&mut self, commands: &[u8]) -> io::Result<()> {
         let (mut joined, mut joined_for) = (Vec::new(), 0);
         for command in commands.as_chunks::<COMMAND>().0 {
@@ -251,7 +255,7 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
     bytes.get(at..)?.first_chunk().map(|chunk| u32::from_be_bytes(*chunk) as usize)
 }
 
-/// A length at `at` and the bytes behind it, and where they end.
+/// The bytes after the length at `at`, and their end.
 fn block(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let end = at + 4 + number(bytes, at)?;
     bytes.get(at + 4..end).map(|block| (block, end))

@@ -1,31 +1,31 @@
-//! Figures of several runs, in words and in tables.
+//! Figures of several runs, in text and in tables.
 
 use crate::generator::memory::Around;
 use std::fmt::{self, Display};
 
-/// The middle of some runs, and how far they lie apart.
+/// The median, minimum and maximum of some runs.
 #[derive(Clone, Debug, Default)]
 pub struct Spread(Vec<f64>);
 
 impl Spread {
-    /// One run more.
+    /// Adds the value of a run.
     pub fn add(&mut self, value: f64) {
         self.0.push(value);
         self.0.sort_by(f64::total_cmp);
     }
 
-    /// The value in the middle.
+    /// The median.
     pub fn median(&self) -> f64 {
         self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    /// The same of so many units each.
+    /// The same for this many units.
     pub fn times(&self, factor: f64) -> Self {
         Self(self.0.iter().map(|value| value * factor).collect())
     }
 }
 
-/// Two digits behind the point unless a precision says otherwise.
+/// Two decimal places unless the format has a precision.
 impl Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some(min), Some(max)) = (self.0.first(), self.0.last()) else { return f.write_str("-") };
@@ -37,13 +37,13 @@ impl Display for Spread {
 /// Wide enough for a [`Spread`] of times.
 pub const SPREAD: usize = 18;
 
-/// A table in Markdown, which appears line by line.
+/// A table in Markdown, printed line by line.
 pub struct Table {
     widths: Vec<usize>,
 }
 
 impl Table {
-    /// Prints the head: titles, and the least widths of their columns.
+    /// Prints the head: titles, and the minimum widths of their columns.
     pub fn new(columns: &[(&str, usize)]) -> Self {
         let widths = columns.iter().map(|(title, width)| title.chars().count().max(*width)).collect();
         let table = Self { widths };
@@ -60,7 +60,7 @@ impl Table {
     }
 }
 
-/// A line of a table whose columns are so wide.
+/// A line of a table with columns of these widths.
 pub fn line(widths: &[usize], cells: &[String]) -> String {
     let cell = |(cell, width): (&String, &usize)| format!(" {cell:>width$} |");
     format!("|{}", cells.iter().zip(widths).map(cell).collect::<String>())
@@ -72,7 +72,7 @@ macro_rules! cells {
 }
 pub(crate) use cells;
 
-/// What was wrong with the runs, in words.
+/// The faults of the runs, as a text.
 pub fn verdict(faults: &[String]) -> String {
     if faults.is_empty() { "clean".to_owned() } else { format!("NOT CLEAN: {}", faults.join("; ")) }
 }
@@ -101,7 +101,7 @@ impl Quantiles {
     }
 }
 
-/// Memory around the loads of several runs: MiB resident, and the seconds until it was back.
+/// Memory around the loads of several runs: resident MiB, and the seconds until it was released.
 #[derive(Debug, Default)]
 pub struct Memories {
     pub before: Spread,
@@ -114,7 +114,7 @@ pub struct Memories {
 pub const MEMORY: [(&str, usize); 4] = [("MiB before", 0), ("peak", 5), ("after", 5), ("settled s", 0)];
 
 impl Memories {
-    /// One run more; what is wrong with it, in words.
+    /// Adds a run and returns its fault, as a text.
     pub fn add(&mut self, around: &Around) -> Option<String> {
         self.before.add(mib(around.before.rss));
         self.peak.add(mib(around.peak));

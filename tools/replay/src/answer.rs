@@ -1,4 +1,4 @@
-//! Is this the response that was recorded?
+//! Compares a response with the recorded one.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::report::Mismatch;
 use crate::transcript::{Answer, Body, Status};
 use crate::{headers, outline};
 
-/// Compares status, headers and body; the time is judged elsewhere, where the tolerances are known.
+/// Compares status, headers and body. The caller, which knows the tolerances, compares the time.
 pub(crate) fn compare(
     names: &mut Names,
     allow: Allowances,
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_compared_by_their_kind() {
+    fn bodies_are_compared_by_kind() {
         assert!(fits(Body::Json(json!({"a": 1})), "{\n  \"a\": 1 }"));
         assert!(!fits(Body::Json(json!({"a": 1})), "<html>"));
         assert!(fits(Body::Text("Internal".into()), "Internal"));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_above_400() {
+    fn any_refusal_is_a_status_from_401_to_499() {
         let reply = |status| Reply { status, headers: Vec::new(), body: Vec::new(), elapsed: Duration::ZERO };
         assert!(status(Status::AnyRefusal, &reply(422)).is_empty());
         assert!(!status(Status::AnyRefusal, &reply(400)).is_empty());

@@ -1,14 +1,14 @@
-//! Plain HTTP, as raw as the recordings need it: any method with any body, any headers, no redirects followed.
+//! An HTTP client for the recordings: any method with any body and any headers. It follows no redirects.
 
 use std::time::{Duration, Instant};
 
 use awc::http::Method;
 use awc::http::header::{HeaderName, HeaderValue};
 
-/// A response is awaited this long: the longest poll on record takes 5.3 s.
+/// The longest wait for a response. The longest recorded poll takes 5.3 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request with all placeholders filled in.
+/// A request without placeholders.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub method: String,
@@ -17,7 +17,7 @@ pub(crate) struct Outgoing {
     pub body: Option<Vec<u8>>,
 }
 
-/// A response as it came.
+/// A response as it was received.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub status: u16,
@@ -46,11 +46,11 @@ impl Http {
     }
 
     /// # Errors
-    /// Says in words why there was no response.
+    /// The reason why there was no response, as a text.
     pub async fn send(&self, outgoing: Outgoing) -> Result<Reply, String> {
         let started = Instant::now();
         let method = Method::from_bytes(outgoing.method.as_bytes()).map_err(|error| error.to_string())?;
-        // A connection of its own for each request: none can be found closed when it is reused.
+        // Each request has its own connection, because a reused one may turn out to be closed.
         let mut request =
             self.client.request(method, format!("{}{}", self.base, outgoing.path)).force_close();
         for (name, value) in &outgoing.headers {
@@ -72,15 +72,15 @@ impl Http {
     }
 }
 
-/// The bytes of a recorded text. Where all its characters are Latin-1, they stand for the bytes that were
-/// sent: so a recording can hold what is no UTF-8.
+/// The bytes of a recorded text. If all its characters are Latin-1, they represent the bytes that were sent: thus a
+/// recording can contain bytes that are not UTF-8.
 pub(crate) fn recorded_bytes(text: &str) -> Vec<u8> {
     let latin: Result<Vec<u8>, _> =
         text.chars().map(|character| u8::try_from(u32::from(character))).collect();
     latin.unwrap_or_else(|_| text.as_bytes().to_vec())
 }
 
-/// The body of a form, in the encoding of the web's forms.
+/// The body of a form, URL-encoded.
 pub(crate) fn form_bytes(pairs: &[(String, String)]) -> Vec<u8> {
     let pair = |(name, value): &(String, String)| format!("{}={}", form_text(name), form_text(value));
     pairs.iter().map(pair).collect::<Vec<_>>().join("&").into_bytes()
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latin_texts_stand_for_bytes() {
+    fn latin_1_texts_represent_bytes() {
         assert_eq!(recorded_bytes("a\u{ff}"), [b'a', 0xff]);
         assert_eq!(recorded_bytes("a\u{ff}ž"), "a\u{ff}ž".as_bytes());
     }

@@ -1,21 +1,21 @@
-//! Is this the JSON that was recorded? Values count, not their spelling: the order of keys is free, numbers are
-//! exact.
+//! Compares JSON with the recorded JSON. It compares values, not their spelling: keys may have any order, and numbers
+//! must be equal exactly.
 
 use serde_json::{Map, Value};
 
 use crate::placeholders::Names;
 use crate::report::{Mismatch, compact};
 
-/// What is allowed beyond the recording.
+/// What a response may contain beyond the recording.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Allowances {
     /// A member `date` that equals the `timestamp` beside it.
     pub date: bool,
-    /// Other users and channels at the top level: what admin pages show belongs to all clients.
+    /// Other users and channels at the top level: admin pages show those of all clients.
     pub others: bool,
 }
 
-/// Compares and binds placeholders; nothing is returned where all fits.
+/// Compares and binds placeholders. The list is empty if all values fit.
 pub(crate) fn json(names: &mut Names, allow: Allowances, expected: &Value, got: &Value) -> Vec<Mismatch> {
     let mut compare = Compare { names, allow, found: Vec::new() };
     compare.value("", expected, got);
@@ -102,7 +102,7 @@ impl Compare<'_> {
         }
     }
 
-    /// Each expected entry takes the first one left that fits it.
+    /// Each expected entry consumes the first remaining one that fits.
     fn set(&mut self, path: &str, expected: &[Value], got: &[Value]) {
         let mut left: Vec<&Value> = got.iter().collect();
         for (index, expected) in expected.iter().enumerate() {
@@ -113,13 +113,13 @@ impl Compare<'_> {
                 None => self.differ(&format!("{path}[{index}]"), expected, &left_over(&left)),
             }
         }
-        let others_may_be = self.allow.others && path == "users";
-        if !left.is_empty() && !others_may_be {
+        let others_allowed = self.allow.others && path == "users";
+        if !left.is_empty() && !others_allowed {
             self.found.push(Mismatch::new(path, "no more", left_over(&left)));
         }
     }
 
-    /// Tries a pair; what it bound is kept only where it fits.
+    /// Compares a pair. Keeps the bindings only if the pair fits.
     fn fits(&mut self, expected: &Value, got: &Value) -> bool {
         let mut names = self.names.clone();
         let fits = json(&mut names, self.allow, expected, got).is_empty();
@@ -136,7 +136,7 @@ impl Compare<'_> {
     }
 }
 
-/// Lists of users with their states come in no order; lists of names are sorted.
+/// Lists of users with their states have no order. Lists of names are sorted.
 fn is_unordered(path: &str, expected: &[Value]) -> bool {
     path.rsplit('.').next() == Some("users") && expected.iter().all(Value::is_object)
 }
@@ -166,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_keys_is_free_and_that_of_lists_is_not() {
+    fn keys_may_have_any_order_and_list_items_may_not() {
         assert!(strict(json!({"a": 1, "b": 2}), json!({"b": 2, "a": 1})).is_empty());
         assert_eq!(strict(json!({"a": [1, 2]}), json!({"a": [2, 1]})), ["a[0]", "a[1]"]);
     }
 
     #[test]
-    fn numbers_are_exact() {
+    fn numbers_must_be_equal_exactly() {
         let big = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         assert!(strict(big("12345678901234567890"), big("12345678901234567890")).is_empty());
         assert_eq!(strict(big("12345678901234567890"), big("12345678901234567000")), ["the body"]);
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn missing_and_additional_members_are_named() {
+    fn missing_and_additional_members_are_reported() {
         let expected = json!({"a": {"b": null, "c": 1}});
         assert_eq!(strict(expected, json!({"a": {"c": 1, "d": 2}})), ["a.b", "a.d"]);
     }
 
     #[test]
-    fn users_with_states_come_in_any_order_and_names_do_not() {
+    fn users_with_states_may_have_any_order_and_names_may_not() {
         let expected = json!({"users": [{"user": "a"}, {"user": "b"}]});
         assert!(strict(expected.clone(), json!({"users": [{"user": "b"}, {"user": "a"}]})).is_empty());
         assert_eq!(strict(expected.clone(), json!({"users": [{"user": "b"}]})), ["users[0]"]);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn admin_pages_show_others_as_well() {
+    fn admin_pages_may_show_other_clients() {
         let allow = Allowances { others: true, ..Allowances::default() };
         let expected = json!({"channels": {"a": 1}, "users": [{"user": "a"}]});
         let got = json!({"channels": {"b": 2, "a": 1}, "users": [{"user": "b"}, {"user": "a"}]});
@@ -215,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn any_whole_number_is_an_int() {
+    fn an_int_is_any_whole_number() {
         assert!(strict(json!({"n": "<int>"}), json!({"n": 17})).is_empty());
         assert_eq!(strict(json!({"n": "<int>"}), json!({"n": "17x"})), ["n"]);
     }
 
     #[test]
-    fn frames_are_counted() {
+    fn missing_and_additional_frames_are_reported() {
         let expected = [json!([{"n": 1}]), json!([{"n": 2}])];
         let found = |got: &[&str]| {
             let got: Vec<String> = got.iter().map(|text| (*text).to_owned()).collect();

@@ -1,4 +1,4 @@
-//! The list of deliberate differences: where, what is expected instead, and why.
+//! The list of deliberate differences: their places, what is expected instead, and the reasons.
 //!
 //! ```toml
 //! [[rule]]                   # holds wherever it applies
@@ -40,11 +40,11 @@ struct RuleEntry {
     why: String,
 }
 
-/// A step as it is expected to go on the server that is tried.
+/// A step as the server under test should perform it.
 #[derive(Debug)]
 pub(crate) struct Expected {
     pub step: Step,
-    /// Id of the entry and the recording it stands in for.
+    /// Id of the entry, and the recording that it replaces.
     pub instead: Option<(String, Step)>,
 }
 
@@ -64,12 +64,12 @@ impl Deliberate {
     /// Reads a list.
     ///
     /// # Errors
-    /// Where it is no such TOML, or an entry lacks its reason or holds JSON that is none.
+    /// The text is not such a TOML document, an entry has no reason, or its JSON is invalid.
     pub fn read(text: &str) -> Result<Self, DeliberateError> {
         let list: Self = toml::from_str(text).map_err(|error| DeliberateError(error.to_string()))?;
         let reasonless = list.rules.iter().any(|rule| rule.why.trim().is_empty());
         if reasonless || list.entries.iter().any(|entry| entry.why.trim().is_empty()) {
-            return Err(DeliberateError("an entry does not say why".to_owned()));
+            return Err(DeliberateError("an entry has no reason (why)".to_owned()));
         }
         for entry in &list.entries {
             entry.check().map_err(DeliberateError)?;
@@ -81,18 +81,19 @@ impl Deliberate {
         self.rules.iter().map(|entry| entry.rule).collect()
     }
 
-    /// Complaints about entries that name no step of these cases: they would never be noticed otherwise.
-    pub fn strays(&self, cases: &[Case]) -> Vec<String> {
+    /// A text about each entry that names no step of these cases, which would otherwise go unnoticed.
+    pub fn unmatched(&self, cases: &[Case]) -> Vec<String> {
         let num_steps: BTreeMap<&str, usize> =
             cases.iter().map(|case| (case.name.as_str(), case.steps.len())).collect();
-        let strays = self.entries.iter().flat_map(|entry| entry.steps.iter().map(move |step| (entry, step)));
-        strays
+        let unmatched =
+            self.entries.iter().flat_map(|entry| entry.steps.iter().map(move |step| (entry, step)));
+        unmatched
             .filter(|(entry, step)| num_steps.get(entry.case.as_str()).is_none_or(|count| *step >= count))
             .map(|(entry, step)| format!("difference {:?} names no step: {}, {step}", entry.id, entry.case))
             .collect()
     }
 
-    /// The step with the differences that concern it.
+    /// The step, changed by the differences that concern it.
     pub(crate) fn expect(&self, case: &Case, index: usize) -> Option<Expected> {
         let recorded = case.steps.get(index)?;
         let entry = self.entries.iter().find(|entry| entry.case == case.name && entry.steps.contains(&index));
@@ -106,7 +107,7 @@ impl Deliberate {
         })
     }
 
-    /// Applies the rules. An entry for a failure of the original outranks the rule about those.
+    /// Applies the rules. An entry for a failure of the original overrides the rule for all such failures.
     fn adapt(&self, recorded: &Step, mend: bool) -> Step {
         match recorded {
             Step::Exchange { request, answer, original_bug } => Step::Exchange {
@@ -121,10 +122,9 @@ impl Deliberate {
 
 #[cfg(test)]
 mod tests {
-    use crate::read::read_cases;
-    use crate::transcript::Body;
-    use crate::transcript::Status;
     use super::*;
+    use crate::read::read_cases;
+    use crate::transcript::{Body, Status};
 
     const CASE: &str = r#"{"case": "c", "topic": "t", "steps": [
         {"request": {"method": "GET", "path": "/a"},
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_and_endings_are_replaced() {
+    fn an_entry_replaces_frames_and_closes() {
         let step = |entry: &str, index| list(entry).expect(&case(), index).unwrap().step;
         assert!(
             matches!(step("steps = [1]\nframes = \"[]\"", 1), Step::Frames { frames, .. } if frames.is_empty())
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_without_an_entry_are_as_recorded() {
+    fn a_step_without_an_entry_is_expected_as_recorded() {
         let expected = list("steps = [1]").expect(&case(), 0).unwrap();
         assert!(expected.instead.is_none());
         assert!(
@@ -196,9 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_names_no_step_is_complained_about() {
-        assert!(list("steps = [2]").strays(&[case()]).is_empty());
-        assert_eq!(list("steps = [3]").strays(&[case()]).len(), 1);
-        assert_eq!(list("steps = [0]").strays(&[]).len(), 1);
+    fn an_entry_that_names_no_step_is_reported() {
+        assert!(list("steps = [2]").unmatched(&[case()]).is_empty());
+        assert_eq!(list("steps = [3]").unmatched(&[case()]).len(), 1);
+        assert_eq!(list("steps = [0]").unmatched(&[]).len(), 1);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::transcript::{Answer, Body, Status, Step};
 
-/// What is expected at some steps of a case instead of what was recorded.
+/// The expectation that replaces the recording at some steps of a case.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
@@ -15,7 +15,7 @@ pub(crate) struct Entry {
     pub case: String,
     pub steps: Vec<usize>,
     pub why: String,
-    /// Of a response.
+    /// The status of a response.
     status: Option<u16>,
     headers: Option<BTreeMap<String, String>>,
     /// JSON as text, since TOML has no null.
@@ -23,23 +23,23 @@ pub(crate) struct Entry {
     body: Option<String>,
     html_title: Option<String>,
     seconds: Option<f64>,
-    /// The frames that come instead, as JSON.
+    /// The frames that the server sends instead, as JSON.
     frames: Option<String>,
-    /// How much earlier than recorded frames may come, in seconds.
+    /// How much earlier than recorded frames may arrive, in seconds.
     earlier: Option<f64>,
-    /// The handshake is refused with this status.
+    /// The server refuses the handshake with this status.
     refused: Option<u16>,
     /// The server closes the socket with this code.
     code: Option<u16>,
-    /// The socket stays open for so many seconds.
+    /// The socket stays open for this many seconds.
     stays_open: Option<f64>,
-    /// … and gets at least so many heartbeats.
+    /// The socket receives at least this many heartbeats meanwhile.
     heartbeats: Option<usize>,
 }
 
 impl Entry {
     /// # Errors
-    /// Says which JSON of the entry is none.
+    /// Names the text that is not valid JSON.
     pub fn check(&self) -> Result<(), String> {
         for json in [&self.json, &self.frames].into_iter().flatten() {
             serde_json::from_str::<Value>(json).map_err(|error| format!("{}: {error} in {json}", self.id))?;
@@ -47,7 +47,7 @@ impl Entry {
         Ok(())
     }
 
-    /// The step with what this entry says in the place of what was recorded.
+    /// The step, with the recorded values replaced by those of this entry.
     pub fn apply(&self, step: Step) -> Step {
         match step {
             Step::Exchange { request, answer, original_bug } => {

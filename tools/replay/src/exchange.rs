@@ -1,4 +1,4 @@
-//! HTTP steps: fill in, send, judge.
+//! HTTP steps: fills in a request, sends it and compares the response.
 
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,19 @@ use crate::compare::Allowances;
 use crate::placeholders::Names;
 use crate::report::Mismatch;
 use crate::rules::{Rule, is_poll};
-use crate::run::{Stage, settle};
+use crate::run::{Stage, check_difference};
 use crate::transcript::{Answer, Request, RequestBody, Step};
 
-/// Requests sent in the background were recorded without their headers; these paths need a signature.
+/// Requests in the background were recorded without their headers. Those to these paths need a signature.
 const SIGNED_PATHS: [&str; 7] =
     ["/connect", "/subscribe", "/unsubscribe", "/user_state", "/message", "/channel_config", "/info"];
 
-/// What the client of the recordings sent with every request; without it the original answers plain text.
+/// The client of the recordings sent this with every request. Without it the original answers in plain text.
 const RECORDED_ACCEPT: &str = "*/*";
 
 impl Stage<'_> {
-    /// Sends one request and compares its response, also with what was recorded where a deliberate difference
-    /// stands in for that.
+    /// Sends one request and compares its response. If a deliberate difference replaces the recording, the
+    /// response is compared with the recording too.
     pub(crate) async fn exchange(
         &mut self,
         request: &Request,
@@ -34,7 +34,7 @@ impl Stage<'_> {
             Ok(reply) => reply,
             Err(error) => return vec![Mismatch::new("the connection", "a response", error)],
         };
-        self.remember_connect(request, &reply);
+        self.note_connect(request, &reply);
         let mut recorded_names = self.names.clone();
         let allow = self.allowances(request);
         let mut found = answer::compare(&mut self.names, allow, expected, &reply);
@@ -48,14 +48,14 @@ impl Stage<'_> {
             found.extend(self.seconds_of(recorded, &reply));
             found.is_empty()
         });
-        settle(found, recorded_holds)
+        check_difference(found, recorded_holds)
     }
 
     fn seconds_of(&self, expected: &Answer, reply: &Reply) -> Option<Mismatch> {
         expected.seconds.and_then(|seconds| self.untimely("seconds", seconds, reply.elapsed, 0.0))
     }
 
-    /// Sends a request in the background after a while. What comes of it shows in the step beside it.
+    /// Sends a request in the background after a delay. Its effect shows in the step beside it.
     pub(crate) fn meanwhile(&mut self, seconds: f64, request: &Request) {
         let mut outgoing = self.fill(request);
         if SIGNED_PATHS.contains(&request.path.as_str()) {
@@ -69,7 +69,7 @@ impl Stage<'_> {
         }));
     }
 
-    /// Waits for a request sent in the background, which has to succeed.
+    /// Waits for the request in the background, which must succeed.
     pub(crate) async fn join_background(&mut self) -> Option<Mismatch> {
         let reply = self.background.take()?.await;
         match reply {
@@ -106,7 +106,7 @@ impl Stage<'_> {
         Outgoing { method: request.method.clone(), path, headers, body }
     }
 
-    /// The recorded server had the default administrator; this one may have another.
+    /// The recorded server had the default administrator. This one may have another.
     fn credentials(&self, pairs: &[(String, String)]) -> Vec<(String, String)> {
         let mut pairs = pairs.to_vec();
         for (name, value) in &mut pairs {
@@ -126,7 +126,7 @@ impl Stage<'_> {
         }
     }
 
-    fn remember_connect(&mut self, request: &Request, reply: &Reply) {
+    fn note_connect(&mut self, request: &Request, reply: &Reply) {
         let RequestBody::Json(body) = &request.body else {
             return;
         };
@@ -141,7 +141,7 @@ impl Stage<'_> {
         self.conn_id = answer.and_then(|json| json.get("conn_id")?.as_str().map(str::to_owned));
     }
 
-    /// Complains about a time that is too early, or later than any load explains.
+    /// Returns a mismatch for a time that is too early, or later than a busy machine explains.
     pub(crate) fn untimely(&self, what: &str, seconds: f64, got: Duration, earlier: f64) -> Option<Mismatch> {
         let options = self.options;
         let earliest = (seconds - options.early - earlier) * options.time_scale;

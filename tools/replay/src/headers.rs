@@ -1,14 +1,14 @@
-//! Are these the headers that matter? Names and the tokens of lists are compared without case.
+//! Compares the headers that were recorded. Names and the tokens of lists are compared without case.
 
 use std::collections::BTreeMap;
 
 use crate::placeholders::Names;
 use crate::report::Mismatch;
 
-/// Separates the values of which any one will do; only deliberate differences use it.
+/// Separates alternative values. Only deliberate differences use it.
 pub(crate) const ALTERNATIVE: &str = " or ";
 
-/// Each expected header must be there with a value that fits; further ones are nobody's business.
+/// Requires each expected header with a value that fits. Further headers are ignored.
 pub(crate) fn compare(
     names: &mut Names,
     expected: &[(String, String)],
@@ -39,7 +39,7 @@ fn fits(names: &mut Names, name: &str, expected: &str, got: &str) -> bool {
     }
 }
 
-/// A charset may be named where none is expected: for JSON and scripts UTF-8 is meant in any case.
+/// A response may name a charset where none is expected: JSON and scripts are UTF-8 without it.
 fn content_type_fits(expected: &str, got: &str) -> bool {
     let (expected, mut got) = (content_type(expected), content_type(got));
     if expected.len() == 1 {
@@ -66,7 +66,7 @@ fn cookie_fits(names: &mut Names, expected: &str, got: &str) -> bool {
     fits && names.fits_header(pair, got_pair)
 }
 
-/// The cookie's pair and its attributes. `expires` says again what `max-age` says, which outranks it.
+/// The cookie's pair and its attributes. `max-age` overrides `expires`, which repeats it.
 fn attributes(value: &str) -> (&str, BTreeMap<String, &str>) {
     let mut parts = value.split(';').map(str::trim);
     let pair = parts.next().unwrap_or_default();
@@ -104,19 +104,19 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_cors_are_sets_without_case() {
+    fn cors_lists_are_compared_as_sets_without_case() {
         assert!(fits("access-control-allow-methods", "GET, POST", &["post,get"]));
         assert!(!fits("access-control-allow-methods", "GET, POST", &["GET"]));
     }
 
     #[test]
-    fn a_header_that_is_missing_is_named() {
+    fn a_missing_header_is_reported() {
         assert!(!fits("location", "http://HOST/admin", &[]));
         assert!(fits("location", "http://HOST/admin", &["http://127.0.0.1:8000/admin"]));
     }
 
     #[test]
-    fn any_of_the_cookies_may_fit_and_all_its_attributes_must() {
+    fn one_of_the_cookies_must_fit_with_all_its_attributes() {
         let wanted = "a=<cookie>; Domain=HOST; Max-Age=5; Path=/; expires=<date>";
         let bare = "a=1; Max-Age=5; Path=/; expires=now";
         let full = "a=1; domain=127.0.0.1; Path=/; Max-Age=5";

@@ -1,4 +1,4 @@
-//! Plays recorded exchanges against a server and tells where it answers differently.
+//! Plays recorded exchanges against a server and reports where it answers differently.
 //!
 //! ```text
 //! transcript ─ deliberate, rules ─ run ─ client, socket ─ server
@@ -6,11 +6,11 @@
 //!                                compare ─ report
 //! ```
 //!
-//! The recordings were made on the original server. Where ours differs on purpose, a file of deliberate
-//! differences says so, and its entries must then hold as exactly as the recordings do elsewhere.
-//! `channelstream replay` and the project's own tests use this one engine.
+//! The recordings were made on the original server. Where ours differs on purpose, a file lists the deliberate
+//! differences, and its entries must then hold as exactly as the recordings do elsewhere. The program
+//! `channelstream-replay` and the server's own tests use this crate.
 
-// What is asked and what is expected.
+// The requests and the expected responses.
 mod transcript;
 mod read;
 mod template;
@@ -18,15 +18,15 @@ mod placeholders;
 mod rules;
 mod entry;
 mod deliberate;
-// How it is asked.
+// The clients.
 mod client;
 mod socket;
-// How answers are judged.
+// The comparison.
 mod compare;
 mod headers;
 mod answer;
 mod outline;
-// The whole.
+// The run.
 mod exchange;
 mod watch;
 mod run;

@@ -6,15 +6,15 @@ use std::process::ExitCode;
 use channelstream_replay::{Deliberate, Options, Target, play_file};
 use clap::Parser;
 
-/// Plays recorded exchanges against a server and prints where it answers differently.
+/// Plays recorded exchanges against a server and prints the differences.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The recordings: one case a line, as JSON.
+    /// The recordings: one case per line, as JSON.
     file: PathBuf,
-    /// Address of the server, which should be fresh: recordings begin where none of their names is known.
+    /// Address of the server. Start a new one: recordings begin on a server that knows none of their names.
     url: String,
-    /// The secret that requests are signed with.
+    /// The secret that signs requests.
     #[arg(long, default_value = "secret")]
     secret: String,
     /// Name of the administrator.
@@ -23,13 +23,13 @@ struct Arguments {
     /// Password of the administrator.
     #[arg(long, default_value = "admin_secret")]
     admin_secret: String,
-    /// Play only this case; may be given several times.
+    /// Play only this case. Repeat the option for several cases.
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
-    /// A list of deliberate differences, which are then expected.
+    /// A list of deliberate differences, which the server must then show.
     #[arg(long, value_name = "FILE")]
     differences: Option<PathBuf>,
-    /// How many cases are played at once.
+    /// How many cases run at the same time.
     #[arg(long, default_value_t = 8, value_name = "N")]
     jobs: usize,
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::report::{Mismatch, compact};
 
-/// All that was recorded must be described; a server may describe more.
+/// The document must describe everything that was recorded. It may describe more.
 pub(crate) fn compare(expected: &Value, document: &Value) -> Vec<Mismatch> {
     let mut found = Vec::new();
     covers("", expected, &outline(document), &mut found);
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_may_be_described_but_nothing_less() {
+    fn a_document_may_describe_more_than_was_recorded_but_not_less() {
         let document = json!({
             "swagger": "2.0.0",
             "paths": {"/a": {"post": {}, "get": {}}, "/b": {"get": {}}},

@@ -1,5 +1,5 @@
-//! The names a recording leaves open (`<uuid-1>`, `<timestamp>` …): filled in what is sent, bound by what
-//! comes back.
+//! The placeholders of a recording (`<uuid-1>`, `<timestamp>` …): requests contain their values, responses bind
+//! them.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::template::{Form, Piece, digits, pieces, timestamp_length, uptime_length, version_length};
 
-/// What the placeholders of one case stand for so far.
+/// The values of the placeholders of one case so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     uuids: HashMap<u32, Uuid>,
@@ -22,7 +22,7 @@ impl Names {
         Self { uuids: HashMap::new(), cookie: None, authority: authority.to_owned() }
     }
 
-    /// The text to send: an id that appears for the first time is ours to choose.
+    /// The text to send. An id that appears for the first time is chosen at random.
     pub fn fill(&mut self, template: &str, sign: &dyn Fn() -> String) -> String {
         pieces(template, false).iter().map(|piece| self.fill_piece(piece, sign)).collect()
     }
@@ -53,17 +53,17 @@ impl Names {
             Piece::Signature => sign(),
             Piece::Cookie => self.cookie.clone().unwrap_or_default(),
             Piece::Host => self.authority.clone(),
-            // A server's own words: nothing a client could send.
+            // Only servers write these. A client sends none of them.
             Piece::Timestamp | Piece::Int | Piece::Uptime | Piece::Version | Piece::Date => String::new(),
         }
     }
 
-    /// Whether a text that came fits the recorded one. Open names are bound on the way.
+    /// Whether a received text fits the recorded one. Binds placeholders that have no value yet.
     pub fn fits(&mut self, template: &str, got: &str) -> bool {
         self.fits_pieces(&pieces(template, false), got)
     }
 
-    /// As [`Names::fits`], for header values, in which `HOST` is open too.
+    /// As [`Names::fits`], for header values, in which `HOST` is a placeholder too.
     pub fn fits_header(&mut self, template: &str, got: &str) -> bool {
         self.fits_pieces(&pieces(template, true), got)
     }
@@ -79,7 +79,7 @@ impl Names {
         rest.is_empty()
     }
 
-    /// How much of the text the piece takes, if it fits.
+    /// The length of the part of the text that the piece matches, if it fits.
     fn prefix(&mut self, piece: &Piece, text: &str) -> Option<usize> {
         match piece {
             Piece::Literal(literal) => text.starts_with(literal.as_str()).then_some(literal.len()),
@@ -99,7 +99,7 @@ impl Names {
         }
     }
 
-    /// Servers write ids in canonical lower case, and two numbers are never one id.
+    /// Servers write ids in canonical lower case, and two numbers never stand for the same id.
     fn bind_uuid(&mut self, number: u32, text: &str) -> bool {
         let Ok(id) = Uuid::try_parse(text) else {
             return false;
@@ -117,13 +117,13 @@ impl Names {
         }
     }
 
-    /// Cookies name the host alone, locations the port as well.
+    /// Cookies contain the host only, locations the port too.
     fn host_length(&self, text: &str) -> Option<usize> {
         let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host);
         [self.authority.as_str(), host].iter().find(|host| text.starts_with(**host)).map(|host| host.len())
     }
 
-    /// The recorded text with what is known filled in, for reports.
+    /// The recorded text with the known values, for reports.
     pub fn explain(&self, template: &str) -> String {
         let mut text = template.to_owned();
         for (number, id) in &self.uuids {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_came_back_is_sent_again() {
+    fn an_id_from_a_response_is_sent_in_later_requests() {
         let mut names = names();
         assert!(names.fits("<uuid-1>", ID));
         assert_eq!(names.fill("/ws?conn_id=<uuid-1>", &unsigned), format!("/ws?conn_id={ID}"));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_appears_first_in_a_request_is_chosen_once() {
+    fn an_id_that_first_appears_in_a_request_is_chosen_once() {
         let mut names = names();
         let chosen = names.fill("<uuid-3 without dashes>", &unsigned);
         assert!(names.fits("<uuid-3>", &Uuid::try_parse(&chosen).unwrap().hyphenated().to_string()));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn one_number_is_one_id_and_two_numbers_are_two() {
+    fn each_number_stands_for_one_id() {
         let mut names = names();
         assert!(names.fits("<uuid-1>", ID));
         assert!(!names.fits("<uuid-1>", OTHER));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_the_shape_servers_write() {
+    fn times_must_have_the_form_that_servers_write() {
         for good in ["2020-02-22T10:11:12", "2020-02-22T10:11:12.123456", "2020-02-22T10:11:12Z"] {
             assert!(names().fits("<timestamp>", good), "{good}");
         }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_and_hosts_are_found_inside_header_values() {
+    fn cookies_and_hosts_are_matched_inside_header_values() {
         let mut names = names();
         assert!(names.fits_header("a=<cookie>; Domain=HOST; Path=/", "a=b!c; Domain=127.0.0.1; Path=/"));
         assert_eq!(names.fill("a=<cookie>", &unsigned), "a=b!c");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_placeholder_is_meant_literally() {
+    fn other_text_in_angle_brackets_is_literal() {
         assert!(names().fits("a < b <i>c</i>", "a < b <i>c</i>"));
         assert!(!names().fits("<uuid-1 sideways>", ID));
         assert_eq!(names().fill("/info?secret=<signature>", &unsigned), "/info?secret=token");

@@ -1,4 +1,4 @@
-//! Reads recordings: JSON objects, one case a line.
+//! Reads recordings: JSON objects, one case per line.
 
 use std::fmt;
 
@@ -22,10 +22,10 @@ fn error(text: impl Into<String>) -> TranscriptError {
     TranscriptError(text.into())
 }
 
-/// Reads all cases of a transcript file's text, one JSON object a line.
+/// Reads all cases of a transcript file's text, one JSON object per line.
 ///
 /// # Errors
-/// Names the line, case and step that is not in the format.
+/// Names the line, case and step that does not follow the format.
 pub fn read_cases(text: &str) -> Result<Vec<Case>, TranscriptError> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
@@ -132,8 +132,8 @@ fn body(map: &Map<String, Value>, callback: bool) -> Body {
     }
 }
 
-/// Takes `name(json)` apart. The comment some servers put in front against content sniffing and a closing
-/// semicolon mean nothing.
+/// Splits `name(json)`. Ignores the comment that some servers put in front against content sniffing, and a closing
+/// semicolon.
 pub(crate) fn split_jsonp(text: &str) -> Option<(String, Value)> {
     let text = text.trim().trim_start_matches("/**/").trim_end_matches(';').trim();
     let (name, rest) = text.split_once('(')?;

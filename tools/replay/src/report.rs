@@ -1,20 +1,20 @@
-//! What a replay found, for people to read.
+//! The result of a replay as a readable report.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// The longest text of one side that is printed; the rest is cut.
+/// The longest text of one side that is printed. The rest is omitted.
 const MAX_SHOWN_CHARS: usize = 600;
 
-/// One place at which what came is not what was expected.
+/// One place at which the received value is not the expected one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// Where: `status`, `header content-type`, or the path into the JSON.
     pub path: String,
-    /// What should have come.
+    /// The expected value.
     pub expected: String,
-    /// What came.
+    /// The received value.
     pub got: String,
 }
 
@@ -31,9 +31,9 @@ pub struct Difference {
     pub case: String,
     /// Position of the step in the case, from 0.
     pub step: usize,
-    /// What was done, in one line.
+    /// The action of the step, in one line.
     pub what: String,
-    /// The deliberate difference that stood in for the recording here, by its id.
+    /// The id of the deliberate difference that replaces the recording here.
     pub deliberate: Option<String>,
     /// All places that differ.
     pub mismatches: Vec<Mismatch>,
@@ -57,18 +57,18 @@ impl fmt::Display for Difference {
 /// The outcome of a replay.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// How many cases were played.
+    /// The number of cases that were played.
     pub num_cases: usize,
-    /// How many steps they had.
+    /// The number of their steps.
     pub num_steps: usize,
     /// The steps that differ, in the order of the recordings.
     pub differences: Vec<Difference>,
-    /// What kept the replay itself from its work: unreadable files, entries that name no step.
+    /// What prevented the replay: unreadable files, entries that name no step.
     pub problems: Vec<String>,
 }
 
 impl Report {
-    /// Whether everything was played and nothing differed.
+    /// Whether all cases were played without a difference.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty() && self.differences.is_empty() && self.num_cases > 0
     }

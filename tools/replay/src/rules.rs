@@ -1,36 +1,36 @@
-//! Deliberate differences that hold wherever they apply, not at one step. A list of differences names those in
-//! force; without a list the recordings are taken as they are.
+//! Deliberate differences that hold wherever they apply, not at one step. A list of differences names the rules that
+//! are in force. Without a list the recordings are used unchanged.
 
 use serde::Deserialize;
 
 use crate::headers::ALTERNATIVE;
 use crate::transcript::{Answer, Body, Request, Status};
 
-/// Content types of scripts, in the spelling of today and of the original's day.
+/// Content types of scripts: the current one, and the one that the original sends.
 const SCRIPT_TYPES: [&str; 2] = ["text/javascript", "application/javascript"];
 
 /// A kind of difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Rule {
-    /// Where the original fails, a refusal above 400 with a JSON body is expected.
+    /// Where the original fails, the expected response is a refusal above 400 with a JSON body.
     MendedBugs,
     /// 401, 403 and 404 are JSON unless `Accept` names HTML or plain text.
     JsonRefusals,
-    /// A poll's answer says what it is: JSON or a script, of known length or not.
+    /// The answer to a poll names its content type, JSON or script, and may have a known length.
     PollContentType,
-    /// The page behind a redirect is not looked at.
+    /// The body of a redirect is ignored.
     RedirectBodies,
     /// Frames carry `date` beside `timestamp`.
     FrameDates,
-    /// A close frame may give a reason where the original gave none.
+    /// A close frame may contain a reason where the original sent none.
     CloseReasons,
 }
 
-/// What is expected of the response where these rules are in force.
+/// The expected response while these rules are in force.
 pub(crate) fn adapt(rules: &[Rule], request: &Request, mut answer: Answer, original_bug: bool) -> Answer {
     if original_bug && rules.contains(&Rule::MendedBugs) {
-        return mended();
+        return any_refusal();
     }
     if rules.contains(&Rule::JsonRefusals) {
         answer = json_refusal(request, answer);
@@ -50,7 +50,7 @@ pub(crate) fn is_poll(request: &Request) -> bool {
     request.method == "GET" && request.path.split('?').next() == Some("/listen")
 }
 
-fn mended() -> Answer {
+fn any_refusal() -> Answer {
     Answer {
         status: Status::AnyRefusal,
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
@@ -96,8 +96,8 @@ fn is_content_type(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::transcript::RequestBody;
     use super::*;
+    use crate::transcript::RequestBody;
 
     fn request(path: &str, accept: Option<&str>) -> Request {
         let headers = accept.map(|accept| ("Accept".to_owned(), accept.to_owned())).into_iter().collect();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_json_unless_html_is_asked_for() {
+    fn refusals_are_json_unless_the_client_accepts_html() {
         let html = || answer(403, "text/html", Body::HtmlTitle("403 Forbidden".into()));
         let json = adapt(&[Rule::JsonRefusals], &request("/x", None), html(), false);
         assert!(matches!(json.body, Body::Refusal(code) if code == "403 Forbidden"));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_become_refusals() {
+    fn failures_of_the_original_become_refusals() {
         let failure = answer(500, "text/plain", Body::Text("Internal Server Error".into()));
         let mended = adapt(&[Rule::MendedBugs], &request("/x", None), failure, true);
         assert_eq!(mended.status, Status::AnyRefusal);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn polls_say_what_they_are() {
+    fn polls_name_their_content_type() {
         let html = || answer(200, "text/html", Body::Unseen);
         let json = adapt(&[Rule::PollContentType], &request("/listen?conn_id=a", None), html(), false);
         assert_eq!(json.headers[0].1, "application/json");

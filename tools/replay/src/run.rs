@@ -1,4 +1,4 @@
-//! Plays cases: the steps of one in order, several cases at once.
+//! Plays cases: the steps of each in order, several cases at the same time.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,15 +16,15 @@ use crate::rules::Rule;
 use crate::socket::Socket;
 use crate::transcript::{Case, Step};
 
-/// What is signed; servers do not compare it with anything.
+/// The signed value. Servers do not compare it with anything.
 const SIGNED_VALUE: &str = "channelstream";
 
-/// The server that is tried.
+/// The server under test.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Its address, as `http://127.0.0.1:8000`.
     pub url: String,
-    /// The secret that requests are signed with.
+    /// The secret that signs requests.
     pub secret: String,
     /// Name of the administrator.
     pub admin_user: String,
@@ -57,24 +57,24 @@ impl Target {
     }
 }
 
-/// How a replay is done.
+/// The parameters of a replay.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The cases to play, by name; empty for all.
     pub cases: Vec<String>,
-    /// Where the server differs on purpose.
+    /// The differences that are deliberate.
     pub deliberate: Deliberate,
-    /// How many cases are played at once.
+    /// How many cases run at the same time.
     pub jobs: usize,
-    /// The silence after which no more frames are awaited.
+    /// The wait for frames ends after a silence of this length.
     pub silence: Duration,
-    /// How long frames that should come are awaited.
+    /// The longest wait for expected frames.
     pub patience: Duration,
-    /// How much too early something may be, in seconds.
+    /// How much earlier than recorded an event may be, in seconds.
     pub early: f64,
-    /// How much too late something may be, in seconds: busy machines are slow.
+    /// How much later than recorded an event may be, in seconds: busy machines are slow.
     pub late: f64,
-    /// Factor for all recorded times, for servers whose timers run quicker.
+    /// Factor for all recorded times, for servers with shorter timers.
     pub time_scale: f64,
 }
 
@@ -93,7 +93,7 @@ impl Default for Options {
     }
 }
 
-/// Plays the cases of a transcript file. Must be called in an actix system, which the client needs.
+/// Plays the cases of a transcript file. Call it in an actix system, which the client requires.
 pub async fn play_file(path: &Path, target: &Target, options: &Options) -> Report {
     let mut report = Report::default();
     let cases = std::fs::read_to_string(path).map_err(|error| error.to_string());
@@ -104,7 +104,7 @@ pub async fn play_file(path: &Path, target: &Target, options: &Options) -> Repor
             return report;
         }
     };
-    report.problems.extend(options.deliberate.strays(&cases));
+    report.problems.extend(options.deliberate.unmatched(&cases));
     for name in options.cases.iter().filter(|name| !cases.iter().any(|case| case.name == **name)) {
         report.problems.push(format!("there is no case {name:?}"));
     }
@@ -122,7 +122,7 @@ pub async fn play_file(path: &Path, target: &Target, options: &Options) -> Repor
     report
 }
 
-/// Plays one case and tells where the server differed.
+/// Plays one case and returns the steps at which the server differs.
 pub async fn play(case: &Case, target: &Target, options: &Options) -> Vec<Difference> {
     let mut stage = Stage::new(target, options);
     let mut differences = Vec::new();
@@ -147,7 +147,7 @@ pub async fn play(case: &Case, target: &Target, options: &Options) -> Vec<Differ
     differences
 }
 
-/// Where one case is played: its names, its sockets, its clocks.
+/// The state of one case: its placeholders, its sockets, its clocks.
 pub(crate) struct Stage<'a> {
     pub target: &'a Target,
     pub options: &'a Options,
@@ -155,10 +155,10 @@ pub(crate) struct Stage<'a> {
     pub http: Http,
     pub names: Names,
     pub sockets: HashMap<String, Socket>,
-    /// When each user connected last.
+    /// The time of the last /connect of each user.
     pub connects: HashMap<String, Instant>,
     pub last_connect: Option<Instant>,
-    /// The connection the latest /connect answered with.
+    /// The connection that the latest /connect returned.
     pub conn_id: Option<String>,
     pub background: Option<actix_rt::task::JoinHandle<Result<Reply, String>>>,
 }
@@ -202,7 +202,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The steps that expect nothing.
+    /// Performs a step that expects no answer.
     async fn act(&mut self, step: &Step) {
         match step {
             Step::Meanwhile { seconds, request } => self.meanwhile(*seconds, request),
@@ -239,17 +239,20 @@ impl<'a> Stage<'a> {
                 format!("end of socket {socket:?}")
             }
             Step::Leave { socket } => format!("close socket {socket:?}"),
-            Step::Summary(_) => "open a socket late and count what it catches up".to_owned(),
+            Step::Summary(_) => "open a socket late and count the caught-up messages".to_owned(),
         }
     }
 }
 
-/// Adds what a listed difference that is none tells: it is out of date.
-pub(crate) fn settle(mut found: Vec<Mismatch>, recorded_holds: Option<bool>) -> Vec<Mismatch> {
+/// Adds a mismatch if the recording itself holds: the listed difference is out of date.
+pub(crate) fn check_difference(mut found: Vec<Mismatch>, recorded_holds: Option<bool>) -> Vec<Mismatch> {
     if recorded_holds == Some(true) {
-        let got =
-            if found.is_empty() { "both hold: the entry is needless" } else { "just what was recorded" };
-        found.push(Mismatch::new("the deliberate difference", "something else than recorded", got));
+        let got = if found.is_empty() {
+            "both hold: the entry is unnecessary"
+        } else {
+            "exactly what was recorded"
+        };
+        found.push(Mismatch::new("the deliberate difference", "a response that was not recorded", got));
     }
     found
 }

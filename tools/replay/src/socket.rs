@@ -1,4 +1,4 @@
-//! A websocket with a reader of its own: what comes while other steps run is kept until it is asked for.
+//! A websocket with its own reader, which stores what arrives while other steps run.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,13 +18,13 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::transcript::Payload;
 
-/// The largest frame taken; servers of this protocol send far smaller ones.
+/// The largest frame that is accepted. Servers of this protocol send far smaller ones.
 const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long the server may take to answer our close frame before the socket is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How a socket ended. There is no code where no close frame came.
+/// How a socket ended. Without a close frame there is no code.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Closing {
     pub code: Option<u16>,
@@ -41,7 +41,7 @@ impl fmt::Display for Closing {
     }
 }
 
-/// What came and was not asked for yet.
+/// What has arrived and was not read yet.
 #[derive(Default)]
 pub(crate) struct Received {
     pub frames: VecDeque<(Instant, String)>,
@@ -49,9 +49,9 @@ pub(crate) struct Received {
     pub closed: Option<(Instant, Closing)>,
 }
 
-/// The near end of a websocket.
+/// The client side of a websocket.
 pub(crate) struct Socket {
-    /// Where it was opened.
+    /// The address of the handshake.
     pub url: String,
     pub opened: Instant,
     received: Rc<RefCell<Received>>,
@@ -59,15 +59,15 @@ pub(crate) struct Socket {
     outgoing: mpsc::UnboundedSender<Message>,
 }
 
-/// What came of an attempt to open one.
+/// The result of a handshake.
 pub(crate) enum Opened {
     Socket(Socket),
-    /// The handshake was answered with another status.
+    /// The server answered with this status instead of 101.
     Refused(u16),
 }
 
 impl Socket {
-    /// A server that hangs up during the handshake gives a socket that is closed without a code.
+    /// If the server closes the connection during the handshake, the socket counts as closed without a code.
     pub async fn open(url: &str) -> Opened {
         let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).finish();
         let handshake = client.ws(url).max_frame_size(MAX_FRAME_BYTES).connect().await;
@@ -90,7 +90,7 @@ impl Socket {
         Opened::Socket(socket)
     }
 
-    /// Sends; a socket that is closed already swallows it.
+    /// Sends a message. A closed socket drops it.
     pub fn send(&self, payload: &Payload) {
         let message = match payload {
             Payload::Text(text) => Message::Text(text.clone().into()),
@@ -99,25 +99,25 @@ impl Socket {
         let _ = self.outgoing.send(message);
     }
 
-    /// Says goodbye and waits until the server has answered.
+    /// Sends a close frame and waits until the server has answered.
     pub async fn leave(&self) {
         let _ = self.outgoing.send(Message::Close(Some(CloseReason::from(CloseCode::Normal))));
         self.wait(Instant::now() + CLOSE_TIMEOUT, |received| received.closed.is_some()).await;
     }
 
-    /// What has come so far.
-    pub fn with<T>(&self, look: impl FnOnce(&mut Received) -> T) -> T {
-        look(&mut self.received.borrow_mut())
+    /// Passes what has arrived so far to a function.
+    pub fn with<T>(&self, read: impl FnOnce(&mut Received) -> T) -> T {
+        read(&mut self.received.borrow_mut())
     }
 
-    /// Waits until something is so, or the deadline has passed; tells which.
-    pub async fn wait(&self, deadline: Instant, is_so: impl Fn(&Received) -> bool) -> bool {
+    /// Waits until a condition holds or the deadline has passed. Returns whether it holds.
+    pub async fn wait(&self, deadline: Instant, holds: impl Fn(&Received) -> bool) -> bool {
         loop {
-            if is_so(&self.received.borrow()) {
+            if holds(&self.received.borrow()) {
                 return true;
             }
             if tokio::time::timeout_at(deadline.into(), self.arrived.notified()).await.is_err() {
-                return is_so(&self.received.borrow());
+                return holds(&self.received.borrow());
             }
         }
     }
@@ -127,7 +127,7 @@ struct Reader {
     framed: Framed<BoxedSocket, Codec>,
     received: Rc<RefCell<Received>>,
     arrived: Rc<Notify>,
-    /// The parts of a message that is not complete yet.
+    /// The fragments of a message that is not complete yet.
     partial: BytesMut,
 }
 
@@ -136,12 +136,12 @@ impl Reader {
         let closing = loop {
             let closing = tokio::select! {
                 frame = self.framed.next() => match frame {
-                    Some(Ok(frame)) => self.take(frame).await,
+                    Some(Ok(frame)) => self.store(frame).await,
                     Some(Err(_)) | None => Some(Closing::default()),
                 },
                 command = commands.recv() => match command {
                     Some(message) => self.write(message).await,
-                    // The case is over and nobody looks at this socket any more.
+                    // The case is over and has dropped this socket.
                     None => return,
                 },
             };
@@ -153,11 +153,11 @@ impl Reader {
         self.arrived.notify_one();
     }
 
-    /// Keeps a frame; tells how the socket ended if this was the end.
-    async fn take(&mut self, frame: Frame) -> Option<Closing> {
+    /// Stores a frame. Returns how the socket ended, if this frame closed it.
+    async fn store(&mut self, frame: Frame) -> Option<Closing> {
         match frame {
-            Frame::Text(bytes) => self.keep(&bytes),
-            Frame::Binary(bytes) => self.keep_text(format!("{} bytes of binary data", bytes.len())),
+            Frame::Text(bytes) => self.store_bytes(&bytes),
+            Frame::Binary(bytes) => self.store_text(format!("{} bytes of binary data", bytes.len())),
             Frame::Continuation(
                 Item::FirstText(bytes) | Item::FirstBinary(bytes) | Item::Continue(bytes),
             ) => {
@@ -166,12 +166,12 @@ impl Reader {
             Frame::Continuation(Item::Last(bytes)) => {
                 let mut whole = std::mem::take(&mut self.partial);
                 whole.extend_from_slice(&bytes);
-                self.keep(&whole);
+                self.store_bytes(&whole);
             }
             Frame::Ping(bytes) => return self.write(Message::Pong(bytes)).await,
             Frame::Pong(_) => {}
             Frame::Close(reason) => {
-                // Whether the server still takes the answer makes no difference to what it did.
+                // The result is the same whether or not the server still receives the answer.
                 let _ = self.write(Message::Close(reason.clone())).await;
                 return Some(closing(reason));
             }
@@ -179,17 +179,17 @@ impl Reader {
         None
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn store_bytes(&mut self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         if text.split_whitespace().collect::<String>() == "[]" {
             self.received.borrow_mut().heartbeats.push(Instant::now());
             self.arrived.notify_one();
         } else {
-            self.keep_text(text.into_owned());
+            self.store_text(text.into_owned());
         }
     }
 
-    fn keep_text(&mut self, text: String) {
+    fn store_text(&mut self, text: String) {
         self.received.borrow_mut().frames.push_back((Instant::now(), text));
         self.arrived.notify_one();
     }
@@ -205,7 +205,7 @@ impl Reader {
 }
 
 fn closing(reason: Option<CloseReason>) -> Closing {
-    /// What the protocol's standard calls a close frame without a code.
+    /// RFC 6455's code for a close frame without a code.
     const NO_STATUS: u16 = 1005;
     match reason {
         Some(reason) => {

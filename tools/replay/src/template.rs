@@ -1,4 +1,4 @@
-//! Texts with placeholders, taken apart; and the shapes of what servers put in the place of some.
+//! Splits texts with placeholders, and checks the form of the values that servers write in their place.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -79,7 +79,7 @@ pub(crate) fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// How much of the text has the shape, in which `d` is a digit and all else itself.
+/// The length of the text's beginning if it has this shape, in which `d` is a digit and other characters are literal.
 fn shape_length(text: &str, shape: &str) -> Option<usize> {
     let fits = |(byte, want): (u8, u8)| {
         if want == b'd' { byte.is_ascii_digit() } else { byte == want }

@@ -1,26 +1,26 @@
-//! What recordings consist of: cases, their steps, what is sent and what is expected.
+//! The parts of a recording: cases, their steps, requests and expected responses.
 
 use serde_json::Value;
 
-/// A recorded run of steps that starts on a server which knows none of its names.
+/// A recorded sequence of steps. It starts on a server that knows none of its names.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// Names the case in reports and in the list of deliberate differences.
+    /// The name of the case in reports and in the list of deliberate differences.
     pub name: String,
-    /// The part of the protocol it is about.
+    /// The part of the protocol that it covers.
     pub topic: String,
     pub(crate) steps: Vec<Step>,
 }
 
 impl Case {
-    /// How many steps the case has.
+    /// The number of steps.
     pub fn num_steps(&self) -> usize {
         self.steps.len()
     }
 }
 
-/// One thing done or observed. `Refused` and `StaysOpen` never stand in recordings: deliberate differences
-/// put them in the place of what the original did.
+/// One action or observation. `Refused` and `StaysOpen` are never recorded: deliberate differences put them in the
+/// place of recorded steps.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Exchange { request: Request, answer: Answer, original_bug: bool },
@@ -52,7 +52,7 @@ pub(crate) enum RequestBody {
     Form(Vec<(String, String)>),
 }
 
-/// What is expected of a response. Parts that were not recorded are not looked at.
+/// The expected response. Parts that were not recorded are ignored.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub status: Status,
@@ -64,7 +64,7 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Exactly(u16),
-    /// Any refusal an old client takes for one: it counts 400 as success.
+    /// Any status that an old client treats as a refusal. It treats 400 as success.
     AnyRefusal,
 }
 
@@ -87,17 +87,17 @@ pub(crate) enum Payload {
     Binary(Vec<u8>),
 }
 
-/// When frames came, in seconds after a /connect.
+/// The times of frames, in seconds after a /connect.
 #[derive(Debug, Clone)]
 pub(crate) struct When {
     /// The user whose /connect started the clock; none for the latest one.
     pub user: Option<String>,
     pub seconds: Vec<f64>,
-    /// How much earlier than recorded a frame may come, beyond the general tolerance.
+    /// How much earlier than recorded a frame may arrive, beyond the general tolerance.
     pub earlier: f64,
 }
 
-/// What one late socket caught up: number of messages, first and last of their numbers.
+/// The catch-up of one late socket: count, first and last number of the messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Summary {
     pub channel: [i64; 3],

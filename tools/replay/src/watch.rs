@@ -1,4 +1,4 @@
-//! Websocket steps: which frames come, when, and how sockets end.
+//! Websocket steps: which frames arrive, when, and how sockets end.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::compare::{self, Allowances};
 use crate::report::Mismatch;
 use crate::rules::Rule;
-use crate::run::{Stage, settle};
+use crate::run::{Stage, check_difference};
 use crate::socket::{Closing, Opened, Received, Socket};
 use crate::transcript::{Step, Summary, When};
 
@@ -24,8 +24,8 @@ impl Stage<'_> {
         }
     }
 
-    /// Where a later socket takes over from an earlier one, that goes through several threads, and what is sent in
-    /// between comes as caught up with.
+    /// When a later socket takes over from an earlier one, this involves several threads, and messages that are sent
+    /// meanwhile arrive as catch-up.
     async fn await_take_over(&self, later: &Socket) {
         for earlier in self.sockets.values().filter(|socket| socket.url == later.url) {
             let deadline = Instant::now() + self.options.patience;
@@ -43,7 +43,7 @@ impl Stage<'_> {
         vec![Mismatch::new("the handshake", expected.to_string(), got)]
     }
 
-    /// Takes all frames up to a short silence and compares them.
+    /// Reads all frames until a short silence and compares them.
     pub(crate) async fn frames(
         &mut self,
         name: &str,
@@ -51,7 +51,7 @@ impl Stage<'_> {
         when: Option<&When>,
         instead: Option<&Step>,
     ) -> Vec<Mismatch> {
-        // A socket that was refused on purpose sends nothing.
+        // A socket that the server refused on purpose sends nothing.
         let Some(socket) = self.sockets.get(name) else {
             return compare::frames(&mut self.names, Allowances::default(), expected, &[]);
         };
@@ -72,10 +72,10 @@ impl Stage<'_> {
             }
             _ => None,
         };
-        settle(found, recorded_holds)
+        check_difference(found, recorded_holds)
     }
 
-    /// Waits for so many frames at most until the deadline, then for a silence.
+    /// Waits for this many frames until the deadline, then for a silence.
     async fn collect(&self, socket: &Socket, count: usize, deadline: Instant) -> Vec<(Instant, String)> {
         let is_complete = |received: &Received| received.frames.len() >= count || received.closed.is_some();
         socket.wait(deadline, is_complete).await;
@@ -115,7 +115,7 @@ impl Stage<'_> {
         when.user.as_ref().map_or(self.last_connect, |user| self.connects.get(user).copied())
     }
 
-    /// How long from now the last of the frames may take.
+    /// The longest wait for the last of the frames, from now on.
     fn latest(&self, when: &When) -> Duration {
         let last = when.seconds.iter().copied().fold(0.0, f64::max);
         self.scaled(last) + Duration::from_secs_f64(self.options.late)
@@ -149,12 +149,12 @@ impl Stage<'_> {
 
     pub(crate) async fn stays_open(&self, name: &str, seconds: f64, heartbeats: usize) -> Vec<Mismatch> {
         let Some(socket) = self.sockets.get(name) else {
-            return vec![Mismatch::new("the socket", "open", "never opened")];
+            return vec![Mismatch::new("the socket", "open", "not opened")];
         };
         let mut deadline = Instant::now() + self.scaled(seconds);
         let is_closed = |received: &Received| received.closed.is_some();
         if !socket.wait(deadline, is_closed).await {
-            // Heartbeats may be late on a busy machine, as all else.
+            // On a busy machine heartbeats may be late like everything else.
             deadline += Duration::from_secs_f64(self.options.late);
             socket
                 .wait(deadline, |received| received.heartbeats.len() >= heartbeats || is_closed(received))
@@ -171,7 +171,7 @@ impl Stage<'_> {
         found
     }
 
-    /// Opens a socket late and counts what it catches up, by the numbers the messages carry.
+    /// Opens a socket late and counts its catch-up by the numbers in the messages.
     pub(crate) async fn summary(&self, expected: &Summary) -> Vec<Mismatch> {
         let conn_id = self.conn_id.clone().unwrap_or_default();
         let socket = match Socket::open(&self.target.join(&format!("/ws?conn_id={conn_id}"))).await {
@@ -199,7 +199,7 @@ impl Stage<'_> {
             }
         }
         if expected.all_flagged && !events.iter().all(|event| event["catchup"] == json!(true)) {
-            found.push(Mismatch::new("catchup", "true on all events", "some without"));
+            found.push(Mismatch::new("catchup", "true on all events", "events without it"));
         }
         found
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-/// The cases as they are run one by one; each takes `--runs` as well.
+/// The cases in the order in which they run. Each also has the option `--runs`.
 const CASES: &[&str] = &[
     "fanout --one-by-one",
     "fanout --subscribers 1000,10000 --bytes 64 --workers 1,2 --one-core --deflate",
@@ -21,7 +21,7 @@ const CASES: &[&str] = &[
     "poll",
 ];
 
-/// The same in small: everything is run and checked, but the figures are those of single, short runs.
+/// The same with small numbers: everything runs and is checked, but the figures are those of single, short runs.
 const QUICK: &[&str] = &[
     "fanout --one-by-one --subscribers 100,1000 --deliveries 50000",
     "fanout --subscribers 1000 --bytes 64 --workers 1,2 --one-core --deflate --deliveries 50000",
@@ -45,7 +45,7 @@ pub struct Options {
     /// Runs of each
     #[arg(long, default_value_t = 3)]
     runs: u32,
-    /// In small and only once, to see that everything works
+    /// Small numbers and a single run, to check that everything works
     #[arg(long)]
     quick: bool,
 }

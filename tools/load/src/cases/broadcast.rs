@@ -1,4 +1,4 @@
-//! One run of broadcasts to one channel or to many, ours or the baseline's: what several cases measure.
+//! One run of broadcasts to one channel or to many, ours or the baseline's. Several cases use it.
 
 use super::{CHANNEL, QUIET, baseline, with_workers};
 use crate::compare::{Run, Sample, faults};
@@ -17,29 +17,29 @@ use clap::ValueEnum;
 use std::io;
 use std::time::Duration;
 
-/// Messages before the clock starts, as a share of those measured.
+/// Messages before the measurement, as a share of those measured.
 const WARM_UP: u32 = 10;
-/// Messages that each of several channels keeps for catch-up. Fewer than by default, so that all keep as many as they
-/// will ever keep when the clock starts: memory does not grow from then on.
+/// Messages that each of several channels stores for catch-up. Fewer than by default, so that every channel is at this
+/// limit when the measurement starts: memory does not grow afterwards.
 const KEPT: u32 = 10;
 /// Channels named in one request.
 const NAMED: usize = 500;
-/// Fewer do not tell what one takes.
+/// With fewer, the memory of a single one cannot be computed.
 const ENOUGH: usize = 100;
 
 /// How broadcasts follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Pace {
-    /// The next message when one has reached everybody
+    /// The next message when all subscribers have received the previous one
     One,
-    /// So many requests under way
+    /// This many requests in flight
     Window,
-    /// One request with a list of so many messages
+    /// One request with a list of this many messages
     List,
 }
 
 impl Pace {
-    /// With bursts of so many.
+    /// The plan with bursts of this many.
     pub fn plan(self, burst: u32) -> Plan {
         match self {
             Pace::One => Plan::Window(1),
@@ -49,7 +49,7 @@ impl Pace {
     }
 }
 
-/// What is broadcast to whom.
+/// The messages and their receivers.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub channels: u32,
@@ -62,22 +62,22 @@ pub struct Shape {
     pub messages: u32,
 }
 
-/// How ours is run.
+/// How our server runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant {
     pub workers: usize,
     /// Several workers share the server's core, so that the generator has its own.
     pub one_core: bool,
-    /// Subscribers take permessage-deflate.
+    /// Subscribers use permessage-deflate.
     pub deflate: bool,
     pub io_uring: bool,
 }
 
-/// As the server is by default, but for one worker.
+/// The server's defaults, except for a single worker.
 pub const PLAIN: Variant = Variant { workers: 1, one_core: false, deflate: false, io_uring: true };
 
 impl Shape {
-    /// With so many messages that there are about so many deliveries, in whole bursts.
+    /// The shape with about this many deliveries, in whole bursts.
     pub fn new(channels: u32, members: u32, bytes: usize, plan: Plan, deliveries: u32) -> Self {
         let least = if channels > 1 { KEPT } else { 20 };
         let messages = (deliveries / (channels * members)).max(least).next_multiple_of(plan.burst());
@@ -90,7 +90,7 @@ impl Shape {
         self.channels as usize * self.members as usize
     }
 
-    /// Messages to each channel, with those before the clock starts.
+    /// Messages to each channel, including those before the measurement.
     pub fn total(&self) -> u32 {
         self.warm_up() + self.messages
     }
@@ -106,7 +106,7 @@ impl Shape {
         if self.channels == 1 { CHANNEL.to_owned() } else { frames::channel(index % self.channels as usize) }
     }
 
-    /// Broadcasts until everybody has the messages before `upto`.
+    /// Broadcasts until all subscribers have the messages before `upto`.
     fn drive(
         &self,
         crowd: &mut Crowd,
@@ -131,8 +131,8 @@ pub fn ours(shape: &Shape, variant: &Variant) -> io::Result<Run> {
     Ok(Run { per_channel, per_connection, ..stage.measure(shape)? })
 }
 
-/// A run of the baseline, which joins what waits whenever one channel may have more than one message under way: that
-/// is the limit of joining.
+/// A run of the baseline. It joins waiting frames whenever a channel may have more than one message in flight: this is
+/// the limit of joining.
 pub fn raw(shape: &Shape, sample: &Sample) -> io::Result<Run> {
     Stage::raw(shape, sample)?.measure(shape)
 }
@@ -146,7 +146,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Ours, with nobody there yet; see [`Stage::fill`].
+    /// Our server, without subscribers yet; see [`Stage::fill`].
     pub fn ours(shape: &Shape, variant: &Variant) -> io::Result<Self> {
         let kept = format!("channel_frames={KEPT}");
         let io_uring = format!("io_uring={}", variant.io_uring);
@@ -179,10 +179,10 @@ impl Stage {
     }
 
     /// Makes all channels and connects all subscribers. Returns the bytes of memory for each channel and for each
-    /// connection; not a number where there are too few to tell.
+    /// connection, or NaN if there are too few to compute them.
     pub fn fill(&mut self, shape: &Shape) -> io::Result<(f64, f64)> {
         let (channels, subscribers) = (shape.channels as usize, shape.subscribers());
-        // The first ones pay for what all share.
+        // The first ones allocate what all share.
         self.make_channels(shape, 0..1)?;
         self.subscribe(shape, 1)?;
         let empty = self.anonymous()?;
@@ -213,7 +213,7 @@ impl Stage {
         Ok(memory(self.server.pid())?.anonymous as f64)
     }
 
-    /// Takes what comes until nothing has come for this long: whatever comes twice comes then.
+    /// Reads until nothing has arrived for this long. Repeated deliveries arrive then.
     pub fn settle(&mut self, quiet: Duration) -> io::Result<()> {
         let ledger = &mut self.ledger;
         self.crowd.settle(quiet, std::slice::from_mut(&mut self.publisher), |subscriber, number| {
@@ -221,13 +221,13 @@ impl Stage {
         })
     }
 
-    /// Broadcasts some messages more to each channel.
+    /// Broadcasts further messages to each channel.
     pub fn broadcast(&mut self, shape: &Shape, messages: u32) -> io::Result<()> {
         let upto = self.ledger.completed() + messages;
         shape.drive(&mut self.crowd, &mut self.publisher, &mut self.ledger, upto)
     }
 
-    /// Broadcasts what is not measured, so that everything is in its place.
+    /// Broadcasts the messages before the measurement, so that all buffers are allocated.
     pub fn warm_up(&mut self, shape: &Shape) -> io::Result<()> {
         self.settle(Duration::from_millis(200))?;
         self.broadcast(shape, shape.warm_up())
@@ -251,12 +251,12 @@ impl Stage {
         })
     }
 
-    /// What is wrong if everybody should have got all messages.
+    /// The faults, if all subscribers should have received all messages.
     pub fn faults(&self, shape: &Shape) -> Vec<String> {
         faults(&self.ledger, shape.total(), &self.crowd, self.publisher.refused)
     }
 
-    /// A message's frame as the first subscriber got it last.
+    /// The frame of the last message to the first subscriber.
     pub fn sample(&self) -> Sample {
         Sample { frame: self.crowd.sample.clone(), answer: Vec::new() }
     }

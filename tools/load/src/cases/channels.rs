@@ -1,4 +1,4 @@
-//! CPU for each delivery with many channels, beside the baseline that does one write for each.
+//! CPU for each delivery with many channels, beside the baseline, which does one write for each.
 
 use super::broadcast::{self, PLAIN, Shape};
 use crate::compare::{columns, in_turn};
@@ -15,7 +15,7 @@ pub struct Options {
     /// Bytes of a message's content
     #[arg(long, default_value_t = 64)]
     bytes: usize,
-    /// Requests under way
+    /// Requests in flight
     #[arg(long, default_value_t = 64)]
     window: u32,
     /// Deliveries in each run
@@ -26,18 +26,18 @@ pub struct Options {
     runs: u32,
 }
 
-/// Reads channels and the subscribers of each, as in `1000x10`.
+/// Parses channels and the subscribers of each, as in `1000x10`.
 pub fn parse(text: &str) -> Result<(u32, u32), String> {
     let (channels, members) = text.split_once('x').ok_or("channels x subscribers, as in 1000x10")?;
     let number = |text: &str| text.parse::<u32>().map_err(|error| error.to_string());
     let (channels, members) = (number(channels)?, number(members)?);
     let subscribers = channels.checked_mul(members).filter(|count| *count > 0);
-    subscribers.map(|_| (channels, members)).ok_or_else(|| "none at all, or too many".to_owned())
+    subscribers.map(|_| (channels, members)).ok_or_else(|| "none, or too many".to_owned())
 }
 
 pub fn run(options: &Options) -> io::Result<bool> {
     println!(
-        "CPU of the server in µs per delivery, {} requests under way: median (min-max) of {} runs",
+        "CPU of the server in µs per delivery, {} requests in flight: median (min-max) of {} runs",
         options.window, options.runs
     );
     let table = Table::new(&columns(&[("channels", 0), ("members", 0), ("writes", 6)]));

@@ -1,5 +1,5 @@
-//! What a client costs that comes and goes: /connect over a kept-alive connection, websocket, close. Beside it the
-//! baseline, which accepts as many sockets and reads and writes the same bytes on them.
+//! The cost of a client that connects and leaves: /connect over a kept-alive connection, websocket, close. Beside it runs
+//! the baseline, which accepts as many sockets and reads and writes the same bytes on them.
 
 use super::{CHANNEL, QUIET, baseline, channelstream};
 use crate::compare::faults;
@@ -23,15 +23,15 @@ use std::time::{Duration, Instant};
 
 /// A masked close frame, status 1000.
 const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
-/// Records outlive their websockets for this long, so that giving them up is part of what is measured.
+/// Records outlive their websockets for this long, so that the measurement includes their removal.
 const GRACE: Duration = Duration::from_secs(3);
 
 #[derive(Args)]
 pub struct Options {
-    /// Members of the channel who stay, comma-separated
+    /// Members of the channel that stay, comma-separated
     #[arg(long, value_delimiter = ',', default_value = "0,10000")]
     members: Vec<usize>,
-    /// Clients that come and go, one after the other
+    /// Clients that connect and leave, one after the other
     #[arg(long, default_value_t = 3000)]
     cycles: usize,
     /// Runs of each
@@ -39,7 +39,7 @@ pub struct Options {
     runs: u32,
 }
 
-/// What the runs beside so many members found.
+/// The results of the runs beside this many members.
 #[derive(Default)]
 struct Line {
     coming: Spread,
@@ -53,7 +53,7 @@ struct Line {
 
 pub fn run(options: &Options) -> io::Result<bool> {
     println!(
-        "CPU of the server in µs per client that comes and goes: median (min-max) of {} runs",
+        "CPU of the server in µs per client that connects and leaves: median (min-max) of {} runs",
         options.runs
     );
     let own = [
@@ -85,13 +85,13 @@ pub fn run(options: &Options) -> io::Result<bool> {
     Ok(lines.iter().all(|line| line.faults.is_empty()))
 }
 
-/// One client's bytes, for the baseline to imitate: what it and its backend say, and what they are answered.
+/// One client's bytes, for the baseline to imitate: what the client and its backend send, and the answers.
 struct Sample {
     call: Vec<u8>,
     called: Vec<u8>,
     handshake: Vec<u8>,
     welcome: Vec<u8>,
-    goodbye: Vec<u8>,
+    close_answer: Vec<u8>,
 }
 
 impl Line {
@@ -106,7 +106,7 @@ impl Line {
             let handshake = connect(&mut backend, |_| CHANNEL.to_owned(), index..index + 1, false)?.concat();
             come_and_go(&mut dialer, server.address, &handshake).map(drop)
         };
-        // The first ones pay for what all share.
+        // The first ones allocate what all share.
         let first = members..members + 100;
         let all = first.end..first.end + cycles;
         first.into_iter().try_for_each(&mut client)?;
@@ -117,7 +117,7 @@ impl Line {
         let (begin, cpu) = (Instant::now(), cpu_ns(server.pid())?);
         all.clone().try_for_each(&mut client)?;
         let (elapsed, closed) = (begin.elapsed(), cpu_ns(server.pid())?);
-        // Longer than the grace time: it is counted from the moment when absence is noticed.
+        // Longer than the grace time, which starts when the server notices the absence.
         crowd.idle(GRACE + Duration::from_secs(2))?;
         let given_up = cpu_ns(server.pid())?;
         let us = |ns: u64| ns as f64 / 1000.0 / cycles as f64;
@@ -134,7 +134,7 @@ impl Line {
     }
 }
 
-/// Whether the records of those who have gone are given up: nobody knows them any more.
+/// Checks that the server has removed the records of all clients that have left.
 fn leftovers(server: &Server, mut gone: Range<usize>, members: usize) -> io::Result<Option<String>> {
     let mut backend = Backend::new(server.address)?;
     let present = backend.counter("connections")?;
@@ -142,38 +142,38 @@ fn leftovers(server: &Server, mut gone: Range<usize>, members: usize) -> io::Res
         return Ok(Some(format!("{present} connections are present, {members} should be")));
     }
     let known = gone.find(|index| backend.call(&[leave(*index)]).is_ok());
-    Ok(known.map(|index| format!("the record of client {index} is still there")))
+    Ok(known.map(|index| format!("the record of client {index} still exists")))
 }
 
-/// Whether those who stayed get a broadcast, once.
+/// Checks that the clients that stayed receive a broadcast once.
 fn still_delivers(server: &Server, mut crowd: Crowd) -> io::Result<Vec<String>> {
-    let mut ledger = Ledger::new(crowd.len());
+    let mut ledger = Ledger::new(crowd.size());
     let mut publisher = Publisher::rest(server.address, CHANNEL, 64)?;
     crowd.add_publisher(0, &mut publisher)?;
-    if crowd.len() > 0 {
+    if crowd.size() > 0 {
         closed_loop(&mut crowd, &mut publisher, &mut ledger, 1, Plan::Window(1))?;
     }
     crowd.settle(Duration::from_millis(50), std::slice::from_mut(&mut publisher), |subscriber, number| {
         ledger.note(subscriber, number);
     })?;
-    let total = u32::from(crowd.len() > 0);
+    let total = u32::from(crowd.size() > 0);
     Ok(faults(&ledger, total, &crowd, publisher.refused))
 }
 
-/// Lets one more client come and go, and keeps what was said.
+/// Connects and closes one more client, and stores the bytes of both directions.
 fn sample(server: &Server, index: usize) -> io::Result<Sample> {
     let (call, handshake) = (call(index, CHANNEL), handshake(index, false));
     let mut stream = Dialer::default().dial(server.address)?;
     stream.write_all(&call)?;
     let mut called = vec![0; 16 << 10];
-    // Small, and written in one piece.
+    // It is small and written at once.
     let count = stream.read(&mut called)?;
     called.truncate(count);
     if !called.starts_with(b"HTTP/1.1 200") {
         return Err(failure(format!("refused: {}", String::from_utf8_lossy(&called))));
     }
-    let (welcome, goodbye) = come_and_go(&mut Dialer::default(), server.address, &handshake)?;
-    Ok(Sample { call, called, handshake, welcome, goodbye })
+    let (welcome, close_answer) = come_and_go(&mut Dialer::default(), server.address, &handshake)?;
+    Ok(Sample { call, called, handshake, welcome, close_answer })
 }
 
 /// The CPU of the baseline for each client, in µs.
@@ -181,7 +181,7 @@ fn once_raw(sample: &Sample, cycles: usize) -> io::Result<f64> {
     let server = baseline()?;
     let mut dialer = Dialer::default();
     let mut control = dialer.dial(server.address)?;
-    control.write_all(&[b"W".to_vec(), block(&sample.welcome), block(&sample.goodbye)].concat())?;
+    control.write_all(&[b"W".to_vec(), block(&sample.welcome), block(&sample.close_answer)].concat())?;
     control.read_exact(&mut [0])?;
     let mut backend = dialer.dial(server.address)?;
     let length = (sample.call.len() as u32).to_be_bytes();
@@ -201,7 +201,8 @@ fn block(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
 }
 
-/// Dials, waits to be let in, says goodbye, and reads to the end. Gives what was read before and after the goodbye.
+/// Connects, waits for the handshake, sends a close frame, and reads to the end. Returns what it read before and after
+/// the close frame.
 fn come_and_go(dialer: &mut Dialer, server: SocketAddr, handshake: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut stream = dialer.dial(server)?;
     stream.write_all(handshake)?;
@@ -214,7 +215,7 @@ fn come_and_go(dialer: &mut Dialer, server: SocketAddr, handshake: &[u8]) -> io:
         }
     }
     stream.write_all(CLOSE)?;
-    let mut goodbye = Vec::new();
-    stream.read_to_end(&mut goodbye)?;
-    Ok((welcomed, goodbye))
+    let mut close_answer = Vec::new();
+    stream.read_to_end(&mut close_answer)?;
+    Ok((welcomed, close_answer))
 }

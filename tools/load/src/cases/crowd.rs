@@ -1,4 +1,4 @@
-//! A large crowd, with heartbeats and pings as they are by default, gets broadcasts; then the server's memory.
+//! A large crowd, with heartbeats and pings at their defaults, receives broadcasts. Then the server's memory is measured.
 
 use super::{CHANNEL, FORGETFUL, channelstream};
 use crate::compare::faults;
@@ -29,7 +29,7 @@ pub struct Options {
     runs: u32,
 }
 
-/// What the runs found: memory in MiB, resident.
+/// The results of the runs. Memory is resident, in MiB.
 #[derive(Default)]
 struct Found {
     started: Spread,
@@ -42,7 +42,7 @@ struct Found {
 
 pub fn run(options: &Options) -> io::Result<bool> {
     println!(
-        "{} broadcasts to {} connections, settings at their defaults but for how long records live: median (min-max) of {} runs",
+        "{} broadcasts to {} connections, settings at their defaults except the lifetime of records: median (min-max) of {} runs",
         options.messages, options.subscribers, options.runs
     );
     let table = Table::new(&[
@@ -84,7 +84,7 @@ impl Found {
         let meter = Meter::start(pid)?;
         closed_loop(&mut crowd, &mut publisher, &mut ledger, options.messages, Plan::Window(1))?;
         self.cpu.add(meter.stop()?.server_ns as f64 / 1000.0 / ledger.deliveries as f64);
-        // Repetitions would come late.
+        // Repeated deliveries would arrive late.
         let end = Instant::now() + Duration::from_secs(1);
         while Instant::now() < end {
             let publishers = std::slice::from_mut(&mut publisher);

@@ -17,16 +17,16 @@ pub struct Options {
     /// How broadcasts follow each other, comma-separated
     #[arg(long, value_delimiter = ',', default_value = "one,window,list")]
     plans: Vec<Pace>,
-    /// Requests under way in `window`, messages of a request in `list`
+    /// Requests in flight in `window`, messages of a request in `list`
     #[arg(long, default_value_t = 16)]
     burst: u32,
-    /// Worker threads of the server, comma-separated; more than one share both cores with the generator
+    /// Worker threads of the server, comma-separated; several share both cores with the generator
     #[arg(long, value_delimiter = ',', default_value = "1")]
     workers: Vec<usize>,
     /// Measure several workers that share one core as well, beside a generator that has its own
     #[arg(long)]
     one_core: bool,
-    /// Measure subscribers that take permessage-deflate as well
+    /// Measure subscribers that use permessage-deflate as well
     #[arg(long)]
     deflate: bool,
     /// Measure sending without io_uring as well
@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Those that are compared within a run.
+    /// The variants that are compared within a run.
     fn variants(&self) -> Vec<Variant> {
         let mut variants = Vec::new();
         let or_also = |also: bool, plain: bool| if also { vec![plain, !plain] } else { vec![plain] };

@@ -1,5 +1,5 @@
-//! How cost grows with connections, and with channels: of one crowd divided among more and more of them, and of ever
-//! more that are all alike.
+//! How cost grows with connections, and with channels: with one crowd divided among more and more channels, and with more
+//! and more equal channels.
 
 use super::broadcast::{self, PLAIN, Pace, Shape};
 use crate::compare::{columns, in_turn};
@@ -28,7 +28,7 @@ pub struct Options {
     /// Subscribers of each channel, however many channels there are
     #[arg(long, default_value_t = 1)]
     members: u32,
-    /// Requests under way to several channels
+    /// Requests in flight to several channels
     #[arg(long, default_value_t = 64)]
     window: u32,
     /// Bytes of a message's content
@@ -65,7 +65,7 @@ impl Options {
         let divided = |&channels: &u32| (channels, (self.total / channels).max(1));
         let alike = |&channels: &u32| (channels, self.members);
         for (channels, members) in self.channels.iter().map(divided).chain(self.channels.iter().map(alike)) {
-            shapes.push((format!("{} under way", self.window), self.shape(channels, members, window)));
+            shapes.push((format!("{} in flight", self.window), self.shape(channels, members, window)));
         }
         shapes.dedup_by_key(|(name, shape)| (name.clone(), shape.channels, shape.members));
         shapes

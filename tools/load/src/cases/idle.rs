@@ -9,7 +9,7 @@ use clap::Args;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// By when a heartbeat has come: an interval is as long as it says, and up to two ticks of the hub's clock.
+/// A heartbeat arrives after its interval, or up to two ticks of the hub's clock later.
 const TICKS_MS: u64 = 200;
 
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub struct Options {
     runs: u32,
 }
 
-/// What the runs with one interval found.
+/// The results of the runs with one interval.
 #[derive(Default)]
 struct Line {
     base: Spread,
@@ -81,7 +81,7 @@ impl Line {
         let heartbeat = format!("heartbeat_interval_ms={heartbeat_ms}");
         let server = channelstream(&[QUIET, FORGETFUL, &[heartbeat.as_str()]].concat())?;
         let mut crowd = Crowd::new()?;
-        // The first connection pays for what all share.
+        // The first connection allocates what all connections share.
         crowd.subscribe(server.address, CHANNEL, 1)?;
         crowd.idle(Duration::from_millis(500))?;
         let idle = Idle::of(server.pid())?;
@@ -100,9 +100,9 @@ impl Line {
         let (begin, cpu_begin) = (Instant::now(), cpu_ns(server.pid())?);
         crowd.idle(span)?;
         self.cpu.add((cpu_ns(server.pid())? - cpu_begin) as f64 / begin.elapsed().as_nanos() as f64 * 100.0);
-        // The last ones to connect were there for as long as this, at least.
+        // The last connections existed for at least this long.
         let there = (span + Duration::from_secs(1)).as_millis() as u64;
-        let due = if heartbeat_ms == 0 { 0 } else { there / (heartbeat_ms + TICKS_MS) * crowd.len() as u64 };
+        let due = if heartbeat_ms == 0 { 0 } else { there / (heartbeat_ms + TICKS_MS) * crowd.size() as u64 };
         if crowd.heartbeats < due || (heartbeat_ms == 0 && crowd.heartbeats > 0) {
             self.faults.push(format!("{} heartbeats, at least {due} were due", crowd.heartbeats));
         }

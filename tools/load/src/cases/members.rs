@@ -1,4 +1,4 @@
-//! What calls cost in a channel of few and of many members. Nobody listens: what broadcasts cost is shown elsewhere.
+//! The cost of calls in a channel of few and of many members. No member listens: other cases measure broadcasts.
 
 use super::{CHANNEL, FORGETFUL, QUIET, channelstream};
 use crate::generator::backend::{Backend, request};
@@ -8,9 +8,9 @@ use crate::report::{MEMORY, Memories, Spread, Table, cells, verdict};
 use clap::Args;
 use std::io;
 
-/// Members that are announced together.
+/// Members that are added together.
 const BATCH: usize = 100;
-/// Nobody takes a connection up, and none shall be given up for that.
+/// No client attaches to a connection, and the server must not drop them for that.
 const PATIENT: &str = "connection_idle_timeout_ms=3600000";
 const NO_INFO: &str = r#","info":{"include_users":false,"include_history":false}"#;
 
@@ -33,7 +33,7 @@ struct Kind {
     settings: &'static str,
     /// Whether each call adds a member.
     joins: bool,
-    /// The call of this number, by members beyond this index or among them.
+    /// The call of this number, by a member beyond this index or among them.
     call: fn(usize) -> Vec<u8>,
 }
 
@@ -52,13 +52,13 @@ const KINDS: [Kind; 6] = [
         call: |index| connect(index, NO_INFO),
     },
     Kind {
-        name: "/connect, answered with all users",
+        name: "/connect, answer with all users",
         settings: "{}",
         joins: true,
         call: |index| connect(index, ""),
     },
     Kind { name: "/info with all users", settings: "{}", joins: false, call: |_| info() },
-    Kind { name: "/user_state, told", settings: r#"{"notify_state":true}"#, joins: false, call: state },
+    Kind { name: "/user_state, with event", settings: r#"{"notify_state":true}"#, joins: false, call: state },
 ];
 
 fn conn_id(index: usize) -> String {
@@ -84,7 +84,7 @@ fn state(index: usize) -> Vec<u8> {
     request("POST", "/user_state", &body)
 }
 
-/// What the runs with so many members found.
+/// The results of the runs with this many members.
 #[derive(Default)]
 struct Line {
     each: [Spread; KINDS.len()],
@@ -118,7 +118,7 @@ impl Line {
     fn measure(&mut self, members: usize, calls: usize) -> io::Result<()> {
         let server = channelstream(&[QUIET, FORGETFUL, &[PATIENT]].concat())?;
         let mut backend = Backend::new(server.address)?;
-        // The first one pays for what all share, and stays.
+        // The first one allocates what all share, and stays.
         backend.call(&[connect(0, NO_INFO)])?;
         let idle = Idle::of(server.pid())?;
         in_batches(&mut backend, 1..members, |index| connect(index, NO_INFO))?;

@@ -1,4 +1,4 @@
-//! The cases, one file each: options, what is done, what is printed.
+//! The cases, one file each: options, actions and output.
 
 pub mod all;
 mod broadcast;
@@ -22,12 +22,12 @@ use crate::generator::server::Server;
 use crate::{GENERATOR_CORE, SERVER_CORE};
 use std::io;
 
-/// The channel everybody listens to.
+/// The channel of all subscribers.
 const CHANNEL: &str = "crowd";
-/// Nothing but what the case does: no heartbeats, pings or time limits.
+/// Only the work of the case: no heartbeats, pings or time limits.
 const QUIET: &[&str] = &["heartbeat_interval_ms=0", "ping_interval_ms=0", "socket_idle_timeout_ms=0"];
 
-/// Records of connections, also of those that ended without goodbye, and of users go soon: their memory is waited for.
+/// Records of users and of connections, including those without a close frame, expire soon: the case waits for it.
 const FORGETFUL: &[&str] =
     &["connection_idle_timeout_ms=3000", "grace_time_ms=500", "user_idle_timeout_ms=500"];
 
@@ -36,8 +36,8 @@ fn channelstream(settings: &[&str]) -> io::Result<Server> {
     Server::channelstream(crate::channelstream()?, settings, Some(SERVER_CORE))
 }
 
-/// The same with several workers. Unless they are to share one core, they have the generator's as well, which slows it
-/// down but does not count as the server's CPU.
+/// The same with several workers. Unless `one_core` is set, they also run on the generator's core, which slows the
+/// generator down but does not count as the server's CPU.
 fn with_workers(settings: &[&str], workers: usize, one_core: bool) -> io::Result<Server> {
     let cores = if workers > 1 && !one_core { &[SERVER_CORE, GENERATOR_CORE][..] } else { &[SERVER_CORE] };
     Server::with_workers(crate::channelstream()?, settings, workers, cores)

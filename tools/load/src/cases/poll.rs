@@ -34,7 +34,7 @@ pub struct Options {
     runs: u32,
 }
 
-/// What the runs found.
+/// The results of the runs.
 #[derive(Default)]
 struct Found {
     cpu: Spread,
@@ -73,7 +73,7 @@ impl Found {
         let deliveries = f64::from(options.messages) * options.subscribers as f64;
         self.cpu.add((cpu_ns(server.pid())? - begin) as f64 / 1000.0 / deliveries);
         self.polls.add((pollers.answered + pollers.empty - answered) as f64 / deliveries);
-        // Whatever comes twice comes now.
+        // Repeated deliveries arrive now.
         while pollers.turn(Duration::from_millis(200), |index, number| round.ledger.note(index, number))? {}
         self.faults.extend(self.memory.add(&idle.back()?));
         let total = WARM_UP + options.messages;
@@ -91,7 +91,7 @@ struct Round {
 }
 
 impl Round {
-    /// Publishes the next message, and waits until everybody has it and has polled again.
+    /// Publishes the next message, and waits until all clients have received it and polled again.
     fn publish(&mut self, pollers: &mut Pollers) -> io::Result<()> {
         let number = self.ledger.completed();
         let text = format!(r#"[{{"user":"bench","channel":"{CHANNEL}","message":{}}}]"#, content(self.bytes));

@@ -1,5 +1,5 @@
-//! CPU for each publish, with nobody or one listening, over several kept-alive connections; beside it the baseline,
-//! which reads the same bytes, gives the same answer, and writes a ready frame.
+//! CPU for each publish, with no listener or one, over several kept-alive connections. Beside it runs the baseline,
+//! which reads the same bytes, sends the same answer, and writes a prepared frame.
 
 use super::{CHANNEL, QUIET, baseline, channelstream};
 use crate::compare::{Run, Sample, columns, in_turn};
@@ -31,7 +31,7 @@ pub struct Options {
     /// Connections
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// Requests under way on each connection, comma-separated
+    /// Requests in flight on each connection, comma-separated
     #[arg(long, value_delimiter = ',', default_value = "1,16")]
     depths: Vec<usize>,
     /// Publishes in each run
@@ -50,7 +50,7 @@ impl Options {
 
 pub fn run(options: &Options) -> io::Result<bool> {
     println!("CPU of the server in µs per publish: median (min-max) of {} runs", options.runs);
-    let table = Table::new(&columns(&[("listening", 0), ("under way on each", 0)]));
+    let table = Table::new(&columns(&[("listening", 0), ("in flight on each", 0)]));
     let mut clean = true;
     for &subscribers in &options.subscribers {
         for &depth in &options.depths {
@@ -70,7 +70,7 @@ pub fn run(options: &Options) -> io::Result<bool> {
 fn measure_ours(options: &Options, subscribers: usize, depth: usize) -> io::Result<Run> {
     let server = channelstream(QUIET)?;
     let mut crowd = Crowd::new()?;
-    // Somebody has to listen once, or there is no channel.
+    // The channel exists only after a first listener.
     crowd.subscribe(server.address, CHANNEL, subscribers.max(1))?;
     if subscribers == 0 {
         crowd = Crowd::new()?;
@@ -98,7 +98,7 @@ fn measure_raw(options: &Options, subscribers: usize, depth: usize, sample: &Sam
     let server = baseline()?;
     let mut crowd = Crowd::new()?;
     crowd.subscribe_raw(server.address, 1, subscribers)?;
-    // Brings the frame, and publishes nothing.
+    // Sends the frame, and publishes nothing.
     let _control = match subscribers {
         0 => None,
         _ => Some(Publisher::raw(server.address, &sample.frame, false)?),
@@ -134,7 +134,7 @@ fn measure(
     let quiet = Duration::from_millis(50);
     crowd.settle(quiet, &mut publishers, |_, number| state.arrivals.note(number))?;
     let refused: u64 = publishers.iter().map(|publisher| publisher.refused).sum();
-    let mut faults = state.arrivals.faults(u64::from(total) * crowd.len() as u64);
+    let mut faults = state.arrivals.faults(u64::from(total) * crowd.size() as u64);
     faults.extend((refused > 0).then(|| format!("{refused} requests refused")));
     Ok(Run {
         units: f64::from(options.messages),
@@ -153,7 +153,7 @@ struct State {
 }
 
 impl State {
-    /// Keeps `depth` requests under way on each connection until so many are sent, answered and delivered.
+    /// Keeps `depth` requests in flight on each connection until this many are sent, answered and delivered.
     fn publish(
         &mut self,
         crowd: &mut Crowd,
@@ -171,7 +171,7 @@ impl State {
                 publisher.flush()?;
             }
             let answered = publishers.iter().all(|publisher| publisher.unanswered == 0);
-            let delivered = self.arrivals.count >= u64::from(upto) * crowd.len() as u64;
+            let delivered = self.arrivals.count >= u64::from(upto) * crowd.size() as u64;
             if self.sent >= upto && answered && delivered {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! What messages cost that not all members of a channel are to get.
+//! The cost of messages for only some of the members of a channel.
 
 use super::{CHANNEL, QUIET, channelstream};
 use crate::generator::backend::{Backend, request};
@@ -12,7 +12,7 @@ use clap::Args;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long deliveries may take.
+/// The longest wait for deliveries.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub struct Options {
     runs: u32,
 }
 
-/// Whom a message names, and whether these or all others get it.
+/// The users that a message names, and whether they or all others receive it.
 struct Kind {
     name: &'static str,
     field: &'static str,
@@ -45,13 +45,13 @@ const KINDS: [Kind; 6] = [
 ];
 
 impl Kind {
-    /// The users it names, all over the channel.
+    /// The named users, spread over the channel.
     fn users(&self, subscribers: usize) -> impl Iterator<Item = usize> {
         let step = (subscribers / self.named.max(1)).max(1);
         (0..subscribers).step_by(step).take(self.named)
     }
 
-    /// Who is to get it.
+    /// Whether a subscriber should receive it.
     fn receivers(&self, subscribers: usize) -> Vec<bool> {
         let private = self.field == "pm_users" && self.named > 0;
         let mut receivers = vec![!private; subscribers];
@@ -59,7 +59,7 @@ impl Kind {
         receivers
     }
 
-    /// The body of such a message, and where its number stands.
+    /// The body of such a message, and the position of its number.
     fn body(&self, subscribers: usize) -> io::Result<(Vec<u8>, usize)> {
         let names: Vec<String> = self.users(subscribers).map(|user| format!("\"u{user}\"")).collect();
         let (field, names, content) = (self.field, names.join(","), content(64));
@@ -70,7 +70,7 @@ impl Kind {
     }
 }
 
-/// What the runs found of one kind.
+/// The results of the runs of one kind.
 #[derive(Default)]
 struct Line {
     per_message: Spread,
@@ -116,7 +116,7 @@ fn once(options: &Options, lines: &mut [Line; KINDS.len()]) -> io::Result<()> {
             arrivals.wait(&mut crowd, number)?;
             used += cpu_ns(server.pid())? - cpu;
         }
-        // Whatever comes twice, or to others, comes now.
+        // Repeated and misdirected deliveries arrive now.
         crowd.settle(Duration::from_millis(50), &mut [], |subscriber, number| {
             arrivals.note(subscriber, number);
         })?;
@@ -129,7 +129,7 @@ fn once(options: &Options, lines: &mut [Line; KINDS.len()]) -> io::Result<()> {
     Ok(())
 }
 
-/// Who got what of one kind of message.
+/// The deliveries of one kind of message.
 struct Arrivals {
     receivers: Vec<bool>,
     /// Receivers of each message.
@@ -139,7 +139,7 @@ struct Arrivals {
     came: usize,
     /// Repeated, out of order, or behind a gap.
     wrong: u64,
-    /// Got by those who were not to get it.
+    /// Received by subscribers that should not receive it.
     astray: u64,
 }
 
@@ -159,12 +159,12 @@ impl Arrivals {
         self.next[subscriber] = number + 1;
     }
 
-    /// Waits until everybody has this message who is to get it.
+    /// Waits until all its receivers have this message.
     fn wait(&mut self, crowd: &mut Crowd, number: u32) -> io::Result<()> {
         let (begin, upto) = (Instant::now(), self.each * (number as usize + 1));
         while self.came < upto {
             if begin.elapsed() > LIMIT {
-                return Err(failure(format!("{} of {upto} deliveries came in {LIMIT:?}", self.came)));
+                return Err(failure(format!("{} of {upto} deliveries arrived in {LIMIT:?}", self.came)));
             }
             crowd.turn(Duration::from_millis(100), &mut [], |subscriber, number| {
                 self.note(subscriber, number);
@@ -178,7 +178,7 @@ impl Arrivals {
         let counts = [
             (lost, "lost"),
             (self.wrong, "repeated or out of order"),
-            (self.astray, "to the wrong ones"),
+            (self.astray, "to wrong receivers"),
             (crowd.closed, "sockets closed"),
             (crowd.strange, "unexpected frames"),
         ];

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The channel that is asked about, with one subscriber.
+/// The channel in the requests, with one subscriber.
 const SMALL: &str = "small";
 
 #[derive(Args)]
@@ -28,7 +28,7 @@ pub struct Options {
     /// Bytes of a message's content
     #[arg(long, default_value_t = 64)]
     bytes: usize,
-    /// Messages of the fan-out under way
+    /// Messages of the fan-out in flight
     #[arg(long, default_value_t = 1)]
     window: u32,
     /// Pause between two requests, in ms
@@ -42,7 +42,7 @@ pub struct Options {
     runs: u32,
 }
 
-/// What the runs without the fan-out found, or those beside it.
+/// The results of the runs without the fan-out, or of those beside it.
 #[derive(Default)]
 struct Line {
     latency: Quantiles,
@@ -50,7 +50,7 @@ struct Line {
     per_second: Spread,
 }
 
-/// What all runs found.
+/// The results of all runs.
 #[derive(Default)]
 struct Found {
     alone: Line,
@@ -146,7 +146,7 @@ impl Line {
     }
 }
 
-/// Asks again and again for this long; how long each answer took, in µs.
+/// Repeats the request for this long. Returns the latency of each answer, in µs.
 fn ask(server: SocketAddr, pause: Duration, span: Duration, stop: &AtomicBool) -> io::Result<Vec<u32>> {
     let mut backend = Backend::new(server)?;
     let mut latencies = Vec::new();

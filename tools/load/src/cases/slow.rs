@@ -1,4 +1,5 @@
-//! Clients that never read among others that do: nobody waits for them, they are closed, their memory comes back.
+//! Clients that never read among others that do: they delay no other client, the server closes them, and it releases
+//! their memory.
 
 use super::{CHANNEL, QUIET, channelstream};
 use crate::compare::faults;
@@ -19,7 +20,7 @@ pub struct Options {
     /// Clients that read
     #[arg(long, default_value_t = 1000)]
     subscribers: usize,
-    /// Clients that do not
+    /// Clients that do not read
     #[arg(long, default_value_t = 100)]
     slow: usize,
     /// Bytes of a message's content
@@ -39,7 +40,7 @@ pub struct Options {
     runs: u32,
 }
 
-/// What the runs with so many slow clients found.
+/// The results of the runs with this many slow clients.
 #[derive(Default)]
 struct Line {
     latency: Quantiles,

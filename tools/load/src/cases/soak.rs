@@ -1,4 +1,5 @@
-//! Steady load with clients of every kind that come and go: memory, descriptors and actors end where they began.
+//! Steady load while clients of every kind connect and leave: afterwards the server holds as much memory and as many
+//! descriptors and actors as before.
 
 use crate::generator::churner::ALL;
 use crate::generator::held::Held;
@@ -10,18 +11,18 @@ use std::time::Duration;
 
 #[derive(Args)]
 pub struct Options {
-    /// Minutes between the first look at what the server holds and the last
+    /// Minutes between the first and the last measurement of what the server holds
     #[arg(long, default_value_t = 30)]
     minutes: u64,
     /// Websockets that stay for the whole time
     #[arg(long, default_value_t = 200)]
     members: usize,
-    /// Clients that come and go at a time
+    /// Clients that connect and leave at the same time
     #[arg(long, default_value_t = 4)]
     churners: usize,
 }
 
-/// Until all that is kept up to a bound has reached it.
+/// The time until all bounded buffers are full.
 const WARM_UP: Duration = Duration::from_secs(60);
 
 pub fn run(options: &Options) -> io::Result<bool> {
@@ -36,23 +37,23 @@ pub fn run(options: &Options) -> io::Result<bool> {
     row("peak", &outcome.peak);
     row("after", &outcome.after);
     println!();
-    tell(&outcome);
+    print(&outcome);
     Ok(outcome.faults.is_empty() && outcome.after.is_as(&outcome.before))
 }
 
-fn tell(outcome: &Outcome) {
+fn print(outcome: &Outcome) {
     for (kind, count) in ALL.iter().zip(outcome.clients) {
         println!("* {count} {}", kind.name);
     }
     println!("* {} sessions closed with 4002, too slow", outcome.too_slow);
     let faults = if outcome.faults.is_empty() { "clean".to_owned() } else { outcome.faults.join(", ") };
     println!(
-        "* {} deliveries to those who stayed, 99 % of them within {:.1} ms: {faults}",
+        "* {} deliveries to clients that stayed, 99 % of them within {:.1} ms: {faults}",
         outcome.deliveries,
         f64::from(outcome.p99_us) / 1000.0
     );
     if !outcome.after.is_as(&outcome.before) {
-        println!("* NOT AS IT BEGAN");
+        println!("* NOT AS BEFORE");
     }
 }
 

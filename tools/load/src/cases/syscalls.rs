@@ -16,7 +16,7 @@ pub struct Options {
     /// How broadcasts follow each other, comma-separated
     #[arg(long, value_delimiter = ',', default_value = "one,window,list")]
     plans: Vec<Pace>,
-    /// Requests under way in `window`, messages of a request in `list`
+    /// Requests in flight in `window`, messages of a request in `list`
     #[arg(long, default_value_t = 10)]
     burst: u32,
     /// Bytes of a message's content
@@ -30,7 +30,7 @@ pub struct Options {
     runs: u32,
 }
 
-/// What is traced.
+/// The traced server.
 #[derive(Clone, Copy)]
 enum Who {
     Ours,
@@ -57,7 +57,7 @@ impl Who {
             Who::Ours => ours(true),
             Who::OneByOne => ours(false),
             Who::Raw => {
-                // One of ours shows what a frame looks like.
+                // Our server provides the sample of a frame.
                 let few = Shape { members: 1, messages: 1, ..*shape };
                 let mut sample = Who::Ours.stage(&few)?;
                 sample.warm_up(&few)?;
@@ -67,7 +67,7 @@ impl Who {
     }
 }
 
-/// What the runs of one line found.
+/// The results of the runs of one line.
 #[derive(Default)]
 struct Line {
     per_delivery: Spread,

@@ -1,14 +1,14 @@
-//! Which messages of several connections have come. They overtake those of other connections, but not each other; all
-//! go to at most one subscriber.
+//! The messages of several connections that have arrived. They may overtake those of other connections, but not each
+//! other. All go to at most one subscriber.
 
-/// See the module's description.
+/// See the description of the module.
 #[derive(Debug)]
 pub struct Arrivals {
-    /// The connection of each message sent, and whether it has come.
+    /// The connection of each sent message, and whether it has arrived.
     sent: Vec<(usize, bool)>,
-    /// One more than the latest number that came of each connection.
+    /// One more than the latest number that arrived from each connection.
     next: Vec<u32>,
-    /// Messages that came.
+    /// Messages that arrived.
     pub count: u64,
     repeated: u64,
     late: u64,
@@ -16,7 +16,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Of so many connections.
+    /// The state for this many connections.
     pub fn new(connections: usize) -> Self {
         Self { sent: Vec::new(), next: vec![0; connections], count: 0, repeated: 0, late: 0, unknown: 0 }
     }
@@ -26,7 +26,7 @@ impl Arrivals {
         self.sent.push((connection, false));
     }
 
-    /// A message came.
+    /// Records that a message arrived.
     pub fn note(&mut self, number: u32) {
         self.count += 1;
         let Some((connection, seen)) = self.sent.get_mut(number as usize) else {
@@ -42,7 +42,7 @@ impl Arrivals {
         *next = (*next).max(number + 1);
     }
 
-    /// What is wrong if so many should have come.
+    /// The faults, if this many should have arrived.
     pub fn faults(&self, expected: u64) -> Vec<String> {
         let came = self.count - self.repeated - self.unknown;
         let counts = [

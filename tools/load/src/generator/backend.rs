@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// A connection that was idle for this long is not used again: servers close idle ones, ours after 5 s.
+/// A connection that was idle for this long is not reused: servers close idle ones, ours after 5 s.
 pub const IDLE: Duration = Duration::from_secs(3);
 
 /// A signed request, ready to be sent.
@@ -22,14 +22,14 @@ pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Reads answers as they come in.
+/// Parses answers that arrive in pieces.
 #[derive(Debug, Default)]
 pub struct Answers {
     buffer: Vec<u8>,
 }
 
 impl Answers {
-    /// Takes bytes in, and hands out status and body of each answer that is complete.
+    /// Adds bytes, and passes on status and body of each complete answer.
     pub fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(u16, &[u8])) -> io::Result<()> {
         self.buffer.extend_from_slice(bytes);
         let mut done = 0;
@@ -60,7 +60,7 @@ fn answer(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
     }
 }
 
-/// A connection for calls that are waited for.
+/// A connection for calls with a wait for each answer.
 pub struct Backend {
     server: SocketAddr,
     stream: TcpStream,
@@ -75,7 +75,7 @@ impl Backend {
         Ok(Self { server, stream, answers: Answers::default(), used: Instant::now() })
     }
 
-    /// Sends requests all at once, and gives their bodies; another status than 200 is an error.
+    /// Sends all requests at once, and returns the bodies of their answers. Any status except 200 is an error.
     pub fn call(&mut self, requests: &[Vec<u8>]) -> io::Result<Vec<String>> {
         if self.used.elapsed() > IDLE {
             *self = Self::new(self.server)?;
@@ -87,7 +87,7 @@ impl Backend {
         while bodies.len() < requests.len() {
             let count = self.stream.read(&mut buffer)?;
             if count == 0 {
-                return Err(failure("the server hung up"));
+                return Err(failure("the server closed the connection"));
             }
             self.answers.feed(&buffer[..count], |status, body| {
                 let body = String::from_utf8_lossy(body).into_owned();
@@ -106,7 +106,7 @@ impl Backend {
         self.counters([name]).map(|[value]| value)
     }
 
-    /// Lines of /admin/debug, all of one moment.
+    /// Lines of /admin/debug, from a single request.
     pub fn counters<const N: usize>(&mut self, names: [&str; N]) -> io::Result<[u64; N]> {
         let text = self.call(&[request("GET", "/admin/debug", "")])?.concat();
         let mut values = [0; N];

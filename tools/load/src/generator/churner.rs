@@ -1,4 +1,4 @@
-//! Clients that come and go, of every kind: each does what it is for, checks what it is told, and is gone.
+//! Clients of every kind that connect and leave: each performs its task, checks what it receives, and ends.
 
 use super::backend::{Answers, Backend, request};
 use super::failure;
@@ -9,47 +9,47 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Channels that these clients listen to in turn.
+/// The channels of these clients, in rotation.
 pub const SIDE_CHANNELS: usize = 20;
-/// The channel of those who do not read, whose messages are long: others keep little of it.
+/// The channel of the clients that do not read. Its messages are long, so it stores few of them.
 pub const LARGE: &str = "large";
-/// Names of users, which several clients may have at a time.
+/// Names of users. Several clients may have the same one.
 const USERS: usize = 200;
-/// Messages of this size and number are more than kernels and the server's queue keep for a peer that does not read.
+/// Messages of this size and number exceed what kernels and the server's queue store for a peer that does not read.
 const LONG_BYTES: usize = 100_000;
 const OVERFLOWING: usize = 60;
-/// A socket of a client buffers so much at most, roughly.
+/// The approximate size of the receive buffer of a client's socket.
 const RECEIVE_BUFFER: usize = 16 << 10;
-/// Begins what a message is filled with.
+/// The beginning of a message's filler.
 const FILL: &str = "fill";
-/// Polls until a message must have come.
+/// The number of polls within which a message must arrive.
 const POLLS: usize = 20;
 /// A masked close frame, status 1000.
 const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
-/// The server's answer to it, and the code of a socket that was taken over. Neither occurs in text.
+/// The server's answer to it, and the close code of a replaced socket. Neither occurs in text.
 const CLOSED: &[u8] = b"\x88\x02\x03\xe8";
 const TAKEN_OVER: &[u8] = &4001_u16.to_be_bytes();
 
-/// A kind of clients, and how one of them comes and goes.
+/// A kind of clients, and the function that runs one of them.
 pub struct Kind {
     /// Its name, in the plural.
     pub name: &'static str,
     live: fn(&mut Churner) -> io::Result<()>,
 }
 
-/// How many kinds there are.
+/// The number of kinds.
 pub const KINDS: usize = 6;
 /// All of them.
 pub const ALL: [Kind; KINDS] = [
-    Kind { name: "websockets that say goodbye", live: Churner::say_goodbye },
-    Kind { name: "compressed websockets, cut off", live: Churner::cut_off },
+    Kind { name: "websockets that close", live: Churner::close },
+    Kind { name: "compressed websockets, aborted", live: Churner::abort },
     Kind { name: "websockets taken over", live: Churner::take_over },
     Kind { name: "polls, answered", live: Churner::poll },
-    Kind { name: "polls as scripts, hung up on", live: Churner::hang_up },
+    Kind { name: "polls as scripts, aborted", live: Churner::hang_up },
     Kind { name: "websockets that do not read", live: Churner::do_not_read },
 ];
 
-/// How many clients of each kind have come and gone.
+/// How many clients of each kind have ended.
 pub type Tally = Arc<[AtomicU64; KINDS]>;
 
 /// One client after the other, each of the next kind.
@@ -57,19 +57,19 @@ pub struct Churner {
     server: SocketAddr,
     backend: Backend,
     dialer: Dialer,
-    /// Clients so far, counted from this one's place among several.
+    /// Clients so far, counted from the index of this churner.
     count: usize,
     tally: Tally,
 }
 
 impl Churner {
-    /// The one of this index.
+    /// The churner of this index.
     pub fn new(server: SocketAddr, index: usize, tally: Tally) -> io::Result<Self> {
         let (backend, dialer) = (Backend::new(server)?, Dialer::with_receive_buffer(RECEIVE_BUFFER));
         Ok(Self { server, backend, dialer, count: index * 7, tally })
     }
 
-    /// Clients come and go until it is time to stop.
+    /// Runs clients one after the other until it has to stop.
     pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
         while !stop.load(Relaxed) {
             let index = self.count % KINDS;
@@ -81,7 +81,7 @@ impl Churner {
         Ok(())
     }
 
-    fn say_goodbye(&mut self) -> io::Result<()> {
+    fn close(&mut self) -> io::Result<()> {
         let channel = self.side_channel();
         let id = self.connect(&channel)?;
         let mut socket = self.websocket(&id, false)?;
@@ -90,14 +90,14 @@ impl Churner {
         socket.write_all(CLOSE)?;
         let mut last = Vec::new();
         socket.read_to_end(&mut last)?;
-        if last.ends_with(CLOSED) { Ok(()) } else { Err(failure("no answer to a goodbye")) }
+        if last.ends_with(CLOSED) { Ok(()) } else { Err(failure("no answer to a close frame")) }
     }
 
-    fn cut_off(&mut self) -> io::Result<()> {
+    fn abort(&mut self) -> io::Result<()> {
         let channel = self.side_channel();
         let id = self.connect(&channel)?;
         let _socket = self.websocket(&id, true)?;
-        // Nothing of it is read: what lies there when the socket is dropped makes its end a reset.
+        // Unread bytes at the drop of the socket cause a reset.
         self.say(&channel, 2_000)
     }
 
@@ -107,7 +107,7 @@ impl Churner {
         let mut first = self.websocket(&id, false)?;
         let mut second = self.websocket(&id, false)?;
         read_until(&mut first, TAKEN_OVER)?;
-        // The server waits for this for two seconds and no longer: it may have gone.
+        // The server waits two seconds for this. The socket may be closed already.
         first
             .write_all(CLOSE)
             .and_then(|()| first.read_to_end(&mut Vec::new()).map(drop))
@@ -123,7 +123,7 @@ impl Churner {
         let mut poll = self.listen(&id, "")?;
         self.say(&channel, 100)?;
         for _ in 0..POLLS {
-            // What is told of others who come and go may be first.
+            // Events about other clients may arrive first.
             if answer(&mut poll)?.contains(FILL) {
                 return Ok(());
             }
@@ -156,7 +156,7 @@ impl Churner {
         self.backend.call(&[request("POST", path, body)]).map(drop)
     }
 
-    /// Announces the next client; gives its connection's id.
+    /// Sends the /connect call of the next client and returns the id of its connection.
     fn connect(&mut self, channel: &str) -> io::Result<String> {
         let (user, count) = (self.user(), self.count);
         let body = format!(
@@ -168,7 +168,7 @@ impl Churner {
         id.map(str::to_owned).ok_or_else(|| failure(format!("no conn_id in {answer}")))
     }
 
-    /// Something for a channel, and something private for this client's user.
+    /// Publishes a message to a channel, and a private one to this client's user.
     fn say(&mut self, channel: &str, bytes: usize) -> io::Result<()> {
         let (user, fill) = (self.user(), "x".repeat(bytes));
         let body = format!(
@@ -200,7 +200,7 @@ impl Churner {
     }
 }
 
-/// Reads up to the end of these bytes, one by one: what follows is for who reads next.
+/// Reads up to the end of these bytes, one by one, so that the following ones remain for the next read.
 fn read_until(socket: &mut TcpStream, end: &[u8]) -> io::Result<Vec<u8>> {
     let (mut bytes, mut byte) = (Vec::new(), [0]);
     while !bytes.ends_with(end) {
@@ -218,7 +218,7 @@ fn answer(poll: &mut TcpStream) -> io::Result<String> {
     let mut buffer = [0; 4096];
     loop {
         match poll.read(&mut buffer)? {
-            0 => return Err(failure("hung up on")),
+            0 => return Err(failure("closed during a poll")),
             count => answers.feed(&buffer[..count], |status, body| {
                 answer = Some((status, String::from_utf8_lossy(body).into_owned()));
             })?,

@@ -1,4 +1,4 @@
-//! Many subscribers on one thread: sockets, readiness, and the way from bytes to numbered messages.
+//! Many subscribers on one thread: sockets, readiness, and the parsing of numbered messages.
 
 use super::backend::Backend;
 use super::failure;
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Sockets that are set up together.
 const BATCH: usize = 100;
-/// Larger than what a subscriber gets in one go, so that one read empties a socket.
+/// Larger than what a subscriber receives at once, so that one read empties a socket.
 const BUFFER: usize = 256 << 10;
-/// Tokens from here on are publishers'.
+/// Tokens from this value on belong to publishers.
 const PUBLISHERS: usize = 1 << 32;
 
 /// Subscribers and publishers, on one epoll.
@@ -28,18 +28,18 @@ pub struct Crowd {
     members: Vec<Member>,
     decoder: Decoder,
     deflate: bool,
-    /// A message's frame as the first member got it last, to show a baseline what to write.
+    /// The frame of the last message to the first member, as a sample for the baseline.
     pub sample: Vec<u8>,
-    /// Empty lists that came.
+    /// Empty lists that arrived.
     pub heartbeats: u64,
     /// Sockets that ended.
     pub closed: u64,
-    /// Frames that were none of the expected ones.
+    /// Unexpected frames.
     pub strange: u64,
 }
 
 impl Crowd {
-    /// Nobody yet.
+    /// A crowd without members.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
@@ -55,22 +55,22 @@ impl Crowd {
         })
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
+    /// The number of members.
+    pub fn size(&self) -> usize {
         self.members.len()
     }
 
-    /// Those who subscribe from now on ask for permessage-deflate.
+    /// Makes later subscribers request permessage-deflate.
     pub fn ask_for_deflate(&mut self) {
         self.deflate = true;
     }
 
-    /// Connects so many more subscribers to a channel, each with a user of its own.
+    /// Connects this many more subscribers to a channel, each with its own user.
     pub fn subscribe(&mut self, server: SocketAddr, channel: &str, count: usize) -> io::Result<()> {
         self.subscribe_each(server, |_| channel.to_owned(), count)
     }
 
-    /// Connects so many more subscribers, each to the channel of its index.
+    /// Connects this many more subscribers, each to the channel of its index.
     pub fn subscribe_each(
         &mut self,
         server: SocketAddr,
@@ -79,7 +79,7 @@ impl Crowd {
     ) -> io::Result<()> {
         let mut dialer = Dialer::default();
         let mut backend = Backend::new(server)?;
-        let all = self.len()..self.len() + count;
+        let all = self.size()..self.size() + count;
         for batch in batches(all) {
             let hellos = connect(&mut backend, &channel_of, batch, self.deflate)?;
             self.open(&mut dialer, server, &hellos, welcome)?;
@@ -87,7 +87,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Connects so many more subscribers to the baseline, which has these many channels; they take turns.
+    /// Connects this many more subscribers to the baseline, in rotation to its channels.
     pub fn subscribe_raw(&mut self, server: SocketAddr, channels: usize, count: usize) -> io::Result<()> {
         let mut dialer = Dialer::default();
         for batch in batches(0..count) {
@@ -98,7 +98,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Opens sockets that say hello; `welcome` tells where the answer ends.
+    /// Opens sockets that send a hello. `welcome` returns the end of the answer.
     fn open(
         &mut self,
         dialer: &mut Dialer,
@@ -133,13 +133,13 @@ impl Crowd {
         Ok(())
     }
 
-    /// Lets a publisher take part; `index` is its place among those given to [`Crowd::turn`].
+    /// Adds a publisher. `index` is its position in the list for [`Crowd::turn`].
     pub fn add_publisher(&self, index: usize, publisher: &mut Publisher) -> io::Result<()> {
         publisher.register(self.poll.registry(), Token(PUBLISHERS + index))
     }
 
-    /// Waits for something to happen, and reads all that came. `take` gets each message's subscriber and number.
-    /// Returns whether anything happened.
+    /// Waits for an event, and reads all that has arrived. `take` receives each message's subscriber and number. Returns
+    /// whether there was an event.
     pub fn turn(
         &mut self,
         timeout: Duration,
@@ -172,7 +172,7 @@ impl Crowd {
         Ok(!self.events.is_empty())
     }
 
-    /// Takes what comes for this long.
+    /// Reads for this long.
     pub fn idle(&mut self, span: Duration) -> io::Result<()> {
         let end = Instant::now() + span;
         while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
@@ -181,7 +181,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Turns until nothing has happened for this long.
+    /// Reads until there was no event for this long.
     pub fn settle(
         &mut self,
         quiet: Duration,

@@ -1,4 +1,4 @@
-//! When to publish what.
+//! The order and the times of publishes.
 
 use super::crowd::Crowd;
 use super::failure;
@@ -7,20 +7,20 @@ use super::publisher::Publisher;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Nothing happens for this long: something is lost.
+/// After this long without an event, a message counts as lost.
 const STALL: Duration = Duration::from_secs(20);
 
-/// How many messages are under way at a time.
+/// How many messages are in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// So many single messages.
+    /// This many single messages.
     Window(u32),
-    /// One request with a list of so many.
+    /// One request with a list of this many.
     List(u32),
 }
 
 impl Plan {
-    /// How many messages go out together.
+    /// How many messages are sent together.
     pub fn burst(self) -> u32 {
         match self {
             Plan::Window(count) | Plan::List(count) => count,
@@ -28,7 +28,7 @@ impl Plan {
     }
 }
 
-/// Publishes until everybody has the messages before `upto`; a next one starts when one has reached everybody.
+/// Publishes until all subscribers have the messages before `upto`. The next message starts when all have received one.
 pub fn closed_loop(
     crowd: &mut Crowd,
     publisher: &mut Publisher,
@@ -61,8 +61,8 @@ pub fn closed_loop(
     Ok(())
 }
 
-/// Publishes in rounds, one message to each of several channels, until everybody has the rounds before `upto`.
-/// `window` messages are under way at a time; the channels' subscribers take turns, all channels have as many.
+/// Publishes in rounds, one message to each of several channels, until all subscribers have the rounds before `upto`.
+/// `window` messages are in flight. All channels have the same number of subscribers, in alternating order.
 pub fn rounds(
     crowd: &mut Crowd,
     publisher: &mut Publisher,
@@ -72,7 +72,7 @@ pub fn rounds(
     upto: u32,
 ) -> io::Result<()> {
     let publishers = std::slice::from_mut(publisher);
-    let (channels, members) = (u64::from(channels), crowd.len() as u64 / u64::from(channels));
+    let (channels, members) = (u64::from(channels), crowd.size() as u64 / u64::from(channels));
     let mut sent = u64::from(ledger.completed()) * channels;
     let total = u64::from(upto) * channels;
     while ledger.completed() < upto {
@@ -89,8 +89,8 @@ pub fn rounds(
     Ok(())
 }
 
-/// Publishes `count` messages at a fixed rate, whether or not the earlier ones have arrived, each when the one before
-/// it is answered; returns how long each delivery took, in µs, from the moment its message was due.
+/// Publishes `count` messages at a fixed rate, whether or not the earlier ones have arrived, each when the one before it
+/// is answered. Returns the latency of each delivery, in µs, from the moment its message was due.
 pub fn paced(
     crowd: &mut Crowd,
     publisher: &mut Publisher,
@@ -103,7 +103,7 @@ pub fn paced(
     let begin = Instant::now();
     let due = |index: u32| begin + interval * index;
     let mut sent = 0;
-    let mut latencies = Vec::with_capacity(count as usize * crowd.len());
+    let mut latencies = Vec::with_capacity(count as usize * crowd.size());
     while ledger.completed() < first + count {
         let may_send = sent < count && publishers[0].unanswered == 0;
         let wait = if may_send { due(sent).saturating_duration_since(Instant::now()) } else { STALL };
@@ -113,7 +113,7 @@ pub fn paced(
             sent += 1;
             continue;
         }
-        // One look at the clock for all that one turn brings.
+        // One reading of the clock for all deliveries of a turn.
         let mut arrived = None;
         let came = crowd.turn(wait, publishers, |subscriber, number| {
             let arrived = *arrived.get_or_insert_with(Instant::now);

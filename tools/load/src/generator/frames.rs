@@ -1,32 +1,32 @@
-//! Websocket frames, read where they lie, and the number that each message carries.
+//! Websocket frames, read without copying, and the number in each message.
 
-/// Stands in front of a message's number.
+/// The text before a message's number.
 const MARK: &[u8] = b"\"n\":\"";
 /// Digits of a message's number, so that all frames of a run have the same length.
 pub const DIGITS: usize = 10;
 
-/// What a server's frame is.
+/// The kind of a server's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Text,
-    /// Text under permessage-deflate.
+    /// Text compressed by permessage-deflate.
     Compressed,
     Ping,
     Close,
     Other,
 }
 
-/// A whole frame at the front of some bytes.
+/// A complete frame at the front of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub kind: Kind,
-    /// Where its payload begins.
+    /// The position of its payload.
     pub start: usize,
-    /// Where it ends, and the next one begins.
+    /// Its end, where the next one begins.
     pub end: usize,
 }
 
-/// The frame at the front, if it is there whole. Servers neither mask nor, this one, fragment.
+/// The frame at the front, if it is complete. Servers do not mask frames, and this one does not fragment them.
 #[inline]
 pub fn first(bytes: &[u8]) -> Option<Frame> {
     let (&[opcode, length], rest) = bytes.split_first_chunk()?;
@@ -46,7 +46,7 @@ pub fn first(bytes: &[u8]) -> Option<Frame> {
     (bytes.len() >= end).then_some(Frame { kind, start, end })
 }
 
-/// Finds numbers. They stand at the same place in nearly all frames of a run, so that is where it looks first.
+/// Finds numbers. It first checks the position in the last frame, which is the same in nearly all frames of a run.
 #[derive(Debug, Default)]
 pub struct Finder {
     place: usize,
@@ -67,20 +67,20 @@ impl Finder {
     }
 }
 
-/// Where the digits stand in some bytes that hold a message.
+/// The position of the digits in bytes that contain a message.
 pub fn digits_at(bytes: &[u8]) -> Option<usize> {
     bytes.windows(MARK.len()).position(|window| window == MARK).map(|place| place + MARK.len())
 }
 
-/// Stands in front of a numbered channel's digits, in a request.
+/// The text before a numbered channel's digits, in a request.
 const CHANNEL_MARK: &[u8] = b"\"channel\":\"ch";
 
-/// The name of a channel, as long as that of any other.
+/// The name of a channel. All names have the same length.
 pub fn channel(index: usize) -> String {
     format!("ch{index:0DIGITS$}")
 }
 
-/// Where the digits of a numbered channel stand in a request.
+/// The position of a numbered channel's digits in a request.
 pub fn channel_digits_at(bytes: &[u8]) -> Option<usize> {
     let place = bytes.windows(CHANNEL_MARK.len()).position(|window| window == CHANNEL_MARK)?;
     Some(place + CHANNEL_MARK.len())
@@ -95,7 +95,7 @@ pub fn renumber(bytes: &mut [u8], place: usize, number: u32) {
     }
 }
 
-/// A message's content of exactly so many bytes, or the fewest that hold a number.
+/// A message's content of exactly this many bytes, or as few as a number needs.
 pub fn content(bytes: usize) -> String {
     let bare = r#"{"n":"0000000000","p":""}"#.len();
     format!(r#"{{"n":"0000000000","p":"{}"}}"#, "x".repeat(bytes.saturating_sub(bare)))

@@ -1,10 +1,10 @@
-//! How a client comes in: announced by its backend, then taken up by a websocket handshake.
+//! How a client connects: its backend announces it by /connect, then it attaches by a websocket handshake.
 
 use super::backend::{Backend, request};
 use std::io;
 use std::ops::Range;
 
-/// Where the answer to a handshake ends, once it is there and is a good one.
+/// The end of the answer to a handshake, once it is complete and successful.
 pub fn welcome(answer: &[u8]) -> Option<usize> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     answer.starts_with(b"HTTP/1.1 101").then_some(end)
@@ -15,10 +15,10 @@ pub(super) fn conn_id(index: usize) -> String {
     format!("c0ffee00-0000-4000-8000-{index:012x}")
 }
 
-/// The call that announces the connection of this index.
+/// The /connect call for the connection of this index.
 pub fn call(index: usize, channel: &str) -> Vec<u8> {
     let id = conn_id(index);
-    // Without its last line, the answers of a crowd's connects would grow with the crowd.
+    // Without the last line of the body, the answers to the connects of a crowd would grow with the crowd.
     let body = format!(
         r#"{{"username":"u{index}","conn_id":"{id}","channels":["{channel}"],
         "info":{{"include_users":false,"include_history":false}}}}"#
@@ -26,13 +26,13 @@ pub fn call(index: usize, channel: &str) -> Vec<u8> {
     request("POST", "/connect", &body)
 }
 
-/// A call that succeeds only while the connection of this index is known.
+/// A call that succeeds only while the server has the connection of this index.
 pub fn leave(index: usize) -> Vec<u8> {
     let body = format!(r#"{{"conn_id":"{}","channels":["nowhere"]}}"#, conn_id(index));
     request("POST", "/unsubscribe", &body)
 }
 
-/// The handshake that takes up the connection of this index.
+/// The handshake that attaches to the connection of this index.
 pub fn handshake(index: usize, deflate: bool) -> Vec<u8> {
     let id = conn_id(index);
     let extension = if deflate { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
@@ -43,7 +43,7 @@ pub fn handshake(index: usize, deflate: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Announces connections to the server.
+/// Sends the /connect calls of connections.
 pub(super) fn announce(
     backend: &mut Backend,
     channel_of: impl Fn(usize) -> String,
@@ -53,7 +53,7 @@ pub(super) fn announce(
     backend.call(&calls).map(drop)
 }
 
-/// Announces connections, and gives the handshakes that take them up.
+/// Sends the /connect calls of connections, and returns the handshakes that attach to them.
 pub fn connect(
     backend: &mut Backend,
     channel_of: impl Fn(usize) -> String,

@@ -7,21 +7,21 @@ use super::server::Server;
 use std::fs;
 use std::io;
 
-/// At one moment.
+/// What a server holds at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Bytes of its own: heap, stacks, changed data.
+    /// Bytes of private memory: heap, stacks, changed data.
     pub memory: u64,
     /// Open descriptors, and threads.
     pub descriptors: u64,
     pub threads: u64,
-    /// Records of users, and of connections with a client that is not away.
+    /// Records of users, and of connections whose client is present.
     pub users: u64,
     pub connections: u64,
     /// Actors: one for each channel, each websocket and each poll.
     pub channels: u64,
     pub sessions: u64,
-    /// Bytes that wait for peers who do not read.
+    /// Bytes queued for peers that do not read.
     pub queued: u64,
 }
 
@@ -32,23 +32,23 @@ impl Held {
         let [users, connections, channels, sessions, queued] =
             backend.counters(["users remembered", "connections", "channels", "sessions", QUEUED])?;
         let count = |what| Ok::<_, io::Error>(fs::read_dir(entries(server, what))?.count() as u64);
-        // The descriptor of the call above is none of what is asked for.
+        // The descriptor of the call above does not count.
         let (descriptors, threads) = (count("fd")?.saturating_sub(1), count("task")?);
         let memory = memory(server.pid())?.anonymous;
         Ok(Self { memory, descriptors, threads, users, connections, channels, sessions, queued })
     }
 
-    /// Whether the same is held as `before`, and no more memory than allocators keep for later.
+    /// Whether the server holds the same as `before`, and no more memory than allocators keep for later.
     pub fn is_as(&self, before: &Self) -> bool {
         self.counts() == before.counts() && self.memory <= before.memory + ALLOWANCE
     }
 
-    /// All but the memory.
+    /// Everything except the memory.
     pub fn counts(&self) -> Self {
         Self { memory: 0, ..*self }
     }
 
-    /// The larger one of each.
+    /// The larger value of each field.
     pub fn most(&self, other: &Self) -> Self {
         Self {
             memory: self.memory.max(other.memory),

@@ -2,30 +2,30 @@
 
 use std::collections::VecDeque;
 
-/// What is known about the deliveries of one run, whose messages are numbered from 0.
+/// The deliveries of one run, whose messages are numbered from 0.
 #[derive(Debug)]
 pub struct Ledger {
-    /// The next number each subscriber should get.
+    /// The next number that each subscriber should receive.
     next: Vec<u32>,
-    /// How many have each message from `completed` on.
+    /// How many subscribers have each message from `completed` on.
     counts: VecDeque<u32>,
     completed: u32,
-    /// Messages that came.
+    /// Messages that arrived.
     pub deliveries: u64,
-    /// Numbers that were left out.
+    /// Numbers that were skipped.
     pub skipped: u64,
-    /// Messages that came after a later one, or again.
+    /// Messages that arrived after a later one, or a second time.
     pub late: u64,
 }
 
 impl Ledger {
-    /// The ledger of so many subscribers.
+    /// The ledger of this many subscribers.
     pub fn new(subscribers: usize) -> Self {
         let next = vec![0; subscribers];
         Self { next, counts: VecDeque::new(), completed: 0, deliveries: 0, skipped: 0, late: 0 }
     }
 
-    /// A subscriber got a message.
+    /// Records that a subscriber received a message.
     #[inline]
     pub fn note(&mut self, subscriber: usize, number: u32) {
         self.deliveries += 1;
@@ -47,18 +47,18 @@ impl Ledger {
         }
     }
 
-    /// How many messages everybody has.
+    /// The number of messages that all subscribers have.
     pub fn completed(&self) -> u32 {
         self.completed
     }
 
-    /// Whether everybody has these `total` messages, each once and in order, and nothing else.
+    /// Whether all subscribers have these `total` messages, each once and in order, and nothing else.
     pub fn is_clean(&self, total: u32) -> bool {
         let expected = u64::from(total) * self.next.len() as u64;
         self.skipped == 0 && self.late == 0 && self.completed == total && self.deliveries == expected
     }
 
-    /// What is wrong, in words.
+    /// The faults, as a text.
     pub fn describe(&self, total: u32) -> String {
         if self.is_clean(total) {
             return "clean".to_owned();

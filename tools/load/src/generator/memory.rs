@@ -1,13 +1,13 @@
 //! A server's memory before a load, at its peak, and after it.
 
-use super::process::{Memory, forget_peak, memory, peak};
+use super::process::{Memory, memory, peak, reset_peak};
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What may stay behind: pages that malloc keeps, and what channels keep of the last messages.
+/// The memory that may remain: pages of the allocator, and the last messages of channels.
 pub const ALLOWANCE: u64 = 4 << 20;
-/// The time a server has to give memory back.
+/// The time that a server has to release memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server's memory while it idles.
@@ -17,30 +17,30 @@ pub struct Idle {
     before: Memory,
 }
 
-/// The same before and after a load.
+/// A server's memory before and after a load.
 #[derive(Clone, Copy, Debug)]
 pub struct Around {
     pub before: Memory,
-    /// The most that was resident at a time, in bytes.
+    /// The peak of resident memory, in bytes.
     pub peak: u64,
     pub after: Memory,
-    /// How long it took until it was back, or given up on.
+    /// The time until the memory was released, or until the wait ended.
     pub settled: Duration,
 }
 
 impl Idle {
-    /// As it is now; the peak begins anew.
+    /// The current memory. Resets the peak.
     pub fn of(server: u32) -> io::Result<Self> {
-        forget_peak(server)?;
+        reset_peak(server)?;
         Ok(Self { server, before: memory(server)? })
     }
 
-    /// What is resident, in bytes.
+    /// Resident memory, in bytes.
     pub fn rss(&self) -> u64 {
         self.before.rss
     }
 
-    /// Waits until the server has given back what the load took.
+    /// Waits until the server has released the memory of the load.
     pub fn back(&self) -> io::Result<Around> {
         let begin = Instant::now();
         loop {
@@ -55,15 +55,15 @@ impl Idle {
 }
 
 impl Around {
-    /// Whether what is left of the load is next to nothing. Pages of the program's file, which come with their first
-    /// use, are none of it.
+    /// Whether almost nothing of the load remains. Pages of the program's file, which become resident at their first use, do
+    /// not count.
     pub fn is_back(&self) -> bool {
         self.after.anonymous <= self.before.anonymous + ALLOWANCE
     }
 
-    /// What is wrong, in words.
+    /// The faults, as a text.
     pub fn fault(&self) -> Option<String> {
         let (before, after) = (self.before.anonymous >> 10, self.after.anonymous >> 10);
-        (!self.is_back()).then(|| format!("memory did not come back: {before} KiB before, {after} KiB after"))
+        (!self.is_back()).then(|| format!("memory was not released: {before} KiB before, {after} KiB after"))
     }
 }

@@ -1,4 +1,4 @@
-//! What a stretch of a run takes: time, both sides' CPU, and what was written to sockets.
+//! The cost of a section of a run: time, CPU of both sides, and writes to sockets.
 
 use super::failure;
 use super::process::{cpu_ns, sleeps};
@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A stretch of a run that has begun.
+/// A section of a run that has begun.
 pub struct Meter {
     server: u32,
     begin: Instant,
@@ -16,7 +16,7 @@ pub struct Meter {
     sleeps: u64,
 }
 
-/// What a stretch took.
+/// The cost of a section.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
     pub elapsed: Duration,
@@ -24,23 +24,23 @@ pub struct Taken {
     pub server_ns: u64,
     pub generator_ns: u64,
     /// Segments of TCP with data that were sent in this network namespace. On loopback, without Nagle's delay, a write of
-    /// less than 64 KiB is one. Requests and answers count as well, and so does what others do meanwhile.
+    /// less than 64 KiB is one. Requests and answers count as well, and so does the traffic of other programs.
     pub segments: u64,
     /// How often the server's threads went to sleep.
     pub sleeps: u64,
 }
 
 impl Meter {
-    /// Begins, for the server with this process id.
+    /// Starts a section for the server with this process id.
     pub fn start(server: u32) -> io::Result<Self> {
         let (segments, sleeps) = (segments_sent()?, sleeps(server)?);
         let generator_ns = cpu_ns(std::process::id())?;
         Ok(Self { server, begin: Instant::now(), server_ns: cpu_ns(server)?, generator_ns, segments, sleeps })
     }
 
-    /// Ends.
+    /// Ends the section.
     pub fn stop(self) -> io::Result<Taken> {
-        // Threads that ended meanwhile take their time with them.
+        // The CPU time of threads that ended meanwhile is no longer listed.
         let server_ns = cpu_ns(self.server)?.saturating_sub(self.server_ns);
         let elapsed = self.begin.elapsed();
         let generator_ns = cpu_ns(std::process::id())?.saturating_sub(self.generator_ns);
@@ -51,7 +51,7 @@ impl Meter {
 }
 
 impl Taken {
-    /// How much of the time the server had a core, in % of one.
+    /// How much of the time the server occupied a core, in %.
     pub fn server_busy(&self) -> f64 {
         self.server_ns as f64 / self.elapsed.as_nanos() as f64 * 100.0
     }

@@ -1,4 +1,4 @@
-//! One thread that stands for ten thousand clients and their backend. The tests of large crowds use it as well.
+//! One thread that represents ten thousand clients and their backend. The tests of large crowds use it as well.
 
 pub mod arrivals;
 pub mod backend;
@@ -23,7 +23,7 @@ pub mod trace;
 
 use std::io;
 
-/// An error in words.
+/// An error with this text.
 pub fn failure(text: impl Into<String>) -> io::Error {
     io::Error::other(text.into())
 }

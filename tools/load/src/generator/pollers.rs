@@ -1,4 +1,4 @@
-//! Clients that long-poll, on one thread; each asks again as soon as it is answered.
+//! Clients that long-poll, on one thread. Each polls again as soon as it is answered.
 
 use super::backend::{Answers, Backend};
 use super::failure;
@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Connections announced together.
+/// Connections that are set up together.
 const BATCH: usize = 100;
 
 struct Poller {
@@ -34,7 +34,7 @@ pub struct Pollers {
 }
 
 impl Pollers {
-    /// Connects so many to a channel; their first polls are sent.
+    /// Connects this many to a channel and sends their first polls.
     pub fn subscribe(server: SocketAddr, channel: &str, count: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut dialer = Dialer::default();
@@ -58,8 +58,8 @@ impl Pollers {
         Ok(Self { poll, events, buffer, list, answered: 0, empty: 0, refused: 0 })
     }
 
-    /// Waits for something to happen, reads all that came and polls again. `take` gets each message's subscriber and
-    /// number. Returns whether anything happened.
+    /// Waits for an event, reads all that has arrived and polls again. `take` receives each message's subscriber and number.
+    /// Returns whether there was an event.
     pub fn turn(&mut self, timeout: Duration, mut take: impl FnMut(usize, u32)) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
@@ -70,7 +70,7 @@ impl Pollers {
             let poller = &mut self.list[index];
             loop {
                 let count = match poller.stream.read(&mut self.buffer) {
-                    Ok(0) => return Err(failure("the server hung up on a poll")),
+                    Ok(0) => return Err(failure("the server closed the connection of a poll")),
                     Ok(count) => count,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error),
@@ -92,7 +92,7 @@ impl Pollers {
     }
 }
 
-/// Goes through the messages of an answer; how many there are.
+/// Processes the messages of an answer and returns their number.
 fn numbers(mut body: &[u8], mut take: impl FnMut(u32)) -> usize {
     let mut count = 0;
     while let Some(place) = digits_at(body) {

@@ -1,4 +1,4 @@
-//! What the kernel knows about a server's process.
+//! What the kernel reports about a server's process.
 
 use super::failure;
 use std::fs;
@@ -7,9 +7,9 @@ use std::io;
 /// Memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// Pages in memory, those of the program's file included.
+    /// Resident pages, including those of the program's file.
     pub rss: u64,
-    /// Pages of its own: heap, stacks, changed data.
+    /// Private pages: heap, stacks, changed data.
     pub anonymous: u64,
 }
 
@@ -19,12 +19,12 @@ pub fn cpu_ns(pid: u32) -> io::Result<u64> {
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat"))?;
         let on_cpu = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
-        sum += on_cpu.ok_or_else(|| failure("schedstat is not understood"))?;
+        sum += on_cpu.ok_or_else(|| failure("schedstat has an unknown format"))?;
     }
     Ok(sum)
 }
 
-/// How often threads of a process went to sleep so far, and so had to be woken.
+/// How often threads of a process went to sleep so far and had to be woken.
 pub fn sleeps(pid: u32) -> io::Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -40,13 +40,13 @@ pub fn memory(pid: u32) -> io::Result<Memory> {
     Ok(Memory { rss: kilobytes(&text, "Rss:")?, anonymous: kilobytes(&text, "Pss_Anon:")? })
 }
 
-/// The most memory (resident) a process ever had, or since [`forget_peak`].
+/// The peak of a process's resident memory, or the peak since [`reset_peak`].
 pub fn peak(pid: u32) -> io::Result<u64> {
     kilobytes(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmHWM:")
 }
 
-/// Lets the peak begin anew.
-pub fn forget_peak(pid: u32) -> io::Result<()> {
+/// Resets the peak to the current value.
+pub fn reset_peak(pid: u32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }
 
@@ -54,7 +54,7 @@ fn kilobytes(text: &str, name: &str) -> io::Result<u64> {
     number(text, name).map(|number| number << 10)
 }
 
-/// The number behind a name at the beginning of a line.
+/// The number after a name at the beginning of a line.
 fn number(text: &str, name: &str) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number =

@@ -1,4 +1,4 @@
-//! Connections that publish without waiting: our API's, and those of the baseline.
+//! Connections that publish without waiting, to our API and to the baseline.
 
 use super::backend::{Answers, IDLE, request};
 use super::failure;
@@ -10,14 +10,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Signatures are good for a minute.
+/// Signatures are valid for a minute.
 const FRESH: Duration = Duration::from_secs(20);
 
-/// A request with places for numbers.
+/// A request with positions for numbers.
 struct Template {
     bytes: Vec<u8>,
     places: Vec<usize>,
-    /// Where a numbered channel's digits stand; lists go to one that is not numbered.
+    /// The position of a numbered channel's digits. Lists go to a channel without a number.
     channel_place: Option<usize>,
     made: Instant,
 }
@@ -25,8 +25,7 @@ struct Template {
 enum Language {
     /// POST /message, with a template for each length of list.
     Rest { channel: String, content: String, templates: Vec<Template> },
-    /// Commands of the baseline: the number of the first frame, how many, whether to join what waits, and the
-    /// channel.
+    /// Commands of the baseline: the number of the first frame, the count, whether to join waiting frames, and the channel.
     Raw { join: bool },
 }
 
@@ -35,7 +34,7 @@ pub struct Publisher {
     server: SocketAddr,
     stream: TcpStream,
     registered: Option<(Registry, Token)>,
-    /// No hello has to be said again on a new connection.
+    /// A new connection needs no hello.
     renewable: bool,
     used: Instant,
     language: Language,
@@ -48,13 +47,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes through our API messages whose content has so many bytes.
+    /// A publisher through our API, whose messages have a content of this many bytes.
     pub fn rest(server: SocketAddr, channel: &str, bytes: usize) -> io::Result<Self> {
         let (channel, content) = (channel.to_owned(), content(bytes));
         Self::new(server, b"", Language::Rest { channel, content, templates: Vec::new() })
     }
 
-    /// The same requests to the baseline, which gives this answer to each.
+    /// The same requests to the baseline, which sends this answer to each.
     pub fn rest_to_raw(server: SocketAddr, channel: &str, bytes: usize, answer: &[u8]) -> io::Result<Self> {
         let mut publisher = Self::rest(server, channel, bytes)?;
         let length = publisher.template(1)?.bytes.len();
@@ -98,7 +97,7 @@ impl Publisher {
         registry.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Leaves a connection behind that the server may be closing just now.
+    /// Replaces a connection that the server may be closing at this moment.
     fn renew(&mut self) -> io::Result<()> {
         let stream = Dialer::default().dial(self.server)?;
         stream.set_nonblocking(true)?;
@@ -110,12 +109,12 @@ impl Publisher {
         }
     }
 
-    /// Prepares `count` messages from this number on as one request; [`Publisher::flush`] sends it.
+    /// Prepares `count` messages from this number on as one request, which [`Publisher::flush`] sends.
     pub fn queue(&mut self, number: u32, count: u32) -> io::Result<()> {
         self.queue_to(0, number, count)
     }
 
-    /// The same to the channel of this index; the publisher's channel must be a numbered one, or the index 0.
+    /// The same to the channel of this index. The publisher's channel must be a numbered one, or the index must be 0.
     pub fn queue_to(&mut self, channel: u32, number: u32, count: u32) -> io::Result<()> {
         if let Language::Raw { join } = self.language {
             self.out.extend_from_slice(&number.to_be_bytes());
@@ -143,7 +142,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Sends what is prepared, as far as the socket takes it.
+    /// Sends what is prepared, as far as the socket accepts it.
     pub fn flush(&mut self) -> io::Result<()> {
         while !self.out.is_empty() {
             match self.stream.write(&self.out) {
@@ -155,7 +154,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Reads answers and goes on sending.
+    /// Reads answers and continues sending.
     pub(super) fn attend(&mut self) -> io::Result<()> {
         self.flush()?;
         let mut buffer = [0; 64 << 10];
@@ -167,7 +166,7 @@ impl Publisher {
                 }
                 Ok(0) => {
                     let (unanswered, refused) = (self.unanswered, self.refused);
-                    let text = "the server hung up on its backend";
+                    let text = "the server closed the connection of its backend";
                     return Err(failure(format!("{text}: {unanswered} unanswered, {refused} refused")));
                 }
                 Ok(count) => {
@@ -191,7 +190,7 @@ impl Publisher {
         }
     }
 
-    /// Finds or makes the request of `count` messages; one that grows old is made anew.
+    /// Finds or makes the request of `count` messages. Replaces an old one.
     fn template_index(&mut self, count: u32) -> io::Result<usize> {
         let Language::Rest { channel, content, templates } = &mut self.language else {
             return Err(failure("the baseline has no requests"));

@@ -1,4 +1,4 @@
-//! The way from a socket's bytes to numbered messages.
+//! Reads numbered messages from a socket's bytes.
 
 use super::frames::{self, Finder, Kind};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -7,26 +7,26 @@ use std::io::{self, ErrorKind, Read, Write};
 
 /// A masked pong without payload.
 const PONG: &[u8] = b"\x8a\x80\0\0\0\0";
-/// The end of a deflated block, which messages leave out.
+/// The end of a deflated block, which messages omit.
 const DEFLATE_TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// A subscriber's socket.
 pub struct Member {
     pub stream: TcpStream,
-    /// The beginning of a frame whose rest is under way.
+    /// The beginning of a frame whose rest has not arrived yet.
     partial: Vec<u8>,
-    /// How many messages it has, if they come compressed.
+    /// How many messages it has, if they are compressed.
     compressed: u32,
 }
 
 impl Member {
-    /// A subscriber who has been let in; `partial` is what came behind the answer.
+    /// A subscriber after its handshake. `partial` is what arrived after the answer.
     pub fn new(stream: TcpStream, partial: Vec<u8>) -> Self {
         Self { stream, partial, compressed: 0 }
     }
 }
 
-/// Finds the numbers of messages, in plain sight or compressed.
+/// Finds the numbers of messages, plain or compressed.
 pub struct Decoder {
     finder: Finder,
     inflate: Decompress,
@@ -50,7 +50,7 @@ impl Decoder {
             let taken = self.inflate.total_in() as usize;
             let status = self.inflate.decompress_vec(&whole[taken..], &mut self.text, FlushDecompress::Sync);
             match status.ok()? {
-                // All of it is out once there was room to spare.
+                // The output is complete when the buffer has room left.
                 Status::Ok | Status::BufError if self.text.len() == self.text.capacity() => {}
                 _ => return self.finder.number(&self.text),
             }
@@ -65,7 +65,7 @@ fn unless_closed(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Reads one turn's bytes.
+/// Reads the bytes of one turn.
 pub struct Reader<'a> {
     pub decoder: &'a mut Decoder,
     pub sample: &'a mut Vec<u8>,
@@ -75,7 +75,7 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads all there is; false at the end.
+    /// Reads all that has arrived. False at the end of the stream.
     pub fn read(
         &mut self,
         index: usize,
@@ -100,14 +100,14 @@ impl Reader<'_> {
                 let used = self.frames(index, member, &partial, take)?;
                 member.partial = partial[used..].to_vec();
             }
-            // Readiness comes again with the next bytes: a read that was not filled has emptied the socket.
+            // The next bytes signal readiness again: a read that does not fill the buffer has emptied the socket.
             if count < buffer.len() {
                 return Ok(true);
             }
         }
     }
 
-    /// Goes through the whole frames in front; returns how many bytes they are.
+    /// Processes the complete frames at the front and returns their length in bytes.
     fn frames(
         &mut self,
         index: usize,
@@ -131,7 +131,7 @@ impl Reader<'_> {
                     }
                     None => self.strange += 1,
                 },
-                // A socket that the server has closed is counted when its end is read.
+                // A socket that the server has closed is counted at the end of its stream.
                 Kind::Ping => member.stream.write_all(PONG).or_else(unless_closed)?,
                 Kind::Close => {}
                 Kind::Other => self.strange += 1,
@@ -141,8 +141,8 @@ impl Reader<'_> {
         Ok(used)
     }
 
-    /// A message's number. Compressed ones are read by the first subscriber and counted by all others: to inflate
-    /// ten thousand copies would take the generator longer than the server needs for all of its work.
+    /// A message's number. The first subscriber reads compressed ones and all others count them: inflating ten thousand
+    /// copies would take the generator longer than the server needs for all its work.
     fn number(&mut self, index: usize, member: &mut Member, kind: Kind, payload: &[u8]) -> Option<u32> {
         let number = match kind {
             Kind::Compressed if index > 0 => Some(member.compressed),

@@ -1,4 +1,4 @@
-//! A server as a process of its own.
+//! A server in its own process.
 
 use super::failure;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -9,13 +9,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// The secret of the servers. It is not the well-known one, with which each request must show where it begins.
+/// The secret of the servers. It is not the well-known one, which servers accept from their own machine only.
 pub const SECRET: &str = "of-the-load-generator";
 
-/// A running server. Dropped, it is killed.
+/// A running server. A drop kills it.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address of its listener.
     pub address: SocketAddr,
 }
 
@@ -25,7 +25,7 @@ impl Server {
         Self::with_workers(program, settings, 1, core.as_slice())
     }
 
-    /// The same with several workers, on these cores; on any, if none is named.
+    /// The same with several workers, on these cores, or on any if the list is empty.
     pub fn with_workers(
         program: &str,
         settings: &[&str],
@@ -54,10 +54,10 @@ impl Server {
         let log = child.stderr.take().ok_or_else(|| failure("the server has no log"))?;
         let mut lines = BufReader::new(log).lines();
         let address = lines.by_ref().map_while(Result::ok).find_map(|line| address(&line));
-        // The log is read to its end, or the server would wait for us one day.
+        // Reads the log to its end, because a full pipe would block the server.
         std::thread::spawn(move || {
-            let worth_telling = |line: &String| !line.contains(" INFO ");
-            lines.map_while(Result::ok).filter(worth_telling).for_each(|line| eprintln!("{line}"));
+            let is_problem = |line: &String| !line.contains(" INFO ");
+            lines.map_while(Result::ok).filter(is_problem).for_each(|line| eprintln!("{line}"));
         });
         let Some(address) = address else {
             child.kill()?;
@@ -67,7 +67,7 @@ impl Server {
         Ok(Self { child, address })
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -80,7 +80,7 @@ impl Drop for Server {
     }
 }
 
-/// Nothing of what surrounds us shall change what is measured.
+/// The environment of this process must not change the measurement.
 fn command(program: &Path) -> Command {
     let mut command = Command::new(AsRef::<OsStr>::as_ref(program));
     command.env_clear().current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
@@ -103,7 +103,7 @@ fn pin_to(cores: &[usize]) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
-/// Calls while this thread is pinned to some cores: a child inherits that.
+/// Calls a function while this thread is pinned to some cores, which a child inherits.
 fn on_cores<T>(cores: &[usize], call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     if cores.is_empty() {
         return call();

@@ -8,16 +8,16 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Small, so that the server feels early what is not read.
+/// Small, so that unread bytes fill the server's side early.
 const RECEIVE_BUFFER: usize = 8 << 10;
-/// A socket that is silent for this long has not been hung up on.
+/// A socket that is silent for this long counts as open.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// See the module's description.
+/// See the description of the module.
 pub struct Sleepers(Vec<TcpStream>);
 
 impl Sleepers {
-    /// Connects so many, whose users are numbered from `first` on.
+    /// Connects this many, whose users are numbered from `first` on.
     pub fn subscribe(server: SocketAddr, channel: &str, first: usize, count: usize) -> io::Result<Self> {
         let mut dialer = Dialer::with_receive_buffer(RECEIVE_BUFFER);
         let mut backend = Backend::new(server)?;
@@ -25,7 +25,7 @@ impl Sleepers {
         for handshake in connect(&mut backend, |_| channel.to_owned(), first..first + count, false)? {
             let mut stream = dialer.dial(server)?;
             stream.write_all(&handshake)?;
-            // Nothing but the answer: it is taken byte by byte.
+            // Reads the answer byte by byte, and nothing after it.
             let mut answer = Vec::new();
             while welcome(&answer).is_none() {
                 let mut byte = [0];
@@ -39,8 +39,7 @@ impl Sleepers {
         Ok(Self(streams))
     }
 
-    /// How many the server has hung up on. Reads, at last, all that the kernels still hold, so it is asked once, at
-    /// the end.
+    /// The number of sockets that the server has closed. Reads all that the kernels still hold, so call it once, at the end.
     pub fn hung_up(&mut self) -> io::Result<usize> {
         let mut count = 0;
         let mut buffer = vec![0; 64 << 10];

@@ -1,4 +1,4 @@
-//! A server under steady load and steady coming and going: what it holds afterwards must be what it held before.
+//! A server under steady load while clients connect and leave: afterwards it must hold as much as before.
 
 use super::backend::{Backend, request};
 use super::churner::{Churner, KINDS, LARGE, SIDE_CHANNELS, Tally};
@@ -17,8 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const CHANNEL: &str = "crowd";
-/// Everything that ends by itself ends soon, so that the end of a run is at rest, and what is kept up to a bound has
-/// reached it when the run begins.
+/// Short lifetimes, so that nothing expires after a run, and bounded buffers are full when the run begins.
 const SETTINGS: &[&str] = &[
     "grace_time_ms=1000",
     "connection_idle_timeout_ms=3000",
@@ -28,51 +27,51 @@ const SETTINGS: &[&str] = &[
     "channel_frames=20",
     "recorder_bytes=262144",
 ];
-/// Longer than all of these together, also on a machine that is busy with other things.
+/// Longer than all of these together, even on a busy machine.
 const REST: Duration = Duration::from_secs(60);
-/// The time in which a client of each kind has come and gone, and in which the last ones end.
+/// The longest time for one client of each kind, and for the last clients to end.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A message goes out so often to all who stay.
+/// The interval of messages to all clients that stay.
 const INTERVAL: Duration = Duration::from_millis(20);
 const MESSAGE_BYTES: usize = 400;
-/// Looks of a run that are shown.
+/// The number of measurements of a run that are printed.
 const SHOWN: u32 = 30;
-/// Latencies that are kept: enough for a percentile, and no burden for hours.
+/// The number of stored latencies: enough for a percentile, and a small part of memory after hours.
 const KEPT_LATENCIES: usize = 4 << 20;
 
-/// How long, and with how many.
+/// The times and numbers of a soak.
 pub struct Plan {
     /// Websockets that stay for the whole time.
     pub members: usize,
-    /// Threads on each of which one client after the other comes and goes.
+    /// Threads, each of which runs one client after the other.
     pub churners: usize,
-    /// Before the first look.
+    /// The time before the first measurement.
     pub warm_up: Duration,
-    /// Between the looks.
+    /// The time between the two measurements.
     pub span: Duration,
-    /// Cores of the server; those of the caller if none is named.
+    /// Cores of the server, or those of the caller if the list is empty.
     pub cores: &'static [usize],
 }
 
-/// What came of it.
+/// The result of a soak.
 pub struct Outcome {
-    /// At rest after the warm-up, and after the span.
+    /// The idle server after the warm-up, and after the span.
     pub before: Held,
     pub after: Held,
-    /// The most of each in between, by a look each second.
+    /// The largest values in between, measured each second.
     pub peak: Held,
-    /// Clients that came and went, of each kind.
+    /// Clients of each kind that have ended.
     pub clients: [u64; KINDS],
     /// Sessions that were closed because their peers did not read.
     pub too_slow: u64,
-    /// Deliveries to those who stayed, and how many µs the slowest of a hundred took.
+    /// Deliveries to the clients that stayed, and the 99th percentile of their latency in µs.
     pub deliveries: u64,
     pub p99_us: u32,
-    /// What is wrong with what those who stayed got.
+    /// The faults of the deliveries to the clients that stayed.
     pub faults: Vec<String>,
 }
 
-/// Runs a server of this program; `look` sees what it holds, now and then.
+/// Runs a server of this program. From time to time `look` receives what it holds.
 pub fn run(program: &str, plan: &Plan, mut look: impl FnMut(Duration, &Held)) -> io::Result<Outcome> {
     let mut load = Load::start(program, plan)?;
     load.churn(plan.churners, plan.warm_up, |_, _| ())?;
@@ -101,7 +100,7 @@ pub fn run(program: &str, plan: &Plan, mut look: impl FnMut(Duration, &Held)) ->
     })
 }
 
-/// A server, those who stay, and what they have got.
+/// A server, the clients that stay, and their deliveries.
 struct Load {
     server: Server,
     crowd: Crowd,
@@ -122,8 +121,8 @@ impl Load {
         Ok(Self { server, crowd, publisher, ledger: Ledger::new(members), latencies: Vec::new() })
     }
 
-    /// A second of messages to all who stay. They read nothing else: nothing may be waited for in another way, or the
-    /// server would close them as silent.
+    /// Publishes to all clients that stay for a second. Only this reads their sockets: any other long wait would make the
+    /// server close them as silent.
     fn second(&mut self) -> io::Result<Held> {
         let count = (1_000 / INTERVAL.as_millis()) as u32;
         let some = paced(&mut self.crowd, &mut self.publisher, &mut self.ledger, count, INTERVAL)?;
@@ -133,7 +132,7 @@ impl Load {
         Held::now(&self.server)
     }
 
-    /// Clients come and go all the while, and until there was one of each kind.
+    /// Runs clients for the whole span, and until at least one of each kind has ended.
     fn churn(
         &mut self,
         churners: usize,
@@ -161,10 +160,10 @@ impl Load {
         Ok(std::array::from_fn(|kind| clients.tally[kind].load(Relaxed)))
     }
 
-    /// What is held when everybody who came and went is forgotten and nothing changes any more. If there was a `before`
-    /// that is to come back, it is waited for; what is held when that takes too long is the answer as well.
+    /// What the server holds after all clients that left have expired and nothing changes any more. With a `before`, waits
+    /// until the server holds as much again. After too long a wait, returns what it holds then.
     fn rest(&mut self, before: Option<&Held>) -> io::Result<Held> {
-        let members = self.crowd.len() as u64;
+        let members = self.crowd.size() as u64;
         let (begin, mut last) = (Instant::now(), Held::default());
         loop {
             let held = self.second()?;
@@ -188,7 +187,7 @@ impl Load {
             (skipped, "lost"),
             (late, "repeated or out of order"),
             (self.crowd.closed, "sockets closed"),
-            (self.crowd.strange, "frames that nobody sent"),
+            (self.crowd.strange, "unexpected frames"),
             (self.publisher.refused, "refused"),
         ];
         counts
@@ -199,7 +198,7 @@ impl Load {
     }
 }
 
-/// All channels that there will ever be, for they are never removed.
+/// All channels of the run. They are never removed.
 fn create_channels(server: SocketAddr) -> io::Result<()> {
     let names = (0..SIDE_CHANNELS).map(|index| format!("side{index}")).chain([LARGE.to_owned()]);
     let settings = r#"{"notify_presence":true,"store_history":true,"history_size":5}"#;
@@ -208,7 +207,7 @@ fn create_channels(server: SocketAddr) -> io::Result<()> {
     Backend::new(server)?.call(&[request("POST", "/channel_config", &body)]).map(drop)
 }
 
-/// The threads of those who come and go.
+/// The threads of the clients that connect and leave.
 struct Clients {
     stop: Arc<AtomicBool>,
     tally: Tally,
@@ -234,7 +233,7 @@ impl Clients {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
-    /// None ends before it is told to, unless something went wrong.
+    /// A thread ends before its stop signal only after an error.
     fn end_if_one_failed(&mut self) -> io::Result<()> {
         self.threads
             .extract_if(.., |thread| thread.is_finished())

@@ -5,10 +5,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longest wait for anything while a crowd is being set up.
+/// The longest wait during the set-up of a crowd.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Connects sockets, each from the first of 127.0.0.1, 127.0.0.2 … that still has ports to a server's address.
+/// Connects sockets, each from the first of 127.0.0.1, 127.0.0.2 … that has a free port to a server's address.
 #[derive(Debug, Default)]
 pub struct Dialer {
     source: u8,
@@ -16,7 +16,7 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Whose sockets have a kernel buffer of this size for what arrives.
+    /// A dialer whose sockets have a receive buffer of this size.
     pub fn with_receive_buffer(bytes: usize) -> Self {
         Self { source: 0, receive_buffer: Some(bytes) }
     }

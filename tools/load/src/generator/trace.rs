@@ -1,5 +1,5 @@
-//! Counts a server's system calls, exactly, by ptrace(2): the server stops at each of them. That needs no privileges,
-//! for the server is our child. It slows the server down: times mean nothing meanwhile.
+//! Counts a server's system calls exactly, by ptrace(2): the server stops at each of them. This needs no privileges,
+//! because the server is a child of this process. It slows the server down: times are meaningless meanwhile.
 
 use super::failure;
 use nix::errno::Errno;
@@ -18,7 +18,7 @@ use std::thread;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     counts: BTreeMap<i64, u64>,
-    /// What was sent to sockets: by a call for each, or many by one call through an io_uring.
+    /// Sends to sockets: one for each call, or many by one call through an io_uring.
     pub sends: u64,
 }
 
@@ -28,12 +28,12 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Begins.
+    /// Attaches to all threads of the server.
     pub fn start(server: u32) -> io::Result<Self> {
         let calls = Arc::new(Mutex::new(Calls::default()));
         let (ready, is_ready) = mpsc::channel();
         let counted = calls.clone();
-        // Whoever attaches must be the one who waits: a thread of its own.
+        // The thread that attaches must also wait, so it is a separate one.
         thread::spawn(move || {
             let attached = attach_all(server);
             let on = attached.is_ok();
@@ -46,39 +46,39 @@ impl Trace {
         Ok(Self { calls })
     }
 
-    /// What was called so far.
+    /// The calls so far.
     pub fn calls(&self) -> Calls {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Calls {
-    /// Notes a call, as `/proc/PID/syscall` describes it: number and arguments.
+    /// Records a call from its description in `/proc/PID/syscall`: number and arguments.
     pub fn note(&mut self, text: &str) {
         let mut words = text.split_whitespace();
         let number = words.next().and_then(|word| word.parse().ok()).unwrap_or(-1);
         *self.counts.entry(number).or_default() += 1;
         self.sends += match number {
             libc::SYS_sendto | libc::SYS_sendmsg => 1,
-            // Its second argument is how many submissions it makes.
+            // Its second argument is the number of submissions.
             libc::SYS_io_uring_enter => words.nth(1).and_then(hexadecimal).unwrap_or(0),
             _ => 0,
         };
     }
 
-    /// All of them.
+    /// The number of all calls.
     pub fn total(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// What was called since.
+    /// The calls since an earlier count.
     pub fn since(&self, earlier: &Self) -> Self {
         let before = |number| earlier.counts.get(number).copied().unwrap_or(0);
         let counts = self.counts.iter().map(|(number, count)| (*number, count - before(number)));
         Self { counts: counts.filter(|(_, count)| *count > 0).collect(), sends: self.sends - earlier.sends }
     }
 
-    /// The most frequent first: name, or number, and how often.
+    /// The most frequent calls first: name (or number) and count.
     pub fn by_frequency(&self) -> Vec<(String, u64)> {
         let mut list: Vec<_> = self.counts.iter().map(|(number, count)| (name(*number), *count)).collect();
         list.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -115,7 +115,7 @@ fn name(number: i64) -> String {
     known.to_owned()
 }
 
-/// Attaches to all threads. One that begins meanwhile is attached to with the one that began it.
+/// Attaches to all threads. The kernel attaches to a new thread together with its creator.
 fn attach_all(server: u32) -> io::Result<()> {
     for task in fs::read_dir(format!("/proc/{server}/task"))? {
         let id = task?.file_name().to_string_lossy().parse().map_err(io::Error::other)?;
@@ -126,7 +126,7 @@ fn attach_all(server: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the server go from one system call to the next until it ends.
+/// Resumes the server from each system call to the next until it ends.
 fn follow(calls: &Mutex<Calls>) {
     let ours = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
     loop {
@@ -143,12 +143,12 @@ fn follow(calls: &Mutex<Calls>) {
             Ok(_) | Err(Errno::EINTR) => continue,
             Err(_) => return,
         };
-        // A thread that was killed meanwhile is none to go on with.
+        // A thread that was killed meanwhile cannot be resumed.
         let _ = ptrace::syscall(thread, signal);
     }
 }
 
-/// Whether a thread stands before its system call; else it stands behind it.
+/// Whether a thread has stopped before its system call, not after it.
 fn is_entry(thread: Pid) -> bool {
     ptrace::syscall_info(thread).is_ok_and(|info| info.op == libc::PTRACE_SYSCALL_INFO_ENTRY)
 }
