@@ -8,7 +8,7 @@ use channelstream_load::generator::frames::{Finder, Frame, Kind, content, digits
 use channelstream_load::generator::held::Held;
 use channelstream_load::generator::ledger::Ledger;
 use channelstream_load::generator::memory::{ALLOWANCE, Around};
-use channelstream_load::generator::meter::{Taken, counter};
+use channelstream_load::generator::meter::{Cost, counter};
 use channelstream_load::generator::process::Memory;
 use channelstream_load::generator::trace::Calls;
 use channelstream_load::report::{Memories, Quantiles, Spread, line, verdict};
@@ -170,8 +170,8 @@ fn counters_of_the_kernel_are_found_by_name() {
 #[test]
 fn shares_of_a_core_are_shares_of_the_elapsed_time() {
     let (server_ns, generator_ns) = (1_500_000, 500_000);
-    let taken = Taken { elapsed: Duration::from_millis(2), server_ns, generator_ns, segments: 0, sleeps: 0 };
-    assert_eq!((taken.server_busy(), taken.generator_busy()), (75.0, 25.0));
+    let cost = Cost { elapsed: Duration::from_millis(2), server_ns, generator_ns, segments: 0, sleeps: 0 };
+    assert_eq!((cost.server_busy(), cost.generator_busy()), (75.0, 25.0));
 }
 
 #[test]

@@ -99,7 +99,7 @@ async fn a_listed_difference_must_hold() {
         "[[difference]]\nid = \"d\"\ncase = \"slow\"\nsteps = [1]\nwhy = \"because\"\njson = \"false\"";
     let report = replay("listed", CASES, with_differences(list)).await;
     let shown = report.to_string();
-    assert!(shown.contains("expected as the deliberate difference \"d\" says"), "{shown}");
+    assert!(shown.contains("expected by the deliberate difference \"d\""), "{shown}");
     assert!(shown.contains("exactly what was recorded"), "{shown}");
 }
 

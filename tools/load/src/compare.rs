@@ -1,10 +1,10 @@
-//! Alternating runs of our server and of the baseline, so that both sides of a ratio are from the same minute; and their
-//! results in columns.
+//! Alternating runs of our server and of the baseline, so that both sides of a ratio are from the same minute; and
+//! their results in columns.
 
 use crate::generator::crowd::Crowd;
 use crate::generator::ledger::Ledger;
 use crate::generator::memory::Around;
-use crate::generator::meter::Taken;
+use crate::generator::meter::Cost;
 use crate::report::{MEMORY, Memories, SPREAD, Spread, cells, verdict};
 use std::io;
 
@@ -12,7 +12,7 @@ use std::io;
 pub struct Run {
     /// Units of work (deliveries, publishes) that were measured.
     pub units: f64,
-    pub taken: Taken,
+    pub cost: Cost,
     pub sample: Sample,
     pub memory: Around,
     /// Bytes of memory for each channel, and for each connection, or NaN if they are not measured.
@@ -32,7 +32,7 @@ pub struct Sample {
 impl Run {
     /// CPU of the server for each unit of work, in µs.
     pub fn cpu_us(&self) -> f64 {
-        self.taken.server_ns as f64 / 1000.0 / self.units
+        self.cost.server_ns as f64 / 1000.0 / self.units
     }
 }
 
@@ -63,11 +63,11 @@ impl Series {
         self.cpu.add(cpu);
         self.x_raw.add(cpu / raw_us);
         self.x_first.add(cpu / first_us);
-        self.per_second.add(run.units / run.taken.elapsed.as_secs_f64());
-        self.writes.add(run.taken.segments as f64 / run.units);
-        self.sleeps.add(run.taken.sleeps as f64 / run.units);
-        self.server_busy.add(run.taken.server_busy());
-        self.generator_busy.add(run.taken.generator_busy());
+        self.per_second.add(run.units / run.cost.elapsed.as_secs_f64());
+        self.writes.add(run.cost.segments as f64 / run.units);
+        self.sleeps.add(run.cost.sleeps as f64 / run.units);
+        self.server_busy.add(run.cost.server_busy());
+        self.generator_busy.add(run.cost.generator_busy());
         self.faults.extend(self.memory.add(&run.memory));
         [(&mut self.per_channel, run.per_channel), (&mut self.per_connection, run.per_connection)]
             .into_iter()
@@ -154,7 +154,7 @@ pub fn faults(ledger: &Ledger, total: u32, crowd: &Crowd, refused: u64) -> Vec<S
     }
     for (count, what) in [
         (crowd.closed, "sockets closed"),
-        (crowd.strange, "unexpected frames"),
+        (crowd.unexpected, "unexpected frames"),
         (refused, "requests refused"),
     ] {
         if count > 0 {

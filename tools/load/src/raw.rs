@@ -106,10 +106,10 @@ impl Raw {
         let Some(mut peer) = self.peers[index].take() else { return Ok(()) };
         loop {
             match peer.stream.read(buffer) {
-                Ok(0) => break self.forget(index, &peer),
+                Ok(0) => break self.unsubscribe(index, &peer),
                 Ok(count) => {
                     peer.input.extend_from_slice(&buffer[..count]);
-                    if self.attend(index, &mut peer)? == After::Close {
+                    if self.process_input(index, &mut peer)? == After::Close {
                         break;
                     }
                 }
@@ -117,20 +117,20 @@ impl Raw {
                     self.peers[index] = Some(peer);
                     break;
                 }
-                Err(_) => break self.forget(index, &peer),
+                Err(_) => break self.unsubscribe(index, &peer),
             }
         }
         Ok(())
     }
 
-    fn forget(&mut self, index: usize, peer: &Peer) {
+    fn unsubscribe(&mut self, index: usize, peer: &Peer) {
         if let Role::Subscriber(channel) = peer.role {
             self.subscribers[channel].retain(|subscriber| *subscriber != index);
         }
     }
 
-    fn attend(&mut self, index: usize, peer: &mut Peer) -> io::Result<After> {
-        if matches!(peer.role, Role::Unknown) && !self.introduce(index, peer)? {
+    fn process_input(&mut self, index: usize, peer: &mut Peer) -> io::Result<After> {
+        if matches!(peer.role, Role::Unknown) && !self.determine_role(index, peer)? {
             return Ok(After::GoOn);
         }
         match &peer.role {
@@ -167,7 +167,7 @@ impl Raw {
     }
 
     /// Determines the role of a connection. False while it is unknown.
-    fn introduce(&mut self, index: usize, peer: &mut Peer) -> io::Result<bool> {
+    fn determine_role(&mut self, index: usize, peer: &mut Peer) -> io::Result<bool> {
         match peer.input.first() {
             None => return Ok(false),
             Some(b'S') => {
@@ -212,7 +212,8 @@ impl Raw {
         Ok(true)
     }
 
-    /// Executes commands that arrived together. Those with the join flag share one write, to the channel of the last one.
+    /// Executes commands that arrived together. Those with the join flag share one write, to the channel of the last
+    /// one.
     fn command(&mut self, commands: &[u8]) -> io::Result<()> {
         let (mut joined, mut joined_for) = (Vec::new(), 0);
         for command in commands.as_chunks::<COMMAND>().0 {

@@ -43,7 +43,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}, step {}: {}", self.case, self.step, self.what)?;
         if let Some(id) = &self.deliberate {
-            writeln!(f, "  expected as the deliberate difference {id:?} says")?;
+            writeln!(f, "  expected by the deliberate difference {id:?}")?;
         }
         for mismatch in &self.mismatches {
             writeln!(f, "  at {}", mismatch.path)?;

@@ -157,7 +157,7 @@ impl Stage {
         let server = with_workers(&settings, variant.workers, variant.one_core)?;
         let mut crowd = Crowd::new()?;
         if variant.deflate {
-            crowd.ask_for_deflate();
+            crowd.request_deflate();
         }
         let publisher = Publisher::rest(server.address, &shape.channel(0), shape.bytes)?;
         Self::new(server, crowd, publisher, shape)
@@ -206,7 +206,7 @@ impl Stage {
 
     fn subscribe(&mut self, shape: &Shape, count: usize) -> io::Result<()> {
         self.crowd.subscribe_each(self.server.address, |index| shape.channel(index), count)?;
-        self.settle(Duration::from_millis(200))
+        self.read_until_quiet(Duration::from_millis(200))
     }
 
     fn anonymous(&self) -> io::Result<f64> {
@@ -214,9 +214,9 @@ impl Stage {
     }
 
     /// Reads until nothing has arrived for this long. Repeated deliveries arrive then.
-    pub fn settle(&mut self, quiet: Duration) -> io::Result<()> {
+    pub fn read_until_quiet(&mut self, quiet: Duration) -> io::Result<()> {
         let ledger = &mut self.ledger;
-        self.crowd.settle(quiet, std::slice::from_mut(&mut self.publisher), |subscriber, number| {
+        self.crowd.read_until_quiet(quiet, std::slice::from_mut(&mut self.publisher), |subscriber, number| {
             ledger.note(subscriber, number);
         })
     }
@@ -229,7 +229,7 @@ impl Stage {
 
     /// Broadcasts the messages before the measurement, so that all buffers are allocated.
     pub fn warm_up(&mut self, shape: &Shape) -> io::Result<()> {
-        self.settle(Duration::from_millis(200))?;
+        self.read_until_quiet(Duration::from_millis(200))?;
         self.broadcast(shape, shape.warm_up())
     }
 
@@ -238,12 +238,12 @@ impl Stage {
         let idle = Idle::of(self.server.pid())?;
         let meter = Meter::start(self.server.pid())?;
         self.broadcast(shape, shape.messages)?;
-        let taken = meter.stop()?;
-        self.settle(Duration::from_millis(50))?;
+        let cost = meter.stop()?;
+        self.read_until_quiet(Duration::from_millis(50))?;
         Ok(Run {
             units: f64::from(shape.messages) * shape.subscribers() as f64,
-            taken,
-            memory: idle.back()?,
+            cost,
+            memory: idle.wait_for_release()?,
             per_channel: f64::NAN,
             per_connection: f64::NAN,
             faults: self.faults(shape),

@@ -1,5 +1,5 @@
-//! The cost of a client that connects and leaves: /connect over a kept-alive connection, websocket, close. Beside it runs
-//! the baseline, which accepts as many sockets and reads and writes the same bytes on them.
+//! The cost of a client that connects and leaves: /connect over a kept-alive connection, websocket, close. Beside it
+//! runs the baseline, which accepts as many sockets and reads and writes the same bytes on them.
 
 use super::{CHANNEL, QUIET, baseline, channelstream};
 use crate::compare::faults;
@@ -104,7 +104,7 @@ impl Line {
         let mut dialer = Dialer::default();
         let mut client = |index: usize| {
             let handshake = connect(&mut backend, |_| CHANNEL.to_owned(), index..index + 1, false)?.concat();
-            come_and_go(&mut dialer, server.address, &handshake).map(drop)
+            connect_and_close(&mut dialer, server.address, &handshake).map(drop)
         };
         // The first ones allocate what all share.
         let first = members..members + 100;
@@ -127,7 +127,7 @@ impl Line {
         let raw = once_raw(&sample, cycles)?;
         self.raw.add(raw);
         self.x_raw.add(us(closed - cpu) / raw);
-        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(self.memory.add(&idle.wait_for_release()?));
         self.faults.extend(leftovers(&server, all, members)?);
         self.faults.extend(still_delivers(&server, crowd)?);
         Ok(())
@@ -153,9 +153,13 @@ fn still_delivers(server: &Server, mut crowd: Crowd) -> io::Result<Vec<String>> 
     if crowd.size() > 0 {
         closed_loop(&mut crowd, &mut publisher, &mut ledger, 1, Plan::Window(1))?;
     }
-    crowd.settle(Duration::from_millis(50), std::slice::from_mut(&mut publisher), |subscriber, number| {
-        ledger.note(subscriber, number);
-    })?;
+    crowd.read_until_quiet(
+        Duration::from_millis(50),
+        std::slice::from_mut(&mut publisher),
+        |subscriber, number| {
+            ledger.note(subscriber, number);
+        },
+    )?;
     let total = u32::from(crowd.size() > 0);
     Ok(faults(&ledger, total, &crowd, publisher.refused))
 }
@@ -172,7 +176,7 @@ fn sample(server: &Server, index: usize) -> io::Result<Sample> {
     if !called.starts_with(b"HTTP/1.1 200") {
         return Err(failure(format!("refused: {}", String::from_utf8_lossy(&called))));
     }
-    let (welcome, close_answer) = come_and_go(&mut Dialer::default(), server.address, &handshake)?;
+    let (welcome, close_answer) = connect_and_close(&mut Dialer::default(), server.address, &handshake)?;
     Ok(Sample { call, called, handshake, welcome, close_answer })
 }
 
@@ -189,7 +193,7 @@ fn once_raw(sample: &Sample, cycles: usize) -> io::Result<f64> {
     let mut client = |_| {
         backend.write_all(&sample.call)?;
         backend.read_exact(&mut vec![0; sample.called.len()])?;
-        come_and_go(&mut dialer, server.address, &sample.handshake).map(drop)
+        connect_and_close(&mut dialer, server.address, &sample.handshake).map(drop)
     };
     (0..100).try_for_each(&mut client)?;
     let cpu = cpu_ns(server.pid())?;
@@ -203,7 +207,11 @@ fn block(bytes: &[u8]) -> Vec<u8> {
 
 /// Connects, waits for the handshake, sends a close frame, and reads to the end. Returns what it read before and after
 /// the close frame.
-fn come_and_go(dialer: &mut Dialer, server: SocketAddr, handshake: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+fn connect_and_close(
+    dialer: &mut Dialer,
+    server: SocketAddr,
+    handshake: &[u8],
+) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut stream = dialer.dial(server)?;
     stream.write_all(handshake)?;
     let mut welcomed = Vec::new();

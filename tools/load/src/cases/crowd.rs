@@ -1,4 +1,5 @@
-//! A large crowd, with heartbeats and pings at their defaults, receives broadcasts. Then the server's memory is measured.
+//! A large crowd, with heartbeats and pings at their defaults, receives broadcasts. Then the server's memory is
+//! measured.
 
 use super::{CHANNEL, FORGETFUL, channelstream};
 use crate::compare::faults;
@@ -92,10 +93,10 @@ impl Found {
                 ledger.note(subscriber, number);
             })?;
         }
-        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(self.memory.add(&idle.wait_for_release()?));
         self.faults.extend(faults(&ledger, options.messages, &crowd, publisher.refused));
         drop((crowd, publisher));
-        let around = started.back()?;
+        let around = started.wait_for_release()?;
         self.gone.add(mib(around.after.rss));
         self.faults.extend(around.fault());
         Ok(())

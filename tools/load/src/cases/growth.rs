@@ -1,5 +1,5 @@
-//! How cost grows with connections, and with channels: with one crowd divided among more and more channels, and with more
-//! and more equal channels.
+//! How cost grows with connections, and with channels: with one crowd divided among more and more channels, and with
+//! more and more equal channels.
 
 use super::broadcast::{self, PLAIN, Pace, Shape};
 use crate::compare::{columns, in_turn};

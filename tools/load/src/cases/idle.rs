@@ -106,11 +106,12 @@ impl Line {
         if crowd.heartbeats < due || (heartbeat_ms == 0 && crowd.heartbeats > 0) {
             self.faults.push(format!("{} heartbeats, at least {due} were due", crowd.heartbeats));
         }
-        if crowd.closed + crowd.strange > 0 {
-            self.faults.push(format!("{} sockets closed, {} unexpected frames", crowd.closed, crowd.strange));
+        if crowd.closed + crowd.unexpected > 0 {
+            self.faults
+                .push(format!("{} sockets closed, {} unexpected frames", crowd.closed, crowd.unexpected));
         }
         drop(crowd);
-        let around = idle.back()?;
+        let around = idle.wait_for_release()?;
         self.gone.add(mib(around.after.rss));
         self.faults.extend(around.fault());
         Ok(())

@@ -47,14 +47,18 @@ pub fn run(options: &Options) -> io::Result<bool> {
         let mut publisher = Publisher::rest(server.address, CHANNEL, options.bytes)?;
         crowd.add_publisher(0, &mut publisher)?;
         let mut ledger = Ledger::new(options.subscribers);
-        crowd.settle(Duration::from_millis(500), std::slice::from_mut(&mut publisher), |_, _| {})?;
+        crowd.read_until_quiet(
+            Duration::from_millis(500),
+            std::slice::from_mut(&mut publisher),
+            |_, _| {},
+        )?;
         let idle = Idle::of(pid)?;
         closed_loop(&mut crowd, &mut publisher, &mut ledger, 1, Plan::Window(1))?;
         let quiet = Duration::from_millis(50);
-        crowd.settle(quiet, std::slice::from_mut(&mut publisher), |subscriber, number| {
+        crowd.read_until_quiet(quiet, std::slice::from_mut(&mut publisher), |subscriber, number| {
             ledger.note(subscriber, number);
         })?;
-        wrong.extend(memory.add(&idle.back()?));
+        wrong.extend(memory.add(&idle.wait_for_release()?));
         wrong.extend(faults(&ledger, 1, &crowd, publisher.refused));
     }
     let Memories { before, peak, after, settled } = &memory;

@@ -146,7 +146,7 @@ impl Line {
             self.faults.push(format!("{counted} connections are present, {present} should be"));
         }
         in_batches(&mut backend, 1..present, disconnect)?;
-        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(self.memory.add(&idle.wait_for_release()?));
         Ok(())
     }
 }

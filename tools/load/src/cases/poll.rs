@@ -75,7 +75,7 @@ impl Found {
         self.polls.add((pollers.answered + pollers.empty - answered) as f64 / deliveries);
         // Repeated deliveries arrive now.
         while pollers.turn(Duration::from_millis(200), |index, number| round.ledger.note(index, number))? {}
-        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(self.memory.add(&idle.wait_for_release()?));
         let total = WARM_UP + options.messages;
         if !round.ledger.is_clean(total) || pollers.refused > 0 {
             self.faults.push(format!("{}, {} refused", round.ledger.describe(total), pollers.refused));

@@ -75,7 +75,7 @@ fn measure_ours(options: &Options, subscribers: usize, depth: usize) -> io::Resu
     if subscribers == 0 {
         crowd = Crowd::new()?;
     }
-    crowd.settle(Duration::from_millis(500), &mut [], |_, _| {})?;
+    crowd.read_until_quiet(Duration::from_millis(500), &mut [], |_, _| {})?;
     let message =
         format!(r#"[{{"user":"bench","channel":"{CHANNEL}","message":{}}}]"#, content(options.bytes));
     let body = Backend::new(server.address)?.call(&[request("POST", "/message", &message)])?.concat();
@@ -83,7 +83,7 @@ fn measure_ours(options: &Options, subscribers: usize, depth: usize) -> io::Resu
         format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\ncontent-type: application/json\r\n", body.len());
     let answer = format!("{head}date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n{body}").into_bytes();
     let publishers = publishers(options, || Publisher::rest(server.address, CHANNEL, options.bytes))?;
-    crowd.settle(Duration::from_millis(100), &mut [], |_, _| {})?;
+    crowd.read_until_quiet(Duration::from_millis(100), &mut [], |_, _| {})?;
     let mut run = measure(options, &server, crowd, publishers, depth)?;
     run.sample.answer = answer;
     let total = u64::from(options.warm_up() + options.messages) + 1;
@@ -106,7 +106,7 @@ fn measure_raw(options: &Options, subscribers: usize, depth: usize, sample: &Sam
     let publishers = publishers(options, || {
         Publisher::rest_to_raw(server.address, CHANNEL, options.bytes, &sample.answer)
     })?;
-    crowd.settle(Duration::from_millis(200), &mut [], |_, _| {})?;
+    crowd.read_until_quiet(Duration::from_millis(200), &mut [], |_, _| {})?;
     measure(options, &server, crowd, publishers, depth)
 }
 
@@ -130,16 +130,16 @@ fn measure(
     let idle = Idle::of(server.pid())?;
     let meter = Meter::start(server.pid())?;
     state.publish(&mut crowd, &mut publishers, depth, total)?;
-    let taken = meter.stop()?;
+    let cost = meter.stop()?;
     let quiet = Duration::from_millis(50);
-    crowd.settle(quiet, &mut publishers, |_, number| state.arrivals.note(number))?;
+    crowd.read_until_quiet(quiet, &mut publishers, |_, number| state.arrivals.note(number))?;
     let refused: u64 = publishers.iter().map(|publisher| publisher.refused).sum();
     let mut faults = state.arrivals.faults(u64::from(total) * crowd.size() as u64);
     faults.extend((refused > 0).then(|| format!("{refused} requests refused")));
     Ok(Run {
         units: f64::from(options.messages),
-        taken,
-        memory: idle.back()?,
+        cost,
+        memory: idle.wait_for_release()?,
         per_channel: f64::NAN,
         per_connection: f64::NAN,
         faults,

@@ -101,7 +101,7 @@ fn once(options: &Options, lines: &mut [Line; KINDS.len()]) -> io::Result<()> {
     let server = channelstream(QUIET)?;
     let mut crowd = Crowd::new()?;
     crowd.subscribe(server.address, CHANNEL, options.subscribers)?;
-    crowd.settle(Duration::from_millis(300), &mut [], |_, _| {})?;
+    crowd.read_until_quiet(Duration::from_millis(300), &mut [], |_, _| {})?;
     let mut backend = Backend::new(server.address)?;
     for (kind, line) in KINDS.iter().zip(lines) {
         let (mut body, place) = kind.body(options.subscribers)?;
@@ -117,13 +117,13 @@ fn once(options: &Options, lines: &mut [Line; KINDS.len()]) -> io::Result<()> {
             used += cpu_ns(server.pid())? - cpu;
         }
         // Repeated and misdirected deliveries arrive now.
-        crowd.settle(Duration::from_millis(50), &mut [], |subscriber, number| {
+        crowd.read_until_quiet(Duration::from_millis(50), &mut [], |subscriber, number| {
             arrivals.note(subscriber, number);
         })?;
         let per_message = used as f64 / 1000.0 / options.messages as f64;
         line.per_message.add(per_message);
         line.per_delivery.add(per_message / arrivals.each as f64);
-        line.faults.extend(line.memory.add(&idle.back()?));
+        line.faults.extend(line.memory.add(&idle.wait_for_release()?));
         line.faults.extend(arrivals.faults(options.messages, &crowd));
     }
     Ok(())
@@ -136,25 +136,25 @@ struct Arrivals {
     each: usize,
     /// The next number of each subscriber.
     next: Vec<u32>,
-    came: usize,
+    num_received: usize,
     /// Repeated, out of order, or behind a gap.
     wrong: u64,
     /// Received by subscribers that should not receive it.
-    astray: u64,
+    misdirected: u64,
 }
 
 impl Arrivals {
     fn new(receivers: Vec<bool>) -> Self {
         let each = receivers.iter().filter(|is_one| **is_one).count();
-        Self { each, next: vec![0; receivers.len()], receivers, came: 0, wrong: 0, astray: 0 }
+        Self { each, next: vec![0; receivers.len()], receivers, num_received: 0, wrong: 0, misdirected: 0 }
     }
 
     fn note(&mut self, subscriber: usize, number: u32) {
         if !self.receivers[subscriber] {
-            self.astray += 1;
+            self.misdirected += 1;
             return;
         }
-        self.came += 1;
+        self.num_received += 1;
         self.wrong += u64::from(number != self.next[subscriber]);
         self.next[subscriber] = number + 1;
     }
@@ -162,9 +162,12 @@ impl Arrivals {
     /// Waits until all its receivers have this message.
     fn wait(&mut self, crowd: &mut Crowd, number: u32) -> io::Result<()> {
         let (begin, upto) = (Instant::now(), self.each * (number as usize + 1));
-        while self.came < upto {
+        while self.num_received < upto {
             if begin.elapsed() > LIMIT {
-                return Err(failure(format!("{} of {upto} deliveries arrived in {LIMIT:?}", self.came)));
+                return Err(failure(format!(
+                    "{} of {upto} deliveries arrived in {LIMIT:?}",
+                    self.num_received
+                )));
             }
             crowd.turn(Duration::from_millis(100), &mut [], |subscriber, number| {
                 self.note(subscriber, number);
@@ -174,13 +177,13 @@ impl Arrivals {
     }
 
     fn faults(&self, messages: usize, crowd: &Crowd) -> Vec<String> {
-        let lost = (self.each * messages).saturating_sub(self.came) as u64;
+        let lost = (self.each * messages).saturating_sub(self.num_received) as u64;
         let counts = [
             (lost, "lost"),
             (self.wrong, "repeated or out of order"),
-            (self.astray, "to wrong receivers"),
+            (self.misdirected, "to wrong receivers"),
             (crowd.closed, "sockets closed"),
-            (crowd.strange, "unexpected frames"),
+            (crowd.unexpected, "unexpected frames"),
         ];
         let faults = counts.into_iter().filter(|(count, _)| *count > 0);
         faults.map(|(count, what)| format!("{count} {what}")).collect()

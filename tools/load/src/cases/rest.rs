@@ -105,34 +105,38 @@ impl Found {
         Backend::new(server.address)?.call(&[request("POST", "/connect", &body)])?;
         let mut publisher = Publisher::rest(server.address, CHANNEL, options.bytes)?;
         crowd.add_publisher(0, &mut publisher)?;
-        crowd.settle(Duration::from_millis(300), std::slice::from_mut(&mut publisher), |_, _| {})?;
+        crowd.read_until_quiet(
+            Duration::from_millis(300),
+            std::slice::from_mut(&mut publisher),
+            |_, _| {},
+        )?;
 
         let (span, pause) = (Duration::from_secs(options.seconds), Duration::from_millis(options.pause_ms));
         let stop = AtomicBool::new(false);
-        self.alone.add(ask(server.address, pause, span, &stop)?, 0.0);
+        self.alone.add(measure_latencies(server.address, pause, span, &stop)?, 0.0);
 
         let idle = Idle::of(server.pid())?;
         let mut ledger = Ledger::new(options.subscribers);
         let begin = Instant::now();
         let latencies = thread::scope(|scope| {
-            let asking = scope.spawn(|| ask(server.address, pause, span, &stop));
+            let measuring = scope.spawn(|| measure_latencies(server.address, pause, span, &stop));
             let mut fan_out = Ok(());
-            while fan_out.is_ok() && !asking.is_finished() {
+            while fan_out.is_ok() && !measuring.is_finished() {
                 let upto = ledger.completed() + options.window;
                 fan_out =
                     closed_loop(&mut crowd, &mut publisher, &mut ledger, upto, Plan::Window(options.window));
             }
             stop.store(true, Ordering::Relaxed);
-            let latencies = asking.join().map_err(|_| failure("the asking thread ended early"))?;
+            let latencies = measuring.join().map_err(|_| failure("the measuring thread ended early"))?;
             fan_out.and(latencies)
         })?;
         self.beside.add(latencies, ledger.deliveries as f64 / begin.elapsed().as_secs_f64());
         let total = ledger.completed();
         let quiet = Duration::from_millis(50);
-        crowd.settle(quiet, std::slice::from_mut(&mut publisher), |subscriber, number| {
+        crowd.read_until_quiet(quiet, std::slice::from_mut(&mut publisher), |subscriber, number| {
             ledger.note(subscriber, number);
         })?;
-        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(self.memory.add(&idle.wait_for_release()?));
         self.faults.extend(faults(&ledger, total, &crowd, publisher.refused));
         Ok(())
     }
@@ -147,7 +151,12 @@ impl Line {
 }
 
 /// Repeats the request for this long. Returns the latency of each answer, in µs.
-fn ask(server: SocketAddr, pause: Duration, span: Duration, stop: &AtomicBool) -> io::Result<Vec<u32>> {
+fn measure_latencies(
+    server: SocketAddr,
+    pause: Duration,
+    span: Duration,
+    stop: &AtomicBool,
+) -> io::Result<Vec<u32>> {
     let mut backend = Backend::new(server)?;
     let mut latencies = Vec::new();
     let end = Instant::now() + span;

@@ -92,22 +92,22 @@ impl Line {
         crowd.add_publisher(0, &mut publisher)?;
         let mut sleepers = Sleepers::subscribe(server.address, CHANNEL, options.subscribers, slow)?;
         let quiet = Duration::from_millis(300);
-        crowd.settle(quiet, std::slice::from_mut(&mut publisher), |_, _| {})?;
+        crowd.read_until_quiet(quiet, std::slice::from_mut(&mut publisher), |_, _| {})?;
         let idle = Idle::of(pid)?;
         let mut ledger = Ledger::new(options.subscribers);
         let interval = Duration::from_secs(1) / options.rate.max(1);
         let mut latencies = paced(&mut crowd, &mut publisher, &mut ledger, options.messages, interval)?;
         self.latency.add(&mut latencies);
         let quiet = Duration::from_secs(1);
-        crowd.settle(quiet, std::slice::from_mut(&mut publisher), |subscriber, number| {
+        crowd.read_until_quiet(quiet, std::slice::from_mut(&mut publisher), |subscriber, number| {
             ledger.note(subscriber, number);
         })?;
         let counted = Backend::new(server.address)?.counter("sessions closed, too slow")?;
-        let hung_up = sleepers.hung_up()?;
-        if counted != slow as u64 || hung_up != slow {
-            self.faults.push(format!("{hung_up} of {slow} slow ones closed, {counted} counted"));
+        let num_closed = sleepers.num_closed()?;
+        if counted != slow as u64 || num_closed != slow {
+            self.faults.push(format!("{num_closed} of {slow} slow ones closed, {counted} counted"));
         }
-        self.faults.extend(self.memory.add(&idle.back()?));
+        self.faults.extend(self.memory.add(&idle.wait_for_release()?));
         self.faults.extend(faults(&ledger, options.messages, &crowd, publisher.refused));
         Ok(())
     }

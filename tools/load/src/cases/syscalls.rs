@@ -32,18 +32,18 @@ pub struct Options {
 
 /// The traced server.
 #[derive(Clone, Copy)]
-enum Who {
+enum Traced {
     Ours,
     OneByOne,
     Raw,
 }
 
-impl Who {
+impl Traced {
     fn name(self) -> &'static str {
         match self {
-            Who::Ours => "ours",
-            Who::OneByOne => "ours, one by one",
-            Who::Raw => "raw",
+            Traced::Ours => "ours",
+            Traced::OneByOne => "ours, one by one",
+            Traced::Raw => "raw",
         }
     }
 
@@ -54,12 +54,12 @@ impl Who {
             Ok(stage)
         };
         match self {
-            Who::Ours => ours(true),
-            Who::OneByOne => ours(false),
-            Who::Raw => {
+            Traced::Ours => ours(true),
+            Traced::OneByOne => ours(false),
+            Traced::Raw => {
                 // Our server provides the sample of a frame.
                 let few = Shape { members: 1, messages: 1, ..*shape };
-                let mut sample = Who::Ours.stage(&few)?;
+                let mut sample = Traced::Ours.stage(&few)?;
                 sample.warm_up(&few)?;
                 Stage::raw(shape, &sample.sample())
             }
@@ -94,14 +94,14 @@ pub fn run(options: &Options) -> io::Result<bool> {
         for &pace in &options.plans {
             let shape =
                 Shape::new(1, subscribers, options.bytes, pace.plan(options.burst), options.deliveries);
-            for who in [Who::Ours, Who::OneByOne, Who::Raw] {
-                let line = line(who, &shape, options.runs)?;
+            for traced in [Traced::Ours, Traced::OneByOne, Traced::Raw] {
+                let line = line(traced, &shape, options.runs)?;
                 let plan = match pace {
                     Pace::One => "one".to_owned(),
                     Pace::Window | Pace::List => format!("{pace:?} of {}", options.burst).to_lowercase(),
                 };
                 let own = cells![
-                    who.name(),
+                    traced.name(),
                     subscribers,
                     plan,
                     format!("{:.4}", line.per_delivery),
@@ -116,23 +116,23 @@ pub fn run(options: &Options) -> io::Result<bool> {
     Ok(clean)
 }
 
-fn line(who: Who, shape: &Shape, runs: u32) -> io::Result<Line> {
+fn line(traced: Traced, shape: &Shape, runs: u32) -> io::Result<Line> {
     let mut line =
         Line { deliveries: f64::from(shape.messages) * shape.subscribers() as f64, ..Line::default() };
     for _ in 0..runs {
-        let mut stage = who.stage(shape)?;
+        let mut stage = traced.stage(shape)?;
         stage.warm_up(shape)?;
-        stage.settle(Duration::from_millis(50))?;
+        stage.read_until_quiet(Duration::from_millis(50))?;
         let idle = Idle::of(stage.server.pid())?;
         let trace = Trace::start(stage.server.pid())?;
         let before = trace.calls();
         stage.broadcast(shape, shape.messages)?;
         line.calls = trace.calls().since(&before);
-        stage.settle(Duration::from_millis(50))?;
+        stage.read_until_quiet(Duration::from_millis(50))?;
         line.per_delivery.add(line.calls.total() as f64 / line.deliveries);
         line.sends.add(line.calls.sends as f64 / line.deliveries);
         line.faults.extend(stage.faults(shape));
-        line.faults.extend(line.memory.add(&idle.back()?));
+        line.faults.extend(line.memory.add(&idle.wait_for_release()?));
     }
     Ok(line)
 }

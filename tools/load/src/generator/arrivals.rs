@@ -44,9 +44,9 @@ impl Arrivals {
 
     /// The faults, if this many should have arrived.
     pub fn faults(&self, expected: u64) -> Vec<String> {
-        let came = self.count - self.repeated - self.unknown;
+        let received = self.count - self.repeated - self.unknown;
         let counts = [
-            (expected.saturating_sub(came), "lost"),
+            (expected.saturating_sub(received), "lost"),
             (self.repeated, "repeated"),
             (self.late, "out of order"),
             (self.unknown, "never sent"),

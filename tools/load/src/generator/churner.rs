@@ -34,19 +34,19 @@ const TAKEN_OVER: &[u8] = &4001_u16.to_be_bytes();
 pub struct Kind {
     /// Its name, in the plural.
     pub name: &'static str,
-    live: fn(&mut Churner) -> io::Result<()>,
+    run: fn(&mut Churner) -> io::Result<()>,
 }
 
 /// The number of kinds.
 pub const KINDS: usize = 6;
 /// All of them.
 pub const ALL: [Kind; KINDS] = [
-    Kind { name: "websockets that close", live: Churner::close },
-    Kind { name: "compressed websockets, aborted", live: Churner::abort },
-    Kind { name: "websockets taken over", live: Churner::take_over },
-    Kind { name: "polls, answered", live: Churner::poll },
-    Kind { name: "polls as scripts, aborted", live: Churner::hang_up },
-    Kind { name: "websockets that do not read", live: Churner::do_not_read },
+    Kind { name: "websockets that close properly", run: Churner::close },
+    Kind { name: "compressed websockets, aborted", run: Churner::abort },
+    Kind { name: "websockets taken over", run: Churner::take_over },
+    Kind { name: "polls, answered", run: Churner::poll },
+    Kind { name: "polls as scripts, closed by the client", run: Churner::close_during_poll },
+    Kind { name: "websockets that do not read", run: Churner::do_not_read },
 ];
 
 /// How many clients of each kind have ended.
@@ -73,8 +73,8 @@ impl Churner {
     pub fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
         while !stop.load(Relaxed) {
             let index = self.count % KINDS;
-            let Kind { name, live } = &ALL[index];
-            live(&mut self).map_err(|error| failure(format!("{name}: {error}")))?;
+            let Kind { name, run } = &ALL[index];
+            run(&mut self).map_err(|error| failure(format!("{name}: {error}")))?;
             self.tally[index].fetch_add(1, Relaxed);
             self.count += 1;
         }
@@ -85,7 +85,7 @@ impl Churner {
         let channel = self.side_channel();
         let id = self.connect(&channel)?;
         let mut socket = self.websocket(&id, false)?;
-        self.say(&channel, 100)?;
+        self.publish(&channel, 100)?;
         read_until(&mut socket, FILL.as_bytes())?;
         socket.write_all(CLOSE)?;
         let mut last = Vec::new();
@@ -98,7 +98,7 @@ impl Churner {
         let id = self.connect(&channel)?;
         let _socket = self.websocket(&id, true)?;
         // Unread bytes at the drop of the socket cause a reset.
-        self.say(&channel, 2_000)
+        self.publish(&channel, 2_000)
     }
 
     fn take_over(&mut self) -> io::Result<()> {
@@ -111,8 +111,8 @@ impl Churner {
         first
             .write_all(CLOSE)
             .and_then(|()| first.read_to_end(&mut Vec::new()).map(drop))
-            .or_else(if_gone)?;
-        self.say(&channel, 100)?;
+            .or_else(ignore_closed)?;
+        self.publish(&channel, 100)?;
         read_until(&mut second, FILL.as_bytes())?;
         self.call("/disconnect", &format!(r#"{{"conn_id":"{id}"}}"#))
     }
@@ -121,7 +121,7 @@ impl Churner {
         let channel = self.side_channel();
         let id = self.connect(&channel)?;
         let mut poll = self.listen(&id, "")?;
-        self.say(&channel, 100)?;
+        self.publish(&channel, 100)?;
         for _ in 0..POLLS {
             // Events about other clients may arrive first.
             if answer(&mut poll)?.contains(FILL) {
@@ -132,7 +132,7 @@ impl Churner {
         Err(failure(format!("{POLLS} answers without the message")))
     }
 
-    fn hang_up(&mut self) -> io::Result<()> {
+    fn close_during_poll(&mut self) -> io::Result<()> {
         let channel = self.side_channel();
         let id = self.connect(&channel)?;
         self.listen(&id, "&callback=take").map(drop)
@@ -141,7 +141,7 @@ impl Churner {
     fn do_not_read(&mut self) -> io::Result<()> {
         let id = self.connect(LARGE)?;
         let _socket = self.websocket(&id, false)?;
-        (0..OVERFLOWING).try_for_each(|_| self.say(LARGE, LONG_BYTES))
+        (0..OVERFLOWING).try_for_each(|_| self.publish(LARGE, LONG_BYTES))
     }
 
     fn side_channel(&self) -> String {
@@ -169,7 +169,7 @@ impl Churner {
     }
 
     /// Publishes a message to a channel, and a private one to this client's user.
-    fn say(&mut self, channel: &str, bytes: usize) -> io::Result<()> {
+    fn publish(&mut self, channel: &str, bytes: usize) -> io::Result<()> {
         let (user, fill) = (self.user(), "x".repeat(bytes));
         let body = format!(
             r#"[{{"user":"s","channel":"{channel}","message":{{"{FILL}":"{fill}"}}}},
@@ -231,7 +231,7 @@ fn answer(poll: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-fn if_gone(error: io::Error) -> io::Result<()> {
+fn ignore_closed(error: io::Error) -> io::Result<()> {
     match error.kind() {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Ok(()),
         _ => Err(error),

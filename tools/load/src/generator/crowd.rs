@@ -35,7 +35,7 @@ pub struct Crowd {
     /// Sockets that ended.
     pub closed: u64,
     /// Unexpected frames.
-    pub strange: u64,
+    pub unexpected: u64,
 }
 
 impl Crowd {
@@ -51,7 +51,7 @@ impl Crowd {
             sample: Vec::new(),
             heartbeats: 0,
             closed: 0,
-            strange: 0,
+            unexpected: 0,
         })
     }
 
@@ -61,7 +61,7 @@ impl Crowd {
     }
 
     /// Makes later subscribers request permessage-deflate.
-    pub fn ask_for_deflate(&mut self) {
+    pub fn request_deflate(&mut self) {
         self.deflate = true;
     }
 
@@ -138,8 +138,8 @@ impl Crowd {
         publisher.register(self.poll.registry(), Token(PUBLISHERS + index))
     }
 
-    /// Waits for an event, and reads all that has arrived. `take` receives each message's subscriber and number. Returns
-    /// whether there was an event.
+    /// Waits for an event, and reads all that has arrived. `take` receives each message's subscriber and number.
+    /// Returns whether there was an event.
     pub fn turn(
         &mut self,
         timeout: Duration,
@@ -155,12 +155,12 @@ impl Crowd {
             sample: &mut self.sample,
             heartbeats: 0,
             closed: 0,
-            strange: 0,
+            unexpected: 0,
         };
         for event in &self.events {
             let token = event.token().0;
             if let Some(index) = token.checked_sub(PUBLISHERS) {
-                publishers[index].attend()?;
+                publishers[index].send_and_receive()?;
             } else if !reader.read(token, &mut self.members[token], &mut self.buffer, &mut take)? {
                 reader.closed += 1;
                 self.poll.registry().deregister(&mut self.members[token].stream)?;
@@ -168,7 +168,7 @@ impl Crowd {
         }
         self.heartbeats += reader.heartbeats;
         self.closed += reader.closed;
-        self.strange += reader.strange;
+        self.unexpected += reader.unexpected;
         Ok(!self.events.is_empty())
     }
 
@@ -182,7 +182,7 @@ impl Crowd {
     }
 
     /// Reads until there was no event for this long.
-    pub fn settle(
+    pub fn read_until_quiet(
         &mut self,
         quiet: Duration,
         publishers: &mut [Publisher],

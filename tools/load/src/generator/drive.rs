@@ -53,8 +53,9 @@ pub fn closed_loop(
             Plan::List(_) => {}
         }
         publishers[0].flush()?;
-        let came = crowd.turn(STALL, publishers, |subscriber, number| ledger.note(subscriber, number))?;
-        if !came {
+        let had_event =
+            crowd.turn(STALL, publishers, |subscriber, number| ledger.note(subscriber, number))?;
+        if !had_event {
             return Err(failure(format!("stalled after {completed} messages, {sent} sent")));
         }
     }
@@ -81,16 +82,17 @@ pub fn rounds(
             sent += 1;
         }
         publishers[0].flush()?;
-        let came = crowd.turn(STALL, publishers, |subscriber, number| ledger.note(subscriber, number))?;
-        if !came {
+        let had_event =
+            crowd.turn(STALL, publishers, |subscriber, number| ledger.note(subscriber, number))?;
+        if !had_event {
             return Err(failure(format!("stalled after {} deliveries, {sent} sent", ledger.deliveries)));
         }
     }
     Ok(())
 }
 
-/// Publishes `count` messages at a fixed rate, whether or not the earlier ones have arrived, each when the one before it
-/// is answered. Returns the latency of each delivery, in µs, from the moment its message was due.
+/// Publishes `count` messages at a fixed rate, whether or not the earlier ones have arrived, each when the one before
+/// it is answered. Returns the latency of each delivery, in µs, from the moment its message was due.
 pub fn paced(
     crowd: &mut Crowd,
     publisher: &mut Publisher,
@@ -115,13 +117,13 @@ pub fn paced(
         }
         // One reading of the clock for all deliveries of a turn.
         let mut arrived = None;
-        let came = crowd.turn(wait, publishers, |subscriber, number| {
+        let had_event = crowd.turn(wait, publishers, |subscriber, number| {
             let arrived = *arrived.get_or_insert_with(Instant::now);
             let late = arrived.saturating_duration_since(due(number.wrapping_sub(first)));
             latencies.push(late.as_micros() as u32);
             ledger.note(subscriber, number);
         })?;
-        if !came && !may_send {
+        if !had_event && !may_send {
             return Err(failure(format!("stalled after {} messages", ledger.completed())));
         }
     }

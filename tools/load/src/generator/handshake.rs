@@ -44,7 +44,7 @@ pub fn handshake(index: usize, deflate: bool) -> Vec<u8> {
 }
 
 /// Sends the /connect calls of connections.
-pub(super) fn announce(
+pub(super) fn send_connects(
     backend: &mut Backend,
     channel_of: impl Fn(usize) -> String,
     indexes: Range<usize>,
@@ -60,6 +60,6 @@ pub fn connect(
     indexes: Range<usize>,
     deflate: bool,
 ) -> io::Result<Vec<Vec<u8>>> {
-    announce(backend, channel_of, indexes.clone())?;
+    send_connects(backend, channel_of, indexes.clone())?;
     Ok(indexes.map(|index| handshake(index, deflate)).collect())
 }

@@ -41,12 +41,12 @@ impl Idle {
     }
 
     /// Waits until the server has released the memory of the load.
-    pub fn back(&self) -> io::Result<Around> {
+    pub fn wait_for_release(&self) -> io::Result<Around> {
         let begin = Instant::now();
         loop {
             let (after, settled) = (memory(self.server)?, begin.elapsed());
             let around = Around { before: self.before, peak: peak(self.server)?, after, settled };
-            if around.is_back() || settled > PATIENCE {
+            if around.is_released() || settled > PATIENCE {
                 return Ok(around);
             }
             thread::sleep(Duration::from_millis(100));
@@ -55,15 +55,16 @@ impl Idle {
 }
 
 impl Around {
-    /// Whether almost nothing of the load remains. Pages of the program's file, which become resident at their first use, do
-    /// not count.
-    pub fn is_back(&self) -> bool {
+    /// Whether almost nothing of the load remains. Pages of the program's file, which become resident at their first
+    /// use, do not count.
+    pub fn is_released(&self) -> bool {
         self.after.anonymous <= self.before.anonymous + ALLOWANCE
     }
 
     /// The faults, as a text.
     pub fn fault(&self) -> Option<String> {
         let (before, after) = (self.before.anonymous >> 10, self.after.anonymous >> 10);
-        (!self.is_back()).then(|| format!("memory was not released: {before} KiB before, {after} KiB after"))
+        (!self.is_released())
+            .then(|| format!("memory was not released: {before} KiB before, {after} KiB after"))
     }
 }

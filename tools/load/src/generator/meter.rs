@@ -18,13 +18,13 @@ pub struct Meter {
 
 /// The cost of a section.
 #[derive(Clone, Copy, Debug)]
-pub struct Taken {
+pub struct Cost {
     pub elapsed: Duration,
     /// CPU of the server, and of this process.
     pub server_ns: u64,
     pub generator_ns: u64,
-    /// Segments of TCP with data that were sent in this network namespace. On loopback, without Nagle's delay, a write of
-    /// less than 64 KiB is one. Requests and answers count as well, and so does the traffic of other programs.
+    /// Segments of TCP with data that were sent in this network namespace. On loopback, without Nagle's delay, a write
+    /// of less than 64 KiB is one. Requests and answers count as well, and so does the traffic of other programs.
     pub segments: u64,
     /// How often the server's threads went to sleep.
     pub sleeps: u64,
@@ -39,18 +39,18 @@ impl Meter {
     }
 
     /// Ends the section.
-    pub fn stop(self) -> io::Result<Taken> {
+    pub fn stop(self) -> io::Result<Cost> {
         // The CPU time of threads that ended meanwhile is no longer listed.
         let server_ns = cpu_ns(self.server)?.saturating_sub(self.server_ns);
         let elapsed = self.begin.elapsed();
         let generator_ns = cpu_ns(std::process::id())?.saturating_sub(self.generator_ns);
         let sleeps = sleeps(self.server)?.saturating_sub(self.sleeps);
         let segments = segments_sent()?.saturating_sub(self.segments);
-        Ok(Taken { elapsed, server_ns, generator_ns, segments, sleeps })
+        Ok(Cost { elapsed, server_ns, generator_ns, segments, sleeps })
     }
 }
 
-impl Taken {
+impl Cost {
     /// How much of the time the server occupied a core, in %.
     pub fn server_busy(&self) -> f64 {
         self.server_ns as f64 / self.elapsed.as_nanos() as f64 * 100.0

@@ -3,7 +3,7 @@
 use super::backend::{Answers, Backend};
 use super::failure;
 use super::frames::{DIGITS, digits_at};
-use super::handshake::{announce, conn_id};
+use super::handshake::{conn_id, send_connects};
 use super::socket::Dialer;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -42,7 +42,7 @@ impl Pollers {
         let mut list = Vec::with_capacity(count);
         for start in (0..count).step_by(BATCH) {
             let batch = start..count.min(start + BATCH);
-            announce(&mut backend, |_| channel.to_owned(), batch.clone())?;
+            send_connects(&mut backend, |_| channel.to_owned(), batch.clone())?;
             for index in batch {
                 let request =
                     format!("GET /listen?conn_id={} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", conn_id(index));
@@ -58,8 +58,8 @@ impl Pollers {
         Ok(Self { poll, events, buffer, list, answered: 0, empty: 0, refused: 0 })
     }
 
-    /// Waits for an event, reads all that has arrived and polls again. `take` receives each message's subscriber and number.
-    /// Returns whether there was an event.
+    /// Waits for an event, reads all that has arrived and polls again. `take` receives each message's subscriber and
+    /// number. Returns whether there was an event.
     pub fn turn(&mut self, timeout: Duration, mut take: impl FnMut(usize, u32)) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),

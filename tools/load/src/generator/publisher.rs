@@ -25,7 +25,8 @@ struct Template {
 enum Language {
     /// POST /message, with a template for each length of list.
     Rest { channel: String, content: String, templates: Vec<Template> },
-    /// Commands of the baseline: the number of the first frame, the count, whether to join waiting frames, and the channel.
+    /// Commands of the baseline: the number of the first frame, the count, whether to join waiting frames, and the
+    /// channel.
     Raw { join: bool },
 }
 
@@ -155,7 +156,7 @@ impl Publisher {
     }
 
     /// Reads answers and continues sending.
-    pub(super) fn attend(&mut self) -> io::Result<()> {
+    pub(super) fn send_and_receive(&mut self) -> io::Result<()> {
         self.flush()?;
         let mut buffer = [0; 64 << 10];
         loop {

@@ -47,8 +47,9 @@ impl Decoder {
         let whole = [payload, &DEFLATE_TAIL].concat();
         loop {
             self.text.reserve(1024.max(payload.len() * 4));
-            let taken = self.inflate.total_in() as usize;
-            let status = self.inflate.decompress_vec(&whole[taken..], &mut self.text, FlushDecompress::Sync);
+            let consumed = self.inflate.total_in() as usize;
+            let status =
+                self.inflate.decompress_vec(&whole[consumed..], &mut self.text, FlushDecompress::Sync);
             match status.ok()? {
                 // The output is complete when the buffer has room left.
                 Status::Ok | Status::BufError if self.text.len() == self.text.capacity() => {}
@@ -71,7 +72,7 @@ pub struct Reader<'a> {
     pub sample: &'a mut Vec<u8>,
     pub heartbeats: u64,
     pub closed: u64,
-    pub strange: u64,
+    pub unexpected: u64,
 }
 
 impl Reader<'_> {
@@ -129,12 +130,12 @@ impl Reader<'_> {
                         }
                         take(index, number);
                     }
-                    None => self.strange += 1,
+                    None => self.unexpected += 1,
                 },
                 // A socket that the server has closed is counted at the end of its stream.
                 Kind::Ping => member.stream.write_all(PONG).or_else(unless_closed)?,
                 Kind::Close => {}
-                Kind::Other => self.strange += 1,
+                Kind::Other => self.unexpected += 1,
             }
             used += frame.end;
         }

@@ -39,8 +39,9 @@ impl Sleepers {
         Ok(Self(streams))
     }
 
-    /// The number of sockets that the server has closed. Reads all that the kernels still hold, so call it once, at the end.
-    pub fn hung_up(&mut self) -> io::Result<usize> {
+    /// The number of sockets that the server has closed. Reads all that the kernels still hold, so call it once, at the
+    /// end.
+    pub fn num_closed(&mut self) -> io::Result<usize> {
         let mut count = 0;
         let mut buffer = vec![0; 64 << 10];
         for stream in &mut self.0 {

@@ -71,8 +71,8 @@ pub struct Outcome {
     pub faults: Vec<String>,
 }
 
-/// Runs a server of this program. From time to time `look` receives what it holds.
-pub fn run(program: &str, plan: &Plan, mut look: impl FnMut(Duration, &Held)) -> io::Result<Outcome> {
+/// Runs a server of this program. From time to time `report` receives what it holds.
+pub fn run(program: &str, plan: &Plan, mut report: impl FnMut(Duration, &Held)) -> io::Result<Outcome> {
     let mut load = Load::start(program, plan)?;
     load.churn(plan.churners, plan.warm_up, |_, _| ())?;
     let before = load.rest(None)?;
@@ -82,7 +82,7 @@ pub fn run(program: &str, plan: &Plan, mut look: impl FnMut(Duration, &Held)) ->
     let clients = load.churn(plan.churners, plan.span, |elapsed, held| {
         peak = peak.most(held);
         if elapsed >= plan.span / SHOWN * shown {
-            look(elapsed, held);
+            report(elapsed, held);
             shown += 1;
         }
     })?;
@@ -121,8 +121,8 @@ impl Load {
         Ok(Self { server, crowd, publisher, ledger: Ledger::new(members), latencies: Vec::new() })
     }
 
-    /// Publishes to all clients that stay for a second. Only this reads their sockets: any other long wait would make the
-    /// server close them as silent.
+    /// Publishes to all clients that stay for a second. Only this reads their sockets: any other long wait would make
+    /// the server close them as silent.
     fn second(&mut self) -> io::Result<Held> {
         let count = (1_000 / INTERVAL.as_millis()) as u32;
         let some = paced(&mut self.crowd, &mut self.publisher, &mut self.ledger, count, INTERVAL)?;
@@ -137,12 +137,12 @@ impl Load {
         &mut self,
         churners: usize,
         span: Duration,
-        mut look: impl FnMut(Duration, &Held),
+        mut report: impl FnMut(Duration, &Held),
     ) -> io::Result<[u64; KINDS]> {
         let begin = Instant::now();
         let mut clients = Clients::start(self.server.address, churners);
         while begin.elapsed() < span || !clients.of_each_kind() {
-            look(begin.elapsed(), &self.second()?);
+            report(begin.elapsed(), &self.second()?);
             clients.end_if_one_failed()?;
             if begin.elapsed() > span + PATIENCE {
                 return Err(failure(format!("not a client of each kind: {:?}", clients.tally)));
@@ -160,8 +160,8 @@ impl Load {
         Ok(std::array::from_fn(|kind| clients.tally[kind].load(Relaxed)))
     }
 
-    /// What the server holds after all clients that left have expired and nothing changes any more. With a `before`, waits
-    /// until the server holds as much again. After too long a wait, returns what it holds then.
+    /// What the server holds after all clients that left have expired and nothing changes any more. With a `before`,
+    /// waits until the server holds as much again. After too long a wait, returns what it holds then.
     fn rest(&mut self, before: Option<&Held>) -> io::Result<Held> {
         let members = self.crowd.size() as u64;
         let (begin, mut last) = (Instant::now(), Held::default());
@@ -187,7 +187,7 @@ impl Load {
             (skipped, "lost"),
             (late, "repeated or out of order"),
             (self.crowd.closed, "sockets closed"),
-            (self.crowd.strange, "unexpected frames"),
+            (self.crowd.unexpected, "unexpected frames"),
             (self.publisher.refused, "refused"),
         ];
         counts
