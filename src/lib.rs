@@ -22,7 +22,6 @@ pub mod console;
 pub mod web;
 pub mod demo;
 pub mod cli;
-pub mod replay;
 // Shared by tests.
 #[cfg(test)]
 mod fixtures;

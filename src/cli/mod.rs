@@ -49,8 +49,6 @@ enum Command {
     Sign(sign::SignArgs),
     /// Tell whether a signature is accepted, and why not
     Verify(verify::VerifyArgs),
-    /// Play recorded exchanges against a server and print the differences
-    Replay(crate::replay::ReplayArgs),
 }
 
 /// The original's second command, kept for its `make_config`
@@ -88,7 +86,6 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
         Command::CheckConfig => check_config::run(&inputs).map_err(Failure::from),
         Command::Sign(args) => args.run(&inputs, now_unix()),
         Command::Verify(args) => args.run(&inputs, now_unix()),
-        Command::Replay(args) => return crate::replay::main(args),
     };
     report.unwrap_or_else(|error| Report::failure(&error)).print()
 }
