@@ -136,7 +136,7 @@ where
         broker.admit_session().ok()?;
         let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().map(|line| line.as_bytes()));
         let seat = match broker.addresses.is_some() && gate.is_proxy(peer.ip()) {
-            true => broker.seat(client.or(Some(peer.ip())), Charge::New).ok()?,
+            true => broker.reserve_address_slot(client.or(Some(peer.ip())), Charge::New).ok()?,
             false => None,
         };
         Some(ParsedHandshake {

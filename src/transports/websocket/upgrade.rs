@@ -159,7 +159,7 @@ impl Upgrade {
         let peer = head.peer_addr.map(|peer| peer.ip());
         let comes =
             if peer.is_some_and(|peer| self.gate.is_proxy(peer)) { Charge::New } else { Charge::Again };
-        Ok(self.broker.seat(self.gate.client_address(head), comes)?)
+        Ok(self.broker.reserve_address_slot(self.gate.client_address(head), comes)?)
     }
 }
 
