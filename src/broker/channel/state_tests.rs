@@ -291,7 +291,7 @@ fn edits_and_deletions_reach_history_and_catch_up() {
     assert_eq!(
         short,
         [("message", 2), ("message", 3), ("message:edit", 2), ("message:delete", 1)],
-        "the edited message in its location, no deleted message, and the events"
+        "the edited message at its position, no deleted message, and the events"
     );
     assert!(events.iter().all(|event| event.catchup));
     assert_eq!(events[0].json["message"]["text"], "new");

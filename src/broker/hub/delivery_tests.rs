@@ -107,7 +107,7 @@ fn recordings_contain_frames_for_other_users() {
         }
         assert_eq!(hub.outcomes(0), [(1, Outcome::Collected), (2, Outcome::Collected)]);
         assert_eq!(hub.outcomes(1), [(1, Outcome::NotMeant), (2, Outcome::NotMeant)]);
-        assert_eq!(hub.outcomes(2), [], "it subscribes to another channel");
+        assert_eq!(hub.outcomes(2), [], "the connection subscribes to another channel");
         hub.quiesce().await;
     });
 }
