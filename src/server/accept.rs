@@ -6,7 +6,7 @@ use super::fd_reserve::FdReserve;
 use super::listener::Listener;
 use crate::auth::peer::is_trusted;
 use crate::broker::drain::Stage;
-use crate::broker::handle::over;
+use crate::broker::handle::address_refusal;
 use crate::connection::reject::reject;
 use crate::http_error::OverLimit;
 use crate::limits::addresses::{AddressSlot, Charge};
@@ -107,7 +107,7 @@ fn seat(core: &Core, peer: SocketAddr) -> Result<Option<Box<AddressSlot>>, OverL
     if is_trusted(peer.ip(), &core.settings.trusted_proxies) {
         return Ok(None);
     }
-    addresses.enter(peer.ip(), Charge::New).map(Some).map_err(|limit| over(limit, &core.settings))
+    addresses.enter(peer.ip(), Charge::New).map(Some).map_err(|limit| address_refusal(limit, &core.settings))
 }
 
 fn refuse(core: &Core, socket: TcpStream, over: OverLimit) {

@@ -15,7 +15,7 @@ mod workers;
 
 use crate::auth::Gate;
 use crate::auth::public_paths::Exposure;
-use crate::broker::batched_mailbox::{Handoff, MailboxSender};
+use crate::broker::batched_mailbox::{BatchedMailbox, MailboxSender};
 use crate::broker::channel::state::Retention;
 use crate::broker::channel::{HubSenders, Hubs};
 use crate::broker::drain::{Drain, Stage};
@@ -80,8 +80,8 @@ struct Core {
     in_flight: Arc<InFlight>,
     hubs: Arc<Hubs>,
     /// What hubs are told, by number.
-    told: Vec<Arc<Handoff<ToHub>>>,
-    published: Arc<Handoff<Publish>>,
+    told: Vec<Arc<BatchedMailbox<ToHub>>>,
+    published: Arc<BatchedMailbox<Publish>>,
     drain: Arc<Drain>,
     thread_health: Arc<ThreadHealth>,
     gate: Arc<Gate>,
@@ -125,8 +125,8 @@ impl Core {
             counters: Arc::default(),
             console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
             hubs,
-            told: (0..workers).map(|_| Handoff::new()).collect(),
-            published: Handoff::new(),
+            told: (0..workers).map(|_| BatchedMailbox::new()).collect(),
+            published: BatchedMailbox::new(),
             drain: Arc::default(),
             thread_health: Arc::new(ThreadHealth::new(workers)),
             gate: Arc::new(Gate::new(settings.clone())),
@@ -153,22 +153,23 @@ impl Core {
             let hubs = self.told.iter().map(|told| self.sender(told)).collect();
             let hubs = Arc::new(HubSenders::new(hubs));
             let encoder = Encoder { date: settings.date_in_frames };
-            let inboxes = PrivateMessagesState::new(encoder, settings.user_frames);
-            let inboxes = PrivateMessages::new(inboxes, hubs.clone(), self.in_flight.clone()).start();
+            let private_messages = PrivateMessagesState::new(encoder, settings.user_frames);
+            let private_messages =
+                PrivateMessages::new(private_messages, hubs.clone(), self.in_flight.clone()).start();
             let state = RegistryState::new(ConnectionTimes {
                 idle: settings.connection_idle_timeout_ms,
                 part: settings.part_delay_ms,
                 grace: settings.grace_time_ms,
                 user_idle: settings.user_idle_timeout_ms,
             })
-            .bounded(RegistryLimits::from(&**settings));
+            .with_limits(RegistryLimits::from(&**settings));
             let parts = RegistryParts {
                 state,
                 encoder,
-                keeping: Retention { frames: settings.channel_frames, history: settings.max_history_size },
+                retention: Retention { frames: settings.channel_frames, history: settings.max_history_size },
                 hubs,
                 published: self.published.clone(),
-                inboxes,
+                private_messages,
                 counters: self.counters.clone(),
                 in_flight: self.in_flight.clone(),
             };
@@ -192,7 +193,7 @@ impl Core {
     /// The way from the current thread, a worker's or the registry's, to the other.
     fn sender<M: Message<Result = ()> + Send + 'static>(
         &self,
-        handoff: &Arc<Handoff<M>>,
+        handoff: &Arc<BatchedMailbox<M>>,
     ) -> MailboxSender<M> {
         if self.told.len() == 1 {
             MailboxSender::within_thread(handoff.clone())
