@@ -10,7 +10,7 @@ use crate::limits::addresses::{AddressSlot, Addresses, Charge};
 use crate::limits::in_flight::InFlight;
 use crate::limits::rate::PublishRates;
 use crate::limits::responses::{LARGE, Responses};
-use crate::limits::unproven::Unproven;
+use crate::limits::unauthenticated::UnauthenticatedBodies;
 use crate::telemetry::Counters;
 use crate::telemetry::limits::Limit;
 use crate::telemetry::thread_health::ThreadHealth;
@@ -35,7 +35,7 @@ pub struct BrokerHandle {
     /// Large response bodies that wait for their clients.
     pub responses: Arc<Responses>,
     /// Bodies of senders that have not proven that they have a secret.
-    pub unproven: Arc<Unproven>,
+    pub unauthenticated_bodies: Arc<UnauthenticatedBodies>,
     /// How much each secret may publish.
     pub rates: Arc<PublishRates>,
     /// The sockets of each client address, if they are limited.
@@ -108,7 +108,7 @@ impl BrokerHandle {
     pub fn seat(&self, client: Option<IpAddr>, comes: Charge) -> Result<Option<Box<AddressSlot>>, OverLimit> {
         match (&self.addresses, client) {
             (Some(addresses), Some(client)) => {
-                addresses.enter(client, comes).map(Some).map_err(|limit| over(limit, &self.settings))
+                addresses.acquire(client, comes).map(Some).map_err(|limit| over(limit, &self.settings))
             }
             _ => Ok(None),
         }

@@ -47,7 +47,7 @@ pub async fn debug(_: AdminOrSigned, broker: web::Data<BrokerHandle>) -> Result<
         ("messages under way to channels", in_flight.channels.get() as u64),
         ("bytes under way to hubs", in_flight.hub_bytes.get() as u64),
         ("bytes of bodies under way", in_flight.bodies.get() as u64),
-        ("bytes of bodies under way, not proven to be signed", in_flight.unproven_bodies.get() as u64),
+        ("bytes of bodies under way, not proven to be signed", in_flight.unauthenticated_bodies.get() as u64),
         ("bytes of large responses under way", in_flight.responses.get() as u64),
         ("bytes queued for slow peers", in_flight.queued_bytes.get() as u64),
         ("frames queued for slow peers", in_flight.queued_frames.get() as u64),
