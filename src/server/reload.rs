@@ -32,7 +32,7 @@ fn apply(renewed: RenewedSecrets, gate: &Gate) -> Loaded {
         let source = loaded.sources.get("secrets").map_or("the defaults", String::as_str);
         log::info!("SIGHUP: no secret has changed; the secrets that sign requests come from {source}");
     } else {
-        gate.exchange_secrets(&loaded.settings);
+        gate.replace_secrets(&loaded.settings);
         log::info!("SIGHUP: applied: {}", changed.join(", "));
     }
     if !needs_restart.is_empty() {
