@@ -107,7 +107,7 @@ fn address_slot(core: &Core, peer: SocketAddr) -> Result<Option<Box<AddressSlot>
     if is_trusted(peer.ip(), &core.settings.trusted_proxies) {
         return Ok(None);
     }
-    addresses.enter(peer.ip(), Charge::New).map(Some).map_err(|limit| over(limit, &core.settings))
+    addresses.acquire(peer.ip(), Charge::New).map(Some).map_err(|limit| over(limit, &core.settings))
 }
 
 fn refuse(core: &Core, socket: TcpStream, over: OverLimit) {

@@ -82,8 +82,8 @@ where
         let BrokerHandle { settings, counters, drain, .. } = &**upgrade.broker;
         let rules = HeadRules {
             max_head_bytes: settings.max_head_bytes,
-            is_socket: upgrade::serves,
-            is_target: |target| Uri::try_from(target).is_ok(),
+            is_websocket_path: upgrade::serves,
+            is_valid_target: |target| Uri::try_from(target).is_ok(),
         };
         let deadlines = DeadlineTracker::start(settings.clone(), counters.clone(), drain.clone(), rules);
         Self { http, upgrade, deadlines }
@@ -167,7 +167,7 @@ where
     }
 
     fn serve_http(&self, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
-        let deadline = self.deadlines.watch();
+        let deadline = self.deadlines.new_deadline();
         let guard = self.deadlines.add(deadline.clone());
         let key = guard.key();
         let timed = TimedSocket::new(socket, deadline.clone());

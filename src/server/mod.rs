@@ -41,7 +41,7 @@ use crate::limits::addresses::Addresses;
 use crate::limits::in_flight::InFlight;
 use crate::limits::rate::PublishRates;
 use crate::limits::responses::Responses;
-use crate::limits::unproven::Unproven;
+use crate::limits::unauthenticated::UnauthenticatedBodies;
 use crate::protocol::event::Encoder;
 use crate::protocol::ids::HubId;
 use crate::telemetry::Counters;
@@ -84,7 +84,7 @@ struct Core {
     thread_health: Arc<ThreadHealth>,
     gate: Arc<Gate>,
     responses: Arc<Responses>,
-    unproven: Arc<Unproven>,
+    unauthenticated_bodies: Arc<UnauthenticatedBodies>,
     rates: Arc<PublishRates>,
     /// Counts the sockets of each client address, if they are limited.
     addresses: Option<Arc<Addresses>>,
@@ -120,7 +120,10 @@ impl Core {
         let in_flight = Arc::new(in_flight(&settings));
         Self {
             responses: Responses::new(in_flight.clone()),
-            unproven: Unproven::new(in_flight.clone(), unproven_body_bytes(&settings)),
+            unauthenticated_bodies: UnauthenticatedBodies::new(
+                in_flight.clone(),
+                unauthenticated_body_bytes(&settings),
+            ),
             in_flight,
             counters: Arc::default(),
             console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
@@ -230,7 +233,7 @@ impl Core {
             counters: self.counters.clone(),
             in_flight: self.in_flight.clone(),
             responses: self.responses.clone(),
-            unproven: self.unproven.clone(),
+            unauthenticated_bodies: self.unauthenticated_bodies.clone(),
             rates: self.rates.clone(),
             addresses: self.addresses.clone(),
             started: self.started,
@@ -242,7 +245,7 @@ impl Core {
 
 /// The limit for the request bodies of all unauthenticated senders together, in bytes: an eighth of the limit for all
 /// bodies, and at least one body of the largest size.
-fn unproven_body_bytes(settings: &Settings) -> usize {
+fn unauthenticated_body_bytes(settings: &Settings) -> usize {
     (settings.max_pending_body_bytes / 8).max(settings.max_body_bytes)
 }
 
@@ -263,7 +266,7 @@ fn in_flight(settings: &Settings) -> InFlight {
         // A body of the largest size must pass, at least while no other one is in flight.
         settings.max_pending_body_bytes.max(settings.max_body_bytes.saturating_add(1)),
     )
-    .bounding_responses(responses)
+    .with_response_limit(responses)
 }
 
 /// A running server.
@@ -363,7 +366,7 @@ fn http_service(
             .app_data(hub.clone())
             .app_data(console.clone())
             .app_data(exposure)
-            .wrap(actix_web::middleware::from_fn(middleware::pass))
+            .wrap(actix_web::middleware::from_fn(middleware::process))
             .configure(routes::backends)
             .configure(routes::browsers)
             .configure(console::figures)
@@ -373,7 +376,7 @@ fn http_service(
     let (drain, handshakes) = (core.drain.clone(), upgrade.clone());
     let settings = &core.settings;
     let http = HttpService::build()
-        .on_connect_ext(|io: &TimedSocket, data: &mut Extensions| _ = data.insert(io.watch.clone()))
+        .on_connect_ext(|io: &TimedSocket, data: &mut Extensions| _ = data.insert(io.deadline.clone()))
         // The deadline tracker limits the time for a head, and does so for every request, not only for the first one of
         // a connection.
         .client_request_timeout(Duration::ZERO)
@@ -384,7 +387,7 @@ fn http_service(
         .h1_allow_half_closed(true)
         .graceful_shutdown_signal(move || drain.reached(Stage::Ending))
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
-        .finish(fast_path.before(map_config(app(), |_| AppConfig::default())));
+        .finish(fast_path.wrap(map_config(app(), |_| AppConfig::default())));
     (http, handshakes)
 }
 

@@ -82,7 +82,7 @@ impl Upgrade {
         mut framed: Framed<TimedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
         // What is answered is to be taken in time, as every answer.
-        framed.io_ref().watch.answered();
+        framed.io_ref().deadline.start_response();
         // One line of the header names a websocket. It need not be the first one, which `ws::handshake` reads.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
@@ -127,8 +127,8 @@ impl Upgrade {
     fn admit(&self, head: &RequestHead) -> Result<Admitted, Refusal> {
         let path = self.gate.inner_path(head);
         self.gate.admit_scheme(head, &path)?;
-        if self.exposure.takes_signatures() {
-            self.gate.standing(head, now_unix())?;
+        if self.exposure.accepts_signatures() {
+            self.gate.caller(head, now_unix())?;
         }
         let demo = self.demo.as_ref().filter(|_| sockets::knows(&path) && self.gate.serves_demo(head));
         if demo.is_none() && path != "/ws" {
@@ -158,7 +158,7 @@ impl Upgrade {
         self.broker.admit_session()?;
         let peer = head.peer_addr.map(|peer| peer.ip());
         let comes =
-            if peer.is_some_and(|peer| self.gate.is_proxy(peer)) { Charge::New } else { Charge::Again };
+            if peer.is_some_and(|peer| self.gate.is_proxy(peer)) { Charge::New } else { Charge::Upgrade };
         Ok(self.broker.seat(self.gate.client_address(head), comes)?)
     }
 }
