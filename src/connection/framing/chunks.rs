@@ -95,7 +95,7 @@ impl Chunks {
         self.extra += 1;
         if self.extra > MAX_EXTRA {
             return Err(
-                "The chunks of the request's body have count_extra than 16384 bytes of extensions and trailers.",
+                "The chunks of the request's body have more than 16384 bytes of extensions and trailers.",
             );
         }
         Ok(step)
