@@ -131,7 +131,7 @@ impl Body {
         received
     }
 
-    /// Decodes a body that names no charset.
+    /// Checks a body that names no charset, and removes its byte order mark.
     ///
     /// # Errors
     /// `Invalid` for UTF-16, `BodyEncoded` for gzip.
