@@ -9,7 +9,7 @@ use crate::http_error::{OverLimit, Refusal};
 use crate::limits::addresses::{AddressSlot, Addresses, Charge};
 use crate::limits::rate::PublishRates;
 use crate::limits::responses::{LARGE, Responses};
-use crate::limits::unproven::Unproven;
+use crate::limits::unauthenticated::UnauthenticatedBodies;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::limits::Limit;
@@ -31,7 +31,7 @@ pub struct BrokerHandle {
     /// Large response bodies that their clients have not read yet.
     pub responses: Arc<Responses>,
     /// Request bodies whose senders have not yet proven that they have a secret.
-    pub unproven: Arc<Unproven>,
+    pub unauthenticated_bodies: Arc<UnauthenticatedBodies>,
     /// The publish rate of each secret.
     pub rates: Arc<PublishRates>,
     /// The open sockets of each client address. `None` without such limits.
@@ -107,7 +107,7 @@ impl BrokerHandle {
     ) -> Result<Option<Box<AddressSlot>>, OverLimit> {
         match (&self.addresses, client) {
             (Some(addresses), Some(client)) => addresses
-                .enter(client, charge)
+                .acquire(client, charge)
                 .map(Some)
                 .map_err(|limit| address_refusal(limit, &self.settings)),
             _ => Ok(None),

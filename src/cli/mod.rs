@@ -64,10 +64,10 @@ struct Utils {
 
 /// The `channelstream` command; `run` starts the server.
 pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
-    signals::hold_back_file_size();
+    signals::block_file_size();
     let cli = Cli::parse();
     if matches!(cli.command, None | Some(Command::Run)) {
-        signals::hold_back();
+        signals::block_handled();
         // From here on nothing waits for the reader of standard error.
         if let Err(error) = logging::start_writing() {
             return Report::failure(&Failure::Other(error.to_string())).print();
@@ -92,7 +92,7 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
 
 /// The `channelstream_utils` command.
 pub fn utils_main() -> ExitCode {
-    signals::hold_back_file_size();
+    signals::block_file_size();
     let utils = Utils::parse();
     let inputs = crate::config::Inputs::from_process();
     let report = utils.make_config.run(&inputs, OutputFormat::Ini, MissingSecrets::WellKnown);
