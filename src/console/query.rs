@@ -171,7 +171,7 @@ impl Listing {
     }
 
     /// What the API's description says of these parameters; `searched` is what the search looks at.
-    pub fn described(operation: Operation, sorts: &[&'static str], searched: &str) -> Operation {
+    pub fn openapi(operation: Operation, sorts: &[&'static str], searched: &str) -> Operation {
         let number = |name, max, default: usize, text: &str| {
             let shape = schema::by_default(schema::whole(1..=max), default.into());
             in_query(name, Required::False, shape, text)

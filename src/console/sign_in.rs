@@ -12,7 +12,7 @@ use std::future::ready;
 use super::endpoints::Console;
 use super::failed_sign_ins::SignInClient;
 use super::session;
-use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::body::{Body, BodySender, FORM_BYTES};
 use crate::auth::guard::now_unix;
 use crate::auth::proxy::BaseUrl;
@@ -69,19 +69,19 @@ impl SignInFields {
 }
 
 /// What the API's description says of the form.
-pub fn described(_: &mut Description<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, session::SIGN_IN_PATH, "signInForm", Public::Operators, Access::Open)
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, session::SIGN_IN_PATH, "signInForm", ApiGroup::Operators, Access::Open)
         .about("The form to sign in with", "Open to all; a good address for health checks.")
         .text("The form.", "text/html")
 }
 
 /// And of signing in.
-pub fn described_submit(_: &mut Description<'_>) -> Operation {
+pub fn openapi_submit(_: &mut ApiDescription<'_>) -> Operation {
     let form = ObjectSchema::new()
         .may("username", schema::text(), "The admin's name; blanks around it are ignored.")
         .may("password", schema::text(), "The admin's password, likewise.")
         .shape();
-    Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", Public::Operators, Access::Open)
+    Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", ApiGroup::Operators, Access::Open)
         .about("Sign in", "Sets the admin's cookie. A wrong password is answered half a second later.")
         .form(form)
         .text("The form again: name or password was wrong, or there was none.", "text/html")

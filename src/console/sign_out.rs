@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::session;
 use super::sign_in::SignInFields;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema};
@@ -12,16 +12,16 @@ use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
 /// What the API's description says of it.
-pub fn described(_: &mut Description<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, "/admin/sign_out", "signOut", Public::Operators, Access::Open)
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/admin/sign_out", "signOut", ApiGroup::Operators, Access::Open)
         .about("Sign out", "Ends the sign-in and takes the cookie back.")
         .redirects("To the sign-in.")
 }
 
 /// And of the console's button.
-pub fn described_submit(_: &mut Description<'_>) -> Operation {
+pub fn openapi_submit(_: &mut ApiDescription<'_>) -> Operation {
     let form = ObjectSchema::new().may("csrf", schema::text(), "The token of the sign-in.").shape();
-    Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", Public::Operators, Access::Open)
+    Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", ApiGroup::Operators, Access::Open)
         .about(
             "Sign out by the console's button",
             "Ends the sign-in and takes the cookie back. A client that is not signed in need not be signed out.",

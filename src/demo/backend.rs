@@ -8,7 +8,7 @@ use crate::api::limits::RequestLimits;
 use crate::api::message_delete::{self, parse_deletes, write_delete_answer};
 use crate::api::message_patch::{self, parse_edits, write_edit_answer};
 use crate::api::message_post::{self, parse_messages, write_message_answer};
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::api::subscribe::{self, SubscribeRequest};
 use crate::api::unsubscribe::{self, UnsubscribeRequest};
 use crate::api::user_state::{self, UserStateRequest};
@@ -55,63 +55,69 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 /// What the API's description says of /demo/connect.
-pub fn described_connect(to: &mut Description<'_>) -> Operation {
+pub fn openapi_connect(api: &mut ApiDescription<'_>) -> Operation {
     let about = "`channels` must begin with `demo`; `demo:` is put in front of names that do not begin so. The settings are the demo's, and \
         `color` is the only key of the state that is kept.";
-    connect::told(demo(HttpMethod::Post, "/demo/connect", "demoConnect", "Make a connection", about), to)
+    connect::with_schemas(
+        demo(HttpMethod::Post, "/demo/connect", "demoConnect", "Make a connection", about),
+        api,
+    )
 }
 
 /// And of /demo/subscribe.
-pub fn described_subscribe(to: &mut Description<'_>) -> Operation {
+pub fn openapi_subscribe(api: &mut ApiDescription<'_>) -> Operation {
     let about = "`channels` must begin with `demo`; their settings are the demo's.";
-    subscribe::told(demo(HttpMethod::Post, "/demo/subscribe", "demoSubscribe", "Join channels", about), to)
+    subscribe::with_schemas(
+        demo(HttpMethod::Post, "/demo/subscribe", "demoSubscribe", "Join channels", about),
+        api,
+    )
 }
 
 /// And of /demo/unsubscribe.
-pub fn described_unsubscribe(to: &mut Description<'_>) -> Operation {
+pub fn openapi_unsubscribe(api: &mut ApiDescription<'_>) -> Operation {
     let about = "`channels` must begin with `demo`.";
-    unsubscribe::told(
+    unsubscribe::with_schemas(
         demo(HttpMethod::Post, "/demo/unsubscribe", "demoUnsubscribe", "Leave channels", about),
-        to,
+        api,
     )
 }
 
 /// And of /demo/user_state.
-pub fn described_user_state(to: &mut Description<'_>) -> Operation {
+pub fn openapi_user_state(api: &mut ApiDescription<'_>) -> Operation {
     let about = "Which keys of the state are public is the demo's.";
-    user_state::told(
+    user_state::with_schemas(
         demo(HttpMethod::Post, "/demo/user_state", "demoUserState", "Change a user's state", about),
-        to,
+        api,
     )
 }
 
 const ONE_OR_MORE: &str = "Takes one or a list. The channel must begin with `demo`.";
 
 /// And of POST /demo/message.
-pub fn described_post(to: &mut Description<'_>) -> Operation {
+pub fn openapi_post(api: &mut ApiDescription<'_>) -> Operation {
     let operation = demo(HttpMethod::Post, "/demo/message", "demoPost", "Say something", ONE_OR_MORE);
-    let body = one_or_more("MessageBody", message_post::body_shape(to));
-    message_post::told(operation, body, to).refuses([foreign_channel()])
+    let body = one_or_more("MessageBody", message_post::body_shape(api));
+    message_post::with_schemas(operation, body, api).refuses([foreign_channel()])
 }
 
 /// And of PATCH /demo/message.
-pub fn described_patch(to: &mut Description<'_>) -> Operation {
+pub fn openapi_patch(api: &mut ApiDescription<'_>) -> Operation {
     let operation = demo(HttpMethod::Patch, "/demo/message", "demoPatch", "Edit what was said", ONE_OR_MORE);
-    let body = one_or_more("MessageEditBody", message_patch::body_shape(to));
-    message_patch::told(operation, body, to).refuses([foreign_channel()])
+    let body = one_or_more("MessageEditBody", message_patch::body_shape(api));
+    message_patch::with_schemas(operation, body, api).refuses([foreign_channel()])
 }
 
 /// And of DELETE /demo/message.
-pub fn described_delete(to: &mut Description<'_>) -> Operation {
+pub fn openapi_delete(api: &mut ApiDescription<'_>) -> Operation {
     let operation =
         demo(HttpMethod::Delete, "/demo/message", "demoDelete", "Take back what was said", ONE_OR_MORE);
-    let body = one_or_more("MessagesDeleteBody", message_delete::body_shape(to));
-    message_delete::told(operation, body, to).refuses([foreign_channel()])
+    let body = one_or_more("MessagesDeleteBody", message_delete::body_shape(api));
+    message_delete::with_schemas(operation, body, api).refuses([foreign_channel()])
 }
 
 fn demo(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
     let about = format!("Demo mode only: what an application's backend does. {about}");
-    Operation::new(method, path, id, Public::Demo, Access::Open)
+    Operation::new(method, path, id, ApiGroup::Demo, Access::Open)
         .about(summary, &about)
         .of_demo()
         .open_to(MAX_BODY)

@@ -5,7 +5,7 @@
 
 use super::Demo;
 use crate::api::answer;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::guard::now_unix;
 use crate::auth::signing::{BadSignature, Keys};
 use crate::config::Secret;
@@ -26,14 +26,14 @@ pub fn keys() -> Keys {
 }
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("DemoToken", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("DemoToken", |_| {
         schema::ObjectSchema::new()
             .key("token", schema::text(), "For the query of `/demo/guarded/echo`.")
             .key("expires_in", schema::count(), "Seconds for which it is good.")
             .shape()
     });
-    Operation::new(HttpMethod::Post, "/demo/guarded/token", "demoToken", Public::Demo, Access::Open)
+    Operation::new(HttpMethod::Post, "/demo/guarded/token", "demoToken", ApiGroup::Demo, Access::Open)
         .about("A token for the guarded websocket", "Demo mode only. A body is ignored.")
         .answer(
             "The token.",

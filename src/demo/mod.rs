@@ -23,7 +23,7 @@ mod chat;
 mod board;
 mod pages;
 
-use crate::api::operation::{Description, Operation};
+use crate::api::operation::{ApiDescription, Operation};
 use crate::auth::Gate;
 use crate::auth::signing::Keys;
 use crate::config::Settings;
@@ -99,19 +99,19 @@ impl Demo {
 }
 
 /// What the API's description says of the demos, as far as programs call them.
-pub const DESCRIBED: &[fn(&mut Description<'_>) -> Operation] = &[
-    state::described,
-    backend::described_connect,
-    backend::described_subscribe,
-    backend::described_unsubscribe,
-    backend::described_user_state,
-    backend::described_post,
-    backend::described_patch,
-    backend::described_delete,
-    guarded::described,
-    board::routes::described_new_channel,
-    board::routes::described_del_channel,
-    board::routes::described_push,
+pub const DESCRIBED: &[fn(&mut ApiDescription<'_>) -> Operation] = &[
+    state::openapi,
+    backend::openapi_connect,
+    backend::openapi_subscribe,
+    backend::openapi_unsubscribe,
+    backend::openapi_user_state,
+    backend::openapi_post,
+    backend::openapi_patch,
+    backend::openapi_delete,
+    guarded::openapi,
+    board::routes::openapi_new_channel,
+    board::routes::openapi_del_channel,
+    board::routes::openapi_push,
 ];
 
 /// Mounts the front page and the tutorial, and in demo mode the live demo's backend and all that the other demos have

@@ -1,7 +1,7 @@
 //! What the front page shows of the server, in demo mode only: strangers need not know how busy a server is.
 
 use crate::api::answer;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::console::uptime;
 use crate::protocol::schema::{self, ObjectSchema};
@@ -9,8 +9,8 @@ use actix_web::{HttpResponse, web};
 use utoipa::openapi::path::HttpMethod;
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("DemoState", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("DemoState", |_| {
         ObjectSchema::new()
             .key("version", schema::text(), "The server's version.")
             .key("uptime", schema::text(), "Time since the start: `0:01:05`, `1 day, 0:01:05`.")
@@ -20,7 +20,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
             .key("draining", schema::flag(), "Whether the server is stopping.")
             .shape()
     });
-    Operation::new(HttpMethod::Get, "/demo/state", "demoState", Public::Demo, Access::Open)
+    Operation::new(HttpMethod::Get, "/demo/state", "demoState", ApiGroup::Demo, Access::Open)
         .about("How the server is", "Demo mode only: what the front page shows.")
         .answer("The figures.", answer, EXAMPLE)
 }

@@ -1,7 +1,7 @@
 //! GET /health/live and /health/ready: whether this server works, and why not. For load balancers and service managers,
 //! so without a signature, and never by asking an actor.
 
-use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::public_paths::{self, Exposure};
 use crate::broker::handle::BrokerHandle;
 use crate::console;
@@ -107,21 +107,21 @@ async fn ready(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpRespons
 }
 
 /// What the API's description says of one.
-pub fn described_live(_: &mut Description<'_>) -> Operation {
+pub fn openapi_live(_: &mut ApiDescription<'_>) -> Operation {
     let about =
         "Says 503 when a thread has not answered for a minute, so that the process is better started again.";
-    described("/health/live", "live", "Ask whether the process works", about)
+    openapi("/health/live", "live", "Ask whether the process works", about)
 }
 
 /// And of the other.
-pub fn described_ready(_: &mut Description<'_>) -> Operation {
+pub fn openapi_ready(_: &mut ApiDescription<'_>) -> Operation {
     let about = "Says 503 while the server starts or stops, a thread does not answer, or a bound is reached.";
-    described("/health/ready", "ready", "Ask whether clients are to be sent here", about)
+    openapi("/health/ready", "ready", "Ask whether clients are to be sent here", about)
 }
 
-fn described(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
+fn openapi(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
     let not_well = response("The state, and the reason.", "application/json", schema::any_object());
-    Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::Open)
+    Operation::new(HttpMethod::Get, path, id, ApiGroup::Operators, Access::Open)
         .about(summary, about)
         .answer("The state: all is well.", schema::any_object(), r#"{"state": "ready", "reason": null}"#)
         .responds(503, not_well)

@@ -7,7 +7,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use sha1::{Digest, Sha1};
 
-use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::http::polled::is_known;
 use crate::http_error::Refusal;
 use crate::protocol::schema;
@@ -123,7 +123,7 @@ pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResp
 }
 
 /// What the API's description says of it.
-pub fn described(_: &mut Description<'_>) -> Operation {
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
     let path = Parameter::builder()
         .name("path")
         .parameter_in(ParameterIn::Path)
@@ -131,7 +131,7 @@ pub fn described(_: &mut Description<'_>) -> Operation {
         .schema(Some(schema::text()))
         .description(Some("Path of the file; it may hold slashes."))
         .example(Some("channelstream/index.js".into()));
-    Operation::new(HttpMethod::Get, "/static/{path}", "file", Public::Operators, Access::Open)
+    Operation::new(HttpMethod::Get, "/static/{path}", "file", ApiGroup::Operators, Access::Open)
         .about("A file of the pages, or of the browser library", "The library is `channelstream/index.js`.")
         .parameter(path)
         .responds(200, response("The file.", "*/*", schema::text()))

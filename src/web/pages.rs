@@ -4,7 +4,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::auth::proxy::BaseUrl;
 use crate::console::session::{AdminOrSigned, csrf_token_for};
@@ -34,16 +34,16 @@ pub const DASHBOARD: Page = Page(include_str!("../../static/admin.html"));
 pub const EXPLORER: Page = Page(include_str!("../../static/explorer.html"));
 
 /// What the API's description says of the front page.
-pub fn described_front(_: &mut Description<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, "/", "frontPage", Public::Operators, Access::Open)
+pub fn openapi_front(_: &mut ApiDescription<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/", "frontPage", ApiGroup::Operators, Access::Open)
         .about("Front page", "Says that the server runs; in demo mode with a live demo.")
         .text("The page.", "text/html")
 }
 
 /// And of the tutorial.
-pub fn described_first_application(_: &mut Description<'_>) -> Operation {
+pub fn openapi_first_application(_: &mut ApiDescription<'_>) -> Operation {
     let path = "/docs/first-application";
-    Operation::new(HttpMethod::Get, path, "firstApplication", Public::Operators, Access::Open)
+    Operation::new(HttpMethod::Get, path, "firstApplication", ApiGroup::Operators, Access::Open)
         .about(
             "The first application",
             "A tutorial that performs its calls, with the secret that its reader types in.",
@@ -52,17 +52,17 @@ pub fn described_first_application(_: &mut Description<'_>) -> Operation {
 }
 
 /// And of the console.
-pub fn described_dashboard(_: &mut Description<'_>) -> Operation {
+pub fn openapi_dashboard(_: &mut ApiDescription<'_>) -> Operation {
     page("/admin", "console", "Console")
 }
 
 /// And of the page to try the API with.
-pub fn described_explorer(_: &mut Description<'_>) -> Operation {
+pub fn openapi_explorer(_: &mut ApiDescription<'_>) -> Operation {
     page("/api-explorer", "explorer", "The API to try out")
 }
 
 fn page(path: &'static str, id: &str, summary: &str) -> Operation {
-    Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::SignedOrAdmin)
+    Operation::new(HttpMethod::Get, path, id, ApiGroup::Operators, Access::SignedOrAdmin)
         .about(summary, "A page for people.")
         .text("The page.", "text/html")
         .redirects("To the sign-in, for who is not signed in.")

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Console, channels};
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::channel::messages::{Inspect, StoredMessage};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{ChannelRef, ListChannels};
@@ -24,9 +24,9 @@ const MESSAGES: usize = 20;
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let entry = schema::or_null(events::history_entry(&mut to.book));
-    let message = to.book.named("KeptMessage", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let entry = schema::or_null(events::history_entry(&mut api.schemas));
+    let message = api.schemas.named("KeptMessage", |_| {
         ObjectSchema::new()
             .key("uuid", schema::uuid(), "Its id.")
             .key("user", schema::text(), "Who said it.")
@@ -34,8 +34,8 @@ pub fn described(to: &mut Description<'_>) -> Operation {
             .key("message", entry, "The message; null where it is over 4 KiB.")
             .shape()
     });
-    let answer = to.book.named("ChannelDetails", |book| {
-        channels::row_keys(book)
+    let answer = api.schemas.named("ChannelDetails", |schemas| {
+        channels::row_keys(schemas)
             .key("uuid", schema::uuid(), "Its id in this run of the server.")
             .key(
                 "messages",
@@ -46,14 +46,20 @@ pub fn described(to: &mut Description<'_>) -> Operation {
     });
     let name =
         in_query("name", Required::True, schema::filled_text(), "Its name.").example(Some("lobby".into()));
-    Operation::new(HttpMethod::Get, "/admin/channel.json", "channel", Public::Console, Access::SignedOrAdmin)
-        .about("One channel", "With the last messages of its history.")
-        .parameter(name)
-        .answer("The channel.", answer, EXAMPLE)
-        .polled()
-        .refuses(Query::refusal("", |query| drop(query.required("name"))))
-        .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
-        .asks_registry()
+    Operation::new(
+        HttpMethod::Get,
+        "/admin/channel.json",
+        "channel",
+        ApiGroup::Console,
+        Access::SignedOrAdmin,
+    )
+    .about("One channel", "With the last messages of its history.")
+    .parameter(name)
+    .answer("The channel.", answer, EXAMPLE)
+    .polled()
+    .refuses(Query::refusal("", |query| drop(query.required("name"))))
+    .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
+    .asks_registry()
 }
 
 const EXAMPLE: &str = r#"{"name": "lobby", "connections": 2, "users": 1, "history": 1, "frames": 5,

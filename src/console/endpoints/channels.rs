@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::{Console, walk};
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::ChannelRef;
 use crate::console::query::{Listing, Query};
@@ -56,9 +56,9 @@ pub struct ShownChannel<'a> {
 }
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let rows = schema::list(to.book.named("ChannelRow", |book| row_keys(book).shape()));
-    let answer = to.book.named("ChannelRows", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let rows = schema::list(api.schemas.named("ChannelRow", |schemas| row_keys(schemas).shape()));
+    let answer = api.schemas.named("ChannelRows", |_| {
         ObjectSchema::new()
             .key("total", schema::count(), "All channels.")
             .key("matching", schema::count(), "Those found.")
@@ -71,11 +71,11 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         HttpMethod::Get,
         "/admin/channels.json",
         "listChannels",
-        Public::Console,
+        ApiGroup::Console,
         Access::SignedOrAdmin,
     )
     .about("A page of the channels", "Sorted and searched on the server.");
-    Listing::described(operation, &SORTS, "Only names that hold this, in any case.")
+    Listing::openapi(operation, &SORTS, "Only names that hold this, in any case.")
         .answer("The channels.", answer, EXAMPLE)
         .polled()
         .refuses([Refusal::SignatureMissing])
@@ -83,7 +83,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
 }
 
 /// The keys of a channel as the console gets it.
-pub fn row_keys(book: &mut SchemaRegistry) -> ObjectSchema {
+pub fn row_keys(schemas: &mut SchemaRegistry) -> ObjectSchema {
     ObjectSchema::new()
         .key("name", schema::text(), "Its name.")
         .key("connections", schema::count(), "Connections that are present.")
@@ -92,7 +92,7 @@ pub fn row_keys(book: &mut SchemaRegistry) -> ObjectSchema {
         .key("frames", schema::count(), "Frames that went out in it.")
         .key("frames_per_s", schema::number(), "Frames a second, of late.")
         .key("last_active", schema::time(), "When its last event was.")
-        .key("settings", ChannelSettings::shape(book), "Its settings.")
+        .key("settings", ChannelSettings::shape(schemas), "Its settings.")
 }
 
 const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50, "rows": [{"name": "lobby",

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 
 use crate::api::channel_config;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::broker::handle::BrokerHandle;
 use crate::console::session::Operator;
@@ -11,12 +11,12 @@ use crate::http_error::Refusal;
 use utoipa::openapi::path::HttpMethod;
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let path = "/admin/channel_config";
     let operation =
-        Operation::new(HttpMethod::Post, path, "changeChannels", Public::Console, Access::Command)
+        Operation::new(HttpMethod::Post, path, "changeChannels", ApiGroup::Console, Access::Command)
             .about("Create channels or change their settings", "As `/channel_config` does.");
-    channel_config::told(operation, to)
+    channel_config::with_schemas(operation, api)
 }
 
 /// POST /admin/channel_config: the body of POST /channel_config.

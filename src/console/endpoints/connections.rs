@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Console, walk};
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::inspect::SessionFigures;
 use crate::broker::hub::messages::Transport;
@@ -55,9 +55,9 @@ pub struct ShownConnection<'a> {
 }
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let rows = schema::list(to.book.named("ConnectionRow", |_| row_keys().shape()));
-    let answer = to.book.named("ConnectionRows", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let rows = schema::list(api.schemas.named("ConnectionRow", |_| row_keys().shape()));
+    let answer = api.schemas.named("ConnectionRows", |_| {
         ObjectSchema::new()
             .key("total", schema::count(), "Connections that are present.")
             .key("matching", schema::count(), "Those found, also those that are away.")
@@ -71,11 +71,11 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         HttpMethod::Get,
         "/admin/connections.json",
         "listConnections",
-        Public::Console,
+        ApiGroup::Console,
         Access::SignedOrAdmin,
     )
     .about("A page of the connections", "Sorted and searched on the server.");
-    Listing::described(operation, &SORTS, "Only those whose user, id or address holds this.")
+    Listing::openapi(operation, &SORTS, "Only those whose user, id or address holds this.")
         .parameter(only("channel", "Only those of this channel."))
         .parameter(only("user", "Only those of this user."))
         .answer("The connections.", answer, EXAMPLE)

@@ -8,7 +8,7 @@ use crate::api::disconnect::{self, DisconnectRequest};
 use crate::api::fields::{Field, FieldTable, Name, USER_NAME, object_shape};
 use crate::api::invalid::Invalid;
 use crate::api::limits::RequestLimits;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{Disconnect, DisconnectUser};
@@ -43,33 +43,33 @@ impl DisconnectUserRequest {
 }
 
 /// What the API's description says of POST /admin/disconnect.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let body = disconnect::body_shape(to);
-    let answer = answer(&mut to.book);
-    Operation::new(HttpMethod::Post, "/admin/disconnect", "endConnection", Public::Console, Access::Command)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let body = disconnect::body_shape(api);
+    let answer = answer(&mut api.schemas);
+    Operation::new(HttpMethod::Post, "/admin/disconnect", "endConnection", ApiGroup::Console, Access::Command)
         .about("End a connection", "Its socket is closed with 1000.")
-        .body(body, Required::True, disconnect::EXAMPLE, to.settings)
+        .body(body, Required::True, disconnect::EXAMPLE, api.settings)
         .answer("How many were ended: one, or none.", answer, r#"{"ended": 1}"#)
-        .refuses_body(DisconnectRequest::parse(b"{}", &to.limits))
+        .refuses_body(DisconnectRequest::parse(b"{}", &api.limits))
         .asks_registry()
 }
 
 /// And of POST /admin/disconnect_user.
-pub fn described_of_user(to: &mut Description<'_>) -> Operation {
-    let body = object_shape("DisconnectUserBody", FIELDS, &to.limits, &mut to.book);
-    let answer = answer(&mut to.book);
+pub fn openapi_of_user(api: &mut ApiDescription<'_>) -> Operation {
+    let body = object_shape("DisconnectUserBody", FIELDS, &api.limits, &mut api.schemas);
+    let answer = answer(&mut api.schemas);
     let path = "/admin/disconnect_user";
-    Operation::new(HttpMethod::Post, path, "endConnectionsOfUser", Public::Console, Access::Command)
+    Operation::new(HttpMethod::Post, path, "endConnectionsOfUser", ApiGroup::Console, Access::Command)
         .about("End all connections of a user", "Also those that are away.")
-        .body(body, Required::True, r#"{"user": "ada"}"#, to.settings)
+        .body(body, Required::True, r#"{"user": "ada"}"#, api.settings)
         .answer("How many were ended.", answer, r#"{"ended": 2}"#)
-        .refuses_body(DisconnectUserRequest::parse(b"{}", &to.limits))
+        .refuses_body(DisconnectUserRequest::parse(b"{}", &api.limits))
         .refuses([unknown_user()])
         .asks_registry()
 }
 
-fn answer(book: &mut SchemaRegistry) -> ValueSchema {
-    book.named("Ended", |_| {
+fn answer(schemas: &mut SchemaRegistry) -> ValueSchema {
+    schemas.named("Ended", |_| {
         ObjectSchema::new().key("ended", schema::count(), "How many connections were ended.").shape()
     })
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use utoipa::openapi::path::HttpMethod;
 
 use super::Console;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::config::{self, SettingBound, Settings};
 use crate::console::session::AdminOrRefused;
@@ -39,9 +39,9 @@ const OTHERS: [(&str, &str); 4] = [
 ];
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("Limits", written);
-    Operation::new(HttpMethod::Get, "/admin/limits.json", "limits", Public::Console, Access::SignedOrAdmin)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("Limits", written);
+    Operation::new(HttpMethod::Get, "/admin/limits.json", "limits", ApiGroup::Console, Access::SignedOrAdmin)
         .about(
             "Limits, refusals and closed websockets",
             "How often each limit was reached since the start and when last, what else was refused, and why websockets \
@@ -52,8 +52,8 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .refuses([Refusal::SignatureMissing])
 }
 
-fn written(book: &mut SchemaRegistry) -> ValueSchema {
-    let bound = book.named("Bound", |_| {
+fn written(schemas: &mut SchemaRegistry) -> ValueSchema {
+    let bound = schemas.named("Bound", |_| {
         ObjectSchema::new()
             .key("setting", schema::text(), "The setting.")
             .key("bound", schema::or_null(schema::count()), "Its value; null: there is no limit.")
@@ -89,9 +89,9 @@ fn written(book: &mut SchemaRegistry) -> ValueSchema {
             "The code of the close frame; null: the peer's own, or none.",
         )
         .key("about", schema::text(), "When it applies.");
-    let limit = book.named("LimitCount", |_| limit.shape());
-    let refused = book.named("RefusedOtherwise", |_| counter(refused).shape());
-    let closed = book.named("ClosedFor", |_| counter(closed).shape());
+    let limit = schemas.named("LimitCount", |_| limit.shape());
+    let refused = schemas.named("RefusedOtherwise", |_| counter(refused).shape());
+    let closed = schemas.named("ClosedFor", |_| counter(closed).shape());
     ObjectSchema::new()
         .key("limits", schema::list(limit), "In the order of the settings.")
         .key("refused", schema::list(refused), "What was refused though no setting bounds it.")

@@ -10,7 +10,7 @@ use crate::api::body;
 use crate::api::fields::{CHANNEL_NAME, Field, FieldKind, FieldTable, Fields, FlagField, Id, Name, Property};
 use crate::api::invalid::Invalid;
 use crate::api::limits::RequestLimits;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::broker::channel::messages::Record;
 use crate::broker::handle::BrokerHandle;
@@ -68,28 +68,28 @@ impl RecordRequest {
 }
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let body = body_shape(to);
-    let answer = to.book.named("Recording", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let body = body_shape(api);
+    let answer = api.schemas.named("Recording", |_| {
         ObjectSchema::new().key("recording", schema::flag(), "Whether it is recorded now.").shape()
     });
-    Operation::new(HttpMethod::Post, "/admin/record", "record", Public::Console, Access::Command)
+    Operation::new(HttpMethod::Post, "/admin/record", "record", ApiGroup::Console, Access::Command)
         .about(
             "Record a connection or a channel, or no longer",
             "What is recorded is told by `/admin/recording.json`. Either `conn_id` or `channel` must be given, not both.",
         )
-        .body(body, Required::True, r#"{"channel": "lobby", "on": true}"#, to.settings)
+        .body(body, Required::True, r#"{"channel": "lobby", "on": true}"#, api.settings)
         .answer("Whether it is recorded.", answer, r#"{"recording": true}"#)
-        .refuses_body(RecordRequest::parse(br#"{"on": true}"#, &to.limits))
+        .refuses_body(RecordRequest::parse(br#"{"on": true}"#, &api.limits))
         .refuses([off(), Refusal::NotFound("channel lobby".into())])
         .asks_registry()
 }
 
 /// Either of the two must be given, and the other be left out or null.
-fn body_shape(to: &mut Description<'_>) -> ValueSchema {
-    let (id, on) = (Id.shape(&to.limits, &mut to.book), ON.shape(&to.limits, &mut to.book));
-    let name = CHANNEL_NAME.shape(&to.limits, &mut to.book);
-    let connection = to.book.named("RecordConnectionBody", |_| {
+fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
+    let (id, on) = (Id.shape(&api.limits, &mut api.schemas), ON.shape(&api.limits, &mut api.schemas));
+    let name = CHANNEL_NAME.shape(&api.limits, &mut api.schemas);
+    let connection = api.schemas.named("RecordConnectionBody", |_| {
         let keys = ObjectSchema::new().key("conn_id", id, "The connection.").may(
             "channel",
             schema::null(),
@@ -97,7 +97,7 @@ fn body_shape(to: &mut Description<'_>) -> ValueSchema {
         );
         keys.described("on", on.clone(), true).shape()
     });
-    let channel = to.book.named("RecordChannelBody", |_| {
+    let channel = api.schemas.named("RecordChannelBody", |_| {
         let keys = ObjectSchema::new().key("channel", name, "The channel.").may(
             "conn_id",
             schema::null(),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::channel::named;
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::NameChannels;
 use crate::console::query::Query;
@@ -41,11 +41,11 @@ enum RecordingSubject {
 }
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let frame = schema::or_null(event(&mut to.book));
-    let published = to.book.named("PublishedFrame", |_| published_shape(frame));
-    let happened = to.book.named("RecordedEvent", |_| happened_shape());
-    let answer = to.book.named("Recorded", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let frame = schema::or_null(event(&mut api.schemas));
+    let published = api.schemas.named("PublishedFrame", |_| published_shape(frame));
+    let happened = api.schemas.named("RecordedEvent", |_| happened_shape());
+    let answer = api.schemas.named("Recorded", |_| {
         ObjectSchema::new()
             .key("recording", schema::flag(), "Whether it is recorded.")
             .may("since_ms", schema::count(), "Since when, in Unix milliseconds, if it is recorded.")
@@ -62,7 +62,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         in_query("conn_id", Required::False, schema::uuid(), "The connection; either this or `channel`.");
     let name = in_query("channel", Required::False, schema::text(), "The channel; goes before `conn_id`.");
     let path = "/admin/recording.json";
-    Operation::new(HttpMethod::Get, path, "recording", Public::Console, Access::SignedOrAdmin)
+    Operation::new(HttpMethod::Get, path, "recording", ApiGroup::Console, Access::SignedOrAdmin)
         .about(
             "What was recorded",
             "Of a connection what became of each frame for it, of a channel what went out, as far as it was recorded \

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use super::Console;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::auth::secrets::SecretInUse;
 use crate::console::session::AdminOrRefused;
@@ -14,12 +14,12 @@ use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use utoipa::openapi::path::HttpMethod;
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("Secrets", |book| {
-        let secret = book.named("SecretInUse", secret_shape);
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("Secrets", |schemas| {
+        let secret = schemas.named("SecretInUse", secret_shape);
         ObjectSchema::new().key("secrets", schema::list(secret), "In the order of the setting.").shape()
     });
-    Operation::new(HttpMethod::Get, "/admin/secrets.json", "secrets", Public::Console, Access::SignedOrAdmin)
+    Operation::new(HttpMethod::Get, "/admin/secrets.json", "secrets", ApiGroup::Console, Access::SignedOrAdmin)
         .about(
             "The secrets that sign requests",
             "How often each was used, when last and from where, so that an old one can be retired. Times are Unix seconds.",
@@ -29,8 +29,8 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         .refuses([Refusal::SignatureMissing])
 }
 
-fn secret_shape(book: &mut SchemaRegistry) -> ValueSchema {
-    let source = book.named("UseOfSecret", |_| {
+fn secret_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
+    let source = schemas.named("UseOfSecret", |_| {
         ObjectSchema::new()
             .key("address", schema::text(), "The socket's peer.")
             .key("uses", schema::count(), "Requests from there.")

@@ -5,7 +5,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Console;
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::DescribeUser;
 use crate::console::query::Query;
@@ -18,9 +18,9 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let state = state_shape(&mut to.book);
-    let answer = to.book.named("UserDetails", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let state = state_shape(&mut api.schemas);
+    let answer = api.schemas.named("UserDetails", |_| {
         ObjectSchema::new()
             .key("name", schema::text(), "The name.")
             .key("uuid", schema::uuid(), "The user's id in this run of the server.")
@@ -37,7 +37,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
     });
     let name =
         in_query("name", Required::True, schema::filled_text(), "The name.").example(Some("ada".into()));
-    Operation::new(HttpMethod::Get, "/admin/user.json", "user", Public::Console, Access::SignedOrAdmin)
+    Operation::new(HttpMethod::Get, "/admin/user.json", "user", ApiGroup::Console, Access::SignedOrAdmin)
         .about("One user", "With the state and the connections.")
         .parameter(name)
         .answer("The user.", answer, EXAMPLE)

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{Console, walk};
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::broker::registry::state::Phase;
@@ -54,9 +54,9 @@ struct ShownUser<'a> {
 }
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let state = schema::or_null(state_shape(&mut to.book));
-    let rows = schema::list(to.book.named("UserRow", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let state = schema::or_null(state_shape(&mut api.schemas));
+    let rows = schema::list(api.schemas.named("UserRow", |_| {
         ObjectSchema::new()
             .key("name", schema::text(), "The name.")
             .key("uuid", schema::uuid(), "The user's id in this run of the server.")
@@ -65,7 +65,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
             .key("state_bytes", schema::count(), "How long the state is.")
             .shape()
     }));
-    let answer = to.book.named("UserRows", |_| {
+    let answer = api.schemas.named("UserRows", |_| {
         ObjectSchema::new()
             .key("total", schema::count(), "Users with connections.")
             .key("remembered", schema::count(), "Users that the server knows.")
@@ -79,11 +79,11 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         HttpMethod::Get,
         "/admin/users.json",
         "listUsers",
-        Public::Console,
+        ApiGroup::Console,
         Access::SignedOrAdmin,
     )
     .about("A page of the users", "Of those that have connections. Sorted and searched on the server.");
-    Listing::described(operation, &SORTS, "Only names that hold this, in any case.")
+    Listing::openapi(operation, &SORTS, "Only names that hold this, in any case.")
         .answer("The users.", answer, EXAMPLE)
         .polled()
         .refuses([Refusal::SignatureMissing])

@@ -4,7 +4,7 @@ mod openapi;
 mod requested;
 mod write;
 
-pub use openapi::{described, described_by_post};
+pub use openapi::{openapi, openapi_by_post};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 

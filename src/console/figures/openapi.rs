@@ -4,24 +4,24 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
 use crate::api::channels_info::ChannelsInfo;
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::console::query::{MAX_PER_PAGE, Query};
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::state::state_shape;
 use crate::telemetry::series::{FIGURES, SPANS};
 
 /// Of GET /admin/admin.json.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    figures_by(HttpMethod::Get, "figures", to)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    figures_by(HttpMethod::Get, "figures", api)
 }
 
 /// Of POST, which is the same.
-pub fn described_by_post(to: &mut Description<'_>) -> Operation {
-    figures_by(HttpMethod::Post, "figuresByPost", to)
+pub fn openapi_by_post(api: &mut ApiDescription<'_>) -> Operation {
+    figures_by(HttpMethod::Post, "figuresByPost", api)
 }
 
-fn figures_by(method: HttpMethod, id: &str, to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("Figures", written);
+fn figures_by(method: HttpMethod, id: &str, api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("Figures", answer_schema);
     let flag = |name, text: &str| {
         in_query(name, Required::False, schema::by_default(schema::flag(), true.into()), text)
     };
@@ -32,7 +32,7 @@ fn figures_by(method: HttpMethod, id: &str, to: &mut Description<'_>) -> Operati
     };
     let page = schema::by_default(schema::whole(1..=u32::MAX as usize), 1.into());
     let steps = schema::by_default(schema::one_value_of(SPANS.map(|(step, _)| step)), 1.into());
-    Operation::new(method, "/admin/admin.json", id, Public::Operators, Access::SignedOrAdmin)
+    Operation::new(method, "/admin/admin.json", id, ApiGroup::Operators, Access::SignedOrAdmin)
         .about("Figures, channels, users", ABOUT)
         .parameter(in_query("page", Required::False, page, "A page of channels and users, from 1."))
         .parameter(number(
@@ -74,14 +74,14 @@ fn figures_by(method: HttpMethod, id: &str, to: &mut Description<'_>) -> Operati
 const ABOUT: &str = "What dashboards poll. A body is ignored. Without `page` and `per_page` it tells all channels and \
     all users. The `ETag` does not change with `uptime` alone.";
 
-fn written(book: &mut SchemaRegistry) -> ValueSchema {
-    let series = book.named("Series", |_| series_shape());
+fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
+    let series = schemas.named("Series", |_| series_shape());
     let user = ObjectSchema::new()
-        .key("state", state_shape(book), "The public part of the user's state.")
+        .key("state", state_shape(schemas), "The public part of the user's state.")
         .key("user", schema::text(), "The name.")
         .key("uuid", schema::uuid(), "The user's id in this run of the server.")
         .key("connections", schema::list(schema::uuid()), "The ids of the connections that are present.");
-    let user = book.named("ActiveUser", |_| user.shape());
+    let user = schemas.named("ActiveUser", |_| user.shape());
     ObjectSchema::new()
         .key("remembered_user_count", schema::count(), "Users the server remembers.")
         .key("unique_user_count", schema::count(), "Users with connections.")
@@ -89,7 +89,7 @@ fn written(book: &mut SchemaRegistry) -> ValueSchema {
         .key("total_channels", schema::count(), "Channels.")
         .key("total_messages", schema::count(), "Messages queued to connections since the start: each message counts for each connection that is to get it.")
         .key("total_unique_messages", schema::count(), "Messages since the start.")
-        .key("channels", ChannelsInfo::channels_shape(book), "The channels by name.")
+        .key("channels", ChannelsInfo::channels_shape(schemas), "The channels by name.")
         .may(
             "matching_channels",
             schema::count(),

@@ -6,7 +6,7 @@
 use super::state::NotCreated;
 use super::{BoardDelete, Create, Exists, Push};
 use crate::api::invalid::Invalid;
-use crate::api::operation::{Access, Description, Operation, Public, in_query, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query, response};
 use crate::auth::body::OpenBody;
 use crate::console::read;
 use crate::demo::Demo;
@@ -45,7 +45,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 /// What the API's description says of making a channel.
-pub fn described_new_channel(_: &mut Description<'_>) -> Operation {
+pub fn openapi_new_channel(_: &mut ApiDescription<'_>) -> Operation {
     let about =
         "Demo mode only. All sockets of the board are told. Paths and answers are those of the original.";
     let bounds = [NotCreated::TooLong, NotCreated::TooMany];
@@ -54,13 +54,13 @@ pub fn described_new_channel(_: &mut Description<'_>) -> Operation {
 }
 
 /// And of deleting one.
-pub fn described_del_channel(_: &mut Description<'_>) -> Operation {
+pub fn openapi_del_channel(_: &mut ApiDescription<'_>) -> Operation {
     let about = "Demo mode only. All sockets of the board are told.";
     changing("/demo/board/del-channel", "boardDelChannel", "Delete a channel of the board", about)
 }
 
 /// And of saying something in one.
-pub fn described_push(to: &mut Description<'_>) -> Operation {
+pub fn openapi_push(api: &mut ApiDescription<'_>) -> Operation {
     let id = Parameter::builder().name("id").parameter_in(ParameterIn::Path).required(Required::True);
     let id =
         id.schema(Some(schema::filled_text())).description(Some("The channel.")).example(Some("news".into()));
@@ -76,7 +76,7 @@ pub fn described_push(to: &mut Description<'_>) -> Operation {
         &about,
     )
     .parameter(id)
-    .body(schema::anything(), Required::True, r#"{"text": "hi"}"#, to.settings)
+    .body(schema::anything(), Required::True, r#"{"text": "hi"}"#, api.settings)
     .open_to(MAX_PUSH)
     .responds(400, told(StatusCode::BAD_REQUEST, "There is no such channel."))
     .responds(404, told(StatusCode::NOT_FOUND, "The channel's name holds a slash."))
@@ -97,7 +97,7 @@ fn changing(path: &'static str, id: &str, summary: &str, about: &str) -> Operati
 }
 
 fn in_board(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
-    Operation::new(method, path, id, Public::Demo, Access::Open)
+    Operation::new(method, path, id, ApiGroup::Demo, Access::Open)
         .about(summary, about)
         .text("Done.", "text/plain")
         .refuses([Refusal::Busy, Refusal::Draining])

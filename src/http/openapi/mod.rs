@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::openapi::path::HttpMethod;
 
 use super::polled;
-use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::Gate;
 use crate::console::session::AdminOrRefused;
 use crate::http_error::Refusal;
@@ -53,19 +53,19 @@ fn json(text: String) -> HttpResponse {
 }
 
 /// What the description says of itself.
-pub fn described(_: &mut Description<'_>) -> Operation {
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
     let about = "OpenAPI 3.1, with the limits of this server's settings.";
     served(PATH, "description", "This document", about)
 }
 
 /// And of the outline.
-pub fn described_outline(_: &mut Description<'_>) -> Operation {
+pub fn openapi_outline(_: &mut ApiDescription<'_>) -> Operation {
     let about = "Swagger 2.0 in the outline of the original's, for who reads that one.";
     served("/openapi.json", "outline", "An outline of the API, for old readers", about)
 }
 
 fn served(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
-    Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::SignedOrAdmin)
+    Operation::new(HttpMethod::Get, path, id, ApiGroup::Operators, Access::SignedOrAdmin)
         .about(summary, about)
         .responds(200, response("The description.", "application/json", schema::any_object()))
         .refuses([Refusal::SignatureMissing, Refusal::Busy])

@@ -4,7 +4,7 @@ use super::event_list::EventList;
 use super::jsonp;
 use super::session::{PollAnswer, PollClient, PollSession, Receipt};
 use crate::api::conn_id;
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::auth::Gate;
 use crate::broker::drain::Stage;
 use crate::broker::handle::BrokerHandle;
@@ -91,7 +91,7 @@ fn with_unreadable_conn_id() -> Refusal {
 }
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let said = "The events; as a script, `callback([…])`, where a callback is named.";
     let script = Content::new(Some(schema::text()));
     let about = format!(
@@ -99,16 +99,16 @@ pub fn described(to: &mut Description<'_>) -> Operation {
          join it, else after {} ms with `[]`. Poll again at once: what comes between two polls waits. Events wait \
          until the server's kernel has taken the whole answer: if the client hangs up before, the next poll brings \
          them. While the server stops, polls are answered with what was missed, or soon with `[]`.",
-        to.settings.poll_batch_window_ms, to.settings.poll_wait_ms
+        api.settings.poll_batch_window_ms, api.settings.poll_wait_ms
     );
     let callback = schema::of_type(utoipa::openapi::schema::Type::String).max_length(Some(jsonp::MAX_LENGTH));
     let callback = callback.pattern(Some(format!("^$|{}", jsonp::pattern()))).into();
     let jsonp = "For JSONP: a plain name of a JavaScript function, as `a.b[0]`; no reserved word. An empty one is none.";
-    Operation::new(HttpMethod::Get, "/listen", "listen", Public::Browsers, Access::Open)
+    Operation::new(HttpMethod::Get, "/listen", "listen", ApiGroup::Browsers, Access::Open)
         .about("Poll for the events of a connection", &about)
         .parameter(conn_id::parameter("The connection."))
         .parameter(in_query("callback", Required::False, callback, jsonp))
-        .answer_or(said, events(&mut to.book), ANSWER, ("application/javascript", script))
+        .answer_or(said, events(&mut api.schemas), ANSWER, ("application/javascript", script))
         .refuses([without_conn_id(), with_unreadable_conn_id()])
         .refuses([Refusal::UnacceptableCallback, Refusal::UnknownConnection, Refusal::OriginNotAllowed])
         .limited_by([Limit::Sessions])

@@ -5,7 +5,7 @@
 
 use super::session::{Handshake, WebsocketSession};
 use crate::api::conn_id;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::auth::allowed_origins;
 use crate::auth::guard::now_unix;
@@ -204,8 +204,8 @@ fn invalid(text: &str) -> Refusal {
 }
 
 /// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let settings = to.settings;
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let settings = api.settings;
     let mut about = format!(
         "A websocket handshake. From then on every text frame is a JSON list of one event, in the form that `/listen` \
          answers; `[]` is the heartbeat, which comes every {} ms. What a client sends only shows that it lives. An \
@@ -218,7 +218,7 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         let code = reason.code().unwrap_or_default();
         about.push_str(&format!("| {code} | {} | {why} | {advice} |\n", reason.text()));
     }
-    Operation::new(HttpMethod::Get, "/ws", "ws", Public::Browsers, Access::Open)
+    Operation::new(HttpMethod::Get, "/ws", "ws", ApiGroup::Browsers, Access::Open)
         .about("Open the websocket of a connection", &about)
         .parameter(conn_id::parameter("The connection."))
         .responds(101, Described::new("The socket is open."))
