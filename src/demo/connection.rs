@@ -10,9 +10,9 @@ use crate::protocol::websocket::close::CloseReason;
 use crate::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use crate::protocol::websocket::{Opcode, PING, frame};
 use crate::send_queue::{PushResult, QueueCapacity, SendQueue};
+use crate::transports::websocket::close_wait::CloseWait;
 use crate::transports::websocket::context::{Drive, Progress, SessionContext, run};
-use crate::transports::websocket::goodbye::Goodbye;
-use crate::transports::websocket::reading::Reads;
+use crate::transports::websocket::reading::SocketReader;
 use actix::Actor;
 use bytes::Bytes;
 use std::future::Future;
@@ -82,7 +82,7 @@ pub struct DemoConnection<C: MessageHandler> {
     pulse: SocketHeartbeat,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     share: MemoryShare,
-    goodbye: Goodbye,
+    close_wait: CloseWait,
     /// The decoder may hold messages that have not been answered, so nothing more is read.
     behind: bool,
     _counted: [Counted; 2],
@@ -105,7 +105,7 @@ impl<C: MessageHandler> DemoConnection<C> {
             pulse: SocketHeartbeat::new(settings),
             stopping: Box::pin(demo.stopping.clone().cancelled_owned()),
             share: MemoryShare::of(demo.memory.clone()),
-            goodbye: Goodbye::default(),
+            close_wait: CloseWait::default(),
             // What came with the handshake, if anything did.
             behind: true,
             _counted: [counted, Counted::new(demo.in_flight.sessions.clone())],
@@ -202,7 +202,7 @@ impl<C: MessageHandler> DemoConnection<C> {
     }
 }
 
-impl<C: MessageHandler> Reads for DemoConnection<C> {
+impl<C: MessageHandler> SocketReader for DemoConnection<C> {
     fn send_queue(&self) -> &Rc<SendQueue> {
         &self.send_queue
     }
@@ -236,7 +236,7 @@ impl<C: MessageHandler> Drive for DemoConnection<C> {
             return Ok(Progress::Done);
         }
         if let Some(reason) = self.send_queue.closing() {
-            return Ok(self.goodbye.poll(reason, flushed, &self.send_queue, context));
+            return Ok(self.close_wait.poll(reason, flushed, &self.send_queue, context));
         }
         let may_go_on = if self.behind { self.is_ready() } else { !reads };
         if may_go_on {

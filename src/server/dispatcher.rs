@@ -10,7 +10,7 @@ use crate::connection::framing::HeadRules;
 use crate::connection::timed_socket::TimedSocket;
 use crate::connection::turn::in_turns;
 use crate::limits::addresses::{AddressSlot, Charge};
-use crate::transports::websocket::handshake::Plain;
+use crate::transports::websocket::handshake::PlainHandshake;
 use crate::transports::websocket::session::{Handshake, WebsocketSession};
 use crate::transports::websocket::upgrade::{self, Upgrade};
 use actix_http::{Protocol, Uri};
@@ -128,7 +128,7 @@ where
     /// Judges what a connection begins with. `None`: the HTTP stack shall.
     fn look(&self, bytes: &[u8], peer: SocketAddr) -> Option<ParsedHandshake> {
         let Upgrade { gate, broker, .. } = &self.upgrade;
-        let plain = Plain::read(bytes).filter(|_| !broker.is_draining())?;
+        let plain = PlainHandshake::read(bytes).filter(|_| !broker.is_draining())?;
         // Refused by the upgrade service, in the form that it asks for.
         plain.origin.is_none_or(|origin| gate.settings.allowed_origins.allows(origin)).then_some(())?;
         let deflate = broker.settings.compression && plain.deflate;

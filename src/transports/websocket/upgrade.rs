@@ -1,7 +1,7 @@
-//! The upgrade service: every websocket handshake comes here, past the App and its middleware.
+//! The upgrade service: it receives every websocket handshake and bypasses the App and its middleware.
 //!
-//! The socket is taken over after the handshake. What middleware does for other requests is done here by the same
-//! functions on the request's head.
+//! The service takes over the socket after the handshake. It calls the same functions on the request's head that
+//! middleware calls for other requests.
 
 use super::session::{Handshake, WebsocketSession};
 use crate::api::conn_id;
@@ -32,33 +32,32 @@ use serde_json::json;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use utoipa::openapi::Response as Described;
+use utoipa::openapi::Response as OpenApiResponse;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-/// What the service needs on each thread.
+/// The state of the service on each thread.
 #[derive(Clone)]
 pub struct Upgrade {
-    /// How requests are judged.
+    /// Checks requests.
     pub gate: web::Data<Gate>,
-    /// Whether the server stops.
+    /// Reports whether the server is stopping.
     pub broker: web::Data<BrokerHandle>,
-    /// The thread's hub.
     pub hub: HubHandle,
-    /// The demo's websockets, in demo mode.
+    /// The demo's websocket endpoints, in demo mode.
     pub demo: Option<web::Data<Demo>>,
-    /// What the address is for.
+    /// The endpoints that this listener serves.
     pub exposure: Exposure,
 }
 
-/// Where a handshake leads, what is answered, and the seat of its socket.
+/// The target of a handshake, its response, and the address slot of its socket.
 type Admitted = (AdmittedHandshake, Response<()>, Option<Box<AddressSlot>>);
 
-/// Where a handshake leads.
+/// The target of a handshake.
 enum AdmittedHandshake {
-    /// To a session of this connection.
+    /// A session of this connection.
     Session(Uuid),
-    /// To one of the demo's programs.
+    /// One of the demo's handlers.
     Demo(sockets::AdmittedSocket),
 }
 
@@ -66,47 +65,47 @@ impl AdmittedHandshake {
     fn may_deflate(&self) -> bool {
         match self {
             Self::Session(_) => true,
-            Self::Demo(entrance) => entrance.may_deflate(),
+            Self::Demo(target) => target.may_deflate(),
         }
     }
 }
 
 impl Upgrade {
-    /// One handshake.
+    /// Handles one handshake.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's errors.
     pub async fn handle(
         self,
         mut request: Request,
         mut framed: Framed<TimedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
-        // What is answered is to be taken in time, as every answer.
+        // The client must read the response in time, as it must every response.
         framed.io_ref().watch.answered();
-        // One line of the header names a websocket. It need not be the first one, which `ws::handshake` reads.
+        // Some header line names a websocket. It need not be the first one, which `ws::handshake` reads.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
         match self.admit(request.head()) {
-            Ok((entrance, mut response, seat)) => {
+            Ok((target, mut response, seat)) => {
                 let client = self.client_behind_proxies(request.head());
-                let may_deflate = self.broker.settings.compression && entrance.may_deflate();
+                let may_deflate = self.broker.settings.compression && target.may_deflate();
                 let deflate = may_deflate && offers_deflate(request.head());
                 if deflate {
                     let answer = header::HeaderValue::from_static(deflate::ANSWER);
                     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
                 }
-                match entrance {
+                match target {
                     AdmittedHandshake::Session(conn_id) => {
-                        let parts = answered(framed, response).await?;
+                        let parts = flush_pending(framed, response).await?;
                         let (socket, rest) = parts.io.into_socket()?;
                         let (answer, rest) = (&parts.write_buf[..], &rest[..]);
                         let handshake = Handshake { conn_id, client, deflate, answer, rest };
                         WebsocketSession::start(socket, &handshake, self.hub, seat);
                     }
-                    AdmittedHandshake::Demo(entrance) => {
+                    AdmittedHandshake::Demo(target) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
                         let (socket, rest) = framed.into_parts().io.into_socket()?;
-                        entrance.open(socket, &rest, deflate);
+                        target.open(socket, &rest, deflate);
                     }
                 }
             }
@@ -118,7 +117,6 @@ impl Upgrade {
         Ok(())
     }
 
-    /// The client's address, if the socket's peer is a proxy.
     fn client_behind_proxies(&self, head: &RequestHead) -> Option<IpAddr> {
         let peer = head.peer_addr.map(|peer| peer.ip().to_canonical());
         self.gate.client_address(head).filter(|client| Some(*client) != peer)
@@ -141,31 +139,30 @@ impl Upgrade {
         if self.broker.is_draining() {
             return Err(Refusal::Draining);
         }
-        let entrance = match demo {
+        let target = match demo {
             None => AdmittedHandshake::Session(conn_id_of(head)?),
             Some(demo) => AdmittedHandshake::Demo(sockets::admit(demo, &path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
-        let seat = match entrance {
-            AdmittedHandshake::Session(_) => self.seat(head)?,
+        let seat = match target {
+            AdmittedHandshake::Session(_) => self.reserve_session(head)?,
             AdmittedHandshake::Demo(_) => None,
         };
-        Ok((entrance, response.finish().drop_body(), seat))
+        Ok((target, response.finish().drop_body(), seat))
     }
 
-    /// Room for another session, of this client.
-    fn seat(&self, head: &RequestHead) -> Result<Option<Box<AddressSlot>>, Refusal> {
+    /// Reserves room for another session of this client.
+    fn reserve_session(&self, head: &RequestHead) -> Result<Option<Box<AddressSlot>>, Refusal> {
         self.broker.admit_session()?;
         let peer = head.peer_addr.map(|peer| peer.ip());
-        let comes =
+        let charge =
             if peer.is_some_and(|peer| self.gate.is_proxy(peer)) { Charge::New } else { Charge::Again };
-        Ok(self.broker.seat(self.gate.client_address(head), comes)?)
+        Ok(self.broker.seat(self.gate.client_address(head), charge)?)
     }
 }
 
-/// A socket that has given up to the kernel what was answered before, with the bytes of this answer, which the session
-/// sends itself.
-async fn answered(
+/// Flushes earlier responses, and returns the socket with the bytes of this response, which the session sends itself.
+async fn flush_pending(
     mut framed: Framed<TimedSocket, Codec>,
     response: Response<()>,
 ) -> io::Result<FramedParts<TimedSocket, Codec>> {
@@ -174,8 +171,8 @@ async fn answered(
     Ok(framed.into_parts())
 }
 
-/// Whether a websocket is served at this target, behind whatever prefix of a proxy. Handshakes elsewhere are requests like
-/// all others.
+/// Whether a websocket is served at this target, with any prefix of a proxy. Handshakes for other targets are ordinary
+/// requests.
 pub(crate) fn serves(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or_default();
     let path = percent_decode_str(path).decode_utf8_lossy();
@@ -203,14 +200,13 @@ fn invalid(text: &str) -> Refusal {
     Refusal::Invalid(json!({ "conn_id": [text] }))
 }
 
-/// What the API's description says of it.
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let settings = api.settings;
     let mut about = format!(
-        "A websocket handshake. From then on every text frame is a JSON list of one event, in the form that `/listen` \
-         answers; `[]` is the heartbeat, which comes every {} ms. What a client sends only shows that it lives. An \
-         unknown `conn_id` is accepted and closed at once with 1000, so that old clients connect anew. Compressed \
-         messages (permessage-deflate) are for who asks for them.\n\n\
+        "A websocket handshake. Afterwards every text frame is a JSON list of one event, in the form that `/listen` \
+         returns; `[]` is the heartbeat, sent every {} ms. Data from the client only shows that it is alive. An \
+         unknown `conn_id` is accepted and closed immediately with 1000, so that old clients connect again. Messages \
+         are compressed (permessage-deflate) if the client requests it.\n\n\
          | close code | text | why | what a client should do |\n| --- | --- | --- | --- |\n",
         settings.heartbeat_interval_ms
     );
@@ -221,7 +217,7 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     Operation::new(HttpMethod::Get, "/ws", "ws", ApiGroup::Browsers, Access::Open)
         .about("Open the websocket of a connection", &about)
         .parameter(conn_id::parameter("The connection."))
-        .responds(101, Described::new("The socket is open."))
+        .responds(101, OpenApiResponse::new("The socket is open."))
         .refuses([invalid("Missing data for required field.")])
         .refuses([Refusal::UpgradeRequired, Refusal::Draining, Refusal::OriginNotAllowed])
         .limited_by([Limit::Sessions])
@@ -235,7 +231,8 @@ async fn refuse(
     let response: Response<_> = refusal.response(accept).into();
     let (mut head, body) = response.into_parts();
     let bytes: Bytes = body.try_into_bytes().unwrap_or_default();
-    // A header of this name would not do: the codec writes its own, and for a request like this an upgrade.
+    // A header does not suffice here: the codec writes its own `Connection` header, and for this request it would be an
+    // upgrade.
     head.head_mut().set_connection_type(ConnectionType::Close);
     if head.status() == StatusCode::UPGRADE_REQUIRED {
         head.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
@@ -250,7 +247,7 @@ async fn refuse(
     Ok(())
 }
 
-/// A peer that is gone already needs no goodbye.
+/// A peer that is gone needs no orderly close.
 fn not_connected(error: io::Error) -> Result<(), io::Error> {
     if error.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(error) }
 }
