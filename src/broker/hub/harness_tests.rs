@@ -87,7 +87,7 @@ impl Harness {
             |index| Connection { user: user(index), cursors: BTreeMap::new(), inbox: 0, session: None };
         // All of them are recorded: it must make no difference, and say what is true.
         let recorder = Arc::new(Recorder::new(1 << 30));
-        (0..CONNECTIONS).for_each(|index| recorder.arm_connection(Uuid::from_u128(index.into())));
+        (0..CONNECTIONS).for_each(|index| recorder.record_connection(Uuid::from_u128(index.into())));
         Self {
             table: SessionTable::new(HubId(0)).recording(Tapes::new(recorder.clone())),
             recorder,

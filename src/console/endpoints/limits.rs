@@ -155,7 +155,7 @@ fn limit(counter: Option<&str>, bounds: &[SettingBound], counters: &Counters, la
 }
 
 fn count(counters: &Counters, name: &str) -> Option<u64> {
-    counters.mishaps().find(|(known, _)| *known == name).map(|(_, count)| count)
+    counters.failure_counts().find(|(known, _)| *known == name).map(|(_, count)| count)
 }
 
 /// All settings that bound something; those with the same counter together, where the first of them stands.
@@ -204,7 +204,7 @@ mod tests {
         counters.limits.count(Limit::Sessions);
         counters.closes.count(Some(CloseReason::TooBig));
         counters.refused_origin.add(2);
-        latest.look(counters.mishaps(), 1_700_000_000);
+        latest.look(counters.failure_counts(), 1_700_000_000);
         let told = describe(&settings, &counters, &latest);
         assert_eq!(told["limits"][0]["settings"][0]["bound"], 7);
         assert_eq!(

@@ -71,7 +71,7 @@ impl Console {
     /// When each mishap that is counted happened last, to the second.
     pub fn latest(&self, counters: &Counters) -> MutexGuard<'_, LastSeen> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.look(counters.mishaps(), now_unix());
+        latest.look(counters.failure_counts(), now_unix());
         latest
     }
 

@@ -135,13 +135,13 @@ pub async fn record(
 
 async fn connection(broker: &BrokerHandle, console: &Console, id: Uuid, on: bool) -> Result<(), Refusal> {
     if !on {
-        console.recorder.disarm_connection(id);
+        console.recorder.stop_connection(id);
         return Ok(());
     }
     let known = broker.ask(DescribeConnection(id)).await?;
     let details = known.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
     // First this: a session that opens from here on finds out by itself.
-    console.recorder.arm_connection(id);
+    console.recorder.record_connection(id);
     if let Phase::Attached(place, _) = details.row.phase
         && let Some(hub) = console.hubs.get(place.hub)
     {
@@ -153,7 +153,7 @@ async fn connection(broker: &BrokerHandle, console: &Console, id: Uuid, on: bool
 async fn channel(broker: &BrokerHandle, console: &Console, name: &str, on: bool) -> Result<(), Refusal> {
     let channel = named(broker, name).await?;
     if !on {
-        console.recorder.disarm_channel(channel.uuid);
+        console.recorder.stop_channel(channel.uuid);
         return Ok(());
     }
     channel.addr.send(Record(console.recorder.clone())).await.map_err(|_| Refusal::Draining)
