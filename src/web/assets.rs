@@ -1,4 +1,4 @@
-//! GET /static/…: the files of the pages and the browser library, built into the binary.
+//! GET /static/…: the files of the pages and the browser library, embedded in the binary.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ use crate::protocol::schema;
 use utoipa::openapi::path::{HttpMethod, Parameter, ParameterIn};
 use utoipa::openapi::{Required, Response};
 
-/// Files under `static/`, by their path there. Templates of pages are not among them.
+/// Files under `static/`, by their path there, without the templates of pages.
 macro_rules! embed {
     ($($path:literal,)*) => {
         &[$(($path, include_bytes!(concat!("../../static/", $path)))),*]
@@ -103,7 +103,7 @@ static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
     FILES.iter().map(|(path, content)| (*path, asset(content, path))).collect()
 });
 
-/// Serves a file, or 304 to who has it.
+/// Sends a file, or 304 if the client has the current version.
 ///
 /// # Errors
 /// Not found.
@@ -113,29 +113,28 @@ pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResp
         if is_known(req.headers(), &asset.etag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
         .insert_header((header::ETAG, asset.etag.as_str()))
-        // Asked for anew each time, so that no page runs with modules of two versions; a 304 is cheap.
+        // Browsers revalidate on each use, so that no page runs with modules of two versions; a 304 is cheap.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        // Pages of applications import the browser library from here. The files are the same for everybody.
+        // Pages of applications import the browser library from here. The files are the same for all clients.
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .content_type(asset.content_type);
     Ok(if is_known(req.headers(), &asset.etag) { answer.finish() } else { answer.body(asset.content) })
 }
 
-/// What the API's description says of it.
 pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
     let path = Parameter::builder()
         .name("path")
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
         .schema(Some(schema::text()))
-        .description(Some("Path of the file; it may hold slashes."))
+        .description(Some("Path of the file; it may contain slashes."))
         .example(Some("channelstream/index.js".into()));
     Operation::new(HttpMethod::Get, "/static/{path}", "file", ApiGroup::Operators, Access::Open)
-        .about("A file of the pages, or of the browser library", "The library is `channelstream/index.js`.")
+        .about("A file of the pages or the browser library", "The library is `channelstream/index.js`.")
         .parameter(path)
         .responds(200, response("The file.", "*/*", schema::text()))
-        .responds(304, Response::new("The sender has it already."))
+        .responds(304, Response::new("The client already has the current file."))
         .refuses([Refusal::NotFound("/static/unknown.js".into())])
 }
 
@@ -163,8 +162,8 @@ mod tests {
         entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
     }
 
-    /// Of the browser library pages load what was made from its sources, under the names of the original too; the rest
-    /// is for its npm package.
+    /// Of the browser library, pages load the files built from its sources, including those under the original's names.
+    /// The other files are for its npm package.
     fn is_served(path: &str) -> bool {
         match path.strip_prefix("channelstream/") {
             Some(file) => {
@@ -179,12 +178,12 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("static");
         for file in files_below(&root) {
             let path = file.strip_prefix(&root).unwrap().to_str().unwrap();
-            assert_eq!(is_served(path), ASSETS.contains_key(path), "{path}: mend the table of files");
+            assert_eq!(is_served(path), ASSETS.contains_key(path), "{path}: fix the table of files");
         }
     }
 
     #[test]
-    fn no_file_is_of_an_unknown_type() {
+    fn every_file_has_a_known_type() {
         for (path, asset) in ASSETS.iter() {
             assert_ne!(asset.content_type, "application/octet-stream", "{path}");
         }
