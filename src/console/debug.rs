@@ -1,4 +1,4 @@
-//! Inner figures as text, for people in trouble: `/admin/debug`.
+//! Internal figures as text for troubleshooting: `/admin/debug`.
 
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::path::HttpMethod;
@@ -10,12 +10,11 @@ use crate::broker::registry::messages::Count;
 use crate::http_error::Refusal;
 use crate::telemetry::log_queue::LOG_QUEUE;
 
-/// What the API's description says of GET /admin/debug.
 pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
     Operation::new(HttpMethod::Get, "/admin/debug", "debug", ApiGroup::Operators, Access::SignedOrAdmin)
-        .about("Inner figures as text", "Queues, refusals, sessions that were closed: for people in trouble.")
-        .text("A line for each figure.", "text/plain")
-        .redirects("To the sign-in, for who is not signed in.")
+        .about("Internal figures as text", "Queues, refusals and closed sessions, for troubleshooting.")
+        .text("One line for each figure.", "text/plain")
+        .redirects("Callers that are not signed in go to the sign-in form.")
         .asks_registry()
 }
 
@@ -42,13 +41,13 @@ pub async fn debug(_: AdminOrSigned, broker: web::Data<BrokerHandle>) -> Result<
         ("connections refused, no file descriptors", counters.refused_no_files.get()),
         ("requests refused, origin not allowed", counters.refused_origin.get()),
         ("requests refused, malformed", counters.refused_malformed.get()),
-        ("lines of the log that were dropped", LOG_QUEUE.dropped()),
-        ("requests under way to the registry", in_flight.registry.get() as u64),
-        ("messages under way to channels", in_flight.channels.get() as u64),
-        ("bytes under way to hubs", in_flight.hub_bytes.get() as u64),
-        ("bytes of bodies under way", in_flight.bodies.get() as u64),
-        ("bytes of bodies under way, not proven to be signed", in_flight.unproven_bodies.get() as u64),
-        ("bytes of large responses under way", in_flight.responses.get() as u64),
+        ("log lines dropped", LOG_QUEUE.dropped()),
+        ("requests to the registry in flight", in_flight.registry.get() as u64),
+        ("messages to channels in flight", in_flight.channels.get() as u64),
+        ("bytes to hubs in flight", in_flight.hub_bytes.get() as u64),
+        ("bytes of bodies in flight", in_flight.bodies.get() as u64),
+        ("bytes of bodies in flight, signature not verified", in_flight.unproven_bodies.get() as u64),
+        ("bytes of large responses in flight", in_flight.responses.get() as u64),
         ("bytes queued for slow peers", in_flight.queued_bytes.get() as u64),
         ("frames queued for slow peers", in_flight.queued_frames.get() as u64),
     ];

@@ -10,16 +10,14 @@ use actix::{Actor, AsyncContext, Context};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One sample a second.
-const EVERY: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The sampler.
-///
-/// Owns: what the counters were at the last sample.
-/// Started by: `app`, on the registry's thread.
+/// Owns: the counters at the time of the last sample.
+/// Started by: `server`, on the registry's thread.
 /// Ends: with the server.
-/// Mailbox: unused; it is woken by its timer.
-/// Talks to: no actor; it reads counters, writes the console's series, and logs the sums of lines that clients caused.
+/// Mailbox: unused; its timer wakes it.
+/// Talks to: no actor. It reads counters, writes the console's series, and logs the sums of log lines that clients
+/// caused.
 pub struct Sampler {
     console: Arc<Console>,
     counters: Arc<Counters>,
@@ -27,7 +25,7 @@ pub struct Sampler {
     last: Measurement,
 }
 
-/// What only grows, at one moment.
+/// The counters at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Measurement {
     at: Instant,
@@ -56,7 +54,7 @@ impl Measurement {
 }
 
 impl Sampler {
-    /// A sampler of these.
+    /// Creates a sampler of these counters.
     pub fn new(console: Arc<Console>, counters: Arc<Counters>, in_flight: Arc<InFlight>) -> Self {
         let last = Measurement::now(&counters);
         Self { console, counters, in_flight, last }
@@ -81,8 +79,8 @@ impl Sampler {
             grown(now.closes, last.closes) / seconds,
         ];
         self.console.series().push(sample);
-        // The limits' page tells when each was reached.
-        drop(self.console.latest(&self.counters));
+        // The page of limits shows when each was reached.
+        drop(self.console.last_seen(&self.counters));
         self.console.answers.sweep();
         self.console.recorder.forget();
         log_sums::log_sums();
@@ -94,7 +92,7 @@ impl Actor for Sampler {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(EVERY, |sampler, _| sampler.sample());
+        context.run_interval(INTERVAL, |sampler, _| sampler.sample());
     }
 }
 
@@ -106,7 +104,7 @@ mod tests {
     use crate::telemetry::series::FIGURES;
 
     #[test]
-    fn a_sample_holds_what_has_grown_since_the_last() {
+    fn a_sample_contains_the_increase_since_the_last() {
         let (console, counters) =
             (Arc::new(Console::new(Arc::new(Hubs::new(0)), Recorder::default())), Arc::<Counters>::default());
         let in_flight = Arc::new(InFlight::new(1, 1, 1, 1));

@@ -16,7 +16,6 @@ use crate::http_error::Refusal;
 use crate::protocol::schema;
 use utoipa::openapi::path::HttpMethod;
 
-/// What the API's description says of it.
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let answer = api.schemas.named("ConnectionDetails", |_| {
         let names = schema::list(schema::text());
@@ -24,7 +23,7 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     });
     let path = "/admin/connection.json";
     Operation::new(HttpMethod::Get, path, "connection", ApiGroup::Console, Access::SignedOrAdmin)
-        .about("One connection", "With its channels.")
+        .about("One connection", "Includes its channels.")
         .parameter(conn_id::parameter("The connection."))
         .answer("The connection.", answer, EXAMPLE)
         .polled()
@@ -52,7 +51,7 @@ pub async fn connection(
     console.answers.serve(&req, describe(&broker, &console, id)).await
 }
 
-/// The id that a query names.
+/// The id in a query.
 ///
 /// # Errors
 /// `Invalid`.

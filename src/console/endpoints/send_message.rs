@@ -1,4 +1,4 @@
-//! POST /admin/message: a message from the console, as a backend would send it.
+//! POST /admin/message: publishes messages from the console in the same way as /message.
 
 use actix_web::{HttpResponse, web};
 
@@ -10,7 +10,6 @@ use crate::console::session::Operator;
 use crate::http_error::Refusal;
 use utoipa::openapi::path::HttpMethod;
 
-/// What the API's description says of it.
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let body = message_post::body_shape(api);
     let operation = Operation::new(
@@ -20,7 +19,7 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
         ApiGroup::Console,
         Access::Command,
     )
-    .about("Say something", "As `/message` does.");
+    .about("Publish messages", "Has the same effect as `/message`.");
     message_post::with_schemas(operation, body, api)
 }
 

@@ -70,7 +70,7 @@ const ENDPOINTS: &[Described] = &[
     send_message::openapi,
     configure_channel::openapi,
     ended::openapi,
-    ended::openapi_of_user,
+    ended::openapi_user,
     record::openapi,
     recording::openapi,
 ];
