@@ -31,7 +31,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         )
         .service(web::resource("/admin").route(read().to(pages::dashboard)))
         .service(web::resource("/api-explorer").route(read().to(pages::explorer)))
-        .service(web::resource("/openapi.json").route(read().to(openapi::outline)))
+        .service(web::resource("/openapi.json").route(read().to(openapi::swagger2_document)))
         .service(web::resource(openapi::PATH).route(read().to(openapi::document)))
         .service(web::resource("/static/{path:.*}").route(read().to(assets::asset)));
 }

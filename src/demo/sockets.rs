@@ -1,4 +1,4 @@
-//! The websockets of demo mode: under which path, after which check, what.
+//! The websockets of demo mode: their paths, checks and handlers.
 
 use super::connection::{Accepted, DemoConnection};
 use super::echo::{self, Echo};
@@ -10,10 +10,10 @@ use actix_http::RequestHead;
 use actix_web::web;
 use tokio::net::TcpStream;
 
-/// A check before a socket is accepted. It sees the handshake, and may refuse it with any answer that HTTP knows.
+/// A check before a socket is accepted. It receives the handshake, and may refuse it with any HTTP response.
 type Hook = fn(&Demo, &RequestHead) -> Result<(), Refusal>;
 
-/// What a socket is for.
+/// The handler of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Echo,
@@ -34,22 +34,22 @@ const ROUTES: [Route; 4] = [
     Route { path: "/demo/board/socket", hook: None, purpose: Purpose::Board },
 ];
 
-/// A handshake that may go on.
+/// An accepted handshake.
 pub struct AdmittedSocket {
     demo: web::Data<Demo>,
     purpose: Purpose,
     counted: Counted,
 }
 
-/// Whether demo mode has a socket there, or says by itself that there is none.
-pub fn knows(path: &str) -> bool {
+/// Whether the demo handles this path, even if only to refuse it.
+pub fn handles(path: &str) -> bool {
     path.starts_with(board::PREFIX) || ROUTES.iter().any(|route| route.path == path)
 }
 
-/// Judges a handshake to one of the paths that demo mode knows.
+/// Checks a handshake to one of the demo's paths.
 ///
 /// # Errors
-/// No such socket, what the hook says, or there are too many sockets.
+/// The socket does not exist, the hook refuses the handshake, or there are too many sockets.
 pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Result<AdmittedSocket, Refusal> {
     let route = ROUTES.iter().find(|route| route.path == path).ok_or(Refusal::NoSuchSocket)?;
     if let Some(hook) = route.hook {
@@ -63,29 +63,32 @@ pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Res
 }
 
 impl AdmittedSocket {
-    /// Whether compressed messages may be agreed on: actix-web-actors does not know them.
+    /// Whether compression may be negotiated: actix-web-actors does not support it.
     pub fn may_deflate(&self) -> bool {
         self.purpose == Purpose::Echo
     }
 
-    /// The handshake is done: starts the socket's actor on this thread.
+    /// Starts the socket's actor on this thread, after the handshake.
     pub fn open(self, socket: TcpStream, rest: &[u8], deflate: bool) {
         let Self { demo, purpose, counted } = self;
         let max_message =
             if purpose == Purpose::Echo { echo::MAX_MESSAGE } else { actor_adapter::MAX_MESSAGE };
         let accepted = Accepted { socket, rest, max_message, deflate };
-        let lane = ClientQueue::new(demo.settings.max_queued_bytes);
+        let queue = ClientQueue::new(demo.settings.max_queued_bytes);
         match purpose {
             Purpose::Echo => {
                 let deflate_from = deflate.then_some(demo.settings.compression_threshold_bytes);
                 DemoConnection::start(Echo { deflate_from }, accepted, &demo, counted);
             }
             Purpose::Chat => {
-                DemoConnection::start(chat::join(demo.room.clone(), lane), accepted, &demo, counted)
+                DemoConnection::start(chat::join(demo.room.clone(), queue), accepted, &demo, counted)
             }
-            Purpose::Board => {
-                DemoConnection::start(board::socket::open(demo.board.clone(), lane), accepted, &demo, counted)
-            }
+            Purpose::Board => DemoConnection::start(
+                board::socket::open(demo.board.clone(), queue),
+                accepted,
+                &demo,
+                counted,
+            ),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The API's description in OpenAPI 3.1, put together from what every endpoint says of itself.
+//! Builds the OpenAPI 3.1 description of the API from the descriptions of all endpoints.
 
 use crate::api::operation::{
     ADMIN_COOKIE, ApiDescription, ApiGroup, BOUND_SIGNATURE, CSRF_TOKEN, Operation, SIGNATURE,
@@ -24,11 +24,11 @@ use utoipa::openapi::security::SecurityScheme;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Components, Info, License, OpenApi, OpenApiBuilder, Paths, RefOr, Server};
 
-/// What an endpoint says of itself.
-type Described = fn(&mut ApiDescription<'_>) -> Operation;
+/// A function that describes an endpoint.
+type EndpointDescription = fn(&mut ApiDescription<'_>) -> Operation;
 
-/// Every endpoint, in the order of the document. Those of demo mode come behind.
-const ENDPOINTS: &[Described] = &[
+/// All endpoints, in the order of the document. Those of demo mode follow.
+const ENDPOINTS: &[EndpointDescription] = &[
     connect::openapi,
     subscribe::openapi,
     unsubscribe::openapi,
@@ -57,7 +57,7 @@ const ENDPOINTS: &[Described] = &[
     pages::openapi_explorer,
     pages::openapi_first_application,
     super::openapi,
-    super::openapi_outline,
+    super::openapi_swagger2,
     assets::openapi,
     channels::openapi,
     channel::openapi,
@@ -75,26 +75,25 @@ const ENDPOINTS: &[Described] = &[
     recording::openapi,
 ];
 
-const ABOUT: &str = "Two publics call this server: **backends**, over signed requests, and **browsers**, which only \
-    listen. Every refusal has a status above 400, a stable code in the header `x-channelstream-error` and a JSON body, \
-    or HTML or plain text where `Accept` names it; a refused request changes nothing. Unknown fields are dropped; of \
-    duplicate keys the last one counts, and no parameter may be given twice. Bounds are told as this server's settings \
-    have them.";
+const ABOUT: &str = "This server has two groups of callers: **backends**, which send signed requests, and **browsers**, which only \
+    receive. Every error has a status above 400, a stable code in the header `x-channelstream-error` and a JSON body, \
+    or HTML or plain text if `Accept` names it; a refused request changes nothing. Unknown fields are ignored; of duplicate \
+    keys the last one counts, and no parameter may be given twice. The limits are those of this server's settings.";
 
-/// The whole description: limits as the settings have them, addresses below `prefix`.
+/// The whole description, with the limits of the settings and with paths below `prefix`.
 pub fn document(settings: &Settings, prefix: &str) -> OpenApi {
     let mut description = ApiDescription::new(settings);
     let mut paths = Paths::new();
-    let of_demo = if settings.demo_enabled() { demo::DESCRIBED } else { &[] };
+    let of_demo = if settings.demo_enabled() { demo::ENDPOINTS } else { &[] };
     for openapi in ENDPOINTS.iter().chain(of_demo) {
         let operation = openapi(&mut description);
         let (path, method) = (operation.path, operation.method.clone());
         paths.add_path_operation(path, vec![method], operation.build(&mut description));
     }
-    let told =
-        ApiGroup::ALL.into_iter().filter(|public| *public != ApiGroup::Demo || settings.demo_enabled());
+    let groups =
+        ApiGroup::ALL.into_iter().filter(|group| *group != ApiGroup::Demo || settings.demo_enabled());
     let tags =
-        told.map(|public| TagBuilder::new().name(public.tag()).description(Some(public.about())).build());
+        groups.map(|group| TagBuilder::new().name(group.tag()).description(Some(group.about())).build());
     let server = if prefix.is_empty() { "/" } else { prefix };
     OpenApiBuilder::new()
         .info(about())

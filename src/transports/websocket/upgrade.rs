@@ -128,7 +128,7 @@ impl Upgrade {
         if self.exposure.takes_signatures() {
             self.gate.standing(head, now_unix())?;
         }
-        let demo = self.demo.as_ref().filter(|_| sockets::knows(&path) && self.gate.serves_demo(head));
+        let demo = self.demo.as_ref().filter(|_| sockets::handles(&path) && self.gate.serves_demo(head));
         if demo.is_none() && path != "/ws" {
             return Err(Refusal::NotFound(path.into_owned()));
         }
@@ -177,7 +177,7 @@ pub(crate) fn serves(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or_default();
     let path = percent_decode_str(path).decode_utf8_lossy();
     let path = single_slashes(&path);
-    path.ends_with("/ws") || path.match_indices("/demo/").any(|(at, _)| sockets::knows(&path[at..]))
+    path.ends_with("/ws") || path.match_indices("/demo/").any(|(at, _)| sockets::handles(&path[at..]))
 }
 
 pub(crate) fn offers_deflate(head: &RequestHead) -> bool {
