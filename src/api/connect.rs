@@ -41,7 +41,7 @@ const CHANNELS: Field<ListField<Name>> =
 const FRESH_USER_STATE: Field<Mapping<State>> = Field::optional(
     "fresh_user_state",
     Mapping::to(State, ListLimit::Items),
-    "Initial state, used only if the server does not know the user yet.",
+    "Initial state, used only if the user is new to the server.",
 )
 .default("{}");
 const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::optional(
@@ -69,7 +69,7 @@ pub struct ConnectRequest {
     pub conn_id: Option<Uuid>,
     /// Channels to join, as given, including duplicates.
     pub channels: Vec<String>,
-    /// Initial state of a user whom the server does not know yet.
+    /// Initial state of a user who is new to the server.
     pub fresh_user_state: Vec<StateEntry>,
     /// State to merge after `fresh_user_state`.
     pub user_state: Vec<StateEntry>,

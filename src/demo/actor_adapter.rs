@@ -40,7 +40,7 @@ pub struct ActorAdapter {
 }
 
 impl ActorAdapter {
-    /// Starts the actor; dropping the adapter stops it. `lane` counts the messages that other actors send to it.
+    /// Starts the actor; dropping the adapter stops it. `queue` counts the messages that other actors send to it.
     pub fn new<A>(actor: A, queue: Arc<ClientQueue>) -> Self
     where
         A: Actor<Context = WebsocketContext<A>> + StreamHandler<Result<Message, ProtocolError>>,

@@ -310,12 +310,12 @@ impl Harness {
         }
         connection.inbox = detached.inbox.map_or(connection.inbox, |cursor| cursor.max(connection.inbox));
         for (channel, cursor) in &connection.cursors {
-            let exact = self.ledger.stands_at(index, Stream::Channel(*channel), *cursor as usize);
+            let exact = self.ledger.is_complete_at(index, Stream::Channel(*channel), *cursor as usize);
             assert!(exact, "{index} does not stand at {cursor} of {channel:?}: {:?}", self.ledger);
         }
-        let got = self.ledger.num_got(index, Stream::Private);
+        let got = self.ledger.num_received(index, Stream::Private);
         assert_eq!(got as Offset, connection.inbox, "{index} in its inbox");
-        self.ledger.unsettle(index);
+        self.ledger.discard_pending(index);
     }
 
     /// The peer reads what there is.

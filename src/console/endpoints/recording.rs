@@ -78,7 +78,7 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
         )
         .parameter(id)
         .parameter(name.example(Some("lobby".into())))
-        .parameter(number("after", usize::MAX, "The number of the last event that the client knows."))
+        .parameter(number("after", usize::MAX, "The number of the last event that the client has received."))
         .parameter(number("wait_s", MAX_WAIT_S, wait))
         .answer("The new events.", answer, EXAMPLE)
         .refuses(Query::refusal("", |query| drop(query.required("conn_id"))))

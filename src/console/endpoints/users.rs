@@ -67,7 +67,7 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let answer = api.schemas.named("UserRows", |_| {
         ObjectSchema::new()
             .key("total", schema::count(), "Number of users with connections.")
-            .key("remembered", schema::count(), "Number of users that the server knows.")
+            .key("remembered", schema::count(), "Number of users that the server stores.")
             .key("matching", schema::count(), "Number of users that match the search.")
             .key("page", schema::count(), "Number of the page.")
             .key("per_page", schema::count(), "Rows on a page.")

@@ -83,7 +83,7 @@ fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
         .key("connections", schema::list(schema::uuid()), "The ids of the current connections.");
     let user = schemas.named("ActiveUser", |_| user.shape());
     ObjectSchema::new()
-        .key("remembered_user_count", schema::count(), "Number of users that the server knows.")
+        .key("remembered_user_count", schema::count(), "Number of users that the server stores.")
         .key("unique_user_count", schema::count(), "Number of users with connections.")
         .key("total_connections", schema::count(), "Number of current connections.")
         .key("total_channels", schema::count(), "Number of channels.")
