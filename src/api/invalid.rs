@@ -50,7 +50,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn texts_are_added_to_what_is_there() {
+    fn texts_are_added_to_existing_errors() {
         let mut invalid = Invalid::field("user", "Length must be between 1 and 512.");
         invalid.add("user", "Unknown user");
         invalid.add("conn_id", "Unknown connection");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn trees_are_left_alone() {
+    fn trees_are_not_changed() {
         let errors = json!({"channels": {"0": ["Not a valid string."]}});
         let mut invalid = Invalid::from(errors.clone());
         invalid.add("channels", "more");

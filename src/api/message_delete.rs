@@ -112,7 +112,7 @@ mod tests {
     use crate::config::Settings;
 
     #[test]
-    fn fields_of_messages_are_dropped_both_ways() {
+    fn both_paths_ignore_fields_of_messages() {
         let limits = RequestLimits::from(&Settings::default());
         let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"";
         let text = format!(r#"[{{{id},"user":"","message":[1],"timestamp":"x","channel":"c"}}]"#);

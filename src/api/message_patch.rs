@@ -170,7 +170,7 @@ mod tests {
     use crate::config::Settings;
 
     #[test]
-    fn both_ways_agree() {
+    fn both_paths_agree() {
         let (limits, now) = (RequestLimits::from(&Settings::default()), Timestamp::now());
         let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"";
         for rest in ["", r#","user":"u""#, r#","timestamp":"2010-01-01T01:01","channel":"c","message":{ }"#] {

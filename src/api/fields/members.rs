@@ -206,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_duplicate_wins_at_the_first_place() {
+    fn the_last_duplicate_wins_at_the_first_position() {
         let members = ObjectMembers::of(raw(r#"{"a": 1, "b": 2, "\u0061": 3}"#), 9).unwrap();
         let texts: Vec<_> = members.into_iter().map(|(key, value)| format!("{key}{value}")).collect();
         assert_eq!(texts, ["a3", "b2"]);
     }
 
     #[test]
-    fn half_a_surrogate_pair_costs_one_key() {
+    fn half_a_surrogate_pair_invalidates_one_key() {
         let text = r#"{"x\ud800": 1, "\u006fk": 2}"#;
         let members = ObjectMembers::of(raw(text), 9).unwrap();
         assert_eq!((members.unreadable().len(), members.len()), (1, 2));
@@ -227,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn collecting_stops_one_over_the_limit() {
+    fn at_most_one_item_over_the_limit_is_kept() {
         assert_eq!(items(raw("[1,2,3,4,5,[6]]"), 2).unwrap().len(), 3);
         assert_eq!(ObjectMembers::of(raw(r#"{"a":1,"b":2,"c":3,"d":{}}"#), 2).unwrap().len(), 3);
         assert_eq!(items(raw("[1,2]"), 2).unwrap().len(), 2);
     }
 
     #[test]
-    fn other_types_are_none() {
+    fn other_types_give_none() {
         for text in ["1", "null", "\"x\"", "true"] {
             assert!(ObjectMembers::of(raw(text), 9).is_none() && items(raw(text), 9).is_none(), "{text}");
         }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans() {
+    fn booleans_are_read_with_the_originals_tolerance() {
         for text in
             ["true", "1", "1.0", "1e0", "10e-1", r#""1""#, r#""t""#, r#""T""#, r#""True""#, r#""TRUE""#]
         {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_are_read_with_the_originals_tolerance() {
         for (text, number) in [
             ("7", 7),
             (r#""7""#, 7),

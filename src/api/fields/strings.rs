@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn uuids() {
+    fn uuids_are_read_in_all_forms_of_the_original() {
         let id = Uuid::try_parse("0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9").unwrap();
         for text in [
             "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_count_characters() {
+    fn lengths_are_counted_in_characters() {
         let long = "😀".repeat(256);
         let limits = RequestLimits::from(&crate::config::Settings::default());
         assert!(CHANNEL_NAME.fits(&long, &limits));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_is_no_string() {
+    fn half_a_surrogate_pair_is_not_a_string() {
         assert_eq!(text(raw(r#""x\ud800""#)), Err(json!(["Not a valid string."])));
     }
 }

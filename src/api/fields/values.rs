@@ -52,7 +52,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn states_hold_no_trees_and_no_half_characters() {
+    fn states_refuse_trees_and_half_surrogate_pairs() {
         let limits = RequestLimits::from(&Settings::default());
         let read = |text: &str| State.take(serde_json::from_str(text).unwrap(), &limits);
         assert_eq!(read("null"), Ok(StateValue::Null));
