@@ -1,5 +1,5 @@
-//! Ten thousand websockets. Server and clients are processes of their own: each has as many sockets open.
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! Ten thousand websockets. Server and clients are separate processes: each has that many sockets open.
+#![allow(clippy::expect_used, reason = "a test that cannot continue must fail with a message")]
 
 #[path = "../benches/load/generator/mod.rs"]
 mod generator;
@@ -13,13 +13,13 @@ use generator::server::Server;
 use std::io;
 use std::time::Duration;
 
-/// Sockets of the crowd. Where a process may not open as many files, as many as it may.
+/// Sockets of the crowd. If a process may not open that many files, as many as it may.
 const SUBSCRIBERS: usize = 10_000;
 const BROADCASTS: u32 = 100;
-/// Files that are open beside the crowd's sockets.
+/// Files that are open in addition to the sockets of the crowd.
 const OTHER_FILES: u64 = 200;
 
-fn crowd_gets_everything() -> io::Result<()> {
+fn crowd_receives_everything() -> io::Result<()> {
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let subscribers = SUBSCRIBERS.min(limit.saturating_sub(OTHER_FILES) as usize);
     let server = Server::channelstream(env!("CARGO_BIN_EXE_channelstream"), &[], None)?;
@@ -31,7 +31,7 @@ fn crowd_gets_everything() -> io::Result<()> {
 
     let mut ledger = Ledger::new(subscribers);
     closed_loop(&mut crowd, &mut publisher, &mut ledger, BROADCASTS, Plan::Window(4))?;
-    // What comes twice comes late.
+    // Duplicates would arrive late.
     for _ in 0..10 {
         let publishers = std::slice::from_mut(&mut publisher);
         crowd.turn(Duration::from_millis(50), publishers, |subscriber, number| {
@@ -40,7 +40,7 @@ fn crowd_gets_everything() -> io::Result<()> {
     }
     assert!(ledger.is_clean(BROADCASTS), "{}", ledger.describe(BROADCASTS));
     assert_eq!((publisher.refused, publisher.unanswered), (0, 0), "requests refused, unanswered");
-    assert_eq!((crowd.closed, crowd.strange), (0, 0), "sockets closed, frames nobody sent");
+    assert_eq!((crowd.closed, crowd.strange), (0, 0), "sockets closed, unexpected frames");
 
     let after = memory(server.pid())?;
     let (before, after) = (before.anonymous >> 20, after.anonymous >> 20);
@@ -50,6 +50,6 @@ fn crowd_gets_everything() -> io::Result<()> {
 }
 
 #[test]
-fn ten_thousand_get_a_hundred_broadcasts_each_once_and_in_order() {
-    crowd_gets_everything().expect("server and crowd run");
+fn ten_thousand_clients_receive_each_broadcast_once_and_in_order() {
+    crowd_receives_everything().expect("server and crowd run");
 }

@@ -1,10 +1,10 @@
-//! The load generator's own parts: what it would overlook, no benchmark would show.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! The parts of the load generator: no benchmark would reveal a fault that they overlook.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail with a message")]
 
 #[path = "../benches/load/generator/mod.rs"]
 mod generator;
 #[path = "../benches/load/report.rs"]
-#[allow(dead_code, unused_imports, reason = "a part of it is tested, the other prints")]
+#[allow(dead_code, unused_imports, reason = "these tests use only a part of it")]
 mod report;
 
 use generator::arrivals::Arrivals;
@@ -21,7 +21,7 @@ use report::{Memories, Quantiles, Spread, line, verdict};
 use std::time::Duration;
 
 #[test]
-fn frames_are_told_apart() {
+fn parser_distinguishes_frames() {
     assert_eq!(first(b"\x81\x02[]\x89\x00"), Some(Frame { kind: Kind::Text, start: 2, end: 4 }));
     assert_eq!(first(b"\x89\x00"), Some(Frame { kind: Kind::Ping, start: 2, end: 2 }));
     assert_eq!(first(b"\x81\x03[]"), None);
@@ -32,7 +32,7 @@ fn frames_are_told_apart() {
 }
 
 #[test]
-fn numbers_are_written_and_found_again() {
+fn finder_finds_written_numbers() {
     let mut text = format!("[{}]", content(64)).into_bytes();
     assert_eq!(text.len(), 66);
     let place = digits_at(&text).unwrap();
@@ -40,7 +40,7 @@ fn numbers_are_written_and_found_again() {
     for number in [0, 1, 4_294_967_295] {
         renumber(&mut text, place, number);
         assert_eq!(finder.number(&text), Some(number));
-        assert_eq!(finder.number(&[b"    ", &text[..]].concat()), Some(number), "elsewhere");
+        assert_eq!(finder.number(&[b"    ", &text[..]].concat()), Some(number), "at another position");
     }
     assert_eq!(finder.number(b"[]"), None);
     assert_eq!(finder.number(br#"{"n":"12"}"#), None);
@@ -53,18 +53,18 @@ fn ledger(notes: &[(usize, u32)]) -> Ledger {
 }
 
 #[test]
-fn each_fault_is_seen() {
+fn ledger_detects_each_fault() {
     assert!(ledger(&[(0, 0), (0, 1), (1, 0), (1, 1)]).is_clean(2));
     assert!(!ledger(&[(0, 0), (0, 1), (1, 0)]).is_clean(2), "the last one is missing");
-    assert!(!ledger(&[(0, 0), (0, 1), (1, 1)]).is_clean(2), "one in between is missing");
+    assert!(!ledger(&[(0, 0), (0, 1), (1, 1)]).is_clean(2), "one in the middle is missing");
     assert!(!ledger(&[(0, 0), (0, 1), (1, 1), (1, 0)]).is_clean(2), "out of order");
-    assert!(!ledger(&[(0, 0), (0, 0), (1, 0)]).is_clean(1), "twice");
+    assert!(!ledger(&[(0, 0), (0, 0), (1, 0)]).is_clean(1), "received twice");
     let faulty = ledger(&[(0, 0), (0, 2), (0, 1), (1, 0)]);
     assert_eq!((faulty.skipped, faulty.late, faulty.completed()), (1, 1, 1));
 }
 
 #[test]
-fn answers_come_in_pieces() {
+fn parser_reads_answers_in_pieces() {
     let text =
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
     let mut answers = Answers::default();
@@ -77,7 +77,7 @@ fn answers_come_in_pieces() {
 }
 
 #[test]
-fn messages_of_several_connections_may_overtake_each_other_only() {
+fn only_messages_of_different_connections_may_change_order() {
     let arrivals = |numbers: &[u32]| {
         let mut arrivals = Arrivals::new(2);
         [0, 1, 0, 1].iter().for_each(|connection| arrivals.expect(*connection));
@@ -89,11 +89,11 @@ fn messages_of_several_connections_may_overtake_each_other_only() {
     assert_eq!(arrivals(&[2, 0, 1, 3]), ["1 out of order"]);
     assert_eq!(arrivals(&[0, 1, 1, 3]), ["1 lost", "1 repeated"]);
     assert_eq!(arrivals(&[0, 1, 2, 3, 4]), ["1 never sent"]);
-    assert!(Arrivals::new(8).faults(0).is_empty(), "nobody listens");
+    assert!(Arrivals::new(8).faults(0).is_empty(), "no client listens");
 }
 
 #[test]
-fn memory_that_stays_is_a_fault() {
+fn memory_that_is_not_freed_is_a_fault() {
     let memory = |anonymous| Memory { rss: anonymous + (3 << 20), anonymous };
     let around = |after| Around {
         before: memory(9 << 20),
@@ -115,7 +115,7 @@ fn memory_that_stays_is_a_fault() {
 }
 
 #[test]
-fn whatever_stays_behind_is_seen() {
+fn held_resources_are_compared_with_the_start() {
     let before = Held {
         memory: 9 << 20,
         descriptors: 8,
@@ -144,7 +144,7 @@ fn whatever_stays_behind_is_seen() {
 }
 
 #[test]
-fn system_calls_are_counted_with_what_they_send() {
+fn system_calls_and_their_sends_are_counted() {
     let mut calls = Calls::default();
     let nowhere = "0x7ffe 0x7f00";
     calls.note(&format!("{} 0x9 0x7f01 0x11d 0x4000 0x0 0x0 {nowhere}", libc::SYS_sendto));
@@ -164,7 +164,7 @@ fn system_calls_are_counted_with_what_they_send() {
 }
 
 #[test]
-fn counters_of_the_kernel_stand_under_their_names() {
+fn kernel_counters_are_read_by_name() {
     let text =
         "TcpExt: SyncookiesSent TCPOrigDataSent TCPHystart\nTcpExt: 0 4711 7\nIpExt: InNoRoutes\nIpExt: 5\n";
     assert_eq!(counter(text, "TcpExt:", "TCPOrigDataSent"), Some(4711));
@@ -174,19 +174,19 @@ fn counters_of_the_kernel_stand_under_their_names() {
 }
 
 #[test]
-fn shares_of_a_core_are_of_the_time_that_passed() {
+fn busy_shares_are_relative_to_the_elapsed_time() {
     let (server_ns, generator_ns) = (1_500_000, 500_000);
     let taken = Taken { elapsed: Duration::from_millis(2), server_ns, generator_ns, segments: 0, sleeps: 0 };
     assert_eq!((taken.server_busy(), taken.generator_busy()), (75.0, 25.0));
 }
 
 #[test]
-fn bursts_are_what_goes_out_together() {
+fn burst_is_the_number_of_messages_sent_together() {
     assert_eq!([Plan::Window(1), Plan::Window(16), Plan::List(10)].map(Plan::burst), [1, 16, 10]);
 }
 
 #[test]
-fn spreads_show_the_middle_and_both_ends() {
+fn spread_shows_the_median_and_both_ends() {
     let mut spread = Spread::default();
     assert_eq!(spread.to_string(), "-");
     [3.0, 1.0, 2.0].iter().for_each(|value| spread.add(*value));
@@ -196,7 +196,7 @@ fn spreads_show_the_middle_and_both_ends() {
 }
 
 #[test]
-fn quantiles_are_of_each_run() {
+fn quantiles_are_computed_for_each_run() {
     let mut quantiles = Quantiles::default();
     quantiles.add(&mut (1..=1000).rev().map(|n| n * 1000).collect::<Vec<u32>>());
     quantiles.add(&mut [1_500]);
@@ -206,7 +206,7 @@ fn quantiles_are_of_each_run() {
 }
 
 #[test]
-fn tables_are_markdown_with_columns_of_one_width() {
+fn tables_are_markdown_with_aligned_columns() {
     let cells = ["ours".to_owned(), "4.11 µs".to_owned(), "a cell that is too wide".to_owned()];
     assert_eq!(line(&[6, 8, 4], &cells), "|   ours |  4.11 µs | a cell that is too wide |");
     assert_eq!(verdict(&[]), "clean");

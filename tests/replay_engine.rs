@@ -1,7 +1,6 @@
-//! The replay engine against a small server made for the purpose: what it says when all is as recorded, and when
-//! it is not.
+//! The replay engine against a small server: its report if all is as recorded, and if it is not.
 
-// Setting up is part of each test: where it fails, the test has failed.
+// Setting up is part of each test: if it fails, the test has failed.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -37,7 +36,7 @@ async fn slow() -> HttpResponse {
     HttpResponse::Ok().json(true)
 }
 
-/// Starts the small server; it lives as long as the test's own runtime.
+/// Starts the small server, which runs as long as the test's own runtime.
 fn serve() -> Target {
     let app = || {
         let any = [Method::GET, Method::DELETE].map(|method| web::method(method).to(echo));
@@ -70,14 +69,14 @@ fn with_differences(list: &str) -> Options {
 }
 
 #[actix_web::test]
-async fn a_server_that_does_as_recorded_is_clean() {
+async fn report_is_clean_if_the_server_answers_as_recorded() {
     let report = replay("clean", CASES, Options::default()).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.num_cases, report.num_steps), (2, 3));
 }
 
 #[actix_web::test]
-async fn a_difference_is_shown_with_its_place() {
+async fn report_shows_a_difference_with_its_position() {
     let report = replay("differs", &CASES.replace(r#"\"a\":1"#, r#"\"a\":2"#), Options::default()).await;
     assert_eq!(report.differences.len(), 1, "{report}");
     let difference = &report.differences[0];
@@ -87,14 +86,14 @@ async fn a_difference_is_shown_with_its_place() {
 }
 
 #[actix_web::test]
-async fn an_answer_that_comes_too_early_differs() {
+async fn early_answer_is_a_difference() {
     let options = Options { early: 0.05, ..Options::default() };
     let report = replay("early", &CASES.replace("0.3}", "0.9}"), options).await;
     assert_eq!(report.differences[0].mismatches[0].path, "seconds", "{report}");
 }
 
 #[actix_web::test]
-async fn a_listed_difference_must_hold() {
+async fn listed_difference_must_occur() {
     let list =
         "[[difference]]\nid = \"d\"\ncase = \"slow\"\nsteps = [1]\nwhy = \"because\"\njson = \"false\"";
     let report = replay("listed", CASES, with_differences(list)).await;
@@ -104,14 +103,14 @@ async fn a_listed_difference_must_hold() {
 }
 
 #[actix_web::test]
-async fn a_listed_difference_that_is_none_is_reported() {
+async fn report_names_an_unnecessary_entry_of_the_list() {
     let list = "[[difference]]\nid = \"d\"\ncase = \"slow\"\nsteps = [1]\nwhy = \"because\"\njson = \"true\"";
     let report = replay("needless", CASES, with_differences(list)).await;
     assert!(report.to_string().contains("the entry is needless"), "{report}");
 }
 
 #[actix_web::test]
-async fn what_cannot_be_played_is_not_clean() {
+async fn failed_replay_is_not_clean() {
     let missing =
         play_file(Path::new("/nonexistent"), &Target::new("http://127.0.0.1:1"), &Options::default()).await;
     assert!(!missing.is_clean());
@@ -125,7 +124,7 @@ async fn what_cannot_be_played_is_not_clean() {
 }
 
 #[test]
-fn the_projects_own_list_names_steps_that_exist() {
+fn list_of_the_project_names_existing_steps() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let cases = read_cases(&std::fs::read_to_string(data.join("transcripts.jsonl")).unwrap()).unwrap();
     let list = Deliberate::read(&std::fs::read_to_string(data.join("differences.toml")).unwrap()).unwrap();

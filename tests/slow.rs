@@ -1,5 +1,5 @@
-//! Clients that never read, among others that do.
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! Clients that never read, next to others that do.
+#![allow(clippy::expect_used, reason = "a test that cannot continue must fail with a message")]
 
 #[path = "../benches/load/generator/mod.rs"]
 mod generator;
@@ -17,15 +17,15 @@ use std::time::{Duration, Instant};
 
 const READERS: usize = 100;
 const SLEEPERS: usize = 100;
-/// Together more than kernels keep for a socket whose peer does not read.
+/// Together more than the kernels buffer for a socket whose peer does not read.
 const BROADCASTS: u32 = 200;
 const BYTES: usize = 64 << 10;
-/// Several times what a busy machine takes for one broadcast to all.
+/// Several times the duration of one broadcast to all on a busy machine.
 const INTERVAL: Duration = Duration::from_millis(25);
-/// Nobody waits as long as this for a slow one, and no test machine is as slow as this.
+/// No reader waits this long because of a slow client, and no test machine is this slow.
 const SECONDS: u32 = 5_000_000;
 
-fn sleepers_harm_only_themselves() -> io::Result<()> {
+fn sleepers_affect_no_reader() -> io::Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let program = env!("CARGO_BIN_EXE_channelstream");
     let server = Server::channelstream(program, &["max_queued_bytes=262144"], None)?;
@@ -47,8 +47,8 @@ fn sleepers_harm_only_themselves() -> io::Result<()> {
 
     let mut backend = Backend::new(server.address)?;
     let closed = backend.counter("sessions closed, too slow")?;
-    assert_eq!(closed, SLEEPERS as u64, "sessions counted as too slow");
-    assert_eq!(sleepers.hung_up()?, SLEEPERS, "sockets hung up on");
+    assert_eq!(closed, SLEEPERS as u64, "sessions that the server counted as too slow");
+    assert_eq!(sleepers.hung_up()?, SLEEPERS, "sockets that the server closed");
     let highest = peak(server.pid())?;
     let after = memory_within(&server, before + (24 << 20))?;
     println!(
@@ -60,7 +60,7 @@ fn sleepers_harm_only_themselves() -> io::Result<()> {
     Ok(())
 }
 
-/// The memory, once it is back below this; a failure when it does not come back.
+/// Waits until the memory is below this limit, and returns it; fails if it stays above.
 fn memory_within(server: &Server, bound: u64) -> io::Result<u64> {
     let begin = Instant::now();
     loop {
@@ -68,12 +68,12 @@ fn memory_within(server: &Server, bound: u64) -> io::Result<u64> {
         if now <= bound {
             return Ok(now);
         }
-        assert!(begin.elapsed() < Duration::from_secs(15), "{now} bytes are held, {bound} were expected");
+        assert!(begin.elapsed() < Duration::from_secs(15), "{now} bytes are in use instead of {bound}");
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
 #[test]
-fn a_hundred_that_never_read_delay_nobody_and_are_closed() {
-    sleepers_harm_only_themselves().expect("server and clients run");
+fn server_closes_a_hundred_clients_that_never_read_without_delaying_others() {
+    sleepers_affect_no_reader().expect("server and clients run");
 }

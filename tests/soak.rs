@@ -1,5 +1,5 @@
-//! The soak in its short form; the long one is `cargo bench --bench load -- soak`. See docs/reports/robustness.md.
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! The short form of the soak test; the long one is `cargo bench --bench load -- soak`. See docs/reports/robustness.md.
+#![allow(clippy::expect_used, reason = "a test that cannot continue must fail with a message")]
 
 #[path = "../benches/load/generator/mod.rs"]
 mod generator;
@@ -8,15 +8,18 @@ use generator::soak::{Plan, run};
 use std::time::Duration;
 
 #[test]
-fn a_server_holds_no_more_after_clients_have_come_and_gone_than_before() {
+fn server_holds_nothing_after_its_clients_have_gone() {
     let (warm_up, span) = (Duration::from_secs(3), Duration::from_secs(10));
     let plan = Plan { members: 50, churners: 3, warm_up, span, cores: &[] };
     let outcome = run(env!("CARGO_BIN_EXE_channelstream"), &plan, |_, _| ()).expect("server and clients run");
     let (before, peak, after) = (outcome.before, outcome.peak, outcome.after);
     println!("before {before:?}\n  peak {peak:?}\n after {after:?}\nclients {:?}", outcome.clients);
     println!("{} deliveries, {} closed as too slow", outcome.deliveries, outcome.too_slow);
-    assert_eq!(outcome.faults, [""; 0], "those who stayed got everything once and in order");
-    assert!(peak.users > before.users && peak.sessions > before.sessions, "there was something to forget");
-    assert!(outcome.too_slow > 0, "peers that do not read were closed");
+    assert_eq!(outcome.faults, [""; 0], "the clients that stayed received everything once and in order");
+    assert!(
+        peak.users > before.users && peak.sessions > before.sessions,
+        "the run had users and sessions to remove"
+    );
+    assert!(outcome.too_slow > 0, "the server closed clients that do not read");
     assert!(after.is_as(&before), "before {before:?}, after {after:?}");
 }

@@ -1,5 +1,5 @@
-//! What a delivery costs in system calls, counted one by one.
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! The number of system calls for each delivery, counted one by one.
+#![allow(clippy::expect_used, reason = "a test that cannot continue must fail with a message")]
 
 #[path = "../benches/load/generator/mod.rs"]
 mod generator;
@@ -14,23 +14,23 @@ use generator::trace::{Calls, Trace};
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, PoisonError};
 
-/// So many that what a message costs beside its deliveries is less than the bounds below leave.
+/// Enough that the other calls for a message are fewer than the margins of the limits below.
 const SUBSCRIBERS: usize = 1_000;
-/// Nothing but broadcasts.
+/// Turns off all traffic except broadcasts.
 const QUIET: [&str; 3] = ["heartbeat_interval_ms=0", "ping_interval_ms=0", "socket_idle_timeout_ms=0"];
 
-/// Timers add calls by the second, which a busy machine makes many; and where segments are all there is to count, others'
-/// traffic is among them.
+/// Timers add calls every second, and on a busy machine there are more of them; where only segments can be counted, the
+/// count includes the traffic of other programs.
 const TRIES: u32 = 5;
 
-/// Segments are counted for all of this machine: one test at a time.
+/// Segments are counted for the whole machine, so only one test runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What the server did while it broadcast.
+/// The activity of the server during the broadcasts.
 struct Count {
-    /// Its system calls; none where this process may not trace its own child.
+    /// Its system calls; `None` if this process may not trace its own child.
     calls: Option<Calls>,
-    /// Segments of TCP in this network namespace.
+    /// TCP segments in this network namespace.
     segments: u64,
 }
 
@@ -60,21 +60,21 @@ fn count(setting: &str, plan: Plan, messages: u32) -> io::Result<Count> {
     Ok(Count { calls, segments })
 }
 
-fn described(count: &Count) -> String {
+fn description(count: &Count) -> String {
     match &count.calls {
         Some(calls) => format!("{} calls, {:?}", calls.total(), calls.by_frequency()),
-        None => format!("{} segments, and no right to trace a child", count.segments),
+        None => format!("{} segments, no permission to trace a child", count.segments),
     }
 }
 
-fn bounded(setting: &str, plan: Plan, messages: u32, sends: f64, most: f64) {
+fn assert_calls_per_delivery(setting: &str, plan: Plan, messages: u32, sends: f64, most: f64) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let each = |count: u64| count as f64 / f64::from(messages) / SUBSCRIBERS as f64;
-    // Without the right to trace, only what reached the sockets is known: whether messages were joined.
-    let joined = |segments: u64| (sends..sends * 2.0).contains(&each(segments));
+    // Without the permission to trace, the segments only show whether the server batched messages.
+    let batched = |segments: u64| (sends..sends * 2.0).contains(&each(segments));
     let few = |count: &Count| match &count.calls {
         Some(calls) => each(calls.total()) <= most,
-        None => joined(count.segments),
+        None => batched(count.segments),
     };
     let run = || count(setting, plan, messages).expect("the server runs");
     let mut count = run();
@@ -84,7 +84,7 @@ fn bounded(setting: &str, plan: Plan, messages: u32, sends: f64, most: f64) {
         }
         count = run();
     }
-    assert!(few(&count), "more than {most} for each delivery: {}", described(&count));
+    assert!(few(&count), "more than {most} for each delivery: {}", description(&count));
     let Some(calls) = count.calls else {
         let segments = each(count.segments);
         println!("{setting}, {plan:?}: {segments:.4} segments per delivery; ptrace is not allowed here");
@@ -95,27 +95,27 @@ fn bounded(setting: &str, plan: Plan, messages: u32, sends: f64, most: f64) {
         "{setting}, {plan:?}: {all:.4} calls and {of_sends:.4} sends per delivery: {:?}",
         calls.by_frequency()
     );
-    // Answers to the publisher come on top, one for each request.
+    // The answers to the publisher add one send for each request.
     let answers = 1.0 / f64::from(plan.burst()) / SUBSCRIBERS as f64;
     assert!((sends..=sends + 2.0 * answers).contains(&of_sends), "{of_sends} sends per delivery");
-    // Where the kernel does not allow io_uring, there is nothing more to expect.
+    // If the kernel does not permit io_uring, there is no further limit to check.
     if calls.by_frequency().iter().any(|(name, _)| name == "io_uring_enter") {
         assert!(all <= sends / 20.0, "{all} calls per delivery with io_uring: {:?}", calls.by_frequency());
     }
 }
 
 #[test]
-fn a_delivery_is_one_system_call() {
-    bounded("io_uring=off", Plan::Window(1), 20, 1.0, 1.02);
+fn one_delivery_is_one_system_call() {
+    assert_calls_per_delivery("io_uring=off", Plan::Window(1), 20, 1.0, 1.02);
 }
 
 #[test]
-fn a_list_of_ten_is_one_system_call_for_each_socket() {
-    bounded("io_uring=off", Plan::List(10), 100, 0.1, 0.11);
+fn list_of_ten_is_one_system_call_for_each_socket() {
+    assert_calls_per_delivery("io_uring=off", Plan::List(10), 100, 0.1, 0.11);
 }
 
 #[test]
-fn many_deliveries_are_one_system_call_where_the_kernel_has_io_uring() {
-    bounded("io_uring=on", Plan::Window(1), 20, 1.0, 1.02);
-    bounded("io_uring=on", Plan::List(10), 100, 0.1, 0.11);
+fn many_deliveries_are_one_system_call_with_io_uring() {
+    assert_calls_per_delivery("io_uring=on", Plan::Window(1), 20, 1.0, 1.02);
+    assert_calls_per_delivery("io_uring=on", Plan::List(10), 100, 0.1, 0.11);
 }
