@@ -318,7 +318,7 @@ async fn server_finds_files_by_escaped_names() {
 }
 
 /// Checks the security headers that every answer has, and that no header is repeated.
-fn assert_guarded(reply: &Reply, request: &str) {
+fn assert_security_headers(reply: &Reply, request: &str) {
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{request}: {:?}", reply.headers);
     let is_html = reply.header("content-type").is_some_and(|form| form.starts_with("text/html"));
     let policy = reply.header("content-security-policy");
@@ -331,8 +331,8 @@ fn assert_guarded(reply: &Reply, request: &str) {
     assert!(once("x-content-type-options") && once("cache-control"), "{request}: {:?}", reply.headers);
 }
 
-fn assert_private(reply: &Reply, request: &str) {
-    assert_guarded(reply, request);
+fn assert_not_stored(reply: &Reply, request: &str) {
+    assert_security_headers(reply, request);
     assert_eq!(reply.header("cache-control"), Some("no-store"), "{request}: {:?}", reply.headers);
 }
 
@@ -375,33 +375,33 @@ async fn answers_forbid_sniffing_and_storing() {
             let headers = [&signed(&token)[..], &[("accept", accept)]].concat();
             let reply = ask(server.address, method, target, &headers, body).await;
             assert_eq!(reply.status, status, "{method} {target}: {:?}", reply.headers);
-            assert_private(&reply, &format!("{method} {target} as {accept}"));
+            assert_not_stored(&reply, &format!("{method} {target} as {accept}"));
         }
     }
     for accept in ["application/json", "text/html"] {
         let accept = [("accept", accept)];
         let unsigned = ask(server.address, "POST", "/info", &accept, "{}").await;
-        assert_private(&unsigned, "/info without a signature");
-        assert_private(
+        assert_not_stored(&unsigned, "/info without a signature");
+        assert_not_stored(
             &ask(server.address, "GET", "/admin", &accept, "").await,
             "the redirect to the sign-in",
         );
         let refused = socket::open(server.address, "/nowhere", &accept).await.err().unwrap();
-        assert_private(&refused, "a handshake on an unknown path");
+        assert_not_stored(&refused, "a handshake on an unknown path");
         let refused = socket::open(server.address, "/ws?conn_id=x", &accept).await.err().unwrap();
-        assert_private(&refused, "a handshake without an id");
+        assert_not_stored(&refused, "a handshake without an id");
     }
     for accept in ["application/json", "text/html"] {
         for path in ["/admin/admin.json", "/admin/channels.json", "/openapi.json", "/openapi-3.1.json"] {
             let headers = [&signed(&token)[..], &[("accept", accept)]].concat();
             let reply = ask(server.address, "GET", path, &headers, "").await;
             assert_eq!(reply.status, 200, "{path}");
-            assert_private(&reply, path);
+            assert_not_stored(&reply, path);
         }
     }
     // Files are public, and clients revalidate them each time.
     let file = ask(server.address, "GET", "/static/channelstream/index.js", &[], "").await;
-    assert_guarded(&file, "a file");
+    assert_security_headers(&file, "a file");
     assert_eq!((file.status, file.header("cache-control")), (200, Some("no-cache")));
     let tag = [("if-none-match", file.header("etag").unwrap())];
     let known = ask(server.address, "GET", "/static/channelstream/index.js", &tag, "").await;
@@ -415,11 +415,11 @@ async fn refusals_before_http_have_the_same_security_headers() {
     assert_eq!(kept.ask("GET", "/nowhere", &[], b"").await.status, 404);
     let rejected = Wire::open(server.address).await.ask("GET", "/nowhere", &[], b"").await;
     assert_eq!(rejected.status, 429);
-    assert_private(&rejected, "a socket above the limit");
+    assert_not_stored(&rejected, "a socket above the limit");
     let server = TestServer::start(Settings { header_timeout_ms: 20, ..settings() });
     let mut slow = Wire::open(server.address).await;
     slow.write("GET / HTTP/1.1\r\n").await;
     let late = slow.reply().await;
     assert_eq!(late.status, 408);
-    assert_private(&late, "a head that takes too long");
+    assert_not_stored(&late, "a head that takes too long");
 }

@@ -28,7 +28,7 @@ const CLIENTS: usize = 24;
 const EACH: usize = 128 << 10;
 
 /// The memory that unread responses of this length may cost: some of them once, and little for each client.
-fn bound(clients: usize, length: usize) -> usize {
+fn memory_limit(clients: usize, length: usize) -> usize {
     4 * MIB + 4 * length + clients * EACH
 }
 
@@ -103,7 +103,7 @@ async fn server_shares_unread_responses_between_clients() {
         for _ in 0..CLIENTS {
             held.push(unread(server.address, &get(target)).await);
         }
-        assert_memory_within(&server, before + bound(CLIENTS, length), target).await;
+        assert_memory_within(&server, before + memory_limit(CLIENTS, length), target).await;
         let whole = backend.send("GET", target, &[], b"").await;
         assert_eq!((whole.status, whole.body.len() > length - 100), (200, true));
         drop(held);
@@ -128,7 +128,7 @@ async fn server_shares_events_between_unread_polls() {
         for id in &ids[1..] {
             held.push(unread(server.address, &get(&format!("/listen?conn_id={id}{callback}"))).await);
         }
-        assert_memory_within(&server, before + bound(ids.len(), 3 * MIB), callback).await;
+        assert_memory_within(&server, before + memory_limit(ids.len(), 3 * MIB), callback).await;
         // A client that reads receives all events.
         let target = format!("/listen?conn_id={}{callback}", ids[0]);
         let text = Wire::open(server.address).await.ask("GET", &target, &[], b"").await.text();
@@ -240,7 +240,7 @@ async fn superseded_poll_uses_no_memory() {
 }
 
 /// A sender without a secret: it sends all but the last ten bytes of a body.
-async fn hold(address: SocketAddr, head: &str, length: usize) -> Wire {
+async fn send_incomplete_body(address: SocketAddr, head: &str, length: usize) -> Wire {
     let mut wire = Wire::open(address).await;
     let _ = wire.try_write(format!("{head}Host: t\r\nContent-Length: {length}\r\n\r\n")).await;
     let _ = wire.try_write(vec![b' '; length - 10]).await;
@@ -290,7 +290,7 @@ async fn unsigned_senders_do_not_block_signed_requests() {
     for (number, head) in sources.iter().enumerate() {
         let mut held = Vec::new();
         for length in [BODY, 1_024, 4_096, 8_192].into_iter().cycle().take(24) {
-            held.push(hold(server.address, head, length).await);
+            held.push(send_incomplete_body(server.address, head, length).await);
         }
         let body = message.as_bytes();
         let status = publish_in_pieces(server.address, signature(), body).await;

@@ -18,7 +18,7 @@ use support::process::{Process, command};
 use support::{TestServer, settings, within};
 
 /// Starts a server that must fail with this exit code.
-fn failed(code: i32, setup: &str, args: &[&str], socket: Option<&TcpListener>) -> Output {
+fn failed_start(code: i32, setup: &str, args: &[&str], socket: Option<&TcpListener>) -> Output {
     let mut command = command(setup, args);
     if let Some(socket) = socket {
         command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
@@ -94,7 +94,8 @@ fn server_reports_that_it_cannot_start_its_threads() {
     // thread.
     let limits = ["-v 300000", "-v 350000", "-v 400000", "-v 500000", "-v 700000"];
     for limit in limits.into_iter().chain(["-d 100000", "-d 150000", "-d 200000", "-d 300000", "-d 700000"]) {
-        let output = failed(1, &format!("ulimit {limit}"), &["--port", "0", "--set", "workers=300"], None);
+        let output =
+            failed_start(1, &format!("ulimit {limit}"), &["--port", "0", "--set", "workers=300"], None);
         assert!(
             stderr_text(&output)
                 .contains("cannot start 302 threads (setting workers, limits on tasks and memory)"),
@@ -108,7 +109,7 @@ fn server_reports_that_it_cannot_start_its_threads() {
 fn server_reports_that_a_port_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let output = failed(1, "", &["--port", &address.port().to_string()], None);
+    let output = failed_start(1, "", &["--port", &address.port().to_string()], None);
     assert!(
         stderr_text(&output).contains(&format!("cannot listen on {address}: ")),
         "{}",
@@ -121,20 +122,20 @@ fn server_reports_that_a_port_is_in_use() {
 fn server_checks_a_passed_socket_like_its_own() {
     let setup = "exec 3<&0 </dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$";
     let open_to_all = TcpListener::bind("0.0.0.0:0").unwrap();
-    let output = failed(78, setup, &[], Some(&open_to_all));
+    let output = failed_start(78, setup, &[], Some(&open_to_all));
     assert!(
         stderr_text(&output).contains("secrets: the well-known default is refused on 0.0.0.0"),
         "{}",
         stderr_text(&output)
     );
-    let output = failed(1, "exec 3</dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$", &[], None);
+    let output = failed_start(1, "exec 3</dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$", &[], None);
     assert!(stderr_text(&output).contains("(LISTEN_FDS)"), "{}", stderr_text(&output));
 }
 
 #[test]
 fn server_reports_that_the_limit_of_open_files_is_too_low() {
     for files in [8, 12, 16, 20, 24, 28] {
-        let output = failed(1, &format!("ulimit -n {files}"), &["--port", "0"], None);
+        let output = failed_start(1, &format!("ulimit -n {files}"), &["--port", "0"], None);
         let (text, named) =
             (stderr_text(&output), "clients need (limit of open files, ulimit -n, LimitNOFILE;");
         assert!(text.contains(named) && !text.contains("panicked"), "{files}: {text}");

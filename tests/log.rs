@@ -25,12 +25,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(8);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A server whose log does not go to the test. It runs on a socket of the test, which therefore has its address.
-struct Quiet {
+struct Server {
     child: Child,
     address: SocketAddr,
 }
 
-impl Quiet {
+impl Server {
     fn start(setup: &str, log: impl Into<Stdio>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -41,19 +41,19 @@ impl Quiet {
     }
 
     /// Returns how long `/health/live` took; the kernel accepts the connection before the server runs.
-    async fn lives(&self) -> Duration {
+    async fn live_latency(&self) -> Duration {
         let begun = Instant::now();
         let reply = Wire::open(self.address).await.ask("GET", "/health/live", &[], b"").await;
         assert_eq!(reply.status, 200);
         begun.elapsed()
     }
 
-    async fn dropped(&self) -> u64 {
-        figure(self.address, "lines of the log that were dropped: ").await
+    async fn dropped_lines(&self) -> u64 {
+        debug_value(self.address, "lines of the log that were dropped: ").await
     }
 
     /// Sends at least `count` requests that the server refuses, and reads the answers.
-    async fn refuse(&self, count: usize) {
+    async fn send_refused(&self, count: usize) {
         let bad = request("GET", "/info?x", &[("x-channelstream-secret", "a.b.c")], b"").repeat(20);
         let mut wire = Wire::open(self.address).await;
         for _ in 0..count.div_ceil(20) {
@@ -82,7 +82,7 @@ impl Quiet {
     }
 }
 
-impl Drop for Quiet {
+impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -90,7 +90,7 @@ impl Drop for Quiet {
 }
 
 /// A value of `/admin/debug`.
-async fn figure(address: SocketAddr, name: &str) -> u64 {
+async fn debug_value(address: SocketAddr, name: &str) -> u64 {
     let (header, token) = signature();
     let debug = Wire::open(address).await.ask("GET", "/admin/debug", &[(header, &token)], b"").await.text();
     let value = debug.lines().find_map(|line| line.strip_prefix(name));
@@ -109,10 +109,10 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 #[actix_web::test]
 async fn unread_log_does_not_block_the_server() {
     let (_reader, writer) = full_pipe();
-    let server = Quiet::start("", writer);
-    server.lives().await;
-    server.refuse(5_000).await;
-    let waited = server.lives().await;
+    let server = Server::start("", writer);
+    server.live_latency().await;
+    server.send_refused(5_000).await;
+    let waited = server.live_latency().await;
     assert!(waited < ANSWER_LIMIT, "{waited:?}");
     server.assert_ends_at_sigterm().await;
 }
@@ -121,15 +121,15 @@ async fn unread_log_does_not_block_the_server() {
 async fn server_counts_and_reports_dropped_lines() {
     let (reader, writer) = full_pipe();
     // The HTTP stack logs some ten lines for each request at this level.
-    let server = Quiet::start("export RUST_LOG=trace,actix_http=trace", writer);
-    server.lives().await;
+    let server = Server::start("export RUST_LOG=trace,actix_http=trace", writer);
+    server.live_latency().await;
     within(async {
-        while server.dropped().await == 0 {
-            server.refuse(200).await;
+        while server.dropped_lines().await == 0 {
+            server.send_refused(200).await;
         }
     })
     .await;
-    let waited = server.lives().await;
+    let waited = server.live_latency().await;
     assert!(waited < ANSWER_LIMIT, "{waited:?}");
     // The reader continues: the next line reports how many are missing, and the queued lines follow.
     let report = std::thread::spawn(move || {
@@ -138,7 +138,7 @@ async fn server_counts_and_reports_dropped_lines() {
     });
     within(async {
         while !report.is_finished() {
-            server.refuse(20).await;
+            server.send_refused(20).await;
             actix_rt::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -153,20 +153,20 @@ async fn full_log_file_does_not_block_the_server() {
     let path = format!("{}/full-{}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let _ = std::fs::remove_file(&path);
     let setup = format!("ulimit -f 4\nexec 2>>{path}\nexport RUST_LOG=trace,actix_http=trace");
-    let server = Quiet::start(&setup, Stdio::null());
-    server.lives().await;
+    let server = Server::start(&setup, Stdio::null());
+    server.live_latency().await;
     within(async {
-        while server.dropped().await == 0 {
-            server.refuse(20).await;
+        while server.dropped_lines().await == 0 {
+            server.send_refused(20).await;
         }
     })
     .await;
-    server.lives().await;
+    server.live_latency().await;
     // The server writes again to a file with free space, and reports the lines that it dropped.
     std::fs::write(&path, "").unwrap();
     within(async {
         loop {
-            server.refuse(20).await;
+            server.send_refused(20).await;
             if std::fs::read_to_string(&path).unwrap().contains("lines of the log were dropped") {
                 break;
             }
@@ -200,10 +200,10 @@ fn failed_start_does_not_wait_for_the_reader() {
 async fn closed_log_pipe_does_not_block_the_server() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let server = Quiet::start("", writer);
-    server.lives().await;
-    server.refuse(100).await;
-    within(async { while server.dropped().await == 0 {} }).await;
+    let server = Server::start("", writer);
+    server.live_latency().await;
+    server.send_refused(100).await;
+    within(async { while server.dropped_lines().await == 0 {} }).await;
     server.assert_ends_at_sigterm().await;
 }
 
@@ -212,8 +212,8 @@ async fn closed_log_pipe_does_not_block_the_server() {
 async fn non_blocking_log_pipe_loses_no_line() {
     let (reader, writer) = full_pipe();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    let server = Quiet::start("", writer);
-    server.lives().await;
+    let server = Server::start("", writer);
+    server.live_latency().await;
     let read = std::thread::spawn(move || {
         let mut text = String::new();
         BufReader::new(reader).read_to_string(&mut text).map(|_| text).unwrap()
@@ -297,7 +297,7 @@ async fn server_counts_malformed_requests_without_logging_them() {
         }
     }
     within(async {
-        while figure(process.address, "requests refused, malformed: ").await < 60 {
+        while debug_value(process.address, "requests refused, malformed: ").await < 60 {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
     })

@@ -21,14 +21,14 @@ fn long_wait_settings() -> Settings {
 }
 
 /// Sends a poll; the answer is still to be read.
-async fn begin(server: &TestServer, conn_id: &str) -> Wire {
+async fn start_poll(server: &TestServer, conn_id: &str) -> Wire {
     let mut wire = Wire::open(server.address).await;
     wire.write(request("GET", &format!("/listen?conn_id={conn_id}"), &[], b"")).await;
     wire
 }
 
 async fn poll(server: &TestServer, conn_id: &str) -> Reply {
-    begin(server, conn_id).await.reply().await
+    start_poll(server, conn_id).await.reply().await
 }
 
 fn texts(reply: &Reply) -> Vec<String> {
@@ -56,7 +56,7 @@ async fn poll_returns_one_batch_window_after_the_first_message() {
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let begun = Instant::now();
-    let mut wire = begin(&server, &conn_id).await;
+    let mut wire = start_poll(&server, &conn_id).await;
     backend.publish_text("c", "first").await;
     backend.publish_text("c", "second").await;
     let reply = wire.reply().await;
@@ -104,7 +104,7 @@ async fn client_that_hangs_up_while_it_waits_loses_nothing() {
         let backend = server.backend();
         let conn_id = backend.connect("ann", &["c"]).await;
         for round in 0..20 {
-            drop(begin(&server, &conn_id).await);
+            drop(start_poll(&server, &conn_id).await);
             backend.publish_text("c", &round.to_string()).await;
         }
         let mut received = Vec::new();
@@ -123,7 +123,7 @@ async fn client_that_hangs_up_while_it_collects_loses_nothing() {
             TestServer::start(Settings { workers, poll_batch_window_ms: 1_500, ..long_wait_settings() });
         let backend = server.backend();
         let conn_id = backend.connect("ann", &["c"]).await;
-        let wire = begin(&server, &conn_id).await;
+        let wire = start_poll(&server, &conn_id).await;
         backend.publish_text("c", "collected").await;
         backend.publish(json!({"pm_users": ["ann"]}), "private").await;
         // When the channel answers this request, it has passed the message on.
@@ -141,7 +141,7 @@ async fn second_poll_takes_over() {
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let begun = Instant::now();
-    let (mut one, mut other) = (begin(&server, &conn_id).await, begin(&server, &conn_id).await);
+    let (mut one, mut other) = (start_poll(&server, &conn_id).await, start_poll(&server, &conn_id).await);
     // The test does not determine which of them the server accepts first.
     let (first, mut rest) = within(async {
         tokio::select! { reply = one.reply() => (reply, other), reply = other.reply() => (reply, one) }
@@ -213,10 +213,10 @@ async fn delayed_poll_ends_with_its_client() {
         let debug = backend.send("GET", "/admin/debug", &[], b"").await.text();
         debug.lines().find_map(|line| line.strip_prefix("sessions: ")?.parse::<usize>().ok()).unwrap()
     };
-    let first = begin(&server, &conn_id).await;
+    let first = start_poll(&server, &conn_id).await;
     within(async { while sessions().await != 1 {} }).await;
     let begun = Instant::now();
-    let second = begin(&server, &conn_id).await;
+    let second = start_poll(&server, &conn_id).await;
     within(async { while sessions().await != 2 {} }).await;
     drop(first);
     within(async { while sessions().await != 1 {} }).await;
@@ -240,7 +240,7 @@ async fn unread_answer_is_sent_again() {
         backend.publish_text("c", &text(number)).await;
     }
     // More than fits into the buffers of its connection, so that the client acknowledges nothing.
-    let never_read = begin(&server, &conn_id).await;
+    let never_read = start_poll(&server, &conn_id).await;
     actix_rt::time::sleep(Duration::from_millis(200)).await;
     let received = texts(&poll(&server, &conn_id).await);
     assert_eq!(received, (0..12).map(text).collect::<Vec<_>>());
@@ -255,7 +255,7 @@ async fn disconnect_ends_a_poll_immediately() {
     let backend = server.backend();
     loop {
         let conn_id = backend.connect("ann", &["c"]).await;
-        let mut wire = begin(&server, &conn_id).await;
+        let mut wire = start_poll(&server, &conn_id).await;
         actix_rt::time::sleep(Duration::from_millis(50)).await;
         assert!(backend.disconnect(&conn_id).await);
         let reply = wire.reply().await;

@@ -102,7 +102,7 @@ impl Client {
         Duration::from_millis(self.chance.random_range(0..most))
     }
 
-    async fn live(mut self) -> Self {
+    async fn run(mut self) -> Self {
         let mut session = self.open().await;
         while !self.enough.get() {
             session = self.next_session(session).await;
@@ -434,7 +434,7 @@ async fn clients_lose_and_repeat_nothing() {
         let chance = StdRng::seed_from_u64(chance.next_u64());
         let (server, tally, enough) = (server.clone(), tally.clone(), enough.clone());
         let client = Client { server, conn_id, chance, log: Vec::new(), cut_poll: false, tally, enough };
-        clients.push((user, actix_rt::spawn(client.live())));
+        clients.push((user, actix_rt::spawn(client.run())));
     }
     let published = publish(&server, &mut chance, Instant::now() + Duration::from_secs(seconds)).await;
     enough.set(true);

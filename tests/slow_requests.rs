@@ -14,7 +14,7 @@ use support::http::{Reply, Wire};
 use support::{TestServer, settings, within};
 
 const LIMIT_MS: u64 = 300;
-const DRIP: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(20);
 
 async fn hits(server: &TestServer, limit: &str) -> u64 {
     let answer =
@@ -23,13 +23,13 @@ async fn hits(server: &TestServer, limit: &str) -> u64 {
 }
 
 /// Sends a piece at intervals until the server closes.
-async fn drip(wire: &mut Wire, piece: &[u8]) -> Option<Reply> {
+async fn send_slowly(wire: &mut Wire, piece: &[u8]) -> Option<Reply> {
     within(async {
         loop {
             tokio::select! {
                 biased;
                 reply = wire.try_reply() => return reply,
-                () = tokio::time::sleep(DRIP) => {}
+                () = tokio::time::sleep(INTERVAL) => {}
             }
             if wire.try_write(piece).await.is_err() {
                 return wire.try_reply().await;
@@ -56,13 +56,13 @@ async fn server_closes_connections_with_an_endless_head() {
     {
         let mut wire = Wire::open(server.address).await;
         wire.write(begins).await;
-        assert_timed_out(drip(&mut wire, b"x").await, "header_timeout_ms");
+        assert_timed_out(send_slowly(&mut wire, b"x").await, "header_timeout_ms");
         assert_eq!(hits(&server, "header_timeout_ms").await, count);
     }
     let mut wire = Wire::open(server.address).await;
     assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
     wire.write("GET / HTTP/1.1\r\nx: ").await;
-    assert_timed_out(drip(&mut wire, b"x").await, "header_timeout_ms");
+    assert_timed_out(send_slowly(&mut wire, b"x").await, "header_timeout_ms");
     assert_eq!(hits(&server, "header_timeout_ms").await, 3);
     assert!(
         begun.elapsed() >= Duration::from_millis(3 * (LIMIT_MS - 100)),
@@ -94,7 +94,7 @@ async fn server_closes_connections_with_an_endless_body() {
         let mut wire = Wire::open(server.address).await;
         wire.write(head).await;
         let piece: &[u8] = if head.contains("chunked") { b"1\r\n \r\n" } else { b" " };
-        assert_timed_out(drip(&mut wire, piece).await, "body_timeout_ms");
+        assert_timed_out(send_slowly(&mut wire, piece).await, "body_timeout_ms");
         assert_eq!(hits(&server, "body_timeout_ms").await, count, "{head}");
     }
     // The server refuses a body that no handler reads immediately, and drops the rest.
@@ -115,7 +115,7 @@ async fn server_drops_the_endless_rest_of_a_refused_body() {
         assert_eq!(wire.reply().await.status, 404);
         within(async {
             while wire.try_write(piece).await.is_ok() {
-                tokio::time::sleep(DRIP).await;
+                tokio::time::sleep(INTERVAL).await;
             }
         })
         .await;
@@ -151,7 +151,7 @@ async fn server_closes_connections_with_an_unread_answer() {
     wire.write(support::http::request("POST", "/info", &[(name, &token)], br#"{"info": {}}"#)).await;
     within(async {
         while hits(&server, "answer_timeout_ms").await == 0 {
-            tokio::time::sleep(DRIP).await;
+            tokio::time::sleep(INTERVAL).await;
         }
     })
     .await;

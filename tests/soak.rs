@@ -8,7 +8,7 @@ use generator::soak::{Plan, run};
 use std::time::Duration;
 
 #[test]
-fn server_holds_nothing_after_its_clients_have_gone() {
+fn server_frees_everything_after_its_clients_have_gone() {
     let (warm_up, span) = (Duration::from_secs(3), Duration::from_secs(10));
     let plan = Plan { members: 50, churners: 3, warm_up, span, cores: &[] };
     let outcome = run(env!("CARGO_BIN_EXE_channelstream"), &plan, |_, _| ()).expect("server and clients run");

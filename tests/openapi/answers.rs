@@ -161,7 +161,13 @@ async fn admin_json_has_the_documented_shape() {
 }
 
 /// Returns the console's answer to a request; checks its documented shape and its `ETag`, if that is documented.
-async fn shown(backend: &Backend, document: &Value, operation: &Value, method: &str, target: &str) -> Value {
+async fn checked_answer(
+    backend: &Backend,
+    document: &Value,
+    operation: &Value,
+    method: &str,
+    target: &str,
+) -> Value {
     let example = &operation["requestBody"]["content"]["application/json"]["example"];
     let body = if example.is_null() { String::new() } else { example.to_string() };
     let reply = backend.send(method, target, &[], body.as_bytes()).await;
@@ -206,7 +212,7 @@ async fn console_answers_have_the_documented_shapes() {
                     vec![format!("{path}?channel=lobby&wait_s=9"), format!("{path}?conn_id={id}&wait_s=9")];
             }
             for target in targets {
-                let answer = shown(&backend, &document, &operation, &method, &target).await;
+                let answer = checked_answer(&backend, &document, &operation, &method, &target).await;
                 assert!(answer["events"] != json!([]) && answer["rows"] != json!([]), "{target}: {answer}");
                 asked += 1;
             }
@@ -223,7 +229,7 @@ async fn parts_of_admin_json_have_the_documented_shape() {
     let document = closed(document());
     let operation = &document["paths"]["/admin/admin.json"]["get"];
     let target = "/admin/admin.json?page=1&per_page=5&since=0&step_s=1&search=A";
-    let figures = shown(&backend, &document, operation, "GET", target).await;
+    let figures = checked_answer(&backend, &document, operation, "GET", target).await;
     assert_eq!((&figures["matching_users"], &figures["series"]["step_s"]), (&json!(1), &json!(1)));
 }
 

@@ -42,7 +42,7 @@ const BODIES: [(&str, &str); 15] = [
     ("post", "/admin/record"),
 ];
 
-fn shown<T: Debug, E: Debug>(read: Result<T, E>) -> Result<String, String> {
+fn debug_text<T: Debug, E: Debug>(read: Result<T, E>) -> Result<String, String> {
     read.map(|value| format!("{value:?}")).map_err(|error| format!("{error:?}"))
 }
 
@@ -53,20 +53,20 @@ fn read(method: &str, path: &str, body: &Value) -> Result<String, String> {
     let body = body.to_string();
     let body = body.as_bytes();
     match (method, path) {
-        ("post", "/connect") => shown(ConnectRequest::parse(body, &limits)),
-        ("post", "/subscribe") => shown(SubscribeRequest::parse(body, Some(CONN_ID), &limits)),
-        ("post", "/unsubscribe") => shown(UnsubscribeRequest::parse(body, Some(CONN_ID), &limits)),
-        ("post", "/user_state") => shown(UserStateRequest::parse(body, &limits)),
-        ("post", "/message" | "/admin/message") => shown(parse_messages(body, &limits, now)),
-        ("patch", "/message") => shown(parse_edits(body, &limits, now)),
-        ("delete", "/message") => shown(parse_deletes(body, &limits)),
+        ("post", "/connect") => debug_text(ConnectRequest::parse(body, &limits)),
+        ("post", "/subscribe") => debug_text(SubscribeRequest::parse(body, Some(CONN_ID), &limits)),
+        ("post", "/unsubscribe") => debug_text(UnsubscribeRequest::parse(body, Some(CONN_ID), &limits)),
+        ("post", "/user_state") => debug_text(UserStateRequest::parse(body, &limits)),
+        ("post", "/message" | "/admin/message") => debug_text(parse_messages(body, &limits, now)),
+        ("patch", "/message") => debug_text(parse_edits(body, &limits, now)),
+        ("delete", "/message") => debug_text(parse_deletes(body, &limits)),
         ("post", "/channel_config" | "/admin/channel_config") => {
-            shown(ChannelConfigRequest::parse(body, &limits))
+            debug_text(ChannelConfigRequest::parse(body, &limits))
         }
-        ("post", "/info") => shown(InfoRequest::parse(body, &limits)),
-        ("post", "/disconnect" | "/admin/disconnect") => shown(DisconnectRequest::parse(body, &limits)),
-        ("post", "/admin/disconnect_user") => shown(DisconnectUserRequest::parse(body, &limits)),
-        ("post", "/admin/record") => shown(RecordRequest::parse(body, &limits)),
+        ("post", "/info") => debug_text(InfoRequest::parse(body, &limits)),
+        ("post", "/disconnect" | "/admin/disconnect") => debug_text(DisconnectRequest::parse(body, &limits)),
+        ("post", "/admin/disconnect_user") => debug_text(DisconnectUserRequest::parse(body, &limits)),
+        ("post", "/admin/record") => debug_text(RecordRequest::parse(body, &limits)),
         _ => panic!("no reader of {method} {path}"),
     }
 }

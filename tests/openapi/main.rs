@@ -22,10 +22,10 @@ use serde_json::{Map, Value, json};
 
 /// The API description for the default settings.
 fn document() -> Value {
-    of(&Settings::default())
+    document_for(&Settings::default())
 }
 
-fn of(settings: &Settings) -> Value {
+fn document_for(settings: &Settings) -> Value {
     serde_json::from_str(&description(settings, "").to_json().unwrap()).unwrap()
 }
 
@@ -157,7 +157,7 @@ fn documentation_has_all_fields_and_codes() {
 #[test]
 fn description_contains_the_configured_limits() {
     let settings = Settings { max_list_items: 7, max_channels_per_request: 3, ..Settings::default() };
-    let document = of(&settings);
+    let document = document_for(&settings);
     let schemas = &document["components"]["schemas"];
     assert_eq!(schemas["ConnectBody"]["properties"]["channels"]["maxItems"], 3);
     assert_eq!(schemas["ConnectBody"]["properties"]["user_state"]["maxProperties"], 7);

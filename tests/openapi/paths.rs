@@ -2,7 +2,7 @@
 
 use super::support::http::Wire;
 use super::support::{TestServer, settings};
-use super::{document, keys, of};
+use super::{document, document_for, keys};
 use channelstream::config::{DemoSetting, Settings};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -105,7 +105,7 @@ fn every_route_is_documented() {
 
 #[test]
 fn description_contains_demos_only_in_demo_mode() {
-    let exposed = of(&Settings { demo: DemoSetting::Off, ..Settings::default() });
+    let exposed = document_for(&Settings { demo: DemoSetting::Off, ..Settings::default() });
     assert!(keys(&exposed["paths"]).iter().all(|path| !path.starts_with("/demo")));
     assert!(exposed["tags"].as_array().unwrap().iter().all(|tag| tag["name"] != "demo"));
     let demo = document();

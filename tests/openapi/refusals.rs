@@ -3,7 +3,7 @@
 use super::answers::content;
 use super::support::http::{Reply, Wire};
 use super::support::{TestServer, settings, socket};
-use super::{closed, document, of, operations, resolved, validator};
+use super::{closed, document, document_for, operations, resolved, validator};
 use channelstream::config::Settings;
 use channelstream::telemetry::limits::Limit;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ async fn refusals_at_limits_of_stored_data_are_documented() {
         publish_rate_per_secret: 1,
         ..settings()
     };
-    let document = closed(of(&settings));
+    let document = closed(document_for(&settings));
     let server = TestServer::start(settings);
     let backend = server.backend();
     let id = backend.connect("ada", &["a", "b", "c"]).await;
@@ -119,7 +119,7 @@ async fn refusals_at_limits_of_stored_data_are_documented() {
 #[actix_web::test]
 async fn refusals_at_limits_of_sessions_are_documented() {
     let settings = Settings { max_sessions: 1, ..settings() };
-    let document = closed(of(&settings));
+    let document = closed(document_for(&settings));
     let server = TestServer::start(settings);
     let id = server.backend().connect("ada", &["a"]).await;
     let handshake = format!("/ws?conn_id={id}");
@@ -135,7 +135,7 @@ async fn refusals_at_limits_of_sessions_are_documented() {
 #[actix_web::test]
 async fn refusals_at_limits_of_sockets_are_documented_for_every_endpoint() {
     let settings = Settings { max_sockets_per_address: 1, ..settings() };
-    let document = closed(of(&settings));
+    let document = closed(document_for(&settings));
     let server = TestServer::start(settings);
     let _kept = Wire::open(server.address).await;
     let reply = Wire::open(server.address).await.ask("GET", "/nowhere", &[], b"").await;
@@ -212,6 +212,6 @@ fn description_offers_only_accepted_signatures() {
     let security = |document: &Value| document["paths"]["/message"]["post"]["security"].clone();
     let all = json!([{"signature": []}, {"signatureInQuery": []}, {"boundSignature": []}]);
     assert_eq!(security(&document), all);
-    let strict = of(&Settings { require_bound_signatures: true, ..Settings::default() });
+    let strict = document_for(&Settings { require_bound_signatures: true, ..Settings::default() });
     assert_eq!(security(&strict), json!([{"boundSignature": []}]));
 }

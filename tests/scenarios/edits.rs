@@ -7,7 +7,7 @@ on_every_transport!(
     clients_receive_an_edit_in_a_channel_with_history,
     clients_receive_an_edit_in_a_channel_without_history,
     user_receives_the_edit_of_a_private_message,
-    delete,
+    clients_receive_the_deletion_of_a_message,
     clients_receive_events_about_unknown_messages
 );
 
@@ -74,7 +74,7 @@ async fn user_receives_the_edit_of_a_private_message(stage: Stage) {
     assert_eq!(other.texts(1).await, ["end"]);
 }
 
-async fn delete(stage: Stage) {
+async fn clients_receive_the_deletion_of_a_message(stage: Stage) {
     stage.backend.configure(&["c"], json!({"store_history": true})).await;
     let late = stage.backend.connect("late", &["c"]).await;
     let (_, mut live) = stage.enter("live", &["c"]).await;

@@ -54,7 +54,7 @@ impl Listener {
                         // published from now on as live messages.
                         outgoing.frame(FIN | PING, b"there?").await;
                         let early = incoming.until_pong().await;
-                        early.into_iter().for_each(|frame| _ = take(frame, &sender));
+                        early.into_iter().for_each(|frame| _ = forward(frame, &sender));
                         (actix_rt::spawn(read(incoming, sender)), Some(outgoing))
                     }
                     Err(reply) => {
@@ -143,7 +143,7 @@ pub fn text(event: &Value) -> String {
 
 async fn read(mut incoming: socket::Incoming, results: UnboundedSender<ListenResult>) {
     while let Some(frame) = incoming.frame().await {
-        if take(frame, &results) {
+        if forward(frame, &results) {
             return;
         }
     }
@@ -151,7 +151,7 @@ async fn read(mut incoming: socket::Incoming, results: UnboundedSender<ListenRes
 }
 
 /// Passes on the events of a frame; returns whether it was the last frame.
-fn take(frame: socket::Frame, results: &UnboundedSender<ListenResult>) -> bool {
+fn forward(frame: socket::Frame, results: &UnboundedSender<ListenResult>) -> bool {
     match frame.opcode {
         TEXT => {
             let events: Vec<Value> = serde_json::from_slice(&frame.payload).expect("a list");
