@@ -1,5 +1,5 @@
-//! What is fuzzed, and what must be true of whatever comes: shared by the binaries for cargo-fuzz beside this file and
-//! by `tests/fuzz.rs`, which plays the kept corpus and changes of it with any compiler.
+//! The fuzz targets, and what must hold for every input: shared by the binaries for cargo-fuzz in this folder and by
+//! `tests/fuzz.rs`, which runs the stored corpus and mutations of it with any compiler.
 
 use channelstream::api::channel_config::ChannelConfigRequest;
 use channelstream::api::connect::ConnectRequest;
@@ -30,10 +30,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A target: it panics when something is not as it must be.
+/// A target: it panics when a rule does not hold.
 pub type Target = fn(&[u8]);
 
-/// All of them by name.
+/// All targets by name.
 pub const TARGETS: [(&str, Target); 7] = [
     ("signature", signature),
     ("body", body),
@@ -47,7 +47,7 @@ pub const TARGETS: [(&str, Target); 7] = [
 const NOW: u64 = 1_600_000_000;
 const MAX_AGE_S: u64 = 60;
 
-/// A token of a request, and the same as a text to be signed.
+/// The input as a token of a request, and as a text to be signed.
 pub fn signature(data: &[u8]) {
     let keys = Keys::new(&[Secret::new("secret".to_owned()), Secret::new("older".to_owned())]);
     let ageless = keys.verify(data, NOW, None);
@@ -64,7 +64,7 @@ pub fn signature(data: &[u8]) {
     }
 }
 
-/// The body of a request: the first byte says of which.
+/// The body of a request: the first byte selects the endpoint.
 pub fn body(data: &[u8]) {
     let Some((endpoint, body)) = data.split_first() else { return };
     let limits = RequestLimits::from(&Settings::default());
@@ -85,29 +85,29 @@ pub fn body(data: &[u8]) {
         _ => DisconnectRequest::from_query(std::str::from_utf8(body).ok()).map(drop),
     };
     if let Err(refused) = read {
-        says_why(&refused);
+        assert_has_reason(&refused);
     }
 }
 
-/// What is accepted has an answer, and the answer is JSON with as many items.
+/// An accepted body has an answer, and the answer is a JSON list with the same number of items.
 fn answer<T>(items: &[T], write: fn(&[T], &mut Vec<u8>)) {
     let mut out = Vec::new();
     write(items, &mut out);
-    // Not as values: payloads go through as text, with halves of surrogate pairs that Rust's strings cannot hold.
+    // Not as values: payloads pass as text, with halves of surrogate pairs that Rust's strings cannot contain.
     let answer: Vec<&RawValue> = serde_json::from_slice(&out).expect("answers are JSON");
     assert_eq!(answer.len(), items.len());
 }
 
-fn says_why(refused: &Invalid) {
+fn assert_has_reason(refused: &Invalid) {
     let text = refused.errors.to_string();
     assert!(text.len() > 4, "{text}");
 }
 
-/// What a connection begins with.
+/// The first bytes of a connection.
 pub fn handshake(data: &[u8]) {
     let Some(plain) = PlainHandshake::read(data) else { return };
     assert!(plain.length <= data.len());
-    // What follows a handshake is not its business, and half of one is none.
+    // The parser ignores bytes after a handshake, and it does not accept an incomplete handshake.
     assert_eq!(PlainHandshake::read(&data[..plain.length]).as_ref(), Some(&plain));
     assert_eq!(PlainHandshake::read(&data[..plain.length - 1]), None);
     for deflate in [false, true] {
@@ -117,15 +117,15 @@ pub fn handshake(data: &[u8]) {
     }
 }
 
-/// Panics of the server's threads.
+/// The number of panics in threads of the server.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Whether this thread plays a client.
+    /// Whether this thread acts as a client.
     static IS_CLIENT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A server in this process. It lives as long as that.
+/// A server in this process, which runs until the process ends.
 fn server() -> SocketAddr {
     static SERVER: OnceLock<SocketAddr> = OnceLock::new();
     *SERVER.get_or_init(|| {
@@ -149,7 +149,7 @@ fn server() -> SocketAddr {
     })
 }
 
-/// What a connection sends to a listening server. The first byte says in which pieces.
+/// Bytes that a client sends to a listening server. The first byte sets the size of the pieces.
 pub fn http(data: &[u8]) {
     let Some((piece, bytes)) = data.split_first() else { return };
     let address = server();
@@ -157,7 +157,7 @@ pub fn http(data: &[u8]) {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_nodelay(true).expect("a socket");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    // Many small pieces take long, and show nothing more.
+    // Many small pieces take long and test nothing more.
     let size = (usize::from(*piece) + 1).max(bytes.len() / 16);
     let sent = bytes.chunks(size).try_for_each(|piece| stream.write_all(piece));
     let _ = sent.and_then(|()| stream.shutdown(Shutdown::Write));
@@ -165,11 +165,15 @@ pub fn http(data: &[u8]) {
     let ended = stream.read_to_end(&mut answers);
     assert!(ended.is_ok(), "the server ends the connection: {ended:?} after {}", answers.escape_ascii());
     let requests = requests(bytes);
-    assert!(finals(&answers) <= requests, "{} answers to {requests} requests", finals(&answers));
+    assert!(
+        final_answers(&answers) <= requests,
+        "{} answers to {requests} requests",
+        final_answers(&answers)
+    );
     assert!(PANICS.load(Ordering::Relaxed) == 0, "a thread of the server panicked");
 }
 
-/// Requests that may be answered: those that are whole, and what follows them.
+/// The number of requests that the server may answer: the complete ones, and one for the bytes after them.
 fn requests(bytes: &[u8]) -> usize {
     let rules =
         HeadRules { max_head_bytes: 32 << 10, is_websocket_path: |_| false, is_valid_target: |_| true };
@@ -185,8 +189,8 @@ fn requests(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many final answers these are, one behind the other.
-fn finals(mut answers: &[u8]) -> usize {
+/// The number of final answers in these bytes.
+fn final_answers(mut answers: &[u8]) -> usize {
     let mut count = 0;
     while !answers.is_empty() {
         let mut headers = [httparse::EMPTY_HEADER; 32];
@@ -220,28 +224,28 @@ fn finals(mut answers: &[u8]) -> usize {
 }
 
 const MAX_MESSAGE: usize = 1 << 12;
-/// Bytes of a frame's longest header.
+/// The length of the longest frame header.
 const HEADER: usize = 14;
 
-/// What a websocket's peer sends. The first byte says whether compressed messages were agreed on, the second in which
-/// pieces it comes.
+/// Bytes that a websocket client sends. The first byte sets whether compression was negotiated, the second the size of
+/// the pieces.
 pub fn frames(data: &[u8]) {
     let [inflating, piece, input @ ..] = data else { return };
     let whole = decoded(input, inflating & 1 == 1, input.len().max(1));
-    let (mut pieces, mut whole_too) = (decoded(input, inflating & 1 == 1, usize::from(*piece).max(1)), whole);
-    // Text that cannot become UTF-8, or a frame that cannot be taken, may be seen before what makes it so is complete.
-    if pieces.1 != whole_too.1 {
-        assert!(pieces.1.is_some() && whole_too.1.is_some(), "{pieces:?} {whole_too:?}");
+    let (mut pieces, mut whole) = (decoded(input, inflating & 1 == 1, usize::from(*piece).max(1)), whole);
+    // The decoder may reject invalid UTF-8 or an unacceptable frame before the invalid part is complete.
+    if pieces.1 != whole.1 {
+        assert!(pieces.1.is_some() && whole.1.is_some(), "{pieces:?} {whole:?}");
         pieces.1 = None;
-        whole_too.1 = None;
+        whole.1 = None;
     }
-    assert_eq!(pieces, whole_too, "pieces make no difference");
+    assert_eq!(pieces, whole, "the result does not depend on the pieces");
 }
 
-/// Everything that is said until it goes wrong, and why it did.
+/// The messages up to the first error, and the reason of that error.
 fn decoded(input: &[u8], inflating: bool, piece: usize) -> (Vec<Incoming>, Option<CloseReason>) {
     let mut decoder = Decoder::new(MAX_MESSAGE).inflating(inflating);
-    let mut said = Vec::new();
+    let mut incoming_items = Vec::new();
     for bytes in input.chunks(piece) {
         decoder.feed(bytes);
         let mut turn = DecodeTurn::default();
@@ -249,17 +253,17 @@ fn decoded(input: &[u8], inflating: bool, piece: usize) -> (Vec<Incoming>, Optio
             match decoder.decode(&mut turn) {
                 Ok(Some(incoming)) => {
                     check(&incoming);
-                    said.push(incoming);
+                    incoming_items.push(incoming);
                 }
                 Ok(None) if decoder.is_behind() => turn = DecodeTurn::default(),
                 Ok(None) => break,
-                Err(reason) => return (said, Some(reason)),
+                Err(reason) => return (incoming_items, Some(reason)),
             }
         }
         let held = decoder.held_bytes();
         assert!(held <= MAX_MESSAGE * 2 + HEADER + 125, "{held} bytes are held for a peer");
     }
-    (said, None)
+    (incoming_items, None)
 }
 
 fn check(incoming: &Incoming) {
@@ -286,20 +290,20 @@ pub fn ini(data: &[u8]) {
     settings(&format!("[channelstream]\n{text}"), FileFormat::Ini);
 }
 
-/// What is read can be written, and is the same when it is read again.
+/// Settings that were read can be written, and are the same when they are read again.
 fn settings(text: &str, format: FileFormat) {
     let read = |text: &str, format| parse(text, format, Path::new("settings"));
     match read(text, format) {
         Err(error) => assert!(!error.problems.is_empty() && error.problems.iter().all(|of| !of.is_empty())),
         Ok(settings) => {
-            // Told or not, a server never starts with what it may not have.
+            // Refused or not, a server never starts with invalid settings.
             let _ = settings.validate();
             let written = to_toml(&settings);
             let again = read(&written, FileFormat::Toml);
             assert_eq!(
                 again.as_ref().map(to_toml).as_ref(),
                 Ok(&written),
-                "written settings are read as they were"
+                "settings are unchanged after they are written and read"
             );
             if let Ok(written) = to_ini(&settings) {
                 assert!(read(&written, FileFormat::Ini).is_ok(), "a written file can be read: {written}");

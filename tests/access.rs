@@ -1,6 +1,10 @@
-//! What is asked of every request whatever it is for: that all spellings of a path are judged alike, and the headers that
-//! every answer has.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Checks that apply to every request: the server treats all spellings of a path in the same way, and every answer has
+//! the same security headers.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -16,12 +20,13 @@ use support::{TestServer, socket};
 
 const EVIL: (&str, &str) = ("origin", "https://evil.example");
 
-/// Pages of other sites and signatures of the well-known secret come together here.
+/// Settings that accept pages of other sites and signatures of the well-known secret.
 fn settings() -> Settings {
     Settings { allow_default_secrets: true, demo: DemoSetting::On, ..support::settings() }
 }
 
-/// Paths that mean this one: with one letter escaped, with all, in upper and lower hexadecimal digits, with doubled slashes.
+/// Spellings of this path: with one letter escaped, with all, in upper and lower hexadecimal digits, with doubled
+/// slashes.
 fn spellings(path: &str) -> Vec<String> {
     let escaped = |which: &dyn Fn(usize, char) -> bool, upper: bool| -> String {
         let escape = |(at, c): (usize, char)| match (c == '/' || !which(at, c), upper) {
@@ -45,8 +50,8 @@ fn spellings(path: &str) -> Vec<String> {
     ]
 }
 
-/// Paths that look like this one and are others: an escaped slash, an escape that is escaped.
-fn others(path: &str) -> Vec<String> {
+/// Paths that look like this one but are different: with an escaped slash, or with an escape that is escaped.
+fn lookalikes(path: &str) -> Vec<String> {
     let rest = &path[1..];
     let (first, tail) = rest.split_at(1);
     let twice = format!("{:02x}", first.as_bytes()[0]);
@@ -68,13 +73,13 @@ async fn ask(at: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)
         .await
 }
 
-/// What judging came to: status, code, and whether pages of other origins may read the answer.
-fn judged(reply: &Reply) -> (u16, Option<&str>, Option<&str>) {
+/// The outcome of the checks: status, code, and whether pages of other origins may read the answer.
+fn outcome(reply: &Reply) -> (u16, Option<&str>, Option<&str>) {
     (reply.status, reply.header("x-channelstream-error"), reply.header("access-control-allow-origin"))
 }
 
-/// Requires of every spelling what is required of the path, and of paths that only look like it that they are nowhere.
-async fn all_alike(
+/// Requires the same outcome for every spelling of the path.
+async fn assert_all_spellings(
     at: SocketAddr,
     (method, path): (&str, &str),
     query: &str,
@@ -83,7 +88,7 @@ async fn all_alike(
 ) {
     for spelling in spellings(path) {
         let reply = ask(at, method, &format!("{spelling}{query}"), headers, "").await;
-        assert_eq!(judged(&reply), wanted, "{method} {spelling}{query} {headers:?}: {}", reply.text());
+        assert_eq!(outcome(&reply), wanted, "{method} {spelling}{query} {headers:?}: {}", reply.text());
     }
 }
 
@@ -96,29 +101,36 @@ fn signed(token: &str) -> [(&str, &str); 1] {
 }
 
 #[actix_web::test]
-async fn origins_are_judged_in_every_spelling() {
+async fn server_checks_origins_in_every_spelling_of_a_path() {
     let server = TestServer::start(Settings { allowed_origins: only_app(), poll_wait_ms: 1, ..settings() });
     let at = server.address;
     let refused = (403, Some("origin-not-allowed"), None);
     for route in [("GET", "/listen"), ("GET", "/disconnect"), ("POST", "/disconnect")] {
         let conn_id = server.backend().connect("ann", &["c"]).await;
         let query = format!("?conn_id={conn_id}");
-        all_alike(at, route, &query, &[EVIL], refused).await;
+        assert_all_spellings(at, route, &query, &[EVIL], refused).await;
         let script = format!("{query}&callback=steal");
-        all_alike(at, route, &script, &[("referer", "https://evil.example/")], refused).await;
-        all_alike(at, route, &query, &[("sec-fetch-site", "cross-site")], refused).await;
+        assert_all_spellings(at, route, &script, &[("referer", "https://evil.example/")], refused).await;
+        assert_all_spellings(at, route, &query, &[("sec-fetch-site", "cross-site")], refused).await;
     }
     let conn_id = server.backend().connect("ann", &["c"]).await;
     let ours = [("origin", "https://app.example")];
-    all_alike(at, ("GET", "/listen"), &format!("?conn_id={conn_id}"), &ours, (200, None, Some("*"))).await;
-    for path in others("/listen") {
+    assert_all_spellings(
+        at,
+        ("GET", "/listen"),
+        &format!("?conn_id={conn_id}"),
+        &ours,
+        (200, None, Some("*")),
+    )
+    .await;
+    for path in lookalikes("/listen") {
         let reply = ask(at, "GET", &format!("{path}?conn_id={conn_id}"), &[EVIL], "").await;
         assert_eq!((reply.status, reply.header("access-control-allow-origin")), (404, None), "{path}");
     }
 }
 
 #[actix_web::test]
-async fn answers_are_shared_alike_in_every_spelling() {
+async fn answers_have_the_same_cors_headers_in_every_spelling() {
     let server = TestServer::start(settings());
     let (token, at) = (signature().1, server.address);
     for path in [
@@ -129,35 +141,50 @@ async fn answers_are_shared_alike_in_every_spelling() {
         "/openapi.json",
         "/api-explorer",
     ] {
-        all_alike(at, ("GET", path), "", &[&signed(&token)[..], &[EVIL]].concat(), (200, None, None)).await;
+        assert_all_spellings(
+            at,
+            ("GET", path),
+            "",
+            &[&signed(&token)[..], &[EVIL]].concat(),
+            (200, None, None),
+        )
+        .await;
     }
-    all_alike(at, ("GET", "/demo/state"), "", &[EVIL], (200, None, None)).await;
-    all_alike(at, ("GET", "/info"), "", &signed(&token), (200, None, Some("*"))).await;
-    all_alike(at, ("GET", "/admin/sign_in"), "", &[], (200, None, Some("*"))).await;
-    // Browsers read why these are refused, and the other refusals not.
+    assert_all_spellings(at, ("GET", "/demo/state"), "", &[EVIL], (200, None, None)).await;
+    assert_all_spellings(at, ("GET", "/info"), "", &signed(&token), (200, None, Some("*"))).await;
+    assert_all_spellings(at, ("GET", "/admin/sign_in"), "", &[], (200, None, Some("*"))).await;
+    // Browsers may read the reason of this refusal, but not of the other one.
     let unknown = "?conn_id=00000000-0000-4000-8000-000000000000";
-    all_alike(at, ("GET", "/listen"), unknown, &[EVIL], (401, Some("unknown-connection"), Some("*"))).await;
-    all_alike(at, ("GET", "/info"), "", &[EVIL], (403, Some("signature-missing"), None)).await;
+    assert_all_spellings(
+        at,
+        ("GET", "/listen"),
+        unknown,
+        &[EVIL],
+        (401, Some("unknown-connection"), Some("*")),
+    )
+    .await;
+    assert_all_spellings(at, ("GET", "/info"), "", &[EVIL], (403, Some("signature-missing"), None)).await;
 }
 
 #[actix_web::test]
-async fn tls_is_asked_for_in_every_spelling() {
+async fn server_requires_tls_in_every_spelling_of_a_path() {
     let server = TestServer::start(Settings { enforce_https: true, ..settings() });
     let (token, at) = (signature().1, server.address);
     for path in ["/listen", "/info", "/admin", "/static/channelstream/index.js", "/wss", "/health", "/"] {
         let shared = (path == "/listen").then_some("*");
-        all_alike(at, ("GET", path), "", &signed(&token), (406, Some("https-required"), shared)).await;
+        assert_all_spellings(at, ("GET", path), "", &signed(&token), (406, Some("https-required"), shared))
+            .await;
     }
     for spelling in spellings("/demo/echo") {
         let refused = socket::open(at, &spelling, &[]).await.err().unwrap();
-        assert_eq!(judged(&refused), (406, Some("https-required"), None), "{spelling}");
+        assert_eq!(outcome(&refused), (406, Some("https-required"), None), "{spelling}");
     }
-    all_alike(at, ("GET", "/ws"), "", &[], (426, Some("upgrade-required"), None)).await;
-    all_alike(at, ("GET", "/health/live"), "", &[], (200, None, Some("*"))).await;
+    assert_all_spellings(at, ("GET", "/ws"), "", &[], (426, Some("upgrade-required"), None)).await;
+    assert_all_spellings(at, ("GET", "/health/live"), "", &[], (200, None, Some("*"))).await;
 }
 
 #[actix_web::test]
-async fn the_first_address_has_no_more_in_any_spelling() {
+async fn public_address_serves_no_internal_path_in_any_spelling() {
     let internal_host = Some("127.0.0.1".into());
     let server =
         TestServer::start(Settings { internal_host, internal_port: 0, poll_wait_ms: 1, ..settings() });
@@ -173,16 +200,23 @@ async fn the_first_address_has_no_more_in_any_spelling() {
         ("GET", "/openapi.json"),
         ("GET", "/api-explorer"),
     ] {
-        all_alike(server.address, route, "", &signed(&token), nowhere).await;
-        for path in others(route.1) {
+        assert_all_spellings(server.address, route, "", &signed(&token), nowhere).await;
+        for path in lookalikes(route.1) {
             let reply = ask(server.address, route.0, &path, &signed(&token), "").await;
-            assert_eq!(judged(&reply), nowhere, "{path}");
+            assert_eq!(outcome(&reply), nowhere, "{path}");
         }
     }
-    // A signature is not looked at there: a wrong one is no reason to refuse.
+    // The server ignores a signature at this address: it does not refuse a wrong one.
     let conn_id = server.backend().connect("ann", &["c"]).await;
     let query = format!("?conn_id={conn_id}");
-    all_alike(server.address, ("GET", "/listen"), &query, &signed("garbage"), (200, None, Some("*"))).await;
+    assert_all_spellings(
+        server.address,
+        ("GET", "/listen"),
+        &query,
+        &signed("garbage"),
+        (200, None, Some("*")),
+    )
+    .await;
     for path in ["/static/channelstream/index.js", "/demo/state", "/docs/first-application", "/health/ready"]
     {
         for spelling in spellings(path) {
@@ -191,7 +225,7 @@ async fn the_first_address_has_no_more_in_any_spelling() {
         }
     }
     let internal = server.internal_address.unwrap();
-    all_alike(
+    assert_all_spellings(
         internal,
         ("GET", "/listen"),
         &query,
@@ -202,26 +236,26 @@ async fn the_first_address_has_no_more_in_any_spelling() {
 }
 
 #[actix_web::test]
-async fn calls_of_backends_are_the_same_in_every_spelling() {
+async fn server_accepts_calls_of_backends_in_every_spelling() {
     let server = TestServer::start(settings());
     let token = signature().1;
     let message = json!([{"user": "a", "channel": "c", "message": {}}]).to_string();
     for (path, body) in [("/connect", r#"{"username": "ann"}"#), ("/message", &message)] {
         for spelling in spellings(path) {
             let reply = ask(server.address, "POST", &spelling, &signed(&token), body).await;
-            assert_eq!(judged(&reply), (200, None, Some("*")), "{spelling}");
+            assert_eq!(outcome(&reply), (200, None, Some("*")), "{spelling}");
             let reply = ask(server.address, "POST", &spelling, &[], body).await;
-            assert_eq!(judged(&reply), (403, Some("signature-missing"), None), "{spelling}");
+            assert_eq!(outcome(&reply), (403, Some("signature-missing"), None), "{spelling}");
         }
-        for other in others(path) {
+        for other in lookalikes(path) {
             let reply = ask(server.address, "POST", &other, &signed(&token), body).await;
-            assert_eq!(judged(&reply).0, 404, "{other}");
+            assert_eq!(outcome(&reply).0, 404, "{other}");
         }
     }
 }
 
 #[actix_web::test]
-async fn bound_signatures_are_made_over_the_path_as_sent() {
+async fn bound_signature_covers_the_path_as_sent() {
     let server = TestServer::start(Settings { require_bound_signatures: true, ..settings() });
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     const BODY: &str = r#"{"info": {}}"#;
@@ -230,7 +264,7 @@ async fn bound_signatures_are_made_over_the_path_as_sent() {
         keys.sign_bound(&BoundTo { method: "POST", target, body: BODY.as_bytes() }, now, nonce)
     };
     for (index, spelling) in spellings("/info").into_iter().enumerate() {
-        // Doubled slashes are one for the signature, too.
+        // Doubled slashes count as one for the signature, too.
         let target = format!("/{}", spelling.trim_start_matches('/'));
         let signature = sign(&target, &format!("sent{index}"));
         let reply =
@@ -244,26 +278,26 @@ async fn bound_signatures_are_made_over_the_path_as_sent() {
 }
 
 #[actix_web::test]
-async fn handshakes_are_judged_in_every_spelling() {
+async fn server_checks_handshakes_in_every_spelling_of_a_path() {
     let server = TestServer::start(Settings { allowed_origins: only_app(), ..settings() });
     for path in ["/ws", "/demo/echo", "/demo/chat", "/demo/board/socket"] {
         for spelling in spellings(path) {
             let conn_id = server.backend().connect("ann", &["c"]).await;
             let target = format!("{spelling}?conn_id={conn_id}");
             let refused = socket::open(server.address, &target, &[EVIL]).await.err().unwrap();
-            assert_eq!(judged(&refused), (403, Some("origin-not-allowed"), None), "{spelling}");
+            assert_eq!(outcome(&refused), (403, Some("origin-not-allowed"), None), "{spelling}");
             let ours = [("origin", "https://app.example")];
             assert!(socket::open(server.address, &target, &ours).await.is_ok(), "{spelling}");
         }
     }
-    for other in others("/ws") {
+    for other in lookalikes("/ws") {
         let refused = socket::open(server.address, &other, &[]).await.err().unwrap();
         assert_eq!(refused.status, 404, "{other}");
     }
 }
 
 #[actix_web::test]
-async fn files_are_found_by_escaped_names() {
+async fn server_finds_files_by_escaped_names() {
     let server = TestServer::start(settings());
     let text = ask(server.address, "GET", "/static/channelstream/index.js", &[], "").await.text();
     for path in [
@@ -283,27 +317,27 @@ async fn files_are_found_by_escaped_names() {
     }
 }
 
-/// What every answer has, and whether it may be kept: `None` where the answer decides that itself.
-fn assert_guarded(reply: &Reply, what: &str) {
-    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{what}: {:?}", reply.headers);
+/// Checks the security headers that every answer has, and that no header is repeated.
+fn assert_security_headers(reply: &Reply, request: &str) {
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{request}: {:?}", reply.headers);
     let is_html = reply.header("content-type").is_some_and(|form| form.starts_with("text/html"));
     let policy = reply.header("content-security-policy");
     assert_eq!(
         policy.is_some_and(|policy| policy.contains("default-src 'none'")),
         is_html,
-        "{what}: {policy:?}"
+        "{request}: {policy:?}"
     );
     let once = |name: &str| reply.headers.iter().filter(|(known, _)| known == name).count() <= 1;
-    assert!(once("x-content-type-options") && once("cache-control"), "{what}: {:?}", reply.headers);
+    assert!(once("x-content-type-options") && once("cache-control"), "{request}: {:?}", reply.headers);
 }
 
-fn assert_private(reply: &Reply, what: &str) {
-    assert_guarded(reply, what);
-    assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}: {:?}", reply.headers);
+fn assert_not_stored(reply: &Reply, request: &str) {
+    assert_security_headers(reply, request);
+    assert_eq!(reply.header("cache-control"), Some("no-store"), "{request}: {:?}", reply.headers);
 }
 
 #[actix_web::test]
-async fn answers_are_neither_guessed_at_nor_kept() {
+async fn answers_forbid_sniffing_and_storing() {
     let server = TestServer::start(Settings { poll_wait_ms: 1, ..settings() });
     let conn_id = server.backend().connect("ann", &["c"]).await;
     let token = signature().1;
@@ -341,30 +375,33 @@ async fn answers_are_neither_guessed_at_nor_kept() {
             let headers = [&signed(&token)[..], &[("accept", accept)]].concat();
             let reply = ask(server.address, method, target, &headers, body).await;
             assert_eq!(reply.status, status, "{method} {target}: {:?}", reply.headers);
-            assert_private(&reply, &format!("{method} {target} as {accept}"));
+            assert_not_stored(&reply, &format!("{method} {target} as {accept}"));
         }
     }
     for accept in ["application/json", "text/html"] {
         let accept = [("accept", accept)];
         let unsigned = ask(server.address, "POST", "/info", &accept, "{}").await;
-        assert_private(&unsigned, "/info without a signature");
-        assert_private(&ask(server.address, "GET", "/admin", &accept, "").await, "the way to the sign-in");
+        assert_not_stored(&unsigned, "/info without a signature");
+        assert_not_stored(
+            &ask(server.address, "GET", "/admin", &accept, "").await,
+            "the redirect to the sign-in",
+        );
         let refused = socket::open(server.address, "/nowhere", &accept).await.err().unwrap();
-        assert_private(&refused, "a handshake to nowhere");
+        assert_not_stored(&refused, "a handshake on an unknown path");
         let refused = socket::open(server.address, "/ws?conn_id=x", &accept).await.err().unwrap();
-        assert_private(&refused, "a handshake without an id");
+        assert_not_stored(&refused, "a handshake without an id");
     }
     for accept in ["application/json", "text/html"] {
         for path in ["/admin/admin.json", "/admin/channels.json", "/openapi.json", "/openapi-3.1.json"] {
             let headers = [&signed(&token)[..], &[("accept", accept)]].concat();
             let reply = ask(server.address, "GET", path, &headers, "").await;
             assert_eq!(reply.status, 200, "{path}");
-            assert_private(&reply, path);
+            assert_not_stored(&reply, path);
         }
     }
-    // Files are for everyone, and asked for again each time.
+    // Files are public, and clients revalidate them each time.
     let file = ask(server.address, "GET", "/static/channelstream/index.js", &[], "").await;
-    assert_guarded(&file, "a file");
+    assert_security_headers(&file, "a file");
     assert_eq!((file.status, file.header("cache-control")), (200, Some("no-cache")));
     let tag = [("if-none-match", file.header("etag").unwrap())];
     let known = ask(server.address, "GET", "/static/channelstream/index.js", &tag, "").await;
@@ -372,17 +409,17 @@ async fn answers_are_neither_guessed_at_nor_kept() {
 }
 
 #[actix_web::test]
-async fn refusals_before_the_app_are_guarded_too() {
+async fn refusals_before_http_have_the_same_security_headers() {
     let server = TestServer::start(Settings { max_sockets_per_address: 1, ..settings() });
     let mut kept = Wire::open(server.address).await;
     assert_eq!(kept.ask("GET", "/nowhere", &[], b"").await.status, 404);
-    let turned_away = Wire::open(server.address).await.ask("GET", "/nowhere", &[], b"").await;
-    assert_eq!(turned_away.status, 429);
-    assert_private(&turned_away, "a socket too many");
+    let rejected = Wire::open(server.address).await.ask("GET", "/nowhere", &[], b"").await;
+    assert_eq!(rejected.status, 429);
+    assert_not_stored(&rejected, "a socket above the limit");
     let server = TestServer::start(Settings { header_timeout_ms: 20, ..settings() });
     let mut slow = Wire::open(server.address).await;
     slow.write("GET / HTTP/1.1\r\n").await;
     let late = slow.reply().await;
     assert_eq!(late.status, 408);
-    assert_private(&late, "a head that takes too long");
+    assert_not_stored(&late, "a head that takes too long");
 }

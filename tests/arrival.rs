@@ -1,5 +1,9 @@
-//! Short ways and long ways in: whatever a connection begins with, and however it comes, the answer is the same.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! The fast path and the full path: the answer is the same for all first bytes of a connection, however they arrive.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -23,38 +27,38 @@ const HANDSHAKE: [(&str, &str); 5] = [
 /// How a handshake arrives.
 #[derive(Clone, Copy, Debug)]
 enum Arriving {
-    /// With the connection.
-    AtOnce,
-    /// When the server has waited for it already.
+    /// Immediately after the connection opens.
+    Immediately,
+    /// When the server has already waited for it.
     Later,
     /// In two parts.
     InParts,
-    /// Behind another request.
+    /// After another request.
     Second,
-    /// With the first frame.
+    /// Together with the first frame.
     WithFrame,
 }
 
-/// When this is answered, the server has seen what was sent before it.
-async fn has_come(server: &TestServer) {
+/// When this request is answered, the server has read everything that was sent before it.
+async fn has_arrived(server: &TestServer) {
     let mut wire = Wire::open(server.address).await;
     assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
 }
 
-/// Sends a handshake, and a ping behind it; gives the answers to both.
+/// Sends a handshake and then a ping; returns the answer to the handshake and checks the pong.
 async fn enter(server: &TestServer, conn_id: &str, arriving: Arriving) -> Reply {
     let bytes = request("GET", &format!("/ws?conn_id={conn_id}"), &HANDSHAKE, b"");
     let ping = frame(FIN | PING, b"there?");
     let mut wire = Wire::open(server.address).await;
     match arriving {
-        Arriving::AtOnce => wire.write(&bytes).await,
+        Arriving::Immediately => wire.write(&bytes).await,
         Arriving::Later => {
-            has_come(server).await;
+            has_arrived(server).await;
             wire.write(&bytes).await;
         }
         Arriving::InParts => {
             wire.write(&bytes[..bytes.len() / 2]).await;
-            has_come(server).await;
+            has_arrived(server).await;
             wire.write(&bytes[bytes.len() / 2..]).await;
         }
         Arriving::Second => {
@@ -68,17 +72,17 @@ async fn enter(server: &TestServer, conn_id: &str, arriving: Arriving) -> Reply 
         wire.write(&ping).await;
     }
     let (mut incoming, _outgoing) = halves(wire);
-    let pong = incoming.expect_said().await;
+    let pong = incoming.expect_message().await;
     assert_eq!((pong.opcode, &pong.payload[..]), (PONG, &b"there?"[..]), "{arriving:?}");
     reply
 }
 
 #[actix_web::test]
-async fn a_handshake_is_answered_alike_however_it_comes() {
+async fn server_answers_a_handshake_however_it_arrives() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     for arriving in
-        [Arriving::AtOnce, Arriving::Later, Arriving::InParts, Arriving::Second, Arriving::WithFrame]
+        [Arriving::Immediately, Arriving::Later, Arriving::InParts, Arriving::Second, Arriving::WithFrame]
     {
         let conn_id = backend.connect("ann", &["c"]).await;
         let reply = enter(&server, &conn_id, arriving).await;
@@ -92,36 +96,36 @@ async fn a_handshake_is_answered_alike_however_it_comes() {
 }
 
 #[actix_web::test]
-async fn a_request_is_answered_however_it_comes() {
+async fn server_answers_a_request_however_it_arrives() {
     let server = TestServer::start(settings());
     let bytes = request("GET", "/nowhere", &[], b"");
     let mut later = Wire::open(server.address).await;
     let mut in_parts = Wire::open(server.address).await;
     in_parts.write(&bytes[..9]).await;
-    has_come(&server).await;
+    has_arrived(&server).await;
     later.write(&bytes).await;
     in_parts.write(&bytes[9..]).await;
     assert_eq!((later.reply().await.status, in_parts.reply().await.status), (404, 404));
     let mut ended = Wire::open(server.address).await;
     ended.write("GET /").await;
-    has_come(&server).await;
+    has_arrived(&server).await;
     drop((ended, Wire::open(server.address).await));
-    has_come(&server).await;
+    has_arrived(&server).await;
 }
 
 #[actix_web::test]
-async fn connections_are_dealt_to_all_workers() {
+async fn server_assigns_connections_to_all_workers() {
     let server = TestServer::start(Settings { workers: 3, ..settings() });
     let backend = server.backend();
     for _ in 0..9 {
         let conn_id = backend.connect("ann", &["c"]).await;
-        assert_eq!(enter(&server, &conn_id, Arriving::AtOnce).await.status, 101);
+        assert_eq!(enter(&server, &conn_id, Arriving::Immediately).await.status, 101);
         assert_eq!(enter(&server, &conn_id, Arriving::Later).await.status, 101);
     }
 }
 
-/// Lets a client in twice, the second time as soon as the first is answered. Whether the first is told that it was taken
-/// over.
+/// Attaches a client twice, the second time as soon as the first handshake is answered. Returns whether the first
+/// socket is closed as taken over.
 async fn is_taken_over(server: &TestServer, target: &str) -> bool {
     let (mut first, _outgoing) = open(server.address, target, &[]).await.ok().unwrap();
     let (mut second, _outgoing) = open(server.address, target, &[]).await.ok().unwrap();
@@ -132,21 +136,21 @@ async fn is_taken_over(server: &TestServer, target: &str) -> bool {
 }
 
 #[actix_web::test]
-async fn who_is_let_in_later_takes_over() {
+async fn later_handshake_takes_over() {
     let server = TestServer::start(Settings { workers: 3, ..settings() });
     let backend = server.backend();
-    for (way, query) in [("short", ""), ("long", "&way=long")] {
+    for (way, query) in [("fast", ""), ("full", "&way=long")] {
         let mut first_stayed = 0;
         for _ in 0..500 {
             let id = &backend.connect("ann", &["c"]).await;
             let target = format!("/ws?conn_id={id}{query}");
             first_stayed += u32::from(!is_taken_over(&server, &target).await);
         }
-        assert_eq!(first_stayed, 0, "by the {way} way");
+        assert_eq!(first_stayed, 0, "by the {way} path");
     }
 }
 
-/// The answer without what differs from request to request.
+/// The answer without the parts that differ between requests.
 fn comparable(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
     let mut headers: Vec<_> = reply.headers.iter().filter(|(name, _)| name != "date").cloned().collect();
     headers.sort();
@@ -158,7 +162,7 @@ fn comparable(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
 }
 
 #[actix_web::test]
-async fn calls_are_answered_alike_by_both_ways() {
+async fn fast_path_and_full_path_answer_alike() {
     let server = TestServer::start(settings());
     let conn_id = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
     let (name, token) = signature();
@@ -182,10 +186,10 @@ async fn calls_are_answered_alike_by_both_ways() {
             let headers = [(name, token.as_str()), ("content-type", content_type)];
             wire.ask("POST", path, &headers, body.as_bytes()).await
         };
-        // What changes something does so now.
+        // A call that changes something does so here.
         ask("application/json").await;
         let short = ask("application/json").await;
-        // A charset is nothing for the short way.
+        // The fast path does not handle a charset.
         let long = ask("application/json; charset=utf-8").await;
         assert_eq!(comparable(&short), comparable(&long), "{path} {body}");
     }

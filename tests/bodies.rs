@@ -1,5 +1,9 @@
-//! Bodies: what responses cost that a client does not read, and what senders without a secret can take.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Bodies: the memory that unread responses cost, and the resources that senders without a secret can use.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -18,20 +22,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 const MIB: usize = 1 << 20;
-/// Clients that do not read, for each kind of response.
+/// The number of clients that do not read, for each kind of response.
 const CLIENTS: usize = 24;
-/// What each may cost, with its socket, its buffers and what the allocator keeps beside them.
+/// The memory that each may cost, with its socket, its buffers and the overhead of the allocator.
 const EACH: usize = 128 << 10;
 
-/// What responses of this length may cost, made and unread: some of them once, and little for each client.
-fn bound(clients: usize, length: usize) -> usize {
+/// The memory that unread responses of this length may cost: some of them once, and little for each client.
+fn memory_limit(clients: usize, length: usize) -> usize {
     4 * MIB + 4 * length + clients * EACH
 }
 
-/// A client that sends a request and does not read. The response has begun when this returns.
+/// A client that sends a request and does not read. When this returns, the response has begun.
 async fn unread(address: SocketAddr, request: &[u8]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    // The kernels keep little of what it does not read.
+    // The kernels buffer little for a client that does not read.
     socket.set_recv_buffer_size(2 << 10).unwrap();
     SockRef::from(&socket).set_tcp_mss(536).unwrap();
     let mut stream = within(socket.connect(address)).await.unwrap();
@@ -45,17 +49,17 @@ fn get(target: &str) -> Vec<u8> {
     request("GET", target, &[(name, &token)], b"")
 }
 
-/// A figure of /admin/debug.
-async fn figure(backend: Backend, name: &str) -> usize {
+/// A value of /admin/debug.
+async fn debug_value(backend: Backend, name: &str) -> usize {
     let text = backend.send("GET", "/admin/debug", &[], b"").await.text();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
-async fn becomes(backend: Backend, name: &str, value: usize) {
+async fn wait_for_value(backend: Backend, name: &str, value: usize) {
     let begun = Instant::now();
     loop {
-        let now = figure(backend, name).await;
+        let now = debug_value(backend, name).await;
         if now == value {
             return;
         }
@@ -65,14 +69,14 @@ async fn becomes(backend: Backend, name: &str, value: usize) {
 }
 
 const RESPONSES: &str = "bytes of large responses in flight";
-const UNPROVEN: &str = "bytes of bodies in flight, signature not verified";
+const UNVERIFIED: &str = "bytes of bodies in flight, signature not verified";
 
-/// Waits until the server has at most so much memory, and fails when it does not come down to it.
-async fn assert_memory_within(server: &Process, bound: usize, what: &str) {
+/// Waits until the server uses at most this much memory, and fails if it keeps using more.
+async fn assert_memory_within(server: &Process, bound: usize, target: &str) {
     let begun = Instant::now();
     while server.memory() > bound {
         let now = server.memory() / MIB;
-        assert!(begun.elapsed() < Duration::from_secs(4), "{what}: {now} MiB, {} expected", bound / MIB);
+        assert!(begun.elapsed() < Duration::from_secs(4), "{target}: {now} MiB, {} expected", bound / MIB);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -81,34 +85,34 @@ async fn assert_memory_within(server: &Process, bound: usize, what: &str) {
 async fn fill(backend: Backend, channel: &str, messages: usize, bytes: usize) {
     backend.configure(&[channel], json!({"store_history": true, "history_size": 100})).await;
     for _ in 0..messages {
-        backend.say(channel, &"x".repeat(bytes)).await;
+        backend.publish_text(channel, &"x".repeat(bytes)).await;
     }
 }
 
 #[actix_web::test]
-async fn unread_responses_are_not_kept_for_each_client() {
+async fn server_shares_unread_responses_between_clients() {
     let server = Process::run(command("", &["--port", "0", "--set", "workers=2"]));
     let backend = Backend { address: server.address };
     fill(backend, "c", 3, MIB).await;
     let file = "/static/vendor/swagger-ui/swagger-ui-bundle.js";
     for target in [file, "/info", "/admin/admin.json", "/openapi-3.1.json", "/openapi.json"] {
         let length = backend.send("GET", target, &[], b"").await.body.len();
-        assert!(length > 32 << 10, "{target} is answered with much");
+        assert!(length > 32 << 10, "{target} has a large answer");
         let before = server.memory();
         let mut held = Vec::new();
         for _ in 0..CLIENTS {
             held.push(unread(server.address, &get(target)).await);
         }
-        assert_memory_within(&server, before + bound(CLIENTS, length), target).await;
+        assert_memory_within(&server, before + memory_limit(CLIENTS, length), target).await;
         let whole = backend.send("GET", target, &[], b"").await;
         assert_eq!((whole.status, whole.body.len() > length - 100), (200, true));
         drop(held);
-        becomes(backend, RESPONSES, 0).await;
+        wait_for_value(backend, RESPONSES, 0).await;
     }
 }
 
 #[actix_web::test]
-async fn unread_polls_share_their_events() {
+async fn server_shares_events_between_unread_polls() {
     let server = Process::run(command("", &["--port", "0", "--set", "workers=2"]));
     let backend = Backend { address: server.address };
     for callback in ["", "&callback=take"] {
@@ -117,15 +121,15 @@ async fn unread_polls_share_their_events() {
             ids.push(backend.connect(&format!("u{number}"), &["c"]).await);
         }
         for _ in 0..3 {
-            backend.say("c", &"x".repeat(MIB)).await;
+            backend.publish_text("c", &"x".repeat(MIB)).await;
         }
         let before = server.memory();
         let mut held = Vec::new();
         for id in &ids[1..] {
             held.push(unread(server.address, &get(&format!("/listen?conn_id={id}{callback}"))).await);
         }
-        assert_memory_within(&server, before + bound(ids.len(), 3 * MIB), callback).await;
-        // One that reads gets all of it.
+        assert_memory_within(&server, before + memory_limit(ids.len(), 3 * MIB), callback).await;
+        // A client that reads receives all events.
         let target = format!("/listen?conn_id={}{callback}", ids[0]);
         let text = Wire::open(server.address).await.ask("GET", &target, &[], b"").await.text();
         let list = text.strip_prefix("take(").and_then(|list| list.strip_suffix(")")).unwrap_or(&text);
@@ -141,7 +145,7 @@ async fn info(backend: Backend, channel: &str) -> Reply {
 }
 
 #[actix_web::test]
-async fn large_responses_are_counted_and_bounded_together() {
+async fn server_limits_the_total_size_of_large_responses() {
     // A quarter of it is 16 MiB.
     let server = TestServer::start(Settings { max_total_queued_bytes: 64 * MIB, ..settings() });
     let backend = server.backend();
@@ -155,21 +159,21 @@ async fn large_responses_are_counted_and_bounded_together() {
         let body = json!({"info": {"channels": [channel]}}).to_string();
         request("POST", "/info", &[(name, &token)], body.as_bytes())
     };
-    // Equal ones count once, whoever asks for them.
+    // Equal responses count once for all clients.
     for _ in 0..5 {
         held.push(unread(server.address, &ask("a")).await);
     }
-    becomes(backend, RESPONSES, length).await;
+    wait_for_value(backend, RESPONSES, length).await;
     held.push(unread(server.address, &ask("b")).await);
-    becomes(backend, RESPONSES, 2 * length).await;
+    wait_for_value(backend, RESPONSES, 2 * length).await;
     let refused = info(backend, "c").await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
     assert_eq!(refused.header("x-channelstream-error"), Some("busy"));
     for (method, target) in [("GET", "/admin/admin.json"), ("GET", "/openapi.json"), ("POST", "/info")] {
         assert_eq!(backend.send(method, target, &[], b"").await.status, 503, "{target}");
     }
-    // What is answered with little goes on; what would be answered with much is refused before it is done.
-    backend.say("d", "small").await;
+    // The server still answers requests with small answers; it refuses those with large answers before it handles them.
+    backend.publish_text("d", "small").await;
     let large = json!([{"user": "p", "channel": "d", "message": {"text": "x".repeat(50_000)}}]).to_string();
     assert_eq!(backend.send("POST", "/message", &[], large.as_bytes()).await.status, 503);
     let wrong = format!("[{}{{}}]", "{},".repeat(1_000));
@@ -179,25 +183,25 @@ async fn large_responses_are_counted_and_bounded_together() {
         assert_eq!(backend.send("POST", "/message", headers, b"[{}]").await.status, 422);
     }
     drop(held);
-    becomes(backend, RESPONSES, 0).await;
+    wait_for_value(backend, RESPONSES, 0).await;
     assert_eq!(info(backend, "c").await.status, 200);
     assert_eq!(backend.send("POST", "/message", &[], wrong.as_bytes()).await.status, 422);
 }
 
 #[actix_web::test]
-async fn a_poll_that_holds_too_much_unread_is_closed_and_loses_nothing() {
+async fn server_closes_an_unread_poll_above_the_limit_without_loss() {
     let server =
         TestServer::start(Settings { max_total_queued_bytes: 5 * MIB, poll_wait_ms: 200, ..settings() });
     let backend = server.backend();
     let ids = [backend.connect("ann", &["c"]).await, backend.connect("bob", &["c"]).await];
     for _ in 0..3 {
-        backend.say("c", &"x".repeat(MIB)).await;
+        backend.publish_text("c", &"x".repeat(MIB)).await;
     }
-    // Either fits, and both together do not.
+    // Each of them fits, but not both together.
     let targets = ids.map(|id| format!("/listen?conn_id={id}"));
     let mut first = unread(server.address, &get(&targets[0])).await;
     let mut second = unread(server.address, &get(&targets[1])).await;
-    becomes(backend, "limit reached, max_total_queued_bytes", 1).await;
+    wait_for_value(backend, "limit reached, max_total_queued_bytes", 1).await;
     let mut lengths = Vec::new();
     for stream in [&mut first, &mut second] {
         SockRef::from(&*stream).set_recv_buffer_size(8 * MIB).unwrap();
@@ -208,7 +212,7 @@ async fn a_poll_that_holds_too_much_unread_is_closed_and_loses_nothing() {
     lengths.sort_unstable();
     assert_eq!(lengths, [false, true], "one of the responses ends early");
     drop((first, second));
-    becomes(backend, "bytes queued for slow peers", 0).await;
+    wait_for_value(backend, "bytes queued for slow peers", 0).await;
     let mut counts = Vec::new();
     for target in targets {
         let reply = Wire::open(server.address).await.ask("GET", &target, &[], b"").await;
@@ -219,24 +223,24 @@ async fn a_poll_that_holds_too_much_unread_is_closed_and_loses_nothing() {
 }
 
 #[actix_web::test]
-async fn a_poll_that_was_superseded_holds_nothing() {
+async fn superseded_poll_uses_no_memory() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     let id = backend.connect("ann", &["c"]).await;
     for _ in 0..3 {
-        backend.say("c", &"x".repeat(MIB)).await;
+        backend.publish_text("c", &"x".repeat(MIB)).await;
     }
     let target = format!("/listen?conn_id={id}");
     let first = unread(server.address, &get(&target)).await;
     let reply = Wire::open(server.address).await.ask("GET", &target, &[], b"").await;
     let events = reply.json();
     assert_eq!(events.as_array().unwrap().iter().filter(|event| event["type"] == "message").count(), 3);
-    becomes(backend, "bytes queued for slow peers", 0).await;
+    wait_for_value(backend, "bytes queued for slow peers", 0).await;
     drop(first);
 }
 
-/// What a sender without a secret sends: all but the last ten bytes of a body.
-async fn hold(address: SocketAddr, head: &str, length: usize) -> Wire {
+/// A sender without a secret: it sends all but the last ten bytes of a body.
+async fn send_incomplete_body(address: SocketAddr, head: &str, length: usize) -> Wire {
     let mut wire = Wire::open(address).await;
     let _ = wire.try_write(format!("{head}Host: t\r\nContent-Length: {length}\r\n\r\n")).await;
     let _ = wire.try_write(vec![b' '; length - 10]).await;
@@ -247,7 +251,7 @@ fn now_unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// A publish in pieces that arrive apart, with this header; its status.
+/// Publishes in pieces that arrive separately, with this header; returns the status.
 async fn publish_in_pieces(address: SocketAddr, (name, value): (&str, String), body: &[u8]) -> u16 {
     let mut wire = Wire::open(address).await;
     let head =
@@ -261,7 +265,7 @@ async fn publish_in_pieces(address: SocketAddr, (name, value): (&str, String), b
 }
 
 #[actix_web::test]
-async fn senders_without_a_secret_take_nothing_from_signed_requests() {
+async fn unsigned_senders_do_not_block_signed_requests() {
     const BODY: usize = 512 << 10;
     let server = TestServer::start(Settings {
         max_body_bytes: BODY,
@@ -286,12 +290,12 @@ async fn senders_without_a_secret_take_nothing_from_signed_requests() {
     for (number, head) in sources.iter().enumerate() {
         let mut held = Vec::new();
         for length in [BODY, 1_024, 4_096, 8_192].into_iter().cycle().take(24) {
-            held.push(hold(server.address, head, length).await);
+            held.push(send_incomplete_body(server.address, head, length).await);
         }
         let body = message.as_bytes();
         let status = publish_in_pieces(server.address, signature(), body).await;
         assert_eq!(status, 200, "{head}");
-        // A bound signature is judged behind its body, which waits among those of the others.
+        // The server checks a bound signature after the body, which waits among the other bodies.
         let keys = Keys::new(&[Secret::new("secret")]);
         let bound = keys.sign_bound(
             &BoundTo { method: "POST", target: "/message", body },
@@ -300,15 +304,15 @@ async fn senders_without_a_secret_take_nothing_from_signed_requests() {
         );
         let status = publish_in_pieces(server.address, ("x-channelstream-signature", bound), body).await;
         assert_eq!(status, 200, "bound, {head}");
-        assert!(figure(backend, UNPROVEN).await <= BODY);
+        assert!(debug_value(backend, UNVERIFIED).await <= BODY);
         drop(held);
-        becomes(backend, UNPROVEN, 0).await;
-        becomes(backend, "bytes of bodies in flight", 0).await;
+        wait_for_value(backend, UNVERIFIED, 0).await;
+        wait_for_value(backend, "bytes of bodies in flight", 0).await;
     }
 }
 
 #[actix_web::test]
-async fn refusals_of_bodies_name_their_bound() {
+async fn refusals_of_bodies_name_the_limit() {
     let server = TestServer::start(Settings { demo: channelstream::config::DemoSetting::On, ..settings() });
     let form = ("content-type", "application/x-www-form-urlencoded");
     let cases = [
@@ -324,16 +328,16 @@ async fn refusals_of_bodies_name_their_bound() {
             let reply = Wire::open(server.address).await.ask(method, path, &[form], &body).await;
             assert_eq!(reply.status == 413, is_too_large, "{path} {length}: {reply:?}");
             if is_too_large {
-                let said = format!("The body is too large. At most {bound} bytes are allowed.");
+                let message = format!("The body is too large. At most {bound} bytes are allowed.");
                 assert_eq!(
                     (reply.json()["message"].clone(), reply.header("x-channelstream-limit")),
-                    (said.into(), None)
+                    (message.into(), None)
                 );
                 assert_eq!(reply.header("x-channelstream-error"), Some("body-too-large"));
             }
         }
     }
-    // Who signs has the usual bound.
+    // A signed request has the usual limit.
     let id = json!({"conn_id": uuid::Uuid::new_v4(), "padding": "x".repeat(50_000)}).to_string();
     assert_eq!(server.backend().send("POST", "/disconnect", &[], id.as_bytes()).await.json(), false);
     let count =
@@ -342,12 +346,12 @@ async fn refusals_of_bodies_name_their_bound() {
 }
 
 #[actix_web::test]
-async fn what_stands_around_the_json_is_skipped_or_named() {
+async fn server_skips_or_names_bytes_around_the_json() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     let message = json!([{"user": "p", "channel": "c", "message": {}}]).to_string();
     let marked = [b"\xef\xbb\xbf", message.as_bytes()].concat();
-    // By the short way, by the long one, and behind a signature of these bytes.
+    // On the fast path, on the full path, and with a signature of these bytes.
     let keys = Keys::new(&[Secret::new("secret")]);
     let bound =
         keys.sign_bound(&BoundTo { method: "POST", target: "/message", body: &marked }, now_unix(), "n");

@@ -1,5 +1,9 @@
-//! What is too much is refused, in words, and nothing of it is done; and bodies are read by their charset.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! The server refuses what exceeds a limit, names the limit and changes nothing; and it reads bodies by their charset.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -15,7 +19,7 @@ async fn post(server: &TestServer, path: &str, body: &str) -> Reply {
 }
 
 #[actix_web::test]
-async fn large_bodies() {
+async fn server_refuses_large_bodies() {
     let server = TestServer::start(Settings { max_body_bytes: 2_000, ..settings() });
     let body = |size: usize| {
         let frame = json!({"username": "ann", "channels": ["c"], "padding": ""}).to_string();
@@ -26,7 +30,7 @@ async fn large_bodies() {
     assert_eq!((reply.status, reply.header("x-channelstream-error")), (413, Some("body-too-large")));
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(reply.json()["message"], "The body is too large. At most 2000 bytes are allowed.");
-    // In pieces, without a length that could be looked at.
+    // In pieces, without a length that the server could check.
     let (name, token) = signature();
     let mut wire = Wire::open(server.address).await;
     let head =
@@ -39,7 +43,7 @@ async fn large_bodies() {
     assert_eq!(wire.reply().await.status, 413);
 }
 
-/// The gauge of bodies, as /admin/debug tells it.
+/// The gauge of bodies in /admin/debug.
 async fn body_bytes(server: &TestServer) -> usize {
     let text = server.backend().send("GET", "/admin/debug", &[], b"").await.text();
     let line = text.lines().find_map(|line| line.strip_prefix("bytes of bodies in flight: "));
@@ -55,7 +59,7 @@ async fn body_bytes_become(server: &TestServer, bytes: usize) {
     .await;
 }
 
-/// A request whose body comes in pieces, each with its length before it.
+/// A request whose body arrives in chunks.
 fn in_pieces(path: &str, content_type: &str, pieces: &[&str]) -> String {
     let (name, token) = signature();
     let pieces: String = pieces.iter().map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len())).collect();
@@ -66,14 +70,14 @@ fn in_pieces(path: &str, content_type: &str, pieces: &[&str]) -> String {
 }
 
 #[actix_web::test]
-async fn bodies_under_way() {
+async fn server_limits_the_total_size_of_pending_bodies() {
     let bounds = Settings { max_body_bytes: 100_000, max_pending_body_bytes: 65_536, ..settings() };
     let server = TestServer::start(bounds);
     let mut slow = Wire::open(server.address).await;
     let space = " ".repeat(40_000);
     slow.write(in_pieces("/message", "application/json", &["[", &space, &space])).await;
     body_bytes_become(&server, 80_001).await;
-    // By the short way and by the long one.
+    // On the fast path and on the full path.
     for content_type in ["application/json", "application/json; charset=utf-8"] {
         let mut wire = Wire::open(server.address).await;
         wire.write(in_pieces("/message", content_type, &["[", &space])).await;
@@ -83,14 +87,18 @@ async fn bodies_under_way() {
         drop(wire);
         body_bytes_become(&server, 80_001).await;
     }
-    assert_eq!(post(&server, "/connect", r#"{"username": "ann"}"#).await.status, 200, "what is small passes");
+    assert_eq!(
+        post(&server, "/connect", r#"{"username": "ann"}"#).await.status,
+        200,
+        "the server accepts small bodies"
+    );
     slow.write("1\r\n]\r\n0\r\n\r\n").await;
     assert_eq!(slow.reply().await.status, 200);
     body_bytes_become(&server, 0).await;
     let mut wire = Wire::open(server.address).await;
     wire.write(in_pieces("/message", "application/json", &["[", &space, "]"]) + "0\r\n\r\n").await;
-    assert_eq!(wire.reply().await.status, 200, "there is room again");
-    // Who hangs up leaves nothing behind.
+    assert_eq!(wire.reply().await.status, 200, "the limit is free again");
+    // A client that hangs up frees its share.
     let mut gone = Wire::open(server.address).await;
     gone.write(in_pieces("/message", "application/json", &["[", &space])).await;
     body_bytes_become(&server, 40_001).await;
@@ -99,7 +107,7 @@ async fn bodies_under_way() {
 }
 
 #[actix_web::test]
-async fn long_lists_and_deep_nesting() {
+async fn server_refuses_long_lists_and_deep_nesting() {
     let server = TestServer::start(Settings {
         max_list_items: 10,
         max_json_depth: 8,
@@ -135,10 +143,10 @@ async fn long_lists_and_deep_nesting() {
     }
 }
 
-/// Requests that come in one piece are all there before any of them is worked off: the tiny mailbox overflows. Who is
-/// refused is told to come back, what was accepted arrives, and nothing else does.
+/// All pipelined requests arrive before the server handles any of them: the tiny mailbox overflows. A refused request
+/// names a time to retry, accepted messages arrive, and no others do.
 #[actix_web::test]
-async fn full_mailboxes() {
+async fn server_answers_503_if_a_mailbox_is_full() {
     for settings in [
         Settings { registry_mailbox: 3, ..settings() },
         Settings { channel_mailbox: 3, registry_mailbox: 4, ..settings() },
@@ -171,14 +179,14 @@ async fn full_mailboxes() {
             }
         }
         assert!(refused > 0, "320 requests went through a mailbox of 3 messages");
-        backend.say("c", "end").await;
+        backend.publish_text("c", "end").await;
         accepted.push("end".to_owned());
         assert_eq!(listener.texts(accepted.len()).await, accepted);
     }
 }
 
 #[actix_web::test]
-async fn bodies_in_other_charsets() {
+async fn server_reads_bodies_in_other_charsets() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;

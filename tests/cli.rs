@@ -1,6 +1,6 @@
-//! The commands, run as people run them.
+//! The commands, run as operators run them.
 
-// Helpers of tests count as tests: what fails there should fail the test.
+// Helpers of tests count as tests: a failure there should fail the test.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read};
@@ -38,16 +38,16 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Both ways to forget one of two: the start and `check-config` say which.
+/// An operator may forget either of the two secrets: the start and `check-config` name the forgotten one.
 #[test]
-fn a_well_known_secret_beside_an_own_one_is_named() {
+fn server_names_a_well_known_secret_next_to_a_custom_one() {
     for (own, forgotten) in [("SECRET", "admin_secret"), ("ADMIN_SECRET", "secrets")] {
         let variable = format!("CHANNELSTREAM_{own}");
         let variables = [(variable.as_str(), "a text of one's own")];
         let checked = channelstream(&variables, &["check-config"]);
         let warned = format!("warning: {forgotten}: the well-known default is in force");
         assert!(checked.status.success() && err(&checked).contains(&warned), "{checked:?}");
-        // An address that cannot be listened on: the start warns, and ends.
+        // The server cannot listen on this address: the start warns and ends.
         let started =
             channelstream(&variables, &["--host", "192.0.2.1", "--set", "allow_default_secrets=true"]);
         assert!(
@@ -57,18 +57,18 @@ fn a_well_known_secret_beside_an_own_one_is_named() {
     }
     let known = out(&channelstream(&[], &["check-config"]));
     assert!(known.contains("# secrets and admin_secret: the well-known default is in force"), "{known}");
-    assert_eq!(err(&channelstream(&[], &["check-config"])), "", "nothing is forgotten where all is default");
+    assert_eq!(err(&channelstream(&[], &["check-config"])), "", "no secret is forgotten if all are defaults");
 }
 
 #[test]
-fn the_version_is_printed() {
+fn command_prints_the_version() {
     let expected = format!("channelstream {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(out(&channelstream(&[], &["-v"])), expected);
     assert_eq!(out(&channelstream(&[], &["--version"])), expected);
 }
 
 #[test]
-fn a_bad_setting_stops_the_start() {
+fn server_does_not_start_with_an_invalid_setting() {
     let output = channelstream(&[("CHANNELSTREAM_PORT", "70000")], &[]);
     assert_eq!(output.status.code(), Some(78));
     assert_eq!(err(&output), "error: port: 70000 is not a port (0-65535) (from CHANNELSTREAM_PORT)\n");
@@ -80,7 +80,7 @@ fn a_bad_setting_stops_the_start() {
 }
 
 #[test]
-fn default_secrets_stay_on_loopback() {
+fn server_accepts_default_secrets_only_on_loopback() {
     for host in ["0.0.0.0", "::", "push.example.org"] {
         let output = channelstream(&[], &["--host", host]);
         assert_eq!(output.status.code(), Some(78), "{host}");
@@ -97,7 +97,7 @@ fn default_secrets_stay_on_loopback() {
 }
 
 #[test]
-fn check_config_tells_values_and_sources_but_no_secrets() {
+fn check_config_prints_values_and_sources_but_no_secrets() {
     let variables = [
         ("CHANNELSTREAM_SECRET", "hush1"),
         ("CHANNELSTREAM_ADMIN_SECRET", "hush2"),
@@ -120,7 +120,7 @@ fn check_config_tells_values_and_sources_but_no_secrets() {
 }
 
 #[test]
-fn check_config_fails_with_what_would_not_start() {
+fn check_config_fails_if_the_server_would_not_start() {
     let output = channelstream(&[], &["check-config", "--host", "0.0.0.0"]);
     assert_eq!(output.status.code(), Some(78));
     assert!(
@@ -130,9 +130,9 @@ fn check_config_fails_with_what_would_not_start() {
     assert_eq!(channelstream(&[], &["check-config", "-c", "none.toml"]).status.code(), Some(78));
 }
 
-/// A service manager need not start a server again whose settings are wrong; it may one whose port is taken.
+/// A service manager should not restart a server with wrong settings; it may restart one whose port is in use.
 #[test]
-fn exit_codes_tell_wrong_settings_from_other_failures() {
+fn exit_codes_separate_wrong_settings_from_other_failures() {
     let codes = |arguments: &[&str]| channelstream(&[], arguments).status.code();
     for wrong in [
         &["--port", "x"][..],
@@ -156,7 +156,7 @@ fn exit_codes_tell_wrong_settings_from_other_failures() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_the_file_stops_the_start() {
+fn server_does_not_start_if_the_settings_file_is_a_directory() {
     let directory = directory("is-directory");
     std::fs::create_dir_all(directory.join("channelstream.toml")).unwrap();
     for arguments in [&[][..], &["check-config"], &["-c", "channelstream.toml"]] {
@@ -168,7 +168,7 @@ fn a_directory_in_the_place_of_the_file_stops_the_start() {
 }
 
 #[test]
-fn check_config_warns_of_settings_that_contradict_each_other() {
+fn check_config_warns_about_contradicting_settings() {
     let own = ["--set", "secrets=own", "--set", "admin_secret=own"];
     for (arguments, names) in [
         (["drain_spread_ms=20000", "shutdown_timeout_ms=5000"], ["drain_spread_ms: ", "shutdown_timeout_ms"]),
@@ -196,7 +196,7 @@ fn check_config_warns_of_settings_that_contradict_each_other() {
 }
 
 #[test]
-fn a_start_from_an_ini_logs_its_warnings() {
+fn server_logs_the_warnings_of_an_ini_file() {
     let directory = directory("ini");
     let text = "[channelstream]\nport = 0\nsecret = hush\nadmin_secret = hush\nfoo = hush\n";
     std::fs::write(directory.join("a.ini"), text).unwrap();
@@ -225,15 +225,15 @@ fn sign_and_verify_agree() {
     let output = channelstream(&[], &["verify", &token]);
     assert_eq!(output.status.code(), Some(1));
     assert!(out(&output).starts_with("refused: its mac"), "{}", out(&output));
-    // An address and secrets no server may start with are no reason not to sign.
+    // `sign` also works with an address and secrets with which no server may start.
     let signed = out(&channelstream(&[("CHANNELSTREAM_HOST", "0.0.0.0")], &["sign", "--secret", "x"]));
     assert!(signed.lines().last().unwrap().starts_with("x-channelstream-secret: channelstream."));
     assert_eq!(channelstream(&[], &["sign", "a\nb"]).status.code(), Some(1));
 }
 
 #[test]
-fn make_config_follows_the_ending() {
-    let directory = fresh("make");
+fn make_config_chooses_the_format_by_the_extension() {
+    let directory = empty_directory("make");
     let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
     let (toml, ini) = (path("a.toml"), path("a.ini"));
     let variables = [("CHANNELSTREAM_PORT", "9000"), ("CHANNELSTREAM_SECRET", "50%")];
@@ -251,14 +251,14 @@ fn make_config_follows_the_ending() {
     assert_eq!(channelstream(&[], &["make-config", "-o", "/none/x"]).status.code(), Some(1));
 }
 
-fn fresh(name: &str) -> PathBuf {
+fn empty_directory(name: &str) -> PathBuf {
     let directory = directory(name);
     std::fs::remove_dir_all(&directory).unwrap();
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
 
-/// Files in this directory, those of a write that was broken off included.
+/// The files in this directory, including those of an interrupted write.
 fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -267,7 +267,7 @@ fn files(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_settings_file_is_its_owners_and_replaces_no_other() {
+fn make_config_writes_a_private_file_and_replaces_none() {
     use std::os::unix::fs::PermissionsExt;
     let programs = [
         (env!("CARGO_BIN_EXE_channelstream"), "make-config", "toml"),
@@ -276,7 +276,7 @@ fn a_settings_file_is_its_owners_and_replaces_no_other() {
         (env!("CARGO_BIN_EXE_channelstream"), "make-config", "md"),
     ];
     for (program, make, ending) in programs {
-        let directory = fresh("owned");
+        let directory = empty_directory("owned");
         let file = format!("a.{ending}");
         let path = directory.join(&file);
         let run = |more: &[&str]| {
@@ -300,8 +300,8 @@ fn a_settings_file_is_its_owners_and_replaces_no_other() {
 }
 
 #[test]
-fn a_settings_file_has_secrets_of_its_own() {
-    let directory = fresh("random");
+fn make_config_writes_random_secrets() {
+    let directory = empty_directory("random");
     let secrets = |name: &str, variables: &[(&str, &str)]| {
         let program = env!("CARGO_BIN_EXE_channelstream");
         let made = command(&directory, program, variables, &["make-config", "-o", name]).output().unwrap();
@@ -311,16 +311,16 @@ fn a_settings_file_has_secrets_of_its_own() {
             |key: &str| text.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap().to_owned();
         (["secrets", "admin_secret", "cookie_secret"].map(of), err(&made))
     };
-    let (one, said) = secrets("one.toml", &[]);
+    let (one, printed) = secrets("one.toml", &[]);
     let (other, _) = secrets("other.toml", &[]);
-    assert_eq!(said, "made at random: secrets, admin_secret, cookie_secret\n");
+    assert_eq!(printed, "made at random: secrets, admin_secret, cookie_secret\n");
     for (one, other) in one.iter().zip(&other) {
         assert!(one != other && one.len() > 60, "{one} {other}");
     }
-    let (given, said) =
+    let (given, printed) =
         secrets("given.toml", &[("CHANNELSTREAM_SECRET", "given"), ("CHANNELSTREAM_ADMIN_SECRET", "b")]);
     assert_eq!(
-        (given[0].as_str(), said.as_str()),
+        (given[0].as_str(), printed.as_str()),
         ("secrets = [\"given\"]", "made at random: cookie_secret\n")
     );
     let arguments = ["-c", "one.toml", "check-config", "--host", "0.0.0.0"];
@@ -329,8 +329,8 @@ fn a_settings_file_has_secrets_of_its_own() {
 }
 
 #[test]
-fn only_a_file_is_replaced() {
-    let directory = fresh("replaced");
+fn make_config_replaces_only_files() {
+    let directory = empty_directory("replaced");
     let make = |name: &str, more: &[&str]| {
         let arguments = [&["make-config", "-o", name], more].concat();
         command(&directory, env!("CARGO_BIN_EXE_channelstream"), &[], &arguments).output().unwrap()
@@ -358,20 +358,20 @@ fn only_a_file_is_replaced() {
     }
     assert_eq!(std::fs::read_to_string(directory.join("target.toml")).unwrap(), "old");
     assert!(make("link.toml", &["--force"]).status.success());
-    assert!(directory.join("link.toml").symlink_metadata().unwrap().is_symlink(), "the link stays");
+    assert!(directory.join("link.toml").symlink_metadata().unwrap().is_symlink(), "the link remains");
     assert!(std::fs::read_to_string(directory.join("target.toml")).unwrap().contains("secrets = "));
     assert!(make("new.toml", &["--force"]).status.success());
     assert_eq!(make("new.toml", &["--force", "-o"]).status.code(), Some(2));
 }
 
-/// What is left of a file would count as settings at the next start: none, so the well-known secrets.
+/// The next start would read the rest of a file as settings; an empty rest means the well-known secrets.
 #[test]
-fn a_file_that_finds_no_room_leaves_nothing() {
+fn make_config_leaves_no_partial_file_on_a_full_disk() {
     for (program, make, ending) in [
         (env!("CARGO_BIN_EXE_channelstream"), "make-config", "toml"),
         (env!("CARGO_BIN_EXE_channelstream_utils"), "make_config", "ini"),
     ] {
-        let directory = fresh("no-room");
+        let directory = empty_directory("no-room");
         let name = format!("a.{ending}");
         let make = |more: &str| {
             let script = format!("ulimit -f 0 && exec {program} {make} -o {name} {more}");
@@ -389,16 +389,17 @@ fn a_file_that_finds_no_room_leaves_nothing() {
 }
 
 #[test]
-fn a_full_disk_behind_standard_output_is_a_failure() {
+fn make_config_fails_if_standard_output_is_full() {
     let script = format!("exec {} make-config >/dev/full", env!("CARGO_BIN_EXE_channelstream"));
-    let output =
-        command(&fresh("full"), "sh", &[("PATH", "/usr/bin:/bin")], &["-c", &script]).output().unwrap();
+    let output = command(&empty_directory("full"), "sh", &[("PATH", "/usr/bin:/bin")], &["-c", &script])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).contains("standard output: cannot be written"), "{}", err(&output));
 }
 
 #[test]
-fn an_ini_can_be_turned_into_toml() {
+fn make_config_converts_an_ini_file_into_toml() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rhodecode.ini");
     let text = out(&channelstream(&[], &["-i", source, "make-config"]));
     for line in
@@ -409,13 +410,13 @@ fn an_ini_can_be_turned_into_toml() {
 }
 
 #[test]
-fn the_originals_make_config_has_no_gaps() {
+fn original_make_config_writes_every_setting() {
     let variables = [
         ("CHANNELSTREAM_HOST", "10.0.0.1"),
         ("CHANNELSTREAM_ALLOW_CORS", "a.example,b.example"),
         ("CHANNELSTREAM_DEBUG", "1"),
         ("CHANNELSTREAM_VALIDATE_REQUESTS", "0"),
-        // The image names the file that is only about to be made.
+        // The image names the file before it exists.
         ("CHANNELSTREAM_INI", "not-yet.ini"),
     ];
     let output = utils(&variables, &["make_config", "-j", "{\"port\": 8001}"]);
@@ -428,17 +429,14 @@ fn the_originals_make_config_has_no_gaps() {
         assert!(text.lines().any(|other| other == line), "{line} in {text}");
     }
     assert_eq!(utils(&[], &["other"]).status.code(), Some(2));
-    let file = fresh("utils").join("config.ini");
+    let file = empty_directory("utils").join("config.ini");
     assert!(utils(&[], &["-o", file.to_str().unwrap(), "make_config"]).status.success());
     let text = std::fs::read_to_string(file).unwrap();
-    assert!(
-        text.contains("host = 0.0.0.0") && text.contains("\nsecret = secret\n"),
-        "as the original writes it"
-    );
+    assert!(text.contains("host = 0.0.0.0") && text.contains("\nsecret = secret\n"), "like the original");
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn make_config_succeeds_if_its_reader_exits() {
     let program = env!("CARGO_BIN_EXE_channelstream");
     let mut command = command(&directory("empty"), program, &[], &["make-config"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -448,10 +446,10 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert!(child.wait().unwrap().success() && notes.is_empty());
 }
 
-/// Waiting for the signal to stop once stood among the arguments of a log line: a server that logged less than that
-/// line ended at once.
+/// In an old version the wait for the stop signal was an argument of a log line: a server whose log level excluded that
+/// line ended immediately.
 #[test]
-fn a_server_that_logs_nothing_runs_until_it_is_stopped() {
+fn server_that_logs_nothing_runs_until_it_is_stopped() {
     for level in ["error", "warn"] {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let port = port.to_string();
@@ -469,7 +467,7 @@ fn a_server_that_logs_nothing_runs_until_it_is_stopped() {
             std::thread::yield_now();
         };
         assert_eq!(ended, None, "{level}: it ended by itself");
-        // A stop takes a second at most: who still runs after three was not stopping.
+        // A stop takes at most a second: a server that still runs after three was not stopping.
         std::thread::sleep(std::time::Duration::from_secs(3));
         assert_eq!(server.try_wait().unwrap(), None, "{level}: it ended by itself");
         let stopped = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();

@@ -1,5 +1,9 @@
-//! A second address for backends and operators: what each of the two has.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! A second address for backends and operators: the paths that each of the two addresses serves.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -10,7 +14,7 @@ use support::backend::signature;
 use support::http::{Reply, Wire};
 use support::{TestServer, settings, socket};
 
-fn apart() -> Settings {
+fn separate_addresses() -> Settings {
     Settings {
         internal_host: Some("127.0.0.1".into()),
         internal_port: 0,
@@ -20,7 +24,7 @@ fn apart() -> Settings {
     }
 }
 
-/// Everything that browsers have no business with.
+/// Every endpoint that browsers must not reach.
 const NOT_FOR_BROWSERS: [(&str, &str); 18] = [
     ("POST", "/connect"),
     ("POST", "/subscribe"),
@@ -47,13 +51,13 @@ async fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, 
     Wire::open(address).await.ask(method, target, &all, body.as_bytes()).await
 }
 
-fn is_nowhere(reply: &Reply) -> bool {
+fn is_not_found(reply: &Reply) -> bool {
     (reply.status, reply.header("x-channelstream-error")) == (404, Some("not-found"))
 }
 
 #[actix_web::test]
-async fn browsers_find_only_what_is_for_them() {
-    let server = TestServer::start(apart());
+async fn public_address_serves_only_paths_of_browsers() {
+    let server = TestServer::start(separate_addresses());
     let (name, token) = signature();
     let signed = [(name, token.as_str())];
     for (method, path) in NOT_FOR_BROWSERS {
@@ -63,14 +67,14 @@ async fn browsers_find_only_what_is_for_them() {
                 let all = [headers, &[("x-script-name", "/push")]].concat();
                 for headers in [headers, &all] {
                     let reply = ask(server.address, method, target, headers, "{}").await;
-                    assert!(is_nowhere(&reply), "{method} {target} {headers:?}: {reply:?}");
+                    assert!(is_not_found(&reply), "{method} {target} {headers:?}: {reply:?}");
                 }
             }
         }
         let preflight = ask(server.address, "OPTIONS", path, &[("origin", "https://a.example")], "").await;
-        assert!(is_nowhere(&preflight), "{path}: {preflight:?}");
+        assert!(is_not_found(&preflight), "{path}: {preflight:?}");
         let there = ask(server.internal_address.unwrap(), method, path, &signed, "{}").await;
-        assert!(!is_nowhere(&there), "{method} {path}: {there:?}");
+        assert!(!is_not_found(&there), "{method} {path}: {there:?}");
     }
     for path in ["/", "/static/channelstream/index.js", "/demo", "/docs/first-application"] {
         assert_ne!(ask(server.address, "GET", path, &[], "").await.status, 404, "{path}");
@@ -81,25 +85,25 @@ async fn browsers_find_only_what_is_for_them() {
 }
 
 #[actix_web::test]
-async fn what_backends_say_reaches_browsers_at_the_other_address() {
+async fn messages_of_backends_reach_browsers_on_the_other_address() {
     for workers in [1, 3] {
-        let server = TestServer::start(Settings { workers, ..apart() });
+        let server = TestServer::start(Settings { workers, ..separate_addresses() });
         let (backend, internal) = (server.backend(), server.internal_address.unwrap());
         assert_ne!(internal, server.address);
-        // Several, so that each worker has its turn at both addresses.
+        // Several rounds, so that each worker serves both addresses.
         for round in 0..6 {
             let conn_id = backend.connect("ann", &["c"]).await;
             let target = format!("/ws?conn_id={conn_id}");
             let at = if round == 5 { internal } else { server.address };
             let (mut incoming, _outgoing) = socket::open(at, &target, &[]).await.ok().unwrap();
-            backend.say("c", "hello").await;
-            let frame = incoming.expect_said().await;
+            backend.publish_text("c", "hello").await;
+            let frame = incoming.expect_message().await;
             assert!(String::from_utf8_lossy(&frame.payload).contains("hello"));
             let target = format!("/disconnect?conn_id={conn_id}");
             assert_eq!(ask(server.address, "GET", &target, &[], "").await.json(), json!(true));
         }
         let conn_id = backend.connect("bob", &["c"]).await;
-        backend.say("c", "for the poll").await;
+        backend.publish_text("c", "for the poll").await;
         let target = format!("/listen?conn_id={conn_id}");
         let events = ask(server.address, "GET", &target, &[], "").await.json();
         assert_eq!(events[0]["message"]["text"], "for the poll");
@@ -107,11 +111,11 @@ async fn what_backends_say_reaches_browsers_at_the_other_address() {
 }
 
 #[actix_web::test]
-async fn no_signature_is_looked_at_where_browsers_are() {
-    let server = TestServer::start(apart());
+async fn public_address_ignores_signatures() {
+    let server = TestServer::start(separate_addresses());
     let conn_id = server.backend().connect("ann", &["c"]).await;
     let good = signature().1;
-    // A guess is answered the same whether it is right or wrong.
+    // The answer to a guess is the same whether the guess is right or wrong.
     for guess in ["garbage", good.as_str()] {
         let headers = [("x-channelstream-secret", guess)];
         let target = format!("/ws?conn_id={conn_id}");
@@ -123,14 +127,18 @@ async fn no_signature_is_looked_at_where_browsers_are() {
         ask(server.internal_address.unwrap(), "GET", "/listen", &[("x-channelstream-secret", "x")], "");
     assert_eq!(refused.await.status, 401);
     let secrets = server.backend().send("GET", "/admin/secrets.json", &[], b"").await.json();
-    assert_eq!(secrets["secrets"][0]["uses"], 2, "connecting, and asking for this: {secrets}");
+    assert_eq!(secrets["secrets"][0]["uses"], 2, "the connect, and this request: {secrets}");
 }
 
 #[actix_web::test]
-async fn the_second_address_opens_nothing_to_strangers() {
+async fn internal_address_refuses_other_client_addresses() {
     let elsewhere = AllowedPeers::Only(vec!["192.0.2.1".parse().unwrap()]);
     let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
-    let server = TestServer::start(Settings { allow_posting_from: elsewhere, trusted_proxies, ..apart() });
+    let server = TestServer::start(Settings {
+        allow_posting_from: elsewhere,
+        trusted_proxies,
+        ..separate_addresses()
+    });
     let (name, token) = signature();
     let headers = [(name, token.as_str()), ("x-forwarded-for", "192.0.2.1"), ("x-real-ip", "192.0.2.1")];
     let reply = ask(server.internal_address.unwrap(), "POST", "/info", &headers, "").await;
@@ -138,12 +146,12 @@ async fn the_second_address_opens_nothing_to_strangers() {
 }
 
 #[actix_web::test]
-async fn one_address_has_everything() {
+async fn single_address_serves_everything() {
     let server = TestServer::start(settings());
     assert_eq!(server.internal_address, None);
     let (name, token) = signature();
     for (method, path) in NOT_FOR_BROWSERS {
         let reply = ask(server.address, method, path, &[(name, &token)], "{}").await;
-        assert!(!is_nowhere(&reply), "{method} {path}: {reply:?}");
+        assert!(!is_not_found(&reply), "{method} {path}: {reply:?}");
     }
 }

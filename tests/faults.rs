@@ -1,5 +1,9 @@
-//! What the server does when the system fails it: no file descriptors, no threads, a socket that it must not serve.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! How the server handles failures of the system: no file descriptors, no threads, a socket that it must not serve.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -13,8 +17,8 @@ use support::http::Wire;
 use support::process::{Process, command};
 use support::{TestServer, settings, within};
 
-/// A start that fails with this exit code.
-fn failed(code: i32, setup: &str, args: &[&str], socket: Option<&TcpListener>) -> Output {
+/// Starts a server that must fail with this exit code.
+fn failed_start(code: i32, setup: &str, args: &[&str], socket: Option<&TcpListener>) -> Output {
     let mut command = command(setup, args);
     if let Some(socket) = socket {
         command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
@@ -24,11 +28,11 @@ fn failed(code: i32, setup: &str, args: &[&str], socket: Option<&TcpListener>) -
     output
 }
 
-fn said(output: &Output) -> String {
+fn stderr_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Whether a new connection is served.
+/// Opens a new connection; returns it if the server serves it.
 async fn is_served(address: SocketAddr) -> Option<Wire> {
     let mut wire = Wire::open(address).await;
     wire.write(support::http::request("GET", "/nowhere", &[], b"")).await;
@@ -40,22 +44,22 @@ async fn is_served(address: SocketAddr) -> Option<Wire> {
 }
 
 #[actix_web::test]
-async fn without_file_descriptors_clients_are_told_and_it_recovers() {
+async fn server_refuses_clients_without_file_descriptors_and_recovers() {
     let process = Process::run(command("ulimit -n 64", &["--port", "0", "--set", "workers=1"]));
     let address = process.address;
     let mut kept = Vec::new();
     while let Some(wire) = is_served(address).await {
         kept.push(wire);
-        assert!(kept.len() < 64, "there must be an end");
+        assert!(kept.len() < 64, "the server must refuse a connection");
     }
-    assert!(kept.len() > 10, "only {} were let in", kept.len());
+    assert!(kept.len() > 10, "only {} were accepted", kept.len());
     for _ in 0..20 {
         let reply = Wire::open(address).await.ask("GET", "/ws?conn_id=x", &[], b"").await;
         assert_eq!((reply.status, reply.header("retry-after")), (503, Some("5")));
         assert_eq!(reply.header("x-channelstream-error"), Some("no-room"));
         assert_eq!(reply.json()["code"], "503 Service Unavailable");
     }
-    // Who is inside is served.
+    // The server still serves open connections.
     let (name, token) = signature();
     let debug = kept[0].ask("GET", "/admin/debug", &[(name, &token)], b"").await.text();
     let line =
@@ -63,17 +67,20 @@ async fn without_file_descriptors_clients_are_told_and_it_recovers() {
     let refused: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(refused >= 20, "{line}");
     kept.clear();
-    // At its next turn the server sees that they are gone.
+    // The server notices the closed connections on its next attempt.
     within(async { while is_served(address).await.is_none() {} }).await;
     assert!(process.log().at("no file descriptor is left").is_some(), "{}", process.log().text());
     within(async {
         while process.log().at("there are file descriptors again").is_none() {
-            assert!(is_served(address).await.is_some(), "who comes when there is room is served");
+            assert!(
+                is_served(address).await.is_some(),
+                "the server serves a new connection if a descriptor is free"
+            );
             actix_rt::time::sleep(Duration::from_millis(50)).await;
         }
     })
     .await;
-    // The reserve is there again: the second time is as the first.
+    // The reserve is restored: the second time is like the first.
     while let Some(wire) = is_served(address).await {
         kept.push(wire);
     }
@@ -82,54 +89,62 @@ async fn without_file_descriptors_clients_are_told_and_it_recovers() {
 }
 
 #[test]
-fn a_start_that_fails_for_want_of_threads_says_so() {
-    // Each thread has 2 MiB of stack. Under some limits all stacks fit, and nothing is left for what a thread needs else.
+fn server_reports_that_it_cannot_start_its_threads() {
+    // Each thread has 2 MiB of stack. With some limits all stacks fit, but no memory remains for other needs of a
+    // thread.
     let limits = ["-v 300000", "-v 350000", "-v 400000", "-v 500000", "-v 700000"];
     for limit in limits.into_iter().chain(["-d 100000", "-d 150000", "-d 200000", "-d 300000", "-d 700000"]) {
-        let output = failed(1, &format!("ulimit {limit}"), &["--port", "0", "--set", "workers=300"], None);
+        let output =
+            failed_start(1, &format!("ulimit {limit}"), &["--port", "0", "--set", "workers=300"], None);
         assert!(
-            said(&output).contains("cannot start 302 threads (setting workers, limits on tasks and memory)"),
+            stderr_text(&output)
+                .contains("cannot start 302 threads (setting workers, limits on tasks and memory)"),
             "{}",
-            said(&output)
+            stderr_text(&output)
         );
     }
 }
 
 #[test]
-fn a_start_on_a_port_that_is_taken_says_so() {
+fn server_reports_that_a_port_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let output = failed(1, "", &["--port", &address.port().to_string()], None);
-    assert!(said(&output).contains(&format!("cannot listen on {address}: ")), "{}", said(&output));
+    let output = failed_start(1, "", &["--port", &address.port().to_string()], None);
+    assert!(
+        stderr_text(&output).contains(&format!("cannot listen on {address}: ")),
+        "{}",
+        stderr_text(&output)
+    );
 }
 
-/// Whoever has chosen the address: secrets that everybody knows are refused where others come by.
+/// The well-known secrets are refused on a public address, even if the service manager chose the address.
 #[test]
-fn a_socket_that_was_handed_over_is_judged_as_one_of_our_own() {
+fn server_checks_a_passed_socket_like_its_own() {
     let setup = "exec 3<&0 </dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$";
     let open_to_all = TcpListener::bind("0.0.0.0:0").unwrap();
-    let output = failed(78, setup, &[], Some(&open_to_all));
+    let output = failed_start(78, setup, &[], Some(&open_to_all));
     assert!(
-        said(&output).contains("secrets: the well-known default is refused on 0.0.0.0"),
+        stderr_text(&output).contains("secrets: the well-known default is refused on 0.0.0.0"),
         "{}",
-        said(&output)
+        stderr_text(&output)
     );
-    let output = failed(1, "exec 3</dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$", &[], None);
-    assert!(said(&output).contains("(LISTEN_FDS)"), "{}", said(&output));
+    let output = failed_start(1, "exec 3</dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$", &[], None);
+    assert!(stderr_text(&output).contains("(LISTEN_FDS)"), "{}", stderr_text(&output));
 }
 
 #[test]
-fn a_start_that_fails_for_want_of_files_says_so() {
+fn server_reports_that_the_limit_of_open_files_is_too_low() {
     for files in [8, 12, 16, 20, 24, 28] {
-        let output = failed(1, &format!("ulimit -n {files}"), &["--port", "0"], None);
-        let (text, named) = (said(&output), "clients need (limit of open files, ulimit -n, LimitNOFILE;");
+        let output = failed_start(1, &format!("ulimit -n {files}"), &["--port", "0"], None);
+        let (text, named) =
+            (stderr_text(&output), "clients need (limit of open files, ulimit -n, LimitNOFILE;");
         assert!(text.contains(named) && !text.contains("panicked"), "{files}: {text}");
     }
 }
 
-/// The least limit with which the server starts is one with which it serves.
+/// The server works with the lowest limit with which it starts.
 #[actix_web::test]
-async fn a_start_with_few_files_serves_a_few_clients() {
+async fn server_with_few_files_serves_a_few_clients() {
     let args =
         ["--port", "0", "--set", "workers=2", "--set", "internal_host=127.0.0.1", "--set", "internal_port=0"];
     let start = |files: u32| Process::try_run(command(&format!("ulimit -n {files}"), &args)).ok();
@@ -137,13 +152,13 @@ async fn a_start_with_few_files_serves_a_few_clients() {
     let mut kept = Vec::new();
     while let Some(wire) = is_served(process.address).await {
         kept.push(wire);
-        assert!(kept.len() < 80, "there must be an end");
+        assert!(kept.len() < 80, "the server must refuse a connection");
     }
-    assert!(kept.len() >= 8, "only {} were let in", kept.len());
+    assert!(kept.len() >= 8, "only {} were accepted", kept.len());
 }
 
 #[actix_web::test]
-async fn signals_of_other_servers_do_not_end_the_process() {
+async fn unused_signals_do_not_end_the_process() {
     let process = Process::start();
     let mut wire = Wire::open(process.address).await;
     for name in ["USR1", "USR2"] {
@@ -157,7 +172,7 @@ async fn signals_of_other_servers_do_not_end_the_process() {
     assert_eq!(wire.ask("GET", "/health/live", &[], b"").await.status, 200);
 }
 
-/// The names of a process' threads, without those that the allocator starts.
+/// The names of the threads of a process, without those that the allocator starts.
 fn thread_names(process: &Process) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
     let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
@@ -168,9 +183,9 @@ fn thread_names(process: &Process) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn every_thread_has_a_name_of_its_own() {
+async fn every_thread_has_its_own_name() {
     let process = Process::run(command("", &["--port", "0", "--set", "workers=3"]));
-    // The first thread has the name by which the process is found.
+    // The first thread keeps the name of the process.
     let expected = [
         "channelstream",
         "cs-log",
@@ -180,7 +195,7 @@ async fn every_thread_has_a_name_of_its_own() {
         "cs-worker-2",
         "cs-worker-3",
     ];
-    // A thread names itself after it was started.
+    // A thread sets its name after it was started.
     let names = async {
         while thread_names(&process) != expected {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
@@ -191,7 +206,7 @@ async fn every_thread_has_a_name_of_its_own() {
 }
 
 #[test]
-fn a_low_limit_of_files_is_a_warning() {
+fn server_warns_about_a_low_limit_of_open_files() {
     for (files, level) in [(1_024, "WARN "), (4_096, "INFO ")] {
         let process = Process::run(command(&format!("ulimit -n {files}"), &["--port", "0"]));
         let text = process.log().text();
@@ -200,8 +215,8 @@ fn a_low_limit_of_files_is_a_warning() {
     }
 }
 
-/// Words of shell in front of a server that finds this file in the place of the hosts file. None where the system does
-/// not let us.
+/// Shell commands before a server that then reads this file as the hosts file. `None` if the system does not permit
+/// that.
 fn with_hosts(path: &str) -> Option<String> {
     let mount = format!("mount --bind {path} /etc/hosts");
     ["-m", "-r -m"].into_iter().find_map(|flags| {
@@ -212,27 +227,27 @@ fn with_hosts(path: &str) -> Option<String> {
     })
 }
 
-/// The same for a server for which `localhost` has two addresses, as on most machines.
+/// The same for a server that resolves `localhost` to two addresses, as on most machines.
 fn with_two_addresses() -> Option<String> {
     let hosts = format!("{}/hosts", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&hosts, "127.0.0.1 localhost\n::1 localhost\n").unwrap();
     with_hosts(&hosts)
 }
 
-/// The hosts file is a pipe without a writer: the resolver waits for it as for a name server that does not answer.
+/// The hosts file is a pipe without a writer: the resolver waits for it like for a name server that does not answer.
 #[actix_web::test]
-async fn a_name_without_an_answer_does_not_hold_up_the_end() {
+async fn unresolved_host_name_does_not_delay_the_stop() {
     let pipe = format!("{}/hosts-{}.pipe", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let _ = std::fs::remove_file(&pipe);
     nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let Some(setup) = with_hosts(&pipe) else {
-        eprintln!("not tried: this system has no mount namespaces for us");
+        eprintln!("skipped: this system permits no mount namespaces");
         return;
     };
     let args = ["--host", "push.example", "--port", "0", "--set", "secrets=a", "--set", "admin_secret=b"];
     let mut child = command(&setup, &args).spawn().unwrap();
     let id = child.id().to_string();
-    // It stays in there, because nothing opens the other end of the pipe.
+    // The thread blocks in the resolver, because no process opens the other end of the pipe.
     let resolves = || {
         let tasks = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
         tasks.flatten().any(|task| {
@@ -256,13 +271,17 @@ async fn a_name_without_an_answer_does_not_hold_up_the_end() {
     };
     let _ = child.kill();
     let output = child.wait_with_output().unwrap();
-    assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", said(&output));
-    assert!(said(&output).contains("SIGTERM: stopping before the server listens"), "{}", said(&output));
+    assert!(status.is_some_and(|status| status.success()), "{status:?}: {}", stderr_text(&output));
+    assert!(
+        stderr_text(&output).contains("SIGTERM: stopping before the server listens"),
+        "{}",
+        stderr_text(&output)
+    );
     std::fs::remove_file(pipe).unwrap();
 }
 
 #[actix_web::test]
-async fn a_name_stands_for_all_its_addresses() {
+async fn server_listens_on_all_addresses_of_a_host_name() {
     let setup = with_two_addresses();
     let args = [
         "--host",
@@ -296,9 +315,9 @@ async fn a_name_stands_for_all_its_addresses() {
     }
 }
 
-/// A listener that waits for a connection does not keep the last place from the others.
+/// A listener that waits for a connection does not reserve the last free slot.
 #[actix_web::test]
-async fn two_listeners_share_room_for_one_connection() {
+async fn two_listeners_share_the_limit_of_one_connection() {
     let server = TestServer::start(channelstream::config::Settings {
         max_http_connections: 1,
         internal_host: Some("127.0.0.1".into()),
@@ -315,9 +334,9 @@ async fn two_listeners_share_room_for_one_connection() {
 }
 
 #[actix_web::test]
-async fn ipv6_loopback_may_post() {
+async fn server_accepts_posts_from_ipv6_loopback() {
     if TcpListener::bind("[::1]:0").is_err() {
-        eprintln!("this machine has no IPv6");
+        eprintln!("skipped: this machine has no IPv6");
         return;
     }
     let server = TestServer::start(channelstream::config::Settings { host: "::1".into(), ..settings() });

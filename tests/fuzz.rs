@@ -1,10 +1,10 @@
-//! The fuzz targets without a fuzzer: the kept corpus as it is, and for a bounded time changed at random.
+//! The fuzz targets without a fuzzer: the stored corpus as it is, and for a limited time with random changes.
 //!
-//! `CHANNELSTREAM_FUZZ_SECONDS` asks for longer than two seconds for each target, `CHANNELSTREAM_FUZZ_SEED` for the
-//! changes of an earlier run. How to run the targets guided by coverage, and keep what that finds:
-//! docs/reports/robustness.md.
+//! `CHANNELSTREAM_FUZZ_SECONDS` sets a longer time than two seconds for each target, `CHANNELSTREAM_FUZZ_SEED` repeats
+//! the changes of an earlier run. docs/reports/robustness.md describes how to run the targets guided by coverage, and
+//! how to keep the inputs that they find.
 
-// Clippy knows test functions and not the helpers of a test file.
+// Clippy recognises test functions, but not the helpers of a test file.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../fuzz/targets.rs"]
@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use targets::{TARGETS, Target};
 
 const SECONDS: u64 = 2;
-/// Changed inputs are not longer than this: what is long is slow, and no different.
+/// The maximum length of a changed input: longer ones are slow and test nothing more.
 const MAX_BYTES: usize = 4 << 10;
-/// Changes to one input at most.
+/// The maximum number of changes to one input.
 const MAX_CHANGES: u32 = 6;
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -35,7 +35,7 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// One change: bytes are flipped, put in, taken out, doubled, or come from another input.
+/// One change: bytes are flipped, inserted, removed, duplicated, or copied from another input.
 fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], chance: &mut StdRng) {
     let at = chance.random_range(0..=input.len());
     let end = (at + chance.random_range(0..=16)).min(input.len());
@@ -61,13 +61,13 @@ fn change(input: &mut Vec<u8>, corpus: &[Vec<u8>], chance: &mut StdRng) {
     input.truncate(MAX_BYTES);
 }
 
-fn play(name: &str, target: Target, input: &[u8], origin: &str) {
+fn run_input(name: &str, target: Target, input: &[u8], origin: &str) {
     if catch_unwind(|| target(input)).is_err() {
         let file = std::env::temp_dir().join(format!("channelstream-fuzz-{name}-{}", std::process::id()));
         fs::write(&file, input).unwrap();
         let text = input.escape_ascii();
         panic!(
-            "{name} fails on {origin}, kept in {}: {text}\nonce it is mended, add it to fuzz/corpus/{name}",
+            "{name} fails on {origin}, stored in {}: {text}\nafter the fix, add it to fuzz/corpus/{name}",
             file.display()
         );
     }
@@ -76,54 +76,54 @@ fn play(name: &str, target: Target, input: &[u8], origin: &str) {
 fn run(name: &str) {
     let target = TARGETS.iter().find(|(known, _)| *known == name).unwrap().1;
     let corpus = corpus(name);
-    assert!(corpus.len() > 10, "there is a corpus for {name}");
-    corpus.iter().for_each(|input| play(name, target, input, "the corpus"));
+    assert!(corpus.len() > 10, "the corpus for {name} is too small");
+    corpus.iter().for_each(|input| run_input(name, target, input, "the corpus"));
     let seed = variable("CHANNELSTREAM_FUZZ_SEED").unwrap_or_else(|| rand::rng().next_u64());
     let seconds = variable("CHANNELSTREAM_FUZZ_SECONDS").unwrap_or(SECONDS);
     let (end, mut chance) = (Instant::now() + Duration::from_secs(seconds), StdRng::seed_from_u64(seed));
-    let mut played = 0_u64;
+    let mut count = 0_u64;
     while Instant::now() < end {
         let mut input = corpus[chance.random_range(0..corpus.len())].clone();
         for _ in 0..chance.random_range(1..=MAX_CHANGES) {
             change(&mut input, &corpus, &mut chance);
         }
-        play(name, target, &input, &format!("input {played} of CHANNELSTREAM_FUZZ_SEED={seed}"));
-        played += 1;
+        run_input(name, target, &input, &format!("input {count} of CHANNELSTREAM_FUZZ_SEED={seed}"));
+        count += 1;
     }
-    println!("{name}: {} kept, {played} changed", corpus.len());
+    println!("{name}: {} stored, {count} changed", corpus.len());
 }
 
 #[test]
-fn signatures() {
+fn signatures_cause_no_panic() {
     run("signature");
 }
 
 #[test]
-fn request_bodies() {
+fn request_bodies_cause_no_panic() {
     run("body");
 }
 
 #[test]
-fn handshakes() {
+fn handshakes_cause_no_panic() {
     run("handshake");
 }
 
 #[test]
-fn http() {
+fn connections_cause_no_panic() {
     run("http");
 }
 
 #[test]
-fn websocket_frames() {
+fn websocket_frames_cause_no_panic() {
     run("frames");
 }
 
 #[test]
-fn toml_settings() {
+fn toml_settings_cause_no_panic() {
     run("toml");
 }
 
 #[test]
-fn ini_settings() {
+fn ini_settings_cause_no_panic() {
     run("ini");
 }

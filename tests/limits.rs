@@ -1,12 +1,16 @@
-//! Every limit that is a number of things: what is said there, what is counted, and that nothing is half-done.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Every limit on a number of items: the server names the limit, counts the refusal, and does nothing partially.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
 use channelstream::config::Settings;
 use serde_json::{Value, json};
 use support::http::{Reply, Wire, request};
-use support::listener::{Heard, Listener, Transport};
+use support::listener::{ListenResult, Listener, Transport};
 use support::{TestServer, settings, socket, within};
 
 const HANDSHAKE: [(&str, &str); 4] = [
@@ -16,14 +20,14 @@ const HANDSHAKE: [(&str, &str); 4] = [
     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-/// How often a limit was reached, as admin.json tells it.
+/// How many times a limit was reached, from admin.json.
 async fn hits(server: &TestServer, limit: &str) -> u64 {
     let answer =
         server.backend().send("GET", "/admin/admin.json?limits=true&per_page=0", &[], b"").await.json();
     answer["limits"][limit].as_u64().unwrap_or_else(|| panic!("no {limit} in {answer}"))
 }
 
-async fn reaches(server: &TestServer, limit: &str, count: u64) {
+async fn wait_for_hits(server: &TestServer, limit: &str, count: u64) {
     within(async {
         while hits(server, limit).await < count {
             tokio::task::yield_now().await;
@@ -33,7 +37,7 @@ async fn reaches(server: &TestServer, limit: &str, count: u64) {
     assert_eq!(hits(server, limit).await, count, "{limit}");
 }
 
-/// A refusal of the server: it names its limit, in a form that callers read, and says when to come back.
+/// A refusal names its limit, is JSON, and sets a time to retry if a retry makes sense.
 fn assert_refused(reply: &Reply, status: u16, limit: &str) {
     assert_eq!(reply.status, status, "{reply:?}");
     assert_eq!(reply.header("x-channelstream-limit"), Some(limit));
@@ -48,23 +52,23 @@ async fn post(server: &TestServer, path: &str, body: Value) -> Reply {
     server.backend().send("POST", path, &[], body.to_string().as_bytes()).await
 }
 
-/// The reply to a handshake that is refused.
+/// Opens a handshake that the server must refuse; returns the answer.
 async fn refused_handshake(server: &TestServer, target: &str, headers: &[(&str, &str)]) -> Reply {
     match socket::open(server.address, target, headers).await {
-        Ok(_) => panic!("{target} was let in"),
+        Ok(_) => panic!("{target} is accepted"),
         Err(reply) => reply,
     }
 }
 
 #[actix_web::test]
-async fn sessions_in_all() {
+async fn server_limits_the_number_of_sessions() {
     let server = TestServer::start(Settings { max_sessions: 2, ..settings() });
     let backend = server.backend();
     let ids = [backend.connect("a", &["c"]).await, backend.connect("b", &["c"]).await];
     let target = |id: &str| format!("/ws?conn_id={id}");
     let mut first = Listener::attach(server.address, Transport::Websocket, &ids[0]).await;
     let second = Listener::attach(server.address, Transport::Websocket, &ids[1]).await;
-    // By the short way and by the long one.
+    // On the fast path and on the full path.
     for headers in [&[][..], &[("x-forwarded-prefix", "/none")][..]] {
         let reply = refused_handshake(&server, &target(&ids[0]), headers).await;
         assert_refused(&reply, 503, "max_sessions");
@@ -73,8 +77,8 @@ async fn sessions_in_all() {
     let reply = Wire::open(server.address).await.ask("GET", &listen, &[], b"").await;
     assert_refused(&reply, 503, "max_sessions");
     assert_eq!(hits(&server, "max_sessions").await, 3);
-    // Who is in is not disturbed, and backends are let through.
-    backend.say("c", "still here").await;
+    // Open sessions are not affected, and backends may still call.
+    backend.publish_text("c", "still here").await;
     assert_eq!(first.texts(1).await, ["still here"]);
     second.leave().await;
     within(async {
@@ -86,7 +90,7 @@ async fn sessions_in_all() {
 }
 
 #[actix_web::test]
-async fn sockets_of_one_address() {
+async fn server_limits_the_sockets_of_one_address() {
     let server = TestServer::start(Settings { max_sockets_per_address: 3, ..settings() });
     let mut kept = Vec::new();
     for _ in 0..2 {
@@ -98,7 +102,7 @@ async fn sockets_of_one_address() {
         let mut wire = Wire::open(server.address).await;
         let (name, token) = support::backend::signature();
         let reply = wire.ask("POST", "/connect", &[(name, &token)], br#"{"username": "u"}"#).await.json();
-        // A handshake behind another request becomes a websocket without a seat more.
+        // A handshake after another request becomes a websocket without counting twice.
         let id = reply["conn_id"].as_str().unwrap().to_owned();
         assert_eq!(wire.ask("GET", &format!("/ws?conn_id={id}"), &HANDSHAKE, b"").await.status, 101);
         kept.push(wire);
@@ -110,7 +114,7 @@ async fn sockets_of_one_address() {
         assert_refused(&reply, 429, "max_sockets_per_address");
     }
     drop(kept);
-    // With those gone there is room again; what was refused meanwhile was counted.
+    // After those have closed there is room again; the refusals were counted.
     let count = within(async {
         loop {
             let mut wire = Wire::open(server.address).await;
@@ -131,7 +135,7 @@ async fn sockets_of_one_address() {
 }
 
 #[actix_web::test]
-async fn sockets_of_clients_behind_a_proxy() {
+async fn server_limits_the_sockets_of_each_client_behind_a_proxy() {
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let server = TestServer::start(Settings { max_sockets_per_address: 2, trusted_proxies, ..settings() });
     let backend = server.backend();
@@ -149,7 +153,7 @@ async fn sockets_of_clients_behind_a_proxy() {
     let listen = format!("/listen?conn_id={}", others[1]);
     let polled = Wire::open(server.address).await.ask("GET", &listen, &from("192.0.2.1"), b"").await;
     assert_refused(&polled, 429, "max_sockets_per_address");
-    // Another client, and the proxy's own requests, are not concerned.
+    // Other clients and the proxy's own requests are not affected.
     assert!(open(&others[2], "192.0.2.2").await.is_ok());
     assert_eq!(hits(&server, "max_sockets_per_address").await, 2);
     drop(kept);
@@ -162,7 +166,7 @@ async fn sockets_of_clients_behind_a_proxy() {
 }
 
 #[actix_web::test]
-async fn new_sockets_of_one_address() {
+async fn server_limits_the_rate_of_new_sockets_of_one_address() {
     let server = TestServer::start(Settings { connect_rate_per_address: 5, ..settings() });
     let mut kept = Vec::new();
     let mut refused = None;
@@ -175,18 +179,18 @@ async fn new_sockets_of_one_address() {
         }
         kept.push(wire);
     }
-    assert!(kept.len() >= 5, "the first five are let in");
+    assert!(kept.len() >= 5, "the server accepts the first five");
     assert_refused(
-        &refused.expect("two hundred sockets at once are too many"),
+        &refused.expect("two hundred sockets in a burst exceed the rate"),
         429,
         "connect_rate_per_address",
     );
-    // Connections that are there go on.
+    // Open connections are not affected.
     assert_eq!(kept[0].ask("GET", "/nowhere", &[], b"").await.status, 404);
 }
 
 #[actix_web::test]
-async fn connections_in_all_and_of_one_user() {
+async fn server_limits_connections_in_total_and_of_one_user() {
     let server =
         TestServer::start(Settings { max_connections: 3, max_connections_per_user: 2, ..settings() });
     let backend = server.backend();
@@ -196,7 +200,7 @@ async fn connections_in_all_and_of_one_user() {
     assert_refused(&connect("ann").await, 429, "max_connections_per_user");
     backend.connect("bob", &[]).await;
     assert_refused(&connect("cyd").await, 503, "max_connections");
-    // A connection that exists may be connected again, and one that ends makes room.
+    // An existing connection may be connected again, and one that ends frees its slot.
     let again = post(&server, "/connect", json!({"username": "ann", "conn_id": id})).await;
     assert_eq!(again.status, 200, "{again:?}");
     assert!(backend.disconnect(&id).await);
@@ -206,7 +210,7 @@ async fn connections_in_all_and_of_one_user() {
 }
 
 #[actix_web::test]
-async fn channels_of_a_connection_and_in_all() {
+async fn server_limits_channels_of_a_connection_and_in_total() {
     let server =
         TestServer::start(Settings { max_channels_per_connection: 3, max_channels: 5, ..settings() });
     let backend = server.backend();
@@ -219,10 +223,10 @@ async fn channels_of_a_connection_and_in_all() {
     assert_eq!(
         backend.post("/info", json!({"info": {}})).await["channels"].as_object().unwrap().len(),
         2,
-        "none was made"
+        "the server created none"
     );
     assert_eq!(subscribe(&["a", "b", "c", "c"]).await.status, 200);
-    assert_eq!(subscribe(&["c", "a"]).await.status, 200, "where it is already it may be told again");
+    assert_eq!(subscribe(&["c", "a"]).await.status, 200, "a repeated subscription is accepted");
     let connect =
         async |names: &[&str]| post(&server, "/connect", json!({"username": "bob", "channels": names})).await;
     assert_refused(&connect(&["d", "e", "f"]).await, 422, "max_channels");
@@ -234,7 +238,7 @@ async fn channels_of_a_connection_and_in_all() {
 }
 
 #[actix_web::test]
-async fn user_states() {
+async fn server_limits_user_states() {
     let server =
         TestServer::start(Settings { max_user_state_keys: 3, max_user_state_bytes: 40, ..settings() });
     let connect =
@@ -244,7 +248,11 @@ async fn user_states() {
     let reply = connect(json!({"a": 1, "b": 2, "c": 3, "d": 4})).await;
     assert_refused(&reply, 422, "max_user_state_keys");
     assert!(reply.json()["user_state"][0].is_string(), "the field is named");
-    assert_eq!(set(json!({"a": 1})).await.json(), json!({"user": ["Unknown user"]}), "nobody was made");
+    assert_eq!(
+        set(json!({"a": 1})).await.json(),
+        json!({"user": ["Unknown user"]}),
+        "the server created no user"
+    );
     assert_eq!(connect(json!({"a": 1, "b": 2})).await.status, 200);
     assert_eq!(set(json!({"a": 5, "b": 6, "c": 7})).await.status, 200);
     assert_refused(&set(json!({"d": 1})).await, 422, "max_user_state_keys");
@@ -256,7 +264,7 @@ async fn user_states() {
 }
 
 #[actix_web::test]
-async fn names() {
+async fn server_limits_the_length_of_names() {
     let server = TestServer::start(Settings {
         max_channel_name_length: 4,
         max_user_name_length: 5,
@@ -286,12 +294,12 @@ async fn names() {
 }
 
 #[actix_web::test]
-async fn messages_of_one_secret() {
+async fn server_limits_the_publish_rate_of_one_secret() {
     let server = TestServer::start(Settings { publish_rate_per_secret: 100, ..settings() });
     let backend = server.backend();
     let id = backend.connect("ann", &["c"]).await;
     let mut listener = Listener::attach(server.address, Transport::Websocket, &id).await;
-    // One request counts as what is in it: with this one a minute is spent, whatever the machine does meanwhile.
+    // A request counts as the number of its messages: this one uses up a minute, even on a slow machine.
     let batch = vec![json!({"user": "p", "channel": "c", "message": {"text": "x"}}); 6_100];
     assert_eq!(post(&server, "/message", json!(batch)).await.status, 200);
     let one = json!([{"user": "p", "channel": "c", "message": {"text": "too much"}}]);
@@ -308,13 +316,13 @@ async fn messages_of_one_secret() {
     assert!(listener.texts(6_100).await.iter().all(|text| text == "x"));
 }
 
-/// A peer that does not read, and what waits for it: messages as small as they come are bounded by their number.
+/// A client that does not read has a limited queue: a limit on bytes, and one on frames for small messages.
 #[actix_web::test]
-async fn frames_and_bytes_that_wait_for_all() {
+async fn server_limits_queued_frames_and_bytes() {
     for (settings, limit) in [
         (Settings { max_queued_frames: 64, max_queued_bytes: 64 << 20, ..settings() }, "max_queued_frames"),
         (Settings { max_queued_bytes: 65_536, ..settings() }, "max_queued_bytes"),
-        // The total is looked at ten times a second: until then one queue may well grow by a megabyte.
+        // The server checks the total ten times a second: until then one queue may grow by a megabyte.
         (
             Settings { max_total_queued_bytes: 65_536, max_queued_bytes: 1 << 30, ..settings() },
             "max_total_queued_bytes",
@@ -330,15 +338,15 @@ async fn frames_and_bytes_that_wait_for_all() {
         within(async {
             while hits(&server, limit).await == 0 {
                 for _ in 0..8 {
-                    backend.say("c", &large).await;
+                    backend.publish_text("c", &large).await;
                 }
             }
         })
         .await;
         assert_eq!(hits(&server, limit).await, 1);
-        backend.say("b", "unharmed").await;
+        backend.publish_text("b", "unharmed").await;
         assert_eq!(reader.texts(1).await, ["unharmed"], "{limit}");
-        // Its memory is free again, and why it was closed is counted.
+        // The server has freed its memory and counted why it was closed.
         let debug = async || backend.send("GET", "/admin/debug", &[], b"").await.text();
         within(async {
             loop {
@@ -355,7 +363,7 @@ async fn frames_and_bytes_that_wait_for_all() {
 }
 
 #[actix_web::test]
-async fn polls_leave_what_is_too_much_to_the_next() {
+async fn poll_leaves_messages_above_the_limit_to_the_next_one() {
     let server = TestServer::start(Settings { max_queued_frames: 16, ..settings() });
     let backend = server.backend();
     let id = backend.connect("ann", &["c"]).await;
@@ -364,11 +372,11 @@ async fn polls_leave_what_is_too_much_to_the_next() {
         (0..90).map(|n| json!({"user": "p", "channel": "c", "message": {"text": n.to_string()}})).collect();
     backend.post("/message", json!(batch)).await;
     assert_eq!(listener.texts(90).await, (0..90).map(|n| n.to_string()).collect::<Vec<_>>());
-    assert_eq!(hits(&server, "max_queued_frames").await, 0, "nobody is closed for it");
+    assert_eq!(hits(&server, "max_queued_frames").await, 0, "the server closes no client for it");
 }
 
 #[actix_web::test]
-async fn why_sockets_were_closed() {
+async fn server_counts_why_it_closed_sockets() {
     let server = TestServer::start(Settings { max_client_message_bytes: 125, ..settings() });
     let backend = server.backend();
     let closed = async || {
@@ -383,7 +391,7 @@ async fn why_sockets_were_closed() {
     drop((incoming, outgoing));
     let mut first = Listener::attach(server.address, Transport::Websocket, &id).await;
     let second = Listener::attach(server.address, Transport::Websocket, &id).await;
-    assert_eq!(first.next().await, Heard::Closed(Some(4001)));
+    assert_eq!(first.next().await, ListenResult::Closed(Some(4001)));
     drop(first);
     second.leave().await;
     within(async {
@@ -396,6 +404,10 @@ async fn why_sockets_were_closed() {
     })
     .await;
     let plain = backend.send("GET", "/admin/admin.json", &[], b"").await.json();
-    assert_eq!((plain.get("limits"), plain.get("closed")), (None, None), "who does not ask gets what was");
-    reaches(&server, "fields", 0).await;
+    assert_eq!(
+        (plain.get("limits"), plain.get("closed")),
+        (None, None),
+        "without the parameter the answer has no extra keys"
+    );
+    wait_for_hits(&server, "fields", 0).await;
 }

@@ -1,5 +1,5 @@
-//! docs/limits.md names every limit and every close code there is.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! docs/limits.md names every limit and every close code.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail with a message")]
 
 use channelstream::protocol::websocket::close::CloseReason;
 use channelstream::telemetry::limits::Limit;
@@ -18,18 +18,18 @@ fn every_setting_of_the_section_has_a_row() {
     let section = SETTINGS.split("## Limits").nth(1).unwrap().split("\n## ").next().unwrap();
     let settings: Vec<&str> =
         section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    assert!(settings.len() > 25, "the page of settings was not understood: {settings:?}");
+    assert!(settings.len() > 25, "the page of settings could not be parsed: {settings:?}");
     let cells = first_cells();
     for setting in &settings {
         assert!(cells.contains(&format!("`{setting}`").as_str()), "{setting} is not in docs/limits.md");
     }
     for cell in cells.iter().filter_map(|cell| cell.strip_prefix('`')?.strip_suffix('`')) {
-        assert!(settings.contains(&cell), "{cell} is no setting any more");
+        assert!(settings.contains(&cell), "{cell} is not a setting");
     }
 }
 
 #[test]
-fn every_counter_is_named() {
+fn page_names_every_counter() {
     for limit in Limit::ALL {
         assert!(PAGE.contains(&format!("`{}`", limit.setting())), "{limit:?}");
     }

@@ -1,5 +1,9 @@
-//! The log holds nothing up, and clients do not decide how much is logged.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Logging never blocks the server, and clients cannot fill the log.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -14,19 +18,19 @@ use support::http::{Wire, request};
 use support::process::{Process, command};
 use support::within;
 
-/// Longer than any stop of these tests may take: `shutdown_timeout_ms`, and a machine that is busy.
-const STOP: Duration = Duration::from_secs(8);
+/// Longer than any stop in these tests may take: `shutdown_timeout_ms`, and a margin for a busy machine.
+const STOP_LIMIT: Duration = Duration::from_secs(8);
 
-/// A server that waits for its log does not answer at all; this allows for a machine that is busy.
-const PROMPT: Duration = Duration::from_secs(5);
+/// A server that waits for its log does not answer at all; this limit allows for a busy machine.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// A server whose log goes anywhere but to the test. It runs on a socket of the test's, which therefore knows the address.
-struct Quiet {
+/// A server whose log does not go to the test. It runs on a socket of the test, which therefore has its address.
+struct Server {
     child: Child,
     address: SocketAddr,
 }
 
-impl Quiet {
+impl Server {
     fn start(setup: &str, log: impl Into<Stdio>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -36,20 +40,20 @@ impl Quiet {
         Self { child, address }
     }
 
-    /// How long `/health/live` took; the kernel takes the connection before the server runs.
-    async fn lives(&self) -> Duration {
+    /// Returns how long `/health/live` took; the kernel accepts the connection before the server runs.
+    async fn live_latency(&self) -> Duration {
         let begun = Instant::now();
         let reply = Wire::open(self.address).await.ask("GET", "/health/live", &[], b"").await;
         assert_eq!(reply.status, 200);
         begun.elapsed()
     }
 
-    async fn dropped(&self) -> u64 {
-        figure(self.address, "log lines dropped: ").await
+    async fn dropped_lines(&self) -> u64 {
+        debug_value(self.address, "log lines dropped: ").await
     }
 
-    /// Sends so many requests that are refused. What comes back is read and not looked at.
-    async fn refuse(&self, count: usize) {
+    /// Sends at least `count` requests that the server refuses, and reads the answers.
+    async fn send_refused(&self, count: usize) {
         let bad = request("GET", "/info?x", &[("x-channelstream-secret", "a.b.c")], b"").repeat(20);
         let mut wire = Wire::open(self.address).await;
         for _ in 0..count.div_ceil(20) {
@@ -60,7 +64,7 @@ impl Quiet {
         }
     }
 
-    async fn ends_at_sigterm(mut self) {
+    async fn assert_ends_at_sigterm(mut self) {
         let begun = Instant::now();
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -74,26 +78,26 @@ impl Quiet {
         })
         .await;
         assert!(status.success(), "{status:?}");
-        assert!(begun.elapsed() < STOP, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < STOP_LIMIT, "{:?}", begun.elapsed());
     }
 }
 
-impl Drop for Quiet {
+impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A figure of `/admin/debug`.
-async fn figure(address: SocketAddr, name: &str) -> u64 {
+/// A value of `/admin/debug`.
+async fn debug_value(address: SocketAddr, name: &str) -> u64 {
     let (header, token) = signature();
     let debug = Wire::open(address).await.ask("GET", "/admin/debug", &[(header, &token)], b"").await.text();
     let value = debug.lines().find_map(|line| line.strip_prefix(name));
     value.unwrap_or_else(|| panic!("no {name} in {debug}")).parse().unwrap()
 }
 
-/// A pipe that is full.
+/// A full pipe.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -103,38 +107,38 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 }
 
 #[actix_web::test]
-async fn a_log_that_is_not_read_holds_nothing_up() {
+async fn unread_log_does_not_block_the_server() {
     let (_reader, writer) = full_pipe();
-    let server = Quiet::start("", writer);
-    server.lives().await;
-    server.refuse(5_000).await;
-    let waited = server.lives().await;
-    assert!(waited < PROMPT, "{waited:?}");
-    server.ends_at_sigterm().await;
+    let server = Server::start("", writer);
+    server.live_latency().await;
+    server.send_refused(5_000).await;
+    let waited = server.live_latency().await;
+    assert!(waited < ANSWER_LIMIT, "{waited:?}");
+    server.assert_ends_at_sigterm().await;
 }
 
 #[actix_web::test]
-async fn lines_that_find_no_room_are_counted_and_reported() {
+async fn server_counts_and_reports_dropped_lines() {
     let (reader, writer) = full_pipe();
     // The HTTP stack logs some ten lines for each request at this level.
-    let server = Quiet::start("export RUST_LOG=trace,actix_http=trace", writer);
-    server.lives().await;
+    let server = Server::start("export RUST_LOG=trace,actix_http=trace", writer);
+    server.live_latency().await;
     within(async {
-        while server.dropped().await == 0 {
-            server.refuse(200).await;
+        while server.dropped_lines().await == 0 {
+            server.send_refused(200).await;
         }
     })
     .await;
-    let waited = server.lives().await;
-    assert!(waited < PROMPT, "{waited:?}");
-    // The reader goes on: the next line reports how many are missing, and what waited follows.
+    let waited = server.live_latency().await;
+    assert!(waited < ANSWER_LIMIT, "{waited:?}");
+    // The reader continues: the next line reports how many are missing, and the queued lines follow.
     let report = std::thread::spawn(move || {
         let lines = BufReader::new(reader).lines().map_while(Result::ok);
         lines.enumerate().find(|(_, line)| line.contains("lines of the log were dropped"))
     });
     within(async {
         while !report.is_finished() {
-            server.refuse(20).await;
+            server.send_refused(20).await;
             actix_rt::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -145,24 +149,24 @@ async fn lines_that_find_no_room_are_counted_and_reported() {
 }
 
 #[actix_web::test]
-async fn a_log_file_that_may_not_grow_holds_nothing_up() {
+async fn full_log_file_does_not_block_the_server() {
     let path = format!("{}/full-{}.log", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let _ = std::fs::remove_file(&path);
     let setup = format!("ulimit -f 4\nexec 2>>{path}\nexport RUST_LOG=trace,actix_http=trace");
-    let server = Quiet::start(&setup, Stdio::null());
-    server.lives().await;
+    let server = Server::start(&setup, Stdio::null());
+    server.live_latency().await;
     within(async {
-        while server.dropped().await == 0 {
-            server.refuse(20).await;
+        while server.dropped_lines().await == 0 {
+            server.send_refused(20).await;
         }
     })
     .await;
-    server.lives().await;
-    // A file that has room again is written to again, and holds what it missed.
+    server.live_latency().await;
+    // The server writes again to a file with free space, and reports the lines that it dropped.
     std::fs::write(&path, "").unwrap();
     within(async {
         loop {
-            server.refuse(20).await;
+            server.send_refused(20).await;
             if std::fs::read_to_string(&path).unwrap().contains("lines of the log were dropped") {
                 break;
             }
@@ -171,12 +175,12 @@ async fn a_log_file_that_may_not_grow_holds_nothing_up() {
         }
     })
     .await;
-    server.ends_at_sigterm().await;
+    server.assert_ends_at_sigterm().await;
     std::fs::remove_file(path).unwrap();
 }
 
 #[test]
-fn a_start_that_fails_does_not_wait_for_the_reader() {
+fn failed_start_does_not_wait_for_the_reader() {
     let (_reader, writer) = full_pipe();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -185,42 +189,42 @@ fn a_start_that_fails_does_not_wait_for_the_reader() {
         let mut child = command(setup, &args).stderr(writer.try_clone().unwrap()).spawn().unwrap();
         let begun = Instant::now();
         while child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < STOP, "{args:?} does not end");
+            assert!(begun.elapsed() < STOP_LIMIT, "{args:?} does not end");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-/// A reader that is gone is worse than one that stalls: every line fails.
+/// A pipe without a reader is worse than a slow reader: every line fails.
 #[actix_web::test]
-async fn a_log_that_nothing_can_read_holds_nothing_up() {
+async fn closed_log_pipe_does_not_block_the_server() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let server = Quiet::start("", writer);
-    server.lives().await;
-    server.refuse(100).await;
-    within(async { while server.dropped().await == 0 {} }).await;
-    server.ends_at_sigterm().await;
+    let server = Server::start("", writer);
+    server.live_latency().await;
+    server.send_refused(100).await;
+    within(async { while server.dropped_lines().await == 0 {} }).await;
+    server.assert_ends_at_sigterm().await;
 }
 
-/// A parent that shares the pipe may have made it one whose writers do not wait.
+/// A parent process that shares the pipe may have made its writers non-blocking.
 #[actix_web::test]
-async fn a_log_whose_writers_do_not_wait_loses_nothing() {
+async fn non_blocking_log_pipe_loses_no_line() {
     let (reader, writer) = full_pipe();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    let server = Quiet::start("", writer);
-    server.lives().await;
+    let server = Server::start("", writer);
+    server.live_latency().await;
     let read = std::thread::spawn(move || {
         let mut text = String::new();
         BufReader::new(reader).read_to_string(&mut text).map(|_| text).unwrap()
     });
-    server.ends_at_sigterm().await;
+    server.assert_ends_at_sigterm().await;
     let text = read.join().unwrap();
     assert!(text.contains("listening on") && text.contains("stopped after"), "{text}");
 }
 
 #[actix_web::test]
-async fn refusals_are_logged_ten_times_a_second_and_summed() {
+async fn server_logs_ten_refusals_a_second_and_counts_the_others() {
     let process = Process::start();
     let log = process.log();
     let before = log.text().lines().count();
@@ -254,12 +258,13 @@ async fn refusals_are_logged_ten_times_a_second_and_summed() {
 }
 
 #[actix_web::test]
-async fn attempts_to_sign_in_are_summed() {
+async fn server_counts_further_attempts_to_sign_in() {
     let process = Process::start();
     let log = process.log();
     let form = [("content-type", "application/x-www-form-urlencoded"), ("origin", "http://localhost")];
     let wrong = request("POST", "/admin/sign_in", &form, b"username=a&password=b");
-    // Five are answered half a second later; all others wait longer, and are told so at once.
+    // The server answers five of them after half a second; it refuses all others immediately, because they would wait
+    // longer.
     let mut tries = Vec::new();
     for _ in 0..5 {
         let mut wire = Wire::open(process.address).await;
@@ -282,7 +287,7 @@ async fn attempts_to_sign_in_are_summed() {
 }
 
 #[actix_web::test]
-async fn what_is_not_http_is_counted_and_not_logged() {
+async fn server_counts_malformed_requests_without_logging_them() {
     let process = Process::start();
     for bytes in [&b"x\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n"] {
         for _ in 0..20 {
@@ -292,7 +297,7 @@ async fn what_is_not_http_is_counted_and_not_logged() {
         }
     }
     within(async {
-        while figure(process.address, "requests refused, malformed: ").await < 60 {
+        while debug_value(process.address, "requests refused, malformed: ").await < 60 {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
     })

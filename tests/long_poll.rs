@@ -1,5 +1,9 @@
-//! What is particular about long-polls: when they are answered, and what becomes of those that end otherwise.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Long-polls: when the server answers them, and what happens if they end in another way.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -11,20 +15,20 @@ use std::time::{Duration, Instant};
 use support::http::{Reply, Wire, request};
 use support::{TestServer, settings, within};
 
-/// Polls that wait for longer than any test does.
-fn patient() -> Settings {
+/// Settings with polls that wait longer than any test.
+fn long_wait_settings() -> Settings {
     Settings { poll_wait_ms: 60_000, ..settings() }
 }
 
-/// Sends a poll; its answer is still to be read.
-async fn begin(server: &TestServer, conn_id: &str) -> Wire {
+/// Sends a poll; the answer is still to be read.
+async fn start_poll(server: &TestServer, conn_id: &str) -> Wire {
     let mut wire = Wire::open(server.address).await;
     wire.write(request("GET", &format!("/listen?conn_id={conn_id}"), &[], b"")).await;
     wire
 }
 
 async fn poll(server: &TestServer, conn_id: &str) -> Reply {
-    begin(server, conn_id).await.reply().await
+    start_poll(server, conn_id).await.reply().await
 }
 
 fn texts(reply: &Reply) -> Vec<String> {
@@ -34,7 +38,7 @@ fn texts(reply: &Reply) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn an_empty_list_after_the_wait() {
+async fn poll_returns_an_empty_list_after_the_wait() {
     let server = TestServer::start(Settings { poll_wait_ms: 150, ..settings() });
     let conn_id = server.backend().connect("ann", &["c"]).await;
     let begun = Instant::now();
@@ -47,23 +51,26 @@ async fn an_empty_list_after_the_wait() {
 }
 
 #[actix_web::test]
-async fn answered_one_batch_window_after_the_first_message() {
-    let server = TestServer::start(Settings { poll_batch_window_ms: 1_000, ..patient() });
+async fn poll_returns_one_batch_window_after_the_first_message() {
+    let server = TestServer::start(Settings { poll_batch_window_ms: 1_000, ..long_wait_settings() });
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let begun = Instant::now();
-    let mut wire = begin(&server, &conn_id).await;
-    backend.say("c", "first").await;
-    backend.say("c", "second").await;
+    let mut wire = start_poll(&server, &conn_id).await;
+    backend.publish_text("c", "first").await;
+    backend.publish_text("c", "second").await;
     let reply = wire.reply().await;
-    assert_eq!(texts(&reply), ["first", "second"], "one answer for what comes within the window");
+    assert_eq!(texts(&reply), ["first", "second"], "one answer for all messages within the window");
     assert!(begun.elapsed() >= Duration::from_millis(1_000), "{:?}", begun.elapsed());
 }
 
 #[actix_web::test]
-async fn a_steady_flow_never_starves_a_poll() {
-    let server =
-        TestServer::start(Settings { poll_batch_window_ms: 50, channel_frames: 10_000, ..patient() });
+async fn steady_flow_never_starves_a_poll() {
+    let server = TestServer::start(Settings {
+        poll_batch_window_ms: 50,
+        channel_frames: 10_000,
+        ..long_wait_settings()
+    });
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let (enough, published) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
@@ -71,7 +78,7 @@ async fn a_steady_flow_never_starves_a_poll() {
         let (enough, published) = (enough.clone(), published.clone());
         async move {
             while !enough.get() {
-                backend.say("c", &published.get().to_string()).await;
+                backend.publish_text("c", &published.get().to_string()).await;
                 published.set(published.get() + 1);
             }
         }
@@ -79,7 +86,7 @@ async fn a_steady_flow_never_starves_a_poll() {
     let mut received = Vec::new();
     for _ in 0..8 {
         let some = texts(&poll(&server, &conn_id).await);
-        assert!(!some.is_empty(), "polls are answered for what came, not for the wait");
+        assert!(!some.is_empty(), "polls are answered because of messages, not after the wait");
         received.extend(some);
     }
     enough.set(true);
@@ -91,14 +98,14 @@ async fn a_steady_flow_never_starves_a_poll() {
 }
 
 #[actix_web::test]
-async fn a_client_that_hangs_up_while_it_waits_loses_nothing() {
+async fn client_that_hangs_up_while_it_waits_loses_nothing() {
     for workers in [1, 2] {
-        let server = TestServer::start(Settings { workers, ..patient() });
+        let server = TestServer::start(Settings { workers, ..long_wait_settings() });
         let backend = server.backend();
         let conn_id = backend.connect("ann", &["c"]).await;
         for round in 0..20 {
-            drop(begin(&server, &conn_id).await);
-            backend.say("c", &round.to_string()).await;
+            drop(start_poll(&server, &conn_id).await);
+            backend.publish_text("c", &round.to_string()).await;
         }
         let mut received = Vec::new();
         while received.len() < 20 {
@@ -108,48 +115,49 @@ async fn a_client_that_hangs_up_while_it_waits_loses_nothing() {
     }
 }
 
-/// What a poll has collected and not answered is not lost with its client.
+/// Messages that a poll has collected and not yet returned are not lost with its client.
 #[actix_web::test]
-async fn a_client_that_hangs_up_while_it_collects_loses_nothing() {
+async fn client_that_hangs_up_while_it_collects_loses_nothing() {
     for workers in [1, 2] {
-        let server = TestServer::start(Settings { workers, poll_batch_window_ms: 1_500, ..patient() });
+        let server =
+            TestServer::start(Settings { workers, poll_batch_window_ms: 1_500, ..long_wait_settings() });
         let backend = server.backend();
         let conn_id = backend.connect("ann", &["c"]).await;
-        let wire = begin(&server, &conn_id).await;
-        backend.say("c", "collected").await;
+        let wire = start_poll(&server, &conn_id).await;
+        backend.publish_text("c", "collected").await;
         backend.publish(json!({"pm_users": ["ann"]}), "private").await;
-        // The channel has passed it on when it answers this.
+        // When the channel answers this request, it has passed the message on.
         backend.channel("c").await;
         drop(wire);
-        backend.say("c", "missed").await;
+        backend.publish_text("c", "missed").await;
         let reply = poll(&server, &conn_id).await;
         assert_eq!(texts(&reply), ["collected", "missed", "private"]);
     }
 }
 
 #[actix_web::test]
-async fn a_second_poll_takes_over() {
-    let server = TestServer::start(Settings { workers: 2, ..patient() });
+async fn second_poll_takes_over() {
+    let server = TestServer::start(Settings { workers: 2, ..long_wait_settings() });
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let begun = Instant::now();
-    let (mut one, mut other) = (begin(&server, &conn_id).await, begin(&server, &conn_id).await);
-    // Which of them the server saw first is its own affair.
+    let (mut one, mut other) = (start_poll(&server, &conn_id).await, start_poll(&server, &conn_id).await);
+    // The test does not determine which of them the server accepts first.
     let (first, mut rest) = within(async {
         tokio::select! { reply = one.reply() => (reply, other), reply = other.reply() => (reply, one) }
     })
     .await;
     assert_eq!((first.status, first.json()), (200, json!([])));
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
-    backend.say("c", "for the later one").await;
+    backend.publish_text("c", "for the later one").await;
     assert_eq!(texts(&rest.reply().await), ["for the later one"]);
 }
 
-/// Two pages with one id, each of which polls again at once: they take over from each other a few times in a second,
-/// and together get every message once.
+/// Two pages with one id, each of which polls again immediately: they take over from each other a few times a second,
+/// and together they receive every message once.
 #[actix_web::test]
 async fn two_pages_with_one_id_do_not_poll_in_a_loop() {
-    let server = TestServer::start(Settings { workers: 2, ..patient() });
+    let server = TestServer::start(Settings { workers: 2, ..long_wait_settings() });
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let enough = Rc::new(Cell::new(false));
@@ -169,16 +177,16 @@ async fn two_pages_with_one_id_do_not_poll_in_a_loop() {
     let begun = Instant::now();
     for number in 0..4 {
         actix_rt::time::sleep(Duration::from_millis(500)).await;
-        backend.say("c", &number.to_string()).await;
+        backend.publish_text("c", &number.to_string()).await;
     }
     let seconds = begun.elapsed().as_secs_f64();
     enough.set(true);
-    // What the pages still wait for comes, and ends their loops.
+    // Messages for which the pages still wait arrive and end their loops.
     let [one, other] = pages;
     let last = async {
         loop {
             actix_rt::time::sleep(Duration::from_millis(100)).await;
-            backend.say("other", "").await;
+            backend.publish_text("other", "").await;
             backend.disconnect(&conn_id).await;
         }
     };
@@ -195,62 +203,63 @@ async fn two_pages_with_one_id_do_not_poll_in_a_loop() {
     assert_eq!(received, ["0", "1", "2", "3"]);
 }
 
-/// The client of a poll that was taken over does not wait for its answer: what the poll held is given back at once.
+/// The client of a poll that was taken over does not wait for its answer: the server frees the session immediately.
 #[actix_web::test]
-async fn a_poll_that_is_held_back_ends_with_its_client() {
-    let server = TestServer::start(patient());
+async fn delayed_poll_ends_with_its_client() {
+    let server = TestServer::start(long_wait_settings());
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let sessions = async || {
         let debug = backend.send("GET", "/admin/debug", &[], b"").await.text();
         debug.lines().find_map(|line| line.strip_prefix("sessions: ")?.parse::<usize>().ok()).unwrap()
     };
-    let first = begin(&server, &conn_id).await;
+    let first = start_poll(&server, &conn_id).await;
     within(async { while sessions().await != 1 {} }).await;
     let begun = Instant::now();
-    let second = begin(&server, &conn_id).await;
+    let second = start_poll(&server, &conn_id).await;
     within(async { while sessions().await != 2 {} }).await;
     drop(first);
     within(async { while sessions().await != 1 {} }).await;
     let held = begun.elapsed();
-    // On a machine that is too busy to say which of the two it was, the test says nothing.
+    // If the machine is too slow to distinguish the two cases, the test proves nothing and passes.
     assert!(held < Duration::from_secs(1) || held > Duration::from_millis(1_500), "{held:?}");
-    backend.say("c", "for the second").await;
+    backend.publish_text("c", "for the second").await;
     let mut second = second;
     assert_eq!(texts(&second.reply().await), ["for the second"]);
 }
 
-/// Its successor waits for the receipt of an answer that is on its way, but not for ever.
+/// The next poll waits for the acknowledgement of an answer in flight, but not forever.
 #[actix_web::test]
-async fn an_answer_that_nobody_reads_comes_again() {
-    let server = TestServer::start(Settings { max_queued_bytes: 64 << 20, workers: 2, ..patient() });
+async fn unread_answer_is_sent_again() {
+    let server =
+        TestServer::start(Settings { max_queued_bytes: 64 << 20, workers: 2, ..long_wait_settings() });
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
     let text = |number: usize| format!("{number}{}", "x".repeat(1 << 20));
     for number in 0..12 {
-        backend.say("c", &text(number)).await;
+        backend.publish_text("c", &text(number)).await;
     }
-    // More than fits into the buffers of its connection, so that no receipt is signed.
-    let never_read = begin(&server, &conn_id).await;
+    // More than fits into the buffers of its connection, so that the client acknowledges nothing.
+    let never_read = start_poll(&server, &conn_id).await;
     actix_rt::time::sleep(Duration::from_millis(200)).await;
     let received = texts(&poll(&server, &conn_id).await);
     assert_eq!(received, (0..12).map(text).collect::<Vec<_>>());
     drop(never_read);
-    backend.say("c", "next").await;
+    backend.publish_text("c", "next").await;
     assert_eq!(texts(&poll(&server, &conn_id).await), ["next"]);
 }
 
 #[actix_web::test]
-async fn a_disconnect_ends_a_poll_at_once() {
-    let server = TestServer::start(patient());
+async fn disconnect_ends_a_poll_immediately() {
+    let server = TestServer::start(long_wait_settings());
     let backend = server.backend();
     loop {
         let conn_id = backend.connect("ann", &["c"]).await;
-        let mut wire = begin(&server, &conn_id).await;
+        let mut wire = start_poll(&server, &conn_id).await;
         actix_rt::time::sleep(Duration::from_millis(50)).await;
         assert!(backend.disconnect(&conn_id).await);
         let reply = wire.reply().await;
-        // Came too late to be ended: refused as any other for an id that is gone.
+        // The poll arrived too late: the server refuses it like any poll for an id that does not exist.
         if reply.status != 401 {
             assert_eq!((reply.status, reply.json()), (200, json!([])));
             break;
@@ -259,11 +268,11 @@ async fn a_disconnect_ends_a_poll_at_once() {
 }
 
 #[actix_web::test]
-async fn scripts_are_called_by_plain_names_only() {
+async fn jsonp_accepts_only_plain_callback_names() {
     let server = TestServer::start(Settings { poll_wait_ms: 50, ..settings() });
     let backend = server.backend();
     let conn_id = backend.connect("ann", &["c"]).await;
-    backend.say("c", "a\u{2028}b</script>").await;
+    backend.publish_text("c", "a\u{2028}b</script>").await;
     let target = format!("/listen?conn_id={conn_id}&callback=window.take%5B0%5D");
     let reply = Wire::open(server.address).await.ask("GET", &target, &[], b"").await;
     assert_eq!(reply.status, 200);
@@ -282,8 +291,8 @@ async fn scripts_are_called_by_plain_names_only() {
 }
 
 #[actix_web::test]
-async fn ids_that_cannot_be_polled() {
-    let server = TestServer::start(patient());
+async fn server_refuses_polls_with_invalid_or_unknown_ids() {
+    let server = TestServer::start(long_wait_settings());
     let ask = async |target: &str| Wire::open(server.address).await.ask("GET", target, &[], b"").await;
     assert_eq!(ask("/listen").await.status, 422);
     let unreadable = ask("/listen?conn_id=x").await;

@@ -1,5 +1,9 @@
-//! A server with well-known secrets on loopback: what comes from elsewhere is refused on every way in.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! A server with well-known secrets on loopback refuses requests from elsewhere on every path.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -15,7 +19,7 @@ use support::{TestServer, socket};
 const OWN: &str = "a secret of this server's own";
 const WELL_KNOWN: &str = "secret";
 
-/// Headers that a request of this machine may have.
+/// Headers of requests from this machine.
 const FROM_HERE: [&[(&str, &str)]; 9] = [
     &[],
     &[("host", "localhost:8000")],
@@ -32,7 +36,7 @@ const FROM_HERE: [&[(&str, &str)]; 9] = [
     ],
 ];
 
-/// Headers that show a proxy, a name that leads here by rebinding, or a page of another site.
+/// Headers that show a proxy, DNS rebinding of a name to this machine, or a page of another site.
 const FROM_ELSEWHERE: [&[(&str, &str)]; 22] = [
     &[("host", "evil.example")],
     &[
@@ -88,7 +92,7 @@ enum Way {
     Bound,
 }
 
-/// Sends a request that this secret signs.
+/// Sends a request signed with this secret.
 async fn signed(
     server: &TestServer,
     (way, secret): (Way, &str),
@@ -120,7 +124,7 @@ async fn signed(
     ask(server, method, &target, &headers, body).await
 }
 
-/// Calls of the short way and of the long one, of the console, and a handshake.
+/// Calls on the fast path and on the full path, calls of the console, and a handshake.
 const CALLS: [(&str, &str, &str); 6] = [
     ("POST", "/message", r#"[{"user": "p", "channel": "c", "message": {}}]"#),
     ("POST", "/connect", r#"{"username": "ann"}"#),
@@ -143,8 +147,8 @@ fn is_refused(reply: &Reply) -> bool {
     code
 }
 
-/// Asks in all ways and from everywhere. `refuses`: what comes from elsewhere is refused.
-async fn judges(server: &TestServer, secret: &str, refuses: bool) {
+/// Sends each call with each kind of signature and all headers. `refuses`: the server refuses calls from elsewhere.
+async fn assert_calls(server: &TestServer, secret: &str, refuses: bool) {
     for call in CALLS {
         for way in [Way::Header, Way::Query, Way::Bound] {
             for headers in FROM_HERE {
@@ -164,24 +168,24 @@ async fn judges(server: &TestServer, secret: &str, refuses: bool) {
 }
 
 #[actix_web::test]
-async fn the_well_known_secret_counts_on_this_machine_only() {
-    judges(&TestServer::start(base()), WELL_KNOWN, true).await;
+async fn server_accepts_the_well_known_secret_only_from_this_machine() {
+    assert_calls(&TestServer::start(base()), WELL_KNOWN, true).await;
 }
 
 #[actix_web::test]
-async fn own_secrets_count_from_everywhere() {
-    judges(&TestServer::start(with(&[OWN], "own password")), OWN, false).await;
+async fn server_accepts_custom_secrets_from_everywhere() {
+    assert_calls(&TestServer::start(with(&[OWN], "own password")), OWN, false).await;
 }
 
 #[actix_web::test]
-async fn allowed_default_secrets_count_from_everywhere() {
+async fn server_accepts_allowed_default_secrets_from_everywhere() {
     let settings = Settings { allow_default_secrets: true, ..base() };
-    judges(&TestServer::start(settings), WELL_KNOWN, false).await;
+    assert_calls(&TestServer::start(settings), WELL_KNOWN, false).await;
 }
 
-/// A target in absolute form names a host as well, in every spelling of its path.
+/// A target in absolute form also names a host, in every spelling of its path.
 #[actix_web::test]
-async fn a_target_in_absolute_form_is_judged_by_its_host() {
+async fn server_checks_the_host_of_a_target_in_absolute_form() {
     let server = TestServer::start(base());
     for path in ["/message", "//message", "/m%65ssage", "/info", "//info"] {
         for (host, refuses) in [("evil.example", true), ("localhost:8000", false)] {
@@ -196,9 +200,9 @@ async fn a_target_in_absolute_form_is_judged_by_its_host() {
     }
 }
 
-/// Strangers behind a proxy have the address of this machine, and would use up its tries.
+/// Clients behind a proxy have the address of this machine, and would use up its tries.
 #[actix_web::test]
-async fn tries_from_elsewhere_do_not_lock_out_this_machine() {
+async fn wrong_passwords_from_elsewhere_do_not_lock_out_this_machine() {
     let server = TestServer::start(base());
     let proxied = [("x-forwarded-for", "203.0.113.9")];
     for password in ["wrong", "admin_secret"].into_iter().cycle().take(12) {
@@ -208,12 +212,12 @@ async fn tries_from_elsewhere_do_not_lock_out_this_machine() {
     assert_eq!(sign_in(&server, "admin_secret", &[]).await.0.status, 302);
 }
 
-/// While secrets are changed, and from an INI file, which listens for other machines.
+/// During a change of secrets, and with an INI file, whose server listens for other machines.
 #[actix_web::test]
-async fn the_secret_that_signed_is_judged() {
+async fn server_checks_the_secret_that_signed() {
     let server = TestServer::start(with(&[OWN, WELL_KNOWN], "own password"));
-    judges(&server, OWN, false).await;
-    judges(&server, WELL_KNOWN, true).await;
+    assert_calls(&server, OWN, false).await;
+    assert_calls(&server, WELL_KNOWN, true).await;
     let ini = Settings { ini: Some("old.ini".into()), host: "0.0.0.0".into(), ..base() };
     let mut server = TestServer::start(ini);
     server.address.set_ip([127, 0, 0, 1].into());
@@ -223,7 +227,7 @@ async fn the_secret_that_signed_is_judged() {
     assert_eq!(reply.status, 200, "{reply:?}");
 }
 
-/// The answer to the sign-in form, and the cookie that it sets.
+/// Submits the sign-in form; returns the answer and the cookie that it sets.
 async fn sign_in(server: &TestServer, password: &str, headers: &[(&str, &str)]) -> (Reply, String) {
     let form = [&[("content-type", "application/x-www-form-urlencoded")], headers].concat();
     let reply =
@@ -232,7 +236,7 @@ async fn sign_in(server: &TestServer, password: &str, headers: &[(&str, &str)]) 
     (reply, cookie)
 }
 
-/// Whether a page of another origin sent the form by what browsers report: refused whatever the password is.
+/// Whether the browser's headers show that a page of another origin sent the form, which the server refuses.
 fn is_cross_origin(headers: &[(&str, &str)]) -> bool {
     let value = |wanted| headers.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value);
     let host = value("host").next().unwrap_or("localhost");
@@ -245,7 +249,7 @@ fn is_cross_origin(headers: &[(&str, &str)]) -> bool {
 }
 
 #[actix_web::test]
-async fn the_well_known_password_and_its_cookie_count_on_this_machine_only() {
+async fn server_accepts_the_well_known_password_only_from_this_machine() {
     let own = "own+password";
     for (settings, password, refuses) in [
         (base(), "admin_secret", true),
@@ -263,7 +267,8 @@ async fn the_well_known_password_and_its_cookie_count_on_this_machine_only() {
             assert_eq!(ask(&server, "GET", "/admin/admin.json", &all, "").await.status, 200, "{headers:?}");
         }
         for headers in FROM_ELSEWHERE {
-            // The right password from here, so that none of these tries must wait.
+            // A sign-in with the right password from this machine resets the tries, so that none of the next ones must
+            // wait.
             sign_in(&server, password, &[]).await;
             let (reply, set) = sign_in(&server, password, headers).await;
             match is_cross_origin(headers) {
@@ -307,7 +312,7 @@ const DEMO_ROUTES: [(&str, &str, &str); 16] = [
 ];
 const DEMO_SOCKETS: [&str; 3] = ["/demo/echo", "/demo/chat", "/demo/board/socket"];
 
-async fn shows_the_demo(server: &TestServer, headers: &[(&str, &str)], shows: bool) {
+async fn assert_demo(server: &TestServer, headers: &[(&str, &str)], shows: bool) {
     let prefix = headers.iter().any(|(name, _)| matches!(*name, "x-script-name" | "x-forwarded-prefix"));
     for (method, path, body) in DEMO_ROUTES {
         let reply = ask(server, method, path, headers, body).await;
@@ -326,19 +331,19 @@ async fn shows_the_demo(server: &TestServer, headers: &[(&str, &str)], shows: bo
 }
 
 #[actix_web::test]
-async fn demo_mode_that_nobody_asked_for_is_seen_on_this_machine_only() {
+async fn default_demo_mode_is_visible_only_on_this_machine() {
     let server = TestServer::start(base());
     for headers in FROM_HERE {
-        shows_the_demo(&server, headers, true).await;
+        assert_demo(&server, headers, true).await;
     }
     for headers in FROM_ELSEWHERE {
-        shows_the_demo(&server, headers, false).await;
+        assert_demo(&server, headers, false).await;
     }
 }
 
-/// The settings that docs/deploy.md shows, with and without a second address, and each of them alone.
+/// The settings in docs/deploy.md, with and without a second address, and each of them alone.
 #[actix_web::test]
-async fn there_is_no_demo_where_anything_suggests_a_deployment() {
+async fn settings_of_a_deployment_turn_the_demo_off() {
     let proxies = || vec!["127.0.0.1/32".parse().unwrap()];
     let documented = || Settings { trusted_proxies: proxies(), ..with(&[OWN], "own password") };
     let internal = || Some("127.0.0.1".into());
@@ -355,25 +360,25 @@ async fn there_is_no_demo_where_anything_suggests_a_deployment() {
         },
     ] {
         let server = TestServer::start(settings);
-        shows_the_demo(&server, &[], false).await;
-        shows_the_demo(&server, FROM_ELSEWHERE[9], false).await;
+        assert_demo(&server, &[], false).await;
+        assert_demo(&server, FROM_ELSEWHERE[9], false).await;
     }
 }
 
 #[actix_web::test]
-async fn demo_mode_that_was_asked_for_is_seen_by_all() {
+async fn configured_demo_mode_is_visible_to_all() {
     for settings in [with(&[OWN], "own password"), base()] {
         let server = TestServer::start(Settings { demo: DemoSetting::On, ..settings });
-        shows_the_demo(&server, FROM_ELSEWHERE[0], true).await;
-        shows_the_demo(&server, FROM_ELSEWHERE[9], true).await;
+        assert_demo(&server, FROM_ELSEWHERE[0], true).await;
+        assert_demo(&server, FROM_ELSEWHERE[9], true).await;
     }
 }
 
-/// Names under which an application and the demo may meet.
+/// Names that an application and the demo may both use.
 const NAMES: [&str; 4] = ["alice", "demo", "demo-orders", "demonstration"];
 
 #[actix_web::test]
-async fn the_demo_touches_no_user_and_no_channel_of_an_application() {
+async fn demo_changes_no_user_and_no_channel_of_an_application() {
     let server =
         TestServer::start(Settings { demo: DemoSetting::On, poll_wait_ms: 100, ..support::settings() });
     let backend = server.backend();
@@ -383,7 +388,7 @@ async fn the_demo_touches_no_user_and_no_channel_of_an_application() {
             "username": name, "channels": [name], "channel_configs": keeps, "user_state": {"card": "4111", "color": "red"},
         });
         let conn_id = backend.post("/connect", body).await["conn_id"].as_str().unwrap().to_owned();
-        backend.say(name, "for the application").await;
+        backend.publish_text(name, "for the application").await;
         let listen = format!("/listen?conn_id={conn_id}");
         ask(&server, "GET", &listen, &[], "").await;
         let demo = async |method: &str, path: &str, body: serde_json::Value| {
@@ -399,7 +404,7 @@ async fn the_demo_touches_no_user_and_no_channel_of_an_application() {
         let answer = connected.json();
         assert_eq!(answer["username"], format!("demo:{name}"), "{answer}");
         let visitor = answer["conn_id"].as_str().unwrap().to_owned();
-        // Neither the application's connection nor its user can be named.
+        // The demo cannot name the application's connection or its user.
         for (path, body) in [
             ("/demo/subscribe", json!({"conn_id": conn_id, "channels": ["demo-x"]})),
             ("/demo/unsubscribe", json!({"conn_id": conn_id, "channels": [channel]})),
@@ -436,7 +441,7 @@ async fn the_demo_touches_no_user_and_no_channel_of_an_application() {
 }
 
 #[actix_web::test]
-async fn the_demo_takes_nothing_of_what_applications_may_have() {
+async fn demo_does_not_use_the_limits_of_applications() {
     let bounded =
         Settings { max_channels: 3, max_connections: 3, demo: DemoSetting::On, ..support::settings() };
     let server = TestServer::start(bounded);
@@ -446,7 +451,7 @@ async fn the_demo_takes_nothing_of_what_applications_may_have() {
         let reply = ask(&server, "POST", "/demo/connect", &[], &body.to_string()).await;
         match reply.status {
             200 => taken += 1,
-            // The rate of all visitors together.
+            // The rate limit of all visitors together.
             503 => {}
             status => {
                 refused += 1;
@@ -454,13 +459,13 @@ async fn the_demo_takes_nothing_of_what_applications_may_have() {
             }
         }
     }
-    assert!(taken <= 16 && refused > 0, "{taken} were taken, {refused} refused");
+    assert!(taken <= 16 && refused > 0, "{taken} were accepted, {refused} refused");
     for name in ["a", "b", "c"] {
         server.backend().connect(name, &[name]).await;
     }
     let body = json!({"username": "d", "channels": ["d"]}).to_string();
     let over = server.backend().send("POST", "/connect", &[], body.as_bytes()).await;
-    assert_eq!(over.status, 503, "the application's own bound: {over:?}");
+    assert_eq!(over.status, 503, "the application's own limit: {over:?}");
     let large =
         json!({"user": "u0", "channel": "demo-0", "message": {"text": "x".repeat(20_000)}}).to_string();
     assert_eq!(ask(&server, "POST", "/demo/message", &[], &large).await.status, 413);

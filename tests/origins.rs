@@ -1,5 +1,9 @@
-//! Whose pages may use the server: handshakes on both ways in, polls, scripts, disconnecting, CORS.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Which pages may use the server: handshakes on both paths, polls, scripts, disconnecting, CORS.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -9,7 +13,7 @@ use support::{TestServer, settings, socket};
 
 const OURS: &str = "https://app.example.com";
 const BELOW: &str = "https://a.b.example.org";
-const EVIL: [&str; 5] = [
+const FOREIGN: [&str; 5] = [
     "https://evil.example",
     "https://app.example.com.evil.example",
     "https://example.org",
@@ -36,30 +40,30 @@ fn code(reply: &Reply) -> (u16, Option<&str>) {
 
 const REFUSED: (u16, Option<&str>) = (403, Some("origin-not-allowed"));
 
-/// What sends a handshake the long way, beside its being refused.
-const LONG_WAY: (&str, &str) = ("X-Script-Name", "/push");
+/// A header that sends a handshake along the full path.
+const FULL_PATH: (&str, &str) = ("X-Script-Name", "/push");
 
 #[actix_web::test]
-async fn handshakes_of_other_pages_are_refused_on_both_ways() {
+async fn server_refuses_handshakes_of_other_pages_on_both_paths() {
     let server = strict();
-    for way in [None, Some(LONG_WAY)] {
+    for way in [None, Some(FULL_PATH)] {
         for origin in [OURS, BELOW] {
             let conn_id = server.backend().connect("ann", &["c"]).await;
             let headers: Vec<_> = [("origin", origin)].into_iter().chain(way).collect();
             assert!(socket::open(server.address, &format!("/ws?conn_id={conn_id}"), &headers).await.is_ok());
         }
-        for origin in EVIL {
+        for origin in FOREIGN {
             let conn_id = server.backend().connect("ann", &["c"]).await;
             let headers: Vec<_> = [("origin", origin)].into_iter().chain(way).collect();
             let target = format!("/ws?conn_id={conn_id}");
             let refused = socket::open(server.address, &target, &headers).await.err().unwrap();
             assert_eq!(code(&refused), REFUSED, "{origin}");
-            // Nothing was attached: a program, which names no origin, gets in.
+            // The refused handshake attached nothing: a program, which sends no origin, is accepted.
             let program: Vec<_> = way.into_iter().collect();
             assert!(socket::open(server.address, &target, &program).await.is_ok());
         }
         let conn_id = server.backend().connect("ann", &["c"]).await;
-        let mut two: Vec<_> = vec![("origin", OURS), ("origin", EVIL[0])];
+        let mut two: Vec<_> = vec![("origin", OURS), ("origin", FOREIGN[0])];
         two.extend(way);
         let refused =
             socket::open(server.address, &format!("/ws?conn_id={conn_id}"), &two).await.err().unwrap();
@@ -70,12 +74,12 @@ async fn handshakes_of_other_pages_are_refused_on_both_ways() {
 }
 
 #[actix_web::test]
-async fn polls_and_disconnects_of_other_pages_are_refused() {
+async fn server_refuses_polls_and_disconnects_of_other_pages() {
     let server = strict();
     let conn_id = server.backend().connect("ann", &["c"]).await;
     let listen = format!("/listen?conn_id={conn_id}");
     let end = format!("/disconnect?conn_id={conn_id}");
-    for origin in EVIL {
+    for origin in FOREIGN {
         for (method, target) in [("GET", &listen), ("GET", &end), ("POST", &end)] {
             let refused = ask(&server, method, target, &[("origin", origin)]).await;
             assert_eq!(code(&refused), REFUSED, "{method} {target} {origin}");
@@ -85,16 +89,16 @@ async fn polls_and_disconnects_of_other_pages_are_refused() {
     let reply = ask(&server, "GET", &listen, &[("origin", BELOW)]).await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, Some("*")));
     assert_eq!(reply.header("vary"), Some("Origin"));
-    // A page of the same host names none, nor does a program.
+    // A page of the same host sends no origin, and neither does a program.
     assert_eq!(ask(&server, "GET", &listen, &[]).await.status, 200);
-    // Whoever signs is no page.
-    let signed = server.backend().send("GET", &end, &[("origin", EVIL[0])], b"").await;
+    // A client that signs is not a page.
+    let signed = server.backend().send("GET", &end, &[("origin", FOREIGN[0])], b"").await;
     assert_eq!((signed.status, signed.text().as_str()), (200, "true"));
 }
 
 /// Browsers send no `Origin` with images, scripts, links and forms that only read.
 #[actix_web::test]
-async fn requests_without_an_origin_are_judged_by_the_page() {
+async fn server_checks_the_page_of_requests_without_an_origin() {
     let server = strict();
     let conn_id = server.backend().connect("ann", &["c"]).await;
     let listen = format!("/listen?conn_id={conn_id}");
@@ -115,9 +119,9 @@ async fn requests_without_an_origin_are_judged_by_the_page() {
             assert_eq!(code(&refused), REFUSED, "{method} {target} {headers:?}");
         }
     }
-    server.backend().say("c", "for its user").await;
+    server.backend().publish_text("c", "for its user").await;
     let events = ask(&server, "GET", &listen, &[]).await.json();
-    assert_eq!(events[0]["message"]["text"], "for its user", "a program, which sends none of the headers");
+    assert_eq!(events[0]["message"]["text"], "for its user", "a program sends none of the headers");
     for headers in [
         &[cross, ours][..],
         &[ours],
@@ -130,11 +134,11 @@ async fn requests_without_an_origin_are_judged_by_the_page() {
     assert_eq!(ask(&server, "GET", &end, &[("sec-fetch-site", "same-origin")]).await.text(), "true");
 }
 
-/// Browsers name the origin with every handshake; one that comes without is judged like a poll, on both ways.
+/// Browsers send the origin with every handshake; the server checks one without an origin like a poll, on both paths.
 #[actix_web::test]
-async fn handshakes_without_an_origin_are_judged_by_the_page() {
+async fn server_checks_the_page_of_handshakes_without_an_origin() {
     let server = strict();
-    for way in [None, Some(LONG_WAY)] {
+    for way in [None, Some(FULL_PATH)] {
         let conn_id = server.backend().connect("ann", &["c"]).await;
         let target = format!("/ws?conn_id={conn_id}");
         let (cross, same) = (("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"));
@@ -152,10 +156,10 @@ async fn handshakes_without_an_origin_are_judged_by_the_page() {
 }
 
 #[actix_web::test]
-async fn an_empty_callback_is_none() {
+async fn server_ignores_an_empty_callback() {
     for server in [strict(), start(&[])] {
         let conn_id = server.backend().connect("ann", &["c"]).await;
-        server.backend().say("c", "hello").await;
+        server.backend().publish_text("c", "hello").await;
         let reply = ask(&server, "GET", &format!("/listen?conn_id={conn_id}&callback="), &[]).await;
         assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
         assert_eq!(reply.json()[0]["message"]["text"], "hello");
@@ -168,7 +172,7 @@ async fn an_empty_callback_is_none() {
 }
 
 #[actix_web::test]
-async fn scripts_are_judged_by_their_referer() {
+async fn server_checks_the_referer_of_scripts() {
     let server = strict();
     let conn_id = server.backend().connect("ann", &["c"]).await;
     let target = format!("/listen?callback=f&conn_id={conn_id}");
@@ -180,14 +184,14 @@ async fn scripts_are_judged_by_their_referer() {
 }
 
 #[actix_web::test]
-async fn preflights_let_listed_origins_in() {
+async fn server_accepts_preflights_of_listed_origins() {
     let server = strict();
-    for (origin, shared) in [(OURS, Some("*")), (EVIL[0], None)] {
+    for (origin, shared) in [(OURS, Some("*")), (FOREIGN[0], None)] {
         let reply = ask(&server, "OPTIONS", "/disconnect", &[("origin", origin)]).await;
         assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, shared), "{origin}");
     }
-    // The signed API is not for pages; its answers are shared like all others.
-    let reply = server.backend().send("POST", "/info", &[("origin", EVIL[0])], b"").await;
+    // The signed API is not for pages; its answers have the same CORS headers as all others.
+    let reply = server.backend().send("POST", "/info", &[("origin", FOREIGN[0])], b"").await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, None));
     let body = br#"[{"user": "ann", "channel": "c", "message": {}}]"#;
     let reply = server.backend().send("POST", "/message", &[("origin", OURS)], body).await;
@@ -195,9 +199,9 @@ async fn preflights_let_listed_origins_in() {
 }
 
 #[actix_web::test]
-async fn without_a_list_all_are_let_in_as_ever() {
+async fn server_accepts_every_origin_without_a_list() {
     let server = start(&[]);
-    for origin in EVIL {
+    for origin in FOREIGN {
         let conn_id = server.backend().connect("ann", &["c"]).await;
         let target = format!("/ws?conn_id={conn_id}");
         assert!(socket::open(server.address, &target, &[("origin", origin)]).await.is_ok());

@@ -1,5 +1,9 @@
-//! What proxies do to requests, over real sockets: prefixes, doubled slashes, `Connection: upgrade` on everything.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Requests as proxies change them, over real sockets: prefixes, doubled slashes, `Connection: upgrade` on everything.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -10,7 +14,7 @@ use support::http::{Reply, Wire};
 use support::socket::{self, CLOSE};
 use support::{TestServer, settings};
 
-/// A server whose clients all come through a proxy.
+/// A server whose clients all connect through a proxy.
 fn start() -> TestServer {
     start_behind(&["127.0.0.1/32"], None)
 }
@@ -33,50 +37,50 @@ async fn ask(server: &TestServer, method: &str, target: &str, headers: &[(&str, 
     server.backend().send(method, target, headers, body.as_bytes()).await
 }
 
-/// Connects, listens with a poll and with a socket, all at paths that begin like this.
-async fn works_at(server: &TestServer, root: &str, headers: &[(&str, &str)]) {
+/// Connects, polls and opens a websocket, all at paths with this prefix.
+async fn assert_works_at(server: &TestServer, root: &str, headers: &[(&str, &str)]) {
     let body = json!({"username": "ann", "channels": ["c"]}).to_string();
     let reply = ask(server, "POST", &format!("{root}/connect"), headers, &body).await;
     assert_eq!(reply.status, 200, "{root} {headers:?}: {reply:?}");
     let conn_id = reply.json()["conn_id"].as_str().unwrap().to_owned();
-    server.backend().say("c", "for the poll").await;
+    server.backend().publish_text("c", "for the poll").await;
     let target = format!("{root}/listen?conn_id={conn_id}");
     let events = Wire::open(server.address).await.ask("GET", &target, headers, b"").await.json();
     assert_eq!(events[0]["message"]["text"], "for the poll", "{root} {headers:?}");
-    server.backend().say("c", "for the socket").await;
+    server.backend().publish_text("c", "for the socket").await;
     let target = format!("{root}/ws?conn_id={conn_id}");
     let (mut incoming, _outgoing) = socket::open(server.address, &target, headers).await.ok().unwrap();
-    let frame = incoming.expect_said().await;
+    let frame = incoming.expect_message().await;
     let events: Value = serde_json::from_slice(&frame.payload).unwrap();
     assert_eq!(events[0]["message"]["text"], "for the socket", "{root} {headers:?}");
     let target = format!("{root}/disconnect?conn_id={conn_id}");
     let reply = Wire::open(server.address).await.ask("GET", &target, headers, b"").await;
     assert_eq!(reply.json(), json!(true));
-    assert_eq!(incoming.expect_said().await.opcode, CLOSE);
+    assert_eq!(incoming.expect_message().await.opcode, CLOSE);
 }
 
 #[actix_web::test]
-async fn prefixes_are_cut_off() {
+async fn server_removes_prefixes() {
     let server = start();
     for header in ["X-Script-Name", "X-Forwarded-Prefix"] {
-        works_at(&server, "/push/live", &[(header, "/push/live")]).await;
-        works_at(&server, "", &[(header, "/push/live")]).await;
-        works_at(&server, "//push//live/", &[(header, "/push/live/")]).await;
+        assert_works_at(&server, "/push/live", &[(header, "/push/live")]).await;
+        assert_works_at(&server, "", &[(header, "/push/live")]).await;
+        assert_works_at(&server, "//push//live/", &[(header, "/push/live/")]).await;
     }
     assert_eq!(ask(&server, "POST", "/push/connect", &[], "{}").await.status, 404);
     assert!(socket::open(server.address, "/push/ws?conn_id=x", &[]).await.is_err_and(|r| r.status == 404));
 }
 
 #[actix_web::test]
-async fn doubled_slashes_are_one() {
+async fn server_treats_doubled_slashes_as_one() {
     let server = start();
-    works_at(&server, "/", &[]).await;
-    works_at(&server, "///", &[]).await;
+    assert_works_at(&server, "/", &[]).await;
+    assert_works_at(&server, "///", &[]).await;
 }
 
-/// As some proxies send it with every request, websocket or not.
+/// Some proxies send this header with every request, websocket or not.
 #[actix_web::test]
-async fn connection_upgrade_on_plain_requests() {
+async fn server_accepts_connection_upgrade_on_plain_requests() {
     let server = start();
     let body = json!({"username": "ann", "channels": ["c"]}).to_string();
     let none: &[(&str, &str)] = &[("Connection", "upgrade")];
@@ -89,7 +93,7 @@ async fn connection_upgrade_on_plain_requests() {
             let mut wire = Wire::open(server.address).await;
             let reply = wire.ask(method, target, &signed, body.as_bytes()).await;
             assert_eq!(reply.status, 200, "{method} {target} {headers:?}: {reply:?}");
-            // The stack below cannot keep such a connection; it must say so, or a proxy uses it again.
+            // actix cannot keep such a connection open; it must say `close`, or the proxy reuses the connection.
             assert_eq!((reply.header("connection"), reply.header("upgrade")), (Some("close"), None));
             assert!(wire.is_closed().await);
             reply.json()
@@ -104,7 +108,7 @@ async fn connection_upgrade_on_plain_requests() {
 }
 
 #[actix_web::test]
-async fn redirects_lead_where_the_client_is() {
+async fn server_redirects_to_the_url_of_the_client() {
     let server = start();
     let location = async |headers: &[(&str, &str)]| {
         let reply = Wire::open(server.address).await.ask("GET", "/admin", headers, b"").await;
@@ -132,19 +136,19 @@ async fn forwarded_addresses_do_not_open_the_api() {
     }
 }
 
-/// Which of the headers counted that change where a request leads and what addresses are made of it.
-async fn counting(server: &TestServer) -> Vec<&'static str> {
+/// Which of the headers count that change the path of a request and the URLs in its answer.
+async fn counted_headers(server: &TestServer) -> Vec<&'static str> {
     let mut counted = Vec::new();
     for name in ["X-Script-Name", "X-Forwarded-Prefix"] {
         let prefix = [(name, "/push")];
         let called = ask(server, "POST", "/push/connect", &prefix, r#"{"username": "u"}"#).await.status;
-        // Found, and refused for the id that is missing; or not found.
+        // Found, and refused because the id is missing; or not found.
         let opened = socket::open(server.address, "/push/ws", &prefix).await.err().unwrap().status;
         let reply = ask(server, "GET", "/admin/sign_out", &prefix, "").await;
         match (called, opened, reply.header("location").unwrap().contains("/push/")) {
             (200, 422, true) => counted.push(name),
             (404, 404, false) => {}
-            other => panic!("{name} counts and does not: {other:?}"),
+            other => panic!("{name} counts in only some of the cases: {other:?}"),
         }
     }
     for name in ["X-Scheme", "X-Url-Scheme", "X-Forwarded-Proto"] {
@@ -157,22 +161,22 @@ async fn counting(server: &TestServer) -> Vec<&'static str> {
 }
 
 #[actix_web::test]
-async fn headers_count_from_trusted_proxies_only() {
+async fn server_reads_headers_only_from_trusted_proxies() {
     const ALL: [&str; 5] =
         ["X-Script-Name", "X-Forwarded-Prefix", "X-Scheme", "X-Url-Scheme", "X-Forwarded-Proto"];
     for ini in [None, Some("x.ini")] {
-        assert_eq!(counting(&start_behind(&["127.0.0.0/8"], ini)).await, ALL, "{ini:?}");
-        assert_eq!(counting(&start_behind(&["192.0.2.1/32"], ini)).await, [""; 0], "{ini:?}");
+        assert_eq!(counted_headers(&start_behind(&["127.0.0.0/8"], ini)).await, ALL, "{ini:?}");
+        assert_eq!(counted_headers(&start_behind(&["192.0.2.1/32"], ini)).await, [""; 0], "{ini:?}");
     }
-    assert_eq!(counting(&start_behind(&[], None)).await, [""; 0]);
-    // As 0.7.1 reads them.
+    assert_eq!(counted_headers(&start_behind(&[], None)).await, [""; 0]);
+    // The headers that 0.7.1 reads.
     let original = ["X-Script-Name", "X-Scheme", "X-Url-Scheme"];
-    assert_eq!(counting(&start_behind(&[], Some("x.ini"))).await, original);
+    assert_eq!(counted_headers(&start_behind(&[], Some("x.ini"))).await, original);
 }
 
-/// Behind a proxy that passes what browsers need and nothing else, also with the headers of 0.7.1.
+/// A proxy passes only the paths of browsers: no prefix header reaches others, not even a header of 0.7.1.
 #[actix_web::test]
-async fn no_prefix_leads_out_of_the_paths_of_browsers() {
+async fn prefix_never_reaches_other_than_browser_paths() {
     for server in
         [start_behind(&["192.0.2.1/32"], None), start_behind(&[], None), start_behind(&[], Some("x.ini"))]
     {
@@ -205,7 +209,7 @@ async fn no_prefix_leads_out_of_the_paths_of_browsers() {
 }
 
 #[actix_web::test]
-async fn no_prefix_begins_like_a_path_of_ours() {
+async fn server_ignores_prefixes_that_begin_like_its_own_paths() {
     let server = start_behind(&[], Some("x.ini"));
     let description = ask(&server, "GET", "/openapi-3.1.json", &[], "").await.json();
     let mut checked = 0;
@@ -215,13 +219,13 @@ async fn no_prefix_begins_like_a_path_of_ours() {
         assert_eq!(reply.status, 404, "{path}");
         checked += 1;
     }
-    assert!(checked > 20, "{checked} paths are described");
+    assert!(checked > 20, "{checked} paths are documented");
     assert_eq!(ask(&server, "GET", "/push/info", &[("X-Script-Name", "/push")], "").await.status, 200);
 }
 
-/// The count of wrong passwords belongs to an address: a client that could choose one would guess on.
+/// The server counts wrong passwords by address: a client that could choose its address could guess without a limit.
 #[actix_web::test]
-async fn no_client_chooses_its_address() {
+async fn client_cannot_choose_its_address() {
     for (proxies, header) in [
         (&["127.0.0.1/32"][..], "X-Real-IP"),
         (&[], "X-Forwarded-For"),
@@ -242,9 +246,9 @@ async fn no_client_chooses_its_address() {
     }
 }
 
-/// A proxy appends the address of its client to what the client sent, which need not be text.
+/// A proxy appends the address of its client to the header that the client sent, which may be any bytes.
 #[actix_web::test]
-async fn no_client_hides_its_address() {
+async fn client_cannot_hide_its_address() {
     let server = start();
     let guess = async |address: &[u8]| {
         let body = b"username=admin&password=wrong";
@@ -261,5 +265,5 @@ async fn no_client_hides_its_address() {
     assert_eq!(statuses, [200; 5]);
     assert_eq!(guess(b"198.51.100.7").await, 429, "the same client");
     assert_eq!(guess(b"198.51.100.8").await, 200);
-    assert_eq!(guess(b"\xff, 198.51.100.9").await, 200, "another client, and not the proxy itself");
+    assert_eq!(guess(b"\xff, 198.51.100.9").await, 200, "another client, which is not the proxy");
 }

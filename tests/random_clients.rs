@@ -1,9 +1,13 @@
-//! A whole server under clients that come, go and vanish at random, over every transport: each gets what it is meant to
-//! get once and in order, and nothing is missing but what a connection took with it when it was cut.
+//! A whole server with clients that attach, leave and vanish at random, over every transport: each client receives its
+//! messages once and in order, and loses only those that a dropped connection took with it.
 //!
-//! Twelve seconds, unless `CHANNELSTREAM_RANDOM_SECONDS` says more. `CHANNELSTREAM_SEED` makes the choices of an earlier
-//! run again; what the machine does in between is its own.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Twelve seconds, unless `CHANNELSTREAM_RANDOM_SECONDS` sets another time. `CHANNELSTREAM_SEED` repeats the choices of
+//! an earlier run; the timing of the machine still differs.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -26,22 +30,22 @@ const CHANNELS: usize = 3;
 const SECONDS: u64 = 12;
 /// Set in the first byte of a compressed message.
 const COMPRESSED: u8 = 0x40;
-/// Why a socket was closed: see docs/api.md.
+/// Why the server closed a socket: see docs/api.md.
 const TAKEN_OVER: u16 = 4001;
 const TOO_SLOW: u16 = 4002;
-/// One message in so many is long: together they fill what kernels keep for a peer that does not read.
+/// One message in four is long: together they fill the kernel's buffers for a peer that does not read.
 const LONG_ONE_IN: u32 = 4;
 const LONG_BYTES: usize = 60_000;
 
-/// What a client got, in order.
+/// What a client received, in order.
 #[derive(Debug)]
 enum Entry {
     Got(String, u64),
-    /// The connection was cut: what was on its way is lost.
+    /// The client dropped the connection: messages in flight are lost.
     Cut,
 }
 
-/// What happened how often, to see that it did.
+/// How many times each event happened, to check that it did happen.
 #[derive(Default)]
 struct Tally(RefCell<BTreeMap<&'static str, u64>>);
 
@@ -60,7 +64,7 @@ struct Client {
     conn_id: String,
     chance: StdRng,
     log: Vec<Entry>,
-    /// The last session was a poll, and was cut.
+    /// The last session was a poll, and the client dropped it.
     cut_poll: bool,
     tally: Rc<Tally>,
     enough: Rc<Cell<bool>>,
@@ -75,17 +79,17 @@ enum Session {
 struct Socket {
     incoming: Incoming,
     outgoing: Outgoing,
-    /// Read, and still to be looked at.
-    early: Vec<(u8, Vec<u8>)>,
+    /// Frames that were read and are not processed yet.
+    pending: Vec<(u8, Vec<u8>)>,
 }
 
 impl Socket {
-    /// Asks, and reads what comes before the answer or a goodbye.
-    async fn settle(&mut self) {
+    /// Sends a ping, and reads the frames up to the pong or a close frame.
+    async fn ping_until_pong(&mut self) {
         self.outgoing.frame(FIN | PING, b"").await;
         while let Some(frame) = within(self.incoming.raw_frame()).await {
             let last = frame.0 == FIN | PONG || frame.0 == FIN | CLOSE;
-            self.early.push(frame);
+            self.pending.push(frame);
             if last {
                 break;
             }
@@ -98,10 +102,10 @@ impl Client {
         Duration::from_millis(self.chance.random_range(0..most))
     }
 
-    async fn live(mut self) -> Self {
+    async fn run(mut self) -> Self {
         let mut session = self.open().await;
         while !self.enough.get() {
-            session = self.go_on(session).await;
+            session = self.next_session(session).await;
         }
         self.finish(session).await;
         self
@@ -128,22 +132,22 @@ impl Client {
         let offer = [("sec-websocket-extensions", "permessage-deflate")];
         let target = format!("/ws?conn_id={}", self.conn_id);
         let opened = socket::open(self.server.address, &target, if deflate { &offer } else { &[] }).await;
-        let (incoming, outgoing) = opened.expect("a websocket is let in");
-        let mut socket = Socket { incoming, outgoing, early: Vec::new() };
-        // A session that answers has asked for its connection.
-        socket.settle().await;
+        let (incoming, outgoing) = opened.expect("the server accepts a websocket");
+        let mut socket = Socket { incoming, outgoing, pending: Vec::new() };
+        // A session that sends a pong has attached to its connection.
+        socket.ping_until_pong().await;
         socket
     }
 
-    /// Listens for a while, and goes over to the next session in one way or another.
-    async fn go_on(&mut self, session: Session) -> Session {
+    /// Listens for a while, and then changes to the next session in a random way.
+    async fn next_session(&mut self, session: Session) -> Session {
         let once_more = std::mem::take(&mut self.cut_poll);
         let next = match session {
             Session::Socket(socket) => self.use_socket(socket, once_more).await,
             Session::Poll(wire, jsonp) => self.use_poll(wire, jsonp).await,
         };
         if once_more {
-            // Nobody knows when the session of a poll ends whose client hung up at once: it may be behind the next one's.
+            // If the client of a poll hangs up immediately, its session may end after that of the next one.
             self.log.push(Entry::Cut);
         }
         next
@@ -151,14 +155,14 @@ impl Client {
 
     async fn use_socket(&mut self, mut socket: Socket, after_cut_poll: bool) -> Session {
         if self.chance.random_range(0..5) == 0 {
-            // Does not read, for as long as others get a lot.
+            // The client does not read while others receive a lot.
             tokio::time::sleep(self.ms(3_000)).await;
         }
         let until = Instant::now() + self.ms(700);
         if let Some(code) = self.read_until(&mut socket, until).await {
             match code {
-                Some(TAKEN_OVER) => assert!(after_cut_poll, "nobody else took over"),
-                // Half a frame was out: then nothing is said.
+                Some(TAKEN_OVER) => assert!(after_cut_poll, "no other session took over"),
+                // After a partial frame the server sends no close frame.
                 Some(TOO_SLOW) | None => self.tally.count("closed, too slow"),
                 other => panic!("closed with {other:?}"),
             }
@@ -170,10 +174,10 @@ impl Client {
             drop(socket);
             return self.open().await;
         }
-        // The next session takes over; this one is read to its end.
+        // The next session takes over; the client reads this one to its end.
         let next = self.open().await;
         self.tally.count("websockets taken over");
-        self.read_out(socket).await;
+        self.read_to_close(socket).await;
         next
     }
 
@@ -191,49 +195,49 @@ impl Client {
                 self.tally.count("polls cut");
                 self.open().await
             }
-            _ => self.take_poll_over(wire, jsonp).await,
+            _ => self.take_over_poll(wire, jsonp).await,
         }
     }
 
-    /// A websocket takes over from a poll, or the other way round: who asks first is known to the server alone.
-    async fn take_poll_over(&mut self, wire: Wire, jsonp: bool) -> Session {
+    /// A websocket takes over from a poll, or the poll from the websocket: only the server determines the order.
+    async fn take_over_poll(&mut self, wire: Wire, jsonp: bool) -> Session {
         let mut socket = self.open_socket(true).await;
         let before = self.log.len();
         self.take_answer(wire, jsonp).await;
         let of_poll = self.log.split_off(before);
         self.tally.count("polls taken over");
-        // The poll has ended, so the socket knows by now.
-        socket.settle().await;
-        let is_last = socket.early.last().is_some_and(|frame| frame.0 == FIN | PONG);
+        // The poll has ended, so the websocket has been closed or not by now.
+        socket.ping_until_pong().await;
+        let is_last = socket.pending.last().is_some_and(|frame| frame.0 == FIN | PONG);
         if is_last {
             self.log.extend(of_poll);
             return Session::Socket(socket);
         }
         self.tally.count("polls that took over");
-        self.read_out(socket).await;
+        self.read_to_close(socket).await;
         self.log.extend(of_poll);
         self.open().await
     }
 
-    /// The end of a session that another one took over.
-    async fn read_out(&mut self, mut socket: Socket) {
-        let mut closed = self.look_at_early(&mut socket);
+    /// Reads a session to its end after another one took over.
+    async fn read_to_close(&mut self, mut socket: Socket) {
+        let mut closed = self.process_frames(&mut socket);
         while closed.is_none() {
             match within(socket.incoming.raw_frame()).await {
-                Some(frame) => socket.early.push(frame),
+                Some(frame) => socket.pending.push(frame),
                 None => return,
             }
-            closed = self.look_at_early(&mut socket);
+            closed = self.process_frames(&mut socket);
         }
         let known = [Some(Some(TAKEN_OVER)), Some(Some(TOO_SLOW))];
         assert!(known.contains(&closed), "{closed:?}");
     }
 
-    /// Notes what was read. Some if the last of it was a goodbye.
-    fn look_at_early(&mut self, socket: &mut Socket) -> Option<Option<u16>> {
+    /// Records the frames that were read. Returns `Some` if the last one was a close frame.
+    fn process_frames(&mut self, socket: &mut Socket) -> Option<Option<u16>> {
         let mut closed = None;
-        for (first, payload) in std::mem::take(&mut socket.early) {
-            assert!(closed.is_none(), "nothing follows a goodbye");
+        for (first, payload) in std::mem::take(&mut socket.pending) {
+            assert!(closed.is_none(), "nothing follows a close frame");
             match first == FIN | CLOSE {
                 true => closed = Some(code(&payload)),
                 false => self.note_frame((first, payload)),
@@ -242,18 +246,18 @@ impl Client {
         closed
     }
 
-    /// Reads until then. Some if the socket was closed: with its code, unless the goodbye is missing.
+    /// Reads until this time. Returns `Some` if the socket was closed: with its code, unless there was no close frame.
     async fn read_until(&mut self, socket: &mut Socket, until: Instant) -> Option<Option<u16>> {
         loop {
-            let closed = self.look_at_early(socket);
+            let closed = self.process_frames(socket);
             let left = until.saturating_duration_since(Instant::now());
             if closed.is_some() || left.is_zero() {
                 return closed;
             }
-            // A frame is never left half read: time only passes between frames.
+            // The client never stops in the middle of a frame: the time only ends between frames.
             if tokio::time::timeout(left, socket.incoming.ready()).await.is_ok() {
                 match within(socket.incoming.raw_frame()).await {
-                    Some(frame) => socket.early.push(frame),
+                    Some(frame) => socket.pending.push(frame),
                     None => return Some(None),
                 }
             }
@@ -291,7 +295,7 @@ impl Client {
         }
     }
 
-    /// Nothing is published any more: takes over from whatever there is, and reads all that is left.
+    /// After the last message was published: takes over from the last session and reads everything that is left.
     async fn finish(&mut self, last: Session) {
         let mut socket = match last {
             Session::Poll(wire, jsonp) => {
@@ -300,29 +304,30 @@ impl Client {
             }
             Session::Socket(last) => {
                 let socket = self.open_socket(false).await;
-                self.read_out(last).await;
+                self.read_to_close(last).await;
                 socket
             }
         };
         loop {
-            // The rest has come when a question is answered and nothing came before the answer.
+            // Everything has arrived when the server answers a ping and nothing arrived before the pong.
             let before = self.log.len();
-            socket.settle().await;
-            assert_eq!(self.look_at_early(&mut socket), None, "the socket is open");
+            socket.ping_until_pong().await;
+            assert_eq!(self.process_frames(&mut socket), None, "the socket is open");
             if self.log.len() == before && self.is_at_rest().await {
                 return;
             }
         }
     }
 
-    /// Whether nothing is under way inside the server.
+    /// Whether no message is in flight inside the server.
     async fn is_at_rest(&self) -> bool {
         let reply = self.server.backend().send("GET", "/admin/debug", &[], b"").await;
-        let under_way = reply.text();
-        under_way.lines().filter(|line| line.contains("under way")).all(|line| line.ends_with(": 0"))
+        let debug = reply.text();
+        debug.lines().filter(|line| line.contains("under way")).all(|line| line.ends_with(": 0"))
     }
 
-    /// Each stream is whole and in order, but for gaps where a connection was cut. Gives the number of what was lost there.
+    /// Checks that each stream is complete and in order, except for gaps after a dropped connection. Returns the number
+    /// lost.
     fn check(&self, published: &BTreeMap<String, u64>, user: &str) -> u64 {
         let mut lost = 0;
         let streams = (0..CHANNELS).map(|n| format!("c{n}")).chain([user.to_owned()]);
@@ -354,12 +359,12 @@ impl Client {
     }
 }
 
-/// The status code that a close frame carries.
+/// The status code in a close frame.
 fn code(payload: &[u8]) -> Option<u16> {
     payload.first_chunk().map(|code| u16::from_be_bytes(*code))
 }
 
-/// A compressed message: each is a stream of its own, without the marker at its end.
+/// Decompresses a message: each is a separate stream, without the marker at its end.
 fn inflated(payload: &[u8]) -> Vec<u8> {
     let input = [payload, b"\0\0\xff\xff"].concat();
     let mut out = Vec::with_capacity(256 << 10);
@@ -368,11 +373,11 @@ fn inflated(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Publishes in turn, so that numbers are the order of each stream, until it is enough.
+/// Publishes one batch after the other until `end`; the numbers are the order in each stream.
 async fn publish(server: &TestServer, chance: &mut StdRng, end: Instant) -> BTreeMap<String, u64> {
     let backend = server.backend();
     let mut published = BTreeMap::new();
-    // Of random letters: it shall not be compressed to nothing.
+    // Random letters, so that compression does not shrink the text to nothing.
     let long_fill: String = (0..LONG_BYTES).map(|_| char::from(chance.random_range(b'a'..=b'z'))).collect();
     while Instant::now() < end {
         let mut batch = Vec::new();
@@ -405,7 +410,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[actix_web::test]
-async fn nothing_is_lost_or_repeated_whatever_clients_do() {
+async fn clients_lose_and_repeat_nothing() {
     let seed = number("CHANNELSTREAM_SEED").unwrap_or_else(|| rand::rng().next_u64());
     let seconds = number("CHANNELSTREAM_RANDOM_SECONDS").unwrap_or(SECONDS);
     println!("CHANNELSTREAM_SEED={seed}");
@@ -429,7 +434,7 @@ async fn nothing_is_lost_or_repeated_whatever_clients_do() {
         let chance = StdRng::seed_from_u64(chance.next_u64());
         let (server, tally, enough) = (server.clone(), tally.clone(), enough.clone());
         let client = Client { server, conn_id, chance, log: Vec::new(), cut_poll: false, tally, enough };
-        clients.push((user, actix_rt::spawn(client.live())));
+        clients.push((user, actix_rt::spawn(client.run())));
     }
     let published = publish(&server, &mut chance, Instant::now() + Duration::from_secs(seconds)).await;
     enough.set(true);
@@ -448,6 +453,6 @@ async fn nothing_is_lost_or_repeated_whatever_clients_do() {
         "websockets taken over",
         "polls taken over",
     ] {
-        assert!(tally.of(what) > 0, "there were {what}");
+        assert!(tally.of(what) > 0, "the run had no {what}");
     }
 }

@@ -1,6 +1,6 @@
-//! Request bodies of the recorded exchanges with the original, and bodies nobody ever sent.
+//! Request bodies of the recorded exchanges with the original, and generated bodies.
 
-// Clippy knows test functions and not the helpers of a test file.
+// Clippy recognises test functions, but not the helpers of a test file.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use channelstream::api::channel_config::ChannelConfigRequest;
@@ -20,7 +20,7 @@ use channelstream::protocol::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Reads a body as its endpoint does; `Some` answer where the answer follows from the body alone.
+/// Reads a body as its endpoint does; returns `Some` answer if the answer depends on the body alone.
 fn parse(
     method: &str,
     path: &str,
@@ -76,7 +76,7 @@ fn limits() -> RequestLimits {
     RequestLimits::from(&Settings::default())
 }
 
-/// Writes ids for `<uuid-7>`, `<uuid-7 without dashes>` and `<uuid-7 in upper case>`.
+/// Replaces `<uuid-7>`, `<uuid-7 without dashes>` and `<uuid-7 in upper case>` with ids.
 fn filled(text: &str) -> String {
     let mut parts = text.split("<uuid-");
     let mut filled = parts.next().unwrap_or_default().to_owned();
@@ -95,23 +95,23 @@ fn filled(text: &str) -> String {
     filled
 }
 
-/// Whether an answer is the recorded one; what the server makes up itself stands in the record as a placeholder.
-fn alike(recorded: &Value, answer: &Value) -> bool {
+/// Whether an answer equals the recorded one; generated values are placeholders in the record.
+fn is_equivalent(recorded: &Value, answer: &Value) -> bool {
     match (recorded, answer) {
         (Value::String(text), Value::String(_)) if text == "<timestamp>" || text.starts_with("<uuid-") => {
             true
         }
         (Value::Array(one), Value::Array(two)) => {
-            one.len() == two.len() && one.iter().zip(two).all(|(one, two)| alike(one, two))
+            one.len() == two.len() && one.iter().zip(two).all(|(one, two)| is_equivalent(one, two))
         }
         (Value::Object(one), Value::Object(two)) => {
-            one.keys().eq(two.keys()) && one.iter().zip(two).all(|(one, two)| alike(one.1, two.1))
+            one.keys().eq(two.keys()) && one.iter().zip(two).all(|(one, two)| is_equivalent(one.1, two.1))
         }
         _ => recorded == answer,
     }
 }
 
-/// The recorded errors without those that only the handler can find.
+/// The recorded errors without those that only the handler can detect.
 fn without_lookups(errors: &Value) -> Value {
     let mut errors = errors.clone();
     for field in ["conn_id", "user"] {
@@ -125,7 +125,8 @@ fn without_lookups(errors: &Value) -> Value {
     errors
 }
 
-/// Every recorded request with a body we read: name of the case, request, response, whether the original failed.
+/// Every recorded request with a body that the server reads: name of the case, request, response, whether the original
+/// failed.
 fn recorded() -> impl Iterator<Item = (String, Value, Value, bool)> {
     include_str!("data/transcripts.jsonl").lines().flat_map(|line| {
         let case: Value = serde_json::from_str(line).expect("a case");
@@ -148,13 +149,13 @@ fn body_of(request: &Value) -> Vec<u8> {
         (_, Some(body)) => body.as_str().unwrap_or("null").to_owned(),
         _ => String::new(),
     };
-    // The record shows the one byte that was no UTF-8 as the letter it is in Latin-1.
+    // The record shows the one byte that was not UTF-8 as its letter in Latin-1.
     let latin = text == "{\"username\":\"ÿ\"}";
     if latin { b"{\"username\":\"\xff\"}".to_vec() } else { filled(&text).into_bytes() }
 }
 
 #[test]
-fn recorded_requests_are_read_as_the_original_read_them() {
+fn server_reads_recorded_requests_like_the_original() {
     let mut seen = 0;
     for (case, request, response, original_failed) in recorded() {
         let (method, path) = (request["method"].as_str().unwrap(), filled(request["path"].as_str().unwrap()));
@@ -177,14 +178,14 @@ fn recorded_requests_are_read_as_the_original_read_them() {
         } else {
             let answer = read.unwrap_or_else(|invalid| panic!("{what}\n{}", invalid.errors));
             let answer = answer.unwrap_or_else(|| response["json"].clone());
-            assert!(alike(&response["json"], &answer), "{what}\n{answer}");
+            assert!(is_equivalent(&response["json"], &answer), "{what}\n{answer}");
         }
     }
     assert!(seen > 250, "{seen}");
 }
 
 #[test]
-fn malformed_bodies_are_refused_with_line_and_column() {
+fn server_refuses_malformed_bodies_with_line_and_column() {
     for (method, path) in &ENDPOINTS[..10] {
         for (body, said) in [
             (&b"{oops"[..], "Invalid JSON: key must be a string at line 1 column 2."),
@@ -203,7 +204,7 @@ fn malformed_bodies_are_refused_with_line_and_column() {
 }
 
 #[test]
-fn wrong_types_and_nothing_are_refused() {
+fn server_refuses_wrong_types_and_empty_bodies() {
     for (method, path) in &ENDPOINTS[..10] {
         let list = *path == "/message";
         for body in ["null", "5", "\"text\"", if list { "{}" } else { "[]" }] {
@@ -216,7 +217,7 @@ fn wrong_types_and_nothing_are_refused() {
 }
 
 #[test]
-fn what_the_handler_looks_up_is_handed_back() {
+fn errors_contain_the_names_for_the_handlers_lookups() {
     let id = "0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9";
     let body = format!(r#"{{"conn_id": "{id}", "channels": []}}"#);
     let mut refused = SubscribeRequest::parse(body.as_bytes(), None, &limits()).unwrap_err();
@@ -236,7 +237,7 @@ fn what_the_handler_looks_up_is_handed_back() {
 }
 
 #[test]
-fn what_goes_over_a_limit_is_an_error_of_its_field() {
+fn value_above_a_limit_is_an_error_of_its_field() {
     let limits = RequestLimits { max_list_items: 3, max_channels_per_request: 2, ..limits() };
     let errors =
         |method, path, body: &str| parse(method, path, body.as_bytes(), &limits).unwrap().unwrap_err().errors;
@@ -259,13 +260,13 @@ fn what_goes_over_a_limit_is_an_error_of_its_field() {
 }
 
 #[test]
-fn unknown_fields_cost_nothing_and_count_for_nothing() {
+fn unknown_fields_do_not_count_towards_limits() {
     let unknown: String = (0..20_000).map(|n| format!("\"x{n}\":[{n}],")).collect();
     let body = format!(r#"{{{unknown}"conn_id":"0a1b2c3d4e5f60718293a4b5c6d7e8f9"}}"#);
     assert!(DisconnectRequest::parse(body.as_bytes(), &limits()).is_ok());
 }
 
-/// JSON of any shape over the names our endpoints know.
+/// JSON of any shape with the names of the endpoints' fields.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -312,7 +313,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-fn survives(body: &[u8]) {
+fn assert_survives(body: &[u8]) {
     for limits in [
         limits(),
         RequestLimits {
@@ -334,25 +335,25 @@ fn survives(body: &[u8]) {
 
 proptest! {
     #[test]
-    fn any_bytes_are_survived(body in any::<Vec<u8>>()) {
-        survives(&body);
+    fn parser_survives_any_bytes(body in any::<Vec<u8>>()) {
+        assert_survives(&body);
     }
 
     #[test]
-    fn any_json_is_survived(body in any_json()) {
-        survives(body.to_string().as_bytes());
-        survives(json!([body]).to_string().as_bytes());
+    fn parser_survives_any_json(body in any_json()) {
+        assert_survives(body.to_string().as_bytes());
+        assert_survives(json!([body]).to_string().as_bytes());
     }
 
     #[test]
-    fn any_query_is_survived(query in ".*") {
+    fn parser_survives_any_query(query in ".*") {
         let _ = DisconnectRequest::from_query(Some(&query));
         let _ = SubscribeRequest::parse(b"{}", Some(&query), &limits());
     }
 }
 
 #[test]
-fn damaged_recorded_bodies_are_survived() {
+fn parser_survives_damaged_recorded_bodies() {
     let bodies: Vec<Vec<u8>> =
         recorded().map(|(_, request, ..)| body_of(&request)).filter(|body| body.len() > 1).collect();
     let damage = (0..bodies.len(), any::<prop::sample::Index>(), any::<u8>(), 0_u8..4);
@@ -367,15 +368,15 @@ fn damaged_recorded_bodies_are_survived() {
                 2 => body.insert(place, byte),
                 _ => drop(body.remove(place)),
             }
-            survives(&body);
+            assert_survives(&body);
             Ok(())
         })
         .unwrap();
 }
 
-/// What marshmallow 2.18 with dateutil makes of times, in each field that holds one.
+/// The results of marshmallow 2.18 with dateutil for times, in each field with a time.
 #[test]
-fn times_are_read_as_the_original_reads_them() {
+fn server_reads_times_like_the_original() {
     let limits = RequestLimits::from(&Settings::default());
     for (given, answered) in [
         (json!("2024-05-01 10:00:00+00"), Some("2024-05-01T10:00:00+00:00")),
@@ -395,7 +396,7 @@ fn times_are_read_as_the_original_reads_them() {
         for (method, field) in [("POST", "timestamp"), ("PATCH", "timestamp"), ("PATCH", "edited")] {
             let mut item = item.clone();
             item[field] = given.clone();
-            // One item is read by the quick reader, and with a field that it does not know by the careful one.
+            // The fast parser reads one item; with an unknown field the full parser reads it.
             for unknown in [false, true] {
                 if unknown {
                     item["unknown"] = json!({});

@@ -1,6 +1,10 @@
-//! What a client may send: requests of every size and in every piece, several at once, with bodies that nobody reads, and
-//! sockets that are closed by half.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Requests that a client may send: of every size and in pieces, several at a time, with bodies that the server does
+//! not read, and on half-closed sockets.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -26,10 +30,10 @@ const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSoc
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const ID: &str = "5a8e9e0c-0000-4000-8000-000000000000";
 
-/// Headers, chunks and trailers at most: many more would take long, and show nothing.
+/// The maximum number of headers, chunks and trailers: many more would take long and test nothing more.
 const MAX_COUNT: usize = 1 << 14;
 
-/// A request, one part of which has so many bytes.
+/// A request with one part of this many bytes.
 type Sized = fn(usize) -> String;
 
 fn head(line: &str, headers: &str) -> String {
@@ -48,7 +52,7 @@ fn websocket(target: &str, headers: &str) -> String {
     head(&format!("GET {target}"), &format!("{HANDSHAKE}{headers}"))
 }
 
-/// Every part of a request, and of a handshake.
+/// Every part of a request and of a handshake.
 const PARTS: [(&str, Sized); 23] = [
     ("method", |n| head(&format!("{} /", letters(n)), "")),
     ("path", |n| head(&format!("GET /{}", letters(n)), "")),
@@ -62,7 +66,7 @@ const PARTS: [(&str, Sized); 23] = [
     ("blank lines before", |n| "\r\n".repeat(n / 2) + &head("GET /", "")),
     ("length", |n| head("POST /disconnect", &format!("Content-Length: {}1\r\n", "0".repeat(n))) + "x"),
     ("body", |n| head("POST /disconnect", &format!("Content-Length: {n}\r\n")) + &letters(n)),
-    ("body of one that reads none", |n| {
+    ("body that the handler does not read", |n| {
         head("GET /health/live", &format!("Content-Length: {n}\r\n")) + &letters(n)
     }),
     ("digits of a chunk's size", |n| chunked(&format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(n)))),
@@ -84,7 +88,7 @@ const PARTS: [(&str, Sized); 23] = [
     }),
 ];
 
-/// Sends bytes, finishes sending, and reads to the end. What the server has had enough of is not sent.
+/// Sends bytes, finishes sending, and reads to the end. Bytes after the server has closed are not sent.
 async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let (mut reading, mut writing) = within(TcpStream::connect(address)).await.unwrap().into_split();
     let mut answer = Vec::new();
@@ -104,7 +108,7 @@ fn statuses(bytes: &[u8]) -> Vec<u16> {
 }
 
 #[actix_web::test]
-async fn parts_of_every_size_are_answered_or_refused() {
+async fn server_answers_or_refuses_parts_of_every_size() {
     let internal = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let port = internal.port().to_string();
     let args = ["--port", "0", "--set", "workers=1", "--set", "internal_host=127.0.0.1", "--set"];
@@ -128,7 +132,7 @@ async fn parts_of_every_size_are_answered_or_refused() {
 }
 
 #[actix_web::test]
-async fn what_is_no_http_is_refused_and_counted() {
+async fn server_refuses_and_counts_malformed_requests() {
     let server = TestServer::start(Settings { max_head_bytes: 4_096, ..settings() });
     let long = head("GET /", &format!("X: {}\r\n", letters(4_096)));
     let live = head("GET /health/live", "");
@@ -159,15 +163,15 @@ async fn what_is_no_http_is_refused_and_counted() {
 }
 
 #[actix_web::test]
-async fn a_body_that_cannot_be_read_brings_one_answer() {
+async fn malformed_body_has_only_one_answer() {
     let server = TestServer::start(settings());
-    // It was answered before the rest of its body came.
+    // The server answered before the rest of the body arrived.
     let mut wire = Wire::open(server.address).await;
     wire.write(head("POST /message", "Transfer-Encoding: chunked\r\n")).await;
     assert_eq!(wire.reply().await.status, 403);
     wire.write("z").await;
     assert!(wire.is_closed().await);
-    // It came before it was asked for.
+    // The client sent the body before the server asked for it.
     let (name, token) = signature();
     let headers = format!("{name}: {token}\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n");
     let answer = exchange(server.address, (head("POST /message", &headers) + "z").as_bytes()).await;
@@ -175,21 +179,21 @@ async fn a_body_that_cannot_be_read_brings_one_answer() {
 }
 
 #[actix_web::test]
-async fn a_client_that_is_turned_away_while_it_sends_reads_why() {
+async fn client_that_is_refused_while_it_sends_receives_the_answer() {
     let server = TestServer::start(Settings { max_sockets_per_address: 1, ..settings() });
     let first = Wire::open(server.address).await;
     let body = letters(4 << 20);
     for _ in 0..3 {
         let mut wire = Wire::open(server.address).await;
         wire.write(head("POST /message", &format!("Content-Length: {}\r\n", body.len()))).await;
-        // Many clients read nothing when they cannot send all they have.
+        // Many clients read nothing if they cannot send the whole body.
         wire.write(&body).await;
         assert_eq!(wire.reply().await.status, 429);
     }
     drop(first);
 }
 
-/// Requests of all kinds of bodies, each with the text that its answer has.
+/// Requests with all kinds of bodies, each with a text that its answer contains.
 fn mixed(count: usize) -> (Vec<u8>, Vec<String>) {
     let (mut bytes, mut names) = (Vec::new(), Vec::new());
     for number in 0..count {
@@ -209,7 +213,7 @@ fn mixed(count: usize) -> (Vec<u8>, Vec<String>) {
 }
 
 #[actix_web::test]
-async fn pipelined_requests_are_answered_in_order_in_whatever_pieces_they_come() {
+async fn server_answers_pipelined_requests_in_order_for_all_piece_sizes() {
     let server = TestServer::start(settings());
     let (bytes, names) = mixed(200);
     for piece in [bytes.len(), 8_192, 1_000, 97] {
@@ -225,7 +229,7 @@ async fn pipelined_requests_are_answered_in_order_in_whatever_pieces_they_come()
     }
 }
 
-/// Resident memory of a process, in KiB.
+/// The resident memory of a process, in KiB.
 fn resident_kib(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -233,12 +237,12 @@ fn resident_kib(process: &Process) -> u64 {
 }
 
 #[actix_web::test]
-async fn pipelined_requests_take_no_more_memory_than_their_bytes() {
+async fn pipelined_requests_use_little_memory() {
     const CONNECTIONS: u64 = 10;
     let process = Process::run(command("", &["--port", "0", "--set", "workers=1"]));
     let unit = head("GET /nowhere", "");
     let bytes = unit.repeat(131_000 / unit.len());
-    // The first request is one that waits, and so do all others behind it.
+    // The first request is a poll that waits, and so do all requests after it.
     let mut backend = Wire::open(process.address).await;
     let (name, token) = signature();
     let mut ids = Vec::new();
@@ -259,7 +263,7 @@ async fn pipelined_requests_take_no_more_memory_than_their_bytes() {
     assert!(grown < 512, "{grown} KiB for each connection");
 }
 
-/// Pipelines requests until it is to end, and counts the answers.
+/// Pipelines requests until `ends` is set, and counts the answers.
 fn flood(address: SocketAddr, ends: &AtomicBool, answers: &AtomicU64) {
     let unit = head("GET /health/live", "");
     let mut reading = std::net::TcpStream::connect(address).unwrap();
@@ -279,9 +283,9 @@ fn flood(address: SocketAddr, ends: &AtomicBool, answers: &AtomicU64) {
     });
 }
 
-/// Measured by the flood's own answers, and not by a clock: tests share the machine.
+/// Measured in answers to the flood instead of time, because tests share the machine.
 #[actix_web::test]
-async fn pipelined_requests_do_not_keep_others_waiting() {
+async fn pipelined_requests_do_not_delay_other_clients() {
     let server = TestServer::start(settings());
     let address = server.address;
     let (ends, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -312,7 +316,7 @@ async fn pipelined_requests_do_not_keep_others_waiting() {
     );
 }
 
-/// Sends a body some time behind its head, and reads the answer.
+/// Sends a body some time after its head, and reads the answer.
 async fn late(address: SocketAddr, head: &str, body: &[u8], pieces: usize, pause: Duration) -> Option<Reply> {
     let mut wire = Wire::open(address).await;
     wire.write(head).await;
@@ -324,7 +328,7 @@ async fn late(address: SocketAddr, head: &str, body: &[u8], pieces: usize, pause
 }
 
 #[actix_web::test]
-async fn answers_are_whole_whenever_the_body_comes_and_whoever_reads_it() {
+async fn answers_are_complete_for_late_and_unread_bodies() {
     let server = TestServer::start(Settings { workers: 2, ..settings() });
     let backend = server.backend();
     let channels: Vec<_> = (0..40).map(|number| format!("c{number}")).collect();
@@ -333,7 +337,7 @@ async fn answers_are_whole_whenever_the_body_comes_and_whoever_reads_it() {
     backend.configure(&channels, json!({"store_history": true, "history_size": 20})).await;
     for channel in &channels {
         for _ in 0..10 {
-            backend.say(channel, &"y".repeat(1_000)).await;
+            backend.publish_text(channel, &"y".repeat(1_000)).await;
         }
     }
     let (name, token) = signature();
@@ -380,7 +384,7 @@ async fn answers_are_whole_whenever_the_body_comes_and_whoever_reads_it() {
 }
 
 #[actix_web::test]
-async fn a_body_is_asked_for_by_who_reads_it() {
+async fn server_sends_100_continue_only_if_a_handler_reads_the_body() {
     let server = TestServer::start(Settings { max_body_bytes: 4_096, ..settings() });
     let (name, token) = signature();
     let body = json!([{"user": "ann", "channel": "c", "message": {}}]).to_string();
@@ -426,7 +430,7 @@ fn body(answer: &[u8]) -> String {
 }
 
 #[actix_web::test]
-async fn a_client_that_has_finished_sending_gets_its_answers() {
+async fn client_that_has_finished_sending_receives_its_answers() {
     for workers in [1, 2] {
         let server = TestServer::start(Settings { workers, poll_wait_ms: 60_000, ..settings() });
         let backend = server.backend();
@@ -443,14 +447,14 @@ async fn a_client_that_has_finished_sending_gets_its_answers() {
         let id = backend.connect("bob", &["d"]).await;
         let poll = request("GET", &format!("/listen?conn_id={id}"), &[], b"");
         assert_eq!(body(&half_close(server.address, &poll).await), "[]");
-        backend.say("d", "missed").await;
+        backend.publish_text("d", "missed").await;
         let answer = body(&half_close(server.address, &poll).await);
         assert!(answer.contains("missed"), "{answer}");
-        // A client that is gone looks the same, so the next poll brings it again. One that goes on listening takes it.
+        // To the server this client looks disconnected, so the next poll returns the message again.
         let again =
             Wire::open(server.address).await.ask("GET", &format!("/listen?conn_id={id}"), &[], b"").await;
         assert!(again.text().contains("missed"), "{again:?}");
-        // One that finishes sending later is answered then.
+        // A client that finishes sending later is answered then.
         let mut stream = within(TcpStream::connect(server.address)).await.unwrap();
         stream.write_all(&poll).await.unwrap();
         actix_rt::time::sleep(Duration::from_millis(150)).await;
@@ -461,9 +465,9 @@ async fn a_client_that_has_finished_sending_gets_its_answers() {
     }
 }
 
-/// Requests behind a poll do not hide that its client is gone.
+/// Pipelined requests after a poll do not hide that its client has hung up.
 #[actix_web::test]
-async fn a_client_that_hangs_up_behind_pipelined_requests_loses_nothing() {
+async fn client_that_hangs_up_after_pipelined_requests_loses_nothing() {
     let server = TestServer::start(Settings { poll_wait_ms: 60_000, ..settings() });
     let backend = server.backend();
     for bytes in [100, 100_000] {
@@ -476,14 +480,14 @@ async fn a_client_that_hangs_up_behind_pipelined_requests_loses_nothing() {
         wire.write(behind.repeat(bytes / behind.len() + 1)).await;
         actix_rt::time::sleep(Duration::from_millis(50)).await;
         drop(wire);
-        backend.say("c", "missed").await;
+        backend.publish_text("c", "missed").await;
         let reply = Wire::open(server.address).await.ask("GET", &target, &[], b"").await;
         assert!(reply.text().contains("missed"), "{reply:?}");
     }
 }
 
 #[actix_web::test]
-async fn upgrade_is_ignored_where_no_websocket_is_served() {
+async fn server_ignores_upgrade_on_paths_without_a_websocket() {
     let server = TestServer::start(settings());
     let (name, token) = signature();
     for upgrade in [&[("upgrade", "websocket")][..], &[("upgrade", "websocket"), ("connection", "upgrade")]] {
@@ -506,7 +510,7 @@ async fn upgrade_is_ignored_where_no_websocket_is_served() {
 }
 
 #[actix_web::test]
-async fn a_handshake_is_taken_from_a_list_and_from_between_other_requests() {
+async fn server_accepts_a_handshake_in_a_list_and_between_other_requests() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     for upgrade in ["websocket", "h2c, WebSocket", "h2c\r\nUpgrade: websocket"] {
@@ -515,7 +519,7 @@ async fn a_handshake_is_taken_from_a_list_and_from_between_other_requests() {
             .replace("Upgrade: websocket", &format!("Upgrade: {upgrade}"));
         let mut wire = Wire::open(server.address).await;
         let before = head("GET /nowhere", "").repeat(40) + &head("GET /health/live", "");
-        // Frames that are more than is read at once.
+        // The frames are more bytes than the server reads in one turn.
         let pings: Vec<u8> = (0..200).flat_map(|number: u8| frame(FIN | PING, &[number; 100])).collect();
         wire.write([before.as_bytes(), handshake.as_bytes(), &pings].concat()).await;
         for _ in 0..40 {
@@ -526,7 +530,7 @@ async fn a_handshake_is_taken_from_a_list_and_from_between_other_requests() {
         let (mut incoming, _outgoing) = halves(wire);
         let mut last = None;
         while last != Some(199) {
-            let pong = incoming.expect_said().await;
+            let pong = incoming.expect_message().await;
             assert_eq!(pong.opcode, PONG);
             assert!(last < Some(pong.payload[0]), "{last:?} {pong:?}");
             last = Some(pong.payload[0]);
@@ -535,7 +539,7 @@ async fn a_handshake_is_taken_from_a_list_and_from_between_other_requests() {
 }
 
 #[actix_web::test]
-async fn a_request_that_was_completed_while_the_process_was_paused_is_served() {
+async fn server_serves_a_request_completed_while_the_process_was_paused() {
     let process = Process::run(command(
         "",
         &[
@@ -574,7 +578,7 @@ async fn a_request_that_was_completed_while_the_process_was_paused_is_served() {
     actix_rt::time::sleep(Duration::from_millis(1_500)).await;
     process.signal("-CONT");
     for (mut wire, at) in wires {
-        assert_eq!(wire.reply().await.status, 200, "all but {at} bytes came while it was paused");
+        assert_eq!(wire.reply().await.status, 200, "all but {at} bytes arrived while the process was paused");
     }
     assert_eq!(idle.ask("GET", "/health/live", &[], b"").await.status, 200);
 }

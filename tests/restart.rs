@@ -1,5 +1,9 @@
-//! A restart under load: the old process sends everybody away, the new one takes over the same listening socket.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! A restart under load: the old process closes all clients, and the new one takes over the same listening socket.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -21,45 +25,45 @@ const LIMIT_MS: u64 = 8_000;
 const SOCKETS: usize = 60;
 const POLLS: usize = 10;
 const PUBLISHERS: usize = 4;
-/// For a machine that is busy with other tests.
+/// A margin for a machine that is busy with other tests.
 const SLACK: Duration = Duration::from_secs(8);
 
-/// What all parts of the test share.
+/// The state that all parts of the test share.
 struct Stage {
     address: SocketAddr,
-    /// Numbers accepted so far, by publisher.
+    /// The last accepted number of each publisher.
     accepted: RefCell<[u64; PUBLISHERS]>,
-    /// Requests that got no answer: when they began.
+    /// The start times of requests without an answer.
     unanswered: RefCell<Vec<Instant>>,
     over: RefCell<bool>,
 }
 
-/// Messages that a session got: the numbers of each publisher.
+/// The messages that a session received: the numbers of each publisher.
 #[derive(Default)]
-struct Heard(BTreeMap<u64, Vec<u64>>);
+struct ReceivedNumbers(BTreeMap<u64, Vec<u64>>);
 
-impl Heard {
+impl ReceivedNumbers {
     fn note(&mut self, events: &Value) {
         for event in events.as_array().unwrap() {
-            let said = &event["message"];
-            if let (Some(by), Some(number)) = (said["by"].as_u64(), said["number"].as_u64()) {
+            let message = &event["message"];
+            if let (Some(by), Some(number)) = (message["by"].as_u64(), message["number"].as_u64()) {
                 self.0.entry(by).or_default().push(number);
             }
         }
     }
 
-    /// Every number once and in order, and all up to those that were accepted before.
-    fn check(&self, before: &[u64; PUBLISHERS], who: &str) {
+    /// Checks that every number arrived once and in order, and that none of the accepted ones is missing.
+    fn check(&self, before: &[u64; PUBLISHERS], receiver: &str) {
         for (by, accepted) in before.iter().enumerate() {
             let numbers = self.0.get(&(by as u64)).map_or(&[][..], Vec::as_slice);
             let wanted: Vec<u64> = (1..=numbers.len() as u64).collect();
-            assert_eq!(numbers, wanted, "{who} of publisher {by}");
-            assert!(numbers.len() as u64 >= *accepted, "{who}: {} of {accepted}", numbers.len());
+            assert_eq!(numbers, wanted, "{receiver} of publisher {by}");
+            assert!(numbers.len() as u64 >= *accepted, "{receiver}: {} of {accepted}", numbers.len());
         }
     }
 }
 
-/// Posts number after number, on one connection as long as it is kept.
+/// Posts one number after the other, on one connection as long as the server keeps it open.
 async fn publish(stage: Rc<Stage>, by: usize) {
     let mut wire: Option<Wire> = None;
     let mut number = 1;
@@ -81,7 +85,7 @@ async fn publish(stage: Rc<Stage>, by: usize) {
                 number += 1;
                 wire = reply.keeps_alive().then_some(used);
             }
-            // Whether it was accepted is not known: sent again under the same number it might come twice.
+            // The server may have accepted the message: sent again with the same number, it might arrive twice.
             None => {
                 stage.unanswered.borrow_mut().push(begun);
                 number += 1;
@@ -91,9 +95,9 @@ async fn publish(stage: Rc<Stage>, by: usize) {
     }
 }
 
-/// One session's life: until its server sent it away.
-struct Life {
-    heard: Heard,
+/// The course of one session until its server closed it.
+struct ClosedSession {
+    received: ReceivedNumbers,
     retry_ms: u64,
 }
 
@@ -101,35 +105,35 @@ async fn connect(stage: &Stage, user: &str) -> String {
     Backend { address: stage.address }.connect(user, &["c"]).await
 }
 
-/// Opens a websocket for a new connection; tells the refusal otherwise.
+/// Opens a websocket for a new connection; returns the refusal otherwise.
 async fn open(stage: &Stage, user: &str) -> Result<(socket::Incoming, socket::Outgoing), Reply> {
     let conn_id = connect(stage, user).await;
     socket::open(stage.address, &format!("/ws?conn_id={conn_id}"), &[]).await
 }
 
-async fn live((mut incoming, mut outgoing): (socket::Incoming, socket::Outgoing)) -> Life {
-    let mut heard = Heard::default();
+async fn listen((mut incoming, mut outgoing): (socket::Incoming, socket::Outgoing)) -> ClosedSession {
+    let mut received = ReceivedNumbers::default();
     loop {
-        let frame = incoming.expect_said().await;
+        let frame = incoming.expect_message().await;
         if frame.opcode == CLOSE {
             assert_eq!(frame.code(), Some(1012));
             outgoing.close().await;
             let text = String::from_utf8(frame.payload[2..].to_vec()).unwrap();
             let ms = text.rsplit("retry after ").next().and_then(|rest| rest.strip_suffix(" ms"));
-            return Life { heard, retry_ms: ms.unwrap().parse().unwrap() };
+            return ClosedSession { received, retry_ms: ms.unwrap().parse().unwrap() };
         }
-        heard.note(&serde_json::from_slice(&frame.payload).unwrap());
+        received.note(&serde_json::from_slice(&frame.payload).unwrap());
     }
 }
 
-/// Comes back as it was asked to. Returns when a message has come through the new session.
-async fn come_back(stage: &Stage, user: &str, life: &Life) -> Instant {
+/// Reconnects after the requested time. Returns when the new session has received a message.
+async fn reconnect(stage: &Stage, user: &str, life: &ClosedSession) -> Instant {
     actix_rt::time::sleep(Duration::from_millis(life.retry_ms)).await;
     loop {
         match open(stage, user).await {
             Ok((mut incoming, _outgoing)) => {
                 let back = Instant::now();
-                assert_ne!(incoming.expect_said().await.opcode, CLOSE);
+                assert_ne!(incoming.expect_message().await.opcode, CLOSE);
                 return back;
             }
             Err(refused) => {
@@ -140,9 +144,9 @@ async fn come_back(stage: &Stage, user: &str, life: &Life) -> Instant {
     }
 }
 
-/// A client that polls: what it heard of the old server, and when the new one answered.
-async fn poll(stage: Rc<Stage>, user: String, ready: Rc<RefCell<usize>>) -> (Heard, Instant) {
-    let mut heard = Heard::default();
+/// A client that polls: the messages from the old server, and when the new server answered.
+async fn poll(stage: Rc<Stage>, user: String, ready: Rc<RefCell<usize>>) -> (ReceivedNumbers, Instant) {
+    let mut received = ReceivedNumbers::default();
     let conn_id = connect(&stage, &user).await;
     *ready.borrow_mut() += 1;
     loop {
@@ -150,17 +154,17 @@ async fn poll(stage: Rc<Stage>, user: String, ready: Rc<RefCell<usize>>) -> (Hea
         let reply =
             Wire::open(stage.address).await.ask("GET", &target, &[("connection", "close")], b"").await;
         match reply.status {
-            200 => heard.note(&reply.json()),
-            // The new server does not know it.
+            200 => received.note(&reply.json()),
+            // The new server does not know this connection.
             401 => break,
             _ => panic!("{reply:?}"),
         }
     }
     connect(&stage, &user).await;
-    (heard, Instant::now())
+    (received, Instant::now())
 }
 
-async fn until(what: impl Fn() -> bool) {
+async fn wait_until(what: impl Fn() -> bool) {
     within(async {
         while !what() {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
@@ -170,7 +174,7 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 #[actix_web::test]
-async fn a_restart_under_load_refuses_nothing_and_brings_everybody_back() {
+async fn restart_under_load_refuses_no_request_and_all_clients_reconnect() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (spread, limit) = (format!("drain_spread_ms={SPREAD_MS}"), format!("shutdown_timeout_ms={LIMIT_MS}"));
     let args = ["--set", "workers=2", "--set", &spread, "--set", &limit, "--set", "channel_frames=100000"];
@@ -195,7 +199,7 @@ async fn a_restart_under_load_refuses_nothing_and_brings_everybody_back() {
     let polls: Vec<_> = (0..POLLS)
         .map(|index| actix_rt::spawn(poll(stage.clone(), format!("l{index}"), polling.clone())))
         .collect();
-    until(|| *polling.borrow() == POLLS).await;
+    wait_until(|| *polling.borrow() == POLLS).await;
     let publishers: Vec<_> = (0..PUBLISHERS).map(|by| actix_rt::spawn(publish(stage.clone(), by))).collect();
     let lives: Vec<_> = sockets
         .into_iter()
@@ -203,21 +207,21 @@ async fn a_restart_under_load_refuses_nothing_and_brings_everybody_back() {
         .map(|(index, socket)| {
             let stage = stage.clone();
             actix_rt::spawn(async move {
-                let life = live(socket).await;
+                let life = listen(socket).await;
                 let gone = Instant::now();
-                let back = come_back(&stage, &format!("s{index}"), &life).await;
+                let back = reconnect(&stage, &format!("s{index}"), &life).await;
                 (life, gone, back)
             })
         })
         .collect();
-    until(|| stage.accepted.borrow().iter().all(|number| *number > 20)).await;
+    wait_until(|| stage.accepted.borrow().iter().all(|number| *number > 20)).await;
 
     let before = *stage.accepted.borrow();
-    let told = Instant::now();
+    let stop_sent = Instant::now();
     old.signal("-TERM");
     assert_eq!(old.ended().await, Some(0), "{}", old.log().text());
-    assert!(told.elapsed() < Duration::from_millis(LIMIT_MS) + SLACK / 4, "{:?}", told.elapsed());
-    let closed = old.log().wait_for("no connections are accepted any more").await;
+    assert!(stop_sent.elapsed() < Duration::from_millis(LIMIT_MS) + SLACK / 4, "{:?}", stop_sent.elapsed());
+    let stopped_accepting = old.log().wait_for("no connections are accepted any more").await;
     old.log().wait_for("unfinished: 0 sessions").await;
     let new = Process::on(&listener, &args);
     let up = Instant::now();
@@ -225,30 +229,33 @@ async fn a_restart_under_load_refuses_nothing_and_brings_everybody_back() {
     let (mut gone_ms, mut back_ms) = (Vec::new(), Vec::new());
     for life in lives {
         let (life, gone, back) = within(life).await.unwrap();
-        life.heard.check(&before, "a websocket");
-        // As soon as it was asked to come and the new one was there, a refusal's second and the machine's slowness apart.
+        life.received.check(&before, "a websocket");
+        // A client may need a second more after a refusal, and time on a slow machine.
         let soonest = (gone + Duration::from_millis(life.retry_ms)).max(up);
         assert!(back < soonest + Duration::from_secs(1) + SLACK, "{:?}", back - soonest);
-        gone_ms.push((gone - told).as_millis() as u64);
-        back_ms.push((back - told).as_millis() as u64);
+        gone_ms.push((gone - stop_sent).as_millis() as u64);
+        back_ms.push((back - stop_sent).as_millis() as u64);
     }
     for poll in polls {
-        let (heard, back) = within(poll).await.unwrap();
-        heard.check(&before, "a poll");
+        let (received, back) = within(poll).await.unwrap();
+        received.check(&before, "a poll");
         assert!(back < up + SLACK);
     }
     *stage.over.borrow_mut() = true;
     join_all(publishers).await.into_iter().for_each(|publisher| publisher.unwrap());
     let refused: Vec<_> =
-        stage.unanswered.borrow().iter().filter(|begun| **begun < closed).map(|_| ()).collect();
-    assert_eq!(refused.len(), 0, "before the second phase every request is answered");
+        stage.unanswered.borrow().iter().filter(|begun| **begun < stopped_accepting).map(|_| ()).collect();
+    assert_eq!(refused.len(), 0, "the server answers every request before the second phase");
     gone_ms.sort_unstable();
     back_ms.sort_unstable();
-    println!("sent away after {} to {} ms", gone_ms[0], gone_ms[SOCKETS - 1]);
-    println!("the new process listened after {} ms", (up - told).as_millis());
-    println!("back after {} to {} ms", back_ms[0], back_ms[SOCKETS - 1]);
+    println!("closed after {} to {} ms", gone_ms[0], gone_ms[SOCKETS - 1]);
+    println!("the new process listened after {} ms", (up - stop_sent).as_millis());
+    println!("reconnected after {} to {} ms", back_ms[0], back_ms[SOCKETS - 1]);
     println!("requests without an answer: {}", stage.unanswered.borrow().len());
     assert!(gone_ms[SOCKETS - 1] - gone_ms[0] > SPREAD_MS / 2, "{gone_ms:?}");
-    assert!(back_ms[SOCKETS - 1] - back_ms[0] > SPREAD_MS / 2, "they come as they went: {back_ms:?}");
+    assert!(
+        back_ms[SOCKETS - 1] - back_ms[0] > SPREAD_MS / 2,
+        "clients reconnect in the order in which they were closed: {back_ms:?}"
+    );
     drop(new);
 }

@@ -1,5 +1,9 @@
 //! Secrets that change while the server runs: SIGHUP, and the evidence for retiring an old one.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -26,7 +30,7 @@ struct Process {
 impl Process {
     fn start(name: &str, settings: &str) -> Self {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rotation").join(name);
-        // An earlier run may have left something there that is no file.
+        // An earlier run may have left something at the path that is not a file.
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
         let file = directory.join("channelstream.toml");
@@ -34,18 +38,18 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream"));
         command.env_clear().current_dir(&directory).args(["--port", "0", "--workers", "2"]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let (told, log) = channel();
+        let (sender, log) = channel();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        std::thread::spawn(move || lines.map_while(Result::ok).all(|line| told.send(line).is_ok()));
+        std::thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));
         let mut process = Self { child, file, log, address: ([127, 0, 0, 1], 0).into() };
-        let line = process.hears("listening on http://");
+        let line = process.wait_for_line("listening on http://");
         let port = line.split(['/', ':']).filter_map(|part| part.parse().ok()).next_back().unwrap();
         process.address.set_port(port);
         process
     }
 
-    /// The next line of the log that holds this.
-    fn hears(&self, text: &str) -> String {
+    /// Waits for the next line of the log that contains this text.
+    fn wait_for_line(&self, text: &str) -> String {
         loop {
             let line = self.log.recv_timeout(Duration::from_secs(20)).expect(text);
             assert!(!line.contains("hush"), "a secret: {line}");
@@ -55,7 +59,7 @@ impl Process {
         }
     }
 
-    /// Changes the file, and has the server read it.
+    /// Changes the file, and lets the server read it.
     fn reload(&self, settings: &str) {
         std::fs::write(&self.file, settings).unwrap();
         self.signal("-HUP");
@@ -73,8 +77,8 @@ impl Process {
         Wire::open(self.address).await.ask("POST", target, &headers, body.as_bytes()).await
     }
 
-    /// Whether requests signed with this are served.
-    async fn takes(&self, secret: &str) -> bool {
+    /// Whether the server accepts requests signed with this secret.
+    async fn accepts(&self, secret: &str) -> bool {
         match self.ask(secret, "/info", "").await.status {
             200 => true,
             401 => false,
@@ -101,7 +105,7 @@ impl Drop for Process {
 }
 
 #[actix_web::test]
-async fn a_secret_is_changed_without_a_pause_and_with_evidence() {
+async fn operator_changes_a_secret_without_a_pause_and_sees_its_uses() {
     let server = Process::start("evidence", "secrets = ['hush-old']");
     let body = json!({"username": "ann", "channels": ["c"]}).to_string();
     let conn_id =
@@ -109,16 +113,18 @@ async fn a_secret_is_changed_without_a_pause_and_with_evidence() {
     let target = format!("/ws?conn_id={conn_id}");
     let (mut incoming, mut outgoing) = socket::open(server.address, &target, &[]).await.ok().unwrap();
     let before = server.secrets("hush-old").await;
-    // Connecting, and asking for this.
+    // The two uses are the connect and this request.
     assert_eq!(
         (&before[0]["uses"], &before[0]["position"], &before[0]["signs"]),
         (&json!(2), &json!(1), &json!(true))
     );
 
     server.reload("secrets = ['hush-new', 'hush-old']");
-    server.hears("SIGHUP: applied: secrets");
+    server.wait_for_line("SIGHUP: applied: secrets");
     assert!(
-        server.takes("hush-new").await && server.takes("hush-old").await && !server.takes("hush-no").await
+        server.accepts("hush-new").await
+            && server.accepts("hush-old").await
+            && !server.accepts("hush-no").await
     );
     let both = server.secrets("hush-new").await;
     let (new, old) = (&both[0], &both[1]);
@@ -130,15 +136,15 @@ async fn a_secret_is_changed_without_a_pause_and_with_evidence() {
     assert_eq!(old["addresses"], json!([source]));
 
     server.reload("secrets = ['hush-new']");
-    server.hears("SIGHUP: applied: secrets");
-    assert!(server.takes("hush-new").await && !server.takes("hush-old").await);
-    // Whoever listens has noticed nothing.
+    server.wait_for_line("SIGHUP: applied: secrets");
+    assert!(server.accepts("hush-new").await && !server.accepts("hush-old").await);
+    // The client that listens notices nothing.
     outgoing.frame(FIN | PING, b"there?").await;
     incoming.until_pong().await;
 }
 
 #[actix_web::test]
-async fn what_cannot_be_used_changes_nothing() {
+async fn invalid_file_changes_nothing() {
     let server = Process::start("broken", "secrets = ['hush-old']");
     for (broken, why) in [
         ("secrets = ['hush-new", "the settings are unchanged"),
@@ -147,48 +153,51 @@ async fn what_cannot_be_used_changes_nothing() {
         ("secrets = ['hush-new']\nprot = 1", "unknown setting"),
     ] {
         server.reload(broken);
-        let line = server.hears("SIGHUP: the settings are unchanged");
+        let line = server.wait_for_line("SIGHUP: the settings are unchanged");
         assert!(line.contains(why), "{line}");
-        assert!(server.takes("hush-old").await && !server.takes("hush-new").await, "{broken}");
+        assert!(server.accepts("hush-old").await && !server.accepts("hush-new").await, "{broken}");
     }
 }
 
 #[actix_web::test]
-async fn what_takes_a_restart_is_said() {
+async fn server_logs_which_settings_require_a_restart() {
     let server = Process::start("restart", "secrets = ['hush']");
     server.reload("secrets = ['hush']\nheartbeat_interval_ms = 7");
-    server.hears("no secret has changed; the secrets that sign requests come from channelstream.toml");
-    server.hears("requires a restart: heartbeat_interval_ms");
+    server
+        .wait_for_line("no secret has changed; the secrets that sign requests come from channelstream.toml");
+    server.wait_for_line("requires a restart: heartbeat_interval_ms");
     server.reload("secrets = ['hush']\nadmin_secret = 'hush'\nadmin_user = 'hush'");
-    server.hears("applied: admin_user, admin_secret");
-    assert!(server.takes("hush").await);
+    server.wait_for_line("applied: admin_user, admin_secret");
+    assert!(server.accepts("hush").await);
 }
 
 #[actix_web::test]
-async fn default_secrets_stay_refused_where_the_server_listens() {
+async fn reload_refuses_default_secrets_on_a_public_address() {
     let own = "secrets = ['hush']\nadmin_secret = 'hush'\n";
     let server = Process::start("exposed", &format!("host = '0.0.0.0'\n{own}"));
     for default in [
         "host = '0.0.0.0'\nsecrets = ['secret']\nadmin_secret = 'hush'",
-        // The file's host is not where this server listens.
+        // The host in the file is not the address on which this server listens.
         "host = '127.0.0.1'\nsecrets = ['secret']\nadmin_secret = 'hush'",
     ] {
         server.reload(default);
-        assert!(server.hears("the settings are unchanged").contains("the well-known default is refused"));
-        assert!(server.takes("hush").await && !server.takes("secret").await);
+        assert!(
+            server.wait_for_line("the settings are unchanged").contains("the well-known default is refused")
+        );
+        assert!(server.accepts("hush").await && !server.accepts("secret").await);
     }
 }
 
-/// A file that is gone, empty or cut gives no secret; the well-known ones do not come in their place.
+/// A missing, empty or truncated file contains no secret; the server does not use the well-known ones instead.
 #[actix_web::test]
-async fn an_absent_secret_is_no_well_known_one() {
+async fn missing_secret_is_not_replaced_by_a_well_known_one() {
     let whole = "secrets = ['hush-old']\nadmin_secret = 'hush-admin'\n";
     let server = Process::start("absent", whole);
     let refused = async |why: &str| {
         server.signal("-HUP");
-        let line = server.hears("SIGHUP: the settings are unchanged");
+        let line = server.wait_for_line("SIGHUP: the settings are unchanged");
         assert!(line.contains("ERROR") && line.contains(why), "{line}");
-        assert!(server.takes("hush-old").await && !server.takes("secret").await, "{why}");
+        assert!(server.accepts("hush-old").await && !server.accepts("secret").await, "{why}");
     };
     std::fs::remove_file(&server.file).unwrap();
     refused("channelstream.toml: the file is not there any more").await;
@@ -201,23 +210,23 @@ async fn an_absent_secret_is_no_well_known_one() {
     refused("channelstream.toml: cannot be read: it is a directory").await;
     std::fs::remove_dir(&server.file).unwrap();
     server.reload(&whole.replace("old", "new"));
-    server.hears("SIGHUP: applied: secrets");
-    assert!(server.takes("hush-new").await);
+    server.wait_for_line("SIGHUP: applied: secrets");
+    assert!(server.accepts("hush-new").await);
 }
 
-/// A named pipe without a writer once held up all later reloads and the end of the process.
+/// In an old version a named pipe without a writer blocked all later reloads and the end of the process.
 #[actix_web::test]
-async fn a_file_that_never_answers_holds_nothing_up() {
+async fn blocking_file_does_not_block_the_server() {
     let mut server = Process::start("pipe", "secrets = ['hush-old']\n");
     std::fs::remove_file(&server.file).unwrap();
     let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     pipe(&server.file);
     server.signal("-HUP");
-    server.hears("channelstream.toml: cannot be read: it is not a regular file");
+    server.wait_for_line("channelstream.toml: cannot be read: it is not a regular file");
     std::fs::remove_file(&server.file).unwrap();
     server.reload("secrets = ['hush-new']\n");
-    server.hears("SIGHUP: applied: secrets");
-    assert!(server.takes("hush-new").await);
+    server.wait_for_line("SIGHUP: applied: secrets");
+    assert!(server.accepts("hush-new").await);
     std::fs::remove_file(&server.file).unwrap();
     pipe(&server.file);
     server.signal("-HUP");
@@ -227,7 +236,7 @@ async fn a_file_that_never_answers_holds_nothing_up() {
         if let Some(status) = server.child.try_wait().unwrap() {
             break status;
         }
-        assert!(std::time::Instant::now() < deadline, "the process stays");
+        assert!(std::time::Instant::now() < deadline, "the process does not end");
         std::thread::sleep(Duration::from_millis(10));
     };
     assert!(status.success(), "{status}");

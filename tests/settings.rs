@@ -1,6 +1,6 @@
-//! Where settings come from: files, environment and command line, as a whole.
+//! The sources of settings together: files, environment and command line.
 
-// Helpers of tests count as tests: what fails there should fail the test.
+// Helpers of tests count as tests: a failure there should fail the test.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use channelstream::config::{
     AllowedPeers, Inputs, Loaded, Override, Secret, SettingsError, load, make, renew,
 };
 
-/// A directory that goes away with the test.
+/// A directory that is removed at the end of the test.
 struct Directory(PathBuf);
 
 impl Directory {
     fn new(name: &str, files: &[(&str, &str)]) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings").join(name);
-        // An earlier run may have left something there that is no file.
+        // An earlier run may have left something at the path that is not a file.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         for (name, text) in files {
@@ -51,7 +51,7 @@ fn problems(result: Result<Loaded, SettingsError>) -> Vec<String> {
 const RHODECODE: &str = include_str!("data/rhodecode.ini");
 
 #[test]
-fn without_anything_there_are_the_defaults() {
+fn empty_sources_give_the_defaults() {
     let loaded = Directory::new("defaults", &[]).load(&[]).unwrap();
     assert_eq!((loaded.settings.host.as_str(), loaded.settings.port), ("127.0.0.1", 8000));
     assert!(loaded.sources.is_empty() && loaded.warnings.is_empty() && loaded.file.is_none());
@@ -59,7 +59,7 @@ fn without_anything_there_are_the_defaults() {
 }
 
 #[test]
-fn an_empty_cookie_secret_is_made_at_random() {
+fn empty_cookie_secret_is_generated() {
     let directory = Directory::new("cookie", &[]);
     let cookie = || directory.load(&[("CHANNELSTREAM_COOKIE_SECRET", "")]).unwrap().settings.cookie_secret;
     assert!(cookie().expose().len() >= 32);
@@ -67,7 +67,7 @@ fn an_empty_cookie_secret_is_made_at_random() {
 }
 
 #[test]
-fn file_environment_and_flags_grow_in_weight() {
+fn flags_override_environment_and_environment_overrides_the_file() {
     let directory =
         Directory::new("weight", &[("channelstream.toml", "port = 1\nworkers = 1\nhost = '::1'\n")]);
     let mut inputs = directory.inputs(&[("CHANNELSTREAM_PORT", "2"), ("CHANNELSTREAM_WORKERS", "2")]);
@@ -80,7 +80,7 @@ fn file_environment_and_flags_grow_in_weight() {
 }
 
 #[test]
-fn the_file_is_named_by_flag_then_environment_then_directory() {
+fn flag_then_environment_then_directory_name_the_file() {
     let files = [("channelstream.toml", "port = 1"), ("env.toml", "port = 2"), ("flag.toml", "port = 3")];
     let directory = Directory::new("files", &files);
     assert_eq!(directory.load(&[]).unwrap().settings.port, 1);
@@ -95,7 +95,7 @@ fn the_file_is_named_by_flag_then_environment_then_directory() {
 }
 
 #[test]
-fn all_problems_of_a_toml_file_are_told_at_once() {
+fn error_lists_all_problems_of_a_toml_file() {
     let text = "prot = 1\nport = 70000\nworkers = 'x'\nallow_cors = [1]\ndebug = 1\nhttp_scheme = 'ftp'\n";
     let problems = problems(Directory::new("problems", &[("channelstream.toml", text)]).load(&[]));
     assert_eq!(problems.len(), 6, "{problems:?}");
@@ -104,7 +104,7 @@ fn all_problems_of_a_toml_file_are_told_at_once() {
 }
 
 #[test]
-fn broken_toml_tells_the_line_and_no_secret() {
+fn error_of_broken_toml_names_the_line_and_no_secret() {
     for text in ["port = 1\nsecret = \"hush\nx", "\nsecret = hush\n", "a=1\nsecret = 'a'\nsecret = 'hush'"] {
         let problem =
             problems(Directory::new("broken", &[("channelstream.toml", text)]).load(&[])).join("\n");
@@ -113,7 +113,7 @@ fn broken_toml_tells_the_line_and_no_secret() {
 }
 
 #[test]
-fn secrets_come_in_many_ways() {
+fn secrets_are_read_from_every_source() {
     let secrets = |texts: &[&str]| texts.iter().map(|text| Secret::new(*text)).collect::<Vec<_>>();
     let toml = |text: &str| {
         Directory::new("secrets", &[("channelstream.toml", text)]).load(&[]).map(|l| l.settings.secrets)
@@ -129,7 +129,7 @@ fn secrets_come_in_many_ways() {
 }
 
 #[test]
-fn rhodecodes_ini_starts_as_before() {
+fn ini_file_of_rhodecode_gives_the_same_settings_as_in_the_original() {
     let directory = Directory::new("rhodecode", &[("rc.ini", RHODECODE), ("channelstream.toml", "port = 1")]);
     let loaded = directory.load(&[("CHANNELSTREAM_INI", "rc.ini")]).unwrap();
     let settings = &loaded.settings;
@@ -148,7 +148,7 @@ fn rhodecodes_ini_starts_as_before() {
 }
 
 #[test]
-fn an_ini_puts_the_environment_aside() {
+fn ini_file_replaces_the_environment() {
     let directory = Directory::new("aside", &[("a.ini", "[channelstream]\nworkers = 2\nsecret=\n")]);
     let variables =
         [("CHANNELSTREAM_PORT", "9"), ("CHANNELSTREAM_SECRET", "hush"), ("CHANNELSTREAM_INI", "x.ini")];
@@ -174,7 +174,7 @@ fn an_ini_puts_the_environment_aside() {
 }
 
 #[test]
-fn an_ini_is_forgiving_where_the_original_was() {
+fn ini_file_is_lenient_like_the_original() {
     let text = "[channelstream]\nhost = 127.0.0.1\ndebug = maybe\nvalidate_requests = nope\nhttp_scheme = auto\n\
                 allow_posting_from = localhost, 0.0.0.0\nsignature_checker = channelstream.utils.DefaultSigner\n";
     let loaded =
@@ -185,7 +185,7 @@ fn an_ini_is_forgiving_where_the_original_was() {
 }
 
 #[test]
-fn an_ini_without_proxies_is_warned_of_the_headers_that_count() {
+fn ini_file_without_proxies_causes_a_warning_about_headers() {
     let warnings = |text: &str| {
         let directory = Directory::new("proxies", &[("a.ini", text)]);
         let warnings = directory.load(&[("CHANNELSTREAM_INI", "a.ini")]).unwrap().warnings;
@@ -199,7 +199,7 @@ fn an_ini_without_proxies_is_warned_of_the_headers_that_count() {
 }
 
 #[test]
-fn an_ini_is_refused_where_it_must_be() {
+fn invalid_ini_file_is_refused() {
     let ini = |text| {
         problems(Directory::new("refused", &[("a.ini", text)]).load(&[("CHANNELSTREAM_INI", "a.ini")]))
     };
@@ -213,7 +213,7 @@ fn an_ini_is_refused_where_it_must_be() {
 }
 
 #[test]
-fn flags_name_their_ini_and_toml_before_the_environment() {
+fn flags_override_the_file_named_in_the_environment() {
     let directory = Directory::new("both", &[("a.ini", "[channelstream]"), ("a.toml", "port = 1")]);
     let inputs = directory.inputs(&[("CHANNELSTREAM_INI", "a.ini")]);
     let loaded = load(&Inputs { config: Some("a.toml".into()), ..inputs }).unwrap();
@@ -222,7 +222,7 @@ fn flags_name_their_ini_and_toml_before_the_environment() {
 }
 
 #[test]
-fn blank_variables_leave_what_is_there() {
+fn blank_variables_change_nothing() {
     let directory = Directory::new("blank", &[("channelstream.toml", "port = 1\nvalidate_requests = true")]);
     let blank = [
         "PORT",
@@ -238,14 +238,14 @@ fn blank_variables_leave_what_is_there() {
     let names = blank.map(|name| format!("CHANNELSTREAM_{name}"));
     let loaded = directory.load(&names.each_ref().map(|name| (name.as_str(), ""))).unwrap();
     assert!(loaded.settings.port == 1 && loaded.settings.validate_requests);
-    // Of a secret it is reported: a variable was not set where it was to be filled in.
+    // An empty secret is reported: probably a variable in its place was not set.
     assert_eq!(loaded.warnings, ["secret: it is empty and counts as not given (from CHANNELSTREAM_SECRET)"]);
     let closed = directory.load(&[("CHANNELSTREAM_ALLOW_POSTING_FROM", "")]).unwrap();
     assert_eq!(closed.settings.allow_posting_from, AllowedPeers::Only(Vec::new()));
 }
 
 #[test]
-fn pings_must_be_quicker_than_idleness() {
+fn ping_interval_must_be_shorter_than_the_idle_timeout() {
     let loaded =
         Directory::new("pings", &[]).load(&[("CHANNELSTREAM_SOCKET_IDLE_TIMEOUT_MS", "20000")]).unwrap();
     assert!(
@@ -254,7 +254,7 @@ fn pings_must_be_quicker_than_idleness() {
 }
 
 #[test]
-fn a_file_is_made_from_environment_and_json() {
+fn make_builds_a_file_from_environment_and_json() {
     let directory = Directory::new("make", &[("channelstream.toml", "port = 1")]);
     let inputs = directory.inputs(&[("CHANNELSTREAM_PORT", "2"), ("CHANNELSTREAM_WORKERS", "2")]);
     let json = r#"{"port": "3", "debug": true, "allow_cors": ["a", "b"], "admin_user": null, "gc": 1, "secrets": ["é"]}"#;
@@ -262,7 +262,10 @@ fn a_file_is_made_from_environment_and_json() {
     let settings = &made.settings;
     assert_eq!((settings.host.as_str(), settings.port, settings.workers), ("0.0.0.0", 3, 2));
     assert!(settings.debug && settings.allow_cors == ["a", "b"] && settings.admin_user == "admin");
-    assert!(settings.cookie_secret.expose().is_empty(), "a file must not hold what is made at each start");
+    assert!(
+        settings.cookie_secret.expose().is_empty(),
+        "a file must not contain a secret that is generated at each start"
+    );
     assert_eq!(made.warnings, ["gc: unknown setting, ignored (from JSON)"]);
     for (json, reason) in
         [("[]", "JSON: not"), ("{\"port\": 1e9}", "port: "), ("{\"port\": 70000}", "port: 70000")]
@@ -271,10 +274,10 @@ fn a_file_is_made_from_environment_and_json() {
     }
 }
 
-/// Ways to name a file: none for the one in the working directory.
+/// Ways to name a file; "directory" stands for the file in the working directory.
 const WAYS: [&str; 5] = ["directory", "-c", "CHANNELSTREAM_CONFIG", "-i", "CHANNELSTREAM_INI"];
 
-/// The inputs that name `channelstream.toml` in this directory, which an INI file may be called too.
+/// The inputs that name `channelstream.toml` in this directory; an INI file may also have this name.
 fn named(directory: &Directory, way: &str) -> Inputs {
     let name = "channelstream.toml";
     let inputs = directory.inputs(&[]);
@@ -290,14 +293,14 @@ const TOML: &str = "secrets = ['own one', 'own two']\nadmin_user = 'root'\nadmin
 const INI: &str = "[channelstream]\nhost = 127.0.0.1\nsecret = own one\nadmin_user = root\nadmin_secret = own\n\
                    cookie_secret = own\nport = 9\n";
 
-fn whole(way: &str) -> &'static str {
+fn complete_file(way: &str) -> &'static str {
     if way == "-i" || way == "CHANNELSTREAM_INI" { INI } else { TOML }
 }
 
-/// Puts something else in the place of the file.
+/// Replaces the file with something else.
 type Spoil = fn(&Path);
 
-/// What may stand at the path, and what is said of it.
+/// The things that may be at the path, and the text that reports each of them.
 const KINDS: [(&str, Spoil, &str); 7] = [
     ("directory", |path| std::fs::create_dir(path).unwrap(), "it is a directory"),
     ("link to nothing", |path| symlink("nowhere", path), "No such file"),
@@ -321,7 +324,7 @@ fn remove(path: &Path) {
 }
 
 #[test]
-fn whatever_stands_at_the_path_is_no_absence() {
+fn anything_at_the_path_counts_as_a_file() {
     for way in WAYS {
         let directory = Directory::new(&format!("kinds{way}"), &[]);
         let (path, inputs) = (directory.0.join("channelstream.toml"), named(&directory, way));
@@ -341,7 +344,7 @@ fn whatever_stands_at_the_path_is_no_absence() {
 }
 
 #[test]
-fn no_error_of_looking_counts_as_absence() {
+fn failed_look_up_does_not_count_as_a_missing_file() {
     let directory = Directory::new("looking", &[("file", "port = 1\n")]);
     let too_long = "x".repeat(300);
     for (below, why) in [("file", "Not a directory"), (too_long.as_str(), "too long")] {
@@ -355,7 +358,7 @@ fn no_error_of_looking_counts_as_absence() {
 }
 
 #[test]
-fn an_empty_file_is_reported_at_the_start() {
+fn empty_file_is_reported_at_the_start() {
     for text in ["", " \n\n"] {
         let loaded = Directory::new("empty", &[("channelstream.toml", text)]).load(&[]).unwrap();
         assert_eq!(loaded.warnings, ["channelstream.toml: the file is empty and gives no setting"]);
@@ -363,11 +366,11 @@ fn an_empty_file_is_reported_at_the_start() {
     let ini = Directory::new("empty-ini", &[("a.ini", "")]).load(&[("CHANNELSTREAM_INI", "a.ini")]);
     assert_eq!(problems(ini), ["a.ini: there is no section [channelstream]"]);
     let marked = Directory::new("marked", &[("channelstream.toml", "\u{feff}port = 3\n")]);
-    assert_eq!(marked.load(&[]).unwrap().settings.port, 3, "a byte order mark is no setting");
+    assert_eq!(marked.load(&[]).unwrap().settings.port, 3, "a byte order mark is not a setting");
 }
 
 #[test]
-fn a_pipe_gives_its_text_once() {
+fn pipe_is_read_once() {
     use std::os::fd::AsRawFd;
     for (text, ini) in [(TOML, false), (INI, true)] {
         let (reader, mut writer) = std::io::pipe().unwrap();
@@ -386,7 +389,7 @@ fn a_pipe_gives_its_text_once() {
 }
 
 #[test]
-fn a_pipe_without_a_writer_holds_nothing_up() {
+fn pipe_without_a_writer_does_not_block_the_start() {
     let directory = Directory::new("pipe", &[]);
     let path = directory.0.join("channelstream.toml");
     remove(&path);
@@ -396,14 +399,14 @@ fn a_pipe_without_a_writer_holds_nothing_up() {
     for reading in readings {
         assert_eq!(reading.join().unwrap(), "channelstream.toml: cannot be read: no answer within 5 s");
     }
-    assert!(begun.elapsed().as_secs() < 20, "they wait side by side");
+    assert!(begun.elapsed().as_secs() < 20, "they wait in parallel");
 }
 
-/// Starts from a whole file, changes what stands there and reads again. The error text, or the settings.
-fn again(way: &str, change: impl Fn(&Path)) -> Result<String, String> {
+/// Starts with a complete file, changes it and reloads. Returns the secrets, or the text of the error.
+fn reload_after(way: &str, change: impl Fn(&Path)) -> Result<String, String> {
     static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let directory = Directory::new(&format!("again-{number}"), &[("channelstream.toml", whole(way))]);
+    let directory = Directory::new(&format!("again-{number}"), &[("channelstream.toml", complete_file(way))]);
     let loaded = load(&named(&directory, way)).unwrap();
     let path = directory.0.join("channelstream.toml");
     change(&path);
@@ -419,10 +422,10 @@ fn secrets_of(loaded: &Loaded) -> String {
 }
 
 #[test]
-fn a_reload_refuses_whatever_is_no_whole_file() {
+fn reload_refuses_everything_but_a_complete_file() {
     for way in WAYS {
         for (kind, spoil, why) in KINDS {
-            let problem = again(way, |path| {
+            let problem = reload_after(way, |path| {
                 remove(path);
                 spoil(path);
             });
@@ -432,39 +435,39 @@ fn a_reload_refuses_whatever_is_no_whole_file() {
                 "{way}, {kind}: {problem}"
             );
         }
-        let problem = again(way, remove).unwrap_err();
+        let problem = reload_after(way, remove).unwrap_err();
         let why = if way == "directory" { "the file is not there any more" } else { "it is not there" };
         assert!(problem.starts_with("channelstream.toml: ") && problem.contains(why), "{way}: {problem}");
         let pipe = |path: &Path| {
             remove(path);
             assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
         };
-        assert!(again(way, pipe).unwrap_err().contains("it is not a regular file"), "{way}");
+        assert!(reload_after(way, pipe).unwrap_err().contains("it is not a regular file"), "{way}");
         for text in ["", "\n"] {
-            let problem = again(way, |path| std::fs::write(path, text).unwrap()).unwrap_err();
+            let problem = reload_after(way, |path| std::fs::write(path, text).unwrap()).unwrap_err();
             assert!(
                 problem.contains("the file is empty") || problem.contains("there is no section"),
                 "{problem}"
             );
         }
-        let same = again(way, |_| ()).unwrap();
+        let same = reload_after(way, |_| ()).unwrap();
         assert!(same.starts_with("own one") && same.ends_with(" root own own"), "{same}");
     }
 }
 
 #[test]
-fn a_file_cut_off_anywhere_changes_no_secret() {
+fn truncated_file_changes_no_secret() {
     for way in ["-c", "-i"] {
-        let (whole, same) = (whole(way), again(way, |_| ()).unwrap());
+        let (whole, same) = (complete_file(way), reload_after(way, |_| ()).unwrap());
         for length in 0..whole.len() {
-            let cut = again(way, |path| std::fs::write(path, &whole[..length]).unwrap());
+            let cut = reload_after(way, |path| std::fs::write(path, &whole[..length]).unwrap());
             assert!(cut.is_err() || cut == Ok(same.clone()), "{way}, {length} bytes: {cut:?}");
         }
     }
 }
 
 #[test]
-fn a_setting_that_lost_its_source_refuses_the_reload() {
+fn reload_is_refused_if_a_setting_has_lost_its_source() {
     for (way, key, line) in [
         ("-c", "secrets", "secrets = ['own one', 'own two']\n"),
         ("-c", "admin_user", "admin_user = 'root'\n"),
@@ -474,17 +477,18 @@ fn a_setting_that_lost_its_source_refuses_the_reload() {
         ("-i", "admin_secret", "admin_secret = own\n"),
     ] {
         let problem =
-            again(way, |path| std::fs::write(path, whole(way).replace(line, "")).unwrap()).unwrap_err();
+            reload_after(way, |path| std::fs::write(path, complete_file(way).replace(line, "")).unwrap())
+                .unwrap_err();
         let lost = format!("{key}: channelstream.toml gave a value before, and no source gives one now");
         assert!(problem.starts_with(&lost), "{problem}");
     }
-    // What does not change at a reload may go.
-    let shorter = again("-c", |path| std::fs::write(path, TOML.replace("port = 9\n", "")).unwrap());
+    // A setting that a reload does not apply may disappear.
+    let shorter = reload_after("-c", |path| std::fs::write(path, TOML.replace("port = 9\n", "")).unwrap());
     assert_eq!(shorter, Ok("own one,own two root own own".into()));
 }
 
 #[test]
-fn a_well_known_secret_replaces_no_own_one() {
+fn reload_never_replaces_a_custom_secret_with_a_well_known_one() {
     for (way, own, known) in [
         ("-c", "['own one', 'own two']", "['secret']"),
         ("-c", "['own one', 'own two']", "['own three', ' secret ']"),
@@ -493,7 +497,8 @@ fn a_well_known_secret_replaces_no_own_one() {
         ("-i", "own one", "secret"),
         ("-i", "admin_secret = own", "admin_secret = admin_secret"),
     ] {
-        let problem = again(way, |path| std::fs::write(path, whole(way).replace(own, known)).unwrap());
+        let problem =
+            reload_after(way, |path| std::fs::write(path, complete_file(way).replace(own, known)).unwrap());
         assert!(
             problem.as_ref().is_err_and(|text| text.contains("the well-known default is refused")),
             "{problem:?}"
@@ -502,7 +507,7 @@ fn a_well_known_secret_replaces_no_own_one() {
 }
 
 #[test]
-fn blanks_around_secrets_are_left_out_with_a_warning() {
+fn blanks_around_secrets_are_removed_with_a_warning() {
     for blanks in ["own ", " own", "own\n", "own\r", "own\r\n", "\town "] {
         let quoted = toml::Value::from(blanks).to_string();
         let mut sources = Vec::new();
@@ -514,7 +519,7 @@ fn blanks_around_secrets_are_left_out_with_a_warning() {
             let (directory, variable) =
                 (Directory::new("blanks", &[]), format!("CHANNELSTREAM_{}", key.to_uppercase()));
             if key != "secrets" || blanks.trim_end_matches(['\n', '\r']) != "own" || blanks == "own\r" {
-                // Several secrets stand on lines, so a line's end is no blank.
+                // Several secrets are one on each line, so the end of a line is not a blank.
                 sources.push((key, directory.load(&[(&variable, blanks)])));
                 let overrides = vec![flag(key, blanks)];
                 sources.push((key, load(&Inputs { overrides, ..directory.inputs(&[]) })));

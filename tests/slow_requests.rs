@@ -1,5 +1,9 @@
-//! Clients that drip: heads and bodies that never end, and answers that nobody takes, are cut in a stated time.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Slow clients: the server ends heads and bodies that never end, and unread answers, after a fixed time.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -10,7 +14,7 @@ use support::http::{Reply, Wire};
 use support::{TestServer, settings, within};
 
 const LIMIT_MS: u64 = 300;
-const DRIP: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(20);
 
 async fn hits(server: &TestServer, limit: &str) -> u64 {
     let answer =
@@ -18,14 +22,14 @@ async fn hits(server: &TestServer, limit: &str) -> u64 {
     answer["limits"][limit].as_u64().unwrap()
 }
 
-/// Sends a byte now and then until the server has had enough.
-async fn drip(wire: &mut Wire, piece: &[u8]) -> Option<Reply> {
+/// Sends a piece at intervals until the server closes.
+async fn send_slowly(wire: &mut Wire, piece: &[u8]) -> Option<Reply> {
     within(async {
         loop {
             tokio::select! {
                 biased;
                 reply = wire.try_reply() => return reply,
-                () = tokio::time::sleep(DRIP) => {}
+                () = tokio::time::sleep(INTERVAL) => {}
             }
             if wire.try_write(piece).await.is_err() {
                 return wire.try_reply().await;
@@ -35,47 +39,50 @@ async fn drip(wire: &mut Wire, piece: &[u8]) -> Option<Reply> {
     .await
 }
 
-fn assert_cut(reply: Option<Reply>, limit: &str) {
-    let reply = reply.expect("who is cut is told why");
+fn assert_timed_out(reply: Option<Reply>, limit: &str) {
+    let reply = reply.expect("the server answers before it closes");
     assert_eq!((reply.status, reply.header("x-channelstream-limit")), (408, Some(limit)), "{reply:?}");
     assert!(!reply.keeps_alive());
     assert_eq!(reply.json()["limit"], limit);
 }
 
 #[actix_web::test]
-async fn heads_that_never_end() {
+async fn server_closes_connections_with_an_endless_head() {
     let server = TestServer::start(Settings { header_timeout_ms: LIMIT_MS, ..settings() });
     let begun = Instant::now();
-    // The first request of a connection, a handshake, and a request behind another.
+    // The first request of a connection, a handshake, and a request after another.
     for (count, begins) in
         (1..).zip(["GET / HTTP/1.1\r\nx: ", "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nx: "])
     {
         let mut wire = Wire::open(server.address).await;
         wire.write(begins).await;
-        assert_cut(drip(&mut wire, b"x").await, "header_timeout_ms");
+        assert_timed_out(send_slowly(&mut wire, b"x").await, "header_timeout_ms");
         assert_eq!(hits(&server, "header_timeout_ms").await, count);
     }
     let mut wire = Wire::open(server.address).await;
     assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
     wire.write("GET / HTTP/1.1\r\nx: ").await;
-    assert_cut(drip(&mut wire, b"x").await, "header_timeout_ms");
+    assert_timed_out(send_slowly(&mut wire, b"x").await, "header_timeout_ms");
     assert_eq!(hits(&server, "header_timeout_ms").await, 3);
-    assert!(begun.elapsed() >= Duration::from_millis(3 * (LIMIT_MS - 100)), "nobody is cut too early");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(3 * (LIMIT_MS - 100)),
+        "the server closes no connection too early"
+    );
 }
 
 #[actix_web::test]
-async fn connections_that_say_nothing() {
+async fn server_closes_connections_that_send_nothing() {
     let server = TestServer::start(Settings { header_timeout_ms: LIMIT_MS, ..settings() });
     let mut wire = Wire::open(server.address).await;
-    assert_cut(wire.try_reply().await, "header_timeout_ms");
+    assert_timed_out(wire.try_reply().await, "header_timeout_ms");
     assert!(wire.is_closed().await);
 }
 
 #[actix_web::test]
-async fn bodies_that_never_end() {
+async fn server_closes_connections_with_an_endless_body() {
     let server = TestServer::start(Settings { body_timeout_ms: LIMIT_MS, ..settings() });
     let (name, token) = signature();
-    // By the short way and by the long one, with a length and in chunks.
+    // On the fast path and on the full path, with a length and in chunks.
     let signed = format!("{name}: {token}\r\n");
     let heads = [
         format!("POST /message HTTP/1.1\r\nHost: t\r\n{signed}Content-Length: 900\r\n\r\n["),
@@ -87,17 +94,17 @@ async fn bodies_that_never_end() {
         let mut wire = Wire::open(server.address).await;
         wire.write(head).await;
         let piece: &[u8] = if head.contains("chunked") { b"1\r\n \r\n" } else { b" " };
-        assert_cut(drip(&mut wire, piece).await, "body_timeout_ms");
+        assert_timed_out(send_slowly(&mut wire, piece).await, "body_timeout_ms");
         assert_eq!(hits(&server, "body_timeout_ms").await, count, "{head}");
     }
-    // Of one that nobody wants, the answer comes at once and the rest is cut.
+    // The server refuses a body that no handler reads immediately, and drops the rest.
     let mut wire = Wire::open(server.address).await;
     wire.write("POST /message HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     assert_eq!(wire.reply().await.status, 403);
 }
 
 #[actix_web::test]
-async fn the_rest_of_a_refused_body() {
+async fn server_drops_the_endless_rest_of_a_refused_body() {
     let settings = Settings { body_timeout_ms: LIMIT_MS, keep_alive_ms: LIMIT_MS, ..settings() };
     let server = TestServer::start(settings);
     for (count, framing, piece) in
@@ -108,7 +115,7 @@ async fn the_rest_of_a_refused_body() {
         assert_eq!(wire.reply().await.status, 404);
         within(async {
             while wire.try_write(piece).await.is_ok() {
-                tokio::time::sleep(DRIP).await;
+                tokio::time::sleep(INTERVAL).await;
             }
         })
         .await;
@@ -117,42 +124,42 @@ async fn the_rest_of_a_refused_body() {
 }
 
 #[actix_web::test]
-async fn the_rest_of_a_refused_body_that_never_comes() {
+async fn server_does_not_wait_for_the_missing_rest_of_a_refused_body() {
     let settings = Settings { body_timeout_ms: LIMIT_MS, keep_alive_ms: LIMIT_MS, ..settings() };
     let server = TestServer::start(settings);
     let mut wire = Wire::open(server.address).await;
     wire.write("POST /nowhere HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n").await;
     assert_eq!(wire.reply().await.status, 404);
-    assert!(within(wire.try_reply()).await.is_none(), "nothing but the end comes behind an answer");
+    assert!(within(wire.try_reply()).await.is_none(), "only the end follows an answer");
     assert_eq!(hits(&server, "body_timeout_ms").await, 1);
 }
 
 #[actix_web::test]
-async fn answers_that_nobody_takes() {
+async fn server_closes_connections_with_an_unread_answer() {
     let server =
         TestServer::start(Settings { answer_timeout_ms: LIMIT_MS, keep_alive_ms: 3_600_000, ..settings() });
     let backend = server.backend();
-    // More than kernels keep for a socket whose peer does not read.
+    // More than the kernels buffer for a socket whose peer does not read.
     let history = serde_json::json!({"store_history": true, "history_size": 1_000});
     backend.configure(&["c"], history).await;
     let text = "x".repeat(1 << 20);
     for _ in 0..24 {
-        backend.say("c", &text).await;
+        backend.publish_text("c", &text).await;
     }
     let (name, token) = signature();
     let mut wire = Wire::open(server.address).await;
     wire.write(support::http::request("POST", "/info", &[(name, &token)], br#"{"info": {}}"#)).await;
     within(async {
         while hits(&server, "answer_timeout_ms").await == 0 {
-            tokio::time::sleep(DRIP).await;
+            tokio::time::sleep(INTERVAL).await;
         }
     })
     .await;
-    assert!(wire.try_reply().await.is_none(), "half of an answer is none");
+    assert!(wire.try_reply().await.is_none(), "a partial answer is not an answer");
 }
 
 #[actix_web::test]
-async fn polls_and_quick_clients_are_not_concerned() {
+async fn time_limits_do_not_affect_polls_and_fast_clients() {
     let settings = Settings {
         header_timeout_ms: 200,
         body_timeout_ms: 200,

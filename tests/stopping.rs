@@ -1,5 +1,9 @@
-//! How the server stops: everybody is told, nobody can hold it.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! How the server stops: it closes every client, and no client can delay the stop.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -12,8 +16,8 @@ use support::process::{Process, command};
 use support::socket::{self, CLOSE, FIN, Incoming, Outgoing, PING};
 use support::{TestServer, settings, within};
 
-/// Settings under which nothing ends by itself while a test runs.
-fn long() -> Settings {
+/// Settings with which nothing ends on its own during a test.
+fn long_timeouts() -> Settings {
     Settings { poll_wait_ms: 60_000, shutdown_timeout_ms: 2_000, drain_spread_ms: 0, ..settings() }
 }
 
@@ -21,13 +25,13 @@ async fn enter(backend: Backend, channels: &[&str]) -> (Incoming, Outgoing) {
     let conn_id = backend.connect("ann", channels).await;
     let opened = socket::open(backend.address, &format!("/ws?conn_id={conn_id}"), &[]).await;
     let (mut incoming, mut outgoing) = opened.map_err(|reply| panic!("{reply:?}")).unwrap();
-    // Its session has begun when it answers.
+    // Its session has begun when it sends the pong.
     outgoing.frame(FIN | PING, b"").await;
     assert_eq!(incoming.until_pong().await, []);
     (incoming, outgoing)
 }
 
-/// A poll that has been attached: it has taken over from another one.
+/// A poll that is attached: it has taken over from another one.
 async fn poll(backend: Backend) -> Wire {
     let conn_id = backend.connect("bob", &["c"]).await;
     let target = format!("/listen?conn_id={conn_id}");
@@ -41,9 +45,9 @@ async fn poll(backend: Backend) -> Wire {
 }
 
 #[actix_web::test]
-async fn everybody_is_told() {
+async fn stop_closes_every_client() {
     for workers in [1, 2] {
-        let server = TestServer::start(Settings { workers, shutdown_timeout_ms: 10_000, ..long() });
+        let server = TestServer::start(Settings { workers, shutdown_timeout_ms: 10_000, ..long_timeouts() });
         let (address, backend) = (server.address, server.backend());
         let mut sockets = Vec::new();
         for _ in 0..20 {
@@ -57,16 +61,16 @@ async fn everybody_is_told() {
         let late = backend.connect("late", &["c"]).await;
         let mut connections = Vec::new();
         for _ in 0..2 {
-            // Accepted, and known to a worker, before the stop.
+            // Accepted and assigned to a worker before the stop.
             let mut wire = Wire::open(address).await;
             assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
             connections.push(wire);
         }
         let ended = server.stop_in_background();
-        // As long as one of them has not answered its goodbye, the server is there.
+        // The server runs until the last client has answered its close frame.
         let (mut first, mut first_outgoing) = sockets.pop().unwrap();
         assert_eq!(first.closing().await.code(), Some(1012));
-        // Who comes now is turned away in a way that brings old clients back.
+        // The server refuses new sessions in a way after which old clients reconnect.
         let mut wire = connections.pop().unwrap();
         let listen = wire.ask("GET", &format!("/listen?conn_id={late}"), &[], b"").await;
         assert_eq!((listen.status, listen.json()), (200, json!([])));
@@ -90,7 +94,7 @@ async fn everybody_is_told() {
         for mut wire in polls {
             let reply = wire.reply().await;
             assert_eq!((reply.status, reply.json()), (200, json!([])));
-            assert!(!reply.keeps_alive(), "a kept connection would hold the server");
+            assert!(!reply.keeps_alive(), "an open connection would delay the stop");
         }
         within(ended).await.unwrap();
         assert!(Wire::try_open(address).await.is_err());
@@ -99,7 +103,7 @@ async fn everybody_is_told() {
 
 /// A reload waits for a file that never ends; the stop does not wait for the reload.
 #[actix_web::test]
-async fn a_reload_that_hangs_cannot_hold_it() {
+async fn blocked_reload_does_not_delay_the_stop() {
     let path = format!("{}/hangs-{}.toml", env!("CARGO_TARGET_TMPDIR"), std::process::id());
     let _ = std::fs::remove_file(&path);
     std::fs::write(&path, "port = 0\nshutdown_timeout_ms = 2000\n").unwrap();
@@ -107,7 +111,7 @@ async fn a_reload_that_hangs_cannot_hold_it() {
     std::fs::remove_file(&path).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     process.signal("-HUP");
-    // Answered after the signal has arrived: the reload has begun, or is about to.
+    // The answer comes after the signal: the reload has begun, or is about to begin.
     Wire::open(process.address).await.ask("GET", "/health/live", &[], b"").await;
     actix_rt::time::sleep(Duration::from_millis(200)).await;
     let begun = Instant::now();
@@ -118,17 +122,17 @@ async fn a_reload_that_hangs_cannot_hold_it() {
 }
 
 #[actix_web::test]
-async fn nobody_can_hold_it() {
-    let server = TestServer::start(Settings { max_queued_bytes: 64 << 20, ..long() });
+async fn no_client_can_delay_the_stop() {
+    let server = TestServer::start(Settings { max_queued_bytes: 64 << 20, ..long_timeouts() });
     let backend = server.backend();
-    // Never reads, and has more waiting than fits into any buffer.
+    // This client never reads, and more is queued for it than fits into any buffer.
     let never_reads = enter(backend, &["c"]).await;
     let padding = "x".repeat(1 << 20);
     for _ in 0..12 {
-        backend.say("c", &padding).await;
+        backend.publish_text("c", &padding).await;
     }
     backend.channel("c").await;
-    // Promises a body, and sends a little of it again and again.
+    // This client announces a body and sends it slowly.
     let mut slow = Wire::open(server.address).await;
     let (name, token) = support::backend::signature();
     let head =
@@ -141,20 +145,20 @@ async fn nobody_can_hold_it() {
             actix_rt::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    // Keeps a connection open that has nothing to do.
+    // This client keeps an idle connection open.
     let mut idle = Wire::open(server.address).await;
     assert_eq!(idle.ask("GET", "/nowhere", &[], b"").await.status, 404);
     let begun = Instant::now();
     within(server.stop_in_background()).await.unwrap();
-    // The limit of 2 s, rounded up by the stack, and some time to be busy.
+    // The limit of 2 s, rounded up by actix, and a margin for a busy machine.
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     within(dripping).await.unwrap();
     drop((never_reads, idle));
 }
 
-/// A server without anybody has nothing to wait for.
+/// A server without clients has nothing to wait for.
 #[actix_web::test]
-async fn an_idle_server_stops_at_once() {
+async fn idle_server_stops_immediately() {
     let server = TestServer::start(Settings { workers: 2, shutdown_timeout_ms: 15_000, ..settings() });
     let conn_id = server.backend().connect("ann", &["c"]).await;
     assert!(!conn_id.is_empty());
@@ -164,7 +168,7 @@ async fn an_idle_server_stops_at_once() {
 }
 
 #[actix_web::test]
-async fn the_process_ends_well_on_sigterm_and_sigint() {
+async fn process_exits_with_0_on_sigterm_and_sigint() {
     for signal in ["-TERM", "-INT"] {
         let mut process = Process::start();
         let backend = Backend { address: process.address };
@@ -179,9 +183,9 @@ async fn the_process_ends_well_on_sigterm_and_sigint() {
     }
 }
 
-/// Whoever reads that it listens may tell it to stop.
+/// A service manager may stop the server as soon as the log names its address.
 #[actix_web::test]
-async fn a_signal_right_after_the_start_is_heard() {
+async fn server_handles_a_signal_right_after_the_start() {
     for _ in 0..5 {
         let mut process = Process::start();
         process.signal("-TERM");
@@ -189,15 +193,15 @@ async fn a_signal_right_after_the_start_is_heard() {
     }
 }
 
-/// A server that nobody can wait for any longer is told so a second time.
+/// An operator who does not want to wait any longer sends a second signal.
 #[actix_web::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn second_signal_ends_the_server_immediately() {
     let mut process = Process::run(command(
         "",
         &["--port", "0", "--set", "shutdown_timeout_ms=600000", "--set", "drain_spread_ms=600000"],
     ));
     let mut sockets = Vec::new();
-    // The first one is sent away at once.
+    // The server closes the first one immediately.
     for _ in 0..3 {
         sockets.push(enter(Backend { address: process.address }, &["c"]).await);
     }
@@ -208,9 +212,9 @@ async fn a_second_signal_ends_it_at_once() {
     process.log().wait_for("SIGINT for the second time, aborted: ").await;
 }
 
-/// Old clients come back at a fixed time after they were sent away: they are spread by the server, or not at all.
+/// Old clients reconnect at a fixed time after the close, so only the server can spread them.
 #[actix_web::test]
-async fn sessions_are_sent_away_one_after_the_other_while_all_else_works() {
+async fn server_closes_sessions_one_after_the_other_while_it_answers_requests() {
     const SPREAD_MS: u64 = 1_500;
     for workers in [1, 2] {
         let server = TestServer::start(Settings {
@@ -218,7 +222,7 @@ async fn sessions_are_sent_away_one_after_the_other_while_all_else_works() {
             shutdown_timeout_ms: 10_000,
             drain_spread_ms: SPREAD_MS,
             part_delay_ms: 0,
-            ..long()
+            ..long_timeouts()
         });
         let (address, backend) = (server.address, server.backend());
         backend.configure(&["c"], json!({"notify_presence": true})).await;
@@ -226,7 +230,7 @@ async fn sessions_are_sent_away_one_after_the_other_while_all_else_works() {
         for _ in 0..30 {
             sockets.push(enter(backend, &["c"]).await);
         }
-        // They have heard of each other.
+        // They have received each other's presence events.
         for (incoming, outgoing) in &mut sockets {
             outgoing.frame(FIN | PING, b"").await;
             incoming.until_pong().await;
@@ -240,7 +244,7 @@ async fn sessions_are_sent_away_one_after_the_other_while_all_else_works() {
                 actix_rt::spawn(async move {
                     let mut said = Vec::new();
                     loop {
-                        let frame = incoming.expect_said().await;
+                        let frame = incoming.expect_message().await;
                         if frame.opcode == CLOSE {
                             outgoing.close().await;
                             return (begun.elapsed(), said, frame);
@@ -250,47 +254,47 @@ async fn sessions_are_sent_away_one_after_the_other_while_all_else_works() {
                 })
             })
             .collect();
-        let ready = until_unready(address).await;
+        let ready = wait_until_unready(address).await;
         assert_eq!(ready.json(), json!({"state": "draining", "reason": "the server is stopping"}));
         let live = Wire::open(address).await.ask("GET", "/health/live", &[], b"").await;
         assert_eq!((live.status, live.json()["state"].as_str()), (200, Some("draining")));
-        // New connections are taken, and everything is answered.
-        backend.say("c", "still here").await;
+        // The server still accepts new connections and answers every request.
+        backend.publish_text("c", "still here").await;
         assert!(!backend.connect("new", &["c"]).await.is_empty());
         let refused = socket::open(address, &format!("/ws?conn_id={late}"), &[]).await.err().unwrap();
         assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-        // A poll gets what its client has missed, then an empty list.
+        // A poll returns the messages that its client has missed, then an empty list.
         let missed = Wire::open(address).await.ask("GET", &format!("/listen?conn_id={late}"), &[], b"").await;
         assert!(missed.text().contains("still here"), "{missed:?}");
         let asked = Instant::now();
         let listen = Wire::open(address).await.ask("GET", &format!("/listen?conn_id={late}"), &[], b"").await;
         assert_eq!((listen.status, listen.json()), (200, json!([])));
-        assert!(asked.elapsed() > Duration::from_millis(500), "old clients ask again at once");
+        assert!(asked.elapsed() > Duration::from_millis(500), "old clients poll again immediately");
         let mut times = Vec::new();
-        let mut heard = 0;
+        let mut received = 0;
         for one in listening {
             let (at, said, close) = within(one).await.unwrap();
             assert_eq!(close.code(), Some(1012));
             assert_eq!(&close.payload[2..], b"server is restarting; retry after 1500 ms");
             assert!(
                 !said.iter().any(|text| text.contains("parted")),
-                "nobody is told of those who were sent away"
+                "no client is notified about closed ones"
             );
-            heard += usize::from(said.iter().any(|text| text.contains("still here")));
+            received += usize::from(said.iter().any(|text| text.contains("still here")));
             times.push(at.as_millis() as u64);
         }
         times.sort_unstable();
         assert!(times[0] < SPREAD_MS && times[29] >= SPREAD_MS * 9 / 10, "{times:?}");
-        // No half of them at once, however late a busy machine is with some.
+        // Never half of them together, even if a busy machine delays some.
         assert!(times.windows(15).all(|some| some[14] - some[0] > SPREAD_MS / 5), "{times:?}");
-        assert!(heard > 0, "who is still there gets what is published");
+        assert!(received > 0, "clients that are still attached receive new messages");
         within(ended).await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(12));
     }
 }
 
-/// The answer of /health/ready once it is no longer 200.
-async fn until_unready(address: std::net::SocketAddr) -> support::http::Reply {
+/// The first answer of /health/ready that is not a 200.
+async fn wait_until_unready(address: std::net::SocketAddr) -> support::http::Reply {
     within(async {
         loop {
             let reply = Wire::open(address).await.ask("GET", "/health/ready", &[], b"").await;
@@ -302,16 +306,16 @@ async fn until_unready(address: std::net::SocketAddr) -> support::http::Reply {
     .await
 }
 
-/// What a poll has collected is its client's: the next poll will find another server.
+/// A poll returns its collected messages, because the next poll reaches another server.
 #[actix_web::test]
-async fn a_poll_gets_what_it_has_collected() {
-    let server = TestServer::start(Settings { poll_batch_window_ms: 60_000, ..long() });
+async fn stop_returns_the_collected_messages_of_a_poll() {
+    let server = TestServer::start(Settings { poll_batch_window_ms: 60_000, ..long_timeouts() });
     let backend = server.backend();
     let conn_id = backend.connect("bob", &["c"]).await;
     let mut wire = Wire::open(server.address).await;
     wire.write(request("GET", &format!("/listen?conn_id={conn_id}"), &[], b"")).await;
-    backend.say("c", "collected").await;
-    // Asked behind it, twice around: the poll has it, or will be caught up with it.
+    backend.publish_text("c", "collected").await;
+    // These requests are handled after the message: the poll has it, or receives it as catch-up.
     backend.channel("c").await;
     within(async {
         while backend.post("/info", json!({"info": {"channels": ["c"]}})).await["channels"]["c"]["total_connections"] != 1 {}

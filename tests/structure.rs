@@ -1,10 +1,11 @@
-//! Checks the structure of the crate: imports run in one direction, `protocol` imports nothing of ours, pure files name no actix.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Checks the structure of the crate: imports run in one direction, `protocol` imports no other module, pure files do
+//! not name actix.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail with a message")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules that all others may use. Each may use those behind it.
+/// Modules that all others may use. Each may use those after it.
 const VOCABULARY: [&str; 6] = ["config", "limits", "http_error", "telemetry", "protocol", "clock"];
 
 /// Modules beside the path of a message. They may use all of it; only these modules may use them.
@@ -15,7 +16,7 @@ const SIDE_MODULES: [(&str, &[&str]); 4] = [
     ("cli", &[]),
 ];
 
-/// Folders that hold state and rules without actors, clocks or sockets.
+/// Folders that contain state and rules without actors, clocks or sockets.
 const PURE: [&str; 8] = [
     "auth/signing/",
     "broker/",
@@ -46,7 +47,7 @@ const ACTORS: [&str; 15] = [
     "broker/registry/stopping.rs",
 ];
 
-/// Files that make a number of the time of day: to show it, to tell a rate, or to judge a signature.
+/// Files that use the time of day: to show it, to compute a rate, or to check a signature.
 const WALL_CLOCK: &[&str] = &[
     "auth/guard.rs",
     "auth/mod.rs",
@@ -66,7 +67,7 @@ const WALL_CLOCK: &[&str] = &[
 struct Source {
     /// Path below `src/`.
     path: String,
-    /// Its text without what is only compiled for tests.
+    /// Its text without the parts that are compiled only for tests.
     text: String,
 }
 
@@ -75,7 +76,7 @@ impl Source {
         self.path.split(['/', '.']).next().unwrap()
     }
 
-    /// Every path into this crate that the file names, with its line.
+    /// Every path into this crate that the file names, with its line number.
     fn uses(&self) -> Vec<(usize, &str)> {
         let mut uses = Vec::new();
         for (index, line) in self.text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
@@ -104,7 +105,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// All files that the server is made of.
+/// All source files of the server.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -114,7 +115,7 @@ fn sources() -> Vec<Source> {
     let sources = files.into_iter().map(|file| {
         let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
         let text = fs::read_to_string(&file).unwrap();
-        // By custom the tests of a file stand at its end.
+        // By convention the tests of a file are at its end.
         let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
         Source { path, text: text[..end].to_owned() }
     });
@@ -129,7 +130,7 @@ fn lib(root: &Path) -> String {
     fs::read_to_string(root.join("lib.rs")).unwrap()
 }
 
-/// Modules of `lib.rs` that exist for tests only.
+/// Modules of `lib.rs` that exist only for tests.
 fn test_modules(root: &Path) -> Vec<String> {
     let text = lib(root);
     let after = text.split("#[cfg(test)]\nmod ").skip(1);
@@ -137,14 +138,14 @@ fn test_modules(root: &Path) -> Vec<String> {
 }
 
 /// The modules in the order of `lib.rs`.
-fn road() -> Vec<String> {
+fn module_order() -> Vec<String> {
     let text = lib(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     modules.map(str::to_owned).collect()
 }
 
-fn may_use(road: &[String], from: &str, path: &str) -> bool {
-    let place = |name: &str| road.iter().position(|module| module == name);
+fn may_use(module_order: &[String], from: &str, path: &str) -> bool {
+    let place = |name: &str| module_order.iter().position(|module| module == name);
     let order = |name: &str| VOCABULARY.iter().position(|module| *module == name);
     let side = |name: &str| SIDE_MODULES.iter().find(|(module, _)| *module == name);
     let to = path.split("::").nth(1).unwrap_or_default();
@@ -165,22 +166,22 @@ fn may_use(road: &[String], from: &str, path: &str) -> bool {
 }
 
 #[test]
-fn imports_run_one_way() {
-    let road = road();
-    assert!(road.len() > 15, "the map in lib.rs was not understood: {road:?}");
+fn imports_run_in_one_direction() {
+    let module_order = module_order();
+    assert!(module_order.len() > 15, "the map in lib.rs could not be parsed: {module_order:?}");
     let mut wrong = Vec::new();
     for source in sources() {
         for (line, path) in source.uses() {
-            if !may_use(&road, source.module(), path) {
+            if !may_use(&module_order, source.module(), path) {
                 wrong.push(format!("src/{}:{line} uses {path}", source.path));
             }
         }
     }
-    assert!(wrong.is_empty(), "against the road:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "against the order of modules:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn the_protocol_imports_nothing_of_ours() {
+fn protocol_imports_no_other_module() {
     for source in sources().iter().filter(|source| source.module() == "protocol") {
         for (line, path) in source.uses() {
             assert!(path.starts_with("crate::protocol"), "src/{}:{line} uses {path}", source.path);
@@ -189,14 +190,14 @@ fn the_protocol_imports_nothing_of_ours() {
 }
 
 #[test]
-fn pure_files_name_no_actor() {
+fn pure_files_do_not_name_actix() {
     let mut named = sources();
     named.retain(|source| {
         let mut lines = source.text.lines().filter(|line| !is_comment(line));
         PURE.iter().any(|folder| source.path.starts_with(folder)) && lines.any(|line| line.contains("actix"))
     });
     let named: Vec<String> = named.into_iter().map(|source| source.path).collect();
-    assert_eq!(named, ACTORS, "an actor's shell belongs in the list, and nothing else names actix");
+    assert_eq!(named, ACTORS, "only the files of actors name actix, and the list names them all");
 }
 
 #[test]
@@ -210,16 +211,16 @@ fn only_the_composition_root_starts_threads() {
 }
 
 #[test]
-fn one_module_alone_is_trusted_with_unsafe() {
+fn only_one_module_contains_unsafe() {
     let trusted =
         |source: &Source| source.text.contains("unsafe {") || source.text.contains("allow(unsafe_code");
     let found: Vec<String> = sources().into_iter().filter(trusted).map(|source| source.path).collect();
     assert_eq!(found, ["send_queue/ring.rs"]);
 }
 
-/// A deadline by the wall clock would come early or never when the clock is set.
+/// A deadline by the wall clock would come too early or never if the clock is set.
 #[test]
-fn the_wall_clock_is_for_stamps_and_signatures_only() {
+fn only_stamps_and_signatures_use_the_wall_clock() {
     let naming = |words: &[&str]| -> Vec<String> {
         let mut found = sources();
         found.retain(|source| {
@@ -231,16 +232,16 @@ fn the_wall_clock_is_for_stamps_and_signatures_only() {
     let clocks = naming(&["SystemTime::now", "Utc::now", "Local::now"]);
     assert_eq!(clocks, ["auth/guard.rs", "cli/mod.rs", "protocol/time.rs"]);
     let stamps = naming(&["unix_ms()", "now_unix()"]);
-    assert_eq!(stamps, WALL_CLOCK, "deadlines are kept by Instant");
+    assert_eq!(stamps, WALL_CLOCK, "deadlines use Instant");
 }
 
 #[test]
-fn the_rules_refuse_what_they_are_for() {
-    let road = road();
-    assert!(may_use(&road, "http", "crate::broker::handle::Backend"));
-    assert!(!may_use(&road, "broker", "crate::transports::long_poll"));
-    assert!(!may_use(&road, "send_queue", "crate::broker::hub::Hub"));
-    assert!(!may_use(&road, "api", "crate::http::routes"));
-    assert!(!may_use(&road, "protocol", "crate::send_queue::Outbox"));
-    assert!(!may_use(&road, "broker", "crate::web::pages"));
+fn rules_refuse_wrong_imports() {
+    let module_order = module_order();
+    assert!(may_use(&module_order, "http", "crate::broker::handle::BrokerHandle"));
+    assert!(!may_use(&module_order, "broker", "crate::transports::long_poll"));
+    assert!(!may_use(&module_order, "send_queue", "crate::broker::hub::Hub"));
+    assert!(!may_use(&module_order, "api", "crate::http::routes"));
+    assert!(!may_use(&module_order, "protocol", "crate::send_queue::SendQueue"));
+    assert!(!may_use(&module_order, "broker", "crate::web::pages"));
 }

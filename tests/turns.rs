@@ -1,5 +1,9 @@
-//! What one client sends does not hold up the others, and a pause of the process closes nobody.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! A client that sends a lot does not delay the others, and a pause of the process closes no client.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -18,9 +22,9 @@ use support::within;
 use tokio::time::{sleep, timeout};
 
 const RSV1: u8 = 0x40;
-/// A request that takes this long was held up. Without a bound on the work of a turn one takes from three seconds up, or
-/// as long as the flood lasts; with it a few milliseconds, and on a busy machine what its other tasks take.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+/// A request that takes this long was delayed. Without a limit on the work of a turn one takes three seconds or more,
+/// or as long as the flood lasts; with it a few milliseconds, or as long as the other tasks of a busy machine take.
+const ANSWER_LIMIT: Duration = Duration::from_millis(1_500);
 /// Half of the requests take no longer than this.
 const MEDIAN: Duration = Duration::from_millis(250);
 const REQUESTS: usize = 9;
@@ -29,14 +33,14 @@ fn start(args: &[&str]) -> Process {
     Process::run(command("", &[&["--port", "0", "--set", "workers=1"], args].concat()))
 }
 
-/// Sends the same bytes over and over, and reads what comes back, until it is told to stop or the server hangs up.
+/// Sends the same bytes repeatedly and reads the answers, until it is stopped or the server hangs up.
 struct Flood {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<usize>,
 }
 
 impl Flood {
-    /// `unit` behind `first`, which goes out once.
+    /// Sends `first` once, and then `unit` repeatedly.
     fn start(address: SocketAddr, target: &str, headers: &str, first: &[u8], unit: &[u8]) -> Self {
         let mut socket = TcpStream::connect(address).unwrap();
         let handshake = format!(
@@ -73,35 +77,35 @@ impl Flood {
         Self { stop, thread }
     }
 
-    /// Bytes that were sent.
+    /// Stops the flood; returns the number of bytes sent.
     fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-/// How long another client waits for its answers while a flood comes.
-async fn waits(address: SocketAddr, name: &str, flood: Flood) {
+/// Measures how long another client waits for its answers during a flood.
+async fn assert_short_waits(address: SocketAddr, name: &str, flood: Flood) {
     sleep(Duration::from_millis(100)).await;
     let mut waits = Vec::new();
     for _ in 0..REQUESTS {
         let begun = Instant::now();
         let live = async { Wire::open(address).await.ask("GET", "/health/live", &[], b"").await.status };
-        assert_eq!(timeout(PATIENCE, live).await, Ok(200), "{name}: another client waits for too long");
+        assert_eq!(timeout(ANSWER_LIMIT, live).await, Ok(200), "{name}: another client waits for too long");
         waits.push(begun.elapsed());
     }
     let sent = flood.stop();
     waits.sort_unstable();
     println!(
-        "{name}: {sent} bytes, others wait {:?}, at most {:?}",
+        "{name}: {sent} bytes, other clients wait {:?}, at most {:?}",
         waits[REQUESTS / 2],
         waits[REQUESTS - 1]
     );
-    assert!(sent > 64 << 10, "{name}: the flood came to an end after {sent} bytes");
+    assert!(sent > 64 << 10, "{name}: the flood ended after {sent} bytes");
     assert!(waits[REQUESTS / 2] <= MEDIAN, "{name}: {waits:?}");
 }
 
-fn deflated(bytes: usize) -> Vec<u8> {
+fn compressed(bytes: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes + 64);
     let mut compress = Compress::new(Compression::best(), false);
     compress.compress_vec(&vec![b'a'; bytes], &mut out, FlushCompress::Sync).unwrap();
@@ -115,7 +119,7 @@ fn check_watchdog(process: &Process) {
 }
 
 #[actix_web::test]
-async fn a_flood_of_plain_frames_leaves_others_their_turn() {
+async fn flood_of_plain_frames_does_not_delay_other_clients() {
     let process = start(&[]);
     let backend = Backend { address: process.address };
     for (name, first, unit) in [
@@ -130,38 +134,38 @@ async fn a_flood_of_plain_frames_leaves_others_their_turn() {
     ] {
         let target = format!("/ws?conn_id={}", backend.connect("ann", &["c"]).await);
         let flood = Flood::start(process.address, &target, "", &first, &unit);
-        waits(process.address, name, flood).await;
+        assert_short_waits(process.address, name, flood).await;
     }
     check_watchdog(&process);
 }
 
 #[actix_web::test]
-async fn a_flood_of_compressed_messages_leaves_others_their_turn() {
+async fn flood_of_compressed_messages_does_not_delay_other_clients() {
     let process = start(&[]);
     let backend = Backend { address: process.address };
     let empty_blocks = [0, 0, 0, 0xff, 0xff].repeat(10_000);
     for (name, unit) in [
         ("empty messages", frame(FIN | RSV1 | TEXT, &[])),
-        ("small messages", frame(FIN | RSV1 | TEXT, &deflated(2))),
-        ("messages that inflate to 64 KiB", frame(FIN | RSV1 | TEXT, &deflated(64 << 10))),
+        ("small messages", frame(FIN | RSV1 | TEXT, &compressed(2))),
+        ("messages that inflate to 64 KiB", frame(FIN | RSV1 | TEXT, &compressed(64 << 10))),
         ("messages of empty blocks", frame(FIN | RSV1 | BINARY, &empty_blocks)),
         (
             "pings between",
-            [frame(RSV1 | TEXT, &deflated(2)), frame(FIN | PING, b""), frame(FIN, &[0])].concat(),
+            [frame(RSV1 | TEXT, &compressed(2)), frame(FIN | PING, b""), frame(FIN, &[0])].concat(),
         ),
     ] {
         let target = format!("/ws?conn_id={}", backend.connect("ann", &["c"]).await);
         let extension = "sec-websocket-extensions: permessage-deflate\r\n";
         let flood = Flood::start(process.address, &target, extension, &[], &unit);
-        waits(process.address, name, flood).await;
+        assert_short_waits(process.address, name, flood).await;
     }
     check_watchdog(&process);
 }
 
 #[actix_web::test]
-async fn a_flood_of_a_demo_leaves_others_their_turn() {
+async fn flood_to_a_demo_does_not_delay_other_clients() {
     let process = start(&["--set", "demo=on"]);
-    let large = frame(FIN | RSV1 | TEXT, &deflated(15 << 20));
+    let large = frame(FIN | RSV1 | TEXT, &compressed(15 << 20));
     let deflate = "sec-websocket-extensions: permessage-deflate\r\n";
     for (name, target, headers, unit) in [
         ("pings to the echo", "/demo/echo", "", frame(FIN | PING, b"")),
@@ -171,14 +175,14 @@ async fn a_flood_of_a_demo_leaves_others_their_turn() {
         ("requests to the board", "/demo/board/socket", "", frame(FIN | TEXT, b"subx")),
     ] {
         let flood = Flood::start(process.address, target, headers, &[], &unit);
-        waits(process.address, name, flood).await;
+        assert_short_waits(process.address, name, flood).await;
     }
     check_watchdog(&process);
 }
 
-/// A client that talks all the time, until it is told to stop. Returns the code with which its socket was closed, if it
-/// was; 0 for a socket that ended without a word.
-async fn talk(address: SocketAddr, target: String, stop: Arc<AtomicBool>) -> Option<u16> {
+/// A client that sends regularly until it is stopped. Returns the code with which the server closed its socket, if it
+/// did; 0 if the socket ended without a close frame.
+async fn send_regularly(address: SocketAddr, target: String, stop: Arc<AtomicBool>) -> Option<u16> {
     let (mut incoming, mut outgoing) = socket::open(address, &target, &[]).await.unwrap();
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
@@ -192,16 +196,16 @@ async fn talk(address: SocketAddr, target: String, stop: Arc<AtomicBool>) -> Opt
                 if stop.load(Ordering::Relaxed) {
                     return None;
                 }
-                // The ping of a tick may be cut off in the middle by nothing: it is small.
+                // Nothing can interrupt this frame in the middle: it is small.
                 outgoing.frame(FIN | PONG, b"").await;
             }
         }
     }
 }
 
-/// The process stands still for longer than any of its times: SIGSTOP, a frozen container, a snapshot of the machine.
+/// The process stops for longer than any of its timeouts: SIGSTOP, a frozen container, a snapshot of the machine.
 #[actix_web::test]
-async fn a_pause_of_the_process_closes_nobody_who_kept_talking() {
+async fn pause_of_the_process_closes_no_client_that_kept_sending() {
     let settings = ["socket_idle_timeout_ms=1000", "connection_idle_timeout_ms=1000", "poll_wait_ms=300"];
     let more = ["ping_interval_ms=300", "heartbeat_interval_ms=300", "grace_time_ms=500", "demo=on"];
     let args: Vec<&str> = settings.iter().chain(&more).flat_map(|setting| ["--set", *setting]).collect();
@@ -209,13 +213,13 @@ async fn a_pause_of_the_process_closes_nobody_who_kept_talking() {
     let backend = Backend { address: process.address };
     backend.configure(&["c"], json!({"notify_presence": true})).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let mut talkers = Vec::new();
+    let mut clients = Vec::new();
     for number in 0..8 {
         let conn_id = backend.connect(&format!("user {number}"), &["other"]).await;
         let target = if number < 6 { format!("/ws?conn_id={conn_id}") } else { "/demo/echo".to_owned() };
-        talkers.push(actix_rt::spawn(talk(process.address, target, stop.clone())));
+        clients.push(actix_rt::spawn(send_regularly(process.address, target, stop.clone())));
     }
-    // One that polls, and another that hears of it if it is taken for gone.
+    // One client polls, and a witness would receive its presence event if the server considered it gone.
     let witness = backend.connect("witness", &["c"]).await;
     let (mut seen, mut outgoing) =
         socket::open(process.address, &format!("/ws?conn_id={witness}"), &[]).await.unwrap();
@@ -238,8 +242,8 @@ async fn a_pause_of_the_process_closes_nobody_who_kept_talking() {
         outgoing.frame(FIN | PONG, b"").await;
     }
     stop.store(true, Ordering::Relaxed);
-    for talker in talkers {
-        assert_eq!(within(talker).await.unwrap(), None, "closed, with this code");
+    for client in clients {
+        assert_eq!(within(client).await.unwrap(), None, "closed, with this code");
     }
     let before = seen.until_pong().await;
     let texts: Vec<String> =

@@ -1,5 +1,9 @@
-//! What is particular about websockets: signs of life, nonsense from clients, and how they are closed.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! Websockets: pings and heartbeats, invalid frames from clients, and closes.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 mod support;
 
@@ -29,12 +33,12 @@ fn event(frame: &Frame) -> Value {
 }
 
 #[actix_web::test]
-async fn every_socket_has_heartbeats_from_when_it_opens() {
+async fn server_sends_heartbeats_from_the_start_of_a_socket() {
     let server = TestServer::start(Settings { heartbeat_interval_ms: 200, workers: 2, ..settings() });
     let late = server.backend().connect("late", &["c"]).await;
     let (_, in_channel, _keep) = enter(&server, &["c"]).await;
     let (_, in_none, _keep_too) = enter(&server, &[]).await;
-    // Longer than an interval after its connection was made.
+    // Longer than a heartbeat interval after the connect.
     actix_rt::time::sleep(Duration::from_millis(500)).await;
     let (opened_late, _keep_late) = open(&server, &late).await;
     for mut incoming in [in_channel, in_none, opened_late] {
@@ -45,21 +49,21 @@ async fn every_socket_has_heartbeats_from_when_it_opens() {
 }
 
 #[actix_web::test]
-async fn live_messages_are_no_catchup() {
+async fn live_messages_are_not_marked_as_catchup() {
     let server = TestServer::start(settings());
     let (_, mut incoming, mut outgoing) = enter(&server, &["c"]).await;
     outgoing.frame(FIN | PING, b"").await;
-    assert_eq!(incoming.expect_said().await.opcode, PONG);
-    let uuid = server.backend().say("c", "ž").await;
-    let live = event(&incoming.expect_said().await);
+    assert_eq!(incoming.expect_message().await.opcode, PONG);
+    let uuid = server.backend().publish_text("c", "ž").await;
+    let live = event(&incoming.expect_message().await);
     assert_eq!(live["catchup"], false);
     server.backend().call("DELETE", "/message", json!([{"uuid": uuid, "channel": "c"}])).await;
-    let live = event(&incoming.expect_said().await);
+    let live = event(&incoming.expect_message().await);
     assert_eq!(live, json!({"channel": "c", "uuid": uuid, "type": "message:delete"}));
 }
 
 #[actix_web::test]
-async fn input_of_any_kind_is_ignored() {
+async fn server_ignores_input_of_any_kind() {
     let server = TestServer::start(settings());
     let (_, mut incoming, mut outgoing) = enter(&server, &["c"]).await;
     outgoing.text(r#"{"type":"heartbeat"}"#).await;
@@ -70,18 +74,18 @@ async fn input_of_any_kind_is_ignored() {
     outgoing.frame(TEXT, "ž".as_bytes()[..1].as_ref()).await;
     outgoing.frame(FIN | PONG, b"unasked").await;
     outgoing.frame(FIN, "ž".as_bytes()[1..].as_ref()).await;
-    // One byte at a time.
+    // Sent byte by byte.
     for byte in frame(FIN | TEXT, b"slowly") {
         outgoing.raw(&[byte]).await;
     }
     outgoing.frame(FIN | PING, b"end").await;
     assert_eq!(incoming.expect().await, Frame { opcode: PONG, payload: b"end".to_vec() });
-    server.backend().say("c", "still there").await;
-    assert_eq!(event(&incoming.expect_said().await)["message"]["text"], "still there");
+    server.backend().publish_text("c", "still there").await;
+    assert_eq!(event(&incoming.expect_message().await)["message"]["text"], "still there");
 }
 
 #[actix_web::test]
-async fn what_comes_with_the_handshake_is_heard() {
+async fn server_reads_frames_sent_with_the_handshake() {
     let server = TestServer::start(settings());
     let conn_id = server.backend().connect("ann", &[]).await;
     let headers = [
@@ -101,17 +105,17 @@ async fn what_comes_with_the_handshake_is_heard() {
 }
 
 #[actix_web::test]
-async fn pings_are_answered() {
+async fn server_answers_pings() {
     let server = TestServer::start(settings());
     let (_, mut incoming, mut outgoing) = enter(&server, &[]).await;
     for payload in [&b""[..], b"x", &[0xff; 125]] {
         outgoing.frame(FIN | PING, payload).await;
-        assert_eq!(incoming.expect_said().await, Frame { opcode: PONG, payload: payload.to_vec() });
+        assert_eq!(incoming.expect_message().await, Frame { opcode: PONG, payload: payload.to_vec() });
     }
 }
 
 #[actix_web::test]
-async fn the_server_pings() {
+async fn server_sends_pings() {
     let server =
         TestServer::start(Settings { ping_interval_ms: 100, heartbeat_interval_ms: 0, ..settings() });
     let (_, mut incoming, _outgoing) = enter(&server, &[]).await;
@@ -121,7 +125,7 @@ async fn the_server_pings() {
 }
 
 #[actix_web::test]
-async fn broken_frames_end_the_socket_with_the_reason() {
+async fn server_closes_after_a_broken_frame_with_the_reason() {
     let settings = Settings { max_client_message_bytes: 1_000, ..settings() };
     let server = TestServer::start(settings);
     let cases: [(&str, Vec<u8>, u16); 11] = [
@@ -133,25 +137,29 @@ async fn broken_frames_end_the_socket_with_the_reason() {
         ("a continuation of nothing", frame(FIN, b"x"), 1002),
         ("a message within another", [frame(TEXT, b"x"), frame(FIN | TEXT, b"y")].concat(), 1002),
         ("half a close code", frame(FIN | CLOSE, b"x"), 1002),
-        ("a code nobody may send", frame(FIN | CLOSE, &1005_u16.to_be_bytes()), 1002),
-        ("no UTF-8", frame(FIN | TEXT, b"\xff"), 1007),
-        ("too large, and not even sent", b"\x81\xff\x00\x00\x00\x00\x00\x10\x00\x00mask".to_vec(), 1009),
+        ("a code that must not be sent", frame(FIN | CLOSE, &1005_u16.to_be_bytes()), 1002),
+        ("invalid UTF-8", frame(FIN | TEXT, b"\xff"), 1007),
+        (
+            "an announced payload that is too large",
+            b"\x81\xff\x00\x00\x00\x00\x00\x10\x00\x00mask".to_vec(),
+            1009,
+        ),
     ];
     for (name, bytes, code) in cases {
         let (conn_id, mut incoming, mut outgoing) = enter(&server, &["c"]).await;
         outgoing.raw(&bytes).await;
         assert_eq!(incoming.closing().await.code(), Some(code), "{name}");
         outgoing.close().await;
-        assert_eq!(within(incoming.frame()).await, None, "{name}: closed after the goodbyes");
-        // The connection outlives it.
-        server.backend().say("c", name).await;
+        assert_eq!(within(incoming.frame()).await, None, "{name}: closed after the close frames");
+        // The connection survives the socket.
+        server.backend().publish_text("c", name).await;
         let (mut incoming, _outgoing) = open(&server, &conn_id).await;
-        assert_eq!(event(&incoming.expect_said().await)["message"]["text"], name);
+        assert_eq!(event(&incoming.expect_message().await)["message"]["text"], name);
     }
 }
 
 #[actix_web::test]
-async fn goodbyes_are_answered_with_their_code() {
+async fn server_answers_close_frames_with_the_same_code() {
     let server = TestServer::start(settings());
     for payload in [vec![], 1000_u16.to_be_bytes().to_vec(), 4321_u16.to_be_bytes().to_vec()] {
         let (_, mut incoming, mut outgoing) = enter(&server, &["c"]).await;
@@ -162,7 +170,7 @@ async fn goodbyes_are_answered_with_their_code() {
 }
 
 #[actix_web::test]
-async fn silent_sockets_are_closed_and_others_are_not() {
+async fn server_closes_only_silent_sockets() {
     let server = TestServer::start(Settings { socket_idle_timeout_ms: 1_500, ..settings() });
     let (_, mut silent, _outgoing) = enter(&server, &["c"]).await;
     let (_, mut lively, mut saying) = enter(&server, &["c"]).await;
@@ -175,35 +183,35 @@ async fn silent_sockets_are_closed_and_others_are_not() {
     };
     let closing = async {
         let frame = silent.closing().await;
-        // For as long again the other one goes on.
+        // The other socket stays open for the same time again.
         actix_rt::time::sleep(begun.elapsed()).await;
         frame
     };
     let frame = tokio::select! { frame = closing => frame, () = signs => unreachable!() };
     assert_eq!(frame.code(), Some(4003));
     assert!(begun.elapsed() >= Duration::from_millis(1_400));
-    server.backend().say("c", "still there").await;
-    assert_eq!(event(&lively.expect_said().await)["message"]["text"], "still there");
+    server.backend().publish_text("c", "still there").await;
+    assert_eq!(event(&lively.expect_message().await)["message"]["text"], "still there");
 }
 
-/// With the settings as they come; without a goodbye of the client's.
+/// With default settings, and without a close frame from the client.
 #[actix_web::test]
-async fn parted_is_seen_soon_after_a_socket_has_closed() {
+async fn user_parts_soon_after_its_socket_has_closed() {
     let server = TestServer::start(settings());
     server.backend().configure(&["c"], json!({"notify_presence": true})).await;
     let (_, mut witness, _keep) = enter(&server, &["c"]).await;
     let conn_id = server.backend().connect("bob", &["c"]).await;
-    assert_eq!(event(&witness.expect_said().await)["message"]["action"], "joined");
+    assert_eq!(event(&witness.expect_message().await)["message"]["action"], "joined");
     let (incoming, outgoing) = open(&server, &conn_id).await;
     let closed = Instant::now();
     drop((incoming, outgoing));
-    assert_eq!(event(&witness.expect_said().await)["message"]["action"], "parted");
-    // Promised within a second; idleness would take fifteen. The rest is for a machine that is busy.
+    assert_eq!(event(&witness.expect_message().await)["message"]["action"], "parted");
+    // Documented as within a second; the idle timeout would take fifteen. The rest is a margin for a busy machine.
     assert!(closed.elapsed() < Duration::from_secs(5), "{:?}", closed.elapsed());
 }
 
 #[actix_web::test]
-async fn handshakes_that_are_refused() {
+async fn server_refuses_invalid_handshakes() {
     let server = TestServer::start(settings());
     let refused = async |target: &str| match socket::open(server.address, target, &[]).await {
         Ok(_) => panic!("{target} is accepted"),
@@ -227,9 +235,9 @@ async fn handshakes_that_are_refused() {
     );
 }
 
-/// An earlier socket that reads slowly gets nothing that its successor gets as well.
+/// If the earlier socket reads slowly, it receives no message that its successor receives too.
 #[actix_web::test]
-async fn a_full_socket_that_is_taken_over() {
+async fn full_socket_is_taken_over_without_loss() {
     const MESSAGES: usize = 60;
     let settings = Settings { max_queued_bytes: 64 << 20, heartbeat_interval_ms: 0, ..settings() };
     let server = TestServer::start(settings);
@@ -241,7 +249,7 @@ async fn a_full_socket_that_is_taken_over() {
             json!([{"user": "p", "channel": "c", "message": {"number": number, "padding": padding}}]);
         backend.post("/message", message).await;
     }
-    // The first is out, so the socket is attached; by far not all fit into its buffers.
+    // The first message was received, so the socket is attached; most of the others do not fit into its buffers.
     let number = |frame: &Frame| event(frame)["message"]["number"].as_u64().expect("a number") as usize;
     let mut received = vec![number(&incoming.expect().await)];
     let (mut next, _outgoing) = open(&server, &conn_id).await;
@@ -252,13 +260,13 @@ async fn a_full_socket_that_is_taken_over() {
             received.push(number(&incoming.expect().await));
         }
     }
-    // Whatever else the earlier one says is its goodbye, if it could still be said.
+    // The earlier socket can only receive a close frame now, if it could still be sent.
     assert!(within(incoming.frame()).await.is_none_or(|frame| frame.opcode == CLOSE));
     received.extend(later);
     assert_eq!(received, (0..MESSAGES).collect::<Vec<_>>());
 }
 
-/// The numbers of the events up to this one, or to the end of the socket.
+/// The numbers of the events up to `last`, or to the end of the socket.
 async fn numbers(incoming: &mut Incoming, last: Option<u64>) -> Vec<u64> {
     let mut numbers = Vec::new();
     while last.is_none() || numbers.last().copied() != last {
@@ -272,7 +280,7 @@ async fn numbers(incoming: &mut Incoming, last: Option<u64>) -> Vec<u64> {
 }
 
 #[actix_web::test]
-async fn a_client_that_was_too_slow_can_read_what_it_was_sent_even_if_it_sends_something_first() {
+async fn client_closed_as_too_slow_reads_everything_sent_even_if_it_sends_first() {
     let server =
         TestServer::start(Settings { max_queued_bytes: 300_000, channel_frames: 10_000, ..settings() });
     let (conn_id, mut slow, mut sends) = enter(&server, &["c"]).await;
@@ -280,15 +288,15 @@ async fn a_client_that_was_too_slow_can_read_what_it_was_sent_even_if_it_sends_s
     let mut published = 0;
     let closed = "sessions closed, too slow: 1";
     while !server.backend().send("GET", "/admin/debug", &[], b"").await.text().contains(closed) {
-        server.backend().say("c", &format!("{published} {fill}")).await;
+        server.backend().publish_text("c", &format!("{published} {fill}")).await;
         published += 1;
     }
-    // Browsers answer a ping in this way. Had the server dropped the socket, the kernel would answer with a reset, and
-    // lose what it still has for the client.
+    // Browsers answer a ping in this way. If the server had dropped the socket, the kernel would answer with a reset
+    // and lose the data that it still buffers for the client.
     sends.frame(FIN | PONG, b"").await;
     let mut read = numbers(&mut slow, None).await;
     let (mut next, _keep) = open(&server, &conn_id).await;
-    server.backend().say("c", &published.to_string()).await;
+    server.backend().publish_text("c", &published.to_string()).await;
     read.extend(numbers(&mut next, Some(published)).await);
     assert_eq!(read, (0..=published).collect::<Vec<_>>());
 }

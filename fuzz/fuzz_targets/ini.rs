@@ -1,6 +1,6 @@
 #![no_main]
 
-// Each binary uses one of them.
+// Each binary uses only one of the targets.
 #[allow(dead_code)]
 #[path = "../targets.rs"]
 mod targets;

@@ -1,6 +1,6 @@
-//! Who gets in: sign-in, guessing, forged commands.
+//! Who may use the console: sign-in, guessed passwords, forged commands.
 
-use crate::operator::{Operator, quick, server, sign_in, stranger};
+use crate::operator::{Operator, fast_settings, send_request, server, sign_in};
 use crate::support::TestServer;
 use crate::support::backend::signature;
 use crate::support::http::Reply;
@@ -23,12 +23,12 @@ const COMMANDS: [&str; 4] =
     ["/admin/message", "/admin/channel_config", "/admin/disconnect", "/admin/disconnect_user"];
 
 #[actix_rt::test]
-async fn strangers_learn_and_do_nothing() {
+async fn server_refuses_unsigned_requests_to_the_console() {
     let server = server();
     let asked = LISTS.map(|path| ("GET", path)).into_iter().chain(COMMANDS.map(|path| ("POST", path)));
     for (method, path) in asked {
         for cookie in ["", "auth_tkt=admin", "auth_tkt=admin.AAAA.AAAA"] {
-            let reply = stranger(server.address, method, path, &[("cookie", cookie)], "{}").await;
+            let reply = send_request(server.address, method, path, &[("cookie", cookie)], "{}").await;
             assert_eq!(
                 (reply.status, reply.header("x-channelstream-error")),
                 (403, Some("signature-missing")),
@@ -39,7 +39,7 @@ async fn strangers_learn_and_do_nothing() {
 }
 
 #[actix_rt::test]
-async fn commands_need_the_token_of_their_sign_in() {
+async fn commands_require_the_token_of_their_sign_in() {
     let server = server();
     let (operator, other) = (Operator::sign_in(&server).await, Operator::sign_in(&server).await);
     let forged = operator.token.replace(|c: char| c.is_ascii_lowercase(), "x");
@@ -61,24 +61,24 @@ async fn commands_need_the_token_of_their_sign_in() {
 }
 
 #[actix_rt::test]
-async fn signed_programs_need_neither_cookie_nor_token() {
+async fn signed_requests_need_neither_cookie_nor_token() {
     let server = server();
     let (name, token) = signature();
-    let list = stranger(server.address, "GET", LISTS[0], &[(name, &token)], "").await;
+    let list = send_request(server.address, "GET", LISTS[0], &[(name, &token)], "").await;
     assert_eq!(list.status, 200);
-    let sent = stranger(server.address, "POST", COMMANDS[0], &[(name, &token)], "[]").await;
+    let sent = send_request(server.address, "POST", COMMANDS[0], &[(name, &token)], "[]").await;
     assert_eq!((sent.status, sent.text().as_str()), (200, "[]"));
-    let bad = stranger(server.address, "GET", LISTS[0], &[(name, "garbage")], "").await;
+    let bad = send_request(server.address, "GET", LISTS[0], &[(name, "garbage")], "").await;
     assert_eq!(bad.status, 401);
 }
 
 #[actix_rt::test]
-async fn who_guesses_must_wait_and_the_right_password_too() {
+async fn server_refuses_every_password_after_too_many_wrong_ones() {
     let server = server();
     let wrong = || sign_in(server.address, "wrong", &[]);
     let tries = join_all((0..12).map(|_| wrong())).await;
     let answered = tries.iter().filter(|reply| reply.status == 200).count();
-    assert_eq!(answered, 5, "side by side is no way around");
+    assert_eq!(answered, 5, "parallel tries do not evade the limit");
     for refused in tries.iter().filter(|reply| reply.status != 200) {
         assert_eq!((refused.status, refused.header("x-channelstream-error")), (429, Some("too-many-tries")));
         let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
@@ -89,7 +89,7 @@ async fn who_guesses_must_wait_and_the_right_password_too() {
 }
 
 #[actix_rt::test]
-async fn the_right_password_ends_the_counting() {
+async fn right_password_resets_the_count_of_wrong_ones() {
     let server = server();
     for _ in 0..3 {
         let wrong = join_all((0..4).map(|_| sign_in(server.address, "wrong", &[]))).await;
@@ -99,7 +99,7 @@ async fn the_right_password_ends_the_counting() {
 }
 
 #[actix_rt::test]
-async fn other_sites_sign_nobody_in_or_out() {
+async fn other_sites_cannot_sign_an_operator_in_or_out() {
     let server = server();
     let foreign = [("sec-fetch-site", "cross-site")];
     let reply = sign_in(server.address, "admin_secret", &foreign).await;
@@ -120,7 +120,7 @@ async fn other_sites_sign_nobody_in_or_out() {
 }
 
 #[actix_rt::test]
-async fn a_sign_out_ends_one_sign_in_and_every_copy_of_its_cookie() {
+async fn sign_out_ends_one_sign_in_and_every_copy_of_its_cookie() {
     let server = server();
     let opens = async |operator: &Operator| operator.ask("GET", LISTS[0], &[], "").await.status;
     let form = [("content-type", "application/x-www-form-urlencoded")];
@@ -134,8 +134,8 @@ async fn a_sign_out_ends_one_sign_in_and_every_copy_of_its_cookie() {
         assert_eq!(command.header("x-channelstream-error"), Some("signature-missing"));
         assert_eq!(other.command("/admin/message", serde_json::json!([])).await.status, 200);
     }
-    // Without a sign-in there is nothing to end, with and without a form.
-    let again = stranger(server.address, "POST", "/admin/sign_out", &[], "").await;
+    // Without a sign-in a sign-out has nothing to end, with and without a form.
+    let again = send_request(server.address, "POST", "/admin/sign_out", &[], "").await;
     assert_eq!((again.status, again.header("location").is_some()), (302, true));
 }
 
@@ -146,7 +146,7 @@ fn cookies(reply: &Reply) -> Vec<String> {
 }
 
 #[actix_rt::test]
-async fn a_browser_that_signed_in_before_is_not_locked_out_by_its_neighbours() {
+async fn server_does_not_lock_out_a_known_browser_after_wrong_passwords_of_others() {
     let server = server();
     let known = cookies(&sign_in(server.address, "admin_secret", &[]).await);
     let browser = known.iter().find(|cookie| cookie.starts_with("auth_browser=")).unwrap();
@@ -155,8 +155,8 @@ async fn a_browser_that_signed_in_before_is_not_locked_out_by_its_neighbours() {
     let again = sign_in(server.address, "admin_secret", &[("cookie", browser)]).await;
     assert_eq!(again.status, 302);
     assert!(cookies(&again).iter().any(|cookie| cookie.starts_with("auth_browser=")));
-    // It opens nothing, and its own guesses are counted.
-    let opened = stranger(server.address, "GET", LISTS[0], &[("cookie", browser)], "").await;
+    // The cookie of a known browser opens nothing, and the browser's own guesses are counted.
+    let opened = send_request(server.address, "GET", LISTS[0], &[("cookie", browser)], "").await;
     assert_eq!(opened.status, 403);
     let own = [("cookie", browser.as_str())];
     let guesses = join_all((0..8).map(|_| sign_in(server.address, "wrong", &own))).await;
@@ -166,7 +166,7 @@ async fn a_browser_that_signed_in_before_is_not_locked_out_by_its_neighbours() {
 }
 
 #[actix_rt::test]
-async fn a_sign_in_without_fields_shows_the_form() {
+async fn sign_in_without_fields_returns_the_form() {
     let server = server();
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let json = [("content-type", "application/json")];
@@ -178,33 +178,33 @@ async fn a_sign_in_without_fields_shows_the_form() {
         (&form, "username=a&username=b&password=x"),
     ];
     for (headers, body) in none {
-        let reply = stranger(server.address, "POST", "/admin/sign_in", headers, body).await;
+        let reply = send_request(server.address, "POST", "/admin/sign_in", headers, body).await;
         assert_eq!(reply.status, 200, "{headers:?} {body}: {reply:?}");
         assert!(reply.text().contains("name=\"password\""), "{headers:?} {body}");
     }
-    let wrong = stranger(server.address, "POST", "/admin/sign_in", &json, "{}").await;
-    assert_eq!(wrong.status, 422, "another content type: {wrong:?}");
-    // 0.7.1 reads what names no content type as a form.
+    let wrong = send_request(server.address, "POST", "/admin/sign_in", &json, "{}").await;
+    assert_eq!(wrong.status, 422, "a content type that is not a form: {wrong:?}");
+    // 0.7.1 reads a body without a content type as a form.
     let right = "username=admin&password=admin_secret";
     for untyped in [&[][..], &[("content-type", "")]] {
-        assert_eq!(stranger(server.address, "POST", "/admin/sign_in", untyped, right).await.status, 302);
+        assert_eq!(send_request(server.address, "POST", "/admin/sign_in", untyped, right).await.status, 302);
         let large = format!("{right}&x={}", "x".repeat(5_000));
-        assert_eq!(stranger(server.address, "POST", "/admin/sign_in", untyped, &large).await.status, 413);
+        assert_eq!(send_request(server.address, "POST", "/admin/sign_in", untyped, &large).await.status, 413);
     }
-    // The last one of several counts, as in the original's forms.
+    // The last one of several values counts, as in the original's forms.
     let twice = "username=x&username=admin&password=admin_secret";
-    assert_eq!(stranger(server.address, "POST", "/admin/sign_in", &form, twice).await.status, 302);
+    assert_eq!(send_request(server.address, "POST", "/admin/sign_in", &form, twice).await.status, 302);
 }
 
 #[actix_rt::test]
-async fn a_cookie_of_some_age_is_renewed_by_use_and_a_sign_out_ends_both() {
+async fn server_renews_an_old_cookie_on_use_and_sign_out_ends_both() {
     let server = server();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    // As the server signs it: the key of its cookies is made from the settings of the tests.
+    // As the server signs it: the server derives the key of its cookies from the settings of the tests.
     let keys = Keys::new(&[Secret::new("auth_tkt\nfor tests\nadmin\nadmin_secret")]);
     let issued = |ago: u64| format!("auth_tkt={}", keys.sign(&format!("admin-{:032x}", 7), now - ago));
     let ask = async |method: &str, path: &str, cookie: &str| {
-        stranger(server.address, method, path, &[("cookie", cookie)], "").await
+        send_request(server.address, method, path, &[("cookie", cookie)], "").await
     };
     let fresh = ask("GET", LISTS[0], &issued(60)).await;
     assert_eq!((fresh.status, cookies(&fresh).len()), (200, 0));
@@ -213,7 +213,7 @@ async fn a_cookie_of_some_age_is_renewed_by_use_and_a_sign_out_ends_both() {
     assert!(renewed.starts_with("auth_tkt=admin-") && renewed != issued(11 * 3_600), "{used:?}");
     assert_eq!(ask("GET", LISTS[0], &renewed).await.status, 200);
     let late = ask("GET", LISTS[0], &issued(12 * 3_600 + 60)).await;
-    assert_eq!((late.status, cookies(&late).len()), (403, 0), "a working day without use");
+    assert_eq!((late.status, cookies(&late).len()), (403, 0), "unused for 12 hours");
     assert_eq!(cookies(&ask("GET", "/admin/sign_out", &issued(11 * 3_600)).await), ["auth_tkt="]);
     for cookie in [issued(60), issued(11 * 3_600), renewed] {
         assert_eq!(ask("GET", LISTS[0], &cookie).await.status, 403);
@@ -221,17 +221,17 @@ async fn a_cookie_of_some_age_is_renewed_by_use_and_a_sign_out_ends_both() {
 }
 
 #[actix_rt::test]
-async fn a_restart_keeps_sign_ins_where_the_cookies_have_a_key_of_the_settings() {
+async fn server_keeps_sign_ins_over_a_restart_if_a_cookie_secret_is_set() {
     for (key, stays) in [("for tests", true), ("", false)] {
         let start = || {
             let cookie_secret = Secret::new(key);
-            TestServer::start(channelstream::config::Settings { cookie_secret, ..quick() })
+            TestServer::start(channelstream::config::Settings { cookie_secret, ..fast_settings() })
         };
         let mut before = start();
         let known = cookies(&sign_in(before.address, "admin_secret", &[]).await);
         before.stop();
         let after = start();
-        let opened = stranger(after.address, "GET", LISTS[0], &[("cookie", &known[0])], "").await;
+        let opened = send_request(after.address, "GET", LISTS[0], &[("cookie", &known[0])], "").await;
         assert_eq!(opened.status == 200, stays, "{key}: {opened:?}");
         join_all((0..8).map(|_| sign_in(after.address, "wrong", &[]))).await;
         let again = sign_in(after.address, "admin_secret", &[("cookie", &known[1])]).await;
@@ -240,7 +240,7 @@ async fn a_restart_keeps_sign_ins_where_the_cookies_have_a_key_of_the_settings()
 }
 
 #[actix_rt::test]
-async fn pages_allow_nothing_but_their_own_files() {
+async fn pages_allow_only_their_own_files() {
     let server = server();
     let operator = Operator::sign_in(&server).await;
     let page = operator.ask("GET", "/admin", &[], "").await;

@@ -1,11 +1,11 @@
-//! What an operator does.
+//! The commands of an operator.
 
 use crate::operator::{Operator, server};
-use crate::support::listener::{Heard, Listener, Transport, text};
+use crate::support::listener::{ListenResult, Listener, Transport, text};
 use serde_json::json;
 
 #[actix_rt::test]
-async fn a_test_message_goes_out() {
+async fn operator_publishes_a_test_message() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     let id = backend.connect("ada", &["c"]).await;
@@ -23,7 +23,7 @@ async fn a_test_message_goes_out() {
 }
 
 #[actix_rt::test]
-async fn settings_are_changed() {
+async fn operator_changes_the_settings_of_a_channel() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     backend.connect("ada", &["c"]).await;
@@ -41,14 +41,14 @@ async fn settings_are_changed() {
 }
 
 #[actix_rt::test]
-async fn a_connection_is_ended() {
+async fn operator_ends_a_connection() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     let id = backend.connect("ada", &["c"]).await;
     let mut ada = Listener::attach(server.address, Transport::Websocket, &id).await;
     let ended = operator.command("/admin/disconnect", json!({"conn_id": id})).await;
     assert_eq!((ended.status, ended.json()), (200, json!({"ended": 1})));
-    assert_eq!(ada.next().await, Heard::Closed(Some(1000)));
+    assert_eq!(ada.next().await, ListenResult::Closed(Some(1000)));
     assert_eq!(
         operator.command("/admin/disconnect", json!({"conn_id": id})).await.json(),
         json!({"ended": 0})
@@ -56,7 +56,7 @@ async fn a_connection_is_ended() {
 }
 
 #[actix_rt::test]
-async fn a_user_is_ended_with_all_connections() {
+async fn operator_ends_all_connections_of_a_user() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     for _ in 0..3 {
@@ -67,7 +67,7 @@ async fn a_user_is_ended_with_all_connections() {
     let mut ada = Listener::attach(server.address, Transport::Websocket, &id).await;
     let ended = operator.command("/admin/disconnect_user", json!({"user": "ada"})).await;
     assert_eq!((ended.status, ended.json()), (200, json!({"ended": 4})));
-    assert_eq!(ada.next().await, Heard::Closed(Some(1000)));
+    assert_eq!(ada.next().await, ListenResult::Closed(Some(1000)));
     let left = operator.get("/admin/connections.json").await;
     assert_eq!((&left["total"], &left["rows"][0]["conn_id"]), (&json!(1), &json!(bob)));
     assert_eq!(

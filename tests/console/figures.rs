@@ -1,15 +1,15 @@
-//! What dashboards poll: whole for old ones, in parts for who asks for parts, and only if it is another than the last.
+//! The data that dashboards poll: complete for old ones, in parts on request, and only if it has changed.
 
 use crate::operator::{Operator, server};
 use serde_json::{Value, json};
 
 #[actix_rt::test]
-async fn without_parameters_it_is_what_it_always_was() {
+async fn admin_json_without_parameters_has_the_original_keys() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     backend.configure(&["news"], json!({"store_history": true})).await;
     let id = backend.connect("ada", &["news", "talk"]).await;
-    backend.say("news", "hello").await;
+    backend.publish_text("news", "hello").await;
     backend.channel("news").await;
     for method in ["GET", "POST"] {
         let reply = operator.ask(method, "/admin/admin.json", &[], "").await;
@@ -38,7 +38,7 @@ async fn without_parameters_it_is_what_it_always_was() {
 }
 
 #[actix_rt::test]
-async fn pages_and_filters() {
+async fn admin_json_returns_pages_and_filters_by_name() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     for n in 0..5 {
@@ -67,7 +67,7 @@ async fn pages_and_filters() {
 }
 
 #[actix_rt::test]
-async fn who_has_it_is_told_so() {
+async fn server_answers_304_if_the_list_is_unchanged() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     backend.connect("ada", &["c"]).await;
@@ -87,7 +87,7 @@ async fn who_has_it_is_told_so() {
 }
 
 #[actix_rt::test]
-async fn figures_have_a_past() {
+async fn admin_json_returns_past_samples() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     backend.connect("ada", &["c"]).await;
@@ -109,22 +109,22 @@ async fn figures_have_a_past() {
     assert_eq!(operator.get("/admin/admin.json?per_page=0").await["series"], Value::Null);
 }
 
-/// As the original counts: each message for each connection to which it is queued, with a socket or without. Edits and
-/// deletions do not count.
+/// Like the original, the server counts each message once for each connection to which it is queued, with or without
+/// a session. It does not count edits and deletions.
 #[actix_rt::test]
-async fn messages_are_counted_for_each_connection_that_is_to_get_them() {
+async fn server_counts_messages_once_for_each_recipient_connection() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     for (user, channels) in [("a", &["c"][..]), ("b", &["c"]), ("b", &["c", "d"])] {
         backend.connect(user, channels).await;
     }
     let counts = async || {
-        // The channels have done what came before when they answer this.
+        // When the channels answer this request, they have handled everything before it.
         backend.post("/info", json!({"info": {}})).await;
         let figures = operator.get("/admin/admin.json").await;
         [&figures["total_messages"], &figures["total_unique_messages"]].map(|count| count.as_u64().unwrap())
     };
-    // With the messages, and the connections that each is queued to.
+    // The number of messages, and the number of connections to which they are queued.
     let mut expected = [0, 0];
     for (delivery, connections) in [
         (json!({"channel": "c"}), 3),

@@ -1,6 +1,6 @@
-//! What the page of limits tells: every limit with its bound, what reached it and when, and why sockets were closed.
+//! The page of limits lists every limit with its value, when and how often it was reached, and why sockets were closed.
 
-use crate::operator::{Operator, quick, server};
+use crate::operator::{Operator, fast_settings, server};
 use crate::support::TestServer;
 use crate::support::listener::{Listener, Transport};
 use channelstream::config::Settings;
@@ -21,8 +21,8 @@ fn now_unix() -> u64 {
 }
 
 #[actix_rt::test]
-async fn a_limit_that_is_reached_is_told_with_its_bound_and_time() {
-    let server = TestServer::start(Settings { max_channels_per_connection: 2, ..quick() });
+async fn limits_page_reports_a_reached_limit_with_its_value_and_time() {
+    let server = TestServer::start(Settings { max_channels_per_connection: 2, ..fast_settings() });
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     let before = operator.get(TARGET).await;
     let never = row(&before, "limits", "counter", "max_channels_per_connection");
@@ -43,15 +43,15 @@ async fn a_limit_that_is_reached_is_told_with_its_bound_and_time() {
 }
 
 #[actix_rt::test]
-async fn closed_websockets_are_told_by_reason_and_code() {
+async fn limits_page_counts_closed_websockets_by_reason_and_code() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     let id = backend.connect("ada", &["c"]).await;
     let listener = Listener::attach(server.address, Transport::Websocket, &id).await;
     assert!(backend.disconnect(&id).await);
     drop(listener);
-    let is_told = |answer: &Value| row(answer, "closed", "reason", "ended")["count"] == 1;
-    let answer = operator.until(TARGET, is_told).await;
+    let is_counted = |answer: &Value| row(answer, "closed", "reason", "ended")["count"] == 1;
+    let answer = operator.until(TARGET, is_counted).await;
     let ended = row(&answer, "closed", "reason", "ended");
     assert_eq!(ended["code"], 1000);
     assert!(ended["last"].as_u64().is_some(), "{ended}");
@@ -59,7 +59,7 @@ async fn closed_websockets_are_told_by_reason_and_code() {
 }
 
 #[actix_rt::test]
-async fn who_has_it_gets_it_again_only_when_something_happened() {
+async fn server_answers_304_until_a_limit_is_reached() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     let first = operator.ask("GET", TARGET, &[], "").await;
@@ -72,7 +72,8 @@ async fn who_has_it_gets_it_again_only_when_something_happened() {
     assert_eq!(row(&changed.json(), "limits", "counter", "fields")["count"], 1);
 }
 
-/// The first name in the last cell of a setting's row; "the same" is that of the row before, "none" is none.
+/// Each setting with the first counter in the last cell of its row. "the same" repeats the counter of the row before;
+/// "none" stands for no counter.
 fn documented() -> Vec<(&'static str, Option<&'static str>)> {
     let mut counters: Vec<(&str, Option<&str>)> = Vec::new();
     for row in PAGE.lines().filter_map(|line| line.strip_prefix("| `")) {
@@ -89,17 +90,17 @@ fn documented() -> Vec<(&'static str, Option<&'static str>)> {
 }
 
 #[actix_rt::test]
-async fn the_page_of_the_docs_names_the_same_counters() {
+async fn documentation_of_limits_names_the_same_counters() {
     let server = server();
     let answer = Operator::sign_in(&server).await.get(TARGET).await;
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for group in answer["limits"].as_array().unwrap() {
         for setting in group["settings"].as_array().unwrap() {
-            told.push((setting["setting"].as_str().unwrap(), group["counter"].as_str()));
+            reported.push((setting["setting"].as_str().unwrap(), group["counter"].as_str()));
         }
     }
     let mut documented = documented();
-    told.sort_unstable();
+    reported.sort_unstable();
     documented.sort_unstable();
-    assert_eq!(told, documented);
+    assert_eq!(reported, documented);
 }

@@ -1,6 +1,6 @@
-//! Lists in pages, and single things.
+//! Lists in pages, and single items.
 
-use crate::operator::{Operator, quick, server};
+use crate::operator::{Operator, fast_settings, server};
 use crate::support::TestServer;
 use crate::support::listener::{Listener, Transport};
 use channelstream::config::Settings;
@@ -11,7 +11,7 @@ fn column<'a>(list: &'a Value, name: &str) -> Vec<&'a Value> {
 }
 
 #[actix_rt::test]
-async fn channels_are_paged_sorted_and_searched() {
+async fn server_pages_sorts_and_searches_channels() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     backend
@@ -19,7 +19,7 @@ async fn channels_are_paged_sorted_and_searched() {
         .await;
     backend.connect("ada", &["b-news", "c-talk"]).await;
     backend.connect("bob", &["c-talk"]).await;
-    backend.say("a-news", "hello").await;
+    backend.publish_text("a-news", "hello").await;
     backend.channel("a-news").await;
 
     let all = operator.get("/admin/channels.json").await;
@@ -45,7 +45,7 @@ async fn channels_are_paged_sorted_and_searched() {
 }
 
 #[actix_rt::test]
-async fn what_is_wrong_with_a_query_is_said_by_name() {
+async fn server_names_the_invalid_parameter_of_a_query() {
     let server = server();
     let operator = Operator::sign_in(&server).await;
     for (target, faults) in [
@@ -76,14 +76,14 @@ async fn what_is_wrong_with_a_query_is_said_by_name() {
 }
 
 #[actix_rt::test]
-async fn a_channel_shows_its_last_messages() {
+async fn channel_page_shows_its_last_messages() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     backend.configure(&["news & more"], json!({"store_history": true, "history_size": 100})).await;
     for n in 0..25 {
-        backend.say("news & more", &format!("message {n}")).await;
+        backend.publish_text("news & more", &format!("message {n}")).await;
     }
-    backend.say("news & more", &"long ".repeat(2_000)).await;
+    backend.publish_text("news & more", &"long ".repeat(2_000)).await;
     let known = backend.channel("news & more").await;
     let channel = operator.get("/admin/channel.json?name=news+%26+more").await;
     assert_eq!((&channel["uuid"], &channel["history"]), (&known["uuid"], &json!(26)));
@@ -97,7 +97,7 @@ async fn a_channel_shows_its_last_messages() {
 }
 
 #[actix_rt::test]
-async fn users_with_their_states() {
+async fn server_lists_users_with_their_state() {
     let server = server();
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     backend.connect("ada", &["c"]).await;
@@ -127,8 +127,8 @@ async fn users_with_their_states() {
 }
 
 #[actix_rt::test]
-async fn connections_with_their_sessions() {
-    let proxied = Settings { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..quick() };
+async fn server_lists_connections_with_their_sessions() {
+    let proxied = Settings { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..fast_settings() };
     for workers in [1, 2] {
         let server = TestServer::start(Settings { workers, ..proxied.clone() });
         let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
@@ -169,9 +169,11 @@ async fn connections_with_their_sessions() {
 }
 
 #[actix_rt::test]
-async fn the_address_is_the_clients_and_not_the_proxys() {
-    let server =
-        TestServer::start(Settings { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..quick() });
+async fn server_reports_the_address_of_the_client_behind_a_proxy() {
+    let server = TestServer::start(Settings {
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        ..fast_settings()
+    });
     let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
     let id = backend.connect("ada", &[]).await;
     let target = format!("/ws?conn_id={id}");

@@ -1,5 +1,9 @@
-//! The console's side of the server: who may ask it, what it answers, what it does.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! The console's endpoints: who may call them, what they return, what they change.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

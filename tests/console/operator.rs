@@ -1,4 +1,4 @@
-//! Somebody who has signed in.
+//! An operator who has signed in.
 
 use crate::support::http::{Reply, Wire};
 use crate::support::{TestServer, settings};
@@ -6,17 +6,17 @@ use channelstream::config::Settings;
 use serde_json::Value;
 use std::net::SocketAddr;
 
-/// A server without the pauses that only make tests wait.
+/// A server without the delays that only slow tests down.
 pub fn server() -> TestServer {
-    TestServer::start(quick())
+    TestServer::start(fast_settings())
 }
 
-pub fn quick() -> Settings {
+pub fn fast_settings() -> Settings {
     Settings { part_delay_ms: 0, ..settings() }
 }
 
-/// A request without anything that opens doors.
-pub async fn stranger(
+/// Sends a request without any credentials but the given headers.
+pub async fn send_request(
     address: SocketAddr,
     method: &str,
     target: &str,
@@ -28,15 +28,15 @@ pub async fn stranger(
     Wire::open(address).await.ask(method, target, &all, body.as_bytes()).await
 }
 
-/// Fills in the form.
+/// Submits the sign-in form.
 pub async fn sign_in(address: SocketAddr, password: &str, headers: &[(&str, &str)]) -> Reply {
     let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
     all.extend_from_slice(headers);
     let form = format!("username=admin&password={password}");
-    stranger(address, "POST", "/admin/sign_in", &all, &form).await
+    send_request(address, "POST", "/admin/sign_in", &all, &form).await
 }
 
-/// A signed-in admin's browser.
+/// The browser of a signed-in operator.
 pub struct Operator {
     address: SocketAddr,
     pub cookie: String,
@@ -47,7 +47,7 @@ impl Operator {
     pub async fn sign_in(server: &TestServer) -> Self {
         let reply = sign_in(server.address, "admin_secret", &[]).await;
         let cookie = reply.header("set-cookie").expect("a cookie").split(';').next().unwrap().to_owned();
-        let page = stranger(server.address, "GET", "/admin", &[("cookie", &cookie)], "").await.text();
+        let page = send_request(server.address, "GET", "/admin", &[("cookie", &cookie)], "").await.text();
         let (_, rest) = page.split_once("name=\"csrf-token\" content=\"").expect("a token");
         let token = rest.split('"').next().unwrap().to_owned();
         Self { address: server.address, cookie, token }
@@ -56,22 +56,22 @@ impl Operator {
     pub async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut all = vec![("cookie", self.cookie.as_str())];
         all.extend_from_slice(headers);
-        stranger(self.address, method, target, &all, body).await
+        send_request(self.address, method, target, &all, body).await
     }
 
-    /// What a GET answers, which must be a 200.
+    /// Returns the answer to a GET, which must be a 200.
     pub async fn get(&self, target: &str) -> Value {
         let reply = self.ask("GET", target, &[], "").await;
         assert_eq!(reply.status, 200, "{target}: {reply:?}");
         reply.json()
     }
 
-    /// A command, with its token.
+    /// Sends a command with its token.
     pub async fn command(&self, target: &str, body: Value) -> Reply {
         self.ask("POST", target, &[("x-csrf-token", &self.token)], &body.to_string()).await
     }
 
-    /// Asks until the answer is as it shall be.
+    /// Requests the target until the answer is right.
     pub async fn until(&self, target: &str, is_right: impl Fn(&Value) -> bool) -> Value {
         crate::support::within(async {
             loop {

@@ -1,6 +1,6 @@
-//! `/demo/board`: the channel board, as clients of the original know it.
+//! `/demo/board`: the channel board, with the behaviour that clients of the original expect.
 
-use crate::common::{ask, open, quiet, refused, settled};
+use crate::common::{ask, frames_until_pong, open, quiet, refused};
 use crate::support::socket::{BINARY, FIN, Frame, Incoming, Outgoing, TEXT};
 use crate::support::{TestServer, within};
 use channelstream::config::Settings;
@@ -16,7 +16,7 @@ async fn plain(server: &TestServer, method: &str, target: &str, body: &str) -> (
     (reply.status, reply.text())
 }
 
-/// Does what must be done.
+/// Sends a command, which must succeed.
 async fn get(server: &TestServer, target: &str) {
     assert_eq!(plain(server, "GET", target, "").await, (200, "Done".to_owned()), "{target}");
 }
@@ -38,9 +38,9 @@ impl Socket {
         Self { incoming, outgoing }
     }
 
-    /// What the server has told by now.
-    async fn told(&mut self) -> Vec<String> {
-        let frames = settled(&mut self.incoming, &mut self.outgoing).await;
+    /// The texts that the server has sent so far.
+    async fn received(&mut self) -> Vec<String> {
+        let frames = frames_until_pong(&mut self.incoming, &mut self.outgoing).await;
         let text = |frame: Frame| {
             assert_eq!(frame.opcode, TEXT, "{frame:?}");
             String::from_utf8(frame.payload).unwrap()
@@ -52,13 +52,13 @@ impl Socket {
         String::from_utf8(self.incoming.expect().await.payload).unwrap()
     }
 
-    /// Asks for something and waits until it is done, which the board never says: a push shows it.
+    /// Sends a request and waits until it has taken effect, which the board does not acknowledge: a push shows it.
     async fn ask(&mut self, server: &TestServer, request: &str, id: &str) {
         self.outgoing.text(request).await;
         let marker = format!(r#"{{"t":"msg","id":"{id}","msg":"is it done?"}}"#);
         loop {
             push(server, id, r#""is it done?""#).await;
-            if self.told().await.contains(&marker) == request.starts_with("sub") {
+            if self.received().await.contains(&marker) == request.starts_with("sub") {
                 return;
             }
         }
@@ -66,7 +66,7 @@ impl Socket {
 }
 
 #[actix_web::test]
-async fn channels_are_made_and_deleted_over_http() {
+async fn client_creates_and_deletes_channels_over_http() {
     let server = TestServer::start(quiet());
     let bad = (400, "Missing or invalid channel identifier".to_owned());
     let done = (200, "Done".to_owned());
@@ -94,7 +94,7 @@ async fn channels_are_made_and_deleted_over_http() {
 }
 
 #[actix_web::test]
-async fn methods_and_paths() {
+async fn server_refuses_wrong_methods_and_redirects_wrong_paths() {
     let server = TestServer::start(quiet());
     let not_found = (404, "Not Found".to_owned());
     for target in ["nowhere", "socket", "push/", "push/a/b", "push/a%2Fb", "new-channel/x"] {
@@ -120,24 +120,24 @@ async fn methods_and_paths() {
         let to = format!("/demo/board{to}");
         assert_eq!((reply.status, reply.header("location")), (307, Some(to.as_str())), "{target}");
     }
-    // Nothing of all that has made a channel.
-    assert_eq!(Socket::open(&server).await.told().await, [""; 0]);
+    // None of these requests has created a channel.
+    assert_eq!(Socket::open(&server).await.received().await, [""; 0]);
 }
 
-/// HEAD does what GET does.
+/// HEAD has the same effect as GET.
 #[actix_web::test]
-async fn head_makes_channels() {
+async fn head_creates_channels() {
     let server = TestServer::start(quiet());
     let mut wire = crate::support::http::Wire::open(server.address).await;
     wire.write("HEAD /demo/board/new-channel?id=a HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").await;
     let mut answer = String::new();
     within(tokio::io::AsyncReadExt::read_to_string(&mut wire.into_stream(), &mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
-    assert_eq!(Socket::open(&server).await.told().await, [r#"{"t":"new","id":"a"}"#]);
+    assert_eq!(Socket::open(&server).await.received().await, [r#"{"t":"new","id":"a"}"#]);
 }
 
 #[actix_web::test]
-async fn sockets_hear_of_channels_and_of_messages_they_asked_for() {
+async fn sockets_receive_channels_and_subscribed_messages() {
     for workers in [1, 2] {
         let server = TestServer::start(Settings { workers, ..quiet() });
         for id in ["b", "a", "%C5%BE%22"] {
@@ -146,10 +146,10 @@ async fn sockets_hear_of_channels_and_of_messages_they_asked_for() {
         let mut ann = Socket::open(&server).await;
         let mut bob = Socket::open(&server).await;
         for socket in [&mut ann, &mut bob] {
-            let mut told = [socket.next().await, socket.next().await, socket.next().await];
-            told.sort();
+            let mut received = [socket.next().await, socket.next().await, socket.next().await];
+            received.sort();
             assert_eq!(
-                told,
+                received,
                 [r#"{"t":"new","id":"a"}"#, r#"{"t":"new","id":"b"}"#, r#"{"t":"new","id":"ž\""}"#]
             );
         }
@@ -158,67 +158,71 @@ async fn sockets_hear_of_channels_and_of_messages_they_asked_for() {
             .await;
         push(&server, "b", "2").await;
         let message = r#"{"t":"msg","id":"a","msg":{"b":"ž","n":[1.50,1e+2,12345678901234567890,null]}}"#;
-        assert_eq!(ann.told().await, [message]);
-        assert_eq!(bob.told().await, [""; 0], "Bob has subscribed to nothing");
+        assert_eq!(ann.received().await, [message]);
+        assert_eq!(bob.received().await, [""; 0], "Bob has subscribed to nothing");
         get(&server, "new-channel?id=c").await;
         get(&server, "del-channel?id=b").await;
         for socket in [&mut ann, &mut bob] {
-            assert_eq!(socket.told().await, [r#"{"t":"new","id":"c"}"#, r#"{"t":"del","id":"b"}"#]);
+            assert_eq!(socket.received().await, [r#"{"t":"new","id":"c"}"#, r#"{"t":"del","id":"b"}"#]);
         }
     }
 }
 
 #[actix_web::test]
-async fn subscriptions_are_kept_once_and_end() {
+async fn subscriptions_are_stored_once_and_end() {
     let server = TestServer::start(quiet());
     get(&server, "new-channel?id=a").await;
     let mut ann = Socket::open(&server).await;
-    ann.told().await;
+    ann.received().await;
     ann.ask(&server, "suba", "a").await;
     ann.ask(&server, "suba", "a").await;
     push(&server, "a", "1").await;
-    assert_eq!(ann.told().await, [r#"{"t":"msg","id":"a","msg":1}"#], "subscribing twice is once");
+    assert_eq!(
+        ann.received().await,
+        [r#"{"t":"msg","id":"a","msg":1}"#],
+        "a second subscription has no effect"
+    );
     ann.ask(&server, "popa", "a").await;
     push(&server, "a", "2").await;
-    assert_eq!(ann.told().await, [""; 0]);
+    assert_eq!(ann.received().await, [""; 0]);
     ann.ask(&server, "suba", "a").await;
     get(&server, "del-channel?id=a").await;
     get(&server, "new-channel?id=a").await;
-    ann.told().await;
+    ann.received().await;
     push(&server, "a", "3").await;
-    assert_eq!(ann.told().await, [""; 0], "a channel that is made again has no subscribers");
-    // One that is not there yet cannot be subscribed to.
+    assert_eq!(ann.received().await, [""; 0], "a channel that is created again has no subscribers");
+    // A client cannot subscribe to a channel that does not exist yet.
     ann.outgoing.text("subb").await;
     ann.ask(&server, "suba", "a").await;
     get(&server, "new-channel?id=b").await;
     push(&server, "b", "4").await;
-    assert_eq!(ann.told().await, [r#"{"t":"new","id":"b"}"#]);
+    assert_eq!(ann.received().await, [r#"{"t":"new","id":"b"}"#]);
 }
 
 #[actix_web::test]
-async fn what_is_no_request_is_ignored_and_binary_frames_end_nothing() {
+async fn server_ignores_invalid_requests_and_binary_frames() {
     let server = TestServer::start(quiet());
     get(&server, "new-channel?id=").await;
     get(&server, "new-channel?id=a").await;
     let mut ann = Socket::open(&server).await;
-    ann.told().await;
+    ann.received().await;
     for text in ["", "s", "su", "žub", "subž", "pop", "Suba", " suba", "unsuba", "{}", &"sub".repeat(10_000)]
     {
         ann.outgoing.text(text).await;
     }
     ann.outgoing.frame(FIN | BINARY, b"suba").await;
     ann.outgoing.frame(FIN | BINARY, &[0xff]).await;
-    // All of that was read before this is; it is another channel's, so nothing of it has subscribed to `a`.
+    // The server reads all frames above before this one. It names another channel, so none of them subscribed to `a`.
     get(&server, "new-channel?id=b").await;
     ann.ask(&server, "subb", "b").await;
     push(&server, "a", "1").await;
     push(&server, "b", "2").await;
-    assert_eq!(ann.told().await, [r#"{"t":"msg","id":"b","msg":2}"#]);
+    assert_eq!(ann.received().await, [r#"{"t":"msg","id":"b","msg":2}"#]);
 }
 
-/// What is pushed to a channel that is not there is not looked at.
+/// The server does not parse a body for a channel that does not exist.
 #[actix_web::test]
-async fn bodies_that_are_no_json_are_refused_after_the_channel_was_looked_for() {
+async fn server_looks_up_the_channel_before_it_refuses_invalid_json() {
     let server = TestServer::start(Settings { max_json_depth: 8, ..quiet() });
     let large = format!("\"{}\"", "x".repeat(64 << 10));
     let deep = format!("{}{}", "[".repeat(9), "]".repeat(9));
@@ -245,7 +249,7 @@ async fn bodies_that_are_no_json_are_refused_after_the_channel_was_looked_for() 
 }
 
 #[actix_web::test]
-async fn there_is_an_end_to_channels_and_to_their_names() {
+async fn server_limits_the_number_of_channels_and_the_length_of_names() {
     let server = TestServer::start(quiet());
     let longest = "%C5%BE".repeat(256);
     get(&server, &format!("new-channel?id={longest}")).await;
@@ -257,19 +261,19 @@ async fn there_is_an_end_to_channels_and_to_their_names() {
     let reply = ask(&server, "GET", "/demo/board/new-channel?id=more", "").await;
     let full = json!({"id": ["There are 256 channels; delete one first."]});
     assert_eq!((reply.status, reply.json()), (422, full));
-    // All of them at once are no burden for a socket.
-    assert_eq!(Socket::open(&server).await.told().await.len(), 256);
+    // A socket can receive all of them in one burst.
+    assert_eq!(Socket::open(&server).await.received().await.len(), 256);
     get(&server, "del-channel?id=1").await;
     get(&server, "new-channel?id=more").await;
 }
 
-/// In the original broadcasts failed now and then while sockets closed, and always after a binary frame.
+/// In the original a broadcast sometimes failed while sockets closed, and always after a binary frame.
 #[actix_web::test]
-async fn sockets_that_come_and_go_fail_no_request() {
+async fn closing_sockets_fail_no_request() {
     let server = TestServer::start(Settings { workers: 2, ..quiet() });
     get(&server, "new-channel?id=a").await;
     let mut stays = Socket::open(&server).await;
-    stays.told().await;
+    stays.received().await;
     stays.ask(&server, "suba", "a").await;
     for round in 0..20 {
         let mut sockets = Vec::new();
@@ -289,17 +293,17 @@ async fn sockets_that_come_and_go_fail_no_request() {
     }
 }
 
-/// One that never reads is closed, and neither answers nor other sockets wait for it.
+/// The server closes a socket that never reads; neither answers nor other sockets wait for it.
 #[actix_web::test]
-async fn a_slow_socket_holds_up_nobody() {
+async fn slow_socket_delays_no_other_client() {
     const PUSHES: usize = 400;
     let server = TestServer::start(Settings { max_queued_bytes: 256 << 10, ..quiet() });
     get(&server, "new-channel?id=a").await;
     let mut slow = Socket::open(&server).await;
-    slow.told().await;
+    slow.received().await;
     slow.ask(&server, "suba", "a").await;
     let mut quick = Socket::open(&server).await;
-    quick.told().await;
+    quick.received().await;
     quick.ask(&server, "suba", "a").await;
     let padding = "x".repeat(60 << 10);
     for number in 0..PUSHES {
@@ -318,7 +322,7 @@ async fn a_slow_socket_holds_up_nobody() {
 }
 
 #[actix_web::test]
-async fn other_sockets_below_the_board_are_refused() {
+async fn server_refuses_sockets_on_other_paths_of_the_board() {
     let server = TestServer::start(quiet());
     for path in ["/demo/board/", "/demo/board/sockets", "/demo/board/push/a"] {
         let reply = refused(&server, path).await;

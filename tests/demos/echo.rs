@@ -1,4 +1,4 @@
-//! `/demo/echo`; what it has in common with every server that echoes is in `tests/echo_cases`.
+//! `/demo/echo`; `tests/echo_cases` tests what it has in common with every echo server.
 
 use crate::common::{behind_a_proxy, open, quiet, refused};
 use crate::support::socket::{BINARY, FIN, Frame, PING, TEXT, frame};
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const MIB: usize = 1 << 20;
 
 #[actix_web::test]
-async fn text_json_and_bytes_come_back_as_they_were() {
+async fn server_echoes_text_json_and_bytes_unchanged() {
     let server = TestServer::start(quiet());
     let (mut incoming, mut outgoing) = open(&server, "/demo/echo").await;
     let json = r#"{"t": "update", "data": [1, 2.50, "ž", null]}"#.as_bytes();
@@ -22,33 +22,33 @@ async fn text_json_and_bytes_come_back_as_they_were() {
 }
 
 #[actix_web::test]
-async fn sixteen_mebibytes_and_no_byte_more() {
+async fn server_echoes_at_most_sixteen_mebibytes() {
     let server = TestServer::start(quiet());
     let (mut incoming, mut outgoing) = open(&server, "/demo/echo").await;
     let payload = b"0123456789".repeat(16 * MIB / 10 + 1)[..16 * MIB].to_vec();
     outgoing.frame(FIN | BINARY, &payload).await;
     assert!(incoming.expect().await.payload == payload);
-    // In two frames, of which the second need not come.
+    // The same in two frames; the server closes before it has received the second one.
     outgoing.frame(BINARY, &payload).await;
     outgoing.raw(&frame(FIN, b"1")[..6]).await;
     assert_eq!(incoming.closing().await.code(), Some(1009));
 }
 
-/// Who does not read what comes back is not read: nothing piles up here, and nothing is lost.
+/// The server stops reading from a client that does not read the echoes: it queues little and loses nothing.
 #[actix_web::test]
-async fn a_peer_that_does_not_read_feels_it_and_loses_nothing() {
+async fn client_that_does_not_read_is_slowed_down_and_loses_nothing() {
     const MESSAGES: usize = 64;
     let server = TestServer::start(Settings { max_queued_bytes: 64 << 10, ..quiet() });
-    let mut stream = handshaken(&server).await;
+    let mut stream = upgraded_stream(&server).await;
     let all: Vec<u8> =
         (0..MESSAGES).flat_map(|number| frame(FIN | BINARY, &vec![number as u8; MIB])).collect();
     let mut sent = 0;
-    // Until a second passes in which the server takes nothing.
+    // Until the server reads nothing for a second.
     while let Ok(ready) = tokio::time::timeout(Duration::from_secs(1), stream.writable()).await {
         ready.unwrap();
         sent += stream.try_write(&all[sent..]).unwrap_or(0);
     }
-    assert!(sent < all.len() / 2, "{sent} of {} bytes were taken although none came back", all.len());
+    assert!(sent < all.len() / 2, "{sent} of {} bytes were read although none were echoed", all.len());
     let (mut read, mut write) = stream.split();
     let writing = async { write.write_all(&all[sent..]).await.unwrap() };
     let reading = async {
@@ -63,7 +63,7 @@ async fn a_peer_that_does_not_read_feels_it_and_loses_nothing() {
     within(async { tokio::join!(writing, reading) }).await;
 }
 
-async fn handshaken(server: &TestServer) -> TcpStream {
+async fn upgraded_stream(server: &TestServer) -> TcpStream {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let handshake = "GET /demo/echo HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -77,32 +77,32 @@ async fn handshaken(server: &TestServer) -> TcpStream {
 }
 
 #[actix_web::test]
-async fn whoever_vanishes_is_dropped() {
+async fn server_closes_a_client_that_sends_no_pongs() {
     let settings = Settings { ping_interval_ms: 50, socket_idle_timeout_ms: 1_500, ..quiet() };
     let server = TestServer::start(settings);
     let (mut vanished, _keep) = open(&server, "/demo/echo").await;
-    let (mut there, mut saying) = open(&server, "/demo/echo").await;
+    let (mut there, mut outgoing) = open(&server, "/demo/echo").await;
     let answering = async {
         loop {
             assert_eq!(there.expect().await.opcode, PING);
-            saying.frame(FIN | crate::support::socket::PONG, b"").await;
+            outgoing.frame(FIN | crate::support::socket::PONG, b"").await;
         }
     };
     let closing =
         tokio::select! { closing = vanished.closing() => closing, () = answering => unreachable!() };
     assert_eq!(closing.code(), Some(4003));
-    saying.text("still there").await;
+    outgoing.text("still there").await;
     while there.expect().await.payload != b"still there" {}
 }
 
-/// A peer that is busy taking a long message is not asked whether it is there.
+/// The server sends no ping that a client busy with a long message must answer.
 #[actix_web::test]
-async fn a_slow_peer_gets_its_long_message() {
+async fn slow_client_receives_its_long_message() {
     let server = TestServer::start(Settings { ping_interval_ms: 20, max_queued_bytes: 64 << 10, ..quiet() });
     let (mut clock, _keep) = open(&server, "/demo/echo").await;
-    let (mut slow, mut saying) = open(&server, "/demo/echo").await;
+    let (mut slow, mut outgoing) = open(&server, "/demo/echo").await;
     let payload = vec![7; 16 * MIB];
-    saying.frame(FIN | BINARY, &payload).await;
+    outgoing.frame(FIN | BINARY, &payload).await;
     for _ in 0..20 {
         assert_eq!(clock.expect().await.opcode, PING);
     }
@@ -116,7 +116,7 @@ async fn a_slow_peer_gets_its_long_message() {
 }
 
 #[actix_web::test]
-async fn it_says_goodbye_when_the_server_stops() {
+async fn server_sends_a_close_frame_when_it_stops() {
     let server = TestServer::start(quiet());
     let (mut incoming, mut outgoing) = open(&server, "/demo/echo").await;
     let stopped = server.stop_in_background();
@@ -126,7 +126,7 @@ async fn it_says_goodbye_when_the_server_stops() {
 }
 
 #[actix_web::test]
-async fn there_is_an_end_to_sockets() {
+async fn server_refuses_sockets_above_the_limit() {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let server = TestServer::start(quiet());
     let mut sockets = Vec::new();
@@ -143,7 +143,7 @@ async fn there_is_an_end_to_sockets() {
 }
 
 #[actix_web::test]
-async fn it_is_found_behind_a_prefix() {
+async fn server_serves_the_echo_behind_a_prefix() {
     let server = TestServer::start(behind_a_proxy());
     let headers = [("x-forwarded-prefix", "/push")];
     let opened = crate::support::socket::open(server.address, "/push/demo/echo", &headers).await;

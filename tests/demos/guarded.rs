@@ -1,4 +1,4 @@
-//! `/demo/guarded/echo`: refused before there is a socket.
+//! `/demo/guarded/echo`: the server refuses the handshake before it opens a socket.
 
 use crate::common::{ask, open, quiet, refused};
 use crate::support::TestServer;
@@ -6,7 +6,7 @@ use crate::support::backend::signature;
 use serde_json::json;
 
 #[actix_web::test]
-async fn only_who_has_a_token_gets_a_socket() {
+async fn server_requires_a_token_for_a_socket() {
     let server = TestServer::start(quiet());
     let missing = refused(&server, "/demo/guarded/echo").await;
     assert_eq!((missing.status, missing.header("x-channelstream-error")), (401, Some("token-refused")));
@@ -25,9 +25,9 @@ async fn only_who_has_a_token_gets_a_socket() {
     assert_eq!(incoming.expect().await.payload, b"inside");
 }
 
-/// What is given to browsers opens nothing else.
+/// A token that is issued to browsers is valid only for its demo.
 #[actix_web::test]
-async fn a_token_is_no_signature() {
+async fn token_is_not_a_signature() {
     let server = TestServer::start(quiet());
     let given = ask(&server, "POST", "/demo/guarded/token", "").await.json();
     let target = format!("/info?secret={}", given["token"].as_str().unwrap());
@@ -35,7 +35,7 @@ async fn a_token_is_no_signature() {
 }
 
 #[actix_web::test]
-async fn plain_http_is_told_what_this_is() {
+async fn server_answers_426_to_plain_http() {
     let server = TestServer::start(quiet());
     let reply = ask(&server, "GET", "/demo/guarded/echo", "").await;
     assert_eq!((reply.status, reply.header("x-channelstream-error")), (426, Some("upgrade-required")));

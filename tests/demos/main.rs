@@ -1,5 +1,9 @@
-//! The websocket programs of demo mode over real sockets.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! The websocket programs of demo mode, over real sockets.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

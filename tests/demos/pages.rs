@@ -1,11 +1,11 @@
-//! The pages of the demos, where nobody asks for a socket.
+//! The pages of the demos, for plain HTTP requests.
 
 use crate::common::{ask, behind_a_proxy, quiet};
 use crate::support::TestServer;
 use crate::support::http::Wire;
 
 #[actix_web::test]
-async fn every_program_has_its_page() {
+async fn server_has_a_page_for_every_program() {
     let server = TestServer::start(quiet());
     for (path, heading) in [
         ("/demo/", "Small websocket programs"),
@@ -24,9 +24,9 @@ async fn every_program_has_its_page() {
     }
 }
 
-/// With or without a slash at the end of the address, also behind a proxy's prefix.
+/// A missing or superfluous slash at the end of the path redirects, also behind a proxy's prefix.
 #[actix_web::test]
-async fn slashes_are_mended() {
+async fn server_redirects_to_the_path_with_the_right_slash() {
     let server = TestServer::start(behind_a_proxy());
     for (path, to) in [
         ("/demo", "/demo/"),

@@ -1,11 +1,11 @@
-//! Demo mode is on or off.
+//! Demo mode can be on or off.
 
 use crate::common::{ask, quiet, refused};
 use crate::support::TestServer;
 use channelstream::config::{DemoSetting, Settings};
 
 #[actix_web::test]
-async fn without_demo_mode_there_is_nothing() {
+async fn server_has_no_demo_paths_without_demo_mode() {
     let server = TestServer::start(Settings { demo: DemoSetting::Off, ..quiet() });
     for path in ["/demo/echo", "/demo/guarded/echo?token=x", "/demo/chat", "/demo/board/socket"] {
         assert_eq!(refused(&server, path).await.status, 404, "{path}");

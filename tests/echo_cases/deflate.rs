@@ -1,4 +1,4 @@
-//! 12 and 13: compressed messages, of different contents and under different agreements.
+//! 12 and 13: compressed messages, with different contents and different negotiated parameters.
 
 use crate::script::fragments;
 use crate::support::socket::{self, BINARY, FIN, Incoming, Outgoing, TEXT};
@@ -10,7 +10,7 @@ const RSV1: u8 = 0x40;
 /// The end of a flushed block, which messages leave out (RFC 7692).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// Length of the messages and of their fragments; 0 for one fragment.
+/// Length of the messages and of their fragments; 0 stands for a single fragment.
 const SIZES: [(usize, usize); 18] = [
     (16, 0),
     (64, 0),
@@ -31,20 +31,20 @@ const SIZES: [(usize, usize); 18] = [
     (131_072, 4_096),
     (131_072, 32_768),
 ];
-/// The suite sends a thousand messages in each case. This many bytes show the same of this server, where every message
-/// is a block of its own.
+/// The suite sends a thousand messages in each case. This many bytes test the same in this server, which compresses
+/// each message independently.
 const BYTES: usize = 128 << 10;
 
-/// What the suite's client offers by default.
+/// The default offer of the suite's client.
 const OFFER: &str = "permessage-deflate; client_no_context_takeover; client_max_window_bits";
-const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+const NEGOTIATED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// What messages hold.
+/// The contents of the messages.
 #[derive(Clone, Copy)]
 struct Contents {
     opcode: u8,
     make: fn(usize) -> Vec<u8>,
-    /// Whether a kilobyte and more become shorter by compression.
+    /// Whether compression shortens messages of a kilobyte or more.
     shrink: bool,
 }
 
@@ -54,37 +54,37 @@ const PROSE: Contents = Contents { opcode: BINARY, make: prose, shrink: true };
 const HTML: Contents = Contents { opcode: TEXT, make: html, shrink: true };
 const NOISE: Contents = Contents { opcode: BINARY, make: noise, shrink: false };
 
-/// A case: the contents, the offer, and whether the server agrees to it.
+/// A case: the contents, the offer, and whether the server accepts it.
 pub struct Case {
     pub id: String,
     contents: Contents,
     size: usize,
     fragment: usize,
     offer: String,
-    agreed: bool,
+    accepted: bool,
 }
 
-fn cases(group: &str, contents: Contents, offer: &str, agreed: bool) -> Vec<Case> {
+fn cases(group: &str, contents: Contents, offer: &str, accepted: bool) -> Vec<Case> {
     let case = |(index, (size, fragment)): (usize, &(usize, usize))| Case {
         id: format!("{group}.{}", index + 1),
         contents,
         size: *size,
         fragment: *fragment,
         offer: offer.to_owned(),
-        agreed,
+        accepted,
     };
     SIZES.iter().enumerate().map(case).collect()
 }
 
-/// Contents of the kinds that the suite has: JSON, a picture, prose, HTML, and something that is compressed already.
+/// The kinds of contents that the suite has: JSON, a picture, prose, HTML, and compressed data.
 pub fn contents() -> Vec<Case> {
     let group = |(index, contents)| cases(&format!("12.{}", index + 1), contents, OFFER, true);
     [JSON, PICTURE, PROSE, HTML, NOISE].into_iter().enumerate().flat_map(group).collect()
 }
 
-/// Offers as the suite makes them. A window smaller than the largest is not promised by this server (a broadcast is
-/// compressed once for all): then messages go uncompressed.
-pub fn agreements() -> Vec<Case> {
+/// The offers of the suite. This server never agrees to a window smaller than the largest (it compresses a broadcast
+/// once for all clients): then it sends messages uncompressed.
+pub fn negotiations() -> Vec<Case> {
     let no_takeover = format!("{OFFER}; server_no_context_takeover");
     let both = |bits: u8| format!("{no_takeover}; server_max_window_bits={bits}");
     let offers = [
@@ -96,24 +96,24 @@ pub fn agreements() -> Vec<Case> {
         (both(15), true),
         (format!("{}, {no_takeover}, {OFFER}", both(9)), true),
     ];
-    let group = |(index, (offer, agreed)): (usize, &(String, bool))| {
-        cases(&format!("13.{}", index + 1), JSON, offer, *agreed)
+    let group = |(index, (offer, accepted)): (usize, &(String, bool))| {
+        cases(&format!("13.{}", index + 1), JSON, offer, *accepted)
     };
     offers.iter().enumerate().flat_map(group).collect()
 }
 
-pub async fn play(address: SocketAddr, cases: Vec<Case>) {
+pub async fn run(address: SocketAddr, cases: Vec<Case>) {
     for case in cases {
         println!("case {}", case.id);
         let offer = [("sec-websocket-extensions", case.offer.as_str())];
         let opened = socket::open_with_reply(address, "/demo/echo", &offer).await;
         let (reply, mut incoming, mut outgoing) = opened.unwrap_or_else(|reply| panic!("{reply:?}"));
-        let agreed = case.agreed.then_some(AGREED);
-        assert_eq!(reply.header("sec-websocket-extensions"), agreed, "{}", case.id);
+        let accepted = case.accepted.then_some(NEGOTIATED);
+        assert_eq!(reply.header("sec-websocket-extensions"), accepted, "{}", case.id);
         let mut message = (case.contents.make)(case.size);
         for _ in 0..(BYTES / case.size).clamp(1, 100) {
             exchange(&case, &message, &mut incoming, &mut outgoing).await;
-            // No two messages are the same.
+            // No two messages are equal.
             message.rotate_left(1);
         }
         outgoing.close().await;
@@ -122,22 +122,22 @@ pub async fn play(address: SocketAddr, cases: Vec<Case>) {
 }
 
 async fn exchange(case: &Case, message: &[u8], incoming: &mut Incoming, outgoing: &mut Outgoing) {
-    let sent = if case.agreed { deflate(message) } else { message.to_vec() };
-    let first = if case.agreed { RSV1 | case.contents.opcode } else { case.contents.opcode };
+    let sent = if case.accepted { deflate(message) } else { message.to_vec() };
+    let first = if case.accepted { RSV1 | case.contents.opcode } else { case.contents.opcode };
     let fragment = if case.fragment == 0 { sent.len() } else { case.fragment };
     outgoing.raw(&fragments(first, &sent, fragment)).await;
     let Some((first, payload)) = within(incoming.raw_frame()).await else { panic!("{}: closed", case.id) };
     assert_eq!(first & !RSV1, FIN | case.contents.opcode, "{}", case.id);
     let compressed = first & RSV1 != 0;
-    match (case.agreed, message.len()) {
+    match (case.accepted, message.len()) {
         (true, 1_024..) => assert_eq!(compressed, case.contents.shrink, "{}", case.id),
         (true, 256..) => {}
-        _ => assert!(!compressed, "{}: not agreed on, or below the threshold", case.id),
+        _ => assert!(!compressed, "{}: not negotiated, or below the threshold", case.id),
     }
     let received = if compressed { inflate(&payload) } else { payload };
     assert!(
         received == message,
-        "{}: {} bytes came back, not the {} sent",
+        "{}: {} bytes came back instead of the {} sent",
         case.id,
         received.len(),
         message.len()
@@ -166,7 +166,7 @@ fn repeated(pattern: &str, length: usize) -> Vec<u8> {
     pattern.bytes().cycle().take(length).collect()
 }
 
-/// ASCII only, so that it may be cut anywhere.
+/// ASCII only, so that it can be cut at any byte.
 fn json(length: usize) -> Vec<u8> {
     let rows = (0..).map(|row| {
         format!("{{\"id\": {row}, \"name\": \"item {}\", \"tags\": [\"a\", \"b\"]}},", row * 7919)
@@ -185,7 +185,7 @@ fn prose(length: usize) -> Vec<u8> {
     )
 }
 
-/// Smooth, as pictures are.
+/// Smooth data, like a picture.
 fn picture(length: usize) -> Vec<u8> {
     (0..length).map(|at| ((at % 512) / 4 + at / 2_048) as u8).collect()
 }

@@ -5,7 +5,7 @@ use crate::support::socket::{BINARY, FIN, PING, PONG, TEXT, frame};
 
 const HELLO: &[u8] = b"Hello, world!";
 const BYTES: &[u8] = b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff";
-/// Reserved bits as the suite counts them, in their place in a frame's first byte.
+/// The reserved bits in the numbering of the suite, at their position in the first byte of a frame.
 const RSV: [u8; 8] = [0, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60, 0x70];
 
 fn case(id: &str, steps: Vec<Step>, end: End) -> Case {
@@ -13,7 +13,7 @@ fn case(id: &str, steps: Vec<Step>, end: End) -> Case {
 }
 
 fn refused(id: &str, bytes: Vec<u8>) -> Case {
-    case(id, vec![Step::Send(bytes)], End::Theirs(PROTOCOL))
+    case(id, vec![Step::Send(bytes)], End::Server(PROTOCOL))
 }
 
 /// Messages of the lengths at which the header changes.
@@ -73,14 +73,14 @@ pub fn pings() -> Vec<Case> {
     ]
 }
 
-/// A good text, something bad, a ping: the text comes back, then the server has enough.
+/// A valid text, something invalid, a ping: the text comes back, then the server closes.
 fn after_a_text(id: &str, bad: &[u8], chop: Option<usize>) -> Case {
     let bytes = [&frame(FIN | TEXT, HELLO), bad, &frame(FIN | PING, b"")].concat();
     let sent = match chop {
         Some(size) => Step::SendChopped(bytes, size),
         None => Step::Send(bytes),
     };
-    case(id, vec![sent, echoed(TEXT, HELLO)], End::Theirs(PROTOCOL))
+    case(id, vec![sent, echoed(TEXT, HELLO)], End::Server(PROTOCOL))
 }
 
 pub fn reserved_bits() -> Vec<Case> {
@@ -94,7 +94,7 @@ pub fn reserved_bits() -> Vec<Case> {
     vec![
         refused("3.1", bad_text(1)),
         after_a_text("3.2", &bad_text(2), None),
-        case("3.3", apart, End::Theirs(PROTOCOL)),
+        case("3.3", apart, End::Server(PROTOCOL)),
         after_a_text("3.4", &bad_text(4), Some(1)),
         refused("3.5", frame(FIN | RSV[5] | BINARY, BYTES)),
         refused("3.6", frame(FIN | RSV[6] | PING, HELLO)),
@@ -116,7 +116,7 @@ pub fn opcodes() -> Vec<Case> {
     cases
 }
 
-/// The ways in which the suite puts the same frames on the wire.
+/// The ways in which the suite writes the same frames.
 #[derive(Clone, Copy)]
 enum Way {
     Joined,
@@ -153,14 +153,14 @@ pub fn fragmentation() -> Vec<Case> {
     for (fin, ids) in [(FIN, ["5.9", "5.10", "5.11"]), (0, ["5.12", "5.13", "5.14"])] {
         for (way, id) in WAYS.into_iter().zip(ids) {
             let frames = vec![frame(fin, b"non-continuation payload"), frame(FIN | TEXT, HELLO)];
-            cases.push(case(id, sent(frames, way), End::Theirs(PROTOCOL)));
+            cases.push(case(id, sent(frames, way), End::Server(PROTOCOL)));
         }
     }
-    let then_astray = [one.clone(), two.clone(), frame(0, b"fragment3"), frame(FIN | TEXT, b"fragment4")];
+    let then_invalid = [one.clone(), two.clone(), frame(0, b"fragment3"), frame(FIN | TEXT, b"fragment4")];
     cases.push(case(
         "5.15",
-        vec![Step::Send(then_astray.concat()), echoed(TEXT, whole)],
-        End::Theirs(PROTOCOL),
+        vec![Step::Send(then_invalid.concat()), echoed(TEXT, whole)],
+        End::Server(PROTOCOL),
     ));
     for (fin, id) in [(0, "5.16"), (FIN, "5.17")] {
         let frames = [frame(fin, b"fragment1"), frame(TEXT, b"fragment2"), frame(FIN, b"fragment3")].concat();

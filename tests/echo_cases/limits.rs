@@ -5,7 +5,7 @@ use crate::support::socket::{BINARY, FIN, TEXT, frame};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-/// How often 9.7 and 9.8 send their message.
+/// How many times 9.7 and 9.8 send their message.
 const ROUND_TRIPS: usize = 1_000;
 
 fn payload(pattern: &[u8], length: usize) -> Vec<u8> {
@@ -16,7 +16,7 @@ fn case(id: String, sent: Step, opcode: u8, payload: &[u8]) -> Case {
     Case { id, steps: vec![sent, echoed(opcode, payload)], end: normal() }
 }
 
-/// One message, of growing length.
+/// One message of increasing length.
 pub fn lengths() -> Vec<Case> {
     let lengths = [64 * KIB, 256 * KIB, MIB, 4 * MIB, 8 * MIB, 16 * MIB];
     let mut cases = Vec::new();
@@ -32,7 +32,7 @@ pub fn lengths() -> Vec<Case> {
     cases
 }
 
-/// 4 MiB in fragments of growing length.
+/// 4 MiB in fragments of increasing length.
 pub fn fragment_lengths() -> Vec<Case> {
     let sizes = [64, 256, KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB];
     let mut cases = Vec::new();
@@ -46,7 +46,7 @@ pub fn fragment_lengths() -> Vec<Case> {
     cases
 }
 
-/// 1 MiB in writes of growing length.
+/// 1 MiB in writes of increasing length.
 pub fn chops() -> Vec<Case> {
     let mut cases = Vec::new();
     for (group, opcode, pattern) in
@@ -61,7 +61,7 @@ pub fn chops() -> Vec<Case> {
     cases
 }
 
-/// A thousand messages, each sent when the one before it has come back.
+/// A thousand messages; each is sent when the previous one has come back.
 pub fn round_trips() -> Vec<Case> {
     let mut cases = Vec::new();
     for (group, opcode, byte) in [("9.7", TEXT, b'*'), ("9.8", BINARY, 0xfe)] {

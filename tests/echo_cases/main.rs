@@ -1,9 +1,13 @@
-//! The cases that the Autobahn suite has for servers that echo, by their numbers there, played against `/demo/echo`:
-//! what holds for the echo holds for the websocket code of `/ws`, which it runs on.
+//! The cases of the Autobahn suite for echo servers, with their numbers there, run against `/demo/echo`: the results
+//! also hold for `/ws`, which shares the websocket code of the echo.
 //!
-//! The suite itself runs on Python 2.7; `docs/reports/robustness.md` describes how it was run and its result. Where it waits a
-//! second to see that nothing happens, these cases send a ping and wait for its pong.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! The suite itself runs on Python 2.7; `docs/reports/robustness.md` describes how it was run, and its result. Where
+//! the suite waits a second to check that nothing happens, these cases send a ping and wait for its pong.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,7 +22,7 @@ use channelstream::config::Settings;
 use std::collections::BTreeSet;
 use support::{TestServer, settings};
 
-/// How many cases the suite (0.8.2) has in each group: 517 in all.
+/// The number of cases that the suite (0.8.2) has in each group: 517 in total.
 #[rustfmt::skip]
 const GROUPS: [(&str, usize); 57] = [
     ("1.1", 8), ("1.2", 8), ("2", 11), ("3", 7), ("4.1", 5), ("4.2", 5), ("5", 20), ("6.1", 3), ("6.2", 4),
@@ -36,17 +40,17 @@ fn server() -> TestServer {
 }
 
 /// A test for each group of cases.
-macro_rules! play {
+macro_rules! run {
     ($($name:ident: $cases:expr,)*) => { $(
         #[actix_web::test]
         async fn $name() {
             let server = server();
-            script::play(server.address, $cases).await;
+            script::run(server.address, $cases).await;
         }
     )* };
 }
 
-play! {
+run! {
     case_1_framing: framing::framing(),
     case_2_pings_and_pongs: framing::pings(),
     case_3_reserved_bits: framing::reserved_bits(),
@@ -63,29 +67,29 @@ play! {
 #[actix_web::test]
 async fn case_12_compressed_contents() {
     let server = server();
-    deflate::play(server.address, deflate::contents()).await;
+    deflate::run(server.address, deflate::contents()).await;
 }
 
 #[actix_web::test]
-async fn case_13_agreements_on_compression() {
+async fn case_13_negotiation_of_compression() {
     let server = server();
-    deflate::play(server.address, deflate::agreements()).await;
+    deflate::run(server.address, deflate::negotiations()).await;
 }
 
-/// Whoever has broken the protocol with its goodbye has nothing more to say, so it is not waited for.
+/// After an invalid close frame the server does not wait for the client.
 #[actix_web::test]
 async fn case_7_closing() {
     let server = server();
     let begun = std::time::Instant::now();
     let cases = closing::cases();
     let refused = cases.iter().filter(|case| matches!(case.end, script::End::Refused(..))).count();
-    script::play(server.address, cases).await;
-    // Waiting would take two seconds for each.
+    script::run(server.address, cases).await;
+    // To wait would take two seconds for each case.
     let limit = std::time::Duration::from_secs(refused as u64);
     assert!(refused >= 14 && begun.elapsed() < limit, "{refused} in {:?}", begun.elapsed());
 }
 
-/// Cases have numbers without a gap, and as many as the suite's.
+/// The cases are numbered without a gap, and there are as many as in the suite.
 #[test]
 fn no_case_is_missing() {
     let played = [
@@ -102,7 +106,7 @@ fn no_case_is_missing() {
         limits::round_trips(),
         limits::automatic_fragmentation(),
     ];
-    let compressed = deflate::contents().into_iter().chain(deflate::agreements()).map(|case| case.id);
+    let compressed = deflate::contents().into_iter().chain(deflate::negotiations()).map(|case| case.id);
     let played: BTreeSet<String> =
         played.into_iter().flatten().map(|case| case.id).chain(compressed).collect();
     let wanted =

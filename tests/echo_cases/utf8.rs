@@ -1,14 +1,14 @@
 //! 6: UTF-8.
 
 use crate::script;
-use crate::script::{Case, End, NO_UTF8, Step, alive, echoed, normal, text_case};
+use crate::script::{Case, End, INVALID_UTF8, Step, alive, echoed, normal, text_case};
 use crate::support::socket::{FIN, TEXT, frame};
 
 const MESSAGE: &str = "Hello-µ@ßöäüàá-UTF-8!!";
 const GREEK: &[u8] = "κόσμε".as_bytes();
 
-/// Texts of Markus Kuhn's stress test, in hexadecimal, as 6.5 to 6.23 send them: those with a plus come back, those
-/// with a minus are no UTF-8.
+/// The texts of Markus Kuhn's stress test in hexadecimal, as 6.5 to 6.23 send them: texts with a plus come back, texts
+/// with a minus are not valid UTF-8.
 const SEQUENCES: [(&str, &str); 19] = [
     // some valid UTF-8 sequences
     (
@@ -24,11 +24,11 @@ const SEQUENCES: [(&str, &str); 19] = [
     ),
     // first possible sequence of a certain length
     ("6.7", "+00 +c280 +e0a080 +f0908080"),
-    // first possible sequences of 5 and 6 bytes, which are no characters
+    // first possible sequences of 5 and 6 bytes, which are not valid characters
     ("6.8", "-f888808080 -fc8480808080"),
     // last possible sequence of a certain length
     ("6.9", "+7f +dfbf +efbfbf +f48fbfbf"),
-    // last possible sequences of 4, 5 and 6 bytes, which are no characters
+    // last possible sequences of 4, 5 and 6 bytes, which are not valid characters
     ("6.10", "-f7bfbfbf -fbbfbfbfbf -fdbfbfbfbfbf"),
     // other boundary conditions
     ("6.11", "+ed9fbf +ee8080 +efbfbd +f48fbfbf -f4908080"),
@@ -38,7 +38,7 @@ const SEQUENCES: [(&str, &str); 19] = [
         "-80 -bf -80bf -80bf80 -80bf80bf -80bf80bf80 -80bf80bf80bf \
       -808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9fa0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbe",
     ),
-    // lonely start characters
+    // start characters without continuation bytes
     (
         "6.13",
         "-c020c120c220c320c420c520c620c720c820c920ca20cb20cc20cd20ce20cf20d020d120d220d320d420d520d620d720d820d920da20db20dc20dd20de20 \
@@ -78,7 +78,7 @@ const SEQUENCES: [(&str, &str); 19] = [
 ];
 
 fn refused(id: &str, steps: Vec<Step>) -> Case {
-    Case { id: id.to_owned(), steps, end: End::Theirs(NO_UTF8) }
+    Case { id: id.to_owned(), steps, end: End::Server(INVALID_UTF8) }
 }
 
 pub fn cases() -> Vec<Case> {
@@ -115,10 +115,10 @@ fn invalid() -> Vec<Case> {
     ]
 }
 
-/// The server refuses as soon as the text can no longer become UTF-8: the rest is never sent.
+/// The server refuses as soon as the text can no longer become valid UTF-8: the client never sends the rest.
 fn fail_fast() -> Vec<Case> {
     let broken = [GREEK, b"\xf4\x90\x80\x80", b"edited"].concat();
-    // Up to where all is well, and up to where nothing can be well any more.
+    // The last byte of the valid part, and the first byte after which the text cannot become valid.
     let cuts = [("1", "3", GREEK.len(), GREEK.len() + 4), ("2", "4", GREEK.len() + 1, GREEK.len() + 2)];
     let mut cases = Vec::new();
     for (frames, chops, good, bad) in cuts {
@@ -126,7 +126,7 @@ fn fail_fast() -> Vec<Case> {
         steps.extend(alive());
         steps.push(Step::Send(frame(0, &broken[good..bad])));
         cases.push(refused(&format!("6.4.{frames}"), steps));
-        // The same within one frame, of which the end never comes.
+        // The same within one frame, whose end is never sent.
         let whole = frame(FIN | TEXT, &broken);
         let start = whole.len() - broken.len();
         let (first, second) = (&whole[..start + good], &whole[start + good..start + bad]);

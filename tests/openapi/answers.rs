@@ -1,7 +1,7 @@
-//! Answers, refusals and events have the shapes that the description tells, and no other keys.
+//! Answers, refusals and events have the shapes that the API description documents, and no other keys.
 
 use super::support::backend::Backend;
-use super::support::listener::{Heard, Listener, Transport};
+use super::support::listener::{ListenResult, Listener, Transport};
 use super::support::{TestServer, settings};
 use super::{closed, document, operations, resolved, validator};
 use channelstream::api::conn_id;
@@ -20,7 +20,7 @@ fn recorded() -> Vec<(String, Value)> {
     steps
 }
 
-/// With values in the place of placeholders.
+/// The recorded value with real values instead of placeholders.
 fn filled(value: &Value) -> Value {
     match value {
         Value::String(text) => match text.split(['-', ' ', '>']).next().unwrap_or_default() {
@@ -37,11 +37,11 @@ fn filled(value: &Value) -> Value {
 
 pub fn content<'a>(document: &'a Value, operation: &'a Value, status: &str) -> &'a Value {
     let response = &operation["responses"][status];
-    assert!(!response.is_null(), "{status} is not told of {}", operation["operationId"]);
+    assert!(!response.is_null(), "{status} is not documented for {}", operation["operationId"]);
     &resolved(document, response)["content"]["application/json"]
 }
 
-/// The operation of a request; where any method does the same, GET stands for those that are not told.
+/// The operation of a request; where any method does the same, GET stands for undocumented methods.
 fn operation<'a>(document: &'a Value, request: &Value) -> Option<&'a Value> {
     let path = request["path"].as_str()?.split('?').next()?;
     let item = document["paths"].get(path)?;
@@ -50,7 +50,7 @@ fn operation<'a>(document: &'a Value, request: &Value) -> Option<&'a Value> {
 }
 
 #[test]
-fn recorded_answers_have_the_shapes_that_are_told() {
+fn recorded_answers_have_the_documented_shapes() {
     let document = closed(document());
     let mut seen = 0;
     for (case, step) in recorded() {
@@ -77,7 +77,7 @@ fn recorded_answers_have_the_shapes_that_are_told() {
 }
 
 #[test]
-fn recorded_frames_have_the_shapes_that_are_told() {
+fn recorded_frames_have_the_documented_shapes() {
     let document = closed(document());
     let answer = content(&document, &document["paths"]["/listen"]["get"], "200");
     let fits = validator(&document, &answer["schema"]);
@@ -92,7 +92,7 @@ fn recorded_frames_have_the_shapes_that_are_told() {
     assert!(seen > 50, "{seen}");
 }
 
-/// With the same text in the place of all ids and all times.
+/// The value with the same text instead of each id and each time.
 fn plain(value: &Value) -> Value {
     match value {
         Value::String(text) if conn_id::parse(text).is_some() => json!("id"),
@@ -112,7 +112,7 @@ fn target(path: &str, operation: &Value) -> String {
 }
 
 #[actix_web::test]
-async fn examples_answer_as_they_say() {
+async fn server_answers_examples_as_documented() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     let document = closed(document());
@@ -122,7 +122,7 @@ async fn examples_answer_as_they_say() {
             continue;
         }
         if path == "/disconnect" {
-            // Both its methods end the same connection.
+            // Both methods of this path end the same connection.
             let again = &document["paths"]["/connect"]["post"]["requestBody"]["content"]["application/json"];
             backend.post("/connect", again["example"].clone()).await;
         }
@@ -130,13 +130,13 @@ async fn examples_answer_as_they_say() {
         let body = if example.is_null() { String::new() } else { example.to_string() };
         let reply = backend.send(&method, &target(&path, &operation), &[], body.as_bytes()).await;
         assert_eq!(reply.status, 200, "{method} {path}: {}", reply.text());
-        let told = content(&document, &operation, "200");
+        let documented = content(&document, &operation, "200");
         assert!(
-            validator(&document, &told["schema"]).is_valid(&reply.json()),
+            validator(&document, &documented["schema"]).is_valid(&reply.json()),
             "{method} {path}: {}",
             reply.text()
         );
-        if let Some(answer) = told.get("example") {
+        if let Some(answer) = documented.get("example") {
             assert_eq!(plain(&reply.json()), plain(answer), "{method} {path}");
             compared += 1;
         }
@@ -145,31 +145,37 @@ async fn examples_answer_as_they_say() {
 }
 
 #[actix_web::test]
-async fn figures_have_the_shape_that_is_told() {
+async fn admin_json_has_the_documented_shape() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     backend.configure(&["f"], json!({"store_history": true})).await;
     backend.connect("ada", &["f"]).await;
-    backend.say("f", "kept").await;
+    backend.publish_text("f", "kept").await;
     let document = closed(document());
-    let told = content(&document, &document["paths"]["/admin/admin.json"]["get"], "200");
-    let fits = validator(&document, &told["schema"]);
+    let documented = content(&document, &document["paths"]["/admin/admin.json"]["get"], "200");
+    let fits = validator(&document, &documented["schema"]);
     let figures = backend.post("/admin/admin.json", json!({})).await;
     assert_eq!(figures["channels"]["f"]["users"], json!(["ada"]));
     assert!(fits.is_valid(&figures), "{figures}");
-    assert!(fits.is_valid(&told["example"]));
+    assert!(fits.is_valid(&documented["example"]));
 }
 
-/// The console's answer to a question, which has the shape that is told and an `ETag` if that is.
-async fn shown(backend: &Backend, document: &Value, operation: &Value, method: &str, target: &str) -> Value {
+/// Returns the console's answer to a request; checks its documented shape and its `ETag`, if that is documented.
+async fn checked_answer(
+    backend: &Backend,
+    document: &Value,
+    operation: &Value,
+    method: &str,
+    target: &str,
+) -> Value {
     let example = &operation["requestBody"]["content"]["application/json"]["example"];
     let body = if example.is_null() { String::new() } else { example.to_string() };
     let reply = backend.send(method, target, &[], body.as_bytes()).await;
     assert_eq!(reply.status, 200, "{method} {target}: {}", reply.text());
-    let told = content(document, operation, "200");
-    let fits = validator(document, &told["schema"]);
+    let documented = content(document, operation, "200");
+    let fits = validator(document, &documented["schema"]);
     let answer = reply.json();
-    for value in [&answer, &told["example"]] {
+    for value in [&answer, &documented["example"]] {
         let errors: Vec<String> = fits.iter_errors(value).map(|error| format!("{error}")).collect();
         assert!(errors.is_empty(), "{method} {target}: {value}\n{errors:?}");
     }
@@ -183,7 +189,7 @@ async fn shown(backend: &Backend, document: &Value, operation: &Value, method: &
 }
 
 #[actix_web::test]
-async fn the_consoles_answers_have_the_shapes_that_are_told() {
+async fn console_answers_have_the_documented_shapes() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     let id = "11111111-1111-4111-8111-111111111111";
@@ -191,11 +197,11 @@ async fn the_consoles_answers_have_the_shapes_that_are_told() {
     let ada = json!({"username": "ada", "conn_id": id, "channels": ["lobby"], "channel_configs": configs});
     backend.post("/connect", ada).await;
     let mut listener = Listener::attach(server.address, Transport::Websocket, id).await;
-    for what in [json!({"channel": "lobby", "on": true}), json!({"conn_id": id, "on": true})] {
-        backend.post("/admin/record", what).await;
+    for record in [json!({"channel": "lobby", "on": true}), json!({"conn_id": id, "on": true})] {
+        backend.post("/admin/record", record).await;
     }
-    backend.say("lobby", "kept").await;
-    assert!(matches!(listener.next().await, Heard::Event(_)));
+    backend.publish_text("lobby", "kept").await;
+    assert!(matches!(listener.next().await, ListenResult::Event(_)));
     let document = closed(document());
     let mut asked = 0;
     for (method, path, operation) in operations(&document) {
@@ -206,7 +212,7 @@ async fn the_consoles_answers_have_the_shapes_that_are_told() {
                     vec![format!("{path}?channel=lobby&wait_s=9"), format!("{path}?conn_id={id}&wait_s=9")];
             }
             for target in targets {
-                let answer = shown(&backend, &document, &operation, &method, &target).await;
+                let answer = checked_answer(&backend, &document, &operation, &method, &target).await;
                 assert!(answer["events"] != json!([]) && answer["rows"] != json!([]), "{target}: {answer}");
                 asked += 1;
             }
@@ -216,19 +222,19 @@ async fn the_consoles_answers_have_the_shapes_that_are_told() {
 }
 
 #[actix_web::test]
-async fn parts_of_the_figures_have_the_shape_that_is_told() {
+async fn parts_of_admin_json_have_the_documented_shape() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     backend.connect("ada", &["f"]).await;
     let document = closed(document());
     let operation = &document["paths"]["/admin/admin.json"]["get"];
     let target = "/admin/admin.json?page=1&per_page=5&since=0&step_s=1&search=A";
-    let figures = shown(&backend, &document, operation, "GET", target).await;
+    let figures = checked_answer(&backend, &document, operation, "GET", target).await;
     assert_eq!((&figures["matching_users"], &figures["series"]["step_s"]), (&json!(1), &json!(1)));
 }
 
 #[actix_web::test]
-async fn answers_of_the_demos_have_the_shapes_that_are_told() {
+async fn demo_answers_have_the_documented_shapes() {
     let server = TestServer::start(settings());
     let backend = server.backend();
     let document = closed(document());
@@ -242,14 +248,14 @@ async fn answers_of_the_demos_have_the_shapes_that_are_told() {
         let target = target(&path.replace("{id}", "news"), &operation);
         let reply = backend.send(&method, &target, &[], body.as_bytes()).await;
         let status = reply.status.to_string();
-        // What is said to the board comes behind the deletion of its channel.
+        // The push to the board comes after the deletion of its channel.
         let wanted = if path.starts_with("/demo/board/push") { "400" } else { "200" };
         assert_eq!(status, wanted, "{method} {target}: {}", reply.text());
-        let told = &resolved(&document, &operation["responses"][&status])["content"];
-        if told["text/plain"].is_null() {
-            let fits = validator(&document, &told["application/json"]["schema"]);
+        let documented = &resolved(&document, &operation["responses"][&status])["content"];
+        if documented["text/plain"].is_null() {
+            let fits = validator(&document, &documented["application/json"]["schema"]);
             assert!(fits.is_valid(&reply.json()), "{method} {target}: {}", reply.text());
-            assert!(fits.is_valid(&told["application/json"]["example"]), "{method} {target}");
+            assert!(fits.is_valid(&documented["application/json"]["example"]), "{method} {target}");
         }
         asked += 1;
     }

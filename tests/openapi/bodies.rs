@@ -1,4 +1,4 @@
-//! The readers of bodies take what the description says, and nothing else.
+//! The readers of request bodies accept exactly what the description documents.
 
 use super::{document, keys, resolved, validator};
 use channelstream::api::channel_config::ChannelConfigRequest;
@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::fmt::Debug;
 
-/// A connection that the query names, so that a body need not.
+/// A connection that the query names, so that a body does not need to name one.
 const CONN_ID: &str = "0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9";
 
 const BODIES: [(&str, &str); 15] = [
@@ -42,31 +42,31 @@ const BODIES: [(&str, &str); 15] = [
     ("post", "/admin/record"),
 ];
 
-fn shown<T: Debug, E: Debug>(read: Result<T, E>) -> Result<String, String> {
+fn debug_text<T: Debug, E: Debug>(read: Result<T, E>) -> Result<String, String> {
     read.map(|value| format!("{value:?}")).map_err(|error| format!("{error:?}"))
 }
 
-/// What an endpoint makes of a body.
+/// Reads a body as an endpoint does.
 fn read(method: &str, path: &str, body: &Value) -> Result<String, String> {
     let (limits, now) =
         (RequestLimits::from(&Settings::default()), Timestamp::from_unix_micros(1_582_366_272_123_456));
     let body = body.to_string();
     let body = body.as_bytes();
     match (method, path) {
-        ("post", "/connect") => shown(ConnectRequest::parse(body, &limits)),
-        ("post", "/subscribe") => shown(SubscribeRequest::parse(body, Some(CONN_ID), &limits)),
-        ("post", "/unsubscribe") => shown(UnsubscribeRequest::parse(body, Some(CONN_ID), &limits)),
-        ("post", "/user_state") => shown(UserStateRequest::parse(body, &limits)),
-        ("post", "/message" | "/admin/message") => shown(parse_messages(body, &limits, now)),
-        ("patch", "/message") => shown(parse_edits(body, &limits, now)),
-        ("delete", "/message") => shown(parse_deletes(body, &limits)),
+        ("post", "/connect") => debug_text(ConnectRequest::parse(body, &limits)),
+        ("post", "/subscribe") => debug_text(SubscribeRequest::parse(body, Some(CONN_ID), &limits)),
+        ("post", "/unsubscribe") => debug_text(UnsubscribeRequest::parse(body, Some(CONN_ID), &limits)),
+        ("post", "/user_state") => debug_text(UserStateRequest::parse(body, &limits)),
+        ("post", "/message" | "/admin/message") => debug_text(parse_messages(body, &limits, now)),
+        ("patch", "/message") => debug_text(parse_edits(body, &limits, now)),
+        ("delete", "/message") => debug_text(parse_deletes(body, &limits)),
         ("post", "/channel_config" | "/admin/channel_config") => {
-            shown(ChannelConfigRequest::parse(body, &limits))
+            debug_text(ChannelConfigRequest::parse(body, &limits))
         }
-        ("post", "/info") => shown(InfoRequest::parse(body, &limits)),
-        ("post", "/disconnect" | "/admin/disconnect") => shown(DisconnectRequest::parse(body, &limits)),
-        ("post", "/admin/disconnect_user") => shown(DisconnectUserRequest::parse(body, &limits)),
-        ("post", "/admin/record") => shown(RecordRequest::parse(body, &limits)),
+        ("post", "/info") => debug_text(InfoRequest::parse(body, &limits)),
+        ("post", "/disconnect" | "/admin/disconnect") => debug_text(DisconnectRequest::parse(body, &limits)),
+        ("post", "/admin/disconnect_user") => debug_text(DisconnectUserRequest::parse(body, &limits)),
+        ("post", "/admin/record") => debug_text(RecordRequest::parse(body, &limits)),
         _ => panic!("no reader of {method} {path}"),
     }
 }
@@ -90,11 +90,11 @@ fn endpoints() -> Vec<Endpoint> {
 }
 
 #[test]
-fn all_bodies_are_looked_at() {
+fn tests_cover_every_endpoint_with_a_body() {
     let document = document();
     let with_json: Vec<_> = super::operations(&document)
         .into_iter()
-        // Demo mode has the same readers, before rules of its own.
+        // Demo mode uses the same readers and then applies rules of its own.
         .filter(|(_, path, _)| !path.starts_with("/demo"))
         .filter(|(method, path, _)| !content(&document, &method.to_lowercase(), path).is_null())
         .map(|(method, path, _)| (method.to_lowercase(), path))
@@ -102,9 +102,9 @@ fn all_bodies_are_looked_at() {
     assert_eq!(with_json, BODIES.map(|(method, path)| (method.to_owned(), path.to_owned())));
 }
 
-/// RFC 3339 knows no offsets in whole hours, so they have a pattern.
+/// RFC 3339 has no offsets in whole hours, so the description documents them with a pattern.
 #[test]
-fn times_with_offsets_in_whole_hours_are_described() {
+fn description_documents_offsets_in_whole_hours() {
     let document = document();
     let options =
         jsonschema::options().should_validate_formats(true).with_format("date-time-local", |_| false);
@@ -124,7 +124,7 @@ fn times_with_offsets_in_whole_hours_are_described() {
 }
 
 #[test]
-fn examples_are_taken_and_fit() {
+fn readers_accept_the_examples() {
     let document = document();
     for endpoint in endpoints() {
         let example = &content(&document, endpoint.method, endpoint.path)["example"];
@@ -133,7 +133,7 @@ fn examples_are_taken_and_fit() {
     }
 }
 
-/// Single values, right here and wrong there.
+/// Single values, each valid in some places and invalid in others.
 fn leaf() -> impl Strategy<Value = Value> {
     let chosen = prop::sample::select(vec![
         json!(null),
@@ -178,7 +178,7 @@ fn tree() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A value that may fit a schema: its own properties, with values that mostly fit.
+/// A value that may fit a schema: the schema's own properties, with values that mostly fit.
 fn near(document: &Value, schema: &Value, depth: usize) -> BoxedStrategy<Value> {
     let schema = resolved(document, schema);
     if depth == 0 {
@@ -226,7 +226,7 @@ fn object(document: &Value, schema: &Value, depth: usize) -> BoxedStrategy<Value
 }
 
 #[test]
-fn what_fits_is_taken_and_what_does_not_is_refused() {
+fn readers_accept_exactly_the_bodies_that_fit_the_schema() {
     let document = document();
     for endpoint in endpoints() {
         let Endpoint { method, path, fits } = endpoint;
@@ -249,7 +249,7 @@ fn what_fits_is_taken_and_what_does_not_is_refused() {
     }
 }
 
-/// A named shape, a body that holds it, and the shape's value without any of the fields in question.
+/// A named schema, a body that contains it, and a value of the schema without any of the fields in question.
 type Holder = (&'static str, (&'static str, &'static str), fn(Value) -> Value, fn() -> Value);
 
 const HOLDERS: [Holder; 9] = [
@@ -270,7 +270,7 @@ const HOLDERS: [Holder; 9] = [
 ];
 
 #[test]
-fn a_field_left_out_is_its_default() {
+fn missing_field_has_its_default() {
     let document = document();
     let mut with_defaults = Vec::new();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
@@ -278,9 +278,9 @@ fn a_field_left_out_is_its_default() {
             let Some(default) = schema["properties"][key].get("default") else { continue };
             with_defaults.push(name.as_str());
             let holder = HOLDERS.iter().find(|(held, ..)| held == name);
-            let (_, (method, path), hold, bare) = holder.unwrap_or_else(|| panic!("no body holds {name}"));
+            let (_, (method, path), hold, bare) = holder.unwrap_or_else(|| panic!("no body contains {name}"));
             let mut given = bare();
-            // Who gets a private message must be named in any case.
+            // The recipients of a private message must always be named.
             given.as_object_mut().unwrap().entry(key).or_insert(default.clone());
             assert_eq!(read(method, path, &hold(given)), read(method, path, &hold(bare())), "{name} {key}");
         }

@@ -1,5 +1,9 @@
-//! The API's description and the server say the same: of bodies, of answers, of paths.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! The API description and the server agree about request bodies, answers and paths.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,28 +20,28 @@ use channelstream::protocol::websocket::close::REASONS;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-/// The description with all defaults.
+/// The API description for the default settings.
 fn document() -> Value {
-    of(&Settings::default())
+    document_for(&Settings::default())
 }
 
-fn of(settings: &Settings) -> Value {
+fn document_for(settings: &Settings) -> Value {
     serde_json::from_str(&description(settings, "").to_json().unwrap()).unwrap()
 }
 
-/// Whether a value fits a part of the document.
+/// A validator for a part of the document.
 fn validator(document: &Value, schema: &Value) -> Validator {
     let root = json!({"allOf": [schema], "components": document["components"]});
     let read_id = |text: &str| channelstream::api::conn_id::parse(text).is_some();
     let read_time = |text: &str| channelstream::protocol::time::Timestamp::parse(text).is_some();
     let options = jsonschema::options().should_validate_formats(true).should_ignore_unknown_formats(false);
-    // The usual spellings of these formats are told in words.
+    // The description documents the accepted spellings of these formats in its text.
     let options = options.with_format("uuid", read_id).with_format("date-time", read_time);
     options.with_format("date-time-local", read_time).build(&root).unwrap()
 }
 
-/// Every endpoint: its method in upper case, its path, and what is said of it. In an order in which they may be
-/// called one after the other.
+/// Every endpoint: its method in upper case, its path and its description, in an order in which a test may call them
+/// one after the other.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -50,18 +54,18 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
     found
 }
 
-/// What a reference leads to, or the value itself.
+/// The value that a reference points to, or the value itself.
 fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
         Some(reference) => {
-            document.pointer(reference.trim_start_matches('#')).expect("references lead somewhere")
+            document.pointer(reference.trim_start_matches('#')).expect("the reference points to a value")
         }
         None => value,
     }
 }
 
-/// The document in which objects have no other keys than those that are told. In the real one more may be added
-/// later; here nothing may go untold.
+/// The document in which objects have only the documented keys. The real description lets clients expect more keys in
+/// the future; here every key must be documented.
 fn closed(mut document: Value) -> Value {
     fn close(value: &mut Value) {
         match value {
@@ -87,7 +91,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_points_to_a_value() {
     fn follow(value: &Value, document: &Value) {
         resolved(document, value);
         match value {
@@ -102,7 +106,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn everything_is_said_in_words() {
+fn every_item_has_a_description() {
     let document = document();
     let mut ids = Vec::new();
     for (method, path, operation) in operations(&document) {
@@ -111,8 +115,8 @@ fn everything_is_said_in_words() {
         }
         ids.push(operation["operationId"].clone());
         for (status, response) in operation["responses"].as_object().unwrap() {
-            let said = resolved(&document, response)["description"].as_str().unwrap_or_default();
-            assert!(!said.is_empty(), "{method} {path} {status}");
+            let text = resolved(&document, response)["description"].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{method} {path} {status}");
         }
     }
     ids.sort_by_key(Value::to_string);
@@ -125,13 +129,13 @@ fn everything_is_said_in_words() {
     }
 }
 
-/// The page for readers.
+/// The documentation of the API.
 const PAGE: &str = include_str!("../../docs/api.md");
-/// And what it says of the console.
+/// The documentation of the console.
 const CONSOLE: &str = include_str!("../../docs/console.md");
 
 #[test]
-fn the_page_has_all_fields_and_codes() {
+fn documentation_has_all_fields_and_codes() {
     for refusal in Refusal::one_of_each() {
         let row = format!("| {} | `{}` |", refusal.status().as_u16(), refusal.code());
         assert!(PAGE.contains(&row), "{row}");
@@ -143,16 +147,17 @@ fn the_page_has_all_fields_and_codes() {
     let document = document();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         for field in keys(&schema["properties"]).into_iter().filter(|_| name.ends_with("Body")) {
-            let is_told = PAGE.contains(&format!("`{field}`")) || CONSOLE.contains(&format!("\"{field}\""));
-            assert!(is_told, "{name} {field}");
+            let is_documented =
+                PAGE.contains(&format!("`{field}`")) || CONSOLE.contains(&format!("\"{field}\""));
+            assert!(is_documented, "{name} {field}");
         }
     }
 }
 
 #[test]
-fn limits_are_told_as_they_are_set() {
+fn description_contains_the_configured_limits() {
     let settings = Settings { max_list_items: 7, max_channels_per_request: 3, ..Settings::default() };
-    let document = of(&settings);
+    let document = document_for(&settings);
     let schemas = &document["components"]["schemas"];
     assert_eq!(schemas["ConnectBody"]["properties"]["channels"]["maxItems"], 3);
     assert_eq!(schemas["ConnectBody"]["properties"]["user_state"]["maxProperties"], 7);

@@ -1,36 +1,36 @@
-//! The server answers where the description says, and nowhere else.
+//! The server answers on the documented paths, and on no other.
 
 use super::support::http::Wire;
 use super::support::{TestServer, settings};
-use super::{document, keys, of};
+use super::{document, document_for, keys};
 use channelstream::config::{DemoSetting, Settings};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Paths that answer any method alike; two methods stand for all.
+/// Paths that answer every method in the same way; the two documented methods stand for all.
 const ANY_METHOD: [&str; 3] = ["/info", "/disconnect", "/ws"];
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"];
 
 #[actix_web::test]
-async fn methods_are_known_as_told() {
+async fn server_routes_exactly_the_documented_methods() {
     let server = TestServer::start(settings());
     let document = document();
     for (path, item) in document["paths"].as_object().unwrap() {
-        let told: BTreeSet<String> = keys(item).into_iter().map(str::to_uppercase).collect();
+        let documented: BTreeSet<String> = keys(item).into_iter().map(str::to_uppercase).collect();
         let target = path.replace("{path}", "channelstream/index.js").replace("{id}", "news");
         for method in METHODS {
             let reply = Wire::open(server.address).await.ask(method, &target, &[], b"").await;
             let known = reply.header("x-channelstream-error") != Some("not-found");
             let any = ANY_METHOD.contains(&path.as_str());
-            assert_eq!(known, any || told.contains(method), "{method} {path}: {}", reply.status);
+            assert_eq!(known, any || documented.contains(method), "{method} {path}: {}", reply.status);
         }
     }
 }
 
-/// Every source: its path and its text.
+/// The path and the text of every source file.
 fn rust_files(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut texts = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -45,12 +45,12 @@ fn rust_files(folder: &Path) -> Vec<(PathBuf, String)> {
     texts
 }
 
-/// Everything a route is mounted on: paths in quotes, and names of constants as they are.
+/// Everything on which a route is mounted: quoted paths, and the names of constants.
 fn mounted() -> BTreeSet<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeSet::new();
     for (file, text) in rust_files(&source) {
-        // The one scope; its paths are relative.
+        // This is the only scope; its paths are relative.
         let scope = if file.ends_with("demo/board/routes.rs") { "/demo/board" } else { "" };
         for call in ["web::resource(", "get_only("] {
             for rest in text.split(call).skip(1) {
@@ -63,12 +63,12 @@ fn mounted() -> BTreeSet<String> {
             }
         }
     }
-    // The argument of the scope's own helper.
+    // The argument of the scope's helper function.
     found.remove("path");
     found
 }
 
-/// What demo mode has for people: pages, addresses that lead to them, and what is served by the upgrade service.
+/// Undocumented paths of demo mode: pages, redirects to them, and paths that the upgrade service handles.
 const PAGES_OF_DEMOS: [&str; 14] = [
     "/demo",
     "/demo/",
@@ -87,7 +87,7 @@ const PAGES_OF_DEMOS: [&str; 14] = [
 ];
 
 #[test]
-fn no_route_goes_untold() {
+fn every_route_is_documented() {
     let document = document();
     let mounted = mounted();
     assert!(mounted.len() > 20, "{mounted:?}");
@@ -98,20 +98,21 @@ fn no_route_goes_untold() {
             path => path,
         };
         let path = path.replace("{path:.*}", "{path}");
-        let is_told = document["paths"].get(&path).is_some();
-        assert_ne!(is_told, PAGES_OF_DEMOS.contains(&path.as_str()), "{path}");
+        let is_documented = document["paths"].get(&path).is_some();
+        assert_ne!(is_documented, PAGES_OF_DEMOS.contains(&path.as_str()), "{path}");
     }
 }
 
 #[test]
-fn demos_are_told_in_demo_mode_only() {
-    let exposed = of(&Settings { demo: DemoSetting::Off, ..Settings::default() });
+fn description_contains_demos_only_in_demo_mode() {
+    let exposed = document_for(&Settings { demo: DemoSetting::Off, ..Settings::default() });
     assert!(keys(&exposed["paths"]).iter().all(|path| !path.starts_with("/demo")));
     assert!(exposed["tags"].as_array().unwrap().iter().all(|tag| tag["name"] != "demo"));
     let demo = document();
-    let told: Vec<_> = keys(&demo["paths"]).into_iter().filter(|path| path.starts_with("/demo")).collect();
-    assert_eq!(told.len(), 10, "{told:?}");
-    for path in told {
+    let documented: Vec<_> =
+        keys(&demo["paths"]).into_iter().filter(|path| path.starts_with("/demo")).collect();
+    assert_eq!(documented.len(), 10, "{documented:?}");
+    for path in documented {
         for (_, operation) in demo["paths"][path].as_object().unwrap() {
             assert_eq!(operation["tags"], json!(["demo"]));
             assert!(operation["description"].as_str().unwrap().starts_with("Demo mode only"), "{path}");

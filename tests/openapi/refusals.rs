@@ -1,16 +1,16 @@
-//! What a refused request is told stands in the description of what it asked for.
+//! The answer to a refused request is documented for the endpoint that was called.
 
 use super::answers::content;
 use super::support::http::{Reply, Wire};
 use super::support::{TestServer, settings, socket};
-use super::{closed, document, of, operations, resolved, validator};
+use super::{closed, document, document_for, operations, resolved, validator};
 use channelstream::config::Settings;
 use channelstream::telemetry::limits::Limit;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 #[test]
-fn examples_of_refusals_have_the_shapes_that_are_told() {
+fn examples_of_refusals_have_the_documented_shapes() {
     let document = closed(document());
     let mut seen = 0;
     for (method, path, operation) in operations(&document) {
@@ -26,17 +26,17 @@ fn examples_of_refusals_have_the_shapes_that_are_told() {
     assert!(seen > 100, "{seen}");
 }
 
-/// Compares a refusal with what the description of its request tells.
-fn assert_told(document: &Value, method: &str, path: &str, reply: &Reply, limit: &str) {
+/// Compares a refusal with the description of its endpoint.
+fn assert_documented(document: &Value, method: &str, path: &str, reply: &Reply, limit: &str) {
     let operation = &document["paths"][path][method];
     let status = reply.status.to_string();
-    let told = resolved(document, &operation["responses"][&status]);
+    let documented = resolved(document, &operation["responses"][&status]);
     assert_eq!(reply.header("x-channelstream-limit"), Some(limit), "{method} {path}: {}", reply.text());
     for name in ["x-channelstream-limit", "x-channelstream-error", "retry-after"] {
-        let schema = &told["headers"][name]["schema"];
+        let schema = &documented["headers"][name]["schema"];
         let Some(value) = reply.header(name) else { continue };
         let value = if name == "retry-after" { json!(value.parse::<u64>().unwrap()) } else { json!(value) };
-        assert!(schema.is_object(), "{method} {path} {status}: {name} is not told");
+        assert!(schema.is_object(), "{method} {path} {status}: {name} is not documented");
         assert!(validator(document, schema).is_valid(&value), "{method} {path}: {name}: {value}");
     }
     let content = content(document, operation, &status);
@@ -51,7 +51,7 @@ fn assert_told(document: &Value, method: &str, path: &str, reply: &Reply, limit:
 }
 
 #[actix_web::test]
-async fn what_is_said_at_limits_of_what_is_kept_is_told() {
+async fn refusals_at_limits_of_stored_data_are_documented() {
     let settings = Settings {
         max_connections: 4,
         max_connections_per_user: 2,
@@ -62,7 +62,7 @@ async fn what_is_said_at_limits_of_what_is_kept_is_told() {
         publish_rate_per_secret: 1,
         ..settings()
     };
-    let document = closed(of(&settings));
+    let document = closed(document_for(&settings));
     let server = TestServer::start(settings);
     let backend = server.backend();
     let id = backend.connect("ada", &["a", "b", "c"]).await;
@@ -90,24 +90,24 @@ async fn what_is_said_at_limits_of_what_is_kept_is_told() {
     ];
     for (path, body, limit) in refused {
         let reply = backend.send("POST", path, &[], body.to_string().as_bytes()).await;
-        assert_told(&document, "post", path, &reply, limit);
+        assert_documented(&document, "post", path, &reply, limit);
     }
-    // Four are kept, two of them ada's, then two of them bob's.
+    // The server has four connections now: two of ada, then two of bob.
     for (more, user, limit) in
         [("ada", "ada", "max_connections_per_user"), ("bob", "carl", "max_connections")]
     {
         backend.connect(more, &[]).await;
         let body = json!({"username": user}).to_string();
         let reply = backend.send("POST", "/connect", &[], body.as_bytes()).await;
-        assert_told(&document, "post", "/connect", &reply, limit);
+        assert_documented(&document, "post", "/connect", &reply, limit);
     }
     let mut seen = BTreeSet::new();
     for (method, name) in [("POST", "post"), ("PATCH", "patch"), ("DELETE", "delete")] {
-        // The second's messages may just have been given back.
+        // The budget of the second may just have been refilled.
         for _ in 0..20 {
             let reply = backend.send(method, "/message", &[], words.to_string().as_bytes()).await;
             if reply.status == 429 {
-                assert_told(&document, name, "/message", &reply, "publish_rate_per_secret");
+                assert_documented(&document, name, "/message", &reply, "publish_rate_per_secret");
                 seen.insert(name);
                 break;
             }
@@ -117,36 +117,36 @@ async fn what_is_said_at_limits_of_what_is_kept_is_told() {
 }
 
 #[actix_web::test]
-async fn what_is_said_at_limits_of_sessions_is_told() {
+async fn refusals_at_limits_of_sessions_are_documented() {
     let settings = Settings { max_sessions: 1, ..settings() };
-    let document = closed(of(&settings));
+    let document = closed(document_for(&settings));
     let server = TestServer::start(settings);
     let id = server.backend().connect("ada", &["a"]).await;
     let handshake = format!("/ws?conn_id={id}");
     let kept = socket::open(server.address, &handshake, &[]).await;
     assert!(kept.is_ok());
     let reply = socket::open(server.address, &handshake, &[]).await.err().unwrap();
-    assert_told(&document, "get", "/ws", &reply, "max_sessions");
+    assert_documented(&document, "get", "/ws", &reply, "max_sessions");
     let polled = format!("/listen?conn_id={id}");
     let reply = Wire::open(server.address).await.ask("GET", &polled, &[], b"").await;
-    assert_told(&document, "get", "/listen", &reply, "max_sessions");
+    assert_documented(&document, "get", "/listen", &reply, "max_sessions");
 }
 
 #[actix_web::test]
-async fn what_is_said_at_limits_of_sockets_is_told_everywhere() {
+async fn refusals_at_limits_of_sockets_are_documented_for_every_endpoint() {
     let settings = Settings { max_sockets_per_address: 1, ..settings() };
-    let document = closed(of(&settings));
+    let document = closed(document_for(&settings));
     let server = TestServer::start(settings);
     let _kept = Wire::open(server.address).await;
     let reply = Wire::open(server.address).await.ask("GET", "/nowhere", &[], b"").await;
     for (method, path, _) in operations(&document) {
-        assert_told(&document, &method.to_lowercase(), &path, &reply, "max_sockets_per_address");
+        assert_documented(&document, &method.to_lowercase(), &path, &reply, "max_sockets_per_address");
     }
 }
 
-/// Two refusals with one status: the form for who guesses, JSON for who has too many sockets.
+/// Two refusals with one status: the form for a client that guesses passwords, JSON for one with too many sockets.
 #[actix_web::test]
-async fn what_who_guesses_passwords_is_said_is_told() {
+async fn refusals_of_guessed_passwords_are_documented() {
     let document = closed(document());
     let server = TestServer::start(settings());
     let form = ("content-type", "application/x-www-form-urlencoded");
@@ -156,19 +156,19 @@ async fn what_who_guesses_passwords_is_said_is_told() {
     };
     let replies = futures_util::future::join_all((0..6).map(|_| guess())).await;
     let refused = replies.iter().find(|reply| reply.status == 429).unwrap();
-    let told = resolved(&document, &document["paths"]["/admin/sign_in"]["post"]["responses"]["429"]);
-    let codes = validator(&document, &told["headers"]["x-channelstream-error"]["schema"]);
+    let documented = resolved(&document, &document["paths"]["/admin/sign_in"]["post"]["responses"]["429"]);
+    let codes = validator(&document, &documented["headers"]["x-channelstream-error"]["schema"]);
     let code = refused.header("x-channelstream-error").unwrap();
-    assert!(codes.is_valid(&json!(code)) && codes.is_valid(&json!("over-limit")), "{told}");
-    assert!(!codes.is_valid(&json!("busy")), "{told}");
+    assert!(codes.is_valid(&json!(code)) && codes.is_valid(&json!("over-limit")), "{documented}");
+    assert!(!codes.is_valid(&json!("busy")), "{documented}");
     assert!(refused.header("content-type").unwrap().starts_with("text/html"));
     for form in ["text/html", "application/json"] {
-        assert!(told["content"][form].is_object(), "{form}: {told}");
+        assert!(documented["content"][form].is_object(), "{form}: {documented}");
     }
-    assert!(told["description"].as_str().unwrap().contains("wrong passwords"), "{told}");
+    assert!(documented["description"].as_str().unwrap().contains("wrong passwords"), "{documented}");
 }
 
-/// Those that are not answered, but end a socket, and those that stand under another code.
+/// Limits that close a socket without an answer, and limits that are refused with another code.
 const ELSEWHERE: [Limit; 6] = [
     Limit::Fields,
     Limit::Body,
@@ -179,23 +179,23 @@ const ELSEWHERE: [Limit; 6] = [
 ];
 
 #[test]
-fn every_limit_is_told_somewhere() {
+fn every_limit_is_documented() {
     let document = document();
-    let mut told = BTreeSet::new();
+    let mut documented = BTreeSet::new();
     for (_, _, operation) in operations(&document) {
         for response in operation["responses"].as_object().unwrap().values() {
             let named = &resolved(&document, response)["headers"]["x-channelstream-limit"]["schema"];
             let names = named["enum"].as_array().into_iter().flatten().chain(named.get("const"));
-            told.extend(names.filter_map(Value::as_str).map(str::to_owned));
+            documented.extend(names.filter_map(Value::as_str).map(str::to_owned));
         }
     }
     for limit in Limit::ALL.iter().filter(|limit| !ELSEWHERE.contains(limit)) {
-        assert!(told.contains(limit.setting()), "{limit:?}: {told:?}");
+        assert!(documented.contains(limit.setting()), "{limit:?}: {documented:?}");
     }
 }
 
 #[test]
-fn limits_that_are_off_are_said_to_be() {
+fn description_marks_limits_that_are_off() {
     let document = document();
     let response = &document["paths"]["/connect"]["post"]["responses"]["503"];
     let text = resolved(&document, response)["description"].as_str().unwrap();
@@ -203,7 +203,7 @@ fn limits_that_are_off_are_said_to_be() {
 }
 
 #[test]
-fn signatures_that_are_not_taken_are_not_offered() {
+fn description_offers_only_accepted_signatures() {
     let document = document();
     assert_eq!(
         document["components"]["securitySchemes"]["boundSignature"]["name"],
@@ -212,6 +212,6 @@ fn signatures_that_are_not_taken_are_not_offered() {
     let security = |document: &Value| document["paths"]["/message"]["post"]["security"].clone();
     let all = json!([{"signature": []}, {"signatureInQuery": []}, {"boundSignature": []}]);
     assert_eq!(security(&document), all);
-    let strict = of(&Settings { require_bound_signatures: true, ..Settings::default() });
+    let strict = document_for(&Settings { require_bound_signatures: true, ..Settings::default() });
     assert_eq!(security(&strict), json!([{"boundSignature": []}]));
 }

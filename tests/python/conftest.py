@@ -1,4 +1,4 @@
-"""What the tests share: servers that are stopped again, the backend and listeners of one of them."""
+"""Shared fixtures: servers that stop after the tests, and the backend and listeners of one server."""
 
 import contextlib
 import functools
@@ -12,7 +12,7 @@ from server import Server
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory):
-    """Starts servers with arguments and environment variables; they stop when the tests are over."""
+    """Starts servers with arguments and environment variables; they stop after the last test."""
     started = []
 
     def start(*arguments, **variables):
@@ -27,7 +27,7 @@ def start_server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(start_server):
-    """The server that most tests share, with all defaults; each test uses names of its own."""
+    """The server that most tests share, with default settings; each test uses names of its own."""
     return start_server()
 
 
@@ -38,13 +38,13 @@ def backend(server):
 
 @pytest.fixture
 def own(request):
-    """Makes names that only the running test uses, whatever its parameters."""
+    """Makes names that only the running test uses, different for each parameter."""
     return lambda name: f"{name} of {request.node.name}"
 
 
 @pytest.fixture
 def open_socket(server):
-    """Opens websockets as connections; they are closed after the test."""
+    """Opens websockets for connections; they are closed after the test."""
     with contextlib.ExitStack() as opened:
 
         def start(conn_id, path="/ws"):
@@ -57,5 +57,5 @@ def open_socket(server):
 
 @pytest.fixture(params=["websocket", "longpoll"])
 def listen(request, server, open_socket):
-    """Listens as a connection, over each of the transports."""
+    """Listens to a connection, over each of the transports."""
     return open_socket if request.param == "websocket" else functools.partial(Poller, server.url)

@@ -1,9 +1,9 @@
-"""Sockets that drip the bytes of a request, beside a client that measures: memory and descriptors of the server.
+"""Sockets that send a request slowly, byte by byte, while another client measures the memory and descriptors of the server.
 
     python3 tests/python/drip.py target/release/channelstream --sockets 900
 
-Standard library only. Prints a table, and fails when a dripping socket outlives its limit by more than two seconds or the
-server holds a descriptor afterwards that it did not hold before.
+Standard library only. Prints a table, and fails if a slow socket outlives its time limit by more than two seconds or the
+server holds more descriptors after an attack than before it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 
 HEAD_MS, BODY_MS = 5_000, 10_000
 ATTACKS = {
-    # What is sent at once, what is dripped, and the limit in seconds.
+    # The bytes sent immediately, the bytes sent repeatedly, and the time limit in seconds.
     "heads": (b"GET /nowhere HTTP/1.1\r\nHost: t\r\nx: ", b"x", HEAD_MS / 1000),
     "bodies with a length": (b"POST /demo/message HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n", b" ", BODY_MS / 1000),
     "bodies in chunks": (
@@ -42,7 +42,7 @@ class Server:
                 break
             if not line:
                 raise SystemExit("the server did not start")
-        # What the first request opens stays open.
+        # Descriptors that the first request opens stay open.
         self.ask_ms()
         time.sleep(1)
 
@@ -54,7 +54,7 @@ class Server:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def ask_ms(self):
-        """How long a request of somebody else takes, who has another address."""
+        """Returns how long a request of another client takes, which has another address."""
         begun = time.monotonic()
         with socket.create_connection(self.address, 10, ("127.0.0.2", 0)) as wire:
             wire.sendall(b"GET /nowhere HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
@@ -74,7 +74,7 @@ def attack(server, name, count):
         if begins:
             wire.send(begins)
         selector.register(wire, selectors.EVENT_READ)
-    peak, slowest, last, told = list(before), 0.0, 0.0, 0
+    peak, slowest, last, answered = list(before), 0.0, 0.0, 0
     while selector.get_map():
         if time.monotonic() - begun > limit + 30:
             raise SystemExit(f"{name}: {len(selector.get_map())} sockets are still open")
@@ -85,7 +85,7 @@ def attack(server, name, count):
                 answer = key.fileobj.recv(4096)
             except ConnectionError:
                 answer = b""
-            told += answer.startswith(b"HTTP/1.1 ")
+            answered += answer.startswith(b"HTTP/1.1 ")
             if not answer:
                 selector.unregister(key.fileobj)
                 key.fileobj.close()
@@ -99,7 +99,7 @@ def attack(server, name, count):
     while server.descriptors() > before[1] and time.monotonic() < deadline:
         time.sleep(0.1)
     after = (server.memory_mib(), server.descriptors())
-    row = [f"{count} sockets: {name}", f"{last:.1f} s", str(told), f"{slowest:.0f} ms"]
+    row = [f"{count} sockets: {name}", f"{last:.1f} s", str(answered), f"{slowest:.0f} ms"]
     row += [" / ".join(f"{one:.1f}" for one in (before[0], peak[0], after[0]))]
     row += [" / ".join(str(one) for one in (before[1], peak[1], after[1]))]
     print("| " + " | ".join(row) + " |", flush=True)
@@ -115,7 +115,7 @@ def main():
     settings = (f"header_timeout_ms={HEAD_MS}", f"body_timeout_ms={BODY_MS}", "demo=on")
     server = Server(os.path.abspath(options.program), *settings)
     try:
-        print("| attack | last one cut after | told why | slowest other request | memory in MiB | descriptors |")
+        print("| attack | last socket closed after | answered | slowest other request | memory in MiB | descriptors |")
         print("| --- | --- | --- | --- | --- | --- |")
         good = [attack(server, name, options.sockets) for _ in range(options.rounds) for name in ATTACKS]
     finally:

@@ -1,9 +1,9 @@
-"""Floods of sockets, bodies and messages, beside a client that measures: memory and descriptors of the server.
+"""Floods of sockets, bodies and messages, while another client measures the memory and descriptors of the server.
 
     python3 tests/python/floods.py target/release/channelstream
 
-Standard library only. Prints a table, and fails when something is let through that a limit should have stopped, or the
-server holds a descriptor afterwards that it did not hold before.
+Standard library only. Prints a table, and fails if the server accepts something above a limit, or holds more descriptors
+after a flood than before it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def shown(answers):
 
 
 class Watch(threading.Thread):
-    """Looks at the server five times a second, as somebody else who asks it for a page."""
+    """Measures the server five times a second, as another client that requests a page."""
 
     def __init__(self, server):
         super().__init__(daemon=True)
@@ -51,13 +51,13 @@ class Watch(threading.Thread):
         deadline = time.monotonic() + 10
         while self.server.descriptors() > self.before[1] and time.monotonic() < deadline:
             time.sleep(0.1)
-        # The allocator gives back what is free for a second.
+        # The allocator returns free memory to the system after a second.
         time.sleep(3)
         return self.look()
 
 
 def request(program, path, body):
-    """A signed request, good for a minute and as often as one likes."""
+    """Returns a signed request, valid for a minute and any number of times."""
     signed = subprocess.run([program, "sign", "--secret", SECRET], capture_output=True, text=True, check=True, cwd="/")
     header = signed.stdout.strip().splitlines()[-1]
     head = f"POST {path} HTTP/1.1\r\nHost: t\r\n{header}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -72,7 +72,7 @@ def post(server, program, path, payload):
 
 
 def websockets(server, program, count):
-    """Opens so many in one channel, for a user each; none reads anything from here on."""
+    """Opens `count` websockets in one channel, one for each user; none of them reads any more."""
     opened = []
     connect = request(program, "/connect", json.dumps({"username": "u", "conn_id": "%032d" % 0, "channels": ["c"]}))
     with socket.create_connection(server.address, timeout=30) as backend:
@@ -93,7 +93,7 @@ def websockets(server, program, count):
 
 
 def ends(wires, seconds):
-    """Reads until all are closed or nothing comes any more: how many were, and when the last one was."""
+    """Reads until all are closed or the time is over; returns how many were closed, and when the last one was."""
     selector, begun, last = selectors.DefaultSelector(), time.monotonic(), 0.0
     for wire in wires:
         selector.register(wire, selectors.EVENT_READ)
@@ -114,13 +114,13 @@ def ends(wires, seconds):
 
 
 def silent_websockets(server, program):
-    """They answer no ping. 1 s from ping to ping, 4 s until they are held for gone."""
+    """The clients answer no ping. The server pings every second and closes them after 4 s."""
     closed, last = ends(websockets(server, program, 900), 10)
-    return closed == 900 and last < 8, f"{closed} of 900 were closed, the last {last:.1f} s after it had come"
+    return closed == 900 and last < 8, f"{closed} of 900 were closed, the last one after {last:.1f} s"
 
 
 def connection_flood(server, program):
-    """Ten times as many sockets of one address as it may have."""
+    """One address opens ten times as many sockets as it may have."""
     wires, answers = [], collections.Counter()
     for _ in range(2_000):
         wire = socket.create_connection(server.address, timeout=30)
@@ -128,7 +128,7 @@ def connection_flood(server, program):
             wire.sendall(b"GET /nowhere HTTP/1.1\r\nHost: t\r\n\r\n")
             answers[wire.recv(65536)[9:12].decode() or "closed"] += 1
         except ConnectionError:
-            # It was told before it asked, and asked when the socket was closed.
+            # The server answered before the request arrived, and the request reached a closed socket.
             answers["reset"] += 1
         wires.append(wire)
     for wire in wires:
@@ -137,7 +137,7 @@ def connection_flood(server, program):
 
 
 def pour(server, head):
-    """200 at a time send as much as they can of a body that says 1 GiB, or in chunks that never end."""
+    """200 clients send as much as they can of a body with a length of 1 GiB, or of an endless chunked body."""
     lengths = [head + b"Content-Length: 1073741824\r\n\r\n", head + b"Transfer-Encoding: chunked\r\n\r\n"]
     pieces = [b" " * 65536, b"10000\r\n" + b" " * 65536 + b"\r\n"]
     answers, poured = collections.Counter(), 0
@@ -179,7 +179,7 @@ def huge_signed_bodies(server, program):
 
 
 def publish_flood(server, program):
-    """16 sockets send messages as fast as they can for 5 s, of which 1,000 a second may be accepted."""
+    """16 sockets send messages as fast as they can for 5 s; the server may accept 1,000 a second."""
     one = request(program, "/message", json.dumps([{"user": "u", "channel": "c", "message": {"text": "x" * 200}}]))
     answers, lock = collections.Counter(), threading.Lock()
 
@@ -206,7 +206,7 @@ def publish_flood(server, program):
 
 
 def shedding(server, program):
-    """300 websockets that never read, 20 MiB of messages for each: 6 GiB, of which 64 MiB may wait."""
+    """300 websockets that never read, with 20 MiB of messages for each: 6 GiB, of which the server may queue 64 MiB."""
     wires = websockets(server, program, 300)
     for _ in range(320):
         post(server, program, "/message", [{"user": "u", "channel": "c", "message": {"text": "x" * 65536}}])
@@ -228,22 +228,22 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     program, good = os.path.abspath(parser.parse_args().program), []
-    print("| flood | what came of it | slowest other request | memory in MiB | descriptors |")
+    print("| flood | result | slowest other request | memory in MiB | descriptors |")
     print("| --- | --- | --- | --- | --- |")
     for flood, settings in FLOODS.items():
         server = Server(program, f"secret={SECRET}", *settings)
         threading.Thread(target=lambda pipe: [None for _ in pipe], args=[server.process.stderr], daemon=True).start()
         try:
             watch = Watch(server)
-            held, told = flood(server, program)
+            passed, result = flood(server, program)
             after = watch.end()
         finally:
             server.process.terminate()
             server.process.wait()
-        good.append(held and after[1] <= watch.before[1])
+        good.append(passed and after[1] <= watch.before[1])
         states = (watch.before, watch.peak, after)
         memory, files = (" / ".join(form.format(state[at]) for state in states) for at, form in enumerate(["{:.1f}", "{}"]))
-        print(f"| {flood.__name__.replace('_', ' ')} | {told} | {watch.slowest:.0f} ms | {memory} | {files} |", flush=True)
+        print(f"| {flood.__name__.replace('_', ' ')} | {result} | {watch.slowest:.0f} ms | {memory} | {files} |", flush=True)
     return 0 if all(good) else 1
 
 

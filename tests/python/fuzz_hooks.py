@@ -1,6 +1,6 @@
-"""What schemathesis has to know about this API: how to sign, who is connected, what a schema cannot say.
+"""What schemathesis needs for this API: signatures, existing connections, and rules that no schema can express.
 
-Loaded by the fuzzer in a process of its own, see test_openapi.py.
+The fuzzer loads this file in a separate process, see test_openapi.py.
 """
 
 import os
@@ -16,11 +16,11 @@ URL = os.environ["FUZZED_URL"]
 HEADER = "x-channelstream-secret"
 KNOWN = {"username": "ada", "conn_id": "11111111-1111-4111-8111-111111111111"}
 CHANNEL = "demo"
-# A connection of the demo's own: it touches no other.
+# A connection of the demo, which changes no other connection.
 VISITOR = {"username": "ada", "conn_id": "22222222-2222-4222-8222-222222222222"}
-ABOUT_WHAT_IS_KNOWN = {"/subscribe", "/unsubscribe", "/user_state", "/listen", "/disconnect"}
+NAME_EXISTING_ITEMS = {"/subscribe", "/unsubscribe", "/user_state", "/listen", "/disconnect"}
 MAY_NAME_IN_QUERY = {"/subscribe", "/unsubscribe", "/demo/subscribe", "/demo/unsubscribe"}
-# What is said of values that a schema would take.
+# Refusals of values that fit the schema.
 LOOKED_UP = {
     "Unknown connection",
     "Unknown user",
@@ -40,7 +40,7 @@ schemathesis.openapi.format("date-time-local", strategies.datetimes().map(lambda
 
 @schemathesis.auth()
 class Signature:
-    """Signs what needs a signature, with the path as value."""
+    """Signs the requests that need a signature, with the path as the value."""
 
     def get(self, case, context):
         return signer.sign(case.path).decode()
@@ -49,38 +49,38 @@ class Signature:
         case.headers[HEADER] = signature
 
 
-def name_what_is_known(named, who):
-    """Half of the names become those of a connection, a user, a channel that the server knows."""
-    for field, known in {"conn_id": who["conn_id"], "user": who["username"], "channel": CHANNEL}.items():
+def name_existing_items(named, connection):
+    """Replaces half of the names with those of a connection, a user and a channel that exist."""
+    for field, known in {"conn_id": connection["conn_id"], "user": connection["username"], "channel": CHANNEL}.items():
         if isinstance(named.get(field), str) and len(named[field]) + sum(map(ord, named[field][-1:])) & 1:
             named[field] = known
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Many of the calls that are right concern what the server knows, and none waits for long."""
+    """Makes many of the valid calls name existing items, and lets none of them wait for long."""
     if not case.meta.generation.mode.is_positive:
         return
     if case.path == "/admin/recording.json":
         case.query["wait_s"] = 0
-    if case.path not in ABOUT_WHAT_IS_KNOWN and not case.path.startswith(("/admin/", "/demo/")):
+    if case.path not in NAME_EXISTING_ITEMS and not case.path.startswith(("/admin/", "/demo/")):
         return
-    who, connect = (VISITOR, "/demo/connect") if case.path.startswith("/demo/") else (KNOWN, "/connect")
-    payload = {**who, "channels": [CHANNEL]}
+    connection, connect = (VISITOR, "/demo/connect") if case.path.startswith("/demo/") else (KNOWN, "/connect")
+    payload = {**connection, "channels": [CHANNEL]}
     requests.post(URL + connect, json=payload, headers={HEADER: signer.sign(connect)}, timeout=5)
     for named in (case.query, case.body, *(case.body if isinstance(case.body, list) else ())):
         if isinstance(named, dict):
-            name_what_is_known(named, who)
+            name_existing_items(named, connection)
             if case.path.startswith("/demo/") and len(named.get("channels", ())) % 2:
                 named["channels"] = [CHANNEL]
     if case.path in ("/admin/channel.json", "/admin/user.json") and len(case.query["name"]) % 2:
         case.query["name"] = CHANNEL if case.path == "/admin/channel.json" else KNOWN["username"]
     if case.path.startswith("/demo/board/"):
-        make_or_delete_channel(case)
+        create_or_delete_channel(case)
 
 
-def make_or_delete_channel(case):
-    """Half of the board's calls concern a channel that they can be made of."""
+def create_or_delete_channel(case):
+    """Makes half of the board's calls name a channel with which they can succeed."""
     named = case.path_parameters if "push" in case.path else case.query
     if len(named["id"]) % 2:
         verb = "del-channel" if case.path.endswith("new-channel") else "new-channel"
@@ -98,33 +98,33 @@ def texts(errors):
 
 
 def names_neither(case):
-    """A recording is of a channel or else of a connection: no schema of parameters says that one of two must be there."""
+    """A recording is of a channel or of a connection: no schema of parameters can require one of two."""
     return case.path == "/admin/recording.json" and not case.query.get("channel") and not case.query.get("conn_id")
 
 
 def is_repeated(case):
-    """Of a channel that the board is told twice the last counts, as in the original; a schema of one text calls it a list."""
+    """Of several values the board uses the last one, as the original does; for the schema of one text several are a list."""
     return case.path.startswith("/demo/board/") and isinstance((case.query or {}).get("id"), list)
 
 
 def is_no_handshake(response, case):
-    """What the fuzzer sends to the websocket is plain HTTP."""
+    """The fuzzer calls the websocket endpoint with plain HTTP."""
     return case.path == "/ws" and response.status_code == 426
 
 
 def is_large_for_the_demo(response, case):
-    """The demo takes small bodies only, which no schema says."""
+    """The demo accepts only small bodies, which no schema documents."""
     return case.path.startswith("/demo/") and response.status_code == 413
 
 
 @schemathesis.check
-def what_fits_is_taken(context, response, case):
+def valid_call_is_accepted(context, response, case):
     if is_no_handshake(response, case) or is_large_for_the_demo(response, case):
         return
     try:
         positive_data_acceptance(context, response, case)
     except RejectedPositiveData:
-        # Whom the server knows is in no schema, and neither is that an id stands in the body or else in the query.
+        # No schema contains the items that exist, or the rule that an id is in the body or in the query.
         errors = response.json() if response.status_code == 422 else response.text
         named_in_query = case.path in MAY_NAME_IN_QUERY and "conn_id" not in case.body
         if named_in_query or names_neither(case):
@@ -134,6 +134,6 @@ def what_fits_is_taken(context, response, case):
 
 
 @schemathesis.check
-def what_does_not_fit_is_refused(context, response, case):
+def invalid_call_is_refused(context, response, case):
     if not is_no_handshake(response, case) and not is_repeated(case):
         negative_data_rejection(context, response, case)

@@ -1,4 +1,4 @@
-"""A browser's side of the server, over both transports, with libraries that are not ours."""
+"""A browser's connections to the server, over both transports, with independent client libraries."""
 
 import json
 import time
@@ -11,14 +11,14 @@ SILENCE = 0.3
 
 
 class Socket:
-    """A websocket that listens. Heartbeats are checked and left out."""
+    """A websocket that listens. It checks heartbeats and leaves them out."""
 
     def __init__(self, url, conn_id, path="/ws"):
         url = url.replace("http://", "ws://", 1)
         self.socket = websocket.create_connection(f"{url}{path}?conn_id={conn_id}", timeout=LIMIT)
 
     def events(self, count):
-        """The next events, so many of them."""
+        """Returns the next `count` events."""
         events = []
         while len(events) < count:
             frame = json.loads(self.socket.recv())
@@ -27,11 +27,11 @@ class Socket:
         return events
 
     def event(self):
-        """The next event."""
+        """Returns the next event."""
         return self.events(1)[0]
 
     def nothing_comes(self):
-        """Whether there is silence for a moment."""
+        """Returns whether no event arrives for a moment."""
         self.socket.settimeout(SILENCE)
         until = time.monotonic() + SILENCE
         try:
@@ -45,7 +45,7 @@ class Socket:
 
     def close(self):
         self.socket.close()
-        # Without this the library keeps a socket open that the server has closed.
+        # Otherwise the library keeps a socket open that the server has closed.
         self.socket.shutdown()
 
 
@@ -56,7 +56,7 @@ class Poller:
         self.address = f"{url}{path}?conn_id={conn_id}"
 
     def events(self, count):
-        """The next events, in as many polls as they need."""
+        """Returns the next events, with as many polls as needed."""
         events = []
         while len(events) < count:
             response = requests.get(self.address, timeout=3 * LIMIT)

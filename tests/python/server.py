@@ -1,4 +1,4 @@
-"""The real server, started from the binary that CHANNELSTREAM_BIN names."""
+"""The real server, started from the binary in CHANNELSTREAM_BIN."""
 
 import os
 import re
@@ -20,13 +20,13 @@ def binaries():
 
 
 def environment(**variables):
-    """This process' environment without settings of its own, with both commands on the path, and these variables."""
+    """Returns this process's environment without settings, with both commands on the path, and with these variables."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("CHANNELSTREAM_")}
     return {**own, "PATH": f"{binaries()}{os.pathsep}{own['PATH']}", **variables}
 
 
 class Server:
-    """A server in a directory of its own, so that no settings file of the checkout is read."""
+    """A server in its own directory, so that it reads no settings file of the checkout."""
 
     def __init__(self, directory, *arguments, **variables):
         self.directory = directory
@@ -46,9 +46,9 @@ class Server:
         until = time.monotonic() + START_LIMIT
         while time.monotonic() < until:
             text = self.log.read_text()
-            told = re.search(r"listening on http://\S+:(\d+)/", text)
-            if told:
-                return int(told[1])
+            found = re.search(r"listening on http://\S+:(\d+)/", text)
+            if found:
+                return int(found[1])
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
@@ -56,7 +56,7 @@ class Server:
         raise RuntimeError(f"the server does not listen:\n{self.log.read_text()}")
 
     def stop(self):
-        """Asks the server to stop, and returns its exit status."""
+        """Asks the server to stop and returns its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_LIMIT)

@@ -1,4 +1,4 @@
-"""AppEnlight's calls: it hands an id of its own to the browser, joins addresses carelessly, and comes back."""
+"""AppEnlight's calls: it gives the browser an id of its own, joins paths with two slashes, and reconnects."""
 
 import uuid
 
@@ -20,7 +20,7 @@ def report(backend, number):
     backend.post("/message", [{"type": "message", "user": "system", "channel": "app_7", "message": message}])
 
 
-def test_doubled_slashes(backend, open_socket):
+def test_server_accepts_doubled_slashes(backend, open_socket):
     conn_id = str(uuid.uuid4())
     connect(backend, conn_id)
     socket = open_socket(conn_id, "//ws")
@@ -28,7 +28,7 @@ def test_doubled_slashes(backend, open_socket):
     assert socket.event()["message"]["report"]["group"]["id"] == 1
 
 
-def test_a_browser_comes_back_with_the_same_id(backend, open_socket):
+def test_browser_reconnects_with_the_same_id(backend, open_socket):
     conn_id = str(uuid.uuid4())
     connect(backend, conn_id)
     first = open_socket(conn_id)
@@ -36,7 +36,7 @@ def test_a_browser_comes_back_with_the_same_id(backend, open_socket):
     assert first.event()["message"]["report"]["group"]["id"] == 1
     first.close()
     report(backend, 2)
-    # Away for longer than the original's second, well within the grace time.
+    # Absent for longer than the original's second, but not longer than the grace time.
     wait_until_absent(backend)
     report(backend, 3)
     again = open_socket(conn_id)
@@ -46,12 +46,12 @@ def test_a_browser_comes_back_with_the_same_id(backend, open_socket):
 
 
 def wait_until_absent(backend):
-    """Asks until the connection is in no count any more."""
+    """Requests the count until it no longer includes the connection."""
     while backend.post("/info", {"info": {"channels": ["app_7"]}})["channels"]["app_7"]["total_connections"]:
         pass
 
 
-def test_a_browser_that_comes_back_may_poll(server, backend, open_socket):
+def test_reconnecting_browser_may_poll(server, backend, open_socket):
     conn_id = str(uuid.uuid4())
     connect(backend, conn_id)
     open_socket(conn_id).close()
@@ -59,7 +59,7 @@ def test_a_browser_that_comes_back_may_poll(server, backend, open_socket):
     assert Poller(server.url, conn_id).event()["message"]["report"]["group"]["id"] == 5
 
 
-def test_an_unknown_id_is_closed_at_once(open_socket):
+def test_server_closes_an_unknown_id_immediately(open_socket):
     socket = open_socket(uuid.uuid4())
     opcode, payload = socket.socket.recv_data()
     assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1000)

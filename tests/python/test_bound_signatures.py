@@ -1,4 +1,4 @@
-"""Signatures bound to one request, made as the API's page says."""
+"""Signatures bound to one request, made as the API documentation describes."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "api.md"
 
 
 def documented():
-    """The function on the page, with a clock and nonces of the test's choice."""
+    """Returns the function on the page, with a clock and nonces that the test chooses."""
     code = PAGE.read_text().split("### Bound signatures")[1].split("```python\n")[1].split("\n\n\ndef call")[0]
     names = {}
     exec(code, names)  # noqa: S102
@@ -25,7 +25,7 @@ def documented():
 
 
 @pytest.mark.parametrize("vector", [v for v in VECTORS if v["valid"]], ids=lambda vector: vector["name"])
-def test_the_page_makes_the_signatures_of_the_vectors(vector, monkeypatch):
+def test_documented_code_makes_the_signatures_of_the_vectors(vector, monkeypatch):
     names = documented()
     timestamp, nonce, _ = (part.split("=", 1)[1] for part in vector["signature"].split(","))
     monkeypatch.setattr(names["time"], "time", lambda: int(timestamp))
@@ -48,7 +48,7 @@ def send(server, method, path, body, headers):
         ("POST", "/disconnect?a=b", b'{"conn_id": "33333333-3333-4333-8333-333333333333"}'),
     ],
 )
-def test_a_signature_is_good_once_and_for_its_request(server, method, path, body):
+def test_signature_is_valid_once_and_only_for_its_request(server, method, path, body):
     sign = documented()["signed"]
     headers = sign("secret", method, path, body)
     assert send(server, method, path, body, headers).status_code == 200
@@ -65,7 +65,7 @@ def test_a_signature_is_good_once_and_for_its_request(server, method, path, body
     assert send(server, method, path, body, sign("other", method, path, body)).status_code == 401
 
 
-def test_a_wrong_body_changes_nothing(server):
+def test_server_ignores_a_body_with_a_wrong_signature(server):
     sign = documented()["signed"]
     body = b'[{"user": "ann", "channel": "unheard", "message": {"text": "x"}}]'
     config = b'{"unheard": {"store_history": true}}'
@@ -75,7 +75,7 @@ def test_a_wrong_body_changes_nothing(server):
     assert info["channels"]["unheard"]["history"] == []
 
 
-def test_the_general_form_can_be_switched_off(start_server):
+def test_operator_can_require_bound_signatures(start_server):
     strict = start_server(CHANNELSTREAM_REQUIRE_BOUND_SIGNATURES="true")
     made = subprocess.run(["channelstream", "sign"], env=environment(), capture_output=True, text=True, check=True)
     name, _, value = made.stdout.splitlines()[-1].partition(": ")
@@ -85,7 +85,7 @@ def test_the_general_form_can_be_switched_off(start_server):
     assert send(strict, "POST", "/info", b"", bound).ok
 
 
-def test_what_cannot_be_remembered_is_not_accepted(start_server):
+def test_server_refuses_signatures_that_it_cannot_store(start_server):
     small = start_server(CHANNELSTREAM_MAX_REMEMBERED_SIGNATURES="1000")
     sign = documented()["signed"]
     with requests.Session() as session:
@@ -95,7 +95,7 @@ def test_what_cannot_be_remembered_is_not_accepted(start_server):
     assert (last.status_code, last.headers["x-channelstream-error"], last.headers["retry-after"]) == (503, "busy", "1")
 
 
-def test_the_command_makes_one(server, tmp_path):
+def test_command_makes_a_bound_signature(server, tmp_path):
     body = tmp_path / "body.json"
     body.write_text('{"info": {}}\n')
     for data in [f"@{body}", body.read_text()]:

@@ -1,4 +1,4 @@
-"""Websockets that ask for compressed messages, with a client that does by default."""
+"""Websockets that negotiate compression, with a client that does so by default."""
 
 import json
 
@@ -18,7 +18,7 @@ def extensions(socket):
 
 
 def texts(socket, count):
-    """The texts of the next messages, heartbeats left out."""
+    """Returns the texts of the next messages, without heartbeats."""
     found = []
     while len(found) < count:
         found += [event["message"]["text"] for event in json.loads(socket.recv(timeout=5))]
@@ -26,34 +26,34 @@ def texts(socket, count):
 
 
 @pytest.mark.parametrize("compression", ["deflate", None])
-def test_messages_arrive_alike_with_and_without(server, backend, own, compression):
+def test_client_receives_the_same_messages_with_and_without_compression(server, backend, own, compression):
     channel = own("news")
     with open_socket(server, backend.connect(own("ada"), channel), compression) as socket:
         assert (extensions(socket) is not None) == (compression is not None)
         sent = ["short", LONG, "short again", *(f"{n} {LONG}" for n in range(20))]
         for text in sent[:3]:
-            backend.say(channel, text)
-        # One request, one turn: these go out joined.
+            backend.publish_text(channel, text)
+        # One request is handled in one turn: the server sends these messages in one batch.
         backend.post("/message", [{"user": "s", "channel": channel, "message": {"text": t}} for t in sent[3:]])
         assert texts(socket, len(sent)) == sent
-        # What the client says is compressed as well, and only shows that it lives.
+        # The client's message is compressed too, and only shows that the client is alive.
         socket.send(json.dumps({"type": "heartbeat", "text": LONG}))
-        backend.say(channel, "still here")
+        backend.publish_text(channel, "still here")
         assert texts(socket, 1) == ["still here"]
 
 
-def test_both_kinds_listen_side_by_side(server, backend, own):
+def test_compressed_and_plain_clients_share_a_channel(server, backend, own):
     channel = own("news")
     with (
         open_socket(server, backend.connect(own("ada"), channel), "deflate") as compressed,
         open_socket(server, backend.connect(own("bob"), channel), None) as plain,
     ):
         for n in range(50):
-            backend.say(channel, f"{n} {LONG}")
+            backend.publish_text(channel, f"{n} {LONG}")
         assert texts(compressed, 50) == texts(plain, 50) == [f"{n} {LONG}" for n in range(50)]
 
 
-def test_it_can_be_turned_off(start_server):
+def test_operator_can_turn_compression_off(start_server):
     from backend import Backend
 
     server = start_server(CHANNELSTREAM_COMPRESSION="false")

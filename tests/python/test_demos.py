@@ -28,32 +28,32 @@ def enter(backend, username, *channels):
     return backend.post("/connect", payload)
 
 
-def said(backend, channel, **fields):
+def publish(backend, channel, **fields):
     message = {"user": "chat_a", "channel": channel, "message": {"text": "hello"}, **fields}
     return backend.post("/message", [message])[0]
 
 
 def without_catchup(event):
-    """The event without the mark of those that came between two polls."""
+    """Returns the event without the mark of an event that arrived between two polls."""
     event.pop("catchup", None)
     return event
 
 
-def test_chat_connect(backend):
+def test_chat_client_connects(backend):
     answer = enter(backend, "chat_first", "pub_chan")
-    # Null for a key that is not set is not stored, as in the original.
+    # A null for a key that is not set is not stored, as in the original.
     assert answer["state"] == {"status": "ready", "bar": 2, "private": False}
     public = {"status": "ready", "bar": 2}
     assert answer["public_state"] == public
     assert {"user": "chat_first", "state": public} in answer["channels_info"]["users"]
     keys = "uuid name long_name settings history last_active total_connections total_users users".split()
     assert list(answer["channels_info"]["channels"]["pub_chan"]) == keys
-    # A second window does not start the state anew.
+    # A second window does not reset the state.
     backend.post("/user_state", {"user": "chat_first", "user_state": {"status": "away"}})
     assert enter(backend, "chat_first", "pub_chan")["state"]["status"] == "away"
 
 
-def test_chat_user_state(backend, listen, own):
+def test_chat_client_receives_state_changes(backend, listen, own):
     user, channel = own("user"), own("states")
     backend.post("/channel_config", {channel: {"notify_state": True}})
     listener = listen(enter(backend, user, channel)["conn_id"])
@@ -66,7 +66,7 @@ def test_chat_user_state(backend, listen, own):
     assert event["message"] == {"state": {"status": "gone"}, "changed": [{"key": "status", "value": "gone"}]}
 
 
-def test_chat_subscribe_and_unsubscribe(backend):
+def test_chat_client_subscribes_and_unsubscribes(backend):
     conn_id = enter(backend, "chat_mover", "pub_chan")["conn_id"]
     answer = backend.post("/subscribe", {"conn_id": conn_id, "channels": ["notify"], "channel_configs": CONFIGS})
     assert (answer["channels"], answer["subscribed_to"]) == (["notify", "pub_chan"], ["notify"])
@@ -74,17 +74,17 @@ def test_chat_subscribe_and_unsubscribe(backend):
     assert (answer["channels"], answer["unsubscribed_from"]) == (["notify"], ["pub_chan"])
 
 
-def test_chat_messages_are_edited_and_deleted(backend, listen, own):
+def test_chat_client_receives_edits_and_deletions(backend, listen, own):
     channel = own("edits")
     backend.post("/channel_config", {channel: {"store_history": True}})
     listener = listen(enter(backend, own("reader"), channel)["conn_id"])
-    message = said(backend, channel)
+    message = publish(backend, channel)
     event = listener.event()
     assert (event["uuid"], event["timestamp"]) == (message["uuid"], message["timestamp"])
     assert event["timestamp"].split(".")[0]
     backend.call("PATCH", "/message", [{"uuid": message["uuid"], "channel": channel, "message": {"text": "hello!"}}])
     edit = without_catchup(listener.event())
-    # The page merges an edit over the message: what was not given must not be there.
+    # The page merges an edit over the message, so fields that were not given must be absent.
     assert sorted(edit) == ["channel", "edited", "message", "type", "uuid"]
     assert (edit["type"], edit["message"]) == ("message:edit", {"text": "hello!"})
     backend.call("DELETE", "/message", [{"uuid": message["uuid"], "channel": channel}])
@@ -92,23 +92,23 @@ def test_chat_messages_are_edited_and_deleted(backend, listen, own):
     assert backend.post("/info", {"info": {"channels": [channel]}})["channels"][channel]["history"] == []
 
 
-def test_chat_whispers(backend, listen, own):
+def test_chat_client_receives_private_messages(backend, listen, own):
     channel = own("whispers")
     ada, bob = (listen(enter(backend, own(name), channel)["conn_id"]) for name in ("ada", "bob"))
-    said(backend, channel, pm_users=[own("ada")], no_history=True, message={"text": "between us"})
-    said(backend, channel)
+    publish(backend, channel, pm_users=[own("ada")], no_history=True, message={"text": "between us"})
+    publish(backend, channel)
     assert [event["message"]["text"] for event in ada.events(2)] == ["between us", "hello"]
     assert bob.event()["message"]["text"] == "hello"
 
 
-def test_notifications(backend, listen, own):
+def test_client_receives_notifications(backend, listen, own):
     listener = listen(backend.connect(own("user"), own("notify")))
     message = {"type": "message", "user": "system", "channel": own("notify"), "message": {"value": 42}}
     backend.post("/message", [message])
     assert listener.event()["message"] == {"value": 42}
 
 
-def test_the_figures_are_asked_for_with_an_empty_object(backend):
+def test_admin_json_accepts_an_empty_object(backend):
     enter(backend, "chat_counted", "counted")
     figures = backend.post("/admin/admin.json", {})
     for name in (
@@ -122,7 +122,7 @@ def test_the_figures_are_asked_for_with_an_empty_object(backend):
 
 
 @pytest.mark.parametrize("proxied", [{}, {"Host": "push.example.org", "X-Url-Scheme": "https"}], ids=["direct", "proxied"])
-def test_the_landing_site_rewrites_the_explorer(start_server, proxied):
+def test_landing_site_can_rewrite_the_explorer(start_server, proxied):
     backend = Backend(start_server(CHANNELSTREAM_TRUSTED_PROXIES="127.0.0.1", CHANNELSTREAM_ALLOW_DEFAULT_SECRETS="true").url)
     headers = {HEADER: backend.signer.sign("channelstream"), **proxied}
     page = requests.get(f"{backend.url}/api-explorer", headers=headers, timeout=5, allow_redirects=False)
@@ -134,12 +134,12 @@ def test_the_landing_site_rewrites_the_explorer(start_server, proxied):
     assert described.status_code == 200 and described.json()["swagger"] == "2.0.0"
 
 
-def test_strangers_do_not_see_the_explorer(server):
+def test_server_hides_the_explorer_from_unsigned_requests(server):
     assert requests.get(f"{server.url}/openapi.json", timeout=5).status_code == 403
     page = requests.get(f"{server.url}/api-explorer", timeout=5, allow_redirects=False)
     assert (page.status_code, page.headers["Location"]) == (302, f"{server.url}/admin/sign_in")
 
 
-def test_a_signature_for_the_figures_of_another_server_is_refused(server):
+def test_server_refuses_the_signature_of_another_server(server):
     refused = Backend(server.url, "another").send("POST", "/admin/admin.json", {})
     assert (refused.status_code, refused.json()) == (401, {"request": "Bad Signature"})

@@ -1,9 +1,9 @@
-"""The pages for readers: their examples are run, their answers compared, their links followed.
+"""The documentation: the tests run its examples, compare its answers and follow its links.
 
-`sh` and `python` blocks run in the order of the page against a fresh server with default settings; the port is all that
-is changed. A `json` block behind a `sh` block is what that prints, with `…` for any value. `toml` and `ini` blocks are
-settings files. `js` and `html` blocks are run by the browser tests, `console` blocks are commands of which this run is
-part. A `rust` block stands so in a source file.
+`sh` and `python` blocks run in the order of the page against a fresh server with default settings; only the port is
+changed. A `json` block after a `sh` block is the output of that block, with `…` for any value. `toml` and `ini` blocks
+are settings files. The browser tests run `js` and `html` blocks; `console` blocks are commands, one of which starts these
+tests. A `rust` block is a copy from a source file.
 """
 
 import itertools
@@ -32,7 +32,7 @@ class Block:
     language: str
     text: str
     follows: bool
-    """Whether nothing stands between it and the block before."""
+    """Whether there is no text between it and the block before."""
 
 
 def blocks(page):
@@ -43,7 +43,7 @@ def blocks(page):
 
 
 def script_of(block, port):
-    """The block as a part of a shell script."""
+    """Returns the block as a part of a shell script."""
     text = block.text.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
     if block.language == "python":
         return f"{sys.executable} - <<'END_OF_PYTHON'\n{text}END_OF_PYTHON\n"
@@ -65,7 +65,7 @@ def named(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_examples_run_and_print_what_the_page_says(page, start_server, tmp_path):
+def test_examples_print_the_documented_output(page, start_server, tmp_path):
     server = start_server()
     found = list(blocks(page))
     run = [block for block in found if block.language in ("sh", "python")]
@@ -78,8 +78,8 @@ def test_examples_run_and_print_what_the_page_says(page, start_server, tmp_path)
     outputs = dict(zip(map(id, run), printed))
     for before, block in itertools.pairwise([None, *found]):
         if block.language == "json" and block.follows and before:
-            told, answered = json.loads(block.text), json.loads(outputs[id(before)])
-            assert matches(told, answered), f"{before.text}\nprints\n{json.dumps(answered, indent=1)}"
+            expected, answered = json.loads(block.text), json.loads(outputs[id(before)])
+            assert matches(expected, answered), f"{before.text}\nprints\n{json.dumps(answered, indent=1)}"
         elif block.language in ("toml", "ini"):
             file = tmp_path / f"config.{block.language}"
             file.write_text(block.text)
@@ -97,13 +97,13 @@ def test_examples_run_and_print_what_the_page_says(page, start_server, tmp_path)
 
 
 def anchors(page):
-    """What a link into the page may name."""
+    """Returns the anchors to which a link into the page may point."""
     headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_links_lead_somewhere(page):
+def test_links_point_to_existing_targets(page):
     for target in re.findall(r"\]\(([^)]+)\)", BLOCK.sub("", page.read_text())):
         if not target.startswith("https://"):
             path, _, anchor = target.partition("#")
@@ -112,9 +112,9 @@ def test_links_lead_somewhere(page):
             assert not anchor or anchor in anchors(file), target
 
 
-def test_the_table_of_differences_names_all_that_the_replay_is_told():
-    told = tomllib.loads((ROOT / "tests" / "data" / "differences.toml").read_text())
-    names = {rule["rule"] for rule in told["rule"]} | {difference["id"] for difference in told["difference"]}
+def test_table_of_differences_names_every_rule_of_the_replay():
+    known = tomllib.loads((ROOT / "tests" / "data" / "differences.toml").read_text())
+    names = {rule["rule"] for rule in known["rule"]} | {difference["id"] for difference in known["difference"]}
     page = (ROOT / "docs" / "differences.md").read_text()
     assert {name for name in names if f"`{name}`" not in page} == set()
     in_table = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", "".join(re.findall(r"\|([^|]*)\|$", page, re.MULTILINE))))

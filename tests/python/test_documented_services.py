@@ -1,5 +1,5 @@
-"""What docs/deploy.md has operators put in front of the server and around it: its nginx blocks, with clients that send the
-headers of proxies themselves, and its systemd units."""
+"""The services that docs/deploy.md documents: its nginx blocks in front of the server, with clients that send proxy headers
+themselves, and its systemd units."""
 
 import re
 import shutil
@@ -32,7 +32,7 @@ def nginx_binary():
 
 
 class Client(requests.adapters.HTTPAdapter):
-    """A client at an address that is not the proxy's."""
+    """A client whose address is not the proxy's."""
 
     def init_poolmanager(self, *arguments, **options):
         super().init_poolmanager(*arguments, source_address=("127.0.0.2", 0), **options)
@@ -54,7 +54,7 @@ class Nginx:
 
     def _config(self, directory, block, port):
         if "server {" not in block:
-            # A location takes the place of the one in the whole block.
+            # A block with a location replaces the location of the whole block.
             block = re.sub(r"^    location .*?^    }$", lambda _: block, WHOLE, flags=re.MULTILINE | re.DOTALL)
         block = re.sub(r"^ *ssl_certificate.*$", "", block, flags=re.MULTILINE)
         block = block.replace("listen 443 ssl;", f"listen 127.0.0.1:{self.port};").replace("127.0.0.1:8000", f"127.0.0.1:{port}")
@@ -76,7 +76,7 @@ class Nginx:
         raise RuntimeError(f"nginx does not listen:\n{self.log.read_text()}")
 
     def ask(self, method, path, headers=None, **options):
-        # The path goes out as it is written.
+        # The path is sent as it is written.
         request = requests.Request(method, self.url, headers={"Host": HOST, **(headers or {})}, **options).prepare()
         request.url = f"{self.url}{path}"
         with requests.Session() as session:
@@ -94,7 +94,7 @@ INI = "[channelstream]\nhost = 127.0.0.1\nsecret = own\nadmin_secret = own too\n
 
 @pytest.fixture(params=["trusted", "old ini"])
 def server(request, start_server, tmp_path):
-    """A server that trusts the proxy, and one that was started as 0.7.1 is."""
+    """A server that trusts the proxy, and one that is started like 0.7.1."""
     if request.param == "trusted":
         return start_server("--set", "trusted_proxies=127.0.0.1", **OWN)
     ini = tmp_path / "old.ini"
@@ -119,25 +119,25 @@ def proxied(server, tmp_path):
 
 
 def listens_through(nginx, root):
-    """A user is connected past the proxy and listens through it."""
+    """Connects a user directly and listens through the proxy."""
     backend = Backend(nginx.server.url, "own")
     conn_id = backend.connect("ann", "c")
     websocket = Socket(nginx.url, conn_id, f"{root}/ws")
-    backend.say("c", "by websocket")
+    backend.publish_text("c", "by websocket")
     assert websocket.event()["message"]["text"] == "by websocket"
     websocket.close()
-    backend.say("c", "by poll")
+    backend.publish_text("c", "by poll")
     assert Poller(nginx.url, conn_id, f"{root}/listen").event()["message"]["text"] == "by poll"
     assert nginx.ask("GET", f"{root}/static/channelstream/index.js").status_code == 200
     assert nginx.ask("GET", f"{root}/disconnect?conn_id={conn_id}").json() is True
 
 
 @pytest.mark.parametrize("block, root", [(WHOLE, ""), (BROWSERS, ""), (PREFIXED, "/push")], ids=["whole", "browsers", "prefixed"])
-def test_browsers_listen_through_each_block(proxied, block, root):
+def test_browsers_listen_through_each_nginx_block(proxied, block, root):
     listens_through(proxied(block), root)
 
 
-def test_nothing_but_the_paths_of_browsers_passes(proxied):
+def test_nginx_passes_only_the_paths_of_browsers(proxied):
     nginx = proxied(BROWSERS)
     signed = Backend(nginx.server.url, "own").headers("/")
     inner = ["connect", "info", "message", "admin/sign_in", "admin/admin.json", "openapi.json"]
@@ -157,7 +157,7 @@ def test_nothing_but_the_paths_of_browsers_passes(proxied):
 
 
 @pytest.mark.parametrize("block, root", [(WHOLE, ""), (PREFIXED, "/push")], ids=["whole", "prefixed"])
-def test_no_client_chooses_prefix_or_scheme(proxied, block, root):
+def test_client_cannot_choose_prefix_or_scheme(proxied, block, root):
     nginx = proxied(block)
     plain = nginx.ask("GET", f"{root}/admin").headers["Location"]
     assert plain == f"http://{HOST}{root}/admin/sign_in"
@@ -171,7 +171,7 @@ def test_no_client_chooses_prefix_or_scheme(proxied, block, root):
 
 
 @pytest.mark.parametrize("header", ADDRESSES)
-def test_no_client_chooses_its_address(proxied, header):
+def test_client_cannot_choose_its_address(proxied, header):
     nginx = proxied(WHOLE)
 
     def guess(number):
@@ -179,11 +179,11 @@ def test_no_client_chooses_its_address(proxied, header):
         return nginx.ask("POST", "/admin/sign_in", headers, data={"username": "admin", "password": "wrong"}).status_code
 
     with ThreadPoolExecutor() as pool:
-        # In parallel: the response to each wrong password is delayed by half a second.
+        # In parallel: the server answers each wrong password after half a second.
         assert 429 in pool.map(guess, range(8))
 
 
-def test_the_units_are_well_formed(tmp_path):
+def test_systemd_units_are_valid(tmp_path):
     service, opened = re.findall(r"^```systemd\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     service = service.replace("/usr/local/bin/channelstream", str(binaries() / "channelstream"))
     for name, text in [("channelstream.service", service), ("channelstream.socket", opened)]:

@@ -1,4 +1,4 @@
-"""The code that the tutorial page shows, run as it is written, in each language; a listener must hear all of it."""
+"""Runs the code of the tutorial page as it is written, in each language; a listener must receive all its messages."""
 
 import os
 import pathlib
@@ -26,16 +26,16 @@ def sample(request):
     return FILES / request.param
 
 
-def test_every_file_of_the_tutorial_is_run():
+def test_tests_run_every_file_of_the_tutorial():
     assert {path.name for path in FILES.iterdir()} == set(PROGRAMS)
 
 
-def test_each_has_all_parts(sample):
+def test_each_file_has_all_parts(sample):
     marks = [line.split()[2] for line in sample.read_text().splitlines() if " == " in line and line.endswith(" ==")]
     assert marks == SECTIONS
 
 
-def test_the_code_does_what_the_tutorial_says(sample, start_server):
+def test_code_does_what_the_tutorial_describes(sample, start_server):
     server = start_server()
     backend = Backend(server.url)
     backend.post("/channel_config", {"/tutorial-1": {"notify_state": True}})
@@ -48,16 +48,16 @@ def test_the_code_does_what_the_tutorial_says(sample, start_server):
         )
         assert (ran.returncode, ran.stderr) == (0, "")
         assert "alice listens with" in ran.stdout and "alice" in ran.stdout.splitlines()[-1]
-        heard = listener.events(5)
+        received = listener.events(5)
     finally:
         listener.close()
-    by_type = [frame["type"] for frame in heard]
+    by_type = [frame["type"] for frame in received]
     assert sorted(by_type) == ["message", "message", "message:delete", "message:edit", "user_state_change"]
-    message, edit, delete = (next(f for f in heard if f["type"] == kind)
+    message, edit, delete = (next(f for f in received if f["type"] == kind)
                              for kind in ("message", "message:edit", "message:delete"))
     assert message["message"] == {"text": "This can serve as notification", "level": "warning"}
     assert edit["uuid"] == delete["uuid"] == message["uuid"]
     assert edit["message"] == {"text": "It has been taken care of", "level": "info"}
-    private = next(f for f in heard if f["type"] == "message" and f["uuid"] != message["uuid"])
+    private = next(f for f in received if f["type"] == "message" and f["uuid"] != message["uuid"])
     assert (private["user"], private["message"]) == ("alice", {"text": "Only bob gets this"})
-    assert next(f for f in heard if f["type"] == "user_state_change")["message"]["state"] == {"status": "away"}
+    assert next(f for f in received if f["type"] == "user_state_change")["message"]["state"] == {"status": "away"}

@@ -1,4 +1,4 @@
-"""The API's description: by the words of its standard, and against a server that is fuzzed with what it says."""
+"""The API description: checked against its standard, and used to fuzz a server."""
 
 import copy
 import json
@@ -16,13 +16,13 @@ from server import environment
 
 HERE = Path(__file__).parent
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "45"))
-# The same cases in every run; FUZZ_SEED=random draws others.
+# The cases are the same in every run; FUZZ_SEED=random draws others.
 SEED = os.environ.get("FUZZ_SEED", "1")
 
 
 @pytest.fixture(scope="module")
 def fuzzed(start_server):
-    """A server of the fuzzer's own, whose polls end soon."""
+    """A server for the fuzzer, whose polls end soon."""
     return start_server(CHANNELSTREAM_POLL_WAIT_MS="20", CHANNELSTREAM_ALLOW_DEFAULT_SECRETS="true")
 
 
@@ -41,7 +41,7 @@ def resolved(document, value):
 
 
 def closed(document):
-    """The document with answers that have no keys beside those it tells: nothing may go untold."""
+    """Returns the document with answers that allow only the documented keys."""
     document = copy.deepcopy(document)
     seen = []
 
@@ -67,24 +67,24 @@ def closed(document):
     return document
 
 
-def test_it_is_openapi_3_1(document):
+def test_description_is_valid_openapi_3_1(document):
     assert document["openapi"] == "3.1.0"
     openapi_spec_validator.validate(document, cls=openapi_spec_validator.OpenAPIV31SpecValidator)
 
 
-def test_it_is_for_operators_and_backends(fuzzed):
+def test_description_requires_a_signature(fuzzed):
     refused = requests.get(f"{fuzzed.url}/openapi-3.1.json", timeout=5)
     assert (refused.status_code, refused.headers["x-channelstream-error"]) == (403, "signature-missing")
 
 
-def test_behind_a_prefix_it_says_so(start_server):
+def test_description_contains_the_prefix_of_a_proxy(start_server):
     server = start_server(CHANNELSTREAM_TRUSTED_PROXIES="127.0.0.1", CHANNELSTREAM_ALLOW_DEFAULT_SECRETS="true")
     headers = {**Backend(server.url).headers("/"), "X-Script-Name": "/push"}
-    told = requests.get(f"{server.url}/push/openapi-3.1.json", headers=headers, timeout=5).json()
-    assert told["servers"] == [{"url": "/push"}]
+    document = requests.get(f"{server.url}/push/openapi-3.1.json", headers=headers, timeout=5).json()
+    assert document["servers"] == [{"url": "/push"}]
 
 
-def test_a_fuzzer_finds_nothing(fuzzed, document, tmp_path):
+def test_fuzzer_finds_no_failure(fuzzed, document, tmp_path):
     (tmp_path / "openapi.json").write_text(json.dumps(closed(document)))
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", HERE / "fuzz.toml", "run", "openapi.json"]
     command += ["--url", fuzzed.url, "--max-time", str(SECONDS), "--continue-on-failure", "--no-color"]
@@ -99,7 +99,7 @@ def test_a_fuzzer_finds_nothing(fuzzed, document, tmp_path):
     assert report["failures"] == report["errors"] == []
     operations = report["operations"]
     assert operations["tested"] == operations["total"] == sum(len(item) for item in document["paths"].values())
-    # What was refused throughout has not been looked at; a websocket handshake is more than the fuzzer can do.
+    # The fuzzer has not tested an endpoint that refused every call; it cannot send a websocket handshake.
     taken = {name for name, phases in report["valid_rates"].items() if any(p["accepted"] for p in phases.values())}
     assert set(report["valid_rates"]) - taken <= {"GET /ws"}
     assert report["test_cases"]["generated"] > 500, report["test_cases"]

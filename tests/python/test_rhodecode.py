@@ -1,4 +1,4 @@
-"""RhodeCode's calls: how a code review application connects its users, and what it reads from the answers."""
+"""RhodeCode's calls: how a code review application connects its users, and which parts of the answers it reads."""
 
 import uuid
 from pathlib import Path
@@ -23,7 +23,7 @@ REVIEW = "/repo$grüße/тест$/pr/17"
 def connect(backend, username, *channels):
     payload = {
         "username": username,
-        # Null for a key that is not set is not stored, as in the original.
+        # A null for a key that is not set is not stored, as in the original.
         "user_state": {**STATE, "bio": None},
         "conn_id": str(uuid.uuid4()),
         "channels": [*channels, "broadcast"],
@@ -49,7 +49,7 @@ def review(backend, text, channel=REVIEW, **fields):
 
 
 def readable(info, channels):
-    """What it does with `channels_info`: every look-up must succeed."""
+    """Reads `channels_info` as RhodeCode does: every look-up must succeed."""
     states = {entry["user"]: entry["state"] for entry in info["users"]}
     assert sorted(info["channels"]) == sorted(channels)
     return {
@@ -58,7 +58,7 @@ def readable(info, channels):
     }
 
 
-def test_connect_tells_of_the_channels_asked_for(backend):
+def test_connect_returns_the_requested_channels(backend):
     channel = REVIEW + "/connect"
     assert connect(backend, "rc_first", channel)["channels"] == sorted([channel, "broadcast"])
     review(backend, "one", channel)
@@ -69,7 +69,7 @@ def test_connect_tells_of_the_channels_asked_for(backend):
     assert [entry["timestamp"] for entry in history] == ["2026-02-03T04:05:06.789000"] * 2
 
 
-def test_subscribe_tells_of_all_but_the_excluded(backend):
+def test_subscribe_returns_all_channels_but_the_excluded(backend):
     conn_id = connect(backend, "rc_subscriber")["conn_id"]
     channel = "/repo$grüße$/commit/0123abc"
     payload = {
@@ -84,7 +84,7 @@ def test_subscribe_tells_of_all_but_the_excluded(backend):
     assert readable(answer["channels_info"], [channel])[channel] == ([STATE], [])
 
 
-def test_a_message_reaches_the_others(backend, open_socket):
+def test_message_reaches_the_other_users(backend, open_socket):
     channel = REVIEW + "/message"
     author, reader = (open_socket(connect(backend, name, channel)["conn_id"]) for name in ("rc_a", "rc_b"))
     assert [event["message"]["action"] for event in author.events(1)] == ["joined"]
@@ -101,7 +101,7 @@ def test_a_message_reaches_the_others(backend, open_socket):
     assert left["state"] is None
 
 
-def test_a_private_message_reaches_every_window_of_its_user(backend, open_socket):
+def test_private_message_reaches_every_window_of_its_user(backend, open_socket):
     windows = [open_socket(connect(backend, "rc_windows")["conn_id"]) for _ in range(2)]
     other = open_socket(connect(backend, "rc_other")["conn_id"])
     message = {
@@ -121,7 +121,7 @@ def test_a_private_message_reaches_every_window_of_its_user(backend, open_socket
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    """The server as RhodeCode's stack starts it, with its INI file and a stray variable that must not count."""
+    """The server as RhodeCode's stack starts it, with its INI file and a variable that the server must ignore."""
     directory = tmp_path_factory.mktemp("stack")
     (directory / "config.ini").write_text(INI.read_text())
     server = Server(directory, "-i", "config.ini", CHANNELSTREAM_SECRET="ignored")
@@ -129,19 +129,19 @@ def stack(tmp_path_factory):
     assert server.stop() == 0
 
 
-def test_its_ini_file_starts_the_server(stack):
+def test_server_starts_with_the_ini_file(stack):
     assert Backend(stack.url, "100%secret").connect("someone", "broadcast")
     assert Backend(stack.url, "ignored").send("POST", "/info").status_code == 401
     log = stack.log.read_text()
     assert "statsd_host" in log and "CHANNELSTREAM_SECRET" in log
 
 
-def test_its_health_check(stack):
+def test_server_answers_the_health_check(stack):
     answer = requests.get(f"http://127.0.0.1:{stack.port}/admin/sign_in", timeout=5)
     assert answer.status_code == 200 and "<form" in answer.text
 
 
-def test_there_is_no_demo_behind_an_ini_file(stack):
+def test_server_with_an_ini_file_has_no_demo(stack):
     assert 'data-demo="false"' in requests.get(f"{stack.url}/", timeout=5).text
     assert requests.post(f"{stack.url}/demo/connect", json={}, timeout=5).status_code == 404
 
@@ -157,7 +157,7 @@ PROXIED = {
 
 
 @pytest.mark.parametrize("upgrade", [{}, {"Upgrade": ""}], ids=["without", "empty"])
-def test_its_proxy_sends_connection_upgrade_always(stack, upgrade):
+def test_server_accepts_connection_upgrade_in_every_request(stack, upgrade):
     server, backend = stack, Backend(stack.url, "100%secret")
     conn_id = connect(backend, "rc_proxied", "rc-proxied")["conn_id"]
     review(backend, "through a proxy", "rc-proxied")
@@ -168,12 +168,12 @@ def test_its_proxy_sends_connection_upgrade_always(stack, upgrade):
     assert requests.post(f"{server.url}/info", headers=headers, timeout=5).status_code == 200
 
 
-def test_its_proxy_names_the_scheme(stack):
+def test_server_uses_the_scheme_of_the_proxy(stack):
     page = requests.get(f"{stack.url}/admin", headers=PROXIED, timeout=5, allow_redirects=False)
     assert (page.status_code, page.headers["Location"]) == (302, "https://code.example.org/admin/sign_in")
 
 
-def test_a_proxied_try_out_with_the_default_secret_is_refused_with_both_ways_out(server, backend):
+def test_server_refuses_the_default_secret_behind_a_proxy_and_names_both_remedies(server, backend):
     refused = requests.post(f"{server.url}/info", headers={**backend.headers("/info"), **PROXIED}, timeout=5)
     assert (refused.status_code, refused.headers["x-channelstream-error"]) == (403, "well-known-secret")
     text = refused.json()["message"]

@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parent / "seed_examples"
 
 @pytest.fixture
 def run(server, monkeypatch):
-    """Runs an example. The address it names is 127.0.0.1:8000; its calls are led to the server under test."""
+    """Runs an example. Its calls to 127.0.0.1:8000 are redirected to the server under test."""
     connect = urllib3.util.connection.create_connection
 
     def redirected(address, *arguments, **options):
@@ -25,7 +25,7 @@ def run(server, monkeypatch):
     monkeypatch.setattr(urllib3.util.connection, "create_connection", redirected)
 
     def run(name, **names):
-        # The documents leave this one import to the reader.
+        # The documents leave this import to the reader.
         names["json"] = json
         exec(compile((EXAMPLES / name).read_text(), name, "exec"), names)
         return names
@@ -33,7 +33,7 @@ def run(server, monkeypatch):
     return run
 
 
-def test_the_readme_signs_the_path(run, open_socket):
+def test_readme_example_signs_the_path(run, open_socket):
     names = run(
         "readme_connect.py",
         SERVER_SECRET="secret",
@@ -47,11 +47,11 @@ def test_the_readme_signs_the_path(run, open_socket):
     assert open_socket(answer["conn_id"]).nothing_comes()
 
 
-def test_the_tutorial_connects_a_user_and_sends_a_message(run, backend, open_socket):
+def test_tutorial_connects_a_user_and_sends_a_message(run, backend, open_socket):
     conn_id = run("tutorial_connect.py")["response"].json()["conn_id"]
     listener = open_socket(conn_id)
     names = run("tutorial_message.py")
-    # The tutorial's code names /connect where its text says /message; a list is no connect.
+    # The tutorial's code names /connect where its text names /message; a list is not a valid body of /connect.
     assert names["response"].status_code == 422
     assert names["response"].json() == {"_schema": ["Invalid input type."]}
     assert listener.nothing_comes()
@@ -62,7 +62,7 @@ def test_the_tutorial_connects_a_user_and_sends_a_message(run, backend, open_soc
     assert event["date"] == event["timestamp"]
 
 
-def test_installation_steps(tmp_path):
+def test_installation_steps_start_a_server(tmp_path):
     # YOUR_PYTHON_ENV/bin/channelstream_utils make_config -o config.ini
     subprocess.run(["channelstream_utils", "make_config", "-o", "config.ini"], cwd=tmp_path, env=environment(), check=True)
     assert "[channelstream]" in (tmp_path / "config.ini").read_text()

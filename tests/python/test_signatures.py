@@ -1,4 +1,4 @@
-"""Signatures as the versions of itsdangerous make them that are in use."""
+"""Signatures of the versions of itsdangerous that are in use."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ OLD_VERSIONS = Path(__file__).parent.parent / ".venv"
 
 
 def signed_by(version, secret, value):
-    """A signature made by another version of itsdangerous, in a process of its own."""
+    """Returns a signature made by another version of itsdangerous, in a separate process."""
     code = "import sys; from itsdangerous import TimestampSigner as S; print(S(sys.argv[1]).sign(sys.argv[2]).decode())"
     made = subprocess.run(
         [sys.executable, "-c", code, secret, value],
@@ -32,15 +32,15 @@ def info(server, signature, **extra):
 
 
 @pytest.mark.parametrize("value", ["/info", "channelstream", "", "/admin/admin.json", "a.b.c", "żółw"])
-def test_any_value_may_be_signed(server, value):
+def test_server_accepts_any_signed_value(server, value):
     assert info(server, TimestampSigner("secret").sign(value)).status_code == 200
 
 
-def test_the_signature_of_itsdangerous_1_1(server):
+def test_server_accepts_the_signature_of_itsdangerous_1_1(server):
     assert info(server, signed_by("1.1.0", "secret", "/info")).status_code == 200
 
 
-def test_the_signature_of_itsdangerous_0_24_has_another_epoch(server, start_server):
+def test_signature_of_itsdangerous_0_24_has_another_epoch(server, start_server):
     old = signed_by("0.24", "secret", "/info")
     refused = info(server, old)
     assert (refused.status_code, refused.json()) == (401, {"request": "Bad Signature"})
@@ -48,12 +48,12 @@ def test_the_signature_of_itsdangerous_0_24_has_another_epoch(server, start_serv
     assert info(lenient, old).status_code == 200
 
 
-def test_the_signature_may_stand_in_the_query(server):
+def test_server_accepts_a_signature_in_the_query(server):
     signature = TimestampSigner("secret").sign("channelstream").decode()
     assert requests.post(f"{server.url}/info", params={"secret": signature}, timeout=5).status_code == 200
 
 
-def test_refusals(server):
+def test_server_refuses_wrong_and_missing_signatures(server):
     wrong = info(server, TimestampSigner("another").sign("/info"))
     assert (wrong.status_code, wrong.json()) == (401, {"request": "Bad Signature"})
     assert wrong.headers["x-channelstream-error"] == "bad-signature"
@@ -64,7 +64,7 @@ def test_refusals(server):
     assert missing.headers["x-channelstream-error"] == "signature-missing"
 
 
-def test_a_signature_is_good_for_sixty_seconds(server, monkeypatch):
+def test_signature_is_valid_for_sixty_seconds(server, monkeypatch):
     signer = TimestampSigner("secret")
     now = signer.get_timestamp()
     for age, status in [(55, 200), (62, 401), (-3600, 200)]:
@@ -72,7 +72,7 @@ def test_a_signature_is_good_for_sixty_seconds(server, monkeypatch):
         assert info(server, signer.sign("/info")).status_code == status, age
 
 
-def test_secrets_are_changed_without_a_pause(start_server):
+def test_operator_changes_secrets_without_a_pause(start_server):
     both = start_server(CHANNELSTREAM_SECRETS="new\nold")
     for secret, status in [("new", 200), ("old", 200), ("secret", 401)]:
         assert Backend(both.url, secret).send("POST", "/info").status_code == status, secret

@@ -1,4 +1,4 @@
-"""Starting and stopping, as a service manager sees it."""
+"""Start and stop, as a service manager sees them."""
 
 import signal
 import socket
@@ -12,8 +12,8 @@ from listeners import Socket
 from server import Server
 
 
-def test_a_server_that_listens_can_be_stopped(tmp_path):
-    """As soon as it says that it listens: a service manager may be quick."""
+def test_server_stops_as_soon_as_it_listens(tmp_path):
+    """A service manager may stop the server as soon as it has logged that it listens."""
     for round in range(5):
         directory = tmp_path / str(round)
         directory.mkdir()
@@ -21,7 +21,7 @@ def test_a_server_that_listens_can_be_stopped(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_stop_says_goodbye_and_does_not_wait_for_idle_peers(tmp_path, name):
+def test_server_closes_its_clients_and_does_not_wait_for_idle_ones(tmp_path, name):
     server = Server(tmp_path)
     listener = Socket(server.url, Backend(server.url).connect("ada", "news"))
     idle = requests.Session()
@@ -32,7 +32,7 @@ def test_a_stop_says_goodbye_and_does_not_wait_for_idle_peers(tmp_path, name):
     opcode, payload = listener.socket.recv_data()
     assert (opcode, int.from_bytes(payload[:2], "big")) == (8, 1012)
     listener.close()
-    # Not told a second time: that would end it at once.
+    # There is no second signal: that would end the server immediately.
     assert server.process.wait(timeout=10) == 0
     assert time.monotonic() - began < 3
     idle.close()

@@ -1,24 +1,24 @@
-//! Messages that change or go.
+//! Messages that are edited or deleted.
 
 use crate::stage::{Stage, pick};
 use serde_json::{Value, json};
 
 on_every_transport!(
-    edit_with_history,
-    edit_without_history,
-    edit_of_a_private_message,
-    delete,
-    unknown_messages
+    clients_receive_an_edit_in_a_channel_with_history,
+    clients_receive_an_edit_in_a_channel_without_history,
+    user_receives_the_edit_of_a_private_message,
+    clients_receive_the_deletion_of_a_message,
+    clients_receive_events_about_unknown_messages
 );
 
-/// The parts of an event that edits and deletions are about.
+/// The members of an event that edits and deletions set.
 const PARTS: [&str; 4] = ["uuid", "type", "channel", "message"];
 
-async fn edit_with_history(stage: Stage) {
+async fn clients_receive_an_edit_in_a_channel_with_history(stage: Stage) {
     edit(stage, true).await;
 }
 
-async fn edit_without_history(stage: Stage) {
+async fn clients_receive_an_edit_in_a_channel_without_history(stage: Stage) {
     edit(stage, false).await;
 }
 
@@ -26,8 +26,8 @@ async fn edit(stage: Stage, history: bool) {
     stage.backend.configure(&["c"], json!({"store_history": history})).await;
     let late = stage.backend.connect("late", &["c"]).await;
     let (_, mut live) = stage.enter("live", &["c"]).await;
-    let uuid = stage.backend.say("c", "first").await;
-    stage.backend.say("c", "between").await;
+    let uuid = stage.backend.publish_text("c", "first").await;
+    stage.backend.publish_text("c", "between").await;
     assert_eq!(live.texts(2).await, ["first", "between"]);
     let change = json!([{"uuid": uuid, "channel": "c", "message": {"text": "second"}}]);
     let answer = stage.backend.call("PATCH", "/message", change).await;
@@ -38,7 +38,7 @@ async fn edit(stage: Stage, history: bool) {
     for absent in ["user", "timestamp", "date"] {
         assert!(event.get(absent).is_none(), "clients merge edits over what they have: {event}");
     }
-    // Who was away sees the new form in the old place, then the event.
+    // A client that was absent receives the new form in the old position, then the event.
     let mut listener = stage.attach(&late).await;
     let first = listener.event().await;
     assert_eq!(pick(&first, &PARTS), json!([uuid, "message", "c", {"text": "second"}]));
@@ -52,7 +52,7 @@ async fn edit(stage: Stage, history: bool) {
     assert_eq!(kept, if history { vec!["second", "between"] } else { vec![] });
 }
 
-async fn edit_of_a_private_message(stage: Stage) {
+async fn user_receives_the_edit_of_a_private_message(stage: Stage) {
     let late = stage.backend.connect("ann", &[]).await;
     let (_, mut live) = stage.enter("ann", &[]).await;
     let (_, mut other) = stage.enter("bob", &["c"]).await;
@@ -70,16 +70,16 @@ async fn edit_of_a_private_message(stage: Stage) {
     for ann in [&mut live, &mut listener] {
         assert_eq!(pick(&ann.event().await, &["uuid", "type"]), json!([uuid, "message:delete"]));
     }
-    stage.backend.say("c", "end").await;
+    stage.backend.publish_text("c", "end").await;
     assert_eq!(other.texts(1).await, ["end"]);
 }
 
-async fn delete(stage: Stage) {
+async fn clients_receive_the_deletion_of_a_message(stage: Stage) {
     stage.backend.configure(&["c"], json!({"store_history": true})).await;
     let late = stage.backend.connect("late", &["c"]).await;
     let (_, mut live) = stage.enter("live", &["c"]).await;
-    let uuid = stage.backend.say("c", "gone").await;
-    stage.backend.say("c", "stays").await;
+    let uuid = stage.backend.publish_text("c", "gone").await;
+    stage.backend.publish_text("c", "stays").await;
     assert_eq!(live.texts(2).await, ["gone", "stays"]);
     stage.backend.call("DELETE", "/message", json!([{"uuid": uuid, "channel": "c"}])).await;
     let event = live.event().await;
@@ -93,8 +93,8 @@ async fn delete(stage: Stage) {
     assert_eq!(history[0]["message"]["text"], "stays");
 }
 
-/// Events about messages nobody knows go out all the same, as in the original: clients may know them.
-async fn unknown_messages(stage: Stage) {
+/// Events about messages that the server does not know are sent too, as in the original: clients may know them.
+async fn clients_receive_events_about_unknown_messages(stage: Stage) {
     let (_, mut listener) = stage.enter("ann", &["c"]).await;
     let (_, mut excluded) = stage.enter("eve", &["c"]).await;
     let uuid = "5a8e9e0c-0000-4000-8000-000000000000";
@@ -102,7 +102,7 @@ async fn unknown_messages(stage: Stage) {
     stage.backend.call("PATCH", "/message", change).await;
     let gone = json!([{"uuid": uuid, "channel": "c", "pm_users": ["ann"]}]);
     stage.backend.call("DELETE", "/message", gone).await;
-    stage.backend.say("c", "end").await;
+    stage.backend.publish_text("c", "end").await;
     assert_eq!(pick(&listener.event().await, &["uuid", "type", "user"]), json!([uuid, "message:edit", "x"]));
     assert_eq!(pick(&listener.event().await, &["uuid", "type"]), json!([uuid, "message:delete"]));
     assert_eq!(listener.texts(1).await, ["end"]);

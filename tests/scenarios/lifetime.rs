@@ -1,22 +1,26 @@
-//! How connections end, and how they do not.
+//! When connections end, and when they do not.
 
-use crate::stage::{Stage, quick};
-use crate::support::listener::{Heard, Transport};
+use crate::stage::{Stage, fast_settings};
+use crate::support::listener::{ListenResult, Transport};
 use channelstream::config::Settings;
 use serde_json::json;
 use std::time::Duration;
 
 on_every_transport!(
-    with super::short_lives();
-    unknown_after_the_grace_time,
-    idle_connections_are_collected,
-    sessions_keep_their_connections,
+    with super::short_timeouts();
+    server_removes_an_absent_connection_after_the_grace_time,
+    server_removes_idle_connections,
+    session_keeps_its_connection,
 );
-on_every_transport!(disconnect_ends_a_session, disconnect_by_every_method, named_twice_in_connect);
+on_every_transport!(
+    disconnect_ends_the_session,
+    backend_disconnects_with_every_method,
+    second_connect_adds_channels_to_the_connection
+);
 
-/// Idle, absent and ended in little more than a second.
-fn short_lives() -> Settings {
-    Settings { connection_idle_timeout_ms: 600, grace_time_ms: 600, poll_wait_ms: 100, ..quick() }
+/// Unattached and absent connections end after little more than a second.
+fn short_timeouts() -> Settings {
+    Settings { connection_idle_timeout_ms: 600, grace_time_ms: 600, poll_wait_ms: 100, ..fast_settings() }
 }
 
 impl Stage {
@@ -24,7 +28,7 @@ impl Stage {
     async fn until_unknown(&self, conn_id: &str) {
         let body = json!({"conn_id": conn_id, "channels": ["probe"]}).to_string();
         crate::support::within(async {
-            // Taking a channel from it that it does not have changes nothing about it.
+            // Unsubscribing a connection from a channel that it is not subscribed to changes nothing.
             while self.backend.send("POST", "/unsubscribe", &[], body.as_bytes()).await.status == 200 {
                 actix_rt::time::sleep(Duration::from_millis(20)).await;
             }
@@ -32,34 +36,34 @@ impl Stage {
         .await;
     }
 
-    /// Somebody who comes with an id that nobody knows is told.
+    /// The server refuses a client that attaches with an unknown id.
     async fn expect_unknown(&self, conn_id: &str) {
         let expected = match self.transport {
-            Transport::Websocket => Heard::Closed(Some(1000)),
-            Transport::LongPoll | Transport::Jsonp => Heard::Refused(401),
+            Transport::Websocket => ListenResult::Closed(Some(1000)),
+            Transport::LongPoll | Transport::Jsonp => ListenResult::Refused(401),
         };
         assert_eq!(self.attach(conn_id).await.next().await, expected);
     }
 }
 
-async fn unknown_after_the_grace_time(stage: Stage) {
+async fn server_removes_an_absent_connection_after_the_grace_time(stage: Stage) {
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
-    stage.backend.say("c", "there").await;
+    stage.backend.publish_text("c", "there").await;
     assert_eq!(listener.texts(1).await, ["there"]);
     listener.leave().await;
     stage.until_unknown(&conn_id).await;
     stage.expect_unknown(&conn_id).await;
     assert_eq!(stage.backend.channel("c").await["total_connections"], 0);
     assert!(!stage.backend.disconnect(&conn_id).await);
-    // The id is free again, and what came before is not its new owner's.
+    // The id is free again, and its new owner does not receive earlier messages.
     let again = json!({"username": "bob", "conn_id": conn_id, "channels": ["c"]});
     stage.backend.post("/connect", again).await;
     let mut listener = stage.attach(&conn_id).await;
-    stage.backend.say("c", "end").await;
+    stage.backend.publish_text("c", "end").await;
     assert_eq!(listener.texts(1).await, ["end"]);
 }
 
-async fn idle_connections_are_collected(stage: Stage) {
+async fn server_removes_idle_connections(stage: Stage) {
     let in_channel = stage.backend.connect("ann", &["c"]).await;
     let in_none = stage.backend.connect("bob", &[]).await;
     for conn_id in [&in_channel, &in_none] {
@@ -72,35 +76,35 @@ async fn idle_connections_are_collected(stage: Stage) {
     assert_eq!(figures["remembered_user_count"], 2);
 }
 
-/// Whoever listens lives, for many times the idle time, in a channel or in none.
-async fn sessions_keep_their_connections(stage: Stage) {
+/// A connection with a session lives for many times the idle time, in a channel or in none.
+async fn session_keeps_its_connection(stage: Stage) {
     let (_, mut listener) = stage.enter("ann", &["c"]).await;
     let (_, mut lonely) = stage.enter("bob", &[]).await;
     for round in 0..10 {
         actix_rt::time::sleep(Duration::from_millis(200)).await;
-        stage.backend.say("c", &round.to_string()).await;
+        stage.backend.publish_text("c", &round.to_string()).await;
         assert_eq!(listener.texts(1).await, [round.to_string()]);
     }
     stage.backend.publish(json!({"pm_users": ["bob"]}), "still there").await;
     assert_eq!(lonely.texts(1).await, ["still there"]);
 }
 
-async fn disconnect_ends_a_session(stage: Stage) {
+async fn disconnect_ends_the_session(stage: Stage) {
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
-    stage.backend.say("c", "there").await;
+    stage.backend.publish_text("c", "there").await;
     assert_eq!(listener.texts(1).await, ["there"]);
     assert!(stage.backend.disconnect(&conn_id).await);
     let end = listener.next().await;
     match stage.transport {
-        Transport::Websocket => assert_eq!(end, Heard::Closed(Some(1000))),
-        // The poll under way ends in order; the next one is refused.
-        Transport::LongPoll | Transport::Jsonp => assert_eq!(end, Heard::Refused(401)),
+        Transport::Websocket => assert_eq!(end, ListenResult::Closed(Some(1000))),
+        // The current poll ends in order; the next one is refused.
+        Transport::LongPoll | Transport::Jsonp => assert_eq!(end, ListenResult::Refused(401)),
     }
     assert_eq!(stage.backend.channel("c").await["total_connections"], 0);
     stage.expect_unknown(&conn_id).await;
 }
 
-async fn disconnect_by_every_method(stage: Stage) {
+async fn backend_disconnects_with_every_method(stage: Stage) {
     for method in ["GET", "DELETE", "PUT", "POST"] {
         let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
         let (target, body) = match method {
@@ -112,7 +116,10 @@ async fn disconnect_by_every_method(stage: Stage) {
             assert_eq!((reply.status, reply.json()), (200, json!(known)), "{method}");
         }
         let end = listener.next().await;
-        assert!(matches!(end, Heard::Closed(Some(1000)) | Heard::Refused(401)), "{method}: {end:?}");
+        assert!(
+            matches!(end, ListenResult::Closed(Some(1000)) | ListenResult::Refused(401)),
+            "{method}: {end:?}"
+        );
     }
     for (method, target) in
         [("GET", "/disconnect"), ("GET", "/disconnect?conn_id=x"), ("POST", "/disconnect")]
@@ -121,27 +128,27 @@ async fn disconnect_by_every_method(stage: Stage) {
     }
 }
 
-/// A backend that names a connection again adds to it; it never takes it from whoever listens.
-async fn named_twice_in_connect(stage: Stage) {
+/// A backend that names an existing connection in `/connect` adds channels to it; the attached session stays.
+async fn second_connect_adds_channels_to_the_connection(stage: Stage) {
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
     let (_, mut other) = stage.enter("bob", &["c", "d"]).await;
-    stage.backend.say("c", "1").await;
+    stage.backend.publish_text("c", "1").await;
     assert_eq!(listener.texts(1).await, ["1"]);
     let again = json!({"username": "ann", "conn_id": conn_id, "channels": ["d"]});
     stage.backend.post("/connect", again).await;
-    stage.backend.say("c", "2").await;
+    stage.backend.publish_text("c", "2").await;
     assert_eq!(listener.texts(1).await, ["2"]);
-    stage.backend.say("d", "3").await;
+    stage.backend.publish_text("d", "3").await;
     assert_eq!(listener.texts(1).await, ["3"]);
     assert_eq!(stage.backend.channel("c").await["total_connections"], 2);
     let foreign = json!({"username": "eve", "conn_id": conn_id, "channels": ["d"]}).to_string();
     let refused = stage.backend.send("POST", "/connect", &[], foreign.as_bytes()).await;
     assert_eq!(refused.status, 422);
-    stage.backend.say("d", "4").await;
+    stage.backend.publish_text("d", "4").await;
     assert_eq!(listener.texts(1).await, ["4"]);
     assert_eq!(other.texts(4).await, ["1", "2", "3", "4"]);
     listener.leave().await;
-    stage.backend.say("d", "5").await;
+    stage.backend.publish_text("d", "5").await;
     let mut listener = stage.attach(&conn_id).await;
     assert_eq!(listener.texts(1).await, ["5"]);
 }

@@ -1,6 +1,10 @@
-//! What every browser may rely on, whatever its transport and however many threads serve it: each scenario runs
+//! What every browser may rely on, for each transport and each number of workers: each scenario runs
 //! over websocket, long-poll and JSONP, with one worker and with two.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot continue must fail with a message"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

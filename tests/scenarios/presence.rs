@@ -1,22 +1,22 @@
-//! Who is there, and what they show of themselves.
+//! Presence events and the public state of users.
 
-use crate::stage::{Stage, pick, quick};
+use crate::stage::{Stage, fast_settings, pick};
 use crate::support::listener::Listener;
 use channelstream::config::Settings;
 use serde_json::{Value, json};
 
 on_every_transport!(
-    with super::brief();
-    users_come_and_go,
-    lists_of_users,
-    gone_and_back_within_the_grace_time,
-    parted_after_the_end,
-    state_changes,
+    with super::short_absence();
+    users_join_and_part,
+    presence_events_contain_the_list_of_users,
+    user_parts_and_joins_again_within_the_grace_time,
+    user_parts_after_the_session_ends,
+    clients_receive_changes_of_public_state,
 );
 
-/// Connections without session are soon absent.
-fn brief() -> Settings {
-    Settings { connection_idle_timeout_ms: 1_000, ..quick() }
+/// Connections without a session are soon absent.
+fn short_absence() -> Settings {
+    Settings { connection_idle_timeout_ms: 1_000, ..fast_settings() }
 }
 
 async fn watched(stage: &Stage, settings: Value) -> Listener {
@@ -36,8 +36,8 @@ fn parted(user: &str) -> Value {
     json!(["presence", user, {"action": "parted"}, "c"])
 }
 
-/// Presence is about users: the first connection joins, the last one parts.
-async fn users_come_and_go(stage: Stage) {
+/// Presence is about users: a user joins with the first connection and parts with the last one.
+async fn users_join_and_part(stage: Stage) {
     let mut witness = watched(&stage, json!({"notify_presence": true})).await;
     let state = json!({"username": "ann", "channels": ["c"], "user_state": {"a": 1, "b": 2},
         "state_public_keys": ["a"]});
@@ -52,7 +52,7 @@ async fn users_come_and_go(stage: Stage) {
     assert!(stage.backend.disconnect(&second).await);
     assert!(stage.backend.disconnect(&third).await);
     assert_eq!(seen(&witness.event().await), parted("bob"), "ann is still there");
-    // Nobody hears of themselves.
+    // A user receives no event about itself.
     assert_eq!(seen(&ann.event().await), joined("bob"));
     assert_eq!(seen(&ann.event().await), parted("bob"));
     stage.backend.post("/unsubscribe", json!({"conn_id": first, "channels": ["c"]})).await;
@@ -63,7 +63,7 @@ async fn users_come_and_go(stage: Stage) {
     assert_eq!(pick(&channel, &["total_connections", "total_users", "users"]), json!([1, 1, ["witness"]]));
 }
 
-async fn lists_of_users(stage: Stage) {
+async fn presence_events_contain_the_list_of_users(stage: Stage) {
     let settings = json!({"notify_presence": true, "broadcast_presence_with_user_lists": true});
     let mut witness = watched(&stage, settings).await;
     let (conn_id, _listener) = stage.enter("ann", &["c"]).await;
@@ -78,7 +78,7 @@ async fn lists_of_users(stage: Stage) {
     assert_eq!(event["users"], list(&["witness"]));
 }
 
-async fn gone_and_back_within_the_grace_time(stage: Stage) {
+async fn user_parts_and_joins_again_within_the_grace_time(stage: Stage) {
     let mut witness = watched(&stage, json!({"notify_presence": true})).await;
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
     assert_eq!(seen(&witness.event().await), joined("ann"));
@@ -86,14 +86,14 @@ async fn gone_and_back_within_the_grace_time(stage: Stage) {
         assert!(listener.leave().await.is_empty());
         assert_eq!(seen(&witness.event().await), parted("ann"));
         assert_eq!(stage.backend.channel("c").await["total_connections"], 1);
-        stage.backend.say("c", &format!("missed {round}")).await;
+        stage.backend.publish_text("c", &format!("missed {round}")).await;
         assert_eq!(witness.texts(1).await, [format!("missed {round}")]);
         listener = stage.attach(&conn_id).await;
         assert_eq!(listener.texts(1).await, [format!("missed {round}")]);
         assert_eq!(seen(&witness.event().await), joined("ann"));
         assert_eq!(stage.backend.channel("c").await["total_connections"], 2);
     }
-    // Named again by its backend while it is away, it is back as well.
+    // A backend that names an absent connection again also makes its user present again.
     listener.leave().await;
     assert_eq!(seen(&witness.event().await), parted("ann"));
     let again = json!({"username": "ann", "conn_id": conn_id, "channels": ["c"]});
@@ -101,8 +101,8 @@ async fn gone_and_back_within_the_grace_time(stage: Stage) {
     assert_eq!(seen(&witness.event().await), joined("ann"));
 }
 
-/// Whether a client says goodbye or is gone without a word.
-async fn parted_after_the_end(stage: Stage) {
+/// The user parts whether the client closes in order or drops the connection.
+async fn user_parts_after_the_session_ends(stage: Stage) {
     let mut witness = watched(&stage, json!({"notify_presence": true})).await;
     for orderly in [true, false] {
         let (_, listener) = stage.enter("ann", &["c"]).await;
@@ -116,7 +116,7 @@ async fn parted_after_the_end(stage: Stage) {
     }
 }
 
-async fn state_changes(stage: Stage) {
+async fn clients_receive_changes_of_public_state(stage: Stage) {
     let mut witness = watched(&stage, json!({"notify_state": true})).await;
     let (_, mut ann) = stage.enter("ann", &["c", "quiet"]).await;
     let change =
@@ -125,7 +125,7 @@ async fn state_changes(stage: Stage) {
     assert_eq!(answer["user_state"], json!({"mood": "good", "secret": 1}));
     assert_eq!(answer["public_keys"], json!(["mood"]));
     stage.backend.post("/user_state", json!({"user": "ann", "user_state": {"secret": 2}})).await;
-    // Keys alone are no change that anybody is told.
+    // A change of the public keys alone sends no event.
     stage.backend.post("/user_state", json!({"user": "ann", "state_public_keys": []})).await;
     for listener in [&mut witness, &mut ann] {
         let event = listener.event().await;
@@ -135,7 +135,7 @@ async fn state_changes(stage: Stage) {
         let message = json!({"state": {"mood": "good"}, "changed": []});
         assert_eq!(seen(&event), json!(["user_state_change", "ann", message, "c"]));
     }
-    stage.backend.say("c", "end").await;
+    stage.backend.publish_text("c", "end").await;
     assert_eq!(ann.texts(1).await, ["end"]);
     assert_eq!(witness.texts(1).await, ["end"]);
 }

@@ -1,17 +1,17 @@
-//! Nothing lost and nothing twice, whatever becomes of sessions in the middle of a flow.
+//! A client loses no message and receives none twice, even if its session ends in the middle of a message flow.
 
 use crate::stage::Stage;
 use crate::support::backend::Backend;
-use crate::support::listener::{Heard, Listener, Transport, text};
+use crate::support::listener::{ListenResult, Listener, Transport, text};
 use actix_rt::task::JoinHandle;
 use serde_json::json;
 
 on_every_transport!(
-    coming_back_again_and_again,
-    hanging_up_in_between,
-    take_over_in_a_flow,
-    take_over_of_a_quiet_session,
-    a_late_goodbye_harms_nobody,
+    client_that_reattaches_many_times_loses_nothing,
+    client_that_hangs_up_receives_missed_messages,
+    session_takes_over_in_a_flow_of_messages,
+    session_takes_over_an_idle_session,
+    late_close_of_the_old_session_does_not_affect_the_new_one,
 );
 
 const MESSAGES: usize = 300;
@@ -20,7 +20,7 @@ const MESSAGES: usize = 300;
 fn flow(backend: Backend) -> JoinHandle<()> {
     actix_rt::spawn(async move {
         for number in 0..MESSAGES {
-            backend.say("c", &number.to_string()).await;
+            backend.publish_text("c", &number.to_string()).await;
             if number % 3 == 0 {
                 backend.publish(json!({"pm_users": ["ann"]}), &format!("private {number}")).await;
             }
@@ -32,7 +32,7 @@ fn number(text: &str) -> usize {
     text.trim_start_matches("private ").parse().expect("a number")
 }
 
-/// What of a flow has come.
+/// The messages of a flow that have arrived.
 #[derive(Default)]
 struct Received {
     public: Vec<String>,
@@ -65,9 +65,9 @@ impl Received {
             && self.private.is_sorted_by_key(|text| number(text))
     }
 
-    /// Each once, in the order of publishing, and nothing behind them.
+    /// Checks that each message arrived once, in the order of publishing, and that nothing follows.
     async fn check(self, stage: &Stage, mut listener: Listener) {
-        stage.backend.say("c", "end").await;
+        stage.backend.publish_text("c", "end").await;
         assert_eq!(listener.texts(1).await, ["end"]);
         let expected: Vec<String> = (0..MESSAGES).map(|number| number.to_string()).collect();
         assert_eq!(self.public, expected);
@@ -77,7 +77,7 @@ impl Received {
     }
 }
 
-async fn coming_back_again_and_again(stage: Stage) {
+async fn client_that_reattaches_many_times_loses_nothing(stage: Stage) {
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
     let publisher = flow(stage.backend);
     let mut received = Received::default();
@@ -91,38 +91,38 @@ async fn coming_back_again_and_again(stage: Stage) {
     received.check(&stage, listener).await;
 }
 
-/// A client that is gone without a word gets what came while nobody was there. What it had not read when it went is
-/// lost with its socket, so this one goes while nothing is on its way.
-async fn hanging_up_in_between(stage: Stage) {
+/// A client that drops its connection receives the messages that were published while it was absent. The messages that
+/// it had not read are lost with its socket, so this client drops it while none is in flight.
+async fn client_that_hangs_up_receives_missed_messages(stage: Stage) {
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
     for round in 0..12 {
-        stage.backend.say("c", &format!("read {round}")).await;
+        stage.backend.publish_text("c", &format!("read {round}")).await;
         assert_eq!(listener.texts(1).await, [format!("read {round}")]);
         listener.hang_up().await;
-        stage.backend.say("c", &format!("missed {round}")).await;
+        stage.backend.publish_text("c", &format!("missed {round}")).await;
         listener = stage.attach(&conn_id).await;
         assert_eq!(listener.texts(1).await, [format!("missed {round}")]);
     }
 }
 
-/// Of two polls at the same time the server may see the later one first, and the earlier one then takes over from it:
-/// between two listeners that poll there is no order, but in each of them there is.
-async fn take_over_in_a_flow(stage: Stage) {
+/// If two polls overlap, the server may accept the later one first, and the earlier one then takes over from it:
+/// between two polling listeners the order is undefined, but within each of them it holds.
+async fn session_takes_over_in_a_flow_of_messages(stage: Stage) {
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
     let publisher = flow(stage.backend);
     let mut received = Received::default();
-    let mut heard = Received::default();
-    // The last answer of a poll that is taken over comes a second later.
+    let mut batch = Received::default();
+    // The last answer of a poll that is taken over arrives a second later.
     let some = if stage.transport == Transport::Websocket { 17 } else { 100 };
     while !received.is_complete() {
         let missing = MESSAGES + MESSAGES.div_ceil(3) - received.len();
-        heard.take_some(&mut listener, missing.min(some)).await;
+        batch.take_some(&mut listener, missing.min(some)).await;
         let next = stage.attach(&conn_id).await;
         let rest = listener.leave().await;
-        rest.iter().for_each(|event| heard.take(text(event)));
-        assert!(heard.is_in_order(), "{:?} {:?}", heard.public, heard.private);
-        received.public.append(&mut heard.public);
-        received.private.append(&mut heard.private);
+        rest.iter().for_each(|event| batch.take(text(event)));
+        assert!(batch.is_in_order(), "{:?} {:?}", batch.public, batch.private);
+        received.public.append(&mut batch.public);
+        received.private.append(&mut batch.private);
         listener = next;
     }
     publisher.await.unwrap();
@@ -133,24 +133,24 @@ async fn take_over_in_a_flow(stage: Stage) {
     received.check(&stage, listener).await;
 }
 
-async fn take_over_of_a_quiet_session(stage: Stage) {
+async fn session_takes_over_an_idle_session(stage: Stage) {
     let (conn_id, mut first) = stage.enter("ann", &["c"]).await;
-    stage.backend.say("c", "for the first").await;
+    stage.backend.publish_text("c", "for the first").await;
     assert_eq!(first.texts(1).await, ["for the first"]);
     first.stop_soon();
     let mut second = stage.attach(&conn_id).await;
     let end = first.next().await;
     match stage.transport {
-        Transport::Websocket => assert_eq!(end, Heard::Closed(Some(4001))),
-        // Its last poll was answered with an empty list, a second later.
-        Transport::LongPoll | Transport::Jsonp => assert_eq!(end, Heard::Gone),
+        Transport::Websocket => assert_eq!(end, ListenResult::Closed(Some(4001))),
+        // Its last poll was answered with an empty list a second later.
+        Transport::LongPoll | Transport::Jsonp => assert_eq!(end, ListenResult::Gone),
     }
-    stage.backend.say("c", "for the second").await;
+    stage.backend.publish_text("c", "for the second").await;
     assert_eq!(second.texts(1).await, ["for the second"]);
 }
 
-/// The end of a session that was taken over takes nothing from its successor: no one is seen to go.
-async fn a_late_goodbye_harms_nobody(stage: Stage) {
+/// The end of a session that was taken over does not affect its successor: no user parts.
+async fn late_close_of_the_old_session_does_not_affect_the_new_one(stage: Stage) {
     stage.backend.configure(&["c"], json!({"notify_presence": true})).await;
     let (_, mut witness) = stage.enter("witness", &["c"]).await;
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
@@ -160,9 +160,9 @@ async fn a_late_goodbye_harms_nobody(stage: Stage) {
         let next = stage.attach(&conn_id).await;
         listener.leave().await;
         listener = next;
-        stage.backend.say("c", &round.to_string()).await;
+        stage.backend.publish_text("c", &round.to_string()).await;
         assert_eq!(listener.texts(1).await, [round.to_string()]);
-        assert_eq!(witness.texts(1).await, [round.to_string()], "nobody came or went");
+        assert_eq!(witness.texts(1).await, [round.to_string()], "no user joined or parted");
     }
     let channel = stage.backend.channel("c").await;
     assert_eq!(channel["total_connections"], 2);

@@ -1,4 +1,4 @@
-//! Where a scenario plays: a server, its backend, and the transport its listeners use.
+//! The environment of a scenario: a server, its backend, and the transport that its listeners use.
 
 use crate::support::backend::Backend;
 use crate::support::listener::{Listener, Transport};
@@ -12,8 +12,8 @@ pub struct Stage {
     server: TestServer,
 }
 
-/// Settings under which scenarios end soon: polls return quickly, and buffers cover the time between them.
-pub fn quick() -> Settings {
+/// Settings with which scenarios end soon: polls return quickly, and buffers cover the time between them.
+pub fn fast_settings() -> Settings {
     Settings {
         poll_wait_ms: 300,
         poll_batch_window_ms: 10,
@@ -42,14 +42,14 @@ impl Stage {
     }
 }
 
-/// These members of an event, in this order; what is absent is null.
+/// The named members of an event, in this order; an absent member is null.
 pub fn pick(event: &Value, names: &[&str]) -> Value {
     names.iter().map(|name| event[*name].clone()).collect()
 }
 
-/// Runs each scenario on every transport with one worker and with two. Settings may be given for all of them.
+/// Runs each scenario on every transport with one worker and with two, with the same settings for all of them.
 macro_rules! on_every_transport {
-    ($($name:ident),+ $(,)?) => { on_every_transport!(with crate::stage::quick(); $($name),+); };
+    ($($name:ident),+ $(,)?) => { on_every_transport!(with crate::stage::fast_settings(); $($name),+); };
     (with $settings:expr; $($name:ident),+ $(,)?) => { $(
         mod $name {
             use crate::stage::Stage;

@@ -1,4 +1,4 @@
-//! A web application's side: signed requests.
+//! Sends signed requests, as a web application does.
 
 use super::http::{Reply, Wire};
 use channelstream::auth::signing::Keys;
@@ -13,14 +13,14 @@ pub struct Backend {
     pub address: SocketAddr,
 }
 
-/// A good signature, as header.
+/// A valid signature, as a header.
 pub fn signature() -> (&'static str, String) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
     ("x-channelstream-secret", Keys::new(&[Secret::new("secret")]).sign("channelstream", now))
 }
 
 impl Backend {
-    /// Any signed request, on a connection of its own.
+    /// Sends any signed request, on a connection of its own.
     pub async fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let (name, token) = signature();
         let mut all = vec![(name, token.as_str()), ("connection", "close")];
@@ -28,7 +28,7 @@ impl Backend {
         Wire::open(self.address).await.ask(method, target, &all, body).await
     }
 
-    /// A signed request with a JSON body; its answer must be a 200.
+    /// Sends a signed request with a JSON body; the answer must be a 200.
     pub async fn call(&self, method: &str, path: &str, body: Value) -> Value {
         let reply = self.send(method, path, &[], body.to_string().as_bytes()).await;
         assert_eq!(reply.status, 200, "{method} {path} {body}: {reply:?}");
@@ -53,11 +53,11 @@ impl Backend {
     }
 
     /// Publishes a text in a channel; returns the message's id.
-    pub async fn say(&self, channel: &str, text: &str) -> String {
+    pub async fn publish_text(&self, channel: &str, text: &str) -> String {
         self.publish(json!({"channel": channel}), text).await
     }
 
-    /// Publishes a text with these fields of delivery; returns the message's id.
+    /// Publishes a text with these delivery fields; returns the message's id.
     pub async fn publish(&self, mut delivery: Value, text: &str) -> String {
         delivery["user"] = "publisher".into();
         delivery["message"] = json!({"text": text});
@@ -65,13 +65,13 @@ impl Backend {
         answer[0]["uuid"].as_str().expect("an id").to_owned()
     }
 
-    /// What is known of one channel; asked behind everything published before.
+    /// Returns the information about one channel. The server answers after it handled everything published before.
     pub async fn channel(&self, name: &str) -> Value {
         let mut answer = self.post("/info", json!({"info": {"channels": [name]}})).await;
         answer["channels"][name].take()
     }
 
-    /// Whether the server knew the connection it was told to end.
+    /// Ends a connection; returns whether the server knew it.
     pub async fn disconnect(&self, conn_id: &str) -> bool {
         self.post("/disconnect", json!({"conn_id": conn_id})).await == json!(true)
     }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: requests as bytes, so that a test can send half of one, several at once, or hang up.
+//! HTTP/1.1 by hand: requests as bytes, so that a test can send half of one, send several at a time, or hang up.
 
 use super::within;
 use serde_json::Value;
@@ -24,7 +24,7 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON, which all answers are that callers read.
+    /// The body as JSON: every answer that callers read is JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -47,7 +47,7 @@ impl Wire {
 
     pub async fn try_open(address: SocketAddr) -> std::io::Result<Self> {
         let stream = within(TcpStream::connect(address)).await?;
-        // What a test writes apart shall arrive apart.
+        // Bytes that a test writes separately must arrive separately.
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream) })
     }
@@ -56,7 +56,7 @@ impl Wire {
         within(self.stream.get_mut().write_all(bytes.as_ref())).await.expect("the server reads");
     }
 
-    /// The same for a server that may have had enough.
+    /// Like `write`, for a server that may have closed the connection.
     pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         within(self.stream.get_mut().write_all(bytes.as_ref())).await
     }
@@ -71,7 +71,7 @@ impl Wire {
         self.try_reply().await.expect("the server answers")
     }
 
-    /// None when the server has closed the connection before an answer was complete.
+    /// Returns `None` if the server closes the connection before an answer is complete.
     pub async fn try_reply(&mut self) -> Option<Reply> {
         within(self.read_reply()).await.ok().flatten()
     }

@@ -1,4 +1,4 @@
-//! One listener for all transports: the same scenario runs on each of them.
+//! One listener for all transports, so that the same scenario runs on each of them.
 
 use super::http::Wire;
 use super::socket::{self, CLOSE, FIN, Outgoing, PING, PONG, TEXT};
@@ -9,19 +9,19 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How a browser listens.
+/// The transport with which a browser listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Websocket,
-    /// Polls on one connection that is kept alive.
+    /// Long-polls on one connection that is kept alive.
     LongPoll,
-    /// Polls that are scripts, each on a connection of its own.
+    /// Polls that are scripts, each on its own connection.
     Jsonp,
 }
 
-/// What a listener heard.
+/// What a listener received.
 #[derive(Debug, PartialEq)]
-pub enum Heard {
+pub enum ListenResult {
     Event(Value),
     /// The websocket was closed, with this code.
     Closed(Option<u16>),
@@ -29,36 +29,36 @@ pub enum Heard {
     Empty,
     /// A poll or handshake was refused with this status.
     Refused(u16),
-    /// There is no server any more, or the listener has left.
+    /// The server is gone, or the listener has left.
     Gone,
 }
 
-/// Somebody who listens to one connection.
+/// A client that listens to one connection.
 pub struct Listener {
-    heard: UnboundedReceiver<Heard>,
+    results: UnboundedReceiver<ListenResult>,
     leaving: Rc<Cell<bool>>,
     socket: Option<Outgoing>,
     task: actix_rt::task::JoinHandle<()>,
 }
 
 impl Listener {
-    /// Begins to listen. When this returns, a socket is attached; a poll will be in a moment.
+    /// Begins to listen. When this returns, a websocket is attached; a poll is attached a moment later.
     pub async fn attach(address: SocketAddr, transport: Transport, conn_id: &str) -> Self {
-        let (sender, heard) = unbounded_channel();
+        let (sender, results) = unbounded_channel();
         let leaving = Rc::new(Cell::new(false));
         let (task, socket) = match transport {
             Transport::Websocket => {
                 match socket::open(address, &format!("/ws?conn_id={conn_id}"), &[]).await {
                     Ok((mut incoming, mut outgoing)) => {
-                        // The session that answers has asked for its connection: what is published from now on
-                        // is live for it.
+                        // The session that sends the pong has attached to its connection: it receives messages that are
+                        // published from now on as live messages.
                         outgoing.frame(FIN | PING, b"there?").await;
                         let early = incoming.until_pong().await;
-                        early.into_iter().for_each(|frame| _ = take(frame, &sender));
+                        early.into_iter().for_each(|frame| _ = forward(frame, &sender));
                         (actix_rt::spawn(read(incoming, sender)), Some(outgoing))
                     }
                     Err(reply) => {
-                        let _ = sender.send(Heard::Refused(reply.status));
+                        let _ = sender.send(ListenResult::Refused(reply.status));
                         (actix_rt::spawn(async {}), None)
                     }
                 }
@@ -68,15 +68,15 @@ impl Listener {
                 (actix_rt::spawn(polls.run(leaving.clone(), sender)), None)
             }
         };
-        Self { heard, leaving, socket, task }
+        Self { results, leaving, socket, task }
     }
 
-    /// Whatever comes next, apart from heartbeats and empty polls.
-    pub async fn next(&mut self) -> Heard {
+    /// Returns the next result, apart from heartbeats and empty polls.
+    pub async fn next(&mut self) -> ListenResult {
         loop {
-            match within(self.heard.recv()).await.unwrap_or(Heard::Gone) {
-                Heard::Empty => {}
-                heard => return heard,
+            match within(self.results.recv()).await.unwrap_or(ListenResult::Gone) {
+                ListenResult::Empty => {}
+                results => return results,
             }
         }
     }
@@ -84,12 +84,12 @@ impl Listener {
     /// The next event.
     pub async fn event(&mut self) -> Value {
         match self.next().await {
-            Heard::Event(event) => event,
-            other => panic!("{other:?} in place of an event"),
+            ListenResult::Event(event) => event,
+            other => panic!("{other:?} instead of an event"),
         }
     }
 
-    /// The texts of the next messages, which must all be messages.
+    /// The texts of the next `count` events, which must all be messages.
     pub async fn texts(&mut self, count: usize) -> Vec<String> {
         let mut texts = Vec::with_capacity(count);
         for _ in 0..count {
@@ -98,26 +98,19 @@ impl Listener {
         texts
     }
 
-    /// The next answer of a poll, with or without events; for tests of polls alone.
-    pub async fn raw(&mut self) -> Heard {
-        within(self.heard.recv()).await.unwrap_or(Heard::Gone)
+    /// The next answer of a poll, with or without events; only for tests of polls.
+    pub async fn raw(&mut self) -> ListenResult {
+        within(self.results.recv()).await.unwrap_or(ListenResult::Gone)
     }
 
-    /// What a browser says on its socket; polls say nothing.
-    pub async fn say(&mut self, text: &str) {
-        if let Some(socket) = &mut self.socket {
-            socket.text(text).await;
-        }
-    }
-
-    /// After the poll that is under way comes no other.
+    /// No other poll follows the current one.
     pub fn stop_soon(&self) {
         self.leaving.set(true);
     }
 
-    /// Stops listening in an orderly way and returns the events that still came.
+    /// Stops listening in an orderly way and returns the events that still arrived.
     ///
-    /// A websocket says goodbye and waits for the answer; a poll is waited for and not repeated.
+    /// A websocket sends a close frame and waits for the answer; a poll is awaited and not repeated.
     pub async fn leave(mut self) -> Vec<Value> {
         self.leaving.set(true);
         if let Some(socket) = &mut self.socket {
@@ -125,15 +118,17 @@ impl Listener {
         }
         let mut rest = Vec::new();
         loop {
-            match within(self.heard.recv()).await {
-                Some(Heard::Event(event)) => rest.push(event),
-                Some(Heard::Empty) => {}
-                Some(Heard::Closed(_) | Heard::Gone | Heard::Refused(_)) | None => return rest,
+            match within(self.results.recv()).await {
+                Some(ListenResult::Event(event)) => rest.push(event),
+                Some(ListenResult::Empty) => {}
+                Some(ListenResult::Closed(_) | ListenResult::Gone | ListenResult::Refused(_)) | None => {
+                    return rest;
+                }
             }
         }
     }
 
-    /// Is gone without a word, in the middle of whatever goes on.
+    /// Drops the connection without a close, in the middle of any activity.
     pub async fn hang_up(self) {
         self.task.abort();
         let _ = self.task.await;
@@ -146,24 +141,24 @@ pub fn text(event: &Value) -> String {
     event["message"]["text"].as_str().expect("a text").to_owned()
 }
 
-async fn read(mut incoming: socket::Incoming, heard: UnboundedSender<Heard>) {
+async fn read(mut incoming: socket::Incoming, results: UnboundedSender<ListenResult>) {
     while let Some(frame) = incoming.frame().await {
-        if take(frame, &heard) {
+        if forward(frame, &results) {
             return;
         }
     }
-    let _ = heard.send(Heard::Gone);
+    let _ = results.send(ListenResult::Gone);
 }
 
-/// Passes on what a frame says; tells whether it was the last one.
-fn take(frame: socket::Frame, heard: &UnboundedSender<Heard>) -> bool {
+/// Passes on the events of a frame; returns whether it was the last frame.
+fn forward(frame: socket::Frame, results: &UnboundedSender<ListenResult>) -> bool {
     match frame.opcode {
         TEXT => {
             let events: Vec<Value> = serde_json::from_slice(&frame.payload).expect("a list");
             assert!(events.len() <= 1, "one event a frame: {events:?}");
-            events.into_iter().for_each(|event| _ = heard.send(Heard::Event(event)));
+            events.into_iter().for_each(|event| _ = results.send(ListenResult::Event(event)));
         }
-        CLOSE => _ = heard.send(Heard::Closed(frame.code())),
+        CLOSE => _ = results.send(ListenResult::Closed(frame.code())),
         other => assert!([PING, PONG].contains(&other), "{frame:?}"),
     }
     frame.opcode == CLOSE
@@ -176,35 +171,39 @@ struct Polls {
 }
 
 impl Polls {
-    async fn run(self, leaving: Rc<Cell<bool>>, heard: UnboundedSender<Heard>) {
+    async fn run(self, leaving: Rc<Cell<bool>>, results: UnboundedSender<ListenResult>) {
         let mut kept = None;
         loop {
             let wire = match kept.take() {
                 Some(wire) => Some(wire),
                 None => Wire::try_open(self.address).await.ok(),
             };
-            match self.poll(wire, &heard).await {
+            match self.poll(wire, &results).await {
                 Ok(wire) => kept = wire.filter(|_| !self.jsonp),
                 Err(end) => {
-                    let _ = heard.send(end);
+                    let _ = results.send(end);
                     return;
                 }
             }
             if leaving.get() {
-                let _ = heard.send(Heard::Gone);
+                let _ = results.send(ListenResult::Gone);
                 return;
             }
         }
     }
 
-    async fn poll(&self, wire: Option<Wire>, heard: &UnboundedSender<Heard>) -> Result<Option<Wire>, Heard> {
-        let mut wire = wire.ok_or(Heard::Gone)?;
+    async fn poll(
+        &self,
+        wire: Option<Wire>,
+        results: &UnboundedSender<ListenResult>,
+    ) -> Result<Option<Wire>, ListenResult> {
+        let mut wire = wire.ok_or(ListenResult::Gone)?;
         let callback = if self.jsonp { "&callback=take" } else { "" };
         let target = format!("/listen?conn_id={}{callback}", self.conn_id);
         wire.write(super::http::request("GET", &target, &[], b"")).await;
-        let reply = wire.try_reply().await.ok_or(Heard::Gone)?;
+        let reply = wire.try_reply().await.ok_or(ListenResult::Gone)?;
         if reply.status != 200 {
-            return Err(Heard::Refused(reply.status));
+            return Err(ListenResult::Refused(reply.status));
         }
         let text = reply.text();
         let list = match self.jsonp {
@@ -213,9 +212,9 @@ impl Polls {
         };
         let events: Vec<Value> = serde_json::from_str(list).expect("a list");
         if events.is_empty() {
-            let _ = heard.send(Heard::Empty);
+            let _ = results.send(ListenResult::Empty);
         }
-        events.into_iter().for_each(|event| _ = heard.send(Heard::Event(event)));
+        events.into_iter().for_each(|event| _ = results.send(ListenResult::Event(event)));
         Ok(reply.keeps_alive().then_some(wire))
     }
 }

@@ -1,6 +1,6 @@
-//! A server of the test's own, on a port of its own.
-#![allow(dead_code, reason = "every test binary uses its part of this")]
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! Runs a server for one test, on its own port.
+#![allow(dead_code, reason = "every test binary uses only a part of this module")]
+#![allow(clippy::expect_used, reason = "a test that cannot continue must fail with a message")]
 
 pub mod http;
 pub mod backend;
@@ -15,25 +15,25 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Nothing a test waits for takes longer, also on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// No wait of a test takes longer, even on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits for something that will happen.
+/// Waits for a future, which must finish in time.
 pub async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("it happens in time")
+    tokio::time::timeout(TIMEOUT, what).await.expect("it happens in time")
 }
 
-/// A running server. Dropped, it is stopped.
+/// A running server. Dropping it stops the server.
 pub struct TestServer {
     pub address: SocketAddr,
-    /// Where it listens for backends and operators, if that is apart.
+    /// Where it listens for backends and operators, if that address is separate.
     pub internal_address: Option<SocketAddr>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Settings for tests: a port of the system's choice, one worker unless told otherwise. The default secrets sign, from
-/// wherever a test says that it comes.
+/// Settings for tests: a port that the system chooses, and one worker unless a test sets another number. The default
+/// secrets sign, from any client address.
 pub fn settings() -> Settings {
     Settings {
         port: 0,
@@ -45,7 +45,7 @@ pub fn settings() -> Settings {
 }
 
 impl TestServer {
-    /// Starts a server with these settings on a thread of its own.
+    /// Starts a server with these settings on its own thread.
     pub fn start(settings: Settings) -> Self {
         let (started, address) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -70,12 +70,12 @@ impl TestServer {
         format!("http://{}", self.address)
     }
 
-    /// A backend of this server.
+    /// A backend that calls this server.
     pub fn backend(&self) -> backend::Backend {
         backend::Backend { address: self.internal_address.unwrap_or(self.address) }
     }
 
-    /// Begins to stop the server; the receiver hears when it has ended.
+    /// Begins to stop the server; the receiver resolves when the server has ended.
     pub fn stop_in_background(mut self) -> tokio::sync::oneshot::Receiver<()> {
         let (ended, receiver) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -98,7 +98,7 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        // Not waited for: what a test still holds open would be waited for as well.
+        // Do not wait: the server would also wait for connections that the test still holds open.
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }

@@ -1,4 +1,4 @@
-//! The server as a process of its own: what signals, limits and a panic do shows only there.
+//! Runs the server as its own process: only there can a test see the effect of signals, limits and a panic.
 
 use super::within;
 use std::io::{BufRead, BufReader};
@@ -9,27 +9,27 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A running server. Dropped, it is killed.
+/// A running server. Dropping it kills the process.
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
     log: Log,
 }
 
-/// The lines of its log, each with the time when it was read.
+/// The lines of its log, each with the time at which it was read.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<(Instant, String)>>>);
 
 impl Log {
-    /// When a line with this text was first read.
+    /// Returns when a line with this text was first read.
     pub fn at(&self, text: &str) -> Option<Instant> {
-        let lines = self.0.lock().expect("nobody panics with it");
+        let lines = self.0.lock().expect("no thread panics while it holds the lock");
         lines.iter().find(|(_, line)| line.contains(text)).map(|(at, _)| *at)
     }
 
-    /// All lines, for messages.
+    /// All lines, for assertion messages.
     pub fn text(&self) -> String {
-        let lines = self.0.lock().expect("nobody panics with it");
+        let lines = self.0.lock().expect("no thread panics while it holds the lock");
         lines.iter().map(|(_, line)| format!("{line}\n")).collect()
     }
 
@@ -47,7 +47,7 @@ impl Log {
     }
 }
 
-/// A command that runs the server behind some words of shell.
+/// A command that runs the server after some shell commands.
 pub fn command(setup: &str, args: &[&str]) -> Command {
     let mut command = Command::new("/bin/sh");
     command
@@ -63,12 +63,12 @@ pub fn command(setup: &str, args: &[&str]) -> Command {
 }
 
 impl Process {
-    /// Two workers on a port of the system's choice.
+    /// Starts the server with two workers, on a port that the system chooses.
     pub fn start() -> Self {
         Self::run(command("", &["--port", "0", "--set", "workers=2"]))
     }
 
-    /// On a socket that stays open when the process ends, as a service manager hands it over.
+    /// Starts the server on a socket that stays open when the process ends, as a service manager passes it.
     pub fn on(listener: &TcpListener, args: &[&str]) -> Self {
         let setup = "exec 3<&0 </dev/null\nexport LISTEN_FDS=1 LISTEN_PID=$$";
         let mut command = command(setup, args);
@@ -78,18 +78,23 @@ impl Process {
     }
 
     pub fn run(command: Command) -> Self {
-        Self::try_run(command).unwrap_or_else(|text| panic!("it does not say where it listens: {text}"))
+        Self::try_run(command).unwrap_or_else(|text| panic!("the log does not name the address: {text}"))
     }
 
-    /// The same for a server that may fail to start; the error is its log.
+    /// Like `run`, for a server that may fail to start; the error is its log.
     pub fn try_run(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().expect("a shell");
         let mut lines =
             BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
         let log = Log::default();
-        let heard = log.clone();
-        let note =
-            move |line: String| heard.0.lock().expect("nobody panics with it").push((Instant::now(), line));
+        let lines_read = log.clone();
+        let note = move |line: String| {
+            lines_read
+                .0
+                .lock()
+                .expect("no thread panics while it holds the lock")
+                .push((Instant::now(), line))
+        };
         let line = lines.find(|line| {
             note(line.clone());
             line.contains("listening on")
@@ -100,15 +105,15 @@ impl Process {
         };
         let (_, rest) = line.split_once("http://").expect("an address");
         let address = rest.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
-        // Read to the end, so that it never waits for us.
+        // Read to the end, so that the server never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(note));
         Ok(Self { child, address, log })
     }
 
-    /// Memory of its own that is resident, in bytes.
+    /// Its anonymous resident memory, in bytes.
     pub fn memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux says it");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux reports it");
         line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
     }
 
@@ -125,7 +130,7 @@ impl Process {
         assert!(status.success());
     }
 
-    /// The exit code, once there is one; after a signal 128 and its number, as shells say it.
+    /// The exit code, once there is one; after a signal it is 128 plus the signal's number, as in shells.
     pub async fn ended(&mut self) -> Option<i32> {
         within(async {
             loop {

@@ -1,4 +1,4 @@
-//! A websocket client that can also send what no client should.
+//! A websocket client that can also send what a client must not send.
 
 use super::http::{Reply, Wire};
 use super::within;
@@ -36,7 +36,7 @@ pub struct Incoming(BufReader<ReadHalf<BufReader<TcpStream>>>);
 /// The half that writes.
 pub struct Outgoing(WriteHalf<BufReader<TcpStream>>);
 
-/// Opens a websocket, or tells what the server answered instead.
+/// Opens a websocket, or returns the answer that the server sent instead.
 pub async fn open(
     address: SocketAddr,
     target: &str,
@@ -45,7 +45,7 @@ pub async fn open(
     open_with_reply(address, target, headers).await.map(|(_, incoming, outgoing)| (incoming, outgoing))
 }
 
-/// The same, with what the server said to the handshake.
+/// Like `open`, and also returns the server's answer to the handshake.
 pub async fn open_with_reply(
     address: SocketAddr,
     target: &str,
@@ -68,38 +68,42 @@ pub async fn open_with_reply(
     Ok((reply, incoming, outgoing))
 }
 
-/// A connection whose handshake is answered.
+/// Splits a connection whose handshake is answered.
 pub fn halves(wire: Wire) -> (Incoming, Outgoing) {
     let (read, write) = split(wire.into_stream());
     (Incoming(BufReader::new(read)), Outgoing(write))
 }
 
 impl Incoming {
-    /// The next frame; none when the server has closed the socket.
+    /// The next frame; `None` when the server has closed the socket.
     pub async fn frame(&mut self) -> Option<Frame> {
         let (first, payload) = self.raw_frame().await?;
-        assert_eq!(first & 0xf0, FIN, "servers send whole messages, and no extensions unless asked for");
+        assert_eq!(
+            first & 0xf0,
+            FIN,
+            "a server sends unfragmented messages, and no extension bits unless negotiated"
+        );
         Some(Frame { opcode: first & 0xf, payload })
     }
 
-    /// The next frame as its first byte and its payload; none when the server has closed the socket.
+    /// The next frame as its first byte and its payload; `None` when the server has closed the socket.
     pub async fn raw_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         read_frame(&mut self.0).await.ok()
     }
 
-    /// Waits until something has come.
+    /// Waits until bytes have arrived.
     pub async fn ready(&mut self) {
-        // Also when the socket was closed, which the next frame tells.
+        // This also returns when the socket was closed; the next call of `frame` reports that.
         let _ = self.0.fill_buf().await;
     }
 
-    /// The next frame, which must come.
+    /// The next frame, which must arrive.
     pub async fn expect(&mut self) -> Frame {
         within(self.frame()).await.expect("the socket is open")
     }
 
-    /// The next frame that is none of the server's signs of life.
-    pub async fn expect_said(&mut self) -> Frame {
+    /// The next frame that is neither a ping nor a heartbeat.
+    pub async fn expect_message(&mut self) -> Frame {
         loop {
             let frame = self.expect().await;
             if frame.opcode != PING && frame.payload != b"[]" {
@@ -108,7 +112,7 @@ impl Incoming {
         }
     }
 
-    /// What comes before the next pong. Ends with the close frame if the server says goodbye instead.
+    /// The frames before the next pong. Ends with the close frame if the server closes instead.
     pub async fn until_pong(&mut self) -> Vec<Frame> {
         let mut before = Vec::new();
         loop {
@@ -124,7 +128,7 @@ impl Incoming {
         }
     }
 
-    /// The close frame, whatever comes before it.
+    /// The close frame; skips all frames before it.
     pub async fn closing(&mut self) -> Frame {
         loop {
             let frame = self.expect().await;
@@ -148,7 +152,7 @@ async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(u
 }
 
 impl Outgoing {
-    /// Sends a masked frame. A server that has closed its socket does not get it.
+    /// Sends a masked frame. A server that has closed its socket does not receive it.
     pub async fn frame(&mut self, first: u8, payload: &[u8]) {
         self.raw(&frame(first, payload)).await;
     }
@@ -162,13 +166,13 @@ impl Outgoing {
         self.frame(FIN | TEXT, text.as_bytes()).await;
     }
 
-    /// Says goodbye.
+    /// Sends a close frame.
     pub async fn close(&mut self) {
         self.frame(FIN | CLOSE, &1000_u16.to_be_bytes()).await;
     }
 }
 
-/// A client's frame.
+/// Encodes a client's frame.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
     let mut out = vec![first];
