@@ -71,7 +71,7 @@ async fn server_refuses_clients_without_file_descriptors_and_recovers() {
     within(async { while is_served(address).await.is_none() {} }).await;
     assert!(process.log().at("no file descriptor is left").is_some(), "{}", process.log().text());
     within(async {
-        while process.log().at("there are file descriptors again").is_none() {
+        while process.log().at("file descriptors are available again").is_none() {
             assert!(
                 is_served(address).await.is_some(),
                 "the server serves a new connection if a descriptor is free"
@@ -163,7 +163,7 @@ async fn unused_signals_do_not_end_the_process() {
     let mut wire = Wire::open(process.address).await;
     for name in ["USR1", "USR2"] {
         process.signal(&format!("-{name}"));
-        process.log().wait_for(&format!("SIG{name} changes nothing")).await;
+        process.log().wait_for(&format!("SIG{name} has no effect")).await;
     }
     for name in ["XFSZ", "PIPE", "HUP"] {
         process.signal(&format!("-{name}"));

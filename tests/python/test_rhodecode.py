@@ -177,7 +177,7 @@ def test_server_refuses_the_default_secret_behind_a_proxy_and_names_both_remedie
     refused = requests.post(f"{server.url}/info", headers={**backend.headers("/info"), **PROXIED}, timeout=5)
     assert (refused.status_code, refused.headers["x-channelstream-error"]) == (403, "well-known-secret")
     text = refused.json()["message"]
-    assert "secrets and admin_secret of your own" in text and "allow_default_secrets = true" in text
+    assert "your own secrets and admin_secret" in text and "allow_default_secrets = true" in text
     form = {"username": "admin", "password": "admin_secret"}
     refused = requests.post(f"{server.url}/admin/sign_in", form, headers=PROXIED, timeout=5, allow_redirects=False)
     assert refused.status_code == 403 and "allow_default_secrets = true" in refused.text
