@@ -69,7 +69,7 @@ pub async fn listen(
     broker.admit_session()?;
     // A client's own socket is counted already. Behind a proxy, the poll is counted while it lasts.
     let behind_proxy = req.peer_addr().is_some_and(|peer| gate.is_proxy(peer.ip()));
-    let _seat = if behind_proxy { broker.seat(client, Charge::Through)? } else { None };
+    let _address_slot = if behind_proxy { broker.seat(client, Charge::Through)? } else { None };
     let session = PollSession::start(conn_id, client, watch.clone().map(|watch| watch as _), hub.clone());
     match session.await {
         Ok(PollAnswer::Events(receipt)) => {

@@ -86,7 +86,7 @@ impl Upgrade {
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
         match self.admit(request.head()) {
-            Ok((target, mut response, seat)) => {
+            Ok((target, mut response, address_slot)) => {
                 let client = self.client_behind_proxies(request.head());
                 let may_deflate = self.broker.settings.compression && target.may_deflate();
                 let deflate = may_deflate && offers_deflate(request.head());
@@ -100,7 +100,7 @@ impl Upgrade {
                         let (socket, rest) = parts.io.into_socket()?;
                         let (answer, rest) = (&parts.write_buf[..], &rest[..]);
                         let handshake = Handshake { conn_id, client, deflate, answer, rest };
-                        WebsocketSession::start(socket, &handshake, self.hub, seat);
+                        WebsocketSession::start(socket, &handshake, self.hub, address_slot);
                     }
                     AdmittedHandshake::Demo(target) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
@@ -144,11 +144,11 @@ impl Upgrade {
             Some(demo) => AdmittedHandshake::Demo(sockets::admit(demo, &path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
-        let seat = match target {
+        let address_slot = match target {
             AdmittedHandshake::Session(_) => self.reserve_session(head)?,
             AdmittedHandshake::Demo(_) => None,
         };
-        Ok((target, response.finish().drop_body(), seat))
+        Ok((target, response.finish().drop_body(), address_slot))
     }
 
     /// Reserves room for another session of this client.
