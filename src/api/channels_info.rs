@@ -41,13 +41,13 @@ impl ChannelsInfo {
         options: &InfoOptions,
         freshness: Freshness,
     ) -> Result<Self, Refusal> {
-        let mut wanted = channels;
-        wanted.retain(|c| !options.exclude_channels.iter().any(|name| **name == *c.name));
-        let snapshots = match <[ChannelRef; 1]>::try_from(wanted) {
+        let mut selected = channels;
+        selected.retain(|c| !options.exclude_channels.iter().any(|name| **name == *c.name));
+        let snapshots = match <[ChannelRef; 1]>::try_from(selected) {
             // There is usually one channel, which does not need the machinery for concurrent queries.
             Ok([only]) => vec![inspect(only, options, freshness).await?],
-            Err(wanted) => {
-                let queries = wanted.into_iter().map(|channel| inspect(channel, options, freshness));
+            Err(selected) => {
+                let queries = selected.into_iter().map(|channel| inspect(channel, options, freshness));
                 stream::iter(queries).buffered(MAX_IN_FLIGHT).try_collect().await?
             }
         };

@@ -307,8 +307,8 @@ mod tests {
             items in prop::collection::vec(item(), 0..3),
             plain in any::<bool>(),
         ) {
-            let sure = r#"{"uuid":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","user":"u","channel":null,"pm_users":["a"]}"#;
-            let text = format!("[{}]", if plain { sure.to_owned() } else { items.join(",") });
+            let valid = r#"{"uuid":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","user":"u","channel":null,"pm_users":["a"]}"#;
+            let text = format!("[{}]", if plain { valid.to_owned() } else { items.join(",") });
             let (fast, full) = both(&text);
             prop_assert!(!plain || fast.is_some());
             if let Some(messages) = fast {

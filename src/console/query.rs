@@ -160,8 +160,8 @@ impl Listing {
         if page * per_page > MAX_SORTED_ROW {
             query.fault("page", format!("Rows after {MAX_SORTED_ROW} are not listed; search for them."));
         }
-        let wanted = query.text("sort").unwrap_or_else(|| sorts.first().copied().unwrap_or_default());
-        let (name, descending) = wanted.strip_prefix('-').map_or((wanted, false), |name| (name, true));
+        let requested = query.text("sort").unwrap_or_else(|| sorts.first().copied().unwrap_or_default());
+        let (name, descending) = requested.strip_prefix('-').map_or((requested, false), |name| (name, true));
         let sort = sorts.iter().copied().find(|sort| *sort == name);
         if sort.is_none() {
             query.fault("sort", format!("Must be one of: {}.", sorts.join(", ")));

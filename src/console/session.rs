@@ -101,7 +101,7 @@ pub fn check_token(req: &HttpRequest, given: &str) -> Result<(), Refusal> {
     let (gate, console) = parts(req)?;
     let sign_in =
         valid_sign_ins(gate, console, req.headers(), now_unix()).next().ok_or(Refusal::SignatureMissing)?;
-    if same(given, &csrf_token(gate, sign_in.id)) { Ok(()) } else { Err(Refusal::CsrfToken) }
+    if equal(given, &csrf_token(gate, sign_in.id)) { Ok(()) } else { Err(Refusal::CsrfToken) }
 }
 
 /// The token of a sign-in. Only readers of the server's own pages can obtain it.
@@ -281,13 +281,13 @@ fn cookie(name: &'static str, value: String, max_age_s: u64, base: &BaseUrl) -> 
 /// Whether name and password are the admin's. The duration does not depend on which part is wrong.
 pub fn is_admin(gate: &Gate, name: &str, password: &str) -> bool {
     let secrets = gate.secrets();
-    same(name, &secrets.admin_user) & same(password, secrets.admin_secret.expose())
+    equal(name, &secrets.admin_user) & equal(password, secrets.admin_secret.expose())
 }
 
 /// Compares digests in constant time, so that not even the length is revealed.
-fn same(given: &str, wanted: &str) -> bool {
-    let (given, wanted) = (Sha1::digest(given), Sha1::digest(wanted));
-    let difference = given.iter().zip(wanted.iter()).fold(0, |sum, (a, b)| sum | (a ^ b));
+fn equal(given: &str, expected: &str) -> bool {
+    let (given, expected) = (Sha1::digest(given), Sha1::digest(expected));
+    let difference = given.iter().zip(expected.iter()).fold(0, |sum, (a, b)| sum | (a ^ b));
     std::hint::black_box(difference) == 0
 }
 

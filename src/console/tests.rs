@@ -111,10 +111,10 @@ async fn case_admin_unauthenticated_form_and_sign_out() {
 
 #[actix_web::test]
 async fn case_admin_sign_in() {
-    let asked = Instant::now();
+    let started = Instant::now();
     let wrong = ask(sign_in("admin", "wrong")).await;
     assert_eq!((wrong.status().as_u16(), header(&wrong, "set-cookie")), (200, ""));
-    assert!(asked.elapsed() >= Duration::from_millis(500));
+    assert!(started.elapsed() >= Duration::from_millis(500));
     assert!(body(wrong).await.contains("<title>Channelstream Admin</title>"));
 
     let right = ask(sign_in(" admin ", "admin_secret")).await;

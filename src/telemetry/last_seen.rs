@@ -36,12 +36,12 @@ mod tests {
 
     #[test]
     fn each_counter_has_the_time_of_its_last_increase() {
-        let mut latest = LastSeen::default();
-        latest.look([("a", 0), ("b", 2)].into_iter(), 100);
-        latest.look([("a", 1), ("b", 2)].into_iter(), 101);
-        latest.look([("a", 1), ("b", 2)].into_iter(), 102);
-        assert_eq!([latest.of("a"), latest.of("b"), latest.of("c")], [Some(101), Some(100), None]);
-        latest.look([("b", 3)].into_iter(), 103);
-        assert_eq!([latest.of("a"), latest.of("b")], [Some(101), Some(103)]);
+        let mut last_seen = LastSeen::default();
+        last_seen.look([("a", 0), ("b", 2)].into_iter(), 100);
+        last_seen.look([("a", 1), ("b", 2)].into_iter(), 101);
+        last_seen.look([("a", 1), ("b", 2)].into_iter(), 102);
+        assert_eq!([last_seen.of("a"), last_seen.of("b"), last_seen.of("c")], [Some(101), Some(100), None]);
+        last_seen.look([("b", 3)].into_iter(), 103);
+        assert_eq!([last_seen.of("a"), last_seen.of("b")], [Some(101), Some(103)]);
     }
 }

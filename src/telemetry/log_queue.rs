@@ -35,8 +35,8 @@ pub static LOG_QUEUE: LogQueue = LogQueue::new(stderr_stalls);
 /// Whether a write to standard error would wait.
 fn stderr_stalls() -> bool {
     let stderr = io::stderr();
-    let mut asked = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    !matches!(poll(&mut asked, PollTimeout::ZERO), Ok(1..))
+    let mut poll_fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    !matches!(poll(&mut poll_fds, PollTimeout::ZERO), Ok(1..))
 }
 
 /// Log lines that wait to be written.

@@ -214,15 +214,15 @@ mod tests {
             let mut series = Series::default();
             (1..=pushes).for_each(|n| series.push(sample(n as f32)));
             for (step_s, keep) in SPANS {
-                let excerpt = series.since(step_s, after).unwrap();
-                prop_assert_eq!(excerpt.last, pushes / step_s);
-                prop_assert!(excerpt.samples.len() <= keep);
-                prop_assert_eq!(excerpt.first + excerpt.samples.len() as u64, excerpt.last + 1);
-                let known = if after > excerpt.last { 0 } else { after };
-                prop_assert_eq!(excerpt.first, known.max(excerpt.last.saturating_sub(keep as u64)) + 1);
+                let page = series.since(step_s, after).unwrap();
+                prop_assert_eq!(page.last, pushes / step_s);
+                prop_assert!(page.samples.len() <= keep);
+                prop_assert_eq!(page.first + page.samples.len() as u64, page.last + 1);
+                let known = if after > page.last { 0 } else { after };
+                prop_assert_eq!(page.first, known.max(page.last.saturating_sub(keep as u64)) + 1);
                 if step_s == 1 {
-                    let numbers: Vec<u64> = excerpt.samples.iter().map(|sample| sample[0] as u64).collect();
-                    prop_assert_eq!(numbers, (excerpt.first..=excerpt.last).collect::<Vec<_>>());
+                    let numbers: Vec<u64> = page.samples.iter().map(|sample| sample[0] as u64).collect();
+                    prop_assert_eq!(numbers, (page.first..=page.last).collect::<Vec<_>>());
                 }
             }
         }

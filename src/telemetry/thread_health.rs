@@ -12,7 +12,7 @@ pub struct ThreadHeartbeat {
     /// The thread's name.
     pub name: String,
     /// When the pending probe was sent, in ms.
-    asked: AtomicU64,
+    probe_sent: AtomicU64,
     lagging: AtomicBool,
 }
 
@@ -30,24 +30,24 @@ pub enum HealthChange {
 impl ThreadHeartbeat {
     /// A thread without a pending probe.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), asked: AtomicU64::new(NEVER), lagging: AtomicBool::new(false) }
+        Self { name: name.into(), probe_sent: AtomicU64::new(NEVER), lagging: AtomicBool::new(false) }
     }
 
     /// Whether to send a probe now: true if no earlier one is pending.
     pub fn ask(&self, now_ms: u64) -> bool {
-        self.asked.compare_exchange(NEVER, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.probe_sent.compare_exchange(NEVER, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Records the thread's response.
     pub fn answer(&self) {
-        self.asked.store(NEVER, Ordering::Relaxed);
+        self.probe_sent.store(NEVER, Ordering::Relaxed);
     }
 
     /// How long a probe has been pending, in ms.
     pub fn waited_ms(&self, now_ms: u64) -> u64 {
-        match self.asked.load(Ordering::Relaxed) {
+        match self.probe_sent.load(Ordering::Relaxed) {
             NEVER => 0,
-            asked => now_ms.saturating_sub(asked),
+            probe_sent => now_ms.saturating_sub(probe_sent),
         }
     }
 

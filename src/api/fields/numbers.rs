@@ -165,7 +165,7 @@ mod tests {
         ] {
             assert_eq!(read(Size, text), Ok(number), "{text}");
         }
-        for (text, said) in [
+        for (text, error) in [
             ("-1", "Must be at least 0."),
             (r#""-1""#, "Must be at least 0."),
             ("-1e99", "Must be at least 0."),
@@ -181,7 +181,7 @@ mod tests {
             (r#""inf""#, "Not a valid integer."),
             ("[]", "Not a valid integer."),
         ] {
-            assert_eq!(read(Size, text), Err(json!([said])), "{text}");
+            assert_eq!(read(Size, text), Err(json!([error])), "{text}");
         }
     }
 }

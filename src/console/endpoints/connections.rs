@@ -123,30 +123,30 @@ pub async fn connections(
 ) -> Result<HttpResponse, Refusal> {
     let mut query = Query::of(&req);
     let listing = Listing::read(&mut query, &SORTS);
-    let wanted = BrowseConnections {
+    let filter = BrowseConnections {
         channel: query.filled("channel").map(str::to_owned),
         user: query.filled("user").map(str::to_owned),
         ..BrowseConnections::default()
     };
     let listing = query.checked(listing)?;
-    console.answers.serve(&req, list(&broker, &console, &listing, wanted)).await
+    console.answers.serve(&req, list(&broker, &console, &listing, filter)).await
 }
 
 async fn list(
     broker: &BrokerHandle,
     console: &Console,
     listing: &Listing,
-    wanted: BrowseConnections,
+    filter: BrowseConnections,
 ) -> Result<Built, Refusal> {
     let mut ranked = Ranked::new(listing, |a: &ConnectionEntry, b: &ConnectionEntry| order(listing, a, b));
     // Each address costs a system call. Without a search only the addresses of the page are needed.
     let addresses = !listing.search.is_empty();
-    let walked = walk::connections_with_sessions(broker, console, wanted, addresses, |row, session| {
+    let walked = walk::connections_with_sessions(broker, console, filter, addresses, |row, session| {
         if finds(listing, &row, session.as_ref()) {
             ranked.push((row, session));
         }
     });
-    let looked_at = walked.await?;
+    let examined = walked.await?;
     let page = ranked.page(listing);
     let (rows, mut sessions): (Vec<_>, Vec<_>) = page.rows.into_iter().unzip();
     if !addresses {
@@ -159,7 +159,7 @@ async fn list(
         per_page: listing.per_page,
         rows: rows.iter().zip(&sessions).map(|(row, session)| shown(row, session.as_ref())).collect(),
     };
-    Built::of(&answer, looked_at)
+    Built::of(&answer, examined)
 }
 
 fn finds(listing: &Listing, row: &ConnectionRow, session: Option<&SessionFigures>) -> bool {

@@ -43,7 +43,7 @@ enum RecordingSubject {
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let frame = schema::or_null(event(&mut api.schemas));
     let published = api.schemas.named("PublishedFrame", |_| published_schema(frame));
-    let happened = api.schemas.named("RecordedEvent", |_| connection_event_schema());
+    let connection_event = api.schemas.named("RecordedEvent", |_| connection_event_schema());
     let answer = api.schemas.named("Recorded", |_| {
         ObjectSchema::new()
             .key("recording", schema::flag(), "Whether it is being recorded.")
@@ -55,7 +55,7 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
             .may("missed", schema::count(), "Number of events after `after` that are no longer available.")
             .key(
                 "events",
-                schema::list(schema::any_of([published, happened])),
+                schema::list(schema::any_of([published, connection_event])),
                 "The new events, oldest first.",
             )
             .shape()

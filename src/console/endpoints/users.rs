@@ -119,7 +119,7 @@ async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal
             count(&mut users, row);
         }
     });
-    let looked_at = walked.await?;
+    let examined = walked.await?;
     let mut ranked = Ranked::new(listing, |a: &UserEntry, b: &UserEntry| match listing.sort {
         "connections" => by(listing.descending, (a.connections, &a.view.name), (b.connections, &b.view.name)),
         _ => by(listing.descending, (&a.view.name, ""), (&b.view.name, "")),
@@ -135,7 +135,7 @@ async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal
         per_page: listing.per_page,
         rows: page.rows.iter().map(shown).collect(),
     };
-    Built::of(&answer, looked_at)
+    Built::of(&answer, examined)
 }
 
 fn count(users: &mut HashMap<UserId, UserEntry>, row: ConnectionRow) {

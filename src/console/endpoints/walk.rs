@@ -30,16 +30,16 @@ pub async fn channels(broker: &BrokerHandle, mut each: impl FnMut(ChannelRef)) -
     }
 }
 
-/// Visits every connection that `wanted` selects. Returns the number of records examined.
+/// Visits every connection that `filter` selects. Returns the number of records examined.
 ///
 /// # Errors
 /// `Busy`, `Draining`.
 pub async fn connections(
     broker: &BrokerHandle,
-    wanted: BrowseConnections,
+    filter: BrowseConnections,
     mut each: impl FnMut(ConnectionRow),
 ) -> Result<usize, Refusal> {
-    walk(broker, wanted, async |rows| rows.into_iter().for_each(&mut each)).await
+    walk(broker, filter, async |rows| rows.into_iter().for_each(&mut each)).await
 }
 
 /// The same, with the hub's data about each session.
@@ -49,11 +49,11 @@ pub async fn connections(
 pub async fn connections_with_sessions(
     broker: &BrokerHandle,
     console: &Console,
-    wanted: BrowseConnections,
+    filter: BrowseConnections,
     addresses: bool,
     mut each: impl FnMut(ConnectionRow, Option<SessionFigures>),
 ) -> Result<usize, Refusal> {
-    walk(broker, wanted, async |rows| {
+    walk(broker, filter, async |rows| {
         let figures = sessions(console, &rows, addresses).await;
         rows.into_iter().zip(figures).for_each(|(row, figures)| each(row, figures));
     })
@@ -63,17 +63,17 @@ pub async fn connections_with_sessions(
 /// Returns approximately the number of records examined.
 async fn walk(
     broker: &BrokerHandle,
-    mut wanted: BrowseConnections,
+    mut filter: BrowseConnections,
     mut each: impl AsyncFnMut(Vec<ConnectionRow>),
 ) -> Result<usize, Refusal> {
-    wanted.count = SLICE;
+    filter.count = SLICE;
     loop {
-        let slice = broker.ask(wanted.clone()).await?;
+        let slice = broker.ask(filter.clone()).await?;
         let found = slice.rows.len();
         each(slice.rows).await;
         match slice.next {
-            Some(next) => wanted.from = next,
-            None => return Ok(wanted.from + found),
+            Some(next) => filter.from = next,
+            None => return Ok(filter.from + found),
         }
         tokio::task::yield_now().await;
     }
@@ -86,13 +86,13 @@ pub async fn sessions(
     addresses: bool,
 ) -> Vec<Option<SessionFigures>> {
     let mut figures: Vec<Option<SessionFigures>> = rows.iter().map(|_| None).collect();
-    let mut asked: BTreeMap<u16, Vec<(usize, SlotKey)>> = BTreeMap::new();
+    let mut by_hub: BTreeMap<u16, Vec<(usize, SlotKey)>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
         if let Phase::Attached(place, _) = row.phase {
-            asked.entry(place.hub.0).or_default().push((index, place.slot));
+            by_hub.entry(place.hub.0).or_default().push((index, place.slot));
         }
     }
-    for (hub, places) in asked {
+    for (hub, places) in by_hub {
         let Some(hub) = console.hubs.get(HubId(hub)) else { continue };
         let slots = places.iter().map(|(_, slot)| *slot).collect();
         // A hub that has stopped has no sessions.

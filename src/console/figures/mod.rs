@@ -27,26 +27,26 @@ pub async fn admin_json(
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let wanted = RequestedFigures::read(&req)?;
-    console.answers.serve(&req, build(&broker, &console, &wanted)).await
+    let selection = RequestedFigures::read(&req)?;
+    console.answers.serve(&req, build(&broker, &console, &selection)).await
 }
 
 async fn build(
     broker: &BrokerHandle,
     console: &Console,
-    wanted: &RequestedFigures,
+    selection: &RequestedFigures,
 ) -> Result<Built, Refusal> {
     let counts = broker.ask(Count).await?;
     let mut out = b"{".to_vec();
     write::counts(broker, &counts, &mut out);
-    let mut rows = write::channels(broker, wanted, &mut out).await?;
-    rows += write::users(broker, wanted, &mut out).await?;
-    if let Some((step_s, after)) = wanted.series
+    let mut rows = write::channels(broker, selection, &mut out).await?;
+    rows += write::users(broker, selection, &mut out).await?;
+    if let Some((step_s, after)) = selection.series
         && let Some(page) = console.series().since(step_s, after)
     {
         write::series(&page, &mut out);
     }
-    if wanted.limits {
+    if selection.limits {
         write::limits(broker, &mut out);
     }
     // The rest changes every second. This alone does not make the response a new one.

@@ -43,32 +43,32 @@ pub fn counts(broker: &BrokerHandle, counts: &Counts, out: &mut Vec<u8>) {
 /// Appends `"channels": {…}`, and the number of matching ones if only a part is requested.
 pub async fn channels(
     broker: &BrokerHandle,
-    wanted: &RequestedFigures,
+    selection: &RequestedFigures,
     out: &mut Vec<u8>,
 ) -> Result<usize, Refusal> {
     out.extend_from_slice(b"\"channels\":{");
-    let mut window = Window { part: wanted.part, seen: 0 };
+    let mut window = Window { part: selection.part, seen: 0 };
     let (mut from, mut written) = (0, 0);
     loop {
         let slice = broker.ask(BrowseChannels { from, count: SLICE }).await?;
-        let looked_at = slice.len();
-        from += looked_at;
-        let found = |channel: &ChannelRef| wanted.finds(&channel.name) && window.admits_next();
+        let examined = slice.len();
+        from += examined;
+        let found = |channel: &ChannelRef| selection.finds(&channel.name) && window.admits_next();
         let channels: Vec<ChannelRef> = slice.into_iter().filter(found).collect();
         if !channels.is_empty() {
             if written > 0 {
                 out.push(b',');
             }
             written += channels.len();
-            ChannelsInfo::gather(channels, &wanted.info, Freshness::Summary).await?.write_members(out);
+            ChannelsInfo::gather(channels, &selection.info, Freshness::Summary).await?.write_members(out);
         }
-        if looked_at < SLICE {
+        if examined < SLICE {
             break;
         }
         tokio::task::yield_now().await;
     }
     out.push(b'}');
-    if wanted.part.is_some() {
+    if selection.part.is_some() {
         out.extend_from_slice(format!(",\"matching_channels\":{}", window.seen).as_bytes());
     }
     Ok(from)
@@ -84,17 +84,17 @@ struct Active {
 /// Appends `,"users": […]`, and the number of matching ones if only a part is requested.
 pub async fn users(
     broker: &BrokerHandle,
-    wanted: &RequestedFigures,
+    selection: &RequestedFigures,
     out: &mut Vec<u8>,
 ) -> Result<usize, Refusal> {
     let mut places: HashMap<UserId, Option<usize>> = HashMap::new();
     let mut users: Vec<Active> = Vec::new();
-    let mut window = Window { part: wanted.part, seen: 0 };
+    let mut window = Window { part: selection.part, seen: 0 };
     let mut rows = 0;
     // Without rows to show, no search is needed.
-    if wanted.part.is_none_or(|part| part.rows > 0) {
+    if selection.part.is_none_or(|part| part.rows > 0) {
         let walked = walk::connections(broker, BrowseConnections::default(), |row: ConnectionRow| {
-            if row.phase == Phase::Away || !wanted.finds(&row.user.name) {
+            if row.phase == Phase::Away || !selection.finds(&row.user.name) {
                 return;
             }
             let place = places.entry(row.user.id).or_insert_with(|| {
@@ -111,7 +111,7 @@ pub async fn users(
     users.iter_mut().for_each(|user| user.connections.sort_unstable());
     out.extend_from_slice(b",\"users\":");
     json::write_list(&users, out, write_user);
-    if wanted.part.is_some() {
+    if selection.part.is_some() {
         out.extend_from_slice(format!(",\"matching_users\":{}", window.seen).as_bytes());
     }
     Ok(rows)

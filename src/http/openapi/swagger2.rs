@@ -233,7 +233,7 @@ mod tests {
             store_history";
         let options = "channels exclude_channels include_connections include_history include_users \
             return_public_state";
-        let wanted = [
+        let expected = [
             ("InfoResolution", "", options),
             ("ConnectBody", "username", connect),
             ("SubscribeBody", "channels conn_id", subscribe),
@@ -249,8 +249,8 @@ mod tests {
         ];
         let description = description();
         let definitions = &description["definitions"];
-        assert_eq!(keys(definitions), wanted.iter().map(|(name, ..)| *name).collect());
-        for (name, required, properties) in wanted {
+        assert_eq!(keys(definitions), expected.iter().map(|(name, ..)| *name).collect());
+        for (name, required, properties) in expected {
             let definition = &definitions[name];
             assert_eq!(definition["type"], "object", "{name}");
             assert_eq!(keys(&definition["properties"]), properties.split_whitespace().collect(), "{name}");

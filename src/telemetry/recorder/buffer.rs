@@ -139,8 +139,8 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum RecordedStep {
-        Arm(u8),
-        Disarm(u8),
+        Start(u8),
+        Stop(u8),
         Record(u8, usize),
         Forget,
         Wait(u64),
@@ -148,8 +148,8 @@ mod tests {
 
     fn step() -> impl Strategy<Value = RecordedStep> {
         prop_oneof![
-            (0_u8..24).prop_map(RecordedStep::Arm),
-            (0_u8..24).prop_map(RecordedStep::Disarm),
+            (0_u8..24).prop_map(RecordedStep::Start),
+            (0_u8..24).prop_map(RecordedStep::Stop),
             (0_u8..24, 0_usize..400).prop_map(|(key, weight)| RecordedStep::Record(key, weight)),
             Just(RecordedStep::Forget),
             (0_u64..FORGET_MS).prop_map(RecordedStep::Wait),
@@ -160,39 +160,39 @@ mod tests {
         #[test]
         fn recordings_stay_within_their_limit_and_report_missing_events(steps in proptest::collection::vec(step(), 0..300)) {
             const BYTES: usize = 16 * 1_000;
-            let mut reel: RecordingBuffer<u8, usize> = RecordingBuffer::new(BYTES, FORGET_MS);
+            let mut buffer: RecordingBuffer<u8, usize> = RecordingBuffer::new(BYTES, FORGET_MS);
             // All events recorded since the recording began.
-            let mut truth: HashMap<u8, Vec<usize>> = HashMap::new();
+            let mut expected: HashMap<u8, Vec<usize>> = HashMap::new();
             let mut now = 0;
             for step in steps {
                 match step {
-                    RecordedStep::Arm(key) => reel.start(key, now),
-                    RecordedStep::Disarm(key) => reel.stop(key),
+                    RecordedStep::Start(key) => buffer.start(key, now),
+                    RecordedStep::Stop(key) => buffer.stop(key),
                     RecordedStep::Record(key, event) => {
-                        let recorded = reel.record(key, now, event);
-                        prop_assert_eq!(recorded, reel.has(key));
+                        let recorded = buffer.record(key, now, event);
+                        prop_assert_eq!(recorded, buffer.has(key));
                         if recorded {
-                            truth.entry(key).or_default().push(event);
+                            expected.entry(key).or_default().push(event);
                         }
                     }
-                    RecordedStep::Forget => reel.forget(now),
+                    RecordedStep::Forget => buffer.forget(now),
                     RecordedStep::Wait(ms) => now += ms,
                 }
-                truth.retain(|key, _| reel.has(*key));
-                prop_assert!(reel.count() <= MAX_RECORDINGS);
-                let bytes: usize = reel.recordings.values().flat_map(|recording| &recording.entries).map(|e| weight(&e.event)).sum();
+                expected.retain(|key, _| buffer.has(*key));
+                prop_assert!(buffer.count() <= MAX_RECORDINGS);
+                let bytes: usize = buffer.recordings.values().flat_map(|recording| &recording.entries).map(|e| weight(&e.event)).sum();
                 prop_assert!(bytes <= BYTES);
             }
-            for (key, events) in truth {
+            for (key, events) in expected {
                 for after in 0..=events.len() as u64 + 1 {
-                    let excerpt = reel.read(key, after, now).unwrap();
+                    let page = buffer.read(key, after, now).unwrap();
                     let known = if after > events.len() as u64 { 0 } else { after };
                     let newer: Vec<usize> = events[known as usize..].to_vec();
-                    let found: Vec<usize> = excerpt.entries.iter().map(|entry| entry.event).collect();
-                    prop_assert_eq!(found.len() as u64 + excerpt.missed, newer.len() as u64);
-                    prop_assert_eq!(&found[..], &newer[excerpt.missed as usize..]);
-                    let numbers = excerpt.entries.iter().map(|entry| entry.number);
-                    prop_assert!(numbers.eq(known + excerpt.missed + 1..=events.len() as u64));
+                    let found: Vec<usize> = page.entries.iter().map(|entry| entry.event).collect();
+                    prop_assert_eq!(found.len() as u64 + page.missed, newer.len() as u64);
+                    prop_assert_eq!(&found[..], &newer[page.missed as usize..]);
+                    let numbers = page.entries.iter().map(|entry| entry.number);
+                    prop_assert!(numbers.eq(known + page.missed + 1..=events.len() as u64));
                 }
             }
         }
@@ -200,22 +200,22 @@ mod tests {
 
     #[test]
     fn the_recording_read_least_recently_is_replaced() {
-        let mut reel: RecordingBuffer<usize, usize> = RecordingBuffer::new(1_000_000, FORGET_MS);
-        (0..MAX_RECORDINGS).for_each(|key| reel.start(key, key as u64));
-        assert!(reel.read(0, 0, 100).is_some());
-        reel.start(99, 101);
-        assert!(reel.has(0) && !reel.has(1) && reel.has(99));
-        reel.forget(FORGET_MS + 100);
-        assert_eq!((reel.count(), reel.has(99)), (1, true));
+        let mut buffer: RecordingBuffer<usize, usize> = RecordingBuffer::new(1_000_000, FORGET_MS);
+        (0..MAX_RECORDINGS).for_each(|key| buffer.start(key, key as u64));
+        assert!(buffer.read(0, 0, 100).is_some());
+        buffer.start(99, 101);
+        assert!(buffer.has(0) && !buffer.has(1) && buffer.has(99));
+        buffer.forget(FORGET_MS + 100);
+        assert_eq!((buffer.count(), buffer.has(99)), (1, true));
     }
 
     #[test]
     fn long_recordings_are_read_in_pages() {
-        let mut reel: RecordingBuffer<u8, usize> = RecordingBuffer::new(100_000_000, FORGET_MS);
-        reel.start(1, 0);
-        (0..1_200).for_each(|event| assert!(reel.record(1, 0, event)));
+        let mut buffer: RecordingBuffer<u8, usize> = RecordingBuffer::new(100_000_000, FORGET_MS);
+        buffer.start(1, 0);
+        (0..1_200).for_each(|event| assert!(buffer.record(1, 0, event)));
         let mut read = 0;
-        while let Some(last) = reel.read(1, read, 0).unwrap().entries.last() {
+        while let Some(last) = buffer.read(1, read, 0).unwrap().entries.last() {
             assert!(last.number - read <= MAX_READ as u64);
             read = last.number;
         }

@@ -164,7 +164,7 @@ pub struct Recorder {
     connections: Mutex<RecordingBuffer<Uuid, ConnectionEvent>>,
     channels: Mutex<RecordingBuffer<Uuid, Published>>,
     /// The number of recorded connections, checked whenever a session opens.
-    armed: AtomicUsize,
+    num_recorded: AtomicUsize,
     bytes: usize,
     written: watch::Sender<u64>,
 }
@@ -181,7 +181,7 @@ impl Recorder {
         Self {
             connections: Mutex::new(RecordingBuffer::new(bytes / 2, FORGET_CONNECTION_MS)),
             channels: Mutex::new(RecordingBuffer::new(bytes / 2, FORGET_CHANNEL_MS)),
-            armed: AtomicUsize::new(0),
+            num_recorded: AtomicUsize::new(0),
             bytes,
             written: watch::Sender::new(0),
         }
@@ -200,22 +200,22 @@ impl Recorder {
     /// Starts recording a connection.
     pub fn record_connection(&self, conn_id: Uuid) {
         if self.is_on() {
-            let mut reel = locked(&self.connections);
-            reel.start(conn_id, now_ms());
-            self.armed.store(reel.count(), Ordering::Relaxed);
+            let mut buffer = locked(&self.connections);
+            buffer.start(conn_id, now_ms());
+            self.num_recorded.store(buffer.count(), Ordering::Relaxed);
         }
     }
 
     /// Stops recording a connection.
     pub fn stop_connection(&self, conn_id: Uuid) {
-        let mut reel = locked(&self.connections);
-        reel.stop(conn_id);
-        self.armed.store(reel.count(), Ordering::Relaxed);
+        let mut buffer = locked(&self.connections);
+        buffer.stop(conn_id);
+        self.num_recorded.store(buffer.count(), Ordering::Relaxed);
     }
 
     /// Whether a connection is recorded.
     pub fn has_connection(&self, conn_id: Uuid) -> bool {
-        self.armed.load(Ordering::Relaxed) > 0 && locked(&self.connections).has(conn_id)
+        self.num_recorded.load(Ordering::Relaxed) > 0 && locked(&self.connections).has(conn_id)
     }
 
     /// Records an event of a connection. Returns false if the connection is no longer recorded.
@@ -258,7 +258,7 @@ impl Recorder {
         locked(&self.channels).forget(now);
         let mut connections = locked(&self.connections);
         connections.forget(now);
-        self.armed.store(connections.count(), Ordering::Relaxed);
+        self.num_recorded.store(connections.count(), Ordering::Relaxed);
     }
 
     fn notify(&self, noted: bool) -> bool {
@@ -311,9 +311,9 @@ mod tests {
         off.record_channel(id);
         assert!(!off.has_connection(id) && off.read_channel(id, 0).is_none());
         on.record_connection(id);
-        let heard = on.subscribe();
+        let receiver = on.subscribe();
         assert!(on.has_connection(id) && on.note(id, ConnectionEvent::Detached));
-        assert!(heard.has_changed().unwrap());
+        assert!(receiver.has_changed().unwrap());
         assert_eq!(on.read_connection(id, 0).unwrap().entries[0].event, ConnectionEvent::Detached);
         on.stop_connection(id);
         assert!(!on.has_connection(id) && on.read_connection(id, 0).is_none());

@@ -227,9 +227,9 @@ mod tests {
     proptest! {
         #[test]
         fn scripts_equal_the_text_with_escaped_line_ends(text in "[a\u{2028}\u{2029}\u{2030}é]{0,40}") {
-            let wanted = text.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+            let expected = text.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
             let (out, size) = script(text.as_bytes());
-            prop_assert_eq!((String::from_utf8(out).unwrap(), size), (wanted.clone(), wanted.len()));
+            prop_assert_eq!((String::from_utf8(out).unwrap(), size), (expected.clone(), expected.len()));
         }
     }
 }

@@ -51,10 +51,10 @@ impl<'a> PlainHandshake<'a> {
         };
         let is_get = request.method == Some("GET") && request.version == Some(1);
         let conn_id = conn_id(request.path.filter(|_| is_get)?)?;
-        let mut said = HandshakeHeaders::default();
-        request.headers.iter().try_for_each(|header| said.read(header.name, header.value))?;
-        said.once.iter().all(|found| *found).then_some(())?;
-        let HandshakeHeaders { accept, deflate, forwarded_for, origin, of_page, .. } = said;
+        let mut headers = HandshakeHeaders::default();
+        request.headers.iter().try_for_each(|header| headers.read(header.name, header.value))?;
+        headers.once.iter().all(|found| *found).then_some(())?;
+        let HandshakeHeaders { accept, deflate, forwarded_for, origin, of_page, .. } = headers;
         (origin.is_some() || !of_page).then_some(())?;
         Some(Self { conn_id, deflate, accept, length, forwarded_for, origin })
     }

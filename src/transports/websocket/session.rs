@@ -36,7 +36,7 @@ pub struct WebsocketSession {
     close_wait: CloseWait,
     _counted: Counted,
     /// The slot among the sockets of its address, if these are counted.
-    _seat: Option<Box<AddressSlot>>,
+    _address_slot: Option<Box<AddressSlot>>,
 }
 
 /// A valid handshake that still needs its response.
@@ -54,12 +54,12 @@ pub struct Handshake<'a> {
 }
 
 impl WebsocketSession {
-    /// Answers a handshake and starts its session. `seat` is released when the session ends.
+    /// Answers a handshake and starts its session. `address_slot` is released when the session ends.
     pub fn start(
         socket: TcpStream,
         handshake: &Handshake<'_>,
         hub: HubHandle,
-        seat: Option<Box<AddressSlot>>,
+        address_slot: Option<Box<AddressSlot>>,
     ) {
         let &Handshake { conn_id, client, deflate, answer, rest } = handshake;
         let settings = hub.settings();
@@ -81,7 +81,7 @@ impl WebsocketSession {
             decoder: None,
             close_wait: CloseWait::default(),
             _counted,
-            _seat: seat,
+            _address_slot: address_slot,
         };
         if !rest.is_empty() {
             session.receive(rest, &mut DecodeTurn::default());

@@ -95,7 +95,7 @@ impl Upgrade {
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
         match self.admit(request.head()) {
-            Ok((target, mut response, seat)) => {
+            Ok((target, mut response, address_slot)) => {
                 let client = self.client_behind_proxies(request.head());
                 let is_offered = target.may_deflate() && offers_deflate(request.head());
                 let deflate = self.admission().compresses(is_offered);
@@ -109,7 +109,7 @@ impl Upgrade {
                         let (socket, rest) = parts.io.into_socket()?;
                         let (answer, rest) = (&parts.write_buf[..], &rest[..]);
                         let handshake = Handshake { conn_id, client, deflate, answer, rest };
-                        WebsocketSession::start(socket, &handshake, self.hub, seat);
+                        WebsocketSession::start(socket, &handshake, self.hub, address_slot);
                     }
                     AdmittedHandshake::Other(other) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
@@ -154,14 +154,14 @@ impl Upgrade {
             Some(routes) => AdmittedHandshake::Other(routes.admit(&path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
-        let seat = match target {
+        let address_slot = match target {
             AdmittedHandshake::Session(_) => {
                 let peer = head.peer_addr.map(|peer| peer.ip());
                 admission.complete(peer, self.gate.client_address(head), CHARGES)?
             }
             AdmittedHandshake::Other(_) => None,
         };
-        Ok((target, response.finish().drop_body(), seat))
+        Ok((target, response.finish().drop_body(), address_slot))
     }
 }
 
