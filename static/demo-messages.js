@@ -1,12 +1,12 @@
 import { localTime, make } from './dom.js';
 import { named } from './demo-people.js';
 
-/** Older lines go: a tab left open for days must not grow for ever. */
+/** Older lines are removed, because a tab may stay open for days. */
 const MAX_LINES = 300;
 
 const smallButton = (text, onclick) => make('button', { type: 'button', class: 'plain small', onclick }, text);
 
-/** The messages and what happened between them, one line each, found again by uuid. */
+/** The messages and the events between them, one line each, indexed by uuid. */
 export class MessageList {
     constructor(list, { colorOf, onEdit, onDelete }) {
         this.list = list;
@@ -17,12 +17,12 @@ export class MessageList {
         this.lines = new Map();
     }
 
-    /** A message that is there already (history after a reconnect) only takes on its newest form. */
+    /** Adds a message. A message that is already shown (from the history after a reconnect) is replaced. */
     add(message) {
         this.put(message.uuid, message, this.render(message));
     }
 
-    /** An edit holds only what it changed. */
+    /** Applies an edit, which contains only the changed keys. */
     change(edit) {
         const line = this.lines.get(edit.uuid);
         if (line?.message) {
@@ -94,7 +94,7 @@ export class MessageList {
         return head;
     }
 
-    /** Puts a form in the place of the text. */
+    /** Replaces the text with a form. */
     open(message, line) {
         const input = make('input', { 'aria-label': 'New text', required: true, maxlength: 2000 });
         input.value = message.message?.text ?? '';

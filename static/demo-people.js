@@ -1,9 +1,9 @@
 import { make } from './dom.js';
 
-/** Colours come from other visitors: anything but a plain one is dropped. */
+/** Colours come from other visitors, so anything but a plain colour is dropped. */
 const plainColor = (color) => (/^#[0-9a-f]{6}$/i.test(color ?? '') ? color : null);
 
-/** Sets the colour through the object model, because the page's policy allows no style attributes. */
+/** Sets the colour through the DOM, because the page's security policy allows no style attributes. */
 export function named(user, color) {
     const element = make('span', { class: 'who', 'data-user': user }, user);
     if (color) {
@@ -12,7 +12,7 @@ export function named(user, color) {
     return element;
 }
 
-/** Who is in the channel, as a list and as the choices of whom to write to. */
+/** The members of the channel, as a list and as the recipients in the select box. */
 export class PeopleList {
     constructor(list, select) {
         this.list = list;

@@ -1,10 +1,10 @@
-/** The live demo: what a page of a real application does, with nothing but the browser library. */
+/** The live demo. It works like the page of a real application and uses only the browser library. */
 import { ChannelStreamConnection } from './channelstream/index.js';
 import { base, byId } from './dom.js';
 import { MessageList } from './demo-messages.js';
 import { PeopleList } from './demo-people.js';
 
-/** The server keeps the demo's users and channels under this, apart from those of applications; nobody need see it. */
+/** The prefix that separates the demo's users and channels from those of applications. The page hides it. */
 const NAMESPACE = 'demo:';
 const CHANNEL = `${NAMESPACE}lobby`;
 const COLORS = ['#0f766e', '#1d4ed8', '#7c3aed', '#be185d', '#c2410c', '#4d7c0f'];
@@ -58,8 +58,8 @@ class Demo {
         connection.listenCloseCallback = (event) => this.lost(event);
         connection.listenErrorCallback = () => this.lost({});
         connection.listenMessageCallback = (frames) => frames.forEach((frame) => this.take(withFriendlyName(frame)));
-        connection.messageCallback = () => this.complain('');
-        const failed = (request) => this.complain(`That did not work (${request.status || 'no answer'}).`);
+        connection.messageCallback = () => this.showProblem('');
+        const failed = (request) => this.showProblem(`The request failed (${request.status || 'no response'}).`);
         connection.messageErrorCallback = failed;
         connection.messageEditErrorCallback = failed;
         connection.messageDeleteErrorCallback = failed;
@@ -91,7 +91,7 @@ class Demo {
         this.connection.updateUserState({ color: this.color });
     }
 
-    /** One frame. Types that this page does not know are skipped: servers may learn new ones. */
+    /** Processes one frame. Ignores unknown types, because later servers may add types. */
     take(frame) {
         const known = {
             message: () => this.messages.add(frame),
@@ -138,8 +138,8 @@ class Demo {
     }
 
     /**
-     * Whom a message is for. The history is for everybody, so private ones stay out of it; they also go to their
-     * sender, as only what comes back is known to have arrived.
+     * The audience of a message. Private messages stay out of the history, which all visitors receive. They also go to
+     * their sender, because the page shows a message only when it comes back.
      */
     address({ to }) {
         const { username } = this.connection;
@@ -151,7 +151,7 @@ class Demo {
         this.show('lost', code === 4001 ? takenOver : 'Connection lost, trying again…');
     }
 
-    complain(text) {
+    showProblem(text) {
         byId('problem').textContent = text;
     }
 
@@ -168,7 +168,7 @@ class Demo {
     }
 }
 
-/** Brings the form to life; a visitor who reloads the page is joined again. */
+/** Starts the demo. A visitor who reloads the page joins again. */
 export function startDemo() {
     const demo = new Demo();
     const [name, color, text] = ['name', 'color', 'text'].map(byId);

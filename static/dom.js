@@ -1,8 +1,8 @@
 /**
- * Makes an element. Children that are strings become text, never markup: what users write stays what they wrote.
+ * Makes an element. Strings among the children become text, never markup, so text from users is safe.
  *
  * @param {string} tag
- * @param {object} [attributes] `null`, `undefined` and `false` leave one out; keys starting with `on` add a listener
+ * @param {object} [attributes] `null`, `undefined` and `false` omit an attribute; keys that start with `on` add a listener
  * @param {...(Node|string)} children
  * @returns {HTMLElement}
  */
@@ -21,10 +21,10 @@ export function make(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Where this server lives, without a slash at the end; with the prefix when it sits behind one. */
+/** The address of this server with its path prefix, without a slash at the end. */
 export const base = new URL('..', import.meta.url).href.replace(/\/$/, '');
 
-/** Times without a zone are UTC on the wire. */
+/** Parses a timestamp of the server. Times without a zone are UTC. */
 export function localTime(timestamp) {
     const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(timestamp) ? timestamp : `${timestamp}Z`;
     const date = new Date(zoned);

@@ -2,12 +2,12 @@ import { make } from './dom.js';
 
 const pretty = (value) => JSON.stringify(value, null, 2);
 
-/** Milliseconds after which a call is given up. */
-const PATIENCE_MS = 10_000;
+/** The timeout of a call. */
+const CALL_TIMEOUT_MS = 10_000;
 
-/** One call that can be changed and made, with what was asked, what was answered and what the listeners got. */
+/** One call that the reader can change and send, with its request, its reply and the frames of the listeners. */
 export class CallPanel {
-    /** @type {?CallPanel} the one whose call was made last: what is heard now is shown there */
+    /** @type {?CallPanel} the panel of the latest call, which shows the frames that arrive now */
     static latest = null;
 
     /**
@@ -28,7 +28,7 @@ export class CallPanel {
         });
     }
 
-    /** What is typed, with what `$names` stand for. */
+    /** The typed text, with each `$name` replaced by its value. */
     body() {
         const filled = this.text.value.replace(/\$[a-z]+/g, (name) => this.page.known.get(name) ?? name);
         return JSON.parse(filled);
@@ -42,7 +42,7 @@ export class CallPanel {
         try {
             this.refuseUnknown();
             const body = this.body();
-            // Before the call: what is sent may be heard before it is answered.
+            // Built before the call, because frames may arrive before the reply.
             this.calls = make('div', { class: 'calls' });
             this.outcome.replaceChildren(this.calls, this.listeners());
             const reply = await this.perform(body);
@@ -63,7 +63,7 @@ export class CallPanel {
         }
     }
 
-    /** Makes the call, shows it, and returns the reply. */
+    /** Sends the call, shows it, and returns the reply. */
     async perform(body) {
         const signature = this.page.signature();
         const headers = { 'x-channelstream-secret': signature, 'content-type': 'application/json' };
@@ -73,7 +73,7 @@ export class CallPanel {
         const answered = make('div', {});
         this.calls.append(asked, answered);
         const reply = await fetch(this.page.base + path, {
-            method, headers, body: JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE_MS),
+            method, headers, body: JSON.stringify(body), signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
         });
         const answer = await reply.json();
         answered.append(make('h3', {}, 'Reply ', make('span', { class: `badge ${reply.ok ? 'good' : 'bad'}` },
@@ -86,8 +86,8 @@ export class CallPanel {
 
     listeners() {
         const column = ({ user, state }) => make('div', { 'data-user': user },
-            make('h3', {}, `What ${user} gets `, make('span', { class: 'quiet small' }, state)),
-            make('ol', { class: 'log', tabindex: '0', 'aria-label': `Frames that ${user} gets` }));
+            make('h3', {}, `Frames for ${user} `, make('span', { class: 'quiet small' }, state)),
+            make('ol', { class: 'log', tabindex: '0', 'aria-label': `Frames for ${user}` }));
         return make('div', { class: 'listeners' }, ...this.page.listeners.map(column));
     }
 

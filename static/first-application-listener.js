@@ -1,11 +1,11 @@
 import { ChannelStreamConnection } from './channelstream/index.js';
 import { base } from './dom.js';
 
-/** A user who listens: what the page of a real application does, but for who asks the server for the connection. */
+/** A user who listens. A real page does the same, but its application calls `/connect`. */
 export class Listener {
     /**
      * @param {string} user
-     * @param {function(): string} signature of a request; with it the user comes back when the server forgot them
+     * @param {function(): string} signature of a request, for a new `/connect` after the server has removed the user
      */
     constructor(user, signature) {
         this.user = user;
@@ -29,7 +29,7 @@ export class Listener {
         this.connection = connection;
     }
 
-    /** Listens with a connection that /connect has made. */
+    /** Listens with a connection that `/connect` has created. */
     listen(connectionId) {
         this.connection.shouldReconnect = false;
         this.connection.closeConnection();

@@ -1,6 +1,6 @@
 import { base, make } from './dom.js';
 
-/** Begins a part of a file: `# == connect ==`, with `//` in some languages. */
+/** The first line of a part of a file: `# == connect ==`, with `//` in some languages. */
 const MARK = /^(?:#|\/\/) == (\w+) ==$/;
 
 /** A file's parts by name. */
@@ -31,7 +31,7 @@ function block(code, label) {
 }
 
 /**
- * Shows each sample in the chosen language. The files are those that the project's tests run as they are.
+ * Shows each sample in the chosen language. The project's tests run the same files.
  *
  * @param {HTMLSelectElement} chooser its values name the files
  * @param {Iterable<HTMLElement>} places `data-sample` names the part

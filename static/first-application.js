@@ -1,4 +1,4 @@
-/** The tutorial: plays a web application that calls the server, and two users who listen. */
+/** The tutorial. It plays the parts of a web application that calls the server, and of two users who listen. */
 import { ChannelStreamSigner } from './channelstream/index.js';
 import { CallPanel } from './first-application-call.js';
 import { Listener } from './first-application-listener.js';
@@ -8,10 +8,10 @@ import { base, byId } from './dom.js';
 const signature = () => new ChannelStreamSigner(byId('secret').value).signRequest();
 const listeners = ['alice', 'bob'].map((user) => new Listener(user, signature));
 const [alice] = listeners;
-/** What `$name` in a body stands for. */
+/** The value of each `$name` in a body. */
 const known = new Map();
 
-/** The reply of a call: remembers what later bodies name, and lets both users listen. */
+/** Processes the reply of a call: stores the values that later bodies use, and makes both users listen. */
 async function after(panel, reply) {
     if (panel.id === 'message') {
         known.set('$message', reply[0]?.uuid);

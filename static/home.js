@@ -1,7 +1,7 @@
 import { startDemo } from './demo.js';
 import { base, byId } from './dom.js';
 
-/** Between two questions how the server does, while the page is seen. */
+/** The interval at which a visible page requests the server's state. */
 const POLL_MS = 3000;
 
 const number = new Intl.NumberFormat('en');
@@ -22,7 +22,7 @@ async function showState() {
         alive.textContent = state.draining ? 'This server is stopping' : `This server is up, version ${state.version}`;
     } catch {
         alive.dataset.state = 'lost';
-        alive.textContent = 'This server does not answer';
+        alive.textContent = 'This server does not respond';
     }
 }
 

@@ -11,7 +11,7 @@ const VOCABULARY: [&str; 6] = ["config", "limits", "http_error", "telemetry", "p
 const SIDE_MODULES: [(&str, &[&str]); 5] = [
     ("console", &["server", "http", "demo", "web"]),
     ("web", &["server", "http", "demo", "console"]),
-    ("demo", &["server", "http", "transports", "console"]),
+    ("demo", &["server", "http", "console"]),
     ("cli", &[]),
     ("replay", &["cli"]),
 ];

@@ -11,10 +11,7 @@ use actix_web::http::header;
 
 /// Judges a websocket's handshake. Browsers name the origin with every one of them; where one comes without, what else a
 /// browser reports of the page counts.
-///
-/// # Errors
-/// `OriginNotAllowed`.
-pub fn admit_handshake(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal> {
+pub fn allows_handshake(allowed: &AllowedOrigins, head: &RequestHead) -> bool {
     judge(allowed, head, || false)
 }
 
@@ -25,19 +22,18 @@ pub fn admit_handshake(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(
 /// # Errors
 /// `OriginNotAllowed`.
 pub fn admit(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal> {
-    judge(allowed, head, || is_script(head))
+    if judge(allowed, head, || is_script(head)) { Ok(()) } else { Err(Refusal::OriginNotAllowed) }
 }
 
-fn judge(allowed: &AllowedOrigins, head: &RequestHead, is_script: impl Fn() -> bool) -> Result<(), Refusal> {
+fn judge(allowed: &AllowedOrigins, head: &RequestHead, is_script: impl Fn() -> bool) -> bool {
     if allowed.is_empty() {
-        return Ok(());
+        return true;
     }
     let by_referer =
         || head.headers.get(header::REFERER).is_some_and(|page| allowed.allows(origin_of(page.as_bytes())));
     match named(allowed, head) {
-        Some(true) => Ok(()),
-        None if !(is_foreign(&head.headers) || is_script()) || by_referer() => Ok(()),
-        _ => Err(Refusal::OriginNotAllowed),
+        Some(is_allowed) => is_allowed,
+        None => !(is_foreign(&head.headers) || is_script()) || by_referer(),
     }
 }
 
@@ -80,11 +76,11 @@ mod tests {
 
     #[test]
     fn handshakes_are_judged_by_the_origin_that_they_name() {
-        let admitted = |headers: &[_]| admit_handshake(&allowed(), &head(headers)).is_ok();
+        let admitted = |headers: &[_]| allows_handshake(&allowed(), &head(headers));
         assert!(admitted(&[("origin", "https://app.example")]) && admitted(&[]));
         assert!(!admitted(&[("origin", "https://evil.example")]) && !admitted(&[("origin", "null")]));
         assert!(!admitted(&[("origin", "https://app.example"), ("origin", "https://evil.example")]));
-        assert!(admit_handshake(&AllowedOrigins::default(), &head(&[("origin", "x")])).is_ok());
+        assert!(allows_handshake(&AllowedOrigins::default(), &head(&[("origin", "x")])));
         let (ours, evil) = (("referer", "https://app.example/page"), ("referer", "https://evil.example/"));
         assert!(!admitted(&[("sec-fetch-site", "cross-site")]) && !admitted(&[evil]));
         assert!(

@@ -6,8 +6,8 @@
 use super::guard::{Caller, standing_of};
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::{MaxBody, Refusal};
-use crate::limits::in_flight::InFlight;
 use crate::limits::unproven::UnprovenBody;
+use crate::telemetry::in_flight::InFlight;
 use actix_http::RequestHead;
 use actix_web::dev::Payload;
 use actix_web::http::header;

@@ -8,7 +8,7 @@ use crate::api::operation::{Access, Description, Operation, Public};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Count;
 use crate::http_error::Refusal;
-use crate::telemetry::log_queue::LOG_QUEUE;
+use crate::telemetry::metrics::{METRICS, Metric, Sources};
 
 /// What the API's description says of GET /admin/debug.
 pub fn described(_: &mut Description<'_>) -> Operation {
@@ -24,35 +24,11 @@ pub fn described(_: &mut Description<'_>) -> Operation {
 /// # Errors
 /// `Busy`.
 pub async fn debug(_: AdminOrSigned, broker: web::Data<BrokerHandle>) -> Result<HttpResponse, Refusal> {
-    let counts = broker.ask(Count).await?;
-    let (counters, in_flight) = (&broker.counters, &broker.in_flight);
-    let lines = [
-        ("users remembered", counts.remembered_users as u64),
-        ("users active", counts.active_users as u64),
-        ("connections", counts.connections as u64),
-        ("channels", counts.channels as u64),
-        ("sessions", in_flight.sessions.get() as u64),
-        ("messages", counters.messages.get()),
-        ("deliveries", counters.deliveries.get()),
-        ("sessions closed, too slow", counters.closed_too_slow.get()),
-        ("sessions closed, silent", counters.closed_silent.get()),
-        ("sessions taken over", counters.closed_taken_over.get()),
-        ("requests refused, busy", counters.refused_busy.get()),
-        ("threads that lagged", counters.threads_lagged.get()),
-        ("connections refused, no file descriptors", counters.refused_no_files.get()),
-        ("requests refused, origin not allowed", counters.refused_origin.get()),
-        ("requests refused, malformed", counters.refused_malformed.get()),
-        ("lines of the log that were dropped", LOG_QUEUE.dropped()),
-        ("requests under way to the registry", in_flight.registry.get() as u64),
-        ("messages under way to channels", in_flight.channels.get() as u64),
-        ("bytes under way to hubs", in_flight.hub_bytes.get() as u64),
-        ("bytes of bodies under way", in_flight.bodies.get() as u64),
-        ("bytes of bodies under way, not proven to be signed", in_flight.unproven_bodies.get() as u64),
-        ("bytes of large responses under way", in_flight.responses.get() as u64),
-        ("bytes queued for slow peers", in_flight.queued_bytes.get() as u64),
-        ("frames queued for slow peers", in_flight.queued_frames.get() as u64),
-    ];
-    let mut text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    // The registry answers behind all that was published before, and notes its figures.
+    broker.ask(Count).await?;
+    let (counters, sources) = (&broker.counters, Sources::now(&broker.counters, &broker.in_flight));
+    let line = |metric: &Metric| format!("{}: {}\n", metric.help, metric.read(&sources));
+    let mut text: String = METRICS.iter().map(line).collect();
     for (limit, count) in counters.limits.iter() {
         text.push_str(&format!("limit reached, {}: {count}\n", limit.setting()));
     }

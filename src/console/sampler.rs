@@ -1,11 +1,11 @@
 //! Takes a sample of the server's figures every second, for the console's charts.
 
 use super::endpoints::Console;
-use crate::limits::in_flight::InFlight;
 use crate::telemetry::Counters;
+use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::log_sums;
-use crate::telemetry::process::Process;
-use crate::telemetry::series::Sample;
+use crate::telemetry::metrics::Sources;
+use crate::telemetry::series::Reading;
 use actix::{Actor, AsyncContext, Context};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// The sampler.
 ///
-/// Owns: what the counters were at the last sample.
+/// Owns: the metrics as they were at the last sample.
 /// Started by: `app`, on the registry's thread.
 /// Ends: with the server.
 /// Mailbox: unused; it is woken by its timer.
@@ -24,69 +24,27 @@ pub struct Sampler {
     console: Arc<Console>,
     counters: Arc<Counters>,
     in_flight: Arc<InFlight>,
-    last: Measurement,
-}
-
-/// What only grows, at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Measurement {
-    at: Instant,
-    deliveries: u64,
-    publishes: u64,
-    closed_too_slow: u64,
-    refused_busy: u64,
-    refusals: u64,
-    closes: u64,
-    process: Process,
-}
-
-impl Measurement {
-    fn now(counters: &Counters) -> Self {
-        Self {
-            at: Instant::now(),
-            deliveries: counters.deliveries.get(),
-            publishes: counters.messages.get(),
-            closed_too_slow: counters.closed_too_slow.get(),
-            refused_busy: counters.refused_busy.get(),
-            refusals: counters.refusals(),
-            closes: counters.closes.sum(),
-            process: Process::now(),
-        }
-    }
+    last: (Instant, Reading),
 }
 
 impl Sampler {
     /// A sampler of these.
     pub fn new(console: Arc<Console>, counters: Arc<Counters>, in_flight: Arc<InFlight>) -> Self {
-        let last = Measurement::now(&counters);
+        let last = (Instant::now(), Reading::of(&Sources::now(&counters, &in_flight)));
         Self { console, counters, in_flight, last }
     }
 
     fn sample(&mut self) {
-        let (now, last) = (Measurement::now(&self.counters), self.last);
-        let seconds = now.at.duration_since(last.at).as_secs_f32().max(0.001);
-        let grown = |now: u64, last: u64| now.saturating_sub(last) as f32;
-        let sample: Sample = [
-            self.counters.connections.get() as f32,
-            self.counters.users.get() as f32,
-            self.counters.channels.get() as f32,
-            grown(now.deliveries, last.deliveries) / seconds,
-            grown(now.publishes, last.publishes) / seconds,
-            (self.in_flight.hub_bytes.get() + self.in_flight.queued_bytes.get()) as f32,
-            grown(now.closed_too_slow, last.closed_too_slow),
-            grown(now.refused_busy, last.refused_busy),
-            now.process.memory_bytes as f32,
-            grown(now.process.cpu_us, last.process.cpu_us) / seconds / 10_000.0,
-            grown(now.refusals, last.refusals) / seconds,
-            grown(now.closes, last.closes) / seconds,
-        ];
+        let (at, last) = self.last;
+        self.last = (Instant::now(), Reading::of(&Sources::now(&self.counters, &self.in_flight)));
+        let seconds = self.last.0.duration_since(at).as_secs_f32().max(0.001);
+        let sample = self.last.1.since(&last, seconds);
         self.console.series().push(sample);
         // The limits' page tells when each was reached.
         drop(self.console.latest(&self.counters));
         self.console.answers.sweep();
         self.console.recorder.forget();
         log_sums::log_sums();
-        self.last = now;
     }
 }
 
@@ -118,7 +76,7 @@ mod tests {
         counters.refused_origin.add(20);
         counters.closes.count(None);
         in_flight.hub_bytes.add(11);
-        sampler.last.at -= Duration::from_secs(10);
+        sampler.last.0 -= Duration::from_secs(10);
         sampler.sample();
         sampler.sample();
         let samples = console.series().since(1, 0).unwrap().samples;

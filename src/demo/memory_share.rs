@@ -1,6 +1,6 @@
 //! What one socket holds of the memory that the demo's sockets have together.
 
-use crate::limits::in_flight::BoundedCounter;
+use crate::telemetry::in_flight::BoundedCounter;
 use std::sync::Arc;
 
 /// A socket that holds no more than this is never asked to go.

@@ -4,8 +4,10 @@ use super::connection::{Accepted, DemoConnection};
 use super::echo::{self, Echo};
 use super::subscribers::ClientQueue;
 use super::{Demo, actor_adapter, board, chat, guarded};
+use crate::auth::Gate;
 use crate::http_error::Refusal;
-use crate::limits::in_flight::Counted;
+use crate::telemetry::in_flight::Counted;
+use crate::transports::websocket::routes::{AdmittedSocket, SocketRoutes};
 use actix_http::RequestHead;
 use actix_web::web;
 use tokio::net::TcpStream;
@@ -34,43 +36,58 @@ const ROUTES: [Route; 4] = [
     Route { path: "/demo/board/socket", hook: None, purpose: Purpose::Board },
 ];
 
-/// A handshake that may go on.
-pub struct AdmittedSocket {
+/// The sockets of demo mode, for the requests to which demo mode is served.
+pub struct DemoSockets {
+    /// The rules for all requests.
+    pub gate: web::Data<Gate>,
+    /// The demo's programs.
+    pub demo: web::Data<Demo>,
+}
+
+/// A handshake that is admitted.
+struct DemoSocket {
     demo: web::Data<Demo>,
     purpose: Purpose,
     counted: Counted,
 }
 
-/// Whether demo mode has a socket there, or says by itself that there is none.
-pub fn knows(path: &str) -> bool {
+/// Whether demo mode has a socket at this path, or refuses it by an answer of its own.
+fn is_known(path: &str) -> bool {
     path.starts_with(board::PREFIX) || ROUTES.iter().any(|route| route.path == path)
 }
 
-/// Judges a handshake to one of the paths that demo mode knows.
-///
-/// # Errors
-/// No such socket, what the hook says, or there are too many sockets.
-pub fn admit(demo: &web::Data<Demo>, path: &str, handshake: &RequestHead) -> Result<AdmittedSocket, Refusal> {
-    let route = ROUTES.iter().find(|route| route.path == path).ok_or(Refusal::NoSuchSocket)?;
-    if let Some(hook) = route.hook {
-        hook(demo, handshake)?;
-    }
-    if demo.sockets.is_full() {
-        return Err(Refusal::Busy);
-    }
-    let counted = Counted::new(demo.sockets.clone());
-    Ok(AdmittedSocket { demo: demo.clone(), purpose: route.purpose, counted })
+/// Whether a path ends with one that demo mode has, behind any prefix of a proxy.
+pub fn is_below_prefix(path: &str) -> bool {
+    path.match_indices("/demo/").any(|(at, _)| is_known(&path[at..]))
 }
 
-impl AdmittedSocket {
-    /// Whether compressed messages may be agreed on: actix-web-actors does not know them.
-    pub fn may_deflate(&self) -> bool {
+impl SocketRoutes for DemoSockets {
+    fn serves(&self, path: &str, head: &RequestHead) -> bool {
+        is_known(path) && self.gate.serves_demo(head)
+    }
+
+    fn admit(&self, path: &str, head: &RequestHead) -> Result<Box<dyn AdmittedSocket>, Refusal> {
+        let demo = &self.demo;
+        let route = ROUTES.iter().find(|route| route.path == path).ok_or(Refusal::NoSuchSocket)?;
+        if let Some(hook) = route.hook {
+            hook(demo, head)?;
+        }
+        if demo.sockets.is_full() {
+            return Err(Refusal::Busy);
+        }
+        let counted = Counted::new(demo.sockets.clone());
+        Ok(Box::new(DemoSocket { demo: demo.clone(), purpose: route.purpose, counted }))
+    }
+}
+
+impl AdmittedSocket for DemoSocket {
+    /// actix-web-actors does not support compressed messages, and the other programs use it.
+    fn may_deflate(&self) -> bool {
         self.purpose == Purpose::Echo
     }
 
-    /// The handshake is done: starts the socket's actor on this thread.
-    pub fn open(self, socket: TcpStream, rest: &[u8], deflate: bool) {
-        let Self { demo, purpose, counted } = self;
+    fn open(self: Box<Self>, socket: TcpStream, rest: &[u8], deflate: bool) {
+        let Self { demo, purpose, counted } = *self;
         let max_message =
             if purpose == Purpose::Echo { echo::MAX_MESSAGE } else { actor_adapter::MAX_MESSAGE };
         let accepted = Accepted { socket, rest, max_message, deflate };

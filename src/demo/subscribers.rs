@@ -1,6 +1,6 @@
 //! Whom an actor speaks to: sockets on any thread, each with a bound on what is on its way to it.
 
-use crate::limits::in_flight::BoundedCounter;
+use crate::telemetry::in_flight::BoundedCounter;
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use bytestring::ByteString;

@@ -1,6 +1,5 @@
 //! Bounds that refuse something: what is in flight, rates, sockets of an address, bodies and responses in memory.
 
-pub mod in_flight;
 pub mod addresses;
 pub mod rate;
 pub mod unproven;

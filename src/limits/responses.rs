@@ -3,8 +3,8 @@
 //! A body that is made for one request lies in memory until its client has taken it. Equal ones are kept once, and the
 //! sum of all has a bound.
 
-use super::in_flight::InFlight;
 use crate::http_error::Refusal;
+use crate::telemetry::in_flight::InFlight;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -2,8 +2,8 @@
 //! nothing from signed requests. At the bound the oldest of them is given up: a sender that sends is done within
 //! moments, and one that holds bytes back makes room for it.
 
-use super::in_flight::InFlight;
 use crate::http_error::Refusal;
+use crate::telemetry::in_flight::InFlight;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;

@@ -9,7 +9,9 @@ use crate::connection::deadline_tracker::DeadlineTracker;
 use crate::connection::framing::HeadRules;
 use crate::connection::timed_socket::TimedSocket;
 use crate::connection::turn::in_turns;
+use crate::demo::sockets;
 use crate::limits::addresses::{AddressSlot, Charge};
+use crate::transports::admission::Charges;
 use crate::transports::websocket::handshake::Plain;
 use crate::transports::websocket::session::{Handshake, WebsocketSession};
 use crate::transports::websocket::upgrade::{self, Upgrade};
@@ -36,6 +38,9 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A handshake that is longer goes the long way.
 const SCRATCH_BYTES: usize = 8 << 10;
+
+/// The slot of a connection was taken when it was accepted, unless its peer is a proxy.
+const CHARGES: Charges = Charges { behind_proxy: Charge::New, direct: None };
 
 thread_local! {
     /// Where the beginnings of connections are looked at: one for the thread.
@@ -82,7 +87,7 @@ where
         let BrokerHandle { settings, counters, drain, .. } = &**upgrade.broker;
         let rules = HeadRules {
             max_head_bytes: settings.max_head_bytes,
-            is_socket: upgrade::serves,
+            is_socket: |target| upgrade::serves(target, sockets::is_below_prefix),
             is_target: |target| Uri::try_from(target).is_ok(),
         };
         let watches = DeadlineTracker::start(settings.clone(), counters.clone(), drain.clone(), rules);
@@ -127,18 +132,15 @@ where
 
     /// Judges what a connection begins with. `None`: the HTTP stack shall.
     fn look(&self, bytes: &[u8], peer: SocketAddr) -> Option<ParsedHandshake> {
-        let Upgrade { gate, broker, .. } = &self.upgrade;
-        let plain = Plain::read(bytes).filter(|_| !broker.is_draining())?;
-        // Refused by the upgrade service, in the form that it asks for.
-        plain.origin.is_none_or(|origin| gate.settings.allowed_origins.allows(origin)).then_some(())?;
-        let deflate = broker.settings.compression && plain.deflate;
-        // Who is refused is told so by the upgrade service.
-        broker.admit_session().ok()?;
-        let client = gate.client_behind_proxies(peer, plain.forwarded_for.iter().map(|line| line.as_bytes()));
-        let seat = match broker.addresses.is_some() && gate.is_proxy(peer.ip()) {
-            true => broker.seat(client.or(Some(peer.ip())), Charge::New).ok()?,
-            false => None,
-        };
+        let admission = self.upgrade.admission();
+        let plain = Plain::read(bytes)?;
+        // A refusal is answered by the upgrade service, in the form that the client asks for.
+        admission.begin(|allowed| plain.origin.is_none_or(|origin| allowed.allows(origin))).ok()?;
+        let deflate = admission.compresses(plain.deflate);
+        let lines = plain.forwarded_for.iter().map(|line| line.as_bytes());
+        let client = admission.gate.client_behind_proxies(peer, lines);
+        let peer = peer.ip();
+        let seat = admission.complete(Some(peer), client.or(Some(peer)), CHARGES).ok()?;
         Some(ParsedHandshake {
             conn_id: plain.conn_id,
             client,

@@ -34,17 +34,18 @@ use crate::connection::timed_socket::TimedSocket;
 use crate::console;
 use crate::console::endpoints::Console;
 use crate::console::sampler::Sampler;
+use crate::demo::sockets::DemoSockets;
 use crate::demo::{self, Demo};
 use crate::http::fast_path::FastPath;
 use crate::http::{middleware, routes};
 use crate::limits::addresses::Addresses;
-use crate::limits::in_flight::InFlight;
 use crate::limits::rate::PublishRates;
 use crate::limits::responses::Responses;
 use crate::limits::unproven::Unproven;
 use crate::protocol::event::Encoder;
 use crate::protocol::ids::HubId;
 use crate::telemetry::Counters;
+use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::log_sums;
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::thread_health::ThreadHealth;
@@ -62,6 +63,7 @@ use signals::Signals;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -350,7 +352,7 @@ fn http_service(
         gate: gate.clone(),
         broker: broker.clone(),
         hub: hub.clone(),
-        demo: demo.clone(),
+        routes: demo.clone().map(|demo| Rc::new(DemoSockets { gate: gate.clone(), demo }) as _),
         exposure,
     };
     let express = FastPath { gate: gate.clone(), broker: broker.clone(), exposure };

@@ -1,8 +1,10 @@
 //! Counters and gauges: what the server knows about itself without asking its actors.
 
 pub mod closes;
+pub mod in_flight;
 pub mod last_seen;
 pub mod limits;
+pub mod metrics;
 pub mod log_queue;
 pub mod log_sums;
 pub mod process;
@@ -10,6 +12,7 @@ pub mod recorder;
 pub mod series;
 pub mod thread_health;
 
+use metrics::Failure;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter that only grows.
@@ -44,18 +47,6 @@ impl Level {
     }
 }
 
-/// The name under which [`Counters::refused_busy`] is shown.
-pub const REFUSED_BUSY: &str = "refused_busy";
-/// The name under which [`Counters::refused_no_files`] is shown.
-pub const REFUSED_NO_FILES: &str = "refused_no_files";
-/// The name under which [`Counters::refused_origin`] is shown.
-pub const REFUSED_ORIGIN: &str = "refused_origin";
-
-/// The name under which [`Counters::refused_malformed`] is shown.
-pub const REFUSED_MALFORMED: &str = "refused_malformed";
-/// The name under which [`log_queue::LogQueue::dropped`] is shown.
-pub const LOG_DROPPED: &str = "log_dropped";
-
 /// What happened since the start, over all threads.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -85,10 +76,12 @@ pub struct Counters {
     pub refused_origin: Counter,
     /// Requests answered 400 because they were not HTTP, or malformed.
     pub refused_malformed: Counter,
-    /// Connections that are present; at most a tenth of a second old, as are the next two.
+    /// Connections that are present; at most a tenth of a second old, as are the next three.
     pub connections: Level,
     /// Users with connections that are present.
     pub users: Level,
+    /// Users whose state the server stores.
+    pub remembered_users: Level,
     /// Channels.
     pub channels: Level,
 }
@@ -97,23 +90,15 @@ impl Counters {
     /// All that is counted because something was refused, cut off or closed, by names that are one of a kind.
     pub fn mishaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let limits = self.limits.iter().map(|(limit, count)| (limit.setting(), count));
-        let refused = [
-            (REFUSED_BUSY, self.refused_busy.get()),
-            (REFUSED_NO_FILES, self.refused_no_files.get()),
-            (REFUSED_ORIGIN, self.refused_origin.get()),
-            (REFUSED_MALFORMED, self.refused_malformed.get()),
-            (LOG_DROPPED, log_queue::LOG_QUEUE.dropped()),
-        ];
-        limits.chain(refused).chain(self.closes.iter())
+        let failures = metrics::failures(self).map(|(metric, _, count)| (metric.name, count));
+        limits.chain(failures).chain(self.closes.iter())
     }
 
     /// Requests and sockets that were refused or cut off, for whatever limit, fullness or origin.
     pub fn refusals(&self) -> u64 {
         let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
-        let others =
-            [&self.refused_busy, &self.refused_no_files, &self.refused_origin, &self.refused_malformed]
-                .map(Counter::get);
-        limits.chain(others).sum()
+        let others = metrics::failures(self).filter(|(_, failure, _)| *failure == Failure::Refused);
+        limits.chain(others.map(|(_, _, count)| count)).sum()
     }
 }
 

@@ -1,30 +1,81 @@
 //! What the figures were: one sample a second, kept for a while, and coarser ones for longer. Pure; told what is.
 
+use super::metrics::Sources;
 use std::collections::VecDeque;
 
 /// The figures of a sample, in their order.
 pub const FIGURES: [Figure; 12] = [
-    Figure { name: "connections", kind: SeriesKind::Level },
-    Figure { name: "users", kind: SeriesKind::Level },
-    Figure { name: "channels", kind: SeriesKind::Level },
-    Figure { name: "deliveries_per_s", kind: SeriesKind::Level },
-    Figure { name: "publishes_per_s", kind: SeriesKind::Level },
-    Figure { name: "queued_bytes", kind: SeriesKind::Level },
-    Figure { name: "closed_too_slow", kind: SeriesKind::Count },
-    Figure { name: "refused_busy", kind: SeriesKind::Count },
-    Figure { name: "memory_bytes", kind: SeriesKind::Level },
-    Figure { name: "cpu_percent", kind: SeriesKind::Level },
-    Figure { name: "refusals_per_s", kind: SeriesKind::Level },
-    Figure { name: "closes_per_s", kind: SeriesKind::Level },
+    now("connections", &["connections"]),
+    now("users", &["users"]),
+    now("channels", &["channels"]),
+    per_second("deliveries_per_s", &["deliveries"], 1.0),
+    per_second("publishes_per_s", &["messages"], 1.0),
+    now("queued_bytes", &["hub_bytes", "queued_bytes"]),
+    growth("closed_too_slow", &["closed_too_slow"]),
+    growth("refused_busy", &["refused_busy"]),
+    now("memory_bytes", &["memory_bytes"]),
+    // A hundredth of a processor is 10,000 µs of each second.
+    per_second("cpu_percent", &["cpu_us"], 1e-4),
+    per_second("refusals_per_s", &["refusals"], 1.0),
+    per_second("closes_per_s", &["websockets_closed"], 1.0),
 ];
 
 /// One figure of a sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Figure {
-    /// What it is called.
+    /// Its name in the console.
     pub name: &'static str,
     /// What becomes of several that are joined to one.
     pub kind: SeriesKind,
+    /// The metrics whose sum it is.
+    metrics: &'static [&'static str],
+    shows: Shows,
+}
+
+/// What a figure shows of its metrics.
+#[derive(Clone, Copy, Debug)]
+enum Shows {
+    /// Their value.
+    Value,
+    /// How much they have grown.
+    Growth,
+    /// How much they grow in a second, times this factor.
+    PerSecond(f32),
+}
+
+const fn now(name: &'static str, metrics: &'static [&'static str]) -> Figure {
+    Figure { name, kind: SeriesKind::Level, metrics, shows: Shows::Value }
+}
+
+const fn growth(name: &'static str, metrics: &'static [&'static str]) -> Figure {
+    Figure { name, kind: SeriesKind::Count, metrics, shows: Shows::Growth }
+}
+
+const fn per_second(name: &'static str, metrics: &'static [&'static str], factor: f32) -> Figure {
+    Figure { name, kind: SeriesKind::Level, metrics, shows: Shows::PerSecond(factor) }
+}
+
+/// The metrics of all figures at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading([u64; FIGURES.len()]);
+
+impl Reading {
+    /// Reads them.
+    pub fn of(sources: &Sources<'_>) -> Self {
+        Self(FIGURES.map(|figure| figure.metrics.iter().map(|metric| sources.value(metric)).sum()))
+    }
+
+    /// The sample of the time between an earlier reading and this one.
+    pub fn since(&self, last: &Self, seconds: f32) -> Sample {
+        std::array::from_fn(|index| {
+            let grown = self.0[index].saturating_sub(last.0[index]) as f32;
+            match FIGURES[index].shows {
+                Shows::Value => self.0[index] as f32,
+                Shows::Growth => grown,
+                Shows::PerSecond(factor) => grown / seconds * factor,
+            }
+        })
+    }
 }
 
 /// What becomes of several values that are joined to one.
@@ -127,8 +178,15 @@ impl Span {
 
 #[cfg(test)]
 mod tests {
+    use super::super::metrics::METRICS;
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn every_figure_is_of_known_metrics() {
+        let known = |name: &&str| METRICS.iter().any(|metric| metric.name == *name);
+        assert!(FIGURES.iter().all(|figure| !figure.metrics.is_empty() && figure.metrics.iter().all(known)));
+    }
 
     fn sample(value: f32) -> Sample {
         [value; FIGURES.len()]

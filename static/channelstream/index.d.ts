@@ -1,37 +1,37 @@
 /**
- * The browser library of channelstream. What each part does and how they work together stands in
- * docs/browser-library.md of the project.
+ * The browser library of channelstream. docs/browser-library.md of the project describes each part and how the parts
+ * work together.
  */
 export as namespace ChannelStream;
 
 // ---- What the server sends -----------------------------------------------------------------------------------------
 
-/** What an application puts into a message. */
+/** The content that an application puts into a message. */
 export type Payload = Record<string, any>;
 
-/** A user's state; what others see of it are its public keys. */
+/** A user's state. Other users see only its public keys. */
 export type UserState = Record<string, string | number | boolean | null>;
 
-/** Somebody said something. */
+/** A message was published. */
 export interface MessageFrame<P = Payload> {
     type: 'message';
-    /** Null for a message to users and not to a channel. */
+    /** Null for a message that was sent to users rather than to a channel. */
     channel: string | null;
     uuid: string;
     user: string;
-    /** ISO 8601; without a zone it is UTC. */
+    /** ISO 8601. A time without a zone is UTC. */
     timestamp: string;
-    /** Equal to `timestamp`; absent where the server's `date_in_frames` is off. */
+    /** Equal to `timestamp`. Absent if the server's `date_in_frames` is off. */
     date?: string;
-    /** Absent if the message was sent without. */
+    /** Absent if the message was sent without content. */
     message: P;
-    /** When the message was changed, null if it never was. */
+    /** When the message was last changed, or null. */
     edited: string | null;
     /** Whether it was sent before this transport was opened. */
     catchup: boolean;
 }
 
-/** A message was changed. What the change did not name is absent: merge it over what you have. */
+/** A message was changed. Unchanged keys are absent, so merge the frame over the stored message. */
 export interface MessageEditFrame<P = Payload> {
     type: 'message:edit';
     channel: string | null;
@@ -44,7 +44,7 @@ export interface MessageEditFrame<P = Payload> {
     catchup?: boolean;
 }
 
-/** A message was taken back. */
+/** A message was deleted. */
 export interface MessageDeleteFrame {
     type: 'message:delete';
     channel: string | null;
@@ -52,13 +52,13 @@ export interface MessageDeleteFrame {
     catchup?: boolean;
 }
 
-/** A user, as lists of a channel show it. */
+/** A user in the list of a channel's members. */
 export interface User {
     user: string;
     state: UserState;
 }
 
-/** A user's first connection joined a channel, or the last one left it. Not sent to the user concerned. */
+/** A user's first connection joined a channel, or the last one left it. Not sent to that user. */
 export interface PresenceFrame {
     type: 'presence';
     channel: string;
@@ -67,9 +67,9 @@ export interface PresenceFrame {
     timestamp: string;
     date?: string;
     message: { action: 'joined' | 'parted' };
-    /** The public state of who joined. */
+    /** The public state of the user. */
     state: UserState | null;
-    /** Everybody present, where the channel's `broadcast_presence_with_user_lists` is on; else empty. */
+    /** All members if the channel's `broadcast_presence_with_user_lists` is on, otherwise empty. */
     users: User[];
     catchup: boolean;
 }
@@ -86,7 +86,7 @@ export interface UserStateFrame {
     catchup: boolean;
 }
 
-/** Anything the server sends. Skip types that you do not know: servers may learn new ones. */
+/** Any frame of the server. Ignore unknown types, because later servers may add types. */
 export type Frame<P = Payload> =
     | MessageFrame<P>
     | MessageEditFrame<P>
@@ -94,7 +94,7 @@ export type Frame<P = Payload> =
     | PresenceFrame
     | UserStateFrame;
 
-/** A message as a channel's history has it. */
+/** A message in a channel's history. */
 export interface StoredMessage<P = Payload> extends Omit<MessageFrame<P>, 'date'> {
     date?: string;
     pm_users?: string[];
@@ -112,7 +112,7 @@ export interface ChannelSettings {
     store_frames: boolean;
 }
 
-/** What the server tells of a channel. */
+/** The server's information about a channel. */
 export interface ChannelInfo<P = Payload> {
     uuid: string;
     name: string;
@@ -125,13 +125,13 @@ export interface ChannelInfo<P = Payload> {
     users: string[];
 }
 
-/** What the server tells of channels. */
+/** The server's information about several channels. */
 export interface ChannelsInfo {
     channels: Record<string, ChannelInfo>;
     users: User[];
 }
 
-/** What `connectUrl` answers: the server's answer to `/connect`, handed on as far as the page may know it. */
+/** The response of `connectUrl`: the part of the server's response to `/connect` that the page may receive. */
 export interface ConnectReply {
     conn_id: string;
     channels?: string[];
@@ -142,7 +142,7 @@ export interface ConnectReply {
     [key: string]: any;
 }
 
-/** What `subscribeUrl` and `unsubscribeUrl` answer. */
+/** The response of `subscribeUrl` and `unsubscribeUrl`. */
 export interface SubscribeReply {
     channels?: string[];
     channels_info?: ChannelsInfo;
@@ -153,10 +153,10 @@ export interface SubscribeReply {
 
 // ---- Events --------------------------------------------------------------------------------------------------------
 
-/** Where a connection stands. */
+/** The state of a connection. */
 export type ConnectionState = 'disconnected' | 'connecting' | 'connected' | 'reconnecting';
 
-/** Why it stands there. */
+/** Why the connection is in its state. */
 export type StateReason =
     /** connect() was called. */
     | 'connect'
@@ -164,9 +164,9 @@ export type StateReason =
     | 'open'
     /** The transport ended. */
     | 'lost'
-    /** The server does not know the connection id any more. */
+    /** The server no longer knows the connection id. */
     | 'forgotten'
-    /** The page is left or frozen, and may be shown again. */
+    /** The user has left the page, or the browser has frozen it; the page may be shown again. */
     | 'suspended'
     /** closeConnection() or disconnect() was called. */
     | 'closed'
@@ -185,38 +185,38 @@ export interface StateEvent {
 
 export interface ConnectEvent {
     connectionId: string;
-    /** The id before, null at first. A new one means: what was sent in between has to come from the history. */
+    /** The previous id, null at first. After a new id, messages sent in between are only in the history. */
     previousId: string | null;
-    /** The answer of `connectUrl`. */
+    /** The response of `connectUrl`. */
     data: ConnectReply;
 }
 
 export interface OpenEvent {
     transport: TransportName;
     connectionId: string;
-    /** Whether listening goes on where it ended, with the connection id from before. */
+    /** Whether listening continues where it ended, with the previous connection id. */
     resumed: boolean;
-    /** Whether frames may be missing since it listened before: a new id, or bytes lost with a broken transport. */
+    /** Whether frames may be missing: the id is new, or a broken transport may have lost bytes. */
     gap: boolean;
 }
 
 export interface CloseEvent {
     transport: TransportName;
-    /** Close code of the websocket; 1006 when there was none. */
+    /** Close code of the websocket, or 1006 if there was none. */
     code?: number;
-    /** Status of the poll; 0 when no answer came. */
+    /** Status of the poll, or 0 if there was no response. */
     status?: number;
-    /** What the server said about it. */
+    /** The reason that the server gave. */
     reason: string;
-    /** Whether it ended in order; otherwise what was on its way is lost. */
+    /** Whether it ended in order. Otherwise data in flight is lost. */
     clean: boolean;
 }
 
 export interface RetryEvent {
-    /** 1 for the first attempt since something worked. */
+    /** 1 for the first attempt since the last success. */
     attempt: number;
     delayMs: number;
-    /** Whether a new connection id will be asked for, or listening be resumed with the one at hand. */
+    /** Whether the library will request a new connection id, or resume listening with the present one. */
     action: 'connect' | 'resume';
 }
 
@@ -254,31 +254,31 @@ export interface SubscriptionStateEvent {
 }
 
 export interface HistoryEvent<P = Payload> {
-    /** All that are known now, oldest first. */
+    /** All messages known now, oldest first. */
     messages: StoredMessage<P>[];
-    /** Those among them that this page sees for the first time. No `message` event of the channel tells them again. */
+    /** Those that this page receives for the first time. The channel emits no `message` event for them. */
     missed: StoredMessage<P>[];
 }
 
 export interface ChannelEvents<P = Payload> extends FrameEvents<P> {
     state: SubscriptionStateEvent;
-    /** Somebody is there who was not. */
+    /** A member has joined. */
     join: User;
-    /** Somebody is gone. */
+    /** A member has left. */
     leave: User;
-    /** The list of members, or the state of one, has changed. */
+    /** The list of members, or the state of a member, has changed. */
     members: User[];
-    /** The messages kept were brought up to date from the server's history. */
+    /** The kept messages were updated from the server's history. */
     history: HistoryEvent<P>;
     error: ChannelStreamError;
 }
 
-/** Has listeners; those of one event are called in the order in which they were added. */
+/** Keeps listeners. Listeners of one event are called in the order in which they were added. */
 export class Emitter<Events> {
     /**
-     * Adds a listener. What it throws is reported as an uncaught error and disturbs nobody else.
+     * Adds a listener. An exception that it throws is reported as an uncaught error and affects no other listener.
      *
-     * @returns a function that removes it
+     * @returns a function that removes the listener
      * @throws TypeError if there is no such event
      */
     on<E extends keyof Events>(event: E, listener: (detail: Events[E]) => void): () => void;
@@ -291,47 +291,47 @@ export class Emitter<Events> {
 // ---- Errors --------------------------------------------------------------------------------------------------------
 
 export type ErrorCode =
-    /** No answer came. */
+    /** There was no response. */
     | 'network'
-    /** No answer came in time. */
+    /** There was no response in time. */
     | 'timeout'
-    /** The answer was a refusal: see `status` and `data`. */
+    /** The response was a refusal: see `status` and `data`. */
     | 'refused'
-    /** The answer was not what was asked for. */
+    /** The response did not contain the expected data. */
     | 'answer'
-    /** The connection or the subscription was ended before. */
+    /** The connection or the subscription ended first. */
     | 'closed';
 
-/** Why a call failed. */
+/** The cause of a failed call. */
 export class ChannelStreamError extends Error {
     readonly name: 'ChannelStreamError';
     readonly code: ErrorCode;
-    /** What failed: a kind of request, or `ready`. */
+    /** The call that failed: a kind of request, or `ready`. */
     readonly operation: string;
-    /** Status of the answer; 0 without one. */
+    /** Status of the response, or 0 without one. */
     readonly status: number;
-    /** Body of the answer, as JSON if it is JSON. */
+    /** Body of the response, parsed if it is JSON. */
     readonly data: any;
 }
 
 // ---- Connection ----------------------------------------------------------------------------------------------------
 
-/** One request to the web application. Mutators get it before it is sent. */
+/** One request to the web application. Mutators receive it before it is sent. */
 export class ChannelStreamRequest {
     url: string;
-    /** Sent as JSON; without a body the request is a GET. */
+    /** Sent as JSON. A request without a body is a GET. */
     body: any;
     headers: { name: string; value: string }[];
     timeoutMs: number;
-    /** There once the request is on its way. Without XMLHttpRequest an object with the same members, which uses fetch. */
+    /** Set when the request is sent. Without XMLHttpRequest it is an object with the same members that uses fetch. */
     request: XMLHttpRequest | null;
-    /** Called with an answer whose status is at most 400. */
+    /** Called with a response whose status is at most 400. */
     handleResponse(request: XMLHttpRequest, data: any): void;
-    /** Called with any other status, and with status 0 when no answer came. */
+    /** Called with any other status, and with status 0 if there was no response. */
     handleError(request: XMLHttpRequest, data: any): void;
-    /** Called while the request is under way. */
+    /** Called while the request is in flight. */
     handleRequest(request: XMLHttpRequest): void;
-    /** Sends the request; by default POST with a body and GET without. */
+    /** Sends the request, by default as POST with a body and as GET without a body. */
     execute(verb?: string): void;
     /** Ends the request without calling any of its handlers. */
     abort(): void;
@@ -350,16 +350,16 @@ export type RequestKind =
     | 'userState'
     | 'info';
 
-/** What happens inside, for who looks for a fault. */
+/** Receives internal events, for debugging. */
 export type Logger = (event: string, details: Record<string, unknown>) => void;
 
-/** Settings of a connection; each is also a property of it. */
+/** Settings of a connection. Each is also a property of the connection. */
 export interface ConnectionOptions {
     /** Sent to `connectUrl`. Default: Anonymous. */
     username: string;
-    /** Asked for with connect(); afterwards those the server has confirmed. */
+    /** The channels that connect() requests; afterwards those that the server has confirmed. */
     channels: string[];
-    /** View of the web application that answers with a connection id. */
+    /** View of the web application that returns a connection id. */
     connectUrl: string;
     /** View for subscribe(). */
     subscribeUrl: string;
@@ -375,41 +375,41 @@ export interface ConnectionOptions {
     messageDeleteUrl: string;
     /** View for info(). */
     infoUrl: string;
-    /** The server's websocket, ws: or wss:. Empty: long-polling only. */
+    /** The server's websocket address, ws: or wss:. If empty, the connection uses only long-polling. */
     websocketUrl: string;
-    /** The server's long-polling. Empty: websocket only. */
+    /** The server's long-polling address. If empty, the connection uses only the websocket. */
     longPollUrl: string;
     /** The server's /disconnect, which disconnect() calls. */
     disconnectUrl: string;
-    /** Whether to come back after a failure. Default: true. */
+    /** Whether to reconnect after a failure. Default: true. */
     shouldReconnect: boolean;
     /** Whether to use long-polling only. Default: false. */
     noWebsocket: boolean;
-    /** Whether to send a sign of life on the websocket every ten seconds. Default: true. */
+    /** Whether to send a heartbeat on the websocket every ten seconds. Default: true. */
     heartbeats: boolean;
-    /** Upper bound of the first wait before a reconnect, in ms; it doubles with every failure. Default: 2000. */
+    /** Upper bound of the first wait before a reconnect, in ms. It doubles with every failure. Default: 2000. */
     increaseBounceIv: number;
     /** Upper bound of any such wait, in ms. Default: 60000. */
     maxReconnectDelayMs: number;
-    /** How long the server keeps a lost connection, its `grace_time_ms`, in ms. Default: 30000. */
+    /** How long the server keeps a lost connection (its `grace_time_ms`), in ms. Default: 30000. */
     graceTimeMs: number;
-    /** Silence that ends a websocket, in ms; null: three heartbeats of the server, at least 15 s. Default: null. */
+    /** Silence that ends a websocket, in ms. Null: three heartbeat intervals, at least 15 s. Default: null. */
     silenceTimeoutMs: number | null;
-    /** How long to wait for an answer of the web application, in ms. Default: 120000. */
+    /** How long to wait for a response of the web application, in ms. Default: 120000. */
     requestTimeoutMs: number;
-    /** Whether to tell `disconnectUrl` when the page is closed. Default: false. */
+    /** Whether to call `disconnectUrl` when the page is closed. Default: false. */
     disconnectOnPagehide: boolean;
-    /** Whether to print what happens to the console. Default: false. */
+    /** Whether to print all events to the console. Default: false. */
     debug: boolean;
-    /** Gets what happens inside. Default: null. */
+    /** Receives internal events. Default: null. */
     logger: Logger | null;
 }
 
 /**
  * A page's connection: it listens on the channelstream server and sends everything else to the web application.
  *
- * Methods that send return a promise. Who does not look at it need not catch it: callbacks and the event `error` tell
- * of failures as well.
+ * Methods that send return a promise. You need not catch its rejection: callbacks and the event `error` report
+ * failures too.
  */
 export class ChannelStreamConnection extends Emitter<ConnectionEvents> implements ConnectionOptions {
     /** @throws TypeError if there is no such option */
@@ -442,31 +442,31 @@ export class ChannelStreamConnection extends Emitter<ConnectionEvents> implement
     debug: boolean;
     logger: Logger | null;
 
-    /** Given by the server. */
+    /** Issued by the server. */
     connectionId: string | null;
     /** The socket in use. */
     websocket: WebSocket | null;
-    /** Whether it is listening: the same as `state === 'connected'`. */
+    /** Whether the connection is listening: the same as `state === 'connected'`. */
     connected: boolean;
     readonly state: ConnectionState;
-    /** What it listens on, null while it does not. */
+    /** The transport in use, or null while the connection is not listening. */
     readonly transport: TransportName | null;
     mutators: Record<RequestKind, Mutator[]>;
 
-    /** Asks the web application for a connection id and listens, until closeConnection() or disconnect(). */
+    /** Requests a connection id from the web application and listens until closeConnection() or disconnect(). */
     connect(): Promise<OpenEvent>;
-    /** Settles once it listens; fails with `closed` if it is ended before, with `timeout` after so many ms. */
+    /** Resolves when it listens. Rejects with `closed` if it ends first, and with `timeout` after `timeoutMs`. */
     ready(timeoutMs?: number): Promise<OpenEvent>;
-    /** Stops listening and tells the server at `disconnectUrl` to forget the connection. */
+    /** Stops listening and requests at `disconnectUrl` that the server remove the connection. */
     disconnect(): Promise<any>;
     /** Stops listening. */
     closeConnection(): void;
 
-    /** Joins channels: POST to `subscribeUrl`. Without channels nothing is sent. */
+    /** Joins channels: POST to `subscribeUrl`. Sends nothing if the list is empty. */
     subscribe(channels: string[]): Promise<SubscribeReply>;
     /** Leaves channels: POST to `unsubscribeUrl`. */
     unsubscribe(channels: string[]): Promise<SubscribeReply>;
-    /** The channel of this name, always the same object. Joined by its subscribe(). */
+    /** The channel of this name, always the same object. Its subscribe() joins it. */
     channel<P = Payload>(name: string): ChannelStreamChannel<P>;
     /** Those among the channels that are not joined. */
     calculateSubscribe(channels: string[]): string[];
@@ -477,17 +477,17 @@ export class ChannelStreamConnection extends Emitter<ConnectionEvents> implement
     message(message: any): Promise<any>;
     /** Changes a message: PATCH to `messageEditUrl`. */
     edit(message: any): Promise<any>;
-    /** Takes a message back: DELETE to `messageDeleteUrl`. */
+    /** Deletes a message: DELETE to `messageDeleteUrl`. */
     delete(message: any): Promise<any>;
     /** Changes the user's state: POST to `userStateUrl`. */
     updateUserState(state: UserState): Promise<any>;
-    /** Asks who is in the channels and what was said: POST to `infoUrl`. */
+    /** Requests members and messages of the channels: POST to `infoUrl`. */
     info(channels?: string[]): Promise<ChannelsInfo>;
 
     /** Adds a function that may change requests of a kind before they are sent. */
     addMutator(kind: RequestKind, mutator: Mutator): void;
 
-    // What connect() does by itself, kept for pages that do it one by one.
+    // The single steps of connect(), kept for pages that call them.
     startListening(request?: any, data?: any): void;
     openWebsocket(): void;
     openLongPoll(): void;
@@ -495,7 +495,7 @@ export class ChannelStreamConnection extends Emitter<ConnectionEvents> implement
     retryConnection(): void;
 }
 
-/** The callbacks; see docs/browser-library.md. A page assigns its own to those it wants. */
+/** The callbacks; see docs/browser-library.md. A page assigns its own functions to the ones that it needs. */
 export interface ConnectionCallbacks {
     connectCallback(request: XMLHttpRequest, data: ConnectReply): void;
     connectErrorCallback(request: XMLHttpRequest, data: any): void;
@@ -515,11 +515,11 @@ export interface ConnectionCallbacks {
     setUserStateErrorCallback(request: XMLHttpRequest, data: any): void;
     channelsChangedCallback(channels: string[]): void;
     beforeListeningCallback(request?: any, data?: any): void;
-    /** `request` is the socket's event or the poll's XMLHttpRequest. */
+    /** `request` is the event of the socket or the XMLHttpRequest of the poll. */
     listenOpenedCallback(request: any, data?: any): void;
     listenMessageCallback(messages: Frame[]): void;
     listenErrorCallback(request: any, data?: any): void;
-    /** Of a websocket only; `request` is its event. */
+    /** Called only for a websocket. `request` is its event. */
     listenCloseCallback(request: any, data?: any): void;
     connectionClosedCallback(): void;
 }
@@ -528,47 +528,47 @@ export interface ChannelStreamConnection extends ConnectionCallbacks {}
 
 // ---- Channel -------------------------------------------------------------------------------------------------------
 
-/** One channel of a connection. Made by `connection.channel(name)`. */
+/** One channel of a connection. `connection.channel(name)` returns it. */
 export class ChannelStreamChannel<P = Payload> extends Emitter<ChannelEvents<P>> {
     private constructor();
 
     readonly name: string;
     readonly connection: ChannelStreamConnection;
     readonly state: SubscriptionState;
-    /** Who is there, by name. Needs `notify_presence` to be followed. */
+    /** The members, sorted by name. Changes arrive only if the channel's `notify_presence` is on. */
     readonly members: User[];
-    /** The last messages, oldest first, with edits and deletions done. */
+    /** The last messages, oldest first, with edits and deletions applied. */
     readonly messages: StoredMessage<P>[];
     /** How many messages to keep. Default: 100. */
     messageLimit: number;
-    /** What the server told of the channel at last. */
+    /** The server's latest information about the channel. */
     readonly info: ChannelInfo<P> | null;
 
     /**
-     * Joins the channel and stays in it, over reconnects too. Before connect() it waits for it; several in one go are
-     * one request. Fails if the channel is refused, or left before it was joined.
+     * Joins the channel and stays in it across reconnects. Before connect() it waits for connect(). Several calls in
+     * one turn are one request. Fails if the server refuses the channel, or the page leaves it first.
      */
     subscribe(): Promise<void>;
     /** Leaves the channel. */
     unsubscribe(): Promise<void>;
-    /** Sends `{channel, user, message}` and whatever else is given to `messageUrl`. */
+    /** Sends `{channel, user, message}` and the keys of `more` to `messageUrl`. */
     publish(message: P, more?: Record<string, any>): Promise<any>;
-    /** Sends `{channel, uuid, message}` and whatever else is given to `messageEditUrl`. */
+    /** Sends `{channel, uuid, message}` and the keys of `more` to `messageEditUrl`. */
     edit(uuid: string, message: P, more?: Record<string, any>): Promise<any>;
-    /** Sends `{channel, uuid}` and whatever else is given to `messageDeleteUrl`. */
+    /** Sends `{channel, uuid}` and the keys of `more` to `messageDeleteUrl`. */
     delete(uuid: string, more?: Record<string, any>): Promise<any>;
-    /** Brings members and messages up to date from `infoUrl`. */
+    /** Updates members and messages from `infoUrl`. */
     refresh(): Promise<void>;
 }
 
 // ---- Signer --------------------------------------------------------------------------------------------------------
 
-/** Signs requests to the server's API. Only for pages of the server's operator: whoever has the secret may do all. */
+/** Signs requests to the server's API. Only for pages of the server's operator: the secret gives full access. */
 export class ChannelStreamSigner {
     constructor(secret: string);
     secret: string;
-    /** A signature for one request, good for 60 seconds. */
+    /** A signature for one request. It is valid for 60 seconds. */
     signRequest(): string;
-    /** The signature of a value, at a time in Unix seconds. */
+    /** The signature of a value at a time in Unix seconds. */
     sign(value: string, seconds?: number): string;
 }

@@ -1,4 +1,4 @@
-/*! channelstream-browser 1.0.0 | MIT OR Apache-2.0 | made from src/ by "npm run build" in tests/browser */
+/*! channelstream-browser 1.0.0 | MIT OR Apache-2.0 | made from src/ by "npm run build" in tests/browser | contains @noble/hashes 2.2.0, MIT, Copyright (c) 2022 Paul Miller, see LICENSE-noble-hashes */
 
 // src/emitter.js
 function callPage(callback, ...args) {
@@ -15,7 +15,7 @@ function callPage(callback, ...args) {
   }
 }
 var Emitter = class {
-  /** @param {readonly string[]} events the names there are */
+  /** @param {readonly string[]} events the names of the events */
   constructor(events) {
     this._listeners = new Map(events.map((event) => [event, /* @__PURE__ */ new Map()]));
   }
@@ -65,7 +65,7 @@ var Emitter = class {
     const listeners = this._listeners.get(String(event));
     if (!listeners) {
       const names = [...this._listeners.keys()].join(", ");
-      throw new TypeError(`there is no event ${JSON.stringify(event)}; there are ${names}`);
+      throw new TypeError(`there is no event ${JSON.stringify(event)}; the events are ${names}`);
     }
     return listeners;
   }
@@ -75,8 +75,8 @@ var Emitter = class {
 var ChannelStreamError = class _ChannelStreamError extends Error {
   /**
    * @param {import('../index.js').ErrorCode} code
-   * @param {string} operation what failed
-   * @param {string} message for people
+   * @param {string} operation the call that failed
+   * @param {string} message a text for developers
    * @param {{status?: number, data?: any}} [answer]
    */
   constructor(code, operation, message, { status = 0, data } = {}) {
@@ -88,7 +88,7 @@ var ChannelStreamError = class _ChannelStreamError extends Error {
     this.data = data;
   }
   /**
-   * What an answer says that was none, or a refusal.
+   * The error for a refusal, or for a missing response.
    *
    * @param {string} operation
    * @param {import('./request.js').ChannelStreamRequest} request
@@ -99,7 +99,7 @@ var ChannelStreamError = class _ChannelStreamError extends Error {
     if (status) {
       return new _ChannelStreamError("refused", operation, `status ${status}`, { status, data });
     }
-    return timedOut ? new _ChannelStreamError("timeout", operation, "no answer in time") : new _ChannelStreamError("network", operation, "no answer");
+    return timedOut ? new _ChannelStreamError("timeout", operation, "no response in time") : new _ChannelStreamError("network", operation, "no response");
   }
 };
 function isFinal(status) {
@@ -114,7 +114,7 @@ function quiet(promise) {
 // src/history.js
 var SEEN_LIMIT = 1e3;
 var History = class {
-  /** @param {number} limit how many to keep */
+  /** @param {number} limit how many messages to keep */
   constructor(limit) {
     this.limit = limit;
     this.messages = [];
@@ -122,18 +122,18 @@ var History = class {
     this.hasForgotten = false;
   }
   /**
-   * Takes over the server's history. From its first message on that is the truth: what is not in it was taken back.
-   * Older messages than it reaches back to stay.
+   * Takes over the server's history. It is complete from its first message on: later messages that it does not
+   * contain were deleted. Messages older than its first one stay.
    *
    * @param {StoredMessage[]} stored oldest first
-   * @returns {StoredMessage[]} those that were never seen
+   * @returns {StoredMessage[]} the messages that were not seen before
    */
   load(stored) {
-    const told = new Set(stored.map(({ uuid }) => uuid));
+    const ids = new Set(stored.map(({ uuid }) => uuid));
     const firstSeen = stored.findIndex(({ uuid }) => this.seen.has(uuid));
     const missed = stored.filter(({ uuid }, at) => !this.seen.has(uuid) && !(this.hasForgotten && at < firstSeen));
     stored.forEach(({ uuid }) => this.remember(uuid));
-    const common = this.messages.findIndex(({ uuid }) => told.has(uuid));
+    const common = this.messages.findIndex(({ uuid }) => ids.has(uuid));
     const older = common < 0 ? this.messages : this.messages.slice(0, common);
     this.messages = [...older, ...stored];
     this.cut();
@@ -193,13 +193,13 @@ var Presence = class {
   constructor() {
     this.states = /* @__PURE__ */ new Map();
   }
-  /** @returns {User[]} by name */
+  /** @returns {User[]} sorted by name */
   get members() {
     const names = [...this.states.keys()].sort();
     return names.map((user) => ({ user, state: this.states.get(user) ?? {} }));
   }
   /**
-   * Takes over a whole list.
+   * Replaces the whole list.
    *
    * @param {User[]} users
    * @returns {PresenceChange}
@@ -280,7 +280,7 @@ var ChannelStreamChannel = class extends Emitter {
     this._history.limit = limit;
     this._history.cut();
   }
-  /** Joins the channel, and again whenever the connection gets a new id. */
+  /** Joins the channel, and joins it again whenever the connection receives a new id. */
   subscribe() {
     return quiet(this._subscriptions.subscribe(this.name));
   }
@@ -309,7 +309,7 @@ var ChannelStreamChannel = class extends Emitter {
   delete(uuid, more = {}) {
     return this.connection.delete({ channel: this.name, uuid, ...more });
   }
-  /** Members and messages as the application's `infoUrl` tells them. */
+  /** Loads members and messages from the application's `infoUrl`. */
   refresh() {
     return quiet(this.connection.info([this.name]).then(() => {
     }));
@@ -326,14 +326,14 @@ var ChannelStreamChannel = class extends Emitter {
     }
     this._emit("state", { state, previous });
   }
-  /** Nothing is known of who is there until the server tells. */
+  /** Drops the members. They are unknown until the server reports them again. */
   _forgetMembers() {
     this._presence.replace([]);
     this._introduced = false;
   }
   /**
-   * Keeps the frames that come until `_take` is called with the record: an answer that is on its way tells of the
-   * time before them.
+   * Records the frames that arrive until `_take` is called with the record. The response to a request in flight may
+   * be older than these frames.
    */
   _record() {
     const record = [];
@@ -341,11 +341,11 @@ var ChannelStreamChannel = class extends Emitter {
     return record;
   }
   /**
-   * What the server tells of the channel.
+   * Takes over the server's information about the channel.
    *
-   * @param {ChannelInfo | undefined} info undefined if it tells nothing
+   * @param {ChannelInfo | undefined} info undefined if the response contains none
    * @param {User[]} users of this and other channels
-   * @param {any[]} [since] the record made when it was asked
+   * @param {any[]} [since] the record made when the request was sent
    */
   _take(info, users, since = []) {
     this._records.delete(since);
@@ -369,10 +369,10 @@ var ChannelStreamChannel = class extends Emitter {
    * @param {any[]} since
    */
   _takeMembers(users, since) {
-    const told = new Presence();
-    told.replace(users);
-    since.forEach((frame) => told.apply(frame));
-    const change = this._presence.replace(told.members);
+    const reported = new Presence();
+    reported.replace(users);
+    since.forEach((frame) => reported.apply(frame));
+    const change = this._presence.replace(reported.members);
     this._emitMembers(this._introduced ? change : { ...change, joined: [], left: [] });
     this._introduced = true;
   }
@@ -381,8 +381,8 @@ var ChannelStreamChannel = class extends Emitter {
     this._records.forEach((record) => record.push(frame));
     this._history.apply(frame);
     this._emit("frame", frame);
-    const isTold = frame.type === "message" && this._missed.delete(frame.uuid);
-    if (FRAME_TYPES.includes(frame.type) && !isTold) {
+    const isReported = frame.type === "message" && this._missed.delete(frame.uuid);
+    if (FRAME_TYPES.includes(frame.type) && !isReported) {
       this._emit(frame.type, frame);
     }
     const change = this._presence.apply(frame);
@@ -420,7 +420,7 @@ var FetchRequest = class {
   }
   /**
    * @param {string} verb
-   * @param {string} url relative to the page or worker, where there is one
+   * @param {string} url relative to the page or worker, if there is one
    */
   open(verb, url) {
     this._verb = verb;
@@ -444,14 +444,14 @@ var FetchRequest = class {
     }
     this._ask(text).then((body) => this._end(body), () => this._end(null));
   }
-  /** Ends the request; no change of its state is reported any more. */
+  /** Ends the request. No change of its state is reported afterwards. */
   abort() {
     this._ended = true;
     clearTimeout(this._timer);
     this._control?.abort();
     this.status = 0;
   }
-  /** @returns {string} a line for each header of the answer that may be read */
+  /** @returns {string} one line for each readable header of the response */
   getAllResponseHeaders() {
     return this._received.map(([name, value]) => `${name}: ${value}\r
 `).join("");
@@ -466,7 +466,7 @@ var FetchRequest = class {
   }
   /**
    * @param {string | null} text
-   * @returns {Promise<string>} the body of the answer
+   * @returns {Promise<string>} the body of the response
    */
   async _ask(text) {
     const hasBody = text !== null && !["GET", "HEAD"].includes(this._verb);
@@ -485,7 +485,7 @@ var FetchRequest = class {
     }
     return answer.text();
   }
-  /** @param {?string} body null if no whole answer came */
+  /** @param {?string} body null if no complete response arrived */
   _end(body) {
     if (this._ended) {
       return;
@@ -542,23 +542,23 @@ var ChannelStreamRequest = class {
     this.timedOut = false;
   }
   /**
-   * Called when the answer is there and its status is at most 400.
+   * Called when a response with a status of at most 400 has arrived.
    *
    * @param {XMLHttpRequest} request
-   * @param {any} data the body, as JSON if it is JSON
+   * @param {any} data the body, parsed if it is JSON
    */
   handleResponse(request, data) {
   }
   /**
-   * Called on any other status and, with status 0, when no answer came.
+   * Called with any other status, and with status 0 when there was no response.
    *
    * @param {XMLHttpRequest} request
-   * @param {any} data the body, as JSON if it is JSON
+   * @param {any} data the body, parsed if it is JSON
    */
   handleError(request, data) {
   }
   /**
-   * Called while the request is under way.
+   * Called while the request is in flight.
    *
    * @param {XMLHttpRequest} request
    */
@@ -567,7 +567,7 @@ var ChannelStreamRequest = class {
   /**
    * Sends the request.
    *
-   * @param {string} [verb] by default POST with a body and GET without
+   * @param {string} [verb] by default POST with a body and GET without a body
    */
   execute(verb) {
     const request = newRequest();
@@ -588,7 +588,7 @@ var ChannelStreamRequest = class {
     request.send(this.body ? JSON.stringify(this.body) : null);
   }
   /**
-   * Reports a request that could not be sent as one without an answer.
+   * Reports a request that could not be sent in the same way as a request without a response.
    *
    * @param {unknown} error
    */
@@ -597,7 +597,7 @@ var ChannelStreamRequest = class {
     this.request ??= newRequest();
     this.handleError(this.request, String(error));
   }
-  /** Ends the request; none of its handlers is called any more. */
+  /** Ends the request. None of its handlers is called afterwards. */
   abort() {
     if (this.request) {
       this.request.onreadystatechange = null;
@@ -645,7 +645,7 @@ function execute(request, verb) {
 function send(connection, call) {
   const { kind, verb = "POST", callback, take, fail, unless } = call;
   const request = prepare(connection, call);
-  const tell = (ending, ...args) => callback && connection._tell(
+  const invoke = (ending, ...args) => callback && connection._invoke(
     /** @type {any} */
     callback + ending,
     ...args
@@ -659,17 +659,17 @@ function send(connection, call) {
     request.handleResponse = (answer, data) => {
       if (answer.status < 400) {
         take?.(data);
-        tell("Callback", answer, data);
+        invoke("Callback", answer, data);
         resolve(data);
       } else {
         fail?.();
-        tell("Callback", answer, data);
+        invoke("Callback", answer, data);
         refuse(data);
       }
     };
     request.handleError = (answer, data) => {
       fail?.();
-      tell("ErrorCallback", answer, data);
+      invoke("ErrorCallback", answer, data);
       refuse(data);
     };
     try {
@@ -692,23 +692,23 @@ function send(connection, call) {
 
 // src/callbacks.js
 var ChannelStreamCallbacks = class extends Emitter {
-  /** @type {boolean} print what happens to the console */
+  /** @type {boolean} whether to print all events to the console */
   debug = false;
-  /** @type {?import('../index.js').Logger} gets what happens inside */
+  /** @type {?import('../index.js').Logger} receives internal events */
   logger = null;
   /** connect() succeeded; listening starts after this. */
   connectCallback(request, data) {
     this._trace("connectCallback", request, data);
   }
-  /** connect() failed; it is tried again by itself. */
+  /** connect() failed. The library tries it again. */
   connectErrorCallback(request, data) {
     this._trace("connectErrorCallback", request, data);
   }
-  /** The answer to disconnect() is there. */
+  /** The response to disconnect() has arrived. */
   disconnectCallback(request, data) {
     this._trace("disconnectCallback", request, data);
   }
-  /** disconnect() failed; the server will notice by itself that this client is gone. */
+  /** disconnect() failed. The server removes the connection after its grace time. */
   disconnectErrorCallback(request, data) {
     this._trace("disconnectErrorCallback", request, data);
   }
@@ -764,41 +764,41 @@ var ChannelStreamCallbacks = class extends Emitter {
   channelsChangedCallback(channels) {
     this._trace("channelsChangedCallback", channels);
   }
-  /** Just before listening starts, with the answer of connect(). */
+  /** Called just before listening starts, with the response to connect(). */
   beforeListeningCallback(request, data) {
     this._trace("beforeListeningCallback", request, data);
   }
-  /** Listening has started; also after each reconnect. */
+  /** Listening has started. Also called after each reconnect. */
   listenOpenedCallback(request, data) {
     this._trace("listenOpenedCallback", request, data);
   }
   /**
-   * Messages have come.
+   * Messages have arrived.
    *
    * @param {object[]} messages at least one; heartbeats are not reported
    */
   listenMessageCallback(messages) {
     this._trace("listenMessageCallback", messages);
   }
-  /** A websocket or a poll failed; listening is resumed by itself. */
+  /** A websocket or a poll failed. The library resumes listening. */
   listenErrorCallback(request, data) {
     this._trace("listenErrorCallback", request, data);
   }
-  /** The websocket has closed; unless another socket took over its connection id, it is opened again by itself. */
+  /** The websocket has closed. The library opens it again, unless another socket took over its connection id. */
   listenCloseCallback(request, data) {
     this._trace("listenCloseCallback", request, data);
   }
-  /** closeConnection() or disconnect() has ended the listening. */
+  /** closeConnection() or disconnect() has ended listening. */
   connectionClosedCallback() {
     this._trace("connectionClosedCallback");
   }
   /**
-   * Calls a callback: what it throws ends nothing but itself.
+   * Calls a callback. An exception that it throws does not affect the caller.
    *
    * @param {keyof import('../index.js').ConnectionCallbacks} name
    * @param {...any} args
    */
-  _tell(name, ...args) {
+  _invoke(name, ...args) {
     callPage(() => (
       /** @type {any} */
       this[name](...args)
@@ -854,7 +854,7 @@ var Backoff = class {
     this.failures += 1;
     return this.random() * boundMs;
   }
-  /** To be called once the other side is known to work, not when it merely accepted a connection. */
+  /** Must be called when the other side is known to work, not when it has only accepted a connection. */
   reset() {
     this.failures = 0;
   }
@@ -868,7 +868,7 @@ var Subscriptions = class {
     this.channels = /* @__PURE__ */ new Map();
     this.wanted = /* @__PURE__ */ new Set();
     this.left = /* @__PURE__ */ new Set();
-    this.asked = /* @__PURE__ */ new Set();
+    this.requested = /* @__PURE__ */ new Set();
     this.waiting = /* @__PURE__ */ new Map();
     this.backoff = new Backoff();
     this.timer = void 0;
@@ -891,7 +891,7 @@ var Subscriptions = class {
     const { connection } = this;
     return connection._hasId && listOf(connection.channels).includes(name) && !this.left.has(name);
   }
-  /** @returns {string[]} what to ask for with a new connection id */
+  /** @returns {string[]} the channels to request with a new connection id */
   forConnect() {
     const all = /* @__PURE__ */ new Set([...listOf(this.connection.channels), ...this.wanted]);
     this.left.forEach((name) => all.delete(name));
@@ -930,7 +930,7 @@ var Subscriptions = class {
     }) : Promise.resolve();
   }
   /**
-   * The page does not want these any more.
+   * Records that the page has left these channels.
    *
    * @param {string[]} names
    */
@@ -942,39 +942,39 @@ var Subscriptions = class {
     });
     this.update();
   }
-  /** Asks for what is wanted and not joined. Without a connection id there is nothing to do: connect() asks. */
+  /** Requests the wanted channels that are not joined. Without a connection id, connect() requests them. */
   flush() {
     clearTimeout(this.timer);
-    const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.asked.has(name));
+    const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.requested.has(name));
     if (!this.connection._hasId || names.length === 0) {
       return;
     }
     if (this.connection.subscribeUrl) {
-      this.ask(names);
+      this.request(names);
       return;
     }
     const error = () => new ChannelStreamError("closed", "subscribe", "there is no subscribeUrl");
     names.forEach((name) => this.refuse(name, error()));
   }
   /**
-   * A request to join these goes out.
+   * Records that a request to join these channels is sent.
    *
    * @param {string[]} names
-   * @returns {(joined: string[]) => void} to be called with what the server says after it
+   * @returns {(joined: string[]) => void} to be called with the channels that the server then reports
    */
   begin(names) {
     names.forEach((name) => {
-      this.asked.add(name);
+      this.requested.add(name);
       this.left.delete(name);
     });
     return (joined) => {
-      names.forEach((name) => this.asked.delete(name));
+      names.forEach((name) => this.requested.delete(name));
       names.filter((name) => joined.includes(name) && !this.left.has(name)).forEach((name) => this.wanted.add(name));
       this.update();
     };
   }
   /** @param {string[]} names */
-  ask(names) {
+  request(names) {
     const id = this.connection.connectionId;
     const isOld = () => !this.connection._hasId || this.connection.connectionId !== id;
     this.connection.subscribe(names).then(() => {
@@ -1007,7 +1007,7 @@ var Subscriptions = class {
       const { increaseBounceIv, maxReconnectDelayMs } = this.connection;
       this.timer = setTimeout(() => this.flush(), this.backoff.next(increaseBounceIv, maxReconnectDelayMs));
     } else if (names.length > 1) {
-      names.filter((name) => this.wanted.has(name)).forEach((name) => this.ask([name]));
+      names.filter((name) => this.wanted.has(name)).forEach((name) => this.request([name]));
     } else {
       this.refuse(names[0], error);
     }
@@ -1035,7 +1035,7 @@ var Subscriptions = class {
       waiter?.resolve();
     }
   }
-  /** The list of the server is another, or the connection has got or lost its id. */
+  /** Updates the states after the server's list has changed, or the connection has received or lost its id. */
   update() {
     for (const [name, channel] of this.channels) {
       const pending = this.wanted.has(name) ? "subscribing" : "unsubscribed";
@@ -1044,38 +1044,38 @@ var Subscriptions = class {
     [...this.waiting.keys()].filter((name) => this.isJoined(name)).forEach((name) => this.settle(name));
   }
   /**
-   * The server has told which channels the connection is in.
+   * Takes over the server's list of the channels that the connection is in.
    *
    * @param {string[]} before
    * @param {string[]} now
    */
   confirm(before, now) {
     const is = new Set(now);
-    before.filter((name) => !is.has(name) && !this.asked.has(name)).forEach((name) => this.wanted.delete(name));
+    before.filter((name) => !is.has(name) && !this.requested.has(name)).forEach((name) => this.wanted.delete(name));
     [...this.left].filter((name) => !is.has(name)).forEach((name) => this.left.delete(name));
     this.update();
   }
-  /** A new connection id: members are told anew, and what connect() did not bring is asked for. */
+  /** Handles a new connection id: members are loaded again, and channels missing from connect() are requested. */
   renew() {
     this.channels.forEach((channel) => channel._forgetMembers());
-    this.asked.clear();
+    this.requested.clear();
     this.left.clear();
     this.update();
     queueMicrotask(() => this.flush());
   }
-  /** The page has ended the connection. */
+  /** Rejects what is pending, because the page has ended the connection. */
   close() {
     clearTimeout(this.timer);
-    this.asked.clear();
+    this.requested.clear();
     const error = () => new ChannelStreamError("closed", "subscribe", "the connection was closed");
     [...this.waiting.keys()].forEach((name) => this.settle(name, error()));
     this.update();
   }
   /**
-   * What an answer tells of channels.
+   * Passes the information in a response to the channels.
    *
    * @param {any} info a `channels_info`
-   * @param {Map<string, any[]>} [records] what came since the request
+   * @param {Map<string, any[]>} [records] frames that arrived since the request
    */
   take(info, records) {
     const users = objectsOf(info?.users);
@@ -1083,14 +1083,14 @@ var Subscriptions = class {
       channel._take(ownValue(info?.channels, name), users, records?.get(name));
     }
   }
-  /** Asks the application, if it can be asked, what is there and what was said in the channels of the page. */
+  /** Requests members and history of the joined channels from the application, if there is an `infoUrl`. */
   refresh() {
     const names = [...this.channels.keys()].filter((name) => this.isJoined(name));
     if (this.connection.infoUrl && names.length > 0) {
       this.connection.info(names);
     }
   }
-  /** To be called when a request goes out whose answer is for `take`. */
+  /** Must be called when a request is sent whose response goes to `take`. */
   record() {
     return new Map([...this.channels].map(([name, channel]) => [name, channel._record()]));
   }
@@ -1105,13 +1105,13 @@ var Subscriptions = class {
 // src/backend.js
 var EVENTS2 = ["state", "connect", "open", "close", "retry", "channels", "error", "frame", ...FRAME_TYPES];
 var ChannelStreamBackend = class extends ChannelStreamCallbacks {
-  /** @type {string[]} channels asked for in connect(); afterwards those the server has confirmed */
+  /** @type {string[]} the channels that connect() requests; afterwards those that the server has confirmed */
   channels = [];
   /** @type {string} sent with connect() */
   username = "Anonymous";
-  /** @type {?string} given by the server */
+  /** @type {?string} issued by the server */
   connectionId = null;
-  /** @type {string} address that connect() asks for a connection id */
+  /** @type {string} address at which connect() requests a connection id */
   connectUrl = "";
   /** @type {string} address of subscribe() */
   subscribeUrl = "";
@@ -1127,7 +1127,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
   messageDeleteUrl = "";
   /** @type {string} address of info() */
   infoUrl = "";
-  /** @type {number} how long to wait for an answer, in milliseconds */
+  /** @type {number} how long to wait for a response, in milliseconds */
   requestTimeoutMs = REQUEST_TIMEOUT_MS;
   /**
    * Functions that may change requests before they are sent; see addMutator().
@@ -1145,7 +1145,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     userState: [],
     info: []
   };
-  /** Whether `connectionId` belongs to the present connect(), as far as is known. */
+  /** Whether `connectionId` belongs to the latest connect(), as far as the library knows. */
   _hasId = false;
   _subscriptions = new Subscriptions(
     /** @type {any} */
@@ -1155,8 +1155,8 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     super(EVENTS2);
   }
   /**
-   * Adds a function that gets each request of a kind before it is sent and may change its `url`, `body` and
-   * `headers`; called in the order of adding.
+   * Adds a function that receives each request of a kind before it is sent and may change its `url`, `body` and
+   * `headers`. Mutators run in the order in which they were added.
    *
    * @param {RequestKind} type a key of `mutators`
    * @param {import('../index.js').Mutator} func
@@ -1178,14 +1178,14 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     });
   }
   /**
-   * Joins channels, by POST to `subscribeUrl`; without channels nothing is sent. What was joined is joined again
-   * when the connection gets a new id.
+   * Joins channels, by POST to `subscribeUrl`. Sends nothing if the list is empty. When the connection receives a new
+   * id, the library joins the channels again.
    *
    * @param {string[]} channels
    */
   subscribe(channels) {
     const end = this._subscriptions.begin(channels ?? []);
-    return this._askAboutChannels({
+    return this._sendAboutChannels({
       kind: "subscribe",
       url: this.subscribeUrl,
       body: { channels, conn_id: this.connectionId },
@@ -1205,7 +1205,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
    */
   unsubscribe(channels) {
     this._subscriptions.leave(channels ?? []);
-    return this._askAboutChannels({
+    return this._sendAboutChannels({
       kind: "unsubscribe",
       url: this.unsubscribeUrl,
       body: { channels, conn_id: this.connectionId },
@@ -1214,7 +1214,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     });
   }
   /**
-   * The channel of this name, always the same object.
+   * Returns the channel of this name, always the same object.
    *
    * @param {string} name
    * @returns {any} typed in index.d.ts
@@ -1224,14 +1224,14 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
   }
   /**
    * @param {string[]} channels
-   * @returns {string[]} those not joined yet
+   * @returns {string[]} the channels that are not joined yet
    */
   calculateSubscribe(channels) {
     return channels.filter((channel) => !this.channels.includes(channel));
   }
   /**
    * @param {string[]} [channels]
-   * @returns {string[]} those joined
+   * @returns {string[]} the channels that are joined
    */
   calculateUnsubscribe(channels) {
     return (channels || []).filter((channel) => this.channels.includes(channel));
@@ -1254,7 +1254,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     return send(this, { kind: "messageEdit", url, verb: "PATCH", body: message, callback: "messageEdit" });
   }
   /**
-   * Takes a message back, by DELETE to `messageDeleteUrl`.
+   * Deletes a message, by DELETE to `messageDeleteUrl`.
    *
    * @param {object|object[]} message with its `uuid`
    */
@@ -1263,12 +1263,12 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     return send(this, { kind: "messageDelete", url, verb: "DELETE", body: message, callback: "messageDelete" });
   }
   /**
-   * Asks who is in the channels and what was said, by POST to `infoUrl`.
+   * Requests members and messages of the channels, by POST to `infoUrl`.
    *
-   * @param {string[]} [channels] by default those joined
+   * @param {string[]} [channels] by default the joined ones
    */
   info(channels = this.channels) {
-    const answer = this._askAboutChannels({
+    const answer = this._sendAboutChannels({
       kind: "info",
       url: this.infoUrl,
       body: { channels, conn_id: this.connectionId }
@@ -1276,11 +1276,11 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     return quiet(answer.then((data) => data?.channels_info ?? data));
   }
   /**
-   * A call whose answer tells of channels. One about an id that is not the connection's any more tells nothing.
+   * Sends a call whose response contains channels. A response for an earlier connection id is ignored.
    *
    * @param {import('./call.js').Call} call
    */
-  _askAboutChannels({ take, fail, ...call }) {
+  _sendAboutChannels({ take, fail, ...call }) {
     const id = this.connectionId;
     const records = this._subscriptions.record();
     return send(this, {
@@ -1290,8 +1290,8 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
         if (present) {
           take?.(data);
         }
-        const told = call.kind === "info" ? data?.channels_info ?? data : data?.channels_info;
-        this._subscriptions.take(present ? told : void 0, records);
+        const info = call.kind === "info" ? data?.channels_info ?? data : data?.channels_info;
+        this._subscriptions.take(present ? info : void 0, records);
       },
       fail: () => {
         this._subscriptions.take(void 0, records);
@@ -1300,27 +1300,27 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     });
   }
   /**
-   * Takes over the answer of connect().
+   * Takes over the response to connect().
    *
    * @param {import('../index.js').ConnectReply} data
-   * @returns {?string} the connection id before
+   * @returns {?string} the previous connection id
    */
   _takeId(data) {
     const previousId = this.connectionId;
     const before = listOf(this.channels);
-    const told = Array.isArray(data.channels);
+    const hasChannels = Array.isArray(data.channels);
     this.connectionId = data.conn_id;
     this._hasId = true;
-    this.channels = data.channels && told ? data.channels : before;
+    this.channels = data.channels && hasChannels ? data.channels : before;
     this._subscriptions.renew();
     this._subscriptions.take(data.channels_info);
-    if (told) {
-      this._tell("channelsChangedCallback", this.channels);
+    if (hasChannels) {
+      this._invoke("channelsChangedCallback", this.channels);
       this._emitChannels(before);
     }
     return previousId;
   }
-  /** @param {any} channels what an answer has for them */
+  /** @param {any} channels the value from a response */
   _setChannels(channels) {
     if (!Array.isArray(channels)) {
       return;
@@ -1328,7 +1328,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     const before = listOf(this.channels);
     this.channels = channels;
     this._subscriptions.confirm(before, channels);
-    this._tell("channelsChangedCallback", channels);
+    this._invoke("channelsChangedCallback", channels);
     this._emitChannels(before);
   }
   /** @param {string[]} before */
@@ -1352,8 +1352,8 @@ var LongPollListener = class {
    * @param {string} url
    * @param {LongPollEvents} events
    * @param {object} options
-   * @param {boolean} options.trusted whether the id was given out a moment ago, so that listening may be announced
-   *     with the first poll; otherwise it waits for the first answer that was not hasty
+   * @param {boolean} options.trusted whether the server has just issued the id, so that the first poll already counts
+   *     as listening; otherwise the first response that was not hasty does
    */
   constructor(url, events, { trusted }) {
     this.url = url;
@@ -1381,29 +1381,29 @@ var LongPollListener = class {
       this.announce(poll.request);
     }
   }
-  /** Ends the running poll without any report. */
+  /** Ends the current poll without a report. */
   close() {
     this.finished = true;
     clearTimeout(this.timer);
     this.poll?.abort();
   }
   /**
-   * Polls no more after the running poll, and calls back when that one is answered: no poll is under way then, and
-   * what comes waits on the server. If it fails, that is reported as ever.
+   * Stops polling after the current poll, and calls back when that poll is answered. From then on no poll is in
+   * flight and new frames wait on the server. A failure of the current poll is reported as usual.
    *
    * @param {() => void} paused
    */
   pause(paused) {
     this.onPause = paused;
   }
-  /** Goes on polling after a pause. */
+  /** Continues to poll after a pause. */
   resume() {
     if (!this.finished) {
       this.open();
     }
   }
-  /** Something speaks for a dead connection. A poll that takes longer than they ever did is sent anew. */
-  doubt() {
+  /** The connection may be dead. Sends the poll again if it takes longer than any poll before. */
+  checkAlive() {
     const { poll, longestMs } = this;
     if (longestMs === null || !poll) {
       return;
@@ -1496,14 +1496,24 @@ function askedMs(code, reason) {
   const asked = code === RESTARTING && /retry after (\d+) ms/.exec(reason);
   return asked ? Number(asked[1]) : 0;
 }
-function afterWebSocket({ code, reason = "", opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
+function afterWebSocket({
+  code,
+  reason = "",
+  opened,
+  receivedFrame,
+  resumed,
+  lostForMs,
+  graceMs,
+  muteSockets,
+  canPoll
+}) {
   if (code === TAKEN_OVER) {
     return { action: "stop", now: true, reason: "taken-over" };
   }
   if (!opened && !resumed && canPoll) {
     return { ...resume("longpoll", true), fresh: true };
   }
-  if (opened && !spoke && code === 1e3) {
+  if (opened && !receivedFrame && code === 1e3) {
     return connect(resumed, "forgotten");
   }
   if (muteSockets >= MUTE_SOCKETS && canPoll) {
@@ -1541,10 +1551,10 @@ var Rhythm = class {
     }
   }
   /**
-   * Silence that is too long.
+   * The longest silence of a working connection.
    *
    * @param {number} leastMs
-   * @returns {?number} null while the rhythm is not known
+   * @returns {?number} null while the interval is unknown
    */
   limitMs(leastMs) {
     return this.longestMs === null ? null : Math.max(leastMs, PAUSES * this.longestMs);
@@ -1564,9 +1574,9 @@ var WebSocketListener = class {
    * @param {string} url
    * @param {WebSocketEvents} events
    * @param {object} [options]
-   * @param {boolean} [options.trusted] whether the id is known to the server, so that open means open
-   * @param {Rhythm} [options.rhythm] of the server, as far as earlier sockets have learnt it
-   * @param {?number} [options.silenceMs] silence that ends the socket, instead of what the rhythm says
+   * @param {boolean} [options.trusted] whether the server knows the id, so that an open socket stays open
+   * @param {Rhythm} [options.rhythm] the server's heartbeat interval, as earlier sockets have learnt it
+   * @param {?number} [options.silenceMs] the silence that ends the socket; overrides the rhythm
    */
   constructor(url, events, { trusted = true, rhythm = new Rhythm(), silenceMs = null } = {}) {
     this.url = url;
@@ -1577,11 +1587,11 @@ var WebSocketListener = class {
     this.socket = null;
     this.opened = false;
     this.announced = false;
-    this.spoke = false;
+    this.receivedFrame = false;
     this.finished = false;
     this.timers = {};
     this.lastHeartbeatAt = null;
-    this.lastHeardAt = Date.now();
+    this.lastFrameAt = Date.now();
     this.heartbeatsWanted = () => false;
   }
   open() {
@@ -1598,9 +1608,9 @@ var WebSocketListener = class {
     this.socket.onclose = (event) => this.end(event, event.code, event.reason);
   }
   /**
-   * Tells the server every ten seconds that this end is still there.
+   * Sends a heartbeat every ten seconds, so that the server knows that this client is alive.
    *
-   * @param {() => boolean} wanted asked each time
+   * @param {() => boolean} wanted called each time
    */
   startHeartbeats(wanted) {
     this.heartbeatsWanted = wanted;
@@ -1617,15 +1627,15 @@ var WebSocketListener = class {
     this.finish();
     this.socket?.close();
   }
-  /** Something speaks for a dead connection. If the server stays silent longer than usual, the socket ends. */
-  doubt() {
+  /** The connection may be dead. The socket ends if the server stays silent for longer than usual. */
+  checkAlive() {
     if (!this.opened) {
       return;
     }
     this.sendHeartbeat();
     const pauseMs = this.rhythm.longestMs;
     if (pauseMs !== null) {
-      const restMs = pauseMs - (Date.now() - this.lastHeardAt);
+      const restMs = pauseMs - (Date.now() - this.lastFrameAt);
       this.expectFrame(Math.max(0, restMs) + DOUBT_MS);
     }
   }
@@ -1633,7 +1643,7 @@ var WebSocketListener = class {
   onOpen(event) {
     clearTimeout(this.timers.opening);
     this.opened = true;
-    this.lastHeardAt = Date.now();
+    this.lastFrameAt = Date.now();
     this.timers.proven = setTimeout(() => this.events.alive(), PROVEN_AFTER_MS);
     this.watchSilence();
     if (this.trusted) {
@@ -1651,7 +1661,7 @@ var WebSocketListener = class {
   }
   /** @param {Event} event */
   onFirstMessage(event) {
-    this.spoke = true;
+    this.receivedFrame = true;
     clearTimeout(this.timers.proven);
     clearTimeout(this.timers.settled);
     this.announce(event);
@@ -1659,8 +1669,8 @@ var WebSocketListener = class {
   }
   /** @param {MessageEvent} event */
   onMessage(event) {
-    this.lastHeardAt = Date.now();
-    if (!this.spoke) {
+    this.lastFrameAt = Date.now();
+    if (!this.receivedFrame) {
       this.onFirstMessage(event);
     }
     let list;
@@ -1680,9 +1690,9 @@ var WebSocketListener = class {
   }
   learnPause() {
     if (this.lastHeartbeatAt !== null) {
-      this.rhythm.note(this.lastHeardAt - this.lastHeartbeatAt);
+      this.rhythm.note(this.lastFrameAt - this.lastHeartbeatAt);
     }
-    this.lastHeartbeatAt = this.lastHeardAt;
+    this.lastHeartbeatAt = this.lastFrameAt;
   }
   watchSilence() {
     const limitMs = this.silenceMs ?? this.rhythm.limitMs(SILENCE_MS);
@@ -1698,7 +1708,7 @@ var WebSocketListener = class {
       if (Date.now() - dueAt > ASLEEP_MS) {
         this.expectFrame(DOUBT_MS);
       } else {
-        this.end({ type: "silence" }, 1006, "nothing heard");
+        this.end({ type: "silence" }, 1006, "no frame in time");
       }
     }, withinMs);
   }
@@ -1711,10 +1721,10 @@ var WebSocketListener = class {
     if (this.finished) {
       return;
     }
-    const { opened, spoke } = this;
-    const clean = opened ? code !== 1006 : event?.type !== "timeout";
+    const { opened, receivedFrame } = this;
+    const clean2 = opened ? code !== 1006 : event?.type !== "timeout";
     this.close();
-    this.events.ended(event, { code, reason, opened, spoke, clean });
+    this.events.ended(event, { code, reason, opened, receivedFrame, clean: clean2 });
   }
   finish() {
     this.finished = true;
@@ -1743,7 +1753,7 @@ function randomId() {
 var Upgrade = class {
   /**
    * @param {(id: string) => string} urlFor the websocket's address with a connection id
-   * @param {(works: boolean) => void} onProbed told of each probe
+   * @param {(works: boolean) => void} onProbed called after each probe
    */
   constructor(urlFor, onProbed) {
     this.urlFor = urlFor;
@@ -1752,11 +1762,11 @@ var Upgrade = class {
     this.timer = null;
     this.probing = null;
   }
-  /** Whether it waits or probes. */
+  /** Whether a probe is scheduled or in flight. */
   get busy() {
     return Boolean(this.timer || this.probing);
   }
-  /** Waits for the next time to probe. The longer nothing has come of it, the longer the wait. */
+  /** Schedules the next probe. The wait grows with each failure. */
   schedule() {
     this.cancel();
     const boundMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.backoff.failures);
@@ -1787,7 +1797,7 @@ var Upgrade = class {
     this.probing?.close();
     this.probing = null;
   }
-  /** Websockets are worth trying soon again: one has lasted, or the network is another. */
+  /** Makes the next wait short, after a websocket has lasted or the network has changed. */
   reset() {
     this.backoff.reset();
   }
@@ -1819,7 +1829,7 @@ var Listening = class {
   get canPoll() {
     return Boolean(this.settings.longPollUrl);
   }
-  /** @returns {?TransportName} what it listens on, or tries to */
+  /** @returns {?TransportName} the transport in use, or being opened */
   get transport() {
     if (!this.listener) {
       return null;
@@ -1831,10 +1841,10 @@ var Listening = class {
     return this.listener instanceof WebSocketListener ? this.listener.socket : null;
   }
   /**
-   * Listens with an id that was just given out.
+   * Listens with an id that the server has just issued.
    *
    * @param {string} id
-   * @param {TransportName} [transport] by default the better one
+   * @param {TransportName} [transport] by default the preferred one
    */
   start(id, transport) {
     this.id = id;
@@ -1844,10 +1854,10 @@ var Listening = class {
     this.open(transport ?? this.preferred(), { resumed: false });
   }
   /**
-   * Listens again with the id at hand.
+   * Listens again with the present id.
    *
    * @param {TransportName} [transport]
-   * @param {boolean} [fresh] whether the id counts as just given out still
+   * @param {boolean} [fresh] whether the id still counts as just issued
    */
   resume(transport, fresh = false) {
     this.open(transport ?? this.preferred(), { resumed: !fresh });
@@ -1860,12 +1870,12 @@ var Listening = class {
     this.listener?.close();
     this.listener = null;
   }
-  /** The page was away, or the network may have changed: what was learnt about transports may not hold. */
-  doubt() {
-    this.listener?.doubt();
+  /** The page was hidden, or the network may have changed, so the transport may be dead. */
+  checkAlive() {
+    this.listener?.checkAlive();
   }
-  /** The network is there again, perhaps another one. */
-  forgive() {
+  /** A network is available again, and it may be a different one. */
+  resetTrust() {
     this.distrusted = false;
     this.muteSockets = 0;
     this.upgrade.reset();
@@ -1932,7 +1942,7 @@ var Listening = class {
     this.successor = null;
     this.distrusted = false;
   }
-  /** Only now may waits start anew: a socket that opens and closes at once must not be hammered. */
+  /** Resets the waits, but not sooner: reconnects without waits could overload a server that closes each socket. */
   onAlive() {
     this.lostAt = null;
     this.muteSockets = 0;
@@ -1955,7 +1965,7 @@ var Listening = class {
       this.upgrade.schedule();
     }
   }
-  /** No poll is under way, so frames wait on the server until the socket is there, and none can overtake another. */
+  /** No poll is in flight, so frames wait on the server until the socket is open and stay in order. */
   changeToSocket() {
     this.successor = this.newSocket(true);
     this.successor.open();
@@ -1970,15 +1980,15 @@ var Listening = class {
       this.stayWithPolling();
       return;
     }
-    this.muteSockets += end.opened && !end.spoke && !isOfServer(end.code) ? 1 : 0;
+    this.muteSockets += end.opened && !end.receivedFrame && !isOfServer(end.code) ? 1 : 0;
     if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
       this.upgrade.reset();
     }
     const { muteSockets, canPoll } = this;
     const graceMs = this.settings.graceTimeMs;
     const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
-    const { code, reason, clean } = end;
-    this.events.ended({ transport: "websocket", code, reason, clean }, step, event);
+    const { code, reason, clean: clean2 } = end;
+    this.events.ended({ transport: "websocket", code, reason, clean: clean2 }, step, event);
   }
   stayWithPolling() {
     this.successor = null;
@@ -2000,10 +2010,10 @@ var Listening = class {
     const graceMs = this.settings.graceTimeMs;
     const lostForMs = this.lose();
     const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
-    const reason = status ? `status ${status}` : "no answer";
+    const reason = status ? `status ${status}` : "no response";
     this.events.ended({ transport: "longpoll", status, reason, clean: status !== 0 }, step, request, data);
   }
-  /** @returns {number} milliseconds since the server was last known to listen to this connection */
+  /** @returns {number} milliseconds since the server was last known to be reachable */
   lose() {
     this.stop();
     this.lostAt ??= Date.now();
@@ -2068,7 +2078,7 @@ var ASKED_LIMIT_MS = 3e5;
 var Retry = class {
   /**
    * @param {{increaseBounceIv: number, maxReconnectDelayMs: number}} settings read at each wait
-   * @param {(wait: {attempt: number, delayMs: number, name: string}) => void} onWait told of each wait
+   * @param {(wait: {attempt: number, delayMs: number, name: string}) => void} onWait called with each wait
    */
   constructor(settings, onWait) {
     this.settings = settings;
@@ -2088,7 +2098,7 @@ var Retry = class {
     this.onWait({ attempt: Math.max(1, this.backoff.failures), delayMs, name });
     this.arm(step, delayMs);
   }
-  /** While the browser says that it is offline, attempts are rare: it may be wrong about that. */
+  /** While the browser reports that it is offline, attempts are rare but do not stop: the report may be wrong. */
   waitMs() {
     const { increaseBounceIv, maxReconnectDelayMs } = this.settings;
     const waitMs = this.backoff.next(increaseBounceIv, maxReconnectDelayMs);
@@ -2107,8 +2117,8 @@ var Retry = class {
       step();
     }, delayMs);
   }
-  /** Things look better: what is waited for is done at once. */
-  hurry() {
+  /** Runs the waiting step immediately, because the chances have improved. */
+  retrySoon() {
     if (this.step) {
       this.arm(this.step, Math.max(0, this.lastAttemptAt + HURRY_MS - Date.now()));
     }
@@ -2117,7 +2127,7 @@ var Retry = class {
     clearTimeout(this.timer);
     this.step = null;
   }
-  /** The server has shown that it is there. */
+  /** Must be called when the server is known to be reachable. */
   succeeded() {
     this.backoff.reset();
   }
@@ -2129,11 +2139,11 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   websocketUrl = "";
   /** @type {string} the server's long-polling */
   longPollUrl = "";
-  /** @type {string} where disconnect() tells the server */
+  /** @type {string} the address that disconnect() calls */
   disconnectUrl = "";
   /** @type {?WebSocket} the socket in use */
   websocket = null;
-  /** @type {boolean} whether to come back after a failure */
+  /** @type {boolean} whether to reconnect after a failure */
   shouldReconnect = true;
   /** @type {boolean} whether to send heartbeats on the websocket */
   heartbeats = true;
@@ -2143,11 +2153,11 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   maxReconnectDelayMs = 6e4;
   /** @type {number} how long the server keeps a connection without a transport, in milliseconds */
   graceTimeMs = 3e4;
-  /** @type {?number} silence that ends a websocket, in milliseconds; null to learn it from the server's heartbeats */
+  /** @type {?number} the silence that ends a websocket, in ms; null to learn it from the server's heartbeats */
   silenceTimeoutMs = null;
   /** @type {boolean} whether to use long-polling only */
   noWebsocket = false;
-  /** @type {boolean} whether to tell the server when the page is closed */
+  /** @type {boolean} whether to send a disconnect to the server when the page is closed */
   disconnectOnPagehide = false;
   /** @type {boolean} whether the connection is listening */
   connected = false;
@@ -2155,11 +2165,11 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   _state = "disconnected";
   /** @type {?OpenEvent} */
   _opening = null;
-  /** Whether frames may have been lost since it listened. */
+  /** Whether frames may have been lost since the connection last listened. */
   _gap = false;
   /** @type {?import('./request.js').ChannelStreamRequest} */
   _connecting = null;
-  /** Counts ends, so that a callback that ends the connection is noticed. */
+  /** Counts ends, so that the library detects a callback that ends the connection. */
   _turn = 0;
   _retrying = false;
   _suspended = false;
@@ -2174,7 +2184,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     opened: (request, transport) => this._onOpened(request, transport),
     alive: () => this._retry.succeeded(),
     frames: (list) => this._onFrames(list),
-    error: (event) => this._tell("listenErrorCallback", event),
+    error: (event) => this._invoke("listenErrorCallback", event),
     ended: (close, step, request, data) => this._onEnded(close, step, request, data),
     log: (event, details) => this._log(event, details)
   });
@@ -2185,23 +2195,23 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     return this.connected ? this._listening.transport : null;
   }
   /**
-   * Asks for a connection id and listens.
+   * Requests a connection id and listens.
    *
    * @returns {Promise<OpenEvent>}
    */
   connect() {
-    throw new TypeError("to be defined by the other half");
+    throw new TypeError("a subclass must define connect()");
   }
   /**
    * Waits until the connection listens.
    *
-   * @param {number} [timeoutMs] by default as long as it takes
+   * @param {number} [timeoutMs] no limit by default
    * @returns {Promise<OpenEvent>}
    */
   ready(timeoutMs) {
     return quiet(whenReady(this, timeoutMs));
   }
-  /** Sends heartbeats on the open websocket unless `heartbeats` is off; listening calls this by itself. */
+  /** Sends heartbeats on the open websocket unless `heartbeats` is off. The library calls this itself. */
   createHeartBeats() {
     const { listener } = this._listening;
     if (listener instanceof WebSocketListener) {
@@ -2247,7 +2257,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this._opening = { transport, connectionId, resumed, gap };
     this.createHeartBeats();
     this._setState("connected", "open");
-    this._tell("listenOpenedCallback", request);
+    this._invoke("listenOpenedCallback", request);
     if (turn !== this._turn) {
       return;
     }
@@ -2258,7 +2268,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   }
   /** @param {any[]} list */
   _onFrames(list) {
-    this._tell("listenMessageCallback", list);
+    this._invoke("listenMessageCallback", list);
     for (const frame of list) {
       callPage(() => this._subscriptions.receive(frame));
       this._emit("frame", frame);
@@ -2279,7 +2289,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this._gap ||= !close.clean;
     this._log("close", { ...close });
     this._follow(step);
-    this._tell(close.transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
+    this._invoke(close.transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
     this._emit("close", close);
   }
   /** @param {import('./reconnect.js').Step} step */
@@ -2314,7 +2324,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this._emit("retry", { action, ...wait });
   }
   /**
-   * It is over, until connect() is called.
+   * Ends the connection until connect() is called again.
    *
    * @param {StateReason} reason
    */
@@ -2345,21 +2355,21 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     return watchPage({
       wake: () => this._onWake(),
       online: () => {
-        this._listening.forgive();
+        this._listening.resetTrust();
         this._onWake();
       },
-      offline: () => this._listening.doubt(),
+      offline: () => this._listening.checkAlive(),
       suspend: (event) => this._suspend(event),
       resume: () => this._wakeUp()
     });
   }
   _onWake() {
-    this._retry.hurry();
-    this._listening.doubt();
+    this._retry.retrySoon();
+    this._listening.checkAlive();
   }
   /**
-   * An open socket keeps browsers from showing the page again as it was, and that of a frozen page is closed by them
-   * with all it holds: better the server keeps the frames.
+   * Stops listening. An open socket keeps the page out of the back/forward cache, and browsers close the socket of a
+   * frozen page together with the frames that it has received. Without a listener the server keeps the frames.
    *
    * @param {{type: string, persisted?: boolean}} event
    */
@@ -2388,7 +2398,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
       this._scheduleConnect({ now: true });
     }
   }
-  /** Ends everything under way, without a report: at any time there is one attempt or one listener, never two. */
+  /** Ends all activity without a report. There is at most one attempt or one listener at any time. */
   _halt() {
     this._turn += 1;
     this._suspended = false;
@@ -2419,7 +2429,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
       Object.assign(this, { [key]: value });
     }
   }
-  /** Asks the web application for a connection id and starts to listen. */
+  /** Requests a connection id from the web application and starts to listen. */
   connect() {
     this._halt();
     const turn = this._turn;
@@ -2453,22 +2463,23 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
     }
     return this.ready();
   }
-  /** Stops listening and tells the server at `disconnectUrl` to forget the connection. */
+  /** Stops listening and requests at `disconnectUrl` that the server remove the connection. */
   disconnect() {
-    const told = this.disconnectUrl && this.connectionId ? this._sendGoodbye(this.connectionId) : Promise.resolve();
+    const { connectionId } = this;
+    const sent = this.disconnectUrl && connectionId ? this._sendDisconnect(connectionId) : Promise.resolve();
     this.closeConnection();
-    return told;
+    return sent;
   }
-  /** Stops listening and does not come back until connect() is called. */
+  /** Stops listening until connect() is called again. */
   closeConnection() {
     this._halt();
     this._end("closed");
-    this._tell("connectionClosedCallback");
+    this._invoke("connectionClosedCallback");
   }
-  /** Starts to listen with `connectionId`, after beforeListeningCallback. */
+  /** Calls beforeListeningCallback, then starts to listen with `connectionId`. */
   startListening(request, data) {
     const turn = this._turn;
-    this._tell("beforeListeningCallback", request, data);
+    this._invoke("beforeListeningCallback", request, data);
     if (turn === this._turn) {
       this._listen();
     }
@@ -2477,7 +2488,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
   openWebsocket() {
     this._listen("websocket");
   }
-  /** Listens over long-polling with `connectionId`, and stays with it. */
+  /** Listens over long-polling with `connectionId`, and does not change to a websocket. */
   openLongPoll() {
     this._listen("longpoll");
   }
@@ -2486,7 +2497,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
     this._scheduleConnect({});
   }
   /** @param {string} id */
-  _sendGoodbye(id) {
+  _sendDisconnect(id) {
     return send(this, {
       kind: "disconnect",
       url: withParameter(this.disconnectUrl, "conn_id", id),
@@ -2507,7 +2518,7 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
     this._connecting = null;
     const turn = this._turn;
     const previousId = this._takeId(data);
-    this._tell("connectCallback", answer, data);
+    this._invoke("connectCallback", answer, data);
     this._emit("connect", { connectionId: data.conn_id, previousId, data });
     if (turn === this._turn) {
       this.startListening(answer, data);
@@ -2520,13 +2531,14 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
    */
   _onConnectFailed(request, answer, data) {
     this._connecting = null;
-    const error = answer.status > 0 && answer.status < 400 ? new ChannelStreamError("answer", "connect", "the answer has no conn_id", { status: answer.status, data }) : ChannelStreamError.of("connect", request, data);
+    const { status } = answer;
+    const error = status > 0 && status < 400 ? new ChannelStreamError("answer", "connect", "the response has no conn_id", { status, data }) : ChannelStreamError.of("connect", request, data);
     if (this.shouldReconnect) {
       this._scheduleConnect({ atLeastMs: askedWaitMs(answer) });
     } else {
       this._end("failed");
     }
-    this._tell("connectErrorCallback", answer, data);
+    this._invoke("connectErrorCallback", answer, data);
     this._emit("error", error);
   }
 };
@@ -2535,70 +2547,334 @@ function askedWaitMs(answer) {
   return [429, 503].includes(answer.status) ? Number(seconds ?? 0) * 1e3 : 0;
 }
 
-// src/sha1.js
-var BLOCK_BYTES = 64;
-var rotateLeft = (word, bits) => word << bits | word >>> 32 - bits;
-function pad(bytes) {
-  const blocks = Math.ceil((bytes.length + 9) / BLOCK_BYTES);
-  const padded = new Uint8Array(blocks * BLOCK_BYTES);
-  padded.set(bytes);
-  padded[bytes.length] = 128;
-  const view = new DataView(padded.buffer);
-  view.setUint32(padded.length - 8, Math.floor(bytes.length / 536870912));
-  view.setUint32(padded.length - 4, bytes.length << 3 >>> 0);
-  return view;
+// ../../tests/browser/node_modules/@noble/hashes/utils.js
+function isBytes(a) {
+  return a instanceof Uint8Array || ArrayBuffer.isView(a) && a.constructor.name === "Uint8Array" && "BYTES_PER_ELEMENT" in a && a.BYTES_PER_ELEMENT === 1;
 }
-function round(step, b, c, d) {
-  if (step < 20) {
-    return (b & c | ~b & d) + 1518500249;
+function anumber(n, title = "") {
+  if (typeof n !== "number") {
+    const prefix = title && `"${title}" `;
+    throw new TypeError(`${prefix}expected number, got ${typeof n}`);
   }
-  if (step < 40) {
-    return (b ^ c ^ d) + 1859775393;
+  if (!Number.isSafeInteger(n) || n < 0) {
+    const prefix = title && `"${title}" `;
+    throw new RangeError(`${prefix}expected integer >= 0, got ${n}`);
   }
-  if (step < 60) {
-    return (b & c | b & d | c & d) + 2400959708;
-  }
-  return (b ^ c ^ d) + 3395469782;
 }
-function compress(state, words) {
-  let [a, b, c, d, e] = state;
-  for (let step = 0; step < 80; step += 1) {
-    if (step >= 16) {
-      words[step] = rotateLeft(words[step - 3] ^ words[step - 8] ^ words[step - 14] ^ words[step - 16], 1);
+function abytes(value, length, title = "") {
+  const bytes = isBytes(value);
+  const len = value?.length;
+  const needsLen = length !== void 0;
+  if (!bytes || needsLen && len !== length) {
+    const prefix = title && `"${title}" `;
+    const ofLen = needsLen ? ` of length ${length}` : "";
+    const got = bytes ? `length=${len}` : `type=${typeof value}`;
+    const message = prefix + "expected Uint8Array" + ofLen + ", got " + got;
+    if (!bytes)
+      throw new TypeError(message);
+    throw new RangeError(message);
+  }
+  return value;
+}
+function ahash(h) {
+  if (typeof h !== "function" || typeof h.create !== "function")
+    throw new TypeError("Hash must wrapped by utils.createHasher");
+  anumber(h.outputLen);
+  anumber(h.blockLen);
+  if (h.outputLen < 1)
+    throw new Error('"outputLen" must be >= 1');
+  if (h.blockLen < 1)
+    throw new Error('"blockLen" must be >= 1');
+}
+function aexists(instance, checkFinished = true) {
+  if (instance.destroyed)
+    throw new Error("Hash instance has been destroyed");
+  if (checkFinished && instance.finished)
+    throw new Error("Hash#digest() has already been called");
+}
+function aoutput(out, instance) {
+  abytes(out, void 0, "digestInto() output");
+  const min = instance.outputLen;
+  if (out.length < min) {
+    throw new RangeError('"digestInto() output" expected to be of length >=' + min);
+  }
+}
+function clean(...arrays) {
+  for (let i = 0; i < arrays.length; i++) {
+    arrays[i].fill(0);
+  }
+}
+function createView(arr) {
+  return new DataView(arr.buffer, arr.byteOffset, arr.byteLength);
+}
+function rotl(word, shift) {
+  return word << shift | word >>> 32 - shift >>> 0;
+}
+function createHasher(hashCons, info = {}) {
+  const hashC = (msg, opts) => hashCons(opts).update(msg).digest();
+  const tmp = hashCons(void 0);
+  hashC.outputLen = tmp.outputLen;
+  hashC.blockLen = tmp.blockLen;
+  hashC.canXOF = tmp.canXOF;
+  hashC.create = (opts) => hashCons(opts);
+  Object.assign(hashC, info);
+  return Object.freeze(hashC);
+}
+
+// ../../tests/browser/node_modules/@noble/hashes/hmac.js
+var _HMAC = class {
+  oHash;
+  iHash;
+  blockLen;
+  outputLen;
+  canXOF = false;
+  finished = false;
+  destroyed = false;
+  constructor(hash, key) {
+    ahash(hash);
+    abytes(key, void 0, "key");
+    this.iHash = hash.create();
+    if (typeof this.iHash.update !== "function")
+      throw new Error("Expected instance of class which extends utils.Hash");
+    this.blockLen = this.iHash.blockLen;
+    this.outputLen = this.iHash.outputLen;
+    const blockLen = this.blockLen;
+    const pad = new Uint8Array(blockLen);
+    pad.set(key.length > blockLen ? hash.create().update(key).digest() : key);
+    for (let i = 0; i < pad.length; i++)
+      pad[i] ^= 54;
+    this.iHash.update(pad);
+    this.oHash = hash.create();
+    for (let i = 0; i < pad.length; i++)
+      pad[i] ^= 54 ^ 92;
+    this.oHash.update(pad);
+    clean(pad);
+  }
+  update(buf) {
+    aexists(this);
+    this.iHash.update(buf);
+    return this;
+  }
+  digestInto(out) {
+    aexists(this);
+    aoutput(out, this);
+    this.finished = true;
+    const buf = out.subarray(0, this.outputLen);
+    this.iHash.digestInto(buf);
+    this.oHash.update(buf);
+    this.oHash.digestInto(buf);
+    this.destroy();
+  }
+  digest() {
+    const out = new Uint8Array(this.oHash.outputLen);
+    this.digestInto(out);
+    return out;
+  }
+  _cloneInto(to) {
+    to ||= Object.create(Object.getPrototypeOf(this), {});
+    const { oHash, iHash, finished, destroyed, blockLen, outputLen } = this;
+    to = to;
+    to.finished = finished;
+    to.destroyed = destroyed;
+    to.blockLen = blockLen;
+    to.outputLen = outputLen;
+    to.oHash = oHash._cloneInto(to.oHash);
+    to.iHash = iHash._cloneInto(to.iHash);
+    return to;
+  }
+  clone() {
+    return this._cloneInto();
+  }
+  destroy() {
+    this.destroyed = true;
+    this.oHash.destroy();
+    this.iHash.destroy();
+  }
+};
+var hmac = /* @__PURE__ */ (() => {
+  const hmac_ = ((hash, key, message) => new _HMAC(hash, key).update(message).digest());
+  hmac_.create = (hash, key) => new _HMAC(hash, key);
+  return hmac_;
+})();
+
+// ../../tests/browser/node_modules/@noble/hashes/_md.js
+function Chi(a, b, c) {
+  return a & b ^ ~a & c;
+}
+function Maj(a, b, c) {
+  return a & b ^ a & c ^ b & c;
+}
+var HashMD = class {
+  blockLen;
+  outputLen;
+  canXOF = false;
+  padOffset;
+  isLE;
+  // For partial updates less than block size
+  buffer;
+  view;
+  finished = false;
+  length = 0;
+  pos = 0;
+  destroyed = false;
+  constructor(blockLen, outputLen, padOffset, isLE) {
+    this.blockLen = blockLen;
+    this.outputLen = outputLen;
+    this.padOffset = padOffset;
+    this.isLE = isLE;
+    this.buffer = new Uint8Array(blockLen);
+    this.view = createView(this.buffer);
+  }
+  update(data) {
+    aexists(this);
+    abytes(data);
+    const { view, buffer, blockLen } = this;
+    const len = data.length;
+    for (let pos = 0; pos < len; ) {
+      const take = Math.min(blockLen - this.pos, len - pos);
+      if (take === blockLen) {
+        const dataView = createView(data);
+        for (; blockLen <= len - pos; pos += blockLen)
+          this.process(dataView, pos);
+        continue;
+      }
+      buffer.set(data.subarray(pos, pos + take), this.pos);
+      this.pos += take;
+      pos += take;
+      if (this.pos === blockLen) {
+        this.process(view, 0);
+        this.pos = 0;
+      }
     }
-    const next = rotateLeft(a, 5) + round(step, b, c, d) + e + words[step] | 0;
-    [e, d, c, b, a] = [d, c, rotateLeft(b, 30), a, next];
+    this.length += data.length;
+    this.roundClean();
+    return this;
   }
-  [a, b, c, d, e].forEach((word, index) => {
-    state[index] = state[index] + word | 0;
-  });
-}
-function sha1(bytes) {
-  const state = Int32Array.of(1732584193, 4023233417, 2562383102, 271733878, 3285377520);
-  const words = new Int32Array(80);
-  const view = pad(bytes);
-  for (let start = 0; start < view.byteLength; start += BLOCK_BYTES) {
-    for (let index = 0; index < 16; index += 1) {
-      words[index] = view.getInt32(start + index * 4);
+  digestInto(out) {
+    aexists(this);
+    aoutput(out, this);
+    this.finished = true;
+    const { buffer, view, blockLen, isLE } = this;
+    let { pos } = this;
+    buffer[pos++] = 128;
+    clean(this.buffer.subarray(pos));
+    if (this.padOffset > blockLen - pos) {
+      this.process(view, 0);
+      pos = 0;
     }
-    compress(state, words);
+    for (let i = pos; i < blockLen; i++)
+      buffer[i] = 0;
+    view.setBigUint64(blockLen - 8, BigInt(this.length * 8), isLE);
+    this.process(view, 0);
+    const oview = createView(out);
+    const len = this.outputLen;
+    if (len % 4)
+      throw new Error("_sha2: outputLen must be aligned to 32bit");
+    const outLen = len / 4;
+    const state = this.get();
+    if (outLen > state.length)
+      throw new Error("_sha2: outputLen bigger than state");
+    for (let i = 0; i < outLen; i++)
+      oview.setUint32(4 * i, state[i], isLE);
   }
-  const digest = new DataView(new ArrayBuffer(20));
-  state.forEach((word, index) => digest.setInt32(index * 4, word));
-  return new Uint8Array(digest.buffer);
-}
-function concat(first, second) {
-  const joined = new Uint8Array(first.length + second.length);
-  joined.set(first);
-  joined.set(second, first.length);
-  return joined;
-}
-function hmacSha1(key, bytes) {
-  const block = new Uint8Array(BLOCK_BYTES);
-  block.set(key.length > BLOCK_BYTES ? sha1(key) : key);
-  const inner = sha1(concat(block.map((byte) => byte ^ 54), bytes));
-  return sha1(concat(block.map((byte) => byte ^ 92), inner));
-}
+  digest() {
+    const { buffer, outputLen } = this;
+    this.digestInto(buffer);
+    const res = buffer.slice(0, outputLen);
+    this.destroy();
+    return res;
+  }
+  _cloneInto(to) {
+    to ||= new this.constructor();
+    to.set(...this.get());
+    const { blockLen, buffer, length, finished, destroyed, pos } = this;
+    to.destroyed = destroyed;
+    to.finished = finished;
+    to.length = length;
+    to.pos = pos;
+    if (length % blockLen)
+      to.buffer.set(buffer);
+    return to;
+  }
+  clone() {
+    return this._cloneInto();
+  }
+};
+
+// ../../tests/browser/node_modules/@noble/hashes/legacy.js
+var SHA1_IV = /* @__PURE__ */ Uint32Array.from([
+  1732584193,
+  4023233417,
+  2562383102,
+  271733878,
+  3285377520
+]);
+var SHA1_W = /* @__PURE__ */ new Uint32Array(80);
+var _SHA1 = class extends HashMD {
+  A = SHA1_IV[0] | 0;
+  B = SHA1_IV[1] | 0;
+  C = SHA1_IV[2] | 0;
+  D = SHA1_IV[3] | 0;
+  E = SHA1_IV[4] | 0;
+  constructor() {
+    super(64, 20, 8, false);
+  }
+  get() {
+    const { A, B, C, D, E } = this;
+    return [A, B, C, D, E];
+  }
+  set(A, B, C, D, E) {
+    this.A = A | 0;
+    this.B = B | 0;
+    this.C = C | 0;
+    this.D = D | 0;
+    this.E = E | 0;
+  }
+  process(view, offset) {
+    for (let i = 0; i < 16; i++, offset += 4)
+      SHA1_W[i] = view.getUint32(offset, false);
+    for (let i = 16; i < 80; i++)
+      SHA1_W[i] = rotl(SHA1_W[i - 3] ^ SHA1_W[i - 8] ^ SHA1_W[i - 14] ^ SHA1_W[i - 16], 1);
+    let { A, B, C, D, E } = this;
+    for (let i = 0; i < 80; i++) {
+      let F, K;
+      if (i < 20) {
+        F = Chi(B, C, D);
+        K = 1518500249;
+      } else if (i < 40) {
+        F = B ^ C ^ D;
+        K = 1859775393;
+      } else if (i < 60) {
+        F = Maj(B, C, D);
+        K = 2400959708;
+      } else {
+        F = B ^ C ^ D;
+        K = 3395469782;
+      }
+      const T = rotl(A, 5) + F + E + K + SHA1_W[i] | 0;
+      E = D;
+      D = C;
+      C = rotl(B, 30);
+      B = A;
+      A = T;
+    }
+    A = A + this.A | 0;
+    B = B + this.B | 0;
+    C = C + this.C | 0;
+    D = D + this.D | 0;
+    E = E + this.E | 0;
+    this.set(A, B, C, D, E);
+  }
+  roundClean() {
+    clean(SHA1_W);
+  }
+  destroy() {
+    this.destroyed = true;
+    this.set(0, 0, 0, 0, 0);
+    clean(this.buffer);
+  }
+};
+var sha1 = /* @__PURE__ */ createHasher(() => new _SHA1());
 
 // src/signer.js
 var KEY_PREFIX = "itsdangerous.Signersigner";
@@ -2620,7 +2896,7 @@ var ChannelStreamSigner = class {
     this.secret = secret;
   }
   /**
-   * A token for one request, good for 60 seconds.
+   * Makes a token for one request. It is valid for 60 seconds.
    *
    * @returns {string}
    */
@@ -2628,16 +2904,16 @@ var ChannelStreamSigner = class {
     return this.sign("channelstream");
   }
   /**
-   * The token for any value and time. The server does not compare the value with the address of the request.
+   * Makes a token for any value and time. The server does not compare the value with the address of the request.
    *
    * @param {string} value
-   * @param {number} [seconds] Unix time in whole seconds, by default now
+   * @param {number} [seconds] Unix time in whole seconds, by default the current time
    * @returns {string} `value.timestamp.mac`
    */
   sign(value, seconds = Math.floor(Date.now() / 1e3)) {
     const signed = `${value}.${base64url(bigEndian(seconds))}`;
     const key = sha1(utf8(KEY_PREFIX + this.secret));
-    return `${signed}.${base64url(hmacSha1(key, utf8(signed)))}`;
+    return `${signed}.${base64url(hmac(sha1, key, utf8(signed)))}`;
   }
 };
 export {

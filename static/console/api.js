@@ -1,19 +1,19 @@
-/** The console's side of the server: what it asks, and what it has it do. */
+/** The console's requests to the server: queries and commands. */
 import { base } from '../dom.js';
 
 const FETCH_LIMIT_MS = 40_000;
 
-/** A refusal that only signing in mends; asking again would be pointless. */
+/** The server refused the request, and only a new sign-in helps. */
 export class SignedOut extends Error {
     message = 'Your sign-in has ended.';
 }
 
-/** What was asked for is not there any more. */
+/** The requested object no longer exists. */
 export class Gone extends Error {
-    message = 'It is not there any more.';
+    message = 'It no longer exists.';
 }
 
-/** The server says what is wrong with a request. */
+/** The server reported errors in a request. */
 export class Refused extends Error {}
 
 const token = () => document.querySelector('meta[name="csrf-token"]').content;
@@ -27,7 +27,7 @@ function texts(errors, path = '') {
         texts(inner, /^(_schema|\d+)$/.test(field) ? path : [path, field].filter(Boolean).join('.')));
 }
 
-/** The latest answers by path, each as its tag and its text: the server does not send again what has not changed. */
+/** The latest responses by path, each with its ETag and text. The server does not send an unchanged response again. */
 const kept = new Map();
 const KEPT = 8;
 
@@ -45,7 +45,7 @@ async function ask(path, options) {
     const reply = await fetch(`${base}${path}`, {
         ...options,
         headers: { Accept: 'application/json', ...options.headers },
-        // Followed, the way to the sign-in page would look like a success that is no JSON.
+        // A followed redirect to the sign-in page would look like a successful response that is not JSON.
         redirect: 'manual',
         signal: AbortSignal.any([AbortSignal.timeout(FETCH_LIMIT_MS), options.signal].filter(Boolean)),
     });
@@ -66,7 +66,7 @@ async function ask(path, options) {
 
 /**
  * @param {string} path
- * @param {object} [params] empty ones are left out
+ * @param {object} [params] empty ones are omitted
  * @param {AbortSignal} [signal]
  */
 export async function get(path, params = {}, signal = undefined) {
@@ -76,7 +76,7 @@ export async function get(path, params = {}, signal = undefined) {
     const known = kept.get(target);
     const headers = known ? { 'If-None-Match': known.tag } : {};
     const reply = await ask(target, { headers, cache: 'no-store', signal });
-    // Read in any case: a browser counts a response that is left unread as one that failed.
+    // Always reads the body, because browsers count an unread response as failed.
     const fresh = await reply.text();
     const text = reply.status === 304 ? known.text : fresh;
     keep(target, reply.headers.get('ETag'), text);

@@ -1,8 +1,8 @@
-/** One channel: its frames as they go out, a test message, its settings, who is in it. */
+/** One channel: its live frames, a test message, its settings and its connections. */
 import { html } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { command, get } from './api.js';
-import { confirmLoss, tell } from './dialogs.js';
+import { confirmLoss, notify } from './dialogs.js';
 import { ago, bytes, number, plural, rate, timeOfDay } from './format.js';
 import { connectionsOf, settingTags } from './lists.js';
 import { Recording } from './recording.js';
@@ -10,11 +10,11 @@ import { href } from './router.js';
 import { localTime } from '../dom.js';
 
 const FLAGS = [
-    ['notify_presence', 'Tell members who joins and leaves'],
+    ['notify_presence', 'Notify members when users join or leave'],
     ['broadcast_presence_with_user_lists', '… with the list of all users'],
-    ['notify_state', 'Tell members when a user’s state changes'],
+    ['notify_state', 'Notify members when a user’s state changes'],
     ['store_history', 'Keep messages for the history'],
-    ['store_frames', 'Keep frames for clients that come back'],
+    ['store_frames', 'Keep frames for clients that reconnect'],
 ];
 
 export class Channel {
@@ -89,22 +89,22 @@ export class Channel {
         const newest = [...recording.events].reverse();
         return html`<section class="card" aria-labelledby="frames-title">
             <div class="row between">
-                <div class="row"><h2 id="frames-title">Frames as they go out</h2>
+                <div class="row"><h2 id="frames-title">Live frames</h2>
                     <span class="state" data-state=${state}>${text}</span></div>
                 <button type="button" class="small plain" @click=${() => this.#toggle()}
                     >${recording.running ? 'Stop' : 'Watch'}</button>
             </div>
-            ${recording.missed ? html`<p class="note warn">${plural(recording.missed, 'frame')} went by too quickly
+            ${recording.missed ? html`<p class="note warn">${plural(recording.missed, 'frame')} arrived too quickly
                 to be shown.</p>` : ''}
             ${newest.length ? html`<ol class="log frames" tabindex="0" aria-label="Frames, newest first">
                 ${repeat(newest, (frame) => frame.number, frameLine)}</ol>`
-                : html`<p class="empty">Nothing has gone out since you came.</p>`}
+                : html`<p class="empty">No frames since you opened this page.</p>`}
         </section>`;
     }
 
     async #toggle() {
         const { recording } = this;
-        await (recording.running ? recording.stop() : recording.start()).catch((error) => tell(error.message, 'bad'));
+        await (recording.running ? recording.stop() : recording.start()).catch((error) => notify(error.message, 'bad'));
     }
 
     #message() {
@@ -117,7 +117,7 @@ export class Channel {
                     @input=${(event) => { this.draft = event.target.value; }}></textarea></div>
             <div><label for="message-only">Only to these users</label>
                 <input id="message-only" name="only" autocomplete="off" aria-describedby="message-only-hint">
-                <p id="message-only-hint" class="hint">Names with commas between; empty for all.</p></div>
+                <p id="message-only-hint" class="hint">User names separated by commas. Empty: all members.</p></div>
             <label class="check"><input type="checkbox" name="no_history"><span>Keep it out of the history</span></label>
             <p class="error" role="alert">${this.problem}</p>
             <div><button>Send to ${plural(this.channel.connections, 'connection')}</button></div>
@@ -138,7 +138,7 @@ export class Channel {
                 no_history: form.has('no_history'),
             };
             await command('/admin/message', [message]);
-            tell('The message is on its way.');
+            notify('The message was sent.');
         } catch (error) {
             this.problem = error instanceof SyntaxError ? `This is not JSON: ${error.message}` : error.message;
         }
@@ -165,7 +165,7 @@ export class Channel {
 
     #restore(form) {
         this.edited = { ...this.channel.settings };
-        // A rendering sets only what differs from the one before, and knows nothing of what was typed since.
+        // lit-html sets only values that differ from its last rendering, and does not detect typed input.
         form.elements['history-size'].value = String(this.edited.history_size);
         for (const [key] of FLAGS) {
             form.elements[key].checked = this.edited[key];
@@ -173,12 +173,12 @@ export class Channel {
         this.changed();
     }
 
-    /** What saving the edited settings would throw away. */
+    /** The data that saving the edited settings would discard. */
     #losses() {
         const { channel: { settings, history }, edited } = this;
         const kept = edited.history_size === 0 ? Infinity : edited.history_size;
         return [
-            settings.store_frames && !edited.store_frames && 'the frames kept for clients that come back',
+            settings.store_frames && !edited.store_frames && 'the frames kept for clients that reconnect',
             settings.store_history && history > kept && plural(history - kept, 'message of the history', 'messages of the history'),
         ].filter(Boolean);
     }
@@ -188,7 +188,7 @@ export class Channel {
         const losses = this.#losses();
         const question = {
             title: 'Change the settings?',
-            text: `This throws away ${losses.join(' and ')}.`,
+            text: `This discards ${losses.join(' and ')}.`,
             action: 'Change the settings',
         };
         if (losses.length && !await confirmLoss(question)) {
@@ -198,7 +198,7 @@ export class Channel {
         try {
             await command('/admin/channel_config', { [this.name]: this.edited });
             this.channel.settings = { ...this.edited };
-            tell('The settings are changed.');
+            notify('The settings were changed.');
         } catch (error) {
             this.settingsProblem = error.message;
         }

@@ -1,4 +1,4 @@
-/** `<line-chart>`: one figure over time. Drawn by uPlot; what it shows is said in words beside it. */
+/** `<line-chart>`: one figure over time, drawn by uPlot. The figure's label describes the values in words. */
 import { hourAndMinute, timeOfDay } from './format.js';
 
 const dark = matchMedia('(prefers-color-scheme: dark)');
@@ -32,7 +32,7 @@ class LineChart extends HTMLElement {
         this.replaceChildren();
     }
 
-    /** A colour of the stylesheet as the canvas takes it. */
+    /** A colour of the stylesheet in a form that the canvas accepts. */
     #color(name) {
         this.style.color = `var(${name})`;
         const { color } = getComputedStyle(this);
@@ -85,12 +85,12 @@ class LineChart extends HTMLElement {
                 fill: line.replace(/^rgb\(([^)]*)\)$/, 'rgba($1, 0.12)'),
                 points: { show: false },
             }],
-            hooks: { setCursor: [(plot) => this.#say(plot, format)] },
+            hooks: { setCursor: [(plot) => this.#describe(plot, format)] },
         };
         this.#plot = new globalThis.uPlot(options, this.#points, this);
     }
 
-    #say(plot, format) {
+    #describe(plot, format) {
         const { idx } = plot.cursor;
         const [times, values] = plot.data;
         const known = idx !== null && idx !== undefined && values[idx] !== undefined;

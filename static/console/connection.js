@@ -1,8 +1,8 @@
-/** One connection: what it is, and why it got a message or did not. */
+/** One connection: its state, and why it received a message or did not. */
 import { html } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { Gone, command, get } from './api.js';
-import { confirmLoss, tell } from './dialogs.js';
+import { confirmLoss, notify } from './dialogs.js';
 import { bytes, number, plural, timeOfDay } from './format.js';
 import { phaseBadge, since } from './lists.js';
 import { Recording } from './recording.js';
@@ -10,35 +10,35 @@ import { href } from './router.js';
 
 const PHASES = {
     attached: 'It has a session.',
-    waiting: 'It has no session: it was just made, or is between two polls.',
+    waiting: 'It has no session: it is new, or between two polls.',
     lingering: 'Its socket has just closed.',
-    releasing: 'A later session waits for the earlier one to go.',
-    away: 'It is in no count and no list, but may come back for a while.',
+    releasing: 'A new session waits until the previous one ends.',
+    away: 'It is not counted or listed, but the client may still reconnect.',
 };
 
-/** What became of a frame, in words, and how good that is. */
+/** The outcome of a frame: the kind of badge, its label and an explanation. */
 const OUTCOMES = {
-    sent: ['good', 'sent', () => 'the kernel has taken all of it'],
-    queued: ['warn', 'queued', ({ queued_bytes: queued }) => `the peer does not read at once; ${bytes(queued)} wait`],
-    collected: ['good', 'collected', () => 'the poll will be answered with it'],
-    caught_up: ['good', 'caught up', () => 'missed before, brought now'],
-    held: ['warn', 'held', () => 'waits until what was missed is out'],
-    had_it: ['', 'had it', () => 'the peer has got it already'],
-    not_meant: ['', 'not meant', () => 'only for other users, or it excludes this one'],
-    sealed: ['warn', 'next time', () => 'the session takes nothing more; the next one gets it'],
-    too_slow: ['bad', 'dropped', ({ queued_bytes: queued }) => `the peer does not read: ${bytes(queued)} wait, which is the bound`],
+    sent: ['good', 'sent', () => 'the kernel has accepted the whole frame'],
+    queued: ['warn', 'queued', ({ queued_bytes: queued }) => `the client reads slowly; ${bytes(queued)} are queued`],
+    collected: ['good', 'collected', () => 'the next poll response contains it'],
+    caught_up: ['good', 'caught up', () => 'missed before, sent now'],
+    held: ['warn', 'held', () => 'waits until the missed frames are sent'],
+    had_it: ['', 'had it', () => 'the client already has it'],
+    not_meant: ['', 'not meant', () => 'only for other users, or it excludes this user'],
+    sealed: ['warn', 'next time', () => 'this session accepts no more frames; the next one receives it'],
+    too_slow: ['bad', 'dropped', ({ queued_bytes: queued }) => `the client does not read: ${bytes(queued)} are queued, which is the limit`],
     broken: ['bad', 'dropped', () => 'the socket is broken'],
 };
 
 const EVENTS = {
-    attached: ({ transport, address }) => `Session by ${transport === 'longpoll' ? 'long-poll' : transport}${address ? ` from ${address}` : ''}`,
+    attached: ({ transport, address }) => `Session over ${transport === 'longpoll' ? 'long-poll' : transport}${address ? ` from ${address}` : ''}`,
     listening: ({ channel, missed }) => `Listens to ${channel ?? 'private messages'}${missed ? `; ${plural(missed, 'frame')} missed` : ''}`,
     left: ({ channel }) => `No longer listens to ${channel}`,
-    answered: ({ frames, bytes: size }) => `The poll is answered with ${plural(frames, 'frame')}, ${bytes(size)}`,
-    taken: () => 'The answer was taken',
-    not_taken: () => 'The client hung up before it had the answer; the next poll brings it again',
+    answered: ({ frames, bytes: size }) => `Answered the poll with ${plural(frames, 'frame')}, ${bytes(size)}`,
+    taken: () => 'The client received the response',
+    not_taken: () => 'The client disconnected before it received the response; the next poll repeats the frames',
     closed: ({ code, reason }) => `Closed${code ? ` with ${code}` : ''}${reason ? `: ${reason}` : ''}`,
-    detached: () => 'The session is gone',
+    detached: () => 'The session has ended',
 };
 
 export class Connection {
@@ -56,7 +56,7 @@ export class Connection {
             this.connection = await get('/admin/connection.json', { conn_id: this.id }, signal);
             this.gone = false;
         } catch (error) {
-            // What was recorded of it is still worth looking at.
+            // The recorded events are still useful.
             if (!(error instanceof Gone) || !this.connection) {
                 throw error;
             }
@@ -97,7 +97,7 @@ export class Connection {
             ['Address', connection.address ?? '–'],
             ['Compressed', connection.compressed ? 'yes' : 'no'],
             ['Since', since(connection.since)],
-            ['Last heard', since(connection.last_activity)],
+            ['Last active', since(connection.last_activity)],
             ['Queued', bytes(connection.queued_bytes)],
         ];
         return html`<section class="card" aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2>
@@ -124,9 +124,9 @@ export class Connection {
                     ? html`<button type="button" class="small plain" @click=${() => this.#stop()}>Stop and discard…</button>`
                     : html`<button type="button" class="small" @click=${() => this.#start()}>Record this connection</button>`}
             </div>
-            ${recording.running || recording.events.length ? this.#tape() : html`<p class="quiet">From the moment you begin, the
-                server writes down every frame that comes by this connection and what became of it: sent, queued, held
-                back, dropped, or not meant for its user. Nothing is kept of what went by before.</p>`}
+            ${recording.running || recording.events.length ? this.#tape() : html`<p class="quiet">While a recording runs, the
+                server stores every frame for this connection and its outcome: sent, queued, held back, dropped, or not
+                addressed to its user. Earlier frames are not in the recording.</p>`}
         </section>`;
     }
 
@@ -142,21 +142,21 @@ export class Connection {
                 recorder’s memory.</p>` : ''}
             ${found.length ? html`<ol class="log frames" tabindex="0" aria-label="Events, newest first">
                 ${repeat([...found].reverse(), (event) => event.number, eventLine)}</ol>`
-                : html`<p class="empty">${part ? NOT_FOUND : 'Nothing has happened yet.'}</p>`}`;
+                : html`<p class="empty">${part ? NOT_FOUND : 'There are no events yet.'}</p>`}`;
     }
 
     async #start() {
-        await this.recording.start().catch((error) => tell(error.message, 'bad'));
+        await this.recording.start().catch((error) => notify(error.message, 'bad'));
     }
 
     async #stop() {
         const question = {
             title: 'Stop recording?',
-            text: `The ${plural(this.recording.events.length, 'event')} recorded so far are thrown away.`,
+            text: `This discards ${plural(this.recording.events.length, 'recorded event')}.`,
             action: 'Stop and discard',
         };
         if (await confirmLoss(question)) {
-            await this.recording.stop().catch((error) => tell(error.message, 'bad'));
+            await this.recording.stop().catch((error) => notify(error.message, 'bad'));
             this.recording.events = [];
             this.changed();
         }
@@ -165,7 +165,8 @@ export class Connection {
     async #disconnect() {
         const question = {
             title: 'Disconnect this connection?',
-            text: `${this.connection.user} is cut off; what it has not got yet is lost to it. Its client may connect again.`,
+            text: `The server closes this connection of ${this.connection.user}. Undelivered messages are lost. `
+                + 'The client may connect again.',
             action: 'Disconnect',
         };
         if (!await confirmLoss(question)) {
@@ -173,16 +174,16 @@ export class Connection {
         }
         try {
             await command('/admin/disconnect', { conn_id: this.id });
-            tell('The connection is ended.');
+            notify('The connection was closed.');
         } catch (error) {
-            tell(error.message, 'bad');
+            notify(error.message, 'bad');
         }
         this.changed();
     }
 }
 
-const NOT_FOUND = 'Nothing recorded of this id. Then it was published before the recording began, in a channel that this '
-    + 'connection is not in, to other users without a channel, or while it had no session.';
+const NOT_FOUND = 'No recorded event has this id. The message was published before the recording started, in a channel that '
+    + 'this connection is not in, to other users without a channel, or while the connection had no session.';
 
 function eventLine(event) {
     const time = html`<time>${timeOfDay(event.at_ms)}</time>`;
@@ -192,7 +193,7 @@ function eventLine(event) {
     const [kind, label, reason] = OUTCOMES[event.outcome] ?? ['', event.outcome, () => ''];
     return html`<li data-event="frame" data-outcome=${event.outcome}><details>
         <summary>${time}<span class="badge ${kind}">${label}</span>
-            <span class="grow">${event.type} by ${event.user ?? 'nobody'} ${event.channel ? `in ${event.channel}` : '(private)'}</span>
+            <span class="grow">${event.type} by ${event.user ?? 'no user'} ${event.channel ? `in ${event.channel}` : '(private)'}</span>
             <span class="quiet">${bytes(event.bytes)}</span></summary>
         <p>${reason(event)}<br><span class="quiet">${event.uuid}</span></p>
     </details></li>`;

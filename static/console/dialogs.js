@@ -1,10 +1,10 @@
-/** Questions before something is lost, and short notes afterwards. */
+/** Confirmation dialogs before data is lost, and short notes after commands. */
 import { byId, make } from '../dom.js';
 
 const NOTE_MS = 8_000;
 
 /**
- * Asks before something is lost. The way back has the focus, and Escape takes it.
+ * Asks for confirmation before data is lost. Cancel has the focus, and Escape cancels too.
  *
  * @param {{title: string, text: string, action: string}} question
  * @returns {Promise<boolean>}
@@ -26,8 +26,8 @@ export function confirmLoss({ title, text, action }) {
     });
 }
 
-/** Tells what came of a command; a screen reader says it as well. */
-export function tell(text, kind = 'good') {
+/** Shows the result of a command. Screen readers announce it. */
+export function notify(text, kind = 'good') {
     const note = make('p', { class: `note ${kind}` }, text);
     byId('toasts').append(note);
     setTimeout(() => note.remove(), NOTE_MS);

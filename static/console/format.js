@@ -1,4 +1,4 @@
-/** Numbers, sizes and times as people read them. */
+/** Human-readable numbers, sizes and times. */
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
@@ -10,7 +10,7 @@ const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', ti
 
 export const number = (value) => (value === null || value === undefined ? '–' : whole.format(value));
 
-/** With one digit behind the point where it says something. */
+/** Formats a rate, with one decimal place below 10. */
 export const rate = (value) => (value < 10 ? fine : whole).format(value);
 
 export const percent = (value) => `${rate(value)} %`;
@@ -29,14 +29,14 @@ export function bytes(value) {
     return `${unit === 'B' ? whole.format(size) : rate(size)} ${unit}`;
 }
 
-/** A size that somebody has set: in the largest unit in which it is a whole number. */
+/** Formats a configured size in the largest unit in which it is a whole number. */
 export function binary(value) {
     const units = [[2 ** 30, 'GiB'], [2 ** 20, 'MiB'], [2 ** 10, 'KiB'], [1, 'B']];
     const [size, unit] = units.find(([size]) => value >= size && value % size === 0) ?? [1, 'B'];
     return `${whole.format(value / size)} ${unit}`;
 }
 
-/** A time that somebody has set, in the same way. */
+/** Formats a configured time in the same way. */
 export const milliseconds = (value) => (value % 1_000 === 0 ? `${whole.format(value / 1_000)} s` : `${whole.format(value)} ms`);
 
 export const timeOfDay = (date) => clockWithSeconds.format(date);

@@ -1,13 +1,13 @@
-/** The limits and how often each was reached, what else was refused, and why websockets were closed. */
+/** The limits and how often each was reached, other refusals, and the reasons of closed websockets. */
 import { html } from '../vendor/lit-html/lit-html.js';
 import { get } from './api.js';
 import { binary, milliseconds, number } from './format.js';
 import { since } from './lists.js';
 
-/** What is counted where several settings share a counter. */
-const SHARED = { fields: 'all that did not validate', refused_busy: 'all that found it busy' };
+/** What a counter counts if several settings share it. */
+const SHARED = { fields: 'all fields that failed validation', refused_busy: 'all requests refused while busy' };
 
-/** The unit is the end of the setting's name. */
+/** Formats a bound. The end of the setting's name is its unit. */
 function boundText({ setting, bound }) {
     if (bound === null) {
         return 'none';
@@ -15,28 +15,28 @@ function boundText({ setting, bound }) {
     return setting.endsWith('_bytes') ? binary(bound) : setting.endsWith('_ms') ? milliseconds(bound) : number(bound);
 }
 
-/** Text that has names between backticks. */
+/** Renders names between backticks as code. */
 const marked = (text) => text.split('`').map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
 
 const last = (unix) => (unix ? html`${since(unix)} ago` : 'never');
 
-/** What somebody looks for comes first; the rest keeps its order. */
+/** Puts rows with a count first. All others keep their order. */
 const happenedFirst = (rows) => rows.toSorted((a, b) => (b.count > 0) - (a.count > 0));
 
-/** A count that somebody may want to do something about. */
+/** Highlights a count that may need an action of the operator. */
 const alarming = (count) => (count > 0 ? html`<span class="badge warn">${number(count)}</span>` : number(count));
 
 export class Limits {
     title = 'Limits';
 
     async load(signal) {
-        this.told = await get('/admin/limits.json', {}, signal);
+        this.report = await get('/admin/limits.json', {}, signal);
     }
 
     template() {
         return html`
             <h1 class="visually-hidden page-title" tabindex="-1">Limits</h1>
-            ${this.told ? html`<div class="detail">
+            ${this.report ? html`<div class="detail">
                 ${this.#limits()}
                 <div class="side">${this.#closed()}${this.#refused()}</div>
             </div>` : html`<p class="empty">Loading…</p>`}`;
@@ -50,9 +50,9 @@ export class Limits {
                     <th scope="col">Setting</th><th scope="col" class="number">Bound</th>
                     <th scope="col" class="number">Reached</th><th scope="col" class="number">Last</th>
                 </tr></thead>
-                <tbody>${happenedFirst(this.told.limits).flatMap((group) => this.#group(group))}</tbody>
+                <tbody>${happenedFirst(this.report.limits).flatMap((group) => this.#group(group))}</tbody>
             </table></div>
-            <p class="hint">Counted since the server was started.</p>
+            <p class="hint">The counters start when the server starts.</p>
         </section>`;
     }
 
@@ -69,8 +69,8 @@ export class Limits {
     }
 
     #closed() {
-        // Those that have none of the server's own codes come last.
-        const closed = happenedFirst(this.told.closed.toSorted((a, b) => (a.code ?? Infinity) - (b.code ?? Infinity) || 0));
+        // Rows without a close code of the server come last.
+        const closed = happenedFirst(this.report.closed.toSorted((a, b) => (a.code ?? Infinity) - (b.code ?? Infinity) || 0));
         return html`<section>
             <h2>Closed websockets</h2>
             <div class="table-wrap" tabindex="0" role="region" aria-label="Table of closed websockets"><table id="closed">
@@ -96,7 +96,7 @@ export class Limits {
                     <th scope="col">Counter</th><th scope="col" class="number">Refused</th>
                     <th scope="col" class="number">Last</th>
                 </tr></thead>
-                <tbody>${this.told.refused.map(({ counter, about, count, last: unix }) => html`<tr data-key=${counter}>
+                <tbody>${this.report.refused.map(({ counter, about, count, last: unix }) => html`<tr data-key=${counter}>
                     <th scope="row"><code>${counter}</code><span class="about">${marked(about)}</span></th>
                     <td class="number">${alarming(count)}</td>
                     <td class="number nowrap">${last(unix)}</td>

@@ -1,4 +1,4 @@
-/** A list in pages: search, order, table, pager. The server does the work, so that any number of rows is fine. */
+/** A list with search, sorting and pages. The server does this work, so the list can have any number of rows. */
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { get } from './api.js';
@@ -12,23 +12,23 @@ const DEFAULT = { search: '', page: '1', per_page: '50' };
  * @typedef {object} Columns
  * @property {string} label
  * @property {(row: object) => unknown} show
- * @property {string} [sort] what the server calls it; without, it cannot be sorted by
- * @property {boolean} [number] right-aligned, and largest first at the first click
- * @property {boolean} [head] names the row
+ * @property {string} [sort] the server's name of the column; without it the column is not sortable
+ * @property {boolean} [number] right-aligned, and sorted largest first at the first click
+ * @property {boolean} [head] whether the cell is the row's header
  */
 
 export class List {
     /**
      * @param {object} options
-     * @param {string} options.path where it comes from
-     * @param {string} options.name of what it lists, in the plural
+     * @param {string} options.path the address of the list
+     * @param {string} options.name the name of the listed objects, in the plural
      * @param {Columns[]} options.columns
      * @param {(row: object) => string} options.key
-     * @param {string} options.sort the order to begin with
-     * @param {object} [options.fixed] parameters that stay
-     * @param {object} [options.params] parameters to begin with
-     * @param {() => void} options.changed something is to be shown or loaded anew
-     * @param {(params: object) => void} [options.note] told the parameters when they change
+     * @param {string} options.sort the initial order
+     * @param {object} [options.fixed] parameters that do not change
+     * @param {object} [options.params] the initial parameters
+     * @param {() => void} options.changed called when the list must be rendered or loaded again
+     * @param {(params: object) => void} [options.note] called with the parameters when they change
      */
     constructor(options) {
         this.options = options;
@@ -127,7 +127,7 @@ export class List {
         const all = this.params.search ? `${number(this.matching)} found` : number(this.matching);
         const turn = (by) => () => this.#set({ page: String(page + by) });
         return html`<div class="pager">
-            <p>${this.rows.length ? `${number(first)}–${number(last)} of ${all}` : `Nothing on page ${page}`}</p>
+            <p>${this.rows.length ? `${number(first)}–${number(last)} of ${all}` : `Page ${page} is empty`}</p>
             <button type="button" class="small plain" ?disabled=${page === 1} @click=${turn(-1)}>Previous</button>
             <button type="button" class="small plain" ?disabled=${last >= this.matching} @click=${turn(1)}>Next</button>
         </div>`;

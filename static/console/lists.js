@@ -1,4 +1,4 @@
-/** The lists of channels, users and connections: which columns they have. */
+/** The columns of the lists of channels, users and connections. */
 import { html } from '../vendor/lit-html/lit-html.js';
 import { localTime } from '../dom.js';
 import { ago, bytes, moment, number, rate } from './format.js';
@@ -19,7 +19,7 @@ const PHASES = {
 
 const seconds = (timestamp) => (localTime(timestamp)?.getTime() ?? 0) / 1_000;
 
-/** How long ago, with the very time for who points at it. */
+/** How long ago, with the exact time as the tooltip. */
 export const since = (unix) => (unix ? html`<time title=${moment(unix * 1_000)}>${ago(unix)}</time>` : '–');
 
 export const settingTags = (settings) => Object.entries(SETTING_NAMES)
@@ -83,13 +83,13 @@ const CONNECTIONS = {
         { label: 'Transport', show: phaseBadge },
         { label: 'Address', show: (row) => html`<span class="mono small">${row.address ?? '–'}</span>` },
         { label: 'Since', sort: 'since', number: true, show: (row) => since(row.since) },
-        { label: 'Last heard', sort: 'last_activity', number: true, show: (row) => since(row.last_activity) },
+        { label: 'Last active', sort: 'last_activity', number: true, show: (row) => since(row.last_activity) },
         { label: 'Channels', sort: 'channels', number: true, show: (row) => number(row.channels) },
         { label: 'Queued', sort: 'queued_bytes', number: true, show: (row) => bytes(row.queued_bytes) },
     ],
 };
 
-/** Connections within a page about something else. */
+/** The connections of a channel or user, for its page. */
 export const connectionsOf = (fixed, changed) => new List({ ...CONNECTIONS, fixed, changed });
 
 class ListPage {

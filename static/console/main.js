@@ -1,4 +1,4 @@
-/** The console: shows one page after the other and keeps it up to date. */
+/** The console: shows the chosen page and keeps it up to date. */
 import { html, render } from '../vendor/lit-html/lit-html.js';
 import { base, byId, make } from '../dom.js';
 import { Gone, SignedOut } from './api.js';
@@ -27,7 +27,7 @@ let timer = null;
 
 function report(state, text) {
     const line = byId('state');
-    // Said again each time it is set, and it shall only be said when it is news.
+    // Sets the text only when it changes, because screen readers announce it each time.
     if (line.dataset.state !== state || line.textContent !== text) {
         line.dataset.state = state;
         line.textContent = text;
@@ -35,7 +35,7 @@ function report(state, text) {
     document.body.classList.toggle('stale', state === 'lost');
 }
 
-function complain(...parts) {
+function showProblem(...parts) {
     byId('problem').replaceChildren(...parts);
 }
 
@@ -51,7 +51,7 @@ function show() {
     document.title = `${page.title} – Channelstream Admin`;
 }
 
-/** Something about the page has changed; by default it is loaded anew as well. */
+/** Renders the page after a change. Also loads its data again by default. */
 function changed(reload = true) {
     show();
     if (reload) {
@@ -62,16 +62,16 @@ function changed(reload = true) {
 function explain(error) {
     if (error instanceof SignedOut) {
         report('lost', 'Signed out');
-        complain('Your sign-in has ended. ', make('a', { href: `${base}/admin/sign_in` }, 'Sign in again'));
+        showProblem('Your sign-in has ended. ', make('a', { href: `${base}/admin/sign_in` }, 'Sign in again'));
         return false;
     }
     if (error instanceof Gone) {
         report('open', 'Live');
-        complain(`${page.title}: this is not there any more.`);
+        showProblem(`${page.title}: this no longer exists.`);
         return true;
     }
-    report('lost', 'These figures are old');
-    complain(`The server’s state could not be read; trying again. ${error.message}`);
+    report('lost', 'These figures are outdated');
+    showProblem(`The console could not load the server’s state and tries again. ${error.message}`);
     return true;
 }
 
@@ -80,14 +80,14 @@ async function poll() {
     loading?.abort();
     const mine = new AbortController();
     loading = mine;
-    const asked = page;
+    const loaded = page;
     let goOn = true;
     try {
-        await asked.load(mine.signal);
+        await loaded.load(mine.signal);
         if (mine.signal.aborted) {
             return;
         }
-        complain();
+        showProblem();
         report('open', 'Live');
     } catch (error) {
         if (mine.signal.aborted) {
@@ -101,7 +101,7 @@ async function poll() {
     }
 }
 
-/** Nobody looks at a hidden tab, so it asks nothing; it asks at once when it is shown again. */
+/** Schedules the next poll. A hidden tab does not poll; it polls immediately when it becomes visible. */
 function schedule() {
     if (document.hidden) {
         document.addEventListener('visibilitychange', poll, { once: true });
@@ -115,15 +115,15 @@ function turn() {
     place = here();
     page?.leave?.();
     const Page = PAGES[place.name] ?? Overview;
-    // Each page is told of its own changes only: an answer that comes late must not redraw another.
+    // Each page reports only its own changes. A late response must not render another page.
     const made = new Page({ ...place, changed: (reload) => { if (page === made) { changed(reload); } } });
     page = made;
-    complain();
+    showProblem();
     show();
     // On a phone the sections are wider than the screen.
     document.querySelector('#sections [aria-current="page"]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     if (before) {
-        // What a new document would do: begin at the top, and say where one is.
+        // Does what a browser does for a new document: scrolls to the top and announces the page.
         scrollTo(0, 0);
         document.querySelector('.page-title')?.focus({ preventScroll: true });
     }

@@ -1,4 +1,4 @@
-/** How the server is doing, now and over time. */
+/** The state of the server, now and over time. */
 import { html } from '../vendor/lit-html/lit-html.js';
 import { get } from './api.js';
 import './chart.js';
@@ -11,7 +11,7 @@ const SPANS = [
     { label: '1 day', stepS: 120, keep: 720 },
 ];
 
-/** Twelve fill their rows however many stand in one. */
+/** Twelve charts fill all rows at each width of the grid. */
 const CHARTS = [
     { name: 'connections', title: 'Connections', format: number, color: '--series-1', least: 4 },
     { name: 'users', title: 'Users connected', format: number, color: '--series-1', least: 4 },
@@ -51,7 +51,7 @@ export class Overview {
 
     async load(signal) {
         const { series, span } = this;
-        // No channels and no users: those have pages of their own.
+        // Requests no channels and users, which have their own pages.
         const params = { per_page: 0, step_s: span.stepS, since: series.last };
         this.figures = await get('/admin/admin.json', params, signal);
         series.take(this.figures.series, span.keep);
@@ -60,7 +60,7 @@ export class Overview {
 
     template() {
         return html`
-            <h1 class="visually-hidden page-title" tabindex="-1">What the server is doing</h1>
+            <h1 class="visually-hidden page-title" tabindex="-1">State of the server</h1>
             <dl class="stats plain" aria-label="Figures">${this.figures ? this.#figures() : ''}</dl>
             <div class="row between">
                 <div class="row"><h2>Over time</h2>

@@ -1,9 +1,9 @@
-/** A recording of a channel or connection: armed by a command, then followed event by event. */
+/** A recording of a channel or connection. A command starts it, and long polls fetch its events. */
 import { Gone, SignedOut, command, get } from './api.js';
 
 const WAIT_S = 20;
 const RETRY_MS = 2_000;
-/** Events held by the page; the server holds no more for long. */
+/** The most events that the page keeps. The server does not keep more for long either. */
 const KEEP = 500;
 
 export class Recording {
@@ -21,7 +21,7 @@ export class Recording {
         this.#follow(this.stopped.signal);
     }
 
-    /** Goes on with a recording that runs already, if it does. */
+    /** Continues a recording that is already running. */
     async resume() {
         const { recording } = await get('/admin/recording.json', this.subject);
         if (recording) {
@@ -29,7 +29,7 @@ export class Recording {
         }
     }
 
-    /** Stops looking; the server forgets the recording by itself. */
+    /** Stops fetching. The server ends an unused recording by itself. */
     leave() {
         this.running = false;
         this.stopped?.abort();

@@ -1,4 +1,4 @@
-/** Where in the console one is: `#/channels?search=news`, `#/channel/news`. */
+/** The current place in the console, from the address: `#/channels?search=news`, `#/channel/news`. */
 
 export function here() {
     const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
@@ -7,7 +7,7 @@ export function here() {
     try {
         argument = decodeURIComponent(argument);
     } catch {
-        // A half escape, typed by hand: taken as it is.
+        // The address contains an incomplete escape, probably typed by hand. It stays as it is.
     }
     return { name: name || 'overview', argument, params: Object.fromEntries(new URLSearchParams(query)) };
 }
@@ -18,7 +18,7 @@ export function href(name, argument = '', params = {}) {
     return `#/${path === 'overview' ? '' : path}${query ? `?${query}` : ''}`;
 }
 
-/** Notes in the address what a list shows, without a step in the history for every letter of a search. */
+/** Stores the state of a list in the address, without a history entry for every letter of a search. */
 export function note(name, params) {
     history.replaceState(null, '', href(name, '', params));
 }

@@ -1,4 +1,4 @@
-/** The secrets that sign requests: which of them is used, from where, and when it was last. */
+/** The secrets that sign requests: how often, from which addresses and when each was last used. */
 import { html } from '../vendor/lit-html/lit-html.js';
 import { get } from './api.js';
 import { number, plural } from './format.js';
@@ -20,10 +20,10 @@ export class Secrets {
     template() {
         return html`
             <h1 class="visually-hidden page-title" tabindex="-1">Secrets</h1>
-            <p class="quiet small">Requests are counted since the server began to accept a secret, by the address that sent
-                them. A secret that nobody has used for as long as your applications may be quiet can go: take it out of the
-                settings and send the server SIGHUP. A fingerprint tells secrets apart until the server is started
-                again.</p>
+            <p class="quiet small">The server counts the requests signed with each secret by sender address, from the time
+                when it first accepted that secret. You can retire a secret that was unused for longer than your
+                applications can be idle: remove it from the settings and send SIGHUP to the server. Fingerprints distinguish
+                the secrets and change when the server restarts.</p>
             ${this.secrets ? this.#table() : html`<p class="empty">Loading…</p>`}`;
     }
 
@@ -34,7 +34,7 @@ export class Secrets {
                     <thead><tr>
                         <th scope="col">Secret</th><th scope="col">Fingerprint</th>
                         <th scope="col" class="number">Requests</th><th scope="col" class="number">Last used</th>
-                        <th scope="col">From</th><th scope="col" class="number">Accepted since</th>
+                        <th scope="col">From</th><th scope="col" class="number">Accepted for</th>
                     </tr></thead>
                     <tbody>${this.secrets.map((secret) => html`<tr data-key=${secret.fingerprint}>
                         <th scope="row">${number(secret.position)}${secret.signs

@@ -1,6 +1,6 @@
-/** What the figures were, as the charts draw it. */
+/** Past values of the figures, in the form that the charts need. */
 
-/** More than this from where a sample should be, in seconds, and the clocks are compared anew. */
+/** A sample that deviates by more than this many seconds makes the page compare the clocks again. */
 const DRIFT_S = 3;
 
 export class Series {
@@ -16,11 +16,11 @@ export class Series {
         this.names = [];
     }
 
-    /** @param {object} excerpt `series` of admin.json; @param {number} keep samples at most */
+    /** @param {object} series `series` of admin.json; @param {number} keep the most samples to keep */
     take({ first, last, names, samples }, keep) {
         const follows = first === this.last + 1;
         if (!follows) {
-            // Another server than before, or this page has slept too long.
+            // The server has restarted, or this page was suspended for too long.
             this.reset();
         }
         this.names = names;

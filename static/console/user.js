@@ -1,7 +1,7 @@
 /** One user: state and connections. */
 import { html } from '../vendor/lit-html/lit-html.js';
 import { command, get } from './api.js';
-import { confirmLoss, tell } from './dialogs.js';
+import { confirmLoss, notify } from './dialogs.js';
 import { plural } from './format.js';
 import { connectionsOf } from './lists.js';
 import { href } from './router.js';
@@ -40,7 +40,7 @@ export class User {
             <section class="card" aria-labelledby="state-title">
                 <h2 id="state-title">State</h2>
                 <pre class="code wrap" tabindex="0" aria-labelledby="state-title">${JSON.stringify(user.state, null, 2)}</pre>
-                <p class="quiet small">Keys that everybody may see: ${shown}</p>
+                <p class="quiet small">Keys that other users can see: ${shown}</p>
             </section>
             <section class="wide-section" aria-labelledby="connections-title">
                 <h2 id="connections-title">Connections</h2>${this.connections.template()}
@@ -51,7 +51,7 @@ export class User {
         const count = plural(this.user.total, 'connection');
         const question = {
             title: `Disconnect ${this.name}?`,
-            text: `All ${count} of this user are cut off; what they have not got yet is lost to them. Clients may connect again.`,
+            text: `The server closes ${count} of this user. Undelivered messages are lost. The clients may connect again.`,
             action: 'Disconnect',
         };
         if (!await confirmLoss(question)) {
@@ -59,9 +59,9 @@ export class User {
         }
         try {
             const { ended } = await command('/admin/disconnect_user', { user: this.name });
-            tell(`${plural(ended, 'connection')} ended.`);
+            notify(`${plural(ended, 'connection')} closed.`);
         } catch (error) {
-            tell(error.message, 'bad');
+            notify(error.message, 'bad');
         }
         this.changed();
     }

@@ -1,11 +1,11 @@
-/** The channel board's page: what the socket tells, and the calls that make it tell something. */
+/** The page of the channel board: the frames of its socket, and the calls that cause them. */
 import { base, byId, make } from '../dom.js';
 import { Log } from './log.js';
 import { LastingSocket, showState } from './socket.js';
 
 const shown = (id) => id || '(no name)';
 
-/** The channels there are, each with a box to subscribe and a button to delete it. */
+/** The list of channels, each with a checkbox to subscribe and a button to delete it. */
 class ChannelList {
     constructor(list, select, { onSubscribe, onDelete }) {
         Object.assign(this, { list, select, onSubscribe, onDelete });
@@ -56,7 +56,7 @@ const board = new LastingSocket('/demo/board/socket', {
     onState: (state, text) => {
         showState(state, text);
         if (state === 'wait') {
-            // The new socket is told of all channels again, and has subscribed to none.
+            // The new socket receives all channels again, and has no subscriptions.
             channels.clear();
         }
     },
@@ -71,7 +71,7 @@ const board = new LastingSocket('/demo/board/socket', {
     },
 });
 
-/** Calls the board and shows its answer. */
+/** Calls the board and shows the response. */
 async function call(path, options) {
     const answer = byId('answer');
     try {

@@ -1,4 +1,4 @@
-/** The chat's page: shows what comes, and sends what is typed. */
+/** The page of the chat: shows received messages, and sends the typed ones. */
 import { byId } from '../dom.js';
 import { Log } from './log.js';
 import { LastingSocket, showState } from './socket.js';
@@ -13,7 +13,7 @@ byId('name').value = `guest-${Math.floor(1000 + Math.random() * 9000)}`;
 byId('say').addEventListener('submit', (event) => {
     event.preventDefault();
     const [name, message] = [byId('name').value.trim(), byId('message')];
-    // What was sent comes back like everybody's words: only what is there has arrived.
+    // The page does not add the message itself. It comes back from the server, which proves that it arrived.
     if (chat.send(name ? `${name}: ${message.value}` : message.value)) {
         message.value = '';
     }

@@ -1,14 +1,14 @@
-/** The echo's page: sends a message, and compares what comes back. */
+/** The page of the echo: sends messages and compares them with the returned ones. */
 import { byId } from '../dom.js';
 import { Log } from './log.js';
 import { reasonOf, showState, socketUrl } from './socket.js';
 
 const MIB = 1 << 20;
-/** The web's random source fills no more than this at once. */
+/** The most bytes that one call of `crypto.getRandomValues` fills. */
 const RANDOM_BYTES = 65_536;
 
 const log = new Log(byId('log'));
-/** What was sent and has not come back yet, in order: an echo keeps it. */
+/** Sent messages that have not come back yet. The echo keeps their order. */
 let waiting = [];
 let socket;
 
@@ -30,7 +30,7 @@ function connect() {
 
 const hexadecimal = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
 
-/** What a message is, in a few words. */
+/** Describes a message in a few words. */
 function describe(data) {
     if (typeof data === 'string') {
         return `text ${JSON.stringify(data)}`;
@@ -50,7 +50,7 @@ function isSame(one, other) {
 function received(data) {
     const { sent, at } = waiting.shift() ?? {};
     const ms = (performance.now() - at).toFixed(1);
-    log.add(isSame(sent, data) ? `${describe(data)}, the same after ${ms} ms` : `${describe(data)}, which nobody sent`);
+    log.add(isSame(sent, data) ? `${describe(data)}, the same after ${ms} ms` : `${describe(data)}, not the sent message`);
 }
 
 function send(data) {
@@ -61,7 +61,7 @@ function send(data) {
     socket.send(data);
 }
 
-/** What the form holds, as the kind that was chosen. */
+/** The form's message, as the chosen kind. */
 function message() {
     const text = byId('message').value;
     if (byId('kind').value === 'json') {
@@ -85,7 +85,7 @@ function randomBytes(length) {
     return bytes.buffer;
 }
 
-/** Sends what `make` makes, or says why it cannot. */
+/** Sends the result of `make`, or shows why that fails. */
 function attempt(make) {
     byId('problem').textContent = '';
     try {

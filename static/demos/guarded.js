@@ -1,4 +1,4 @@
-/** The guarded echo's page: fetches a token, and opens a socket with it or without. */
+/** The page of the guarded echo: fetches a token, and opens a socket with or without it. */
 import { base, byId } from '../dom.js';
 import { Log } from './log.js';
 import { reasonOf, showState, socketUrl } from './socket.js';
@@ -16,14 +16,14 @@ function connect(token) {
     let accepted = false;
     const opening = new WebSocket(socketUrl(`/demo/guarded/echo?token=${encodeURIComponent(token)}`));
     socket = opening;
-    showState('wait', 'Asking…');
+    showState('wait', 'Connecting…');
     opening.onopen = () => {
         accepted = true;
         showState('open', 'Connected');
         log.add('Accepted: the socket is open.');
         allowSending(true);
     };
-    opening.onmessage = ({ data }) => log.add(`Came back: ${data}`);
+    opening.onmessage = ({ data }) => log.add(`Returned: ${data}`);
     opening.onclose = (event) => {
         if (socket !== opening) {
             return;
@@ -31,8 +31,8 @@ function connect(token) {
         allowSending(false);
         showState('lost', accepted ? `Closed (${reasonOf(event)})` : 'Refused');
         if (!accepted) {
-            // Browsers hide the answer to a handshake from pages.
-            log.add('Refused before there was a socket.');
+            // Browsers hide the response to a handshake from pages.
+            log.add('The server refused the handshake.');
         }
     };
 }
@@ -42,9 +42,9 @@ byId('give').addEventListener('click', async () => {
         const answer = await fetch(`${base}/demo/guarded/token`, { method: 'POST' });
         const { token, expires_in: seconds } = await answer.json();
         byId('token').value = token;
-        log.add(`Got a token, good for ${seconds} s.`);
+        log.add(`Received a token, valid for ${seconds} s.`);
     } catch {
-        log.add('The server gave no token.');
+        log.add('The server did not issue a token.');
     }
 });
 byId('open').addEventListener('submit', (event) => {

@@ -1,13 +1,13 @@
 import { make } from '../dom.js';
 
-/** Older lines go: a tab left open for days must not grow for ever. */
+/** Older lines are removed, because a tab may stay open for days. */
 const MAX_LINES = 200;
-/** Longer lines are cut, with a word on it. */
+/** Longer lines are shortened, with a note of their length. */
 const MAX_LENGTH = 2000;
 
 const cut = (text) => (text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}… (${text.length} characters)` : text);
 
-/** Lines of text in a list, the newest at the end and in sight, unless the reader has scrolled back. */
+/** Lines of text in a list. The newest is at the end, and the list follows it unless the reader has scrolled back. */
 export class Log {
     constructor(list) {
         this.list = list;

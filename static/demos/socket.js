@@ -3,15 +3,15 @@ import { base } from '../dom.js';
 /** The longest pause between two attempts, in ms. */
 const MAX_PAUSE = 30_000;
 
-/** Where one of the demo's sockets is. */
+/** The address of a demo's socket. */
 export const socketUrl = (path) => `${base.replace(/^http/, 'ws')}${path}`;
 
-/** Why a socket was closed, in a sentence's end. */
+/** The close code and reason of a socket. */
 export const reasonOf = ({ code, reason }) => (reason ? `${code}, ${reason}` : String(code));
 
 /**
- * A socket that comes back: after a loss it waits longer and longer, each time for a random part of the pause, so
- * that a thousand pages do not come back in the same moment.
+ * A socket that reconnects. The pause grows after each loss, and the socket waits a random part of it, so that many
+ * pages do not reconnect at the same moment.
  */
 export class LastingSocket {
     #pause = 1000;
@@ -39,7 +39,7 @@ export class LastingSocket {
         };
     }
 
-    /** Sends a text, if the socket is open. Tells whether it was. */
+    /** Sends a text if the socket is open. Returns whether it was open. */
     send(text) {
         const open = this.socket.readyState === WebSocket.OPEN;
         if (open) {

@@ -1,11 +1,11 @@
-/** The API explorer: Swagger UI on the server's own description, with requests that are signed here. */
+/** The API explorer: Swagger UI with the server's own API description. It signs requests in the browser. */
 import { base, byId } from '../dom.js';
 import { nameControls } from './names.js';
 import { components } from './components.js';
 import { prepared } from './request.js';
 import { startListening } from './socket.js';
 
-/** The first of these documents that can be had. */
+/** Loads the first available document. */
 async function documentOf(addresses) {
     let problem;
     for (const address of addresses) {
@@ -22,26 +22,26 @@ async function documentOf(addresses) {
     throw new Error(problem);
 }
 
-/** Whether an operation is among those that are looked for: every word must be in its path, or in what is said of it. */
-function isWanted(operation, tag, words) {
-    const told = operation.get('operation');
+/** Whether an operation matches a search: its method, path, tag or description must contain every word. */
+function matches(operation, tag, words) {
+    const details = operation.get('operation');
     const method = operation.get('method');
-    const texts = [method, operation.get('path'), tag, told.get('summary'), told.get('description')];
+    const texts = [method, operation.get('path'), tag, details.get('summary'), details.get('description')];
     const text = texts.join(' ').toLowerCase();
     return words.every((word) => text.includes(word));
 }
 
-/** Swagger UI's own filter looks for tags and paths only. */
+/** Replaces the filter of Swagger UI, which searches only tags and paths. */
 function opsFilter(tags, phrase) {
     const words = phrase.toLowerCase().split(/\s+/).filter(Boolean);
     return tags
-        .map((group, tag) => group.update('operations', (all) => all.filter((one) => isWanted(one, tag, words))))
+        .map((group, tag) => group.update('operations', (all) => all.filter((one) => matches(one, tag, words))))
         .filter((group) => group.get('operations').size > 0);
 }
 
 function openUi(document, secret, signerFor) {
     const token = globalThis.document.querySelector('meta[name="csrf-token"]').content;
-    // Kept for as long as the secret is the same: a signer works its key out of it.
+    // Kept while the secret is the same.
     let signer = { secret: '', of: null };
     const sign = () => {
         if (secret.value !== signer.secret) {
@@ -61,16 +61,16 @@ function openUi(document, secret, signerFor) {
         filter: true,
         tryItOutEnabled: true,
         defaultModelsExpandDepth: 0,
-        // Its colours would not be ours, and are written into elements.
+        // Swagger UI would use its own colours, in style attributes.
         syntaxHighlight: false,
-        // Nobody outside is asked whether the document is right.
+        // Disables validation of the document by an external service.
         validatorUrl: null,
     });
 }
 
 /**
  * @param {object} settings
- * @param {string[]} settings.documents addresses of the API's description, the best one first
+ * @param {string[]} settings.documents addresses of the API description, the preferred one first
  * @param {function(string): {signRequest: function(): string}} settings.signerFor makes a signer from a secret
  */
 export async function startExplorer({ documents, signerFor }) {

@@ -1,6 +1,6 @@
 /**
- * Names for controls that Swagger UI leaves without one, for who does not see where they stand. What it draws later is
- * named when it comes.
+ * Adds accessible names to controls that Swagger UI leaves without one. An observer names the controls that it
+ * renders later.
  */
 const nameOfRow = (control) => control.closest('tr')?.querySelector('.parameter__name')?.firstChild?.textContent?.trim();
 
@@ -19,7 +19,7 @@ const NAMES = [
     ['button.json-schema-2020-12-accordion', (button) => (button.textContent.trim() ? null : 'Fields')],
 ];
 
-/** Long texts scroll; whoever has no mouse must get into them. */
+/** Long texts scroll. The keyboard must be able to focus them. */
 const SCROLLING = 'pre.microlight, .model-box, .table-container';
 
 function nameWithin(root) {
@@ -36,7 +36,7 @@ function nameWithin(root) {
     }
 }
 
-/** @param {HTMLElement} root what Swagger UI draws in */
+/** @param {HTMLElement} root the element that Swagger UI renders into */
 export function nameControls(root) {
     new MutationObserver(() => nameWithin(root)).observe(root, { childList: true, subtree: true });
     nameWithin(root);

@@ -1,9 +1,9 @@
-/** What becomes of a request before it is sent. */
+/** Changes to a request before it is sent. */
 
 const HEADER = 'x-channelstream-secret';
 
-/** What is wrong with a body that says it is JSON. */
-function slipIn({ body, headers = {} }) {
+/** The error in a body with a JSON content type, or null. */
+function jsonErrorIn({ body, headers = {} }) {
     const type = Object.entries(headers).find(([name]) => name.toLowerCase() === 'content-type')?.[1] ?? '';
     if (typeof body !== 'string' || !body.trim() || !type.includes('json')) {
         return null;
@@ -16,16 +16,16 @@ function slipIn({ body, headers = {} }) {
     }
 }
 
-/** A path's parameter may hold slashes, where it stands for the path of a file. */
+/** Keeps slashes in the parameter of `/static/`, which is the path of a file. */
 function withSlashes(address, base) {
     const files = `${base}/static/`;
     return address.startsWith(files) ? files + address.slice(files.length).replaceAll('%2F', '/') : address;
 }
 
 /**
- * Signs a request; without a secret it goes out with the sign-in, and commands with the token of it.
+ * Signs a request. Without a secret, the request uses the sign-in, and commands carry its CSRF token.
  *
- * @param {object} request Swagger UI's
+ * @param {object} request the request of Swagger UI
  * @param {{sign: function(): ?string, token: string, base: string}} sender
  * @returns {object} the request
  */
@@ -37,11 +37,11 @@ export function prepared(request, { sign, token, base }) {
         request.headers['x-csrf-token'] = token;
     }
     request.url = withSlashes(request.url, base);
-    const slip = slipIn(request);
-    if (slip) {
-        // Not sent: a slip of the pen is told from a refusal of the server.
-        slip.name = '';
-        request.userFetch = () => Promise.reject(slip);
+    const error = jsonErrorIn(request);
+    if (error) {
+        // The request is not sent, so that the reader can distinguish a typing error from a refusal of the server.
+        error.name = '';
+        request.userFetch = () => Promise.reject(error);
     }
     return request;
 }

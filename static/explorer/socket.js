@@ -1,4 +1,4 @@
-/** The websocket endpoint, tried: what comes is shown as it comes. */
+/** Opens the websocket endpoint and shows each frame that arrives. */
 import { make } from '../dom.js';
 
 /** Frames kept on the page. */
@@ -6,16 +6,16 @@ const MAX_FRAMES = 200;
 
 function open(address, place) {
     const state = make('p', { class: 'state', 'data-state': 'wait', role: 'status' }, 'Opening');
-    const log = make('ol', { class: 'log', tabindex: '0', 'aria-label': 'Frames that came' });
+    const log = make('ol', { class: 'log', tabindex: '0', 'aria-label': 'Received frames' });
     place.replaceChildren(state, log);
-    const tell = (name, text) => {
+    const show = (name, text) => {
         state.dataset.state = name;
         state.textContent = text;
     };
     const socket = new WebSocket(address);
-    socket.addEventListener('open', () => tell('open', 'Open'));
+    socket.addEventListener('open', () => show('open', 'Open'));
     socket.addEventListener('close', ({ code, reason }) => {
-        tell('lost', `Closed with ${code}${reason ? `: ${reason}` : ''}`);
+        show('lost', `Closed with ${code}${reason ? `: ${reason}` : ''}`);
     });
     socket.addEventListener('message', ({ data }) => {
         log.append(make('li', { class: 'mono' }, data));
@@ -28,8 +28,8 @@ function open(address, place) {
 }
 
 /**
- * @param {HTMLFormElement} form asks for the id of a connection, and has a place for what comes
- * @param {string} base where the server lives
+ * @param {HTMLFormElement} form has a field for the id of a connection, and an element for the frames
+ * @param {string} base the address of the server
  */
 export function startListening(form, base) {
     const button = form.querySelector('button');

@@ -1,4 +1,4 @@
-/** Writes what pages load of the browser library: to be run after a change in static/channelstream/src. */
+/** Writes the files of the browser library that pages load. Run it after each change in static/channelstream/src. */
 import { writeFileSync } from 'node:fs';
 
 import { LIBRARY, bundle } from './support/bundle.mjs';

@@ -1,7 +1,7 @@
 /**
- * Makes the pictures of docs/screenshots.md: every page as an operator, a developer or a visitor sees it, light and dark.
+ * Makes the pictures of docs/screenshots.md: every page as operators, developers and visitors see it, light and dark.
  *
- * Names on the command line make only these. `WARM_UP_MS` is how long the charts of the console get for a past.
+ * Names on the command line select pictures. `WARM_UP_MS` is the time that the console's charts record beforehand.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -16,9 +16,9 @@ import { ADMIN, SECRET, Server } from './support/server.mjs';
 import { Visitor } from './support/visitor.mjs';
 
 const WARM_UP_MS = Number(process.env.WARM_UP_MS ?? 90_000);
-/** Charts and fonts settle in it after the colours have changed. */
+/** The time that charts and fonts need after a change of the colours. */
 const SETTLE_MS = 400;
-/** Pictures of a palette are half as large, and look the same. */
+/** Pictures with a palette have half the size and look the same. */
 const COLORS = 256;
 const VIEWPORT = { width: 1280, height: 800 };
 
@@ -50,14 +50,14 @@ async function signIn() {
     await tab.page.waitForURL('**/admin');
 }
 
-/** A page of the console, when it shows what `selector` names. */
+/** Opens a page of the console and waits until it shows `selector`. */
 async function turn(hash, selector) {
     await tab.go(`/admin${hash}`);
     await shown(tab, selector);
     return tab.page;
 }
 
-/** Two people on a page, each in a tab of its own. */
+/** Opens a page for two people, each in a separate tab. */
 async function two(path) {
     const tabs = [await Tab.open(browser, server, { viewport: VIEWPORT }), await Tab.open(browser, server)];
     for (const one of tabs) {
@@ -74,8 +74,8 @@ const consolePages = {
     'console-channels': () => turn('#/channels?sort=-rate', '#channels tbody tr'),
     'console-channel': async () => {
         const page = await turn(`#/channel/${encodeURIComponent('orders/eu')}`, '.frames li');
-        // Not those of the history, which are there at once.
-        const outgoing = page.locator('section').filter({ has: page.getByRole('heading', { name: 'Frames as they go out' }) });
+        // Waits for live frames, because those of the history appear immediately.
+        const outgoing = page.locator('section').filter({ has: page.getByRole('heading', { name: 'Live frames' }) });
         await outgoing.locator('.frames li').nth(5).waitFor();
         return page;
     },
@@ -177,7 +177,7 @@ const otherPages = {
             await page.locator('#channels li', { hasText: name }).waitFor();
         }
         await page.locator('#channels li', { hasText: 'news' }).getByRole('checkbox').check();
-        // Nothing tells when a subscription is there; what is pushed before is not for it.
+        // No frame confirms a subscription, and earlier values do not reach the subscriber.
         while (!await page.locator('#log li', { hasText: '"msg"' }).count()) {
             await page.getByRole('button', { name: 'Push' }).click();
             await pause(SETTLE_MS);
@@ -197,7 +197,7 @@ const otherPages = {
     },
 };
 
-/** People on an example of `examples/`, each with a profile of its own. */
+/** Opens an example of `examples/` for several people, each with a separate profile. */
 async function visit(example, names, signInButton) {
     const pages = [];
     for (const name of names) {
@@ -213,7 +213,7 @@ async function visit(example, names, signInButton) {
     return pages;
 }
 
-/** Their people are not those of the live demo, whose colours the server remembers. */
+/** The examples use other names than the live demo, because the server keeps the colours of its users. */
 const examplePages = {
     'example-chat': ['examples/chat/app.py', async (example) => {
         const [dora, emil] = await visit(example, ['dora', 'emil'], '#sign-in button');
@@ -270,7 +270,7 @@ async function makeAll() {
 
 mkdirSync(output, { recursive: true });
 browser = await launch();
-// The sockets of those who make life answer no ping.
+// The sockets of the simulated users do not answer pings.
 server = await Server.start({ settings: { SOCKET_IDLE_TIMEOUT_MS: '0' } });
 try {
     await makeAll();

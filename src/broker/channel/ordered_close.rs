@@ -2,9 +2,9 @@
 
 use super::HubSenders;
 use crate::broker::hub::messages::ToHub;
-use crate::limits::in_flight::Counted;
 use crate::protocol::ids::{HubId, SlotKey};
 use crate::protocol::websocket::close::CloseReason;
+use crate::telemetry::in_flight::Counted;
 use std::sync::Arc;
 
 /// Sessions of one hub that are to go, once every channel they listen to has been asked.

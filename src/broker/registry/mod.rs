@@ -27,11 +27,11 @@ use super::channel::state::{ChannelState, Retention};
 use super::channel::{Channel, HubSenders};
 use super::private_messages::{PrivateMessages, ToPrivateMessages};
 use crate::clock::{Clock, Tick};
-use crate::limits::in_flight::{BoundedCounter, InFlight};
 use crate::protocol::event::Encoder;
 use crate::protocol::ids::ChannelId;
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
+use crate::telemetry::in_flight::{BoundedCounter, InFlight};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use drain_schedule::DrainSchedule;
 use messages::{ChannelRef, Publish};
@@ -124,6 +124,7 @@ impl Registry {
         let (census, counters) = (self.parts.state.census(), &self.parts.counters);
         counters.connections.set(census.connections as u64);
         counters.users.set(census.active_users as u64);
+        counters.remembered_users.set(census.remembered_users as u64);
         counters.channels.set(census.channels as u64);
     }
 

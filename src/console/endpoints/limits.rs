@@ -13,11 +13,12 @@ use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::websocket::close::CloseReason;
+use crate::telemetry::Counters;
 use crate::telemetry::closes::GONE;
 use crate::telemetry::last_seen::LastSeen;
 use crate::telemetry::limits::Limit;
-use crate::telemetry::{
-    Counters, LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,
+use crate::telemetry::metrics::{
+    LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,
 };
 
 /// Settings at whose bound the server is busy.

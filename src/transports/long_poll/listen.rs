@@ -16,6 +16,7 @@ use crate::limits::addresses::Charge;
 use crate::protocol::event::openapi::events;
 use crate::protocol::schema;
 use crate::telemetry::limits::Limit;
+use crate::transports::admission::{Admission, Charges};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -36,6 +37,9 @@ impl PollClient for ConnectionDeadline {
         self.exchange.poll_half_closed(context)
     }
 }
+
+/// A client's own socket has its slot; behind a proxy a poll takes one as long as it lasts.
+const CHARGES: Charges = Charges { behind_proxy: Charge::Through, direct: None };
 
 /// The query of a poll.
 #[derive(Debug, Deserialize)]
@@ -67,10 +71,8 @@ pub async fn listen(
     if broker.is_draining() {
         return Ok(listen_last(conn_id, client, &broker, hub, Taken::by(watch), callback).await);
     }
-    broker.admit_session()?;
-    // A socket of the client's own counts already; behind a proxy the poll counts, while it lasts.
-    let behind_proxy = req.peer_addr().is_some_and(|peer| gate.is_proxy(peer.ip()));
-    let _seat = if behind_proxy { broker.seat(client, Charge::Through)? } else { None };
+    let peer = req.peer_addr().map(|peer| peer.ip());
+    let _slot = Admission { gate, broker: &broker }.complete(peer, client, CHARGES)?;
     let session = PollSession::start(conn_id, client, watch.clone().map(|watch| watch as _), hub.clone());
     match session.await {
         Ok(PollAnswer::Events(receipt)) => {

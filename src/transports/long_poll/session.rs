@@ -2,10 +2,10 @@
 
 use crate::broker::hub::handle::HubHandle;
 use crate::broker::hub::messages::{AttachRefused, Transport};
-use crate::limits::in_flight::Counted;
 use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{ResponsePart, SendQueue};
+use crate::telemetry::in_flight::Counted;
 use crate::telemetry::recorder::ConnectionEvent;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 //! The socket is taken over after the handshake. What middleware does for other requests is done here by the same
 //! functions on the request's head.
 
+use super::routes::{AdmittedSocket, SocketRoutes};
 use super::session::{Handshake, WebsocketSession};
 use crate::api::conn_id;
 use crate::api::operation::{Access, Description, Operation, Public};
@@ -14,12 +15,12 @@ use crate::auth::public_paths::Exposure;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::handle::HubHandle;
 use crate::connection::timed_socket::TimedSocket;
-use crate::demo::{Demo, sockets};
 use crate::http_error::{self, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
 use crate::protocol::websocket::close::REASONS;
 use crate::protocol::websocket::deflate;
 use crate::telemetry::limits::Limit;
+use crate::transports::admission::{Admission, Charges};
 use actix_codec::{Framed, FramedParts};
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::h1::{Codec, Message};
@@ -32,6 +33,7 @@ use serde_json::json;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use utoipa::openapi::Response as Described;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
@@ -45,33 +47,41 @@ pub struct Upgrade {
     pub broker: web::Data<BrokerHandle>,
     /// The thread's hub.
     pub hub: HubHandle,
-    /// The demo's websockets, in demo mode.
-    pub demo: Option<web::Data<Demo>>,
+    /// The websockets beside `/ws`.
+    pub routes: Option<Rc<dyn SocketRoutes>>,
     /// What the address is for.
     pub exposure: Exposure,
 }
 
-/// Where a handshake leads, what is answered, and the seat of its socket.
+/// Where a handshake leads, what is answered, and the slot of its client's address.
 type Admitted = (AdmittedHandshake, Response<()>, Option<Box<AddressSlot>>);
 
 /// Where a handshake leads.
 enum AdmittedHandshake {
     /// To a session of this connection.
     Session(Uuid),
-    /// To one of the demo's programs.
-    Demo(sockets::AdmittedSocket),
+    /// To one of the other websockets.
+    Other(Box<dyn AdmittedSocket>),
 }
 
 impl AdmittedHandshake {
     fn may_deflate(&self) -> bool {
         match self {
             Self::Session(_) => true,
-            Self::Demo(entrance) => entrance.may_deflate(),
+            Self::Other(socket) => socket.may_deflate(),
         }
     }
 }
 
+/// A connection has a slot of its client's address already. The session takes its own, for its connection ends.
+const CHARGES: Charges = Charges { behind_proxy: Charge::New, direct: Some(Charge::Again) };
+
 impl Upgrade {
+    /// The rules for sessions.
+    pub fn admission(&self) -> Admission<'_> {
+        Admission { gate: &self.gate, broker: &self.broker }
+    }
+
     /// One handshake.
     ///
     /// # Errors
@@ -89,8 +99,8 @@ impl Upgrade {
         match self.admit(request.head()) {
             Ok((entrance, mut response, seat)) => {
                 let client = self.client_behind_proxies(request.head());
-                let may_deflate = self.broker.settings.compression && entrance.may_deflate();
-                let deflate = may_deflate && offers_deflate(request.head());
+                let is_offered = entrance.may_deflate() && offers_deflate(request.head());
+                let deflate = self.admission().compresses(is_offered);
                 if deflate {
                     let answer = header::HeaderValue::from_static(deflate::ANSWER);
                     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
@@ -103,10 +113,10 @@ impl Upgrade {
                         let handshake = Handshake { conn_id, client, deflate, answer, rest };
                         WebsocketSession::start(socket, &handshake, self.hub, seat);
                     }
-                    AdmittedHandshake::Demo(entrance) => {
+                    AdmittedHandshake::Other(other) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
                         let (socket, rest) = framed.into_parts().io.into_socket()?;
-                        entrance.open(socket, &rest, deflate);
+                        other.open(socket, &rest, deflate);
                     }
                 }
             }
@@ -130,36 +140,31 @@ impl Upgrade {
         if self.exposure.takes_signatures() {
             self.gate.standing(head, now_unix())?;
         }
-        let demo = self.demo.as_ref().filter(|_| sockets::knows(&path) && self.gate.serves_demo(head));
-        if demo.is_none() && path != "/ws" {
+        let routes = self.routes.as_ref().filter(|routes| routes.serves(&path, head));
+        if routes.is_none() && path != "/ws" {
             return Err(Refusal::NotFound(path.into_owned()));
         }
-        if let Err(refusal) = allowed_origins::admit_handshake(&self.gate.settings.allowed_origins, head) {
-            self.broker.counters.refused_origin.add(1);
-            return Err(refusal);
-        }
-        if self.broker.is_draining() {
-            return Err(Refusal::Draining);
-        }
-        let entrance = match demo {
+        let admission = self.admission();
+        admission.begin(|allowed| allowed_origins::allows_handshake(allowed, head)).inspect_err(
+            |refusal| {
+                if let Refusal::OriginNotAllowed = refusal {
+                    self.broker.counters.refused_origin.add(1);
+                }
+            },
+        )?;
+        let entrance = match routes {
             None => AdmittedHandshake::Session(conn_id_of(head)?),
-            Some(demo) => AdmittedHandshake::Demo(sockets::admit(demo, &path, head)?),
+            Some(routes) => AdmittedHandshake::Other(routes.admit(&path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
         let seat = match entrance {
-            AdmittedHandshake::Session(_) => self.seat(head)?,
-            AdmittedHandshake::Demo(_) => None,
+            AdmittedHandshake::Session(_) => {
+                let peer = head.peer_addr.map(|peer| peer.ip());
+                admission.complete(peer, self.gate.client_address(head), CHARGES)?
+            }
+            AdmittedHandshake::Other(_) => None,
         };
         Ok((entrance, response.finish().drop_body(), seat))
-    }
-
-    /// Room for another session, of this client.
-    fn seat(&self, head: &RequestHead) -> Result<Option<Box<AddressSlot>>, Refusal> {
-        self.broker.admit_session()?;
-        let peer = head.peer_addr.map(|peer| peer.ip());
-        let comes =
-            if peer.is_some_and(|peer| self.gate.is_proxy(peer)) { Charge::New } else { Charge::Again };
-        Ok(self.broker.seat(self.gate.client_address(head), comes)?)
     }
 }
 
@@ -174,13 +179,13 @@ async fn answered(
     Ok(framed.into_parts())
 }
 
-/// Whether a websocket is served at this target, behind whatever prefix of a proxy. Handshakes elsewhere are requests like
-/// all others.
-pub(crate) fn serves(target: &str) -> bool {
+/// Whether a websocket is served at this target, behind any prefix of a proxy. `is_other` judges whether the target ends with a
+/// path beside `/ws`. Handshakes elsewhere are requests like all others.
+pub(crate) fn serves(target: &str, is_other: fn(&str) -> bool) -> bool {
     let path = target.split('?').next().unwrap_or_default();
     let path = percent_decode_str(path).decode_utf8_lossy();
     let path = single_slashes(&path);
-    path.ends_with("/ws") || path.match_indices("/demo/").any(|(at, _)| sockets::knows(&path[at..]))
+    path.ends_with("/ws") || is_other(&path)
 }
 
 pub(crate) fn offers_deflate(head: &RequestHead) -> bool {

@@ -12,13 +12,13 @@ const EVENTS = ['state', 'connect', 'open', 'close', 'retry', 'channels', 'error
 
 /** The half of a connection that talks to the web application: one request per call. */
 export class ChannelStreamBackend extends ChannelStreamCallbacks {
-    /** @type {string[]} channels asked for in connect(); afterwards those the server has confirmed */
+    /** @type {string[]} the channels that connect() requests; afterwards those that the server has confirmed */
     channels = [];
     /** @type {string} sent with connect() */
     username = 'Anonymous';
-    /** @type {?string} given by the server */
+    /** @type {?string} issued by the server */
     connectionId = null;
-    /** @type {string} address that connect() asks for a connection id */
+    /** @type {string} address at which connect() requests a connection id */
     connectUrl = '';
     /** @type {string} address of subscribe() */
     subscribeUrl = '';
@@ -34,7 +34,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     messageDeleteUrl = '';
     /** @type {string} address of info() */
     infoUrl = '';
-    /** @type {number} how long to wait for an answer, in milliseconds */
+    /** @type {number} how long to wait for a response, in milliseconds */
     requestTimeoutMs = REQUEST_TIMEOUT_MS;
     /**
      * Functions that may change requests before they are sent; see addMutator().
@@ -53,7 +53,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
         info: [],
     };
 
-    /** Whether `connectionId` belongs to the present connect(), as far as is known. */
+    /** Whether `connectionId` belongs to the latest connect(), as far as the library knows. */
     _hasId = false;
     _subscriptions = new Subscriptions(/** @type {any} */ (this));
 
@@ -62,8 +62,8 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     }
 
     /**
-     * Adds a function that gets each request of a kind before it is sent and may change its `url`, `body` and
-     * `headers`; called in the order of adding.
+     * Adds a function that receives each request of a kind before it is sent and may change its `url`, `body` and
+     * `headers`. Mutators run in the order in which they were added.
      *
      * @param {RequestKind} type a key of `mutators`
      * @param {import('../index.js').Mutator} func
@@ -87,14 +87,14 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     }
 
     /**
-     * Joins channels, by POST to `subscribeUrl`; without channels nothing is sent. What was joined is joined again
-     * when the connection gets a new id.
+     * Joins channels, by POST to `subscribeUrl`. Sends nothing if the list is empty. When the connection receives a new
+     * id, the library joins the channels again.
      *
      * @param {string[]} channels
      */
     subscribe(channels) {
         const end = this._subscriptions.begin(channels ?? []);
-        return this._askAboutChannels({
+        return this._sendAboutChannels({
             kind: 'subscribe',
             url: this.subscribeUrl,
             body: { channels, conn_id: this.connectionId },
@@ -115,7 +115,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
      */
     unsubscribe(channels) {
         this._subscriptions.leave(channels ?? []);
-        return this._askAboutChannels({
+        return this._sendAboutChannels({
             kind: 'unsubscribe',
             url: this.unsubscribeUrl,
             body: { channels, conn_id: this.connectionId },
@@ -125,7 +125,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     }
 
     /**
-     * The channel of this name, always the same object.
+     * Returns the channel of this name, always the same object.
      *
      * @param {string} name
      * @returns {any} typed in index.d.ts
@@ -136,7 +136,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
 
     /**
      * @param {string[]} channels
-     * @returns {string[]} those not joined yet
+     * @returns {string[]} the channels that are not joined yet
      */
     calculateSubscribe(channels) {
         return channels.filter((channel) => !this.channels.includes(channel));
@@ -144,7 +144,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
 
     /**
      * @param {string[]} [channels]
-     * @returns {string[]} those joined
+     * @returns {string[]} the channels that are joined
      */
     calculateUnsubscribe(channels) {
         return (channels || []).filter((channel) => this.channels.includes(channel));
@@ -170,7 +170,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     }
 
     /**
-     * Takes a message back, by DELETE to `messageDeleteUrl`.
+     * Deletes a message, by DELETE to `messageDeleteUrl`.
      *
      * @param {object|object[]} message with its `uuid`
      */
@@ -180,12 +180,12 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     }
 
     /**
-     * Asks who is in the channels and what was said, by POST to `infoUrl`.
+     * Requests members and messages of the channels, by POST to `infoUrl`.
      *
-     * @param {string[]} [channels] by default those joined
+     * @param {string[]} [channels] by default the joined ones
      */
     info(channels = this.channels) {
-        const answer = this._askAboutChannels({
+        const answer = this._sendAboutChannels({
             kind: 'info',
             url: this.infoUrl,
             body: { channels, conn_id: this.connectionId },
@@ -194,11 +194,11 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     }
 
     /**
-     * A call whose answer tells of channels. One about an id that is not the connection's any more tells nothing.
+     * Sends a call whose response contains channels. A response for an earlier connection id is ignored.
      *
      * @param {import('./call.js').Call} call
      */
-    _askAboutChannels({ take, fail, ...call }) {
+    _sendAboutChannels({ take, fail, ...call }) {
         const id = this.connectionId;
         const records = this._subscriptions.record();
         return send(this, {
@@ -208,8 +208,8 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
                 if (present) {
                     take?.(data);
                 }
-                const told = call.kind === 'info' ? data?.channels_info ?? data : data?.channels_info;
-                this._subscriptions.take(present ? told : undefined, records);
+                const info = call.kind === 'info' ? data?.channels_info ?? data : data?.channels_info;
+                this._subscriptions.take(present ? info : undefined, records);
             },
             fail: () => {
                 this._subscriptions.take(undefined, records);
@@ -219,28 +219,28 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
     }
 
     /**
-     * Takes over the answer of connect().
+     * Takes over the response to connect().
      *
      * @param {import('../index.js').ConnectReply} data
-     * @returns {?string} the connection id before
+     * @returns {?string} the previous connection id
      */
     _takeId(data) {
         const previousId = this.connectionId;
         const before = listOf(this.channels);
-        const told = Array.isArray(data.channels);
+        const hasChannels = Array.isArray(data.channels);
         this.connectionId = data.conn_id;
         this._hasId = true;
-        this.channels = data.channels && told ? data.channels : before;
+        this.channels = data.channels && hasChannels ? data.channels : before;
         this._subscriptions.renew();
         this._subscriptions.take(data.channels_info);
-        if (told) {
-            this._tell('channelsChangedCallback', this.channels);
+        if (hasChannels) {
+            this._invoke('channelsChangedCallback', this.channels);
             this._emitChannels(before);
         }
         return previousId;
     }
 
-    /** @param {any} channels what an answer has for them */
+    /** @param {any} channels the value from a response */
     _setChannels(channels) {
         if (!Array.isArray(channels)) {
             return;
@@ -248,7 +248,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
         const before = listOf(this.channels);
         this.channels = channels;
         this._subscriptions.confirm(before, channels);
-        this._tell('channelsChangedCallback', channels);
+        this._invoke('channelsChangedCallback', channels);
         this._emitChannels(before);
     }
 

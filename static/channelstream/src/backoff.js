@@ -1,11 +1,11 @@
-/** The longest delay of timers. They take a longer one, and what is no number, for none at all. */
+/** The longest delay of timers. Browsers treat a longer delay, or a value that is not a number, as zero. */
 const TIMER_LIMIT_MS = 2 ** 31 - 1;
 
-/** The bound where the settings are no times. */
+/** The bound if the settings are not times. */
 const FALLBACK_MS = 60_000;
 
 /**
- * @param {number} ms what an application has set, which may be anything
+ * @param {number} ms the application's setting, which may be any value
  * @returns {number} milliseconds that a timer can wait
  */
 export function boundOf(ms) {
@@ -14,8 +14,8 @@ export function boundOf(ms) {
 }
 
 /**
- * How long to wait before trying again: full jitter, a random time between zero and a bound that doubles with every
- * failure. After a restart of the server its clients so come back spread out, not in one wave.
+ * How long to wait before the next attempt: full jitter, a random time between zero and a bound that doubles with every
+ * failure. This spreads the reconnects of all clients after a restart of the server.
  */
 export class Backoff {
     /**
@@ -40,7 +40,7 @@ export class Backoff {
         return this.random() * boundMs;
     }
 
-    /** To be called once the other side is known to work, not when it merely accepted a connection. */
+    /** Must be called when the other side is known to work, not when it has only accepted a connection. */
     reset() {
         this.failures = 0;
     }

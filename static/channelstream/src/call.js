@@ -9,14 +9,14 @@ import { ChannelStreamRequest } from './request.js';
  * @property {any} body
  * @property {string} [verb] by default POST
  * @property {number} [timeoutMs]
- * @property {string} [callback] beginning of the names of its callbacks, if it has some
- * @property {(data: any) => void} [take] does something with a good answer before anybody else sees it
- * @property {() => void} [fail] the same when there is none
+ * @property {string} [callback] the prefix of the names of its callbacks, if it has any
+ * @property {(data: any) => void} [take] processes a successful response before callbacks and events do
+ * @property {() => void} [fail] runs instead of `take` after a failure
  * @property {(request: ChannelStreamRequest) => boolean} [unless] whether there is nothing to send
  */
 
 /**
- * A request before mutators have changed it.
+ * Makes a request, which mutators may change afterwards.
  *
  * @param {import('./backend.js').ChannelStreamBackend} connection
  * @param {Call} call
@@ -30,7 +30,7 @@ export function prepare(connection, { url, body, timeoutMs }) {
 }
 
 /**
- * Hands a request to the mutators of its kind.
+ * Passes a request to the mutators of its kind.
  *
  * @param {import('./backend.js').ChannelStreamBackend} connection
  * @param {Call['kind']} kind
@@ -43,7 +43,7 @@ export function mutate(connection, kind, request) {
 }
 
 /**
- * Sends a request. An address that is none, or a header that may not be set, counts as no answer.
+ * Sends a request. An invalid address or a forbidden header counts as a missing response.
  *
  * @param {ChannelStreamRequest} request
  * @param {string} [verb]
@@ -57,8 +57,8 @@ export function execute(request, verb) {
 }
 
 /**
- * One request to the web application: callbacks, the event `error` and a promise tell of its answer. The promise need
- * not be caught.
+ * Sends one request to the web application. Callbacks, the event `error` and a promise report the response. The page
+ * need not catch a rejection of the promise.
  *
  * @param {import('./backend.js').ChannelStreamBackend} connection
  * @param {Call} call
@@ -68,7 +68,7 @@ export function send(connection, call) {
     const { kind, verb = 'POST', callback, take, fail, unless } = call;
     const request = prepare(connection, call);
     /** @type {(ending: string, request: XMLHttpRequest, data: any) => void} */
-    const tell = (ending, ...args) => callback && connection._tell(/** @type {any} */ (callback + ending), ...args);
+    const invoke = (ending, ...args) => callback && connection._invoke(/** @type {any} */ (callback + ending), ...args);
     return quiet(new Promise((resolve, reject) => {
         /** @param {any} data */
         const refuse = (data) => {
@@ -79,24 +79,24 @@ export function send(connection, call) {
         request.handleResponse = (answer, data) => {
             if (answer.status < 400) {
                 take?.(data);
-                tell('Callback', answer, data);
+                invoke('Callback', answer, data);
                 resolve(data);
             } else {
-                // A success for callbacks, as it was in the original, and for nobody else.
+                // Callbacks treat status 400 as a success, as in 0.7.1. The promise and the event do not.
                 fail?.();
-                tell('Callback', answer, data);
+                invoke('Callback', answer, data);
                 refuse(data);
             }
         };
         request.handleError = (answer, data) => {
             fail?.();
-            tell('ErrorCallback', answer, data);
+            invoke('ErrorCallback', answer, data);
             refuse(data);
         };
         try {
             mutate(connection, kind, request);
         } catch (error) {
-            // Not sent: what the mutator was to add may be what makes it right.
+            // The request is not sent, because it may be wrong without the mutator's change.
             callPage(() => { throw error; });
             request.fail(error);
             return;

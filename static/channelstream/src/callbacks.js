@@ -1,18 +1,18 @@
 import { Emitter, callPage } from './emitter.js';
 
 /**
- * The callbacks of a connection. A page assigns its own functions to those it wants; with `debug` on, the others
- * print what they would have told.
+ * The callbacks of a connection. A page assigns its own functions to the callbacks that it needs. With `debug` on, the
+ * other callbacks print their arguments.
  *
- * `request` is the XMLHttpRequest of the call and `data` its parsed answer. On a websocket `request` is the event of
- * the socket and `data` is undefined.
+ * `request` is the XMLHttpRequest of the call and `data` is its parsed response. On a websocket, `request` is the event
+ * of the socket and `data` is undefined.
  *
  * @extends {Emitter<import('../index.js').ConnectionEvents>}
  */
 export class ChannelStreamCallbacks extends Emitter {
-    /** @type {boolean} print what happens to the console */
+    /** @type {boolean} whether to print all events to the console */
     debug = false;
-    /** @type {?import('../index.js').Logger} gets what happens inside */
+    /** @type {?import('../index.js').Logger} receives internal events */
     logger = null;
 
     /** connect() succeeded; listening starts after this. */
@@ -20,17 +20,17 @@ export class ChannelStreamCallbacks extends Emitter {
         this._trace('connectCallback', request, data);
     }
 
-    /** connect() failed; it is tried again by itself. */
+    /** connect() failed. The library tries it again. */
     connectErrorCallback(request, data) {
         this._trace('connectErrorCallback', request, data);
     }
 
-    /** The answer to disconnect() is there. */
+    /** The response to disconnect() has arrived. */
     disconnectCallback(request, data) {
         this._trace('disconnectCallback', request, data);
     }
 
-    /** disconnect() failed; the server will notice by itself that this client is gone. */
+    /** disconnect() failed. The server removes the connection after its grace time. */
     disconnectErrorCallback(request, data) {
         this._trace('disconnectErrorCallback', request, data);
     }
@@ -100,18 +100,18 @@ export class ChannelStreamCallbacks extends Emitter {
         this._trace('channelsChangedCallback', channels);
     }
 
-    /** Just before listening starts, with the answer of connect(). */
+    /** Called just before listening starts, with the response to connect(). */
     beforeListeningCallback(request, data) {
         this._trace('beforeListeningCallback', request, data);
     }
 
-    /** Listening has started; also after each reconnect. */
+    /** Listening has started. Also called after each reconnect. */
     listenOpenedCallback(request, data) {
         this._trace('listenOpenedCallback', request, data);
     }
 
     /**
-     * Messages have come.
+     * Messages have arrived.
      *
      * @param {object[]} messages at least one; heartbeats are not reported
      */
@@ -119,28 +119,28 @@ export class ChannelStreamCallbacks extends Emitter {
         this._trace('listenMessageCallback', messages);
     }
 
-    /** A websocket or a poll failed; listening is resumed by itself. */
+    /** A websocket or a poll failed. The library resumes listening. */
     listenErrorCallback(request, data) {
         this._trace('listenErrorCallback', request, data);
     }
 
-    /** The websocket has closed; unless another socket took over its connection id, it is opened again by itself. */
+    /** The websocket has closed. The library opens it again, unless another socket took over its connection id. */
     listenCloseCallback(request, data) {
         this._trace('listenCloseCallback', request, data);
     }
 
-    /** closeConnection() or disconnect() has ended the listening. */
+    /** closeConnection() or disconnect() has ended listening. */
     connectionClosedCallback() {
         this._trace('connectionClosedCallback');
     }
 
     /**
-     * Calls a callback: what it throws ends nothing but itself.
+     * Calls a callback. An exception that it throws does not affect the caller.
      *
      * @param {keyof import('../index.js').ConnectionCallbacks} name
      * @param {...any} args
      */
-    _tell(name, ...args) {
+    _invoke(name, ...args) {
         callPage(() => /** @type {any} */ (this)[name](...args));
     }
 

@@ -11,7 +11,7 @@ import { objectsOf } from './untrusted.js';
  * @typedef {import('../index.js').User} User
  */
 
-/** Types of frames that are also events; others are told as `frame` only. */
+/** Types of frames that are also events. All other types are reported only as `frame`. */
 export const FRAME_TYPES = ['message', 'message:edit', 'message:delete', 'presence', 'user_state_change'];
 
 const EVENTS = ['state', 'frame', ...FRAME_TYPES, 'join', 'leave', 'members', 'history', 'error'];
@@ -19,7 +19,7 @@ const EVENTS = ['state', 'frame', ...FRAME_TYPES, 'join', 'leave', 'members', 'h
 const MESSAGE_LIMIT = 100;
 
 /**
- * One channel of a connection: whether it is joined, who is there, what was said.
+ * One channel of a connection: its subscription, members and messages.
  *
  * @extends {Emitter<ChannelEvents>}
  */
@@ -42,11 +42,11 @@ export class ChannelStreamChannel extends Emitter {
         this._subscriptions = subscriptions;
         this._presence = new Presence();
         this._history = new History(MESSAGE_LIMIT);
-        /** Whether a list of members was ever told: the first one is no coming of anybody. */
+        /** Whether a list of members has arrived. The first list causes no `join` events. */
         this._introduced = false;
-        /** @type {Set<string>} ids of messages told as missed whose frame may yet come */
+        /** @type {Set<string>} ids of messages reported as missed whose frames may still arrive */
         this._missed = new Set();
-        /** @type {Set<any[]>} frames since requests went out whose answers tell the past */
+        /** @type {Set<any[]>} frames received since requests were sent whose responses may be older */
         this._records = new Set();
     }
 
@@ -67,7 +67,7 @@ export class ChannelStreamChannel extends Emitter {
         this._history.cut();
     }
 
-    /** Joins the channel, and again whenever the connection gets a new id. */
+    /** Joins the channel, and joins it again whenever the connection receives a new id. */
     subscribe() {
         return quiet(this._subscriptions.subscribe(this.name));
     }
@@ -101,7 +101,7 @@ export class ChannelStreamChannel extends Emitter {
         return this.connection.delete({ channel: this.name, uuid, ...more });
     }
 
-    /** Members and messages as the application's `infoUrl` tells them. */
+    /** Loads members and messages from the application's `infoUrl`. */
     refresh() {
         return quiet(this.connection.info([this.name]).then(() => {}));
     }
@@ -119,15 +119,15 @@ export class ChannelStreamChannel extends Emitter {
         this._emit('state', { state, previous });
     }
 
-    /** Nothing is known of who is there until the server tells. */
+    /** Drops the members. They are unknown until the server reports them again. */
     _forgetMembers() {
         this._presence.replace([]);
         this._introduced = false;
     }
 
     /**
-     * Keeps the frames that come until `_take` is called with the record: an answer that is on its way tells of the
-     * time before them.
+     * Records the frames that arrive until `_take` is called with the record. The response to a request in flight may
+     * be older than these frames.
      */
     _record() {
         /** @type {any[]} */
@@ -137,11 +137,11 @@ export class ChannelStreamChannel extends Emitter {
     }
 
     /**
-     * What the server tells of the channel.
+     * Takes over the server's information about the channel.
      *
-     * @param {ChannelInfo | undefined} info undefined if it tells nothing
+     * @param {ChannelInfo | undefined} info undefined if the response contains none
      * @param {User[]} users of this and other channels
-     * @param {any[]} [since] the record made when it was asked
+     * @param {any[]} [since] the record made when the request was sent
      */
     _take(info, users, since = []) {
         this._records.delete(since);
@@ -166,10 +166,10 @@ export class ChannelStreamChannel extends Emitter {
      * @param {any[]} since
      */
     _takeMembers(users, since) {
-        const told = new Presence();
-        told.replace(users);
-        since.forEach((frame) => told.apply(frame));
-        const change = this._presence.replace(told.members);
+        const reported = new Presence();
+        reported.replace(users);
+        since.forEach((frame) => reported.apply(frame));
+        const change = this._presence.replace(reported.members);
         this._emitMembers(this._introduced ? change : { ...change, joined: [], left: [] });
         this._introduced = true;
     }
@@ -179,8 +179,8 @@ export class ChannelStreamChannel extends Emitter {
         this._records.forEach((record) => record.push(frame));
         this._history.apply(frame);
         this._emit('frame', frame);
-        const isTold = frame.type === 'message' && this._missed.delete(frame.uuid);
-        if (FRAME_TYPES.includes(frame.type) && !isTold) {
+        const isReported = frame.type === 'message' && this._missed.delete(frame.uuid);
+        if (FRAME_TYPES.includes(frame.type) && !isReported) {
             this._emit(frame.type, frame);
         }
         const change = this._presence.apply(frame);

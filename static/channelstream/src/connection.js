@@ -3,14 +3,14 @@ import { ChannelStreamError } from './errors.js';
 import { ChannelStreamLifecycle } from './lifecycle.js';
 import { withParameter } from './request.js';
 
-/** `connect()` answers at once or never. */
+/** An application responds to `connect()` quickly or not at all. */
 const CONNECT_TIMEOUT_MS = 30_000;
 
 /**
- * A page's connection: listens on the channelstream server and sends everything else to the web application.
+ * A page's connection: it listens on the channelstream server and sends everything else to the web application.
  *
- * Set the addresses and callbacks, then call `connect()`. From there the connection keeps itself alive, over
- * websocket or long-polling, until `closeConnection()` or `disconnect()`.
+ * Set the addresses and callbacks, then call `connect()`. The connection then stays alive, over websocket or
+ * long-polling, until `closeConnection()` or `disconnect()`.
  */
 export class ChannelStreamConnection extends ChannelStreamLifecycle {
     /** @returns {string} the version of this library */
@@ -30,7 +30,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         }
     }
 
-    /** Asks the web application for a connection id and starts to listen. */
+    /** Requests a connection id from the web application and starts to listen. */
     connect() {
         this._halt();
         const turn = this._turn;
@@ -39,7 +39,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
             this._setState('connecting', 'connect');
         }
         if (turn !== this._turn) {
-            // A listener of the event `state` has closed the connection, or has begun another attempt.
+            // A listener of the event `state` has closed the connection or started another attempt.
             return this.ready();
         }
         this._subscriptions.update();
@@ -55,7 +55,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         try {
             mutate(this, 'connect', request);
         } catch (error) {
-            // Also tried again: the next attempt may find the mutator in a better state.
+            // The library tries again, because the mutator may succeed the next time.
             if (turn === this._turn) {
                 request.fail(error);
             }
@@ -67,24 +67,25 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         return this.ready();
     }
 
-    /** Stops listening and tells the server at `disconnectUrl` to forget the connection. */
+    /** Stops listening and requests at `disconnectUrl` that the server remove the connection. */
     disconnect() {
-        const told = this.disconnectUrl && this.connectionId ? this._sendGoodbye(this.connectionId) : Promise.resolve();
+        const { connectionId } = this;
+        const sent = this.disconnectUrl && connectionId ? this._sendDisconnect(connectionId) : Promise.resolve();
         this.closeConnection();
-        return told;
+        return sent;
     }
 
-    /** Stops listening and does not come back until connect() is called. */
+    /** Stops listening until connect() is called again. */
     closeConnection() {
         this._halt();
         this._end('closed');
-        this._tell('connectionClosedCallback');
+        this._invoke('connectionClosedCallback');
     }
 
-    /** Starts to listen with `connectionId`, after beforeListeningCallback. */
+    /** Calls beforeListeningCallback, then starts to listen with `connectionId`. */
     startListening(request, data) {
         const turn = this._turn;
-        this._tell('beforeListeningCallback', request, data);
+        this._invoke('beforeListeningCallback', request, data);
         if (turn === this._turn) {
             this._listen();
         }
@@ -95,7 +96,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         this._listen('websocket');
     }
 
-    /** Listens over long-polling with `connectionId`, and stays with it. */
+    /** Listens over long-polling with `connectionId`, and does not change to a websocket. */
     openLongPoll() {
         this._listen('longpoll');
     }
@@ -106,7 +107,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
     }
 
     /** @param {string} id */
-    _sendGoodbye(id) {
+    _sendDisconnect(id) {
         return send(this, {
             kind: 'disconnect',
             url: withParameter(this.disconnectUrl, 'conn_id', id),
@@ -128,7 +129,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         this._connecting = null;
         const turn = this._turn;
         const previousId = this._takeId(data);
-        this._tell('connectCallback', answer, data);
+        this._invoke('connectCallback', answer, data);
         this._emit('connect', { connectionId: data.conn_id, previousId, data });
         if (turn === this._turn) {
             this.startListening(answer, data);
@@ -142,27 +143,28 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
      */
     _onConnectFailed(request, answer, data) {
         this._connecting = null;
-        const error = answer.status > 0 && answer.status < 400
-            ? new ChannelStreamError('answer', 'connect', 'the answer has no conn_id', { status: answer.status, data })
+        const { status } = answer;
+        const error = status > 0 && status < 400
+            ? new ChannelStreamError('answer', 'connect', 'the response has no conn_id', { status, data })
             : ChannelStreamError.of('connect', request, data);
         if (this.shouldReconnect) {
             this._scheduleConnect({ atLeastMs: askedWaitMs(answer) });
         } else {
             this._end('failed');
         }
-        this._tell('connectErrorCallback', answer, data);
+        this._invoke('connectErrorCallback', answer, data);
         this._emit('error', error);
     }
 }
 
 /**
- * How long an application that is overloaded wants to be left alone.
+ * How long an overloaded application asks the client to wait.
  *
  * @param {XMLHttpRequest} answer
  * @returns {number}
  */
 function askedWaitMs(answer) {
-    // Not by name: browsers complain in the console about headers that another origin keeps to itself.
+    // Does not read the header by name, because browsers then report headers that another origin hides in the console.
     const [, seconds] = /^retry-after: *(\d+)/im.exec(answer.getAllResponseHeaders() ?? '') ?? [];
     return [429, 503].includes(answer.status) ? Number(seconds ?? 0) * 1_000 : 0;
 }

@@ -1,5 +1,5 @@
 /**
- * Calls a function of the page. What it throws is told as the browser tells uncaught errors; the library goes on.
+ * Calls a function of the page. An exception is reported like an uncaught error, and the library continues.
  *
  * @param {(...args: any[]) => void} callback
  * @param {...any} args
@@ -17,14 +17,14 @@ export function callPage(callback, ...args) {
 }
 
 /**
- * Has listeners for a fixed set of events.
+ * Keeps listeners for a fixed set of events.
  *
  * @template Events
  */
 export class Emitter {
-    /** @param {readonly string[]} events the names there are */
+    /** @param {readonly string[]} events the names of the events */
     constructor(events) {
-        /** @type {Map<string, Map<(detail: any) => void, boolean>>} by event, and whether they are called once */
+        /** @type {Map<string, Map<(detail: any) => void, boolean>>} by event; true: called once */
         this._listeners = new Map(events.map((event) => [event, new Map()]));
     }
 
@@ -65,7 +65,7 @@ export class Emitter {
      * @param {Events[E]} detail
      */
     _emit(event, detail) {
-        // A copy: listeners come and go while they are called.
+        // Iterates over a copy, because listeners may be added and removed during the loop.
         for (const [listener, once] of [...this._listenersOf(event)]) {
             if (once) {
                 this.off(event, listener);
@@ -79,7 +79,7 @@ export class Emitter {
         const listeners = this._listeners.get(String(event));
         if (!listeners) {
             const names = [...this._listeners.keys()].join(', ');
-            throw new TypeError(`there is no event ${JSON.stringify(event)}; there are ${names}`);
+            throw new TypeError(`there is no event ${JSON.stringify(event)}; the events are ${names}`);
         }
         return listeners;
     }

@@ -1,9 +1,9 @@
-/** Why a call failed; the codes are listed in index.d.ts. */
+/** The cause of a failed call. index.d.ts lists the codes. */
 export class ChannelStreamError extends Error {
     /**
      * @param {import('../index.js').ErrorCode} code
-     * @param {string} operation what failed
-     * @param {string} message for people
+     * @param {string} operation the call that failed
+     * @param {string} message a text for developers
      * @param {{status?: number, data?: any}} [answer]
      */
     constructor(code, operation, message, { status = 0, data } = {}) {
@@ -17,7 +17,7 @@ export class ChannelStreamError extends Error {
     }
 
     /**
-     * What an answer says that was none, or a refusal.
+     * The error for a refusal, or for a missing response.
      *
      * @param {string} operation
      * @param {import('./request.js').ChannelStreamRequest} request
@@ -29,13 +29,13 @@ export class ChannelStreamError extends Error {
             return new ChannelStreamError('refused', operation, `status ${status}`, { status, data });
         }
         return timedOut
-            ? new ChannelStreamError('timeout', operation, 'no answer in time')
-            : new ChannelStreamError('network', operation, 'no answer');
+            ? new ChannelStreamError('timeout', operation, 'no response in time')
+            : new ChannelStreamError('network', operation, 'no response');
     }
 }
 
 /**
- * Whether asking again would be answered the same: a refusal, unless it is about load or time.
+ * Whether the same request would fail again. That is true for refusals, except those because of load or timeouts.
  *
  * @param {number} status
  */
@@ -44,7 +44,7 @@ export function isFinal(status) {
 }
 
 /**
- * Marks a promise as seen to: nobody has to catch what callbacks and events tell as well.
+ * Marks a promise as handled, because callbacks and events report the same error. The page need not catch it.
  *
  * @template T
  * @param {Promise<T>} promise

@@ -1,8 +1,8 @@
 import { callPage } from './emitter.js';
 
 /**
- * The part of XMLHttpRequest that this library and its callbacks use, made of `fetch`: workers of some kinds and Node
- * have no XMLHttpRequest. Where there is no `fetch` either, a request ends as one without an answer.
+ * The part of XMLHttpRequest that this library and its callbacks use, implemented with `fetch`, because some kinds of
+ * workers and Node have no XMLHttpRequest. Without `fetch`, a request ends like one without a response.
  */
 export class FetchRequest {
     constructor() {
@@ -29,7 +29,7 @@ export class FetchRequest {
 
     /**
      * @param {string} verb
-     * @param {string} url relative to the page or worker, where there is one
+     * @param {string} url relative to the page or worker, if there is one
      */
     open(verb, url) {
         this._verb = verb;
@@ -56,7 +56,7 @@ export class FetchRequest {
         this._ask(text).then((body) => this._end(body), () => this._end(null));
     }
 
-    /** Ends the request; no change of its state is reported any more. */
+    /** Ends the request. No change of its state is reported afterwards. */
     abort() {
         this._ended = true;
         clearTimeout(this._timer);
@@ -64,7 +64,7 @@ export class FetchRequest {
         this.status = 0;
     }
 
-    /** @returns {string} a line for each header of the answer that may be read */
+    /** @returns {string} one line for each readable header of the response */
     getAllResponseHeaders() {
         return this._received.map(([name, value]) => `${name}: ${value}\r\n`).join('');
     }
@@ -80,7 +80,7 @@ export class FetchRequest {
 
     /**
      * @param {string | null} text
-     * @returns {Promise<string>} the body of the answer
+     * @returns {Promise<string>} the body of the response
      */
     async _ask(text) {
         const hasBody = text !== null && !['GET', 'HEAD'].includes(this._verb);
@@ -100,7 +100,7 @@ export class FetchRequest {
         return answer.text();
     }
 
-    /** @param {?string} body null if no whole answer came */
+    /** @param {?string} body null if no complete response arrived */
     _end(body) {
         if (this._ended) {
             return;
@@ -124,7 +124,7 @@ export class FetchRequest {
 }
 
 /**
- * The one way to send: an XMLHttpRequest where there is one, because callbacks get it as their first argument.
+ * Makes an XMLHttpRequest if there is that class, because callbacks receive the request as their first argument.
  *
  * @returns {XMLHttpRequest}
  */

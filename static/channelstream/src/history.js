@@ -1,34 +1,34 @@
 /** @typedef {import('../index.js').StoredMessage} StoredMessage */
 
-/** So many messages are remembered as seen, if no more are kept. */
+/** At least this many ids are remembered as seen; more if more messages are kept. */
 const SEEN_LIMIT = 1_000;
 
-/** The last messages of a channel, oldest first: what the server's history told, and what came since. */
+/** The last messages of a channel, oldest first: the server's history, and the messages received since. */
 export class History {
-    /** @param {number} limit how many to keep */
+    /** @param {number} limit how many messages to keep */
     constructor(limit) {
         this.limit = limit;
         /** @type {StoredMessage[]} */
         this.messages = [];
-        /** @type {Set<string>} ids of messages that came, oldest first */
+        /** @type {Set<string>} ids of received messages, oldest first */
         this.seen = new Set();
         this.hasForgotten = false;
     }
 
     /**
-     * Takes over the server's history. From its first message on that is the truth: what is not in it was taken back.
-     * Older messages than it reaches back to stay.
+     * Takes over the server's history. It is complete from its first message on: later messages that it does not
+     * contain were deleted. Messages older than its first one stay.
      *
      * @param {StoredMessage[]} stored oldest first
-     * @returns {StoredMessage[]} those that were never seen
+     * @returns {StoredMessage[]} the messages that were not seen before
      */
     load(stored) {
-        const told = new Set(stored.map(({ uuid }) => uuid));
+        const ids = new Set(stored.map(({ uuid }) => uuid));
         const firstSeen = stored.findIndex(({ uuid }) => this.seen.has(uuid));
-        // What lies before all that is remembered was seen so long ago that it is not.
+        // A message before the first remembered one was seen too, but its id has been dropped.
         const missed = stored.filter(({ uuid }, at) => !this.seen.has(uuid) && !(this.hasForgotten && at < firstSeen));
         stored.forEach(({ uuid }) => this.remember(uuid));
-        const common = this.messages.findIndex(({ uuid }) => told.has(uuid));
+        const common = this.messages.findIndex(({ uuid }) => ids.has(uuid));
         const older = common < 0 ? this.messages : this.messages.slice(0, common);
         this.messages = [...older, ...stored];
         this.cut();
@@ -51,7 +51,7 @@ export class History {
             this.remember(frame.uuid);
             this.put(at, frame);
         } else if (frame.type === 'message:edit' && at >= 0) {
-            // Absent keys were not changed; `type` and `catchup` are the frame's own.
+            // Absent keys are unchanged. `type` and `catchup` belong to the frame and not to the message.
             const { type, catchup, ...changes } = frame;
             this.put(at, { ...this.messages[at], ...changes });
         } else if (frame.type === 'message:delete' && at >= 0) {
@@ -64,7 +64,7 @@ export class History {
      * @param {StoredMessage} message
      */
     put(at, message) {
-        // A new list each time: pages may hold on to the one they were given.
+        // Makes a new list each time, because pages may keep the previous one.
         this.messages = at < 0 ? [...this.messages, message] : this.messages.map((m, i) => (i === at ? message : m));
         this.cut();
     }

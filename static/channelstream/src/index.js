@@ -2,7 +2,7 @@
  * The browser library of channelstream: `ChannelStreamConnection` listens for messages and talks to the web
  * application behind the page; `ChannelStreamSigner` signs calls to the server's backend API.
  *
- * Pages load what is made from these files, see tests/browser/build.mjs.
+ * Pages load the files that tests/browser/build.mjs makes from these modules.
  *
  * @module channelstream
  */

@@ -16,17 +16,17 @@ import { WebSocketListener } from './websocket.js';
  * @typedef {import('../index.js').TransportName} TransportName
  */
 
-/** The half of a connection that keeps itself alive: its state, and what it does when something ends or begins. */
+/** The half of a connection that keeps it alive: its state, and the reactions to the start and end of listening. */
 export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /** @type {string} the server's websocket, ws: or wss: */
     websocketUrl = '';
     /** @type {string} the server's long-polling */
     longPollUrl = '';
-    /** @type {string} where disconnect() tells the server */
+    /** @type {string} the address that disconnect() calls */
     disconnectUrl = '';
     /** @type {?WebSocket} the socket in use */
     websocket = null;
-    /** @type {boolean} whether to come back after a failure */
+    /** @type {boolean} whether to reconnect after a failure */
     shouldReconnect = true;
     /** @type {boolean} whether to send heartbeats on the websocket */
     heartbeats = true;
@@ -36,11 +36,11 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     maxReconnectDelayMs = 60_000;
     /** @type {number} how long the server keeps a connection without a transport, in milliseconds */
     graceTimeMs = 30_000;
-    /** @type {?number} silence that ends a websocket, in milliseconds; null to learn it from the server's heartbeats */
+    /** @type {?number} the silence that ends a websocket, in ms; null to learn it from the server's heartbeats */
     silenceTimeoutMs = null;
     /** @type {boolean} whether to use long-polling only */
     noWebsocket = false;
-    /** @type {boolean} whether to tell the server when the page is closed */
+    /** @type {boolean} whether to send a disconnect to the server when the page is closed */
     disconnectOnPagehide = false;
     /** @type {boolean} whether the connection is listening */
     connected = false;
@@ -49,11 +49,11 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     _state = 'disconnected';
     /** @type {?OpenEvent} */
     _opening = null;
-    /** Whether frames may have been lost since it listened. */
+    /** Whether frames may have been lost since the connection last listened. */
     _gap = false;
     /** @type {?import('./request.js').ChannelStreamRequest} */
     _connecting = null;
-    /** Counts ends, so that a callback that ends the connection is noticed. */
+    /** Counts ends, so that the library detects a callback that ends the connection. */
     _turn = 0;
     _retrying = false;
     _suspended = false;
@@ -64,7 +64,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         opened: (request, transport) => this._onOpened(request, transport),
         alive: () => this._retry.succeeded(),
         frames: (list) => this._onFrames(list),
-        error: (event) => this._tell('listenErrorCallback', event),
+        error: (event) => this._invoke('listenErrorCallback', event),
         ended: (close, step, request, data) => this._onEnded(close, step, request, data),
         log: (event, details) => this._log(event, details),
     });
@@ -78,25 +78,25 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     }
 
     /**
-     * Asks for a connection id and listens.
+     * Requests a connection id and listens.
      *
      * @returns {Promise<OpenEvent>}
      */
     connect() {
-        throw new TypeError('to be defined by the other half');
+        throw new TypeError('a subclass must define connect()');
     }
 
     /**
      * Waits until the connection listens.
      *
-     * @param {number} [timeoutMs] by default as long as it takes
+     * @param {number} [timeoutMs] no limit by default
      * @returns {Promise<OpenEvent>}
      */
     ready(timeoutMs) {
         return quiet(whenReady(this, timeoutMs));
     }
 
-    /** Sends heartbeats on the open websocket unless `heartbeats` is off; listening calls this by itself. */
+    /** Sends heartbeats on the open websocket unless `heartbeats` is off. The library calls this itself. */
     createHeartBeats() {
         const { listener } = this._listening;
         if (listener instanceof WebSocketListener) {
@@ -110,7 +110,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
             return;
         }
         this._retry.schedule('connect', () => {
-            // Through the public method, which pages may have wrapped.
+            // Calls the public method, because pages may have wrapped it.
             this._retrying = true;
             try {
                 this.connect();
@@ -146,20 +146,20 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         this._opening = { transport, connectionId, resumed, gap };
         this.createHeartBeats();
         this._setState('connected', 'open');
-        this._tell('listenOpenedCallback', request);
+        this._invoke('listenOpenedCallback', request);
         if (turn !== this._turn) {
             return;
         }
         this._emit('open', { transport, connectionId, resumed, gap });
         if (gap && resumed) {
-            // A new connection id came with the state of things.
+            // A new connection id would have arrived together with the current members and history.
             this._subscriptions.refresh();
         }
     }
 
     /** @param {any[]} list */
     _onFrames(list) {
-        this._tell('listenMessageCallback', list);
+        this._invoke('listenMessageCallback', list);
         for (const frame of list) {
             callPage(() => this._subscriptions.receive(frame));
             this._emit('frame', frame);
@@ -181,7 +181,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         this._gap ||= !close.clean;
         this._log('close', { ...close });
         this._follow(step);
-        this._tell(close.transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
+        this._invoke(close.transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
         this._emit('close', close);
     }
 
@@ -220,7 +220,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     }
 
     /**
-     * It is over, until connect() is called.
+     * Ends the connection until connect() is called again.
      *
      * @param {StateReason} reason
      */
@@ -253,23 +253,23 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         return watchPage({
             wake: () => this._onWake(),
             online: () => {
-                this._listening.forgive();
+                this._listening.resetTrust();
                 this._onWake();
             },
-            offline: () => this._listening.doubt(),
+            offline: () => this._listening.checkAlive(),
             suspend: (event) => this._suspend(event),
             resume: () => this._wakeUp(),
         });
     }
 
     _onWake() {
-        this._retry.hurry();
-        this._listening.doubt();
+        this._retry.retrySoon();
+        this._listening.checkAlive();
     }
 
     /**
-     * An open socket keeps browsers from showing the page again as it was, and that of a frozen page is closed by them
-     * with all it holds: better the server keeps the frames.
+     * Stops listening. An open socket keeps the page out of the back/forward cache, and browsers close the socket of a
+     * frozen page together with the frames that it has received. Without a listener the server keeps the frames.
      *
      * @param {{type: string, persisted?: boolean}} event
      */
@@ -282,7 +282,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
             this._setState('reconnecting', 'suspended');
         }
         if (this.disconnectOnPagehide && type === 'pagehide' && !persisted && this.disconnectUrl && id) {
-            // As text, which needs no preflight: there is nobody left to wait for one.
+            // Sent as text, which needs no preflight request: the page is gone before a preflight could finish.
             const url = withParameter(this.disconnectUrl, 'conn_id', id);
             sendBeacon(url, JSON.stringify({ conn_id: id }));
         }
@@ -301,7 +301,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         }
     }
 
-    /** Ends everything under way, without a report: at any time there is one attempt or one listener, never two. */
+    /** Ends all activity without a report. There is at most one attempt or one listener at any time. */
     _halt() {
         this._turn += 1;
         this._suspended = false;

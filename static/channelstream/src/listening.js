@@ -18,7 +18,7 @@ import { WebSocketListener } from './websocket.js';
  *
  * @typedef {object} ListeningEvents
  * @property {(request: any, transport: TransportName) => void} opened
- * @property {() => void} alive the server has shown that it knows the connection
+ * @property {() => void} alive the server is known to have the connection
  * @property {(list: any[]) => void} frames
  * @property {(event: any) => void} error
  * @property {(close: import('../index.js').CloseEvent, step: Step, request: any, data?: any) => void} ended
@@ -26,8 +26,8 @@ import { WebSocketListener } from './websocket.js';
  */
 
 /**
- * Listens for a connection id, on one transport at a time, and changes it: from a websocket that does not get through
- * to long-polling, and back when websockets work. Whether and when to begin again after an end is its owner's affair.
+ * Listens with a connection id, on one transport at a time. Changes the transport from a blocked websocket to
+ * long-polling, and back when websockets work. The owner decides whether and when to start again after an end.
  */
 export class Listening {
     /**
@@ -40,17 +40,17 @@ export class Listening {
         this.id = '';
         /** @type {WebSocketListener | LongPollListener | null} */
         this.listener = null;
-        /** @type {?WebSocketListener} a socket that is to take over from polling */
+        /** @type {?WebSocketListener} a socket that will replace polling */
         this.successor = null;
         this.upgrade = new Upgrade((id) => this.urlOf(settings.websocketUrl, id), (works) => this.onProbed(works));
         this.rhythm = new Rhythm();
-        /** @type {?number} since when nothing was heard from the server */
+        /** @type {?number} the time at which the server became unreachable */
         this.lostAt = null;
         this.muteSockets = 0;
         this.openedAt = 0;
-        /** Whether websockets did not get through where long-polling did. */
+        /** Whether websockets were blocked while long-polling worked. */
         this.distrusted = false;
-        /** Whether the page itself has chosen long-polling. */
+        /** Whether the page has chosen long-polling. */
         this.pinned = false;
     }
 
@@ -62,7 +62,7 @@ export class Listening {
         return Boolean(this.settings.longPollUrl);
     }
 
-    /** @returns {?TransportName} what it listens on, or tries to */
+    /** @returns {?TransportName} the transport in use, or being opened */
     get transport() {
         if (!this.listener) {
             return null;
@@ -76,10 +76,10 @@ export class Listening {
     }
 
     /**
-     * Listens with an id that was just given out.
+     * Listens with an id that the server has just issued.
      *
      * @param {string} id
-     * @param {TransportName} [transport] by default the better one
+     * @param {TransportName} [transport] by default the preferred one
      */
     start(id, transport) {
         this.id = id;
@@ -90,10 +90,10 @@ export class Listening {
     }
 
     /**
-     * Listens again with the id at hand.
+     * Listens again with the present id.
      *
      * @param {TransportName} [transport]
-     * @param {boolean} [fresh] whether the id counts as just given out still
+     * @param {boolean} [fresh] whether the id still counts as just issued
      */
     resume(transport, fresh = false) {
         this.open(transport ?? this.preferred(), { resumed: !fresh });
@@ -108,13 +108,13 @@ export class Listening {
         this.listener = null;
     }
 
-    /** The page was away, or the network may have changed: what was learnt about transports may not hold. */
-    doubt() {
-        this.listener?.doubt();
+    /** The page was hidden, or the network may have changed, so the transport may be dead. */
+    checkAlive() {
+        this.listener?.checkAlive();
     }
 
-    /** The network is there again, perhaps another one. */
-    forgive() {
+    /** A network is available again, and it may be a different one. */
+    resetTrust() {
         this.distrusted = false;
         this.muteSockets = 0;
         this.upgrade.reset();
@@ -189,7 +189,7 @@ export class Listening {
         this.distrusted = false;
     }
 
-    /** Only now may waits start anew: a socket that opens and closes at once must not be hammered. */
+    /** Resets the waits, but not sooner: reconnects without waits could overload a server that closes each socket. */
     onAlive() {
         this.lostAt = null;
         this.muteSockets = 0;
@@ -215,7 +215,7 @@ export class Listening {
         }
     }
 
-    /** No poll is under way, so frames wait on the server until the socket is there, and none can overtake another. */
+    /** No poll is in flight, so frames wait on the server until the socket is open and stay in order. */
     changeToSocket() {
         this.successor = this.newSocket(true);
         this.successor.open();
@@ -231,8 +231,8 @@ export class Listening {
             this.stayWithPolling();
             return;
         }
-        // A code of its own that the server has given shows that something comes through.
-        this.muteSockets += end.opened && !end.spoke && !isOfServer(end.code) ? 1 : 0;
+        // A close code that only the server sends shows that data comes through.
+        this.muteSockets += end.opened && !end.receivedFrame && !isOfServer(end.code) ? 1 : 0;
         if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
             this.upgrade.reset();
         }
@@ -258,18 +258,18 @@ export class Listening {
      */
     onPollEnded(request, data, { status, answered, resumed }) {
         if (!answered) {
-            // Long-polling does not get through either, so nothing speaks against the websocket.
+            // Long-polling is blocked too, so there is no reason to avoid the websocket.
             this.distrusted = false;
         }
         const { canSocket } = this;
         const graceMs = this.settings.graceTimeMs;
         const lostForMs = this.lose();
         const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
-        const reason = status ? `status ${status}` : 'no answer';
+        const reason = status ? `status ${status}` : 'no response';
         this.events.ended({ transport: 'longpoll', status, reason, clean: status !== 0 }, step, request, data);
     }
 
-    /** @returns {number} milliseconds since the server was last known to listen to this connection */
+    /** @returns {number} milliseconds since the server was last known to be reachable */
     lose() {
         this.stop();
         this.lostAt ??= Date.now();

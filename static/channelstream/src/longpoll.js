@@ -1,30 +1,30 @@
 import { execute } from './call.js';
 import { ChannelStreamRequest } from './request.js';
 
-/** An empty answer that comes sooner was not waited for: the server is stopping, and must not be hammered. */
+/** The server did not wait before an empty response that arrives sooner: it is stopping, so polls must slow down. */
 const HASTY_MS = 1_000;
 
-/** A poll may take so many times as long as the server has let one wait, but within these bounds. */
+/** A poll may take this many times as long as the longest wait so far, within these bounds. */
 const WAITS = 3;
 const LEAST_LIMIT_MS = 15_000;
 const MOST_LIMIT_MS = 120_000;
 
 /**
  * @typedef {object} LongPollEvents
- * @property {(request: XMLHttpRequest) => void} opened with the first poll, or with the first answer
- * @property {() => void} alive with each answer
+ * @property {(request: XMLHttpRequest) => void} opened with the first poll, or with the first response
+ * @property {() => void} alive with each response
  * @property {(list: any[]) => void} frames
  * @property {(request: XMLHttpRequest, data: any, end: {status: number, answered: boolean}) => void} ended
  */
 
-/** Polls one after the other until one fails or `close()` is called. After `close()` nothing is reported. */
+/** Sends one poll after the other until one fails or `close()` is called. Reports nothing after `close()`. */
 export class LongPollListener {
     /**
      * @param {string} url
      * @param {LongPollEvents} events
      * @param {object} options
-     * @param {boolean} options.trusted whether the id was given out a moment ago, so that listening may be announced
-     *     with the first poll; otherwise it waits for the first answer that was not hasty
+     * @param {boolean} options.trusted whether the server has just issued the id, so that the first poll already counts
+     *     as listening; otherwise the first response that was not hasty does
      */
     constructor(url, events, { trusted }) {
         this.url = url;
@@ -35,7 +35,7 @@ export class LongPollListener {
         this.finished = false;
         /** @type {(() => void) | null} */
         this.onPause = null;
-        /** @type {?number} as long as the server has let a poll wait */
+        /** @type {?number} the longest time for which the server has held a poll */
         this.longestMs = null;
         /** @type {ReturnType<typeof setTimeout> | undefined} */
         this.timer = undefined;
@@ -58,7 +58,7 @@ export class LongPollListener {
         }
     }
 
-    /** Ends the running poll without any report. */
+    /** Ends the current poll without a report. */
     close() {
         this.finished = true;
         clearTimeout(this.timer);
@@ -66,8 +66,8 @@ export class LongPollListener {
     }
 
     /**
-     * Polls no more after the running poll, and calls back when that one is answered: no poll is under way then, and
-     * what comes waits on the server. If it fails, that is reported as ever.
+     * Stops polling after the current poll, and calls back when that poll is answered. From then on no poll is in
+     * flight and new frames wait on the server. A failure of the current poll is reported as usual.
      *
      * @param {() => void} paused
      */
@@ -75,15 +75,15 @@ export class LongPollListener {
         this.onPause = paused;
     }
 
-    /** Goes on polling after a pause. */
+    /** Continues to poll after a pause. */
     resume() {
         if (!this.finished) {
             this.open();
         }
     }
 
-    /** Something speaks for a dead connection. A poll that takes longer than they ever did is sent anew. */
-    doubt() {
+    /** The connection may be dead. Sends the poll again if it takes longer than any poll before. */
+    checkAlive() {
         const { poll, longestMs } = this;
         if (longestMs === null || !poll) {
             return;
@@ -119,7 +119,7 @@ export class LongPollListener {
             return;
         }
         if (!Array.isArray(list)) {
-            // A page of a proxy or a portal: not from our server.
+            // A page of a proxy or a captive portal, not a response of the server.
             this.end(request, list, request.status === 400 ? 400 : 0);
             return;
         }
@@ -127,15 +127,15 @@ export class LongPollListener {
         const tookMs = Date.now() - this.sentAt;
         const hasty = list.length === 0 && tookMs < HASTY_MS;
         if (!hasty && list.length === 0) {
-            // An answer with frames came sooner than it would have.
+            // Responses with frames do not count, because frames end the wait early.
             this.longestMs = Math.max(this.longestMs ?? 0, tookMs);
         }
         if (!hasty || this.answers > 1) {
             this.events.alive();
             this.announce(request);
         }
-        // The next poll is under way before frames are handed on, and without a timer: browsers hold back those of
-        // hidden pages for up to a minute, and the server would take this client for gone.
+        // Sends the next poll before it delivers the frames, and without a timer: browsers delay the timers of hidden
+        // pages by up to a minute, and the server would regard this client as gone.
         this.goOn(hasty);
         if (list.length > 0) {
             this.events.frames(list);

@@ -1,15 +1,16 @@
 /**
  * @typedef {object} PageEvents
- * @property {() => void} wake the page is looked at again
+ * @property {() => void} wake the page has become visible
  * @property {() => void} online
  * @property {() => void} offline
- * @property {(event: {type: string, persisted?: boolean}) => void} suspend the page is left or frozen; the browser may
- *     keep it to show it again
- * @property {() => void} resume a page that was kept is shown again
+ * @property {(event: {type: string, persisted?: boolean}) => void} suspend the user leaves the page, or the browser
+ *     freezes it; the browser may keep it and show it again
+ * @property {() => void} resume the browser shows a kept page again
  */
 
 /**
- * Follows what the browser tells about the page and its network. Works in workers too, as far as those are told.
+ * Subscribes to the browser's events about the page and its network. Works in workers too, for the events that
+ * workers receive.
  *
  * @param {PageEvents} events
  * @returns {() => void} ends it
@@ -32,7 +33,7 @@ export function watchPage({ wake, online, offline, suspend, resume }) {
 }
 
 /**
- * Sends something that needs no answer while the page goes away, where browsers can.
+ * Sends a request that needs no response while the page is being closed, if the browser supports that.
  *
  * @param {string} url
  * @param {string} body
@@ -41,6 +42,6 @@ export function sendBeacon(url, body) {
     try {
         globalThis.navigator?.sendBeacon?.(url, body);
     } catch {
-        // The address is none; the server will notice by itself that this client is gone.
+        // The address is invalid. The server removes the connection after its grace time.
     }
 }

@@ -7,24 +7,24 @@ import { objectsOf } from './untrusted.js';
  * @typedef {object} PresenceChange
  * @property {User[]} joined
  * @property {User[]} left
- * @property {boolean} changed whether the list or a state is another than before
+ * @property {boolean} changed whether the list or a state has changed
  */
 
-/** Who is in a channel, by what the server tells. */
+/** The members of a channel, as the server reports them. */
 export class Presence {
     constructor() {
         /** @type {Map<string, UserState>} */
         this.states = new Map();
     }
 
-    /** @returns {User[]} by name */
+    /** @returns {User[]} sorted by name */
     get members() {
         const names = [...this.states.keys()].sort();
         return names.map((user) => ({ user, state: this.states.get(user) ?? {} }));
     }
 
     /**
-     * Takes over a whole list.
+     * Replaces the whole list.
      *
      * @param {User[]} users
      * @returns {PresenceChange}

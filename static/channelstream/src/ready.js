@@ -6,7 +6,7 @@ import { ChannelStreamError } from './errors.js';
  * Waits until a connection listens.
  *
  * @param {import('./lifecycle.js').ChannelStreamLifecycle} connection
- * @param {number} [timeoutMs] by default as long as it takes
+ * @param {number} [timeoutMs] no limit by default
  * @returns {Promise<OpenEvent>}
  */
 export function whenReady(connection, timeoutMs) {

@@ -1,8 +1,8 @@
 /**
- * What to do after listening has ended: the rules, without sockets and timers.
+ * Decides what to do after listening has ended. Only rules, without sockets and timers.
  *
  * A step is `{ action, transport, now, reason }`. Actions: `resume` (listen again with the same connection id, over
- * `transport`), `connect` (ask the web application for a new id), `stop`. Without `now` the step waits for the
+ * `transport`), `connect` (request a new id from the web application), `stop`. Without `now` the step waits for the
  * back-off.
  */
 import { isFinal } from './errors.js';
@@ -12,28 +12,28 @@ import { isFinal } from './errors.js';
  * @property {'resume' | 'connect' | 'stop'} action
  * @property {import('../index.js').TransportName} [transport]
  * @property {boolean} now
- * @property {boolean} [fresh] whether the id counts as just given out still
- * @property {number} [atLeastMs] a shorter wait than this would find the server still gone
+ * @property {boolean} [fresh] whether the id still counts as just issued
+ * @property {number} [atLeastMs] the shortest wait after which the server can be back
  * @property {import('../index.js').StateReason} reason
  */
 
-/** Close code of a socket whose connection id was opened by another one. Coming back would start a tug-of-war. */
+/** Close code of a socket whose connection id another socket uses now. Reconnecting would make the two alternate. */
 const TAKEN_OVER = 4001;
 
-/** Close code of a server that is too busy to let anybody in. */
+/** Close code of a server that is too busy to accept connections. */
 const BUSY = 1013;
 
-/** Close code of a server that stops to be followed by another one; its reason says when to come back. */
+/** Close code of a server that restarts. Its reason contains the time to wait before a reconnect. */
 const RESTARTING = 1012;
 
 /**
- * Whether a close code is one that only the server itself gives.
+ * Whether only the server itself, and no proxy, sends this close code.
  *
  * @param {number} code
  */
 export const isOfServer = (code) => code === BUSY || code === RESTARTING || (code >= 4000 && code < 5000);
 
-/** So many opened sockets in a row that never carried a frame speak for a proxy that breaks websockets. */
+/** This many opened sockets in a row without a frame indicate a proxy that breaks websockets. */
 export const MUTE_SOCKETS = 3;
 
 /**
@@ -51,7 +51,7 @@ const connect = (now, reason) => ({ action: 'connect', now, reason });
 const resume = (transport, now) => ({ action: 'resume', transport, now, reason: 'lost' });
 
 /**
- * What a restarting server asks its clients to wait: it has spread them when it sent them away.
+ * The wait that a restarting server requests. The server gives each client a different one to spread the reconnects.
  *
  * @param {number} code
  * @param {string} reason
@@ -65,26 +65,28 @@ function askedMs(code, reason) {
 /**
  * @param {object} end how the socket ended
  * @param {number} end.code the close code
- * @param {string} [end.reason] what the server said about it
+ * @param {string} [end.reason] the reason that the server sent
  * @param {boolean} end.opened
- * @param {boolean} end.spoke whether a frame came
- * @param {boolean} end.resumed whether the socket was opened with an id from before, not one just given
- * @param {number} end.lostForMs since when nothing was heard from the server
+ * @param {boolean} end.receivedFrame whether a frame arrived
+ * @param {boolean} end.resumed whether the socket was opened with an earlier id rather than one just issued
+ * @param {number} end.lostForMs the time since the server was last known to be reachable
  * @param {number} end.graceMs how long the server keeps a connection without a transport
- * @param {number} end.muteSockets opened sockets in a row without a frame, this one included
- * @param {boolean} end.canPoll whether there is long-polling
+ * @param {number} end.muteSockets opened sockets in a row without a frame, including this one
+ * @param {boolean} end.canPoll whether long-polling is available
  * @returns {Step}
  */
-export function afterWebSocket({ code, reason = '', opened, spoke, resumed, lostForMs, graceMs, muteSockets, canPoll }) {
+export function afterWebSocket({
+    code, reason = '', opened, receivedFrame, resumed, lostForMs, graceMs, muteSockets, canPoll,
+}) {
     if (code === TAKEN_OVER) {
         return { action: 'stop', now: true, reason: 'taken-over' };
     }
     if (!opened && !resumed && canPoll) {
-        // The id came over HTTP a moment ago, so it is only the websocket that does not get through.
+        // The id has just arrived over HTTP, so only the websocket is blocked.
         return { ...resume('longpoll', true), fresh: true };
     }
-    if (opened && !spoke && code === 1000) {
-        // The server does not know the id. For an old id that is an answer; for a fresh one it is a fault.
+    if (opened && !receivedFrame && code === 1000) {
+        // The server does not know the id. That is normal for an old id and an error for a new one.
         return connect(resumed, 'forgotten');
     }
     if (muteSockets >= MUTE_SOCKETS && canPoll) {
@@ -93,19 +95,19 @@ export function afterWebSocket({ code, reason = '', opened, spoke, resumed, lost
     if (lostForMs > graceMs) {
         return connect(false, 'lost');
     }
-    // A socket that did not open says nothing about why: the next attempt goes the other way.
+    // The cause is unknown when a socket did not open, so the next attempt uses the other transport.
     const step = resume(opened || !canPoll ? 'websocket' : 'longpoll', false);
     return { ...step, atLeastMs: askedMs(code, reason) };
 }
 
 /**
  * @param {object} end how the poll ended
- * @param {number} end.status 0 when no answer came
+ * @param {number} end.status 0 when there was no response
  * @param {boolean} end.resumed whether a poll with this id was answered or failed before
- * @param {boolean} end.answered whether polls of this row were answered
- * @param {number} end.lostForMs since when nothing was heard from the server
+ * @param {boolean} end.answered whether polls of this listener were answered
+ * @param {number} end.lostForMs the time since the server was last known to be reachable
  * @param {number} end.graceMs how long the server keeps a connection without a transport
- * @param {boolean} end.canSocket whether there are websockets
+ * @param {boolean} end.canSocket whether websockets are available
  * @returns {Step}
  */
 export function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, canSocket }) {
@@ -113,7 +115,7 @@ export function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, c
         return connect(resumed, 'forgotten');
     }
     if (lostForMs > graceMs) {
-        // A refusal without CORS headers, as old servers send it to pages of other origins, looks like no answer.
+        // Old servers refuse pages of other origins without CORS headers, which looks like a missing response.
         return connect(false, 'lost');
     }
     return resume(answered || !canSocket ? 'longpoll' : 'websocket', false);

@@ -1,14 +1,14 @@
 import { newRequest } from './fetch.js';
 
-/** Below the usual patience of proxies. */
+/** Below the usual timeouts of proxies. */
 export const REQUEST_TIMEOUT_MS = 120_000;
 
-/** The original's limit, and part of its interface: views answer 400 with what their success callbacks expect. */
+/** The limit in 0.7.1, and part of its interface: views return 400 with data for their success callbacks. */
 const LAST_SUCCESS = 400;
 
 /**
  * @param {string} text
- * @returns {any} as JSON if it is JSON
+ * @returns {any} parsed if it is JSON
  */
 const parsed = (text) => {
     try {
@@ -27,50 +27,50 @@ const parsed = (text) => {
  * @returns {string}
  */
 export function withParameter(url, name, value) {
-    // Half a surrogate pair, which JSON can hold, has no place in an address.
+    // JSON can contain half a surrogate pair, but an address cannot.
     const wellFormed = String(value).replace(/\p{Surrogate}/gu, '\ufffd');
-    // Applications may hold addresses as URL objects.
+    // Applications may pass URL objects.
     const address = String(url);
     return `${address}${address.includes('?') ? '&' : '?'}${name}=${encodeURIComponent(wellFormed)}`;
 }
 
 /**
- * One request. Mutators get it before it is sent and may change `url`, `body` and `headers`.
+ * One request. Mutators receive it before it is sent and may change `url`, `body` and `headers`.
  *
- * It is an XMLHttpRequest underneath, because that object is what callbacks get as their first argument; where there is
- * none, an object with the same members that uses `fetch`.
+ * It uses an XMLHttpRequest, because callbacks receive that object as their first argument. Where there is no
+ * XMLHttpRequest, it uses an object with the same members that calls `fetch`.
  */
 export class ChannelStreamRequest {
     constructor() {
         /** @type {{name: string, value: string}[]} */
         this.headers = [];
-        /** @type {any} sent as JSON; without a body the request is a GET */
+        /** @type {any} sent as JSON; a request without a body is a GET */
         this.body = null;
         this.url = '';
         this.timeoutMs = REQUEST_TIMEOUT_MS;
-        /** @type {?XMLHttpRequest} there once the request is on its way */
+        /** @type {?XMLHttpRequest} set when the request is sent */
         this.request = null;
         this.timedOut = false;
     }
 
     /**
-     * Called when the answer is there and its status is at most 400.
+     * Called when a response with a status of at most 400 has arrived.
      *
      * @param {XMLHttpRequest} request
-     * @param {any} data the body, as JSON if it is JSON
+     * @param {any} data the body, parsed if it is JSON
      */
     handleResponse(request, data) {}
 
     /**
-     * Called on any other status and, with status 0, when no answer came.
+     * Called with any other status, and with status 0 when there was no response.
      *
      * @param {XMLHttpRequest} request
-     * @param {any} data the body, as JSON if it is JSON
+     * @param {any} data the body, parsed if it is JSON
      */
     handleError(request, data) {}
 
     /**
-     * Called while the request is under way.
+     * Called while the request is in flight.
      *
      * @param {XMLHttpRequest} request
      */
@@ -79,14 +79,14 @@ export class ChannelStreamRequest {
     /**
      * Sends the request.
      *
-     * @param {string} [verb] by default POST with a body and GET without
+     * @param {string} [verb] by default POST with a body and GET without a body
      */
     execute(verb) {
         const request = newRequest();
         const dueAt = Date.now() + this.timeoutMs;
         this.request = request;
         request.onreadystatechange = () => {
-            // The event `timeout` would tell it too late: this one comes first.
+            // The browser fires this event before `timeout`, which would be too late.
             this.timedOut = request.status === 0 && Date.now() >= dueAt;
             this.handleStateChange();
         };
@@ -102,7 +102,7 @@ export class ChannelStreamRequest {
     }
 
     /**
-     * Reports a request that could not be sent as one without an answer.
+     * Reports a request that could not be sent in the same way as a request without a response.
      *
      * @param {unknown} error
      */
@@ -112,7 +112,7 @@ export class ChannelStreamRequest {
         this.handleError(this.request, String(error));
     }
 
-    /** Ends the request; none of its handlers is called any more. */
+    /** Ends the request. None of its handlers is called afterwards. */
     abort() {
         if (this.request) {
             this.request.onreadystatechange = null;

@@ -1,16 +1,16 @@
 import { Backoff, boundOf } from './backoff.js';
 
-/** Attempts that events of the page bring forward are at least this far apart. */
+/** The least time between attempts that events of the page bring forward. */
 const HURRY_MS = 1_000;
 
-/** Longest wait that `Retry-After` may ask for. */
+/** The longest wait that `Retry-After` may request. */
 const ASKED_LIMIT_MS = 300_000;
 
-/** The one step that is waited for at a time: the next attempt after a failure. */
+/** Schedules the next attempt after a failure. At most one step waits at a time. */
 export class Retry {
     /**
      * @param {{increaseBounceIv: number, maxReconnectDelayMs: number}} settings read at each wait
-     * @param {(wait: {attempt: number, delayMs: number, name: string}) => void} onWait told of each wait
+     * @param {(wait: {attempt: number, delayMs: number, name: string}) => void} onWait called with each wait
      */
     constructor(settings, onWait) {
         this.settings = settings;
@@ -34,7 +34,7 @@ export class Retry {
         this.arm(step, delayMs);
     }
 
-    /** While the browser says that it is offline, attempts are rare: it may be wrong about that. */
+    /** While the browser reports that it is offline, attempts are rare but do not stop: the report may be wrong. */
     waitMs() {
         const { increaseBounceIv, maxReconnectDelayMs } = this.settings;
         const waitMs = this.backoff.next(increaseBounceIv, maxReconnectDelayMs);
@@ -55,8 +55,8 @@ export class Retry {
         }, delayMs);
     }
 
-    /** Things look better: what is waited for is done at once. */
-    hurry() {
+    /** Runs the waiting step immediately, because the chances have improved. */
+    retrySoon() {
         if (this.step) {
             this.arm(this.step, Math.max(0, this.lastAttemptAt + HURRY_MS - Date.now()));
         }
@@ -67,7 +67,7 @@ export class Retry {
         this.step = null;
     }
 
-    /** The server has shown that it is there. */
+    /** Must be called when the server is known to be reachable. */
     succeeded() {
         this.backoff.reset();
     }

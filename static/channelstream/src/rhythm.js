@@ -1,12 +1,12 @@
-/** So many of the server's pauses without a sign are too many. */
+/** A silence of this many pauses means that the connection is lost. */
 const PAUSES = 3;
 
-/** A pause that differs from the others by more than this is a gap: the machine slept, or the network. */
+/** A pause that is longer by more than this factor is a gap: the machine was asleep or the network was down. */
 const GAP = 2;
 
 /**
- * How often the server lets hear from itself. That is a setting of the server, and some let nothing be heard at all:
- * so it is learnt. Without a clock.
+ * Learns how often the server sends heartbeats. The interval is a setting of the server, and some servers send no
+ * heartbeats. This class reads no clock.
  */
 export class Rhythm {
     constructor() {
@@ -24,10 +24,10 @@ export class Rhythm {
     }
 
     /**
-     * Silence that is too long.
+     * The longest silence of a working connection.
      *
      * @param {number} leastMs
-     * @returns {?number} null while the rhythm is not known
+     * @returns {?number} null while the interval is unknown
      */
     limitMs(leastMs) {
         return this.longestMs === null ? null : Math.max(leastMs, PAUSES * this.longestMs);

@@ -4,8 +4,8 @@ import { ChannelStreamError, isFinal } from './errors.js';
 import { listOf, objectsOf, ownValue } from './untrusted.js';
 
 /**
- * Which channels a page wants, which the server has confirmed, and the way from the one to the other: through
- * connect(), and for what that does not bring through subscribe().
+ * Tracks which channels the page has requested and which channels the server has confirmed. Requests the missing ones
+ * through connect(), and the rest through subscribe().
  */
 export class Subscriptions {
     /** @param {import('./connection.js').ChannelStreamConnection} connection */
@@ -15,10 +15,10 @@ export class Subscriptions {
         this.channels = new Map();
         /** @type {Set<string>} to be joined again with each new connection id */
         this.wanted = new Set();
-        /** @type {Set<string>} left by the page, although the server may not know yet */
+        /** @type {Set<string>} left by the page, although the server may not have processed that yet */
         this.left = new Set();
-        /** @type {Set<string>} asked for in a request that is under way */
-        this.asked = new Set();
+        /** @type {Set<string>} named in a request in flight */
+        this.requested = new Set();
         /** @type {Map<string, {promise: Promise<void>, resolve: () => void, reject: (error: Error) => void}>} */
         this.waiting = new Map();
         this.backoff = new Backoff();
@@ -46,7 +46,7 @@ export class Subscriptions {
         return connection._hasId && listOf(connection.channels).includes(name) && !this.left.has(name);
     }
 
-    /** @returns {string[]} what to ask for with a new connection id */
+    /** @returns {string[]} the channels to request with a new connection id */
     forConnect() {
         const all = new Set([...listOf(this.connection.channels), ...this.wanted]);
         this.left.forEach((name) => all.delete(name));
@@ -65,7 +65,7 @@ export class Subscriptions {
             return Promise.resolve();
         }
         const { promise } = this.waiting.get(name) ?? this.wait(name);
-        // Later in this turn: several channels are one request.
+        // Runs later in this turn of the event loop, so that several channels need one request.
         queueMicrotask(() => this.flush());
         return promise;
     }
@@ -90,7 +90,7 @@ export class Subscriptions {
     }
 
     /**
-     * The page does not want these any more.
+     * Records that the page has left these channels.
      *
      * @param {string[]} names
      */
@@ -103,15 +103,15 @@ export class Subscriptions {
         this.update();
     }
 
-    /** Asks for what is wanted and not joined. Without a connection id there is nothing to do: connect() asks. */
+    /** Requests the wanted channels that are not joined. Without a connection id, connect() requests them. */
     flush() {
         clearTimeout(this.timer);
-        const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.asked.has(name));
+        const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.requested.has(name));
         if (!this.connection._hasId || names.length === 0) {
             return;
         }
         if (this.connection.subscribeUrl) {
-            this.ask(names);
+            this.request(names);
             return;
         }
         const error = () => new ChannelStreamError('closed', 'subscribe', 'there is no subscribeUrl');
@@ -119,25 +119,25 @@ export class Subscriptions {
     }
 
     /**
-     * A request to join these goes out.
+     * Records that a request to join these channels is sent.
      *
      * @param {string[]} names
-     * @returns {(joined: string[]) => void} to be called with what the server says after it
+     * @returns {(joined: string[]) => void} to be called with the channels that the server then reports
      */
     begin(names) {
         names.forEach((name) => {
-            this.asked.add(name);
+            this.requested.add(name);
             this.left.delete(name);
         });
         return (joined) => {
-            names.forEach((name) => this.asked.delete(name));
+            names.forEach((name) => this.requested.delete(name));
             names.filter((name) => joined.includes(name) && !this.left.has(name)).forEach((name) => this.wanted.add(name));
             this.update();
         };
     }
 
     /** @param {string[]} names */
-    ask(names) {
+    request(names) {
         const id = this.connection.connectionId;
         const isOld = () => !this.connection._hasId || this.connection.connectionId !== id;
         this.connection.subscribe(names).then(() => {
@@ -172,8 +172,8 @@ export class Subscriptions {
             const { increaseBounceIv, maxReconnectDelayMs } = this.connection;
             this.timer = setTimeout(() => this.flush(), this.backoff.next(increaseBounceIv, maxReconnectDelayMs));
         } else if (names.length > 1) {
-            // One of them is refused; the others need not suffer for it.
-            names.filter((name) => this.wanted.has(name)).forEach((name) => this.ask([name]));
+            // The server refused at least one of them. Separate requests let the others succeed.
+            names.filter((name) => this.wanted.has(name)).forEach((name) => this.request([name]));
         } else {
             this.refuse(names[0], error);
         }
@@ -204,7 +204,7 @@ export class Subscriptions {
         }
     }
 
-    /** The list of the server is another, or the connection has got or lost its id. */
+    /** Updates the states after the server's list has changed, or the connection has received or lost its id. */
     update() {
         for (const [name, channel] of this.channels) {
             const pending = this.wanted.has(name) ? 'subscribing' : 'unsubscribed';
@@ -214,43 +214,43 @@ export class Subscriptions {
     }
 
     /**
-     * The server has told which channels the connection is in.
+     * Takes over the server's list of the channels that the connection is in.
      *
      * @param {string[]} before
      * @param {string[]} now
      */
     confirm(before, now) {
         const is = new Set(now);
-        // Those the application has taken the connection out of. They are not asked for again.
-        before.filter((name) => !is.has(name) && !this.asked.has(name)).forEach((name) => this.wanted.delete(name));
+        // The application has removed the connection from these channels, so the library does not request them again.
+        before.filter((name) => !is.has(name) && !this.requested.has(name)).forEach((name) => this.wanted.delete(name));
         [...this.left].filter((name) => !is.has(name)).forEach((name) => this.left.delete(name));
         this.update();
     }
 
-    /** A new connection id: members are told anew, and what connect() did not bring is asked for. */
+    /** Handles a new connection id: members are loaded again, and channels missing from connect() are requested. */
     renew() {
         this.channels.forEach((channel) => channel._forgetMembers());
-        this.asked.clear();
+        this.requested.clear();
         this.left.clear();
         this.update();
-        // After the page's own callback, which may ask for the same.
+        // Runs after the page's own callback, which may request the same channels.
         queueMicrotask(() => this.flush());
     }
 
-    /** The page has ended the connection. */
+    /** Rejects what is pending, because the page has ended the connection. */
     close() {
         clearTimeout(this.timer);
-        this.asked.clear();
+        this.requested.clear();
         const error = () => new ChannelStreamError('closed', 'subscribe', 'the connection was closed');
         [...this.waiting.keys()].forEach((name) => this.settle(name, error()));
         this.update();
     }
 
     /**
-     * What an answer tells of channels.
+     * Passes the information in a response to the channels.
      *
      * @param {any} info a `channels_info`
-     * @param {Map<string, any[]>} [records] what came since the request
+     * @param {Map<string, any[]>} [records] frames that arrived since the request
      */
     take(info, records) {
         const users = objectsOf(info?.users);
@@ -259,7 +259,7 @@ export class Subscriptions {
         }
     }
 
-    /** Asks the application, if it can be asked, what is there and what was said in the channels of the page. */
+    /** Requests members and history of the joined channels from the application, if there is an `infoUrl`. */
     refresh() {
         const names = [...this.channels.keys()].filter((name) => this.isJoined(name));
         if (this.connection.infoUrl && names.length > 0) {
@@ -267,7 +267,7 @@ export class Subscriptions {
         }
     }
 
-    /** To be called when a request goes out whose answer is for `take`. */
+    /** Must be called when a request is sent whose response goes to `take`. */
     record() {
         return new Map([...this.channels].map(([name, channel]) => [name, channel._record()]));
     }

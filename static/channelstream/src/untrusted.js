@@ -1,21 +1,21 @@
-/** Readers of what an answer, a frame or an application may hold instead of what it should. */
+/** Readers for values from responses, frames and applications, which may have an unexpected type. */
 
 /**
  * @param {any} value
- * @returns {any[]} an empty list if it is no list
+ * @returns {any[]} an empty list if the value is not a list
  */
 export const listOf = (value) => (Array.isArray(value) ? value : []);
 
 /**
  * @param {any} value
- * @returns {any[]} the objects in a list; none if it is no list
+ * @returns {any[]} the objects in the list; empty if the value is not a list
  */
 export function objectsOf(value) {
     return listOf(value).filter((item) => item !== null && typeof item === 'object');
 }
 
 /**
- * What stands under a name that others have chosen, such as `constructor`.
+ * The object's own value under a name that users choose. The name may be `constructor`, for example.
  *
  * @param {any} object
  * @param {string} name

@@ -1,14 +1,14 @@
 import { Backoff } from './backoff.js';
 import { WebSocketListener } from './websocket.js';
 
-/** Bounds of the first wait before the websocket is tried again, and of the longest. */
+/** The bounds of the first and of the longest wait before the websocket is tried again. */
 const FIRST_WAIT_MS = 5_000;
 const LONGEST_WAIT_MS = 300_000;
 
-/** A websocket that lasts this long was worth going back to. */
+/** A websocket that lasts this long counts as working. */
 export const LASTING_MS = 60_000;
 
-/** @returns {string} a random UUID; `crypto.randomUUID` is not there on pages without https */
+/** @returns {string} a random UUID; browsers offer `crypto.randomUUID` only on https and localhost */
 function randomId() {
     const bytes = new Uint8Array(16).map(() => Math.floor(Math.random() * 256));
     globalThis.crypto?.getRandomValues?.(bytes);
@@ -19,16 +19,16 @@ function randomId() {
 }
 
 /**
- * Finds out, while the connection listens over long-polling, when websockets get through again.
+ * Detects, while the connection listens over long-polling, when websockets work again.
  *
- * It does not use the connection's own id: a handshake whose answer is swallowed on the way would take the connection
- * over, and the server would write its frames into nothing. The server accepts an id that it does not know and closes
- * the socket at once with 1000, so that a stranger's socket proves both directions and disturbs nobody.
+ * A probe does not use the connection's own id. A handshake whose response a proxy drops would take over the
+ * connection, and the server would send its frames to a dead socket. The server accepts a socket with an unknown id and
+ * closes it immediately with 1000. Such a socket therefore proves both directions and affects no connection.
  */
 export class Upgrade {
     /**
      * @param {(id: string) => string} urlFor the websocket's address with a connection id
-     * @param {(works: boolean) => void} onProbed told of each probe
+     * @param {(works: boolean) => void} onProbed called after each probe
      */
     constructor(urlFor, onProbed) {
         this.urlFor = urlFor;
@@ -40,16 +40,16 @@ export class Upgrade {
         this.probing = null;
     }
 
-    /** Whether it waits or probes. */
+    /** Whether a probe is scheduled or in flight. */
     get busy() {
         return Boolean(this.timer || this.probing);
     }
 
-    /** Waits for the next time to probe. The longer nothing has come of it, the longer the wait. */
+    /** Schedules the next probe. The wait grows with each failure. */
     schedule() {
         this.cancel();
         const boundMs = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.backoff.failures);
-        // At least half of the bound: what has just failed need not be tried at once.
+        // Waits at least half of the bound, because an immediate retry would probably fail too.
         const waitMs = boundMs / 2 + this.backoff.next(FIRST_WAIT_MS, LONGEST_WAIT_MS) / 2;
         this.timer = setTimeout(() => this.probe(), waitMs);
     }
@@ -76,7 +76,7 @@ export class Upgrade {
         this.probing = null;
     }
 
-    /** Websockets are worth trying soon again: one has lasted, or the network is another. */
+    /** Makes the next wait short, after a websocket has lasted or the network has changed. */
     reset() {
         this.backoff.reset();
     }

@@ -2,31 +2,31 @@ import { Rhythm } from './rhythm.js';
 
 const HEARTBEAT_MS = 10_000;
 
-/** A proxy that swallows the handshake gives neither an open nor a close event for minutes. */
+/** With a proxy that drops the handshake, browsers fire neither an open nor a close event for minutes. */
 export const OPENING_LIMIT_MS = 5_000;
 
-/** A socket that stays open this long works, even when the server has nothing to say. */
+/** A socket that stays open this long works, even if the server sends nothing. */
 const PROVEN_AFTER_MS = 5_000;
 
 /**
- * The server accepts sockets with ids that it does not know, and closes them at once. One with an old id is told to be
- * open when it has carried a frame, or has lasted this long.
+ * The server accepts sockets with unknown ids and closes them immediately. A socket with an old id is therefore
+ * reported as open only after it has carried a frame or has lasted this long.
  */
 const SETTLED_AFTER_MS = 500;
 
-/** Silence below this never ends a socket, however quick the server's heartbeats are. */
+/** A shorter silence never ends a socket, even if the server's heartbeats are frequent. */
 const SILENCE_MS = 15_000;
 
-/** A timer that comes this much too late ran on a machine that slept; frames may be waiting behind it. */
+/** A timer that fires this late ran on a machine that was asleep. Frames may be waiting behind it. */
 const ASLEEP_MS = 2_000;
 
-/** How long a socket that is doubted may take to show that it lives, beyond one pause of the server. */
+/** How long, beyond one heartbeat interval, a socket that may be dead can take to deliver a frame. */
 const DOUBT_MS = 2_000;
 
 /**
  * @typedef {object} WebSocketEvents
  * @property {(event: Event) => void} opened
- * @property {() => void} alive once the socket has proved to work
+ * @property {() => void} alive when the socket is known to work
  * @property {(list: any[]) => void} frames
  * @property {(event: any) => void} error
  * @property {(event: any, end: SocketEnd) => void} ended
@@ -35,19 +35,19 @@ const DOUBT_MS = 2_000;
  * @property {number} code
  * @property {string} reason
  * @property {boolean} opened
- * @property {boolean} spoke whether a frame came
- * @property {boolean} clean whether the server may have sent nothing that did not arrive
+ * @property {boolean} receivedFrame whether a frame arrived
+ * @property {boolean} clean whether all frames that the server sent have arrived
  */
 
-/** One websocket: from opening to the single report of its end. After `close()` nothing is reported. */
+/** One websocket, from opening to the single report of its end. Reports nothing after `close()`. */
 export class WebSocketListener {
     /**
      * @param {string} url
      * @param {WebSocketEvents} events
      * @param {object} [options]
-     * @param {boolean} [options.trusted] whether the id is known to the server, so that open means open
-     * @param {Rhythm} [options.rhythm] of the server, as far as earlier sockets have learnt it
-     * @param {?number} [options.silenceMs] silence that ends the socket, instead of what the rhythm says
+     * @param {boolean} [options.trusted] whether the server knows the id, so that an open socket stays open
+     * @param {Rhythm} [options.rhythm] the server's heartbeat interval, as earlier sockets have learnt it
+     * @param {?number} [options.silenceMs] the silence that ends the socket; overrides the rhythm
      */
     constructor(url, events, { trusted = true, rhythm = new Rhythm(), silenceMs = null } = {}) {
         this.url = url;
@@ -59,13 +59,13 @@ export class WebSocketListener {
         this.socket = null;
         this.opened = false;
         this.announced = false;
-        this.spoke = false;
+        this.receivedFrame = false;
         this.finished = false;
         /** @type {Record<string, any>} */
         this.timers = {};
         /** @type {?number} */
         this.lastHeartbeatAt = null;
-        this.lastHeardAt = Date.now();
+        this.lastFrameAt = Date.now();
         this.heartbeatsWanted = () => false;
     }
 
@@ -73,7 +73,7 @@ export class WebSocketListener {
         try {
             this.socket = new WebSocket(this.url);
         } catch (error) {
-            // A page served over https may not open ws: addresses; that is an end like any other.
+            // A page served over https cannot open ws: addresses. This is reported like any other end.
             this.timers.opening = setTimeout(() => this.end(error, 1006), 0);
             return;
         }
@@ -85,9 +85,9 @@ export class WebSocketListener {
     }
 
     /**
-     * Tells the server every ten seconds that this end is still there.
+     * Sends a heartbeat every ten seconds, so that the server knows that this client is alive.
      *
-     * @param {() => boolean} wanted asked each time
+     * @param {() => boolean} wanted called each time
      */
     startHeartbeats(wanted) {
         this.heartbeatsWanted = wanted;
@@ -107,16 +107,16 @@ export class WebSocketListener {
         this.socket?.close();
     }
 
-    /** Something speaks for a dead connection. If the server stays silent longer than usual, the socket ends. */
-    doubt() {
+    /** The connection may be dead. The socket ends if the server stays silent for longer than usual. */
+    checkAlive() {
         if (!this.opened) {
             return;
         }
-        // With the server gone this makes the system notice, sooner or later.
+        // If the server is gone, a write makes the operating system detect that eventually.
         this.sendHeartbeat();
         const pauseMs = this.rhythm.longestMs;
         if (pauseMs !== null) {
-            const restMs = pauseMs - (Date.now() - this.lastHeardAt);
+            const restMs = pauseMs - (Date.now() - this.lastFrameAt);
             this.expectFrame(Math.max(0, restMs) + DOUBT_MS);
         }
     }
@@ -125,7 +125,7 @@ export class WebSocketListener {
     onOpen(event) {
         clearTimeout(this.timers.opening);
         this.opened = true;
-        this.lastHeardAt = Date.now();
+        this.lastFrameAt = Date.now();
         this.timers.proven = setTimeout(() => this.events.alive(), PROVEN_AFTER_MS);
         this.watchSilence();
         if (this.trusted) {
@@ -145,7 +145,7 @@ export class WebSocketListener {
 
     /** @param {Event} event */
     onFirstMessage(event) {
-        this.spoke = true;
+        this.receivedFrame = true;
         clearTimeout(this.timers.proven);
         clearTimeout(this.timers.settled);
         this.announce(event);
@@ -154,8 +154,8 @@ export class WebSocketListener {
 
     /** @param {MessageEvent} event */
     onMessage(event) {
-        this.lastHeardAt = Date.now();
-        if (!this.spoke) {
+        this.lastFrameAt = Date.now();
+        if (!this.receivedFrame) {
             this.onFirstMessage(event);
         }
         let list;
@@ -176,9 +176,9 @@ export class WebSocketListener {
 
     learnPause() {
         if (this.lastHeartbeatAt !== null) {
-            this.rhythm.note(this.lastHeardAt - this.lastHeartbeatAt);
+            this.rhythm.note(this.lastFrameAt - this.lastHeartbeatAt);
         }
-        this.lastHeartbeatAt = this.lastHeardAt;
+        this.lastHeartbeatAt = this.lastFrameAt;
     }
 
     watchSilence() {
@@ -196,7 +196,7 @@ export class WebSocketListener {
             if (Date.now() - dueAt > ASLEEP_MS) {
                 this.expectFrame(DOUBT_MS);
             } else {
-                this.end({ type: 'silence' }, 1006, 'nothing heard');
+                this.end({ type: 'silence' }, 1006, 'no frame in time');
             }
         }, withinMs);
     }
@@ -210,11 +210,11 @@ export class WebSocketListener {
         if (this.finished) {
             return;
         }
-        const { opened, spoke } = this;
-        // One that was refused has carried nothing; one that never opened may have been taken for open by the server.
+        const { opened, receivedFrame } = this;
+        // A refused socket has lost nothing. After a timeout, the server may have regarded the socket as open.
         const clean = opened ? code !== 1006 : event?.type !== 'timeout';
         this.close();
-        this.events.ended(event, { code, reason, opened, spoke, clean });
+        this.events.ended(event, { code, reason, opened, receivedFrame, clean });
     }
 
     finish() {

@@ -1,5 +1,5 @@
 /**
- * The console of a large server stays quick and its polls small. How large is for the environment to say.
+ * The console of a large server stays fast and its polls stay small. Environment variables set the size.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -13,7 +13,7 @@ const CHANNELS = Number(process.env.CONSOLE_CHANNELS ?? 2_000);
 const CONNECTIONS = Number(process.env.CONSOLE_CONNECTIONS ?? 1_000);
 const FIRST_PAINT_MS = 1_000;
 const POLL_BYTES = 100_000;
-/** Polls of each page that are looked at. */
+/** The number of measured polls of each page. */
 const POLLS = Number(process.env.CONSOLE_POLLS ?? 2);
 
 let browser;
@@ -24,7 +24,7 @@ let page;
 
 before(async () => {
     browser = await launch();
-    // The sockets of the crowd answer no ping.
+    // The sockets of the crowd do not answer pings.
     server = await Server.start({ demo: false, settings: { SOCKET_IDLE_TIMEOUT_MS: '0' } });
     await makeChannels(server, CHANNELS);
     crowd = await fill(server, CHANNELS, CONNECTIONS);
@@ -45,7 +45,7 @@ after(async () => {
 
 const isPoll = (answer) => new URL(answer.url()).pathname.endsWith('.json');
 
-/** Turns to a page and looks at its polls: their sizes, and how long they took. */
+/** Opens a page and measures the sizes and durations of its polls. */
 async function watch(hash, ready) {
     await page.goto('about:blank');
     const polls = [];
@@ -55,7 +55,7 @@ async function watch(hash, ready) {
             if (!isPoll(answer)) {
                 return;
             }
-            // What has not changed is not sent again.
+            // The server does not send an unchanged response again.
             const body = answer.status() === 304 ? '' : await answer.body();
             const ms = request.timing().responseEnd;
             polls.push({ bytes: body.length, ms });
@@ -83,7 +83,7 @@ for (const [name, hash, ready] of [
     ['limits', '#/limits', '#limits tbody tr'],
     ['the largest channel', '#/channel/all', '#connections tbody tr'],
 ]) {
-    test(`${name} of ${CHANNELS} channels and ${CONNECTIONS} connections`, async (context) => {
+    test(`${name} of ${CHANNELS} channels and ${CONNECTIONS} connections is fast`, async (context) => {
         const { paint, readyMs, bytes, ms } = await watch(hash, ready);
         context.diagnostic(`first paint ${Math.round(paint)} ms, ready ${readyMs} ms, `
             + `polls up to ${bytes} bytes and ${Math.round(ms)} ms`);
@@ -93,13 +93,13 @@ for (const [name, hash, ready] of [
     });
 }
 
-test('all are counted', async () => {
+test('the overview counts all connections', async () => {
     await tab.go('/admin');
     const shown = CONNECTIONS.toLocaleString('en');
     await page.locator('[data-counter="total_connections"]', { hasText: shown }).waitFor();
 });
 
-test('requests are answered quickly meanwhile', async (context) => {
+test('the server answers requests quickly while the console polls', async (context) => {
     await tab.go('/admin#/connections?sort=-since');
     const times = [];
     for (let turn = 0; turn < 200; turn += 1) {

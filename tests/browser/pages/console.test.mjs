@@ -1,4 +1,4 @@
-/** A real browser on the console, doing what an operator does. */
+/** The console in a real browser, used as an operator uses it. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -51,7 +51,7 @@ async function open(hash) {
     await page.evaluate((to) => { location.hash = to; }, hash);
 }
 
-/** On a phone and a large screen, light and dark: nothing sticks out, and axe finds nothing. */
+/** Checks, for a phone and a large screen, light and dark, that nothing overflows and that axe finds no problem. */
 async function inspect(name) {
     await tab.portray(name);
     const size = page.viewportSize();
@@ -66,16 +66,16 @@ async function inspect(name) {
     tab.assertNoProblems();
 }
 
-test('the sign-in page', async () => {
+test('the sign-in page signs the operator in', async () => {
     await tab.go('/admin/sign_in');
     await inspect('sign-in');
     await signIn();
 });
 
-test('the overview shows figures and their past', async () => {
+test('the overview shows figures and their history', async () => {
     await page.locator('[data-counter="total_connections"]', { hasText: '2' }).waitFor();
     assert.equal(await page.locator('[data-counter="total_channels"]').textContent(), String(CHANNELS + 1));
-    // Two samples make a line; it is drawn on a canvas and said in words.
+    // Two samples make a line, which the chart draws on a canvas and describes in words.
     const chart = page.locator('[data-chart="connections"]');
     await page.waitForFunction(() => /highest 2\b/.test(
         document.querySelector('[data-chart="connections"]').getAttribute('aria-label')));
@@ -89,7 +89,7 @@ test('the overview shows figures and their past', async () => {
     await inspect('console-overview');
 });
 
-test('channels are searched, sorted and turned over', async () => {
+test('channels can be searched, sorted and paged', async () => {
     await section('Channels').click();
     await row('channels', 'room 000').waitFor();
     await page.getByText(`1–50 of ${CHANNELS + 1}`).waitFor();
@@ -110,7 +110,7 @@ test('channels are searched, sorted and turned over', async () => {
     tab.assertNoProblems();
 });
 
-test('a row is opened by keyboard, and the page says where one is', async () => {
+test('the keyboard opens a row, and the page announces the new place', async () => {
     await row('channels', 'demo:lobby').getByRole('link').focus();
     await page.keyboard.press('Enter');
     const heading = page.getByRole('heading', { level: 1, name: 'demo:lobby' });
@@ -123,7 +123,7 @@ test('a row is opened by keyboard, and the page says where one is', async () => 
     await heading.waitFor();
 });
 
-test('the frames of a channel arrive while one watches', async () => {
+test('the page of a channel shows its frames as they arrive', async () => {
     await page.locator('.state', { hasText: 'Watching' }).waitFor();
     await ada.say('do you see this?');
     const frame = page.locator('.frames li[data-uuid]').filter({ hasText: 'do you see this?' }).first();
@@ -135,14 +135,14 @@ test('the frames of a channel arrive while one watches', async () => {
     await inspect('console-channel');
 });
 
-test('a test message is sent, and a slip is told', async () => {
+test('a test message is sent, and invalid JSON is reported', async () => {
     await page.getByLabel('Message (JSON)').fill('{"text": ');
     await page.getByRole('button', { name: 'Send to 2 connections' }).click();
     await page.getByRole('alert').filter({ hasText: 'This is not JSON' }).waitFor();
     await page.getByLabel('Message (JSON)').fill('{"text": "the console speaks"}');
     await page.getByRole('button', { name: 'Send to 2 connections' }).click();
     await Promise.all([ada.sees('the console speaks'), bob.sees('the console speaks')]);
-    await page.getByText('The message is on its way.').first().waitFor();
+    await page.getByText('The message was sent.').first().waitFor();
     await page.getByLabel('Only to these users').fill('demo:bob, nobody');
     await page.getByLabel('Message (JSON)').fill('{"text": "for bob alone"}');
     await page.getByRole('button', { name: 'Send to 2 connections' }).click();
@@ -151,7 +151,7 @@ test('a test message is sent, and a slip is told', async () => {
     tab.assertNoProblems();
 });
 
-test('settings are changed, and what would be lost is asked about first', async () => {
+test('settings can be changed, and a loss of data needs a confirmation', async () => {
     await page.getByLabel('Messages kept at most').fill('1');
     await page.getByRole('button', { name: 'Save' }).click();
     const dialog = page.getByRole('dialog', { name: 'Change the settings?' });
@@ -165,23 +165,23 @@ test('settings are changed, and what would be lost is asked about first', async 
     assert.equal(await page.getByLabel('Messages kept at most').inputValue(), '50');
     await page.getByLabel('Messages kept at most').fill('60');
     await page.getByRole('button', { name: 'Save' }).click();
-    await page.getByText('The settings are changed.').first().waitFor();
+    await page.getByText('The settings were changed.').first().waitFor();
     assert.equal((await settings()).history_size, 60);
     tab.assertNoProblems();
 });
 
-test('connections say where they come from and how they are', async () => {
+test('connections show their address and state', async () => {
     await section('Connections').click();
     await row('connections', 'demo:ada').getByText('websocket').waitFor();
     await row('connections', 'demo:ada').getByText('127.0.0.1').waitFor();
     await row('connections', 'demo:bob').waitFor();
-    // Not by a name as short as hers: ids are searched as well, and may have those letters.
+    // Searches for the whole id, because the search includes ids, which may contain a short name.
     await page.getByLabel('Search connections').fill(await row('connections', 'demo:ada').getAttribute('data-key'));
     await row('connections', 'demo:bob').waitFor({ state: 'detached' });
     await inspect('console-connections');
 });
 
-test('the flight recorder tells why a message came or not', async () => {
+test('the flight recorder shows why a message arrived or not', async () => {
     await row('connections', 'demo:ada').getByRole('link', { name: /^Connection / }).click();
     await page.getByRole('heading', { name: 'Connection of demo:ada' }).waitFor();
     await page.getByRole('button', { name: 'Record this connection' }).click();
@@ -197,10 +197,10 @@ test('the flight recorder tells why a message came or not', async () => {
     await only.locator('summary').click();
     await only.getByText('only for other users').waitFor();
     await page.getByLabel('Find a message by its id').fill(sent.uuid.replaceAll(/\d/g, '0'));
-    await page.getByText('Nothing recorded of this id.').waitFor();
+    await page.getByText('No recorded event has this id.').waitFor();
     await page.getByLabel('Find a message by its id').fill('');
     await inspect('console-connection');
-    // The recording goes on while one is elsewhere.
+    // The recording continues while the operator looks at another page.
     await section('Overview').click();
     await page.locator('[data-chart="connections"]').waitFor();
     await page.goBack();
@@ -211,7 +211,7 @@ test('the flight recorder tells why a message came or not', async () => {
     tab.assertNoProblems();
 });
 
-test('a user is looked at and disconnected, not without a question', async () => {
+test('a user can be viewed, and disconnected after a confirmation', async () => {
     await section('Users').click();
     await row('users', 'demo:ada').waitFor();
     await inspect('console-users');
@@ -224,13 +224,13 @@ test('a user is looked at and disconnected, not without a question', async () =>
     await row('connections', 'websocket').waitFor();
     await page.getByRole('button', { name: 'Disconnect…' }).click();
     await page.getByRole('button', { name: 'Disconnect', exact: true }).click();
-    await page.getByText('1 connection ended.').waitFor();
-    // A page that is cut off comes back by itself, as a new connection.
+    await page.getByText('1 connection closed.').waitFor();
+    // The disconnected page reconnects by itself, as a new connection.
     await ada.state('open');
     tab.assertNoProblems();
 });
 
-test('a connection is disconnected and says so', async () => {
+test('the page of a connection reports that it has ended', async () => {
     const id = '5b1d5a0e-4c5c-4b7e-9d5e-0c8a8f1f2a3b';
     await call(server, '/connect', { username: 'eve', conn_id: id, channels: ['demo:lobby'] });
     tab.toleratesNetworkErrors = true;
@@ -240,19 +240,19 @@ test('a connection is disconnected and says so', async () => {
     await page.getByRole('button', { name: 'Disconnect', exact: true }).click();
     await page.getByText('This connection has ended.').waitFor();
     await open('#/channel/never%20made');
-    await page.getByRole('alert').filter({ hasText: 'this is not there any more' }).waitFor();
+    await page.getByRole('alert').filter({ hasText: 'this no longer exists' }).waitFor();
     tab.toleratesNetworkErrors = false;
     tab.assertNoProblems();
 });
 
-test('limits show their bounds, what reached them and when, and why websockets were closed', async () => {
+test('the limits page shows bounds, counts and times, and why websockets were closed', async () => {
     await section('Limits').click();
     const slow = row('limits', 'max_queued_bytes');
     await slow.getByText('1 MiB').waitFor();
     await row('limits', 'Most connections kept, with or without').first().getByText('none').waitFor();
-    // Seven settings share what counts the fields of bodies.
+    // Seven settings share the counter for fields of bodies.
     const shared = row('limits', 'max_channel_name_length').locator('td[rowspan="7"]');
-    await shared.first().getByText('all that did not validate').waitFor();
+    await shared.first().getByText('all fields that failed validation').waitFor();
     const before = Number.parseInt(await shared.first().textContent(), 10);
     await assert.rejects(call(server, '/message', 'nonsense'), /answered 422/);
     await page.waitForFunction(([before]) => {
@@ -260,17 +260,17 @@ test('limits show their bounds, what reached them and when, and why websockets w
         return Number.parseInt(shown, 10) === before + 1;
     }, [before]);
     assert.match(await shared.last().textContent(), /^\s*\d+ s ago\s*$/);
-    // The user that was disconnected above, and the one that never came.
+    // The user that was disconnected above, and the connection that never opened a session.
     const ended = row('closed', 'the connection was ended');
     assert.match(await ended.textContent(), /1000[^]*ended[^]*[1-9][^]*ago/);
     await row('refused', 'refused_origin').getByText('allowed_origins').waitFor();
     await inspect('console-limits');
-    // What was reached stands first.
+    // Reached limits come first.
     assert.match((await names('limits'))[0], /^max_channel_name_length/);
     tab.assertNoProblems();
 });
 
-test('a secret shows how often and from where it was used', async () => {
+test('the secrets page shows how often and from where a secret was used', async () => {
     await section('Secrets').click();
     const used = row('secrets', '127.0.0.1');
     await used.waitFor();
@@ -286,11 +286,11 @@ test('a secret shows how often and from where it was used', async () => {
     await inspect('console-secrets');
 });
 
-test('a poll is small', async () => {
+test('the polls of all pages are small', async () => {
     const bodies = [];
     const measure = (answer) => {
         if (new URL(answer.url()).pathname.endsWith('.json')) {
-            // Of one that was given up there is none.
+            // An aborted request has no body.
             bodies.push(answer.body().catch(() => ''));
         }
     };
@@ -305,7 +305,7 @@ test('a poll is small', async () => {
     assert.ok(sizes.length >= 6 && Math.max(...sizes) < 100_000, String(sizes));
 });
 
-test('a console whose sign-in has ended says so', async () => {
+test('the console reports that the sign-in has ended', async () => {
     await tab.context.clearCookies();
     await page.getByRole('link', { name: 'Sign in again' }).waitFor();
     await tab.portray('console-signed-out');
@@ -314,14 +314,14 @@ test('a console whose sign-in has ended says so', async () => {
     tab.assertNoProblems();
 });
 
-test('a console whose server is away says so and comes back', async () => {
+test('the console reports an unreachable server and recovers', async () => {
     for (const tolerant of [tab, ada.tab, bob.tab]) {
         tolerant.toleratesNetworkErrors = true;
     }
     await server.kill('SIGKILL');
     await page.locator('#state[data-state="lost"]').waitFor();
     await server.launch();
-    // The sign-in may or may not outlive the server; either way the page must leave the error behind or explain it.
+    // The sign-in may survive the restart or not. In both cases the page must remove the error or explain it.
     const again = page.getByRole('link', { name: 'Sign in again' });
     await page.locator('#state[data-state="open"]').or(again).first().waitFor();
     if (await again.isVisible()) {
@@ -332,14 +332,14 @@ test('a console whose server is away says so and comes back', async () => {
     tab.assertNoProblems();
 });
 
-test('signing out ends at the sign-in page', async () => {
+test('signing out leads to the sign-in page', async () => {
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.waitForURL('**/admin/sign_in');
     await tab.go('/admin');
     await page.getByLabel('Password').waitFor();
 });
 
-test('who guesses is told to wait', async () => {
+test('a client that guesses passwords must wait', async () => {
     tab.toleratesNetworkErrors = true;
     for (let tries = 0; tries < 6; tries += 1) {
         await page.getByLabel('User name').fill('admin');

@@ -1,4 +1,4 @@
-/** Real browsers on the live demo: the same scenario over both transports. */
+/** The live demo in real browsers: the same scenario over both transports. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
@@ -26,13 +26,13 @@ for (const [transport, shown] of [['websocket', 'websocket'], ['longpoll', 'long
 
         const both = (step) => Promise.all([step(ada), step(bob)]);
 
-        test('use the transport and see one another', async () => {
+        test('use the transport and see each other', async () => {
             await ada.notices('bob joined');
             await both((visitor) => visitor.meets('ada', 'bob'));
             assert.equal(await ada.transport(), `Connected over ${shown}`);
         });
 
-        test('get all messages in the same order', async () => {
+        test('receive all messages in the same order', async () => {
             const expected = [];
             for (let turn = 0; turn < 10; turn += 1) {
                 const text = `message ${turn}`;
@@ -44,7 +44,7 @@ for (const [transport, shown] of [['websocket', 'websocket'], ['longpoll', 'long
             assert.deepEqual(await bob.texts(), expected);
         });
 
-        test('see the messages of before after a reload', async () => {
+        test('see the earlier messages after a reload', async () => {
             const before = await bob.texts();
             await bob.page.reload();
             await bob.state('open');
@@ -53,7 +53,7 @@ for (const [transport, shown] of [['websocket', 'websocket'], ['longpoll', 'long
             await both((visitor) => visitor.meets('ada', 'bob'));
         });
 
-        test('change and take back their own messages', async () => {
+        test('edit and delete their own messages', async () => {
             await ada.say('a slip of the pen');
             await bob.sees('a slip of the pen');
             assert.equal(await bob.line('a slip of the pen').getByRole('button').count(), 0);
@@ -64,13 +64,13 @@ for (const [transport, shown] of [['websocket', 'websocket'], ['longpoll', 'long
             await both((visitor) => visitor.misses('well written'));
         });
 
-        test('show what others write as text', async () => {
+        test('show messages of others as plain text', async () => {
             const hostile = '<img src=x onerror=alert(1)> & <b>bold</b>';
             await bob.say(hostile);
             await both((visitor) => visitor.sees(hostile));
         });
 
-        test('write to one person without a third seeing it', async (context) => {
+        test('write to one person without a third person seeing it', async (context) => {
             const carol = await Visitor.join(browser, server, 'carol', transport);
             context.after(() => carol.close());
             await ada.meets('ada', 'bob', 'carol');
@@ -91,13 +91,13 @@ for (const [transport, shown] of [['websocket', 'websocket'], ['longpoll', 'long
             carol.tab.assertNoProblems();
         });
 
-        test('look well', async () => {
+        test('have pages that fit every screen', async () => {
             await ada.tab.portray(`demo-${transport}`);
             await both((visitor) => visitor.tab.assertNoProblems());
         });
 
         for (const signal of ['SIGTERM', 'SIGKILL']) {
-            test(`are back after the server was restarted (${signal})`, async () => {
+            test(`reconnect after a restart of the server (${signal})`, async () => {
                 await both((visitor) => { visitor.tab.toleratesNetworkErrors = true; });
                 const gone = both((visitor) => visitor.state('lost'));
                 await server.kill(signal);
@@ -114,14 +114,14 @@ for (const [transport, shown] of [['websocket', 'websocket'], ['longpoll', 'long
             });
         }
 
-        test('have met no error and no other server', async () => {
+        test('had no errors and contacted no other server', async () => {
             await both((visitor) => visitor.tab.assertNoProblems());
             await both((visitor) => visitor.close());
         });
     });
 }
 
-test('without demo mode the front page says how to switch it on', async () => {
+test('without demo mode the front page explains how to turn it on', async () => {
     const server = await Server.start({ demo: false });
     try {
         const tab = await Tab.open(browser, server);

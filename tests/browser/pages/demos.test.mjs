@@ -1,4 +1,4 @@
-/** Real browsers on the pages of the small websocket programs. */
+/** The pages of the small websocket programs in real browsers. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 
@@ -27,7 +27,7 @@ afterEach(async () => {
     seen.forEach((tab) => tab.assertNoProblems());
 });
 
-/** A tab on a page, when its socket is in this state. */
+/** Opens a page in a tab, and waits until its socket is in this state. */
 async function visit(path, state) {
     const tab = await Tab.open(browser, server);
     tabs.push(tab);
@@ -48,7 +48,7 @@ async function looksWell(tab, name) {
     await checkAccessibility(tab.page);
 }
 
-test('the list leads to every demo, and the front page to the list', async () => {
+test('the front page links to the list, and the list to every demo', async () => {
     const tab = await visit('/');
     await tab.page.getByRole('link', { name: /websocket programs/ }).click();
     await tab.page.waitForURL('**/demo/');
@@ -64,12 +64,12 @@ test('the list leads to every demo, and the front page to the list', async () =>
 
 describe('the echo', () => {
     const send = async (tab, kind, text) => {
-        await tab.page.getByLabel('As').selectOption(kind);
-        await tab.page.getByLabel('Message').fill(text);
+        await tab.page.getByLabel('As', { exact: true }).selectOption(kind);
+        await tab.page.getByLabel('Message', { exact: true }).fill(text);
         await tab.page.getByRole('button', { name: 'Send', exact: true }).click();
     };
 
-    test('gives back text, JSON and bytes', async () => {
+    test('returns text, JSON and bytes', async () => {
         const tab = await visit('/demo/echo', 'open');
         await send(tab, 'text', 'žluťoučký <b>kůň</b>');
         await logged(tab, 'text "žluťoučký <b>kůň</b>", the same after');
@@ -85,7 +85,7 @@ describe('the echo', () => {
         await looksWell(tab, 'echo');
     });
 
-    test('says what cannot be sent, and that nobody listens after a goodbye', async () => {
+    test('reports invalid input, and a missing connection after a disconnect', async () => {
         const tab = await visit('/demo/echo', 'open');
         const problem = tab.page.getByRole('alert');
         await send(tab, 'json', '{');
@@ -111,7 +111,7 @@ describe('the chat', () => {
         await tab.page.keyboard.press('Enter');
     };
 
-    test('brings everybody what anybody says', async () => {
+    test('sends every message to all visitors', async () => {
         const [ada, bob] = [await visit('/demo/chat', 'open'), await visit('/demo/chat', 'open')];
         await ada.page.getByLabel('Your name').fill('ada');
         await say(ada, 'hello');
@@ -127,11 +127,11 @@ describe('the chat', () => {
         assert.deepEqual(await lines(ada), await lines(bob));
         const newest = await ada.page.locator('#log li').last().boundingBox();
         const log = await ada.page.locator('#log').boundingBox();
-        assert.ok(newest.y + newest.height <= log.y + log.height, 'the newest line is in sight');
+        assert.ok(newest.y + newest.height <= log.y + log.height, 'the newest line is visible');
         await looksWell(ada, 'chat');
     });
 
-    test('is used by keyboard alone', async () => {
+    test('works with the keyboard alone', async () => {
         const { page } = await visit('/demo/chat', 'open');
         const order = [];
         for (let step = 0; step < 10; step += 1) {
@@ -159,7 +159,7 @@ describe('the channel board', () => {
         await tab.page.getByRole('button', { name: 'Push' }).click();
     }
 
-    test('shows channels come and go, and values to who subscribed', async () => {
+    test('shows new and deleted channels, and values only to subscribers', async () => {
         const [ada, bob] = [await visit('/demo/board/', 'open'), await visit('/demo/board/', 'open')];
         await ada.page.getByText('There are no channels yet.').waitFor();
         await create(ada, 'news');
@@ -169,7 +169,7 @@ describe('the channel board', () => {
         await create(ada, 'news');
         await answered(ada, '400: Missing or invalid channel identifier');
         await row(bob, 'news').getByRole('checkbox').check();
-        // Nothing tells when a subscription is there; what is pushed before is not for it.
+        // No frame confirms a subscription, and earlier values do not reach the subscriber.
         await assert.doesNotReject(async () => {
             while (!(await lines(bob)).some((line) => line.includes('"msg"'))) {
                 await push(ada, 'news', '{"text": "hello"}');
@@ -184,11 +184,11 @@ describe('the channel board', () => {
         await row(bob, 'news').getByRole('button', { name: 'Delete news' }).click();
         await Promise.all([ada, bob].map((tab) => row(tab, 'news').waitFor({ state: 'detached' })));
         await logged(ada, '{"t":"del","id":"news"}');
-        // Refused requests show in the browser's own log.
+        // The browser logs refused requests itself.
         ada.problems = ada.problems.filter((problem) => !problem.startsWith('console: Failed to load resource'));
     });
 
-    test('comes back after the server was away', async () => {
+    test('reconnects after a restart of the server', async () => {
         const tab = await visit('/demo/board/', 'open');
         await create(tab, 'before');
         await row(tab, 'before').waitFor();
@@ -207,29 +207,29 @@ describe('the channel board', () => {
 describe('the guarded echo', () => {
     const open = ({ page }) => page.getByRole('button', { name: 'Open a socket' }).click();
 
-    test('lets in who has a token, and nobody else', async () => {
+    test('accepts only visitors with a token', async () => {
         const tab = await visit('/demo/guarded/');
         assert.ok(await tab.page.getByLabel('Message').isDisabled());
         tab.toleratesNetworkErrors = true;
         await open(tab);
-        await logged(tab, 'Refused before there was a socket.');
+        await logged(tab, 'The server refused the handshake.');
         await tab.page.getByLabel('Token', { exact: true }).fill('nonsense');
         await open(tab);
-        await tab.page.locator('#log li', { hasText: 'Refused' }).nth(1).waitFor();
+        await tab.page.locator('#log li', { hasText: 'refused' }).nth(1).waitFor();
         await inState(tab, 'lost');
         tab.toleratesNetworkErrors = false;
         await tab.page.getByRole('button', { name: 'Get a token' }).click();
-        await logged(tab, 'Got a token, good for 60 s.');
+        await logged(tab, 'Received a token, valid for 60 s.');
         await open(tab);
         await inState(tab, 'open');
         await tab.page.getByLabel('Message').fill('inside');
         await tab.page.getByRole('button', { name: 'Send' }).click();
-        await logged(tab, 'Came back: inside');
+        await logged(tab, 'Returned: inside');
         await looksWell(tab, 'guarded');
     });
 });
 
-test('without demo mode there are no pages', async () => {
+test('without demo mode the server does not serve the pages', async () => {
     const plain = await Server.start({ demo: false });
     try {
         for (const path of ['/demo/', '/demo/echo', '/demo/chat', '/demo/board/', '/demo/guarded/']) {

@@ -1,4 +1,4 @@
-/** The code that documents give to authors of pages, run as it is written in a page of an application's own. */
+/** Runs the code that the documents contain for authors of pages, unchanged, in a page of a separate application. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -12,7 +12,7 @@ const [PACKAGE_CODE] = blocks('static/channelstream/README.md', 'js');
 const MANUAL = 'docs/browser-library.md';
 const [CHAT_PAGE] = blocks('docs/websocket-tutorial.md', 'html');
 
-/** From the original's tutorial. */
+/** From the tutorial of channelstream 0.7.1. */
 const TUTORIAL_CODE = `\
 import {ChannelStreamConnection} from '@channelstream/channelstream';
 let connection = new ChannelStreamConnection();
@@ -48,7 +48,7 @@ before(async () => {
 
 after(() => browser?.close());
 
-/** Opens a page with this body, in which the server has its default address; site and server end with the test. */
+/** Opens a page with this body, which contains the server's default address. Site and server end with the test. */
 async function open(context, body, joins = null) {
     const server = await Server.start({ demo: false });
     context.after(() => server.stop());
@@ -65,8 +65,8 @@ async function open(context, body, joins = null) {
 
 const moduleOf = (code) => `<script type="module">\n${code}\n</script>`;
 
-/** Waits until a page is in the channel, and says something there. */
-async function sayOnceThereIs(site, channel, text) {
+/** Waits until a page has joined the channel, then sends a message there. */
+async function sayWhenJoined(site, channel, text) {
     for (let there = false; !there;) {
         const { channels } = await site.call('/info', { info: { channels: [channel] } });
         there = channels[channel]?.total_connections === 1;
@@ -75,11 +75,11 @@ async function sayOnceThereIs(site, channel, text) {
 }
 
 for (const [transport, code] of [['websocket', TUTORIAL_CODE], ['longpoll', overLongPoll(TUTORIAL_CODE)]]) {
-    test(`the tutorial's page over ${transport}`, async (context) => {
+    test(`the tutorial's page works over ${transport}`, async (context) => {
         const { site, page } = await open(context, moduleOf(code), ['/tutorial-1']);
         const logged = page.waitForEvent('console', (line) => line.text().startsWith('channelstream message'));
         await page.goto(site.url);
-        await sayOnceThereIs(site, '/tutorial-1', 'This can serve as notification');
+        await sayWhenJoined(site, '/tutorial-1', 'This can serve as notification');
         const message = await (await logged).args()[1].jsonValue();
         assert.equal(message.message.text, 'This can serve as notification');
         assert.deepEqual([message.type, message.user, message.channel], ['message', 'system', '/tutorial-1']);
@@ -87,14 +87,14 @@ for (const [transport, code] of [['websocket', TUTORIAL_CODE], ['longpoll', over
 }
 
 for (const [transport, code] of [['websocket', README_CODE], ['longpoll', overLongPoll(README_CODE)]]) {
-    test(`the README's page over ${transport}`, async (context) => {
+    test(`the README's page works over ${transport}`, async (context) => {
         const { site, page } = await open(context, moduleOf(code));
         await page.goto(site.url);
-        await sayOnceThereIs(site, 'news', 'Hello');
+        await sayWhenJoined(site, 'news', 'Hello');
         await page.getByText('system: Hello').waitFor();
     });
 
-    test(`the package's page over ${transport}`, async (context) => {
+    test(`the package's page works over ${transport}`, async (context) => {
         const own = transport === 'longpoll' ? overLongPoll(PACKAGE_CODE) : PACKAGE_CODE;
         const { site, page } = await open(context, moduleOf(own));
         await page.goto(site.url);
@@ -102,7 +102,7 @@ for (const [transport, code] of [['websocket', README_CODE], ['longpoll', overLo
     });
 }
 
-test("the manual's program does what it says", async (context) => {
+test("the manual's program prints the expected lines", async (context) => {
     const { site, page } = await open(context, moduleOf(blocks(MANUAL, 'js').join('\n')));
     const expected = [
         'listening over websocket', 'news: subscribing', 'news: subscribed', 'ada: Hello', 'live', 'ada: a slip',
@@ -111,10 +111,10 @@ test("the manual's program does what it says", async (context) => {
     ];
     const [lines, tokens] = [[], []];
     page.on('console', (line) => lines.push(line.text()));
-    // What is published last the program does not wait for: it closes its connection as soon as it is answered.
+    // The program does not wait for its last message: it closes the connection when the response arrives.
     page.on('request', (request) => tokens.push(request.headers()['x-csrf-token']));
     const hasValue = () => lines.some((line) => line.startsWith('3 a value.ZVPxAA.'));
-    // The program's parts do not wait for each other: whichever line comes last, with it all are there.
+    // The parts of the program do not wait for each other, so any line may be the last one.
     const all = page.waitForEvent('console', () => hasValue() && expected.every((line) => lines.includes(line)));
     await page.goto(site.url);
     await all.catch(() => {});
@@ -125,14 +125,14 @@ test("the manual's program does what it says", async (context) => {
     assert.ok(tokens.includes('from the page'), 'no request was changed by the mutators');
 });
 
-test("the manual's classic script", async (context) => {
+test("the manual's classic script works", async (context) => {
     const [markup] = blocks(MANUAL, 'html');
     const { site, page } = await open(context, markup);
     await page.goto(site.url);
     assert.equal(await page.evaluate('connection.state'), 'disconnected');
 });
 
-test("the websocket tutorial's page, saved anywhere", async (context) => {
+test("the websocket tutorial's page works from any address", async (context) => {
     const server = await Server.start();
     context.after(() => server.stop());
     const visit = async () => {
@@ -140,7 +140,7 @@ test("the websocket tutorial's page, saved anywhere", async (context) => {
         context.after(() => page.close());
         const opened = page.waitForEvent('websocket');
         await page.setContent(CHAT_PAGE.replaceAll('127.0.0.1:8000', new URL(server.url).host));
-        // Chromium tells of a socket when it begins to open.
+        // Chromium reports a socket when it starts to open.
         await opened;
         await page.waitForFunction('chat.readyState === WebSocket.OPEN');
         return page;

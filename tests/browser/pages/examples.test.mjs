@@ -1,4 +1,4 @@
-/** The examples, used by two people at once. */
+/** The examples, used by two people at the same time. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
@@ -15,7 +15,7 @@ let browser;
 before(async () => { browser = await launch(); });
 after(() => browser?.close());
 
-/** Two people with a profile each. */
+/** Opens the example for several people, each with a separate profile. */
 async function open(example, names, signIn) {
     const pages = [];
     for (const name of names) {
@@ -60,14 +60,14 @@ for (const [program, path] of [['python3', 'examples/chat/app.py'], ['node', 'ex
             await server?.stop();
         });
 
-        test('people see one another come, and how they are', async () => {
+        test('people see who joins and the status of others', async () => {
             await line(ada, 'bob joined').waitFor();
             await ada.locator('#people li', { hasText: 'bob here' }).waitFor();
             await bob.selectOption('#status', 'busy');
             await ada.locator('#people li', { hasText: 'bob busy' }).waitFor();
         });
 
-        test('a message comes, changes and goes again', async () => {
+        test('a message can be sent, edited and deleted', async () => {
             await ada.fill('#text', 'good mornig');
             await ada.press('#text', 'Enter');
             await line(bob, 'ada: good mornig').waitFor();
@@ -79,7 +79,7 @@ for (const [program, path] of [['python3', 'examples/chat/app.py'], ['node', 'ex
             await line(bob, 'good morning').waitFor({ state: 'detached' });
         });
 
-        test('nobody changes what another has said', async () => {
+        test('the application refuses changes to messages of other users', async () => {
             await ada.fill('#text', 'mine');
             await ada.press('#text', 'Enter');
             await line(bob, 'ada: mine').waitFor();
@@ -92,7 +92,7 @@ for (const [program, path] of [['python3', 'examples/chat/app.py'], ['node', 'ex
             assert.equal(status, 403);
         });
 
-        test('a private message goes to one, and comes back to who sent it', async () => {
+        test('a private message reaches its recipient and its sender', async () => {
             await ada.selectOption('#to', 'bob');
             await ada.fill('#text', 'between us');
             await ada.press('#text', 'Enter');
@@ -100,7 +100,7 @@ for (const [program, path] of [['python3', 'examples/chat/app.py'], ['node', 'ex
             await line(ada, 'ada to bob: between us').waitFor();
         });
 
-        test('rooms are apart, and keep what was said', async () => {
+        test('rooms are separate and keep their messages', async () => {
             await bob.getByRole('button', { name: 'random' }).click();
             await line(ada, 'bob left').waitFor();
             await bob.fill('#text', 'over here');
@@ -110,7 +110,7 @@ for (const [program, path] of [['python3', 'examples/chat/app.py'], ['node', 'ex
             await line(ada, 'bob: over here').waitFor();
         });
 
-        test('people come back when the server does', async () => {
+        test('people reconnect after a restart of the server', async () => {
             await server.kill();
             await server.launch();
             await ada.locator('#state[data-state="open"]').waitFor();
@@ -121,7 +121,7 @@ for (const [program, path] of [['python3', 'examples/chat/app.py'], ['node', 'ex
             await line(ada, 'bob: still here').waitFor();
         });
 
-        test('a name is taken once', async () => {
+        test('a name cannot be used twice', async () => {
             const page = await browser.newPage();
             await page.goto(example.url);
             await page.locator('body[data-ready="true"]').waitFor();
@@ -130,7 +130,7 @@ for (const [program, path] of [['python3', 'examples/chat/app.py'], ['node', 'ex
             await page.locator('#problem', { hasText: 'Another user has this name.' }).waitFor();
         });
 
-        test('everybody can read it', () => looksRight(ada));
+        test('the page is accessible', () => looksRight(ada));
     });
 }
 
@@ -151,13 +151,13 @@ describe('the notifications', () => {
         await server?.stop();
     });
 
-    test('whoever has signed in is named, and not asked again', async () => {
+    test('the page shows the name of a signed-in user and hides the form', async () => {
         await ada.getByText('Signed in as ada').waitFor();
         assert.ok(await ada.locator('#sign-in').isHidden());
         assert.ok(await ada.locator('#text').evaluate((field) => field === document.activeElement));
     });
 
-    test('one for everybody, one for one user', async () => {
+    test('a notification reaches all users or one user', async () => {
         await ada.fill('#text', 'Lunch is ready');
         await ada.click('#sender button');
         await item(ada, 'Lunch is ready').waitFor();
@@ -173,7 +173,7 @@ describe('the notifications', () => {
         assert.equal(await bob.textContent('#unread'), '0');
     });
 
-    test('one from a job', async () => {
+    test('a background job sends a notification', async () => {
         const environment = { ...process.env, CHANNELSTREAM_URL: server.url, CHANNELSTREAM_SECRET: SECRET };
         const uuid = execFileSync('python3', ['examples/notifications/notify.py', 'Backup finished', '--level', 'success'],
             { cwd: root, env: environment, encoding: 'utf8' });
@@ -181,12 +181,12 @@ describe('the notifications', () => {
         await item(ada, 'Backup finished').waitFor();
     });
 
-    test('whoever comes later sees the last ones, as read', async () => {
+    test('a later user sees the last notifications as read', async () => {
         const [eve] = await open(example, ['eve'], '#sign-in button');
         await item(eve, 'Lunch is ready').waitFor();
         assert.equal(await item(eve, 'parcel').count(), 0);
         assert.equal(await eve.textContent('#unread'), '0');
     });
 
-    test('everybody can read it', () => looksRight(bob));
+    test('the page is accessible', () => looksRight(bob));
 });

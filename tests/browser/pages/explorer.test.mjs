@@ -1,4 +1,4 @@
-/** The API explorer in a real browser: what it shows is what the document says, and what it sends is answered. */
+/** The API explorer in a real browser: it shows the contents of the document, and the server answers its requests. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -11,7 +11,7 @@ const HEADER = 'x-channelstream-secret';
 let browser;
 let server;
 let tab;
-let told;
+let api;
 
 before(async () => {
     browser = await launch();
@@ -22,7 +22,7 @@ before(async () => {
     await tab.page.getByLabel('Password').fill(ADMIN.password);
     await tab.page.getByRole('button', { name: 'Sign in' }).click();
     await tab.page.waitForURL('**/admin');
-    told = await (await tab.context.request.get(`${server.url}/openapi-3.1.json`)).json();
+    api = await (await tab.context.request.get(`${server.url}/openapi-3.1.json`)).json();
     await load();
 });
 
@@ -36,7 +36,7 @@ async function load() {
     await tab.page.locator('.opblock').first().waitFor();
 }
 
-const operations = () => Object.entries(told.paths).flatMap(([path, item]) => Object.entries(item)
+const operations = () => Object.entries(api.paths).flatMap(([path, item]) => Object.entries(item)
     .map(([method, operation]) => ({ name: `${method.toUpperCase()} ${path}`, method, path, operation })));
 
 function endpoint(name) {
@@ -56,7 +56,7 @@ async function open(name) {
 
 const typeSecret = (secret) => tab.page.getByLabel('Secret of the server').fill(secret);
 
-/** Sends what the form of an endpoint holds; answers what was sent, and what is shown. */
+/** Sends the form of an endpoint. Returns the request, and the status and reply that the page shows. */
 async function send(name) {
     const block = await open(name);
     const { method, path } = operations().find((one) => one.name === name);
@@ -72,7 +72,7 @@ async function send(name) {
     return { request: answered.request(), status: answered.status(), reply };
 }
 
-test('it shows every endpoint of the document', async () => {
+test('the page shows every endpoint of the document', async () => {
     const shown = await tab.page.locator('.opblock').evaluateAll((all) => all.map((block) => {
         const [method, path] = ['method', 'path'].map((part) => block.querySelector(`.opblock-summary-${part}`));
         return `${method.textContent} ${path.dataset.path}`;
@@ -83,22 +83,22 @@ test('it shows every endpoint of the document', async () => {
     tab.assertNoProblems();
 });
 
-test('of an endpoint it shows fields, limits, answers and refusals', async () => {
+test('an endpoint shows its fields, limits, responses and errors', async () => {
     const connect = await open('POST /connect');
     const statuses = await connect.locator('.response[data-code]').evaluateAll((all) => all.map(({ dataset }) => dataset.code));
-    assert.deepEqual(statuses, Object.keys(told.paths['/connect'].post.responses));
+    assert.deepEqual(statuses, Object.keys(api.paths['/connect'].post.responses));
     await connect.getByRole('tab', { name: 'Schema' }).first().click();
     const body = connect.locator('.opblock-section-request-body');
     const fields = await body.locator('[data-json-schema-level="1"] > .json-schema-2020-12-head .json-schema-2020-12__title')
         .allTextContents();
-    assert.deepEqual(fields, Object.keys(told.components.schemas.ConnectBody.properties));
+    assert.deepEqual(fields, Object.keys(api.components.schemas.ConnectBody.properties));
     await body.getByText('[1, 512] characters').waitFor();
     await connect.locator('[data-code="403"]').getByText('signature-missing').first().waitFor();
     await connect.getByRole('tab', { name: 'Edit Value' }).click();
     tab.assertNoProblems();
 });
 
-test('without the secret the API refuses, and the page says so', async () => {
+test('the page shows the refusal of a request without the secret', async () => {
     tab.toleratesNetworkErrors = true;
     const { status, reply, request } = await send('POST /connect');
     assert.equal(status, 403);
@@ -106,14 +106,14 @@ test('without the secret the API refuses, and the page says so', async () => {
     assert.match(reply, /403 Forbidden/);
 });
 
-test('a wrong secret is refused', async () => {
+test('the page shows the refusal of a wrong secret', async () => {
     await typeSecret('not the secret');
     const { status, reply } = await send('POST /connect');
     assert.deepEqual([status, JSON.parse(reply)], [401, { request: 'Bad Signature' }]);
     tab.toleratesNetworkErrors = false;
 });
 
-test('the examples are signed in the browser, and answered', async () => {
+test('the browser signs the examples, and the server accepts them', async () => {
     await typeSecret(SECRET);
     const { request, reply } = await send('POST /connect');
     assert.match(request.headers()[HEADER], /^channelstream\.[\w-]+\.[\w-]+$/);
@@ -122,14 +122,14 @@ test('the examples are signed in the browser, and answered', async () => {
         'POST /channel_config', 'POST /info', 'GET /info', 'POST /demo/connect', 'GET /admin/channels.json']) {
         assert.equal((await send(name)).status, 200, name);
     }
-    const said = JSON.parse((await send('POST /message')).reply);
-    assert.equal(said[0].message.text, 'hi');
+    const sent = JSON.parse((await send('POST /message')).reply);
+    assert.equal(sent[0].message.text, 'hi');
     const shown = endpoint('POST /message').locator('.live-responses-table');
     assert.match(await shown.textContent(), /content-type: application\/json/);
     tab.assertNoProblems();
 });
 
-test('everybody can read it: in both colour schemes, on every screen', async () => {
+test('the page is accessible in both colour schemes and on every screen', async () => {
     await load();
     await typeSecret(SECRET);
     await send('POST /connect');
@@ -155,7 +155,7 @@ test('everybody can read it: in both colour schemes, on every screen', async () 
     tab.assertNoProblems();
 });
 
-test('every endpoint, opened, fits on every screen', async () => {
+test('every opened endpoint fits on every screen', async () => {
     await load();
     const tooWide = [];
     for (const { name } of operations()) {
@@ -176,7 +176,7 @@ test('every endpoint, opened, fits on every screen', async () => {
     tab.assertNoProblems();
 });
 
-test('the keyboard is enough', async () => {
+test('the page works with the keyboard alone', async () => {
     await endpoint('POST /info').locator('.opblock-summary-control').focus();
     await tab.page.keyboard.press('Enter');
     const send = endpoint('POST /info').getByRole('button', { name: 'Execute' });
@@ -197,7 +197,7 @@ test('the secret is neither stored nor sent', async () => {
     await typeSecret(SECRET);
 });
 
-test('parameters go into the query, and a slip in the body is found without asking the server', async () => {
+test('parameters go into the query, and the page reports invalid JSON without a request', async () => {
     await send('POST /connect');
     const listen = await open('GET /listen');
     await listen.getByLabel('callback').fill('show');
@@ -205,23 +205,23 @@ test('parameters go into the query, and a slip in the body is found without aski
     assert.equal(new URL(request.url()).searchParams.get('callback'), 'show');
     assert.match(reply, /^show\(\[/);
     const info = await open('POST /info');
-    let asked = false;
-    tab.page.on('request', (sent) => { asked ||= sent.url().endsWith('/info'); });
+    let requested = false;
+    tab.page.on('request', (sent) => { requested ||= sent.url().endsWith('/info'); });
     await info.getByLabel('Body (JSON)').fill('{"info": ');
     await info.getByRole('button', { name: 'Execute' }).click();
     await info.getByText('The body is not JSON').first().waitFor();
-    assert.ok(!asked);
+    assert.ok(!requested);
     tab.assertNoProblems();
 });
 
-test('a path with slashes stays one', async () => {
+test('a path keeps its slashes', async () => {
     const { request, status, reply } = await send('GET /static/{path}');
     assert.equal(new URL(request.url()).pathname, '/static/channelstream/index.js');
     assert.equal(status, 200);
     assert.match(reply, /ChannelStreamConnection/);
 });
 
-test('a websocket can be opened, shows what comes, and is closed', async () => {
+test('a websocket can be opened and closed, and shows its frames', async () => {
     const { conn_id: id } = JSON.parse((await send('POST /connect')).reply);
     const form = tab.page.locator('#listen');
     await form.getByLabel('conn_id of a connection').fill(id);
@@ -237,7 +237,7 @@ test('a websocket can be opened, shows what comes, and is closed', async () => {
     tab.assertNoProblems();
 });
 
-test('a signed-in admin may command without the secret', async () => {
+test('a signed-in operator can send commands without the secret', async () => {
     await typeSecret('');
     const record = await send('POST /admin/record');
     assert.deepEqual([record.status, JSON.parse(record.reply)], [200, { recording: true }]);
@@ -246,13 +246,13 @@ test('a signed-in admin may command without the secret', async () => {
     tab.assertNoProblems();
 });
 
-test('endpoints are found by their words, and by the address', async () => {
+test('the search finds endpoints by words, and an address opens one', async () => {
     const find = tab.page.getByLabel('Find an endpoint');
-    await find.fill('edit what');
+    await find.fill(api.paths['/message'].patch.summary.toLowerCase());
     await endpoint('POST /connect').waitFor({ state: 'detached' });
     assert.equal(await endpoint('PATCH /message').count(), 1);
     await find.fill('nothing of this name');
-    await tab.page.getByText('No endpoint of that kind.').waitFor();
+    await tab.page.getByText('No endpoint matches.').waitFor();
     await find.fill('');
     await endpoint('POST /connect').waitFor();
     await tab.page.goto('about:blank');
@@ -261,7 +261,7 @@ test('endpoints are found by their words, and by the address', async () => {
     tab.assertNoProblems();
 });
 
-test('a document that cannot be had is told, and its outline is shown where there is that', async () => {
+test('without the OpenAPI document the page shows the Swagger summary, and without both it reports the error', async () => {
     tab.toleratesNetworkErrors = true;
     await tab.page.route('**/openapi-3.1.json', (route) => route.fulfill({ status: 503, body: '{}' }));
     await tab.page.reload();
@@ -273,7 +273,7 @@ test('a document that cannot be had is told, and its outline is shown where ther
     tab.assertNoProblems();
 });
 
-test('its source keeps the two texts that others replace', async () => {
+test('the source keeps the two texts that deployments replace', async () => {
     const source = await (await tab.context.request.get(`${server.url}/api-explorer`)).text();
     assert.ok(source.includes(`from '${server.url}/static/channelstream/index.js'`));
     assert.ok(source.includes(`${server.url}/openapi.json`));

@@ -1,4 +1,4 @@
-/** The tutorial, gone through as a reader does. */
+/** The tutorial, used as a reader uses it. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
@@ -31,15 +31,15 @@ async function run(step) {
     await tab.page.locator(`#${step} .badge.good`).first().waitFor();
 }
 
-/** The one frame that a user got after a step. */
-async function heard(step, user) {
+/** The only frame that a user received after a step. */
+async function received(step, user) {
     await frames(step, user).first().waitFor();
     assert.equal(await frames(step, user).count(), 1);
     return JSON.parse(await frames(step, user).first().textContent());
 }
 
 describe('the first application', () => {
-    test('says what is missing before a call is made', async () => {
+    test('reports a missing value before it sends a call', async () => {
         await button('edit').click();
         assert.equal(await tab.page.locator('#edit .error').textContent(), 'Send a message first.');
     });
@@ -54,7 +54,7 @@ describe('the first application', () => {
         await tab.page.fill('#secret', SECRET);
     });
 
-    test('connects two users who listen', async () => {
+    test('connects two listening users', async () => {
         await run('connect');
         for (const user of ['alice', 'bob']) {
             await tab.page.locator(`#connect [data-user="${user}"] h3 span`, { hasText: 'listening' }).waitFor();
@@ -63,22 +63,22 @@ describe('the first application', () => {
         assert.match(await tab.page.locator('#subscribe .outcome').textContent(), /"subscribed_to": \[\s*"\/tutorial-2"/);
     });
 
-    test('performs each call and shows what both get', async () => {
+    test('sends each call and shows the frames of both users', async () => {
         await run('message');
-        const [message, same] = [await heard('message', 'alice'), await heard('message', 'bob')];
+        const [message, same] = [await received('message', 'alice'), await received('message', 'bob')];
         assert.deepEqual(message, same);
         assert.equal(message.message.text, 'This can serve as notification');
 
         await run('edit');
-        const edit = await heard('edit', 'bob');
+        const edit = await received('edit', 'bob');
         assert.deepEqual([edit.type, edit.uuid, edit.message.level], ['message:edit', message.uuid, 'info']);
 
         await run('delete');
-        const gone = await heard('delete', 'alice');
+        const gone = await received('delete', 'alice');
         assert.deepEqual([gone.type, gone.uuid], ['message:delete', message.uuid]);
 
         await run('private');
-        assert.equal((await heard('private', 'bob')).message.text, 'Only bob gets this');
+        assert.equal((await received('private', 'bob')).message.text, 'Only bob gets this');
         assert.equal(await frames('private', 'alice').count(), 0);
 
         await run('state');
@@ -102,7 +102,7 @@ describe('the first application', () => {
         await tab.page.selectOption('#language', 'python.py');
     });
 
-    test('can be read by everybody, on every screen', async () => {
+    test('is accessible on every screen', async () => {
         await checkAccessibility(tab.page);
         await tab.page.emulateMedia({ colorScheme: 'dark' });
         await checkAccessibility(tab.page);
@@ -111,7 +111,7 @@ describe('the first application', () => {
     });
 });
 
-test('the front page shows how the server does, and everybody can read it', async () => {
+test('the front page shows the state of the server and is accessible', async () => {
     const front = await Tab.open(browser, server);
     await front.go('/');
     await front.page.locator('#sessions', { hasText: '2' }).waitFor();

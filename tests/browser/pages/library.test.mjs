@@ -1,4 +1,4 @@
-/** The browser library in Chromium, against the real server: what each transport must stand. */
+/** The browser library in Chromium with the real server: failures that each transport must survive. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
@@ -9,7 +9,7 @@ import { visit } from '../support/visit.mjs';
 let browser;
 
 before(async () => {
-    // Playwright switches off what pages in the wild have.
+    // Playwright turns off the back/forward cache, which normal browsers have.
     browser = await launch({ ignoreDefaultArgs: ['--disable-back-forward-cache'] });
 });
 after(() => browser?.close());
@@ -18,21 +18,21 @@ const TRANSPORTS = [['websocket', {}], ['longpoll', { noWebsocket: true }]];
 
 for (const [transport, options] of TRANSPORTS) {
     describe(`over ${transport}`, () => {
-        test('connections that break lose and repeat nothing', async (context) => {
+        test('broken connections lose and repeat no message', async (context) => {
             const { gate, site, listensOver, hasAll, ids } = await visit(context, browser, { options });
             await listensOver(transport);
-            const stop = site.keepSaying();
+            const stop = site.keepSending();
             for (let turn = 0; turn < 8; turn += 1) {
-                await site.sayMany(20);
+                await site.sendMany(20);
                 await gate.breakAll();
             }
             await stop();
             await listensOver(transport);
             await hasAll();
-            assert.equal(await ids(), 1, 'it was one connection all the time');
+            assert.equal(await ids(), 1, 'the connection id never changed');
         });
 
-        test('a server that was killed is found again, and channels are joined again', async (context) => {
+        test('the client reconnects to a killed server and joins its channels again', async (context) => {
             const { server, site, tab, listensOver, ids } = await visit(context, browser, { options });
             await listensOver(transport);
             await tab.evaluate(() => window.connection.channel('news').subscribe());
@@ -42,12 +42,12 @@ for (const [transport, options] of TRANSPORTS) {
             await listensOver(transport);
             assert.equal(await ids(), 2);
             await tab.waitForFunction(() => window.connection.channel('news').state === 'subscribed');
-            await site.sayMany(5, 'news');
+            await site.sendMany(5, 'news');
             await tab.waitForFunction(() => window.numbers.length === 5);
             assert.deepEqual(await tab.evaluate(() => window.connection.channels), ['lobby', 'news']);
         });
 
-        test('what the application leaves out of a new connection is asked for', async (context) => {
+        test('the client requests the channels that the application omits from a new connection', async (context) => {
             const { server, site, tab, listensOver } = await visit(context, browser, { options });
             site.joins = ['lobby'];
             await listensOver(transport);
@@ -56,19 +56,19 @@ for (const [transport, options] of TRANSPORTS) {
             await server.launch();
             await tab.waitForFunction(() => window.ids.size === 2 && window.connection.channel('news').state === 'subscribed');
             assert.deepEqual(site.calls.filter((call) => call.includes('subscribe')), Array(2).fill('POST /subscribe'));
-            await site.say('news');
+            await site.sendOne('news');
             await tab.waitForFunction(() => window.numbers.length === 1);
         });
 
-        test('a connection that the server has forgotten is replaced, and the history fills the gap', async (context) => {
+        test('an expired connection is replaced, and the history fills the gap', async (context) => {
             const settings = { GRACE_TIME_MS: 300, PART_DELAY_MS: 50, CONNECTION_IDLE_TIMEOUT_MS: 300 };
             const { gate, site, tab, listensOver, ids } = await visit(context, browser, { options, settings });
             await listensOver(transport);
-            await site.sayMany(3);
+            await site.sendMany(3);
             await tab.waitForFunction(() => window.numbers.length === 3);
             await tab.evaluate(() => { window.connection.increaseBounceIv = 100_000; });
             await gate.close();
-            await site.sayMany(4);
+            await site.sendMany(4);
             const [id] = await tab.evaluate(() => [...window.ids]);
             const isKnown = { conn_id: id, channels: ['none of its own'] };
             while ((await site.forward('POST', '/unsubscribe', isKnown)).status === 200);
@@ -77,22 +77,22 @@ for (const [transport, options] of TRANSPORTS) {
             await tab.waitForFunction(() => window.ids.size === 2 && window.connection.connected);
             assert.equal(await ids(), 2);
             assert.deepEqual(await tab.evaluate(() => window.missed), [3, 4, 5, 6]);
-            assert.equal(site.calls.filter((call) => call === 'POST /info').length, 0, 'connect() has told it');
-            await site.say();
+            assert.equal(site.calls.filter((call) => call === 'POST /info').length, 0, 'connect() contains the history');
+            await site.sendOne();
             await tab.waitForFunction(() => window.numbers.at(-1) === 7);
             const kept = await tab.evaluate(() => window.connection.channel('lobby').messages.map((m) => m.message.number));
             assert.deepEqual(kept, [0, 1, 2, 3, 4, 5, 6, 7]);
         });
 
-        test('a browser that was offline is back at once, and asks for what it may have missed', async (context) => {
-            // Heartbeats often, so that the silence is noticed soon; pauses long, so that only events shorten them.
+        test('a browser that was offline reconnects immediately and requests missed messages', async (context) => {
+            // Heartbeats are frequent, so that the client detects silence soon. Waits are long, so that only events end them.
             const settings = { HEARTBEAT_INTERVAL_MS: 400 };
             const made = await visit(context, browser, { options: { ...options, increaseBounceIv: 100_000 }, settings });
             const { gate, site, tab, profile, listensOver, ids } = made;
             await listensOver(transport);
-            await site.sayMany(3);
+            await site.sendMany(3);
             await tab.waitForFunction(() => window.numbers.length === 3);
-            // Two heartbeats, or a poll that had to wait, tell how often the server lets hear from itself.
+            // Two heartbeats, or a poll that had to wait, show the server's heartbeat interval.
             await tab.waitForFunction(() => {
                 const { listener } = window.connection._listening;
                 return (listener.rhythm ?? listener).longestMs !== null;
@@ -100,52 +100,52 @@ for (const [transport, options] of TRANSPORTS) {
             await profile.setOffline(true);
             gate.vanish();
             assert.equal(await tab.evaluate(() => navigator.onLine), false);
-            await site.sayMany(10);
+            await site.sendMany(10);
             await tab.waitForFunction(() => window.connection.state === 'reconnecting');
             gate.comeBack();
             await profile.setOffline(false);
             await listensOver(transport);
-            await site.sayMany(3);
+            await site.sendMany(3);
             await tab.waitForFunction(() => window.numbers.at(-1) === 15);
             assert.equal(await ids(), 1);
-            // What the server's system took for a dead socket is lost for it; the history has it.
-            await tab.waitForFunction(() => window.told.length >= 16);
+            // Frames that the server's system accepted for the dead socket are lost. The history contains them.
+            await tab.waitForFunction(() => window.reported.length >= 16);
             const all = [...Array(16).keys()];
-            assert.deepEqual((await tab.evaluate(() => window.told)).sort((one, other) => one - other), all);
+            assert.deepEqual((await tab.evaluate(() => window.reported)).sort((one, other) => one - other), all);
             const kept = await tab.evaluate(() => window.connection.channel('lobby').messages.map((m) => m.message.number));
             assert.deepEqual(kept, all);
         });
 
-        test('a page from the back/forward cache goes on where it was', async (context) => {
+        test('a page from the back/forward cache continues without loss', async (context) => {
             const { site, tab, listensOver, hasAll, ids, log } = await visit(context, browser, { options });
             await listensOver(transport);
-            await site.sayMany(3);
+            await site.sendMany(3);
             await hasAll();
             await tab.goto(`${site.url}/elsewhere`);
-            await site.sayMany(5);
+            await site.sendMany(5);
             await tab.evaluate(() => history.back());
             await tab.waitForFunction(() => window.connection?.connected);
-            assert.ok((await log()).includes('pageshow persisted'), 'the browser has kept the page');
-            await site.sayMany(2);
+            assert.ok((await log()).includes('pageshow persisted'), 'the browser kept the page');
+            await site.sendMany(2);
             await hasAll();
             assert.equal(await ids(), 1);
         });
 
-        test('a page that was hidden and frozen goes on', async (context) => {
+        test('a page that was hidden and frozen continues without loss', async (context) => {
             const { site } = await visit(context, browser, { options, path: '/elsewhere' });
             const tabs = await Tabs.of(browser);
             const tab = await tabs.open(site.url);
             await tab.waitFor(`window.connection?.transport === '${transport}'`);
             const other = await tabs.open(`${site.url}/elsewhere`);
             await tab.waitFor("document.visibilityState === 'hidden'");
-            await site.sayMany(3);
+            await site.sendMany(3);
             await tab.waitFor('numbers.length === 3');
             await tab.lifecycle('frozen');
             await tab.waitFor("log.includes('freeze')");
-            await site.sayMany(5);
+            await site.sendMany(5);
             await tab.lifecycle('active');
             await tab.show();
-            await site.sayMany(2);
+            await site.sendMany(2);
             await tab.waitFor('numbers.at(-1) === 9');
             assert.deepEqual(await tab.evaluate('numbers'), [...Array(10).keys()]);
             assert.deepEqual(await tab.evaluate('log.filter((line) => /^(freeze|resume|visible)/.test(line))'),
@@ -155,7 +155,7 @@ for (const [transport, options] of TRANSPORTS) {
             await tab.close();
         });
 
-        test('a page that is shown does not wait for its next attempt', async (context) => {
+        test('a page that becomes visible reconnects immediately', async (context) => {
             const { gate, site } = await visit(context, browser, { options: { ...options, increaseBounceIv: 1e9 }, path: '/elsewhere' });
             const tabs = await Tabs.of(browser);
             const tab = await tabs.open(site.url);
@@ -171,7 +171,7 @@ for (const [transport, options] of TRANSPORTS) {
             await tab.close();
         });
 
-        test('who is there is known, also after others came and went', async (context) => {
+        test('the members are known, also after others join and leave', async (context) => {
             const { site, tab, listensOver } = await visit(context, browser, { options });
             await listensOver(transport);
             const members = (wanted) => tab.waitForFunction(

@@ -1,4 +1,4 @@
-/** Real browsers on the way to the operator's pages. */
+/** The sign-in to the operator's pages in a real browser. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -31,7 +31,7 @@ async function signIn(password) {
     await tab.page.getByRole('button', { name: 'Sign in' }).click();
 }
 
-test('strangers are sent to the sign-in page', async () => {
+test('visitors without a sign-in are redirected to the sign-in page', async () => {
     for (const path of ['/admin', '/api-explorer']) {
         await tab.go(path);
         assert.equal(new URL(tab.page.url()).pathname, '/admin/sign_in');
@@ -39,14 +39,14 @@ test('strangers are sent to the sign-in page', async () => {
     }
 });
 
-test('a wrong password is told', async () => {
+test('a wrong password is reported', async () => {
     await signIn('wrong');
     await tab.page.getByRole('alert').filter({ hasText: /\w/ }).waitFor();
     await tab.portray('sign-in');
     tab.assertNoProblems();
 });
 
-test('the right one leads to the console', async () => {
+test('the right password leads to the console', async () => {
     await signIn(ADMIN.password);
     await tab.page.waitForURL('**/admin');
     await tab.page.locator('#state[data-state="open"]').waitFor();

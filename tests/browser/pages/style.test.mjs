@@ -1,4 +1,4 @@
-/** The parts that all pages are made of, each once on one page: legible in both colour schemes, and on a phone. */
+/** All common parts of the pages, on one page: legible in both colour schemes and on a phone. */
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 

@@ -1,4 +1,4 @@
-/** The browser library in Chromium: networks that refuse or swallow websockets, and other ends. */
+/** The browser library in Chromium: networks that refuse or drop websockets, and other ends of a connection. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -12,28 +12,28 @@ before(async () => {
 });
 after(() => browser?.close());
 
-test('where websockets are refused it polls, and changes back when they are not, losing nothing', async (context) => {
+test('refused websockets are replaced by polls and used again when possible, without loss', async (context) => {
     const { gate, site, listensOver, hasAll, ids, log } = await visit(context, browser, { websockets: 'refuse' });
     await listensOver('longpoll');
-    const stop = site.keepSaying();
-    await site.sayMany(20);
+    const stop = site.keepSending();
+    await site.sendMany(20);
     gate.websockets = 'pass';
     await listensOver('websocket');
-    await site.sayMany(20);
+    await site.sendMany(20);
     await stop();
     await hasAll();
     assert.equal(await ids(), 1);
     assert.deepEqual(await log(), ['connecting: connect', 'connected: open', 'longpoll', 'websocket resumed']);
 });
 
-test('a handshake whose answer is swallowed costs only the wait for it', async (context) => {
-    const { gate, site, tab, listensOver, hasAll, log } = await visit(context, browser, { websockets: 'swallow' });
+test('a handshake without a response costs only the wait for it', async (context) => {
+    const { gate, site, tab, listensOver, hasAll, log } = await visit(context, browser, { websockets: 'mute' });
     await listensOver('longpoll');
-    const stop = site.keepSaying();
-    // Probes are swallowed as well, and no frame with them.
+    const stop = site.keepSending();
+    // The gate drops probes as well, but no frame is lost with them.
     const handshakes = gate.handshakes;
     while (gate.handshakes < handshakes + 1) {
-        await site.sayMany(20);
+        await site.sendMany(20);
     }
     gate.websockets = 'pass';
     await listensOver('websocket');
@@ -43,15 +43,15 @@ test('a handshake whose answer is swallowed costs only the wait for it', async (
     assert.equal(await tab.evaluate(() => window.ids.size), 1);
 });
 
-test('a network that begins to refuse websockets is polled through, with the same id', async (context) => {
+test('the client polls with the same id when the network starts to refuse websockets', async (context) => {
     const { gate, site, listensOver, hasAll, ids } = await visit(context, browser);
     await listensOver('websocket');
-    const stop = site.keepSaying();
-    await site.sayMany(20);
+    const stop = site.keepSending();
+    await site.sendMany(20);
     gate.websockets = 'refuse';
     await gate.breakAll();
     await listensOver('longpoll');
-    await site.sayMany(20);
+    await site.sendMany(20);
     gate.websockets = 'pass';
     await listensOver('websocket');
     await stop();
@@ -59,7 +59,7 @@ test('a network that begins to refuse websockets is polled through, with the sam
     assert.equal(await ids(), 1);
 });
 
-test('a page that is closed says goodbye at once, if it is told to', async (context) => {
+test('a closed page disconnects immediately if the option is on', async (context) => {
     const options = { disconnectOnPagehide: true, noWebsocket: true };
     const settings = { CONNECTION_IDLE_TIMEOUT_MS: 600_000 };
     const { site, tab, listensOver } = await visit(context, browser, { options, settings });
@@ -71,7 +71,7 @@ test('a page that is closed says goodbye at once, if it is told to', async (cont
     }
 });
 
-test('a second socket with its id ends a connection for good', async (context) => {
+test('a second socket with the same id ends a connection permanently', async (context) => {
     const { gate, tab, listensOver, log } = await visit(context, browser);
     await listensOver('websocket');
     await tab.evaluate((url) => {
@@ -82,9 +82,9 @@ test('a second socket with its id ends a connection for good', async (context) =
     assert.equal(await tab.evaluate(() => window.other.readyState), 1);
 });
 
-test('a classic script does the same', async (context) => {
+test('the classic script works', async (context) => {
     const { site, hasAll, tab } = await visit(context, browser, { path: '/classic' });
     await tab.waitForFunction(() => window.connection.connected);
-    await site.sayMany(3);
+    await site.sendMany(3);
     await hasAll();
 });

@@ -1,4 +1,4 @@
-/** The browser library where there is no page: in a service worker of Chromium, and in Node. Neither has XMLHttpRequest. */
+/** The browser library without a page: in a service worker of Chromium, and in Node. Neither has XMLHttpRequest. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
@@ -51,11 +51,11 @@ async function until(condition, what) {
 }
 
 for (const transport of ['websocket', 'longpoll']) {
-    test(`a service worker listens over ${transport}, and comes back after a failed connect`, async (context) => {
+    test(`a service worker listens over ${transport}, and reconnects after a failed connect`, async (context) => {
         const tab = await Tab.open(browser, site, { serviceWorkers: 'allow' });
         context.after(() => tab.close());
         await tab.go('/');
-        // The application is away at first.
+        // The application is unavailable at first.
         const view = site.views['/connect'];
         site.views['/connect'] = async () => ({ status: 502, body: '<html>' });
         const started = tab.context.waitForEvent('serviceworker');
@@ -66,19 +66,19 @@ for (const transport of ['websocket', 'longpoll']) {
         await until(() => running.evaluate(() => self.connection.state === 'connected'), 'it connects');
         assert.deepEqual(await running.evaluate(() => [self.xhr, self.connection.transport]), ['undefined', transport]);
         await running.evaluate(() => { self.seen.length = 0; });
-        const first = site.said;
-        await site.sayMany(5);
-        await until(() => running.evaluate(() => self.seen.length === 5), 'its frames come');
+        const first = site.sent;
+        await site.sendMany(5);
+        await until(() => running.evaluate(() => self.seen.length === 5), 'its frames arrive');
         assert.deepEqual(await running.evaluate(() => self.seen), Array.from({ length: 5 }, (_, at) => first + at));
         const sent = await running.evaluate(() => self.connection.message({ user: 'worker', channel: 'lobby', message: { number: -1 } })
             .then(() => 'sent'));
         assert.equal(sent, 'sent');
-        await until(() => running.evaluate(() => self.seen.includes(-1)), 'its own message comes');
+        await until(() => running.evaluate(() => self.seen.includes(-1)), 'its own message arrives');
         await running.evaluate(() => self.connection.closeConnection());
     });
 }
 
-test('Node listens', async (context) => {
+test('Node receives messages', async (context) => {
     const program = `
         import { ChannelStreamConnection } from '${new URL('index.js', LIBRARY)}';
         const connection = new ChannelStreamConnection({
@@ -96,8 +96,8 @@ test('Node listens', async (context) => {
     child.stdout.on('data', (text) => { output += text; });
     child.stderr.on('data', (text) => { output += text; });
     await until(() => output.includes('open undefined'), 'it connects');
-    const first = site.said;
-    await site.sayMany(3);
-    await until(() => output.includes(`number ${first + 2}`), `its frames come: ${output}`);
+    const first = site.sent;
+    await site.sendMany(3);
+    await until(() => output.includes(`number ${first + 2}`), `its frames arrive: ${output}`);
     assert.deepEqual(output.match(/number \d+/g), [0, 1, 2].map((at) => `number ${first + at}`));
 });

@@ -1,4 +1,4 @@
-/** Accessibility, as far as a program can judge it: axe-core on the page as it stands. */
+/** Automatic accessibility checks: runs axe-core on the page in its present state. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -11,15 +11,15 @@ const describe = ({ id, help, nodes }) => {
 };
 
 /**
- * Fails if axe finds anything that breaks WCAG 2.2 A and AA or its own best practices.
+ * Fails if axe finds a violation of WCAG 2.2 A and AA or of its own best practices.
  *
- * Evaluated by the debugger and not by the page, so that the page's content security policy need not allow it.
+ * The debugger evaluates axe, not the page, so the page's content security policy need not allow it.
  *
  * @param {import('playwright-core').Page} page
  */
 export async function checkAccessibility(page) {
     await page.evaluate(source);
-    // A panel that still slides in has other colours than it will have.
+    // The colours of a panel are not final until its animation ends.
     await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
     const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
     assert.equal(violations.length, 0, violations.map(describe).join('\n\n'));

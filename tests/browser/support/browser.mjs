@@ -1,4 +1,4 @@
-/** Chromium with an eye on what must not happen: console errors and requests to anywhere else. */
+/** Chromium with checks for console errors and for requests to other hosts. */
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ const output = fileURLToPath(new URL('../output/', import.meta.url));
 
 const STEP_LIMIT_MS = 30_000;
 
-/** What the browser itself prints when a server is away, or refuses; no script can keep it from doing so. */
+/** Messages that the browser prints when a server is unreachable or refuses. Scripts cannot suppress them. */
 const NETWORK_ERROR = /Failed to load resource|WebSocket connection to/;
 
 export const launch = (options = {}) => chromium.launch({
@@ -26,7 +26,7 @@ export const launch = (options = {}) => chromium.launch({
     ],
 });
 
-/** A page in a browser profile of its own. */
+/** A page in its own browser profile. */
 export class Tab {
     static async open(browser, server, options = {}) {
         const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, reducedMotion: 'reduce', ...options });
@@ -72,7 +72,7 @@ export class Tab {
         assert.deepEqual(this.problems, []);
     }
 
-    /** Screenshots for people to look at, in both colour schemes and on a phone, where nothing may stick out. */
+    /** Takes screenshots for people, in both colour schemes, also on a phone. Fails if the page overflows. */
     async portray(name) {
         const { page } = this;
         mkdirSync(output, { recursive: true });

@@ -1,4 +1,4 @@
-/** Makes the files that pages load out of the library's modules: an ES module and a classic script. */
+/** Builds the files that pages load from the library's modules: an ES module and a classic script. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -6,12 +6,18 @@ import { build } from 'esbuild';
 
 export const LIBRARY = new URL('../../../static/channelstream/', import.meta.url);
 
-const { name, version, license } = JSON.parse(readFileSync(new URL('package.json', LIBRARY), 'utf8'));
+const manifest = (path, base) => JSON.parse(readFileSync(new URL(path, base), 'utf8'));
 
-const banner = { js: `/*! ${name} ${version} | ${license} | made from src/ by "npm run build" in tests/browser */` };
+const { name, version, license } = manifest('package.json', LIBRARY);
+const noble = manifest('../node_modules/@noble/hashes/package.json', import.meta.url);
+
+const banner = {
+    js: `/*! ${name} ${version} | ${license} | made from src/ by "npm run build" in tests/browser | contains ${noble.name} ` +
+        `${noble.version}, ${noble.license}, Copyright (c) 2022 Paul Miller, see LICENSE-noble-hashes */`,
+};
 
 const FORMATS = {
-    // Left readable: who bundles it again shrinks it as well.
+    // Not minified, because applications that bundle it minify their bundle.
     'index.js': { format: 'esm', target: 'es2022' },
     'channelstream.min.js': { format: 'iife', globalName: 'ChannelStream', target: 'es2020', minify: true },
 };

@@ -1,4 +1,4 @@
-/** Many channels and many connections, cheaply: sockets that say no more than their handshake. */
+/** Many channels and many connections at low cost: the sockets send nothing after their handshake. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 
@@ -17,7 +17,7 @@ export async function makeChannels(server, count) {
     }
 }
 
-/** The websocket of a connection. */
+/** Opens the websocket of a connection. */
 export async function open(server, connId) {
     const socket = connect(server.port, '127.0.0.1');
     socket.on('error', () => {});
@@ -28,12 +28,12 @@ export async function open(server, connId) {
     if (!answer.toString().startsWith('HTTP/1.1 101')) {
         throw new Error(`no websocket: ${answer}`);
     }
-    // What comes is read and dropped, so that nobody is a slow consumer.
+    // Reads and drops all data, so that no socket is a slow consumer.
     socket.resume();
     return socket;
 }
 
-/** Users with a connection each, every one in a channel of its own choice and in one that all share. */
+/** Connects users with one connection each. Each is in one of the channels, and in one that all share. */
 export async function fill(server, channels, connections) {
     const sockets = [];
     for (let from = 0; from < connections; from += CONNECTIONS_AT_ONCE) {

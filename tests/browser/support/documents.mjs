@@ -1,4 +1,4 @@
-/** The code in documents. */
+/** Reads the code in documents. */
 import { readFileSync } from 'node:fs';
 
 export const read = (path) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');

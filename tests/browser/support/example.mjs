@@ -1,4 +1,4 @@
-/** An example of `examples/`, started by its command. */
+/** An example of `examples/`, started with its command. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -9,7 +9,7 @@ import { SECRET } from './server.mjs';
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 export class Example {
-    /** Starts it beside a server; its address is what it prints. */
+    /** Starts the example with a server. The example prints its address. */
     static async start(server, program, path) {
         const child = spawn(program, [path], {
             cwd: root,

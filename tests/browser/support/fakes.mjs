@@ -1,4 +1,4 @@
-/** Stand-ins for what the library uses of a browser, driven by the test. */
+/** Fakes of the browser objects that the library uses. Tests control them. */
 import { mock } from 'node:test';
 
 import { ChannelStreamConnection } from '../../../static/channelstream/src/index.js';
@@ -82,7 +82,7 @@ export class FakeSocket {
     }
 }
 
-/** The page and its window, as far as they tell what happens to them. */
+/** The page and its window, with the events that the library uses. */
 class FakePage {
     window = new EventTarget();
     document = Object.assign(new EventTarget(), { visibilityState: 'visible' });
@@ -137,10 +137,10 @@ export const lastSocket = () => last(FakeSocket.opened);
 /** @type {FakePage} the page of the running test */
 export let page;
 
-/** What code of the page threw. */
+/** Messages of the errors that code of the page threw. */
 export let thrown;
 
-/** Installs the fakes and a clock that only `mock.timers.tick` moves; Math.random gives its upper end. */
+/** Installs the fakes, a clock that only `mock.timers.tick` advances, and a Math.random that returns nearly 1. */
 export function install() {
     FakeRequest.sent = [];
     FakeSocket.opened = [];
@@ -163,17 +163,17 @@ export function uninstall() {
     delete globalThis.WebSocket;
 }
 
-/** Lets promises that are settled be told. */
+/** Waits until the handlers of settled promises have run. */
 export const settled = () => new Promise(setImmediate);
 
-/** Writes down each event of these names, as [name, detail]. */
+/** Records each event with one of these names, as [name, detail]. */
 export function record(emitter, ...names) {
     const events = [];
     names.forEach((name) => emitter.on(name, (detail) => events.push([name, detail])));
     return events;
 }
 
-/** A connection that writes down the callbacks it got in `calls` and the messages in `messages`. */
+/** A connection that records its callbacks in `calls` and its messages in `messages`. */
 export function connection(settings = {}) {
     const made = Object.assign(new ChannelStreamConnection(), {
         username: 'ada',
@@ -194,7 +194,7 @@ export function connection(settings = {}) {
     return made;
 }
 
-/** Connects with id `first`; the socket or poll is then the last of its kind. */
+/** Connects with the id `first`. The socket or poll is then the last one of its kind. */
 export function connected(settings = {}, id = 'first') {
     const made = connection(settings);
     made.connect();

@@ -1,8 +1,15 @@
-/** A proxy between browser and server, as far as it can spoil things: by connection, without looking at frames. */
+/** A proxy between browser and server that causes network faults. It breaks connections and does not read frames. */
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 
 const HANDSHAKE = /^upgrade: *websocket/im;
+
+/** A poll that is not answered within this time has no frames to deliver. */
+const QUIET_MS = 300;
+
+/** The time in which the server sees that a response has arrived. */
+const SETTLE_MS = 50;
 
 export class Gate {
     static async start(server) {
@@ -17,7 +24,7 @@ export class Gate {
 
     constructor(server) {
         this.server = server;
-        /** `pass`, `refuse`, or `swallow`: the server answers a handshake, and nothing of it arrives. */
+        /** `pass`, `refuse`, or `mute`: the server answers a handshake, but no byte of the response arrives. */
         this.websockets = 'pass';
         this.handshakes = 0;
         this.clients = new Set();
@@ -43,14 +50,17 @@ export class Gate {
                 client.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
                 return;
             }
-            this.join(client, head, { mute: isHandshake && this.websockets === 'swallow' });
+            this.join(client, head, { isHandshake, mute: isHandshake && this.websockets === 'mute' });
         });
     }
 
-    join(client, head, { mute }) {
+    join(client, head, { isHandshake, mute }) {
         const upstream = connect({ port: this.server.port, host: '127.0.0.1', allowHalfOpen: true });
-        const pair = { client, upstream };
+        /** `isWaiting`: an HTTP request has no response yet. */
+        const pair = { client, upstream, isHandshake, isWaiting: !isHandshake };
         this.pairs.add(pair);
+        client.on('data', () => { pair.isWaiting = !isHandshake; });
+        upstream.on('data', () => { pair.isWaiting = false; });
         upstream.on('error', () => client.destroy());
         upstream.on('close', () => {
             this.pairs.delete(pair);
@@ -67,19 +77,37 @@ export class Gate {
     }
 
     /**
-     * Breaks all connections so that nothing on its way to the browser is lost: the server hears that its peer is
-     * gone, what it has sent until then still arrives, and then the browser hears it too.
+     * Breaks all connections without losing data in flight to the browser. The server detects the closed connection,
+     * all data that it has sent so far still arrives, and then the browser detects the end too.
      */
     async breakAll() {
-        const broken = [...this.pairs].map(({ client, upstream }) => {
-            client.unpipe(upstream);
-            upstream.end();
-            return once(client, 'finish');
-        });
-        await Promise.all(broken);
+        await Promise.all([...this.pairs].map((pair) => this.breakDown(pair)));
     }
 
-    /** Breaks all connections, and lets in no other. */
+    /**
+     * When the server detects the end of a poll's connection, it answers the poll and sends those frames again later. A
+     * browser that has closed its connection never receives such a response, so the gate drops it. A response that is
+     * being sent must arrive, and the server must see that it did before the connection ends.
+     */
+    async breakDown(pair) {
+        const { client, upstream } = pair;
+        client.unpipe(upstream);
+        if (pair.isWaiting) {
+            await Promise.race([once(upstream, 'data'), pause(QUIET_MS)]);
+        }
+        if (pair.isWaiting) {
+            upstream.unpipe(client);
+            upstream.resume();
+        } else if (!pair.isHandshake) {
+            await pause(SETTLE_MS);
+        }
+        upstream.end();
+        if (!client.destroyed) {
+            await Promise.race([once(client, 'finish'), once(client, 'close')]);
+        }
+    }
+
+    /** Breaks all connections, and accepts no new ones. */
     close() {
         this.shut = true;
         return this.breakAll();
@@ -89,7 +117,7 @@ export class Gate {
         this.shut = false;
     }
 
-    /** The network is gone without a word: nothing passes any more, and nobody is told. */
+    /** Simulates a lost network: nothing passes, and neither side is notified. */
     vanish() {
         this.away = true;
         for (const { client, upstream } of this.pairs) {
@@ -99,7 +127,7 @@ export class Gate {
         }
     }
 
-    /** It is there again. What was joined before stays dead. */
+    /** Restores the network. Connections from before stay dead. */
     comeBack() {
         this.away = false;
     }

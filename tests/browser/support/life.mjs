@@ -1,4 +1,4 @@
-/** Some life in a server: people who come, listen and go, and an application that talks to them in waves. */
+/** Simulated activity: users who connect, listen and leave, and an application that publishes in waves. */
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { call } from './api.mjs';
@@ -22,7 +22,7 @@ async function join(server, index) {
     return open(server, connId);
 }
 
-/** Every fifth message is not for `user-1`, so that a recording has something to tell. */
+/** Publishes messages. Every fifth one excludes `user-1`, so that a recording shows different outcomes. */
 function talk(server, turn) {
     const count = 1 + Math.round(3 + 3 * Math.sin(turn / 40)) + (turn % 97 === 0 ? 12 : 0);
     return call(server, '/message', Array.from({ length: count }, (_, index) => ({
@@ -33,14 +33,14 @@ function talk(server, turn) {
     })));
 }
 
-/** An application with a mistake: now and then it names a channel that has too long a name. */
-function slip(server, turn) {
+/** Simulates an application with an error: it sometimes sends a channel name that is too long. */
+function sendInvalid(server, turn) {
     const count = turn % 70 === 0 ? 3 : turn % 25 === 0 ? 1 : 0;
     const message = { channel: 'x'.repeat(300), user: 'publisher', message: { text: 'lost' } };
     return Promise.allSettled(Array.from({ length: count }, () => call(server, '/message', [message])));
 }
 
-/** Begins to live; the returned function ends it. */
+/** Starts the activity. The returned function ends it. */
 export async function live(server) {
     await call(server, '/channel_config', Object.fromEntries(CHANNELS.map((name, index) => [name, settings(index)])));
     const sockets = [];
@@ -54,7 +54,7 @@ export async function live(server) {
                 sockets.pop().destroy();
             }
             await talk(server, turn);
-            await slip(server, turn);
+            await sendInvalid(server, turn);
             await pause(TURN_MS);
         }
         sockets.forEach((socket) => socket.destroy());

@@ -1,6 +1,6 @@
 /**
- * A server and the network before it, as a model: what they promise about frames, with a clock and a chance that the
- * test controls. Frames of a connection are numbers from zero; the model knows which of them were lost on the way.
+ * A model of the server and its network: their guarantees about frames, with a clock and a random source that the test
+ * controls. Frames of a connection are numbers from zero. The model records which of them were lost in flight.
  */
 import { FakeSocket } from './fakes.mjs';
 
@@ -9,7 +9,7 @@ const BATCH_MS = 25;
 const HEARTBEAT_MS = 5_000;
 const FORGET_MS = 30_500;
 
-/** As the server keeps it: a cursor that moves when the system has taken a frame, and one session at most. */
+/** A connection in the server: a cursor that advances when the system accepts a frame, and at most one session. */
 class Connection {
     constructor(id) {
         this.id = id;
@@ -21,7 +21,7 @@ class Connection {
         this.lostAt = [];
     }
 
-    /** Frames that the system had taken, and that never arrived. */
+    /** Records frames that the system had accepted and that never arrived. */
     lose(frames) {
         if (frames.length > 0) {
             this.lost.push(...frames.map(({ number }) => number));
@@ -60,12 +60,12 @@ export class Model {
         this.all = [];
         this.count = 0;
         this.up = true;
-        /** `open`, `refused` or `swallowed`: what happens to handshakes of websockets. */
+        /** `open`, `refused` or `muted`: the outcome of websocket handshakes. */
         this.websockets = 'open';
         this.wires = new Set();
     }
 
-    /** A delay on the way, up to 60 ms. */
+    /** A network delay of up to 60 ms. */
     delay() {
         return 1 + this.random() * 59;
     }
@@ -86,7 +86,7 @@ export class Model {
         }
     }
 
-    /** Forgets those who have been away for too long. */
+    /** Removes connections without a session after the grace time. */
     sweep() {
         for (const [id, { absentSince, session }] of this.connections) {
             if (!session && Date.now() - absentSince > FORGET_MS) {
@@ -100,18 +100,18 @@ export class Model {
         [...this.wires].forEach((wire) => wire.breakDown());
     }
 
-    /** Every socket and request breaks; what is on the way arrives before that. */
+    /** Breaks every socket and request. Data in flight arrives before that. */
     breakAll() {
         [...this.wires].forEach((wire) => wire.breakDown());
     }
 }
 
-/** One direction's queue: what is sent arrives in order, after a delay each. */
+/** The queue of one direction. Data arrives in order, each item after a delay. */
 class Wire {
     constructor(model, connection) {
         this.model = model;
         this.connection = connection;
-        this.underWay = [];
+        this.inFlight = [];
         this.arrivesAt = 0;
         this.open = true;
         model.wires.add(this);
@@ -119,26 +119,26 @@ class Wire {
 
     send(frames, arrive) {
         const item = { frames };
-        this.underWay.push(item);
+        this.inFlight.push(item);
         this.arrivesAt = Math.max(this.arrivesAt, Date.now() + this.model.delay());
         setTimeout(() => {
-            const at = this.underWay.indexOf(item);
+            const at = this.inFlight.indexOf(item);
             if (at >= 0) {
-                this.underWay.splice(at, 1);
+                this.inFlight.splice(at, 1);
                 arrive();
             }
         }, this.arrivesAt - Date.now());
     }
 
-    /** The client's end is gone: what was under way to it is lost. */
+    /** The client has closed its end, so data in flight is lost. */
     cut() {
         this.open = false;
         this.model.wires.delete(this);
-        this.connection?.lose(this.underWay.splice(0).flatMap(({ frames }) => frames));
+        this.connection?.lose(this.inFlight.splice(0).flatMap(({ frames }) => frames));
     }
 }
 
-/** Makes the class that stands for WebSocket. */
+/** Makes the class that replaces WebSocket. */
 export function socketsOf(model) {
     return class ModelSocket extends FakeSocket {
         constructor(url) {
@@ -156,12 +156,12 @@ export function socketsOf(model) {
                 return;
             }
             const connection = model.connections.get(id);
-            this.swallowed = model.websockets === 'swallowed';
+            this.muted = model.websockets === 'muted';
             this.wire = new Wire(model, connection);
             this.wire.breakDown = () => this.breakDown();
-            this.wire.send([], () => !this.swallowed && this.accept());
+            this.wire.send([], () => !this.muted && this.accept());
             if (!connection) {
-                this.goodbye(1000);
+                this.end(1000);
                 return;
             }
             this.connection = connection;
@@ -170,7 +170,7 @@ export function socketsOf(model) {
         }
 
         put(frames) {
-            if (!this.wire.open || this.swallowed) {
+            if (!this.wire.open || this.muted) {
                 this.connection.lose(frames);
             } else {
                 this.wire.send(frames, () => this.frame(frames));
@@ -182,22 +182,22 @@ export function socketsOf(model) {
         }
 
         release() {
-            this.goodbye(4001);
+            this.end(4001);
         }
 
-        goodbye(code) {
+        end(code) {
             clearInterval(this.beat);
             this.connection?.detach(this);
             this.wire.send([], () => {
                 this.wire.cut();
-                if (!this.swallowed) {
+                if (!this.muted) {
                     this.drop(code);
                 }
             });
         }
 
         breakDown() {
-            this.goodbye(1006);
+            this.end(1006);
         }
 
         close() {
@@ -206,14 +206,14 @@ export function socketsOf(model) {
             if (open && this.wire) {
                 clearInterval(this.beat);
                 this.wire.cut();
-                // The server learns of it later; until then it writes into nothing.
+                // The server detects the close later. Until then it sends frames to a closed socket.
                 setTimeout(() => this.connection?.detach(this), model.delay());
             }
         }
     };
 }
 
-/** Makes the class that stands for XMLHttpRequest: the application's connect, and the server's polls. */
+/** Makes the class that replaces XMLHttpRequest, for the application's connect and the server's polls. */
 export function requestsOf(model) {
     return class ModelRequest {
         readyState = 0;
@@ -304,7 +304,7 @@ export function requestsOf(model) {
             clearTimeout(this.limit);
             clearTimeout(this.waiting);
             this.wire?.cut();
-            // Frames that were not yet taken for the answer wait for the next poll.
+            // Frames that are not in a response yet wait for the next poll.
             this.connection?.detach(this);
             this.answering = true;
         }

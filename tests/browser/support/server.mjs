@@ -1,4 +1,4 @@
-/** The real server, started from the binary that CHANNELSTREAM_BIN names. */
+/** The real server, started from the binary in CHANNELSTREAM_BIN. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -30,7 +30,7 @@ async function freePort() {
 }
 
 export class Server {
-    /** @param {{demo?: boolean, settings?: object}} [options] settings by the names of their variables, without prefix */
+    /** @param {{demo?: boolean, settings?: object}} [options] settings by their variable names without the prefix */
     static async start({ demo = true, settings = {} } = {}) {
         const server = new Server(await freePort(), demo, settings);
         await server.launch();
@@ -43,7 +43,7 @@ export class Server {
         this.settings = settings;
         this.url = `http://127.0.0.1:${port}`;
         this.log = '';
-        // An empty directory, so that no configuration file of the checkout is read.
+        // An empty directory, so that the server does not read a configuration file of the checkout.
         this.directory = mkdtempSync(join(tmpdir(), 'channelstream-browser-'));
     }
 
@@ -70,7 +70,7 @@ export class Server {
         const until = Date.now() + START_LIMIT_MS;
         while (!await this.answers()) {
             if (this.child.exitCode !== null || Date.now() > until) {
-                throw new Error(`the server does not answer:\n${this.log}`);
+                throw new Error(`the server does not respond:\n${this.log}`);
             }
             await pause(50);
         }

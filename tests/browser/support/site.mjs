@@ -1,4 +1,4 @@
-/** A web application as docs/browser-library.md describes it: pages with the library, and all views it calls. */
+/** A web application as docs/browser-library.md describes it: pages with the library, and all views that it calls. */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -27,7 +27,7 @@ const html = (body) => `<!DOCTYPE html>
 ${body}`;
 
 export class Site {
-    /** Serves pages whose body `pages` names by path; without a page a path is empty. */
+    /** Serves pages. `pages` contains their bodies by path; other paths are empty pages. */
     static async start(server, pages = {}) {
         const site = new Site(server, pages);
         site.http = createServer((request, response) => site.answer(request, response));
@@ -41,12 +41,12 @@ export class Site {
         this.server = server;
         this.pages = pages;
         this.signer = new ChannelStreamSigner(SECRET);
-        /** Paths of views in the order in which pages called them. */
+        /** Methods and paths of views, in the order in which pages called them. */
         this.calls = [];
-        /** Joined with each connect, besides what the page asks for; null to join what the page asks for. */
+        /** The channels to join with each connect; null to join those that the page requests. */
         this.joins = null;
-        this.said = 0;
-        this.saying = Promise.resolve();
+        this.sent = 0;
+        this.sending = Promise.resolve();
     }
 
     async answer(request, response) {
@@ -58,7 +58,7 @@ export class Site {
         } else if (view && request.method !== 'GET') {
             await this.answerView(view, request, response);
         } else {
-            // Not `no-store`: that would keep the page out of the back/forward cache.
+            // Does not send `no-store`, which would keep the page out of the back/forward cache.
             const script = pathname.endsWith('.js');
             response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
             response.end(script ? this.pages[pathname] : html(this.pages[pathname] ?? ''));
@@ -100,7 +100,7 @@ export class Site {
         return Object.fromEntries(channels.map((name) => [name, SETTINGS]));
     }
 
-    /** A signed call of the server, with its answer as it is. */
+    /** Sends a signed call to the server and returns its response unchanged. */
     async forward(method, path, payload) {
         const answer = await fetch(this.server.url + path, {
             method,
@@ -114,27 +114,27 @@ export class Site {
         return JSON.parse((await this.forward('POST', path, payload)).body);
     }
 
-    /** Says the next number in a channel. */
-    say(channel = 'lobby') {
-        const number = this.said;
-        this.said += 1;
-        // One after the other: requests that race have no order.
-        this.saying = this.saying.then(() => this.call('/message', [{ user: 'site', channel, message: { number } }]));
-        return this.saying;
+    /** Sends the next number to a channel. */
+    sendOne(channel = 'lobby') {
+        const number = this.sent;
+        this.sent += 1;
+        // Sends one after the other, because concurrent requests have no order.
+        this.sending = this.sending.then(() => this.call('/message', [{ user: 'site', channel, message: { number } }]));
+        return this.sending;
     }
 
-    async sayMany(count, channel) {
+    async sendMany(count, channel) {
         for (let turn = 0; turn < count; turn += 1) {
-            await this.say(channel);
+            await this.sendOne(channel);
         }
     }
 
-    /** Says numbers one after the other until the returned function is called. */
-    keepSaying(channel) {
+    /** Sends numbers one after the other until the returned function is called. */
+    keepSending(channel) {
         let going = true;
         const done = (async () => {
             while (going) {
-                await this.say(channel);
+                await this.sendOne(channel);
             }
         })();
         return () => {

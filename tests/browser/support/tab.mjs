@@ -1,6 +1,6 @@
 /**
- * Tabs of one window, as users have them. Playwright gives each page a window of its own that is always visible; to be
- * hidden and frozen, tabs are spoken to over the browser's own protocol.
+ * Tabs of one window. Playwright opens each page in its own window, which is always visible. To hide and freeze tabs,
+ * this module uses the browser's own protocol.
  */
 const LIMIT_MS = 60_000;
 const PAUSE_MS = 50;
@@ -22,7 +22,7 @@ export class Tabs {
         });
     }
 
-    /** Opens a tab, which is the visible one from then on. */
+    /** Opens a tab, which becomes the visible one. */
     async open(url) {
         const { targetId } = await this.session.send('Target.createTarget', { url });
         const { sessionId } = await this.session.send('Target.attachToTarget', { targetId, flatten: false });
@@ -52,7 +52,7 @@ class RawTab {
         return this.tabs.send(this.sessionId, method, params);
     }
 
-    /** The value of an expression in the page. */
+    /** Returns the value of an expression in the page. */
     async evaluate(expression) {
         const { result, exceptionDetails } = await this.send('Runtime.evaluate', {
             expression: `JSON.stringify(${expression})`, awaitPromise: true, returnByValue: true,
@@ -67,7 +67,7 @@ class RawTab {
         const until = Date.now() + LIMIT_MS;
         while (!await this.evaluate(`Boolean(${expression})`)) {
             if (Date.now() > until) {
-                throw new Error(`it does not come to ${expression}`);
+                throw new Error(`timeout while waiting for ${expression}`);
             }
             await new Promise((resolve) => { setTimeout(resolve, PAUSE_MS); });
         }
@@ -77,7 +77,7 @@ class RawTab {
         return this.tabs.session.send('Target.activateTarget', { targetId: this.targetId });
     }
 
-    /** `frozen` or `active`; only hidden tabs can be frozen. */
+    /** Sets the state to `frozen` or `active`. Only hidden tabs can be frozen. */
     lifecycle(state) {
         return this.send('Page.setWebLifecycleState', { state });
     }

@@ -1,4 +1,4 @@
-/** A page that listens, on a site of its own, before a server that a gate stands before. */
+/** A listening page of a separate site, with a gate between the page and the server. */
 import assert from 'node:assert/strict';
 
 import { Gate } from './gate.mjs';
@@ -7,7 +7,7 @@ import { Site } from './site.mjs';
 
 const LIMIT_MS = 60_000;
 
-/** A page that listens in the lobby, and notes what it gets. */
+/** A page that listens to the lobby and records its events. */
 const page = (gate, options = {}) => `<script type="module">
 import { ChannelStreamConnection } from 'channelstream-browser';
 
@@ -33,12 +33,12 @@ window.ids = new Set();
 connection.on('connect', ({ connectionId }) => window.ids.add(connectionId));
 connection.on('open', ({ transport, resumed }) => window.log.push(transport + (resumed ? ' resumed' : '')));
 connection.on('state', ({ state, reason }) => window.log.push(state + ': ' + reason));
-window.told = [];
+window.reported = [];
 connection.on('message', ({ message }) => window.numbers.push(message.number));
-lobby.on('message', ({ message }) => window.told.push(message.number));
+lobby.on('message', ({ message }) => window.reported.push(message.number));
 lobby.on('history', ({ missed }) => {
     window.missed = missed.map(({ message }) => message.number);
-    window.told.push(...window.missed);
+    window.reported.push(...window.missed);
 });
 window.addEventListener('pageshow', ({ persisted }) => persisted && window.log.push('pageshow persisted'));
 for (const name of ['freeze', 'resume']) {
@@ -61,9 +61,9 @@ const classic = (gate) => `<script src="/channelstream/channelstream.min.js"></s
     connection.connect();
 </script>`;
 
-/** A server, a gate before it, a site, and a page of it that is listening; all end with the test. */
+/** Starts a server, a gate, a site, and a listening page of the site. All end with the test. */
 export async function visit(context, browser, { options = {}, settings = {}, websockets = 'pass', path = '/' } = {}) {
-    // Buffers that reach back as far as any test does.
+    // Buffers that are large enough for every test.
     const server = await Server.start({ demo: false, settings: { CHANNEL_FRAMES: 10_000, ...settings } });
     context.after(() => server.stop());
     const gate = await Gate.start(server);
@@ -83,9 +83,9 @@ export async function visit(context, browser, { options = {}, settings = {}, web
     visitor.listensOver = (transport) => tab.waitForFunction(
         (wanted) => window.connection?.transport === wanted, transport, { timeout: LIMIT_MS });
     visitor.hasAll = async () => {
-        const count = site.said;
+        const count = site.sent;
         await tab.waitForFunction((wanted) => window.numbers.at(-1) === wanted, count - 1, { timeout: LIMIT_MS });
-        assert.deepEqual(await tab.evaluate(() => window.numbers), [...Array(count).keys()], 'each once, in order');
+        assert.deepEqual(await tab.evaluate(() => window.numbers), [...Array(count).keys()], 'each number once, in order');
     };
     visitor.ids = () => tab.evaluate(() => window.ids.size);
     visitor.log = () => tab.evaluate(() => window.log);

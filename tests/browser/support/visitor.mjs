@@ -1,4 +1,4 @@
-/** A visitor of the live demo: acts through what the page shows and waits for what it shows. */
+/** A visitor of the live demo, who uses only the visible controls of the page. */
 import { Tab } from './browser.mjs';
 
 export class Visitor {
@@ -58,7 +58,7 @@ export class Visitor {
         await this.messages.locator('li.event').filter({ hasText: text }).last().waitFor();
     }
 
-    /** The texts of all messages, in the order of the page. */
+    /** Returns the texts of all messages, in the order of the page. */
     texts() {
         return this.messages.locator('li p').allTextContents();
     }

@@ -1,4 +1,4 @@
-/** The declarations promise what the sources do: each exported class can stand for the one that is declared. */
+/** The declarations match the sources: each exported class is assignable to the declared one. */
 import * as declared from '../../../static/channelstream/index.js';
 import * as sources from '../../../static/channelstream/src/index.js';
 

@@ -1,4 +1,4 @@
-/** What the declarations let a page do, and what they keep it from. Compiled, never run. */
+/** Uses that the declarations must allow or refuse. This file is compiled but never run. */
 import {
     ChannelStreamChannel, ChannelStreamConnection, ChannelStreamError, ChannelStreamRequest, ChannelStreamSigner,
 } from 'channelstream-browser';
@@ -13,7 +13,7 @@ interface Chat {
     text: string;
 }
 
-// Options, by the constructor and as properties.
+// Options can be set in the constructor and as properties.
 const connection = new ChannelStreamConnection({
     username: 'ada',
     channels: ['news'],
@@ -27,7 +27,7 @@ connection.noWebsocket = true;
 connection.graceTimeMs = 60_000;
 // @ts-expect-error: no such option
 new ChannelStreamConnection({ conectUrl: '/connect' });
-// @ts-expect-error: of another type
+// @ts-expect-error: wrong type
 new ChannelStreamConnection({ username: 7 });
 // States are a closed set.
 const state: ConnectionState = connection.state;
@@ -42,7 +42,7 @@ switch (state) {
 }
 // @ts-expect-error: no such state
 connection.state === 'conected';
-// @ts-expect-error: told, not set
+// @ts-expect-error: read-only
 connection.state = state;
 
 // Events carry their details.
@@ -67,10 +67,10 @@ connection.on('state', listener);
 connection.off('state', listener);
 // @ts-expect-error: no such event
 connection.on('opened', () => {});
-// @ts-expect-error: not what this event carries
+// @ts-expect-error: not a detail of this event
 connection.on('open', ({ code }) => code);
 
-// A frame's type tells the rest.
+// The type of a frame determines its other fields.
 const describe = (frame: Frame<Chat>): string => {
     switch (frame.type) {
         case 'message': return frame.message.text;
@@ -82,7 +82,7 @@ const describe = (frame: Frame<Chat>): string => {
 };
 connection.channel<Chat>('chat').on('frame', describe);
 
-// Callbacks of before.
+// The callbacks of the 0.7.1 client.
 connection.listenMessageCallback = (messages) => messages.map((frame) => frame.uuid);
 connection.connectCallback = (request, data) => {
     same<typeof request, XMLHttpRequest>(true);
@@ -99,7 +99,7 @@ connection.addMutator('connect', (request) => {
 // @ts-expect-error: no such kind of request
 connection.addMutator('listen', () => {});
 
-// Calls are promises.
+// Calls return promises.
 export async function calls(): Promise<void> {
     const opened = await connection.connect();
     same<typeof opened, OpenEvent>(true);
@@ -112,12 +112,12 @@ export async function calls(): Promise<void> {
     await connection.updateUserState({ color: 'red', age: 36, here: true, none: null });
     // @ts-expect-error: states are flat
     await connection.updateUserState({ deep: {} });
-    // @ts-expect-error: a list
+    // @ts-expect-error: must be a list
     await connection.subscribe('news');
     await connection.disconnect();
 }
 
-// Channels know what they carry.
+// Channels have a type for their messages.
 const chat: ChannelStreamChannel<Chat> = connection.channel<Chat>('news');
 chat.on('message', (message) => same<typeof message.message, Chat>(true));
 chat.on('history', ({ messages, missed }) => same<[typeof messages, typeof missed], [StoredMessage<Chat>[], StoredMessage<Chat>[]]>(true));
@@ -128,15 +128,15 @@ chat.messageLimit = 500;
 const done: Promise<void> = chat.subscribe();
 done.catch((error: ChannelStreamError) => error.code);
 chat.publish({ text: 'hi' }, { pm_users: ['bob'] });
-// @ts-expect-error: not what it carries
+// @ts-expect-error: not the channel's message type
 chat.publish({ words: 'hi' });
-// @ts-expect-error: told, not set
+// @ts-expect-error: read-only
 chat.members = [];
-// @ts-expect-error: made by a connection
+// @ts-expect-error: only a connection makes channels
 new ChannelStreamChannel();
 connection.channel('any').on('message', ({ message }) => console.log(message.whatever));
 
-// Classes of a page's own.
+// Pages can define subclasses.
 export class Page extends ChannelStreamConnection {
     override listenMessageCallback(messages: Frame[]): void {
         console.log(messages.length);

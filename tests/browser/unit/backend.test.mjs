@@ -6,7 +6,7 @@ import { FakeRequest, connected, connection, install, lastRequest, lastSocket, u
 beforeEach(install);
 afterEach(uninstall);
 
-test('connect sends name and channels and takes over what the answer says', () => {
+test('connect sends name and channels and takes over the response', () => {
     const made = connection();
     made.connect();
     const { verb, url, body, headers } = lastRequest();
@@ -17,7 +17,7 @@ test('connect sends name and channels and takes over what the answer says', () =
     assert.deepEqual(made.channels, ['demo', 'news']);
 });
 
-test('mutators change headers, body and address, in order, before anything is sent', () => {
+test('mutators change headers, body and address, in order, before the request is sent', () => {
     const made = connection({ messageDeleteUrl: '/app/message' });
     made.addMutator('connect', (request) => request.headers.push({ name: 'X-CSRF-Token', value: 'one' }));
     made.addMutator('connect', (request) => { request.body.token = request.headers[0].value; });
@@ -41,10 +41,10 @@ const calls = [
 
 for (const [method, argument, address, verb, callback, body] of calls) {
     test(`${method} goes to ${address} and reports to its callback`, () => {
-        const told = [];
+        const reported = [];
         const made = connected({ [address]: '/there' });
-        made[`${callback}Callback`] = (request, data) => told.push(['ok', request.status, data]);
-        made[`${callback}ErrorCallback`] = (request, data) => told.push(['error', request.status, data]);
+        made[`${callback}Callback`] = (request, data) => reported.push(['ok', request.status, data]);
+        made[`${callback}ErrorCallback`] = (request, data) => reported.push(['error', request.status, data]);
         made[method](argument);
         const request = lastRequest();
         assert.deepEqual([request.verb, request.url, request.body], [verb, '/there', body]);
@@ -53,7 +53,7 @@ for (const [method, argument, address, verb, callback, body] of calls) {
         lastRequest().answer(422, { user: ['no'] });
         made[method](argument);
         lastRequest().fail();
-        assert.deepEqual(told, [
+        assert.deepEqual(reported, [
             ['ok', 200, { channels: ['demo'] }],
             ['error', 422, { user: ['no'] }],
             ['error', 0, ''],
@@ -61,7 +61,7 @@ for (const [method, argument, address, verb, callback, body] of calls) {
     });
 }
 
-test('joining nothing sends nothing', () => {
+test('an empty list of channels sends no request', () => {
     const made = connected();
     const before = FakeRequest.sent.length;
     made.subscribe([]);
@@ -71,7 +71,7 @@ test('joining nothing sends nothing', () => {
     assert.deepEqual(made.calculateUnsubscribe(), []);
 });
 
-test('disconnect closes and tells the server, with the id in query and body', () => {
+test('disconnect closes the connection and sends the id to the server in query and body', () => {
     const made = connected();
     const socket = lastSocket();
     made.disconnect();

@@ -1,4 +1,4 @@
-/** Channels as objects: joining, and joining again; who is there; what was said. */
+/** Channels as objects: subscription, reconnects, members and messages. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
@@ -22,7 +22,7 @@ function listening(settings) {
     return made;
 }
 
-/** Loses the socket and the id; the application is asked for a new one. */
+/** Loses the socket and the id, so that the client requests a new id from the application. */
 function forget() {
     lastSocket().drop(1006);
     tick(2000);
@@ -45,7 +45,7 @@ const person = (user, state = {}) => ({ user, state });
 
 // ---- Joining ---------------------------------------------------------------------------------------------------------
 
-test('a channel is one object, whose state follows what the server confirms', async () => {
+test('a channel is one object, whose state follows the confirmations of the server', async () => {
     const made = listening();
     const news = made.channel('news');
     assert.equal(made.channel('news'), news);
@@ -68,7 +68,7 @@ test('a channel is one object, whose state follows what the server confirms', as
     assert.deepEqual(made.channels, ['demo']);
 });
 
-test('several in one go are one request, and who is joined is not asked for again', async () => {
+test('several joins in one turn are one request, without channels that are already joined', async () => {
     const made = listening();
     const all = ['a', 'b', 'a', 'demo'].map((name) => made.channel(name).subscribe());
     await settled();
@@ -80,7 +80,7 @@ test('several in one go are one request, and who is joined is not asked for agai
     assert.equal(to('/app/subscribe').length, 1);
 });
 
-test('what is wanted before connect() is asked for with it', async () => {
+test('connect() requests the channels that were wanted before', async () => {
     const made = connection(urls);
     const joined = made.channel('news').subscribe();
     await settled();
@@ -92,7 +92,7 @@ test('what is wanted before connect() is asked for with it', async () => {
     assert.equal(to('/app/subscribe').length, 0);
 });
 
-test('what the application leaves out of connect() is asked for after it', async () => {
+test('channels that the application omits from connect() are requested afterwards', async () => {
     const made = connection(urls);
     const joined = made.channel('news').subscribe();
     made.connect();
@@ -103,7 +103,7 @@ test('what the application leaves out of connect() is asked for after it', async
     await joined;
 });
 
-test('with a new id everything is joined again, by connect() or after it', async () => {
+test('with a new id all channels are joined again, by connect() or afterwards', async () => {
     const made = listening();
     const news = made.channel('news');
     news.subscribe();
@@ -122,7 +122,7 @@ test('with a new id everything is joined again, by connect() or after it', async
     assert.deepEqual(states.map(([, { state }]) => state), ['subscribing', 'subscribed']);
 });
 
-test('what a page asks for itself when it is connected again is not asked for twice', async () => {
+test('channels that the page requests after a reconnect are not requested twice', async () => {
     const made = listening();
     made.subscribe(['news']);
     lastRequest().answer(200, { channels: ['demo', 'news'] });
@@ -133,7 +133,7 @@ test('what a page asks for itself when it is connected again is not asked for tw
     assert.equal(to('/app/subscribe').length, 2);
 });
 
-test('what was left is not joined again', async () => {
+test('left channels are not joined again', async () => {
     const made = listening();
     made.subscribe(['news', 'sport']);
     lastRequest().answer(200, { channels: ['demo', 'news', 'sport'] });
@@ -157,7 +157,7 @@ test('a lost transport does not unsubscribe', async () => {
     assert.deepEqual(states, []);
 });
 
-test('one refused channel does not spoil the others', async () => {
+test('a refused channel does not affect the others', async () => {
     const made = listening();
     const errors = record(made.channel('secret'), 'error');
     const open = made.channel('open').subscribe();
@@ -178,7 +178,7 @@ test('one refused channel does not spoil the others', async () => {
     assert.equal(FakeRequest.sent.slice(count).filter(({ url }) => url === '/app/subscribe').length, 0);
 });
 
-test('an application that is away is asked again, ever more rarely', async () => {
+test('requests to an unavailable application are repeated with growing waits', async () => {
     const made = listening();
     const joined = made.channel('news').subscribe();
     await settled();
@@ -195,7 +195,7 @@ test('an application that is away is asked again, ever more rarely', async () =>
     await joined;
 });
 
-test('a channel that an answer leaves out was refused', async () => {
+test('a channel that is missing from the response counts as refused', async () => {
     const made = listening();
     const joined = made.channel('news').subscribe();
     await settled();
@@ -204,7 +204,7 @@ test('a channel that an answer leaves out was refused', async () => {
     assert.equal(made.channel('news').state, 'unsubscribed');
 });
 
-test('answers without a list of channels are believed', async () => {
+test('a successful response without a list of channels confirms the request', async () => {
     const made = listening();
     const news = made.channel('news');
     const joined = news.subscribe();
@@ -217,7 +217,7 @@ test('answers without a list of channels are believed', async () => {
     assert.deepEqual(made.channels, ['demo']);
 });
 
-test('leaving before the answer is there leaves after it', async () => {
+test('a leave before the response arrives is sent after it', async () => {
     const made = listening();
     const news = made.channel('news');
     const joined = news.subscribe();
@@ -233,7 +233,7 @@ test('leaving before the answer is there leaves after it', async () => {
     assert.deepEqual([lastRequest().url, lastRequest().body.channels], ['/app/unsubscribe', ['news']]);
 });
 
-test('an answer about an id of before tells nothing about the present one', async () => {
+test('a response for an earlier id does not affect the present one', async () => {
     const made = listening();
     const joined = made.channel('news').subscribe();
     await settled();
@@ -248,7 +248,7 @@ test('an answer about an id of before tells nothing about the present one', asyn
     await joined;
 });
 
-test('what waits for an answer about an id of before is asked for anew', async () => {
+test('channels that wait for a response for an earlier id are requested again', async () => {
     const made = listening();
     made.channel('news').subscribe();
     await settled();
@@ -263,7 +263,7 @@ test('what waits for an answer about an id of before is asked for anew', async (
     assert.deepEqual(lastRequest().body, { channels: ['news'], conn_id: 'third' });
 });
 
-test('while an id is asked for, channels wait for it', async () => {
+test('channels wait while the client requests an id', async () => {
     const made = listening();
     forget();
     made.channel('news').subscribe();
@@ -274,7 +274,7 @@ test('while an id is asked for, channels wait for it', async () => {
     assert.deepEqual(lastRequest().body, { channels: ['news'], conn_id: 'second' });
 });
 
-test('a channel the application took away is not asked for again', async () => {
+test('a channel that the application removed is not requested again', async () => {
     const made = listening();
     made.channel('news').subscribe();
     await settled();
@@ -286,7 +286,7 @@ test('a channel the application took away is not asked for again', async () => {
     assert.deepEqual(lastRequest().body.channels, ['demo', 'sport']);
 });
 
-test('closing ends what was waited for; connecting again joins again', async () => {
+test('closing rejects pending joins, and the next connect joins again', async () => {
     const made = listening();
     made.channel('news').subscribe();
     await settled();
@@ -298,14 +298,14 @@ test('closing ends what was waited for; connecting again joins again', async () 
     assert.deepEqual(lastRequest().body.channels, ['demo', 'news', 'sport']);
 });
 
-test('without an address for it a channel cannot be joined later', async () => {
+test('without a subscribeUrl a channel cannot be joined later', async () => {
     const made = listening({ subscribeUrl: '' });
     await assert.rejects(made.channel('news').subscribe(), { code: 'closed' });
 });
 
 // ---- Frames ----------------------------------------------------------------------------------------------------------
 
-test('a channel gets its own frames, in order', () => {
+test('a channel receives its own frames, in order', () => {
     const made = listening();
     const frames = record(made.channel('news'), 'message', 'message:edit', 'message:delete', 'presence');
     const all = record(made.channel('news'), 'frame');
@@ -319,7 +319,7 @@ test('a channel gets its own frames, in order', () => {
     assert.equal(all.length, 5);
 });
 
-test('after leaving nothing is told, even if the server has not heard of it', () => {
+test('a left channel emits no events, even before the server has processed the leave', () => {
     const made = listening();
     const demo = made.channel('demo');
     const frames = record(demo, 'frame');
@@ -330,7 +330,7 @@ test('after leaving nothing is told, even if the server has not heard of it', ()
     assert.deepEqual(frames, []);
 });
 
-test('leaving without the object counts for it as well', () => {
+test('unsubscribe() of the connection also affects the channel object', () => {
     const made = listening();
     const frames = record(made.channel('demo'), 'frame');
     made.unsubscribe(['demo']);
@@ -339,7 +339,7 @@ test('leaving without the object counts for it as well', () => {
     assert.deepEqual(frames, []);
 });
 
-test('sending through a channel names it', () => {
+test('messages sent through a channel contain its name', () => {
     const made = listening({ messageUrl: '/m', messageEditUrl: '/e', messageDeleteUrl: '/d' });
     const news = made.channel('news');
     news.publish({ text: 'hi' }, { pm_users: ['bob'] });
@@ -352,9 +352,9 @@ test('sending through a channel names it', () => {
     assert.deepEqual([lastRequest().verb, lastRequest().body], ['DELETE', { channel: 'news', uuid: 'u1' }]);
 });
 
-// ---- Who is there ----------------------------------------------------------------------------------------------------
+// ---- Members ---------------------------------------------------------------------------------------------------------
 
-test('members are those of the answer, and follow who comes, goes and changes', () => {
+test('members come from the response, and follow joins, leaves and changes', () => {
     const made = connection(urls);
     const news = made.channel('news');
     const events = record(news, 'join', 'leave', 'members');
@@ -362,7 +362,7 @@ test('members are those of the answer, and follow who comes, goes and changes', 
     const users = [person('ada', { color: 'blue' }), person('bob')];
     lastRequest().answer(200, { conn_id: 'first', channels: ['news'], channels_info: info('news', { users }) });
     assert.deepEqual(news.members, users);
-    assert.deepEqual(events.splice(0), [['members', users]], 'nobody came: they were there');
+    assert.deepEqual(events.splice(0), [['members', users]], 'the first list causes no join events');
     lastSocket().accept();
     lastSocket().frame([presence('cyd', 'joined')]);
     lastSocket().frame([presence('bob', 'parted')]);
@@ -375,7 +375,7 @@ test('members are those of the answer, and follow who comes, goes and changes', 
     assert.deepEqual(news.members, [person('ada', { color: 'blue' }), person('cyd', { color: 'green' })]);
 });
 
-test('lists that come with presence events are the truth', () => {
+test('a list in a presence event replaces the members', () => {
     const members = new Presence();
     members.replace([person('ada'), person('ghost')]);
     const { joined, left } = members.apply(presence('bob', 'joined', { users: [person('ada'), person('bob')] }));
@@ -383,7 +383,7 @@ test('lists that come with presence events are the truth', () => {
     assert.deepEqual(members.members, [person('ada'), person('bob')]);
 });
 
-test('what repeats itself changes nothing', () => {
+test('repeated events change nothing', () => {
     const members = new Presence();
     members.replace([person('ada', { color: 'red' })]);
     assert.equal(members.apply(presence('ada', 'joined')).changed, false);
@@ -395,7 +395,7 @@ test('what repeats itself changes nothing', () => {
     assert.equal(members.apply(message('1')), null);
 });
 
-test('an answer without a list of users says nothing about members', () => {
+test('a response without a list of users does not change the members', () => {
     const made = connection(urls);
     const news = made.channel('news');
     made.connect();
@@ -406,28 +406,28 @@ test('an answer without a list of users says nothing about members', () => {
     news.subscribe();
     forget();
     lastRequest().answer(200, { conn_id: 'second', channels: ['news'], channels_info: info('news') });
-    assert.deepEqual(news.members, [], 'who is there now is not known');
+    assert.deepEqual(news.members, [], 'the present members are unknown');
     lastSocket().accept();
     lastSocket().frame([presence('bob', 'joined')]);
     news.unsubscribe();
     assert.deepEqual(news.members, []);
 });
 
-test('who came between two lists came', async () => {
+test('a member that joined between two lists causes a join event', async () => {
     const made = listening();
     const demo = made.channel('demo');
     const events = record(demo, 'join', 'leave');
     for (const users of [[person('ada'), person('bob')], [person('ada'), person('cyd')]]) {
-        const told = demo.refresh();
+        const refreshed = demo.refresh();
         lastRequest().answer(200, info('demo', { users }));
-        await told;
+        await refreshed;
     }
     assert.deepEqual(events, [['leave', person('bob')], ['join', person('cyd')]]);
 });
 
-// ---- What was said ---------------------------------------------------------------------------------------------------
+// ---- Messages --------------------------------------------------------------------------------------------------------
 
-test('messages are those of the history and those that came, with edits and deletions done', () => {
+test('messages are those of the history and received ones, with edits and deletions applied', () => {
     const made = connection(urls);
     const news = made.channel('news');
     const events = record(news, 'history');
@@ -442,7 +442,7 @@ test('messages are those of the history and those that came, with edits and dele
     assert.deepEqual(news.messages, [message('1', { message: { text: 'eins' }, edited: 'now' }), message('3')]);
 });
 
-test('after a new id the history tells what was missed', () => {
+test('after a new id the history contains the missed messages', () => {
     const made = connection(urls);
     const news = made.channel('news');
     const reply = (id, uuids) => lastRequest().answer(200, {
@@ -460,7 +460,7 @@ test('after a new id the history tells what was missed', () => {
     assert.deepEqual(messages.map(({ uuid }) => uuid), ['1', '2', '3', '4', '5']);
 });
 
-test('the history is the truth from its first message on, and older ones stay', () => {
+test('the history replaces messages from its first one on, and older ones stay', () => {
     const history = new History(100);
     for (const uuid of ['1', '2', '3', '4']) {
         history.apply(message(uuid));
@@ -468,10 +468,10 @@ test('the history is the truth from its first message on, and older ones stay', 
     assert.deepEqual(history.load([message('2'), message('4'), message('5')]).map(({ uuid }) => uuid), ['5']);
     assert.deepEqual(history.messages.map(({ uuid }) => uuid), ['1', '2', '4', '5']);
     history.load([]);
-    assert.equal(history.messages.length, 4, 'a server that forgot everything takes nothing back');
+    assert.equal(history.messages.length, 4, 'an empty history deletes nothing');
 });
 
-test('a message that the history told is not told again by its frame', () => {
+test('a message from the history causes no second event when its frame arrives', () => {
     const made = connection(urls);
     const news = made.channel('news');
     const events = record(news, 'message', 'history');
@@ -485,7 +485,7 @@ test('a message that the history told is not told again by its frame', () => {
     assert.equal(events.length, 3, 'but an application may send an id again');
 });
 
-test('what was seen is not missed, although it is not kept any more', () => {
+test('a seen message does not count as missed after it was dropped', () => {
     const history = new History(2);
     const stored = (from, to) => Array.from({ length: to - from }, (_, index) => message(String(from + index)));
     assert.equal(history.load(stored(0, 10)).length, 10);
@@ -494,10 +494,10 @@ test('what was seen is not missed, although it is not kept any more', () => {
     stored(12, 2000).forEach((frame) => history.apply(frame));
     assert.equal(history.seen.size, 1000);
     assert.deepEqual(history.load([...stored(0, 2000), message('new')]).map(({ uuid }) => uuid), ['new']);
-    assert.deepEqual(history.load(stored(3000, 3002)).length, 2, 'without anything in common all is new');
+    assert.deepEqual(history.load(stored(3000, 3002)).length, 2, 'without a common message all are new');
 });
 
-test('only so many messages are kept', () => {
+test('at most messageLimit messages are kept', () => {
     const made = listening();
     const news = made.channel('news');
     news.messageLimit = 3;
@@ -509,7 +509,7 @@ test('only so many messages are kept', () => {
     assert.deepEqual(news.messages.map(({ uuid }) => uuid), ['9']);
 });
 
-test('a list that was given out does not change under its reader', () => {
+test('a returned list does not change afterwards', () => {
     const made = listening();
     const news = made.channel('news');
     lastSocket().frame([message('1')]);
@@ -518,7 +518,7 @@ test('a list that was given out does not change under its reader', () => {
     assert.deepEqual(before, [message('1')]);
 });
 
-test('asking again tells the present, also what came while the answer was on its way', async () => {
+test('refresh() includes frames that arrive while the response is in flight', async () => {
     const made = listening();
     const news = made.channel('news');
     lastSocket().frame([message('1')]);
@@ -536,18 +536,18 @@ test('asking again tells the present, also what came while the answer was on its
     await done;
     assert.deepEqual(news.messages.map(({ uuid }) => uuid), ['1', '3']);
     assert.deepEqual(news.members, [person('ada')]);
-    assert.deepEqual(events, [['leave', person('bob')]], 'told once');
+    assert.deepEqual(events, [['leave', person('bob')]], 'one event');
     assert.equal(news.info.name, 'news');
     assert.equal(news._records.size, 0);
 });
 
-test('info() takes what applications wrap and what they hand on', async () => {
+test('info() accepts wrapped and unwrapped responses', async () => {
     const made = listening();
     for (const wrap of [(data) => data, (data) => ({ channels_info: data })]) {
-        const told = made.info();
+        const refreshed = made.info();
         assert.deepEqual(lastRequest().body.channels, ['demo']);
         lastRequest().answer(200, wrap(info('demo')));
-        assert.deepEqual(await told, info('demo'));
+        assert.deepEqual(await refreshed, info('demo'));
     }
     const failed = made.channel('demo').refresh();
     lastRequest().answer(500, '');

@@ -1,4 +1,4 @@
-/** The console's parts that need no page. */
+/** The parts of the console that need no page. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
@@ -14,35 +14,35 @@ const excerpt = (first, last) => ({
     samples: Array.from({ length: last - first + 1 }, (_, index) => [first + index, 0]),
 });
 
-test('samples that follow one another are joined, and old ones go', () => {
+test('consecutive samples are joined, and old ones are dropped', () => {
     const series = new Series(1);
     series.take(excerpt(1, 3), 4);
     series.take(excerpt(4, 6), 4);
     assert.deepEqual(series.values('connections'), [3, 4, 5, 6]);
     const [times] = series.points('connections');
     assert.deepEqual(times.map((time) => Math.round(time - times[0])), [0, 1, 2, 3]);
-    // Three seconds too soon, for they did not come a second apart.
+    // Three seconds early, because the samples did not arrive one second apart.
     assert.ok(Math.abs(times.at(-1) - Date.now() / 1_000) < 4);
-    // Nothing new: as before.
+    // Nothing is new, so nothing changes.
     series.take({ first: 7, last: 6, names: NAMES, samples: [] }, 4);
     assert.deepEqual(series.values('connections'), [3, 4, 5, 6]);
 });
 
-test('another server’s samples are not joined to those of the one before', () => {
+test('samples of a restarted server do not join those of the previous one', () => {
     const series = new Series(15);
     series.take(excerpt(1, 50), 100);
     series.take(excerpt(1, 2), 100);
     assert.deepEqual(series.values('connections'), [1, 2]);
 });
 
-test('a page that has slept too long begins anew', () => {
+test('a page that was suspended for too long starts again', () => {
     const series = new Series(1);
     series.take(excerpt(1, 3), 600);
     series.take(excerpt(900, 905), 600);
     assert.deepEqual(series.values('connections'), [900, 901, 902, 903, 904, 905]);
 });
 
-test('times stay where they are while the clock jitters', () => {
+test('times stay constant while the clock jitters', () => {
     const series = new Series(1);
     series.take(excerpt(1, 3), 600);
     const [before] = series.points('connections');
@@ -51,7 +51,7 @@ test('times stay where they are while the clock jitters', () => {
     assert.deepEqual(after.slice(0, 3), before);
 });
 
-test('numbers and sizes', () => {
+test('numbers and sizes are formatted for people', () => {
     assert.deepEqual([0, 999, 1_000, 20_480, 1_500_000, 3.2e12, null].map(bytes), ['0 B', '999 B', '1 KB', '20 KB', '1.5 MB', '3.2 TB', '–']);
     assert.deepEqual([0, 125, 1_000_000, 1_024, 1_536, 8 * 2 ** 20, 2 ** 30].map(binary),
         ['0 B', '125 B', '1,000,000 B', '1 KiB', '1,536 B', '8 MiB', '1 GiB']);
@@ -62,7 +62,7 @@ test('numbers and sizes', () => {
     assert.deepEqual([now, now - 59, now - 61, now - 7_300, now - 200_000, null].map(ago), ['0 s', '59 s', '1 min', '2 h', '2 d', '–']);
 });
 
-test('names of channels survive the address', () => {
+test('an address preserves names of channels', () => {
     for (const name of ['news', 'orders/eu', 'a b?c#d&e', '100 %', 'żółw', '%2F']) {
         globalThis.location = { hash: href('channel', name, { x: 'y z' }) };
         assert.deepEqual(here(), { name: 'channel', argument: name, params: { x: 'y z' } });

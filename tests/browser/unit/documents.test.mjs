@@ -1,4 +1,4 @@
-/** What documents say about the browser library: complete, and of the right types. They are run in pages/. */
+/** The documents about the browser library are complete, and their code has the right types. pages/ runs the code. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { blocks, read } from '../support/documents.mjs';
 const PAGE = 'docs/browser-library.md';
 const here = fileURLToPath(new URL('..', import.meta.url));
 
-/** Names of an object and of its classes that are for pages. */
+/** The public names of an object and of its classes. */
 function publicNames(object) {
     const names = new Set();
     for (let part = object; part !== Object.prototype; part = Object.getPrototypeOf(part)) {
@@ -20,13 +20,13 @@ function publicNames(object) {
     return [...names].filter((name) => !name.startsWith('_') && name !== 'constructor');
 }
 
-/** Names that the declarations give to the values of a type. */
+/** The values of a type in the declarations. */
 function valuesOf(type) {
     const [, union] = read('static/channelstream/index.d.ts').match(new RegExp(`^export type ${type} =([^;]*);`, 'm'));
     return [...union.matchAll(/'([^']+)'/g)].map(([, value]) => value);
 }
 
-test('the page names every option, method, callback, event, state and code', () => {
+test('the document names every option, method, callback, event, state and code', () => {
     const text = read(PAGE);
     const made = new library.ChannelStreamConnection();
     const channel = made.channel('any');
@@ -41,20 +41,20 @@ test('the page names every option, method, callback, event, state and code', () 
     }
 });
 
-test('defaults of options are those of the page', () => {
+test('the documented defaults of options are correct', () => {
     const made = new library.ChannelStreamConnection();
     const [, section] = read(PAGE).match(/^## Options$(.*?)^## /ms);
     const rows = [...section.matchAll(/^\| ((?:`\w+`(?:, )?)+) \|\s*([^|]*?)\s*\| /gm)];
     const options = new Map(rows.flatMap(([, names, value]) => names.split(', ').map((name) => [name.slice(1, -1), value])));
-    const told = ['connectionId', 'connected', 'websocket', 'mutators'];
-    const settable = Object.keys(made).filter((name) => !/^_|Callback$/.test(name) && !told.includes(name));
+    const readOnly = ['connectionId', 'connected', 'websocket', 'mutators'];
+    const settable = Object.keys(made).filter((name) => !/^_|Callback$/.test(name) && !readOnly.includes(name));
     assert.deepEqual([...options.keys()].sort(), settable.sort());
     for (const name of settable) {
         assert.equal(options.get(name).replaceAll('`', ''), typeof made[name] === 'string' ? made[name] : JSON.stringify(made[name]), name);
     }
 });
 
-test('the table of contents leads to every section', () => {
+test('the table of contents links to every section', () => {
     const text = read(PAGE);
     const anchor = (title) => title.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-');
     const titles = [...text.matchAll(/^##+ (.*)$/gm)].map(([, title]) => anchor(title));

@@ -1,4 +1,4 @@
-/** The library where parts of a browser are missing: in workers, in extensions and in Node, against a real HTTP server. */
+/** The library without parts of a browser, as in workers, extensions and Node, with a real HTTP server. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -10,7 +10,7 @@ import { record } from '../support/fakes.mjs';
 
 const FRAME = { type: 'message', uuid: 'a', channel: 'demo', user: 'bob', message: { text: 'hello' } };
 
-/** An application and a server in one: what each path answers, changed by the tests. */
+/** An application and a server in one: the response of each path. Tests change it. */
 let http;
 let base;
 let answers;
@@ -25,7 +25,7 @@ before(async () => {
             asked.push(`${request.method} ${path}`);
             answers[path](response, request);
         } else {
-            // Late, from a test that has ended.
+            // A late request of a test that has ended.
             response.destroy();
         }
     }).listen(0, '127.0.0.1');
@@ -83,7 +83,7 @@ async function until(condition, what) {
     assert.fail(what);
 }
 
-/** Without these globals, until the test has ended. */
+/** Removes these globals until the test has ended. */
 function without(context, ...names) {
     for (const name of names) {
         const before = Object.getOwnPropertyDescriptor(globalThis, name);
@@ -100,7 +100,7 @@ const OPTIONAL = [
 ];
 
 for (const missing of [...OPTIONAL.map((name) => [name]), OPTIONAL.filter((name) => name !== 'console')]) {
-    test(`without ${missing.length > 1 ? 'all of them' : missing[0]} a failed connect is repeated, and frames come`, async (context) => {
+    test(`without ${missing.length > 1 ? 'all of them' : missing[0]} a failed connect is repeated, and frames arrive`, async (context) => {
         without(context, ...missing);
         const good = answers['/connect'];
         answers['/connect'] = (response) => {
@@ -119,7 +119,7 @@ for (const missing of [...OPTIONAL.map((name) => [name]), OPTIONAL.filter((name)
     });
 }
 
-test('without any way to send, calls fail as calls without an answer do, and are repeated', async (context) => {
+test('without XMLHttpRequest and fetch, calls fail like calls without a response, and are repeated', async (context) => {
     without(context, 'XMLHttpRequest', 'fetch');
     const one = connection();
     const events = record(one, 'error', 'retry');
@@ -129,28 +129,28 @@ test('without any way to send, calls fail as calls without an answer do, and are
     one.connect();
     await assert.rejects(one.message({}), { code: 'network', operation: 'message' });
     await until(() => events.filter(([name]) => name === 'retry').length > 2, 'more attempts');
-    assert.ok(handlers.every((status) => status === 0) && handlers.length > 2, 'each handler got a request');
+    assert.ok(handlers.every((status) => status === 0) && handlers.length > 2, 'each handler received a request');
     assert.equal(one.state, 'connecting');
     one.connectionId = 'first';
     one.openLongPoll();
     await until(() => events.filter(([name]) => name === 'retry').length > 4, 'polls as well');
 });
 
-test('without shouldReconnect such a connect ends', async (context) => {
+test('without shouldReconnect such a connect fails permanently', async (context) => {
     without(context, 'XMLHttpRequest', 'fetch');
     const one = connection({ shouldReconnect: false });
     await assert.rejects(one.connect(), { code: 'closed' });
     assert.equal(one.state, 'disconnected');
 });
 
-test('an XMLHttpRequest that cannot be made is none', async (context) => {
+test('an XMLHttpRequest that throws counts as missing', async (context) => {
     without(context, 'XMLHttpRequest');
     globalThis.XMLHttpRequest = class { constructor() { throw new Error('not here'); } };
     context.after(() => delete globalThis.XMLHttpRequest);
     assert.deepEqual(await connection().message({}), { sent: true });
 });
 
-/** Sends a request by itself; what its handlers were told. */
+/** Sends a single request. Returns the calls of its handlers. */
 function ask(path, { verb, ...more } = {}) {
     const request = new ChannelStreamRequest();
     Object.assign(request, { url: base + path, ...more });
@@ -162,7 +162,7 @@ function ask(path, { verb, ...more } = {}) {
     return { request, done };
 }
 
-test('what callbacks get has what they know of XMLHttpRequest', async () => {
+test('callbacks receive an object with the members of XMLHttpRequest', async () => {
     const progress = [];
     const { done } = ask('/message', {
         body: { a: 1 }, headers: [{ name: 'X-Own', value: 'b' }], handleRequest: ({ readyState }) => progress.push(readyState),
@@ -176,7 +176,7 @@ test('what callbacks get has what they know of XMLHttpRequest', async () => {
     assert.deepEqual([answer.responseURL, progress], [`${base}/message`, [1, 2]]);
 });
 
-test('refusals, broken answers, answers that do not come and bad addresses are errors', async () => {
+test('refusals, broken responses, missing responses and invalid addresses are errors', async () => {
     const [ending, answer, data] = await ask('/refused').done;
     assert.deepEqual([ending, answer.status, data, answer.getResponseHeader('retry-after')], ['error', 503, '<html>busy</html>', '7']);
     for (const url of [`${base}/cut`, 'http://127.0.0.1:1/', 'http://[', '']) {
@@ -193,11 +193,11 @@ test('an aborted request reports nothing', async () => {
     const { request, done } = ask('/held');
     await until(() => held.size === 1, 'the request arrives');
     request.abort();
-    const told = await Promise.race([done, pause(100, 'nothing')]);
-    assert.equal(told, 'nothing');
+    const result = await Promise.race([done, pause(100, 'nothing')]);
+    assert.equal(result, 'nothing');
 });
 
-test('an overloaded application gets the patience that it asks for', async () => {
+test('the client respects the Retry-After header of an overloaded application', async () => {
     answers['/connect'] = answers['/refused'];
     const one = connection();
     const retries = record(one, 'retry');
@@ -225,7 +225,7 @@ test('a handler that closes the connection ends the attempt', async () => {
     assert.ok(asked.every((path) => path === 'POST /connect'), String(asked));
 });
 
-test('an attempt that a listener begins takes the place of the one that it hears of', async () => {
+test('an attempt that a listener starts replaces the attempt that emitted the event', async () => {
     const one = connection();
     let begun = false;
     one.on('state', ({ state }) => {
@@ -247,7 +247,7 @@ test('addresses may be URL objects', async () => {
     await until(() => frames.length > 0, 'a frame');
 });
 
-test('channels that are no list do not keep it connecting', async () => {
+test('a value of channels that is not a list does not block the connection', async () => {
     for (const channels of [{}, 5, null, undefined, new Set(['demo'])]) {
         const one = connection({ channels });
         one.channel('demo');

@@ -1,4 +1,4 @@
-/** From websocket to long-polling and back. */
+/** Changes from websocket to long-polling and back. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
@@ -13,13 +13,13 @@ const tick = (ms) => mock.timers.tick(ms);
 const OWN = 'ws://server/ws?conn_id=first';
 const POLL = '//server/listen?conn_id=first';
 
-/** An answer that was waited for. */
+/** Answers a poll after a wait. */
 function answer(list) {
     tick(2000);
     lastRequest().answer(200, list);
 }
 
-/** A connection that has just fallen back: its first poll is answered. */
+/** A connection that has just fallen back, with its first poll answered. */
 function fallenBack(settings) {
     const made = connected(settings);
     lastSocket().drop(1006);
@@ -29,7 +29,7 @@ function fallenBack(settings) {
     return made;
 }
 
-/** Lets time pass, and polls be answered, until another socket is opened. */
+/** Advances the time and answers polls until another socket opens. */
 function untilProbe() {
     const count = FakeSocket.opened.length;
     const startedAt = Date.now();
@@ -40,7 +40,7 @@ function untilProbe() {
     return Date.now() - startedAt;
 }
 
-test('a websocket that does not open gives way to long-polling, at once and with the same id', () => {
+test('long-polling replaces a websocket that does not open, immediately and with the same id', () => {
     const made = connected();
     const opened = record(made, 'open');
     lastSocket().drop(1006);
@@ -53,14 +53,14 @@ test('a websocket that does not open gives way to long-polling, at once and with
     assert.deepEqual(opened, [['open', { transport: 'longpoll', connectionId: 'first', resumed: false, gap: false }]]);
 });
 
-test('so does a handshake that is swallowed', () => {
+test('long-polling replaces a websocket whose handshake gets no response', () => {
     connected();
     tick(5000);
     tick(0);
     assert.equal(lastRequest().url, POLL);
 });
 
-test('so do sockets that open and never carry a frame', () => {
+test('long-polling replaces sockets that open and never carry a frame', () => {
     connected();
     for (let turn = 0; turn < 3; turn += 1) {
         lastSocket().accept();
@@ -71,7 +71,7 @@ test('so do sockets that open and never carry a frame', () => {
     assert.equal(lastRequest().url, POLL);
 });
 
-test('a server that is too busy for sockets is not asked for polls instead', () => {
+test('the client does not send polls to a server that is too busy for sockets', () => {
     connected();
     for (let turn = 0; turn < 4; turn += 1) {
         lastSocket().accept();
@@ -81,7 +81,7 @@ test('a server that is too busy for sockets is not asked for polls instead', () 
     assert.equal(FakeRequest.sent.length, 1);
 });
 
-test('without an address for long-polling the websocket is tried on', () => {
+test('without an address for long-polling the client continues to try the websocket', () => {
     connected({ longPollUrl: '' });
     lastSocket().drop(1006);
     tick(2000);
@@ -90,7 +90,7 @@ test('without an address for long-polling the websocket is tried on', () => {
     assert.equal(FakeRequest.sent.length, 1);
 });
 
-test('without an address for websockets it polls, and never probes', () => {
+test('without an address for websockets the client polls, and never probes', () => {
     connected({ websocketUrl: '' });
     for (let turn = 0; turn < 300; turn += 1) {
         answer([]);
@@ -98,7 +98,7 @@ test('without an address for websockets it polls, and never probes', () => {
     assert.equal(FakeSocket.opened.length, 0);
 });
 
-test('polling that a page has chosen is not given up', () => {
+test('the client keeps polling if the page has chosen it', () => {
     for (const choose of [(made) => { made.noWebsocket = true; }, (made) => made.openLongPoll()]) {
         const made = connected();
         choose(made);
@@ -111,25 +111,25 @@ test('polling that a page has chosen is not given up', () => {
     }
 });
 
-test('a probe does not touch the connection: it names an id that nobody has', () => {
+test('a probe does not affect the connection, because it uses an unknown id', () => {
     fallenBack();
     untilProbe();
     const [, id] = lastSocket().url.match(/^ws:\/\/server\/ws\?conn_id=(.*)$/);
     assert.match(id, /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/);
 });
 
-test('when a probe gets through, the socket takes over between two polls', () => {
+test('after a successful probe the socket takes over between two polls', () => {
     const made = fallenBack();
     const opened = record(made, 'open', 'state', 'close');
     untilProbe();
     lastSocket().accept();
     lastSocket().drop(1000);
     assert.equal(lastRequest().url, POLL);
-    assert.equal(lastRequest().readyState, 1, 'the poll goes on while the probe runs');
+    assert.equal(lastRequest().readyState, 1, 'the poll continues during the probe');
     const polls = FakeRequest.sent.length;
 
     answer([{ uuid: 'last of the polls' }]);
-    assert.equal(FakeRequest.sent.length, polls, 'no poll is under way while the socket opens');
+    assert.equal(FakeRequest.sent.length, polls, 'no poll is in flight while the socket opens');
     assert.equal(lastSocket().url, OWN);
     assert.equal(made.connected, true);
     assert.equal(made.transport, 'longpoll');
@@ -145,7 +145,7 @@ test('when a probe gets through, the socket takes over between two polls', () =>
     assert.equal(FakeRequest.sent.length, polls);
 });
 
-test('a probe that fails is repeated ever more rarely, and the polls never notice', () => {
+test('a failed probe is repeated with growing waits, and does not affect the polls', () => {
     const made = fallenBack();
     const waits = [];
     for (let turn = 0; turn < 8; turn += 1) {
@@ -162,10 +162,10 @@ test('a probe that fails is repeated ever more rarely, and the polls never notic
 for (const [fault, end] of [
     ['is refused', (socket) => socket.drop(1006)],
     ['opens and breaks', (socket) => { socket.accept(); socket.drop(1006); }],
-    ['opens and says nothing', (socket) => { socket.accept(); tick(5000); }],
-    ['is swallowed', () => tick(5000)],
+    ['opens and stays silent', (socket) => { socket.accept(); tick(5000); }],
+    ['gets no response', () => tick(5000)],
 ]) {
-    test(`a probe that ${fault} is no success`, () => {
+    test(`a probe that ${fault} does not count as a success`, () => {
         const made = fallenBack();
         untilProbe();
         end(lastSocket());
@@ -177,7 +177,7 @@ for (const [fault, end] of [
     });
 }
 
-test('a socket that does not open after its probe did leaves polling where it was', () => {
+test('polling continues if the socket does not open after a successful probe', () => {
     for (const fail of [() => lastSocket().drop(1006), () => tick(5000)]) {
         const made = fallenBack();
         const events = record(made, 'state', 'close');
@@ -197,7 +197,7 @@ test('a socket that does not open after its probe did leaves polling where it wa
     }
 });
 
-test('ending the connection ends probe and successor', () => {
+test('ending the connection ends the probe and the new socket', () => {
     for (const steps of [0, 1]) {
         const made = fallenBack();
         untilProbe();
@@ -214,7 +214,7 @@ test('ending the connection ends probe and successor', () => {
     }
 });
 
-test('where websockets do not get through, a new id is polled with at once', () => {
+test('a new id uses long-polling immediately if websockets are blocked', () => {
     fallenBack();
     lastRequest().answer(401, {});
     tick(0);
@@ -223,7 +223,7 @@ test('where websockets do not get through, a new id is polled with at once', () 
     assert.equal(FakeSocket.opened.length, 1);
 });
 
-test('when long-polling fails too, nothing is held against the websocket', () => {
+test('after long-polling fails too, the websocket is preferred again', () => {
     connected();
     lastSocket().drop(1006);
     tick(0);
@@ -233,7 +233,7 @@ test('when long-polling fails too, nothing is held against the websocket', () =>
     assert.equal(lastSocket().url, OWN);
 });
 
-test('on another network the websocket is tried soon', () => {
+test('the websocket is tried soon after a change of the network', () => {
     fallenBack();
     for (let turn = 0; turn < 8; turn += 1) {
         untilProbe();
@@ -244,7 +244,7 @@ test('on another network the websocket is tried soon', () => {
     assert.ok(untilProbe() <= 6000);
 });
 
-/** Changes back to a websocket, which then does no better than before, or better for so long. */
+/** Changes back to a websocket, which then breaks immediately or after the given time. */
 function changeAndFallBack(lastsMs) {
     lastSocket().accept();
     lastSocket().drop(1000);
@@ -257,7 +257,7 @@ function changeAndFallBack(lastsMs) {
         lastSocket().frame([]);
     }
     for (let mute = 0; lastRequest().readyState !== 1; mute += 1) {
-        assert.ok(mute < 5, 'it falls back');
+        assert.ok(mute < 5, 'the connection falls back');
         lastSocket().drop(1006);
         tick(8000);
         if (lastSocket().readyState === 0) {
@@ -268,7 +268,7 @@ function changeAndFallBack(lastsMs) {
     answer([{ uuid: 'a' }]);
 }
 
-test('a socket that breaks soon after each change back is tried ever more rarely, until one lasts', () => {
+test('a socket that breaks soon after each change is tried with growing waits, until one lasts', () => {
     const made = fallenBack();
     const opened = record(made, 'open');
     const waits = [];
@@ -283,7 +283,7 @@ test('a socket that breaks soon after each change back is tried ever more rarely
     assert.ok(untilProbe() < 2 * waits[0]);
 });
 
-test('on another network a new id is listened to over a websocket first', () => {
+test('after a change of the network a new id uses a websocket first', () => {
     fallenBack();
     page.network(true);
     lastRequest().answer(401, {});

@@ -9,14 +9,14 @@ afterEach(uninstall);
 const tick = (ms) => mock.timers.tick(ms);
 const polling = () => connected({ noWebsocket: true });
 
-/** An answer that was waited for. */
+/** Answers a poll after a wait. */
 function answer(list) {
     tick(2000);
     lastRequest().answer(200, list);
     tick(0);
 }
 
-test('polls follow one another and their messages reach the page', () => {
+test('the client sends one poll after the other, and their messages reach the page', () => {
     const made = polling();
     assert.deepEqual([lastRequest().verb, lastRequest().url], ['GET', '//server/listen?conn_id=first']);
     assert.deepEqual(made.calls, ['connect', 'listenOpened']);
@@ -44,7 +44,7 @@ test('a failed poll is repeated with the same id', () => {
     assert.equal(made.messages.length, 1);
 });
 
-test('an answer brings the waits back to their beginning', () => {
+test('a response resets the waits', () => {
     polling();
     for (const wait of [2000, 4000]) {
         lastRequest().fail();
@@ -57,7 +57,7 @@ test('an answer brings the waits back to their beginning', () => {
     assert.equal(lastRequest().readyState, 1);
 });
 
-test('after a 401 it connects anew, at once when the id had worked', () => {
+test('after a 401 the client connects again, immediately if the id had worked', () => {
     const made = polling();
     answer([]);
     lastRequest().answer(401, {});
@@ -73,7 +73,7 @@ test('after a 401 it connects anew, at once when the id had worked', () => {
     assert.equal(made.calls.filter((name) => name === 'listenError').length, 2);
 });
 
-test('a server that answers with nothing at once is not hammered', () => {
+test('the client waits after an immediate empty response', () => {
     polling();
     lastRequest().answer(200, []);
     tick(400);
@@ -82,7 +82,7 @@ test('a server that answers with nothing at once is not hammered', () => {
     assert.equal(FakeRequest.sent.length, 3);
 });
 
-test('closing ends the wait after an answer that came too soon', () => {
+test('closing ends the wait after an immediate empty response', () => {
     const made = polling();
     lastRequest().answer(200, []);
     made.closeConnection();
@@ -90,7 +90,7 @@ test('closing ends the wait after an answer that came too soon', () => {
     assert.equal(FakeRequest.sent.length, 2);
 });
 
-test('what the page throws does not end the polling', () => {
+test('an exception of the page does not end the polling', () => {
     const made = polling();
     made.listenMessageCallback = () => { throw new Error('of the page'); };
     lastRequest().answer(200, [{ uuid: 'a' }]);
@@ -98,7 +98,7 @@ test('what the page throws does not end the polling', () => {
     assert.equal(FakeRequest.sent.length, 3);
 });
 
-test('closing aborts the poll in silence', () => {
+test('closing aborts the poll without a report', () => {
     const made = polling();
     const poll = lastRequest();
     made.closeConnection();
@@ -109,7 +109,7 @@ test('closing aborts the poll in silence', () => {
     assert.equal(made.calls.at(-1), 'connectionClosed');
 });
 
-test('a poll follows at once and without a timer, which browsers hold back in hidden pages', () => {
+test('the next poll is sent immediately and without a timer, which browsers delay in hidden pages', () => {
     polling();
     tick(5000);
     lastRequest().answer(200, []);
@@ -118,11 +118,11 @@ test('a poll follows at once and without a timer, which browsers hold back in hi
     assert.equal(FakeRequest.sent.length, 4);
 });
 
-test('a poll may take as long as the server has let one wait, three times', () => {
+test('the timeout of a poll is three times the longest wait of the server', () => {
     polling();
     assert.equal(lastRequest().timeout, 120_000);
     lastRequest().answer(200, [{ uuid: 'a' }]);
-    assert.equal(lastRequest().timeout, 120_000, 'an answer with frames says nothing');
+    assert.equal(lastRequest().timeout, 120_000, 'a response with frames does not count');
     tick(5000);
     lastRequest().answer(200, []);
     assert.equal(lastRequest().timeout, 15_000);
@@ -134,19 +134,19 @@ test('a poll may take as long as the server has let one wait, three times', () =
     assert.equal(lastRequest().timeout, 60_000);
 });
 
-test('a resumed poll is announced with its first answer, unless that was hasty', () => {
+test('a resumed connection opens with the first response, unless that was immediate and empty', () => {
     const made = polling();
     lastRequest().fail();
     tick(2000);
     assert.equal(made.connected, false);
     lastRequest().answer(200, []);
-    assert.equal(made.connected, false, 'a server that is stopping answers so');
+    assert.equal(made.connected, false, 'a stopping server sends such responses');
     tick(1500);
     lastRequest().answer(200, []);
     assert.equal(made.connected, true);
 });
 
-test('a browser without websockets polls', () => {
+test('a browser without websockets uses long-polling', () => {
     delete globalThis.WebSocket;
     connected();
     assert.equal(lastRequest().url, '//server/listen?conn_id=first');

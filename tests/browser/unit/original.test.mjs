@@ -1,4 +1,4 @@
-/** Pages written for the client of 0.7.1, `@channelstream/channelstream` 0.1.1, find all they know. */
+/** Compatibility with pages written for the client of 0.7.1, `@channelstream/channelstream` 0.1.1. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
@@ -34,7 +34,7 @@ const CALLBACKS = [
     'unsubscribeError', 'setUserState', 'setUserStateError',
 ];
 
-test('the file names of 0.7.1 export what they exported there', async () => {
+test('the file names of 0.7.1 have the same exports', async () => {
     const { LIBRARY } = await import('../support/bundle.mjs');
     const whole = await import(new URL('index.js', LIBRARY));
     for (const [file, name] of [['channelstream.js', 'ChannelStreamConnection'], ['signer.js', 'ChannelStreamSigner']]) {
@@ -44,7 +44,7 @@ test('the file names of 0.7.1 export what they exported there', async () => {
     }
 });
 
-test('properties have their names and defaults, and can be assigned', () => {
+test('properties have the same names and defaults, and can be assigned', () => {
     const made = new ChannelStreamConnection();
     for (const [name, value] of Object.entries(PROPERTIES)) {
         assert.deepEqual(made[name], value, name);
@@ -55,19 +55,19 @@ test('properties have their names and defaults, and can be assigned', () => {
     }
 });
 
-test('methods and callbacks have their names', () => {
+test('methods and callbacks have the same names', () => {
     const made = new ChannelStreamConnection();
     for (const name of [...METHODS, ...CALLBACKS.map((each) => `${each}Callback`)]) {
         assert.equal(typeof made[name], 'function', name);
     }
 });
 
-test('callbacks can be methods of a class of the page', () => {
+test('callbacks can be methods of a subclass', () => {
     class Page extends ChannelStreamConnection {
-        heard = [];
+        received = [];
 
         listenMessageCallback(messages) {
-            this.heard.push(...messages);
+            this.received.push(...messages);
         }
     }
     const made = new Page();
@@ -77,10 +77,10 @@ test('callbacks can be methods of a class of the page', () => {
     lastRequest().answer(200, { conn_id: 'first', channels: [] });
     lastSocket().accept();
     lastSocket().frame([{ uuid: 'a' }]);
-    assert.deepEqual(made.heard, [{ uuid: 'a' }]);
+    assert.deepEqual(made.received, [{ uuid: 'a' }]);
 });
 
-test('callbacks come in their order', () => {
+test('callbacks run in the same order', () => {
     const made = connection();
     const calls = [];
     for (const name of CALLBACKS) {
@@ -102,34 +102,34 @@ for (const [method, callback, argument] of [
     ['message', 'message', {}], ['edit', 'messageEdit', {}], ['delete', 'messageDelete', {}],
     ['subscribe', 'subscribe', ['a']], ['unsubscribe', 'unsubscribe', ['demo']], ['updateUserState', 'setUserState', {}],
 ]) {
-    test(`${method}: status 400 is a success for callbacks, and an error for who waits`, async () => {
-        const told = [];
+    test(`${method}: status 400 is a success for callbacks, and an error for the promise`, async () => {
+        const reported = [];
         const made = connected();
-        made[`${callback}Callback`] = (request, data) => told.push([request.status, data]);
-        made[`${callback}ErrorCallback`] = () => told.push('error');
+        made[`${callback}Callback`] = (request, data) => reported.push([request.status, data]);
+        made[`${callback}ErrorCallback`] = () => reported.push('error');
         const promise = made[method](argument);
         lastRequest().answer(400, { channels: ['not valid'] });
-        assert.deepEqual(told, [[400, { channels: ['not valid'] }]]);
+        assert.deepEqual(reported, [[400, { channels: ['not valid'] }]]);
         await assert.rejects(promise, { code: 'refused', status: 400 });
         assert.deepEqual(made.channels, ['demo'], 'no list of errors becomes a list of channels');
         for (const status of [401, 404, 422, 500]) {
             made[method](argument);
             lastRequest().answer(status, {});
-            assert.equal(told.at(-1), 'error');
+            assert.equal(reported.at(-1), 'error');
         }
     });
 }
 
-test('disconnect: status 400 is a success for its callback as well', () => {
+test('disconnect: status 400 is a success for its callback too', () => {
     const made = connected();
-    const told = [];
-    made.disconnectCallback = (request) => told.push(request.status);
+    const reported = [];
+    made.disconnectCallback = (request) => reported.push(request.status);
     made.disconnect();
     lastRequest().answer(400, {});
-    assert.deepEqual(told, [400]);
+    assert.deepEqual(reported, [400]);
 });
 
-test('an id of its own is listened to without connect()', () => {
+test('the page can listen with its own id without connect()', () => {
     const made = connection();
     made.connectionId = 'given';
     made.startListening();
@@ -143,7 +143,7 @@ test('an id of its own is listened to without connect()', () => {
     assert.equal(lastSocket().url, 'ws://server/ws?conn_id=given');
 });
 
-test('choosing a transport ends a wait for another', () => {
+test('choosing a transport ends the wait for another', () => {
     const made = connected();
     lastSocket().accept();
     lastSocket().drop(1006);
@@ -153,7 +153,7 @@ test('choosing a transport ends a wait for another', () => {
     assert.equal(FakeSocket.opened.length, count);
 });
 
-test('the socket in use is a property, and gone with it', () => {
+test('the socket in use is a property, which is null after its end', () => {
     const made = connected();
     assert.equal(made.websocket, lastSocket());
     lastSocket().accept();
@@ -161,7 +161,7 @@ test('the socket in use is a property, and gone with it', () => {
     assert.equal(made.websocket, null);
 });
 
-test('a page that has wrapped connect() is asked through its own', () => {
+test('the library calls a connect() that the page has wrapped', () => {
     const made = connection();
     const original = made.connect;
     made.connect = function connect() {
@@ -177,7 +177,7 @@ test('a page that has wrapped connect() is asked through its own', () => {
     assert.equal(FakeRequest.sent.length, 3);
 });
 
-test('channels that are not set are sent as none', () => {
+test('unset channels are sent as an empty list', () => {
     const made = connection({ channels: undefined });
     made.connect();
     assert.deepEqual(lastRequest().body, { username: 'ada', channels: [] });
@@ -185,7 +185,7 @@ test('channels that are not set are sent as none', () => {
     assert.deepEqual(made.channels, []);
 });
 
-test('heartbeats can be switched off, and on again', () => {
+test('heartbeats can be turned off and on again', () => {
     const made = connected({ heartbeats: false });
     const socket = lastSocket();
     socket.accept();

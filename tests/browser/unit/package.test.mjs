@@ -1,4 +1,4 @@
-/** The package that is published: what is in it, and that it works where it is installed. */
+/** The published package: its contents, and that it works after installation. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ const manifest = JSON.parse(readFileSync(new URL('package.json', LIBRARY), 'utf8
 
 let scratch;
 
-/** Runs a program; its output, once it has succeeded. */
+/** Runs a program, which must succeed. Returns its output. */
 function run(program, args, cwd) {
     const { stdout, stderr, status } = spawnSync(program, args, { cwd, encoding: 'utf8' });
     assert.equal(status, 0, `${program} ${args.join(' ')}: ${stdout}${stderr}`);
@@ -35,15 +35,15 @@ after(() => rmSync(scratch, { recursive: true, force: true }));
 
 const inProject = (path) => join(scratch, 'project', path);
 
-test('it holds what is needed, and nothing else', () => {
+test('the package contains only the needed files', () => {
     const [{ files, name, version }] = JSON.parse(run('npm', ['pack', '--dry-run', '--json'], folder));
     assert.deepEqual(files.map(({ path }) => path).sort(), [
-        'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'channelstream.min.js', 'index.d.ts', 'index.js', 'package.json',
+        'LICENSE-APACHE', 'LICENSE-MIT', 'LICENSE-noble-hashes', 'README.md', 'channelstream.min.js', 'index.d.ts', 'index.js', 'package.json',
     ]);
     assert.deepEqual([name, version], ['channelstream-browser', ChannelStreamConnection.version]);
 });
 
-test('its metadata are complete, and everything they name is there', () => {
+test('the metadata is complete, and all files that it names exist', () => {
     for (const key of ['description', 'keywords', 'license', 'exports', 'types', 'files', 'sideEffects']) {
         assert.ok(key in manifest, key);
     }
@@ -53,14 +53,19 @@ test('its metadata are complete, and everything they name is there', () => {
     named.forEach((path) => readFileSync(inProject(`node_modules/${manifest.name}/${path}`)));
 });
 
-test('it carries the licences of the project', () => {
+test('the package contains the licences of the project', () => {
     for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE']) {
         const root = readFileSync(new URL(`../../../${licence}`, import.meta.url), 'utf8');
         assert.equal(readFileSync(inProject(`node_modules/${manifest.name}/${licence}`), 'utf8'), root);
     }
 });
 
-test('Node imports it', () => {
+test('the package contains the licence of the bundled library', () => {
+    const original = readFileSync(new URL('../node_modules/@noble/hashes/LICENSE', import.meta.url), 'utf8');
+    assert.equal(readFileSync(inProject(`node_modules/${manifest.name}/LICENSE-noble-hashes`), 'utf8'), original);
+});
+
+test('Node can import the package', () => {
     writeFileSync(inProject('main.mjs'), `
         import { ChannelStreamConnection, ChannelStreamSigner } from '${manifest.name}';
         console.log(new ChannelStreamConnection({ username: 'ada' }).username, typeof ChannelStreamSigner);
@@ -68,7 +73,7 @@ test('Node imports it', () => {
     assert.equal(run('node', ['main.mjs'], inProject('.')), 'ada function\n');
 });
 
-test('a bundler takes only what is used', () => {
+test('a bundler omits unused exports', () => {
     writeFileSync(inProject('signer.mjs'), `
         import { ChannelStreamSigner } from '${manifest.name}';
         console.log(new ChannelStreamSigner('secret').sign('value', 1));
@@ -80,12 +85,12 @@ test('a bundler takes only what is used', () => {
 });
 
 for (const [module, moduleResolution] of [['nodenext', 'nodenext'], ['esnext', 'bundler']]) {
-    test(`TypeScript finds its types, resolving like ${moduleResolution}`, () => {
+    test(`TypeScript finds the types with module resolution ${moduleResolution}`, () => {
         writeFileSync(inProject('page.mts'), `
             import { ChannelStreamConnection, type MessageFrame } from '${manifest.name}';
             const connection = new ChannelStreamConnection({ channels: ['lobby'] });
             connection.on('message', (frame: MessageFrame) => frame.user);
-            // @ts-expect-error: the types are there, and say no
+            // @ts-expect-error: the types refuse an unknown event
             connection.on('mesage', () => {});
         `);
         const options = ['--noEmit', '--strict', '--module', module, '--moduleResolution', moduleResolution];

@@ -1,4 +1,4 @@
-/** What the page and its network go through. */
+/** Events of the page and its network. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
@@ -11,7 +11,7 @@ afterEach(uninstall);
 
 const tick = (ms) => mock.timers.tick(ms);
 
-/** A socket whose server lets hear from itself every five seconds. */
+/** A socket whose server sends a heartbeat every five seconds. */
 function beating(settings) {
     const made = connected(settings);
     lastSocket().accept();
@@ -22,7 +22,7 @@ function beating(settings) {
     return made;
 }
 
-/** After five failures in a row, with half a minute to wait. */
+/** A connection after five failures in a row, with half a minute to wait. */
 function waiting() {
     const made = connected();
     lastSocket().accept();
@@ -45,11 +45,11 @@ function waiting() {
 const attempts = () => FakeSocket.opened.length + FakeRequest.sent.length;
 
 for (const [name, event] of [
-    ['is looked at again', () => { page.look('hidden'); page.look('visible'); }],
+    ['becomes visible', () => { page.look('hidden'); page.look('visible'); }],
     ['was frozen', () => page.wake()],
     ['is online again', () => page.network(true)],
 ]) {
-    test(`a page that ${name} does not wait for its next attempt`, () => {
+    test(`a page that ${name} reconnects immediately`, () => {
         waiting();
         const count = attempts();
         event();
@@ -58,7 +58,7 @@ for (const [name, event] of [
     });
 }
 
-test('a page that is hidden goes on waiting, and listening', () => {
+test('a hidden page continues to wait and to listen', () => {
     waiting();
     const count = attempts();
     page.look('hidden');
@@ -70,7 +70,7 @@ test('a page that is hidden goes on waiting, and listening', () => {
     assert.equal(made.messages.length, 1);
 });
 
-test('attempts that are brought forward keep a distance', () => {
+test('events cannot make attempts too frequent', () => {
     waiting();
     const count = attempts();
     for (let turn = 0; turn < 100; turn += 1) {
@@ -86,7 +86,7 @@ test('attempts that are brought forward keep a distance', () => {
     assert.ok(attempts() - count <= 11, `${attempts() - count} attempts in ten seconds`);
 });
 
-test('while the browser is offline attempts are rare, as it may be wrong', () => {
+test('attempts are rare while the browser reports that it is offline', () => {
     connected();
     lastSocket().accept();
     lastSocket().frame([]);
@@ -99,7 +99,7 @@ test('while the browser is offline attempts are rare, as it may be wrong', () =>
     assert.equal(attempts(), count + 1);
 });
 
-test('a socket that is still alive when the network went stays', () => {
+test('a socket that is alive after the network was lost stays open', () => {
     const made = beating();
     const events = record(made, 'state', 'close');
     page.network(false);
@@ -114,20 +114,20 @@ test('a socket that is still alive when the network went stays', () => {
     assert.equal(FakeSocket.opened.length, 1);
 });
 
-test('a socket that died in sleep is replaced soon after waking up', () => {
+test('a socket that died while the page was hidden is replaced soon afterwards', () => {
     const made = beating();
     const socket = lastSocket();
     tick(4000);
     page.look('visible');
     tick(2999);
-    assert.equal(socket.readyState, 1, 'the next heartbeat may still come');
+    assert.equal(socket.readyState, 1, 'the next heartbeat may still arrive');
     tick(1);
     assert.equal(socket.readyState, 3);
     assert.equal(made.state, 'reconnecting');
     assert.equal(socket.sent.at(-1), '{"type":"heartbeat"}');
 });
 
-test('a socket whose server never lets hear from itself is not suspected for being looked at', () => {
+test('a socket without heartbeats stays open when the page becomes visible', () => {
     connected();
     lastSocket().accept();
     lastSocket().frame([{ uuid: 'a' }]);
@@ -139,7 +139,7 @@ test('a socket whose server never lets hear from itself is not suspected for bei
     assert.equal(FakeSocket.opened.length, 1);
 });
 
-test('a poll that is out for too long is sent anew after waking up, and the old one is not waited for', () => {
+test('a poll that takes too long is replaced when the page becomes visible', () => {
     const made = connected({ noWebsocket: true });
     tick(5000);
     lastRequest().answer(200, []);
@@ -147,7 +147,7 @@ test('a poll that is out for too long is sent anew after waking up, and the old 
     tick(3000);
     page.wake();
     tick(2999);
-    assert.equal(poll.aborted, false, 'polls take five seconds, and a little');
+    assert.equal(poll.aborted, false, 'polls take slightly more than five seconds');
     tick(1);
     assert.equal(poll.aborted, true);
     assert.notEqual(lastRequest(), poll);
@@ -161,7 +161,7 @@ test('a poll that is out for too long is sent anew after waking up, and the old 
     assert.equal(second.aborted, true);
 });
 
-test('a poll that is answered in time was doubted for nothing', () => {
+test('a poll that is answered in time is not replaced', () => {
     connected({ noWebsocket: true });
     tick(5000);
     lastRequest().answer(200, []);
@@ -174,7 +174,7 @@ test('a poll that is answered in time was doubted for nothing', () => {
     assert.equal(poll.aborted, false);
 });
 
-test('a poll of unknown length is left alone', () => {
+test('a poll of unknown duration is not replaced', () => {
     connected({ noWebsocket: true });
     const poll = lastRequest();
     tick(60_000);
@@ -187,7 +187,7 @@ for (const noWebsocket of [false, true]) {
     const current = noWebsocket ? lastRequest : lastSocket;
     const opened = () => (noWebsocket ? FakeRequest.sent : FakeSocket.opened).length;
 
-    test(`leaving a page ends ${over} in silence, coming back resumes it with the same id`, () => {
+    test(`leaving a page ends listening over ${over} without a report, and returning resumes it with the same id`, () => {
         const made = connected({ noWebsocket });
         if (!noWebsocket) {
             lastSocket().accept();
@@ -199,7 +199,7 @@ for (const noWebsocket of [false, true]) {
         assert.ok(noWebsocket ? current().aborted : current().readyState === 3);
         const count = opened();
         tick(600_000);
-        assert.equal(opened(), count, 'nothing is tried while nobody is there');
+        assert.equal(opened(), count, 'no attempt while the page is hidden');
         assert.equal(made.calls.length, calls);
         page.show();
         assert.equal(opened(), count + 1);
@@ -215,7 +215,7 @@ for (const noWebsocket of [false, true]) {
     });
 }
 
-test('a page that is frozen lets go of its socket, and says no goodbye', () => {
+test('a frozen page closes its socket and does not disconnect', () => {
     const made = connected({ disconnectOnPagehide: true });
     lastSocket().accept();
     page.freeze();
@@ -230,7 +230,7 @@ test('a page that is frozen lets go of its socket, and says no goodbye', () => {
     assert.equal(made.messages.length, 1);
 });
 
-test('a page that comes back late gets a new id', () => {
+test('a page that returns late receives a new id', () => {
     connected();
     lastSocket().accept();
     lastSocket().frame([]);
@@ -243,7 +243,7 @@ test('a page that comes back late gets a new id', () => {
     assert.equal(lastRequest().url, '/app/connect');
 });
 
-test('a page left while it asked for an id asks again', () => {
+test('a page that was left while it requested an id requests it again', () => {
     const made = connection();
     made.connect();
     page.hide({ persisted: true });
@@ -256,7 +256,7 @@ test('a page left while it asked for an id asks again', () => {
     assert.equal(made.state, 'connected');
 });
 
-test('a page left while it waited for an attempt tries at once when it is back', () => {
+test('a page that was left while it waited for an attempt tries immediately when it returns', () => {
     waiting();
     page.hide({ persisted: true });
     const count = attempts();
@@ -274,7 +274,7 @@ test('a page that was left and frozen resumes once', () => {
     assert.equal(FakeSocket.opened.length, 2);
 });
 
-test('being shown without having been left changes nothing', () => {
+test('a pageshow event without a pagehide event changes nothing', () => {
     connected();
     lastSocket().accept();
     page.show();
@@ -282,7 +282,7 @@ test('being shown without having been left changes nothing', () => {
     assert.equal(lastSocket().readyState, 1);
 });
 
-test('a page that is closed says goodbye, if it is told to', () => {
+test('a closed page disconnects if the option is on', () => {
     for (const [settings, persisted, expected] of [
         [{}, false, []],
         [{ disconnectOnPagehide: true }, true, []],
@@ -296,7 +296,7 @@ test('a page that is closed says goodbye, if it is told to', () => {
     }
 });
 
-test('an ended connection does not follow the page any more', () => {
+test('a closed connection ignores events of the page', () => {
     const made = connected({ disconnectOnPagehide: true });
     lastSocket().accept();
     made.closeConnection();

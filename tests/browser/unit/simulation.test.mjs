@@ -1,8 +1,8 @@
 /**
- * The library against a model of server and network, with chance from a seed: what the server has given to the system
- * reaches the page exactly once and in order, whatever transports go through, and in the end all is well again.
+ * The library with a model of server and network, and random events from a seed. All frames that the server has passed
+ * to its system reach the page exactly once and in order, over any transport. At the end every connection recovers.
  *
- * SEEDS says how many runs, SEED names one to look at.
+ * SEEDS is the number of runs. SEED selects a single run.
  */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
@@ -17,7 +17,7 @@ const STEP_MS = 20;
 beforeEach(install);
 afterEach(uninstall);
 
-/** Mulberry32: small, and good enough to choose events with. */
+/** Mulberry32: small, and random enough to choose events. */
 function chance(seed) {
     let state = seed;
     return () => {
@@ -28,7 +28,7 @@ function chance(seed) {
     };
 }
 
-/** What may happen, with weights. */
+/** Possible events, with weights. */
 const FAULTS = {
     publish: [60, (model) => model.publish()],
     websocketsRefused: [2, (model) => { model.websockets = 'refused'; }],
@@ -42,9 +42,9 @@ const FAULTS = {
     online: [2, () => page.network(true)],
 };
 
-/** Those after which bytes on the way are lost, as no server can know how far they got. */
+/** Events that lose bytes in flight, because no server can know which bytes arrived. */
 const CUTS = {
-    websocketsSwallowed: [2, (model) => { model.websockets = 'swallowed'; }],
+    websocketsMuted: [2, (model) => { model.websockets = 'muted'; }],
     hide: [1, () => { page.hide({ persisted: true }); }],
     show: [4, () => { page.show(); }],
 };
@@ -65,7 +65,7 @@ function simulate(seed, faults) {
     const opens = [];
     made.on('open', ({ gap }) => opens.push({ gap, at: Date.now() }));
     made.connect();
-    // In small steps: what a timer schedules is counted from the end of the step it runs in.
+    // Uses small steps, because a timer that another timer schedules counts from the end of the step.
     const pass = (ms) => {
         for (let left = ms; left > 0; left -= STEP_MS) {
             mock.timers.tick(Math.min(left, STEP_MS));
@@ -80,7 +80,7 @@ function simulate(seed, faults) {
     model.websockets = 'open';
     page.show();
     page.network(true);
-    // Longer than any wait for a reconnect and for a probe together.
+    // Longer than the longest wait for a reconnect plus the longest wait for a probe.
     for (let second = 0; second < 500; second += 1) {
         pass(1000);
     }
@@ -100,20 +100,20 @@ function check({ made, model, opens }, { mayLose }) {
         assert.deepEqual([...numbers, ...lost].sort((a, b) => a - b), [...Array(cursor).keys()], `${id}: complete`);
         for (const at of lostAt) {
             const next = opens.find((open) => open.at > at);
-            assert.ok(next.gap, `${id}: a gap that is not told`);
+            assert.ok(next.gap, `${id}: an unreported gap`);
         }
         assert.ok(mayLose || lost.length === 0, `${id}: lost ${lost}`);
     }
     const last = model.all.at(-1);
     assert.equal(made.connectionId, last.id);
-    assert.equal(got.get(last.id).at(-1), last.published - 1, 'the last frame has come');
+    assert.equal(got.get(last.id).at(-1), last.published - 1, 'the last frame has arrived');
 }
 
 const seeds = process.env.SEED ? [Number(process.env.SEED)] : Array.from({ length: RUNS }, (_, index) => index + 1);
 
 for (const [name, faults, mayLose] of [
-    ['transports that break and change lose and repeat nothing', FAULTS, false],
-    ['what is cut off by the client itself loses at most what is on the way', { ...FAULTS, ...CUTS }, true],
+    ['broken and changed transports lose and repeat nothing', FAULTS, false],
+    ['ends by the client lose at most frames in flight', { ...FAULTS, ...CUTS }, true],
 ]) {
     test(name, () => {
         let delivered = 0;

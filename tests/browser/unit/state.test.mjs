@@ -24,7 +24,7 @@ const failsWith = (code, operation) => (error) => {
     return true;
 };
 
-test('from connecting to the end', () => {
+test('the states from connecting to the end', () => {
     const made = connection();
     const seen = states(made);
     assert.deepEqual([made.state, made.transport], ['disconnected', null]);
@@ -51,7 +51,7 @@ test('from connecting to the end', () => {
     ]);
 });
 
-test('it is connecting until it is connected, however often that fails', () => {
+test('the state is connecting until the connection listens, despite failures', () => {
     const made = connection();
     const seen = states(made);
     made.connect();
@@ -71,7 +71,7 @@ test('it is connecting until it is connected, however often that fails', () => {
     ]);
 });
 
-test('what ends it for good is told', () => {
+test('a permanent end is reported with its reason', () => {
     const endings = [
         [{}, () => { lastSocket().accept(); lastSocket().drop(4001); }, 'taken-over'],
         [{ shouldReconnect: false }, () => { lastSocket().accept(); lastSocket().drop(1006); }, 'lost'],
@@ -92,7 +92,7 @@ test('what ends it for good is told', () => {
     assert.equal(seen.at(-1), 'connecting > disconnected: failed');
 });
 
-test('events of a life, in order', () => {
+test('the events of a connection are in order', () => {
     const made = connection();
     const events = record(made, 'connect', 'open', 'close', 'retry', 'channels', 'error');
     const takeEvents = () => events.splice(0).map(([name, detail]) => {
@@ -147,7 +147,7 @@ test('attempts are counted from the last success', () => {
         [['connect', 1], ['connect', 2], ['connect', 3], ['resume', 1], ['connect', 1]]);
 });
 
-test('a page that connects anew is connecting, also after a retry', () => {
+test('the state is connecting after connect(), also after a retry', () => {
     const made = connection();
     made.connect();
     lastRequest().fail();
@@ -158,7 +158,7 @@ test('a page that connects anew is connecting, also after a retry', () => {
     assert.equal(made.state, 'connecting');
 });
 
-test('a new id is told with the one before', () => {
+test('a new id is reported with the previous one', () => {
     const made = connected();
     const events = record(made, 'connect', 'open');
     lastSocket().accept();
@@ -175,19 +175,19 @@ test('a new id is told with the one before', () => {
     assert.deepEqual([connectionId, previousId, opened.resumed, opened.gap], ['second', 'first', false, true]);
 });
 
-/** How a listening ends, and whether bytes may have been lost with it. */
+/** Ends of a transport, and whether they may have lost bytes. */
 const ENDS = [
     ['a broken socket', () => lastSocket().drop(1006), true],
     ['a socket that was silent', () => tick(60_000), true, { silenceTimeoutMs: 60_000 }],
-    ['a socket the server closed for its stop', () => lastSocket().drop(1001), false],
-    ['a socket the server closed for being slow', () => lastSocket().drop(4002), false],
-    ['a socket the page closed when it was left', () => { page.hide({ persisted: true }); page.show(); }, true],
-    ['a poll without an answer', () => lastRequest().fail(), true, { noWebsocket: true }],
+    ['a socket that the server closed for its stop', () => lastSocket().drop(1001), false],
+    ['a socket that the server closed because it was slow', () => lastSocket().drop(4002), false],
+    ['a socket that the page closed when the user left', () => { page.hide({ persisted: true }); page.show(); }, true],
+    ['a poll without a response', () => lastRequest().fail(), true, { noWebsocket: true }],
     ['a poll that was refused', () => lastRequest().answer(503, ''), false, { noWebsocket: true }],
 ];
 
 for (const [name, end, gap, settings] of ENDS) {
-    test(`after ${name} there may ${gap ? '' : 'not '}be a gap, and only then the application is asked`, async () => {
+    test(`after ${name} there is ${gap ? 'a' : 'no'} gap, and only a gap causes a request to the application`, async () => {
         const made = connected({ ...settings, infoUrl: '/app/info' });
         made.channel('demo');
         const opened = record(made, 'open');
@@ -209,7 +209,7 @@ for (const [name, end, gap, settings] of ENDS) {
     });
 }
 
-test('a first socket whose handshake was swallowed may have cost frames', () => {
+test('a first socket whose handshake got no response may have lost frames', () => {
     const made = connected();
     const opened = record(made, 'open');
     tick(5000);
@@ -217,7 +217,7 @@ test('a first socket whose handshake was swallowed may have cost frames', () => 
     assert.deepEqual(opened.map(([, { resumed, gap }]) => [resumed, gap]), [[false, true]]);
 });
 
-test('without channels to bring up to date, or an address for it, nobody is asked', () => {
+test('without channels or an infoUrl the client does not request information', () => {
     for (const [settings, channels] of [[{ infoUrl: '/app/info' }, []], [{}, ['demo']]]) {
         const made = connected(settings);
         channels.forEach((name) => made.channel(name));
@@ -232,7 +232,7 @@ test('without channels to bring up to date, or an address for it, nobody is aske
     }
 });
 
-test('frames are told one by one, by type', () => {
+test('each frame causes one event of its type', () => {
     const made = connected();
     const types = ['message', 'message:edit', 'message:delete', 'presence', 'user_state_change'];
     const events = record(made, 'frame', ...types);
@@ -244,7 +244,7 @@ test('frames are told one by one, by type', () => {
         types.map((type) => [type, type]));
 });
 
-test('connect() and ready() are kept with the first listening', async () => {
+test('connect() and ready() resolve when the connection first listens', async () => {
     const made = connection();
     const connecting = made.connect();
     const ready = made.ready();
@@ -257,7 +257,7 @@ test('connect() and ready() are kept with the first listening', async () => {
     await assert.rejects(connection().ready(), failsWith('closed', 'ready'));
 });
 
-test('ready() fails when the connection is ended, or when it takes too long', async () => {
+test('ready() fails when the connection is closed, and after its timeout', async () => {
     const made = connection();
     const connecting = made.connect();
     const late = made.ready(3000);
@@ -265,10 +265,10 @@ test('ready() fails when the connection is ended, or when it takes too long', as
     await assert.rejects(late, failsWith('timeout', 'ready'));
     made.closeConnection();
     await assert.rejects(connecting, failsWith('closed', 'ready'));
-    assert.equal(made._listeners.get('state').size, 0, 'nothing is left behind');
+    assert.equal(made._listeners.get('state').size, 0, 'no listener is left');
 });
 
-test('a call is kept with its answer, and broken with an error that tells all', async () => {
+test('a call resolves with its response, and rejects with a complete error', async () => {
     const made = connected({ messageUrl: '/app/message', requestTimeoutMs: 7000 });
     lastSocket().accept();
     const sent = made.message({ text: 'hi' });
@@ -294,7 +294,7 @@ test('a call is kept with its answer, and broken with an error that tells all', 
     assert.deepEqual(errors.map(([, { operation }]) => operation), ['message', 'messageEdit', 'messageDelete']);
 });
 
-test('who does not look at promises is not told of them', async (context) => {
+test('ignored promises cause no unhandled rejections', async (context) => {
     const unhandled = [];
     const note = (error) => unhandled.push(error);
     process.on('unhandledRejection', note);
@@ -316,7 +316,7 @@ test('who does not look at promises is not told of them', async (context) => {
     assert.deepEqual(unhandled, []);
 });
 
-test('a request that cannot be sent is a failed one', async () => {
+test('a request that cannot be sent fails', async () => {
     class Broken extends FakeRequest {
         open() {
             throw new SyntaxError('no address');
@@ -333,7 +333,7 @@ test('a request that cannot be sent is a failed one', async () => {
     assert.equal(FakeSocket.opened.length, 1);
 });
 
-test('an answer without an id is an error, and so is one with status 400', () => {
+test('a response without an id is an error, and so is a response with status 400', () => {
     for (const [status, body, code] of [[200, {}, 'answer'], [200, 'sign in', 'answer'], [400, { conn_id: 'x' }, 'refused']]) {
         const made = connection();
         const errors = record(made, 'error');
@@ -345,7 +345,7 @@ test('an answer without an id is an error, and so is one with status 400', () =>
     }
 });
 
-test('an application that asks for patience gets it', () => {
+test('the client respects Retry-After', () => {
     connection().connect();
     for (const status of [503, 429]) {
         lastRequest().responseHeaders = 'content-type: text/plain\r\nRetry-After: 20\r\n';
@@ -360,10 +360,10 @@ test('an application that asks for patience gets it', () => {
     lastRequest().answer(503, '');
     const count = FakeRequest.sent.length;
     tick(300_000);
-    assert.equal(FakeRequest.sent.length, count + 1, 'but not for ever');
+    assert.equal(FakeRequest.sent.length, count + 1, 'but within a limit');
 });
 
-test('waits are bounded by a setting', () => {
+test('a setting limits the waits', () => {
     connection({ increaseBounceIv: 100, maxReconnectDelayMs: 300 }).connect();
     for (const wait of [100, 200, 300, 300]) {
         lastRequest().fail();
@@ -375,40 +375,40 @@ test('waits are bounded by a setting', () => {
     }
 });
 
-test('options are properties, given at once; others are refused', () => {
-    const heard = [];
+test('options set properties, and unknown options are refused', () => {
+    const received = [];
     const made = new ChannelStreamConnection({
-        username: 'ada', noWebsocket: true, listenMessageCallback: (list) => heard.push(...list),
+        username: 'ada', noWebsocket: true, listenMessageCallback: (list) => received.push(...list),
     });
     assert.deepEqual([made.username, made.noWebsocket], ['ada', true]);
     made.listenMessageCallback([1]);
-    assert.deepEqual(heard, [1]);
+    assert.deepEqual(received, [1]);
     for (const key of ['conectUrl', 'state', 'connect', '_retry', 'someCallback']) {
         assert.throws(() => new ChannelStreamConnection({ [key]: 1 }), { name: 'TypeError', message: new RegExp(key) });
     }
 });
 
-test('listeners come and go, and what one throws harms no other', () => {
+test('listeners can be added and removed, and an exception affects no other listener', () => {
     const emitter = new Emitter(['a', 'b']);
-    const heard = [];
-    const off = emitter.on('a', (value) => { heard.push(['first', value]); throw new Error('of a listener'); });
-    emitter.once('a', (value) => heard.push(['once', value]));
-    const never = () => heard.push(['never']);
+    const received = [];
+    const off = emitter.on('a', (value) => { received.push(['first', value]); throw new Error('of a listener'); });
+    emitter.once('a', (value) => received.push(['once', value]));
+    const never = () => received.push(['never']);
     emitter.once('a', never);
     emitter.off('a', never);
-    const last = (value) => heard.push(['last', value]);
+    const last = (value) => received.push(['last', value]);
     emitter.on('a', last);
     emitter._emit('a', 1);
     off();
     emitter._emit('a', 2);
     emitter.off('a', last);
     emitter._emit('a', 3);
-    assert.deepEqual(heard, [['first', 1], ['once', 1], ['last', 1], ['last', 2]]);
+    assert.deepEqual(received, [['first', 1], ['once', 1], ['last', 1], ['last', 2]]);
     assert.deepEqual(thrown, ['of a listener']);
     assert.throws(() => emitter.on('c', () => {}), { name: 'TypeError', message: /no event "c".*a, b/ });
 });
 
-test('without reportError what a page throws is thrown later, for the browser to tell', () => {
+test('without reportError an exception of the page is thrown later, so that the browser reports it', () => {
     delete globalThis.reportError;
     const emitter = new Emitter(['a']);
     emitter.on('a', () => { throw new Error('of a listener'); });
@@ -416,7 +416,7 @@ test('without reportError what a page throws is thrown later, for the browser to
     assert.throws(() => tick(0), { message: 'of a listener' });
 });
 
-test('a page that leaves when it is connected is told no more', () => {
+test('a page that closes the connection in a callback receives no more events', () => {
     for (const leave of [
         (made) => { made.listenOpenedCallback = () => made.closeConnection(); },
         (made) => made.on('state', ({ state }) => state === 'connected' && made.closeConnection()),
@@ -429,7 +429,7 @@ test('a page that leaves when it is connected is told no more', () => {
     }
 });
 
-test('a connection that is over is in no channel, and one that is retried is connecting', async () => {
+test('a closed connection is in no channel, and the channels of a retried one are subscribing', async () => {
     const made = connected({ shouldReconnect: false });
     const demo = made.channel('demo');
     lastSocket().accept();
@@ -445,7 +445,7 @@ test('a connection that is over is in no channel, and one that is retried is con
     assert.equal(demo.state, 'subscribed');
 });
 
-test('a mutator that throws once does not change what later attempts are', () => {
+test('a mutator that throws once does not affect later attempts', () => {
     const made = connection();
     made.connect();
     made.mutators.connect.push(() => { throw new Error('of a mutator'); });
@@ -457,7 +457,7 @@ test('a mutator that throws once does not change what later attempts are', () =>
     assert.equal(made.state, 'connecting');
 });
 
-test('a logger gets what happens inside', () => {
+test('a logger receives internal events', () => {
     const lines = [];
     connected({ logger: (event, details) => lines.push([event, details]) });
     lastSocket().accept();
@@ -467,7 +467,7 @@ test('a logger gets what happens inside', () => {
     assert.deepEqual(lines[3][1], { transport: 'websocket', code: 4002, reason: 'too slow', clean: true });
 });
 
-test('debug prints it, and the callbacks that nobody has set', () => {
+test('debug prints internal events and unset callbacks', () => {
     const printed = mock.method(console, 'log', () => {});
     const made = new ChannelStreamConnection({ debug: true, connectUrl: '/c', websocketUrl: 'ws://server/ws' });
     made.connect();
@@ -478,7 +478,7 @@ test('debug prints it, and the callbacks that nobody has set', () => {
     }
 });
 
-test('a worker has no page to follow', () => {
+test('the library works in a worker, which has no page', () => {
     page.uninstall();
     const made = connected();
     lastSocket().accept();

@@ -1,4 +1,4 @@
-/** The declarations: true to the sources, and strict towards pages. */
+/** The declarations match the sources and are strict for pages. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -17,14 +17,14 @@ function compile(project) {
 }
 
 for (const [name, project] of [
-    ['the sources are what is declared', 'types/sources.tsconfig.json'],
-    ['a page in TypeScript gets what it needs, and is kept from mistakes', 'types/tsconfig.json'],
-    ['a classic script has its types too', 'types/classic.tsconfig.json'],
+    ['the sources match the declarations', 'types/sources.tsconfig.json'],
+    ['the declarations support pages in TypeScript and detect mistakes', 'types/tsconfig.json'],
+    ['a classic script has types too', 'types/classic.tsconfig.json'],
 ]) {
     test(name, () => compile(project));
 }
 
-test('every event, option and method that there is is declared', () => {
+test('every event, option and method is declared', () => {
     const declared = readFileSync(new URL('index.d.ts', LIBRARY), 'utf8');
     const made = new ChannelStreamConnection();
     const [channel] = [made.channel('any')];

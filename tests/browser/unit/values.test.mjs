@@ -1,4 +1,4 @@
-/** Names and values that nobody expects, in answers, in frames and from the application. */
+/** Unexpected names and values in responses, in frames and from the application. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
@@ -13,7 +13,7 @@ const NAMES = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', ''];
 const VALUES = [null, true, 0, 7, 'text', [], {}, [null], [[]], [7], ['__proto__'], { length: 1 }, { users: 1 }];
 const shown = (value) => JSON.stringify(value);
 
-/** JSON with this value under this name; an object literal would set the prototype. */
+/** JSON with this value under this name. An object literal would set the prototype. */
 const json = (name, value) => `{${shown(name)}: ${shown(value)}}`;
 
 function listening(settings) {
@@ -22,15 +22,15 @@ function listening(settings) {
     return made;
 }
 
-/** The connection still works: frames reach page and channel. */
+/** Asserts that the connection still works: frames reach page and channel. */
 function works(made, what) {
     const before = made.messages.length;
-    const told = record(made.channel('demo'), 'message');
+    const frames = record(made.channel('demo'), 'message');
     lastSocket().frame([{ type: 'message', uuid: `works ${before}`, channel: 'demo', message: {} }]);
-    assert.deepEqual([made.messages.length, told.length, thrown], [before + 1, 1, []], what);
+    assert.deepEqual([made.messages.length, frames.length, thrown], [before + 1, 1, []], what);
 }
 
-test('what answers to connect() hold besides an id does no harm', () => {
+test('unexpected values in the response to connect() do no harm', () => {
     for (const value of VALUES) {
         for (const field of ['channels', 'channels_info', 'state', ...NAMES]) {
             const made = connection();
@@ -46,7 +46,7 @@ test('what answers to connect() hold besides an id does no harm', () => {
     }
 });
 
-test('an answer without a text for an id is an error, and is repeated', () => {
+test('a response whose id is not a string is an error, and the client tries again', () => {
     for (const body of [...VALUES.map((value) => json('conn_id', value)), 'null', '7', '[]', '<html>', '', '"first"']) {
         if (body === json('conn_id', 'text')) {
             continue;
@@ -61,14 +61,14 @@ test('an answer without a text for an id is an error, and is repeated', () => {
     }
 });
 
-test('an id that no address can hold is no reason to stop', () => {
+test('an id that no address can contain does not stop the client', () => {
     const made = connection();
     made.connect();
     lastRequest().answer(200, '{"conn_id": "a\\ud800b"}');
     assert.equal(lastSocket().url, 'ws://server/ws?conn_id=a%EF%BF%BDb');
 });
 
-test('no frame ends the listening', () => {
+test('no frame stops the client', () => {
     const made = listening();
     const channel = made.channel('demo');
     const types = ['message', 'message:edit', 'message:delete', 'presence', 'user_state_change', ...NAMES];
@@ -86,11 +86,11 @@ test('no frame ends the listening', () => {
     for (const data of ['<html>', '', '{', new ArrayBuffer(4), undefined]) {
         lastSocket().onmessage({ type: 'message', data });
     }
-    works(made, 'what is no JSON');
+    works(made, 'a frame that is not JSON');
     assert.ok(channel.members.every(({ state }) => state !== undefined));
 });
 
-test('what answers tell of channels does no harm', async () => {
+test('unexpected values about channels in responses do no harm', async () => {
     const made = listening();
     for (const name of ['demo', ...NAMES]) {
         const channel = made.channel(name);
@@ -108,7 +108,7 @@ test('what answers tell of channels does no harm', async () => {
     works(made, 'afterwards');
 });
 
-test('nothing is known of a channel whose name an object has by itself', async () => {
+test('a channel with the name of an object member has no information', async () => {
     const made = listening();
     const channels = NAMES.map((name) => made.channel(name));
     const answer = made.info(NAMES);
@@ -117,7 +117,7 @@ test('nothing is known of a channel whose name an object has by itself', async (
     assert.deepEqual(channels.map(({ info }) => info), NAMES.map(() => null));
 });
 
-test('channels may have any name, and any answer settles their calls', async () => {
+test('channels may have any name, and any response settles their calls', async () => {
     for (const name of NAMES.slice(0, 4)) {
         const made = listening();
         const joined = made.channel(name).subscribe();
@@ -140,7 +140,7 @@ test('channels may have any name, and any answer settles their calls', async () 
     }
 });
 
-test('a message that is no JSON is a failed call', async () => {
+test('a call with a message that is not JSON fails', async () => {
     const made = listening({ messageUrl: '/message' });
     const round = {};
     round.round = round;
@@ -150,7 +150,7 @@ test('a message that is no JSON is a failed call', async () => {
     works(made, 'afterwards');
 });
 
-test('a mutator that throws fails its call, and the next one is made', async () => {
+test('a mutator that throws fails its call but not the next one', async () => {
     const made = listening({ messageUrl: '/message' });
     made.addMutator('subscribe', () => { throw new Error('of a mutator'); });
     const handlers = [];
@@ -164,7 +164,7 @@ test('a mutator that throws fails its call, and the next one is made', async () 
     works(made, 'afterwards');
 });
 
-test('a mutator that throws at connect() does not leave it connecting for ever', () => {
+test('a mutator that throws at connect() does not block the connection', () => {
     const made = connection();
     const events = record(made, 'error', 'retry');
     made.addMutator('connect', () => { throw new Error('of a mutator'); });
@@ -177,7 +177,7 @@ test('a mutator that throws at connect() does not leave it connecting for ever',
     assert.equal(made.state, 'connected');
 });
 
-test('waits that are no times are bounded', () => {
+test('settings that are not times lead to limited waits', () => {
     for (const value of [NaN, Infinity, undefined, null, 'soon', -5, 2 ** 40]) {
         const made = connection({ increaseBounceIv: value, maxReconnectDelayMs: value });
         const retries = record(made, 'retry');

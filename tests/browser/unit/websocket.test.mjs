@@ -33,7 +33,7 @@ test('a heartbeat is sent every ten seconds, and none after the end', () => {
     assert.equal(socket.sent.length, 2);
 });
 
-test('a lost socket comes back with the same id and is back to the shortest wait after a frame', () => {
+test('a lost socket reconnects with the same id, and a frame resets the wait', () => {
     const made = connected();
     for (let round = 0; round < 5; round += 1) {
         lastSocket().accept();
@@ -49,7 +49,7 @@ test('a lost socket comes back with the same id and is back to the shortest wait
     assert.equal(FakeRequest.sent.length, 1);
 });
 
-test('a socket that carried frames and was closed in order asks for its id again, for the server to decide', () => {
+test('a socket that carried frames and was closed in order reconnects with its id', () => {
     connected();
     lastSocket().accept();
     lastSocket().frame([]);
@@ -59,7 +59,7 @@ test('a socket that carried frames and was closed in order asks for its id again
     assert.equal(FakeRequest.sent.length, 1);
 });
 
-test('an id the server has forgotten is replaced at once', () => {
+test('an id that the server does not know any more is replaced immediately', () => {
     const made = connected();
     lastSocket().accept();
     lastSocket().frame([]);
@@ -74,7 +74,7 @@ test('an id the server has forgotten is replaced at once', () => {
     assert.equal(made.connectionId, 'second');
 });
 
-test('a server that closes fresh ids is asked ever more rarely', () => {
+test('the waits grow if the server closes sockets with new ids', () => {
     connected();
     const times = [];
     for (let round = 0; round < 4; round += 1) {
@@ -103,7 +103,7 @@ test('a connection that was taken over stays closed', () => {
     assert.equal(made.calls.at(-1), 'listenClose');
 });
 
-test('while the server is away the same id is tried through the grace time, then a new one is asked for', () => {
+test('without a server the client tries the same id during the grace time, then requests a new one', () => {
     connected();
     lastSocket().accept();
     lastSocket().frame([]);
@@ -126,7 +126,7 @@ test('while the server is away the same id is tried through the grace time, then
     }
     assert.deepEqual(attempts.slice(0, 4), ['websocket', 'longpoll', 'websocket', 'longpoll']);
     assert.equal(lastRequest().url, '/app/connect');
-    assert.ok(Date.now() - lostAt > 30_000, 'not before the server has forgotten the connection');
+    assert.ok(Date.now() - lostAt > 30_000, 'not before the grace time ends');
 });
 
 test('a failed connect is repeated', () => {
@@ -149,7 +149,7 @@ test('without shouldReconnect nothing is repeated', () => {
     assert.deepEqual([FakeSocket.opened.length, FakeRequest.sent.length], [1, 1]);
 });
 
-test('silence after regular heartbeats is taken for a lost socket', () => {
+test('silence after regular heartbeats means that the socket is lost', () => {
     connected();
     const socket = lastSocket();
     socket.accept();
@@ -165,10 +165,10 @@ test('silence after regular heartbeats is taken for a lost socket', () => {
     assert.equal(FakeSocket.opened.length, 2);
     lastSocket().accept();
     tick(45_000);
-    assert.equal(lastSocket().readyState, 3, 'the next socket knows the rhythm already');
+    assert.equal(lastSocket().readyState, 3, 'the next socket knows the interval');
 });
 
-test('silence of a length that is set ends a socket, also before its first frame', () => {
+test('silence of the configured length ends a socket, also before its first frame', () => {
     connected({ silenceTimeoutMs: 7000 });
     const socket = lastSocket();
     socket.accept();
@@ -178,7 +178,7 @@ test('silence of a length that is set ends a socket, also before its first frame
     assert.equal(socket.readyState, 3);
 });
 
-test('after a sleep of the machine, frames that waited are heard before the socket is given up', () => {
+test('after the machine was asleep, waiting frames arrive before the socket is closed', () => {
     connected();
     const socket = lastSocket();
     socket.accept();
@@ -186,7 +186,7 @@ test('after a sleep of the machine, frames that waited are heard before the sock
         tick(5000);
         socket.frame([]);
     }
-    // The clock jumps: the timer runs far too late.
+    // The clock jumps, so the timer fires very late.
     mock.timers.setTime(Date.now() + 3_600_000);
     tick(0);
     assert.equal(socket.readyState, 1);
@@ -198,7 +198,7 @@ test('after a sleep of the machine, frames that waited are heard before the sock
     assert.equal(socket.readyState, 3);
 });
 
-test('a frame that is no JSON is told and disturbs nothing', () => {
+test('a frame that is not JSON is reported and has no other effect', () => {
     const made = connected();
     lastSocket().accept();
     lastSocket().onmessage({ type: 'message', data: '<html>' });
@@ -208,7 +208,7 @@ test('a frame that is no JSON is told and disturbs nothing', () => {
     assert.equal(made.connected, true);
 });
 
-test('a server that sends no heartbeats is not suspected', () => {
+test('silence of a server without heartbeats does not end the socket', () => {
     connected();
     lastSocket().accept();
     lastSocket().frame([{ uuid: 'a' }]);
@@ -216,7 +216,7 @@ test('a server that sends no heartbeats is not suspected', () => {
     assert.equal(lastSocket().readyState, 1);
 });
 
-test('closing ends a pending reconnect and a running connect', () => {
+test('closing ends a scheduled reconnect and a connect in flight', () => {
     const made = connected();
     lastSocket().accept();
     lastSocket().drop(1006);
@@ -229,7 +229,7 @@ test('closing ends a pending reconnect and a running connect', () => {
     assert.equal(FakeSocket.opened.length, 1);
 });
 
-test('a page that leaves in its connect callback stays away', () => {
+test('a page that closes in its connect callback stays closed', () => {
     const made = connection();
     made.connectCallback = () => made.closeConnection();
     made.connect();
