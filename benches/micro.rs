@@ -1,4 +1,4 @@
-//! Single steps of a message's road, without sockets and actors: `cargo bench --bench micro`.
+//! Single steps of a message's path, without sockets and actors: `cargo bench --bench micro`.
 
 use bytes::Bytes;
 use channelstream::api::limits::RequestLimits;
@@ -18,14 +18,14 @@ use divan::{Bencher, black_box};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// When everything here happens: late in 2025.
+/// The time of all steps: late in 2025.
 const NOW: u64 = 1_764_000_000;
 
 fn main() {
     divan::main();
 }
 
-/// A message as the load's publisher sends it, and its length of content.
+/// The body of a request as the load generator sends it, with messages of this length of content.
 fn body(messages: usize, bytes: usize) -> String {
     let content = format!(r#"{{"n":"0000000000","p":"{}"}}"#, "x".repeat(bytes.saturating_sub(25)));
     let message = format!(r#"{{"user":"bench","channel":"crowd","message":{content}}}"#);
@@ -39,7 +39,7 @@ fn now() -> Timestamp {
 fn messages(count: usize, bytes: usize) -> Vec<Message> {
     let limits = RequestLimits::from(&Settings::default());
     let messages = parse_messages(body(count, bytes).as_bytes(), &limits, now()).unwrap_or_default();
-    assert_eq!(messages.len(), count, "messages that were understood");
+    assert_eq!(messages.len(), count, "parsed messages");
     messages
 }
 
@@ -47,7 +47,7 @@ fn messages(count: usize, bytes: usize) -> Vec<Message> {
 fn verify_signature(bencher: Bencher<'_, '_>, secrets: usize) {
     let all: Vec<Secret> = (0..secrets).map(|index| Secret::new(format!("secret {index}"))).collect();
     let keys = Keys::new(&all);
-    // Made by the last one: all the others are tried before.
+    // The last secret signs, so that all the others are tried first.
     let token = Keys::new(&all[secrets - 1..]).sign("/message", NOW);
     bencher.bench_local(|| keys.verify(black_box(&token), NOW, Some(60)));
 }
@@ -82,14 +82,14 @@ fn encode_frame(bencher: Bencher<'_, '_>, bytes: usize) {
 #[divan::bench(args = [64, 1024])]
 fn deflate_frame(bencher: Bencher<'_, '_>, bytes: usize) {
     let messages = messages(1, bytes);
-    // A frame is compressed once and remembers that, so each call gets a new one.
+    // A frame stores its compressed form, so each call compresses a new one.
     let frames = || messages.iter().map(frame).collect::<Vec<_>>();
     bencher.with_inputs(frames).bench_local_values(|frames| {
         frames.iter().map(|frame| frame.deflated(0).clone()).collect::<Vec<Bytes>>()
     });
 }
 
-/// Who of 10,000 members gets a frame that so many are left out of.
+/// Selects from 10,000 members the receivers of a frame that excludes this many.
 #[divan::bench(args = [0, 1, 10, 100])]
 fn select_without_excluded(bencher: Bencher<'_, '_>, excluded: u32) {
     let except = (0..excluded).map(|index| UserId(index * 97)).collect();
@@ -97,7 +97,7 @@ fn select_without_excluded(bencher: Bencher<'_, '_>, excluded: u32) {
     bencher.bench_local(|| admitted(black_box(&audience)));
 }
 
-/// Who of 10,000 members gets a frame that is for so many.
+/// Selects from 10,000 members the receivers of a frame that is for this many.
 #[divan::bench(args = [1, 10, 100])]
 fn select_private(bencher: Bencher<'_, '_>, receivers: u32) {
     let only = (0..receivers).map(|index| UserId(index * 97)).collect();
@@ -109,7 +109,7 @@ fn admitted(audience: &Audience) -> usize {
     (0..10_000).filter(|user| audience.admits(UserId(*user))).count()
 }
 
-/// A channel with so many members, of whom nobody listens.
+/// A channel with members that do not listen.
 struct Crowd {
     channel: ChannelState,
     effects: ChannelEffects,
@@ -118,9 +118,9 @@ struct Crowd {
 impl Crowd {
     fn new(settings: ChannelSettings, members: u32) -> Self {
         let identity = Identity { id: ChannelId(0), uuid: Uuid::nil(), name: "crowd".into() };
-        let keeping = Retention { frames: 100, history: 1_000 };
+        let retention = Retention { frames: 100, history: 1_000 };
         let encoder = Encoder { date: true };
-        let channel = ChannelState::new(identity, ChannelSettings::default(), encoder, keeping, now());
+        let channel = ChannelState::new(identity, ChannelSettings::default(), encoder, retention, now());
         let mut crowd = Self { channel, effects: ChannelEffects::new() };
         (0..members).for_each(|index| crowd.join(conn(index), &user(index)));
         crowd.channel.configure(settings);
@@ -141,22 +141,26 @@ fn conn(index: u32) -> ConnKey {
     ConnKey { index, generation: 0 }
 }
 
-/// Users come in another order than that of their names.
+/// Users whose indexes have a different order from their names.
 fn user(index: u32) -> Arc<UserView> {
     let name = format!("user-{:05}", index.wrapping_mul(7_919) % 100_003);
     Arc::new(UserView::new(UserId(index), name.into(), "{}", "{}"))
 }
 
-/// One comes to a channel of so many others and goes again: nobody hears of it.
+/// A member joins a channel of this many others and leaves it, without events.
 #[divan::bench(args = [100, 1_000, 10_000])]
 fn join_and_leave(bencher: Bencher<'_, '_>, members: u32) {
-    come_and_go(bencher, ChannelSettings::default(), members);
+    measure_join_and_leave(bencher, ChannelSettings::default(), members);
 }
 
-/// The same with presence events, which the channel keeps for those who missed them.
+/// The same with presence events, which the channel stores for clients that missed them.
 #[divan::bench(args = [100, 1_000, 10_000])]
 fn join_and_leave_with_presence(bencher: Bencher<'_, '_>, members: u32) {
-    come_and_go(bencher, ChannelSettings { notify_presence: true, ..ChannelSettings::default() }, members);
+    measure_join_and_leave(
+        bencher,
+        ChannelSettings { notify_presence: true, ..ChannelSettings::default() },
+        members,
+    );
 }
 
 /// The same with the list of users in each event.
@@ -167,16 +171,16 @@ fn join_and_leave_with_lists(bencher: Bencher<'_, '_>, members: u32) {
         broadcast_presence_with_user_lists: true,
         ..ChannelSettings::default()
     };
-    come_and_go(bencher, settings, members);
+    measure_join_and_leave(bencher, settings, members);
 }
 
-fn come_and_go(bencher: Bencher<'_, '_>, settings: ChannelSettings, members: u32) {
+fn measure_join_and_leave(bencher: Bencher<'_, '_>, settings: ChannelSettings, members: u32) {
     let mut crowd = Crowd::new(settings, members);
     let (conn, user) = (conn(members), user(members));
     bencher.bench_local(|| crowd.join_and_leave(black_box(conn), &user));
 }
 
-/// One comes and goes, and an answer lists all users of the channel.
+/// A member joins and leaves, and an answer lists all users of the channel.
 #[divan::bench(args = [100, 1_000, 10_000])]
 fn list_users_after_a_change(bencher: Bencher<'_, '_>, members: u32) {
     let mut crowd = Crowd::new(ChannelSettings::default(), members);

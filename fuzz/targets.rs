@@ -171,12 +171,13 @@ pub fn http(data: &[u8]) {
 
 /// Requests that may be answered: those that are whole, and what follows them.
 fn requests(bytes: &[u8]) -> usize {
-    let rules = HeadRules { max_head_bytes: 32 << 10, is_socket: |_| false, is_target: |_| true };
+    let rules =
+        HeadRules { max_head_bytes: 32 << 10, is_websocket_path: |_| false, is_valid_target: |_| true };
     let (mut framing, mut rest, mut count) = (Framing::default(), bytes.to_vec(), 1);
     loop {
-        let taken = framing.take(&mut rest, &rules);
+        let taken = framing.consume(&mut rest, &rules);
         drop(rest.drain(..taken));
-        if !framing.is_whole() {
+        if !framing.is_complete() {
             return count;
         }
         count += 1;

@@ -1,7 +1,7 @@
-//! A clock that counts only the time in which its thread runs, and the end of a task's turn.
+//! A clock that counts only the time in which its thread runs, and a function that ends a task's turn.
 //!
-//! A process can be paused: SIGSTOP, a frozen container, a snapshot of the machine. Its clients go on sending
-//! meanwhile, and the kernel keeps what they send. When the process continues, its timers are overdue before it has
+//! A process can be paused by SIGSTOP, a frozen container or a snapshot of the machine. Its clients continue to send
+//! during the pause, and the kernel stores the bytes. When the process continues, its timers are overdue before it has
 //! read anything. On this clock a pause takes no longer than two ticks, so no deadline passes during a pause.
 
 use std::cell::Cell;
@@ -17,32 +17,32 @@ pub struct Clock {
     ticked: Cell<Instant>,
 }
 
-/// What a tick allows.
+/// What the owner may do after a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
-    /// The tick came too early: the timer makes up for ticks that it missed. Nothing is to be done.
+    /// The tick came too early, because the timer repeats missed ticks. The owner must ignore it.
     Repeated,
-    /// The tick came late. What clients sent meanwhile may not be read yet, so nothing is to be judged by this clock
-    /// before the next tick.
+    /// The tick came late. Bytes that clients have sent may not be read yet, so the owner must not check deadlines before
+    /// the next tick.
     Late,
-    /// Deadlines that have passed may be judged.
+    /// The owner may check deadlines.
     OnTime,
 }
 
 impl Clock {
-    /// Starts at 0; ticks are to come at this interval.
+    /// Starts at 0. The owner must tick at this interval.
     pub fn start(interval: Duration) -> Self {
         let interval_ms = interval.as_millis() as u64;
         let rule = TickRule { interval_ms, now_ms: 0, was_late: false };
         Self { rule: Cell::new(rule), ticked: Cell::new(Instant::now()) }
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     pub fn tick(&self) -> Tick {
         self.tick_after(elapsed_ms(self.ticked.get()))
     }
 
-    /// Moves the clock on as a tick does that comes so many ms after the one before it.
+    /// Advances the clock like a tick that comes this many ms after the previous one.
     pub fn tick_after(&self, elapsed_ms: u64) -> Tick {
         let mut rule = self.rule.get();
         let tick = rule.tick(elapsed_ms);
@@ -53,12 +53,12 @@ impl Clock {
         tick
     }
 
-    /// The time of the last tick, in ms: costs nothing.
+    /// The time of the last tick, in ms. Does not read the system's clock.
     pub fn ticked_ms(&self) -> u64 {
         self.rule.get().now_ms
     }
 
-    /// The time now, in ms.
+    /// The current time, in ms.
     pub fn now_ms(&self) -> u64 {
         let rule = self.rule.get();
         rule.now_ms + rule.counted(elapsed_ms(self.ticked.get()))
@@ -69,7 +69,7 @@ fn elapsed_ms(since: Instant) -> u64 {
     since.elapsed().as_millis() as u64
 }
 
-/// The rules of the clock, without a time of their own.
+/// The rules of the clock. Pure: the caller passes the elapsed time.
 #[derive(Clone, Copy, Debug)]
 struct TickRule {
     interval_ms: u64,
@@ -78,7 +78,7 @@ struct TickRule {
 }
 
 impl TickRule {
-    /// How much of the time since the last tick counts.
+    /// The part of the time since the last tick that counts.
     fn counted(&self, elapsed_ms: u64) -> u64 {
         elapsed_ms.min(2 * self.interval_ms)
     }
@@ -88,17 +88,17 @@ impl TickRule {
             return Tick::Repeated;
         }
         self.now_ms += self.counted(elapsed_ms);
-        // On a thread that is always late, every second tick judges all the same.
+        // On a thread that is always late, deadlines are still checked at every second tick.
         self.was_late = elapsed_ms > 2 * self.interval_ms && !self.was_late;
         if self.was_late { Tick::Late } else { Tick::OnTime }
     }
 }
 
-/// Has the current task polled again after the runtime has polled the I/O driver and the other ready tasks.
+/// Causes the current task to be polled again after the runtime has polled the I/O driver and the other ready tasks.
 ///
-/// A task that wakes itself is polled again before the driver: the sockets of all other clients wait for it.
+/// A task that wakes itself would be polled again before the driver, and the sockets of all other clients would wait.
 pub fn yield_now(context: &mut Context<'_>) {
-    // The first poll of this future hands the waker to the runtime, which keeps it until the driver has been polled.
+    // The first poll of this future passes the waker to the runtime, which stores it until the driver has been polled.
     let _ = pin!(tokio::task::yield_now()).poll(context);
 }
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn it_counts_the_time_between_its_ticks() {
+    fn the_clock_counts_the_time_between_ticks() {
         let mut rule = rule();
         for elapsed in [100, 105, 95, 200, 60] {
             assert_eq!(rule.tick(elapsed), Tick::OnTime);
@@ -121,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_counts_as_two_ticks_and_is_judged_a_turn_later() {
+    fn a_pause_counts_as_two_ticks_and_delays_checks_by_one_tick() {
         let mut rule = rule();
         rule.tick(100);
         assert_eq!(rule.tick(3_000), Tick::Late);
         assert_eq!(rule.now_ms, 300);
-        // The timer makes up for the ticks that it missed, without a turn in between.
+        // The timer repeats the missed ticks without a pause in between.
         for _ in 0..28 {
             assert_eq!(rule.tick(0), Tick::Repeated);
         }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_always_late_judges_every_second_time() {
+    fn a_thread_that_is_always_late_checks_at_every_second_tick() {
         let mut rule = rule();
         let ticks = [500; 4].map(|elapsed| rule.tick(elapsed));
         assert_eq!(ticks, [Tick::Late, Tick::OnTime, Tick::Late, Tick::OnTime]);

@@ -1,5 +1,5 @@
-//! A realtime push server: web applications send requests to a small signed REST API, browsers receive events over websocket
-//! or long-poll.
+//! A realtime push server: web applications send requests to a small signed REST API, and browsers receive events over
+//! websocket or long-poll.
 
 // The folders in the order in which a message passes them.
 pub mod server;
@@ -10,20 +10,19 @@ pub mod api;
 pub mod auth;
 pub mod broker;
 pub mod send_queue;
-// The vocabulary of all of them. Each may use those below it.
+// Shared by all of them. Each folder may use those below it.
 pub mod config;
 pub mod limits;
 pub mod http_error;
 pub mod telemetry;
 pub mod protocol;
 pub mod clock;
-// Beside the path of a message.
+// Not on the path of a message.
 pub mod console;
 pub mod web;
 pub mod demo;
 pub mod cli;
-pub mod replay;
-// Shared by tests.
+// For tests only.
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]

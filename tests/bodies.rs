@@ -324,7 +324,7 @@ async fn refusals_of_bodies_name_their_bound() {
             let reply = Wire::open(server.address).await.ask(method, path, &[form], &body).await;
             assert_eq!(reply.status == 413, is_too_large, "{path} {length}: {reply:?}");
             if is_too_large {
-                let said = format!("The body is too large. At most {bound} bytes are taken.");
+                let said = format!("The body is too large. At most {bound} bytes are allowed.");
                 assert_eq!(
                     (reply.json()["message"].clone(), reply.header("x-channelstream-limit")),
                     (said.into(), None)

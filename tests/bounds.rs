@@ -25,7 +25,7 @@ async fn large_bodies() {
     let reply = post(&server, "/connect", &body(2_001)).await;
     assert_eq!((reply.status, reply.header("x-channelstream-error")), (413, Some("body-too-large")));
     assert_eq!(reply.header("content-type"), Some("application/json"));
-    assert_eq!(reply.json()["message"], "The body is too large. At most 2000 bytes are taken.");
+    assert_eq!(reply.json()["message"], "The body is too large. At most 2000 bytes are allowed.");
     // In pieces, without a length that could be looked at.
     let (name, token) = signature();
     let mut wire = Wire::open(server.address).await;

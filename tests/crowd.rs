@@ -1,25 +1,22 @@
-//! Ten thousand websockets. Server and clients are processes of their own: each has as many sockets open.
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! Ten thousand websockets. Server and clients are separate processes: each has this many sockets open.
+#![allow(clippy::expect_used, reason = "a failed step of the set-up fails the test")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-
-use generator::crowd::Crowd;
-use generator::drive::{Plan, closed_loop};
-use generator::ledger::Ledger;
-use generator::process::memory;
-use generator::publisher::Publisher;
-use generator::server::Server;
+use channelstream_load::generator::crowd::Crowd;
+use channelstream_load::generator::drive::{Plan, closed_loop};
+use channelstream_load::generator::ledger::Ledger;
+use channelstream_load::generator::process::memory;
+use channelstream_load::generator::publisher::Publisher;
+use channelstream_load::generator::server::Server;
 use std::io;
 use std::time::Duration;
 
-/// Sockets of the crowd. Where a process may not open as many files, as many as it may.
+/// Sockets of the crowd, or as many as the limit of open files allows.
 const SUBSCRIBERS: usize = 10_000;
 const BROADCASTS: u32 = 100;
 /// Files that are open beside the crowd's sockets.
 const OTHER_FILES: u64 = 200;
 
-fn crowd_gets_everything() -> io::Result<()> {
+fn crowd_receives_everything() -> io::Result<()> {
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let subscribers = SUBSCRIBERS.min(limit.saturating_sub(OTHER_FILES) as usize);
     let server = Server::channelstream(env!("CARGO_BIN_EXE_channelstream"), &[], None)?;
@@ -31,7 +28,7 @@ fn crowd_gets_everything() -> io::Result<()> {
 
     let mut ledger = Ledger::new(subscribers);
     closed_loop(&mut crowd, &mut publisher, &mut ledger, BROADCASTS, Plan::Window(4))?;
-    // What comes twice comes late.
+    // Repeated deliveries arrive late.
     for _ in 0..10 {
         let publishers = std::slice::from_mut(&mut publisher);
         crowd.turn(Duration::from_millis(50), publishers, |subscriber, number| {
@@ -40,7 +37,7 @@ fn crowd_gets_everything() -> io::Result<()> {
     }
     assert!(ledger.is_clean(BROADCASTS), "{}", ledger.describe(BROADCASTS));
     assert_eq!((publisher.refused, publisher.unanswered), (0, 0), "requests refused, unanswered");
-    assert_eq!((crowd.closed, crowd.strange), (0, 0), "sockets closed, frames nobody sent");
+    assert_eq!((crowd.closed, crowd.unexpected), (0, 0), "sockets closed, unexpected frames");
 
     let after = memory(server.pid())?;
     let (before, after) = (before.anonymous >> 20, after.anonymous >> 20);
@@ -50,6 +47,6 @@ fn crowd_gets_everything() -> io::Result<()> {
 }
 
 #[test]
-fn ten_thousand_get_a_hundred_broadcasts_each_once_and_in_order() {
-    crowd_gets_everything().expect("server and crowd run");
+fn ten_thousand_clients_receive_a_hundred_broadcasts_once_and_in_order() {
+    crowd_receives_everything().expect("server and crowd run");
 }

@@ -1,27 +1,21 @@
-//! The load generator's own parts: what it would overlook, no benchmark would show.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall say so")]
+//! The parts of the load generator. A fault that it overlooks would show in no benchmark.
+#![allow(clippy::unwrap_used, reason = "a failed step of the set-up fails the test")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-#[path = "../benches/load/report.rs"]
-#[allow(dead_code, unused_imports, reason = "a part of it is tested, the other prints")]
-mod report;
-
-use generator::arrivals::Arrivals;
-use generator::backend::Answers;
-use generator::drive::Plan;
-use generator::frames::{Finder, Frame, Kind, content, digits_at, first, renumber};
-use generator::held::Held;
-use generator::ledger::Ledger;
-use generator::memory::{ALLOWANCE, Around};
-use generator::meter::{Taken, counter};
-use generator::process::Memory;
-use generator::trace::Calls;
-use report::{Memories, Quantiles, Spread, line, verdict};
+use channelstream_load::generator::arrivals::Arrivals;
+use channelstream_load::generator::backend::Answers;
+use channelstream_load::generator::drive::Plan;
+use channelstream_load::generator::frames::{Finder, Frame, Kind, content, digits_at, first, renumber};
+use channelstream_load::generator::held::Held;
+use channelstream_load::generator::ledger::Ledger;
+use channelstream_load::generator::memory::{ALLOWANCE, Around};
+use channelstream_load::generator::meter::{Cost, counter};
+use channelstream_load::generator::process::Memory;
+use channelstream_load::generator::trace::Calls;
+use channelstream_load::report::{Memories, Quantiles, Spread, line, verdict};
 use std::time::Duration;
 
 #[test]
-fn frames_are_told_apart() {
+fn kinds_of_frames_are_distinguished() {
     assert_eq!(first(b"\x81\x02[]\x89\x00"), Some(Frame { kind: Kind::Text, start: 2, end: 4 }));
     assert_eq!(first(b"\x89\x00"), Some(Frame { kind: Kind::Ping, start: 2, end: 2 }));
     assert_eq!(first(b"\x81\x03[]"), None);
@@ -32,7 +26,7 @@ fn frames_are_told_apart() {
 }
 
 #[test]
-fn numbers_are_written_and_found_again() {
+fn numbers_are_written_and_read() {
     let mut text = format!("[{}]", content(64)).into_bytes();
     assert_eq!(text.len(), 66);
     let place = digits_at(&text).unwrap();
@@ -53,7 +47,7 @@ fn ledger(notes: &[(usize, u32)]) -> Ledger {
 }
 
 #[test]
-fn each_fault_is_seen() {
+fn each_fault_is_found() {
     assert!(ledger(&[(0, 0), (0, 1), (1, 0), (1, 1)]).is_clean(2));
     assert!(!ledger(&[(0, 0), (0, 1), (1, 0)]).is_clean(2), "the last one is missing");
     assert!(!ledger(&[(0, 0), (0, 1), (1, 1)]).is_clean(2), "one in between is missing");
@@ -64,7 +58,7 @@ fn each_fault_is_seen() {
 }
 
 #[test]
-fn answers_come_in_pieces() {
+fn answers_may_arrive_in_pieces() {
     let text =
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
     let mut answers = Answers::default();
@@ -77,7 +71,7 @@ fn answers_come_in_pieces() {
 }
 
 #[test]
-fn messages_of_several_connections_may_overtake_each_other_only() {
+fn messages_may_overtake_only_those_of_other_connections() {
     let arrivals = |numbers: &[u32]| {
         let mut arrivals = Arrivals::new(2);
         [0, 1, 0, 1].iter().for_each(|connection| arrivals.expect(*connection));
@@ -89,11 +83,11 @@ fn messages_of_several_connections_may_overtake_each_other_only() {
     assert_eq!(arrivals(&[2, 0, 1, 3]), ["1 out of order"]);
     assert_eq!(arrivals(&[0, 1, 1, 3]), ["1 lost", "1 repeated"]);
     assert_eq!(arrivals(&[0, 1, 2, 3, 4]), ["1 never sent"]);
-    assert!(Arrivals::new(8).faults(0).is_empty(), "nobody listens");
+    assert!(Arrivals::new(8).faults(0).is_empty(), "no listener");
 }
 
 #[test]
-fn memory_that_stays_is_a_fault() {
+fn memory_that_is_not_released_is_a_fault() {
     let memory = |anonymous| Memory { rss: anonymous + (3 << 20), anonymous };
     let around = |after| Around {
         before: memory(9 << 20),
@@ -110,12 +104,12 @@ fn memory_that_stays_is_a_fault() {
     assert_eq!(memories.cells(), ["12.0", "20.0", "18.0", "0.0"]);
     assert_eq!(
         fault,
-        format!("memory did not come back: 9216 KiB before, {} KiB after", 9217 + (ALLOWANCE >> 10))
+        format!("memory was not released: 9216 KiB before, {} KiB after", 9217 + (ALLOWANCE >> 10))
     );
 }
 
 #[test]
-fn whatever_stays_behind_is_seen() {
+fn everything_that_remains_is_found() {
     let before = Held {
         memory: 9 << 20,
         descriptors: 8,
@@ -164,7 +158,7 @@ fn system_calls_are_counted_with_what_they_send() {
 }
 
 #[test]
-fn counters_of_the_kernel_stand_under_their_names() {
+fn counters_of_the_kernel_are_found_by_name() {
     let text =
         "TcpExt: SyncookiesSent TCPOrigDataSent TCPHystart\nTcpExt: 0 4711 7\nIpExt: InNoRoutes\nIpExt: 5\n";
     assert_eq!(counter(text, "TcpExt:", "TCPOrigDataSent"), Some(4711));
@@ -174,19 +168,19 @@ fn counters_of_the_kernel_stand_under_their_names() {
 }
 
 #[test]
-fn shares_of_a_core_are_of_the_time_that_passed() {
+fn shares_of_a_core_are_shares_of_the_elapsed_time() {
     let (server_ns, generator_ns) = (1_500_000, 500_000);
-    let taken = Taken { elapsed: Duration::from_millis(2), server_ns, generator_ns, segments: 0, sleeps: 0 };
-    assert_eq!((taken.server_busy(), taken.generator_busy()), (75.0, 25.0));
+    let cost = Cost { elapsed: Duration::from_millis(2), server_ns, generator_ns, segments: 0, sleeps: 0 };
+    assert_eq!((cost.server_busy(), cost.generator_busy()), (75.0, 25.0));
 }
 
 #[test]
-fn bursts_are_what_goes_out_together() {
+fn a_burst_is_the_number_of_messages_that_are_sent_together() {
     assert_eq!([Plan::Window(1), Plan::Window(16), Plan::List(10)].map(Plan::burst), [1, 16, 10]);
 }
 
 #[test]
-fn spreads_show_the_middle_and_both_ends() {
+fn a_spread_shows_median_minimum_and_maximum() {
     let mut spread = Spread::default();
     assert_eq!(spread.to_string(), "-");
     [3.0, 1.0, 2.0].iter().for_each(|value| spread.add(*value));
@@ -196,7 +190,7 @@ fn spreads_show_the_middle_and_both_ends() {
 }
 
 #[test]
-fn quantiles_are_of_each_run() {
+fn quantiles_are_computed_for_each_run() {
     let mut quantiles = Quantiles::default();
     quantiles.add(&mut (1..=1000).rev().map(|n| n * 1000).collect::<Vec<u32>>());
     quantiles.add(&mut [1_500]);

@@ -1,14 +1,14 @@
-//! Every recorded exchange of the original, played against this server.
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! Plays every recorded exchange of the original against this server.
+#![allow(clippy::expect_used, reason = "a failed step of the set-up fails the test")]
 
 mod support;
 
-use channelstream::replay::{Deliberate, Options, Target, play_file};
+use channelstream_replay::{Deliberate, Options, Target, play_file};
 use std::path::Path;
 use support::{TestServer, settings};
 
 async fn replay(workers: usize) {
-    // As the original is started: the headers of proxies that it reads count.
+    // As the original is started: it trusts the headers of proxies.
     let ini = Some("recorded.ini".into());
     let server = TestServer::start(channelstream::config::Settings {
         workers,
@@ -19,7 +19,7 @@ async fn replay(workers: usize) {
     let list = include_str!("data/differences.toml");
     let options = Options {
         deliberate: Deliberate::read(list).expect("the list of differences is well-formed"),
-        // The machine may be busy with something else for seconds.
+        // The machine may be busy with other work for seconds.
         late: 20.0,
         ..Options::default()
     };
@@ -29,11 +29,11 @@ async fn replay(workers: usize) {
 }
 
 #[actix_web::test]
-async fn one_worker_answers_as_the_original() {
+async fn one_worker_answers_like_the_original() {
     replay(1).await;
 }
 
 #[actix_web::test]
-async fn two_workers_answer_as_the_original() {
+async fn two_workers_answer_like_the_original() {
     replay(2).await;
 }

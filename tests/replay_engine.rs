@@ -1,7 +1,7 @@
-//! The replay engine against a small server made for the purpose: what it says when all is as recorded, and when
-//! it is not.
+//! The replay engine against a small server made for the purpose: its report when all responses are as recorded, and
+//! when they are not.
 
-// Setting up is part of each test: where it fails, the test has failed.
+// The set-up is part of each test. If it fails, the test fails.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use channelstream::replay::{Deliberate, Options, Report, Target, play_file, read_cases};
+use channelstream_replay::{Deliberate, Options, Report, Target, play_file, read_cases};
 
 const CASES: &str = concat!(
     r#"{"case": "echo", "topic": "t", "steps": ["#,
@@ -37,7 +37,7 @@ async fn slow() -> HttpResponse {
     HttpResponse::Ok().json(true)
 }
 
-/// Starts the small server; it lives as long as the test's own runtime.
+/// Starts the small server. It runs as long as the test's own runtime.
 fn serve() -> Target {
     let app = || {
         let any = [Method::GET, Method::DELETE].map(|method| web::method(method).to(echo));
@@ -70,14 +70,14 @@ fn with_differences(list: &str) -> Options {
 }
 
 #[actix_web::test]
-async fn a_server_that_does_as_recorded_is_clean() {
+async fn a_server_that_answers_as_recorded_is_clean() {
     let report = replay("clean", CASES, Options::default()).await;
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.num_cases, report.num_steps), (2, 3));
 }
 
 #[actix_web::test]
-async fn a_difference_is_shown_with_its_place() {
+async fn a_difference_is_reported_with_its_place() {
     let report = replay("differs", &CASES.replace(r#"\"a\":1"#, r#"\"a\":2"#), Options::default()).await;
     assert_eq!(report.differences.len(), 1, "{report}");
     let difference = &report.differences[0];
@@ -87,7 +87,7 @@ async fn a_difference_is_shown_with_its_place() {
 }
 
 #[actix_web::test]
-async fn an_answer_that_comes_too_early_differs() {
+async fn an_answer_that_arrives_too_early_differs() {
     let options = Options { early: 0.05, ..Options::default() };
     let report = replay("early", &CASES.replace("0.3}", "0.9}"), options).await;
     assert_eq!(report.differences[0].mismatches[0].path, "seconds", "{report}");
@@ -99,19 +99,19 @@ async fn a_listed_difference_must_hold() {
         "[[difference]]\nid = \"d\"\ncase = \"slow\"\nsteps = [1]\nwhy = \"because\"\njson = \"false\"";
     let report = replay("listed", CASES, with_differences(list)).await;
     let shown = report.to_string();
-    assert!(shown.contains("expected as the deliberate difference \"d\" says"), "{shown}");
-    assert!(shown.contains("just what was recorded"), "{shown}");
+    assert!(shown.contains("expected by the deliberate difference \"d\""), "{shown}");
+    assert!(shown.contains("exactly what was recorded"), "{shown}");
 }
 
 #[actix_web::test]
-async fn a_listed_difference_that_is_none_is_reported() {
+async fn an_unnecessary_listed_difference_is_reported() {
     let list = "[[difference]]\nid = \"d\"\ncase = \"slow\"\nsteps = [1]\nwhy = \"because\"\njson = \"true\"";
-    let report = replay("needless", CASES, with_differences(list)).await;
-    assert!(report.to_string().contains("the entry is needless"), "{report}");
+    let report = replay("unnecessary", CASES, with_differences(list)).await;
+    assert!(report.to_string().contains("the entry is unnecessary"), "{report}");
 }
 
 #[actix_web::test]
-async fn what_cannot_be_played_is_not_clean() {
+async fn a_replay_that_cannot_run_is_not_clean() {
     let missing =
         play_file(Path::new("/nonexistent"), &Target::new("http://127.0.0.1:1"), &Options::default()).await;
     assert!(!missing.is_clean());
@@ -125,10 +125,10 @@ async fn what_cannot_be_played_is_not_clean() {
 }
 
 #[test]
-fn the_projects_own_list_names_steps_that_exist() {
+fn the_list_of_differences_names_existing_steps() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let cases = read_cases(&std::fs::read_to_string(data.join("transcripts.jsonl")).unwrap()).unwrap();
     let list = Deliberate::read(&std::fs::read_to_string(data.join("differences.toml")).unwrap()).unwrap();
     assert_eq!(cases.len(), 77);
-    assert_eq!(list.strays(&cases), Vec::<String>::new());
+    assert_eq!(list.unmatched(&cases), Vec::<String>::new());
 }

@@ -217,8 +217,8 @@ async fn a_restart_under_load_refuses_nothing_and_brings_everybody_back() {
     old.signal("-TERM");
     assert_eq!(old.ended().await, Some(0), "{}", old.log().text());
     assert!(told.elapsed() < Duration::from_millis(LIMIT_MS) + SLACK / 4, "{:?}", told.elapsed());
-    let closed = old.log().wait_for("no connection is taken any more").await;
-    old.log().wait_for("left over: 0 sessions").await;
+    let closed = old.log().wait_for("no connections are accepted any more").await;
+    old.log().wait_for("unfinished: 0 sessions").await;
     let new = Process::on(&listener, &args);
     let up = Instant::now();
 

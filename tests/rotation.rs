@@ -116,7 +116,7 @@ async fn a_secret_is_changed_without_a_pause_and_with_evidence() {
     );
 
     server.reload("secrets = ['hush-new', 'hush-old']");
-    server.hears("SIGHUP: taken over: secrets");
+    server.hears("SIGHUP: applied: secrets");
     assert!(
         server.takes("hush-new").await && server.takes("hush-old").await && !server.takes("hush-no").await
     );
@@ -130,7 +130,7 @@ async fn a_secret_is_changed_without_a_pause_and_with_evidence() {
     assert_eq!(old["addresses"], json!([source]));
 
     server.reload("secrets = ['hush-new']");
-    server.hears("SIGHUP: taken over: secrets");
+    server.hears("SIGHUP: applied: secrets");
     assert!(server.takes("hush-new").await && !server.takes("hush-old").await);
     // Whoever listens has noticed nothing.
     outgoing.frame(FIN | PING, b"there?").await;
@@ -141,13 +141,13 @@ async fn a_secret_is_changed_without_a_pause_and_with_evidence() {
 async fn what_cannot_be_used_changes_nothing() {
     let server = Process::start("broken", "secrets = ['hush-old']");
     for (broken, why) in [
-        ("secrets = ['hush-new", "the settings stay as they were"),
+        ("secrets = ['hush-new", "the settings are unchanged"),
         ("secrets = []", "at least one secret is needed"),
         ("secrets = ['hush-new']\nworkers = 'many'", "workers"),
         ("secrets = ['hush-new']\nprot = 1", "unknown setting"),
     ] {
         server.reload(broken);
-        let line = server.hears("SIGHUP: the settings stay as they were");
+        let line = server.hears("SIGHUP: the settings are unchanged");
         assert!(line.contains(why), "{line}");
         assert!(server.takes("hush-old").await && !server.takes("hush-new").await, "{broken}");
     }
@@ -157,10 +157,10 @@ async fn what_cannot_be_used_changes_nothing() {
 async fn what_takes_a_restart_is_said() {
     let server = Process::start("restart", "secrets = ['hush']");
     server.reload("secrets = ['hush']\nheartbeat_interval_ms = 7");
-    server.hears("no secret has changed; those that sign requests come from channelstream.toml");
-    server.hears("takes a restart: heartbeat_interval_ms");
+    server.hears("no secret has changed; the secrets that sign requests come from channelstream.toml");
+    server.hears("requires a restart: heartbeat_interval_ms");
     server.reload("secrets = ['hush']\nadmin_secret = 'hush'\nadmin_user = 'hush'");
-    server.hears("taken over: admin_user, admin_secret");
+    server.hears("applied: admin_user, admin_secret");
     assert!(server.takes("hush").await);
 }
 
@@ -174,7 +174,7 @@ async fn default_secrets_stay_refused_where_the_server_listens() {
         "host = '127.0.0.1'\nsecrets = ['secret']\nadmin_secret = 'hush'",
     ] {
         server.reload(default);
-        assert!(server.hears("the settings stay as they were").contains("the well-known default is refused"));
+        assert!(server.hears("the settings are unchanged").contains("the well-known default is refused"));
         assert!(server.takes("hush").await && !server.takes("secret").await);
     }
 }
@@ -186,7 +186,7 @@ async fn an_absent_secret_is_no_well_known_one() {
     let server = Process::start("absent", whole);
     let refused = async |why: &str| {
         server.signal("-HUP");
-        let line = server.hears("SIGHUP: the settings stay as they were");
+        let line = server.hears("SIGHUP: the settings are unchanged");
         assert!(line.contains("ERROR") && line.contains(why), "{line}");
         assert!(server.takes("hush-old").await && !server.takes("secret").await, "{why}");
     };
@@ -201,7 +201,7 @@ async fn an_absent_secret_is_no_well_known_one() {
     refused("channelstream.toml: cannot be read: it is a directory").await;
     std::fs::remove_dir(&server.file).unwrap();
     server.reload(&whole.replace("old", "new"));
-    server.hears("SIGHUP: taken over: secrets");
+    server.hears("SIGHUP: applied: secrets");
     assert!(server.takes("hush-new").await);
 }
 
@@ -216,7 +216,7 @@ async fn a_file_that_never_answers_holds_nothing_up() {
     server.hears("channelstream.toml: cannot be read: it is not a regular file");
     std::fs::remove_file(&server.file).unwrap();
     server.reload("secrets = ['hush-new']\n");
-    server.hears("SIGHUP: taken over: secrets");
+    server.hears("SIGHUP: applied: secrets");
     assert!(server.takes("hush-new").await);
     std::fs::remove_file(&server.file).unwrap();
     pipe(&server.file);

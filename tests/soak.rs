@@ -1,22 +1,19 @@
-//! The soak in its short form; the long one is `cargo bench --bench load -- soak`. See docs/reports/robustness.md.
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! The short soak. The long one is `cargo bench --bench load -- soak`. See docs/reports/robustness.md.
+#![allow(clippy::expect_used, reason = "a failed step of the set-up fails the test")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-
-use generator::soak::{Plan, run};
+use channelstream_load::generator::soak::{Plan, run};
 use std::time::Duration;
 
 #[test]
-fn a_server_holds_no_more_after_clients_have_come_and_gone_than_before() {
+fn a_server_holds_no_more_after_clients_have_left_than_before() {
     let (warm_up, span) = (Duration::from_secs(3), Duration::from_secs(10));
     let plan = Plan { members: 50, churners: 3, warm_up, span, cores: &[] };
     let outcome = run(env!("CARGO_BIN_EXE_channelstream"), &plan, |_, _| ()).expect("server and clients run");
     let (before, peak, after) = (outcome.before, outcome.peak, outcome.after);
     println!("before {before:?}\n  peak {peak:?}\n after {after:?}\nclients {:?}", outcome.clients);
     println!("{} deliveries, {} closed as too slow", outcome.deliveries, outcome.too_slow);
-    assert_eq!(outcome.faults, [""; 0], "those who stayed got everything once and in order");
-    assert!(peak.users > before.users && peak.sessions > before.sessions, "there was something to forget");
+    assert_eq!(outcome.faults, [""; 0], "clients that stayed received everything once and in order");
+    assert!(peak.users > before.users && peak.sessions > before.sessions, "there were records to remove");
     assert!(outcome.too_slow > 0, "peers that do not read were closed");
     assert!(after.is_as(&before), "before {before:?}, after {after:?}");
 }

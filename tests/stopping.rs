@@ -205,7 +205,7 @@ async fn a_second_signal_ends_it_at_once() {
     process.log().wait_for("SIGTERM: stopping").await;
     process.signal("-INT");
     assert_eq!(process.ended().await, Some(1));
-    process.log().wait_for("SIGINT for the second time, cut off were ").await;
+    process.log().wait_for("SIGINT for the second time, aborted: ").await;
 }
 
 /// Old clients come back at a fixed time after they were sent away: they are spread by the server, or not at all.

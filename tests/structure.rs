@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 const VOCABULARY: [&str; 6] = ["config", "limits", "http_error", "telemetry", "protocol", "clock"];
 
 /// Modules beside the path of a message. They may use all of it; only these modules may use them.
-const SIDE_MODULES: [(&str, &[&str]); 5] = [
+const SIDE_MODULES: [(&str, &[&str]); 4] = [
     ("console", &["server", "http", "demo", "web"]),
     ("web", &["server", "http", "demo", "console"]),
     ("demo", &["server", "http", "console"]),
     ("cli", &[]),
-    ("replay", &["cli"]),
 ];
 
 /// Folders that hold state and rules without actors, clocks or sockets.
@@ -202,7 +201,7 @@ fn pure_files_name_no_actor() {
 
 #[test]
 fn only_the_composition_root_starts_threads() {
-    for source in sources().iter().filter(|source| !["server", "cli", "replay"].contains(&source.module())) {
+    for source in sources().iter().filter(|source| !["server", "cli"].contains(&source.module())) {
         for (index, line) in source.text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
             let starts = line.contains("thread::spawn") || line.contains("Arbiter::");
             assert!(!starts, "src/{}:{} starts a thread", source.path, index + 1);
@@ -230,7 +229,7 @@ fn the_wall_clock_is_for_stamps_and_signatures_only() {
         found.into_iter().map(|source| source.path).collect()
     };
     let clocks = naming(&["SystemTime::now", "Utc::now", "Local::now"]);
-    assert_eq!(clocks, ["auth/guard.rs", "cli/mod.rs", "protocol/time.rs", "replay/run.rs"]);
+    assert_eq!(clocks, ["auth/guard.rs", "cli/mod.rs", "protocol/time.rs"]);
     let stamps = naming(&["unix_ms()", "now_unix()"]);
     assert_eq!(stamps, WALL_CLOCK, "deadlines are kept by Instant");
 }

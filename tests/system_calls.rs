@@ -1,34 +1,31 @@
-//! What a delivery costs in system calls, counted one by one.
-#![allow(clippy::expect_used, reason = "a test that cannot go on shall say so")]
+//! The system calls for each delivery, counted one by one.
+#![allow(clippy::expect_used, reason = "a failed step of the set-up fails the test")]
 
-#[path = "../benches/load/generator/mod.rs"]
-mod generator;
-
-use generator::crowd::Crowd;
-use generator::drive::{Plan, closed_loop};
-use generator::ledger::Ledger;
-use generator::meter::Meter;
-use generator::publisher::Publisher;
-use generator::server::Server;
-use generator::trace::{Calls, Trace};
+use channelstream_load::generator::crowd::Crowd;
+use channelstream_load::generator::drive::{Plan, closed_loop};
+use channelstream_load::generator::ledger::Ledger;
+use channelstream_load::generator::meter::Meter;
+use channelstream_load::generator::publisher::Publisher;
+use channelstream_load::generator::server::Server;
+use channelstream_load::generator::trace::{Calls, Trace};
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, PoisonError};
 
-/// So many that what a message costs beside its deliveries is less than the bounds below leave.
+/// Enough that the other cost of a message is less than the tolerance of the bounds below.
 const SUBSCRIBERS: usize = 1_000;
-/// Nothing but broadcasts.
+/// Only broadcasts.
 const QUIET: [&str; 3] = ["heartbeat_interval_ms=0", "ping_interval_ms=0", "socket_idle_timeout_ms=0"];
 
-/// Timers add calls by the second, which a busy machine makes many; and where segments are all there is to count, others'
-/// traffic is among them.
+/// Timers add calls each second, and a busy machine needs many seconds. If only segments are counted, they include the
+/// traffic of other programs.
 const TRIES: u32 = 5;
 
-/// Segments are counted for all of this machine: one test at a time.
+/// The count of segments includes the whole machine, so only one test runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What the server did while it broadcast.
+/// The work of the server during the broadcasts.
 struct Count {
-    /// Its system calls; none where this process may not trace its own child.
+    /// Its system calls, or none if this process may not trace its own child.
     calls: Option<Calls>,
     /// Segments of TCP in this network namespace.
     segments: u64,
@@ -70,7 +67,7 @@ fn described(count: &Count) -> String {
 fn bounded(setting: &str, plan: Plan, messages: u32, sends: f64, most: f64) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let each = |count: u64| count as f64 / f64::from(messages) / SUBSCRIBERS as f64;
-    // Without the right to trace, only what reached the sockets is known: whether messages were joined.
+    // Without the right to trace, only the writes to sockets are known, which show whether messages were joined.
     let joined = |segments: u64| (sends..sends * 2.0).contains(&each(segments));
     let few = |count: &Count| match &count.calls {
         Some(calls) => each(calls.total()) <= most,
@@ -95,10 +92,10 @@ fn bounded(setting: &str, plan: Plan, messages: u32, sends: f64, most: f64) {
         "{setting}, {plan:?}: {all:.4} calls and {of_sends:.4} sends per delivery: {:?}",
         calls.by_frequency()
     );
-    // Answers to the publisher come on top, one for each request.
+    // Answers to the publisher are additional, one for each request.
     let answers = 1.0 / f64::from(plan.burst()) / SUBSCRIBERS as f64;
     assert!((sends..=sends + 2.0 * answers).contains(&of_sends), "{of_sends} sends per delivery");
-    // Where the kernel does not allow io_uring, there is nothing more to expect.
+    // This holds only if the kernel allows io_uring.
     if calls.by_frequency().iter().any(|(name, _)| name == "io_uring_enter") {
         assert!(all <= sends / 20.0, "{all} calls per delivery with io_uring: {:?}", calls.by_frequency());
     }

@@ -1,7 +1,8 @@
-//! Whose pages may use the server: the setting `allowed_origins`.
+//! The sites whose pages may use the server: the setting `allowed_origins`.
 //!
-//! A browser says whose page made it ask, and no page can make it say another name. Programs say what they like; they
-//! are not kept out here, but have no user whose browser they could misuse either.
+//! A browser reports the origin of the page that caused a request, and no page can change this report. A program can
+//! send any origin. This check does not stop programs; on the other hand, a program has no user whose browser it could
+//! misuse.
 
 use super::page::{is_foreign, origin_of};
 use crate::config::AllowedOrigins;
@@ -9,46 +10,47 @@ use crate::http_error::Refusal;
 use actix_http::RequestHead;
 use actix_web::http::header;
 
-/// Judges a websocket's handshake. Browsers name the origin with every one of them; where one comes without, what else a
-/// browser reports of the page counts.
+/// Whether the page of a websocket handshake is allowed. Browsers send the origin with every handshake. For a handshake
+/// without an origin, the other headers by which a browser describes the page decide.
 pub fn allows_handshake(allowed: &AllowedOrigins, head: &RequestHead) -> bool {
-    judge(allowed, head, || false)
+    check(allowed, head, || false)
 }
 
-/// Judges a poll or a disconnect. Browsers name no origin with images, scripts and links, which pages of every site may
-/// hold: a request of a page of another site is judged by its `Referer`, and must have one. So must a script, which is how
-/// JSONP comes, also of a program. Other requests without an origin are of the server's own host, or of programs.
+/// Checks a poll or a disconnect. Browsers send no origin with images, scripts and links, which pages of every site may
+/// contain: a request from a page of another site must have a `Referer` that is allowed. A script request (JSONP) must
+/// have one as well, also if a program sends it. Other requests without an origin come from pages of the server's own
+/// host, or from programs.
 ///
 /// # Errors
 /// `OriginNotAllowed`.
 pub fn admit(allowed: &AllowedOrigins, head: &RequestHead) -> Result<(), Refusal> {
-    if judge(allowed, head, || is_script(head)) { Ok(()) } else { Err(Refusal::OriginNotAllowed) }
+    if check(allowed, head, || is_script(head)) { Ok(()) } else { Err(Refusal::OriginNotAllowed) }
 }
 
-fn judge(allowed: &AllowedOrigins, head: &RequestHead, is_script: impl Fn() -> bool) -> bool {
+fn check(allowed: &AllowedOrigins, head: &RequestHead, is_script: impl Fn() -> bool) -> bool {
     if allowed.is_empty() {
         return true;
     }
     let by_referer =
         || head.headers.get(header::REFERER).is_some_and(|page| allowed.allows(origin_of(page.as_bytes())));
-    match named(allowed, head) {
+    match origin_is_allowed(allowed, head) {
         Some(is_allowed) => is_allowed,
         None => !(is_foreign(&head.headers) || is_script()) || by_referer(),
     }
 }
 
-/// Whether the origin named is allowed, if one is; several at once are none that a browser sent.
-fn named(allowed: &AllowedOrigins, head: &RequestHead) -> Option<bool> {
+/// Whether the origin is allowed; `None` without one. If there are several, which no browser sends, each must be allowed.
+fn origin_is_allowed(allowed: &AllowedOrigins, head: &RequestHead) -> Option<bool> {
     let mut origins = head.headers.get_all(header::ORIGIN).peekable();
     origins.peek()?;
     Some(origins.all(|origin| allowed.allows(origin.as_bytes())))
 }
 
-/// Whether this asks for an answer that is a script: anybody's page may load one.
+/// Whether the answer is a script (JSONP), which pages of every site can load.
 fn is_script(head: &RequestHead) -> bool {
     let query = head.uri.query().unwrap_or_default();
     let pairs = serde_urlencoded::from_str::<Vec<(String, String)>>(query);
-    // One that is empty or cannot be read is none for the handler either.
+    // The handler ignores an empty or unreadable callback as well.
     pairs.is_ok_and(|pairs| pairs.iter().any(|(name, callback)| name == "callback" && !callback.is_empty()))
 }
 
@@ -58,10 +60,10 @@ mod tests {
     use actix_web::test::TestRequest;
 
     fn head(headers: &[(&'static str, &'static str)]) -> RequestHead {
-        asking("/listen?conn_id=x", headers)
+        head_for("/listen?conn_id=x", headers)
     }
 
-    fn asking(uri: &str, headers: &[(&'static str, &'static str)]) -> RequestHead {
+    fn head_for(uri: &str, headers: &[(&'static str, &'static str)]) -> RequestHead {
         let request =
             headers.iter().fold(TestRequest::with_uri(uri), |request, header| request.append_header(*header));
         let mut head = RequestHead::default();
@@ -75,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_are_judged_by_the_origin_that_they_name() {
+    fn handshakes_are_checked_by_their_origin() {
         let admitted = |headers: &[_]| allows_handshake(&allowed(), &head(headers));
         assert!(admitted(&[("origin", "https://app.example")]) && admitted(&[]));
         assert!(!admitted(&[("origin", "https://evil.example")]) && !admitted(&[("origin", "null")]));
@@ -91,7 +93,7 @@ mod tests {
     #[test]
     fn scripts_need_a_referer() {
         let script =
-            |headers: &[_]| admit(&allowed(), &asking("/listen?conn_id=x&callb%61ck=f", headers)).is_ok();
+            |headers: &[_]| admit(&allowed(), &head_for("/listen?conn_id=x&callb%61ck=f", headers)).is_ok();
         assert!(
             script(&[("referer", "https://app.example/page?x#y")])
                 && script(&[("referer", "https://app.example")])
@@ -103,12 +105,12 @@ mod tests {
 
     #[test]
     fn an_empty_callback_makes_no_script() {
-        assert!(admit(&allowed(), &asking("/listen?conn_id=x&callback=", &[])).is_ok());
-        assert!(admit(&allowed(), &asking("/listen?callback=&conn_id=x&callback=f", &[])).is_err());
+        assert!(admit(&allowed(), &head_for("/listen?conn_id=x&callback=", &[])).is_ok());
+        assert!(admit(&allowed(), &head_for("/listen?callback=&conn_id=x&callback=f", &[])).is_err());
     }
 
     #[test]
-    fn requests_without_an_origin_are_judged_by_the_page() {
+    fn requests_without_an_origin_are_checked_by_their_page() {
         let admitted = |headers: &[_]| admit(&allowed(), &head(headers)).is_ok();
         assert!(admitted(&[]) && admitted(&[("origin", "https://app.example")]));
         assert!(!admitted(&[("origin", "https://evil.example")]));

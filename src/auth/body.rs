@@ -1,12 +1,12 @@
-//! The body of a request as UTF-8, whatever charset its `Content-Type` names.
+//! The body of a request as UTF-8, decoded from the charset that its `Content-Type` names.
 //!
-//! How much a body may be depends on its sender. [`Body`] is for handlers that ask for a signature or a sign-in first;
-//! [`OpenBody`] is for those that anybody may call.
+//! The size limit of a body depends on its sender. [`Body`] is for handlers that require a signature or a sign-in;
+//! [`OpenBody`] is for public handlers.
 
-use super::guard::{Caller, standing_of};
+use super::guard::{Caller, caller_of};
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::{MaxBody, Refusal};
-use crate::limits::unproven::UnprovenBody;
+use crate::limits::unauthenticated::UnauthenticatedBody;
 use crate::telemetry::in_flight::InFlight;
 use actix_http::RequestHead;
 use actix_web::dev::Payload;
@@ -22,39 +22,39 @@ use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 
-/// Most bytes of a body that names a connection.
+/// The most bytes of a body that names a connection.
 pub const CONN_ID_BYTES: usize = 1 << 10;
-/// Most bytes of a form.
+/// The most bytes of a form.
 pub const FORM_BYTES: usize = 4 << 10;
 
-/// Of the name of a coding a refusal says so many characters.
+/// The most characters of a content coding's name that a refusal repeats.
 const NAMED_CHARS: usize = 40;
-/// What a body's place is made for at first, in bytes, if it is announced to be larger. From there it doubles: what is
-/// announced need not come.
-const FIRST_ROOM: usize = 64 << 10;
+/// The first allocation for a body whose announced length is larger, in bytes. It doubles from there, since a client need
+/// not send all that it announces.
+const FIRST_CAPACITY: usize = 64 << 10;
 
-/// A whole body, decoded. One that is UTF-8 already, or names no charset, is passed on as it came but for a byte order
-/// mark, unread; so is the judgement whether it is what it says.
+/// A whole body, decoded. A body that is declared as UTF-8, or names no charset, loses its byte order mark and is otherwise
+/// unchanged and not validated: its reader does that.
 #[derive(Debug)]
 pub struct Body {
     bytes: Bytes,
-    weight: Option<Weight>,
+    counted: Option<CountedBytes>,
 }
 
-/// The body of a request that anybody may send: at most `MAX` bytes, unless the request is signed.
+/// The body of a public request: at most `MAX` bytes, unless the request is signed.
 #[derive(Debug)]
 pub struct OpenBody<const MAX: usize>(Body);
 
-/// Who sends a body, and how much it may have.
+/// The sender of a body, which decides about the size limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodySender {
-    /// One with a secret or a sign-in: `max_body_bytes`.
-    Proven,
-    /// One whose signature covers the body, so that it is judged when the body is there: `max_body_bytes`, and apart from
-    /// those of proven senders.
-    NotYetProven,
-    /// Anybody: this many bytes, also apart.
-    Anybody(usize),
+    /// The sender has a secret or has signed in. The limit is `max_body_bytes`.
+    Authenticated,
+    /// The signature covers the body and can be checked only after it was received. The limit is `max_body_bytes`; the
+    /// bytes are counted apart from those of authenticated senders.
+    Unverified,
+    /// Any sender. The limit is this many bytes, which are also counted apart.
+    Public(usize),
 }
 
 impl Deref for Body {
@@ -70,7 +70,7 @@ impl FromRequest for Body {
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        Box::pin(Self::decoded(req.clone(), payload.take(), BodySender::Proven))
+        Box::pin(Self::decoded(req.clone(), payload.take(), BodySender::Authenticated))
     }
 }
 
@@ -81,9 +81,9 @@ impl<const MAX: usize> FromRequest for OpenBody<MAX> {
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (req, payload) = (req.clone(), payload.take());
         Box::pin(async move {
-            let sender = match standing_of(&req)? {
-                Caller::Signed(_) => BodySender::Proven,
-                Caller::Anonymous | Caller::Stranger => BodySender::Anybody(MAX),
+            let sender = match caller_of(&req)? {
+                Caller::Signed(_) => BodySender::Authenticated,
+                Caller::Unsigned | Caller::Untrusted => BodySender::Public(MAX),
             };
             Body::decoded(req, payload, sender).await.map(Self)
         })
@@ -99,7 +99,7 @@ impl<const MAX: usize> Deref for OpenBody<MAX> {
 }
 
 impl<const MAX: usize> OpenBody<MAX> {
-    /// Its bytes, no longer counted.
+    /// Returns the bytes, which no longer count towards any limit.
     pub fn into_bytes(self) -> Bytes {
         self.0.bytes
     }
@@ -109,16 +109,15 @@ impl Body {
     async fn decoded(req: HttpRequest, payload: Payload, sender: BodySender) -> Result<Self, Error> {
         let broker = req.app_data::<web::Data<BrokerHandle>>().ok_or(Refusal::Internal)?;
         let body = Self::receive(req.head(), payload, broker, sender).await?;
-        // Read to its end even if it is refused: the connection goes on.
+        // A refused body has been read to its end, so that the connection can be used again.
         let bytes = decode(encoding(&req)?, body.bytes)?;
         Ok(Self { bytes, ..body })
     }
 
-    /// Receives a body, without a copy if it comes in one piece, and does not decode it.
+    /// Receives a body, without a copy if it arrives in one piece, and does not decode it.
     ///
     /// # Errors
-    /// `BodyTooLarge`; `Busy` when the bodies under way have too many bytes; `Invalid` when it
-    /// breaks off.
+    /// `BodyTooLarge`; `Busy` if the bodies in flight have too many bytes; `Invalid` if the body is incomplete.
     pub async fn receive(
         head: &RequestHead,
         payload: Payload,
@@ -132,7 +131,7 @@ impl Body {
         received
     }
 
-    /// The same as UTF-8, where no charset is named.
+    /// Checks a body that names no charset, and removes its byte order mark.
     ///
     /// # Errors
     /// `Invalid` for UTF-16, `BodyEncoded` for gzip.
@@ -140,17 +139,17 @@ impl Body {
         Ok(Self { bytes: as_utf8(self.bytes)?, ..self })
     }
 
-    /// Its bytes, and what counts them as those of a sender that has a secret until it is dropped; `None` for what is
-    /// not counted.
-    pub fn prove(self, broker: &BrokerHandle) -> (Bytes, Option<Weight>) {
-        let counted = self.weight.is_some();
-        drop(self.weight);
-        let weight = counted.then(|| {
-            let mut weight = Proven { in_flight: broker.in_flight.clone(), bytes: 0 };
-            weight.add(self.bytes.len());
-            Weight::Proven(weight)
+    /// Counts the bytes as those of an authenticated sender. Returns them and the count, which ends when it is dropped;
+    /// `None` if the bytes are not counted.
+    pub fn into_authenticated(self, broker: &BrokerHandle) -> (Bytes, Option<CountedBytes>) {
+        let is_counted = self.counted.is_some();
+        drop(self.counted);
+        let counted = is_counted.then(|| {
+            let mut counted = AuthenticatedBytes { in_flight: broker.in_flight.clone(), bytes: 0 };
+            counted.add(self.bytes.len());
+            CountedBytes::Authenticated(counted)
         });
-        (self.bytes, weight)
+        (self.bytes, counted)
     }
 }
 
@@ -163,29 +162,30 @@ async fn gather(
     let max = sender.max_body(broker.settings.max_body_bytes);
     let length = announced(head).map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     check(max, length.unwrap_or(0))?;
-    let mut weight: Option<Weight> = None;
+    let mut counted: Option<CountedBytes> = None;
     let mut first = Bytes::new();
     let mut all: Vec<u8> = Vec::new();
-    while let Some(piece) = next_piece(&mut payload, weight.as_ref()).await {
+    while let Some(piece) = next_piece(&mut payload, counted.as_ref()).await {
         let piece = piece?;
         check(max, first.len().max(all.len()) + piece.len())?;
         if first.is_empty() && all.is_empty() {
             first = piece;
             continue;
         }
-        let weight = weight.get_or_insert_with(|| Weight::of(sender, broker));
-        weight.add(first.len() + piece.len())?;
-        make_room(&mut all, first.len() + piece.len(), length);
+        let counted = counted.get_or_insert_with(|| CountedBytes::new(sender, broker));
+        counted.add(first.len() + piece.len())?;
+        reserve(&mut all, first.len() + piece.len(), length);
         all.extend_from_slice(&std::mem::take(&mut first));
         all.extend_from_slice(&piece);
     }
-    Ok(Body { bytes: if all.is_empty() { first } else { all.into() }, weight })
+    Ok(Body { bytes: if all.is_empty() { first } else { all.into() }, counted })
 }
 
-/// The next piece; a refusal when the body breaks off, or is given up for others.
-async fn next_piece(payload: &mut Payload, weight: Option<&Weight>) -> Option<Result<Bytes, Refusal>> {
-    let piece = match weight {
-        Some(Weight::Unproven(body)) => match select(pin!(body.given_up()), payload.next()).await {
+/// The next piece; a refusal if the body is incomplete, or is evicted for others.
+async fn next_piece(payload: &mut Payload, counted: Option<&CountedBytes>) -> Option<Result<Bytes, Refusal>> {
+    let piece = match counted {
+        Some(CountedBytes::Unauthenticated(body)) => match select(pin!(body.evicted()), payload.next()).await
+        {
             Either::Left(_) => return Some(Err(Refusal::Busy)),
             Either::Right((piece, _)) => piece,
         },
@@ -194,22 +194,22 @@ async fn next_piece(payload: &mut Payload, weight: Option<&Weight>) -> Option<Re
     piece.map(|piece| piece.map_err(|error| invalid(&error.to_string())))
 }
 
-/// Makes room for more: exactly what is announced if that is not much, else twice as much as there is.
-fn make_room(all: &mut Vec<u8>, more: usize, announced: Option<usize>) {
-    let wanted = all.len() + more;
-    if wanted > all.capacity() {
-        let enough = match announced {
-            Some(length) => (2 * all.capacity()).max(FIRST_ROOM).min(length),
+/// Reserves capacity for more bytes: a small announced length exactly, otherwise twice the current capacity.
+fn reserve(all: &mut Vec<u8>, more: usize, announced: Option<usize>) {
+    let required = all.len() + more;
+    if required > all.capacity() {
+        let capacity = match announced {
+            Some(length) => (2 * all.capacity()).max(FIRST_CAPACITY).min(length),
             None => 2 * all.capacity(),
         };
-        all.reserve_exact(wanted.max(enough) - all.len());
+        all.reserve_exact(required.max(capacity) - all.len());
     }
 }
 
 impl BodySender {
     fn max_body(self, max_body_bytes: usize) -> MaxBody {
         match self {
-            Self::Anybody(bytes) if bytes < max_body_bytes => MaxBody::OfPath(bytes),
+            Self::Public(bytes) if bytes < max_body_bytes => MaxBody::OfPath(bytes),
             _ => MaxBody::OfSettings(max_body_bytes),
         }
     }
@@ -219,12 +219,12 @@ fn check(max: MaxBody, bytes: usize) -> Result<(), Refusal> {
     if bytes > max.bytes() { Err(Refusal::BodyTooLarge(max)) } else { Ok(()) }
 }
 
-/// The length that a request says its body has.
+/// The body length that a request announces.
 fn announced(head: &RequestHead) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Refuses a body that is to be decoded before it can be read: no part of the server does that.
+/// Refuses a body with a content coding such as gzip: no part of the server decodes them.
 ///
 /// # Errors
 /// `BodyEncoded`.
@@ -243,57 +243,61 @@ pub fn admit_encoding(head: &RequestHead) -> Result<(), Refusal> {
     }
 }
 
-/// Bytes of a body, counted with those of others while it is kept. What came in one piece is not: it is no more than
-/// the connection's own buffer.
+/// The bytes of a body, counted towards a limit for all bodies until this is dropped. A body that arrives in one piece is
+/// not counted, since it is not larger than the connection's buffer.
 #[derive(Debug)]
-pub enum Weight {
-    /// Counted with those of all senders that have a secret or a sign-in.
-    Proven(Proven),
-    /// Counted with those of all others.
-    Unproven(UnprovenBody),
+pub enum CountedBytes {
+    /// Counted with the bodies of all authenticated senders.
+    Authenticated(AuthenticatedBytes),
+    /// Counted with the bodies of all other senders.
+    Unauthenticated(UnauthenticatedBody),
 }
 
-/// See [`Weight`].
+/// See [`CountedBytes`].
 #[derive(Debug)]
-pub struct Proven {
+pub struct AuthenticatedBytes {
     in_flight: Arc<InFlight>,
     bytes: usize,
 }
 
-impl Weight {
-    fn of(sender: BodySender, broker: &BrokerHandle) -> Self {
+impl CountedBytes {
+    fn new(sender: BodySender, broker: &BrokerHandle) -> Self {
         match sender {
-            BodySender::Proven => Self::Proven(Proven { in_flight: broker.in_flight.clone(), bytes: 0 }),
-            BodySender::NotYetProven | BodySender::Anybody(_) => Self::Unproven(broker.unproven.begin()),
+            BodySender::Authenticated => {
+                Self::Authenticated(AuthenticatedBytes { in_flight: broker.in_flight.clone(), bytes: 0 })
+            }
+            BodySender::Unverified | BodySender::Public(_) => {
+                Self::Unauthenticated(broker.unauthenticated_bodies.start())
+            }
         }
     }
 
     fn add(&mut self, bytes: usize) -> Result<(), Refusal> {
         match self {
-            Self::Proven(proven) => {
-                proven.add(bytes);
-                if proven.in_flight.bodies.is_full() { Err(Refusal::Busy) } else { Ok(()) }
+            Self::Authenticated(counted) => {
+                counted.add(bytes);
+                if counted.in_flight.bodies.is_full() { Err(Refusal::Busy) } else { Ok(()) }
             }
-            Self::Unproven(body) => body.add(bytes),
+            Self::Unauthenticated(body) => body.add(bytes),
         }
     }
 }
 
-impl Proven {
+impl AuthenticatedBytes {
     fn add(&mut self, bytes: usize) {
         self.in_flight.bodies.add(bytes);
         self.bytes += bytes;
     }
 }
 
-impl Drop for Proven {
+impl Drop for AuthenticatedBytes {
     fn drop(&mut self) {
         self.in_flight.bodies.sub(self.bytes);
     }
 }
 
-/// What is said to be UTF-8, without the byte order mark that some editors and libraries begin it with. What begins as no
-/// UTF-8 does is refused by its name.
+/// Removes the byte order mark that some editors and libraries write at the start of UTF-8. Refuses bytes that start like
+/// UTF-16 or gzip with a text that names the format.
 fn as_utf8(bytes: Bytes) -> Result<Bytes, Refusal> {
     match *bytes {
         [0xef, 0xbb, 0xbf, ..] => Ok(bytes.slice(3..)),
@@ -313,7 +317,7 @@ fn encoding(req: &HttpRequest) -> Result<&'static Encoding, Refusal> {
     }
 }
 
-/// The value of the parameter `charset`, if it has one.
+/// The value of the parameter `charset`, if it is not empty.
 fn charset(content_type: &str) -> Option<&str> {
     let value = content_type.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -322,7 +326,7 @@ fn charset(content_type: &str) -> Option<&str> {
     (!value.is_empty()).then_some(value)
 }
 
-/// An encoding by its name on the web, or by one of those that Python takes as well (`latin-1`, `utf_8`).
+/// Finds an encoding by its name on the web, or by one of the names that Python also accepts (`latin-1`, `utf_8`).
 fn named(name: &str) -> Option<&'static Encoding> {
     let plain = || name.replace(['-', '_'], "");
     Encoding::for_label(name.as_bytes()).or_else(|| Encoding::for_label(plain().as_bytes()))
@@ -335,7 +339,7 @@ fn decode(encoding: &'static Encoding, bytes: Bytes) -> Result<Bytes, Refusal> {
     let (text, actual, malformed) = encoding.decode(&bytes);
     match text {
         _ if malformed => Err(invalid(&format!("The body is not {}.", actual.name()))),
-        // Plain ASCII, most of the time.
+        // Usually plain ASCII.
         Cow::Borrowed(text) if text.len() == bytes.len() => Ok(bytes),
         text => Ok(Bytes::from(text.into_owned())),
     }
@@ -355,26 +359,31 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_length_reserves_nothing() {
+    fn an_announced_length_does_not_reserve_memory() {
         let mut all = Vec::new();
-        let mut rooms = Vec::new();
+        let mut capacities = Vec::new();
         for _ in 0..2_048 {
-            make_room(&mut all, 4_096, Some(8 << 20));
+            reserve(&mut all, 4_096, Some(8 << 20));
             all.extend_from_slice(&[b' '; 4_096]);
-            assert!(all.capacity() <= FIRST_ROOM.max(2 * all.len()), "{} for {}", all.capacity(), all.len());
-            rooms.push(all.capacity());
+            assert!(
+                all.capacity() <= FIRST_CAPACITY.max(2 * all.len()),
+                "{} for {}",
+                all.capacity(),
+                all.len()
+            );
+            capacities.push(all.capacity());
         }
-        rooms.dedup();
+        capacities.dedup();
         assert_eq!(
-            (rooms.len(), rooms.last()),
+            (capacities.len(), capacities.last()),
             (8, Some(&(8 << 20))),
-            "few moves, and no more than announced"
+            "few reallocations, and no more memory than announced"
         );
         let mut small = Vec::new();
-        make_room(&mut small, 2_000, Some(3_000));
+        reserve(&mut small, 2_000, Some(3_000));
         assert_eq!(small.capacity(), 3_000);
         let mut in_chunks = vec![b' '; 100_000];
-        make_room(&mut in_chunks, 2_000, None);
+        reserve(&mut in_chunks, 2_000, None);
         assert_eq!(in_chunks.capacity(), 200_000);
     }
 
@@ -387,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_web_and_of_python() {
+    fn charset_names_of_the_web_and_of_python_are_accepted() {
         for name in ["utf-8", "UTF8", "utf_8"] {
             assert_eq!(named(name).map(Encoding::name), Some("UTF-8"), "{name}");
         }
@@ -406,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_utf8_is_not_copied() {
+    fn utf8_is_not_copied() {
         for label in ["utf-8", "latin-1"] {
             let bytes = Bytes::from_static(b"{}");
             assert_eq!(decode(named(label).unwrap(), bytes.clone()).unwrap().as_ptr(), bytes.as_ptr());

@@ -13,15 +13,15 @@ const ORIGINAL: [&str; 3] = ["x-script-name", "x-scheme", "x-url-scheme"];
 /// The headers of a trusted proxy, or none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Forwarded<'a> {
-    /// None where no header counts.
+    /// `None` if no header counts.
     headers: Option<&'a HeaderMap>,
-    /// Whether the peer is a trusted proxy; of another peer, those that 0.7.1 reads count.
+    /// Whether the peer is a trusted proxy. From other peers, only the headers that 0.7.1 reads can count.
     is_trusted: bool,
 }
 
 impl Gate {
-    /// The headers of a trusted proxy, or none. A server that was started from an INI file of 0.7.1 and names no proxy
-    /// takes the headers that 0.7.1 reads from every peer.
+    /// The headers of a trusted proxy, or none. A server that was started from an INI file of 0.7.1 and has no trusted
+    /// proxy accepts the headers that 0.7.1 reads from every peer.
     pub fn forwarded<'a>(&self, head: &'a RequestHead) -> Forwarded<'a> {
         let trusted = &self.settings.trusted_proxies;
         let is_trusted = head.peer_addr.is_some_and(|peer| peer::is_trusted(peer.ip(), trusted));
@@ -31,7 +31,8 @@ impl Gate {
 }
 
 impl<'a> Forwarded<'a> {
-    /// The value of a header, if it counts and is text. Of several lines it is the last one, which the nearest proxy wrote.
+    /// The value of a header, if it counts and is text. If there are several lines, it is the last one, which the nearest
+    /// proxy wrote.
     pub fn get(self, name: &str) -> Option<&'a str> {
         let counts = self.is_trusted || ORIGINAL.contains(&name);
         self.headers.filter(|_| counts)?.get_all(name).last()?.to_str().ok()
@@ -59,8 +60,8 @@ mod tests {
         "x-forwarded-for",
     ];
 
-    /// How many of the headers count from 127.0.0.1, in their order.
-    fn counting(trusted: &[&str], from_ini: bool) -> usize {
+    /// The number of headers from 127.0.0.1 that count, in their order.
+    fn count_accepted(trusted: &[&str], from_ini: bool) -> usize {
         let trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
         let ini = from_ini.then(|| "x.ini".into());
         let gate = Gate::new(Arc::new(Settings { trusted_proxies, ini, ..Settings::default() }));
@@ -75,20 +76,20 @@ mod tests {
 
     #[test]
     fn headers_count_from_trusted_proxies() {
-        assert_eq!(counting(&["127.0.0.1/32"], false), 6);
-        assert_eq!(counting(&["127.0.0.1/32"], true), 6);
-        assert_eq!(counting(&["192.0.2.0/24"], false), 0);
-        assert_eq!(counting(&["192.0.2.0/24"], true), 0);
-        assert_eq!(counting(&[], false), 0);
+        assert_eq!(count_accepted(&["127.0.0.1/32"], false), 6);
+        assert_eq!(count_accepted(&["127.0.0.1/32"], true), 6);
+        assert_eq!(count_accepted(&["192.0.2.0/24"], false), 0);
+        assert_eq!(count_accepted(&["192.0.2.0/24"], true), 0);
+        assert_eq!(count_accepted(&[], false), 0);
     }
 
     #[test]
-    fn an_ini_file_without_proxies_keeps_what_the_original_reads() {
-        assert_eq!(counting(&[], true), 3);
+    fn an_ini_file_without_proxies_accepts_the_headers_that_the_original_reads() {
+        assert_eq!(count_accepted(&[], true), 3);
     }
 
     #[test]
-    fn a_proxy_that_adds_a_line_overrules_its_client() {
+    fn a_line_that_a_proxy_adds_overrides_its_client() {
         let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
         let gate = Gate::new(Arc::new(Settings { trusted_proxies, ..Settings::default() }));
         let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());

@@ -1,5 +1,5 @@
-//! Who a request comes from, as far as the API is concerned: [`Signed`] in a handler's signature means that the
-//! handler cannot be reached without a good signature from an allowed address.
+//! Authenticates API requests by address and signature. A handler with a [`Signed`] parameter cannot be reached without
+//! a valid signature from an allowed address.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -18,25 +18,24 @@ use crate::http_error::Refusal;
 use crate::telemetry::log_sums::{REFUSED_SIGNATURES, escaped};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
-/// The header of the signature.
 pub const SIGNATURE_HEADER: &str = "x-channelstream-secret";
-/// The parameter of the query that stands in for the header.
+/// The query parameter that replaces the header.
 const SIGNATURE_PARAMETER: &str = "secret";
 static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 
-/// What a request's address and signature make of its sender.
+/// The sender of a request, by its address and signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// The peer's address is not in `allow_posting_from`, or the request came where signatures do not count; its signature
-    /// was not looked at.
-    Stranger,
+    /// The peer's address is not in `allow_posting_from`, or the request came to an address that ignores signatures. Its
+    /// signature was not checked.
+    Untrusted,
     /// An allowed peer that sent no signature.
-    Anonymous,
-    /// An allowed peer with a good signature, by the secret of this number.
+    Unsigned,
+    /// An allowed peer with a valid signature, made with the secret of this number.
     Signed(usize),
 }
 
-/// A request with a good signature from an allowed address.
+/// A request with a valid signature from an allowed address.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed {
     secret: usize,
@@ -54,9 +53,9 @@ impl FromRequest for Signed {
     type Future = Ready<Result<Self, Refusal>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(standing_of(req).and_then(|standing| match standing {
-            Caller::Stranger => Err(Refusal::AddressNotAllowed),
-            Caller::Anonymous => Err(Refusal::SignatureMissing),
+        ready(caller_of(req).and_then(|caller| match caller {
+            Caller::Untrusted => Err(Refusal::AddressNotAllowed),
+            Caller::Unsigned => Err(Refusal::SignatureMissing),
             Caller::Signed(secret) => Ok(Self { secret }),
         }))
     }
@@ -67,7 +66,7 @@ impl Gate {
         self.settings.validate_requests.then_some(MAX_AGE_S)
     }
 
-    /// The proof that an allowed peer sent a good signature in the header. Says nothing of why not, and logs nothing.
+    /// Checks a signature in the header of an allowed peer. Returns and logs no reason if there is none or it is invalid.
     pub fn signed(&self, head: &RequestHead) -> Option<Signed> {
         let peer = head.peer_addr.map(|peer| peer.ip());
         let allowed = peer::may_post(peer, &self.settings.allow_posting_from);
@@ -79,22 +78,22 @@ impl Gate {
         Some(Signed { secret })
     }
 
-    /// Judges address and signature, in this order; a bound one as that of a request without a body.
+    /// Checks address and signature, in this order. A bound signature is checked for a request without a body.
     ///
     /// # Errors
-    /// A signature that is there and not good is refused whatever it was sent to, and so is one of a well-known secret
-    /// that counts on this machine only. `Busy` as [`Gate::admit_bound`].
-    pub fn standing(&self, head: &RequestHead, now_unix: u64) -> Result<Caller, Refusal> {
+    /// An invalid signature is refused on every path, and so is a well-known secret that is not accepted from this
+    /// sender. `Busy` as in [`Gate::admit_bound`].
+    pub fn caller(&self, head: &RequestHead, now_unix: u64) -> Result<Caller, Refusal> {
         let peer = head.peer_addr.map(|peer| peer.ip());
         if !peer::may_post(peer, &self.settings.allow_posting_from) {
-            return Ok(Caller::Stranger);
+            return Ok(Caller::Untrusted);
         }
         if let Some(signature) = self.bound_signature(head, now_unix)? {
-            // Whoever has a body to look at has done so before.
+            // For a request with a body, the middleware has checked the signature before.
             return self.admit_bound(&signature, head, &self.path_as_sent(head), b"", now_unix);
         }
         let Some(token) = token(head).filter(|token| !token.is_empty()) else {
-            return Ok(Caller::Anonymous);
+            return Ok(Caller::Unsigned);
         };
         if self.settings.require_bound_signatures {
             return Err(self.bad_signature(head, &"it is not bound to its request"));
@@ -108,7 +107,7 @@ impl Gate {
 }
 
 impl Gate {
-    /// Logs why a signature is refused.
+    /// Logs the reason for which a signature is refused.
     pub(crate) fn bad_signature(&self, head: &RequestHead, reason: &dyn Display) -> Refusal {
         let path = escaped(head.uri.path());
         let client = self.client_address(head);
@@ -117,19 +116,19 @@ impl Gate {
     }
 }
 
-/// The standing that the middleware found, or finds it where no middleware ran.
+/// The caller that the middleware determined. Determines it here if no middleware ran.
 ///
 /// # Errors
-/// As [`Gate::standing`].
-pub fn standing_of(req: &HttpRequest) -> Result<Caller, Refusal> {
+/// As [`Gate::caller`].
+pub fn caller_of(req: &HttpRequest) -> Result<Caller, Refusal> {
     if let Some(known) = req.extensions().get::<Caller>() {
         return Ok(*known);
     }
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
-    gate.standing(req.head(), now_unix())
+    gate.caller(req.head(), now_unix())
 }
 
-/// The signature sent: the header wins over the parameter, even an empty one.
+/// The signature of a request. The header overrides the query parameter, even if the header is empty.
 fn token(head: &RequestHead) -> Option<Cow<'_, [u8]>> {
     if let Some(header) = head.headers.get(&SIGNATURE) {
         return Some(header.as_bytes().into());
@@ -139,30 +138,29 @@ fn token(head: &RequestHead) -> Option<Cow<'_, [u8]>> {
     Some(secret.into_bytes().into())
 }
 
-/// For the API's description.
-const ABOUT_BOUND: &str = "`t=TIMESTAMP,n=NONCE,v1=MAC`, bound to this one request and good once, at most 60 s from the \
+/// The description of bound signatures in the OpenAPI document.
+const ABOUT_BOUND: &str = "`t=TIMESTAMP,n=NONCE,v1=MAC`, bound to this one request and valid once, at most 60 s from the \
     server's clock. MAC is the HMAC-SHA256 with the secret, in hexadecimal digits, of six lines without a newline \
     at the end: `channelstream-signature-v1`, the method, the path with its query, TIMESTAMP, NONCE (1 to 64 \
-    letters, digits, `-` and `_`), and the SHA-256 of the body in hexadecimal digits. Goes before the other forms. \
+    letters, digits, `-` and `_`), and the SHA-256 of the body in hexadecimal digits. It overrides the other forms. \
     The peer's address must be in `allow_posting_from`. `channelstream sign --path PATH --method METHOD --data BODY` \
-    makes one.";
+    creates one.";
 
-/// The ways to send a signature, for the API's description: in the header, in the query, bound to the
-/// request.
+/// The ways to send a signature, for the OpenAPI document: in the header, in the query, bound to the request.
 pub fn security_schemes() -> [SecurityScheme; 3] {
     let header = format!(
-        "What `TimestampSigner(secret).sign(value)` of Python's itsdangerous makes: `value.timestamp.mac`. The value \
-         may be anything. Good for {MAX_AGE_S} s, unless `validate_requests` is off. The peer's address must be in \
-         `allow_posting_from`. `channelstream sign` makes one."
+        "The result of `TimestampSigner(secret).sign(value)` of Python's itsdangerous: `value.timestamp.mac`. The value \
+         may be anything. Valid for {MAX_AGE_S} s, unless `validate_requests` is off. The peer's address must be in \
+         `allow_posting_from`. `channelstream sign` creates one."
     );
-    let query = "The same in the query; counts where the header is absent.";
+    let query = "The same in the query; used if the header is absent.";
     let header = ApiKeyValue::with_description(SIGNATURE_HEADER, &header);
     let query = ApiKeyValue::with_description(SIGNATURE_PARAMETER, query);
     let bound = ApiKeyValue::with_description(BOUND_HEADER, ABOUT_BOUND);
     [ApiKey::Header(header), ApiKey::Query(query), ApiKey::Header(bound)].map(SecurityScheme::ApiKey)
 }
 
-/// The time that signatures are compared with, in Unix seconds.
+/// The current time in Unix seconds.
 pub fn now_unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -177,16 +175,16 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000;
 
-    fn judge(settings: Settings, uri: &str, header: Option<&str>, peer: &str) -> Result<Caller, Refusal> {
+    fn check(settings: Settings, uri: &str, header: Option<&str>, peer: &str) -> Result<Caller, Refusal> {
         let mut request = TestRequest::with_uri(uri).peer_addr(peer.parse().unwrap());
         if let Some(header) = header {
             request = request.insert_header((SIGNATURE_HEADER, header));
         }
-        Gate::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW)
+        Gate::new(Arc::new(settings)).caller(request.to_http_request().head(), NOW)
     }
 
-    fn from_home(uri: &str, header: Option<&str>) -> Result<Caller, Refusal> {
-        judge(Settings::default(), uri, header, "127.0.0.1:4711")
+    fn from_loopback(uri: &str, header: Option<&str>) -> Result<Caller, Refusal> {
+        check(Settings::default(), uri, header, "127.0.0.1:4711")
     }
 
     fn signed_at(time: u64) -> String {
@@ -194,17 +192,17 @@ mod tests {
     }
 
     #[test]
-    fn the_address_comes_first() {
-        let foreign = |header| judge(Settings::default(), "/info", header, "192.0.2.1:4711");
-        assert_eq!(foreign(None), Ok(Caller::Stranger));
-        assert_eq!(foreign(Some("garbage")), Ok(Caller::Stranger));
-        assert_eq!(foreign(Some(&signed_at(NOW))), Ok(Caller::Stranger));
+    fn the_address_is_checked_before_the_signature() {
+        let foreign = |header| check(Settings::default(), "/info", header, "192.0.2.1:4711");
+        assert_eq!(foreign(None), Ok(Caller::Untrusted));
+        assert_eq!(foreign(Some("garbage")), Ok(Caller::Untrusted));
+        assert_eq!(foreign(Some(&signed_at(NOW))), Ok(Caller::Untrusted));
         let open = Settings {
             allow_posting_from: AllowedPeers::Any,
             allow_default_secrets: true,
             ..Settings::default()
         };
-        assert_eq!(judge(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Caller::Signed(0)));
+        assert_eq!(check(open, "/info", Some(&signed_at(NOW)), "192.0.2.1:1"), Ok(Caller::Signed(0)));
     }
 
     #[test]
@@ -215,35 +213,35 @@ mod tests {
             .peer_addr("192.0.2.1:1".parse().unwrap())
             .insert_header(("x-forwarded-for", "127.0.0.1"))
             .insert_header((SIGNATURE_HEADER, signed_at(NOW)));
-        let standing = Gate::new(Arc::new(settings)).standing(request.to_http_request().head(), NOW);
-        assert_eq!(standing, Ok(Caller::Stranger));
+        let caller = Gate::new(Arc::new(settings)).caller(request.to_http_request().head(), NOW);
+        assert_eq!(caller, Ok(Caller::Untrusted));
     }
 
     #[test]
-    fn the_header_wins_over_the_parameter() {
+    fn the_header_overrides_the_parameter() {
         let good = signed_at(NOW);
         let with_good = format!("/info?a=b&secret={good}");
-        assert_eq!(from_home(&with_good, None), Ok(Caller::Signed(0)));
-        assert_eq!(from_home("/info?secret=garbage", Some(&good)), Ok(Caller::Signed(0)));
-        assert_eq!(from_home(&with_good, Some("garbage")), Err(Refusal::BadSignature));
-        assert_eq!(from_home(&with_good, Some("")), Ok(Caller::Anonymous));
-        assert_eq!(from_home("/info?secret=", None), Ok(Caller::Anonymous));
-        assert_eq!(from_home("/listen?secret=bad", None), Err(Refusal::BadSignature));
+        assert_eq!(from_loopback(&with_good, None), Ok(Caller::Signed(0)));
+        assert_eq!(from_loopback("/info?secret=garbage", Some(&good)), Ok(Caller::Signed(0)));
+        assert_eq!(from_loopback(&with_good, Some("garbage")), Err(Refusal::BadSignature));
+        assert_eq!(from_loopback(&with_good, Some("")), Ok(Caller::Unsigned));
+        assert_eq!(from_loopback("/info?secret=", None), Ok(Caller::Unsigned));
+        assert_eq!(from_loopback("/listen?secret=bad", None), Err(Refusal::BadSignature));
     }
 
     #[test]
     fn the_parameter_is_decoded() {
         let encoded = signed_at(NOW).replace('.', "%2E");
-        assert_eq!(from_home(&format!("/info?secret={encoded}"), None), Ok(Caller::Signed(0)));
+        assert_eq!(from_loopback(&format!("/info?secret={encoded}"), None), Ok(Caller::Signed(0)));
     }
 
     #[test]
     fn age_is_limited_unless_switched_off() {
-        assert_eq!(from_home("/info", Some(&signed_at(NOW - 60))), Ok(Caller::Signed(0)));
-        assert_eq!(from_home("/info", Some(&signed_at(NOW - 61))), Err(Refusal::BadSignature));
+        assert_eq!(from_loopback("/info", Some(&signed_at(NOW - 60))), Ok(Caller::Signed(0)));
+        assert_eq!(from_loopback("/info", Some(&signed_at(NOW - 61))), Err(Refusal::BadSignature));
         let lax = || Settings { validate_requests: false, ..Settings::default() };
         let old = signed_at(NOW - 1_000_000);
-        assert_eq!(judge(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Caller::Signed(0)));
-        assert_eq!(judge(lax(), "/info", Some("garbage"), "127.0.0.1:1"), Err(Refusal::BadSignature));
+        assert_eq!(check(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Caller::Signed(0)));
+        assert_eq!(check(lax(), "/info", Some("garbage"), "127.0.0.1:1"), Err(Refusal::BadSignature));
     }
 }

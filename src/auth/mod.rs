@@ -1,8 +1,8 @@
-//! What a request must have passed through, and what it finds there: every handler names it in its signature.
+//! Checks of requests: addresses, signatures, origins, proxies, TLS.
 //!
-//! [`guard::Signed`] is a good signature from an allowed address, [`body::Body`] the body as UTF-8,
-//! [`backend::Backend`] the way to the registry. All of it works on a request's head alone, so that the upgrade
-//! service, which no middleware reaches, comes to the same answers.
+//! A handler names what it requires in its parameters: [`guard::Signed`] is a valid signature from an allowed address,
+//! [`body::Body`] the body as UTF-8. The checks need only a request's head, so that the upgrade service, which no
+//! middleware reaches, applies the same ones.
 
 pub mod allowed_origins;
 pub mod public_paths;
@@ -34,29 +34,29 @@ use proxy::BaseUrl;
 use replays::Replays;
 use secrets::{Fingerprints, Secrets};
 
-/// The headers that can name a prefix. Looked up as names, not as texts: every request comes by here.
+/// The headers that can name a prefix. Parsed once, since they are looked up for every request.
 static PREFIX_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-script-name"), HeaderName::from_static("x-forwarded-prefix")];
 
-/// Served without TLS as well: old clients open plain websockets, and load balancers ask for their server's health.
+/// These paths are served without TLS as well: old clients open plain websockets, and load balancers check the health.
 const WEBSOCKET_PATH: &str = "/ws";
 const HEALTH_PATHS: &str = "/health/";
 
-/// What all requests are judged by. One for the whole server, shared as `web::Data<Gate>`.
+/// Authenticates requests. There is one for the whole server, shared as `web::Data<Gate>`.
 #[derive(Debug)]
 pub struct Gate {
-    /// The server's settings. Its secrets are those of the start; the ones in force are [`Gate::secrets`].
+    /// The server's settings. Their secrets are those of the start; the current ones are [`Gate::secrets`].
     pub settings: Arc<Settings>,
     secrets: ArcSwap<Secrets>,
-    /// Stands in for a `cookie_secret` that is not set.
+    /// Replaces a `cookie_secret` that is not set.
     random: Secret,
     fingerprints: Fingerprints,
     replays: Mutex<Replays>,
 }
 
 impl Gate {
-    /// Derives the keys from the settings. Without a `cookie_secret` a random one is made: admins sign in again
-    /// after a restart.
+    /// Derives the keys from the settings. Without a `cookie_secret` it uses a random one, so that admins must sign in
+    /// again after a restart.
     pub fn new(settings: Arc<Settings>) -> Self {
         let random = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
         let fingerprints = Fingerprints::default();
@@ -65,19 +65,19 @@ impl Gate {
         Self { settings, secrets: ArcSwap::from_pointee(secrets), random, fingerprints, replays }
     }
 
-    /// The secrets in force. To be kept for as long as one request is judged, and no longer.
+    /// The current secrets. A caller must not keep them for longer than it checks one request.
     pub fn secrets(&self) -> Guard<Arc<Secrets>> {
         self.secrets.load()
     }
 
-    /// Puts the secrets of these settings in the place of those in force. All other settings stay as they are.
-    pub fn exchange_secrets(&self, settings: &Settings) {
+    /// Replaces the current secrets by those of these settings. All other settings are unchanged.
+    pub fn replace_secrets(&self, settings: &Settings) {
         let before = self.secrets.load();
         let secrets = Secrets::new(settings, &self.random, &self.fingerprints, Some(&before), now_unix());
         self.secrets.store(Arc::new(secrets));
     }
 
-    /// The address under which the sender of this request sees the server.
+    /// The URL of the server as the sender of this request sees it.
     pub fn base_url(&self, head: &RequestHead) -> BaseUrl {
         let fallback = format!("localhost:{}", self.settings.port);
         let scheme = self.settings.http_scheme.as_deref();
@@ -89,7 +89,7 @@ impl Gate {
         !PREFIX_HEADERS.iter().any(|name| head.headers.contains_key(name))
     }
 
-    /// The request's path as the routes know it, in one spelling: every rule about paths reads this.
+    /// The request's path as the routes use it, in normal form. Every rule about paths uses this path.
     pub fn inner_path<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
         match self.path_as_sent(head) {
             Cow::Borrowed(path) => proxy::normal(path),
@@ -97,7 +97,7 @@ impl Gate {
         }
     }
 
-    /// The request's path without a proxy's prefix, in the sender's spelling: bound signatures are made over it.
+    /// The request's path without a proxy's prefix, but not normalized: bound signatures cover it in this form.
     pub fn path_as_sent<'a>(&self, head: &'a RequestHead) -> Cow<'a, str> {
         let path = head.uri.path();
         if self.has_no_prefix(head) && !path.contains("//") {
@@ -106,13 +106,14 @@ impl Gate {
         proxy::path_as_sent(path, self.forwarded(head))
     }
 
-    /// The client's address: the peer's, or what trusted proxies say. For logs and limits, not for the signed API.
+    /// The client's address: the peer's, or the one that trusted proxies report. It is used for logs and limits, not to
+    /// authorize API calls.
     pub fn client_address(&self, head: &RequestHead) -> Option<IpAddr> {
         let lines: Vec<&[u8]> = head.headers.get_all("x-forwarded-for").map(HeaderValue::as_bytes).collect();
         Some(peer::client(head.peer_addr?.ip(), lines.into_iter(), &self.settings.trusted_proxies))
     }
 
-    /// The client's address, if the peer is a trusted proxy that names it by these lines of `X-Forwarded-For`; see
+    /// The client's address, if the peer is a trusted proxy that reports it in these lines of `X-Forwarded-For`; see
     /// [`peer::client`].
     pub fn client_behind_proxies<'a>(
         &self,
@@ -123,32 +124,32 @@ impl Gate {
         Some(client).filter(|client| *client != peer.ip().to_canonical())
     }
 
-    /// Whether this peer is one of the operator's proxies: each of its sockets carries another client.
+    /// Whether this peer is a trusted proxy, whose sockets carry different clients.
     pub fn is_proxy(&self, peer: IpAddr) -> bool {
         peer::is_trusted(peer, &self.settings.trusted_proxies)
     }
 
-    /// Whether the client came through TLS, on the word of a trusted proxy. TLS never ends in this server.
-    pub fn came_through_tls(&self, head: &RequestHead) -> bool {
-        // The last entry is the one our own proxy wrote.
+    /// Whether a trusted proxy reports that the client uses TLS. This server never terminates TLS itself.
+    pub fn uses_tls(&self, head: &RequestHead) -> bool {
+        // The nearest proxy wrote the last entry.
         let last = self.forwarded(head).get("x-forwarded-proto").and_then(|list| list.rsplit(',').next());
         last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
     }
 
-    /// Refuses a request without TLS to a path that `enforce_https` covers. `path` is the path as the routes have it.
+    /// Refuses a request without TLS to a path that `enforce_https` covers. `path` is the inner path.
     ///
     /// # Errors
     /// `HttpsRequired`.
     pub fn admit_scheme(&self, head: &RequestHead, path: &str) -> Result<(), Refusal> {
         let is_covered = path != WEBSOCKET_PATH && !path.starts_with(HEALTH_PATHS);
-        if self.settings.enforce_https && is_covered && !self.came_through_tls(head) {
+        if self.settings.enforce_https && is_covered && !self.uses_tls(head) {
             return Err(Refusal::HttpsRequired);
         }
         Ok(())
     }
 }
 
-/// A header's value, if it is there and is text.
+/// A header's value, if it exists and is text.
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -183,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn tls_on_the_word_of_a_trusted_proxy() {
+    fn only_a_trusted_proxy_can_report_tls() {
         let gate = behind_loopback();
-        assert!(gate.came_through_tls(&head("127.0.0.1:1", &[("x-forwarded-proto", "https")])));
-        assert!(!gate.came_through_tls(&head("127.0.0.1:1", &[("x-forwarded-proto", "https, http")])));
-        assert!(!gate.came_through_tls(&head("127.0.0.1:1", &[])));
-        assert!(!gate.came_through_tls(&head("192.0.2.1:1", &[("x-forwarded-proto", "https")])));
+        assert!(gate.uses_tls(&head("127.0.0.1:1", &[("x-forwarded-proto", "https")])));
+        assert!(!gate.uses_tls(&head("127.0.0.1:1", &[("x-forwarded-proto", "https, http")])));
+        assert!(!gate.uses_tls(&head("127.0.0.1:1", &[])));
+        assert!(!gate.uses_tls(&head("192.0.2.1:1", &[("x-forwarded-proto", "https")])));
     }
 
     #[test]
@@ -202,18 +203,18 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_exchanged_under_way() {
+    fn secrets_are_replaced_while_the_server_runs() {
         let gate = Gate::new(Arc::default());
-        let (judged_before, cookie) = (gate.secrets(), gate.secrets().cookie_keys.sign("admin", 1_000));
-        let old = judged_before.keys.sign("", 1_000);
-        gate.exchange_secrets(&Settings { secrets: vec![Secret::new("new")], ..Settings::default() });
-        assert!(judged_before.keys.verify(&old, 1_000, None).is_ok(), "a request that is under way");
+        let (before, cookie) = (gate.secrets(), gate.secrets().cookie_keys.sign("admin", 1_000));
+        let old = before.keys.sign("", 1_000);
+        gate.replace_secrets(&Settings { secrets: vec![Secret::new("new")], ..Settings::default() });
+        assert!(before.keys.verify(&old, 1_000, None).is_ok(), "a request in flight keeps its secrets");
         assert!(gate.secrets().keys.verify(&old, 1_000, None).is_err());
         let new = Keys::new(&[Secret::new("new")]).sign("", 1_000);
         assert!(gate.secrets().keys.verify(new, 1_000, None).is_ok());
-        // Admins stay signed in, also with a cookie secret that was made at the start.
+        // Admins stay signed in, also with a random cookie secret.
         assert!(gate.secrets().cookie_keys.verify(&cookie, 1_000, None).is_ok());
-        gate.exchange_secrets(&Settings { admin_secret: Secret::new("new"), ..Settings::default() });
+        gate.replace_secrets(&Settings { admin_secret: Secret::new("new"), ..Settings::default() });
         assert!(gate.secrets().cookie_keys.verify(&cookie, 1_000, None).is_err());
     }
 }

@@ -1,12 +1,12 @@
-//! Whether a page of another site made a browser send a request. Pages cannot change the headers that say so.
+//! Detects requests that a page of another site made a browser send. Pages cannot change the headers that report it.
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether a browser reports that a page of another site made it send this request (W3C Fetch Metadata). Browsers that do
-/// not send `Sec-Fetch-Site`, which are old ones, and all of them over plain HTTP, are judged by `Origin`, then by
-/// `Referer`: each must name the host that the request is for. A program sends none of the three.
+/// Whether a browser reports that a page of another site made it send this request (W3C Fetch Metadata). Old browsers,
+/// and all browsers over plain HTTP, do not send `Sec-Fetch-Site`. For them `Origin` decides, or else `Referer`: it must
+/// name the host that the request is for. A program sends none of the three.
 pub fn is_foreign(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all(&FETCH_SITE).peekable();
     if sites.peek().is_some() {
@@ -20,20 +20,20 @@ pub fn is_foreign(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The part of an address that is its origin.
-pub fn origin_of(address: &[u8]) -> &[u8] {
-    let after = after_scheme(address);
-    let end = address[after..].iter().position(|byte| b"/?#".contains(byte));
-    &address[..end.map_or(address.len(), |end| after + end)]
+/// The origin of a URL.
+pub fn origin_of(url: &[u8]) -> &[u8] {
+    let after = after_scheme(url);
+    let end = url[after..].iter().position(|byte| b"/?#".contains(byte));
+    &url[..end.map_or(url.len(), |end| after + end)]
 }
 
-/// Host and port of an address.
-fn host_of(address: &[u8]) -> &[u8] {
-    &origin_of(address)[after_scheme(address)..]
+/// Host and port of a URL.
+fn host_of(url: &[u8]) -> &[u8] {
+    &origin_of(url)[after_scheme(url)..]
 }
 
-fn after_scheme(address: &[u8]) -> usize {
-    address.windows(3).position(|window| window == b"://").map_or(0, |at| at + 3)
+fn after_scheme(url: &[u8]) -> usize {
+    url.windows(3).position(|window| window == b"://").map_or(0, |at| at + 3)
 }
 
 #[cfg(test)]
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn the_browsers_word_goes_first() {
+    fn fetch_metadata_override_origin_and_referer() {
         let own = ("referer", "http://push.example:81/admin");
         for site in ["cross-site", "same-site", "", "something-new"] {
             assert!(foreign(&[("sec-fetch-site", site), own]), "{site}");
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_cut_out_of_addresses() {
+    fn origins_are_extracted_from_urls() {
         assert_eq!(origin_of(b"https://a.example:1/b?c#d"), b"https://a.example:1");
         assert_eq!(origin_of(b"https://a.example?b://c"), b"https://a.example");
         assert_eq!(host_of(b"https://a.example:1/b"), b"a.example:1");

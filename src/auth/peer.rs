@@ -1,4 +1,4 @@
-//! Whom a request comes from: the socket's peer, and the client behind trusted proxies.
+//! The address that a request comes from: the socket's peer, and the client behind trusted proxies.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,52 +6,54 @@ use ipnet::IpNet;
 
 use crate::config::AllowedPeers;
 
-/// An IPv4 address that came in through an IPv6 socket counts as IPv4.
+/// Maps an IPv4 address that was received on an IPv6 socket to IPv4.
 pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// The other address of `localhost`: which of the two a program on this machine uses, its resolver chooses.
-fn twin(address: IpAddr) -> Option<IpAddr> {
+/// The other address of `localhost`. The resolver decides which of the two a program on this machine uses.
+fn other_localhost(address: IpAddr) -> Option<IpAddr> {
     const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    let [one, other] = LOCALHOST;
-    LOCALHOST.contains(&address).then(|| if address == one { other } else { one })
+    let [v4, v6] = LOCALHOST;
+    LOCALHOST.contains(&address).then(|| if address == v4 { v6 } else { v4 })
 }
 
-/// Whether this peer may call the signed API. Concerns the socket's peer; forwarded headers never open it.
+/// Whether this peer may call the signed API. This is the socket's peer; forwarded headers do not matter.
 pub fn may_post(peer: Option<IpAddr>, allowed: &AllowedPeers) -> bool {
     match (allowed, peer.map(canonical)) {
         (AllowedPeers::Any, _) => true,
         (AllowedPeers::Only(list), Some(peer)) => {
-            let mut list = list.iter().map(|one| canonical(*one));
-            list.any(|one| one == peer || Some(one) == twin(peer))
+            let mut list = list.iter().map(|address| canonical(*address));
+            list.any(|address| address == peer || Some(address) == other_localhost(peer))
         }
         (AllowedPeers::Only(_), None) => false,
     }
 }
 
-/// Whether the peer is one of our own proxies, whose forwarded headers count.
+/// Whether the peer is one of the operator's proxies, whose forwarded headers count.
 pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
     let peer = canonical(peer);
-    let twin = twin(peer);
-    trusted.iter().any(|network| network.contains(&peer) || twin.is_some_and(|twin| network.contains(&twin)))
+    let other = other_localhost(peer);
+    trusted
+        .iter()
+        .any(|network| network.contains(&peer) || other.is_some_and(|other| network.contains(&other)))
 }
 
-/// The client's address: the peer, or, as far as trusted proxies reach, the rightmost address in `X-Forwarded-For`
-/// that is none of them. What stands further left could have been written by anybody.
+/// The client's address: the peer, or behind trusted proxies the rightmost address in `X-Forwarded-For` that is not a
+/// trusted proxy. Any client could have written the entries further left.
 ///
-/// `forwarded_for` yields the header's lines in their order. They are bytes: a client may begin a line with what is no
-/// text, and the proxy appends its address to that line all the same. No other header names the address: a proxy passes
-/// those that it does not know, so its clients could choose their address by one of them.
+/// `forwarded_for` yields the header's lines in their order. They are bytes: a client may start a line with bytes that
+/// are not text, and the proxy still appends its address to that line. No other header is read: a proxy passes headers
+/// that it does not know, so a client could choose its address by one of them.
 pub fn client<'a>(
     peer: IpAddr,
     forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
     trusted: &[IpNet],
 ) -> IpAddr {
     let mut client = canonical(peer);
-    let mut named = forwarded_for.flat_map(|line| line.split(|byte| *byte == b',')).rev();
+    let mut entries = forwarded_for.flat_map(|line| line.split(|byte| *byte == b',')).rev();
     while is_trusted(client, trusted) {
-        match named.next().and_then(address) {
+        match entries.next().and_then(address) {
             Some(next) => client = next,
             None => break,
         }
@@ -59,7 +61,7 @@ pub fn client<'a>(
     client
 }
 
-/// An address as proxies write it: plain, with a port, in brackets, in quotes.
+/// Parses an address as proxies write it: plain, with a port, in brackets, in quotes.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim().trim_matches('"');
     let plain = text.parse().ok();
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn both_addresses_of_localhost_count_alike() {
+    fn both_addresses_of_localhost_are_equivalent() {
         for (listed, peers) in [
             ("127.0.0.1", ["127.0.0.1", "::1", "::ffff:127.0.0.1"]),
             ("::1", ["::1", "127.0.0.1", "::ffff:127.0.0.1"]),
@@ -107,7 +109,7 @@ mod tests {
                 assert!(is_trusted(ip(peer), &[ip(listed).into()]), "{peer} for {listed}");
             }
         }
-        // Other loopback addresses can be told apart: a proxy may bind to one of them on purpose.
+        // Other loopback addresses are distinguished: a proxy may bind to one of them on purpose.
         assert!(!may_post(Some(ip("127.0.0.2")), &AllowedPeers::Only(vec![ip("127.0.0.1"), ip("::1")])));
         assert!(!may_post(Some(ip("::1")), &AllowedPeers::Only(vec![ip("127.0.0.2"), ip("::")])));
         assert!(!is_trusted(ip("127.0.0.2"), &[ip("::1").into()]));
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_cannot_name_its_address() {
+    fn an_untrusted_peer_cannot_choose_its_address() {
         assert_eq!(seen("192.0.2.1", &["198.51.100.7"]), ip("192.0.2.1"));
     }
 
@@ -128,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_ends_the_search() {
+    fn an_unreadable_entry_ends_the_search() {
         assert_eq!(seen("127.0.0.1", &["198.51.100.7, unknown, 10.1.2.3"]), ip("10.1.2.3"));
         assert_eq!(seen("127.0.0.1", &["10.0.0.1"]), ip("10.0.0.1"));
     }
 
     #[test]
-    fn bytes_in_front_of_what_the_proxy_appends_hide_nothing() {
+    fn bytes_before_the_entry_of_a_proxy_do_not_hide_it() {
         let trusted = ["127.0.0.1/32".parse().unwrap()];
         let seen = |line: &[u8]| client(ip("127.0.0.1"), [line].into_iter(), &trusted);
         assert_eq!(seen(b"\xff, 198.51.100.7"), ip("198.51.100.7"));
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_header_it_is_the_proxy() {
+    fn without_the_header_the_proxy_is_the_client() {
         assert_eq!(seen("127.0.0.1", &[]), ip("127.0.0.1"));
     }
 }

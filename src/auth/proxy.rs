@@ -1,18 +1,18 @@
-//! What a proxy in front changes about a request's address: a prefix that the proxy serves us under, the scheme its
-//! clients use, and doubled slashes from configurations that join two paths carelessly. And the one reading of a path
-//! that the rules and the router share.
+//! The changes that a proxy makes to a request's URL: the prefix that it serves the server under, the scheme that its
+//! clients use, and doubled slashes from configurations that join two paths without care. This file also defines the
+//! normal form of a path, which the rules and the router share.
 //!
-//! Pure functions on a path and the headers that count, for the routes and for the upgrade service alike.
+//! Pure functions on a path and the headers that count, for the routes and the upgrade service.
 
 use super::forwarded::Forwarded;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Headers that name the prefix, in order of weight.
+/// Headers that name the prefix; the first one takes precedence.
 const PREFIX_HEADERS: [&str; 2] = ["x-script-name", "x-forwarded-prefix"];
-/// Headers that name the scheme, in order of weight.
+/// Headers that name the scheme; the first one takes precedence.
 const SCHEME_HEADERS: [&str; 3] = ["x-scheme", "x-url-scheme", "x-forwarded-proto"];
-/// How the server's own paths begin, apart from those of demo mode.
+/// The first segments of the server's paths, except those of demo mode.
 const OWN_PATHS: [&str; 16] = [
     "admin",
     "api-explorer",
@@ -32,25 +32,25 @@ const OWN_PATHS: [&str; 16] = [
     "ws",
 ];
 
-/// The address under which the outside sees the server's root: put in front of generated URLs.
+/// The URL of the server's root as clients see it, used as the start of generated URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     /// `http` or `https`.
     scheme: &'static str,
-    /// Host and port. Letters, digits and `.-_:[]` only, so that it is safe wherever it is inserted.
+    /// Host and port: only letters, digits and `.-_:[]`, so that it can be inserted anywhere.
     host: String,
-    /// Empty, or `/` and a path without a slash at its end, with as few kinds of characters.
+    /// Empty, or a path that begins with `/` and does not end with one. Its characters are restricted in the same way.
     prefix: String,
 }
 
-/// Longest prefix taken, in bytes: pages name it many times.
+/// The longest accepted prefix, in bytes: pages repeat it many times.
 const MAX_PREFIX: usize = 256;
-/// Longest host: a name of 253 bytes, a colon and a port.
+/// The longest host: a name of 253 bytes, a colon and a port.
 const MAX_HOST: usize = 259;
 
 impl BaseUrl {
     /// Reads the base from `Host` and from the headers that count. `forced_scheme` is the setting `http_scheme`;
-    /// `fallback_host` stands in for a `Host` that is missing or holds characters no host has.
+    /// `fallback_host` replaces a `Host` that is missing or contains invalid characters.
     pub fn read(
         host: Option<&str>,
         forwarded: Forwarded<'_>,
@@ -63,17 +63,16 @@ impl BaseUrl {
         Self { scheme, host: host.to_owned(), prefix: prefix(forwarded).unwrap_or_default() }
     }
 
-    /// The absolute URL of a path of ours; the path begins with a slash.
+    /// The absolute URL of one of the server's paths, which begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("{self}{path}")
     }
 
-    /// Whether the outside uses TLS, as far as anybody says.
+    /// Whether clients use TLS, according to the settings or the headers.
     pub fn is_https(&self) -> bool {
         self.scheme == "https"
     }
 
-    /// Host and port.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -90,8 +89,8 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// The path as the sender means it for the API, in the sender's spelling: doubled slashes made one, the proxy's prefix cut
-/// off the front if it is there. Bound signatures are made over it.
+/// The path as the API names it, but not normalized: without doubled slashes and without the proxy's prefix, if it starts
+/// with that. Bound signatures cover this form.
 pub fn path_as_sent<'p>(path: &'p str, forwarded: Forwarded<'_>) -> Cow<'p, str> {
     let path = single_slashes(path);
     match prefix(forwarded).and_then(|prefix| without_prefix(&path, &prefix)) {
@@ -102,17 +101,17 @@ pub fn path_as_sent<'p>(path: &'p str, forwarded: Forwarded<'_>) -> Cow<'p, str>
 }
 
 fn without_prefix<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
-    // No spelling of a segment has a slash more or less.
+    // Escapes do not change the number of slashes.
     let slashes = prefix.matches('/').count();
     let end = path.match_indices('/').nth(slashes).map_or(path.len(), |(at, _)| at);
     (normal(&path[..end]) == prefix).then_some(&path[end..])
 }
 
-/// One spelling for all spellings of a path (RFC 3986, section 6.2.2): escapes of letters, digits and `-._~` become the
-/// characters themselves, other escapes have upper-case digits, and a percent sign without two digits is escaped.
+/// The normal form of a path (RFC 3986, section 6.2.2): escapes of letters, digits and `-._~` become the characters
+/// themselves, other escapes have upper-case digits, and a percent sign without two digits is escaped.
 ///
-/// The router decodes a path once more. It then finds no escape of a character that one of our paths has: a path that
-/// is equal to one of ours for the router is equal to it here, and the reverse.
+/// The router decodes a path once more. It then finds no escape of a character that occurs in the server's paths: a path
+/// equals one of these for the router exactly if it equals it here.
 pub fn normal(path: &str) -> Cow<'_, str> {
     let Some((before, _)) = path.split_once('%') else { return path.into() };
     let mut normal = String::with_capacity(path.len());
@@ -137,7 +136,7 @@ pub fn normal(path: &str) -> Cow<'_, str> {
     normal.into()
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// The byte that two hexadecimal digits encode.
 fn escaped(digits: &str) -> Option<u8> {
     let are_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     u8::from_str_radix(digits, 16).ok().filter(|_| are_digits)
@@ -147,36 +146,37 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// The prefix a proxy names, beginning with a slash and ending without; none when it holds odd characters.
+/// The prefix that a proxy names, which begins with a slash and does not end with one. `None` if it contains invalid
+/// characters.
 fn prefix(forwarded: Forwarded<'_>) -> Option<String> {
     let named =
         PREFIX_HEADERS.iter().find_map(|name| forwarded.get(name).filter(|value| !value.is_empty()))?;
-    // The last entry of a list is the nearest proxy's own.
+    // The nearest proxy wrote the last entry of a list.
     let named = named.rsplit(',').next().unwrap_or_default().trim();
     if named.len() > MAX_PREFIX
         || !named.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%$+=:@!".contains(&b))
     {
         return None;
     }
-    // Collapsing the slashes also keeps `//elsewhere.example` from becoming another host in a Location.
+    // Collapsing the slashes also prevents that `//elsewhere.example` becomes another host in a Location.
     let named = format!("/{named}");
     let prefix = normal(&single_slashes(&named)).trim_end_matches('/').to_owned();
-    let counts = !prefix.is_empty() && (forwarded.is_trusted() || !can_lead_past_a_proxy(&prefix));
+    let counts = !prefix.is_empty() && (forwarded.is_trusted() || !can_bypass_a_proxy(&prefix));
     counts.then_some(prefix)
 }
 
-/// Whether a proxy that passes some of our own paths can take a path with this prefix for one of them, such as `/ws/connect`
-/// or `/a/../ws/connect`. It then passes the path, which is another one when the prefix is cut off.
-fn can_lead_past_a_proxy(prefix: &str) -> bool {
+/// Whether a proxy that passes only some of the server's paths could take a path with this prefix for one of them, such as
+/// `/ws/connect` or `/a/../ws/connect`. The proxy would pass it, and without the prefix it would be another path.
+fn can_bypass_a_proxy(prefix: &str) -> bool {
     let name = prefix[1..].to_ascii_lowercase();
-    let begins_like_our_own = OWN_PATHS.iter().any(|own| name.starts_with(own));
-    // Proxies resolve dots and decode escapes, slashes too, before they compare.
-    begins_like_our_own
+    let begins_like_own_path = OWN_PATHS.iter().any(|own| name.starts_with(own));
+    // Before they compare paths, proxies resolve dots and decode escapes, including those of slashes.
+    begins_like_own_path
         || prefix.contains('%')
         || prefix.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
-/// Proxies that append make lists; the first entry is what the client saw.
+/// The first entry of a list that proxies have appended to: it describes the client's own request.
 fn first_of_list(value: &str) -> &str {
     value.split(',').next().unwrap_or_default().trim()
 }
@@ -194,7 +194,7 @@ fn is_host(host: &str) -> bool {
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b))
 }
 
-/// The path with each row of slashes made one.
+/// The path with each sequence of slashes replaced by one.
 pub fn single_slashes(path: &str) -> Cow<'_, str> {
     if !path.contains("//") {
         return path.into();

@@ -43,7 +43,7 @@ fn based(gate: &Gate, list: &[(&'static str, &str)], forced: Option<&str>) -> Ba
 }
 
 #[test]
-fn what_pages_repeat_is_short() {
+fn prefix_and_host_have_a_length_limit() {
     let (longest, longer) = ("p".repeat(256), "p".repeat(257));
     assert_eq!(base(&[("x-script-name", &longest)]), format!("http://localhost:8000/{longest}"));
     assert_eq!(base(&[("x-script-name", &longer)]), "http://localhost:8000");
@@ -53,7 +53,7 @@ fn what_pages_repeat_is_short() {
 }
 
 #[test]
-fn the_prefix_is_cut_off_where_it_is() {
+fn the_prefix_is_removed_from_paths_that_start_with_it() {
     let from = |path, prefix| inner(path, &[("x-script-name", prefix)]);
     assert_eq!(from("/p/connect", "/p"), "/connect");
     assert_eq!(from("/connect", "/p"), "/connect");
@@ -66,12 +66,12 @@ fn the_prefix_is_cut_off_where_it_is() {
     let both = [("x-script-name", "/s"), ("x-forwarded-prefix", "/f")];
     assert_eq!(inner("/s/ws", &both), "/ws");
     assert_eq!(inner("/f/ws", &[("x-script-name", ""), ("x-forwarded-prefix", "/f")]), "/ws");
-    // What a client has sent stands in front of what the proxy adds.
+    // The proxy appends its entry to the one of the client.
     assert_eq!(inner("/p/ws", &[("x-script-name", "/client, /p")]), "/ws");
 }
 
 #[test]
-fn a_prefix_is_cut_off_in_every_spelling() {
+fn a_prefix_is_removed_in_every_encoding() {
     let from = |path, prefix| inner(path, &[("x-script-name", prefix)]);
     assert_eq!(from("/%70us%68/connect", "/push"), "/connect");
     assert_eq!(from("/push/connect", "/%70ush"), "/connect");
@@ -90,7 +90,7 @@ fn doubled_slashes_become_one() {
 }
 
 #[test]
-fn escapes_have_one_spelling() {
+fn escapes_have_one_normal_form() {
     for (sent, read) in [
         ("/l%69sten", "/listen"),
         ("/%6C%69%73%74%65%6e", "/listen"),
@@ -109,13 +109,13 @@ fn escapes_have_one_spelling() {
 }
 
 #[test]
-fn no_client_names_a_prefix() {
+fn untrusted_clients_cannot_set_a_prefix() {
     let path = |gate: &Gate, path: &str, prefix: &str| {
         gate.inner_path(&head(path, &[("x-script-name", prefix)])).into_owned()
     };
     let direct = Gate::new(Arc::default());
     assert_eq!(path(&direct, "/push/connect", "/push"), "/push/connect");
-    // As 0.7.1, but for prefixes that lead from a path of browsers to another one.
+    // Accepted as in 0.7.1, except for prefixes that turn a path for browsers into another one.
     assert_eq!(path(&from_ini(), "/push/connect", "/push"), "/connect");
     for prefix in [
         "/ws",
@@ -142,7 +142,7 @@ fn no_client_names_a_prefix() {
 }
 
 #[test]
-fn schemes_in_order_of_weight() {
+fn scheme_headers_have_an_order_of_precedence() {
     assert_eq!(base(&[("host", "h:81")]), "http://h:81");
     assert_eq!(base(&[("host", "h"), ("x-scheme", "https"), ("x-forwarded-proto", "http")]), "https://h");
     assert_eq!(base(&[("host", "h"), ("x-url-scheme", "HTTPS")]), "https://h");
@@ -154,7 +154,7 @@ fn schemes_in_order_of_weight() {
 }
 
 #[test]
-fn clients_do_not_name_the_scheme() {
+fn untrusted_clients_cannot_set_the_scheme() {
     for name in SCHEME_HEADERS {
         let https = [(name, "https")];
         assert!(!based(&Gate::new(Arc::default()), &https, None).is_https(), "{name}");
@@ -163,7 +163,7 @@ fn clients_do_not_name_the_scheme() {
 }
 
 #[test]
-fn nothing_dangerous_gets_into_a_base() {
+fn a_base_url_contains_no_dangerous_characters() {
     for host in ["a'b", "<script>", "", "a b", "a/b", "u@h", "h\u{e9}"] {
         assert_eq!(base(&[("host", host)]), "http://localhost:8000", "{host}");
     }
@@ -175,7 +175,7 @@ fn nothing_dangerous_gets_into_a_base() {
     assert_eq!(base(&[("host", "h"), ("x-script-name", "/")]), "http://h");
 }
 
-/// The path that the router matches, which is actix's own reading.
+/// The path that the router matches, as actix decodes it.
 fn routed(path: &str) -> Option<String> {
     Some(Url::new(Uri::try_from(path).ok()?).path().to_owned())
 }
@@ -184,17 +184,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn rules_and_the_router_read_the_same(
+    fn rules_and_router_use_the_same_path(
         parts in prop::collection::vec("[/%2560-9A-Fa-flistenws.]|%[0-9a-fA-F]{2}|%2[fF5]|%%|%6[cC]", 0..12)
     ) {
         let read = normal(&format!("/{}", parts.concat())).into_owned();
-        prop_assert_eq!(normal(&read), read.clone(), "it has one spelling");
+        prop_assert_eq!(normal(&read), read.clone(), "the normal form is stable");
         let routed = routed(&read).unwrap();
-        let ours = |path: &str| path.bytes().all(|byte| is_unreserved(byte) || byte == b'/');
-        prop_assert!(read == routed || !ours(&routed), "{} is {} for the router", read, routed);
-        // Also as the beginning of a path that goes on.
-        let places = read.chars().zip(routed.chars()).take_while(|(one, other)| one == other).count();
-        prop_assert!(read[places..].is_empty() == routed[places..].is_empty());
-        prop_assert!(places == read.len() || read[places..].starts_with('%'));
+        let is_plain = |path: &str| path.bytes().all(|byte| is_unreserved(byte) || byte == b'/');
+        prop_assert!(read == routed || !is_plain(&routed), "{} is {} for the router", read, routed);
+        // The same is true for the start of a longer path.
+        let common = read.chars().zip(routed.chars()).take_while(|(one, other)| one == other).count();
+        prop_assert!(read[common..].is_empty() == routed[common..].is_empty());
+        prop_assert!(common == read.len() || read[common..].starts_with('%'));
     }
 }

@@ -1,63 +1,62 @@
-//! Bound signatures that have been used: none is good twice.
+//! Stores the bound signatures that have been used, so that each of them is valid only once.
 
 use super::signing::request_signature::WINDOW_S;
 use std::collections::{BTreeMap, HashSet};
 
-/// What is remembered of one second's signatures. Who can make none cannot put anything in here: the standard hasher,
-/// whose seed nobody knows, is for those whose secret is not theirs alone.
-type Second = HashSet<u128>;
+/// The identities of the signatures of one second. Only clients that have a secret can insert one. The standard hasher
+/// with its random seed protects against those of them that share the secret with others and try to cause collisions.
+type Identities = HashSet<u128>;
 
-/// Remembers every signature for as long as it could be good, and no more of them than it has room for.
+/// Stores every signature for as long as it could be valid, up to a fixed number.
 ///
-/// What is dropped is never taken for new: if the clock goes back, signatures older than that are refused until it is
-/// where it was.
+/// An expired signature never counts as new. If the clock goes back, older signatures are refused until the clock reaches
+/// its former time.
 #[derive(Debug)]
 pub struct Replays {
-    seconds: BTreeMap<u64, Second>,
-    used: usize,
-    room: usize,
-    /// Signatures of earlier seconds are not remembered any more.
-    from: u64,
+    seconds: BTreeMap<u64, Identities>,
+    stored: usize,
+    capacity: usize,
+    /// Signatures with an earlier timestamp have been removed.
+    oldest: u64,
 }
 
-/// What is to be done about a signature whose mac is right.
+/// The result of the check of a signature whose MAC is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// It is new, and remembered from now on.
+pub enum ReplayCheck {
+    /// The signature is new, and is stored now.
     New,
-    /// It has been used, or could have been.
-    Before,
-    /// There is no room to remember it; it may come again a little later.
-    NoRoom,
+    /// The signature has been used, or could have been.
+    Used,
+    /// There is no room to store it; the client can send it again a little later.
+    Full,
 }
 
 impl Replays {
-    /// Room for so many signatures; some forty bytes each, taken when they come.
-    pub fn new(room: usize) -> Self {
-        Self { seconds: BTreeMap::new(), used: 0, room, from: 0 }
+    /// Stores at most this many signatures, which take about forty bytes each. Memory is allocated when they arrive.
+    pub fn new(capacity: usize) -> Self {
+        Self { seconds: BTreeMap::new(), stored: 0, capacity, oldest: 0 }
     }
 
-    /// Looks a signature up, and remembers it.
-    pub fn see(&mut self, timestamp: u64, identity: u128, now_unix: u64) -> Seen {
-        self.forget(now_unix);
-        if timestamp < self.from
+    /// Looks a signature up and stores it.
+    pub fn check(&mut self, timestamp: u64, identity: u128, now_unix: u64) -> ReplayCheck {
+        self.remove_expired(now_unix);
+        if timestamp < self.oldest
             || self.seconds.get(&timestamp).is_some_and(|second| second.contains(&identity))
         {
-            return Seen::Before;
+            return ReplayCheck::Used;
         }
-        if self.used >= self.room {
-            return Seen::NoRoom;
+        if self.stored >= self.capacity {
+            return ReplayCheck::Full;
         }
-        self.used += 1;
+        self.stored += 1;
         self.seconds.entry(timestamp).or_default().insert(identity);
-        Seen::New
+        ReplayCheck::New
     }
 
-    /// Drops what is too old to be good.
-    fn forget(&mut self, now_unix: u64) {
-        self.from = self.from.max(now_unix.saturating_sub(WINDOW_S));
-        while let Some(first) = self.seconds.first_entry().filter(|first| *first.key() < self.from) {
-            self.used -= first.remove().len();
+    fn remove_expired(&mut self, now_unix: u64) {
+        self.oldest = self.oldest.max(now_unix.saturating_sub(WINDOW_S));
+        while let Some(first) = self.seconds.first_entry().filter(|first| *first.key() < self.oldest) {
+            self.stored -= first.remove().len();
         }
     }
 }
@@ -73,47 +72,50 @@ mod tests {
     fn a_signature_is_new_once() {
         let mut replays = Replays::new(10);
         for now in [NOW, NOW + 30] {
-            let expected = if now == NOW { Seen::New } else { Seen::Before };
-            assert_eq!(replays.see(NOW, 1, now), expected);
+            let expected = if now == NOW { ReplayCheck::New } else { ReplayCheck::Used };
+            assert_eq!(replays.check(NOW, 1, now), expected);
             assert_eq!(
-                replays.see(NOW + 60, 1, now),
+                replays.check(NOW + 60, 1, now),
                 expected,
-                "the same mac at another time is another one"
+                "the same MAC with another time is another signature"
             );
         }
-        assert_eq!(replays.see(NOW, 2, NOW + 60), Seen::New);
-        assert_eq!(replays.see(NOW, 1, NOW + 60), Seen::Before);
+        assert_eq!(replays.check(NOW, 2, NOW + 60), ReplayCheck::New);
+        assert_eq!(replays.check(NOW, 1, NOW + 60), ReplayCheck::Used);
     }
 
     #[test]
-    fn without_room_none_is_forgotten() {
+    fn a_full_store_refuses_new_signatures_and_keeps_the_others() {
         let mut replays = Replays::new(2);
-        assert_eq!((replays.see(NOW, 1, NOW), replays.see(NOW + 1, 2, NOW)), (Seen::New, Seen::New));
-        assert_eq!(replays.see(NOW, 3, NOW), Seen::NoRoom);
-        assert_eq!(replays.see(NOW, 1, NOW), Seen::Before);
-        assert_eq!(replays.see(NOW + 61, 3, NOW + 61), Seen::New, "the first one is too old by now");
-        assert_eq!(replays.see(NOW + 61, 4, NOW + 61), Seen::NoRoom);
-        assert_eq!(replays.used, 2);
+        assert_eq!(
+            (replays.check(NOW, 1, NOW), replays.check(NOW + 1, 2, NOW)),
+            (ReplayCheck::New, ReplayCheck::New)
+        );
+        assert_eq!(replays.check(NOW, 3, NOW), ReplayCheck::Full);
+        assert_eq!(replays.check(NOW, 1, NOW), ReplayCheck::Used);
+        assert_eq!(replays.check(NOW + 61, 3, NOW + 61), ReplayCheck::New, "the first one has expired");
+        assert_eq!(replays.check(NOW + 61, 4, NOW + 61), ReplayCheck::Full);
+        assert_eq!(replays.stored, 2);
     }
 
     #[test]
-    fn a_clock_that_goes_back_brings_nothing_back() {
+    fn a_clock_that_goes_back_makes_no_signature_valid_again() {
         let mut replays = Replays::new(10);
-        assert_eq!(replays.see(NOW, 1, NOW), Seen::New);
-        assert_eq!(replays.see(NOW + 1_000, 2, NOW + 1_000), Seen::New);
-        assert_eq!(replays.see(NOW, 1, NOW), Seen::Before);
-        assert_eq!(replays.see(NOW + 1_000, 2, NOW), Seen::Before);
+        assert_eq!(replays.check(NOW, 1, NOW), ReplayCheck::New);
+        assert_eq!(replays.check(NOW + 1_000, 2, NOW + 1_000), ReplayCheck::New);
+        assert_eq!(replays.check(NOW, 1, NOW), ReplayCheck::Used);
+        assert_eq!(replays.check(NOW + 1_000, 2, NOW), ReplayCheck::Used);
     }
 
     proptest! {
         #[test]
-        fn none_is_good_twice(steps in prop::collection::vec((0u64..200, 0u64..400, 0u128..6), 1..200), room in 1usize..20) {
-            let (mut replays, mut good) = (Replays::new(room), HashSet::new());
+        fn no_signature_is_accepted_twice(steps in prop::collection::vec((0u64..200, 0u64..400, 0u128..6), 1..200), capacity in 1usize..20) {
+            let (mut replays, mut accepted) = (Replays::new(capacity), HashSet::new());
             for (timestamp, now, identity) in steps {
-                let seen = replays.see(timestamp, identity, now);
-                prop_assert!(seen != Seen::New || good.insert((timestamp, identity)));
+                let result = replays.check(timestamp, identity, now);
+                prop_assert!(result != ReplayCheck::New || accepted.insert((timestamp, identity)));
                 let held: usize = replays.seconds.values().map(HashSet::len).sum();
-                prop_assert!(held == replays.used && held <= room);
+                prop_assert!(held == replays.stored && held <= capacity);
             }
         }
     }

@@ -1,7 +1,8 @@
-//! Requests whose signature is bound to them: see [`super::signing::request_signature`]. It goes before one that is not.
+//! Checks signatures that are bound to one request; see [`super::signing::request_signature`]. A bound signature
+//! overrides a general one.
 
 use super::guard::Caller;
-use super::replays::Seen;
+use super::replays::ReplayCheck;
 use super::signing::request_signature::{BadBoundSignature, BoundSignature, BoundTo};
 use super::{Gate, peer};
 use crate::http_error::Refusal;
@@ -10,12 +11,11 @@ use actix_web::http::header::HeaderName;
 use std::borrow::Cow;
 use std::sync::PoisonError;
 
-/// The header of a bound signature.
 pub const BOUND_HEADER: &str = "x-channelstream-signature";
 pub(crate) static BOUND: HeaderName = HeaderName::from_static(BOUND_HEADER);
 
 impl Gate {
-    /// The bound signature of an allowed peer, as far as it can be judged without the body. None where none was sent.
+    /// The bound signature of an allowed peer, checked as far as possible without the body. `None` if there is none.
     ///
     /// # Errors
     /// `BadSignature`.
@@ -36,10 +36,10 @@ impl Gate {
         timely.map(Some).map_err(|reason| self.bad_signature(head, &reason))
     }
 
-    /// Judges it by the whole request, whose path is `path` as the API names it. It is good once.
+    /// Checks the signature for the whole request; `path` is its path as the API names it. A signature is valid once.
     ///
     /// # Errors
-    /// `BadSignature`; `WellKnownSecret`; `Busy` when too many are remembered to remember another one.
+    /// `BadSignature`; `WellKnownSecret`; `Busy` if the store for used signatures is full.
     pub fn admit_bound(
         &self,
         signature: &BoundSignature,
@@ -59,10 +59,10 @@ impl Gate {
         let secret = verified.map_err(|reason| self.bad_signature(head, &reason))?;
         self.admit_secret(&secrets, secret, head)?;
         let mut replays = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
-        match replays.see(signature.timestamp(), signature.identity(), now_unix) {
-            Seen::New => Ok(Caller::Signed(secret)),
-            Seen::Before => Err(self.bad_signature(head, &"it has been used before")),
-            Seen::NoRoom => Err(Refusal::Busy),
+        match replays.check(signature.timestamp(), signature.identity(), now_unix) {
+            ReplayCheck::New => Ok(Caller::Signed(secret)),
+            ReplayCheck::Used => Err(self.bad_signature(head, &"it has been used before")),
+            ReplayCheck::Full => Err(Refusal::Busy),
         }
     }
 }
@@ -86,7 +86,7 @@ mod tests {
         (BOUND_HEADER, gate(Settings::default()).secrets().keys.sign_bound(&request, NOW, "n"))
     }
 
-    fn judge(
+    fn check(
         gate: &Gate,
         uri: &str,
         headers: &[(&'static str, String)],
@@ -94,23 +94,23 @@ mod tests {
     ) -> Result<Caller, Refusal> {
         let request = TestRequest::with_uri(uri).peer_addr(peer.parse().unwrap());
         let request = headers.iter().fold(request, |request, header| request.append_header(header.clone()));
-        gate.standing(request.to_http_request().head(), NOW)
+        gate.caller(request.to_http_request().head(), NOW)
     }
 
-    const HOME: &str = "127.0.0.1:4711";
+    const LOOPBACK: &str = "127.0.0.1:4711";
 
     #[test]
-    fn a_bound_signature_is_good_once_and_for_its_request() {
+    fn a_bound_signature_is_valid_once_and_for_its_request() {
         let gate = gate(Settings::default());
         let header = [signed("/info?a=b")];
-        assert_eq!(judge(&gate, "/info", &header, HOME), Err(Refusal::BadSignature));
-        assert_eq!(judge(&gate, "/info?a=b", &header, "192.0.2.1:1"), Ok(Caller::Stranger));
-        assert_eq!(judge(&gate, "/info?a=b", &header, HOME), Ok(Caller::Signed(0)));
-        assert_eq!(judge(&gate, "/info?a=b", &header, HOME), Err(Refusal::BadSignature));
+        assert_eq!(check(&gate, "/info", &header, LOOPBACK), Err(Refusal::BadSignature));
+        assert_eq!(check(&gate, "/info?a=b", &header, "192.0.2.1:1"), Ok(Caller::Untrusted));
+        assert_eq!(check(&gate, "/info?a=b", &header, LOOPBACK), Ok(Caller::Signed(0)));
+        assert_eq!(check(&gate, "/info?a=b", &header, LOOPBACK), Err(Refusal::BadSignature));
     }
 
     #[test]
-    fn the_path_is_the_one_of_the_api() {
+    fn the_signed_path_has_no_proxy_prefix() {
         let trusted_proxies = || vec!["127.0.0.1/32".parse().unwrap()];
         let settings = Settings {
             trusted_proxies: trusted_proxies(),
@@ -120,35 +120,39 @@ mod tests {
         let behind_proxy = || gate(settings.clone());
         let prefix = ("x-script-name", "/push".to_owned());
         let headers = [signed("/info"), prefix.clone()];
-        assert_eq!(judge(&behind_proxy(), "/push//info", &headers, HOME), Ok(Caller::Signed(0)));
-        // In the spelling of its sender.
+        assert_eq!(check(&behind_proxy(), "/push//info", &headers, LOOPBACK), Ok(Caller::Signed(0)));
+        // The path is signed as the client sent it, not in its normal form.
         let headers = [signed("/%69nfo"), prefix];
-        assert_eq!(judge(&behind_proxy(), "/pus%68//%69nfo", &headers, HOME), Ok(Caller::Signed(0)));
-        assert_eq!(judge(&behind_proxy(), "/push/info", &headers, HOME), Err(Refusal::BadSignature));
+        assert_eq!(check(&behind_proxy(), "/pus%68//%69nfo", &headers, LOOPBACK), Ok(Caller::Signed(0)));
+        assert_eq!(check(&behind_proxy(), "/push/info", &headers, LOOPBACK), Err(Refusal::BadSignature));
     }
 
     #[test]
-    fn it_goes_before_a_general_one() {
+    fn a_bound_signature_overrides_a_general_one() {
         let general = (SIGNATURE_HEADER, gate(Settings::default()).secrets().keys.sign("", NOW));
-        let judge =
-            |headers: &[(&'static str, String)]| judge(&gate(Settings::default()), "/info", headers, HOME);
-        assert_eq!(judge(std::slice::from_ref(&general)), Ok(Caller::Signed(0)));
+        let check = |headers: &[(&'static str, String)]| {
+            check(&gate(Settings::default()), "/info", headers, LOOPBACK)
+        };
+        assert_eq!(check(std::slice::from_ref(&general)), Ok(Caller::Signed(0)));
         for bad in ["", "garbage", "t=1,n=a,v1=b"] {
             let headers = [general.clone(), (BOUND_HEADER, bad.to_owned())];
-            assert_eq!(judge(&headers), Err(Refusal::BadSignature), "{bad}");
+            assert_eq!(check(&headers), Err(Refusal::BadSignature), "{bad}");
         }
-        assert_eq!(judge(&[signed("/info"), signed("/info")]), Err(Refusal::BadSignature), "two of them");
-        assert_eq!(judge(&[signed("/info"), (SIGNATURE_HEADER, "garbage".into())]), Ok(Caller::Signed(0)));
+        assert_eq!(check(&[signed("/info"), signed("/info")]), Err(Refusal::BadSignature), "two of them");
+        assert_eq!(check(&[signed("/info"), (SIGNATURE_HEADER, "garbage".into())]), Ok(Caller::Signed(0)));
     }
 
     #[test]
-    fn general_ones_can_be_switched_off() {
+    fn general_signatures_can_be_switched_off() {
         let strict = gate(Settings { require_bound_signatures: true, ..Settings::default() });
         let token = strict.secrets().keys.sign("", NOW);
         let general = (SIGNATURE_HEADER, token.clone());
-        assert_eq!(judge(&strict, "/info", &[general], HOME), Err(Refusal::BadSignature));
-        assert_eq!(judge(&strict, &format!("/info?secret={token}"), &[], HOME), Err(Refusal::BadSignature));
-        assert_eq!(judge(&strict, "/info", &[], HOME), Ok(Caller::Anonymous));
-        assert_eq!(judge(&strict, "/info", &[signed("/info")], HOME), Ok(Caller::Signed(0)));
+        assert_eq!(check(&strict, "/info", &[general], LOOPBACK), Err(Refusal::BadSignature));
+        assert_eq!(
+            check(&strict, &format!("/info?secret={token}"), &[], LOOPBACK),
+            Err(Refusal::BadSignature)
+        );
+        assert_eq!(check(&strict, "/info", &[], LOOPBACK), Ok(Caller::Unsigned));
+        assert_eq!(check(&strict, "/info", &[signed("/info")], LOOPBACK), Ok(Caller::Signed(0)));
     }
 }

@@ -1,5 +1,5 @@
-//! The secrets in force. They may be exchanged while the server runs: a request is judged by one set from its
-//! beginning to its end, and takes no lock for it.
+//! The current secrets. They can be replaced while the server runs: each request is checked against one set from its
+//! start to its end, and takes no lock for it.
 
 use super::signing::request_signature::{BadBoundSignature, BoundSignature, BoundTo};
 use super::signing::{BadSignature, Keys};
@@ -10,25 +10,24 @@ use sha1::Sha1;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Characters of a fingerprint.
 const FINGERPRINT_CHARS: usize = 8;
 
-/// All secrets of a server, with the keys that are made from them.
+/// All secrets of a server, with the keys derived from them.
 #[derive(Debug)]
 pub struct Secrets {
     /// Checks the signatures of API requests.
     pub keys: Keys,
     /// Signs and checks the admin cookie.
     pub cookie_keys: Keys,
-    /// Name that signs in to the admin pages.
+    /// The name for the sign-in to the admin pages.
     pub admin_user: String,
-    /// Password that signs in to the admin pages.
+    /// The password for the sign-in to the admin pages.
     pub admin_secret: Secret,
-    /// Requests may be signed with the secret that everybody knows.
+    /// Requests may be signed with the well-known default secret.
     pub accept_known_secret: bool,
-    /// The admin's password is the one that everybody knows.
+    /// The admin's password is the well-known default.
     pub well_known_password: bool,
-    /// In the order of the setting, as `keys` counts them.
+    /// In the order of the setting, like `keys`.
     known: Vec<KnownSecret>,
 }
 
@@ -37,27 +36,27 @@ pub struct Secrets {
 struct KnownSecret {
     secret: Secret,
     is_well_known: bool,
-    /// Stays the same when the secret is kept in another set; those in a set differ.
+    /// Unique in its set, and unchanged as long as new sets contain the secret.
     number: usize,
     fingerprint: String,
     since_unix: u64,
-    /// Goes on when the secret is kept in another set.
+    /// Shared with new sets that contain the secret.
     usage: Arc<Usage>,
 }
 
-/// What may be told of a secret that signs requests.
+/// The public description of a secret that signs requests.
 #[derive(Clone, Debug)]
 pub struct SecretInUse {
-    /// Tells it from others as long as the process runs; see [`Fingerprints`].
+    /// Identifies the secret as long as the process runs; see [`Fingerprints`].
     pub fingerprint: String,
-    /// Since when this process accepts it, in Unix seconds.
+    /// The time since which this process accepts it, in Unix seconds.
     pub since_unix: u64,
     /// Its use since then.
     pub used: Used,
 }
 
 impl Secrets {
-    /// Makes the keys. What `before` knows of the use of a secret is kept. `random` stands in for a `cookie_secret`
+    /// Derives the keys. Secrets that `before` contains keep their number and usage. `random` replaces a `cookie_secret`
     /// that is not set.
     pub fn new(
         settings: &Settings,
@@ -89,7 +88,7 @@ impl Secrets {
         }
     }
 
-    /// Checks the signature of a peer that may sign, and notes which secret made it. Answers its number.
+    /// Checks the signature of an allowed peer, and records the use of its secret. Returns the secret's number.
     ///
     /// # Errors
     /// As [`Keys::verify`].
@@ -101,10 +100,10 @@ impl Secrets {
         max_age_s: Option<u64>,
     ) -> Result<usize, BadSignature> {
         let verified = self.keys.verify(token, now_unix, max_age_s)?;
-        Ok(self.note(verified.secret_index, peer, now_unix))
+        Ok(self.record(verified.secret_index, peer, now_unix))
     }
 
-    /// The same for a signature that is bound to a request.
+    /// Does the same for a signature that is bound to a request.
     ///
     /// # Errors
     /// As [`Keys::verify_bound`].
@@ -116,23 +115,22 @@ impl Secrets {
         now_unix: u64,
     ) -> Result<usize, BadBoundSignature> {
         let secret_index = self.keys.verify_bound(signature, request, now_unix)?;
-        Ok(self.note(secret_index, peer, now_unix))
+        Ok(self.record(secret_index, peer, now_unix))
     }
 
-    fn note(&self, secret_index: usize, peer: Option<IpAddr>, now_unix: u64) -> usize {
+    fn record(&self, secret_index: usize, peer: Option<IpAddr>, now_unix: u64) -> usize {
         let Some(known) = self.known.get(secret_index) else { return secret_index };
         if let Some(peer) = peer {
-            known.usage.note(peer, now_unix);
+            known.usage.record(peer, now_unix);
         }
         known.number
     }
 
-    /// Whether everybody knows the secret of this number.
     pub fn is_well_known(&self, number: usize) -> bool {
         self.known.iter().any(|known| known.number == number && known.is_well_known)
     }
 
-    /// Whether requests are signed with well-known secrets only.
+    /// Whether all secrets that sign requests are well-known.
     pub fn are_well_known(&self) -> bool {
         self.known.iter().all(|known| known.is_well_known)
     }
@@ -148,7 +146,7 @@ impl Secrets {
     }
 }
 
-/// Numbers for secrets that are new: the smallest that none of those has that are kept.
+/// Assigns numbers to new secrets: the smallest ones that no kept secret has.
 struct Numbers(Vec<usize>);
 
 impl Numbers {
@@ -169,8 +167,8 @@ impl Numbers {
     }
 }
 
-/// Makes names for secrets that may be shown. Their key is made at random at each start and never leaves the process:
-/// who sees a name cannot try passwords against it.
+/// Derives names for secrets that can be displayed. Their key is random for each process and never leaves it, so that a
+/// name cannot be used to test guesses of the secret.
 pub struct Fingerprints(Hmac<Sha1>);
 
 impl Default for Fingerprints {
@@ -194,8 +192,8 @@ impl std::fmt::Debug for Fingerprints {
     }
 }
 
-/// The cookie's key holds the admin's name and password too: who changes them signs everybody out. Its first word
-/// keeps a cookie from being an API signature where both secrets are the same.
+/// The cookie's key includes the admin's name and password, so that a change of them ends all admin sessions. Its first
+/// word prevents that a cookie is a valid API signature if both secrets are equal.
 fn cookie_secret(settings: &Settings, random: &Secret) -> Secret {
     let given = &settings.cookie_secret;
     let secret = if given.expose().is_empty() { random } else { given };
@@ -213,13 +211,13 @@ mod tests {
         Settings { secrets: secrets.iter().map(|text| Secret::new(*text)).collect(), ..Settings::default() }
     }
 
-    fn made(secrets: &[&str], prints: &Fingerprints, before: Option<&Secrets>, now: u64) -> Secrets {
+    fn build(secrets: &[&str], prints: &Fingerprints, before: Option<&Secrets>, now: u64) -> Secrets {
         Secrets::new(&settings(secrets), &Secret::new("random"), prints, before, now)
     }
 
     #[test]
-    fn a_use_is_noted_for_the_secret_that_made_it() {
-        let secrets = made(&["new", "old"], &Fingerprints::default(), None, NOW);
+    fn a_use_is_recorded_for_the_secret_that_signed() {
+        let secrets = build(&["new", "old"], &Fingerprints::default(), None, NOW);
         let token = Keys::new(&[Secret::new("old")]).sign("/info", NOW);
         let peer = Some(IpAddr::from([192, 0, 2, 1]));
         assert_eq!(secrets.verify(token.as_bytes(), peer, NOW + 1, Some(60)), Ok(1));
@@ -230,33 +228,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_a_secret_is_kept_at_another_place() {
+    fn a_secret_keeps_its_usage_at_another_position() {
         let prints = Fingerprints::default();
-        let before = made(&["old"], &prints, None, NOW);
-        before.note(0, Some(IpAddr::from([192, 0, 2, 1])), NOW);
-        let after = made(&["new", "old"], &prints, Some(&before), NOW + 5);
+        let before = build(&["old"], &prints, None, NOW);
+        before.record(0, Some(IpAddr::from([192, 0, 2, 1])), NOW);
+        let after = build(&["new", "old"], &prints, Some(&before), NOW + 5);
         let (old, new) = (&before.in_use()[0], &after.in_use()[0]);
         let moved = &after.in_use()[1];
         assert_eq!((&moved.fingerprint, moved.since_unix, moved.used.uses), (&old.fingerprint, NOW, 1));
         assert_eq!((new.since_unix, new.used.uses), (NOW + 5, 0));
         assert_ne!(new.fingerprint, old.fingerprint);
-        // Who still judges by the former set is heard as well.
-        before.note(0, Some(IpAddr::from([192, 0, 2, 1])), NOW);
+        // A request that still uses the former set is counted as well.
+        before.record(0, Some(IpAddr::from([192, 0, 2, 1])), NOW);
         assert_eq!(after.in_use()[1].used.uses, 2);
     }
 
     #[test]
-    fn a_secret_keeps_its_number_as_long_as_it_is_there() {
+    fn a_secret_keeps_its_number_as_long_as_it_is_accepted() {
         let prints = Fingerprints::default();
         let numbers = |secrets: &Secrets| secrets.known.iter().map(|known| known.number).collect::<Vec<_>>();
-        let first = made(&["a", "b"], &prints, None, NOW);
-        let second = made(&["c", "b", "d"], &prints, Some(&first), NOW);
+        let first = build(&["a", "b"], &prints, None, NOW);
+        let second = build(&["c", "b", "d"], &prints, Some(&first), NOW);
         assert_eq!((numbers(&first), numbers(&second)), (vec![0, 1], vec![0, 1, 2]));
-        assert_eq!(numbers(&made(&["d", "e"], &prints, Some(&second), NOW)), [2, 0]);
+        assert_eq!(numbers(&build(&["d", "e"], &prints, Some(&second), NOW)), [2, 0]);
     }
 
     #[test]
-    fn a_fingerprint_means_nothing_elsewhere() {
+    fn fingerprints_differ_between_processes() {
         let of = |prints: &Fingerprints| prints.of(&Secret::new("secret"));
         let prints = Fingerprints::default();
         assert_eq!((of(&prints).len(), of(&prints) == of(&prints)), (FINGERPRINT_CHARS, true));

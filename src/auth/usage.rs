@@ -1,20 +1,20 @@
-//! How often, when and from where a secret was used: the evidence by which an old one is retired.
+//! Records how often, when and from which addresses a secret was used, so that an operator knows when to remove an old one.
 
 use arc_swap::ArcSwap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Addresses that are told apart for each secret; of more, those used longest ago are dropped.
-pub const ADDRESSES: usize = 16;
+/// The most addresses for each secret. If there are more, those with the oldest last use are removed.
+pub const MAX_ADDRESSES: usize = 16;
 
-/// The use of one secret. Written by every signed request: of an address that is known, without a lock.
+/// The use of one secret. Every signed request writes it; for a known address without a lock.
 #[derive(Debug, Default)]
 pub struct Usage {
     sources: ArcSwap<Vec<Arc<Source>>>,
-    /// Uses by addresses that were dropped.
+    /// Uses by addresses that were removed.
     earlier: AtomicU64,
-    /// Held by who adds an address.
+    /// Locked while an address is added.
     adding: Mutex<()>,
 }
 
@@ -25,36 +25,34 @@ struct Source {
     last_unix: AtomicU64,
 }
 
-/// What is known of one address.
+/// The use of a secret by one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FromAddress {
-    /// Where requests came from: the socket's peer, as for `allow_posting_from`.
+    /// The socket's peer, as for `allow_posting_from`.
     pub address: IpAddr,
-    /// How many there were.
     pub uses: u64,
-    /// When the last one came, in Unix seconds.
+    /// The time of the last use, in Unix seconds.
     pub last_unix: u64,
 }
 
-/// What is known of one secret's use.
+/// A snapshot of the use of one secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// How often, from all addresses.
+    /// Uses from all addresses.
     pub uses: u64,
-    /// From where, the latest first.
+    /// The addresses, the most recent one first.
     pub from: Vec<FromAddress>,
 }
 
 impl Usage {
-    /// Notes that the secret was used.
-    pub fn note(&self, peer: IpAddr, now_unix: u64) {
+    /// Records a use of the secret.
+    pub fn record(&self, peer: IpAddr, now_unix: u64) {
         let peer = peer.to_canonical();
         if !count(&self.sources.load(), peer, now_unix) {
             self.add(peer, now_unix);
         }
     }
 
-    /// What is known by now.
     pub fn read(&self) -> Used {
         let earlier = self.earlier.load(Ordering::Relaxed);
         let mut from: Vec<_> = self.sources.load().iter().map(|source| source.read()).collect();
@@ -65,12 +63,12 @@ impl Usage {
     fn add(&self, address: IpAddr, now_unix: u64) {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.sources.load();
-        // Somebody may have been quicker.
+        // Another thread may have added the address in the meantime.
         if count(&known, address, now_unix) {
             return;
         }
         let mut sources = Vec::clone(&known);
-        if sources.len() >= ADDRESSES
+        if sources.len() >= MAX_ADDRESSES
             && let Some((at, _)) =
                 sources.iter().enumerate().min_by_key(|(_, source)| source.read().last_unix)
         {
@@ -91,7 +89,7 @@ impl Source {
     }
 }
 
-/// Counts a use from an address that is known; tells whether it is.
+/// Counts a use from a known address. Returns false for an unknown one.
 fn count(sources: &[Arc<Source>], address: IpAddr, now_unix: u64) -> bool {
     let Some(source) = sources.iter().find(|source| source.address == address) else { return false };
     source.uses.fetch_add(1, Ordering::Relaxed);
@@ -108,25 +106,25 @@ mod tests {
     }
 
     #[test]
-    fn tells_how_often_when_and_from_where() {
+    fn uses_are_counted_by_address_with_their_last_time() {
         let usage = Usage::default();
         assert_eq!(usage.read(), Used::default());
-        usage.note(ip(1), 10);
-        usage.note("::ffff:192.0.2.1".parse().unwrap(), 11);
-        usage.note(ip(2), 12);
+        usage.record(ip(1), 10);
+        usage.record("::ffff:192.0.2.1".parse().unwrap(), 11);
+        usage.record(ip(2), 12);
         let from = |address, uses, last_unix| FromAddress { address, uses, last_unix };
         assert_eq!(usage.read(), Used { uses: 3, from: vec![from(ip(2), 1, 12), from(ip(1), 2, 11)] });
     }
 
     #[test]
-    fn the_address_used_longest_ago_gives_way_and_no_use_is_forgotten() {
+    fn the_least_recently_used_address_is_removed_and_its_uses_stay_counted() {
         let usage = Usage::default();
         for (second, last) in (0..20).enumerate() {
-            usage.note(ip(last), second as u64);
-            usage.note(ip(0), second as u64);
+            usage.record(ip(last), second as u64);
+            usage.record(ip(0), second as u64);
         }
         let used = usage.read();
-        assert_eq!((used.uses, used.from.len()), (40, ADDRESSES));
+        assert_eq!((used.uses, used.from.len()), (40, MAX_ADDRESSES));
         assert!(used.from.iter().any(|source| source.address == ip(0) && source.uses == 21));
         assert!(!used.from.iter().any(|source| (1..5).any(|gone| source.address == ip(gone))));
     }
@@ -138,7 +136,7 @@ mod tests {
             for thread in 0..4 {
                 let usage = &usage;
                 scope.spawn(move || {
-                    (0..1_000).for_each(|n| usage.note(ip(thread + n as u8 % 4), u64::from(n as u8)))
+                    (0..1_000).for_each(|n| usage.record(ip(thread + n as u8 % 4), u64::from(n as u8)))
                 });
             }
         });

@@ -1,10 +1,10 @@
-//! Well-known secrets count for requests of this machine only, and so does demo mode that no setting asked for.
+//! Well-known secrets, and a demo mode that no setting switched on, are available to requests from this machine only.
 //!
-//! Everyone knows the default secret and the default password. A server that listens on loopback is still reached from
-//! elsewhere: through a proxy on the same machine, and through the developer's own browser, which any site's page can
-//! make ask. So a request that proves itself with a well-known secret must show that it begins on this machine: its peer
-//! is this machine, it carries no header of a proxy, and it names no foreign `Host` and comes from no foreign page.
-//! `allow_default_secrets = true` switches the rule off.
+//! The default secret and the default password are public. A server that listens on loopback can still be reached from
+//! other machines: through a proxy on the same machine, and through the developer's own browser, which a page of any site
+//! can make send requests. So a request with a well-known secret must come from this machine: its peer is this machine, it
+//! has no header of a proxy, it names no foreign `Host`, and it comes from no foreign page. `allow_default_secrets = true`
+//! switches the rule off.
 
 use super::Gate;
 use super::page::origin_of;
@@ -15,8 +15,8 @@ use crate::telemetry::log_sums::WELL_KNOWN_SECRETS;
 use actix_http::RequestHead;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Headers that proxies add. Whether their value is to be believed does not matter: a client of this machine sends none.
-const OF_PROXIES: [&str; 22] = [
+/// Headers that proxies add. Their values do not matter: a client on this machine sends none of them.
+const PROXY_HEADERS: [&str; 22] = [
     "forwarded",
     "via",
     "x-script-name",
@@ -40,12 +40,12 @@ const OF_PROXIES: [&str; 22] = [
     "proxy-client-ip",
     "wl-proxy-client-ip",
 ];
-/// How names of further such headers begin.
-const FAMILIES_OF_PROXIES: [&str; 6] =
+/// Prefixes of further such headers.
+const PROXY_HEADER_PREFIXES: [&str; 6] =
     ["x-forwarded", "x-real-", "x-original-", "x-envoy-", "x-arr-", "x-azure-"];
 
 impl Gate {
-    /// Judges a request with a good signature by the secret of this number.
+    /// Checks a request with a valid signature that was made with the secret of this number.
     ///
     /// # Errors
     /// `WellKnownSecret`.
@@ -61,7 +61,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Judges a request that proves itself with the admin's password, or with a cookie that was given for it.
+    /// Checks a request that is authenticated by the admin's password, or by a cookie that was issued for it.
     ///
     /// # Errors
     /// `WellKnownSecret`.
@@ -72,38 +72,40 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether this request may see demo mode: all may where the setting turns it on. Where it is on because nothing
-    /// suggests a deployment, only requests of this machine may, and only while all secrets are the well-known ones.
+    /// Whether demo mode is available to this request. If the setting turns it on, it is available to all. If it is on
+    /// because nothing suggests a deployment, it is available to requests from this machine while all secrets are the
+    /// well-known ones.
     pub fn serves_demo(&self, head: &RequestHead) -> bool {
         let all_well_known = || {
             let secrets = self.secrets();
             secrets.well_known_password && secrets.are_well_known()
         };
         self.settings.demo_enabled()
-            && (self.settings.demo == DemoSetting::On || (all_well_known() && self.foreign(head).is_none()))
+            && (self.settings.demo == DemoSetting::On
+                || (all_well_known() && self.foreign_reason(head).is_none()))
     }
 
     fn admit_well_known(&self, what: &str, head: &RequestHead) -> Result<(), Refusal> {
         if self.settings.allow_default_secrets {
             return Ok(());
         }
-        let Some(why) = self.foreign(head) else { return Ok(()) };
+        let Some(reason) = self.foreign_reason(head) else { return Ok(()) };
         WELL_KNOWN_SECRETS.log(
             self.client_address(head),
             format_args!(
-                "a request with the well-known {what} is refused, because it {why}: set secrets and admin_secret of your \
-                 own, or allow_default_secrets = true"
+                "a request with the well-known {what} is refused because it {reason}: set your own secrets and \
+                 admin_secret, or allow_default_secrets = true"
             ),
         );
-        Err(Refusal::WellKnownSecret(why))
+        Err(Refusal::WellKnownSecret(reason))
     }
 
-    /// What shows that a request does not begin on this machine, as the end of a sentence about the request.
-    fn foreign(&self, head: &RequestHead) -> Option<&'static str> {
+    /// The reason why a request is not from this machine, as the end of a sentence about the request.
+    fn foreign_reason(&self, head: &RequestHead) -> Option<&'static str> {
         if !head.peer_addr.is_some_and(|peer| self.is_own_address(peer.ip().to_canonical())) {
             return Some("comes from another machine");
         }
-        // A target in absolute form names the host, too.
+        // A target in absolute form names a host as well.
         if head.uri.authority().is_some_and(|named| !self.is_own_host(named.as_str())) {
             return Some("names a foreign host");
         }
@@ -116,15 +118,16 @@ impl Gate {
                 "referer" => page.referer = Some(value),
                 "sec-fetch-site" => page.site = Some(value),
                 "sec-fetch-mode" => page.navigates = value == "navigate",
-                name if is_of_a_proxy(name) => return Some("came through a proxy"),
+                name if is_proxy_header(name) => return Some("came through a proxy"),
                 _ => {}
             }
         }
         (!self.is_own_page(&page)).then_some("comes from a page of a foreign origin")
     }
 
-    /// Browsers name the origin with everything but plain loads (images, scripts, links). With those they report whether
-    /// another site's page made them ask, and mostly which page. A navigation shows its answer to the user only.
+    /// Browsers send the origin with all requests except plain loads (images, scripts, links). With those they report
+    /// whether a page of another site caused the request, and usually which page. The answer to a navigation is visible
+    /// only to the user, not to the page.
     fn is_own_page(&self, page: &RequestPage<'_>) -> bool {
         let by_referer = |page: &str| self.is_own_origin(&page[..origin_of(page.as_bytes()).len()]);
         match page.site {
@@ -140,7 +143,7 @@ impl Gate {
         host.is_some_and(|host| self.is_own_host(host))
     }
 
-    /// Whether a host, with or without a port, is this machine: a name or an address of loopback, or a setting.
+    /// Whether a host, with or without a port, is this machine: a loopback name or address, or a host of the settings.
     fn is_own_host(&self, authority: &str) -> bool {
         let Some(host) = without_port(authority) else { return false };
         let name = host.trim_end_matches('.');
@@ -163,7 +166,7 @@ impl Gate {
     }
 }
 
-/// What a request says of the page that made a browser ask.
+/// The headers by which a browser describes the page that caused a request.
 #[derive(Default)]
 struct RequestPage<'a> {
     origins: smallvec::SmallVec<[&'a str; 2]>,
@@ -172,7 +175,7 @@ struct RequestPage<'a> {
     navigates: bool,
 }
 
-/// `Host: test` of a setting `Test`, and `Host: [0:0::1]` of a setting `::1`.
+/// Compares a host with a setting: `Host: test` equals the setting `Test`, `Host: [0:0::1]` equals `::1`.
 fn same_host(own: &str, host: &str, address: Option<IpAddr>) -> bool {
     match own.parse::<IpAddr>() {
         Ok(own) => address == Some(own.to_canonical()),
@@ -199,8 +202,8 @@ fn ends_with_ignoring_case(text: &str, end: &str) -> bool {
     at.and_then(|at| text.get(at..)).is_some_and(|rest| rest.eq_ignore_ascii_case(end))
 }
 
-fn is_of_a_proxy(name: &str) -> bool {
-    OF_PROXIES.contains(&name) || FAMILIES_OF_PROXIES.iter().any(|family| name.starts_with(family))
+fn is_proxy_header(name: &str) -> bool {
+    PROXY_HEADERS.contains(&name) || PROXY_HEADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -211,18 +214,18 @@ mod tests {
     use actix_web::test::TestRequest;
     use std::sync::Arc;
 
-    fn foreign(settings: Settings, peer: &str, headers: &[(&'static str, &str)]) -> Option<&'static str> {
+    fn reason(settings: Settings, peer: &str, headers: &[(&'static str, &str)]) -> Option<&'static str> {
         let request = TestRequest::default().peer_addr(peer.parse().unwrap());
         let request = headers.iter().fold(request, |request, header| request.append_header(*header));
-        Gate::new(Arc::new(settings)).foreign(request.to_http_request().head())
+        Gate::new(Arc::new(settings)).foreign_reason(request.to_http_request().head())
     }
 
-    fn here(headers: &[(&'static str, &str)]) -> Option<&'static str> {
-        foreign(Settings::default(), "127.0.0.1:4711", headers)
+    fn local_reason(headers: &[(&'static str, &str)]) -> Option<&'static str> {
+        reason(Settings::default(), "127.0.0.1:4711", headers)
     }
 
     #[test]
-    fn hosts_of_this_machine_are_known_on_any_port() {
+    fn hosts_of_this_machine_are_accepted_on_any_port() {
         let own = [
             "localhost",
             "LOCALHOST:1",
@@ -240,9 +243,9 @@ mod tests {
             "localhost:",
         ];
         for host in own {
-            assert_eq!(here(&[("host", host)]), None, "{host}");
+            assert_eq!(local_reason(&[("host", host)]), None, "{host}");
             for scheme in ["http", "https"] {
-                assert_eq!(here(&[("origin", &format!("{scheme}://{host}"))]), None, "{host}");
+                assert_eq!(local_reason(&[("origin", &format!("{scheme}://{host}"))]), None, "{host}");
             }
         }
         let others = [
@@ -275,28 +278,31 @@ mod tests {
             "l\u{f6}calhost",
         ];
         for host in others {
-            assert!(here(&[("host", host)]).is_some(), "{host}");
-            assert!(here(&[("origin", &format!("http://{host}"))]).is_some(), "{host}");
+            assert!(local_reason(&[("host", host)]).is_some(), "{host}");
+            assert!(local_reason(&[("origin", &format!("http://{host}"))]).is_some(), "{host}");
         }
-        assert_eq!(here(&[]), None, "a program may name no host");
-        assert!(here(&[("host", "localhost"), ("host", "evil.example")]).is_some(), "each of several counts");
+        assert_eq!(local_reason(&[]), None, "a program may send no host");
+        assert!(
+            local_reason(&[("host", "localhost"), ("host", "evil.example")]).is_some(),
+            "each of several hosts must be local"
+        );
     }
 
     #[test]
-    fn the_settings_host_is_this_machine_too() {
+    fn the_host_of_the_settings_is_this_machine() {
         let named = |host: &str| Settings { host: host.into(), ..Settings::default() };
-        for (host, said) in
+        for (host, sent) in
             [("dev.example", "DEV.example:8000"), ("10.0.0.1", "10.0.0.1"), ("::2", "[0:0::2]:1")]
         {
-            let headers = [("host", said), ("origin", &*format!("http://{said}"))];
-            assert_eq!(foreign(named(host), "127.0.0.1:1", &headers), None, "{host}");
+            let headers = [("host", sent), ("origin", &*format!("http://{sent}"))];
+            assert_eq!(reason(named(host), "127.0.0.1:1", &headers), None, "{host}");
         }
-        assert_eq!(foreign(named("10.0.0.1"), "10.0.0.1:1", &[]), None);
-        assert!(foreign(named("10.0.0.1"), "10.0.0.2:1", &[("host", "10.0.0.1")]).is_some());
-        assert!(foreign(named("0.0.0.0"), "10.0.0.2:1", &[("host", "localhost")]).is_some(), "a forged name");
-        let beside = Settings { internal_host: Some("api.internal".into()), ..Settings::default() };
-        assert_eq!(foreign(beside, "127.0.0.1:1", &[("host", "api.internal:8001")]), None);
-        assert_eq!(foreign(Settings::default(), "[::1]:1", &[]), None);
+        assert_eq!(reason(named("10.0.0.1"), "10.0.0.1:1", &[]), None);
+        assert!(reason(named("10.0.0.1"), "10.0.0.2:1", &[("host", "10.0.0.1")]).is_some());
+        assert!(reason(named("0.0.0.0"), "10.0.0.2:1", &[("host", "localhost")]).is_some(), "a forged name");
+        let internal = Settings { internal_host: Some("api.internal".into()), ..Settings::default() };
+        assert_eq!(reason(internal, "127.0.0.1:1", &[("host", "api.internal:8001")]), None);
+        assert_eq!(reason(Settings::default(), "[::1]:1", &[]), None);
     }
 
     #[test]
@@ -304,17 +310,17 @@ mod tests {
         for origin in
             ["null", "", "localhost", "file://", "chrome-extension://localhost", "http://localhost/", "*"]
         {
-            assert!(here(&[("host", "localhost"), ("origin", origin)]).is_some(), "{origin}");
+            assert!(local_reason(&[("host", "localhost"), ("origin", origin)]).is_some(), "{origin}");
         }
-        assert!(here(&[("origin", "http://localhost"), ("origin", "http://evil.example")]).is_some());
+        assert!(local_reason(&[("origin", "http://localhost"), ("origin", "http://evil.example")]).is_some());
     }
 
     #[test]
-    fn loads_without_an_origin_are_judged_by_what_browsers_say_of_their_page() {
+    fn loads_without_an_origin_are_checked_by_fetch_metadata_and_referer() {
         let image = |site, referer| {
             let mut headers = vec![("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")];
             headers.extend(Some(("referer", referer)).filter(|_| !str::is_empty(referer)));
-            here(&headers)
+            local_reason(&headers)
         };
         assert_eq!((image("same-origin", ""), image("none", "")), (None, None));
         for site in ["cross-site", "same-site", "", "something-new"] {
@@ -323,14 +329,18 @@ mod tests {
             );
             assert_eq!(image(site, "http://localhost:8101/page?x"), None);
         }
-        assert_eq!(here(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]), None, "a link");
-        // Browsers that send no metadata.
-        assert!(here(&[("referer", "https://evil.example/localhost")]).is_some());
-        assert_eq!(here(&[("referer", "http://127.0.0.1:8101")]), None);
+        assert_eq!(
+            local_reason(&[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]),
+            None,
+            "a link"
+        );
+        // Browsers that send no fetch metadata.
+        assert!(local_reason(&[("referer", "https://evil.example/localhost")]).is_some());
+        assert_eq!(local_reason(&[("referer", "http://127.0.0.1:8101")]), None);
     }
 
     #[test]
-    fn every_header_of_a_proxy_shows_it() {
+    fn every_header_of_a_proxy_is_detected() {
         let families = [
             "x-forwarded-for",
             "x-forwarded-prefix",
@@ -340,41 +350,41 @@ mod tests {
             "x-original-url",
             "x-envoy-peer",
         ];
-        for name in OF_PROXIES.into_iter().chain(families) {
+        for name in PROXY_HEADERS.into_iter().chain(families) {
             for value in ["", "203.0.113.9", "127.0.0.1"] {
-                assert_eq!(here(&[(name, value)]), Some("came through a proxy"), "{name}");
+                assert_eq!(local_reason(&[(name, value)]), Some("came through a proxy"), "{name}");
             }
         }
         for name in ["accept", "x-channelstream-secret", "x-requested-with", "forwarded-by", "viaduct"] {
-            assert_eq!(here(&[(name, "x")]), None, "{name}");
+            assert_eq!(local_reason(&[(name, "x")]), None, "{name}");
         }
     }
 
     #[test]
-    fn an_exchange_of_secrets_changes_what_counts() {
+    fn replacing_secrets_changes_the_rules_immediately() {
         let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
         let head = request.insert_header(("via", "1.1 proxy")).to_http_request();
-        let (here, away) =
+        let (local, proxied) =
             (TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap()).to_http_request(), head);
         let gate = Gate::new(Arc::default());
-        let judged = || (gate.admit_password(away.head()).is_ok(), gate.serves_demo(here.head()));
-        assert_eq!(judged(), (false, true));
+        let allowed = || (gate.admit_password(proxied.head()).is_ok(), gate.serves_demo(local.head()));
+        assert_eq!(allowed(), (false, true));
         let own = || Secret::new("own");
-        gate.exchange_secrets(&Settings { secrets: vec![own()], ..Settings::default() });
-        assert_eq!(judged(), (false, false), "an own secret is a reason against the demo");
-        gate.exchange_secrets(&Settings { secrets: vec![own()], admin_secret: own(), ..Settings::default() });
-        assert_eq!(judged(), (true, false));
-        gate.exchange_secrets(&Settings::default());
-        assert_eq!(judged(), (false, true));
+        gate.replace_secrets(&Settings { secrets: vec![own()], ..Settings::default() });
+        assert_eq!(allowed(), (false, false), "an own secret switches the demo off");
+        gate.replace_secrets(&Settings { secrets: vec![own()], admin_secret: own(), ..Settings::default() });
+        assert_eq!(allowed(), (true, false));
+        gate.replace_secrets(&Settings::default());
+        assert_eq!(allowed(), (false, true));
     }
 
     #[test]
-    fn a_target_in_absolute_form_names_a_host() {
-        let ask = |uri: &str| {
+    fn the_host_of_an_absolute_target_is_checked() {
+        let check = |uri: &str| {
             let request = TestRequest::with_uri(uri).peer_addr("127.0.0.1:1".parse().unwrap());
-            Gate::new(Arc::default()).foreign(request.to_http_request().head())
+            Gate::new(Arc::default()).foreign_reason(request.to_http_request().head())
         };
-        assert_eq!(ask("http://localhost:8000/info"), None);
-        assert_eq!(ask("http://evil.example/info"), Some("names a foreign host"));
+        assert_eq!(check("http://localhost:8000/info"), None);
+        assert_eq!(check("http://evil.example/info"), Some("names a foreign host"));
     }
 }

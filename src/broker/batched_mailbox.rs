@@ -1,9 +1,8 @@
-//! Messages from a thread to an actor of another one, which is woken once for all that a turn of the sender's thread
-//! has for it.
+//! Messages from one thread to an actor on another thread, delivered as one batch per turn of the sending thread.
 //!
-//! An actor's mailbox wakes its thread with the first message of many. It begins while the others are still being made,
-//! and what could have gone out in one write goes out in two. Here messages wait, in order, until the sender's thread
-//! has done all it had to do, and then go to the mailbox as one.
+//! An ordinary mailbox wakes the actor's thread with the first of several messages. The actor then starts while the
+//! others are still being created, and the output of one write is split into two. Here messages wait, in order, until
+//! the sending thread has finished its turn, and then go to the mailbox as one message.
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, Message, Recipient};
@@ -11,24 +10,24 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
-/// All that waited, in order.
+/// All waiting messages, in order.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Batch<M>(pub Vec<M>);
 
-/// What waits for one actor. Without a bound of its own: the gauges count its messages as they count a mailbox's.
-pub struct Handoff<M: Message<Result = ()> + Send> {
+/// Messages that wait for one actor. It has no bound of its own: the in-flight counters include its messages.
+pub struct BatchedMailbox<M: Message<Result = ()> + Send> {
     waiting: Mutex<Vec<M>>,
     receiver: OnceLock<(Recipient<M>, Recipient<Batch<M>>)>,
 }
 
-impl<M: Message<Result = ()> + Send + 'static> Handoff<M> {
-    /// For an actor that is named later; what is sent before that is lost.
+impl<M: Message<Result = ()> + Send + 'static> BatchedMailbox<M> {
+    /// A mailbox without a receiver. Messages sent before [`BatchedMailbox::set_receiver`] are lost.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { waiting: Mutex::default(), receiver: OnceLock::new() })
     }
 
-    /// Names the actor. The first one stays.
+    /// Sets the actor. Later calls have no effect.
     pub fn set_receiver<A>(&self, receiver: Addr<A>)
     where
         A: Actor + Handler<M> + Handler<Batch<M>>,
@@ -37,13 +36,13 @@ impl<M: Message<Result = ()> + Send + 'static> Handoff<M> {
         let _ = self.receiver.set((receiver.clone().recipient(), receiver.recipient()));
     }
 
-    /// Hands over what waits: what is sent to the actor's mailbox next shall not overtake it.
+    /// Delivers all waiting messages, so that a message sent directly to the actor cannot overtake them.
     pub fn flush(&self) {
         let mut waiting = self.waiting();
         if !waiting.is_empty()
             && let Some((_, receiver)) = self.receiver.get()
         {
-            // Under the lock: two threads that flush must not change the order of what each took.
+            // Holds the lock while sending: otherwise two threads that flush could reorder their batches.
             receiver.do_send(Batch(std::mem::take(&mut *waiting)));
         }
     }
@@ -53,65 +52,65 @@ impl<M: Message<Result = ()> + Send + 'static> Handoff<M> {
     }
 }
 
-/// What others may ask of a [`Handoff`], whatever its messages are.
+/// The part of a [`BatchedMailbox`] that does not depend on the type of its messages.
 pub trait FlushMailbox: Send + Sync {
-    /// Hands over what waits: what is sent to the actor's mailbox next shall not overtake it.
+    /// Delivers all waiting messages, so that a message sent directly to the actor cannot overtake them.
     fn flush(&self);
 }
 
-impl<M: Message<Result = ()> + Send + 'static> FlushMailbox for Handoff<M> {
+impl<M: Message<Result = ()> + Send + 'static> FlushMailbox for BatchedMailbox<M> {
     fn flush(&self) {
-        Handoff::flush(self);
+        BatchedMailbox::flush(self);
     }
 }
 
-impl<M: Message<Result = ()> + Send> fmt::Debug for Handoff<M> {
+impl<M: Message<Result = ()> + Send> fmt::Debug for BatchedMailbox<M> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Handoff")
+        formatter.write_str("BatchedMailbox")
     }
 }
 
-/// A thread's end of a [`Handoff`].
+/// The sending end of a [`BatchedMailbox`] on one thread.
 #[derive(Debug)]
 pub struct MailboxSender<M: Message<Result = ()> + Send> {
-    handoff: Arc<Handoff<M>>,
-    /// Wakes the task that flushes at the end of a turn; none if the actor is of the same thread.
+    mailbox: Arc<BatchedMailbox<M>>,
+    /// Wakes the task that flushes at the end of a turn. `None` if the actor runs on the same thread.
     end_of_turn: Option<Arc<Notify>>,
 }
 
 impl<M: Message<Result = ()> + Send + 'static> MailboxSender<M> {
-    /// To an actor of the current thread, straight to its mailbox: it begins when our turn has ended anyway.
-    pub fn within_thread(handoff: Arc<Handoff<M>>) -> Self {
-        Self { handoff, end_of_turn: None }
+    /// For an actor on the current thread. Messages go directly to its mailbox, because the actor only runs after this
+    /// turn anyway.
+    pub fn within_thread(mailbox: Arc<BatchedMailbox<M>>) -> Self {
+        Self { mailbox, end_of_turn: None }
     }
 
-    /// From the current thread to an actor of another one.
-    pub fn between_threads(handoff: Arc<Handoff<M>>) -> Self {
+    /// From the current thread to an actor on another thread.
+    pub fn between_threads(mailbox: Arc<BatchedMailbox<M>>) -> Self {
         let end_of_turn = Arc::new(Notify::new());
-        let (notified, waiting) = (end_of_turn.clone(), handoff.clone());
-        // A task of its own: its turn comes after those that are ready already.
+        let (notified, waiting) = (end_of_turn.clone(), mailbox.clone());
+        // A separate task runs after the tasks that are already ready.
         actix_rt::spawn(async move {
             loop {
                 notified.notified().await;
                 waiting.flush();
             }
         });
-        Self { handoff, end_of_turn: Some(end_of_turn) }
+        Self { mailbox, end_of_turn: Some(end_of_turn) }
     }
 
-    /// Sends a message.
     pub fn send(&self, message: M) {
         if let Some(end_of_turn) = &self.end_of_turn {
-            self.handoff.waiting().push(message);
+            self.mailbox.waiting().push(message);
             end_of_turn.notify_one();
-        } else if let Some((receiver, _)) = self.handoff.receiver.get() {
+        } else if let Some((receiver, _)) = self.mailbox.receiver.get() {
             receiver.do_send(message);
         }
     }
 
-    /// As [`Handoff::flush`], of what all threads have sent.
+    /// Calls [`BatchedMailbox::flush`], which includes the messages of all threads.
     pub fn flush(&self) {
-        self.handoff.flush();
+        self.mailbox.flush();
     }
 }
 
@@ -127,7 +126,7 @@ mod tests {
     #[rtype(result = "()")]
     struct Number(u32);
 
-    /// Tells what it was told, call by call.
+    /// Forwards the numbers of each call.
     struct MailboxListener(mpsc::Sender<Vec<u32>>);
 
     impl Actor for MailboxListener {
@@ -152,15 +151,15 @@ mod tests {
 
     type Calls = mpsc::Receiver<Vec<u32>>;
 
-    fn listen(thread: &ArbiterHandle) -> (Arc<Handoff<Number>>, Addr<MailboxListener>, Calls) {
+    fn listen(thread: &ArbiterHandle) -> (Arc<BatchedMailbox<Number>>, Addr<MailboxListener>, Calls) {
         let (calls, called) = mpsc::channel();
         let addr = MailboxListener::start_in_arbiter(thread, |_| MailboxListener(calls));
-        let handoff = Handoff::new();
-        handoff.set_receiver(addr.clone());
-        (handoff, addr, called)
+        let mailbox = BatchedMailbox::new();
+        mailbox.set_receiver(addr.clone());
+        (mailbox, addr, called)
     }
 
-    /// Lets other tasks of this thread run until the listener is called.
+    /// Runs other tasks of this thread until the listener is called.
     async fn next(called: &Calls) -> Vec<u32> {
         let call = async {
             loop {
@@ -174,9 +173,9 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn another_thread_gets_all_of_a_turn_at_once() {
-        let (handoff, _addr, called) = listen(&Arbiter::new().handle());
-        let sender = MailboxSender::between_threads(handoff);
+    async fn another_thread_receives_one_batch_per_turn() {
+        let (mailbox, _addr, called) = listen(&Arbiter::new().handle());
+        let sender = MailboxSender::between_threads(mailbox);
         for turn in [0, 100] {
             (turn..turn + 16).for_each(|number| sender.send(Number(number)));
             assert_eq!(next(&called).await, (turn..turn + 16).collect::<Vec<_>>());
@@ -184,18 +183,18 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn the_same_thread_gets_each_by_itself() {
-        let (handoff, _addr, called) = listen(&Arbiter::current());
-        let sender = MailboxSender::within_thread(handoff);
+    async fn the_same_thread_receives_each_message_separately() {
+        let (mailbox, _addr, called) = listen(&Arbiter::current());
+        let sender = MailboxSender::within_thread(mailbox);
         sender.send(Number(1));
         sender.send(Number(2));
         assert_eq!([next(&called).await, next(&called).await], [[1], [2]]);
     }
 
     #[actix_web::test]
-    async fn what_is_flushed_is_not_overtaken() {
-        let (handoff, addr, called) = listen(&Arbiter::new().handle());
-        let sender = MailboxSender::between_threads(handoff);
+    async fn direct_messages_do_not_overtake_flushed_ones() {
+        let (mailbox, addr, called) = listen(&Arbiter::new().handle());
+        let sender = MailboxSender::between_threads(mailbox);
         sender.send(Number(1));
         sender.send(Number(2));
         sender.flush();

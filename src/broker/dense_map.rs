@@ -1,29 +1,29 @@
-//! Tables of many small records. The records lie densely and hold their own keys; an index of five bytes a bucket finds
-//! them. A map would keep each key beside its record, in buckets of which up to half are empty.
+//! Tables of many small records. The records are stored densely and contain their own keys; an index of five bytes per
+//! bucket finds them. A hash map would store each key beside its record, in buckets of which up to half are empty.
 //!
-//! What has become much smaller gives its memory back: a server is to be as small after a crowd as it was before.
+//! A table that has become much smaller releases memory, so that the server's memory shrinks after a load peak.
 
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 use slab::Slab;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
-/// Tables smaller than this are left as they are.
+/// Tables with a smaller capacity are never shrunk.
 const SMALL: usize = 64;
 
-/// A record that holds its own key.
+/// A record that contains its own key.
 pub trait Keyed {
-    /// What it is found by.
+    /// The type of the key.
     type Key: Hash + Eq;
 
-    /// Its key. It never changes.
+    /// The record's key. It never changes.
     fn key(&self) -> &Self::Key;
 }
 
-/// Finds numbers (places in a table, ids) by keys that are kept elsewhere.
+/// Finds numbers (positions in a table, ids) by keys that are stored elsewhere.
 ///
-/// `key_of` tells the key of a number that is in the index. Keys from outside need a hasher that withstands floods:
-/// [`std::hash::RandomState`].
+/// `key_of` returns the key of a number in the index. Keys that clients choose need a hasher that resists collision
+/// attacks: [`std::hash::RandomState`].
 #[derive(Debug, Default)]
 pub struct KeyIndex<S = BuildHasherDefault<FxHasher>> {
     numbers: HashTable<u32>,
@@ -31,17 +31,15 @@ pub struct KeyIndex<S = BuildHasherDefault<FxHasher>> {
 }
 
 impl<S: BuildHasher> KeyIndex<S> {
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.numbers.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 
-    /// The number with this key.
+    /// Returns the number with this key.
     pub fn find<'k, K>(&self, key: &K, key_of: impl Fn(u32) -> &'k K) -> Option<u32>
     where
         K: Hash + Eq + ?Sized + 'k,
@@ -49,7 +47,7 @@ impl<S: BuildHasher> KeyIndex<S> {
         self.numbers.find(self.hasher.hash_one(key), |number| key_of(*number) == key).copied()
     }
 
-    /// Adds a number whose key is not in the index yet.
+    /// Adds a number. Its key must not be in the index yet.
     pub fn insert<'k, K>(&mut self, number: u32, key_of: impl Fn(u32) -> &'k K)
     where
         K: Hash + ?Sized + 'k,
@@ -58,7 +56,7 @@ impl<S: BuildHasher> KeyIndex<S> {
         self.numbers.insert_unique(hash(number), number, |number| hash(*number));
     }
 
-    /// Takes a number out, which still has its key.
+    /// Removes a number. `key_of` must still return its key.
     pub fn remove<'k, K>(&mut self, number: u32, key_of: impl Fn(u32) -> &'k K)
     where
         K: Hash + ?Sized + 'k,
@@ -73,7 +71,7 @@ impl<S: BuildHasher> KeyIndex<S> {
         }
     }
 
-    /// Another number takes the place of one, with its key.
+    /// Replaces the number that has this key.
     fn renumber<K: Hash + ?Sized>(&mut self, key: &K, from: u32, to: u32) {
         if let Some(number) = self.numbers.find_mut(self.hasher.hash_one(key), |number| *number == from) {
             *number = to;
@@ -81,74 +79,69 @@ impl<S: BuildHasher> KeyIndex<S> {
     }
 }
 
-/// Records in no order, found by their keys.
+/// Records in no particular order, found by their keys.
 #[derive(Debug)]
 pub struct DenseMap<R> {
-    rows: Vec<R>,
-    places: KeyIndex,
+    records: Vec<R>,
+    index: KeyIndex,
 }
 
 impl<R> Default for DenseMap<R> {
     fn default() -> Self {
-        Self { rows: Vec::new(), places: KeyIndex::default() }
+        Self { records: Vec::new(), index: KeyIndex::default() }
     }
 }
 
 impl<R: Keyed> DenseMap<R> {
-    /// How many there are.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.records.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.records.is_empty()
     }
 
-    /// All of them, in no order.
+    /// All records, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &R> {
-        self.rows.iter()
+        self.records.iter()
     }
 
-    fn place(&self, key: &R::Key) -> Option<u32> {
-        self.places.find(key, |place| self.rows[place as usize].key())
+    fn position(&self, key: &R::Key) -> Option<u32> {
+        self.index.find(key, |position| self.records[position as usize].key())
     }
 
-    /// The record with this key.
     pub fn get(&self, key: &R::Key) -> Option<&R> {
-        self.rows.get(self.place(key)? as usize)
+        self.records.get(self.position(key)? as usize)
     }
 
-    /// The record with this key.
     pub fn get_mut(&mut self, key: &R::Key) -> Option<&mut R> {
-        let place = self.place(key)?;
-        self.rows.get_mut(place as usize)
+        let position = self.position(key)?;
+        self.records.get_mut(position as usize)
     }
 
-    /// Adds a record whose key is not in the table yet.
-    pub fn insert(&mut self, row: R) {
-        let place = self.rows.len() as u32;
-        self.rows.push(row);
-        self.places.insert(place, |place| self.rows[place as usize].key());
+    /// Adds a record. Its key must not be in the table yet.
+    pub fn insert(&mut self, record: R) {
+        let position = self.records.len() as u32;
+        self.records.push(record);
+        self.index.insert(position, |position| self.records[position as usize].key());
     }
 
-    /// Takes a record out.
     pub fn remove(&mut self, key: &R::Key) -> Option<R> {
-        let place = self.place(key)?;
-        let rows = &mut self.rows;
-        self.places.remove(place, |place| rows[place as usize].key());
-        // The last one moves into the gap.
-        let last = rows.len() as u32 - 1;
-        if place < last {
-            self.places.renumber(rows[last as usize].key(), last, place);
+        let position = self.position(key)?;
+        let records = &mut self.records;
+        self.index.remove(position, |position| records[position as usize].key());
+        // The last record moves into the gap.
+        let last = records.len() as u32 - 1;
+        if position < last {
+            self.index.renumber(records[last as usize].key(), last, position);
         }
-        let row = rows.swap_remove(place as usize);
-        shrink(rows);
-        Some(row)
+        let record = records.swap_remove(position as usize);
+        shrink(records);
+        Some(record)
     }
 }
 
-/// Gives a list's memory back once it has become much shorter.
+/// Releases a list's memory once it has become much shorter.
 pub fn shrink<T>(list: &mut Vec<T>) {
     if is_wasteful(list.len(), list.capacity()) {
         list.shrink_to(list.len() * 2);
@@ -159,21 +152,21 @@ fn is_wasteful(len: usize, capacity: usize) -> bool {
     capacity >= SMALL && len < capacity / 4
 }
 
-/// When a slab gives its memory back. Its records cannot move, so that there may be nothing to give when it has become
-/// much emptier: it is only tried once for each halving.
+/// Decides when a slab releases memory. Its records cannot move, so shrinking a much emptier slab may release nothing.
+/// It is therefore only tried once for each halving.
 #[derive(Debug, Default)]
 pub struct ShrinkHint {
-    /// The number of records at which it is tried next.
+    /// The number of records at which shrinking is tried next.
     at: usize,
 }
 
 impl ShrinkHint {
-    /// A record came in.
+    /// Called after a record was added.
     pub fn grown<T>(&mut self, slab: &Slab<T>) {
         self.at = self.at.max(slab.len() / 4);
     }
 
-    /// A record was taken out.
+    /// Called after a record was removed.
     pub fn shrunk<T>(&mut self, slab: &mut Slab<T>) {
         if slab.len() <= self.at && slab.capacity() >= SMALL {
             slab.shrink_to_fit();
@@ -201,58 +194,58 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_map(steps in proptest::collection::vec((0u8..4, 0u32..40, any::<u64>()), 0..400)) {
-            let mut rows: DenseMap<Pair> = DenseMap::default();
+        fn it_behaves_like_a_map(steps in proptest::collection::vec((0u8..4, 0u32..40, any::<u64>()), 0..400)) {
+            let mut records: DenseMap<Pair> = DenseMap::default();
             let mut model = BTreeMap::new();
-            for (what, key, value) in steps {
-                match what {
+            for (action, key, value) in steps {
+                match action {
                     0 | 1 if !model.contains_key(&key) => {
-                        rows.insert(Pair(key, value));
+                        records.insert(Pair(key, value));
                         model.insert(key, value);
                     }
-                    2 => prop_assert_eq!(rows.remove(&key).map(|pair| pair.1), model.remove(&key)),
+                    2 => prop_assert_eq!(records.remove(&key).map(|pair| pair.1), model.remove(&key)),
                     3 => {
-                        if let Some(pair) = rows.get_mut(&key) {
+                        if let Some(pair) = records.get_mut(&key) {
                             pair.1 = value;
                         }
                         model.entry(key).and_modify(|old| *old = value);
                     }
                     _ => {}
                 }
-                prop_assert_eq!(rows.len(), model.len());
-                prop_assert!((0..40).all(|key| rows.get(&key).map(|pair| pair.1) == model.get(&key).copied()));
-                let all: BTreeMap<_, _> = rows.iter().map(|pair| (pair.0, pair.1)).collect();
+                prop_assert_eq!(records.len(), model.len());
+                prop_assert!((0..40).all(|key| records.get(&key).map(|pair| pair.1) == model.get(&key).copied()));
+                let all: BTreeMap<_, _> = records.iter().map(|pair| (pair.0, pair.1)).collect();
                 prop_assert_eq!(&all, &model);
             }
         }
     }
 
     #[test]
-    fn a_crowd_that_has_gone_leaves_no_memory_behind() {
-        let mut rows: DenseMap<Pair> = DenseMap::default();
-        (0..10_000).for_each(|key| rows.insert(Pair(key, 0)));
-        (0..9_990).for_each(|key| assert!(rows.remove(&key).is_some()));
-        assert!(rows.rows.capacity() < SMALL * 2 && rows.places.numbers.capacity() < SMALL * 2);
-        assert!((9_990..10_000).all(|key| rows.get(&key).is_some()));
+    fn removing_most_records_releases_memory() {
+        let mut records: DenseMap<Pair> = DenseMap::default();
+        (0..10_000).for_each(|key| records.insert(Pair(key, 0)));
+        (0..9_990).for_each(|key| assert!(records.remove(&key).is_some()));
+        assert!(records.records.capacity() < SMALL * 2 && records.index.numbers.capacity() < SMALL * 2);
+        assert!((9_990..10_000).all(|key| records.get(&key).is_some()));
     }
 
     #[test]
-    fn a_slab_shrinks_as_far_as_its_last_record_lets_it() {
-        let (mut slab, mut slack) = (Slab::new(), ShrinkHint::default());
+    fn a_slab_shrinks_to_its_last_record() {
+        let (mut slab, mut hint) = (Slab::new(), ShrinkHint::default());
         for number in 0..10_000 {
             slab.insert(number);
-            slack.grown(&slab);
+            hint.grown(&slab);
         }
-        // All but the first two and one in the middle.
+        // All records but the first two and one in the middle.
         for key in (2..10_000).rev().filter(|key| *key != 3_000) {
             slab.remove(key);
-            slack.shrunk(&mut slab);
+            hint.shrunk(&mut slab);
         }
         assert_eq!(slab.len(), 3);
         assert!(slab.capacity() <= 3_001, "{}", slab.capacity());
         slab.remove(3_000);
         slab.remove(1);
-        slack.shrunk(&mut slab);
+        hint.shrunk(&mut slab);
         assert!(slab.capacity() < SMALL, "{}", slab.capacity());
         assert_eq!(slab.get(0), Some(&0));
     }

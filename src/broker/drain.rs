@@ -1,23 +1,23 @@
-//! How far the server's stop has come.
+//! The progress of the server's shutdown.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
-/// The phases of a stop, in their order.
+/// The stages of a shutdown, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It serves.
+    /// The server serves requests.
     #[default]
     Running,
-    /// It sends its sessions away, lets no new ones in, and answers every request.
+    /// The server closes its sessions, accepts no new ones, and still answers every request.
     Draining,
-    /// It takes no connection any more, and answers who is there.
+    /// The server accepts no new connections and answers requests on open ones.
     Closed,
-    /// Connections that only wait for a next request shall go.
+    /// The server closes idle keep-alive connections.
     Ending,
 }
 
-/// The stage, for who asks at each request and for who waits for one.
+/// The current stage. Requests read it; tasks wait for a stage.
 #[derive(Debug, Default)]
 pub struct Drain {
     begun: AtomicBool,
@@ -25,17 +25,16 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Whether the server stops.
+    /// Whether the shutdown has begun.
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// The stage now.
     pub fn stage(&self) -> Stage {
         *self.stage.borrow()
     }
 
-    /// Goes on to a stage. Never back.
+    /// Advances to a stage. An earlier stage has no effect.
     pub fn advance(&self, stage: Stage) {
         self.begun.store(true, Ordering::Relaxed);
         self.stage.send_if_modified(|now| {
@@ -45,11 +44,11 @@ impl Drain {
         });
     }
 
-    /// Waits for a stage, or a later one.
+    /// Waits for a stage or a later one.
     pub fn reached(&self, stage: Stage) -> impl Future<Output = ()> + use<> {
         let mut receiver = self.stage.subscribe();
         async move {
-            // An error says that the sender is gone, and with it the server.
+            // An error means that the sender is dropped, and the server with it.
             let _ = receiver.wait_for(|now| *now >= stage).await;
         }
     }
@@ -60,7 +59,7 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn a_stop_goes_forward_only() {
+    async fn the_stage_only_advances() {
         let drain = Drain::default();
         assert!(!drain.has_begun());
         drain.reached(Stage::Running).await;

@@ -1,4 +1,4 @@
-//! What every handler may need: the way to the registry, the gauges, the limits.
+//! The state that HTTP handlers share: the registry, the counters and the limits.
 
 use super::batched_mailbox::MailboxSender;
 use super::drain::Drain;
@@ -9,7 +9,7 @@ use crate::http_error::{OverLimit, Refusal};
 use crate::limits::addresses::{AddressSlot, Addresses, Charge};
 use crate::limits::rate::PublishRates;
 use crate::limits::responses::{LARGE, Responses};
-use crate::limits::unproven::Unproven;
+use crate::limits::unauthenticated::UnauthenticatedBodies;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::limits::Limit;
@@ -22,46 +22,41 @@ use std::time::Instant;
 
 /// Shared by all handlers of all threads, as `web::Data<BrokerHandle>`.
 pub struct BrokerHandle {
-    /// The server's settings.
     pub settings: Arc<Settings>,
-    /// The registry.
     pub registry: Addr<Registry>,
-    /// The way of messages there.
+    /// Sends messages to the registry.
     pub publisher: MailboxSender<Publish>,
-    /// The server's counters.
     pub counters: Arc<Counters>,
-    /// The server's gauges.
     pub in_flight: Arc<InFlight>,
-    /// Large response bodies that wait for their clients.
+    /// Large response bodies that their clients have not read yet.
     pub responses: Arc<Responses>,
-    /// Bodies of senders that have not proven that they have a secret.
-    pub unproven: Arc<Unproven>,
-    /// How much each secret may publish.
+    /// Request bodies whose senders have not yet proven that they have a secret.
+    pub unauthenticated_bodies: Arc<UnauthenticatedBodies>,
+    /// The publish rate of each secret.
     pub rates: Arc<PublishRates>,
-    /// The sockets of each client address, if they are limited.
+    /// The open sockets of each client address. `None` without such limits.
     pub addresses: Option<Arc<Addresses>>,
-    /// When the server started.
     pub started: Instant,
-    /// Whether its threads take their turns.
+    /// Whether the server's threads still respond.
     pub thread_health: Arc<ThreadHealth>,
-    /// How far its stop has come.
+    /// The progress of the server's shutdown.
     pub drain: Arc<Drain>,
 }
 
 impl BrokerHandle {
-    /// Whether the server stops.
+    /// Whether the server is shutting down.
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()
     }
 
-    /// Counts a refusal that says that a limit was reached. Called where it is put into its final form.
+    /// Counts a refusal if a limit caused it. Called where the response is put into its final form.
     pub fn count(&self, refusal: &Refusal) {
         if let Some(limit) = refusal.limit() {
             self.counters.limits.count(limit);
         }
     }
 
-    /// Refuses what would change something while a mailbox is full.
+    /// Refuses a request that changes something while a mailbox is full.
     ///
     /// # Errors
     /// `Busy`.
@@ -73,7 +68,7 @@ impl BrokerHandle {
         Ok(())
     }
 
-    /// Refuses what is answered with much while too much of what was answered waits for its clients.
+    /// Refuses a request with a large response while too many response bytes wait for their clients.
     ///
     /// # Errors
     /// `Busy`.
@@ -81,7 +76,7 @@ impl BrokerHandle {
         self.responses.admit().inspect_err(|_| self.counters.refused_busy.add(1))
     }
 
-    /// The same for a response that has just been written, before anything is changed.
+    /// Does the same for a response that was just written, before anything is changed.
     ///
     /// # Errors
     /// `Busy`, for a large one.
@@ -89,7 +84,7 @@ impl BrokerHandle {
         if response.len() > LARGE { self.admit_response() } else { Ok(()) }
     }
 
-    /// Refuses a websocket or poll when as many are open as may be.
+    /// Refuses a websocket or poll while `max_sessions` are open.
     ///
     /// # Errors
     /// `OverLimit`.
@@ -101,20 +96,26 @@ impl BrokerHandle {
         }
     }
 
-    /// Takes a seat for a socket of this client; none where addresses have no limits.
+    /// Reserves a slot for a socket of this client. `None` without limits for addresses.
     ///
     /// # Errors
     /// `OverLimit`.
-    pub fn seat(&self, client: Option<IpAddr>, comes: Charge) -> Result<Option<Box<AddressSlot>>, OverLimit> {
+    pub fn reserve_address_slot(
+        &self,
+        client: Option<IpAddr>,
+        charge: Charge,
+    ) -> Result<Option<Box<AddressSlot>>, OverLimit> {
         match (&self.addresses, client) {
-            (Some(addresses), Some(client)) => {
-                addresses.enter(client, comes).map(Some).map_err(|limit| over(limit, &self.settings))
-            }
+            (Some(addresses), Some(client)) => addresses
+                .acquire(client, charge)
+                .map(Some)
+                .map_err(|limit| address_refusal(limit, &self.settings)),
             _ => Ok(None),
         }
     }
 
-    /// Refuses messages of a secret that has published too many. `secret` is the number of the secret that signed them.
+    /// Refuses messages of a secret that exceeds its publish rate. `secret` is the index of the secret that signed
+    /// them.
     ///
     /// # Errors
     /// `OverLimit`.
@@ -129,10 +130,10 @@ impl BrokerHandle {
         })
     }
 
-    /// Asks the registry and waits for its answer, counted as under way meanwhile.
+    /// Sends a request to the registry and waits for the result. Meanwhile the request counts as in flight.
     ///
     /// # Errors
-    /// `Busy` when its mailbox is full, `Draining` when it is gone.
+    /// `Busy` when the registry's mailbox is full, `Draining` when the registry has stopped.
     pub async fn ask<M>(&self, message: M) -> Result<M::Result, Refusal>
     where
         M: Message + Send + 'static,
@@ -144,13 +145,13 @@ impl BrokerHandle {
             self.counters.refused_busy.add(1);
             return Err(Refusal::Busy);
         }
-        // What was published before, on whichever connection, is seen by what is asked now.
+        // The request must see everything published before it on any connection.
         self.publisher.flush();
         let _counted = self.in_flight.registry.count_in();
         self.registry.send(message).await.map_err(|_| Refusal::Draining)
     }
 
-    /// Hands messages to the registry without waiting: the request is answered before they are routed.
+    /// Sends messages to the registry without waiting: the client receives its response before they are routed.
     pub fn publish(&self, publish: Publish) {
         if !publish.is_empty() {
             self.in_flight.registry.add(1);
@@ -159,8 +160,8 @@ impl BrokerHandle {
     }
 }
 
-/// What is said to an address that has reached one of its limits.
-pub fn over(limit: Limit, settings: &Settings) -> OverLimit {
+/// The refusal for an address that has reached one of its limits.
+pub fn address_refusal(limit: Limit, settings: &Settings) -> OverLimit {
     let bound = match limit {
         Limit::ConnectRate => settings.connect_rate_per_address,
         _ => settings.max_sockets_per_address,

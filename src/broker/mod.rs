@@ -1,4 +1,4 @@
-//! The core: the registry, the channels and the hubs, which are actors, and the handle by which requests reach them.
+//! The core: the actors (registry, channels, private messages, hubs) and the handle through which requests reach them.
 
 pub mod handle;
 pub mod drain;

@@ -49,8 +49,6 @@ enum Command {
     Sign(sign::SignArgs),
     /// Tell whether a signature is accepted, and why not
     Verify(verify::VerifyArgs),
-    /// Play recorded exchanges against a server and print the differences
-    Replay(crate::replay::ReplayArgs),
 }
 
 /// The original's second command, kept for its `make_config`
@@ -66,10 +64,10 @@ struct Utils {
 
 /// The `channelstream` command; `run` starts the server.
 pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
-    signals::hold_back_file_size();
+    signals::block_file_size();
     let cli = Cli::parse();
     if matches!(cli.command, None | Some(Command::Run)) {
-        signals::hold_back();
+        signals::block_handled();
         // From here on nothing waits for the reader of standard error.
         if let Err(error) = logging::start_writing() {
             return Report::failure(&Failure::Other(error.to_string())).print();
@@ -88,14 +86,13 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
         Command::CheckConfig => check_config::run(&inputs).map_err(Failure::from),
         Command::Sign(args) => args.run(&inputs, now_unix()),
         Command::Verify(args) => args.run(&inputs, now_unix()),
-        Command::Replay(args) => return crate::replay::main(args),
     };
     report.unwrap_or_else(|error| Report::failure(&error)).print()
 }
 
 /// The `channelstream_utils` command.
 pub fn utils_main() -> ExitCode {
-    signals::hold_back_file_size();
+    signals::block_file_size();
     let utils = Utils::parse();
     let inputs = crate::config::Inputs::from_process();
     let report = utils.make_config.run(&inputs, OutputFormat::Ini, MissingSecrets::WellKnown);

@@ -1,5 +1,6 @@
-//! Large response bodies in pieces. The HTTP stack copies each chunk of a body whole into its write buffer, and takes
-//! chunks until the buffer has [`WRITE_BUFFER`] bytes. Given pieces, it holds little of what a client does not read.
+//! Splits large response bodies into pieces. The HTTP stack copies each whole chunk of a body into its write buffer, and
+//! requests chunks until the buffer has [`WRITE_BUFFER`] bytes. With pieces, it buffers little for a client that does not
+//! read.
 
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::{self, Refusal};
@@ -13,20 +14,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Bytes of a piece at most.
+/// The most bytes of a piece.
 pub const PIECE: usize = LARGE;
-/// The HTTP stack takes no further piece while it has so many bytes to write: with the last piece these are at most
+/// The HTTP stack requests no further piece while it has this many bytes to write. With the last piece it has at most
 /// twice as many.
 pub const WRITE_BUFFER: usize = PIECE;
 
-/// Whether a body is given to the HTTP stack in pieces.
+/// Whether the HTTP stack receives a body in pieces.
 pub fn is_large(body: &BoxBody) -> bool {
     matches!(body.size(), BodySize::Sized(length) if length > PIECE as u64)
 }
 
-/// The same refusal; `Busy` in the place of a large one (all that is wrong with a long list) while half of what large
-/// responses may be waits for its clients. Nothing of a refused request is done, so it may come again.
-pub fn modest(refusal: HttpResponse, broker: &BrokerHandle, headers: &HeaderMap) -> HttpResponse {
+/// Replaces a large refusal (such as all errors of a long list) by `Busy` while large responses have reached half of their
+/// limit. A refused request has changed nothing, so the client can repeat it.
+pub fn limit_refusal(refusal: HttpResponse, broker: &BrokerHandle, headers: &HeaderMap) -> HttpResponse {
     if is_large(refusal.body()) && broker.in_flight.responses.is_half_full() {
         broker.counters.refused_busy.add(1);
         return Refusal::Busy.response(http_error::accept(headers));
@@ -34,7 +35,7 @@ pub fn modest(refusal: HttpResponse, broker: &BrokerHandle, headers: &HeaderMap)
     refusal
 }
 
-/// The same body; in pieces, and counted, if it is large. Its length stays known.
+/// Splits a large body into pieces and counts it. Its length stays known. A small body is unchanged.
 pub fn in_pieces(body: BoxBody, responses: Option<&Arc<Responses>>) -> BoxBody {
     if !is_large(&body) {
         return body;
@@ -44,17 +45,17 @@ pub fn in_pieces(body: BoxBody, responses: Option<&Arc<Responses>>) -> BoxBody {
             Some(responses) => responses.share(bytes),
             None => bytes,
         })),
-        // It comes in pieces already.
+        // The body consists of pieces already.
         Err(body) => body,
     }
 }
 
-/// A piece from the front.
+/// Splits a piece off the front.
 pub fn piece(rest: &mut Bytes) -> Bytes {
     rest.split_to(rest.len().min(PIECE))
 }
 
-/// A complete body, which is given away in slices.
+/// A complete body, which is returned in slices.
 struct Pieces(Bytes);
 
 impl MessageBody for Pieces {
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn large_bodies_come_in_pieces_of_one_memory() {
+    async fn large_bodies_are_split_without_a_copy() {
         assert_eq!(lengths(BoxBody::new(vec![0; PIECE])).await, [PIECE]);
         assert_eq!(lengths(BoxBody::new(vec![0; 2 * PIECE + 1])).await, [PIECE, PIECE, 1]);
         assert_eq!(lengths(BoxBody::new(())).await, [0; 0]);

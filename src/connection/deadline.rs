@@ -1,7 +1,8 @@
-//! How long each step of an HTTP connection may take: its request's head, the body, the taking of the answer.
+//! The time limit of each step of an HTTP connection: receiving the head of a request, receiving its body, sending the
+//! answer.
 //!
-//! A client that drips bytes holds a connection's memory for as long as it likes, unless the whole step is timed and not
-//! the pause between two bytes.
+//! The limit applies to a whole step and not to the pause between two bytes. Otherwise a client that sends single bytes
+//! could occupy a connection forever.
 
 use super::exchange::Exchange;
 use super::framing::{HeadRules, MalformedRequest};
@@ -17,47 +18,47 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-/// How long a client that has its answer may take to hang up, in ms.
+/// How long a client that has received its answer may take to close the connection, in ms.
 const LINGER_MS: u64 = 1_000;
 
-/// What a connection is at.
+/// The current step of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestStep {
-    /// It sends the head of a request.
+    /// The client sends the head of a request.
     Head,
-    /// It sends the body of a request.
+    /// The client sends the body of a request.
     Body,
-    /// Its request is complete.
-    Served,
-    /// It takes an answer.
-    Answered,
-    /// It has its answer, and thinks of another request.
+    /// The request is complete, and the server handles it.
+    Handling,
+    /// The client receives an answer.
+    Responding,
+    /// The client has received its answer and has not sent another request.
     Idle,
-    /// It has what was written of an answer, and has not sent all of the request's body, or more will be written.
-    Rest,
-    /// It has its answer, and the server has finished sending.
+    /// The client has received all that was written, but the answer or the request's body is not complete.
+    Unfinished,
+    /// The client has received its answer, and the server has closed its sending half.
     Lingering,
-    /// The same, with the rest of a body under way.
+    /// The same, while the client still sends the rest of a body.
     LingeringWithBody,
 }
 
-/// What becomes of a connection whose step takes too long.
+/// The consequence for a connection whose step takes too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It has passed a limit.
+    /// The connection has exceeded a limit.
     Over(Limit),
-    /// It is closed, which every client expects.
+    /// The connection is closed, which every client expects.
     Close,
 }
 
-/// The limits, in ms; `u64::MAX` for none.
+/// The limits, in ms; `u64::MAX` means none.
 #[derive(Clone, Copy, Debug)]
 struct Timeouts {
     head: u64,
     body: u64,
     answer: u64,
     idle: u64,
-    rest: u64,
+    unfinished: u64,
 }
 
 impl Timeouts {
@@ -68,19 +69,19 @@ impl Timeouts {
             body: time(settings.body_timeout_ms),
             answer: time(settings.answer_timeout_ms),
             idle: settings.keep_alive_ms,
-            rest: time(settings.body_timeout_ms).saturating_add(settings.keep_alive_ms),
+            unfinished: time(settings.body_timeout_ms).saturating_add(settings.keep_alive_ms),
         }
     }
 }
 
-/// What the connections of a thread have in common.
+/// The shared state of the connections of a thread.
 #[derive(Debug)]
 pub(crate) struct TrackerShared {
     times: Timeouts,
     rules: HeadRules,
     pub(crate) settings: Arc<Settings>,
     pub(crate) counters: Arc<Counters>,
-    /// Time as connections see it. It does not pass while the process is paused.
+    /// The time on a clock that stops while the process is paused.
     pub(crate) now_ms: Cell<u64>,
 }
 
@@ -90,7 +91,7 @@ impl TrackerShared {
     }
 }
 
-/// One connection's step, and until when it is to be done.
+/// The current step of one connection, and its deadline.
 pub struct ConnectionDeadline {
     /// The progress of its request and response.
     pub exchange: Exchange,
@@ -100,14 +101,14 @@ pub struct ConnectionDeadline {
     until_ms: Cell<u64>,
     idle_until_ms: Cell<u64>,
     task: Cell<Option<Waker>>,
-    /// What is to be written in place of an answer, before the connection is closed.
-    last_words: Cell<Option<Bytes>>,
+    /// The bytes to write in place of an answer before the connection is closed.
+    final_answer: Cell<Option<Bytes>>,
 }
 
 impl ConnectionDeadline {
     pub(crate) fn new(shared: Rc<TrackerShared>) -> Self {
         let until = || Cell::new(u64::MAX);
-        let watch = Self {
+        let deadline = Self {
             exchange: Exchange::default(),
             turn: ConnectionTurn::default(),
             shared,
@@ -115,21 +116,21 @@ impl ConnectionDeadline {
             until_ms: until(),
             idle_until_ms: until(),
             task: Cell::default(),
-            last_words: Cell::default(),
+            final_answer: Cell::default(),
         };
-        watch.turn_to(RequestStep::Head);
-        watch
+        deadline.start_step(RequestStep::Head);
+        deadline
     }
 
-    pub(crate) fn turn_to(&self, step: RequestStep) {
+    pub(crate) fn start_step(&self, step: RequestStep) {
         self.step.set(step);
         let Timeouts { head, body, answer, .. } = self.shared.times;
         let time = match step {
             RequestStep::Head => head,
             RequestStep::Body | RequestStep::LingeringWithBody => body,
-            RequestStep::Answered => answer,
+            RequestStep::Responding => answer,
             RequestStep::Lingering => LINGER_MS,
-            RequestStep::Served | RequestStep::Idle | RequestStep::Rest => u64::MAX,
+            RequestStep::Handling | RequestStep::Idle | RequestStep::Unfinished => u64::MAX,
         };
         self.until_ms.set(self.after(time));
     }
@@ -138,102 +139,102 @@ impl ConnectionDeadline {
         self.shared.now_ms.get().saturating_add(ms)
     }
 
-    /// How the requests of the connection are read.
+    /// The rules for reading the requests of the connection.
     pub(crate) fn rules(&self) -> &HeadRules {
         &self.shared.rules
     }
 
-    /// The task that serves the connection runs.
-    pub(crate) fn runs_as(&self, context: &Context<'_>) {
+    /// Stores the waker of the task that serves the connection.
+    pub(crate) fn set_task(&self, context: &Context<'_>) {
         let task = self.task.take().unwrap_or_else(|| context.waker().clone());
         self.task.set(Some(task));
     }
 
-    /// Bytes of a head came.
-    pub(crate) fn heard(&self) {
-        if matches!(self.step.get(), RequestStep::Answered | RequestStep::Idle | RequestStep::Rest) {
-            self.turn_to(RequestStep::Head);
+    /// To be called when bytes of a head have arrived.
+    pub(crate) fn head_arrived(&self) {
+        if matches!(self.step.get(), RequestStep::Responding | RequestStep::Idle | RequestStep::Unfinished) {
+            self.start_step(RequestStep::Head);
         }
     }
 
-    /// The request has been read to its end.
-    pub(crate) fn received(&self) {
-        self.exchange.received();
+    /// To be called when the request has been read to its end.
+    pub(crate) fn request_complete(&self) {
+        self.exchange.set_complete();
         match self.step.get() {
-            RequestStep::Body => self.turn_to(RequestStep::Served),
-            RequestStep::Rest if !self.exchange.is_answering() => self.idles(),
+            RequestStep::Body => self.start_step(RequestStep::Handling),
+            RequestStep::Unfinished if !self.exchange.is_answering() => self.start_idle(),
             _ => {}
         }
     }
 
-    fn idles(&self) {
+    fn start_idle(&self) {
         self.step.set(RequestStep::Idle);
         self.idle_until_ms.set(self.after(self.shared.times.idle));
     }
 
-    /// Something is to be written: more of an answer has no more time than the beginning.
-    pub(crate) fn writes(&self) {
-        self.exchange.writes();
-        if matches!(self.step.get(), RequestStep::Idle | RequestStep::Rest) {
-            self.step.set(RequestStep::Answered);
+    /// To be called before bytes of a response are written. Further bytes do not extend the deadline.
+    pub(crate) fn before_write(&self) {
+        self.exchange.set_writing();
+        if matches!(self.step.get(), RequestStep::Idle | RequestStep::Unfinished) {
+            self.step.set(RequestStep::Responding);
         }
     }
 
-    /// All that was written is taken. The time for the rest of the answer, if there is one, is kept.
-    pub(crate) fn is_taken(&self) {
+    /// To be called when the kernel has all written bytes. If the answer has more bytes, its deadline is unchanged.
+    pub(crate) fn flushed(&self) {
         if self.exchange.set_flushed() {
-            self.turn.go_on();
+            self.turn.set_more();
         }
-        if self.step.get() != RequestStep::Answered {
+        if self.step.get() != RequestStep::Responding {
             return;
         }
-        if self.exchange.is_whole() && !self.exchange.is_answering() {
-            return self.idles();
+        if self.exchange.is_complete() && !self.exchange.is_answering() {
+            return self.start_idle();
         }
-        self.step.set(RequestStep::Rest);
-        self.idle_until_ms.set(self.after(self.shared.times.rest));
+        self.step.set(RequestStep::Unfinished);
+        self.idle_until_ms.set(self.after(self.shared.times.unfinished));
     }
 
-    /// The stack has read a head.
-    pub fn begin(&self) {
-        self.turn_to(if self.exchange.is_whole() { RequestStep::Served } else { RequestStep::Body });
+    /// To be called when the HTTP stack has read a head.
+    pub fn start_request(&self) {
+        self.start_step(if self.exchange.is_complete() { RequestStep::Handling } else { RequestStep::Body });
     }
 
-    /// An answer was given to the HTTP stack.
-    pub fn answered(&self) {
-        self.turn_to(RequestStep::Answered);
+    /// To be called when the HTTP stack receives an answer.
+    pub fn start_response(&self) {
+        self.start_step(RequestStep::Responding);
     }
 
-    /// The server has finished sending, and waits until the client has.
-    pub(crate) fn lingers(&self, has_body: bool) {
-        self.turn_to(if has_body { RequestStep::LingeringWithBody } else { RequestStep::Lingering });
+    /// To be called when the server has finished sending and waits for the client to do the same.
+    pub(crate) fn start_lingering(&self, has_body: bool) {
+        self.start_step(if has_body { RequestStep::LingeringWithBody } else { RequestStep::Lingering });
     }
 
-    /// The bytes of the answer to what cannot be served, which is counted.
+    /// Counts a malformed request, and returns the bytes of its answer.
     pub(crate) fn refuse(&self, malformed: MalformedRequest) -> Bytes {
-        self.answered();
+        self.start_response();
         let TrackerShared { settings, counters, .. } = &*self.shared;
         reject::answer(&match malformed {
             MalformedRequest::HeadTooLarge => {
                 counters.limits.count(Limit::Head);
                 OverLimit::of(Limit::Head, settings.max_head_bytes).into()
             }
-            MalformedRequest::Because(why) => {
+            MalformedRequest::Reason(reason) => {
                 counters.refused_malformed.add(1);
-                Refusal::Malformed(why)
+                Refusal::Malformed(reason)
             }
         })
     }
 
-    /// What is to be written in place of an answer. True once.
-    pub(crate) fn last_words(&self) -> Option<Bytes> {
-        self.last_words.take()
+    /// The bytes to write in place of an answer. Returned once.
+    pub(crate) fn take_final_answer(&self) -> Option<Bytes> {
+        self.final_answer.take()
     }
 
-    /// What is to happen at this time, if anything is.
-    pub(crate) fn passed(&self, now_ms: u64) -> Option<Verdict> {
+    /// The consequence if the deadline has passed at this time.
+    pub(crate) fn verdict(&self, now_ms: u64) -> Option<Verdict> {
         let step = self.step.get();
-        let until_ms = if matches!(step, RequestStep::Idle | RequestStep::Rest) {
+        let until_ms = if matches!(step, RequestStep::Idle | RequestStep::Unfinished) {
             &self.idle_until_ms
         } else {
             &self.until_ms
@@ -243,20 +244,20 @@ impl ConnectionDeadline {
         }
         match step {
             RequestStep::Head => Some(Verdict::Over(Limit::HeaderTime)),
-            RequestStep::Body | RequestStep::Rest | RequestStep::LingeringWithBody => {
+            RequestStep::Body | RequestStep::Unfinished | RequestStep::LingeringWithBody => {
                 Some(Verdict::Over(Limit::BodyTime))
             }
-            RequestStep::Answered => Some(Verdict::Over(Limit::AnswerTime)),
+            RequestStep::Responding => Some(Verdict::Over(Limit::AnswerTime)),
             RequestStep::Idle | RequestStep::Lingering => Some(Verdict::Close),
-            RequestStep::Served => None,
+            RequestStep::Handling => None,
         }
     }
 
-    /// Ends the connection with these bytes, if its task has run and can write them.
-    pub(crate) fn end_with(&self, words: Bytes) -> bool {
+    /// Ends the connection with this answer. Returns false if its task has not run yet and cannot write it.
+    pub(crate) fn end_with(&self, answer: Bytes) -> bool {
         let Some(task) = self.task.take() else { return false };
-        self.last_words.set(Some(words));
-        self.lingers(false);
+        self.final_answer.set(Some(answer));
+        self.start_lingering(false);
         task.wake();
         true
     }
@@ -269,7 +270,7 @@ pub(crate) mod tests {
     use actix_web::body::BoxBody;
 
     pub(crate) const RULES: HeadRules =
-        HeadRules { max_head_bytes: 1 << 10, is_socket: |_| false, is_target: |_| false };
+        HeadRules { max_head_bytes: 1 << 10, is_websocket_path: |_| false, is_valid_target: |_| false };
 
     fn shared(settings: Settings) -> Rc<TrackerShared> {
         Rc::new(TrackerShared::new(Arc::new(settings), Arc::default(), RULES))
@@ -285,8 +286,8 @@ pub(crate) mod tests {
         })
     }
 
-    /// The watch of a connection that has all the time that settings give it.
-    pub(crate) fn watch() -> Rc<ConnectionDeadline> {
+    /// The deadline of a connection with default settings.
+    pub(crate) fn deadline() -> Rc<ConnectionDeadline> {
         Rc::new(ConnectionDeadline::new(shared(Settings::default())))
     }
 
@@ -295,72 +296,91 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_step_has_its_time() {
+    fn every_step_has_a_deadline() {
         let shared = timed();
-        let watch = Rc::new(ConnectionDeadline::new(shared.clone()));
-        assert_eq!((watch.passed(9), watch.passed(10)), (None, over(Limit::HeaderTime)));
+        let deadline = Rc::new(ConnectionDeadline::new(shared.clone()));
+        assert_eq!((deadline.verdict(9), deadline.verdict(10)), (None, over(Limit::HeaderTime)));
         shared.now_ms.set(9);
-        watch.heard();
-        assert_eq!(watch.passed(10), over(Limit::HeaderTime), "more of a head gives it no more time");
-        watch.exchange.begin(false);
-        watch.begin();
-        assert_eq!((watch.passed(108), watch.passed(109)), (None, over(Limit::BodyTime)));
-        watch.heard();
-        assert_eq!(watch.passed(109), over(Limit::BodyTime), "more of a body gives it no more time");
-        watch.received();
-        assert_eq!(watch.passed(u64::MAX - 1), None, "polls wait as long as they like");
-        watch.answered();
-        assert_eq!((watch.passed(1_008), watch.passed(1_009)), (None, over(Limit::AnswerTime)));
-        watch.is_taken();
+        deadline.head_arrived();
         assert_eq!(
-            (watch.passed(113), watch.passed(114)),
+            deadline.verdict(10),
+            over(Limit::HeaderTime),
+            "further bytes of a head do not extend the deadline"
+        );
+        deadline.exchange.start(false);
+        deadline.start_request();
+        assert_eq!((deadline.verdict(108), deadline.verdict(109)), (None, over(Limit::BodyTime)));
+        deadline.head_arrived();
+        assert_eq!(
+            deadline.verdict(109),
+            over(Limit::BodyTime),
+            "further bytes of a body do not extend the deadline"
+        );
+        deadline.request_complete();
+        assert_eq!(deadline.verdict(u64::MAX - 1), None, "a poll has no deadline here");
+        deadline.start_response();
+        assert_eq!((deadline.verdict(1_008), deadline.verdict(1_009)), (None, over(Limit::AnswerTime)));
+        deadline.flushed();
+        assert_eq!(
+            (deadline.verdict(113), deadline.verdict(114)),
             (None, over(Limit::BodyTime)),
-            "more of an answer"
+            "the rest of the answer is missing"
         );
         shared.now_ms.set(500);
-        watch.writes();
-        assert_eq!(watch.passed(1_009), over(Limit::AnswerTime), "the rest gives it no more time");
-        drop(ResponseBody::new(BoxBody::new(()), Some(watch.clone())));
-        watch.is_taken();
+        deadline.before_write();
         assert_eq!(
-            (watch.passed(504), watch.passed(505)),
+            deadline.verdict(1_009),
+            over(Limit::AnswerTime),
+            "the rest of the answer does not extend the deadline"
+        );
+        drop(ResponseBody::new(BoxBody::new(()), Some(deadline.clone())));
+        deadline.flushed();
+        assert_eq!(
+            (deadline.verdict(504), deadline.verdict(505)),
             (None, Some(Verdict::Close)),
             "between two requests"
         );
         shared.now_ms.set(9);
-        watch.heard();
-        assert_eq!(watch.passed(19), over(Limit::HeaderTime), "the head of the next request");
+        deadline.head_arrived();
+        assert_eq!(deadline.verdict(19), over(Limit::HeaderTime), "the head of the next request");
     }
 
     #[test]
-    fn the_rest_of_a_body_has_its_time() {
-        let watch = Rc::new(ConnectionDeadline::new(timed()));
-        watch.exchange.begin(false);
-        watch.begin();
-        watch.answered();
-        drop(ResponseBody::new(BoxBody::new(()), Some(watch.clone())));
-        watch.is_taken();
-        assert_eq!((watch.passed(104), watch.passed(105)), (None, over(Limit::BodyTime)));
-        watch.received();
-        assert_eq!((watch.passed(4), watch.passed(5)), (None, Some(Verdict::Close)), "the rest has come");
-        watch.lingers(true);
-        assert_eq!((watch.passed(99), watch.passed(100)), (None, over(Limit::BodyTime)));
-        watch.lingers(false);
-        assert_eq!((watch.passed(LINGER_MS - 1), watch.passed(LINGER_MS)), (None, Some(Verdict::Close)));
+    fn the_rest_of_a_body_has_a_deadline() {
+        let deadline = Rc::new(ConnectionDeadline::new(timed()));
+        deadline.exchange.start(false);
+        deadline.start_request();
+        deadline.start_response();
+        drop(ResponseBody::new(BoxBody::new(()), Some(deadline.clone())));
+        deadline.flushed();
+        assert_eq!((deadline.verdict(104), deadline.verdict(105)), (None, over(Limit::BodyTime)));
+        deadline.request_complete();
+        assert_eq!(
+            (deadline.verdict(4), deadline.verdict(5)),
+            (None, Some(Verdict::Close)),
+            "the rest has arrived"
+        );
+        deadline.start_lingering(true);
+        assert_eq!((deadline.verdict(99), deadline.verdict(100)), (None, over(Limit::BodyTime)));
+        deadline.start_lingering(false);
+        assert_eq!(
+            (deadline.verdict(LINGER_MS - 1), deadline.verdict(LINGER_MS)),
+            (None, Some(Verdict::Close))
+        );
     }
 
     #[test]
-    fn zero_is_no_limit() {
-        let watch = ConnectionDeadline::new(shared(Settings {
+    fn zero_means_no_limit() {
+        let deadline = ConnectionDeadline::new(shared(Settings {
             header_timeout_ms: 0,
             body_timeout_ms: 0,
             answer_timeout_ms: 0,
             ..Settings::default()
         }));
-        assert_eq!(watch.passed(u64::MAX - 1), None);
-        watch.begin();
-        assert_eq!(watch.passed(u64::MAX - 1), None);
-        watch.answered();
-        assert_eq!(watch.passed(u64::MAX - 1), None);
+        assert_eq!(deadline.verdict(u64::MAX - 1), None);
+        deadline.start_request();
+        assert_eq!(deadline.verdict(u64::MAX - 1), None);
+        deadline.start_response();
+        assert_eq!(deadline.verdict(u64::MAX - 1), None);
     }
 }

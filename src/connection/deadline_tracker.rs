@@ -1,5 +1,5 @@
-//! The connections of a thread, looked at a few times a second: a connection pays for its limits of time with a few stores
-//! into its own cells, and no timer.
+//! Checks the deadlines of a thread's connections a few times per second. A connection needs no timer for its deadlines,
+//! only a few writes to its own cells.
 
 use super::deadline::{ConnectionDeadline, RequestStep, TrackerShared, Verdict};
 use super::framing::HeadRules;
@@ -19,13 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
-/// How often connections are looked at: by so much a limit may be passed.
-const EVERY: Duration = Duration::from_millis(100);
+/// The interval between two checks. A limit can be exceeded by this much.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A connection that is watched.
 struct TrackedConnection {
-    watch: Rc<ConnectionDeadline>,
-    served: Option<JoinHandle<()>>,
+    deadline: Rc<ConnectionDeadline>,
+    task: Option<JoinHandle<()>>,
 }
 
 /// The connections of a thread.
@@ -36,21 +35,21 @@ pub struct DeadlineTracker {
     clock: Clock,
 }
 
-/// Stands for a connection that is watched; dropped, it no longer is. Not to be kept longer than the socket.
+/// Tracks a connection until it is dropped. Must not outlive the socket.
 pub struct Guard {
-    watches: Rc<DeadlineTracker>,
+    tracker: Rc<DeadlineTracker>,
     key: usize,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.watches.connections.borrow_mut().try_remove(self.key);
+        self.tracker.connections.borrow_mut().try_remove(self.key);
     }
 }
 
 impl DeadlineTracker {
-    /// No connection yet. Must be called where tasks can be started: from here on the thread's connections are looked
-    /// at, as long as this exists.
+    /// Starts the task that checks the connections of this thread as long as the tracker exists. Must be called on a
+    /// thread that can start tasks.
     pub fn start(
         settings: Arc<Settings>,
         counters: Arc<Counters>,
@@ -58,74 +57,78 @@ impl DeadlineTracker {
         rules: HeadRules,
     ) -> Rc<Self> {
         let shared = Rc::new(TrackerShared::new(settings, counters, rules));
-        let watches =
-            Rc::new(Self { shared, drain, connections: RefCell::default(), clock: Clock::start(EVERY) });
-        let weak = Rc::downgrade(&watches);
+        let tracker = Rc::new(Self {
+            shared,
+            drain,
+            connections: RefCell::default(),
+            clock: Clock::start(CHECK_INTERVAL),
+        });
+        let weak = Rc::downgrade(&tracker);
         actix_rt::spawn(async move {
-            let mut ticks = actix_rt::time::interval(EVERY);
-            // After a pause, what has come meanwhile is read before the next look.
+            let mut ticks = actix_rt::time::interval(CHECK_INTERVAL);
+            // After a pause, the bytes that have arrived meanwhile are read before the next check.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while let Some(watches) = weak.upgrade() {
-                watches.look(watches.clock.tick());
-                drop(watches);
+            while let Some(tracker) = weak.upgrade() {
+                tracker.check(tracker.clock.tick());
+                drop(tracker);
                 ticks.tick().await;
             }
         });
-        watches
+        tracker
     }
 
-    /// What tells how far a connection is.
-    pub fn watch(&self) -> Rc<ConnectionDeadline> {
+    /// The deadline of a new connection.
+    pub fn new_deadline(&self) -> Rc<ConnectionDeadline> {
         Rc::new(ConnectionDeadline::new(self.shared.clone()))
     }
 
-    /// Watches this connection until the guard is dropped.
-    pub fn add(self: &Rc<Self>, watch: Rc<ConnectionDeadline>) -> Guard {
-        let key = self.connections.borrow_mut().insert(TrackedConnection { watch, served: None });
-        Guard { watches: self.clone(), key }
+    /// Tracks this connection until the guard is dropped.
+    pub fn add(self: &Rc<Self>, deadline: Rc<ConnectionDeadline>) -> Guard {
+        let key = self.connections.borrow_mut().insert(TrackedConnection { deadline, task: None });
+        Guard { tracker: self.clone(), key }
     }
 
-    /// The task that serves a connection: it is ended when a limit is passed.
-    pub fn set_task(&self, key: usize, served: JoinHandle<()>) {
+    /// Sets the task that serves a connection. It is aborted when a limit is exceeded.
+    pub fn set_task(&self, key: usize, task: JoinHandle<()>) {
         if let Some(connection) = self.connections.borrow_mut().get_mut(key) {
-            connection.served = Some(served);
+            connection.task = Some(task);
         }
     }
 
-    fn look(&self, tick: Tick) {
+    fn check(&self, tick: Tick) {
         let now_ms = self.clock.ticked_ms();
         self.shared.now_ms.set(now_ms);
         if tick != Tick::OnTime {
             return;
         }
         let is_ending = self.drain.stage() >= Stage::Ending;
-        for (_, TrackedConnection { watch, served }) in self.connections.borrow().iter() {
-            if is_ending && watch.step.get() == RequestStep::LingeringWithBody {
-                watch.lingers(false);
+        for (_, TrackedConnection { deadline, task }) in self.connections.borrow().iter() {
+            if is_ending && deadline.step.get() == RequestStep::LingeringWithBody {
+                deadline.start_lingering(false);
             }
-            if let Some(verdict) = watch.passed(now_ms) {
-                self.end(watch, served.as_ref(), verdict);
+            if let Some(verdict) = deadline.verdict(now_ms) {
+                self.end(deadline, task.as_ref(), verdict);
             }
         }
     }
 
-    /// Ends a connection, with an answer if it has none. Its task ends then, and the guard with it, after this look at
-    /// all of them.
-    fn end(&self, watch: &ConnectionDeadline, served: Option<&JoinHandle<()>>, verdict: Verdict) {
-        let waits_for_answer = matches!(watch.step.get(), RequestStep::Head | RequestStep::Body);
-        watch.turn_to(RequestStep::Served);
+    /// Ends a connection, with an answer if it has none. Its task then ends and drops the guard, but not before this check
+    /// of all connections is finished.
+    fn end(&self, deadline: &ConnectionDeadline, task: Option<&JoinHandle<()>>, verdict: Verdict) {
+        let waits_for_answer = matches!(deadline.step.get(), RequestStep::Head | RequestStep::Body);
+        deadline.start_step(RequestStep::Handling);
         if let Verdict::Over(limit) = verdict {
             self.shared.counters.limits.count(limit);
-            if waits_for_answer && watch.end_with(self.goodbye(limit)) {
+            if waits_for_answer && deadline.end_with(self.timeout_answer(limit)) {
                 return;
             }
         }
-        if let Some(served) = served {
-            served.abort();
+        if let Some(task) = task {
+            task.abort();
         }
     }
 
-    fn goodbye(&self, limit: Limit) -> Bytes {
+    fn timeout_answer(&self, limit: Limit) -> Bytes {
         let settings = &self.shared.settings;
         let ms = match limit {
             Limit::HeaderTime => settings.header_timeout_ms,
@@ -136,7 +139,7 @@ impl DeadlineTracker {
 }
 
 impl Guard {
-    /// Its place among the connections.
+    /// The key of the connection in the tracker.
     pub fn key(&self) -> usize {
         self.key
     }
@@ -147,23 +150,24 @@ mod tests {
     use super::super::deadline::tests::RULES;
     use super::*;
 
-    /// The clock that judges a connection does not run on while the process is paused.
+    /// The clock for the deadlines stops while the process is paused.
     #[actix_web::test]
-    async fn a_pause_is_nobodys_fault() {
+    async fn a_pause_of_the_process_does_not_count() {
         let settings = Arc::new(Settings { header_timeout_ms: 1_000, ..Settings::default() });
-        let watches = DeadlineTracker::start(settings, Arc::default(), Arc::default(), RULES);
-        let (first, hits) = (watches.watch(), || watches.shared.counters.limits.get(Limit::HeaderTime));
-        let _first = watches.add(first.clone());
-        let look_after = |ms| watches.look(watches.clock.tick_after(ms));
-        (1..=5).for_each(|_| look_after(100));
-        look_after(60_400);
-        look_after(100);
-        assert_eq!(hits(), 0, "the pause is not the client's");
-        (1..=10).for_each(|_| look_after(100));
-        assert_eq!(hits(), 1, "its own time is");
-        let second = watches.add(watches.watch());
-        (1..=10).for_each(|_| look_after(1_000));
-        assert_eq!(hits(), 2, "a thread that is always late judges, too");
+        let tracker = DeadlineTracker::start(settings, Arc::default(), Arc::default(), RULES);
+        let (first, hits) =
+            (tracker.new_deadline(), || tracker.shared.counters.limits.get(Limit::HeaderTime));
+        let _first = tracker.add(first.clone());
+        let check_after = |ms| tracker.check(tracker.clock.tick_after(ms));
+        (1..=5).for_each(|_| check_after(100));
+        check_after(60_400);
+        check_after(100);
+        assert_eq!(hits(), 0, "the pause does not count");
+        (1..=10).for_each(|_| check_after(100));
+        assert_eq!(hits(), 1, "the client's own time counts");
+        let second = tracker.add(tracker.new_deadline());
+        (1..=10).for_each(|_| check_after(1_000));
+        assert_eq!(hits(), 2, "a thread that is always late checks deadlines as well");
         drop(second);
     }
 }

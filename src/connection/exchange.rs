@@ -1,5 +1,5 @@
-//! One request of a connection and its response: what the socket, the HTTP stack's services and the handlers know of each
-//! other's progress. It is reached from a request by the connection's [`ConnectionDeadline`].
+//! The progress of one request of a connection and its response, shared by the socket, the HTTP stack's services and the
+//! handlers. A request has access to it through the connection's [`ConnectionDeadline`].
 
 use super::deadline::ConnectionDeadline;
 use actix_http::Payload;
@@ -13,30 +13,30 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-/// Where a request is that waits with its body until the server asks for it.
+/// Whether a client waits for `100 Continue` before it sends the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Continue {
-    /// The client does not wait.
+    /// The client does not wait (any more).
     #[default]
-    Sent,
-    /// The client waits, and no handler has asked for the body.
+    NotExpected,
+    /// The client waits, and no handler has started to read the body.
     Expected,
-    /// A handler has asked for the body.
-    Wanted,
+    /// A handler reads the body, so `100 Continue` must be sent.
+    Required,
 }
 
 /// The progress of a request and its response.
 #[derive(Default)]
 pub struct Exchange {
-    /// The stack has the request, and not yet all of its response.
+    /// The HTTP stack has the request, and not yet all of its response.
     is_answering: Cell<bool>,
-    /// Bytes of the response were given to the socket.
+    /// Bytes of the response were written to the socket.
     has_begun: Cell<bool>,
     /// The request has been read to its end.
-    is_whole: Cell<bool>,
-    /// The kernel has all that was given to the socket.
+    is_complete: Cell<bool>,
+    /// The kernel has all bytes that were written to the socket.
     is_flushed: Cell<bool>,
-    /// The response goes on when the kernel has it.
+    /// The response continues when the kernel has them.
     waits_for_flush: Cell<bool>,
     continues: Cell<Continue>,
     is_half_closed: Cell<bool>,
@@ -44,55 +44,56 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The stack gets a request.
-    pub(crate) fn begin(&self, expects_continue: bool) {
+    /// To be called when the HTTP stack receives a request.
+    pub(crate) fn start(&self, expects_continue: bool) {
         self.is_answering.set(true);
         self.has_begun.set(false);
-        self.is_whole.set(false);
+        self.is_complete.set(false);
         self.is_flushed.set(false);
-        self.continues.set(if expects_continue { Continue::Expected } else { Continue::Sent });
+        self.continues.set(if expects_continue { Continue::Expected } else { Continue::NotExpected });
     }
 
-    /// The request has been read to its end.
-    pub(crate) fn received(&self) {
-        self.is_whole.set(true);
+    /// To be called when the request has been read to its end.
+    pub(crate) fn set_complete(&self) {
+        self.is_complete.set(true);
     }
 
     /// Whether the request has been read to its end.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.is_whole.get()
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete.get()
     }
 
-    /// Whether the stack has a request, and not yet all of its response.
+    /// Whether the HTTP stack has a request, and not yet all of its response.
     pub(crate) fn is_answering(&self) -> bool {
         self.is_answering.get()
     }
 
-    /// Bytes of the response are given to the socket.
-    pub(crate) fn writes(&self) {
+    /// To be called before bytes of the response are written to the socket.
+    pub(crate) fn set_writing(&self) {
         self.has_begun.set(true);
         self.is_flushed.set(false);
-        self.continues.set(Continue::Sent);
+        self.continues.set(Continue::NotExpected);
     }
 
-    /// The request has its whole response, and another one may follow.
+    /// To be called when the response is complete and another request can follow.
     pub(crate) fn end(&self) {
         self.has_begun.set(false);
     }
 
-    /// Whether bytes of the current request's response were given to the socket.
+    /// Whether bytes of the current response were written to the socket.
     pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.get()
     }
 
-    /// The kernel has all that was given to the socket. True if the response waits for that.
+    /// To be called when the kernel has all bytes that were written to the socket. Returns whether the response waits for
+    /// that.
     pub(crate) fn set_flushed(&self) -> bool {
         self.is_flushed.set(true);
         self.waits_for_flush.take()
     }
 
-    /// Waits until the kernel has all that was given to the socket. For the body of the response, which the
-    /// connection's task polls again then.
+    /// Waits until the kernel has all bytes that were written to the socket. Used by the body of the response, which the
+    /// connection's task then polls again.
     fn poll_flushed(&self) -> Poll<()> {
         if self.is_flushed.get() {
             return Poll::Ready(());
@@ -101,15 +102,15 @@ impl Exchange {
         Poll::Pending
     }
 
-    /// Whether the client is to be asked for the body now. True once.
-    pub(crate) fn asks_for_body(&self) -> bool {
-        self.continues.get() == Continue::Wanted && {
-            self.continues.set(Continue::Sent);
+    /// Whether `100 Continue` must be sent now. True once.
+    pub(crate) fn take_continue(&self) -> bool {
+        self.continues.get() == Continue::Required && {
+            self.continues.set(Continue::NotExpected);
             true
         }
     }
 
-    /// The client has finished sending; it may still read.
+    /// To be called when the client has finished sending; it may still read.
     pub(crate) fn set_half_closed(&self) {
         self.is_half_closed.set(true);
         if let Some(waiter) = self.half_close.take() {
@@ -133,77 +134,78 @@ impl Exchange {
     }
 }
 
-/// Whether a client has taken its answer: the kernel has all of it.
+/// Determines whether a client has received its answer, which means that the kernel has all of it.
 ///
-/// A client that has finished sending looks like one that has hung up, so it counts as gone.
+/// A client that has closed its sending half cannot be distinguished from one that has disconnected, so it counts as
+/// disconnected.
 #[derive(Default)]
 pub struct Taken {
-    watch: Option<Rc<ConnectionDeadline>>,
+    deadline: Option<Rc<ConnectionDeadline>>,
 }
 
 impl Taken {
-    /// The client of this connection.
-    pub fn by(watch: Option<Rc<ConnectionDeadline>>) -> Self {
-        Self { watch }
+    /// For the client of this connection.
+    pub fn by(deadline: Option<Rc<ConnectionDeadline>>) -> Self {
+        Self { deadline }
     }
 
-    /// To be asked when the last of the answer was given to the socket.
+    /// To be polled when the end of the answer was written to the socket.
     pub fn poll(&self) -> Poll<bool> {
-        let Some(watch) = &self.watch else { return Poll::Ready(true) };
-        ready!(watch.exchange.poll_flushed());
-        // A client that has finished sending looks like one that has gone. Its events come again with the next poll:
-        // twice is better than never.
-        Poll::Ready(!watch.exchange.is_half_closed())
+        let Some(deadline) = &self.deadline else { return Poll::Ready(true) };
+        ready!(deadline.exchange.poll_flushed());
+        // If the sending half is closed, the next poll receives the same events again: twice is better than never.
+        Poll::Ready(!deadline.exchange.is_half_closed())
     }
 }
 
-/// A body that asks the client for itself when it is read for the first time (RFC 9110, section 10.1.1). A request that is
-/// answered unread gets its answer without `100 Continue`.
-struct AskedFor {
+/// A body that causes `100 Continue` when it is read for the first time (RFC 9110, section 10.1.1). A request whose body is
+/// not read is answered without it.
+struct ContinueBody {
     body: Payload,
-    watch: Rc<ConnectionDeadline>,
+    deadline: Rc<ConnectionDeadline>,
 }
 
-impl Stream for AskedFor {
+impl Stream for ContinueBody {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let continues = &this.watch.exchange.continues;
+        let continues = &this.deadline.exchange.continues;
         if continues.get() == Continue::Expected {
-            continues.set(Continue::Wanted);
+            continues.set(Continue::Required);
         }
         Pin::new(&mut this.body).poll_next(context)
     }
 }
 
-/// Makes the body ask for itself, if the client waits for that.
-pub(crate) fn ask_when_read(watch: &Rc<ConnectionDeadline>, body: &mut Payload) {
-    if watch.exchange.continues.get() == Continue::Expected {
+/// Sends `100 Continue` when the body is read, if the client waits for that.
+pub(crate) fn continue_when_read(deadline: &Rc<ConnectionDeadline>, body: &mut Payload) {
+    if deadline.exchange.continues.get() == Continue::Expected {
         let inner = std::mem::replace(body, Payload::None);
-        *body = Payload::Stream { payload: Box::pin(AskedFor { body: inner, watch: watch.clone() }) };
+        let deadline = deadline.clone();
+        *body = Payload::Stream { payload: Box::pin(ContinueBody { body: inner, deadline }) };
     }
 }
 
-/// The body of a response. When it is dropped, the stack has all of the response.
+/// The body of a response. When it is dropped, the HTTP stack has all of the response.
 pub struct ResponseBody {
     body: BoxBody,
-    watch: Option<Rc<ConnectionDeadline>>,
+    deadline: Option<Rc<ConnectionDeadline>>,
 }
 
 impl ResponseBody {
     /// A body of a response on this connection.
-    pub fn new(body: BoxBody, watch: Option<Rc<ConnectionDeadline>>) -> Self {
-        Self { body, watch }
+    pub fn new(body: BoxBody, deadline: Option<Rc<ConnectionDeadline>>) -> Self {
+        Self { body, deadline }
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let Some(watch) = &self.watch {
-            watch.exchange.is_answering.set(false);
-            // The handler that waited is gone.
-            watch.exchange.half_close.take();
+        if let Some(deadline) = &self.deadline {
+            deadline.exchange.is_answering.set(false);
+            // The handler that waited has ended.
+            deadline.exchange.half_close.take();
         }
     }
 }
@@ -225,25 +227,25 @@ impl MessageBody for ResponseBody {
 
 #[cfg(test)]
 mod tests {
-    use super::super::deadline::tests::watch;
+    use super::super::deadline::tests::deadline;
     use super::*;
     use futures_util::FutureExt;
     use std::future::poll_fn;
 
-    /// A client that hangs up while a part of its answer is still with the server has not got its events.
+    /// A client that disconnects while the server still has a part of its answer has not received its events.
     #[actix_web::test]
-    async fn an_answer_is_taken_when_the_kernel_has_all_of_it() {
-        let watch = watch();
-        let taken = Taken::by(Some(watch.clone()));
-        let is_taken = || poll_fn(|_| taken.poll()).now_or_never();
-        watch.exchange.begin(false);
-        assert_eq!(is_taken(), None, "nothing was written yet");
-        watch.is_taken();
-        watch.writes();
-        assert_eq!(is_taken(), None, "more is being written");
-        assert!(watch.exchange.set_flushed(), "the body is to be polled again");
-        assert_eq!(is_taken(), Some(true));
-        watch.exchange.set_half_closed();
-        assert_eq!(is_taken(), Some(false));
+    async fn an_answer_is_received_when_the_kernel_has_all_of_it() {
+        let deadline = deadline();
+        let taken = Taken::by(Some(deadline.clone()));
+        let is_received = || poll_fn(|_| taken.poll()).now_or_never();
+        deadline.exchange.start(false);
+        assert_eq!(is_received(), None, "nothing was written yet");
+        deadline.flushed();
+        deadline.before_write();
+        assert_eq!(is_received(), None, "more is being written");
+        assert!(deadline.exchange.set_flushed(), "the body must be polled again");
+        assert_eq!(is_received(), Some(true));
+        deadline.exchange.set_half_closed();
+        assert_eq!(is_received(), Some(false));
     }
 }

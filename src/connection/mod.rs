@@ -1,5 +1,5 @@
-//! One HTTP connection: its socket, its deadlines, one request head at a time, large bodies in pieces, and how a connection is
-//! rejected before HTTP.
+//! One HTTP connection: its socket, its deadlines, one request head at a time, large bodies in pieces, and the rejection of
+//! connections before HTTP.
 
 pub mod framing;
 pub mod turn;

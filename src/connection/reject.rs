@@ -1,4 +1,4 @@
-//! Refusing a connection before anything of it is served, in words that a client can read.
+//! Rejects a connection before it reaches the HTTP stack, with an answer that the client can read.
 
 use crate::http_error::{OverLimit, Refusal};
 use actix_web::body::MessageBody;
@@ -11,26 +11,26 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-/// How long a client may take to send its request, and again to hang up.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client may take to send its request, and how long it may then take to close the connection.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 const SCRATCH_BYTES: usize = 4 << 10;
-/// Bytes at most that are read of what a client goes on sending: with the rest unread it would lose its answer.
+/// The most bytes that are read and dropped after the answer. If the client sends more, it may lose its answer.
 const DROPPED_BYTES: usize = 16 << 20;
 
-/// Answers a connection with a refusal and closes it, within two seconds. `_place` bounds how many of these there are.
-pub async fn reject(socket: TcpStream, over: OverLimit, _place: OwnedSemaphorePermit) {
-    // Whoever is refused before it has asked may take the answer for one to nothing.
-    let _ = timeout(PATIENCE, socket.readable()).await;
+/// Answers a connection with a refusal and closes it, within two seconds. `_permit` limits the number of these.
+pub async fn reject(socket: TcpStream, over: OverLimit, _permit: OwnedSemaphorePermit) {
+    // A client may ignore an answer that arrives before it has sent its request.
+    let _ = timeout(CLIENT_TIMEOUT, socket.readable()).await;
     let _ = skip(&socket);
     if socket.try_write(&answer(&over.into())).is_err() {
         return;
     }
-    // Closed with something unread, the socket would take our answer back.
+    // If the socket were closed with unread bytes, the kernel would drop the answer and send a reset.
     let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
-    let _ = timeout(PATIENCE, until_it_hangs_up(&socket)).await;
+    let _ = timeout(CLIENT_TIMEOUT, skip_until_closed(&socket)).await;
 }
 
-async fn until_it_hangs_up(socket: &TcpStream) -> io::Result<()> {
+async fn skip_until_closed(socket: &TcpStream) -> io::Result<()> {
     let mut dropped = 0;
     while dropped < DROPPED_BYTES {
         socket.readable().await?;
@@ -49,7 +49,7 @@ fn skip(socket: &TcpStream) -> io::Result<usize> {
     }
 }
 
-/// A refusal as the bytes of an answer after which the connection is closed.
+/// The bytes of the answer with this refusal, which closes the connection.
 pub fn answer(refusal: &Refusal) -> Bytes {
     let response = refusal.response(None);
     let status = response.status();
@@ -74,7 +74,7 @@ mod tests {
     use crate::telemetry::limits::Limit;
 
     #[test]
-    fn an_answer_is_complete() {
+    fn an_answer_has_all_headers_and_a_json_body() {
         let text = String::from_utf8(answer(&OverLimit::of(Limit::ConnectRate, 5).into()).to_vec()).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{head}");

@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
 use super::endpoints::Console;
-use crate::auth::guard::{Caller, now_unix, standing_of};
+use crate::auth::guard::{Caller, caller_of, now_unix};
 use crate::auth::proxy::BaseUrl;
 use crate::auth::{Gate, text};
 use crate::http_error::{Refusal, escape_html};
@@ -84,7 +84,7 @@ impl FromRequest for Operator {
 }
 
 fn may_command(req: &HttpRequest) -> Result<(), Refusal> {
-    if matches!(standing_of(req)?, Caller::Signed(_)) {
+    if matches!(caller_of(req)?, Caller::Signed(_)) {
         return Ok(());
     }
     if !is_signed_in(req)? {
@@ -121,7 +121,7 @@ pub fn csrf_token_for(req: &HttpRequest) -> String {
 }
 
 fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
-    Ok(matches!(standing_of(req)?, Caller::Signed(_)) || is_signed_in(req)?)
+    Ok(matches!(caller_of(req)?, Caller::Signed(_)) || is_signed_in(req)?)
 }
 
 /// Whether the request carries the cookie of a sign-in. A cookie of some age is renewed with the answer.

@@ -62,7 +62,7 @@ impl SignInFields {
     /// The fields of a body that names no content type, which 0.7.1 reads as a form.
     async fn untyped(req: HttpRequest, payload: Payload) -> Result<Self, Error> {
         let broker = req.app_data::<web::Data<BrokerHandle>>().ok_or(Refusal::Internal)?;
-        let body = Body::receive(req.head(), payload, broker, BodySender::Anybody(FORM_BYTES)).await?;
+        let body = Body::receive(req.head(), payload, broker, BodySender::Public(FORM_BYTES)).await?;
         let fields = serde_urlencoded::from_bytes(&body);
         Ok(Self(fields.map_err(|error| Refusal::Invalid(json!({ "_schema": [error.to_string()] })))?))
     }

@@ -35,7 +35,7 @@ async fn ask(request: TestRequest) -> ServiceResponse {
     let app = App::new()
         .app_data(web::Data::new(gate()))
         .app_data(web::Data::new(Console::new(Arc::default(), Recorder::default())))
-        .wrap(from_fn(middleware::pass))
+        .wrap(from_fn(middleware::process))
         .configure(configure)
         .route("/info", web::post().to(|_: Signed| HttpResponse::Ok()))
         .service(

@@ -30,7 +30,7 @@ mod tests {
         assert_eq!((filled_in(Settings::default()), filled_in(own())), ("secret", ""));
         assert_eq!(known_secret(&Gate::new(Arc::default()), false), "");
         let gate = Gate::new(Arc::default());
-        gate.exchange_secrets(&own());
+        gate.replace_secrets(&own());
         assert_eq!(known_secret(&gate, true), "", "the server's is another one by now");
     }
 }

@@ -1,11 +1,12 @@
-//! Which answers pages of other origins may read: the original's headers, on successes and on preflights only.
+//! CORS: decides which answers pages of other origins may read. The headers are those of the original, on successes and
+//! preflights only.
 
 use crate::config::Settings;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-/// Headers a page of another origin may send.
+/// Headers that a page of another origin may send.
 const ALLOWED_HEADERS: &str = "Content-Type, Depth, User-Agent, X-File-Size, X-Requested-With, If-Modified-Since, \
     X-File-Name, Cache-Control, Pragma, Origin, Connection, Referer, Cookie";
 
@@ -20,8 +21,8 @@ const ALWAYS: [(HeaderName, HeaderValue); 4] = [
     (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
 ];
 
-/// Adds the headers. An `Origin` is let in if it contains an entry of `allow_cors` and is one of `allowed_origins`, as far as
-/// they are not empty.
+/// Adds the headers. An `Origin` is allowed if it contains an entry of `allow_cors` and matches one of `allowed_origins`;
+/// an empty list allows all.
 pub fn add(headers: &mut HeaderMap, settings: &Settings, origin: Option<&str>) {
     for (name, value) in ALWAYS {
         headers.insert(name, value);
@@ -29,25 +30,25 @@ pub fn add(headers: &mut HeaderMap, settings: &Settings, origin: Option<&str>) {
     if depends_on_origin(settings) {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
-    if lets_in(settings, origin.unwrap_or_default()) {
+    if allows(settings, origin.unwrap_or_default()) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
 }
 
-/// Whether it matters which origin asks.
+/// Whether the answer depends on the origin of the request.
 pub fn depends_on_origin(settings: &Settings) -> bool {
     !settings.allow_cors.is_empty() || !settings.allowed_origins.is_empty()
 }
 
-fn lets_in(settings: &Settings, origin: &str) -> bool {
+fn allows(settings: &Settings, origin: &str) -> bool {
     let parts = &settings.allow_cors;
-    let reads = parts.is_empty() || parts.iter().any(|part| origin.contains(part.as_str()));
-    reads && settings.allowed_origins.allows(origin.as_bytes())
+    let is_listed = parts.is_empty() || parts.iter().any(|part| origin.contains(part.as_str()));
+    is_listed && settings.allowed_origins.allows(origin.as_bytes())
 }
 
-/// Whether other origins may read successes of this path. The admin's pages, the demo and the files are for our own
-/// pages.
-pub fn concerns(path: &str) -> bool {
+/// Whether other origins may read successes of this path. The admin's pages, the demo and the files are only for the
+/// server's own pages.
+pub fn is_shared(path: &str) -> bool {
     let own =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     path == "/admin/sign_in"
@@ -56,18 +57,19 @@ pub fn concerns(path: &str) -> bool {
             .any(own)
 }
 
-/// Whether browsers of other origins call this path themselves. They need to read refusals as well: without these
-/// headers a poll with a forgotten id looks like a broken network, and the client cannot know to connect anew.
+/// Whether pages of other origins call this path themselves. They must be able to read refusals as well: without these
+/// headers a refused poll with an unknown id looks like a network error, and the client does not know that it must connect
+/// again.
 pub fn is_for_browsers(path: &str) -> bool {
     matches!(path, "/listen" | "/disconnect")
 }
 
-/// Whether this is a preflight; OPTIONS is answered the same on any path, also on unknown ones.
+/// Whether this is a preflight. OPTIONS has the same answer on every path, also on unknown ones.
 pub fn is_preflight(method: &Method) -> bool {
     method == Method::OPTIONS
 }
 
-/// The answer to OPTIONS, still without the headers of [`add`].
+/// The answer to OPTIONS, without the headers that [`add`] adds.
 pub fn preflight() -> HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/plain; charset=UTF-8");
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn all_origins_unless_listed() {
+    fn all_origins_are_allowed_unless_some_are_listed() {
         assert_eq!(allow_origin(&[], None).as_deref(), Some("*"));
         assert_eq!(allow_origin(&[], Some("http://a.example")).as_deref(), Some("*"));
         assert_eq!(
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn both_lists_must_let_an_origin_in() {
+    fn both_lists_must_allow_an_origin() {
         let listed = |allow_cors: &[&str]| Settings {
             allow_cors: allow_cors.iter().map(|part| part.to_string()).collect(),
             allowed_origins: AllowedOrigins(vec!["https://*.a.example".parse().unwrap()]),
@@ -122,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_our_own_are_not_shared() {
+    fn the_servers_own_pages_are_not_shared() {
         for path in ["/connect", "/listen", "/info", "/disconnect", "/admin/sign_in", "/administrators"] {
-            assert!(concerns(path), "{path}");
+            assert!(is_shared(path), "{path}");
         }
         for path in
             ["/admin", "/admin/admin.json", "/api-explorer", "/demo/connect", "/openapi.json", "/static/a.js"]
         {
-            assert!(!concerns(path), "{path}");
+            assert!(!is_shared(path), "{path}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The short way of the calls that backends make all the time: publishing, connecting, subscribing. All requests but
-//! handshakes come by here, so this is also where a connection's watch learns how far its request is.
+//! The fast path of the most frequent backend calls: publishing, connecting, subscribing. All requests except handshakes
+//! pass here, so this is also where a connection's deadline is updated with the progress of its request.
 //!
-//! Routes, extractors and middleware take a quarter of what a publish costs beside the kernel. A signed call in its
-//! plainest form needs none of them; whatever is special about a request (a proxy's prefix, a query, a charset, a
-//! missing or bad signature) goes the long way through the App, which comes to the same answer by the same handlers.
+//! Routes, extractors and middleware take a quarter of the time of a publish, without the kernel's. A signed call in its
+//! plainest form does not need them. A request with anything special (a proxy's prefix, a query, a charset, a missing or
+//! bad signature) goes through the App, which calls the same handlers and gives the same answer.
 
 use super::cors;
 use crate::api::conn_id::ConnIdQuery;
@@ -13,9 +13,9 @@ use crate::auth::guard::Signed;
 use crate::auth::public_paths::Exposure;
 use crate::auth::{Gate, text};
 use crate::broker::handle::BrokerHandle;
-use crate::connection::body_pieces::{in_pieces, modest};
+use crate::connection::body_pieces::{in_pieces, limit_refusal};
 use crate::connection::deadline::ConnectionDeadline;
-use crate::connection::exchange::{ResponseBody, ask_when_read};
+use crate::connection::exchange::{ResponseBody, continue_when_read};
 use crate::http_error::{self, Refusal, answer_headers};
 use actix_http::{Request, RequestHead, Response, header};
 use actix_service::{ServiceFactory, apply_fn_factory};
@@ -26,7 +26,7 @@ use actix_web::{Error, HttpResponse, web};
 use futures_util::future::{Either, FutureExt, TryFutureExt};
 use std::rc::Rc;
 
-/// The calls that have a short way.
+/// The calls that have a fast path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Message,
@@ -49,20 +49,18 @@ impl Call {
     }
 }
 
-/// What the short way needs.
+/// The state of the fast path.
 #[derive(Clone)]
 pub struct FastPath {
-    /// How requests are judged.
     pub gate: web::Data<Gate>,
-    /// The way to the registry.
     pub broker: web::Data<BrokerHandle>,
-    /// What the address is for: where signatures do not count, no call has a short way.
+    /// An address that ignores signatures has no fast path.
     pub exposure: Exposure,
 }
 
 impl FastPath {
-    /// Puts the short way in front of an App.
-    pub fn before<F>(
+    /// Puts the fast path in front of an App.
+    pub fn wrap<F>(
         self,
         app: F,
     ) -> impl ServiceFactory<Request, Config = (), Response = Response<ResponseBody>, Error = Error, InitError = ()>
@@ -76,27 +74,27 @@ impl FastPath {
             >,
     {
         apply_fn_factory(app, move |mut request: Request, app: &F::Service| {
-            let watch = request.conn_data::<Rc<ConnectionDeadline>>().cloned();
-            if let Some(watch) = &watch {
-                watch.begin();
-                ask_when_read(watch, request.payload());
+            let deadline = request.conn_data::<Rc<ConnectionDeadline>>().cloned();
+            if let Some(deadline) = &deadline {
+                deadline.start_request();
+                continue_when_read(deadline, request.payload());
             }
-            let answer = match self.takes(request.head()) {
-                // In a box: its size would be every connection's, also of those that never make such a call.
+            let answer = match self.accept(request.head()) {
+                // Boxed: otherwise every connection would reserve its size, also those that never make such a call.
                 Some((call, signed)) => Either::Left(Box::pin(self.clone().answer(call, signed, request))),
                 None => Either::Right(app.call(request).map_ok(Response::from)),
             };
             answer.map(move |answer| {
-                watch.iter().for_each(|watch| watch.answered());
+                deadline.iter().for_each(|deadline| deadline.start_response());
                 let answer = answer.unwrap_or_else(Response::from);
-                Ok(answer.map_body(|_, body| ResponseBody::new(body, watch)))
+                Ok(answer.map_body(|_, body| ResponseBody::new(body, deadline)))
             })
         })
     }
 
-    fn takes(&self, head: &RequestHead) -> Option<(Call, Signed)> {
+    fn accept(&self, head: &RequestHead) -> Option<(Call, Signed)> {
         let call = Call::of(head.uri.path()).filter(|_| head.method == Method::POST)?;
-        let plain = self.exposure.takes_signatures()
+        let plain = self.exposure.accepts_signatures()
             && head.uri.query().is_none()
             && self.gate.has_no_prefix(head)
             && !self.gate.settings.enforce_https
@@ -114,19 +112,20 @@ impl FastPath {
         mut request: Request,
     ) -> Result<Response<BoxBody>, Error> {
         let payload = request.take_payload();
-        let answer = match Body::receive(request.head(), payload, &self.broker, BodySender::Proven).await {
-            Ok(body) => match body.as_utf8() {
-                Ok(body) => self.call(call, signed, body).await,
+        let answer =
+            match Body::receive(request.head(), payload, &self.broker, BodySender::Authenticated).await {
+                Ok(body) => match body.as_utf8() {
+                    Ok(body) => self.call(call, signed, body).await,
+                    Err(refusal) => Err(refusal),
+                },
                 Err(refusal) => Err(refusal),
-            },
-            Err(refusal) => Err(refusal),
-        };
+            };
         let headers = &request.head().headers;
         let answer = match answer {
-            Ok(answer) => self.share(answer, headers),
+            Ok(answer) => self.add_cors(answer, headers),
             Err(refusal) => {
                 self.broker.count(&refusal);
-                modest(refusal.response(http_error::accept(headers)), &self.broker, headers)
+                limit_refusal(refusal.response(http_error::accept(headers)), &self.broker, headers)
             }
         };
         Ok(Response::from(answer.map_body(|_, body| in_pieces(body, Some(&self.broker.responses)))))
@@ -144,7 +143,7 @@ impl FastPath {
         }
     }
 
-    fn share(&self, mut answer: HttpResponse, headers: &header::HeaderMap) -> HttpResponse {
+    fn add_cors(&self, mut answer: HttpResponse, headers: &header::HeaderMap) -> HttpResponse {
         let settings = &self.gate.settings;
         let origin = if cors::depends_on_origin(settings) { text(headers, "origin") } else { None };
         cors::add(answer.headers_mut(), settings, origin);
@@ -153,7 +152,7 @@ impl FastPath {
     }
 }
 
-/// A charset is read by the App's extractor; JSON is UTF-8 unless somebody says otherwise.
+/// Whether the content type has parameters, such as a charset. Only the App's extractor decodes charsets.
 fn names_charset(head: &RequestHead) -> bool {
     let content_type = head.headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
     content_type.contains(&b';')

@@ -1,8 +1,8 @@
-//! GET /health/live and /health/ready: whether this server works, and why not. For load balancers and service managers,
-//! so without a signature, and never by asking an actor.
+//! GET /health/live and /health/ready report whether this server works, and the reason if it does not. They are for load
+//! balancers and service managers, so they need no signature, and they never wait for an actor.
 
 use crate::api::operation::{Access, Description, Operation, Public, response};
-use crate::auth::public_paths::{self, Exposure};
+use crate::auth::public_paths::{Exposure, exposure_of};
 use crate::broker::handle::BrokerHandle;
 use crate::console;
 use crate::protocol::schema;
@@ -12,18 +12,18 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
-/// A thread that has not answered for so long will not any more, in ms.
+/// A thread that has not answered for this long, in ms, is considered stuck.
 const STUCK_MS: u64 = 60_000;
 
-/// How the server stands.
+/// The state of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HealthState {
     Ready,
     Starting,
     Draining,
-    /// Which thread does not answer, and for how many ms.
+    /// The thread that does not answer, and for how many ms.
     Lagging(String, u64),
-    /// The setting whose bound is reached.
+    /// The setting whose limit is reached.
     Overloaded(&'static str),
 }
 
@@ -31,7 +31,7 @@ impl HealthState {
     fn of(broker: &BrokerHandle) -> Self {
         let (in_flight, thread_health) = (&broker.in_flight, &broker.thread_health);
         let now_ms = broker.started.elapsed().as_millis() as u64;
-        let bounds = [
+        let counters = [
             (&in_flight.registry, "registry_mailbox"),
             (&in_flight.channels, "channel_mailbox"),
             (&in_flight.hub_bytes, "max_pending_bytes"),
@@ -42,7 +42,7 @@ impl HealthState {
             HealthState::Starting
         } else if let Some((name, ms)) = thread_health.lagging(now_ms) {
             HealthState::Lagging(name.to_owned(), ms)
-        } else if let Some((_, setting)) = bounds.iter().find(|(gauge, _)| gauge.is_full()) {
+        } else if let Some((_, setting)) = counters.iter().find(|(counter, _)| counter.is_full()) {
             HealthState::Overloaded(setting)
         } else {
             HealthState::Ready
@@ -73,11 +73,11 @@ impl HealthState {
         })
     }
 
-    /// Where browsers are, beside an address for operators, the answer does not name what is wrong inside.
-    fn answer(&self, well: bool, exposure: Exposure) -> HttpResponse {
+    /// On an address for browsers, if operators have another one, the answer does not contain the internal reason.
+    fn answer(&self, is_ok: bool, exposure: Exposure) -> HttpResponse {
         let mut answer =
-            HttpResponse::build(if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
-        if !well {
+            HttpResponse::build(if is_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
+        if !is_ok {
             answer.insert_header((header::RETRY_AFTER, "1"));
         }
         let reason = self.reason().filter(|_| exposure == Exposure::Everything);
@@ -88,43 +88,43 @@ impl HealthState {
     }
 }
 
-/// Mounts both.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/health/live").route(console::read().to(live)))
         .service(web::resource("/health/ready").route(console::read().to(ready)));
 }
 
-/// Whether the process is to be left alone: not so if one of its threads is stuck.
+/// Reports 503 if one of the threads is stuck, so that the process should be restarted.
 async fn live(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpResponse {
     let state = HealthState::of(&broker);
-    state.answer(!state.is_stuck(), public_paths::of(&req))
+    state.answer(!state.is_stuck(), exposure_of(&req))
 }
 
-/// Whether clients are to be sent here.
+/// Reports whether a load balancer should send clients to this server.
 async fn ready(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpResponse {
     let state = HealthState::of(&broker);
-    state.answer(state == HealthState::Ready, public_paths::of(&req))
+    state.answer(state == HealthState::Ready, exposure_of(&req))
 }
 
-/// What the API's description says of one.
+/// The operation of the OpenAPI document.
 pub fn described_live(_: &mut Description<'_>) -> Operation {
     let about =
-        "Says 503 when a thread has not answered for a minute, so that the process is better started again.";
-    described("/health/live", "live", "Ask whether the process works", about)
+        "Returns 503 if a thread has not answered for a minute. The process should be restarted then.";
+    described("/health/live", "live", "Check whether the process works", about)
 }
 
-/// And of the other.
+/// The operation of the OpenAPI document.
 pub fn described_ready(_: &mut Description<'_>) -> Operation {
-    let about = "Says 503 while the server starts or stops, a thread does not answer, or a bound is reached.";
-    described("/health/ready", "ready", "Ask whether clients are to be sent here", about)
+    let about =
+        "Returns 503 while the server starts or stops, a thread does not answer, or a limit is reached.";
+    described("/health/ready", "ready", "Check whether the server is ready for clients", about)
 }
 
 fn described(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
-    let not_well = response("The state, and the reason.", "application/json", schema::any_object());
+    let not_ok = response("The state and the reason.", "application/json", schema::any_object());
     Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::Open)
         .about(summary, about)
-        .answer("The state: all is well.", schema::any_object(), r#"{"state": "ready", "reason": null}"#)
-        .responds(503, not_well)
+        .answer("The state: everything works.", schema::any_object(), r#"{"state": "ready", "reason": null}"#)
+        .responds(503, not_ok)
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_the_first_address_do_not_learn_what_is_wrong_inside() {
+    fn clients_of_the_public_address_do_not_receive_the_reason() {
         let body = |state: HealthState, exposure| {
             let body = state.answer(false, exposure).into_body().try_into_bytes().unwrap();
             serde_json::from_slice::<serde_json::Value>(&body).unwrap()
@@ -151,8 +151,8 @@ mod tests {
             [HealthState::Lagging("worker 1".into(), 5_000), HealthState::Overloaded("max_pending_bytes")]
         {
             let name = state.name();
-            let there = body(state.clone(), Exposure::Everything);
-            assert!(there["reason"].is_string() && there["state"] == name, "{there}");
+            let internal = body(state.clone(), Exposure::Everything);
+            assert!(internal["reason"].is_string() && internal["state"] == name, "{internal}");
             assert_eq!(body(state, Exposure::Browsers), json!({ "state": name, "reason": null }));
         }
     }

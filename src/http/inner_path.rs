@@ -1,5 +1,4 @@
-//! Puts the path as the routes know it in the place of the one that was sent, so that the rules, the router and the
-//! handlers read one path.
+//! Replaces the path of a request by the one that the routes use, so that rules, router and handlers all use this path.
 
 use crate::auth::Gate;
 use crate::http_error::Refusal;
@@ -7,14 +6,14 @@ use actix_web::HttpMessage;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::uri::{PathAndQuery, Uri};
 
-/// The path in its sender's spelling, where that is another one than the routes know.
+/// The path as the client sent it, if it differs from the one that the routes use.
 struct PathAsSent(String);
 
 /// Rewrites the request's path.
 ///
 /// # Errors
-/// `NotFound` for a path that cannot be written in the form that the routes know, such as one that is too long then.
-pub fn lead_inside(gate: &Gate, req: &mut ServiceRequest) -> Result<(), Refusal> {
+/// `NotFound` for a path that has no form for the routes, for example because it would be too long.
+pub fn rewrite_path(gate: &Gate, req: &mut ServiceRequest) -> Result<(), Refusal> {
     let inner = gate.inner_path(req.head());
     if inner == req.uri().path() {
         return Ok(());
@@ -27,13 +26,13 @@ pub fn lead_inside(gate: &Gate, req: &mut ServiceRequest) -> Result<(), Refusal>
     Ok(())
 }
 
-/// The path without a proxy's prefix in its sender's spelling, which a bound signature is made over.
+/// The path as the client sent it, without a proxy's prefix. A bound signature covers this form.
 pub fn path_as_sent(req: &ServiceRequest) -> String {
     let kept = req.extensions().get::<PathAsSent>().map(|sent| sent.0.clone());
     kept.unwrap_or_else(|| req.path().to_owned())
 }
 
-/// The same target with another path: one in absolute form still names its host, which is judged as well.
+/// The same target with another path. A target in absolute form keeps its host, which is checked as well.
 fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     let target = match uri.query() {
         Some(query) => format!("{path}?{query}"),

@@ -1,4 +1,4 @@
-//! HTTP requests: the routes, the middleware in front of them, and the fast path of the calls that backends make most.
+//! HTTP requests: the routes, the middleware in front of them, and the fast path for the most frequent backend calls.
 
 pub mod routes;
 pub mod middleware;

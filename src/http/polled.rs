@@ -1,4 +1,5 @@
-//! Answers that are polled: each carries an `ETag`, and one that costs much is built once for all who ask meanwhile.
+//! Answers to polling clients: each has an `ETag`, and an expensive answer is built once for all requests that arrive
+//! while it is valid.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -14,29 +15,29 @@ use serde_json::Value;
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
 
-/// Rows that a list may have before its answers are kept: up to here building one takes a few milliseconds at most.
+/// Answers with more rows are cached: building one with fewer rows takes a few milliseconds at most.
 const CHEAP_ROWS: usize = 5_000;
-/// Rows for which an answer is kept one ms: an answer is built in 1/20 of the time it is kept, or less.
+/// An answer is cached for 1 ms per this many rows, so that building it takes 1/20 of the time that it is cached, or less.
 const ROWS_PER_MS: usize = 20;
-/// Answers kept at most.
-const MAX_KEPT: usize = 64;
+/// The most cached answers.
+const MAX_CACHED: usize = 64;
 
 /// An answer that has just been built.
 #[derive(Debug, Default)]
 pub struct Built {
     /// The JSON text.
     pub body: Vec<u8>,
-    /// So many bytes of it, from the front, decide whether it is another answer than the last: time passes in the rest.
+    /// The `ETag` is computed from this many bytes at the start: values after them change with time alone.
     pub decisive: usize,
-    /// How many rows were looked at.
+    /// The number of rows that were read for it.
     pub rows: usize,
 }
 
 impl Built {
-    /// An answer all of which counts.
+    /// An answer whose `ETag` covers all of it.
     ///
     /// # Errors
-    /// `Internal` when it cannot be written.
+    /// `Internal` if it cannot be serialized.
     pub fn of(value: &impl Serialize, rows: usize) -> Result<Self, Refusal> {
         let body = serde_json::to_vec(value).map_err(|_| Refusal::Internal)?;
         Ok(Self { decisive: body.len(), body, rows })
@@ -47,32 +48,32 @@ impl Built {
 struct StoredResponse {
     body: Bytes,
     tag: String,
-    until: Instant,
+    valid_until: Instant,
 }
 
 type ResponseSlot = Arc<tokio::sync::Mutex<Option<StoredResponse>>>;
 
-/// The answers of the whole server, by path and query.
+/// The cached answers of the whole server, by path and query.
 #[derive(Debug, Default)]
 pub struct PolledResponses {
     slots: Mutex<HashMap<String, ResponseSlot>>,
 }
 
 impl PolledResponses {
-    /// Answers a GET: with what is kept, or with what `build` makes; with 304 to a client that has it.
+    /// Answers a GET with the cached answer or the result of `build`, or with 304 if the client already has it.
     ///
     /// # Errors
-    /// Those of `build`; `Busy` while too many bytes of large responses wait for their clients.
+    /// The errors of `build`; `Busy` while too many bytes of large responses wait for their clients.
     pub async fn serve(
         &self,
         req: &HttpRequest,
         build: impl Future<Output = Result<Built, Refusal>>,
     ) -> Result<HttpResponse, Refusal> {
         let slot = self.slot(req.uri().path_and_query().map_or_else(String::new, ToString::to_string));
-        // Who asks the same in the meantime waits for the same answer.
-        let mut kept = slot.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.until > Instant::now()) {
-            return Ok(respond(req.headers(), kept));
+        // Equal requests in the meantime wait for the same answer.
+        let mut cached = slot.lock().await;
+        if let Some(cached) = cached.as_ref().filter(|cached| cached.valid_until > Instant::now()) {
+            return Ok(respond(req.headers(), cached));
         }
         admit(req)?;
         let built = build.await?;
@@ -81,29 +82,29 @@ impl PolledResponses {
         let (decisive, rows, body) = (built.decisive, built.rows, Bytes::from(built.body));
         let fresh = StoredResponse {
             tag: tag(&body[..decisive.min(body.len())]),
-            until: Instant::now() + keep_for(rows),
+            valid_until: Instant::now() + time_to_live(rows),
             body: match broker {
-                // Counted from here on: it may be kept, and then waits for several clients.
+                // Counted from here on: a cached answer can wait for several clients.
                 Some(broker) => broker.responses.share(body),
                 None => body,
             },
         };
         let answer = respond(req.headers(), &fresh);
-        *kept = (rows > CHEAP_ROWS).then_some(fresh);
+        *cached = (rows > CHEAP_ROWS).then_some(fresh);
         Ok(answer)
     }
 
     fn slot(&self, key: String) -> ResponseSlot {
         let mut slots = self.locked();
-        if slots.len() >= MAX_KEPT && !slots.contains_key(&key) {
-            slots.retain(|_, slot| is_wanted(slot));
+        if slots.len() >= MAX_CACHED && !slots.contains_key(&key) {
+            slots.retain(|_, slot| is_in_use(slot));
         }
         slots.entry(key).or_default().clone()
     }
 
-    /// Forgets what is too old to be given to anybody.
+    /// Removes expired answers.
     pub fn sweep(&self) {
-        self.locked().retain(|_, slot| is_wanted(slot));
+        self.locked().retain(|_, slot| is_in_use(slot));
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<String, ResponseSlot>> {
@@ -111,7 +112,7 @@ impl PolledResponses {
     }
 }
 
-/// Refuses a request that is answered with much while too much waits for its clients.
+/// Refuses a request with a large answer while too many bytes of large responses wait for their clients.
 ///
 /// # Errors
 /// `Busy`.
@@ -119,35 +120,37 @@ pub fn admit(req: &HttpRequest) -> Result<(), Refusal> {
     req.app_data::<web::Data<BrokerHandle>>().map_or(Ok(()), |broker| broker.admit_response())
 }
 
-/// Whether somebody builds or waits for the answer, or it is still good.
-fn is_wanted(slot: &ResponseSlot) -> bool {
+/// Whether a request builds the answer or waits for it, or the answer is still valid.
+fn is_in_use(slot: &ResponseSlot) -> bool {
     Arc::strong_count(slot) > 1
-        || slot.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|kept| kept.until > Instant::now()))
+        || slot
+            .try_lock()
+            .is_ok_and(|cached| cached.as_ref().is_some_and(|cached| cached.valid_until > Instant::now()))
 }
 
-fn keep_for(rows: usize) -> Duration {
+fn time_to_live(rows: usize) -> Duration {
     if rows > CHEAP_ROWS { Duration::from_millis((rows / ROWS_PER_MS) as u64) } else { Duration::ZERO }
 }
 
 fn tag(decisive: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     hasher.write(decisive);
-    // Weak: answers with one tag may differ in what does not matter.
+    // Weak: answers with the same tag may differ in the bytes that it does not cover.
     format!("W/\"{:016x}\"", hasher.finish())
 }
 
-fn respond(headers: &HeaderMap, kept: &StoredResponse) -> HttpResponse {
-    let known = is_known(headers, &kept.tag);
+fn respond(headers: &HeaderMap, cached: &StoredResponse) -> HttpResponse {
+    let known = is_known(headers, &cached.tag);
     let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
-        .insert_header((header::ETAG, kept.tag.as_str()))
-        // What an admin sees stays on no disk. A program that wants to save the transfer keeps the tag itself.
+        .insert_header((header::ETAG, cached.tag.as_str()))
+        // Data for an admin must not be stored on a disk. A program that wants to avoid transfers stores the tag itself.
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("application/json");
-    if known { answer.finish() } else { answer.body(kept.body.clone()) }
+    if known { answer.finish() } else { answer.body(cached.body.clone()) }
 }
 
-/// Whether `If-None-Match` names the tag, weakly or not.
+/// Whether `If-None-Match` contains the tag, as a weak or a strong one.
 pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let tag = tag.trim_start_matches("W/");
     headers
@@ -158,7 +161,7 @@ pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
         .any(|known| known == "*" || known.trim_start_matches("W/") == tag)
 }
 
-/// An answer to a command, which nobody keeps.
+/// An answer to a command, which is not cached.
 pub fn done(value: &Value) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(value)
 }
@@ -170,7 +173,7 @@ mod tests {
     use actix_web::test::TestRequest;
     use std::cell::Cell;
 
-    async fn ask(
+    async fn get(
         answers: &PolledResponses,
         query: &str,
         known: &str,
@@ -188,31 +191,31 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_tag_names_what_decides() {
+    async fn a_tag_covers_the_decisive_bytes_only() {
         let answers = PolledResponses::default();
-        let (status, tag, body) = ask(&answers, "/a", "", "x|1", 1).await;
+        let (status, tag, body) = get(&answers, "/a", "", "x|1", 1).await;
         assert_eq!((status, body.as_str()), (200, "x|1"));
-        assert_eq!(ask(&answers, "/a", &tag, "x|2", 1).await, (304, tag.clone(), String::new()));
-        let (status, other, body) = ask(&answers, "/a", &tag, "y|2", 1).await;
+        assert_eq!(get(&answers, "/a", &tag, "x|2", 1).await, (304, tag.clone(), String::new()));
+        let (status, other, body) = get(&answers, "/a", &tag, "y|2", 1).await;
         assert_eq!((status, body.as_str()), (200, "y|2"));
         assert_ne!(other, tag);
     }
 
     #[actix_web::test]
-    async fn only_costly_answers_are_kept() {
+    async fn only_expensive_answers_are_cached() {
         let answers = PolledResponses::default();
-        assert_eq!(ask(&answers, "/a", "", "first", CHEAP_ROWS).await.2, "first");
-        assert_eq!(ask(&answers, "/a", "", "second", 1_000_000).await.2, "second");
-        assert_eq!(ask(&answers, "/a", "", "third", 1).await.2, "second");
-        assert_eq!(ask(&answers, "/a?page=2", "", "fourth", 1).await.2, "fourth");
+        assert_eq!(get(&answers, "/a", "", "first", CHEAP_ROWS).await.2, "first");
+        assert_eq!(get(&answers, "/a", "", "second", 1_000_000).await.2, "second");
+        assert_eq!(get(&answers, "/a", "", "third", 1).await.2, "second");
+        assert_eq!(get(&answers, "/a?page=2", "", "fourth", 1).await.2, "fourth");
         answers.sweep();
         assert_eq!(answers.locked().len(), 1);
     }
 
     #[actix_web::test]
-    async fn who_asks_together_gets_one_answer() {
+    async fn simultaneous_requests_share_one_answer() {
         let (answers, built) = (PolledResponses::default(), Cell::new(0));
-        let ask = || async {
+        let get = || async {
             let request = TestRequest::with_uri("/a").to_http_request();
             let build = async {
                 tokio::task::yield_now().await;
@@ -221,25 +224,25 @@ mod tests {
             };
             answers.serve(&request, build).await.unwrap().status().as_u16()
         };
-        let all = futures_util::future::join_all((0..5).map(|_| ask())).await;
+        let all = futures_util::future::join_all((0..5).map(|_| get())).await;
         assert_eq!((all, built.get()), (vec![200; 5], 1));
     }
 
     #[actix_web::test]
-    async fn many_questions_are_not_many_answers_kept() {
+    async fn the_number_of_cached_answers_is_limited() {
         let answers = PolledResponses::default();
         for n in 0..1_000 {
-            ask(&answers, &format!("/a?{n}"), "", "x", 1).await;
+            get(&answers, &format!("/a?{n}"), "", "x", 1).await;
         }
-        assert!(answers.locked().len() <= MAX_KEPT);
+        assert!(answers.locked().len() <= MAX_CACHED);
     }
 
     #[actix_web::test]
-    async fn a_refusal_is_not_kept() {
+    async fn a_refusal_is_not_cached() {
         let answers = PolledResponses::default();
         let request = TestRequest::with_uri("/a").to_http_request();
         let refused = answers.serve(&request, async { Err(Refusal::Busy) }).await;
         assert_eq!(refused.unwrap_err(), Refusal::Busy);
-        assert_eq!(ask(&answers, "/a", "", "x", 1).await.0, 200);
+        assert_eq!(get(&answers, "/a", "", "x", 1).await.0, 200);
     }
 }

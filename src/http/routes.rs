@@ -1,4 +1,4 @@
-//! Two route tables: what backends call, signed, and what browsers call.
+//! Two route tables: the signed API for backends, and the endpoints for browsers.
 
 use super::health;
 use crate::api::{
@@ -10,7 +10,6 @@ use crate::http_error::Refusal;
 use crate::transports::long_poll::listen;
 use actix_web::web;
 
-/// The signed API.
 pub fn backends(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/connect").route(web::post().to(connect::connect)))
         .service(web::resource("/subscribe").route(web::post().to(subscribe::subscribe)))
@@ -26,7 +25,6 @@ pub fn backends(cfg: &mut web::ServiceConfig) {
         );
 }
 
-/// What browsers call.
 pub fn browsers(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/listen").route(web::get().to(listen::listen)))
         .service(
@@ -34,7 +32,7 @@ pub fn browsers(cfg: &mut web::ServiceConfig) {
                 .route(web::post().to(disconnect::disconnect_by_body))
                 .route(web::route().to(disconnect::disconnect_by_query)),
         )
-        // Handshakes never come here: the upgrade service has them.
+        // Handshakes never reach this route: the upgrade service handles them.
         .service(web::resource("/ws").to(|| async { Err::<&str, _>(Refusal::UpgradeRequired) }))
         .configure(health::configure)
         .configure(console::configure);

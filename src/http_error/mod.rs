@@ -1,8 +1,8 @@
-//! Why a request is refused: one table of status, code and text.
+//! The refusals of requests: one table of status, code and text.
 //!
-//! Callers parse every answer as JSON whatever its status, so JSON is the form; HTML and plain text are for those
-//! whose `Accept` names them. No refusal but that of malformed HTTP is a 400: old browser libraries take everything up to it
-//! for success.
+//! Callers parse every answer as JSON whatever its status, so JSON is the default form; a request whose `Accept` names HTML
+//! or plain text receives that. Only malformed HTTP is answered with 400: old browser libraries treat every status up to
+//! it as a success.
 
 pub mod answer_headers;
 pub mod openapi;
@@ -19,15 +19,15 @@ use serde_json::{Value, json};
 use crate::telemetry::limits::Limit;
 pub use over_limit::OverLimit;
 
-/// The header that carries a refusal's stable code.
+/// The header with a refusal's stable code.
 pub const CODE_HEADER: &str = "x-channelstream-error";
-/// The header that names the setting that a request is over.
+/// The header with the setting whose limit is reached.
 pub const LIMIT_HEADER: &str = "x-channelstream-limit";
 
-/// A refusal names no more characters of a path.
+/// The most characters of a path that a refusal repeats.
 const MAX_PATH_CHARS: usize = 1_000;
 
-/// The original's text for every 401 its framework made.
+/// The original's text for every 401 of its framework.
 const UNAUTHORIZED: &str = "This server could not verify that you are authorized to access the document you \
     requested.  Either you supplied the wrong credentials (e.g., bad password), or your browser does not understand \
     how to supply the credentials required.";
@@ -36,45 +36,45 @@ const FORBIDDEN: &str = "Access was denied to this resource.";
 /// The original's text for every 404.
 const NOT_FOUND: &str = "The resource could not be found.";
 
-/// A request that is not served, and why.
+/// The reason for which a request is refused.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// The socket's peer is not in `allow_posting_from`.
     AddressNotAllowed,
-    /// The page that asks is of an origin that is not in `allowed_origins`.
+    /// The request comes from a page whose origin is not in `allowed_origins`.
     OriginNotAllowed,
-    /// A signature is needed and none was sent.
+    /// A signature is required and none was sent.
     SignatureMissing,
-    /// The signature sent is wrong or too old.
+    /// The signature is wrong or too old.
     BadSignature,
-    /// A well-known secret or password proves the request, and the request does not begin on the server's machine. Holds
-    /// what shows that.
+    /// The request is authenticated by a well-known secret or password, and does not come from the server's machine.
+    /// Contains the reason for the latter.
     WellKnownSecret(&'static str),
     /// A command of a signed-in admin without the token of the sign-in: another page may have sent it.
     CsrfToken,
-    /// Too many wrong passwords; not before so many seconds again.
+    /// Too many wrong passwords. Contains the seconds until the next attempt is allowed.
     TooManyTries(u64),
-    /// No such path, or not with this method. Holds the path, for the text.
+    /// The path does not exist, or not with this method. Contains the path for the text.
     NotFound(String),
-    /// The conn_id of a poll is not known.
+    /// The conn_id of a poll is unknown.
     UnknownConnection,
-    /// A websocket needs a token, and none or a bad one was sent. Holds the whole body of the answer.
+    /// A websocket requires a token, and the token is missing or invalid. Contains the whole body of the answer.
     TokenRefused(Value),
-    /// No websocket has this path, where the original says so with a 403.
+    /// There is no websocket at this path, on paths where the original answers that with 403.
     NoSuchSocket,
-    /// The request does not validate. Holds the whole body of the answer.
+    /// The request does not validate. Contains the whole body of the answer.
     Invalid(Value),
-    /// The JSONP callback is no plain name.
+    /// The JSONP callback is not a plain name.
     UnacceptableCallback,
-    /// The body is larger than it may be.
+    /// The body is larger than allowed.
     BodyTooLarge(MaxBody),
-    /// The body has this content coding, and is to be sent without one.
+    /// The body has this content coding, and must be sent without one.
     BodyEncoded(String),
     /// The body did not arrive in time.
     BodyTooSlow,
-    /// The bytes are not a request of HTTP/1.1, or not one that all readers read alike. Holds the reason.
+    /// The bytes are not an HTTP/1.1 request, or not one that all parsers read in the same way. Contains the reason.
     Malformed(&'static str),
-    /// The server only talks through TLS.
+    /// The server requires TLS.
     HttpsRequired,
     /// Plain HTTP on a websocket path.
     UpgradeRequired,
@@ -84,21 +84,20 @@ pub enum Refusal {
     Busy,
     /// The server is stopping.
     Draining,
-    /// The server failed to do its part; nothing is wrong with the request.
+    /// The server failed; the request is correct.
     Internal,
 }
 
-/// How large a body may be, in bytes.
+/// The largest allowed body, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxBody {
-    /// As large as `max_body_bytes`.
+    /// The setting `max_body_bytes`.
     OfSettings(usize),
-    /// As large as what anybody may send to this path.
+    /// The smaller limit of a public path.
     OfPath(usize),
 }
 
 impl MaxBody {
-    /// The bound.
     pub fn bytes(self) -> usize {
         match self {
             Self::OfSettings(bytes) | Self::OfPath(bytes) => bytes,
@@ -111,12 +110,12 @@ struct RefusalRow {
     status: StatusCode,
     code: &'static str,
     text: &'static str,
-    /// When it comes, for readers of the API's description.
+    /// The condition for it, as text of the OpenAPI document.
     when: &'static str,
 }
 
 impl Refusal {
-    /// The table: status, stable code, text and occasion of every refusal.
+    /// The table: status, stable code, text and condition of every refusal.
     fn row(&self) -> RefusalRow {
         use StatusCode as S;
         let (status, code, text, when) = match self {
@@ -127,10 +126,10 @@ impl Refusal {
                 S::FORBIDDEN,
                 "origin-not-allowed",
                 "Pages of this origin may not use this server.",
-                "the page that asks is of an origin that is not in `allowed_origins`.",
+                "the request comes from a page whose origin is not in `allowed_origins`.",
             ),
             Self::SignatureMissing => {
-                (S::FORBIDDEN, "signature-missing", FORBIDDEN, "a signature is needed and none was sent.")
+                (S::FORBIDDEN, "signature-missing", FORBIDDEN, "a signature is required and none was sent.")
             }
             Self::BadSignature => (
                 S::UNAUTHORIZED,
@@ -141,15 +140,15 @@ impl Refusal {
             Self::WellKnownSecret(_) => (
                 S::FORBIDDEN,
                 "well-known-secret",
-                "The server still has a well-known secret or password, which counts for requests of its own machine only.",
-                "a well-known default secret or password was used from elsewhere: through a proxy, with a foreign `Host`, \
-                 or by a page of a foreign `Origin`.",
+                "The server still has a well-known secret or password, which is valid for requests from its own machine only.",
+                "a well-known default secret or password was used by a request that does not come from the server's \
+                 machine: through a proxy, with a foreign `Host`, or from a page of a foreign `Origin`.",
             ),
             Self::CsrfToken => (
                 S::FORBIDDEN,
                 "csrf-token",
                 "The request lacks the token of this sign-in; load the page again.",
-                "the command of a signed-in admin lacks the token of the sign-in, or another site's page sent it.",
+                "a command of a signed-in admin lacks the token of the sign-in, or a page of another site sent it.",
             ),
             Self::TooManyTries(_) => (
                 S::TOO_MANY_REQUESTS,
@@ -158,40 +157,40 @@ impl Refusal {
                 "too many wrong passwords came from this address.",
             ),
             Self::NotFound(_) => {
-                (S::NOT_FOUND, "not-found", NOT_FOUND, "there is no such path, or not with this method.")
+                (S::NOT_FOUND, "not-found", NOT_FOUND, "the path does not exist, or not with this method.")
             }
             Self::UnknownConnection => {
-                (S::UNAUTHORIZED, "unknown-connection", UNAUTHORIZED, "the `conn_id` is not known.")
+                (S::UNAUTHORIZED, "unknown-connection", UNAUTHORIZED, "the `conn_id` is unknown.")
             }
             Self::TokenRefused(_) => (
                 S::UNAUTHORIZED,
                 "token-refused",
                 UNAUTHORIZED,
-                "the websocket needs a token, and none or a bad one was sent.",
+                "the websocket requires a token, and the token is missing or invalid.",
             ),
             Self::NoSuchSocket => (
                 S::FORBIDDEN,
                 "no-such-socket",
                 "There is no websocket at this path.",
-                "no websocket has this path.",
+                "there is no websocket at this path.",
             ),
             Self::Invalid(_) => (
                 S::UNPROCESSABLE_ENTITY,
                 "invalid",
                 "The request does not validate.",
-                "the request does not validate. All that is wrong is told, nothing is changed.",
+                "the request does not validate. The answer lists all errors, and nothing is changed.",
             ),
             Self::UnacceptableCallback => (
                 S::UNPROCESSABLE_ENTITY,
                 "unacceptable-callback",
                 "The callback must be a plain JavaScript name.",
-                "the `callback` is no plain JavaScript name.",
+                "the `callback` is not a plain JavaScript name.",
             ),
             Self::BodyTooLarge(_) => (
                 S::PAYLOAD_TOO_LARGE,
                 "body-too-large",
                 "The body is too large.",
-                "the body is over `max_body_bytes`, or over the smaller bound of what anybody may send here.",
+                "the body is larger than `max_body_bytes`, or than the smaller limit of a public path.",
             ),
             Self::BodyEncoded(_) => (
                 S::UNSUPPORTED_MEDIA_TYPE,
@@ -203,22 +202,22 @@ impl Refusal {
                 S::REQUEST_TIMEOUT,
                 "body-too-slow",
                 "The body did not arrive in time.",
-                "the body does not arrive.",
+                "the body does not arrive in time.",
             ),
-            Self::Malformed(why) => {
-                (S::BAD_REQUEST, "malformed", *why, "the request is malformed; the connection is closed.")
+            Self::Malformed(reason) => {
+                (S::BAD_REQUEST, "malformed", *reason, "the request is malformed; the connection is closed.")
             }
             Self::HttpsRequired => (
                 S::NOT_ACCEPTABLE,
                 "https-required",
-                "This server is to be called through HTTPS.",
+                "This server requires HTTPS.",
                 "`enforce_https` is on and the request came without TLS.",
             ),
             Self::UpgradeRequired => (
                 S::UPGRADE_REQUIRED,
                 "upgrade-required",
                 "This path is for websocket connections.",
-                "the request is no websocket handshake.",
+                "the request is not a websocket handshake.",
             ),
             Self::OverLimit(over) => (
                 over.status(),
@@ -239,13 +238,12 @@ impl Refusal {
                 S::INTERNAL_SERVER_ERROR,
                 "internal",
                 "The server failed to answer this request.",
-                "the server failed; nothing is wrong with the request.",
+                "the server failed; the request is correct.",
             ),
         };
         RefusalRow { status, code, text, when }
     }
 
-    /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.row().status
     }
@@ -255,7 +253,7 @@ impl Refusal {
         self.row().code
     }
 
-    /// The limit that the request is over, if that is why.
+    /// The limit that the request exceeds, if that is the reason.
     pub fn limit(&self) -> Option<Limit> {
         match self {
             Self::OverLimit(over) => Some(over.limit),
@@ -297,7 +295,7 @@ impl Refusal {
         let row = self.row();
         let mut answer = HttpResponse::build(row.status);
         answer.insert_header((CODE_HEADER, row.code));
-        if let Some(seconds) = self.comes_back_after() {
+        if let Some(seconds) = self.retry_after_s() {
             answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
         if let Some(setting) = self.named_limit() {
@@ -316,7 +314,7 @@ impl Refusal {
     }
 
     /// Seconds after which the same request may pass.
-    fn comes_back_after(&self) -> Option<u64> {
+    fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Busy | Self::Draining => Some(1),
             Self::TooManyTries(seconds) => Some(*seconds),
@@ -325,7 +323,7 @@ impl Refusal {
         }
     }
 
-    /// A body that is the same whatever `Accept` says.
+    /// A body that does not depend on `Accept`.
     fn own_body(&self) -> Option<String> {
         match self {
             Self::BadSignature => Some(json!({"request": "Bad Signature"}).to_string()),
@@ -335,20 +333,20 @@ impl Refusal {
         }
     }
 
-    /// The text. Where the original had one, with the original's empty lines.
+    /// The text. Texts of the original have its empty lines.
     fn message(&self) -> String {
         let text = self.row().text;
         match self {
-            Self::NotFound(path) => format!("{text}\n\n\n{}\n\n", beginning(path)),
+            Self::NotFound(path) => format!("{text}\n\n\n{}\n\n", truncated(path)),
             Self::AddressNotAllowed | Self::SignatureMissing | Self::UnknownConnection => {
                 format!("{text}\n\n\n\n\n")
             }
             Self::BodyEncoded(coding) => format!(
-                "{text} This server does not decode \"{coding}\". Send the body as it is, without Content-Encoding."
+                "{text} This server does not decode \"{coding}\". Send the body without Content-Encoding."
             ),
-            Self::BodyTooLarge(max) => format!("{text} At most {} bytes are taken.", max.bytes()),
-            Self::WellKnownSecret(why) => format!(
-                "{text} This request {why}. Set secrets and admin_secret of your own, or allow_default_secrets = true."
+            Self::BodyTooLarge(max) => format!("{text} At most {} bytes are allowed.", max.bytes()),
+            Self::WellKnownSecret(reason) => format!(
+                "{text} This request {reason}. Set your own secrets and admin_secret, or allow_default_secrets = true."
             ),
             _ => text.to_owned(),
         }
@@ -369,7 +367,7 @@ impl From<OverLimit> for Refusal {
     }
 }
 
-/// Renders JSON; the edge's middleware renders again when `Accept` names another form.
+/// Renders JSON; the middleware renders the refusal again if `Accept` names another form.
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         self.status()
@@ -394,7 +392,7 @@ enum ResponseForm {
 }
 
 impl ResponseForm {
-    /// The form named with the greatest weight, the first of equals. `*/*` names nothing.
+    /// The form with the greatest weight, or the first of several with the same. `*/*` names no form.
     fn named_in(accept: &str) -> Self {
         let mut best = (0.0, Self::Json);
         for range in accept.split(',') {
@@ -414,8 +412,8 @@ impl ResponseForm {
     }
 }
 
-/// The beginning of a path, for a text that a stranger may ask for often.
-fn beginning(path: &str) -> &str {
+/// The start of a path. It is limited because any client can cause many of these texts.
+fn truncated(path: &str) -> &str {
     path.char_indices().nth(MAX_PATH_CHARS).map_or(path, |(end, _)| &path[..end])
 }
 
@@ -435,7 +433,7 @@ fn html_body(status: &str, message: &str) -> String {
     )
 }
 
-/// Text made safe for HTML, in elements and in quoted attributes.
+/// Escapes text for HTML, in elements and in quoted attributes.
 pub fn escape_html(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

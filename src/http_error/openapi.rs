@@ -1,4 +1,4 @@
-//! Refusals as the API's description tells them: by status, with codes, bodies and examples.
+//! Refusals in the OpenAPI document: by status, with codes, bodies and examples.
 
 use super::{CODE_HEADER, LIMIT_HEADER, MaxBody, OverLimit, Refusal};
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, Response, ResponseBuilder, example::ExampleBuilder};
 
 impl Refusal {
-    /// One of each, in the order of the enumeration.
+    /// One of each kind, in the order of the enumeration.
     pub fn one_of_each() -> Vec<Self> {
-        std::iter::successors(Some(Self::AddressNotAllowed), Self::after).collect()
+        std::iter::successors(Some(Self::AddressNotAllowed), Self::successor).collect()
     }
 
-    /// The one behind it in the enumeration. Here the compiler asks for those that are new.
-    fn after(&self) -> Option<Self> {
+    /// The next kind in the enumeration. The compiler requires a line here for a new one.
+    fn successor(&self) -> Option<Self> {
         Some(match self {
             Self::AddressNotAllowed => Self::OriginNotAllowed,
             Self::OriginNotAllowed => Self::SignatureMissing,
@@ -34,7 +34,7 @@ impl Refusal {
             Self::UnacceptableCallback => Self::BodyTooLarge(MaxBody::OfSettings(8 << 20)),
             Self::BodyTooLarge(_) => Self::BodyEncoded("gzip".into()),
             Self::BodyEncoded(_) => Self::BodyTooSlow,
-            Self::BodyTooSlow => Self::Malformed("This is not a request of HTTP/1.1."),
+            Self::BodyTooSlow => Self::Malformed("This is not an HTTP/1.1 request."),
             Self::Malformed(_) => Self::HttpsRequired,
             Self::HttpsRequired => Self::UpgradeRequired,
             Self::UpgradeRequired => Self::OverLimit(OverLimit::of(Limit::Sessions, 10_000)),
@@ -45,32 +45,32 @@ impl Refusal {
         })
     }
 
-    /// The shape of its JSON body.
-    fn shape(&self, book: &mut SchemaRegistry) -> ValueSchema {
+    /// The schema of its JSON body.
+    fn schema(&self, registry: &mut SchemaRegistry) -> ValueSchema {
         match self {
-            Self::BadSignature => book.named("BadSignature", |_| {
-                let said = schema::one_value_of(["Bad Signature"]);
-                ObjectSchema::new().key("request", said, "What is wrong with the request.").shape()
+            Self::BadSignature => registry.named("BadSignature", |_| {
+                let text = schema::one_value_of(["Bad Signature"]);
+                ObjectSchema::new().key("request", text, "The error of the request.").shape()
             }),
             Self::Invalid(Value::Array(_)) => schema::list(schema::text()),
-            Self::Invalid(_) | Self::TokenRefused(_) => book.named("Errors", errors),
-            Self::OverLimit(over) if over.names_field() => book.named("Errors", errors),
-            Self::OverLimit(_) => book.named("LimitReached", |_| limit_reached()),
-            _ => book.named("Problem", |_| problem()),
+            Self::Invalid(_) | Self::TokenRefused(_) => registry.named("Errors", errors),
+            Self::OverLimit(over) if over.names_field() => registry.named("Errors", errors),
+            Self::OverLimit(_) => registry.named("LimitReached", |_| limit_reached()),
+            _ => registry.named("Problem", |_| problem()),
         }
     }
 
-    /// Whether its body is the same whatever `Accept` says.
+    /// Whether its body is JSON with every `Accept`.
     fn is_json_only(&self) -> bool {
         self.own_body().is_some()
     }
 
-    /// Whether it is a limit that is switched off.
+    /// Whether it is for a limit that is switched off.
     fn is_off(&self) -> bool {
         matches!(self, Self::OverLimit(over) if over.bound == 0)
     }
 
-    /// What its example is called.
+    /// The title of its example.
     fn summary(&self) -> String {
         match self {
             Self::OverLimit(over) => over.message(),
@@ -84,12 +84,12 @@ impl Refusal {
     }
 }
 
-fn errors(book: &mut SchemaRegistry) -> ValueSchema {
+fn errors(registry: &mut SchemaRegistry) -> ValueSchema {
     let texts = schema::list(schema::text());
-    let tree = book.named("Errors", |_| schema::anything());
-    let said = "All that is wrong, by field: a list of texts, or a tree of such lists. In lists the index of the item \
-        stands between, in mappings the key and `value`. What is wrong with the whole stands under `_schema`.";
-    schema::about(schema::mapping(schema::any_of([texts, tree])), said)
+    let tree = registry.named("Errors", |_| schema::anything());
+    let text = "All errors by field: a list of texts, or a tree of such lists. The levels of the tree are the indexes of \
+        lists, and the key and `value` of mappings. Errors of the whole object are under `_schema`.";
+    schema::about(schema::mapping(schema::any_of([texts, tree])), text)
 }
 
 fn problem() -> ValueSchema {
@@ -98,16 +98,16 @@ fn problem() -> ValueSchema {
 
 fn problem_keys() -> ObjectSchema {
     ObjectSchema::new()
-        .key("message", schema::text(), "What is wrong, in a sentence.")
-        .key("code", schema::text(), "Status and its name.")
-        .key("title", schema::text(), "The status' name.")
+        .key("message", schema::text(), "The error as a sentence.")
+        .key("code", schema::text(), "The status and its name.")
+        .key("title", schema::text(), "The name of the status.")
 }
 
 fn limit_reached() -> ValueSchema {
-    problem_keys().key("limit", schema::text(), "The setting that is the limit.").shape()
+    problem_keys().key("limit", schema::text(), "The setting of the limit.").shape()
 }
 
-/// What a refusal is called among the document's names: a limit by its setting.
+/// The name of a refusal in the document: for a limit its setting, otherwise its code.
 pub fn name(refusal: &Refusal) -> String {
     match refusal {
         Refusal::OverLimit(over) => over.limit.setting().to_owned(),
@@ -115,15 +115,16 @@ pub fn name(refusal: &Refusal) -> String {
     }
 }
 
-/// The response of one status, for the refusals that have it.
-pub fn response(refusals: &[&Refusal], book: &mut SchemaRegistry) -> Response {
+/// The response for one status and the refusals that have it.
+pub fn response(refusals: &[&Refusal], registry: &mut SchemaRegistry) -> Response {
     let codes: BTreeSet<&str> = refusals.iter().map(|refusal| refusal.code()).collect();
     let code_header = HeaderBuilder::new()
         .schema(Some(schema::one_value_of(codes)))
         .description(Some("The stable code of the refusal."))
         .build();
-    let mut response = ResponseBuilder::new().description(said(refusals)).header(CODE_HEADER, code_header);
-    if refusals.iter().any(|refusal| refusal.comes_back_after().is_some()) {
+    let mut response =
+        ResponseBuilder::new().description(description(refusals)).header(CODE_HEADER, code_header);
+    if refusals.iter().any(|refusal| refusal.retry_after_s().is_some()) {
         let seconds = HeaderBuilder::new().schema(Some(schema::count()));
         let seconds = seconds.description(Some("Seconds to wait before the next attempt."));
         response = response.header("retry-after", seconds.build());
@@ -131,24 +132,26 @@ pub fn response(refusals: &[&Refusal], book: &mut SchemaRegistry) -> Response {
     let settings: BTreeSet<&str> = refusals.iter().filter_map(|refusal| refusal.named_limit()).collect();
     if !settings.is_empty() {
         let named = HeaderBuilder::new().schema(Some(schema::one_value_of(settings)));
-        let named = named.description(Some("The setting that is the limit, where one is reached."));
+        let named = named.description(Some("The setting of the limit that is reached, if any."));
         response = response.header(LIMIT_HEADER, named.build());
     }
-    let mut shapes: Vec<ValueSchema> = Vec::new();
+    let mut schemas: Vec<ValueSchema> = Vec::new();
     for refusal in refusals {
-        let shape = refusal.shape(book);
-        if !shapes.contains(&shape) {
-            shapes.push(shape);
+        let schema = refusal.schema(registry);
+        if !schemas.contains(&schema) {
+            schemas.push(schema);
         }
     }
-    let shape =
-        if shapes.len() > 1 { schema::any_of(shapes) } else { shapes.pop().unwrap_or_else(schema::anything) };
+    let body = match schemas.len() {
+        2.. => schema::any_of(schemas),
+        _ => schemas.pop().unwrap_or_else(schema::anything),
+    };
     let examples = refusals.iter().enumerate().filter(|(_, refusal)| !refusal.is_off());
     let examples = examples.map(|(index, refusal)| {
         let name = if index == 0 { name(refusal) } else { format!("{}-{index}", name(refusal)) };
         (name, ExampleBuilder::new().summary(refusal.summary()).value(Some(refusal.example())).build())
     });
-    let json = ContentBuilder::new().schema(Some(shape)).examples_from_iter(examples).build();
+    let json = ContentBuilder::new().schema(Some(body)).examples_from_iter(examples).build();
     response = response.content("application/json", json);
     if !refusals.iter().all(|refusal| refusal.is_json_only()) {
         for form in ["text/plain", "text/html"] {
@@ -158,13 +161,13 @@ pub fn response(refusals: &[&Refusal], book: &mut SchemaRegistry) -> Response {
     response.build()
 }
 
-/// Which codes there are, and when each comes.
-fn said(refusals: &[&Refusal]) -> String {
+/// Describes the codes and the reason for each.
+fn description(refusals: &[&Refusal]) -> String {
     let mut lines: Vec<String> = Vec::new();
     for refusal in refusals {
         let line = match refusal {
             Refusal::OverLimit(over) if refusal.is_off() => {
-                format!("`{}`: never here, `{}` is 0.", refusal.code(), over.limit.setting())
+                format!("`{}`: does not occur, because `{}` is 0.", refusal.code(), over.limit.setting())
             }
             Refusal::OverLimit(over) => format!("`{}`: {}", refusal.code(), over.message()),
             _ => format!("`{}`: {}", refusal.code(), refusal.row().when),

@@ -10,7 +10,7 @@ fn body(refusal: &Refusal, accept: Option<&str>) -> String {
 fn every_refusal_is_json_with_a_status_above_400_and_a_code() {
     for refusal in Refusal::one_of_each() {
         let answer = refusal.response(Some("*/*"));
-        // What is no HTTP does not come from a library of the original, which takes 400 for success.
+        // No library of the original, which treats 400 as a success, sends malformed HTTP.
         let is_malformed = matches!(refusal, Refusal::Malformed(_));
         assert!(answer.status().as_u16() > 400 || is_malformed, "{refusal}");
         assert_eq!(answer.headers().get("content-type").unwrap(), "application/json");
@@ -27,7 +27,7 @@ fn codes_are_unique() {
 }
 
 #[test]
-fn the_originals_bodies() {
+fn bodies_are_those_of_the_original() {
     let denied: Value =
         serde_json::from_str(&body(&Refusal::SignatureMissing, Some("application/json"))).unwrap();
     let text = "Access was denied to this resource.\n\n\n\n\n";
@@ -39,14 +39,14 @@ fn the_originals_bodies() {
 }
 
 #[test]
-fn a_long_path_is_named_by_its_beginning() {
+fn a_long_path_is_truncated() {
     let named =
         |length: usize| body(&Refusal::NotFound("ž".repeat(length)), Some("text/plain")).matches('ž').count();
     assert_eq!([named(999), named(1_000), named(30_000)], [999, 1_000, 1_000]);
 }
 
 #[test]
-fn html_only_where_named_and_escaped() {
+fn html_is_sent_only_if_accepted_and_is_escaped() {
     let page = body(&Refusal::NotFound("/<script>".into()), Some("text/html,*/*;q=0.8"));
     assert!(page.contains("<title>404 Not Found</title>") && page.contains("/&lt;script&gt;"));
     assert_eq!(ResponseForm::named_in("*/*"), ResponseForm::Json);
@@ -57,7 +57,7 @@ fn html_only_where_named_and_escaped() {
 }
 
 #[test]
-fn who_shall_come_back_is_told_when() {
+fn temporary_refusals_have_a_retry_after() {
     let after = |refusal: Refusal| {
         let answer = refusal.response(None);
         answer.headers().get("retry-after").unwrap().to_str().unwrap().to_owned()

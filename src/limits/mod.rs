@@ -1,6 +1,6 @@
-//! Bounds that refuse something: what is in flight, rates, sockets of an address, bodies and responses in memory.
+//! Limits that refuse requests: work in flight, rates, sockets per address, bodies and responses in memory.
 
 pub mod addresses;
 pub mod rate;
-pub mod unproven;
+pub mod unauthenticated;
 pub mod responses;

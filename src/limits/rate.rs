@@ -1,38 +1,38 @@
-//! How many messages a second each secret may publish. Pure; told the time.
+//! Limits how many messages per second each secret may publish. Pure: the caller passes the time.
 //!
-//! A bucket that fills with the rate and holds what comes in a second. A request is taken while there is anything in
-//! it, and may take more than there is: what it owes, those behind it wait for. So no request is too large for good, and
-//! the rate holds in the mean.
+//! A token bucket that fills at the rate and holds the tokens of one second. A request is accepted while the bucket is not
+//! empty, and may take more tokens than it holds; later requests then wait until it has filled up again. So no request is
+//! too large forever, and the average rate is kept.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SECOND_US: u64 = 1_000_000;
-/// Secrets beyond these share the buckets of others.
+/// If there are more secrets, they share buckets.
 const BUCKETS: usize = 64;
 
 /// A bucket for each secret.
 #[derive(Debug)]
 pub struct PublishRates {
     per_second: u64,
-    /// When each bucket will be full again, in µs of the caller's clock.
+    /// The time at which each bucket is full again, in µs of the caller's clock.
     full_at_us: [AtomicU64; BUCKETS],
 }
 
 impl PublishRates {
-    /// Full buckets; a rate of 0 is none.
+    /// Starts with full buckets. A rate of 0 means no limit.
     pub fn new(per_second: usize) -> Self {
         Self { per_second: per_second as u64, full_at_us: [const { AtomicU64::new(0) }; BUCKETS] }
     }
 
-    /// Whether there is any limit. Without one nobody need look at a clock.
+    /// Whether there is a limit. Without one the caller does not need to read the clock.
     pub fn is_limited(&self) -> bool {
         self.per_second > 0
     }
 
-    /// Takes so many messages out of the bucket of the secret with this number.
+    /// Takes a token for each message from the bucket of the secret with this number.
     ///
     /// # Errors
-    /// It is empty; there is something in it again after so many seconds.
+    /// The bucket is empty. The error is the number of seconds until it is not.
     pub fn take(&self, secret: usize, count: usize, now_us: u64) -> Result<(), u64> {
         if !self.is_limited() || count == 0 {
             return Ok(());
@@ -55,23 +55,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_of_the_rate_goes_at_once_and_then_the_rate() {
+    fn a_burst_of_one_second_is_allowed_and_then_the_rate() {
         let rates = PublishRates::new(10);
         let taken = |now_us| (0..100).take_while(|_| rates.take(0, 1, now_us).is_ok()).count();
         assert_eq!(taken(7), 10);
-        assert_eq!(taken(8), 1, "whoever has a part of the next one left may take it");
+        assert_eq!(taken(8), 1, "a part of a token is enough");
         assert_eq!([taken(100_007), taken(100_008), taken(500_008)], [0, 1, 4]);
-        assert_eq!(taken(60 * SECOND_US), 10, "no more is saved up than comes in a second");
+        assert_eq!(taken(60 * SECOND_US), 10, "the bucket holds the tokens of one second at most");
     }
 
     #[test]
-    fn a_large_batch_passes_and_is_waited_for() {
+    fn a_large_batch_passes_and_delays_later_requests() {
         let rates = PublishRates::new(10);
         assert_eq!(rates.take(0, 45, 0), Ok(()));
         assert_eq!(rates.take(0, 1, 0), Err(4));
         assert_eq!(rates.take(0, 1, 3_400_000), Err(1));
         assert_eq!(rates.take(0, 1, 3_500_001), Ok(()));
-        assert_eq!(rates.take(1, 45, 0), Ok(()), "each secret has its own");
+        assert_eq!(rates.take(1, 45, 0), Ok(()), "each secret has its own bucket");
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_too_high_to_be_limited() {
+    fn secrets_with_high_numbers_are_limited() {
         let rates = PublishRates::new(1);
         assert_eq!(rates.take(3 + BUCKETS, 5, 0), Ok(()));
         assert!(rates.take(3 + BUCKETS, 5, 0).is_err());

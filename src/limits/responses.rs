@@ -1,7 +1,6 @@
-//! Large response bodies: how many bytes of them wait for their clients, and which of them are equal.
+//! Limits the large response bodies that wait for their clients.
 //!
-//! A body that is made for one request lies in memory until its client has taken it. Equal ones are kept once, and the
-//! sum of all has a bound.
+//! A body is in memory until its client has received it. Equal bodies are stored once, and the sum of all has a limit.
 
 use crate::http_error::Refusal;
 use crate::telemetry::in_flight::InFlight;
@@ -9,27 +8,27 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Bodies over this size in bytes are large. It is also the size of the pieces that the HTTP stack gets of them.
+/// Larger bodies, in bytes, are counted. It is also the size of the pieces in which the HTTP stack receives them.
 pub const LARGE: usize = 16 << 10;
-/// With so many waiting bodies of the same length at most, a new one is compared.
-const COMPARED: usize = 4;
+/// A new body is compared with at most this many waiting bodies of the same length.
+const MAX_COMPARED: usize = 4;
 
 /// The large response bodies that wait for their clients, of all threads.
 #[derive(Debug)]
 pub struct Responses {
     in_flight: Arc<InFlight>,
-    /// By length: only bodies of one length can be equal.
+    /// By length, since equal bodies have equal lengths.
     waiting: Mutex<HashMap<usize, Vec<Weak<WaitingResponses>>>>,
 }
 
-/// One body, counted as long as a part of it is wanted.
+/// One body, counted as long as a part of it is in use.
 #[derive(Debug)]
 struct WaitingResponses {
     bytes: Bytes,
-    home: Arc<Responses>,
+    all: Arc<Responses>,
 }
 
-/// A share in a body, as [`Bytes::from_owner`] takes it.
+/// A reference to a body, in the form that [`Bytes::from_owner`] requires.
 struct SharedResponse(Arc<WaitingResponses>);
 
 impl AsRef<[u8]> for SharedResponse {
@@ -41,8 +40,8 @@ impl AsRef<[u8]> for SharedResponse {
 impl Drop for WaitingResponses {
     fn drop(&mut self) {
         let length = self.bytes.len();
-        self.home.in_flight.responses.sub(length);
-        let mut waiting = self.home.locked();
+        self.all.in_flight.responses.sub(length);
+        let mut waiting = self.all.locked();
         if let Some(same) = waiting.get_mut(&length) {
             same.retain(|body| body.strong_count() > 0);
             if same.is_empty() {
@@ -53,13 +52,13 @@ impl Drop for WaitingResponses {
 }
 
 impl Responses {
-    /// No body waits. They are counted in these gauges.
+    /// Counts the bodies in these counters.
     pub fn new(in_flight: Arc<InFlight>) -> Arc<Self> {
         Arc::new(Self { in_flight, waiting: Mutex::default() })
     }
 
-    /// Refuses a request whose response may be large while those that wait are as many bytes as may be. To be asked
-    /// before something is changed, and again when the response is about to be written.
+    /// Refuses a request whose response may be large while the waiting responses are at their limit. To be called before
+    /// the request changes anything, and again before its response is written.
     ///
     /// # Errors
     /// `Busy`.
@@ -67,15 +66,15 @@ impl Responses {
         if self.in_flight.responses.is_full() { Err(Refusal::Busy) } else { Ok(()) }
     }
 
-    /// Counts a large body for as long as a part of it is referred to. Where an equal one waits already, the result
-    /// is a share in that one. What has other owners is counted by them.
+    /// Counts a large body for as long as a part of it is referenced. If an equal body waits already, returns a reference
+    /// to that one. A body that has other owners is counted by them.
     pub fn share(self: &Arc<Self>, body: Bytes) -> Bytes {
         if body.len() <= LARGE || !body.is_unique() {
             return body;
         }
-        // Shares are compared and dropped without the lock: the last one takes it.
+        // References are compared and dropped without the lock, because dropping the last one takes it.
         let same: Vec<Arc<WaitingResponses>> = match self.locked().get(&body.len()) {
-            Some(same) => same.iter().rev().take(COMPARED).filter_map(Weak::upgrade).collect(),
+            Some(same) => same.iter().rev().take(MAX_COMPARED).filter_map(Weak::upgrade).collect(),
             None => Vec::new(),
         };
         if let Some(equal) = same.into_iter().find(|waiting| waiting.bytes == body) {
@@ -83,7 +82,7 @@ impl Responses {
         }
         let length = body.len();
         self.in_flight.responses.add(length);
-        let waiting = Arc::new(WaitingResponses { bytes: body, home: self.clone() });
+        let waiting = Arc::new(WaitingResponses { bytes: body, all: self.clone() });
         self.locked().entry(length).or_default().push(Arc::downgrade(&waiting));
         Bytes::from_owner(SharedResponse(waiting))
     }
@@ -97,8 +96,8 @@ impl Responses {
 mod tests {
     use super::*;
 
-    fn responses(bound: usize) -> Arc<Responses> {
-        Responses::new(Arc::new(InFlight::new(1, 1, 1, 1).bounding_responses(bound)))
+    fn responses(limit: usize) -> Arc<Responses> {
+        Responses::new(Arc::new(InFlight::new(1, 1, 1, 1).with_response_limit(limit)))
     }
 
     fn body(byte: u8, length: usize) -> Bytes {
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_bodies_are_kept_once_and_counted_until_the_last_part_is_gone() {
+    fn equal_bodies_are_stored_once_and_counted_until_the_last_part_is_dropped() {
         let responses = responses(100_000);
         let waiting = || responses.in_flight.responses.get();
         let (one, two) = (responses.share(body(1, 50_000)), responses.share(body(1, 50_000)));
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_or_belongs_to_others_is_not_counted() {
+    fn small_bodies_and_bodies_with_other_owners_are_not_counted() {
         let responses = responses(1);
         let kept = body(1, 50_000);
         let shared = responses.share(kept.clone());

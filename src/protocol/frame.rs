@@ -1,4 +1,4 @@
-//! An event in the forms the transports need: serialised once, framed once, shared by all.
+//! An event in the forms that the transports need: serialized once, framed once, shared by all sessions.
 
 use super::ids::UserId;
 use super::user_set::UserSet;
@@ -7,12 +7,12 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// What a live event says about catch-up. In catch-up every event says `"catchup":true`.
+/// The `catchup` member of a live event. In a catch-up, every event contains `"catchup":true`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LiveFlag {
     /// `"catchup":false` (messages, presence, state changes).
     False,
-    /// Nothing (edits and deletes, as in the original).
+    /// No member (edits and deletions, as in the original).
     Absent,
 }
 
@@ -28,32 +28,30 @@ impl LiveFlag {
 const CATCHUP_TAIL: &[u8] = b",\"catchup\":true}]";
 const CATCHUP_ELEMENT_TAIL: &[u8] = b",\"catchup\":true}";
 
-/// Who among the members of a stream gets a frame.
+/// The members of a stream that receive a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audience {
-    /// Only these, if given.
+    /// Only these users, if given.
     pub only: Option<UserSet>,
-    /// Not these.
+    /// All users except these.
     pub except: UserSet,
 }
 
 impl Audience {
-    /// Everybody.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Everybody but one.
     pub fn all_but(user: UserId) -> Self {
         Self { only: None, except: user.into() }
     }
 
-    /// Whether somebody is left out.
+    /// Whether any user is excluded.
     pub fn is_restricted(&self) -> bool {
         self.only.is_some() || !self.except.is_empty()
     }
 
-    /// Whether this user gets the frame.
+    /// Whether this user receives the frame.
     pub fn admits(&self, user: UserId) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(user)) && !self.except.contains(user)
     }
@@ -62,24 +60,24 @@ impl Audience {
 /// One event, encoded.
 #[derive(Debug)]
 pub struct Frame {
-    /// Websocket header and `[{…}]`, as sent live.
+    /// The websocket header and `[{…}]`, in the live form.
     live: Bytes,
-    /// The object's members within `live`, from `{` up to but without its tail.
+    /// The range of the object within `live`, from `{` to before its tail.
     open: Range<usize>,
     catchup: OnceLock<Bytes>,
-    /// The live form, compressed for those who asked. Made at the first call, then shared.
+    /// The compressed live form. Created on first use, then shared.
     deflated: OnceLock<Bytes>,
     audience: Audience,
 }
 
 impl Frame {
-    /// What goes to a websocket: header and payload.
+    /// The live form for a websocket: header and payload.
     pub fn live(&self) -> &Bytes {
         &self.live
     }
 
-    /// What goes to a websocket that takes compressed messages: [`Frame::live`] itself where compressing is not
-    /// worth it, being shorter than `threshold` or not shrinking.
+    /// The live form for a websocket that accepts compressed messages. Returns [`Frame::live`] if it is shorter than
+    /// `threshold`, or if compression does not make it shorter.
     pub fn deflated(&self, threshold: usize) -> &Bytes {
         if self.live.len() < threshold {
             return &self.live;
@@ -90,12 +88,12 @@ impl Frame {
         })
     }
 
-    /// The event as an element of a poll's list.
+    /// The live form as an element of a poll's list.
     pub fn live_element(&self) -> Bytes {
         self.live.slice(self.open.start..self.live.len() - 1)
     }
 
-    /// What goes to a websocket that catches up. Made at the first call, then shared.
+    /// The catch-up form for a websocket. Created on first use, then shared.
     pub fn catchup(&self) -> &Bytes {
         self.catchup.get_or_init(|| {
             let mut draft = FrameDraft::new(self.open.len());
@@ -104,27 +102,27 @@ impl Frame {
         })
     }
 
-    /// The event as an element of a poll's list, flagged as catch-up, in two parts: the second closes the first, which
-    /// is in memory with the live form.
+    /// The catch-up form as an element of a poll's list, in two parts: the first is shared with the live form, the
+    /// second closes the object.
     pub fn catchup_element(&self) -> [Bytes; 2] {
         [self.live.slice(self.open.clone()), Bytes::from_static(CATCHUP_ELEMENT_TAIL)]
     }
 
-    /// Who gets it.
+    /// The receivers of the frame.
     pub fn audience(&self) -> &Audience {
         &self.audience
     }
 }
 
-/// An event being written: an object without its closing, behind room for a header.
+/// An event being written: reserved space for a header, then an object without its end.
 #[derive(Debug)]
 pub struct FrameDraft {
-    /// Append the object here, beginning with `{` and without the final `}`.
+    /// The caller appends the object here, beginning with `{` and without the final `}`.
     pub buffer: Vec<u8>,
 }
 
 impl FrameDraft {
-    /// A draft with room for this many bytes.
+    /// Creates a draft with capacity for this many bytes.
     pub fn new(capacity: usize) -> Self {
         let mut buffer = Vec::with_capacity(HEADER_ROOM + 1 + capacity + CATCHUP_TAIL.len() + 1);
         buffer.extend_from_slice(&[0; HEADER_ROOM]);
@@ -132,12 +130,12 @@ impl FrameDraft {
         Self { buffer }
     }
 
-    /// Position where the next byte goes; give it to [`FrameDraft::finish`] to find a part again.
+    /// The position of the next byte. [`FrameDraft::finish`] accepts a range of positions.
     pub fn position(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Closes the event. `part`, positions within the draft, comes back as a slice of the frame.
+    /// Completes the event. `part`, a range of positions in the draft, is returned as a slice of the frame.
     pub fn finish(
         self,
         flag: LiveFlag,
@@ -151,7 +149,7 @@ impl FrameDraft {
         (Frame { live, open, catchup: OnceLock::new(), deflated: OnceLock::new(), audience }, part)
     }
 
-    /// Appends the tail, writes the header, and tells how many bytes were left unused in front.
+    /// Appends the tail and writes the header. Also returns the number of unused bytes before the header.
     fn seal(mut self, tail: &[u8]) -> (Bytes, usize) {
         self.buffer.extend_from_slice(tail);
         let shift = websocket::write_text_header_before(&mut self.buffer);
@@ -170,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn one_event_in_all_its_forms() {
+    fn an_event_has_four_forms() {
         let frame = frame(b"{\"a\":1", LiveFlag::False);
         assert_eq!(&frame.live()[..], b"\x81\x19[{\"a\":1,\"catchup\":false}]");
         assert_eq!(&frame.live_element()[..], b"{\"a\":1,\"catchup\":false}");
@@ -179,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn edits_say_nothing_live() {
+    fn live_edits_have_no_catchup_member() {
         let frame = frame(b"{\"a\":1", LiveFlag::Absent);
         assert_eq!(&frame.live_element()[..], b"{\"a\":1}");
         assert_eq!(frame.catchup_element().concat(), b"{\"a\":1,\"catchup\":true}");
     }
 
     #[test]
-    fn long_events_get_long_headers_and_keep_their_parts() {
+    fn long_events_have_long_headers_and_keep_their_parts() {
         for size in [10, 200, 70_000] {
             let mut draft = FrameDraft::new(size);
             draft.buffer.extend_from_slice(b"{\"x\":");
@@ -201,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn audiences() {
+    fn audiences_include_and_exclude_users() {
         let only =
             Audience { only: Some(UserSet::from_iter([UserId(1), UserId(2)])), except: UserId(2).into() };
         assert!(only.admits(UserId(1)) && !only.admits(UserId(2)) && !only.admits(UserId(3)));

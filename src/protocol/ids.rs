@@ -1,6 +1,6 @@
-//! Names of things inside the server: small, copied freely, never reused while somebody may still hold one.
+//! Ids inside the server: small, freely copied, never reused while a copy may still exist.
 
-/// A user, for as long as the server remembers it. Never reused.
+/// A user, as long as the server remembers it. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub u32);
 
@@ -8,38 +8,37 @@ pub struct UserId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(pub u32);
 
-/// A connection's record in the registry. The generation tells it from a later one at the same index.
+/// A connection's record in the registry. The generation distinguishes it from a later record at the same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnKey {
-    /// Index in the registry's table.
+    /// The index in the registry's table.
     pub index: u32,
-    /// How many records had this index before.
+    /// Increases with each record.
     pub generation: u32,
 }
 
-/// A hub, and with it a worker thread.
+/// A hub, and therefore a worker thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HubId(pub u16);
 
-/// A session's place on its hub. The generation tells it from a later one at the same index.
+/// A session's slot on its hub. The generation distinguishes it from a later session at the same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotKey {
-    /// Index in the hub's table.
+    /// The index in the hub's table.
     pub index: u32,
-    /// How many sessions had this index before.
+    /// Increases with each session.
     pub generation: u32,
 }
 
-/// Where a connection's session is to be found.
+/// The location of a connection's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionSlot {
-    /// The hub.
     pub hub: HubId,
-    /// The slot there.
+    /// The slot on the hub.
     pub slot: SlotKey,
 }
 
-/// An ordered stream of frames a connection listens to: a channel, or its user's private messages.
+/// An ordered stream of frames to which a connection subscribes: a channel, or its user's private messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// The frames of a channel.
@@ -48,5 +47,5 @@ pub enum Stream {
     Private,
 }
 
-/// Position in a [`Stream`]: the number of frames up to and including this one.
+/// A position in a [`Stream`]: the number of frames up to and including this one.
 pub type Offset = u64;

@@ -1,14 +1,13 @@
-//! What stands before and beside serde_json: a check of raw bodies, sentences about what is wrong with them, and
-//! writers that need no tree.
+//! Additions to serde_json: a check of raw bodies, error messages for them, and writers that need no tree.
 
 use std::fmt;
 
-/// Why a body is no JSON we take, with the place.
+/// The reason why a body is not acceptable JSON, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MalformedJson(String);
 
 impl MalformedJson {
-    /// What serde_json found, in one sentence with line and column.
+    /// The error of serde_json as one sentence with line and column.
     pub fn from_serde(error: &serde_json::Error) -> Self {
         Self(format!("Invalid JSON: {error}."))
     }
@@ -26,10 +25,10 @@ impl fmt::Display for MalformedJson {
     }
 }
 
-/// The text of a body that is UTF-8 and nests lists and objects no deeper than `max_depth`.
+/// Returns the text of a body, if it is UTF-8 and nests lists and objects no deeper than `max_depth`.
 ///
-/// Comes before any parsing: serde_json limits its recursion, but raw values slip past that limit, and what reads them
-/// later (our own answers, the clients) should not have to care.
+/// Called before any parsing: serde_json limits its recursion, but not inside raw values, and later readers of these
+/// values (the server's own answers, the clients) should not need to check.
 pub fn check(body: &[u8], max_depth: usize) -> Result<&str, MalformedJson> {
     let text = std::str::from_utf8(body)
         .map_err(|error| MalformedJson::at("invalid UTF-8", &body[..error.valid_up_to()]))?;
@@ -39,7 +38,7 @@ pub fn check(body: &[u8], max_depth: usize) -> Result<&str, MalformedJson> {
     }
 }
 
-/// The first bracket that opens a level beyond the limit.
+/// The position of the first bracket that opens a level beyond the limit.
 fn too_deep(body: &[u8], max_depth: usize) -> Option<usize> {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(byte) = body.get(at) {
@@ -55,7 +54,7 @@ fn too_deep(body: &[u8], max_depth: usize) -> Option<usize> {
     None
 }
 
-/// The place behind the string that opens at `start`; the end of the text when it never closes.
+/// The position after the string that opens at `start`. The end of the text if the string is not closed.
 fn after_string(text: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = text.get(at) {
@@ -68,43 +67,43 @@ fn after_string(text: &[u8], start: usize) -> usize {
     text.len()
 }
 
-/// Copies well-formed JSON without the blanks between its tokens.
+/// Copies well-formed JSON without the whitespace between its tokens.
 pub fn without_blanks(raw: &str) -> Vec<u8> {
     let raw = raw.as_bytes();
     let mut out = Vec::with_capacity(raw.len());
-    let (mut kept, mut at) = (0, 0);
+    let (mut copied, mut at) = (0, 0);
     while let Some(byte) = raw.get(at) {
         match byte {
             b'"' => at = after_string(raw, at),
             b' ' | b'\n' | b'\r' | b'\t' => {
-                out.extend_from_slice(&raw[kept..at]);
+                out.extend_from_slice(&raw[copied..at]);
                 at += 1;
-                kept = at;
+                copied = at;
             }
             _ => at += 1,
         }
     }
-    out.extend_from_slice(&raw[kept..]);
+    out.extend_from_slice(&raw[copied..]);
     out
 }
 
-/// Appends a JSON string: UTF-8 as it is, only what must be escaped is.
+/// Appends a JSON string. Only characters that must be escaped are.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     out.push(b'"');
-    let mut kept = 0;
+    let mut copied = 0;
     for (at, byte) in bytes.iter().enumerate() {
         if needs_escape(*byte) {
-            out.extend_from_slice(&bytes[kept..at]);
+            out.extend_from_slice(&bytes[copied..at]);
             write_escape(*byte, out);
-            kept = at + 1;
+            copied = at + 1;
         }
     }
-    out.extend_from_slice(&bytes[kept..]);
+    out.extend_from_slice(&bytes[copied..]);
     out.push(b'"');
 }
 
-/// Bytes that [`write_string`] appends.
+/// The number of bytes that [`write_string`] appends.
 pub fn string_len(text: &str) -> usize {
     let escapes = text.bytes().filter(|byte| needs_escape(*byte));
     text.len() + 2 + escapes.map(|byte| if short_escape(byte).is_some() { 1 } else { 5 }).sum::<usize>()
@@ -115,7 +114,7 @@ pub fn write_strings(texts: &[String], out: &mut Vec<u8>) {
     write_list(texts, out, |text, out| write_string(text, out));
 }
 
-/// Appends a JSON list of what `write` makes of each item.
+/// Appends a JSON list. `write` appends each item.
 pub fn write_list<T>(
     items: impl IntoIterator<Item = T>,
     out: &mut Vec<u8>,
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_utf8_has_a_place() {
+    fn invalid_utf8_is_reported_with_its_position() {
         let refused = check(b"{\"username\":\"\xff\"}", 64).unwrap_err();
         assert_eq!(refused.to_string(), "Invalid JSON: invalid UTF-8 at line 1 column 14.");
     }
@@ -199,7 +198,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_survived(body in any::<Vec<u8>>(), depth in 0_usize..4) {
+        fn any_bytes_are_checked_without_panic(body in any::<Vec<u8>>(), depth in 0_usize..4) {
             if let Ok(text) = check(&body, depth) {
                 let _ = without_blanks(text);
             }

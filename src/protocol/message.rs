@@ -1,59 +1,59 @@
-//! Messages, edits and deletions as a backend sends them, already checked.
+//! Messages, edits and deletions from applications, already validated.
 
 use super::time::Timestamp;
 use super::value::Payload;
 use uuid::Uuid;
 
-/// Whom a message, edit or deletion is for, in names.
+/// The receivers of a message, edit or deletion, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
-    /// Channel it goes through; none for a purely private one.
+    /// The channel. `None` for a private message.
     pub channel: Option<String>,
-    /// When not empty, only these users get it.
+    /// If not empty, only these users receive it.
     pub pm_users: Vec<String>,
-    /// Members who do not get it.
+    /// Members that do not receive it.
     pub exclude_users: Vec<String>,
-    /// Not to be kept in the channel's history.
+    /// Whether the channel must not store it in its history.
     pub no_history: bool,
 }
 
 /// One element of a POST /message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Identity, chosen by the sender or at random.
+    /// The id, chosen by the sender or random.
     pub uuid: Uuid,
-    /// When it was said, as given or now.
+    /// The time of the message: as given, or the time of arrival.
     pub timestamp: Timestamp,
-    /// Who says it.
+    /// The name of the sender.
     pub user: String,
-    /// What is said; may be left out.
+    /// The payload. May be omitted.
     pub message: Option<Payload>,
-    /// For whom.
+    /// The receivers.
     pub delivery: Delivery,
 }
 
 /// One element of a PATCH /message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Edit {
-    /// The message that changes.
+    /// The id of the edited message.
     pub uuid: Uuid,
-    /// Its new time, if given.
+    /// The new time, if given.
     pub timestamp: Option<Timestamp>,
-    /// Its new speaker, if given.
+    /// The new sender, if given.
     pub user: Option<String>,
-    /// Its new payload, if given.
+    /// The new payload, if given.
     pub message: Option<Payload>,
-    /// When it was edited, as given or now.
+    /// The time of the edit: as given, or the time of arrival.
     pub edited: Timestamp,
-    /// For whom.
+    /// The receivers.
     pub delivery: Delivery,
 }
 
 /// One element of a DELETE /message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delete {
-    /// The message that goes.
+    /// The id of the deleted message.
     pub uuid: Uuid,
-    /// For whom.
+    /// The receivers.
     pub delivery: Delivery,
 }

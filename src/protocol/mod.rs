@@ -1,4 +1,4 @@
-//! The vocabulary of the wire: values, times, events, frames, the websocket protocol. Knows nobody.
+//! The protocol types: values, times, events, frames, the websocket protocol. Imports no other module of the crate.
 
 pub mod ids;
 pub mod json;

@@ -1,5 +1,4 @@
-//! Shapes of JSON values as JSON Schema has them: the words in which the API's description says what is read and
-//! written, beside the code that does it.
+//! Builders for JSON Schemas. The OpenAPI description uses them next to the code that reads and writes the values.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,18 +9,18 @@ use utoipa::openapi::schema::{
 };
 use utoipa::openapi::{Ref, RefOr, Schema};
 
-/// The shape of a value: spelled out, or a reference to a named one.
+/// The schema of a value, inline or as a reference to a named schema.
 pub type ValueSchema = RefOr<Schema>;
 
-/// Shapes with names of their own, collected while a description is written.
+/// The named schemas, collected while the OpenAPI description is created.
 #[derive(Default)]
 pub struct SchemaRegistry(BTreeMap<String, ValueSchema>);
 
 impl SchemaRegistry {
-    /// A reference to a named shape; it is made when it is referred to for the first time.
+    /// Returns a reference to a named schema, which is created on the first reference.
     pub fn named(&mut self, name: &str, make: impl FnOnce(&mut Self) -> ValueSchema) -> ValueSchema {
         if !self.0.contains_key(name) {
-            // Entered before it is made: a shape may contain itself.
+            // Inserted before it is created, because a schema may contain itself.
             self.0.insert(name.into(), anything());
             let shape = make(self);
             self.0.insert(name.into(), shape);
@@ -29,43 +28,41 @@ impl SchemaRegistry {
         Ref::from_schema_name(name).into()
     }
 
-    /// All that were referred to, by name.
+    /// All referenced schemas, by name.
     pub fn into_shapes(self) -> BTreeMap<String, ValueSchema> {
         self.0
     }
 }
 
-/// Any value.
 pub fn anything() -> ValueSchema {
     ObjectBuilder::new().schema_type(SchemaType::AnyValue).into()
 }
 
-/// A value of one of JSON's types, to be narrowed down.
+/// A builder for a value of one of JSON's types.
 pub fn of_type(name: Type) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(name)
 }
 
-/// Any string.
 pub fn text() -> ValueSchema {
     of_type(Type::String).into()
 }
 
-/// Any string but the empty one.
+/// Any string except the empty one.
 pub fn filled_text() -> ValueSchema {
     of_type(Type::String).min_length(Some(1_usize)).into()
 }
 
-/// A string that one of the known formats describes.
+/// A string in a known format.
 pub fn formatted(format: &str) -> ValueSchema {
     of_type(Type::String).format(Some(SchemaFormat::Custom(format.into()))).into()
 }
 
-/// A string that a regular expression describes.
+/// A string that matches a regular expression.
 pub fn matching(pattern: &str) -> ValueSchema {
     of_type(Type::String).pattern(Some(pattern)).into()
 }
 
-/// An id in its canonical form.
+/// A UUID in its canonical form.
 pub fn uuid() -> ValueSchema {
     formatted("uuid")
 }
@@ -76,32 +73,29 @@ pub fn time() -> ValueSchema {
     of_type(Type::String).pattern(Some(WRITTEN)).examples(["2020-02-22T10:11:12.123456"]).into()
 }
 
-/// An object of any keys.
+/// An object with any keys.
 pub fn any_object() -> ValueSchema {
     of_type(Type::Object).into()
 }
 
-/// `true` or `false`.
 pub fn flag() -> ValueSchema {
     of_type(Type::Boolean).into()
 }
 
-/// How many; 0 or more.
+/// An integer of at least 0.
 pub fn count() -> ValueSchema {
     of_type(Type::Integer).minimum(Some(0_u8)).into()
 }
 
-/// A whole number in a range.
+/// An integer in a range.
 pub fn whole(range: RangeInclusive<usize>) -> ValueSchema {
     of_type(Type::Integer).minimum(Some(*range.start())).maximum(Some(*range.end())).into()
 }
 
-/// Any number.
 pub fn number() -> ValueSchema {
     of_type(Type::Number).into()
 }
 
-/// Null.
 pub fn null() -> ValueSchema {
     of_type(Type::Null).into()
 }
@@ -111,22 +105,22 @@ pub fn one_value_of<V: Into<Value>>(values: impl IntoIterator<Item = V>) -> Valu
     ObjectBuilder::new().schema_type(SchemaType::AnyValue).enum_values(Some(values)).into()
 }
 
-/// A list of values of one shape.
+/// A list of values of one schema.
 pub fn list(items: ValueSchema) -> ValueSchema {
     ArrayBuilder::new().items(items).into()
 }
 
-/// An object of any names, with values of one shape.
+/// An object with any keys and values of one schema.
 pub fn mapping(values: ValueSchema) -> ValueSchema {
     of_type(Type::Object).additional_properties(Some(AdditionalProperties::from(values))).into()
 }
 
-/// A value that one of these shapes fits.
+/// A value of any of these schemas.
 pub fn any_of(shapes: impl IntoIterator<Item = ValueSchema>) -> ValueSchema {
     shapes.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).into()
 }
 
-/// A value of one of two shapes; of two lists of values one of both.
+/// A value of one of two schemas. Two lists of values are merged.
 pub fn either((one, other): (ValueSchema, ValueSchema)) -> ValueSchema {
     if one == other {
         return one;
@@ -137,19 +131,19 @@ pub fn either((one, other): (ValueSchema, ValueSchema)) -> ValueSchema {
     }
 }
 
-/// The values that a text must be one of.
+/// The allowed values of a string.
 fn values(shape: &ValueSchema) -> Option<Vec<String>> {
     let RefOr::T(Schema::Object(object)) = shape else { return None };
     object.enum_values.as_ref()?.iter().map(|value| value.as_str().map(str::to_owned)).collect()
 }
 
-/// A value of this shape, or null.
+/// A value of this schema, or null.
 pub fn or_null(shape: ValueSchema) -> ValueSchema {
     any_of([shape, null()])
 }
 
-/// An object whose key `by` tells which of these shapes it has: the key's value, and the shape.
-pub fn told_apart<'a>(by: &str, shapes: impl IntoIterator<Item = (&'a str, ValueSchema)>) -> ValueSchema {
+/// An object of one of these schemas, which the value of the key `by` selects.
+pub fn discriminated<'a>(by: &str, shapes: impl IntoIterator<Item = (&'a str, ValueSchema)>) -> ValueSchema {
     let (mut one_of, mut names) = (OneOfBuilder::new(), Vec::new());
     for (value, shape) in shapes {
         if let RefOr::Ref(named) = &shape {
@@ -160,21 +154,21 @@ pub fn told_apart<'a>(by: &str, shapes: impl IntoIterator<Item = (&'a str, Value
     one_of.discriminator(Some(Discriminator::with_mapping(by, names))).into()
 }
 
-/// The shape with a sentence about it.
-pub fn about(mut shape: ValueSchema, sentence: &str) -> ValueSchema {
+/// Sets the description of a schema.
+pub fn about(mut shape: ValueSchema, description: &str) -> ValueSchema {
     match &mut shape {
-        RefOr::Ref(named) => named.description = sentence.into(),
-        RefOr::T(Schema::Object(object)) => object.description = Some(sentence.into()),
-        RefOr::T(Schema::Array(array)) => array.description = Some(sentence.into()),
-        RefOr::T(Schema::AnyOf(any_of)) => any_of.description = Some(sentence.into()),
-        RefOr::T(Schema::OneOf(one_of)) => one_of.description = Some(sentence.into()),
-        // The library may come to know more kinds; we make none of them.
+        RefOr::Ref(named) => named.description = description.into(),
+        RefOr::T(Schema::Object(object)) => object.description = Some(description.into()),
+        RefOr::T(Schema::Array(array)) => array.description = Some(description.into()),
+        RefOr::T(Schema::AnyOf(any_of)) => any_of.description = Some(description.into()),
+        RefOr::T(Schema::OneOf(one_of)) => one_of.description = Some(description.into()),
+        // Future kinds of the library, which are not used here.
         RefOr::T(_) => {}
     }
     shape
 }
 
-/// The shape with what counts where the value is left out.
+/// Sets the default value of a schema.
 pub fn by_default(mut shape: ValueSchema, value: Value) -> ValueSchema {
     match &mut shape {
         RefOr::Ref(named) => named.default = Some(value),
@@ -187,33 +181,32 @@ pub fn by_default(mut shape: ValueSchema, value: Value) -> ValueSchema {
     shape
 }
 
-/// An object with keys of its own, in the order in which they are told.
+/// A builder for an object with known keys, in order.
 #[derive(Default)]
 pub struct ObjectSchema(ObjectBuilder);
 
 impl ObjectSchema {
-    /// No keys yet.
     pub fn new() -> Self {
         Self(of_type(Type::Object))
     }
 
-    /// A key that is always there.
-    pub fn key(self, name: &str, shape: ValueSchema, sentence: &str) -> Self {
-        self.described(name, about(shape, sentence), true)
+    /// Adds a required key.
+    pub fn key(self, name: &str, shape: ValueSchema, description: &str) -> Self {
+        self.described(name, about(shape, description), true)
     }
 
-    /// A key that may be left out.
-    pub fn may(self, name: &str, shape: ValueSchema, sentence: &str) -> Self {
-        self.described(name, about(shape, sentence), false)
+    /// Adds an optional key.
+    pub fn may(self, name: &str, shape: ValueSchema, description: &str) -> Self {
+        self.described(name, about(shape, description), false)
     }
 
-    /// A key whose shape says already what it means.
+    /// Adds a key whose schema already has a description.
     pub fn described(self, name: &str, shape: ValueSchema, required: bool) -> Self {
         let object = self.0.property(name, shape);
         Self(if required { object.required(name) } else { object })
     }
 
-    /// The object's shape.
+    /// The finished schema.
     pub fn shape(self) -> ValueSchema {
         self.0.into()
     }
@@ -225,31 +218,35 @@ mod tests {
     use serde_json::{json, to_value};
 
     #[test]
-    fn named_shapes_are_made_once_and_may_contain_themselves() {
-        let mut book = SchemaRegistry::default();
-        let tree = |book: &mut SchemaRegistry| {
-            let children = list(book.named("Tree", |_| unreachable!("it is entered already")));
-            ObjectSchema::new().key("children", children, "What grows on it.").shape()
+    fn named_schemas_are_created_once_and_may_contain_themselves() {
+        let mut schemas = SchemaRegistry::default();
+        let tree = |schemas: &mut SchemaRegistry| {
+            let children = list(schemas.named("Tree", |_| unreachable!("the schema is already registered")));
+            ObjectSchema::new().key("children", children, "The child nodes.").shape()
         };
-        let reference = book.named("Tree", tree);
-        book.named("Tree", |_| unreachable!("it is made already"));
+        let reference = schemas.named("Tree", tree);
+        schemas.named("Tree", |_| unreachable!("the schema already exists"));
         assert_eq!(to_value(reference).unwrap(), json!({"$ref": "#/components/schemas/Tree"}));
-        let shapes = to_value(book.into_shapes()).unwrap();
+        let shapes = to_value(schemas.into_shapes()).unwrap();
         let children = &shapes["Tree"]["properties"]["children"];
         assert_eq!(children["items"], json!({"$ref": "#/components/schemas/Tree"}));
-        assert_eq!(children["description"], "What grows on it.");
+        assert_eq!(children["description"], "The child nodes.");
         assert_eq!(shapes["Tree"]["required"], json!(["children"]));
     }
 
     #[test]
-    fn sentences_and_defaults_stand_beside_every_kind_of_shape() {
-        let mut book = SchemaRegistry::default();
-        let named = book.named("N", |_| text());
+    fn every_kind_of_schema_accepts_a_description_and_a_default() {
+        let mut schemas = SchemaRegistry::default();
+        let named = schemas.named("N", |_| text());
         let all =
-            [named, text(), list(text()), or_null(text()), told_apart("t", [("a", text())]), anything()];
+            [named, text(), list(text()), or_null(text()), discriminated("t", [("a", text())]), anything()];
         for shape in all {
-            let shape = to_value(by_default(about(shape, "Said."), json!([1]))).unwrap();
-            assert_eq!((&shape["description"], &shape["default"]), (&json!("Said."), &json!([1])), "{shape}");
+            let shape = to_value(by_default(about(shape, "A description."), json!([1]))).unwrap();
+            assert_eq!(
+                (&shape["description"], &shape["default"]),
+                (&json!("A description."), &json!([1])),
+                "{shape}"
+            );
         }
     }
 }

@@ -1,41 +1,53 @@
-//! What a channel does with what passes through it.
+//! The settings of channels.
 
 use super::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use serde::Serialize;
 use std::io::Write;
 
-/// Settings of a channel, as `channel_configs` and `/channel_config` give them and channel infos show them.
+/// The settings of a channel, as in `channel_configs`, `/channel_config` and channel infos.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChannelSettings {
-    /// Tell members when users come and go.
+    /// Notify members when users join and leave.
     pub notify_presence: bool,
-    /// Keep messages for `history`.
+    /// Store messages for `history`.
     pub store_history: bool,
-    /// Messages kept; 0 never cuts (behaviour of the original).
+    /// The maximum number of stored messages. 0 means no limit (behaviour of the original).
     pub history_size: u64,
-    /// Presence events carry the list of users.
+    /// Include the list of users in presence events.
     pub broadcast_presence_with_user_lists: bool,
-    /// Tell members when a user's state changes.
+    /// Notify members when a user's state changes.
     pub notify_state: bool,
-    /// Keep frames for clients that come back.
+    /// Store frames for the catch-up of returning clients.
     pub store_frames: bool,
 }
 
 impl ChannelSettings {
-    /// The shape of settings as they are written.
-    pub fn shape(book: &mut SchemaRegistry) -> ValueSchema {
-        book.named("ChannelSettings", |_| {
+    /// The schema of the settings.
+    pub fn shape(schemas: &mut SchemaRegistry) -> ValueSchema {
+        schemas.named("ChannelSettings", |_| {
             ObjectSchema::new()
-                .key("notify_presence", schema::flag(), "Members are told who joins and who leaves.")
-                .key("store_history", schema::flag(), "Messages are kept for `history`.")
-                .key("history_size", schema::count(), "How many; 0 means as many as `max_history_size`.")
+                .key(
+                    "notify_presence",
+                    schema::flag(),
+                    "Whether members are notified when users join and leave.",
+                )
+                .key("store_history", schema::flag(), "Whether messages are stored for `history`.")
+                .key(
+                    "history_size",
+                    schema::count(),
+                    "The maximum number of stored messages; 0 means `max_history_size`.",
+                )
                 .key(
                     "broadcast_presence_with_user_lists",
                     schema::flag(),
-                    "Presence events carry the list of users.",
+                    "Whether presence events include the list of users.",
                 )
-                .key("notify_state", schema::flag(), "Members are told of changes of a member's state.")
-                .key("store_frames", schema::flag(), "Events are kept for who comes back.")
+                .key(
+                    "notify_state",
+                    schema::flag(),
+                    "Whether members are notified when a member's state changes.",
+                )
+                .key("store_frames", schema::flag(), "Whether events are stored for returning clients.")
                 .shape()
         })
     }
@@ -55,8 +67,8 @@ impl Default for ChannelSettings {
 }
 
 impl ChannelSettings {
-    /// Appends the settings as a JSON object. Every answer of /connect and /subscribe holds some: this costs a tenth of
-    /// what a serializer does.
+    /// Appends the settings as a JSON object. Every answer of /connect and /subscribe contains settings; this costs a
+    /// tenth of a serializer.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let flag = |out: &mut Vec<u8>, name: &[u8], value: bool| {
             out.extend_from_slice(name);
@@ -81,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_written_as_a_serializer_writes_it(flags in any::<[bool; 5]>(), history_size in any::<u64>()) {
+        fn the_output_equals_that_of_a_serializer(flags in any::<[bool; 5]>(), history_size in any::<u64>()) {
             let [notify_presence, store_history, broadcast_presence_with_user_lists, notify_state, store_frames] =
                 flags;
             let settings = ChannelSettings {

@@ -1,21 +1,19 @@
-//! A user's state: an ordered map of small values, part of it public.
+//! A user's state: an ordered map of small values, partly public.
 
 use super::json;
 use super::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use super::value::StateValue;
 use indexmap::IndexMap;
 
-/// One key of a state and the value it got.
+/// A key of a state and its new value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateEntry {
-    /// The key.
     pub key: String,
-    /// Its value.
     pub value: StateValue,
 }
 
 impl StateEntry {
-    /// Appends `{"key":…,"value":…}`, the form of changes in answers and events.
+    /// Appends `{"key":…,"value":…}`, the format of changes in answers and events.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"key\":");
         json::write_string(&self.key, out);
@@ -25,66 +23,61 @@ impl StateEntry {
     }
 }
 
-/// What [`StateEntry::write_json`] writes.
-pub fn change_shape(book: &mut SchemaRegistry) -> ValueSchema {
-    book.named("StateChange", |book| {
-        let value = StateValue::shape(book);
+/// The schema of [`StateEntry::write_json`].
+pub fn change_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
+    schemas.named("StateChange", |schemas| {
+        let value = StateValue::shape(schemas);
         ObjectSchema::new()
             .key("key", schema::text(), "The key.")
-            .key("value", value, "The value it got.")
+            .key("value", value, "The new value.")
             .shape()
     })
 }
 
-/// What a state, or the public part of one, looks like.
-pub fn state_shape(book: &mut SchemaRegistry) -> ValueSchema {
-    let values = StateValue::shape(book);
-    book.named("State", |_| {
-        schema::about(schema::mapping(values), "A user's state, or the public part of it.")
-    })
+/// The schema of a state, or of its public part.
+pub fn state_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
+    let values = StateValue::shape(schemas);
+    schemas.named("State", |_| schema::about(schema::mapping(values), "A user's state, or its public part."))
 }
 
 impl StateEntry {
-    /// Bytes of key and value.
+    /// The length of key and value in bytes.
     pub fn size(&self) -> usize {
         self.key.len() + self.value.size()
     }
 }
 
-/// A state in the order its keys first came.
+/// A state, in the order in which its keys were first set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateMap(IndexMap<Box<str>, StateValue>);
 
 impl StateMap {
-    /// Number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Bytes of all keys and values.
+    /// The length of all keys and values in bytes.
     pub fn size(&self) -> usize {
         self.iter().map(|(key, value)| key.len() + value.size()).sum()
     }
 
-    /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&StateValue> {
         self.0.get(key)
     }
 
-    /// All keys and values in order.
+    /// All keys and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &StateValue)> {
         self.0.iter().map(|(key, value)| (&**key, value))
     }
 
-    /// Sets these values and tells which were new, in the order given.
+    /// Sets these values and returns the entries that changed something, in the given order.
     ///
-    /// As in the original a missing key counts as null, so null for it is not stored, and a value equal to the old one
-    /// (`true` and `1` are) leaves the old one in place.
+    /// As in the original, a missing key counts as null, so that null is not stored for it, and a value that equals the
+    /// old one (`true` equals `1`) does not replace it.
     pub fn merge(&mut self, entries: impl IntoIterator<Item = StateEntry>) -> Vec<StateEntry> {
         entries.into_iter().filter(|entry| self.set(entry)).collect()
     }
@@ -98,13 +91,13 @@ impl StateMap {
         changed
     }
 
-    /// The part of the state under these keys, in the state's order.
+    /// The part of the state under these keys, in the order of the state.
     pub fn public(&self, keys: &[String]) -> PublicState<'_> {
-        let mut places: Vec<usize> =
+        let mut indexes: Vec<usize> =
             keys.iter().filter_map(|key| self.0.get_index_of(key.as_str())).collect();
-        places.sort_unstable();
-        places.dedup();
-        PublicState { state: self, places }
+        indexes.sort_unstable();
+        indexes.dedup();
+        PublicState { state: self, indexes }
     }
 
     /// Appends the state as a JSON object.
@@ -113,18 +106,18 @@ impl StateMap {
     }
 }
 
-/// What of a state everybody may see.
+/// The public part of a state.
 #[derive(Clone, Debug)]
 pub struct PublicState<'a> {
     state: &'a StateMap,
-    places: Vec<usize>,
+    indexes: Vec<usize>,
 }
 
 impl<'a> PublicState<'a> {
-    /// The public keys that are set, and their values.
+    /// The public keys that are set, with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a StateValue)> {
         let entries = &self.state.0;
-        self.places.iter().filter_map(|place| entries.get_index(*place)).map(|(key, value)| (&**key, value))
+        self.indexes.iter().filter_map(|index| entries.get_index(*index)).map(|(key, value)| (&**key, value))
     }
 
     /// Appends this part of the state as a JSON object.
@@ -170,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_tells_what_changed() {
+    fn merging_returns_the_changes() {
         let mut state = StateMap::default();
         state.merge(entries(&[("key", "\"foo\""), ("bar", "\"baz\"")]));
         let changed = state.merge(entries(&[("bar", "2"), ("private", "\"im_private\"")]));
@@ -189,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn only_public_keys_that_are_set_are_seen() {
+    fn only_public_keys_that_are_set_are_visible() {
         let mut state = StateMap::default();
         state.merge(entries(&[("s", "\"x\""), ("i", "1"), ("u", "\"ž😀\"")]));
         let keys = ["u", "missing", "s", "u"].map(String::from);

@@ -1,13 +1,13 @@
-//! Timestamps as the original reads and writes them.
+//! Timestamps, read and written like the original.
 //!
-//! Kept as calendar fields and an offset (16 bytes, `Copy`), written when asked: a message carries its time through
-//! history and frames, and the text is needed in two forms.
+//! Stored as calendar fields and an offset (16 bytes, `Copy`) and formatted on demand, because history and frames need
+//! two different text forms.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Timelike};
 use std::fmt;
 use std::ops::Deref;
 
-/// A point in time, with the offset from UTC its sender gave, if any.
+/// A point in time, with the offset from UTC that the sender gave, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timestamp {
     local: NaiveDateTime,
@@ -15,31 +15,32 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// Now, in UTC and without a zone, as the original stamps what carries no time.
+    /// The current time, in UTC and without a zone, like the original's default.
     pub fn now() -> Self {
         Self { local: chrono::Utc::now().naive_utc(), offset_minutes: None }
     }
 
-    /// A time in UTC without a zone, from microseconds since 1970; what four-digit years cannot say becomes 1970.
+    /// A time in UTC without a zone, from microseconds since 1970. Years that do not have one to four digits become
+    /// 1970.
     pub fn from_unix_micros(micros: i64) -> Self {
         let local = DateTime::from_timestamp_micros(micros).map(|at| at.naive_utc());
         let local = local.filter(|at| (1..=9999).contains(&at.year())).unwrap_or_default();
         Self { local, offset_minutes: None }
     }
 
-    /// Milliseconds since 1970; 0 for what was before.
+    /// Milliseconds since 1970. 0 for earlier times.
     pub fn unix_ms(&self) -> u64 {
         u64::try_from(self.unix_micros() / 1_000).unwrap_or(0)
     }
 
-    /// The same moment in microseconds since 1970.
+    /// Microseconds since 1970.
     pub fn unix_micros(&self) -> i64 {
         let offset = i64::from(self.offset_minutes.unwrap_or(0)) * 60_000_000;
         self.local.and_utc().timestamp_micros() - offset
     }
 
-    /// Reads `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HHMM|±HH]`; a blank for the `T`, one-digit parts and a line feed at
-    /// the end pass too (the original's date pattern), fractions are cut to microseconds.
+    /// Reads `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HHMM|±HH]`. Also accepts a space for the `T`, one-digit parts and a
+    /// line feed at the end (the original's date pattern). Truncates fractions to microseconds.
     pub fn parse(text: &str) -> Option<Self> {
         let mut rest = Digits(text.strip_suffix('\n').unwrap_or(text).as_bytes());
         let (year, month, day) = (rest.number(4, 4)?, rest.after(b"-", 1, 2)?, rest.after(b"-", 1, 2)?);
@@ -50,7 +51,7 @@ impl Timestamp {
             micro = rest.fraction()?;
         }
         let offset_minutes = rest.zone()?;
-        // Year 0 exists for chrono and not for the original.
+        // Year 0 is valid for chrono, but not for the original.
         let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day).filter(|d| d.year() > 0)?;
         Some(Self { local: date.and_hms_micro_opt(hour, minute, second, micro)?, offset_minutes })
     }
@@ -60,7 +61,7 @@ impl Timestamp {
         self.text("+00:00")
     }
 
-    /// The text for frames: UTC is `Z`, as the original's frame encoder has it.
+    /// The text for frames: UTC is `Z`, like in the original's frame encoder.
     pub fn frame(&self) -> TimeText {
         self.text("Z")
     }
@@ -91,11 +92,11 @@ impl Timestamp {
     }
 }
 
-/// What is left of a text being read.
+/// The unread rest of a text.
 struct Digits<'a>(&'a [u8]);
 
 impl Digits<'_> {
-    /// A number of `least` to `most` digits.
+    /// Reads a number of `least` to `most` digits.
     fn number(&mut self, least: usize, most: usize) -> Option<u32> {
         let len = self.0.iter().take(most).take_while(|byte| byte.is_ascii_digit()).count();
         let (digits, rest) = self.0.split_at_checked(len).filter(|_| len >= least)?;
@@ -103,14 +104,14 @@ impl Digits<'_> {
         Some(digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')))
     }
 
-    /// The same behind one of these signs.
+    /// Reads one of these signs and then a number.
     fn after(&mut self, signs: &[u8], least: usize, most: usize) -> Option<u32> {
         let (sign, rest) = self.0.split_first()?;
         self.0 = rest;
         signs.contains(sign).then(|| self.number(least, most))?
     }
 
-    /// Microseconds behind a point; 0 when there is none.
+    /// Reads microseconds after a decimal point. 0 without a point.
     fn fraction(&mut self) -> Option<u32> {
         if self.0.first() != Some(&b'.') {
             return Some(0);
@@ -123,7 +124,7 @@ impl Digits<'_> {
         Some(micro * 10_u32.pow(u32::try_from(missing).ok()?))
     }
 
-    /// The zone at the end of the text, in minutes; `Some(None)` when there is no zone, `None` when it is unreadable.
+    /// Reads the zone at the end of the text, in minutes. `Some(None)` without a zone, `None` if it is invalid.
     fn zone(&mut self) -> Option<Option<i16>> {
         let sign = match self.0 {
             b"" => return Some(None),
@@ -156,8 +157,8 @@ impl TimeText {
 
     fn push(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
-                *place = *byte;
+            if let Some(byte_slot) = self.bytes.get_mut(usize::from(self.len)) {
+                *byte_slot = *byte;
                 self.len += 1;
             }
         }
@@ -165,8 +166,8 @@ impl TimeText {
 
     fn number(&mut self, mut number: u32, digits: usize) {
         let mut text = [b'0'; 6];
-        for place in text[..digits].iter_mut().rev() {
-            *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        for byte_slot in text[..digits].iter_mut().rev() {
+            *byte_slot = b'0' + u8::try_from(number % 10).unwrap_or(0);
             number /= 10;
         }
         self.push(&text[..digits]);
@@ -182,7 +183,7 @@ impl Deref for TimeText {
     type Target = str;
 
     fn deref(&self) -> &str {
-        // Only ASCII is ever pushed, so the fallback never shows.
+        // Only ASCII is pushed, so the fallback is never used.
         std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
 }
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_original_takes() {
+    fn formats_that_the_original_accepts() {
         for (given, answered) in [
             ("2010-01-01T01:01", "2010-01-01T01:01:00"),
             ("2010-01-01T01:01:01.5", "2010-01-01T01:01:01.500000"),
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_counted_in_utc() {
+    fn microseconds_are_counted_in_utc() {
         for (given, micros) in [
             ("1970-01-01T00:00:01.5", 1_500_000),
             ("1970-01-01T02:00:00+02:00", 0),
@@ -255,14 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn utc_has_two_texts() {
+    fn utc_has_two_text_forms() {
         assert_eq!(frame("2010-01-01T01:01:01Z").as_deref(), Some("2010-01-01T01:01:01Z"));
         assert_eq!(frame("2010-01-01T01:01:01+02:00").as_deref(), Some("2010-01-01T01:01:01+02:00"));
         assert_eq!(frame("2010-01-01T01:01:01").as_deref(), Some("2010-01-01T01:01:01"));
     }
 
     #[test]
-    fn what_the_original_refuses() {
+    fn formats_that_the_original_refuses() {
         for given in [
             "",
             "never",
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn micros_and_their_absence() {
+    fn microseconds_are_omitted_if_zero() {
         assert_eq!(
             &*Timestamp::from_unix_micros(1_582_366_272_123_456).answer(),
             "2020-02-22T10:11:12.123456"
@@ -312,14 +313,14 @@ mod tests {
     }
 
     #[test]
-    fn now_reads_back() {
+    fn the_current_time_can_be_read_again() {
         let now = Timestamp::now().answer();
         assert_eq!(answer(&now).as_deref(), Some(&*now));
     }
 
     proptest! {
         #[test]
-        fn any_text_is_survived_and_what_passes_reads_back(text in "[0-9TZ:. +-]{0,40}|.*") {
+        fn any_text_is_parsed_without_panic_and_valid_times_can_be_read_again(text in "[0-9TZ:. +-]{0,40}|.*") {
             if let Some(at) = Timestamp::parse(&text) {
                 let (answered, framed) = (at.answer(), at.frame());
                 prop_assert_eq!(Timestamp::parse(&answered), Some(at));

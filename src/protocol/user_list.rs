@@ -1,7 +1,8 @@
-//! The users of a channel by name, and their JSON, in pieces that are written once and shared as long as they last.
+//! The users of a channel in order of their names, with their JSON, in pieces that are encoded once and shared.
 //!
-//! Lists of users go into presence events and infos, by contract as a whole. A crowd that comes would sort and write all
-//! of it once for each newcomer; in pieces, a newcomer costs one piece, and a copy of the list a pointer.
+//! Presence events and infos contain the complete list, as the original defines. When many users join, each would cause
+//! the whole list to be sorted and encoded. With pieces, a new user costs one piece, and a copy of the list costs a
+//! pointer.
 
 use super::event::UserView;
 use super::ids::UserId;
@@ -9,17 +10,17 @@ use super::json;
 use rustc_hash::FxHashSet;
 use std::sync::{Arc, OnceLock};
 
-/// Users of a piece, at most. Fewer make a change cheaper, more make a copy of the list cheaper.
+/// The most users per piece. Smaller pieces make changes cheaper, larger pieces make copies of the list cheaper.
 const MAX: usize = 64;
-/// Users of a piece in a new list: there is room for some more.
+/// Users per piece in a new list, which leaves space for more.
 const FILL: usize = 48;
-/// Users passed in the time in which one is looked for by name.
+/// The number of users that can be iterated at the cost of one lookup by name.
 const LOOKUP_COST: usize = 32;
 
-/// Users sorted by name, each name once. A clone costs nothing, and stays as it is when the list goes on to change.
+/// Users sorted by name, each name once. A clone is nearly free, and does not change when the list changes later.
 #[derive(Clone, Debug, Default)]
 pub struct UserList {
-    /// No piece is empty, and two neighbours together are more than half a piece.
+    /// No piece is empty, and two neighbours together exceed half of [`MAX`].
     pieces: Arc<Vec<Arc<UserListPiece>>>,
     len: usize,
 }
@@ -27,13 +28,13 @@ pub struct UserList {
 #[derive(Debug, Default)]
 struct UserListPiece {
     users: Vec<Arc<UserView>>,
-    /// Elements of JSON lists, joined by commas; made when they are first asked for.
+    /// Elements of JSON lists, joined by commas. Created on first use.
     names: OnceLock<Box<[u8]>>,
     states: OnceLock<Box<[u8]>>,
     public_states: OnceLock<Box<[u8]>>,
 }
 
-/// A copy that is going to change: what was written of the old one does not go with it.
+/// A copy that will be changed, so it does not include the encoded elements.
 impl Clone for UserListPiece {
     fn clone(&self) -> Self {
         Self::of(self.users.clone())
@@ -73,35 +74,32 @@ impl UserListPiece {
 }
 
 impl UserList {
-    /// Number of users.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All users, by name.
+    /// All users, in order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<UserView>> {
         self.pieces.iter().flat_map(|piece| &piece.users)
     }
 
-    /// Whether a user of this name is listed.
     pub fn contains(&self, name: &str) -> bool {
         let piece = self.pieces.get(self.piece_of(name));
         piece.is_some_and(|piece| find(&piece.users, name).is_ok())
     }
 
-    /// The first piece that ends with this name or one behind it; the last one, if none does.
+    /// The first piece that ends with this name or a later one; otherwise the last piece.
     fn piece_of(&self, name: &str) -> usize {
         let ends_before =
             |piece: &Arc<UserListPiece>| piece.users.last().is_some_and(|last| *last.name < *name);
         self.pieces.partition_point(ends_before).min(self.pieces.len().saturating_sub(1))
     }
 
-    /// Lists a user, or shows it anew.
+    /// Adds a user, or replaces its view.
     pub fn insert(&mut self, view: Arc<UserView>) {
         let at = self.piece_of(&view.name);
         let pieces = Arc::make_mut(&mut self.pieces);
@@ -111,10 +109,10 @@ impl UserList {
             return;
         };
         match find(&piece.users, &view.name) {
-            Ok(place) => UserListPiece::change(piece)[place] = view,
-            Err(place) => {
+            Ok(position) => UserListPiece::change(piece)[position] = view,
+            Err(position) => {
                 let users = UserListPiece::change(piece);
-                users.insert(place, view);
+                users.insert(position, view);
                 self.len += 1;
                 if users.len() > MAX {
                     let right = users.split_off(users.len() / 2);
@@ -124,17 +122,17 @@ impl UserList {
         }
     }
 
-    /// Takes a user out, if it is listed.
+    /// Removes a user, if it is listed.
     pub fn remove(&mut self, name: &str) {
         let at = self.piece_of(name);
-        let Some(Ok(place)) = self.pieces.get(at).map(|piece| find(&piece.users, name)) else { return };
+        let Some(Ok(position)) = self.pieces.get(at).map(|piece| find(&piece.users, name)) else { return };
         let pieces = Arc::make_mut(&mut self.pieces);
-        UserListPiece::change(&mut pieces[at]).remove(place);
+        UserListPiece::change(&mut pieces[at]).remove(position);
         self.len -= 1;
         if pieces[at].users.is_empty() {
             pieces.remove(at);
         }
-        // The pieces before and behind what was taken out; where nothing is left they are neighbours now.
+        // Joins the changed piece with its neighbours. If it is empty, they are neighbours now.
         join(pieces, at);
         join(pieces, at.saturating_sub(1));
     }
@@ -144,19 +142,19 @@ impl UserList {
         self.write_pieces(out, UserListPiece::names);
     }
 
-    /// Appends `[{"user", "state"}, …]`, with whole states or with what of them is public.
+    /// Appends `[{"user", "state"}, …]`, with the whole states or with their public parts.
     pub fn write(&self, out: &mut Vec<u8>, public: bool) {
         self.write_pieces(out, |piece| piece.states(public));
     }
 
-    /// Appends `[{"user", "state"}, …]` with the users of all these lists, each once: those of the longest, then all
-    /// others.
+    /// Appends `[{"user", "state"}, …]` with the users of all these lists, each once: first those of the longest list,
+    /// then all others.
     pub fn write_union<'a>(lists: impl Iterator<Item = &'a Self> + Clone, out: &mut Vec<u8>, public: bool) {
-        let Some((place, longest)) = lists.clone().enumerate().max_by_key(|(_, list)| list.len) else {
+        let Some((position, longest)) = lists.clone().enumerate().max_by_key(|(_, list)| list.len) else {
             return out.extend_from_slice(b"[]");
         };
-        let others = || lists.clone().enumerate().filter(|(at, _)| *at != place).map(|(_, list)| list);
-        // Few are looked for by name in the longest list; for many it is cheaper to go through that list once.
+        let others = || lists.clone().enumerate().filter(|(at, _)| *at != position).map(|(_, list)| list);
+        // A few users are looked up by name in the longest list; for many it is cheaper to iterate over that list once.
         let few = others().map(Self::len).sum::<usize>() < longest.len / LOOKUP_COST;
         let mut seen: FxHashSet<UserId> = FxHashSet::default();
         if !few && others().next().is_some() {
@@ -177,7 +175,7 @@ impl UserList {
         out.push(b']');
     }
 
-    /// Bytes that [`UserList::write`] appends, or one more.
+    /// The number of bytes that [`UserList::write`] appends, or one more.
     pub fn written_len(&self, public: bool) -> usize {
         self.pieces_len(|piece| piece.states(public))
     }
@@ -204,7 +202,7 @@ fn find(users: &[Arc<UserView>], name: &str) -> Result<usize, usize> {
     users.binary_search_by(|user| (*user.name).cmp(name))
 }
 
-/// Makes one piece of two neighbours that are no more than half a piece together.
+/// Joins two neighbours that together are at most half of [`MAX`].
 fn join(pieces: &mut Vec<Arc<UserListPiece>>, at: usize) {
     if let Some([one, two]) = pieces.get(at..at + 2)
         && one.users.len() + two.users.len() <= MAX / 2
@@ -214,7 +212,7 @@ fn join(pieces: &mut Vec<Arc<UserListPiece>>, at: usize) {
     }
 }
 
-/// In any order; of a name that comes twice, one view stays.
+/// Accepts any order. Of several views with the same name, one stays.
 impl FromIterator<Arc<UserView>> for UserList {
     fn from_iter<I: IntoIterator<Item = Arc<UserView>>>(users: I) -> Self {
         let mut users: Vec<_> = users.into_iter().collect();
@@ -234,7 +232,7 @@ mod tests {
 
     type Model = BTreeMap<String, u32>;
 
-    /// With a quote, and digits that sort as text: "…\"2" comes behind "…\"10".
+    /// Contains a quote, and digits that sort as text: "…\"2" comes after "…\"10".
     fn name(number: u32) -> String {
         format!("ž\"{number}")
     }
@@ -280,9 +278,9 @@ mod tests {
             let mut model: Model = first.iter().map(|number| (name(*number), 0)).collect();
             check(&list, &model);
             let mut earlier = Vec::new();
-            for (version, (what, number)) in (1..).zip(steps) {
+            for (version, (action, number)) in (1..).zip(steps) {
                 prop_assert_eq!(list.contains(&name(number)), model.contains_key(&name(number)));
-                if what < removals {
+                if action < removals {
                     list.remove(&name(number));
                     model.remove(&name(number));
                 } else {
@@ -301,7 +299,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_union_has_everybody_once(
+        fn a_union_contains_each_user_once(
             lists in proptest::collection::vec(proptest::collection::btree_set(0_u32..300, 0..200), 0..5),
             small in proptest::collection::btree_set(0_u32..300, 0..4),
         ) {
@@ -317,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_leaves_all_other_pieces_as_they_were_written() {
+    fn a_change_leaves_all_other_pieces_encoded() {
         let mut list: UserList = (0..1_000).map(|number| view(number, 0)).collect();
         check(&list, &(0..1_000).map(|number| (name(number), 0)).collect());
         let before = list.clone();
@@ -329,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_one() {
+    fn empty_lists_are_valid() {
         check(&UserList::default(), &Model::new());
         let mut list = UserList::from_iter([view(1, 0)]);
         list.remove(&name(2));

@@ -1,11 +1,11 @@
-//! JSON values that pass through as text.
+//! JSON values that the server passes on as text.
 
 use super::json;
 use super::schema::{self, SchemaRegistry, ValueSchema};
 use bytes::Bytes;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
-/// A JSON object as compact UTF-8 JSON text, checked and with blanks outside strings removed.
+/// A JSON object as compact UTF-8 JSON text: validated, without whitespace outside strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload(Bytes);
 
@@ -15,15 +15,14 @@ impl Payload {
         Self(text)
     }
 
-    /// Takes well-formed JSON without the blanks between its tokens; `None` when it is no object.
+    /// Converts well-formed JSON to a payload, without whitespace between tokens. `None` if it is not an object.
     ///
-    /// One pass, one copy; what stands in strings, escapes and all, stays as its sender wrote it.
+    /// One pass, one copy. Strings, including escapes, stay as the sender wrote them.
     pub fn compact(raw: &str) -> Option<Self> {
         let raw = raw.trim_ascii();
         raw.starts_with('{').then(|| Self(Bytes::from(json::without_blanks(raw).into_boxed_slice())))
     }
 
-    /// The JSON text.
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
@@ -36,23 +35,23 @@ pub enum StateValue {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number, as its JSON text, so that no digit is lost.
+    /// A number as its JSON text, so that no digit is lost.
     Number(Box<str>),
     /// A string.
     Text(Box<str>),
 }
 
 impl StateValue {
-    /// What such a value looks like.
-    pub fn shape(book: &mut SchemaRegistry) -> ValueSchema {
-        book.named("StateValue", |_| {
+    /// The schema of such a value.
+    pub fn shape(schemas: &mut SchemaRegistry) -> ValueSchema {
+        schemas.named("StateValue", |_| {
             let types = SchemaType::from_iter([Type::String, Type::Number, Type::Boolean, Type::Null]);
             let shape = ObjectBuilder::new().schema_type(types).into();
-            schema::about(shape, "A value of a user's state: no list and no object.")
+            schema::about(shape, "A value of a user's state: any JSON value except lists and objects.")
         })
     }
 
-    /// Bytes of its text.
+    /// The length of its text in bytes.
     pub fn size(&self) -> usize {
         match self {
             Self::Null | Self::Bool(_) => 4,
@@ -60,7 +59,7 @@ impl StateValue {
         }
     }
 
-    /// Reads one well-formed JSON value; `None` for lists, objects and strings that hold half a surrogate pair.
+    /// Reads one well-formed JSON value. `None` for lists, objects and strings with an unpaired surrogate.
     pub fn from_json(raw: &str) -> Option<Self> {
         let raw = raw.trim_ascii();
         match raw.as_bytes().first()? {
@@ -85,7 +84,8 @@ impl StateValue {
     }
 }
 
-/// Equal as the original's language has it: `true` is 1, `1` is `1.0`, and a string is never a number.
+/// Equality as in Python, the language of the original: `true` equals 1, `1` equals `1.0`, and a string never equals a
+/// number.
 impl PartialEq for StateValue {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -101,13 +101,14 @@ impl PartialEq for StateValue {
     }
 }
 
-/// Whether two JSON numbers are equal: integers exactly, floats as doubles, an integer and a float by exact value.
+/// Whether two JSON numbers are equal: integers exactly, floats as doubles, an integer and a float by their exact
+/// values.
 fn same_number(one: &str, two: &str) -> bool {
     match (is_float(one), is_float(two)) {
         (false, false) => one == two || (is_zero(one) && is_zero(two)),
         (false, true) => integer_is_float(one, two),
         (true, false) => integer_is_float(two, one),
-        // Numbers no double can hold are told apart by their digits: all of them are infinite as doubles.
+        // Numbers beyond the range of doubles are compared by their digits, because all are infinite as doubles.
         (true, true) => {
             matches!((one.parse::<f64>(), two.parse::<f64>()), (Ok(a), Ok(b)) if a == b && a.is_finite())
         }
@@ -121,7 +122,7 @@ fn integer_is_float(integer: &str, float: &str) -> bool {
     if is_zero(integer) || float == 0.0 {
         return is_zero(integer) && float == 0.0;
     }
-    // A double prints all its digits when no fraction is asked for.
+    // Formatting without fraction digits prints all digits of a double.
     float.is_finite() && float.fract() == 0.0 && format!("{float:.0}") == integer
 }
 
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_lose_their_blanks_only() {
+    fn payloads_lose_only_their_whitespace() {
         let raw = "{ \"a b\" : [1, 2 ,\n{\"x\\\" \": \" \\\\\"}] ,\t\"lone\": \"\\ud800\" }";
         let compact = Payload::compact(raw).unwrap();
         assert_eq!(compact.as_bytes(), r#"{"a b":[1,2,{"x\" ":" \\"}],"lone":"\ud800"}"#);
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn values_stay_themselves() {
+    fn values_are_written_unchanged() {
         for raw in [
             "null",
             "true",
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn equality_is_the_originals() {
+    fn equality_follows_the_original() {
         for (one, two) in [
             ("true", "1"),
             ("false", "0.0"),
@@ -215,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn compact_means_the_same(text in any::<String>(), number in any::<f64>().prop_filter("JSON", |n| n.is_finite())) {
+        fn compact_json_has_the_same_value(text in any::<String>(), number in any::<f64>().prop_filter("JSON", |n| n.is_finite())) {
             let tree = serde_json::json!({ &text: [number, {"n": text}, null] });
             let pretty = serde_json::to_string_pretty(&tree).unwrap();
             let compact = Payload::compact(&pretty).unwrap();
@@ -223,14 +224,14 @@ mod tests {
         }
 
         #[test]
-        fn strings_read_back(text in any::<String>()) {
+        fn strings_can_be_read_again(text in any::<String>()) {
             let mut out = Vec::new();
             StateValue::Text(text.as_str().into()).write_json(&mut out);
             prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
         }
 
         #[test]
-        fn any_text_is_survived(text in any::<String>()) {
+        fn any_text_is_accepted_without_panic(text in any::<String>()) {
             let _ = Payload::compact(&text);
             let _ = StateValue::from_json(&text).map(|value| value == StateValue::Bool(true));
         }

@@ -1,30 +1,29 @@
-//! What one write delivers.
+//! Frames that are sent with one write.
 
 use crate::protocol::frame::Frame;
 use crate::protocol::ids::{Offset, Stream};
 use bytes::Bytes;
 use std::cell::OnceCell;
 
-/// Several frames of one stream, joined so that one write delivers them all.
+/// Several frames of one stream, joined so that one write sends them all.
 #[derive(Debug)]
 pub struct FrameBatch {
-    /// The stream.
     pub stream: Stream,
-    /// The frames' bytes, one after the other.
+    /// The bytes of all frames, in order.
     pub bytes: Bytes,
-    /// End of each frame within `bytes`, and its offset.
+    /// The end of each frame within `bytes`, and its offset.
     pub ends: Vec<(usize, Offset)>,
-    /// The same, compressed, once somebody asks for it.
+    /// The compressed form. Created on first use.
     deflated: OnceCell<Box<FrameBatch>>,
 }
 
 impl FrameBatch {
-    /// Joins live frames for a websocket.
+    /// Joins the live forms of frames.
     pub fn live<'a>(stream: Stream, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> Self {
         Self::join(stream, frames, Frame::live)
     }
 
-    /// Joins frames in the form that `form` gives them.
+    /// Joins frames in the form that `form` returns.
     fn join<'a>(
         stream: Stream,
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
@@ -45,12 +44,11 @@ impl FrameBatch {
         Self::of(stream, ends, bytes.into())
     }
 
-    /// These bytes, with the end of each frame.
     pub fn of(stream: Stream, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
         Self { stream, bytes, ends, deflated: OnceCell::new() }
     }
 
-    /// The compressed form, made once for all members of a group.
+    /// The compressed form, created once for all members of a group.
     pub(super) fn deflated<'a>(
         &self,
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,

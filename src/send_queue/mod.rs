@@ -1,8 +1,9 @@
-//! The one place that enqueues to a connection, and that decides about peers who do not read.
+//! The only place that enqueues data for a client, and that handles clients that do not read.
 //!
-//! An send queue belongs to a session and is shared, on one thread, with the hub. The hub writes straight to the
-//! socket; what the kernel does not take at once waits here as shared bytes, bounded, and the session flushes it
-//! when the socket is writable again. A long-poll's send queue only collects, until the session takes the batch.
+//! A send queue belongs to a session, which shares it with the hub of the same thread. The hub writes directly to the
+//! socket. Bytes that the kernel does not accept wait here as shared, bounded buffers, and the session flushes them
+//! when the socket is writable again. The send queue of a long-poll only collects events until the session sends the
+//! response.
 
 mod frame_batch;
 mod queue;
@@ -37,34 +38,34 @@ use std::net::{IpAddr, Shutdown};
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 
-/// What became of something given to an send queue.
+/// The result of pushing something to a send queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushResult {
-    /// The kernel has it, or it waits in the queue.
+    /// The kernel accepted it, or it waits in the queue.
     Accepted,
-    /// The peer does not read: the queue would grow over its bound. The caller detaches and aborts.
+    /// The client does not read: the queue would exceed its capacity. The caller detaches and aborts the session.
     Overflow,
-    /// The socket is broken. The caller detaches; the session finds out by itself.
+    /// The socket is broken. The caller detaches the session, which detects the error by itself.
     Broken,
-    /// The send queue takes nothing any more.
-    Sealed,
+    /// The send queue is closed.
+    Closed,
 }
 
-/// A part of a poll's answer.
+/// A part of the response to a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponsePart {
-    /// Its bytes, shared.
+    /// The bytes, shared.
     pub bytes: Bytes,
-    /// Whether it goes on with the element that the part before it began.
+    /// Whether it continues the element of the previous part.
     pub is_rest: bool,
 }
 
 enum Sink {
-    /// A taken-over socket: bytes are websocket frames.
+    /// A websocket: bytes are websocket frames.
     Socket(TcpStream),
-    /// A long-poll: bytes are elements of its list.
+    /// A long-poll: bytes are elements of its JSON list.
     Poll,
-    /// The simulator's socket, which takes as much as it is told to.
+    /// The simulator's socket, which accepts a configured number of bytes.
     #[cfg(test)]
     Simulated(std::rc::Rc<simulated::Socket>),
 }
@@ -74,24 +75,24 @@ pub struct SendQueue {
     sink: Sink,
     queue: RefCell<Queue>,
     waker: RefCell<Option<Waker>>,
-    /// The peer takes compressed messages; frames from this length on are sent so.
+    /// Frames of at least this many bytes are compressed. `None` if the client does not accept compressed messages.
     deflate_from: Option<usize>,
     closing: Cell<Option<CloseReason>>,
     sealed: Cell<bool>,
     assembling: Cell<bool>,
     answering: Cell<bool>,
-    /// Something was taken from [`SendQueue::ready`], and what came of it is not known yet.
+    /// A send of [`SendQueue::ready`] whose result is not known yet is in progress.
     sending: Cell<bool>,
-    heard: Cell<u64>,
+    last_received: Cell<u64>,
 }
 
 impl SendQueue {
-    /// The send queue of a websocket. At most `max_queued` waits in it, apart from one whole frame or catch-up.
+    /// The send queue of a websocket. Its capacity is `max_queued`, plus one frame or catch-up.
     pub fn socket(socket: TcpStream, max_queued: QueueCapacity, now_ms: u64) -> Self {
         Self::new(Sink::Socket(socket), max_queued, now_ms)
     }
 
-    /// The peer takes compressed messages: frames of at least this many bytes are sent so.
+    /// Sets the minimum length of compressed frames. `None` if the client does not accept compressed messages.
     pub fn compressing(mut self, deflate_from: Option<usize>) -> Self {
         self.deflate_from = deflate_from;
         self
@@ -113,108 +114,108 @@ impl SendQueue {
             assembling: Cell::new(false),
             answering: Cell::new(false),
             sending: Cell::new(false),
-            heard: Cell::new(now_ms),
+            last_received: Cell::new(now_ms),
         }
     }
 
-    /// Whether this is a websocket's.
+    /// Whether this is the send queue of a websocket.
     pub fn is_socket(&self) -> bool {
         !matches!(self.sink, Sink::Poll)
     }
 
-    /// Whether the peer takes compressed messages.
+    /// Whether the client accepts compressed messages.
     pub fn is_compressing(&self) -> bool {
         self.deflate_from.is_some()
     }
 
-    /// The address of the socket's peer; none for a poll.
+    /// The address of the socket's peer. `None` for a poll.
     pub fn peer(&self) -> Option<IpAddr> {
         self.stream()?.peer_addr().ok().map(|peer| peer.ip().to_canonical())
     }
 
-    /// When the peer was last heard, on the hub's clock.
-    pub fn heard_ms(&self) -> u64 {
-        self.heard.get()
+    /// When the client last sent something, on the hub's clock.
+    pub fn last_received_ms(&self) -> u64 {
+        self.last_received.get()
     }
 
-    /// Notes that the peer was heard.
-    pub fn hear(&self, now_ms: u64) {
-        self.heard.set(now_ms);
+    /// Sets when the client last sent something.
+    pub fn set_last_received(&self, now_ms: u64) {
+        self.last_received.set(now_ms);
     }
 
-    /// Whether live frames must wait for the rest of a catch-up.
+    /// Whether live frames must wait until a catch-up is complete.
     pub fn is_assembling(&self) -> bool {
         self.assembling.get()
     }
 
-    /// Notes whether live frames must wait for the rest of a catch-up.
+    /// Sets whether live frames must wait until a catch-up is complete.
     pub fn set_assembling(&self, assembling: bool) {
         self.assembling.set(assembling);
     }
 
-    /// Bytes waiting.
+    /// The number of waiting bytes.
     pub fn queued_bytes(&self) -> usize {
         self.queue.borrow().bytes()
     }
 
-    /// Whether as many frames wait as may.
-    pub fn has_all_frames(&self) -> bool {
-        self.queue.borrow().has_all_frames()
+    /// Whether the maximum number of frames is waiting.
+    pub fn has_max_frames(&self) -> bool {
+        self.queue.borrow().has_max_frames()
     }
 
-    /// Delivers live frames of one stream to a websocket, or collects them one by one for a poll.
+    /// Sends live frames of one stream to a websocket, or collects them one by one for a poll.
     pub fn push_live<'a>(
         &self,
-        joined: &FrameBatch,
+        batch: &FrameBatch,
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
     ) -> PushResult {
         if self.is_socket() {
-            return self.push_joined(self.form(joined, frames));
+            return self.push_batch(self.form(batch, frames));
         }
         self.collect(frames.map(|(offset, frame)| {
-            let mark = Some(Mark { stream: joined.stream, offset });
-            Queued { bytes: frame.live_element(), mark, begun: false }
+            let mark = Some(Mark { stream: batch.stream, offset });
+            Queued { bytes: frame.live_element(), mark, is_partial: false }
         }))
     }
 
-    /// The form of these frames that a websocket takes: plain or compressed.
+    /// The form of these frames for this websocket: plain or compressed.
     pub fn form<'a, 'f>(
         &self,
-        joined: &'a FrameBatch,
+        batch: &'a FrameBatch,
         frames: impl Iterator<Item = (Offset, &'f Frame)> + Clone,
     ) -> &'a FrameBatch {
         match self.deflate_from {
-            None => joined,
-            Some(threshold) => joined.deflated(frames, threshold),
+            None => batch,
+            Some(threshold) => batch.deflated(frames, threshold),
         }
     }
 
-    /// Queues frames that the peer missed, until [`SendQueue::flush_catchup`]. They do not count against the bound: it may
-    /// be the peer's whole absence, and closing it for that would only bring it back for the same.
+    /// Queues frames that the client missed, until [`SendQueue::flush_catchup`]. They do not count against the
+    /// capacity: a client that is closed for a long catch-up would only return for the same catch-up.
     pub fn push_catchup<'a>(
         &self,
         stream: Stream,
         frames: impl Iterator<Item = (Offset, &'a Frame)>,
     ) -> PushResult {
         if self.sealed.get() {
-            return PushResult::Sealed;
+            return PushResult::Closed;
         }
         let socket = self.is_socket();
         let mut queue = self.queue.borrow_mut();
         for (offset, frame) in frames {
             let mark = Some(Mark { stream, offset });
             if socket {
-                queue.push_free(Queued { bytes: frame.catchup().clone(), mark, begun: false });
+                queue.push_exempt(Queued { bytes: frame.catchup().clone(), mark, is_partial: false });
             } else {
                 let [open, tail] = frame.catchup_element();
-                queue.push_free(Queued { bytes: open, mark, begun: false });
-                queue.push_free(Queued { bytes: tail, mark: None, begun: false });
+                queue.push_exempt(Queued { bytes: open, mark, is_partial: false });
+                queue.push_exempt(Queued { bytes: tail, mark: None, is_partial: false });
             }
         }
         PushResult::Accepted
     }
 
-    /// Sends what [`SendQueue::push_catchup`] has queued, that of many streams at once.
+    /// Sends the frames that [`SendQueue::push_catchup`] has queued, for any number of streams together.
     pub fn flush_catchup(&self) -> PushResult {
         if self.is_empty() {
             return PushResult::Accepted;
@@ -230,17 +231,17 @@ impl SendQueue {
         PushResult::Accepted
     }
 
-    /// Sends what belongs to no stream (a control frame, a heartbeat, a reply), in order with everything else. A poll
-    /// needs none.
+    /// Sends data outside the streams (a control frame, a heartbeat, a reply), in order with all other data. Polls
+    /// ignore it.
     pub fn push_control(&self, bytes: &Bytes) -> PushResult {
         match self.is_socket() {
-            true if self.sealed.get() => PushResult::Sealed,
+            true if self.sealed.get() => PushResult::Closed,
             true => self.push_one(bytes),
             false => PushResult::Accepted,
         }
     }
 
-    /// Nothing follows what was refused: a cursor that moved on would step over it.
+    /// Closes the queue after a refusal: a later frame would advance the cursor beyond the refused one.
     fn refuse(&self, why: PushResult) -> PushResult {
         self.sealed.set(true);
         why
@@ -251,7 +252,7 @@ impl SendQueue {
         if !queue.is_empty() && !queue.has_room(bytes.len()) {
             return self.refuse(PushResult::Overflow);
         }
-        queue.push(Queued { bytes: bytes.clone(), mark: None, begun: false });
+        queue.push(Queued { bytes: bytes.clone(), mark: None, is_partial: false });
         drop(queue);
         match self.try_flush() {
             Ok(_) => {
@@ -262,43 +263,44 @@ impl SendQueue {
         }
     }
 
-    /// All of them or none: a cursor cannot say that only some were taken.
+    /// Collects all items or none: a cursor cannot express that only some were accepted.
     fn collect(&self, items: impl Iterator<Item = Queued> + Clone) -> PushResult {
         if self.sealed.get() {
-            return PushResult::Sealed;
+            return PushResult::Closed;
         }
         let mut queue = self.queue.borrow_mut();
         let bytes = items.clone().map(|item| item.bytes.len()).sum();
         let full = !queue.is_empty() && !queue.has_room(bytes);
         if full {
-            // The poll answers with what it has, the next one catches up with the rest.
+            // The poll responds with its queued events; the next poll catches up with the rest.
             self.sealed.set(true);
         } else {
             items.for_each(|item| queue.push(item));
         }
         drop(queue);
         self.wake();
-        if full { PushResult::Sealed } else { PushResult::Accepted }
+        if full { PushResult::Closed } else { PushResult::Accepted }
     }
 
-    /// For each stream of which something waits here, the offset before its first waiting frame: that far the peer got.
+    /// For each stream with waiting frames, the offset before the first one: the client has received the stream up to
+    /// there.
     pub fn delivered_before(&self) -> FxHashMap<Stream, Offset> {
         let first = self.queue.borrow().first_offsets();
         first.into_iter().map(|(stream, offset)| (stream, offset.saturating_sub(1))).collect()
     }
 
-    /// Takes nothing more. Cursors of the streams stand still from here on.
+    /// Accepts nothing more. The cursors of the streams no longer advance.
     pub fn seal(&self) {
         self.sealed.set(true);
         self.wake();
     }
 
-    /// Takes nothing more.
+    /// Whether the queue accepts nothing more.
     pub fn is_sealed(&self) -> bool {
         self.sealed.get()
     }
 
-    /// Says goodbye after what is queued.
+    /// Sends the close frame after everything queued.
     pub fn close(&self, reason: CloseReason) {
         if self.closing.get().is_some() {
             return;
@@ -310,50 +312,50 @@ impl SendQueue {
         self.seal();
     }
 
-    /// Says goodbye instead of what is queued: the peer does not read, its memory is wanted back.
+    /// Drops everything queued and sends the close frame: the client does not read, and its memory is needed.
     pub fn abort(&self, reason: CloseReason) {
         let clean = self.queue.borrow_mut().clear();
         if clean {
             return self.close(reason);
         }
-        // Half a frame is out already; nothing sensible can follow it.
+        // Part of a frame was already sent, so no valid frame can follow.
         self.closing.set(Some(reason));
         self.seal();
     }
 
-    /// Counts a frame that is half out as delivered: see [`SendQueue::close_after_begun`].
-    pub fn count_begun(&self) {
-        self.queue.borrow_mut().count_begun();
+    /// Counts a partly sent frame as delivered; see [`SendQueue::close_after_partial`].
+    pub fn count_partial_as_delivered(&self) {
+        self.queue.borrow_mut().count_partial_as_delivered();
     }
 
-    /// Says goodbye after a frame that is half out, for nothing sensible could follow its half; all else that is
-    /// queued is left to a successor.
-    pub fn close_after_begun(&self, reason: CloseReason) {
-        self.queue.borrow_mut().keep_begun();
+    /// Sends the close frame after the rest of a partly sent frame, because no valid frame could follow a part of it.
+    /// The next session delivers everything else that is queued.
+    pub fn close_after_partial(&self, reason: CloseReason) {
+        self.queue.borrow_mut().keep_partial();
         self.close(reason);
     }
 
-    /// Why the send queue was closed, once it was.
+    /// The close reason, once the send queue is closed.
     pub fn closing(&self) -> Option<CloseReason> {
         self.closing.get()
     }
 
-    /// What a poll has collected is on its way to its peer from here on, in this many parts. They stay queued for
-    /// [`SendQueue::delivered_before`], and count, until they are forgotten.
+    /// Begins the response of a poll and returns its number of parts. The parts stay queued, and count, for
+    /// [`SendQueue::delivered_before`], until [`SendQueue::clear`].
     pub fn begin_answer(&self) -> usize {
         let parts = self.queue.borrow().len();
         self.answering.set(parts > 0);
         parts
     }
 
-    /// A part of a poll's answer: an element of its list, or the rest of the element before it. `None` when the send queue
-    /// was aborted meanwhile.
+    /// A part of a poll's response: an element of its list, or the rest of the previous element. `None` if the send
+    /// queue was aborted meanwhile.
     pub fn part(&self, index: usize) -> Option<ResponsePart> {
         let queue = self.queue.borrow();
         queue.get(index).map(|item| ResponsePart { bytes: item.bytes.clone(), is_rest: item.mark.is_none() })
     }
 
-    /// Begins the answer of a poll, and returns the elements of its list.
+    /// Begins the response of a poll, and returns the elements of its list.
     #[cfg(test)]
     pub fn batch(&self) -> Vec<Bytes> {
         let mut elements: Vec<Vec<u8>> = Vec::new();
@@ -366,18 +368,18 @@ impl SendQueue {
         elements.into_iter().map(Bytes::from).collect()
     }
 
-    /// Whether a poll's answer is on its way, so that nobody can say how far its peer got.
+    /// Whether the response of a poll is in flight, so that the client's cursor is unknown.
     pub fn is_answering(&self) -> bool {
         self.answering.get()
     }
 
-    /// Whether anything waits.
+    /// Whether nothing is waiting.
     pub fn is_empty(&self) -> bool {
         self.queue.borrow().is_empty()
     }
 
-    /// Forgets what is queued: it has reached the peer by another way (a poll's answer).
-    pub fn forget(&self) {
+    /// Removes everything queued, because the client has received it in the response of a poll.
+    pub fn clear(&self) {
         self.queue.borrow_mut().clear();
     }
 
@@ -393,7 +395,7 @@ impl SendQueue {
         }
     }
 
-    /// Registers the session to be woken when something changes.
+    /// Registers the session's task to be woken when something changes.
     pub fn register(&self, context: &Context<'_>) {
         let mut slot = self.waker.borrow_mut();
         match &*slot {
@@ -402,10 +404,10 @@ impl SendQueue {
         }
     }
 
-    /// Flushes as far as the socket takes it. Ready when nothing waits.
+    /// Writes as much as the socket accepts. Ready when nothing is waiting.
     ///
     /// # Errors
-    /// The socket's.
+    /// The errors of the socket.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(socket) = self.stream() else { return Poll::Ready(Ok(())) };
         loop {
@@ -425,15 +427,16 @@ impl SendQueue {
         }
     }
 
-    /// Nothing more will be sent: the peer sees the end of the stream behind what was. Reading goes on.
-    pub fn hang_up(&self) {
+    /// Shuts down the sending direction: the client receives the end of the stream after everything sent. Reading
+    /// continues.
+    pub fn shutdown_write(&self) {
         if let Sink::Socket(socket) = &self.sink {
-            // Fails when the peer is gone, which reading tells as well.
+            // Fails when the client has disconnected, which reading detects as well.
             let _ = SockRef::from(socket).shutdown(Shutdown::Write);
         }
     }
 
-    /// The socket, for reading; none for a poll.
+    /// The socket, for reading. `None` for a poll.
     pub fn stream(&self) -> Option<&TcpStream> {
         match &self.sink {
             Sink::Socket(socket) => Some(socket),

@@ -1,4 +1,4 @@
-//! What waits for one peer: shared bytes with their place in a stream, counted and bounded.
+//! The data waiting for one client: shared bytes with their position in a stream, counted and bounded.
 
 use super::FrameBatch;
 use crate::protocol::ids::{Offset, Stream};
@@ -8,44 +8,44 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Which frame of which stream some bytes are.
+/// The frame and the stream to which bytes belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The stream.
     pub stream: Stream,
-    /// Its position there.
+    /// The offset of the frame in the stream.
     pub offset: Offset,
 }
 
-/// One frame, or what is left of it.
+/// A frame, or its unsent rest.
 #[derive(Clone, Debug)]
 pub struct Queued {
-    /// The bytes still to go.
+    /// The unsent bytes.
     pub bytes: Bytes,
-    /// None for control frames, and for what goes on with the item before it (a poll's catch-up).
+    /// `None` for control frames, and for the rest of the previous item (in a poll's catch-up).
     pub mark: Option<Mark>,
-    /// Part of it is out already.
-    pub begun: bool,
+    /// Part of the frame was already sent.
+    pub is_partial: bool,
 }
 
 thread_local! {
-    /// Bytes in all queues of this thread: kept here, for a way to a common counter would cost every queue its room.
+    /// Bytes in all queues of this thread. Thread-local, because a reference to a shared counter would enlarge every
+    /// queue.
     static QUEUED_HERE: Cell<usize> = const { Cell::new(0) };
-    /// The frames that they are, or parts of them.
+    /// Frames, and parts of frames, in all queues of this thread.
     static FRAMES_HERE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Bytes that wait in all queues of this thread.
+/// The bytes waiting in all queues of this thread.
 pub fn queued_here() -> usize {
     QUEUED_HERE.get()
 }
 
-/// Frames, and parts of frames, that wait in all queues of this thread.
+/// The frames, and parts of frames, waiting in all queues of this thread.
 pub fn frames_here() -> usize {
     FRAMES_HERE.get()
 }
 
-/// How much may wait for one peer. Small, for every session has one.
+/// How much may wait for one client. Small, because every session has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueCapacity {
     bytes: u32,
@@ -53,17 +53,16 @@ pub struct QueueCapacity {
 }
 
 impl QueueCapacity {
-    /// So many bytes and so many frames.
     pub fn new(bytes: usize, frames: usize) -> Self {
         let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Self { bytes: small(bytes), frames: small(frames) }
     }
 }
 
-/// The queue of one send queue. Nearly all are empty, so what a queue holds has a box of its own.
+/// The contents of one send queue. Boxed, because nearly all queues are empty.
 #[derive(Debug)]
 pub struct Queue {
-    /// Never without an item.
+    /// Never an empty list.
     waiting: Option<Box<QueuedFrames>>,
     max: QueueCapacity,
 }
@@ -72,8 +71,8 @@ pub struct Queue {
 struct QueuedFrames {
     items: VecDeque<Queued>,
     bytes: usize,
-    /// Bytes that do not count against the bound: a catch-up.
-    free: usize,
+    /// Bytes that do not count against the capacity: a catch-up.
+    exempt: usize,
 }
 
 impl QueuedFrames {
@@ -89,14 +88,14 @@ impl QueuedFrames {
         QUEUED_HERE.set(QUEUED_HERE.get().saturating_sub(bytes));
     }
 
-    /// Removes bytes from the front; false when nothing is left.
+    /// Removes bytes from the front. False when nothing is left.
     fn advance(&mut self, mut taken: usize) -> bool {
         self.remove(taken.min(self.bytes));
         while let Some(item) = self.items.front_mut() {
             if item.bytes.len() > taken {
                 if taken > 0 {
                     item.bytes = item.bytes.slice(taken..);
-                    item.begun = true;
+                    item.is_partial = true;
                 }
                 return true;
             }
@@ -116,56 +115,54 @@ impl Drop for QueuedFrames {
 }
 
 impl Queue {
-    /// An empty queue with a bound.
+    /// An empty queue with this capacity.
     pub fn new(max: QueueCapacity) -> Self {
         Self { waiting: None, max }
     }
 
-    /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_none()
     }
 
-    /// Bytes waiting.
+    /// The number of waiting bytes.
     pub fn bytes(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 
-    /// Whether so many bytes more stay within the bound.
+    /// Whether this many more bytes stay within the capacity.
     pub fn has_room(&self, bytes: usize) -> bool {
-        let free = self.waiting.as_ref().map_or(0, |waiting| waiting.free);
-        let room = (self.max.bytes as usize).saturating_add(free);
-        self.bytes().saturating_add(bytes) <= room && !self.has_all_frames()
+        let exempt = self.waiting.as_ref().map_or(0, |waiting| waiting.exempt);
+        let room = (self.max.bytes as usize).saturating_add(exempt);
+        self.bytes().saturating_add(bytes) <= room && !self.has_max_frames()
     }
 
-    /// Whether as many frames wait as may; those of a catch-up do not count.
-    pub fn has_all_frames(&self) -> bool {
+    /// Whether the maximum number of frames is waiting. Frames of a catch-up do not count.
+    pub fn has_max_frames(&self) -> bool {
         let frames = self.max.frames as usize;
-        self.waiting.as_ref().is_some_and(|waiting| waiting.free == 0 && waiting.items.len() >= frames)
+        self.waiting.as_ref().is_some_and(|waiting| waiting.exempt == 0 && waiting.items.len() >= frames)
     }
 
-    /// Appends.
     pub fn push(&mut self, item: Queued) {
         self.waiting.get_or_insert_default().push(item);
     }
 
-    /// Appends something that does not count against the bound.
-    pub fn push_free(&mut self, item: Queued) {
+    /// Appends an item that does not count against the capacity.
+    pub fn push_exempt(&mut self, item: Queued) {
         let waiting = self.waiting.get_or_insert_default();
-        waiting.free += item.bytes.len();
+        waiting.exempt += item.bytes.len();
         waiting.push(item);
     }
 
-    /// Appends the frames of `joined` that lie beyond the first `taken` bytes.
-    pub fn push_rest(&mut self, joined: &FrameBatch, taken: usize) {
+    /// Appends the frames of `batch` that lie beyond the first `taken` bytes.
+    pub fn push_rest(&mut self, batch: &FrameBatch, taken: usize) {
         let mut start = 0;
-        for &(end, offset) in &joined.ends {
+        for &(end, offset) in &batch.ends {
             if end > taken {
                 let from = start.max(taken);
                 self.push(Queued {
-                    bytes: joined.bytes.slice(from..end),
-                    mark: Some(Mark { stream: joined.stream, offset }),
-                    begun: from > start,
+                    bytes: batch.bytes.slice(from..end),
+                    mark: Some(Mark { stream: batch.stream, offset }),
+                    is_partial: from > start,
                 });
             }
             start = end;
@@ -180,28 +177,28 @@ impl Queue {
         self.waiting.iter().flat_map(|waiting| &waiting.items)
     }
 
-    /// Drops everything; tells whether the stream of bytes ended between two frames.
+    /// Drops everything. True if the sent bytes end between two frames.
     pub fn clear(&mut self) -> bool {
-        let clean = self.first().is_none_or(|item| !item.begun);
+        let clean = self.first().is_none_or(|item| !item.is_partial);
         self.waiting = None;
         clean
     }
 
-    /// Takes the mark from a frame of which part is out.
-    pub fn count_begun(&mut self) {
-        if let Some(item) = self.first().filter(|item| item.begun) {
+    /// Removes the mark of a partly sent frame, so that the frame counts as delivered.
+    pub fn count_partial_as_delivered(&mut self) {
+        if let Some(item) = self.first().filter(|item| item.is_partial) {
             item.mark = None;
         }
     }
 
-    /// Drops everything but a frame of which part is out.
-    pub fn keep_begun(&mut self) {
-        let begun = self.first().filter(|item| item.begun).cloned();
+    /// Drops everything but a partly sent frame.
+    pub fn keep_partial(&mut self) {
+        let partial = self.first().filter(|item| item.is_partial).cloned();
         self.clear();
-        begun.into_iter().for_each(|item| self.push(item));
+        partial.into_iter().for_each(|item| self.push(item));
     }
 
-    /// The offset of the first waiting frame of each stream. One pass, for there may be as many streams as frames.
+    /// The offset of the first waiting frame of each stream. One pass, because there may be as many streams as frames.
     pub fn first_offsets(&self) -> FxHashMap<Stream, Offset> {
         let mut first = FxHashMap::default();
         for mark in self.items().filter_map(|item| item.mark) {
@@ -210,23 +207,23 @@ impl Queue {
         first
     }
 
-    /// Offset of the first waiting frame of a stream.
+    /// The offset of the first waiting frame of a stream.
     #[cfg(test)]
     pub fn first_offset(&self, stream: Stream) -> Option<Offset> {
         self.first_offsets().get(&stream).copied()
     }
 
-    /// How many items wait.
+    /// The number of waiting items.
     pub fn len(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.items.len())
     }
 
-    /// The item at this place.
+    /// The item at this position.
     pub fn get(&self, index: usize) -> Option<&Queued> {
         self.waiting.as_ref()?.items.get(index)
     }
 
-    /// Fills `slices` from the front; returns how many are filled.
+    /// Fills `slices` from the front. Returns the number of filled slices.
     pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
         for (slice, item) in slices.iter_mut().zip(self.items()) {
@@ -236,8 +233,8 @@ impl Queue {
         used
     }
 
-    /// Removes so many bytes from the front: the kernel has them. An idle connection holds no buffer, and a finished
-    /// catch-up no longer widens the bound.
+    /// Removes bytes from the front that the kernel has accepted. An idle connection holds no buffer, and a finished
+    /// catch-up no longer extends the capacity.
     pub fn advance(&mut self, taken: usize) {
         if self.waiting.as_mut().is_some_and(|waiting| !waiting.advance(taken)) {
             self.waiting = None;
@@ -257,7 +254,7 @@ mod tests {
 
     const STREAM: Stream = Stream::Channel(ChannelId(1));
 
-    fn joined(lengths: &[usize]) -> FrameBatch {
+    fn batch(lengths: &[usize]) -> FrameBatch {
         let mut bytes = Vec::new();
         let mut ends = Vec::new();
         for (index, length) in lengths.iter().enumerate() {
@@ -270,40 +267,40 @@ mod tests {
     #[test]
     fn the_rest_of_a_short_write_keeps_its_marks() {
         let mut queue = Queue::new(QueueCapacity::new(100, 100));
-        queue.push_rest(&joined(&[3, 3, 3]), 4);
+        queue.push_rest(&batch(&[3, 3, 3]), 4);
         assert_eq!(queue.first_offset(STREAM), Some(2));
         assert_eq!(queue.bytes(), 5);
-        assert!(!queue.clear(), "half of frame 2 is out");
+        assert!(!queue.clear(), "part of frame 2 was sent");
     }
 
     #[test]
-    fn catchup_widens_the_bound_until_it_is_out() {
+    fn a_catch_up_extends_the_capacity_until_it_is_sent() {
         let mut queue = Queue::new(QueueCapacity::new(10, 100));
-        queue.push_free(Queued { bytes: Bytes::from(vec![0; 50]), mark: None, begun: false });
+        queue.push_exempt(Queued { bytes: Bytes::from(vec![0; 50]), mark: None, is_partial: false });
         assert!(queue.has_room(10) && !queue.has_room(11));
         queue.advance(50);
         assert!(!queue.has_room(11));
     }
 
     #[test]
-    fn so_many_frames_wait_at_most() {
+    fn the_number_of_waiting_frames_is_limited() {
         let mut queue = Queue::new(QueueCapacity::new(1_000, 3));
-        queue.push_rest(&joined(&[3, 3]), 0);
+        queue.push_rest(&batch(&[3, 3]), 0);
         assert!(queue.has_room(3));
-        queue.push_rest(&joined(&[3]), 0);
-        assert!(!queue.has_room(3) && queue.has_all_frames());
+        queue.push_rest(&batch(&[3]), 0);
+        assert!(!queue.has_room(3) && queue.has_max_frames());
         queue.advance(3);
         assert!(queue.has_room(3));
     }
 
     proptest! {
         #[test]
-        fn bytes_come_out_as_they_went_in(
+        fn bytes_leave_in_the_order_of_arrival(
             lengths in proptest::collection::vec(1usize..20, 1..20),
             first in 0usize..200,
             steps in proptest::collection::vec(1usize..30, 0..60),
         ) {
-            let all = joined(&lengths);
+            let all = batch(&lengths);
             let first = first.min(all.bytes.len());
             let mut queue = Queue::new(QueueCapacity::new(usize::MAX, usize::MAX));
             queue.push_rest(&all, first);
@@ -315,7 +312,7 @@ mod tests {
                 take.truncate(step);
                 out.extend_from_slice(&take);
                 queue.advance(take.len());
-                // Every frame before the first waiting one is out completely.
+                // Every frame before the first waiting one was sent completely.
                 let whole = queue.first_offset(STREAM).map_or(lengths.len(), |offset| offset as usize - 1);
                 prop_assert!(out.len() >= lengths[..whole].iter().sum::<usize>());
                 prop_assert_eq!(out.len() + queue.bytes(), all.bytes.len());

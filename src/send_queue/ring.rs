@@ -1,11 +1,11 @@
-//! Sending to many sockets by one system call. The only module with `unsafe`; what it must hold is written at each use.
+//! Sending to many sockets with one system call. The only module with `unsafe`; each use states its invariants.
 //!
-//! A ring of its own for each hub, used by the hub's thread only, and only synchronously: [`Ring::send`] returns when
-//! the kernel has answered everything. So no buffer and no descriptor is lent to the kernel beyond a call, and
-//! borrows say all there is to say about lifetimes. Sends never wait (`MSG_DONTWAIT`): a full socket is an answer
-//! (`EAGAIN`, or fewer bytes), as with send(2).
+//! Each hub has its own ring. Only the hub's thread uses it, and only synchronously: [`Ring::send`] returns after the
+//! kernel has completed everything. The kernel therefore holds no buffer and no descriptor beyond a call, and ordinary
+//! borrows express all lifetimes. Sends never wait (`MSG_DONTWAIT`): a full socket is a result (`EAGAIN`, or fewer
+//! bytes), as with send(2).
 //!
-//! What it gains is in `docs/reports/benchmarks.md`.
+//! The gain is measured in `docs/reports/benchmarks.md`.
 #![allow(
     unsafe_code,
     reason = "the ring's queue takes raw pointers; audited here, see the comments at each use"
@@ -18,11 +18,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-/// Sends of one call at most: a hub's slice.
+/// The most sends per call: a slice of the hub's fan-out.
 const ENTRIES: u32 = 128;
 const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-/// How long the answer to a send that the kernel has begun is waited for when the ring no longer works.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How long to wait for the completions of started sends after the ring has failed.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// See the module's description.
 pub struct Ring {
@@ -30,11 +30,11 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring for the current thread, which has been tried: a filter of system calls may allow to make one and not to
-    /// use it.
+    /// Creates and tests a ring for the current thread: a system call filter may allow creating a ring but not using
+    /// it.
     ///
     /// # Errors
-    /// The kernel has no io_uring, an older one than 6.1, or does not let us use it.
+    /// The kernel has no io_uring, is older than 6.1, or forbids its use.
     pub fn new() -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -43,11 +43,11 @@ impl Ring {
             .dontfork()
             .build(ENTRIES)?;
         let mut ring = Self { ring };
-        ring.try_out()?;
+        ring.test_request()?;
         Ok(ring)
     }
 
-    fn try_out(&mut self) -> io::Result<()> {
+    fn test_request(&mut self) -> io::Result<()> {
         let entry = opcode::Nop::new().build();
         // SAFETY: the entry refers to no memory and to no descriptor.
         unsafe { self.ring.submission().push(&entry) }.map_err(io::Error::other)?;
@@ -56,18 +56,19 @@ impl Ring {
                 return Err(error);
             }
         }
-        match self.ring.completion().next().map(|answer| answer.result()) {
+        match self.ring.completion().next().map(|completion| completion.result()) {
             Some(0) => Ok(()),
             Some(error) => Err(io::Error::from_raw_os_error(-error)),
-            None => Err(io::Error::other("the ring does not answer")),
+            None => Err(io::Error::other("the ring does not complete a request")),
         }
     }
 
-    /// Sends without waiting, and appends to `taken` how many bytes of each the kernel took, in the order given.
+    /// Sends without waiting, and appends to `taken` the number of bytes that the kernel accepted of each entry, in
+    /// order.
     ///
     /// # Errors
-    /// The ring no longer works. What is missing in `taken` then has not been begun and never will be: the caller sends
-    /// it in another way, and drops the ring.
+    /// The ring has failed. Entries missing from `taken` were not started and never will be: the caller sends them in
+    /// another way, and drops the ring.
     pub fn send(&mut self, batch: &[Sending<'_>], taken: &mut Vec<io::Result<usize>>) -> io::Result<()> {
         for chunk in batch.chunks(ENTRIES as usize) {
             let first = taken.len();
@@ -79,28 +80,29 @@ impl Ring {
                 return Err(error);
             }
             if queued < chunk.len() {
-                return Err(io::Error::other("the queue of the ring is full"));
+                return Err(io::Error::other("the submission queue is full"));
             }
         }
         Ok(())
     }
 
-    /// Queues sends; nothing is under way before, and only [`Ring::finish`] starts them. Returns how many are
-    /// queued: all, for a chunk is never longer than the empty queue.
+    /// Queues sends. None is in flight before, and only [`Ring::finish`] starts them. Returns the number of queued
+    /// sends: all, because a chunk is never longer than the empty queue.
     fn push(&mut self, chunk: &[Sending<'_>]) -> usize {
         let mut queue = self.ring.submission();
         for (index, sending) in chunk.iter().enumerate() {
-            // A longer one is cut, and the rest waits, as after any short send.
+            // A longer send is truncated, and the rest waits, as after any short send.
             let length = u32::try_from(sending.bytes.len()).unwrap_or(u32::MAX);
             let socket = types::Fd(sending.socket.as_raw_fd());
             let entry = opcode::Send::new(socket, sending.bytes.as_ptr(), length)
                 .flags(FLAGS)
                 .build()
                 .user_data(index as u64);
-            // SAFETY: the bytes and the socket are borrowed by our caller for as long as `send` runs, and `send` does not
-            // return before `finish` has seen the kernel's answer to every entry that the kernel has taken; the kernel
-            // only reads the bytes. An entry that the kernel has not taken is only looked at by a later submission, and
-            // after an error, when there can be such entries, the caller makes none: it drops the ring.
+            // SAFETY: the caller borrows the bytes and the socket for as long as `send` runs, and `send` does not
+            // return before `finish` has received the completion of every entry that the kernel has accepted; the
+            // kernel only reads the bytes. The kernel reads an entry that it has not accepted only at a later
+            // submission. Such entries can only exist after an error, and then the caller submits nothing more: it
+            // drops the ring.
             if unsafe { queue.push(&entry) }.is_err() {
                 return index;
             }
@@ -108,21 +110,22 @@ impl Ring {
         chunk.len()
     }
 
-    /// Starts what is queued and takes the answer to all that the kernel has taken; does not return before, for the
-    /// kernel has our pointers. Returns how many it has taken, from the front, and why it did not take the rest.
+    /// Starts the queued sends and receives the completions of all that the kernel has accepted. It does not return
+    /// earlier, because the kernel holds pointers of this process. Returns the number of accepted sends, from the
+    /// front, and the error if the kernel did not accept the rest.
     fn finish(&mut self, taken: &mut [io::Result<usize>]) -> (usize, Option<io::Error>) {
         let mut open = taken.len();
         while open > 0 {
             let submitted = self.ring.submit_and_wait(open);
-            open -= self.take_answers(taken);
+            open -= self.receive_completions(taken);
             match submitted {
                 Ok(_) => {}
-                // A signal came; the kernel is short of memory; answers have to be taken first: all pass.
+                // A signal, a shortage of memory in the kernel, or a full completion queue: all are temporary.
                 Err(error)
                     if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
                 Err(error) => {
                     let left = self.ring.submission().len();
-                    self.await_answers(open.saturating_sub(left), taken);
+                    self.await_completions(open.saturating_sub(left), taken);
                     return (taken.len() - left, Some(error));
                 }
             }
@@ -130,27 +133,28 @@ impl Ring {
         (taken.len(), None)
     }
 
-    /// How many answers there were.
-    fn take_answers(&mut self, taken: &mut [io::Result<usize>]) -> usize {
+    /// Receives the available completions. Returns their number.
+    fn receive_completions(&mut self, taken: &mut [io::Result<usize>]) -> usize {
         let mut count = 0;
-        for answer in self.ring.completion() {
+        for completion in self.ring.completion() {
             count += 1;
-            if let Some(place) = taken.get_mut(answer.user_data() as usize) {
-                let result = answer.result();
-                *place = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
+            if let Some(entry) = taken.get_mut(completion.user_data() as usize) {
+                let result = completion.result();
+                *entry = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
             }
         }
         count
     }
 
-    /// Waits for so many answers without a system call. A send that does not wait is answered while it is submitted, so
-    /// they are here nearly always; but to return while the kernel may still read our bytes would be unsound.
-    fn await_answers(&mut self, mut open: usize, taken: &mut [io::Result<usize>]) {
+    /// Waits for this many completions without a system call. A send that does not wait completes during its
+    /// submission, so nearly always they are available; but returning while the kernel may still read the bytes would
+    /// be unsound.
+    fn await_completions(&mut self, mut open: usize, taken: &mut [io::Result<usize>]) {
         let begun = Instant::now();
         while open > 0 {
-            open -= self.take_answers(taken).min(open);
-            if open > 0 && begun.elapsed() > LAST_ANSWERS {
-                log::error!("io_uring failed, and {open} sends are under way that cannot be taken back");
+            open -= self.receive_completions(taken).min(open);
+            if open > 0 && begun.elapsed() > COMPLETION_TIMEOUT {
+                log::error!("io_uring failed with {open} sends in flight that cannot be cancelled");
                 std::process::abort();
             }
             std::thread::yield_now();
@@ -172,11 +176,11 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsFd;
 
-    /// Has the kernel refuse a system call to the current thread from here on. False: it takes no filters.
+    /// Makes the kernel refuse a system call to the current thread from now on. False if it supports no filters.
     fn refuse(call: libc::c_long) -> bool {
         let line = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
         let mut lines = [
-            // The number of the call; is it this one? Then EPERM, else go on.
+            // Loads the number of the call. Returns EPERM for this call, and allows all others.
             line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
             line(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32),
             line(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
@@ -190,7 +194,7 @@ mod tests {
         }
     }
 
-    /// On a thread of its own: a filter stays with its thread.
+    /// Runs a test on a new thread, because a filter applies to a thread until it ends.
     fn on_a_thread(test: impl FnOnce() + Send + 'static) {
         std::thread::spawn(test).join().unwrap();
     }
@@ -204,7 +208,7 @@ mod tests {
         (0..count).map(pair).collect()
     }
 
-    /// Sends to all, and each gets it once.
+    /// Sends to all sockets, and checks that each receives the bytes once.
     fn send_to_all(sender: &mut FrameSender, pairs: &mut [(TcpStream, TcpStream)], bytes: &[u8]) {
         let batch: Vec<Sending<'_>> =
             pairs.iter().map(|(server, _)| Sending { socket: server.as_fd(), bytes }).collect();
@@ -219,13 +223,13 @@ mod tests {
             client.read_exact(&mut read).unwrap();
             assert_eq!(read, bytes);
             client.set_nonblocking(true).unwrap();
-            assert!(client.read(&mut read).is_err(), "nothing comes twice");
+            assert!(client.read(&mut read).is_err(), "nothing is sent twice");
             client.set_nonblocking(false).unwrap();
         }
     }
 
     #[test]
-    fn a_ring_that_may_be_made_and_not_used_is_none() {
+    fn a_ring_that_cannot_be_used_is_an_error() {
         on_a_thread(|| {
             if !refuse(libc::SYS_io_uring_enter) {
                 return;
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_ring_fails_later_nothing_is_lost_and_nothing_comes_twice() {
+    fn when_the_ring_fails_later_nothing_is_lost_or_sent_twice() {
         on_a_thread(|| {
             let (mut sender, mut pairs) = (FrameSender::with_ring(), pairs(300));
             send_to_all(&mut sender, &mut pairs, b"before");

@@ -6,20 +6,19 @@ use socket2::SockRef;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// Below this a ring's round trip costs as much as the calls that it saves.
+/// Below this, a call of the ring costs as much as the calls that it saves.
 #[cfg(target_os = "linux")]
-const WORTH_A_RING: usize = 2;
+const MIN_RING_BATCH: usize = 2;
 
-/// Bytes on their way to a socket.
+/// Bytes to send to a socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Sending<'a> {
-    /// The socket. It does not block.
+    /// The socket, in non-blocking mode.
     pub socket: BorrowedFd<'a>,
-    /// The bytes.
     pub bytes: &'a [u8],
 }
 
-/// Sends to many sockets: by one call through an io_uring where the kernel has one for us, else by one call for each.
+/// Sends to many sockets: with one call through io_uring if it is available, otherwise with one call per socket.
 #[derive(Debug, Default)]
 pub struct FrameSender {
     #[cfg(target_os = "linux")]
@@ -27,26 +26,26 @@ pub struct FrameSender {
 }
 
 impl FrameSender {
-    /// A sender with a ring if there can be one. To be made on the thread that uses it.
+    /// Creates a sender, with a ring if io_uring is available. Must be called on the thread that uses the sender.
     pub fn with_ring() -> Self {
         #[cfg(target_os = "linux")]
         match Ring::new() {
             Ok(ring) => return Self { ring: Some(ring) },
-            // Older than 6.1, or forbidden by the administrator or a container's filter.
-            Err(error) => log::info!("no io_uring here, sending to each socket by itself: {error}"),
+            // The kernel is older than 6.1, or the administrator or a container's filter forbids io_uring.
+            Err(error) => log::info!("io_uring is not available, sending to each socket separately: {error}"),
         }
         Self::default()
     }
 
-    /// Sends without waiting, and says how many bytes of each the kernel took, in the order given.
+    /// Sends without waiting, and returns the number of bytes that the kernel accepted of each entry, in order.
     pub fn send(&mut self, batch: &[Sending<'_>]) -> Vec<io::Result<usize>> {
         let mut taken = Vec::with_capacity(batch.len());
         #[cfg(target_os = "linux")]
         if let Some(ring) = &mut self.ring
-            && batch.len() >= WORTH_A_RING
+            && batch.len() >= MIN_RING_BATCH
             && let Err(error) = ring.send(batch, &mut taken)
         {
-            log::warn!("io_uring no longer works, sending to each socket by itself from here on: {error}");
+            log::warn!("io_uring no longer works, sending to each socket separately from now on: {error}");
             self.ring = None;
         }
         let rest = batch.iter().skip(taken.len());

@@ -1,7 +1,8 @@
-//! Random batches to sockets that fill up and break, against a plain account of what each peer must read.
+//! Random batches to sockets that fill up and break, against a simple model of the bytes that each client must read.
 //!
-//! No checker of memory sees what the kernel reads. So each buffer is exactly as long as it says, and is overwritten and
-//! freed as soon as the call returns: what the kernel read beyond it, or later, a peer would read here.
+//! No memory checker observes the kernel's reads. Each buffer is therefore exactly as long as its contents, and is
+//! overwritten and freed as soon as the call returns: if the kernel read beyond it or later, a client would receive
+//! wrong bytes.
 
 use super::sender::{FrameSender, Sending};
 use crate::fixtures::sockets::{pair, read_to_end};
@@ -11,18 +12,18 @@ use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::{LazyLock, Once};
 
-/// One call of a ring takes 128.
+/// One call of a ring sends at most 128.
 const MORE_THAN_ONE_CALL: std::ops::Range<usize> = 129..140;
-/// What a buffer is overwritten with; no peer is ever sent it.
-const GONE: u8 = 0xFF;
+/// The byte with which buffers are overwritten. It is never sent.
+const OVERWRITTEN: u8 = 0xFF;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// To so many sockets in a row, the lengths in turn.
+    /// Sends to `count` consecutive sockets, cycling through the lengths.
     Send { first: usize, count: usize, lengths: Vec<usize> },
-    /// A peer reads so many bytes, if they are there.
+    /// A client reads up to this many bytes.
     Read { peer: usize, bytes: usize },
-    /// Nothing more can be sent to it.
+    /// Breaks a socket: nothing more can be sent to it.
     Break { peer: usize },
 }
 
@@ -40,11 +41,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is sent to a socket from a position of its stream on: a sequence without order that comes back after some thousand
-/// bytes, entered elsewhere for each socket.
+/// The bytes for a socket from a position of its stream: a pseudo-random sequence that repeats after some thousand
+/// bytes, with a different start for each socket.
 fn bytes(socket: usize, from: usize, count: usize) -> Vec<u8> {
     static SEQUENCE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mixed = |place: u64| (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8 % GONE;
+        let mixed = |place: u64| (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8 % OVERWRITTEN;
         (0..4_093).map(mixed).collect()
     });
     let mut bytes = Vec::with_capacity(count);
@@ -65,13 +66,13 @@ struct Peer {
 
 impl Peer {
     fn take(&mut self, number: usize, input: &[u8]) {
-        let meant = bytes(number, self.read, input.len());
-        if input != meant {
-            let wrong = input.iter().zip(&meant).position(|(read, meant)| read != meant);
-            panic!("peer {number} read something else, {wrong:?} bytes behind {}", self.read);
+        let expected = bytes(number, self.read, input.len());
+        if input != expected {
+            let wrong = input.iter().zip(&expected).position(|(read, expected)| read != expected);
+            panic!("peer {number} read wrong bytes, {wrong:?} bytes after {}", self.read);
         }
         self.read += input.len();
-        assert!(self.read <= self.written, "peer {number} read more than was taken");
+        assert!(self.read <= self.written, "peer {number} read more than was accepted");
     }
 }
 
@@ -87,7 +88,7 @@ fn send(sender: &mut FrameSender, peers: &mut [Peer], first: usize, count: usize
     assert_eq!(taken.len(), count);
     drop(batch);
     let lengths: Vec<usize> = buffers.iter().map(|buffer| buffer.len()).collect();
-    buffers.iter_mut().for_each(|buffer| buffer.fill(GONE));
+    buffers.iter_mut().for_each(|buffer| buffer.fill(OVERWRITTEN));
     drop(buffers);
     for ((at, length), taken) in chosen.into_iter().zip(lengths).zip(taken) {
         let peer = &mut peers[at];
@@ -97,7 +98,9 @@ fn send(sender: &mut FrameSender, peers: &mut [Peer], first: usize, count: usize
                 peer.written += taken;
             }
             Err(ErrorKind::BrokenPipe) => assert!(peer.is_broken),
-            Err(ErrorKind::WouldBlock) => assert!(!peer.is_broken && peer.written > 0, "it is not full"),
+            Err(ErrorKind::WouldBlock) => {
+                assert!(!peer.is_broken && peer.written > 0, "the socket is not full")
+            }
             Err(other) => panic!("{other}"),
         }
     }
@@ -136,15 +139,15 @@ async fn live(mut sender: FrameSender, num_peers: usize, steps: &[Step]) {
         let mut rest = Vec::new();
         read_to_end(client, &mut rest);
         peer.take(number, &rest);
-        assert_eq!(peer.read, peer.written, "peer {number} lacks bytes that were taken");
+        assert_eq!(peer.read, peer.written, "peer {number} misses bytes that were accepted");
     }
 }
 
-/// Where there is none, this proves nothing about it.
-fn say_if_without_ring(sender: &FrameSender) {
+/// Reports once that io_uring is not available and therefore not tested.
+fn report_missing_ring(sender: &FrameSender) {
     static ONCE: Once = Once::new();
     if !format!("{sender:?}").contains("Some(Ring)") {
-        ONCE.call_once(|| eprintln!("the kernel has no io_uring for us: tested without it"));
+        ONCE.call_once(|| eprintln!("io_uring is not available: tested without it"));
     }
 }
 
@@ -152,13 +155,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, max_shrink_time: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn peers_read_what_was_said_to_be_taken(
+    fn clients_read_exactly_the_accepted_bytes(
         num_peers in prop_oneof![6 => 1usize..9, 1 => MORE_THAN_ONE_CALL],
         steps in proptest::collection::vec(step(), 1..40),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let with_ring = FrameSender::with_ring();
-        say_if_without_ring(&with_ring);
+        report_missing_ring(&with_ring);
         for sender in [with_ring, FrameSender::default()] {
             runtime.block_on(live(sender, num_peers, &steps));
         }

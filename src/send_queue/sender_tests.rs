@@ -14,7 +14,7 @@ fn run(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
 }
 
-/// Both ways of sending must do the same.
+/// Runs a test with both ways of sending.
 fn with_each(test: impl AsyncFn(&mut FrameSender)) {
     for mut sender in [FrameSender::with_ring(), FrameSender::default()] {
         run(async { test(&mut sender).await });
@@ -24,7 +24,7 @@ fn with_each(test: impl AsyncFn(&mut FrameSender)) {
 #[test]
 fn each_socket_gets_its_own_bytes() {
     with_each(async |sender| {
-        // More than one call holds.
+        // More sockets than one call of a ring.
         let texts: Vec<String> = (0..150).map(|number| format!("for socket {number}")).collect();
         let mut pairs = Vec::new();
         for _ in &texts {
@@ -46,7 +46,7 @@ fn each_socket_gets_its_own_bytes() {
 }
 
 #[test]
-fn a_full_socket_takes_a_part_then_nothing_and_does_not_wait() {
+fn a_full_socket_accepts_a_part_then_nothing_without_blocking() {
     with_each(async |sender| {
         let ((full, mut peer), (free, _peer)) = (pair().await, pair().await);
         let bytes = vec![b'x'; 4 << 20];
@@ -74,7 +74,7 @@ fn a_full_socket_takes_a_part_then_nothing_and_does_not_wait() {
 }
 
 #[test]
-fn a_broken_socket_is_an_error_of_its_own() {
+fn a_broken_socket_fails_alone() {
     with_each(async |sender| {
         let ((broken, peer), (fine, mut reader)) = (pair().await, pair().await);
         socket2::SockRef::from(&broken).shutdown(std::net::Shutdown::Write).unwrap();
@@ -92,19 +92,19 @@ fn a_broken_socket_is_an_error_of_its_own() {
 }
 
 #[test]
-fn nothing_to_send_is_no_call() {
+fn an_empty_batch_sends_nothing() {
     with_each(async |sender| assert!(sender.send(&[]).is_empty()));
 }
 
 #[test]
-fn of_two_at_a_time_for_one_socket_the_second_waits_for_what_became_of_the_first() {
+fn a_second_send_to_a_socket_waits_for_the_result_of_the_first() {
     run(async {
         let (server, client) = pair().await;
         let send_queue = SendQueue::socket(server, QueueCapacity::new(1_000, 1_000), 0);
         let first = FrameBatch::of(Stream::Private, vec![(3, 1)], Bytes::from_static(b"abc"));
         let second = FrameBatch::of(Stream::Private, vec![(3, 2)], Bytes::from_static(b"def"));
         assert!(send_queue.ready(&first).is_some());
-        assert!(send_queue.ready(&second).is_none(), "it might follow half of the first");
+        assert!(send_queue.ready(&second).is_none(), "it could follow a part of the first");
         assert_eq!(send_queue.sent(&first, Ok(0)), PushResult::Accepted);
         assert!(send_queue.ready(&second).is_none(), "the first waits");
         assert_eq!(send_queue.push_live(&second, std::iter::empty()), PushResult::Accepted);
@@ -118,9 +118,9 @@ fn of_two_at_a_time_for_one_socket_the_second_waits_for_what_became_of_the_first
     });
 }
 
-/// A peer that reads as fast as we write has the thread for one turn, and not until all of it is out.
+/// A client that reads as fast as the server writes occupies the thread for one turn only.
 #[test]
-fn what_waits_is_written_in_turns() {
+fn a_long_queue_is_written_in_several_turns() {
     let socket = Rc::new(Socket::default());
     socket.make_room(usize::MAX);
     let send_queue = SendQueue::simulated(socket.clone(), QueueCapacity::new(usize::MAX, usize::MAX));

@@ -1,4 +1,4 @@
-//! A socket without a kernel: it takes what it has room for, and the rest comes back, as from a peer that reads slowly.
+//! A simulated socket with a configurable capacity, which behaves like the socket of a client that reads slowly.
 
 use super::socket::Flushed;
 use super::{QueueCapacity, SendQueue, Sink};
@@ -6,27 +6,27 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-/// What the kernel would hold of a connection.
+/// The state of a connection that the kernel would hold.
 #[derive(Default)]
 pub struct Socket {
-    /// Bytes it takes before it is full.
+    /// Bytes that it accepts before it is full.
     room: Cell<usize>,
     taken: RefCell<Vec<u8>>,
     broken: Cell<bool>,
 }
 
 impl Socket {
-    /// The peer has read: there is room for so many bytes.
+    /// The client has read: the socket accepts this many bytes.
     pub fn make_room(&self, bytes: usize) {
         self.room.set(bytes);
     }
 
-    /// The peer is gone without a word.
+    /// The client has disconnected without a close frame.
     pub fn break_down(&self) {
         self.broken.set(true);
     }
 
-    /// What was taken so far, for the peer to read.
+    /// The bytes accepted since the last call, for the client to read.
     pub fn received(&self) -> Vec<u8> {
         self.taken.take()
     }
@@ -49,12 +49,12 @@ impl Socket {
 }
 
 impl SendQueue {
-    /// The send queue of a websocket whose kernel is this one.
+    /// The send queue of a websocket on a simulated socket.
     pub fn simulated(socket: Rc<Socket>, max_queued: QueueCapacity) -> Self {
         Self::new(Sink::Simulated(socket), max_queued, 0)
     }
 
-    /// What the session does when its socket is writable: true when nothing waits.
+    /// Flushes like a session whose socket is writable. True when nothing is waiting.
     pub fn flush_simulated(&self) -> bool {
         loop {
             match self.try_flush() {

@@ -1,4 +1,4 @@
-//! Writing to a socket: straight, or what waited.
+//! Writing to a socket: directly, or from the queue.
 
 use super::queue::Queued;
 use super::{FrameBatch, PushResult, SendQueue, Sending, Sink};
@@ -7,30 +7,30 @@ use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 
-/// Frames given to the kernel in one call at most.
-const SLICES: usize = 64;
-/// Calls, and bytes beyond which no further call is made, of one turn: a peer that reads as fast as we write would
-/// otherwise have the thread for as long as something waits for it.
-const CALLS: usize = 16;
+/// The most frames per write call.
+const MAX_SLICES: usize = 64;
+/// The most calls per turn, and the bytes after which no further call is made. Otherwise a client that reads as fast as
+/// the server writes would occupy the thread until its queue is empty.
+const MAX_CALLS: usize = 16;
 const TURN_BYTES: usize = 1 << 20;
 
-/// How far writing what waits has got.
+/// The result of writing the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
-    /// Nothing waits.
+    /// The queue is empty.
     All,
-    /// The socket takes no more.
+    /// The socket accepts no more bytes.
     Full,
-    /// As much as one turn may write; the session goes on in its next turn.
+    /// The limit of one turn was reached; the session continues in its next turn.
     Turn,
 }
 
 impl Sink {
-    /// Straight to the kernel: tokio's own record of the socket is only needed, and touched, when it is full.
+    /// Sends directly to the kernel. Tokio's readiness state is only needed, and only used, when the socket is full.
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => SockRef::from(socket).send(bytes),
-            // Polls are asked for what they collected, never written to.
+            // Polls collect events; nothing is written to them.
             Self::Poll => Ok(0),
             #[cfg(test)]
             Self::Simulated(socket) => socket.take(&[IoSlice::new(bytes)]),
@@ -48,36 +48,36 @@ impl Sink {
 }
 
 impl SendQueue {
-    /// What would deliver `joined` to a websocket for which nothing waits and nothing is being sent; `None` for all
-    /// others. The caller hands it to a [`super::Sender`] and what came of it to [`SendQueue::sent`], before anything else
-    /// is pushed: of two that were under way, the second would follow what is left of the first.
-    pub fn ready<'a>(&'a self, joined: &'a FrameBatch) -> Option<Sending<'a>> {
+    /// A send of `batch` to a websocket with an empty queue and no send in progress; `None` in all other cases. The
+    /// caller passes it to a [`super::FrameSender`] and its result to [`SendQueue::sent`] before anything else is
+    /// pushed: with two sends in flight, the second could precede the rest of the first.
+    pub fn ready<'a>(&'a self, batch: &'a FrameBatch) -> Option<Sending<'a>> {
         match &self.sink {
             Sink::Socket(socket)
                 if !self.sealed.get() && !self.sending.get() && self.queue.borrow().is_empty() =>
             {
                 self.sending.set(true);
-                Some(Sending { socket: socket.as_fd(), bytes: &joined.bytes })
+                Some(Sending { socket: socket.as_fd(), bytes: &batch.bytes })
             }
             _ => None,
         }
     }
 
-    /// What came of sending `joined`: what the kernel did not take waits in the queue.
-    pub fn sent(&self, joined: &FrameBatch, taken: io::Result<usize>) -> PushResult {
+    /// Handles the result of sending `batch`: bytes that the kernel did not accept wait in the queue.
+    pub fn sent(&self, batch: &FrameBatch, taken: io::Result<usize>) -> PushResult {
         self.sending.set(false);
         let taken = match taken {
-            Ok(taken) if taken == joined.bytes.len() => return PushResult::Accepted,
+            Ok(taken) if taken == batch.bytes.len() => return PushResult::Accepted,
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => return self.refuse(PushResult::Broken),
         };
-        self.queue.borrow_mut().push_rest(joined, taken);
+        self.queue.borrow_mut().push_rest(batch, taken);
         self.wake();
         PushResult::Accepted
     }
 
-    /// Sends the answer to the handshake, before all else. What the kernel does not take of it waits.
+    /// Sends the handshake response, before anything else. Bytes that the kernel does not accept wait in the queue.
     pub fn push_answer(&self, answer: &[u8]) -> PushResult {
         let taken = match self.sink.send(answer) {
             Ok(taken) => taken,
@@ -86,36 +86,36 @@ impl SendQueue {
         };
         if taken < answer.len() {
             let bytes = Bytes::copy_from_slice(&answer[taken..]);
-            self.queue.borrow_mut().push(Queued { bytes, mark: None, begun: taken > 0 });
+            self.queue.borrow_mut().push(Queued { bytes, mark: None, is_partial: taken > 0 });
             self.wake();
         }
         PushResult::Accepted
     }
 
-    pub(super) fn push_joined(&self, joined: &FrameBatch) -> PushResult {
+    pub(super) fn push_batch(&self, batch: &FrameBatch) -> PushResult {
         if self.sealed.get() {
-            return PushResult::Sealed;
+            return PushResult::Closed;
         }
         let mut queue = self.queue.borrow_mut();
         if queue.is_empty() {
             drop(queue);
-            return self.sent(joined, self.sink.send(&joined.bytes));
+            return self.sent(batch, self.sink.send(&batch.bytes));
         }
-        if !queue.has_room(joined.bytes.len()) {
+        if !queue.has_room(batch.bytes.len()) {
             drop(queue);
             return self.refuse(PushResult::Overflow);
         }
-        queue.push_rest(joined, 0);
+        queue.push_rest(batch, 0);
         drop(queue);
         self.wake();
         PushResult::Accepted
     }
 
-    /// Writes until nothing waits, the socket takes no more, or it has been enough for one turn.
+    /// Writes until the queue is empty, the socket accepts no more, or the limit of one turn is reached.
     pub(super) fn try_flush(&self) -> io::Result<Flushed> {
         let mut queue = self.queue.borrow_mut();
         let mut bytes = 0;
-        for _ in 0..CALLS {
+        for _ in 0..MAX_CALLS {
             if queue.is_empty() {
                 return Ok(Flushed::All);
             }
@@ -123,7 +123,7 @@ impl SendQueue {
                 break;
             }
             let taken = {
-                let mut slices = [IoSlice::new(&[]); SLICES];
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                 let used = queue.fill(&mut slices);
                 self.sink.try_write_vectored(&slices[..used])
             };

@@ -1,8 +1,8 @@
-//! The first look at a new connection: a websocket's handshake in its plainest form is answered here, all else is left
-//! to the HTTP stack.
+//! Inspects the first bytes of a new connection: a websocket handshake in its plainest form is answered here, every
+//! other connection goes to the HTTP stack.
 //!
-//! What a client sends first mostly is there when its connection is taken from the listener. It is looked at and left
-//! where it lies, so that the stack finds it as well.
+//! The first bytes of a client usually have arrived when its connection is accepted. They are peeked at and stay in the
+//! socket's buffer, so that the HTTP stack reads them as well.
 
 use crate::broker::handle::BrokerHandle;
 use crate::connection::deadline_tracker::DeadlineTracker;
@@ -34,151 +34,153 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// How long a first byte is waited for here; then the HTTP stack waits, and has a limit of its own.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// A handshake that is longer goes the long way.
+/// How long the dispatcher waits for a first byte. After that the HTTP stack waits, which has its own limit.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A longer handshake is handled by the HTTP stack.
 const SCRATCH_BYTES: usize = 8 << 10;
 
 /// The slot of a connection was taken when it was accepted, unless its peer is a proxy.
 const CHARGES: Charges = Charges { behind_proxy: Charge::New, direct: None };
 
 thread_local! {
-    /// Where the beginnings of connections are looked at: one for the thread.
+    /// The buffer for the first bytes of connections, shared by all connections of the thread.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
-/// A new connection, as the HTTP stack takes it.
+/// A new connection in the form that the HTTP stack accepts.
 pub type NewConnection = (TimedSocket, Protocol, Option<SocketAddr>);
 
-/// A connection's place among those that are not websockets, or not yet; there are so many and no more.
+/// The right of a connection to exist while it is not a websocket (yet). The number of permits is fixed.
 pub struct ConnectionPermit {
-    /// The place itself.
     pub permit: OwnedSemaphorePermit,
-    /// Its seat among the sockets of its address, if these are counted.
-    pub seat: Option<Box<AddressSlot>>,
+    /// Its slot among the sockets of its address, if these are counted.
+    pub address_slot: Option<Box<AddressSlot>>,
 }
 
-/// A thread's way in. `H` serves connections by HTTP.
+/// Serves the new connections of a thread. `H` is the service for HTTP connections.
 pub struct ConnectionDispatcher<H> {
     http: H,
     upgrade: Upgrade,
-    watches: Rc<DeadlineTracker>,
+    deadlines: Rc<DeadlineTracker>,
 }
 
-/// A websocket that may come in.
+/// A websocket handshake that is accepted.
 struct ParsedHandshake {
     conn_id: Uuid,
     client: Option<IpAddr>,
     deflate: bool,
     answer: Vec<u8>,
-    /// Its seat, if its peer is a proxy; else it has one already.
-    seat: Option<Box<AddressSlot>>,
-    /// Bytes of its handshake, and of all that was there.
+    /// Its address slot if its peer is a proxy. Other connections have one already.
+    address_slot: Option<Box<AddressSlot>>,
+    /// Bytes of the handshake.
     length: usize,
-    there: usize,
+    /// Bytes that were in the buffer, handshake included.
+    peeked: usize,
 }
 
 impl<H> ConnectionDispatcher<H>
 where
     H: Service<NewConnection, Response = ()> + 'static,
 {
-    /// The way to a stack, and past it to the sessions of its upgrade service.
+    /// Dispatches to an HTTP stack and to the websocket sessions of its upgrade service.
     pub fn new(http: H, upgrade: Upgrade) -> Self {
         let BrokerHandle { settings, counters, drain, .. } = &**upgrade.broker;
         let rules = HeadRules {
             max_head_bytes: settings.max_head_bytes,
-            is_socket: |target| upgrade::serves(target, sockets::is_below_prefix),
-            is_target: |target| Uri::try_from(target).is_ok(),
+            is_websocket_path: |target| upgrade::serves(target, sockets::is_below_prefix),
+            is_valid_target: |target| Uri::try_from(target).is_ok(),
         };
-        let watches = DeadlineTracker::start(settings.clone(), counters.clone(), drain.clone(), rules);
-        Self { http, upgrade, watches }
+        let deadlines = DeadlineTracker::start(settings.clone(), counters.clone(), drain.clone(), rules);
+        Self { http, upgrade, deadlines }
     }
 
     /// Serves a connection on this thread.
-    pub fn take(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
-        let seen = SCRATCH.with_borrow_mut(|scratch| {
-            let there = recv(socket.as_raw_fd(), scratch, MsgFlags::MSG_PEEK)?;
-            Ok(self.look(&scratch[..there], peer))
+    pub fn dispatch(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+        let parsed = SCRATCH.with_borrow_mut(|scratch| {
+            let peeked = recv(socket.as_raw_fd(), scratch, MsgFlags::MSG_PEEK)?;
+            Ok(self.parse_handshake(&scratch[..peeked], peer))
         });
-        match seen {
-            Ok(Some(guest)) => self.let_in(socket, guest, place),
-            Ok(None) => self.serve(socket, peer, place),
-            Err(Errno::EAGAIN) => drop(actix_rt::spawn(self.clone().wait(socket, peer, place))),
-            // It is gone already.
+        match parsed {
+            Ok(Some(handshake)) => self.start_session(socket, handshake, permit),
+            Ok(None) => self.serve_http(socket, peer, permit),
+            Err(Errno::EAGAIN) => drop(actix_rt::spawn(self.clone().wait(socket, peer, permit))),
+            // The client has closed the connection already.
             Err(_) => {}
         }
     }
 
-    async fn wait(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
-        match timeout(PATIENCE, poll_fn(|context| self.poll_look(&socket, peer, context))).await {
-            Ok(Ok(Some(guest))) => self.let_in(socket, guest, place),
+    async fn wait(self: Rc<Self>, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+        let handshake = poll_fn(|context| self.poll_handshake(&socket, peer, context));
+        match timeout(FIRST_BYTE_TIMEOUT, handshake).await {
+            Ok(Ok(Some(handshake))) => self.start_session(socket, handshake, permit),
             Ok(Err(_)) => {}
-            Ok(Ok(None)) | Err(_) => self.serve(socket, peer, place),
+            Ok(Ok(None)) | Err(_) => self.serve_http(socket, peer, permit),
         }
     }
 
-    fn poll_look(
+    fn poll_handshake(
         &self,
         socket: &TcpStream,
         peer: SocketAddr,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<Option<ParsedHandshake>>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut there = ReadBuf::new(scratch);
-            ready!(socket.poll_peek(context, &mut there))?;
-            Poll::Ready(Ok(self.look(there.filled(), peer)))
+            let mut peeked = ReadBuf::new(scratch);
+            ready!(socket.poll_peek(context, &mut peeked))?;
+            Poll::Ready(Ok(self.parse_handshake(peeked.filled(), peer)))
         })
     }
 
-    /// Judges what a connection begins with. `None`: the HTTP stack shall.
-    fn look(&self, bytes: &[u8], peer: SocketAddr) -> Option<ParsedHandshake> {
+    /// Checks the first bytes of a connection. `None` leaves the connection to the HTTP stack.
+    fn parse_handshake(&self, bytes: &[u8], peer: SocketAddr) -> Option<ParsedHandshake> {
         let admission = self.upgrade.admission();
         let plain = Plain::read(bytes)?;
-        // A refusal is answered by the upgrade service, in the form that the client asks for.
+        // The upgrade service answers a handshake that is refused, in the form that the request asks for.
         admission.begin(|allowed| plain.origin.is_none_or(|origin| allowed.allows(origin))).ok()?;
         let deflate = admission.compresses(plain.deflate);
         let lines = plain.forwarded_for.iter().map(|line| line.as_bytes());
         let client = admission.gate.client_behind_proxies(peer, lines);
         let peer = peer.ip();
-        let seat = admission.complete(Some(peer), client.or(Some(peer)), CHARGES).ok()?;
+        let address_slot = admission.complete(Some(peer), client.or(Some(peer)), CHARGES).ok()?;
         Some(ParsedHandshake {
             conn_id: plain.conn_id,
             client,
             deflate,
-            seat,
+            address_slot,
             answer: plain.answer(deflate),
             length: plain.length,
-            there: bytes.len(),
+            peeked: bytes.len(),
         })
     }
 
-    /// Takes a handshake from its socket and starts its session, which answers. A socket that breaks meanwhile is
+    /// Reads a handshake from its socket and starts its session, which answers. A socket that breaks in between is
     /// dropped.
-    fn let_in(&self, socket: TcpStream, guest: ParsedHandshake, place: ConnectionPermit) {
-        let ParsedHandshake { conn_id, client, deflate, answer, seat, length, there } = guest;
+    fn start_session(&self, socket: TcpStream, parsed: ParsedHandshake, permit: ConnectionPermit) {
+        let ParsedHandshake { conn_id, client, deflate, answer, address_slot, length, peeked } = parsed;
         SCRATCH.with_borrow_mut(|scratch| {
-            let read = (&*SockRef::from(&socket)).read(&mut scratch[..there]).unwrap_or(0);
+            let read = (&*SockRef::from(&socket)).read(&mut scratch[..peeked]).unwrap_or(0);
             if read >= length {
                 let rest = &scratch[length..read];
                 let handshake = Handshake { conn_id, client, deflate, answer: &answer, rest };
                 let hub = self.upgrade.hub.clone();
-                WebsocketSession::start(socket, &handshake, hub, seat.or(place.seat));
+                WebsocketSession::start(socket, &handshake, hub, address_slot.or(permit.address_slot));
             }
         });
     }
 
-    fn serve(&self, socket: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
-        let watch = self.watches.watch();
-        let guard = self.watches.add(watch.clone());
+    fn serve_http(&self, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+        let deadline = self.deadlines.new_deadline();
+        let guard = self.deadlines.add(deadline.clone());
         let key = guard.key();
-        let watched = TimedSocket::new(socket, watch.clone());
-        // In a box: a task has a second place for what it moves into a function, and this is most of a connection.
-        let served = Box::pin(self.http.call((watched, Protocol::Http1, Some(peer))));
-        let served = actix_rt::spawn(async move {
-            // What went wrong is the client's affair, and it has been told if it could be.
-            let _ = in_turns(served, watch).await;
-            drop((guard, place));
+        let timed = TimedSocket::new(socket, deadline.clone());
+        // Boxed: a task reserves space twice for what it moves into a function, and this future is most of a
+        // connection's memory.
+        let served = Box::pin(self.http.call((timed, Protocol::Http1, Some(peer))));
+        let task = actix_rt::spawn(async move {
+            // The stack has answered an error if the client could still receive it.
+            let _ = in_turns(served, deadline).await;
+            drop((guard, permit));
         });
-        self.watches.set_task(key, served);
+        self.deadlines.set_task(key, task);
     }
 }

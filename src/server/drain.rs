@@ -1,5 +1,5 @@
-//! How a server stops: its sessions are sent away while every request is still answered, then nobody is let in any more
-//! and who is there gets an answer, and all of it has an end.
+//! How a server stops. It first closes its sessions and still answers every request. Then it accepts no connection any
+//! more and finishes the open requests. Each of these phases has a time limit.
 
 use super::Core;
 use crate::broker::drain::Stage;
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// How long those whose connection was taken just before none was any more have for sending their request.
-const LATE: Duration = Duration::from_millis(250);
-/// Workers report what is queued ten times a second; so long it may be out of date.
-const REPORT: Duration = Duration::from_millis(150);
-/// How often it is looked whether sessions are gone.
-const LOOK: Duration = Duration::from_millis(10);
-/// Of the time for a stop, a half at most is for sending sessions away, and three quarters for their goodbyes.
+/// How long clients whose connection was accepted last have for sending their request.
+const LAST_REQUESTS: Duration = Duration::from_millis(250);
+/// Workers report their queued frames ten times a second, so a report may be this old.
+const REPORT_AGE: Duration = Duration::from_millis(150);
+/// The interval at which the stop checks whether sessions and connections have ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// At most two quarters of the shutdown timeout are for starting to close the sessions, and three until all are closed.
 const QUARTERS: u32 = 4;
 
 /// Stops a server.
@@ -24,31 +24,33 @@ const QUARTERS: u32 = 4;
 pub struct Stopper {
     core: Arc<Core>,
     threads: Vec<ArbiterHandle>,
-    begun: Arc<AtomicBool>,
+    started: Arc<AtomicBool>,
 }
 
 impl Stopper {
     pub(super) fn new(core: Arc<Core>, threads: Vec<ArbiterHandle>) -> Self {
-        Self { core, threads, begun: Arc::default() }
+        Self { core, threads, started: Arc::default() }
     }
 
-    /// Says goodbye to every session, lets requests finish within the limit, and ends. A second call does nothing.
+    /// Closes every session, lets requests finish within the limit, and ends the server. A second call does nothing.
     pub async fn stop(self) {
-        if self.begun.swap(true, Ordering::Relaxed) {
+        if self.started.swap(true, Ordering::Relaxed) {
             return;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let limit = Duration::from_millis(self.core.settings.shutdown_timeout_ms);
-        self.send_sessions_away(limit);
-        // Their peers take a moment to answer; who does not is not waited for longer than a part of the limit.
-        let _ = timeout_at(begun + limit * 3 / QUARTERS, self.sessions_are_gone()).await;
-        log::info!("no connection is taken any more");
+        self.close_sessions(limit);
+        // Peers take a moment to answer the close. For those that do not, the wait ends after a part of the limit.
+        let _ = timeout_at(started + limit * 3 / QUARTERS, self.sessions_are_gone()).await;
+        log::info!("no connections are accepted any more");
         self.core.drain.advance(Stage::Closed);
-        let _ = timeout_at((Instant::now() + LATE).min(begun + limit), self.connections_are_gone()).await;
+        let _ =
+            timeout_at((Instant::now() + LAST_REQUESTS).min(started + limit), self.connections_are_gone())
+                .await;
         self.core.drain.advance(Stage::Ending);
-        let _ = timeout_at(begun + limit, self.connections_are_gone()).await;
-        let _ = timeout(REPORT, self.queues_are_empty()).await;
-        self.summarize(begun.elapsed());
+        let _ = timeout_at(started + limit, self.connections_are_gone()).await;
+        let _ = timeout(REPORT_AGE, self.queues_are_empty()).await;
+        self.summarize(started.elapsed());
         for thread in self.threads.iter().chain(self.core.registry_thread.get()) {
             thread.stop();
         }
@@ -60,26 +62,23 @@ impl Stopper {
         &self.threads
     }
 
-    /// Whether it has been told to stop.
-    pub fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+    pub fn has_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
     }
 
-    /// Ends at once, whatever is under way.
-    ///
-    /// The server's end is an error then: sessions and requests were cut off.
+    /// Ends the server immediately and with an error, since open sessions and requests are aborted.
     pub fn end_now(&self, why: &str) {
-        let left = self.left();
-        let _ = self.core.ended.send(Err(std::io::Error::other(format!("{why}, cut off were {left}"))));
+        let left = self.unfinished();
+        let _ = self.core.ended.send(Err(std::io::Error::other(format!("{why}, aborted: {left}"))));
     }
 
-    fn send_sessions_away(&self, limit: Duration) {
+    fn close_sessions(&self, limit: Duration) {
         let core = &self.core;
         core.drain.advance(Stage::Draining);
         let given = core.settings.drain_spread_ms;
         let spread_ms = given.min((limit * 2 / QUARTERS).as_millis() as u64);
         let sessions = core.in_flight.sessions.get();
-        log::info!("{sessions} sessions are sent away within {spread_ms} ms, no new ones let in");
+        log::info!("closing {sessions} sessions within {spread_ms} ms, no new ones are accepted");
         if let Some(registry) = core.registry.get() {
             registry.do_send(StartDrain { spread_ms });
         }
@@ -90,32 +89,32 @@ impl Stopper {
 
     async fn connections_are_gone(&self) {
         while self.num_connections() > 0 {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Those that are not websockets, or not yet.
+    /// Counts the connections that are not websockets (yet).
     fn num_connections(&self) -> usize {
-        self.core.places.saturating_sub(self.core.room.available_permits())
+        self.core.num_http_permits.saturating_sub(self.core.http_permits.available_permits())
     }
 
     async fn queues_are_empty(&self) {
         while self.core.in_flight.queued_frames.get() > 0 {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
     async fn sessions_are_gone(&self) {
         while self.core.in_flight.sessions.get() > 0 {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// What is not finished, in words.
-    fn left(&self) -> String {
+    /// Describes the unfinished work for the log.
+    fn unfinished(&self) -> String {
         let in_flight = &self.core.in_flight;
         format!(
-            "{} sessions, {} frames ({} bytes) queued for them, {} bytes on their way to workers, {} requests",
+            "{} sessions, {} frames ({} bytes) queued for them, {} bytes in flight to workers, {} requests",
             in_flight.sessions.get(),
             in_flight.queued_frames.get(),
             in_flight.queued_bytes.get(),
@@ -125,9 +124,9 @@ impl Stopper {
     }
 
     fn summarize(&self, took: Duration) {
-        let (left, ms) = (self.left(), took.as_millis());
+        let (left, ms) = (self.unfinished(), took.as_millis());
         let clean = self.core.in_flight.sessions.get() == 0 && self.num_connections() == 0;
         let level = if clean { log::Level::Info } else { log::Level::Warn };
-        log::log!(level, "stopped after {ms} ms; left over: {left}");
+        log::log!(level, "stopped after {ms} ms; unfinished: {left}");
     }
 }

@@ -1,5 +1,5 @@
-//! A file descriptor that is kept for when there is no other: with it clients are told that there is no room, instead
-//! of waiting in the kernel's queue until they give up.
+//! Keeps one file descriptor in reserve. When no other is left, the server uses it to answer clients that there is no
+//! room; otherwise they would wait in the kernel's queue until they give up.
 
 use futures_util::FutureExt;
 use socket2::SockRef;
@@ -10,64 +10,64 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-/// How long nobody is let in when even the reserve does not help.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long a client that is turned away may take to send its request: closed before that, it would miss the answer.
-const REQUEST: Duration = Duration::from_millis(20);
-/// After so long without a refusal there are descriptors again: at the bound they come and go.
+/// The pause when even the reserve does not help.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How long a rejected client may take to send its request. If the server closes earlier, the client misses the answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(20);
+/// A shortage is over after this long without a rejection: near the limit, single descriptors become free and are used
+/// again all the time.
 const CALM: Duration = Duration::from_secs(1);
-/// What is read of the request.
+/// The most bytes that are read of the request.
 const SCRATCH_BYTES: usize = 8 << 10;
 
-/// What a client is told; it is the form of every refusal.
+/// The answer to a rejected client, in the form of every refusal.
 const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
     x-channelstream-error: no-room\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 123\r\n\r\n\
     {\"message\":\"The server has no room for another connection.\",\
     \"code\":\"503 Service Unavailable\",\"title\":\"Service Unavailable\"}";
 
-/// See the module's description.
+/// The reserved descriptor, and the current shortage if there is one.
 pub struct FdReserve {
     file: Option<File>,
-    want: Option<Shortage>,
+    shortage: Option<Shortage>,
 }
 
-/// A time without descriptors.
+/// A period without free descriptors.
 struct Shortage {
-    begun: Instant,
-    /// When a client was told last, and how many were.
-    last: Instant,
-    told: u64,
+    started: Instant,
+    last_rejection: Instant,
+    rejected: u64,
 }
 
 impl FdReserve {
-    /// Takes a descriptor in.
     pub fn new() -> Self {
-        Self { file: open(), want: None }
+        Self { file: open(), shortage: None }
     }
 
-    /// A connection has been taken in the usual way.
+    /// Reserves a descriptor again after a connection was accepted in the usual way.
     pub fn refill(&mut self) {
         if self.file.is_none() {
             self.file = open();
         }
-        if let Some(Shortage { begun, last, told }) = &self.want
-            && last.elapsed() > CALM
+        if let Some(Shortage { started, last_rejection, rejected }) = &self.shortage
+            && last_rejection.elapsed() > CALM
         {
-            let ms = (*last - *begun).as_millis();
+            let ms = (*last_rejection - *started).as_millis();
             log::warn!(
-                "there are file descriptors again; within {ms} ms {told} clients were told to come later"
+                "file descriptors are available again; {rejected} clients were rejected within {ms} ms"
             );
-            self.want = None;
+            self.shortage = None;
         }
     }
 
-    /// Takes the next connection with the reserved descriptor, and tells its client that there is no room. Returns how
-    /// many were told: one, or none if nobody waits or the reserve does not help; in that case there was a pause.
-    pub async fn turn_one_away(&mut self, listener: &TcpListener, error: &io::Error) -> u64 {
-        // Closed, its number is free for the connection.
+    /// Accepts the next connection with the reserved descriptor and answers its client that there is no room. Returns
+    /// the number of rejected clients: 1, or 0 if no client waits or the reserve does not help. In the latter case it
+    /// has paused.
+    pub async fn reject_one(&mut self, listener: &TcpListener, error: &io::Error) -> u64 {
+        // Frees the descriptor for the connection.
         self.file = None;
-        // Not waited for: the system looks for a descriptor first, and then whether there is a connection.
-        let told = match listener.accept().now_or_never() {
+        // Does not wait: the system looks for a free descriptor first, and then for a connection.
+        let rejected = match listener.accept().now_or_never() {
             None => 0,
             Some(Ok((socket, _))) => {
                 self.note(error);
@@ -75,21 +75,22 @@ impl FdReserve {
                 1
             }
             Some(Err(_)) => {
-                sleep(PAUSE).await;
+                sleep(RETRY_DELAY).await;
                 0
             }
         };
         self.file = open();
-        told
+        rejected
     }
 
     fn note(&mut self, error: &io::Error) {
         let now = Instant::now();
-        let want = self.want.get_or_insert_with(|| {
-            log::warn!("no file descriptor is left ({error}); clients are told to come later");
-            Shortage { begun: now, last: now, told: 0 }
+        let shortage = self.shortage.get_or_insert_with(|| {
+            log::warn!("no file descriptor is left ({error}); new clients are rejected with 503");
+            Shortage { started: now, last_rejection: now, rejected: 0 }
         });
-        (want.last, want.told) = (now, want.told + 1);
+        shortage.last_rejection = now;
+        shortage.rejected += 1;
     }
 }
 
@@ -97,12 +98,12 @@ fn open() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// What goes wrong here is the client's affair.
+/// Answers and closes a connection. Errors are ignored, since the connection ends in any case.
 async fn reject(socket: TcpStream) {
-    if timeout(REQUEST, socket.readable()).await.is_ok() {
+    if timeout(REQUEST_TIMEOUT, socket.readable()).await.is_ok() {
         let _ = socket.try_read(&mut [0; SCRATCH_BYTES]);
     }
-    // A new connection's buffer has room for it.
+    // The send buffer of a new connection has room for the answer.
     let _ = socket.try_write(ANSWER);
     let _ = SockRef::from(&socket).shutdown(Shutdown::Write);
 }
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_is_whole() {
+    fn the_answer_has_a_correct_length_and_a_json_body() {
         let text = std::str::from_utf8(ANSWER).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.ends_with(&format!("content-length: {}", body.len())), "{}", body.len());

@@ -1,4 +1,4 @@
-//! Where connections come in: sockets of our own, or one that the service manager keeps open across restarts.
+//! The sockets that listen: those that the server opens, or one that the service manager keeps open across restarts.
 
 use crate::config::{Settings, is_loopback};
 use listenfd::ListenFd;
@@ -6,49 +6,48 @@ use nix::errno::Errno;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
-/// Connections the kernel holds for us while all workers are busy.
+/// Connections that the kernel queues while all workers are busy.
 const BACKLOG: i32 = 4096;
-/// Attempts to find a port that is free at all addresses of a name.
+/// Attempts to find a port that is free on all addresses of a name.
 const ATTEMPTS: u32 = 16;
 
 /// All sockets that listen.
 pub struct Listeners {
-    /// For everybody, or for browsers if there are others: one for each address of `host`.
+    /// One for each address of `host`: for all clients, or only for browsers if `internal` is not empty.
     pub first: Vec<Listener>,
-    /// For backends and operators, if that is apart.
+    /// For backends and operators, if `internal_host` is set.
     pub internal: Vec<Listener>,
 }
 
 impl Listeners {
-    /// Listens where the settings say.
+    /// Listens on the addresses that the settings name.
     ///
     /// # Errors
-    /// It cannot.
+    /// An address cannot be resolved or bound.
     pub fn bind(settings: &Settings) -> io::Result<Self> {
-        Self::beside(bind(&settings.host, settings.port)?, settings)
+        Self::with_internal(bind(&settings.host, settings.port)?, settings)
     }
 
-    /// The same, with a first socket that the service manager hands over, if it does; see
-    /// [`Listener::handed_over`].
+    /// Does the same as [`Listeners::bind`], but uses a first socket that the service manager passes, if there is one;
+    /// see [`Listener::from_service_manager`].
     ///
     /// # Errors
-    /// As there.
-    pub fn handed_over_or_bound(settings: Settings) -> io::Result<(Self, Settings)> {
+    /// The errors of both.
+    pub fn from_service_manager_or_bind(settings: Settings) -> io::Result<(Self, Settings)> {
         let mut sockets = ListenFd::from_env();
         if sockets.len() == 0 {
             return Ok((Self::bind(&settings)?, settings));
         }
-        let (first, settings) = Listener::handed_over(&mut sockets, settings)?;
-        Ok((Self::beside(vec![first], &settings)?, settings))
+        let (first, settings) = Listener::from_service_manager(&mut sockets, settings)?;
+        Ok((Self::with_internal(vec![first], &settings)?, settings))
     }
 
-    fn beside(first: Vec<Listener>, settings: &Settings) -> io::Result<Self> {
+    fn with_internal(first: Vec<Listener>, settings: &Settings) -> io::Result<Self> {
         let internal = settings.internal_host.as_ref();
         let internal = internal.map(|host| bind(host, settings.internal_port)).transpose()?;
         Ok(Self { first, internal: internal.unwrap_or_default() })
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.first.len() + self.internal.len()
     }
@@ -56,50 +55,52 @@ impl Listeners {
 
 /// A socket that listens.
 pub struct Listener {
-    /// The socket.
     pub socket: TcpListener,
-    /// Somebody else keeps it open as well: who waits in its queue when we stop is for our successor.
+    /// The service manager keeps the socket open as well: the next server accepts the connections that wait in its
+    /// queue when this one stops.
     pub is_shared: bool,
 }
 
 impl Listener {
-    /// Takes the socket that the service manager hands over (systemd's `LISTEN_FDS`). The settings come back with the
-    /// address that is in force.
+    /// Uses the socket that the service manager passes (systemd's `LISTEN_FDS`), and returns the settings with its
+    /// address.
     ///
     /// # Errors
-    /// What is handed over is no listening TCP socket, or its address needs other settings.
-    fn handed_over(sockets: &mut ListenFd, mut settings: Settings) -> io::Result<(Self, Settings)> {
-        let wrong =
-            |error| io::Error::other(format!("the socket that was handed over (LISTEN_FDS): {error}"));
+    /// The socket is not a listening TCP socket, or its address needs other settings.
+    fn from_service_manager(sockets: &mut ListenFd, mut settings: Settings) -> io::Result<(Self, Settings)> {
+        let wrong = |error| {
+            io::Error::other(format!("the socket passed by the service manager (LISTEN_FDS): {error}"))
+        };
         let socket = sockets.take_tcp_listener(0).map_err(wrong)?;
-        let socket = socket.ok_or_else(|| io::Error::other("no socket was handed over (LISTEN_FDS)"))?;
+        let socket =
+            socket.ok_or_else(|| io::Error::other("the service manager passed no socket (LISTEN_FDS)"))?;
         socket.set_nonblocking(true)?;
         socket2::SockRef::from(&socket).set_tcp_nodelay(true)?;
         let address = socket.local_addr().map_err(wrong)?;
         (settings.host, settings.port) = (address.ip().to_string(), address.port());
-        // Well-known secrets are refused on an address that other machines reach, whoever has chosen it.
+        // Well-known secrets are refused on an address that other machines reach, also if the service manager chose it.
         settings.validate().map_err(io::Error::other)?;
         Ok((Self { socket, is_shared: true }, settings))
     }
 }
 
-/// Where these listen.
+/// The addresses of these sockets.
 ///
 /// # Errors
-/// The system does not say.
+/// The system does not report one of them.
 pub fn addresses(listeners: &[Listener]) -> io::Result<Vec<SocketAddr>> {
     listeners.iter().map(|listener| listener.socket.local_addr()).collect()
 }
 
-/// Listens at every address of the host, on one port.
+/// Listens on every address of the host, all with one port.
 fn bind(host: &str, port: u16) -> io::Result<Vec<Listener>> {
     let named =
         |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {host}:{port}: {error}"));
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in (host, port).to_socket_addrs().map_err(named)? {
-        // The settings were judged by the name.
-        let is_as_judged = !is_loopback(host) || address.ip().to_canonical().is_loopback();
-        if is_as_judged && !addresses.contains(&address) {
+        // The settings were validated for the name: an address of a loopback name must be a loopback address.
+        let is_as_validated = !is_loopback(host) || address.ip().to_canonical().is_loopback();
+        if is_as_validated && !addresses.contains(&address) {
             addresses.push(address);
         }
     }
@@ -107,7 +108,7 @@ fn bind(host: &str, port: u16) -> io::Result<Vec<Listener>> {
     Ok(sockets.into_iter().map(|socket| Listener { socket, is_shared: false }).collect())
 }
 
-/// Listens at all of these. Where the system chooses the port, it is one that is free at all of them.
+/// Listens on all these addresses. If the system chooses the port, it is one that is free on all of them.
 fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let chooses = addresses.len() > 1 && addresses.iter().all(|address| address.port() == 0);
     let mut attempts = if chooses { ATTEMPTS } else { 1 };
@@ -120,7 +121,8 @@ fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-/// An address that this machine does not have (`::1` without IPv6) is left out, unless it has none of them.
+/// Listens on all these addresses. An address that this machine does not have (`::1` without IPv6) is skipped; it is
+/// an error only if the machine has none of them.
 fn bind_once(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let has_both = addresses.iter().any(SocketAddr::is_ipv4);
     let (mut bound, mut port) = (Vec::new(), 0);
@@ -137,7 +139,7 @@ fn bind_once(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
             }
             Err(error) if is_missing(&error) => {
                 if addresses.len() > 1 {
-                    log::info!("{address} is left out, because this machine does not have it: {error}");
+                    log::info!("not listening on {address}, because this machine does not have it: {error}");
                 }
                 missing = error;
             }
@@ -161,14 +163,14 @@ fn is_missing(error: &io::Error) -> bool {
 fn bind_to(address: SocketAddr, has_both: bool) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restarted server takes its port back at once.
+    // A restarted server can use its port again immediately.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() && has_both {
-        // Else `::` takes the port of `0.0.0.0` as well.
+        // Otherwise `::` occupies the port of `0.0.0.0` as well.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    // Sockets of the connections inherit it: what is written goes out at once.
+    // Accepted sockets inherit this option: written bytes are sent immediately.
     socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_the_machine_lacks_is_left_out() {
+    fn an_address_that_the_machine_lacks_is_skipped() {
         let sockets = bind_all(&local(&["192.0.2.1", "127.0.0.1"], 0)).unwrap();
         assert_eq!(sockets.len(), 1);
         let error = bind_all(&local(&["192.0.2.1"], 0)).unwrap_err();
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_at_one_address_is_an_error() {
+    fn a_port_that_is_in_use_on_one_address_is_an_error() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let error = bind_all(&local(&["127.0.0.2", "127.0.0.1"], port)).unwrap_err();

@@ -1,4 +1,4 @@
-//! The composition root: the only place that starts actors and knows threads.
+//! The composition root: the only place that starts actors and assigns them to threads.
 
 pub mod dispatcher;
 mod accept;
@@ -15,7 +15,7 @@ mod workers;
 
 use crate::auth::Gate;
 use crate::auth::public_paths::Exposure;
-use crate::broker::batched_mailbox::{Handoff, MailboxSender};
+use crate::broker::batched_mailbox::{BatchedMailbox, MailboxSender};
 use crate::broker::channel::state::Retention;
 use crate::broker::channel::{HubSenders, Hubs};
 use crate::broker::drain::{Drain, Stage};
@@ -41,7 +41,7 @@ use crate::http::{middleware, routes};
 use crate::limits::addresses::Addresses;
 use crate::limits::rate::PublishRates;
 use crate::limits::responses::Responses;
-use crate::limits::unproven::Unproven;
+use crate::limits::unauthenticated::UnauthenticatedBodies;
 use crate::protocol::event::Encoder;
 use crate::protocol::ids::HubId;
 use crate::telemetry::Counters;
@@ -70,37 +70,37 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Connections that are told why they are refused, at a time; more are closed without a word.
-const TURNED_AWAY: usize = 256;
+/// Connections that may receive the reason for their rejection at the same time; more are closed without an answer.
+const MAX_REJECTIONS: usize = 256;
 
-/// Everything that exists once.
+/// Everything that exists once in the process.
 struct Core {
     settings: Arc<Settings>,
     counters: Arc<Counters>,
     in_flight: Arc<InFlight>,
     hubs: Arc<Hubs>,
-    /// What hubs are told, by number.
-    told: Vec<Arc<Handoff<ToHub>>>,
-    published: Arc<Handoff<Publish>>,
+    /// The mailboxes of the hubs, by hub number.
+    hub_mailboxes: Vec<Arc<BatchedMailbox<ToHub>>>,
+    published: Arc<BatchedMailbox<Publish>>,
     drain: Arc<Drain>,
     thread_health: Arc<ThreadHealth>,
     gate: Arc<Gate>,
     responses: Arc<Responses>,
-    unproven: Arc<Unproven>,
+    unauthenticated_bodies: Arc<UnauthenticatedBodies>,
     rates: Arc<PublishRates>,
-    /// The sockets of each client address, if they are limited.
+    /// Counts the sockets of each client address, if they are limited.
     addresses: Option<Arc<Addresses>>,
     console: Arc<Console>,
     registry: OnceLock<Addr<Registry>>,
     registry_thread: OnceLock<ArbiterHandle>,
     demo: OnceLock<Arc<Demo>>,
     next_hub: AtomicU16,
-    /// Places for connections that are not websockets, or not yet.
-    room: Arc<Semaphore>,
-    places: usize,
-    /// Places for connections that are being refused.
-    turning_away: Arc<Semaphore>,
-    /// Hears once that the server has ended, and how.
+    /// Permits for connections that are not websockets (yet).
+    http_permits: Arc<Semaphore>,
+    num_http_permits: usize,
+    /// Permits for connections that are being rejected.
+    rejection_permits: Arc<Semaphore>,
+    /// Receives the result when the server has ended.
     ended: UnboundedSender<io::Result<()>>,
     started: Instant,
 }
@@ -113,20 +113,25 @@ impl Core {
         ended: UnboundedSender<io::Result<()>>,
     ) -> Self {
         let settings = Arc::new(settings);
-        let places = workers.saturating_mul(settings.max_http_connections);
-        // Each listener takes two: its own, and one for the connection that it waits for. None waits for another one's.
-        let places = places.saturating_add((2 * listeners).saturating_sub(1)).min(Semaphore::MAX_PERMITS);
+        let num_http_permits = workers.saturating_mul(settings.max_http_connections);
+        // Each listener holds two permits: its own, and one for the connection that it waits for. No listener waits
+        // for the permit of another one.
+        let num_http_permits =
+            num_http_permits.saturating_add((2 * listeners).saturating_sub(1)).min(Semaphore::MAX_PERMITS);
         let hubs = Arc::new(Hubs::new(workers));
         let in_flight = Arc::new(in_flight(&settings));
         Self {
             responses: Responses::new(in_flight.clone()),
-            unproven: Unproven::new(in_flight.clone(), unproven_body_bytes(&settings)),
+            unauthenticated_bodies: UnauthenticatedBodies::new(
+                in_flight.clone(),
+                unauthenticated_body_bytes(&settings),
+            ),
             in_flight,
             counters: Arc::default(),
             console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
             hubs,
-            told: (0..workers).map(|_| Handoff::new()).collect(),
-            published: Handoff::new(),
+            hub_mailboxes: (0..workers).map(|_| BatchedMailbox::new()).collect(),
+            published: BatchedMailbox::new(),
             drain: Arc::default(),
             thread_health: Arc::new(ThreadHealth::new(workers)),
             gate: Arc::new(Gate::new(settings.clone())),
@@ -136,9 +141,9 @@ impl Core {
             registry_thread: OnceLock::new(),
             demo: OnceLock::new(),
             next_hub: AtomicU16::new(0),
-            room: Arc::new(Semaphore::new(places)),
-            places,
-            turning_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+            http_permits: Arc::new(Semaphore::new(num_http_permits)),
+            num_http_permits,
+            rejection_permits: Arc::new(Semaphore::new(MAX_REJECTIONS)),
             ended,
             started: Instant::now(),
             settings,
@@ -150,25 +155,26 @@ impl Core {
         let start = || {
             let settings = &self.settings;
             Sampler::new(self.console.clone(), self.counters.clone(), self.in_flight.clone()).start();
-            let hubs = self.told.iter().map(|told| self.sender(told)).collect();
+            let hubs = self.hub_mailboxes.iter().map(|mailbox| self.sender(mailbox)).collect();
             let hubs = Arc::new(HubSenders::new(hubs));
             let encoder = Encoder { date: settings.date_in_frames };
-            let inboxes = PrivateMessagesState::new(encoder, settings.user_frames);
-            let inboxes = PrivateMessages::new(inboxes, hubs.clone(), self.in_flight.clone()).start();
+            let private_messages = PrivateMessagesState::new(encoder, settings.user_frames);
+            let private_messages =
+                PrivateMessages::new(private_messages, hubs.clone(), self.in_flight.clone()).start();
             let state = RegistryState::new(ConnectionTimes {
                 idle: settings.connection_idle_timeout_ms,
                 part: settings.part_delay_ms,
                 grace: settings.grace_time_ms,
                 user_idle: settings.user_idle_timeout_ms,
             })
-            .bounded(RegistryLimits::from(&**settings));
+            .with_limits(RegistryLimits::from(&**settings));
             let parts = RegistryParts {
                 state,
                 encoder,
-                keeping: Retention { frames: settings.channel_frames, history: settings.max_history_size },
+                retention: Retention { frames: settings.channel_frames, history: settings.max_history_size },
                 hubs,
                 published: self.published.clone(),
-                inboxes,
+                private_messages,
                 counters: self.counters.clone(),
                 in_flight: self.in_flight.clone(),
             };
@@ -189,15 +195,15 @@ impl Core {
         self.settings.demo_enabled().then(|| self.demo.get_or_init(start).clone())
     }
 
-    /// The way from the current thread, a worker's or the registry's, to the other.
+    /// A sender from the current thread (a worker's or the registry's) to the actor that reads this mailbox.
     fn sender<M: Message<Result = ()> + Send + 'static>(
         &self,
-        handoff: &Arc<Handoff<M>>,
+        mailbox: &Arc<BatchedMailbox<M>>,
     ) -> MailboxSender<M> {
-        if self.told.len() == 1 {
-            MailboxSender::within_thread(handoff.clone())
+        if self.hub_mailboxes.len() == 1 {
+            MailboxSender::within_thread(mailbox.clone())
         } else {
-            MailboxSender::between_threads(handoff.clone())
+            MailboxSender::between_threads(mailbox.clone())
         }
     }
 
@@ -214,9 +220,9 @@ impl Core {
             published: self.published.clone(),
             detached: registry.clone().recipient(),
         });
-        // A worker that is started again has a number that nobody knows.
-        if let Some(told) = self.told.get(usize::from(id.0)) {
-            told.set_receiver(addr.clone());
+        // The hub of a restarted worker has a number that is not in the table.
+        if let Some(mailbox) = self.hub_mailboxes.get(usize::from(id.0)) {
+            mailbox.set_receiver(addr.clone());
         }
         self.hubs.set(id, addr);
         handle
@@ -230,7 +236,7 @@ impl Core {
             counters: self.counters.clone(),
             in_flight: self.in_flight.clone(),
             responses: self.responses.clone(),
-            unproven: self.unproven.clone(),
+            unauthenticated_bodies: self.unauthenticated_bodies.clone(),
             rates: self.rates.clone(),
             addresses: self.addresses.clone(),
             started: self.started,
@@ -240,37 +246,37 @@ impl Core {
     }
 }
 
-/// How many bytes the bodies of all senders that have proven nothing may have: an eighth of what others may have, and
-/// never less than one body.
-fn unproven_body_bytes(settings: &Settings) -> usize {
+/// The limit for the request bodies of all unauthenticated senders together, in bytes: an eighth of the limit for all
+/// bodies, and at least one body of the largest size.
+fn unauthenticated_body_bytes(settings: &Settings) -> usize {
     (settings.max_pending_body_bytes / 8).max(settings.max_body_bytes)
 }
 
-/// Bytes of large responses that may wait for their clients at least.
-const LEAST_RESPONSES: usize = 16 << 20;
+/// The smallest limit for large responses that wait for their clients, in bytes.
+const MIN_RESPONSE_BYTES: usize = 16 << 20;
 
-/// All gauges, with their bounds.
+/// All counters of work in flight, with their limits.
 fn in_flight(settings: &Settings) -> InFlight {
     let responses = match settings.max_total_queued_bytes {
         0 => usize::MAX,
-        // However small it is: a response that is being read must not stand in the way of others.
-        bytes => (bytes / 4).max(LEAST_RESPONSES),
+        // The minimum keeps one response that its client still reads from blocking all others.
+        bytes => (bytes / 4).max(MIN_RESPONSE_BYTES),
     };
     InFlight::new(
         settings.registry_mailbox,
         settings.channel_mailbox,
         settings.max_pending_bytes,
-        // One that is as large as it may be must pass, at least while no other is under way.
+        // A body of the largest size must pass, at least while no other one is in flight.
         settings.max_pending_body_bytes.max(settings.max_body_bytes.saturating_add(1)),
     )
-    .bounding_responses(responses)
+    .with_response_limit(responses)
 }
 
-/// A server that runs.
+/// A running server.
 pub struct Running {
-    /// Where it listens: the first address of its host.
+    /// The address that it listens on: the first one of its host.
     pub address: SocketAddr,
-    /// Where it listens for backends and operators, if that is apart: the first address of that host.
+    /// The separate address for backends and operators, if there is one: the first one of `internal_host`.
     pub internal_address: Option<SocketAddr>,
     core: Arc<Core>,
     threads: Vec<ArbiterHandle>,
@@ -280,14 +286,13 @@ pub struct Running {
 /// Binds and starts a server on the current actix system.
 ///
 /// # Errors
-/// The address cannot be listened on, or the system has not enough threads.
+/// An address cannot be bound, or the system refuses a thread.
 pub fn start(settings: Settings) -> io::Result<Running> {
     let listeners = Listeners::bind(&settings)?;
     start_on(listeners, settings)
 }
 
-/// How many workers there are.
-fn workers_of(settings: &Settings) -> usize {
+fn num_workers(settings: &Settings) -> usize {
     match settings.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
@@ -295,12 +300,12 @@ fn workers_of(settings: &Settings) -> usize {
 }
 
 fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
-    let workers = workers_of(&settings);
+    let workers = num_workers(&settings);
     let address = listener::addresses(&listeners.first)?.first().copied();
     let address = address.ok_or_else(|| io::Error::other("no address to listen on"))?;
     let internal_address = listener::addresses(&listeners.internal)?.first().copied();
-    // Workers, the registry, the watchdog.
-    threads::try_out(workers + 2)?;
+    // The two others are the registry and the watchdog.
+    threads::check_available(workers + 2)?;
     let (end, ended) = unbounded_channel();
     let core = Arc::new(Core::new(settings, workers, listeners.count(), end));
     if workers > 1 {
@@ -313,8 +318,8 @@ fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
     Ok(Running { address, internal_address, core, threads, ended })
 }
 
-/// With several workers the registry has a thread of its own; with one it shares that worker's, which saves two
-/// hops between threads for every broadcast.
+/// Used with several workers. A single worker shares its thread with the registry, which saves two hops between threads
+/// for every broadcast.
 fn start_registry_on_its_own_thread(core: &Arc<Core>) -> io::Result<()> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = threads::start("cs-registry".to_owned())?;
@@ -328,7 +333,8 @@ fn start_registry_on_its_own_thread(core: &Arc<Core>) -> io::Result<()> {
     Ok(())
 }
 
-/// What serves the connections of the current thread at an address for this, and what serves its handshakes.
+/// The services of the current thread for an address with this exposure: one for HTTP connections, one for websocket
+/// handshakes.
 fn http_service(
     core: &Arc<Core>,
     broker: &web::Data<BrokerHandle>,
@@ -355,7 +361,7 @@ fn http_service(
         routes: demo.clone().map(|demo| Rc::new(DemoSockets { gate: gate.clone(), demo }) as _),
         exposure,
     };
-    let express = FastPath { gate: gate.clone(), broker: broker.clone(), exposure };
+    let fast_path = FastPath { gate: gate.clone(), broker: broker.clone(), exposure };
     let app = move || {
         App::new()
             .app_data(gate.clone())
@@ -363,7 +369,7 @@ fn http_service(
             .app_data(hub.clone())
             .app_data(console.clone())
             .app_data(exposure)
-            .wrap(actix_web::middleware::from_fn(middleware::pass))
+            .wrap(actix_web::middleware::from_fn(middleware::process))
             .configure(routes::backends)
             .configure(routes::browsers)
             .configure(console::figures)
@@ -373,22 +379,23 @@ fn http_service(
     let (drain, handshakes) = (core.drain.clone(), upgrade.clone());
     let settings = &core.settings;
     let http = HttpService::build()
-        .on_connect_ext(|io: &TimedSocket, data: &mut Extensions| _ = data.insert(io.watch.clone()))
-        // Heads have our own limit, which holds for every request and not for a connection's first alone.
+        .on_connect_ext(|io: &TimedSocket, data: &mut Extensions| _ = data.insert(io.deadline.clone()))
+        // The deadline tracker limits the time for a head, and does so for every request, not only for the first one of
+        // a connection.
         .client_request_timeout(Duration::ZERO)
-        // So has the time between two requests.
+        // It limits the time between two requests as well.
         .keep_alive(if settings.keep_alive_ms == 0 { KeepAlive::Disabled } else { KeepAlive::Os })
         .h1_write_buffer_size(body_pieces::WRITE_BUFFER)
-        // A client that has finished sending gets its answer. Polls notice those that have hung up.
+        // A client that has finished sending still receives its answer. Polls detect clients that have disconnected.
         .h1_allow_half_closed(true)
         .graceful_shutdown_signal(move || drain.reached(Stage::Ending))
         .upgrade(fn_service(move |(request, framed)| upgrade.clone().handle(request, framed)))
-        .finish(express.before(map_config(app(), |_| AppConfig::default())));
+        .finish(fast_path.wrap(map_config(app(), |_| AppConfig::default())));
     (http, handshakes)
 }
 
 impl Running {
-    /// A handle that stops the server from elsewhere.
+    /// A handle that stops the server from another task or thread.
     pub fn stopper(&self) -> Stopper {
         Stopper::new(self.core.clone(), self.threads.clone())
     }
@@ -396,16 +403,16 @@ impl Running {
     /// Waits until the server has stopped.
     ///
     /// # Errors
-    /// A worker's that could not begin.
+    /// The error of a worker that could not start.
     pub async fn wait(mut self) -> io::Result<()> {
         self.ended.recv().await.unwrap_or(Ok(()))
     }
 }
 
-/// Runs a server until SIGTERM or SIGINT stops it. At SIGHUP it takes over secrets that have changed.
+/// Runs a server until SIGTERM or SIGINT stops it. On SIGHUP it applies changed secrets.
 pub fn run(loaded: Loaded) -> ExitCode {
-    panics::end_the_process();
-    let ended = run_to_the_end(loaded);
+    panics::abort_on_panic();
+    let ended = run_until_stopped(loaded);
     log_sums::log_last_sums();
     let Err(error) = ended else { return ExitCode::SUCCESS };
     log::error!("{error}");
@@ -415,24 +422,24 @@ pub fn run(loaded: Loaded) -> ExitCode {
     }
 }
 
-fn run_to_the_end(loaded: Loaded) -> io::Result<()> {
-    open_files::raise();
-    open_files::try_out(&loaded.settings, workers_of(&loaded.settings))?;
+fn run_until_stopped(loaded: Loaded) -> io::Result<()> {
+    open_files::raise_limit();
+    open_files::check_available(&loaded.settings, num_workers(&loaded.settings))?;
     let runtime = threads::runtime()?;
     let system = System::with_tokio_rt(|| runtime);
     let ended = system.block_on(serve(loaded));
-    // Dropped, it would wait for threads that block, such as one that reads settings from a disk that hangs.
+    // Dropping it would wait for threads that block, such as one that reads the settings from a disk that hangs.
     std::mem::forget(system);
     ended
 }
 
 async fn serve(loaded: Loaded) -> io::Result<()> {
-    // Before anything shows that the server runs: who stops it then must find its handlers installed.
+    // The handlers are installed before the server shows that it runs, so that it can be stopped from then on.
     let mut signals = Signals::new()?;
     let settings = loaded.settings.clone();
     let (listeners, settings) = tokio::select! {
-        // A name server that does not answer holds up the start only.
-        bound = threads::apart("cs-listen", move || Listeners::handed_over_or_bound(settings)) => bound??,
+        // A DNS server that does not answer delays the start, but does not block the signals.
+        bound = threads::run_blocking("cs-listen", move || Listeners::from_service_manager_or_bind(settings)) => bound??,
         Some(name) = signals.stop.recv() => {
             log::info!("{name}: stopping before the server listens");
             return Ok(());
@@ -445,7 +452,7 @@ async fn serve(loaded: Loaded) -> io::Result<()> {
     let (first, internal) = (urls(&listeners.first)?, urls(&listeners.internal)?);
     let running = start_on(listeners, settings)?;
     actix_rt::spawn(signals.user.log_each());
-    actix_rt::spawn(reload::at_each(signals.hangups, loaded, host, running.core.gate.clone()));
+    actix_rt::spawn(reload::on_each_signal(signals.hangups, loaded, host, running.core.gate.clone()));
     if !internal.is_empty() {
         log::info!("listening for backends and operators on {internal}");
     }
@@ -453,7 +460,7 @@ async fn serve(loaded: Loaded) -> io::Result<()> {
     let stopper = running.stopper();
     actix_rt::spawn(async move {
         while let Some(name) = signals.stop.recv().await {
-            if stopper.has_begun() {
+            if stopper.has_started() {
                 stopper.end_now(&format!("{name} for the second time"));
             } else {
                 log::info!("{name}: stopping");

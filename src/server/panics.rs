@@ -1,16 +1,16 @@
 //! A panic ends the process.
 //!
-//! An actor that is gone while others go on would make a server that looks alive. Nothing here is proven to be isolated
-//! from the rest, so it holds for every thread. Release builds abort anyway (`panic = "abort"`); this holds whatever the
-//! profile, and tells the log why.
+//! If one actor ended while the others continued, the server would look alive and not work. No part is proven to be
+//! isolated from the rest, so this applies to every thread. Release builds abort anyway (`panic = "abort"`); the hook
+//! aborts in every profile, and logs the reason.
 
 use super::threads;
 use crate::telemetry::log_queue::LOG_QUEUE;
 use std::backtrace::Backtrace;
 use std::panic::PanicHookInfo;
 
-/// From now on a panic on any thread is logged, and ends the process at once by SIGABRT.
-pub fn end_the_process() {
+/// Installs a hook: a panic on any thread is logged, and ends the process immediately by SIGABRT.
+pub fn abort_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         report(panic);
         std::process::abort();
@@ -29,7 +29,7 @@ fn report(panic: &PanicHookInfo<'_>) {
     } else {
         LOG_QUEUE.push(format!("{text}\n").as_bytes());
     }
-    // A reader that stalls does not keep the process.
+    // Has a time limit, so that a log reader that stalls does not keep the process alive.
     LOG_QUEUE.drain();
 }
 
@@ -46,13 +46,13 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
-    /// Which part of the server panics in the child.
+    /// Names the part of the server that panics in the child process.
     const PART: &str = "CHANNELSTREAM_TEST_PANIC_OF";
 
-    /// Set if the child logs as the server does, more than its queue holds.
+    /// If set, the child process logs more than its queue holds.
     const LOGS: &str = "CHANNELSTREAM_TEST_LOGS";
 
-    /// Makes an actor panic; only tests know it.
+    /// Makes an actor panic. Exists only in tests.
     #[derive(Message)]
     #[rtype(result = "()")]
     struct Fail(&'static str);
@@ -82,7 +82,7 @@ mod tests {
         }
     }
 
-    /// The first worker's hub, which starts with it.
+    /// Waits for the hub of the first worker.
     fn hub_of(server: &Server) -> actix::Addr<Hub> {
         let begun = std::time::Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -94,21 +94,21 @@ mod tests {
         panic!("no hub has started");
     }
 
-    /// In a process of its own: a server, one part of which panics.
+    /// Runs in a separate process: a server, one part of which panics.
     fn child(part: &str) {
         if std::env::var_os(LOGS).is_some() {
             crate::cli::logging::start_writing().unwrap();
             crate::cli::logging::start(&Settings::default());
             (0..100_000).for_each(|n| log::info!("line {n}"));
         }
-        super::end_the_process();
+        super::abort_on_panic();
         let server = Server::start(Server::settings());
         let registry = server.core.registry.get().unwrap();
         match part {
             "registry" => registry.do_send(Fail("registry")),
             "hub" => hub_of(&server).do_send(Fail("hub")),
             "channel" => {
-                let _peer = server.enter();
+                let _peer = server.connect();
                 let found = registry.send(ListChannels { names: None, exclude: Vec::new() });
                 let found = actix_rt::System::new().block_on(found).unwrap();
                 found[0].addr.do_send(Fail("channel"));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_comes_before_the_lines_that_wait_for_a_slow_reader() {
+    fn a_panic_is_logged_before_the_lines_that_wait_for_a_slow_reader() {
         let ended = this_test_as_child("thread").env(LOGS, "1").output().unwrap();
         let text = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.signal(), Some(6), "{:?}", ended.status);

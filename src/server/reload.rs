@@ -1,4 +1,4 @@
-//! SIGHUP: the settings are read again, and the secrets among them taken over.
+//! SIGHUP: the server reads its settings again and applies changed secrets.
 
 use super::threads;
 use crate::auth::Gate;
@@ -6,43 +6,43 @@ use crate::config::{Loaded, RenewedSecrets, SettingsError, renew};
 use std::sync::Arc;
 use tokio::signal::unix::Signal;
 
-/// Reads the settings again at each signal, for as long as the server runs. What cannot be read, or could not be
-/// started with, changes nothing.
+/// Reads the settings again on each signal, for as long as the server runs. Settings that cannot be read, or that the
+/// server would refuse at its start, change nothing.
 ///
-/// `loaded` are the settings as they were read, `host` is where the server listens, which may be what the service
-/// manager has chosen.
-pub async fn at_each(mut hangups: Signal, mut loaded: Loaded, host: String, gate: Arc<Gate>) {
+/// `loaded` are the settings in their last form, `host` is the address that the server listens on, which the service
+/// manager may have chosen.
+pub async fn on_each_signal(mut hangups: Signal, mut loaded: Loaded, host: String, gate: Arc<Gate>) {
     while hangups.recv().await.is_some() {
         let (before, at) = (loaded.clone(), host.clone());
-        // Files may lie on a disk that hangs. Reading has a time limit, so this comes to an end.
-        match threads::apart("cs-reload", move || renew(&before, &at)).await {
-            Ok(Ok(renewed)) => loaded = take_over(renewed, &gate),
+        // A file may be on a disk that hangs. Reading has a time limit, so this thread ends.
+        match threads::run_blocking("cs-reload", move || renew(&before, &at)).await {
+            Ok(Ok(renewed)) => loaded = apply(renewed, &gate),
             Ok(Err(error)) => refuse(&error),
-            Err(error) => log::error!("SIGHUP: the settings stay as they were: {error}"),
+            Err(error) => log::error!("SIGHUP: the settings are unchanged: {error}"),
         }
     }
 }
 
-fn take_over(renewed: RenewedSecrets, gate: &Gate) -> Loaded {
+fn apply(renewed: RenewedSecrets, gate: &Gate) -> Loaded {
     let RenewedSecrets { loaded, changed, needs_restart } = renewed;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
     if changed.is_empty() {
         let source = loaded.sources.get("secrets").map_or("the defaults", String::as_str);
-        log::info!("SIGHUP: no secret has changed; those that sign requests come from {source}");
+        log::info!("SIGHUP: no secret has changed; the secrets that sign requests come from {source}");
     } else {
-        gate.exchange_secrets(&loaded.settings);
-        log::info!("SIGHUP: taken over: {}", changed.join(", "));
+        gate.replace_secrets(&loaded.settings);
+        log::info!("SIGHUP: applied: {}", changed.join(", "));
     }
     if !needs_restart.is_empty() {
-        log::warn!("SIGHUP: changed as well, and takes a restart: {}", needs_restart.join(", "));
+        log::warn!("SIGHUP: also changed, but requires a restart: {}", needs_restart.join(", "));
     }
     loaded
 }
 
 fn refuse(error: &SettingsError) {
     for problem in &error.problems {
-        log::error!("SIGHUP: the settings stay as they were: {problem}");
+        log::error!("SIGHUP: the settings are unchanged: {problem}");
     }
 }

@@ -1,43 +1,41 @@
-//! Signals: which ones stop the server, and which ones must not.
+//! Signals: which ones stop the server, and which ones do not.
 //!
 //! SIGTERM and SIGINT stop the server, SIGHUP makes it read its settings again (see [`super::reload`]). SIGUSR1 and SIGUSR2,
-//! which other servers take for "open the log again" or "upgrade", are logged. SIGXFSZ, which the system sends where a file
-//! may not grow, is held back for good: the write fails, and the log counts the line. Rust ignores SIGPIPE. All others keep
-//! the meaning that the system gives them; nothing here causes them, and who sends SIGQUIT, SIGABRT or SIGALRM wants the
-//! process to end.
+//! which mean "reopen the log" or "upgrade" to other servers, are logged. SIGXFSZ, which the system sends when a file
+//! may not grow, stays blocked: the write fails, and the log counts the line. Rust ignores SIGPIPE. All others keep
+//! their default action; the server does not cause them, and SIGQUIT, SIGABRT and SIGALRM are meant to end the process.
 
 use nix::sys::signal::{SigSet, Signal as Number};
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Holds back signals that would end a process that has not installed its handlers yet. The caller does so before it
-/// starts any thread: threads inherit the mask.
-pub fn hold_back() {
-    let _ = own().thread_block();
+/// Blocks signals that would end a process that has not installed its handlers yet. It must be called before any thread
+/// is started: threads inherit the mask.
+pub fn block_handled() {
+    let _ = handled().thread_block();
 }
 
-/// Holds back the signal of a file that may not grow, so that the write fails and the caller can clean up. Every command
-/// does so before it starts any thread.
-pub fn hold_back_file_size() {
+/// Blocks the signal for a file that may not grow, so that the write fails and the caller can clean up. Every command
+/// calls it before it starts any thread.
+pub fn block_file_size() {
     let _ = SigSet::from(Number::SIGXFSZ).thread_block();
 }
 
-fn own() -> SigSet {
+fn handled() -> SigSet {
     [Number::SIGHUP, Number::SIGUSR1, Number::SIGUSR2].into_iter().collect()
 }
 
 /// The signals of a running server.
 pub struct Signals {
-    /// Those that stop it.
     pub stop: StopSignals,
-    /// Those that make it read its settings again.
+    /// SIGHUP: the server reads its settings again.
     pub hangups: Signal,
-    /// Those that mean nothing to it.
+    /// SIGUSR1 and SIGUSR2, which have no effect.
     pub user: UserSignals,
 }
 
 impl Signals {
-    /// Handles those that come from now on, and those that were held back.
+    /// Handles the signals that arrive from now on, and those that arrived while they were blocked.
     ///
     /// # Errors
     /// The system refuses a handler.
@@ -47,7 +45,7 @@ impl Signals {
             hangups: signal(SignalKind::hangup())?,
             user: UserSignals::new()?,
         };
-        own().thread_unblock()?;
+        handled().thread_unblock()?;
         Ok(signals)
     }
 }
@@ -63,7 +61,7 @@ impl StopSignals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The name of the next one.
+    /// The name of the next signal.
     pub async fn recv(&mut self) -> Option<&'static str> {
         tokio::select! {
             received = self.terminate.recv() => received.map(|()| "SIGTERM"),
@@ -72,7 +70,7 @@ impl StopSignals {
     }
 }
 
-/// The signals that programs may use as they like. We use none of them.
+/// The signals without a predefined meaning. The server uses none of them.
 pub struct UserSignals {
     first: Signal,
     second: Signal,
@@ -84,7 +82,7 @@ impl UserSignals {
         Ok(Self { first: signal(first)?, second: signal(second)? })
     }
 
-    /// Logs each one, for as long as the server runs.
+    /// Logs each of these signals, for as long as the server runs.
     pub async fn log_each(mut self) {
         loop {
             let name = tokio::select! {
@@ -92,7 +90,7 @@ impl UserSignals {
                 Some(()) = self.second.recv() => "SIGUSR2",
                 else => return,
             };
-            log::info!("{name} changes nothing: SIGHUP reads the settings again, SIGTERM stops the server");
+            log::info!("{name} has no effect: SIGHUP reads the settings again, SIGTERM stops the server");
         }
     }
 }

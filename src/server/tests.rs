@@ -1,4 +1,4 @@
-//! What only shows when a thread of a running server is held still.
+//! Behaviour that shows only while a thread of a running server is blocked.
 
 use super::*;
 use crate::auth::signing::Keys;
@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server that runs on threads of its own, while the test's own thread may block.
+/// A server that runs on its own threads, so that the test's thread may block.
 pub(super) struct Server {
     address: SocketAddr,
     pub(super) core: Arc<Core>,
@@ -33,7 +33,7 @@ impl Server {
         running.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// Two workers, so that the registry has a thread of its own.
+    /// Two workers, so that the registry has its own thread.
     pub(super) fn settings() -> Settings {
         Settings {
             port: 0,
@@ -44,7 +44,7 @@ impl Server {
         }
     }
 
-    fn ask(&self, head: &str, body: &str) -> String {
+    fn request(&self, head: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -61,11 +61,11 @@ impl Server {
         answer
     }
 
-    /// A websocket of a new user in channel `c`, its handshake done.
-    pub(super) fn enter(&self) -> TcpStream {
+    /// A websocket of a new user in channel `c`, after its handshake.
+    pub(super) fn connect(&self) -> TcpStream {
         let id = uuid::Uuid::new_v4();
         let body = json!({ "username": "ann", "conn_id": id, "channels": ["c"] }).to_string();
-        assert!(self.ask("POST /connect", &body).starts_with("HTTP/1.1 200"));
+        assert!(self.request("POST /connect", &body).starts_with("HTTP/1.1 200"));
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(
@@ -84,10 +84,10 @@ impl Server {
         stream
     }
 
-    /// Holds a thread still until the sender is dropped.
-    fn hold(thread: &ArbiterHandle) -> mpsc::Sender<()> {
-        let (held, (ready, is_ready)) = (mpsc::channel::<()>(), mpsc::channel());
-        let (sender, receiver) = held;
+    /// Blocks a thread until the returned sender is dropped.
+    fn block(thread: &ArbiterHandle) -> mpsc::Sender<()> {
+        let (blocked, (ready, is_ready)) = (mpsc::channel::<()>(), mpsc::channel());
+        let (sender, receiver) = blocked;
         thread.spawn_fn(move || {
             let _ = ready.send(());
             let _ = receiver.recv_timeout(PATIENCE);
@@ -116,56 +116,59 @@ fn message(text: &str) -> Message {
 }
 
 #[test]
-fn what_was_accepted_before_a_goodbye_comes_before_it() {
+fn a_message_accepted_before_the_close_arrives_before_it() {
     let server = Server::start(Server::settings());
-    let mut peer = server.enter();
-    // Attached: everything so far has gone through the registry.
-    let info = server.ask("POST /info", r#"{"info": {"channels": ["c"]}}"#);
+    let mut peer = server.connect();
+    // The answer shows that the socket is attached: the registry has processed all earlier messages.
+    let info = server.request("POST /info", r#"{"info": {"channels": ["c"]}}"#);
     assert!(info.contains("\"total_connections\": 1") || info.contains("\"total_connections\":1"), "{info}");
     let registry = server.core.registry.get().unwrap();
-    let held = Server::hold(server.core.registry_thread.get().unwrap());
-    // In one turn of the registry both: the message is not even with its channel when all are sent away.
+    let blocked = Server::block(server.core.registry_thread.get().unwrap());
+    // The registry processes both without a pause: its channel has not received the message yet when the drain starts.
     server.core.in_flight.registry.add(1);
     registry.do_send(Publish::Post(vec![message("last words")]));
     registry.do_send(StartDrain { spread_ms: 0 });
-    drop(held);
+    drop(blocked);
     assert_last_words(&mut peer);
 }
 
 #[test]
-fn who_is_left_is_not_sent_away_before_goodbyes_that_are_under_way() {
+fn remaining_sessions_are_closed_after_closes_that_are_in_flight() {
     let server = Server::start(Server::settings());
-    let mut peer = server.enter();
-    server.ask("POST /info", r#"{"info": {"channels": ["c"]}}"#);
+    let mut peer = server.connect();
+    server.request("POST /info", r#"{"info": {"channels": ["c"]}}"#);
     let registry = server.core.registry.get().unwrap();
-    // Channels and hubs stand still for longer than the registry gives a goodbye.
-    let held: Vec<_> = server.stopper.threads().iter().map(Server::hold).collect();
+    // Channels and hubs are blocked for longer than the registry waits for a close.
+    let blocked: Vec<_> = server.stopper.threads().iter().map(Server::block).collect();
     server.core.in_flight.registry.add(1);
     registry.do_send(Publish::Post(vec![message("last words")]));
     registry.do_send(StartDrain { spread_ms: 0 });
     std::thread::sleep(Duration::from_millis(500));
-    drop(held);
+    drop(blocked);
     assert_last_words(&mut peer);
 }
 
-/// Reads up to the goodbye: what was said before it comes before it.
+/// Reads up to the close frame, and checks that the message sent before it arrives before it.
 fn assert_last_words(peer: &mut TcpStream) {
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let mut piece = [0; 4_096];
-    while !heard.windows(10).any(|bytes| bytes == b"restarting") {
+    while !received.windows(10).any(|bytes| bytes == b"restarting") {
         let count = peer.read(&mut piece).unwrap();
-        assert_ne!(count, 0, "{}", String::from_utf8_lossy(&heard));
-        heard.extend_from_slice(&piece[..count]);
+        assert_ne!(count, 0, "{}", String::from_utf8_lossy(&received));
+        received.extend_from_slice(&piece[..count]);
     }
-    let heard = String::from_utf8_lossy(&heard);
-    assert!(heard.find("last words") < heard.find("restarting") && heard.contains("last words"), "{heard}");
+    let received = String::from_utf8_lossy(&received);
+    assert!(
+        received.find("last words") < received.find("restarting") && received.contains("last words"),
+        "{received}"
+    );
 }
 
-/// Asks again until the answer begins and goes on like this.
+/// Repeats the request until its answer has this status and contains this text.
 fn until(server: &Server, path: &str, status: u16, text: &str) -> String {
     let begun = Instant::now();
     loop {
-        let answer = server.ask(&format!("GET {path}"), "");
+        let answer = server.request(&format!("GET {path}"), "");
         if answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(text) {
             return answer;
         }
@@ -175,34 +178,34 @@ fn until(server: &Server, path: &str, status: u16, text: &str) -> String {
 }
 
 #[test]
-fn a_thread_that_is_held_up_is_noticed_and_told() {
+fn a_blocked_thread_is_detected_and_reported() {
     let server = Server::start(Settings { worker_lag_ms: 300, ..Server::settings() });
     until(&server, "/health/ready", 200, r#"{"state":"ready","reason":null}"#);
-    let held = Server::hold(server.core.registry_thread.get().unwrap());
+    let blocked = Server::block(server.core.registry_thread.get().unwrap());
     until(&server, "/health/ready", 503, r#"{"state":"lagging","reason":"registry has not answered for "#);
-    let live = server.ask("GET /health/live", "");
+    let live = server.request("GET /health/live", "");
     assert!(live.starts_with("HTTP/1.1 200") && live.contains("lagging"), "{live}");
     assert!(server.core.counters.threads_lagged.get() >= 1);
-    drop(held);
+    drop(blocked);
     until(&server, "/health/ready", 200, "ready");
 }
 
 #[test]
-fn a_mailbox_that_is_full_refuses_counts_and_tells() {
+fn a_full_mailbox_refuses_counts_and_is_reported() {
     let server = Server::start(Settings { registry_mailbox: 1, worker_lag_ms: 0, ..Server::settings() });
     until(&server, "/health/ready", 200, "ready");
-    let held = Server::hold(server.core.registry_thread.get().unwrap());
+    let blocked = Server::block(server.core.registry_thread.get().unwrap());
     let body = r#"[{"user": "bob", "channel": "c", "message": {}}]"#;
-    assert!(server.ask("POST /message", body).starts_with("HTTP/1.1 200"));
+    assert!(server.request("POST /message", body).starts_with("HTTP/1.1 200"));
     for _ in 0..5 {
-        let refused = server.ask("POST /message", body);
+        let refused = server.request("POST /message", body);
         assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
     }
     assert_eq!(server.core.counters.refused_busy.get(), 5);
     let reason = r#"{"state":"overloaded","reason":"the bound registry_mailbox is reached"}"#;
     until(&server, "/health/ready", 503, reason);
     until(&server, "/health/live", 200, reason);
-    drop(held);
+    drop(blocked);
     until(&server, "/health/ready", 200, "ready");
-    assert!(server.ask("POST /message", body).starts_with("HTTP/1.1 200"));
+    assert!(server.request("POST /message", body).starts_with("HTTP/1.1 200"));
 }

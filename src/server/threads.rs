@@ -1,5 +1,5 @@
-//! The threads that actors run on, their names, and whether the system has enough of them: found out while it still can
-//! be said.
+//! The threads that actors run on and their names. A check at the start, while an error can still be reported, ensures
+//! that the system has enough threads.
 
 use crate::telemetry::process;
 use actix_rt::{Arbiter, ArbiterHandle};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use tokio::sync::oneshot;
 
-/// Memory of one thread, in bytes: its stack (2 MiB, Rust's default) and what is allocated while it starts.
+/// Memory of one thread, in bytes: its stack (2 MiB, Rust's default) and the allocations while it starts.
 const ADDRESS_SPACE: u64 = 3 << 20;
 
 /// Starts a thread for actors.
@@ -23,12 +23,12 @@ pub fn start(name: String) -> io::Result<ArbiterHandle> {
     Ok(arbiter.handle())
 }
 
-/// Does work that may block, such as asking a name server or reading a disk that hangs, on a thread that is not joined.
-/// The caller may stop waiting at any time.
+/// Runs work that may block, such as a DNS query or reading from a disk that hangs, on a separate thread that is not
+/// joined. The caller may stop waiting at any time.
 ///
 /// # Errors
 /// The system refuses the thread.
-pub async fn apart<T: Send + 'static>(
+pub async fn run_blocking<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -37,7 +37,7 @@ pub async fn apart<T: Send + 'static>(
     result.await.map_err(io::Error::other)
 }
 
-/// What runs the tasks of the current thread.
+/// The runtime for the tasks of the current thread.
 ///
 /// # Errors
 /// The system refuses its files.
@@ -45,8 +45,8 @@ pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// The name by which the system lists this thread (`top -H`, `perf`, `/proc/PID/task`). actix gives its threads names of
-/// its own, of which the system keeps 15 bytes that are all the same.
+/// Sets the name that the system shows for this thread (`top -H`, `perf`, `/proc/PID/task`). The names that actix sets
+/// are equal in the 15 bytes that the system keeps.
 #[cfg(target_os = "linux")]
 fn set_own_name(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {
@@ -57,20 +57,20 @@ fn set_own_name(name: &str) {
 #[cfg(not(target_os = "linux"))]
 fn set_own_name(_: &str) {}
 
-/// The name of the current thread.
 pub fn own_name() -> String {
     #[cfg(target_os = "linux")]
     if let Ok(name) = nix::sys::prctl::get_name() {
         return name.to_string_lossy().into_owned();
     }
-    std::thread::current().name().unwrap_or("without a name").to_owned()
+    std::thread::current().name().unwrap_or("unnamed").to_owned()
 }
 
-/// Starts so many threads at once and ends them again: those that start actors cannot say why they do not.
+/// Starts this many threads at the same time and ends them again: a thread for actors that fails to start cannot report
+/// the reason.
 ///
 /// # Errors
-/// The system refuses one of them, or the limit of address space has no room for them.
-pub fn try_out(count: usize) -> io::Result<()> {
+/// The system refuses one of them, or a memory limit has no room for them.
+pub fn check_available(count: usize) -> io::Result<()> {
     has_room(count).and_then(|()| start_all(count)).map_err(|error| {
         let text =
             format!("cannot start {count} threads (setting workers, limits on tasks and memory): {error}");
@@ -78,11 +78,11 @@ pub fn try_out(count: usize) -> io::Result<()> {
     })
 }
 
-/// Whether the limits of memory have room for so many threads. Looked at before the first one is started: a thread that
-/// finds no memory while it starts ends the process.
+/// Checks that the memory limits have room for this many threads. This runs before the first one is started: a thread
+/// that finds no memory while it starts ends the process.
 ///
 /// # Errors
-/// Names the limit.
+/// A limit has no room; the error names it.
 pub fn has_room(count: usize) -> io::Result<()> {
     let (address_space, data) = process::memory_maps();
     let limits = [
@@ -102,17 +102,17 @@ pub fn has_room(count: usize) -> io::Result<()> {
 }
 
 fn start_all(count: usize) -> io::Result<()> {
-    let gate = Arc::new(Mutex::new(()));
-    // Whoever finds it locked stays, so that all are there at the same time.
-    let closed = gate.lock();
+    let barrier = Arc::new(Mutex::new(()));
+    // Each thread waits for this lock, so that all of them exist at the same time.
+    let locked = barrier.lock();
     let mut started: Vec<JoinHandle<()>> = Vec::with_capacity(count);
     let result = (0..count).try_for_each(|_| {
-        let gate = gate.clone();
-        started.push(Builder::new().spawn(move || drop(gate.lock()))?);
+        let barrier = barrier.clone();
+        started.push(Builder::new().spawn(move || drop(barrier.lock()))?);
         Ok(())
     });
-    drop(closed);
-    // All have ended before anything is said: saying it takes memory, too.
+    drop(locked);
+    // All threads end before the result is reported, which needs memory as well.
     started.into_iter().for_each(|thread| drop(thread.join()));
     result
 }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_threads_are_to_be_had() {
-        assert!(super::try_out(5).is_ok());
+    fn a_few_threads_are_available() {
+        assert!(super::check_available(5).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Notices a thread that does not take its turn: something blocks it, or the machine has no time for it.
+//! Detects a thread that does not run its tasks, because something blocks it or the machine is too busy.
 
 use super::Core;
 use crate::clock::{Clock, Tick};
@@ -8,18 +8,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Looks within the time after which a thread lags.
-const LOOKS: u32 = 4;
-/// A look at least so often.
-const LONGEST: Duration = Duration::from_secs(1);
+/// Checks within the time after which a thread lags.
+const CHECKS_PER_LIMIT: u32 = 4;
+/// The longest interval between two checks.
+const MAX_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A thread and what is known of it.
+/// A thread and its heartbeat.
 struct WatchedThread {
-    pulse: Arc<ThreadHeartbeat>,
+    heartbeat: Arc<ThreadHeartbeat>,
     thread: ArbiterHandle,
 }
 
-/// Starts to watch these threads, until they end. On a thread of its own, or it could lag with them.
+/// Watches these threads until they end. The watchdog has its own thread, otherwise it could lag with them.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -30,16 +30,16 @@ pub fn start(core: &Arc<Core>, threads: Vec<(String, ArbiterHandle)>) -> io::Res
     }
     let watched = threads
         .into_iter()
-        .map(|(name, thread)| WatchedThread { pulse: Arc::new(ThreadHeartbeat::new(name)), thread });
+        .map(|(name, thread)| WatchedThread { heartbeat: Arc::new(ThreadHeartbeat::new(name)), thread });
     let watched: Vec<WatchedThread> = watched.collect();
-    core.thread_health.watch(watched.iter().map(|watched| watched.pulse.clone()).collect());
+    core.thread_health.watch(watched.iter().map(|watched| watched.heartbeat.clone()).collect());
     let core = core.clone();
     std::thread::Builder::new().name("cs-watchdog".into()).spawn(move || {
-        let every = (limit / LOOKS).min(LONGEST);
-        let (clock, mut tick) = (Clock::start(every), Tick::OnTime);
-        // After a pause of the process its threads get the time of one look to answer.
-        while tick == Tick::Late || watched.iter().all(|watched| watched.look(&core, limit)) {
-            std::thread::sleep(every);
+        let interval = (limit / CHECKS_PER_LIMIT).min(MAX_INTERVAL);
+        let (clock, mut tick) = (Clock::start(interval), Tick::OnTime);
+        // After a pause of the process its threads have one interval to answer.
+        while tick == Tick::Late || watched.iter().all(|watched| watched.check(&core, limit)) {
+            std::thread::sleep(interval);
             tick = clock.tick();
         }
     })?;
@@ -47,10 +47,11 @@ pub fn start(core: &Arc<Core>, threads: Vec<(String, ArbiterHandle)>) -> io::Res
 }
 
 impl WatchedThread {
-    /// Asks the thread, and tells what is new. False: it has ended.
-    fn look(&self, core: &Core, limit: Duration) -> bool {
-        let (name, now_ms) = (&self.pulse.name, core.started.elapsed().as_millis() as u64);
-        match self.pulse.look(now_ms, limit.as_millis() as u64) {
+    /// Logs a change of the thread's health, and sends it the next request to answer. Returns false if the thread has
+    /// ended.
+    fn check(&self, core: &Core, limit: Duration) -> bool {
+        let (name, now_ms) = (&self.heartbeat.name, core.started.elapsed().as_millis() as u64);
+        match self.heartbeat.look(now_ms, limit.as_millis() as u64) {
             HealthChange::Same => {}
             HealthChange::Lags(ms) => {
                 core.counters.threads_lagged.add(1);
@@ -60,7 +61,7 @@ impl WatchedThread {
             }
             HealthChange::Recovered => log::warn!("{name} answers again"),
         }
-        let pulse = self.pulse.clone();
-        !self.pulse.ask(now_ms) || self.thread.spawn_fn(move || pulse.answer())
+        let heartbeat = self.heartbeat.clone();
+        !self.heartbeat.ask(now_ms) || self.thread.spawn_fn(move || heartbeat.answer())
     }
 }

@@ -1,4 +1,4 @@
-//! The threads that serve connections. The first one takes them from the listener, and deals them to all in turn.
+//! The threads that serve connections. The first one accepts them and assigns them to all workers round-robin.
 
 use super::accept::accept;
 use super::dispatcher::{ConnectionDispatcher, ConnectionPermit, NewConnection};
@@ -20,45 +20,45 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// A connection on its way to another thread.
+/// A connection that is assigned to another worker.
 struct Assigned {
     socket: std::net::TcpStream,
     peer: SocketAddr,
-    place: ConnectionPermit,
-    door: Door,
+    permit: ConnectionPermit,
+    endpoint: Endpoint,
 }
 
-/// Which of the server's addresses a connection came to.
+/// The server's address that a connection was accepted on.
 #[derive(Clone, Copy)]
-enum Door {
+enum Endpoint {
     First,
     Internal,
 }
 
-/// A thread's ways in.
-struct Doors<H> {
+/// The dispatchers of a worker, one for each address.
+struct Dispatchers<H> {
     first: Rc<ConnectionDispatcher<H>>,
     internal: Option<Rc<ConnectionDispatcher<H>>>,
 }
 
-impl<H: Service<NewConnection, Response = ()> + 'static> Doors<H> {
-    fn take(&self, door: Door, socket: TcpStream, peer: SocketAddr, place: ConnectionPermit) {
-        match (door, &self.internal) {
-            (Door::Internal, Some(internal)) => internal.take(socket, peer, place),
-            _ => self.first.take(socket, peer, place),
+impl<H: Service<NewConnection, Response = ()> + 'static> Dispatchers<H> {
+    fn dispatch(&self, endpoint: Endpoint, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+        match (endpoint, &self.internal) {
+            (Endpoint::Internal, Some(internal)) => internal.dispatch(socket, peer, permit),
+            _ => self.first.dispatch(socket, peer, permit),
         }
     }
 }
 
-/// What a worker does beside serving connections.
+/// The source of a worker's connections.
 enum WorkerPart {
-    /// Takes connections from the listeners, for itself and for the others.
+    /// Accepts connections, for itself and for the other workers.
     First(Listeners, Vec<UnboundedSender<Assigned>>),
-    /// Gets its connections. How many may wait is bounded by the room that there is for connections.
+    /// Receives its connections. The connection permits limit how many can wait.
     Other(UnboundedReceiver<Assigned>),
 }
 
-/// Starts so many workers. One that fails later tells [`Core::ended`].
+/// Starts this many workers. A worker that fails later sends its error to [`Core::ended`].
 ///
 /// # Errors
 /// The system refuses a thread or its files.
@@ -82,15 +82,17 @@ fn start_one(core: Arc<Core>, part: WorkerPart, number: usize) -> io::Result<Arb
 }
 
 async fn work(core: &Arc<Core>, part: WorkerPart) -> io::Result<()> {
-    let doors = open_doors(core).await?;
+    let dispatchers = start_dispatchers(core).await?;
     core.thread_health.worker_started();
     match part {
-        WorkerPart::First(listeners, others) => take_and_deal(core, listeners, &others, &doors).await,
-        WorkerPart::Other(mut dealt) => {
-            while let Some(Assigned { socket, peer, place, door }) = dealt.recv().await {
+        WorkerPart::First(listeners, others) => {
+            accept_and_assign(core, listeners, &others, &dispatchers).await
+        }
+        WorkerPart::Other(mut assigned) => {
+            while let Some(Assigned { socket, peer, permit, endpoint }) = assigned.recv().await {
                 match TcpStream::from_std(socket) {
-                    Ok(socket) => doors.take(door, socket, peer, place),
-                    Err(error) => is_lost(peer, &error),
+                    Ok(socket) => dispatchers.dispatch(endpoint, socket, peer, permit),
+                    Err(error) => log_lost(peer, &error),
                 }
             }
             Ok(())
@@ -98,14 +100,13 @@ async fn work(core: &Arc<Core>, part: WorkerPart) -> io::Result<()> {
     }
 }
 
-/// The system has taken a connection back.
-fn is_lost(peer: SocketAddr, error: &io::Error) {
+fn log_lost(peer: SocketAddr, error: &io::Error) {
     LOST_CONNECTIONS.log(Some(peer.ip()), format_args!("a new connection is lost: {error}"));
 }
 
-async fn open_doors(
+async fn start_dispatchers(
     core: &Arc<Core>,
-) -> io::Result<Doors<impl Service<NewConnection, Response = ()> + use<> + 'static>> {
+) -> io::Result<Dispatchers<impl Service<NewConnection, Response = ()> + use<> + 'static>> {
     let registry = core.start_registry();
     let hub = core.start_hub(&registry);
     let broker = web::Data::new(core.broker(registry));
@@ -113,53 +114,53 @@ async fn open_doors(
         None => (Exposure::Everything, None),
         Some(_) => (Exposure::Browsers, Some(Exposure::Everything)),
     };
-    let first = open_door(core, &broker, &hub, first).await?;
+    let first = start_dispatcher(core, &broker, &hub, first).await?;
     let internal = match internal {
         None => None,
-        Some(exposure) => Some(open_door(core, &broker, &hub, exposure).await?),
+        Some(exposure) => Some(start_dispatcher(core, &broker, &hub, exposure).await?),
     };
-    Ok(Doors { first, internal })
+    Ok(Dispatchers { first, internal })
 }
 
-async fn open_door(
+async fn start_dispatcher(
     core: &Arc<Core>,
     broker: &web::Data<BrokerHandle>,
     hub: &HubHandle,
     exposure: Exposure,
 ) -> io::Result<Rc<ConnectionDispatcher<impl Service<NewConnection, Response = ()> + use<> + 'static>>> {
     let (http, upgrade) = http_service(core, broker, hub, exposure);
-    // Always ready from here on: nothing of ours has a limit of its own.
+    // The service is always ready: none of its parts has a limit that would make it wait.
     let http = http.new_service(()).await.map_err(|()| io::Error::other("a worker cannot serve HTTP"))?;
     Ok(Rc::new(ConnectionDispatcher::new(http, upgrade)))
 }
 
-/// Until the server ends.
-async fn take_and_deal<H>(
+/// Runs until the server stops accepting.
+async fn accept_and_assign<H>(
     core: &Core,
     listeners: Listeners,
     others: &[UnboundedSender<Assigned>],
-    doors: &Doors<H>,
+    dispatchers: &Dispatchers<H>,
 ) -> io::Result<()>
 where
     H: Service<NewConnection, Response = ()> + 'static,
 {
-    let turn = Cell::new(0);
-    let deal = |door: Door, socket: TcpStream, peer, place| {
-        match others.get(turn.get()) {
-            None => doors.take(door, socket, peer, place),
+    let next = Cell::new(0);
+    let assign_round_robin = |endpoint: Endpoint, socket: TcpStream, peer, permit| {
+        match others.get(next.get()) {
+            None => dispatchers.dispatch(endpoint, socket, peer, permit),
             Some(other) => match socket.into_std() {
-                Ok(socket) => _ = other.send(Assigned { socket, peer, place, door }),
-                Err(error) => is_lost(peer, &error),
+                Ok(socket) => _ = other.send(Assigned { socket, peer, permit, endpoint }),
+                Err(error) => log_lost(peer, &error),
             },
         }
-        turn.set((turn.get() + 1) % (others.len() + 1));
+        next.set((next.get() + 1) % (others.len() + 1));
     };
     let Listeners { first, internal } = listeners;
-    let first = first.into_iter().map(|listener| (Door::First, listener));
-    let internal = internal.into_iter().map(|listener| (Door::Internal, listener));
-    let deal = &deal;
-    let accepting = first.chain(internal).map(|(door, listener)| {
-        accept(listener, core, move |socket, peer, place| deal(door, socket, peer, place))
+    let first = first.into_iter().map(|listener| (Endpoint::First, listener));
+    let internal = internal.into_iter().map(|listener| (Endpoint::Internal, listener));
+    let assign = &assign_round_robin;
+    let accepting = first.chain(internal).map(|(endpoint, listener)| {
+        accept(listener, core, move |socket, peer, permit| assign(endpoint, socket, peer, permit))
     });
     try_join_all(accepting).await.map(drop)
 }

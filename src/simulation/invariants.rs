@@ -18,7 +18,7 @@ impl World {
         let queued: usize = self.sessions.iter().map(|session| session.send_queue.queued_bytes()).sum();
         assert_eq!(queued_here(), queued, "bytes that wait");
         for (state, _) in &self.channels {
-            let (frames, history) = state.num_kept();
+            let (frames, history) = state.num_stored();
             assert!(frames <= self.rules.keeping.frames, "{frames} frames are kept");
             assert!(history <= self.rules.keeping.history, "{history} messages are kept");
         }
@@ -54,7 +54,7 @@ impl World {
             let members: BTreeSet<_> = state.member_keys().collect();
             assert_eq!(members, self.registry.subscribed_to(ChannelId(index)), "members without connection");
         }
-        let places: BTreeSet<_> = self.registry.places().collect();
+        let locations: BTreeSet<_> = self.registry.locations().collect();
         for (index, hub) in (0..).zip(&self.hubs) {
             hub.table.check();
             assert!(
@@ -64,7 +64,7 @@ impl World {
             );
             for key in hub.table.keys() {
                 assert!(
-                    places.contains(&(index, key.index, key.generation)),
+                    locations.contains(&(index, key.index, key.generation)),
                     "nobody's session on hub {index}"
                 );
             }
@@ -104,7 +104,7 @@ impl World {
         }
         self.pass(TIMES.user_idle);
         assert_eq!(self.registry.counts(), (0, 0, 0));
-        assert!(self.inboxes.0.is_empty(), "an inbox without its user");
+        assert!(self.private_messages.0.is_empty(), "a private stream without its user");
         for hub in &self.hubs {
             assert!(hub.table.keys().is_empty(), "a slot without its session");
         }
@@ -132,12 +132,12 @@ impl crate::broker::registry::state::RegistryState {
     }
 
     /// Where the registry knows sessions: hub, index, generation.
-    fn places(&self) -> impl Iterator<Item = (u16, u32, u32)> {
-        let places = self.all_connections().flat_map(|(_, connection)| match &connection.phase {
-            Phase::Attached(place, _) => [Some(*place), None],
-            Phase::Releasing(handover) => [Some(handover.from), handover.to.map(|(place, _)| place)],
+    fn locations(&self) -> impl Iterator<Item = (u16, u32, u32)> {
+        let locations = self.all_connections().flat_map(|(_, connection)| match &connection.phase {
+            Phase::Attached(location, _) => [Some(*location), None],
+            Phase::Releasing(handover) => [Some(handover.from), handover.to.map(|(location, _)| location)],
             Phase::Waiting | Phase::Lingering | Phase::Away => [None, None],
         });
-        places.flatten().map(|place| (place.hub.0, place.slot.index, place.slot.generation))
+        locations.flatten().map(|location| (location.hub.0, location.slot.index, location.slot.generation))
     }
 }

@@ -47,7 +47,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn place(&self) -> ConnectionSlot {
+    pub fn location(&self) -> ConnectionSlot {
         ConnectionSlot { hub: HubId(self.hub as u16), slot: self.key }
     }
 }
@@ -119,7 +119,7 @@ impl World {
     /// The session takes itself out, and nobody is there to say goodbye to.
     pub fn leave(&mut self, number: usize) {
         self.detach(number);
-        self.sessions[number].send_queue.forget();
+        self.sessions[number].send_queue.clear();
     }
 
     /// The session takes itself out, and says so.
@@ -175,7 +175,7 @@ impl World {
             }
             Some(answer) => {
                 if taken && !session.is_broken {
-                    session.send_queue.forget();
+                    session.send_queue.clear();
                     answer.iter().for_each(|element| self.note(number, &seen(element)));
                 }
                 self.leave(number);
@@ -217,7 +217,7 @@ impl World {
             return;
         }
         self.absorb(number);
-        let detached = self.hubs[hub].table.dismiss(key, reason);
+        let detached = self.hubs[hub].table.close(key, reason);
         let gone = detached.is_some();
         self.hubs[hub].output.extend(detached.map(ToRegistry::Detached));
         if gone && reason.has_next_session() {

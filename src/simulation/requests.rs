@@ -84,7 +84,7 @@ impl World {
                     self.hubs.iter_mut().for_each(|hub| hub.inputs.push(VecDeque::new()));
                 }
                 Effect::Channel(id, message) => self.channels[id.0 as usize].1.push_back(message),
-                Effect::Inbox(message) => self.inboxes.1.push_back(message),
+                Effect::PrivateMessages(message) => self.private_messages.1.push_back(message),
                 Effect::Hub(id, message) => self.hubs[usize::from(id.0)].inputs[0].push_back(message),
             }
         }

@@ -17,7 +17,7 @@ impl World {
         // Every pair of stations has its turn.
         let hubs = usize::from(HUBS);
         match choice % (1 + channels + hubs * (4 + channels)) {
-            0 => self.step_inboxes(),
+            0 => self.step_private_messages(),
             turn if turn <= channels => self.step_channel(turn - 1),
             turn => {
                 let turn = turn - 1 - channels;
@@ -35,7 +35,7 @@ impl World {
         match self.hubs[hub].output.pop_front() {
             Some(ToRegistry::Attach(number)) => {
                 let session = &self.sessions[number];
-                let next = (session.place(), session.transport);
+                let next = (session.location(), session.transport);
                 match self.registry.attach(session.conn_id, next, &mut self.effects) {
                     Ok(()) => {
                         let owner = self.registry.connection(session.conn_id).map(|(key, _)| key);
@@ -58,16 +58,16 @@ impl World {
         let stream = Stream::Channel(id);
         let (mut effects, now) = (Vec::new(), time(self.now as i64));
         match message {
-            ToChannel::Join { conn, user, place } => {
+            ToChannel::Join { conn, user, location } => {
                 self.account.ledger.begin(conn, user.id, stream);
-                state.join(conn, user, place, &now, &mut effects);
+                state.join(conn, user, location, &now, &mut effects);
             }
             ToChannel::Leave(conn) => {
                 self.account.ledger.end(conn, stream, false);
                 state.leave(conn, &now, &mut effects);
             }
-            ToChannel::Attach { conn, user, place, part } => {
-                state.attach(conn, user, place, part, &now, &mut effects);
+            ToChannel::Attach { conn, user, location, part } => {
+                state.attach(conn, user, location, part, &now, &mut effects);
                 // Of what went through before it came back, it gets what the channel still keeps: its own
                 // coming may have pushed something out.
                 let stored = self.rules.settings(&state.identity().name).store_frames;
@@ -87,9 +87,9 @@ impl World {
                 state.publish(publication, None, &now, &mut effects);
                 self.account.pass_through(id, state.offset(), number);
             }
-            ToChannel::PublishTo(publication, places) => {
+            ToChannel::PublishTo(publication, locations) => {
                 let number = self.account.publish(stream, &publication);
-                state.publish(*publication, Some(places), &now, &mut effects);
+                state.publish(*publication, Some(locations), &now, &mut effects);
                 self.account.pass_through(id, state.offset(), number);
             }
         }
@@ -101,8 +101,8 @@ impl World {
         true
     }
 
-    fn step_inboxes(&mut self) -> bool {
-        let (state, queue) = &mut self.inboxes;
+    fn step_private_messages(&mut self) -> bool {
+        let (state, queue) = &mut self.private_messages;
         let Some(message) = queue.pop_front() else { return false };
         let (account, mut effects) = (&mut self.account, Vec::new());
         match message {
@@ -118,9 +118,9 @@ impl World {
                 state.close(user, conn, last);
             }
             ToPrivateMessages::OrderedClose(_) => {}
-            ToPrivateMessages::Attach(user, conn, place, part) => {
+            ToPrivateMessages::Attach(user, conn, location, part) => {
                 account.excuse_private(conn, user, self.rules.keeping.frames);
-                state.attach(user, conn, place, part, &mut effects);
+                state.attach(user, conn, location, part, &mut effects);
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
             ToPrivateMessages::Post(message, recipients) => {
@@ -160,7 +160,7 @@ impl World {
                 return true;
             }
             ToHub::Join(channel, key, listen) => (key, hub.table.join(channel, key, listen)),
-            ToHub::JoinInbox(key, listen) => (key, hub.table.join_inbox(key, listen)),
+            ToHub::JoinPrivate(key, listen) => (key, hub.table.join_private(key, listen)),
             ToHub::Leave(channel, key) => {
                 let pending = hub.fanout.pending_in(channel);
                 (key, hub.table.leave(channel, key, pending))
@@ -178,9 +178,9 @@ impl World {
     fn step_fanout(&mut self, index: usize, budget: usize) -> bool {
         let hub = &mut self.hubs[index];
         // Catch-ups stop anywhere and go on in a later turn.
-        hub.table.allow(budget);
+        hub.table.set_allowance(budget);
         if let Some(key) = hub.table.unfinished() {
-            let pushed = hub.table.go_on(key);
+            let pushed = hub.table.continue_catch_up(key);
             self.settle(index, key, pushed);
             return true;
         }
@@ -198,7 +198,7 @@ impl World {
     /// Dismisses a session whose send queue took no more.
     pub fn settle(&mut self, hub: usize, key: SlotKey, pushed: PushResult) {
         match pushed {
-            PushResult::Accepted | PushResult::Sealed => {}
+            PushResult::Accepted | PushResult::Closed => {}
             PushResult::Overflow => self.dismiss(hub, key, CloseReason::TooSlow),
             PushResult::Broken => self.dismiss(hub, key, CloseReason::ByPeer(None)),
         }

@@ -1,81 +1,77 @@
-//! How much is under way inside: the bound on every mailbox, checked where a request can still be refused.
+//! Counts the work in flight inside the server: the limit of every mailbox, checked where a request can still be refused.
 //!
-//! actix mailboxes are soft: `do_send` ignores their capacity. So each sender counts itself in and each receiver
-//! counts it out, and the API refuses with 503 before anything is accepted.
+//! `do_send` ignores the capacity of an actix mailbox. So each sender increments a counter and each receiver decrements
+//! it, and the API refuses with 503 before it accepts anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Something that fills and empties, with a bound.
+/// A counter with a limit, which callers check.
 #[derive(Debug)]
 pub struct BoundedCounter {
-    now: AtomicUsize,
-    bound: usize,
+    count: AtomicUsize,
+    limit: usize,
 }
 
 impl BoundedCounter {
-    /// An empty gauge.
-    pub fn new(bound: usize) -> Self {
-        Self { now: AtomicUsize::new(0), bound }
+    pub fn new(limit: usize) -> Self {
+        Self { count: AtomicUsize::new(0), limit }
     }
 
-    /// Counts in.
     pub fn add(&self, n: usize) {
-        self.now.fetch_add(n, Ordering::Relaxed);
+        self.count.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Counts out.
     pub fn sub(&self, n: usize) {
-        self.now.fetch_sub(n, Ordering::Relaxed);
+        self.count.fetch_sub(n, Ordering::Relaxed);
     }
 
-    /// Counts what one of many contributes: so much before, so much now.
+    /// Replaces the former contribution of one of several owners by its current one.
     pub fn change(&self, before: usize, now: usize) {
         self.add(now.saturating_sub(before));
         self.sub(before.saturating_sub(now));
     }
 
-    /// Counts one in until the guard is dropped.
-    pub fn count_in(&self) -> CountedIn<'_> {
+    /// Adds one until the guard is dropped.
+    pub fn count_in(&self) -> CountGuard<'_> {
         self.add(1);
-        CountedIn(self)
+        CountGuard(self)
     }
 
-    /// What is under way now.
     pub fn get(&self) -> usize {
-        self.now.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether half of the bound is reached.
+    /// Whether half of the limit is reached.
     pub fn is_half_full(&self) -> bool {
-        self.get() >= self.bound / 2
+        self.get() >= self.limit / 2
     }
 
-    /// Whether the bound is reached.
+    /// Whether the limit is reached.
     pub fn is_full(&self) -> bool {
-        self.get() >= self.bound
+        self.get() >= self.limit
     }
 }
 
-/// Counts out when dropped, also when the one who waited has hung up.
+/// Subtracts one when it is dropped, also if the caller that waited has disconnected.
 #[derive(Debug)]
-pub struct CountedIn<'a>(&'a BoundedCounter);
+pub struct CountGuard<'a>(&'a BoundedCounter);
 
-impl Drop for CountedIn<'_> {
+impl Drop for CountGuard<'_> {
     fn drop(&mut self) {
         self.0.sub(1);
     }
 }
 
-/// The same without a lifetime.
+/// A [`CountGuard`] that shares ownership of its counter.
 #[derive(Debug)]
 pub struct Counted(Arc<BoundedCounter>);
 
 impl Counted {
-    /// Counts one in until this is dropped.
-    pub fn new(gauge: Arc<BoundedCounter>) -> Self {
-        gauge.add(1);
-        Self(gauge)
+    /// Adds one until this is dropped.
+    pub fn new(counter: Arc<BoundedCounter>) -> Self {
+        counter.add(1);
+        Self(counter)
     }
 }
 
@@ -85,31 +81,31 @@ impl Drop for Counted {
     }
 }
 
-/// All gauges.
+/// The counters of all work in flight.
 #[derive(Debug)]
 pub struct InFlight {
     /// Requests in the registry's mailbox.
     pub registry: BoundedCounter,
     /// Messages, edits and deletions in the mailboxes of channels.
     pub channels: BoundedCounter,
-    /// Sessions whose sockets or polls are open. No bound of its own.
+    /// Sessions with an open socket or poll. Their limit is a setting that is checked elsewhere.
     pub sessions: Arc<BoundedCounter>,
-    /// Bytes of frames in the mailboxes and pending lists of hubs, each hub counted.
+    /// Bytes of frames in the mailboxes and pending lists of hubs, counted for each hub.
     pub hub_bytes: BoundedCounter,
-    /// Bytes of requests' bodies that came in pieces, from their second piece on until the request is answered.
+    /// Bytes of request bodies that arrived in pieces, from their second piece on until the request is answered.
     pub bodies: BoundedCounter,
-    /// The same of senders that have not proven that they have a secret. They have a bound of their own.
-    pub unproven_bodies: BoundedCounter,
-    /// Bytes of large response bodies that were made for a request and that wait for its client.
+    /// The same for senders that are not authenticated, whose limit is separate.
+    pub unauthenticated_bodies: BoundedCounter,
+    /// Bytes of large response bodies that wait for their client.
     pub responses: BoundedCounter,
-    /// Bytes that wait in the send queues of peers who do not take them at once. Each has a bound of its own.
+    /// Bytes in the send queues of peers that do not receive them immediately. Each queue has its own limit.
     pub queued_bytes: BoundedCounter,
-    /// The frames that these bytes are, or parts of them.
+    /// Frames, or parts of frames, in these send queues.
     pub queued_frames: BoundedCounter,
 }
 
 impl InFlight {
-    /// Gauges with these bounds.
+    /// Counters with these limits.
     pub fn new(registry: usize, channels: usize, hub_bytes: usize, bodies: usize) -> Self {
         Self {
             sessions: Arc::new(BoundedCounter::new(usize::MAX)),
@@ -117,16 +113,16 @@ impl InFlight {
             channels: BoundedCounter::new(channels),
             hub_bytes: BoundedCounter::new(hub_bytes),
             bodies: BoundedCounter::new(bodies),
-            unproven_bodies: BoundedCounter::new(usize::MAX),
+            unauthenticated_bodies: BoundedCounter::new(usize::MAX),
             responses: BoundedCounter::new(usize::MAX),
             queued_bytes: BoundedCounter::new(usize::MAX),
             queued_frames: BoundedCounter::new(usize::MAX),
         }
     }
 
-    /// The same with a bound on large response bodies that wait.
+    /// Sets the limit for large response bodies that wait.
     #[must_use]
-    pub fn bounding_responses(self, bytes: usize) -> Self {
+    pub fn with_response_limit(self, bytes: usize) -> Self {
         Self { responses: BoundedCounter::new(bytes), ..self }
     }
 

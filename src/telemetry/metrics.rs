@@ -92,16 +92,16 @@ pub const METRICS: [Metric; 29] = [
         counters.refused_malformed.get()
     }),
     failure(LOG_DROPPED, Failure::Lost, "lines of the log that were dropped", |_| LOG_QUEUE.dropped()),
-    in_flight("registry_requests", "requests under way to the registry", |in_flight| {
+    in_flight("registry_requests", "requests in flight to the registry", |in_flight| {
         in_flight.registry.get()
     }),
-    in_flight("channel_messages", "messages under way to channels", |in_flight| in_flight.channels.get()),
-    in_flight("hub_bytes", "bytes under way to hubs", |in_flight| in_flight.hub_bytes.get()),
-    in_flight("body_bytes", "bytes of bodies under way", |in_flight| in_flight.bodies.get()),
-    in_flight("unproven_body_bytes", "bytes of bodies under way, not proven to be signed", |in_flight| {
-        in_flight.unproven_bodies.get()
+    in_flight("channel_messages", "messages in flight to channels", |in_flight| in_flight.channels.get()),
+    in_flight("hub_bytes", "bytes in flight to hubs", |in_flight| in_flight.hub_bytes.get()),
+    in_flight("body_bytes", "bytes of bodies in flight", |in_flight| in_flight.bodies.get()),
+    in_flight("unauthenticated_body_bytes", "bytes of unauthenticated bodies in flight", |in_flight| {
+        in_flight.unauthenticated_bodies.get()
     }),
-    in_flight("response_bytes", "bytes of large responses under way", |in_flight| in_flight.responses.get()),
+    in_flight("response_bytes", "bytes of large responses in flight", |in_flight| in_flight.responses.get()),
     in_flight("queued_bytes", "bytes queued for slow peers", |in_flight| in_flight.queued_bytes.get()),
     in_flight("queued_frames", "frames queued for slow peers", |in_flight| in_flight.queued_frames.get()),
     Metric {

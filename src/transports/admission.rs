@@ -59,7 +59,7 @@ impl Admission<'_> {
         }
         let is_proxy = peer.is_some_and(|peer| self.gate.is_proxy(peer));
         let charge = if is_proxy { Some(charges.behind_proxy) } else { charges.direct };
-        charge.map_or(Ok(None), |charge| self.broker.seat(client, charge))
+        charge.map_or(Ok(None), |charge| self.broker.reserve_address_slot(client, charge))
     }
 
     /// Whether messages are compressed for a client that offers it.

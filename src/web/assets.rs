@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+use include_dir::{Dir, File, include_dir};
 use sha1::{Digest, Sha1};
 
 use crate::api::operation::{Access, Description, Operation, Public, response};
@@ -14,79 +15,10 @@ use crate::protocol::schema;
 use utoipa::openapi::path::{HttpMethod, Parameter, ParameterIn};
 use utoipa::openapi::{Required, Response};
 
-/// Files under `static/`, by their path there. Templates of pages are not among them.
-macro_rules! embed {
-    ($($path:literal,)*) => {
-        &[$(($path, include_bytes!(concat!("../../static/", $path)))),*]
-    };
-}
+static FOLDER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");
 
-const FILES: &[(&str, &[u8])] = embed![
-    "channelstream/channelstream.js",
-    "channelstream/channelstream.min.js",
-    "channelstream/index.js",
-    "channelstream/signer.js",
-    "console.css",
-    "console/api.js",
-    "console/channel.js",
-    "console/chart.js",
-    "console/connection.js",
-    "console/dialogs.js",
-    "console/format.js",
-    "console/limits.js",
-    "console/list.js",
-    "console/lists.js",
-    "console/main.js",
-    "console/overview.js",
-    "console/recording.js",
-    "console/router.js",
-    "console/secrets.js",
-    "console/series.js",
-    "console/user.js",
-    "demo-messages.js",
-    "demo-people.js",
-    "demo.css",
-    "demo.js",
-    "demos/board.js",
-    "demos/chat.js",
-    "demos/demos.css",
-    "demos/echo.js",
-    "demos/guarded.js",
-    "demos/log.js",
-    "demos/socket.js",
-    "dom.js",
-    "explorer.css",
-    "explorer/components.js",
-    "explorer/main.js",
-    "explorer/names.js",
-    "explorer/request.js",
-    "explorer/socket.js",
-    "first-application-call.js",
-    "first-application-listener.js",
-    "first-application-samples.js",
-    "first-application.css",
-    "first-application.js",
-    "first-application/curl.sh",
-    "first-application/javascript.mjs",
-    "first-application/php.php",
-    "first-application/python.py",
-    "first-application/ruby.rb",
-    "home.js",
-    "icon.svg",
-    "style.css",
-    "vendor/lit-html/LICENSE.txt",
-    "vendor/lit-html/directive-helpers.js",
-    "vendor/lit-html/directive.js",
-    "vendor/lit-html/directives/repeat.js",
-    "vendor/lit-html/lit-html.js",
-    "vendor/swagger-ui/LICENSE.txt",
-    "vendor/swagger-ui/NOTICE.txt",
-    "vendor/swagger-ui/swagger-ui-bundle.js",
-    "vendor/swagger-ui/swagger-ui-bundle.js.LICENSE.txt",
-    "vendor/uplot/LICENSE.txt",
-    "vendor/uplot/uPlot.iife.min.js",
-    "vendor/uplot/uPlot.min.css",
-];
+/// The built files of the browser library, under the original's names too. The rest of its folder is for its npm package.
+const LIBRARY: [&str; 4] = ["channelstream.js", "channelstream.min.js", "index.js", "signer.js"];
 
 struct Asset {
     content: &'static [u8],
@@ -95,34 +27,53 @@ struct Asset {
 }
 
 static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
-    let asset = |content: &'static [u8], path| {
-        let digest = Sha1::digest(content);
-        let hex: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
-        Asset { content, content_type: content_type(path), etag: format!("\"{hex}\"") }
+    let asset = |file: &'static File<'_>| {
+        let path = file.path().to_str().filter(|path| is_served(path))?;
+        Some((path, Asset::new(path, file.contents())))
     };
-    FILES.iter().map(|(path, content)| (*path, asset(content, path))).collect()
+    files_below(&FOLDER).into_iter().filter_map(asset).collect()
 });
 
-/// Serves a file, or 304 to who has it.
+fn files_below(folder: &'static Dir<'_>) -> Vec<&'static File<'static>> {
+    folder.files().chain(folder.dirs().flat_map(files_below)).collect()
+}
+
+/// Templates of pages and notes for developers are in the same folder.
+fn is_served(path: &str) -> bool {
+    match path.strip_prefix("channelstream/") {
+        Some(file) => LIBRARY.contains(&file),
+        None => !path.ends_with(".html") && !path.ends_with("README.md"),
+    }
+}
+
+impl Asset {
+    fn new(path: &str, content: &'static [u8]) -> Self {
+        let digest = Sha1::digest(content);
+        let hex: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+        Self { content, content_type: content_type(path), etag: format!("\"{hex}\"") }
+    }
+}
+
+/// Sends a file, or 304 if the client has it already.
 ///
 /// # Errors
-/// Not found.
+/// No file has this path.
 pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
     let asset = ASSETS.get(path.as_str()).ok_or_else(|| Refusal::NotFound(req.path().to_owned()))?;
     let mut answer =
         if is_known(req.headers(), &asset.etag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
         .insert_header((header::ETAG, asset.etag.as_str()))
-        // Asked for anew each time, so that no page runs with modules of two versions; a 304 is cheap.
+        // Browsers ask again each time, so that no page runs with modules of two versions; a 304 is cheap.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        // Pages of applications import the browser library from here. The files are the same for everybody.
+        // Pages of applications import the browser library from here. All clients receive the same files.
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .content_type(asset.content_type);
     Ok(if is_known(req.headers(), &asset.etag) { answer.finish() } else { answer.body(asset.content) })
 }
 
-/// What the API's description says of it.
+/// Describes the endpoint in the OpenAPI document.
 pub fn described(_: &mut Description<'_>) -> Operation {
     let path = Parameter::builder()
         .name("path")
@@ -158,33 +109,33 @@ mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
 
-    fn files_below(folder: &Path) -> Vec<PathBuf> {
+    fn paths_below(folder: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
-    }
-
-    /// Of the browser library pages load what was made from its sources, under the names of the original too; the rest
-    /// is for its npm package.
-    fn is_served(path: &str) -> bool {
-        match path.strip_prefix("channelstream/") {
-            Some(file) => {
-                ["channelstream.js", "channelstream.min.js", "index.js", "signer.js"].contains(&file)
-            }
-            None => !path.ends_with(".html") && !path.ends_with("README.md"),
-        }
+        entries.flat_map(|path| if path.is_dir() { paths_below(&path) } else { vec![path] }).collect()
     }
 
     #[test]
-    fn every_file_is_served() {
+    fn every_file_on_disk_is_embedded_with_its_bytes() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("static");
-        for file in files_below(&root) {
+        for file in paths_below(&root) {
             let path = file.strip_prefix(&root).unwrap().to_str().unwrap();
-            assert_eq!(is_served(path), ASSETS.contains_key(path), "{path}: mend the table of files");
+            let embedded = ASSETS.get(path).map(|asset| asset.content.to_vec());
+            assert_eq!(embedded, is_served(path).then(|| std::fs::read(&file).unwrap()), "{path}");
         }
     }
 
     #[test]
-    fn no_file_is_of_an_unknown_type() {
+    fn templates_notes_and_sources_are_not_served() {
+        for path in ["admin.html", "demos/head.html", "vendor/README.md", "channelstream/package.json"] {
+            assert!(FOLDER.get_file(path).is_some() && !ASSETS.contains_key(path), "{path}");
+        }
+        for path in ["channelstream/index.js", "vendor/uplot/LICENSE.txt", "first-application/python.py"] {
+            assert!(ASSETS.contains_key(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_file_has_a_known_type() {
         for (path, asset) in ASSETS.iter() {
             assert_ne!(asset.content_type, "application/octet-stream", "{path}");
         }

@@ -238,7 +238,7 @@ async fn bodies_that_are_no_json_are_refused_after_the_channel_was_looked_for() 
     }
     let reply = ask(&server, "POST", "/demo/board/push/a", &large).await;
     assert_eq!(reply.status, 413);
-    assert_eq!(reply.json()["message"], "The body is too large. At most 65536 bytes are taken.");
+    assert_eq!(reply.json()["message"], "The body is too large. At most 65536 bytes are allowed.");
     for body in ["null", "0", "\"\"", " [ ] ", &large.replacen("xx", "", 1)] {
         push(&server, "a", body).await;
     }

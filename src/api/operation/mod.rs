@@ -133,7 +133,7 @@ impl Operation {
     pub fn new(method: HttpMethod, path: &'static str, id: &str, public: Public, access: Access) -> Self {
         let built = OperationBuilder::new().operation_id(Some(id)).tag(public.tag());
         let mut refusals = vec![
-            Refusal::Malformed("This is not a request of HTTP/1.1."),
+            Refusal::Malformed("This is not an HTTP/1.1 request."),
             Refusal::HttpsRequired,
             Refusal::BadSignature,
             Refusal::WellKnownSecret("came through a proxy"),

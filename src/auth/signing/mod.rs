@@ -1,13 +1,13 @@
-//! Signatures of API requests, as itsdangerous 1.1's `TimestampSigner` makes them.
+//! Signatures of API requests in the format of `TimestampSigner` of itsdangerous 1.1.
 //!
-//! A token is `value.timestamp.mac`, split from the right: the value may be empty or hold dots, and is compared
-//! with nothing. The timestamp is big-endian Unix seconds without leading zero bytes, the mac HMAC-SHA1 over
+//! A token is `value.timestamp.mac`, split from the right: the value may be empty or contain dots, and is not compared
+//! with anything. The timestamp is big-endian Unix seconds without leading zero bytes, the MAC is HMAC-SHA1 over
 //! `value.timestamp`, both in URL-safe base64 without padding. The key is derived from the secret as
 //! `SHA1("itsdangerous.Signer" + "signer" + secret)`.
 //!
-//! Decoding is as lenient as Python's: both base64 alphabets even mixed, padding or none, stray bits in the last
-//! character. The browser library of the original needs that, because its signer replaces only the first `=`, `+`
-//! and `/` of what it encodes.
+//! Decoding is as lenient as Python's: it accepts both base64 alphabets, also mixed, padding or none, and unused bits in
+//! the last character. The browser library of the original needs that, because its signer replaces only the first `=`,
+//! `+` and `/` of the encoded text.
 
 pub mod request_signature;
 
@@ -21,17 +21,17 @@ use sha2::Sha256;
 
 use crate::config::Secret;
 
-/// Oldest signature that is accepted while `validate_requests` is on, in seconds; exactly this age still passes.
+/// The greatest age of an accepted signature while `validate_requests` is on, in seconds, inclusive.
 pub const MAX_AGE_S: u64 = 60;
 
 const SALT: &[u8] = b"itsdangerous.Signer";
 const SEPARATOR: u8 = b'.';
 const MAC_BYTES: usize = 20;
 const MAC_CHARS: usize = 27;
-/// A timestamp holds at most eight bytes, which are eleven characters.
+/// A timestamp has at most eight bytes, which are eleven characters.
 const TIMESTAMP_CHARS: usize = 11;
 
-/// Reads text whose alphabet was made standard and whose padding was cut off.
+/// Decodes text in the standard alphabet and without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -39,40 +39,32 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// A good signature.
+/// A valid signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Which of the secrets made it, counted from 0.
+    /// The index of the secret that made it.
     pub secret_index: usize,
-    /// Its age in seconds; negative when its time is ahead of ours.
+    /// Its age in seconds; negative if its time is ahead of the server's.
     pub age_s: i64,
 }
 
-/// Why a signature is refused.
+/// The reason for which a signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSignature {
     /// There is no dot in the token.
     NoSeparator,
-    /// The mac holds something that is not base64.
+    /// The MAC is not base64.
     BadBase64,
-    /// The mac is not 20 bytes long, so it is not SHA-1's.
-    MacLength {
-        /// How many bytes it has.
-        bytes: usize,
-    },
-    /// None of the secrets makes this mac.
+    /// The MAC does not have the 20 bytes of SHA-1.
+    MacLength { bytes: usize },
+    /// None of the secrets makes this MAC.
     WrongMac,
-    /// The mac is right, but there is no timestamp before it.
+    /// The MAC is valid, but there is no timestamp before it.
     NoTimestamp,
-    /// The mac is right, but the timestamp is not base64 of at most eight bytes.
+    /// The MAC is valid, but the timestamp is not base64 of at most eight bytes.
     BadTimestamp,
-    /// The mac is right, but the signature is older than allowed.
-    TooOld {
-        /// Its age in seconds.
-        age_s: i64,
-        /// The greatest age that passes, in seconds.
-        max_age_s: u64,
-    },
+    /// The MAC is valid, but the signature is older than allowed.
+    TooOld { age_s: i64, max_age_s: u64 },
 }
 
 impl std::fmt::Display for BadSignature {
@@ -94,9 +86,9 @@ impl std::error::Error for BadSignature {}
 /// The keys derived from all active secrets, ready to sign and verify.
 #[derive(Clone)]
 pub struct Keys {
-    // States that have already taken in the key: a request clones one instead of hashing the key again.
+    /// HMAC states that have already hashed the key: a request clones one instead of hashing the key again.
     keyed: Vec<Hmac<Sha1>>,
-    /// The same for signatures that are bound to a request.
+    /// The states for signatures that are bound to a request.
     bound: Vec<Hmac<Sha256>>,
 }
 
@@ -107,7 +99,7 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Derives the keys. All secrets verify, the first one signs; without any nothing verifies.
+    /// Derives the keys. All secrets verify, the first one signs. Without secrets, no signature is valid.
     pub fn new(secrets: &[Secret]) -> Self {
         Self {
             keyed: secrets.iter().map(|secret| keyed(secret.expose())).collect(),
@@ -115,7 +107,7 @@ impl Keys {
         }
     }
 
-    /// Signs a value; without a secret the empty one is used, which the server's own settings refuse.
+    /// Signs a value. Without a secret it uses the empty one, which the settings of a server do not allow.
     pub fn sign(&self, value: &str, now_unix: u64) -> String {
         let bytes = now_unix.to_be_bytes();
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
@@ -128,10 +120,10 @@ impl Keys {
         token
     }
 
-    /// Checks a token; `max_age_s` of `None` switches the age check off, and the time ahead of ours always passes.
+    /// Checks a token. `max_age_s` of `None` switches the age check off. A time ahead of the server's always passes.
     ///
     /// # Errors
-    /// Says what is wrong with the token; the age is only looked at when the mac is right.
+    /// The first error of the token; the age is checked only if the MAC is valid.
     pub fn verify(
         &self,
         token: impl AsRef<[u8]>,
@@ -140,7 +132,7 @@ impl Keys {
     ) -> Result<Verified, BadSignature> {
         let (signed, mac) = split_last(token.as_ref()).ok_or(BadSignature::NoSeparator)?;
         let mac = decode_mac(mac)?;
-        let secret_index = self.made_by(signed, &mac).ok_or(BadSignature::WrongMac)?;
+        let secret_index = self.signing_secret(signed, &mac).ok_or(BadSignature::WrongMac)?;
         let (_, timestamp) = split_last(signed).ok_or(BadSignature::NoTimestamp)?;
         let signed_at = decode_timestamp(timestamp).ok_or(BadSignature::BadTimestamp)?;
         let age_s = difference(now_unix, signed_at);
@@ -152,12 +144,12 @@ impl Keys {
         }
     }
 
-    fn made_by(&self, signed: &[u8], mac: &[u8; MAC_BYTES]) -> Option<usize> {
+    fn signing_secret(&self, signed: &[u8], mac: &[u8; MAC_BYTES]) -> Option<usize> {
         self.keyed.iter().position(|state| state.clone().chain_update(signed).verify_slice(mac).is_ok())
     }
 }
 
-/// The Unix second a token claims to be signed at, whether or not its mac is right.
+/// The Unix second at which a token claims to be signed; its MAC is not checked.
 pub fn claimed_time(token: &str) -> Option<u64> {
     let (signed, _) = split_last(token.as_bytes())?;
     let (_, timestamp) = split_last(signed)?;
@@ -166,7 +158,7 @@ pub fn claimed_time(token: &str) -> Option<u64> {
 
 fn keyed(secret: &str) -> Hmac<Sha1> {
     let derived = Sha1::new().chain_update(SALT).chain_update(b"signer").chain_update(secret).finalize();
-    // HMAC fills a short key up with zeros to the hash's block; doing it here leaves nothing that can fail.
+    // HMAC pads a short key with zeros to the block size of the hash. A key that is padded here cannot cause an error.
     let mut block = hmac::digest::Key::<Hmac<Sha1>>::default();
     block[..derived.len()].copy_from_slice(&derived);
     Hmac::new(&block)
@@ -202,7 +194,7 @@ fn decode_timestamp(text: &[u8]) -> Option<u64> {
     Some(bytes[..length].iter().fold(0, |seconds, byte| seconds << 8 | u64::from(*byte)))
 }
 
-/// Decodes at most `N` characters into `out`; on the stack, since this runs for every request.
+/// Decodes at most `N` characters into `out`. It runs for every request, so it uses the stack only.
 fn decode<const N: usize>(text: &[u8], out: &mut [u8]) -> Option<usize> {
     let mut standard = [0; N];
     let standard = standard.get_mut(..text.len())?;
@@ -281,10 +273,10 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_read_leniently_but_not_carelessly() {
-        let same = |token: &str| verify(token).is_ok();
-        assert!(same(&format!("{PLAIN}=")) && same(&format!("{PLAIN}=====")));
-        assert!(same(&format!("{}R", &PLAIN[..PLAIN.len() - 1])), "unused bits of the last character");
+    fn lenient_base64_is_accepted_but_no_other_bytes() {
+        let is_valid = |token: &str| verify(token).is_ok();
+        assert!(is_valid(&format!("{PLAIN}=")) && is_valid(&format!("{PLAIN}=====")));
+        assert!(is_valid(&format!("{}R", &PLAIN[..PLAIN.len() - 1])), "unused bits of the last character");
         for bad in ["\n", " ", "\r\n", "é", "\0", "=x", "\u{a0}"] {
             assert_eq!(verify(format!("{PLAIN}{bad}")), Err(BadSignature::BadBase64), "{bad:?}");
         }
@@ -304,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_age_and_secret() {
+    fn verifying_returns_age_and_secret() {
         let keys = keys(&["new", "secret"]);
         let verified = keys.verify(PLAIN, NOW + 60, Some(60)).unwrap();
         assert_eq!(verified, Verified { secret_index: 1, age_s: 60 });
@@ -315,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn claimed_times_need_no_secret() {
+    fn claimed_times_are_read_without_a_secret() {
         assert_eq!(claimed_time(PLAIN), Some(NOW));
         assert_eq!(claimed_time("a.b"), None);
         assert_eq!(claimed_time("a..mac"), Some(0));
@@ -323,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_signed_verifies(secret in ".*", value in ".*", now in any::<u64>()) {
+        fn a_signed_token_is_valid(secret in ".*", value in ".*", now in any::<u64>()) {
             let keys = keys(&[&secret]);
             let token = keys.sign(&value, now);
             prop_assert_eq!(keys.verify(&token, now, Some(0)), Ok(Verified { secret_index: 0, age_s: 0 }));
@@ -334,10 +326,10 @@ mod tests {
         fn a_changed_token_is_refused(value in "[a-z.]{0,9}", at in any::<prop::sample::Index>(), to in any::<u8>()) {
             let keys = keys(&["secret"]);
             let mut token = keys.sign(&value, NOW).into_bytes();
-            // The last character of the mac has unused bits, and the alphabets overlap by meaning.
+            // The last character of the MAC has unused bits, and the two alphabets have equivalent characters.
             let at = at.index(token.len() - 1);
-            let alike = |byte| match byte { b'-' => b'+', b'_' => b'/', other => other };
-            prop_assume!(alike(token[at]) != alike(to));
+            let to_standard = |byte| match byte { b'-' => b'+', b'_' => b'/', other => other };
+            prop_assume!(to_standard(token[at]) != to_standard(to));
             token[at] = to;
             prop_assert!(keys.verify(&token, NOW, None).is_err());
         }

@@ -1,54 +1,54 @@
-//! Signatures that are bound to one request: method, path, query, body and time, and a nonce that makes each another
-//! one. Who sees such a request cannot make another of its signature.
+//! Signatures that are bound to one request: method, path, query, body and time, and a nonce that makes each of them
+//! unique. An attacker that sees such a request cannot use its signature for another one.
 //!
-//! The header's value is `t=TIMESTAMP,n=NONCE,v1=MAC`. The mac is HMAC-SHA256 with the secret as key, in hexadecimal
-//! digits, over six lines without a newline behind the last: `channelstream-signature-v1`, the method, the path with
+//! The header's value is `t=TIMESTAMP,n=NONCE,v1=MAC`. The MAC is HMAC-SHA256 with the secret as key, in hexadecimal
+//! digits, over six lines without a newline after the last: `channelstream-signature-v1`, the method, the path with
 //! its query, the timestamp, the nonce, and the SHA-256 of the body in hexadecimal digits.
 
 use super::Keys;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// So far may the time of a signature be from ours, in seconds, to either side; exactly this far still passes.
+/// The greatest difference between the time of a signature and the server's, in seconds to either side, inclusive.
 pub const WINDOW_S: u64 = 60;
-/// Longest nonce, in bytes.
+/// The longest nonce, in bytes.
 pub const MAX_NONCE: usize = 64;
 
 const FIRST_LINE: &str = "channelstream-signature-v1";
 const MAC_BYTES: usize = 32;
 
-/// What a signature is bound to.
+/// The parts of a request that a signature covers.
 #[derive(Clone, Copy, Debug)]
 pub struct BoundTo<'a> {
-    /// As in the request's first line.
+    /// The method as in the request line.
     pub method: &'a str,
-    /// Path as the API names it, without a proxy's prefix, and with `?` and the query if there is one.
+    /// The path as the API names it, without a proxy's prefix, and with `?` and the query if there is one.
     pub target: &'a str,
-    /// The bytes of the body; none are a body, too.
+    /// The bytes of the body; empty if there is none.
     pub body: &'a [u8],
 }
 
-/// A signature as it was sent.
+/// A parsed signature, not yet verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundSignature {
     timestamp: u64,
-    /// As it was written, for the mac.
+    /// The timestamp as it was sent, which the MAC covers.
     timestamp_text: String,
     nonce: String,
     mac: [u8; MAC_BYTES],
 }
 
-/// Why a bound signature is refused.
+/// The reason for which a bound signature is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadBoundSignature {
     /// The header is not of the form `t=…,n=…,v1=…`.
     Unreadable,
-    /// Its time is too far from ours.
+    /// Its time is too far from the server's.
     OutsideWindow {
-        /// Its age in seconds; negative when its time is ahead of ours.
+        /// Negative if its time is ahead of the server's.
         age_s: i64,
     },
-    /// None of the secrets makes this mac for this request.
+    /// None of the secrets makes this MAC for this request.
     WrongMac,
 }
 
@@ -65,7 +65,7 @@ impl std::fmt::Display for BadBoundSignature {
 }
 
 impl BoundSignature {
-    /// Reads the header's value.
+    /// Parses the header's value.
     ///
     /// # Errors
     /// `Unreadable`.
@@ -86,17 +86,17 @@ impl BoundSignature {
         })
     }
 
-    /// The second that it says it was made in.
+    /// The Unix second at which it claims to be made.
     pub fn timestamp(&self) -> u64 {
         self.timestamp
     }
 
-    /// What no other signature has: half of its mac, which is plenty.
+    /// Identifies the signature: half of its MAC, which is long enough to be unique.
     pub fn identity(&self) -> u128 {
         self.mac.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
     }
 
-    /// Checks that its time is near ours: before a body is read for it.
+    /// Checks that its time is near the server's. This can be done before the body is received.
     ///
     /// # Errors
     /// `OutsideWindow`.
@@ -109,7 +109,7 @@ impl BoundSignature {
 }
 
 impl Keys {
-    /// The header's value for a request; `nonce` are 1 to 64 letters, digits, `-` and `_` that were never used before.
+    /// The header's value for a request. `nonce` consists of 1 to 64 letters, digits, `-` and `_`, and must be unique.
     pub fn sign_bound(&self, request: &BoundTo<'_>, timestamp: u64, nonce: &str) -> String {
         let keyed = self.bound.first().cloned().unwrap_or_else(|| keyed(""));
         let text = text(request, &timestamp.to_string(), nonce);
@@ -117,7 +117,7 @@ impl Keys {
         format!("t={timestamp},n={nonce},v1={}", hex(&mac))
     }
 
-    /// Which of the secrets made the signature for this request, counted from 0.
+    /// The index of the secret that made the signature for this request.
     ///
     /// # Errors
     /// `OutsideWindow`, `WrongMac`.
@@ -135,9 +135,9 @@ impl Keys {
     }
 }
 
-/// The state that has taken in a secret as key.
+/// The HMAC state that has hashed a secret as its key.
 pub(super) fn keyed(secret: &str) -> Hmac<Sha256> {
-    // As HMAC does it itself: longer keys are hashed, shorter ones filled up with zeros.
+    // The same steps as in HMAC: longer keys are hashed, shorter ones are padded with zeros.
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     match block.get_mut(..secret.len()) {
         Some(front) => front.copy_from_slice(secret.as_bytes()),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_that_made_it_is_told() {
+    fn verifying_returns_the_secret_that_signed() {
         let both = Keys::new(&[Secret::new("new"), Secret::new("old")]);
         let signed = keys("old").sign_bound(&request("/info", b"{}"), NOW, "n");
         let parsed = BoundSignature::parse(signed.as_bytes()).unwrap();
@@ -242,7 +242,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_signed_verifies_for_this_request_only(
+        fn a_signature_is_valid_for_its_request_only(
             secret in ".*", target in "/[a-z?=&]{0,9}", body in any::<Vec<u8>>(), other in any::<Vec<u8>>(), nonce in "[A-Za-z0-9_-]{1,64}"
         ) {
             let signed = keys(&secret).sign_bound(&request(&target, &body), NOW, &nonce);

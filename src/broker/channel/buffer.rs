@@ -1,4 +1,4 @@
-//! What a stream keeps for peers that come back: its last frames, and the messages behind them.
+//! The catch-up buffer of a stream: its last frames, and the messages that they carry.
 
 use super::messages::StoredMessage;
 use crate::broker::hub::messages::Stamped;
@@ -14,21 +14,22 @@ use uuid::Uuid;
 struct BufferEntry {
     offset: Offset,
     form: FrameForm,
-    /// The message it carries, if it is one: an edit or deletion finds it by its uuid.
-    kept: Option<Arc<StoredMessage>>,
+    /// The message, if the frame carries one. Edits and deletions find it by its uuid.
+    stored: Option<Arc<StoredMessage>>,
 }
 
 #[derive(Debug)]
 enum FrameForm {
     Encoded(Arc<Frame>),
-    /// With a list of users, which frames would hold once for each event; as events they share all but a little of it.
+    /// A presence event with a list of users. Encoded frames would store the whole list once per event; events share
+    /// most of it.
     Listed(Box<ListedMessage>),
 }
 
 #[derive(Debug)]
 struct ListedMessage {
     event: PresenceEvent,
-    /// The frame, as long as it is on its way to somebody.
+    /// The frame, as long as a send queue or a hub still holds it.
     frame: Weak<Frame>,
 }
 
@@ -58,85 +59,83 @@ impl FrameForm {
     }
 }
 
-/// The last frames of a stream, bounded in number.
+/// The last frames of a stream, up to a maximum number.
 #[derive(Debug, Default)]
 pub struct Buffer {
     entries: VecDeque<BufferEntry>,
 }
 
 impl Buffer {
-    /// Keeps a frame, and no more than `max` of them.
-    pub fn push(&mut self, stamped: Stamped, kept: Option<Arc<StoredMessage>>, max: usize) {
+    /// Appends a frame and keeps at most `max` frames.
+    pub fn push(&mut self, stamped: Stamped, stored: Option<Arc<StoredMessage>>, max: usize) {
         let Stamped { offset, frame } = stamped;
-        self.keep(BufferEntry { offset, form: FrameForm::Encoded(frame), kept }, max);
+        self.append(BufferEntry { offset, form: FrameForm::Encoded(frame), stored }, max);
     }
 
-    /// Keeps an event with a list of users, and its frame only as long as others do.
+    /// Appends an event with a list of users. The buffer does not keep its frame alive.
     pub fn push_listed(&mut self, offset: Offset, event: PresenceEvent, frame: Weak<Frame>, max: usize) {
         let form = FrameForm::Listed(Box::new(ListedMessage { event, frame }));
-        self.keep(BufferEntry { offset, form, kept: None }, max);
+        self.append(BufferEntry { offset, form, stored: None }, max);
     }
 
-    fn keep(&mut self, entry: BufferEntry, max: usize) {
+    fn append(&mut self, entry: BufferEntry, max: usize) {
         self.entries.push_back(entry);
         while self.entries.len() > max {
             self.entries.pop_front();
         }
     }
 
-    /// What a peer that got as far as `cursor` misses, oldest first.
+    /// The frames that a client with this cursor misses, oldest first.
     pub fn since(&mut self, cursor: Offset, user: UserId, encoder: Encoder) -> Vec<Stamped> {
         let start = self.entries.partition_point(|entry| entry.offset <= cursor);
         let missed = self.entries.range_mut(start..).filter(|entry| entry.form.admits(user));
         missed.map(|entry| Stamped { offset: entry.offset, frame: entry.form.frame(encoder) }).collect()
     }
 
-    /// Replaces a message by its edited form; whoever catches up sees that.
+    /// Replaces a message by its edited form, which later catch-ups deliver.
     pub fn edit(&mut self, edit: &Edit, encoder: Encoder) {
         for entry in self.entries.iter_mut() {
-            let Some(kept) = entry.kept.as_ref().filter(|kept| kept.message.uuid == edit.uuid) else {
+            let Some(stored) = entry.stored.as_ref().filter(|stored| stored.message.uuid == edit.uuid) else {
                 continue;
             };
             let FrameForm::Encoded(old) = &entry.form else { continue };
-            let (frame, kept) = encode(edited(kept, edit), old.audience().clone(), encoder);
+            let (frame, stored) = encode(edited(stored, edit), old.audience().clone(), encoder);
             entry.form = FrameForm::Encoded(frame);
-            entry.kept = Some(kept);
+            entry.stored = Some(stored);
         }
     }
 
-    /// Forgets a message.
+    /// Removes a message.
     pub fn delete(&mut self, uuid: Uuid) {
-        self.entries.retain(|entry| entry.kept.as_ref().is_none_or(|kept| kept.message.uuid != uuid));
+        self.entries.retain(|entry| entry.stored.as_ref().is_none_or(|stored| stored.message.uuid != uuid));
     }
 
-    /// Frames it keeps.
     #[cfg(test)]
     pub fn num_frames(&self) -> usize {
         self.entries.len()
     }
 
-    /// Forgets everything.
     pub fn clear(&mut self) {
         self.entries = VecDeque::new();
     }
 }
 
-/// Encodes a message, and lets it share its payload with the frame.
+/// Encodes a message. The stored message shares its payload with the frame.
 pub fn encode(
-    mut kept: StoredMessage,
+    mut stored: StoredMessage,
     audience: Audience,
     encoder: Encoder,
 ) -> (Arc<Frame>, Arc<StoredMessage>) {
-    let (frame, payload) = encoder.message(&kept.message, kept.edited.as_ref(), audience);
+    let (frame, payload) = encoder.message(&stored.message, stored.edited.as_ref(), audience);
     if payload.is_some() {
-        kept.message.message = payload;
+        stored.message.message = payload;
     }
-    (Arc::new(frame), Arc::new(kept))
+    (Arc::new(frame), Arc::new(stored))
 }
 
-/// A message in the form an edit gives it: what the edit leaves out stays.
-pub fn edited(kept: &StoredMessage, edit: &Edit) -> StoredMessage {
-    let old = &kept.message;
+/// Returns a message with an edit applied. Fields that the edit omits keep their values.
+pub fn edited(stored: &StoredMessage, edit: &Edit) -> StoredMessage {
+    let old = &stored.message;
     let message = Message {
         uuid: old.uuid,
         timestamp: edit.timestamp.unwrap_or(old.timestamp),

@@ -1,26 +1,28 @@
-//! What a channel keeps: catch-ups and history after random messages, edits, deletions and settings, against plain lists.
+//! Catch-ups and history after random messages, edits, deletions and settings, against plain lists.
 
 use super::tests::PART;
 use super::*;
-use crate::fixtures::stream::{PlainStream, told};
-use crate::fixtures::{Seen, channel, conn, delete, edit, message, only, payload, place, seen, time, view};
+use crate::fixtures::stream::{PlainStream, event_line};
+use crate::fixtures::{
+    Seen, channel, conn, delete, edit, location, message, only, payload, seen, time, view,
+};
 use crate::protocol::frame::Audience;
 use crate::protocol::message::Edit;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const USERS: u32 = 3;
-/// One user has two of them.
+/// One user has two connections.
 const CONNECTIONS: u32 = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// For users by bits, for all without any.
+    /// To the users whose bits are set; to all users if none is.
     Post {
         users: u8,
         no_history: bool,
     },
-    /// Of any earlier message, deleted and forgotten ones as well. Without a text only its time changes.
+    /// Edits any earlier message, even if it was deleted or dropped. Without a text only its time changes.
     Edit {
         back: usize,
         text: Option<u8>,
@@ -34,23 +36,23 @@ enum Step {
         history_size: u64,
     },
     Join {
-        who: u32,
+        conn_index: u32,
     },
     Leave {
-        who: u32,
+        conn_index: u32,
     },
-    Come {
-        who: u32,
+    Attach {
+        conn_index: u32,
     },
-    /// Its peer has got as far as this part of what there is; or it never got to listen.
-    Go {
-        who: u32,
+    /// The client received the stream up to this offset (modulo its length), or the session never subscribed.
+    Detach {
+        conn_index: u32,
         cursor: Option<u64>,
     },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let who = || 0..CONNECTIONS;
+    let conn_index = || 0..CONNECTIONS;
     prop_oneof![
         6 => (0u8..12, any::<bool>()).prop_map(|(users, no_history)| Step::Post { users, no_history }),
         4 => (0usize..8, any::<Option<u8>>()).prop_map(|(back, text)| Step::Edit { back, text }),
@@ -60,21 +62,21 @@ fn step() -> impl Strategy<Value = Step> {
                 store_frames, store_history, history_size
             }
         ),
-        1 => who().prop_map(|who| Step::Join { who }),
-        1 => who().prop_map(|who| Step::Leave { who }),
-        3 => who().prop_map(|who| Step::Come { who }),
-        3 => (who(), any::<Option<u64>>()).prop_map(|(who, cursor)| Step::Go { who, cursor }),
+        1 => conn_index().prop_map(|conn_index| Step::Join { conn_index }),
+        1 => conn_index().prop_map(|conn_index| Step::Leave { conn_index }),
+        3 => conn_index().prop_map(|conn_index| Step::Attach { conn_index }),
+        3 => (conn_index(), any::<Option<u64>>()).prop_map(|(conn_index, cursor)| Step::Detach { conn_index, cursor }),
     ]
 }
 
 struct Model {
-    keeping: Retention,
+    retention: Retention,
     settings: ChannelSettings,
     stream: PlainStream,
     /// Number, text, whether edited.
     history: Vec<(u128, String, bool)>,
     posted: u128,
-    /// How far who is subscribed got.
+    /// How far each subscribed connection has received the stream.
     cursors: BTreeMap<u32, Offset>,
 }
 
@@ -86,7 +88,7 @@ impl Model {
         if self.settings.store_history && !no_history {
             self.history.push((self.posted, "as it was".into(), false));
             let size = self.settings.history_size as usize;
-            let size = if size == 0 { self.keeping.history } else { size.min(self.keeping.history) };
+            let size = if size == 0 { self.retention.history } else { size.min(self.retention.history) };
             self.history.drain(..self.history.len().saturating_sub(size));
         }
         self.posted
@@ -106,7 +108,7 @@ impl Model {
     }
 
     fn max_frames(&self) -> usize {
-        if self.settings.store_frames { self.keeping.frames } else { 0 }
+        if self.settings.store_frames { self.retention.frames } else { 0 }
     }
 }
 
@@ -114,20 +116,20 @@ fn publish(state: &mut ChannelState, publication: Publication) {
     state.publish(publication, None, &time(0), &mut Vec::new());
 }
 
-/// Attaches a session, and checks what it is told.
-fn come(state: &mut ChannelState, model: &Model, who: u32) {
-    let (user, mut effects) = (who % USERS, Vec::new());
-    state.attach(conn(who), view(user), place(0, who), PART, &time(0), &mut effects);
-    let Some(cursor) = model.cursors.get(&who).copied() else {
-        assert!(effects.is_empty(), "it is not subscribed");
+/// Attaches a session and checks its catch-up.
+fn attach(state: &mut ChannelState, model: &Model, conn_index: u32) {
+    let (user, mut effects) = (conn_index % USERS, Vec::new());
+    state.attach(conn(conn_index), view(user), location(0, conn_index), PART, &time(0), &mut effects);
+    let Some(cursor) = model.cursors.get(&conn_index).copied() else {
+        assert!(effects.is_empty(), "the connection is not subscribed");
         return;
     };
-    let Some((_, ToHub::Join(_, _, listen))) = effects.pop() else { panic!("no join") };
-    assert_eq!((listen.from, listen.through), (cursor, model.stream.offset));
+    let Some((_, ToHub::Join(_, _, subscription))) = effects.pop() else { panic!("no join") };
+    assert_eq!((subscription.from, subscription.through), (cursor, model.stream.offset));
     let events: Vec<Seen> =
-        listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
-    let offsets = listen.catchup.iter().map(|stamped| stamped.offset);
-    let lines: Vec<_> = offsets.zip(events.iter().map(told)).collect();
+        subscription.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
+    let offsets = subscription.catchup.iter().map(|stamped| stamped.offset);
+    let lines: Vec<_> = offsets.zip(events.iter().map(event_line)).collect();
     assert_eq!(lines, model.stream.since(cursor, user));
     model.stream.check_latest(&events);
 }
@@ -160,49 +162,49 @@ fn act(state: &mut ChannelState, model: &mut Model, step: &Step) {
             }
             state.configure(model.settings.clone());
         }
-        Step::Join { who } => {
-            state.join(conn(who), view(who % USERS), None, &time(0), &mut Vec::new());
-            model.cursors.entry(who).or_insert(model.stream.offset);
+        Step::Join { conn_index } => {
+            state.join(conn(conn_index), view(conn_index % USERS), None, &time(0), &mut Vec::new());
+            model.cursors.entry(conn_index).or_insert(model.stream.offset);
         }
-        Step::Leave { who } => {
-            state.leave(conn(who), &time(0), &mut Vec::new());
-            model.cursors.remove(&who);
+        Step::Leave { conn_index } => {
+            state.leave(conn(conn_index), &time(0), &mut Vec::new());
+            model.cursors.remove(&conn_index);
         }
-        Step::Come { who } => come(state, model, who),
-        Step::Go { who, cursor } => {
+        Step::Attach { conn_index } => attach(state, model, conn_index),
+        Step::Detach { conn_index, cursor } => {
             let cursor = cursor.map(|part| part % (model.stream.offset + 1));
-            state.detach(conn(who), cursor);
-            model.cursors.entry(who).and_modify(|known| *known = cursor.unwrap_or(0).max(*known));
+            state.detach(conn(conn_index), cursor);
+            model.cursors.entry(conn_index).and_modify(|known| *known = cursor.unwrap_or(0).max(*known));
         }
     }
 }
 
 proptest! {
     #[test]
-    fn what_is_kept_follows_plain_lists(
+    fn stored_messages_follow_plain_lists(
         frames in 1usize..20,
         history in 1usize..8,
         steps in proptest::collection::vec(step(), 0..150),
     ) {
-        let keeping = Retention { frames, history };
+        let retention = Retention { frames, history };
         let settings = ChannelSettings { store_history: true, ..ChannelSettings::default() };
-        let mut state = channel(settings.clone(), keeping);
+        let mut state = channel(settings.clone(), retention);
         let (stream, cursors) = (PlainStream::default(), BTreeMap::new());
-        let mut model = Model { keeping, settings, stream, history: Vec::new(), posted: 0, cursors };
-        (0..CONNECTIONS).for_each(|who| act(&mut state, &mut model, &Step::Join { who }));
+        let mut model = Model { retention, settings, stream, history: Vec::new(), posted: 0, cursors };
+        (0..CONNECTIONS).for_each(|conn_index| act(&mut state, &mut model, &Step::Join { conn_index }));
         for step in &steps {
             act(&mut state, &mut model, step);
             let snapshot = state.snapshot(&Inspect { users: false, history: true });
-            let kept = snapshot.history.iter().map(|kept| {
-                let text = kept.message.message.as_ref().unwrap().as_bytes();
+            let stored = snapshot.history.iter().map(|stored| {
+                let text = stored.message.message.as_ref().unwrap().as_bytes();
                 let json: serde_json::Value = serde_json::from_slice(text).unwrap();
                 let text = json["text"].as_str().unwrap().to_owned();
-                (kept.message.uuid.as_u128(), text, kept.edited.is_some())
+                (stored.message.uuid.as_u128(), text, stored.edited.is_some())
             });
-            prop_assert_eq!(kept.collect::<Vec<_>>(), &model.history[..]);
+            prop_assert_eq!(stored.collect::<Vec<_>>(), &model.history[..]);
             prop_assert_eq!(state.offset(), model.stream.offset);
-            prop_assert!(state.num_kept().0 <= frames);
+            prop_assert!(state.num_stored().0 <= frames);
         }
-        (0..CONNECTIONS).for_each(|who| come(&mut state, &model, who));
+        (0..CONNECTIONS).for_each(|conn_index| attach(&mut state, &model, conn_index));
     }
 }

@@ -1,8 +1,8 @@
-//! The users who are present in a channel. Pure.
+//! The users that are present in a channel. Pure.
 //!
-//! Coming, going and changing cost the same in a channel of any size. The list in order of names is made when somebody
-//! asks for it; from then on changes are worked into it, until more of them have come than it has users and nobody has
-//! asked again.
+//! Entering, leaving and changing cost the same in a channel of any size. The list in order of names is built on
+//! request. Later changes update it, until there are more changes than users without another request: then it is
+//! dropped.
 
 use crate::broker::dense_map::{DenseMap, Keyed};
 use crate::protocol::event::UserView;
@@ -10,8 +10,8 @@ use crate::protocol::ids::UserId;
 use crate::protocol::user_list::UserList;
 use std::sync::Arc;
 
-/// Changes that nobody asked about, beside as many as there are users, for which a list is kept up.
-const PATIENCE: usize = 64;
+/// Changes without a request for the list, in addition to the number of users, after which the list is dropped.
+const MAX_UNREAD_CHANGES: usize = 64;
 
 #[derive(Debug)]
 struct Present {
@@ -32,31 +32,29 @@ impl Keyed for Present {
 pub struct ChannelMembers {
     users: DenseMap<Present>,
     list: Option<UserList>,
-    /// Changes since the list was asked for.
+    /// Changes since the list was last requested.
     unread: usize,
 }
 
 impl ChannelMembers {
-    /// Number of users.
     pub fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Whether nobody is here.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// How many connections of a user are here.
+    /// The number of a user's present connections.
     pub fn connections(&self, user: UserId) -> u32 {
         self.users.get(&user).map_or(0, |user| user.connections)
     }
 
-    /// A connection of this user comes. True if it is the first one.
+    /// Adds a connection of a user. True if it is the user's first one.
     pub fn enter(&mut self, view: &Arc<UserView>) -> bool {
         if let Some(user) = self.users.get_mut(&view.id) {
             user.connections += 1;
-            self.show(view);
+            self.update_view(view);
             return false;
         }
         self.users.insert(Present { view: view.clone(), connections: 1 });
@@ -64,7 +62,7 @@ impl ChannelMembers {
         true
     }
 
-    /// A connection of this user goes. The user comes back if it was the last one.
+    /// Removes a connection of a user. Returns the user if it was the last one.
     pub fn leave(&mut self, user: UserId) -> Option<Arc<UserView>> {
         let present = self.users.get_mut(&user)?;
         present.connections -= 1;
@@ -76,8 +74,8 @@ impl ChannelMembers {
         Some(view)
     }
 
-    /// A user looks different. False if it is not here.
-    pub fn show(&mut self, view: &Arc<UserView>) -> bool {
+    /// Updates what others see of a user. False if the user is not present.
+    pub fn update_view(&mut self, view: &Arc<UserView>) -> bool {
         let Some(user) = self.users.get_mut(&view.id) else { return false };
         if user.view != *view {
             user.view = view.clone();
@@ -88,7 +86,7 @@ impl ChannelMembers {
 
     fn change(&mut self, apply: impl FnOnce(&mut UserList)) {
         self.unread += 1;
-        if self.unread > self.users.len() + PATIENCE {
+        if self.unread > self.users.len() + MAX_UNREAD_CHANGES {
             self.list = None;
         }
         if let Some(list) = &mut self.list {
@@ -96,7 +94,7 @@ impl ChannelMembers {
         }
     }
 
-    /// All users by name.
+    /// All users in order of their names.
     pub fn list(&mut self) -> UserList {
         self.unread = 0;
         let users = &self.users;
@@ -120,53 +118,53 @@ mod tests {
     proptest! {
         #[test]
         fn it_follows_a_simple_model(steps in proptest::collection::vec((0u8..9, 0u32..12), 0..400)) {
-            let mut roster = ChannelMembers::default();
-            // Connections and state of each user.
+            let mut members = ChannelMembers::default();
+            // The connections and the state of each user.
             let mut model: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
-            for (version, (what, id)) in (1..).zip(steps) {
-                match what {
+            for (version, (action, id)) in (1..).zip(steps) {
+                match action {
                     0..4 => {
-                        let first = roster.enter(&named(id, version));
+                        let first = members.enter(&named(id, version));
                         let user = model.entry(id).or_default();
                         *user = (user.0 + 1, version);
                         prop_assert_eq!(first, user.0 == 1);
                     }
                     4..6 => {
-                        let gone = roster.leave(UserId(id)).map(|view| view.id.0);
+                        let gone = members.leave(UserId(id)).map(|view| view.id.0);
                         let left = model.get(&id).map_or(0, |user| user.0);
                         prop_assert_eq!(gone, (left == 1).then_some(id));
                         model.entry(id).and_modify(|user| user.0 -= 1);
                         model.retain(|_, user| user.0 > 0);
                     }
                     6..8 => {
-                        prop_assert_eq!(roster.show(&named(id, version)), model.contains_key(&id));
+                        prop_assert_eq!(members.update_view(&named(id, version)), model.contains_key(&id));
                         model.entry(id).and_modify(|user| user.1 = version);
                     }
                     _ => {
                         let mut expected: Vec<_> = model.iter().map(|(id, user)| named(*id, user.1)).collect();
                         expected.sort_by(|a, b| a.name.cmp(&b.name));
-                        prop_assert!(roster.list().iter().eq(&expected));
+                        prop_assert!(members.list().iter().eq(&expected));
                     }
                 }
-                prop_assert_eq!(roster.len(), model.len());
+                prop_assert_eq!(members.len(), model.len());
             }
         }
     }
 
     #[test]
-    fn a_list_nobody_asks_for_is_given_up() {
-        let mut roster = ChannelMembers::default();
-        (0..100).for_each(|id| _ = roster.enter(&view(id)));
-        assert!(roster.list.is_none(), "nobody has asked yet");
-        roster.list();
+    fn an_unused_list_is_dropped() {
+        let mut members = ChannelMembers::default();
+        (0..100).for_each(|id| _ = members.enter(&view(id)));
+        assert!(members.list.is_none(), "the list was not requested yet");
+        members.list();
         for id in 100..200 {
-            roster.enter(&view(id));
-            assert!(roster.list.is_some());
+            members.enter(&view(id));
+            assert!(members.list.is_some());
         }
         for id in 100..200 {
-            roster.leave(UserId(id));
+            members.leave(UserId(id));
         }
-        assert!(roster.list.is_none());
-        assert_eq!(roster.list().len(), 100);
+        assert!(members.list.is_none());
+        assert_eq!(members.list().len(), 100);
     }
 }

@@ -1,4 +1,4 @@
-//! What channels are told and asked.
+//! The messages to channels.
 
 use super::ordered_close::OrderedClose;
 use crate::broker::hub::messages::CatchUpPart;
@@ -13,100 +13,91 @@ use crate::telemetry::recorder::Recorder;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a channel is told. One mailbox, one order.
+/// Commands to a channel. One mailbox keeps them in one order.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
 pub enum ToChannel {
-    /// A connection subscribes; it may have a session already.
+    /// A connection subscribes. It may already have a session.
     Join {
-        /// The connection.
         conn: ConnKey,
-        /// Its user.
         user: Arc<UserView>,
-        /// Its session, if it has one.
-        place: Option<ConnectionSlot>,
+        /// The connection's session, if it has one.
+        location: Option<ConnectionSlot>,
     },
     /// A connection unsubscribes or ends.
     Leave(ConnKey),
     /// A session attaches to a subscribed connection.
     Attach {
-        /// The connection.
         conn: ConnKey,
-        /// Its user: it may have been away.
+        /// The connection's user, who may have been absent.
         user: Arc<UserView>,
-        /// The session.
-        place: ConnectionSlot,
-        /// Which of the attachment's catch-ups this channel's is.
+        location: ConnectionSlot,
+        /// The position of this channel's catch-up among those of the attachment.
         part: CatchUpPart,
     },
-    /// The session is gone; its peer got this far.
+    /// The session has ended; its client received the stream up to this offset.
     Detach(ConnKey, Option<Offset>),
-    /// The connection stays away: it no longer counts as present.
+    /// The connection has had no session for too long and no longer counts as present.
     Part(ConnKey),
-    /// The connection is back among the present without a session (it was connected again).
+    /// The connection is present again without a session, because the application connected it again.
     Return(ConnKey, Arc<UserView>),
-    /// A member's state changed; with the public changes as JSON where members are to be told.
+    /// A member's state changed. The public changes as JSON, if members must be notified.
     UserChanged(Arc<UserView>, Option<Box<str>>),
-    /// New settings.
     Configure(ChannelSettings),
-    /// A message, edit or deletion.
     Publish(Publication),
-    /// The same for few users, with the places of all their sessions, in this channel or not.
+    /// A publication for few users, with all their sessions, whether they subscribe to this channel or not.
     PublishTo(Box<Publication>, Vec<ConnectionSlot>),
-    /// Sessions among the members are to go behind everything published so far; dropping it is all there is to do.
+    /// Some members' sessions must close after everything published so far. The channel only drops the value.
     OrderedClose(Arc<OrderedClose>),
 }
 
-/// Something to be published in a channel, with its audience resolved.
+/// A publication in a channel, with its audience resolved.
 #[derive(Clone, Debug)]
 pub enum Publication {
-    /// A new message.
     Post(Message, Audience),
-    /// A change of an earlier one.
+    /// An edit of an earlier message.
     Edit(Edit, Audience),
-    /// The end of an earlier one.
+    /// A deletion of an earlier message.
     Delete(Delete, Audience),
 }
 
-/// A message as a channel keeps it.
+/// A message as a channel stores it.
 #[derive(Clone, Debug)]
 pub struct StoredMessage {
-    /// The message, in its latest form.
+    /// The message with all edits applied.
     pub message: Message,
-    /// When it was last edited.
+    /// The time of the last edit.
     pub edited: Option<Timestamp>,
 }
 
-/// Has a channel write down what goes out, for as long as somebody wants to know.
+/// Makes a channel record its outgoing frames for as long as the recorder needs them.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct Record(pub Arc<Recorder>);
 
-/// Asks a channel for what it is and has.
+/// Requests a snapshot of a channel.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "Snapshot")]
 pub struct Inspect {
-    /// With the list of users.
+    /// Include the list of users.
     pub users: bool,
-    /// With the history.
+    /// Include the history.
     pub history: bool,
 }
 
-/// What a channel is and has.
+/// The data of a channel at one moment.
 #[derive(Debug, actix::MessageResponse)]
 pub struct Snapshot {
-    /// Identity, for clients.
+    /// The channel's id for clients.
     pub uuid: Uuid,
-    /// Name.
     pub name: Arc<str>,
-    /// Settings.
     pub settings: ChannelSettings,
-    /// Last message or event.
+    /// The time of the last message or event.
     pub last_active: Timestamp,
-    /// Present connections.
+    /// The number of present connections.
     pub total_connections: u32,
-    /// Present users by name, if asked for.
+    /// The present users in order of their names, if requested.
     pub users: UserList,
-    /// Kept messages, oldest first, if asked for.
+    /// The stored messages, oldest first, if requested.
     pub history: Vec<Arc<StoredMessage>>,
 }

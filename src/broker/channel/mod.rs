@@ -1,4 +1,4 @@
-//! A channel: configuration, members, presence, history and frames of one name.
+//! A channel: the settings, members, presence, history and frames under one name.
 
 pub mod messages;
 pub mod state;
@@ -21,53 +21,52 @@ use state::{ChannelEffects, ChannelState};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
 
-/// The addresses of all hubs, by number, for those who ask them something.
+/// The addresses of all hubs, by number, for requests to them.
 #[derive(Debug, Default)]
 pub struct Hubs(Vec<OnceLock<Addr<Hub>>>);
 
 impl Hubs {
-    /// Room for so many hubs.
+    /// Reserves space for this many hubs.
     pub fn new(count: usize) -> Self {
         Self((0..count).map(|_| OnceLock::new()).collect())
     }
 
-    /// Notes where a hub is. The first address stays.
+    /// Sets the address of a hub. Later calls have no effect.
     pub fn set(&self, id: HubId, addr: Addr<Hub>) {
-        if let Some(place) = self.0.get(usize::from(id.0)) {
-            let _ = place.set(addr);
+        if let Some(addr_cell) = self.0.get(usize::from(id.0)) {
+            let _ = addr_cell.set(addr);
         }
     }
 
-    /// Where a hub is.
+    /// The address of a hub.
     pub fn get(&self, id: HubId) -> Option<&Addr<Hub>> {
         self.0.get(usize::from(id.0)).and_then(OnceLock::get)
     }
 }
 
-/// The ways to all hubs, by number, from the thread of registry and channels: all that hubs are told goes here, in one
-/// order.
+/// The senders to all hubs, by number, on the thread of the registry and the channels. All commands to hubs pass
+/// through them, in one order.
 #[derive(Debug)]
 pub struct HubSenders(Vec<MailboxSender<ToHub>>);
 
 impl HubSenders {
-    /// These ones.
     pub fn new(hubs: Vec<MailboxSender<ToHub>>) -> Self {
         Self(hubs)
     }
 
-    /// Tells a hub something, in order with all else that it is told.
-    pub fn tell(&self, hub: HubId, message: ToHub) {
+    /// Sends a command to a hub, in order with all other commands.
+    pub fn send(&self, hub: HubId, message: ToHub) {
         if let Some(hub) = self.0.get(usize::from(hub.0)) {
             hub.send(message);
         }
     }
 
-    /// Tells all hubs to say goodbye to their sessions.
+    /// Tells all hubs to close their sessions.
     pub fn drain(&self) {
         self.0.iter().for_each(|hub| hub.send(ToHub::Drain));
     }
 
-    /// Tells hubs what is to be told, counts the bytes of its frames in, and returns how many there are.
+    /// Sends commands to hubs, and adds the bytes of their frames to the in-flight counter. Returns these bytes.
     pub fn apply(&self, effects: impl IntoIterator<Item = (HubId, ToHub)>, in_flight: &InFlight) -> usize {
         let mut all = 0;
         for (hub, message) in effects {
@@ -101,15 +100,14 @@ pub struct Channel {
     in_flight: Arc<InFlight>,
     counters: Arc<Counters>,
     effects: ChannelEffects,
-    /// What has been published since the last pause, and what else has been done; see [`TURN`].
-    published: usize,
-    others: usize,
-    /// Where what goes out is written down, while somebody wants to know.
+    /// The costs of publications and of other commands since the last pause; see [`TURN`].
+    published_costs: usize,
+    other_costs: usize,
+    /// Receives the outgoing frames while the channel is recorded.
     recorder: Option<Arc<Recorder>>,
 }
 
 impl Channel {
-    /// A channel with this state.
     pub fn new(
         state: ChannelState,
         summary: Arc<Summary>,
@@ -124,39 +122,39 @@ impl Channel {
             in_flight,
             counters,
             effects: Vec::new(),
-            published: 0,
-            others: 0,
+            published_costs: 0,
+            other_costs: 0,
             recorder: None,
         }
     }
 }
 
-/// What a channel does before the other tasks of its thread have their turn, in messages. A channel's mailbox is
-/// otherwise emptied in one turn, whatever is in it.
+/// The work of a channel, in messages, after which it yields to the other tasks of its thread. Otherwise actix handles
+/// a whole mailbox in one turn, however long it is.
 const TURN: usize = 1_024;
-/// Bytes of frames, and messages of the history that are looked through, which cost as much as a message.
-const BYTES: usize = 4 << 10;
-const LOOKED_THROUGH: usize = 64;
+/// Bytes of frames that cost as much as a message, and messages of the history whose scan costs as much.
+const BYTES_PER_COST: usize = 4 << 10;
+const HISTORY_PER_COST: usize = 64;
 
 impl Channel {
-    /// Counts a publication among the messages, and returns what it costs beside its frame.
+    /// Adds a publication to the counters, and returns its cost apart from its frame.
     fn count(&self, publication: &Publication) -> usize {
         match publication {
             Publication::Post(_, audience) => {
-                self.counters.queued.add(self.state.reached(audience));
+                self.counters.queued.add(self.state.audience_size(audience));
                 0
             }
             Publication::Edit(..) | Publication::Delete(..) => {
                 let (_, _, history) = self.state.counts();
-                history as usize / LOOKED_THROUGH
+                history as usize / HISTORY_PER_COST
             }
         }
     }
 
-    /// Pauses when enough is done. A pause between the messages of one request sends them in two parts, so those who come
-    /// and go do not bring it nearer.
+    /// Yields after enough work. A pause between the messages of one request would split their delivery in two, so
+    /// joining and leaving members do not count towards it.
     fn spend(&mut self, is_publication: bool, cost: usize, context: &mut Context<Self>) {
-        let spent = if is_publication { &mut self.published } else { &mut self.others };
+        let spent = if is_publication { &mut self.published_costs } else { &mut self.other_costs };
         *spent += cost;
         if *spent >= TURN {
             *spent = 0;
@@ -164,17 +162,17 @@ impl Channel {
         }
     }
 
-    /// Writes down what has gone out, until nobody wants to know.
+    /// Passes the outgoing frames to the recorder, until it no longer needs them.
     fn record(&mut self) {
         let Some(recorder) = &self.recorder else { return };
         let (connections, _, _) = self.state.counts();
         let uuid = self.state.identity().uuid;
-        let frames = self.state.take_watched();
-        let wanted =
+        let frames = self.state.take_recorded_frames();
+        let is_recorded =
             frames.iter().all(|frame| recorder.note_published(uuid, Published::of(frame, connections)));
-        if !wanted {
+        if !is_recorded {
             self.recorder = None;
-            self.state.watch(false);
+            self.state.set_recording(false);
         }
     }
 }
@@ -195,11 +193,11 @@ impl Handler<ToChannel> for Channel {
         };
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
-            ToChannel::OrderedClose(share) => return drop(share),
-            ToChannel::Join { conn, user, place } => state.join(conn, user, place, &now, effects),
+            ToChannel::OrderedClose(ordered_close) => return drop(ordered_close),
+            ToChannel::Join { conn, user, location } => state.join(conn, user, location, &now, effects),
             ToChannel::Leave(conn) => state.leave(conn, &now, effects),
-            ToChannel::Attach { conn, user, place, part } => {
-                state.attach(conn, user, place, part, &now, effects);
+            ToChannel::Attach { conn, user, location, part } => {
+                state.attach(conn, user, location, part, &now, effects);
             }
             ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
             ToChannel::Part(conn) => state.part(conn, &now, effects),
@@ -212,15 +210,15 @@ impl Handler<ToChannel> for Channel {
                 self.in_flight.channels.sub(1);
                 state.publish(publication, None, &now, effects);
             }
-            ToChannel::PublishTo(publication, places) => {
+            ToChannel::PublishTo(publication, locations) => {
                 self.in_flight.channels.sub(1);
-                state.publish(*publication, Some(places), &now, effects);
+                state.publish(*publication, Some(locations), &now, effects);
             }
         }
         self.summary.update(&self.state);
         self.record();
         let bytes = self.hubs.apply(self.effects.drain(..), &self.in_flight);
-        self.spend(published.is_some(), 1 + published.unwrap_or(0) + bytes / BYTES, context);
+        self.spend(published.is_some(), 1 + published.unwrap_or(0) + bytes / BYTES_PER_COST, context);
     }
 }
 
@@ -230,7 +228,7 @@ impl Handler<Record> for Channel {
     fn handle(&mut self, Record(recorder): Record, _: &mut Self::Context) {
         recorder.arm_channel(self.state.identity().uuid);
         if self.recorder.is_none() {
-            self.state.watch(true);
+            self.state.set_recording(true);
             self.recorder = Some(recorder);
         }
     }

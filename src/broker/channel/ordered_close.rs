@@ -1,4 +1,4 @@
-//! A goodbye that waits until everything accepted before it has come.
+//! A close that waits until everything accepted before it has reached the hub.
 
 use super::HubSenders;
 use crate::broker::hub::messages::ToHub;
@@ -7,36 +7,36 @@ use crate::protocol::websocket::close::CloseReason;
 use crate::telemetry::in_flight::Counted;
 use std::sync::Arc;
 
-/// Sessions of one hub that are to go, once every channel they listen to has been asked.
+/// Sessions of one hub to be closed, once every channel that they subscribe to has reached this value in its mailbox.
 ///
-/// A frame travels through its channel's mailbox. So the registry sends a share of this through the same mailboxes, and
-/// the channels merely drop it: when the last share is gone, whatever was in front of any of them is on its way to the
-/// hub already, and the order to go follows.
+/// A frame passes through its channel's mailbox. The registry therefore sends a clone of this `Arc` through the same
+/// mailboxes, and the channels only drop it. When the last clone is dropped, everything ahead of it has been sent to
+/// the hub, and the command to close follows.
 #[derive(Debug)]
 pub struct OrderedClose {
     hubs: Arc<HubSenders>,
     hub: HubId,
     keys: Vec<SlotKey>,
     reason: CloseReason,
-    /// Given back when the hub has been told.
-    _under_way: Counted,
+    /// Dropped after the command was sent to the hub.
+    _in_flight: Counted,
 }
 
 impl OrderedClose {
-    /// Sessions of `hub`, and why they are to go. Counted as `under_way` until the hub has been told.
+    /// Closes sessions of `hub` for this reason. Counted as `in_flight` until the command is sent to the hub.
     pub fn new(
         hubs: Arc<HubSenders>,
         hub: HubId,
         keys: Vec<SlotKey>,
         reason: CloseReason,
-        under_way: Counted,
+        in_flight: Counted,
     ) -> Self {
-        Self { hubs, hub, keys, reason, _under_way: under_way }
+        Self { hubs, hub, keys, reason, _in_flight: in_flight }
     }
 }
 
 impl Drop for OrderedClose {
     fn drop(&mut self) {
-        self.hubs.tell(self.hub, ToHub::OrderedClose(std::mem::take(&mut self.keys), self.reason));
+        self.hubs.send(self.hub, ToHub::OrderedClose(std::mem::take(&mut self.keys), self.reason));
     }
 }

@@ -1,4 +1,4 @@
-//! A channel without its actor: members, presence, history, frames. Pure; time is passed in.
+//! The state of a channel: members, presence, history, frames. Pure; the caller passes the time.
 
 use super::buffer::{Buffer, edited, encode};
 use super::members::ChannelMembers;
@@ -15,21 +15,22 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
-/// What is to be told to hubs, in order.
+/// Commands to hubs, in order.
 pub type ChannelEffects = Vec<(HubId, ToHub)>;
 
-/// A subscribed connection. Small, for there are as many as connections and more.
+/// A subscribed connection. Small, because there is one for each connection and channel.
 #[derive(Debug)]
 struct Member {
     conn: ConnKey,
     user: UserId,
-    /// Counted among the connections, its user among the users.
+    /// Whether the connection and its user count as present.
     present: bool,
-    /// It has a session, which is to be found here. Not an `Option` of a [`ConnectionSlot`], which is half as large again.
-    seated: bool,
+    /// Whether `hub` and `slot` refer to a session. An `Option<ConnectionSlot>` would be half as large again.
+    has_session: bool,
     hub: HubId,
     slot: SlotKey,
-    /// How far its peer got, while it has no session; then its hub knows.
+    /// How far the client has received the stream. Only valid without a session; the hub tracks the cursor of a
+    /// session.
     cursor: Offset,
 }
 
@@ -44,39 +45,37 @@ impl Keyed for Member {
 impl Member {
     fn new(conn: ConnKey, user: UserId, cursor: Offset) -> Self {
         let slot = SlotKey { index: 0, generation: 0 };
-        Self { conn, user, present: false, seated: false, hub: HubId(0), slot, cursor }
+        Self { conn, user, present: false, has_session: false, hub: HubId(0), slot, cursor }
     }
 
-    /// Its session is here now; where it was before, if it had one.
-    fn seat(&mut self, place: ConnectionSlot) -> Option<ConnectionSlot> {
-        let before = self.unseat();
-        (self.seated, self.hub, self.slot) = (true, place.hub, place.slot);
+    /// Sets the session. Returns the previous one, if there was one.
+    fn attach_session(&mut self, location: ConnectionSlot) -> Option<ConnectionSlot> {
+        let before = self.take_session();
+        (self.has_session, self.hub, self.slot) = (true, location.hub, location.slot);
         before
     }
 
-    /// Its session is gone; where it was, if it had one.
-    fn unseat(&mut self) -> Option<ConnectionSlot> {
-        std::mem::take(&mut self.seated).then_some(ConnectionSlot { hub: self.hub, slot: self.slot })
+    /// Clears the session and returns it, if there was one.
+    fn take_session(&mut self) -> Option<ConnectionSlot> {
+        std::mem::take(&mut self.has_session).then_some(ConnectionSlot { hub: self.hub, slot: self.slot })
     }
 }
 
-/// What never changes about a channel.
+/// The properties of a channel that never change.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// Inside the server.
+    /// The id inside the server.
     pub id: ChannelId,
-    /// For clients.
+    /// The id for clients.
     pub uuid: Uuid,
-    /// Its name.
     pub name: Arc<str>,
 }
 
-/// How much a channel keeps at most, whatever its settings say.
+/// The most that a channel stores, regardless of its settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Frames for catch-up.
     pub frames: usize,
-    /// Messages of its history.
+    /// Messages of the history.
     pub history: usize,
 }
 
@@ -86,52 +85,50 @@ pub struct ChannelState {
     identity: Identity,
     settings: ChannelSettings,
     encoder: Encoder,
-    keeping: Retention,
+    retention: Retention,
     last_active: Timestamp,
     offset: Offset,
     members: DenseMap<Member>,
-    roster: ChannelMembers,
+    present_users: ChannelMembers,
     connections: u32,
-    /// Sessions on each hub.
+    /// The number of sessions on each hub.
     sessions: Vec<u32>,
     history: VecDeque<Arc<StoredMessage>>,
     frames: Buffer,
-    /// Somebody looks at what goes out; it is kept for them until it is taken.
-    watched: Option<Vec<Arc<Frame>>>,
+    /// The outgoing frames that the recorder has not taken yet, while the channel is recorded.
+    recorded_frames: Option<Vec<Arc<Frame>>>,
 }
 
 impl ChannelState {
-    /// A channel without members.
     pub fn new(
         identity: Identity,
         settings: ChannelSettings,
         encoder: Encoder,
-        keeping: Retention,
+        retention: Retention,
         now: Timestamp,
     ) -> Self {
         Self {
             identity,
             settings,
             encoder,
-            keeping,
+            retention,
             last_active: now,
             offset: 0,
             members: DenseMap::default(),
-            roster: ChannelMembers::default(),
+            present_users: ChannelMembers::default(),
             connections: 0,
             sessions: Vec::new(),
             history: VecDeque::new(),
             frames: Buffer::default(),
-            watched: None,
+            recorded_frames: None,
         }
     }
 
-    /// A connection subscribes.
     pub fn join(
         &mut self,
         conn: ConnKey,
         user: Arc<UserView>,
-        place: Option<ConnectionSlot>,
+        location: Option<ConnectionSlot>,
         now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
@@ -140,54 +137,54 @@ impl ChannelState {
         }
         self.members.insert(Member::new(conn, user.id, self.offset));
         self.enter(conn, user, now, effects);
-        if let Some(place) = place {
-            // From here on, not from before its own arrival.
+        if let Some(location) = location {
+            // Its stream begins here, not before its own subscription.
             self.set_cursor(conn, self.offset);
-            self.seat(conn, place, None, effects);
+            self.attach_session(conn, location, None, effects);
         }
     }
 
     /// A connection unsubscribes or ends.
     pub fn leave(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut ChannelEffects) {
-        if let Some(place) = self.members.get_mut(&conn).and_then(Member::unseat) {
-            self.count_session(place.hub, -1);
-            effects.push((place.hub, ToHub::Leave(self.identity.id, place.slot)));
+        if let Some(location) = self.members.get_mut(&conn).and_then(Member::take_session) {
+            self.count_session(location.hub, -1);
+            effects.push((location.hub, ToHub::Leave(self.identity.id, location.slot)));
         }
         self.part(conn, now, effects);
         self.members.remove(&conn);
     }
 
-    /// A session attaches: what its peer misses, then what comes.
+    /// A session attaches: its client receives what it missed, then live frames.
     pub fn attach(
         &mut self,
         conn: ConnKey,
         user: Arc<UserView>,
-        place: ConnectionSlot,
+        location: ConnectionSlot,
         part: CatchUpPart,
         now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
         self.enter(conn, user, now, effects);
-        self.seat(conn, place, Some(part), effects);
+        self.attach_session(conn, location, Some(part), effects);
     }
 
-    fn seat(
+    fn attach_session(
         &mut self,
         conn: ConnKey,
-        place: ConnectionSlot,
+        location: ConnectionSlot,
         part: Option<CatchUpPart>,
         effects: &mut ChannelEffects,
     ) {
         let Some(member) = self.members.get_mut(&conn) else { return };
         let catchup = self.frames.since(member.cursor, member.user, self.encoder);
-        let listen =
+        let subscription =
             Subscription { user: member.user, from: member.cursor, through: self.offset, catchup, part };
-        let before = member.seat(place);
+        let before = member.attach_session(location);
         if let Some(before) = before {
             self.count_session(before.hub, -1);
         }
-        self.count_session(place.hub, 1);
-        effects.push((place.hub, ToHub::Join(self.identity.id, place.slot, listen)));
+        self.count_session(location.hub, 1);
+        effects.push((location.hub, ToHub::Join(self.identity.id, location.slot, subscription)));
     }
 
     fn set_cursor(&mut self, conn: ConnKey, cursor: Offset) {
@@ -196,28 +193,28 @@ impl ChannelState {
         }
     }
 
-    /// A session is gone; its peer got this far. Without a cursor it never got to listen.
+    /// A session has ended; its client received the stream up to `cursor`. `None` if the session never subscribed.
     pub fn detach(&mut self, conn: ConnKey, cursor: Option<Offset>) {
         let Some(member) = self.members.get_mut(&conn) else { return };
         if let Some(cursor) = cursor {
             member.cursor = cursor.max(member.cursor);
         }
-        if let Some(place) = member.unseat() {
-            self.count_session(place.hub, -1);
+        if let Some(location) = member.take_session() {
+            self.count_session(location.hub, -1);
         }
     }
 
-    /// A connection stays away.
+    /// A connection no longer counts as present.
     pub fn part(&mut self, conn: ConnKey, now: &Timestamp, effects: &mut ChannelEffects) {
         let Some(member) = self.members.get_mut(&conn).filter(|member| member.present) else { return };
         member.present = false;
         self.connections -= 1;
-        if let Some(user) = self.roster.leave(member.user) {
+        if let Some(user) = self.present_users.leave(member.user) {
             self.announce(user, Presence::Parted, now, effects);
         }
     }
 
-    /// A connection is back without a session.
+    /// A connection is present again without a session.
     pub fn return_present(
         &mut self,
         conn: ConnKey,
@@ -232,7 +229,7 @@ impl ChannelState {
         let Some(member) = self.members.get_mut(&conn).filter(|member| !member.present) else { return };
         member.present = true;
         self.connections += 1;
-        if self.roster.enter(&view) {
+        if self.present_users.enter(&view) {
             self.announce(view, Presence::Joined, now, effects);
         }
     }
@@ -248,25 +245,25 @@ impl ChannelState {
             return;
         }
         let with_list = self.settings.broadcast_presence_with_user_lists;
-        let users = if with_list { self.roster.list() } else { UserList::default() };
+        let users = if with_list { self.present_users.list() } else { UserList::default() };
         let (uuid, channel) = (Uuid::new_v4(), self.identity.name.clone());
         let event = PresenceEvent { uuid, channel, user, presence, users, timestamp: *now };
         if event.users.is_empty() {
             return self.broadcast(self.encoder.presence(&event), now, effects);
         }
         let offset = self.next_offset(now);
-        let mut on_its_way = Weak::new();
-        if self.watched.is_some() || self.hubs().next().is_some() {
+        let mut in_flight_frame = Weak::new();
+        if self.recorded_frames.is_some() || self.hubs().next().is_some() {
             let frame = Arc::new(self.encoder.presence(&event));
-            on_its_way = Arc::downgrade(&frame);
+            in_flight_frame = Arc::downgrade(&frame);
             self.deliver(&Stamped { offset, frame }, effects);
         }
         if self.settings.store_frames {
-            self.frames.push_listed(offset, event, on_its_way, self.keeping.frames);
+            self.frames.push_listed(offset, event, in_flight_frame, self.retention.frames);
         }
     }
 
-    /// A user's state changed. `changed` is the list of public changes, given where members may be told.
+    /// A user's state changed. `changed` is the list of public changes, if members may be notified.
     pub fn user_changed(
         &mut self,
         view: Arc<UserView>,
@@ -274,7 +271,7 @@ impl ChannelState {
         now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
-        if !self.roster.show(&view) {
+        if !self.present_users.update_view(&view) {
             return;
         }
         if let Some(changed) = changed.filter(|_| self.settings.notify_state) {
@@ -283,7 +280,7 @@ impl ChannelState {
         }
     }
 
-    /// New settings. A smaller history takes effect with the next message (behaviour of the original).
+    /// Changes the settings. A smaller history takes effect with the next message (behaviour of the original).
     pub fn configure(&mut self, settings: ChannelSettings) {
         if !settings.store_frames {
             self.frames.clear();
@@ -291,9 +288,9 @@ impl ChannelState {
         self.settings = settings;
     }
 
-    /// Connections that get what is for this audience, with a session or without.
-    pub fn reached(&self, audience: &Audience) -> u64 {
-        let connections = |user: &UserId| u64::from(self.roster.connections(*user));
+    /// The number of connections in this audience, with or without a session.
+    pub fn audience_size(&self, audience: &Audience) -> u64 {
+        let connections = |user: &UserId| u64::from(self.present_users.connections(*user));
         match &audience.only {
             None => {
                 let left_out = audience.except.as_slice().iter().map(connections).sum();
@@ -305,50 +302,50 @@ impl ChannelState {
         }
     }
 
-    /// A message, edit or deletion passes through. `places`, where given, are those of all sessions that may get it.
+    /// Publishes a message, edit or deletion. `locations`, if given, are all sessions that may receive it.
     pub fn publish(
         &mut self,
         publication: Publication,
-        places: Option<Vec<ConnectionSlot>>,
+        locations: Option<Vec<ConnectionSlot>>,
         now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
-        let (frame, kept) = match publication {
+        let (frame, stored) = match publication {
             Publication::Post(message, audience) => {
-                let keep = self.settings.store_history && !message.delivery.no_history;
-                let (frame, kept) = encode(StoredMessage { message, edited: None }, audience, self.encoder);
-                if keep {
-                    self.remember(kept.clone());
+                let is_stored = self.settings.store_history && !message.delivery.no_history;
+                let (frame, stored) = encode(StoredMessage { message, edited: None }, audience, self.encoder);
+                if is_stored {
+                    self.append_history(stored.clone());
                 }
-                (frame, Some(kept))
+                (frame, Some(stored))
             }
             Publication::Edit(edit, audience) => {
-                for kept in self.history.iter_mut().filter(|kept| kept.message.uuid == edit.uuid) {
-                    *kept = Arc::new(edited(kept, &edit));
+                for stored in self.history.iter_mut().filter(|stored| stored.message.uuid == edit.uuid) {
+                    *stored = Arc::new(edited(stored, &edit));
                 }
                 self.frames.edit(&edit, self.encoder);
                 (Arc::new(self.encoder.edit(&edit, audience)), None)
             }
             Publication::Delete(delete, audience) => {
-                self.history.retain(|kept| kept.message.uuid != delete.uuid);
+                self.history.retain(|stored| stored.message.uuid != delete.uuid);
                 self.frames.delete(delete.uuid);
                 (Arc::new(self.encoder.delete(delete.uuid, Some(&self.identity.name), audience)), None)
             }
         };
         let stamped = Stamped { offset: self.next_offset(now), frame };
-        match places {
-            Some(places) => self.deliver_to(&places, &stamped, effects),
+        match locations {
+            Some(locations) => self.deliver_to(&locations, &stamped, effects),
             None => self.deliver(&stamped, effects),
         }
-        self.keep(stamped, kept);
+        self.buffer_frame(stamped, stored);
     }
 
-    fn remember(&mut self, kept: Arc<StoredMessage>) {
-        self.history.push_back(kept);
-        // Size 0 never cuts (behaviour of the original); the server's own bound does.
+    fn append_history(&mut self, stored: Arc<StoredMessage>) {
+        self.history.push_back(stored);
+        // Size 0 means no limit (behaviour of the original); the server's own limit still applies.
         let size = match usize::try_from(self.settings.history_size).unwrap_or(usize::MAX) {
-            0 => self.keeping.history,
-            size => size.min(self.keeping.history),
+            0 => self.retention.history,
+            size => size.min(self.retention.history),
         };
         while self.history.len() > size {
             self.history.pop_front();
@@ -358,12 +355,12 @@ impl ChannelState {
     fn broadcast(&mut self, frame: Frame, now: &Timestamp, effects: &mut ChannelEffects) {
         let stamped = Stamped { offset: self.next_offset(now), frame: Arc::new(frame) };
         self.deliver(&stamped, effects);
-        self.keep(stamped, None);
+        self.buffer_frame(stamped, None);
     }
 
-    fn keep(&mut self, stamped: Stamped, kept: Option<Arc<StoredMessage>>) {
+    fn buffer_frame(&mut self, stamped: Stamped, stored: Option<Arc<StoredMessage>>) {
         if self.settings.store_frames {
-            self.frames.push(stamped, kept, self.keeping.frames);
+            self.frames.push(stamped, stored, self.retention.frames);
         }
     }
 
@@ -374,30 +371,34 @@ impl ChannelState {
     }
 
     fn deliver(&mut self, stamped: &Stamped, effects: &mut ChannelEffects) {
-        self.watch_frame(stamped);
+        self.record_frame(stamped);
         for hub in self.hubs() {
             effects.push((hub, ToHub::Deliver(self.identity.id, stamped.clone())));
         }
     }
 
-    /// To few. Who is not here has a place all the same: its hub knows better.
-    fn deliver_to(&mut self, places: &[ConnectionSlot], stamped: &Stamped, effects: &mut ChannelEffects) {
-        self.watch_frame(stamped);
+    /// Sends to the listed sessions only. The hub ignores sessions of non-members.
+    fn deliver_to(&mut self, locations: &[ConnectionSlot], stamped: &Stamped, effects: &mut ChannelEffects) {
+        self.record_frame(stamped);
         for hub in self.hubs() {
-            let slots = places.iter().filter(|place| place.hub == hub).map(|place| place.slot).collect();
+            let slots = locations
+                .iter()
+                .filter(|location| location.hub == hub)
+                .map(|location| location.slot)
+                .collect();
             effects.push((hub, ToHub::DeliverTo(self.identity.id, slots, stamped.clone())));
         }
     }
 
-    /// Hubs with sessions that listen.
+    /// The hubs with subscribed sessions.
     fn hubs(&self) -> impl Iterator<Item = HubId> {
         let listening = self.sessions.iter().enumerate().filter(|(_, sessions)| **sessions > 0);
         listening.map(|(hub, _)| HubId(hub as u16))
     }
 
-    fn watch_frame(&mut self, stamped: &Stamped) {
-        if let Some(watched) = &mut self.watched {
-            watched.push(stamped.frame.clone());
+    fn record_frame(&mut self, stamped: &Stamped) {
+        if let Some(recorded_frames) = &mut self.recorded_frames {
+            recorded_frames.push(stamped.frame.clone());
         }
     }
 
@@ -409,37 +410,35 @@ impl ChannelState {
         self.sessions[index] = self.sessions[index].saturating_add_signed(by);
     }
 
-    /// Present connections, present users, kept messages.
+    /// Present connections, present users, stored messages.
     pub fn counts(&self) -> (u32, u32, u32) {
-        (self.connections, self.roster.len() as u32, self.history.len() as u32)
+        (self.connections, self.present_users.len() as u32, self.history.len() as u32)
     }
 
-    /// Whether what goes out is to be kept for who looks at it.
-    pub fn watch(&mut self, watched: bool) {
-        self.watched = watched.then(Vec::new);
+    /// Starts or stops recording outgoing frames.
+    pub fn set_recording(&mut self, is_on: bool) {
+        self.recorded_frames = is_on.then(Vec::new);
     }
 
-    /// What has gone out since this was asked last, if it is kept.
-    pub fn take_watched(&mut self) -> Vec<Arc<Frame>> {
-        self.watched.as_mut().map(std::mem::take).unwrap_or_default()
+    /// Takes the frames recorded since the last call.
+    pub fn take_recorded_frames(&mut self) -> Vec<Arc<Frame>> {
+        self.recorded_frames.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// What never changes about it.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Frames sent so far.
+    /// The number of frames sent so far.
     pub fn offset(&self) -> Offset {
         self.offset
     }
 
-    /// Last message or event.
+    /// The time of the last message or event.
     pub fn last_active(&self) -> &Timestamp {
         &self.last_active
     }
 
-    /// What the channel is and has.
     pub fn snapshot(&mut self, inspect: &Inspect) -> Snapshot {
         Snapshot {
             uuid: self.identity.uuid,
@@ -447,7 +446,7 @@ impl ChannelState {
             settings: self.settings.clone(),
             last_active: self.last_active,
             total_connections: self.connections,
-            users: if inspect.users { self.roster.list() } else { UserList::default() },
+            users: if inspect.users { self.present_users.list() } else { UserList::default() },
             history: if inspect.history { self.history.iter().cloned().collect() } else { Vec::new() },
         }
     }

@@ -1,8 +1,8 @@
 //! Random commands to a channel, against a simple model.
 
-use super::tests::{PART, noisy};
+use super::tests::{PART, all_events};
 use super::*;
-use crate::fixtures::{PLENTY, channel, conn, message, place, time, view};
+use crate::fixtures::{PLENTY, channel, conn, location, message, time, view};
 use crate::protocol::frame::Audience;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,19 +12,19 @@ proptest! {
     fn counts_and_offsets_follow_a_simple_model(
         commands in proptest::collection::vec((0u8..9, 0u32..6), 0..120),
     ) {
-        let mut state = channel(noisy(), PLENTY);
-        // Connection → present; two connections of each user.
+        let mut state = channel(all_events(), PLENTY);
+        // Whether each connection is present; each user has two connections.
         let mut members: BTreeMap<u32, bool> = BTreeMap::new();
-        let mut kept = 0u128;
+        let mut stored = 0u128;
         let mut last = 0;
         for (command, index) in commands {
             let (key, user) = (conn(index), view(index / 2));
-            let before: BTreeSet<u32> = members.iter().filter(|(_, here)| **here).map(|(i, _)| i / 2).collect();
+            let before: BTreeSet<u32> = members.iter().filter(|(_, present)| **present).map(|(i, _)| i / 2).collect();
             let mut effects = Vec::new();
             match command {
                 0 | 1 => {
-                    let place = (command == 1).then(|| place(0, index));
-                    state.join(key, user, place.filter(|_| !members.contains_key(&index)), &time(0), &mut effects);
+                    let location = (command == 1).then(|| location(0, index));
+                    state.join(key, user, location.filter(|_| !members.contains_key(&index)), &time(0), &mut effects);
                     members.insert(index, true);
                 }
                 2 => {
@@ -32,46 +32,46 @@ proptest! {
                     members.remove(&index);
                 }
                 3 => {
-                    state.attach(key, user, place(0, index), PART, &time(0), &mut effects);
-                    members.entry(index).and_modify(|here| *here = true);
+                    state.attach(key, user, location(0, index), PART, &time(0), &mut effects);
+                    members.entry(index).and_modify(|present| *present = true);
                 }
                 4 => state.detach(key, Some(last)),
                 5 => {
                     state.part(key, &time(0), &mut effects);
-                    members.entry(index).and_modify(|here| *here = false);
+                    members.entry(index).and_modify(|present| *present = false);
                 }
                 6 => {
                     state.return_present(key, user, &time(0), &mut effects);
-                    members.entry(index).and_modify(|here| *here = true);
+                    members.entry(index).and_modify(|present| *present = true);
                 }
                 _ => {
-                    kept += 1;
-                    let post = Publication::Post(message(kept), Audience::all());
+                    stored += 1;
+                    let post = Publication::Post(message(stored), Audience::all());
                     state.publish(post, None, &time(0), &mut effects);
                 }
             }
-            let after: BTreeSet<u32> = members.iter().filter(|(_, here)| **here).map(|(i, _)| i / 2).collect();
-            let connections = members.values().filter(|here| **here).count() as u32;
-            prop_assert_eq!(state.counts(), (connections, after.len() as u32, kept.min(10) as u32));
-            let mut told = 0;
+            let after: BTreeSet<u32> = members.iter().filter(|(_, present)| **present).map(|(i, _)| i / 2).collect();
+            let connections = members.values().filter(|present| **present).count() as u32;
+            prop_assert_eq!(state.counts(), (connections, after.len() as u32, stored.min(10) as u32));
+            let mut broadcasts = 0;
             for (_, message) in &effects {
                 match message {
                     ToHub::Deliver(_, stamped) => {
                         prop_assert!(stamped.offset > last);
                         last = stamped.offset;
-                        told += 1;
+                        broadcasts += 1;
                     }
-                    ToHub::Join(_, _, listen) => {
-                        prop_assert!(listen.from <= listen.through && listen.through >= last);
-                        prop_assert!(listen.catchup.is_sorted_by_key(|stamped| stamped.offset));
-                        prop_assert!(listen.catchup.iter().all(|stamped| stamped.offset > listen.from));
-                        last = listen.through;
+                    ToHub::Join(_, _, subscription) => {
+                        prop_assert!(subscription.from <= subscription.through && subscription.through >= last);
+                        prop_assert!(subscription.catchup.is_sorted_by_key(|stamped| stamped.offset));
+                        prop_assert!(subscription.catchup.iter().all(|stamped| stamped.offset > subscription.from));
+                        last = subscription.through;
                     }
                     _ => {}
                 }
             }
-            // At most one frame a command, and none but for a message or a change of who is here.
-            prop_assert!(told <= usize::from(command > 6 || before != after));
+            // A command causes at most one frame, and only if it is a message or changes the present users.
+            prop_assert!(broadcasts <= usize::from(command > 6 || before != after));
         }
     }
 }

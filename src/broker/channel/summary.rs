@@ -1,14 +1,14 @@
-//! What the registry and the console know of a channel without asking it.
+//! The figures of a channel that the registry and the console read without asking its actor.
 
 use super::state::ChannelState;
 use crate::protocol::time::Timestamp;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-/// A channel's figures, kept up by the channel and read by anybody. Nobody waits for anybody: the channel writes them
-/// at every message. There is one writer.
+/// The figures of a channel. Only the channel writes them, with every message; any thread reads them. Neither side
+/// waits.
 #[derive(Debug)]
 pub struct Summary {
-    /// Connections in the upper half, users in the lower one, so that both are of one moment.
+    /// Connections in the upper half, users in the lower half, so that both are read at one moment.
     present: AtomicU64,
     history: AtomicU32,
     frames: AtomicU64,
@@ -17,48 +17,46 @@ pub struct Summary {
     last_active: AtomicI64,
 }
 
-/// Frames of late: in the current window of time and in the one before it. Written by one thread.
+/// The recent frame rate: the frames in the current time window and in the one before it. Written by one thread.
 #[derive(Debug, Default)]
 struct Rate {
     window: AtomicU64,
-    within: AtomicU32,
-    before: AtomicU32,
+    current: AtomicU32,
+    previous: AtomicU32,
 }
 
-/// The length of a window.
 const WINDOW_MS: u64 = 10_000;
 
 impl Rate {
-    /// What the window of this time and the one before it hold.
+    /// The frames in this window and in the one before it.
     fn at(&self, window: u64) -> (u32, u32) {
-        let within = self.within.load(Ordering::Relaxed);
+        let current = self.current.load(Ordering::Relaxed);
         match window.saturating_sub(self.window.load(Ordering::Relaxed)) {
-            0 => (within, self.before.load(Ordering::Relaxed)),
-            1 => (0, within),
+            0 => (current, self.previous.load(Ordering::Relaxed)),
+            1 => (0, current),
             _ => (0, 0),
         }
     }
 
     fn count(&self, frames: u32, now_ms: u64) {
         let window = now_ms / WINDOW_MS;
-        let (within, before) = self.at(window);
+        let (current, previous) = self.at(window);
         self.window.store(window, Ordering::Relaxed);
-        self.before.store(before, Ordering::Relaxed);
-        self.within.store(within.saturating_add(frames), Ordering::Relaxed);
+        self.previous.store(previous, Ordering::Relaxed);
+        self.current.store(current.saturating_add(frames), Ordering::Relaxed);
     }
 
-    /// In thousandths: the part of the window before that is less than a window ago counts.
+    /// Frames per 1000 seconds. Of the previous window, the part counts that is less than a window ago.
     fn per_second(&self, now_ms: u64) -> u64 {
-        let (within, before) = self.at(now_ms / WINDOW_MS);
+        let (current, previous) = self.at(now_ms / WINDOW_MS);
         let left_ms = WINDOW_MS - now_ms % WINDOW_MS;
-        (u64::from(within) * WINDOW_MS + u64::from(before) * left_ms) * 1_000
+        (u64::from(current) * WINDOW_MS + u64::from(previous) * left_ms) * 1_000
             / WINDOW_MS
             / (WINDOW_MS / 1_000)
     }
 }
 
 impl Summary {
-    /// A channel without anything.
     pub fn new(now: Timestamp) -> Self {
         Self {
             present: AtomicU64::new(0),
@@ -69,7 +67,7 @@ impl Summary {
         }
     }
 
-    /// Brings the figures up to date.
+    /// Updates the figures.
     pub fn update(&self, state: &ChannelState) {
         let (connections, users, history) = state.counts();
         self.present.store(u64::from(connections) << 32 | u64::from(users), Ordering::Relaxed);
@@ -85,38 +83,38 @@ impl Summary {
         self.last_active.store(now.unix_micros(), Ordering::Relaxed);
     }
 
-    /// Present connections, and the users they are of.
+    /// Present connections and present users.
     pub fn present(&self) -> (u32, u32) {
         let present = self.present.load(Ordering::Relaxed);
         ((present >> 32) as u32, present as u32)
     }
 
-    /// Present connections.
+    /// The number of present connections.
     pub fn connections(&self) -> u32 {
         self.present().0
     }
 
-    /// Present users.
+    /// The number of present users.
     pub fn users(&self) -> u32 {
         self.present().1
     }
 
-    /// Kept messages.
+    /// The number of stored messages.
     pub fn history(&self) -> u32 {
         self.history.load(Ordering::Relaxed)
     }
 
-    /// Frames sent so far: messages and events.
+    /// The number of frames sent so far: messages and events.
     pub fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// Frames per second of late, in thousandths.
+    /// The recent rate, in frames per 1000 seconds.
     pub fn frames_per_1000_s(&self, now: &Timestamp) -> u64 {
         self.rate.per_second(now.unix_ms())
     }
 
-    /// Last message or event.
+    /// The time of the last message or event.
     pub fn last_active(&self) -> Timestamp {
         Timestamp::from_unix_micros(self.last_active.load(Ordering::Relaxed))
     }
@@ -134,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn it_says_what_the_channel_says() {
+    fn it_equals_the_channels_counts() {
         let mut state = channel(ChannelSettings { notify_presence: true, ..Default::default() }, PLENTY);
         let summary = Summary::new(time(5));
         assert_eq!((summary.present(), summary.history(), summary.last_active()), ((0, 0), 0, time(5)));
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_the_last_seconds() {
+    fn the_rate_covers_the_last_seconds() {
         let rate = Rate::default();
         let start = 1_700_000_000_000 / WINDOW_MS * WINDOW_MS;
         (0..100).for_each(|n| rate.count(5, start + n * 100));
@@ -162,11 +160,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_steady_rate_is_found(every_ms in 20_u64..1_000, moment in 0_u64..100_000) {
+        fn a_steady_rate_is_measured(every_ms in 20_u64..1_000, moment in 0_u64..100_000) {
             let (rate, now) = (Rate::default(), 50_000 + moment);
             (0..=now / every_ms).for_each(|n| rate.count(1, n * every_ms));
             let (expected, found) = (1_000_000 / every_ms, rate.per_second(now));
-            // One frame more or less falls into each of the two windows.
+            // Each of the two windows may contain one frame more or less.
             prop_assert!(found.abs_diff(expected) <= 250, "{} instead of {}", found, expected);
         }
     }

@@ -1,4 +1,4 @@
-//! Everybody gets exactly what it is meant to get, however the pieces interleave.
+//! Each client receives exactly the frames meant for it, in every interleaving of the actors.
 
 use super::fanout::Fanout;
 use super::harness::{CHANNELS, CONNECTIONS, Harness};
@@ -27,21 +27,22 @@ fn audience(choice: u8) -> Audience {
     }
 }
 
-async fn act(hub: &mut Harness, (what, who, how): Action, size: usize) {
-    let (connection, channel) = (u32::from(who) % CONNECTIONS, u32::from(how) % CHANNELS);
-    let size = size * usize::from(how % 8) / 8;
-    match what {
+async fn act(hub: &mut Harness, (action, first, second): Action, size: usize) {
+    let (connection, channel) = (u32::from(first) % CONNECTIONS, u32::from(second) % CHANNELS);
+    let size = size * usize::from(second % 8) / 8;
+    match action {
         0..20 => hub.open(connection).await,
         20..40 => hub.subscribe(connection, channel),
         40..52 => hub.unsubscribe(connection, channel),
-        52..60 => hub.vanish(connection).await,
-        60..64 => hub.dismiss(connection, CloseReason::TakenOver).await,
-        64..110 => hub.publish(u32::from(who) % CHANNELS, size, audience(how)),
-        110..125 => {
-            hub.publish_private(&[UserId(0), UserId(1 + u32::from(how) % 2)][usize::from(how > 99)..], size)
-        }
-        125..180 => _ = hub.deliver(who.into()).await,
-        180..230 => hub.slice(1 + usize::from(how) % 9).await,
+        52..60 => hub.detach(connection).await,
+        60..64 => hub.close(connection, CloseReason::TakenOver).await,
+        64..110 => hub.publish(u32::from(first) % CHANNELS, size, audience(second)),
+        110..125 => hub.publish_private(
+            &[UserId(0), UserId(1 + u32::from(second) % 2)][usize::from(second > 99)..],
+            size,
+        ),
+        125..180 => _ = hub.deliver(first.into()).await,
+        180..230 => hub.slice(1 + usize::from(second) % 9).await,
         230.. => hub.read(connection).await,
     }
 }
@@ -58,13 +59,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn polls_get_everything_once_and_in_order(actions in actions(), max_queued in 100usize..20_000) {
+    fn polls_receive_each_frame_once_and_in_order(actions in actions(), max_queued in 100usize..20_000) {
         run(async {
             let mut hub = Harness::new(false, false, max_queued);
             for action in actions {
-                // What a socket's peer does when it reads, a poll's does by ending.
+                // The client of a socket reads; the client of a poll ends it.
                 match action {
-                    (230.., who, _) => hub.answer(u32::from(who) % CONNECTIONS).await,
+                    (230.., first, _) => hub.answer_poll(u32::from(first) % CONNECTIONS).await,
                     other => act(&mut hub, other, 400).await,
                 }
                 hub.ledger.check(false);
@@ -78,7 +79,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
     #[test]
-    fn sockets_get_everything_once_and_in_order(actions in actions(), ring: bool, max_queued in 2_000usize..40_000) {
+    fn sockets_receive_each_frame_once_and_in_order(actions in actions(), ring: bool, max_queued in 2_000usize..40_000) {
         run(async {
             let mut hub = Harness::new(true, ring, max_queued);
             for action in actions {
@@ -90,7 +91,7 @@ proptest! {
 }
 
 #[test]
-fn who_is_recorded_is_told_of_what_is_not_meant_for_it() {
+fn recordings_contain_frames_for_other_users() {
     run(async {
         let mut hub = Harness::new(false, false, 10_000);
         for connection in 0..3 {
@@ -98,7 +99,7 @@ fn who_is_recorded_is_told_of_what_is_not_meant_for_it() {
             hub.open(connection).await;
         }
         while hub.deliver(0).await || hub.deliver(1).await || hub.deliver(CHANNELS as usize).await {}
-        // One goes to all members, the other only to the receiver's place.
+        // One goes to all members, the other only to the receiver's session.
         for _ in 0..2 {
             hub.publish(0, 10, Audience { only: Some([UserId(0)].as_slice().into()), ..Audience::default() });
             hub.deliver(0).await;
@@ -106,18 +107,18 @@ fn who_is_recorded_is_told_of_what_is_not_meant_for_it() {
         }
         assert_eq!(hub.outcomes(0), [(1, Outcome::Collected), (2, Outcome::Collected)]);
         assert_eq!(hub.outcomes(1), [(1, Outcome::NotMeant), (2, Outcome::NotMeant)]);
-        assert_eq!(hub.outcomes(2), [], "it listens to another channel");
+        assert_eq!(hub.outcomes(2), [], "the connection subscribes to another channel");
         hub.quiesce().await;
     });
 }
 
 #[test]
-fn only_the_peer_that_does_not_read_is_closed() {
-    closes_the_peer_that_does_not_read(true);
-    closes_the_peer_that_does_not_read(false);
+fn only_the_client_that_does_not_read_is_closed() {
+    closes_the_client_that_does_not_read(true);
+    closes_the_client_that_does_not_read(false);
 }
 
-fn closes_the_peer_that_does_not_read(ring: bool) {
+fn closes_the_client_that_does_not_read(ring: bool) {
     run(async {
         let mut hub = Harness::new(true, ring, 10_000);
         for connection in 0..3 {
@@ -131,13 +132,13 @@ fn closes_the_peer_that_does_not_read(ring: bool) {
             hub.read(0).await;
             hub.read(2).await;
         }
-        assert_eq!(hub.dismissed, [(1, CloseReason::TooSlow)]);
+        assert_eq!(hub.closed, [(1, CloseReason::TooSlow)]);
         hub.quiesce().await;
     });
 }
 
 #[test]
-fn who_breaks_the_protocol_gets_what_was_queued_once() {
+fn queued_frames_are_not_resent_after_a_protocol_error() {
     run(async {
         let mut hub = Harness::new(true, false, 100_000_000);
         hub.subscribe(0, 0);
@@ -148,26 +149,26 @@ fn who_breaks_the_protocol_gets_what_was_queued_once() {
             hub.slice(10).await;
         }
         assert!(!hub.session(0).unwrap().send_queue.is_empty(), "the peer is behind");
-        hub.dismiss(0, CloseReason::Protocol).await;
+        hub.close(0, CloseReason::Protocol).await;
         hub.quiesce().await;
     });
 }
 
-/// A session in very many channels, each with something that it has missed.
-fn wide(channels: u32) -> (SessionTable, SlotKey, Rc<SendQueue>) {
+/// A session in many channels that has missed frames in each of them.
+fn session_in_many_channels(channels: u32) -> (SessionTable, SlotKey, Rc<SendQueue>) {
     let mut table = SessionTable::new(HubId(0));
     let send_queue = Rc::new(SendQueue::poll(QueueCapacity::new(usize::MAX, usize::MAX), 0));
     let key = table.open(Uuid::nil(), Transport::LongPoll, send_queue.clone());
-    table.allow(TURN);
+    table.set_allowance(TURN);
     for index in 0..channels {
-        let listen = Subscription {
+        let subscription = Subscription {
             user: UserId(0),
             from: 0,
             through: 2,
             catchup: vec![stamped(1, index.into()), stamped(2, index.into())],
             part: Some(CatchUpPart { index, of: channels }),
         };
-        assert_eq!(table.join(ChannelId(index), key, listen), PushResult::Accepted);
+        assert_eq!(table.join(ChannelId(index), key, subscription), PushResult::Accepted);
     }
     (table, key, send_queue)
 }
@@ -179,9 +180,9 @@ fn stamped(offset: u64, number: u128) -> Stamped {
 }
 
 #[test]
-fn a_catch_up_of_many_channels_goes_out_in_turns_and_what_comes_meanwhile_follows_it() {
+fn a_catch_up_of_many_channels_takes_several_turns_and_live_frames_follow_it() {
     const CHANNELS: u32 = 1_000;
-    let (mut table, key, send_queue) = wide(CHANNELS);
+    let (mut table, key, send_queue) = session_in_many_channels(CHANNELS);
     let (mut fanout, mut turns) = (Fanout::default(), 1);
     while table.has_unfinished() {
         if turns == 2 {
@@ -189,48 +190,52 @@ fn a_catch_up_of_many_channels_goes_out_in_turns_and_what_comes_meanwhile_follow
         }
         fanout.run(&mut table, 10);
         let before = send_queue.batch().len();
-        table.allow(TURN);
+        table.set_allowance(TURN);
         while let Some(key) = table.unfinished() {
-            assert_eq!(table.go_on(key), PushResult::Accepted);
+            assert_eq!(table.continue_catch_up(key), PushResult::Accepted);
         }
         assert!(send_queue.batch().len() - before <= TURN);
         turns += 1;
     }
-    // Two frames of each channel, and one for looking at it.
+    // Each channel costs two frames, and one for its part of the catch-up.
     assert_eq!(turns, (3 * CHANNELS as usize).div_ceil(TURN) + 1, "turns");
     let numbers: Vec<_> = send_queue.batch().iter().map(|element| seen(element).number).collect();
     let missed = (0..u128::from(CHANNELS)).flat_map(|number| [number, number]);
     assert_eq!(numbers, missed.chain([7]).collect::<Vec<_>>());
-    let gone = table.detach(key).unwrap();
-    assert_eq!(gone.cursors.len(), CHANNELS as usize);
+    let detached = table.detach(key).unwrap();
+    assert_eq!(detached.cursors.len(), CHANNELS as usize);
 }
 
 #[test]
-fn a_session_that_goes_in_the_middle_of_its_catch_up_has_got_nothing_of_the_rest() {
-    let (mut table, key, send_queue) = wide(1_000);
-    let handed_over = send_queue.batch().len();
-    assert!(handed_over > 0 && handed_over <= TURN);
-    send_queue.forget();
+fn a_session_that_ends_during_its_catch_up_reports_only_what_was_enqueued() {
+    let (mut table, key, send_queue) = session_in_many_channels(1_000);
+    let enqueued = send_queue.batch().len();
+    assert!(enqueued > 0 && enqueued <= TURN);
+    send_queue.clear();
     let cursors = table.detach(key).unwrap().cursors;
     let got: u64 = cursors.iter().map(|(_, cursor)| cursor).sum();
-    assert_eq!(got as usize, handed_over);
-    table.allow(TURN);
-    assert_eq!(table.unfinished().map(|key| table.go_on(key)), Some(PushResult::Accepted), "nobody is there");
+    assert_eq!(got as usize, enqueued);
+    table.set_allowance(TURN);
+    assert_eq!(
+        table.unfinished().map(|key| table.continue_catch_up(key)),
+        Some(PushResult::Accepted),
+        "the session has ended"
+    );
     assert!(!table.has_unfinished());
 }
 
-/// Frames for many named sessions, and large ones, are served some in each turn.
+/// Frames for many named sessions, and large frames, are delivered in several turns.
 #[test]
-fn a_turn_of_the_fan_out_ends_whatever_it_is_for() {
+fn each_turn_of_the_fan_out_stays_within_its_budget() {
     let (mut table, mut fanout) = (SessionTable::new(HubId(0)), Fanout::default());
     let send_queue = || Rc::new(SendQueue::poll(QueueCapacity::new(usize::MAX, usize::MAX), 0));
     let keys: Vec<SlotKey> = (0..100)
         .map(|_| {
             let key = table.open(Uuid::nil(), Transport::LongPoll, send_queue());
-            let listen =
+            let subscription =
                 || Subscription { user: UserId(0), from: 0, through: 0, catchup: Vec::new(), part: None };
-            table.join(ChannelId(0), key, listen());
-            table.join_inbox(key, listen());
+            table.join(ChannelId(0), key, subscription());
+            table.join_private(key, subscription());
             key
         })
         .collect();
@@ -249,6 +254,6 @@ fn a_turn_of_the_fan_out_ends_whatever_it_is_for() {
     };
     assert_eq!(turns(&mut fanout), (13, 200), "for named sessions");
     fanout.push(ChannelId(0), Stamped { offset: 2, frame: large });
-    // Each costs as much as four others.
+    // Each costs as much as four small ones.
     assert_eq!(turns(&mut fanout), (25, 100), "large ones");
 }

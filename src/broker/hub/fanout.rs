@@ -1,8 +1,8 @@
-//! The fan-out: what is pending is joined by channel, and written to every member in slices.
+//! The fan-out: joins pending frames by channel, and writes them to every member in slices.
 //!
-//! Joining changes the order between channels within one turn, never the order within one: that order is the
-//! promise. While a group is being written, members may come and go: the walk runs from the end of the list to
-//! its front, so a removal only moves members that are done, and cursors keep anybody from getting a frame twice.
+//! Joining changes the order between channels within one turn, never the order within a channel, which is guaranteed.
+//! Members may join and leave while a group is written. The loop runs from the end of the list to its front, so a
+//! removal only moves members that are done, and cursors prevent that a client receives a frame twice.
 
 use super::group::{Group, send};
 use super::messages::Stamped;
@@ -15,37 +15,37 @@ use crate::telemetry::recorder::Outcome;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// What one slice of the fan-out did.
+/// The result of one slice of the fan-out.
 #[derive(Debug, Default)]
 pub struct Slice {
-    /// Frames handed to send queues.
+    /// The number of frames added to send queues.
     pub deliveries: u64,
-    /// Bytes of frames that are finished with.
+    /// Bytes of frames that are fully delivered.
     pub bytes: usize,
-    /// Sessions that could not take theirs, and why.
+    /// Sessions whose send queue did not accept a frame, with the reason.
     pub failed: Vec<(SlotKey, PushResult)>,
 }
 
-/// What is pending on a hub.
+/// The pending frames of a hub.
 #[derive(Default)]
 pub struct Fanout {
     pending: VecDeque<Work>,
     round: VecDeque<Work>,
     current: Option<Group>,
-    /// Some of those whom the first of the round is for have got it.
-    is_begun: bool,
-    /// How often what was pending has been taken up.
+    /// Whether the first entry of the round was delivered to some of its sessions.
+    first_is_begun: bool,
+    /// The number of rounds begun.
     rounds: u64,
     sender: FrameSender,
 }
 
 impl Fanout {
-    /// Nothing pending; frames go out through `sender`.
+    /// Starts without pending frames. Sends through `sender`.
     pub fn new(sender: FrameSender) -> Self {
         Self { sender, ..Self::default() }
     }
 
-    /// Adds a frame for the members of a channel.
+    /// Adds a frame for all members of a channel.
     pub fn push(&mut self, channel: ChannelId, stamped: Stamped) {
         self.pending.push_back(Work::Channel(channel, vec![stamped]));
     }
@@ -55,17 +55,17 @@ impl Fanout {
         self.pending.push_back(Work::Private(slots, frame));
     }
 
-    /// Adds a frame for those of these sessions that are members of a channel.
+    /// Adds a frame for the listed sessions, if they are members of the channel.
     pub fn push_to(&mut self, channel: ChannelId, slots: Vec<SlotKey>, stamped: Stamped) {
         self.pending.push_back(Work::Few(channel, slots, stamped));
     }
 
-    /// Whether nothing is left to do.
+    /// Whether nothing is pending.
     pub fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.round.is_empty() && self.current.is_none()
     }
 
-    /// The round in which everything that is pending now goes out.
+    /// The round that delivers everything pending now.
     pub fn next_round(&self) -> u64 {
         self.rounds + 1
     }
@@ -75,7 +75,7 @@ impl Fanout {
         self.rounds > round || self.is_idle()
     }
 
-    /// What is pending in a channel: a session that leaves it still gets this.
+    /// The pending frames of a channel. A session that leaves the channel still receives them.
     pub fn pending_in(&self, channel: ChannelId) -> Vec<Stamped> {
         let current =
             self.current.iter().filter(|group| group.channel == channel).flat_map(|group| &group.frames);
@@ -83,12 +83,12 @@ impl Fanout {
         current.chain(waiting.flat_map(Work::frames)).cloned().collect()
     }
 
-    /// Serves up to `budget` members.
+    /// Delivers to up to `budget` members.
     pub fn run(&mut self, table: &mut SessionTable, mut budget: usize) -> Slice {
         let mut slice = Slice::default();
         while budget > 0 {
             if let Some(group) = self.current.take() {
-                self.serve(group, table, &mut budget, &mut slice);
+                self.deliver_groups(group, table, &mut budget, &mut slice);
                 continue;
             }
             if self.round.is_empty() {
@@ -97,25 +97,25 @@ impl Fanout {
             }
             match self.round.pop_front() {
                 Some(Work::Channel(channel, frames)) => {
-                    self.serve(Group::new(table, channel, frames), table, &mut budget, &mut slice);
+                    self.deliver_groups(Group::new(table, channel, frames), table, &mut budget, &mut slice);
                 }
                 Some(Work::Few(channel, mut slots, stamped)) => {
-                    if !std::mem::take(&mut self.is_begun) {
+                    if !std::mem::take(&mut self.first_is_begun) {
                         table.note_not_meant(channel, &slots, &stamped);
                     }
                     let part = take(&mut slots, &mut budget);
-                    serve_few(table, channel, &part, &stamped, &mut slice);
+                    deliver_to_few(table, channel, &part, &stamped, &mut slice);
                     match slots.is_empty() {
                         true => slice.bytes += stamped.frame.live().len(),
                         false => {
-                            self.is_begun = true;
+                            self.first_is_begun = true;
                             self.round.push_front(Work::Few(channel, slots, stamped));
                         }
                     }
                 }
                 Some(Work::Private(mut slots, frame)) => {
                     let part = take(&mut slots, &mut budget);
-                    serve_private(table, part, &frame, &mut slice);
+                    deliver_private(table, part, &frame, &mut slice);
                     match slots.is_empty() {
                         true => slice.bytes += frame.live().len(),
                         false => self.round.push_front(Work::Private(slots, frame)),
@@ -127,9 +127,16 @@ impl Fanout {
         slice
     }
 
-    /// Serves a group, and as many of those that follow it as the budget allows: small ones share a system call.
-    fn serve(&mut self, first: Group, table: &mut SessionTable, budget: &mut usize, slice: &mut Slice) {
-        let mut groups = vec![first.taking(table, budget)];
+    /// Delivers a group, and as many of the following groups as the budget allows, so that small groups share a system
+    /// call.
+    fn deliver_groups(
+        &mut self,
+        first: Group,
+        table: &mut SessionTable,
+        budget: &mut usize,
+        slice: &mut Slice,
+    ) {
+        let mut groups = vec![first.select_members(table, budget)];
         while *budget > 0
             && let Some(work) = self.round.pop_front()
         {
@@ -137,11 +144,11 @@ impl Fanout {
                 self.round.push_front(work);
                 break;
             };
-            groups.push(Group::new(table, channel, frames).taking(table, budget));
+            groups.push(Group::new(table, channel, frames).select_members(table, budget));
         }
         let mut sent = send(&groups, table, &mut self.sender).into_iter();
         for group in groups {
-            group.settle(table, &mut sent, slice);
+            group.apply_results(table, &mut sent, slice);
             if group.is_done() {
                 slice.bytes += group.bytes();
             } else {
@@ -151,14 +158,14 @@ impl Fanout {
     }
 }
 
-/// Takes as many as the budget pays for, from the end.
+/// Takes entries from the end, as many as the budget allows.
 fn take<T>(slots: &mut Vec<T>, budget: &mut usize) -> Vec<T> {
     let part = slots.split_off(slots.len().saturating_sub(*budget));
     *budget = budget.saturating_sub(part.len().max(1));
     part
 }
 
-fn serve_few(
+fn deliver_to_few(
     table: &mut SessionTable,
     channel: ChannelId,
     slots: &[SlotKey],
@@ -167,12 +174,12 @@ fn serve_few(
 ) {
     for key in slots {
         if table.is_in(channel, *key) {
-            serve_one(table, *key, Stream::Channel(channel), stamped, slice);
+            deliver_one(table, *key, Stream::Channel(channel), stamped, slice);
         }
     }
 }
 
-fn serve_private(
+fn deliver_private(
     table: &mut SessionTable,
     slots: Vec<(SlotKey, Offset)>,
     frame: &Arc<Frame>,
@@ -180,20 +187,20 @@ fn serve_private(
 ) {
     for (key, offset) in slots {
         let stamped = Stamped { offset, frame: frame.clone() };
-        serve_one(table, key, Stream::Private, &stamped, slice);
+        deliver_one(table, key, Stream::Private, &stamped, slice);
     }
 }
 
-fn serve_one(table: &mut SessionTable, key: SlotKey, stream: Stream, stamped: &Stamped, slice: &mut Slice) {
+fn deliver_one(table: &mut SessionTable, key: SlotKey, stream: Stream, stamped: &Stamped, slice: &mut Slice) {
     let Some(slot) = table.slot(key) else { return };
     if let Some(assembly) = &mut slot.assembly {
         assembly.live.push_back((stream, stamped.clone()));
-        table.tapes.note_frame(key.index, stream, stamped, Outcome::Held);
+        table.recording.note_frame(key.index, stream, stamped, Outcome::Held);
         return;
     }
     match table.push_one(key, stream, stamped) {
         PushResult::Accepted => slice.deliveries += 1,
-        PushResult::Sealed => {}
+        PushResult::Closed => {}
         pushed => slice.failed.push((key, pushed)),
     }
 }

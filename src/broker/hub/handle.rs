@@ -1,7 +1,7 @@
-//! What the sessions of a thread hold of their hub.
+//! The handle through which the sessions of a thread use their hub.
 
 use super::messages::{Attach, AttachRefused, Detached, Transport};
-use super::recording::Tapes;
+use super::recording::RecordedSessions;
 use super::table::SessionTable;
 use super::{BUCKETS, Hub, HubShared, TICK_MS};
 use crate::broker::batched_mailbox::FlushMailbox;
@@ -23,42 +23,37 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// Everything a hub needs.
+/// The dependencies of a hub.
 pub struct HubParts {
-    /// Its number.
     pub id: HubId,
-    /// The server's settings.
     pub settings: Arc<Settings>,
-    /// The server's counters.
     pub counters: Arc<Counters>,
-    /// The server's gauges.
     pub in_flight: Arc<InFlight>,
-    /// The flight recorder.
     pub recorder: Arc<Recorder>,
-    /// Where sessions ask to be attached.
+    /// Receives the attach requests of sessions: the registry.
     pub attach: Recipient<Attach>,
-    /// What is on its way there from any thread; a session that asks must find it done.
+    /// Publications that any thread has sent to the registry. They must be handled before an attach request.
     pub published: Arc<dyn FlushMailbox>,
-    /// Where goodbyes go.
+    /// Receives the reports of ended sessions: the registry.
     pub detached: Recipient<Detached>,
 }
 
-/// A hub, seen from its own thread.
+/// A hub as seen from its own thread.
 #[derive(Clone)]
 pub struct HubHandle {
     shared: Rc<HubShared>,
 }
 
 impl HubHandle {
-    /// Starts a hub on this thread.
+    /// Starts a hub on the current thread.
     pub fn start(parts: HubParts) -> (Self, Addr<Hub>) {
         let sender = if parts.settings.io_uring { FrameSender::with_ring() } else { FrameSender::default() };
         let shared = Rc::new(HubShared {
-            table: RefCell::new(SessionTable::new(parts.id).recording(Tapes::new(parts.recorder))),
+            table: RefCell::new(SessionTable::new(parts.id).recording(RecordedSessions::new(parts.recorder))),
             fanout: RefCell::new(super::fanout::Fanout::new(sender)),
             wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
-            farewells: RefCell::default(),
+            pending_closes: RefCell::default(),
             due: RefCell::default(),
             clock: Clock::start(Duration::from_millis(TICK_MS)),
             started: Instant::now(),
@@ -75,22 +70,21 @@ impl HubHandle {
         (Self { shared }, hub.start())
     }
 
-    /// The server's settings.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.shared.settings
     }
 
-    /// How much may wait for one peer.
+    /// The capacity of each send queue.
     pub fn queue_bound(&self) -> QueueCapacity {
         QueueCapacity::new(self.settings().max_queued_bytes, self.settings().max_queued_frames)
     }
 
-    /// The hub's clock, in ms, moved on at every tick. It stands still while the process does.
+    /// The hub's clock, in ms. It advances with every tick, and stops while the process is suspended.
     pub fn now_ms(&self) -> u64 {
         self.shared.clock.ticked_ms()
     }
 
-    /// Makes a place for a session. `client` is where it comes from, if its socket does not say so.
+    /// Creates the slot of a session. `client` is the client's address, if the socket does not show it.
     pub fn open(
         &self,
         conn_id: Uuid,
@@ -105,11 +99,11 @@ impl HubHandle {
             slot.opened_s = (self.now_ms() / 1_000).try_into().unwrap_or(u32::MAX);
             slot.client = client.map(Box::new);
         }
-        table.begin_tape(key);
+        table.begin_recording(key);
         if websocket && let Some(slot) = table.slot(key) {
             let first = |interval: u64| match interval {
                 0 => u64::MAX,
-                // Sessions that came together shall not all be served together for ever.
+                // Spreads the timers of sessions that connected at the same time.
                 ms => self.now_ms() + ms - rand::random_range(0..=ms / 5),
             };
             slot.heartbeat_at = first(self.shared.settings.heartbeat_interval_ms);
@@ -126,54 +120,54 @@ impl HubHandle {
         key
     }
 
-    /// Asks the registry to attach a websocket to its connection. If there is none, the session is told to go, as it
-    /// might be at any time later.
+    /// Asks the registry to attach a websocket to its connection. If there is none, the registry closes the session, as
+    /// it may at any later time.
     pub fn attach_websocket(&self, conn_id: Uuid, slot: SlotKey) {
-        self.ask(conn_id, slot, Transport::Websocket, None);
+        self.request_attach(conn_id, slot, Transport::Websocket, None);
     }
 
-    /// Asks the registry to attach a poll to its connection. No answer means that the server stops.
+    /// Asks the registry to attach a poll to its connection. A dropped sender means that the server is shutting down.
     pub fn attach_poll(&self, conn_id: Uuid, slot: SlotKey) -> oneshot::Receiver<Result<(), AttachRefused>> {
         let (answer, receiver) = oneshot::channel();
-        self.ask(conn_id, slot, Transport::LongPoll, Some(answer));
+        self.request_attach(conn_id, slot, Transport::LongPoll, Some(answer));
         receiver
     }
 
-    fn ask(
+    fn request_attach(
         &self,
         conn_id: Uuid,
         slot: SlotKey,
         transport: Transport,
         answer: Option<oneshot::Sender<Result<(), AttachRefused>>>,
     ) {
-        let place = self.shared.table.borrow().place(slot);
-        // Whoever has seen a message accepted and listens then is to get it as one that it missed.
+        let location = self.shared.table.borrow().location(slot);
+        // A client that subscribes after a publish was accepted receives it as catch-up.
         self.shared.published.flush();
-        self.shared.attach.do_send(Attach { conn_id, place, transport, answer });
+        self.shared.attach.do_send(Attach { conn_id, location, transport, answer });
     }
 
-    /// Writes down what happened to a session, if it is recorded.
+    /// Records an event of a session, if the session is recorded.
     pub fn note(&self, slot: SlotKey, event: impl FnOnce() -> ConnectionEvent) {
         self.shared.table.borrow_mut().note(slot, event);
     }
 
-    /// The session is gone.
+    /// Removes a session that has ended.
     pub fn detach(&self, slot: SlotKey) {
         let detached = self.shared.table.borrow_mut().detach(slot);
         self.shared.report(detached);
     }
 
-    /// The session must go.
-    pub fn dismiss(&self, slot: SlotKey, reason: CloseReason) {
-        self.shared.dismiss(slot, reason);
+    /// Closes a session.
+    pub fn close(&self, slot: SlotKey, reason: CloseReason) {
+        self.shared.close(slot, reason);
     }
 
-    /// Counts a websocket that is gone, by why it was closed.
+    /// Counts a closed websocket under its close reason.
     pub fn count_closed(&self, reason: Option<CloseReason>) {
         self.shared.counters.closes.count(reason);
     }
 
-    /// Counts a session in for as long as it keeps this.
+    /// Counts a session until the returned value is dropped.
     pub fn count_session(&self) -> Counted {
         Counted::new(self.shared.in_flight.sessions.clone())
     }

@@ -1,8 +1,8 @@
-//! A hub without its actor, between a model of the channels on one side and real peers on the other.
+//! A hub without its actor, between a model of the channels and real clients.
 
 use super::fanout::Fanout;
 use super::messages::{CatchUpPart, Detached, Stamped, Subscription, ToHub, Transport};
-use super::recording::Tapes;
+use super::recording::RecordedSessions;
 use super::table::SessionTable;
 use crate::fixtures::ledger::Ledger;
 use crate::fixtures::sockets::{flush, pair, read_to_end};
@@ -21,9 +21,9 @@ use uuid::Uuid;
 
 pub const CHANNELS: u32 = 3;
 pub const CONNECTIONS: u32 = 5;
-const INBOX: usize = CHANNELS as usize;
+const PRIVATE: usize = CHANNELS as usize;
 
-/// A session, and the far end of its transport.
+/// A session, and the client end of its transport.
 pub struct Session {
     pub key: SlotKey,
     pub send_queue: Rc<SendQueue>,
@@ -31,11 +31,11 @@ pub struct Session {
     input: Vec<u8>,
 }
 
-/// What a channel or registry knows of a connection.
+/// The data of a connection in the channels and the registry.
 struct Connection {
     user: UserId,
     cursors: BTreeMap<ChannelId, Offset>,
-    inbox: Offset,
+    private_cursor: Offset,
     session: Option<Session>,
 }
 
@@ -43,19 +43,19 @@ pub struct Harness {
     pub table: SessionTable,
     pub fanout: Fanout,
     pub ledger: Ledger<u32>,
-    pub dismissed: Vec<(u32, CloseReason)>,
+    pub closed: Vec<(u32, CloseReason)>,
     sockets: bool,
     max_queued: usize,
     logs: Vec<Vec<Stamped>>,
-    inboxes: HashMap<UserId, Vec<Stamped>>,
+    private_logs: HashMap<UserId, Vec<Stamped>>,
     connections: Vec<Connection>,
-    /// What each channel, and the inbox last, has told the hub and the hub has not yet read.
+    /// The commands of each channel, and last of the private messages, that the hub has not read yet.
     queues: Vec<VecDeque<ToHub>>,
     sent: u128,
     bytes: (usize, usize),
     recorder: Arc<Recorder>,
-    /// What each connection's peers were sent, in order.
-    heard: Vec<Vec<u128>>,
+    /// The messages that the clients of each connection have read, in order.
+    received: Vec<Vec<u128>>,
 }
 
 fn stream(channel: u32) -> Stream {
@@ -63,7 +63,7 @@ fn stream(channel: u32) -> Stream {
 }
 
 impl SessionTable {
-    /// Panics unless slots and members know each other.
+    /// Panics unless slots and members refer to each other.
     pub fn check(&self) {
         let mut known = 0;
         for (index, slot) in &self.slots {
@@ -78,27 +78,31 @@ impl SessionTable {
 }
 
 impl Harness {
-    /// With sockets or polls; sending to sockets by a ring or one by one.
+    /// Uses sockets or polls, and sends to sockets through a ring or one by one.
     pub fn new(sockets: bool, ring: bool, max_queued: usize) -> Self {
         let mut ledger = Ledger::new();
         let user = |index: u32| UserId(index % 3);
         (0..CONNECTIONS).for_each(|index| ledger.begin(index, user(index), Stream::Private));
-        let connection =
-            |index| Connection { user: user(index), cursors: BTreeMap::new(), inbox: 0, session: None };
-        // All of them are recorded: it must make no difference, and say what is true.
+        let connection = |index| Connection {
+            user: user(index),
+            cursors: BTreeMap::new(),
+            private_cursor: 0,
+            session: None,
+        };
+        // All connections are recorded: recording must not change deliveries, and must be correct.
         let recorder = Arc::new(Recorder::new(1 << 30));
         (0..CONNECTIONS).for_each(|index| recorder.arm_connection(Uuid::from_u128(index.into())));
         Self {
-            table: SessionTable::new(HubId(0)).recording(Tapes::new(recorder.clone())),
+            table: SessionTable::new(HubId(0)).recording(RecordedSessions::new(recorder.clone())),
             recorder,
-            heard: vec![Vec::new(); CONNECTIONS as usize],
+            received: vec![Vec::new(); CONNECTIONS as usize],
             fanout: Fanout::new(if ring { FrameSender::with_ring() } else { FrameSender::default() }),
             ledger,
-            dismissed: Vec::new(),
+            closed: Vec::new(),
             sockets,
             max_queued,
             logs: (0..CHANNELS).map(|_| Vec::new()).collect(),
-            inboxes: (0..3).map(|user| (UserId(user), Vec::new())).collect(),
+            private_logs: (0..3).map(|user| (UserId(user), Vec::new())).collect(),
             connections: (0..CONNECTIONS).map(connection).collect(),
             queues: (0..=CHANNELS).map(|_| VecDeque::new()).collect(),
             sent: 0,
@@ -114,7 +118,7 @@ impl Harness {
         self.connections[index as usize].session.as_ref()
     }
 
-    /// A session opens; the channels and the inbox each send their part of its catch-up.
+    /// Opens a session. The channels and the private messages each send their part of its catch-up.
     pub async fn open(&mut self, index: u32) {
         if self.session(index).is_some() {
             return;
@@ -128,17 +132,18 @@ impl Harness {
         let send_queue = Rc::new(send_queue);
         let transport = if self.sockets { Transport::Websocket } else { Transport::LongPoll };
         let key = self.table.open(Uuid::from_u128(index.into()), transport, send_queue.clone());
-        self.table.begin_tape(key);
+        self.table.begin_recording(key);
         let connection = &mut self.connections[index as usize];
         let (user, of) = (connection.user, connection.cursors.len() as u32 + 1);
-        for (part, (channel, from)) in (0..).zip(&connection.cursors) {
-            let listen =
-                listen(&self.logs[channel.0 as usize], user, *from, Some(CatchUpPart { index: part, of }));
-            self.queues[channel.0 as usize].push_back(ToHub::Join(*channel, key, listen));
+        for (index, (channel, from)) in (0..).zip(&connection.cursors) {
+            let subscription =
+                subscription(&self.logs[channel.0 as usize], user, *from, Some(CatchUpPart { index, of }));
+            self.queues[channel.0 as usize].push_back(ToHub::Join(*channel, key, subscription));
         }
         let part = CatchUpPart { index: of - 1, of };
-        let listen = listen(&self.inboxes[&user], user, connection.inbox, Some(part));
-        self.queues[INBOX].push_back(ToHub::JoinInbox(key, listen));
+        let subscription =
+            subscription(&self.private_logs[&user], user, connection.private_cursor, Some(part));
+        self.queues[PRIVATE].push_back(ToHub::JoinPrivate(key, subscription));
         connection.session = Some(Session { key, send_queue, client, input: Vec::new() });
     }
 
@@ -152,8 +157,8 @@ impl Harness {
         connection.cursors.insert(ChannelId(channel), through);
         self.ledger.begin(index, connection.user, stream(channel));
         if let Some(session) = &connection.session {
-            let listen = listen(log, connection.user, through, None);
-            let join = ToHub::Join(ChannelId(channel), session.key, listen);
+            let subscription = subscription(log, connection.user, through, None);
+            let join = ToHub::Join(ChannelId(channel), session.key, subscription);
             self.queues[channel as usize].push_back(join);
         }
     }
@@ -183,7 +188,7 @@ impl Harness {
         self.bytes.0 += stamped.frame.live().len();
         let id = ChannelId(channel);
         let message = match &audience.only {
-            // To the sessions of the receivers, whether they listen to this channel or not.
+            // To the sessions of the receivers, whether they subscribe to this channel or not.
             Some(users) if number % 2 == 0 => {
                 let theirs = self.connections.iter().filter(|connection| users.contains(connection.user));
                 let sessions = theirs.filter_map(|connection| connection.session.as_ref());
@@ -201,20 +206,20 @@ impl Harness {
         self.ledger.publish(Stream::Private, number, audience);
         let mut slots = Vec::new();
         for user in users {
-            let inbox = self.inboxes.get_mut(user).unwrap();
-            let offset = inbox.len() as Offset + 1;
-            inbox.push(Stamped { offset, frame: frame.clone() });
+            let log = self.private_logs.get_mut(user).unwrap();
+            let offset = log.len() as Offset + 1;
+            log.push(Stamped { offset, frame: frame.clone() });
             let theirs = self.connections.iter().filter(|connection| connection.user == *user);
             let sessions = theirs.filter_map(|connection| connection.session.as_ref());
             slots.extend(sessions.map(|session| (session.key, offset)));
         }
         self.bytes.0 += frame.live().len();
-        self.queues[INBOX].push_back(ToHub::DeliverPrivate(slots, frame));
+        self.queues[PRIVATE].push_back(ToHub::DeliverPrivate(slots, frame));
     }
 
-    /// The hub reads one message of a sender; false when there is none.
+    /// Lets the hub read one command of a sender. False if there is none.
     pub async fn deliver(&mut self, sender: usize) -> bool {
-        let Some(message) = self.queues[sender % (INBOX + 1)].pop_front() else { return false };
+        let Some(message) = self.queues[sender % (PRIVATE + 1)].pop_front() else { return false };
         let (key, pushed) = match message {
             ToHub::Deliver(channel, stamped) => {
                 self.fanout.push(channel, stamped);
@@ -228,74 +233,74 @@ impl Harness {
                 self.fanout.push_private(slots, frame);
                 return true;
             }
-            ToHub::Join(channel, key, listen) => (key, self.table.join(channel, key, listen)),
-            ToHub::JoinInbox(key, listen) => (key, self.table.join_inbox(key, listen)),
+            ToHub::Join(channel, key, subscription) => (key, self.table.join(channel, key, subscription)),
+            ToHub::JoinPrivate(key, subscription) => (key, self.table.join_private(key, subscription)),
             ToHub::Leave(channel, key) => {
                 let pending = self.fanout.pending_in(channel);
                 (key, self.table.leave(channel, key, pending))
             }
             other => panic!("{other:?}"),
         };
-        self.settle(key, pushed).await;
+        self.apply_result(key, pushed).await;
         true
     }
 
     pub async fn slice(&mut self, budget: usize) {
-        // Catch-ups stop anywhere and go on in a later turn.
-        self.table.allow(budget);
+        // A catch-up may stop anywhere and continues in a later turn.
+        self.table.set_allowance(budget);
         while let Some(key) = self.table.unfinished() {
-            let pushed = self.table.go_on(key);
-            self.settle(key, pushed).await;
+            let pushed = self.table.continue_catch_up(key);
+            self.apply_result(key, pushed).await;
         }
         let slice = self.fanout.run(&mut self.table, budget);
         self.bytes.1 += slice.bytes;
         for (key, pushed) in slice.failed {
-            self.settle(key, pushed).await;
+            self.apply_result(key, pushed).await;
         }
     }
 
-    async fn settle(&mut self, key: SlotKey, pushed: PushResult) {
+    async fn apply_result(&mut self, key: SlotKey, pushed: PushResult) {
         let of = |c: &Connection| c.session.as_ref().is_some_and(|session| session.key == key);
         if let (PushResult::Overflow, Some(index)) = (pushed, self.connections.iter().position(of)) {
-            self.dismiss(index as u32, CloseReason::TooSlow).await;
+            self.close(index as u32, CloseReason::TooSlow).await;
         }
         assert_ne!(pushed, PushResult::Broken);
     }
 
-    pub async fn dismiss(&mut self, index: u32, reason: CloseReason) {
+    pub async fn close(&mut self, index: u32, reason: CloseReason) {
         if let Some(session) = self.session(index) {
-            let detached = self.table.dismiss(session.key, reason).unwrap();
-            self.dismissed.push((index, reason));
-            self.part(index, detached).await;
+            let detached = self.table.close(session.key, reason).unwrap();
+            self.closed.push((index, reason));
+            self.end_session(index, detached).await;
         }
     }
 
-    /// A peer is gone: its session takes itself out.
-    pub async fn vanish(&mut self, index: u32) {
+    /// The client has disconnected: its session detaches.
+    pub async fn detach(&mut self, index: u32) {
         if let Some(session) = self.session(index) {
             let detached = self.table.detach(session.key).unwrap();
-            self.part(index, detached).await;
+            self.end_session(index, detached).await;
         }
     }
 
-    /// A poll is answered and taken, and so its session ends.
-    pub async fn answer(&mut self, index: u32) {
+    /// The client receives the response of its poll, which ends the session.
+    pub async fn answer_poll(&mut self, index: u32) {
         let Some(session) = self.session(index) else { return };
         session.send_queue.seal();
         let batch = session.send_queue.batch();
-        session.send_queue.forget();
-        batch.iter().for_each(|element| self.note(index, element));
-        self.vanish(index).await;
+        session.send_queue.clear();
+        batch.iter().for_each(|element| self.record_read(index, element));
+        self.detach(index).await;
     }
 
-    /// Whatever still is on its way arrives; then the reported cursors must be where the peer stands.
-    async fn part(&mut self, index: u32, detached: Detached) {
+    /// Delivers everything in flight. Then the reported cursors must equal what the client has received.
+    async fn end_session(&mut self, index: u32, detached: Detached) {
         let mut session = self.connections[index as usize].session.take().unwrap();
         if self.sockets {
-            // A session that was told to go still writes what its send queue holds; one whose peer is gone does not.
+            // A closed session still writes its send queue; a session whose client has disconnected does not.
             while session.send_queue.closing().is_some() && !session.send_queue.is_empty() {
                 flush(&session.send_queue).await;
-                self.take(index, &mut session);
+                self.read_available(index, &mut session);
             }
             let Session { send_queue, client, mut input, .. } = session;
             drop(send_queue);
@@ -308,27 +313,29 @@ impl Harness {
                 *known = cursor.max(*known);
             }
         }
-        connection.inbox = detached.inbox.map_or(connection.inbox, |cursor| cursor.max(connection.inbox));
+        connection.private_cursor = detached
+            .private_cursor
+            .map_or(connection.private_cursor, |cursor| cursor.max(connection.private_cursor));
         for (channel, cursor) in &connection.cursors {
             let exact = self.ledger.stands_at(index, Stream::Channel(*channel), *cursor as usize);
-            assert!(exact, "{index} does not stand at {cursor} of {channel:?}: {:?}", self.ledger);
+            assert!(exact, "{index} has not received exactly {cursor} of {channel:?}: {:?}", self.ledger);
         }
         let got = self.ledger.num_got(index, Stream::Private);
-        assert_eq!(got as Offset, connection.inbox, "{index} in its inbox");
+        assert_eq!(got as Offset, connection.private_cursor, "{index} in its private messages");
         self.ledger.unsettle(index);
     }
 
-    /// The peer reads what there is.
+    /// The client reads everything available.
     pub async fn read(&mut self, index: u32) {
         let Some(mut session) = self.connections[index as usize].session.take() else { return };
         if self.sockets {
             flush(&session.send_queue).await;
-            self.take(index, &mut session);
+            self.read_available(index, &mut session);
         }
         self.connections[index as usize].session = Some(session);
     }
 
-    fn take(&mut self, index: u32, session: &mut Session) {
+    fn read_available(&mut self, index: u32, session: &mut Session) {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = session.client.as_mut().unwrap().read(&mut buffer) {
             session.input.extend_from_slice(&buffer[..count]);
@@ -339,92 +346,98 @@ impl Harness {
     fn parse(&mut self, index: u32, input: &mut Vec<u8>) {
         let (frames, rest) = whole_frames(input);
         for (_, payload) in frames.iter().filter(|(opcode, _)| *opcode == 1) {
-            self.note(index, &payload[1..payload.len() - 1]);
+            self.record_read(index, &payload[1..payload.len() - 1]);
         }
         *input = rest.to_vec();
     }
 
-    fn note(&mut self, index: u32, element: &[u8]) {
+    fn record_read(&mut self, index: u32, element: &[u8]) {
         let number = seen(element).number;
         let stream = self.ledger.stream_of(number);
         self.ledger.got(index, stream, number);
-        self.heard[index as usize].push(number);
+        self.received[index as usize].push(number);
     }
 
-    /// Everybody comes back, and everything that is under way arrives.
+    /// Reconnects every client and delivers everything in flight.
     pub async fn quiesce(&mut self) {
         loop {
             for index in 0..CONNECTIONS {
                 self.open(index).await;
             }
-            for sender in 0..=INBOX {
+            for sender in 0..=PRIVATE {
                 while self.deliver(sender).await {}
             }
             while !self.fanout.is_idle() || self.table.has_unfinished() {
                 self.slice(7).await;
             }
-            let mut quiet = true;
+            let mut is_settled = true;
             for index in 0..CONNECTIONS {
                 self.read(index).await;
                 match self.session(index) {
                     Some(session) if !self.sockets && !session.send_queue.is_empty() => {
-                        self.answer(index).await;
-                        quiet = false;
+                        self.answer_poll(index).await;
+                        is_settled = false;
                     }
                     Some(session) => {
-                        quiet &= session.send_queue.is_empty() && !session.send_queue.is_sealed()
+                        is_settled &= session.send_queue.is_empty() && !session.send_queue.is_sealed()
                     }
-                    None => quiet = false,
+                    None => is_settled = false,
                 }
             }
-            if quiet {
+            if is_settled {
                 break;
             }
         }
         for index in 0..CONNECTIONS {
-            self.vanish(index).await;
+            self.detach(index).await;
         }
         self.ledger.check(true);
-        (0..CONNECTIONS).for_each(|index| self.check_tape(index));
+        (0..CONNECTIONS).for_each(|index| self.check_recording(index));
         assert_eq!(self.bytes.0, self.bytes.1, "bytes counted in and out");
-        assert!(self.table.channels.is_empty() && self.table.keys().is_empty(), "nobody is left behind");
+        assert!(
+            self.table.channels.is_empty() && self.table.keys().is_empty(),
+            "a member or session is left"
+        );
     }
 }
 
 impl Harness {
-    /// What the tape of a connection says of each frame.
+    /// The recorded outcome of each frame of a connection.
     pub fn outcomes(&self, index: u32) -> Vec<(u128, Outcome)> {
         let (mut after, mut outcomes) = (0, Vec::new());
         loop {
-            let excerpt = self.recorder.read_connection(Uuid::from_u128(index.into()), after).unwrap();
-            assert_eq!(excerpt.missed, 0);
-            let Some(last) = excerpt.entries.last() else { return outcomes };
+            let page = self.recorder.read_connection(Uuid::from_u128(index.into()), after).unwrap();
+            assert_eq!(page.missed, 0);
+            let Some(last) = page.entries.last() else { return outcomes };
             after = last.number;
-            outcomes.extend(excerpt.entries.into_iter().filter_map(|entry| match entry.event {
+            outcomes.extend(page.entries.into_iter().filter_map(|entry| match entry.event {
                 ConnectionEvent::Frame { head, outcome, .. } => Some((head.uuid.as_u128(), outcome)),
                 _ => None,
             }));
         }
     }
 
-    /// What a peer heard is on its tape as handed over, and what the tape calls sent it has heard.
-    fn check_tape(&self, index: u32) {
-        let (mut handed_over, mut sent) = (HashSet::new(), HashSet::new());
+    /// Every message that a client has read is recorded as enqueued, and every message recorded as sent was read.
+    fn check_recording(&self, index: u32) {
+        let (mut enqueued, mut sent) = (HashSet::new(), HashSet::new());
         for (number, outcome) in self.outcomes(index) {
             match outcome {
                 Outcome::Sent => _ = sent.insert(number),
                 Outcome::Queued(_) | Outcome::Collected | Outcome::CaughtUp => {}
                 _ => continue,
             }
-            handed_over.insert(number);
+            enqueued.insert(number);
         }
-        let heard: HashSet<u128> = self.heard[index as usize].iter().copied().collect();
-        assert!(heard.is_subset(&handed_over), "{index} heard {heard:?}, the tape has {handed_over:?}");
-        assert!(sent.is_subset(&heard), "{index} heard {heard:?}, the tape says sent {sent:?}");
+        let received: HashSet<u128> = self.received[index as usize].iter().copied().collect();
+        assert!(
+            received.is_subset(&enqueued),
+            "{index} received {received:?}, the recording has {enqueued:?}"
+        );
+        assert!(sent.is_subset(&received), "{index} received {received:?}, the recording has sent {sent:?}");
     }
 }
 
-fn listen(log: &[Stamped], user: UserId, from: Offset, part: Option<CatchUpPart>) -> Subscription {
+fn subscription(log: &[Stamped], user: UserId, from: Offset, part: Option<CatchUpPart>) -> Subscription {
     let missed = log.iter().filter(|stamped| stamped.offset > from);
     let catchup = missed.filter(|stamped| stamped.frame.audience().admits(user)).cloned().collect();
     Subscription { user, from, through: log.len() as Offset, catchup, part }

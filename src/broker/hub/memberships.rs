@@ -1,23 +1,20 @@
-//! The channels that a session listens to, each with the index of its entry there. Pure.
+//! The channels that a session subscribes to, each with the index of its member entry. Pure.
 //!
-//! Mostly one or two, which lie in the slot itself. Finding one of thousands costs no more than finding one of two: a
-//! session in 10,000 channels comes and goes as fast as 10,000 sessions in one.
+//! Most sessions have one or two, which are stored in the slot itself. Finding one of thousands costs no more than
+//! finding one of two: a session in 10,000 channels joins and leaves as fast as 10,000 sessions in one.
 
 use crate::protocol::ids::ChannelId;
 use rustc_hash::FxHashMap;
 
-/// Up to so many are looked through.
+/// Up to this many are searched linearly.
 const FEW: usize = 16;
 
 /// See the module's description.
 #[derive(Debug)]
 #[allow(clippy::box_collection, reason = "a list in place would make every slot larger")]
 pub enum Memberships {
-    /// At most two.
     Two([Option<(ChannelId, u32)>; 2]),
-    /// At most [`FEW`].
     Few(Box<Vec<(ChannelId, u32)>>),
-    /// More.
     Many(Box<FxHashMap<ChannelId, u32>>),
 }
 
@@ -28,7 +25,7 @@ impl Default for Memberships {
 }
 
 impl Memberships {
-    /// The index of the entry in a channel, if the session listens to it.
+    /// The index of the entry in a channel, if the session subscribes to it.
     pub fn get(&self, channel: ChannelId) -> Option<u32> {
         let find = |(id, index): &(ChannelId, u32)| (*id == channel).then_some(*index);
         match self {
@@ -38,11 +35,11 @@ impl Memberships {
         }
     }
 
-    /// Notes that the session listens to another channel.
+    /// Adds a channel.
     pub fn insert(&mut self, channel: ChannelId, index: u32) {
         match self {
-            Self::Two(two) => match two.iter_mut().find(|place| place.is_none()) {
-                Some(place) => *place = Some((channel, index)),
+            Self::Two(two) => match two.iter_mut().find(|entry| entry.is_none()) {
+                Some(entry) => *entry = Some((channel, index)),
                 None => {
                     let few = two.iter().flatten().copied().chain([(channel, index)]).collect();
                     *self = Self::Few(Box::new(few));
@@ -57,25 +54,25 @@ impl Memberships {
         }
     }
 
-    /// Notes that the entry in a channel has moved.
+    /// Changes the index of a channel, because its entry has moved.
     pub fn set(&mut self, channel: ChannelId, index: u32) {
         let of = |(id, _): &&mut (ChannelId, u32)| *id == channel;
-        let place = match self {
-            Self::Two(two) => two.iter_mut().flatten().find(of).map(|(_, place)| place),
-            Self::Few(few) => few.iter_mut().find(of).map(|(_, place)| place),
+        let entry = match self {
+            Self::Two(two) => two.iter_mut().flatten().find(of).map(|(_, entry)| entry),
+            Self::Few(few) => few.iter_mut().find(of).map(|(_, entry)| entry),
             Self::Many(many) => many.get_mut(&channel),
         };
-        if let Some(place) = place {
-            *place = index;
+        if let Some(entry) = entry {
+            *entry = index;
         }
     }
 
-    /// Takes a channel out, and returns the index of the entry there.
+    /// Removes a channel, and returns the index of its entry.
     pub fn remove(&mut self, channel: ChannelId) -> Option<u32> {
         match self {
             Self::Two(two) => {
-                let place = two.iter_mut().find(|place| place.is_some_and(|(id, _)| id == channel))?;
-                place.take().map(|(_, index)| index)
+                let entry = two.iter_mut().find(|entry| entry.is_some_and(|(id, _)| id == channel))?;
+                entry.take().map(|(_, index)| index)
             }
             Self::Few(few) => {
                 let at = few.iter().position(|(id, _)| *id == channel)?;
@@ -85,7 +82,7 @@ impl Memberships {
         }
     }
 
-    /// All of them, in no order.
+    /// All channels, in no particular order.
     pub fn to_vec(&self) -> Vec<(ChannelId, u32)> {
         match self {
             Self::Two(two) => two.iter().flatten().copied().collect(),
@@ -102,17 +99,17 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn they_take_no_more_room_than_two_of_them() {
+    fn memberships_are_no_larger_than_two_entries() {
         assert_eq!(size_of::<Memberships>(), 24);
     }
 
     proptest! {
         #[test]
-        fn they_follow_a_plain_map(steps in proptest::collection::vec((0u8..3, 0u32..40, any::<u32>()), 0..200)) {
+        fn memberships_follow_a_plain_map(steps in proptest::collection::vec((0u8..3, 0u32..40, any::<u32>()), 0..200)) {
             let (mut memberships, mut model) = (Memberships::default(), BTreeMap::new());
-            for (what, id, index) in steps {
+            for (action, id, index) in steps {
                 let channel = ChannelId(id);
-                match what {
+                match action {
                     0 if !model.contains_key(&channel) => {
                         memberships.insert(channel, index);
                         model.insert(channel, index);
@@ -120,7 +117,7 @@ mod tests {
                     0 => prop_assert_eq!(memberships.get(channel), model.get(&channel).copied()),
                     1 => {
                         memberships.set(channel, index);
-                        model.entry(channel).and_modify(|place| *place = index);
+                        model.entry(channel).and_modify(|entry| *entry = index);
                     }
                     _ => prop_assert_eq!(memberships.remove(channel), model.remove(&channel)),
                 }

@@ -1,4 +1,4 @@
-//! What hubs are told, and what they tell the registry.
+//! The messages to hubs, and the messages from hubs to the registry.
 
 use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ChannelId, ConnectionSlot, Offset, SlotKey, UserId};
@@ -11,104 +11,100 @@ use uuid::Uuid;
 /// A frame and its position in its stream.
 #[derive(Clone, Debug)]
 pub struct Stamped {
-    /// Position.
     pub offset: Offset,
-    /// The frame.
     pub frame: Arc<Frame>,
 }
 
-/// Which of an attachment's catch-ups this is. They come from several actors; the peer gets them in this order.
+/// The position of a catch-up among those of an attachment. Several actors send them; the client receives them in this
+/// order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CatchUpPart {
-    /// 0 for the first.
+    /// Counted from 0.
     pub index: u32,
-    /// How many there are.
+    /// The number of parts.
     pub of: u32,
 }
 
-/// A session begins to listen to a stream.
+/// A session subscribes to a stream.
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    /// Whose session.
+    /// The user of the session.
     pub user: UserId,
-    /// What its peer has already.
+    /// The client has received the stream up to here.
     pub from: Offset,
-    /// What it will have after the catch-up; live frames follow from there.
+    /// The end of the catch-up. Live frames follow.
     pub through: Offset,
-    /// What lies between and is meant for it.
+    /// The frames in between whose audience includes the user.
     pub catchup: Vec<Stamped>,
-    /// Its place in an attachment; none for a subscription made while attached.
+    /// The position in an attachment. `None` for a subscription made while attached.
     pub part: Option<CatchUpPart>,
 }
 
-/// What a hub is told. One mailbox, one order.
+/// Commands to a hub. One mailbox keeps them in one order.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum ToHub {
     /// A live frame for the local members of a channel.
     Deliver(ChannelId, Stamped),
-    /// A live frame for those of these sessions that are members of a channel: no other local one is meant to have it.
+    /// A live frame for the listed sessions, if they are members of the channel. No other local session may receive it.
     DeliverTo(ChannelId, Vec<SlotKey>, Stamped),
-    /// A live private frame for these sessions, each with the position in its user's stream.
+    /// A live private frame for these sessions, each with the offset in its user's stream.
     DeliverPrivate(Vec<(SlotKey, Offset)>, Arc<Frame>),
-    /// A session listens to a channel from here on.
+    /// A session subscribes to a channel.
     Join(ChannelId, SlotKey, Subscription),
-    /// A session listens to its user's private messages from here on.
-    JoinInbox(SlotKey, Subscription),
-    /// A session no longer listens to a channel.
+    /// A session subscribes to its user's private messages.
+    JoinPrivate(SlotKey, Subscription),
+    /// A session unsubscribes from a channel.
     Leave(ChannelId, SlotKey),
-    /// A session must go; `Detached` will follow unless it is on its way.
+    /// Closes a session. `Detached` follows, unless it is already in flight.
     Release(SlotKey, CloseReason),
-    /// These sessions must go when they have what is pending.
+    /// Closes these sessions after the pending frames.
     OrderedClose(Vec<SlotKey>, CloseReason),
-    /// All sessions must go now: the server stops.
+    /// Closes all sessions now, because the server shuts down.
     Drain,
 }
 
-/// How a peer is attached.
+/// The transport of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A websocket.
     Websocket,
-    /// A long-poll.
     LongPoll,
 }
 
 /// A session asks the registry to attach it to its connection.
 ///
-/// Sent without waiting for room, and answered on the side: it must never be overtaken by the session's goodbye.
+/// Sent without waiting for capacity and answered through a separate channel, so that the session's [`Detached`] never
+/// overtakes it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Attach {
-    /// The connection's id, as the client named it.
+    /// The connection's id from the client's request.
     pub conn_id: Uuid,
-    /// Where the session is.
-    pub place: ConnectionSlot,
-    /// What it is.
+    /// The session.
+    pub location: ConnectionSlot,
+    /// The session's transport.
     pub transport: Transport,
-    /// Where the answer goes. A session without is told nothing if it is attached, and else to go.
+    /// Receives the result. Without it, a session that cannot be attached is closed.
     pub answer: Option<oneshot::Sender<Result<(), AttachRefused>>>,
 }
 
-/// Why a session was not attached.
+/// The reason why a session was not attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachRefused {
-    /// No such connection.
     UnknownConnection,
 }
 
-/// A session is gone from its hub. Carries its identity: a late goodbye never evicts the successor.
+/// A session has left its hub. Contains the session's identity, so that a late report never detaches its successor.
 #[derive(Debug, Message, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub struct Detached {
-    /// The connection's id.
     pub conn_id: Uuid,
-    /// Where the session was.
-    pub place: ConnectionSlot,
-    /// How far its peer got in each channel.
+    /// The session.
+    pub location: ConnectionSlot,
+    /// How far the client has received each channel.
     pub cursors: Vec<(ChannelId, Offset)>,
-    /// How far its peer got in its user's private messages, once it listened to them.
-    pub inbox: Option<Offset>,
-    /// What it was.
+    /// How far the client has received its user's private messages, if the session subscribed to them.
+    pub private_cursor: Option<Offset>,
+    /// The session's transport.
     pub transport: Transport,
 }

@@ -1,7 +1,7 @@
-//! The channels' arm on one worker thread.
+//! The hub: delivers frames to the sessions of one worker thread.
 //!
-//! A hub receives one message per broadcast, not one per session, and writes to its sessions' sockets itself;
-//! while it writes, new broadcasts pile up and go out together.
+//! A hub receives one message per broadcast, not one per session, and writes to the sockets of its sessions itself.
+//! Broadcasts that arrive while it writes are sent together.
 
 pub mod messages;
 pub mod inspect;
@@ -44,35 +44,35 @@ use table::SessionTable;
 use tokio::sync::Notify;
 use wheel::Wheel;
 
-/// Members served before other tasks of the thread get their turn. Between 64 and 256 a request is answered in
+/// Members served before the hub yields to other tasks of the thread. Between 64 and 256, a request is answered within
 /// milliseconds during a fan-out to 10,000 sockets, and the pauses cost nothing measurable.
 const SLICE: usize = 128;
-/// What catch-ups may cost in one turn, in frames and streams: at most a millisecond or two.
-const CATCH_UP: usize = 4_096;
-/// Sessions looked after in one turn of those whose heartbeat, ping or end is due: each may be a call of the system.
-const ATTENDED: usize = 256;
-/// The wheel's tick.
+/// The cost of catch-ups per turn, in frames and streams: at most one or two milliseconds.
+const CATCH_UP_PER_TURN: usize = 4_096;
+/// Sessions per turn whose heartbeat, ping or timeout is handled: each may cost a system call.
+const TIMERS_PER_TURN: usize = 256;
+/// The tick of the timer wheel.
 const TICK_MS: u64 = 100;
-/// How long a poll's successor waits for the receipt of an answer that is on its way, in ms.
+/// How long the successor of a poll waits until the response in flight is delivered, in ms.
 const ANSWER_MS: u64 = 1_000;
-/// Buckets of the wheel: deadlines within 51 s are met in one turn.
+/// Buckets of the timer wheel: it covers deadlines within 51 s in one revolution.
 const BUCKETS: usize = 512;
 
-/// What a hub and the sessions of its thread share.
+/// State that a hub and the sessions of its thread share.
 struct HubShared {
     table: RefCell<SessionTable>,
     fanout: RefCell<Fanout>,
     wheel: RefCell<Wheel<SlotKey>>,
     work: Notify,
-    /// Who is to go, behind which round of the fan-out.
-    farewells: RefCell<VecDeque<(u64, Vec<SlotKey>, CloseReason)>>,
-    /// Sessions whose heartbeat, ping or end is due.
+    /// Sessions to close, each list after a round of the fan-out.
+    pending_closes: RefCell<VecDeque<(u64, Vec<SlotKey>, CloseReason)>>,
+    /// Sessions whose heartbeat, ping or timeout is due.
     due: RefCell<VecDeque<SlotKey>>,
     clock: Clock,
     started: Instant,
-    /// Unix time when this hub started, in ms.
+    /// The Unix time at the start of this hub, in ms.
     epoch_ms: u64,
-    /// Bytes and frames that waited on this thread when it was last reported.
+    /// Queued bytes and frames of this thread at the last report.
     queued: Cell<(usize, usize)>,
     settings: Arc<Settings>,
     counters: Arc<Counters>,
@@ -83,7 +83,7 @@ struct HubShared {
 }
 
 impl HubShared {
-    /// Unix time at 0 on the hub's clock, in ms. Later by the pauses of the process so far.
+    /// The Unix time at 0 on the hub's clock, in ms. Suspensions of the process move it forward.
     fn epoch_ms(&self) -> u64 {
         let elapsed_ms = self.started.elapsed().as_millis() as u64;
         self.epoch_ms + elapsed_ms.saturating_sub(self.clock.now_ms())
@@ -95,7 +95,7 @@ impl HubShared {
         }
     }
 
-    fn dismiss(&self, key: SlotKey, reason: CloseReason) {
+    fn close(&self, key: SlotKey, reason: CloseReason) {
         match reason {
             CloseReason::TooSlow => self.counters.closed_too_slow.add(1),
             CloseReason::Silent => self.counters.closed_silent.add(1),
@@ -103,96 +103,98 @@ impl HubShared {
             _ => {}
         }
         if reason == CloseReason::TakenOver && self.table.borrow_mut().is_answering(key) {
-            // Its receipt will tell, nearly always at once: the peer that asks again has read the answer.
+            // The delivery of the response ends this session, nearly always immediately: a client that polls again has
+            // read the response.
             let at = self.clock.ticked_ms() + ANSWER_MS;
             return self.wheel.borrow_mut().insert(at.div_ceil(TICK_MS), key);
         }
-        let detached = self.table.borrow_mut().dismiss(key, reason);
+        let detached = self.table.borrow_mut().close(key, reason);
         self.report(detached);
     }
 
-    /// The server stops. A poll is answered with what it has, and so its client is where it says it is if it asks again.
-    fn send_away(&self, key: SlotKey, reason: CloseReason) {
+    /// Closes a session because the server shuts down. A poll is answered with its queued frames, so that the client's
+    /// cursor is correct when it polls again.
+    fn close_for_shutdown(&self, key: SlotKey, reason: CloseReason) {
         let table = &mut *self.table.borrow_mut();
         match table.slot(key) {
             Some(slot) if slot.transport == Transport::LongPoll => slot.send_queue.seal(),
             _ => {
-                let detached = table.dismiss(key, reason);
+                let detached = table.close(key, reason);
                 self.report(detached);
             }
         }
     }
 
-    fn settle(&self, key: SlotKey, pushed: PushResult) {
+    fn apply_result(&self, key: SlotKey, pushed: PushResult) {
         match pushed {
-            PushResult::Accepted | PushResult::Sealed => {}
+            PushResult::Accepted | PushResult::Closed => {}
             PushResult::Overflow => {
                 let send_queue = self.table.borrow_mut().slot(key).map(|slot| slot.send_queue.clone());
-                let frames = send_queue.is_some_and(|send_queue| send_queue.has_all_frames());
+                let frames = send_queue.is_some_and(|send_queue| send_queue.has_max_frames());
                 self.counters.limits.count(if frames { Limit::QueuedFrames } else { Limit::QueuedBytes });
-                self.dismiss(key, CloseReason::TooSlow);
+                self.close(key, CloseReason::TooSlow);
             }
-            PushResult::Broken => self.dismiss(key, CloseReason::ByPeer(None)),
+            PushResult::Broken => self.close(key, CloseReason::ByPeer(None)),
         }
     }
 
-    /// One turn's work; false when there is nothing left.
+    /// Does the work of one turn. False when nothing is left.
     fn work(&self) -> bool {
         self.catch_up();
-        self.attend_some();
+        self.handle_due();
         let slice = self.fanout.borrow_mut().run(&mut self.table.borrow_mut(), SLICE);
         self.counters.deliveries.add(slice.deliveries);
         self.in_flight.hub_bytes.sub(slice.bytes);
         for (key, pushed) in slice.failed {
-            self.settle(key, pushed);
+            self.apply_result(key, pushed);
         }
-        let all_are_gone = self.say_goodbye();
-        let is_idle = self.fanout.borrow().is_idle() && all_are_gone;
+        let all_are_closed = self.close_drained();
+        let is_idle = self.fanout.borrow().is_idle() && all_are_closed;
         !is_idle || self.table.borrow().has_unfinished() || !self.due.borrow().is_empty()
     }
 
-    /// Goes on with catch-ups that took more than one turn.
+    /// Continues catch-ups that take more than one turn.
     fn catch_up(&self) {
-        self.table.borrow_mut().allow(CATCH_UP);
+        self.table.borrow_mut().set_allowance(CATCH_UP_PER_TURN);
         loop {
             let mut table = self.table.borrow_mut();
             let Some(key) = table.unfinished() else { return };
-            let pushed = table.go_on(key);
+            let pushed = table.continue_catch_up(key);
             drop(table);
-            self.settle(key, pushed);
+            self.apply_result(key, pushed);
         }
     }
 
-    /// Behind everything that is pending now.
-    fn send_away_later(&self, keys: Vec<SlotKey>, reason: CloseReason) {
+    /// Closes sessions after everything pending now is delivered.
+    fn close_after_pending(&self, keys: Vec<SlotKey>, reason: CloseReason) {
         let round = self.fanout.borrow().next_round();
-        self.farewells.borrow_mut().push_back((round, keys, reason));
+        self.pending_closes.borrow_mut().push_back((round, keys, reason));
         self.work.notify_one();
     }
 
-    /// To those who have got everything that was pending when they were told to go, some of them in each turn. True when
-    /// no such session is left.
-    fn say_goodbye(&self) -> bool {
+    /// Closes sessions whose pending frames are delivered, a limited number per turn. True when no such session is
+    /// left.
+    fn close_drained(&self) -> bool {
         let mut left = SLICE;
         while left > 0 {
-            let mut farewells = self.farewells.borrow_mut();
+            let mut pending_closes = self.pending_closes.borrow_mut();
             let Some((_, keys, reason)) =
-                farewells.front_mut().filter(|(round, ..)| self.fanout.borrow().is_past(*round))
+                pending_closes.front_mut().filter(|(round, ..)| self.fanout.borrow().is_past(*round))
             else {
                 return true;
             };
             let (part, reason) = (keys.split_off(keys.len().saturating_sub(left)), *reason);
             if keys.is_empty() {
-                farewells.pop_front();
+                pending_closes.pop_front();
             }
-            drop(farewells);
+            drop(pending_closes);
             left -= part.len();
-            part.into_iter().for_each(|key| self.send_away(key, reason));
+            part.into_iter().for_each(|key| self.close_for_shutdown(key, reason));
         }
         false
     }
 
-    /// What waits on this thread, told to who watches the server.
+    /// Adds the queued bytes and frames of this thread to the server's totals.
     fn report_queued(&self) {
         let (bytes, frames) = (queued_here(), frames_here());
         let (bytes_before, frames_before) = self.queued.replace((bytes, frames));
@@ -200,7 +202,7 @@ impl HubShared {
         self.in_flight.queued_frames.change(frames_before, frames);
     }
 
-    /// Closes the sessions with the longest queues while all queues of the server hold too much.
+    /// Closes the sessions with the longest queues while all queues of the server together exceed the limit.
     fn shed(&self) {
         let (max, all) = (self.settings.max_total_queued_bytes, self.in_flight.queued_bytes.get());
         if max == 0 || all <= max {
@@ -209,11 +211,11 @@ impl HubShared {
         let queues = self.table.borrow().queues();
         for key in shed::longest_queues(queues, shed::target(self.queued.get().0, all, max)) {
             self.counters.limits.count(Limit::TotalQueuedBytes);
-            self.dismiss(key, CloseReason::TooSlow);
+            self.close(key, CloseReason::TooSlow);
         }
     }
 
-    /// Heartbeats, pings and silence of the sessions whose time has come.
+    /// Finds the sessions whose heartbeat, ping or timeout is due.
     fn tick(&self) {
         let tick = self.clock.tick();
         if tick == Tick::Repeated {
@@ -224,37 +226,37 @@ impl HubShared {
         if tick == Tick::Late {
             return;
         }
-        let due = self.wheel.borrow_mut().turn(self.clock.ticked_ms() / TICK_MS);
+        let due = self.wheel.borrow_mut().advance(self.clock.ticked_ms() / TICK_MS);
         if !due.is_empty() {
             self.due.borrow_mut().extend(due);
             self.work.notify_one();
         }
     }
 
-    fn attend_some(&self) {
+    fn handle_due(&self) {
         let now_ms = self.clock.ticked_ms();
-        for _ in 0..ATTENDED {
+        for _ in 0..TIMERS_PER_TURN {
             let Some(key) = self.due.borrow_mut().pop_front() else { return };
-            self.attend(key, now_ms);
+            self.handle_timers(key, now_ms);
         }
     }
 
-    fn attend(&self, key: SlotKey, now_ms: u64) {
+    fn handle_timers(&self, key: SlotKey, now_ms: u64) {
         let settings = &self.settings;
         let mut table = self.table.borrow_mut();
         let Some(slot) = table.slot(key) else { return };
         let send_queue = slot.send_queue.clone();
         if send_queue.is_answering() {
-            // Its client does not read the answer. The successor waits no longer and gets all of it again, so the
-            // rest of the answer is withdrawn.
+            // The client does not read the response. The successor stops waiting and receives all of it again, so the
+            // rest of the response is dropped.
             let detached = table.detach(key);
             send_queue.abort(CloseReason::TakenOver);
             return self.report(detached);
         }
-        let silent_ms = now_ms.saturating_sub(send_queue.heard_ms());
+        let silent_ms = now_ms.saturating_sub(send_queue.last_received_ms());
         if settings.socket_idle_timeout_ms > 0 && silent_ms >= settings.socket_idle_timeout_ms {
             drop(table);
-            return self.dismiss(key, CloseReason::Silent);
+            return self.close(key, CloseReason::Silent);
         }
         let mut pushed = PushResult::Accepted;
         if now_ms >= slot.heartbeat_at {
@@ -265,7 +267,7 @@ impl HubShared {
             slot.ping_at = now_ms + settings.ping_interval_ms;
             pushed = send_queue.push_control(&PING);
         }
-        let idle_at = send_queue.heard_ms().saturating_add(match settings.socket_idle_timeout_ms {
+        let idle_at = send_queue.last_received_ms().saturating_add(match settings.socket_idle_timeout_ms {
             0 => u64::MAX,
             ms => ms,
         });
@@ -274,24 +276,23 @@ impl HubShared {
         if next < u64::MAX {
             self.wheel.borrow_mut().insert(next.div_ceil(TICK_MS), key);
         }
-        self.settle(key, pushed);
+        self.apply_result(key, pushed);
     }
 }
 
 /// The hub actor.
 ///
-/// Owns: the slots of its thread's sessions and the local members of every channel.
-/// Started by: `app`, in the worker's own thread.
+/// Owns: the session slots of its thread and the local members of every channel.
+/// Started by: `server`, on the worker's own thread.
 /// Ends: with its thread.
 /// Mailbox: bounded by [`InFlight::hub_bytes`]; the API refuses with 503 before it is exceeded.
-/// Talks to: sessions (through their send queues), the registry (goodbyes).
+/// Talks to: sessions (through their send queues), the registry (reports of ended sessions).
 pub struct Hub {
     id: HubId,
     shared: Rc<HubShared>,
 }
 
 impl Hub {
-    /// The hub's number.
     pub fn id(&self) -> HubId {
         self.id
     }
@@ -311,27 +312,27 @@ impl Hub {
                 shared.fanout.borrow_mut().push_private(slots, frame);
                 shared.work.notify_one();
             }
-            ToHub::Join(channel, key, listen) => {
-                let pushed = shared.table.borrow_mut().join(channel, key, listen);
-                shared.settle(key, pushed);
+            ToHub::Join(channel, key, subscription) => {
+                let pushed = shared.table.borrow_mut().join(channel, key, subscription);
+                shared.apply_result(key, pushed);
             }
-            ToHub::JoinInbox(key, listen) => {
-                let pushed = shared.table.borrow_mut().join_inbox(key, listen);
-                shared.settle(key, pushed);
+            ToHub::JoinPrivate(key, subscription) => {
+                let pushed = shared.table.borrow_mut().join_private(key, subscription);
+                shared.apply_result(key, pushed);
             }
             ToHub::Leave(channel, key) => {
-                // A session that is gone leaves nothing; what is pending is only looked for otherwise.
+                // Searches the pending frames only for sessions that still exist.
                 if shared.table.borrow_mut().is_in(channel, key) {
                     let pending = shared.fanout.borrow().pending_in(channel);
                     let pushed = shared.table.borrow_mut().leave(channel, key, pending);
-                    shared.settle(key, pushed);
+                    shared.apply_result(key, pushed);
                 }
             }
-            ToHub::Release(key, reason) => shared.dismiss(key, reason),
-            ToHub::OrderedClose(keys, reason) => shared.send_away_later(keys, reason),
+            ToHub::Release(key, reason) => shared.close(key, reason),
+            ToHub::OrderedClose(keys, reason) => shared.close_after_pending(keys, reason),
             ToHub::Drain => {
                 let keys = shared.table.borrow().keys();
-                shared.send_away_later(keys, CloseReason::GoingAway);
+                shared.close_after_pending(keys, CloseReason::GoingAway);
             }
         }
         if shared.table.borrow().has_unfinished() {
@@ -345,12 +346,12 @@ impl Actor for Hub {
 
     fn started(&mut self, context: &mut Self::Context) {
         let shared = self.shared.clone();
-        // Runs after the mailbox is drained: what came in one turn goes out in one.
+        // Runs after the mailbox is drained, so that everything received in one turn is sent in one turn.
         let writer = async move {
             loop {
                 shared.work.notified().await;
                 while shared.work() {
-                    // Not a wake of our own: only this lets the I/O driver be polled as well.
+                    // Waking this task directly would not let the I/O driver run; `yield_now` does.
                     tokio::task::yield_now().await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Which sessions of this thread are recorded, and what is written down about them. Empty, nearly always.
+//! The recorded sessions of this thread and the events recorded about them. Nearly always empty.
 
 use super::messages::Stamped;
 use crate::protocol::ids::{Offset, Stream, UserId};
@@ -7,40 +7,38 @@ use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Recorder};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The recorded sessions. A few at most, by their slots.
+/// The recorded sessions, by their slots. A few at most.
 #[derive(Debug, Default)]
-pub struct Tapes {
+pub struct RecordedSessions {
     recorder: Option<Arc<Recorder>>,
     slots: Vec<(u32, Uuid)>,
 }
 
-impl Tapes {
-    /// No tapes yet; what will be recorded goes here.
+impl RecordedSessions {
+    /// Starts without recorded sessions. Events go to `recorder`.
     pub fn new(recorder: Arc<Recorder>) -> Self {
         Self { recorder: Some(recorder), slots: Vec::new() }
     }
 
-    /// Whether no session is recorded.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// The slots of the recorded sessions.
     pub fn slots(&self) -> Vec<u32> {
         self.slots.iter().map(|(slot, _)| *slot).collect()
     }
 
-    /// Records a session if its connection is to be recorded; whether it is.
+    /// Starts to record a session, if its connection is to be recorded. True if the recording began now.
     pub fn begin(&mut self, slot: u32, conn_id: Uuid) -> bool {
-        let wanted = self.recorder.as_ref().is_some_and(|recorder| recorder.has_connection(conn_id));
-        let known = self.slots.iter().any(|(index, _)| *index == slot);
-        if wanted && !known {
+        let is_requested = self.recorder.as_ref().is_some_and(|recorder| recorder.has_connection(conn_id));
+        let is_recorded = self.slots.iter().any(|(index, _)| *index == slot);
+        if is_requested && !is_recorded {
             self.slots.push((slot, conn_id));
         }
-        wanted && !known
+        is_requested && !is_recorded
     }
 
-    /// A session is gone.
+    /// Ends the recording of a session that has ended.
     pub fn end(&mut self, slot: u32) {
         if !self.is_empty() {
             self.note(slot, || ConnectionEvent::Detached);
@@ -48,7 +46,7 @@ impl Tapes {
         }
     }
 
-    /// Writes an event down, if the session is recorded.
+    /// Records an event, if the session is recorded.
     pub fn note(&mut self, slot: u32, event: impl FnOnce() -> ConnectionEvent) {
         let Some(at) = self.slots.iter().position(|(index, _)| *index == slot) else { return };
         let (_, conn_id) = self.slots[at];
@@ -58,7 +56,7 @@ impl Tapes {
         }
     }
 
-    /// Writes down a frame that came by, and what became of it.
+    /// Records a frame and its outcome.
     pub fn note_frame(&mut self, slot: u32, stream: Stream, stamped: &Stamped, outcome: Outcome) {
         self.note(slot, || {
             let frame = &stamped.frame;
@@ -66,7 +64,7 @@ impl Tapes {
         });
     }
 
-    /// Writes down what became of live frames that were handed to an send queue together.
+    /// Records the outcomes of live frames that were pushed to a send queue together.
     pub fn note_live(&mut self, to: &Receiver<'_>, stream: Stream, frames: &[Stamped], pushed: PushResult) {
         for stamped in frames {
             self.note_frame(to.slot, stream, stamped, to.outcome(stamped, pushed));
@@ -74,15 +72,15 @@ impl Tapes {
     }
 }
 
-/// Whom frames were handed to, as it was before.
+/// A receiver of frames, in its state before they were pushed.
 pub struct Receiver<'a> {
-    /// Its slot.
+    /// The session's slot.
     pub slot: u32,
-    /// Whose it is.
+    /// The session's user.
     pub user: Option<UserId>,
-    /// How far its peer had got.
+    /// The session's cursor.
     pub before: Offset,
-    /// The way to its peer.
+    /// The session's send queue.
     pub send_queue: &'a SendQueue,
 }
 
@@ -98,7 +96,7 @@ impl Receiver<'_> {
             PushResult::Accepted if !self.send_queue.is_socket() => Outcome::Collected,
             PushResult::Accepted if self.send_queue.is_empty() => Outcome::Sent,
             PushResult::Accepted => Outcome::Queued(self.send_queue.queued_bytes()),
-            PushResult::Sealed => Outcome::Sealed,
+            PushResult::Closed => Outcome::Sealed,
             PushResult::Overflow => Outcome::TooSlow(self.send_queue.queued_bytes()),
             PushResult::Broken => Outcome::Broken,
         }

@@ -1,4 +1,4 @@
-//! A session's place on its hub, and the assembly of its catch-up.
+//! The slot of a session on its hub, and the assembly of its catch-up.
 
 use super::memberships::Memberships;
 use super::messages::{CatchUpPart, Stamped, Subscription, Transport};
@@ -9,36 +9,34 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use uuid::Uuid;
 
-/// A session as its hub sees it.
+/// The hub's data of a session.
 pub struct SessionSlot {
-    /// Tells it from an earlier one at the same index.
+    /// Distinguishes this session from an earlier one at the same index.
     pub generation: u32,
-    /// The connection it asked for.
+    /// The connection that the client requested.
     pub conn_id: Uuid,
-    /// What it is.
     pub transport: Transport,
-    /// When it came, in s of the hub's clock.
+    /// When the session was opened, in s of the hub's clock.
     pub opened_s: u32,
-    /// Where its peer is, unless its socket says so: proxies and polls. Rare, so it has a box of its own.
+    /// The client's address, if the socket does not show it (proxies and polls). Boxed because it is rare.
     pub client: Option<Box<IpAddr>>,
-    /// The way to its peer.
     pub send_queue: Rc<SendQueue>,
-    /// Whose it is, once it listens to something.
+    /// The session's user, once it subscribes to a stream.
     pub user: Option<UserId>,
-    /// The channels it listens to, each with the index of its entry there.
+    /// The session's channels, each with the index of its member entry.
     pub channels: Memberships,
-    /// How far its peer got in its user's private messages.
-    pub inbox: Option<Offset>,
-    /// Its catch-up, while parts are missing.
+    /// The cursor in the user's private messages.
+    pub private_cursor: Option<Offset>,
+    /// The catch-up, while parts of it are missing or not enqueued.
     pub assembly: Option<Box<Assembly>>,
     /// When the next heartbeat is due, in ms of the hub's clock.
     pub heartbeat_at: u64,
-    /// When the next ping is due.
+    /// When the next ping is due, in ms of the hub's clock.
     pub ping_at: u64,
 }
 
 impl SessionSlot {
-    /// A slot that listens to nothing yet.
+    /// Creates a slot without subscriptions.
     pub fn new(generation: u32, conn_id: Uuid, transport: Transport, send_queue: Rc<SendQueue>) -> Self {
         Self {
             generation,
@@ -49,66 +47,66 @@ impl SessionSlot {
             send_queue,
             user: None,
             channels: Memberships::default(),
-            inbox: None,
+            private_cursor: None,
             assembly: None,
             heartbeat_at: u64::MAX,
             ping_at: u64::MAX,
         }
     }
 
-    /// Where its peer is, if that can be known.
+    /// The client's address, if it is known.
     pub fn address(&self) -> Option<IpAddr> {
         self.client.as_deref().copied().or_else(|| self.send_queue.peer())
     }
 
-    /// The index of this session's entry in a channel.
+    /// The index of this session's member entry in a channel.
     pub fn index_in(&self, channel: ChannelId) -> Option<u32> {
         self.channels.get(channel)
     }
 }
 
-/// One stream's catch-up.
+/// The catch-up of one stream.
 #[derive(Debug)]
 pub struct CatchUp {
-    /// The stream.
     pub stream: Stream,
-    /// What is missing, oldest first.
+    /// The missed frames, oldest first.
     pub frames: VecDeque<Stamped>,
-    /// Where the peer stands after it.
+    /// The cursor after these frames.
     pub through: Offset,
 }
 
-/// Catch-ups of several streams on their way to one peer, and what came live meanwhile.
+/// The catch-ups of several streams for one session, and the live frames that arrive meanwhile.
 #[derive(Debug, Default)]
 pub struct Assembly {
     parts: Vec<Option<CatchUp>>,
     missing: usize,
-    /// Parts at the front that have been handed over.
-    over: usize,
-    /// Live frames that came meanwhile, in order.
+    /// The number of parts, from the front, that were enqueued.
+    num_enqueued: usize,
+    /// Live frames that arrived meanwhile, in order.
     pub live: VecDeque<(Stream, Stamped)>,
 }
 
 impl Assembly {
-    /// An assembly that waits for so many parts.
+    /// Creates an assembly that waits for this many parts.
     pub fn new(of: u32) -> Self {
         let parts = (0..of).map(|_| None).collect();
-        Self { parts, missing: of as usize, over: 0, live: VecDeque::new() }
+        Self { parts, missing: of as usize, num_enqueued: 0, live: VecDeque::new() }
     }
 
-    /// Takes a part; true when nothing is missing any more.
-    pub fn take(&mut self, part: CatchUpPart, stream: Stream, listen: Subscription) -> bool {
-        if let Some(place) = self.parts.get_mut(part.index as usize)
-            && place.is_none()
+    /// Adds a part. True when no part is missing.
+    pub fn add(&mut self, part: CatchUpPart, stream: Stream, subscription: Subscription) -> bool {
+        if let Some(entry) = self.parts.get_mut(part.index as usize)
+            && entry.is_none()
         {
-            *place = Some(CatchUp { stream, frames: listen.catchup.into(), through: listen.through });
+            *entry =
+                Some(CatchUp { stream, frames: subscription.catchup.into(), through: subscription.through });
             self.missing -= 1;
         }
         self.missing == 0
     }
 
-    /// A stream is left before its catch-up has gone out: what the peer still is to get of it joins the catch-up.
-    /// Without a catch-up of that stream it comes back, and can go out at once.
+    /// The session leaves a stream before its catch-up was enqueued: the remaining frames of the stream join the
+    /// catch-up. Without a catch-up of that stream they are returned, and can be sent immediately.
     pub fn leave(
         &mut self,
         stream: Stream,
@@ -132,18 +130,18 @@ impl Assembly {
         Vec::new()
     }
 
-    /// What the peer gets next, in the order of the parts: one of them, or the first `frames` frames of a long one.
+    /// The next part for the client, in order, or the first `frames` frames of a long one.
     pub fn next(&mut self, frames: usize) -> Option<CatchUp> {
-        while let Some(place) = self.parts.get_mut(self.over) {
-            match place {
+        while let Some(entry) = self.parts.get_mut(self.num_enqueued) {
+            match entry {
                 Some(part) if part.frames.len() > frames => {
                     let first: VecDeque<Stamped> = part.frames.drain(..frames).collect();
                     let through = first.back().map_or(0, |stamped| stamped.offset);
                     return Some(CatchUp { stream: part.stream, frames: first, through });
                 }
                 _ => {
-                    self.over += 1;
-                    if let Some(part) = place.take() {
+                    self.num_enqueued += 1;
+                    if let Some(part) = entry.take() {
                         return Some(part);
                     }
                 }

@@ -1,6 +1,6 @@
-//! A timer wheel: thousands of deadlines, one tick.
+//! A timer wheel: thousands of deadlines with one periodic tick.
 
-/// Deadlines in ticks, each with something to remember. Pure; the hub turns it.
+/// Deadlines in ticks, each with an entry. Pure; the hub advances it.
 #[derive(Debug)]
 pub struct Wheel<T> {
     buckets: Vec<Vec<(u64, T)>>,
@@ -8,20 +8,20 @@ pub struct Wheel<T> {
 }
 
 impl<T> Wheel<T> {
-    /// A wheel of so many buckets, standing at `now`.
+    /// Creates a wheel with this many buckets, at tick `now`.
     pub fn new(buckets: usize, now: u64) -> Self {
         Self { buckets: (0..buckets.max(1)).map(|_| Vec::new()).collect(), now }
     }
 
-    /// Remembers `what` until tick `at`; what is due already comes with the next tick.
-    pub fn insert(&mut self, at: u64, what: T) {
+    /// Adds an entry that is due at tick `at`. An overdue entry is returned with the next tick.
+    pub fn insert(&mut self, at: u64, entry: T) {
         let at = at.max(self.now + 1);
         let bucket = (at % self.buckets.len() as u64) as usize;
-        self.buckets[bucket].push((at, what));
+        self.buckets[bucket].push((at, entry));
     }
 
-    /// Moves on to tick `now` and returns what is due, no more than once around the wheel's work.
-    pub fn turn(&mut self, now: u64) -> Vec<T> {
+    /// Advances to tick `now` and returns the due entries. Visits each bucket at most once.
+    pub fn advance(&mut self, now: u64) -> Vec<T> {
         let mut due = Vec::new();
         let count = self.buckets.len() as u64;
         let steps = now.saturating_sub(self.now).min(count);
@@ -51,7 +51,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn everything_comes_once_and_in_its_tick(
+        fn each_entry_is_returned_once_and_in_its_tick(
             deadlines in proptest::collection::vec(0u64..500, 0..100),
             jumps in proptest::collection::vec(1u64..90, 1..60),
         ) {
@@ -64,7 +64,7 @@ mod tests {
             for jump in jumps {
                 let before = now;
                 now += jump;
-                for at in wheel.turn(now) {
+                for at in wheel.advance(now) {
                     prop_assert!(at <= now && (at > before || at == 0));
                     seen.push(at);
                 }

@@ -1,4 +1,4 @@
-//! Private messages: one actor keeps every user's stream of them.
+//! Private messages: one actor holds the streams of all users.
 
 pub mod state;
 
@@ -12,30 +12,29 @@ use actix::{Actor, Context, Handler};
 use state::{PrivateEffects, PrivateMessagesState, Recipient};
 use std::sync::Arc;
 
-/// What the private message streams are told. One mailbox, one order.
+/// Messages to the private message actor. One mailbox keeps them in one order.
 #[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
 pub enum ToPrivateMessages {
-    /// A connection begins.
+    /// A connection was created.
     Open(UserId, ConnKey),
-    /// A connection ends; it was its user's last one, or not.
+    /// A connection ended; the flag says whether it was the user's last one.
     Close(UserId, ConnKey, bool),
-    /// A session attaches.
+    /// A session attaches to its connection.
     Attach(UserId, ConnKey, ConnectionSlot, CatchUpPart),
-    /// A session is gone; its peer got this far.
+    /// A session has ended; its client received the stream up to this offset.
     Detach(UserId, ConnKey, Option<Offset>),
-    /// A private message.
     Post(Message, Vec<Recipient>),
-    /// A change of one.
+    /// An edit of a private message.
     Edit(Edit, Vec<Recipient>),
-    /// The end of one.
+    /// A deletion of a private message.
     Delete(Delete, Vec<Recipient>),
-    /// Sessions are to go behind everything posted so far; dropping it is all there is to do.
+    /// Sessions must close after everything posted so far. The actor only drops the value.
     OrderedClose(Arc<OrderedClose>),
 }
 
 impl ToPrivateMessages {
-    /// Whether this passes something on to users, and so counts as one under way.
+    /// Whether this publishes something to users, and therefore counts as in flight.
     pub fn is_publication(&self) -> bool {
         matches!(
             self,
@@ -44,13 +43,13 @@ impl ToPrivateMessages {
     }
 }
 
-/// The inbox actor.
+/// The private message actor.
 ///
 /// Owns: one [`PrivateMessagesState`].
-/// Started by: `app`, on the registry's thread.
+/// Started by: `server`, on the registry's thread.
 /// Ends: with the registry.
-/// Mailbox: bounded by [`InFlight::channels`], as those of channels.
-/// Talks to: the hubs of the users' sessions.
+/// Mailbox: bounded by [`InFlight::channels`], like those of channels.
+/// Talks to: the hubs that hold the users' sessions.
 pub struct PrivateMessages {
     state: PrivateMessagesState,
     hubs: Arc<HubSenders>,
@@ -59,7 +58,6 @@ pub struct PrivateMessages {
 }
 
 impl PrivateMessages {
-    /// Inboxes with this state.
     pub fn new(state: PrivateMessagesState, hubs: Arc<HubSenders>, in_flight: Arc<InFlight>) -> Self {
         Self { state, hubs, in_flight, effects: Vec::new() }
     }
@@ -78,11 +76,11 @@ impl Handler<ToPrivateMessages> for PrivateMessages {
         }
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
-            ToPrivateMessages::OrderedClose(share) => drop(share),
+            ToPrivateMessages::OrderedClose(ordered_close) => drop(ordered_close),
             ToPrivateMessages::Open(user, conn) => state.open(user, conn),
             ToPrivateMessages::Close(user, conn, last) => state.close(user, conn, last),
-            ToPrivateMessages::Attach(user, conn, place, part) => {
-                state.attach(user, conn, place, part, effects)
+            ToPrivateMessages::Attach(user, conn, location, part) => {
+                state.attach(user, conn, location, part, effects)
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
             ToPrivateMessages::Post(message, recipients) => state.post(message, &recipients, effects),

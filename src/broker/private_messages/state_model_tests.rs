@@ -1,23 +1,23 @@
-//! Random private messages, edits, deletions, comings and goings, against plain lists.
+//! Random private messages, edits, deletions, attachments and detachments, against plain lists.
 
 use super::*;
-use crate::fixtures::stream::{PlainStream, told};
-use crate::fixtures::{ENCODER, Seen, conn, delete, edit, message, payload, place, seen};
+use crate::fixtures::stream::{PlainStream, event_line};
+use crate::fixtures::{ENCODER, Seen, conn, delete, edit, location, message, payload, seen};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const USERS: u32 = 3;
-/// Two of each user.
+/// Two for each user.
 const CONNECTIONS: u32 = 6;
 const PART: CatchUpPart = CatchUpPart { index: 0, of: 1 };
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// For users by bits.
+    /// To the users whose bits are set.
     Post {
         users: u8,
     },
-    /// For those whom the change names, who may be others than had the message.
+    /// To the users that the edit names, conn_index need not be the recipients of the message.
     Edit {
         users: u8,
         back: usize,
@@ -28,36 +28,36 @@ enum Step {
         back: usize,
     },
     Open {
-        who: u32,
+        conn_index: u32,
     },
     Close {
-        who: u32,
+        conn_index: u32,
     },
-    Come {
-        who: u32,
+    Attach {
+        conn_index: u32,
     },
-    /// Its peer has got as far as this part of what there is; or it never got to listen.
-    Go {
-        who: u32,
+    /// The client received the stream up to this offset (modulo its length), or the session never subscribed.
+    Detach {
+        conn_index: u32,
         cursor: Option<u64>,
     },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (who, users) = (|| 0..CONNECTIONS, || 1u8..8);
+    let (conn_index, users) = (|| 0..CONNECTIONS, || 1u8..8);
     prop_oneof![
         6 => users().prop_map(|users| Step::Post { users }),
         4 => (users(), 0usize..6, any::<Option<u8>>())
             .prop_map(|(users, back, text)| Step::Edit { users, back, text }),
         2 => (users(), 0usize..6).prop_map(|(users, back)| Step::Delete { users, back }),
-        2 => who().prop_map(|who| Step::Open { who }),
-        1 => who().prop_map(|who| Step::Close { who }),
-        3 => who().prop_map(|who| Step::Come { who }),
-        3 => (who(), any::<Option<u64>>()).prop_map(|(who, cursor)| Step::Go { who, cursor }),
+        2 => conn_index().prop_map(|conn_index| Step::Open { conn_index }),
+        1 => conn_index().prop_map(|conn_index| Step::Close { conn_index }),
+        3 => conn_index().prop_map(|conn_index| Step::Attach { conn_index }),
+        3 => (conn_index(), any::<Option<u64>>()).prop_map(|(conn_index, cursor)| Step::Detach { conn_index, cursor }),
     ]
 }
 
-/// A user with open connections, and how far each got.
+/// A user with open connections, and how far each has received the stream.
 #[derive(Default)]
 struct User {
     stream: PlainStream,
@@ -71,31 +71,32 @@ struct Model {
 }
 
 impl Model {
-    /// Who is here of those named: nobody else is ever told.
+    /// The named users that have connections: no other user receives anything.
     fn each(&mut self, users: u8, mut act: impl FnMut(&mut PlainStream)) -> Vec<Recipient> {
         let named = self.users.iter_mut().filter(|(id, _)| users >> *id & 1 == 1);
         let here = named.map(|(id, user)| {
             act(&mut user.stream);
-            Recipient { user: UserId(*id), places: Vec::new() }
+            Recipient { user: UserId(*id), locations: Vec::new() }
         });
         here.collect()
     }
 }
 
-fn come(state: &mut PrivateMessagesState, model: &Model, who: u32) {
-    let id = who % USERS;
-    let Some((user, cursor)) = model.users.get(&id).and_then(|user| Some((user, *user.cursors.get(&who)?)))
+fn attach(state: &mut PrivateMessagesState, model: &Model, conn_index: u32) {
+    let id = conn_index % USERS;
+    let Some((user, cursor)) =
+        model.users.get(&id).and_then(|user| Some((user, *user.cursors.get(&conn_index)?)))
     else {
         return;
     };
     let mut effects = Vec::new();
-    state.attach(UserId(id), conn(who), place(0, who), PART, &mut effects);
-    let Some((_, ToHub::JoinInbox(_, listen))) = effects.pop() else { panic!("no join") };
-    assert_eq!((listen.from, listen.through), (cursor, user.stream.offset));
+    state.attach(UserId(id), conn(conn_index), location(0, conn_index), PART, &mut effects);
+    let Some((_, ToHub::JoinPrivate(_, subscription))) = effects.pop() else { panic!("no join") };
+    assert_eq!((subscription.from, subscription.through), (cursor, user.stream.offset));
     let events: Vec<Seen> =
-        listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
-    let offsets = listen.catchup.iter().map(|stamped| stamped.offset);
-    let lines: Vec<_> = offsets.zip(events.iter().map(told)).collect();
+        subscription.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
+    let offsets = subscription.catchup.iter().map(|stamped| stamped.offset);
+    let lines: Vec<_> = offsets.zip(events.iter().map(event_line)).collect();
     assert_eq!(lines, user.stream.since(cursor, id));
     user.stream.check_latest(&events);
 }
@@ -121,27 +122,27 @@ fn act(state: &mut PrivateMessagesState, model: &mut Model, step: &Step) {
             let recipients = model.each(users, |stream| stream.delete(number, max));
             state.delete(&delete(number), &recipients, effects);
         }
-        Step::Open { who } => {
-            let user = model.users.entry(who % USERS).or_default();
-            if !user.cursors.contains_key(&who) {
-                user.cursors.insert(who, user.stream.offset);
-                state.open(UserId(who % USERS), conn(who));
+        Step::Open { conn_index } => {
+            let user = model.users.entry(conn_index % USERS).or_default();
+            if !user.cursors.contains_key(&conn_index) {
+                user.cursors.insert(conn_index, user.stream.offset);
+                state.open(UserId(conn_index % USERS), conn(conn_index));
             }
         }
-        Step::Close { who } => {
-            let Some(user) = model.users.get_mut(&(who % USERS)) else { return };
-            if user.cursors.remove(&who).is_some() {
+        Step::Close { conn_index } => {
+            let Some(user) = model.users.get_mut(&(conn_index % USERS)) else { return };
+            if user.cursors.remove(&conn_index).is_some() {
                 let last = user.cursors.is_empty();
-                state.close(UserId(who % USERS), conn(who), last);
+                state.close(UserId(conn_index % USERS), conn(conn_index), last);
                 model.users.retain(|_, user| !user.cursors.is_empty());
             }
         }
-        Step::Come { who } => come(state, model, who),
-        Step::Go { who, cursor } => {
-            let Some(user) = model.users.get_mut(&(who % USERS)) else { return };
+        Step::Attach { conn_index } => attach(state, model, conn_index),
+        Step::Detach { conn_index, cursor } => {
+            let Some(user) = model.users.get_mut(&(conn_index % USERS)) else { return };
             let cursor = cursor.map(|part| part % (user.stream.offset + 1));
-            if let Some(known) = user.cursors.get_mut(&who) {
-                state.detach(UserId(who % USERS), conn(who), cursor);
+            if let Some(known) = user.cursors.get_mut(&conn_index) {
+                state.detach(UserId(conn_index % USERS), conn(conn_index), cursor);
                 *known = cursor.unwrap_or(0).max(*known);
             }
         }
@@ -150,13 +151,13 @@ fn act(state: &mut PrivateMessagesState, model: &mut Model, step: &Step) {
 
 proptest! {
     #[test]
-    fn inboxes_follow_plain_lists(
+    fn streams_follow_plain_lists(
         max in 1usize..15,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
         let mut state = PrivateMessagesState::new(ENCODER, max);
         let mut model = Model { users: BTreeMap::new(), posted: 0, max };
         steps.iter().for_each(|step| act(&mut state, &mut model, step));
-        (0..CONNECTIONS).for_each(|who| come(&mut state, &model, who));
+        (0..CONNECTIONS).for_each(|conn_index| attach(&mut state, &model, conn_index));
     }
 }

@@ -1,4 +1,4 @@
-//! What who looks at the server sees of it: lists in slices, so that nobody is held up by it, and single things.
+//! Read access for the console: lists in slices, so that long lists do not delay other requests, and single records.
 
 use super::messages::{
     BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, EndedConnections,
@@ -9,31 +9,31 @@ use crate::protocol::ids::{ChannelId, UserId};
 use uuid::Uuid;
 
 impl RegistryState {
-    /// How many there are.
-    pub fn census(&self) -> Counts {
+    /// The numbers of users, connections and channels.
+    pub fn stats(&self) -> Counts {
         let (remembered_users, active_users, connections) = self.counts();
         Counts { remembered_users, active_users, connections, channels: self.channels.len() }
     }
 
-    /// Some of the channels, oldest first.
+    /// A slice of the channels, oldest first.
     pub fn browse_channels(&self, from: usize, count: usize) -> impl Iterator<Item = ChannelId> + use<> {
         self.all_channels().skip(from).take(count)
     }
 
-    /// Some of the connections.
+    /// A slice of the connections.
     pub fn browse_connections(&self, browse: &BrowseConnections) -> ConnectionSlice {
-        let Some(wanted) = self.wanted(browse) else {
+        let Some(filter) = self.filter(browse) else {
             return ConnectionSlice { rows: Vec::new(), next: None };
         };
         let end = browse.from.saturating_add(browse.count).min(self.connections.capacity());
         let records = (browse.from..end).filter_map(|index| self.connections.get(index));
         let rows =
-            records.filter(|record| wanted.admits(record)).filter_map(|record| self.row(record)).collect();
+            records.filter(|record| filter.admits(record)).filter_map(|record| self.row(record)).collect();
         ConnectionSlice { rows, next: (end < self.connections.capacity()).then_some(end) }
     }
 
-    /// What is looked for; none if it cannot be found anywhere.
-    fn wanted(&self, browse: &BrowseConnections) -> Option<ListQuery> {
+    /// The filter of the request. `None` if the channel or the user does not exist.
+    fn filter(&self, browse: &BrowseConnections) -> Option<ListQuery> {
         let channel = match &browse.channel {
             Some(name) => Some(self.channel_id(name)?),
             None => None,
@@ -56,7 +56,7 @@ impl RegistryState {
         })
     }
 
-    /// One connection.
+    /// The details of a connection.
     pub fn describe_connection(&self, id: Uuid) -> Option<ConnectionDetails> {
         let (_, record) = self.connection(id)?;
         let names = record.channels.iter().filter_map(|id| self.channel(*id));
@@ -66,7 +66,7 @@ impl RegistryState {
         Some(ConnectionDetails { row: self.row(record)?, channels })
     }
 
-    /// One user.
+    /// The details of a user.
     pub fn describe_user(&self, name: &str) -> Option<UserDetails> {
         let user = self.user(self.user_id(name)?)?;
         let records = user.connections.iter().filter_map(|key| self.connections.get(key.index as usize));
@@ -82,7 +82,7 @@ impl RegistryState {
         })
     }
 
-    /// Ends connections of a user, at most so many of them. None: no such user.
+    /// Ends at most `at_most` connections of a user. `None` if the user does not exist.
     pub fn disconnect_user(
         &mut self,
         name: &str,
@@ -137,8 +137,8 @@ mod tests {
         RegistryState::new(ConnectionTimes { idle: 10, part: 10, grace: 10, user_idle: 10 })
     }
 
-    /// All ids that a walk in steps of this size meets.
-    fn walked(state: &RegistryState, mut browse: BrowseConnections) -> Vec<u128> {
+    /// The ids that a full listing in slices returns.
+    fn list_all(state: &RegistryState, mut browse: BrowseConnections) -> Vec<u128> {
         let mut ids = Vec::new();
         loop {
             let slice = state.browse_connections(&browse);
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_walk_meets_each_connection_once(
+        fn a_listing_contains_each_connection_once(
             made in 0_u128..60,
             ended in proptest::collection::btree_set(0_u128..60, 0..40),
             count in 1_usize..25,
@@ -166,7 +166,7 @@ mod tests {
             for id in &ended {
                 state.disconnect(Uuid::from_u128(*id), 0, &mut Vec::new());
             }
-            let wanted = |channel: Option<&str>, user: Option<&str>| BrowseConnections {
+            let filter = |channel: Option<&str>, user: Option<&str>| BrowseConnections {
                 from: 0,
                 count,
                 channel: channel.map(str::to_owned),
@@ -176,13 +176,13 @@ mod tests {
                 (0..made).filter(|id| !ended.contains(id) && keep(*id)).collect::<BTreeSet<_>>()
             };
             for (browse, expected) in [
-                (wanted(None, None), alive(&|_| true)),
-                (wanted(Some("even"), None), alive(&|id| id % 2 == 0)),
-                (wanted(Some("all"), Some("ada")), alive(&|id| id % 3 == 0)),
-                (wanted(Some("unknown"), None), BTreeSet::new()),
-                (wanted(None, Some("unknown")), BTreeSet::new()),
+                (filter(None, None), alive(&|_| true)),
+                (filter(Some("even"), None), alive(&|id| id % 2 == 0)),
+                (filter(Some("all"), Some("ada")), alive(&|id| id % 3 == 0)),
+                (filter(Some("unknown"), None), BTreeSet::new()),
+                (filter(None, Some("unknown")), BTreeSet::new()),
             ] {
-                let ids = walked(&state, browse);
+                let ids = list_all(&state, browse);
                 prop_assert_eq!(ids.len(), expected.len());
                 prop_assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), expected);
             }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_ended_in_steps() {
+    fn a_users_connections_are_ended_in_batches() {
         let mut state = state();
         (0..7).for_each(|id| connect(&mut state, "ada", id, &["c"]));
         connect(&mut state, "bob", 7, &["c"]);
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(step(), EndedConnections { ended: 1, left: 0 });
         assert_eq!(state.disconnect_user("nobody", 3, 0, &mut Vec::new()), None);
         assert_eq!(
-            state.census(),
+            state.stats(),
             Counts { remembered_users: 2, active_users: 1, connections: 1, channels: 1 }
         );
         assert!(state.describe_user("ada").unwrap().connections.is_empty());
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_come_in_slices() {
+    fn channels_are_listed_in_slices() {
         let mut state = state();
         connect(&mut state, "ada", 1, &["a", "b", "c", "d", "e"]);
         let names = |from, count| {

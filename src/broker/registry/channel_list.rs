@@ -1,4 +1,4 @@
-//! Lists and settings of channels.
+//! Listing and configuring channels.
 
 use super::state::{Effect, RegistryState};
 use crate::broker::channel::messages::ToChannel;
@@ -8,10 +8,10 @@ use crate::protocol::settings::ChannelSettings;
 use std::collections::HashSet;
 
 impl RegistryState {
-    /// Creates channels, or gives them new settings.
+    /// Creates channels, or changes their settings.
     ///
     /// # Errors
-    /// There is no room for all new ones; nothing has changed then.
+    /// The new channels exceed the limit. Nothing is changed.
     pub fn configure(
         &mut self,
         configs: Vec<(String, ChannelSettings)>,
@@ -37,7 +37,7 @@ impl RegistryState {
         id
     }
 
-    /// These channels, or all, without the excluded ones; each once, unknown names left out.
+    /// Lists the named channels, or all, without the excluded ones. Each is listed once; unknown names are ignored.
     pub fn list(&self, names: Option<&[String]>, exclude: &[String]) -> Vec<ChannelId> {
         let excluded: HashSet<ChannelId> = exclude.iter().filter_map(|name| self.channel_id(name)).collect();
         let mut ids: Vec<ChannelId> = match names {

@@ -1,4 +1,4 @@
-//! Connections and subscriptions, as backends ask for them.
+//! Connections, subscriptions and user states, as applications request them.
 
 use super::messages::{Connect, ConnectRefused, StateRefused, Subscribe, SubscribeRefused, Unsubscribe};
 use super::state::{Effect, Phase, RegistryState, subscriptions};
@@ -11,42 +11,40 @@ use crate::protocol::state::{StateEntry, write_changes};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What came of a [`Connect`].
+/// The result of a [`Connect`].
 #[derive(Debug)]
 pub struct Opened {
-    /// The connection's id.
     pub conn_id: Uuid,
-    /// Its user.
     pub user: Arc<UserView>,
-    /// The channels asked for, without repetition.
+    /// The requested channels, without repetition.
     pub channels: Vec<ChannelId>,
 }
 
-/// What came of a [`Subscribe`] or [`Unsubscribe`].
+/// The result of a [`Subscribe`] or [`Unsubscribe`].
 #[derive(Debug)]
 pub struct Changed {
-    /// All subscriptions now, by name.
+    /// All current subscriptions, in order of their names.
     pub channels: Vec<ChannelId>,
-    /// The real changes, by name.
+    /// The actual changes, in order of their names.
     pub changed: Vec<ChannelId>,
 }
 
-/// What came of a change of state.
+/// The result of a change of state.
 #[derive(Debug)]
 pub struct NewState {
-    /// The user now.
+    /// The user after the change.
     pub user: Arc<UserView>,
-    /// What changed.
+    /// The changed entries.
     pub changed: Vec<StateEntry>,
-    /// The public keys now.
+    /// The public keys after the change.
     pub public_keys: Vec<String>,
 }
 
 impl RegistryState {
-    /// A user connects; see `/connect`.
+    /// Connects a user; see `/connect`.
     ///
     /// # Errors
-    /// The id is taken by a connection of another user, or there is no room; nothing has changed then.
+    /// The id belongs to a connection of another user, or a limit is reached. Nothing is changed.
     pub fn connect(
         &mut self,
         request: Connect,
@@ -56,8 +54,8 @@ impl RegistryState {
         let known = self.user_id(&request.username);
         let conn_id = request.conn_id.unwrap_or_else(Uuid::new_v4);
         let existing = self.connection(conn_id).map(|(key, connection)| (key, connection.user));
-        let is_anothers = existing.is_some_and(|(_, owner)| Some(owner) != known);
-        if is_anothers || known.is_some_and(|user| !self.may_touch(user)) {
+        let is_foreign = existing.is_some_and(|(_, owner)| Some(owner) != known);
+        if is_foreign || known.is_some_and(|user| !self.may_access(user)) {
             return Err(ConnectRefused::BelongsToAnother);
         }
         if !self.share_has_room(existing.map(|(key, _)| key), known, &request.channels) {
@@ -65,43 +63,44 @@ impl RegistryState {
         }
         self.room_to_connect(&request, existing.map(|(key, _)| key), known)
             .map_err(ConnectRefused::OverLimit)?;
-        let user = known.unwrap_or_else(|| self.users.insert(&request.username, now, self.demo.asks()));
+        let user =
+            known.unwrap_or_else(|| self.users.insert(&request.username, now, self.demo.is_demo_request()));
         let fresh = if known.is_none() { request.fresh_user_state } else { Vec::new() };
         let before = self.view(user);
         self.change_state(user, fresh, request.user_state, Some(request.state_public_keys), now);
         let after = self.view(user);
         if before != after {
-            // Lists show the new state; members are not told (behaviour of the original).
-            self.tell_channels(user, &after, None, effects);
+            // Lists show the new state; members are not notified (behaviour of the original).
+            self.notify_channels(user, &after, None, effects);
         }
         let key = match existing {
             Some((key, _)) => key,
             None => {
                 let key = self.insert_connection(conn_id, user);
-                effects.push(Effect::Inbox(ToPrivateMessages::Open(user, key)));
+                effects.push(Effect::PrivateMessages(ToPrivateMessages::Open(user, key)));
                 key
             }
         };
-        self.appear(key, now, effects);
+        self.mark_present(key, now, effects);
         let mut names = request.channels;
-        // Joined in sorted order, as the original does.
+        // Joins in sorted order, like the original.
         names.sort();
         names.dedup();
         let channels = self.join_all(key, &names, &request.channel_configs, effects);
         Ok(Opened { conn_id, user: after, channels })
     }
 
-    /// The user's view now; channels of its connections are told if it is a new one.
+    /// The user's current view.
     fn view(&self, user: UserId) -> Arc<UserView> {
         match self.user(user) {
             Some(user) => user.view.clone(),
-            // Unreachable while a connection or request holds the user; an empty view harms nobody.
+            // Unreachable while a connection or request holds the user. An empty view is harmless.
             None => Arc::new(UserView::new(user, "".into(), "{}", "{}")),
         }
     }
 
-    /// A connection that was connected again counts again, and its idle time starts anew.
-    fn appear(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {
+    /// Marks a connection as present because the application connected it again. Its idle time starts again.
+    fn mark_present(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {
         let idle = now + self.times.idle;
         let Some(connection) = self.get_mut(key) else { return };
         match connection.phase {
@@ -145,14 +144,14 @@ impl RegistryState {
         let new = !connection.channels.contains(&channel);
         if new {
             connection.channels.push(channel);
-            let place = connection.phase.session();
+            let location = connection.phase.session();
             let absent = connection.phase == Phase::Away;
             let id = connection.user;
             if let Some(user) = self.users.get_mut(id) {
                 user.connections.join(channel);
             }
             let user = self.view(id);
-            effects.push(Effect::Channel(channel, ToChannel::Join { conn: key, user, place }));
+            effects.push(Effect::Channel(channel, ToChannel::Join { conn: key, user, location }));
             if absent {
                 effects.push(Effect::Channel(channel, ToChannel::Part(key)));
             }
@@ -160,16 +159,17 @@ impl RegistryState {
         (channel, new)
     }
 
-    /// More subscriptions.
+    /// Adds subscriptions.
     ///
     /// # Errors
-    /// No such connection, or no room; nothing has changed then.
+    /// The connection does not exist, or a limit is reached. Nothing is changed.
     pub fn subscribe(
         &mut self,
         request: Subscribe,
         effects: &mut Vec<Effect>,
     ) -> Result<Changed, SubscribeRefused> {
-        let (key, user) = self.touchable(request.conn_id).ok_or(SubscribeRefused::UnknownConnection)?;
+        let (key, user) =
+            self.accessible_connection(request.conn_id).ok_or(SubscribeRefused::UnknownConnection)?;
         if !self.share_has_room(Some(key), Some(user), &request.channels) {
             return Err(SubscribeRefused::DemoIsFull);
         }
@@ -186,9 +186,9 @@ impl RegistryState {
         Ok(self.changed(key, changed))
     }
 
-    /// Fewer subscriptions. `None`: no such connection.
+    /// Removes subscriptions. `None` if the connection does not exist.
     pub fn unsubscribe(&mut self, request: Unsubscribe, effects: &mut Vec<Effect>) -> Option<Changed> {
-        let (key, _) = self.touchable(request.conn_id)?;
+        let (key, _) = self.accessible_connection(request.conn_id)?;
         let mut changed = Vec::new();
         for channel in request.channels.iter().filter_map(|name| self.channel_id(name)).collect::<Vec<_>>() {
             let Some(connection) = self.get_mut(key) else { continue };
@@ -205,10 +205,10 @@ impl RegistryState {
         Some(self.changed(key, changed))
     }
 
-    /// A connection that the request at hand may touch, and its user.
-    fn touchable(&self, id: Uuid) -> Option<(ConnKey, UserId)> {
+    /// A connection that the current request may access, and its user.
+    fn accessible_connection(&self, id: Uuid) -> Option<(ConnKey, UserId)> {
         let (key, connection) = self.connection(id)?;
-        Some((key, connection.user)).filter(|(_, user)| self.may_touch(*user))
+        Some((key, connection.user)).filter(|(_, user)| self.may_access(*user))
     }
 
     fn changed(&self, key: ConnKey, mut changed: Vec<ChannelId>) -> Changed {
@@ -226,10 +226,10 @@ impl RegistryState {
         channels.sort_by_cached_key(name);
     }
 
-    /// A user's state changes; see `/user_state`.
+    /// Changes a user's state; see `/user_state`.
     ///
     /// # Errors
-    /// No such user, or no room; nothing has changed then.
+    /// The user does not exist, or a limit is reached. Nothing is changed.
     pub fn set_user_state(
         &mut self,
         user: &str,
@@ -238,7 +238,7 @@ impl RegistryState {
         now: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<NewState, StateRefused> {
-        let id = self.user_id(user).filter(|id| self.may_touch(*id)).ok_or(StateRefused::UnknownUser)?;
+        let id = self.user_id(user).filter(|id| self.may_access(*id)).ok_or(StateRefused::UnknownUser)?;
         self.room_for_state(Some(id), &[&state]).map_err(StateRefused::OverLimit)?;
         let before = self.view(id);
         let changed = self.change_state(id, Vec::new(), state, public_keys, now);
@@ -251,13 +251,13 @@ impl RegistryState {
                 write_changes(changed.iter().filter(public), &mut out);
                 String::from_utf8(out).unwrap_or_else(|_| "[]".into()).into_boxed_str()
             });
-            self.tell_channels(id, &after, event, effects);
+            self.notify_channels(id, &after, event, effects);
         }
         Ok(NewState { user: after, changed, public_keys })
     }
 
-    /// Every channel in which the user has a connection, each once.
-    fn tell_channels(
+    /// Sends the user's new view once to each channel in which the user has a connection.
+    fn notify_channels(
         &self,
         id: UserId,
         view: &Arc<UserView>,
@@ -276,19 +276,19 @@ impl RegistryState {
     fn change_state(
         &mut self,
         id: UserId,
-        fresh: Vec<StateEntry>,
+        initial: Vec<StateEntry>,
         state: Vec<StateEntry>,
         public_keys: Option<Vec<String>>,
         now: u64,
     ) -> Vec<StateEntry> {
         let Some(user) = self.users.get_mut(id) else { return Vec::new() };
         user.last_active = now;
-        let idle = fresh.is_empty() && state.is_empty() && public_keys.as_ref().is_none_or(Vec::is_empty);
+        let idle = initial.is_empty() && state.is_empty() && public_keys.as_ref().is_none_or(Vec::is_empty);
         if idle && user.details.is_none() {
             return Vec::new();
         }
         let details = user.details.get_or_insert_default();
-        details.state.merge(fresh);
+        details.state.merge(initial);
         let changed = details.state.merge(state);
         if let Some(keys) = public_keys {
             details.public_keys = keys;
@@ -309,19 +309,19 @@ impl RegistryState {
 }
 
 impl Phase {
-    /// The session that listens now, if there is one.
+    /// The attached session, if there is one.
     pub(super) fn session(&self) -> Option<ConnectionSlot> {
         match self {
-            Phase::Attached(place, _) => Some(*place),
+            Phase::Attached(location, _) => Some(*location),
             _ => None,
         }
     }
 
-    /// The session that is among the members of its channels: also one that has been told to go, and gets what they get
-    /// until it is gone.
+    /// The session that is a member of its channels. This includes a session that is being released: it receives frames
+    /// until it has ended.
     pub(super) fn member(&self) -> Option<ConnectionSlot> {
         match self {
-            Phase::Attached(place, _) => Some(*place),
+            Phase::Attached(location, _) => Some(*location),
             Phase::Releasing(handover) => Some(handover.from),
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! When connections change by themselves. One deadline each, in order of time. Pure.
+//! The deadlines of connections, at most one per connection, in order of time. Pure.
 
 use crate::protocol::ids::ConnKey;
 use std::collections::BTreeSet;
@@ -14,14 +14,14 @@ impl Deadlines {
         if let Some(old) = current.take() {
             self.0.remove(&(old.get(), conn));
         }
-        // Nothing is due at 0, when the clock starts.
+        // 0 is not a valid deadline: nothing is due when the clock starts.
         *current = at.and_then(|at| NonZeroU64::new(at.max(1)));
         if let Some(at) = *current {
             self.0.insert((at.get(), conn));
         }
     }
 
-    /// Takes out the next connection whose deadline has come.
+    /// Removes and returns the next connection whose deadline has passed.
     pub fn next_due(&mut self, now: u64) -> Option<ConnKey> {
         let &(at, conn) = self.0.first()?;
         if at > now {

@@ -1,79 +1,79 @@
-//! What the requests of demo mode may take and touch. Anybody may send them, so they have a small share of their own,
-//! which the bounds for backends do not count, and touch no user that is not theirs. Pure.
+//! The limits of demo mode. Its requests are unsigned, so they use a small share of their own, which the limits for
+//! applications do not count, and may only access users that demo mode has created. Pure.
 
 use super::state::RegistryState;
 use crate::protocol::ids::{ConnKey, UserId};
 use std::collections::HashSet;
 
-/// Most channels that they make. Channels stay until the server ends.
+/// The most channels that demo mode may create. Channels exist until the server ends.
 pub const MAX_CHANNELS: usize = 16;
-/// Most connections of their users.
+/// The most connections of demo users.
 pub const MAX_CONNECTIONS: usize = 100;
-/// Most users of theirs that are remembered.
+/// The most demo users that are remembered.
 pub const MAX_USERS: usize = 200;
 
-/// How much of their share is taken.
+/// The used part of the share.
 #[derive(Debug, Default)]
 pub struct DemoShare {
-    /// The request at hand is one of them.
-    asks: bool,
+    /// Whether the current request belongs to demo mode.
+    is_demo_request: bool,
     channels: usize,
     connections: usize,
 }
 
 impl DemoShare {
-    /// Whether the request at hand is of demo mode.
-    pub fn asks(&self) -> bool {
-        self.asks
+    /// Whether the current request belongs to demo mode.
+    pub fn is_demo_request(&self) -> bool {
+        self.is_demo_request
     }
 
-    /// Channels that they made.
+    /// The number of channels that demo mode has created.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// Connections of their users.
+    /// The number of connections of demo users.
     pub fn connections(&self) -> usize {
         self.connections
     }
 
-    /// A channel was made by the request at hand.
+    /// Counts a channel that the current request has created.
     pub(super) fn note_channel(&mut self) {
-        self.channels += usize::from(self.asks);
+        self.channels += usize::from(self.is_demo_request);
     }
 }
 
 impl RegistryState {
-    /// What follows is a request of demo mode, until [`RegistryState::end_demo`].
+    /// Begins a request of demo mode, which ends with [`RegistryState::end_demo`].
     pub fn begin_demo(&mut self) {
-        self.demo.asks = true;
+        self.demo.is_demo_request = true;
     }
 
-    /// The request of demo mode is carried out.
+    /// Ends the request of demo mode.
     pub fn end_demo(&mut self) {
-        self.demo.asks = false;
+        self.demo.is_demo_request = false;
     }
 
-    /// Whether the request at hand may touch this user: one of demo mode only those that such a request has made.
-    pub(super) fn may_touch(&self, user: UserId) -> bool {
-        !self.demo.asks || self.user(user).is_some_and(|user| user.of_demo)
+    /// Whether the current request may access this user. A request of demo mode may only access demo users.
+    pub(super) fn may_access(&self, user: UserId) -> bool {
+        !self.demo.is_demo_request || self.user(user).is_some_and(|user| user.of_demo)
     }
 
-    /// The connection of this key was made, or ends.
+    /// Counts a new (1) or ended (-1) connection of a demo user.
     pub(super) fn note_connection(&mut self, user: UserId, by: isize) {
         if self.user(user).is_some_and(|user| user.of_demo) {
             self.demo.connections = self.demo.connections.saturating_add_signed(by);
         }
     }
 
-    /// Whether the share has room for what the request at hand makes.
+    /// Whether the share has room for everything that the current request creates.
     pub(super) fn share_has_room(
         &self,
         existing: Option<ConnKey>,
         user: Option<UserId>,
         channels: &[String],
     ) -> bool {
-        if !self.demo.asks {
+        if !self.demo.is_demo_request {
             return true;
         }
         let new: HashSet<&String> = channels.iter().filter(|name| self.channel_id(name).is_none()).collect();
@@ -119,8 +119,8 @@ mod tests {
         }
     }
 
-    fn bounded() -> RegistryState {
-        RegistryState::new(TIMES).bounded(RegistryLimits {
+    fn with_limits() -> RegistryState {
+        RegistryState::new(TIMES).with_limits(RegistryLimits {
             channels: 2,
             connections: 2,
             ..RegistryLimits::default()
@@ -128,8 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn the_share_is_bounded_and_backends_keep_all_of_theirs() {
-        let (mut state, mut effects) = (bounded(), Vec::new());
+    fn the_share_is_limited_and_does_not_reduce_the_applications_limits() {
+        let (mut state, mut effects) = (with_limits(), Vec::new());
         for number in 0..MAX_CONNECTIONS {
             let channel = format!("demo:{}", number % MAX_CHANNELS);
             let request = connect(&format!("demo:{number}"), &[&channel]);
@@ -147,8 +147,8 @@ mod tests {
     }
 
     #[test]
-    fn channels_of_one_request_count_too() {
-        let (mut state, mut effects) = (bounded(), Vec::new());
+    fn channels_of_one_request_are_counted_together() {
+        let (mut state, mut effects) = (with_limits(), Vec::new());
         let names: Vec<String> = (0..=MAX_CHANNELS).map(|number| format!("demo:{number}")).collect();
         let many = connect("demo:ann", &names.iter().map(String::as_str).collect::<Vec<_>>());
         let refused = state.for_demo(|state| state.connect(many, 0, &mut effects));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_makes_room_again() {
+    fn ended_connections_and_users_free_their_share() {
         let (mut state, mut effects) = (RegistryState::new(TIMES), Vec::new());
         let mut opened = Vec::new();
         for number in 0..MAX_CONNECTIONS {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_connections_of_backends_are_not_touched() {
+    fn demo_requests_cannot_access_users_of_applications() {
         let (mut state, mut effects) = (RegistryState::new(TIMES), Vec::new());
         let conn_id = Uuid::from_u128(7);
         let own = Connect { conn_id: Some(conn_id), ..connect("demo:ann", &["a"]) };

@@ -1,15 +1,15 @@
-//! How sessions are sent away when the server stops: a batch at each tick, spread over a time. Pure.
+//! How sessions are closed during the shutdown: a batch per tick, spread over a period. Pure.
 
 use super::state::{Phase, RegistryState};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
 
-/// Longest wait before coming back that a session is told, in ms: as long as clients of the original wait by themselves
-/// after a first failure.
+/// The longest reconnect delay that is sent to a client, in ms. Clients of the original wait this long after a first
+/// failure anyway.
 const RETRY_MS: u64 = 2_000;
-/// How long after the last batch those may come who were just coming or being taken over when their turn was, in ms.
-const MOMENT_MS: u64 = 100;
+/// The time after the last batch, in ms, for sessions that were being attached or taken over when their batch was due.
+const SETTLE_MS: u64 = 100;
 
-/// Who has to go, and when.
+/// The connections whose sessions are still to be closed, and the time range.
 #[derive(Debug)]
 pub struct DrainSchedule {
     keys: Vec<ConnKey>,
@@ -18,46 +18,47 @@ pub struct DrainSchedule {
     spread: u64,
 }
 
-/// A session that is to go now.
+/// A session to close now.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Departing {
-    /// Where it is.
-    pub place: ConnectionSlot,
-    /// What it listens to.
+pub struct ClosingSession {
+    /// The session.
+    pub location: ConnectionSlot,
+    /// The channels that it subscribes to.
     pub channels: Vec<ChannelId>,
 }
 
 impl DrainSchedule {
-    /// These connections' sessions go between `now` and `spread` ms later.
+    /// Closes the sessions of these connections between `now` and `spread` ms later.
     pub fn new(keys: Vec<ConnKey>, now: u64, spread: u64) -> Self {
         Self { all: keys.len(), keys, begun: now, spread }
     }
 
-    /// Those whose time has come.
+    /// Removes and returns the connections that are due.
     pub fn due(&mut self, now: u64) -> Vec<ConnKey> {
         let elapsed = now.saturating_sub(self.begun).min(self.spread);
-        let gone_by_now = match self.spread {
+        let closed_by_now = match self.spread {
             0 => self.all,
-            // Rounded up: the first goes soon, and who is alone does not wait.
+            // Rounded up, so that the first session is closed early, and a single one immediately.
             spread => (self.all as u64 * elapsed).div_ceil(spread) as usize,
         };
-        self.keys.split_off(self.all - gone_by_now.max(self.all - self.keys.len()))
+        self.keys.split_off(self.all - closed_by_now.max(self.all - self.keys.len()))
     }
 
-    /// Whether all were sent away a moment ago: who is left now was just coming, or being taken over, when his turn was.
+    /// Whether the last batch was closed [`SETTLE_MS`] ago. Any session left was being attached or taken over when its
+    /// batch was due.
     pub fn is_over(&self, now: u64) -> bool {
-        self.keys.is_empty() && now.saturating_sub(self.begun) >= self.spread + MOMENT_MS
+        self.keys.is_empty() && now.saturating_sub(self.begun) >= self.spread + SETTLE_MS
     }
 
-    /// How long a session that goes is asked to stay away, in ms. All are asked for the same: they come back spread as
-    /// they went, when this server has gone.
+    /// The reconnect delay that is sent to clients, in ms. It is the same for all, so that they reconnect spread over
+    /// time as they were closed, after this server has stopped.
     pub fn retry_ms(&self) -> u16 {
         self.spread.min(RETRY_MS) as u16
     }
 }
 
 impl RegistryState {
-    /// All connections, for [`DrainSchedule`].
+    /// The keys of all connections, for [`DrainSchedule`].
     pub fn keys(&self) -> Vec<ConnKey> {
         let key = |(index, connection): (usize, &super::state::ConnectionRecord)| ConnKey {
             index: index as u32,
@@ -66,12 +67,12 @@ impl RegistryState {
         self.connections.iter().map(key).collect()
     }
 
-    /// The session of a connection, if it has one now.
-    pub fn departing(&self, key: ConnKey) -> Option<Departing> {
+    /// The session of a connection, if one is attached.
+    pub fn closing_session(&self, key: ConnKey) -> Option<ClosingSession> {
         let connection = self.connections.get(key.index as usize)?;
         match connection.phase {
-            Phase::Attached(place, _) if connection.generation == key.generation => {
-                Some(Departing { place, channels: connection.channels.to_vec() })
+            Phase::Attached(location, _) if connection.generation == key.generation => {
+                Some(ClosingSession { location, channels: connection.channels.to_vec() })
             }
             _ => None,
         }
@@ -88,32 +89,32 @@ mod tests {
     }
 
     #[test]
-    fn without_a_spread_all_go_at_once() {
-        let mut departures = DrainSchedule::new(keys(3), 500, 0);
-        assert_eq!(departures.due(500).len(), 3);
-        assert!(!departures.is_over(599), "nobody overtakes them");
-        assert!(departures.is_over(600));
-        assert_eq!(departures.retry_ms(), 0);
+    fn without_a_spread_all_sessions_are_closed_immediately() {
+        let mut schedule = DrainSchedule::new(keys(3), 500, 0);
+        assert_eq!(schedule.due(500).len(), 3);
+        assert!(!schedule.is_over(599), "the last batch needs time");
+        assert!(schedule.is_over(600));
+        assert_eq!(schedule.retry_ms(), 0);
     }
 
     #[test]
-    fn nobody_waits_longer_than_clients_do_by_themselves() {
+    fn the_reconnect_delay_does_not_exceed_the_clients_own() {
         assert_eq!(DrainSchedule::new(Vec::new(), 0, 1_500).retry_ms(), 1_500);
         assert_eq!(DrainSchedule::new(Vec::new(), 0, 3_600_000).retry_ms(), 2_000);
     }
 
     proptest! {
         #[test]
-        fn everybody_goes_once_and_evenly(count in 0_u32..500, spread in 0_u64..5_000, tick in 1_u64..400) {
-            let mut departures = DrainSchedule::new(keys(count), 1_000, spread);
+        fn each_session_is_closed_once_and_evenly_over_time(count in 0_u32..500, spread in 0_u64..5_000, tick in 1_u64..400) {
+            let mut schedule = DrainSchedule::new(keys(count), 1_000, spread);
             let (mut gone, mut now) = (Vec::new(), 1_000);
-            while !departures.is_over(now) {
+            while !schedule.is_over(now) {
                 now += tick;
-                gone.extend(departures.due(now));
+                gone.extend(schedule.due(now));
                 let share = (u64::from(count) * (now - 1_000).min(spread)).div_ceil(spread.max(1));
                 prop_assert!(spread == 0 || gone.len() as u64 == share, "{} of {share}", gone.len());
             }
-            prop_assert!(now - 1_000 <= spread + MOMENT_MS + tick);
+            prop_assert!(now - 1_000 <= spread + SETTLE_MS + tick);
             gone.sort_unstable();
             prop_assert_eq!(gone, keys(count));
         }

@@ -1,4 +1,4 @@
-//! How connections come and go: sessions attach and detach, time passes, somebody says goodbye.
+//! The life of connections: sessions attach and detach, deadlines pass, connections end.
 
 use super::state::{Effect, Handover, Phase, RegistryState};
 use crate::broker::channel::messages::ToChannel;
@@ -9,7 +9,7 @@ use crate::protocol::websocket::close::CloseReason;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-/// Users of demo mode are forgotten this long after their last connection: there is room for few.
+/// Demo users are removed this long after their last connection, because only few are allowed.
 const DEMO_USER_IDLE_MS: u64 = 60_000;
 
 impl RegistryState {
@@ -33,10 +33,10 @@ impl RegistryState {
         }
     }
 
-    /// A session asks for its connection. An earlier session goes first, so that its cursors are known.
+    /// Attaches a session to its connection. An earlier session is released first, so that its cursors are known.
     ///
     /// # Errors
-    /// No such connection.
+    /// The connection does not exist.
     pub fn attach(
         &mut self,
         conn_id: Uuid,
@@ -46,30 +46,30 @@ impl RegistryState {
         let (key, _) = self.connection(conn_id).ok_or(AttachRefused::UnknownConnection)?;
         let connection = self.get_mut(key).ok_or(AttachRefused::UnknownConnection)?;
         match &mut connection.phase {
-            Phase::Attached(place, _) => {
-                let place = *place;
-                connection.phase = Phase::Releasing(Box::new(Handover { from: place, to: Some(next) }));
-                release(place, CloseReason::TakenOver, effects);
+            Phase::Attached(location, _) => {
+                let location = *location;
+                connection.phase = Phase::Releasing(Box::new(Handover { from: location, to: Some(next) }));
+                release(location, CloseReason::TakenOver, effects);
             }
             Phase::Releasing(handover) => {
-                if let Some((place, _)) = handover.to.replace(next) {
-                    release(place, CloseReason::TakenOver, effects);
+                if let Some((location, _)) = handover.to.replace(next) {
+                    release(location, CloseReason::TakenOver, effects);
                 }
             }
-            Phase::Waiting | Phase::Lingering | Phase::Away => self.seat(key, next, effects),
+            Phase::Waiting | Phase::Lingering | Phase::Away => self.attach_session(key, next, effects),
         }
         Ok(())
     }
 
-    fn seat(
+    fn attach_session(
         &mut self,
         key: ConnKey,
-        (place, transport): (ConnectionSlot, Transport),
+        (location, transport): (ConnectionSlot, Transport),
         effects: &mut Vec<Effect>,
     ) {
         let Some(connection) = self.get_mut(key) else { return };
         let was_present = connection.is_present();
-        connection.phase = Phase::Attached(place, transport);
+        connection.phase = Phase::Attached(location, transport);
         let user = connection.user;
         let mut channels: Vec<_> = connection.channels.iter().copied().collect();
         if !was_present {
@@ -78,43 +78,43 @@ impl RegistryState {
         self.set_deadline(key, None);
         self.sort_by_name(&mut channels);
         let Some(view) = self.user(user).map(|user| user.view.clone()) else { return };
-        // Channels by name, then what is private: the order in which the original catches up.
+        // Channels in order of their names, then private messages: the catch-up order of the original.
         let of = channels.len() as u32 + 1;
         for (index, channel) in (0..).zip(channels) {
             let part = CatchUpPart { index, of };
-            let message = ToChannel::Attach { conn: key, user: view.clone(), place, part };
+            let message = ToChannel::Attach { conn: key, user: view.clone(), location, part };
             effects.push(Effect::Channel(channel, message));
         }
-        effects.push(Effect::Inbox(ToPrivateMessages::Attach(
+        effects.push(Effect::PrivateMessages(ToPrivateMessages::Attach(
             user,
             key,
-            place,
+            location,
             CatchUpPart { index: of - 1, of },
         )));
     }
 
-    /// A session is gone. A goodbye of a session that is not the connection's any more changes nothing.
-    pub fn detached(&mut self, gone: Detached, now: u64, effects: &mut Vec<Effect>) {
-        let Some((key, connection)) = self.connection(gone.conn_id) else { return };
+    /// Handles the end of a session. The report of a session that no longer belongs to the connection changes nothing.
+    pub fn detached(&mut self, detached: Detached, now: u64, effects: &mut Vec<Effect>) {
+        let Some((key, connection)) = self.connection(detached.conn_id) else { return };
         match &connection.phase {
-            Phase::Attached(place, transport) if *place == gone.place => {
+            Phase::Attached(location, transport) if *location == detached.location => {
                 let transport = *transport;
-                self.unseat(key, &gone, effects);
-                self.rest(key, transport, now);
+                self.detach_session(key, &detached, effects);
+                self.set_unattached(key, transport, now);
             }
-            Phase::Releasing(handover) if handover.from == gone.place => {
+            Phase::Releasing(handover) if handover.from == detached.location => {
                 let next = handover.to;
-                self.unseat(key, &gone, effects);
+                self.detach_session(key, &detached, effects);
                 match next {
                     Some(next) => {
-                        // Present all along: a take-over is nobody's coming or going.
+                        // The connection stays present: a take-over causes no presence event.
                         self.set_phase(key, Phase::Waiting);
-                        self.seat(key, next, effects);
+                        self.attach_session(key, next, effects);
                     }
-                    None => self.rest(key, gone.transport, now),
+                    None => self.set_unattached(key, detached.transport, now),
                 }
             }
-            Phase::Releasing(handover) if handover.to.is_some_and(|(next, _)| next == gone.place) => {
+            Phase::Releasing(handover) if handover.to.is_some_and(|(next, _)| next == detached.location) => {
                 let from = handover.from;
                 self.set_phase(key, Phase::Releasing(Box::new(Handover { from, to: None })));
             }
@@ -128,19 +128,24 @@ impl RegistryState {
         }
     }
 
-    /// Channels and inbox learn how far the peer got.
-    fn unseat(&mut self, key: ConnKey, gone: &Detached, effects: &mut Vec<Effect>) {
+    /// Sends the cursors of the client to the channels and the private messages.
+    fn detach_session(&mut self, key: ConnKey, detached: &Detached, effects: &mut Vec<Effect>) {
         let Some(connection) = self.get_mut(key) else { return };
-        let cursors: FxHashMap<_, _> = gone.cursors.iter().copied().collect();
+        let cursors: FxHashMap<_, _> = detached.cursors.iter().copied().collect();
         for channel in &connection.channels {
             let message = ToChannel::Detach(key, cursors.get(channel).copied());
             effects.push(Effect::Channel(*channel, message));
         }
-        effects.push(Effect::Inbox(ToPrivateMessages::Detach(connection.user, key, gone.inbox)));
+        effects.push(Effect::PrivateMessages(ToPrivateMessages::Detach(
+            connection.user,
+            key,
+            detached.private_cursor,
+        )));
     }
 
-    /// Without a session: a poll's connection waits for the next, a websocket's is soon absent.
-    fn rest(&mut self, key: ConnKey, transport: Transport, now: u64) {
+    /// A connection without a session: after a poll it waits for the next one; after a websocket it soon becomes
+    /// absent.
+    fn set_unattached(&mut self, key: ConnKey, transport: Transport, now: u64) {
         let (phase, at) = match transport {
             Transport::LongPoll => (Phase::Waiting, now + self.times.idle),
             Transport::Websocket => (Phase::Lingering, now + self.times.part),
@@ -149,7 +154,7 @@ impl RegistryState {
         self.set_deadline(key, Some(at));
     }
 
-    /// Time has passed. False if there is more to do, because so many effects are enough for one turn.
+    /// Handles due deadlines. False if more are due, because one turn produces about `at_most` effects.
     pub fn tick(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) -> bool {
         let mut looked_at = 0;
         while effects.len() + looked_at < at_most {
@@ -158,17 +163,17 @@ impl RegistryState {
             let Some(connection) = self.get_mut(key) else { continue };
             connection.deadline = None;
             match connection.phase {
-                Phase::Waiting | Phase::Lingering => self.leave_presence(key, now, effects),
-                Phase::Away => self.end(key, now, effects),
+                Phase::Waiting | Phase::Lingering => self.become_absent(key, now, effects),
+                Phase::Away => self.end_connection(key, now, effects),
                 Phase::Attached(..) | Phase::Releasing(..) => {}
             }
         }
         false
     }
 
-    fn leave_presence(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {
+    fn become_absent(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {
         if self.times.grace == 0 {
-            return self.end(key, now, effects);
+            return self.end_connection(key, now, effects);
         }
         let at = now + self.times.grace;
         let Some(connection) = self.get_mut(key) else { return };
@@ -183,24 +188,24 @@ impl RegistryState {
         self.set_deadline(key, Some(at));
     }
 
-    /// A connection ends by its peer's or backend's wish. False: no such connection.
+    /// Ends a connection at the request of its client or application. False if the connection does not exist.
     pub fn disconnect(&mut self, conn_id: Uuid, now: u64, effects: &mut Vec<Effect>) -> bool {
         let Some((key, connection)) = self.connection(conn_id) else { return false };
         match &connection.phase {
-            Phase::Attached(place, _) => release(*place, CloseReason::Ended, effects),
+            Phase::Attached(location, _) => release(*location, CloseReason::Ended, effects),
             Phase::Releasing(handover) => {
                 release(handover.from, CloseReason::Ended, effects);
-                if let Some((place, _)) = handover.to {
-                    release(place, CloseReason::Ended, effects);
+                if let Some((location, _)) = handover.to {
+                    release(location, CloseReason::Ended, effects);
                 }
             }
             _ => {}
         }
-        self.end(key, now, effects);
+        self.end_connection(key, now, effects);
         true
     }
 
-    fn end(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {
+    fn end_connection(&mut self, key: ConnKey, now: u64, effects: &mut Vec<Effect>) {
         self.set_deadline(key, None);
         let Some(connection) = self.remove_connection(key) else { return };
         let mut channels: Vec<_> = connection.channels.iter().copied().collect();
@@ -216,20 +221,20 @@ impl RegistryState {
             user.connections.remove(key);
             user.last_active = now;
             let last = user.connections.is_empty();
-            effects.push(Effect::Inbox(ToPrivateMessages::Close(connection.user, key, last)));
+            effects.push(Effect::PrivateMessages(ToPrivateMessages::Close(connection.user, key, last)));
         }
     }
 
-    /// Forgets users who have had no connection for long.
+    /// Removes users without a connection whose idle time has passed.
     pub fn forget_users(&mut self, now: u64) {
         let idle = self.times.user_idle;
         let after = |of_demo| if of_demo { idle.min(DEMO_USER_IDLE_MS) } else { idle };
-        self.users.forget(|user| {
+        self.users.remove_if(|user| {
             user.connections.is_empty() && now.saturating_sub(user.last_active) >= after(user.of_demo)
         });
     }
 }
 
-fn release(place: ConnectionSlot, reason: CloseReason, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Hub(place.hub, ToHub::Release(place.slot, reason)));
+fn release(location: ConnectionSlot, reason: CloseReason, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Hub(location.hub, ToHub::Release(location.slot, reason)));
 }

@@ -1,4 +1,5 @@
-//! How much the registry keeps at most. Looked at before anything is changed; what is over is refused as a whole.
+//! The limits of the registry. They are checked before anything is changed; a request over a limit is refused as a
+//! whole.
 
 use super::messages::Connect;
 use super::state::RegistryState;
@@ -9,20 +10,20 @@ use crate::protocol::state::{StateEntry, StateMap};
 use crate::telemetry::limits::Limit;
 use std::collections::HashSet;
 
-/// The bounds; 0 is none.
+/// The limits. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RegistryLimits {
-    /// Connections in all, present or not.
+    /// All connections, present or absent.
     pub connections: usize,
-    /// Connections of one user, present or not.
+    /// Connections of one user, present or absent.
     pub connections_per_user: usize,
-    /// Channels that one connection is in.
+    /// Channels of one connection.
     pub channels_per_connection: usize,
-    /// Channels in all.
+    /// All channels.
     pub channels: usize,
     /// Keys of one user's state.
     pub state_keys: usize,
-    /// Bytes of one user's state: those of its keys and values.
+    /// Bytes of one user's state: its keys and values.
     pub state_bytes: usize,
 }
 
@@ -39,7 +40,7 @@ impl From<&Settings> for RegistryLimits {
     }
 }
 
-/// Whether so many are too many.
+/// Whether a count exceeds the limit.
 fn is_over(bound: usize, count: usize) -> bool {
     bound > 0 && count > bound
 }
@@ -49,22 +50,21 @@ fn at_most(limit: Limit, bound: usize, count: usize) -> Result<(), OverLimit> {
 }
 
 impl RegistryState {
-    /// Whether there is room for all that this asks for. `existing` is the connection that it names, if there is one,
-    /// `user` the user if known.
+    /// Checks the limits for a [`Connect`]. `existing` is the named connection if it exists, `user` the user if known.
     pub(super) fn room_to_connect(
         &self,
         request: &Connect,
         existing: Option<ConnKey>,
         user: Option<UserId>,
     ) -> Result<(), OverLimit> {
-        let bounds = &self.bounds;
+        let limits = &self.limits;
         if existing.is_none() {
-            if !self.demo.asks() {
+            if !self.demo.is_demo_request() {
                 let taken = self.connections.len() - self.demo.connections();
-                at_most(Limit::Connections, bounds.connections, taken + 1)?;
+                at_most(Limit::Connections, limits.connections, taken + 1)?;
             }
-            let theirs = user.and_then(|id| self.user(id)).map_or(0, |user| user.connections.len());
-            at_most(Limit::ConnectionsPerUser, bounds.connections_per_user, theirs + 1)?;
+            let existing_of_user = user.and_then(|id| self.user(id)).map_or(0, |user| user.connections.len());
+            at_most(Limit::ConnectionsPerUser, limits.connections_per_user, existing_of_user + 1)?;
         }
         self.room_for_channels(request.channels.iter())?;
         self.room_to_join(existing, &request.channels)?;
@@ -72,27 +72,27 @@ impl RegistryState {
         self.room_for_state(user, &[fresh, &request.user_state])
     }
 
-    /// Whether there is room for those of these channels that do not exist yet.
+    /// Checks the limits for those of these channels that do not exist yet.
     pub(super) fn room_for_channels<'a>(
         &self,
         names: impl ExactSizeIterator<Item = &'a String>,
     ) -> Result<(), OverLimit> {
-        let (bound, taken) = (self.bounds.channels, self.channels.len() - self.demo.channels());
-        if self.demo.asks() || !is_over(bound, taken + names.len()) {
+        let (bound, taken) = (self.limits.channels, self.channels.len() - self.demo.channels());
+        if self.demo.is_demo_request() || !is_over(bound, taken + names.len()) {
             return Ok(());
         }
         let new: HashSet<&String> = names.filter(|name| self.channel_id(name).is_none()).collect();
-        // Whoever creates none is not concerned.
+        // A request that creates no channel is not limited.
         if new.is_empty() { Ok(()) } else { at_most(Limit::Channels, bound, taken + new.len()) }
     }
 
-    /// Whether a connection, existing or new, may be in these channels as well.
+    /// Checks the limits for adding a connection, existing or new, to these channels.
     pub(super) fn room_to_join(
         &self,
         connection: Option<ConnKey>,
         names: &[String],
     ) -> Result<(), OverLimit> {
-        let bound = self.bounds.channels_per_connection;
+        let bound = self.limits.channels_per_connection;
         let connection = connection.and_then(|key| self.connections.get(key.index as usize));
         let joined = connection.map_or(&[][..], |connection| &connection.channels);
         if !is_over(bound, joined.len() + names.len()) {
@@ -106,13 +106,13 @@ impl RegistryState {
         at_most(Limit::ChannelsPerConnection, bound, joined.len() + new.len())
     }
 
-    /// Whether a user's state has room for these entries, merged in this order.
+    /// Checks the limits for merging these entries into a user's state, in this order.
     pub(super) fn room_for_state(
         &self,
         user: Option<UserId>,
         entries: &[&[StateEntry]],
     ) -> Result<(), OverLimit> {
-        let RegistryLimits { state_keys, state_bytes, .. } = self.bounds;
+        let RegistryLimits { state_keys, state_bytes, .. } = self.limits;
         let count: usize = entries.iter().map(|entries| entries.len()).sum();
         if count == 0 || (state_keys == 0 && state_bytes == 0) {
             return Ok(());
@@ -123,7 +123,7 @@ impl RegistryState {
         if !is_over(state_keys, keys + count) && !is_over(state_bytes, bytes + more) {
             return Ok(());
         }
-        // Some may only take the place of others.
+        // Some entries may only replace others.
         let mut merged = details.map_or_else(StateMap::default, |details| details.state.clone());
         entries.iter().for_each(|entries| _ = merged.merge(entries.iter().cloned()));
         at_most(Limit::UserStateKeys, state_keys, merged.len())?;

@@ -1,4 +1,4 @@
-//! What the registry is asked.
+//! The messages to the registry.
 
 use super::state::Phase;
 use crate::broker::channel::Channel;
@@ -13,101 +13,90 @@ use actix::{Addr, Message};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A channel, as those who want to know more about it need it.
+/// A reference to a channel, with its figures and its actor's address.
 #[derive(Clone, Debug)]
 pub struct ChannelRef {
-    /// Its name.
     pub name: Arc<str>,
-    /// Identity, for clients.
+    /// The id for clients.
     pub uuid: Uuid,
-    /// Its settings.
     pub settings: ChannelSettings,
-    /// Its figures.
     pub summary: Arc<Summary>,
-    /// Itself.
+    /// The channel actor.
     pub addr: Addr<Channel>,
 }
 
-/// A user connects.
+/// Connects a user.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Connected, ConnectRefused>")]
 pub struct Connect {
-    /// The user's name.
     pub username: String,
-    /// Id chosen by the backend, if any.
+    /// The id chosen by the application, if any.
     pub conn_id: Option<Uuid>,
-    /// Channels to join.
     pub channels: Vec<String>,
-    /// State of a user who is new.
+    /// The state of a new user.
     pub fresh_user_state: Vec<StateEntry>,
-    /// State to set in any case.
+    /// The state to set for new and known users.
     pub user_state: Vec<StateEntry>,
-    /// The user's public keys from now on.
+    /// The user's new public keys.
     pub state_public_keys: Vec<String>,
-    /// Settings of channels that are new.
+    /// The settings of new channels.
     pub channel_configs: Vec<(String, ChannelSettings)>,
 }
 
-/// Why somebody cannot connect.
+/// The reason why a user cannot connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectRefused {
-    /// The connection named is another user's, or the user is none that a request of demo mode may touch.
+    /// The named connection belongs to another user, or a request of demo mode may not access the user.
     BelongsToAnother,
-    /// There is no room in the share of demo mode.
+    /// The share of demo mode is used up.
     DemoIsFull,
-    /// There is no room for all that is asked for.
+    /// The request exceeds a limit.
     OverLimit(OverLimit),
 }
 
-/// Answer to [`Connect`].
+/// The answer to [`Connect`].
 #[derive(Debug)]
 pub struct Connected {
-    /// The connection's id.
     pub conn_id: Uuid,
-    /// The user.
     pub user: Arc<UserView>,
-    /// The channels asked for, without repetition, in any order.
+    /// The requested channels, without repetition, in any order.
     pub channels: Vec<ChannelRef>,
 }
 
-/// A connection subscribes to more channels.
+/// Subscribes a connection to channels.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Subscribed, SubscribeRefused>")]
 pub struct Subscribe {
-    /// The connection.
     pub conn_id: Uuid,
-    /// Channels to join.
     pub channels: Vec<String>,
-    /// Settings of channels that are new.
+    /// The settings of new channels.
     pub channel_configs: Vec<(String, ChannelSettings)>,
 }
 
-/// A connection leaves channels.
+/// Unsubscribes a connection from channels.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Subscribed, UnknownConnection>")]
 pub struct Unsubscribe {
-    /// The connection.
     pub conn_id: Uuid,
-    /// Channels to leave.
     pub channels: Vec<String>,
 }
 
-/// No such connection.
+/// The connection does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownConnection;
 
-/// Why a connection cannot subscribe.
+/// The reason why a connection cannot subscribe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscribeRefused {
-    /// No such connection.
+    /// The connection does not exist.
     UnknownConnection,
-    /// There is no room for all channels asked for.
+    /// The request exceeds a limit.
     OverLimit(OverLimit),
-    /// There is no room in the share of demo mode.
+    /// The share of demo mode is used up.
     DemoIsFull,
 }
 
-/// A request of demo mode: it takes from a share of its own, and touches no user that is not demo mode's.
+/// A request of demo mode: it uses a share of its own, and may only access demo users.
 #[derive(Debug)]
 pub struct OfDemo<M>(pub M);
 
@@ -115,44 +104,43 @@ impl<M: Message> Message for OfDemo<M> {
     type Result = M::Result;
 }
 
-/// Answer to [`Subscribe`] and [`Unsubscribe`].
+/// The answer to [`Subscribe`] and [`Unsubscribe`].
 #[derive(Debug)]
 pub struct Subscribed {
-    /// All channels of the connection now, by name.
+    /// All current channels of the connection, in order of their names.
     pub channels: Vec<ChannelRef>,
-    /// Names joined or left, sorted; only real changes.
+    /// The names of the channels actually joined or left, sorted.
     pub changed: Vec<Arc<str>>,
 }
 
-/// A user's state changes.
+/// Changes a user's state.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<StateChanged, StateRefused>")]
 pub struct SetUserState {
-    /// The user's name.
     pub user: String,
-    /// What to set.
+    /// The entries to set.
     pub user_state: Vec<StateEntry>,
-    /// New public keys, if given.
+    /// The new public keys, if given.
     pub state_public_keys: Option<Vec<String>>,
 }
 
-/// Why a state does not change.
+/// The reason why a state cannot be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateRefused {
-    /// No such user.
+    /// The user does not exist.
     UnknownUser,
-    /// There is no room for all of it.
+    /// The request exceeds a limit.
     OverLimit(OverLimit),
 }
 
-/// Answer to [`SetUserState`].
+/// The answer to [`SetUserState`].
 #[derive(Debug)]
 pub struct StateChanged {
-    /// The user now.
+    /// The user after the change.
     pub user: Arc<UserView>,
-    /// What changed, in order.
+    /// The changed entries, in order.
     pub changed: Vec<StateEntry>,
-    /// The user's public keys now.
+    /// The user's public keys after the change.
     pub public_keys: Vec<String>,
 }
 
@@ -169,7 +157,7 @@ pub enum Publish {
 }
 
 impl Publish {
-    /// How many things there are to route.
+    /// The number of items to route.
     pub fn len(&self) -> usize {
         match self {
             Publish::Post(list) => list.len(),
@@ -178,185 +166,174 @@ impl Publish {
         }
     }
 
-    /// Whether there is nothing to route.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Channels are created or get new settings.
+/// Creates channels or changes their settings.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Vec<ChannelRef>, OverLimit>")]
 pub struct Configure(pub Vec<(String, ChannelSettings)>);
 
-/// Asks for channels: these, or all.
+/// Lists the named channels, or all.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<ChannelRef>")]
 pub struct ListChannels {
-    /// Names; unknown ones are left out. None means all.
+    /// The names; unknown ones are ignored. `None` means all channels.
     pub names: Option<Vec<String>>,
-    /// Names to leave out.
     pub exclude: Vec<String>,
 }
 
-/// Ends a connection for good. True if it was known.
+/// Ends a connection permanently. True if the connection existed.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub struct Disconnect(pub Uuid);
 
-/// Which of these are known? For errors that are reported together with others.
+/// Checks whether a connection and a user exist, for errors that are reported together with others.
 #[derive(Debug, Message)]
 #[rtype(result = "KnownUsers")]
 pub struct Lookup {
-    /// A connection.
     pub conn_id: Option<Uuid>,
-    /// A user.
     pub user: Option<String>,
 }
 
-/// Answer to [`Lookup`].
+/// The answer to [`Lookup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, actix::MessageResponse)]
 pub struct KnownUsers {
-    /// The connection is known.
+    /// Whether the connection exists.
     pub connection: bool,
-    /// The user is known.
+    /// Whether the user exists.
     pub user: bool,
 }
 
-/// Asks how many there are.
+/// Requests the numbers of users, connections and channels.
 #[derive(Debug, Message)]
 #[rtype(result = "Counts")]
 pub struct Count;
 
-/// Answer to [`Count`].
+/// The answer to [`Count`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, actix::MessageResponse)]
 pub struct Counts {
-    /// Users the server remembers.
+    /// Users that the server remembers.
     pub remembered_users: usize,
-    /// Users with connections that are present.
+    /// Users with at least one present connection.
     pub active_users: usize,
-    /// Connections that are present.
+    /// Present connections.
     pub connections: usize,
-    /// Channels.
     pub channels: usize,
 }
 
-/// Asks for some of the channels, oldest first. Who wants all asks again from where this ends: the registry serves
-/// others in between.
+/// Requests a slice of the channels, oldest first. To read all, a caller repeats the request from the end of the slice;
+/// the registry serves other requests in between.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<ChannelRef>")]
 pub struct BrowseChannels {
-    /// How many to skip.
     pub from: usize,
-    /// How many to return at most.
+    /// The most channels to return.
     pub count: usize,
 }
 
-/// Asks for some of the connections, present or not, in no order that means anything.
+/// Requests a slice of the connections, present or absent, in no particular order.
 #[derive(Clone, Debug, Default, Message)]
 #[rtype(result = "ConnectionSlice")]
 pub struct BrowseConnections {
-    /// 0, then [`ConnectionSlice::next`].
+    /// 0 for the first slice, then [`ConnectionSlice::next`].
     pub from: usize,
-    /// How many records to look at.
+    /// The number of records to examine.
     pub count: usize,
-    /// Only those in this channel.
+    /// Only connections in this channel.
     pub channel: Option<String>,
-    /// Only those of this user.
+    /// Only connections of this user.
     pub user: Option<String>,
 }
 
-/// Answer to [`BrowseConnections`].
+/// The answer to [`BrowseConnections`].
 #[derive(Debug, actix::MessageResponse)]
 pub struct ConnectionSlice {
-    /// Those that were asked for.
+    /// The matching connections.
     pub rows: Vec<ConnectionRow>,
-    /// Where to go on; none at the end.
+    /// The start of the next slice. `None` at the end.
     pub next: Option<usize>,
 }
 
 /// A connection in a list.
 #[derive(Clone, Debug)]
 pub struct ConnectionRow {
-    /// Its id.
     pub id: Uuid,
-    /// Its user.
     pub user: Arc<UserView>,
-    /// The user's identity, for clients.
+    /// The user's id for clients.
     pub user_uuid: Uuid,
-    /// How many channels it is in.
+    /// The number of channels.
     pub channels: usize,
-    /// Where it stands.
+    /// The phase of the connection.
     pub phase: Phase,
 }
 
-/// Asks for one connection.
+/// Requests the details of a connection.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<ConnectionDetails>")]
 pub struct DescribeConnection(pub Uuid);
 
-/// Answer to [`DescribeConnection`].
+/// The answer to [`DescribeConnection`].
 #[derive(Debug)]
 pub struct ConnectionDetails {
-    /// As in lists.
+    /// The same data as in lists.
     pub row: ConnectionRow,
-    /// The names of the channels it is in, sorted; at most [`MAX_DETAILS`].
+    /// The names of its channels, sorted; at most [`MAX_DETAILS`].
     pub channels: Vec<Arc<str>>,
 }
 
-/// Most names or ids in the details of one thing.
+/// The most names or ids in the details of one record.
 pub const MAX_DETAILS: usize = 500;
 
-/// Asks for the names of channels, in the order asked.
+/// Requests the names of channels, in the order of the request.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Option<Arc<str>>>")]
 pub struct NameChannels(pub Vec<ChannelId>);
 
-/// Asks for one user by name.
+/// Requests the details of a user by name.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<UserDetails>")]
 pub struct DescribeUser(pub String);
 
-/// Answer to [`DescribeUser`].
+/// The answer to [`DescribeUser`].
 #[derive(Debug)]
 pub struct UserDetails {
-    /// The user.
     pub view: Arc<UserView>,
-    /// Identity, for clients.
+    /// The id for clients.
     pub uuid: Uuid,
-    /// Keys of its state that everybody may see.
+    /// The public keys of the user's state.
     pub public_keys: Vec<String>,
-    /// Connections that are present.
+    /// Present connections.
     pub present: usize,
-    /// Connections, present or not.
+    /// All connections, present or absent.
     pub total: usize,
-    /// Ids of its connections, present or not, sorted; at most [`MAX_DETAILS`].
+    /// The ids of the connections, present or absent, sorted; at most [`MAX_DETAILS`].
     pub connections: Vec<Uuid>,
 }
 
-/// Ends connections of a user for good, a number of them at a time. None: no such user.
+/// Ends connections of a user permanently, a limited number per request. The answer is `None` if the user does not
+/// exist.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<EndedConnections>")]
 pub struct DisconnectUser {
-    /// The user's name.
     pub user: String,
-    /// How many to end at most.
+    /// The most connections to end.
     pub at_most: usize,
 }
 
-/// Answer to [`DisconnectUser`].
+/// The answer to [`DisconnectUser`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndedConnections {
-    /// Connections ended.
     pub ended: usize,
-    /// Connections left.
     pub left: usize,
 }
 
-/// The server stops: all sessions are sent away.
+/// Closes all sessions because the server shuts down.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct StartDrain {
-    /// Over this time, in ms; 0: at once.
+    /// The period over which sessions are closed, in ms. 0 closes all immediately.
     pub spread_ms: u64,
 }

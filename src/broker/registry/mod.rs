@@ -1,4 +1,4 @@
-//! Who is where: users, connections and channels by name. Everything begins here.
+//! The registry: users and connections, and channels by name. Every request from HTTP starts here.
 
 pub mod limits;
 mod browse;
@@ -21,7 +21,7 @@ mod channel_list;
 mod tests;
 pub mod users;
 
-use super::batched_mailbox::Handoff;
+use super::batched_mailbox::BatchedMailbox;
 use super::channel::messages::ToChannel;
 use super::channel::state::{ChannelState, Retention};
 use super::channel::{Channel, HubSenders};
@@ -38,59 +38,55 @@ use messages::{ChannelRef, Publish};
 use state::{Effect, RegistryState};
 use std::sync::Arc;
 use std::time::Duration;
-use stopping::Depart;
+use stopping::CloseDue;
 
-/// How often deadlines are looked at. `parted` must go out within a second of a close.
+/// How often deadlines are checked. `parted` must be sent within a second of a close.
 const TICK: Duration = Duration::from_millis(100);
-/// Effects of one turn, at most, where they can be parted: then other tasks have their turn.
+/// The most effects per turn, where they can be split. Then the registry yields to other tasks.
 const TURN: usize = 4_096;
-/// Effects for which memory is kept from one request to the next.
+/// The number of effects for which memory is kept between requests.
 const EFFECTS: usize = 64;
-/// How often users are looked at who may be forgotten, at least and at most: as often as their time passes.
-const FORGET: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// The shortest and the longest interval between checks for idle users. In between, the interval is their idle time.
+const FORGET_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// Everything a registry needs.
+/// The dependencies of a registry.
 pub struct RegistryParts {
-    /// Its state.
     pub state: RegistryState,
-    /// How channels encode.
+    /// The encoder of channels.
     pub encoder: Encoder,
-    /// How much channels keep at most.
-    pub keeping: Retention,
-    /// The ways to hubs.
+    /// The most that a channel stores.
+    pub retention: Retention,
+    /// The senders to the hubs.
     pub hubs: Arc<HubSenders>,
-    /// The way of messages here.
-    pub published: Arc<Handoff<Publish>>,
-    /// The private message streams.
-    pub inboxes: Addr<PrivateMessages>,
-    /// The server's counters.
+    /// The mailbox through which messages reach this registry.
+    pub published: Arc<BatchedMailbox<Publish>>,
+    /// The private message actor.
+    pub private_messages: Addr<PrivateMessages>,
     pub counters: Arc<Counters>,
-    /// The server's gauges.
     pub in_flight: Arc<InFlight>,
 }
 
 /// The registry actor.
 ///
 /// Owns: the records of users, connections and channels, and the addresses of channels.
-/// Started by: `app`, on the only worker's thread or on a thread of its own.
+/// Started by: `server`, on the thread of the only worker or on its own thread.
 /// Ends: with the server.
 /// Mailbox: bounded by [`InFlight::registry`]; the API refuses with 503 before it is exceeded.
-/// Talks to: channels and private message streams (in one order), hubs (to release sessions).
+/// Talks to: channels and the private message actor (in one order), hubs (to release sessions).
 pub struct Registry {
     parts: RegistryParts,
     channels: Vec<Addr<Channel>>,
     effects: Vec<Effect>,
-    /// Effects since the other tasks of the thread had their turn.
+    /// Effects since the registry last yielded to other tasks.
     spent: usize,
     clock: Clock,
-    /// While the server stops: who is still to be sent away.
-    departures: Option<DrainSchedule>,
-    /// Goodbyes that have not come to their hubs yet.
-    farewells: Arc<BoundedCounter>,
+    /// The sessions still to be closed, during the shutdown.
+    drain_schedule: Option<DrainSchedule>,
+    /// Ordered closes that have not reached their hubs yet.
+    pending_closes: Arc<BoundedCounter>,
 }
 
 impl Registry {
-    /// A registry of these parts.
     pub fn new(parts: RegistryParts) -> Self {
         Self {
             parts,
@@ -98,8 +94,8 @@ impl Registry {
             effects: Vec::new(),
             spent: 0,
             clock: Clock::start(TICK),
-            departures: None,
-            farewells: Arc::new(BoundedCounter::new(usize::MAX)),
+            drain_schedule: None,
+            pending_closes: Arc::new(BoundedCounter::new(usize::MAX)),
         }
     }
 
@@ -107,29 +103,30 @@ impl Registry {
         self.clock.now_ms()
     }
 
-    /// Ends and parts connections whose time has come, some of them in each turn. While the server stops nobody becomes
-    /// absent: those who are still there would hear of each who was sent away, and each comes back to another server.
-    fn look_at_deadlines(&mut self, context: &mut Context<Self>) {
+    /// Handles due deadlines of connections, a limited number per turn. During the shutdown no connection becomes
+    /// absent: the remaining clients would receive an event for each closed session, although its client reconnects to
+    /// another server.
+    fn handle_deadlines(&mut self, context: &mut Context<Self>) {
         let now = self.clock.ticked_ms();
-        let is_done = self.departures.is_some() || self.parts.state.tick(now, TURN, &mut self.effects);
+        let is_done = self.drain_schedule.is_some() || self.parts.state.tick(now, TURN, &mut self.effects);
         self.apply_in_turns(context);
         if !is_done {
             let next_turn = tokio::task::yield_now().into_actor(self);
-            context.wait(next_turn.map(|(), registry, context| registry.look_at_deadlines(context)));
+            context.wait(next_turn.map(|(), registry, context| registry.handle_deadlines(context)));
         }
     }
 
-    /// For who watches the server all the time, and shall not have to ask.
-    fn note_census(&self) {
-        let (census, counters) = (self.parts.state.census(), &self.parts.counters);
-        counters.connections.set(census.connections as u64);
-        counters.users.set(census.active_users as u64);
-        counters.remembered_users.set(census.remembered_users as u64);
-        counters.channels.set(census.channels as u64);
+    /// Publishes the current numbers in the counters, so that monitoring does not need to ask the registry.
+    fn record_stats(&self) {
+        let (stats, counters) = (self.parts.state.stats(), &self.parts.counters);
+        counters.connections.set(stats.connections as u64);
+        counters.users.set(stats.active_users as u64);
+        counters.remembered_users.set(stats.remembered_users as u64);
+        counters.channels.set(stats.channels as u64);
     }
 
-    /// Behind a request: if it and those before it had many effects, the next one waits until other tasks had their turn.
-    /// A mailbox is otherwise emptied in one turn.
+    /// Ends a request. After many effects, the registry yields to other tasks before the next request. Otherwise actix
+    /// handles the whole mailbox in one turn.
     fn end_turn(&mut self, context: &mut Context<Self>) {
         if self.spent >= TURN {
             self.spent = 0;
@@ -137,8 +134,8 @@ impl Registry {
         }
     }
 
-    /// Applies effects, some of them in each turn: a session in very many channels has as many when it comes or goes.
-    /// Until all are applied nothing else happens to the registry.
+    /// Applies effects, a limited number per turn: a session in many channels causes as many when it attaches or ends.
+    /// Until all are applied, the registry handles no other message.
     fn apply_in_turns(&mut self, context: &mut Context<Self>) {
         let rest = self.effects.split_off(self.effects.len().min(TURN));
         self.apply();
@@ -158,7 +155,7 @@ impl Registry {
                 Effect::Create(identity, settings, summary) => {
                     let parts = &self.parts;
                     let now = Timestamp::now();
-                    let state = ChannelState::new(identity, settings, parts.encoder, parts.keeping, now);
+                    let state = ChannelState::new(identity, settings, parts.encoder, parts.retention, now);
                     let channel = Channel::new(
                         state,
                         summary,
@@ -168,18 +165,18 @@ impl Registry {
                     );
                     self.channels.push(channel.start());
                 }
-                Effect::Channel(id, message) => self.tell_channel(id, message),
-                Effect::Inbox(message) => self.tell_inboxes(message),
-                Effect::Hub(id, message) => self.parts.hubs.tell(id, message),
+                Effect::Channel(id, message) => self.send_to_channel(id, message),
+                Effect::PrivateMessages(message) => self.send_to_private_messages(message),
+                Effect::Hub(id, message) => self.parts.hubs.send(id, message),
             }
         }
-        // Its memory serves the next request as well, unless a crowd has made it large.
+        // The next request reuses this memory, unless it has become large.
         if effects.capacity() <= EFFECTS {
             self.effects = effects;
         }
     }
 
-    fn tell_channel(&self, id: ChannelId, message: ToChannel) {
+    fn send_to_channel(&self, id: ChannelId, message: ToChannel) {
         let Some(addr) = self.channels.get(id.0 as usize) else { return };
         if matches!(message, ToChannel::Publish(_) | ToChannel::PublishTo(..)) {
             self.parts.in_flight.channels.add(1);
@@ -187,14 +184,14 @@ impl Registry {
         addr.do_send(message);
     }
 
-    fn tell_inboxes(&self, message: ToPrivateMessages) {
+    fn send_to_private_messages(&self, message: ToPrivateMessages) {
         if message.is_publication() {
             self.parts.in_flight.channels.add(1);
         }
-        self.parts.inboxes.do_send(message);
+        self.parts.private_messages.do_send(message);
     }
 
-    fn refer(&self, id: ChannelId) -> Option<ChannelRef> {
+    fn channel_ref(&self, id: ChannelId) -> Option<ChannelRef> {
         let record = self.parts.state.channel(id)?;
         Some(ChannelRef {
             name: record.identity.name.clone(),
@@ -205,8 +202,8 @@ impl Registry {
         })
     }
 
-    fn refer_all(&self, ids: impl IntoIterator<Item = ChannelId>) -> Vec<ChannelRef> {
-        ids.into_iter().filter_map(|id| self.refer(id)).collect()
+    fn channel_refs(&self, ids: impl IntoIterator<Item = ChannelId>) -> Vec<ChannelRef> {
+        ids.into_iter().filter_map(|id| self.channel_ref(id)).collect()
     }
 }
 
@@ -219,16 +216,17 @@ impl Actor for Registry {
             if tick == Tick::Repeated {
                 return;
             }
-            registry.note_census();
-            if registry.departures.is_some() {
-                // What has been accepted is on its way here by now, and comes first.
+            registry.record_stats();
+            if registry.drain_schedule.is_some() {
+                // Publications accepted so far must be handled first.
                 registry.parts.published.flush();
-                context.address().do_send(Depart);
+                context.address().do_send(CloseDue);
             } else if tick == Tick::OnTime {
-                registry.look_at_deadlines(context);
+                registry.handle_deadlines(context);
             }
         });
-        let every = Duration::from_millis(self.parts.state.times.user_idle).clamp(FORGET.0, FORGET.1);
+        let every = Duration::from_millis(self.parts.state.times.user_idle)
+            .clamp(FORGET_INTERVAL.0, FORGET_INTERVAL.1);
         context.run_interval(every, |registry, _| {
             let now = registry.now_ms();
             registry.parts.state.forget_users(now);

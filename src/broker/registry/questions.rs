@@ -1,4 +1,4 @@
-//! What is asked about who is where; nothing changes by it.
+//! Read-only requests to the registry.
 
 use super::Registry;
 use super::messages::{
@@ -13,7 +13,7 @@ impl Handler<ListChannels> for Registry {
 
     fn handle(&mut self, request: ListChannels, _: &mut Self::Context) -> Self::Result {
         let ids = self.parts.state.list(request.names.as_deref(), &request.exclude);
-        MessageResult(self.refer_all(ids))
+        MessageResult(self.channel_refs(ids))
     }
 }
 
@@ -33,7 +33,7 @@ impl Handler<Count> for Registry {
     type Result = Counts;
 
     fn handle(&mut self, _: Count, _: &mut Self::Context) -> Counts {
-        self.parts.state.census()
+        self.parts.state.stats()
     }
 }
 
@@ -41,7 +41,7 @@ impl Handler<BrowseChannels> for Registry {
     type Result = MessageResult<BrowseChannels>;
 
     fn handle(&mut self, browse: BrowseChannels, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.refer_all(self.parts.state.browse_channels(browse.from, browse.count)))
+        MessageResult(self.channel_refs(self.parts.state.browse_channels(browse.from, browse.count)))
     }
 }
 

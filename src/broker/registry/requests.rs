@@ -1,4 +1,4 @@
-//! What backends ask for: each changes who is where, and what follows goes to channels, private message streams and hubs.
+//! Requests of applications that change the registry. Their effects go to channels, private messages and hubs.
 
 use super::Registry;
 use super::connect::Changed;
@@ -15,7 +15,7 @@ impl Registry {
         let name = |id: ChannelId| Some(self.parts.state.channel(id)?.identity.name.clone());
         Subscribed {
             changed: changed.into_iter().filter_map(name).collect(),
-            channels: self.refer_all(channels),
+            channels: self.channel_refs(channels),
         }
     }
 }
@@ -48,7 +48,7 @@ impl Handler<Connect> for Registry {
         MessageResult(opened.map(|opened| Connected {
             conn_id: opened.conn_id,
             user: opened.user,
-            channels: self.refer_all(opened.channels),
+            channels: self.channel_refs(opened.channels),
         }))
     }
 }
@@ -128,7 +128,7 @@ impl Handler<Configure> for Registry {
         let ids = self.parts.state.configure(request.0, &mut self.effects);
         self.apply();
         self.end_turn(context);
-        MessageResult(ids.map(|ids| self.refer_all(ids)))
+        MessageResult(ids.map(|ids| self.channel_refs(ids)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The way of messages: names become ids, and each goes to its channel or to its users' private message streams.
+//! Routing of messages: resolves names to ids, and sends each message to its channel or to the private messages.
 
 use super::state::{Effect, RegistryState};
 use crate::broker::channel::messages::{Publication, ToChannel};
@@ -8,20 +8,20 @@ use crate::protocol::frame::Audience;
 use crate::protocol::ids::{ChannelId, ConnectionSlot, UserId};
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
 
-/// Receivers are few where a channel has this many times as many members: finding one by its place costs as much as
-/// passing so many by.
-const FEW: usize = 2;
+/// A message goes to listed sessions if the channel has at least this many times as many members: finding one session
+/// costs as much as skipping this many members.
+const FEW_FACTOR: usize = 2;
 
 impl RegistryState {
-    /// A new message. To an unknown channel: nothing happens, none is created. Returns to how many connections it goes
-    /// privately; a channel counts its own.
+    /// Routes a new message. A message to an unknown channel is dropped, and the channel is not created. Returns the
+    /// number of connections that receive it privately; a channel counts its own.
     pub fn post(&self, message: Message, effects: &mut Vec<Effect>) -> u64 {
         match &message.delivery.channel {
             Some(name) => {
                 if let Some(channel) = self.channel_id(name) {
-                    let (audience, places) = self.reach(channel, &message.delivery);
+                    let (audience, locations) = self.resolve_audience(channel, &message.delivery);
                     let publication = Publication::Post(message, audience);
-                    effects.push(Effect::Channel(channel, publish(publication, places)));
+                    effects.push(Effect::Channel(channel, publish(publication, locations)));
                 }
                 0
             }
@@ -32,65 +32,69 @@ impl RegistryState {
                 }
                 let users = recipients.iter().filter_map(|recipient| self.user(recipient.user));
                 let connections = users.map(|user| u64::from(user.present)).sum();
-                effects.push(Effect::Inbox(ToPrivateMessages::Post(message, recipients)));
+                effects.push(Effect::PrivateMessages(ToPrivateMessages::Post(message, recipients)));
                 connections
             }
         }
     }
 
-    /// A change of a message, for those whom the change itself names.
+    /// Routes an edit to the receivers that it names.
     pub fn edit(&self, edit: Edit, effects: &mut Vec<Effect>) {
         match &edit.delivery.channel {
             Some(name) => {
                 if let Some(channel) = self.channel_id(name) {
-                    let (audience, places) = self.reach(channel, &edit.delivery);
+                    let (audience, locations) = self.resolve_audience(channel, &edit.delivery);
                     let publication = Publication::Edit(edit, audience);
-                    effects.push(Effect::Channel(channel, publish(publication, places)));
+                    effects.push(Effect::Channel(channel, publish(publication, locations)));
                 }
             }
             None => {
                 let recipients = self.recipients(&edit.delivery.pm_users);
                 if !recipients.is_empty() {
-                    effects.push(Effect::Inbox(ToPrivateMessages::Edit(edit, recipients)));
+                    effects.push(Effect::PrivateMessages(ToPrivateMessages::Edit(edit, recipients)));
                 }
             }
         }
     }
 
-    /// The end of a message, for those whom the deletion itself names.
+    /// Routes a deletion to the receivers that it names.
     pub fn delete(&self, delete: Delete, effects: &mut Vec<Effect>) {
         match &delete.delivery.channel {
             Some(name) => {
                 if let Some(channel) = self.channel_id(name) {
-                    let (audience, places) = self.reach(channel, &delete.delivery);
+                    let (audience, locations) = self.resolve_audience(channel, &delete.delivery);
                     let publication = Publication::Delete(delete, audience);
-                    effects.push(Effect::Channel(channel, publish(publication, places)));
+                    effects.push(Effect::Channel(channel, publish(publication, locations)));
                 }
             }
             None => {
                 let recipients = self.recipients(&delete.delivery.pm_users);
                 if !recipients.is_empty() {
-                    effects.push(Effect::Inbox(ToPrivateMessages::Delete(delete, recipients)));
+                    effects.push(Effect::PrivateMessages(ToPrivateMessages::Delete(delete, recipients)));
                 }
             }
         }
     }
 
-    /// The known ones among these who have connections, and where their sessions are.
+    /// The named users that exist and have connections, and their sessions.
     fn recipients(&self, names: &[String]) -> Vec<Recipient> {
         let recipient = |id| {
             let user = self.user(id).filter(|user| !user.connections.is_empty())?;
             let connections =
                 user.connections.iter().filter_map(|key| self.connections.get(key.index as usize));
-            let places = connections.filter_map(|connection| connection.phase.session()).collect();
-            Some(Recipient { user: id, places })
+            let locations = connections.filter_map(|connection| connection.phase.session()).collect();
+            Some(Recipient { user: id, locations })
         };
         self.users_named(names).into_iter().filter_map(recipient).collect()
     }
 
-    /// Who is meant to get something in a channel; and where all their sessions are, if these are few beside the
-    /// channel's members: then nobody need look at all members for them.
-    fn reach(&self, channel: ChannelId, delivery: &Delivery) -> (Audience, Option<Vec<ConnectionSlot>>) {
+    /// The audience of a delivery in a channel. Includes all its sessions if they are few compared with the channel's
+    /// members: then the hubs need not search all members.
+    fn resolve_audience(
+        &self,
+        channel: ChannelId,
+        delivery: &Delivery,
+    ) -> (Audience, Option<Vec<ConnectionSlot>>) {
         let except = self.users_named(&delivery.exclude_users).into();
         if delivery.pm_users.is_empty() {
             return (Audience { only: None, except }, None);
@@ -100,15 +104,15 @@ impl RegistryState {
         let receivers = || only.iter().filter(|id| audience.admits(**id)).filter_map(|id| self.user(*id));
         let count: usize = receivers().map(|user| user.connections.len()).sum();
         let members = self.channel(channel).map_or(0, |record| record.summary.connections() as usize);
-        let places = (count * FEW <= members).then(|| {
+        let locations = (count * FEW_FACTOR <= members).then(|| {
             let keys = receivers().flat_map(|user| user.connections.iter());
             let connections = keys.filter_map(|key| self.connections.get(key.index as usize));
             connections.filter_map(|connection| connection.phase.member()).collect()
         });
-        (audience, places)
+        (audience, locations)
     }
 
-    /// The known ones among these, each once.
+    /// The named users that exist, each once.
     fn users_named(&self, names: &[String]) -> Vec<UserId> {
         let mut users: Vec<UserId> = names.iter().filter_map(|name| self.user_id(name)).collect();
         users.sort_unstable();
@@ -117,9 +121,9 @@ impl RegistryState {
     }
 }
 
-fn publish(publication: Publication, places: Option<Vec<ConnectionSlot>>) -> ToChannel {
-    match places {
-        Some(places) => ToChannel::PublishTo(Box::new(publication), places),
+fn publish(publication: Publication, locations: Option<Vec<ConnectionSlot>>) -> ToChannel {
+    match locations {
+        Some(locations) => ToChannel::PublishTo(Box::new(publication), locations),
         None => ToChannel::Publish(publication),
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions that come to their connections, and go.
+//! Attach requests and reports of ended sessions.
 
 use super::Registry;
 use super::state::Effect;
@@ -10,15 +10,15 @@ impl Handler<Attach> for Registry {
     type Result = ();
 
     fn handle(&mut self, request: Attach, context: &mut Self::Context) {
-        let Attach { conn_id, place, transport, answer } = request;
-        let attached = self.parts.state.attach(conn_id, (place, transport), &mut self.effects);
+        let Attach { conn_id, location, transport, answer } = request;
+        let attached = self.parts.state.attach(conn_id, (location, transport), &mut self.effects);
         match answer {
-            // A session that is gone already has said so behind its question.
+            // If the session has already ended, its `Detached` follows this request.
             Some(answer) => _ = answer.send(attached),
-            // As the original does: accepted, and closed at once.
+            // Like the original: accepted and closed immediately.
             None if attached.is_err() => {
-                let release = ToHub::Release(place.slot, CloseReason::Ended);
-                self.effects.push(Effect::Hub(place.hub, release));
+                let release = ToHub::Release(location.slot, CloseReason::Ended);
+                self.effects.push(Effect::Hub(location.hub, release));
             }
             None => {}
         }
@@ -29,9 +29,9 @@ impl Handler<Attach> for Registry {
 impl Handler<Detached> for Registry {
     type Result = ();
 
-    fn handle(&mut self, gone: Detached, context: &mut Self::Context) {
+    fn handle(&mut self, detached: Detached, context: &mut Self::Context) {
         let now = self.now_ms();
-        self.parts.state.detached(gone, now, &mut self.effects);
+        self.parts.state.detached(detached, now, &mut self.effects);
         self.apply_in_turns(context);
     }
 }

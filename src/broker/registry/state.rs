@@ -1,4 +1,4 @@
-//! Who is where, without actors: users, connections, channels by name. Pure; time is passed in.
+//! The state of the registry: users, connections, channels by name. Pure; the caller passes the time.
 
 use super::deadlines::Deadlines;
 use super::demo_share::DemoShare;
@@ -21,87 +21,82 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What is to be done, in order.
+/// An effect of a request. The actor applies effects in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Start a channel.
+    /// Starts a channel.
     Create(Identity, ChannelSettings, Arc<Summary>),
-    /// Tell a channel.
+    /// Sends to a channel.
     Channel(ChannelId, ToChannel),
-    /// Tell the private message streams.
-    Inbox(ToPrivateMessages),
-    /// Tell a hub.
+    /// Sends to the private messages.
+    PrivateMessages(ToPrivateMessages),
+    /// Sends to a hub.
     Hub(HubId, ToHub),
 }
 
-/// Times after which connections and users change by themselves, in ms.
+/// Times after which connections and users change automatically, in ms.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionTimes {
-    /// A connection without session becomes absent.
+    /// A connection without a session becomes absent.
     pub idle: u64,
-    /// A closed websocket's connection becomes absent.
+    /// The connection of a closed websocket becomes absent.
     pub part: u64,
     /// An absent connection ends.
     pub grace: u64,
-    /// A user without connections is forgotten.
+    /// A user without connections is removed.
     pub user_idle: u64,
 }
 
-/// Where a connection stands.
+/// The phase of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Present, no session: it was just made, or is between two polls. Idles out.
+    /// Present without a session: it is new, or between two polls. It becomes absent after the idle time.
     Waiting,
-    /// Its websocket has closed a moment ago; soon it is absent.
+    /// Its websocket closed recently; it soon becomes absent.
     Lingering,
     /// It has a session.
     Attached(ConnectionSlot, Transport),
-    /// Its session has been told to go; the next one, if it still is there, waits for its goodbye. Rare, so that it has
-    /// a box of its own.
+    /// Its session is being released; the next one, if it still exists, waits until that session has detached. Boxed
+    /// because it is rare.
     Releasing(Box<Handover>),
-    /// Absent: in no count and no list, but it may come back.
+    /// Absent: in no count and no list, but a session may still attach.
     Away,
 }
 
-/// A session that goes, and the one that takes its place.
+/// A session that is being released, and its successor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handover {
-    /// Whose goodbye is waited for.
+    /// The session that must detach first.
     pub from: ConnectionSlot,
-    /// Who comes then.
+    /// The session to attach then.
     pub to: Option<(ConnectionSlot, Transport)>,
 }
 
-/// A connection's record. Small, for there may be many.
+/// The record of a connection. Small, because there may be many.
 #[derive(Debug)]
 pub struct ConnectionRecord {
-    /// Its id, for clients.
+    /// The id for clients.
     pub id: Uuid,
-    /// Its user.
     pub user: UserId,
-    /// Its subscriptions. Mostly few: a list costs a quarter of a set.
+    /// The subscriptions. Usually few: a list needs a quarter of the memory of a set.
     pub channels: SmallVec<[ChannelId; 4]>,
-    /// Where it stands.
     pub phase: Phase,
     pub(super) generation: u32,
     pub(super) deadline: Option<NonZeroU64>,
 }
 
 impl ConnectionRecord {
-    /// Whether it counts.
+    /// Whether the connection counts as present.
     pub fn is_present(&self) -> bool {
         self.phase != Phase::Away
     }
 }
 
-/// A channel's record.
+/// The record of a channel.
 #[derive(Debug)]
 pub struct ChannelRecord {
-    /// Names.
     pub identity: Identity,
-    /// Settings.
     pub settings: ChannelSettings,
-    /// Figures.
     pub summary: Arc<Summary>,
 }
 
@@ -109,15 +104,15 @@ pub struct ChannelRecord {
 #[derive(Debug)]
 pub struct RegistryState {
     pub(super) times: ConnectionTimes,
-    pub(super) bounds: RegistryLimits,
+    pub(super) limits: RegistryLimits,
     pub(super) demo: DemoShare,
     pub(super) connections: Slab<ConnectionRecord>,
-    slack: ShrinkHint,
-    /// Their places, by ids that come from outside.
+    shrink_hint: ShrinkHint,
+    /// Indexes of connections, by ids that clients and applications choose.
     pub(super) by_id: KeyIndex<RandomState>,
     pub(super) deadlines: Deadlines,
     pub(super) users: Users,
-    /// In the order of their creation: the index is the [`ChannelId`].
+    /// Channels in order of creation: the index is the [`ChannelId`].
     pub(super) channels: IndexMap<Arc<str>, ChannelRecord>,
     generation: u32,
     pub(super) present: usize,
@@ -125,14 +120,13 @@ pub struct RegistryState {
 }
 
 impl RegistryState {
-    /// Nobody and nothing.
     pub fn new(times: ConnectionTimes) -> Self {
         Self {
             times,
-            bounds: RegistryLimits::default(),
+            limits: RegistryLimits::default(),
             demo: DemoShare::default(),
             connections: Slab::new(),
-            slack: ShrinkHint::default(),
+            shrink_hint: ShrinkHint::default(),
             by_id: KeyIndex::default(),
             deadlines: Deadlines::default(),
             users: Users::default(),
@@ -143,13 +137,12 @@ impl RegistryState {
         }
     }
 
-    /// Keeps no more than this from now on.
-    pub fn bounded(mut self, bounds: RegistryLimits) -> Self {
-        self.bounds = bounds;
+    /// Sets the limits.
+    pub fn with_limits(mut self, limits: RegistryLimits) -> Self {
+        self.limits = limits;
         self
     }
 
-    /// A connection by its id.
     pub fn connection(&self, id: Uuid) -> Option<(ConnKey, &ConnectionRecord)> {
         let index = self.by_id.find(&id, |index| &self.connections[index as usize].id)?;
         let connection = self.connections.get(index as usize)?;
@@ -161,22 +154,18 @@ impl RegistryState {
         found.filter(|connection| connection.generation == key.generation)
     }
 
-    /// A user by name.
     pub fn user_id(&self, name: &str) -> Option<UserId> {
         self.users.id(name)
     }
 
-    /// A user.
     pub fn user(&self, id: UserId) -> Option<&User> {
         self.users.get(id)
     }
 
-    /// A channel by name.
     pub fn channel_id(&self, name: &str) -> Option<ChannelId> {
         self.channels.get_index_of(name).map(|index| ChannelId(index as u32))
     }
 
-    /// A channel.
     pub fn channel(&self, id: ChannelId) -> Option<&ChannelRecord> {
         self.channels.get_index(id.0 as usize).map(|(_, record)| record)
     }
@@ -186,7 +175,7 @@ impl RegistryState {
         (0..self.channels.len() as u32).map(ChannelId)
     }
 
-    /// Users remembered, users present, connections present.
+    /// Remembered users, present users, present connections.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.users.len(), self.active_users, self.present)
     }
@@ -202,7 +191,7 @@ impl RegistryState {
             generation,
             deadline: None,
         });
-        self.slack.grown(&self.connections);
+        self.shrink_hint.grown(&self.connections);
         self.note_connection(user, 1);
         let key = ConnKey { index: index as u32, generation };
         self.by_id.insert(key.index, |index| &self.connections[index as usize].id);
@@ -216,12 +205,12 @@ impl RegistryState {
         self.get_mut(key)?;
         self.by_id.remove(key.index, |index| &self.connections[index as usize].id);
         let connection = self.connections.remove(key.index as usize);
-        self.slack.shrunk(&mut self.connections);
+        self.shrink_hint.shrunk(&mut self.connections);
         self.note_connection(connection.user, -1);
         Some(connection)
     }
 
-    /// The channel of this name, made with these settings if it is new.
+    /// The channel of this name. Creates it with these settings if it does not exist.
     pub(super) fn ensure_channel(
         &mut self,
         name: &str,
@@ -242,7 +231,7 @@ impl RegistryState {
     }
 }
 
-/// What a connection subscribes to.
+/// The channels that a connection subscribes to.
 pub(super) fn subscriptions(connections: &Slab<ConnectionRecord>, key: ConnKey) -> &[ChannelId] {
     connections.get(key.index as usize).map_or(&[], |connection| &connection.channels)
 }

@@ -1,4 +1,4 @@
-//! While the server stops: everybody is sent away, spread over time.
+//! The shutdown: closes all sessions, spread over time.
 
 use super::Registry;
 use super::drain_schedule::DrainSchedule;
@@ -13,34 +13,34 @@ use actix::{Handler, Message};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
-/// To itself, while the server stops: it is time for the next batch of sessions to go.
+/// Sent to itself during the shutdown: closes the next batch of sessions.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Depart;
+pub(super) struct CloseDue;
 
 impl Registry {
-    /// Sends away those sessions whose time has come, behind everything accepted before; at the end whoever is left.
-    fn send_away(&mut self, now: u64) {
-        let Some(departures) = &mut self.departures else { return };
-        let reason = CloseReason::Restarting(departures.retry_ms());
-        let due = departures.due(now);
+    /// Closes the sessions that are due, after everything accepted before; at the end, closes all that are left.
+    fn close_due(&mut self, now: u64) {
+        let Some(drain_schedule) = &mut self.drain_schedule else { return };
+        let reason = CloseReason::Restarting(drain_schedule.retry_ms());
+        let due = drain_schedule.due(now);
         let mut batches: FxHashMap<HubId, (Vec<SlotKey>, FxHashSet<ChannelId>)> = FxHashMap::default();
-        for departing in due.into_iter().filter_map(|key| self.parts.state.departing(key)) {
-            let (keys, channels) = batches.entry(departing.place.hub).or_default();
-            keys.push(departing.place.slot);
-            channels.extend(departing.channels);
+        for closing_session in due.into_iter().filter_map(|key| self.parts.state.closing_session(key)) {
+            let (keys, channels) = batches.entry(closing_session.location.hub).or_default();
+            keys.push(closing_session.location.slot);
+            channels.extend(closing_session.channels);
         }
         for (hub, (keys, channels)) in batches {
-            let (hubs, under_way) = (self.parts.hubs.clone(), Counted::new(self.farewells.clone()));
-            let ordered_close = Arc::new(OrderedClose::new(hubs, hub, keys, reason, under_way));
-            self.tell_inboxes(ToPrivateMessages::OrderedClose(ordered_close.clone()));
+            let (hubs, in_flight) = (self.parts.hubs.clone(), Counted::new(self.pending_closes.clone()));
+            let ordered_close = Arc::new(OrderedClose::new(hubs, hub, keys, reason, in_flight));
+            self.send_to_private_messages(ToPrivateMessages::OrderedClose(ordered_close.clone()));
             for channel in channels {
-                self.tell_channel(channel, ToChannel::OrderedClose(ordered_close.clone()));
+                self.send_to_channel(channel, ToChannel::OrderedClose(ordered_close.clone()));
             }
         }
-        // Nobody's goodbye is overtaken, nor what was accepted before it.
-        let is_over = self.departures.as_ref().is_some_and(|departures| departures.is_over(now));
-        if is_over && self.farewells.get() == 0 {
+        // Waits for all ordered closes, so that nothing accepted before them is lost.
+        let is_over = self.drain_schedule.as_ref().is_some_and(|drain_schedule| drain_schedule.is_over(now));
+        if is_over && self.pending_closes.get() == 0 {
             self.parts.hubs.drain();
         }
     }
@@ -51,14 +51,15 @@ impl Handler<StartDrain> for Registry {
 
     fn handle(&mut self, StartDrain { spread_ms }: StartDrain, _: &mut Self::Context) {
         let now = self.now_ms();
-        self.departures.get_or_insert_with(|| DrainSchedule::new(self.parts.state.keys(), now, spread_ms));
+        self.drain_schedule
+            .get_or_insert_with(|| DrainSchedule::new(self.parts.state.keys(), now, spread_ms));
     }
 }
 
-impl Handler<Depart> for Registry {
+impl Handler<CloseDue> for Registry {
     type Result = ();
 
-    fn handle(&mut self, _: Depart, _: &mut Self::Context) {
-        self.send_away(self.now_ms());
+    fn handle(&mut self, _: CloseDue, _: &mut Self::Context) {
+        self.close_due(self.now_ms());
     }
 }

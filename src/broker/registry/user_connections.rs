@@ -1,20 +1,18 @@
-//! The connections of a user: one, mostly; now and then as many as a crowd that shares a name.
+//! The connections of a user: usually one; sometimes very many, when clients share a user name.
 
 use crate::protocol::ids::{ChannelId, ConnKey};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// A set of connections that needs no memory of its own for one.
+/// A set of connections that allocates no memory for a single one.
 ///
-/// It knows in which channels more than one of them are: a change of the user is told to each channel once, and going
-/// through a whole crowd for that would cost every newcomer as much as there are others.
+/// With several connections it counts the subscriptions to each channel. A change of the user goes to each channel
+/// once, and without the counts each new connection would cost as much as there are other connections.
 #[derive(Debug, Default)]
 pub enum UserConnections {
-    /// None.
     #[default]
     Empty,
-    /// One.
     One(ConnKey),
-    /// More, or as many as are left of more.
+    /// Several, or what remains of several.
     Many(Box<Many>),
 }
 
@@ -22,12 +20,12 @@ pub enum UserConnections {
 #[derive(Debug, Default)]
 pub struct Many {
     connections: FxHashSet<ConnKey>,
-    /// Channels, and how many of the connections subscribe to each.
+    /// Channels, and the number of connections that subscribe to each.
     channels: FxHashMap<ChannelId, u32>,
 }
 
 impl UserConnections {
-    /// Adds one that subscribes to nothing yet. `channels` tells what another one subscribes to.
+    /// Adds a connection without subscriptions. `channels` returns the subscriptions of an existing one.
     pub fn insert<'a>(&mut self, key: ConnKey, channels: impl FnOnce(ConnKey) -> &'a [ChannelId]) {
         match self {
             UserConnections::Empty => *self = UserConnections::One(key),
@@ -36,17 +34,17 @@ impl UserConnections {
                 let channels = channels(*first).iter().map(|channel| (*channel, 1)).collect();
                 *self = UserConnections::Many(Box::new(Many { connections, channels }));
             }
-            UserConnections::Many(crowd) => _ = crowd.connections.insert(key),
+            UserConnections::Many(many) => _ = many.connections.insert(key),
         }
     }
 
-    /// Takes one out. What it subscribes to goes before, by [`UserConnections::leave`].
+    /// Removes a connection. The caller removes its subscriptions first, by [`UserConnections::leave`].
     pub fn remove(&mut self, key: ConnKey) {
         match self {
             UserConnections::One(only) if *only == key => *self = UserConnections::Empty,
-            UserConnections::Many(crowd) => {
-                crowd.connections.remove(&key);
-                if crowd.connections.is_empty() {
+            UserConnections::Many(many) => {
+                many.connections.remove(&key);
+                if many.connections.is_empty() {
                     *self = UserConnections::Empty;
                 }
             }
@@ -54,53 +52,52 @@ impl UserConnections {
         }
     }
 
-    /// One of them subscribes to a channel.
+    /// A connection subscribes to a channel.
     pub fn join(&mut self, channel: ChannelId) {
-        if let UserConnections::Many(crowd) = self {
-            *crowd.channels.entry(channel).or_default() += 1;
+        if let UserConnections::Many(many) = self {
+            *many.channels.entry(channel).or_default() += 1;
         }
     }
 
-    /// One of them no longer subscribes to a channel.
+    /// A connection unsubscribes from a channel.
     pub fn leave(&mut self, channel: ChannelId) {
-        let UserConnections::Many(crowd) = self else { return };
-        if let Some(count) = crowd.channels.get_mut(&channel) {
+        let UserConnections::Many(many) = self else { return };
+        if let Some(count) = many.channels.get_mut(&channel) {
             *count -= 1;
             if *count == 0 {
-                crowd.channels.remove(&channel);
+                many.channels.remove(&channel);
             }
         }
     }
 
-    /// The channels that any of them subscribes to, each once, in no order. `channels` tells those of a single one.
+    /// The channels of all connections, each once, in no particular order. `channels` returns those of a single
+    /// connection.
     pub fn channels<'a>(&self, channels: impl FnOnce(ConnKey) -> &'a [ChannelId]) -> Vec<ChannelId> {
         match self {
             UserConnections::Empty => Vec::new(),
             UserConnections::One(key) => channels(*key).to_vec(),
-            UserConnections::Many(crowd) => crowd.channels.keys().copied().collect(),
+            UserConnections::Many(many) => many.channels.keys().copied().collect(),
         }
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         match self {
             UserConnections::Empty => 0,
             UserConnections::One(_) => 1,
-            UserConnections::Many(crowd) => crowd.connections.len(),
+            UserConnections::Many(many) => many.connections.len(),
         }
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         matches!(self, UserConnections::Empty)
     }
 
-    /// All of them, in no order.
+    /// All connections, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = ConnKey> + '_ {
         let (one, many) = match self {
             UserConnections::Empty => (None, None),
             UserConnections::One(key) => (Some(*key), None),
-            UserConnections::Many(crowd) => (None, Some(&crowd.connections)),
+            UserConnections::Many(many) => (None, Some(&many.connections)),
         };
         one.into_iter().chain(many.into_iter().flat_map(|set| set.iter().copied()))
     }
@@ -117,9 +114,9 @@ mod tests {
         fn it_follows_a_simple_model(steps in proptest::collection::vec((0u8..6, 0u32..6, 0u32..4), 0..80)) {
             let mut set = UserConnections::default();
             let mut model: BTreeMap<ConnKey, Vec<ChannelId>> = BTreeMap::new();
-            for (what, index, channel) in steps {
+            for (action, index, channel) in steps {
                 let (key, channel) = (ConnKey { index, generation: 1 }, ChannelId(channel));
-                match (what, model.contains_key(&key)) {
+                match (action, model.contains_key(&key)) {
                     (0..2, false) => {
                         set.insert(key, |other| &model[&other]);
                         model.insert(key, Vec::new());
@@ -129,12 +126,12 @@ mod tests {
                         set.remove(key);
                     }
                     (3.., true) => {
-                        let theirs = model.get_mut(&key).unwrap();
-                        if let Some(at) = theirs.iter().position(|known| *known == channel) {
-                            theirs.remove(at);
+                        let channels_of_key = model.get_mut(&key).unwrap();
+                        if let Some(at) = channels_of_key.iter().position(|known| *known == channel) {
+                            channels_of_key.remove(at);
                             set.leave(channel);
                         } else {
-                            theirs.push(channel);
+                            channels_of_key.push(channel);
                             set.join(channel);
                         }
                     }

@@ -1,31 +1,31 @@
-//! A body in chunks (RFC 9112, section 7.1). It is passed on as it comes; only its end is looked for.
+//! Finds the end of a body in chunks (RFC 9112, section 7.1). The bytes are passed on unchanged.
 
-/// Bytes of padding, extensions and trailers that a body has at most. Nothing here uses them.
+/// The most bytes of padding, extensions and trailers in a body. The server ignores them.
 const MAX_EXTRA: u32 = 16 << 10;
-/// Digits of a chunk's size at most.
+/// The most digits of a chunk's size.
 const MAX_DIGITS: u8 = 16;
 
-/// How far a body in chunks has been read.
+/// The progress in a body in chunks.
 #[derive(Debug, Default)]
 pub struct Chunks {
     step: ChunkStep,
-    /// Bytes that the chunk still has.
+    /// The remaining bytes of the chunk.
     size: u64,
     extra: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ChunkStep {
-    /// A chunk's size, with so many digits so far.
+    /// A chunk's size, with this many digits so far.
     Size(u8),
-    /// Blanks behind the size.
+    /// Blanks after the size.
     Padding,
     Extension,
     SizeLf,
     Data,
     DataCr,
     DataLf,
-    /// The beginning of a line behind the last chunk.
+    /// The start of a line after the last chunk.
     Line,
     Trailer,
     TrailerLf,
@@ -36,28 +36,28 @@ enum ChunkStep {
 }
 
 impl Chunks {
-    /// Takes what belongs to the body. Returns how many bytes that are, and whether the body has ended or why it cannot
-    /// go on.
-    pub fn take(&mut self, bytes: &[u8]) -> (usize, Result<bool, &'static str>) {
-        let mut taken = 0;
-        while let Some(byte) = bytes.get(taken) {
+    /// Consumes the bytes of the body. Returns their number, and whether the body has ended or the reason why it is
+    /// malformed.
+    pub fn consume(&mut self, bytes: &[u8]) -> (usize, Result<bool, &'static str>) {
+        let mut consumed = 0;
+        while let Some(byte) = bytes.get(consumed) {
             if self.step == ChunkStep::Data {
-                let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - taken);
-                self.size -= here as u64;
-                taken += here;
+                let count = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - consumed);
+                self.size -= count as u64;
+                consumed += count;
                 self.step = if self.size == 0 { ChunkStep::DataCr } else { ChunkStep::Data };
                 continue;
             }
             match self.step(*byte) {
                 Ok(step) => self.step = step,
-                Err(why) => return (taken, Err(why)),
+                Err(reason) => return (consumed, Err(reason)),
             }
-            taken += 1;
+            consumed += 1;
             if self.step == ChunkStep::End {
-                return (taken, Ok(true));
+                return (consumed, Ok(true));
             }
         }
-        (taken, Ok(false))
+        (consumed, Ok(false))
     }
 
     fn step(&mut self, byte: u8) -> Result<ChunkStep, &'static str> {
@@ -66,10 +66,10 @@ impl Chunks {
             (ChunkStep::Size(_), b'\r') | (ChunkStep::Padding | ChunkStep::Extension, b'\r') => {
                 Ok(ChunkStep::SizeLf)
             }
-            (ChunkStep::Size(_) | ChunkStep::Padding, b' ' | b'\t') => self.more(ChunkStep::Padding),
-            (ChunkStep::Size(_) | ChunkStep::Padding, b';') => self.more(ChunkStep::Extension),
+            (ChunkStep::Size(_) | ChunkStep::Padding, b' ' | b'\t') => self.count_extra(ChunkStep::Padding),
+            (ChunkStep::Size(_) | ChunkStep::Padding, b';') => self.count_extra(ChunkStep::Extension),
             (ChunkStep::Size(digits), _) => self.digit(byte, digits),
-            (ChunkStep::Extension, _) if is_text(byte) => self.more(ChunkStep::Extension),
+            (ChunkStep::Extension, _) if is_text(byte) => self.count_extra(ChunkStep::Extension),
             (ChunkStep::SizeLf, b'\n') => Ok(if self.size == 0 { ChunkStep::Line } else { ChunkStep::Data }),
             (ChunkStep::DataCr, b'\r') => Ok(ChunkStep::DataLf),
             (ChunkStep::DataLf, b'\n') => Ok(ChunkStep::Start),
@@ -77,7 +77,9 @@ impl Chunks {
             (ChunkStep::LastLf, b'\n') => Ok(ChunkStep::End),
             (ChunkStep::Trailer, b'\r') => Ok(ChunkStep::TrailerLf),
             (ChunkStep::TrailerLf, b'\n') => Ok(ChunkStep::Line),
-            (ChunkStep::Line | ChunkStep::Trailer, _) if is_text(byte) => self.more(ChunkStep::Trailer),
+            (ChunkStep::Line | ChunkStep::Trailer, _) if is_text(byte) => {
+                self.count_extra(ChunkStep::Trailer)
+            }
             _ => Err("A chunk of the request's body is malformed."),
         }
     }
@@ -89,7 +91,7 @@ impl Chunks {
         Ok(ChunkStep::Size(digits + 1))
     }
 
-    fn more(&mut self, step: ChunkStep) -> Result<ChunkStep, &'static str> {
+    fn count_extra(&mut self, step: ChunkStep) -> Result<ChunkStep, &'static str> {
         self.extra += 1;
         if self.extra > MAX_EXTRA {
             return Err(
@@ -100,7 +102,7 @@ impl Chunks {
     }
 }
 
-/// A line feed without a carriage return ends a line for some readers and not for others.
+/// Excludes all control characters: a line feed without a carriage return ends a line for some parsers and not for others.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }

@@ -6,65 +6,65 @@ use proptest::prelude::*;
 
 const RULES: HeadRules = HeadRules {
     max_head_bytes: 1 << 12,
-    is_socket: |target| target.starts_with("/ws"),
-    is_target: |target| actix_http::Uri::try_from(target).is_ok(),
+    is_websocket_path: |target| target.starts_with("/ws"),
+    is_valid_target: |target| actix_http::Uri::try_from(target).is_ok(),
 };
 
-/// What a connection's bytes were taken for.
+/// The result of reading a connection's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// So many requests are whole, and the next one ends here.
+    /// All bytes were accepted: this many requests are complete, and the next one may have started.
     Open {
         requests: usize,
-        taken: usize,
+        consumed: usize,
         is_in_body: bool,
     },
     Malformed {
         requests: usize,
-        taken: usize,
+        consumed: usize,
         malformed: MalformedRequest,
     },
     Upgraded {
         requests: usize,
-        taken: usize,
+        consumed: usize,
     },
 }
 
-/// Reads bytes that come in these pieces, one request after the other.
+/// Reads bytes that arrive in these pieces, one request after the other.
 fn read(bytes: &[u8], pieces: &[usize]) -> Outcome {
     let mut framing = Framing::default();
-    let (mut requests, mut taken, mut held) = (0, 0, Vec::new());
+    let (mut requests, mut consumed, mut buffered) = (0, 0, Vec::new());
     let mut rest = bytes;
     let mut sizes = pieces.iter().copied().chain(std::iter::repeat(usize::MAX));
     loop {
-        let count = framing.take(&mut held, &RULES);
-        taken += count;
-        drop(held.drain(..count));
+        let count = framing.consume(&mut buffered, &RULES);
+        consumed += count;
+        drop(buffered.drain(..count));
         if let Some(malformed) = framing.malformed() {
-            return Outcome::Malformed { requests, taken, malformed };
+            return Outcome::Malformed { requests, consumed, malformed };
         }
         if framing.is_upgraded() {
-            return Outcome::Upgraded { requests, taken };
+            return Outcome::Upgraded { requests, consumed };
         }
-        if framing.is_whole() {
+        if framing.is_complete() {
             requests += 1;
             framing.next_request();
         } else if rest.is_empty() {
-            return Outcome::Open { requests, taken, is_in_body: framing.is_in_body() };
+            return Outcome::Open { requests, consumed, is_in_body: framing.is_in_body() };
         } else {
             let size = sizes.next().unwrap_or(1).clamp(1, rest.len());
-            held.extend_from_slice(&rest[..size]);
+            buffered.extend_from_slice(&rest[..size]);
             rest = &rest[size..];
         }
     }
 }
 
 thread_local! {
-    /// The codec starts a clock.
+    /// The codec starts a clock, which requires a runtime.
     static RUNTIME: actix_rt::Runtime = actix_rt::Runtime::new().unwrap();
 }
 
-/// The same by the HTTP stack's own codec.
+/// Reads the bytes with the HTTP stack's own codec.
 fn read_by_stack(bytes: &[u8]) -> Result<usize, String> {
     RUNTIME.with(|runtime| runtime.block_on(async { decode(bytes) }))
 }
@@ -83,20 +83,20 @@ fn decode(bytes: &[u8]) -> Result<usize, String> {
     Ok(requests)
 }
 
-fn whole(bytes: &str) -> Outcome {
+fn read_all(bytes: &str) -> Outcome {
     read(bytes.as_bytes(), &[])
 }
 
 fn requests(count: usize, bytes: &str) {
-    let outcome = whole(bytes);
-    let expected = Outcome::Open { requests: count, taken: bytes.len(), is_in_body: false };
+    let outcome = read_all(bytes);
+    let expected = Outcome::Open { requests: count, consumed: bytes.len(), is_in_body: false };
     assert_eq!(outcome, expected, "{bytes}");
     assert_eq!(read_by_stack(&rewritten(bytes.as_bytes())), Ok(count), "{bytes}");
 }
 
-fn because(bytes: &str) -> &'static str {
-    match whole(bytes) {
-        Outcome::Malformed { malformed: MalformedRequest::Because(why), .. } => why,
+fn reason(bytes: &str) -> &'static str {
+    match read_all(bytes) {
+        Outcome::Malformed { malformed: MalformedRequest::Reason(reason), .. } => reason,
         other => panic!("{other:?} of {bytes}"),
     }
 }
@@ -104,7 +104,7 @@ fn because(bytes: &str) -> &'static str {
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n";
 
 #[test]
-fn requests_end_where_they_say() {
+fn requests_end_as_announced() {
     requests(1, &format!("{GET}\r\n"));
     requests(3, &format!("{GET}\r\n").repeat(3));
     requests(2, &format!("{GET}Content-Length: 3\r\n\r\nabc\r\n\r\n{GET}Content-Length: 0\r\n\r\n"));
@@ -118,14 +118,14 @@ fn requests_end_where_they_say() {
     requests(1, &format!("{GET}Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nab"));
     requests(1, "POST /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nab");
     assert_eq!(
-        whole(&format!("{GET}Content-Length: 3\r\n\r\nab")),
-        Outcome::Open { requests: 0, taken: GET.len() + 23, is_in_body: true }
+        read_all(&format!("{GET}Content-Length: 3\r\n\r\nab")),
+        Outcome::Open { requests: 0, consumed: GET.len() + 23, is_in_body: true }
     );
 }
 
 #[test]
-fn what_two_readers_may_take_for_different_requests_is_refused() {
-    for (headers, reason) in [
+fn ambiguous_requests_are_refused() {
+    for (headers, expected) in [
         ("Content-Length: 1\r\nTransfer-Encoding: chunked", "both Content-Length and Transfer-Encoding"),
         ("Content-Length: 1\r\nContent-Length: 1", "Content-Length of the request is malformed"),
         ("Content-Length: 1, 1", "Content-Length"),
@@ -146,11 +146,11 @@ fn what_two_readers_may_take_for_different_requests_is_refused() {
         ("Host: b", "more than one Host"),
     ] {
         let bytes = format!("{GET}{headers}\r\n\r\n");
-        assert!(because(&bytes).contains(reason), "{headers}: {}", because(&bytes));
+        assert!(reason(&bytes).contains(expected), "{headers}: {}", reason(&bytes));
     }
-    assert_eq!(because("GET / HTTP/1.1\r\n\r\n"), "The request has no Host.");
-    assert!(because("POST / HTTP/1.0\r\n\r\n").contains("no Content-Length"));
-    assert!(because("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").contains("HTTP/1.0"));
+    assert_eq!(reason("GET / HTTP/1.1\r\n\r\n"), "The request has no Host.");
+    assert!(reason("POST / HTTP/1.0\r\n\r\n").contains("no Content-Length"));
+    assert!(reason("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").contains("HTTP/1.0"));
     for bytes in [
         "\x16\x03\x01\x02",
         "x\r\n\r\n",
@@ -159,13 +159,13 @@ fn what_two_readers_may_take_for_different_requests_is_refused() {
         "GET /\r\n",
         "G#T / HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
-        assert_eq!(because(bytes), "This is not a request of HTTP/1.1.", "{bytes:?}");
+        assert_eq!(reason(bytes), "This is not an HTTP/1.1 request.", "{bytes:?}");
     }
-    assert_eq!(because("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n"), "The target of the request is malformed.");
+    assert_eq!(reason("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n"), "The target of the request is malformed.");
 }
 
 #[test]
-fn chunks_are_bounded_and_read_by_the_letter() {
+fn chunks_are_limited_and_parsed_strictly() {
     let body = |chunks: &str| format!("{GET}Transfer-Encoding: chunked\r\n\r\n{chunks}");
     for chunks in [
         "x\r\n",
@@ -184,7 +184,7 @@ fn chunks_are_bounded_and_read_by_the_letter() {
         "1 1\r\n",
         "0\r\n\n",
     ] {
-        assert!(because(&body(chunks)).contains("chunk"), "{chunks:?}");
+        assert!(reason(&body(chunks)).contains("chunk"), "{chunks:?}");
     }
     requests(1, &body("fff\r\n").replace("fff\r\n", &format!("fff\r\n{}\r\n0\r\n\r\n", "a".repeat(0xfff))));
     for extra in [16 << 10, (16 << 10) + 1] {
@@ -193,52 +193,55 @@ fn chunks_are_bounded_and_read_by_the_letter() {
         for bytes in [extensions, trailers] {
             match extra == 16 << 10 {
                 true => requests(1, &bytes),
-                false => assert!(because(&bytes).contains("more than 16384 bytes")),
+                false => assert!(reason(&bytes).contains("more than 16384 bytes")),
             }
         }
     }
 }
 
 #[test]
-fn heads_are_bounded() {
+fn heads_are_limited() {
     for length in [RULES.max_head_bytes - 1, RULES.max_head_bytes, RULES.max_head_bytes + 1] {
         let head = format!("{GET}X: {}\r\n\r\n", "x".repeat(length - GET.len() - 7));
         assert_eq!(head.len(), length);
         let expected = match length > RULES.max_head_bytes {
-            false => Outcome::Open { requests: 1, taken: length, is_in_body: false },
-            true => Outcome::Malformed { requests: 0, taken: 0, malformed: MalformedRequest::HeadTooLarge },
+            false => Outcome::Open { requests: 1, consumed: length, is_in_body: false },
+            true => {
+                Outcome::Malformed { requests: 0, consumed: 0, malformed: MalformedRequest::HeadTooLarge }
+            }
         };
         assert_eq!(read(head.as_bytes(), &[]), expected);
         assert_eq!(read(head.as_bytes(), &[1; 1 << 13]), expected);
     }
     let endless = "x".repeat(RULES.max_head_bytes);
-    let too_large = Outcome::Malformed { requests: 0, taken: 0, malformed: MalformedRequest::HeadTooLarge };
-    assert_eq!(whole(&endless), too_large);
+    let too_large =
+        Outcome::Malformed { requests: 0, consumed: 0, malformed: MalformedRequest::HeadTooLarge };
+    assert_eq!(read_all(&endless), too_large);
     let lines = |count| format!("GET / HTTP/1.1\r\n{}Host: a\r\n\r\n", "x:\r\n".repeat(count));
     requests(1, &lines(MAX_HEADERS - 1));
-    assert_eq!(whole(&lines(MAX_HEADERS)), too_large);
+    assert_eq!(read_all(&lines(MAX_HEADERS)), too_large);
 }
 
-/// A head whose bytes come one by one is not parsed for each of them.
+/// A head that arrives in single bytes is not parsed for each of them.
 #[test]
-fn a_head_in_single_bytes_is_parsed_as_often_as_it_doubles() {
+fn a_head_in_single_bytes_is_parsed_when_its_length_has_doubled() {
     let mut framing = Framing::default();
     let head = format!("{GET}X: {}", "x".repeat(2_000)).into_bytes();
     let mut parses = 0;
     for length in 1..=head.len() {
-        framing.take(&mut head[..length].to_vec(), &RULES);
-        let At::Head { parsed, .. } = framing.at else { panic!("{framing:?}") };
+        framing.consume(&mut head[..length].to_vec(), &RULES);
+        let Position::Head { parsed, .. } = framing.position else { panic!("{framing:?}") };
         parses += usize::from(parsed == length);
     }
     assert!(parses <= 12, "{parses}");
 }
 
 #[test]
-fn headers_that_the_stack_must_not_act_on_are_blanked() {
+fn headers_that_the_stack_must_ignore_are_blanked() {
     let after = |head: &str| {
         let mut bytes = head.as_bytes().to_vec();
         let mut framing = Framing::default();
-        assert!(framing.take(&mut bytes, &RULES) > 0, "{head}");
+        assert!(framing.consume(&mut bytes, &RULES) > 0, "{head}");
         (String::from_utf8(bytes).unwrap(), framing)
     };
     let (text, framing) = after(&format!("{GET}Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n"));
@@ -261,9 +264,9 @@ fn headers_that_the_stack_must_not_act_on_are_blanked() {
     }
 }
 
-/// Every byte in every part: the stack, which gets what is taken here, takes it as well and for the same requests.
+/// Tries every byte in every part of a head: the stack accepts the bytes that are consumed here, as the same requests.
 #[test]
-fn the_stack_reads_every_byte_alike() {
+fn the_stack_reads_every_byte_in_the_same_way() {
     for byte in 0..=u8::MAX {
         for text in [
             "?ET / HTTP/1.1",
@@ -272,30 +275,30 @@ fn the_stack_reads_every_byte_alike() {
             "GET / HTTP/1.1\r\na?: b",
             "GET / HTTP/1.1\r\nA: ?",
         ] {
-            let (before, behind) = text.rsplit_once('?').unwrap();
-            let bytes = [before.as_bytes(), &[byte], behind.as_bytes(), b"\r\nHost: a\r\n\r\n"].concat();
-            agrees(&bytes);
+            let (before, after) = text.rsplit_once('?').unwrap();
+            let bytes = [before.as_bytes(), &[byte], after.as_bytes(), b"\r\nHost: a\r\n\r\n"].concat();
+            assert_stack_agrees(&bytes);
         }
     }
 }
 
-/// What is taken here is taken by the stack, and for as many requests.
-fn agrees(bytes: &[u8]) {
+/// Checks that the stack reads the bytes that are consumed here as the same number of requests.
+fn assert_stack_agrees(bytes: &[u8]) {
     let text = bytes.escape_ascii();
-    let (taken, expected) = match read(bytes, &[]) {
-        Outcome::Open { requests, taken, .. } | Outcome::Malformed { requests, taken, .. } => {
-            (taken, requests)
+    let (consumed, expected) = match read(bytes, &[]) {
+        Outcome::Open { requests, consumed, .. } | Outcome::Malformed { requests, consumed, .. } => {
+            (consumed, requests)
         }
-        Outcome::Upgraded { requests, taken } => (taken, requests),
+        Outcome::Upgraded { requests, consumed } => (consumed, requests),
     };
-    assert_eq!(read_by_stack(&rewritten(&bytes[..taken])), Ok(expected), "{text}");
+    assert_eq!(read_by_stack(&rewritten(&bytes[..consumed])), Ok(expected), "{text}");
 }
 
-/// The bytes as the stack gets them.
+/// The bytes as the stack receives them.
 fn rewritten(bytes: &[u8]) -> Vec<u8> {
     let (mut framing, mut all, mut from) = (Framing::default(), bytes.to_vec(), 0);
     while from < all.len() {
-        let count = framing.take(&mut all[from..], &RULES);
+        let count = framing.consume(&mut all[from..], &RULES);
         if count == 0 {
             break;
         }
@@ -305,7 +308,7 @@ fn rewritten(bytes: &[u8]) -> Vec<u8> {
     all
 }
 
-/// A line or a piece of one, good or bad.
+/// A line or a piece of one, valid or not.
 fn piece() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "GET / HTTP/1.1\r\n",
@@ -348,7 +351,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             let at = index.index(bytes.len());
             bytes[at] = byte;
         }
-        // Ends whatever head is open: a mistake in one may be found when it has come whole, and not before.
+        // Ends an open head: an error in a head may be found only when it is complete.
         bytes.extend_from_slice(b"\n\n");
         bytes
     })
@@ -358,13 +361,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn pieces_make_no_difference(bytes in stream(), sizes in prop::collection::vec(1_usize..9, 0..400)) {
+    fn the_result_does_not_depend_on_pieces(bytes in stream(), sizes in prop::collection::vec(1_usize..9, 0..400)) {
         prop_assert_eq!(read(&bytes, &sizes), read(&bytes, &[]));
         prop_assert_eq!(read(&bytes, &vec![1; bytes.len()]), read(&bytes, &[]));
     }
 
     #[test]
-    fn the_stack_takes_what_is_taken_and_for_the_same(bytes in stream()) {
-        agrees(&bytes);
+    fn the_stack_accepts_consumed_bytes_as_the_same_requests(bytes in stream()) {
+        assert_stack_agrees(&bytes);
     }
 }

@@ -1,32 +1,31 @@
-//! What the head of a request announces.
+//! Reads from the head of a request what follows it.
 
 use super::MalformedRequest;
 use smallvec::SmallVec;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Headers of a request at most: as many as the HTTP stack takes.
+/// The most headers of a request, as in the HTTP stack.
 pub const MAX_HEADERS: usize = 96;
 
-const NOT_HTTP: &str = "This is not a request of HTTP/1.1.";
+const NOT_HTTP: &str = "This is not an HTTP/1.1 request.";
 
-/// What heads are read by.
+/// The rules for reading heads.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadRules {
-    /// Bytes of a head at most.
     pub max_head_bytes: usize,
-    /// Whether a websocket is served at this target. Elsewhere `Upgrade` is blanked (RFC 9110, section 7.8: a server may
-    /// ignore it): the stack would hand over the socket for that header alone.
-    pub is_socket: fn(&str) -> bool,
-    /// Whether the stack can read a target that has unusual characters.
-    pub is_target: fn(&str) -> bool,
+    /// Whether there is a websocket at this target. For other targets `Upgrade` is blanked (RFC 9110, section 7.8: a server
+    /// may ignore it): the HTTP stack would upgrade the connection because of that header alone.
+    pub is_websocket_path: fn(&str) -> bool,
+    /// Whether the HTTP stack accepts a target that has unusual characters.
+    pub is_valid_target: fn(&str) -> bool,
 }
 
 /// What follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announced {
     Nothing,
-    /// A body of so many bytes, at least one.
+    /// A body of this many bytes, at least one.
     Bytes(u64),
     Chunks,
     /// Another protocol.
@@ -36,37 +35,37 @@ pub enum Announced {
 /// A complete head.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Its bytes, with the blank line.
+    /// Its length in bytes, including the blank line.
     pub length: usize,
     pub body: Announced,
     pub expects_continue: bool,
 }
 
-/// Where a header's value stands.
+/// The position of a header's value.
 type ValueRange = Range<usize>;
 
-/// The headers that frame a request, as far as they were read.
+/// The headers that determine the framing of a request.
 #[derive(Default)]
 struct FramingHeaders {
     length: Option<u64>,
     chunked: bool,
     host: bool,
-    /// `Connection` names `upgrade`.
+    /// `Connection` contains `upgrade`.
     upgrades: bool,
-    /// `Upgrade` names `websocket`.
+    /// `Upgrade` contains `websocket`.
     websocket: bool,
     expects_continue: bool,
     /// The values of `Upgrade`.
     upgrade: SmallVec<[ValueRange; 2]>,
-    /// The values of `Expect`. They are blanked, or the stack would ask for a body that no handler may read.
+    /// The values of `Expect`. They are blanked: otherwise the HTTP stack would request a body that no handler may read.
     expect: SmallVec<[ValueRange; 2]>,
 }
 
 impl Head {
-    /// Reads the head at the front. `None` while it is incomplete.
+    /// Reads the head at the start of the bytes. `None` while it is incomplete.
     ///
     /// # Errors
-    /// It is malformed, whatever follows.
+    /// The head is malformed.
     pub fn read(bytes: &mut [u8], rules: &HeadRules) -> Result<Option<Self>, MalformedRequest> {
         let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);
@@ -83,49 +82,50 @@ impl Head {
         for header in request.headers.iter() {
             let at = header.value.as_ptr() as usize - start;
             fields
-                .note(header.name, header.value, at..at + header.value.len())
-                .map_err(MalformedRequest::Because)?;
+                .read(header.name, header.value, at..at + header.value.len())
+                .map_err(MalformedRequest::Reason)?;
         }
         let target = request.path.unwrap_or_default();
-        if !is_usual(target) && !(rules.is_target)(target) {
-            return Err(MalformedRequest::Because("The target of the request is malformed."));
+        if !is_usual(target) && !(rules.is_valid_target)(target) {
+            return Err(MalformedRequest::Reason("The target of the request is malformed."));
         }
-        let is_newer = request.version == Some(1);
+        let is_http_1_1 = request.version == Some(1);
         let method = request.method.unwrap_or_default();
         if !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
-            return Err(MalformedRequest::Because(NOT_HTTP));
+            return Err(MalformedRequest::Reason(NOT_HTTP));
         }
-        fields.check(is_newer, method).map_err(MalformedRequest::Because)?;
-        let to_socket = is_newer && method == "GET" && fields.is_handshake() && (rules.is_socket)(target);
+        fields.check(is_http_1_1, method).map_err(MalformedRequest::Reason)?;
+        let is_upgrade =
+            is_http_1_1 && method == "GET" && fields.is_handshake() && (rules.is_websocket_path)(target);
         let body = match fields.length {
             _ if fields.chunked => Announced::Chunks,
             Some(length @ 1..) => Announced::Bytes(length),
-            _ if to_socket || method == "CONNECT" => Announced::Upgrade,
+            _ if is_upgrade || method == "CONNECT" => Announced::Upgrade,
             _ => Announced::Nothing,
         };
-        fields.rewrite(bytes, to_socket);
-        Ok(Some(Self { length, body, expects_continue: is_newer && fields.expects_continue }))
+        fields.rewrite(bytes, is_upgrade);
+        Ok(Some(Self { length, body, expects_continue: is_http_1_1 && fields.expects_continue }))
     }
 }
 
 impl FramingHeaders {
-    /// Takes a header in, by the length of its name first: most concern nothing here.
-    fn note(&mut self, name: &str, value: &[u8], at: ValueRange) -> Result<(), &'static str> {
+    /// Reads a header. The length of its name is compared first, since most headers are not needed here.
+    fn read(&mut self, name: &str, value: &[u8], at: ValueRange) -> Result<(), &'static str> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
             4 if is("host") => once(&mut self.host, "The request has more than one Host."),
             6 if is("expect") => {
-                self.expects_continue |= names(value, "100-continue");
+                self.expects_continue |= contains(value, "100-continue");
                 self.expect.push(at);
                 Ok(())
             }
             7 if is("upgrade") => {
-                self.websocket |= names(value, "websocket");
+                self.websocket |= contains(value, "websocket");
                 self.upgrade.push(at);
                 Ok(())
             }
             10 if is("connection") => {
-                self.upgrades |= names(value, "upgrade");
+                self.upgrades |= contains(value, "upgrade");
                 Ok(())
             }
             14 if is("content-length") => match (self.length, number(value)) {
@@ -145,18 +145,18 @@ impl FramingHeaders {
         }
     }
 
-    /// What the stack requires of the headers together, and RFC 9112 in sections 3.2 and 6.
-    fn check(&self, is_newer: bool, method: &str) -> Result<(), &'static str> {
+    /// Checks the combination of headers, as required by the HTTP stack and by RFC 9112, sections 3.2 and 6.
+    fn check(&self, is_http_1_1: bool, method: &str) -> Result<(), &'static str> {
         if self.chunked && self.length.is_some() {
             return Err("The request has both Content-Length and Transfer-Encoding.");
         }
-        if self.chunked && !is_newer {
+        if self.chunked && !is_http_1_1 {
             return Err("A request of HTTP/1.0 has a Transfer-Encoding.");
         }
-        if is_newer && !self.host {
+        if is_http_1_1 && !self.host {
             return Err("The request has no Host.");
         }
-        if !is_newer && method == "POST" && self.length.is_none() {
+        if !is_http_1_1 && method == "POST" && self.length.is_none() {
             return Err("A POST of HTTP/1.0 has no Content-Length.");
         }
         Ok(())
@@ -166,14 +166,14 @@ impl FramingHeaders {
         self.upgrades && self.websocket && !self.chunked && self.length.unwrap_or(0) == 0
     }
 
-    /// Leaves of `Upgrade` what the stack is to act on, which reads no lists, and nothing of `Expect`.
-    fn rewrite(&self, bytes: &mut [u8], to_socket: bool) {
-        for place in self.expect.iter().chain(&self.upgrade) {
-            bytes[place.clone()].fill(b' ');
+    /// Blanks `Expect`, and reduces `Upgrade` to the protocol that the HTTP stack must use, since it does not read lists.
+    fn rewrite(&self, bytes: &mut [u8], is_upgrade: bool) {
+        for range in self.expect.iter().chain(&self.upgrade) {
+            bytes[range.clone()].fill(b' ');
         }
-        let known = b"websocket";
-        if to_socket && let Some(place) = self.upgrade.iter().find(|place| place.len() >= known.len()) {
-            bytes[place.start..place.start + known.len()].copy_from_slice(known);
+        let protocol = b"websocket";
+        if is_upgrade && let Some(range) = self.upgrade.iter().find(|range| range.len() >= protocol.len()) {
+            bytes[range.start..range.start + protocol.len()].copy_from_slice(protocol);
         }
     }
 }
@@ -182,29 +182,29 @@ fn malformed(error: httparse::Error) -> MalformedRequest {
     match error {
         httparse::Error::TooManyHeaders => MalformedRequest::HeadTooLarge,
         httparse::Error::HeaderName | httparse::Error::HeaderValue => {
-            MalformedRequest::Because("A header of the request is malformed.")
+            MalformedRequest::Reason("A header of the request is malformed.")
         }
-        _ => MalformedRequest::Because(NOT_HTTP),
+        _ => MalformedRequest::Reason(NOT_HTTP),
     }
 }
 
-fn once(seen: &mut bool, otherwise: &'static str) -> Result<(), &'static str> {
-    if std::mem::replace(seen, true) { Err(otherwise) } else { Ok(()) }
+fn once(seen: &mut bool, error: &'static str) -> Result<(), &'static str> {
+    if std::mem::replace(seen, true) { Err(error) } else { Ok(()) }
 }
 
-/// Digits and nothing else.
+/// Parses a number that consists of digits only.
 fn number(value: &[u8]) -> Option<u64> {
     let digits =
         std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     digits.parse().ok()
 }
 
-/// Whether a list names this token.
-fn names(value: &[u8], token: &str) -> bool {
+/// Whether a list contains this token.
+fn contains(value: &[u8], token: &str) -> bool {
     value.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// A target that any reader takes.
+/// Whether all parsers accept the target.
 fn is_usual(target: &str) -> bool {
     target.starts_with('/')
         && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~?=&%+:,@!$'()*;".contains(&byte))

@@ -1,5 +1,5 @@
-//! A connection's socket, as the HTTP stack has it: it hands over one request at a time, reports to the connection's watch
-//! what happens, and closes so that the client can read its answer.
+//! The socket that the HTTP stack uses for a connection: it passes one request at a time to the stack, reports the progress
+//! to the connection's deadline, and closes so that the client can read its answer.
 
 mod closing;
 
@@ -19,138 +19,137 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes that are read at once where the stack has no place for them.
+/// The size of a read into `buffered`.
 const READ_BYTES: usize = 8 << 10;
-/// Bytes of responses that are written together at most.
-const JOINED_BYTES: usize = 16 << 10;
+/// The most bytes of responses that are written together.
+const COMBINED_BYTES: usize = 16 << 10;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection's socket.
 pub struct TimedSocket {
     socket: TcpStream,
-    /// How far its connection is.
-    pub watch: Rc<ConnectionDeadline>,
+    pub deadline: Rc<ConnectionDeadline>,
     framing: Framing,
-    /// What was read and does not belong to the request that the stack has, or only the first `ready` bytes do.
-    held: BytesMut,
+    /// Bytes that were read and not passed to the HTTP stack. The first `ready` of them belong to its current request.
+    buffered: BytesMut,
     ready: usize,
-    /// What is to be written before anything else.
+    /// Bytes that must be written before all others.
     out: BytesMut,
-    /// The kernel may have bytes though tokio does not take the socket for readable.
+    /// The kernel may have bytes although tokio considers the socket not readable.
     is_unread: bool,
-    /// The task is woken when the client sends or hangs up.
-    is_waited_for: bool,
-    /// The client has its last answer; what the stack still writes is dropped.
+    /// The task is woken when the client sends or disconnects.
+    is_read_registered: bool,
+    /// The client receives its last answer; further bytes of the stack are dropped.
     is_refused: bool,
-    /// Bytes of bodies that were dropped behind their answers.
-    rest: usize,
-    /// The sending half is closed, and so many bytes were dropped since.
+    /// Bytes of bodies that were dropped after their answers.
+    skipped: usize,
+    /// The number of bytes that were dropped since the sending half was closed, if it is.
     dropped: Option<usize>,
 }
 
-/// What reading led to.
+/// The result of a read.
 enum Read {
-    /// The stack has bytes, or the end.
-    Given,
-    /// Bytes are held. They may be ready.
-    Held,
+    /// The stack has received bytes, or the end of the stream.
+    Passed,
+    /// Bytes are buffered. They may be ready for the stack.
+    Buffered,
 }
 
 impl TimedSocket {
     /// The socket of a connection that has not been read from.
-    pub fn new(socket: TcpStream, watch: Rc<ConnectionDeadline>) -> Self {
+    pub fn new(socket: TcpStream, deadline: Rc<ConnectionDeadline>) -> Self {
         Self {
             socket,
-            watch,
+            deadline,
             framing: Framing::default(),
-            held: BytesMut::new(),
+            buffered: BytesMut::new(),
             ready: 0,
             out: BytesMut::new(),
             is_unread: false,
-            is_waited_for: false,
+            is_read_registered: false,
             is_refused: false,
-            rest: 0,
+            skipped: 0,
             dropped: None,
         }
     }
 
-    /// The socket, for another protocol, and what was read behind the request that asked for it.
+    /// The socket for another protocol, and the bytes that were read after the upgrade request.
     ///
     /// # Errors
-    /// The runtime cannot wait for the socket.
+    /// The runtime cannot register the socket.
     pub fn into_socket(self) -> io::Result<(TcpStream, Bytes)> {
         let socket = match self.is_unread {
             false => self.socket,
-            // As a new socket it is readable again.
+            // Registering it again makes it readable.
             true => TcpStream::from_std(self.socket.into_std()?)?,
         };
-        Ok((socket, self.held.freeze()))
+        Ok((socket, self.buffered.freeze()))
     }
 
-    /// Counts what the stack drops of a body behind its answer. Too much is an end.
-    fn count_rest(&mut self, into: &mut ReadBuf<'_>) -> io::Result<()> {
-        self.rest += into.filled().len();
-        if self.rest > DROPPED_BYTES {
+    /// Counts the bytes of a body that the stack drops after its answer. Too many of them end the connection.
+    fn count_skipped(&mut self, into: &mut ReadBuf<'_>) -> io::Result<()> {
+        self.skipped += into.filled().len();
+        if self.skipped > DROPPED_BYTES {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
     }
 
-    /// Hands over what is ready.
-    fn hand_over(&mut self, into: &mut ReadBuf<'_>) {
+    /// Passes the ready bytes to the stack.
+    fn pass_ready(&mut self, into: &mut ReadBuf<'_>) {
         let count = self.ready.min(into.remaining());
-        into.put_slice(&self.held[..count]);
-        self.held.advance(count);
+        into.put_slice(&self.buffered[..count]);
+        self.buffered.advance(count);
         self.ready -= count;
-        if self.held.is_empty() {
-            self.held = BytesMut::new();
+        if self.buffered.is_empty() {
+            self.buffered = BytesMut::new();
         }
-        self.watch.turn.took(count);
+        self.deadline.turn.count_read(count);
     }
 
-    /// Takes what belongs to the current request from the front of these bytes.
-    fn frame(framing: &mut Framing, watch: &ConnectionDeadline, bytes: &mut [u8]) -> usize {
+    /// Returns how many bytes at the start belong to the current request.
+    fn frame(framing: &mut Framing, deadline: &ConnectionDeadline, bytes: &mut [u8]) -> usize {
         let was_in_head = framing.is_in_head();
-        let taken = framing.take(bytes, watch.rules());
-        if was_in_head && taken > 0 {
-            watch.exchange.begin(framing.expects_continue());
+        let consumed = framing.consume(bytes, deadline.rules());
+        if was_in_head && consumed > 0 {
+            deadline.exchange.start(framing.expects_continue());
         }
-        if taken > 0 && framing.is_whole() {
-            watch.received();
+        if consumed > 0 && framing.is_complete() {
+            deadline.request_complete();
         }
-        taken
+        consumed
     }
 
-    fn poll_give(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(words) = self.watch.last_words() {
-            self.refuse(&words);
+    fn poll_pass(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(answer) = self.deadline.take_final_answer() {
+            self.end_with(&answer);
         }
         loop {
             if self.is_refused {
                 return Poll::Ready(Ok(()));
             }
             if self.ready > 0 {
-                self.hand_over(into);
+                self.pass_ready(into);
                 return Poll::Ready(Ok(()));
             }
             if let Some(malformed) = self.framing.malformed() {
-                let words = self.watch.refuse(malformed);
-                self.refuse(&words);
+                let answer = self.deadline.refuse(malformed);
+                self.end_with(&answer);
                 continue;
             }
             if !self.framing.is_in_head() && !self.framing.is_in_body() {
-                // The stack flushes when it has done what it can, and what it waits for is known then.
+                // The stack flushes when it has no more work. The flush then decides what to wait for.
                 return Poll::Pending;
             }
-            if !self.watch.turn.may_read() {
-                self.watch.turn.go_on();
+            if !self.deadline.turn.may_read() {
+                self.deadline.turn.set_more();
                 return Poll::Pending;
             }
-            let is_answered = self.framing.is_in_body() && !self.watch.exchange.is_answering();
+            let is_answered = self.framing.is_in_body() && !self.deadline.exchange.is_answering();
             match ready!(self.poll_read_more(context, into))? {
-                Read::Given if is_answered => return Poll::Ready(self.count_rest(into)),
-                Read::Given => return Poll::Ready(Ok(())),
-                Read::Held => {}
+                Read::Passed if is_answered => return Poll::Ready(self.count_skipped(into)),
+                Read::Passed => return Poll::Ready(Ok(())),
+                Read::Buffered => {}
             }
         }
     }
@@ -160,21 +159,21 @@ impl TimedSocket {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<Read>> {
-        if self.held.is_empty() && !self.is_unread {
+        if self.buffered.is_empty() && !self.is_unread {
             return self.poll_read_into(context, into);
         }
-        if ready!(self.poll_read_held(context))? == 0 {
-            self.watch.exchange.set_half_closed();
-            return Poll::Ready(Ok(Read::Given));
+        if ready!(self.poll_read_buffered(context))? == 0 {
+            self.deadline.exchange.set_half_closed();
+            return Poll::Ready(Ok(Read::Passed));
         }
         if self.framing.is_in_head() {
-            self.watch.heard();
+            self.deadline.head_arrived();
         }
-        self.ready = Self::frame(&mut self.framing, &self.watch, &mut self.held);
-        Poll::Ready(Ok(Read::Held))
+        self.ready = Self::frame(&mut self.framing, &self.deadline, &mut self.buffered);
+        Poll::Ready(Ok(Read::Buffered))
     }
 
-    /// Reads into the stack's buffer. What does not belong to the request is taken out again.
+    /// Reads into the stack's buffer. Bytes that do not belong to the request are moved to `buffered`.
     fn poll_read_into(
         &mut self,
         context: &mut Context<'_>,
@@ -182,44 +181,44 @@ impl TimedSocket {
     ) -> Poll<io::Result<Read>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(context, into))?;
-        let came = &mut into.filled_mut()[before..];
-        if came.is_empty() {
-            self.watch.exchange.set_half_closed();
-            return Poll::Ready(Ok(Read::Given));
+        let received = &mut into.filled_mut()[before..];
+        if received.is_empty() {
+            self.deadline.exchange.set_half_closed();
+            return Poll::Ready(Ok(Read::Passed));
         }
         if self.framing.is_in_head() {
-            self.watch.heard();
+            self.deadline.head_arrived();
         }
-        let taken = Self::frame(&mut self.framing, &self.watch, came);
-        self.held.extend_from_slice(&came[taken..]);
-        into.set_filled(before + taken);
-        self.watch.turn.took(taken);
-        self.is_waited_for = false;
-        Poll::Ready(Ok(if taken == 0 { Read::Held } else { Read::Given }))
+        let consumed = Self::frame(&mut self.framing, &self.deadline, received);
+        self.buffered.extend_from_slice(&received[consumed..]);
+        into.set_filled(before + consumed);
+        self.deadline.turn.count_read(consumed);
+        self.is_read_registered = false;
+        Poll::Ready(Ok(if consumed == 0 { Read::Buffered } else { Read::Passed }))
     }
 
-    fn poll_read_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.is_waited_for = false;
+    fn poll_read_buffered(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.is_read_registered = false;
         if self.is_unread {
-            let before = self.held.len();
-            self.held.resize(before + READ_BYTES, 0);
-            let read = recv(self.socket.as_raw_fd(), &mut self.held[before..], MsgFlags::MSG_DONTWAIT);
-            self.held.truncate(before + read.unwrap_or(0));
+            let before = self.buffered.len();
+            self.buffered.resize(before + READ_BYTES, 0);
+            let read = recv(self.socket.as_raw_fd(), &mut self.buffered[before..], MsgFlags::MSG_DONTWAIT);
+            self.buffered.truncate(before + read.unwrap_or(0));
             self.is_unread = read == Ok(READ_BYTES);
             match read {
                 Err(Errno::EAGAIN) => {}
                 read => return Poll::Ready(read.map_err(io::Error::from)),
             }
         }
-        self.held.reserve(READ_BYTES);
-        pin!(self.socket.read_buf(&mut self.held)).poll(context)
+        self.buffered.reserve(READ_BYTES);
+        pin!(self.socket.read_buf(&mut self.buffered)).poll(context)
     }
 
-    /// The stack has all of a request and nothing to read. Its task is woken when the client sends more or hangs up: a
-    /// poll may be waiting.
-    fn wait_behind_request(&mut self, context: &mut Context<'_>) {
-        if !self.watch.exchange.is_half_closed() && self.poll_half_closed(context).is_ready() {
-            self.watch.exchange.set_half_closed();
+    /// To be called when the stack has a complete request and nothing to read. Its task is woken when the client sends more
+    /// or disconnects, since the request may be a waiting poll.
+    fn wait_after_request(&mut self, context: &mut Context<'_>) {
+        if !self.deadline.exchange.is_half_closed() && self.poll_half_closed(context).is_ready() {
+            self.deadline.exchange.set_half_closed();
         }
     }
 
@@ -229,56 +228,57 @@ impl TimedSocket {
             if !matches!(readiness, Some(Ok(readiness)) if !readiness.is_read_closed()) {
                 return Poll::Ready(());
             }
-            // Bytes of the next request stay with the kernel. What comes behind them is to wake the task.
+            // Bytes of the next request stay in the kernel. Bytes or a close after them must wake the task.
             let _ = self
                 .socket
                 .try_io(Interest::READABLE, || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock)));
             self.is_unread = true;
         }
-        self.is_waited_for = true;
+        self.is_read_registered = true;
         Poll::Pending
     }
 
-    /// The response is written, or is about to be. Goes on at once if the client has sent more.
-    fn turn_to_next(&mut self) {
+    /// To be called when the response is written, or will be without further work. Continues in this turn if the client
+    /// has sent more.
+    fn next_request(&mut self) {
         self.framing.next_request();
-        self.watch.exchange.end();
-        if !self.held.is_empty() {
-            self.watch.heard();
-            self.ready = Self::frame(&mut self.framing, &self.watch, &mut self.held);
+        self.deadline.exchange.end();
+        if !self.buffered.is_empty() {
+            self.deadline.head_arrived();
+            self.ready = Self::frame(&mut self.framing, &self.deadline, &mut self.buffered);
         }
-        if !self.held.is_empty()
+        if !self.buffered.is_empty()
             || self.is_unread
-            || !self.is_waited_for
-            || self.watch.exchange.is_half_closed()
+            || !self.is_read_registered
+            || self.deadline.exchange.is_half_closed()
         {
-            self.watch.turn.go_on();
+            self.deadline.turn.set_more();
         }
     }
 
-    /// Ends the connection, with these bytes if the current request has no answer yet.
-    fn refuse(&mut self, words: &[u8]) {
-        if !self.watch.exchange.has_begun() {
-            self.out.extend_from_slice(words);
+    /// Ends the connection, with this answer if the current request has none yet.
+    fn end_with(&mut self, answer: &[u8]) {
+        if !self.deadline.exchange.has_begun() {
+            self.out.extend_from_slice(answer);
         }
         self.is_refused = true;
-        self.held = BytesMut::new();
+        self.buffered = BytesMut::new();
         self.ready = 0;
     }
 
-    /// Whether the request was read to its end, and the stack has given its whole response.
+    /// Whether the request was read to its end, and the stack has written its whole response.
     fn is_done(&self) -> bool {
-        self.framing.is_whole() && !self.watch.exchange.is_answering() && !self.is_refused
+        self.framing.is_complete() && !self.deadline.exchange.is_answering() && !self.is_refused
     }
 
-    /// Whether a response may wait for those of the next requests, which are there and are served in this turn.
-    fn may_join(&self, bytes: usize) -> bool {
-        self.has_room(bytes) && self.watch.turn.may_serve()
+    /// Whether a response may wait for those of the next requests, which have arrived and are served in this turn.
+    fn may_combine(&self, bytes: usize) -> bool {
+        self.has_room(bytes) && self.deadline.turn.may_serve()
     }
 
-    /// Whether so many bytes may join those that wait.
+    /// Whether this many bytes may be combined with those that wait.
     fn has_room(&self, bytes: usize) -> bool {
-        self.out.len() + bytes <= JOINED_BYTES
+        self.out.len() + bytes <= COMBINED_BYTES
     }
 
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -300,7 +300,7 @@ impl AsyncRead for TimedSocket {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().poll_give(context, into)
+        self.get_mut().poll_pass(context, into)
     }
 }
 
@@ -310,42 +310,43 @@ impl AsyncWrite for TimedSocket {
         if this.is_refused {
             return Poll::Ready(Ok(bytes.len()));
         }
-        this.watch.writes();
-        let joins_next = this.framing.is_whole() && !this.held.is_empty() && this.may_join(bytes.len());
-        // The last response of a turn goes out with those before it: the stack flushes behind it.
-        if joins_next || !this.out.is_empty() && this.has_room(bytes.len()) {
+        this.deadline.before_write();
+        let waits_for_next =
+            this.framing.is_complete() && !this.buffered.is_empty() && this.may_combine(bytes.len());
+        // The last response of a turn is combined with those before it, since the stack flushes after it.
+        if waits_for_next || !this.out.is_empty() && this.has_room(bytes.len()) {
             this.out.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(this.poll_write_out(context))?;
-        if !this.watch.turn.may_write() {
+        if !this.deadline.turn.may_write() {
             yield_now(context);
             return Poll::Pending;
         }
         let count = ready!(Pin::new(&mut this.socket).poll_write(context, bytes))?;
-        this.watch.turn.wrote(count);
+        this.deadline.turn.count_written(count);
         Poll::Ready(Ok(count))
     }
 
-    /// The HTTP stack flushes when the socket has taken all there is.
+    /// The HTTP stack flushes when it has written all that it has.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.is_refused && this.watch.exchange.asks_for_body() {
+        if !this.is_refused && this.deadline.exchange.take_continue() {
             this.out.extend_from_slice(CONTINUE);
         }
-        if this.is_done() && !this.held.is_empty() && this.may_join(0) {
-            this.turn_to_next();
-            if this.ready > 0 && this.framing.is_whole() {
+        if this.is_done() && !this.buffered.is_empty() && this.may_combine(0) {
+            this.next_request();
+            if this.ready > 0 && this.framing.is_complete() {
                 return Poll::Ready(Ok(()));
             }
         }
         ready!(this.poll_write_out(context))?;
-        this.watch.is_taken();
-        if this.framing.is_whole() {
-            this.wait_behind_request(context);
+        this.deadline.flushed();
+        if this.framing.is_complete() {
+            this.wait_after_request(context);
         }
         if this.is_done() {
-            this.turn_to_next();
+            this.next_request();
         }
         Pin::new(&mut this.socket).poll_flush(context)
     }

@@ -172,7 +172,7 @@ fn order(listing: &Listing, a: &ConnectionEntry, b: &ConnectionEntry) -> Orderin
         let session = session.as_ref();
         match listing.sort {
             "since" => session.map_or(0, |session| session.since_ms),
-            "last_activity" => session.map_or(0, |session| session.heard_ms),
+            "last_activity" => session.map_or(0, |session| session.last_received_ms),
             "queued_bytes" => session.map_or(0, |session| session.queued_bytes as u64),
             "channels" => row.channels as u64,
             _ => 0,
@@ -207,7 +207,7 @@ pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> Sh
         address: session.and_then(|session| session.address),
         compressed: session.is_some_and(|session| session.compressed),
         since: session.map(|session| session.since_ms / 1_000),
-        last_activity: session.map(|session| session.heard_ms / 1_000),
+        last_activity: session.map(|session| session.last_received_ms / 1_000),
         queued_bytes: session.map(|session| session.queued_bytes),
     }
 }

@@ -1,5 +1,5 @@
-//! What happens to every request before and after its handler. Mounted once, around the whole App:
-//! `App::new().app_data(edge).wrap(from_fn(edge::middleware::pass))`.
+//! The checks of every request before its handler, and the changes of every answer after it. Mounted once, around the
+//! whole App: `App::new().wrap(from_fn(middleware::process))`.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -10,7 +10,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
 
 use super::cors;
-use super::inner_path::{lead_inside, path_as_sent};
+use super::inner_path::{path_as_sent, rewrite_path};
 use crate::auth::allowed_origins;
 use crate::auth::body::{self, Body, BodySender};
 use crate::auth::guard::{Caller, now_unix};
@@ -22,12 +22,12 @@ use crate::console::session;
 use crate::http_error::{self, MaxBody, Refusal, answer_headers};
 use crate::telemetry::log_sums::{FAILED_REQUESTS, escaped};
 
-/// Rewrites the path as proxies need it, refuses plain HTTP and bad signatures, answers OPTIONS, gives refusals the
-/// form that `Accept` names and successes their CORS headers.
+/// Rewrites the path behind proxies, refuses plain HTTP and bad signatures, answers OPTIONS, renders refusals in the form
+/// that `Accept` names, and adds CORS headers to successes.
 ///
 /// # Errors
-/// Only what inner middleware fails with; refusals are answers.
-pub async fn pass<B: MessageBody + 'static>(
+/// The errors of inner middleware. Refusals are answers.
+pub async fn process<B: MessageBody + 'static>(
     gate: web::Data<Gate>,
     mut req: ServiceRequest,
     next: Next<B>,
@@ -38,16 +38,16 @@ pub async fn pass<B: MessageBody + 'static>(
             req.into_response(answer)
         }
         Ok(_) if cors::is_preflight(req.method()) => req.into_response(cors::preflight().finish()),
-        Ok(standing) => {
-            req.extensions_mut().insert(standing);
-            in_asked_form(&gate, next.call(req).await?.map_into_boxed_body())
+        Ok(caller) => {
+            req.extensions_mut().insert(caller);
+            in_accepted_form(&gate, next.call(req).await?.map_into_boxed_body())
         }
     };
-    let mut answer = in_pieces(share(&gate, answer));
+    let mut answer = in_pieces(add_cors(&gate, answer));
     session::renew(&mut answer);
     answer_headers::complete(answer.headers_mut());
-    // While the server stops, a connection that is kept would be waited for until the limit. And HTTP below us closes
-    // after `Connection: upgrade` whatever came of it: a proxy that is not told would use the connection again.
+    // While the server stops, it would wait for an idle connection until the limit. And the HTTP stack always closes after
+    // `Connection: upgrade`: without this header a proxy would use the connection again.
     if is_draining(answer.request()) || answer.request().head().upgrade() {
         answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -63,44 +63,43 @@ fn is_draining(req: &HttpRequest) -> bool {
     req.app_data::<web::Data<BrokerHandle>>().is_some_and(|broker| broker.is_draining())
 }
 
-/// What is asked of every request, whatever its path. From here on there is one path, for rules, router and handlers.
+/// The checks that apply to every path. From here on rules, router and handlers use the same path.
 async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Caller, Refusal> {
-    lead_inside(gate, req)?;
+    rewrite_path(gate, req)?;
     gate.admit_scheme(req.head(), req.path())?;
     let exposure = req.app_data::<Exposure>().copied().unwrap_or_default();
-    if !exposure.has(req.path()) {
+    if !exposure.serves(req.path()) {
         return Err(Refusal::NotFound(req.path().to_owned()));
     }
-    let standing = if exposure.takes_signatures() { standing(gate, req).await? } else { Caller::Stranger };
-    if !matches!(standing, Caller::Signed(_))
+    let caller = if exposure.accepts_signatures() { caller(gate, req).await? } else { Caller::Untrusted };
+    if !matches!(caller, Caller::Signed(_))
         && cors::is_for_browsers(req.path())
         && !cors::is_preflight(req.method())
     {
         admit_origin(gate, req)?;
     }
     body::admit_encoding(req.head())?;
-    Ok(standing)
+    Ok(caller)
 }
 
-/// Address and signature. One that is bound to its request is judged by the body as well, which then lies ready for the
-/// handler.
-async fn standing(gate: &Gate, req: &mut ServiceRequest) -> Result<Caller, Refusal> {
+/// Checks address and signature. A bound signature also covers the body, which is received here and kept for the handler.
+async fn caller(gate: &Gate, req: &mut ServiceRequest) -> Result<Caller, Refusal> {
     let Some(signature) = gate.bound_signature(req.head(), now_unix())? else {
-        return gate.standing(req.head(), now_unix());
+        return gate.caller(req.head(), now_unix());
     };
     let broker = req.app_data::<web::Data<BrokerHandle>>().cloned().ok_or(Refusal::Internal)?;
     let payload = req.take_payload();
-    let body = Body::receive(req.head(), payload, &broker, BodySender::NotYetProven).await?;
+    let body = Body::receive(req.head(), payload, &broker, BodySender::Unverified).await?;
     let admitted = gate.admit_bound(&signature, req.head(), &path_as_sent(req), &body, now_unix());
     if let Err(Refusal::Busy) = &admitted {
         broker.counters.refused_busy.add(1);
     }
-    let standing = admitted?;
-    let (bytes, weight) = body.prove(&broker);
+    let caller = admitted?;
+    let (bytes, counted) = body.into_authenticated(&broker);
     req.set_payload(Payload::from(bytes));
-    // Counted until the request is answered.
-    req.extensions_mut().insert(weight);
-    Ok(standing)
+    // The bytes are counted until the request is answered.
+    req.extensions_mut().insert(counted);
+    Ok(caller)
 }
 
 fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
@@ -111,8 +110,8 @@ fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
     admitted
 }
 
-/// Renders refusals again, now that `Accept` is known; also those that the framework made.
-fn in_asked_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
+/// Renders refusals, including those of the framework, in the form that `Accept` names.
+fn in_accepted_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
     let Some(refusal) = refusal_in(gate, &answer) else {
         return answer;
     };
@@ -122,7 +121,7 @@ fn in_asked_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
     }
     let rendered = refusal.response(http_error::accept(request.headers()));
     let rendered = match request.app_data::<web::Data<BrokerHandle>>() {
-        Some(broker) => body_pieces::modest(rendered, broker, request.headers()),
+        Some(broker) => body_pieces::limit_refusal(rendered, broker, request.headers()),
         None => rendered,
     };
     answer.into_response(rendered)
@@ -134,16 +133,16 @@ fn refusal_in(gate: &Gate, answer: &ServiceResponse) -> Option<Refusal> {
         return None;
     }
     if let Some(error) = answer.response().error() {
-        let ours = error.as_error::<Refusal>().cloned();
-        return Some(ours.unwrap_or_else(|| translate(gate, error, answer)));
+        let refusal = error.as_error::<Refusal>().cloned();
+        return Some(refusal.unwrap_or_else(|| translate(gate, error, answer)));
     }
-    // Handlers that render a refusal themselves have set its code; a bare 404 or 405 is the router's.
+    // A handler that renders a refusal itself has set its code. A 404 or 405 without a code comes from the router.
     let bare = !answer.headers().contains_key(http_error::CODE_HEADER);
     let unrouted = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
     (bare && unrouted).then(|| not_found(answer))
 }
 
-/// The framework's own errors: its extractors answer 400, which old clients take for success.
+/// Converts errors of the framework: its extractors answer 400, which old clients treat as a success.
 fn translate(gate: &Gate, error: &Error, answer: &ServiceResponse) -> Refusal {
     match answer.status() {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => not_found(answer),
@@ -167,10 +166,9 @@ fn not_found(answer: &ServiceResponse) -> Refusal {
     Refusal::NotFound(answer.request().match_info().as_str().to_owned())
 }
 
-/// Adds the CORS headers where they belong.
-fn share(gate: &Gate, mut answer: ServiceResponse) -> ServiceResponse {
+fn add_cors(gate: &Gate, mut answer: ServiceResponse) -> ServiceResponse {
     let request = answer.request();
-    let shared = cors::is_preflight(request.method()) || cors::concerns(request.path());
+    let shared = cors::is_preflight(request.method()) || cors::is_shared(request.path());
     if shared && (answer.status().is_success() || cors::is_for_browsers(request.path())) {
         let origin = match cors::depends_on_origin(&gate.settings) {
             true => text(request.headers(), "origin").map(str::to_owned),

@@ -1,4 +1,4 @@
-//! Events as clients see them (section 6 of the original's behaviour): compact JSON, one object each.
+//! Events for clients, in the format of the original: compact JSON, one object each.
 
 pub mod openapi;
 
@@ -13,15 +13,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A user as channels and infos show it. Made anew when its state changes, then shared. Small, for there may be as many
-/// users as connections.
+/// A user as shown in channels and infos. Created again when its state changes, then shared. Small, because there may
+/// be as many users as connections.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UserView {
-    /// Identity inside the server.
+    /// The id inside the server.
     pub id: UserId,
-    /// Name.
     pub name: Box<str>,
-    /// None for two empty objects: most users have no state.
+    /// `None` for two empty objects: most users have no state.
     states: Option<Box<States>>,
 }
 
@@ -32,7 +31,7 @@ struct States {
 }
 
 impl UserView {
-    /// A view of a user with this state, and this public part of it, as JSON objects.
+    /// Creates the view of a user with this state and this public part of it, both JSON objects.
     pub fn new(id: UserId, name: Box<str>, state: &str, public_state: &str) -> Self {
         let stateless = state == EMPTY && public_state == EMPTY;
         let states = || Box::new(States { all: state.into(), public: public_state.into() });
@@ -52,34 +51,31 @@ impl UserView {
 
 const EMPTY: &str = "{}";
 
-/// Whether somebody came or went.
+/// The kind of a presence event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// The user's first connection joined the channel.
     Joined,
-    /// The user's last connection left it.
+    /// The user's last connection left the channel.
     Parted,
 }
 
-/// What a `presence` event says.
+/// The data of a `presence` event.
 #[derive(Clone, Debug)]
 pub struct PresenceEvent {
-    /// Identity, for clients.
+    /// The id for clients.
     pub uuid: Uuid,
-    /// The channel's name.
     pub channel: Arc<str>,
-    /// Who came or went.
+    /// The user that joined or left.
     pub user: Arc<UserView>,
-    /// Which of it.
     pub presence: Presence,
-    /// Who is here now, where the channel broadcasts its list of users.
+    /// The present users, if the channel broadcasts its list of users.
     pub users: UserList,
-    /// When.
     pub timestamp: Timestamp,
 }
 
 impl PresenceEvent {
-    /// Nobody hears of themselves.
+    /// All users except the one that joined or left.
     pub fn audience(&self) -> Audience {
         Audience::all_but(self.user.id)
     }
@@ -91,7 +87,7 @@ fn push_uuid(out: &mut Vec<u8>, uuid: Uuid) {
     out.push(b'"');
 }
 
-/// Writes the members of an event's object.
+/// Writes the members of an event.
 struct EventMembers<'a> {
     out: &'a mut Vec<u8>,
     date: bool,
@@ -140,7 +136,7 @@ impl EventMembers<'_> {
         out.push(b'"');
     }
 
-    /// `timestamp`, and `date` beside it for readers of the seed documents.
+    /// Writes `timestamp`, and `date` with the same value if the server is configured so.
     fn timestamp(&mut self, time: &Timestamp) {
         self.time("timestamp", time);
         if self.date {
@@ -156,15 +152,15 @@ impl EventMembers<'_> {
     }
 }
 
-/// Encodes events with the server's one option about their form.
+/// Encodes events. Contains the only setting that changes their format.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
-    /// Frames carry `date`, equal to `timestamp`.
+    /// Whether frames contain `date`, equal to `timestamp`.
     pub date: bool,
 }
 
 impl Encoder {
-    /// A `message` event. The payload comes back as a part of the frame, so that it is held once.
+    /// Encodes a `message` event. Also returns the payload as a part of the frame, so that it is stored once.
     pub fn message(
         self,
         message: &Message,
@@ -185,7 +181,8 @@ impl Encoder {
         (frame, part.map(Payload::from_compact))
     }
 
-    /// A `message:edit` event: only what the edit names, for clients merge it over what they have.
+    /// Encodes a `message:edit` event. It contains only the members that the edit names, which clients merge into the
+    /// message.
     pub fn edit(self, edit: &Edit, audience: Audience) -> Frame {
         let mut draft = FrameDraft::new(edit.message.as_ref().map_or(0, |p| p.as_bytes().len()) + 320);
         let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
@@ -205,7 +202,7 @@ impl Encoder {
         draft.finish(LiveFlag::Absent, audience, None).0
     }
 
-    /// A `message:delete` event.
+    /// Encodes a `message:delete` event.
     pub fn delete(self, uuid: Uuid, channel: Option<&str>, audience: Audience) -> Frame {
         let mut draft = FrameDraft::new(128);
         let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
@@ -215,7 +212,7 @@ impl Encoder {
         draft.finish(LiveFlag::Absent, audience, None).0
     }
 
-    /// A `presence` event.
+    /// Encodes a `presence` event.
     pub fn presence(self, event: &PresenceEvent) -> Frame {
         let user = &event.user;
         let mut draft = FrameDraft::new(320 + user.public_state().len() + event.users.written_len(true));
@@ -235,7 +232,7 @@ impl Encoder {
         draft.finish(LiveFlag::False, event.audience(), None).0
     }
 
-    /// A `user_state_change` event. `changed` is a JSON list of `{"key", "value"}`, public keys only.
+    /// Encodes a `user_state_change` event. `changed` is a JSON list of `{"key", "value"}`, public keys only.
     pub fn state_change(self, channel: &str, user: &UserView, changed: &str, now: &Timestamp) -> Frame {
         let mut draft = FrameDraft::new(320 + user.public_state().len() + changed.len());
         let mut members = EventMembers { out: &mut draft.buffer, date: self.date };
@@ -252,7 +249,7 @@ impl Encoder {
     }
 }
 
-/// A message as `history` shows it: the event with its delivery fields in front.
+/// Appends a message in the format of `history`: the event, preceded by its delivery fields.
 pub fn push_history_entry(out: &mut Vec<u8>, message: &Message, edited: Option<&Timestamp>) {
     out.push(b'{');
     let mut members = EventMembers { out, date: false };
@@ -271,13 +268,6 @@ pub fn push_history_entry(out: &mut Vec<u8>, message: &Message, edited: Option<&
     members.raw("catchup", b"false");
     members.text("type", "message");
     out.push(b'}');
-}
-
-/// Shares a payload with the frame it was encoded into.
-pub fn share_payload(message: &mut Message, payload: Option<Payload>) {
-    if payload.is_some() {
-        message.message = payload;
-    }
 }
 
 #[cfg(test)]
@@ -302,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_live_and_caught_up() {
+    fn a_message_has_a_live_and_a_catch_up_form() {
         let (frame, payload) =
             Encoder { date: true }.message(&sample(Some("{\"a\":[1]}")), None, Audience::all());
         let expected = json!({

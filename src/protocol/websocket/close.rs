@@ -1,64 +1,68 @@
-//! Why sockets are closed: one table of code, text and counter.
+//! The reasons for closing websockets: one table of code, text and counter.
 
 use super::{Opcode, frame};
 use bytes::Bytes;
 use std::borrow::Cow;
 
-/// The reasons for which this server closes a websocket.
+/// The reason why a websocket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
-    /// The connection is unknown or was ended through `/disconnect`: 1000, as the original closes.
+    /// The connection is unknown or was ended through `/disconnect`: 1000, like the original.
     Ended,
-    /// The server stops: 1001 (RFC 6455).
+    /// The server shuts down: 1001 (RFC 6455).
     GoingAway,
-    /// The server stops, and another may be there so many ms later: 1012 (service restart, IANA's registry).
+    /// The server restarts, and the client may reconnect after this many ms: 1012 (service restart, IANA's registry).
     Restarting(u16),
-    /// The peer broke the protocol: 1002 (RFC 6455).
+    /// The client violated the protocol: 1002 (RFC 6455).
     Protocol,
-    /// Text that is no UTF-8: 1007 (RFC 6455).
+    /// Text that is not UTF-8: 1007 (RFC 6455).
     InvalidText,
     /// A message over the limit: 1009 (RFC 6455).
     TooBig,
-    /// The peer said goodbye; its code is echoed.
+    /// The client closed the websocket; its code is echoed.
     ByPeer(Option<u16>),
-    /// A later socket attached to the same connection: 4001.
+    /// A later session attached to the same connection: 4001.
     TakenOver,
-    /// The peer does not read and its queue is full: 4002.
+    /// The client does not read and its send queue is full: 4002.
     TooSlow,
-    /// Nothing was heard from the peer, not even a pong: 4003.
+    /// The client sent nothing, not even a pong: 4003.
     Silent,
-    /// The server is full and cannot attach another session: 1013 (try again later).
+    /// The server has no capacity for another session: 1013 (try again later).
     Busy,
 }
 
-/// Every reason of the server's own, when it applies, and what the client should do then.
+/// Every reason for which the server closes a websocket, when it applies, and what the client should do.
 pub const REASONS: [(CloseReason, &str, &str); 10] = [
-    (CloseReason::Ended, "the connection was ended, or is not known", "connect anew"),
-    (CloseReason::GoingAway, "the server is about to end", "come back with the same id, then connect anew"),
+    (CloseReason::Ended, "the connection was ended, or is unknown", "connect again"),
+    (
+        CloseReason::GoingAway,
+        "the server is shutting down",
+        "reconnect with the same id; if it is unknown, connect again",
+    ),
     (
         CloseReason::Restarting(2_000),
-        "the server stops and sends its sessions away, one after the other",
-        "come back after that time with the same id, then connect anew",
+        "the server is restarting and closes its sessions one after the other",
+        "reconnect after that time with the same id; if it is unknown, connect again",
     ),
-    (CloseReason::Protocol, "the client broke the websocket protocol", "mend the client"),
-    (CloseReason::InvalidText, "the client sent broken text", "mend the client"),
-    (CloseReason::TooBig, "the client sent more than `max_client_message_bytes`", "mend the client"),
-    (CloseReason::Busy, "the server has no room for another session", "come back a while later"),
-    (CloseReason::TakenOver, "a later socket or poll came with the same id", "nothing"),
+    (CloseReason::Protocol, "the client violated the websocket protocol", "fix the client"),
+    (CloseReason::InvalidText, "the client sent text that is not valid UTF-8", "fix the client"),
+    (CloseReason::TooBig, "the client sent more than `max_client_message_bytes`", "fix the client"),
+    (CloseReason::Busy, "the server has no capacity for another session", "reconnect later"),
+    (CloseReason::TakenOver, "a later socket or poll attached with the same id", "nothing"),
     (
         CloseReason::TooSlow,
-        "the client does not read, `max_queued_bytes` wait for it",
-        "come back with the same id",
+        "the client does not read, and its queue has reached `max_queued_bytes`",
+        "reconnect with the same id",
     ),
     (
         CloseReason::Silent,
-        "nothing, not even a pong, came for `socket_idle_timeout_ms`",
-        "come back with the same id",
+        "the client sent nothing, not even a pong, for `socket_idle_timeout_ms`",
+        "reconnect with the same id",
     ),
 ];
 
 impl CloseReason {
-    /// One of each kind, in the order in which they are counted and shown.
+    /// All kinds of reasons, in the order in which they are counted and shown.
     pub const ALL: [Self; 11] = [
         Self::Ended,
         Self::GoingAway,
@@ -73,7 +77,7 @@ impl CloseReason {
         Self::Restarting(0),
     ];
 
-    /// The name of its counter.
+    /// The name of the counter.
     pub fn name(self) -> &'static str {
         match self {
             CloseReason::Ended => "ended",
@@ -90,13 +94,13 @@ impl CloseReason {
         }
     }
 
-    /// When it applies.
+    /// A description of when the reason applies.
     pub fn occasion(self) -> &'static str {
         let row = REASONS.iter().find(|(known, ..)| known.name() == self.name());
-        row.map_or("the peer said goodbye, with a code of its own", |(_, when, _)| when)
+        row.map_or("the client closed the websocket with a code of its choice", |(_, when, _)| when)
     }
 
-    /// Status code of the close frame; none to send one without a code.
+    /// The status code of the close frame. `None` for a close frame without a code.
     pub fn code(self) -> Option<u16> {
         match self {
             CloseReason::Ended => Some(1000),
@@ -113,16 +117,16 @@ impl CloseReason {
         }
     }
 
-    /// Whether a session closed for this leaves its connection to another one, which gets what the peer has not got: what
-    /// is still sent here, the peer would get twice.
+    /// Whether a next session of the connection delivers the frames that the client has not received. Frames still sent
+    /// by the closed session would then be received twice.
     pub fn has_next_session(self) -> bool {
         matches!(self, Self::TakenOver | Self::Protocol | Self::InvalidText | Self::TooBig)
     }
 
-    /// Text of the close frame, at most 123 bytes. Empty where the original sends none.
+    /// The text of the close frame, at most 123 bytes. Empty where the original sends none.
     pub fn text(self) -> Cow<'static, str> {
         if let CloseReason::Restarting(ms) = self {
-            // The number is for the browser library; others show or skip it.
+            // The browser library reads the number; other clients show or ignore it.
             return format!("server is restarting; retry after {ms} ms").into();
         }
         Cow::Borrowed(match self {
@@ -138,7 +142,6 @@ impl CloseReason {
         })
     }
 
-    /// The close frame.
     pub fn frame(self) -> Bytes {
         let mut payload = Vec::new();
         if let Some(code) = self.code() {
@@ -149,7 +152,7 @@ impl CloseReason {
     }
 }
 
-/// Whether a peer may send this code in a close frame (RFC 6455, section 7.4).
+/// Whether a client may send this code in a close frame (RFC 6455, section 7.4).
 pub fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
@@ -159,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames() {
+    fn close_frames_contain_code_and_text() {
         assert_eq!(&CloseReason::Ended.frame()[..], b"\x88\x02\x03\xe8");
         assert_eq!(&CloseReason::ByPeer(None).frame()[..], b"\x88\x00");
         assert_eq!(&CloseReason::TooSlow.frame()[..], b"\x88\x0a\x0f\xa2too slow");
@@ -170,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn every_session_has_one_and_it_is_small() {
+    fn a_close_reason_is_small() {
         assert_eq!(size_of::<Option<CloseReason>>(), 4);
     }
 
     #[test]
-    fn codes_a_peer_may_send() {
+    fn clients_may_send_only_valid_codes() {
         assert!([1000, 1003, 1007, 1011, 1014, 3000, 4999].into_iter().all(may_be_sent));
         assert!(![0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535].into_iter().any(may_be_sent));
     }

@@ -1,32 +1,31 @@
-//! Reads what a client sends: frames, fragments, masks, UTF-8, with every limit of RFC 6455 and one of ours.
+//! Decodes the frames of a client: fragments, masks, UTF-8. Enforces the limits of RFC 6455 and a maximum message size.
 
 use super::Opcode;
 use super::close::{CloseReason, may_be_sent};
 use super::deflate::Inflation;
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Something a client said.
+/// A message or control frame of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// A whole text message, valid UTF-8.
+    /// A complete text message, valid UTF-8.
     Text(Bytes),
-    /// A whole binary message.
+    /// A complete binary message.
     Binary(Bytes),
-    /// A ping with its payload, to be returned.
+    /// A ping with its payload, which the pong must return.
     Ping(Bytes),
-    /// A pong.
     Pong,
-    /// Goodbye, with the peer's code if it gave one.
+    /// A close frame, with the client's code if it has one.
     Close(Option<u16>),
 }
 
-/// Frames that a socket's task decodes in one turn, at most.
+/// The most frames that a socket's task decodes in one turn.
 pub const TURN_FRAMES: usize = 64;
-/// Bytes that it reads or writes for decompressing in one turn, at most, give or take a step.
+/// The most bytes that it reads or writes for decompression in one turn, plus or minus one step.
 pub const TURN_BYTES: usize = 64 << 10;
 
-/// What a task may still decode before other tasks have their turn: a bound on work, because a few bytes of a client
-/// can cost much of it.
+/// The work that a task may still do before it yields to other tasks. Limited because a few bytes of a client can cause
+/// much work.
 #[derive(Debug)]
 pub struct DecodeTurn {
     frames: usize,
@@ -55,23 +54,23 @@ struct Header {
     length: usize,
 }
 
-/// Decoder of one socket. Holds memory only while a frame or message is incomplete.
+/// The decoder of one socket. Holds memory only while a frame or message is incomplete.
 #[derive(Debug)]
 pub struct Decoder {
     input: BytesMut,
-    /// The frame of data of which a part has been taken.
-    frame: Option<Open>,
-    message: Option<Box<Partial>>,
+    /// The partly received data frame.
+    frame: Option<OpenFrame>,
+    message: Option<Box<PartialMessage>>,
     inflating: Option<Box<Inflating>>,
     max_message: usize,
-    /// Compressed messages were agreed on.
+    /// Whether compressed messages were negotiated.
     may_be_compressed: bool,
     is_behind: bool,
 }
 
-/// A frame of data whose payload is coming in.
+/// A data frame whose payload is partly received.
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct OpenFrame {
     fin: bool,
     mask: [u8; 4],
     taken: usize,
@@ -79,25 +78,25 @@ struct Open {
 }
 
 #[derive(Debug)]
-struct Partial {
+struct PartialMessage {
     text: bool,
     compressed: bool,
     bytes: BytesMut,
-    /// Bytes at the front that are known to be UTF-8.
+    /// The number of bytes at the front that are valid UTF-8.
     checked: usize,
 }
 
-/// A whole message that is being decompressed.
+/// A complete message that is being decompressed.
 #[derive(Debug)]
 struct Inflating {
     text: bool,
     inflation: Inflation,
-    /// Bytes at the front that are known to be UTF-8.
+    /// The number of bytes at the front that are valid UTF-8.
     checked: usize,
 }
 
 impl Decoder {
-    /// A decoder that accepts messages of up to `max_message` bytes.
+    /// Creates a decoder that accepts messages of up to `max_message` bytes.
     pub fn new(max_message: usize) -> Self {
         Self {
             input: BytesMut::new(),
@@ -110,46 +109,46 @@ impl Decoder {
         }
     }
 
-    /// The same; compressed messages are agreed on or not.
+    /// Sets whether compressed messages were negotiated.
     pub fn inflating(mut self, inflating: bool) -> Self {
         self.may_be_compressed = inflating;
         self
     }
 
-    /// Bytes held: what has come of messages that are not complete, or have not been asked for.
+    /// The number of received bytes of messages that are incomplete or not decoded yet.
     pub fn held_bytes(&self) -> usize {
         let message = self.message.as_ref().map_or(0, |message| message.bytes.len());
         let inflating = self.inflating.as_ref().map_or(0, |message| message.inflation.held_bytes());
         self.input.len() + message + inflating
     }
 
-    /// Whether nothing has come of a message that is not complete: a new decoder would go on as well.
+    /// Whether no part of a message is held, so that a new decoder could replace this one.
     pub fn is_idle(&self) -> bool {
         self.input.is_empty() && self.message.is_none() && self.inflating.is_none()
     }
 
-    /// Whether the last call of [`Decoder::decode`] stopped because the turn was over: the next turn goes on, and
-    /// nothing more should be read before.
+    /// Whether the last call of [`Decoder::decode`] stopped because the turn was over. The caller must continue in the
+    /// next turn before it reads more.
     pub fn is_behind(&self) -> bool {
         self.is_behind
     }
 
-    /// Takes what the socket gave.
+    /// Adds bytes from the socket.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
     }
 
-    /// The next thing said, `None` when more bytes are needed or the turn is over, or why the socket must be closed.
+    /// Returns the next message or control frame. `None` if more bytes are needed or the turn is over.
     ///
     /// # Errors
-    /// `Protocol`, `InvalidText` or `TooBig`; nothing sensible can be read after that.
+    /// The reason to close the socket: `Protocol`, `InvalidText` or `TooBig`. No later bytes can be decoded.
     pub fn decode(&mut self, turn: &mut DecodeTurn) -> Result<Option<Incoming>, CloseReason> {
         loop {
             self.is_behind = turn.is_over() && !self.is_idle();
             if self.is_behind {
                 return Ok(None);
             }
-            let said = if self.inflating.is_some() {
+            let incoming = if self.inflating.is_some() {
                 self.inflate(turn)?
             } else if let Some(frame) = self.frame {
                 if self.input.is_empty() {
@@ -169,28 +168,28 @@ impl Decoder {
                 self.input.advance(header.size);
                 self.begin(&header)?
             };
-            if said.is_some() {
-                return Ok(said);
+            if incoming.is_some() {
+                return Ok(incoming);
             }
         }
     }
 
-    /// An idle socket holds no buffer.
+    /// Releases the input buffer, so that an idle socket holds none.
     fn release_input(&mut self) {
         if self.input.is_empty() && self.input.capacity() > 0 {
             self.input = BytesMut::new();
         }
     }
 
-    /// A frame whose header has been read: whole if it is a control frame.
+    /// Begins a frame after its header. A control frame is complete.
     fn begin(&mut self, header: &Header) -> Result<Option<Incoming>, CloseReason> {
         let Header { fin, compressed, opcode, mask, length, .. } = *header;
         if !opcode.is_control() {
             let text = opcode == Opcode::Text;
             self.message.get_or_insert_with(|| {
-                Box::new(Partial { text, compressed, bytes: BytesMut::new(), checked: 0 })
+                Box::new(PartialMessage { text, compressed, bytes: BytesMut::new(), checked: 0 })
             });
-            return self.payload(Open { fin, mask, taken: 0, length });
+            return self.payload(OpenFrame { fin, mask, taken: 0, length });
         }
         let mut payload = self.input.split_to(length);
         unmask(&mut payload, mask, 0);
@@ -206,7 +205,7 @@ impl Decoder {
         let [first, second, ..] = *bytes else { return Ok(None) };
         let opcode = Opcode::from_bits(first & 0x0f).ok_or(CloseReason::Protocol)?;
         let fin = first & 0x80 != 0;
-        // RSV1 marks the first frame of a compressed message; the other reserved bits belong to nobody.
+        // RSV1 marks the first frame of a compressed message; the other reserved bits are unused.
         let compressed = first & 0x40 != 0;
         let may_be_compressed = self.may_be_compressed && matches!(opcode, Opcode::Text | Opcode::Binary);
         if first & 0x30 != 0 || compressed && !may_be_compressed || second & 0x80 == 0 {
@@ -236,10 +235,10 @@ impl Decoder {
     }
 
     fn check_sequence(&self, opcode: Opcode) -> Result<(), CloseReason> {
-        let begun = self.message.is_some();
+        let is_fragmented = self.message.is_some();
         match opcode {
-            Opcode::Continuation if !begun => Err(CloseReason::Protocol),
-            Opcode::Text | Opcode::Binary if begun => Err(CloseReason::Protocol),
+            Opcode::Continuation if !is_fragmented => Err(CloseReason::Protocol),
+            Opcode::Text | Opcode::Binary if is_fragmented => Err(CloseReason::Protocol),
             _ => Ok(()),
         }
     }
@@ -256,8 +255,8 @@ impl Decoder {
         Ok(length)
     }
 
-    /// Takes what has come of a frame of data. Text that cannot become UTF-8 any more is refused before the rest comes.
-    fn payload(&mut self, frame: Open) -> Result<Option<Incoming>, CloseReason> {
+    /// Reads the received part of a data frame. Text that can no longer become valid UTF-8 is refused immediately.
+    fn payload(&mut self, frame: OpenFrame) -> Result<Option<Incoming>, CloseReason> {
         let Some(partial) = &mut self.message else { return Ok(None) };
         let count = self.input.len().min(frame.length - frame.taken);
         let start = partial.bytes.len();
@@ -268,41 +267,41 @@ impl Decoder {
             partial.checked += utf8_prefix(&partial.bytes[partial.checked..])?;
         }
         let taken = frame.taken + count;
-        self.frame = (taken < frame.length).then_some(Open { taken, ..frame });
+        self.frame = (taken < frame.length).then_some(OpenFrame { taken, ..frame });
         match self.message.take_if(|_| frame.fin && taken == frame.length) {
-            Some(partial) => self.whole(*partial),
+            Some(partial) => self.finish_message(*partial),
             None => Ok(None),
         }
     }
 
-    fn whole(&mut self, partial: Partial) -> Result<Option<Incoming>, CloseReason> {
-        let Partial { text, compressed, bytes, checked } = partial;
+    fn finish_message(&mut self, partial: PartialMessage) -> Result<Option<Incoming>, CloseReason> {
+        let PartialMessage { text, compressed, bytes, checked } = partial;
         if compressed {
             let inflation = Inflation::new(bytes, self.max_message);
             self.inflating = Some(Box::new(Inflating { text, inflation, checked: 0 }));
             return Ok(None);
         }
-        said(text, bytes.freeze(), checked).map(Some)
+        complete_message(text, bytes.freeze(), checked).map(Some)
     }
 
     fn inflate(&mut self, turn: &mut DecodeTurn) -> Result<Option<Incoming>, CloseReason> {
         let Some(inflating) = &mut self.inflating else { return Ok(None) };
-        let is_whole = inflating.inflation.go_on(&mut turn.bytes)?;
+        let is_complete = inflating.inflation.advance(&mut turn.bytes)?;
         if inflating.text {
             inflating.checked += utf8_prefix(&inflating.inflation.inflated()[inflating.checked..])?;
         }
-        match self.inflating.take_if(|_| is_whole) {
+        match self.inflating.take_if(|_| is_complete) {
             Some(message) => {
                 let Inflating { text, inflation, checked } = *message;
-                said(text, inflation.finish().into(), checked).map(Some)
+                complete_message(text, inflation.finish().into(), checked).map(Some)
             }
             None => Ok(None),
         }
     }
 }
 
-/// A whole message. Text must be UTF-8 to its end.
-fn said(text: bool, bytes: Bytes, checked: usize) -> Result<Incoming, CloseReason> {
+/// Creates a complete message. Text must be valid UTF-8 to its end.
+fn complete_message(text: bool, bytes: Bytes, checked: usize) -> Result<Incoming, CloseReason> {
     match text {
         false => Ok(Incoming::Binary(bytes)),
         true if checked < bytes.len() => Err(CloseReason::InvalidText),
@@ -316,7 +315,7 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4], start: usize) {
     }
 }
 
-/// Length of the part that is UTF-8 for certain; the rest may be the beginning of a character.
+/// The length of the part that is valid UTF-8. The rest may be the beginning of a character.
 fn utf8_prefix(bytes: &[u8]) -> Result<usize, CloseReason> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(bytes.len()),

@@ -31,13 +31,13 @@ fn all(input: &[&[u8]]) -> Result<Vec<Incoming>, CloseReason> {
     Ok(out)
 }
 
-/// In as many turns as it takes.
+/// Decodes everything, in as many turns as needed.
 fn decode_all(decoder: &mut Decoder, out: &mut Vec<Incoming>) -> Result<(), CloseReason> {
     loop {
         let mut turn = DecodeTurn::default();
         let before = out.len();
-        while let Some(said) = decoder.decode(&mut turn)? {
-            out.push(said);
+        while let Some(incoming) = decoder.decode(&mut turn)? {
+            out.push(incoming);
         }
         assert!(out.len() - before <= TURN_FRAMES);
         if !decoder.is_behind() {
@@ -55,7 +55,7 @@ fn text(s: &str) -> Incoming {
 }
 
 #[test]
-fn whole_messages() {
+fn complete_messages_are_decoded() {
     assert_eq!(one(&masked(0x81, b"hi")), Ok(vec![text("hi")]));
     assert_eq!(one(&masked(0x82, &[0, 255])), Ok(vec![Incoming::Binary(Bytes::from_static(&[0, 255]))]));
     assert_eq!(one(&masked(0x81, b"")), Ok(vec![text("")]));
@@ -63,13 +63,13 @@ fn whole_messages() {
 }
 
 #[test]
-fn fragments_with_a_ping_between() {
+fn control_frames_may_interrupt_fragments() {
     let parts = [masked(0x01, b"a"), masked(0x89, b"p"), masked(0x00, b"b"), masked(0x80, b"c")].concat();
     assert_eq!(one(&parts), Ok(vec![Incoming::Ping(Bytes::from_static(b"p")), text("abc")]));
 }
 
 #[test]
-fn protocol_errors() {
+fn protocol_errors_are_detected() {
     let cases: [Vec<u8>; 8] = [
         masked(0xc1, b"rsv"),
         masked(0x83, b"opcode"),
@@ -87,19 +87,19 @@ fn protocol_errors() {
 }
 
 #[test]
-fn utf8_is_checked_as_it_comes() {
+fn utf8_is_checked_on_arrival() {
     assert_eq!(one(&masked(0x81, &[0xff])), Err(CloseReason::InvalidText));
     assert_eq!(one(&masked(0x81, "ž".as_bytes().split_at(1).0)), Err(CloseReason::InvalidText));
     let (head, tail) = "ž".as_bytes().split_at(1);
     assert_eq!(one(&[masked(0x01, head), masked(0x80, tail)].concat()), Ok(vec![text("ž")]));
-    // The bad byte is there although the frame is not complete.
+    // The invalid byte is detected although the frame is incomplete.
     let bad = masked(0x81, &[b'a', 0xc0, 0xaf, b'b', b'c']);
     assert_eq!(one(&bad[..bad.len() - 2]), Err(CloseReason::InvalidText));
     assert_eq!(one(&masked(0x88, &[0x03, 0xe8, 0xff])), Err(CloseReason::InvalidText));
 }
 
 #[test]
-fn limits() {
+fn messages_over_the_limit_are_refused() {
     let mut decoder = Decoder::new(4);
     decoder.feed(&masked(0x81, b"12345")[..2]);
     assert_eq!(decoder.decode(&mut DecodeTurn::default()), Err(CloseReason::TooBig));
@@ -109,7 +109,7 @@ fn limits() {
 }
 
 #[test]
-fn close_codes() {
+fn close_codes_are_decoded() {
     assert_eq!(one(&masked(0x88, b"")), Ok(vec![Incoming::Close(None)]));
     assert_eq!(one(&masked(0x88, &[0x03, 0xe8, b'x'])), Ok(vec![Incoming::Close(Some(1000))]));
 }
@@ -131,7 +131,7 @@ fn inflating(bytes: &[u8], max: usize) -> Result<Vec<Incoming>, CloseReason> {
 }
 
 #[test]
-fn compressed_messages_where_agreed_on() {
+fn compressed_messages_must_be_negotiated() {
     let mut payload = Vec::new();
     assert!(deflate::deflate("žluťoučký kůň".as_bytes(), &mut payload));
     let whole = masked(0xc1, &payload);
@@ -143,7 +143,7 @@ fn compressed_messages_where_agreed_on() {
         inflating(&parts, 100),
         Ok(vec![Incoming::Ping(Bytes::from_static(b"p")), text("žluťoučký kůň")])
     );
-    // Only the first frame carries the mark, and control frames never do.
+    // Only the first frame may have RSV1, and control frames never.
     assert_eq!(
         inflating(&[masked(0x41, head), masked(0xc0, tail)].concat(), 100),
         Err(CloseReason::Protocol)
@@ -156,16 +156,16 @@ fn compressed_messages_where_agreed_on() {
     assert_eq!(inflating(&masked(0x81, b"plain"), 100), Ok(vec![text("plain")]));
 }
 
-/// The things said in each turn until nothing is left.
+/// The number of messages and control frames decoded in each turn.
 fn turns(bytes: &[u8], max: usize) -> Vec<Result<usize, CloseReason>> {
     let mut decoder = Decoder::new(max).inflating(true);
     decoder.feed(bytes);
     let mut turns = Vec::new();
     loop {
-        let (mut turn, mut said) = (DecodeTurn::default(), 0);
+        let (mut turn, mut incoming) = (DecodeTurn::default(), 0);
         loop {
             match decoder.decode(&mut turn) {
-                Ok(Some(_)) => said += 1,
+                Ok(Some(_)) => incoming += 1,
                 Ok(None) => break,
                 Err(reason) => {
                     turns.push(Err(reason));
@@ -173,16 +173,16 @@ fn turns(bytes: &[u8], max: usize) -> Vec<Result<usize, CloseReason>> {
                 }
             }
         }
-        turns.push(Ok(said));
+        turns.push(Ok(incoming));
         if !decoder.is_behind() {
             return turns;
         }
     }
 }
 
-/// The frames of 16 KiB, whatever they are, take as many turns as their number asks for.
+/// Frames of every kind need as many turns as their number requires.
 #[test]
-fn a_turn_takes_so_many_frames_and_no_more() {
+fn a_turn_decodes_a_limited_number_of_frames() {
     let fragment = masked(0x00, b"");
     let begun = |fragments: usize| [masked(0x01, b""), fragment.repeat(fragments)].concat();
     for (name, frame) in [
@@ -194,23 +194,26 @@ fn a_turn_takes_so_many_frames_and_no_more() {
     ] {
         let all = turns(&frame.repeat(1_000), 100);
         assert_eq!(all.len(), 1_000_usize.div_ceil(TURN_FRAMES), "{name}");
-        assert!(all.iter().all(|said| said.is_ok_and(|said| said <= TURN_FRAMES)), "{name}: {all:?}");
+        assert!(
+            all.iter().all(|incoming| incoming.is_ok_and(|incoming| incoming <= TURN_FRAMES)),
+            "{name}: {all:?}"
+        );
     }
     let all = turns(&begun(1_000), 100);
     assert_eq!(all.len(), 1_001_usize.div_ceil(TURN_FRAMES), "fragments");
 }
 
-/// Messages of a hundred bytes that inflate to 64 KiB: one a turn, and one of 16 MiB in hundreds of turns.
+/// Messages of a hundred bytes that decompress to 64 KiB: one per turn, and one of 16 MiB in hundreds of turns.
 #[test]
-fn a_turn_inflates_so_much_and_no_more() {
+fn a_turn_decompresses_a_limited_number_of_bytes() {
     let bomb = |bytes: usize| {
         let mut payload = Vec::new();
         assert!(deflate::deflate(&vec![b'a'; bytes], &mut payload));
         masked(0xc1, &payload)
     };
     let all = turns(&bomb(64 << 10).repeat(100), 64 << 10);
-    assert!(all.iter().all(|said| said.is_ok_and(|said| said <= 2)), "{all:?}");
-    assert_eq!(all.iter().map(|said| said.unwrap()).sum::<usize>(), 100);
+    assert!(all.iter().all(|incoming| incoming.is_ok_and(|incoming| incoming <= 2)), "{all:?}");
+    assert_eq!(all.iter().map(|incoming| incoming.unwrap()).sum::<usize>(), 100);
     let all = turns(&bomb(16 << 20), 16 << 20);
     assert!(all.len() >= (16 << 20) / TURN_BYTES, "{} turns", all.len());
     let all = turns(&bomb(16 << 20), 64 << 10);
@@ -219,7 +222,7 @@ fn a_turn_inflates_so_much_and_no_more() {
 
 proptest! {
     #[test]
-    fn cuts_do_not_matter(message in "\\PC{0,300}", cuts in proptest::collection::vec(1usize..40, 0..30)) {
+    fn the_division_of_the_input_does_not_matter(message in "\\PC{0,300}", cuts in proptest::collection::vec(1usize..40, 0..30)) {
         let bytes = masked(0x81, message.as_bytes());
         let mut rest = &bytes[..];
         let mut pieces = Vec::new();

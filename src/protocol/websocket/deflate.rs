@@ -1,7 +1,7 @@
-//! permessage-deflate (RFC 7692), without context takeover either way.
+//! permessage-deflate (RFC 7692), without context takeover in either direction.
 //!
-//! Every message is then a block of its own: a broadcast is compressed once and shared by all who asked for it, and
-//! no connection holds a window.
+//! Each message is therefore compressed independently: a broadcast is compressed once and shared by all clients that
+//! negotiated compression, and no connection holds a window.
 
 use super::close::CloseReason;
 use bytes::BytesMut;
@@ -9,18 +9,18 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-/// What is answered to every offer that is accepted.
+/// The response to every accepted offer.
 pub const ANSWER: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// The end of a flushed block, which messages leave out (RFC 7692, section 7.2.1).
+/// The end of a flushed block, which messages omit (RFC 7692, section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 thread_local! {
-    /// Level 1: 396 bytes become 218 in 6 µs, and a better level gains little on messages of this size.
+    /// Level 1: 396 bytes become 218 in 6 µs, and a higher level gains little on messages of this size.
     static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
-    /// One of 40 KiB for the thread, not for each connection. A message that takes more than one turn keeps it that long.
+    /// 40 KiB per thread, not per connection. A message that needs more than one turn keeps it until it is complete.
     static DECOMPRESS: Cell<Option<Decompress>> = const { Cell::new(None) };
-    /// Where a step of decompressing writes.
+    /// The output buffer of a decompression step.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; STEP_WRITTEN]);
 }
 
@@ -28,13 +28,13 @@ thread_local! {
 pub fn accepts(header: &str) -> bool {
     header.split(',').any(|offer| {
         let mut parts = offer.split(';').map(str::trim);
-        parts.next() == Some("permessage-deflate") && parts.all(may_be_ignored)
+        parts.next() == Some("permessage-deflate") && parts.all(is_acceptable)
     })
 }
 
-/// A window for us smaller than the largest cannot be promised; all else either is what we answer anyway, or leaves
-/// the choice to us.
-fn may_be_ignored(parameter: &str) -> bool {
+/// A server window smaller than the maximum cannot be guaranteed. All other parameters either equal [`ANSWER`] or leave
+/// the choice to the server.
+fn is_acceptable(parameter: &str) -> bool {
     let (name, value) = match parameter.split_once('=') {
         Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
         None => (parameter, None),
@@ -48,14 +48,14 @@ fn may_be_ignored(parameter: &str) -> bool {
     }
 }
 
-/// Appends a message's payload, compressed. False if that failed, and then `out` is as it was.
+/// Appends a message's payload, compressed. False if that failed; `out` is then unchanged.
 pub fn deflate(payload: &[u8], out: &mut Vec<u8>) -> bool {
     COMPRESS.with_borrow_mut(|compress| {
         compress.reset();
         let start = out.len();
         let mut taken = 0;
         loop {
-            // A block that does not shrink grows by five bytes for each 64 KiB.
+            // An incompressible block grows by five bytes per 64 KiB.
             out.reserve((payload.len() - taken) / 2 + 64);
             let before = compress.total_in();
             let status = compress.compress_vec(&payload[taken..], out, FlushCompress::Sync);
@@ -77,14 +77,14 @@ pub fn deflate(payload: &[u8], out: &mut Vec<u8>) -> bool {
     })
 }
 
-/// Compressed bytes that are read in one step, at most: a byte of them may cost as much as the tables of a whole block.
+/// The most compressed bytes per step: each byte may cost as much as the tables of a whole block.
 const STEP_READ: usize = 4 << 10;
-/// Bytes that one step yields, at most.
+/// The most decompressed bytes per step.
 const STEP_WRITTEN: usize = 16 << 10;
 
-/// A message's payload that is being decompressed, some of it in each turn.
+/// A message's payload that is being decompressed, a limited part per turn.
 pub struct Inflation {
-    /// The thread's, while this is under way.
+    /// The decompressor of the thread, until the message is complete.
     decompress: Decompress,
     payload: BytesMut,
     read: usize,
@@ -93,7 +93,7 @@ pub struct Inflation {
 }
 
 impl Inflation {
-    /// Of a message that may have `max` bytes, decompressed.
+    /// Begins the decompression of a message, to at most `max` bytes.
     pub fn new(mut payload: BytesMut, max: usize) -> Self {
         payload.extend_from_slice(&TAIL);
         let idle = DECOMPRESS.take();
@@ -102,19 +102,19 @@ impl Inflation {
         Self { decompress, payload, read: 0, out: Vec::new(), max }
     }
 
-    /// Goes on until the message is complete (true) or so many bytes more have been read or written.
+    /// Continues until the message is complete (true) or this many bytes have been read or written.
     ///
     /// # Errors
     /// `TooBig` beyond `max` bytes, however small the message was; `InvalidText` (1007, invalid payload data) if it is
-    /// no deflate stream.
-    pub fn go_on(&mut self, bytes: &mut usize) -> Result<bool, CloseReason> {
+    /// not a deflate stream.
+    pub fn advance(&mut self, bytes: &mut usize) -> Result<bool, CloseReason> {
         while *bytes > 0 {
             let (read, written, ended) = SCRATCH.with_borrow_mut(|scratch| self.step(scratch))?;
             *bytes = bytes.saturating_sub(read.max(written).max(1));
             if self.out.len() > self.max {
                 return Err(CloseReason::TooBig);
             }
-            // The peer may close its stream within the message.
+            // The client may end its deflate stream within the message.
             if ended || self.read == self.payload.len() && written < STEP_WRITTEN {
                 return Ok(true);
             }
@@ -125,7 +125,7 @@ impl Inflation {
         Ok(false)
     }
 
-    /// Bytes read, bytes written, and whether the stream has ended.
+    /// Returns the bytes read, the bytes written, and whether the stream has ended.
     fn step(&mut self, scratch: &mut [u8]) -> Result<(usize, usize, bool), CloseReason> {
         let rest = &self.payload[self.read..];
         let (read, written) = (self.decompress.total_in(), self.decompress.total_out());
@@ -141,17 +141,17 @@ impl Inflation {
         }
     }
 
-    /// Bytes it holds.
+    /// The number of bytes in memory.
     pub fn held_bytes(&self) -> usize {
         self.payload.len() + self.out.len()
     }
 
-    /// What has come out so far.
+    /// The bytes decompressed so far.
     pub fn inflated(&self) -> &[u8] {
         &self.out
     }
 
-    /// What has come out.
+    /// The decompressed message.
     pub fn finish(mut self) -> Vec<u8> {
         DECOMPRESS.set(Some(self.decompress));
         std::mem::take(&mut self.out)
@@ -169,12 +169,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// In turns of so many bytes.
+    /// Decompresses in turns of this many bytes.
     fn inflate_in(turn: usize, payload: &[u8], max: usize) -> Result<Vec<u8>, CloseReason> {
         let mut inflation = Inflation::new(payload.into(), max);
         loop {
             let (mut bytes, before) = (turn, inflation.read + inflation.out.len());
-            let done = inflation.go_on(&mut bytes)?;
+            let done = inflation.advance(&mut bytes)?;
             let spent = inflation.read + inflation.out.len() - before;
             assert!(spent <= turn + STEP_READ + STEP_WRITTEN, "{spent} bytes in a turn of {turn}");
             if done {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn offers() {
+    fn only_supported_offers_are_accepted() {
         for good in [
             "permessage-deflate",
             "permessage-deflate; client_max_window_bits",
@@ -215,12 +215,12 @@ mod tests {
         assert!(deflate(b"Hello", &mut out));
         assert_eq!(inflate(&out, 100), Ok(b"Hello".to_vec()));
         assert_eq!(inflate(&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], 100), Ok(b"Hello".to_vec()));
-        // A block with its final bit set, as a careless peer sends it.
+        // A block with its final bit set, which some clients send.
         assert_eq!(inflate(&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00], 100), Ok(b"Hello".to_vec()));
     }
 
     #[test]
-    fn a_bomb_is_too_big() {
+    fn a_decompression_bomb_is_refused() {
         let mut bomb = Vec::new();
         assert!(deflate(&vec![b'a'; 10 << 20], &mut bomb));
         assert!(bomb.len() < 100 << 10);
@@ -229,13 +229,13 @@ mod tests {
         assert!(whole.len() == 10 << 20 && whole.iter().all(|byte| *byte == b'a'));
     }
 
-    /// Blocks that hold nothing: reading them costs time and yields no byte.
+    /// Empty blocks cost time although they yield no bytes.
     #[test]
-    fn empty_blocks_are_read_in_turns_too() {
+    fn empty_blocks_are_read_in_several_turns() {
         let empty = [0, 0, 0, 0xff, 0xff].repeat(20_000);
         let mut inflation = Inflation::new(empty.as_slice().into(), 100);
         let mut turns = 1;
-        while !inflation.go_on(&mut 16_384).unwrap() {
+        while !inflation.advance(&mut 16_384).unwrap() {
             turns += 1;
         }
         assert!(turns >= 6, "{turns} turns for 100,000 bytes");
@@ -244,7 +244,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out(payload in proptest::collection::vec(any::<u8>(), 0..5000)) {
+        fn decompression_restores_the_payload(payload in proptest::collection::vec(any::<u8>(), 0..5000)) {
             let mut out = b"before".to_vec();
             prop_assert!(deflate(&payload, &mut out));
             prop_assert_eq!(&out[..6], b"before");

@@ -1,4 +1,4 @@
-//! The websocket protocol (RFC 6455) without input and output: headers out, messages in.
+//! The websocket protocol (RFC 6455) without I/O: writes headers and reads messages.
 
 pub mod decoder;
 pub mod close;
@@ -6,29 +6,24 @@ pub mod deflate;
 
 use bytes::Bytes;
 
-/// Room to leave in front of a payload for [`write_text_header_before`].
+/// The space to reserve before a payload for [`write_text_header_before`].
 pub const HEADER_ROOM: usize = 10;
 
-/// The empty list that old clients know as a heartbeat, framed.
+/// The frame of an empty list, which old clients expect as a heartbeat.
 pub static HEARTBEAT: Bytes = Bytes::from_static(b"\x81\x02[]");
 
-/// A ping without payload, framed.
+/// The frame of a ping without payload.
 pub static PING: Bytes = Bytes::from_static(b"\x89\x00");
 
 /// Opcodes of RFC 6455, section 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
-    /// More of a fragmented message.
+    /// A later fragment of a message.
     Continuation,
-    /// UTF-8 text.
     Text,
-    /// Bytes.
     Binary,
-    /// End of the connection.
     Close,
-    /// Are you there?
     Ping,
-    /// I am.
     Pong,
 }
 
@@ -83,10 +78,10 @@ fn header(opcode: Opcode, length: usize) -> ([u8; HEADER_ROOM], usize) {
     (out, used)
 }
 
-/// Writes the header of a whole text message into the [`HEADER_ROOM`] bytes at the front of `buffer`, close to
-/// the payload behind them, and returns how many bytes before it are unused.
+/// Writes the header of an unfragmented text message into the [`HEADER_ROOM`] bytes at the front of `buffer`, directly
+/// before the payload. Returns the number of unused bytes before the header.
 ///
-/// A buffer shorter than the room is left as it is.
+/// A buffer shorter than [`HEADER_ROOM`] is not changed.
 pub fn write_text_header_before(buffer: &mut [u8]) -> usize {
     write_header_before(Opcode::Text, buffer)
 }
@@ -99,25 +94,25 @@ fn write_header_before(opcode: Opcode, buffer: &mut [u8]) -> usize {
     shift
 }
 
-/// A whole text frame with this payload compressed; `None` where that would not make it shorter.
+/// A complete text frame with this payload compressed. `None` if compression does not make it shorter.
 pub fn deflated_text(payload: &[u8]) -> Option<Bytes> {
     deflated(Opcode::Text, payload)
 }
 
-/// A whole frame of a message with this payload compressed; `None` where that would not make it shorter.
+/// A complete frame with this payload compressed. `None` if compression does not make it shorter.
 pub fn deflated(opcode: Opcode, payload: &[u8]) -> Option<Bytes> {
     let mut out = vec![0; HEADER_ROOM];
     if !deflate::deflate(payload, &mut out) || out.len() - HEADER_ROOM >= payload.len() {
         return None;
     }
     let shift = write_header_before(opcode, &mut out);
-    // RSV1 of the first frame says that the message is compressed (RFC 7692, section 6).
+    // RSV1 of the first frame marks the message as compressed (RFC 7692, section 6).
     out[shift] |= 0x40;
     out.shrink_to_fit();
     Some(Bytes::from(out).slice(shift..))
 }
 
-/// A whole frame, unmasked as servers send them.
+/// A complete frame, unmasked, as servers send them.
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let (bytes, used) = header(opcode, payload.len());
     let mut out = Vec::with_capacity(used + payload.len());
@@ -131,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_by_length() {
+    fn the_header_depends_on_the_length() {
         assert_eq!(&frame(Opcode::Text, b"[]")[..], &HEARTBEAT[..]);
         assert_eq!(&frame(Opcode::Ping, b"")[..], &PING[..]);
         assert_eq!(&frame(Opcode::Binary, &[0; 126])[..4], [0x82, 126, 0, 126]);
@@ -139,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn header_in_the_room_before_a_payload() {
+    fn the_header_is_written_directly_before_the_payload() {
         let mut buffer = [0; HEADER_ROOM].to_vec();
         buffer.extend_from_slice(b"[]");
         let shift = write_text_header_before(&mut buffer);

@@ -39,7 +39,7 @@ impl PollClient for ConnectionDeadline {
 }
 
 /// A client's own socket has its slot; behind a proxy a poll takes one as long as it lasts.
-const CHARGES: Charges = Charges { behind_proxy: Charge::Through, direct: None };
+const CHARGES: Charges = Charges { behind_proxy: Charge::Proxied, direct: None };
 
 /// The query of a poll.
 #[derive(Debug, Deserialize)]

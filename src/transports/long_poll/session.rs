@@ -100,7 +100,7 @@ impl Receipt {
     /// The kernel has taken the whole answer.
     pub fn sign(self) {
         self.hub.note(self.slot, || ConnectionEvent::Taken(true));
-        self.send_queue.forget();
+        self.send_queue.clear();
     }
 }
 
@@ -247,7 +247,7 @@ impl ActorFuture<PollSession> for PollWakeUps {
         session.send_queue.register(context);
         let hung_up = session.answer.as_mut().is_some_and(|answer| answer.poll_closed(context).is_ready());
         if hung_up {
-            session.hub.dismiss(session.slot, CloseReason::ByPeer(None));
+            session.hub.close(session.slot, CloseReason::ByPeer(None));
             actor_context.stop();
         } else if session.send_queue.is_sealed() {
             session.finish(actor_context);

@@ -56,7 +56,7 @@ impl Goodbye {
             CloseReason::Protocol | CloseReason::InvalidText | CloseReason::TooBig | CloseReason::TooSlow
                 if flushed =>
             {
-                send_queue.hang_up();
+                send_queue.shutdown_write();
             }
             _ => {}
         }

@@ -113,7 +113,7 @@ impl WebsocketSession {
     /// Gone from the hub at once; the peer is told.
     fn leave(&mut self, reason: CloseReason) {
         self.decoder = None;
-        let CloseReason::ByPeer(_) = reason else { return self.hub.dismiss(self.slot, reason) };
+        let CloseReason::ByPeer(_) = reason else { return self.hub.close(self.slot, reason) };
         self.hub.note(self.slot, || ConnectionEvent::Closed(reason));
         self.hub.detach(self.slot);
         if let Some(socket) = self.send_queue.stream() {
@@ -140,7 +140,7 @@ impl Reads for WebsocketSession {
 
     fn receive(&mut self, bytes: &[u8], turn: &mut DecodeTurn) {
         if !bytes.is_empty() {
-            self.send_queue.hear(self.hub.now_ms());
+            self.send_queue.set_last_received(self.hub.now_ms());
             let (max, deflate) =
                 (self.hub.settings().max_client_message_bytes, self.send_queue.is_compressing());
             let decoder = self.decoder.get_or_insert_with(|| Box::new(Decoder::new(max).inflating(deflate)));

@@ -74,7 +74,7 @@ impl AdmittedHandshake {
 }
 
 /// A connection has a slot of its client's address already. The session takes its own, for its connection ends.
-const CHARGES: Charges = Charges { behind_proxy: Charge::New, direct: Some(Charge::Again) };
+const CHARGES: Charges = Charges { behind_proxy: Charge::New, direct: Some(Charge::Upgrade) };
 
 impl Upgrade {
     /// The rules for sessions.
@@ -92,7 +92,7 @@ impl Upgrade {
         mut framed: Framed<TimedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
         // What is answered is to be taken in time, as every answer.
-        framed.io_ref().watch.answered();
+        framed.io_ref().deadline.start_response();
         // One line of the header names a websocket. It need not be the first one, which `ws::handshake` reads.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
@@ -137,8 +137,8 @@ impl Upgrade {
     fn admit(&self, head: &RequestHead) -> Result<Admitted, Refusal> {
         let path = self.gate.inner_path(head);
         self.gate.admit_scheme(head, &path)?;
-        if self.exposure.takes_signatures() {
-            self.gate.standing(head, now_unix())?;
+        if self.exposure.accepts_signatures() {
+            self.gate.caller(head, now_unix())?;
         }
         let routes = self.routes.as_ref().filter(|routes| routes.serves(&path, head));
         if routes.is_none() && path != "/ws" {

@@ -1,0 +1,199 @@
+//! Many subscribers on one thread: sockets, readiness, and the parsing of numbered messages.
+
+use super::backend::Backend;
+use super::failure;
+use super::handshake::{connect, welcome};
+use super::publisher::Publisher;
+use super::reader::{Decoder, Member, Reader};
+use super::socket::Dialer;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Sockets that are set up together.
+const BATCH: usize = 100;
+/// Larger than what a subscriber receives at once, so that one read empties a socket.
+const BUFFER: usize = 256 << 10;
+/// Tokens from this value on belong to publishers.
+const PUBLISHERS: usize = 1 << 32;
+
+/// Subscribers and publishers, on one epoll.
+pub struct Crowd {
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    members: Vec<Member>,
+    decoder: Decoder,
+    deflate: bool,
+    /// The frame of the last message to the first member, as a sample for the baseline.
+    pub sample: Vec<u8>,
+    /// Empty lists that arrived.
+    pub heartbeats: u64,
+    /// Sockets that ended.
+    pub closed: u64,
+    /// Unexpected frames.
+    pub unexpected: u64,
+}
+
+impl Crowd {
+    /// A crowd without members.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            buffer: vec![0; BUFFER],
+            members: Vec::new(),
+            decoder: Decoder::default(),
+            deflate: false,
+            sample: Vec::new(),
+            heartbeats: 0,
+            closed: 0,
+            unexpected: 0,
+        })
+    }
+
+    /// The number of members.
+    pub fn size(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Makes later subscribers request permessage-deflate.
+    pub fn request_deflate(&mut self) {
+        self.deflate = true;
+    }
+
+    /// Connects this many more subscribers to a channel, each with its own user.
+    pub fn subscribe(&mut self, server: SocketAddr, channel: &str, count: usize) -> io::Result<()> {
+        self.subscribe_each(server, |_| channel.to_owned(), count)
+    }
+
+    /// Connects this many more subscribers, each to the channel of its index.
+    pub fn subscribe_each(
+        &mut self,
+        server: SocketAddr,
+        channel_of: impl Fn(usize) -> String,
+        count: usize,
+    ) -> io::Result<()> {
+        let mut dialer = Dialer::default();
+        let mut backend = Backend::new(server)?;
+        let all = self.size()..self.size() + count;
+        for batch in batches(all) {
+            let hellos = connect(&mut backend, &channel_of, batch, self.deflate)?;
+            self.open(&mut dialer, server, &hellos, welcome)?;
+        }
+        Ok(())
+    }
+
+    /// Connects this many more subscribers to the baseline, in rotation to its channels.
+    pub fn subscribe_raw(&mut self, server: SocketAddr, channels: usize, count: usize) -> io::Result<()> {
+        let mut dialer = Dialer::default();
+        for batch in batches(0..count) {
+            let hello = |index| [b"S", &((index % channels) as u32).to_be_bytes()[..]].concat();
+            let hellos: Vec<_> = batch.map(hello).collect();
+            self.open(&mut dialer, server, &hellos, |answer| answer.starts_with(b"+").then_some(1))?;
+        }
+        Ok(())
+    }
+
+    /// Opens sockets that send a hello. `welcome` returns the end of the answer.
+    fn open(
+        &mut self,
+        dialer: &mut Dialer,
+        server: SocketAddr,
+        hellos: &[Vec<u8>],
+        welcome: impl Fn(&[u8]) -> Option<usize>,
+    ) -> io::Result<()> {
+        let mut streams = Vec::with_capacity(hellos.len());
+        for hello in hellos {
+            let mut stream = dialer.dial(server)?;
+            stream.write_all(hello)?;
+            streams.push(stream);
+        }
+        for mut stream in streams {
+            let mut answer = Vec::new();
+            let mut buffer = [0; 1024];
+            let end = loop {
+                if let Some(end) = welcome(&answer) {
+                    break end;
+                }
+                match stream.read(&mut buffer)? {
+                    0 => return Err(failure(format!("refused: {}", String::from_utf8_lossy(&answer)))),
+                    count => answer.extend_from_slice(&buffer[..count]),
+                }
+            };
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            let token = Token(self.members.len());
+            self.poll.registry().register(&mut stream, token, Interest::READABLE)?;
+            self.members.push(Member::new(stream, answer.split_off(end)));
+        }
+        Ok(())
+    }
+
+    /// Adds a publisher. `index` is its position in the list for [`Crowd::turn`].
+    pub fn add_publisher(&self, index: usize, publisher: &mut Publisher) -> io::Result<()> {
+        publisher.register(self.poll.registry(), Token(PUBLISHERS + index))
+    }
+
+    /// Waits for an event, and reads all that has arrived. `take` receives each message's subscriber and number.
+    /// Returns whether there was an event.
+    pub fn turn(
+        &mut self,
+        timeout: Duration,
+        publishers: &mut [Publisher],
+        mut take: impl FnMut(usize, u32),
+    ) -> io::Result<bool> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let mut reader = Reader {
+            decoder: &mut self.decoder,
+            sample: &mut self.sample,
+            heartbeats: 0,
+            closed: 0,
+            unexpected: 0,
+        };
+        for event in &self.events {
+            let token = event.token().0;
+            if let Some(index) = token.checked_sub(PUBLISHERS) {
+                publishers[index].send_and_receive()?;
+            } else if !reader.read(token, &mut self.members[token], &mut self.buffer, &mut take)? {
+                reader.closed += 1;
+                self.poll.registry().deregister(&mut self.members[token].stream)?;
+            }
+        }
+        self.heartbeats += reader.heartbeats;
+        self.closed += reader.closed;
+        self.unexpected += reader.unexpected;
+        Ok(!self.events.is_empty())
+    }
+
+    /// Reads for this long.
+    pub fn idle(&mut self, span: Duration) -> io::Result<()> {
+        let end = Instant::now() + span;
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.turn(left, &mut [], |_, _| {})?;
+        }
+        Ok(())
+    }
+
+    /// Reads until there was no event for this long.
+    pub fn read_until_quiet(
+        &mut self,
+        quiet: Duration,
+        publishers: &mut [Publisher],
+        mut take: impl FnMut(usize, u32),
+    ) -> io::Result<()> {
+        while self.turn(quiet, publishers, &mut take)? {}
+        Ok(())
+    }
+}
+
+fn batches(all: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = all.end;
+    all.step_by(BATCH).map(move |start| start..end.min(start + BATCH))
+}
