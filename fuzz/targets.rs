@@ -20,7 +20,7 @@ use channelstream::protocol::time::Timestamp;
 use channelstream::protocol::websocket::close::CloseReason;
 use channelstream::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use channelstream::server;
-use channelstream::transports::websocket::handshake::Plain;
+use channelstream::transports::websocket::handshake::PlainHandshake;
 use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -105,11 +105,11 @@ fn says_why(refused: &Invalid) {
 
 /// What a connection begins with.
 pub fn handshake(data: &[u8]) {
-    let Some(plain) = Plain::read(data) else { return };
+    let Some(plain) = PlainHandshake::read(data) else { return };
     assert!(plain.length <= data.len());
     // What follows a handshake is not its business, and half of one is none.
-    assert_eq!(Plain::read(&data[..plain.length]).as_ref(), Some(&plain));
-    assert_eq!(Plain::read(&data[..plain.length - 1]), None);
+    assert_eq!(PlainHandshake::read(&data[..plain.length]).as_ref(), Some(&plain));
+    assert_eq!(PlainHandshake::read(&data[..plain.length - 1]), None);
     for deflate in [false, true] {
         let answer = plain.answer(deflate);
         assert!(answer.is_ascii() && answer.ends_with(b"\r\n\r\n"));

@@ -64,8 +64,8 @@ async fn becomes(backend: Backend, name: &str, value: usize) {
     }
 }
 
-const RESPONSES: &str = "bytes of large responses under way";
-const UNPROVEN: &str = "bytes of bodies under way, not proven to be signed";
+const RESPONSES: &str = "bytes of large responses in flight";
+const UNPROVEN: &str = "bytes of bodies in flight, signature not verified";
 
 /// Waits until the server has at most so much memory, and fails when it does not come down to it.
 async fn assert_memory_within(server: &Process, bound: usize, what: &str) {
@@ -303,7 +303,7 @@ async fn senders_without_a_secret_take_nothing_from_signed_requests() {
         assert!(figure(backend, UNPROVEN).await <= BODY);
         drop(held);
         becomes(backend, UNPROVEN, 0).await;
-        becomes(backend, "bytes of bodies under way", 0).await;
+        becomes(backend, "bytes of bodies in flight", 0).await;
     }
 }
 

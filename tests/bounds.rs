@@ -42,7 +42,7 @@ async fn large_bodies() {
 /// The gauge of bodies, as /admin/debug tells it.
 async fn body_bytes(server: &TestServer) -> usize {
     let text = server.backend().send("GET", "/admin/debug", &[], b"").await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix("bytes of bodies under way: "));
+    let line = text.lines().find_map(|line| line.strip_prefix("bytes of bodies in flight: "));
     line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
 }
 

@@ -45,7 +45,7 @@ impl Quiet {
     }
 
     async fn dropped(&self) -> u64 {
-        figure(self.address, "lines of the log that were dropped: ").await
+        figure(self.address, "log lines dropped: ").await
     }
 
     /// Sends so many requests that are refused. What comes back is read and not looked at.

@@ -1,4 +1,4 @@
-//! Answers and refusals of the API.
+//! Successful responses and errors of the API.
 
 use super::invalid::Invalid;
 use crate::broker::handle::BrokerHandle;
@@ -7,10 +7,9 @@ use crate::http_error::Refusal;
 use actix_web::HttpResponse;
 use uuid::Uuid;
 
-/// Room for what most answers about channels are, in bytes: it would be made piece by piece otherwise.
-pub const ROOM: usize = 1024;
+/// Initial capacity for a response about channels, in bytes. It avoids reallocation in the common case.
+pub const INITIAL_CAPACITY: usize = 1024;
 
-/// A JSON answer, written in one piece.
 pub fn json(body: Vec<u8>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(body)
 }
@@ -21,7 +20,8 @@ impl From<Invalid> for Refusal {
     }
 }
 
-/// Completes the errors of a request whose other fields are wrong: all are reported together.
+/// Adds the errors of unknown names to those of a request whose other fields are wrong. All errors are reported
+/// together.
 ///
 /// # Errors
 /// As [`BrokerHandle::ask`].
@@ -39,12 +39,12 @@ pub async fn with_unknown(broker: &BrokerHandle, mut invalid: Invalid) -> Result
     Ok(invalid.into())
 }
 
-/// The refusal of a request for a connection that is not there.
+/// The error for a connection that does not exist.
 pub fn unknown_connection() -> Refusal {
     Invalid::field("conn_id", "Unknown connection").into()
 }
 
-/// The refusal of a request of demo mode for which its share has no room.
+/// The error for a request in demo mode that exceeds the demo's share of memory.
 pub fn demo_is_full() -> Refusal {
     Invalid::field("channels", "The demo has no room for more users, connections or channels.").into()
 }

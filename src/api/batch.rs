@@ -1,5 +1,5 @@
-//! Lists of messages, edits and deletions: read straight into types when all is well, else read again field by field
-//! to say what is wrong, or to take what only the original's tolerance takes.
+//! Lists of messages, edits and deletions. A valid list is deserialized directly into types. Any other list is read
+//! again field by field, either to report its errors or to accept what only the original's tolerance accepts.
 
 use super::body;
 use super::fields::{
@@ -7,7 +7,7 @@ use super::fields::{
 };
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::Description;
+use super::operation::ApiDescription;
 use crate::protocol::json::string_len;
 use crate::protocol::schema::ValueSchema;
 use crate::protocol::value::Payload;
@@ -21,18 +21,18 @@ use std::marker::PhantomData;
 use utoipa::openapi::schema::ArrayBuilder;
 use uuid::Uuid;
 
-/// An item of any of the three lists, well typed. Each endpoint takes what it knows and drops the rest.
+/// A well-typed item of any of the three lists. Each endpoint uses the fields that it defines and ignores the rest.
 #[derive(Deserialize)]
 pub(super) struct BatchItem<'a> {
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) uuid: Option<Uuid>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "not_null")]
     pub(super) timestamp: Option<&'a str>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "not_null")]
     pub(super) user: Option<String>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "not_null")]
     pub(super) message: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "not_null")]
     pub(super) edited: Option<&'a RawValue>,
     #[serde(default)]
     pub(super) channel: Option<String>,
@@ -44,36 +44,36 @@ pub(super) struct BatchItem<'a> {
     pub(super) no_history: bool,
 }
 
-/// A field that may be left out and must not be null, which an `Option` alone would let pass.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+/// An optional field that must not be null. An `Option` alone would accept null.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// What one item becomes: `Drop` is right and without effect.
+/// The result of one valid item.
 pub(super) enum Parsed<T> {
-    /// It goes on.
+    /// The item is processed.
     Keep(T),
-    /// It is left out.
+    /// The item has no effect and is left out.
     Drop,
 }
 
-/// Reads a list. `quick` gives `None` for everything that is not plainly right; `careful` finds out what it is from
-/// these fields.
+/// Reads a list. `read_fast` returns `None` for every item that is not clearly valid; `read_full` then finds the errors
+/// with the help of `fields`.
 pub(super) fn parse<'a, T>(
     body: &'a [u8],
     limits: &RequestLimits,
-    quick: impl Fn(BatchItem<'a>) -> Option<Parsed<T>>,
+    read_fast: impl Fn(BatchItem<'a>) -> Option<Parsed<T>>,
     fields: FieldTable,
-    careful: impl Fn(&mut Fields<'a>) -> Option<Parsed<T>>,
+    read_full: impl Fn(&mut Fields<'a>) -> Option<Parsed<T>>,
 ) -> Result<Vec<T>, Invalid> {
     let text = body::text(body, limits)?;
-    match parse_fast(text, limits, quick) {
+    match parse_fast(text, limits, read_fast) {
         Some(items) => Ok(items),
-        None => parse_full(text, limits, fields, careful),
+        None => parse_full(text, limits, fields, read_full),
     }
 }
 
-/// Reads the list in one pass; `None` when anything is out of the ordinary.
+/// Reads the list in one pass. Returns `None` when an item is not clearly valid.
 pub(super) fn parse_fast<'a, T>(
     text: &'a str,
     limits: &RequestLimits,
@@ -86,7 +86,7 @@ pub(super) fn parse_fast<'a, T>(
     Some(items)
 }
 
-/// Reads the list item by item and field by field, and reports all errors at once.
+/// Reads the list item by item and field by field, and reports all errors together.
 pub(super) fn parse_full<'a, T>(
     text: &'a str,
     limits: &RequestLimits,
@@ -97,7 +97,8 @@ pub(super) fn parse_full<'a, T>(
     let (mut taken, mut errors, mut wrong_types) = (Vec::with_capacity(list.len()), Map::new(), Vec::new());
     for (index, raw) in list.into_iter().enumerate() {
         if !raw.get().starts_with('{') {
-            // Items of a wrong type: an empty object each, and their texts together, as in the original.
+            // Items of a wrong type: each gets an empty object, and their texts are listed together, as in the
+            // original.
             errors.insert(index.to_string(), json!({}));
             wrong_types.push(Value::from(INPUT_TYPE));
             continue;
@@ -119,9 +120,9 @@ fn list_of(text: &str, max: usize) -> Result<Vec<&RawValue>, Invalid> {
     if list.len() > max { Err(Invalid::from(json!({ "_schema": too_long(max) }))) } else { Ok(list) }
 }
 
-/// The shape of a list of such items.
-pub(super) fn shape(name: &str, fields: FieldTable, description: &mut Description<'_>) -> ValueSchema {
-    let items = object_shape(name, fields, &description.limits, &mut description.book);
+/// The schema of a list of such items.
+pub(super) fn shape(name: &str, fields: FieldTable, description: &mut ApiDescription<'_>) -> ValueSchema {
+    let items = object_shape(name, fields, &description.limits, &mut description.schemas);
     ArrayBuilder::new().items(items).max_items(Some(description.limits.max_list_items)).into()
 }
 
@@ -138,7 +139,7 @@ pub(super) fn frame_fits(
     message.as_bytes().len() + names + FRAME_OVERHEAD <= limits.max_frame_bytes
 }
 
-/// The careful form of the same: notes the fault on the field of the message.
+/// The same check on the full path: records an error on the field of the message.
 pub(super) fn check_frame(
     fields: &mut Fields<'_>,
     field: &Field<Json>,
@@ -153,7 +154,7 @@ pub(super) fn check_frame(
     }
 }
 
-/// A list of objects, each taken as soon as it is read, no more than `max` of them.
+/// A list of at most `max` objects. Each is converted as soon as it is read.
 struct BatchList<F, T> {
     max: usize,
     take: F,
@@ -182,14 +183,14 @@ impl<'de, T, F: Fn(BatchItem<'de>) -> Option<Parsed<T>>> Visitor<'de> for BatchL
             match (self.take)(item).filter(|_| seen <= self.max) {
                 Some(Parsed::Keep(item)) => items.push(item),
                 Some(Parsed::Drop) => {}
-                None => return Err(A::Error::custom("not plainly right")),
+                None => return Err(A::Error::custom("not clearly valid")),
             }
         }
         Ok(items)
     }
 }
 
-/// A value that must be written as an object: derived types take a list of their fields' values too.
+/// A value that must be written as an object. Derived types also accept a list of their fields' values.
 struct BatchObject<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for BatchObject<T> {

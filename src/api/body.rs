@@ -1,4 +1,4 @@
-//! From the bytes of a body to its outermost JSON value.
+//! Converts the bytes of a body to its outermost JSON value.
 
 use super::fields::{FieldTable, Fields, nested};
 use super::invalid::Invalid;
@@ -6,7 +6,7 @@ use super::limits::RequestLimits;
 use crate::protocol::json::{self, MalformedJson};
 use serde_json::value::RawValue;
 
-/// The whole body as one well-formed value that is not nested too deep.
+/// The whole body as one well-formed value within the limit of nesting.
 pub(super) fn root<'a>(body: &'a [u8], limits: &RequestLimits) -> Result<&'a RawValue, Invalid> {
     parsed(text(body, limits)?)
 }
@@ -30,8 +30,8 @@ pub(crate) fn object<'a, T>(
 ) -> Result<T, Invalid> {
     let text = text(body, limits)?;
     let read = match Fields::of(text, fields, limits) {
-        Some(fields) => fields.made(read),
-        // No object, or no JSON at all: another look says which.
+        Some(fields) => fields.read_all(read),
+        // The text is no object or no JSON at all: the slower parser reports which.
         None => nested(parsed(text)?, fields, limits, read),
     };
     read.map_err(Invalid::from)

@@ -10,7 +10,7 @@ use super::fields::{
 use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -26,7 +26,8 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
 const NOTIFY_PRESENCE: Field<FlagField> =
-    Field::optional("notify_presence", FlagField, "Tell members who joins and who leaves.").default("false");
+    Field::optional("notify_presence", FlagField, "Notify members when a user joins or leaves.")
+        .default("false");
 const WITH_USER_LISTS: Field<FlagField> = Field::optional(
     "broadcast_presence_with_user_lists",
     FlagField,
@@ -34,16 +35,17 @@ const WITH_USER_LISTS: Field<FlagField> = Field::optional(
 )
 .default("false");
 const NOTIFY_STATE: Field<FlagField> =
-    Field::optional("notify_state", FlagField, "Tell members of changes of a member's state.")
+    Field::optional("notify_state", FlagField, "Notify members when a member's state changes.")
         .default("false");
 const STORE_HISTORY: Field<FlagField> =
     Field::optional("store_history", FlagField, "Keep messages for `channels_info`.").default("false");
 const HISTORY_SIZE: Field<Size> =
-    Field::optional("history_size", Size, "How many; 0 means as many as `max_history_size`.").default("10");
+    Field::optional("history_size", Size, "Number of messages kept; 0 means `max_history_size`.")
+        .default("10");
 const STORE_FRAMES: Field<FlagField> =
-    Field::optional("store_frames", FlagField, "Keep events for who comes back.").default("true");
+    Field::optional("store_frames", FlagField, "Keep events for clients that reconnect.").default("true");
 
-/// Settings of one channel; what is not given is the default.
+/// Settings of one channel. A setting that is left out has its default value.
 const SETTINGS: ObjectField<ChannelSettings> =
     ObjectField { name: "ChannelConfigBody", fields: FIELDS, read: settings };
 const FIELDS: FieldTable =
@@ -57,19 +59,18 @@ pub(super) const CHANNEL_CONFIGS: Field<Mapping<ObjectField<ChannelSettings>>> =
 )
 .default("{}");
 
-/// Channels by name, each with all its settings.
 pub type ChannelConfigs = Vec<(String, ChannelSettings)>;
 
-/// What channels shall be like from now on.
+/// The settings that channels have from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelConfigRequest {
-    /// In the order given; names are not checked, as in the original.
+    /// In the order given. Names are not checked, as in the original.
     pub configs: ChannelConfigs,
 }
 
 impl ChannelConfigRequest {
-    /// Reads a body `{name: settings}`. As in the original null settings are the default ones, and errors, those of the
-    /// first wrong channel, do not name the channel.
+    /// Reads a body `{name: settings}`. As in the original, null stands for the default settings, and only the errors
+    /// of the first wrong channel are reported, without its name.
     pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         let max = limits.max_channels_per_request;
         let members =
@@ -105,27 +106,26 @@ fn settings(fields: &mut Fields<'_>) -> Option<ChannelSettings> {
     })
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/channel_config", "configureChannels", Public::Backends, Access::Signed)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/channel_config", "configureChannels", ApiGroup::Backends, Access::Signed)
         .about(
             "Create channels or change their settings",
-            "A setting that is not given goes **back to its default**. The answer tells neither users nor history. \
-             Errors are those of the first channel that is wrong, and do not name it.",
+            "A setting that is left out goes **back to its default**. The answer contains neither users nor history. \
+             Only the errors of the first wrong channel are reported, without its name.",
         );
-    told(operation, to)
+    with_schemas(operation, api)
 }
 
-/// Body and answer, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
-    let settings = SETTINGS.shape(&to.limits, &mut to.book);
-    let body = mapping_shape(schema::or_null(settings), ListLimit::Channels.of(&to.limits));
-    let body = schema::about(body, "Settings by the channel's name; null for the default ones.");
-    let answer = ChannelsInfo::shape(&mut to.book);
+/// Adds body and answer, for this endpoint and for others that do the same.
+pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
+    let settings = SETTINGS.shape(&api.limits, &mut api.schemas);
+    let body = mapping_shape(schema::or_null(settings), ListLimit::Channels.of(&api.limits));
+    let body = schema::about(body, "Settings by channel name; null stands for the default settings.");
+    let answer = ChannelsInfo::shape(&mut api.schemas);
     operation
-        .body(body, Required::True, EXAMPLE, to.settings)
+        .body(body, Required::True, EXAMPLE, api.settings)
         .answer("The channels.", answer, ANSWER)
-        .refuses_body(ChannelConfigRequest::parse(br#"{"news": {"history_size": -1}}"#, &to.limits))
+        .refuses_body(ChannelConfigRequest::parse(br#"{"news": {"history_size": -1}}"#, &api.limits))
         .asks_registry()
         .limited_by([Limit::Channels])
 }
@@ -151,7 +151,7 @@ pub async fn channel_config(
     change(&broker, &body).await
 }
 
-/// Changes settings, and writes the answer.
+/// Changes the settings and writes the answer.
 ///
 /// # Errors
 /// As [`channel_config`].
@@ -159,7 +159,7 @@ pub async fn change(broker: &BrokerHandle, body: &[u8]) -> Result<HttpResponse, 
     let request = ChannelConfigRequest::parse(body, &RequestLimits::from(&*broker.settings))?;
     broker.admit()?;
     let channels = broker.ask(Configure(request.configs)).await??;
-    // The answer names settings, not people or messages, as in the original.
+    // The answer contains settings but no users or messages, as in the original.
     let info = InfoOptions { include_history: false, include_users: false, ..InfoOptions::default() };
     let info = ChannelsInfo::gather(channels, &info, Freshness::AfterChange).await?;
     let mut out = Vec::new();

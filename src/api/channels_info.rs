@@ -1,4 +1,4 @@
-//! `channels_info`: what several answers tell about channels and their users.
+//! `channels_info`: the part of several answers that describes channels and their users.
 
 use super::info::InfoOptions;
 use crate::broker::channel::messages::{Inspect, Snapshot};
@@ -12,19 +12,19 @@ use crate::protocol::user_list::UserList;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use uuid::Uuid;
 
-/// Channels asked at once: enough to keep them busy, few enough to leave their thread to others.
-const ASKED_AT_ONCE: usize = 64;
+/// Channels queried concurrently: enough to keep them busy, few enough to leave their thread time for others.
+const MAX_IN_FLIGHT: usize = 64;
 
-/// Whether a channel has to be asked, or its summary will do.
+/// Whether each channel is queried or its summary is sufficient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// The answer shows what the request itself has just changed: ask every channel.
+    /// The answer shows what the request itself has just changed: query every channel.
     AfterChange,
-    /// Ask only for what the summary lacks.
+    /// Query a channel only for data that the summary lacks.
     Summary,
 }
 
-/// What is known of the channels of one answer.
+/// The collected data of the channels of one answer.
 #[derive(Debug)]
 pub struct ChannelsInfo {
     channels: Vec<Snapshot>,
@@ -32,7 +32,7 @@ pub struct ChannelsInfo {
 }
 
 impl ChannelsInfo {
-    /// Gathers what the options ask for. The excluded ones among the channels are left out.
+    /// Collects the data that the options request. Excluded channels are left out.
     ///
     /// # Errors
     /// `Draining` when a channel is gone.
@@ -44,11 +44,11 @@ impl ChannelsInfo {
         let mut wanted = channels;
         wanted.retain(|c| !options.exclude_channels.iter().any(|name| **name == *c.name));
         let snapshots = match <[ChannelRef; 1]>::try_from(wanted) {
-            // Mostly there is one. It needs none of what keeps several under way.
+            // There is usually one channel, which does not need the machinery for concurrent queries.
             Ok([only]) => vec![inspect(only, options, freshness).await?],
             Err(wanted) => {
-                let asked = wanted.into_iter().map(|channel| inspect(channel, options, freshness));
-                stream::iter(asked).buffered(ASKED_AT_ONCE).try_collect().await?
+                let queries = wanted.into_iter().map(|channel| inspect(channel, options, freshness));
+                stream::iter(queries).buffered(MAX_IN_FLIGHT).try_collect().await?
             }
         };
         Ok(Self { channels: snapshots, public_state: options.return_public_state })
@@ -64,20 +64,20 @@ impl ChannelsInfo {
         out.push(b'}');
     }
 
-    /// The shape of what [`Self::write`] writes.
-    pub fn shape(book: &mut SchemaRegistry) -> ValueSchema {
-        book.named("ChannelsInfo", |book| {
-            let users = schema::list(openapi::user(book));
+    /// The schema of what [`Self::write`] appends.
+    pub fn shape(schemas: &mut SchemaRegistry) -> ValueSchema {
+        schemas.named("ChannelsInfo", |schemas| {
+            let users = schema::list(openapi::user(schemas));
             ObjectSchema::new()
-                .key("channels", Self::channels_shape(book), "The channels by name.")
+                .key("channels", Self::channels_shape(schemas), "The channels by name.")
                 .key("users", users, "The users of these channels, each once, with their states.")
                 .shape()
         })
     }
 
-    /// The shape of what [`Self::write_channels`] writes.
-    pub fn channels_shape(book: &mut SchemaRegistry) -> ValueSchema {
-        schema::mapping(book.named("ChannelInfo", channel_shape))
+    /// The schema of what [`Self::write_channels`] appends.
+    pub fn channels_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
+        schema::mapping(schemas.named("ChannelInfo", channel_shape))
     }
 
     /// Appends `{name: info, …}`.
@@ -148,17 +148,25 @@ fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn channel_shape(book: &mut SchemaRegistry) -> ValueSchema {
-    let history = schema::list(openapi::history_entry(book));
+fn channel_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
+    let history = schema::list(openapi::history_entry(schemas));
     ObjectSchema::new()
-        .key("uuid", schema::uuid(), "Its id in this run of the server.")
-        .key("name", schema::text(), "Its name.")
+        .key("uuid", schema::uuid(), "The channel's id. It changes when the server restarts.")
+        .key("name", schema::text(), "The channel's name.")
         .key("long_name", schema::null(), "Always null.")
-        .key("settings", ChannelSettings::shape(book), "Its settings.")
-        .key("history", history, "Its messages, oldest first, if it keeps them and they are asked for.")
-        .key("last_active", schema::time(), "When its last event was.")
-        .key("total_connections", schema::count(), "Connections that are present.")
-        .key("total_users", schema::count(), "How many users are told: 0 where they are not asked for.")
-        .key("users", schema::list(schema::text()), "Names of the users who are present, sorted.")
+        .key("settings", ChannelSettings::shape(schemas), "The channel's settings.")
+        .key(
+            "history",
+            history,
+            "The stored messages, oldest first, if the channel stores them and the request asks for them.",
+        )
+        .key("last_active", schema::time(), "Time of the channel's last event.")
+        .key("total_connections", schema::count(), "Number of connections in the channel.")
+        .key(
+            "total_users",
+            schema::count(),
+            "Number of names in `users`: 0 if the request does not ask for users.",
+        )
+        .key("users", schema::list(schema::text()), "Names of the users in the channel, sorted.")
         .shape()
 }

@@ -1,4 +1,4 @@
-//! A connection's id as browsers name it in a query.
+//! The id of a connection in the query of a browser's request.
 
 use super::fields::uuid_text;
 use super::operation::in_query;
@@ -8,26 +8,26 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::ParameterBuilder;
 use uuid::Uuid;
 
-/// The part of a query that names a connection.
+/// The part of the query that names a connection.
 #[derive(Debug, Deserialize)]
 pub struct ConnIdQuery {
-    /// The text, unread.
+    /// The text as received, not yet parsed.
     pub conn_id: Option<String>,
 }
 
-/// The parameter, for the API's description.
+/// The parameter in the API description.
 pub fn parameter(text: &str) -> ParameterBuilder {
     let example = "11111111-1111-4111-8111-111111111111";
     in_query("conn_id", Required::True, schema::uuid(), text).example(Some(example.into()))
 }
 
-/// The same where it stands in for a field of the body. Where the body has the field, nobody looks at it.
-pub fn stand_in() -> ParameterBuilder {
-    let text = "The connection, where the body names none: a UUID.";
+/// The same parameter where it replaces a field of the body. It is ignored where the body has the field.
+pub fn fallback_parameter() -> ParameterBuilder {
+    let text = "The connection, if the body does not name one: a UUID.";
     in_query("conn_id", Required::False, schema::text(), text)
 }
 
-/// Reads an id in any of the forms the original reads.
+/// Reads an id in each form that the original accepts.
 pub fn parse(text: &str) -> Option<Uuid> {
     uuid_text(text).ok()
 }

@@ -1,4 +1,4 @@
-//! POST /connect: make a connection for a user.
+//! POST /connect: create a connection for a user.
 
 use super::answer;
 use super::body;
@@ -11,7 +11,7 @@ use super::fields::{
 use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use super::user_state::{USER_STATE, entries};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
@@ -29,11 +29,11 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-const USERNAME: Field<Name> = Field::required("username", USER_NAME, "Who connects.");
+const USERNAME: Field<Name> = Field::required("username", USER_NAME, "Name of the user who connects.");
 const CONN_ID: Field<Id> = Field::optional(
     "conn_id",
     Id,
-    "The connection's id; random when left out. One that is in use by the same user is used on.",
+    "The connection's id; random when left out. If the same user already uses the id, that connection is reused.",
 );
 const CHANNELS: Field<ListField<Name>> =
     Field::optional("channels", ListField::of(CHANNEL_NAME, ListLimit::Channels), "Channels to join.")
@@ -41,13 +41,13 @@ const CHANNELS: Field<ListField<Name>> =
 const FRESH_USER_STATE: Field<Mapping<State>> = Field::optional(
     "fresh_user_state",
     Mapping::to(State, ListLimit::Items),
-    "State of a user who is new to the server.",
+    "Initial state, used only if the user is new to the server.",
 )
 .default("{}");
 const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::optional(
     "state_public_keys",
     ListField::of(STATE_KEY, ListLimit::Items),
-    "Keys of the state that other users may see; replaced with every connect.",
+    "Keys of the state that other users may see. Every connect replaces them.",
 )
 .default("[]");
 const FIELDS: FieldTable = &[
@@ -61,29 +61,27 @@ const FIELDS: FieldTable = &[
     &INFO,
 ];
 
-/// Who connects, under which id, to which channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectRequest {
     /// The user.
     pub username: String,
-    /// The id wished for; a random one when there is none.
+    /// The requested id; a random one is used when there is none.
     pub conn_id: Option<Uuid>,
-    /// Channels to join, as given, duplicates and all.
+    /// Channels to join, as given, including duplicates.
     pub channels: Vec<String>,
-    /// State of a user seen for the first time.
+    /// Initial state of a user who is new to the server.
     pub fresh_user_state: Vec<StateEntry>,
-    /// State to merge, after the former.
+    /// State to merge after `fresh_user_state`.
     pub user_state: Vec<StateEntry>,
-    /// The user's public keys from now on: leaving them out clears them, as in the original.
+    /// The user's public keys from now on. Leaving them out clears them, as in the original.
     pub state_public_keys: Vec<String>,
-    /// Settings of the channels this call creates.
+    /// Settings of the channels that this call creates.
     pub channel_configs: ChannelConfigs,
-    /// What the answer tells of the channels.
+    /// What the answer contains about the channels.
     pub info: InfoOptions,
 }
 
 impl ConnectRequest {
-    /// Reads a body.
     pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         body::object(body, limits, FIELDS, read)
     }
@@ -99,30 +97,29 @@ fn read(fields: &mut Fields<'_>) -> Option<ConnectRequest> {
         state_public_keys: fields.read(&STATE_PUBLIC_KEYS).unwrap_or_default(),
         channel_configs: fields.read(&CHANNEL_CONFIGS).unwrap_or_default(),
         info: fields.read(&INFO).unwrap_or_default(),
-        // Missed only when all others have been read: errors are reported together.
+        // Checked after all other fields have been read, because errors are reported together.
         username: username?,
     })
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/connect", "connect", Public::Backends, Access::Signed)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/connect", "connect", ApiGroup::Backends, Access::Signed)
         .about(
-            "Make a connection for a user",
-            "Creates the channels that are new, and joins them. The connection then waits for its browser, which \
-             opens `/ws` or `/listen` with its `conn_id`. A `conn_id` that is another user's is refused.",
+            "Create a connection for a user",
+            "Creates the channels that do not exist and joins them. The browser then opens `/ws` or `/listen` with \
+             the `conn_id`. A `conn_id` that belongs to another user is refused.",
         );
-    told(operation, to)
+    with_schemas(operation, api)
 }
 
-/// Body and answer, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
-    let body = object_shape("ConnectBody", FIELDS, &to.limits, &mut to.book);
-    let answer = to.book.named("Connected", written);
+/// Adds body and answer, for this endpoint and for others that do the same.
+pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
+    let body = object_shape("ConnectBody", FIELDS, &api.limits, &mut api.schemas);
+    let answer = api.schemas.named("Connected", answer_schema);
     operation
-        .body(body, Required::True, EXAMPLE, to.settings)
+        .body(body, Required::True, EXAMPLE, api.settings)
         .answer("The connection.", answer, ANSWER)
-        .refuses_body(ConnectRequest::parse(WRONG.as_bytes(), &to.limits))
+        .refuses_body(ConnectRequest::parse(WRONG.as_bytes(), &api.limits))
         .asks_registry()
         .limited_by([
             Limit::Connections,
@@ -134,22 +131,22 @@ pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
         ])
 }
 
-fn written(book: &mut SchemaRegistry) -> ValueSchema {
-    let state = state_shape(book);
+fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
+    let state = state_shape(schemas);
     ObjectSchema::new()
         .key("conn_id", schema::uuid(), "The connection's id.")
         .key("state", state.clone(), "The user's state.")
-        .key("username", schema::text(), "Who connects.")
-        .key("public_state", state, "The part of the state that others may see.")
+        .key("username", schema::text(), "The user's name.")
+        .key("public_state", state, "The part of the state that other users may see.")
         .key(
             "channels",
             schema::list(schema::text()),
-            "The channels that were named, sorted; repeated ones too.",
+            "The channels of the request, sorted, including duplicates.",
         )
         .key(
             "channels_info",
-            ChannelsInfo::shape(book),
-            "The channels and their users, as `info` asks for them.",
+            ChannelsInfo::shape(schemas),
+            "The channels and their users, in the form that `info` requests.",
         )
         .shape()
 }
@@ -172,7 +169,7 @@ const WRONG: &str = r#"{"channels": ["ok", 7], "user_state": {"mood": []}}"#;
 /// POST /connect.
 ///
 /// # Errors
-/// `Invalid`, also for a conn_id that is another user's; `Busy`.
+/// `Invalid`, also for a conn_id that belongs to another user; `Busy`.
 pub async fn connect(
     _: Signed,
     broker: web::Data<BrokerHandle>,
@@ -183,7 +180,7 @@ pub async fn connect(
     Ok(answer::json(open(&broker, request, |connect| connect).await?))
 }
 
-/// Connects, and writes the answer. `wrap` makes the message to the registry.
+/// Connects, and writes the answer. `wrap` converts the command for the registry.
 ///
 /// # Errors
 /// As [`connect`].
@@ -198,7 +195,7 @@ where
 {
     broker.admit_response()?;
     let mut names = request.channels.clone();
-    // Sorted as given: duplicates are echoed, as in the original.
+    // Duplicates are returned, as in the original.
     names.sort();
     let connected = broker.ask(wrap(Connect {
         username: request.username,
@@ -218,7 +215,7 @@ where
     })?;
     let user = connected.user;
     let info = ChannelsInfo::gather(connected.channels, &request.info, Freshness::AfterChange).await?;
-    let mut out = Vec::with_capacity(answer::ROOM);
+    let mut out = Vec::with_capacity(answer::INITIAL_CAPACITY);
     out.extend_from_slice(b"{\"conn_id\":");
     answer::push_uuid(connected.conn_id, &mut out);
     out.extend_from_slice(b",\"state\":");

@@ -1,4 +1,4 @@
-//! The part messages, edits and deletions have in common: whom they are for.
+//! The fields that messages, edits and deletions have in common: their recipients.
 
 use super::batch::BatchItem;
 use super::fields::{CHANNEL_NAME, Field, Fields, FlagField, ListField, ListLimit, Name, USER_NAME};
@@ -11,19 +11,19 @@ use uuid::Uuid;
 const USERS: ListField<Name> = ListField::of(USER_NAME, ListLimit::Items);
 
 pub(super) const CHANNEL: Field<Name> =
-    Field::nullable("channel", CHANNEL_NAME, "The channel it goes through; null for none.").default("null");
+    Field::nullable("channel", CHANNEL_NAME, "The channel that delivers it; null for none.").default("null");
 pub(super) const PM_USERS: Field<ListField<Name>> = Field::optional(
     "pm_users",
     USERS,
-    "With a channel: only to these of its members. Without: to all connections of these users.",
+    "With a channel: only to these of its members. Without a channel: to all connections of these users.",
 )
 .default("[]");
 pub(super) const EXCLUDE_USERS: Field<ListField<Name>> =
-    Field::optional("exclude_users", USERS, "Not to these members of the channel.").default("[]");
+    Field::optional("exclude_users", USERS, "Members of the channel that do not receive it.").default("[]");
 pub(super) const NO_HISTORY: Field<FlagField> =
-    Field::optional("no_history", FlagField, "Keep it out of the channel's history.").default("false");
+    Field::optional("no_history", FlagField, "Do not store it in the channel's history.").default("false");
 
-/// Reads the delivery fields of an item; wrong ones are noted.
+/// Reads the delivery fields of an item, and records an error for each wrong one.
 pub(super) fn read(fields: &mut Fields<'_>) -> Delivery {
     Delivery {
         pm_users: fields.read(&PM_USERS).unwrap_or_default(),
@@ -33,7 +33,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Delivery {
     }
 }
 
-/// Takes the delivery fields out of a well-typed item; `None` when a length is wrong.
+/// Takes the delivery fields out of a well-typed item. Returns `None` when a length is out of range.
 pub(super) fn take(item: &mut BatchItem<'_>, limits: &RequestLimits) -> Option<Delivery> {
     let delivery = Delivery {
         channel: item.channel.take(),
@@ -50,7 +50,7 @@ fn users_fit(users: &[String], limits: &RequestLimits) -> bool {
     users.len() <= limits.max_list_items && users.iter().all(|name| USER_NAME.fits(name, limits))
 }
 
-/// Appends the first keys of an answer's item, from the brace to the id.
+/// Appends the first keys of an item of the answer, from the opening brace to the id.
 pub(super) fn write(delivery: &Delivery, uuid: &Uuid, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"pm_users\":");
     json::write_strings(&delivery.pm_users, out);
@@ -69,14 +69,14 @@ pub(super) fn write(delivery: &Delivery, uuid: &Uuid, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// The shape of what [`write`] writes.
-pub(super) fn written() -> ObjectSchema {
+/// The schema of what [`write`] appends.
+pub(super) fn answer_schema() -> ObjectSchema {
     ObjectSchema::new()
-        .key("pm_users", schema::list(schema::text()), "Users it is for; empty for all.")
-        .key("exclude_users", schema::list(schema::text()), "Users it is not for.")
-        .key("channel", schema::or_null(schema::text()), "The channel it goes through.")
-        .key("no_history", schema::flag(), "Whether the channel's history leaves it out.")
-        .key("uuid", schema::uuid(), "Its id.")
+        .key("pm_users", schema::list(schema::text()), "The only recipients; empty for all.")
+        .key("exclude_users", schema::list(schema::text()), "Members that do not receive it.")
+        .key("channel", schema::or_null(schema::text()), "The channel that delivers it.")
+        .key("no_history", schema::flag(), "Whether it is left out of the channel's history.")
+        .key("uuid", schema::uuid(), "The id of the message.")
 }
 
 /// Appends `,"key":"text"` for a text that needs no escapes.

@@ -1,4 +1,4 @@
-//! /disconnect: end a connection.
+//! /disconnect: close a connection.
 
 use super::answer;
 use super::body;
@@ -6,7 +6,7 @@ use super::conn_id::{self, ConnIdQuery};
 use super::fields::{Field, FieldTable, Fields, Id, NULL, fault, object_shape, uuid_text};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::{CONN_ID_BYTES, OpenBody};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Disconnect;
@@ -18,23 +18,22 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-const CONN_ID: Field<Id> = Field::filled("conn_id", Id, "The connection that ends.");
+const CONN_ID: Field<Id> = Field::filled("conn_id", Id, "The connection to close.");
 const FIELDS: FieldTable = &[&CONN_ID];
 
-/// Which connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DisconnectRequest {
-    /// The connection; an unknown one is no error.
+    /// The connection. An unknown one is not an error.
     pub conn_id: Uuid,
 }
 
 impl DisconnectRequest {
-    /// Reads the body of a POST, where the query does not count.
+    /// Reads the body of a POST request. The query is ignored.
     pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         body::object(body, limits, FIELDS, read)
     }
 
-    /// Reads the query's `conn_id`, of any other method.
+    /// Reads the query's `conn_id`, for all other methods.
     pub fn from_query(conn_id: Option<&str>) -> Result<Self, Invalid> {
         let conn_id = conn_id.map_or_else(|| Err(fault(NULL)), uuid_text);
         conn_id.map(|conn_id| Self { conn_id }).map_err(|fault| Invalid::from(json!({ "conn_id": fault })))
@@ -45,43 +44,41 @@ fn read(fields: &mut Fields<'_>) -> Option<DisconnectRequest> {
     fields.read(&CONN_ID).map(|conn_id| DisconnectRequest { conn_id })
 }
 
-/// What the API's description says of POST /disconnect.
-pub fn described_by_body(to: &mut Description<'_>) -> Operation {
-    let body = body_shape(to);
-    ended(HttpMethod::Post, "disconnect")
-        .body(body, Required::True, EXAMPLE, to.settings)
+pub fn openapi_by_body(api: &mut ApiDescription<'_>) -> Operation {
+    let body = body_shape(api);
+    operation(HttpMethod::Post, "disconnect")
+        .body(body, Required::True, EXAMPLE, api.settings)
         .open_to(CONN_ID_BYTES)
-        .refuses_body(DisconnectRequest::parse(b"{}", &to.limits))
+        .refuses_body(DisconnectRequest::parse(b"{}", &api.limits))
 }
 
-/// What is sent.
-pub fn body_shape(to: &mut Description<'_>) -> ValueSchema {
-    object_shape("DisconnectBody", FIELDS, &to.limits, &mut to.book)
+pub fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
+    object_shape("DisconnectBody", FIELDS, &api.limits, &mut api.schemas)
 }
 
-/// And of GET /disconnect, which stands for all other methods.
-pub fn described_by_query(_: &mut Description<'_>) -> Operation {
-    ended(HttpMethod::Get, "disconnectByQuery")
-        .parameter(conn_id::parameter("The connection that ends."))
+/// Describes GET /disconnect, which stands for all other methods.
+pub fn openapi_by_query(_: &mut ApiDescription<'_>) -> Operation {
+    operation(HttpMethod::Get, "disconnectByQuery")
+        .parameter(conn_id::parameter("The connection to close."))
         .refuses_body(DisconnectRequest::from_query(None))
 }
 
-fn ended(method: HttpMethod, id: &str) -> Operation {
-    Operation::new(method, "/disconnect", id, Public::Browsers, Access::Open)
+fn operation(method: HttpMethod, id: &str) -> Operation {
+    Operation::new(method, "/disconnect", id, ApiGroup::Browsers, Access::Open)
         .about(
-            "End a connection for good",
-            "It leaves its channels, and its socket is closed. POST takes `conn_id` from the body, any other method \
-             from the query.",
+            "Close a connection permanently",
+            "Removes the connection from its channels and closes its socket. POST takes `conn_id` from the body, \
+             every other method takes it from the query.",
         )
         .answer("Whether the connection was known.", schema::flag(), "true")
         .refuses([Refusal::OriginNotAllowed])
         .asks_registry()
 }
 
-/// A body.
+/// An example of a body.
 pub const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111"}"#;
 
-/// POST /disconnect: the id stands in the body alone.
+/// POST /disconnect: reads the id only from the body.
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
@@ -93,7 +90,7 @@ pub async fn disconnect_by_body(
     end(&broker, request).await
 }
 
-/// /disconnect with any other method: the id stands in the query alone.
+/// /disconnect with any other method: reads the id only from the query.
 ///
 /// # Errors
 /// `Invalid`, `Busy`.

@@ -1,4 +1,4 @@
-//! /info: what is known of channels.
+//! /info: data about channels.
 
 use super::answer;
 use super::body;
@@ -8,7 +8,7 @@ use super::fields::{
 };
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public, response};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -23,20 +23,20 @@ const NAMES: ListField<Name> = ListField::of(CHANNEL_NAME, ListLimit::Channels);
 const CHANNELS: Field<ListField<Name>> = Field::optional(
     "channels",
     NAMES,
-    "Only these; unknown ones are left out. All when left out. Counts for /info only.",
+    "Only these channels; unknown names are ignored. All channels when left out. Used by /info only.",
 );
 const EXCLUDE_CHANNELS: Field<ListField<Name>> =
-    Field::optional("exclude_channels", NAMES, "Not these.").default("[]");
+    Field::optional("exclude_channels", NAMES, "Channels to leave out.").default("[]");
 const INCLUDE_HISTORY: Field<FlagField> =
-    Field::optional("include_history", FlagField, "Tell the history.").default("true");
+    Field::optional("include_history", FlagField, "Include the history.").default("true");
 const INCLUDE_USERS: Field<FlagField> =
-    Field::optional("include_users", FlagField, "Tell the users; without, `total_users` is 0.")
+    Field::optional("include_users", FlagField, "Include the users; otherwise `total_users` is 0.")
         .default("true");
 const RETURN_PUBLIC_STATE: Field<FlagField> =
-    Field::optional("return_public_state", FlagField, "Of states tell the public part only.")
+    Field::optional("return_public_state", FlagField, "Include only the public part of states.")
         .default("false");
 const INCLUDE_CONNECTIONS: Field<FlagField> =
-    Field::optional("include_connections", FlagField, "Read, without effect.").default("false");
+    Field::optional("include_connections", FlagField, "Accepted, but without effect.").default("false");
 
 const OPTIONS: ObjectField<InfoOptions> =
     ObjectField { name: "InfoResolution", fields: OPTION_FIELDS, read: options };
@@ -51,10 +51,11 @@ const OPTION_FIELDS: FieldTable = &[
 
 /// The `info` of /connect, /subscribe and /unsubscribe, which may be left out.
 pub(super) const INFO: Field<ObjectField<InfoOptions>> =
-    Field::optional("info", OPTIONS, "What to answer about the channels.").default("{}");
+    Field::optional("info", OPTIONS, "What the answer contains about the channels.").default("{}");
 
-/// The same where it must be there.
-const INFO_OF_CHANNELS: Field<ObjectField<InfoOptions>> = Field::required("info", OPTIONS, "What to answer.");
+/// The same field where it is required.
+const INFO_OF_CHANNELS: Field<ObjectField<InfoOptions>> =
+    Field::required("info", OPTIONS, "What the answer contains.");
 
 const BODY: ObjectField<InfoOptions> = ObjectField {
     name: "ChannelInfoBody",
@@ -62,20 +63,20 @@ const BODY: ObjectField<InfoOptions> = ObjectField {
     read: |fields| fields.read(&INFO_OF_CHANNELS),
 };
 
-/// What to tell about channels; part of several requests.
+/// What an answer contains about channels; part of several requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InfoOptions {
-    /// Tell the channels' histories.
+    /// Include the channels' histories.
     pub include_history: bool,
-    /// Tell the channels' users and their states.
+    /// Include the channels' users and their states.
     pub include_users: bool,
-    /// Only these channels; counts for /info alone.
+    /// Only these channels; used by /info only.
     pub channels: Option<Vec<String>>,
-    /// Not these channels.
+    /// Channels to leave out.
     pub exclude_channels: Vec<String>,
-    /// Read and without effect, as in the original.
+    /// Accepted, but without effect, as in the original.
     pub include_connections: bool,
-    /// Tell the public part of users' states only.
+    /// Include only the public part of users' states.
     pub return_public_state: bool,
 }
 
@@ -92,15 +93,15 @@ impl Default for InfoOptions {
     }
 }
 
-/// A question about channels.
+/// A request for data about channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InfoRequest {
-    /// What to tell.
+    /// What the answer contains.
     pub info: InfoOptions,
 }
 
 impl InfoRequest {
-    /// Reads a body; an empty one asks for everything.
+    /// Reads a body. An empty one requests everything.
     pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         if body.is_empty() {
             return Ok(Self::default());
@@ -126,29 +127,28 @@ fn options(fields: &mut Fields<'_>) -> Option<InfoOptions> {
     })
 }
 
-/// What the API's description says of POST /info.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let body = BODY.shape(&to.limits, &mut to.book);
-    let answer = ChannelsInfo::shape(&mut to.book);
-    asked(HttpMethod::Post, "info")
-        .body(body, Required::False, EXAMPLE, to.settings)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let body = BODY.shape(&api.limits, &mut api.schemas);
+    let answer = ChannelsInfo::shape(&mut api.schemas);
+    operation(HttpMethod::Post, "info")
+        .body(body, Required::False, EXAMPLE, api.settings)
         .answer("The channels and their users.", answer, ANSWER)
-        .refuses_body(InfoRequest::parse(br#"{"info": {"channels": "lobby"}}"#, &to.limits))
+        .refuses_body(InfoRequest::parse(br#"{"info": {"channels": "lobby"}}"#, &api.limits))
 }
 
-/// And of GET /info, which stands for all other methods.
-pub fn described_without_body(to: &mut Description<'_>) -> Operation {
-    let answer = ChannelsInfo::shape(&mut to.book);
-    asked(HttpMethod::Get, "infoOfAll")
+/// Describes GET /info, which stands for all other methods.
+pub fn openapi_without_body(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = ChannelsInfo::shape(&mut api.schemas);
+    operation(HttpMethod::Get, "infoOfAll")
         .responds(200, response("All channels and their users.", "application/json", answer))
 }
 
-fn asked(method: HttpMethod, id: &str) -> Operation {
-    Operation::new(method, "/info", id, Public::Backends, Access::Signed)
+fn operation(method: HttpMethod, id: &str) -> Operation {
+    Operation::new(method, "/info", id, ApiGroup::Backends, Access::Signed)
         .about(
-            "Ask about channels",
-            "Tells about channels: without a body about all of them with users and history, else as `info` says. Any \
-             method does the same.",
+            "Get data about channels",
+            "Returns data about channels: without a body about all channels, with users and history; otherwise as \
+             `info` specifies. All methods are equivalent.",
         )
         .asks_registry()
 }
@@ -179,10 +179,11 @@ pub async fn info_of_channels(
     let (names, exclude) = (request.info.channels.clone(), request.info.exclude_channels.clone());
     let named = names.is_some();
     let channels = broker.ask(ListChannels { names, exclude }).await?;
-    // Channels that are named are asked, so that what was published before shows; all of them would be too many.
+    // Channels that the request names are queried, so that earlier publishes are visible. Querying all channels would
+    // be too expensive.
     let freshness = if named { Freshness::AfterChange } else { Freshness::Summary };
     let info = ChannelsInfo::gather(channels, &request.info, freshness).await?;
-    // Others have been answered meanwhile.
+    // Other requests may have used the limit in the meantime.
     broker.admit_response()?;
     let mut out = Vec::new();
     info.write(&mut out);

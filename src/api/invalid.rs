@@ -1,33 +1,33 @@
-//! A request that was refused, with everything that is wrong with it.
+//! A refused request, with all its errors.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// All errors of a request, and what the handler needs to add its own to them.
+/// All errors of a request, and the names to which the handler may add errors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invalid {
     /// The body of the 422 answer.
     pub errors: Value,
-    /// The connection named, if readable: an unknown one belongs among the errors.
+    /// The connection in the request, if readable. If it is unknown, the handler adds an error.
     pub conn_id: Option<Uuid>,
-    /// The user named, if readable, even if its length is wrong: an unknown one belongs among the errors.
+    /// The user in the request, if readable, even if its length is wrong. If it is unknown, the handler adds an error.
     pub user: Option<String>,
 }
 
 impl Invalid {
-    /// A body that is wrong as a whole.
+    /// An error of the whole body.
     pub fn schema(text: impl Into<String>) -> Self {
         Self::field("_schema", text)
     }
 
-    /// One wrong field.
+    /// An error of one field.
     pub fn field(field: &str, text: impl Into<String>) -> Self {
         let mut invalid = Self::from(Value::Object(Map::new()));
         invalid.add(field, text);
         invalid
     }
 
-    /// Adds a text to a field's errors; a field whose errors are a tree (of list items, of values) keeps just these.
+    /// Adds a text to a field's errors. A field whose errors are a tree (of list items or values) remains unchanged.
     pub fn add(&mut self, field: &str, text: impl Into<String>) {
         if let Value::Object(errors) = &mut self.errors {
             let texts = errors.entry(field).or_insert_with(|| Value::Array(Vec::new()));
@@ -50,7 +50,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn texts_are_added_to_what_is_there() {
+    fn texts_are_added_to_existing_errors() {
         let mut invalid = Invalid::field("user", "Length must be between 1 and 512.");
         invalid.add("user", "Unknown user");
         invalid.add("conn_id", "Unknown connection");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn trees_are_left_alone() {
+    fn trees_are_not_changed() {
         let errors = json!({"channels": {"0": ["Not a valid string."]}});
         let mut invalid = Invalid::from(errors.clone());
         invalid.add("channels", "more");

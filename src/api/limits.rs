@@ -1,23 +1,23 @@
-//! How large a request may be beyond its number of bytes.
+//! Limits on the content of a request body, in addition to its size in bytes.
 
 use crate::config::Settings;
 
-/// Bounds on what a body holds; over a bound is an error on the field concerned.
+/// Limits on the content of a body. Exceeding one is an error of the field concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
-    /// Deepest nesting of lists and objects.
+    /// Maximum nesting of lists and objects.
     pub max_json_depth: usize,
-    /// Most items of any list or mapping.
+    /// Maximum number of items of a list or mapping.
     pub max_list_items: usize,
-    /// Most channels named in one list or mapping.
+    /// Maximum number of channels named in one list or mapping.
     pub max_channels_per_request: usize,
-    /// Largest frame a message or edit may become, in bytes.
+    /// Maximum size of the frame made of a message or edit, in bytes.
     pub max_frame_bytes: usize,
-    /// Longest name of a channel, in characters.
+    /// Maximum length of a channel name, in characters.
     pub max_channel_name: usize,
-    /// Longest name of a user, in characters.
+    /// Maximum length of a user name, in characters.
     pub max_user_name: usize,
-    /// Longest public state key, in characters.
+    /// Maximum length of a public state key, in characters.
     pub max_state_key: usize,
 }
 

@@ -1,4 +1,4 @@
-//! DELETE /message: take back messages that were said.
+//! DELETE /message: delete published messages.
 
 use super::answer;
 use super::batch::{self, BatchItem, Parsed};
@@ -6,7 +6,7 @@ use super::delivery;
 use super::fields::{Field, FieldTable, Fields, Id};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -20,27 +20,28 @@ use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
-const UUID: Field<Id> = Field::required("uuid", Id, "The message that goes.");
+const UUID: Field<Id> = Field::required("uuid", Id, "The message to delete.");
 const FIELDS: FieldTable =
     &[&UUID, &delivery::CHANNEL, &delivery::PM_USERS, &delivery::EXCLUDE_USERS, &delivery::NO_HISTORY];
 
-/// Reads a body. Deletions for nobody stay in: they change nothing and are answered, as in the original.
+/// Reads a body. Deletions without recipients are kept: they change nothing but appear in the answer, as in the
+/// original.
 pub fn parse_deletes(body: &[u8], limits: &RequestLimits) -> Result<Vec<Delete>, Invalid> {
-    batch::parse(body, limits, |item| quick(item, limits), FIELDS, careful)
+    batch::parse(body, limits, |item| read_fast(item, limits), FIELDS, read_full)
 }
 
-fn quick(mut item: BatchItem<'_>, limits: &RequestLimits) -> Option<Parsed<Delete>> {
+fn read_fast(mut item: BatchItem<'_>, limits: &RequestLimits) -> Option<Parsed<Delete>> {
     let delivery = delivery::take(&mut item, limits)?;
     Some(Parsed::Keep(Delete { uuid: item.uuid?, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>) -> Option<Parsed<Delete>> {
+fn read_full(fields: &mut Fields<'_>) -> Option<Parsed<Delete>> {
     let delivery = delivery::read(fields);
     let uuid = fields.read(&UUID);
     Some(Parsed::Keep(Delete { uuid: uuid?, delivery }))
 }
 
-/// Appends the answer: the deletions as they were understood.
+/// Appends the answer: the deletions as the server read them.
 pub fn write_delete_answer(deletes: &[Delete], out: &mut Vec<u8>) {
     json::write_list(deletes, out, |delete, out| {
         delivery::write(&delete.delivery, &delete.uuid, out);
@@ -48,36 +49,35 @@ pub fn write_delete_answer(deletes: &[Delete], out: &mut Vec<u8>) {
     });
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let operation = Operation::new(
         HttpMethod::Delete,
         "/message",
         "deleteMessages",
-        Public::Backends,
+        ApiGroup::Backends,
         Access::Signed,
     )
     .about(
-        "Take back what was said",
-        "Takes a list of deletions; the body comes with the DELETE request. History and catch-up forget the \
-             messages, and those whom a deletion names are told, also when its id is not known.",
+        "Delete published messages",
+        "Takes a list of deletions in the body of the DELETE request. The messages are removed from history and \
+         catch-up. The recipients that a deletion names receive it even if its id is unknown.",
     );
-    let body = body_shape(to);
-    told(operation.limited_by([Limit::PublishRate]), body, to)
+    let body = body_shape(api);
+    with_schemas(operation.limited_by([Limit::PublishRate]), body, api)
 }
 
-/// The list that is sent; its items are named `MessagesDeleteBody`.
-pub fn body_shape(to: &mut Description<'_>) -> ValueSchema {
-    batch::shape("MessagesDeleteBody", FIELDS, to)
+/// The schema of the body; its items are named `MessagesDeleteBody`.
+pub fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
+    batch::shape("MessagesDeleteBody", FIELDS, api)
 }
 
-/// Answer and refusals, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, body: ValueSchema, to: &mut Description<'_>) -> Operation {
-    let answer = schema::list(to.book.named("Deletion", |_| delivery::written().shape()));
+/// Adds answer and errors, for this endpoint and for others that do the same.
+pub fn with_schemas(operation: Operation, body: ValueSchema, api: &mut ApiDescription<'_>) -> Operation {
+    let answer = schema::list(api.schemas.named("Deletion", |_| delivery::answer_schema().shape()));
     operation
-        .body(body, Required::True, EXAMPLE, to.settings)
-        .answer("The deletions as they were understood.", answer, ANSWER)
-        .refuses_body(parse_deletes(br#"[{"uuid": "2222"}]"#, &to.limits))
+        .body(body, Required::True, EXAMPLE, api.settings)
+        .answer("The deletions as the server read them.", answer, ANSWER)
+        .refuses_body(parse_deletes(br#"[{"uuid": "2222"}]"#, &api.limits))
 }
 
 const EXAMPLE: &str = r#"[{"uuid": "33333333-3333-4333-8333-333333333333", "channel": "lobby"}]"#;
@@ -112,13 +112,13 @@ mod tests {
     use crate::config::Settings;
 
     #[test]
-    fn fields_of_messages_are_dropped_both_ways() {
+    fn both_paths_ignore_fields_of_messages() {
         let limits = RequestLimits::from(&Settings::default());
         let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"";
         let text = format!(r#"[{{{id},"user":"","message":[1],"timestamp":"x","channel":"c"}}]"#);
-        let parse_fast = parse_fast(&text, &limits, |item| quick(item, &limits)).unwrap();
-        assert_eq!(parse_full(&text, &limits, FIELDS, careful).as_ref(), Ok(&parse_fast));
+        let fast = parse_fast(&text, &limits, |item| read_fast(item, &limits)).unwrap();
+        assert_eq!(parse_full(&text, &limits, FIELDS, read_full).as_ref(), Ok(&fast));
         let text = format!(r#"[{{{id},"user":5,"channel":"c"}}]"#);
-        assert_eq!(parse_deletes(text.as_bytes(), &limits), Ok(parse_fast));
+        assert_eq!(parse_deletes(text.as_bytes(), &limits), Ok(fast));
     }
 }

@@ -1,4 +1,4 @@
-//! PATCH /message: change messages that were said.
+//! PATCH /message: change published messages.
 
 use super::answer;
 use super::batch::{self, BatchItem, Parsed, check_frame, frame_fits};
@@ -6,7 +6,7 @@ use super::delivery::{self, write_payload, write_plain, write_user};
 use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -22,11 +22,12 @@ use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
-const UUID: Field<Id> = Field::required("uuid", Id, "The message that changes.");
-const MESSAGE: Field<Json> = Field::optional("message", Json, "What is said instead: any object.");
-const USER: Field<Name> = Field::optional("user", USER_NAME, "Who says it instead.");
-const TIMESTAMP: Field<Time> = Field::optional("timestamp", Time, "When it was said instead.");
-const EDITED: Field<Time> = Field::optional("edited", Time, "When it was edited; now when left out.");
+const UUID: Field<Id> = Field::required("uuid", Id, "The message to change.");
+const MESSAGE: Field<Json> = Field::optional("message", Json, "The new content: any object.");
+const USER: Field<Name> = Field::optional("user", USER_NAME, "The new author.");
+const TIMESTAMP: Field<Time> = Field::optional("timestamp", Time, "The new time of the message.");
+const EDITED: Field<Time> =
+    Field::optional("edited", Time, "Time of the edit; the current time when left out.");
 const FIELDS: FieldTable = &[
     &UUID,
     &delivery::CHANNEL,
@@ -39,15 +40,15 @@ const FIELDS: FieldTable = &[
     &delivery::NO_HISTORY,
 ];
 
-/// Reads a body. Edits for nobody stay in: they change nothing and are answered, as in the original.
+/// Reads a body. Edits without recipients are kept: they change nothing but appear in the answer, as in the original.
 ///
-/// `now` stamps edits that do not say when they were made.
+/// `now` is the time of edits that do not contain one.
 pub fn parse_edits(body: &[u8], limits: &RequestLimits, now: Timestamp) -> Result<Vec<Edit>, Invalid> {
-    batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, now))
+    batch::parse(body, limits, |item| read_fast(item, limits, now), FIELDS, |fields| read_full(fields, now))
 }
 
-fn quick(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Option<Parsed<Edit>> {
-    // Rare enough that the careful way may read the time of an edit.
+fn read_fast(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Option<Parsed<Edit>> {
+    // An edit rarely contains its time, so only the full path reads it.
     if item.edited.is_some() {
         return None;
     }
@@ -69,7 +70,7 @@ fn quick(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Opt
     Some(Parsed::Keep(Edit { uuid, timestamp, user: item.user, message, edited: now, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Edit>> {
+fn read_full(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Edit>> {
     let delivery = delivery::read(fields);
     let uuid = fields.read(&UUID);
     let timestamp = fields.read(&TIMESTAMP);
@@ -80,7 +81,7 @@ fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Edit>> {
     Some(Parsed::Keep(Edit { uuid: uuid?, timestamp, user, message, edited, delivery }))
 }
 
-/// Appends the answer: what was given, and when it was edited.
+/// Appends the answer: the given fields and the time of the edit.
 pub fn write_edit_answer(edits: &[Edit], out: &mut Vec<u8>) {
     json::write_list(edits, out, |edit, out| {
         delivery::write(&edit.delivery, &edit.uuid, out);
@@ -96,42 +97,41 @@ pub fn write_edit_answer(edits: &[Edit], out: &mut Vec<u8>) {
     });
 }
 
-fn written() -> ValueSchema {
-    let edit = delivery::written()
-        .may("timestamp", schema::time(), "When it was said, if the edit gave it.")
-        .may("user", schema::text(), "Who says it, if the edit gave it.")
-        .may("message", schema::any_object(), "What is said, if the edit gave it.")
-        .key("edited", schema::time(), "When it was edited.");
+fn answer_schema() -> ValueSchema {
+    let edit = delivery::answer_schema()
+        .may("timestamp", schema::time(), "Time of the message, if the edit contained it.")
+        .may("user", schema::text(), "The author, if the edit contained it.")
+        .may("message", schema::any_object(), "The content, if the edit contained it.")
+        .key("edited", schema::time(), "Time of the edit.");
     edit.shape()
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Patch, "/message", "editMessages", Public::Backends, Access::Signed)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Patch, "/message", "editMessages", ApiGroup::Backends, Access::Signed)
         .about(
-            "Edit what was said",
-            "Takes a list of edits. History and catch-up have the new form from then on; what an edit does not give \
-             stays as it was. An edit is told to those it names itself, whoever got the message, also when its id is \
-             not known.",
+            "Edit published messages",
+            "Takes a list of edits. History and catch-up then contain the new version; fields that an edit leaves out \
+             keep their values. An edit is sent to the recipients that it names itself, regardless of who received \
+             the message, even if its id is unknown.",
         );
-    let body = body_shape(to);
-    told(operation.limited_by([Limit::PublishRate]), body, to)
+    let body = body_shape(api);
+    with_schemas(operation.limited_by([Limit::PublishRate]), body, api)
 }
 
-/// The list that is sent; its items are named `MessageEditBody`.
-pub fn body_shape(to: &mut Description<'_>) -> ValueSchema {
-    batch::shape("MessageEditBody", FIELDS, to)
+/// The schema of the body; its items are named `MessageEditBody`.
+pub fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
+    batch::shape("MessageEditBody", FIELDS, api)
 }
 
-/// Answer and refusals, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, body: ValueSchema, to: &mut Description<'_>) -> Operation {
-    let answer = schema::list(to.book.named("Edit", |_| written()));
+/// Adds answer and errors, for this endpoint and for others that do the same.
+pub fn with_schemas(operation: Operation, body: ValueSchema, api: &mut ApiDescription<'_>) -> Operation {
+    let answer = schema::list(api.schemas.named("Edit", |_| answer_schema()));
     operation
-        .body(body, Required::True, EXAMPLE, to.settings)
-        .answer("The edits as they were understood.", answer, ANSWER)
+        .body(body, Required::True, EXAMPLE, api.settings)
+        .answer("The edits as the server read them.", answer, ANSWER)
         .refuses_body(parse_edits(
             br#"[{"channel": "lobby", "edited": "yesterday"}]"#,
-            &to.limits,
+            &api.limits,
             Timestamp::now(),
         ))
 }
@@ -170,21 +170,21 @@ mod tests {
     use crate::config::Settings;
 
     #[test]
-    fn both_ways_agree() {
+    fn both_paths_agree() {
         let (limits, now) = (RequestLimits::from(&Settings::default()), Timestamp::now());
         let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"";
         for rest in ["", r#","user":"u""#, r#","timestamp":"2010-01-01T01:01","channel":"c","message":{ }"#] {
             let text = format!("[{{{id}{rest}}}]");
-            let parse_fast = parse_fast(&text, &limits, |item| quick(item, &limits, now)).unwrap();
+            let fast = parse_fast(&text, &limits, |item| read_fast(item, &limits, now)).unwrap();
             assert_eq!(
-                parse_full(&text, &limits, FIELDS, |fields| careful(fields, now)),
-                Ok(parse_fast),
+                parse_full(&text, &limits, FIELDS, |fields| read_full(fields, now)),
+                Ok(fast),
                 "{text}"
             );
         }
         for rest in [r#","user":"""#, r#","message":[]"#, r#","edited":"x""#, r#","timestamp":"x""#] {
             let text = format!("[{{{id}{rest}}}]");
-            assert!(parse_fast(&text, &limits, |item| quick(item, &limits, now)).is_none(), "{text}");
+            assert!(parse_fast(&text, &limits, |item| read_fast(item, &limits, now)).is_none(), "{text}");
             assert!(parse_edits(text.as_bytes(), &limits, now).is_err(), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! POST /message: say something to channels and users. The hot path of the server.
+//! POST /message: publish messages to channels and users. This is the server's hot path.
 
 use super::answer;
 use super::batch::{self, BatchItem, Parsed, check_frame, frame_fits};
@@ -6,7 +6,7 @@ use super::delivery::{self, write_payload, write_plain, write_user};
 use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -23,10 +23,11 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-const USER: Field<Name> = Field::required("user", USER_NAME, "Who says it.");
-const MESSAGE: Field<Json> = Field::optional("message", Json, "What is said: any object.");
-const UUID: Field<Id> = Field::optional("uuid", Id, "Its id; random when left out.");
-const TIMESTAMP: Field<Time> = Field::optional("timestamp", Time, "When it was said; now when left out.");
+const USER: Field<Name> = Field::required("user", USER_NAME, "Name of the author.");
+const MESSAGE: Field<Json> = Field::optional("message", Json, "The content: any object.");
+const UUID: Field<Id> = Field::optional("uuid", Id, "The message's id; random when left out.");
+const TIMESTAMP: Field<Time> =
+    Field::optional("timestamp", Time, "Time of the message; the current time when left out.");
 const FIELDS: FieldTable = &[
     &USER,
     &delivery::CHANNEL,
@@ -38,14 +39,14 @@ const FIELDS: FieldTable = &[
     &TIMESTAMP,
 ];
 
-/// Reads a body. Messages for nobody (neither channel nor `pm_users`) are checked and left out.
+/// Reads a body. Messages without recipients (neither channel nor `pm_users`) are validated and dropped.
 ///
-/// `now` stamps messages that carry no time.
+/// `now` is the time of messages that do not contain one.
 pub fn parse_messages(body: &[u8], limits: &RequestLimits, now: Timestamp) -> Result<Vec<Message>, Invalid> {
-    batch::parse(body, limits, |item| quick(item, limits, now), FIELDS, |fields| careful(fields, now))
+    batch::parse(body, limits, |item| read_fast(item, limits, now), FIELDS, |fields| read_full(fields, now))
 }
 
-fn quick(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Option<Parsed<Message>> {
+fn read_fast(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Option<Parsed<Message>> {
     let delivery = delivery::take(&mut item, limits)?;
     let user = item.user.filter(|user| USER_NAME.fits(user, limits))?;
     let timestamp = item.timestamp.map_or(Some(now), Timestamp::parse)?;
@@ -56,25 +57,25 @@ fn quick(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Opt
     let fits = |message| frame_fits(message, Some(&user), delivery.channel.as_deref(), limits);
     message.as_ref().is_none_or(fits).then_some(())?;
     let uuid = item.uuid.unwrap_or_else(Uuid::new_v4);
-    Some(addressed(Message { uuid, timestamp, user, message, delivery }))
+    Some(drop_unaddressed(Message { uuid, timestamp, user, message, delivery }))
 }
 
-fn careful(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Message>> {
+fn read_full(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Message>> {
     let delivery = delivery::read(fields);
     let uuid = fields.read(&UUID).unwrap_or_else(Uuid::new_v4);
     let timestamp = fields.read(&TIMESTAMP).unwrap_or(now);
     let user = fields.read(&USER);
     let message = fields.read(&MESSAGE);
     check_frame(fields, &MESSAGE, message.as_ref(), user.as_deref(), delivery.channel.as_deref());
-    Some(addressed(Message { uuid, timestamp, user: user?, message, delivery }))
+    Some(drop_unaddressed(Message { uuid, timestamp, user: user?, message, delivery }))
 }
 
-fn addressed(message: Message) -> Parsed<Message> {
-    let for_nobody = message.delivery.channel.is_none() && message.delivery.pm_users.is_empty();
-    if for_nobody { Parsed::Drop } else { Parsed::Keep(message) }
+fn drop_unaddressed(message: Message) -> Parsed<Message> {
+    let has_no_recipients = message.delivery.channel.is_none() && message.delivery.pm_users.is_empty();
+    if has_no_recipients { Parsed::Drop } else { Parsed::Keep(message) }
 }
 
-/// Appends the answer: the messages as they were understood.
+/// Appends the answer: the messages as the server read them.
 pub fn write_message_answer(messages: &[Message], out: &mut Vec<u8>) {
     json::write_list(messages, out, |message, out| {
         delivery::write(&message.delivery, &message.uuid, out);
@@ -85,42 +86,42 @@ pub fn write_message_answer(messages: &[Message], out: &mut Vec<u8>) {
     });
 }
 
-fn written() -> ValueSchema {
-    let message = delivery::written()
-        .key("timestamp", schema::time(), "When it was said.")
-        .key("user", schema::text(), "Who says it.")
-        .may("message", schema::any_object(), "What is said, if anything was given.")
-        .key("edited", schema::null(), "Always null: it is new.");
+fn answer_schema() -> ValueSchema {
+    let message = delivery::answer_schema()
+        .key("timestamp", schema::time(), "Time of the message.")
+        .key("user", schema::text(), "Name of the author.")
+        .may("message", schema::any_object(), "The content, if the message contains any.")
+        .key("edited", schema::null(), "Always null, because the message is new.");
     message.shape()
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/message", "postMessages", Public::Backends, Access::Signed)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/message", "postMessages", ApiGroup::Backends, Access::Signed)
         .about(
-            "Say something",
-            "Sends a list of messages to channels and users. The answer says what was understood and does not wait \
-             for delivery; messages of one channel are delivered in the order in which they were accepted. A message \
-             to an unknown channel goes nowhere and creates none; one without `channel` and `pm_users` is left out.",
+            "Publish messages",
+            "Publishes a list of messages to channels and users. The answer contains the messages as the server read \
+             them and does not wait for delivery; messages of one channel are delivered in the order in which they \
+             were accepted. A message to an unknown channel is not delivered and does not create the channel; a \
+             message with neither `channel` nor `pm_users` is dropped.",
         );
-    let body = body_shape(to);
-    told(operation.limited_by([Limit::PublishRate]), body, to)
+    let body = body_shape(api);
+    with_schemas(operation.limited_by([Limit::PublishRate]), body, api)
 }
 
-/// The list that is sent; its items are named `MessageBody`.
-pub fn body_shape(to: &mut Description<'_>) -> ValueSchema {
-    batch::shape("MessageBody", FIELDS, to)
+/// The schema of the body; its items are named `MessageBody`.
+pub fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
+    batch::shape("MessageBody", FIELDS, api)
 }
 
-/// Answer and refusals, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, body: ValueSchema, to: &mut Description<'_>) -> Operation {
-    let answer = schema::list(to.book.named("Message", |_| written()));
+/// Adds answer and errors, for this endpoint and for others that do the same.
+pub fn with_schemas(operation: Operation, body: ValueSchema, api: &mut ApiDescription<'_>) -> Operation {
+    let answer = schema::list(api.schemas.named("Message", |_| answer_schema()));
     operation
-        .body(body, Required::True, EXAMPLE, to.settings)
-        .answer("The messages as they were understood.", answer, ANSWER)
+        .body(body, Required::True, EXAMPLE, api.settings)
+        .answer("The messages as the server read them.", answer, ANSWER)
         .refuses_body(parse_messages(
             br#"[{"channel": "lobby", "pm_users": ["ada", 7]}]"#,
-            &to.limits,
+            &api.limits,
             Timestamp::now(),
         ))
 }
@@ -132,7 +133,7 @@ const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby
     "uuid": "22222222-2222-4222-8222-222222222222", "timestamp": "2020-02-22T10:11:12.123456", "user": "bob",
     "message": {"text": "hi"}, "edited": null}]"#;
 
-/// POST /message. Answered before the messages are routed: no request waits for a fan-out.
+/// POST /message. The answer is sent before the messages are routed: no request waits for a fan-out.
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
@@ -144,7 +145,8 @@ pub async fn post(
     publish(Some(signed), &broker, &body)
 }
 
-/// Publishes, and writes the answer. Who did not sign is an operator of the console, whose rate is their own.
+/// Publishes, and writes the answer. Without a signature the caller is an operator in the console, who has a separate
+/// rate limit.
 ///
 /// # Errors
 /// As [`post`].
@@ -180,16 +182,16 @@ mod tests {
 
     fn both(text: &str) -> (Option<Vec<Message>>, Result<Vec<Message>, Invalid>) {
         let limits = limits();
-        let parse_fast = parse_fast(text, &limits, |item| quick(item, &limits, now()));
-        (parse_fast, parse_full(text, &limits, FIELDS, |fields| careful(fields, now())))
+        let fast = parse_fast(text, &limits, |item| read_fast(item, &limits, now()));
+        (fast, parse_full(text, &limits, FIELDS, |fields| read_full(fields, now())))
     }
 
     #[test]
-    fn ordinary_bodies_take_the_quick_way() {
+    fn ordinary_bodies_are_parsed_on_the_fast_path() {
         let text = r#"[ { "user": "a\"ž", "channel": "c", "message": {"text": "x y"}, "extra": [{}], "no_history": true } ]"#;
-        let (parse_fast, _) = both(text);
+        let (fast, _) = both(text);
         let mut out = Vec::new();
-        write_message_answer(&parse_fast.unwrap(), &mut out);
+        write_message_answer(&fast.unwrap(), &mut out);
         let answer = String::from_utf8(out).unwrap();
         assert!(
             answer.starts_with(
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_for_objects_and_nulls_are_not_quickly_right() {
+    fn the_fast_path_refuses_lists_for_objects_and_nulls() {
         for text in [
             r#"[[null, null, "u"]]"#,
             r#"[{"user": "u", "uuid": null}]"#,
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn tolerance_and_lone_surrogates() {
+    fn the_full_path_accepts_what_the_original_tolerates() {
         let text =
             r#"[{"user": 5, "user": "u", "channel": "c", "no_history": "T", "message": {"t": "\udead"}}]"#;
         let messages = parse_messages(text.as_bytes(), &limits(), now()).unwrap();
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_name_themselves() {
+    fn errors_contain_the_exceeded_limit() {
         let limits = RequestLimits { max_list_items: 2, max_frame_bytes: 300, ..limits() };
         let parse =
             |text: String| parse_messages(text.as_bytes(), &limits, now()).map_err(|invalid| invalid.errors);
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn no_frame_is_longer_than_reckoned() {
+    fn the_frame_overhead_is_an_upper_limit() {
         let time = "2020-02-22T10:11:12.123456+00:00";
         let rest = [
             r#"[{"channel":,"uuid":"","user":,"message":,"edited":"","catchup":false,"#,
@@ -259,7 +261,7 @@ mod tests {
         assert!(longest <= 256, "{longest}");
     }
 
-    /// Field values right and wrong, so that both ways are taken often.
+    /// Right and wrong field values, so that both paths are taken often.
     fn item() -> impl Strategy<Value = String> {
         let value = prop::sample::select(vec![
             "null",
@@ -301,21 +303,21 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn what_is_quickly_right_is_carefully_the_same(
+        fn both_paths_agree_on_items_that_the_fast_path_accepts(
             items in prop::collection::vec(item(), 0..3),
             plain in any::<bool>(),
         ) {
             let sure = r#"{"uuid":"0a1b2c3d4e5f60718293a4b5c6d7e8f9","user":"u","channel":null,"pm_users":["a"]}"#;
             let text = format!("[{}]", if plain { sure.to_owned() } else { items.join(",") });
-            let (parse_fast, parse_full) = both(&text);
-            prop_assert!(!plain || parse_fast.is_some());
-            if let Some(messages) = parse_fast {
-                prop_assert_eq!(Ok(messages), parse_full);
+            let (fast, full) = both(&text);
+            prop_assert!(!plain || fast.is_some());
+            if let Some(messages) = fast {
+                prop_assert_eq!(Ok(messages), full);
             }
         }
 
         #[test]
-        fn answers_are_json(user in ".{1,20}", channel in ".{1,20}", text in ".*") {
+        fn answers_are_valid_json(user in ".{1,20}", channel in ".{1,20}", text in ".*") {
             let body = json!([{"user": user, "channel": channel, "message": {"t": text}, "pm_users": [user]}]);
             let messages = parse_messages(body.to_string().as_bytes(), &limits(), now()).unwrap();
             let mut out = Vec::new();

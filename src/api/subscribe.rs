@@ -1,4 +1,4 @@
-//! POST /subscribe: let a connection join channels.
+//! POST /subscribe: subscribe a connection to channels.
 
 use super::answer;
 use super::body;
@@ -11,7 +11,7 @@ use super::fields::{
 use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -28,29 +28,28 @@ use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 const CONN_ID: Field<Id> =
-    Field::or_in_query("conn_id", Id, "The connection; when left out, the one that the query names.");
+    Field::or_in_query("conn_id", Id, "The connection; when left out, the one in the query.");
 const CHANNELS: Field<ListField<Name>> = Field::required(
     "channels",
     ListField::some(CHANNEL_NAME, ListLimit::Channels),
-    "The channels, in this order.",
+    "Channels to join, in this order.",
 );
 pub(super) const FIELDS: FieldTable = &[&CONN_ID, &CHANNELS, &CHANNEL_CONFIGS, &INFO];
 
-/// Which connection joins which channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeRequest {
     /// The connection.
     pub conn_id: Uuid,
     /// Channels to join, in this order.
     pub channels: Vec<String>,
-    /// Settings of the channels this call creates.
+    /// Settings of the channels that this call creates.
     pub channel_configs: ChannelConfigs,
-    /// What the answer tells of the channels.
+    /// What the answer contains about the channels.
     pub info: InfoOptions,
 }
 
 impl SubscribeRequest {
-    /// Reads a body; a connection it does not name comes from the query.
+    /// Reads a body. If it does not name the connection, the query does.
     pub fn parse(body: &[u8], query_conn_id: Option<&str>, limits: &RequestLimits) -> Result<Self, Invalid> {
         let mut conn_id = None;
         body::object(body, limits, FIELDS, |fields| {
@@ -75,40 +74,40 @@ fn read(fields: &mut Fields<'_>, conn_id: Option<Uuid>) -> Option<SubscribeReque
     Some(SubscribeRequest { conn_id: conn_id?, channels: channels?, channel_configs, info })
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let operation =
-        Operation::new(HttpMethod::Post, "/subscribe", "subscribe", Public::Backends, Access::Signed)
+        Operation::new(HttpMethod::Post, "/subscribe", "subscribe", ApiGroup::Backends, Access::Signed)
             .about(
-                "Let a connection join channels",
-                "Creates the channels that are new. Joining twice changes nothing.",
+                "Subscribe a connection to channels",
+                "Creates the channels that do not exist. Joining a channel again has no effect.",
             )
-            .parameter(conn_id::stand_in());
-    told(operation, to)
+            .parameter(conn_id::fallback_parameter());
+    with_schemas(operation, api)
 }
 
-/// Body and answer, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
-    let body = object_shape("SubscribeBody", FIELDS, &to.limits, &mut to.book);
-    let answer =
-        to.book.named("Subscribed", |book| written(book, "subscribed_to", "Those it has really joined."));
+/// Adds body and answer, for this endpoint and for others that do the same.
+pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
+    let body = object_shape("SubscribeBody", FIELDS, &api.limits, &mut api.schemas);
+    let answer = api.schemas.named("Subscribed", |schemas| {
+        answer_schema(schemas, "subscribed_to", "The channels that the connection has newly joined.")
+    });
     operation
-        .body(body, Required::True, EXAMPLE, to.settings)
+        .body(body, Required::True, EXAMPLE, api.settings)
         .answer("The channels of the connection.", answer, ANSWER)
-        .refuses_body(SubscribeRequest::parse(br#"{"channels": []}"#, None, &to.limits))
+        .refuses_body(SubscribeRequest::parse(br#"{"channels": []}"#, None, &api.limits))
         .asks_registry()
         .limited_by([Limit::ChannelsPerConnection, Limit::Channels])
 }
 
-/// The shape of what [`changed`] writes.
-pub(super) fn written(book: &mut SchemaRegistry, key: &str, changes: &str) -> ValueSchema {
+/// The schema of what [`changed`] returns.
+pub(super) fn answer_schema(schemas: &mut SchemaRegistry, key: &str, changes: &str) -> ValueSchema {
     let names = || schema::list(schema::text());
     ObjectSchema::new()
         .key("channels", names(), "All channels of the connection, sorted.")
         .key(
             "channels_info",
-            ChannelsInfo::shape(book),
-            "These channels and their users, as `info` asks for them.",
+            ChannelsInfo::shape(schemas),
+            "These channels and their users, in the form that `info` requests.",
         )
         .key(key, names(), changes)
         .shape()
@@ -143,7 +142,7 @@ pub async fn subscribe(
     join(&broker, request, |subscribe| subscribe).await
 }
 
-/// Subscribes, and writes the answer. `wrap` makes the message to the registry.
+/// Subscribes, and writes the answer. `wrap` converts the command for the registry.
 ///
 /// # Errors
 /// As [`subscribe`].
@@ -167,12 +166,12 @@ where
     changed(subscribed, &info, "subscribed_to").await
 }
 
-/// The answer of /subscribe and /unsubscribe; `key` names the list of real changes.
+/// The answer of /subscribe and /unsubscribe; `key` names the list of channels that were joined or left.
 ///
 /// # Errors
 /// As [`ChannelsInfo::gather`].
 pub async fn changed(subscribed: Subscribed, info: &InfoOptions, key: &str) -> Result<HttpResponse, Refusal> {
-    let mut out = Vec::with_capacity(answer::ROOM);
+    let mut out = Vec::with_capacity(answer::INITIAL_CAPACITY);
     out.extend_from_slice(b"{\"channels\":");
     json::write_list(&subscribed.channels, &mut out, |channel, out| json::write_string(&channel.name, out));
     out.extend_from_slice(b",\"channels_info\":");

@@ -1,4 +1,4 @@
-//! POST /unsubscribe: let a connection leave channels.
+//! POST /unsubscribe: unsubscribe a connection from channels.
 
 use super::answer;
 use super::conn_id::{self, ConnIdQuery};
@@ -6,7 +6,7 @@ use super::fields::object_shape;
 use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use super::subscribe::{self, SubscribeRequest, changed};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
@@ -20,19 +20,18 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-/// Which connection leaves which channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsubscribeRequest {
     /// The connection.
     pub conn_id: Uuid,
     /// Channels to leave, in this order.
     pub channels: Vec<String>,
-    /// What the answer tells of the channels.
+    /// What the answer contains about the channels.
     pub info: InfoOptions,
 }
 
 impl UnsubscribeRequest {
-    /// Reads a body, which is that of /subscribe: `channel_configs` must be right although they mean nothing here.
+    /// Reads a body, which is that of /subscribe: `channel_configs` must be valid, although they have no effect here.
     pub fn parse(body: &[u8], query_conn_id: Option<&str>, limits: &RequestLimits) -> Result<Self, Invalid> {
         let SubscribeRequest { conn_id, channels, info, .. } =
             SubscribeRequest::parse(body, query_conn_id, limits)?;
@@ -40,26 +39,27 @@ impl UnsubscribeRequest {
     }
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/unsubscribe", "unsubscribe", Public::Backends, Access::Signed)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/unsubscribe", "unsubscribe", ApiGroup::Backends, Access::Signed)
         .about(
-            "Let a connection leave channels",
-            "Channels that are not known or not joined are no error. `channel_configs` are read and mean nothing.",
+            "Unsubscribe a connection from channels",
+            "Channels that are unknown or not joined are ignored. `channel_configs` are validated but have no effect.",
         )
-        .parameter(conn_id::stand_in());
-    told(operation, to)
+        .parameter(conn_id::fallback_parameter());
+    with_schemas(operation, api)
 }
 
-/// Body and answer, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
-    let body = object_shape("UnsubscribeBody", subscribe::FIELDS, &to.limits, &mut to.book);
-    let written = |book: &mut _| subscribe::written(book, "unsubscribed_from", "Those it has really left.");
-    let answer = to.book.named("Unsubscribed", written);
+/// Adds body and answer, for this endpoint and for others that do the same.
+pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
+    let body = object_shape("UnsubscribeBody", subscribe::FIELDS, &api.limits, &mut api.schemas);
+    let answer_schema = |schemas: &mut _| {
+        subscribe::answer_schema(schemas, "unsubscribed_from", "The channels that the connection has left.")
+    };
+    let answer = api.schemas.named("Unsubscribed", answer_schema);
     operation
-        .body(body, Required::True, EXAMPLE, to.settings)
-        .answer("The channels that remain.", answer, ANSWER)
-        .refuses_body(UnsubscribeRequest::parse(br#"{"conn_id": null}"#, None, &to.limits))
+        .body(body, Required::True, EXAMPLE, api.settings)
+        .answer("The remaining channels of the connection.", answer, ANSWER)
+        .refuses_body(UnsubscribeRequest::parse(br#"{"conn_id": null}"#, None, &api.limits))
         .asks_registry()
 }
 
@@ -88,7 +88,7 @@ pub async fn unsubscribe(
     leave(&broker, request, |unsubscribe| unsubscribe).await
 }
 
-/// Unsubscribes, and writes the answer. `wrap` makes the message to the registry.
+/// Unsubscribes, and writes the answer. `wrap` converts the command for the registry.
 ///
 /// # Errors
 /// As [`unsubscribe`].

@@ -1,4 +1,4 @@
-//! POST /user_state: change a user's state and which of it is public.
+//! POST /user_state: change a user's state and its public keys.
 
 use super::answer;
 use super::body;
@@ -8,7 +8,7 @@ use super::fields::{
 };
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, Description, Operation, Public};
+use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -24,12 +24,12 @@ use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
-const USER: Field<Name> = Field::required("user", USER_NAME, "A user who is known.");
+const USER: Field<Name> = Field::required("user", USER_NAME, "Name of a known user.");
 /// Also a field of /connect.
 pub(super) const USER_STATE: Field<Mapping<State>> = Field::optional(
     "user_state",
     Mapping::to(State, ListLimit::Items),
-    "State to merge into what the user has.",
+    "State to merge into the user's current state.",
 )
 .default("{}");
 const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::nullable(
@@ -39,19 +39,18 @@ const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::nullable(
 );
 const FIELDS: FieldTable = &[&USER, &USER_STATE, &STATE_PUBLIC_KEYS];
 
-/// Whose state changes, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserStateRequest {
     /// The user.
     pub user: String,
     /// State to merge.
     pub user_state: Vec<StateEntry>,
-    /// The user's public keys from now on; none: as before.
+    /// The user's public keys from now on; `None` leaves them unchanged.
     pub state_public_keys: Option<Vec<String>>,
 }
 
 impl UserStateRequest {
-    /// Reads a body; the error hands back a user name of wrong length too, which is unknown besides.
+    /// Reads a body. The error also contains a user name of wrong length, because the name is unknown as well.
     pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         let mut user = None;
         body::object(body, limits, FIELDS, |fields| read(fields, &mut user))
@@ -67,40 +66,39 @@ fn read(fields: &mut Fields<'_>, named: &mut Option<String>) -> Option<UserState
     Some(UserStateRequest { user: user?, user_state, state_public_keys })
 }
 
-/// A mapping of state values, in the order given; keys are not checked, as in the original.
+/// A mapping of state values, in the order given. Keys are not checked, as in the original.
 pub(super) fn entries(fields: &mut Fields<'_>, field: &Field<Mapping<State>>) -> Vec<StateEntry> {
     let entries = fields.read(field).unwrap_or_default();
     entries.into_iter().map(|(key, value)| StateEntry { key, value }).collect()
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/user_state", "setUserState", Public::Backends, Access::Signed)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let operation = Operation::new(HttpMethod::Post, "/user_state", "setUserState", ApiGroup::Backends, Access::Signed)
         .about(
             "Change a user's state",
-            "Merges values into the state, and says which of its keys are public. The user's channels that have \
-             `notify_state` tell all members. A user is known from `/connect` until `user_idle_timeout_ms` after the \
-             last connection.",
+            "Merges values into the state and sets its public keys. Channels of the user that have `notify_state` \
+             notify all their members. A user is known from `/connect` until `user_idle_timeout_ms` after the last \
+             connection has ended.",
         );
-    told(operation, to)
+    with_schemas(operation, api)
 }
 
-/// Body and answer, for this endpoint and for others that do the same.
-pub fn told(operation: Operation, to: &mut Description<'_>) -> Operation {
-    let body = object_shape("UserStateBody", FIELDS, &to.limits, &mut to.book);
-    let answer = to.book.named("UserStateChanged", written);
+/// Adds body and answer, for this endpoint and for others that do the same.
+pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
+    let body = object_shape("UserStateBody", FIELDS, &api.limits, &mut api.schemas);
+    let answer = api.schemas.named("UserStateChanged", answer_schema);
     operation
-        .body(body, Required::True, EXAMPLE, to.settings)
-        .answer("The user's state, and what of it has changed.", answer, ANSWER)
-        .refuses_body(UserStateRequest::parse(br#"{"user_state": {"mood": []}}"#, &to.limits))
+        .body(body, Required::True, EXAMPLE, api.settings)
+        .answer("The user's state and its changes.", answer, ANSWER)
+        .refuses_body(UserStateRequest::parse(br#"{"user_state": {"mood": []}}"#, &api.limits))
         .asks_registry()
         .limited_by([Limit::UserStateKeys, Limit::UserStateBytes])
 }
 
-fn written(book: &mut SchemaRegistry) -> ValueSchema {
+fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
     ObjectSchema::new()
-        .key("user_state", state_shape(book), "The whole state.")
-        .key("changed_state", schema::list(change_shape(book)), "What has changed, in the order given.")
+        .key("user_state", state_shape(schemas), "The whole state.")
+        .key("changed_state", schema::list(change_shape(schemas)), "The changes, in the order given.")
         .key("public_keys", schema::list(schema::text()), "The keys that others may see.")
         .shape()
 }
@@ -127,7 +125,7 @@ pub async fn user_state(
     set(&broker, request, |set| set).await
 }
 
-/// Sets the state, and writes the answer. `wrap` makes the message to the registry.
+/// Sets the state, and writes the answer. `wrap` converts the command for the registry.
 ///
 /// # Errors
 /// As [`user_state`].

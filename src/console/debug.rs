@@ -1,21 +1,20 @@
-//! Inner figures as text, for people in trouble: `/admin/debug`.
+//! Internal figures as text for troubleshooting: `/admin/debug`.
 
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::path::HttpMethod;
 
 use super::session::AdminOrSigned;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::Count;
 use crate::http_error::Refusal;
 use crate::telemetry::metrics::{METRICS, Metric, Sources};
 
-/// What the API's description says of GET /admin/debug.
-pub fn described(_: &mut Description<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, "/admin/debug", "debug", Public::Operators, Access::SignedOrAdmin)
-        .about("Inner figures as text", "Queues, refusals, sessions that were closed: for people in trouble.")
-        .text("A line for each figure.", "text/plain")
-        .redirects("To the sign-in, for who is not signed in.")
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/admin/debug", "debug", ApiGroup::Operators, Access::SignedOrAdmin)
+        .about("Internal figures as text", "Queues, refusals and closed sessions, for troubleshooting.")
+        .text("One line for each figure.", "text/plain")
+        .redirects("Callers that are not signed in go to the sign-in form.")
         .asks_registry()
 }
 

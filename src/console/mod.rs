@@ -1,4 +1,4 @@
-//! The administrator's console: sign-in, figures, and what its pages show and do.
+//! The operators' console: sign-in, figures, and the endpoints of its pages.
 
 pub mod endpoints;
 pub mod debug;
@@ -19,7 +19,7 @@ use crate::auth::body::FORM_BYTES;
 use crate::http::openapi;
 use crate::web::{assets, pages};
 
-/// Mounts pages and files: all that needs no actors.
+/// Mounts pages and files, which need no actors.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     let sign_in = web::resource(session::SIGN_IN_PATH);
     cfg.app_data(web::FormConfig::default().limit(FORM_BYTES));
@@ -31,7 +31,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         )
         .service(web::resource("/admin").route(read().to(pages::dashboard)))
         .service(web::resource("/api-explorer").route(read().to(pages::explorer)))
-        .service(web::resource("/openapi.json").route(read().to(openapi::outline)))
+        .service(web::resource("/openapi.json").route(read().to(openapi::swagger2_document)))
         .service(web::resource(openapi::PATH).route(read().to(openapi::document)))
         .service(web::resource("/static/{path:.*}").route(read().to(assets::asset)));
 }
@@ -43,12 +43,12 @@ pub fn figures(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/admin/debug").route(read().to(debug::debug)));
 }
 
-/// GET and HEAD: health checks like to ask with HEAD.
+/// GET and HEAD, because health checks often use HEAD.
 pub fn read() -> Route {
     web::route().guard(Any(Get()).or(Head()))
 }
 
-/// Time since the start as the original writes it: `0:01:05`, `1 day, 0:01:05`, `2 days, 3:04:05`.
+/// The time since the start in the original's format: `0:01:05`, `1 day, 0:01:05`, `2 days, 3:04:05`.
 pub fn uptime(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let clock = format!("{hours}:{minutes:02}:{:02}", seconds % 60);

@@ -1,4 +1,4 @@
-//! Reading the query of a request: what is wrong with it is said by name.
+//! Reads the query of a request. Errors are reported by the name of the parameter.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
@@ -13,12 +13,13 @@ use crate::protocol::schema;
 use utoipa::openapi::Required;
 use uuid::Uuid;
 
-/// Most rows on one page.
+/// Maximum number of rows on one page.
 pub const MAX_PER_PAGE: usize = 1_000;
-/// The last row that a sorted list can be turned to: it must hold all rows before it. Who wants others searches.
+/// The last row of a sorted list that can be requested, because the server holds all rows before it. Operators find
+/// other rows with a search.
 pub const MAX_SORTED_ROW: usize = 20_000;
 
-/// The parameters of a query; none may be given more than once.
+/// The parameters of a query. None may be given more than once.
 #[derive(Debug, Default)]
 pub struct Query {
     parameters: Vec<(String, String)>,
@@ -26,7 +27,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// A request's.
+    /// Reads the query of a request.
     pub fn of(req: &HttpRequest) -> Self {
         Self::parse(req.query_string())
     }
@@ -43,7 +44,6 @@ impl Query {
         Self { parameters, ..query }
     }
 
-    /// Whether the parameter is there.
     pub fn has(&self, name: &str) -> bool {
         self.text(name).is_some()
     }
@@ -58,7 +58,7 @@ impl Query {
         self.text(name).filter(|text| !text.is_empty())
     }
 
-    /// A parameter that must be there, and not be empty.
+    /// A required parameter, which must not be empty.
     pub fn required(&mut self, name: &str) -> String {
         let text = self.filled(name).map(str::to_owned);
         text.unwrap_or_else(|| {
@@ -67,10 +67,10 @@ impl Query {
         })
     }
 
-    /// A number in a range, in digits; `default` if it is not there or wrong.
+    /// A number in a range, in digits; `default` if it is missing or wrong.
     pub fn number(&mut self, name: &str, range: RangeInclusive<usize>, default: usize) -> usize {
         let Some(text) = self.text(name) else { return default };
-        // The parser would take a plus.
+        // The standard parser would accept a plus sign.
         let digits = if text.starts_with('+') { "" } else { text };
         match digits.parse() {
             Ok(number) if range.contains(&number) => number,
@@ -85,7 +85,7 @@ impl Query {
         }
     }
 
-    /// `true` or `false`; `default` if it is not there or wrong.
+    /// `true` or `false`; `default` if it is missing or wrong.
     pub fn flag(&mut self, name: &str, default: bool) -> bool {
         match self.text(name) {
             None => default,
@@ -98,7 +98,7 @@ impl Query {
         }
     }
 
-    /// A connection's id, if it is there and right.
+    /// A connection's id, if it is present and valid.
     pub fn conn_id(&mut self, name: &str) -> Option<Uuid> {
         let id = conn_id::parse(self.text(name)?);
         if id.is_none() {
@@ -107,12 +107,12 @@ impl Query {
         id
     }
 
-    /// A connection's id that must be there.
+    /// A required connection id.
     pub fn required_conn_id(&mut self, name: &str) -> Option<Uuid> {
         if self.required(name).is_empty() { None } else { self.conn_id(name) }
     }
 
-    /// Notes what is wrong with a parameter.
+    /// Records an error of a parameter.
     pub fn fault(&mut self, name: &str, text: impl Into<String>) {
         match &mut self.invalid {
             Some(invalid) => invalid.add(name, text),
@@ -120,40 +120,40 @@ impl Query {
         }
     }
 
-    /// What the reader of such a query says about this one, for the API's description.
+    /// The error of this query from the given reader, for the API description.
     pub fn refusal(text: &str, read: impl FnOnce(&mut Self)) -> Option<Refusal> {
         let mut query = Self::parse(text);
         read(&mut query);
         query.invalid.map(Refusal::from)
     }
 
-    /// What was read, if nothing was wrong with it.
+    /// The value, if no error was recorded.
     ///
     /// # Errors
-    /// All that was wrong.
+    /// All recorded errors.
     pub fn checked<T>(self, read: T) -> Result<T, Invalid> {
         self.invalid.map_or(Ok(read), Err)
     }
 }
 
-/// What part of a list is asked for, in which order.
+/// The requested part of a list, and its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// The page, from 1.
+    /// The number of the page, from 1.
     pub page: usize,
-    /// Rows on a page.
+    /// Number of rows on a page.
     pub per_page: usize,
-    /// Only names that hold this, in any case; empty for all.
+    /// Only names that contain this text, ignoring case; empty for all.
     pub search: String,
-    /// By what it is sorted.
+    /// The key by which the list is sorted.
     pub sort: &'static str,
-    /// Largest first.
+    /// Whether the largest comes first.
     pub descending: bool,
 }
 
 impl Listing {
-    /// Reads `page`, `per_page`, `search` and `sort`: one of `sorts`, the first of which is the default, with a minus
-    /// in front for the other direction.
+    /// Reads `page`, `per_page`, `search` and `sort`: one of `sorts`, the first of which is the default. A minus in
+    /// front reverses the direction.
     pub fn read(query: &mut Query, sorts: &[&'static str]) -> Self {
         let page = query.number("page", 1..=MAX_SORTED_ROW, 1);
         let per_page = query.number("per_page", 1..=MAX_PER_PAGE, 50);
@@ -170,8 +170,8 @@ impl Listing {
         Self { page, per_page, search, sort: sort.unwrap_or_default(), descending }
     }
 
-    /// What the API's description says of these parameters; `searched` is what the search looks at.
-    pub fn described(operation: Operation, sorts: &[&'static str], searched: &str) -> Operation {
+    /// Describes these parameters for OpenAPI; `searched` describes the search.
+    pub fn openapi(operation: Operation, sorts: &[&'static str], searched: &str) -> Operation {
         let number = |name, max, default: usize, text: &str| {
             let shape = schema::by_default(schema::whole(1..=max), default.into());
             in_query(name, Required::False, shape, text)
@@ -179,7 +179,9 @@ impl Listing {
         let directions = sorts.iter().flat_map(|sort| [(*sort).to_owned(), format!("-{sort}")]);
         let default = sorts.first().copied().unwrap_or_default();
         let order = schema::by_default(schema::one_value_of(directions), default.into());
-        let last = format!("The page, from 1. Rows after {MAX_SORTED_ROW} are not listed; search for them.");
+        let last = format!(
+            "Number of the page, from 1. Rows after {MAX_SORTED_ROW} are not listed; search for them."
+        );
         operation
             .parameter(number("page", MAX_SORTED_ROW, 1, &last))
             .parameter(number("per_page", MAX_PER_PAGE, 50, "Rows on a page."))
@@ -188,17 +190,17 @@ impl Listing {
                 "sort",
                 Required::False,
                 order,
-                "The order; with a minus in front largest first.",
+                "The order. A minus in front puts the largest first.",
             ))
             .refuses(Query::refusal("page=0&per_page=x&sort=color", |query| drop(Self::read(query, sorts))))
     }
 
-    /// Whether a name is among those searched for.
+    /// Whether a name matches the search.
     pub fn finds(&self, name: &str) -> bool {
         self.search.is_empty() || name.to_lowercase().contains(&self.search)
     }
 
-    /// Rows before the page.
+    /// Number of rows before the page.
     pub fn skip(&self) -> usize {
         (self.page - 1) * self.per_page
     }
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_has_a_default() {
+    fn every_parameter_has_a_default() {
         let listing = listing("search=").unwrap();
         assert_eq!(
             (listing.page, listing.per_page, listing.sort, listing.descending),
@@ -229,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for() {
+    fn given_parameters_override_the_defaults() {
         let listing = listing("page=4&per_page=20&search=+N%C3%84H&sort=-size&other=x").unwrap();
         assert_eq!((listing.page, listing.skip(), listing.sort, listing.descending), (4, 60, "size", true));
         assert!(listing.finds("In der Nähe") && !listing.finds("fern"));
     }
 
     #[test]
-    fn all_faults_are_named_together() {
+    fn all_errors_are_reported_together() {
         let faults = |text: &str| listing(text).unwrap_err().errors;
         assert_eq!(
             faults("page=0&per_page=x&sort=color"),
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_and_required_texts() {
+    fn flags_and_required_texts_are_checked() {
         let mut query = Query::parse("a=true&b=false&c=maybe&d=&e=&f=11111111&g=1");
         assert!(query.flag("a", false) && !query.flag("b", true) && query.flag("z", true));
         for name in ["c", "e", "g"] {

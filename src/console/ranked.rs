@@ -1,10 +1,10 @@
-//! A page of a sorted list, from rows that come by in any order and are too many to be kept.
+//! One page of a sorted list, selected from rows that arrive in any order and are too many to store.
 
 use std::cmp::Ordering;
 
 use super::query::Listing;
 
-/// The first rows of an order. Holds about twice as many as it is asked for, however many come by.
+/// The first rows of an order. It stores at most about twice the requested number of rows.
 pub struct Ranked<T, O> {
     rows: Vec<T>,
     keep: usize,
@@ -12,22 +12,21 @@ pub struct Ranked<T, O> {
     matching: usize,
 }
 
-/// One page of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RankedPage<T> {
-    /// All rows that came by.
+    /// Number of all rows.
     pub matching: usize,
-    /// Those of the page.
+    /// Rows of the page.
     pub rows: Vec<T>,
 }
 
 impl<T, O: Fn(&T, &T) -> Ordering> Ranked<T, O> {
-    /// Keeps what the page needs. `order` must not change its mind: it is given values, not things that live on.
+    /// Stores the rows that the page needs. `order` must stay consistent, so rows are values that do not change.
     pub fn new(listing: &Listing, order: O) -> Self {
         Self { rows: Vec::new(), keep: listing.skip() + listing.per_page, order, matching: 0 }
     }
 
-    /// A row comes by.
+    /// Adds a row.
     pub fn push(&mut self, row: T) {
         self.matching += 1;
         self.rows.push(row);
@@ -37,7 +36,6 @@ impl<T, O: Fn(&T, &T) -> Ordering> Ranked<T, O> {
         }
     }
 
-    /// The page.
     pub fn page(mut self, listing: &Listing) -> RankedPage<T> {
         self.rows.sort_unstable_by(&self.order);
         let rows = self.rows.into_iter().skip(listing.skip()).take(listing.per_page).collect();
@@ -45,7 +43,7 @@ impl<T, O: Fn(&T, &T) -> Ordering> Ranked<T, O> {
     }
 }
 
-/// An order by a key, in the listing's direction; equals stand by name whichever way.
+/// Compares by a key in the direction of the listing. Equal keys are compared by name in either direction.
 pub fn by<K: Ord>(descending: bool, a: (K, &str), b: (K, &str)) -> Ordering {
     let order = a.0.cmp(&b.0);
     if descending { order.reverse() } else { order }.then_with(|| a.1.cmp(b.1))
@@ -58,7 +56,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_page_of_the_whole_list_sorted(
+        fn the_page_equals_that_of_the_sorted_list(
             rows in proptest::collection::vec((0_u8..20, 0_u16..1_000), 0..400),
             page in 1_usize..12,
             per_page in 1_usize..40,

@@ -10,16 +10,14 @@ use actix::{Actor, AsyncContext, Context};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One sample a second.
-const EVERY: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The sampler.
-///
-/// Owns: the metrics as they were at the last sample.
-/// Started by: `app`, on the registry's thread.
+/// Owns: the metrics at the time of the last sample.
+/// Started by: `server`, on the registry's thread.
 /// Ends: with the server.
-/// Mailbox: unused; it is woken by its timer.
-/// Talks to: no actor; it reads counters, writes the console's series, and logs the sums of lines that clients caused.
+/// Mailbox: unused; its timer wakes it.
+/// Talks to: no actor. It reads counters, writes the console's series, and logs the sums of log lines that clients
+/// caused.
 pub struct Sampler {
     console: Arc<Console>,
     counters: Arc<Counters>,
@@ -28,7 +26,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler of these.
+    /// Creates a sampler of these counters.
     pub fn new(console: Arc<Console>, counters: Arc<Counters>, in_flight: Arc<InFlight>) -> Self {
         let last = (Instant::now(), Reading::of(&Sources::now(&counters, &in_flight)));
         Self { console, counters, in_flight, last }
@@ -40,8 +38,8 @@ impl Sampler {
         let seconds = self.last.0.duration_since(at).as_secs_f32().max(0.001);
         let sample = self.last.1.since(&last, seconds);
         self.console.series().push(sample);
-        // The limits' page tells when each was reached.
-        drop(self.console.latest(&self.counters));
+        // The page of limits shows when each was reached.
+        drop(self.console.last_seen(&self.counters));
         self.console.answers.sweep();
         self.console.recorder.forget();
         log_sums::log_sums();
@@ -52,7 +50,7 @@ impl Actor for Sampler {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(EVERY, |sampler, _| sampler.sample());
+        context.run_interval(INTERVAL, |sampler, _| sampler.sample());
     }
 }
 
@@ -64,7 +62,7 @@ mod tests {
     use crate::telemetry::series::FIGURES;
 
     #[test]
-    fn a_sample_holds_what_has_grown_since_the_last() {
+    fn a_sample_contains_the_increase_since_the_last() {
         let (console, counters) =
             (Arc::new(Console::new(Arc::new(Hubs::new(0)), Recorder::default())), Arc::<Counters>::default());
         let in_flight = Arc::new(InFlight::new(1, 1, 1, 1));

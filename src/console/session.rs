@@ -1,7 +1,7 @@
-//! The admin's sign-in: a signed cookie, and the extractors that ask for it.
+//! The admin's sign-in: a signed cookie, and the extractors that require it.
 //!
-//! The cookie opens the admin's pages and never the API. Browsers send it along whoever made them ask, so commands need
-//! a token as well, which only our own pages know.
+//! The cookie gives access to the admin's pages, but never to the API. Browsers send it with every request, whichever
+//! page caused it, so commands also require a token that only the server's own pages contain.
 
 use std::future::{Ready, ready};
 
@@ -21,25 +21,25 @@ use crate::http_error::{Refusal, escape_html};
 
 /// Name of the cookie, as in the original.
 pub const COOKIE: &str = "auth_tkt";
-/// How long a sign-in lasts without use, in seconds: a working day.
+/// How long a sign-in lasts without use, in seconds: half a day.
 pub const MAX_AGE_S: u64 = 12 * 3_600;
 /// A cookie of this age is replaced when it is used.
 const RENEW_AFTER_S: u64 = MAX_AGE_S / 24;
-/// Name of the cookie by which a browser is known that an admin has signed in with.
+/// Name of the cookie that identifies a browser with which an admin has signed in.
 pub const BROWSER_COOKIE: &str = "auth_browser";
-/// How long a browser stays known, in seconds: a year.
+/// How long a browser stays known, in seconds: one year.
 const BROWSER_MAX_AGE_S: u64 = 365 * 86_400;
-/// What the two cookies sign before the id, so that neither is taken for the other.
+/// The prefix of the signed value in the two cookies, so that one cannot be used as the other.
 const SIGN_IN: &str = "admin";
 const BROWSER: &str = "browser";
 /// The header of a command's token.
 pub const CSRF_HEADER: &str = "x-csrf-token";
-/// Where the form is.
+/// The path of the form.
 pub const SIGN_IN_PATH: &str = "/admin/sign_in";
 
 pub use crate::auth::page::is_foreign;
 
-/// A request with a good signature or a signed-in admin's cookie; others are sent to the form.
+/// A request with a valid signature or the cookie of a signed-in admin. Other requests are redirected to the form.
 #[derive(Clone, Copy, Debug)]
 pub struct AdminOrSigned(());
 
@@ -48,7 +48,7 @@ impl FromRequest for AdminOrSigned {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(match is_admitted(req) {
+        ready(match has_access(req) {
             Ok(true) => Ok(Self(())),
             Ok(false) => Err(to_sign_in(req)),
             Err(refusal) => Err(refusal.into()),
@@ -56,7 +56,7 @@ impl FromRequest for AdminOrSigned {
     }
 }
 
-/// The same for programs, which have no use for a form: others are refused with 403.
+/// The same for programs, which do not use a form: other requests get 403.
 #[derive(Clone, Copy, Debug)]
 pub struct AdminOrRefused(());
 
@@ -65,12 +65,12 @@ impl FromRequest for AdminOrRefused {
     type Future = Ready<Result<Self, Refusal>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let admitted = is_admitted(req);
+        let admitted = has_access(req);
         ready(admitted.and_then(|admitted| admitted.then_some(Self(())).ok_or(Refusal::SignatureMissing)))
     }
 }
 
-/// A command: signed, or of a signed-in admin and with the token of the sign-in in the header `x-csrf-token`.
+/// A command: signed, or from a signed-in admin with the token of the sign-in in the header `x-csrf-token`.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator(());
 
@@ -93,42 +93,44 @@ fn may_command(req: &HttpRequest) -> Result<(), Refusal> {
     check_token(req, text(req.headers(), CSRF_HEADER).unwrap_or_default())
 }
 
-/// Whether the token is that of the sign-in whose cookie the request carries.
+/// Checks that the token belongs to the sign-in whose cookie the request carries.
 ///
 /// # Errors
-/// No sign-in; another token.
+/// There is no sign-in, or the token belongs to another one.
 pub fn check_token(req: &HttpRequest, given: &str) -> Result<(), Refusal> {
     let (gate, console) = parts(req)?;
     let sign_in =
-        carried(gate, console, req.headers(), now_unix()).next().ok_or(Refusal::SignatureMissing)?;
+        valid_sign_ins(gate, console, req.headers(), now_unix()).next().ok_or(Refusal::SignatureMissing)?;
     if same(given, &csrf_token(gate, sign_in.id)) { Ok(()) } else { Err(Refusal::CsrfToken) }
 }
 
-/// The token of a sign-in: only who can read our pages learns it.
+/// The token of a sign-in. Only readers of the server's own pages can obtain it.
 fn csrf_token(gate: &Gate, id: u128) -> String {
-    // Signed for the year 1970, so that it is never taken for a cookie.
+    // Signed for the year 1970, so that it cannot be used as a cookie.
     let signed = gate.secrets().cookie_keys.sign(&format!("csrf {id:032x}"), 0);
     signed.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-/// The token for the pages of the sender of this request; empty without a sign-in.
+/// The token for the pages of this request's client; empty without a sign-in.
 pub fn csrf_token_for(req: &HttpRequest) -> String {
     let token = parts(req).ok().and_then(|(gate, console)| {
-        let sign_in = carried(gate, console, req.headers(), now_unix()).next()?;
+        let sign_in = valid_sign_ins(gate, console, req.headers(), now_unix()).next()?;
         Some(csrf_token(gate, sign_in.id))
     });
     token.unwrap_or_default()
 }
 
-fn is_admitted(req: &HttpRequest) -> Result<bool, Refusal> {
+fn has_access(req: &HttpRequest) -> Result<bool, Refusal> {
     Ok(matches!(caller_of(req)?, Caller::Signed(_)) || is_signed_in(req)?)
 }
 
-/// Whether the request carries the cookie of a sign-in. A cookie of some age is renewed with the answer.
+/// Whether the request carries the cookie of a sign-in. An old cookie is renewed with the response.
 fn is_signed_in(req: &HttpRequest) -> Result<bool, Refusal> {
     let (gate, console) = parts(req)?;
     let now_unix = now_unix();
-    let Some(sign_in) = carried(gate, console, req.headers(), now_unix).next() else { return Ok(false) };
+    let Some(sign_in) = valid_sign_ins(gate, console, req.headers(), now_unix).next() else {
+        return Ok(false);
+    };
     gate.admit_password(req.head())?;
     if now_unix.saturating_sub(sign_in.issued_unix) >= RENEW_AFTER_S {
         let renewed = issue(gate, &gate.base_url(req.head()), sign_in.id, now_unix);
@@ -137,13 +139,12 @@ fn is_signed_in(req: &HttpRequest) -> Result<bool, Refusal> {
     Ok(true)
 }
 
-/// The new cookie of a sign-in that is in use.
 struct RenewedCookie(Cookie<'static>);
 
-/// Sends the new cookie of a sign-in along with the answer to a request that used it.
+/// Adds the new cookie of a sign-in to the response to a request that used it.
 pub fn renew<B>(answer: &mut ServiceResponse<B>) {
     let renewed = answer.request().extensions_mut().remove::<RenewedCookie>();
-    // A cookie that the handler sets overrides it: the request may have been a sign-out.
+    // A cookie set by the handler overrides it: the request may have been a sign-out.
     let is_set = answer.headers().contains_key(header::SET_COOKIE);
     if let Some(RenewedCookie(cookie)) = renewed.filter(|_| !is_set)
         && let Ok(value) = header::HeaderValue::from_str(&cookie.to_string())
@@ -155,12 +156,12 @@ pub fn renew<B>(answer: &mut ServiceResponse<B>) {
 /// Ends the sign-in whose cookie the request carries.
 ///
 /// # Errors
-/// Only where the server lacks a part.
+/// Only if a part of the server is missing.
 pub fn end(req: &HttpRequest) -> Result<(), Refusal> {
     let (gate, console) = parts(req)?;
     let now_unix = now_unix();
-    let carried: Vec<SignIn> = carried(gate, console, req.headers(), now_unix).collect();
-    for sign_in in carried {
+    let sign_ins: Vec<SignIn> = valid_sign_ins(gate, console, req.headers(), now_unix).collect();
+    for sign_in in sign_ins {
         console.ended().add(sign_in.id, now_unix, MAX_AGE_S);
     }
     Ok(())
@@ -182,7 +183,7 @@ fn to_sign_in(req: &HttpRequest) -> Error {
     }
 }
 
-/// 302 with a small page for those who do not follow.
+/// A 302 response with a small page for clients that do not follow redirects.
 pub fn redirect(url: &str) -> HttpResponse {
     let link = escape_html(url);
     let page = format!(
@@ -195,16 +196,16 @@ pub fn redirect(url: &str) -> HttpResponse {
         .body(page)
 }
 
-/// A sign-in, as a cookie names it.
+/// A sign-in from a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct SignIn {
     id: u128,
-    /// When the cookie was issued, which is later than the sign-in where it was renewed.
+    /// When the cookie was issued. After a renewal this is later than the sign-in.
     issued_unix: u64,
 }
 
-/// The sign-ins whose cookies the request carries, as far as they have not ended.
-fn carried<'a>(
+/// The sign-ins whose cookies the request carries, without those that have ended.
+fn valid_sign_ins<'a>(
     gate: &'a Gate,
     console: &'a Console,
     headers: &'a HeaderMap,
@@ -221,8 +222,8 @@ pub fn known_browser(gate: &Gate, headers: &HeaderMap, now_unix: u64) -> Option<
     tokens.find_map(|token| read(gate, BROWSER, token, BROWSER_MAX_AGE_S, now_unix)).map(|browser| browser.id)
 }
 
-/// The values of the cookies of this name. Read by hand: one malformed cookie of another program on the host must not
-/// hide ours.
+/// The values of the cookies with this name. They are parsed by hand, because a malformed cookie of another program on
+/// the host must not hide this one.
 fn cookies<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> + 'a {
     let lines = headers.get_all(header::COOKIE).filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -238,31 +239,30 @@ fn read(gate: &Gate, kind: &str, token: &str, max_age_s: u64, now_unix: u64) -> 
     Some(SignIn { id, issued_unix: now_unix.saturating_add_signed(verified.age_s.saturating_neg()) })
 }
 
-/// The cookie, for the API's description.
+/// The security scheme of the cookie in the API description.
 pub fn security_scheme() -> SecurityScheme {
-    let about = "What signing in at `/admin/sign_in` gives. Opens what is for operators, never the API.";
+    let about = "Set by a sign-in at `/admin/sign_in`. Gives access to the operators' endpoints, but never to the API.";
     SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(COOKIE, about)))
 }
 
-/// The token of a command, for the API's description.
+/// The security scheme of a command's token in the API description.
 pub fn csrf_scheme() -> SecurityScheme {
-    let about = "The token of the sign-in, for commands: it is in the `meta` element `csrf-token` of the page `/admin`, so \
-        that no other site's page can command with the admin's cookie.";
+    let about = "The token of the sign-in, for commands. It is in the `meta` element `csrf-token` of the page \
+                 `/admin`, so that pages of other sites cannot send commands with the admin's cookie.";
     SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(CSRF_HEADER, about)))
 }
 
-/// The cookie of the sign-in with this id.
 pub fn issue(gate: &Gate, base: &BaseUrl, id: u128, now_unix: u64) -> Cookie<'static> {
     let token = gate.secrets().cookie_keys.sign(&format!("{SIGN_IN}-{id:032x}"), now_unix);
     cookie(COOKIE, token, MAX_AGE_S, base)
 }
 
-/// The cookie that deletes the former.
+/// The cookie that deletes the sign-in cookie.
 pub fn clear(base: &BaseUrl) -> Cookie<'static> {
     cookie(COOKIE, String::new(), 0, base)
 }
 
-/// The cookie by which a browser is known that an admin has signed in with. It opens nothing.
+/// The cookie that identifies a browser with which an admin has signed in. It gives no access.
 pub fn remember_browser(gate: &Gate, base: &BaseUrl, id: u128, now_unix: u64) -> Cookie<'static> {
     let token = gate.secrets().cookie_keys.sign(&format!("{BROWSER}-{id:032x}"), now_unix);
     cookie(BROWSER_COOKIE, token, BROWSER_MAX_AGE_S, base)
@@ -278,13 +278,13 @@ fn cookie(name: &'static str, value: String, max_age_s: u64, base: &BaseUrl) -> 
         .finish()
 }
 
-/// Whether name and password are the admin's. Takes the same time whatever is wrong with them.
+/// Whether name and password are the admin's. The duration does not depend on which part is wrong.
 pub fn is_admin(gate: &Gate, name: &str, password: &str) -> bool {
     let secrets = gate.secrets();
     same(name, &secrets.admin_user) & same(password, secrets.admin_secret.expose())
 }
 
-/// Compares in constant time. The digests are compared, so that not even the length shows.
+/// Compares digests in constant time, so that not even the length is revealed.
 fn same(given: &str, wanted: &str) -> bool {
     let (given, wanted) = (Sha1::digest(given), Sha1::digest(wanted));
     let difference = given.iter().zip(wanted.iter()).fold(0, |sum, (a, b)| sum | (a ^ b));
@@ -311,7 +311,7 @@ mod tests {
 
     fn signed_in(gate: &Gate, cookies: &str, now: u64) -> bool {
         let console = Console::new(Arc::default(), Recorder::default());
-        carried(gate, &console, &with(cookies), now).next().is_some()
+        valid_sign_ins(gate, &console, &with(cookies), now).next().is_some()
     }
 
     fn base(scheme: &str) -> BaseUrl {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_opens_for_a_working_day() {
+    fn a_cookie_is_valid_for_half_a_day() {
         let gate = Gate::new(Arc::default());
         let cookie = format!("auth_tkt={}", issue(&gate, &base("http"), 7, NOW).value());
         assert!(signed_in(&gate, &cookie, NOW + MAX_AGE_S));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_belongs_to_one_sign_in_and_is_no_cookie() {
+    fn a_token_belongs_to_one_sign_in_and_is_not_a_cookie() {
         let gate = Gate::new(Arc::default());
         let token = csrf_token(&gate, 7);
         assert_eq!((token.len(), token == csrf_token(&gate, 7)), (27, true));
@@ -343,10 +343,10 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_sign_in_opens_nothing_whatever_cookie_it_has() {
+    fn no_cookie_of_an_ended_sign_in_gives_access() {
         let (gate, console) = (Gate::new(Arc::default()), Console::new(Arc::default(), Recorder::default()));
         let cookie = |id, at| with(&format!("auth_tkt={}", issue(&gate, &base("http"), id, at).value()));
-        let is_in = |headers: &HeaderMap, now| carried(&gate, &console, headers, now).next().is_some();
+        let is_in = |headers: &HeaderMap, now| valid_sign_ins(&gate, &console, headers, now).next().is_some();
         let (first, renewed, other) = (cookie(1, NOW), cookie(1, NOW + 60), cookie(2, NOW));
         assert!(is_in(&first, NOW + 60) && is_in(&renewed, NOW + 60) && is_in(&other, NOW + 60));
         console.ended().add(1, NOW + 60, MAX_AGE_S);
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_browser_is_known_for_a_year_and_opens_nothing() {
+    fn a_browser_is_known_for_a_year_and_has_no_access() {
         let gate = Gate::new(Arc::default());
         let value = remember_browser(&gate, &base("http"), 9, NOW).value().to_owned();
         let headers = with(&format!("auth_browser={value}"));
@@ -367,14 +367,14 @@ mod tests {
     }
 
     #[test]
-    fn an_api_signature_is_no_cookie() {
+    fn an_api_signature_is_not_a_cookie() {
         let cookie_secret = Secret::new("secret");
         let gate = Gate::new(Arc::new(Settings { cookie_secret, ..Settings::default() }));
         assert!(!signed_in(&gate, &format!("auth_tkt={}", gate.secrets().keys.sign("admin", NOW)), NOW));
     }
 
     #[test]
-    fn a_new_password_signs_everybody_out() {
+    fn a_new_password_ends_all_sign_ins() {
         let with_password = |password| {
             let (cookie_secret, admin_secret) = (Secret::new("fixed"), Secret::new(password));
             Gate::new(Arc::new(Settings { cookie_secret, admin_secret, ..Settings::default() }))
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_secure_where_the_outside_is() {
+    fn cookies_are_secure_if_the_public_address_is() {
         let gate = Gate::new(Arc::default());
         let plain = issue(&gate, &base("http"), 7, NOW).to_string();
         assert!(
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_admin_is_the_admin() {
+    fn only_the_admins_name_and_password_are_accepted() {
         let gate = Gate::new(Arc::default());
         assert!(is_admin(&gate, "admin", "admin_secret"));
         for (name, password) in [("admin", ""), ("", "admin_secret"), ("Admin", "admin_secret"), ("", "")] {

@@ -1,4 +1,4 @@
-//! GET and POST /admin/sign_in: the form, and the cookie for who fills it in right.
+//! GET and POST /admin/sign_in: the form, and the cookie for a successful sign-in.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::future::ready;
 use super::endpoints::Console;
 use super::failed_sign_ins::SignInClient;
 use super::session;
-use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::body::{Body, BodySender, FORM_BYTES};
 use crate::auth::guard::now_unix;
 use crate::auth::proxy::BaseUrl;
@@ -26,14 +26,14 @@ use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{HeaderBuilder, Response};
 
-/// Pause before a wrong password is answered, against guessing.
+/// Delay of the response to a wrong password, to slow down guessing.
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
 
-/// The fields of a form. A request without a body has none, whatever its content type is.
+/// The fields of a form. A request without a body has none, regardless of its content type.
 pub struct SignInFields(Vec<(String, String)>);
 
 impl SignInFields {
-    /// The value of a field; of several the last one counts, and one that is not there is empty.
+    /// The last value of a field; a missing field is empty.
     pub fn last(&self, name: &str) -> &str {
         self.0.iter().rev().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
@@ -59,7 +59,7 @@ impl FromRequest for SignInFields {
 }
 
 impl SignInFields {
-    /// The fields of a body that names no content type, which 0.7.1 reads as a form.
+    /// The fields of a body without a content type, which 0.7.1 reads as a form.
     async fn untyped(req: HttpRequest, payload: Payload) -> Result<Self, Error> {
         let broker = req.app_data::<web::Data<BrokerHandle>>().ok_or(Refusal::Internal)?;
         let body = Body::receive(req.head(), payload, broker, BodySender::Public(FORM_BYTES)).await?;
@@ -68,35 +68,38 @@ impl SignInFields {
     }
 }
 
-/// What the API's description says of the form.
-pub fn described(_: &mut Description<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, session::SIGN_IN_PATH, "signInForm", Public::Operators, Access::Open)
-        .about("The form to sign in with", "Open to all; a good address for health checks.")
+/// Describes the form for OpenAPI.
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, session::SIGN_IN_PATH, "signInForm", ApiGroup::Operators, Access::Open)
+        .about("The sign-in form", "Requires no credentials; suitable for health checks.")
         .text("The form.", "text/html")
 }
 
-/// And of signing in.
-pub fn described_submit(_: &mut Description<'_>) -> Operation {
+/// Describes the sign-in for OpenAPI.
+pub fn openapi_submit(_: &mut ApiDescription<'_>) -> Operation {
     let form = ObjectSchema::new()
-        .may("username", schema::text(), "The admin's name; blanks around it are ignored.")
-        .may("password", schema::text(), "The admin's password, likewise.")
+        .may("username", schema::text(), "The admin's name; surrounding spaces are ignored.")
+        .may("password", schema::text(), "The admin's password; surrounding spaces are ignored.")
         .shape();
-    Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", Public::Operators, Access::Open)
-        .about("Sign in", "Sets the admin's cookie. A wrong password is answered half a second later.")
+    Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", ApiGroup::Operators, Access::Open)
+        .about(
+            "Sign in",
+            "Sets the admin's cookie. The response to a wrong password is delayed by half a second.",
+        )
         .form(form)
-        .text("The form again: name or password was wrong, or there was none.", "text/html")
+        .text("The form again: name or password is wrong or missing.", "text/html")
         .redirects("Signed in: to the dashboard, with the cookie.")
-        .responds(429, too_many_described())
+        .responds(429, too_many_response())
         .refuses([Refusal::CsrfToken])
         .refuses([Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
 }
 
-fn too_many_described() -> Response {
+fn too_many_response() -> Response {
     let mut form =
-        response("Too many wrong passwords came from this address: the form.", "text/html", schema::text());
+        response("The form, after too many wrong passwords from this address.", "text/html", schema::text());
     let code = schema::one_value_of([Refusal::TooManyTries(0).code()]);
     let headers = [
-        (CODE_HEADER, code, "The stable code of the refusal."),
+        (CODE_HEADER, code, "The stable error code."),
         ("retry-after", schema::count(), "Seconds to wait before the next attempt."),
     ];
     for (name, shape, about) in headers {
@@ -111,10 +114,10 @@ pub async fn form(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     pages::SIGN_IN.serve(&gate.base_url(req.head()), &[("error", "")])
 }
 
-/// Signs in, or shows the form again: with 200, as the original does, and with 429 to a client that guesses.
+/// Signs in, or shows the form again: with 200, as the original does, and with 429 after too many attempts.
 ///
 /// # Errors
-/// Another site's page sent the form; the well-known password came from elsewhere.
+/// Another site's page sent the form, or the well-known password came from another machine.
 pub async fn submit(
     gate: web::Data<Gate>,
     console: web::Data<Console>,
@@ -128,19 +131,20 @@ pub async fn submit(
     if sent.0.is_empty() {
         return Ok(pages::SIGN_IN.serve(&base, &[("error", "")]));
     }
-    // Before a try counts: strangers behind a proxy have the address of this machine, and must not use up its tries.
+    // Checked before the attempt counts: clients behind a proxy appear with the address of this machine, and must not
+    // use up its attempts.
     gate.admit_password(req.head())?;
     let browser = session::known_browser(&gate, req.headers(), now_unix());
     let address = gate.client_address(req.head()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let client = browser.map_or(SignInClient::Address(address), SignInClient::Browser);
-    if let Err(wait) = console.guesses().admit(client, console.started.elapsed()) {
+    if let Err(wait) = console.failed_sign_ins().admit(client, console.started.elapsed()) {
         let note = untrusted_note(&gate, &req);
         FAILED_SIGN_INS
             .log(Some(address), format_args!("too many wrong passwords for the admin pages{note}"));
         return Ok(refused(pages::SIGN_IN.serve(&base, &[("error", &too_many(wait))]), wait));
     }
     if session::is_admin(&gate, sent.last("username").trim(), sent.last("password").trim()) {
-        console.guesses().was_right(client);
+        console.failed_sign_ins().was_right(client);
         return Ok(signed_in(&gate, &base, browser));
     }
     let note = untrusted_note(&gate, &req);
@@ -149,7 +153,7 @@ pub async fn submit(
     Ok(pages::SIGN_IN.serve(&base, &[("error", "Wrong name or password.")]))
 }
 
-/// To the console, with the cookies of a new sign-in and of its browser.
+/// Redirects to the console, with the cookies of a new sign-in and of its browser.
 fn signed_in(gate: &Gate, base: &BaseUrl, browser: Option<u128>) -> HttpResponse {
     let (now, browser) = (now_unix(), browser.unwrap_or_else(rand::random));
     let mut answer = session::redirect(&base.url("/admin"));
@@ -165,15 +169,15 @@ fn signed_in(gate: &Gate, base: &BaseUrl, browser: Option<u128>) -> HttpResponse
     answer
 }
 
-/// Where the peer is a proxy that is not in `trusted_proxies`, its header hints at the client behind it. Any client can have
-/// written it.
+/// If the peer is a proxy that is not in `trusted_proxies`, its header may contain the client's address. Any client can
+/// forge it.
 fn untrusted_note(gate: &Gate, req: &HttpRequest) -> String {
     let is_trusted =
         req.peer_addr().is_some_and(|peer| peer::is_trusted(peer.ip(), &gate.settings.trusted_proxies));
     match req.headers().get("x-forwarded-for").filter(|_| !is_trusted) {
         Some(value) => {
             let value = String::from_utf8_lossy(value.as_bytes());
-            format!(" by way of an untrusted proxy with X-Forwarded-For: {}", escaped(&value))
+            format!(" through an untrusted proxy with X-Forwarded-For: {}", escaped(&value))
         }
         None => String::new(),
     }
@@ -186,7 +190,7 @@ fn too_many(wait: Duration) -> String {
     }
 }
 
-/// The form, as the refusal that it is.
+/// Turns the form into a 429 response.
 fn refused(mut form: HttpResponse, wait: Duration) -> HttpResponse {
     let refusal = Refusal::TooManyTries(wait.as_secs() + 1);
     *form.status_mut() = StatusCode::TOO_MANY_REQUESTS;
@@ -205,17 +209,17 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn the_log_names_a_forwarded_address_that_does_not_count() {
+    fn the_log_contains_the_address_from_an_untrusted_proxy() {
         let note = |settings, forwarded: &str| {
             let request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
             let request = request.insert_header(("x-forwarded-for", forwarded)).to_http_request();
             untrusted_note(&Gate::new(Arc::new(settings)), &request)
         };
         let line = note(Settings::default(), "203.0.113.9");
-        assert_eq!(line, " by way of an untrusted proxy with X-Forwarded-For: 203.0.113.9");
+        assert_eq!(line, " through an untrusted proxy with X-Forwarded-For: 203.0.113.9");
         assert!(
             note(Settings::default(), &"\u{e9}\t".repeat(9_000)).len() < 1_000,
-            "no client decides how long a line is"
+            "the length of a log line is limited"
         );
         assert!(!note(Settings::default(), "a\tb").contains('\t'));
         let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];

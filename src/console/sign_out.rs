@@ -1,40 +1,40 @@
-//! GET and POST /admin/sign_out: ends the sign-in, so that no copy of its cookie opens anything, and takes the cookie back.
+//! GET and POST /admin/sign_out: ends the sign-in, so that copies of its cookie become invalid, and deletes the cookie.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::session;
 use super::sign_in::SignInFields;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema};
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
-/// What the API's description says of it.
-pub fn described(_: &mut Description<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, "/admin/sign_out", "signOut", Public::Operators, Access::Open)
-        .about("Sign out", "Ends the sign-in and takes the cookie back.")
-        .redirects("To the sign-in.")
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/admin/sign_out", "signOut", ApiGroup::Operators, Access::Open)
+        .about("Sign out", "Ends the sign-in and deletes the cookie.")
+        .redirects("To the sign-in form.")
 }
 
-/// And of the console's button.
-pub fn described_submit(_: &mut Description<'_>) -> Operation {
+/// Describes POST for OpenAPI.
+pub fn openapi_submit(_: &mut ApiDescription<'_>) -> Operation {
     let form = ObjectSchema::new().may("csrf", schema::text(), "The token of the sign-in.").shape();
-    Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", Public::Operators, Access::Open)
+    Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", ApiGroup::Operators, Access::Open)
         .about(
-            "Sign out by the console's button",
-            "Ends the sign-in and takes the cookie back. A client that is not signed in need not be signed out.",
+            "Sign out with the console's button",
+            "Ends the sign-in and deletes the cookie. Without a sign-in it has no effect.",
         )
         .form(form)
-        .redirects("To the sign-in.")
+        .redirects("To the sign-in form.")
         .refuses([Refusal::CsrfToken, Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
 }
 
-/// GET, as the original has it: ends the sign-in and shows the form. A link on another site's page only shows the form.
+/// GET, as in the original: ends the sign-in and redirects to the form. From a link on another site's page it only
+/// redirects.
 ///
 /// # Errors
-/// Only where the server lacks a part.
+/// Only if a part of the server is missing.
 pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> Result<HttpResponse, Refusal> {
     let base = gate.base_url(req.head());
     let mut answer = session::redirect(&base.url(session::SIGN_IN_PATH));
@@ -48,10 +48,10 @@ pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> Result<HttpRes
     })
 }
 
-/// POST, with the token of the sign-in. A client that is not signed in need not be signed out.
+/// POST, with the token of the sign-in. It has no effect for a client that is not signed in.
 ///
 /// # Errors
-/// Another token.
+/// The token belongs to another sign-in.
 pub async fn submit(
     gate: web::Data<Gate>,
     req: HttpRequest,

@@ -1,4 +1,4 @@
-//! The transcripts' cases about the admin's pages, through the edge's middleware.
+//! The transcripts' cases about the admin's pages, through the HTTP middleware.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::config::{Secret, Settings};
 use crate::http::middleware;
 use crate::telemetry::recorder::Recorder;
 
-/// A fixed cookie secret, so that a cookie of one call is good in the next. Every request comes from a proxy.
+/// A fixed cookie secret, so that a cookie of one call is valid in the next. Every request comes from a proxy.
 fn gate() -> Gate {
     let cookie_secret = Secret::new("cookie");
     let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
@@ -64,7 +64,7 @@ fn sign_in(username: &str, password: &str) -> TestRequest {
     TestRequest::post().uri("/admin/sign_in").set_form([("username", username), ("password", password)])
 }
 
-/// The `name=value` of the cookie that an answer sets.
+/// The `name=value` of the cookie that a response sets.
 fn cookie(answer: &ServiceResponse) -> String {
     header(answer, "set-cookie").split(';').next().unwrap().to_owned()
 }
@@ -144,7 +144,7 @@ async fn cookies_are_secure_behind_https() {
 }
 
 #[actix_web::test]
-async fn signatures_open_the_pages_too() {
+async fn signatures_give_access_to_the_pages() {
     let signature = gate().secrets().keys.sign("channelstream", now_unix());
     for path in ["/admin", "/api-explorer", "/openapi.json", "/admin/admin.json"] {
         let signed = get(path).insert_header((SIGNATURE_HEADER, signature.as_str()));
@@ -155,7 +155,7 @@ async fn signatures_open_the_pages_too() {
 }
 
 #[actix_web::test]
-async fn a_forged_cookie_opens_nothing() {
+async fn a_forged_cookie_gives_no_access() {
     for value in ["", "admin", "admin.AAAA.AAAA", &gate().secrets().keys.sign("admin", now_unix())] {
         let answer = ask(get("/admin").insert_header(("cookie", format!("{COOKIE}={value}")))).await;
         assert_eq!(answer.status(), 302);
@@ -175,7 +175,7 @@ async fn wrong_methods_and_slashes_are_not_found() {
 }
 
 #[actix_web::test]
-async fn files_are_sent_once() {
+async fn unchanged_files_are_not_sent_again() {
     let library = ask(get("/static/channelstream/index.js")).await;
     assert_eq!((library.status().as_u16(), header(&library, "x-content-type-options")), (200, "nosniff"));
     assert_eq!(header(&library, "content-type"), "text/javascript; charset=utf-8");
@@ -193,7 +193,7 @@ async fn files_are_sent_once() {
 }
 
 #[test]
-fn uptime_as_the_original_writes_it() {
+fn uptime_has_the_originals_format() {
     let written = [0, 65, 86_399, 86_465, 2 * 86_400 + 3 * 3_600 + 245].map(uptime);
     assert_eq!(written, ["0:00:00", "0:01:05", "23:59:59", "1 day, 0:01:05", "2 days, 3:04:05"]);
 }

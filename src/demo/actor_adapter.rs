@@ -1,13 +1,13 @@
-//! actix-web-actors on a socket that was taken over.
+//! Runs an actor of actix-web-actors on a socket that the server has taken over.
 //!
-//! Its `WebsocketContext` is a stream of bytes made from a stream of bytes. In a stock application HTTP polls it as
-//! the body of an answer, and stops polling when the peer stops reading: the actor freezes, timers and all. Here the
-//! connection polls it whatever the peer does, and bounds what waits for the peer.
+//! `WebsocketContext` converts a stream of bytes to a stream of bytes. In an ordinary application, HTTP polls it as the
+//! body of a response and stops when the peer stops reading. The actor then freezes, including its timers. Here the
+//! connection always polls it, and limits the data queued for the peer.
 //!
-//! Messages come to the actor whole, within their limit and as valid UTF-8, for the server's own decoder has read
-//! them; pings, pongs and close frames do not come at all, the connection has dealt with them.
+//! The actor receives whole messages within their limit and in valid UTF-8, because the server's own decoder has read
+//! them. It receives no pings, pongs and close frames, because the connection handles them.
 
-use super::connection::{MessageHandler, TURN_SAID, sent};
+use super::connection::{MAX_SENT_PER_TURN, MessageHandler, check_push};
 use super::subscribers::ClientQueue;
 use crate::clock;
 use crate::protocol::websocket::Opcode;
@@ -26,40 +26,44 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Largest message that an actor takes, in bytes: what the codec of actix takes for a frame by default.
+/// Maximum size of a message for an actor, in bytes: the default frame limit of actix's codec.
 pub const MAX_MESSAGE: usize = 64 << 10;
 
-/// The frame that the actor takes next.
-type Next = Rc<RefCell<Option<Bytes>>>;
+/// The next frame for the actor.
+type NextFrame = Rc<RefCell<Option<Bytes>>>;
 
-/// An actor at one socket.
+/// Runs the actor of one socket.
 pub struct ActorAdapter {
     actor: Pin<Box<dyn Stream<Item = Result<Bytes, actix_web::Error>>>>,
-    next: Next,
-    lane: Arc<ClientQueue>,
+    next: NextFrame,
+    queue: Arc<ClientQueue>,
 }
 
 impl ActorAdapter {
-    /// Starts the actor; dropping the bridge stops it. `lane` is the way on which others speak to it.
-    pub fn new<A>(actor: A, lane: Arc<ClientQueue>) -> Self
+    /// Starts the actor; dropping the adapter stops it. `queue` counts the messages that other actors send to it.
+    pub fn new<A>(actor: A, queue: Arc<ClientQueue>) -> Self
     where
         A: Actor<Context = WebsocketContext<A>> + StreamHandler<Result<Message, ProtocolError>>,
     {
-        let next = Next::default();
+        let next = NextFrame::default();
         let codec = Codec::new().max_size(MAX_MESSAGE);
-        Self { actor: Box::pin(WebsocketContext::with_codec(actor, frames(next.clone()), codec)), next, lane }
+        Self {
+            actor: Box::pin(WebsocketContext::with_codec(actor, frames(next.clone()), codec)),
+            next,
+            queue,
+        }
     }
 }
 
-/// What the actor reads. It needs no waker: it is only asked by the task that fills it, right afterwards.
-fn frames(next: Next) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+/// The actor's input. It needs no waker: only the task that fills it polls it, immediately afterwards.
+fn frames(next: NextFrame) -> impl Stream<Item = Result<Bytes, PayloadError>> {
     stream::poll_fn(move |_| match next.take() {
         Some(frame) => Poll::Ready(Some(Ok(frame))),
         None => Poll::Pending,
     })
 }
 
-/// As a browser would have sent it.
+/// The frame in the form that a browser sends.
 fn masked(opcode: Opcode, payload: &[u8]) -> Bytes {
     let opcode = if opcode == Opcode::Text { OpCode::Text } else { OpCode::Binary };
     let mut frame = BytesMut::new();
@@ -68,23 +72,23 @@ fn masked(opcode: Opcode, payload: &[u8]) -> Bytes {
 }
 
 impl MessageHandler for ActorAdapter {
-    /// An actor that waits for another one takes no message meanwhile.
+    /// An actor that waits for another one does not accept a message.
     fn is_ready(&self, _: &SendQueue) -> bool {
         self.next.borrow().is_none()
     }
 
-    fn hear(&mut self, opcode: Opcode, payload: Bytes, _: &SendQueue) -> Result<(), CloseReason> {
+    fn handle_message(&mut self, opcode: Opcode, payload: Bytes, _: &SendQueue) -> Result<(), CloseReason> {
         self.next.replace(Some(masked(opcode, &payload)));
         Ok(())
     }
 
     fn poll(&mut self, send_queue: &SendQueue, context: &mut Context<'_>) -> Result<(), CloseReason> {
-        if self.lane.is_evicted() {
+        if self.queue.is_evicted() {
             return Err(CloseReason::TooSlow);
         }
-        for _ in 0..TURN_SAID {
+        for _ in 0..MAX_SENT_PER_TURN {
             match self.actor.as_mut().poll_next(context) {
-                Poll::Ready(Some(Ok(bytes))) => sent(send_queue.push_control(&bytes))?,
+                Poll::Ready(Some(Ok(bytes))) => check_push(send_queue.push_control(&bytes))?,
                 // The actor has stopped.
                 Poll::Ready(Some(Err(_)) | None) => return Err(CloseReason::Ended),
                 Poll::Pending => return Ok(()),

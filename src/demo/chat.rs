@@ -1,6 +1,6 @@
-//! `/demo/chat`: everybody gets what anybody says.
+//! `/demo/chat`: every client receives every message.
 //!
-//! One actor is the room; each socket is an actor of actix-web-actors.
+//! One actor is the room. In addition, each socket has an actor of actix-web-actors.
 
 use super::actor_adapter::ActorAdapter;
 use super::subscribers::{ClientQueue, DemoMessage, Enter, Leave, ListenerId, Subscribers};
@@ -10,16 +10,14 @@ use actix::{
 use actix_web_actors::ws::{self, ProtocolError, WebsocketContext};
 use std::sync::Arc;
 
-/// The room.
-///
-/// Owns: the list of who is there.
+/// Owns: the list of its members.
 /// Started by: [`super::Demo::start`].
 /// Ends: with its thread.
-/// Mailbox: no more than one message of each socket, for a socket waits until its message has been passed on.
-/// Talks to: the sockets, as far as they keep up (see [`Subscribers`]).
+/// Mailbox: at most one message of each socket, because a socket waits until its message has been passed on.
+/// Talks to: the sockets that keep up (see [`Subscribers`]).
 #[derive(Default)]
 pub struct Room {
-    audience: Subscribers,
+    subscribers: Subscribers,
 }
 
 impl Actor for Room {
@@ -30,7 +28,7 @@ impl Handler<Enter> for Room {
     type Result = ();
 
     fn handle(&mut self, enter: Enter, _: &mut Self::Context) {
-        self.audience.enter(enter);
+        self.subscribers.enter(enter);
     }
 }
 
@@ -38,36 +36,35 @@ impl Handler<Leave> for Room {
     type Result = ();
 
     fn handle(&mut self, Leave(id): Leave, _: &mut Self::Context) {
-        self.audience.leave(id);
+        self.subscribers.leave(id);
     }
 }
 
-/// Somebody says something to all.
+/// A message for all members.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Say(DemoMessage);
+struct Broadcast(DemoMessage);
 
-impl Handler<Say> for Room {
+impl Handler<Broadcast> for Room {
     type Result = ();
 
-    fn handle(&mut self, Say(said): Say, context: &mut Self::Context) {
-        self.audience.tell_all(&said);
-        // The sockets of this thread get their turn, so that a burst reaches them message by message.
+    fn handle(&mut self, Broadcast(message): Broadcast, context: &mut Self::Context) {
+        self.subscribers.send_to_all(&message);
+        // The sockets of this thread run first, so that a burst reaches them message by message.
         context.wait(tokio::task::yield_now().into_actor(self));
     }
 }
 
-/// One socket of the room.
 struct ChatSocket {
     id: ListenerId,
     room: Addr<Room>,
-    lane: Arc<ClientQueue>,
+    queue: Arc<ClientQueue>,
 }
 
 /// Starts the actor of a socket.
-pub fn join(room: Addr<Room>, lane: ClientQueue) -> ActorAdapter {
-    let lane = Arc::new(lane);
-    ActorAdapter::new(ChatSocket { id: ListenerId::fresh(), room, lane: lane.clone() }, lane)
+pub fn join(room: Addr<Room>, queue: ClientQueue) -> ActorAdapter {
+    let queue = Arc::new(queue);
+    ActorAdapter::new(ChatSocket { id: ListenerId::fresh(), room, queue: queue.clone() }, queue)
 }
 
 impl Actor for ChatSocket {
@@ -75,35 +72,35 @@ impl Actor for ChatSocket {
 
     fn started(&mut self, context: &mut Self::Context) {
         let actor = context.address().recipient();
-        self.room.do_send(Enter { id: self.id, actor, lane: self.lane.clone() });
+        self.room.do_send(Enter { id: self.id, actor, queue: self.queue.clone() });
     }
 
-    /// Runs however the socket ended: closed, broken, silent for too long, or too slow.
+    /// Runs regardless of how the socket ended: closed, broken, silent for too long, or too slow.
     fn stopped(&mut self, _: &mut Self::Context) {
         self.room.do_send(Leave(self.id));
     }
 }
 
-/// What the peer says.
+/// Messages from the peer.
 impl StreamHandler<Result<ws::Message, ProtocolError>> for ChatSocket {
     fn handle(&mut self, message: Result<ws::Message, ProtocolError>, context: &mut Self::Context) {
-        let said = match message {
+        let message = match message {
             Ok(ws::Message::Text(text)) => DemoMessage::Text(text),
             Ok(ws::Message::Binary(bytes)) => DemoMessage::Binary(bytes),
             _ => return,
         };
-        // The next message is not read before this one is out: nobody can fill the room's mailbox.
-        context.wait(self.room.send(Say(said)).into_actor(self).map(|_, _, _| ()));
+        // The next message is read only after this one is passed on, so that no socket can fill the room's mailbox.
+        context.wait(self.room.send(Broadcast(message)).into_actor(self).map(|_, _, _| ()));
     }
 }
 
-/// What the room says.
+/// Messages from the room.
 impl Handler<DemoMessage> for ChatSocket {
     type Result = ();
 
-    fn handle(&mut self, said: DemoMessage, context: &mut Self::Context) {
-        self.lane.arrived(&said);
-        match said {
+    fn handle(&mut self, message: DemoMessage, context: &mut Self::Context) {
+        self.queue.record_received(&message);
+        match message {
             DemoMessage::Text(text) => context.text(text),
             DemoMessage::Binary(bytes) => context.binary(bytes),
         }

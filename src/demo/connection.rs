@@ -1,8 +1,8 @@
-//! The actor of one socket of the demo: all that is about the connection, so that the file of each demo holds only
-//! what it does with messages.
+//! The actor of one socket of the demo. It handles the connection, so that the file of each demo contains only the
+//! handling of messages.
 
 use super::Demo;
-use super::heartbeat::{Beat, SocketHeartbeat};
+use super::heartbeat::{HeartbeatEvent, SocketHeartbeat};
 use super::memory_share::MemoryShare;
 use crate::clock;
 use crate::protocol::websocket::close::CloseReason;
@@ -10,9 +10,9 @@ use crate::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use crate::protocol::websocket::{Opcode, PING, frame};
 use crate::send_queue::{PushResult, QueueCapacity, SendQueue};
 use crate::telemetry::in_flight::Counted;
+use crate::transports::websocket::close_wait::CloseWait;
 use crate::transports::websocket::context::{Drive, Progress, SessionContext, run};
-use crate::transports::websocket::goodbye::Goodbye;
-use crate::transports::websocket::reading::Reads;
+use crate::transports::websocket::reading::SocketReader;
 use actix::Actor;
 use bytes::Bytes;
 use std::future::Future;
@@ -23,74 +23,76 @@ use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-/// Bytes of messages that one socket is served in one turn, beside the bounds of [`DecodeTurn`].
+/// Maximum size of the messages processed for one socket in one turn, in addition to the limits of [`DecodeTurn`].
 const TURN_BYTES: usize = 256 << 10;
-/// What a conversation has to say in one turn, at most.
-pub const TURN_SAID: usize = 64;
+/// Maximum number of messages that a handler sends in one turn.
+pub const MAX_SENT_PER_TURN: usize = 64;
 
-/// What a demo does with the messages of one socket.
+/// Handles the messages of one demo's socket.
 pub trait MessageHandler: Unpin + 'static {
-    /// Whether the next message may come. While it may not the socket is not read, which the peer will feel.
+    /// Whether the handler accepts the next message. Until it does, the socket is not read, which slows down the peer.
     fn is_ready(&self, send_queue: &SendQueue) -> bool;
 
-    /// A whole message came, text or binary.
+    /// Handles a whole message, text or binary.
     ///
     /// # Errors
-    /// Why the socket must be closed.
-    fn hear(&mut self, opcode: Opcode, payload: Bytes, send_queue: &SendQueue) -> Result<(), CloseReason>;
+    /// The reason for which the socket must be closed.
+    fn handle_message(
+        &mut self,
+        opcode: Opcode,
+        payload: Bytes,
+        send_queue: &SendQueue,
+    ) -> Result<(), CloseReason>;
 
-    /// Says what it has to say by itself, and registers for what wakes it next.
+    /// Sends messages that are not responses, and registers for the next wake-up.
     ///
     /// # Errors
-    /// Why the socket must be closed.
-    fn poll(&mut self, _outbox: &SendQueue, _context: &mut Context<'_>) -> Result<(), CloseReason> {
+    /// The reason for which the socket must be closed.
+    fn poll(&mut self, _send_queue: &SendQueue, _context: &mut Context<'_>) -> Result<(), CloseReason> {
         Ok(())
     }
 }
 
-/// What became of something that was sent.
+/// Converts the result of a push.
 ///
 /// # Errors
 /// The peer does not read, or is gone.
-pub fn sent(pushed: PushResult) -> Result<(), CloseReason> {
+pub fn check_push(pushed: PushResult) -> Result<(), CloseReason> {
     if pushed == PushResult::Accepted { Ok(()) } else { Err(CloseReason::TooSlow) }
 }
 
-/// A socket whose handshake is done.
+/// A socket after its handshake.
 pub struct Accepted<'a> {
-    /// The socket.
     pub socket: TcpStream,
-    /// What came right behind the handshake.
+    /// The bytes received after the handshake.
     pub rest: &'a [u8],
-    /// Largest message that is taken, in bytes.
+    /// Maximum size of a message from the peer, in bytes.
     pub max_message: usize,
-    /// Compressed messages were agreed on.
+    /// Compression was negotiated.
     pub deflate: bool,
 }
 
-/// A demo's socket.
-///
-/// Owns: the socket (in its send queue), the decoder of what the peer sends, and the conversation.
+/// Owns: the socket (in its send queue), the decoder of incoming data, and the message handler.
 /// Started by: the upgrade service, after the handshake, on the connection's thread.
-/// Ends: when the socket is closed, for whatever reason; the conversation ends with the goodbye already.
-/// Mailbox: none; it is woken by its socket, its send queue, its pulse, the server's stop and its conversation.
-/// Talks to: nobody; its conversation may.
+/// Ends: when the socket is closed, for any reason. The message handler ends when the close frame is queued.
+/// Mailbox: none; its socket, its send queue, its heartbeat, the server's shutdown and its message handler wake it.
+/// Talks to: no actor itself; its message handler may.
 pub struct DemoConnection<C: MessageHandler> {
     send_queue: Rc<SendQueue>,
     decoder: Decoder,
-    conversation: Option<C>,
-    pulse: SocketHeartbeat,
+    handler: Option<C>,
+    heartbeat: SocketHeartbeat,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     share: MemoryShare,
-    goodbye: Goodbye,
-    /// The decoder may hold messages that have not been answered, so nothing more is read.
+    close_wait: CloseWait,
+    /// The decoder may hold messages that have not been handled, so the socket is not read.
     behind: bool,
     _counted: [Counted; 2],
 }
 
 impl<C: MessageHandler> DemoConnection<C> {
-    /// Starts the actor on this thread. `counted` is its place among the demo's sockets.
-    pub fn start(conversation: C, accepted: Accepted<'_>, demo: &Demo, counted: Counted) {
+    /// Starts the actor on this thread. `counted` is its slot among the demo's sockets.
+    pub fn start(handler: C, accepted: Accepted<'_>, demo: &Demo, counted: Counted) {
         let settings = &demo.settings;
         let mut decoder = Decoder::new(accepted.max_message).inflating(accepted.deflate);
         decoder.feed(accepted.rest);
@@ -101,42 +103,42 @@ impl<C: MessageHandler> DemoConnection<C> {
                 0,
             )),
             decoder,
-            conversation: Some(conversation),
-            pulse: SocketHeartbeat::new(settings),
+            handler: Some(handler),
+            heartbeat: SocketHeartbeat::new(settings),
             stopping: Box::pin(demo.stopping.clone().cancelled_owned()),
             share: MemoryShare::of(demo.memory.clone()),
-            goodbye: Goodbye::default(),
-            // What came with the handshake, if anything did.
+            close_wait: CloseWait::default(),
+            // The handshake may have been followed by messages.
             behind: true,
             _counted: [counted, Counted::new(demo.in_flight.sessions.clone())],
         });
     }
 
     fn is_ready(&self) -> bool {
-        self.conversation.as_ref().is_some_and(|conversation| conversation.is_ready(&self.send_queue))
+        self.handler.as_ref().is_some_and(|handler| handler.is_ready(&self.send_queue))
     }
 
-    /// Answers what was heard, as far as the conversation is ready for it and the turn lasts. True when nothing is
-    /// left, so that more may be read.
-    fn converse(&mut self) -> bool {
+    /// Handles received messages while the handler accepts them and the turn lasts. Returns true when none is left, so
+    /// that the socket can be read again.
+    fn process_messages(&mut self) -> bool {
         let (mut turn, mut bytes) = (DecodeTurn::default(), 0);
         while self.is_ready() && bytes < TURN_BYTES {
             match self.decoder.decode(&mut turn) {
                 Ok(None) => return !self.decoder.is_behind(),
-                Ok(Some(incoming)) => bytes += self.take(incoming),
+                Ok(Some(incoming)) => bytes += self.process(incoming),
                 Err(reason) => self.end(reason),
             }
         }
         false
     }
 
-    /// Takes one thing that the peer said; tells its size.
-    fn take(&mut self, incoming: Incoming) -> usize {
+    /// Handles one item from the peer. Returns its size.
+    fn process(&mut self, incoming: Incoming) -> usize {
         let (opcode, payload) = match incoming {
             Incoming::Text(payload) => (Opcode::Text, payload),
             Incoming::Binary(payload) => (Opcode::Binary, payload),
             Incoming::Ping(payload) => {
-                self.check(sent(self.send_queue.push_control(&frame(Opcode::Pong, &payload))));
+                self.check(check_push(self.send_queue.push_control(&frame(Opcode::Pong, &payload))));
                 return payload.len();
             }
             Incoming::Pong => return 0,
@@ -146,23 +148,23 @@ impl<C: MessageHandler> DemoConnection<C> {
             }
         };
         let size = payload.len();
-        let Some(conversation) = &mut self.conversation else { return 0 };
-        let heard = conversation.hear(opcode, payload, &self.send_queue);
-        self.check(heard);
+        let Some(handler) = &mut self.handler else { return 0 };
+        let result = handler.handle_message(opcode, payload, &self.send_queue);
+        self.check(result);
         size
     }
 
-    /// All that does not wait for the peer's next word.
-    fn tend(&mut self, context: &mut Context<'_>) {
-        let Some(conversation) = &mut self.conversation else { return };
-        let said = conversation.poll(&self.send_queue, context);
-        self.check(said);
-        while let Poll::Ready(beat) = self.pulse.poll(context) {
-            match beat {
-                // Whoever still has something to take shows by taking it that it is there.
-                Beat::Ping if !self.send_queue.is_empty() => {}
-                Beat::Ping => self.check(sent(self.send_queue.push_control(&PING))),
-                Beat::Silent => return self.end(CloseReason::Silent),
+    /// Handles everything that does not depend on incoming messages.
+    fn poll_events(&mut self, context: &mut Context<'_>) {
+        let Some(handler) = &mut self.handler else { return };
+        let result = handler.poll(&self.send_queue, context);
+        self.check(result);
+        while let Poll::Ready(event) = self.heartbeat.poll(context) {
+            match event {
+                // A peer with queued data shows that it is alive by reading it.
+                HeartbeatEvent::Ping if !self.send_queue.is_empty() => {}
+                HeartbeatEvent::Ping => self.check(check_push(self.send_queue.push_control(&PING))),
+                HeartbeatEvent::Silent => return self.end(CloseReason::Silent),
             }
         }
         if self.stopping.as_mut().poll(context).is_ready() {
@@ -173,12 +175,12 @@ impl<C: MessageHandler> DemoConnection<C> {
         }
     }
 
-    /// Writes what waits. A peer that takes it is there, even if it has no time to say so.
+    /// Writes queued data. A peer that reads it is alive, even if it sends nothing.
     fn flush(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
         let waiting = self.send_queue.queued_bytes();
         let flushed = self.send_queue.poll_flush(context)?.is_ready();
         if self.send_queue.queued_bytes() < waiting {
-            self.pulse.hear();
+            self.heartbeat.record_activity();
         }
         Ok(flushed)
     }
@@ -189,9 +191,10 @@ impl<C: MessageHandler> DemoConnection<C> {
         }
     }
 
-    /// Says goodbye, once. The conversation and what was heard are let go at once, whatever the peer does next.
+    /// Queues a close frame, once. The message handler and received data are dropped immediately, whatever the peer
+    /// does next.
     fn end(&mut self, reason: CloseReason) {
-        if self.conversation.take().is_none() {
+        if self.handler.take().is_none() {
             return;
         }
         self.decoder = Decoder::new(0);
@@ -202,17 +205,17 @@ impl<C: MessageHandler> DemoConnection<C> {
     }
 }
 
-impl<C: MessageHandler> Reads for DemoConnection<C> {
+impl<C: MessageHandler> SocketReader for DemoConnection<C> {
     fn send_queue(&self) -> &Rc<SendQueue> {
         &self.send_queue
     }
 
     fn receive(&mut self, bytes: &[u8], _: &mut DecodeTurn) {
-        self.pulse.hear();
+        self.heartbeat.record_activity();
         self.decoder.feed(bytes);
     }
 
-    /// What was read is answered apart, and nothing is read before that.
+    /// `process_messages` handles received data, and the socket is not read before that.
     fn is_behind(&self) -> bool {
         false
     }
@@ -227,16 +230,16 @@ impl<C: MessageHandler> Drive for DemoConnection<C> {
         self.send_queue.register(context);
         let reads = !self.behind;
         let ended = reads && self.poll_read(context)? == Progress::Done;
-        // What others have told so far goes out before the answer to what was just heard.
-        self.tend(context);
-        self.behind = !self.converse() && self.conversation.is_some();
-        self.tend(context);
+        // Messages from other actors are sent before the response to messages just received.
+        self.poll_events(context);
+        self.behind = !self.process_messages() && self.handler.is_some();
+        self.poll_events(context);
         let flushed = self.flush(context)?;
         if ended {
             return Ok(Progress::Done);
         }
         if let Some(reason) = self.send_queue.closing() {
-            return Ok(self.goodbye.poll(reason, flushed, &self.send_queue, context));
+            return Ok(self.close_wait.poll(reason, flushed, &self.send_queue, context));
         }
         let may_go_on = if self.behind { self.is_ready() } else { !reads };
         if may_go_on {

@@ -1,22 +1,21 @@
-//! `/demo/echo`: what a peer says comes back as it was said.
+//! `/demo/echo` sends each message back unchanged.
 //!
-//! It runs on the websocket code of `/ws` (decoder, frames, compression, goodbyes), so that a test of the echo is one
-//! of that code.
+//! It uses the websocket code of `/ws` (decoder, frames, compression, close), so that a test of the echo also tests
+//! that code.
 
-use super::connection::{MessageHandler, sent};
+use super::connection::{MessageHandler, check_push};
 use crate::protocol::websocket::close::CloseReason;
 use crate::protocol::websocket::{Opcode, deflated, frame};
 use crate::send_queue::SendQueue;
 use bytes::Bytes;
 
-/// Largest message that comes back, in bytes; a larger one is answered with 1009.
+/// Maximum size of a message in bytes; a larger one is answered with 1009.
 pub const MAX_MESSAGE: usize = 16 << 20;
-/// Longer messages come back uncompressed: compressing them would hold up everybody on this thread.
+/// Longer messages are returned uncompressed, because compressing them would block this thread for too long.
 const MAX_DEFLATED: usize = 1 << 20;
 
-/// One socket's echo.
 pub struct Echo {
-    /// Compressed messages were agreed on; from this length on they are sent so.
+    /// Minimum length for compression; `None` if it was not negotiated.
     pub deflate_from: Option<usize>,
 }
 
@@ -29,12 +28,17 @@ impl Echo {
 }
 
 impl MessageHandler for Echo {
-    /// One message at a time: who does not take the answer is not listened to meanwhile.
+    /// Handles one message at a time. The next one is read after the peer has read the response.
     fn is_ready(&self, send_queue: &SendQueue) -> bool {
         send_queue.is_empty()
     }
 
-    fn hear(&mut self, opcode: Opcode, payload: Bytes, send_queue: &SendQueue) -> Result<(), CloseReason> {
-        sent(send_queue.push_control(&self.framed(opcode, &payload)))
+    fn handle_message(
+        &mut self,
+        opcode: Opcode,
+        payload: Bytes,
+        send_queue: &SendQueue,
+    ) -> Result<(), CloseReason> {
+        check_push(send_queue.push_control(&self.framed(opcode, &payload)))
     }
 }

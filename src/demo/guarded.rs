@@ -1,11 +1,11 @@
 //! `/demo/guarded/echo?token=…`: a hook that runs before a socket is accepted.
 //!
-//! Browsers cannot add headers to a handshake, so what a socket's right rests on comes in the query: here a token that
-//! was given out a moment before. A handshake without a good one is refused with 401, and there never is a socket.
+//! Browsers cannot add headers to a handshake, so credentials are sent in the query: here a token that was issued
+//! shortly before. A handshake without a valid token is refused with 401, and no socket is opened.
 
 use super::Demo;
 use crate::api::answer;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::guard::now_unix;
 use crate::auth::signing::{BadSignature, Keys};
 use crate::config::Secret;
@@ -16,25 +16,24 @@ use actix_web::{HttpResponse, web};
 use serde_json::json;
 use utoipa::openapi::path::HttpMethod;
 
-/// How long a token is good, in seconds.
+/// How long a token is valid, in seconds.
 const MAX_AGE_S: u64 = 60;
 
-/// Makes the tokens of one run of the server. Their key is their own: a token given to a browser must never be good
-/// for anything else, least of all as a signature for the API.
+/// The keys for the tokens of one run of the server. They are separate keys, so that a token issued to a browser is not
+/// valid for any other purpose, such as a signature for the API.
 pub fn keys() -> Keys {
     Keys::new(&[Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()))])
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("DemoToken", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("DemoToken", |_| {
         schema::ObjectSchema::new()
-            .key("token", schema::text(), "For the query of `/demo/guarded/echo`.")
-            .key("expires_in", schema::count(), "Seconds for which it is good.")
+            .key("token", schema::text(), "The token for the query of `/demo/guarded/echo`.")
+            .key("expires_in", schema::count(), "How many seconds it is valid.")
             .shape()
     });
-    Operation::new(HttpMethod::Post, "/demo/guarded/token", "demoToken", Public::Demo, Access::Open)
-        .about("A token for the guarded websocket", "Demo mode only. A body is ignored.")
+    Operation::new(HttpMethod::Post, "/demo/guarded/token", "demoToken", ApiGroup::Demo, Access::Open)
+        .about("Issue a token for the guarded websocket", "Demo mode only. A body is ignored.")
         .answer(
             "The token.",
             answer,
@@ -42,21 +41,21 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         )
 }
 
-/// POST /demo/guarded/token: a token for anybody. An application would give one to whoever has signed in.
-pub async fn give_token(demo: web::Data<Demo>) -> HttpResponse {
+/// POST /demo/guarded/token: issues a token to any client. An application would issue one to a user who has signed in.
+pub async fn issue_token(demo: web::Data<Demo>) -> HttpResponse {
     let token = demo.tokens.sign("demo", now_unix());
     answer::json(json!({"token": token, "expires_in": MAX_AGE_S}).to_string().into_bytes())
 }
 
-/// The hook: looks at the handshake, and lets it pass or refuses it.
+/// The hook: checks the handshake, and accepts or refuses it.
 ///
 /// # Errors
-/// There is no token, or not a good one.
+/// The token is missing or invalid.
 pub fn check_token(demo: &Demo, handshake: &RequestHead) -> Result<(), Refusal> {
-    judge(&demo.tokens, handshake.uri.query().unwrap_or_default(), now_unix())
+    check(&demo.tokens, handshake.uri.query().unwrap_or_default(), now_unix())
 }
 
-fn judge(tokens: &Keys, query: &str, now_unix: u64) -> Result<(), Refusal> {
+fn check(tokens: &Keys, query: &str, now_unix: u64) -> Result<(), Refusal> {
     let refused = |why: &str| Err(Refusal::TokenRefused(json!({ "token": [why] })));
     let query: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
     let Some((_, token)) = query.iter().find(|(name, _)| name == "token") else {
@@ -76,23 +75,23 @@ mod tests {
     const NOW: u64 = 1_700_000_000;
 
     fn reason(tokens: &Keys, query: &str) -> String {
-        match judge(tokens, query, NOW) {
+        match check(tokens, query, NOW) {
             Err(Refusal::TokenRefused(errors)) => errors["token"][0].as_str().unwrap().to_owned(),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn tokens_are_good_for_a_minute() {
+    fn tokens_are_valid_for_a_minute() {
         let tokens = keys();
         let query = |age| format!("a=b&token={}", tokens.sign("demo", NOW - age));
-        assert_eq!(judge(&tokens, &query(0), NOW), Ok(()));
-        assert_eq!(judge(&tokens, &query(MAX_AGE_S), NOW), Ok(()));
+        assert_eq!(check(&tokens, &query(0), NOW), Ok(()));
+        assert_eq!(check(&tokens, &query(MAX_AGE_S), NOW), Ok(()));
         assert_eq!(reason(&tokens, &query(MAX_AGE_S + 1)), "The token has expired.");
     }
 
     #[test]
-    fn nothing_else_is_a_token() {
+    fn other_values_are_not_tokens() {
         let tokens = keys();
         assert_eq!(reason(&tokens, ""), "Missing data for required field.");
         assert_eq!(reason(&tokens, "Token=x"), "Missing data for required field.");

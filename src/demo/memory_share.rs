@@ -1,12 +1,11 @@
-//! What one socket holds of the memory that the demo's sockets have together.
+//! The part of the demo's common memory that one socket holds.
 
 use crate::telemetry::in_flight::BoundedCounter;
 use std::sync::Arc;
 
-/// A socket that holds no more than this is never asked to go.
-const MODEST_BYTES: usize = 64 << 10;
+/// A socket that holds at most this many bytes is never closed to free memory.
+const SMALL_SOCKET_BYTES: usize = 64 << 10;
 
-/// One socket's share.
 #[derive(Debug)]
 pub struct MemoryShare {
     all: Arc<BoundedCounter>,
@@ -14,17 +13,18 @@ pub struct MemoryShare {
 }
 
 impl MemoryShare {
-    /// A share of what is counted in this gauge.
+    /// Creates a share of the memory counted in `all`.
     pub fn of(all: Arc<BoundedCounter>) -> Self {
         Self { all, held: 0 }
     }
 
-    /// Notes that so many bytes are held now. False if that is too much, because all sockets together hold too much.
+    /// Records that the socket now holds this many bytes. Returns false if it must be closed, because all sockets
+    /// together hold too much.
     pub fn hold(&mut self, bytes: usize) -> bool {
         self.all.add(bytes);
         self.all.sub(self.held);
         self.held = bytes;
-        bytes <= MODEST_BYTES || !self.all.is_full()
+        bytes <= SMALL_SOCKET_BYTES || !self.all.is_full()
     }
 }
 
@@ -39,15 +39,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_large_must_go_when_all_is_full_and_the_modest_stay() {
+    fn only_large_sockets_are_closed_when_memory_is_full() {
         let all = Arc::new(BoundedCounter::new(1 << 20));
         let (mut large, mut modest) = (MemoryShare::of(all.clone()), MemoryShare::of(all.clone()));
         assert!(large.hold(1 << 19) && modest.hold(1 << 10));
         assert!(!large.hold(1 << 20));
-        assert!(modest.hold(MODEST_BYTES));
+        assert!(modest.hold(SMALL_SOCKET_BYTES));
         drop(large);
-        assert_eq!(all.get(), MODEST_BYTES);
-        assert!(modest.hold(MODEST_BYTES + 1));
+        assert_eq!(all.get(), SMALL_SOCKET_BYTES);
+        assert!(modest.hold(SMALL_SOCKET_BYTES + 1));
         drop(modest);
         assert_eq!(all.get(), 0);
     }

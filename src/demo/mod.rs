@@ -1,12 +1,12 @@
-//! What newcomers see first: the front page and the tutorial; and demo mode: the front page's live demo with the little
-//! backend that a real application would have, and small websocket programs to read and to try ([`echo`],
-//! [`chat`], [`guarded`], [`board`]).
+//! The pages for newcomers (the front page and the tutorial) and demo mode: the front page's live demo with the small
+//! backend that a real application would have, and small websocket programs to read and try ([`echo`], [`chat`],
+//! [`guarded`], [`board`]).
 //!
-//! Nothing here is signed, so all of it is mounted in demo mode only, and [`Gate::serves_demo`] judges each request. The
-//! live demo touches nothing but users and channels whose names begin with `demo:`, and has a small share of its own of
-//! what the server keeps: a real backend decides by its own rules who a request comes from; here the body says it.
-//! The websocket programs touch nothing of the server's at all. Their handshakes come from the upgrade service through
-//! [`entrance`]; a [`connection`] serves each socket and hands its messages to what the demo is about.
+//! Requests are not signed, so everything is mounted in demo mode only, and [`Gate::serves_demo`] checks each request.
+//! The live demo affects only users and channels whose names begin with `demo:`, and uses a small separate share of the
+//! server's limits. A real backend determines by its own rules which user sends a request; here the body names the
+//! user. The websocket programs do not use the server's data at all. The upgrade service passes their handshakes
+//! through [`sockets`]; a [`connection`] serves each socket and passes its messages to the handler of the demo.
 
 mod backend;
 mod first_application;
@@ -23,7 +23,7 @@ mod chat;
 mod board;
 mod pages;
 
-use crate::api::operation::{Description, Operation};
+use crate::api::operation::{ApiDescription, Operation};
 use crate::auth::Gate;
 use crate::auth::signing::Keys;
 use crate::config::Settings;
@@ -39,14 +39,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Most websockets of the demo at a time; more are refused with 503.
+/// Maximum number of the demo's websockets; more are refused with 503.
 const MAX_SOCKETS: usize = 1_000;
-/// Bytes that the demo's sockets may hold together; over it, one that holds much is closed with 1013.
+/// Bytes that the demo's sockets may hold together. Above it, a socket that holds much is closed with 1013.
 const MAX_MEMORY: usize = 256 << 20;
-/// Most requests to the demo's actors at a time; more are refused with 503.
+/// Maximum number of concurrent requests to the demo's actors; more are refused with 503.
 const MAX_REQUESTS: usize = 1_024;
 
-/// What the demo's websocket programs share, over all threads.
+/// State shared by the demo's websocket programs, over all threads.
 pub struct Demo {
     settings: Arc<Settings>,
     in_flight: Arc<InFlight>,
@@ -77,12 +77,12 @@ impl Demo {
         }
     }
 
-    /// Says goodbye to all sockets: the server stops.
+    /// Closes all sockets, because the server stops.
     pub fn close(&self) {
         self.stopping.cancel();
     }
 
-    /// Asks an actor and waits for its answer.
+    /// Sends an actor a message and waits for its response.
     async fn ask<A, M>(&self, actor: &Addr<A>, message: M) -> Result<M::Result, Refusal>
     where
         A: Actor + Handler<M>,
@@ -98,30 +98,30 @@ impl Demo {
     }
 }
 
-/// What the API's description says of the demos, as far as programs call them.
-pub const DESCRIBED: &[fn(&mut Description<'_>) -> Operation] = &[
-    state::described,
-    backend::described_connect,
-    backend::described_subscribe,
-    backend::described_unsubscribe,
-    backend::described_user_state,
-    backend::described_post,
-    backend::described_patch,
-    backend::described_delete,
-    guarded::described,
-    board::routes::described_new_channel,
-    board::routes::described_del_channel,
-    board::routes::described_push,
+/// The OpenAPI descriptions of the demo endpoints that programs call.
+pub const ENDPOINTS: &[fn(&mut ApiDescription<'_>) -> Operation] = &[
+    state::openapi,
+    backend::openapi_connect,
+    backend::openapi_subscribe,
+    backend::openapi_unsubscribe,
+    backend::openapi_user_state,
+    backend::openapi_post,
+    backend::openapi_patch,
+    backend::openapi_delete,
+    guarded::openapi,
+    board::routes::openapi_new_channel,
+    board::routes::openapi_del_channel,
+    board::routes::openapi_push,
 ];
 
-/// Mounts the front page and the tutorial, and in demo mode the live demo's backend and all that the other demos have
-/// over HTTP.
+/// Mounts the front page and the tutorial, and in demo mode the backend of the live demo and the HTTP endpoints of the
+/// other demos.
 pub fn configure(demo: Option<web::Data<Demo>>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |cfg| {
         cfg.service(web::resource("/").route(read().to(front_page)))
             .service(web::resource("/docs/first-application").route(read().to(first_application::page)));
         if let Some(demo) = demo {
-            // It has paths of all kinds, so it comes last. A request that may not see the demo finds nothing here.
+            // The scope matches all paths, so it comes last. A request without access to the demo gets 404 here.
             cfg.app_data(demo).service(
                 web::scope("")
                     .guard(fn_guard(is_served))
@@ -138,14 +138,14 @@ fn is_served(request: &GuardContext<'_>) -> bool {
     request.app_data::<web::Data<Gate>>().is_some_and(|gate| gate.serves_demo(request.head()))
 }
 
-/// Pages of the websocket programs. A handshake to one of these addresses never comes here.
+/// Pages of the websocket programs. Handshakes to these paths go to the upgrade service instead.
 fn programs(cfg: &mut web::ServiceConfig) {
     let upgrade_required = || async { Err::<&str, _>(Refusal::UpgradeRequired) };
     cfg.service(web::resource("/demo/").route(read().to(pages::index)))
         .service(web::resource("/demo/echo").route(read().to(pages::echo)))
         .service(web::resource("/demo/chat").route(read().to(pages::chat)))
         .service(web::resource("/demo/guarded/").route(read().to(pages::guarded)))
-        .service(web::resource("/demo/guarded/token").route(web::post().to(guarded::give_token)))
+        .service(web::resource("/demo/guarded/token").route(web::post().to(guarded::issue_token)))
         .service(web::resource("/demo/guarded/echo").to(upgrade_required))
         .service(web::resource(["/demo", "/demo/guarded"]).route(read().to(pages::with_slash)))
         .service(web::resource(["/demo/echo/", "/demo/chat/"]).route(read().to(pages::without_slash)));

@@ -1,11 +1,11 @@
-//! The demo's pages, and the slashes at the end of their addresses.
+//! The demo's pages, and redirects for slashes at the end of their paths.
 
 use crate::auth::Gate;
 use crate::web::pages::Page;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-/// A page of the demo: the head and the foot of all of them around its own part.
+/// A page of the demo: the common head and foot around its own content.
 macro_rules! page {
     ($file:literal) => {
         Page::new(concat!(
@@ -16,7 +16,7 @@ macro_rules! page {
     };
 }
 
-/// Handlers that serve a page each.
+/// Handlers that send one page each.
 macro_rules! handlers {
     ($($(#[$doc:meta])* $name:ident: $title:literal, $file:literal;)*) => {
         $(
@@ -44,12 +44,12 @@ handlers! {
     board: "Channel board", "board.html";
 }
 
-/// Leads to the same address with a slash at its end.
+/// Redirects to the same path with a slash at the end.
 pub async fn with_slash(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     lead_to(&gate, &req, &format!("{}/", req.path()))
 }
 
-/// Leads to the same address without the slash at its end.
+/// Redirects to the same path without the slash at the end.
 pub async fn without_slash(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     lead_to(&gate, &req, req.path().trim_end_matches('/'))
 }
@@ -70,7 +70,7 @@ mod tests {
     use actix_web::body::MessageBody;
 
     #[test]
-    fn pages_have_no_script_beside_their_files_and_nothing_left_to_fill_in() {
+    fn pages_have_no_inline_scripts_and_no_unfilled_placeholders() {
         for page in PAGES {
             let answer =
                 page.serve(&BaseUrl::read(None, Forwarded::default(), None, "h"), &[("title", "<Title>")]);

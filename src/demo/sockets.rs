@@ -1,4 +1,4 @@
-//! The websockets of demo mode: under which path, after which check, what.
+//! The websockets of demo mode: their paths, checks and handlers.
 
 use super::connection::{Accepted, DemoConnection};
 use super::echo::{self, Echo};
@@ -12,10 +12,10 @@ use actix_http::RequestHead;
 use actix_web::web;
 use tokio::net::TcpStream;
 
-/// A check before a socket is accepted. It sees the handshake, and may refuse it with any answer that HTTP knows.
+/// A check before a socket is accepted. It receives the handshake, and may refuse it with any HTTP response.
 type Hook = fn(&Demo, &RequestHead) -> Result<(), Refusal>;
 
-/// What a socket is for.
+/// The handler of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Echo,
@@ -91,18 +91,21 @@ impl AdmittedSocket for DemoSocket {
         let max_message =
             if purpose == Purpose::Echo { echo::MAX_MESSAGE } else { actor_adapter::MAX_MESSAGE };
         let accepted = Accepted { socket, rest, max_message, deflate };
-        let lane = ClientQueue::new(demo.settings.max_queued_bytes);
+        let queue = ClientQueue::new(demo.settings.max_queued_bytes);
         match purpose {
             Purpose::Echo => {
                 let deflate_from = deflate.then_some(demo.settings.compression_threshold_bytes);
                 DemoConnection::start(Echo { deflate_from }, accepted, &demo, counted);
             }
             Purpose::Chat => {
-                DemoConnection::start(chat::join(demo.room.clone(), lane), accepted, &demo, counted)
+                DemoConnection::start(chat::join(demo.room.clone(), queue), accepted, &demo, counted)
             }
-            Purpose::Board => {
-                DemoConnection::start(board::socket::open(demo.board.clone(), lane), accepted, &demo, counted)
-            }
+            Purpose::Board => DemoConnection::start(
+                board::socket::open(demo.board.clone(), queue),
+                accepted,
+                &demo,
+                counted,
+            ),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whom an actor speaks to: sockets on any thread, each with a bound on what is on its way to it.
+//! The sockets to which an actor sends messages, on any thread. The messages in flight to each socket are limited.
 
 use crate::telemetry::in_flight::BoundedCounter;
 use actix::{Message, Recipient};
@@ -8,28 +8,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What a message in a mailbox takes beside its text.
+/// The size of a message in a mailbox, in addition to its text.
 const ENVELOPE_BYTES: usize = 128;
 
-/// A socket in an audience. Never used twice, so that a late goodbye harms no successor.
+/// Identifies a socket. Ids are never reused, so that a late departure does not affect a successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(u64);
 
 impl ListenerId {
-    /// One that no other socket has.
+    /// Creates a unique id.
     pub fn fresh() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// A websocket message to be sent to a socket. Its bytes are shared by all who get it.
+/// A websocket message for a socket. All receivers share its bytes.
 #[derive(Clone, Debug, Message, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub enum DemoMessage {
-    /// Text.
     Text(ByteString),
-    /// Bytes.
     Binary(Bytes),
 }
 
@@ -43,51 +41,50 @@ impl DemoMessage {
     }
 }
 
-/// The way to one socket, shared by both its ends.
+/// Counts the messages in flight to one socket; shared by both ends.
 #[derive(Debug)]
 pub struct ClientQueue {
-    under_way: BoundedCounter,
+    in_flight: BoundedCounter,
     evicted: AtomicBool,
 }
 
 impl ClientQueue {
-    /// A way on which no more than about `max_bytes` are under way.
+    /// Creates a queue that holds at most about `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
-        Self { under_way: BoundedCounter::new(max_bytes), evicted: AtomicBool::new(false) }
+        Self { in_flight: BoundedCounter::new(max_bytes), evicted: AtomicBool::new(false) }
     }
 
-    /// The socket's actor has taken this out of its mailbox.
-    pub fn arrived(&self, said: &DemoMessage) {
-        self.under_way.sub(said.cost());
+    /// Records that the socket's actor has taken this message out of its mailbox.
+    pub fn record_received(&self, message: &DemoMessage) {
+        self.in_flight.sub(message.cost());
     }
 
-    /// The socket did not keep up and must be closed.
+    /// Whether the socket did not keep up and must be closed.
     pub fn is_evicted(&self) -> bool {
         self.evicted.load(Ordering::Relaxed)
     }
 }
 
-/// A socket wants to hear what an actor says.
+/// A socket subscribes to an actor's messages.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Enter {
-    /// Its name.
+    /// The socket's id.
     pub id: ListenerId,
-    /// Its actor.
+    /// The socket's actor.
     pub actor: Recipient<DemoMessage>,
-    /// The way to it.
-    pub lane: Arc<ClientQueue>,
+    /// The counter of the messages in flight to it.
+    pub queue: Arc<ClientQueue>,
 }
 
-/// A socket is gone.
+/// A socket has closed.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave(pub ListenerId);
 
-/// The sockets that an actor speaks to.
-///
-/// Mailboxes of actix grow without bound when nobody waits; so what is on the way to each socket is counted, and one
-/// that does not keep up is let go: it is marked, taken off the list and closed by its own actor.
+/// The sockets to which an actor sends messages. Mailboxes of actix grow without limit if the sender does not wait.
+/// Therefore the messages in flight to each socket are counted, and a socket that does not keep up is removed: it is
+/// marked, taken off the list and closed by its own actor.
 #[derive(Default)]
 pub struct Subscribers {
     listeners: HashMap<ListenerId, SubscriberListener>,
@@ -95,43 +92,43 @@ pub struct Subscribers {
 
 struct SubscriberListener {
     actor: Recipient<DemoMessage>,
-    lane: Arc<ClientQueue>,
+    queue: Arc<ClientQueue>,
 }
 
 impl Subscribers {
-    /// Takes a socket in.
-    pub fn enter(&mut self, Enter { id, actor, lane }: Enter) {
-        self.listeners.insert(id, SubscriberListener { actor, lane });
+    /// Adds a socket.
+    pub fn enter(&mut self, Enter { id, actor, queue }: Enter) {
+        self.listeners.insert(id, SubscriberListener { actor, queue });
     }
 
-    /// Forgets a socket.
+    /// Removes a socket.
     pub fn leave(&mut self, id: ListenerId) {
         self.listeners.remove(&id);
     }
 
-    /// Tells one socket.
-    pub fn tell(&mut self, id: ListenerId, said: &DemoMessage) {
-        if self.listeners.get(&id).is_some_and(|listener| !listener.tell(said)) {
+    /// Sends a message to one socket.
+    pub fn send(&mut self, id: ListenerId, message: &DemoMessage) {
+        if self.listeners.get(&id).is_some_and(|listener| !listener.send(message)) {
             self.leave(id);
         }
     }
 
-    /// Tells everybody.
-    pub fn tell_all(&mut self, said: &DemoMessage) {
-        self.listeners.retain(|_, listener| listener.tell(said));
+    /// Sends a message to all sockets.
+    pub fn send_to_all(&mut self, message: &DemoMessage) {
+        self.listeners.retain(|_, listener| listener.send(message));
     }
 }
 
 impl SubscriberListener {
-    /// Whether the socket keeps up.
-    fn tell(&self, said: &DemoMessage) -> bool {
-        if self.lane.under_way.is_full() {
-            // Its mailbox is full, so it will wake and find this.
-            self.lane.evicted.store(true, Ordering::Relaxed);
+    /// Sends a message. Returns false if the socket does not keep up.
+    fn send(&self, message: &DemoMessage) -> bool {
+        if self.queue.in_flight.is_full() {
+            // Its mailbox is not empty, so its actor will run and check this flag.
+            self.queue.evicted.store(true, Ordering::Relaxed);
             return false;
         }
-        self.lane.under_way.add(said.cost());
-        self.actor.do_send(said.clone());
+        self.queue.in_flight.add(message.cost());
+        self.actor.do_send(message.clone());
         true
     }
 }
@@ -141,51 +138,51 @@ mod tests {
     use super::*;
     use actix::{Actor, Context, Handler};
 
-    /// Hears, but never says that it has heard.
-    struct Deaf;
+    /// Receives messages, but never reports that it has received them.
+    struct StuckActor;
 
-    impl Actor for Deaf {
+    impl Actor for StuckActor {
         type Context = Context<Self>;
     }
 
-    impl Handler<DemoMessage> for Deaf {
+    impl Handler<DemoMessage> for StuckActor {
         type Result = ();
 
         fn handle(&mut self, _: DemoMessage, _: &mut Self::Context) {}
     }
 
     #[actix_rt::test]
-    async fn who_does_not_keep_up_is_let_go_and_others_are_not() {
-        let mut audience = Subscribers::default();
-        let lanes = [1_000, 1_000_000].map(|max| Arc::new(ClientQueue::new(max)));
-        for lane in &lanes {
-            let (id, actor) = (ListenerId::fresh(), Deaf.start().recipient());
-            audience.enter(Enter { id, actor, lane: lane.clone() });
+    async fn only_sockets_that_do_not_keep_up_are_removed() {
+        let mut subscribers = Subscribers::default();
+        let queues = [1_000, 1_000_000].map(|max| Arc::new(ClientQueue::new(max)));
+        for queue in &queues {
+            let (id, actor) = (ListenerId::fresh(), StuckActor.start().recipient());
+            subscribers.enter(Enter { id, actor, queue: queue.clone() });
         }
-        let said = DemoMessage::Text("x".repeat(100).into());
+        let message = DemoMessage::Text("x".repeat(100).into());
         for _ in 0..10 {
-            audience.tell_all(&said);
+            subscribers.send_to_all(&message);
         }
-        assert_eq!(lanes.each_ref().map(|lane| lane.is_evicted()), [true, false]);
-        assert_eq!(audience.listeners.len(), 1);
-        // Five were let through before a thousand bytes were under way.
-        assert_eq!(lanes[0].under_way.get(), 5 * said.cost());
-        lanes[1].arrived(&said);
-        assert_eq!(lanes[1].under_way.get(), 9 * said.cost());
+        assert_eq!(queues.each_ref().map(|queue| queue.is_evicted()), [true, false]);
+        assert_eq!(subscribers.listeners.len(), 1);
+        // Five were sent before a thousand bytes were in flight.
+        assert_eq!(queues[0].in_flight.get(), 5 * message.cost());
+        queues[1].record_received(&message);
+        assert_eq!(queues[1].in_flight.get(), 9 * message.cost());
     }
 
     #[actix_rt::test]
-    async fn a_late_goodbye_harms_nobody() {
-        let mut audience = Subscribers::default();
+    async fn a_late_departure_does_not_affect_other_sockets() {
+        let mut subscribers = Subscribers::default();
         let (old, new) = (ListenerId::fresh(), ListenerId::fresh());
-        let lane = Arc::new(ClientQueue::new(1_000));
+        let queue = Arc::new(ClientQueue::new(1_000));
         for id in [old, new] {
-            audience.enter(Enter { id, actor: Deaf.start().recipient(), lane: lane.clone() });
-            audience.leave(old);
+            subscribers.enter(Enter { id, actor: StuckActor.start().recipient(), queue: queue.clone() });
+            subscribers.leave(old);
         }
-        audience.leave(old);
-        audience.tell(old, &DemoMessage::Binary(Bytes::new()));
-        audience.tell(new, &DemoMessage::Binary(Bytes::new()));
-        assert_eq!(lane.under_way.get(), ENVELOPE_BYTES);
+        subscribers.leave(old);
+        subscribers.send(old, &DemoMessage::Binary(Bytes::new()));
+        subscribers.send(new, &DemoMessage::Binary(Bytes::new()));
+        assert_eq!(queue.in_flight.get(), ENVELOPE_BYTES);
     }
 }

@@ -1,7 +1,7 @@
 //! GET /health/live and /health/ready report whether this server works, and the reason if it does not. They are for load
 //! balancers and service managers, so they need no signature, and they never wait for an actor.
 
-use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::public_paths::{Exposure, exposure_of};
 use crate::broker::handle::BrokerHandle;
 use crate::console;
@@ -105,23 +105,21 @@ async fn ready(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpRespons
     state.answer(state == HealthState::Ready, exposure_of(&req))
 }
 
-/// The operation of the OpenAPI document.
-pub fn described_live(_: &mut Description<'_>) -> Operation {
+pub fn openapi_live(_: &mut ApiDescription<'_>) -> Operation {
     let about =
         "Returns 503 if a thread has not answered for a minute. The process should be restarted then.";
-    described("/health/live", "live", "Check whether the process works", about)
+    openapi("/health/live", "live", "Check whether the process works", about)
 }
 
-/// The operation of the OpenAPI document.
-pub fn described_ready(_: &mut Description<'_>) -> Operation {
+pub fn openapi_ready(_: &mut ApiDescription<'_>) -> Operation {
     let about =
         "Returns 503 while the server starts or stops, a thread does not answer, or a limit is reached.";
-    described("/health/ready", "ready", "Check whether the server is ready for clients", about)
+    openapi("/health/ready", "ready", "Check whether the server is ready for clients", about)
 }
 
-fn described(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
+fn openapi(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
     let not_ok = response("The state and the reason.", "application/json", schema::any_object());
-    Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::Open)
+    Operation::new(HttpMethod::Get, path, id, ApiGroup::Operators, Access::Open)
         .about(summary, about)
         .answer("The state: everything works.", schema::any_object(), r#"{"state": "ready", "reason": null}"#)
         .responds(503, not_ok)

@@ -12,7 +12,7 @@ use crate::connection::turn::in_turns;
 use crate::demo::sockets;
 use crate::limits::addresses::{AddressSlot, Charge};
 use crate::transports::admission::Charges;
-use crate::transports::websocket::handshake::Plain;
+use crate::transports::websocket::handshake::PlainHandshake;
 use crate::transports::websocket::session::{Handshake, WebsocketSession};
 use crate::transports::websocket::upgrade::{self, Upgrade};
 use actix_http::{Protocol, Uri};
@@ -134,7 +134,7 @@ where
     /// Checks the first bytes of a connection. `None` leaves the connection to the HTTP stack.
     fn parse_handshake(&self, bytes: &[u8], peer: SocketAddr) -> Option<ParsedHandshake> {
         let admission = self.upgrade.admission();
-        let plain = Plain::read(bytes)?;
+        let plain = PlainHandshake::read(bytes)?;
         // The upgrade service answers a handshake that is refused, in the form that the request asks for.
         admission.begin(|allowed| plain.origin.is_none_or(|origin| allowed.allows(origin))).ok()?;
         let deflate = admission.compresses(plain.deflate);

@@ -23,7 +23,7 @@ fn report(panic: &PanicHookInfo<'_>) {
         eprintln!("{text}");
         return;
     }
-    LOG_QUEUE.take_last_words();
+    LOG_QUEUE.accept_only_this_thread();
     if log::log_enabled!(log::Level::Error) {
         log::error!("{text}");
     } else {

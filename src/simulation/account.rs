@@ -1,4 +1,5 @@
-//! What the world keeps for its ledger: who is to get what, and what nobody can be blamed for lacking.
+//! The deliveries that the simulated world expects: which client must receive which event, and which events it may
+//! miss.
 
 use crate::broker::channel::messages::Publication;
 use crate::broker::private_messages::state::Recipient;
@@ -7,18 +8,17 @@ use crate::protocol::frame::Audience;
 use crate::protocol::ids::{ChannelId, ConnKey, Offset, Stream, UserId};
 use std::collections::HashMap;
 
-/// See the module's description.
-pub struct Account {
+pub struct ExpectedDeliveries {
     pub ledger: Ledger<ConnKey>,
-    /// Messages and the edits they have seen.
+    /// Messages, and their edits.
     pub edits: HashMap<u128, Vec<u128>>,
-    /// What went through every channel at which position.
+    /// The events published in each channel, by offset.
     positions: HashMap<ChannelId, Vec<(Offset, u128)>>,
-    /// What went into each user's inbox since it began.
+    /// The events in each user's private stream since it began.
     private: HashMap<UserId, Vec<u128>>,
 }
 
-impl Account {
+impl ExpectedDeliveries {
     pub fn new() -> Self {
         Self {
             ledger: Ledger::new(),
@@ -28,7 +28,7 @@ impl Account {
         }
     }
 
-    /// Something is published in a stream; the number it goes by.
+    /// Records an event published in a stream. Returns its number.
     pub fn publish(&mut self, stream: Stream, publication: &Publication) -> u128 {
         let (number, audience) = match publication {
             Publication::Post(message, audience) => (message.uuid.as_u128(), audience),
@@ -40,7 +40,7 @@ impl Account {
                 (number_of_edit(serial), audience)
             }
             Publication::Delete(delete, audience) => {
-                // Whoever has not got it by now never will.
+                // A client that has not received it by now never will.
                 self.ledger.excuse_all(delete.uuid.as_u128());
                 (number_of_delete(delete.uuid.as_u128()), audience)
             }
@@ -49,13 +49,14 @@ impl Account {
         number
     }
 
-    /// It went through its channel at this position.
+    /// Records that an event was published in its channel at this offset.
     pub fn pass_through(&mut self, channel: ChannelId, offset: Offset, number: u128) {
         self.positions.entry(channel).or_default().push((offset, number));
     }
 
-    /// A connection comes back to a channel that has got to `through` and keeps `kept` frames: older ones it may lack.
-    pub fn excuse_passed(&mut self, conn: ConnKey, channel: ChannelId, through: Offset, kept: Offset) {
+    /// A connection returns to a channel whose offset is `through` and which stores `kept` frames. It may miss older
+    /// ones.
+    pub fn excuse_displaced(&mut self, conn: ConnKey, channel: ChannelId, through: Offset, kept: Offset) {
         for (offset, number) in self.positions.get(&channel).into_iter().flatten() {
             if offset + kept <= through {
                 self.ledger.excuse(conn, Stream::Channel(channel), *number);
@@ -63,7 +64,7 @@ impl Account {
         }
     }
 
-    /// Something is published for these users alone.
+    /// Records an event published for these users only.
     pub fn publish_private(&mut self, publication: &Publication, recipients: &[Recipient]) {
         let number = self.publish(Stream::Private, publication);
         for recipient in recipients {
@@ -71,26 +72,26 @@ impl Account {
         }
     }
 
-    /// A connection comes back to its inbox, which keeps `kept` frames: older ones it may lack.
+    /// A connection returns to its private stream, which stores `kept` frames. It may miss older ones.
     pub fn excuse_private(&mut self, conn: ConnKey, user: UserId, kept: usize) {
         let sent = self.private.get(&user).map_or(&[][..], Vec::as_slice);
         let gone = sent.len().saturating_sub(kept);
         sent[..gone].iter().for_each(|number| self.ledger.excuse(conn, Stream::Private, *number));
     }
 
-    /// The user's inbox ends.
+    /// The user's private stream ends.
     pub fn forget_private(&mut self, user: UserId) {
         self.private.remove(&user);
     }
 }
 
-/// These users and nobody else.
+/// Only these users.
 pub fn to(recipients: &[Recipient]) -> Audience {
     let users: Vec<UserId> = recipients.iter().map(|recipient| recipient.user).collect();
     Audience { only: Some(users.into()), ..Audience::default() }
 }
 
-/// The number under which an edit or a deletion is known to the ledger: messages have their own.
+/// The number of an edit or deletion in the ledger. Messages have their own numbers.
 pub fn number_of_edit(serial: u128) -> u128 {
     1 << 64 | serial
 }

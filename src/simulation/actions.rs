@@ -1,6 +1,7 @@
-//! What may happen: drawn from a seed as a plain list, so that a failing one can be cut down to what matters.
+//! The possible actions, drawn from a seed as a plain list, so that a failing list can be shortened to the relevant
+//! part.
 
-use super::chance::Chance;
+use super::rng::Rng;
 use super::{Rules, World};
 use crate::fixtures::{delete, edit, message, payload};
 use crate::protocol::message::{Delete, Edit};
@@ -10,56 +11,56 @@ const CONNECTIONS: u8 = 6;
 const USERS: u8 = 4;
 const ACTIONS: u64 = 400;
 
-/// One thing that happens. Sessions are named from the newest backwards.
+/// One action. Sessions are counted back from the newest.
 #[derive(Clone, Debug)]
 pub enum Action {
     Connect {
-        who: u8,
+        client: u8,
         channels: u8,
     },
     Subscribe {
-        who: u8,
+        client: u8,
         channels: u8,
     },
     Unsubscribe {
-        who: u8,
+        client: u8,
         channels: u8,
     },
     Disconnect {
-        who: u8,
+        client: u8,
     },
     State {
-        who: u8,
+        client: u8,
     },
     OpenSocket {
-        who: u8,
+        client: u8,
         hub: usize,
         max_queued: usize,
     },
     OpenPoll {
-        who: u8,
+        client: u8,
         hub: usize,
         max_queued: usize,
     },
-    /// The peer's kernel takes so many bytes.
+    /// The client's kernel accepts this many bytes.
     Read {
         session: usize,
         bytes: usize,
     },
-    /// The peer says goodbye.
+    /// The client sends a close frame.
     Close {
         session: usize,
     },
-    /// The peer breaks the protocol.
-    Offend {
+    /// The client violates the protocol.
+    ViolateProtocol {
         session: usize,
     },
-    /// The peer is gone without a word.
-    Cut {
+    /// The client disappears without closing the connection.
+    Disappear {
         session: usize,
     },
-    /// A poll is answered before its time, or its answer has been taken, or its client has hung up on it.
-    GoOn {
+    /// A poll gets its response early, or its client receives the response, or its client closes the connection.
+    AdvancePoll {
         session: usize,
         taken: bool,
     },
@@ -81,7 +82,7 @@ pub enum Action {
     Delete {
         back: usize,
     },
-    /// Stations have their turn.
+    /// Stations run.
     Steps {
         from: usize,
         count: usize,
@@ -89,45 +90,45 @@ pub enum Action {
     },
 }
 
-pub fn conn_id(who: u8) -> Uuid {
-    Uuid::from_u128((who % CONNECTIONS).into())
+pub fn conn_id(client: u8) -> Uuid {
+    Uuid::from_u128((client % CONNECTIONS).into())
 }
 
-/// Everybody who may ever come.
-pub fn everybody() -> Vec<Uuid> {
+/// The ids of all possible connections.
+pub fn all_conn_ids() -> Vec<Uuid> {
     (0..CONNECTIONS).map(conn_id).collect()
 }
 
-/// Two users have two connections each.
-fn user(who: u8) -> String {
-    format!("u{}", who % CONNECTIONS % USERS)
+/// Users with two connections each.
+fn user(client: u8) -> String {
+    format!("u{}", client % CONNECTIONS % USERS)
 }
 
 fn chosen(bits: u8, prefix: char, of: u8) -> Vec<String> {
     (0..of).filter(|n| bits >> n & 1 == 1).map(|n| format!("{prefix}{n}")).collect()
 }
 
-/// What a seed stands for: how this world is set up, and what happens in it.
+/// Converts a seed to the configuration of a world and its actions.
 pub fn draw(seed: u64) -> (Rules, Vec<Action>) {
-    let mut chance = Chance::new(seed);
-    let rules = Rules::draw(&mut chance);
-    // Each life has its own inclinations: some are all traffic, others all coming and going.
-    let weights: Vec<u64> = (0..KINDS).map(|_| chance.pick(&[0, 1, 2, 6])).collect();
-    let length = 20 + chance.below(ACTIONS);
-    let actions = (0..length).map(|_| any(&mut chance, &weights)).collect();
+    let mut rng = Rng::new(seed);
+    let rules = Rules::draw(&mut rng);
+    // Each run has its own weights: some consist mostly of messages, others mostly of connects and disconnects.
+    let weights: Vec<u64> = (0..KINDS).map(|_| rng.pick(&[0, 1, 2, 6])).collect();
+    let length = 20 + rng.below(ACTIONS);
+    let actions = (0..length).map(|_| any(&mut rng, &weights)).collect();
     (rules, actions)
 }
 
 const KINDS: usize = 17;
 
-fn any(chance: &mut Chance, weights: &[u64]) -> Action {
-    // The stations have about every second turn, and who comes and listens is never left out altogether.
+fn any(rng: &mut Rng, weights: &[u64]) -> Action {
+    // The stations get about every second turn, and connecting and subscribing always have some weight.
     let total: u64 = weights.iter().sum::<u64>() + 4;
-    if chance.once_in(2) {
-        let (from, count) = (chance.next() as usize >> 8, 1 + chance.below(12) as usize);
-        return Action::Steps { from, count, budget: 1 + chance.below(4) as usize };
+    if rng.once_in(2) {
+        let (from, count) = (rng.next() as usize >> 8, 1 + rng.below(12) as usize);
+        return Action::Steps { from, count, budget: 1 + rng.below(4) as usize };
     }
-    let mut turn = chance.below(total);
+    let mut turn = rng.below(total);
     let kind = weights.iter().position(|weight| match turn.checked_sub(*weight) {
         Some(rest) => {
             turn = rest;
@@ -135,60 +136,66 @@ fn any(chance: &mut Chance, weights: &[u64]) -> Action {
         }
         None => true,
     });
-    of_kind(kind.unwrap_or(turn as usize), chance)
+    of_kind(kind.unwrap_or(turn as usize), rng)
 }
 
-fn of_kind(kind: usize, chance: &mut Chance) -> Action {
-    let who = chance.below(CONNECTIONS.into()) as u8;
-    let channels = chance.below(8) as u8;
-    let hub = chance.below(2) as usize;
-    let max_queued = chance.pick(&[100, 600, 3_000, usize::MAX / 2]);
-    let session = chance.pick(&[4, 16, 1_000]);
-    let session = chance.below(session) as usize;
+fn of_kind(kind: usize, rng: &mut Rng) -> Action {
+    let client = rng.below(CONNECTIONS.into()) as u8;
+    let channels = rng.below(8) as u8;
+    let hub = rng.below(2) as usize;
+    let max_queued = rng.pick(&[100, 600, 3_000, usize::MAX / 2]);
+    let session = rng.pick(&[4, 16, 1_000]);
+    let session = rng.below(session) as usize;
     match kind {
-        0 => Action::Connect { who, channels },
-        1 => Action::OpenSocket { who, hub, max_queued },
-        2 => Action::OpenPoll { who, hub, max_queued },
+        0 => Action::Connect { client, channels },
+        1 => Action::OpenSocket { client, hub, max_queued },
+        2 => Action::OpenPoll { client, hub, max_queued },
         3 => Action::Publish {
-            channel: chance.below(3) as u8,
-            only: if chance.once_in(3) { chance.below(16) as u8 } else { 0 },
-            except: if chance.once_in(4) { chance.below(16) as u8 } else { 0 },
-            fill: chance.pick(&[0, 0, 100, 1_000]),
+            channel: rng.below(3) as u8,
+            only: if rng.once_in(3) { rng.below(16) as u8 } else { 0 },
+            except: if rng.once_in(4) { rng.below(16) as u8 } else { 0 },
+            fill: rng.pick(&[0, 0, 100, 1_000]),
         },
-        4 => Action::Subscribe { who, channels },
-        5 => Action::Unsubscribe { who, channels },
-        6 => Action::Disconnect { who },
-        7 => Action::State { who },
-        8 => Action::Read { session, bytes: chance.pick(&[1, 40, 150, 700]) },
+        4 => Action::Subscribe { client, channels },
+        5 => Action::Unsubscribe { client, channels },
+        6 => Action::Disconnect { client },
+        7 => Action::State { client },
+        8 => Action::Read { session, bytes: rng.pick(&[1, 40, 150, 700]) },
         9 => Action::Read { session, bytes: usize::MAX / 2 },
         10 => Action::Close { session },
-        11 => Action::Cut { session },
-        12 => Action::GoOn { session, taken: !chance.once_in(3) },
-        13 => Action::Pass { ms: chance.pick(&[1, 20, 120, 500, 3_000]) },
-        14 => Action::Private { users: 1 + chance.below(15) as u8 },
-        15 => match chance.once_in(3) {
-            true => Action::Delete { back: chance.below(6) as usize },
-            false => Action::Edit { back: chance.below(6) as usize },
+        11 => Action::Disappear { session },
+        12 => Action::AdvancePoll { session, taken: !rng.once_in(3) },
+        13 => Action::Pass { ms: rng.pick(&[1, 20, 120, 500, 3_000]) },
+        14 => Action::Private { users: 1 + rng.below(15) as u8 },
+        15 => match rng.once_in(3) {
+            true => Action::Delete { back: rng.below(6) as usize },
+            false => Action::Edit { back: rng.below(6) as usize },
         },
-        _ => Action::Offend { session },
+        _ => Action::ViolateProtocol { session },
     }
 }
 
-/// Lets it happen.
+/// Performs an action.
 pub fn act(world: &mut World, action: &Action) {
     match *action {
-        Action::Connect { who, channels } => world.connect(conn_id(who), user(who), chosen(channels, 'c', 3)),
-        Action::Subscribe { who, channels } => world.subscribe(conn_id(who), chosen(channels, 'c', 3)),
-        Action::Unsubscribe { who, channels } => world.unsubscribe(conn_id(who), chosen(channels, 'c', 3)),
-        Action::Disconnect { who } => world.disconnect(conn_id(who)),
-        Action::State { who } => world.set_state(&user(who)),
-        Action::OpenSocket { who, hub, max_queued } => world.open_socket(conn_id(who), hub, max_queued),
-        Action::OpenPoll { who, hub, max_queued } => world.open_poll(conn_id(who), hub, max_queued),
+        Action::Connect { client, channels } => {
+            world.connect(conn_id(client), user(client), chosen(channels, 'c', 3))
+        }
+        Action::Subscribe { client, channels } => world.subscribe(conn_id(client), chosen(channels, 'c', 3)),
+        Action::Unsubscribe { client, channels } => {
+            world.unsubscribe(conn_id(client), chosen(channels, 'c', 3))
+        }
+        Action::Disconnect { client } => world.disconnect(conn_id(client)),
+        Action::State { client } => world.set_state(&user(client)),
+        Action::OpenSocket { client, hub, max_queued } => world.open_socket(conn_id(client), hub, max_queued),
+        Action::OpenPoll { client, hub, max_queued } => world.open_poll(conn_id(client), hub, max_queued),
         Action::Read { session, bytes } => world.with_session(session, |world, at| world.read(at, bytes)),
         Action::Close { session } => world.with_session(session, World::close),
-        Action::Offend { session } => world.with_session(session, World::offend),
-        Action::Cut { session } => world.with_session(session, World::cut),
-        Action::GoOn { session, taken } => world.with_session(session, |world, at| world.go_on(at, taken)),
+        Action::ViolateProtocol { session } => world.with_session(session, World::violate_protocol),
+        Action::Disappear { session } => world.with_session(session, World::disappear),
+        Action::AdvancePoll { session, taken } => {
+            world.with_session(session, |world, at| world.advance_poll(at, taken))
+        }
         Action::Pass { ms } => world.pass(ms),
         Action::Publish { channel, only, except, fill } => publish(world, channel, only, except, fill),
         Action::Private { users } => {
@@ -199,7 +206,7 @@ pub fn act(world: &mut World, action: &Action) {
         Action::Edit { back } => change(world, back, false),
         Action::Delete { back } => change(world, back, true),
         Action::Steps { from, count, budget } => {
-            // The first that has something to do, seen from anywhere.
+            // The first station with work, starting anywhere.
             for turn in 0..count {
                 let from = from.rotate_left(turn as u32 * 5) % 1_000;
                 (0..32).any(|next| world.step(from + next, budget));
@@ -219,7 +226,7 @@ fn publish(world: &mut World, channel: u8, only: u8, except: u8, fill: usize) {
     world.publish(message);
 }
 
-/// Edits or deletes one of the last messages, for those it was for.
+/// Edits or deletes one of the last messages, for its own recipients.
 fn change(world: &mut World, back: usize, end: bool) {
     let Some((number, delivery)) = world.sent.iter().rev().nth(back).cloned() else { return };
     if end {

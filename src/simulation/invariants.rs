@@ -1,4 +1,5 @@
-//! What is true at any time, whenever nothing is under way, and when everybody is gone.
+//! Invariants: those that always hold, those that hold when no message is in flight, and those that hold when all
+//! clients are gone.
 
 use super::peers::Session;
 use super::{ANSWER_MS, TIMES, World};
@@ -13,23 +14,23 @@ use uuid::Uuid;
 const ALL: usize = usize::MAX / 2;
 
 impl World {
-    /// Panics unless the memory that is said to be queued is what is queued, and nothing keeps more than it may.
+    /// Panics unless the counted queued memory is the actual queued memory, and all stores stay within their limits.
     pub fn check(&self) {
         let queued: usize = self.sessions.iter().map(|session| session.send_queue.queued_bytes()).sum();
-        assert_eq!(queued_here(), queued, "bytes that wait");
+        assert_eq!(queued_here(), queued, "queued bytes");
         for (state, _) in &self.channels {
             let (frames, history) = state.num_stored();
-            assert!(frames <= self.rules.keeping.frames, "{frames} frames are kept");
-            assert!(history <= self.rules.keeping.history, "{history} messages are kept");
+            assert!(frames <= self.rules.retention.frames, "{frames} frames are stored");
+            assert!(history <= self.rules.retention.history, "{history} messages are stored");
         }
     }
 
-    /// Presence is told to others than the user itself, with the list of who is there in the end.
+    /// Presence events go to other users than the one concerned, and contain the final list of present users.
     pub fn check_presence(&self, number: usize, event: &Seen) {
         let known = self.registry.connection(self.sessions[number].conn_id);
         let user = known.and_then(|(_, connection)| self.registry.user(connection.user));
         let own = user.is_some_and(|user| event.json["user"] == *user.view.name);
-        assert!(!own, "presence is never told to the user itself: {event:?}");
+        assert!(!own, "presence is never sent to the user itself: {event:?}");
         let listed: Vec<&str> =
             event.json["users"].as_array().unwrap().iter().filter_map(|of| of["user"].as_str()).collect();
         assert!(listed.is_sorted(), "{event:?}");
@@ -39,14 +40,14 @@ impl World {
         assert_eq!(here, joined && settings.broadcast_presence_with_user_lists, "{event:?}");
     }
 
-    /// Every queue runs empty.
-    pub fn settle_all(&mut self) {
+    /// Runs the stations until every queue is empty.
+    pub fn drain_queues(&mut self) {
         while (0..64).filter(|choice| self.step(*choice, 5)).count() > 0 {}
         self.check_at_rest();
     }
 
-    /// With nothing under way all stations agree: who is a member is connected and subscribed, who is seated has a
-    /// session, and every session on a hub is a connection's.
+    /// Without messages in flight all stations agree: each member is connected and subscribed, each attached connection
+    /// has a session, and every session on a hub belongs to a connection.
     fn check_at_rest(&self) {
         self.check();
         for (index, (state, _)) in (0..).zip(&self.channels) {
@@ -57,31 +58,27 @@ impl World {
         let locations: BTreeSet<_> = self.registry.locations().collect();
         for (index, hub) in (0..).zip(&self.hubs) {
             hub.table.check();
-            assert!(
-                hub.fanout.is_idle() && hub.bytes.0 == hub.bytes.1,
-                "bytes on their way: {:?}",
-                hub.bytes
-            );
+            assert!(hub.fanout.is_idle() && hub.bytes.0 == hub.bytes.1, "bytes in flight: {:?}", hub.bytes);
             for key in hub.table.keys() {
                 assert!(
                     locations.contains(&(index, key.index, key.generation)),
-                    "nobody's session on hub {index}"
+                    "session without connection on hub {index}"
                 );
             }
         }
     }
 
-    /// Everybody whose connection is known comes back and reads everything; then nothing may be missing.
-    pub fn reunite(&mut self, conn_ids: &[Uuid]) {
-        self.settle_all();
+    /// Reconnects all known connections and reads everything. Then no event may be missing.
+    pub fn reconnect_all(&mut self, conn_ids: &[Uuid]) {
+        self.drain_queues();
         let first = self.sessions.len();
         for (index, conn_id) in conn_ids.iter().enumerate() {
             self.open_socket(*conn_id, index % 2, ALL);
         }
-        self.settle_all();
-        // A poll whose answer was never taken gives way now.
+        self.drain_queues();
+        // A poll whose response was never received is released now.
         self.pass(ANSWER_MS);
-        self.settle_all();
+        self.drain_queues();
         (0..self.sessions.len()).for_each(|number| self.read(number, ALL));
         self.account.ledger.check(true);
         for (index, (state, _)) in (0..).zip(&mut self.channels) {
@@ -91,16 +88,16 @@ impl World {
             assert_eq!((names, snapshot.total_connections), (users, connections), "in {}", snapshot.name);
         }
         (first..self.sessions.len()).for_each(|number| self.leave(number));
-        self.settle_all();
+        self.drain_queues();
     }
 
-    /// Nobody comes any more, and time passes: nothing and nobody is left.
-    pub fn die_out(&mut self) {
+    /// No client connects any more, and time passes: all stations must become empty.
+    pub fn expire_all(&mut self) {
         (0..self.sessions.len()).for_each(|number| self.leave(number));
-        self.settle_all();
+        self.drain_queues();
         for _ in 0..2 {
             self.pass(TIMES.idle + TIMES.grace);
-            self.settle_all();
+            self.drain_queues();
         }
         self.pass(TIMES.user_idle);
         assert_eq!(self.registry.counts(), (0, 0, 0));
@@ -111,27 +108,27 @@ impl World {
         for (state, _) in &self.channels {
             assert_eq!((state.counts().0, state.counts().1, state.member_keys().count()), (0, 0, 0));
         }
-        assert!(self.sessions.iter().all(Session::is_let_go), "somebody holds on to an outbox");
+        assert!(self.sessions.iter().all(Session::is_released), "a station still holds a send queue");
         self.sessions.clear();
-        assert_eq!(queued_here(), 0, "bytes that wait for nobody");
+        assert_eq!(queued_here(), 0, "queued bytes without a receiver");
     }
 }
 
 impl Session {
-    /// Whether nobody but its client knows its send queue any more.
-    fn is_let_go(&self) -> bool {
+    /// Whether only its client still holds its send queue.
+    fn is_released(&self) -> bool {
         std::rc::Rc::strong_count(&self.send_queue) == 1
     }
 }
 
 impl crate::broker::registry::state::RegistryState {
-    /// Who is subscribed to a channel.
+    /// The connections subscribed to a channel.
     fn subscribed_to(&self, channel: ChannelId) -> BTreeSet<crate::protocol::ids::ConnKey> {
         let subscribed = self.all_connections().filter(|(_, of)| of.channels.contains(&channel));
         subscribed.map(|(key, _)| key).collect()
     }
 
-    /// Where the registry knows sessions: hub, index, generation.
+    /// The registry's locations of sessions: hub, index, generation.
     fn locations(&self) -> impl Iterator<Item = (u16, u32, u32)> {
         let locations = self.all_connections().flat_map(|(_, connection)| match &connection.phase {
             Phase::Attached(location, _) => [Some(*location), None],

@@ -1,13 +1,13 @@
-//! The whole house without actors: the real states of registry, channels, private message streams, hubs and send queues, joined by
-//! queues, with a scheduler that is free to let any of them go on. Time and chance follow from a seed, so every run can
-//! be repeated: `CHANNELSTREAM_SEED=7 cargo test --lib simulation` is the life of seed 7 again.
+//! The core without actors: the real states of registry, channels, private message streams, hubs and send queues,
+//! connected by queues. A scheduler runs them in any order. Time and random numbers follow from a seed, so every run
+//! can be repeated: `CHANNELSTREAM_SEED=7 cargo test --lib simulation` repeats the run of seed 7.
 //!
-//! Between each two stations messages keep their order, as mailboxes do; between different ones anything goes. Sockets
-//! take as few bytes as their peers like, clocks move when the seed says so.
+//! Between two stations messages keep their order, as in mailboxes; between different pairs any order is possible.
+//! Clients read sockets at any speed, and clocks advance when the seed determines it.
 
 mod account;
 mod actions;
-mod chance;
+mod rng;
 mod invariants;
 mod peers;
 mod requests;
@@ -26,40 +26,40 @@ use crate::fixtures::{ENCODER, PLENTY};
 use crate::protocol::ids::{ConnKey, HubId};
 use crate::protocol::message::Delivery;
 use crate::protocol::settings::ChannelSettings;
-use account::Account;
-use chance::Chance;
+use account::ExpectedDeliveries;
 use peers::Session;
+use rng::Rng;
 use std::collections::{HashSet, VecDeque};
 
 const HUBS: u16 = 2;
-/// How long a poll's successor waits for the receipt of its answer.
+/// How long a poll's successor waits for the receipt of its response.
 const ANSWER_MS: u64 = 1_000;
-/// How long a poll waits for something to be answered with.
+/// How long a poll waits for events.
 const WAIT_MS: u64 = 800;
 const TIMES: ConnectionTimes = ConnectionTimes { idle: 1_000, part: 100, grace: 2_000, user_idle: 10_000 };
 
-/// How a world is set up.
+/// The configuration of a world.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    keeping: Retention,
-    /// Of channel 0, 1 and so on.
+    retention: Retention,
+    /// The settings of the channels, by index.
     settings: Vec<ChannelSettings>,
 }
 
 impl Rules {
-    /// Channels differ, and in every second world they keep little.
-    pub fn draw(chance: &mut Chance) -> Self {
-        let few = Retention { frames: 3 + chance.below(12) as usize, history: 1 + chance.below(8) as usize };
-        let keeping = if chance.once_in(2) { few } else { PLENTY };
+    /// Channels have different settings, and in half of the worlds they store little.
+    pub fn draw(rng: &mut Rng) -> Self {
+        let few = Retention { frames: 3 + rng.below(12) as usize, history: 1 + rng.below(8) as usize };
+        let retention = if rng.once_in(2) { few } else { PLENTY };
         let settings = (0..3).map(|_| ChannelSettings {
-            notify_presence: !chance.once_in(3),
-            broadcast_presence_with_user_lists: !chance.once_in(3),
-            notify_state: chance.once_in(2),
-            store_history: chance.once_in(2),
-            history_size: chance.below(6),
-            store_frames: !chance.once_in(6),
+            notify_presence: !rng.once_in(3),
+            broadcast_presence_with_user_lists: !rng.once_in(3),
+            notify_state: rng.once_in(2),
+            store_history: rng.once_in(2),
+            history_size: rng.below(6),
+            store_frames: !rng.once_in(6),
         });
-        Self { keeping, settings: settings.collect() }
+        Self { retention, settings: settings.collect() }
     }
 
     fn settings(&self, channel: &str) -> &ChannelSettings {
@@ -68,9 +68,9 @@ impl Rules {
     }
 }
 
-/// What hubs and their sessions tell the registry, in one order.
+/// Messages from hubs and their sessions to the registry, in one order.
 enum ToRegistry {
-    /// The session of this number asks for its connection.
+    /// The session with this number requests its connection.
     Attach(usize),
     Detached(Detached),
 }
@@ -78,17 +78,17 @@ enum ToRegistry {
 struct Hub {
     table: SessionTable,
     fanout: Fanout,
-    /// From the registry, the private message streams, then each channel.
+    /// Queues from the registry, the private message streams, and each channel.
     inputs: Vec<VecDeque<ToHub>>,
     output: VecDeque<ToRegistry>,
-    /// Bytes of frames that came, and of those that were finished with.
+    /// Bytes of frames received, and of those completely processed.
     bytes: (usize, usize),
 }
 
 pub struct World {
     now: u64,
     rules: Rules,
-    /// Messages so far that nobody deleted.
+    /// All messages so far that were not deleted.
     pub sent: Vec<(u128, Delivery)>,
     last_number: u128,
     registry: RegistryState,
@@ -96,7 +96,7 @@ pub struct World {
     private_messages: (PrivateMessagesState, VecDeque<ToPrivateMessages>),
     hubs: Vec<Hub>,
     sessions: Vec<Session>,
-    account: Account,
+    account: ExpectedDeliveries,
     keys: HashSet<ConnKey>,
     effects: Vec<Effect>,
 }
@@ -116,23 +116,23 @@ impl World {
             last_number: 0,
             registry: RegistryState::new(TIMES),
             channels: Vec::new(),
-            private_messages: (PrivateMessagesState::new(ENCODER, rules.keeping.frames), VecDeque::new()),
+            private_messages: (PrivateMessagesState::new(ENCODER, rules.retention.frames), VecDeque::new()),
             hubs: (0..HUBS).map(hub).collect(),
             sessions: Vec::new(),
-            account: Account::new(),
+            account: ExpectedDeliveries::new(),
             keys: HashSet::new(),
             effects: Vec::new(),
             rules,
         }
     }
 
-    /// A number for something new.
+    /// A unique number.
     pub fn next_number(&mut self) -> u128 {
         self.last_number += 1;
         self.last_number
     }
 
-    /// Time passes, for everybody who has a clock.
+    /// Advances all clocks.
     pub fn pass(&mut self, ms: u64) {
         let before = self.now;
         self.now += ms;

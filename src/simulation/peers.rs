@@ -1,5 +1,5 @@
-//! Clients: they open sockets and polls, read as fast or as slowly as they like, hang up or just vanish. What their
-//! kernel has taken counts as got: what is lost behind it is outside of what a server can promise.
+//! Clients: they open sockets and polls, read at any speed, close connections or disappear. Data that their kernel has
+//! accepted counts as received, because a server cannot guarantee more.
 
 use super::account::{number_of_delete, number_of_edit};
 use super::{ANSWER_MS, ToRegistry, WAIT_MS, World};
@@ -17,31 +17,31 @@ use uuid::Uuid;
 const HEARTBEAT_MS: u64 = 700;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
-/// What a heartbeat holds.
+/// The content of a heartbeat.
 const NOTHING: &[u8] = b"[]";
 
-/// A session and the client behind it.
+/// A session and its client.
 pub struct Session {
     pub hub: usize,
     pub key: SlotKey,
     pub conn_id: Uuid,
     pub transport: Transport,
     pub send_queue: Rc<SendQueue>,
-    /// The connection to which it was attached.
+    /// The connection to which it is attached.
     pub owner: Option<ConnKey>,
-    /// A poll's answer on its way.
+    /// A poll's response that is being sent.
     answer: Option<Vec<Bytes>>,
     wait_until: u64,
-    /// Its successor waits for the receipt of its answer until then.
+    /// Its successor waits until then for the receipt of its response.
     release_at: Option<u64>,
-    /// A websocket's kernel.
+    /// The kernel's side of a websocket.
     socket: Rc<Socket>,
-    /// Half a frame.
+    /// Part of a frame.
     input: Vec<u8>,
-    /// The frame of which half is here was counted when the session was taken over.
+    /// The partly received frame was counted when the session was taken over.
     counted: bool,
-    /// Its client takes nothing in any more.
-    deaf: bool,
+    /// Its client ignores all further data.
+    ignores_input: bool,
     is_closed: bool,
     is_broken: bool,
 }
@@ -53,21 +53,21 @@ impl Session {
 }
 
 impl World {
-    /// Does something with a session, counted back from the newest.
+    /// Applies an action to a session, counted back from the newest.
     pub fn with_session(&mut self, back: usize, act: impl FnOnce(&mut Self, usize)) {
         if let Some(last) = self.sessions.len().checked_sub(1) {
             act(self, last - back % self.sessions.len());
         }
     }
 
-    /// A client opens a socket, from which it reads nothing until it is told to.
+    /// A client opens a socket. It reads only when `read` is called.
     pub fn open_socket(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
         let socket = Rc::new(Socket::default());
         let send_queue = SendQueue::simulated(socket.clone(), QueueCapacity::new(max_queued, usize::MAX));
         self.open(conn_id, hub, Transport::Websocket, send_queue, socket);
     }
 
-    /// A client polls. It is answered early if more than `max_queued` bytes come together.
+    /// A client polls. The response comes early if more than `max_queued` bytes are queued.
     pub fn open_poll(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
         let send_queue = SendQueue::poll(QueueCapacity::new(max_queued, usize::MAX), 0);
         self.open(conn_id, hub, Transport::LongPoll, send_queue, Rc::default());
@@ -97,7 +97,7 @@ impl World {
             socket,
             input: Vec::new(),
             counted: false,
-            deaf: false,
+            ignores_input: false,
             is_closed: false,
             is_broken: false,
         });
@@ -108,62 +108,62 @@ impl World {
         self.hubs[session.hub].table.slot(session.key).is_some()
     }
 
-    /// Out of its hub; it may be out already.
+    /// Removes a session from its hub, if it is still there.
     fn detach(&mut self, number: usize) {
-        self.absorb(number);
+        self.receive(number);
         let session = &self.sessions[number];
         let hub = &mut self.hubs[session.hub];
         hub.output.extend(hub.table.detach(session.key).map(ToRegistry::Detached));
     }
 
-    /// The session takes itself out, and nobody is there to say goodbye to.
+    /// Ends a session whose client is gone.
     pub fn leave(&mut self, number: usize) {
         self.detach(number);
         self.sessions[number].send_queue.clear();
     }
 
-    /// The session takes itself out, and says so.
-    pub fn say_goodbye(&mut self, number: usize, reason: CloseReason) {
+    /// Ends a session with a close frame.
+    pub fn close_session(&mut self, number: usize, reason: CloseReason) {
         self.detach(number);
         self.sessions[number].send_queue.close(reason);
     }
 
-    /// The client says goodbye: it hears nothing any more, whatever comes.
+    /// The client sends a close frame, and ignores all further data.
     pub fn close(&mut self, number: usize) {
         if self.is_alive(number) && self.sessions[number].transport == Transport::Websocket {
-            self.say_goodbye(number, CloseReason::ByPeer(Some(1000)));
-            self.sessions[number].deaf = true;
+            self.close_session(number, CloseReason::ByPeer(Some(1000)));
+            self.sessions[number].ignores_input = true;
         }
     }
 
-    /// The client breaks the protocol, and goes on reading.
-    pub fn offend(&mut self, number: usize) {
+    /// The client violates the protocol, and continues to read.
+    pub fn violate_protocol(&mut self, number: usize) {
         if self.is_alive(number) && self.sessions[number].transport == Transport::Websocket {
             let (hub, key) = (self.sessions[number].hub, self.sessions[number].key);
-            self.dismiss(hub, key, CloseReason::Protocol);
+            self.close_by_hub(hub, key, CloseReason::Protocol);
         }
     }
 
-    /// The client is gone. Its session learns it from the next write, or when time has passed.
-    pub fn cut(&mut self, number: usize) {
-        self.absorb(number);
+    /// The client disappears. Its session notices it with the next write, or after some time.
+    pub fn disappear(&mut self, number: usize) {
+        self.receive(number);
         let session = &mut self.sessions[number];
         session.is_broken = true;
         session.socket.break_down();
     }
 
-    /// A socket's peer makes room for so many bytes, and takes in what comes.
+    /// A client accepts this many bytes, and reads what arrives.
     pub fn read(&mut self, number: usize, bytes: usize) {
         let session = &self.sessions[number];
         if session.transport == Transport::Websocket && !session.is_broken {
             session.socket.make_room(bytes);
             session.send_queue.flush_simulated();
-            self.absorb(number);
+            self.receive(number);
         }
     }
 
-    /// A poll goes on: it is answered, or its answer has been taken, or its client has hung up on it.
-    pub fn go_on(&mut self, number: usize, taken: bool) {
+    /// Advances a poll: it gets its response, or the client receives the response, or the client closes the connection.
+    pub fn advance_poll(&mut self, number: usize, taken: bool) {
         if self.sessions[number].transport == Transport::Websocket || !self.is_alive(number) {
             return;
         }
@@ -183,7 +183,7 @@ impl World {
         }
     }
 
-    /// What the hub's wheel and the sessions' own timers do.
+    /// The work of the hub's timer wheel and of the sessions' own timers.
     pub fn pass_for_sessions(&mut self, before: u64) {
         let now = self.now;
         let beats = before / HEARTBEAT_MS < now / HEARTBEAT_MS;
@@ -198,25 +198,25 @@ impl World {
                 let (hub, key) = (session.hub, session.key);
                 let pushed =
                     if beats { session.send_queue.push_control(&HEARTBEAT) } else { PushResult::Accepted };
-                self.settle(hub, key, pushed);
+                self.apply_result(hub, key, pushed);
             } else if session.answer.is_none()
                 && (session.wait_until <= now || !session.send_queue.is_empty())
             {
-                self.go_on(number, true);
+                self.advance_poll(number, true);
             }
         }
     }
 
-    /// The hub tells a session to go.
-    pub fn dismiss(&mut self, hub: usize, key: SlotKey, reason: CloseReason) {
+    /// The hub closes a session.
+    pub fn close_by_hub(&mut self, hub: usize, key: SlotKey, reason: CloseReason) {
         let of = |session: &Session| (session.hub, session.key) == (hub, key);
-        let number = self.sessions.iter().rposition(of).expect("hubs know no session that was never opened");
+        let number = self.sessions.iter().rposition(of).expect("every session of a hub was opened");
         let taken_over = reason == CloseReason::TakenOver;
         if taken_over && self.hubs[hub].table.is_answering(key) {
             self.sessions[number].release_at.get_or_insert(self.now + ANSWER_MS);
             return;
         }
-        self.absorb(number);
+        self.receive(number);
         let detached = self.hubs[hub].table.close(key, reason);
         let gone = detached.is_some();
         self.hubs[hub].output.extend(detached.map(ToRegistry::Detached));
@@ -225,12 +225,12 @@ impl World {
         }
         if gone && reason == CloseReason::TooSlow {
             let left = self.sessions[number].send_queue.queued_bytes();
-            assert!(left <= reason.frame().len(), "{left} bytes stay behind for a peer that does not read");
+            assert!(left <= reason.frame().len(), "{left} bytes stay queued for a peer that does not read");
         }
     }
 
-    /// The frame of which part is out goes out whole, and counts from here on, as if the kernel had all of it: the
-    /// successor does not get it.
+    /// A partly sent frame is sent completely, and counts as received from now on, as if the kernel had accepted all of
+    /// it. The successor does not receive it.
     fn count_begun(&mut self, number: usize) {
         let session = &self.sessions[number];
         if session.input.is_empty() {
@@ -238,9 +238,9 @@ impl World {
         }
         let rest = session.send_queue.batch();
         let mut whole = session.input.clone();
-        whole.extend_from_slice(rest.first().expect("the rest of a frame waits"));
+        whole.extend_from_slice(rest.first().expect("the rest of a frame is queued"));
         let (frames, left) = whole_frames(&whole);
-        assert!(left.is_empty() && frames.len() == 1, "half a frame is followed by its other half");
+        assert!(left.is_empty() && frames.len() == 1, "the rest of a frame completes it");
         let (opcode, payload) = frames[0];
         if opcode == TEXT && payload != NOTHING {
             self.note(number, &text(payload));
@@ -248,8 +248,8 @@ impl World {
         }
     }
 
-    /// What the kernel has taken by now, the peer gets.
-    fn absorb(&mut self, number: usize) {
+    /// The client receives what the kernel has accepted by now.
+    fn receive(&mut self, number: usize) {
         let session = &mut self.sessions[number];
         let mut input = std::mem::take(&mut session.input);
         input.extend(session.socket.received());
@@ -257,9 +257,12 @@ impl World {
         session.input = rest.to_vec();
         for (opcode, payload) in frames {
             let session = &mut self.sessions[number];
-            assert!(!session.is_closed, "nothing follows a goodbye");
+            assert!(!session.is_closed, "no frame follows a close frame");
             session.is_closed = opcode == CLOSE;
-            if opcode == TEXT && payload != NOTHING && !std::mem::take(&mut session.counted) && !session.deaf
+            if opcode == TEXT
+                && payload != NOTHING
+                && !std::mem::take(&mut session.counted)
+                && !session.ignores_input
             {
                 self.note(number, &text(payload));
             }
@@ -267,13 +270,13 @@ impl World {
     }
 
     fn note(&mut self, number: usize, event: &Seen) {
-        let owner = self.sessions[number].owner.expect("nobody gets anything before it is attached");
+        let owner = self.sessions[number].owner.expect("only attached sessions receive events");
         match event.kind.as_str() {
             "message" => {
                 if let Some(edit) = event.json["message"]["edit"].as_u64() {
                     let edits = self.account.edits.get(&event.number);
                     assert!(edits.is_some_and(|edits| edits.contains(&edit.into())), "{event:?}");
-                    assert!(event.catchup, "what is live is as it was said: {event:?}");
+                    assert!(event.catchup, "live events contain the original text: {event:?}");
                 }
                 self.note_number(owner, event.number);
             }
@@ -293,7 +296,7 @@ impl World {
     }
 }
 
-/// What a websocket's frame holds.
+/// The event in a websocket's frame.
 fn text(payload: &[u8]) -> Seen {
     seen(&payload[1..payload.len() - 1])
 }

@@ -1,4 +1,4 @@
-//! What backends ask for. The registry answers at once, and what follows from it is on its way to the other stations.
+//! Requests of applications. The registry answers immediately; the resulting messages to other stations are queued.
 
 use super::World;
 use crate::broker::channel::state::ChannelState;
@@ -26,7 +26,7 @@ impl World {
         };
         self.registry.connect(request, self.now, &mut self.effects).unwrap();
         let (key, _) = self.registry.connection(conn_id).unwrap();
-        assert_eq!(self.keys.insert(key), !known, "a key is never used again");
+        assert_eq!(self.keys.insert(key), !known, "a key is never reused");
         self.apply();
     }
 
@@ -34,7 +34,7 @@ impl World {
         let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
         let channel_configs = channels.iter().map(settings).collect();
         let request = Subscribe { conn_id, channels, channel_configs };
-        // An unknown connection is one of the things that happen.
+        // An unknown connection is a valid case.
         let _ = self.registry.subscribe(request, &mut self.effects);
         self.apply();
     }
@@ -53,7 +53,7 @@ impl World {
         let value = StateValue::Number(self.next_number().to_string().into());
         let state = vec![StateEntry { key: "k".into(), value }];
         let keys = Some(vec!["k".to_owned()]);
-        // Refused for a user who is not known yet.
+        // Refused if the user is not known yet.
         let _ = self.registry.set_user_state(user, state, keys, self.now, &mut self.effects);
         self.apply();
     }
@@ -74,12 +74,12 @@ impl World {
         self.apply();
     }
 
-    /// Sends on what the registry has decided.
+    /// Queues the registry's messages to other stations.
     pub fn apply(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Create(identity, settings, _) => {
-                    let state = ChannelState::new(identity, settings, ENCODER, self.rules.keeping, time(0));
+                    let state = ChannelState::new(identity, settings, ENCODER, self.rules.retention, time(0));
                     self.channels.push((state, VecDeque::new()));
                     self.hubs.iter_mut().for_each(|hub| hub.inputs.push(VecDeque::new()));
                 }

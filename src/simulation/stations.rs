@@ -1,4 +1,4 @@
-//! The scheduler: which station has its turn, and what it does with it.
+//! The scheduler: which station runs next, and what it does.
 
 use super::account::to;
 use super::{HUBS, ToRegistry, World};
@@ -11,10 +11,11 @@ use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::PushResult;
 
 impl World {
-    /// Lets one station take one message, or one hub write to some of its members. False if it has nothing to do.
+    /// Lets one station process one message, or one hub write to some of its members. Returns false if it has nothing
+    /// to do.
     pub fn step(&mut self, choice: usize, budget: usize) -> bool {
         let channels = self.channels.len();
-        // Every pair of stations has its turn.
+        // Every pair of stations gets turns.
         let hubs = usize::from(HUBS);
         match choice % (1 + channels + hubs * (4 + channels)) {
             0 => self.step_private_messages(),
@@ -41,7 +42,7 @@ impl World {
                         let owner = self.registry.connection(session.conn_id).map(|(key, _)| key);
                         self.sessions[number].owner = owner;
                     }
-                    Err(_) => self.say_goodbye(number, CloseReason::Ended),
+                    Err(_) => self.close_session(number, CloseReason::Ended),
                 }
             }
             Some(ToRegistry::Detached(gone)) => self.registry.detached(gone, self.now, &mut self.effects),
@@ -68,11 +69,11 @@ impl World {
             }
             ToChannel::Attach { conn, user, location, part } => {
                 state.attach(conn, user, location, part, &now, &mut effects);
-                // Of what went through before it came back, it gets what the channel still keeps: its own
-                // coming may have pushed something out.
+                // Of the events before it returned, it receives those that the channel still stores. Its own `joined`
+                // event may have displaced one.
                 let stored = self.rules.settings(&state.identity().name).store_frames;
-                let kept = if stored { self.rules.keeping.frames as Offset } else { 0 };
-                self.account.excuse_passed(conn, id, state.offset(), kept);
+                let kept = if stored { self.rules.retention.frames as Offset } else { 0 };
+                self.account.excuse_displaced(conn, id, state.offset(), kept);
             }
             ToChannel::OrderedClose(_) => {}
             ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
@@ -93,7 +94,7 @@ impl World {
                 self.account.pass_through(id, state.offset(), number);
             }
         }
-        // What the registry knows of a channel's size is of any earlier moment.
+        // The registry's data about a channel's size may be from any earlier moment.
         if let Some(record) = self.registry.channel(id) {
             record.summary.update(state);
         }
@@ -119,7 +120,7 @@ impl World {
             }
             ToPrivateMessages::OrderedClose(_) => {}
             ToPrivateMessages::Attach(user, conn, location, part) => {
-                account.excuse_private(conn, user, self.rules.keeping.frames);
+                account.excuse_private(conn, user, self.rules.retention.frames);
                 state.attach(user, conn, location, part, &mut effects);
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
@@ -166,22 +167,22 @@ impl World {
                 (key, hub.table.leave(channel, key, pending))
             }
             ToHub::Release(key, reason) => {
-                self.dismiss(index, key, reason);
+                self.close_by_hub(index, key, reason);
                 return true;
             }
             ToHub::Drain | ToHub::OrderedClose(..) => return true,
         };
-        self.settle(index, key, pushed);
+        self.apply_result(index, key, pushed);
         true
     }
 
     fn step_fanout(&mut self, index: usize, budget: usize) -> bool {
         let hub = &mut self.hubs[index];
-        // Catch-ups stop anywhere and go on in a later turn.
+        // Catch-ups stop at any point and continue in a later turn.
         hub.table.set_allowance(budget);
         if let Some(key) = hub.table.unfinished() {
             let pushed = hub.table.continue_catch_up(key);
-            self.settle(index, key, pushed);
+            self.apply_result(index, key, pushed);
             return true;
         }
         if hub.fanout.is_idle() {
@@ -190,17 +191,17 @@ impl World {
         let slice = hub.fanout.run(&mut hub.table, budget);
         hub.bytes.1 += slice.bytes;
         for (key, pushed) in slice.failed {
-            self.settle(index, key, pushed);
+            self.apply_result(index, key, pushed);
         }
         true
     }
 
-    /// Dismisses a session whose send queue took no more.
-    pub fn settle(&mut self, hub: usize, key: SlotKey, pushed: PushResult) {
+    /// Closes a session whose send queue accepts no more.
+    pub fn apply_result(&mut self, hub: usize, key: SlotKey, pushed: PushResult) {
         match pushed {
             PushResult::Accepted | PushResult::Closed => {}
-            PushResult::Overflow => self.dismiss(hub, key, CloseReason::TooSlow),
-            PushResult::Broken => self.dismiss(hub, key, CloseReason::ByPeer(None)),
+            PushResult::Overflow => self.close_by_hub(hub, key, CloseReason::TooSlow),
+            PushResult::Broken => self.close_by_hub(hub, key, CloseReason::ByPeer(None)),
         }
     }
 

@@ -1,9 +1,9 @@
-//! When counters grew last: found by looking at them again and again, so that counting stays as cheap as it is. Pure;
-//! told the time.
+//! The time of the last increase of each counter. The counters are compared at intervals, so that counting itself stays
+//! cheap. Pure; the time is passed in.
 
 use std::collections::HashMap;
 
-/// Counters by name, and when each was seen to have grown.
+/// Counters by name, with the time at which each was last seen to increase.
 #[derive(Debug, Default)]
 pub struct LastSeen(HashMap<&'static str, Growth>);
 
@@ -14,7 +14,7 @@ struct Growth {
 }
 
 impl LastSeen {
-    /// Looks at the counters. What has grown since the last look did so now.
+    /// Compares the counters. Those that have increased since the last call get the current time.
     pub fn look(&mut self, counters: impl Iterator<Item = (&'static str, u64)>, now_unix: u64) {
         for (name, count) in counters {
             let known = self.0.get(name).map_or(0, |growth| growth.count);
@@ -24,7 +24,7 @@ impl LastSeen {
         }
     }
 
-    /// When this counter grew last, in Unix seconds; none if it never did.
+    /// The time of this counter's last increase, in Unix seconds; `None` if it never increased.
     pub fn of(&self, name: &str) -> Option<u64> {
         self.0.get(name).map(|growth| growth.at_unix)
     }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_is_as_late_as_its_last_growth() {
+    fn each_counter_has_the_time_of_its_last_increase() {
         let mut latest = LastSeen::default();
         latest.look([("a", 0), ("b", 2)].into_iter(), 100);
         latest.look([("a", 1), ("b", 2)].into_iter(), 101);

@@ -1,20 +1,19 @@
-//! The limits at which something is refused or cut off, and how often each was reached.
+//! The limits at which the server refuses or aborts something, and how often each was reached.
 
 use super::Counter;
 
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $variant:ident = $setting:literal;)+) => {
-        /// A limit, by the setting that it is.
+        /// A limit, identified by its setting.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Limit {
             $($(#[doc = $doc])+ $variant,)+
         }
 
         impl Limit {
-            /// All of them, in the order in which they are shown.
+            /// All limits, in the order in which they are shown.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// The name of the setting.
             pub fn setting(self) -> &'static str {
                 match self {
                     $(Self::$variant => $setting,)+
@@ -25,47 +24,47 @@ macro_rules! limits {
 }
 
 limits! {
-    /// What a body holds: lists, nesting, names, frames. Any of the settings that bound these.
+    /// Content of a body: lists, nesting, names, frames. It stands for all settings that limit these.
     Fields = "fields";
-    /// Bytes of a request's body.
+    /// Bytes of a request body.
     Body = "max_body_bytes";
-    /// Websockets and long-polls open at a time.
+    /// Websockets and long-polls open concurrently.
     Sessions = "max_sessions";
     /// Sockets of one client address.
     SocketsPerAddress = "max_sockets_per_address";
-    /// New sockets of one client address in a second.
+    /// New sockets of one client address per second.
     ConnectRate = "connect_rate_per_address";
-    /// Connections' records.
+    /// Records of connections.
     Connections = "max_connections";
-    /// Connections' records of one user.
+    /// Records of connections of one user.
     ConnectionsPerUser = "max_connections_per_user";
-    /// Channels that one connection is in.
+    /// Channels joined by one connection.
     ChannelsPerConnection = "max_channels_per_connection";
-    /// Channels in all.
+    /// Channels in total.
     Channels = "max_channels";
-    /// Keys of one user's state.
+    /// Keys in one user's state.
     UserStateKeys = "max_user_state_keys";
     /// Bytes of one user's state.
     UserStateBytes = "max_user_state_bytes";
-    /// Messages in a second, signed with one secret.
+    /// Messages per second, signed with one secret.
     PublishRate = "publish_rate_per_secret";
-    /// Bytes and lines of a request's head.
+    /// Bytes and lines of a request head.
     Head = "max_head_bytes";
-    /// Time for a request's head.
+    /// Time for receiving a request head.
     HeaderTime = "header_timeout_ms";
-    /// Time for a request's body.
+    /// Time for receiving a request body.
     BodyTime = "body_timeout_ms";
-    /// Time for an answer to be taken.
+    /// Time for the client to accept a response.
     AnswerTime = "answer_timeout_ms";
-    /// Bytes that wait for one peer.
+    /// Queued bytes for one client.
     QueuedBytes = "max_queued_bytes";
-    /// Frames that wait for one peer.
+    /// Queued frames for one client.
     QueuedFrames = "max_queued_frames";
-    /// Bytes that wait for all peers.
+    /// Queued bytes for all clients.
     TotalQueuedBytes = "max_total_queued_bytes";
 }
 
-/// The settings that [`Limit::Fields`] stands for.
+/// The settings that [`Limit::Fields`] represents.
 const OF_FIELDS: [&str; 7] = [
     "max_json_depth",
     "max_list_items",
@@ -77,7 +76,7 @@ const OF_FIELDS: [&str; 7] = [
 ];
 
 impl Limit {
-    /// The limit that is counted when this setting's bound is reached.
+    /// The limit that is counted when this setting's value is exceeded.
     pub fn of(setting: &str) -> Option<Self> {
         if OF_FIELDS.contains(&setting) {
             return Some(Self::Fields);
@@ -85,7 +84,8 @@ impl Limit {
         Self::ALL.iter().copied().find(|limit| limit.setting() == setting)
     }
 
-    /// Whether a request or a socket is refused or cut off there; else an open session is closed.
+    /// Whether the server refuses or aborts a request or a socket at this limit. At the others it closes an open
+    /// session.
     pub fn refuses(self) -> bool {
         !matches!(self, Self::QueuedBytes | Self::QueuedFrames | Self::TotalQueuedBytes)
     }
@@ -102,7 +102,7 @@ impl Default for LimitHits {
 }
 
 impl LimitHits {
-    /// Counts one.
+    /// Counts one hit.
     pub fn count(&self, limit: Limit) {
         if let Some(counter) = self.0.get(limit as usize) {
             counter.add(1);
@@ -114,7 +114,7 @@ impl LimitHits {
         self.0.get(limit as usize).map_or(0, Counter::get)
     }
 
-    /// All limits and how often each was reached.
+    /// All limits with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Limit, u64)> {
         Limit::ALL.iter().map(|limit| (*limit, self.get(*limit)))
     }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_has_a_counter_of_its_own() {
+    fn each_limit_has_a_separate_counter() {
         let hits = LimitHits::default();
         for (index, limit) in Limit::ALL.iter().enumerate() {
             assert_eq!(*limit as usize, index);

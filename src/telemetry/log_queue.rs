@@ -1,7 +1,7 @@
 //! The queue between the threads that log and the one thread that writes the log.
 //!
-//! A reader of standard error that stalls, a disk that hangs or a file that may not grow holds up the writing thread
-//! and no other. At its bound the queue drops further lines and counts them.
+//! If a reader of standard error stalls, a disk hangs or a file cannot grow, only the writing thread waits. A full
+//! queue drops further lines and counts them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,24 +12,24 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Most lines that wait to be written.
+/// Maximum number of queued lines.
 const MAX_LINES: usize = 16_384;
-/// Most bytes of lines that wait to be written.
+/// Maximum size of the queued lines, in bytes.
 const MAX_BYTES: usize = 4 << 20;
-/// An empty queue keeps room for so many lines.
-const KEPT_LINES: usize = 256;
-/// Dropped lines are reported at most this often.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// How long the end of the process and a panic wait for a reader that stalls.
-const STALLED: Duration = Duration::from_millis(250);
-/// How long they wait where the writing thread gets no turn.
-const BUSY: Duration = Duration::from_secs(2);
-/// How often they look whether the reader stalls.
-const LOOK: Duration = Duration::from_millis(10);
-/// The target of the reports, for filters.
+/// Number of lines for which an empty queue keeps its memory.
+const RESERVED_LINES: usize = 256;
+/// Minimum interval between reports of dropped lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long shutdown and a panic wait for a reader that stalls.
+const STALL_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long they wait if the machine is busy and the writing thread does not run.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often they check whether the reader stalls.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// The log target of the reports, for filters.
 pub const TARGET: &str = "channelstream::log";
 
-/// The process has one log and one queue for it.
+/// The queue of the process's log.
 pub static LOG_QUEUE: LogQueue = LogQueue::new(stderr_stalls);
 
 /// Whether a write to standard error would wait.
@@ -39,7 +39,7 @@ fn stderr_stalls() -> bool {
     !matches!(poll(&mut asked, PollTimeout::ZERO), Ok(1..))
 }
 
-/// Lines of the log that wait to be written.
+/// Log lines that wait to be written.
 #[derive(Debug)]
 pub struct LogQueue {
     state: Mutex<LogQueueState>,
@@ -55,25 +55,26 @@ pub struct LogQueue {
 struct LogQueueState {
     lines: VecDeque<Box<[u8]>>,
     bytes: usize,
-    /// A thread writes the lines.
+    /// Whether a thread writes the lines.
     is_open: bool,
-    /// The writing thread has taken a line that is not written yet.
+    /// Whether the writing thread has taken a line that is not written yet.
     is_writing: bool,
-    /// The writing thread waits for a line.
+    /// Whether the writing thread waits for a line.
     is_waiting: bool,
-    /// The thread that writes. It logs reports of dropped lines only, which go before all that waits.
+    /// The thread that writes. It logs only reports of dropped lines, which precede all queued lines.
     writer: Option<ThreadId>,
-    /// The thread that reports why the process ends. Its lines go first, too, and no others are taken.
+    /// The thread that reports why the process ends. Its lines also precede the queued ones, and lines of other threads
+    /// are dropped.
     last: Option<ThreadId>,
-    /// Lines dropped since the start, and how many of them were reported.
+    /// Lines dropped since the start, and the number of them that were reported.
     dropped: u64,
     reported: u64,
 }
 
-/// What the writing thread does next.
+/// The next task of the writing thread.
 enum Task {
     Write(Box<[u8]>),
-    /// So many lines were dropped since the last report, so many since the start.
+    /// The number of lines dropped since the last report, and since the start.
     Report(u64, u64),
 }
 
@@ -103,12 +104,12 @@ impl LogQueue {
         self.lock().is_open
     }
 
-    /// Lines dropped since the start: they found no room, or could not be written.
+    /// Lines dropped since the start, because the queue was full or writing failed.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// Queues a line, or drops it where there is no room. Never waits for the writing thread.
+    /// Queues a line, or drops it if the queue is full. It never waits for the writing thread.
     pub fn push(&self, line: &[u8]) {
         let own = Some(std::thread::current().id());
         let mut state = self.lock();
@@ -127,31 +128,31 @@ impl LogQueue {
         }
     }
 
-    /// Takes lines of this thread only from now on, without a bound and before all that wait: it reports why the process
-    /// ends.
-    pub fn take_last_words(&self) {
+    /// From now on accepts only lines of this thread, without a limit and before all queued lines: it reports why the
+    /// process ends.
+    pub fn accept_only_this_thread(&self) {
         self.lock().last.get_or_insert(std::thread::current().id());
     }
 
-    /// Waits until all lines are written: 250 ms at most for a reader that stalls, and somewhat longer for a machine that is
-    /// busy.
+    /// Waits until all lines are written: at most 250 ms for a reader that stalls, and somewhat longer on a busy
+    /// machine.
     pub fn drain(&self) {
         let (begun, mut stalled) = (Instant::now(), Duration::ZERO);
         let mut state = self.lock();
         while state.is_open && (state.is_writing || !state.lines.is_empty()) {
-            if stalled >= STALLED || begun.elapsed() >= BUSY {
+            if stalled >= STALL_TIMEOUT || begun.elapsed() >= BUSY_TIMEOUT {
                 break;
             }
             let before = Instant::now();
-            state = self.emptied.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.emptied.wait_timeout(state, POLL_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
             if (self.stalls)() {
                 stalled += before.elapsed();
             }
         }
     }
 
-    /// Writes lines for as long as the process runs. A line whose writing fails is dropped and counted. As soon as a line can
-    /// be written again, the next one reports how many are missing.
+    /// Writes lines until the process ends. A line that cannot be written is dropped and counted. After the next
+    /// successful write, a report states how many lines are missing.
     pub fn write_out(&self, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> ! {
         self.lock().writer = Some(std::thread::current().id());
         let (mut can_write, mut may_report_at) = (true, Instant::now());
@@ -162,7 +163,7 @@ impl LogQueue {
                     self.has_written(can_write);
                 }
                 Task::Report(count, sum) => {
-                    may_report_at = Instant::now() + REPORT_EVERY;
+                    may_report_at = Instant::now() + REPORT_INTERVAL;
                     log::warn!(target: TARGET, "{count} lines of the log were dropped, {sum} since the start");
                 }
             }
@@ -184,7 +185,7 @@ impl LogQueue {
                 state.is_writing = true;
                 return Task::Write(line);
             }
-            state.lines.shrink_to(KEPT_LINES);
+            state.lines.shrink_to(RESERVED_LINES);
             state.is_waiting = true;
             state = match wait {
                 Some(wait) => self.filled.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0,
@@ -208,7 +209,7 @@ impl LogQueue {
     }
 }
 
-/// Puts each record that the logger writes into [`LOG_QUEUE`].
+/// Adds each record that the logger writes to [`LOG_QUEUE`].
 #[derive(Debug)]
 pub struct ToLogQueue;
 
@@ -230,8 +231,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A queue whose lines go to the receiver; each line waits until the sender has sent a verdict on its writing.
-    fn held() -> (&'static LogQueue, mpsc::Sender<bool>, mpsc::Receiver<String>) {
+    /// A queue whose lines go to the receiver. Each line waits until the sender has sent the result of its write.
+    fn blocking_queue() -> (&'static LogQueue, mpsc::Sender<bool>, mpsc::Receiver<String>) {
         let queue: &LogQueue = Box::leak(Box::new(LogQueue::new(|| true)));
         let ((allow, allowed), (written, lines)) = (mpsc::channel::<bool>(), mpsc::channel());
         queue.open();
@@ -253,8 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_whose_lines_are_not_written_drops_and_counts() {
-        let (queue, allow, lines) = held();
+    fn a_full_queue_drops_and_counts_lines() {
+        let (queue, allow, lines) = blocking_queue();
         queue.push(b"first");
         until_taken(queue);
         (0..MAX_LINES).for_each(|_| queue.push(b"x"));
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(queue.dropped(), 3);
         let begun = Instant::now();
         queue.drain();
-        assert!((STALLED..PATIENCE).contains(&begun.elapsed()), "drain gives up");
+        assert!((STALL_TIMEOUT..PATIENCE).contains(&begun.elapsed()), "drain gives up");
         drop(allow);
         assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "first");
         (0..MAX_LINES).for_each(|_| assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "x"));
@@ -271,27 +272,27 @@ mod tests {
         assert_eq!((state.bytes, state.lines.len(), state.reported), (0, 0, 3));
     }
 
-    /// A busy machine is no reason to lose the last lines.
+    /// The last lines must not be lost on a busy machine.
     #[test]
-    fn a_reader_that_does_not_stall_is_waited_for() {
+    fn drain_waits_for_a_reader_that_does_not_stall() {
         let queue: &LogQueue = Box::leak(Box::new(LogQueue::new(|| false)));
         queue.open();
-        queue.push(b"last words");
+        queue.push(b"last line");
         let (written, lines) = mpsc::channel();
         std::thread::spawn(move || {
-            std::thread::sleep(STALLED + 5 * LOOK);
+            std::thread::sleep(STALL_TIMEOUT + 5 * POLL_INTERVAL);
             queue.write_out(move |line| {
                 written.send(line.to_vec()).unwrap();
                 Ok(())
             })
         });
         queue.drain();
-        assert_eq!(lines.try_recv().unwrap(), b"last words");
+        assert_eq!(lines.try_recv().unwrap(), b"last line");
     }
 
     #[test]
-    fn bytes_have_a_bound_too() {
-        let (queue, _allow, _lines) = held();
+    fn the_queue_limits_bytes() {
+        let (queue, _allow, _lines) = blocking_queue();
         queue.push(b"first");
         until_taken(queue);
         let large = vec![b'x'; MAX_BYTES / 4];
@@ -300,23 +301,23 @@ mod tests {
     }
 
     #[test]
-    fn last_words_go_before_all_that_waits() {
-        let (queue, allow, lines) = held();
+    fn the_last_lines_precede_all_queued_lines() {
+        let (queue, allow, lines) = blocking_queue();
         queue.push(b"first");
         until_taken(queue);
         (0..MAX_LINES).for_each(|_| queue.push(b"x"));
-        queue.take_last_words();
-        queue.push(b"last words");
+        queue.accept_only_this_thread();
+        queue.push(b"last line");
         std::thread::spawn(|| queue.push(b"another thread's")).join().unwrap();
         assert_eq!(queue.dropped(), 1);
         drop(allow);
         assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "first");
-        assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "last words");
+        assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), "last line");
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_not_reported_meanwhile() {
-        let (queue, allow, lines) = held();
+    fn unwritable_lines_are_counted_and_reported_later() {
+        let (queue, allow, lines) = blocking_queue();
         for _ in 0..3 {
             queue.push(b"x");
             allow.send(false).unwrap();
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_writing_thread_nothing_waits() {
+    fn drain_returns_immediately_without_a_writing_thread() {
         let queue = LogQueue::new(|| false);
         queue.push(b"x");
         queue.drain();

@@ -1,4 +1,5 @@
-//! Log lines that clients cause: about ten a second for each cause, then a sum. So no client decides how much is logged.
+//! Log lines that clients cause. At most ten lines per second are logged for each cause; further ones are added up and
+//! logged as a sum, so that clients do not determine the size of the log.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,38 +8,38 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-/// Lines for one cause in each window; further ones are summed.
+/// Maximum number of lines for one cause in a window; further ones are summed.
 const LINES: u32 = 10;
 /// The length of a window.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Addresses that are counted for one sum.
+/// Maximum number of addresses counted for one sum.
 const ADDRESSES: usize = 16;
-/// Characters of a client's text that a line shows.
+/// Maximum number of characters of a client's text in a line.
 const MAX_CHARS: usize = 120;
 
-/// Something that clients can make the server log, as often as they like.
+/// A log event that clients can cause at any rate.
 #[derive(Debug)]
 pub struct Cause {
-    /// What a sum counts.
+    /// What a sum counts, as a plural.
     name: &'static str,
     target: &'static str,
     level: Level,
     state: Mutex<CauseState>,
 }
 
-/// Signatures that are wrong, too old or used before.
+/// Signatures that are wrong, too old or already used.
 pub static REFUSED_SIGNATURES: Cause =
     Cause::new("signatures were refused", "channelstream::auth", Level::Info);
-/// Requests that prove themselves with a well-known secret or password and do not begin on this machine.
+/// Requests from another machine that authenticate with a well-known secret or password.
 pub static WELL_KNOWN_SECRETS: Cause =
     Cause::new("requests with a well-known secret were refused", "channelstream::auth", Level::Warn);
-/// Attempts to sign in to the admin pages that failed.
+/// Failed attempts to sign in to the admin pages.
 pub static FAILED_SIGN_INS: Cause =
     Cause::new("attempts to sign in failed", "channelstream::console", Level::Warn);
-/// Connections that the system took back.
+/// Connections that the operating system ended before the server accepted them.
 pub static LOST_CONNECTIONS: Cause =
     Cause::new("new connections were lost", "channelstream::server", Level::Warn);
-/// Requests that failed by a fault of the server.
+/// Requests that failed because of an error in the server.
 pub static FAILED_REQUESTS: Cause = Cause::new("requests failed", "channelstream::http", Level::Error);
 
 const CAUSES: [&Cause; 5] =
@@ -46,20 +47,20 @@ const CAUSES: [&Cause; 5] =
 
 #[derive(Debug)]
 struct CauseState {
-    /// When the window began; none before the first line.
+    /// When the window began; `None` before the first line.
     begun: Option<Instant>,
     lines: u32,
-    /// What was summed instead of logged.
+    /// The events that were summed instead of logged.
     summed: u64,
     clients: Clients,
 }
 
-/// What a window has summed.
+/// The sum of one window.
 #[derive(Debug, PartialEq)]
 struct Sum {
     count: u64,
     span: Duration,
-    /// The client that caused most of it, and at least how much; none if no client stands out.
+    /// The client that caused most of the events, and a lower bound of their number; `None` if no client stands out.
     most: Option<(IpAddr, u64)>,
 }
 
@@ -74,7 +75,7 @@ impl Cause {
         }
     }
 
-    /// Logs a line with the client's address, or adds it to the sum. Text of the client must be [`escaped`].
+    /// Logs a line with the client's address, or adds it to the sum. A client's text must be [`escaped`].
     pub fn log(&self, client: Option<IpAddr>, line: fmt::Arguments<'_>) {
         if !log::log_enabled!(target: self.target, self.level) {
             return;
@@ -109,7 +110,7 @@ impl Cause {
     }
 }
 
-/// Logs the sums of windows that are over. To be called about once a second.
+/// Logs the sums of windows that have ended. It must be called about once a second.
 pub fn log_sums() {
     let now = Instant::now();
     for cause in CAUSES {
@@ -117,7 +118,7 @@ pub fn log_sums() {
     }
 }
 
-/// Logs all sums. For the end of the process.
+/// Logs all sums at the end of the process.
 pub fn log_last_sums() {
     let now = Instant::now();
     for cause in CAUSES {
@@ -126,7 +127,7 @@ pub fn log_last_sums() {
 }
 
 impl CauseState {
-    /// Counts one. Returns the sum of the window before, if one is over, and whether this one's line is shown.
+    /// Counts one event. Returns the sum of the previous window, if one has ended, and whether this event is logged.
     fn count(&mut self, client: Option<IpAddr>, now: Instant) -> (Option<Sum>, bool) {
         let sum = self.end_window(now, WINDOW);
         self.begun.get_or_insert(now);
@@ -141,7 +142,7 @@ impl CauseState {
         (sum, false)
     }
 
-    /// Ends a window that is at least this old. Returns its sum, unless it has none.
+    /// Ends a window of at least this age. Returns its sum, if there is one.
     fn end_window(&mut self, now: Instant, age: Duration) -> Option<Sum> {
         let span = now.saturating_duration_since(self.begun?);
         if span < age {
@@ -154,8 +155,8 @@ impl CauseState {
     }
 }
 
-/// Counts of the clients that come most often, by the algorithm of Misra and Gries: a client with more than a
-/// seventeenth of all is among them, and its count is never too high.
+/// Counts the most frequent clients with the algorithm of Misra and Gries: a client with more than a seventeenth of all
+/// events is included, and its count is never too high.
 #[derive(Debug)]
 struct Clients {
     counts: [Option<(IpAddr, u64)>; ADDRESSES],
@@ -179,7 +180,7 @@ impl Clients {
     }
 }
 
-/// A client's text as a line shows it: without control characters, and cut to a bounded length.
+/// A client's text for a log line, without control characters and truncated.
 pub fn escaped(text: &str) -> Escaped<'_> {
     Escaped(text)
 }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_lines_a_second_then_a_sum() {
+    fn ten_lines_per_second_are_logged_and_the_rest_is_summed() {
         let (mut state, begun) = (state(), Instant::now());
         let shown =
             (0..1_000).filter(|n| state.count(Some(ip(u8::from(n % 10 == 0))), begun).1).collect::<Vec<_>>();
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_does_not_wait_for_the_window() {
+    fn sums_are_logged_at_the_end_of_the_process() {
         let (mut state, begun) = (state(), Instant::now());
         (0..12).for_each(|_| _ = state.count(None, begun));
         let sum = Sum { count: 2, span: Duration::ZERO, most: None };
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_very_many_clients_stands_out() {
+    fn the_most_frequent_of_many_clients_is_found() {
         let mut clients = Clients { counts: [None; ADDRESSES] };
         for n in 0..100_000_u32 {
             clients.count(IpAddr::from(n.to_be_bytes()));
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_clients_is_escaped_and_cut() {
+    fn text_of_clients_is_escaped_and_truncated() {
         let text = "/a\r\n[2026] ERROR \u{1b}[31m\u{9b}\u{202e}é";
         let shown = escaped(text).to_string();
         assert_eq!(shown, "/a\\r\\n[2026] ERROR \\u{1b}[31m\\u{9b}\\u{202e}é");

@@ -1,4 +1,4 @@
-//! Counters and gauges: what the server knows about itself without asking its actors.
+//! Counters and gauges: data about the server that is available without a request to its actors.
 
 pub mod closes;
 pub mod in_flight;
@@ -20,81 +20,76 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// The sum so far.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A number as it was when it was last looked at.
+/// A gauge: the number at the last measurement.
 #[derive(Debug, Default)]
 pub struct Level(AtomicU64);
 
 impl Level {
-    /// Notes the number.
     pub fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    /// The number noted last.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What happened since the start, over all threads.
+/// Counts of events since the start, over all threads.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Frames handed to sessions.
+    /// Frames passed to sessions.
     pub deliveries: Counter,
-    /// Messages queued to connections, each counted for each connection that is to get it, with a session or without.
+    /// Messages queued for connections, counted once for each receiving connection, with or without a session.
     pub queued: Counter,
-    /// Messages accepted, also for channels nobody knows.
+    /// Accepted messages, including those for unknown channels.
     pub messages: Counter,
-    /// Sessions closed because their peer did not read.
+    /// Sessions closed because their client did not read.
     pub closed_too_slow: Counter,
-    /// Sessions closed because nothing was heard from their peer.
+    /// Sessions closed because their client sent nothing.
     pub closed_silent: Counter,
     /// Sessions closed because a later one took over.
     pub closed_taken_over: Counter,
-    /// Requests answered 503 because a mailbox or a hub was full.
+    /// Requests that got status 503 because a mailbox or a hub was full.
     pub refused_busy: Counter,
-    /// Times a thread did not answer for `worker_lag_ms`.
+    /// Times a thread did not respond for `worker_lag_ms`.
     pub threads_lagged: Counter,
-    /// Connections answered 503 because the process had no file descriptor left.
+    /// Connections that got status 503 because the process had no free file descriptor.
     pub refused_no_files: Counter,
-    /// Websockets that are gone, by reason.
+    /// Closed websockets, by reason.
     pub closes: closes::Closes,
     /// How often each limit was reached.
     pub limits: limits::LimitHits,
-    /// Handshakes and polls refused because of the page's origin.
+    /// Handshakes and polls refused because of the origin of their page.
     pub refused_origin: Counter,
-    /// Requests answered 400 because they were not HTTP, or malformed.
+    /// Requests that got status 400 because they were malformed or not HTTP.
     pub refused_malformed: Counter,
-    /// Connections that are present; at most a tenth of a second old, as are the next three.
+    /// Current connections; like the next three levels, at most a tenth of a second old.
     pub connections: Level,
-    /// Users with connections that are present.
+    /// Users with current connections.
     pub users: Level,
     /// Users whose state the server stores.
     pub remembered_users: Level,
-    /// Channels.
     pub channels: Level,
 }
 
 impl Counters {
-    /// All that is counted because something was refused, cut off or closed, by names that are one of a kind.
-    pub fn mishaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    /// All counters of refused, aborted and closed requests and sessions, with unique names.
+    pub fn failure_counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let limits = self.limits.iter().map(|(limit, count)| (limit.setting(), count));
         let failures = metrics::failures(self).map(|(metric, _, count)| (metric.name, count));
         limits.chain(failures).chain(self.closes.iter())
     }
 
-    /// Requests and sockets that were refused or cut off, for whatever limit, fullness or origin.
+    /// Requests and sockets that were refused or aborted, because of a limit, a full queue or the origin.
     pub fn refusals(&self) -> u64 {
         let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
         let others = metrics::failures(self).filter(|(_, failure, _)| *failure == Failure::Refused);
@@ -108,14 +103,14 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_mishap_has_a_name_of_its_own() {
+    fn each_failure_count_has_a_unique_name() {
         let counters = Counters::default();
-        let names: Vec<_> = counters.mishaps().map(|(name, _)| name).collect();
+        let names: Vec<_> = counters.failure_counts().map(|(name, _)| name).collect();
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:?}");
     }
 
     #[test]
-    fn a_session_that_is_closed_at_its_limit_is_no_refusal() {
+    fn a_session_closed_at_its_limit_does_not_count_as_refused() {
         let counters = Counters::default();
         limits::Limit::ALL.iter().for_each(|limit| counters.limits.count(*limit));
         counters.closes.count(None);

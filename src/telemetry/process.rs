@@ -1,19 +1,19 @@
-//! What the operating system says about this process.
+//! The operating system's data about this process.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-/// Processor time and memory, as far as the system tells.
+/// Processor time and memory, as far as the operating system reports them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
-    /// Processor time used since the start, by all threads, in µs.
+    /// Processor time used by all threads since the start, in µs.
     pub cpu_us: u64,
-    /// Memory in use (resident), in bytes.
+    /// Resident memory in bytes.
     pub memory_bytes: u64,
 }
 
 impl Process {
-    /// How it stands now; what cannot be found out is 0.
+    /// The current values; unavailable ones are 0.
     pub fn now() -> Self {
         let cpu_us = getrusage(UsageWho::RUSAGE_SELF)
             .map_or(0, |usage| usage.user_time().num_microseconds() + usage.system_time().num_microseconds());
@@ -22,7 +22,7 @@ impl Process {
     }
 }
 
-/// Address space and data segment (memory of its own that the process may write) in use, in bytes; 0 where the system
+/// Size of the address space and the data segment (private writable memory), in bytes; 0 where the operating system
 /// does not report them.
 #[must_use]
 pub fn memory_maps() -> (u64, u64) {
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_is_nothing() {
+    fn missing_lines_give_no_size() {
         let status = "Name:\tx\nVmSize:\t 7 kB\nVmRSS:\t    1234 kB\nThreads:\t4\n";
         assert_eq!((size(status, "VmRSS:"), size(status, "VmSize:")), (Some(1_234 * 1_024), Some(7 * 1_024)));
         for status in ["", "VmRSS:\tmany kB", "VmRSS:\t5 MB", "VmRSS:\t99999999999999999999 kB"] {

@@ -1,9 +1,10 @@
-//! What the figures were: one sample a second, kept for a while, and coarser ones for longer. Pure; told what is.
+//! Time series of the server's figures: one sample a second for a short span, and coarser samples for longer spans.
+//! Pure; the values are passed in.
 
 use super::metrics::Sources;
 use std::collections::VecDeque;
 
-/// The figures of a sample, in their order.
+/// The figures of a sample, in order.
 pub const FIGURES: [Figure; 12] = [
     now("connections", &["connections"]),
     now("users", &["users"]),
@@ -23,9 +24,8 @@ pub const FIGURES: [Figure; 12] = [
 /// One figure of a sample.
 #[derive(Clone, Copy, Debug)]
 pub struct Figure {
-    /// Its name in the console.
     pub name: &'static str,
-    /// What becomes of several that are joined to one.
+    /// How several values are combined into one.
     pub kind: SeriesKind,
     /// The metrics whose sum it is.
     metrics: &'static [&'static str],
@@ -78,7 +78,7 @@ impl Reading {
     }
 }
 
-/// What becomes of several values that are joined to one.
+/// How several values are combined into one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesKind {
     /// Their mean.
@@ -87,25 +87,24 @@ pub enum SeriesKind {
     Count,
 }
 
-/// One value for each of [`FIGURES`]. Seven digits are more than a chart can show, and half the memory.
+/// One value for each of [`FIGURES`]. Seven digits are more than a chart can show, and take half the memory.
 pub type Sample = [f32; FIGURES.len()];
 
-/// Seconds from one sample of a span to the next, and how many are kept: ten minutes, three hours, a day.
+/// The interval of a span in seconds and its number of samples: ten minutes, three hours, a day.
 pub const SPANS: [(u64, usize); 3] = [(1, 600), (15, 720), (120, 720)];
 
-/// Samples of one step, the newest at the end.
+/// Samples with one interval, the newest at the end.
 #[derive(Debug)]
 struct Span {
     step_s: u64,
     keep: usize,
     samples: VecDeque<Sample>,
-    /// How many there ever were.
+    /// The number of samples so far, including those removed.
     count: u64,
-    /// The sum of what will be the next sample.
+    /// The values collected for the next sample.
     sum: Sample,
 }
 
-/// All spans.
 #[derive(Debug)]
 pub struct Series {
     spans: Vec<Span>,
@@ -115,11 +114,11 @@ pub struct Series {
 /// Some samples of a span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeriesPage {
-    /// Seconds from one to the next.
+    /// The interval in seconds.
     pub step_s: u64,
-    /// The number of the first one; they are numbered from 1, without gaps.
+    /// The number of the first sample. Numbers start at 1 and have no gaps.
     pub first: u64,
-    /// The number of the newest one there is; 0 if there is none.
+    /// The number of the newest available sample; 0 if there is none.
     pub last: u64,
     /// Oldest first.
     pub samples: Vec<Sample>,
@@ -134,7 +133,7 @@ impl Default for Series {
 }
 
 impl Series {
-    /// Takes the sample of one second.
+    /// Adds the sample of one second.
     pub fn push(&mut self, sample: Sample) {
         self.seconds += 1;
         for span in &mut self.spans {
@@ -142,7 +141,7 @@ impl Series {
         }
     }
 
-    /// The samples of the span with this step that are newer than number `after`. None: there is no such span.
+    /// The samples after number `after` in the span with this interval; `None` if there is no such span.
     pub fn since(&self, step_s: u64, after: u64) -> Option<SeriesPage> {
         self.spans.iter().find(|span| span.step_s == step_s).map(|span| span.since(after))
     }
@@ -169,7 +168,7 @@ impl Span {
 
     fn since(&self, after: u64) -> SeriesPage {
         let oldest = self.count - self.samples.len() as u64;
-        // A number that is yet to come is from before a restart: everything is new to who sends it.
+        // A number in the future comes from before a restart: every sample is new for this client.
         let skip = if after > self.count { 0 } else { after.saturating_sub(oldest) as usize };
         let samples: Vec<_> = self.samples.iter().skip(skip).copied().collect();
         SeriesPage { step_s: self.step_s, first: oldest + skip as u64 + 1, last: self.count, samples }
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_averaged_and_counts_added() {
+    fn gauges_are_averaged_and_counts_are_added() {
         let mut series = Series::default();
         (1..=30).for_each(|n| series.push(sample(n as f32)));
         let coarse = series.since(15, 0).unwrap();
@@ -211,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_new_comes_once_and_without_gaps(pushes in 0_u64..2_000, after in 0_u64..2_100) {
+        fn new_samples_are_returned_once_and_without_gaps(pushes in 0_u64..2_000, after in 0_u64..2_100) {
             let mut series = Series::default();
             (1..=pushes).for_each(|n| series.push(sample(n as f32)));
             for (step_s, keep) in SPANS {

@@ -1,4 +1,4 @@
-//! How clients receive events. Each transport has its endpoint and the actor of its session.
+//! How clients receive events. Each transport consists of its endpoint and the actor of its session.
 
 pub mod admission;
 pub mod websocket;

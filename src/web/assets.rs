@@ -1,4 +1,4 @@
-//! GET /static/…: the files of the pages and the browser library, built into the binary.
+//! GET /static/…: the files of the pages and the browser library, embedded in the binary.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use include_dir::{Dir, File, include_dir};
 use sha1::{Digest, Sha1};
 
-use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::http::polled::is_known;
 use crate::http_error::Refusal;
 use crate::protocol::schema;
@@ -54,7 +54,7 @@ impl Asset {
     }
 }
 
-/// Sends a file, or 304 if the client has it already.
+/// Sends a file, or 304 if the client has the current version.
 ///
 /// # Errors
 /// No file has this path.
@@ -64,29 +64,28 @@ pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResp
         if is_known(req.headers(), &asset.etag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
         .insert_header((header::ETAG, asset.etag.as_str()))
-        // Browsers ask again each time, so that no page runs with modules of two versions; a 304 is cheap.
+        // Browsers revalidate on each use, so that no page runs with modules of two versions; a 304 is cheap.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        // Pages of applications import the browser library from here. All clients receive the same files.
+        // Pages of applications import the browser library from here. The files are the same for all clients.
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .content_type(asset.content_type);
     Ok(if is_known(req.headers(), &asset.etag) { answer.finish() } else { answer.body(asset.content) })
 }
 
-/// Describes the endpoint in the OpenAPI document.
-pub fn described(_: &mut Description<'_>) -> Operation {
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
     let path = Parameter::builder()
         .name("path")
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
         .schema(Some(schema::text()))
-        .description(Some("Path of the file; it may hold slashes."))
+        .description(Some("Path of the file; it may contain slashes."))
         .example(Some("channelstream/index.js".into()));
-    Operation::new(HttpMethod::Get, "/static/{path}", "file", Public::Operators, Access::Open)
-        .about("A file of the pages, or of the browser library", "The library is `channelstream/index.js`.")
+    Operation::new(HttpMethod::Get, "/static/{path}", "file", ApiGroup::Operators, Access::Open)
+        .about("A file of the pages or the browser library", "The library is `channelstream/index.js`.")
         .parameter(path)
         .responds(200, response("The file.", "*/*", schema::text()))
-        .responds(304, Response::new("The sender has it already."))
+        .responds(304, Response::new("The client already has the current file."))
         .refuses([Refusal::NotFound("/static/unknown.js".into())])
 }
 

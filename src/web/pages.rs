@@ -1,71 +1,61 @@
-//! The HTML pages. A page is a template from `static/` with `{{base}}`, `{{prefix}}`, `{{nonce}}` and the values of
-//! its own (`{{error}}` of the form, `{{csrf}}` of the console, `{{demo}}` of the front page) filled in.
+//! The HTML pages. A page is a template from `static/` in which `{{base}}`, `{{prefix}}`, `{{nonce}}` and the page's
+//! own values (`{{error}}` of the form, `{{csrf}}` of the console, `{{demo}}` of the front page) are replaced.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::auth::proxy::BaseUrl;
 use crate::console::session::{AdminOrSigned, csrf_token_for};
 use crate::http_error::escape_html;
 use utoipa::openapi::path::HttpMethod;
 
-/// A page's template.
 #[derive(Clone, Copy, Debug)]
 pub struct Page(&'static str);
 
 impl Page {
-    /// A page of this template.
     pub const fn new(template: &'static str) -> Self {
         Self(template)
     }
 }
 
-/// The front page.
 pub const FRONT: Page = Page(include_str!("../../static/index.html"));
-/// The tutorial.
 pub const FIRST_APPLICATION: Page = Page(include_str!("../../static/first-application.html"));
-/// The form to sign in with.
 pub const SIGN_IN: Page = Page(include_str!("../../static/sign_in.html"));
-/// The admin's dashboard.
 pub const DASHBOARD: Page = Page(include_str!("../../static/admin.html"));
-/// The page to try the API with.
+/// The API explorer.
 pub const EXPLORER: Page = Page(include_str!("../../static/explorer.html"));
 
-/// What the API's description says of the front page.
-pub fn described_front(_: &mut Description<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, "/", "frontPage", Public::Operators, Access::Open)
-        .about("Front page", "Says that the server runs; in demo mode with a live demo.")
+pub fn openapi_front(_: &mut ApiDescription<'_>) -> Operation {
+    Operation::new(HttpMethod::Get, "/", "frontPage", ApiGroup::Operators, Access::Open)
+        .about("Front page", "Shows that the server runs; in demo mode it contains a live demo.")
         .text("The page.", "text/html")
 }
 
-/// And of the tutorial.
-pub fn described_first_application(_: &mut Description<'_>) -> Operation {
+pub fn openapi_first_application(_: &mut ApiDescription<'_>) -> Operation {
     let path = "/docs/first-application";
-    Operation::new(HttpMethod::Get, path, "firstApplication", Public::Operators, Access::Open)
+    Operation::new(HttpMethod::Get, path, "firstApplication", ApiGroup::Operators, Access::Open)
         .about(
             "The first application",
-            "A tutorial that performs its calls, with the secret that its reader types in.",
+            "A tutorial that performs its calls with the secret that the reader enters.",
         )
         .text("The page.", "text/html")
 }
 
-/// And of the console.
-pub fn described_dashboard(_: &mut Description<'_>) -> Operation {
+pub fn openapi_dashboard(_: &mut ApiDescription<'_>) -> Operation {
     page("/admin", "console", "Console")
 }
 
-/// And of the page to try the API with.
-pub fn described_explorer(_: &mut Description<'_>) -> Operation {
-    page("/api-explorer", "explorer", "The API to try out")
+pub fn openapi_explorer(_: &mut ApiDescription<'_>) -> Operation {
+    page("/api-explorer", "explorer", "API explorer")
 }
 
 fn page(path: &'static str, id: &str, summary: &str) -> Operation {
-    Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::SignedOrAdmin)
-        .about(summary, "A page for people.")
+    Operation::new(HttpMethod::Get, path, id, ApiGroup::Operators, Access::SignedOrAdmin)
+        .about(summary, "An HTML page for operators.")
         .text("The page.", "text/html")
-        .redirects("To the sign-in, for who is not signed in.")
+        .redirects("Callers that are not signed in go to the sign-in form.")
 }
 
 /// GET /admin.
@@ -81,7 +71,7 @@ pub async fn explorer(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest)
 }
 
 impl Page {
-    /// The page for one request: its base, its nonce, and the values of its own by name.
+    /// Renders the page for one request, with its base, its nonce and its own values by name.
     pub fn serve(self, base: &BaseUrl, values: &[(&str, &str)]) -> HttpResponse {
         let nonce = format!("{:032x}", rand::random::<u128>());
         let page = render(self.0, |name| match name {
@@ -95,14 +85,14 @@ impl Page {
             .insert_header((header::CONTENT_SECURITY_POLICY, policy(self.0, base, &nonce)))
             .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
             .insert_header((header::REFERRER_POLICY, "same-origin"))
-            // It differs by host and by nonce, and may show what only admins see.
+            // The page depends on host and nonce, and may show data for admins only.
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .body(page)
     }
 }
 
-/// Scripts and styles are our own files; only a page that needs more may more: scripts of its own, which carry this
-/// answer's nonce, and websockets of this server where it has them.
+/// Scripts and styles must be the server's own files. Only a page that needs more is allowed more: inline scripts with
+/// this response's nonce, and websockets to this server.
 fn policy(template: &str, base: &BaseUrl, nonce: &str) -> String {
     let nonce = if template.contains("{{nonce}}") { format!(" 'nonce-{nonce}'") } else { String::new() };
     let host = base.host();
@@ -117,7 +107,7 @@ fn policy(template: &str, base: &BaseUrl, nonce: &str) -> String {
     )
 }
 
-/// Fills in `{{name}}` where `value` knows the name, made safe for HTML; leaves all else as it is.
+/// Replaces `{{name}}` by the escaped value if `value` returns one. Other text remains unchanged.
 fn render(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut page = String::with_capacity(template.len() + 256);
     let mut rest = template;
@@ -154,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn known_names_are_filled_in_and_escaped() {
+    fn known_names_are_replaced_and_escaped() {
         let fill = |template| render(template, |name| (name == "a").then(|| "<'\">".into()));
         assert_eq!(fill("x{{a}}y{{ a }}z"), "x&lt;&#39;&quot;&gt;y&lt;&#39;&quot;&gt;z");
         assert_eq!(fill("{{b}} {{ {{a}} }} {{"), "{{b}} {{ &lt;&#39;&quot;&gt; }} {{");
     }
 
     #[test]
-    fn the_explorer_holds_what_other_builds_replace() {
+    fn the_explorer_contains_the_texts_that_other_builds_replace() {
         let page = text(EXPLORER.serve(&base("push.example:81"), &[]));
         assert!(page.contains("from 'http://push.example:81/static/channelstream/index.js'"));
         assert!(page.contains("http://push.example:81/openapi.json"));
@@ -169,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_has_a_policy_and_no_scripts_beside_it() {
+    fn every_page_has_a_policy_and_no_other_scripts() {
         for page in [FRONT, FIRST_APPLICATION, SIGN_IN, DASHBOARD, EXPLORER] {
             let answer = page.serve(&base("h"), &[]);
             let policy =
@@ -188,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_host_does_not_get_into_a_page() {
+    fn a_hostile_host_header_does_not_reach_a_page() {
         let page = text(EXPLORER.serve(&base("h'</script><script>alert(1)"), &[]));
         assert!(!page.contains("alert(1)"));
         assert!(page.contains("http://localhost:8000/openapi.json"));

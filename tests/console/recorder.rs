@@ -218,7 +218,7 @@ async fn a_recording_is_asked_for_properly() {
     let off = operator.command("/admin/record", json!({"conn_id": id, "on": true})).await;
     assert_eq!(
         (off.status, off.json()),
-        (422, json!({"_schema": ["Recording is turned off: recorder_bytes is 0."]}))
+        (422, json!({"_schema": ["Recording is disabled: recorder_bytes is 0."]}))
     );
 
     let server = self::server();

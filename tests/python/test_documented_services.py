@@ -179,7 +179,7 @@ def test_no_client_chooses_its_address(proxied, header):
         return nginx.ask("POST", "/admin/sign_in", headers, data={"username": "admin", "password": "wrong"}).status_code
 
     with ThreadPoolExecutor() as pool:
-        # Side by side: each wrong password is answered half a second later.
+        # In parallel: the response to each wrong password is delayed by half a second.
         assert 429 in pool.map(guess, range(8))
 
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{ArrayBuilder, Type};
 
-/// The limit that a list or mapping keeps to.
+/// The limit that applies to a list or mapping.
 #[derive(Clone, Copy)]
 pub(crate) enum ListLimit {
     /// `max_list_items`.
@@ -19,7 +19,7 @@ pub(crate) enum ListLimit {
 }
 
 impl ListLimit {
-    /// The most it allows.
+    /// The largest size that it allows.
     pub(crate) fn of(self, limits: &RequestLimits) -> usize {
         match self {
             Self::Items => limits.max_list_items,
@@ -28,7 +28,7 @@ impl ListLimit {
     }
 }
 
-/// A list of values of one kind; wrong items come back by their index.
+/// A list of values of one kind. Errors of items are reported by index.
 #[derive(Clone, Copy)]
 pub(crate) struct ListField<K> {
     item: K,
@@ -71,13 +71,13 @@ impl<K: FieldKind> FieldKind for ListField<K> {
         if faults.is_empty() { Ok(values) } else { Err(Value::Object(faults)) }
     }
 
-    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
-        let list = ArrayBuilder::new().items(self.item.shape(limits, book));
+    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
+        let list = ArrayBuilder::new().items(self.item.shape(limits, schemas));
         list.min_items(self.some.then_some(1)).max_items(Some(self.bound.of(limits))).into()
     }
 }
 
-/// An object as a mapping to values of one kind; wrong values come back by their key.
+/// An object that maps strings to values of one kind. Errors of values are reported by key.
 #[derive(Clone, Copy)]
 pub(crate) struct Mapping<K> {
     value: K,
@@ -85,7 +85,6 @@ pub(crate) struct Mapping<K> {
 }
 
 impl<K: FieldKind> Mapping<K> {
-    /// A mapping from any text.
     pub(crate) const fn to(value: K, bound: ListLimit) -> Self {
         Self { value, bound }
     }
@@ -113,24 +112,23 @@ impl<K: FieldKind> FieldKind for Mapping<K> {
         if faults.is_empty() { Ok(values) } else { Err(Value::Object(faults)) }
     }
 
-    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
-        mapping_shape(self.value.shape(limits, book), self.bound.of(limits))
+    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
+        mapping_shape(self.value.shape(limits, schemas), self.bound.of(limits))
     }
 }
 
-/// An object of any names, at most `max` of them.
+/// The schema of an object with arbitrary names, at most `max` of them.
 pub(crate) fn mapping_shape(values: ValueSchema, max: usize) -> ValueSchema {
     let mapping = schema::of_type(Type::Object).additional_properties(Some(values));
     mapping.max_properties(Some(max)).into()
 }
 
-/// An object with fields of its own.
+/// An object with a fixed table of fields.
 pub(crate) struct ObjectField<T: 'static> {
-    /// Its name in the description.
+    /// Its name in the API description.
     pub(crate) name: &'static str,
-    /// Its fields.
     pub(crate) fields: FieldTable,
-    /// Makes the value of them; called once, and `None` only when it has noted a fault.
+    /// Converts the fields to a value. It is called once, and returns `None` only after it has recorded an error.
     pub(crate) read: fn(&mut Fields<'_>) -> Option<T>,
 }
 
@@ -149,12 +147,12 @@ impl<T> FieldKind for ObjectField<T> {
         nested(raw, self.fields, limits, self.read)
     }
 
-    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
-        object_shape(self.name, self.fields, limits, book)
+    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
+        object_shape(self.name, self.fields, limits, schemas)
     }
 }
 
-/// Reads an object that has these fields; wrong fields and wrong types come back as a tree.
+/// Reads an object with these fields. Errors of fields and of the type are returned as a tree.
 pub(crate) fn nested<'a, T>(
     raw: &'a RawValue,
     table: FieldTable,
@@ -162,19 +160,19 @@ pub(crate) fn nested<'a, T>(
     read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
 ) -> Read<T> {
     let fields = Fields::of(raw.get(), table, limits).ok_or_else(|| json!({ "_schema": [INPUT_TYPE] }))?;
-    fields.made(read)
+    fields.read_all(read)
 }
 
-/// The shape of an object that has these fields.
+/// The schema of an object with these fields.
 pub(crate) fn object_shape(
     name: &str,
     table: FieldTable,
     limits: &RequestLimits,
-    book: &mut SchemaRegistry,
+    schemas: &mut SchemaRegistry,
 ) -> ValueSchema {
-    book.named(name, |book| {
+    schemas.named(name, |schemas| {
         let keys = table.iter().fold(ObjectSchema::new(), |keys, field| {
-            let shape = field.shape(limits, book);
+            let shape = field.shape(limits, schemas);
             let required = matches!(field.presence(), FieldPresence::Required | FieldPresence::Filled);
             keys.described(field.name(), shape, required)
         });

@@ -1,4 +1,4 @@
-//! One field of an object, and all fields of one on their way into a request.
+//! One field of an object, and the set of fields from which a request is read.
 
 use super::members::named;
 use super::{Fault, FieldKind, NULL, Read, fault};
@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 
 const MISSING: &str = "Missing data for required field.";
 
-/// Whether a field may be left out, or null.
+/// Whether a field may be left out or null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldPresence {
-    /// It must be there.
+    /// It must be present.
     Required,
-    /// It must be there; where it is missing null counts, and is refused, as in the original.
+    /// It must be present. A missing field counts as null and is refused as such, as in the original.
     Filled,
-    /// The same, unless the query has it.
+    /// The same, unless the query contains it.
     OrInQuery,
     /// It may be left out.
     Optional,
@@ -24,14 +24,14 @@ pub(crate) enum FieldPresence {
     Nullable,
 }
 
-/// A field: its name, what its values are, and what it means.
+/// A field: its name, the kind of its values, and its description.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<K> {
     name: &'static str,
     kind: K,
     presence: FieldPresence,
     about: &'static str,
-    /// What counts when it is left out, as JSON.
+    /// The value used when it is left out, as JSON.
     default: Option<&'static str>,
 }
 
@@ -40,17 +40,17 @@ impl<K: FieldKind> Field<K> {
         Self { name, kind, presence, about, default: None }
     }
 
-    /// A field that must be there.
+    /// A field that must be present.
     pub(crate) const fn required(name: &'static str, kind: K, about: &'static str) -> Self {
         Self::new(name, kind, FieldPresence::Required, about)
     }
 
-    /// A field that must be there and counts as null where it is not.
+    /// A field that must be present, and counts as null if it is not.
     pub(crate) const fn filled(name: &'static str, kind: K, about: &'static str) -> Self {
         Self::new(name, kind, FieldPresence::Filled, about)
     }
 
-    /// The same, unless the query has it.
+    /// The same, unless the query contains it.
     pub(crate) const fn or_in_query(name: &'static str, kind: K, about: &'static str) -> Self {
         Self::new(name, kind, FieldPresence::OrInQuery, about)
     }
@@ -65,22 +65,20 @@ impl<K: FieldKind> Field<K> {
         Self::new(name, kind, FieldPresence::Nullable, about)
     }
 
-    /// What counts when the field is left out, as JSON.
+    /// Sets the value used when the field is left out, as JSON.
     pub(crate) const fn default(self, json: &'static str) -> Self {
         Self { default: Some(json), ..self }
     }
 }
 
-/// A field as its object knows it, whatever its kind.
+/// A field without the type of its values, as a table of fields stores it.
 pub(crate) trait Property: Sync {
-    /// Its name.
     fn name(&self) -> &'static str;
 
-    /// Whether it may be left out.
     fn presence(&self) -> FieldPresence;
 
-    /// Its shape, with what it means and what counts without it.
-    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema;
+    /// Its schema, with its description and default.
+    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema;
 }
 
 impl<K: FieldKind> Property for Field<K> {
@@ -92,8 +90,8 @@ impl<K: FieldKind> Property for Field<K> {
         self.presence
     }
 
-    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
-        let shape = self.kind.shape(limits, book);
+    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
+        let shape = self.kind.shape(limits, schemas);
         let shape = if self.presence == FieldPresence::Nullable { schema::or_null(shape) } else { shape };
         let shape = schema::about(shape, self.about);
         match self.default.and_then(|json| serde_json::from_str(json).ok()) {
@@ -103,12 +101,9 @@ impl<K: FieldKind> Property for Field<K> {
     }
 }
 
-/// All fields of an object.
 pub(crate) type FieldTable = &'static [&'static dyn Property];
 
-/// The fields of one object on their way into a request, and the faults found so far.
-///
-/// Fields nobody asks for are dropped in silence, as in the original.
+/// The fields of one object while a request is read from them, and the errors found so far.
 pub(crate) struct Fields<'a> {
     table: FieldTable,
     limits: RequestLimits,
@@ -122,25 +117,25 @@ impl<'a> Fields<'a> {
         Some(Self { table, limits: *limits, values: named(text, table)?, faults: Map::new() })
     }
 
-    /// Makes a value of the fields; wrong ones come back as a tree.
-    pub(crate) fn made<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Read<T> {
+    /// Converts the fields to a value. Errors are returned as a tree.
+    pub(crate) fn read_all<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Read<T> {
         let value = read(&mut self);
         self.finish(value)
     }
 
-    /// What may be, beyond what its kind says of a value.
+    /// The limits that apply in addition to those of each kind.
     pub(crate) fn limits(&self) -> &RequestLimits {
         &self.limits
     }
 
-    /// The value of a field, unread.
+    /// The raw value of a field.
     pub(crate) fn raw<K>(&self, field: &Field<K>) -> Option<&'a RawValue> {
         let place = self.table.iter().position(|known| known.name() == field.name);
         debug_assert!(place.is_some(), "{} is not among the fields of its object", field.name);
         place.and_then(|place| self.values.get(place).copied().flatten())
     }
 
-    /// Reads a field; `None` when it is left out, and when it is wrong.
+    /// Reads a field. Returns `None` when it is left out or wrong.
     pub(crate) fn read<K: FieldKind>(&mut self, field: &Field<K>) -> Option<K::Value> {
         match (self.raw(field), field.presence) {
             (None, FieldPresence::Required) => self.keep(field, Err(fault(MISSING))),
@@ -151,17 +146,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Keeps a value that was found elsewhere, or notes what is wrong with it.
+    /// Returns a value that was read elsewhere, or records its error on this field.
     pub(crate) fn keep<K, T>(&mut self, field: &Field<K>, value: Read<T>) -> Option<T> {
         value.map_err(|fault| self.fault(field, fault)).ok()
     }
 
-    /// Notes what is wrong with a field.
+    /// Records an error on a field.
     pub(crate) fn fault<K>(&mut self, field: &Field<K>, fault: Fault) {
         self.faults.insert(field.name.into(), fault);
     }
 
-    /// The value that was made of them, unless something is wrong.
+    /// The value, unless an error was recorded.
     fn finish<T>(self, value: Option<T>) -> Read<T> {
         value.filter(|_| self.faults.is_empty()).ok_or(Value::Object(self.faults))
     }

@@ -1,4 +1,4 @@
-//! Objects and lists taken apart into raw values, no further than a limit.
+//! Splits objects and lists into raw values, up to a limit.
 
 use super::field::FieldTable;
 use indexmap::IndexMap;
@@ -6,7 +6,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// The members of an object: of duplicate keys the last value wins and the first place counts.
+/// The members of an object. The last of duplicate keys provides the value, the first one the position.
 #[derive(Default)]
 pub(crate) struct ObjectMembers<'a> {
     readable: IndexMap<String, &'a RawValue>,
@@ -14,18 +14,18 @@ pub(crate) struct ObjectMembers<'a> {
 }
 
 impl<'a> ObjectMembers<'a> {
-    /// Takes a value apart; `None` when it is no object. Of more than `max` members only `max + 1` are kept.
+    /// Splits an object; `None` for any other value. At most `max + 1` members are kept.
     pub(crate) fn of(raw: &'a RawValue, max: usize) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(raw.get());
         Collect { max, into: Self::default() }.deserialize(&mut deserializer).ok()
     }
 
-    /// How many members there are, capped at one over the limit.
+    /// The number of members, capped at one over the limit.
     pub(crate) fn len(&self) -> usize {
         self.readable.len() + self.unreadable.len()
     }
 
-    /// Names that hold half a surrogate pair, made readable.
+    /// Names that contain half a surrogate pair, in a readable form.
     pub(crate) fn unreadable(&self) -> &[String] {
         &self.unreadable
     }
@@ -36,9 +36,8 @@ impl<'a> ObjectMembers<'a> {
     }
 }
 
-/// The values of the fields of a text that is an object, the last one of duplicates; `None` when it is none.
-///
-/// Other members are skimmed over: they are dropped in silence, so they should not cost memory either.
+/// The values of the fields of an object, the last one of duplicates; `None` for any other text. Other members are
+/// skipped without storing them, because they are ignored and must not cost memory.
 pub(super) fn named(text: &str, fields: FieldTable) -> Option<Vec<Option<&RawValue>>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let values = Named(fields).deserialize(&mut deserializer).ok()?;
@@ -46,13 +45,13 @@ pub(super) fn named(text: &str, fields: FieldTable) -> Option<Vec<Option<&RawVal
     Some(values)
 }
 
-/// The items of a list; `None` when it is none. Of more than `max` items only `max + 1` are kept.
+/// The items of a list; `None` for any other value. At most `max + 1` items are kept.
 pub(crate) fn items(raw: &RawValue, max: usize) -> Option<Vec<&RawValue>> {
     let mut deserializer = serde_json::Deserializer::from_str(raw.get());
     Collect { max, into: Vec::new() }.deserialize(&mut deserializer).ok()
 }
 
-/// Fills a collection and skims over what goes beyond the limit, so that a hostile body costs no memory.
+/// Fills a collection and skips what exceeds the limit, so that a hostile body costs no memory.
 struct Collect<C> {
     max: usize,
     into: C,
@@ -144,7 +143,7 @@ impl<'de> Visitor<'de> for Named {
     }
 }
 
-/// The place of a key among known fields.
+/// The index of a key in the table of fields.
 struct PlaceOf(FieldTable);
 
 impl<'de> DeserializeSeed<'de> for PlaceOf {
@@ -167,7 +166,7 @@ impl Visitor<'_> for PlaceOf {
     }
 }
 
-/// A key, asked for as bytes: that is how serde_json hands out half a surrogate pair instead of failing the object.
+/// A key, requested as bytes: serde_json then returns half a surrogate pair instead of failing the whole object.
 enum Key {
     Readable(String),
     Unreadable(String),
@@ -207,14 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_duplicate_wins_at_the_first_place() {
+    fn the_last_duplicate_wins_at_the_first_position() {
         let members = ObjectMembers::of(raw(r#"{"a": 1, "b": 2, "\u0061": 3}"#), 9).unwrap();
         let texts: Vec<_> = members.into_iter().map(|(key, value)| format!("{key}{value}")).collect();
         assert_eq!(texts, ["a3", "b2"]);
     }
 
     #[test]
-    fn half_a_surrogate_pair_costs_one_key() {
+    fn half_a_surrogate_pair_invalidates_one_key() {
         let text = r#"{"x\ud800": 1, "\u006fk": 2}"#;
         let members = ObjectMembers::of(raw(text), 9).unwrap();
         assert_eq!((members.unreadable().len(), members.len()), (1, 2));
@@ -228,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn collecting_stops_one_over_the_limit() {
+    fn at_most_one_item_over_the_limit_is_kept() {
         assert_eq!(items(raw("[1,2,3,4,5,[6]]"), 2).unwrap().len(), 3);
         assert_eq!(ObjectMembers::of(raw(r#"{"a":1,"b":2,"c":3,"d":{}}"#), 2).unwrap().len(), 3);
         assert_eq!(items(raw("[1,2]"), 2).unwrap().len(), 2);
     }
 
     #[test]
-    fn other_types_are_none() {
+    fn other_types_give_none() {
         for text in ["1", "null", "\"x\"", "true"] {
             assert!(ObjectMembers::of(raw(text), 9).is_none() && items(raw(text), 9).is_none(), "{text}");
         }

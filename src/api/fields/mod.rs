@@ -1,11 +1,11 @@
-//! Fields of request bodies: how they are read, and what the API's description says of them.
+//! Fields of request bodies: how they are read, and how the API description presents them.
 //!
-//! A [`FieldKind`] reads a value, with the original's tolerance and in the original's words about what is wrong, and knows
-//! its shape. A [`Field`] is a name, a kind and a sentence. Endpoints read their fields and describe them from the
-//! same constants, so that the description cannot say anything else than what is done.
+//! A [`FieldKind`] reads a value with the original's tolerance, reports errors in the original's wording, and provides
+//! its schema. A [`Field`] is a name, a kind and a description. Endpoints read and describe their fields from the same
+//! constants, so that the description always matches the reader.
 //!
-//! Readers work on raw values: a value is decoded only where it is wanted, numbers keep all their digits, and text the
-//! original takes but Rust strings cannot hold (half a surrogate pair) costs one field, not the request.
+//! Readers work on raw values. A value is decoded only where it is needed, numbers keep all their digits, and text that
+//! the original accepts but Rust strings cannot hold (half a surrogate pair) invalidates one field, not the request.
 
 mod collections;
 mod field;
@@ -31,24 +31,23 @@ use serde_json::value::RawValue;
 pub(super) const NULL: &str = "Field may not be null.";
 pub(super) const INPUT_TYPE: &str = "Invalid input type.";
 
-/// What is wrong with one value: a list of texts, or a tree of such lists.
+/// The errors of one value: a list of texts, or a tree of such lists.
 pub(crate) type Fault = Value;
-/// A value read, or what is wrong with it.
+/// A value, or its errors.
 pub(crate) type Read<T> = Result<T, Fault>;
 
-/// A fault of one text.
+/// An error with one text.
 pub(super) fn fault(text: impl Into<String>) -> Fault {
     Value::Array(vec![Value::String(text.into())])
 }
 
-/// A list or mapping of more items than allowed.
+/// The error of a list or mapping with more items than allowed.
 pub(super) fn too_long(max: usize) -> Fault {
     fault(format!("Longer than maximum length {max}."))
 }
 
 /// A kind of value.
 pub(crate) trait FieldKind: Copy + Sync {
-    /// What it is read into.
     type Value;
 
     /// Whether null is a value of this kind.
@@ -57,10 +56,10 @@ pub(crate) trait FieldKind: Copy + Sync {
     /// Reads a value.
     fn read(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value>;
 
-    /// What the values look like that can be read.
-    fn shape(&self, limits: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema;
+    /// The schema of the values that can be read.
+    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema;
 
-    /// Reads a value that is not null, unless null is one of this kind.
+    /// Reads a value. Null is an error unless the kind accepts it.
     fn take(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value> {
         if !Self::TAKES_NULL && raw.get() == "null" { Err(fault(NULL)) } else { self.read(raw, limits) }
     }

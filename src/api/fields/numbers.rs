@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::openapi::schema::Type;
 
-/// True, false, 1, 0 and a few strings; a number counts by its value, so that 1.0 is true.
+/// True, false, 1, 0 and a few strings. A number counts by its value, so that 1.0 is true.
 #[derive(Clone, Copy)]
 pub(crate) struct FlagField;
 
@@ -28,12 +28,12 @@ impl FieldKind for FlagField {
         if is(true) || is(false) { Ok(is(true)) } else { Err(fault("Not a valid boolean.")) }
     }
 
-    fn shape(&self, _: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
-        book.named("Flag", |_| {
+    fn shape(&self, _: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
+        schemas.named("Flag", |_| {
             let words = TRUE.into_iter().chain(FALSE).map(Value::from);
             let all = [Value::from(1), Value::from(0)].into_iter().chain(words);
             let shape = schema::any_of([schema::flag(), schema::one_value_of(all)]);
-            schema::about(shape, "`true` or `false`; also 1, 0, and a few words for them.")
+            schema::about(shape, "`true` or `false`; 1, 0 and a few words are also accepted.")
         })
     }
 }
@@ -63,9 +63,9 @@ impl FieldKind for Size {
         }
     }
 
-    fn shape(&self, _: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
+    fn shape(&self, _: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
         const DIGITS: &str = r"^\s*(\+?[0-9](_?[0-9]){0,18}|-0(_?0)*)\s*$";
-        book.named("Size", |_| {
+        schemas.named("Size", |_| {
             let integer = schema::of_type(Type::Integer).minimum(Some(0_u8)).maximum(Some(u64::MAX)).into();
             let number = schema::of_type(Type::Number).exclusive_minimum(Some(-1_i8));
             let number = number.exclusive_maximum(Some(TOO_LARGE)).into();
@@ -73,7 +73,7 @@ impl FieldKind for Size {
             let shape = schema::any_of([integer, number, text, schema::flag()]);
             schema::about(
                 shape,
-                "An integer of at least 0; also its digits as a string. Fractions are cut off.",
+                "An integer of at least 0, or its digits as a string. Fractions are cut off.",
             )
         })
     }
@@ -83,14 +83,14 @@ fn decoded(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// What became of an integer; the original's have no upper end, ours have.
+/// The result of reading an integer. The original has no upper limit; this server has one.
 enum Whole {
     Fits(u64),
     Negative,
     TooLarge,
 }
 
-/// Decimal digits with a sign; single underscores between digits pass, as in the original's language.
+/// Decimal digits with a sign. Single underscores between digits are accepted, as in Python.
 fn integer(text: &str) -> Option<Whole> {
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans() {
+    fn booleans_are_read_with_the_originals_tolerance() {
         for text in
             ["true", "1", "1.0", "1e0", "10e-1", r#""1""#, r#""t""#, r#""T""#, r#""True""#, r#""TRUE""#]
         {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_are_read_with_the_originals_tolerance() {
         for (text, number) in [
             ("7", 7),
             (r#""7""#, 7),

@@ -1,4 +1,4 @@
-//! Strings, and what is written as one: names, ids, times.
+//! Strings, and values written as strings: names, ids, times.
 
 use super::{FieldKind, Read, fault};
 use crate::api::limits::RequestLimits;
@@ -8,21 +8,19 @@ use serde_json::value::RawValue;
 use utoipa::openapi::schema::Type;
 use uuid::Uuid;
 
-/// A string that is not empty and has so many characters at most.
+/// A string that is not empty and has at most a given number of characters.
 #[derive(Clone, Copy)]
 pub(crate) struct Name {
     most: fn(&RequestLimits) -> usize,
 }
 
-/// Name of a channel.
 pub(crate) const CHANNEL_NAME: Name = Name { most: |limits| limits.max_channel_name };
 /// A public key of a state.
 pub(crate) const STATE_KEY: Name = Name { most: |limits| limits.max_state_key };
-/// Name of a user.
 pub(crate) const USER_NAME: Name = Name { most: |limits| limits.max_user_name };
 
 impl Name {
-    /// Whether a text has so many characters; counts them only where its bytes do not settle it.
+    /// Whether a text is within the limit. Characters are counted only where the number of bytes does not decide.
     pub(crate) fn fits(self, text: &str, limits: &RequestLimits) -> bool {
         let most = (self.most)(limits);
         !text.is_empty() && (text.len() <= most || text.chars().count() <= most)
@@ -54,7 +52,7 @@ fn decoded(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// A UUID in any of the forms the original reads.
+/// A UUID in each form that the original accepts.
 #[derive(Clone, Copy)]
 pub(crate) struct Id;
 
@@ -72,20 +70,20 @@ impl FieldKind for Id {
     }
 }
 
-/// The same from plain text, as it stands in a query: any case, dashes anywhere or none, braces, `urn:uuid:`.
+/// The same from plain text, as in a query: any case, dashes anywhere or none, braces, `urn:uuid:`.
 pub(crate) fn uuid_text(text: &str) -> Read<Uuid> {
     if let Ok(uuid) = Uuid::try_parse(text) {
         return Ok(uuid);
     }
     let bare = text.replace("urn:", "").replace("uuid:", "").replace('-', "");
     let bare = bare.trim_matches(['{', '}']);
-    // Nothing but 32 digits: the library would take dashes and braces once more.
+    // Exactly 32 digits: the library would accept dashes and braces a second time.
     let digits = bare.len() == 32 && bare.bytes().all(|byte| byte.is_ascii_hexdigit());
     let uuid = if digits { Uuid::try_parse(bare).ok() } else { None };
     uuid.ok_or_else(|| fault(NO_UUID))
 }
 
-/// A time with an offset in whole hours, which no known format describes.
+/// A time with an offset in whole hours, for which no standard format exists.
 const WHOLE_HOURS: &str = "^(?!0000)[0-9]{4}-\
     ((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))\
     [T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]+)?)?[+-]([01][0-9]|2[0-3])$";
@@ -101,13 +99,13 @@ impl FieldKind for Time {
         decoded(raw).as_deref().and_then(Timestamp::parse).ok_or_else(|| fault("Not a valid datetime."))
     }
 
-    fn shape(&self, _: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
-        book.named("Time", |_| {
+    fn shape(&self, _: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
+        schemas.named("Time", |_| {
             let [zoned, local] = ["date-time", "date-time-local"].map(schema::formatted);
             let forms = [zoned, local, schema::matching(WHOLE_HOURS)];
-            let said = "Date and time, with a zone or without: `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HH]`. Cut to \
-                microseconds; without a zone it means nothing but itself.";
-            schema::about(schema::any_of(forms), said)
+            let about = "Date and time, with a zone or without: `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HH]`. Truncated to \
+                microseconds; a time without a zone is not converted.";
+            schema::about(schema::any_of(forms), about)
         })
     }
 }
@@ -122,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn uuids() {
+    fn uuids_are_read_in_all_forms_of_the_original() {
         let id = Uuid::try_parse("0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9").unwrap();
         for text in [
             "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
@@ -144,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_count_characters() {
+    fn lengths_are_counted_in_characters() {
         let long = "😀".repeat(256);
         let limits = RequestLimits::from(&crate::config::Settings::default());
         assert!(CHANNEL_NAME.fits(&long, &limits));
@@ -153,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_is_no_string() {
+    fn half_a_surrogate_pair_is_not_a_string() {
         assert_eq!(text(raw(r#""x\ud800""#)), Err(json!(["Not a valid string."])));
     }
 }

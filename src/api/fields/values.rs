@@ -1,4 +1,4 @@
-//! Values that pass through: payloads, and what a user's state holds.
+//! Values that are passed through: payloads, and the values of a user's state.
 
 use super::strings::text;
 use super::{FieldKind, Read, fault};
@@ -7,7 +7,7 @@ use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use crate::protocol::value::{Payload, StateValue};
 use serde_json::value::RawValue;
 
-/// A JSON object of any keys.
+/// A JSON object with arbitrary keys.
 #[derive(Clone, Copy)]
 pub(crate) struct Json;
 
@@ -23,7 +23,7 @@ impl FieldKind for Json {
     }
 }
 
-/// A value of a user's state: no list and no object.
+/// A value of a user's state: any JSON value except lists and objects.
 #[derive(Clone, Copy)]
 pub(crate) struct State;
 
@@ -40,8 +40,8 @@ impl FieldKind for State {
         StateValue::from_json(raw.get()).ok_or_else(wrong)
     }
 
-    fn shape(&self, _: &RequestLimits, book: &mut SchemaRegistry) -> ValueSchema {
-        StateValue::shape(book)
+    fn shape(&self, _: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
+        StateValue::shape(schemas)
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn states_hold_no_trees_and_no_half_characters() {
+    fn states_refuse_trees_and_half_surrogate_pairs() {
         let limits = RequestLimits::from(&Settings::default());
         let read = |text: &str| State.take(serde_json::from_str(text).unwrap(), &limits);
         assert_eq!(read("null"), Ok(StateValue::Null));

@@ -1,8 +1,8 @@
-//! An endpoint as the document has it: its refusals by status, and what opens it.
+//! Writes an endpoint to the document: its errors by status, and its security requirements.
 
 use super::{
-    ADMIN_COOKIE, Access, BOUND_SIGNATURE, CSRF_TOKEN, Description, Operation, SIGNATURE, SIGNATURE_IN_QUERY,
-    etag, json,
+    ADMIN_COOKIE, Access, ApiDescription, BOUND_SIGNATURE, CSRF_TOKEN, Operation, SIGNATURE,
+    SIGNATURE_IN_QUERY, etag, json,
 };
 use crate::config::Settings;
 use crate::http_error::{self, OverLimit, Refusal};
@@ -15,19 +15,20 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Ref, RefOr, Response, path};
 
 impl Operation {
-    /// The endpoint as the document has it.
-    pub fn written(self, description: &mut Description<'_>) -> path::Operation {
+    /// Builds the endpoint's entry in the document.
+    pub fn build(self, description: &mut ApiDescription<'_>) -> path::Operation {
         let built = secured(self.built, self.access, description.settings);
-        let at_limits = self.limits.iter().map(|limit| Refusal::from(reached(*limit, description.settings)));
+        let at_limits =
+            self.limits.iter().map(|limit| Refusal::from(over_limit(*limit, description.settings)));
         let refusals: Vec<Refusal> = self.refusals.into_iter().chain(at_limits).collect();
-        let mut operation = answered(built, self.answers, &refusals, description).build();
+        let mut operation = with_responses(built, self.answers, &refusals, description).build();
         if self.is_polled
             && let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200")
         {
             answer.headers.insert("etag".into(), etag().into());
         }
         if self.of_demo {
-            name_what_is_of_demo(&mut operation);
+            use_demo_names(&mut operation);
         }
         operation
     }
@@ -39,15 +40,15 @@ fn secured(mut built: OperationBuilder, access: Access, settings: &Settings) -> 
         let needed = SecurityRequirement::default();
         built = built.security(schemes.iter().fold(needed, |needed, scheme| needed.add(*scheme, none())));
     }
-    // An empty list says that nothing is needed, where none at all would say nothing.
+    // An empty list means that no credentials are required. Without the list the document would not say so.
     if access == Access::Open { built.securities(Some([])) } else { built }
 }
 
-fn answered(
+fn with_responses(
     mut built: OperationBuilder,
     mut answers: BTreeMap<u16, Response>,
     refusals: &[Refusal],
-    description: &mut Description<'_>,
+    description: &mut ApiDescription<'_>,
 ) -> OperationBuilder {
     let mut by_status: BTreeMap<u16, Vec<&Refusal>> = BTreeMap::new();
     for refusal in refusals {
@@ -55,10 +56,10 @@ fn answered(
     }
     for (status, refusals) in by_status {
         let is_own = refusals.iter().any(|refusal| matches!(refusal, Refusal::Invalid(_)));
-        let told = |book| http_error::openapi::response(&refusals, book);
+        let error_response = |schemas| http_error::openapi::response(&refusals, schemas);
         let answer: RefOr<Response> = match answers.remove(&status) {
-            Some(answer) => either(answer, told(&mut description.book)).into(),
-            None if is_own => told(&mut description.book).into(),
+            Some(answer) => merge(answer, error_response(&mut description.schemas)).into(),
+            None if is_own => error_response(&mut description.schemas).into(),
             None => shared(&refusals, description).into(),
         };
         built = built.response(status.to_string(), answer);
@@ -66,40 +67,40 @@ fn answered(
     answers.into_iter().fold(built, |built, (status, answer)| built.response(status.to_string(), answer))
 }
 
-fn name_what_is_of_demo(operation: &mut path::Operation) {
-    fn spelled_out<T>(part: &mut RefOr<T>) -> Option<&mut T> {
+fn use_demo_names(operation: &mut path::Operation) {
+    fn inline<T>(part: &mut RefOr<T>) -> Option<&mut T> {
         match part {
             RefOr::T(part) => Some(part),
             RefOr::Ref(_) => None,
         }
     }
-    let asked = operation.request_body.iter_mut().filter_map(spelled_out);
-    let answers = operation.responses.responses.values_mut().filter_map(spelled_out);
-    let asked = asked.flat_map(|body| body.content.values_mut());
-    let contents = asked.chain(answers.flat_map(|answer| answer.content.values_mut()));
-    for content in contents.filter_map(spelled_out) {
+    let bodies = operation.request_body.iter_mut().filter_map(inline);
+    let answers = operation.responses.responses.values_mut().filter_map(inline);
+    let bodies = bodies.flat_map(|body| body.content.values_mut());
+    let contents = bodies.chain(answers.flat_map(|answer| answer.content.values_mut()));
+    for content in contents.filter_map(inline) {
         if let Some(example) = &content.example {
             let text = ["lobby", "news", "unknown", "ada"].iter().fold(example.to_string(), |text, name| {
                 text.replace(&format!("\"{name}\""), &format!("\"demo:{name}\""))
             });
-            // The connection of the other examples is an application's, which the demo does not touch.
+            // The connection in the other examples belongs to an application, and demo mode does not affect it.
             let text = text.replace("11111111-1111-4111-8111-", "99999999-9999-4999-8999-");
             content.example = json(&text);
         }
     }
 }
 
-/// A response that many endpoints have, by a name made of its codes.
-fn shared(refusals: &[&Refusal], description: &mut Description<'_>) -> Ref {
+/// A response shared by several endpoints. Its name is made of its error codes.
+fn shared(refusals: &[&Refusal], description: &mut ApiDescription<'_>) -> Ref {
     let codes: Vec<String> = refusals.iter().map(|refusal| http_error::openapi::name(refusal)).collect();
     let name = codes.join("_");
-    let Description { responses, book, .. } = description;
-    responses.entry(name.clone()).or_insert_with(|| http_error::openapi::response(refusals, book));
+    let ApiDescription { responses, schemas, .. } = description;
+    responses.entry(name.clone()).or_insert_with(|| http_error::openapi::response(refusals, schemas));
     Ref::from_response_name(name)
 }
 
-/// Of two answers with one status.
-fn either(mut one: Response, other: Response) -> Response {
+/// Merges two responses with the same status.
+fn merge(mut one: Response, other: Response) -> Response {
     one.description = format!("{}\n\n{}", one.description, other.description);
     for (name, header) in other.headers {
         match one.headers.entry(name) {
@@ -117,11 +118,11 @@ fn either(mut one: Response, other: Response) -> Response {
     one
 }
 
-fn reached(limit: Limit, settings: &Settings) -> OverLimit {
+fn over_limit(limit: Limit, settings: &Settings) -> OverLimit {
     OverLimit::of(limit, settings.bound(limit).and_then(|bound| usize::try_from(bound).ok()).unwrap_or(0))
 }
 
-/// Any one of these opens it; of several together all are needed.
+/// One of the returned entries is sufficient; an entry with several schemes requires all of them.
 fn schemes(access: Access, settings: &Settings) -> Vec<&'static [&'static str]> {
     let admin: &[&[&str]] = match access {
         Access::Open => return Vec::new(),

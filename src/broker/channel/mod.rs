@@ -226,7 +226,7 @@ impl Handler<Record> for Channel {
     type Result = ();
 
     fn handle(&mut self, Record(recorder): Record, _: &mut Self::Context) {
-        recorder.arm_channel(self.state.identity().uuid);
+        recorder.record_channel(self.state.identity().uuid);
         if self.recorder.is_none() {
             self.state.set_recording(true);
             self.recorder = Some(recorder);

@@ -91,7 +91,7 @@ impl Harness {
         };
         // All connections are recorded: recording must not change deliveries, and must be correct.
         let recorder = Arc::new(Recorder::new(1 << 30));
-        (0..CONNECTIONS).for_each(|index| recorder.arm_connection(Uuid::from_u128(index.into())));
+        (0..CONNECTIONS).for_each(|index| recorder.record_connection(Uuid::from_u128(index.into())));
         Self {
             table: SessionTable::new(HubId(0)).recording(RecordedSessions::new(recorder.clone())),
             recorder,
@@ -317,12 +317,12 @@ impl Harness {
             .private_cursor
             .map_or(connection.private_cursor, |cursor| cursor.max(connection.private_cursor));
         for (channel, cursor) in &connection.cursors {
-            let exact = self.ledger.stands_at(index, Stream::Channel(*channel), *cursor as usize);
-            assert!(exact, "{index} has not received exactly {cursor} of {channel:?}: {:?}", self.ledger);
+            let exact = self.ledger.is_complete_at(index, Stream::Channel(*channel), *cursor as usize);
+            assert!(exact, "{index} does not stand at {cursor} of {channel:?}: {:?}", self.ledger);
         }
-        let got = self.ledger.num_got(index, Stream::Private);
+        let got = self.ledger.num_received(index, Stream::Private);
         assert_eq!(got as Offset, connection.private_cursor, "{index} in its private messages");
-        self.ledger.unsettle(index);
+        self.ledger.discard_pending(index);
     }
 
     /// The client reads everything available.

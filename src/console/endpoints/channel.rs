@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Console, channels};
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::channel::messages::{Inspect, StoredMessage};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{ChannelRef, ListChannels};
@@ -18,42 +18,47 @@ use crate::protocol::schema::{self, ObjectSchema};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
-/// Messages shown, the last ones.
+/// Number of messages shown, counted from the newest.
 const MESSAGES: usize = 20;
-/// A message longer than this is not shown, in bytes: its channel may keep many of them.
+/// A message longer than this, in bytes, is not shown, because its channel may store many such messages.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let entry = schema::or_null(events::history_entry(&mut to.book));
-    let message = to.book.named("KeptMessage", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let entry = schema::or_null(events::history_entry(&mut api.schemas));
+    let message = api.schemas.named("KeptMessage", |_| {
         ObjectSchema::new()
-            .key("uuid", schema::uuid(), "Its id.")
-            .key("user", schema::text(), "Who said it.")
-            .key("bytes", schema::count(), "How long it is.")
-            .key("message", entry, "The message; null where it is over 4 KiB.")
+            .key("uuid", schema::uuid(), "The message's id.")
+            .key("user", schema::text(), "Name of the author.")
+            .key("bytes", schema::count(), "Size of the message.")
+            .key("message", entry, "The message; null if it is longer than 4 KiB.")
             .shape()
     });
-    let answer = to.book.named("ChannelDetails", |book| {
-        channels::row_keys(book)
-            .key("uuid", schema::uuid(), "Its id in this run of the server.")
+    let answer = api.schemas.named("ChannelDetails", |schemas| {
+        channels::row_keys(schemas)
+            .key("uuid", schema::uuid(), "The channel's id. It changes when the server restarts.")
             .key(
                 "messages",
                 schema::list(message),
-                "The last messages of its history, oldest first, at most 20.",
+                "At most 20 messages from the end of its history, oldest first.",
             )
             .shape()
     });
-    let name =
-        in_query("name", Required::True, schema::filled_text(), "Its name.").example(Some("lobby".into()));
-    Operation::new(HttpMethod::Get, "/admin/channel.json", "channel", Public::Console, Access::SignedOrAdmin)
-        .about("One channel", "With the last messages of its history.")
-        .parameter(name)
-        .answer("The channel.", answer, EXAMPLE)
-        .polled()
-        .refuses(Query::refusal("", |query| drop(query.required("name"))))
-        .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
-        .asks_registry()
+    let name = in_query("name", Required::True, schema::filled_text(), "The channel's name.")
+        .example(Some("lobby".into()));
+    Operation::new(
+        HttpMethod::Get,
+        "/admin/channel.json",
+        "channel",
+        ApiGroup::Console,
+        Access::SignedOrAdmin,
+    )
+    .about("One channel", "Includes the newest messages of its history.")
+    .parameter(name)
+    .answer("The channel.", answer, EXAMPLE)
+    .polled()
+    .refuses(Query::refusal("", |query| drop(query.required("name"))))
+    .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
+    .asks_registry()
 }
 
 const EXAMPLE: &str = r#"{"name": "lobby", "connections": 2, "users": 1, "history": 1, "frames": 5,
@@ -106,7 +111,7 @@ async fn describe(channel: ChannelRef) -> Result<Built, Refusal> {
     Built::of(&answer, 0)
 }
 
-/// A kept message as clients get it; one that is too long only with its size.
+/// A stored message in the form that clients receive. Of a message that is too long, only the size is shown.
 fn message(kept: &StoredMessage) -> Value {
     let mut text = Vec::new();
     push_history_entry(&mut text, &kept.message, kept.edited.as_ref());

@@ -1,4 +1,4 @@
-//! GET /admin/channels.json: a page of the channels.
+//! GET /admin/channels.json: one page of the list of channels.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::{Console, walk};
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::ChannelRef;
 use crate::console::query::{Listing, Query};
@@ -21,7 +21,7 @@ use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 6] = ["name", "connections", "users", "history", "rate", "last_active"];
 
-/// A channel's figures at one moment: what a list is sorted by must stand still.
+/// A channel's figures at one moment. Values must not change while a list is sorted by them.
 struct ChannelEntry {
     name: Arc<str>,
     settings: ChannelSettings,
@@ -42,7 +42,7 @@ struct ListedChannel<'a> {
     rows: Vec<ShownChannel<'a>>,
 }
 
-/// A channel as the console gets it.
+/// A channel in the form that the console receives.
 #[derive(Serialize)]
 pub struct ShownChannel<'a> {
     name: &'a str,
@@ -55,14 +55,13 @@ pub struct ShownChannel<'a> {
     settings: &'a ChannelSettings,
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let rows = schema::list(to.book.named("ChannelRow", |book| row_keys(book).shape()));
-    let answer = to.book.named("ChannelRows", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let rows = schema::list(api.schemas.named("ChannelRow", |schemas| row_keys(schemas).shape()));
+    let answer = api.schemas.named("ChannelRows", |_| {
         ObjectSchema::new()
-            .key("total", schema::count(), "All channels.")
-            .key("matching", schema::count(), "Those found.")
-            .key("page", schema::count(), "The page.")
+            .key("total", schema::count(), "Number of all channels.")
+            .key("matching", schema::count(), "Number of channels that match the search.")
+            .key("page", schema::count(), "Number of the page.")
             .key("per_page", schema::count(), "Rows on a page.")
             .key("rows", rows, "The channels of the page.")
             .shape()
@@ -71,28 +70,28 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         HttpMethod::Get,
         "/admin/channels.json",
         "listChannels",
-        Public::Console,
+        ApiGroup::Console,
         Access::SignedOrAdmin,
     )
-    .about("A page of the channels", "Sorted and searched on the server.");
-    Listing::described(operation, &SORTS, "Only names that hold this, in any case.")
+    .about("List channels", "Returns one page. The server sorts and searches the list.");
+    Listing::openapi(operation, &SORTS, "Only names that contain this text, ignoring case.")
         .answer("The channels.", answer, EXAMPLE)
         .polled()
         .refuses([Refusal::SignatureMissing])
         .asks_registry()
 }
 
-/// The keys of a channel as the console gets it.
-pub fn row_keys(book: &mut SchemaRegistry) -> ObjectSchema {
+/// The keys of a channel in the form that the console receives.
+pub fn row_keys(schemas: &mut SchemaRegistry) -> ObjectSchema {
     ObjectSchema::new()
-        .key("name", schema::text(), "Its name.")
-        .key("connections", schema::count(), "Connections that are present.")
-        .key("users", schema::count(), "Users who are present.")
-        .key("history", schema::count(), "Messages that it keeps.")
-        .key("frames", schema::count(), "Frames that went out in it.")
-        .key("frames_per_s", schema::number(), "Frames a second, of late.")
-        .key("last_active", schema::time(), "When its last event was.")
-        .key("settings", ChannelSettings::shape(book), "Its settings.")
+        .key("name", schema::text(), "The channel's name.")
+        .key("connections", schema::count(), "Number of current connections.")
+        .key("users", schema::count(), "Number of users with current connections.")
+        .key("history", schema::count(), "Number of stored messages.")
+        .key("frames", schema::count(), "Number of published frames.")
+        .key("frames_per_s", schema::number(), "Frames per second, averaged over recent time.")
+        .key("last_active", schema::time(), "Time of the last event.")
+        .key("settings", ChannelSettings::shape(schemas), "The channel's settings.")
 }
 
 const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50, "rows": [{"name": "lobby",
@@ -125,7 +124,7 @@ async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal
             "history" => u64::from(row.history),
             "rate" => row.frames_per_1000_s,
             "last_active" => row.last_active.unix_ms(),
-            // All equal: the names decide.
+            // Equal values are sorted by name.
             _ => 0,
         };
         match listing.sort {
@@ -178,7 +177,7 @@ fn shown(row: &ChannelEntry) -> ShownChannel<'_> {
     }
 }
 
-/// One channel as the list shows it.
+/// One channel in the form of the list.
 ///
 /// # Errors
 /// `Internal` when it cannot be written.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Console, connections, walk};
 use crate::api::conn_id;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::DescribeConnection;
 use crate::console::query::Query;
@@ -16,15 +16,14 @@ use crate::http_error::Refusal;
 use crate::protocol::schema;
 use utoipa::openapi::path::HttpMethod;
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("ConnectionDetails", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("ConnectionDetails", |_| {
         let names = schema::list(schema::text());
         connections::row_keys().key("channel_names", names, "The channels that it has joined.").shape()
     });
     let path = "/admin/connection.json";
-    Operation::new(HttpMethod::Get, path, "connection", Public::Console, Access::SignedOrAdmin)
-        .about("One connection", "With its channels.")
+    Operation::new(HttpMethod::Get, path, "connection", ApiGroup::Console, Access::SignedOrAdmin)
+        .about("One connection", "Includes its channels.")
         .parameter(conn_id::parameter("The connection."))
         .answer("The connection.", answer, EXAMPLE)
         .polled()
@@ -52,7 +51,7 @@ pub async fn connection(
     console.answers.serve(&req, describe(&broker, &console, id)).await
 }
 
-/// The id that a query names.
+/// The id in a query.
 ///
 /// # Errors
 /// `Invalid`.

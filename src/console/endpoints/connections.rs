@@ -1,4 +1,4 @@
-//! GET /admin/connections.json: a page of the connections.
+//! GET /admin/connections.json: one page of the list of connections.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Console, walk};
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::inspect::SessionFigures;
 use crate::broker::hub::messages::Transport;
@@ -29,16 +29,16 @@ type ConnectionEntry = (ConnectionRow, Option<SessionFigures>);
 
 #[derive(Serialize)]
 struct ListedConnection<'a> {
-    /// Present ones.
+    /// The number of current connections.
     total: usize,
-    /// Those found, also those that are away.
+    /// The number of connections that match the search, including those that are away.
     matching: usize,
     page: usize,
     per_page: usize,
     rows: Vec<ShownConnection<'a>>,
 }
 
-/// A connection as the console gets it.
+/// A connection in the form that the console receives.
 #[derive(Serialize)]
 pub struct ShownConnection<'a> {
     conn_id: Uuid,
@@ -48,20 +48,23 @@ pub struct ShownConnection<'a> {
     channels: usize,
     address: Option<IpAddr>,
     compressed: bool,
-    /// When its session came and when its peer was last heard, in Unix seconds.
+    /// The start of its session and the time of its peer's last data, in Unix seconds.
     since: Option<u64>,
     last_activity: Option<u64>,
     queued_bytes: Option<usize>,
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let rows = schema::list(to.book.named("ConnectionRow", |_| row_keys().shape()));
-    let answer = to.book.named("ConnectionRows", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let rows = schema::list(api.schemas.named("ConnectionRow", |_| row_keys().shape()));
+    let answer = api.schemas.named("ConnectionRows", |_| {
         ObjectSchema::new()
-            .key("total", schema::count(), "Connections that are present.")
-            .key("matching", schema::count(), "Those found, also those that are away.")
-            .key("page", schema::count(), "The page.")
+            .key("total", schema::count(), "Number of current connections.")
+            .key(
+                "matching",
+                schema::count(),
+                "Number of connections that match the search, including those that are away.",
+            )
+            .key("page", schema::count(), "Number of the page.")
             .key("per_page", schema::count(), "Rows on a page.")
             .key("rows", rows, "The connections of the page.")
             .shape()
@@ -71,35 +74,35 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         HttpMethod::Get,
         "/admin/connections.json",
         "listConnections",
-        Public::Console,
+        ApiGroup::Console,
         Access::SignedOrAdmin,
     )
-    .about("A page of the connections", "Sorted and searched on the server.");
-    Listing::described(operation, &SORTS, "Only those whose user, id or address holds this.")
-        .parameter(only("channel", "Only those of this channel."))
-        .parameter(only("user", "Only those of this user."))
+    .about("List connections", "Returns one page. The server sorts and searches the list.");
+    Listing::openapi(operation, &SORTS, "Only connections whose user, id or address contains this text.")
+        .parameter(only("channel", "Only connections in this channel."))
+        .parameter(only("user", "Only connections of this user."))
         .answer("The connections.", answer, EXAMPLE)
         .polled()
         .refuses([Refusal::SignatureMissing])
         .asks_registry()
 }
 
-/// The keys of a connection as the console gets it.
+/// The keys of a connection in the form that the console receives.
 pub fn row_keys() -> ObjectSchema {
     let seconds = || schema::or_null(schema::count());
     let phases = schema::one_value_of(["waiting", "lingering", "attached", "releasing", "away"]);
     let transports = schema::or_null(schema::one_value_of(["websocket", "longpoll"]));
     ObjectSchema::new()
-        .key("conn_id", schema::uuid(), "Its id.")
-        .key("user", schema::text(), "Whose it is.")
-        .key("phase", phases, "Whether its browser is there: it is `attached`.")
-        .key("transport", transports, "Over what, while it is attached.")
-        .key("channels", schema::count(), "How many channels it has joined.")
-        .key("address", schema::or_null(schema::text()), "The browser's address, as far as it is known.")
+        .key("conn_id", schema::uuid(), "The connection's id.")
+        .key("user", schema::text(), "Name of its user.")
+        .key("phase", phases, "Its phase; a connection with an open session is `attached`.")
+        .key("transport", transports, "The transport, while it is attached.")
+        .key("channels", schema::count(), "Number of channels that it has joined.")
+        .key("address", schema::or_null(schema::text()), "The client's address, if known.")
         .key("compressed", schema::flag(), "Whether its frames are compressed.")
-        .key("since", seconds(), "When its session came, in Unix seconds.")
-        .key("last_activity", seconds(), "When its browser was last heard, in Unix seconds.")
-        .key("queued_bytes", schema::or_null(schema::count()), "Bytes that wait for it.")
+        .key("since", seconds(), "Start of its session, in Unix seconds.")
+        .key("last_activity", seconds(), "Time of the client's last data, in Unix seconds.")
+        .key("queued_bytes", schema::or_null(schema::count()), "Bytes queued for it.")
 }
 
 const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50,
@@ -107,7 +110,7 @@ const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50,
         "transport": "websocket", "channels": 2, "address": "127.0.0.1", "compressed": true, "since": 1582366272,
         "last_activity": 1582366280, "queued_bytes": 0}]}"#;
 
-/// GET /admin/connections.json?page=&per_page=&search=&sort=&channel=&user=. The search is for parts of the user's
+/// GET /admin/connections.json?page=&per_page=&search=&sort=&channel=&user=. The search matches parts of the user's
 /// name, of the id and of the address.
 ///
 /// # Errors
@@ -136,7 +139,7 @@ async fn list(
     wanted: BrowseConnections,
 ) -> Result<Built, Refusal> {
     let mut ranked = Ranked::new(listing, |a: &ConnectionEntry, b: &ConnectionEntry| order(listing, a, b));
-    // Addresses cost a call of the system each; without a search only the page's are needed.
+    // Each address costs a system call. Without a search only the addresses of the page are needed.
     let addresses = !listing.search.is_empty();
     let walked = walk::connections_with_sessions(broker, console, wanted, addresses, |row, session| {
         if finds(listing, &row, session.as_ref()) {
@@ -186,7 +189,7 @@ fn order(listing: &Listing, a: &ConnectionEntry, b: &ConnectionEntry) -> Orderin
     by_user.then_with(|| a.0.id.cmp(&b.0.id))
 }
 
-/// A connection, with what its hub knows of it.
+/// A connection, with the data from its hub.
 pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> ShownConnection<'a> {
     let (phase, transport) = match row.phase {
         Phase::Waiting => ("waiting", None),

@@ -1,11 +1,12 @@
-//! GET /admin/limits.json: every limit, how often it was reached and when last; and why sockets were closed.
+//! GET /admin/limits.json: every limit with its count and the time of its last hit, and the reasons for which sockets
+//! were closed.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use utoipa::openapi::path::HttpMethod;
 
 use super::Console;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::config::{self, SettingBound, Settings};
 use crate::console::session::AdminOrRefused;
@@ -21,7 +22,7 @@ use crate::telemetry::metrics::{
     LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,
 };
 
-/// Settings at whose bound the server is busy.
+/// Settings at whose value the server refuses requests as busy.
 const BUSY: [&str; 5] = [
     "registry_mailbox",
     "channel_mailbox",
@@ -29,74 +30,73 @@ const BUSY: [&str; 5] = [
     "max_pending_body_bytes",
     "max_remembered_signatures",
 ];
-/// The setting at whose bound a websocket is closed with 1009.
+/// The setting at whose value a websocket is closed with 1009.
 const TOO_BIG: &str = "max_client_message_bytes";
-/// What is refused though no setting bounds it.
-const OTHERS: [(&str, &str); 4] = [
-    (REFUSED_ORIGIN, "the page that asks is of an origin that is not in `allowed_origins`"),
-    (REFUSED_MALFORMED, "what the client sent is not HTTP, or is malformed"),
-    (REFUSED_NO_FILES, "the process has no file descriptor left"),
-    (LOG_DROPPED, "a line of the log found no room, as nothing reads the log, or it could not be written"),
+/// Refusals for which no setting is responsible.
+const OTHER_REFUSALS: [(&str, &str); 4] = [
+    (REFUSED_ORIGIN, "the requesting page has an origin that is not in `allowed_origins`"),
+    (REFUSED_MALFORMED, "the client's request is not HTTP, or is malformed"),
+    (REFUSED_NO_FILES, "the process has no free file descriptor"),
+    (LOG_DROPPED, "the log queue was full because nothing reads the log, or writing a line failed"),
 ];
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("Limits", written);
-    Operation::new(HttpMethod::Get, "/admin/limits.json", "limits", Public::Console, Access::SignedOrAdmin)
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("Limits", answer_schema);
+    Operation::new(HttpMethod::Get, "/admin/limits.json", "limits", ApiGroup::Console, Access::SignedOrAdmin)
         .about(
             "Limits, refusals and closed websockets",
-            "How often each limit was reached since the start and when last, what else was refused, and why websockets \
-             were closed. Times are Unix seconds.",
+            "How often each limit was reached since the start and when last, other refusals, and the reasons for \
+             which websockets were closed. Times are Unix seconds.",
         )
-        .answer("All of them.", answer, EXAMPLE)
+        .answer("All limits, refusals and reasons.", answer, EXAMPLE)
         .polled()
         .refuses([Refusal::SignatureMissing])
 }
 
-fn written(book: &mut SchemaRegistry) -> ValueSchema {
-    let bound = book.named("Bound", |_| {
+fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
+    let bound = schemas.named("Bound", |_| {
         ObjectSchema::new()
-            .key("setting", schema::text(), "The setting.")
+            .key("setting", schema::text(), "Name of the setting.")
             .key("bound", schema::or_null(schema::count()), "Its value; null: there is no limit.")
-            .key("about", schema::text(), "What the page of settings says of it.")
+            .key("about", schema::text(), "Its description from the page of settings.")
             .shape()
     });
     let counter = |keys: ObjectSchema| {
-        keys.key("count", schema::count(), "How often, since the start.").key(
+        keys.key("count", schema::count(), "Number of times since the start.").key(
             "last",
             schema::or_null(schema::count()),
-            "When last; null: never.",
+            "Time of the last one; null: never.",
         )
     };
     let limit = ObjectSchema::new()
-        .key("counter", schema::or_null(schema::text()), "What counts it; null: nothing does.")
+        .key("counter", schema::or_null(schema::text()), "Name of the counter; null: it is not counted.")
         .key(
             "count",
             schema::or_null(schema::count()),
-            "How often it was reached since the start; null: not counted.",
+            "How often the limit was reached since the start; null: not counted.",
         )
-        .key("last", schema::or_null(schema::count()), "When last; null: never, or not counted.")
+        .key("last", schema::or_null(schema::count()), "Time of the last hit; null: never, or not counted.")
         .key("settings", schema::list(bound), "The settings that share the counter.");
-    let refused = ObjectSchema::new().key("counter", schema::text(), "What counts it.").key(
+    let refused = ObjectSchema::new().key("counter", schema::text(), "Name of the counter.").key(
         "about",
         schema::text(),
-        "Why it is refused.",
+        "Reason for the refusal.",
     );
     let closed = ObjectSchema::new()
-        .key("reason", schema::text(), "The reason's name.")
+        .key("reason", schema::text(), "Name of the reason.")
         .key(
             "code",
             schema::or_null(schema::count()),
-            "The code of the close frame; null: the peer's own, or none.",
+            "The code of the close frame; null: the peer's own code, or none.",
         )
-        .key("about", schema::text(), "When it applies.");
-    let limit = book.named("LimitCount", |_| limit.shape());
-    let refused = book.named("RefusedOtherwise", |_| counter(refused).shape());
-    let closed = book.named("ClosedFor", |_| counter(closed).shape());
+        .key("about", schema::text(), "When the reason applies.");
+    let limit = schemas.named("LimitCount", |_| limit.shape());
+    let refused = schemas.named("RefusedOtherwise", |_| counter(refused).shape());
+    let closed = schemas.named("ClosedFor", |_| counter(closed).shape());
     ObjectSchema::new()
         .key("limits", schema::list(limit), "In the order of the settings.")
-        .key("refused", schema::list(refused), "What was refused though no setting bounds it.")
-        .key("closed", schema::list(closed), "Websockets that were closed, by reason.")
+        .key("refused", schema::list(refused), "Refusals for which no setting is responsible.")
+        .key("closed", schema::list(closed), "Closed websockets, by reason.")
         .shape()
 }
 
@@ -117,24 +117,24 @@ pub async fn limits(
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let built = async {
-        let latest = console.latest(&broker.counters);
-        Built::of(&describe(&broker.settings, &broker.counters, &latest), 0)
+        let last_seen = console.last_seen(&broker.counters);
+        Built::of(&describe(&broker.settings, &broker.counters, &last_seen), 0)
     };
     console.answers.serve(&req, built).await
 }
 
-fn describe(settings: &Settings, counters: &Counters, latest: &LastSeen) -> Value {
+fn describe(settings: &Settings, counters: &Counters, last_seen: &LastSeen) -> Value {
     let row = |(counter, bounds): (Option<&'static str>, Vec<SettingBound>)| {
-        limit(counter, &bounds, counters, latest)
+        limit(counter, &bounds, counters, last_seen)
     };
-    let refused = OTHERS.map(|(name, about)| {
-        json!({ "counter": name, "about": about, "count": count(counters, name), "last": latest.of(name) })
+    let refused = OTHER_REFUSALS.map(|(name, about)| {
+        json!({ "counter": name, "about": about, "count": count(counters, name), "last": last_seen.of(name) })
     });
     let closed = counters.closes.reasons().map(|(reason, count)| {
         let name = reason.map_or(GONE, CloseReason::name);
-        let about = reason.map_or("the socket ended without a goodbye", CloseReason::occasion);
+        let about = reason.map_or("the socket ended without a close frame", CloseReason::occasion);
         let code = reason.and_then(CloseReason::code);
-        json!({ "reason": name, "code": code, "about": about, "count": count, "last": latest.of(name) })
+        json!({ "reason": name, "code": code, "about": about, "count": count, "last": last_seen.of(name) })
     });
     json!({
         "limits": grouped(settings).into_iter().map(row).collect::<Vec<_>>(),
@@ -143,23 +143,23 @@ fn describe(settings: &Settings, counters: &Counters, latest: &LastSeen) -> Valu
     })
 }
 
-fn limit(counter: Option<&str>, bounds: &[SettingBound], counters: &Counters, latest: &LastSeen) -> Value {
+fn limit(counter: Option<&str>, bounds: &[SettingBound], counters: &Counters, last_seen: &LastSeen) -> Value {
     let bounds = bounds
         .iter()
         .map(|bound| json!({ "setting": bound.key, "bound": bound.value, "about": bound.about }));
     json!({
         "counter": counter,
         "count": counter.and_then(|name| count(counters, name)),
-        "last": counter.and_then(|name| latest.of(name)),
+        "last": counter.and_then(|name| last_seen.of(name)),
         "settings": bounds.collect::<Vec<_>>(),
     })
 }
 
 fn count(counters: &Counters, name: &str) -> Option<u64> {
-    counters.mishaps().find(|(known, _)| *known == name).map(|(_, count)| count)
+    counters.failure_counts().find(|(known, _)| *known == name).map(|(_, count)| count)
 }
 
-/// All settings that bound something; those with the same counter together, where the first of them stands.
+/// All settings that are limits. Those with the same counter form a group at the position of the first.
 fn grouped(settings: &Settings) -> Vec<(Option<&'static str>, Vec<SettingBound>)> {
     let mut groups: Vec<(Option<&'static str>, Vec<SettingBound>)> = Vec::new();
     for bound in config::bounds(settings) {
@@ -172,7 +172,7 @@ fn grouped(settings: &Settings) -> Vec<(Option<&'static str>, Vec<SettingBound>)
     groups
 }
 
-/// What counts how often this setting's bound was reached.
+/// The counter that counts how often this setting's value was reached.
 fn counter_of(setting: &str) -> Option<&'static str> {
     if BUSY.contains(&setting) {
         return Some(REFUSED_BUSY);
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_limit_that_is_counted_is_shown_once() {
+    fn every_counted_limit_is_shown_once() {
         let groups = grouped(&Settings::default());
         for limit in Limit::ALL {
             let rows = groups.iter().filter(|(counter, _)| *counter == Some(limit.setting()));
@@ -199,25 +199,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reached_is_told_with_its_bound_and_time() {
+    fn a_reached_limit_is_reported_with_its_value_and_time() {
         let settings = Settings { max_sessions: 7, ..Settings::default() };
-        let (counters, mut latest) = (Counters::default(), LastSeen::default());
+        let (counters, mut last_seen) = (Counters::default(), LastSeen::default());
         counters.limits.count(Limit::Sessions);
         counters.closes.count(Some(CloseReason::TooBig));
         counters.refused_origin.add(2);
-        latest.look(counters.mishaps(), 1_700_000_000);
-        let told = describe(&settings, &counters, &latest);
-        assert_eq!(told["limits"][0]["settings"][0]["bound"], 7);
+        last_seen.look(counters.failure_counts(), 1_700_000_000);
+        let report = describe(&settings, &counters, &last_seen);
+        assert_eq!(report["limits"][0]["settings"][0]["bound"], 7);
         assert_eq!(
-            (&told["limits"][0]["count"], &told["limits"][0]["last"]),
+            (&report["limits"][0]["count"], &report["limits"][0]["last"]),
             (&json!(1), &json!(1_700_000_000))
         );
-        assert_eq!(told["refused"][0]["count"], 2);
+        assert_eq!(report["refused"][0]["count"], 2);
         let too_big = json!({"reason": "too_big", "code": 1009, "count": 1, "last": 1_700_000_000,
             "about": "the client sent more than `max_client_message_bytes`"});
-        assert_eq!(told["closed"][4], too_big);
+        assert_eq!(report["closed"][4], too_big);
         let of_messages =
-            told["limits"].as_array().unwrap().iter().find(|row| row["counter"] == "too_big").unwrap();
+            report["limits"].as_array().unwrap().iter().find(|row| row["counter"] == "too_big").unwrap();
         assert_eq!(
             (&of_messages["count"], &of_messages["settings"][0]["bound"]),
             (&json!(1), &json!(65_536))

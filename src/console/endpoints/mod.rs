@@ -1,4 +1,4 @@
-//! What the console shows and does: lists in pages, single things, commands. One operation, one file.
+//! The console's endpoints: paginated lists, single objects, commands. Each operation has a file.
 
 pub mod channels;
 pub mod channel;
@@ -31,25 +31,23 @@ use crate::telemetry::last_seen::LastSeen;
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::series::Series;
 
-/// What the console has of its own; one for the whole server, shared as `web::Data<Console>`.
+/// State of the console; one instance for the whole server, shared as `web::Data<Console>`.
 #[derive(Debug)]
 pub struct Console {
-    /// Answers that are polled.
+    /// Cached responses to polling clients.
     pub answers: PolledResponses,
-    /// Where hubs are.
+    /// Handles of the hubs.
     pub hubs: Arc<Hubs>,
-    /// The flight recorder.
     pub recorder: Arc<Recorder>,
-    /// When the server started.
     pub started: Instant,
     series: Mutex<Series>,
-    guesses: Mutex<FailedSignIns>,
+    failed_sign_ins: Mutex<FailedSignIns>,
     ended: Mutex<EndedSessions>,
-    latest: Mutex<LastSeen>,
+    last_seen: Mutex<LastSeen>,
 }
 
 impl Console {
-    /// The console of a server with these hubs, which records with this.
+    /// Creates the console of a server with these hubs and this recorder.
     pub fn new(hubs: Arc<Hubs>, recorder: Recorder) -> Self {
         Self {
             answers: PolledResponses::default(),
@@ -57,27 +55,27 @@ impl Console {
             recorder: Arc::new(recorder),
             started: Instant::now(),
             series: Mutex::default(),
-            guesses: Mutex::default(),
+            failed_sign_ins: Mutex::default(),
             ended: Mutex::default(),
-            latest: Mutex::default(),
+            last_seen: Mutex::default(),
         }
     }
 
-    /// What the figures were.
+    /// The time series of the figures.
     pub fn series(&self) -> MutexGuard<'_, Series> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When each mishap that is counted happened last, to the second.
-    pub fn latest(&self, counters: &Counters) -> MutexGuard<'_, LastSeen> {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.look(counters.mishaps(), now_unix());
-        latest
+    /// The time at which each failure count last increased, to the second.
+    pub fn last_seen(&self, counters: &Counters) -> MutexGuard<'_, LastSeen> {
+        let mut last_seen = self.last_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        last_seen.look(counters.failure_counts(), now_unix());
+        last_seen
     }
 
-    /// Who tried to sign in.
-    pub fn guesses(&self) -> MutexGuard<'_, FailedSignIns> {
-        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The failed attempts to sign in.
+    pub fn failed_sign_ins(&self) -> MutexGuard<'_, FailedSignIns> {
+        self.failed_sign_ins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sign-ins that a sign-out has ended.
@@ -86,7 +84,7 @@ impl Console {
     }
 }
 
-/// Mounts all of it.
+/// Mounts all endpoints.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/admin/channels.json").route(read().to(channels::channels)))
         .service(web::resource("/admin/channel.json").route(read().to(channel::channel)))

@@ -1,4 +1,4 @@
-//! POST /admin/record: begins or ends the recording of a connection or a channel.
+//! POST /admin/record: starts or stops the recording of a connection or a channel.
 
 use actix_web::{HttpResponse, web};
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::api::body;
 use crate::api::fields::{CHANNEL_NAME, Field, FieldKind, FieldTable, Fields, FlagField, Id, Name, Property};
 use crate::api::invalid::Invalid;
 use crate::api::limits::RequestLimits;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::broker::channel::messages::Record;
 use crate::broker::handle::BrokerHandle;
@@ -27,10 +27,10 @@ use utoipa::openapi::path::HttpMethod;
 const CONN_ID: Field<Id> = Field::nullable("conn_id", Id, "The connection; either this or `channel`.");
 const CHANNEL: Field<Name> =
     Field::nullable("channel", CHANNEL_NAME, "The channel; either this or `conn_id`.");
-const ON: Field<FlagField> = Field::required("on", FlagField, "Whether it is to be recorded from now on.");
+const ON: Field<FlagField> = Field::required("on", FlagField, "Whether to record it from now on.");
 const FIELDS: FieldTable = &[&CONN_ID, &CHANNEL, &ON];
 
-/// What may be recorded.
+/// The subject of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordSubject {
     /// A connection, by its id.
@@ -39,20 +39,15 @@ pub enum RecordSubject {
     Channel(String),
 }
 
-/// Which one, and whether it is to be recorded.
+/// The subject, and whether to record it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordRequest {
-    /// The connection or channel.
     pub subject: RecordSubject,
-    /// Whether it is recorded from now on.
+    /// Whether to record it from now on.
     pub on: bool,
 }
 
 impl RecordRequest {
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// All that is wrong with it.
     pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
         let read = |fields: &mut Fields<'_>| {
             let subjects = (fields.read(&CONN_ID), fields.read(&CHANNEL));
@@ -67,41 +62,40 @@ impl RecordRequest {
     }
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let body = body_shape(to);
-    let answer = to.book.named("Recording", |_| {
-        ObjectSchema::new().key("recording", schema::flag(), "Whether it is recorded now.").shape()
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let body = body_shape(api);
+    let answer = api.schemas.named("Recording", |_| {
+        ObjectSchema::new().key("recording", schema::flag(), "Whether it is being recorded.").shape()
     });
-    Operation::new(HttpMethod::Post, "/admin/record", "record", Public::Console, Access::Command)
+    Operation::new(HttpMethod::Post, "/admin/record", "record", ApiGroup::Console, Access::Command)
         .about(
-            "Record a connection or a channel, or no longer",
-            "What is recorded is told by `/admin/recording.json`. Either `conn_id` or `channel` must be given, not both.",
+            "Start or stop recording a connection or a channel",
+            "`/admin/recording.json` returns the recording. Either `conn_id` or `channel` must be given, not both.",
         )
-        .body(body, Required::True, r#"{"channel": "lobby", "on": true}"#, to.settings)
-        .answer("Whether it is recorded.", answer, r#"{"recording": true}"#)
-        .refuses_body(RecordRequest::parse(br#"{"on": true}"#, &to.limits))
+        .body(body, Required::True, r#"{"channel": "lobby", "on": true}"#, api.settings)
+        .answer("Whether it is being recorded.", answer, r#"{"recording": true}"#)
+        .refuses_body(RecordRequest::parse(br#"{"on": true}"#, &api.limits))
         .refuses([off(), Refusal::NotFound("channel lobby".into())])
         .asks_registry()
 }
 
-/// Either of the two must be given, and the other be left out or null.
-fn body_shape(to: &mut Description<'_>) -> ValueSchema {
-    let (id, on) = (Id.shape(&to.limits, &mut to.book), ON.shape(&to.limits, &mut to.book));
-    let name = CHANNEL_NAME.shape(&to.limits, &mut to.book);
-    let connection = to.book.named("RecordConnectionBody", |_| {
+/// Exactly one of the two must be given; the other must be left out or null.
+fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
+    let (id, on) = (Id.shape(&api.limits, &mut api.schemas), ON.shape(&api.limits, &mut api.schemas));
+    let name = CHANNEL_NAME.shape(&api.limits, &mut api.schemas);
+    let connection = api.schemas.named("RecordConnectionBody", |_| {
         let keys = ObjectSchema::new().key("conn_id", id, "The connection.").may(
             "channel",
             schema::null(),
-            "Not this as well.",
+            "Must be null or left out.",
         );
         keys.described("on", on.clone(), true).shape()
     });
-    let channel = to.book.named("RecordChannelBody", |_| {
+    let channel = api.schemas.named("RecordChannelBody", |_| {
         let keys = ObjectSchema::new().key("channel", name, "The channel.").may(
             "conn_id",
             schema::null(),
-            "Not this as well.",
+            "Must be null or left out.",
         );
         keys.described("on", on, true).shape()
     });
@@ -109,7 +103,7 @@ fn body_shape(to: &mut Description<'_>) -> ValueSchema {
 }
 
 fn off() -> Refusal {
-    Invalid::schema("Recording is turned off: recorder_bytes is 0.").into()
+    Invalid::schema("Recording is disabled: recorder_bytes is 0.").into()
 }
 
 /// POST /admin/record: `{"conn_id": …, "on": true}` or `{"channel": …, "on": true}`.
@@ -135,13 +129,13 @@ pub async fn record(
 
 async fn connection(broker: &BrokerHandle, console: &Console, id: Uuid, on: bool) -> Result<(), Refusal> {
     if !on {
-        console.recorder.disarm_connection(id);
+        console.recorder.stop_connection(id);
         return Ok(());
     }
     let known = broker.ask(DescribeConnection(id)).await?;
     let details = known.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
-    // First this: a session that opens from here on finds out by itself.
-    console.recorder.arm_connection(id);
+    // Start the recorder first: sessions that open from now on check it.
+    console.recorder.record_connection(id);
     if let Phase::Attached(place, _) = details.row.phase
         && let Some(hub) = console.hubs.get(place.hub)
     {
@@ -153,7 +147,7 @@ async fn connection(broker: &BrokerHandle, console: &Console, id: Uuid, on: bool
 async fn channel(broker: &BrokerHandle, console: &Console, name: &str, on: bool) -> Result<(), Refusal> {
     let channel = named(broker, name).await?;
     if !on {
-        console.recorder.disarm_channel(channel.uuid);
+        console.recorder.stop_channel(channel.uuid);
         return Ok(());
     }
     channel.addr.send(Record(console.recorder.clone())).await.map_err(|_| Refusal::Draining)

@@ -1,4 +1,4 @@
-//! GET /admin/recording.json: what the flight recorder has written down, or will in a moment.
+//! GET /admin/recording.json: the events in the flight recorder, immediately or as soon as there are some.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::channel::named;
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::NameChannels;
 use crate::console::query::Query;
@@ -27,80 +27,89 @@ use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Published}
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
-/// Longest time that an answer waits for something to tell, in seconds.
+/// Maximum time in seconds that a request waits for events.
 const MAX_WAIT_S: usize = 25;
-/// How often a server that stops is noticed meanwhile.
-const NOTICE: Duration = Duration::from_millis(500);
-/// An answer holds no more than this, in bytes of texts; the rest comes with the next.
+/// How often a waiting request checks whether the server is stopping.
+const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Maximum size of the texts in a response, in bytes. The rest comes with the next response.
 const MAX_TEXT_BYTES: usize = 64 << 10;
 
 enum RecordingSubject {
     Connection(Uuid),
-    /// By its uuid.
+    /// The channel's uuid.
     Channel(Uuid),
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let frame = schema::or_null(event(&mut to.book));
-    let published = to.book.named("PublishedFrame", |_| published_shape(frame));
-    let happened = to.book.named("RecordedEvent", |_| happened_shape());
-    let answer = to.book.named("Recorded", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let frame = schema::or_null(event(&mut api.schemas));
+    let published = api.schemas.named("PublishedFrame", |_| published_schema(frame));
+    let happened = api.schemas.named("RecordedEvent", |_| connection_event_schema());
+    let answer = api.schemas.named("Recorded", |_| {
         ObjectSchema::new()
-            .key("recording", schema::flag(), "Whether it is recorded.")
-            .may("since_ms", schema::count(), "Since when, in Unix milliseconds, if it is recorded.")
-            .may("missed", schema::count(), "Events after `after` that have been forgotten already.")
-            .key("events", schema::list(schema::any_of([published, happened])), "What is new, oldest first.")
+            .key("recording", schema::flag(), "Whether it is being recorded.")
+            .may(
+                "since_ms",
+                schema::count(),
+                "Start of the recording in Unix milliseconds, if it is being recorded.",
+            )
+            .may("missed", schema::count(), "Number of events after `after` that are no longer available.")
+            .key(
+                "events",
+                schema::list(schema::any_of([published, happened])),
+                "The new events, oldest first.",
+            )
             .shape()
     });
     let number = |name, max, text: &str| {
         let shape = schema::by_default(schema::whole(0..=max), 0.into());
         in_query(name, Required::False, shape, text)
     };
-    let wait = "Seconds that the answer waits for something new.";
+    let wait = "How many seconds the request waits for new events.";
     let id =
         in_query("conn_id", Required::False, schema::uuid(), "The connection; either this or `channel`.");
-    let name = in_query("channel", Required::False, schema::text(), "The channel; goes before `conn_id`.");
+    let name = in_query("channel", Required::False, schema::text(), "The channel; overrides `conn_id`.");
     let path = "/admin/recording.json";
-    Operation::new(HttpMethod::Get, path, "recording", Public::Console, Access::SignedOrAdmin)
+    Operation::new(HttpMethod::Get, path, "recording", ApiGroup::Console, Access::SignedOrAdmin)
         .about(
-            "What was recorded",
-            "Of a connection what became of each frame for it, of a channel what went out, as far as it was recorded \
-             since `/admin/record`, and is newer than event number `after`. The rest of a long answer comes with the next.",
+            "Read a recording",
+            "Returns recorded events after number `after`: of a connection the result of each frame for it, of a \
+             channel the published frames. `/admin/record` starts the recording. The rest of a long answer comes with \
+             the next one.",
         )
         .parameter(id)
         .parameter(name.example(Some("lobby".into())))
-        .parameter(number("after", usize::MAX, "The number of the last event that is known."))
+        .parameter(number("after", usize::MAX, "The number of the last event that the client has received."))
         .parameter(number("wait_s", MAX_WAIT_S, wait))
-        .answer("What is new.", answer, EXAMPLE)
+        .answer("The new events.", answer, EXAMPLE)
         .refuses(Query::refusal("", |query| drop(query.required("conn_id"))))
         .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
         .asks_registry()
 }
 
 fn numbered(keys: ObjectSchema) -> ObjectSchema {
-    keys.key("number", schema::count(), "Its number; the last one is the next question's `after`.").key(
-        "at_ms",
+    keys.key(
+        "number",
         schema::count(),
-        "When, in Unix milliseconds.",
+        "The event's number; use the last one as `after` of the next request.",
     )
+    .key("at_ms", schema::count(), "Time of the event in Unix milliseconds.")
 }
 
-fn published_shape(frame: ValueSchema) -> ValueSchema {
+fn published_schema(frame: ValueSchema) -> ValueSchema {
     let keys = ObjectSchema::new()
         .key("uuid", schema::uuid(), "The event's id.")
         .key("type", schema::text(), "The event's type.")
-        .key("user", schema::or_null(schema::text()), "Who sent it, or whom it is about.")
-        .key("bytes", schema::count(), "How long the frame is.")
-        .key("only", schema::or_null(schema::count()), "How many users it is for; null for all.")
-        .key("except", schema::count(), "How many users it is not for.")
-        .key("connections", schema::count(), "Connections that were there to get it.")
-        .key("frame", frame, "The event; null where it was too long to be kept.");
+        .key("user", schema::or_null(schema::text()), "The sender, or the user whom the event concerns.")
+        .key("bytes", schema::count(), "Size of the frame.")
+        .key("only", schema::or_null(schema::count()), "Number of users it is addressed to; null for all.")
+        .key("except", schema::count(), "Number of users that it excludes.")
+        .key("connections", schema::count(), "Connections in the channel at that moment.")
+        .key("frame", frame, "The event; null if it was too long to be recorded.");
     numbered(keys).shape()
 }
 
-/// All kinds of events in one: which keys there are depends on `event`.
-fn happened_shape() -> ValueSchema {
+/// One schema for all kinds of events. The value of `event` determines the keys.
+fn connection_event_schema() -> ValueSchema {
     let events =
         ["attached", "listening", "left", "frame", "answered", "taken", "not_taken", "closed", "detached"];
     let outcomes = [
@@ -117,20 +126,20 @@ fn happened_shape() -> ValueSchema {
     ];
     let or_null = || schema::or_null(schema::text());
     let keys = ObjectSchema::new()
-        .key("event", schema::one_value_of(events), "What happened.")
-        .may("transport", schema::text(), "Of `attached`: over what.")
-        .may("address", or_null(), "Of `attached`: from where, as far as it is known.")
+        .key("event", schema::one_value_of(events), "The kind of event.")
+        .may("transport", schema::text(), "Of `attached`: the transport.")
+        .may("address", or_null(), "Of `attached`: the client's address, if known.")
         .may("channel", or_null(), "Of `listening`, `left` and `frame`: the channel; null for private ones.")
-        .may("missed", schema::count(), "Of `listening`: frames that were missed and are brought now.")
+        .may("missed", schema::count(), "Of `listening`: number of missed frames that are sent as catch-up.")
         .may("uuid", schema::uuid(), "Of `frame`: the event's id.")
         .may("type", schema::text(), "Of `frame`: the event's type.")
-        .may("user", or_null(), "Of `frame`: who sent it, or whom it is about.")
-        .may("bytes", schema::count(), "Of `frame` and `answered`: how long.")
-        .may("outcome", schema::one_value_of(outcomes), "Of `frame`: what became of it.")
-        .may("queued_bytes", schema::or_null(schema::count()), "Of `frame`: bytes that waited then.")
-        .may("frames", schema::count(), "Of `answered`: how many frames the poll got.")
+        .may("user", or_null(), "Of `frame`: the sender, or the user whom the event concerns.")
+        .may("bytes", schema::count(), "Of `frame` and `answered`: the size.")
+        .may("outcome", schema::one_value_of(outcomes), "Of `frame`: the result for this connection.")
+        .may("queued_bytes", schema::or_null(schema::count()), "Of `frame`: bytes queued at that moment.")
+        .may("frames", schema::count(), "Of `answered`: number of frames that the poll received.")
         .may("code", schema::or_null(schema::count()), "Of `closed`: the close code.")
-        .may("reason", schema::text(), "Of `closed`: why.");
+        .may("reason", schema::text(), "Of `closed`: the reason.");
     numbered(keys).shape()
 }
 
@@ -139,8 +148,8 @@ const EXAMPLE: &str = r#"{"recording": true, "since_ms": 1582366272123, "missed"
     "bytes": 118, "only": null, "except": 0, "connections": 2,
     "frame": {"channel": "lobby", "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete"}}]}"#;
 
-/// GET /admin/recording.json?conn_id=|channel=&after=&wait_s=: what is newer than event number `after`. Without
-/// anything new the answer waits so many seconds for it.
+/// GET /admin/recording.json?conn_id=|channel=&after=&wait_s=: the events after number `after`. If there are none, the
+/// request waits this many seconds for new ones.
 ///
 /// # Errors
 /// `Invalid`, not found, `Busy`.
@@ -172,7 +181,7 @@ pub async fn recording(
         {
             return Ok(done(&found));
         }
-        let _ = timeout(left.min(NOTICE), written.changed()).await;
+        let _ = timeout(left.min(DRAIN_CHECK_INTERVAL), written.changed()).await;
     }
 }
 
@@ -185,18 +194,18 @@ async fn read(
     match subject {
         RecordingSubject::Channel(uuid) => Ok(answer(console.recorder.read_channel(*uuid, after), published)),
         RecordingSubject::Connection(id) => {
-            let excerpt = console.recorder.read_connection(*id, after);
-            let names = names(broker, excerpt.as_ref()).await?;
-            Ok(answer(excerpt, |event| happened(event, &names)))
+            let page = console.recorder.read_connection(*id, after);
+            let names = names(broker, page.as_ref()).await?;
+            Ok(answer(page, |event| connection_event(event, &names)))
         }
     }
 }
 
-fn answer<E>(excerpt: Option<RecordingPage<E>>, show: impl Fn(&E) -> Value) -> Value {
-    let Some(excerpt) = excerpt else { return json!({ "recording": false, "events": [] }) };
+fn answer<E>(page: Option<RecordingPage<E>>, show: impl Fn(&E) -> Value) -> Value {
+    let Some(page) = page else { return json!({ "recording": false, "events": [] }) };
     let mut events: Vec<Value> = Vec::new();
     let mut bytes = 0;
-    for RecordedEntry { number, at_ms, event } in &excerpt.entries {
+    for RecordedEntry { number, at_ms, event } in &page.entries {
         let mut shown = show(event);
         shown["number"] = json!(number);
         shown["at_ms"] = json!(at_ms);
@@ -206,7 +215,7 @@ fn answer<E>(excerpt: Option<RecordingPage<E>>, show: impl Fn(&E) -> Value) -> V
             break;
         }
     }
-    json!({ "recording": true, "since_ms": excerpt.since_ms, "missed": excerpt.missed, "events": events })
+    json!({ "recording": true, "since_ms": page.since_ms, "missed": page.missed, "events": events })
 }
 
 fn published(frame: &Published) -> Value {
@@ -225,12 +234,12 @@ fn published(frame: &Published) -> Value {
 
 type StreamNames = HashMap<ChannelId, Arc<str>>;
 
-/// The names of the channels that some events are about.
+/// The names of the channels in these events.
 async fn names(
     broker: &BrokerHandle,
-    excerpt: Option<&RecordingPage<ConnectionEvent>>,
+    page: Option<&RecordingPage<ConnectionEvent>>,
 ) -> Result<StreamNames, Refusal> {
-    let events = excerpt.into_iter().flat_map(|excerpt| &excerpt.entries).map(|entry| &entry.event);
+    let events = page.into_iter().flat_map(|page| &page.entries).map(|entry| &entry.event);
     let mut ids: Vec<ChannelId> = events.filter_map(channel_of).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -250,7 +259,7 @@ fn channel_of(event: &ConnectionEvent) -> Option<ChannelId> {
     }
 }
 
-fn happened(event: &ConnectionEvent, names: &StreamNames) -> Value {
+fn connection_event(event: &ConnectionEvent, names: &StreamNames) -> Value {
     let channel = channel_of(event).and_then(|id| names.get(&id)).map(|name| &**name);
     match event {
         ConnectionEvent::Attached { transport, address } => {
@@ -272,7 +281,7 @@ fn happened(event: &ConnectionEvent, names: &StreamNames) -> Value {
     }
 }
 
-/// A frame, with its outcome and the bytes that wait where that is the reason.
+/// A frame with its outcome, and with the number of queued bytes if that is the reason.
 fn frame(channel: Option<&str>, head: &FrameHead, bytes: usize, outcome: Outcome) -> Value {
     let (name, queued) = match outcome {
         Outcome::Sent => ("sent", None),

@@ -1,10 +1,10 @@
-//! GET /admin/secrets.json: which of the secrets that sign requests is used, so that an old one can be retired.
+//! GET /admin/secrets.json: the use of each secret that signs requests, so that operators can retire old ones.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use super::Console;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::auth::secrets::SecretInUse;
 use crate::console::session::AdminOrRefused;
@@ -13,39 +13,41 @@ use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use utoipa::openapi::path::HttpMethod;
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let answer = to.book.named("Secrets", |book| {
-        let secret = book.named("SecretInUse", secret_shape);
-        ObjectSchema::new().key("secrets", schema::list(secret), "In the order of the setting.").shape()
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let answer = api.schemas.named("Secrets", |schemas| {
+        let secret = schemas.named("SecretInUse", secret_schema);
+        ObjectSchema::new()
+            .key("secrets", schema::list(secret), "The secrets in the order of the setting.")
+            .shape()
     });
-    Operation::new(HttpMethod::Get, "/admin/secrets.json", "secrets", Public::Console, Access::SignedOrAdmin)
+    Operation::new(HttpMethod::Get, "/admin/secrets.json", "secrets", ApiGroup::Console, Access::SignedOrAdmin)
         .about(
             "The secrets that sign requests",
-            "How often each was used, when last and from where, so that an old one can be retired. Times are Unix seconds.",
+            "How often each was used, when last and from which address, so that an old one can be retired. Times are \
+             Unix seconds.",
         )
-        .answer("All of them, without the secrets themselves.", answer, EXAMPLE)
+        .answer("All secrets, without their values.", answer, EXAMPLE)
         .polled()
         .refuses([Refusal::SignatureMissing])
 }
 
-fn secret_shape(book: &mut SchemaRegistry) -> ValueSchema {
-    let source = book.named("UseOfSecret", |_| {
+fn secret_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
+    let source = schemas.named("UseOfSecret", |_| {
         ObjectSchema::new()
             .key("address", schema::text(), "The socket's peer.")
-            .key("uses", schema::count(), "Requests from there.")
-            .key("last_used", schema::count(), "When the last one came.")
+            .key("uses", schema::count(), "Number of requests from this address.")
+            .key("last_used", schema::count(), "Time of the last request.")
             .shape()
     });
     ObjectSchema::new()
-        .key("position", schema::count(), "Its place in the setting, from 1.")
+        .key("position", schema::count(), "Its position in the setting, from 1.")
         .key("signs", schema::flag(), "Whether it is the first, which `channelstream sign` uses.")
-        .key("fingerprint", schema::text(), "Tells it from others as long as the process runs.")
-        .key("since", schema::count(), "Since when this process accepts it.")
-        .key("uses", schema::count(), "Requests signed with it since then.")
-        .key("last_used", schema::or_null(schema::count()), "When the last one came.")
-        .key("last_address", schema::or_null(schema::text()), "And from where.")
-        .key("addresses", schema::list(source), "The addresses that used it lately, the latest first.")
+        .key("fingerprint", schema::text(), "Distinguishes it from the others while the process runs.")
+        .key("since", schema::count(), "Time since which this process accepts it.")
+        .key("uses", schema::count(), "Number of requests signed with it since then.")
+        .key("last_used", schema::or_null(schema::count()), "Time of the last request.")
+        .key("last_address", schema::or_null(schema::text()), "Address of the last request.")
+        .key("addresses", schema::list(source), "The addresses that used it recently, the last_seen first.")
         .shape()
 }
 

@@ -1,11 +1,11 @@
-//! GET /admin/user.json: one user, its state and its connections.
+//! GET /admin/user.json: one user with state and connections.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Console;
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::DescribeUser;
 use crate::console::query::Query;
@@ -17,28 +17,27 @@ use crate::protocol::state::state_shape;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let state = state_shape(&mut to.book);
-    let answer = to.book.named("UserDetails", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let state = state_shape(&mut api.schemas);
+    let answer = api.schemas.named("UserDetails", |_| {
         ObjectSchema::new()
-            .key("name", schema::text(), "The name.")
-            .key("uuid", schema::uuid(), "The user's id in this run of the server.")
-            .key("present", schema::count(), "Connections that are present.")
-            .key("total", schema::count(), "The same with those that are away.")
+            .key("name", schema::text(), "The user's name.")
+            .key("uuid", schema::uuid(), "The user's id. It changes when the server restarts.")
+            .key("present", schema::count(), "Number of current connections.")
+            .key("total", schema::count(), "Number of connections including those that are away.")
             .key("state", state, "The whole state.")
             .key("public_keys", schema::list(schema::text()), "The keys of the state that others may see.")
             .key(
                 "connections",
                 schema::list(schema::uuid()),
-                "The ids of connections, not of all where there are many.",
+                "The ids of the connections. The list is truncated if there are many.",
             )
             .shape()
     });
-    let name =
-        in_query("name", Required::True, schema::filled_text(), "The name.").example(Some("ada".into()));
-    Operation::new(HttpMethod::Get, "/admin/user.json", "user", Public::Console, Access::SignedOrAdmin)
-        .about("One user", "With the state and the connections.")
+    let name = in_query("name", Required::True, schema::filled_text(), "The user's name.")
+        .example(Some("ada".into()));
+    Operation::new(HttpMethod::Get, "/admin/user.json", "user", ApiGroup::Console, Access::SignedOrAdmin)
+        .about("One user", "Includes the state and the connections.")
         .parameter(name)
         .answer("The user.", answer, EXAMPLE)
         .polled()

@@ -1,4 +1,4 @@
-//! GET /admin/users.json: a page of the users that have connections.
+//! GET /admin/users.json: one page of the list of users with connections.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{Console, walk};
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::broker::registry::state::Phase;
@@ -25,7 +25,7 @@ use crate::protocol::state::state_shape;
 use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 2] = ["name", "connections"];
-/// A state longer than this is not in the list, in bytes: a page shall stay small.
+/// A state longer than this, in bytes, is left out of the list, so that a page stays small.
 const MAX_STATE_BYTES: usize = 400;
 
 struct UserEntry {
@@ -53,24 +53,23 @@ struct ShownUser<'a> {
     state_bytes: usize,
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let state = schema::or_null(state_shape(&mut to.book));
-    let rows = schema::list(to.book.named("UserRow", |_| {
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let state = schema::or_null(state_shape(&mut api.schemas));
+    let rows = schema::list(api.schemas.named("UserRow", |_| {
         ObjectSchema::new()
-            .key("name", schema::text(), "The name.")
-            .key("uuid", schema::uuid(), "The user's id in this run of the server.")
-            .key("connections", schema::count(), "Connections that are present.")
-            .key("state", state, "The whole state; null where it is over 400 bytes.")
-            .key("state_bytes", schema::count(), "How long the state is.")
+            .key("name", schema::text(), "The user's name.")
+            .key("uuid", schema::uuid(), "The user's id. It changes when the server restarts.")
+            .key("connections", schema::count(), "Number of current connections.")
+            .key("state", state, "The whole state; null if it is longer than 400 bytes.")
+            .key("state_bytes", schema::count(), "Size of the state.")
             .shape()
     }));
-    let answer = to.book.named("UserRows", |_| {
+    let answer = api.schemas.named("UserRows", |_| {
         ObjectSchema::new()
-            .key("total", schema::count(), "Users with connections.")
-            .key("remembered", schema::count(), "Users that the server knows.")
-            .key("matching", schema::count(), "Those found.")
-            .key("page", schema::count(), "The page.")
+            .key("total", schema::count(), "Number of users with connections.")
+            .key("remembered", schema::count(), "Number of users that the server stores.")
+            .key("matching", schema::count(), "Number of users that match the search.")
+            .key("page", schema::count(), "Number of the page.")
             .key("per_page", schema::count(), "Rows on a page.")
             .key("rows", rows, "The users of the page.")
             .shape()
@@ -79,11 +78,14 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         HttpMethod::Get,
         "/admin/users.json",
         "listUsers",
-        Public::Console,
+        ApiGroup::Console,
         Access::SignedOrAdmin,
     )
-    .about("A page of the users", "Of those that have connections. Sorted and searched on the server.");
-    Listing::described(operation, &SORTS, "Only names that hold this, in any case.")
+    .about(
+        "List users",
+        "Returns one page of the users with connections. The server sorts and searches the list.",
+    );
+    Listing::openapi(operation, &SORTS, "Only names that contain this text, ignoring case.")
         .answer("The users.", answer, EXAMPLE)
         .polled()
         .refuses([Refusal::SignatureMissing])

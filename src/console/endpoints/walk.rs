@@ -1,4 +1,4 @@
-//! Walks over all channels and connections, a slice at a time: neither the registry nor this thread is held up.
+//! Iterates over all channels and connections in slices, so that neither the registry nor this thread is blocked.
 
 use super::Console;
 use crate::broker::handle::BrokerHandle;
@@ -9,10 +9,10 @@ use crate::http_error::Refusal;
 use crate::protocol::ids::{HubId, SlotKey};
 use std::collections::BTreeMap;
 
-/// Rows asked for at once: about a tenth of a millisecond of the registry's time.
+/// Number of rows in one request: about a tenth of a millisecond of the registry's time.
 const SLICE: usize = 1_000;
 
-/// Every channel, oldest first. Channels that are made meanwhile may come or not.
+/// Visits every channel, oldest first. Channels created in the meantime may be included or not.
 ///
 /// # Errors
 /// `Busy`, `Draining`.
@@ -30,7 +30,7 @@ pub async fn channels(broker: &BrokerHandle, mut each: impl FnMut(ChannelRef)) -
     }
 }
 
-/// Every connection that `wanted` asks for. Returns how many records were looked at.
+/// Visits every connection that `wanted` selects. Returns the number of records examined.
 ///
 /// # Errors
 /// `Busy`, `Draining`.
@@ -42,7 +42,7 @@ pub async fn connections(
     walk(broker, wanted, async |rows| rows.into_iter().for_each(&mut each)).await
 }
 
-/// The same, each with what its hub knows of its session.
+/// The same, with the hub's data about each session.
 ///
 /// # Errors
 /// `Busy`, `Draining`.
@@ -60,7 +60,7 @@ pub async fn connections_with_sessions(
     .await
 }
 
-/// Returns about how many records were looked at.
+/// Returns approximately the number of records examined.
 async fn walk(
     broker: &BrokerHandle,
     mut wanted: BrowseConnections,
@@ -79,7 +79,7 @@ async fn walk(
     }
 }
 
-/// What the hubs know of the sessions of these connections. A session that has gone meanwhile has no figures.
+/// The hubs' data about the sessions of these connections. A session that has ended in the meantime has no figures.
 pub async fn sessions(
     console: &Console,
     rows: &[ConnectionRow],
@@ -95,7 +95,7 @@ pub async fn sessions(
     for (hub, places) in asked {
         let Some(hub) = console.hubs.get(HubId(hub)) else { continue };
         let slots = places.iter().map(|(_, slot)| *slot).collect();
-        // A hub that is gone has no sessions.
+        // A hub that has stopped has no sessions.
         let Ok(answers) = hub.send(InspectSessions { slots, addresses }).await else { continue };
         for ((index, _), answer) in places.into_iter().zip(answers) {
             if let Some(place) = figures.get_mut(index) {

@@ -1,10 +1,10 @@
-//! What dashboards poll: `/admin/admin.json`.
+//! The figures for dashboards that poll: `/admin/admin.json`.
 
 mod openapi;
 mod requested;
 mod write;
 
-pub use openapi::{described, described_by_post};
+pub use openapi::{openapi, openapi_by_post};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -42,14 +42,14 @@ async fn build(
     let mut rows = write::channels(broker, wanted, &mut out).await?;
     rows += write::users(broker, wanted, &mut out).await?;
     if let Some((step_s, after)) = wanted.series
-        && let Some(excerpt) = console.series().since(step_s, after)
+        && let Some(page) = console.series().since(step_s, after)
     {
-        write::series(&excerpt, &mut out);
+        write::series(&page, &mut out);
     }
     if wanted.limits {
         write::limits(broker, &mut out);
     }
-    // The rest is different each second; an answer is not another one for that.
+    // The rest changes every second. This alone does not make the response a new one.
     let decisive = out.len();
     let (uptime, version) = (uptime(broker.started.elapsed().as_secs()), env!("CARGO_PKG_VERSION"));
     out.extend_from_slice(format!(",\"uptime\":\"{uptime}\",\"version\":\"{version}\"}}").as_bytes());

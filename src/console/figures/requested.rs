@@ -1,4 +1,4 @@
-//! What of the figures is asked for.
+//! The figures that a request selects.
 
 use actix_web::HttpRequest;
 
@@ -7,31 +7,31 @@ use crate::console::query::{MAX_PER_PAGE, Query};
 use crate::http_error::Refusal;
 use crate::telemetry::series::SPANS;
 
-/// What of the figures is asked for. Without any parameter it is all that the original tells.
+/// The figures that a request selects. Without parameters they are those of the original.
 pub struct RequestedFigures {
-    /// Names that hold this, in any case.
+    /// Only names that contain this text, ignoring case.
     pub search: String,
-    /// Only one page of the channels and users found; none of them if a page has no rows.
+    /// Only one page of the matching channels and users; none of them if a page has no rows.
     pub part: Option<FiguresPart>,
-    /// What channels tell of themselves.
+    /// The data of each channel.
     pub info: InfoOptions,
-    /// The samples of this step, newer than this number.
+    /// The samples with this interval after this number.
     pub series: Option<(u64, u64)>,
-    /// How often limits were reached, and why sockets were closed.
+    /// How often limits were reached, and the reasons for which sockets were closed.
     pub limits: bool,
 }
 
-/// A part of a list: how many are before it, and how many are in it.
+/// Part of a list.
 #[derive(Clone, Copy)]
 pub struct FiguresPart {
-    /// Before it.
+    /// Number of items before it.
     pub skip: usize,
-    /// In it.
+    /// Number of items in it.
     pub rows: usize,
 }
 
 impl RequestedFigures {
-    /// What a request asks for.
+    /// Reads the selection from a request.
     ///
     /// # Errors
     /// `Invalid`.
@@ -56,22 +56,22 @@ impl RequestedFigures {
         Ok(query.checked(Self { search, part, info, series, limits })?)
     }
 
-    /// Whether a name is among those searched for.
+    /// Whether a name matches the search.
     pub fn finds(&self, name: &str) -> bool {
         self.search.is_empty() || name.to_lowercase().contains(&self.search)
     }
 }
 
-/// Counts what comes by and lets pass what belongs to the part.
+/// Counts items, and selects those of the part.
 pub struct Window {
-    /// The part; all if there is none.
+    /// The part; everything if there is none.
     pub part: Option<FiguresPart>,
-    /// What came by so far.
+    /// Number of items counted so far.
     pub seen: usize,
 }
 
 impl Window {
-    /// Counts one more, and whether it belongs to the part.
+    /// Counts one more item. Returns whether it belongs to the part.
     pub fn admits_next(&mut self) -> bool {
         let index = self.seen;
         self.seen += 1;

@@ -1,4 +1,4 @@
-//! The answer's parts, written as they are found.
+//! Writes the parts of the response while they are collected.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::protocol::ids::UserId;
 use crate::protocol::json;
 use crate::telemetry::series::{FIGURES, SeriesPage};
 
-/// Channels asked for their users and histories, and written, at once.
+/// Number of channels whose users and histories are queried and written in one step.
 const SLICE: usize = 1_000;
 
-/// Appends the server's counts, each with a comma behind it.
+/// Appends the server's counts, each followed by a comma.
 pub fn counts(broker: &BrokerHandle, counts: &Counts, out: &mut Vec<u8>) {
     let counters = &broker.counters;
     let figures = [
@@ -40,7 +40,7 @@ pub fn counts(broker: &BrokerHandle, counts: &Counts, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `"channels": {…}`, and how many were found if only a part of them is asked for.
+/// Appends `"channels": {…}`, and the number of matching ones if only a part is requested.
 pub async fn channels(
     broker: &BrokerHandle,
     wanted: &RequestedFigures,
@@ -74,14 +74,14 @@ pub async fn channels(
     Ok(from)
 }
 
-/// A user with the ids of its present connections.
+/// A user with the ids of its current connections.
 struct Active {
     view: Arc<UserView>,
     uuid: Uuid,
     connections: Vec<Uuid>,
 }
 
-/// Appends `,"users": […]`, and how many were found if only a part of them is asked for.
+/// Appends `,"users": […]`, and the number of matching ones if only a part is requested.
 pub async fn users(
     broker: &BrokerHandle,
     wanted: &RequestedFigures,
@@ -91,7 +91,7 @@ pub async fn users(
     let mut users: Vec<Active> = Vec::new();
     let mut window = Window { part: wanted.part, seen: 0 };
     let mut rows = 0;
-    // With no rows to show, nobody is looked for.
+    // Without rows to show, no search is needed.
     if wanted.part.is_none_or(|part| part.rows > 0) {
         let walked = walk::connections(broker, BrowseConnections::default(), |row: ConnectionRow| {
             if row.phase == Phase::Away || !wanted.finds(&row.user.name) {
@@ -141,19 +141,19 @@ pub fn limits(broker: &BrokerHandle, out: &mut Vec<u8>) {
 }
 
 /// Appends `,"series": {…}`.
-pub fn series(excerpt: &SeriesPage, out: &mut Vec<u8>) {
+pub fn series(page: &SeriesPage, out: &mut Vec<u8>) {
     let names: Vec<String> = FIGURES.iter().map(|figure| format!("\"{}\"", figure.name)).collect();
     let head = format!(
         ",\"series\":{{\"step_s\":{},\"first\":{},\"last\":{},\"names\":[{}],\"samples\":",
-        excerpt.step_s,
-        excerpt.first,
-        excerpt.last,
+        page.step_s,
+        page.first,
+        page.last,
         names.join(",")
     );
     out.extend_from_slice(head.as_bytes());
-    json::write_list(&excerpt.samples, out, |sample, out| {
+    json::write_list(&page.samples, out, |sample, out| {
         json::write_list(sample, out, |value, out| {
-            // Whole numbers but for small ones, where a fraction says something.
+            // Only small numbers have a fraction, because it is significant there.
             let text = if *value < 100.0 { format!("{:.2}", value) } else { format!("{value:.0}") };
             let text =
                 if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };

@@ -1,7 +1,7 @@
-//! The channel board: channels that anybody makes and deletes over HTTP, and sockets that hear of it.
+//! The channel board: any client can create and delete channels over HTTP, and sockets receive these changes.
 //!
-//! A server-sent `new` and `del` go to all sockets, `msg` to those that have subscribed to its channel.
-//! The protocol is told in `docs/board.md`.
+//! The events `new` and `del` go to all sockets, `msg` goes to those that have subscribed to its channel.
+//! `docs/board.md` describes the protocol.
 
 pub mod routes;
 pub mod socket;
@@ -13,28 +13,26 @@ use serde::Serialize;
 use serde_json::Value;
 use state::{BoardState, NotCreated};
 
-/// Under which its paths lie.
+/// The prefix of its paths.
 pub const PREFIX: &str = "/demo/board/";
 
-/// The board.
-///
 /// Owns: the channels, their subscriptions, and the list of sockets.
 /// Started by: [`super::Demo::start`].
 /// Ends: with its thread.
-/// Mailbox: no more than one message of each socket and one of each request, for all of them wait for the answer;
-/// requests are counted and refused with 503 when there are too many.
-/// Talks to: the sockets, as far as they keep up (see [`Subscribers`]).
+/// Mailbox: at most one message of each socket and one of each request, because all of them wait for the answer.
+/// Requests are counted, and refused with 503 when there are too many.
+/// Talks to: the sockets that keep up (see [`Subscribers`]).
 #[derive(Default)]
 pub struct Board {
     state: BoardState<ListenerId>,
-    audience: Subscribers,
+    subscribers: Subscribers,
 }
 
 impl Actor for Board {
     type Context = Context<Self>;
 }
 
-/// What sockets are told.
+/// The events that sockets receive.
 #[derive(Serialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
 enum Event<'a> {
@@ -44,29 +42,29 @@ enum Event<'a> {
 }
 
 impl Event<'_> {
-    fn said(&self) -> DemoMessage {
-        // Texts and JSON values can always be written.
+    fn to_message(&self) -> DemoMessage {
+        // Strings and JSON values can always be serialized.
         DemoMessage::Text(serde_json::to_string(self).unwrap_or_default().into())
     }
 }
 
 impl Board {
-    /// Tells everybody, and lets the sockets of this thread have their turn before more is said.
+    /// Sends an event to all sockets, then lets the sockets of this thread run before the next one.
     fn announce(&mut self, event: &Event<'_>, context: &mut Context<Self>) {
-        self.audience.tell_all(&event.said());
+        self.subscribers.send_to_all(&event.to_message());
         context.wait(tokio::task::yield_now().into_actor(self));
     }
 }
 
-/// A new socket hears of all channels there are.
+/// A new socket receives all existing channels.
 impl Handler<Enter> for Board {
     type Result = ();
 
     fn handle(&mut self, enter: Enter, _: &mut Self::Context) {
         let id = enter.id;
-        self.audience.enter(enter);
+        self.subscribers.enter(enter);
         for name in self.state.names() {
-            self.audience.tell(id, &Event::New { id: name }.said());
+            self.subscribers.send(id, &Event::New { id: name }.to_message());
         }
     }
 }
@@ -75,12 +73,12 @@ impl Handler<Leave> for Board {
     type Result = ();
 
     fn handle(&mut self, Leave(id): Leave, _: &mut Self::Context) {
-        self.audience.leave(id);
+        self.subscribers.leave(id);
         self.state.leave(id);
     }
 }
 
-/// Makes a channel and tells everybody.
+/// Creates a channel and notifies all sockets.
 #[derive(Message)]
 #[rtype(result = "Result<(), NotCreated>")]
 struct Create(String);
@@ -95,7 +93,7 @@ impl Handler<Create> for Board {
     }
 }
 
-/// Deletes a channel and tells everybody. False if there is none of this name.
+/// Deletes a channel and notifies all sockets. Returns false if there is no channel of this name.
 #[derive(Message)]
 #[rtype(result = "bool")]
 struct BoardDelete(String);
@@ -125,7 +123,7 @@ impl Handler<Exists> for Board {
     }
 }
 
-/// Tells the subscribers of a channel something. False if there is none of this name.
+/// Sends a value to the subscribers of a channel. Returns false if there is no channel of this name.
 #[derive(Message)]
 #[rtype(result = "bool")]
 struct Push(String, Value);
@@ -135,8 +133,8 @@ impl Handler<Push> for Board {
 
     fn handle(&mut self, Push(name, msg): Push, context: &mut Self::Context) -> bool {
         let Some(subscribers) = self.state.subscribers(&name) else { return false };
-        let said = Event::Msg { id: &name, msg: &msg }.said();
-        subscribers.for_each(|id| self.audience.tell(id, &said));
+        let message = Event::Msg { id: &name, msg: &msg }.to_message();
+        subscribers.for_each(|id| self.subscribers.send(id, &message));
         context.wait(tokio::task::yield_now().into_actor(self));
         true
     }
@@ -145,18 +143,18 @@ impl Handler<Push> for Board {
 /// A socket subscribes to a channel or ends its subscription.
 #[derive(Message)]
 #[rtype(result = "()")]
-enum Ask {
+enum SocketRequest {
     Subscribe(ListenerId, String),
     Unsubscribe(ListenerId, String),
 }
 
-impl Handler<Ask> for Board {
+impl Handler<SocketRequest> for Board {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
-        match ask {
-            Ask::Subscribe(id, name) => self.state.subscribe(id, &name),
-            Ask::Unsubscribe(id, name) => self.state.unsubscribe(id, &name),
+    fn handle(&mut self, request: SocketRequest, _: &mut Self::Context) {
+        match request {
+            SocketRequest::Subscribe(id, name) => self.state.subscribe(id, &name),
+            SocketRequest::Unsubscribe(id, name) => self.state.unsubscribe(id, &name),
         }
     }
 }

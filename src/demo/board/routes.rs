@@ -1,12 +1,12 @@
-//! The board over HTTP: making and deleting channels, and saying something in them.
+//! The board over HTTP: creating and deleting channels, and pushing to them.
 //!
-//! Answers are those of the original, texts and statuses, 400 among them. What the original failed at, or did not
-//! bound, is refused as everywhere else on this server.
+//! Responses have the texts and statuses of the original, including 400. Requests that the original fails at or does
+//! not limit get the same errors as on the rest of this server.
 
 use super::state::NotCreated;
 use super::{BoardDelete, Create, Exists, Push};
 use crate::api::invalid::Invalid;
-use crate::api::operation::{Access, Description, Operation, Public, in_query, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query, response};
 use crate::auth::body::OpenBody;
 use crate::console::read;
 use crate::demo::Demo;
@@ -20,10 +20,10 @@ use serde_json::Value;
 use utoipa::openapi::path::{HttpMethod, Parameter, ParameterIn};
 use utoipa::openapi::{HeaderBuilder, Required, Response};
 
-/// Largest body of a push, in bytes.
+/// Maximum size of a push body, in bytes.
 const MAX_PUSH: usize = 64 << 10;
 
-/// Mounts everything below `/demo/board` but the socket.
+/// Mounts everything below `/demo/board` except the socket.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     let get_only = |path: &str| web::resource(path).default_service(web::to(|| wrong_method("GET, HEAD")));
     cfg.service(
@@ -44,70 +44,80 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     );
 }
 
-/// What the API's description says of making a channel.
-pub fn described_new_channel(_: &mut Description<'_>) -> Operation {
-    let about =
-        "Demo mode only. All sockets of the board are told. Paths and answers are those of the original.";
+/// Describes the endpoint that creates a channel.
+pub fn openapi_new_channel(_: &mut ApiDescription<'_>) -> Operation {
+    let about = "Demo mode only. All sockets of the board are notified. Paths and responses are those of the original.";
     let bounds = [NotCreated::TooLong, NotCreated::TooMany];
-    changing("/demo/board/new-channel", "boardNewChannel", "Make a channel of the board", about)
+    change_operation("/demo/board/new-channel", "boardNewChannel", "Create a channel of the board", about)
         .refuses(bounds.map(|bound| Invalid::field("id", bound.to_string()).into()))
 }
 
-/// And of deleting one.
-pub fn described_del_channel(_: &mut Description<'_>) -> Operation {
-    let about = "Demo mode only. All sockets of the board are told.";
-    changing("/demo/board/del-channel", "boardDelChannel", "Delete a channel of the board", about)
+/// Describes the endpoint that deletes a channel.
+pub fn openapi_del_channel(_: &mut ApiDescription<'_>) -> Operation {
+    let about = "Demo mode only. All sockets of the board are notified.";
+    change_operation("/demo/board/del-channel", "boardDelChannel", "Delete a channel of the board", about)
 }
 
-/// And of saying something in one.
-pub fn described_push(to: &mut Description<'_>) -> Operation {
+/// Describes the endpoint that pushes to a channel.
+pub fn openapi_push(api: &mut ApiDescription<'_>) -> Operation {
     let id = Parameter::builder().name("id").parameter_in(ParameterIn::Path).required(Required::True);
     let id =
         id.schema(Some(schema::filled_text())).description(Some("The channel.")).example(Some("news".into()));
     let about = format!(
-        "Demo mode only. Any JSON value of at most {MAX_PUSH} bytes; the sockets that have subscribed to the channel \
-         are told."
+        "Demo mode only. Any JSON value of at most {MAX_PUSH} bytes. The sockets that have subscribed to the channel \
+         receive it."
     );
-    in_board(
+    board_operation(
         HttpMethod::Post,
         "/demo/board/push/{id}",
         "boardPush",
-        "Say something in a channel of the board",
+        "Push to a channel of the board",
         &about,
     )
     .parameter(id)
-    .body(schema::anything(), Required::True, r#"{"text": "hi"}"#, to.settings)
+    .body(schema::anything(), Required::True, r#"{"text": "hi"}"#, api.settings)
     .open_to(MAX_PUSH)
-    .responds(400, told(StatusCode::BAD_REQUEST, "There is no such channel."))
-    .responds(404, told(StatusCode::NOT_FOUND, "The channel's name holds a slash."))
+    .responds(400, error_response(StatusCode::BAD_REQUEST, "The channel does not exist."))
+    .responds(404, error_response(StatusCode::NOT_FOUND, "The channel's name contains a slash."))
     .refuses(value(b"{", usize::MAX).err())
 }
 
-fn changing(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
+fn change_operation(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
     let name = in_query(
         "id",
         Required::True,
         schema::text(),
-        "The channel; at most 256 characters, at most 256 channels.",
+        "Name of the channel, at most 256 characters. There are at most 256 channels.",
     );
-    in_board(HttpMethod::Get, path, id, summary, about).parameter(name.example(Some("news".into()))).responds(
-        400,
-        told(StatusCode::BAD_REQUEST, "There is one already, or none; or the query names none."),
-    )
+    board_operation(HttpMethod::Get, path, id, summary, about)
+        .parameter(name.example(Some("news".into())))
+        .responds(
+            400,
+            error_response(
+                StatusCode::BAD_REQUEST,
+                "The channel exists already, or does not exist, or the query does not name one.",
+            ),
+        )
 }
 
-fn in_board(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
-    Operation::new(method, path, id, Public::Demo, Access::Open)
+fn board_operation(
+    method: HttpMethod,
+    path: &'static str,
+    id: &str,
+    summary: &str,
+    about: &str,
+) -> Operation {
+    Operation::new(method, path, id, ApiGroup::Demo, Access::Open)
         .about(summary, about)
         .text("Done.", "text/plain")
         .refuses([Refusal::Busy, Refusal::Draining])
 }
 
-/// A refusal in the original's words.
-fn told(status: StatusCode, about: &str) -> Response {
+/// An error with the original's text.
+fn error_response(status: StatusCode, about: &str) -> Response {
     let code = if status == StatusCode::NOT_FOUND { "not-found" } else { "invalid" };
     let header = HeaderBuilder::new().schema(Some(schema::one_value_of([code])));
-    let header = header.description(Some("The stable code of the refusal.")).build();
+    let header = header.description(Some("The stable error code.")).build();
     let mut refused = response(about, "text/plain", schema::text());
     refused.headers.insert(CODE_HEADER.into(), header.into());
     refused
@@ -121,7 +131,7 @@ fn done() -> HttpResponse {
     plain(StatusCode::OK, "Done")
 }
 
-/// A refusal in the original's words; its code says that it is meant to stay as it is.
+/// An error with the original's text. Its code prevents middleware from replacing it.
 fn refused(status: StatusCode, code: &'static str, text: &'static str) -> HttpResponse {
     let mut answer = plain(status, text);
     answer.headers_mut().insert(CODE_HEADER_NAME, header::HeaderValue::from_static(code));
@@ -148,7 +158,7 @@ async fn wrong_method(allowed: &'static str) -> HttpResponse {
     answer
 }
 
-/// The channel that a query names: of several the last one counts, as in the original.
+/// The channel in a query. Of several, the last one counts, as in the original.
 fn identifier(req: &HttpRequest) -> Option<String> {
     let query = web::Query::<Vec<(String, String)>>::from_query(req.query_string()).ok()?;
     let (_, id) = query.into_inner().into_iter().rev().find(|(name, _)| name == "id")?;
@@ -172,7 +182,7 @@ async fn del_channel(demo: web::Data<Demo>, req: HttpRequest) -> Result<HttpResp
     Ok(if deleted { done() } else { bad_identifier() })
 }
 
-/// POST /demo/board/push/{id}: any JSON value, whatever its content type says.
+/// POST /demo/board/push/{id}: any JSON value, regardless of its content type.
 async fn push(
     demo: web::Data<Demo>,
     id: web::Path<String>,
@@ -180,7 +190,7 @@ async fn push(
     payload: web::Payload,
 ) -> Result<HttpResponse, Error> {
     let id = id.into_inner();
-    // `%2F`: the original's router has no such path.
+    // `%2F`: the original's router does not match such a path.
     if id.contains('/') {
         return Ok(not_found().await);
     }

@@ -1,35 +1,34 @@
-//! Which channels there are, and who listens to them: no actor, no socket.
+//! The channels and their subscribers, without actor or socket.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-/// Most channels at a time.
+/// Maximum number of channels.
 pub const MAX_CHANNELS: usize = 256;
-/// Longest name of a channel, in characters.
+/// Maximum length of a channel name, in characters.
 pub const MAX_NAME: usize = 256;
 
-/// Why a channel is not made.
+/// The reason why a channel is not created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotCreated {
-    /// There is one of this name.
+    /// A channel of this name exists.
     Exists,
-    /// The name is too long.
     TooLong,
-    /// There are too many.
+    /// There are too many channels.
     TooMany,
 }
 
 impl fmt::Display for NotCreated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exists => f.write_str("There is a channel of this name."),
+            Self::Exists => f.write_str("A channel of this name exists already."),
             Self::TooLong => write!(f, "Longer than maximum length {MAX_NAME}."),
             Self::TooMany => write!(f, "There are {MAX_CHANNELS} channels; delete one first."),
         }
     }
 }
 
-/// The board. `L` names a listener.
+/// The channels of the board. `L` identifies a listener.
 #[derive(Debug)]
 pub struct BoardState<L> {
     channels: BTreeMap<String, HashSet<L>>,
@@ -42,10 +41,10 @@ impl<L> Default for BoardState<L> {
 }
 
 impl<L: Copy + Eq + std::hash::Hash> BoardState<L> {
-    /// Makes a channel; nobody listens to it yet.
+    /// Creates a channel without subscribers.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why it is not created.
     pub fn create(&mut self, name: String) -> Result<(), NotCreated> {
         if self.channels.contains_key(&name) {
             return Err(NotCreated::Exists);
@@ -60,7 +59,7 @@ impl<L: Copy + Eq + std::hash::Hash> BoardState<L> {
         Ok(())
     }
 
-    /// Removes a channel and with it all subscriptions to it. False if there is none of this name.
+    /// Removes a channel and all subscriptions to it. Returns false if there is no channel of this name.
     pub fn delete(&mut self, name: &str) -> bool {
         self.channels.remove(name).is_some()
     }
@@ -70,12 +69,12 @@ impl<L: Copy + Eq + std::hash::Hash> BoardState<L> {
         self.channels.keys().map(String::as_str)
     }
 
-    /// Who listens to a channel; none if there is no such channel.
+    /// The subscribers of a channel; `None` if there is no such channel.
     pub fn subscribers(&self, name: &str) -> Option<impl Iterator<Item = L>> {
         Some(self.channels.get(name)?.iter().copied())
     }
 
-    /// Subscribes, once however often it is asked for; without effect if there is no such channel now.
+    /// Subscribes a listener. A repeated call has no effect, nor has one for a channel that does not exist.
     pub fn subscribe(&mut self, listener: L, name: &str) {
         if let Some(listeners) = self.channels.get_mut(name) {
             listeners.insert(listener);
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_is_made_once_and_deleted_once() {
+    fn a_channel_is_created_once_and_deleted_once() {
         let mut board = BoardState::<u8>::default();
         for name in ["b", "", "ž/a"] {
             assert_eq!(board.create(name.into()), Ok(()));
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn names_and_the_number_of_channels_are_limited() {
         let mut board = BoardState::<u8>::default();
         assert_eq!(board.create("ž".repeat(MAX_NAME)), Ok(()));
         assert_eq!(board.create("x".repeat(MAX_NAME + 1)), Err(NotCreated::TooLong));

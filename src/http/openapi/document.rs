@@ -1,7 +1,8 @@
-//! The API's description in OpenAPI 3.1, put together from what every endpoint says of itself.
+//! Builds the OpenAPI 3.1 description of the API from the descriptions of all endpoints.
 
 use crate::api::operation::{
-    ADMIN_COOKIE, BOUND_SIGNATURE, CSRF_TOKEN, Description, Operation, Public, SIGNATURE, SIGNATURE_IN_QUERY,
+    ADMIN_COOKIE, ApiDescription, ApiGroup, BOUND_SIGNATURE, CSRF_TOKEN, Operation, SIGNATURE,
+    SIGNATURE_IN_QUERY,
 };
 use crate::api::{
     channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
@@ -23,76 +24,76 @@ use utoipa::openapi::security::SecurityScheme;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Components, Info, License, OpenApi, OpenApiBuilder, Paths, RefOr, Server};
 
-/// What an endpoint says of itself.
-type Described = fn(&mut Description<'_>) -> Operation;
+/// A function that describes an endpoint.
+type EndpointDescription = fn(&mut ApiDescription<'_>) -> Operation;
 
-/// Every endpoint, in the order of the document. Those of demo mode come behind.
-const ENDPOINTS: &[Described] = &[
-    connect::described,
-    subscribe::described,
-    unsubscribe::described,
-    user_state::described,
-    message_post::described,
-    message_patch::described,
-    message_delete::described,
-    channel_config::described,
-    info::described,
-    info::described_without_body,
-    upgrade::described,
-    listen::described,
-    disconnect::described_by_body,
-    disconnect::described_by_query,
-    health::described_live,
-    health::described_ready,
-    pages::described_front,
-    pages::described_dashboard,
-    console_figures::described,
-    console_figures::described_by_post,
-    debug::described,
-    sign_in::described,
-    sign_in::described_submit,
-    sign_out::described,
-    sign_out::described_submit,
-    pages::described_explorer,
-    pages::described_first_application,
-    super::described,
-    super::described_outline,
-    assets::described,
-    channels::described,
-    channel::described,
-    users::described,
-    user::described,
-    connections::described,
-    connection::described,
-    secrets::described,
-    limits::described,
-    send_message::described,
-    configure_channel::described,
-    ended::described,
-    ended::described_of_user,
-    record::described,
-    recording::described,
+/// All endpoints, in the order of the document. Those of demo mode follow.
+const ENDPOINTS: &[EndpointDescription] = &[
+    connect::openapi,
+    subscribe::openapi,
+    unsubscribe::openapi,
+    user_state::openapi,
+    message_post::openapi,
+    message_patch::openapi,
+    message_delete::openapi,
+    channel_config::openapi,
+    info::openapi,
+    info::openapi_without_body,
+    upgrade::openapi,
+    listen::openapi,
+    disconnect::openapi_by_body,
+    disconnect::openapi_by_query,
+    health::openapi_live,
+    health::openapi_ready,
+    pages::openapi_front,
+    pages::openapi_dashboard,
+    console_figures::openapi,
+    console_figures::openapi_by_post,
+    debug::openapi,
+    sign_in::openapi,
+    sign_in::openapi_submit,
+    sign_out::openapi,
+    sign_out::openapi_submit,
+    pages::openapi_explorer,
+    pages::openapi_first_application,
+    super::openapi,
+    super::openapi_swagger2,
+    assets::openapi,
+    channels::openapi,
+    channel::openapi,
+    users::openapi,
+    user::openapi,
+    connections::openapi,
+    connection::openapi,
+    secrets::openapi,
+    limits::openapi,
+    send_message::openapi,
+    configure_channel::openapi,
+    ended::openapi,
+    ended::openapi_user,
+    record::openapi,
+    recording::openapi,
 ];
 
-const ABOUT: &str = "Two publics call this server: **backends**, over signed requests, and **browsers**, which only \
-    listen. Every refusal has a status above 400, a stable code in the header `x-channelstream-error` and a JSON body, \
-    or HTML or plain text where `Accept` names it; a refused request changes nothing. Unknown fields are dropped; of \
-    duplicate keys the last one counts, and no parameter may be given twice. Bounds are told as this server's settings \
-    have them.";
+const ABOUT: &str = "This server has two groups of callers: **backends**, which send signed requests, and **browsers**, which only \
+    receive. Every error has a status above 400, a stable code in the header `x-channelstream-error` and a JSON body, \
+    or HTML or plain text if `Accept` names it; a refused request changes nothing. Unknown fields are ignored; of duplicate \
+    keys the last one counts, and no parameter may be given twice. The limits are those of this server's settings.";
 
-/// The whole description: limits as the settings have them, addresses below `prefix`.
+/// The whole description, with the limits of the settings and with paths below `prefix`.
 pub fn document(settings: &Settings, prefix: &str) -> OpenApi {
-    let mut description = Description::new(settings);
+    let mut description = ApiDescription::new(settings);
     let mut paths = Paths::new();
-    let of_demo = if settings.demo_enabled() { demo::DESCRIBED } else { &[] };
-    for described in ENDPOINTS.iter().chain(of_demo) {
-        let operation = described(&mut description);
+    let of_demo = if settings.demo_enabled() { demo::ENDPOINTS } else { &[] };
+    for openapi in ENDPOINTS.iter().chain(of_demo) {
+        let operation = openapi(&mut description);
         let (path, method) = (operation.path, operation.method.clone());
-        paths.add_path_operation(path, vec![method], operation.written(&mut description));
+        paths.add_path_operation(path, vec![method], operation.build(&mut description));
     }
-    let told = Public::ALL.into_iter().filter(|public| *public != Public::Demo || settings.demo_enabled());
+    let groups =
+        ApiGroup::ALL.into_iter().filter(|group| *group != ApiGroup::Demo || settings.demo_enabled());
     let tags =
-        told.map(|public| TagBuilder::new().name(public.tag()).description(Some(public.about())).build());
+        groups.map(|group| TagBuilder::new().name(group.tag()).description(Some(group.about())).build());
     let server = if prefix.is_empty() { "/" } else { prefix };
     OpenApiBuilder::new()
         .info(about())
@@ -112,7 +113,7 @@ fn about() -> Info {
     info
 }
 
-fn components(description: Description<'_>) -> Components {
+fn components(description: ApiDescription<'_>) -> Components {
     let [header, query, bound] = guard::security_schemes();
     let schemes = [
         (SIGNATURE, header),
@@ -122,7 +123,7 @@ fn components(description: Description<'_>) -> Components {
         (CSRF_TOKEN, session::csrf_scheme()),
     ];
     let mut components = Components::new();
-    components.schemas = description.book.into_shapes();
+    components.schemas = description.schemas.into_shapes();
     components.responses =
         description.responses.into_iter().map(|(name, response)| (name, RefOr::T(response))).collect();
     components.security_schemes = schemes

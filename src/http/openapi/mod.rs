@@ -1,4 +1,4 @@
-//! The API's description: GET /openapi-3.1.json, and GET /openapi.json in the outline of the original's.
+//! The API description: GET /openapi-3.1.json, and GET /openapi.json in the format of the original.
 
 pub mod document;
 mod swagger2;
@@ -9,19 +9,19 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::openapi::path::HttpMethod;
 
 use super::polled;
-use crate::api::operation::{Access, Description, Operation, Public, response};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::Gate;
 use crate::console::session::AdminOrRefused;
 use crate::http_error::Refusal;
 use crate::protocol::schema;
 
-/// Where the description is.
+/// The path of the OpenAPI 3.1 description.
 pub const PATH: &str = "/openapi-3.1.json";
 
-/// Serves the description; behind a proxy's prefix it says so, or tools would call the wrong paths.
+/// Sends the OpenAPI 3.1 description. Behind a proxy it contains the prefix, so that tools call the right paths.
 ///
 /// # Errors
-/// `Internal`, if it cannot be written; `Busy`.
+/// `Internal` if it cannot be serialized; `Busy`.
 pub async fn document(
     _: AdminOrRefused,
     gate: web::Data<Gate>,
@@ -33,11 +33,11 @@ pub async fn document(
     Ok(json(text))
 }
 
-/// Serves the outline; behind a proxy's prefix it says so as well.
+/// Sends the Swagger 2.0 description, also with the prefix.
 ///
 /// # Errors
-/// `Internal`, if it cannot be written; `Busy`.
-pub async fn outline(
+/// `Internal` if it cannot be serialized; `Busy`.
+pub async fn swagger2_document(
     _: AdminOrRefused,
     gate: web::Data<Gate>,
     req: HttpRequest,
@@ -45,27 +45,27 @@ pub async fn outline(
     polled::admit(&req)?;
     let base = gate.base_url(req.head());
     let description = serde_json::to_value(description(&gate.settings, "")).map_err(|_| Refusal::Internal)?;
-    Ok(json(swagger2::outline(&description, base.prefix()).to_string()))
+    Ok(json(swagger2::convert(&description, base.prefix()).to_string()))
 }
 
 fn json(text: String) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(text)
 }
 
-/// What the description says of itself.
-pub fn described(_: &mut Description<'_>) -> Operation {
-    let about = "OpenAPI 3.1, with the limits of this server's settings.";
-    served(PATH, "description", "This document", about)
+/// Describes GET /openapi-3.1.json.
+pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
+    let about = "OpenAPI 3.1, with the limits from this server's settings.";
+    operation(PATH, "description", "This document", about)
 }
 
-/// And of the outline.
-pub fn described_outline(_: &mut Description<'_>) -> Operation {
-    let about = "Swagger 2.0 in the outline of the original's, for who reads that one.";
-    served("/openapi.json", "outline", "An outline of the API, for old readers", about)
+/// Describes GET /openapi.json.
+pub fn openapi_swagger2(_: &mut ApiDescription<'_>) -> Operation {
+    let about = "Swagger 2.0 with the paths and definitions of the original, for programs that read that description.";
+    operation("/openapi.json", "outline", "The API in Swagger 2.0, for old programs", about)
 }
 
-fn served(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
-    Operation::new(HttpMethod::Get, path, id, Public::Operators, Access::SignedOrAdmin)
+fn operation(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
+    Operation::new(HttpMethod::Get, path, id, ApiGroup::Operators, Access::SignedOrAdmin)
         .about(summary, about)
         .responds(200, response("The description.", "application/json", schema::any_object()))
         .refuses([Refusal::SignatureMissing, Refusal::Busy])

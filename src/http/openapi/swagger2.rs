@@ -1,10 +1,10 @@
-//! The same description in the outline of the original's, which was Swagger 2.0: what its readers know, told in what
-//! that version has words for.
+//! Converts the description to that of the original, which was Swagger 2.0: the same paths and definitions, within the
+//! features of that version.
 
 use serde_json::{Map, Value, json};
 
 /// Paths and methods that the original described.
-const DESCRIBED: [(&str, &[&str]); 10] = [
+const PATHS: [(&str, &[&str]); 10] = [
     ("/connect", &["post"]),
     ("/subscribe", &["post"]),
     ("/unsubscribe", &["post"]),
@@ -17,8 +17,8 @@ const DESCRIBED: [(&str, &[&str]); 10] = [
     ("/admin/admin.json", &["get", "post"]),
 ];
 
-/// Bodies that the original named, and the name that each has in OpenAPI 3.1.
-const DEFINED: [(&str, &str); 12] = [
+/// Bodies that the original named, with the name of each in OpenAPI 3.1.
+const DEFINITIONS: [(&str, &str); 12] = [
     ("ConnectBody", "ConnectBody"),
     ("SubscribeBody", "SubscribeBody"),
     ("UnsubscribeBody", "UnsubscribeBody"),
@@ -33,12 +33,12 @@ const DEFINED: [(&str, &str); 12] = [
     ("InfoResolution", "InfoResolution"),
 ];
 
-/// Bodies whose `conn_id` may stand in the query instead. Swagger has no words for that.
+/// Bodies whose `conn_id` may be in the query instead. Swagger cannot express that.
 const NEED_CONN_ID: [&str; 2] = ["SubscribeBody", "UnsubscribeBody"];
 
-/// The outline of a description.
-pub fn outline(description: &Value, prefix: &str) -> Value {
-    let paths: Map<_, _> = DESCRIBED
+/// Converts a description of OpenAPI 3.1.
+pub fn convert(description: &Value, prefix: &str) -> Value {
+    let paths: Map<_, _> = PATHS
         .into_iter()
         .map(|(path, methods)| {
             let item = &description["paths"][path];
@@ -47,11 +47,11 @@ pub fn outline(description: &Value, prefix: &str) -> Value {
             (path.to_owned(), Value::Object(methods.collect()))
         })
         .collect();
-    let definitions: Map<_, _> = DEFINED
+    let definitions: Map<_, _> = DEFINITIONS
         .into_iter()
-        .map(|(name, ours)| (name.to_owned(), definition(name, ours, description)))
+        .map(|(name, openapi_name)| (name.to_owned(), definition(name, openapi_name, description)))
         .collect();
-    let mut outline = json!({
+    let mut swagger = json!({
         "swagger": "2.0.0",
         "info": {
             "title": description["info"]["title"],
@@ -67,15 +67,15 @@ pub fn outline(description: &Value, prefix: &str) -> Value {
         },
     });
     if !prefix.is_empty() {
-        outline["basePath"] = prefix.into();
+        swagger["basePath"] = prefix.into();
     }
-    outline
+    swagger
 }
 
-fn operation(told: &Value, description: &Value) -> Value {
+fn operation(source: &Value, description: &Value) -> Value {
     let mut parameters: Vec<Value> =
-        array(&told["parameters"]).iter().map(|parameter| parameter_of(parameter, description)).collect();
-    if let Some(body) = told.get("requestBody") {
+        array(&source["parameters"]).iter().map(|parameter| parameter_of(parameter, description)).collect();
+    if let Some(body) = source.get("requestBody") {
         parameters.push(json!({
             "in": "body",
             "name": "body",
@@ -84,68 +84,68 @@ fn operation(told: &Value, description: &Value) -> Value {
             "schema": schema(&body["content"]["application/json"]["schema"], description),
         }));
     }
-    let responses = told["responses"].as_object().into_iter().flatten().map(|(status, response)| {
+    let responses = source["responses"].as_object().into_iter().flatten().map(|(status, response)| {
         (status.clone(), json!({"description": resolved(response, description)["description"]}))
     });
     let mut operation = json!({
-        "summary": told["summary"],
-        "description": told["description"],
-        "tags": told["tags"],
+        "summary": source["summary"],
+        "description": source["description"],
+        "tags": source["tags"],
         "produces": ["application/json"],
         "consumes": ["application/json"],
         "parameters": parameters,
         "responses": responses.collect::<Map<_, _>>(),
     });
-    if !array(&told["security"]).is_empty() {
+    if !array(&source["security"]).is_empty() {
         operation["security"] = json!([{"APIKeyHeader": []}]);
     }
     operation
 }
 
-/// A parameter of the query: its schema's keys stand among its own.
-fn parameter_of(told: &Value, description: &Value) -> Value {
-    let mut parameter = schema(&told["schema"], description);
+/// A query parameter. Swagger puts the keys of its schema beside its own.
+fn parameter_of(source: &Value, description: &Value) -> Value {
+    let mut parameter = schema(&source["schema"], description);
     for key in ["name", "in", "required", "description"] {
-        parameter[key] = told[key].clone();
+        parameter[key] = source[key].clone();
     }
     parameter
 }
 
-fn definition(name: &str, ours: &str, description: &Value) -> Value {
-    let mut definition = schema(&description["components"]["schemas"][ours], description);
+fn definition(name: &str, openapi_name: &str, description: &Value) -> Value {
+    let mut definition = schema(&description["components"]["schemas"][openapi_name], description);
     if NEED_CONN_ID.contains(&name) {
         definition["required"] = json!(["channels", "conn_id"]);
     }
     definition
 }
 
-/// A schema as Swagger has it: of several shapes the first, which is the usual one.
-fn schema(told: &Value, description: &Value) -> Value {
-    if let Some(name) = told["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
-        if DEFINED.iter().any(|(defined, _)| *defined == name) {
+/// A schema in Swagger. Of several alternatives it contains the first, which is the usual one.
+fn schema(source: &Value, description: &Value) -> Value {
+    if let Some(name) = source["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        if DEFINITIONS.iter().any(|(defined, _)| *defined == name) {
             return json!({ "$ref": format!("#/definitions/{name}") });
         }
-        return with_words_of(told, schema(resolved(told, description), description));
+        return with_local_keys(source, schema(resolved(source, description), description));
     }
-    if let Some(first) = told["anyOf"].as_array().and_then(|shapes| shapes.first()) {
+    if let Some(first) = source["anyOf"].as_array().and_then(|shapes| shapes.first()) {
         let mut usual = schema(first, description);
-        if array(&told["anyOf"]).contains(&json!({"type": "null"})) {
+        if array(&source["anyOf"]).contains(&json!({"type": "null"})) {
             usual["x-nullable"] = true.into();
         }
-        return with_words_of(told, usual);
+        return with_local_keys(source, usual);
     }
     let mut plain = Map::new();
-    for (key, value) in told.as_object().into_iter().flatten() {
+    for (key, value) in source.as_object().into_iter().flatten() {
         match key.as_str() {
             "properties" => {
                 let properties = value.as_object().into_iter().flatten();
-                let properties = properties.map(|(name, told)| (name.clone(), schema(told, description)));
+                let properties = properties.map(|(name, source)| (name.clone(), schema(source, description)));
                 plain.insert(key.clone(), Value::Object(properties.collect()));
             }
             "items" | "additionalProperties" => {
                 plain.insert(key.clone(), schema(value, description));
             }
-            // Several types at once are no type; an example is one value.
+            // Swagger allows neither several types nor several examples.
             "type" if value.is_array() => {}
             "examples" => {
                 plain.insert("example".into(), value[0].clone());
@@ -158,19 +158,19 @@ fn schema(told: &Value, description: &Value) -> Value {
     Value::Object(plain)
 }
 
-/// With the description and the default of where it is used.
-fn with_words_of(told: &Value, mut schema: Value) -> Value {
+/// Adds the description and the default from the place of use.
+fn with_local_keys(source: &Value, mut schema: Value) -> Value {
     for key in ["description", "default"] {
-        if let Some(value) = told.get(key).filter(|_| schema.get("$ref").is_none()) {
+        if let Some(value) = source.get(key).filter(|_| schema.get("$ref").is_none()) {
             schema[key] = value.clone();
         }
     }
     schema
 }
 
-fn resolved<'a>(told: &'a Value, description: &'a Value) -> &'a Value {
-    let pointer = told["$ref"].as_str().map(|reference| reference.trim_start_matches('#'));
-    pointer.and_then(|pointer| description.pointer(pointer)).unwrap_or(told)
+fn resolved<'a>(source: &'a Value, description: &'a Value) -> &'a Value {
+    let pointer = source["$ref"].as_str().map(|reference| reference.trim_start_matches('#'));
+    pointer.and_then(|pointer| description.pointer(pointer)).unwrap_or(source)
 }
 
 fn array(value: &Value) -> &[Value] {
@@ -185,7 +185,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn under(prefix: &str) -> Value {
-        outline(&serde_json::to_value(openapi::description(&Settings::default(), "")).unwrap(), prefix)
+        convert(&serde_json::to_value(openapi::description(&Settings::default(), "")).unwrap(), prefix)
     }
 
     fn description() -> Value {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_reference_has_a_target() {
         fn follow(value: &Value, root: &Value) {
             match value {
                 Value::Object(map) => {
@@ -284,10 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn schemas_use_no_words_that_swagger_lacks() {
+    fn schemas_use_only_keywords_of_swagger() {
         let description = description();
         let message = &description["definitions"]["MessageBody"]["properties"];
-        let flag = json!({"type": "boolean", "description": "Keep it out of the channel's history.", "default": false});
+        let flag = json!({"type": "boolean", "description": "Do not store it in the channel's history.", "default": false});
         assert_eq!(message["no_history"], flag);
         assert_eq!(message["channel"]["x-nullable"], true);
         assert_eq!(

@@ -1,125 +1,122 @@
-//! Tapes for a few subjects, each bounded in bytes. Pure; time is passed in.
+//! Recordings of a few subjects, each limited in bytes. Pure; the time is passed in.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Subjects recorded at once. One more takes the place of the one that was not asked for longest.
-pub const MAX_TAPES: usize = 16;
-/// Entries read at once.
+/// Maximum number of subjects recorded concurrently. A further one replaces the recording that was read least recently.
+pub const MAX_RECORDINGS: usize = 16;
+/// Maximum number of entries returned by one read.
 const MAX_READ: usize = 500;
 
-/// How much memory an event takes.
 pub trait Weigh {
-    /// In bytes, with what it owns elsewhere.
+    /// The memory that the event uses, including its heap data, in bytes.
     fn weight(&self) -> usize;
 }
 
-/// An event on a tape.
+/// An event of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedEntry<E> {
-    /// Its number, from 1 and without gaps.
+    /// Its number. Numbers start at 1 and have no gaps.
     pub number: u64,
-    /// When it was, in Unix ms.
+    /// The time of the event, in Unix ms.
     pub at_ms: u64,
-    /// What it was.
     pub event: E,
 }
 
-/// A part of a tape.
+/// Part of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordingPage<E> {
     /// Oldest first.
     pub entries: Vec<RecordedEntry<E>>,
-    /// Events that are newer than asked for and no longer there.
+    /// The number of requested events that are no longer available.
     pub missed: u64,
-    /// When the recording began, in Unix ms.
+    /// The start of the recording, in Unix ms.
     pub since_ms: u64,
 }
 
 #[derive(Debug)]
-struct Tape<E> {
+struct Recording<E> {
     entries: VecDeque<RecordedEntry<E>>,
     bytes: usize,
     recorded: u64,
     since_ms: u64,
-    asked_ms: u64,
+    read_ms: u64,
 }
 
-/// Tapes by subject.
 #[derive(Debug)]
 pub struct RecordingBuffer<K, E> {
-    tapes: HashMap<K, Tape<E>>,
-    bytes_per_tape: usize,
+    recordings: HashMap<K, Recording<E>>,
+    bytes_per_recording: usize,
     forget_ms: u64,
 }
 
 impl<K: Copy + Eq + Hash, E: Weigh + Clone> RecordingBuffer<K, E> {
-    /// No tapes yet; all together will take this many bytes at most. One that nobody has asked for as long as
-    /// `forget_ms` is thrown away.
+    /// Creates an empty buffer for at most this many bytes. A recording that is not read for `forget_ms` is removed.
     pub fn new(bytes: usize, forget_ms: u64) -> Self {
-        Self { tapes: HashMap::new(), bytes_per_tape: bytes / MAX_TAPES, forget_ms }
+        Self { recordings: HashMap::new(), bytes_per_recording: bytes / MAX_RECORDINGS, forget_ms }
     }
 
     /// How many subjects are recorded.
     pub fn count(&self) -> usize {
-        self.tapes.len()
+        self.recordings.len()
     }
 
     /// Whether a subject is recorded.
     pub fn has(&self, key: K) -> bool {
-        self.tapes.contains_key(&key)
+        self.recordings.contains_key(&key)
     }
 
-    /// Records a subject from now on; one that is recorded already goes on.
-    pub fn arm(&mut self, key: K, now_ms: u64) {
-        if let Some(tape) = self.tapes.get_mut(&key) {
-            tape.asked_ms = now_ms;
+    /// Starts recording a subject, or continues an existing recording.
+    pub fn start(&mut self, key: K, now_ms: u64) {
+        if let Some(recording) = self.recordings.get_mut(&key) {
+            recording.read_ms = now_ms;
             return;
         }
-        if self.tapes.len() >= MAX_TAPES
-            && let Some(oldest) = self.tapes.iter().min_by_key(|(_, tape)| tape.asked_ms).map(|(key, _)| *key)
+        if self.recordings.len() >= MAX_RECORDINGS
+            && let Some(oldest) =
+                self.recordings.iter().min_by_key(|(_, recording)| recording.read_ms).map(|(key, _)| *key)
         {
-            self.tapes.remove(&oldest);
+            self.recordings.remove(&oldest);
         }
-        let tape =
-            Tape { entries: VecDeque::new(), bytes: 0, recorded: 0, since_ms: now_ms, asked_ms: now_ms };
-        self.tapes.insert(key, tape);
+        let recording =
+            Recording { entries: VecDeque::new(), bytes: 0, recorded: 0, since_ms: now_ms, read_ms: now_ms };
+        self.recordings.insert(key, recording);
     }
 
-    /// Records a subject no longer, and throws its tape away.
-    pub fn disarm(&mut self, key: K) {
-        self.tapes.remove(&key);
+    /// Stops recording a subject and removes its recording.
+    pub fn stop(&mut self, key: K) {
+        self.recordings.remove(&key);
     }
 
-    /// Throws away what nobody has asked for.
+    /// Removes the recordings that were not read for `forget_ms`.
     pub fn forget(&mut self, now_ms: u64) {
-        self.tapes.retain(|_, tape| now_ms.saturating_sub(tape.asked_ms) < self.forget_ms);
+        self.recordings.retain(|_, recording| now_ms.saturating_sub(recording.read_ms) < self.forget_ms);
     }
 
-    /// Writes an event down; false if nobody wants to know.
+    /// Records an event. Returns false if the subject is not recorded.
     pub fn record(&mut self, key: K, at_ms: u64, event: E) -> bool {
-        let Some(tape) = self.tapes.get_mut(&key) else { return false };
-        tape.recorded += 1;
-        tape.bytes += weight(&event);
-        tape.entries.push_back(RecordedEntry { number: tape.recorded, at_ms, event });
-        while tape.bytes > self.bytes_per_tape
-            && let Some(entry) = tape.entries.pop_front()
+        let Some(recording) = self.recordings.get_mut(&key) else { return false };
+        recording.recorded += 1;
+        recording.bytes += weight(&event);
+        recording.entries.push_back(RecordedEntry { number: recording.recorded, at_ms, event });
+        while recording.bytes > self.bytes_per_recording
+            && let Some(entry) = recording.entries.pop_front()
         {
-            tape.bytes -= weight(&entry.event);
+            recording.bytes -= weight(&entry.event);
         }
         true
     }
 
-    /// What is newer than number `after`, the oldest of it first. None: not recorded.
+    /// The events after number `after`, oldest first; `None` if the subject is not recorded.
     pub fn read(&mut self, key: K, after: u64, now_ms: u64) -> Option<RecordingPage<E>> {
-        let tape = self.tapes.get_mut(&key)?;
-        tape.asked_ms = now_ms;
-        let oldest = tape.recorded - tape.entries.len() as u64;
-        // A number that is yet to come is from an earlier tape: all of this one is new.
-        let after = if after > tape.recorded { 0 } else { after };
+        let recording = self.recordings.get_mut(&key)?;
+        recording.read_ms = now_ms;
+        let oldest = recording.recorded - recording.entries.len() as u64;
+        // A number in the future comes from an earlier recording: every event of this one is new.
+        let after = if after > recording.recorded { 0 } else { after };
         let skip = after.saturating_sub(oldest) as usize;
-        let entries = tape.entries.iter().skip(skip).take(MAX_READ).cloned().collect();
-        Some(RecordingPage { entries, missed: oldest.saturating_sub(after), since_ms: tape.since_ms })
+        let entries = recording.entries.iter().skip(skip).take(MAX_READ).cloned().collect();
+        Some(RecordingPage { entries, missed: oldest.saturating_sub(after), since_ms: recording.since_ms })
     }
 }
 
@@ -161,16 +158,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tapes_stay_small_and_tell_what_is_missing(steps in proptest::collection::vec(step(), 0..300)) {
+        fn recordings_stay_within_their_limit_and_report_missing_events(steps in proptest::collection::vec(step(), 0..300)) {
             const BYTES: usize = 16 * 1_000;
             let mut reel: RecordingBuffer<u8, usize> = RecordingBuffer::new(BYTES, FORGET_MS);
-            // All that was ever recorded, since the subject was armed.
+            // All events recorded since the recording began.
             let mut truth: HashMap<u8, Vec<usize>> = HashMap::new();
             let mut now = 0;
             for step in steps {
                 match step {
-                    RecordedStep::Arm(key) => reel.arm(key, now),
-                    RecordedStep::Disarm(key) => reel.disarm(key),
+                    RecordedStep::Arm(key) => reel.start(key, now),
+                    RecordedStep::Disarm(key) => reel.stop(key),
                     RecordedStep::Record(key, event) => {
                         let recorded = reel.record(key, now, event);
                         prop_assert_eq!(recorded, reel.has(key));
@@ -182,8 +179,8 @@ mod tests {
                     RecordedStep::Wait(ms) => now += ms,
                 }
                 truth.retain(|key, _| reel.has(*key));
-                prop_assert!(reel.count() <= MAX_TAPES);
-                let bytes: usize = reel.tapes.values().flat_map(|tape| &tape.entries).map(|e| weight(&e.event)).sum();
+                prop_assert!(reel.count() <= MAX_RECORDINGS);
+                let bytes: usize = reel.recordings.values().flat_map(|recording| &recording.entries).map(|e| weight(&e.event)).sum();
                 prop_assert!(bytes <= BYTES);
             }
             for (key, events) in truth {
@@ -202,20 +199,20 @@ mod tests {
     }
 
     #[test]
-    fn the_one_not_asked_for_longest_makes_room() {
+    fn the_recording_read_least_recently_is_replaced() {
         let mut reel: RecordingBuffer<usize, usize> = RecordingBuffer::new(1_000_000, FORGET_MS);
-        (0..MAX_TAPES).for_each(|key| reel.arm(key, key as u64));
+        (0..MAX_RECORDINGS).for_each(|key| reel.start(key, key as u64));
         assert!(reel.read(0, 0, 100).is_some());
-        reel.arm(99, 101);
+        reel.start(99, 101);
         assert!(reel.has(0) && !reel.has(1) && reel.has(99));
         reel.forget(FORGET_MS + 100);
         assert_eq!((reel.count(), reel.has(99)), (1, true));
     }
 
     #[test]
-    fn much_is_read_in_parts() {
+    fn long_recordings_are_read_in_pages() {
         let mut reel: RecordingBuffer<u8, usize> = RecordingBuffer::new(100_000_000, FORGET_MS);
-        reel.arm(1, 0);
+        reel.start(1, 0);
         (0..1_200).for_each(|event| assert!(reel.record(1, 0, event)));
         let mut read = 0;
         while let Some(last) = reel.read(1, read, 0).unwrap().entries.last() {

@@ -1,6 +1,6 @@
-//! The flight recorder: what happens to a few connections and channels, while somebody wants to know.
+//! The flight recorder records the events of a few connections and channels on request.
 //!
-//! Hubs and channels ask nothing of it until one of theirs is recorded.
+//! Hubs and channels call it only while one of theirs is recorded.
 
 pub mod buffer;
 
@@ -16,74 +16,76 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// An event longer than this is recorded without its text, in bytes.
+/// An event longer than this many bytes is recorded without its text.
 const MAX_TEXT_BYTES: usize = 4 << 10;
-/// A connection's tape that nobody has asked for this long is thrown away, in ms: who looks for a rare fault comes back.
+/// A recording of a connection that is not read for this long, in ms, is removed. An operator who looks for a rare
+/// fault may return after a while.
 const FORGET_CONNECTION_MS: u64 = 30 * 60_000;
-/// The same for a channel's, which is there for who watches right now, and costs all that is published there.
+/// The same for a channel. Its recording serves operators who watch it live, and costs memory for every message
+/// published in the channel.
 const FORGET_CHANNEL_MS: u64 = 60_000;
 
-/// Something that happened to a connection.
+/// An event of a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConnectionEvent {
-    /// A session is there: it has come, or was there when the recording began.
+    /// A session exists: it has just attached, or already existed when the recording began.
     Attached {
         /// `websocket` or `longpoll`.
         transport: &'static str,
-        /// Where its peer is, if known.
+        /// The client's address, if known.
         address: Option<IpAddr>,
     },
-    /// It listens to a stream from here on; so many frames that it missed come first.
+    /// It is subscribed to a stream from now on, after this many frames of catch-up.
     Listening(Stream, usize),
-    /// It no longer listens to a channel.
+    /// It is no longer subscribed to a channel.
     Left(ChannelId),
-    /// A frame came by.
+    /// The hub processed a frame.
     Frame {
-        /// Of this stream.
+        /// The stream of the frame.
         stream: Stream,
-        /// What it was.
+        /// The head of the frame.
         head: FrameHead,
-        /// Its bytes, before compression.
+        /// Its size in bytes before compression.
         bytes: usize,
-        /// What became of it.
+        /// The result for this session.
         outcome: Outcome,
     },
-    /// A poll is answered with so many frames and bytes.
+    /// A poll receives this many frames and bytes.
     Answered(usize, usize),
-    /// Whether the peer's side has taken the answer of its poll.
+    /// Whether the kernel has accepted the response of the poll.
     Taken(bool),
     /// The session is closed for this reason.
     Closed(CloseReason),
-    /// The session is gone.
+    /// The session has ended.
     Detached,
 }
 
-/// What became of a frame.
+/// What the hub did with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The kernel has taken all of it.
+    /// The kernel has accepted all of it.
     Sent,
-    /// It waits for a peer that does not read at once; so many bytes wait now.
+    /// It is queued, because the client does not read immediately; this many bytes are queued now.
     Queued(usize),
-    /// A poll will be answered with it.
+    /// It is queued for the response of a poll.
     Collected,
-    /// It was missed, and is brought now.
+    /// It is sent as catch-up.
     CaughtUp,
-    /// It waits until what was missed is out.
+    /// It is queued until the catch-up is sent.
     Held,
-    /// The peer has got it already.
+    /// The client has already received it.
     HadIt,
-    /// It is only for others, or excludes this user.
+    /// It is addressed to others, or excludes this user.
     NotMeant,
-    /// The session takes nothing more; the next one will get it.
+    /// The session is closing; the next one receives the frame.
     Sealed,
-    /// The peer does not read and its queue is full: the session is closed.
+    /// The client does not read and its queue is full: the session is closed.
     TooSlow(usize),
     /// The socket is broken: the session ends.
     Broken,
 }
 
-/// What a frame says about itself.
+/// Identifying data of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct FrameHead {
     /// Its id.
@@ -92,13 +94,12 @@ pub struct FrameHead {
     /// Its type.
     #[serde(default, rename = "type")]
     pub kind: Box<str>,
-    /// Who sent it, or whom it is about.
+    /// Its sender, or the user whom it concerns.
     #[serde(default)]
     pub user: Option<Box<str>>,
 }
 
 impl FrameHead {
-    /// A frame's.
     pub fn of(frame: &Frame) -> Self {
         serde_json::from_slice(&frame.live_element()).unwrap_or_default()
     }
@@ -108,16 +109,16 @@ impl FrameHead {
     }
 }
 
-/// A frame that went out in a channel.
+/// A frame published in a channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
-    /// What it was.
+    /// The head of the frame.
     pub head: FrameHead,
-    /// Its bytes on a websocket, before compression.
+    /// Its size in bytes on a websocket, before compression.
     pub bytes: usize,
-    /// How many users it is meant for, if not for all.
+    /// The number of users it is addressed to, unless it is for all.
     pub only: Option<usize>,
-    /// How many users it excludes.
+    /// The number of users it excludes.
     pub except: usize,
     /// Connections in the channel at this moment.
     pub connections: u32,
@@ -126,7 +127,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// A frame on its way to a channel of so many connections.
+    /// Describes a frame that is published to this many connections.
     pub fn of(frame: &Frame, connections: u32) -> Self {
         let element = frame.live_element();
         let text = (element.len() <= MAX_TEXT_BYTES).then(|| String::from_utf8_lossy(&element).into());
@@ -162,7 +163,7 @@ impl Weigh for Published {
 pub struct Recorder {
     connections: Mutex<RecordingBuffer<Uuid, ConnectionEvent>>,
     channels: Mutex<RecordingBuffer<Uuid, Published>>,
-    /// How many connections are recorded: looked at whenever a session opens.
+    /// The number of recorded connections, checked whenever a session opens.
     armed: AtomicUsize,
     bytes: usize,
     written: watch::Sender<u64>,
@@ -175,7 +176,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// A recorder that takes at most this many bytes; with 0 it records nothing.
+    /// Creates a recorder that uses at most this many bytes; with 0 it records nothing.
     pub fn new(bytes: usize) -> Self {
         Self {
             connections: Mutex::new(RecordingBuffer::new(bytes / 2, FORGET_CONNECTION_MS)),
@@ -186,29 +187,29 @@ impl Recorder {
         }
     }
 
-    /// Whether it records anything at all.
+    /// Whether recording is enabled.
     pub fn is_on(&self) -> bool {
         self.bytes > 0
     }
 
-    /// Hears whenever something has been written down.
+    /// Notifies the receiver whenever an event is recorded.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.written.subscribe()
     }
 
-    /// Records a connection from now on.
-    pub fn arm_connection(&self, conn_id: Uuid) {
+    /// Starts recording a connection.
+    pub fn record_connection(&self, conn_id: Uuid) {
         if self.is_on() {
             let mut reel = locked(&self.connections);
-            reel.arm(conn_id, now_ms());
+            reel.start(conn_id, now_ms());
             self.armed.store(reel.count(), Ordering::Relaxed);
         }
     }
 
-    /// Records a connection no longer.
-    pub fn disarm_connection(&self, conn_id: Uuid) {
+    /// Stops recording a connection.
+    pub fn stop_connection(&self, conn_id: Uuid) {
         let mut reel = locked(&self.connections);
-        reel.disarm(conn_id);
+        reel.stop(conn_id);
         self.armed.store(reel.count(), Ordering::Relaxed);
     }
 
@@ -217,41 +218,41 @@ impl Recorder {
         self.armed.load(Ordering::Relaxed) > 0 && locked(&self.connections).has(conn_id)
     }
 
-    /// Writes down what happened to a connection; false if nobody wants to know any more.
+    /// Records an event of a connection. Returns false if the connection is no longer recorded.
     pub fn note(&self, conn_id: Uuid, event: ConnectionEvent) -> bool {
         let noted = locked(&self.connections).record(conn_id, now_ms(), event);
-        self.tell(noted)
+        self.notify(noted)
     }
 
-    /// What happened to a connection after event number `after`. None: it is not recorded.
+    /// The events of a connection after event number `after`; `None` if it is not recorded.
     pub fn read_connection(&self, conn_id: Uuid, after: u64) -> Option<RecordingPage<ConnectionEvent>> {
         locked(&self.connections).read(conn_id, after, now_ms())
     }
 
-    /// Records a channel, by its uuid, from now on.
-    pub fn arm_channel(&self, channel: Uuid) {
+    /// Starts recording a channel, identified by its uuid.
+    pub fn record_channel(&self, channel: Uuid) {
         if self.is_on() {
-            locked(&self.channels).arm(channel, now_ms());
+            locked(&self.channels).start(channel, now_ms());
         }
     }
 
-    /// Records a channel no longer.
-    pub fn disarm_channel(&self, channel: Uuid) {
-        locked(&self.channels).disarm(channel);
+    /// Stops recording a channel.
+    pub fn stop_channel(&self, channel: Uuid) {
+        locked(&self.channels).stop(channel);
     }
 
-    /// Writes down what went out in a channel; false if nobody wants to know any more.
+    /// Records a frame published in a channel. Returns false if the channel is no longer recorded.
     pub fn note_published(&self, channel: Uuid, published: Published) -> bool {
         let noted = locked(&self.channels).record(channel, now_ms(), published);
-        self.tell(noted)
+        self.notify(noted)
     }
 
-    /// What went out in a channel after frame number `after`. None: it is not recorded.
+    /// The frames published in a channel after frame number `after`; `None` if it is not recorded.
     pub fn read_channel(&self, channel: Uuid, after: u64) -> Option<RecordingPage<Published>> {
         locked(&self.channels).read(channel, after, now_ms())
     }
 
-    /// Throws away what nobody has asked for in a while.
+    /// Removes the recordings that were not read recently.
     pub fn forget(&self) {
         let now = now_ms();
         locked(&self.channels).forget(now);
@@ -260,7 +261,7 @@ impl Recorder {
         self.armed.store(connections.count(), Ordering::Relaxed);
     }
 
-    fn tell(&self, noted: bool) -> bool {
+    fn notify(&self, noted: bool) -> bool {
         if noted {
             self.written.send_modify(|count| *count = count.wrapping_add(1));
         }
@@ -285,7 +286,7 @@ mod tests {
     use crate::protocol::frame::Audience;
 
     #[test]
-    fn a_frame_tells_what_it_is() {
+    fn a_published_frame_has_its_head_and_text() {
         let (frame, _) = ENCODER.message(&message(7), None, only(&[1, 2]));
         let published = Published::of(&frame, 12);
         assert_eq!((published.head.uuid, &*published.head.kind), (Uuid::from_u128(7), "message"));
@@ -303,18 +304,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recorded_unasked_or_without_memory() {
+    fn nothing_is_recorded_without_a_request_or_memory() {
         let (on, off, id) = (Recorder::new(1 << 20), Recorder::new(0), Uuid::from_u128(1));
         assert!(!on.note(id, ConnectionEvent::Detached) && !on.has_connection(id));
-        off.arm_connection(id);
-        off.arm_channel(id);
+        off.record_connection(id);
+        off.record_channel(id);
         assert!(!off.has_connection(id) && off.read_channel(id, 0).is_none());
-        on.arm_connection(id);
+        on.record_connection(id);
         let heard = on.subscribe();
         assert!(on.has_connection(id) && on.note(id, ConnectionEvent::Detached));
         assert!(heard.has_changed().unwrap());
         assert_eq!(on.read_connection(id, 0).unwrap().entries[0].event, ConnectionEvent::Detached);
-        on.disarm_connection(id);
+        on.stop_connection(id);
         assert!(!on.has_connection(id) && on.read_connection(id, 0).is_none());
     }
 }

@@ -1,7 +1,7 @@
-//! The body of a poll's response: `[`, an event, `,`, an event, `]`, from the bytes that all sessions share. Nothing
-//! is copied, and the client is known to have the events when the kernel has taken the last of them.
+//! The body of a poll's response: `[`, an event, `,`, an event, `]`, made of the bytes that all sessions share. Nothing
+//! is copied, and the client counts as having the events when the kernel has accepted the last byte.
 
-use super::session::{Receipt, Withdrawn};
+use super::session::{Evicted, Receipt};
 use crate::connection::body_pieces::{PIECE, piece};
 use crate::connection::exchange::Taken;
 use crate::send_queue::ResponsePart;
@@ -11,8 +11,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// JSON is no subset of older JavaScript: in a script U+2028 and U+2029 end a line. Each takes three bytes, and begins
-/// with these two.
+/// JSON is not a subset of older JavaScript: in a script, U+2028 and U+2029 end a line. Each takes three bytes and
+/// begins with these two.
 const LINE_END: &[u8] = &[0xe2, 0x80];
 const LINE_END_BYTES: usize = 3;
 
@@ -23,7 +23,7 @@ pub struct EventList {
     callback: Option<String>,
     size: usize,
     step: BodyStep,
-    /// What is left of the text that the last step began.
+    /// The rest of the text that the last step began.
     rest: Bytes,
 }
 
@@ -31,25 +31,25 @@ pub struct EventList {
 enum BodyStep {
     /// Open the list.
     Open,
-    /// Go on with the part at this place.
+    /// Continue with the part at this index.
     Part(usize),
-    /// Let the connection flush what it has.
+    /// Let the connection flush its buffer.
     Flush,
-    /// The connection asks again: what it had is flushed. A client that hangs up before this step gets its events with
-    /// the next poll.
+    /// The connection polls again, so its buffer is flushed. A client that closes its connection before this step
+    /// receives its events with the next poll.
     Done,
 }
 
-impl fmt::Display for Withdrawn {
+impl fmt::Display for Evicted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the client did not read its events, and the server needed their memory")
+        f.write_str("the client did not read its events, and the server freed their memory")
     }
 }
 
-impl std::error::Error for Withdrawn {}
+impl std::error::Error for Evicted {}
 
 impl EventList {
-    /// The list of the events in `receipt`, or an empty one; as the argument of a call where a callback is named.
+    /// The list of the events in `receipt`, or an empty list. With a callback, the list is the argument of a call.
     pub fn new(receipt: Option<(Receipt, Taken)>, callback: Option<&str>) -> Self {
         let parts = receipt.iter().flat_map(|(receipt, _)| receipt.parts());
         let size = size(parts, callback);
@@ -62,8 +62,8 @@ impl EventList {
         }
     }
 
-    /// The text of the next step; `None` when there is no more.
-    fn advance(&mut self) -> Result<Option<Bytes>, Withdrawn> {
+    /// The text of the next step; `None` at the end.
+    fn advance(&mut self) -> Result<Option<Bytes>, Evicted> {
         let index = match self.step {
             BodyStep::Open => {
                 self.step = BodyStep::Part(0);
@@ -85,11 +85,11 @@ impl EventList {
         Ok(Some(Bytes::from_static(b",")))
     }
 
-    fn next_piece(&mut self) -> Result<Option<Bytes>, Withdrawn> {
+    fn next_piece(&mut self) -> Result<Option<Bytes>, Evicted> {
         if self.rest.is_empty()
             && let Some(text) = self.advance()?
         {
-            // A comma goes out before the event that it leads.
+            // A comma is sent before the event that follows it.
             if !self.rest.is_empty() {
                 return Ok(Some(text));
             }
@@ -121,7 +121,7 @@ impl MessageBody for EventList {
             Err(withdrawn) => return Poll::Ready(Some(Err(withdrawn.into()))),
         }
         if let BodyStep::Flush = this.step {
-            // The connection writes to its socket only when the body has nothing more for the moment.
+            // The connection writes to its socket only when the body is pending.
             this.step = BodyStep::Done;
             context.waker().wake_by_ref();
             return Poll::Pending;
@@ -131,7 +131,7 @@ impl MessageBody for EventList {
             None => false,
         };
         if let Some((receipt, _)) = this.receipt.take().filter(|_| is_taken) {
-            receipt.sign();
+            receipt.confirm();
         }
         Poll::Ready(None)
     }
@@ -163,7 +163,7 @@ fn size(parts: impl Iterator<Item = ResponsePart>, callback: Option<&str>) -> us
     size
 }
 
-/// Where a line would end in a script, and what stands there instead.
+/// The line ends in a script's text, and their replacements.
 fn line_ends(text: &[u8]) -> impl Iterator<Item = (usize, &'static str)> {
     memchr::memmem::find_iter(text, LINE_END).filter_map(|at| match text.get(at + 2) {
         Some(0xa8) => Some((at, "\\u2028")),
@@ -172,7 +172,7 @@ fn line_ends(text: &[u8]) -> impl Iterator<Item = (usize, &'static str)> {
     })
 }
 
-/// A piece from the front, as a script has it: what ends a line is a piece of its own.
+/// The next piece of the text in the form that a script requires: each line end is a separate piece.
 fn script_piece(rest: &mut Bytes) -> Bytes {
     let seen = &rest[..rest.len().min(PIECE + LINE_END_BYTES - 1)];
     let first = line_ends(seen).next();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_do_not_end_in_a_script() {
+    fn line_ends_are_escaped_in_a_script() {
         assert_eq!(script("{\"b\":\"\u{2028}\u{2029}x\"}".as_bytes()).0, b"{\"b\":\"\\u2028\\u2029x\"}");
         for before in PIECE - 4..PIECE + 4 {
             let text = format!("{}\u{2028}{}", "x".repeat(before), "y".repeat(PIECE));
@@ -226,7 +226,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn scripts_are_what_replacing_makes(text in "[a\u{2028}\u{2029}\u{2030}é]{0,40}") {
+        fn scripts_equal_the_text_with_escaped_line_ends(text in "[a\u{2028}\u{2029}\u{2030}é]{0,40}") {
             let wanted = text.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
             let (out, size) = script(text.as_bytes());
             prop_assert_eq!((String::from_utf8(out).unwrap(), size), (wanted.clone(), wanted.len()));

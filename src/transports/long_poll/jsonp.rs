@@ -1,9 +1,9 @@
-//! Which callback names a JSONP answer may begin with: paths of plain identifiers, as `a.b[0]`.
+//! The callback names with which a JSONP response may begin: paths of plain identifiers, such as `a.b[0]`.
 
-/// Longest name taken, in bytes.
+/// Maximum length of a name, in bytes.
 pub const MAX_LENGTH: usize = 128;
 
-/// Words that are no identifiers in JavaScript; as a callback they are a mistake or a trick.
+/// Words that are not identifiers in JavaScript. As a callback name they are a mistake or an attack.
 const RESERVED: [&str; 48] = [
     "arguments",
     "await",
@@ -55,10 +55,10 @@ const RESERVED: [&str; 48] = [
     "yield",
 ];
 
-/// Properties that lead out of the object that was named.
+/// Properties that give access to objects outside the named one.
 const ESCAPES: [&str; 3] = ["__proto__", "constructor", "prototype"];
 
-/// The form of such a name as a regular expression of ECMA-262, for the API's description: all but the length.
+/// A regular expression of ECMA-262 for such names in the API description. It does not cover the length.
 pub fn pattern() -> String {
     const WORD: &str = r"[A-Za-z_$][A-Za-z0-9_$]*(\[[0-9]+\])*";
     const END: &str = "(?![A-Za-z0-9_$])";
@@ -66,7 +66,7 @@ pub fn pattern() -> String {
     format!(r"^(?!({reserved}){END})(?!(.*\.)?({escapes}){END}){WORD}(\.{WORD})*$")
 }
 
-/// Whether the name is an identifier, or a path of them with `.name` and `[0]`, of at most 128 characters.
+/// Whether the name is an identifier, or a path of identifiers with `.name` and `[0]`, of at most 128 characters.
 pub fn valid(name: &str) -> bool {
     if name.len() > MAX_LENGTH {
         return false;
@@ -84,7 +84,7 @@ fn is_identifier(word: &str) -> bool {
     word.bytes().next().is_some_and(letter) && word.bytes().all(|b| letter(b) || b.is_ascii_digit())
 }
 
-/// Nothing, or `[digits]` any number of times.
+/// Whether the text consists of zero or more times `[digits]`.
 fn are_indexes(mut text: &str) -> bool {
     while !text.is_empty() {
         let Some((digits, rest)) = text.strip_prefix('[').and_then(|inner| inner.split_once(']')) else {
@@ -106,18 +106,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pattern_tells_what_is_taken(
+        fn the_pattern_matches_exactly_the_valid_names(
             parts in proptest::collection::vec("[ab$_0]|[\\[\\]().\n -]|\\[0\\]|\\.|in|int|this|constructor|prototype|__proto__", 0..6),
         ) {
             let name = parts.concat();
-            let told = jsonschema::validator_for(&json!({"pattern": pattern()})).unwrap();
-            prop_assert_eq!(told.is_valid(&json!(name)), valid(&name), "{:?}", name);
+            let pattern = jsonschema::validator_for(&json!({"pattern": pattern()})).unwrap();
+            prop_assert_eq!(pattern.is_valid(&json!(name)), valid(&name), "{:?}", name);
         }
     }
 
     #[test]
-    fn the_pattern_knows_every_word() {
-        let told = jsonschema::validator_for(&json!({"pattern": pattern()})).unwrap();
+    fn the_pattern_excludes_every_reserved_word() {
+        let pattern = jsonschema::validator_for(&json!({"pattern": pattern()})).unwrap();
         for word in RESERVED {
             let names = [
                 word,
@@ -127,7 +127,7 @@ mod tests {
                 &format!("a.{word}"),
             ];
             assert_eq!(
-                names.map(|name| told.is_valid(&json!(name))),
+                names.map(|name| pattern.is_valid(&json!(name))),
                 [false, false, false, true, true],
                 "{word}"
             );
@@ -142,7 +142,7 @@ mod tests {
                 &format!("a.x{word}"),
             ];
             assert_eq!(
-                names.map(|name| told.is_valid(&json!(name))),
+                names.map(|name| pattern.is_valid(&json!(name))),
                 [false, false, false, false, true],
                 "{word}"
             );
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_libraries_make() {
+    fn names_that_libraries_generate_are_valid() {
         let longest = "x".repeat(128);
         for name in
             ["cb", "$x_1", "_", "a.b[0]", "a[0][12].c", "jQuery3610_16", "ng.callbacks._0", "a.new", &longest]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_names_are_refused() {
         let too_long = "x".repeat(129);
         let refused = [
             "",

@@ -1,10 +1,10 @@
-//! GET /listen: the long-poll.
+//! GET /listen: the endpoint for long-polls.
 
 use super::event_list::EventList;
 use super::jsonp;
 use super::session::{PollAnswer, PollClient, PollSession, Receipt};
 use crate::api::conn_id;
-use crate::api::operation::{Access, Description, Operation, Public, in_query};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::auth::Gate;
 use crate::broker::drain::Stage;
 use crate::broker::handle::BrokerHandle;
@@ -29,8 +29,8 @@ use utoipa::openapi::path::HttpMethod;
 use utoipa::openapi::{Content, Required};
 use uuid::Uuid;
 
-/// How long a poll that comes while the server stops waits for its empty list.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long a poll waits for its empty list if it arrives during shutdown.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 
 impl PollClient for ConnectionDeadline {
     fn poll_half_closed(&self, context: &Context<'_>) -> Poll<()> {
@@ -38,10 +38,9 @@ impl PollClient for ConnectionDeadline {
     }
 }
 
-/// A client's own socket has its slot; behind a proxy a poll takes one as long as it lasts.
+/// A client's own socket has its slot already. Behind a proxy, a poll has a slot while it lasts.
 const CHARGES: Charges = Charges { behind_proxy: Charge::Proxied, direct: None };
 
-/// The query of a poll.
 #[derive(Debug, Deserialize)]
 pub struct ListenQuery {
     conn_id: Option<String>,
@@ -59,7 +58,7 @@ pub async fn listen(
 ) -> Result<HttpResponse, Refusal> {
     let text = query.conn_id.as_deref().ok_or_else(without_conn_id)?;
     let conn_id = conn_id::parse(text).ok_or_else(with_unreadable_conn_id)?;
-    // 0.7.1 takes an empty one for none.
+    // 0.7.1 treats an empty callback as none.
     let callback = query.callback.as_deref().filter(|name| !name.is_empty());
     if callback.is_some_and(|name| !jsonp::valid(name)) {
         return Err(Refusal::UnacceptableCallback);
@@ -69,7 +68,7 @@ pub async fn listen(
     let client = gate.client_address(req.head());
     let watch = req.conn_data::<Rc<ConnectionDeadline>>().cloned();
     if broker.is_draining() {
-        return Ok(listen_last(conn_id, client, &broker, hub, Taken::by(watch), callback).await);
+        return Ok(listen_during_shutdown(conn_id, client, &broker, hub, Taken::by(watch), callback).await);
     }
     let peer = req.peer_addr().map(|peer| peer.ip());
     let _slot = Admission { gate, broker: &broker }.complete(peer, client, CHARGES)?;
@@ -92,25 +91,25 @@ fn with_unreadable_conn_id() -> Refusal {
     Refusal::Invalid(json!(["Wrong UUID format"]))
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let said = "The events; as a script, `callback([…])`, where a callback is named.";
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let description = "The events; with a callback, a script `callback([…])`.";
     let script = Content::new(Some(schema::text()));
     let about = format!(
-        "Answers what was missed at once, else as soon as something comes and {} ms have passed in which more may \
-         join it, else after {} ms with `[]`. Poll again at once: what comes between two polls waits. Events wait \
-         until the server's kernel has taken the whole answer: if the client hangs up before, the next poll brings \
-         them. While the server stops, polls are answered with what was missed, or soon with `[]`.",
-        to.settings.poll_batch_window_ms, to.settings.poll_wait_ms
+        "Returns missed events immediately. Otherwise it returns the first event together with all events of the \
+         following {} ms, or `[]` after {} ms. Poll again immediately: events that arrive between two polls are kept. \
+         Events are kept until the server's kernel has accepted the whole response: if the client closes its \
+         connection before, the next poll returns them. During shutdown, polls return missed events, or `[]` after a \
+         short time.",
+        api.settings.poll_batch_window_ms, api.settings.poll_wait_ms
     );
     let callback = schema::of_type(utoipa::openapi::schema::Type::String).max_length(Some(jsonp::MAX_LENGTH));
     let callback = callback.pattern(Some(format!("^$|{}", jsonp::pattern()))).into();
-    let jsonp = "For JSONP: a plain name of a JavaScript function, as `a.b[0]`; no reserved word. An empty one is none.";
-    Operation::new(HttpMethod::Get, "/listen", "listen", Public::Browsers, Access::Open)
+    let jsonp = "For JSONP: a plain name of a JavaScript function, such as `a.b[0]`, without reserved words. An empty one is ignored.";
+    Operation::new(HttpMethod::Get, "/listen", "listen", ApiGroup::Browsers, Access::Open)
         .about("Poll for the events of a connection", &about)
         .parameter(conn_id::parameter("The connection."))
         .parameter(in_query("callback", Required::False, callback, jsonp))
-        .answer_or(said, events(&mut to.book), ANSWER, ("application/javascript", script))
+        .answer_or(description, events(&mut api.schemas), ANSWER, ("application/javascript", script))
         .refuses([without_conn_id(), with_unreadable_conn_id()])
         .refuses([Refusal::UnacceptableCallback, Refusal::UnknownConnection, Refusal::OriginNotAllowed])
         .limited_by([Limit::Sessions])
@@ -123,9 +122,9 @@ const ANSWER: &str = r#"[{"channel": "lobby", "uuid": "22222222-2222-4222-8222-2
     "edited": "2020-02-22T10:11:13.123456", "type": "message:edit", "catchup": true},
   {"channel": "lobby", "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete", "catchup": true}]"#;
 
-/// A poll while the server stops gets what its client has missed, or an empty list and no error: old clients never try
-/// again after a failed poll. Not at once: they ask again when they have it.
-async fn listen_last(
+/// During shutdown a poll returns missed events, or an empty list instead of an error, because old clients do not retry
+/// after a failed poll. The empty list is delayed, because clients poll again as soon as they receive it.
+async fn listen_during_shutdown(
     conn_id: Uuid,
     client: Option<IpAddr>,
     broker: &BrokerHandle,
@@ -133,12 +132,13 @@ async fn listen_last(
     taken: Taken,
     callback: Option<&str>,
 ) -> HttpResponse {
-    if let Ok(PollAnswer::Events(receipt)) = PollSession::start_last(conn_id, client, hub.clone()).await
+    if let Ok(PollAnswer::Events(receipt)) =
+        PollSession::start_during_shutdown(conn_id, client, hub.clone()).await
         && !receipt.is_empty()
     {
         return answer(Some((receipt, taken)), callback);
     }
-    let _ = tokio::time::timeout(PAUSE, broker.drain.reached(Stage::Closed)).await;
+    let _ = tokio::time::timeout(SHUTDOWN_WAIT, broker.drain.reached(Stage::Closed)).await;
     answer(None, callback)
 }
 

@@ -1,4 +1,4 @@
-//! Long-polls: the endpoint, the session's actor, and the list of events that answers a poll.
+//! Long-polls: the endpoint, the session's actor, and the list of events in the response.
 
 pub mod listen;
 pub mod jsonp;

@@ -1,4 +1,4 @@
-//! The actor of one long-poll: it waits for a first event, collects for a moment, and answers.
+//! The actor of one long-poll: it waits for a first event, collects further events for a short time, and responds.
 
 use crate::broker::hub::handle::HubHandle;
 use crate::broker::hub::messages::{AttachRefused, Transport};
@@ -16,19 +16,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// How long a poll waits for what its client has missed, when the server stops or the client has finished sending.
-const LAST_WAIT: Duration = Duration::from_millis(100);
+/// How long a poll waits for missed events during shutdown, or when the client has finished sending.
+const CATCH_UP_WAIT: Duration = Duration::from_millis(100);
 
-/// How long a poll that another session takes over waits for its empty list. Its client polls again at once, and takes
-/// over in turn: two pages with one id would keep the server busy with nothing else.
-const TAKEN_OVER_WAIT: Duration = Duration::from_secs(1);
+/// How long a poll that another session takes over waits for its empty list. Its client polls again immediately and
+/// takes over in turn: without the delay, two pages with one id would keep the server busy.
+const TAKE_OVER_WAIT: Duration = Duration::from_secs(1);
 
-/// The poll session.
-///
-/// Owns: nothing but its send queue, which collects events.
+/// Owns: its send queue, which collects events.
 /// Started by: GET /listen, on the request's thread.
-/// Ends: when the answer has been taken by the kernel, or the client has hung up; then it is gone from its hub.
-/// Mailbox: none of its own; it is woken by its send queue and by its timers.
+/// Ends: when the kernel has accepted the response, or the client has closed the connection. It then leaves its hub.
+/// Mailbox: none; its send queue and its timers wake it.
 /// Talks to: its hub (attach, detach).
 pub struct PollSession {
     conn_id: Uuid,
@@ -37,31 +35,32 @@ pub struct PollSession {
     send_queue: Rc<SendQueue>,
     answer: Option<oneshot::Sender<PollAnswer>>,
     collecting: bool,
-    /// Another session has taken over, and the answer waits.
-    held_back: bool,
+    /// Another session has taken over, and the response is delayed.
+    reply_delayed: bool,
     wait: Duration,
     counted: Option<Counted>,
-    /// Its client, until it has finished sending.
+    /// Its client, until that has finished sending.
     client: Option<Rc<dyn PollClient>>,
     started: Instant,
 }
 
 /// The connection of a client that polls.
 pub trait PollClient {
-    /// Waits until the client has finished sending. It may have hung up, or it may wait for its answer.
+    /// Waits until the client has finished sending. The client may have closed the connection, or may wait for its
+    /// response.
     fn poll_half_closed(&self, context: &task::Context<'_>) -> Poll<()>;
 }
 
-/// What a poll is answered with.
+/// The result of a poll.
 pub enum PollAnswer {
-    /// Events, in the receipt that is to be given back when the kernel has them.
+    /// Events, in a receipt that must be confirmed when the kernel has accepted them.
     Events(Receipt),
-    /// No such connection.
+    /// The connection is unknown.
     UnknownConnection,
 }
 
-/// Stands for a poll's answer on its way, and holds its events. Dropped without [`Receipt::sign`], the events count as not delivered,
-/// and the next poll brings them again.
+/// Represents a poll's response while it is sent, and holds its events. If it is dropped without [`Receipt::confirm`],
+/// the events count as not delivered, and the next poll returns them again.
 pub struct Receipt {
     hub: HubHandle,
     slot: SlotKey,
@@ -70,35 +69,34 @@ pub struct Receipt {
     _counted: Option<Counted>,
 }
 
-/// The events of an answer are gone: the server wanted their memory back.
+/// The events of a response are gone: the server needed their memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Withdrawn;
+pub struct Evicted;
 
 impl Receipt {
-    /// Whether the answer has no event.
+    /// Whether the response contains no events.
     pub fn is_empty(&self) -> bool {
         self.parts == 0
     }
 
-    /// The part of the answer at this place; `None` behind the last one.
+    /// The part of the response at this index; `None` after the last one.
     ///
     /// # Errors
-    /// `Withdrawn`; the client gets the events with another poll.
-    pub fn part(&self, index: usize) -> Result<Option<ResponsePart>, Withdrawn> {
+    /// `Evicted`; the client receives the events with another poll.
+    pub fn part(&self, index: usize) -> Result<Option<ResponsePart>, Evicted> {
         match self.send_queue.part(index) {
             _ if index >= self.parts => Ok(None),
             Some(part) => Ok(Some(part)),
-            None => Err(Withdrawn),
+            None => Err(Evicted),
         }
     }
 
-    /// All parts.
     pub fn parts(&self) -> impl Iterator<Item = ResponsePart> {
         (0..self.parts).map_while(|index| self.send_queue.part(index))
     }
 
-    /// The kernel has taken the whole answer.
-    pub fn sign(self) {
+    /// Records that the kernel has accepted the whole response.
+    pub fn confirm(self) {
         self.hub.note(self.slot, || ConnectionEvent::Taken(true));
         self.send_queue.clear();
     }
@@ -114,9 +112,9 @@ impl Drop for Receipt {
 }
 
 impl PollSession {
-    /// Starts a poll. The receiver gets the answer; dropping it ends the poll.
+    /// Starts a poll. The receiver gets the result; dropping it ends the poll.
     ///
-    /// A client that finishes sending is answered soon: whether it still reads is known when it has got something.
+    /// A client that finishes sending gets a response soon, because only writing shows whether it still reads.
     pub fn start(
         conn_id: Uuid,
         address: Option<IpAddr>,
@@ -128,14 +126,13 @@ impl PollSession {
         Self::start_for(wait, Some(counted), conn_id, address, client, hub)
     }
 
-    /// Starts a poll while the server stops: it waits for nothing but what its client has missed, and nobody waits
-    /// for its end.
-    pub fn start_last(
+    /// Starts a poll during shutdown. It waits only for missed events, and shutdown does not wait for its end.
+    pub fn start_during_shutdown(
         conn_id: Uuid,
         client: Option<IpAddr>,
         hub: HubHandle,
     ) -> oneshot::Receiver<PollAnswer> {
-        Self::start_for(LAST_WAIT, None, conn_id, client, None, hub)
+        Self::start_for(CATCH_UP_WAIT, None, conn_id, client, None, hub)
     }
 
     fn start_for(
@@ -157,7 +154,7 @@ impl PollSession {
             send_queue,
             answer,
             collecting: false,
-            held_back: false,
+            reply_delayed: false,
             wait,
             counted,
             client,
@@ -167,8 +164,8 @@ impl PollSession {
     }
 
     fn attach(&self, context: &mut Context<Self>) {
-        let asked = self.hub.attach_poll(self.conn_id, self.slot);
-        context.spawn(asked.into_actor(self).map(|answer, session, context| match answer {
+        let request = self.hub.attach_poll(self.conn_id, self.slot);
+        context.spawn(request.into_actor(self).map(|answer, session, context| match answer {
             Ok(Ok(())) => {}
             Ok(Err(AttachRefused::UnknownConnection)) => {
                 if let Some(answer) = session.answer.take() {
@@ -176,24 +173,24 @@ impl PollSession {
                 }
                 context.stop();
             }
-            // The server stops: an empty list, for a failed poll is never tried again by old clients.
+            // The server is stopping: send an empty list, because old clients do not retry after a failed poll.
             Err(_) => session.finish(context),
         }));
     }
 
-    /// The window opens with the first event and does not move: a steady flow never starves a poll.
+    /// The window starts with the first event and does not move, so that a steady flow of events cannot delay a poll.
     fn begin_collecting(&mut self, context: &mut Context<Self>) {
         self.collecting = true;
         let window = Duration::from_millis(self.hub.settings().poll_batch_window_ms);
         context.run_later(window, |session, context| session.finish(context));
     }
 
-    /// What the client has missed is on its way to a poll that has just begun.
+    /// A poll that has just begun still receives missed events.
     fn finish_soon(&mut self, context: &mut Context<Self>) {
         self.client = None;
-        let wait = LAST_WAIT.saturating_sub(self.started.elapsed());
-        context.run_later(wait, |session, context| match session.held_back {
-            // There is no loop to slow down: this connection asks for nothing more.
+        let wait = CATCH_UP_WAIT.saturating_sub(self.started.elapsed());
+        context.run_later(wait, |session, context| match session.reply_delayed {
+            // No delay is needed here: this connection sends no further requests.
             true => session.reply(context),
             false => session.finish(context),
         });
@@ -202,18 +199,19 @@ impl PollSession {
     fn finish(&mut self, context: &mut Context<Self>) {
         if self.send_queue.closing() != Some(CloseReason::TakenOver) {
             self.reply(context);
-        } else if !std::mem::replace(&mut self.held_back, true) {
-            // Gone from its hub already, so that its successor does not wait.
-            context.run_later(TAKEN_OVER_WAIT, |session, context| session.reply(context));
+        } else if !std::mem::replace(&mut self.reply_delayed, true) {
+            // The session has left its hub already, so its successor does not wait.
+            context.run_later(TAKE_OVER_WAIT, |session, context| session.reply(context));
         }
     }
 
     fn reply(&mut self, context: &mut Context<Self>) {
-        // Told twice, answered once: a second receipt would take the first one's slot away.
+        // Several events can lead here, but only one response is sent: a second receipt would remove the first one's
+        // slot.
         let Some(answer) = self.answer.take() else { return };
         let released = self.send_queue.closing().is_some();
         self.send_queue.seal();
-        // A poll that was told to go leaves its events to whoever comes next.
+        // A poll that was closed leaves its events to the next session.
         let parts = if released { 0 } else { self.send_queue.begin_answer() };
         let receipt = Receipt {
             parts,
@@ -226,13 +224,13 @@ impl PollSession {
             let events = receipt.parts().filter(|part| !part.is_rest).count();
             ConnectionEvent::Answered(events, receipt.parts().map(|part| part.bytes.len()).sum())
         });
-        // If nobody listens any more, the receipt comes back unsigned with the error, and is dropped.
+        // If the receiver is gone, the error returns the receipt unconfirmed, and it is dropped.
         let _ = answer.send(PollAnswer::Events(receipt));
         context.stop();
     }
 }
 
-/// Wakes the session when its send queue has something, is closed, or its client has finished sending or is gone.
+/// Wakes the session when its send queue has content or is closed, or when its client has finished sending or is gone.
 struct PollWakeUps;
 
 impl ActorFuture<PollSession> for PollWakeUps {
@@ -245,8 +243,8 @@ impl ActorFuture<PollSession> for PollWakeUps {
         context: &mut task::Context<'_>,
     ) -> Poll<()> {
         session.send_queue.register(context);
-        let hung_up = session.answer.as_mut().is_some_and(|answer| answer.poll_closed(context).is_ready());
-        if hung_up {
+        let is_closed = session.answer.as_mut().is_some_and(|answer| answer.poll_closed(context).is_ready());
+        if is_closed {
             session.hub.close(session.slot, CloseReason::ByPeer(None));
             actor_context.stop();
         } else if session.send_queue.is_sealed() {
@@ -275,7 +273,7 @@ impl Actor for PollSession {
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
-        // With an answer on its way the receipt detaches; without one nobody else does.
+        // If a response is being sent, the receipt detaches; otherwise the session does.
         if self.answer.take().is_some() {
             self.hub.detach(self.slot);
         }

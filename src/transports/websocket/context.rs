@@ -1,7 +1,7 @@
-//! What an actor needs that lives on its socket's events alone: a life cycle, and no mailbox.
+//! The context of an actor that is driven only by its socket: a life cycle without a mailbox.
 //!
-//! actix's own `Context` carries a mailbox and lists of futures, some 500 bytes for each session that never uses
-//! them; with ten thousand idle sessions that is a third of all memory.
+//! actix's own `Context` contains a mailbox and lists of futures: about 500 bytes for each session that does not use
+//! them. With ten thousand idle sessions that is a third of all memory.
 
 use actix::{Actor, ActorContext, ActorState};
 use std::future::Future;
@@ -31,21 +31,21 @@ impl ActorContext for SessionContext {
     }
 }
 
-/// How far a session got in one turn.
+/// The result of one turn of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It waits for its next event.
+    /// The session waits for its next event.
     More,
-    /// It is done.
+    /// The session has ended.
     Done,
 }
 
-/// An actor that is driven by events of its own.
+/// An actor that is driven by its own events.
 pub trait Drive: Actor<Context = SessionContext> + Unpin + Sized {
-    /// One turn. Registers for whatever wakes it next.
+    /// Runs one turn, and registers for the next wake-up.
     ///
     /// # Errors
-    /// The socket's; the session ends.
+    /// The socket's errors; the session ends.
     fn drive(&mut self, context: &mut task::Context<'_>) -> io::Result<Progress>;
 }
 

@@ -1,9 +1,9 @@
-//! Websocket handshakes in their plainest form, read without an HTTP stack. Pure.
+//! Parses plain websocket handshakes without an HTTP stack. Pure.
 //!
-//! A crowd that comes back after a restart is nothing but handshakes, and the stack's parser, its state for each
-//! connection and its writer cost more than all we do for one. What is read here is answered as the upgrade service
-//! would answer it; whatever is special (another path, a signature, a proxy's prefix, a header that we do not expect,
-//! anything wrong) is none of ours and goes there.
+//! After a restart many clients reconnect with handshakes, and the HTTP stack (parser, state of each connection,
+//! writer) costs more than everything else the server does for one. A plain handshake gets the same response as from
+//! the upgrade service. Everything else (another path, a signature, a proxy's prefix, an unexpected header, any error)
+//! returns `None` and goes to the upgrade service.
 
 use crate::api::conn_id;
 use crate::auth::guard::SIGNATURE_HEADER;
@@ -16,34 +16,34 @@ use smallvec::SmallVec;
 use std::mem::MaybeUninit;
 use uuid::Uuid;
 
-/// Headers of a handshake at most; browsers send about fifteen, proxies some more.
-const HEADERS: usize = 48;
-/// A target begins so, and ends with a connection's id.
+/// Maximum number of headers of a handshake. Browsers send about fifteen, proxies some more.
+const MAX_HEADERS: usize = 48;
+/// The start of a target, before the connection's id.
 const TARGET: &str = "/ws?conn_id=";
-/// Characters of an id in the form in which clients send it.
+/// Length of an id in the form that clients send.
 const CONN_ID: usize = 36;
 
-/// A plain handshake.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Plain<'a> {
-    /// The connection that it asks for.
+pub struct PlainHandshake<'a> {
+    /// The requested connection.
     pub conn_id: Uuid,
-    /// Whether it offers to take compressed messages.
+    /// Whether the client accepts compressed messages.
     pub deflate: bool,
-    /// Its key's answer.
+    /// The value of `Sec-WebSocket-Accept`.
     accept: [u8; 28],
-    /// Bytes of it; what follows is the websocket's.
+    /// Its length in bytes. The bytes after it belong to the websocket.
     pub length: usize,
-    /// Its lines of `X-Forwarded-For`, in order.
+    /// The values of its `X-Forwarded-For` lines, in order.
     pub forwarded_for: SmallVec<[&'a str; 2]>,
-    /// The origin of the page that asks; programs name none.
+    /// The origin of the requesting page; programs do not send one.
     pub origin: Option<&'a [u8]>,
 }
 
-impl<'a> Plain<'a> {
-    /// Reads a handshake from what a connection began with. `None` for anything else, and for one that is not complete.
+impl<'a> PlainHandshake<'a> {
+    /// Parses a handshake from the first bytes of a connection. Returns `None` for anything else, and for an incomplete
+    /// one.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut headers = [const { MaybeUninit::uninit() }; HEADERS];
+        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);
         let length = match request.parse_with_uninit_headers(bytes, &mut headers) {
             Ok(httparse::Status::Complete(length)) => length,
@@ -52,14 +52,14 @@ impl<'a> Plain<'a> {
         let is_get = request.method == Some("GET") && request.version == Some(1);
         let conn_id = conn_id(request.path.filter(|_| is_get)?)?;
         let mut said = HandshakeHeaders::default();
-        request.headers.iter().try_for_each(|header| said.hear(header.name, header.value))?;
+        request.headers.iter().try_for_each(|header| said.read(header.name, header.value))?;
         said.once.iter().all(|found| *found).then_some(())?;
         let HandshakeHeaders { accept, deflate, forwarded_for, origin, of_page, .. } = said;
         (origin.is_some() || !of_page).then_some(())?;
         Some(Self { conn_id, deflate, accept, length, forwarded_for, origin })
     }
 
-    /// The answer that lets the client in, with compressed messages if it asked for them and may have them.
+    /// The response that accepts the handshake, with compression if `deflate` is set.
     pub fn answer(&self, deflate: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         out.extend_from_slice(
@@ -77,47 +77,47 @@ impl<'a> Plain<'a> {
     }
 }
 
-/// The connection that a target names: our path, and in the query nothing but an id in its usual form.
+/// The connection in the target: path `/ws` with only an id in its usual form in the query.
 fn conn_id(target: &str) -> Option<Uuid> {
     let id = target.strip_prefix(TARGET)?;
     let usual = id.len() == CONN_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     conn_id::parse(id).filter(|_| usual)
 }
 
-/// What must be said once: `Host`, `Upgrade`, `Connection`, the version, the key.
-const ONCE: usize = 5;
+/// The number of headers that must occur exactly once: `Host`, `Upgrade`, `Connection`, the version, the key.
+const REQUIRED_HEADERS: usize = 5;
 
-/// What the headers said so far.
+/// The data from the headers read so far.
 #[derive(Default)]
 struct HandshakeHeaders<'a> {
-    once: [bool; ONCE],
+    once: [bool; REQUIRED_HEADERS],
     accept: [u8; 28],
     deflate: bool,
     forwarded_for: SmallVec<[&'a str; 2]>,
     origin: Option<&'a [u8]>,
-    /// A browser reports in another way than by `Origin` whose page asks.
+    /// The request carries another header than `Origin` that identifies its page.
     of_page: bool,
 }
 
 impl<'a> HandshakeHeaders<'a> {
-    /// Takes a header in; `None` when it is not one of a plain handshake.
-    fn hear(&mut self, name: &str, value: &'a [u8]) -> Option<()> {
+    /// Reads a header. Returns `None` when a plain handshake does not contain it.
+    fn read(&mut self, name: &str, value: &'a [u8]) -> Option<()> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if is("host") {
-            self.first(0)
+            self.mark_seen(0)
         } else if is("upgrade") {
             value.trim_ascii().eq_ignore_ascii_case(b"websocket").then_some(())?;
-            self.first(1)
+            self.mark_seen(1)
         } else if is("connection") {
             upgrades(value).then_some(())?;
-            self.first(2)
+            self.mark_seen(2)
         } else if is("sec-websocket-version") {
             (value == b"13").then_some(())?;
-            self.first(3)
+            self.mark_seen(3)
         } else if is("sec-websocket-key") {
             is_key(value).then_some(())?;
             self.accept = ws::hash_key(value);
-            self.first(4)
+            self.mark_seen(4)
         } else if is("sec-websocket-extensions") {
             self.deflate |= deflate::accepts(text(value)?);
             Some(())
@@ -134,12 +134,12 @@ impl<'a> HandshakeHeaders<'a> {
         }
     }
 
-    fn first(&mut self, place: usize) -> Option<()> {
+    fn mark_seen(&mut self, place: usize) -> Option<()> {
         (!std::mem::replace(&mut self.once[place], true)).then_some(())
     }
 }
 
-/// Headers of which the upgrade service, or the HTTP stack, makes something.
+/// Headers that the upgrade service or the HTTP stack interprets.
 const SPECIAL: [&str; 7] = [
     SIGNATURE_HEADER,
     BOUND_HEADER,
@@ -161,7 +161,7 @@ fn is_key(value: &[u8]) -> bool {
     value.len() == 24 && STANDARD.decode_slice(value, &mut [0; 18]) == Ok(16)
 }
 
-/// A value that is text for the HTTP stack, too.
+/// A value that the HTTP stack also accepts as text.
 fn text(value: &[u8]) -> Option<&str> {
     let plain = value.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
     std::str::from_utf8(value).ok().filter(|_| plain)

@@ -26,7 +26,7 @@ fn good(more: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn what_browsers_and_proxies_send_is_plain() {
+fn handshakes_of_browsers_and_proxies_are_plain() {
     let bytes = good(&[
         "Origin: http://test",
         "Sec-Fetch-Site: same-origin",
@@ -40,7 +40,7 @@ fn what_browsers_and_proxies_send_is_plain() {
         "X-Forwarded-Proto: https",
     ]);
     let with_more = [&bytes[..], b"\x88\x80\0\0\0\0"].concat();
-    let plain = Plain::read(&with_more).unwrap();
+    let plain = PlainHandshake::read(&with_more).unwrap();
     assert_eq!(plain.conn_id.to_string(), ID);
     assert!(plain.deflate);
     assert_eq!(plain.length, bytes.len());
@@ -49,9 +49,9 @@ fn what_browsers_and_proxies_send_is_plain() {
 }
 
 #[test]
-fn answers_are_those_of_rfc_6455() {
+fn responses_follow_rfc_6455() {
     let bytes = good(&[]);
-    let plain = Plain::read(&bytes).unwrap();
+    let plain = PlainHandshake::read(&bytes).unwrap();
     let answer = |deflate| String::from_utf8(plain.answer(deflate)).unwrap();
     assert_eq!(
         answer(false),
@@ -62,15 +62,15 @@ fn answers_are_those_of_rfc_6455() {
 }
 
 #[test]
-fn half_a_handshake_is_left_to_the_stack() {
+fn incomplete_handshakes_go_to_the_http_stack() {
     let bytes = good(&[]);
     for end in 0..bytes.len() {
-        assert_eq!(Plain::read(&bytes[..end]), None, "{end}");
+        assert_eq!(PlainHandshake::read(&bytes[..end]), None, "{end}");
     }
 }
 
 #[test]
-fn what_is_special_is_left_to_the_upgrade_service() {
+fn special_handshakes_go_to_the_upgrade_service() {
     for more in [
         "X-Channelstream-Secret: x",
         "X-Script-Name: /p",
@@ -86,7 +86,7 @@ fn what_is_special_is_left_to_the_upgrade_service() {
         "Sec-WebSocket-Version: 8",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ] {
-        assert_eq!(Plain::read(&good(&[more])), None, "{more}");
+        assert_eq!(PlainHandshake::read(&good(&[more])), None, "{more}");
     }
     let id = ID.replace('-', "");
     for target in [
@@ -102,17 +102,17 @@ fn what_is_special_is_left_to_the_upgrade_service() {
         format!("http://test/ws?conn_id={ID}"),
         format!("/ws?conn_id={ID}#x"),
     ] {
-        assert_eq!(Plain::read(&handshake(&target, &NEEDED)), None, "{target}");
+        assert_eq!(PlainHandshake::read(&handshake(&target, &NEEDED)), None, "{target}");
     }
     let text = String::from_utf8(good(&[])).unwrap();
     for (from, to) in [("GET", "POST"), ("HTTP/1.1", "HTTP/1.0"), ("13", "14"), ("==", "=\"")] {
-        assert_eq!(Plain::read(text.replacen(from, to, 1).as_bytes()), None, "{from} {to}");
+        assert_eq!(PlainHandshake::read(text.replacen(from, to, 1).as_bytes()), None, "{from} {to}");
     }
 }
 
-/// What is understood of a handshake.
+/// The data of a handshake.
 #[derive(Debug, PartialEq)]
-struct Understood {
+struct HandshakeData {
     conn_id: Uuid,
     deflate: bool,
     accept: Vec<u8>,
@@ -120,8 +120,8 @@ struct Understood {
     forwarded_for: Vec<String>,
 }
 
-impl From<Plain<'_>> for Understood {
-    fn from(plain: Plain<'_>) -> Self {
+impl From<PlainHandshake<'_>> for HandshakeData {
+    fn from(plain: PlainHandshake<'_>) -> Self {
         Self {
             conn_id: plain.conn_id,
             deflate: plain.deflate,
@@ -132,8 +132,8 @@ impl From<Plain<'_>> for Understood {
     }
 }
 
-/// What the HTTP stack and the upgrade service understand of one that they let in.
-fn by_the_stack(bytes: &[u8]) -> Option<Understood> {
+/// The data that the HTTP stack and the upgrade service read from an accepted handshake.
+fn parsed_by_the_stack(bytes: &[u8]) -> Option<HandshakeData> {
     let mut codec = Codec::default();
     let mut rest = BytesMut::from(bytes);
     let Ok(Some(Message::Item(request))) = codec.decode(&mut rest) else { return None };
@@ -145,7 +145,7 @@ fn by_the_stack(bytes: &[u8]) -> Option<Understood> {
     }
     let answer = ws::handshake(head).ok()?.finish();
     let forwarded_for = head.headers.get_all("x-forwarded-for").map(|line| line.to_str());
-    Some(Understood {
+    Some(HandshakeData {
         conn_id: conn_id_of(head).ok()?,
         deflate: offers_deflate(head),
         accept: answer.headers().get(header::SEC_WEBSOCKET_ACCEPT)?.as_bytes().to_vec(),
@@ -154,7 +154,7 @@ fn by_the_stack(bytes: &[u8]) -> Option<Understood> {
     })
 }
 
-/// Headers that change something, and some that do not.
+/// Headers that affect the result, and some that do not.
 fn header_lines() -> impl Strategy<Value = Vec<&'static str>> {
     let odd = prop::sample::select(vec![
         "connection: keep-alive, upgrade",
@@ -203,21 +203,21 @@ fn target() -> impl Strategy<Value = String> {
 }
 
 #[actix_web::test]
-async fn what_is_plain_is_what_the_stack_understands() {
+async fn plain_handshakes_give_the_same_data_as_the_http_stack() {
     let plain_ones = std::cell::Cell::new(0);
     proptest!(ProptestConfig::with_cases(4_000), |(target in target(), lines in header_lines(), rest in any::<[u8; 3]>())| {
         let bytes = [&handshake(&target, &lines)[..], &rest].concat();
-        if let Some(plain) = Plain::read(&bytes) {
+        if let Some(plain) = PlainHandshake::read(&bytes) {
             plain_ones.set(plain_ones.get() + 1);
-            prop_assert_eq!(Some(plain.into()), by_the_stack(&bytes));
+            prop_assert_eq!(Some(plain.into()), parsed_by_the_stack(&bytes));
         }
     });
-    assert!(plain_ones.get() > 400, "only {} were plain", plain_ones.get());
+    assert!(plain_ones.get() > 400, "only {} handshakes were plain", plain_ones.get());
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_survived(bytes in any::<Vec<u8>>()) {
-        prop_assert_eq!(Plain::read(&bytes), None);
+    fn arbitrary_bytes_cause_no_panic(bytes in any::<Vec<u8>>()) {
+        prop_assert_eq!(PlainHandshake::read(&bytes), None);
     }
 }

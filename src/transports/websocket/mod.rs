@@ -1,4 +1,4 @@
-//! Websockets: the handshake, the session's actor, what it reads, and how it closes.
+//! Websockets: the handshake, the session's actor, its reader, and its close.
 
 pub mod handshake;
 pub mod routes;
@@ -6,4 +6,4 @@ pub mod upgrade;
 pub mod session;
 pub mod context;
 pub mod reading;
-pub mod goodbye;
+pub mod close_wait;

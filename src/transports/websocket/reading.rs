@@ -1,4 +1,4 @@
-//! Reading from a session's socket, when there is something.
+//! Reads a session's socket when data is available.
 
 use super::context::Progress;
 use crate::clock;
@@ -10,32 +10,31 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
-/// Bytes that a socket's task reads in one turn, at most. What they cost is bounded apart, by [`DecodeTurn`].
+/// Maximum number of bytes that a socket's task reads in one turn. [`DecodeTurn`] limits the processing time
+/// separately.
 const TURN_BYTES: usize = 16 << 10;
-/// Calls of the system in one turn, at most: bytes may come one by one as fast as they are read.
-const READS: usize = 4;
+/// Maximum number of system calls in one turn: bytes may arrive one by one as fast as they are read.
+const MAX_READS: usize = 4;
 
 thread_local! {
-    /// Where sockets are read into: one for the thread, so that idle sessions hold none.
+    /// The read buffer, one for each thread, so that idle sessions hold none.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; TURN_BYTES]);
 }
 
-/// A session that reads its socket.
-pub trait Reads {
-    /// Where the socket is.
+pub trait SocketReader {
     fn send_queue(&self) -> &Rc<SendQueue>;
 
-    /// Takes what the socket gave, or goes on with what an earlier turn left. Does no more of it than the turn allows.
+    /// Processes the received bytes, or continues with the rest of an earlier turn, within the limits of this turn.
     fn receive(&mut self, bytes: &[u8], turn: &mut DecodeTurn);
 
-    /// Whether something that was read waits for the next turn.
+    /// Whether received data waits for the next turn.
     fn is_behind(&self) -> bool;
 
-    /// Reads what is there, as far as the turn lasts; then it is the turn of the runtime and of all other tasks. Done at
-    /// the end of the socket, or when the peer has answered our goodbye.
+    /// Reads available data within the limits of one turn, then yields to the runtime and all other tasks. Returns
+    /// `Done` at the end of the socket, or when the peer has answered the server's close frame.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's errors.
     fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<Progress> {
         let send_queue = self.send_queue().clone();
         let Some(socket) = send_queue.stream() else { return Ok(Progress::Done) };
@@ -44,7 +43,7 @@ pub trait Reads {
             self.receive(&[], &mut turn);
         }
         let mut room = TURN_BYTES;
-        for _ in 0..READS {
+        for _ in 0..MAX_READS {
             if room == 0 || self.is_behind() {
                 break;
             }
@@ -63,9 +62,9 @@ pub trait Reads {
     }
 }
 
-/// How many bytes came; none at the end.
+/// The number of bytes read; `None` at the end.
 fn read(
-    session: &mut (impl Reads + ?Sized),
+    session: &mut (impl SocketReader + ?Sized),
     socket: &TcpStream,
     room: usize,
     turn: &mut DecodeTurn,
@@ -76,15 +75,15 @@ fn read(
             session.receive(&scratch[..count], turn);
             Ok(Some(count))
         }
-        // Whatever a peer still says after the goodbye no longer matters, but for its own.
+        // After the close frame, only the peer's close frame is relevant.
         Ok(count) => Ok((!begins_with_close(&scratch[..count])).then_some(count)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
         Err(error) => Err(error),
     })
 }
 
-/// Whether a read begins with a close frame: the usual answer to ours. If it is hidden behind something else, the
-/// end of the socket or the time limit will do.
+/// Whether a read begins with a close frame, the usual answer to the server's. If other data precedes it, the end of
+/// the socket or the timeout ends the session.
 fn begins_with_close(bytes: &[u8]) -> bool {
     bytes.first() == Some(&0x88)
 }

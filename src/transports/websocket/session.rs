@@ -1,8 +1,8 @@
 //! The actor of one websocket. It owns the socket; the hub writes to it through the shared send queue.
 
+use super::close_wait::CloseWait;
 use super::context::{Drive, Progress, run};
-use super::goodbye::Goodbye;
-use super::reading::Reads;
+use super::reading::SocketReader;
 use crate::broker::hub::handle::HubHandle;
 use crate::broker::hub::messages::Transport;
 use crate::limits::addresses::AddressSlot;
@@ -21,42 +21,40 @@ use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-/// The websocket session.
-///
-/// Owns: the socket (in its send queue) and the decoder of what the peer sends. Small, for most sessions are idle.
+/// Owns: the socket (in its send queue) and the decoder of incoming data. It is small, because most sessions are idle.
 /// Started by: the upgrade service, after the handshake, on the connection's thread.
-/// Ends: when the socket is closed; then it is gone from its hub as well.
-/// Mailbox: none; it is woken by its socket and its send queue. Whoever wants it to go tells its hub, which closes the
-/// send queue: one order for frames and goodbyes.
+/// Ends: when the socket is closed. It then leaves its hub as well.
+/// Mailbox: none; its socket and its send queue wake it. To close it, an actor calls its hub, which closes the send
+/// queue, so that frames and the close frame keep their order.
 /// Talks to: its hub (attach, detach).
 pub struct WebsocketSession {
     slot: SlotKey,
     hub: HubHandle,
     send_queue: Rc<SendQueue>,
-    /// Only while a message is incomplete.
+    /// Present only while a message is incomplete.
     decoder: Option<Box<Decoder>>,
-    goodbye: Goodbye,
+    close_wait: CloseWait,
     _counted: Counted,
-    /// Among the sockets of its address, if these are counted.
+    /// The slot among the sockets of its address, if these are counted.
     _seat: Option<Box<AddressSlot>>,
 }
 
-/// A handshake that is good, and still to be answered.
+/// A valid handshake that still needs its response.
 pub struct Handshake<'a> {
-    /// The connection that it asks for.
+    /// The requested connection.
     pub conn_id: Uuid,
-    /// Where the peer is, if the socket's other end is a proxy.
+    /// The client's address, if the socket's peer is a proxy.
     pub client: Option<IpAddr>,
     /// Whether messages may be compressed.
     pub deflate: bool,
-    /// The answer's bytes.
+    /// The bytes of the response.
     pub answer: &'a [u8],
-    /// What came right behind the handshake.
+    /// The bytes received after the handshake.
     pub rest: &'a [u8],
 }
 
 impl WebsocketSession {
-    /// Answers a handshake and starts its session. `seat` is given back when the session is gone.
+    /// Answers a handshake and starts its session. `seat` is released when the session ends.
     pub fn start(
         socket: TcpStream,
         handshake: &Handshake<'_>,
@@ -69,22 +67,30 @@ impl WebsocketSession {
             .compressing(deflate.then_some(settings.compression_threshold_bytes));
         let send_queue = Rc::new(send_queue);
         let slot = hub.open(conn_id, Transport::Websocket, send_queue.clone(), client);
-        // Asked before anything is read: the question must be in the registry's mailbox before a goodbye is. And before
-        // the answer goes out: a client that has it may come again, on another thread, and the later one takes over.
+        // Attach before anything is read, so that the registry receives this request before a possible close. Attach
+        // before the response is sent, because a client that has received it may reconnect on another thread, and the
+        // later session takes over.
         hub.attach_websocket(conn_id, slot);
-        // A socket that breaks meanwhile says so when it is read.
+        // If the socket is broken, the next read reports it.
         let _ = send_queue.push_answer(answer);
         let _counted = hub.count_session();
-        let mut session =
-            Self { slot, hub, send_queue, decoder: None, goodbye: Goodbye::default(), _counted, _seat: seat };
+        let mut session = Self {
+            slot,
+            hub,
+            send_queue,
+            decoder: None,
+            close_wait: CloseWait::default(),
+            _counted,
+            _seat: seat,
+        };
         if !rest.is_empty() {
             session.receive(rest, &mut DecodeTurn::default());
         }
         run(session);
     }
 
-    /// Of the pings that are read together, the last one is answered: RFC 6455, section 5.5.3, allows it, and a peer
-    /// that floods us with pings gets no write for each.
+    /// Of the pings that are read together, only the last one is answered: RFC 6455, section 5.5.3, allows it, and a
+    /// peer that floods the server with pings does not cause a write for each.
     fn read_messages(&mut self, turn: &mut DecodeTurn) {
         let Some(decoder) = &mut self.decoder else { return };
         let mut ping = None;
@@ -92,7 +98,7 @@ impl WebsocketSession {
             match decoder.decode(turn) {
                 Ok(Some(Incoming::Ping(payload))) => ping = Some(payload),
                 Ok(Some(Incoming::Close(code))) => break Some(CloseReason::ByPeer(code)),
-                // Input of any kind only shows that the peer lives (behaviour of the original).
+                // Input of any kind only shows that the peer is alive (behaviour of the original).
                 Ok(Some(Incoming::Text(_) | Incoming::Binary(_) | Incoming::Pong)) => {}
                 Ok(None) => break None,
                 Err(reason) => break Some(reason),
@@ -102,38 +108,38 @@ impl WebsocketSession {
             self.decoder = None;
         }
         if let Some(payload) = ping {
-            // A full queue decides about this peer at the next frame; a lost pong does not.
+            // If the queue is full, the next frame closes this session; a lost pong does not.
             let _ = self.send_queue.push_control(&frame(Opcode::Pong, &payload));
         }
         if let Some(reason) = end {
-            self.leave(reason);
+            self.close(reason);
         }
     }
 
-    /// Gone from the hub at once; the peer is told.
-    fn leave(&mut self, reason: CloseReason) {
+    /// Leaves the hub immediately, and sends the peer a close frame.
+    fn close(&mut self, reason: CloseReason) {
         self.decoder = None;
         let CloseReason::ByPeer(_) = reason else { return self.hub.close(self.slot, reason) };
         self.hub.note(self.slot, || ConnectionEvent::Closed(reason));
         self.hub.detach(self.slot);
         if let Some(socket) = self.send_queue.stream() {
-            hold_back(socket);
+            delay_output(socket);
         }
         self.send_queue.close(reason);
     }
 }
 
-/// What is written from now on goes out with the end of the stream. Our answer to a peer's goodbye is the last thing
-/// that it gets: in one segment with the end it costs the kernel, and wakes the peer, once instead of twice.
-fn hold_back(socket: &TcpStream) {
-    // Without it all goes out as well, a little less cheaply.
+/// Delays output until the end of the stream. The answer to a peer's close frame is the last data the peer receives: in
+/// one segment with the end it costs the kernel, and wakes the peer, once instead of twice.
+fn delay_output(socket: &TcpStream) {
+    // On failure everything is sent as well, at a slightly higher cost.
     #[cfg(target_os = "linux")]
     let _ = socket2::SockRef::from(socket).set_tcp_cork(true);
     #[cfg(not(target_os = "linux"))]
     let _ = socket;
 }
 
-impl Reads for WebsocketSession {
+impl SocketReader for WebsocketSession {
     fn send_queue(&self) -> &Rc<SendQueue> {
         &self.send_queue
     }
@@ -177,6 +183,6 @@ impl Drive for WebsocketSession {
                 _ => Ok(Progress::More),
             };
         };
-        Ok(self.goodbye.poll(reason, flushed.is_ready(), &self.send_queue, context))
+        Ok(self.close_wait.poll(reason, flushed.is_ready(), &self.send_queue, context))
     }
 }

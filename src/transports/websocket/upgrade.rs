@@ -1,12 +1,12 @@
-//! The upgrade service: every websocket handshake comes here, past the App and its middleware.
+//! The upgrade service: it receives every websocket handshake and bypasses the App and its middleware.
 //!
-//! The socket is taken over after the handshake. What middleware does for other requests is done here by the same
-//! functions on the request's head.
+//! The service takes over the socket after the handshake. It calls the same functions on the request's head that
+//! middleware calls for other requests.
 
 use super::routes::{AdmittedSocket, SocketRoutes};
 use super::session::{Handshake, WebsocketSession};
 use crate::api::conn_id;
-use crate::api::operation::{Access, Description, Operation, Public};
+use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::auth::allowed_origins;
 use crate::auth::guard::now_unix;
@@ -34,33 +34,32 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use utoipa::openapi::Response as Described;
+use utoipa::openapi::Response as OpenApiResponse;
 use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
-/// What the service needs on each thread.
+/// The state of the service on each thread.
 #[derive(Clone)]
 pub struct Upgrade {
-    /// How requests are judged.
+    /// Checks requests.
     pub gate: web::Data<Gate>,
-    /// Whether the server stops.
+    /// Reports whether the server is stopping.
     pub broker: web::Data<BrokerHandle>,
-    /// The thread's hub.
     pub hub: HubHandle,
     /// The websockets beside `/ws`.
     pub routes: Option<Rc<dyn SocketRoutes>>,
-    /// What the address is for.
+    /// The endpoints that this listener serves.
     pub exposure: Exposure,
 }
 
-/// Where a handshake leads, what is answered, and the slot of its client's address.
+/// The target of a handshake, its response, and the address slot of its socket.
 type Admitted = (AdmittedHandshake, Response<()>, Option<Box<AddressSlot>>);
 
-/// Where a handshake leads.
+/// The target of a handshake.
 enum AdmittedHandshake {
-    /// To a session of this connection.
+    /// A session of this connection.
     Session(Uuid),
-    /// To one of the other websockets.
+    /// One of the other websockets.
     Other(Box<dyn AdmittedSocket>),
 }
 
@@ -77,37 +76,36 @@ impl AdmittedHandshake {
 const CHARGES: Charges = Charges { behind_proxy: Charge::New, direct: Some(Charge::Upgrade) };
 
 impl Upgrade {
-    /// The rules for sessions.
     pub fn admission(&self) -> Admission<'_> {
         Admission { gate: &self.gate, broker: &self.broker }
     }
 
-    /// One handshake.
+    /// Handles one handshake.
     ///
     /// # Errors
-    /// The socket's.
+    /// The socket's errors.
     pub async fn handle(
         self,
         mut request: Request,
         mut framed: Framed<TimedSocket, Codec>,
     ) -> Result<(), actix_web::Error> {
-        // What is answered is to be taken in time, as every answer.
+        // The client must read the response in time, as it must every response.
         framed.io_ref().deadline.start_response();
-        // One line of the header names a websocket. It need not be the first one, which `ws::handshake` reads.
+        // Some header line names a websocket. It need not be the first one, which `ws::handshake` reads.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
         match self.admit(request.head()) {
-            Ok((entrance, mut response, seat)) => {
+            Ok((target, mut response, seat)) => {
                 let client = self.client_behind_proxies(request.head());
-                let is_offered = entrance.may_deflate() && offers_deflate(request.head());
+                let is_offered = target.may_deflate() && offers_deflate(request.head());
                 let deflate = self.admission().compresses(is_offered);
                 if deflate {
                     let answer = header::HeaderValue::from_static(deflate::ANSWER);
                     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
                 }
-                match entrance {
+                match target {
                     AdmittedHandshake::Session(conn_id) => {
-                        let parts = answered(framed, response).await?;
+                        let parts = flush_pending(framed, response).await?;
                         let (socket, rest) = parts.io.into_socket()?;
                         let (answer, rest) = (&parts.write_buf[..], &rest[..]);
                         let handshake = Handshake { conn_id, client, deflate, answer, rest };
@@ -128,7 +126,6 @@ impl Upgrade {
         Ok(())
     }
 
-    /// The client's address, if the socket's peer is a proxy.
     fn client_behind_proxies(&self, head: &RequestHead) -> Option<IpAddr> {
         let peer = head.peer_addr.map(|peer| peer.ip().to_canonical());
         self.gate.client_address(head).filter(|client| Some(*client) != peer)
@@ -152,25 +149,24 @@ impl Upgrade {
                 }
             },
         )?;
-        let entrance = match routes {
+        let target = match routes {
             None => AdmittedHandshake::Session(conn_id_of(head)?),
             Some(routes) => AdmittedHandshake::Other(routes.admit(&path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
-        let seat = match entrance {
+        let seat = match target {
             AdmittedHandshake::Session(_) => {
                 let peer = head.peer_addr.map(|peer| peer.ip());
                 admission.complete(peer, self.gate.client_address(head), CHARGES)?
             }
             AdmittedHandshake::Other(_) => None,
         };
-        Ok((entrance, response.finish().drop_body(), seat))
+        Ok((target, response.finish().drop_body(), seat))
     }
 }
 
-/// A socket that has given up to the kernel what was answered before, with the bytes of this answer, which the session
-/// sends itself.
-async fn answered(
+/// Flushes earlier responses, and returns the socket with the bytes of this response, which the session sends itself.
+async fn flush_pending(
     mut framed: Framed<TimedSocket, Codec>,
     response: Response<()>,
 ) -> io::Result<FramedParts<TimedSocket, Codec>> {
@@ -179,8 +175,8 @@ async fn answered(
     Ok(framed.into_parts())
 }
 
-/// Whether a websocket is served at this target, behind any prefix of a proxy. `is_other` judges whether the target ends with a
-/// path beside `/ws`. Handshakes elsewhere are requests like all others.
+/// Whether a websocket is served at this target, with any prefix of a proxy. `is_other` checks for a path beside `/ws` at the
+/// end of the target. Handshakes for other targets are ordinary requests.
 pub(crate) fn serves(target: &str, is_other: fn(&str) -> bool) -> bool {
     let path = target.split('?').next().unwrap_or_default();
     let path = percent_decode_str(path).decode_utf8_lossy();
@@ -208,14 +204,13 @@ fn invalid(text: &str) -> Refusal {
     Refusal::Invalid(json!({ "conn_id": [text] }))
 }
 
-/// What the API's description says of it.
-pub fn described(to: &mut Description<'_>) -> Operation {
-    let settings = to.settings;
+pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
+    let settings = api.settings;
     let mut about = format!(
-        "A websocket handshake. From then on every text frame is a JSON list of one event, in the form that `/listen` \
-         answers; `[]` is the heartbeat, which comes every {} ms. What a client sends only shows that it lives. An \
-         unknown `conn_id` is accepted and closed at once with 1000, so that old clients connect anew. Compressed \
-         messages (permessage-deflate) are for who asks for them.\n\n\
+        "A websocket handshake. Afterwards every text frame is a JSON list of one event, in the form that `/listen` \
+         returns; `[]` is the heartbeat, sent every {} ms. Data from the client only shows that it is alive. An \
+         unknown `conn_id` is accepted and closed immediately with 1000, so that old clients connect again. Messages \
+         are compressed (permessage-deflate) if the client requests it.\n\n\
          | close code | text | why | what a client should do |\n| --- | --- | --- | --- |\n",
         settings.heartbeat_interval_ms
     );
@@ -223,10 +218,10 @@ pub fn described(to: &mut Description<'_>) -> Operation {
         let code = reason.code().unwrap_or_default();
         about.push_str(&format!("| {code} | {} | {why} | {advice} |\n", reason.text()));
     }
-    Operation::new(HttpMethod::Get, "/ws", "ws", Public::Browsers, Access::Open)
+    Operation::new(HttpMethod::Get, "/ws", "ws", ApiGroup::Browsers, Access::Open)
         .about("Open the websocket of a connection", &about)
         .parameter(conn_id::parameter("The connection."))
-        .responds(101, Described::new("The socket is open."))
+        .responds(101, OpenApiResponse::new("The socket is open."))
         .refuses([invalid("Missing data for required field.")])
         .refuses([Refusal::UpgradeRequired, Refusal::Draining, Refusal::OriginNotAllowed])
         .limited_by([Limit::Sessions])
@@ -240,7 +235,8 @@ async fn refuse(
     let response: Response<_> = refusal.response(accept).into();
     let (mut head, body) = response.into_parts();
     let bytes: Bytes = body.try_into_bytes().unwrap_or_default();
-    // A header of this name would not do: the codec writes its own, and for a request like this an upgrade.
+    // A header does not suffice here: the codec writes its own `Connection` header, and for this request it would be an
+    // upgrade.
     head.head_mut().set_connection_type(ConnectionType::Close);
     if head.status() == StatusCode::UPGRADE_REQUIRED {
         head.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
@@ -255,7 +251,7 @@ async fn refuse(
     Ok(())
 }
 
-/// A peer that is gone already needs no goodbye.
+/// A peer that is gone needs no orderly close.
 fn not_connected(error: io::Error) -> Result<(), io::Error> {
     if error.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(error) }
 }

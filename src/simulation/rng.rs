@@ -1,9 +1,10 @@
-//! Chance that can be repeated: SplitMix64. A generator of our own, so that a seed kept today means the same tomorrow.
+//! Repeatable random numbers: SplitMix64. The generator is part of the project, so that a stored seed always gives the
+//! same run.
 
-/// A source of numbers, all of which follow from its seed.
-pub struct Chance(u64);
+/// A source of numbers that all follow from its seed.
+pub struct Rng(u64);
 
-impl Chance {
+impl Rng {
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -21,12 +22,12 @@ impl Chance {
         self.next() % bound.max(1)
     }
 
-    /// True once in so many times.
+    /// True with probability 1 / `times`.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    /// One of these.
+    /// One of these values.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
