@@ -20,10 +20,13 @@ import pytest
 from server import environment
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 RUST = [*(ROOT / "src").rglob("*.rs"), *(ROOT / "tests").rglob("*.rs")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BY_HAND = {"cargo run --release", "tests/run", "channelstream -i config.ini"}
+BY_HAND = {"cargo run --release", "cargo run", "tests/run", "tests/run fast", "channelstream -i config.ini"}
 SEPARATOR = "\x1e"
 
 
@@ -110,6 +113,15 @@ def test_links_point_to_existing_targets(page):
             file = page.parent / path if path else page
             assert file.exists(), target
             assert not anchor or anchor in anchors(file), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_files_of_the_repository_that_are_named_exist(page):
+    folders = "src|tests|static|docs|benches|fuzz|examples|tools"
+    for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text()):
+        generated = path.startswith(("tests/.venv", "tests/browser/node_modules", "tests/browser/output"))
+        placeholder = "NAME" in path
+        assert generated or placeholder or (ROOT / path).exists(), path
 
 
 def test_table_of_differences_names_every_rule_of_the_replay():
