@@ -13,9 +13,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::backend::signature;
+use support::backend::{Backend, signature};
 use support::http::{Wire, request};
 use support::process::{Process, command};
+use support::socket::{self, TEXT};
 use support::within;
 
 /// Longer than any stop in these tests may take: `shutdown_timeout_ms`, and a margin for a busy machine.
@@ -304,4 +305,27 @@ async fn server_counts_malformed_requests_without_logging_them() {
     .await;
     let text = process.log().text();
     assert!(!text.contains("ERROR") && !text.contains("actix_http"), "{text}");
+}
+
+#[actix_web::test]
+async fn debug_lines_show_the_life_of_a_connection_without_its_data() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let process = Process::on(&listener, &["--set", "log_level=debug"]);
+    let (backend, log) = (Backend { address: process.address }, process.log());
+    let conn_id = backend.connect("ann", &["c"]).await;
+    let (mut incoming, mut outgoing) =
+        socket::open(process.address, &format!("/ws?conn_id={conn_id}"), &[]).await.expect("a websocket");
+    backend.publish_text("c", "a private text").await;
+    assert_eq!(incoming.expect_message().await.opcode, TEXT);
+    outgoing.close().await;
+    incoming.closing().await;
+    let refused = Wire::open(process.address).await;
+    let token = [("x-channelstream-secret", "a.private.token")];
+    let reply = { refused }.ask("POST", "/info?secret=private", &token, b"{}").await;
+    assert_eq!(reply.status, 401);
+    for line in ["created for 1 channels", "websocket session opened, client 127.0.0.1", "session ended"] {
+        log.wait_for(&format!("connection {conn_id}: {line}")).await;
+    }
+    log.wait_for("POST /info refused with 401 bad-signature, client 127.0.0.1").await;
+    assert!(!log.text().contains("private"), "{}", log.text());
 }

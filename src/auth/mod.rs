@@ -29,6 +29,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::config::{Secret, Settings};
 use crate::http_error::Refusal;
+use crate::telemetry::log_sums::escaped;
 use guard::now_unix;
 use proxy::BaseUrl;
 use replays::Replays;
@@ -122,6 +123,16 @@ impl Gate {
     ) -> Option<IpAddr> {
         let client = peer::client(peer.ip(), forwarded_for, &self.settings.trusted_proxies);
         Some(client).filter(|client| *client != peer.ip().to_canonical())
+    }
+
+    /// Logs a refusal at level debug. Headers, queries and bodies are not logged, because they may contain secrets.
+    pub fn log_refusal(&self, head: &RequestHead, refusal: &Refusal) {
+        if log::log_enabled!(log::Level::Debug) {
+            let client =
+                self.client_address(head).map_or_else(|| "unknown".to_owned(), |client| client.to_string());
+            let (path, status) = (escaped(head.uri.path()), refusal.status().as_u16());
+            log::debug!("{} {path} refused with {status} {}, client {client}", head.method, refusal.code());
+        }
     }
 
     /// Whether this peer is a trusted proxy, whose sockets carry different clients.

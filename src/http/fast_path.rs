@@ -125,6 +125,7 @@ impl FastPath {
             Ok(answer) => self.add_cors(answer, headers),
             Err(refusal) => {
                 self.broker.count(&refusal);
+                self.gate.log_refusal(request.head(), &refusal);
                 limit_refusal(refusal.response(http_error::accept(headers)), &self.broker, headers)
             }
         };

@@ -98,6 +98,13 @@ impl HubHandle {
         if let Some(slot) = table.slot(key) {
             slot.opened_s = (self.now_ms() / 1_000).try_into().unwrap_or(u32::MAX);
             slot.client = client.map(Box::new);
+            if log::log_enabled!(log::Level::Debug) {
+                let client = slot.address().map_or_else(|| "unknown".to_owned(), |client| client.to_string());
+                log::debug!(
+                    "connection {conn_id}: {} session opened, client {client}",
+                    slot.transport.name()
+                );
+            }
         }
         table.begin_recording(key);
         if websocket && let Some(slot) = table.slot(key) {

@@ -71,6 +71,16 @@ pub enum Transport {
     LongPoll,
 }
 
+impl Transport {
+    /// The name in the console and in log lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+            Self::LongPoll => "longpoll",
+        }
+    }
+}
+
 /// A session asks the registry to attach it to its connection.
 ///
 /// Sent without waiting for capacity and answered through a separate channel, so that the session's [`Detached`] never

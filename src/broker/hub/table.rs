@@ -81,10 +81,7 @@ impl SessionTable {
             return;
         };
         if self.recording.begin(key.index, slot.conn_id) {
-            let transport = match slot.transport {
-                Transport::Websocket => "websocket",
-                Transport::LongPoll => "longpoll",
-            };
+            let transport = slot.transport.name();
             let address = slot.address();
             self.recording.note(key.index, || ConnectionEvent::Attached { transport, address });
         }
@@ -146,7 +143,9 @@ impl SessionTable {
             let index = members.len() as u32 - 1;
             self.slots[key.index as usize].channels.insert(channel, index);
         }
-        self.recording.note(key.index, || ConnectionEvent::Listening(stream, subscription.catchup.len()));
+        let missed = subscription.catchup.len();
+        self.recording.note(key.index, || ConnectionEvent::Listening(stream, missed));
+        log::trace!("session {} of hub {} subscribed to {stream:?}, {missed} missed", key.index, self.id.0);
         self.catch_up(key, stream, subscription)
     }
 
@@ -402,6 +401,7 @@ impl SessionTable {
         let slot = self.slots.remove(key.index as usize);
         self.shrink_hint.shrunk(&mut self.slots);
         self.recording.end(key.index);
+        log::debug!("connection {}: session ended", slot.conn_id);
         let delivered = slot.send_queue.delivered_before();
         let received = |stream, cursor| delivered.get(&stream).copied().unwrap_or(cursor);
         let channels = slot.channels.to_vec();
@@ -422,6 +422,9 @@ impl SessionTable {
     pub fn close(&mut self, key: SlotKey, reason: CloseReason) -> Option<Detached> {
         let send_queue = self.slot(key)?.send_queue.clone();
         self.recording.note(key.index, || ConnectionEvent::Closed(reason));
+        if let Some(slot) = self.slot(key) {
+            log::debug!("connection {}: session closed by the server, {}", slot.conn_id, reason.name());
+        }
         let has_next = reason.has_next_session();
         if has_next {
             send_queue.count_partial_as_delivered();

@@ -77,6 +77,7 @@ impl RegistryState {
             Some((key, _)) => key,
             None => {
                 let key = self.insert_connection(conn_id, user);
+                log::debug!("connection {conn_id}: created for {} channels", request.channels.len());
                 effects.push(Effect::PrivateMessages(ToPrivateMessages::Open(user, key)));
                 key
             }

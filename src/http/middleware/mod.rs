@@ -34,6 +34,7 @@ pub async fn process<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let answer = match admit(&gate, &mut req).await {
         Err(refusal) => {
+            gate.log_refusal(req.head(), &refusal);
             let answer = refusal.response(http_error::accept(req.headers()));
             req.into_response(answer)
         }
@@ -118,6 +119,7 @@ fn in_accepted_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
     let request = answer.request();
     if let Some(broker) = request.app_data::<web::Data<BrokerHandle>>() {
         broker.count(&refusal);
+        gate.log_refusal(answer.request().head(), &refusal);
     }
     let rendered = refusal.response(http_error::accept(request.headers()));
     let rendered = match request.app_data::<web::Data<BrokerHandle>>() {

@@ -120,6 +120,7 @@ impl Upgrade {
             }
             Err(refusal) => {
                 self.broker.count(&refusal);
+                self.gate.log_refusal(request.head(), &refusal);
                 refuse(&mut framed, &refusal, http_error::accept(&request.head().headers)).await?;
             }
         }
