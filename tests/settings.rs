@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use channelstream::config::{
-    AllowedPeers, Inputs, Loaded, Override, Secret, SettingsError, load, make, renew,
+    AllowedPeers, Inputs, Loaded, Override, Secret, SettingsError, load, make, renew, shown,
 };
 
 /// A directory that goes away with the test.
@@ -179,7 +179,7 @@ fn an_ini_is_forgiving_where_the_original_was() {
                 allow_posting_from = localhost, 0.0.0.0\nsignature_checker = channelstream.utils.DefaultSigner\n";
     let loaded =
         Directory::new("forgiving", &[("a.ini", text)]).load(&[("CHANNELSTREAM_INI", "a.ini")]).unwrap();
-    assert!(!loaded.settings.debug && !loaded.settings.validate_requests);
+    assert!(!loaded.settings.debug && !loaded.settings.check_signature_age);
     assert_eq!(loaded.settings.allow_posting_from, AllowedPeers::Any);
     assert_eq!(loaded.warnings.len(), 3, "{:?}", loaded.warnings);
 }
@@ -223,10 +223,11 @@ fn flags_name_their_ini_and_toml_before_the_environment() {
 
 #[test]
 fn blank_variables_leave_what_is_there() {
-    let directory = Directory::new("blank", &[("channelstream.toml", "port = 1\nvalidate_requests = true")]);
+    let directory =
+        Directory::new("blank", &[("channelstream.toml", "port = 1\ncheck_signature_age = true")]);
     let blank = [
         "PORT",
-        "VALIDATE_REQUESTS",
+        "CHECK_SIGNATURE_AGE",
         "SECRET",
         "HOST",
         "LOG_LEVEL",
@@ -237,7 +238,7 @@ fn blank_variables_leave_what_is_there() {
     ];
     let names = blank.map(|name| format!("CHANNELSTREAM_{name}"));
     let loaded = directory.load(&names.each_ref().map(|name| (name.as_str(), ""))).unwrap();
-    assert!(loaded.settings.port == 1 && loaded.settings.validate_requests);
+    assert!(loaded.settings.port == 1 && loaded.settings.check_signature_age);
     // Of a secret it is reported: a variable was not set where it was to be filled in.
     assert_eq!(loaded.warnings, ["secret: it is empty and counts as not given (from CHANNELSTREAM_SECRET)"]);
     let closed = directory.load(&[("CHANNELSTREAM_ALLOW_POSTING_FROM", "")]).unwrap();
@@ -246,11 +247,69 @@ fn blank_variables_leave_what_is_there() {
 
 #[test]
 fn pings_must_be_quicker_than_idleness() {
-    let loaded =
-        Directory::new("pings", &[]).load(&[("CHANNELSTREAM_SOCKET_IDLE_TIMEOUT_MS", "20000")]).unwrap();
-    assert!(
-        loaded.warnings[0].starts_with("socket_idle_timeout_ms: 20000 is not longer than ping_interval_ms")
-    );
+    let loaded = Directory::new("pings", &[]).load(&[("CHANNELSTREAM_PONG_TIMEOUT", "20000")]).unwrap();
+    assert!(loaded.warnings[0].starts_with("pong_timeout: 20000 is not longer than ping_interval_ms"));
+}
+
+/// Old names of settings with their new names, and a value that is not the default.
+const OLD_NAMES: [(&str, &str, &str); 6] = [
+    ("socket_idle_timeout_ms", "pong_timeout", "70000"),
+    ("connection_idle_timeout_ms", "unattached_timeout", "70000"),
+    ("part_delay_ms", "leave_delay", "70000"),
+    ("drain_spread_ms", "shutdown_spread", "4000"),
+    ("worker_lag_ms", "watchdog_timeout", "70000"),
+    ("validate_requests", "check_signature_age", "false"),
+];
+
+/// Gives one or more settings through each kind of source; the second part names the source in messages.
+fn through_each_source(given: &[(&str, &str)]) -> Vec<(Result<Loaded, SettingsError>, String)> {
+    let lines = given.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
+    let pairs = given.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect::<Vec<_>>();
+    let variables: Vec<_> =
+        given.iter().map(|(key, value)| (format!("CHANNELSTREAM_{}", key.to_uppercase()), *value)).collect();
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let ini = format!("[channelstream]\nhost = 127.0.0.1\n{lines}");
+    let directory = Directory::new("old-names", &[("a.toml", &lines), ("a.ini", &ini)]);
+    let inputs = directory.inputs(&[]);
+    let overrides = given.iter().map(|(key, value)| flag(key, value)).collect();
+    vec![
+        (load(&Inputs { config: Some("a.toml".into()), ..inputs.clone() }), "a.toml".into()),
+        (load(&Inputs { ini: Some("a.ini".into()), ..inputs.clone() }), "a.ini".into()),
+        (make(&inputs, Some(&format!("{{{}}}", pairs.join(", "))), "::1"), "JSON".into()),
+        (directory.load(&variables), variables[0].0.to_owned()),
+        (load(&Inputs { overrides, ..inputs }), format!("--{}", given[0].0)),
+    ]
+}
+
+#[test]
+fn old_names_are_accepted_in_every_source_with_a_note() {
+    for (old, new, value) in OLD_NAMES {
+        for (loaded, source) in through_each_source(&[(old, value)]) {
+            let loaded = loaded.unwrap();
+            let shown = shown(&loaded.settings).into_iter().find(|setting| setting.key == new).unwrap();
+            assert_eq!((shown.value.as_str(), &loaded.sources[new]), (value, &source), "{old}");
+            let note = format!("{old}: this is the old name of {new} (from {source})");
+            assert_eq!(loaded.notes, [note], "{old}");
+        }
+        for (loaded, source) in through_each_source(&[(new, value)]) {
+            assert_eq!(loaded.unwrap().notes, Vec::<String>::new(), "{new} from {source}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_gives_a_setting_under_both_names_is_refused() {
+    for (old, new, value) in OLD_NAMES {
+        for (loaded, source) in through_each_source(&[(old, value), (new, value)]) {
+            let problem = problems(loaded).concat();
+            let both = format!("{old}: {new} is given too and means the same setting, give one of the two");
+            assert!(problem.starts_with(&both), "{source}: {problem}");
+        }
+    }
+    // A later source overrides an earlier one, whatever name each of them uses.
+    let directory = Directory::new("both-sources", &[("channelstream.toml", "part_delay_ms = 1\n")]);
+    let loaded = directory.load(&[("CHANNELSTREAM_LEAVE_DELAY", "2")]).unwrap();
+    assert_eq!((loaded.settings.leave_delay, loaded.notes.len()), (2, 1));
 }
 
 #[test]

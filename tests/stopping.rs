@@ -14,7 +14,7 @@ use support::{TestServer, settings, within};
 
 /// Settings under which nothing ends by itself while a test runs.
 fn long() -> Settings {
-    Settings { poll_wait_ms: 60_000, shutdown_timeout_ms: 2_000, drain_spread_ms: 0, ..settings() }
+    Settings { poll_wait_ms: 60_000, shutdown_timeout_ms: 2_000, shutdown_spread: 0, ..settings() }
 }
 
 async fn enter(backend: Backend, channels: &[&str]) -> (Incoming, Outgoing) {
@@ -194,7 +194,7 @@ async fn a_signal_right_after_the_start_is_heard() {
 async fn a_second_signal_ends_it_at_once() {
     let mut process = Process::run(command(
         "",
-        &["--port", "0", "--set", "shutdown_timeout_ms=600000", "--set", "drain_spread_ms=600000"],
+        &["--port", "0", "--set", "shutdown_timeout_ms=600000", "--set", "shutdown_spread=600000"],
     ));
     let mut sockets = Vec::new();
     // The first one is sent away at once.
@@ -216,8 +216,8 @@ async fn sessions_are_sent_away_one_after_the_other_while_all_else_works() {
         let server = TestServer::start(Settings {
             workers,
             shutdown_timeout_ms: 10_000,
-            drain_spread_ms: SPREAD_MS,
-            part_delay_ms: 0,
+            shutdown_spread: SPREAD_MS,
+            leave_delay: 0,
             ..long()
         });
         let (address, backend) = (server.address, server.backend());

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 /// So many that what a message costs beside its deliveries is less than the bounds below leave.
 const SUBSCRIBERS: usize = 1_000;
 /// Nothing but broadcasts.
-const QUIET: [&str; 3] = ["heartbeat_interval_ms=0", "ping_interval_ms=0", "socket_idle_timeout_ms=0"];
+const QUIET: [&str; 3] = ["heartbeat_interval_ms=0", "ping_interval_ms=0", "pong_timeout=0"];
 
 /// Timers add calls by the second, which a busy machine makes many; and where segments are all there is to count, others'
 /// traffic is among them.

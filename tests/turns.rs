@@ -202,7 +202,7 @@ async fn talk(address: SocketAddr, target: String, stop: Arc<AtomicBool>) -> Opt
 /// The process stands still for longer than any of its times: SIGSTOP, a frozen container, a snapshot of the machine.
 #[actix_web::test]
 async fn a_pause_of_the_process_closes_nobody_who_kept_talking() {
-    let settings = ["socket_idle_timeout_ms=1000", "connection_idle_timeout_ms=1000", "poll_wait_ms=300"];
+    let settings = ["pong_timeout=1000", "unattached_timeout=1000", "poll_wait_ms=300"];
     let more = ["ping_interval_ms=300", "heartbeat_interval_ms=300", "grace_time_ms=500", "demo=on"];
     let args: Vec<&str> = settings.iter().chain(&more).flat_map(|setting| ["--set", *setting]).collect();
     let process = start(&args);

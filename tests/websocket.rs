@@ -163,7 +163,7 @@ async fn goodbyes_are_answered_with_their_code() {
 
 #[actix_web::test]
 async fn silent_sockets_are_closed_and_others_are_not() {
-    let server = TestServer::start(Settings { socket_idle_timeout_ms: 1_500, ..settings() });
+    let server = TestServer::start(Settings { pong_timeout: 1_500, ..settings() });
     let (_, mut silent, _outgoing) = enter(&server, &["c"]).await;
     let (_, mut lively, mut saying) = enter(&server, &["c"]).await;
     let begun = Instant::now();

@@ -111,6 +111,9 @@ fn start(loaded: Loaded, run: fn(Loaded) -> ExitCode) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    for note in &loaded.notes {
+        log::debug!("{note}");
+    }
     let code = run(loaded);
     LOG_QUEUE.drain();
     code

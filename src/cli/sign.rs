@@ -46,7 +46,7 @@ impl SignArgs {
             return Err(Failure::Other("the value holds characters no header can".into()));
         }
         let token = Keys::new(&settings.secrets).sign(&self.value, now_unix);
-        let age = if settings.validate_requests { format!("{MAX_AGE_S} s") } else { "ever".into() };
+        let age = if settings.check_signature_age { format!("{MAX_AGE_S} s") } else { "ever".into() };
         let (host, port) = settings.api_address();
         let everywhere = settings.internal_host.is_none() && !settings.listens_on_loopback();
         let host = if everywhere { "127.0.0.1" } else { host };

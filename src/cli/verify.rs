@@ -28,7 +28,7 @@ impl VerifyArgs {
     /// Verifies with the secret given, else with those in the settings.
     pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, Failure> {
         let (settings, warnings) = self.secret.settings(inputs)?;
-        let max_age_s = settings.validate_requests.then_some(MAX_AGE_S);
+        let max_age_s = settings.check_signature_age.then_some(MAX_AGE_S);
         Ok(explain(&self.token, &settings.secrets, now_unix, max_age_s).with_warnings(&warnings))
     }
 }
@@ -72,7 +72,7 @@ fn accepted(verified: Verified, secrets: usize, max_age_s: Option<u64>) -> Vec<S
         lines.push(format!("It is {} s old.", age_s.max(0)));
     }
     if max_age_s.is_none() {
-        lines.push("Its age is not checked, because validate_requests is off.".into());
+        lines.push("Its age is not checked, because check_signature_age is off.".into());
     }
     lines
 }
@@ -140,7 +140,7 @@ fn about_age(age_s: i64, max_age_s: u64) -> Vec<String> {
     if since_old_epoch_s.abs() < YEAR_S {
         return vec![
             "It was made by itsdangerous 0.24 or older, which counts seconds from 2011 instead of 1970. Upgrade it to \
-             1.1 or later where requests are signed, or set validate_requests = false."
+             1.1 or later where requests are signed, or set check_signature_age = false."
                 .into(),
         ];
     }
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn age_can_be_switched_off() {
         let report = explain(&token("hush", NOW - 75), &secrets(&["hush"]), NOW, None);
-        assert!(report.exit_code == 0 && report.out.contains("validate_requests is off"));
+        assert!(report.exit_code == 0 && report.out.contains("check_signature_age is off"));
     }
 
     #[test]

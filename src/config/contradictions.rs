@@ -29,7 +29,7 @@ const fn given_at_most(part: &'static str, whole: &'static str, so: &'static str
 const NEVER_REACHED: &str = "it is never reached";
 
 const AT_MOST: &[AtMost] = &[
-    at_most("drain_spread_ms", "shutdown_timeout_ms", "half of the latter counts"),
+    at_most("shutdown_spread", "shutdown_timeout_ms", "half of the latter counts"),
     at_most("max_body_bytes", "max_pending_body_bytes", "the former counts for all bodies together"),
     at_most("max_queued_bytes", "max_total_queued_bytes", "one slow session can get others closed"),
     at_most("max_frame_bytes", "max_total_queued_bytes", "one large event can get sessions closed"),
@@ -81,14 +81,14 @@ fn number(name: &str, settings: &Settings) -> Option<i64> {
 }
 
 fn idle_sockets(settings: &Settings) -> Option<String> {
-    let (idle, ping) = (settings.socket_idle_timeout_ms, settings.ping_interval_ms);
+    let (idle, ping) = (settings.pong_timeout, settings.ping_interval_ms);
     let reason = match (idle, ping) {
         (0, _) => return None,
         (_, 0) => "ping_interval_ms is 0".into(),
         _ if ping >= idle => format!("{idle} is not longer than ping_interval_ms ({ping})"),
         _ => return None,
     };
-    Some(format!("socket_idle_timeout_ms: {reason}, so quiet clients will be closed"))
+    Some(format!("pong_timeout: {reason}, so quiet clients will be closed"))
 }
 
 /// Pages of any origin may listen, at an address that they can reach.
@@ -162,8 +162,8 @@ fn compression(settings: &Settings) -> Option<String> {
 }
 
 fn ages(settings: &Settings) -> Option<String> {
-    (settings.require_bound_signatures && !settings.validate_requests).then(|| {
-        "validate_requests: it has no effect while require_bound_signatures is on, these always have an age limit"
+    (settings.require_bound_signatures && !settings.check_signature_age).then(|| {
+        "check_signature_age: it has no effect while require_bound_signatures is on, these always have an age limit"
             .into()
     })
 }
@@ -233,13 +233,9 @@ mod tests {
 
     #[test]
     fn quiet_clients_need_pings() {
-        warned(
-            changed("socket_idle_timeout_ms", 20_000),
-            "socket_idle_timeout_ms",
-            "ping_interval_ms (25000)",
-        );
-        warned(changed("ping_interval_ms", 0), "socket_idle_timeout_ms", "ping_interval_ms is 0");
-        let never = Settings { socket_idle_timeout_ms: 0, ping_interval_ms: 0, ..Settings::default() };
+        warned(changed("pong_timeout", 20_000), "pong_timeout", "ping_interval_ms (25000)");
+        warned(changed("ping_interval_ms", 0), "pong_timeout", "ping_interval_ms is 0");
+        let never = Settings { pong_timeout: 0, ping_interval_ms: 0, ..Settings::default() };
         assert_eq!(warnings(never), Vec::<String>::new());
     }
 
@@ -290,7 +286,7 @@ mod tests {
         let plain = Settings { compression: false, compression_threshold_bytes: 9, ..Settings::default() };
         warned(plain, "compression_threshold_bytes", "compression is off");
         let bound =
-            Settings { require_bound_signatures: true, validate_requests: false, ..Settings::default() };
-        warned(bound, "validate_requests", "require_bound_signatures");
+            Settings { require_bound_signatures: true, check_signature_age: false, ..Settings::default() };
+        warned(bound, "check_signature_age", "require_bound_signatures");
     }
 }

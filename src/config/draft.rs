@@ -25,28 +25,36 @@ pub(super) struct SettingsDraft {
     pub settings: Settings,
     pub sources: BTreeMap<&'static str, String>,
     pub warnings: Vec<String>,
+    pub notes: Vec<String>,
     pub problems: Vec<String>,
 }
 
 impl SettingsDraft {
     /// Takes one value. A blank text means "not given", except for lists, which it empties.
     pub fn set(&mut self, name: &str, given: Given<'_>, origin: &str, unknown: Unknown) {
-        match (name, KEYS.iter().find(|key| key.name == name)) {
+        match (name, Key::find(name)) {
             ("secret", _) => self.set_single_secret(given, origin),
             ("signature_checker", _) => self.check_signature_checker(given, origin),
-            (_, Some(key)) => self.read(key, name, given, origin),
+            (_, Some(key)) => {
+                if name != key.name {
+                    self.notes.push(format!("{name}: this is the old name of {} (from {origin})", key.name));
+                }
+                self.read(key, name, given, origin);
+            }
             (_, None) => self.unknown(name, origin, unknown),
         }
     }
 
-    /// Refuses a source that gives both `secret` and `secrets`, since one would hide the other.
+    /// Refuses a source that gives one setting under two names, since one value would hide the other.
     pub fn refuse_both<'a>(&mut self, names: impl Iterator<Item = &'a str>, origin: &str) {
-        let both = names
-            .filter(|name| matches!(*name, "secret" | "secrets"))
-            .collect::<std::collections::HashSet<_>>();
-        if both.len() == 2 {
-            self.problems
-                .push(format!("secret: it stands beside secrets, give one of the two (from {origin})"));
+        let names = names.collect::<std::collections::HashSet<_>>();
+        let pairs = KEYS.iter().filter_map(|key| Some((key.old_name?, key.name)));
+        for (one, other) in pairs.chain([("secret", "secrets")]) {
+            if names.contains(one) && names.contains(other) {
+                self.problems.push(format!(
+                    "{one}: {other} is given too and means the same setting, give one of the two (from {origin})"
+                ));
+            }
         }
     }
 
@@ -109,11 +117,15 @@ impl SettingsDraft {
     }
 }
 
-fn near_match(name: &str) -> Option<&'static str> {
+/// The known name that is most similar to this one; with an old name comes the new one.
+fn near_match(name: &str) -> Option<String> {
     let name = name.to_lowercase().replace('-', "_");
-    let names = KEYS.iter().map(|key| key.name).chain(["secret"]);
-    let scored = names.map(|known| (strsim::normalized_damerau_levenshtein(&name, known), known));
-    scored.filter(|(score, _)| *score >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+    let old =
+        KEYS.iter().filter_map(|key| Some((key.old_name?, format!("{}, now {}", key.old_name?, key.name))));
+    let names =
+        KEYS.iter().map(|key| key.name).chain(["secret"]).map(|name| (name, name.to_owned())).chain(old);
+    let scored = names.map(|(known, text)| (strsim::normalized_damerau_levenshtein(&name, known), text));
+    scored.filter(|(score, _)| *score >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, text)| text)
 }
 
 #[cfg(test)]
@@ -146,9 +158,14 @@ mod tests {
             ["prot: unknown setting, did you mean port? (from here)"]
         );
         let near = |name: &str| near_match(name);
-        assert_eq!(near("grace_time"), Some("grace_time_ms"));
-        assert_eq!(near("LOG-LEVEL"), Some("log_level"));
+        assert_eq!(near("grace_time").as_deref(), Some("grace_time_ms"));
+        assert_eq!(near("LOG-LEVEL").as_deref(), Some("log_level"));
         assert_eq!(near("zzz"), None);
+        assert_eq!(near("pong_timout").as_deref(), Some("pong_timeout"));
+        assert_eq!(
+            near("socket_idle_timout_ms").as_deref(),
+            Some("socket_idle_timeout_ms, now pong_timeout")
+        );
     }
 
     #[test]

@@ -102,7 +102,7 @@ mod tests {
         assert_eq!((draft.warnings, draft.problems), (Vec::new(), Vec::new()));
         assert_eq!(draft.sources.len(), 15);
         assert_eq!(draft.sources["secrets"], "CHANNELSTREAM_SECRET");
-        assert!(draft.settings.debug && !draft.settings.validate_requests);
+        assert!(draft.settings.debug && !draft.settings.check_signature_age);
     }
 
     #[test]

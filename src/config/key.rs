@@ -7,6 +7,8 @@ use super::table::Settings;
 pub(super) struct Key {
     /// Name of the field, and the key in files.
     pub name: &'static str,
+    /// The name that it had before, which is still accepted.
+    pub old_name: Option<&'static str>,
     /// Heading it stands under in the sample file and the reference page.
     pub group: &'static str,
     /// The sentence about it.
@@ -25,10 +27,17 @@ pub(super) struct Key {
     pub takes_blank: fn() -> bool,
 }
 
-/// `group { /// sentence. field: type = default => kind; }`
+impl Key {
+    /// The setting with this name or old name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        super::table::KEYS.iter().find(|key| key.name == name || key.old_name == Some(name))
+    }
+}
+
+/// `group { /// sentence. field was old_name: type = default => kind; }`
 macro_rules! settings {
     ($($group:literal {
-        $($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr => $kind:expr;)+
+        $($(#[doc = $doc:literal])+ $name:ident $(was $old_name:ident)?: $type:ty = $default:expr => $kind:expr;)+
     })+) => {
         /// All settings of a server. Field names are the keys of `channelstream.toml`.
         #[derive(Clone, Debug)]
@@ -47,6 +56,7 @@ macro_rules! settings {
         /// All settings in the order of the sample file.
         pub(super) static KEYS: &[Key] = &[$($(Key {
             name: stringify!($name),
+            old_name: [$(stringify!($old_name))?].first().copied(),
             group: $group,
             doc: concat!($($doc),+),
             read: |settings, given, notes| {

@@ -63,6 +63,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// To be logged at the start, a line each.
     pub warnings: Vec<String>,
+    /// To be logged at the start at debug level, a line each.
+    pub notes: Vec<String>,
     /// Where each setting that was given came from; what is missing here has its default.
     pub sources: BTreeMap<&'static str, String>,
     /// The file that was read, if any.
@@ -138,12 +140,12 @@ pub(super) fn load_from(inputs: &Inputs, accepts: Accepts) -> Result<Loaded, Set
         draft.settings.cookie_secret = random_secret();
         draft.sources.remove("cookie_secret");
     }
-    let SettingsDraft { settings, sources, warnings, .. } = draft;
+    let SettingsDraft { settings, sources, warnings, notes, .. } = draft;
     let (file, text) = match file {
         File::Ini(path, text) | File::Toml(path, text) => (Some(path), TextNotes::of(&text)),
         File::None => (None, TextNotes::default()),
     };
-    Ok(Loaded { settings, warnings, sources, file, text, inputs: inputs.clone() })
+    Ok(Loaded { settings, warnings, notes, sources, file, text, inputs: inputs.clone() })
 }
 
 /// Gathers the settings for writing a file of them: those of a file named on the command line, the environment,
@@ -166,9 +168,9 @@ pub fn make(inputs: &Inputs, json: Option<&str>, host: &str) -> Result<Loaded, S
         draft.add_json(json)?;
     }
     draft.add_overrides(inputs);
-    let SettingsDraft { settings, sources, warnings, .. } = draft.finish()?;
+    let SettingsDraft { settings, sources, warnings, notes, .. } = draft.finish()?;
     let text = TextNotes::default();
-    Ok(Loaded { settings, warnings, sources, file: None, text, inputs: inputs.clone() })
+    Ok(Loaded { settings, warnings, notes, sources, file: None, text, inputs: inputs.clone() })
 }
 
 impl Loaded {

@@ -29,7 +29,7 @@ settings! {
         /// Send to many sockets by one system call (io_uring), where the kernel (Linux 6.1 or newer) allows it.
         io_uring: bool = true => FlagKind;
         /// A thread that does not answer for this long is told by log, counter and `/health/ready`, in ms; 0 turns the watchdog off.
-        worker_lag_ms: u64 = 2_000 => number(0, HOUR_MS);
+        watchdog_timeout was worker_lag_ms: u64 = 2_000 => number(0, HOUR_MS);
         /// How much the server logs; libraries log warnings at most. The environment variable RUST_LOG overrides it.
         log_level: String = "info".into() => LogLevel;
         /// Log at debug level whatever `log_level` says.
@@ -39,7 +39,7 @@ settings! {
         /// Longest time a stop may take, in ms.
         shutdown_timeout_ms: u64 = 5_000 => number(0, HOUR_MS);
         /// When the server stops, sessions are sent away one after the other over this time, in ms, or over half of `shutdown_timeout_ms` if that is less; 0 sends all away at once.
-        drain_spread_ms: u64 = 2_000 => number(0, HOUR_MS);
+        shutdown_spread was drain_spread_ms: u64 = 2_000 => number(0, HOUR_MS);
     }
     "Access" {
         /// Secrets that sign API requests; all are accepted, the first one signs.
@@ -47,7 +47,7 @@ settings! {
         /// Start with the well-known default secrets although the address is not loopback, and accept them from everywhere; when off, they count for requests of this machine only.
         allow_default_secrets: bool = false => FlagKind;
         /// Refuse signatures older than 60 s.
-        validate_requests: bool = true => FlagKind;
+        check_signature_age was validate_requests: bool = true => FlagKind;
         /// Refuse the signatures that are good for any request; those bound to one request are always accepted.
         require_bound_signatures: bool = false => FlagKind;
         /// Peer addresses that may call the signed API; 127.0.0.1 and ::1 stand for each other, 0.0.0.0 allows all, an empty list none.
@@ -75,11 +75,11 @@ settings! {
         /// Interval of websocket pings, in ms; 0 turns them off.
         ping_interval_ms: u64 = 25_000 => number(0, HOUR_MS);
         /// A websocket that sends nothing, not even a pong, for this long is closed, in ms; 0 means never.
-        socket_idle_timeout_ms: u64 = 60_000 => number(0, DAY_MS);
+        pong_timeout was socket_idle_timeout_ms: u64 = 60_000 => number(0, DAY_MS);
         /// A connection without socket and poll for this long leaves its channels, in ms.
-        connection_idle_timeout_ms: u64 = 15_000 => number(1, DAY_MS);
+        unattached_timeout was connection_idle_timeout_ms: u64 = 15_000 => number(1, DAY_MS);
         /// Pause between a socket's close and its `parted` event, in ms.
-        part_delay_ms: u64 = 500 => number(0, HOUR_MS);
+        leave_delay was part_delay_ms: u64 = 500 => number(0, HOUR_MS);
         /// How long a connection that left may come back under the same id, in ms.
         grace_time_ms: u64 = 30_000 => number(0, DAY_MS);
         /// How long a long-poll waits for its first message, in ms.

@@ -74,7 +74,7 @@ pub fn to_ini(settings: &Settings) -> Result<String, SettingsError> {
     let mut text = String::from("[channelstream]\n");
     let mut problems = Vec::new();
     for key in KEYS.iter().filter(|key| key.name != "demo") {
-        if ORIGINAL.contains(&key.name) || (key.show)(settings) != (key.show)(&default) {
+        if original_name(key).is_some() || (key.show)(settings) != (key.show)(&default) {
             match ini_entry(key, settings) {
                 Some(entry) => text.push_str(&format!("# {}\n{entry}", key.doc.trim())),
                 None => problems.push(format!("{}: an INI file cannot hold its value", key.name)),
@@ -84,12 +84,17 @@ pub fn to_ini(settings: &Settings) -> Result<String, SettingsError> {
     if problems.is_empty() { Ok(text) } else { Err(SettingsError { problems }) }
 }
 
+/// The name that the original has for a setting, which may be an old name here.
+fn original_name(key: &Key) -> Option<&'static str> {
+    ORIGINAL.into_iter().find(|name| *name == key.name || Some(*name) == key.old_name)
+}
+
 fn ini_entry(key: &Key, settings: &Settings) -> Option<String> {
     match settings.secrets.as_slice() {
         [one] if key.name == "secrets" => {
             ini_line("secret", one.expose()).or_else(|| ini_line("secrets", &ini_text(key, settings)))
         }
-        _ => ini_line(key.name, &ini_text(key, settings)),
+        _ => ini_line(original_name(key).unwrap_or(key.name), &ini_text(key, settings)),
     }
 }
 

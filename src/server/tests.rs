@@ -176,7 +176,7 @@ fn until(server: &Server, path: &str, status: u16, text: &str) -> String {
 
 #[test]
 fn a_thread_that_is_held_up_is_noticed_and_told() {
-    let server = Server::start(Settings { worker_lag_ms: 300, ..Server::settings() });
+    let server = Server::start(Settings { watchdog_timeout: 300, ..Server::settings() });
     until(&server, "/health/ready", 200, r#"{"state":"ready","reason":null}"#);
     let held = Server::hold(server.core.registry_thread.get().unwrap());
     until(&server, "/health/ready", 503, r#"{"state":"lagging","reason":"registry has not answered for "#);
@@ -189,7 +189,7 @@ fn a_thread_that_is_held_up_is_noticed_and_told() {
 
 #[test]
 fn a_mailbox_that_is_full_refuses_counts_and_tells() {
-    let server = Server::start(Settings { registry_mailbox: 1, worker_lag_ms: 0, ..Server::settings() });
+    let server = Server::start(Settings { registry_mailbox: 1, watchdog_timeout: 0, ..Server::settings() });
     until(&server, "/health/ready", 200, "ready");
     let held = Server::hold(server.core.registry_thread.get().unwrap());
     let body = r#"[{"user": "bob", "channel": "c", "message": {}}]"#;

@@ -73,7 +73,7 @@ pub struct Counters {
     pub closed_taken_over: Counter,
     /// Requests answered 503 because a mailbox or a hub was full.
     pub refused_busy: Counter,
-    /// Times a thread did not answer for `worker_lag_ms`.
+    /// Times a thread did not answer for `watchdog_timeout`.
     pub threads_lagged: Counter,
     /// Connections answered 503 because the process had no file descriptor left.
     pub refused_no_files: Counter,

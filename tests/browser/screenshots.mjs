@@ -271,7 +271,7 @@ async function makeAll() {
 mkdirSync(output, { recursive: true });
 browser = await launch();
 // The sockets of those who make life answer no ping.
-server = await Server.start({ settings: { SOCKET_IDLE_TIMEOUT_MS: '0' } });
+server = await Server.start({ settings: { PONG_TIMEOUT: '0' } });
 try {
     await makeAll();
 } finally {

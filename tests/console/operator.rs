@@ -12,7 +12,7 @@ pub fn server() -> TestServer {
 }
 
 pub fn quick() -> Settings {
-    Settings { part_delay_ms: 0, ..settings() }
+    Settings { leave_delay: 0, ..settings() }
 }
 
 /// A request without anything that opens doors.

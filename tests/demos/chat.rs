@@ -66,7 +66,7 @@ async fn who_leaves_is_missed_by_nobody() {
 
 #[actix_web::test]
 async fn whoever_vanishes_is_dropped() {
-    let settings = Settings { ping_interval_ms: 50, socket_idle_timeout_ms: 1_500, ..quiet() };
+    let settings = Settings { ping_interval_ms: 50, pong_timeout: 1_500, ..quiet() };
     let server = TestServer::start(settings);
     let (mut vanished, _keep) = open(&server, CHAT).await;
     let (mut there, mut saying) = open(&server, CHAT).await;

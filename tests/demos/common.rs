@@ -7,7 +7,7 @@ use channelstream::config::{DemoSetting, Settings};
 
 /// Settings under which nothing is said that nobody asked for. Demo mode is on for all, also behind a proxy.
 pub fn quiet() -> Settings {
-    Settings { demo: DemoSetting::On, ping_interval_ms: 0, socket_idle_timeout_ms: 0, ..settings() }
+    Settings { demo: DemoSetting::On, ping_interval_ms: 0, pong_timeout: 0, ..settings() }
 }
 
 /// The same behind a proxy.

@@ -16,7 +16,7 @@ on_every_transport!(disconnect_ends_a_session, disconnect_by_every_method, named
 
 /// Idle, absent and ended in little more than a second.
 fn short_lives() -> Settings {
-    Settings { connection_idle_timeout_ms: 600, grace_time_ms: 600, poll_wait_ms: 100, ..quick() }
+    Settings { unattached_timeout: 600, grace_time_ms: 600, poll_wait_ms: 100, ..quick() }
 }
 
 impl Stage {

@@ -16,7 +16,7 @@ on_every_transport!(
 
 /// Connections without session are soon absent.
 fn brief() -> Settings {
-    Settings { connection_idle_timeout_ms: 1_000, ..quick() }
+    Settings { unattached_timeout: 1_000, ..quick() }
 }
 
 async fn watched(stage: &Stage, settings: Value) -> Listener {

@@ -11,7 +11,7 @@ use std::io;
 /// Members that are announced together.
 const BATCH: usize = 100;
 /// Nobody takes a connection up, and none shall be given up for that.
-const PATIENT: &str = "connection_idle_timeout_ms=3600000";
+const PATIENT: &str = "unattached_timeout=3600000";
 const NO_INFO: &str = r#","info":{"include_users":false,"include_history":false}"#;
 
 #[derive(Args)]

@@ -21,7 +21,7 @@ use sha2::Sha256;
 
 use crate::config::Secret;
 
-/// Oldest signature that is accepted while `validate_requests` is on, in seconds; exactly this age still passes.
+/// Oldest signature that is accepted while `check_signature_age` is on, in seconds; exactly this age still passes.
 pub const MAX_AGE_S: u64 = 60;
 
 const SALT: &[u8] = b"itsdangerous.Signer";

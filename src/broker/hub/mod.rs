@@ -252,7 +252,7 @@ impl HubShared {
             return self.report(detached);
         }
         let silent_ms = now_ms.saturating_sub(send_queue.heard_ms());
-        if settings.socket_idle_timeout_ms > 0 && silent_ms >= settings.socket_idle_timeout_ms {
+        if settings.pong_timeout > 0 && silent_ms >= settings.pong_timeout {
             drop(table);
             return self.dismiss(key, CloseReason::Silent);
         }
@@ -265,7 +265,7 @@ impl HubShared {
             slot.ping_at = now_ms + settings.ping_interval_ms;
             pushed = send_queue.push_control(&PING);
         }
-        let idle_at = send_queue.heard_ms().saturating_add(match settings.socket_idle_timeout_ms {
+        let idle_at = send_queue.heard_ms().saturating_add(match settings.pong_timeout {
             0 => u64::MAX,
             ms => ms,
         });

@@ -50,11 +50,7 @@ pub const REASONS: [(CloseReason, &str, &str); 10] = [
         "the client does not read, `max_queued_bytes` wait for it",
         "come back with the same id",
     ),
-    (
-        CloseReason::Silent,
-        "nothing, not even a pong, came for `socket_idle_timeout_ms`",
-        "come back with the same id",
-    ),
+    (CloseReason::Silent, "nothing, not even a pong, came for `pong_timeout`", "come back with the same id"),
 ];
 
 impl CloseReason {

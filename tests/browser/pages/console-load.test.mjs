@@ -25,7 +25,7 @@ let page;
 before(async () => {
     browser = await launch();
     // The sockets of the crowd answer no ping.
-    server = await Server.start({ demo: false, settings: { SOCKET_IDLE_TIMEOUT_MS: '0' } });
+    server = await Server.start({ demo: false, settings: { PONG_TIMEOUT: '0' } });
     await makeChannels(server, CHANNELS);
     crowd = await fill(server, CHANNELS, CONNECTIONS);
     tab = await Tab.open(browser, server);

@@ -61,7 +61,7 @@ for (const [transport, options] of TRANSPORTS) {
         });
 
         test('a connection that the server has forgotten is replaced, and the history fills the gap', async (context) => {
-            const settings = { GRACE_TIME_MS: 300, PART_DELAY_MS: 50, CONNECTION_IDLE_TIMEOUT_MS: 300 };
+            const settings = { GRACE_TIME_MS: 300, LEAVE_DELAY: 50, UNATTACHED_TIMEOUT: 300 };
             const { gate, site, tab, listensOver, ids } = await visit(context, browser, { options, settings });
             await listensOver(transport);
             await site.sayMany(3);

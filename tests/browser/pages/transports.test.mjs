@@ -61,7 +61,7 @@ test('a network that begins to refuse websockets is polled through, with the sam
 
 test('a page that is closed says goodbye at once, if it is told to', async (context) => {
     const options = { disconnectOnPagehide: true, noWebsocket: true };
-    const settings = { CONNECTION_IDLE_TIMEOUT_MS: 600_000 };
+    const settings = { UNATTACHED_TIMEOUT: 600_000 };
     const { site, tab, listensOver } = await visit(context, browser, { options, settings });
     await listensOver('longpoll');
     await tab.close({ runBeforeUnload: true });
