@@ -191,7 +191,7 @@ async fn an_absent_secret_is_no_well_known_one() {
         assert!(server.takes("hush-old").await && !server.takes("secret").await, "{why}");
     };
     std::fs::remove_file(&server.file).unwrap();
-    refused("channelstream.toml: the file is not there any more").await;
+    refused("channelstream.toml: the file does not exist any more").await;
     std::fs::write(&server.file, "").unwrap();
     refused("channelstream.toml: the file is empty").await;
     std::fs::write(&server.file, "secrets = ['hush-new']\n").unwrap();

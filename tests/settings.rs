@@ -261,17 +261,20 @@ const OLD_NAMES: [(&str, &str, &str); 6] = [
     ("validate_requests", "check_signature_age", "false"),
 ];
 
-/// Gives one or more settings through each kind of source; the second part names the source in messages.
+/// Gives one or more settings, written as in TOML, through each kind of source; the second part names the source in messages.
 fn through_each_source(given: &[(&str, &str)]) -> Vec<(Result<Loaded, SettingsError>, String)> {
-    let lines = given.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
-    let pairs = given.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect::<Vec<_>>();
+    let plain: Vec<_> = given.iter().map(|(key, value)| (*key, value.trim_matches('"'))).collect();
+    let lines = |given: &[(&str, &str)]| {
+        given.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>()
+    };
+    let pairs: Vec<_> = given.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
     let variables: Vec<_> =
-        given.iter().map(|(key, value)| (format!("CHANNELSTREAM_{}", key.to_uppercase()), *value)).collect();
+        plain.iter().map(|(key, value)| (format!("CHANNELSTREAM_{}", key.to_uppercase()), *value)).collect();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    let ini = format!("[channelstream]\nhost = 127.0.0.1\n{lines}");
-    let directory = Directory::new("old-names", &[("a.toml", &lines), ("a.ini", &ini)]);
+    let ini = format!("[channelstream]\nhost = 127.0.0.1\n{}", lines(&plain));
+    let directory = Directory::new("each-source", &[("a.toml", &lines(given)), ("a.ini", &ini)]);
     let inputs = directory.inputs(&[]);
-    let overrides = given.iter().map(|(key, value)| flag(key, value)).collect();
+    let overrides = plain.iter().map(|(key, value)| flag(key, value)).collect();
     vec![
         (load(&Inputs { config: Some("a.toml".into()), ..inputs.clone() }), "a.toml".into()),
         (load(&Inputs { ini: Some("a.ini".into()), ..inputs.clone() }), "a.ini".into()),
@@ -281,13 +284,45 @@ fn through_each_source(given: &[(&str, &str)]) -> Vec<(Result<Loaded, SettingsEr
     ]
 }
 
+/// A setting as `check-config` prints it.
+fn printed(loaded: &Loaded, key: &str) -> String {
+    shown(&loaded.settings).into_iter().find(|setting| setting.key == key).unwrap().value
+}
+
+#[test]
+fn times_and_sizes_accept_units_in_every_source() {
+    for (key, text, value) in [
+        ("grace_time_ms", "\"90s\"", "90000"),
+        ("pong_timeout", "\"1min 30s\"", "90000"),
+        ("part_delay_ms", "\"250ms\"", "250"),
+        ("max_body_bytes", "\"64KiB\"", "65536"),
+    ] {
+        for (loaded, source) in through_each_source(&[(key, text)]) {
+            let key = if key == "part_delay_ms" { "leave_delay" } else { key };
+            assert_eq!(printed(&loaded.unwrap(), key), value, "{key} from {source}");
+        }
+    }
+    for (key, text, refused) in [
+        (
+            "leave_delay",
+            "\"2 parsecs\"",
+            "is not a duration (0-3600000 ms, or with a unit: 250ms, 10s, 5min, 2h)",
+        ),
+        ("max_head_bytes", "\"1MiB\"", "is not a size (4096-60000 bytes, or with a unit: 64KiB, 8MiB, 1GiB)"),
+        ("port", "\"8KiB\"", "is not a port (0-65535)"),
+    ] {
+        for (loaded, source) in through_each_source(&[(key, text)]) {
+            assert_eq!(problems(loaded), [format!("{key}: {text} {refused} (from {source})")]);
+        }
+    }
+}
+
 #[test]
 fn old_names_are_accepted_in_every_source_with_a_note() {
     for (old, new, value) in OLD_NAMES {
         for (loaded, source) in through_each_source(&[(old, value)]) {
             let loaded = loaded.unwrap();
-            let shown = shown(&loaded.settings).into_iter().find(|setting| setting.key == new).unwrap();
-            assert_eq!((shown.value.as_str(), &loaded.sources[new]), (value, &source), "{old}");
+            assert_eq!((printed(&loaded, new).as_str(), &loaded.sources[new]), (value, &source), "{old}");
             let note = format!("{old}: this is the old name of {new} (from {source})");
             assert_eq!(loaded.notes, [note], "{old}");
         }
@@ -394,7 +429,7 @@ fn whatever_stands_at_the_path_is_no_absence() {
         remove(&path);
         match way {
             "directory" => assert!(load(&inputs).unwrap().file.is_none()),
-            _ => assert!(problems(load(&inputs))[0].ends_with("cannot be read: it is not there"), "{way}"),
+            _ => assert!(problems(load(&inputs))[0].ends_with("cannot be read: it does not exist"), "{way}"),
         }
     }
 }
@@ -492,7 +527,7 @@ fn a_reload_refuses_whatever_is_no_whole_file() {
             );
         }
         let problem = again(way, remove).unwrap_err();
-        let why = if way == "directory" { "the file is not there any more" } else { "it is not there" };
+        let why = if way == "directory" { "the file does not exist any more" } else { "it does not exist" };
         assert!(problem.starts_with("channelstream.toml: ") && problem.contains(why), "{way}: {problem}");
         let pipe = |path: &Path| {
             remove(path);
