@@ -152,7 +152,7 @@ fn without_effect(settings: &Settings) -> impl Iterator<Item = String> {
             "check_signature_age: it has no effect while require_bound_signatures is on, because bound signatures always expire",
         ),
     ];
-    rules.into_iter().filter_map(|(applies, warning)| applies.then(|| warning.into()))
+    rules.into_iter().filter(|(applies, _)| *applies).map(|(_, warning)| warning.into())
 }
 
 #[cfg(test)]

@@ -101,7 +101,8 @@ fn read_origins(given: Given<'_>, notes: &mut Vec<String>) -> Result<AllowedOrig
 }
 
 /// Several secrets: as a list, as JSON, or one on each line.
-pub(super) const SECRETS: Kind<Vec<Secret>> = Kind::new("list of texts", read_secrets, show_secrets).secret();
+pub(super) const SECRETS: Kind<Vec<Secret>> =
+    Kind::new("list of texts", read_secrets, |secrets| show_secrets(secrets)).secret();
 
 fn read_secrets(given: Given<'_>, notes: &mut Vec<String>) -> Result<Vec<Secret>, String> {
     let texts = match (typed_list(given), given) {
@@ -126,7 +127,7 @@ fn secret_lines(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-fn show_secrets(secrets: &Vec<Secret>) -> toml::Value {
+fn show_secrets(secrets: &[Secret]) -> toml::Value {
     texts(&Vec::from_iter(secrets.iter().map(Secret::expose)))
 }
 
