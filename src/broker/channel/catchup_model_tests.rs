@@ -2,7 +2,7 @@
 
 use super::tests::PART;
 use super::*;
-use crate::fixtures::stream::{PlainStream, describe};
+use crate::fixtures::stream::{PlainStream, event_line};
 use crate::fixtures::{Seen, channel, conn, delete, edit, message, only, payload, place, seen, time, view};
 use crate::protocol::frame::Audience;
 use crate::protocol::message::Edit;
@@ -127,7 +127,7 @@ fn come(state: &mut ChannelState, model: &Model, who: u32) {
     let events: Vec<Seen> =
         listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
     let offsets = listen.catchup.iter().map(|stamped| stamped.offset);
-    let lines: Vec<_> = offsets.zip(events.iter().map(describe)).collect();
+    let lines: Vec<_> = offsets.zip(events.iter().map(event_line)).collect();
     assert_eq!(lines, model.stream.since(cursor, user));
     model.stream.check_latest(&events);
 }

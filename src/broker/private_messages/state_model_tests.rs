@@ -1,7 +1,7 @@
 //! Random private messages, edits, deletions, comings and goings, against plain lists.
 
 use super::*;
-use crate::fixtures::stream::{PlainStream, describe};
+use crate::fixtures::stream::{PlainStream, event_line};
 use crate::fixtures::{ENCODER, Seen, conn, delete, edit, message, payload, place, seen};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ fn come(state: &mut PrivateMessagesState, model: &Model, who: u32) {
     let events: Vec<Seen> =
         listen.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
     let offsets = listen.catchup.iter().map(|stamped| stamped.offset);
-    let lines: Vec<_> = offsets.zip(events.iter().map(describe)).collect();
+    let lines: Vec<_> = offsets.zip(events.iter().map(event_line)).collect();
     assert_eq!(lines, user.stream.since(cursor, id));
     user.stream.check_latest(&events);
 }
