@@ -199,7 +199,7 @@ fn limits_that_are_off_are_said_to_be() {
     let document = document();
     let response = &document["paths"]["/connect"]["post"]["responses"]["503"];
     let text = resolved(&document, response)["description"].as_str().unwrap();
-    assert!(text.contains("never here, `max_connections` is 0"), "{text}");
+    assert!(text.contains("does not occur, because `max_connections` is 0"), "{text}");
 }
 
 #[test]
