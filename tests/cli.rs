@@ -171,11 +171,8 @@ fn server_does_not_start_if_the_settings_file_is_a_directory() {
 fn check_config_warns_about_contradicting_settings() {
     let own = ["--set", "secrets=own", "--set", "admin_secret=own"];
     for (arguments, names) in [
-        (["drain_spread_ms=20000", "shutdown_timeout_ms=5000"], ["drain_spread_ms: ", "shutdown_timeout_ms"]),
-        (
-            ["ping_interval_ms=60000", "socket_idle_timeout_ms=30000"],
-            ["socket_idle_timeout_ms: ", "ping_interval_ms"],
-        ),
+        (["shutdown_spread=20000", "shutdown_timeout_ms=5000"], ["shutdown_spread: ", "shutdown_timeout_ms"]),
+        (["ping_interval_ms=60000", "pong_timeout=30000"], ["pong_timeout: ", "ping_interval_ms"]),
         (["host=0.0.0.0", "workers=1"], ["host: ", "allowed_origins"]),
         (
             ["max_queued_bytes=9000", "max_total_queued_bytes=8000"],
@@ -193,6 +190,30 @@ fn check_config_warns_about_contradicting_settings() {
         assert!(output.status.success() && warned, "{arguments:?}: {}", err(&output));
     }
     assert_eq!(err(&channelstream(&[], &["check-config"])), "");
+}
+
+#[test]
+fn an_old_name_is_reported_at_debug_level_and_both_names_stop_the_start() {
+    let start = |more: &[&str]| {
+        // An address that cannot be listened on: the server logs, and ends.
+        let arguments = [&["--host", "192.0.2.1", "--set", "allow_default_secrets=true"], more].concat();
+        channelstream(&[("CHANNELSTREAM_PART_DELAY_MS", "7")], &arguments)
+    };
+    let note = "part_delay_ms: this is the old name of leave_delay (from CHANNELSTREAM_PART_DELAY_MS)";
+    let debug = err(&start(&["--log-level", "debug"]));
+    assert_eq!(
+        debug.lines().filter(|line| line.contains(note) && line.contains("DEBUG")).count(),
+        1,
+        "{debug}"
+    );
+    assert!(!err(&start(&[])).contains("part_delay_ms"));
+    let both = channelstream(&[], &["--set", "part_delay_ms=1", "--set", "leave_delay=1", "check-config"]);
+    assert_eq!(both.status.code(), Some(78));
+    assert_eq!(
+        err(&both),
+        "error: part_delay_ms: leave_delay is given too and means the same setting, give one of the two \
+         (from the command line)\n"
+    );
 }
 
 #[test]

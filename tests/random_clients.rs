@@ -323,7 +323,9 @@ impl Client {
     async fn is_at_rest(&self) -> bool {
         let reply = self.server.backend().send("GET", "/admin/debug", &[], b"").await;
         let debug = reply.text();
-        debug.lines().filter(|line| line.contains("under way")).all(|line| line.ends_with(": 0"))
+        let in_flight: Vec<_> = debug.lines().filter(|line| line.contains("in flight")).collect();
+        assert!(!in_flight.is_empty(), "{debug}");
+        in_flight.iter().all(|line| line.ends_with(": 0"))
     }
 
     /// Checks that each stream is complete and in order, except for gaps after a dropped connection. Returns the number

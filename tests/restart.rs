@@ -176,7 +176,7 @@ async fn wait_until(what: impl Fn() -> bool) {
 #[actix_web::test]
 async fn restart_under_load_refuses_no_request_and_all_clients_reconnect() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (spread, limit) = (format!("drain_spread_ms={SPREAD_MS}"), format!("shutdown_timeout_ms={LIMIT_MS}"));
+    let (spread, limit) = (format!("shutdown_spread={SPREAD_MS}"), format!("shutdown_timeout_ms={LIMIT_MS}"));
     let args = ["--set", "workers=2", "--set", &spread, "--set", &limit, "--set", "channel_frames=100000"];
     let mut old = Process::on(&listener, &args);
     assert_eq!(old.address, listener.local_addr().unwrap());

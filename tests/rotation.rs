@@ -200,7 +200,7 @@ async fn missing_secret_is_not_replaced_by_a_well_known_one() {
         assert!(server.accepts("hush-old").await && !server.accepts("secret").await, "{why}");
     };
     std::fs::remove_file(&server.file).unwrap();
-    refused("channelstream.toml: the file is not there any more").await;
+    refused("channelstream.toml: the file does not exist any more").await;
     std::fs::write(&server.file, "").unwrap();
     refused("channelstream.toml: the file is empty").await;
     std::fs::write(&server.file, "secrets = ['hush-new']\n").unwrap();

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use channelstream::config::{
-    AllowedPeers, Inputs, Loaded, Override, Secret, SettingsError, load, make, renew,
+    AllowedPeers, Inputs, Loaded, Override, Secret, SettingsError, load, make, renew, shown,
 };
 
 /// A directory that is removed at the end of the test.
@@ -179,7 +179,7 @@ fn ini_file_is_lenient_like_the_original() {
                 allow_posting_from = localhost, 0.0.0.0\nsignature_checker = channelstream.utils.DefaultSigner\n";
     let loaded =
         Directory::new("forgiving", &[("a.ini", text)]).load(&[("CHANNELSTREAM_INI", "a.ini")]).unwrap();
-    assert!(!loaded.settings.debug && !loaded.settings.validate_requests);
+    assert!(!loaded.settings.debug && !loaded.settings.check_signature_age);
     assert_eq!(loaded.settings.allow_posting_from, AllowedPeers::Any);
     assert_eq!(loaded.warnings.len(), 3, "{:?}", loaded.warnings);
 }
@@ -223,10 +223,11 @@ fn flags_override_the_file_named_in_the_environment() {
 
 #[test]
 fn blank_variables_change_nothing() {
-    let directory = Directory::new("blank", &[("channelstream.toml", "port = 1\nvalidate_requests = true")]);
+    let directory =
+        Directory::new("blank", &[("channelstream.toml", "port = 1\ncheck_signature_age = true")]);
     let blank = [
         "PORT",
-        "VALIDATE_REQUESTS",
+        "CHECK_SIGNATURE_AGE",
         "SECRET",
         "HOST",
         "LOG_LEVEL",
@@ -237,7 +238,7 @@ fn blank_variables_change_nothing() {
     ];
     let names = blank.map(|name| format!("CHANNELSTREAM_{name}"));
     let loaded = directory.load(&names.each_ref().map(|name| (name.as_str(), ""))).unwrap();
-    assert!(loaded.settings.port == 1 && loaded.settings.validate_requests);
+    assert!(loaded.settings.port == 1 && loaded.settings.check_signature_age);
     // An empty secret is reported: probably a variable in its place was not set.
     assert_eq!(loaded.warnings, ["secret: it is empty and counts as not given (from CHANNELSTREAM_SECRET)"]);
     let closed = directory.load(&[("CHANNELSTREAM_ALLOW_POSTING_FROM", "")]).unwrap();
@@ -245,12 +246,105 @@ fn blank_variables_change_nothing() {
 }
 
 #[test]
-fn ping_interval_must_be_shorter_than_the_idle_timeout() {
-    let loaded =
-        Directory::new("pings", &[]).load(&[("CHANNELSTREAM_SOCKET_IDLE_TIMEOUT_MS", "20000")]).unwrap();
-    assert!(
-        loaded.warnings[0].starts_with("socket_idle_timeout_ms: 20000 is not longer than ping_interval_ms")
-    );
+fn ping_interval_must_be_shorter_than_the_pong_timeout() {
+    let loaded = Directory::new("pings", &[]).load(&[("CHANNELSTREAM_PONG_TIMEOUT", "20000")]).unwrap();
+    assert!(loaded.warnings[0].starts_with("pong_timeout: 20000 is not longer than ping_interval_ms"));
+}
+
+/// Old names of settings with their new names, and a value that is not the default.
+const OLD_NAMES: [(&str, &str, &str); 6] = [
+    ("socket_idle_timeout_ms", "pong_timeout", "70000"),
+    ("connection_idle_timeout_ms", "unattached_timeout", "70000"),
+    ("part_delay_ms", "leave_delay", "70000"),
+    ("drain_spread_ms", "shutdown_spread", "4000"),
+    ("worker_lag_ms", "watchdog_timeout", "70000"),
+    ("validate_requests", "check_signature_age", "false"),
+];
+
+/// Gives one or more settings, written as in TOML, through each kind of source; the second part names the source in messages.
+fn through_each_source(given: &[(&str, &str)]) -> Vec<(Result<Loaded, SettingsError>, String)> {
+    let plain: Vec<_> = given.iter().map(|(key, value)| (*key, value.trim_matches('"'))).collect();
+    let lines = |given: &[(&str, &str)]| {
+        given.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>()
+    };
+    let pairs: Vec<_> = given.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+    let variables: Vec<_> =
+        plain.iter().map(|(key, value)| (format!("CHANNELSTREAM_{}", key.to_uppercase()), *value)).collect();
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let ini = format!("[channelstream]\nhost = 127.0.0.1\n{}", lines(&plain));
+    let directory = Directory::new("each-source", &[("a.toml", &lines(given)), ("a.ini", &ini)]);
+    let inputs = directory.inputs(&[]);
+    let overrides = plain.iter().map(|(key, value)| flag(key, value)).collect();
+    vec![
+        (load(&Inputs { config: Some("a.toml".into()), ..inputs.clone() }), "a.toml".into()),
+        (load(&Inputs { ini: Some("a.ini".into()), ..inputs.clone() }), "a.ini".into()),
+        (make(&inputs, Some(&format!("{{{}}}", pairs.join(", "))), "::1"), "JSON".into()),
+        (directory.load(&variables), variables[0].0.to_owned()),
+        (load(&Inputs { overrides, ..inputs }), format!("--{}", given[0].0)),
+    ]
+}
+
+/// A setting as `check-config` prints it.
+fn printed(loaded: &Loaded, key: &str) -> String {
+    shown(&loaded.settings).into_iter().find(|setting| setting.key == key).unwrap().value
+}
+
+#[test]
+fn times_and_sizes_accept_units_in_every_source() {
+    for (key, text, value) in [
+        ("grace_time_ms", "\"90s\"", "90000"),
+        ("pong_timeout", "\"1min 30s\"", "90000"),
+        ("part_delay_ms", "\"250ms\"", "250"),
+        ("max_body_bytes", "\"64KiB\"", "65536"),
+    ] {
+        for (loaded, source) in through_each_source(&[(key, text)]) {
+            let key = if key == "part_delay_ms" { "leave_delay" } else { key };
+            assert_eq!(printed(&loaded.unwrap(), key), value, "{key} from {source}");
+        }
+    }
+    for (key, text, refused) in [
+        (
+            "leave_delay",
+            "\"2 parsecs\"",
+            "is not a duration (0-3600000 ms, or with a unit: 250ms, 10s, 5min, 2h)",
+        ),
+        ("max_head_bytes", "\"1MiB\"", "is not a size (4096-60000 bytes, or with a unit: 64KiB, 8MiB, 1GiB)"),
+        ("port", "\"8KiB\"", "is not a port (0-65535)"),
+    ] {
+        for (loaded, source) in through_each_source(&[(key, text)]) {
+            assert_eq!(problems(loaded), [format!("{key}: {text} {refused} (from {source})")]);
+        }
+    }
+}
+
+#[test]
+fn old_names_are_accepted_in_every_source_with_a_note() {
+    for (old, new, value) in OLD_NAMES {
+        for (loaded, source) in through_each_source(&[(old, value)]) {
+            let loaded = loaded.unwrap();
+            assert_eq!((printed(&loaded, new).as_str(), &loaded.sources[new]), (value, &source), "{old}");
+            let note = format!("{old}: this is the old name of {new} (from {source})");
+            assert_eq!(loaded.notes, [note], "{old}");
+        }
+        for (loaded, source) in through_each_source(&[(new, value)]) {
+            assert_eq!(loaded.unwrap().notes, Vec::<String>::new(), "{new} from {source}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_gives_a_setting_under_both_names_is_refused() {
+    for (old, new, value) in OLD_NAMES {
+        for (loaded, source) in through_each_source(&[(old, value), (new, value)]) {
+            let problem = problems(loaded).concat();
+            let both = format!("{old}: {new} is given too and means the same setting, give one of the two");
+            assert!(problem.starts_with(&both), "{source}: {problem}");
+        }
+    }
+    // A later source overrides an earlier one, whatever name each of them uses.
+    let directory = Directory::new("both-sources", &[("channelstream.toml", "part_delay_ms = 1\n")]);
+    let loaded = directory.load(&[("CHANNELSTREAM_LEAVE_DELAY", "2")]).unwrap();
+    assert_eq!((loaded.settings.leave_delay, loaded.notes.len()), (2, 1));
 }
 
 #[test]
@@ -338,7 +432,7 @@ fn anything_at_the_path_counts_as_a_file() {
         remove(&path);
         match way {
             "directory" => assert!(load(&inputs).unwrap().file.is_none()),
-            _ => assert!(problems(load(&inputs))[0].ends_with("cannot be read: it is not there"), "{way}"),
+            _ => assert!(problems(load(&inputs))[0].ends_with("cannot be read: it does not exist"), "{way}"),
         }
     }
 }
@@ -436,7 +530,7 @@ fn reload_refuses_everything_but_a_complete_file() {
             );
         }
         let problem = reload_after(way, remove).unwrap_err();
-        let why = if way == "directory" { "the file is not there any more" } else { "it is not there" };
+        let why = if way == "directory" { "the file does not exist any more" } else { "it does not exist" };
         assert!(problem.starts_with("channelstream.toml: ") && problem.contains(why), "{way}: {problem}");
         let pipe = |path: &Path| {
             remove(path);

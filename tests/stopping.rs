@@ -18,7 +18,7 @@ use support::{TestServer, settings, within};
 
 /// Settings with which nothing ends on its own during a test.
 fn long_timeouts() -> Settings {
-    Settings { poll_wait_ms: 60_000, shutdown_timeout_ms: 2_000, drain_spread_ms: 0, ..settings() }
+    Settings { poll_wait_ms: 60_000, shutdown_timeout_ms: 2_000, shutdown_spread: 0, ..settings() }
 }
 
 async fn enter(backend: Backend, channels: &[&str]) -> (Incoming, Outgoing) {
@@ -198,7 +198,7 @@ async fn server_handles_a_signal_right_after_the_start() {
 async fn second_signal_ends_the_server_immediately() {
     let mut process = Process::run(command(
         "",
-        &["--port", "0", "--set", "shutdown_timeout_ms=600000", "--set", "drain_spread_ms=600000"],
+        &["--port", "0", "--set", "shutdown_timeout_ms=600000", "--set", "shutdown_spread=600000"],
     ));
     let mut sockets = Vec::new();
     // The server closes the first one immediately.
@@ -220,8 +220,8 @@ async fn server_closes_sessions_one_after_the_other_while_it_answers_requests() 
         let server = TestServer::start(Settings {
             workers,
             shutdown_timeout_ms: 10_000,
-            drain_spread_ms: SPREAD_MS,
-            part_delay_ms: 0,
+            shutdown_spread: SPREAD_MS,
+            leave_delay: 0,
             ..long_timeouts()
         });
         let (address, backend) = (server.address, server.backend());

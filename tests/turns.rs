@@ -206,7 +206,7 @@ async fn send_regularly(address: SocketAddr, target: String, stop: Arc<AtomicBoo
 /// The process stops for longer than any of its timeouts: SIGSTOP, a frozen container, a snapshot of the machine.
 #[actix_web::test]
 async fn pause_of_the_process_closes_no_client_that_kept_sending() {
-    let settings = ["socket_idle_timeout_ms=1000", "connection_idle_timeout_ms=1000", "poll_wait_ms=300"];
+    let settings = ["pong_timeout=1000", "unattached_timeout=1000", "poll_wait_ms=300"];
     let more = ["ping_interval_ms=300", "heartbeat_interval_ms=300", "grace_time_ms=500", "demo=on"];
     let args: Vec<&str> = settings.iter().chain(&more).flat_map(|setting| ["--set", *setting]).collect();
     let process = start(&args);

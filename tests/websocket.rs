@@ -171,7 +171,7 @@ async fn server_answers_close_frames_with_the_same_code() {
 
 #[actix_web::test]
 async fn server_closes_only_silent_sockets() {
-    let server = TestServer::start(Settings { socket_idle_timeout_ms: 1_500, ..settings() });
+    let server = TestServer::start(Settings { pong_timeout: 1_500, ..settings() });
     let (_, mut silent, _outgoing) = enter(&server, &["c"]).await;
     let (_, mut lively, mut saying) = enter(&server, &["c"]).await;
     let begun = Instant::now();

@@ -63,7 +63,6 @@ const FIELDS: FieldTable = &[
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectRequest {
-    /// The user.
     pub username: String,
     /// The requested id; a random one is used when there is none.
     pub conn_id: Option<Uuid>,
@@ -77,7 +76,7 @@ pub struct ConnectRequest {
     pub state_public_keys: Vec<String>,
     /// Settings of the channels that this call creates.
     pub channel_configs: ChannelConfigs,
-    /// What the answer contains about the channels.
+    /// Data about the channels to include in the answer.
     pub info: InfoOptions,
 }
 

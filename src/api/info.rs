@@ -51,11 +51,11 @@ const OPTION_FIELDS: FieldTable = &[
 
 /// The `info` of /connect, /subscribe and /unsubscribe, which may be left out.
 pub(super) const INFO: Field<ObjectField<InfoOptions>> =
-    Field::optional("info", OPTIONS, "What the answer contains about the channels.").default("{}");
+    Field::optional("info", OPTIONS, "Data about the channels to include in the answer.").default("{}");
 
 /// The same field where it is required.
 const INFO_OF_CHANNELS: Field<ObjectField<InfoOptions>> =
-    Field::required("info", OPTIONS, "What the answer contains.");
+    Field::required("info", OPTIONS, "Data to include in the answer.");
 
 const BODY: ObjectField<InfoOptions> = ObjectField {
     name: "ChannelInfoBody",
@@ -63,7 +63,7 @@ const BODY: ObjectField<InfoOptions> = ObjectField {
     read: |fields| fields.read(&INFO_OF_CHANNELS),
 };
 
-/// What an answer contains about channels; part of several requests.
+/// Data about channels to include in an answer; part of several requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InfoOptions {
     /// Include the channels' histories.
@@ -96,7 +96,7 @@ impl Default for InfoOptions {
 /// A request for data about channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InfoRequest {
-    /// What the answer contains.
+    /// Data to include in the answer.
     pub info: InfoOptions,
 }
 

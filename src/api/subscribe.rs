@@ -38,13 +38,12 @@ pub(super) const FIELDS: FieldTable = &[&CONN_ID, &CHANNELS, &CHANNEL_CONFIGS, &
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeRequest {
-    /// The connection.
     pub conn_id: Uuid,
     /// Channels to join, in this order.
     pub channels: Vec<String>,
     /// Settings of the channels that this call creates.
     pub channel_configs: ChannelConfigs,
-    /// What the answer contains about the channels.
+    /// Data about the channels to include in the answer.
     pub info: InfoOptions,
 }
 

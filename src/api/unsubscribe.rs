@@ -22,11 +22,10 @@ use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsubscribeRequest {
-    /// The connection.
     pub conn_id: Uuid,
     /// Channels to leave, in this order.
     pub channels: Vec<String>,
-    /// What the answer contains about the channels.
+    /// Data about the channels to include in the answer.
     pub info: InfoOptions,
 }
 

@@ -41,7 +41,6 @@ const FIELDS: FieldTable = &[&USER, &USER_STATE, &STATE_PUBLIC_KEYS];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserStateRequest {
-    /// The user.
     pub user: String,
     /// State to merge.
     pub user_state: Vec<StateEntry>,

@@ -63,7 +63,7 @@ impl FromRequest for Signed {
 
 impl Gate {
     fn max_age_s(&self) -> Option<u64> {
-        self.settings.validate_requests.then_some(MAX_AGE_S)
+        self.settings.check_signature_age.then_some(MAX_AGE_S)
     }
 
     /// Checks a signature in the header of an allowed peer. Returns and logs no reason if there is none or it is invalid.
@@ -150,7 +150,7 @@ const ABOUT_BOUND: &str = "`t=TIMESTAMP,n=NONCE,v1=MAC`, bound to this one reque
 pub fn security_schemes() -> [SecurityScheme; 3] {
     let header = format!(
         "The result of `TimestampSigner(secret).sign(value)` of Python's itsdangerous: `value.timestamp.mac`. The value \
-         may be anything. Valid for {MAX_AGE_S} s, unless `validate_requests` is off. The peer's address must be in \
+         may be anything. Valid for {MAX_AGE_S} s, unless `check_signature_age` is off. The peer's address must be in \
          `allow_posting_from`. `channelstream sign` creates one."
     );
     let query = "The same in the query; used if the header is absent.";
@@ -239,7 +239,7 @@ mod tests {
     fn age_is_limited_unless_switched_off() {
         assert_eq!(from_loopback("/info", Some(&signed_at(NOW - 60))), Ok(Caller::Signed(0)));
         assert_eq!(from_loopback("/info", Some(&signed_at(NOW - 61))), Err(Refusal::BadSignature));
-        let lax = || Settings { validate_requests: false, ..Settings::default() };
+        let lax = || Settings { check_signature_age: false, ..Settings::default() };
         let old = signed_at(NOW - 1_000_000);
         assert_eq!(check(lax(), "/info", Some(&old), "127.0.0.1:1"), Ok(Caller::Signed(0)));
         assert_eq!(check(lax(), "/info", Some("garbage"), "127.0.0.1:1"), Err(Refusal::BadSignature));

@@ -158,7 +158,7 @@ fn prefix(forwarded: Forwarded<'_>) -> Option<String> {
     {
         return None;
     }
-    // Collapsing the slashes also prevents that `//elsewhere.example` becomes another host in a Location.
+    // Collapsing the slashes also prevents `//elsewhere.example` from becoming another host in a Location.
     let named = format!("/{named}");
     let prefix = normal(&single_slashes(&named)).trim_end_matches('/').to_owned();
     let counts = !prefix.is_empty() && (forwarded.is_trusted() || !can_bypass_a_proxy(&prefix));

@@ -193,7 +193,7 @@ impl std::fmt::Debug for Fingerprints {
 }
 
 /// The cookie's key includes the admin's name and password, so that a change of them ends all admin sessions. Its first
-/// word prevents that a cookie is a valid API signature if both secrets are equal.
+/// word prevents a cookie from being a valid API signature if both secrets are equal.
 fn cookie_secret(settings: &Settings, random: &Secret) -> Secret {
     let given = &settings.cookie_secret;
     let secret = if given.expose().is_empty() { random } else { given };

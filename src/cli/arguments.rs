@@ -8,7 +8,7 @@ use crate::config::{Inputs, Override, SettingsError};
 
 #[derive(Args)]
 pub(super) struct SettingsArgs {
-    /// INI file of the original; CHANNELSTREAM_* variables are then ignored
+    /// INI file of channelstream 0.7.1; CHANNELSTREAM_* variables are then ignored
     #[arg(short, long, value_name = "FILE", global = true)]
     ini: Option<PathBuf>,
     /// TOML file with settings
@@ -35,7 +35,7 @@ pub(super) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// Flags, environment and working directory.
+    /// The flags, the environment and the working directory.
     pub fn inputs(self) -> Result<Inputs, SettingsError> {
         if self.ini.is_some() && self.config.is_some() {
             return Err(problem("--ini and --config exclude each other"));

@@ -1,4 +1,4 @@
-//! `check-config`: the settings in force, where they came from and what is wrong with them.
+//! `check-config`: prints the settings in use, their sources and their problems.
 
 use super::report::Report;
 use crate::config::{Inputs, Loaded, SettingsError, load, shown};
@@ -17,7 +17,7 @@ fn text(loaded: &Loaded) -> String {
     let demo = if loaded.settings.demo_enabled() { "on" } else { "off" };
     let lines = shown(&loaded.settings).into_iter().map(|line| {
         let source = match (line.is_default, loaded.sources.get(line.key)) {
-            // Masked, so the value itself would not show it.
+            // The value is masked and does not show it.
             (true, _) if line.is_secret => "  # the well-known default".into(),
             (true, _) => String::new(),
             (false, Some(source)) => format!("  # from {source}"),

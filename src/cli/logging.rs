@@ -16,12 +16,12 @@ use crate::telemetry::log_queue::{self, LOG_QUEUE, ToLogQueue};
 
 /// Longest message, in bytes; the rest is cut off.
 const MAX_BYTES: usize = 32 << 10;
-/// How long the writing thread waits where standard error is in non-blocking mode and full.
+/// How long the writing thread waits if standard error is in non-blocking mode and full.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The HTTP stack logs as errors what clients do wrong; we count that.
+/// The HTTP stack logs the mistakes of clients as errors. The server counts them instead.
 const HTTP_STACK: &str = "actix_http";
 
-/// Starts the thread that writes what is in the queue.
+/// Starts the thread that writes the lines of the queue.
 ///
 /// # Errors
 /// The system refuses the thread.
@@ -39,7 +39,7 @@ pub(crate) fn start_writing() -> io::Result<()> {
     }
 }
 
-/// Starts to log. RUST_LOG overrides the settings. A logger that is there already is kept.
+/// Starts to log. RUST_LOG overrides the settings. An existing logger is kept.
 pub(crate) fn start(settings: &Settings) {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let spec = Spec::read(&variable("RUST_LOG"));
@@ -54,8 +54,8 @@ pub(crate) fn start(settings: &Settings) {
     }
 }
 
-/// What RUST_LOG holds. We sort out what env_logger could not read: it would write about that itself, and wait for the
-/// reader.
+/// The directives of RUST_LOG. Those that env_logger cannot read are kept from it: it would write about them itself, and
+/// block until the output is read.
 #[derive(Debug, Default, PartialEq)]
 struct Spec {
     readable: String,
@@ -79,7 +79,7 @@ impl Spec {
         }
     }
 
-    /// A logger for what RUST_LOG names, else for this level: libraries then log warnings at most.
+    /// A logger for the directives of RUST_LOG, else for this level, at which libraries log warnings at most.
     fn builder(&self, level: LevelFilter) -> Builder {
         let mut builder = Builder::new();
         match self.readable.is_empty() {
@@ -91,7 +91,7 @@ impl Spec {
         if !self.readable.contains(HTTP_STACK) {
             builder.filter_module(HTTP_STACK, LevelFilter::Off);
         }
-        // Lines are dropped only where lines are logged.
+        // Lines can only be dropped where lines are logged.
         builder.filter_module(log_queue::TARGET, LevelFilter::Warn);
         builder
     }
@@ -104,10 +104,10 @@ fn is_directive(text: &str) -> bool {
     }
 }
 
-fn style(wanted: &str) -> WriteStyle {
+fn style(choice: &str) -> WriteStyle {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    match wanted {
+    match choice {
         "always" => WriteStyle::Always,
         "never" => WriteStyle::Never,
         _ if io::stderr().is_terminal() && !is_dumb && !set("NO_COLOR") => WriteStyle::Always,
@@ -117,13 +117,13 @@ fn style(wanted: &str) -> WriteStyle {
 
 fn format(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     let mut message = LogMessage::default();
-    // It fails where the message is cut.
+    // It fails if the message is cut off.
     let _ = message.write_fmt(*record.args());
     let (time, level, style) = (out.timestamp(), record.level(), out.default_level_style(record.level()));
     writeln!(out, "[{time} {style}{level:<5}{style:#} {}] {}", record.target(), message.0)
 }
 
-/// A message without characters that a terminal obeys. Lines after the first are indented, so that none looks like the
+/// A message without characters that control a terminal. Lines after the first are indented, so that none looks like the
 /// beginning of another message.
 #[derive(Default)]
 struct LogMessage(String);
@@ -141,7 +141,7 @@ impl fmt::Write for LogMessage {
         match char {
             '\n' => self.0.push_str("\n    "),
             '\t' => self.0.push('\t'),
-            char if is_obeyed(char) => self.0.extend(char.escape_unicode()),
+            char if controls_terminal(char) => self.0.extend(char.escape_unicode()),
             char => self.0.push(char),
         }
         Ok(())
@@ -149,12 +149,12 @@ impl fmt::Write for LogMessage {
 }
 
 /// Control characters, and those that change the direction or the lines of text.
-fn is_obeyed(char: char) -> bool {
+fn controls_terminal(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Writes a line to standard error, past the lock of `std::io::stderr`: other threads may need that.
+/// Writes a line to standard error without the lock of `std::io::stderr`, which other threads may need.
 fn write(mut line: &[u8]) -> io::Result<()> {
     while !line.is_empty() {
         match nix::unistd::write(io::stderr(), line) {
@@ -187,7 +187,7 @@ mod tests {
         assert!(!logs("", Filter::Debug, "actix_web", Level::Info));
         assert!(!logs("", Filter::Error, "actix_web", Level::Warn));
         assert!(!logs("", Filter::Trace, "actix_http::h1::dispatcher", Level::Error));
-        assert!(logs("", Filter::Error, log_queue::TARGET, Level::Warn), "lines that are lost are reported");
+        assert!(logs("", Filter::Error, log_queue::TARGET, Level::Warn), "lost lines are reported");
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_env_logger_cannot_read_is_sorted_out() {
+    fn directives_that_env_logger_cannot_read_are_separated() {
         let spec = |readable: &str, unreadable: &[&str]| Spec {
             readable: readable.into(),
             unreadable: unreadable.iter().map(|part| (*part).into()).collect(),
@@ -214,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_message_cannot_pass_for_another_one() {
+    fn a_message_cannot_look_like_another_one() {
         let mut message = LogMessage::default();
         write!(message, "a\n[2026] ERROR\r\u{1b}[31m\u{9b}\u{202e}é\t{}", 1).unwrap();
         assert_eq!(message.0, "a\n    [2026] ERROR\\u{d}\\u{1b}[31m\\u{9b}\\u{202e}é\t1");
     }
 
     #[test]
-    fn a_message_has_a_bound() {
+    fn a_long_message_is_cut_off() {
         let mut message = LogMessage::default();
         assert!(write!(message, "{}", "x".repeat(1 << 20)).is_err());
         assert_eq!(message.0.len(), MAX_BYTES + '…'.len_utf8());

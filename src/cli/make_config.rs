@@ -10,17 +10,17 @@ use crate::config::{Inputs, Settings, make, reference_page, to_ini, to_toml};
 
 #[derive(Args)]
 pub(super) struct MakeConfigArgs {
-    /// Settings as a JSON object; they go before the environment
+    /// Settings as a JSON object; they override the environment
     #[arg(short, long)]
     json: Option<String>,
-    /// File to write instead of standard output; its ending gives the format. make-config makes secrets at random that
-    /// are not given
+    /// File to write instead of standard output; its extension selects the format. make-config makes random secrets
+    /// where none are given
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace the file if it exists
     #[arg(long, requires = "output")]
     force: bool,
-    /// Format, whatever the file's ending
+    /// Format, whatever the file's extension is
     #[arg(long)]
     format: Option<OutputFormat>,
 }
@@ -45,7 +45,7 @@ impl OutputFormat {
         }
     }
 
-    /// Where a server listens that was not told: an INI file has always meant all interfaces.
+    /// The address to listen on if no source gives one. An INI file has always meant all interfaces.
     fn host(self) -> String {
         match self {
             Self::Ini => "0.0.0.0".into(),
@@ -54,25 +54,24 @@ impl OutputFormat {
     }
 }
 
-/// What a new file holds for secrets that no source gives.
+/// The secrets in a new file that no source gives.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum MissingSecrets {
-    /// Random ones.
     Random,
-    /// The well-known ones, as the original's command writes them.
+    /// The original's command writes these.
     WellKnown,
 }
 
 impl MakeConfigArgs {
-    /// Writes the file, or its text to standard output; `format` is used when nothing else names one.
+    /// Writes the file, or its text to standard output. `format` is used if neither a flag nor the file's extension names one.
     pub fn run(
         self,
         inputs: &Inputs,
         format: OutputFormat,
         missing: MissingSecrets,
     ) -> Result<Report, Failure> {
-        let by_ending = self.output.as_deref().and_then(OutputFormat::of);
-        let format = self.format.or(by_ending).unwrap_or(format);
+        let by_extension = self.output.as_deref().and_then(OutputFormat::of);
+        let format = self.format.or(by_extension).unwrap_or(format);
         let mut made = make(inputs, self.json.as_deref(), &format.host())?;
         let mut report = Report::default().with_warnings(&made.warnings);
         let random = missing == MissingSecrets::Random && format != OutputFormat::Markdown;

@@ -1,4 +1,4 @@
-//! The command line: what is typed is turned into settings, and each command into a report.
+//! The command line: flags become settings, and each command returns a report.
 
 mod arguments;
 pub(crate) mod logging;
@@ -43,11 +43,11 @@ enum Command {
     Run,
     /// Write a settings file from the environment, a JSON object and the flags given
     MakeConfig(make_config::MakeConfigArgs),
-    /// Print the settings in force, where they came from and what is wrong with them
+    /// Print the settings in use, their sources and their problems
     CheckConfig,
-    /// Sign a request; the last line is the header
+    /// Sign a request; the last line of the output is the header
     Sign(sign::SignArgs),
-    /// Tell whether a signature is accepted, and why not
+    /// Check whether a signature is accepted, and report why not
     Verify(verify::VerifyArgs),
 }
 
@@ -55,7 +55,7 @@ enum Command {
 #[derive(Parser)]
 #[command(name = "channelstream_utils", version)]
 struct Utils {
-    /// What to do
+    /// The operation
     #[arg(value_parser = ["make_config"])]
     operation: String,
     #[command(flatten)]
@@ -108,13 +108,16 @@ fn start(loaded: Loaded, run: fn(Loaded) -> ExitCode) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    for note in &loaded.notes {
+        log::debug!("{note}");
+    }
     let code = run(loaded);
     LOG_QUEUE.drain();
     code
 }
 
 fn now_unix() -> u64 {
-    // A clock before 1970 is as good as one at 1970: every signature is in the future then.
+    // A clock before 1970 counts as 1970: every signature is then in the future.
     SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
 }
 

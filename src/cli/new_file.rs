@@ -1,4 +1,4 @@
-//! Writes a file that may hold secrets: it appears whole, only its owner may read it, and nothing is overwritten by
+//! Writes a file that may contain secrets: it appears complete, only its owner can read it, and no file is overwritten by
 //! accident.
 
 use std::fs::{File, OpenOptions, canonicalize, remove_file, rename};
@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 /// Read and written by its owner only.
 const MODE: u32 = 0o600;
 
-/// Writes a new file next to the path and renames it. With `replace` the path may be a file, or a link to one, which is
+/// Writes a temporary file next to the path and renames it. With `replace` an existing file, or the target of a link, is
 /// replaced.
 ///
 /// # Errors
-/// Something is there already, unless a file may be replaced; or the file cannot be written. Nothing changes then.
+/// The path exists, and is not a file that may be replaced; or the file cannot be written. Nothing changes then.
 pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<(), String> {
     let written = match replace && path.symlink_metadata().is_ok() {
         true => replace_file(path, text),
@@ -27,7 +27,7 @@ pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<(), String
     })
 }
 
-/// Takes the name first, so that of two writers only one succeeds, and readers never see half a file.
+/// Creates the name first, so that only one of two writers succeeds, and no reader sees half a file.
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     create(path)?;
     write_and_rename(path, text).inspect_err(|_| drop(remove_file(path)))
@@ -52,7 +52,7 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)
 }
 
-/// A name in the same directory that nothing else has.
+/// An unused name in the same directory.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     let mut beside = std::ffi::OsString::from(".");

@@ -1,4 +1,4 @@
-//! What a command says, and whether it succeeded.
+//! The output of a command, and whether it succeeded.
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::config::SettingsError;
 use crate::telemetry::log_queue::LOG_QUEUE;
 
-/// Exit code of any failure but wrong settings.
+/// Exit code of any failure except wrong settings.
 const FAILURE: u8 = 1;
 
 /// Text for standard output, notes for standard error.
@@ -17,12 +17,12 @@ pub(super) struct Report {
     pub exit_code: u8,
 }
 
-/// Why a command could not do its work.
+/// Why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The settings are wrong or cannot be read.
     Settings(SettingsError),
-    /// Something else, in a sentence.
+    /// Any other failure, in a sentence.
     Other(String),
 }
 
@@ -33,7 +33,7 @@ impl From<SettingsError> for Failure {
 }
 
 impl Report {
-    /// The report of a command that could not do its work.
+    /// The report of a command that failed.
     pub fn failure(failure: &Failure) -> Self {
         match failure {
             Failure::Settings(error) => Self::default().with_errors(error),
@@ -43,29 +43,28 @@ impl Report {
         }
     }
 
-    /// Makes the command fail for a reason that is not in the settings.
+    /// Marks the command as failed, for a reason other than the settings.
     pub fn failed(self) -> Self {
         Self { exit_code: FAILURE, ..self }
     }
 
-    /// Adds warnings.
     pub fn with_warnings(mut self, warnings: &[String]) -> Self {
         self.notes.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
         self
     }
 
-    /// Adds errors in the settings, which make the command fail.
+    /// Adds the problems of the settings and marks the command as failed.
     pub fn with_errors(mut self, error: &SettingsError) -> Self {
         self.notes.extend(error.problems.iter().map(|problem| format!("error: {problem}")));
         self.exit_code = SettingsError::EXIT_CODE;
         self
     }
 
-    /// Prints it. A reader that has gone away is no reason to complain, and a server that cannot start does not wait for one.
+    /// Prints it. A closed standard output is not an error, and a server that cannot start waits for no reader.
     pub fn print(self) -> ExitCode {
         let notes = self.notes.iter().map(|note| format!("{note}\n"));
         if LOG_QUEUE.is_open() {
-            // One by one: the queue has no room for very many in one piece.
+            // One by one: the queue has no room for a very long text.
             notes.for_each(|note| LOG_QUEUE.push(note.as_bytes()));
             LOG_QUEUE.drain();
         } else {

@@ -14,10 +14,10 @@ const HEADER: &str = "x-channelstream-secret";
 
 #[derive(Args)]
 pub(super) struct SignArgs {
-    /// Text to sign; the server does not look at it
+    /// Text to sign; the server ignores it
     #[arg(default_value = "channelstream", allow_hyphen_values = true)]
     value: String,
-    /// Bind the signature to one request, with this path and query: it is good once, and for nothing else
+    /// Bind the signature to one request with this path and query; it is then valid once, for this request only
     #[arg(long, conflicts_with = "value")]
     path: Option<String>,
     /// Method of this request
@@ -31,7 +31,7 @@ pub(super) struct SignArgs {
 }
 
 impl SignArgs {
-    /// Signs with the secret given, else with the first one in the settings.
+    /// Signs with the secret of the flag, else with the first one in the settings.
     pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, Failure> {
         let (settings, warnings) = self.secret.settings(inputs)?;
         if let Some(path) = &self.path {
@@ -39,20 +39,20 @@ impl SignArgs {
             let request = BoundTo { method: &self.method, target: path, body: &body };
             let nonce = format!("{:032x}", rand::random::<u128>());
             let signature = Keys::new(&settings.secrets).sign_bound(&request, now_unix, &nonce);
-            let out = format!("Good once, within {WINDOW_S} s.\n{BOUND_HEADER}: {signature}\n");
+            let out = format!("Valid once, within {WINDOW_S} s.\n{BOUND_HEADER}: {signature}\n");
             return Ok(Report { out, ..Report::default() }.with_warnings(&warnings));
         }
         if self.value.chars().any(char::is_control) {
-            return Err(Failure::Other("the value holds characters no header can".into()));
+            return Err(Failure::Other("the value contains characters that a header cannot contain".into()));
         }
         let token = Keys::new(&settings.secrets).sign(&self.value, now_unix);
-        let age = if settings.validate_requests { format!("{MAX_AGE_S} s") } else { "ever".into() };
+        let age = if settings.check_signature_age { format!("for {MAX_AGE_S} s") } else { "forever".into() };
         let (host, port) = settings.api_address();
         let everywhere = settings.internal_host.is_none() && !settings.listens_on_loopback();
         let host = if everywhere { "127.0.0.1" } else { host };
         let address = if host.contains(':') { format!("[{host}]") } else { host.into() };
         let out = format!(
-            "Good for {age}, for example: curl -H \"$(channelstream sign | tail -1)\" http://{address}:{port}/info\n\
+            "Valid {age}, for example: curl -H \"$(channelstream sign | tail -1)\" http://{address}:{port}/info\n\
              {HEADER}: {token}\n"
         );
         Ok(Report { out, ..Report::default() }.with_warnings(&warnings))
@@ -70,16 +70,14 @@ fn body(data: &str) -> Result<Vec<u8>, Failure> {
 }
 
 impl SecretArgs {
-    /// The settings, with the secret of the command line in place of theirs. Whether a server may start with them
-    /// does not matter here.
+    /// The settings, with the secret of the command line instead of theirs. They need not be valid for a server.
     pub fn settings(self, inputs: &Inputs) -> Result<(Settings, Vec<String>), SettingsError> {
         let loaded = load(inputs)?;
         let mut settings = loaded.settings;
         let mut warnings = loaded.warnings;
         if let Some(secret) = self.secret {
             if secret.trim().len() < secret.len() {
-                warnings
-                    .push("--secret: blanks at its ends are left out, as the server leaves them out".into());
+                warnings.push("--secret: blanks at its ends are removed, as the server removes them".into());
             }
             settings.secrets = vec![Secret::new(secret.trim())];
         }

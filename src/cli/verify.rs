@@ -1,4 +1,4 @@
-//! `verify`: tells whether a signature is accepted, and if not, why and what to do about it.
+//! `verify`: reports whether a signature is accepted, and if not, why and what to do about it.
 
 use chrono::DateTime;
 use clap::Args;
@@ -10,9 +10,9 @@ use crate::config::{Inputs, Secret};
 
 /// itsdangerous up to 0.24 counted seconds from 2011-01-01.
 const OLD_EPOCH_S: i64 = 1_293_840_000;
-/// Ages near the old epoch are its doing: no clock is wrong by forty years.
+/// An age near the old epoch comes from such a version: no clock is wrong by forty years.
 const YEAR_S: i64 = 366 * 86_400;
-/// Clocks that differ by less need no mention.
+/// A smaller difference between clocks is not reported.
 const SKEW_S: i64 = 2;
 
 #[derive(Args)]
@@ -25,10 +25,10 @@ pub(super) struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    /// Verifies with the secret given, else with those in the settings.
+    /// Verifies with the secret of the flag, else with those in the settings.
     pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, Failure> {
         let (settings, warnings) = self.secret.settings(inputs)?;
-        let max_age_s = settings.validate_requests.then_some(MAX_AGE_S);
+        let max_age_s = settings.check_signature_age.then_some(MAX_AGE_S);
         Ok(explain(&self.token, &settings.secrets, now_unix, max_age_s).with_warnings(&warnings))
     }
 }
@@ -49,7 +49,8 @@ fn explain(token: &str, secrets: &[Secret], now_unix: u64, max_age_s: Option<u64
         lines.push(format!("Its time is {}.", time.format("%Y-%m-%d %H:%M:%S UTC")));
     }
     lines.push(
-        "The signed value does not matter, it is compared neither with the path nor with anything.".into(),
+        "The server ignores the signed value: it compares it neither with the path nor with anything else."
+            .into(),
     );
     let report = Report { out: lines.join("\n") + "\n", ..Report::default() };
     if verified.is_err() { report.failed() } else { report }
@@ -66,22 +67,25 @@ fn accepted(verified: Verified, secrets: usize, max_age_s: Option<u64>) -> Vec<S
     } else if ahead_s > SKEW_S {
         lines.push(format!(
             "It is {ahead_s} s in the future: the signer's clock is ahead of this machine's by that much (clock skew). \
-             The server does not mind; itsdangerous 2 would refuse it."
+             The server accepts it; itsdangerous 2 would refuse it."
         ));
     } else {
         lines.push(format!("It is {} s old.", age_s.max(0)));
     }
     if max_age_s.is_none() {
-        lines.push("Its age is not checked, because validate_requests is off.".into());
+        lines.push("Its age is not checked, because check_signature_age is off.".into());
     }
     lines
 }
 
 fn advice(reason: BadSignature, token: &str, secrets: &[Secret], now_unix: u64) -> Vec<String> {
     match reason {
-        BadSignature::NoSeparator => vec!["A signature is value.timestamp.mac, parted by dots.".into()],
+        BadSignature::NoSeparator => vec!["A signature is value.timestamp.mac, with dots in between.".into()],
         BadSignature::NoTimestamp => {
-            vec!["The secret is right, but it was made by Signer instead of TimestampSigner.".into()]
+            vec![
+                "The secret is right, but the signature was made by Signer instead of TimestampSigner."
+                    .into(),
+            ]
         }
         BadSignature::BadTimestamp => {
             vec![
@@ -89,9 +93,9 @@ fn advice(reason: BadSignature, token: &str, secrets: &[Secret], now_unix: u64) 
             ]
         }
         BadSignature::MacLength { bytes: 32 } => {
-            vec!["That is the length of SHA-256; only SHA-1 is accepted.".into()]
+            vec!["This is the length of SHA-256; only SHA-1 is accepted.".into()]
         }
-        BadSignature::MacLength { .. } => vec!["Was a piece cut off, or another digest used?".into()],
+        BadSignature::MacLength { .. } => vec!["Was a part cut off, or another digest used?".into()],
         BadSignature::BadBase64 => about_base64(token, secrets, now_unix),
         BadSignature::WrongMac => about_mac(token, secrets, now_unix),
         BadSignature::TooOld { age_s, max_age_s } => about_age(age_s, max_age_s),
@@ -108,12 +112,12 @@ fn about_base64(token: &str, secrets: &[Secret], now_unix: u64) -> Vec<String> {
     } else if token.contains('%') {
         "It is still percent-encoded."
     } else {
-        "Only letters, digits, - _ + / and padding may stand behind the last dot."
+        "Only letters, digits, - _ + / and padding may follow the last dot."
     };
     vec![hint.into()]
 }
 
-/// Tries what commonly goes wrong with secrets.
+/// Tries the usual mistakes with secrets.
 fn about_mac(token: &str, secrets: &[Secret], now_unix: u64) -> Vec<String> {
     let made_with = |change: &dyn Fn(&str) -> String| {
         let changed: Vec<_> = secrets.iter().map(|secret| Secret::new(change(secret.expose()))).collect();
@@ -122,15 +126,15 @@ fn about_mac(token: &str, secrets: &[Secret], now_unix: u64) -> Vec<String> {
     let hint = if made_with(&|_| "secret".into()) {
         "It was made with the default secret, which this server does not use."
     } else if ["\n", "\r\n", "\r", " "].iter().any(|end| made_with(&|secret| format!("{secret}{end}"))) {
-        "It was made with the secret and a newline or blank behind it: the signer read it from a file without trimming, and \
-         the server leaves such blanks out."
+        "It was made with the secret and a newline or blank after it: the signer read it from a file without trimming, and \
+         the server removes such blanks."
     } else if made_with(&|secret| format!(" {secret}")) {
-        "It was made with a blank before the secret, which the server leaves out."
+        "It was made with a blank before the secret, which the server removes."
     } else if made_with(&|_| String::new()) {
         "It was made with an empty secret: the signer's setting is missing."
     } else {
-        "Do both sides use the same secret? It may also have been changed on its way, or been made with another salt \
-         or key derivation than itsdangerous' TimestampSigner uses by default."
+        "Do both sides use the same secret? The signature may also have been changed in transit, or made with another salt \
+         or key derivation than the defaults of itsdangerous' TimestampSigner."
     };
     vec![hint.into()]
 }
@@ -140,7 +144,7 @@ fn about_age(age_s: i64, max_age_s: u64) -> Vec<String> {
     if since_old_epoch_s.abs() < YEAR_S {
         return vec![
             "It was made by itsdangerous 0.24 or older, which counts seconds from 2011 instead of 1970. Upgrade it to \
-             1.1 or later where requests are signed, or set validate_requests = false."
+             1.1 or later where requests are signed, or set check_signature_age = false."
                 .into(),
         ];
     }
@@ -165,54 +169,55 @@ mod tests {
         Keys::new(&secrets(&[secret])).sign("/connect", time)
     }
 
-    fn told(token: &str) -> (bool, String) {
+    fn explained(token: &str) -> (bool, String) {
         let report = explain(token, &secrets(&["new", "hush"]), NOW, Some(60));
         (report.exit_code == 0, report.out)
     }
 
     #[track_caller]
     fn refused(token: &str, why: &str) {
-        let (accepted, text) = told(token);
+        let (accepted, text) = explained(token);
         assert!(!accepted && text.starts_with("refused: ") && text.contains(why), "{text}");
         assert!(!text.contains("hush"), "{text}");
     }
 
     #[test]
-    fn good_ones_tell_secret_and_age() {
-        let (accepted, text) = told(&token("hush", NOW - 7));
+    fn secret_and_age_of_an_accepted_signature_are_reported() {
+        let (accepted, text) = explained(&token("hush", NOW - 7));
         assert!(accepted);
         assert!(text.contains("made with secret 2 of 2") && text.contains("It is 7 s old."), "{text}");
         assert!(
-            text.contains("Its time is 2023-11-14 22:13:13 UTC.") && text.contains("does not matter"),
+            text.contains("Its time is 2023-11-14 22:13:13 UTC.")
+                && text.contains("ignores the signed value"),
             "{text}"
         );
     }
 
     #[test]
-    fn the_future_is_clock_skew() {
-        let (accepted, text) = told(&token("hush", NOW + 90));
+    fn a_time_in_the_future_is_reported_as_clock_skew() {
+        let (accepted, text) = explained(&token("hush", NOW + 90));
         assert!(accepted && text.contains("90 s in the future") && text.contains("clock skew"), "{text}");
-        assert!(told(&token("hush", NOW * 1000)).1.contains("milliseconds"));
+        assert!(explained(&token("hush", NOW * 1000)).1.contains("milliseconds"));
     }
 
     #[test]
-    fn old_ones_tell_by_how_much() {
+    fn the_excess_age_of_an_old_signature_is_reported() {
         refused(&token("hush", NOW - 75), "15 s too old");
         refused(&token("hush", NOW - 75), "about 75 s behind");
         refused(&token("hush", NOW - 1_293_840_000 - 3), "itsdangerous 0.24");
     }
 
     #[test]
-    fn age_can_be_switched_off() {
+    fn the_age_check_can_be_turned_off() {
         let report = explain(&token("hush", NOW - 75), &secrets(&["hush"]), NOW, None);
-        assert!(report.exit_code == 0 && report.out.contains("validate_requests is off"));
+        assert!(report.exit_code == 0 && report.out.contains("check_signature_age is off"));
     }
 
     #[test]
-    fn wrong_secrets_are_guessed() {
+    fn the_mistake_in_a_wrong_secret_is_guessed() {
         refused(&token("secret", NOW), "default secret");
         for end in ["\n", "\r", "\r\n", " "] {
-            refused(&token(&format!("hush{end}"), NOW), "newline or blank behind it");
+            refused(&token(&format!("hush{end}"), NOW), "newline or blank after it");
         }
         refused(&token(" hush", NOW), "a blank before the secret");
         refused(&token("", NOW), "empty secret");
@@ -220,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_ones_tell_what_is_broken() {
+    fn the_defect_of_a_broken_signature_is_reported() {
         let good = token("hush", NOW);
         refused("garbage", "no dot");
         refused(&format!("{good}\n"), "without them its mac is right");
@@ -233,12 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn a_plus_lost_in_a_query_is_seen() {
+    fn a_plus_that_became_a_blank_is_detected() {
         let with_plus = (0..)
             .map(|n| Keys::new(&secrets(&["hush"])).sign(&format!("{n}"), NOW))
             .find(|t| t.contains('_'));
         let standard = with_plus.unwrap().replace('_', "/");
-        assert!(told(&standard).0);
+        assert!(explained(&standard).0);
         let token = (0..)
             .map(|n| Keys::new(&secrets(&["hush"])).sign(&format!("{n}"), NOW))
             .find(|t| t.contains('-'));

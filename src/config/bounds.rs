@@ -1,24 +1,22 @@
-//! Settings that bound something, and the setting behind each limit.
+//! The settings that limit something, and the setting behind each limit.
 
-use super::Settings;
-use super::key::Key;
-use super::table::KEYS;
+use super::table::{KEYS, Key, Settings};
 use crate::telemetry::limits::Limit;
 
-/// A setting that bounds something.
+/// A setting that limits something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettingBound {
     /// Its key.
     pub key: &'static str,
     /// The sentence about it, which names the unit.
     pub about: &'static str,
-    /// Its value; none: there is no limit.
+    /// Its value; none means that there is no limit.
     pub value: Option<u64>,
 }
 
-/// The section of the settings that bound something.
+/// The section of the settings that limit something.
 const LIMITS: &str = "Limits";
-/// Settings of that section for which 0 is a bound like any other.
+/// Settings of that section where 0 is a limit like any other.
 const ZERO_IS_A_BOUND: [&str; 3] = ["keep_alive_ms", "recorder_bytes", "max_history_size"];
 
 /// All settings of the section of limits, in its order.
@@ -34,11 +32,11 @@ fn number(key: &Key, settings: &Settings) -> Option<u64> {
 }
 
 impl Settings {
-    /// The bound that a limit has here, in the setting's unit; 0 where it is off. None for a limit that stands for
-    /// several settings.
+    /// The value of the setting behind a limit, in the setting's unit; 0 where it is off. None for a limit that stands
+    /// for several settings.
     #[must_use]
     pub fn bound(&self, limit: Limit) -> Option<u64> {
-        number(KEYS.iter().find(|key| key.name == limit.setting())?, self)
+        number(Key::find(limit.setting())?, self)
     }
 }
 

@@ -1,20 +1,19 @@
-//! Warns of settings that are right by themselves and contradict each other. Each warning names both.
+//! Warns of settings that are valid by themselves and contradict each other. Each warning names both.
 
 use std::net::IpAddr;
 
 use super::draft::SettingsDraft;
 use super::is_loopback;
-use super::key::Key;
-use super::table::{KEYS, Settings};
+use super::table::{Key, Settings};
 use super::values::AllowedPeers;
 
-/// A number that should not exceed another one. 0 in the other one means "no limit" or "off", so it is not exceeded.
+/// A number that should not exceed another one. There 0 means "no limit" or "off", so it is not exceeded.
 struct AtMost {
     part: &'static str,
     whole: &'static str,
-    /// What comes of it.
+    /// The consequence.
     so: &'static str,
-    /// The default of `part` exceeds a small `whole` without harm, so only a value of the operator's is reported.
+    /// The default of `part` exceeds a small `whole` without harm, so only a value that the operator set is reported.
     unless_default: bool,
 }
 
@@ -29,8 +28,8 @@ const fn given_at_most(part: &'static str, whole: &'static str, so: &'static str
 const NEVER_REACHED: &str = "it is never reached";
 
 const AT_MOST: &[AtMost] = &[
-    at_most("drain_spread_ms", "shutdown_timeout_ms", "half of the latter counts"),
-    at_most("max_body_bytes", "max_pending_body_bytes", "the former counts for all bodies together"),
+    at_most("shutdown_spread", "shutdown_timeout_ms", "the server uses half of the latter"),
+    at_most("max_body_bytes", "max_pending_body_bytes", "the former limits all bodies together"),
     at_most("max_queued_bytes", "max_total_queued_bytes", "one slow session can get others closed"),
     at_most("max_frame_bytes", "max_total_queued_bytes", "one large event can get sessions closed"),
     at_most("max_frame_bytes", "max_pending_bytes", "one large event can make the API answer 503"),
@@ -48,19 +47,9 @@ impl SettingsDraft {
     pub fn warn_of_contradictions(&mut self) {
         let settings = &self.settings;
         let numbers = AT_MOST.iter().filter_map(|rule| rule.warning(settings));
-        let others = [
-            idle_sockets,
-            origins,
-            no_callers,
-            same_address,
-            unused_port,
-            forced_scheme,
-            no_tls,
-            compression,
-            ages,
-        ];
-        let others = others.iter().filter_map(|rule| rule(settings));
-        let found = Vec::from_iter(numbers.chain(others));
+        let others =
+            [idle_sockets, origins, no_callers, same_address].iter().filter_map(|rule| rule(settings));
+        let found = Vec::from_iter(numbers.chain(others).chain(without_effect(settings)));
         self.warnings.extend(found);
     }
 }
@@ -76,28 +65,27 @@ impl AtMost {
 }
 
 fn number(name: &str, settings: &Settings) -> Option<i64> {
-    let key: &Key = KEYS.iter().find(|key| key.name == name)?;
-    (key.show)(settings).as_integer()
+    (Key::find(name)?.show)(settings).as_integer()
 }
 
 fn idle_sockets(settings: &Settings) -> Option<String> {
-    let (idle, ping) = (settings.socket_idle_timeout_ms, settings.ping_interval_ms);
+    let (idle, ping) = (settings.pong_timeout, settings.ping_interval_ms);
     let reason = match (idle, ping) {
         (0, _) => return None,
         (_, 0) => "ping_interval_ms is 0".into(),
         _ if ping >= idle => format!("{idle} is not longer than ping_interval_ms ({ping})"),
         _ => return None,
     };
-    Some(format!("socket_idle_timeout_ms: {reason}, so quiet clients will be closed"))
+    Some(format!("pong_timeout: {reason}, so the server will close quiet clients"))
 }
 
-/// Pages of any origin may listen, at an address that they can reach.
+/// Pages of any origin may subscribe, at an address that they can reach.
 fn origins(settings: &Settings) -> Option<String> {
     let reached = match is_loopback(&settings.host) {
         _ if !settings.allowed_origins.is_empty() => return None,
         false => format!("host: other machines can reach {}", settings.host),
         true if !settings.trusted_proxies.is_empty() => {
-            "trusted_proxies: a proxy lets other machines in".into()
+            "trusted_proxies: other machines can reach the server through a proxy".into()
         }
         true => return None,
     };
@@ -106,7 +94,7 @@ fn origins(settings: &Settings) -> Option<String> {
     ))
 }
 
-/// Programs of the same machine that call a server at such an address have this address, too, and not loopback.
+/// Programs on the same machine that call a server at such an address have this address themselves, not loopback.
 fn no_callers(settings: &Settings) -> Option<String> {
     let AllowedPeers::Only(peers) = &settings.allow_posting_from else { return None };
     if peers.is_empty() {
@@ -132,46 +120,45 @@ fn same_address(settings: &Settings) -> Option<String> {
     let same = internal == settings.host || any(internal) || any(&settings.host) || by_name;
     let port = settings.internal_port;
     (same && port == settings.port && port != 0).then(|| {
-        format!("internal_port: {port} is port, and internal_host and host overlap, so the server cannot listen on both")
+        format!("internal_port: {port} equals port, and internal_host and host overlap, so the server cannot listen on both")
     })
 }
 
-fn unused_port(settings: &Settings) -> Option<String> {
-    let given = settings.internal_port != Settings::default().internal_port;
-    (given && settings.internal_host.is_none())
-        .then(|| "internal_port: it has no effect while internal_host is empty".into())
-}
-
-fn forced_scheme(settings: &Settings) -> Option<String> {
-    (settings.enforce_https && settings.http_scheme.as_deref() == Some("http"))
-        .then(|| "http_scheme: http is what enforce_https refuses".into())
-}
-
-/// The server has no TLS of its own.
-fn no_tls(settings: &Settings) -> Option<String> {
-    (settings.enforce_https && settings.trusted_proxies.is_empty()).then(|| {
-        "enforce_https: only proxies in trusted_proxies can report TLS, and it is empty, so requests may be refused"
-            .into()
-    })
-}
-
-fn compression(settings: &Settings) -> Option<String> {
-    let given = settings.compression_threshold_bytes != Settings::default().compression_threshold_bytes;
-    (given && !settings.compression)
-        .then(|| "compression_threshold_bytes: it has no effect while compression is off".into())
-}
-
-fn ages(settings: &Settings) -> Option<String> {
-    (settings.require_bound_signatures && !settings.validate_requests).then(|| {
-        "validate_requests: it has no effect while require_bound_signatures is on, these always have an age limit"
-            .into()
-    })
+/// Settings that have no effect beside another one, or that refuse what another one allows.
+fn without_effect(settings: &Settings) -> impl Iterator<Item = String> {
+    let default = Settings::default();
+    let has_port = settings.internal_port != default.internal_port;
+    let has_threshold = settings.compression_threshold_bytes != default.compression_threshold_bytes;
+    let rules = [
+        (
+            has_port && settings.internal_host.is_none(),
+            "internal_port: it has no effect while internal_host is empty",
+        ),
+        (
+            settings.enforce_https && settings.http_scheme.as_deref() == Some("http"),
+            "http_scheme: it is http, which enforce_https refuses",
+        ),
+        (
+            // The server itself does not implement TLS.
+            settings.enforce_https && settings.trusted_proxies.is_empty(),
+            "enforce_https: only proxies in trusted_proxies can report TLS, and it is empty, so requests may be refused",
+        ),
+        (
+            has_threshold && !settings.compression,
+            "compression_threshold_bytes: it has no effect while compression is off",
+        ),
+        (
+            settings.require_bound_signatures && !settings.check_signature_age,
+            "check_signature_age: it has no effect while require_bound_signatures is on, because bound signatures always expire",
+        ),
+    ];
+    rules.into_iter().filter(|(applies, _)| *applies).map(|(_, warning)| warning.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::AllowedOrigins;
-    use super::super::Secret;
+    use super::super::kind::Given;
+    use super::super::{AllowedOrigins, Secret};
     use super::*;
 
     fn warnings(settings: Settings) -> Vec<String> {
@@ -187,11 +174,13 @@ mod tests {
         assert!(named, "{one} and {other}: {warnings:?}");
     }
 
+    fn set(settings: &mut Settings, name: &str, value: i64) -> Result<(), String> {
+        (Key::find(name).unwrap().read)(settings, Given::Typed(&value.into()), &mut Vec::new())
+    }
+
     fn changed(name: &str, value: i64) -> Settings {
         let mut settings = Settings::default();
-        let key = KEYS.iter().find(|key| key.name == name).unwrap();
-        let value = toml::Value::Integer(value);
-        (key.read)(&mut settings, crate::config::kind::Given::Typed(&value), &mut Vec::new()).unwrap();
+        set(&mut settings, name, value).unwrap();
         settings
     }
 
@@ -203,43 +192,34 @@ mod tests {
     #[test]
     fn each_number_over_its_bound_is_reported_with_both_names() {
         for AtMost { part, whole, .. } in AT_MOST {
-            let bound = number(whole, &Settings::default()).unwrap();
-            let (part_key, whole_key) = (part, whole);
-            let mut settings = match bound {
-                0 => changed(whole_key, 10),
+            let mut settings = match number(whole, &Settings::default()) {
+                Some(0) => changed(whole, 10),
                 _ => Settings::default(),
             };
-            let over = number(whole_key, &settings).unwrap() + 1;
-            let key = KEYS.iter().find(|key| key.name == *part_key).unwrap();
-            let value = toml::Value::Integer(over);
-            let read = crate::config::kind::Given::Typed(&value);
-            if (key.read)(&mut settings, read, &mut Vec::new()).is_err() {
+            let over = number(whole, &settings).unwrap() + 1;
+            if set(&mut settings, part, over).is_err() {
                 // The part cannot be that large: a smaller whole is exceeded as well.
-                settings = changed(whole_key, 100_000);
+                settings = changed(whole, 100_000);
                 settings.max_frame_bytes = 100_001;
             }
-            warned(settings, part_key, whole_key);
+            warned(settings, part, whole);
         }
     }
 
     #[test]
-    fn a_default_is_not_reported_where_it_does_no_harm() {
+    fn a_default_is_not_reported_where_it_is_harmless() {
         assert_eq!(warnings(changed("max_channels", 500)), Vec::<String>::new());
         assert_eq!(warnings(changed("max_list_items", 500)), Vec::<String>::new());
-        // 0 is no limit, or a stop without a wait.
+        // 0 means no limit, or a stop that does not wait.
         assert_eq!(warnings(changed("shutdown_timeout_ms", 0)), Vec::<String>::new());
         assert_eq!(warnings(changed("max_total_queued_bytes", 0)), Vec::<String>::new());
     }
 
     #[test]
     fn quiet_clients_need_pings() {
-        warned(
-            changed("socket_idle_timeout_ms", 20_000),
-            "socket_idle_timeout_ms",
-            "ping_interval_ms (25000)",
-        );
-        warned(changed("ping_interval_ms", 0), "socket_idle_timeout_ms", "ping_interval_ms is 0");
-        let never = Settings { socket_idle_timeout_ms: 0, ping_interval_ms: 0, ..Settings::default() };
+        warned(changed("pong_timeout", 20_000), "pong_timeout", "ping_interval_ms (25000)");
+        warned(changed("ping_interval_ms", 0), "pong_timeout", "ping_interval_ms is 0");
+        let never = Settings { pong_timeout: 0, ping_interval_ms: 0, ..Settings::default() };
         assert_eq!(warnings(never), Vec::<String>::new());
     }
 
@@ -290,7 +270,7 @@ mod tests {
         let plain = Settings { compression: false, compression_threshold_bytes: 9, ..Settings::default() };
         warned(plain, "compression_threshold_bytes", "compression is off");
         let bound =
-            Settings { require_bound_signatures: true, validate_requests: false, ..Settings::default() };
-        warned(bound, "validate_requests", "require_bound_signatures");
+            Settings { require_bound_signatures: true, check_signature_age: false, ..Settings::default() };
+        warned(bound, "check_signature_age", "require_bound_signatures");
     }
 }

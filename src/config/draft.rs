@@ -1,65 +1,70 @@
-//! Settings while they are being gathered: what each source gives is laid over what is there.
+//! Settings while they are collected: the values of each source override those of the sources before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::SettingsError;
-use super::key::Key;
 use super::kind::{Given, quoted};
-use super::table::{KEYS, Settings};
+use super::table::{KEYS, Key, Settings};
 
-/// The one value `signature_checker` could have: the original's default, a class of its own.
+/// The one value that `signature_checker` could have: the original's default, a class of its own.
 const ORIGINAL_CHECKER: &str = "channelstream.utils.DefaultSigner";
 
-/// What to do about a name that is no setting.
+/// How an unknown name is treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
-    /// A mistake in our own file or on the command line.
+    /// In a TOML file and on the command line it is a mistake.
     Refuse,
-    /// Others use the same place for their names.
+    /// In the other sources other programs may use the same name.
     Warn,
 }
 
-/// Settings, where they came from and what was found on the way.
+/// Settings, their sources, and the messages about them.
 #[derive(Default)]
 pub(super) struct SettingsDraft {
     pub settings: Settings,
     pub sources: BTreeMap<&'static str, String>,
-    pub warnings: Vec<String>,
     pub problems: Vec<String>,
+    pub warnings: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 impl SettingsDraft {
-    /// Takes one value. A blank text means "not given", except for lists, which it empties.
+    /// Adds one value. A blank text means "not given", except for lists, which it empties.
     pub fn set(&mut self, name: &str, given: Given<'_>, origin: &str, unknown: Unknown) {
-        match (name, KEYS.iter().find(|key| key.name == name)) {
+        match (name, Key::find(name)) {
             ("secret", _) => self.set_single_secret(given, origin),
             ("signature_checker", _) => self.check_signature_checker(given, origin),
-            (_, Some(key)) => self.read(key, name, given, origin),
-            (_, None) => self.unknown(name, origin, unknown),
+            (_, Some(key)) => {
+                if name != key.name {
+                    self.notes.push(format!("{name}: this is the old name of {} (from {origin})", key.name));
+                }
+                self.read(key, name, given, origin);
+            }
+            (_, None) => self.report_unknown(name, origin, unknown),
         }
     }
 
-    /// Refuses a source that gives both `secret` and `secrets`, since one would hide the other.
-    pub fn refuse_both<'a>(&mut self, names: impl Iterator<Item = &'a str>, origin: &str) {
-        let both = names
-            .filter(|name| matches!(*name, "secret" | "secrets"))
-            .collect::<std::collections::HashSet<_>>();
-        if both.len() == 2 {
-            self.problems
-                .push(format!("secret: it stands beside secrets, give one of the two (from {origin})"));
-        }
+    /// Refuses a source that gives one setting under two names, since one value would hide the other.
+    pub fn refuse_two_names<'a>(&mut self, names: impl IntoIterator<Item = &'a str>, origin: &str) {
+        let names = BTreeSet::from_iter(names);
+        let pairs = KEYS.iter().filter_map(|key| Some((key.old_name?, key.name)));
+        let given_twice = pairs
+            .chain([("secret", "secrets")])
+            .filter(|(one, other)| names.contains(one) && names.contains(other));
+        self.problems.extend(given_twice.map(|(one, other)| {
+            format!(
+                "{one}: {other} is given too and means the same setting, give one of the two (from {origin})"
+            )
+        }));
     }
 
-    /// The draft itself if nothing is wrong with it.
+    /// The draft itself, unless there are problems.
     pub fn finish(self) -> Result<Self, SettingsError> {
-        match self.problems.is_empty() {
-            true => Ok(self),
-            false => Err(SettingsError { problems: self.problems }),
-        }
+        SettingsError::unless_empty(self.problems).map(|()| Self { problems: Vec::new(), ..self })
     }
 
     fn read(&mut self, key: &Key, name: &str, given: Given<'_>, origin: &str) {
-        if given.is_blank() && !(key.takes_blank)() {
+        if given.is_blank() && !(key.info)().takes_blank {
             return self.warn_of_blank(key, name, origin);
         }
         let mut notes = Vec::new();
@@ -70,19 +75,19 @@ impl SettingsDraft {
         self.warnings.extend(notes.into_iter().map(|note| format!("{name}: {note} (from {origin})")));
     }
 
-    /// A secret that is given as nothing is seldom meant: a variable was not set where it was to be filled in.
+    /// An empty secret is probably a mistake: a variable that should have filled it in was not set.
     fn warn_of_blank(&mut self, key: &Key, name: &str, origin: &str) {
-        if (key.is_secret)() && key.name != "cookie_secret" {
+        if (key.info)().is_secret && key.name != "cookie_secret" {
             self.warnings.push(format!("{name}: it is empty and counts as not given (from {origin})"));
         }
     }
 
     fn set_single_secret(&mut self, given: Given<'_>, origin: &str) {
-        let Some(key) = KEYS.iter().find(|key| key.name == "secrets") else { return };
-        match given.text() {
-            Some(_) if given.is_blank() => self.warn_of_blank(key, "secret", origin),
-            Some(text) => self.read(key, "secret", Given::Typed(&vec![text].into()), origin),
-            None => self.problems.push(format!("secret: a text is expected (from {origin})")),
+        let Some(key) = Key::find("secrets") else { return };
+        match given.expect_text() {
+            Ok(_) if given.is_blank() => self.warn_of_blank(key, "secret", origin),
+            Ok(text) => self.read(key, "secret", Given::Typed(&vec![text].into()), origin),
+            Err(reason) => self.problems.push(format!("secret: {reason} (from {origin})")),
         }
     }
 
@@ -91,13 +96,13 @@ impl SettingsDraft {
         if text.is_none_or(|text| !text.is_empty() && text != ORIGINAL_CHECKER) {
             let given = text.map(quoted).unwrap_or_else(|| "this".into());
             self.problems.push(format!(
-                "signature_checker: {given} cannot be used, Python classes cannot be loaded here; the signatures of \
-                 {ORIGINAL_CHECKER} are always checked (from {origin})"
+                "signature_checker: {given} cannot be used, because this server cannot load Python classes; it always \
+                 checks the signatures of {ORIGINAL_CHECKER} (from {origin})"
             ));
         }
     }
 
-    fn unknown(&mut self, name: &str, origin: &str, unknown: Unknown) {
+    fn report_unknown(&mut self, name: &str, origin: &str, unknown: Unknown) {
         let near = near_match(name).map(|near| format!(", did you mean {near}?")).unwrap_or_default();
         let name = name.chars().take(100).collect::<String>();
         match unknown {
@@ -109,15 +114,19 @@ impl SettingsDraft {
     }
 }
 
-fn near_match(name: &str) -> Option<&'static str> {
+/// The known name that is most similar to this one; an old name is followed by the new one.
+fn near_match(name: &str) -> Option<String> {
     let name = name.to_lowercase().replace('-', "_");
-    let names = KEYS.iter().map(|key| key.name).chain(["secret"]);
-    let scored = names.map(|known| (strsim::normalized_damerau_levenshtein(&name, known), known));
-    scored.filter(|(score, _)| *score >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+    let old = |key: &Key| key.old_name.map(|old| (old, format!("{old}, now {}", key.name)));
+    let current = KEYS.iter().map(|key| key.name).chain(["secret"]).map(|name| (name, name.to_owned()));
+    let names = current.chain(KEYS.iter().filter_map(old));
+    let scored = names.map(|(known, text)| (strsim::normalized_damerau_levenshtein(&name, known), text));
+    scored.filter(|(score, _)| *score >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, text)| text)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::AllowedPeers;
     use super::*;
 
     fn draft(name: &str, given: Given<'_>) -> SettingsDraft {
@@ -127,32 +136,31 @@ mod tests {
     }
 
     #[test]
-    fn values_remember_where_they_came_from() {
-        let draft = draft("port", Given::Text("9000"));
-        assert_eq!((draft.settings.port, draft.sources["port"].as_str()), (9000, "here"));
-    }
-
-    #[test]
-    fn problems_name_key_reason_and_source() {
+    fn values_keep_their_source_and_problems_name_it() {
+        let good = draft("port", Given::Text("9000"));
+        assert_eq!((good.settings.port, good.sources["port"].as_str()), (9000, "here"));
         let bad = draft("port", Given::Text("70000"));
         assert_eq!(bad.problems, ["port: 70000 is not a port (0-65535) (from here)"]);
         assert!(bad.finish().is_err());
     }
 
     #[test]
-    fn unknown_names_get_a_near_match() {
-        assert_eq!(
-            draft("prot", Given::Text("1")).problems,
-            ["prot: unknown setting, did you mean port? (from here)"]
-        );
-        let near = |name: &str| near_match(name);
-        assert_eq!(near("grace_time"), Some("grace_time_ms"));
-        assert_eq!(near("LOG-LEVEL"), Some("log_level"));
-        assert_eq!(near("zzz"), None);
+    fn unknown_names_get_a_suggestion() {
+        let problems = draft("prot", Given::Text("1")).problems;
+        assert_eq!(problems, ["prot: unknown setting, did you mean port? (from here)"]);
+        for (name, suggestion) in [
+            ("grace_time", Some("grace_time_ms")),
+            ("LOG-LEVEL", Some("log_level")),
+            ("pong_timout", Some("pong_timeout")),
+            ("socket_idle_timout_ms", Some("socket_idle_timeout_ms, now pong_timeout")),
+            ("zzz", None),
+        ] {
+            assert_eq!(near_match(name).as_deref(), suggestion);
+        }
     }
 
     #[test]
-    fn blank_texts_are_not_given_except_for_lists() {
+    fn blank_texts_mean_not_given_except_for_lists() {
         let mut draft = SettingsDraft::default();
         for name in
             ["port", "debug", "secret", "secrets", "admin_secret", "http_scheme", "allow_posting_from"]
@@ -164,17 +172,7 @@ mod tests {
             .map(|name| format!("{name}: it is empty and counts as not given (from here)"));
         assert_eq!(draft.warnings, warned);
         assert_eq!(draft.sources.into_keys().collect::<Vec<_>>(), ["allow_posting_from"]);
-        assert_eq!(draft.settings.allow_posting_from, crate::config::AllowedPeers::Only(Vec::new()));
-    }
-
-    #[test]
-    fn a_single_secret_is_no_list() {
-        let draft = draft("secret", Given::Text("[\"a\"],\nb \n"));
-        assert_eq!(draft.settings.secrets, [crate::config::Secret::new("[\"a\"],\nb")]);
-        assert!(draft.warnings[0].starts_with("secret: blanks at its ends"), "{:?}", draft.warnings);
-        let mut both = SettingsDraft::default();
-        both.refuse_both(["secret", "port", "secrets"].into_iter(), "here");
-        assert_eq!(both.problems.len(), 1);
+        assert_eq!(draft.settings.allow_posting_from, AllowedPeers::Only(Vec::new()));
     }
 
     #[test]
@@ -182,9 +180,8 @@ mod tests {
         for good in ["", " ", ORIGINAL_CHECKER] {
             assert!(draft("signature_checker", Given::Text(good)).finish().is_ok());
         }
-        assert!(
-            draft("signature_checker", Given::Text("my.Signer")).problems[0].contains("\"my.Signer\" cannot")
-        );
+        let problems = draft("signature_checker", Given::Text("my.Signer")).problems;
+        assert!(problems[0].contains("\"my.Signer\" cannot"), "{problems:?}");
         assert!(draft("signature_checker", Given::Typed(&1.into())).finish().is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! Reads the original's INI files as Python's `configparser` does with its defaults: indented lines go on with the
-//! value, `#` and `;` begin a comment only at the start of a line, `=` or `:` parts key and value, keys know no case,
-//! a section `[DEFAULT]` gives every section its values, and `%%` means `%` (`%(key)s` another value).
+//! Reads the original's INI files as Python's `configparser` does with its defaults: indented lines continue the value,
+//! `#` and `;` begin a comment only at the start of a line, `=` or `:` separates key and value, keys are case-insensitive,
+//! every section inherits the values of a section `[DEFAULT]`, and `%%` means `%` (`%(key)s` means another value).
 
 use indexmap::IndexMap;
 
@@ -8,11 +8,10 @@ use indexmap::IndexMap;
 pub(super) type Section = IndexMap<String, String>;
 
 const DEFAULT_SECTION: &str = "DEFAULT";
-/// How deep references may refer to references; Python's bound.
+/// Maximum depth of references to references, as in Python.
 const MAX_REFERENCES: usize = 10;
 
-/// Reads a section. What is wrong is told by the number of its line or by its key, never by its text, which may
-/// be a secret.
+/// Reads a section. An error names the line's number or the key, but never the text, which may be a secret.
 pub(super) fn read_section(text: &str, name: &str) -> Result<Section, String> {
     let mut reader = IniReader::default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -59,7 +58,7 @@ impl IniReader {
         self.sections.get_mut(self.section.as_deref()?)?.get_mut(self.key.as_deref()?)
     }
 
-    /// A line that begins something: a section or a value.
+    /// A line that begins a section or a value.
     fn head(&mut self, text: &str) -> Result<(), String> {
         match text.strip_prefix('[').and_then(|rest| rest.rsplit_once(']')) {
             Some((name, _)) if !name.is_empty() => self.open_section(name),
@@ -69,7 +68,7 @@ impl IniReader {
 
     fn open_section(&mut self, name: &str) -> Result<(), String> {
         if self.sections.contains_key(name) && name != DEFAULT_SECTION {
-            return Err("this section was there before".into());
+            return Err("this section appeared before".into());
         }
         self.sections.entry(name.to_owned()).or_default();
         self.section = Some(name.to_owned());
@@ -82,7 +81,7 @@ impl IniReader {
         let (key, value) = text.split_once(['=', ':']).ok_or("neither a section nor `key = value`")?;
         let key = key.trim().to_lowercase();
         if key.is_empty() {
-            return Err("there is no key".into());
+            return Err("the key is missing".into());
         }
         let values = self.sections.entry(name.to_owned()).or_default();
         if values.insert(key.clone(), vec![value.trim().to_owned()]).is_some() {
@@ -95,7 +94,7 @@ impl IniReader {
 
 fn interpolate(values: &Section, key: &str, depth: usize) -> Result<String, String> {
     if depth > MAX_REFERENCES {
-        return Err(format!("{key}: references go in a circle or too deep"));
+        return Err(format!("{key}: its references form a circle or are too deep"));
     }
     let mut rest = values.get(key).map(String::as_str).unwrap_or_default();
     let mut text = String::new();
@@ -109,7 +108,7 @@ fn interpolate(values: &Section, key: &str, depth: usize) -> Result<String, Stri
             let (name, after) = reference.ok_or_else(|| format!("{key}: a percent sign is written %%"))?;
             let name = name.to_lowercase();
             if !values.contains_key(&name) {
-                return Err(format!("{key}: it refers to a key that is not there"));
+                return Err(format!("{key}: it refers to a key that does not exist"));
             }
             text.push_str(&interpolate(values, &name, depth + 1)?);
             rest = after;
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn values_comments_and_case() {
+    fn comments_are_skipped_and_keys_are_case_insensitive() {
         let section = read(
             "\u{feff}# c\n; c\n[other]\nport = 1\n[channelstream]\nPort: 8001\nhost=\n  # in between\nurl = a=b:c ; d # e\n",
         );
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn indented_lines_go_on() {
+    fn indented_lines_continue_the_value() {
         let section = read(
             "[channelstream]\nfrom = 127.0.0.1,\n  # no\n       ::1,\n\n   10.0.0.1\nnext =\n  one\n  two\nlast = 1",
         );
@@ -156,30 +155,30 @@ mod tests {
     }
 
     #[test]
-    fn percent_signs_and_defaults() {
+    fn percent_signs_refer_to_values_and_defaults() {
         let section =
             read("[DEFAULT]\nname = x\nport = 1\n[channelstream]\nport = 2\na = 100%% %(NAME)s%(port)s\n");
         assert_eq!(section["a"], "100% x2");
         assert_eq!(section["name"], "x");
         assert_eq!(problem("[channelstream]\nsecret = 5%hush"), "secret: a percent sign is written %%");
-        assert!(problem("[channelstream]\na = %(b)s").contains("not there"));
+        assert!(problem("[channelstream]\na = %(b)s").contains("does not exist"));
         assert!(problem("[channelstream]\na = %(a)s").contains("circle"));
         assert!(problem("[channelstream]\na = %").contains("%%"));
     }
 
     #[test]
-    fn problems_tell_the_line_and_no_value() {
+    fn problems_name_the_line_and_no_value() {
         assert_eq!(problem(""), "there is no section [channelstream]");
         assert_eq!(problem("[Channelstream]\na = 1"), "there is no section [channelstream]");
         assert!(problem("secret = hush").starts_with("line 1: a section"));
         assert_eq!(problem("[channelstream]\nhush"), "line 2: neither a section nor `key = value`");
-        assert_eq!(problem("[channelstream]\n= hush"), "line 2: there is no key");
+        assert_eq!(problem("[channelstream]\n= hush"), "line 2: the key is missing");
         assert_eq!(problem("[channelstream]\na = 1\nA = 2"), "line 3: a was given before");
-        assert_eq!(problem("[channelstream]\n[channelstream]"), "line 2: this section was there before");
+        assert_eq!(problem("[channelstream]\n[channelstream]"), "line 2: this section appeared before");
     }
 
     #[test]
-    fn references_cannot_blow_up() {
+    fn the_depth_of_references_is_limited() {
         let doubling = (1..20).map(|n| format!("a{n} = %(a{0})s%(a{0})s\n", n - 1)).collect::<String>();
         assert!(problem(&format!("[channelstream]\na0 = x\n{doubling}")).contains("too deep"));
     }

@@ -1,29 +1,34 @@
-//! What kinds of settings there are: how each is read from a file or a text, checked and written.
+//! The kinds of settings: how each is read from a file or a text, and how it is written. Flags, and what all kinds share.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 /// A value as a source gives it.
 #[derive(Clone, Copy)]
 pub(super) enum Given<'a> {
-    /// Typed, from TOML or JSON.
+    /// A typed value, from TOML or JSON.
     Typed(&'a toml::Value),
-    /// From the environment or the command line.
+    /// A text from the environment or the command line.
     Text(&'a str),
-    /// From an INI file, whose readers were more forgiving.
+    /// A text from an INI file, where the original accepted more.
     Ini(&'a str),
 }
 
 impl<'a> Given<'a> {
-    /// The text, unless the value is of another type.
+    /// The text, unless the value has another type.
     pub fn text(&self) -> Option<&'a str> {
         match self {
-            Self::Typed(toml::Value::String(text)) => Some(text),
-            Self::Typed(_) => None,
+            Self::Typed(value) => value.as_str(),
             Self::Text(text) | Self::Ini(text) => Some(text),
         }
     }
 
-    /// Whether nothing stands there; an empty string in TOML is a value like any other.
+    /// The text, or the error for a value of another type.
+    pub fn expect_text(&self) -> Result<&'a str, String> {
+        self.text().ok_or_else(|| "a text is expected".into())
+    }
+
+    /// Whether the text is empty. An empty string in TOML is a value like any other.
     pub fn is_blank(&self) -> bool {
         matches!(self, Self::Text(text) | Self::Ini(text) if text.trim().is_empty())
     }
@@ -31,126 +36,95 @@ impl<'a> Given<'a> {
 
 /// One kind of setting, for a field of type `T`.
 pub(super) trait ValueKind<T> {
-    /// Reads a value. What is dropped without an error is noted.
+    /// Reads a value. Adds a note about each part of the value that it ignores.
     fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<T, String>;
-
-    /// Checks a value that may have been set in code.
-    fn check(&self, _value: &T) -> Result<(), String> {
-        Ok(())
-    }
 
     /// The value as it is written into a file.
     fn show(&self, value: &T) -> toml::Value;
 
-    /// What may be given, in a few words.
-    fn expects(&self) -> String;
+    fn info(&self) -> KindInfo;
+}
 
+/// What a kind accepts, and how its values are treated.
+pub(super) struct KindInfo {
+    /// The accepted values, in a few words.
+    pub expects: Cow<'static, str>,
     /// Whether the value must not be printed.
-    fn is_secret(&self) -> bool {
-        false
+    pub is_secret: bool,
+    /// Whether an empty text is a value. For other kinds it means "not given".
+    pub takes_blank: bool,
+}
+
+/// A kind that is made of functions: a flag, a text or a list.
+pub(super) struct Kind<T> {
+    expects: &'static str,
+    read: fn(Given<'_>, &mut Vec<String>) -> Result<T, String>,
+    show: fn(&T) -> toml::Value,
+    is_secret: bool,
+    takes_blank: bool,
+}
+
+impl<T> Kind<T> {
+    pub const fn new(
+        expects: &'static str,
+        read: fn(Given<'_>, &mut Vec<String>) -> Result<T, String>,
+        show: fn(&T) -> toml::Value,
+    ) -> Self {
+        Self { expects, read, show, is_secret: false, takes_blank: false }
     }
 
-    /// Whether an empty text means something else than "not given".
-    fn takes_blank(&self) -> bool {
-        false
+    /// The same kind, for values that must not be printed.
+    pub const fn secret(self) -> Self {
+        Self { is_secret: true, ..self }
+    }
+
+    /// The same kind, where an empty text is a value.
+    pub const fn or_blank(self) -> Self {
+        Self { takes_blank: true, ..self }
     }
 }
 
-/// A whole number within bounds.
-pub(super) struct NumberKind {
-    what: &'static str,
-    min: i64,
-    max: i64,
-}
-
-/// A number of something.
-pub(super) const fn number(min: i64, max: i64) -> NumberKind {
-    NumberKind { what: "a number", min, max }
-}
-
-/// A TCP port.
-pub(super) const PORT: NumberKind = NumberKind { what: "a port", min: 0, max: 65_535 };
-
-impl NumberKind {
-    fn within(&self, number: i64) -> Result<i64, String> {
-        match (self.min..=self.max).contains(&number) {
-            true => Ok(number),
-            false => Err(self.refusal(number)),
-        }
-    }
-
-    fn refusal(&self, given: impl Display) -> String {
-        format!("{given} is not {} ({}-{})", self.what, self.min, self.max)
-    }
-}
-
-impl<T: Copy + TryFrom<i64> + TryInto<i64>> ValueKind<T> for NumberKind {
-    fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<T, String> {
-        let number = match given {
-            Given::Typed(toml::Value::Integer(number)) => *number,
-            Given::Typed(other) => return Err(self.refusal(other)),
-            Given::Text(text) | Given::Ini(text) => {
-                text.trim().parse().map_err(|_| self.refusal(quoted(text)))?
-            }
-        };
-        T::try_from(self.within(number)?).map_err(|_| self.refusal(number))
-    }
-
-    fn check(&self, value: &T) -> Result<(), String> {
-        let number: i64 = (*value).try_into().unwrap_or(i64::MAX);
-        self.within(number).map(|_| ())
+impl<T> ValueKind<T> for Kind<T> {
+    fn read(&self, given: Given<'_>, notes: &mut Vec<String>) -> Result<T, String> {
+        (self.read)(given, notes)
     }
 
     fn show(&self, value: &T) -> toml::Value {
-        toml::Value::Integer((*value).try_into().unwrap_or(i64::MAX))
+        (self.show)(value)
     }
 
-    fn expects(&self) -> String {
-        format!("{}-{}", self.min, self.max)
+    fn info(&self) -> KindInfo {
+        let Self { expects, is_secret, takes_blank, .. } = *self;
+        KindInfo { expects: expects.into(), is_secret, takes_blank }
     }
 }
 
-/// Yes or no. An INI file takes every unknown word for no, as it always did.
-pub(super) struct FlagKind;
+/// Yes or no. In an INI file every unknown word means no, as in the original.
+pub(super) const FLAG: Kind<bool> = Kind::new("true or false", read_flag, |flag| (*flag).into());
 
 /// The original's words for yes.
 pub(super) const YES: [&str; 6] = ["true", "t", "yes", "y", "on", "1"];
 const NO: [&str; 6] = ["false", "f", "no", "n", "off", "0"];
 
-/// Reads the original's booleans.
+/// Reads one of the original's words for yes and no.
 pub(super) fn yes_or_no(text: &str) -> Option<bool> {
     let word = text.trim().to_ascii_lowercase();
-    match (YES.contains(&word.as_str()), NO.contains(&word.as_str())) {
-        (true, _) => Some(true),
-        (_, true) => Some(false),
-        _ => None,
-    }
+    let is_no = NO.contains(&word.as_str());
+    (YES.contains(&word.as_str()) || is_no).then_some(!is_no)
 }
 
-impl ValueKind<bool> for FlagKind {
-    fn read(&self, given: Given<'_>, _: &mut Vec<String>) -> Result<bool, String> {
-        let refusal = |given: &dyn Display| format!("{given} is neither true nor false");
-        match given {
-            Given::Typed(toml::Value::Boolean(flag)) => Ok(*flag),
-            Given::Typed(other) => match other.as_str() {
-                Some(text) => yes_or_no(text).ok_or_else(|| refusal(other)),
-                None => Err(refusal(other)),
-            },
-            Given::Text(text) => yes_or_no(text).ok_or_else(|| refusal(&quoted(text))),
-            Given::Ini(text) => Ok(yes_or_no(text).unwrap_or(false)),
+fn read_flag(given: Given<'_>, _: &mut Vec<String>) -> Result<bool, String> {
+    let refusal = |given: &dyn Display| format!("{given} is neither true nor false");
+    match given {
+        Given::Typed(value) => {
+            value.as_bool().or_else(|| yes_or_no(value.as_str()?)).ok_or_else(|| refusal(value))
         }
-    }
-
-    fn show(&self, value: &bool) -> toml::Value {
-        toml::Value::Boolean(*value)
-    }
-
-    fn expects(&self) -> String {
-        "true or false".into()
+        Given::Text(text) => yes_or_no(text).ok_or_else(|| refusal(&quoted(text))),
+        Given::Ini(text) => Ok(yes_or_no(text).unwrap_or(false)),
     }
 }
 
-/// A given text for a message: numbers as they are, other things in quotes, nothing endless.
+/// A text for a message: numbers as they are, other texts in quotes, long ones cut off.
 pub(super) fn quoted(text: &str) -> String {
     match text.trim() {
         number if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => {
@@ -165,43 +139,27 @@ pub(super) fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn port(given: Given<'_>) -> Result<u16, String> {
-        PORT.read(given, &mut Vec::new())
-    }
-
-    fn flag(given: Given<'_>) -> Result<bool, String> {
-        FlagKind.read(given, &mut Vec::new())
+    fn read<T>(kind: impl ValueKind<T>, given: Given<'_>) -> Result<T, String> {
+        kind.read(given, &mut Vec::new())
     }
 
     #[test]
-    fn numbers_stay_within_their_bounds() {
-        assert_eq!(port(Given::Text(" 8000 ")), Ok(8000));
-        assert_eq!(port(Given::Typed(&8000.into())), Ok(8000));
-        assert_eq!(port(Given::Text("70000")), Err("70000 is not a port (0-65535)".into()));
-        assert_eq!(port(Given::Typed(&70000.into())), Err("70000 is not a port (0-65535)".into()));
-        assert_eq!(port(Given::Text("-1")), Err("-1 is not a port (0-65535)".into()));
-        assert_eq!(port(Given::Ini("http")), Err("\"http\" is not a port (0-65535)".into()));
-        assert_eq!(port(Given::Typed(&true.into())), Err("true is not a port (0-65535)".into()));
-        assert_eq!(number(1, 5).check(&6usize), Err("6 is not a number (1-5)".into()));
-    }
-
-    #[test]
-    fn booleans_have_the_words_of_the_original() {
+    fn flags_accept_the_words_of_the_original() {
         for yes in ["true", "T", "YES", "y", "On", "1"] {
-            assert_eq!(flag(Given::Text(yes)), Ok(true));
-            assert_eq!(flag(Given::Ini(yes)), Ok(true));
-            assert_eq!(flag(Given::Typed(&yes.into())), Ok(true));
+            for given in [Given::Text(yes), Given::Ini(yes), Given::Typed(&yes.into())] {
+                assert_eq!(read(FLAG, given), Ok(true));
+            }
         }
         for no in ["false", "F", "no", "n", "OFF", "0"] {
-            assert_eq!(flag(Given::Text(no)), Ok(false));
+            assert_eq!(read(FLAG, Given::Text(no)), Ok(false));
         }
-        assert_eq!(flag(Given::Ini("maybe")), Ok(false));
-        assert_eq!(flag(Given::Text("maybe")), Err("\"maybe\" is neither true nor false".into()));
-        assert!(flag(Given::Typed(&1.into())).is_err());
+        assert_eq!(read(FLAG, Given::Ini("maybe")), Ok(false));
+        assert_eq!(read(FLAG, Given::Text("maybe")), Err("\"maybe\" is neither true nor false".into()));
+        assert!(read(FLAG, Given::Typed(&1.into())).is_err());
     }
 
     #[test]
-    fn long_texts_are_cut_in_messages() {
+    fn long_texts_are_cut_off_in_messages() {
         assert!(quoted(&"x".repeat(1000)).len() < 80);
         assert_eq!(quoted("12"), "12");
         assert_eq!(quoted(""), "\"\"");

@@ -1,27 +1,24 @@
-//! Everything that can be set, with one default and one sentence each, and where it is read from.
+//! All settings, each with one default and one sentence, and the sources that they are read from.
 //!
-//! [`Settings`] is made from one table (`table`). [`load`] fills it from a TOML file, the environment and the
-//! command line, each weightier than the one before, or from an INI file of the original and the command line.
+//! [`Settings`] is made from one table (`table`). [`load`] fills it from a TOML file, the environment and the command line,
+//! where later sources override earlier ones, or from an INI file of the original and the command line.
 
 mod values;
 mod origin;
 mod kind;
+mod kind_number;
 mod kind_text;
 mod kind_list;
-mod key;
 mod table;
 mod draft;
 mod ini;
-mod files;
-mod environment;
-mod source;
+mod sources;
+mod file;
 mod contradictions;
 mod load;
 mod renew;
 mod write;
 mod bounds;
-
-use std::net::IpAddr;
 
 use log::LevelFilter;
 
@@ -30,12 +27,12 @@ pub use load::{FileFormat, Inputs, Loaded, Override, load, make, parse};
 pub use origin::{AllowedOrigins, OriginPattern, PortPattern};
 pub use renew::{RenewedSecrets, renew};
 pub use table::Settings;
-pub use values::{AllowedPeers, DemoSetting, Secret};
+pub use values::{AllowedPeers, DemoSetting, Secret, is_loopback};
 pub use write::{ShownSetting, reference_page, shown, to_ini, to_toml};
 
 use table::KEYS;
 
-/// Everything that is wrong with the settings, each problem with the path of its key.
+/// All problems of the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsError {
     /// `key: reason (from source)`, at least one.
@@ -51,11 +48,15 @@ impl std::fmt::Display for SettingsError {
 impl std::error::Error for SettingsError {}
 
 impl SettingsError {
-    /// The exit code of a command with wrong settings (`EX_CONFIG` of sysexits.h): a service manager need not try again.
+    /// The exit code of a command with wrong settings (`EX_CONFIG` of sysexits.h): another try would fail too.
     pub const EXIT_CODE: u8 = 78;
 
     fn new(problem: impl Into<String>) -> Self {
         Self { problems: vec![problem.into()] }
+    }
+
+    fn unless_empty(problems: Vec<String>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 }
 
@@ -63,10 +64,10 @@ impl Settings {
     /// Checks that a server may start with these settings.
     ///
     /// # Errors
-    /// Names each key whose value is out of bounds, and the default secrets where they would be reachable from
-    /// other machines; a server started from an INI file is only warned of those.
+    /// Names each key whose value is out of bounds, and the default secrets where other machines can reach the server. With
+    /// an INI file there is only a warning about those.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let bad = KEYS.iter().filter_map(|key| Some(format!("{}: {}", key.name, (key.check)(self).err()?)));
+        let bad = KEYS.iter().filter_map(|key| Some(format!("{}: {}", key.name, key.check(self).err()?)));
         let mut problems: Vec<_> = bad.collect();
         if self.exposes_default_secrets() && !self.allow_default_secrets && self.ini.is_none() {
             problems.extend(self.default_secrets().into_iter().map(|key| {
@@ -77,11 +78,11 @@ impl Settings {
                 )
             }));
         }
-        if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) }
+        SettingsError::unless_empty(problems)
     }
 
-    /// Whether demo mode is on: never with an INI file, otherwise as `demo` says. `auto` turns it on for those who try the
-    /// server out; [`crate::auth::Gate::serves_demo`] judges each request.
+    /// Whether demo mode is on: never with an INI file, otherwise as `demo` says. `auto` turns it on for a trial on one
+    /// machine; [`crate::auth::Gate::serves_demo`] decides about each request.
     pub fn demo_enabled(&self) -> bool {
         match self.demo {
             _ if self.ini.is_some() => false,
@@ -91,8 +92,8 @@ impl Settings {
         }
     }
 
-    /// Whether any setting belongs to a server that serves others: an address that they can reach, own secrets, a proxy,
-    /// an internal address, origins.
+    /// Whether any setting belongs to a server that serves other machines: an address that they can reach, other secrets than
+    /// the defaults, a proxy, an internal address, origins.
     fn suggests_deployment(&self) -> bool {
         let default = Settings::default();
         !self.listens_on_loopback()
@@ -103,12 +104,12 @@ impl Settings {
             || !self.allowed_origins.is_empty()
     }
 
-    /// Whether only this machine can reach the server, at all its addresses. Of names only `localhost` is believed.
+    /// Whether only this machine can reach the server, at all its addresses. The only name that counts is `localhost`.
     pub fn listens_on_loopback(&self) -> bool {
         self.exposed_host().is_none()
     }
 
-    /// Host and port of the address that has the signed API.
+    /// Host and port of the address that serves the signed API.
     pub fn api_address(&self) -> (&str, u16) {
         match &self.internal_host {
             Some(host) => (host, self.internal_port),
@@ -122,67 +123,56 @@ impl Settings {
         hosts.into_iter().flatten().find(|host| !is_loopback(host))
     }
 
-    /// `log_level` and `debug` as the logger wants them.
+    /// `log_level` and `debug` in the logger's type.
     pub fn log_filter(&self) -> LevelFilter {
         let level = self.log_level.parse().unwrap_or(LevelFilter::Info);
         if self.debug { level.max(LevelFilter::Debug) } else { level }
     }
 
-    /// Keys that still have the secret everybody knows.
+    /// Keys that still have the well-known secret.
     fn default_secrets(&self) -> Vec<&'static str> {
         let default = Settings::default();
-        let secrets = self.secrets.iter().any(|secret| default.secrets.contains(secret));
-        let admin = self.admin_secret == default.admin_secret;
-        [("secrets", secrets), ("admin_secret", admin)]
-            .into_iter()
-            .filter_map(|(key, known)| known.then_some(key))
-            .collect()
+        let secrets = self.secrets.iter().any(|secret| default.secrets.contains(secret)).then_some("secrets");
+        let admin = (self.admin_secret == default.admin_secret).then_some("admin_secret");
+        secrets.into_iter().chain(admin).collect()
     }
 
-    /// Whether requests may be signed with the secret that everybody knows.
+    /// Whether requests may be signed with the well-known secret.
     pub fn accepts_known_secret(&self) -> bool {
         self.default_secrets().contains(&"secrets")
     }
 
-    /// Whether the password that everybody knows signs in.
+    /// Whether the well-known password signs in.
     pub fn accepts_known_password(&self) -> bool {
         self.default_secrets().contains(&"admin_secret")
     }
 
-    /// Whether everybody knows this secret.
+    /// Whether this secret is the well-known one.
     pub fn is_well_known_secret(secret: &Secret) -> bool {
         Settings::default().secrets.contains(secret)
     }
 
-    /// What is well known, and for whom it counts; none where all secrets are own ones.
+    /// Names the well-known secrets in use and the requests in which they are accepted; none where no secret is the default.
     pub fn well_known_note(&self) -> Option<String> {
         let keys = self.default_secrets();
         let reach = match self.allow_default_secrets {
-            true => "counts for everybody who reaches the server",
-            false => "counts for requests of this machine only, and not through a proxy",
+            true => "is accepted from every client that reaches the server",
+            false => "is accepted in requests from this machine only, and not through a proxy",
         };
         (!keys.is_empty())
             .then(|| format!("{}: the well-known default is in force; it {reach}", keys.join(" and ")))
     }
 
-    /// A warning about well-known secrets beside own ones: somebody has set one and forgotten the other.
+    /// A warning about a well-known secret beside one that was set: the operator probably forgot it.
     fn half_default_warning(&self) -> Option<String> {
         let default = Settings::default();
         let all_default = self.secrets == default.secrets && self.admin_secret == default.admin_secret;
         let note = self.well_known_note().filter(|_| !all_default)?;
-        Some(format!("{note}. Other secrets are your own: set this one as well"))
+        Some(format!("{note}. You have set other secrets: set this one as well"))
     }
 
     fn exposes_default_secrets(&self) -> bool {
         !self.listens_on_loopback() && !self.default_secrets().is_empty()
-    }
-}
-
-/// Whether a host to listen on is this machine alone. Of names only `localhost` is believed.
-pub fn is_loopback(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
     }
 }
 
@@ -195,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_valid_on_loopback_only() {
+    fn the_defaults_are_valid_on_loopback_only() {
         for host in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "localhost", "LocalHost."] {
             assert_eq!(on(host).validate(), Ok(()), "{host}");
         }
@@ -228,7 +218,7 @@ mod tests {
             "{problems:?}"
         );
         assert!(!beside("10.0.0.1").demo_enabled());
-        // Whoever can reach the first one only is kept from the API, but a slip in the settings would change that.
+        // Clients that reach only the first address cannot reach the API, but a mistake in the settings would change that.
         let public = Settings { internal_host: Some("127.0.0.1".into()), ..on("0.0.0.0") };
         assert!(public.validate().unwrap_err().problems[0].contains("refused on 0.0.0.0,"));
         assert_eq!((public.api_address(), on("::1").api_address()), (("127.0.0.1", 8001), ("::1", 8000)));
@@ -275,13 +265,13 @@ mod tests {
     }
 
     #[test]
-    fn a_well_known_secret_beside_an_own_one_is_warned_of() {
+    fn a_well_known_secret_beside_another_one_causes_a_warning() {
         let own = || Secret::new("own");
         let warning = |settings: Settings| settings.half_default_warning().unwrap_or_default();
         let forgotten = Settings { secrets: vec![own()], ..on("::1") };
         assert!(warning(forgotten.clone()).starts_with("admin_secret: the well-known default"));
         assert!(warning(forgotten.clone()).contains("this machine only"));
-        assert!(warning(Settings { allow_default_secrets: true, ..forgotten }).contains("everybody"));
+        assert!(warning(Settings { allow_default_secrets: true, ..forgotten }).contains("every client"));
         assert!(on("::1").well_known_note().unwrap().starts_with("secrets and admin_secret: "));
         assert!(warning(Settings { admin_secret: own(), ..on("::1") }).starts_with("secrets: "));
         let rotated =

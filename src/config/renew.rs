@@ -1,35 +1,34 @@
-//! Reads the settings again for a server that runs: it takes over the secrets, and reports what else has changed.
+//! Reads the settings again for a running server: it replaces the secrets and reports the other changes.
 //!
-//! A reload never makes the server weaker by accident. A file that vanished, was emptied or was cut gives no value for a
-//! setting that it gave before; the reload is refused then instead of putting the default in its place.
+//! A reload never weakens the server by accident. A file that vanished, was emptied or was cut off gives no value for a
+//! setting that it gave before. The reload is then refused instead of falling back to the default.
 
 use super::SettingsError;
-use super::key::Key;
+use super::file::Accepts;
 use super::load::{Loaded, load_from};
-use super::source::Accepts;
 use super::table::{KEYS, Settings};
 
-/// What a running server can take over.
+/// The settings that a running server can replace.
 const RENEWABLE: [&str; 4] = ["secrets", "admin_user", "admin_secret", "cookie_secret"];
 
-/// What reading the settings again has brought.
+/// The result of reading the settings again.
 #[derive(Clone, Debug)]
 pub struct RenewedSecrets {
-    /// The settings that the server was started with, with the secrets of now, and the sources of now.
+    /// The settings that the server was started with, with the current secrets and the current sources.
     pub loaded: Loaded,
-    /// Settings that were taken over.
+    /// Settings that were replaced.
     pub changed: Vec<&'static str>,
-    /// Settings that changed as well, and count after a restart.
+    /// Other settings that changed, and that take effect after a restart.
     pub needs_restart: Vec<&'static str>,
 }
 
-/// Reads the settings again from where `before` were read. `host` is where the server listens. A cookie secret that no
+/// Reads the settings again from the sources of `before`. `host` is where the server listens. A cookie secret that no
 /// source ever gave stays the one that was made at the start.
 ///
 /// # Errors
-/// As [`load`](super::load), and for a file that is not a regular one or is less than it was, for a setting that had a
-/// source and has none any more, for a well-known secret in place of an own one, and for what [`Settings::validate`]
-/// has against the secrets where the server listens. All stays as it was then.
+/// As [`load`](super::load), and: the file is not a regular one, or was cut off; no source gives a setting that had a
+/// source before; a well-known secret replaces another one; or [`Settings::validate`] refuses the secrets for the address
+/// where the server listens. Nothing changes then.
 pub fn renew(before: &Loaded, host: &str) -> Result<RenewedSecrets, SettingsError> {
     let mut loaded = load_from(&before.inputs, Accepts::Files)?;
     loaded.settings.validate()?;
@@ -38,9 +37,11 @@ pub fn renew(before: &Loaded, host: &str) -> Result<RenewedSecrets, SettingsErro
         loaded.settings.cookie_secret = before.settings.cookie_secret.clone();
     }
     let read = &loaded.settings;
-    let differs = |key: &&Key| (key.show)(&before.settings) != (key.show)(read);
-    let (changed, needs_restart) =
-        KEYS.iter().filter(differs).map(|key| key.name).partition(|name| RENEWABLE.contains(name));
+    let (changed, needs_restart) = KEYS
+        .iter()
+        .filter(|key| !key.is_equal(&before.settings, read))
+        .map(|key| key.name)
+        .partition(|name| RENEWABLE.contains(name));
     let settings = Settings {
         secrets: read.secrets.clone(),
         admin_user: read.admin_user.clone(),
@@ -48,7 +49,7 @@ pub fn renew(before: &Loaded, host: &str) -> Result<RenewedSecrets, SettingsErro
         cookie_secret: read.cookie_secret.clone(),
         ..before.settings.clone()
     };
-    // The address is the running server's, whatever the file says by now.
+    // The address is the running server's, even if the file names another one now.
     Settings { host: host.into(), ..settings.clone() }.validate()?;
     Ok(RenewedSecrets { loaded: Loaded { settings, ..loaded }, changed, needs_restart })
 }
@@ -61,25 +62,21 @@ fn refuse_losses(before: &Loaded, now: &Loaded) -> Result<(), SettingsError> {
         let source = before.sources.get(key).filter(|_| !now.sources.contains_key(key))?;
         Some(format!("{key}: {source} gave a value before, and no source gives one now"))
     });
-    let mut problems = Vec::from_iter(lost);
     let before_known = before.settings.default_secrets();
-    let mut known = now.settings.default_secrets();
-    known.retain(|key| !before_known.contains(key) && now.sources.contains_key(key));
-    problems.extend(
-        known.into_iter().map(|key| {
-            format!("{key}: the well-known default is refused in the place of a secret of your own")
-        }),
-    );
-    if problems.is_empty() { Ok(()) } else { Err(SettingsError { problems }) }
+    let known = now.settings.default_secrets().into_iter();
+    let replaced = known.filter(|key| !before_known.contains(key) && now.sources.contains_key(key));
+    let weakened = replaced
+        .map(|key| format!("{key}: the well-known default is refused as the replacement of your own secret"));
+    SettingsError::unless_empty(lost.chain(weakened).collect())
 }
 
-/// What is wrong with the file as a whole.
+/// Why the file as a whole is refused.
 fn lost_file(before: &Loaded, now: &Loaded) -> Option<String> {
     let path = before.file.as_ref()?.display();
     let reason = match &now.file {
-        None => "the file is not there any more",
+        None => "the file does not exist any more",
         Some(_) if now.text.is_empty && !before.text.is_empty => "the file is empty, and was not before",
-        // TOML has its texts in quotes, so a cut one is an error by itself.
+        // TOML has quotes around texts, so a text that is cut off is an error by itself.
         Some(_) if now.settings.ini.is_some() && before.text.ends_its_line && !now.text.ends_its_line => {
             "the file ends in the middle of a line, and did not before"
         }

@@ -1,11 +1,11 @@
-//! The types of settings that are more than a number or a text.
+//! Types of settings that are more than a number or a text, and what an address to listen on means.
 
 use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-/// A secret: never prints itself, and is compared with what comes from outside in constant time.
+/// A secret. It is never printed, and it is compared with received texts in constant time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -15,12 +15,12 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for computing with it; never for printing.
+    /// The text itself, for computations; it must not be printed.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Compares in a time that does not tell how much of the text is right.
+    /// Compares in a time that does not reveal how much of the text is right.
     pub fn matches(&self, given: &str) -> bool {
         let digest = |text: &str| Hmac::<Sha1>::new(&Default::default()).chain_update(text);
         digest(given).verify(&digest(&self.0).finalize().into_bytes()).is_ok()
@@ -33,24 +33,42 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Who may call the signed API, by address of the socket's peer.
+/// The clients that may call the signed API, by the address of the socket's peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedPeers {
-    /// `0.0.0.0` stands in the list: everybody with a good signature.
+    /// `0.0.0.0` is in the list: every client with a valid signature.
     Any,
-    /// Exactly these addresses; an empty list allows nobody.
+    /// Exactly these addresses; an empty list allows none.
     Only(Vec<IpAddr>),
 }
 
 /// When demo mode is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DemoSetting {
-    /// On for requests of this machine, while nothing suggests a deployment; see [`super::Settings::demo_enabled`].
+    /// On for requests from this machine, while no setting suggests a deployment; see [`super::Settings::demo_enabled`].
     Auto,
     /// On, except for a server started from an INI file.
     On,
     /// Never on.
     Off,
+}
+
+impl DemoSetting {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Whether only this machine can reach a host to listen on. The only name that counts is `localhost`.
+pub fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+    }
 }
 
 #[cfg(test)]

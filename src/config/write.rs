@@ -2,25 +2,11 @@
 
 use super::SettingsError;
 use super::ini::read_section;
-use super::key::Key;
-use super::table::{KEYS, Settings};
+use super::table::{KEYS, Key, Settings};
 
-/// Keys an INI file always holds, those of the original; of the others it holds what differs from the default.
-const ORIGINAL: [&str; 13] = [
-    "host",
-    "port",
-    "log_level",
-    "debug",
-    "secrets",
-    "validate_requests",
-    "allow_posting_from",
-    "allow_cors",
-    "admin_user",
-    "admin_secret",
-    "cookie_secret",
-    "enforce_https",
-    "http_scheme",
-];
+/// The original's keys, which an INI file always contains. Of the others it contains those that differ from the default.
+const ORIGINAL: &str = "host port log_level debug secrets validate_requests allow_posting_from allow_cors admin_user \
+                        admin_secret cookie_secret enforce_https http_scheme";
 
 /// One setting for people to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,53 +21,68 @@ pub struct ShownSetting {
     pub is_secret: bool,
 }
 
-/// All settings for people to read, secrets masked.
+/// All settings for people to read, with masked secrets.
 pub fn shown(settings: &Settings) -> Vec<ShownSetting> {
     let default = Settings::default();
     let show = |key: &Key| ShownSetting {
         key: key.name,
-        value: if (key.is_secret)() { "********".into() } else { (key.show)(settings).to_string() },
-        is_default: (key.show)(settings) == (key.show)(&default),
-        is_secret: (key.is_secret)(),
+        value: if (key.info)().is_secret { "********".into() } else { (key.show)(settings).to_string() },
+        is_default: key.is_equal(settings, &default),
+        is_secret: (key.info)().is_secret,
     };
     KEYS.iter().map(show).collect()
 }
 
-/// A whole `channelstream.toml` with these settings, each with its sentence. Secrets stand in it.
-pub fn to_toml(settings: &Settings) -> String {
-    let mut text = String::from(
-        "# Settings of channelstream. Environment variables CHANNELSTREAM_<KEY> go before this file, flags of the\n\
-         # command line before both. Made by `channelstream make-config`; `channelstream check-config` checks it.\n",
-    );
+/// Writes a heading where a group begins, and a piece of text for each setting.
+fn by_group(text: &mut String, heading: fn(&str) -> String, entry: impl Fn(&Key) -> String) {
     let mut group = "";
     for key in KEYS {
         if key.group != group {
             group = key.group;
-            text.push_str(&format!("\n# --- {group} ---\n"));
+            text.push_str(&heading(group));
         }
-        text.push_str(&format!("\n# {}\n{} = {}\n", key.doc.trim(), key.name, (key.show)(settings)));
+        text.push_str(&entry(key));
     }
+}
+
+/// A complete `channelstream.toml` with these settings, each with its sentence. It contains the secrets.
+pub fn to_toml(settings: &Settings) -> String {
+    let mut text = String::from(
+        "# Settings of channelstream. Environment variables CHANNELSTREAM_<KEY> override this file, flags of the command\n\
+         # line override both. Times and sizes may have a unit, such as \"10s\" or \"8MiB\". Made by\n\
+         # `channelstream make-config`; `channelstream check-config` checks it.\n",
+    );
+    by_group(
+        &mut text,
+        |group| format!("\n# --- {group} ---\n"),
+        |key| format!("\n# {}\n{} = {}\n", key.doc.trim(), key.name, (key.show)(settings)),
+    );
     text
 }
 
-/// An INI file with these settings, which the original reads too. Secrets stand in it. Demo mode is left out, since
-/// it does not count there.
+/// An INI file with these settings, which the original reads too. It contains the secrets, and not demo mode, which an
+/// INI file cannot turn on.
 ///
 /// # Errors
-/// Names each key whose value such a file cannot hold, like a text with blanks at its ends.
+/// Names each key whose value an INI file cannot hold, such as a text with blanks at its ends.
 pub fn to_ini(settings: &Settings) -> Result<String, SettingsError> {
     let default = Settings::default();
     let mut text = String::from("[channelstream]\n");
     let mut problems = Vec::new();
     for key in KEYS.iter().filter(|key| key.name != "demo") {
-        if ORIGINAL.contains(&key.name) || (key.show)(settings) != (key.show)(&default) {
+        if original_name(key).is_some() || !key.is_equal(settings, &default) {
             match ini_entry(key, settings) {
                 Some(entry) => text.push_str(&format!("# {}\n{entry}", key.doc.trim())),
                 None => problems.push(format!("{}: an INI file cannot hold its value", key.name)),
             }
         }
     }
-    if problems.is_empty() { Ok(text) } else { Err(SettingsError { problems }) }
+    SettingsError::unless_empty(problems).map(|()| text)
+}
+
+/// The original's name of a setting, which may be an old name here.
+fn original_name(key: &Key) -> Option<&'static str> {
+    ORIGINAL.split(' ').find(|name| *name == key.name || Some(*name) == key.old_name)
 }
 
 fn ini_entry(key: &Key, settings: &Settings) -> Option<String> {
@@ -89,11 +90,11 @@ fn ini_entry(key: &Key, settings: &Settings) -> Option<String> {
         [one] if key.name == "secrets" => {
             ini_line("secret", one.expose()).or_else(|| ini_line("secrets", &ini_text(key, settings)))
         }
-        _ => ini_line(key.name, &ini_text(key, settings)),
+        _ => ini_line(original_name(key).unwrap_or(key.name), &ini_text(key, settings)),
     }
 }
 
-/// A line that is read as it was meant, or none.
+/// A line from which the same value is read, or none.
 fn ini_line(name: &str, value: &str) -> Option<String> {
     let line = format!("{name} = {}\n", value.replace('%', "%%"));
     let section = read_section(&format!("[x]\n{line}"), "x").ok()?;
@@ -103,7 +104,7 @@ fn ini_line(name: &str, value: &str) -> Option<String> {
 fn ini_text(key: &Key, settings: &Settings) -> String {
     match (key.show)(settings) {
         toml::Value::String(text) => text,
-        toml::Value::Array(items) if (key.is_secret)() => serde_json::json!(items).to_string(),
+        toml::Value::Array(items) if (key.info)().is_secret => serde_json::json!(items).to_string(),
         toml::Value::Array(items) => {
             items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(", ")
         }
@@ -114,50 +115,51 @@ fn ini_text(key: &Key, settings: &Settings) -> String {
 const PAGE_HEAD: &str = "\
 # Settings
 
-Settings come from a TOML file, from environment variables and from the command line; the later goes before the earlier.
+Settings come from a TOML file, from environment variables and from the command line; later sources override earlier ones.
 
 * The file is the one named by `--config`, else by `CHANNELSTREAM_CONFIG`, else `channelstream.toml` in the working
   directory. Its keys are those below; an unknown key is an error. `secret = TEXT` is short for `secrets` with one item.
-* Each setting can be given as `CHANNELSTREAM_<KEY>`, such as `CHANNELSTREAM_MAX_BODY_BYTES`. Lists hold commas or
-  newlines between their items. `CHANNELSTREAM_SECRET` is exactly one secret; `CHANNELSTREAM_SECRETS` holds one on each
-  line, or a JSON list. An empty value counts as not given; an empty list is a list of nothing.
-* On the command line `--set KEY=VALUE` gives any setting.
-* Blanks and line ends around a secret, a password or `admin_user` are left out, with a warning: the sign-in form does the
-  same to what is typed, and your applications have to sign without them.
-* A file has at most 1 MiB and is read within 5 s. Only a name that does not exist counts as no `channelstream.toml`:
-  a directory, a link that leads nowhere or a file that cannot be read is an error. At a reload (SIGHUP) no setting falls back to its
-  default: the reload is refused if the file is gone, empty, cut off or not a regular one, or no longer gives a secret.
-* `-i FILE.ini` or `CHANNELSTREAM_INI` reads an INI file of channelstream 0.7.1. `CHANNELSTREAM_*` variables are then
-  ignored, the server listens on 0.0.0.0 unless the file says otherwise, and there is no demo mode.
+* You can give each setting as `CHANNELSTREAM_<KEY>`, such as `CHANNELSTREAM_MAX_BODY_BYTES`. Lists have commas or newlines
+  between their items. `CHANNELSTREAM_SECRET` is exactly one secret; `CHANNELSTREAM_SECRETS` contains one on each line, or a
+  JSON list. An empty value counts as not given; for a list it means an empty list.
+* On the command line, `--set KEY=VALUE` gives any setting.
+* Times and sizes are numbers in the unit that the table names, or have a unit of their own: `250ms`, `10s`, `5min`, `2h`;
+  `64KiB`, `8MiB`, `1GiB` (`kB`, `MB` and `GB` are powers of 1000). In TOML, a value with a unit is in quotes.
+* Every source also accepts the old name of a setting that was renamed. At debug level the log reports each old name in use
+  with the new one. A source that gives both names is an error.
+* The server removes blanks and line ends around a secret, a password or `admin_user`, with a warning. The sign-in form does
+  the same with what you type, and your applications have to sign without them.
+* A file has at most 1 MiB and is read within 5 s. Only if nothing has the name `channelstream.toml` does the server start
+  without a file: a directory, a link that leads nowhere or a file that cannot be read is an error. At a reload (SIGHUP) no
+  setting falls back to its default: the server refuses the reload if the file is gone, empty, cut off or not a regular one,
+  or no longer gives a secret.
+* `-i FILE.ini` or `CHANNELSTREAM_INI` reads an INI file of channelstream 0.7.1. The server then ignores `CHANNELSTREAM_*`
+  variables, listens on 0.0.0.0 unless the file gives another address, and has no demo mode.
 
-`channelstream check-config` prints what is in force and where it came from. This page and the sample file are made by
-`channelstream make-config --format markdown` and `channelstream make-config`.
+`channelstream check-config` prints all values and their sources. `channelstream make-config --format markdown` makes this
+page, and `channelstream make-config` the sample file.
 ";
 
 /// The reference page of all settings, in Markdown.
 pub fn reference_page() -> String {
     let default = Settings::default();
     let mut text = String::from(PAGE_HEAD);
-    let mut group = "";
-    for key in KEYS {
-        if key.group != group {
-            group = key.group;
-            text.push_str(&format!(
-                "\n## {group}\n\n| key | default | values | meaning |\n| --- | --- | --- | --- |\n"
-            ));
-        }
-        let (name, value) = (key.name, (key.show)(&default));
-        text.push_str(&format!("| `{name}` | `{value}` | {} | {} |\n", (key.expects)(), key.doc.trim()));
-    }
+    by_group(
+        &mut text,
+        |group| format!("\n## {group}\n\n| key | default | values | meaning |\n| --- | --- | --- | --- |\n"),
+        |key| {
+            let (name, value, doc) = (key.name, (key.show)(&default), key.doc.trim());
+            let old = key.old_name.map(|old| format!(" Old name: `{old}`.")).unwrap_or_default();
+            format!("| `{name}` | `{value}` | {} | {doc}{old} |\n", (key.info)().expects)
+        },
+    );
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::DemoSetting;
-    use super::super::Inputs;
-    use super::super::Secret;
-    use super::super::load;
+    use super::super::kind::Given;
+    use super::super::{DemoSetting, FileFormat, Secret, parse};
     use super::*;
     use proptest::prelude::*;
 
@@ -174,17 +176,8 @@ mod tests {
         KEYS.iter().map(|key| format!("{} = {}", key.name, (key.show)(settings))).collect()
     }
 
-    fn reload(name: &str, text: &str) -> Settings {
-        let directory =
-            std::env::temp_dir().join(format!("channelstream-write-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let path = directory.join(name);
-        std::fs::write(&path, text).unwrap();
-        let ini = Some(path.clone()).filter(|_| name.ends_with("ini"));
-        let config = Some(path).filter(|_| ini.is_none());
-        let loaded = load(&Inputs { ini, config, ..Inputs::default() }).unwrap();
-        std::fs::remove_dir_all(&directory).unwrap();
-        loaded.settings
+    fn read(text: &str, format: FileFormat) -> Settings {
+        parse(text, format, "file".as_ref()).unwrap()
     }
 
     fn unusual() -> Settings {
@@ -196,22 +189,10 @@ mod tests {
             cookie_secret: Secret::new("c"),
             allow_cors: vec!["a.example".into(), "b.example".into()],
             http_scheme: Some("https".into()),
+            check_signature_age: false,
             date_in_frames: false,
             ..Settings::default()
         }
-    }
-
-    #[test]
-    fn the_sample_yields_the_defaults() {
-        let default = Settings { cookie_secret: Secret::new("c"), ..Settings::default() };
-        assert_eq!(dump(&reload("default.toml", &to_toml(&default))), dump(&default));
-        assert_eq!(dump(&reload("default.ini", &to_ini(&default).unwrap())), dump(&default));
-    }
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        assert_eq!(dump(&reload("unusual.toml", &to_toml(&unusual()))), dump(&unusual()));
-        assert_eq!(dump(&reload("unusual.ini", &to_ini(&unusual()).unwrap())), dump(&unusual()));
     }
 
     #[test]
@@ -224,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_ini_cannot_hold_is_named() {
+    fn a_value_that_an_ini_cannot_hold_is_named() {
         let error = to_ini(&Settings { admin_user: " a".into(), ..Settings::default() }).unwrap_err();
         assert_eq!(error.problems, ["admin_user: an INI file cannot hold its value"]);
     }
@@ -236,14 +217,58 @@ mod tests {
         assert!(shown(&Settings::default()).iter().all(|line| line.is_default));
     }
 
+    /// Numbers of any size, with and without a unit.
+    fn number_text() -> impl Strategy<Value = String> {
+        let units = vec!["", "ms", "s", "min", "h", "B", "KiB", "MiB", "GiB"];
+        (0..40_u32, any::<u64>(), prop::sample::select(units))
+            .prop_map(|(bits, number, unit)| format!("{}{unit}", number >> (63 - bits)))
+    }
+
+    /// Settings of which some are changed; a text that a setting refuses leaves its default.
+    fn settings() -> impl Strategy<Value = Settings> {
+        let text =
+            || prop_oneof![number_text(), "[ -~éß]{1,12}", "(on|off|https|debug|::1|10\\.0\\.0\\.0/8)"];
+        prop::collection::vec(text(), KEYS.len()).prop_map(|texts| {
+            let mut settings = unusual();
+            for (key, text) in KEYS.iter().zip(&texts) {
+                let _ = (key.read)(&mut settings, Given::Text(text), &mut Vec::new());
+            }
+            settings
+        })
+    }
+
     proptest! {
         #[test]
-        fn an_ini_line_says_what_was_meant_or_nothing(value in any::<String>()) {
+        fn written_settings_are_read_back_equal(settings in settings()) {
+            prop_assert_eq!(settings.validate().map_err(|error| error.problems).err().unwrap_or_default().iter()
+                .filter(|problem| !problem.contains("well-known")).count(), 0);
+            prop_assert_eq!(dump(&read(&to_toml(&settings), FileFormat::Toml)), dump(&settings));
+            if let Ok(ini) = to_ini(&settings) {
+                let without_demo = Settings { demo: DemoSetting::Auto, ..settings.clone() };
+                prop_assert_eq!(dump(&read(&ini, FileFormat::Ini)), dump(&without_demo));
+            }
+            let open = shown(&settings).into_iter().filter(|line| !line.is_secret);
+            let lines = open.map(|line| format!("{} = {}\n", line.key, line.value)).collect::<String>();
+            for line in dump(&read(&lines, FileFormat::Toml)).iter().filter(|line| !line.contains("secret")) {
+                prop_assert!(dump(&settings).contains(line), "{}", line);
+            }
+        }
+
+        #[test]
+        fn an_ini_line_holds_the_same_value_or_is_refused(value in any::<String>()) {
             if let Some(line) = ini_line("key", &value) {
                 let section = read_section(&format!("[channelstream]\na = 1\n{line}b = 2\n"), "channelstream").unwrap();
                 prop_assert_eq!(&section["key"], &value);
                 prop_assert_eq!(section.len(), 3);
             }
+        }
+    }
+
+    #[test]
+    fn the_defaults_and_unusual_values_are_read_back_equal() {
+        for settings in [Settings::default(), unusual()] {
+            assert_eq!(dump(&read(&to_toml(&settings), FileFormat::Toml)), dump(&settings));
+            assert_eq!(dump(&read(&to_ini(&settings).unwrap(), FileFormat::Ini)), dump(&settings));
         }
     }
 }

@@ -36,7 +36,6 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/static/{path:.*}").route(read().to(assets::asset)));
 }
 
-/// Mounts the figures.
 pub fn figures(cfg: &mut web::ServiceConfig) {
     let json = web::resource("/admin/admin.json");
     cfg.service(json.route(read().to(figures::admin_json)).route(web::post().to(figures::admin_json)))

@@ -26,7 +26,6 @@ impl<T, O: Fn(&T, &T) -> Ordering> Ranked<T, O> {
         Self { rows: Vec::new(), keep: listing.skip() + listing.per_page, order, matching: 0 }
     }
 
-    /// Adds a row.
     pub fn push(&mut self, row: T) {
         self.matching += 1;
         self.rows.push(row);

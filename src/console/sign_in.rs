@@ -109,7 +109,6 @@ fn too_many_response() -> Response {
     form
 }
 
-/// Shows the form.
 pub async fn form(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     pages::SIGN_IN.serve(&gate.base_url(req.head()), &[("error", "")])
 }

@@ -22,7 +22,7 @@ pub struct SocketHeartbeat {
 }
 
 impl SocketHeartbeat {
-    /// Starts with the settings `ping_interval_ms` and `socket_idle_timeout_ms`.
+    /// Starts with the settings `ping_interval_ms` and `pong_timeout`.
     pub fn new(settings: &Settings) -> Self {
         let times = HeartbeatTimes::new(settings, Instant::now());
         let timer = Box::pin(tokio::time::sleep_until(times.next()));
@@ -65,8 +65,7 @@ struct HeartbeatTimes {
 impl HeartbeatTimes {
     fn new(settings: &Settings, now: Instant) -> Self {
         let unless_off = |ms| (ms > 0).then(|| Duration::from_millis(ms));
-        let (ping, idle) =
-            (unless_off(settings.ping_interval_ms), unless_off(settings.socket_idle_timeout_ms));
+        let (ping, idle) = (unless_off(settings.ping_interval_ms), unless_off(settings.pong_timeout));
         Self { ping, idle, last_ping: now, last_activity: now, silent_since: None }
     }
 
@@ -103,11 +102,8 @@ impl HeartbeatTimes {
 mod tests {
     use super::*;
 
-    fn times(
-        ping_interval_ms: u64,
-        socket_idle_timeout_ms: u64,
-    ) -> (HeartbeatTimes, impl Fn(u64) -> Instant) {
-        let settings = Settings { ping_interval_ms, socket_idle_timeout_ms, ..Settings::default() };
+    fn times(ping_interval_ms: u64, pong_timeout: u64) -> (HeartbeatTimes, impl Fn(u64) -> Instant) {
+        let settings = Settings { ping_interval_ms, pong_timeout, ..Settings::default() };
         let begun = Instant::now();
         (HeartbeatTimes::new(&settings, begun), move |ms| begun + Duration::from_millis(ms))
     }

@@ -96,12 +96,10 @@ struct SubscriberListener {
 }
 
 impl Subscribers {
-    /// Adds a socket.
     pub fn enter(&mut self, Enter { id, actor, queue }: Enter) {
         self.listeners.insert(id, SubscriberListener { actor, queue });
     }
 
-    /// Removes a socket.
     pub fn leave(&mut self, id: ListenerId) {
         self.listeners.remove(&id);
     }

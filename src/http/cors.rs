@@ -58,7 +58,7 @@ pub fn is_shared(path: &str) -> bool {
 }
 
 /// Whether pages of other origins call this path themselves. They must be able to read refusals as well: without these
-/// headers a refused poll with an unknown id looks like a network error, and the client does not know that it must connect
+/// headers a refused poll with an unknown id looks like a network error, and the client cannot detect that it must connect
 /// again.
 pub fn is_for_browsers(path: &str) -> bool {
     matches!(path, "/listen" | "/disconnect")

@@ -75,7 +75,7 @@ impl Stopper {
     fn close_sessions(&self, limit: Duration) {
         let core = &self.core;
         core.drain.advance(Stage::Draining);
-        let given = core.settings.drain_spread_ms;
+        let given = core.settings.shutdown_spread;
         let spread_ms = given.min((limit * 2 / QUARTERS).as_millis() as u64);
         let sessions = core.in_flight.sessions.get();
         log::info!("closing {sessions} sessions within {spread_ms} ms, no new ones are accepted");

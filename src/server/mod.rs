@@ -162,8 +162,8 @@ impl Core {
             let private_messages =
                 PrivateMessages::new(private_messages, hubs.clone(), self.in_flight.clone()).start();
             let state = RegistryState::new(ConnectionTimes {
-                idle: settings.connection_idle_timeout_ms,
-                part: settings.part_delay_ms,
+                idle: settings.unattached_timeout,
+                part: settings.leave_delay,
                 grace: settings.grace_time_ms,
                 user_idle: settings.user_idle_timeout_ms,
             })

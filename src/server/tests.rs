@@ -179,7 +179,7 @@ fn until(server: &Server, path: &str, status: u16, text: &str) -> String {
 
 #[test]
 fn a_blocked_thread_is_detected_and_reported() {
-    let server = Server::start(Settings { worker_lag_ms: 300, ..Server::settings() });
+    let server = Server::start(Settings { watchdog_timeout: 300, ..Server::settings() });
     until(&server, "/health/ready", 200, r#"{"state":"ready","reason":null}"#);
     let blocked = Server::block(server.core.registry_thread.get().unwrap());
     until(&server, "/health/ready", 503, r#"{"state":"lagging","reason":"registry has not answered for "#);
@@ -192,7 +192,7 @@ fn a_blocked_thread_is_detected_and_reported() {
 
 #[test]
 fn a_full_mailbox_refuses_counts_and_is_reported() {
-    let server = Server::start(Settings { registry_mailbox: 1, worker_lag_ms: 0, ..Server::settings() });
+    let server = Server::start(Settings { registry_mailbox: 1, watchdog_timeout: 0, ..Server::settings() });
     until(&server, "/health/ready", 200, "ready");
     let blocked = Server::block(server.core.registry_thread.get().unwrap());
     let body = r#"[{"user": "bob", "channel": "c", "message": {}}]"#;

@@ -24,7 +24,7 @@ struct WatchedThread {
 /// # Errors
 /// The thread cannot be started.
 pub fn start(core: &Arc<Core>, threads: Vec<(String, ArbiterHandle)>) -> io::Result<()> {
-    let limit = Duration::from_millis(core.settings.worker_lag_ms);
+    let limit = Duration::from_millis(core.settings.watchdog_timeout);
     if limit.is_zero() {
         return Ok(());
     }

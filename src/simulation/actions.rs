@@ -175,7 +175,6 @@ fn of_kind(kind: usize, rng: &mut Rng) -> Action {
     }
 }
 
-/// Performs an action.
 pub fn act(world: &mut World, action: &Action) {
     match *action {
         Action::Connect { client, channels } => {

@@ -126,7 +126,6 @@ impl World {
         }
     }
 
-    /// A unique number.
     pub fn next_number(&mut self) -> u128 {
         self.last_number += 1;
         self.last_number

@@ -102,7 +102,6 @@ impl Default for LimitHits {
 }
 
 impl LimitHits {
-    /// Counts one hit.
     pub fn count(&self, limit: Limit) {
         if let Some(counter) = self.0.get(limit as usize) {
             counter.add(1);

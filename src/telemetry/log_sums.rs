@@ -20,7 +20,7 @@ const MAX_CHARS: usize = 120;
 /// A log event that clients can cause at any rate.
 #[derive(Debug)]
 pub struct Cause {
-    /// What a sum counts, as a plural.
+    /// The counted events, as a plural.
     name: &'static str,
     target: &'static str,
     level: Level,

@@ -60,7 +60,7 @@ pub struct Counters {
     pub closed_taken_over: Counter,
     /// Requests that got status 503 because a mailbox or a hub was full.
     pub refused_busy: Counter,
-    /// Times a thread did not respond for `worker_lag_ms`.
+    /// Times a thread did not respond for `watchdog_timeout`.
     pub threads_lagged: Counter,
     /// Connections that got status 503 because the process had no free file descriptor.
     pub refused_no_files: Counter,

@@ -19,7 +19,6 @@ pub struct ThreadHeartbeat {
 /// The result of a check of one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthChange {
-    /// No change.
     Same,
     /// The thread lags: it has not responded for this many ms.
     Lags(u64),

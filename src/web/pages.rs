@@ -24,7 +24,6 @@ pub const FRONT: Page = Page(include_str!("../../static/index.html"));
 pub const FIRST_APPLICATION: Page = Page(include_str!("../../static/first-application.html"));
 pub const SIGN_IN: Page = Page(include_str!("../../static/sign_in.html"));
 pub const DASHBOARD: Page = Page(include_str!("../../static/admin.html"));
-/// The API explorer.
 pub const EXPLORER: Page = Page(include_str!("../../static/explorer.html"));
 
 pub fn openapi_front(_: &mut ApiDescription<'_>) -> Operation {

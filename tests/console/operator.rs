@@ -12,7 +12,7 @@ pub fn server() -> TestServer {
 }
 
 pub fn fast_settings() -> Settings {
-    Settings { part_delay_ms: 0, ..settings() }
+    Settings { leave_delay: 0, ..settings() }
 }
 
 /// Sends a request without any credentials but the given headers.

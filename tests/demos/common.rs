@@ -7,7 +7,7 @@ use channelstream::config::{DemoSetting, Settings};
 
 /// Settings without pings or timeouts. Demo mode is on for all clients, also behind a proxy.
 pub fn quiet() -> Settings {
-    Settings { demo: DemoSetting::On, ping_interval_ms: 0, socket_idle_timeout_ms: 0, ..settings() }
+    Settings { demo: DemoSetting::On, ping_interval_ms: 0, pong_timeout: 0, ..settings() }
 }
 
 /// Like `quiet`, behind a proxy.

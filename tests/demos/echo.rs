@@ -78,7 +78,7 @@ async fn upgraded_stream(server: &TestServer) -> TcpStream {
 
 #[actix_web::test]
 async fn server_closes_a_client_that_sends_no_pongs() {
-    let settings = Settings { ping_interval_ms: 50, socket_idle_timeout_ms: 1_500, ..quiet() };
+    let settings = Settings { ping_interval_ms: 50, pong_timeout: 1_500, ..quiet() };
     let server = TestServer::start(settings);
     let (mut vanished, _keep) = open(&server, "/demo/echo").await;
     let (mut there, mut outgoing) = open(&server, "/demo/echo").await;

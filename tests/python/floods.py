@@ -215,7 +215,7 @@ def shedding(server, program):
 
 
 FLOODS = {
-    silent_websockets: ["ping_interval_ms=1000", "socket_idle_timeout_ms=4000"],
+    silent_websockets: ["ping_interval_ms=1000", "pong_timeout=4000"],
     connection_flood: ["max_sockets_per_address=200"],
     huge_bodies_without_a_signature: [],
     huge_signed_bodies: [],

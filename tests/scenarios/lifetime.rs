@@ -20,7 +20,7 @@ on_every_transport!(
 
 /// Unattached and absent connections end after little more than a second.
 fn short_timeouts() -> Settings {
-    Settings { connection_idle_timeout_ms: 600, grace_time_ms: 600, poll_wait_ms: 100, ..fast_settings() }
+    Settings { unattached_timeout: 600, grace_time_ms: 600, poll_wait_ms: 100, ..fast_settings() }
 }
 
 impl Stage {

@@ -16,7 +16,7 @@ on_every_transport!(
 
 /// Connections without a session are soon absent.
 fn short_absence() -> Settings {
-    Settings { connection_idle_timeout_ms: 1_000, ..fast_settings() }
+    Settings { unattached_timeout: 1_000, ..fast_settings() }
 }
 
 async fn watched(stage: &Stage, settings: Value) -> Listener {

@@ -17,7 +17,7 @@ pub fn fast_settings() -> Settings {
     Settings {
         poll_wait_ms: 300,
         poll_batch_window_ms: 10,
-        part_delay_ms: 200,
+        leave_delay: 200,
         channel_frames: 1_000,
         user_frames: 1_000,
         ..settings()

@@ -53,7 +53,6 @@ pub(crate) trait FieldKind: Copy + Sync {
     /// Whether null is a value of this kind.
     const TAKES_NULL: bool = false;
 
-    /// Reads a value.
     fn read(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value>;
 
     /// The schema of the values that can be read.

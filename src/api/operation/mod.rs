@@ -26,15 +26,13 @@ pub const ADMIN_COOKIE: &str = "adminCookie";
 /// The security scheme of the token that accompanies the cookie.
 pub const CSRF_TOKEN: &str = "csrfToken";
 
-/// What all endpoint descriptions share.
+/// State that all endpoint descriptions share.
 pub struct ApiDescription<'a> {
     /// The server's settings: the description contains the configured limits.
     pub settings: &'a Settings,
     /// The same limits, in the form that body readers use.
     pub limits: RequestLimits,
-    /// Named schemas.
     pub schemas: SchemaRegistry,
-    /// Named responses.
     pub responses: BTreeMap<String, Response>,
 }
 
@@ -107,7 +105,6 @@ impl ApiGroup {
 pub enum Access {
     /// None. A signature that is present must still be valid.
     Open,
-    /// A signature.
     Signed,
     /// A signature or the admin's cookie.
     SignedOrAdmin,
@@ -284,7 +281,6 @@ pub fn response(text: &str, content_type: &str, shape: ValueSchema) -> Response 
     ResponseBuilder::new().description(text).content(content_type, content).build()
 }
 
-/// A query parameter.
 pub fn in_query(name: &str, required: Required, shape: ValueSchema, text: &str) -> ParameterBuilder {
     let parameter = Parameter::builder().name(name).parameter_in(ParameterIn::Query).required(required);
     parameter.schema(Some(shape)).description(Some(text))

@@ -21,7 +21,7 @@ use sha2::Sha256;
 
 use crate::config::Secret;
 
-/// The greatest age of an accepted signature while `validate_requests` is on, in seconds, inclusive.
+/// The greatest age of an accepted signature while `check_signature_age` is on, in seconds, inclusive.
 pub const MAX_AGE_S: u64 = 60;
 
 const SALT: &[u8] = b"itsdangerous.Signer";

@@ -2,7 +2,7 @@
 
 use super::tests::PART;
 use super::*;
-use crate::fixtures::stream::{PlainStream, describe};
+use crate::fixtures::stream::{PlainStream, event_line};
 use crate::fixtures::{
     Seen, channel, conn, delete, edit, location, message, only, payload, seen, time, view,
 };
@@ -129,7 +129,7 @@ fn attach(state: &mut ChannelState, model: &Model, conn_index: u32) {
     let events: Vec<Seen> =
         subscription.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
     let offsets = subscription.catchup.iter().map(|stamped| stamped.offset);
-    let lines: Vec<_> = offsets.zip(events.iter().map(describe)).collect();
+    let lines: Vec<_> = offsets.zip(events.iter().map(event_line)).collect();
     assert_eq!(lines, model.stream.since(cursor, user));
     model.stream.check_latest(&events);
 }

@@ -115,7 +115,7 @@ impl HubHandle {
             };
             slot.heartbeat_at = first(self.shared.settings.heartbeat_interval_ms);
             slot.ping_at = first(self.shared.settings.ping_interval_ms);
-            let idle = match self.shared.settings.socket_idle_timeout_ms {
+            let idle = match self.shared.settings.pong_timeout {
                 0 => u64::MAX,
                 ms => self.now_ms() + ms,
             };

@@ -254,7 +254,7 @@ impl HubShared {
             return self.report(detached);
         }
         let silent_ms = now_ms.saturating_sub(send_queue.last_received_ms());
-        if settings.socket_idle_timeout_ms > 0 && silent_ms >= settings.socket_idle_timeout_ms {
+        if settings.pong_timeout > 0 && silent_ms >= settings.pong_timeout {
             drop(table);
             return self.close(key, CloseReason::Silent);
         }
@@ -267,7 +267,7 @@ impl HubShared {
             slot.ping_at = now_ms + settings.ping_interval_ms;
             pushed = send_queue.push_control(&PING);
         }
-        let idle_at = send_queue.last_received_ms().saturating_add(match settings.socket_idle_timeout_ms {
+        let idle_at = send_queue.last_received_ms().saturating_add(match settings.pong_timeout {
             0 => u64::MAX,
             ms => ms,
         });

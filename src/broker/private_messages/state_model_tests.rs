@@ -1,7 +1,7 @@
 //! Random private messages, edits, deletions, attachments and detachments, against plain lists.
 
 use super::*;
-use crate::fixtures::stream::{PlainStream, describe};
+use crate::fixtures::stream::{PlainStream, event_line};
 use crate::fixtures::{ENCODER, Seen, conn, delete, edit, location, message, payload, seen};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -96,7 +96,7 @@ fn attach(state: &mut PrivateMessagesState, model: &Model, conn_index: u32) {
     let events: Vec<Seen> =
         subscription.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
     let offsets = subscription.catchup.iter().map(|stamped| stamped.offset);
-    let lines: Vec<_> = offsets.zip(events.iter().map(describe)).collect();
+    let lines: Vec<_> = offsets.zip(events.iter().map(event_line)).collect();
     assert_eq!(lines, user.stream.since(cursor, id));
     user.stream.check_latest(&events);
 }

@@ -84,7 +84,6 @@ impl Console {
     }
 }
 
-/// Mounts all endpoints.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/admin/channels.json").route(read().to(channels::channels)))
         .service(web::resource("/admin/channel.json").route(read().to(channel::channel)))

@@ -56,7 +56,7 @@ pub const REASONS: [(CloseReason, &str, &str); 10] = [
     ),
     (
         CloseReason::Silent,
-        "the client sent nothing, not even a pong, for `socket_idle_timeout_ms`",
+        "the client sent nothing, not even a pong, for `pong_timeout`",
         "reconnect with the same id",
     ),
 ];

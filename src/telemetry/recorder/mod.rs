@@ -60,7 +60,7 @@ pub enum ConnectionEvent {
     Detached,
 }
 
-/// What the hub did with a frame.
+/// The result of a frame for one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The kernel has accepted all of it.
@@ -88,10 +88,8 @@ pub enum Outcome {
 /// Identifying data of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct FrameHead {
-    /// Its id.
     #[serde(default)]
     pub uuid: Uuid,
-    /// Its type.
     #[serde(default, rename = "type")]
     pub kind: Box<str>,
     /// Its sender, or the user whom it concerns.

@@ -29,7 +29,6 @@ pub struct EventList {
 
 #[derive(Clone, Copy)]
 enum BodyStep {
-    /// Open the list.
     Open,
     /// Continue with the part at this index.
     Part(usize),

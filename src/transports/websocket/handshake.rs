@@ -25,7 +25,6 @@ const CONN_ID: usize = 36;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct PlainHandshake<'a> {
-    /// The requested connection.
     pub conn_id: Uuid,
     /// Whether the client accepts compressed messages.
     pub deflate: bool,

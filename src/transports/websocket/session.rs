@@ -41,7 +41,6 @@ pub struct WebsocketSession {
 
 /// A valid handshake that still needs its response.
 pub struct Handshake<'a> {
-    /// The requested connection.
     pub conn_id: Uuid,
     /// The client's address, if the socket's peer is a proxy.
     pub client: Option<IpAddr>,

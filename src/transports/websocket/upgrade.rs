@@ -41,7 +41,6 @@ use uuid::Uuid;
 /// The state of the service on each thread.
 #[derive(Clone)]
 pub struct Upgrade {
-    /// Checks requests.
     pub gate: web::Data<Gate>,
     /// Reports whether the server is stopping.
     pub broker: web::Data<BrokerHandle>,

@@ -61,7 +61,7 @@ test('the client polls with the same id when the network starts to refuse websoc
 
 test('a closed page disconnects immediately if the option is on', async (context) => {
     const options = { disconnectOnPagehide: true, noWebsocket: true };
-    const settings = { CONNECTION_IDLE_TIMEOUT_MS: 600_000 };
+    const settings = { UNATTACHED_TIMEOUT: 600_000 };
     const { site, tab, listensOver } = await visit(context, browser, { options, settings });
     await listensOver('longpoll');
     await tab.close({ runBeforeUnload: true });

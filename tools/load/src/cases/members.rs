@@ -11,7 +11,7 @@ use std::io;
 /// Members that are added together.
 const BATCH: usize = 100;
 /// No client attaches to a connection, and the server must not drop them for that.
-const PATIENT: &str = "connection_idle_timeout_ms=3600000";
+const PATIENT: &str = "unattached_timeout=3600000";
 const NO_INFO: &str = r#","info":{"include_users":false,"include_history":false}"#;
 
 #[derive(Args)]

@@ -25,11 +25,10 @@ use std::io;
 /// The channel of all subscribers.
 const CHANNEL: &str = "crowd";
 /// Only the work of the case: no heartbeats, pings or time limits.
-const QUIET: &[&str] = &["heartbeat_interval_ms=0", "ping_interval_ms=0", "socket_idle_timeout_ms=0"];
+const QUIET: &[&str] = &["heartbeat_interval_ms=0", "ping_interval_ms=0", "pong_timeout=0"];
 
 /// Records of users and of connections, including those without a close frame, expire soon: the case waits for it.
-const FORGETFUL: &[&str] =
-    &["connection_idle_timeout_ms=3000", "grace_time_ms=500", "user_idle_timeout_ms=500"];
+const FORGETFUL: &[&str] = &["unattached_timeout=3000", "grace_time_ms=500", "user_idle_timeout_ms=500"];
 
 /// Starts the server that is measured, on its core.
 fn channelstream(settings: &[&str]) -> io::Result<Server> {

@@ -20,7 +20,7 @@ const CHANNEL: &str = "crowd";
 /// Short lifetimes, so that nothing expires after a run, and bounded buffers are full when the run begins.
 const SETTINGS: &[&str] = &[
     "grace_time_ms=1000",
-    "connection_idle_timeout_ms=3000",
+    "unattached_timeout=3000",
     "user_idle_timeout_ms=1000",
     "poll_wait_ms=400",
     "max_queued_bytes=262144",

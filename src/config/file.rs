@@ -1,5 +1,5 @@
-//! Reads a file of settings. "It is not there" is one answer; everything else that keeps the file from being read is an
-//! error that names the file.
+//! Reads a settings file. A missing file is one possible result; every other reason why the file cannot be read is an error
+//! that names the file.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};
@@ -11,76 +11,76 @@ use std::time::Duration;
 
 use super::SettingsError;
 
-/// Largest file of settings, in bytes.
+/// Largest settings file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
-/// Longest time to read one: a disk may hang, and a named pipe may have no writer.
+/// Longest time for reading it: a disk may hang, and a named pipe may have no writer.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Most readings at a time, those that still wait for their file beyond the limit included.
-const MAX_READINGS: usize = 16;
+/// Maximum number of concurrent reads, including those that still wait for their file after the time limit.
+const MAX_READS: usize = 16;
 
-/// Readings under way. A thread that waits for a disk cannot be ended, so they are counted.
-struct Readings(AtomicUsize);
+/// The number of reads in flight. A thread that waits for a disk cannot be ended, so they are counted.
+struct Reads(AtomicUsize);
 
-static READINGS: Readings = Readings(AtomicUsize::new(0));
+static READS: Reads = Reads(AtomicUsize::new(0));
 
-/// What may stand at the path.
+/// Kinds of files that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepts {
-    /// A file or a pipe, which gives its text only once.
+    /// Also a pipe, which gives its text only once.
     FilesAndPipes,
-    /// A file, which can be read again.
+    /// Only a regular file, which can be read again.
     Files,
 }
 
-/// The text of the file with this name in the directory, or none if nothing is there.
+/// The text of the file with this name in the directory, or none if nothing has this name.
 ///
 /// # Errors
-/// Something is there and cannot be read within 5 s as UTF-8 text of at most 1 MiB.
+/// Something has this name and cannot be read within 5 s as UTF-8 text of at most 1 MiB.
 pub(super) fn read(directory: &Path, name: &Path, accepts: Accepts) -> Result<Option<String>, SettingsError> {
     let path = directory.join(name);
-    READINGS
+    READS
         .within_limit(move || read_path(&path, accepts))
         .map_err(|reason| SettingsError::new(format!("{}: cannot be read: {reason}", name.display())))
 }
 
-impl Readings {
-    /// Reads on a thread of its own that is not joined: neither a reload nor the end of the process waits for it.
+impl Reads {
+    /// Reads on a separate thread that is not joined: neither a reload nor the end of the process waits for it.
     fn within_limit(
         &'static self,
         work: impl FnOnce() -> Result<Option<String>, String> + Send + 'static,
     ) -> Result<Option<String>, String> {
-        let reading = self.begin()?;
+        let permit = self.begin()?;
         let (sender, result) = sync_channel(1);
         let run = move || {
             let answer = work();
-            drop(reading);
+            drop(permit);
             let _ = sender.send(answer);
         };
         Builder::new().name("cs-settings".into()).spawn(run).map_err(|error| error.to_string())?;
         result.recv_timeout(LIMIT).unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs())))
     }
 
-    fn begin(&'static self) -> Result<SourceReading, String> {
+    fn begin(&'static self) -> Result<ReadPermit, String> {
         let before = self.0.fetch_add(1, Ordering::Relaxed);
-        let reading = SourceReading(self);
-        match before < MAX_READINGS {
-            true => Ok(reading),
-            false => Err(format!("{before} earlier readings still wait for their file")),
+        let permit = ReadPermit(self);
+        match before < MAX_READS {
+            true => Ok(permit),
+            false => Err(format!("{before} earlier reads still wait for their file")),
         }
     }
 }
 
-/// Counts as one until it is dropped.
-struct SourceReading(&'static Readings);
+/// Counts as one read until it is dropped.
+struct ReadPermit(&'static Reads);
 
-impl Drop for SourceReading {
+impl Drop for ReadPermit {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 fn read_path(path: &Path, accepts: Accepts) -> Result<Option<String>, String> {
-    // The link itself: one that leads nowhere is not the same as nothing.
+    // The link itself: a link that leads nowhere does not count as a missing file.
     match path.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
@@ -89,7 +89,7 @@ fn read_path(path: &Path, accepts: Accepts) -> Result<Option<String>, String> {
     let text = |error: std::io::Error| error.to_string();
     refuse_kind(&path.metadata().map_err(text)?, accepts)?;
     let file = File::open(path).map_err(text)?;
-    // Another one may stand there by now.
+    // Another file may have replaced it meanwhile.
     refuse_kind(&file.metadata().map_err(text)?, accepts)?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(text)?;
@@ -114,11 +114,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readings_that_hang_are_bounded() {
-        static OWN: Readings = Readings(AtomicUsize::new(0));
-        let hanging: Vec<_> = (0..MAX_READINGS).map(|_| OWN.begin().ok().unwrap()).collect();
+    fn the_number_of_reads_that_hang_is_limited() {
+        static OWN: Reads = Reads(AtomicUsize::new(0));
+        let hanging: Vec<_> = (0..MAX_READS).map(|_| OWN.begin().ok().unwrap()).collect();
         let read = || OWN.within_limit(|| Ok(Some("text".into())));
-        assert_eq!(read().unwrap_err(), "16 earlier readings still wait for their file");
+        assert_eq!(read().unwrap_err(), "16 earlier reads still wait for their file");
         drop(hanging);
         assert_eq!(read(), Ok(Some("text".into())));
     }
