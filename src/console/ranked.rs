@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 
 use super::query::Listing;
+use crate::protocol::schema::{self, ObjectSchema, ValueSchema};
+use serde::Serialize;
 
 /// The first rows of an order. It stores at most about twice the requested number of rows.
 pub struct Ranked<T, O> {
@@ -40,6 +42,45 @@ impl<T, O: Fn(&T, &T) -> Ordering> Ranked<T, O> {
         let rows = self.rows.into_iter().skip(listing.skip()).take(listing.per_page).collect();
         RankedPage { matching: self.matching, rows }
     }
+}
+
+/// The response of a list: one page, with the numbers of rows.
+#[derive(Serialize)]
+pub struct ListPage<R> {
+    total: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remembered: Option<usize>,
+    matching: usize,
+    page: usize,
+    per_page: usize,
+    rows: Vec<R>,
+}
+
+impl<R> ListPage<R> {
+    pub fn new(listing: &Listing, total: usize, matching: usize, rows: Vec<R>) -> Self {
+        let &Listing { page, per_page, .. } = listing;
+        Self { total, remembered: None, matching, page, per_page, rows }
+    }
+
+    /// Adds the number of users that the server stores, for a list of users.
+    #[must_use]
+    pub fn with_remembered(self, users: usize) -> Self {
+        Self { remembered: Some(users), ..self }
+    }
+}
+
+/// Describes a [`ListPage`] for OpenAPI. `counts` are the keys `total`, `matching` and others of their kind with their
+/// descriptions, in order.
+pub fn page_shape(rows: ValueSchema, counts: &[(&'static str, &str)], about_rows: &str) -> ValueSchema {
+    let counted =
+        |object: ObjectSchema, &(key, about): &(&'static str, &str)| object.key(key, schema::count(), about);
+    counts
+        .iter()
+        .fold(ObjectSchema::new(), counted)
+        .key("page", schema::count(), "Number of the page.")
+        .key("per_page", schema::count(), "Rows on a page.")
+        .key("rows", schema::list(rows), about_rows)
+        .shape()
 }
 
 /// Compares by a key in the direction of the listing. Equal keys are compared by name in either direction.

@@ -13,67 +13,52 @@ use crate::protocol::message::{Delete, Delivery, Edit, Message};
 const FEW_FACTOR: usize = 2;
 
 impl RegistryState {
-    /// Routes a new message. A message to an unknown channel is dropped, and the channel is not created. Returns the
-    /// number of connections that receive it privately; a channel counts its own.
+    /// Routes a new message. Returns the number of connections that receive it privately; a channel counts its own.
     pub fn post(&self, message: Message, effects: &mut Vec<Effect>) -> u64 {
-        match &message.delivery.channel {
-            Some(name) => {
-                if let Some(channel) = self.channel_id(name) {
-                    let (audience, locations) = self.resolve_audience(channel, &message.delivery);
-                    let publication = Publication::Post(message, audience);
-                    effects.push(Effect::Channel(channel, publish(publication, locations)));
-                }
-                0
-            }
-            None => {
-                let recipients = self.recipients(&message.delivery.pm_users);
-                if recipients.is_empty() {
-                    return 0;
-                }
-                let users = recipients.iter().filter_map(|recipient| self.user(recipient.user));
-                let connections = users.map(|user| u64::from(user.present)).sum();
-                effects.push(Effect::PrivateMessages(ToPrivateMessages::Post(message, recipients)));
-                connections
-            }
-        }
+        self.route(message, |message| &message.delivery, Publication::Post, ToPrivateMessages::Post, effects)
     }
 
     /// Routes an edit to the receivers that it names.
     pub fn edit(&self, edit: Edit, effects: &mut Vec<Effect>) {
-        match &edit.delivery.channel {
-            Some(name) => {
-                if let Some(channel) = self.channel_id(name) {
-                    let (audience, locations) = self.resolve_audience(channel, &edit.delivery);
-                    let publication = Publication::Edit(edit, audience);
-                    effects.push(Effect::Channel(channel, publish(publication, locations)));
-                }
-            }
-            None => {
-                let recipients = self.recipients(&edit.delivery.pm_users);
-                if !recipients.is_empty() {
-                    effects.push(Effect::PrivateMessages(ToPrivateMessages::Edit(edit, recipients)));
-                }
-            }
-        }
+        self.route(edit, |edit| &edit.delivery, Publication::Edit, ToPrivateMessages::Edit, effects);
     }
 
     /// Routes a deletion to the receivers that it names.
     pub fn delete(&self, delete: Delete, effects: &mut Vec<Effect>) {
-        match &delete.delivery.channel {
-            Some(name) => {
-                if let Some(channel) = self.channel_id(name) {
-                    let (audience, locations) = self.resolve_audience(channel, &delete.delivery);
-                    let publication = Publication::Delete(delete, audience);
-                    effects.push(Effect::Channel(channel, publish(publication, locations)));
-                }
+        self.route(
+            delete,
+            |delete| &delete.delivery,
+            Publication::Delete,
+            ToPrivateMessages::Delete,
+            effects,
+        );
+    }
+
+    /// Sends an item to its channel, or to the private messages of the users that it names. An item for an unknown channel is
+    /// dropped, and the channel is not created. Returns the number of connections that receive it privately.
+    fn route<T>(
+        &self,
+        item: T,
+        delivery: fn(&T) -> &Delivery,
+        in_channel: fn(T, Audience) -> Publication,
+        in_private: fn(T, Vec<Recipient>) -> ToPrivateMessages,
+        effects: &mut Vec<Effect>,
+    ) -> u64 {
+        if let Some(name) = &delivery(&item).channel {
+            if let Some(channel) = self.channel_id(name) {
+                let (audience, locations) = self.resolve_audience(channel, delivery(&item));
+                effects.push(Effect::Channel(channel, publish(in_channel(item, audience), locations)));
             }
-            None => {
-                let recipients = self.recipients(&delete.delivery.pm_users);
-                if !recipients.is_empty() {
-                    effects.push(Effect::PrivateMessages(ToPrivateMessages::Delete(delete, recipients)));
-                }
-            }
+            return 0;
         }
+        let recipients = self.recipients(&delivery(&item).pm_users);
+        if recipients.is_empty() {
+            return 0;
+        }
+        let users = recipients.iter().filter_map(|recipient| self.user(recipient.user));
+        let connections = users.map(|user| u64::from(user.present)).sum();
+        effects.push(Effect::PrivateMessages(in_private(item, recipients)));
+        connections
     }
 
     /// The named users that exist and have connections, and their sessions.

@@ -10,7 +10,7 @@ use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::ChannelRef;
 use crate::console::query::{Listing, Query};
-use crate::console::ranked::{Ranked, by};
+use crate::console::ranked::{ListPage, Ranked, by, page_shape};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
@@ -33,15 +33,6 @@ struct ChannelEntry {
     last_active: Timestamp,
 }
 
-#[derive(Serialize)]
-struct ListedChannel<'a> {
-    total: usize,
-    matching: usize,
-    page: usize,
-    per_page: usize,
-    rows: Vec<ShownChannel<'a>>,
-}
-
 /// A channel in the form that the console receives.
 #[derive(Serialize)]
 pub struct ShownChannel<'a> {
@@ -56,16 +47,10 @@ pub struct ShownChannel<'a> {
 }
 
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let rows = schema::list(api.schemas.named("ChannelRow", |schemas| row_keys(schemas).shape()));
-    let answer = api.schemas.named("ChannelRows", |_| {
-        ObjectSchema::new()
-            .key("total", schema::count(), "Number of all channels.")
-            .key("matching", schema::count(), "Number of channels that match the search.")
-            .key("page", schema::count(), "Number of the page.")
-            .key("per_page", schema::count(), "Rows on a page.")
-            .key("rows", rows, "The channels of the page.")
-            .shape()
-    });
+    let rows = api.schemas.named("ChannelRow", |schemas| row_keys(schemas).shape());
+    let counts =
+        [("total", "Number of all channels."), ("matching", "Number of channels that match the search.")];
+    let answer = api.schemas.named("ChannelRows", |_| page_shape(rows, &counts, "The channels of the page."));
     let operation = Operation::new(
         HttpMethod::Get,
         "/admin/channels.json",
@@ -140,13 +125,7 @@ async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal
     })
     .await?;
     let page = ranked.page(listing);
-    let answer = ListedChannel {
-        total,
-        matching: page.matching,
-        page: listing.page,
-        per_page: listing.per_page,
-        rows: page.rows.iter().map(shown).collect(),
-    };
+    let answer = ListPage::new(listing, total, page.matching, page.rows.iter().map(shown).collect());
     Built::of(&answer, total)
 }
 

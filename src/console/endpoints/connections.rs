@@ -15,7 +15,7 @@ use crate::broker::hub::messages::Transport;
 use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::broker::registry::state::Phase;
 use crate::console::query::{Listing, Query};
-use crate::console::ranked::{Ranked, by};
+use crate::console::ranked::{ListPage, Ranked, by, page_shape};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
@@ -26,17 +26,6 @@ use utoipa::openapi::path::HttpMethod;
 const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
 
 type ConnectionEntry = (ConnectionRow, Option<SessionFigures>);
-
-#[derive(Serialize)]
-struct ListedConnection<'a> {
-    /// The number of current connections.
-    total: usize,
-    /// The number of connections that match the search, including those that are away.
-    matching: usize,
-    page: usize,
-    per_page: usize,
-    rows: Vec<ShownConnection<'a>>,
-}
 
 /// A connection in the form that the console receives.
 #[derive(Serialize)]
@@ -55,20 +44,13 @@ pub struct ShownConnection<'a> {
 }
 
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let rows = schema::list(api.schemas.named("ConnectionRow", |_| row_keys().shape()));
-    let answer = api.schemas.named("ConnectionRows", |_| {
-        ObjectSchema::new()
-            .key("total", schema::count(), "Number of current connections.")
-            .key(
-                "matching",
-                schema::count(),
-                "Number of connections that match the search, including those that are away.",
-            )
-            .key("page", schema::count(), "Number of the page.")
-            .key("per_page", schema::count(), "Rows on a page.")
-            .key("rows", rows, "The connections of the page.")
-            .shape()
-    });
+    let rows = api.schemas.named("ConnectionRow", |_| row_keys().shape());
+    let counts = [
+        ("total", "Number of current connections."),
+        ("matching", "Number of connections that match the search, including those that are away."),
+    ];
+    let answer =
+        api.schemas.named("ConnectionRows", |_| page_shape(rows, &counts, "The connections of the page."));
     let only = |name, text: &str| in_query(name, Required::False, schema::text(), text);
     let operation = Operation::new(
         HttpMethod::Get,
@@ -152,13 +134,9 @@ async fn list(
     if !addresses {
         sessions = walk::sessions(console, &rows, true).await;
     }
-    let answer = ListedConnection {
-        total: broker.ask(Count).await?.connections,
-        matching: page.matching,
-        page: listing.page,
-        per_page: listing.per_page,
-        rows: rows.iter().zip(&sessions).map(|(row, session)| shown(row, session.as_ref())).collect(),
-    };
+    let total = broker.ask(Count).await?.connections;
+    let shown = rows.iter().zip(&sessions).map(|(row, session)| shown(row, session.as_ref())).collect();
+    let answer = ListPage::new(listing, total, page.matching, shown);
     Built::of(&answer, examined)
 }
 

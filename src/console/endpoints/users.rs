@@ -14,7 +14,7 @@ use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::broker::registry::state::Phase;
 use crate::console::query::{Listing, Query};
-use crate::console::ranked::{Ranked, by};
+use crate::console::ranked::{ListPage, Ranked, by, page_shape};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
@@ -35,16 +35,6 @@ struct UserEntry {
 }
 
 #[derive(Serialize)]
-struct ListedUser<'a> {
-    total: usize,
-    remembered: usize,
-    matching: usize,
-    page: usize,
-    per_page: usize,
-    rows: Vec<ShownUser<'a>>,
-}
-
-#[derive(Serialize)]
 struct ShownUser<'a> {
     name: &'a str,
     uuid: Uuid,
@@ -55,7 +45,7 @@ struct ShownUser<'a> {
 
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let state = schema::or_null(state_shape(&mut api.schemas));
-    let rows = schema::list(api.schemas.named("UserRow", |_| {
+    let rows = api.schemas.named("UserRow", |_| {
         ObjectSchema::new()
             .key("name", schema::text(), "The user's name.")
             .key("uuid", schema::uuid(), "The user's id. It changes when the server restarts.")
@@ -63,17 +53,13 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
             .key("state", state, "The whole state; null if it is longer than 400 bytes.")
             .key("state_bytes", schema::count(), "Size of the state.")
             .shape()
-    }));
-    let answer = api.schemas.named("UserRows", |_| {
-        ObjectSchema::new()
-            .key("total", schema::count(), "Number of users with connections.")
-            .key("remembered", schema::count(), "Number of users that the server stores.")
-            .key("matching", schema::count(), "Number of users that match the search.")
-            .key("page", schema::count(), "Number of the page.")
-            .key("per_page", schema::count(), "Rows on a page.")
-            .key("rows", rows, "The users of the page.")
-            .shape()
     });
+    let counts = [
+        ("total", "Number of users with connections."),
+        ("remembered", "Number of users that the server stores."),
+        ("matching", "Number of users that match the search."),
+    ];
+    let answer = api.schemas.named("UserRows", |_| page_shape(rows, &counts, "The users of the page."));
     let operation = Operation::new(
         HttpMethod::Get,
         "/admin/users.json",
@@ -127,14 +113,9 @@ async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal
     users.into_values().for_each(|row| ranked.push(row));
     let page = ranked.page(listing);
     let counts = broker.ask(Count).await?;
-    let answer = ListedUser {
-        total: counts.active_users,
-        remembered: counts.remembered_users,
-        matching: page.matching,
-        page: listing.page,
-        per_page: listing.per_page,
-        rows: page.rows.iter().map(shown).collect(),
-    };
+    let rows = page.rows.iter().map(shown).collect();
+    let answer = ListPage::new(listing, counts.active_users, page.matching, rows);
+    let answer = answer.with_remembered(counts.remembered_users);
     Built::of(&answer, examined)
 }
 

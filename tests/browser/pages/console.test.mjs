@@ -249,7 +249,7 @@ test('the limits page shows bounds, counts and times, and why websockets were cl
     await section('Limits').click();
     const slow = row('limits', 'max_queued_bytes');
     await slow.getByText('1 MiB').waitFor();
-    await row('limits', 'Most connections kept, with or without').first().getByText('none').waitFor();
+    await row('limits', 'Maximum number of connections, with or without').first().getByText('none').waitFor();
     // Seven settings share the counter for fields of bodies.
     const shared = row('limits', 'max_channel_name_length').locator('td[rowspan="7"]');
     await shared.first().getByText('all fields that failed validation').waitFor();
