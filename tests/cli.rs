@@ -207,6 +207,12 @@ fn an_old_name_is_reported_at_debug_level_and_both_names_stop_the_start() {
         "{debug}"
     );
     assert!(!err(&start(&[])).contains("part_delay_ms"));
+    let checked = |spread| channelstream(&[], &["--set", spread, "check-config"]);
+    assert_eq!(err(&checked("drain_spread_ms=7")), "");
+    let warned = err(&checked("drain_spread_ms=70000"));
+    let note =
+        "note: drain_spread_ms: this is the old name of shutdown_spread (from --set drain_spread_ms)\n";
+    assert!(warned.starts_with(&format!("{note}warning: shutdown_spread: 70000 is more than ")), "{warned}");
     let both = channelstream(&[], &["--set", "part_delay_ms=1", "--set", "leave_delay=1", "check-config"]);
     assert_eq!(both.status.code(), Some(78));
     assert_eq!(

@@ -5,7 +5,10 @@ use crate::config::{Inputs, Loaded, SettingsError, load, shown};
 
 pub(super) fn run(inputs: &Inputs) -> Result<Report, SettingsError> {
     let loaded = load(inputs)?;
-    let report = Report { out: text(&loaded), ..Report::default() }.with_warnings(&loaded.warnings);
+    let report = Report { out: text(&loaded), ..Report::default() };
+    // Warnings name a setting by its current name. The notes show which name the operator gave.
+    let notes = if loaded.warnings.is_empty() { &[][..] } else { &loaded.notes };
+    let report = report.with_notes(notes).with_warnings(&loaded.warnings);
     Ok(match loaded.settings.validate() {
         Ok(()) => report,
         Err(error) => report.with_errors(&error),

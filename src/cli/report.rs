@@ -48,6 +48,11 @@ impl Report {
         Self { exit_code: FAILURE, ..self }
     }
 
+    pub fn with_notes(mut self, notes: &[String]) -> Self {
+        self.notes.extend(notes.iter().map(|note| format!("note: {note}")));
+        self
+    }
+
     pub fn with_warnings(mut self, warnings: &[String]) -> Self {
         self.notes.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
         self
