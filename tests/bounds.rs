@@ -9,6 +9,7 @@ mod support;
 
 use channelstream::config::Settings;
 use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
 use support::backend::signature;
 use support::http::{Reply, Wire, request};
 use support::listener::{Listener, Transport};
@@ -43,11 +44,27 @@ async fn server_refuses_large_bodies() {
     assert_eq!(wire.reply().await.status, 413);
 }
 
-/// The gauge of bodies in /admin/debug.
-async fn body_bytes(server: &TestServer) -> usize {
+/// A value of /admin/debug.
+async fn debug_value(server: &TestServer, name: &str) -> usize {
     let text = server.backend().send("GET", "/admin/debug", &[], b"").await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix("bytes of bodies in flight: "));
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
+
+async fn body_bytes(server: &TestServer) -> usize {
+    debug_value(server, "bytes of bodies in flight").await
+}
+
+#[actix_web::test]
+async fn server_counts_large_bodies_that_it_reads_for_a_bound_signature() {
+    let server = TestServer::start(Settings { max_body_bytes: 2_000, ..settings() });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let bound = [("x-channelstream-signature", format!("t={now},n=a,v1={}", "0".repeat(64)))];
+    let bound = bound.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let body = "x".repeat(2_001);
+    let reply = Wire::open(server.address).await.ask("POST", "/message", &bound, body.as_bytes()).await;
+    assert_eq!((reply.status, reply.header("x-channelstream-error")), (413, Some("body-too-large")));
+    assert_eq!(debug_value(&server, "limit reached, max_body_bytes").await, 1);
 }
 
 async fn body_bytes_become(server: &TestServer, bytes: usize) {

@@ -49,8 +49,12 @@ impl BrokerHandle {
         self.drain.has_begun()
     }
 
-    /// Counts a refusal if a limit caused it. Called where the response is put into its final form.
+    /// Counts a refusal that a limit or the origin of the page caused. Called once for each refusal, where its response is put
+    /// into its final form.
     pub fn count(&self, refusal: &Refusal) {
+        if let Refusal::OriginNotAllowed = refusal {
+            self.counters.refused_origin.add(1);
+        }
         if let Some(limit) = refusal.limit() {
             self.counters.limits.count(limit);
         }

@@ -34,7 +34,7 @@ pub async fn process<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let answer = match admit(&gate, &mut req).await {
         Err(refusal) => {
-            gate.log_refusal(req.head(), &refusal);
+            note_refusal(&gate, req.request(), &refusal);
             let answer = refusal.response(http_error::accept(req.headers()));
             req.into_response(answer)
         }
@@ -77,7 +77,7 @@ async fn admit(gate: &Gate, req: &mut ServiceRequest) -> Result<Caller, Refusal>
         && cors::is_for_browsers(req.path())
         && !cors::is_preflight(req.method())
     {
-        admit_origin(gate, req)?;
+        allowed_origins::admit(&gate.settings.allowed_origins, req.head())?;
     }
     body::admit_encoding(req.head())?;
     Ok(caller)
@@ -103,30 +103,26 @@ async fn caller(gate: &Gate, req: &mut ServiceRequest) -> Result<Caller, Refusal
     Ok(caller)
 }
 
-fn admit_origin(gate: &Gate, req: &ServiceRequest) -> Result<(), Refusal> {
-    let admitted = allowed_origins::admit(&gate.settings.allowed_origins, req.head());
-    if let (Err(_), Some(broker)) = (&admitted, req.app_data::<web::Data<BrokerHandle>>()) {
-        broker.counters.refused_origin.add(1);
-    }
-    admitted
-}
-
 /// Renders refusals, including those of the framework, in the form that `Accept` names.
 fn in_accepted_form(gate: &Gate, answer: ServiceResponse) -> ServiceResponse {
     let Some(refusal) = refusal_in(gate, &answer) else {
         return answer;
     };
     let request = answer.request();
-    if let Some(broker) = request.app_data::<web::Data<BrokerHandle>>() {
-        broker.count(&refusal);
-        gate.log_refusal(answer.request().head(), &refusal);
-    }
+    note_refusal(gate, request, &refusal);
     let rendered = refusal.response(http_error::accept(request.headers()));
     let rendered = match request.app_data::<web::Data<BrokerHandle>>() {
         Some(broker) => body_pieces::limit_refusal(rendered, broker, request.headers()),
         None => rendered,
     };
     answer.into_response(rendered)
+}
+
+fn note_refusal(gate: &Gate, request: &HttpRequest, refusal: &Refusal) {
+    if let Some(broker) = request.app_data::<web::Data<BrokerHandle>>() {
+        broker.count(refusal);
+    }
+    gate.log_refusal(request.head(), refusal);
 }
 
 fn refusal_in(gate: &Gate, answer: &ServiceResponse) -> Option<Refusal> {

@@ -142,13 +142,7 @@ impl Upgrade {
             return Err(Refusal::NotFound(path.into_owned()));
         }
         let admission = self.admission();
-        admission.begin(|allowed| allowed_origins::allows_handshake(allowed, head)).inspect_err(
-            |refusal| {
-                if let Refusal::OriginNotAllowed = refusal {
-                    self.broker.counters.refused_origin.add(1);
-                }
-            },
-        )?;
+        admission.begin(|allowed| allowed_origins::allows_handshake(allowed, head))?;
         let target = match routes {
             None => AdmittedHandshake::Session(conn_id_of(head)?),
             Some(routes) => AdmittedHandshake::Other(routes.admit(&path, head)?),
