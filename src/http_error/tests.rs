@@ -1,5 +1,7 @@
+use super::render::ResponseForm;
 use super::*;
 use actix_web::body::MessageBody;
+use serde_json::json;
 
 fn body(refusal: &Refusal, accept: Option<&str>) -> String {
     let bytes = refusal.response(accept).into_body().try_into_bytes().unwrap();

@@ -1,6 +1,6 @@
 //! Accepts connections from a listener and dispatches them to the workers.
 
-use super::Core;
+use super::core::Core;
 use super::dispatcher::ConnectionPermit;
 use super::fd_reserve::FdReserve;
 use super::listener::Listener;

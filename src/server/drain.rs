@@ -1,7 +1,7 @@
 //! How a server stops. It first closes its sessions and still answers every request. Then it accepts no connection any
 //! more and finishes the open requests. Each of these phases has a time limit.
 
-use super::Core;
+use super::core::Core;
 use crate::broker::drain::Stage;
 use crate::broker::registry::messages::StartDrain;
 use actix_rt::ArbiterHandle;

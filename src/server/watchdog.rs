@@ -1,6 +1,6 @@
 //! Detects a thread that does not run its tasks, because something blocks it or the machine is too busy.
 
-use super::Core;
+use super::core::Core;
 use crate::clock::{Clock, Tick};
 use crate::telemetry::thread_health::{HealthChange, ThreadHeartbeat};
 use actix_rt::ArbiterHandle;

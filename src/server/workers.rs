@@ -1,9 +1,11 @@
 //! The threads that serve connections. The first one accepts them and assigns them to all workers round-robin.
 
 use super::accept::accept;
+use super::core::Core;
 use super::dispatcher::{ConnectionDispatcher, ConnectionPermit, NewConnection};
+use super::http_services::http_services;
 use super::listener::Listeners;
-use super::{Core, http_service, threads};
+use super::threads;
 use crate::auth::public_paths::Exposure;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::handle::HubHandle;
@@ -128,7 +130,7 @@ async fn start_dispatcher(
     hub: &HubHandle,
     exposure: Exposure,
 ) -> io::Result<Rc<ConnectionDispatcher<impl Service<NewConnection, Response = ()> + use<> + 'static>>> {
-    let (http, upgrade) = http_service(core, broker, hub, exposure);
+    let (http, upgrade) = http_services(core, broker, hub, exposure);
     // The service is always ready: none of its parts has a limit that would make it wait.
     let http = http.new_service(()).await.map_err(|()| io::Error::other("a worker cannot serve HTTP"))?;
     Ok(Rc::new(ConnectionDispatcher::new(http, upgrade)))

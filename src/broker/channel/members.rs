@@ -41,10 +41,6 @@ impl ChannelMembers {
         self.users.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.users.is_empty()
-    }
-
     /// The number of a user's present connections.
     pub fn connections(&self, user: UserId) -> u32 {
         self.users.get(&user).map_or(0, |user| user.connections)

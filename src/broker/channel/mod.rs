@@ -2,7 +2,7 @@
 
 pub mod messages;
 pub mod state;
-pub mod members;
+mod members;
 pub mod buffer;
 pub mod ordered_close;
 pub mod summary;

@@ -1,8 +1,8 @@
 //! Random private messages, edits, deletions, attachments and detachments, against plain lists.
 
 use super::*;
-use crate::fixtures::stream::{PlainStream, event_line};
-use crate::fixtures::{ENCODER, Seen, conn, delete, edit, location, message, payload, seen};
+use crate::fixtures::stream::PlainStream;
+use crate::fixtures::{ENCODER, conn, delete, edit, location, message, payload};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -92,13 +92,7 @@ fn attach(state: &mut PrivateMessagesState, model: &Model, conn_index: u32) {
     let mut effects = Vec::new();
     state.attach(UserId(id), conn(conn_index), location(0, conn_index), PART, &mut effects);
     let Some((_, ToHub::JoinPrivate(_, subscription))) = effects.pop() else { panic!("no join") };
-    assert_eq!((subscription.from, subscription.through), (cursor, user.stream.offset));
-    let events: Vec<Seen> =
-        subscription.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
-    let offsets = subscription.catchup.iter().map(|stamped| stamped.offset);
-    let lines: Vec<_> = offsets.zip(events.iter().map(event_line)).collect();
-    assert_eq!(lines, user.stream.since(cursor, id));
-    user.stream.check_latest(&events);
+    user.stream.check_catch_up(&subscription, cursor, id);
 }
 
 fn act(state: &mut PrivateMessagesState, model: &mut Model, step: &Step) {

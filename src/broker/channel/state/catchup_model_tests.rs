@@ -2,10 +2,9 @@
 
 use super::tests::PART;
 use super::*;
-use crate::fixtures::stream::{PlainStream, event_line};
-use crate::fixtures::{
-    Seen, channel, conn, delete, edit, location, message, only, payload, seen, time, view,
-};
+use crate::broker::channel::messages::Publication;
+use crate::fixtures::stream::PlainStream;
+use crate::fixtures::{channel, conn, delete, edit, location, message, only, payload, time, view};
 use crate::protocol::frame::Audience;
 use crate::protocol::message::Edit;
 use proptest::prelude::*;
@@ -125,13 +124,7 @@ fn attach(state: &mut ChannelState, model: &Model, conn_index: u32) {
         return;
     };
     let Some((_, ToHub::Join(_, _, subscription))) = effects.pop() else { panic!("no join") };
-    assert_eq!((subscription.from, subscription.through), (cursor, model.stream.offset));
-    let events: Vec<Seen> =
-        subscription.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect();
-    let offsets = subscription.catchup.iter().map(|stamped| stamped.offset);
-    let lines: Vec<_> = offsets.zip(events.iter().map(event_line)).collect();
-    assert_eq!(lines, model.stream.since(cursor, user));
-    model.stream.check_latest(&events);
+    model.stream.check_catch_up(&subscription, cursor, user);
 }
 
 fn act(state: &mut ChannelState, model: &mut Model, step: &Step) {

@@ -1,65 +1,26 @@
 //! The state of a channel: members, presence, history, frames. Pure; the caller passes the time.
 
-use super::buffer::{Buffer, edited, encode};
+mod member;
+mod publishing;
+
+use super::buffer::Buffer;
 use super::members::ChannelMembers;
-use super::messages::{Inspect, Publication, Snapshot, StoredMessage};
-use crate::broker::dense_map::{DenseMap, Keyed};
+use super::messages::{Inspect, Snapshot, StoredMessage};
+use crate::broker::dense_map::DenseMap;
 use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
 use crate::protocol::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::protocol::frame::{Audience, Frame};
-use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, Offset, SlotKey, UserId};
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, Offset, UserId};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use crate::protocol::user_list::UserList;
+use member::Member;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 /// Commands to hubs, in order.
 pub type ChannelEffects = Vec<(HubId, ToHub)>;
-
-/// A subscribed connection. Small, because there is one for each connection and channel.
-#[derive(Debug)]
-struct Member {
-    conn: ConnKey,
-    user: UserId,
-    /// Whether the connection and its user count as present.
-    present: bool,
-    /// Whether `hub` and `slot` refer to a session. An `Option<ConnectionSlot>` would be half as large again.
-    has_session: bool,
-    hub: HubId,
-    slot: SlotKey,
-    /// How far the client has received the stream. Only valid without a session; the hub tracks the cursor of a
-    /// session.
-    cursor: Offset,
-}
-
-impl Keyed for Member {
-    type Key = ConnKey;
-
-    fn key(&self) -> &ConnKey {
-        &self.conn
-    }
-}
-
-impl Member {
-    fn new(conn: ConnKey, user: UserId, cursor: Offset) -> Self {
-        let slot = SlotKey { index: 0, generation: 0 };
-        Self { conn, user, present: false, has_session: false, hub: HubId(0), slot, cursor }
-    }
-
-    /// Sets the session. Returns the previous one, if there was one.
-    fn attach_session(&mut self, location: ConnectionSlot) -> Option<ConnectionSlot> {
-        let before = self.take_session();
-        (self.has_session, self.hub, self.slot) = (true, location.hub, location.slot);
-        before
-    }
-
-    /// Clears the session and returns it, if there was one.
-    fn take_session(&mut self) -> Option<ConnectionSlot> {
-        std::mem::take(&mut self.has_session).then_some(ConnectionSlot { hub: self.hub, slot: self.slot })
-    }
-}
 
 /// The properties of a channel that never change.
 #[derive(Clone, Debug)]
@@ -302,106 +263,6 @@ impl ChannelState {
         }
     }
 
-    /// Publishes a message, edit or deletion. `locations`, if given, are all sessions that may receive it.
-    pub fn publish(
-        &mut self,
-        publication: Publication,
-        locations: Option<Vec<ConnectionSlot>>,
-        now: &Timestamp,
-        effects: &mut ChannelEffects,
-    ) {
-        let (frame, stored) = match publication {
-            Publication::Post(message, audience) => {
-                let is_stored = self.settings.store_history && !message.delivery.no_history;
-                let (frame, stored) = encode(StoredMessage { message, edited: None }, audience, self.encoder);
-                if is_stored {
-                    self.append_history(stored.clone());
-                }
-                (frame, Some(stored))
-            }
-            Publication::Edit(edit, audience) => {
-                for stored in self.history.iter_mut().filter(|stored| stored.message.uuid == edit.uuid) {
-                    *stored = Arc::new(edited(stored, &edit));
-                }
-                self.frames.edit(&edit, self.encoder);
-                (Arc::new(self.encoder.edit(&edit, audience)), None)
-            }
-            Publication::Delete(delete, audience) => {
-                self.history.retain(|stored| stored.message.uuid != delete.uuid);
-                self.frames.delete(delete.uuid);
-                (Arc::new(self.encoder.delete(delete.uuid, Some(&self.identity.name), audience)), None)
-            }
-        };
-        let stamped = Stamped { offset: self.next_offset(now), frame };
-        match locations {
-            Some(locations) => self.deliver_to(&locations, &stamped, effects),
-            None => self.deliver(&stamped, effects),
-        }
-        self.buffer_frame(stamped, stored);
-    }
-
-    fn append_history(&mut self, stored: Arc<StoredMessage>) {
-        self.history.push_back(stored);
-        // Size 0 means no limit (behaviour of the original); the server's own limit still applies.
-        let size = match usize::try_from(self.settings.history_size).unwrap_or(usize::MAX) {
-            0 => self.retention.history,
-            size => size.min(self.retention.history),
-        };
-        while self.history.len() > size {
-            self.history.pop_front();
-        }
-    }
-
-    fn broadcast(&mut self, frame: Frame, now: &Timestamp, effects: &mut ChannelEffects) {
-        let stamped = Stamped { offset: self.next_offset(now), frame: Arc::new(frame) };
-        self.deliver(&stamped, effects);
-        self.buffer_frame(stamped, None);
-    }
-
-    fn buffer_frame(&mut self, stamped: Stamped, stored: Option<Arc<StoredMessage>>) {
-        if self.settings.store_frames {
-            self.frames.push(stamped, stored, self.retention.frames);
-        }
-    }
-
-    fn next_offset(&mut self, now: &Timestamp) -> Offset {
-        self.last_active = *now;
-        self.offset += 1;
-        self.offset
-    }
-
-    fn deliver(&mut self, stamped: &Stamped, effects: &mut ChannelEffects) {
-        self.record_frame(stamped);
-        for hub in self.hubs() {
-            effects.push((hub, ToHub::Deliver(self.identity.id, stamped.clone())));
-        }
-    }
-
-    /// Sends to the listed sessions only. The hub ignores sessions of non-members.
-    fn deliver_to(&mut self, locations: &[ConnectionSlot], stamped: &Stamped, effects: &mut ChannelEffects) {
-        self.record_frame(stamped);
-        for hub in self.hubs() {
-            let slots = locations
-                .iter()
-                .filter(|location| location.hub == hub)
-                .map(|location| location.slot)
-                .collect();
-            effects.push((hub, ToHub::DeliverTo(self.identity.id, slots, stamped.clone())));
-        }
-    }
-
-    /// The hubs with subscribed sessions.
-    fn hubs(&self) -> impl Iterator<Item = HubId> {
-        let listening = self.sessions.iter().enumerate().filter(|(_, sessions)| **sessions > 0);
-        listening.map(|(hub, _)| HubId(hub as u16))
-    }
-
-    fn record_frame(&mut self, stamped: &Stamped) {
-        if let Some(recorded_frames) = &mut self.recorded_frames {
-            recorded_frames.push(stamped.frame.clone());
-        }
-    }
-
     fn count_session(&mut self, hub: HubId, by: i32) {
         let index = usize::from(hub.0);
         if self.sessions.len() <= index {
@@ -453,11 +314,8 @@ impl ChannelState {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;
 #[cfg(test)]
-#[path = "catchup_model_tests.rs"]
 mod catchup_model_tests;
 #[cfg(test)]
-#[path = "state_model_tests.rs"]
 mod model_tests;

@@ -2,6 +2,7 @@
 
 use super::tests::{PART, all_events};
 use super::*;
+use crate::broker::channel::messages::Publication;
 use crate::fixtures::{PLENTY, channel, conn, location, message, time, view};
 use crate::protocol::frame::Audience;
 use proptest::prelude::*;

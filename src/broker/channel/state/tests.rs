@@ -1,6 +1,7 @@
 //! Single scenarios of a channel.
 
 use super::*;
+use crate::broker::channel::messages::Publication;
 use crate::fixtures::{PLENTY, channel, conn, delete, edit, location, message, only, seen, time, view};
 use crate::protocol::frame::Audience;
 

@@ -1,0 +1,112 @@
+//! Publishing: what a message, an edit or a deletion changes in the state, and the frames that go to the hubs.
+
+use super::{ChannelEffects, ChannelState};
+use crate::broker::channel::buffer::{edited, encode};
+use crate::broker::channel::messages::{Publication, StoredMessage};
+use crate::broker::hub::messages::{Stamped, ToHub};
+use crate::protocol::frame::Frame;
+use crate::protocol::ids::{ConnectionSlot, HubId, Offset};
+use crate::protocol::time::Timestamp;
+use std::sync::Arc;
+
+impl ChannelState {
+    /// Publishes a message, edit or deletion. `locations`, if given, are all sessions that may receive it.
+    pub fn publish(
+        &mut self,
+        publication: Publication,
+        locations: Option<Vec<ConnectionSlot>>,
+        now: &Timestamp,
+        effects: &mut ChannelEffects,
+    ) {
+        let (frame, stored) = match publication {
+            Publication::Post(message, audience) => {
+                let is_stored = self.settings.store_history && !message.delivery.no_history;
+                let (frame, stored) = encode(StoredMessage { message, edited: None }, audience, self.encoder);
+                if is_stored {
+                    self.append_history(stored.clone());
+                }
+                (frame, Some(stored))
+            }
+            Publication::Edit(edit, audience) => {
+                for stored in self.history.iter_mut().filter(|stored| stored.message.uuid == edit.uuid) {
+                    *stored = Arc::new(edited(stored, &edit));
+                }
+                self.frames.edit(&edit, self.encoder);
+                (Arc::new(self.encoder.edit(&edit, audience)), None)
+            }
+            Publication::Delete(delete, audience) => {
+                self.history.retain(|stored| stored.message.uuid != delete.uuid);
+                self.frames.delete(delete.uuid);
+                (Arc::new(self.encoder.delete(delete.uuid, Some(&self.identity.name), audience)), None)
+            }
+        };
+        let stamped = Stamped { offset: self.next_offset(now), frame };
+        match locations {
+            Some(locations) => self.deliver_to(&locations, &stamped, effects),
+            None => self.deliver(&stamped, effects),
+        }
+        self.buffer_frame(stamped, stored);
+    }
+
+    fn append_history(&mut self, stored: Arc<StoredMessage>) {
+        self.history.push_back(stored);
+        // Size 0 means no limit (behaviour of the original); the server's own limit still applies.
+        let size = match usize::try_from(self.settings.history_size).unwrap_or(usize::MAX) {
+            0 => self.retention.history,
+            size => size.min(self.retention.history),
+        };
+        while self.history.len() > size {
+            self.history.pop_front();
+        }
+    }
+
+    pub(super) fn broadcast(&mut self, frame: Frame, now: &Timestamp, effects: &mut ChannelEffects) {
+        let stamped = Stamped { offset: self.next_offset(now), frame: Arc::new(frame) };
+        self.deliver(&stamped, effects);
+        self.buffer_frame(stamped, None);
+    }
+
+    fn buffer_frame(&mut self, stamped: Stamped, stored: Option<Arc<StoredMessage>>) {
+        if self.settings.store_frames {
+            self.frames.push(stamped, stored, self.retention.frames);
+        }
+    }
+
+    pub(super) fn next_offset(&mut self, now: &Timestamp) -> Offset {
+        self.last_active = *now;
+        self.offset += 1;
+        self.offset
+    }
+
+    pub(super) fn deliver(&mut self, stamped: &Stamped, effects: &mut ChannelEffects) {
+        self.record_frame(stamped);
+        for hub in self.hubs() {
+            effects.push((hub, ToHub::Deliver(self.identity.id, stamped.clone())));
+        }
+    }
+
+    /// Sends to the listed sessions only. The hub ignores sessions of non-members.
+    fn deliver_to(&mut self, locations: &[ConnectionSlot], stamped: &Stamped, effects: &mut ChannelEffects) {
+        self.record_frame(stamped);
+        for hub in self.hubs() {
+            let slots = locations
+                .iter()
+                .filter(|location| location.hub == hub)
+                .map(|location| location.slot)
+                .collect();
+            effects.push((hub, ToHub::DeliverTo(self.identity.id, slots, stamped.clone())));
+        }
+    }
+
+    /// The hubs with subscribed sessions.
+    pub(super) fn hubs(&self) -> impl Iterator<Item = HubId> {
+        let listening = self.sessions.iter().enumerate().filter(|(_, sessions)| **sessions > 0);
+        listening.map(|(hub, _)| HubId(hub as u16))
+    }
+
+    fn record_frame(&mut self, stamped: &Stamped) {
+        if let Some(recorded_frames) = &mut self.recorded_frames {
+            recorded_frames.push(stamped.frame.clone());
+        }
+    }
+}
