@@ -120,6 +120,16 @@ impl Query {
         }
     }
 
+    /// The parameter `name` of a request without other parameters.
+    ///
+    /// # Errors
+    /// It is missing, empty or given more than once.
+    pub fn name_of(req: &HttpRequest) -> Result<String, Invalid> {
+        let mut query = Self::of(req);
+        let name = query.required("name");
+        query.checked(name)
+    }
+
     /// The error of this query from the given reader, for the API description.
     pub fn refusal(text: &str, read: impl FnOnce(&mut Self)) -> Option<Refusal> {
         let mut query = Self::parse(text);
@@ -168,6 +178,16 @@ impl Listing {
         }
         let search = query.text("search").unwrap_or_default().trim().to_lowercase();
         Self { page, per_page, search, sort: sort.unwrap_or_default(), descending }
+    }
+
+    /// Reads the listing of a request without other parameters.
+    ///
+    /// # Errors
+    /// All errors of the query.
+    pub fn of(req: &HttpRequest, sorts: &[&'static str]) -> Result<Self, Invalid> {
+        let mut query = Query::of(req);
+        let listing = Self::read(&mut query, sorts);
+        query.checked(listing)
     }
 
     /// Describes these parameters for OpenAPI; `searched` describes the search.

@@ -4,8 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Console, channels};
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
+use super::{Console, channels, polled};
+use crate::api::operation::{ApiDescription, Operation, in_query};
 use crate::broker::channel::messages::{Inspect, StoredMessage};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{ChannelRef, ListChannels};
@@ -16,7 +16,6 @@ use crate::http_error::Refusal;
 use crate::protocol::event::{openapi as events, push_history_entry};
 use crate::protocol::schema::{self, ObjectSchema};
 use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 /// Number of messages shown, counted from the newest.
 const MESSAGES: usize = 20;
@@ -45,20 +44,13 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     });
     let name = in_query("name", Required::True, schema::filled_text(), "The channel's name.")
         .example(Some("lobby".into()));
-    Operation::new(
-        HttpMethod::Get,
-        "/admin/channel.json",
-        "channel",
-        ApiGroup::Console,
-        Access::SignedOrAdmin,
-    )
-    .about("One channel", "Includes the newest messages of its history.")
-    .parameter(name)
-    .answer("The channel.", answer, EXAMPLE)
-    .polled()
-    .refuses(Query::refusal("", |query| drop(query.required("name"))))
-    .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
-    .asks_registry()
+    polled("/admin/channel.json", "channel")
+        .about("One channel", "Includes the newest messages of its history.")
+        .parameter(name)
+        .answer("The channel.", answer, EXAMPLE)
+        .refuses(Query::refusal("", |query| drop(query.required("name"))))
+        .refuses([Refusal::NotFound("channel lobby".into())])
+        .asks_registry()
 }
 
 const EXAMPLE: &str = r#"{"name": "lobby", "connections": 2, "users": 1, "history": 1, "frames": 5,
@@ -81,9 +73,7 @@ pub async fn channel(
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let mut query = Query::of(&req);
-    let name = query.required("name");
-    let name = query.checked(name)?;
+    let name = Query::name_of(&req)?;
     let channel = named(&broker, &name).await?;
     console.answers.serve(&req, describe(channel)).await
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::{Console, walk};
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
+use super::{Console, polled, walk};
+use crate::api::operation::{ApiDescription, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::ChannelRef;
-use crate::console::query::{Listing, Query};
+use crate::console::query::Listing;
 use crate::console::ranked::{ListPage, Ranked, by, page_shape};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
@@ -17,7 +17,6 @@ use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
-use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 6] = ["name", "connections", "users", "history", "rate", "last_active"];
 
@@ -51,18 +50,10 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let counts =
         [("total", "Number of all channels."), ("matching", "Number of channels that match the search.")];
     let answer = api.schemas.named("ChannelRows", |_| page_shape(rows, &counts, "The channels of the page."));
-    let operation = Operation::new(
-        HttpMethod::Get,
-        "/admin/channels.json",
-        "listChannels",
-        ApiGroup::Console,
-        Access::SignedOrAdmin,
-    )
-    .about("List channels", "Returns one page. The server sorts and searches the list.");
+    let operation = polled("/admin/channels.json", "listChannels")
+        .about("List channels", "Returns one page. The server sorts and searches the list.");
     Listing::openapi(operation, &SORTS, "Only names that contain this text, ignoring case.")
         .answer("The channels.", answer, EXAMPLE)
-        .polled()
-        .refuses([Refusal::SignatureMissing])
         .asks_registry()
 }
 
@@ -95,9 +86,7 @@ pub async fn channels(
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let mut query = Query::of(&req);
-    let listing = Listing::read(&mut query, &SORTS);
-    let listing = query.checked(listing)?;
+    let listing = Listing::of(&req, &SORTS)?;
     console.answers.serve(&req, list(&broker, &listing)).await
 }
 

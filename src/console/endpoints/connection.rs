@@ -4,9 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Console, connections, walk};
+use super::{Console, connections, polled, walk};
 use crate::api::conn_id;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
+use crate::api::operation::{ApiDescription, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::DescribeConnection;
 use crate::console::query::Query;
@@ -14,21 +14,17 @@ use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::schema;
-use utoipa::openapi::path::HttpMethod;
 
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let answer = api.schemas.named("ConnectionDetails", |_| {
         let names = schema::list(schema::text());
         connections::row_keys().key("channel_names", names, "The channels that it has joined.").shape()
     });
-    let path = "/admin/connection.json";
-    Operation::new(HttpMethod::Get, path, "connection", ApiGroup::Console, Access::SignedOrAdmin)
+    polled("/admin/connection.json", "connection")
         .about("One connection", "Includes its channels.")
         .parameter(conn_id::parameter("The connection."))
         .answer("The connection.", answer, EXAMPLE)
-        .polled()
         .refuses(Query::refusal("", |query| drop(query.required("conn_id"))))
-        .refuses([Refusal::SignatureMissing])
         .refuses([Refusal::NotFound("connection 11111111-1111-4111-8111-111111111111".into())])
         .asks_registry()
 }

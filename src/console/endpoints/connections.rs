@@ -7,8 +7,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Console, walk};
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
+use super::{Console, polled, walk};
+use crate::api::operation::{ApiDescription, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::inspect::SessionFigures;
 use crate::broker::hub::messages::Transport;
@@ -21,7 +21,6 @@ use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema};
 use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
 
@@ -52,20 +51,12 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let answer =
         api.schemas.named("ConnectionRows", |_| page_shape(rows, &counts, "The connections of the page."));
     let only = |name, text: &str| in_query(name, Required::False, schema::text(), text);
-    let operation = Operation::new(
-        HttpMethod::Get,
-        "/admin/connections.json",
-        "listConnections",
-        ApiGroup::Console,
-        Access::SignedOrAdmin,
-    )
-    .about("List connections", "Returns one page. The server sorts and searches the list.");
+    let operation = polled("/admin/connections.json", "listConnections")
+        .about("List connections", "Returns one page. The server sorts and searches the list.");
     Listing::openapi(operation, &SORTS, "Only connections whose user, id or address contains this text.")
         .parameter(only("channel", "Only connections in this channel."))
         .parameter(only("user", "Only connections of this user."))
         .answer("The connections.", answer, EXAMPLE)
-        .polled()
-        .refuses([Refusal::SignatureMissing])
         .asks_registry()
 }
 

@@ -3,10 +3,9 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
-use utoipa::openapi::path::HttpMethod;
 
-use super::Console;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
+use super::{Console, polled};
+use crate::api::operation::{ApiDescription, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::config::{self, SettingBound, Settings};
 use crate::console::session::AdminOrRefused;
@@ -42,15 +41,13 @@ const OTHER_REFUSALS: [(&str, &str); 4] = [
 
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let answer = api.schemas.named("Limits", answer_schema);
-    Operation::new(HttpMethod::Get, "/admin/limits.json", "limits", ApiGroup::Console, Access::SignedOrAdmin)
+    polled("/admin/limits.json", "limits")
         .about(
             "Limits, refusals and closed websockets",
             "How often each limit was reached since the start and when last, other refusals, and the reasons for \
              which websockets were closed. Times are Unix seconds.",
         )
         .answer("All limits, refusals and reasons.", answer, EXAMPLE)
-        .polled()
-        .refuses([Refusal::SignatureMissing])
 }
 
 fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {

@@ -3,15 +3,14 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::Console;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
+use super::{Console, polled};
+use crate::api::operation::{ApiDescription, Operation};
 use crate::auth::Gate;
 use crate::auth::secrets::SecretInUse;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
-use utoipa::openapi::path::HttpMethod;
 
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let answer = api.schemas.named("Secrets", |schemas| {
@@ -20,15 +19,13 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
             .key("secrets", schema::list(secret), "The secrets in the order of the setting.")
             .shape()
     });
-    Operation::new(HttpMethod::Get, "/admin/secrets.json", "secrets", ApiGroup::Console, Access::SignedOrAdmin)
+    polled("/admin/secrets.json", "secrets")
         .about(
             "The secrets that sign requests",
             "How often each was used, when last and from which address, so that an old one can be retired. Times are \
              Unix seconds.",
         )
         .answer("All secrets, without their values.", answer, EXAMPLE)
-        .polled()
-        .refuses([Refusal::SignatureMissing])
 }
 
 fn secret_schema(schemas: &mut SchemaRegistry) -> ValueSchema {

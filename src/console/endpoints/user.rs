@@ -4,8 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::Console;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
+use super::{Console, polled};
+use crate::api::operation::{ApiDescription, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::DescribeUser;
 use crate::console::query::Query;
@@ -15,7 +15,6 @@ use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema};
 use crate::protocol::state::state_shape;
 use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     let state = state_shape(&mut api.schemas);
@@ -36,13 +35,12 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
     });
     let name = in_query("name", Required::True, schema::filled_text(), "The user's name.")
         .example(Some("ada".into()));
-    Operation::new(HttpMethod::Get, "/admin/user.json", "user", ApiGroup::Console, Access::SignedOrAdmin)
+    polled("/admin/user.json", "user")
         .about("One user", "Includes the state and the connections.")
         .parameter(name)
         .answer("The user.", answer, EXAMPLE)
-        .polled()
         .refuses(Query::refusal("", |query| drop(query.required("name"))))
-        .refuses([Refusal::SignatureMissing, Refusal::NotFound("user ada".into())])
+        .refuses([Refusal::NotFound("user ada".into())])
         .asks_registry()
 }
 
@@ -59,9 +57,7 @@ pub async fn user(
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let mut query = Query::of(&req);
-    let name = query.required("name");
-    let name = query.checked(name)?;
+    let name = Query::name_of(&req)?;
     console.answers.serve(&req, describe(&broker, name)).await
 }
 

@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Console, walk};
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
+use super::{Console, polled, walk};
+use crate::api::operation::{ApiDescription, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::broker::registry::state::Phase;
-use crate::console::query::{Listing, Query};
+use crate::console::query::Listing;
 use crate::console::ranked::{ListPage, Ranked, by, page_shape};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
@@ -22,7 +22,6 @@ use crate::protocol::event::UserView;
 use crate::protocol::ids::UserId;
 use crate::protocol::schema::{self, ObjectSchema};
 use crate::protocol::state::state_shape;
-use utoipa::openapi::path::HttpMethod;
 
 const SORTS: [&str; 2] = ["name", "connections"];
 /// A state longer than this, in bytes, is left out of the list, so that a page stays small.
@@ -60,21 +59,12 @@ pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
         ("matching", "Number of users that match the search."),
     ];
     let answer = api.schemas.named("UserRows", |_| page_shape(rows, &counts, "The users of the page."));
-    let operation = Operation::new(
-        HttpMethod::Get,
-        "/admin/users.json",
-        "listUsers",
-        ApiGroup::Console,
-        Access::SignedOrAdmin,
-    )
-    .about(
+    let operation = polled("/admin/users.json", "listUsers").about(
         "List users",
         "Returns one page of the users with connections. The server sorts and searches the list.",
     );
     Listing::openapi(operation, &SORTS, "Only names that contain this text, ignoring case.")
         .answer("The users.", answer, EXAMPLE)
-        .polled()
-        .refuses([Refusal::SignatureMissing])
         .asks_registry()
 }
 
@@ -92,9 +82,7 @@ pub async fn users(
     console: web::Data<Console>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let mut query = Query::of(&req);
-    let listing = Listing::read(&mut query, &SORTS);
-    let listing = query.checked(listing)?;
+    let listing = Listing::of(&req, &SORTS)?;
     console.answers.serve(&req, list(&broker, &listing)).await
 }
 
