@@ -137,7 +137,6 @@ const fn in_flight(name: &'static str, help: &'static str, read: fn(&InFlight) -
 }
 
 impl Metric {
-    /// Its value now.
     pub fn read(&self, from: &Sources<'_>) -> u64 {
         match self.source {
             Source::Counter(read) | Source::Noted(read) => read(from.counters),
@@ -148,7 +147,7 @@ impl Metric {
 }
 
 impl<'a> Sources<'a> {
-    /// These, and the process as it is now.
+    /// Reads the figures of the process, and combines them with these.
     pub fn now(counters: &'a Counters, in_flight: &'a InFlight) -> Self {
         Self { counters, in_flight, process: Process::now() }
     }

@@ -32,14 +32,14 @@ pub struct Figure {
     shows: Shows,
 }
 
-/// What a figure shows of its metrics.
+/// How a figure is computed from its metrics.
 #[derive(Clone, Copy, Debug)]
 enum Shows {
-    /// Their value.
+    /// Their current sum.
     Value,
-    /// How much they have grown.
+    /// Their growth since the last sample.
     Growth,
-    /// How much they grow in a second, times this factor.
+    /// Their growth per second, multiplied by this factor.
     PerSecond(f32),
 }
 
@@ -60,7 +60,6 @@ const fn per_second(name: &'static str, metrics: &'static [&'static str], factor
 pub struct Reading([u64; FIGURES.len()]);
 
 impl Reading {
-    /// Reads them.
     pub fn of(sources: &Sources<'_>) -> Self {
         Self(FIGURES.map(|figure| figure.metrics.iter().map(|metric| sources.value(metric)).sum()))
     }

@@ -1,7 +1,7 @@
-//! The one admission of sessions: who may attach, whatever reads the handshake and whatever the transport.
+//! The admission of sessions: one set of rules for every transport, and for every reader of a handshake.
 //!
-//! A handshake is admitted in two steps, so that a malformed one is refused before it takes a place: [`Admission::begin`]
-//! judges the page and the server's state, [`Admission::complete`] takes the session's place.
+//! A handshake is admitted in two steps, so that a malformed one is refused before it uses capacity: [`Admission::begin`]
+//! checks the page and the state of the server, [`Admission::complete`] reserves the capacity of the session.
 
 use crate::auth::Gate;
 use crate::broker::handle::BrokerHandle;
@@ -10,26 +10,24 @@ use crate::http_error::{OverLimit, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
 use std::net::IpAddr;
 
-/// What sessions are admitted by.
+/// Checks sessions by the settings, the state and the limits of the server.
 #[derive(Clone, Copy)]
 pub struct Admission<'a> {
-    /// The rules for all requests.
     pub gate: &'a Gate,
-    /// The server's state and its limits.
     pub broker: &'a BrokerHandle,
 }
 
-/// How the sockets of an address are charged for a session.
+/// How a session counts against the limits of the client's address.
 #[derive(Clone, Copy)]
 pub struct Charges {
-    /// The peer is the operator's proxy, and the session is its client's.
+    /// The charge if the peer is a trusted proxy.
     pub behind_proxy: Charge,
-    /// The peer is the client. `None`: the slot that its connection has already is enough.
+    /// The charge if the peer is the client. `None` if the slot of its connection covers the session.
     pub direct: Option<Charge>,
 }
 
 impl Admission<'_> {
-    /// Judges the page that asks and the state of the server. `is_allowed` judges the page by the setting.
+    /// Checks the origin of the page and whether the server accepts sessions. `is_allowed` compares the page with the setting.
     ///
     /// # Errors
     /// `OriginNotAllowed`, `Draining`.
@@ -43,7 +41,7 @@ impl Admission<'_> {
         Ok(())
     }
 
-    /// Takes room for another session, and a slot of the client's address where addresses are limited.
+    /// Reserves capacity for a session, and a slot of the client's address if addresses are limited.
     ///
     /// # Errors
     /// `OverLimit`.
@@ -62,7 +60,7 @@ impl Admission<'_> {
         charge.map_or(Ok(None), |charge| self.broker.reserve_address_slot(client, charge))
     }
 
-    /// Whether messages are compressed for a client that offers it.
+    /// Whether the server compresses messages for a client that offers compression.
     pub fn compresses(&self, offered: bool) -> bool {
         offered && self.broker.settings.compression
     }

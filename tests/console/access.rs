@@ -1,4 +1,4 @@
-//! Who may use the console: sign-in, guessed passwords, forged commands.
+//! Access to the console: signing in, guessed passwords and forged commands.
 
 use crate::operator::{Operator, fast_settings, send_request, server, sign_in};
 use crate::support::TestServer;

@@ -1,4 +1,4 @@
-//! Websockets beside those of sessions: a table that the server fills in.
+//! The interface for websockets other than those of sessions. The server passes its implementations to the upgrade service.
 
 use crate::http_error::Refusal;
 use actix_http::RequestHead;
@@ -6,21 +6,20 @@ use tokio::net::TcpStream;
 
 /// Paths, other than `/ws`, at which websockets are opened.
 pub trait SocketRoutes {
-    /// Whether this path, or a refusal of its own, is served to this request.
+    /// Whether this implementation answers a handshake to this path, possibly with a refusal.
     fn serves(&self, path: &str, head: &RequestHead) -> bool;
 
-    /// Judges a handshake to a path that is served.
+    /// Checks a handshake to a path for which [`SocketRoutes::serves`] is true.
     ///
     /// # Errors
-    /// There is no such websocket, the path's own check refuses it, or too many are open.
+    /// There is no such websocket, the check of the path refuses the handshake, or too many websockets are open.
     fn admit(&self, path: &str, head: &RequestHead) -> Result<Box<dyn AdmittedSocket>, Refusal>;
 }
 
-/// A handshake that such a path has admitted.
+/// A websocket whose handshake was admitted.
 pub trait AdmittedSocket {
-    /// Whether messages may be compressed.
     fn may_deflate(&self) -> bool;
 
-    /// Takes the socket over after the handshake, with what came behind it.
+    /// Takes the socket over after the handshake. `rest` are the bytes that came after it.
     fn open(self: Box<Self>, socket: TcpStream, rest: &[u8], deflate: bool);
 }
