@@ -60,8 +60,8 @@ impl Asset {
 /// No file has this path.
 pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, Refusal> {
     let asset = ASSETS.get(path.as_str()).ok_or_else(|| Refusal::NotFound(req.path().to_owned()))?;
-    let mut answer =
-        if is_known(req.headers(), &asset.etag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    let is_current = is_known(req.headers(), &asset.etag);
+    let mut answer = if is_current { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
         .insert_header((header::ETAG, asset.etag.as_str()))
         // Browsers revalidate on each use, so that no page runs with modules of two versions; a 304 is cheap.
@@ -70,7 +70,7 @@ pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResp
         // Pages of applications import the browser library from here. The files are the same for all clients.
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .content_type(asset.content_type);
-    Ok(if is_known(req.headers(), &asset.etag) { answer.finish() } else { answer.body(asset.content) })
+    Ok(if is_current { answer.finish() } else { answer.body(asset.content) })
 }
 
 pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {

@@ -66,17 +66,18 @@ pub async fn listen(
     let hub = req.app_data::<HubHandle>().ok_or(Refusal::Internal)?;
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
     let client = gate.client_address(req.head());
-    let watch = req.conn_data::<Rc<ConnectionDeadline>>().cloned();
+    let deadline = req.conn_data::<Rc<ConnectionDeadline>>().cloned();
     if broker.is_draining() {
-        return Ok(listen_during_shutdown(conn_id, client, &broker, hub, Taken::by(watch), callback).await);
+        return Ok(listen_during_shutdown(conn_id, client, &broker, hub, Taken::by(deadline), callback).await);
     }
     let peer = req.peer_addr().map(|peer| peer.ip());
     let _slot = Admission { gate, broker: &broker }.complete(peer, client, CHARGES)?;
-    let session = PollSession::start(conn_id, client, watch.clone().map(|watch| watch as _), hub.clone());
+    let session =
+        PollSession::start(conn_id, client, deadline.clone().map(|deadline| deadline as _), hub.clone());
     match session.await {
         Ok(PollAnswer::Events(receipt)) => {
-            let watch = watch.filter(|_| !receipt.is_empty());
-            Ok(answer(Some((receipt, Taken::by(watch))), callback))
+            let deadline = deadline.filter(|_| !receipt.is_empty());
+            Ok(answer(Some((receipt, Taken::by(deadline))), callback))
         }
         Ok(PollAnswer::UnknownConnection) => Err(Refusal::UnknownConnection),
         Err(_) => Ok(answer(None, callback)),
