@@ -136,7 +136,7 @@ impl Refusal {
                 S::SERVICE_UNAVAILABLE,
                 "busy",
                 "The server is busy; try again in a moment.",
-                "a mailbox is full; the same request may pass a moment later.",
+                "a mailbox, a share of memory or the demo's rate is used up; the same request may pass a moment later.",
             ),
             Self::Draining => {
                 (S::SERVICE_UNAVAILABLE, "draining", "The server is stopping.", "the server is stopping.")

@@ -4,6 +4,7 @@ The fuzzer loads this file in a separate process, see test_openapi.py.
 """
 
 import os
+import time
 
 import requests
 import schemathesis
@@ -16,6 +17,8 @@ URL = os.environ["FUZZED_URL"]
 HEADER = "x-channelstream-secret"
 KNOWN = {"username": "ada", "conn_id": "11111111-1111-4111-8111-111111111111"}
 CHANNEL = "demo"
+# The demo accepts 200 requests per second of all its visitors. A call of the fuzzer is at most two of them.
+SECONDS_PER_DEMO_CALL = 2 / 150
 # A connection of the demo, which changes no other connection.
 VISITOR = {"username": "ada", "conn_id": "22222222-2222-4222-8222-222222222222"}
 NAME_EXISTING_ITEMS = {"/subscribe", "/unsubscribe", "/user_state", "/listen", "/disconnect"}
@@ -59,6 +62,8 @@ def name_existing_items(named, connection):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """Makes many of the valid calls name existing items, and lets none of them wait for long."""
+    if case.path.startswith("/demo/"):
+        time.sleep(SECONDS_PER_DEMO_CALL)
     if not case.meta.generation.mode.is_positive:
         return
     if case.path == "/admin/recording.json":
