@@ -150,8 +150,8 @@ const otherPages = {
     'demo-echo': async () => {
         const [{ page }] = await two('/demo/echo');
         for (const [kind, text] of [['text', 'hello'], ['json', '{"a": [1, null]}'], ['bytes', '00 ff']]) {
-            await page.getByLabel('As').selectOption(kind);
-            await page.getByLabel('Message').fill(text);
+            await page.getByLabel('As', { exact: true }).selectOption(kind);
+            await page.getByLabel('Message', { exact: true }).fill(text);
             await page.getByRole('button', { name: 'Send', exact: true }).click();
         }
         await page.getByRole('button', { name: 'Send 1 MiB of bytes' }).click();
@@ -271,7 +271,7 @@ async function makeAll() {
 mkdirSync(output, { recursive: true });
 browser = await launch();
 // The sockets of the simulated users do not answer pings.
-server = await Server.start({ settings: { SOCKET_IDLE_TIMEOUT_MS: '0' } });
+server = await Server.start({ settings: { PONG_TIMEOUT: '0' } });
 try {
     await makeAll();
 } finally {
