@@ -235,6 +235,21 @@ fn only_stamps_and_signatures_use_the_wall_clock() {
     assert_eq!(stamps, WALL_CLOCK, "deadlines use Instant");
 }
 
+/// All other files use the row of the transport, so that a further transport does not change them.
+#[test]
+fn only_transports_and_the_send_queue_name_a_transport() {
+    let names = |line: &str| {
+        let variant = |(at, name): (usize, &str)| !line[at + name.len()..].starts_with(char::is_lowercase);
+        line.contains("is_socket") || line.match_indices("Transport::").any(variant)
+    };
+    for source in sources().iter().filter(|source| !["transports", "send_queue"].contains(&source.module())) {
+        for (index, line) in source.text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
+            assert!(!names(line), "src/{}:{} decides by a transport", source.path, index + 1);
+        }
+    }
+    assert!(names("Transport::Websocket") && !names("transport.map(Transport::name)"));
+}
+
 #[test]
 fn rules_refuse_wrong_imports() {
     let module_order = module_order();

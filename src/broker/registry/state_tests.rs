@@ -3,10 +3,11 @@
 use super::messages::{Connect, ConnectRefused, Subscribe};
 use super::state::{ConnectionTimes, Effect, Phase, RegistryState, subscriptions};
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::hub::messages::{AttachRefused, Detached, ToHub, Transport};
+use crate::broker::hub::messages::{AttachRefused, Detached, ToHub};
 use crate::fixtures::{PLENTY, channel, conn, location, message, time, view};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
 use crate::protocol::settings::ChannelSettings;
+use crate::send_queue::Transport;
 use std::collections::HashSet;
 use uuid::Uuid;
 

@@ -11,7 +11,6 @@ use super::{Console, polled, walk};
 use crate::api::operation::{ApiDescription, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::inspect::SessionFigures;
-use crate::broker::hub::messages::Transport;
 use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
 use crate::broker::registry::state::Phase;
 use crate::console::query::{Listing, Query};
@@ -20,6 +19,7 @@ use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema};
+use crate::send_queue::Transport;
 use utoipa::openapi::Required;
 
 const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
@@ -171,10 +171,7 @@ pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> Sh
         conn_id: row.id,
         user: &row.user.name,
         phase,
-        transport: transport.map(|transport| match transport {
-            Transport::Websocket => "websocket",
-            Transport::LongPoll => "longpoll",
-        }),
+        transport: transport.map(Transport::name),
         channels: row.channels,
         address: session.and_then(|session| session.address),
         compressed: session.is_some_and(|session| session.compressed),
