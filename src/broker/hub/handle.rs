@@ -1,6 +1,7 @@
 //! The handle through which the sessions of a thread use their hub.
 
-use super::messages::{Attach, AttachRefused, Detached};
+pub use super::messages::AttachRefused;
+use super::messages::{Attach, Detached};
 use super::recording::RecordedSessions;
 use super::table::SessionTable;
 use super::{BUCKETS, Hub, HubShared, TICK_MS};

@@ -1,10 +1,10 @@
 //! Read access for the console: lists in slices, so that long lists do not delay other requests, and single records.
 
-use super::messages::{
+use super::state::{ConnectionRecord, Effect, RegistryState};
+use crate::broker::requests::{
     BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, EndedConnections,
     MAX_DETAILS, UserDetails,
 };
-use super::state::{ConnectionRecord, Effect, RegistryState};
 use crate::protocol::ids::{ChannelId, UserId};
 use uuid::Uuid;
 
@@ -114,9 +114,9 @@ impl ListQuery {
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::Connect;
     use super::super::state::ConnectionTimes;
     use super::*;
+    use crate::broker::requests::Connect;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

@@ -22,6 +22,7 @@ mod tests;
 pub mod users;
 
 use super::batched_mailbox::BatchedMailbox;
+use super::channel::handle::ChannelRef;
 use super::channel::messages::ToChannel;
 use super::channel::state::{ChannelState, Retention};
 use super::channel::{Channel, HubSenders};
@@ -34,7 +35,7 @@ use crate::telemetry::Counters;
 use crate::telemetry::in_flight::{BoundedCounter, InFlight};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use drain_schedule::DrainSchedule;
-use messages::{ChannelRef, Publish};
+use messages::Publish;
 use state::{Effect, RegistryState};
 use std::sync::Arc;
 use std::time::Duration;

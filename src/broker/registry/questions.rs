@@ -1,79 +1,51 @@
 //! Read-only requests to the registry.
 
 use super::Registry;
-use super::messages::{
-    BrowseChannels, BrowseConnections, ConnectionSlice, Count, Counts, DescribeConnection, DescribeUser,
-    KnownUsers, ListChannels, Lookup, NameChannels,
+use crate::broker::channel::handle::ChannelRef;
+use crate::broker::requests::{
+    BrowseConnections, ConnectionDetails, ConnectionSlice, Counts, KnownUsers, UserDetails,
 };
 use crate::protocol::ids::ChannelId;
-use actix::{Handler, MessageResult};
+use std::sync::Arc;
+use uuid::Uuid;
 
-impl Handler<ListChannels> for Registry {
-    type Result = MessageResult<ListChannels>;
-
-    fn handle(&mut self, request: ListChannels, _: &mut Self::Context) -> Self::Result {
-        let ids = self.parts.state.list(request.names.as_deref(), &request.exclude);
-        MessageResult(self.channel_refs(ids))
+impl Registry {
+    /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels.
+    pub fn list_channels(&self, names: Option<&[String]>, exclude: &[String]) -> Vec<ChannelRef> {
+        self.channel_refs(self.parts.state.list(names, exclude))
     }
-}
 
-impl Handler<Lookup> for Registry {
-    type Result = KnownUsers;
-
-    fn handle(&mut self, request: Lookup, _: &mut Self::Context) -> KnownUsers {
+    pub fn known(&self, conn_id: Option<Uuid>, user: Option<&str>) -> KnownUsers {
         let state = &self.parts.state;
         KnownUsers {
-            connection: request.conn_id.is_some_and(|id| state.connection(id).is_some()),
-            user: request.user.is_some_and(|name| state.user_id(&name).is_some()),
+            connection: conn_id.is_some_and(|id| state.connection(id).is_some()),
+            user: user.is_some_and(|name| state.user_id(name).is_some()),
         }
     }
-}
 
-impl Handler<Count> for Registry {
-    type Result = Counts;
-
-    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Counts {
+    pub fn counts(&self) -> Counts {
         self.parts.state.stats()
     }
-}
 
-impl Handler<BrowseChannels> for Registry {
-    type Result = MessageResult<BrowseChannels>;
-
-    fn handle(&mut self, browse: BrowseChannels, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.channel_refs(self.parts.state.browse_channels(browse.from, browse.count)))
+    pub fn browse_channels(&self, from: usize, count: usize) -> Vec<ChannelRef> {
+        self.channel_refs(self.parts.state.browse_channels(from, count))
     }
-}
 
-impl Handler<BrowseConnections> for Registry {
-    type Result = ConnectionSlice;
-
-    fn handle(&mut self, browse: BrowseConnections, _: &mut Self::Context) -> ConnectionSlice {
-        self.parts.state.browse_connections(&browse)
+    pub fn browse_connections(&self, browse: &BrowseConnections) -> ConnectionSlice {
+        self.parts.state.browse_connections(browse)
     }
-}
 
-impl Handler<DescribeConnection> for Registry {
-    type Result = MessageResult<DescribeConnection>;
-
-    fn handle(&mut self, request: DescribeConnection, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.parts.state.describe_connection(request.0))
+    pub fn describe_connection(&self, id: Uuid) -> Option<ConnectionDetails> {
+        self.parts.state.describe_connection(id)
     }
-}
 
-impl Handler<DescribeUser> for Registry {
-    type Result = MessageResult<DescribeUser>;
-
-    fn handle(&mut self, request: DescribeUser, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.parts.state.describe_user(&request.0))
+    pub fn describe_user(&self, name: &str) -> Option<UserDetails> {
+        self.parts.state.describe_user(name)
     }
-}
 
-impl Handler<NameChannels> for Registry {
-    type Result = MessageResult<NameChannels>;
-
-    fn handle(&mut self, NameChannels(ids): NameChannels, _: &mut Self::Context) -> Self::Result {
+    /// The names of channels, in the order of the request.
+    pub fn name_channels(&self, ids: &[ChannelId]) -> Vec<Option<Arc<str>>> {
         let name = |id: &ChannelId| Some(self.parts.state.channel(*id)?.identity.name.clone());
-        MessageResult(ids.iter().map(name).collect())
+        ids.iter().map(name).collect()
     }
 }

@@ -1,7 +1,6 @@
 //! The actor of one long-poll: it waits for a first event, collects further events for a short time, and responds.
 
-use crate::broker::hub::handle::HubHandle;
-use crate::broker::hub::messages::AttachRefused;
+use crate::broker::hub::handle::{AttachRefused, HubHandle};
 use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{ResponsePart, SendQueue, Transport};
