@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 impl BrokerHandle {
     pub async fn counts(&self) -> Result<Counts, Refusal> {
-        self.ask(|registry, _| registry.counts()).await
+        self.ask(|registry, _| registry.state().stats()).await
     }
 
     /// A slice of the channels, oldest first. To read all, a caller repeats the request from the end of the slice; the
@@ -26,20 +26,20 @@ impl BrokerHandle {
 
     /// A slice of the connections, present or absent.
     pub async fn browse_connections(&self, browse: BrowseConnections) -> Result<ConnectionSlice, Refusal> {
-        self.ask(move |registry, _| registry.browse_connections(&browse)).await
+        self.ask(move |registry, _| registry.state().browse_connections(&browse)).await
     }
 
     pub async fn describe_connection(&self, id: Uuid) -> Result<Option<ConnectionDetails>, Refusal> {
-        self.ask(move |registry, _| registry.describe_connection(id)).await
+        self.ask(move |registry, _| registry.state().describe_connection(id)).await
     }
 
     pub async fn describe_user(&self, name: String) -> Result<Option<UserDetails>, Refusal> {
-        self.ask(move |registry, _| registry.describe_user(&name)).await
+        self.ask(move |registry, _| registry.state().describe_user(&name)).await
     }
 
     /// The names of channels, in the order of the request.
     pub async fn name_channels(&self, ids: Vec<ChannelId>) -> Result<Vec<Option<Arc<str>>>, Refusal> {
-        self.ask(move |registry, _| registry.name_channels(&ids)).await
+        self.ask(move |registry, _| registry.state().channel_names(&ids)).await
     }
 
     /// The hubs' data about the sessions of these connections. A session that has ended in the meantime has no figures.

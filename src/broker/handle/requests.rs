@@ -99,6 +99,6 @@ impl BrokerHandle {
 
     /// Whether a connection and a user exist, for errors that are reported together with others.
     pub async fn known(&self, conn_id: Option<Uuid>, user: Option<String>) -> Result<KnownUsers, Refusal> {
-        self.ask(move |registry, _| registry.known(conn_id, user.as_deref())).await
+        self.ask(move |registry, _| registry.state().known(conn_id, user.as_deref())).await
     }
 }

@@ -9,7 +9,6 @@ mod demo_share;
 mod drain_schedule;
 mod lifecycle;
 pub mod messages;
-mod questions;
 mod requests;
 mod routing;
 mod sessions;
@@ -98,6 +97,10 @@ impl Registry {
             drain_schedule: None,
             pending_closes: Arc::new(BoundedCounter::new(usize::MAX)),
         }
+    }
+
+    pub fn state(&self) -> &RegistryState {
+        &self.parts.state
     }
 
     fn now_ms(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Requests of applications that change the registry. Their effects go to channels, private messages and hubs.
+//! The requests of applications and operators. Effects of changes go to channels, private messages and hubs.
 
 use super::Registry;
 use super::connect::Changed;
@@ -114,6 +114,15 @@ impl Registry {
         let ended = self.parts.state.disconnect_user(user, at_most, now, &mut self.effects);
         self.apply_in_turns(context);
         ended
+    }
+
+    /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels.
+    pub fn list_channels(&self, names: Option<&[String]>, exclude: &[String]) -> Vec<ChannelRef> {
+        self.channel_refs(self.parts.state.list(names, exclude))
+    }
+
+    pub fn browse_channels(&self, from: usize, count: usize) -> Vec<ChannelRef> {
+        self.channel_refs(self.parts.state.browse_channels(from, count))
     }
 }
 
