@@ -31,9 +31,10 @@ const PURE: [&str; 8] = [
 /// The files in these folders that name actix: the actors, their messages and the handles to them.
 const ACTORS: [&str; 15] = [
     "broker/batched_mailbox.rs",
+    "broker/channel/handle.rs",
     "broker/channel/messages.rs",
     "broker/channel/mod.rs",
-    "broker/handle.rs",
+    "broker/handle/mod.rs",
     "broker/hub/handle.rs",
     "broker/hub/inspect.rs",
     "broker/hub/messages.rs",
@@ -41,7 +42,6 @@ const ACTORS: [&str; 15] = [
     "broker/private_messages/mod.rs",
     "broker/registry/messages.rs",
     "broker/registry/mod.rs",
-    "broker/registry/questions.rs",
     "broker/registry/requests.rs",
     "broker/registry/sessions.rs",
     "broker/registry/stopping.rs",
@@ -233,6 +233,37 @@ fn only_stamps_and_signatures_use_the_wall_clock() {
     assert_eq!(clocks, ["auth/guard.rs", "cli/mod.rs", "protocol/time.rs"]);
     let stamps = naming(&["unix_ms()", "now_unix()"]);
     assert_eq!(stamps, WALL_CLOCK, "deadlines use Instant");
+}
+
+/// Another engine can replace the actors only if the rest of the server does not name them.
+#[test]
+fn only_the_broker_and_the_composition_root_name_its_actors() {
+    const OPEN: [&str; 3] = ["crate::broker::handle", "crate::broker::requests", "crate::broker::drain"];
+    let opens = |module: &str, path: &str| {
+        let of_sessions = module == "transports" && path.starts_with("crate::broker::hub::handle");
+        of_sessions || OPEN.iter().any(|open| path.starts_with(open))
+    };
+    for source in sources().iter().filter(|source| !["broker", "server"].contains(&source.module())) {
+        for (line, path) in source.uses().into_iter().filter(|(_, path)| path.starts_with("crate::broker")) {
+            assert!(opens(source.module(), path), "src/{}:{line} uses {path}", source.path);
+        }
+    }
+    assert!(!opens("api", "crate::broker::registry::messages::Publish"));
+}
+
+/// All other files use the row of the transport, so that a further transport does not change them.
+#[test]
+fn only_transports_and_the_send_queue_name_a_transport() {
+    let names = |line: &str| {
+        let variant = |(at, name): (usize, &str)| !line[at + name.len()..].starts_with(char::is_lowercase);
+        line.contains("is_socket") || line.match_indices("Transport::").any(variant)
+    };
+    for source in sources().iter().filter(|source| !["transports", "send_queue"].contains(&source.module())) {
+        for (index, line) in source.text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
+            assert!(!names(line), "src/{}:{} decides by a transport", source.path, index + 1);
+        }
+    }
+    assert!(names("Transport::Websocket") && !names("transport.map(Transport::name)"));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::invalid::Invalid;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::Lookup;
 use crate::http_error::Refusal;
 use actix_web::HttpResponse;
 use uuid::Uuid;
@@ -24,12 +23,12 @@ impl From<Invalid> for Refusal {
 /// together.
 ///
 /// # Errors
-/// As [`BrokerHandle::ask`].
+/// As [`BrokerHandle::known`].
 pub async fn with_unknown(broker: &BrokerHandle, mut invalid: Invalid) -> Result<Refusal, Refusal> {
     if invalid.conn_id.is_none() && invalid.user.is_none() {
         return Ok(invalid.into());
     }
-    let known = broker.ask(Lookup { conn_id: invalid.conn_id, user: invalid.user.clone() }).await?;
+    let known = broker.known(invalid.conn_id, invalid.user.clone()).await?;
     if invalid.conn_id.is_some() && !known.connection {
         invalid.add("conn_id", "Unknown connection");
     }

@@ -14,7 +14,6 @@ use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::Configure;
 use crate::http_error::Refusal;
 use crate::protocol::schema;
 use crate::protocol::settings::ChannelSettings;
@@ -158,7 +157,7 @@ pub async fn channel_config(
 pub async fn change(broker: &BrokerHandle, body: &[u8]) -> Result<HttpResponse, Refusal> {
     let request = ChannelConfigRequest::parse(body, &RequestLimits::from(&*broker.settings))?;
     broker.admit()?;
-    let channels = broker.ask(Configure(request.configs)).await??;
+    let channels = broker.configure_channels(request.configs).await??;
     // The answer contains settings but no users or messages, as in the original.
     let info = InfoOptions { include_history: false, include_users: false, ..InfoOptions::default() };
     let info = ChannelsInfo::gather(channels, &info, Freshness::AfterChange).await?;

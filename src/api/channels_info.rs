@@ -1,8 +1,7 @@
 //! `channels_info`: the part of several answers that describes channels and their users.
 
 use super::info::InfoOptions;
-use crate::broker::channel::messages::{Inspect, Snapshot};
-use crate::broker::registry::messages::ChannelRef;
+use crate::broker::requests::{ChannelRef, Snapshot};
 use crate::http_error::Refusal;
 use crate::protocol::event::{openapi, push_history_entry};
 use crate::protocol::json;
@@ -120,8 +119,7 @@ async fn inspect(
             history: Vec::new(),
         });
     }
-    let question = Inspect { users: options.include_users, history: options.include_history };
-    channel.addr.send(question).await.map_err(|_| Refusal::Draining)
+    channel.inspect(options.include_users, options.include_history).await
 }
 
 fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {

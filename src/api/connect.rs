@@ -16,14 +16,12 @@ use super::user_state::{USER_STATE, entries};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::Registry;
-use crate::broker::registry::messages::{Connect, ConnectRefused, Connected};
+use crate::broker::requests::{Connect, ConnectRefused, Requester};
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::state::{StateEntry, state_shape};
 use crate::telemetry::limits::Limit;
-use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -176,27 +174,19 @@ pub async fn connect(
 ) -> Result<HttpResponse, Refusal> {
     let request = ConnectRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
     broker.admit()?;
-    Ok(answer::json(open(&broker, request, |connect| connect).await?))
+    Ok(answer::json(open(&broker, request, Requester::Application).await?))
 }
 
-/// Connects, and writes the answer. `wrap` converts the command for the registry.
+/// Connects, and writes the answer.
 ///
 /// # Errors
 /// As [`connect`].
-pub async fn open<M>(
-    broker: &BrokerHandle,
-    request: ConnectRequest,
-    wrap: fn(Connect) -> M,
-) -> Result<Vec<u8>, Refusal>
-where
-    M: Message<Result = Result<Connected, ConnectRefused>> + Send + 'static,
-    Registry: Handler<M>,
-{
+pub async fn open(broker: &BrokerHandle, request: ConnectRequest, by: Requester) -> Result<Vec<u8>, Refusal> {
     broker.admit_response()?;
     let mut names = request.channels.clone();
     // Duplicates are returned, as in the original.
     names.sort();
-    let connected = broker.ask(wrap(Connect {
+    let command = Connect {
         username: request.username,
         conn_id: request.conn_id,
         channels: request.channels,
@@ -204,8 +194,8 @@ where
         user_state: request.user_state,
         state_public_keys: request.state_public_keys,
         channel_configs: request.channel_configs,
-    }));
-    let connected = connected.await?.map_err(|refused| match refused {
+    };
+    let connected = broker.connect(command, by).await?.map_err(|refused| match refused {
         ConnectRefused::BelongsToAnother => {
             Invalid::field("conn_id", "Connection belongs to another user").into()
         }

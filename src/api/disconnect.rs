@@ -9,7 +9,6 @@ use super::limits::RequestLimits;
 use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::{CONN_ID_BYTES, OpenBody};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::Disconnect;
 use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ValueSchema};
 use actix_web::{HttpResponse, web};
@@ -103,6 +102,6 @@ pub async fn disconnect_by_query(
 }
 
 async fn end(broker: &BrokerHandle, request: DisconnectRequest) -> Result<HttpResponse, Refusal> {
-    let known = broker.ask(Disconnect(request.conn_id)).await?;
+    let known = broker.disconnect(request.conn_id).await?;
     Ok(answer::json(if known { b"true".to_vec() } else { b"false".to_vec() }))
 }

@@ -12,7 +12,6 @@ use super::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::ListChannels;
 use crate::http_error::Refusal;
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
@@ -178,7 +177,7 @@ pub async fn info_of_channels(
     broker.admit_response()?;
     let (names, exclude) = (request.info.channels.clone(), request.info.exclude_channels.clone());
     let named = names.is_some();
-    let channels = broker.ask(ListChannels { names, exclude }).await?;
+    let channels = broker.channels(names, exclude).await?;
     // Channels that the request names are queried, so that earlier publishes are visible. Querying all channels would
     // be too expensive.
     let freshness = if named { Freshness::AfterChange } else { Freshness::Summary };

@@ -10,7 +10,6 @@ use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::Publish;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Delete;
@@ -100,7 +99,7 @@ pub async fn delete(
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
     broker.admit_written(&out)?;
-    broker.publish(Publish::Delete(deletes));
+    broker.delete(deletes);
     Ok(answer::json(out))
 }
 

@@ -10,7 +10,6 @@ use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::Publish;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Edit;
@@ -158,7 +157,7 @@ pub async fn patch(
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
     broker.admit_written(&out)?;
-    broker.publish(Publish::Edit(edits));
+    broker.edit(edits);
     Ok(answer::json(out))
 }
 

@@ -10,7 +10,6 @@ use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::Publish;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Message;
@@ -159,7 +158,7 @@ pub fn publish(signed: Option<Signed>, broker: &BrokerHandle, body: &[u8]) -> Re
     let mut out = Vec::with_capacity(body.len() + 160 * messages.len());
     write_message_answer(&messages, &mut out);
     broker.admit_written(&out)?;
-    broker.publish(Publish::Post(messages));
+    broker.publish(messages);
     Ok(answer::json(out))
 }
 

@@ -15,13 +15,11 @@ use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::Registry;
-use crate::broker::registry::messages::{Subscribe, SubscribeRefused, Subscribed};
+use crate::broker::requests::{Requester, Subscribe, SubscribeRefused, Subscribed};
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::telemetry::limits::Limit;
-use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -138,25 +136,21 @@ pub async fn subscribe(
         Err(invalid) => return Err(answer::with_unknown(&broker, invalid).await?),
     };
     broker.admit()?;
-    join(&broker, request, |subscribe| subscribe).await
+    join(&broker, request, Requester::Application).await
 }
 
-/// Subscribes, and writes the answer. `wrap` converts the command for the registry.
+/// Subscribes, and writes the answer.
 ///
 /// # Errors
 /// As [`subscribe`].
-pub async fn join<M>(
+pub async fn join(
     broker: &BrokerHandle,
     request: SubscribeRequest,
-    wrap: fn(Subscribe) -> M,
-) -> Result<HttpResponse, Refusal>
-where
-    M: Message<Result = Result<Subscribed, SubscribeRefused>> + Send + 'static,
-    Registry: Handler<M>,
-{
+    by: Requester,
+) -> Result<HttpResponse, Refusal> {
     broker.admit_response()?;
     let SubscribeRequest { conn_id, channels, channel_configs, info } = request;
-    let subscribed = broker.ask(wrap(Subscribe { conn_id, channels, channel_configs })).await?;
+    let subscribed = broker.subscribe(Subscribe { conn_id, channels, channel_configs }, by).await?;
     let subscribed = subscribed.map_err(|refused| match refused {
         SubscribeRefused::UnknownConnection => answer::unknown_connection(),
         SubscribeRefused::DemoIsFull => answer::demo_is_full(),

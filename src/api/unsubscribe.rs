@@ -11,10 +11,8 @@ use super::subscribe::{self, SubscribeRequest, changed};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::Registry;
-use crate::broker::registry::messages::{Subscribed, UnknownConnection, Unsubscribe};
+use crate::broker::requests::{Requester, UnknownConnection, Unsubscribe};
 use crate::http_error::Refusal;
-use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -84,25 +82,21 @@ pub async fn unsubscribe(
         Err(invalid) => return Err(answer::with_unknown(&broker, invalid).await?),
     };
     broker.admit()?;
-    leave(&broker, request, |unsubscribe| unsubscribe).await
+    leave(&broker, request, Requester::Application).await
 }
 
-/// Unsubscribes, and writes the answer. `wrap` converts the command for the registry.
+/// Unsubscribes, and writes the answer.
 ///
 /// # Errors
 /// As [`unsubscribe`].
-pub async fn leave<M>(
+pub async fn leave(
     broker: &BrokerHandle,
     request: UnsubscribeRequest,
-    wrap: fn(Unsubscribe) -> M,
-) -> Result<HttpResponse, Refusal>
-where
-    M: Message<Result = Result<Subscribed, UnknownConnection>> + Send + 'static,
-    Registry: Handler<M>,
-{
+    by: Requester,
+) -> Result<HttpResponse, Refusal> {
     broker.admit_response()?;
     let UnsubscribeRequest { conn_id, channels, info } = request;
-    let left = broker.ask(wrap(Unsubscribe { conn_id, channels })).await?;
+    let left = broker.unsubscribe(Unsubscribe { conn_id, channels }, by).await?;
     let left = left.map_err(|UnknownConnection| answer::unknown_connection())?;
     changed(left, &info, "unsubscribed_from").await
 }

@@ -12,14 +12,12 @@ use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::Registry;
-use crate::broker::registry::messages::{SetUserState, StateChanged, StateRefused};
+use crate::broker::requests::{Requester, SetUserState, StateRefused};
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::state::{StateEntry, change_shape, state_shape, write_changes};
 use crate::telemetry::limits::Limit;
-use actix::{Handler, Message};
 use actix_web::{HttpResponse, web};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::HttpMethod;
@@ -121,25 +119,21 @@ pub async fn user_state(
         Err(invalid) => return Err(answer::with_unknown(&broker, invalid).await?),
     };
     broker.admit()?;
-    set(&broker, request, |set| set).await
+    set(&broker, request, Requester::Application).await
 }
 
-/// Sets the state, and writes the answer. `wrap` converts the command for the registry.
+/// Sets the state, and writes the answer.
 ///
 /// # Errors
 /// As [`user_state`].
-pub async fn set<M>(
+pub async fn set(
     broker: &BrokerHandle,
     request: UserStateRequest,
-    wrap: fn(SetUserState) -> M,
-) -> Result<HttpResponse, Refusal>
-where
-    M: Message<Result = Result<StateChanged, StateRefused>> + Send + 'static,
-    Registry: Handler<M>,
-{
+    by: Requester,
+) -> Result<HttpResponse, Refusal> {
     let UserStateRequest { user, user_state, state_public_keys } = request;
     broker.admit_response()?;
-    let changed = broker.ask(wrap(SetUserState { user, user_state, state_public_keys })).await?;
+    let changed = broker.set_user_state(SetUserState { user, user_state, state_public_keys }, by).await?;
     let changed = changed.map_err(|refused| match refused {
         StateRefused::UnknownUser => Refusal::from(Invalid::field("user", "Unknown user")),
         StateRefused::OverLimit(over) => over.into(),

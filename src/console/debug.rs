@@ -6,7 +6,6 @@ use utoipa::openapi::path::HttpMethod;
 use super::session::AdminOrSigned;
 use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::Count;
 use crate::http_error::Refusal;
 use crate::telemetry::metrics::{METRICS, Metric, Sources};
 
@@ -24,7 +23,7 @@ pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
 /// `Busy`.
 pub async fn debug(_: AdminOrSigned, broker: web::Data<BrokerHandle>) -> Result<HttpResponse, Refusal> {
     // The registry answers behind all that was published before, and notes its figures.
-    broker.ask(Count).await?;
+    broker.counts().await?;
     let (counters, sources) = (&broker.counters, Sources::now(&broker.counters, &broker.in_flight));
     let line = |metric: &Metric| format!("{}: {}\n", metric.help, metric.read(&sources));
     let mut text: String = METRICS.iter().map(line).collect();

@@ -57,14 +57,12 @@ impl Actor for Sampler {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::channel::Hubs;
     use crate::telemetry::recorder::Recorder;
     use crate::telemetry::series::FIGURES;
 
     #[test]
     fn a_sample_contains_the_increase_since_the_last() {
-        let (console, counters) =
-            (Arc::new(Console::new(Arc::new(Hubs::new(0)), Recorder::default())), Arc::<Counters>::default());
+        let (console, counters) = (Arc::new(Console::new(Recorder::default())), Arc::<Counters>::default());
         let in_flight = Arc::new(InFlight::new(1, 1, 1, 1));
         counters.deliveries.add(1_000);
         let mut sampler = Sampler::new(console.clone(), counters.clone(), in_flight.clone());

@@ -310,7 +310,7 @@ mod tests {
     }
 
     fn signed_in(gate: &Gate, cookies: &str, now: u64) -> bool {
-        let console = Console::new(Arc::default(), Recorder::default());
+        let console = Console::new(Recorder::default());
         valid_sign_ins(gate, &console, &with(cookies), now).next().is_some()
     }
 
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn no_cookie_of_an_ended_sign_in_gives_access() {
-        let (gate, console) = (Gate::new(Arc::default()), Console::new(Arc::default(), Recorder::default()));
+        let (gate, console) = (Gate::new(Arc::default()), Console::new(Recorder::default()));
         let cookie = |id, at| with(&format!("auth_tkt={}", issue(&gate, &base("http"), id, at).value()));
         let is_in = |headers: &HeaderMap, now| valid_sign_ins(&gate, &console, headers, now).next().is_some();
         let (first, renewed, other) = (cookie(1, NOW), cookie(1, NOW + 60), cookie(2, NOW));

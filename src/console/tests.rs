@@ -34,7 +34,7 @@ fn gate() -> Gate {
 async fn ask(request: TestRequest) -> ServiceResponse {
     let app = App::new()
         .app_data(web::Data::new(gate()))
-        .app_data(web::Data::new(Console::new(Arc::default(), Recorder::default())))
+        .app_data(web::Data::new(Console::new(Recorder::default())))
         .wrap(from_fn(middleware::process))
         .configure(configure)
         .route("/info", web::post().to(|_: Signed| HttpResponse::Ok()))

@@ -14,7 +14,7 @@ use crate::api::unsubscribe::{self, UnsubscribeRequest};
 use crate::api::user_state::{self, UserStateRequest};
 use crate::auth::body::OpenBody;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::{OfDemo, Publish};
+use crate::broker::requests::Requester;
 use crate::http_error::Refusal;
 use crate::protocol::message::Delivery;
 use crate::protocol::schema::{self, ValueSchema};
@@ -212,7 +212,7 @@ async fn connect(
     keep_public(&mut request.fresh_user_state);
     request.state_public_keys = PUBLIC_KEYS.map(str::to_owned).to_vec();
     request.channel_configs = settings_of(&request.channels);
-    Ok(answer::json(connect::open(&broker, request, OfDemo).await?))
+    Ok(answer::json(connect::open(&broker, request, Requester::Demo).await?))
 }
 
 async fn subscribe(
@@ -225,7 +225,7 @@ async fn subscribe(
     admit(&broker, &demo)?;
     add_prefixes(&mut request.channels);
     request.channel_configs = settings_of(&request.channels);
-    subscribe::join(&broker, request, OfDemo).await
+    subscribe::join(&broker, request, Requester::Demo).await
 }
 
 async fn unsubscribe(
@@ -237,7 +237,7 @@ async fn unsubscribe(
     check_channels(request.channels.iter())?;
     admit(&broker, &demo)?;
     add_prefixes(&mut request.channels);
-    unsubscribe::leave(&broker, request, OfDemo).await
+    unsubscribe::leave(&broker, request, Requester::Demo).await
 }
 
 async fn user_state(
@@ -250,7 +250,7 @@ async fn user_state(
     add_prefix(&mut request.user);
     keep_public(&mut request.user_state);
     request.state_public_keys = Some(PUBLIC_KEYS.map(str::to_owned).to_vec());
-    user_state::set(&broker, request, OfDemo).await
+    user_state::set(&broker, request, Requester::Demo).await
 }
 
 /// Browsers send one message, but the API takes lists.
@@ -276,7 +276,7 @@ async fn post(
     let mut out = Vec::new();
     write_message_answer(&messages, &mut out);
     broker.admit_written(&out)?;
-    broker.publish(Publish::Post(messages));
+    broker.publish(messages);
     Ok(answer::json(out))
 }
 
@@ -295,7 +295,7 @@ async fn patch(
     let mut out = Vec::new();
     write_edit_answer(&edits, &mut out);
     broker.admit_written(&out)?;
-    broker.publish(Publish::Edit(edits));
+    broker.edit(edits);
     Ok(answer::json(out))
 }
 
@@ -313,6 +313,6 @@ async fn delete(
     let mut out = Vec::new();
     write_delete_answer(&deletes, &mut out);
     broker.admit_written(&out)?;
-    broker.publish(Publish::Delete(deletes));
+    broker.delete(deletes);
     Ok(answer::json(out))
 }

@@ -19,6 +19,7 @@ mod sender_tests;
 #[cfg(test)]
 pub mod simulated;
 mod socket;
+mod transport;
 
 use crate::clock;
 use crate::protocol::frame::Frame;
@@ -37,6 +38,8 @@ use std::io;
 use std::net::{IpAddr, Shutdown};
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
+use transport::WireForm;
+pub use transport::{KeepAlive, Transport, WithoutSession};
 
 /// The result of pushing something to a send queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +64,9 @@ pub struct ResponsePart {
 }
 
 enum Sink {
-    /// A websocket: bytes are websocket frames.
     Socket(TcpStream),
-    /// A long-poll: bytes are elements of its JSON list.
-    Poll,
+    /// The session sends what was collected.
+    Response,
     /// The simulator's socket, which accepts a configured number of bytes.
     #[cfg(test)]
     Simulated(std::rc::Rc<simulated::Socket>),
@@ -73,10 +75,11 @@ enum Sink {
 /// See the module's description.
 pub struct SendQueue {
     sink: Sink,
+    transport: Transport,
     queue: RefCell<Queue>,
     waker: RefCell<Option<Waker>>,
     /// Frames of at least this many bytes are compressed. `None` if the client does not accept compressed messages.
-    deflate_from: Option<usize>,
+    deflate_from: Option<u32>,
     closing: Cell<Option<CloseReason>>,
     sealed: Cell<bool>,
     assembling: Cell<bool>,
@@ -89,23 +92,24 @@ pub struct SendQueue {
 impl SendQueue {
     /// The send queue of a websocket. Its capacity is `max_queued`, plus one frame or catch-up.
     pub fn socket(socket: TcpStream, max_queued: QueueCapacity, now_ms: u64) -> Self {
-        Self::new(Sink::Socket(socket), max_queued, now_ms)
+        Self::new(Transport::Websocket, Sink::Socket(socket), max_queued, now_ms)
     }
 
     /// Sets the minimum length of compressed frames. `None` if the client does not accept compressed messages.
     pub fn compressing(mut self, deflate_from: Option<usize>) -> Self {
-        self.deflate_from = deflate_from;
+        self.deflate_from = deflate_from.map(|bytes| bytes.try_into().unwrap_or(u32::MAX));
         self
     }
 
     /// The send queue of a long-poll.
     pub fn poll(max_queued: QueueCapacity, now_ms: u64) -> Self {
-        Self::new(Sink::Poll, max_queued, now_ms)
+        Self::new(Transport::LongPoll, Sink::Response, max_queued, now_ms)
     }
 
-    fn new(sink: Sink, max_queued: QueueCapacity, now_ms: u64) -> Self {
+    fn new(transport: Transport, sink: Sink, max_queued: QueueCapacity, now_ms: u64) -> Self {
         Self {
             sink,
+            transport,
             queue: RefCell::new(Queue::new(max_queued)),
             waker: RefCell::new(None),
             deflate_from: None,
@@ -118,9 +122,13 @@ impl SendQueue {
         }
     }
 
-    /// Whether this is the send queue of a websocket.
-    pub fn is_socket(&self) -> bool {
-        !matches!(self.sink, Sink::Poll)
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Whether frames wait here for the response of the session.
+    pub fn collects(&self) -> bool {
+        self.transport.form() == WireForm::Elements
     }
 
     /// Whether the client accepts compressed messages.
@@ -163,19 +171,19 @@ impl SendQueue {
         self.queue.borrow().has_max_frames()
     }
 
-    /// Sends live frames of one stream to a websocket, or collects them one by one for a poll.
+    /// Sends live frames of one stream together, or collects them one by one.
     pub fn push_live<'a>(
         &self,
         batch: &FrameBatch,
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
     ) -> PushResult {
-        if self.is_socket() {
-            return self.push_batch(self.form(batch, frames));
+        match self.transport.form() {
+            WireForm::Frames => self.push_batch(self.form(batch, frames)),
+            WireForm::Elements => self.collect(frames.map(|(offset, frame)| {
+                let mark = Some(Mark { stream: batch.stream, offset });
+                Queued { bytes: frame.live_element(), mark, is_partial: false }
+            })),
         }
-        self.collect(frames.map(|(offset, frame)| {
-            let mark = Some(Mark { stream: batch.stream, offset });
-            Queued { bytes: frame.live_element(), mark, is_partial: false }
-        }))
     }
 
     /// The form of these frames for this websocket: plain or compressed.
@@ -186,7 +194,7 @@ impl SendQueue {
     ) -> &'a FrameBatch {
         match self.deflate_from {
             None => batch,
-            Some(threshold) => batch.deflated(frames, threshold),
+            Some(threshold) => batch.deflated(frames, threshold as usize),
         }
     }
 
@@ -200,16 +208,19 @@ impl SendQueue {
         if self.sealed.get() {
             return PushResult::Closed;
         }
-        let socket = self.is_socket();
+        let form = self.transport.form();
         let mut queue = self.queue.borrow_mut();
         for (offset, frame) in frames {
             let mark = Some(Mark { stream, offset });
-            if socket {
-                queue.push_exempt(Queued { bytes: frame.catchup().clone(), mark, is_partial: false });
-            } else {
-                let [open, tail] = frame.catchup_element();
-                queue.push_exempt(Queued { bytes: open, mark, is_partial: false });
-                queue.push_exempt(Queued { bytes: tail, mark: None, is_partial: false });
+            match form {
+                WireForm::Frames => {
+                    queue.push_exempt(Queued { bytes: frame.catchup().clone(), mark, is_partial: false });
+                }
+                WireForm::Elements => {
+                    let [open, tail] = frame.catchup_element();
+                    queue.push_exempt(Queued { bytes: open, mark, is_partial: false });
+                    queue.push_exempt(Queued { bytes: tail, mark: None, is_partial: false });
+                }
             }
         }
         PushResult::Accepted
@@ -220,7 +231,7 @@ impl SendQueue {
         if self.is_empty() {
             return PushResult::Accepted;
         }
-        if !self.is_socket() {
+        if self.collects() {
             self.wake();
             return PushResult::Accepted;
         }
@@ -231,13 +242,13 @@ impl SendQueue {
         PushResult::Accepted
     }
 
-    /// Sends data outside the streams (a control frame, a heartbeat, a reply), in order with all other data. Polls
-    /// ignore it.
+    /// Sends data outside the streams (a control frame, a heartbeat, a reply), in order with all other data. A
+    /// response does not contain it.
     pub fn push_control(&self, bytes: &Bytes) -> PushResult {
-        match self.is_socket() {
-            true if self.sealed.get() => PushResult::Closed,
-            true => self.push_one(bytes),
-            false => PushResult::Accepted,
+        match self.collects() {
+            true => PushResult::Accepted,
+            false if self.sealed.get() => PushResult::Closed,
+            false => self.push_one(bytes),
         }
     }
 
@@ -300,13 +311,13 @@ impl SendQueue {
         self.sealed.get()
     }
 
-    /// Sends the close frame after everything queued.
+    /// Ends the session after everything queued.
     pub fn close(&self, reason: CloseReason) {
         if self.closing.get().is_some() {
             return;
         }
-        if self.is_socket() {
-            self.push_one(&reason.frame());
+        if let Some(bytes) = self.transport.close(reason) {
+            self.push_one(&bytes);
         }
         self.closing.set(Some(reason));
         self.seal();
@@ -361,7 +372,7 @@ impl SendQueue {
         let mut elements: Vec<Vec<u8>> = Vec::new();
         for part in (0..self.begin_answer()).filter_map(|index| self.part(index)) {
             match elements.last_mut() {
-                Some(element) if part.is_rest && !self.is_socket() => element.extend_from_slice(&part.bytes),
+                Some(element) if part.is_rest && self.collects() => element.extend_from_slice(&part.bytes),
                 _ => elements.push(part.bytes.to_vec()),
             }
         }

@@ -1,7 +1,7 @@
 //! A simulated socket with a configurable capacity, which behaves like the socket of a client that reads slowly.
 
 use super::socket::Flushed;
-use super::{QueueCapacity, SendQueue, Sink};
+use super::{QueueCapacity, SendQueue, Sink, Transport};
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -51,7 +51,7 @@ impl Socket {
 impl SendQueue {
     /// The send queue of a websocket on a simulated socket.
     pub fn simulated(socket: Rc<Socket>, max_queued: QueueCapacity) -> Self {
-        Self::new(Sink::Simulated(socket), max_queued, 0)
+        Self::new(Transport::Websocket, Sink::Simulated(socket), max_queued, 0)
     }
 
     /// Flushes like a session whose socket is writable. True when nothing is waiting.

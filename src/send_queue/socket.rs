@@ -30,8 +30,8 @@ impl Sink {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => SockRef::from(socket).send(bytes),
-            // Polls collect events; nothing is written to them.
-            Self::Poll => Ok(0),
+            // Collected frames are not written.
+            Self::Response => Ok(0),
             #[cfg(test)]
             Self::Simulated(socket) => socket.take(&[IoSlice::new(bytes)]),
         }
@@ -40,7 +40,7 @@ impl Sink {
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => socket.try_write_vectored(slices),
-            Self::Poll => Ok(0),
+            Self::Response => Ok(0),
             #[cfg(test)]
             Self::Simulated(socket) => socket.take(slices),
         }

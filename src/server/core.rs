@@ -5,7 +5,7 @@ use crate::broker::batched_mailbox::{BatchedMailbox, MailboxSender};
 use crate::broker::channel::state::Retention;
 use crate::broker::channel::{HubSenders, Hubs};
 use crate::broker::drain::Drain;
-use crate::broker::handle::BrokerHandle;
+use crate::broker::handle::{Actors, BrokerHandle};
 use crate::broker::hub::handle::{HubHandle, HubParts};
 use crate::broker::hub::messages::ToHub;
 use crate::broker::private_messages::PrivateMessages;
@@ -95,7 +95,7 @@ impl Core {
             ),
             in_flight,
             counters: Arc::default(),
-            console: Arc::new(Console::new(hubs.clone(), Recorder::new(settings.recorder_bytes))),
+            console: Arc::new(Console::new(Recorder::new(settings.recorder_bytes))),
             hubs,
             hub_mailboxes: (0..workers).map(|_| BatchedMailbox::new()).collect(),
             published: BatchedMailbox::new(),
@@ -198,8 +198,7 @@ impl Core {
     pub fn broker(&self, registry: Addr<Registry>) -> BrokerHandle {
         BrokerHandle {
             settings: self.settings.clone(),
-            registry,
-            publisher: self.sender(&self.published),
+            actors: Actors::new(registry, self.sender(&self.published), self.hubs.clone()),
             counters: self.counters.clone(),
             in_flight: self.in_flight.clone(),
             responses: self.responses.clone(),

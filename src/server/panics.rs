@@ -40,9 +40,9 @@ mod tests {
     use crate::broker::channel::Channel;
     use crate::broker::hub::Hub;
     use crate::broker::registry::Registry;
-    use crate::broker::registry::messages::ListChannels;
+    use crate::broker::registry::messages::Ask;
     use crate::config::Settings;
-    use actix::{Actor, Handler, Message};
+    use actix::{Actor, Context, Handler, Message};
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
@@ -109,9 +109,11 @@ mod tests {
             "hub" => hub_of(&server).do_send(Fail("hub")),
             "channel" => {
                 let _peer = server.connect();
-                let found = registry.send(ListChannels { names: None, exclude: Vec::new() });
+                let found = registry.send(Ask(|registry: &mut Registry, _: &mut Context<Registry>| {
+                    registry.list_channels(None, &[])
+                }));
                 let found = actix_rt::System::new().block_on(found).unwrap();
-                found[0].addr.do_send(Fail("channel"));
+                found[0].addr().do_send(Fail("channel"));
             }
             _ => drop(server.core.registry_thread.get().unwrap().spawn_fn(|| fail(Fail("thread")))),
         }

@@ -3,13 +3,12 @@
 
 use super::account::{number_of_delete, number_of_edit};
 use super::{ANSWER_MS, ToRegistry, WAIT_MS, World};
-use crate::broker::hub::messages::Transport;
 use crate::fixtures::{Seen, seen, whole_frames};
 use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, SlotKey};
 use crate::protocol::websocket::HEARTBEAT;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::simulated::Socket;
-use crate::send_queue::{PushResult, QueueCapacity, SendQueue};
+use crate::send_queue::{PushResult, QueueCapacity, SendQueue, Transport};
 use bytes::Bytes;
 use std::rc::Rc;
 use uuid::Uuid;
@@ -25,7 +24,6 @@ pub struct Session {
     pub hub: usize,
     pub key: SlotKey,
     pub conn_id: Uuid,
-    pub transport: Transport,
     pub send_queue: Rc<SendQueue>,
     /// The connection to which it is attached.
     pub owner: Option<ConnKey>,
@@ -64,31 +62,23 @@ impl World {
     pub fn open_socket(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
         let socket = Rc::new(Socket::default());
         let send_queue = SendQueue::simulated(socket.clone(), QueueCapacity::new(max_queued, usize::MAX));
-        self.open(conn_id, hub, Transport::Websocket, send_queue, socket);
+        self.open(conn_id, hub, send_queue, socket);
     }
 
     /// A client polls. The response comes early if more than `max_queued` bytes are queued.
     pub fn open_poll(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
         let send_queue = SendQueue::poll(QueueCapacity::new(max_queued, usize::MAX), 0);
-        self.open(conn_id, hub, Transport::LongPoll, send_queue, Rc::default());
+        self.open(conn_id, hub, send_queue, Rc::default());
     }
 
-    fn open(
-        &mut self,
-        conn_id: Uuid,
-        hub: usize,
-        transport: Transport,
-        send_queue: SendQueue,
-        socket: Rc<Socket>,
-    ) {
+    fn open(&mut self, conn_id: Uuid, hub: usize, send_queue: SendQueue, socket: Rc<Socket>) {
         let send_queue = Rc::new(send_queue);
-        let key = self.hubs[hub].table.open(conn_id, transport, send_queue.clone());
+        let key = self.hubs[hub].table.open(conn_id, send_queue.clone());
         self.hubs[hub].output.push_back(ToRegistry::Attach(self.sessions.len()));
         self.sessions.push(Session {
             hub,
             key,
             conn_id,
-            transport,
             send_queue,
             owner: None,
             answer: None,
@@ -130,7 +120,7 @@ impl World {
 
     /// The client sends a close frame, and ignores all further data.
     pub fn close(&mut self, number: usize) {
-        if self.is_alive(number) && self.sessions[number].transport == Transport::Websocket {
+        if self.is_alive(number) && self.sessions[number].send_queue.transport() == Transport::Websocket {
             self.close_session(number, CloseReason::ByPeer(Some(1000)));
             self.sessions[number].ignores_input = true;
         }
@@ -138,7 +128,7 @@ impl World {
 
     /// The client violates the protocol, and continues to read.
     pub fn violate_protocol(&mut self, number: usize) {
-        if self.is_alive(number) && self.sessions[number].transport == Transport::Websocket {
+        if self.is_alive(number) && self.sessions[number].send_queue.transport() == Transport::Websocket {
             let (hub, key) = (self.sessions[number].hub, self.sessions[number].key);
             self.close_by_hub(hub, key, CloseReason::Protocol);
         }
@@ -155,7 +145,7 @@ impl World {
     /// A client accepts this many bytes, and reads what arrives.
     pub fn read(&mut self, number: usize, bytes: usize) {
         let session = &self.sessions[number];
-        if session.transport == Transport::Websocket && !session.is_broken {
+        if session.send_queue.transport() == Transport::Websocket && !session.is_broken {
             session.socket.make_room(bytes);
             session.send_queue.flush_simulated();
             self.receive(number);
@@ -164,7 +154,7 @@ impl World {
 
     /// Advances a poll: it gets its response, or the client receives the response, or the client closes the connection.
     pub fn advance_poll(&mut self, number: usize, taken: bool) {
-        if self.sessions[number].transport == Transport::Websocket || !self.is_alive(number) {
+        if self.sessions[number].send_queue.transport() == Transport::Websocket || !self.is_alive(number) {
             return;
         }
         let session = &mut self.sessions[number];
@@ -194,7 +184,7 @@ impl World {
             let session = &self.sessions[number];
             if session.is_broken || session.release_at.is_some_and(|at| at <= now) {
                 self.leave(number);
-            } else if session.transport == Transport::Websocket {
+            } else if session.send_queue.transport() == Transport::Websocket {
                 let (hub, key) = (session.hub, session.key);
                 let pushed =
                     if beats { session.send_queue.push_control(&HEARTBEAT) } else { PushResult::Accepted };

@@ -2,8 +2,8 @@
 
 use super::World;
 use crate::broker::channel::state::ChannelState;
-use crate::broker::registry::messages::{Connect, Subscribe, Unsubscribe};
 use crate::broker::registry::state::Effect;
+use crate::broker::requests::{Connect, Subscribe, Unsubscribe};
 use crate::fixtures::{ENCODER, time};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::state::StateEntry;

@@ -36,7 +36,7 @@ impl World {
         match self.hubs[hub].output.pop_front() {
             Some(ToRegistry::Attach(number)) => {
                 let session = &self.sessions[number];
-                let next = (session.location(), session.transport);
+                let next = (session.location(), session.send_queue.transport());
                 match self.registry.attach(session.conn_id, next, &mut self.effects) {
                     Ok(()) => {
                         let owner = self.registry.connection(session.conn_id).map(|(key, _)| key);

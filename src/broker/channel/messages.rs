@@ -86,7 +86,7 @@ pub struct Inspect {
 }
 
 /// The data of a channel at one moment.
-#[derive(Debug, actix::MessageResponse)]
+#[derive(Debug)]
 pub struct Snapshot {
     /// The channel's id for clients.
     pub uuid: Uuid,

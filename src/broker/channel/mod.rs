@@ -1,5 +1,6 @@
 //! A channel: the settings, members, presence, history and frames under one name.
 
+pub mod handle;
 pub mod messages;
 pub mod state;
 mod members;
@@ -15,8 +16,8 @@ use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::recorder::{Published, Recorder};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, WrapFuture};
-use messages::{Inspect, Publication, Record, Snapshot, ToChannel};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
+use messages::{Inspect, Publication, Record, ToChannel};
 use state::{ChannelEffects, ChannelState};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
@@ -235,9 +236,9 @@ impl Handler<Record> for Channel {
 }
 
 impl Handler<Inspect> for Channel {
-    type Result = Snapshot;
+    type Result = MessageResult<Inspect>;
 
-    fn handle(&mut self, inspect: Inspect, _: &mut Self::Context) -> Snapshot {
-        self.state.snapshot(&inspect)
+    fn handle(&mut self, inspect: Inspect, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.snapshot(&inspect))
     }
 }

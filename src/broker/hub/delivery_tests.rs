@@ -2,7 +2,7 @@
 
 use super::fanout::Fanout;
 use super::harness::{CHANNELS, CONNECTIONS, Harness};
-use super::messages::{CatchUpPart, Stamped, Subscription, Transport};
+use super::messages::{CatchUpPart, Stamped, Subscription};
 use super::table::SessionTable;
 use crate::fixtures::{ENCODER, message, payload, seen};
 use crate::protocol::frame::Audience;
@@ -158,7 +158,7 @@ fn queued_frames_are_not_resent_after_a_protocol_error() {
 fn session_in_many_channels(channels: u32) -> (SessionTable, SlotKey, Rc<SendQueue>) {
     let mut table = SessionTable::new(HubId(0));
     let send_queue = Rc::new(SendQueue::poll(QueueCapacity::new(usize::MAX, usize::MAX), 0));
-    let key = table.open(Uuid::nil(), Transport::LongPoll, send_queue.clone());
+    let key = table.open(Uuid::nil(), send_queue.clone());
     table.set_allowance(TURN);
     for index in 0..channels {
         let subscription = Subscription {
@@ -231,7 +231,7 @@ fn each_turn_of_the_fan_out_stays_within_its_budget() {
     let send_queue = || Rc::new(SendQueue::poll(QueueCapacity::new(usize::MAX, usize::MAX), 0));
     let keys: Vec<SlotKey> = (0..100)
         .map(|_| {
-            let key = table.open(Uuid::nil(), Transport::LongPoll, send_queue());
+            let key = table.open(Uuid::nil(), send_queue());
             let subscription =
                 || Subscription { user: UserId(0), from: 0, through: 0, catchup: Vec::new(), part: None };
             table.join(ChannelId(0), key, subscription());

@@ -1,6 +1,7 @@
 //! The handle through which the sessions of a thread use their hub.
 
-use super::messages::{Attach, AttachRefused, Detached, Transport};
+pub use super::messages::AttachRefused;
+use super::messages::{Attach, Detached};
 use super::recording::RecordedSessions;
 use super::table::SessionTable;
 use super::{BUCKETS, Hub, HubShared, TICK_MS};
@@ -10,7 +11,7 @@ use crate::config::Settings;
 use crate::protocol::ids::{HubId, SlotKey};
 use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{FrameSender, QueueCapacity, SendQueue};
+use crate::send_queue::{FrameSender, QueueCapacity, SendQueue, Transport};
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::{Counted, InFlight};
 use crate::telemetry::recorder::{ConnectionEvent, Recorder};
@@ -85,29 +86,22 @@ impl HubHandle {
     }
 
     /// Creates the slot of a session. `client` is the client's address, if the socket does not show it.
-    pub fn open(
-        &self,
-        conn_id: Uuid,
-        transport: Transport,
-        send_queue: Rc<SendQueue>,
-        client: Option<IpAddr>,
-    ) -> SlotKey {
-        let websocket = send_queue.is_socket();
+    pub fn open(&self, conn_id: Uuid, send_queue: Rc<SendQueue>, client: Option<IpAddr>) -> SlotKey {
+        let transport = send_queue.transport();
         let mut table = self.shared.table.borrow_mut();
-        let key = table.open(conn_id, transport, send_queue);
+        let key = table.open(conn_id, send_queue);
         if let Some(slot) = table.slot(key) {
             slot.opened_s = (self.now_ms() / 1_000).try_into().unwrap_or(u32::MAX);
             slot.client = client.map(Box::new);
             if log::log_enabled!(log::Level::Debug) {
                 let client = slot.address().map_or_else(|| "unknown".to_owned(), |client| client.to_string());
-                log::debug!(
-                    "connection {conn_id}: {} session opened, client {client}",
-                    slot.transport.name()
-                );
+                log::debug!("connection {conn_id}: {} session opened, client {client}", transport.name());
             }
         }
         table.begin_recording(key);
-        if websocket && let Some(slot) = table.slot(key) {
+        if transport.keep_alive().is_some()
+            && let Some(slot) = table.slot(key)
+        {
             let first = |interval: u64| match interval {
                 0 => u64::MAX,
                 // Spreads the timers of sessions that connected at the same time.
@@ -127,16 +121,22 @@ impl HubHandle {
         key
     }
 
-    /// Asks the registry to attach a websocket to its connection. If there is none, the registry closes the session, as
+    /// Asks the registry to attach a session to its connection. If there is none, the registry closes the session, as
     /// it may at any later time.
-    pub fn attach_websocket(&self, conn_id: Uuid, slot: SlotKey) {
-        self.request_attach(conn_id, slot, Transport::Websocket, None);
+    pub fn attach(&self, conn_id: Uuid, slot: SlotKey, transport: Transport) {
+        self.request_attach(conn_id, slot, transport, None);
     }
 
-    /// Asks the registry to attach a poll to its connection. A dropped sender means that the server is shutting down.
-    pub fn attach_poll(&self, conn_id: Uuid, slot: SlotKey) -> oneshot::Receiver<Result<(), AttachRefused>> {
+    /// Does the same, and returns the result instead of closing the session. A dropped sender means that the server is
+    /// shutting down.
+    pub fn try_attach(
+        &self,
+        conn_id: Uuid,
+        slot: SlotKey,
+        transport: Transport,
+    ) -> oneshot::Receiver<Result<(), AttachRefused>> {
         let (answer, receiver) = oneshot::channel();
-        self.request_attach(conn_id, slot, Transport::LongPoll, Some(answer));
+        self.request_attach(conn_id, slot, transport, Some(answer));
         receiver
     }
 

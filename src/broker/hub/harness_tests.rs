@@ -1,7 +1,7 @@
 //! A hub without its actor, between a model of the channels and real clients.
 
 use super::fanout::Fanout;
-use super::messages::{CatchUpPart, Detached, Stamped, Subscription, ToHub, Transport};
+use super::messages::{CatchUpPart, Detached, Stamped, Subscription, ToHub};
 use super::recording::RecordedSessions;
 use super::table::SessionTable;
 use crate::fixtures::ledger::Ledger;
@@ -130,8 +130,7 @@ impl Harness {
             (SendQueue::poll(self.bound(), 0), None)
         };
         let send_queue = Rc::new(send_queue);
-        let transport = if self.sockets { Transport::Websocket } else { Transport::LongPoll };
-        let key = self.table.open(Uuid::from_u128(index.into()), transport, send_queue.clone());
+        let key = self.table.open(Uuid::from_u128(index.into()), send_queue.clone());
         self.table.begin_recording(key);
         let connection = &mut self.connections[index as usize];
         let (user, of) = (connection.user, connection.cursors.len() as u32 + 1);

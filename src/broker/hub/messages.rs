@@ -3,6 +3,7 @@
 use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ChannelId, ConnectionSlot, Offset, SlotKey, UserId};
 use crate::protocol::websocket::close::CloseReason;
+use crate::send_queue::Transport;
 use actix::Message;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -62,23 +63,6 @@ pub enum ToHub {
     OrderedClose(Vec<SlotKey>, CloseReason),
     /// Closes all sessions now, because the server shuts down.
     Drain,
-}
-
-/// The transport of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Websocket,
-    LongPoll,
-}
-
-impl Transport {
-    /// The name in the console and in log lines.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Websocket => "websocket",
-            Self::LongPoll => "longpoll",
-        }
-    }
 }
 
 /// A session asks the registry to attach it to its connection.

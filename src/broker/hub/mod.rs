@@ -27,14 +27,13 @@ use crate::clock::{Clock, Tick};
 use crate::config::Settings;
 use crate::protocol::ids::{HubId, SlotKey};
 use crate::protocol::websocket::close::CloseReason;
-use crate::protocol::websocket::{HEARTBEAT, PING};
 use crate::send_queue::{PushResult, frames_here, queued_here};
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::limits::Limit;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use fanout::Fanout;
-use messages::{Attach, Detached, ToHub, Transport};
+use messages::{Attach, Detached, ToHub};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -112,12 +111,12 @@ impl HubShared {
         self.report(detached);
     }
 
-    /// Closes a session because the server shuts down. A poll is answered with its queued frames, so that the client's
-    /// cursor is correct when it polls again.
+    /// Closes a session because the server shuts down. A session that collects a response sends it, so that the client's
+    /// cursor is correct when it comes again.
     fn close_for_shutdown(&self, key: SlotKey, reason: CloseReason) {
         let table = &mut *self.table.borrow_mut();
         match table.slot(key) {
-            Some(slot) if slot.transport == Transport::LongPoll => slot.send_queue.seal(),
+            Some(slot) if slot.send_queue.transport().ends_with_response() => slot.send_queue.seal(),
             _ => {
                 let detached = table.close(key, reason);
                 self.report(detached);
@@ -253,6 +252,7 @@ impl HubShared {
             send_queue.abort(CloseReason::TakenOver);
             return self.report(detached);
         }
+        let Some(keep_alive) = send_queue.transport().keep_alive() else { return };
         let silent_ms = now_ms.saturating_sub(send_queue.last_received_ms());
         if settings.pong_timeout > 0 && silent_ms >= settings.pong_timeout {
             drop(table);
@@ -261,11 +261,11 @@ impl HubShared {
         let mut pushed = PushResult::Accepted;
         if now_ms >= slot.heartbeat_at {
             slot.heartbeat_at = now_ms + settings.heartbeat_interval_ms;
-            pushed = send_queue.push_control(&HEARTBEAT);
+            pushed = send_queue.push_control(keep_alive.heartbeat);
         }
         if now_ms >= slot.ping_at && pushed == PushResult::Accepted {
             slot.ping_at = now_ms + settings.ping_interval_ms;
-            pushed = send_queue.push_control(&PING);
+            pushed = send_queue.push_control(keep_alive.ping);
         }
         let idle_at = send_queue.last_received_ms().saturating_add(match settings.pong_timeout {
             0 => u64::MAX,

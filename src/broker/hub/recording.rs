@@ -93,7 +93,7 @@ impl Receiver<'_> {
             return Outcome::NotMeant;
         }
         match pushed {
-            PushResult::Accepted if !self.send_queue.is_socket() => Outcome::Collected,
+            PushResult::Accepted if self.send_queue.collects() => Outcome::Collected,
             PushResult::Accepted if self.send_queue.is_empty() => Outcome::Sent,
             PushResult::Accepted => Outcome::Queued(self.send_queue.queued_bytes()),
             PushResult::Closed => Outcome::Sealed,

@@ -1,7 +1,7 @@
 //! The slot of a session on its hub, and the assembly of its catch-up.
 
 use super::memberships::Memberships;
-use super::messages::{CatchUpPart, Stamped, Subscription, Transport};
+use super::messages::{CatchUpPart, Stamped, Subscription};
 use crate::protocol::ids::{ChannelId, Offset, Stream, UserId};
 use crate::send_queue::SendQueue;
 use std::collections::VecDeque;
@@ -15,7 +15,6 @@ pub struct SessionSlot {
     pub generation: u32,
     /// The connection that the client requested.
     pub conn_id: Uuid,
-    pub transport: Transport,
     /// When the session was opened, in s of the hub's clock.
     pub opened_s: u32,
     /// The client's address, if the socket does not show it (proxies and polls). Boxed because it is rare.
@@ -37,11 +36,10 @@ pub struct SessionSlot {
 
 impl SessionSlot {
     /// Creates a slot without subscriptions.
-    pub fn new(generation: u32, conn_id: Uuid, transport: Transport, send_queue: Rc<SendQueue>) -> Self {
+    pub fn new(generation: u32, conn_id: Uuid, send_queue: Rc<SendQueue>) -> Self {
         Self {
             generation,
             conn_id,
-            transport,
             opened_s: 0,
             client: None,
             send_queue,
@@ -148,5 +146,15 @@ impl Assembly {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert_eq!((size_of::<SessionSlot>(), size_of::<SendQueue>()), (112, 120));
     }
 }

@@ -1,6 +1,6 @@
 //! The sessions of one worker thread and the channels that they subscribe to. Uses no actix and no clock.
 
-use super::messages::{Detached, Stamped, Subscription, Transport};
+use super::messages::{Detached, Stamped, Subscription};
 use super::recording::{Receiver, RecordedSessions};
 use super::slot::{Assembly, CatchUp, SessionSlot};
 use crate::broker::dense_map::{ShrinkHint, shrink};
@@ -66,10 +66,10 @@ impl SessionTable {
     }
 
     /// Creates a slot for a session that requests this connection.
-    pub fn open(&mut self, conn_id: Uuid, transport: Transport, send_queue: Rc<SendQueue>) -> SlotKey {
+    pub fn open(&mut self, conn_id: Uuid, send_queue: Rc<SendQueue>) -> SlotKey {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.slots.insert(SessionSlot::new(generation, conn_id, transport, send_queue)) as u32;
+        let index = self.slots.insert(SessionSlot::new(generation, conn_id, send_queue)) as u32;
         self.shrink_hint.grown(&self.slots);
         SlotKey { index, generation }
     }
@@ -81,7 +81,7 @@ impl SessionTable {
             return;
         };
         if self.recording.begin(key.index, slot.conn_id) {
-            let transport = slot.transport.name();
+            let transport = slot.send_queue.transport().name();
             let address = slot.address();
             self.recording.note(key.index, || ConnectionEvent::Attached { transport, address });
         }
@@ -104,7 +104,7 @@ impl SessionTable {
         self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
     }
 
-    /// Whether this is a poll whose response is in flight.
+    /// Whether the response of this session is in flight.
     pub fn is_answering(&mut self, key: SlotKey) -> bool {
         self.slot(key).is_some_and(|slot| slot.send_queue.is_answering())
     }
@@ -414,7 +414,8 @@ impl SessionTable {
             self.remove_member(channel, index);
         }
         let private_cursor = slot.private_cursor.map(|cursor| received(Stream::Private, cursor));
-        Some(Detached { conn_id: slot.conn_id, location, cursors, private_cursor, transport: slot.transport })
+        let transport = slot.send_queue.transport();
+        Some(Detached { conn_id: slot.conn_id, location, cursors, private_cursor, transport })
     }
 
     /// Removes a session and closes its transport: after the queued frames, or instead of them if the client is too

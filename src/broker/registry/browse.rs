@@ -1,11 +1,12 @@
 //! Read access for the console: lists in slices, so that long lists do not delay other requests, and single records.
 
-use super::messages::{
-    BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, EndedConnections,
-    MAX_DETAILS, UserDetails,
-};
 use super::state::{ConnectionRecord, Effect, RegistryState};
+use crate::broker::requests::{
+    BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, EndedConnections,
+    KnownUsers, MAX_DETAILS, UserDetails,
+};
 use crate::protocol::ids::{ChannelId, UserId};
+use std::sync::Arc;
 use uuid::Uuid;
 
 impl RegistryState {
@@ -13,6 +14,19 @@ impl RegistryState {
     pub fn stats(&self) -> Counts {
         let (remembered_users, active_users, connections) = self.counts();
         Counts { remembered_users, active_users, connections, channels: self.channels.len() }
+    }
+
+    /// Whether a connection and a user exist.
+    pub fn known(&self, conn_id: Option<Uuid>, user: Option<&str>) -> KnownUsers {
+        KnownUsers {
+            connection: conn_id.is_some_and(|id| self.connection(id).is_some()),
+            user: user.is_some_and(|name| self.user_id(name).is_some()),
+        }
+    }
+
+    /// The names of channels, in the order of the request.
+    pub fn channel_names(&self, ids: &[ChannelId]) -> Vec<Option<Arc<str>>> {
+        ids.iter().map(|id| Some(self.channel(*id)?.identity.name.clone())).collect()
     }
 
     /// A slice of the channels, oldest first.
@@ -114,9 +128,9 @@ impl ListQuery {
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages::Connect;
     use super::super::state::ConnectionTimes;
     use super::*;
+    use crate::broker::requests::Connect;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

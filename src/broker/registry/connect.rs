@@ -1,9 +1,11 @@
 //! Connections, subscriptions and user states, as applications request them.
 
-use super::messages::{Connect, ConnectRefused, StateRefused, Subscribe, SubscribeRefused, Unsubscribe};
 use super::state::{Effect, Phase, RegistryState, subscriptions};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::private_messages::ToPrivateMessages;
+use crate::broker::requests::{
+    Connect, ConnectRefused, StateRefused, Subscribe, SubscribeRefused, Unsubscribe,
+};
 use crate::protocol::event::UserView;
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, UserId};
 use crate::protocol::settings::ChannelSettings;

@@ -2,6 +2,7 @@
 //! applications do not count, and may only access users that demo mode has created. Pure.
 
 use super::state::RegistryState;
+use crate::broker::requests::Requester;
 use crate::protocol::ids::{ConnKey, UserId};
 use std::collections::HashSet;
 
@@ -44,14 +45,9 @@ impl DemoShare {
 }
 
 impl RegistryState {
-    /// Begins a request of demo mode, which ends with [`RegistryState::end_demo`].
-    pub fn begin_demo(&mut self) {
-        self.demo.is_demo_request = true;
-    }
-
-    /// Ends the request of demo mode.
-    pub fn end_demo(&mut self) {
-        self.demo.is_demo_request = false;
+    /// Sets the party that the current request acts for.
+    pub fn set_requester(&mut self, by: Requester) {
+        self.demo.is_demo_request = by == Requester::Demo;
     }
 
     /// Whether the current request may access this user. A request of demo mode may only access demo users.
@@ -86,20 +82,16 @@ impl RegistryState {
 #[cfg(test)]
 mod tests {
     use super::super::limits::RegistryLimits;
-    use super::super::messages::Connect;
-    use super::super::messages::ConnectRefused;
-    use super::super::messages::StateRefused;
-    use super::super::messages::Subscribe;
-    use super::super::messages::SubscribeRefused;
     use super::super::state::ConnectionTimes;
     use super::*;
+    use crate::broker::requests::{Connect, ConnectRefused, StateRefused, Subscribe, SubscribeRefused};
     use uuid::Uuid;
 
     impl RegistryState {
         fn for_demo<T>(&mut self, request: impl FnOnce(&mut Self) -> T) -> T {
-            self.begin_demo();
+            self.set_requester(Requester::Demo);
             let answer = request(self);
-            self.end_demo();
+            self.set_requester(Requester::Application);
             answer
         }
     }
@@ -189,8 +181,7 @@ mod tests {
             let join = Subscribe { conn_id, channels: vec!["demo:b".into()], channel_configs: Vec::new() };
             let joined = state.subscribe(join, &mut effects);
             assert_eq!(joined.unwrap_err(), SubscribeRefused::UnknownConnection);
-            let leave =
-                crate::broker::registry::messages::Unsubscribe { conn_id, channels: vec!["a".into()] };
+            let leave = crate::broker::requests::Unsubscribe { conn_id, channels: vec!["a".into()] };
             assert!(state.unsubscribe(leave, &mut effects).is_none());
             let set = state.set_user_state("demo:ann", Vec::new(), None, 0, &mut effects);
             assert_eq!(set.unwrap_err(), StateRefused::UnknownUser);

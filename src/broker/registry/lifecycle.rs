@@ -2,10 +2,11 @@
 
 use super::state::{Effect, Handover, Phase, RegistryState};
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::hub::messages::{AttachRefused, CatchUpPart, Detached, ToHub, Transport};
+use crate::broker::hub::messages::{AttachRefused, CatchUpPart, Detached, ToHub};
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, UserId};
 use crate::protocol::websocket::close::CloseReason;
+use crate::send_queue::{Transport, WithoutSession};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
@@ -143,12 +144,11 @@ impl RegistryState {
         )));
     }
 
-    /// A connection without a session: after a poll it waits for the next one; after a websocket it soon becomes
-    /// absent.
+    /// Starts the time that a connection may stay without a session.
     fn set_unattached(&mut self, key: ConnKey, transport: Transport, now: u64) {
-        let (phase, at) = match transport {
-            Transport::LongPoll => (Phase::Waiting, now + self.times.idle),
-            Transport::Websocket => (Phase::Lingering, now + self.times.part),
+        let (phase, at) = match transport.without_session() {
+            WithoutSession::Waits => (Phase::Waiting, now + self.times.idle),
+            WithoutSession::Lingers => (Phase::Lingering, now + self.times.part),
         };
         self.set_phase(key, phase);
         self.set_deadline(key, Some(at));

@@ -1,8 +1,8 @@
 //! The limits of the registry. They are checked before anything is changed; a request over a limit is refused as a
 //! whole.
 
-use super::messages::Connect;
 use super::state::RegistryState;
+use crate::broker::requests::Connect;
 use crate::config::Settings;
 use crate::http_error::OverLimit;
 use crate::protocol::ids::{ConnKey, UserId};

@@ -9,7 +9,6 @@ mod demo_share;
 mod drain_schedule;
 mod lifecycle;
 pub mod messages;
-mod questions;
 mod requests;
 mod routing;
 mod sessions;
@@ -22,6 +21,7 @@ mod tests;
 pub mod users;
 
 use super::batched_mailbox::BatchedMailbox;
+use super::channel::handle::ChannelRef;
 use super::channel::messages::ToChannel;
 use super::channel::state::{ChannelState, Retention};
 use super::channel::{Channel, HubSenders};
@@ -34,7 +34,7 @@ use crate::telemetry::Counters;
 use crate::telemetry::in_flight::{BoundedCounter, InFlight};
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use drain_schedule::DrainSchedule;
-use messages::{ChannelRef, Publish};
+use messages::Publish;
 use state::{Effect, RegistryState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +97,10 @@ impl Registry {
             drain_schedule: None,
             pending_closes: Arc::new(BoundedCounter::new(usize::MAX)),
         }
+    }
+
+    pub fn state(&self) -> &RegistryState {
+        &self.parts.state
     }
 
     fn now_ms(&self) -> u64 {

@@ -1,14 +1,19 @@
-//! Requests of applications that change the registry. Their effects go to channels, private messages and hubs.
+//! The requests of applications and operators. Effects of changes go to channels, private messages and hubs.
 
 use super::Registry;
 use super::connect::Changed;
-use super::messages::{
-    Configure, Connect, Connected, Disconnect, DisconnectUser, OfDemo, Publish, SetUserState, StateChanged,
-    Subscribe, Subscribed, UnknownConnection, Unsubscribe,
-};
+use super::messages::Publish;
 use crate::broker::batched_mailbox::Batch;
+use crate::broker::channel::handle::ChannelRef;
+use crate::broker::requests::{
+    Connect, ConnectRefused, Connected, EndedConnections, Requester, SetUserState, StateChanged,
+    StateRefused, Subscribe, SubscribeRefused, Subscribed, UnknownConnection, Unsubscribe,
+};
+use crate::http_error::OverLimit;
 use crate::protocol::ids::ChannelId;
-use actix::{Handler, MessageResult};
+use crate::protocol::settings::ChannelSettings;
+use actix::{Context, Handler};
+use uuid::Uuid;
 
 impl Registry {
     fn subscribed(&self, Changed { channels, changed }: Changed) -> Subscribed {
@@ -18,78 +23,106 @@ impl Registry {
             channels: self.channel_refs(channels),
         }
     }
-}
 
-macro_rules! of_demo {
-    ($($request:ty),+) => {$(
-        impl Handler<OfDemo<$request>> for Registry {
-            type Result = MessageResult<OfDemo<$request>>;
-
-            fn handle(&mut self, request: OfDemo<$request>, context: &mut Self::Context) -> Self::Result {
-                self.parts.state.begin_demo();
-                let MessageResult(answer) = Handler::<$request>::handle(self, request.0, context);
-                self.parts.state.end_demo();
-                MessageResult(answer)
-            }
-        }
-    )+};
-}
-
-of_demo!(Connect, Subscribe, Unsubscribe, SetUserState);
-
-impl Handler<Connect> for Registry {
-    type Result = MessageResult<Connect>;
-
-    fn handle(&mut self, request: Connect, context: &mut Self::Context) -> Self::Result {
-        let now = self.now_ms();
-        let opened = self.parts.state.connect(request, now, &mut self.effects);
+    /// Applies the effects of a change, and ends its turn.
+    fn end_change(&mut self, context: &mut Context<Self>) {
+        self.parts.state.set_requester(Requester::Application);
         self.apply();
         self.end_turn(context);
-        MessageResult(opened.map(|opened| Connected {
+    }
+
+    pub fn connect(
+        &mut self,
+        request: Connect,
+        by: Requester,
+        context: &mut Context<Self>,
+    ) -> Result<Connected, ConnectRefused> {
+        let now = self.now_ms();
+        self.parts.state.set_requester(by);
+        let opened = self.parts.state.connect(request, now, &mut self.effects);
+        self.end_change(context);
+        opened.map(|opened| Connected {
             conn_id: opened.conn_id,
             user: opened.user,
             channels: self.channel_refs(opened.channels),
-        }))
+        })
     }
-}
 
-impl Handler<Subscribe> for Registry {
-    type Result = MessageResult<Subscribe>;
-
-    fn handle(&mut self, request: Subscribe, context: &mut Self::Context) -> Self::Result {
+    pub fn subscribe(
+        &mut self,
+        request: Subscribe,
+        by: Requester,
+        context: &mut Context<Self>,
+    ) -> Result<Subscribed, SubscribeRefused> {
+        self.parts.state.set_requester(by);
         let changed = self.parts.state.subscribe(request, &mut self.effects);
-        self.apply();
-        self.end_turn(context);
-        MessageResult(changed.map(|changed| self.subscribed(changed)))
+        self.end_change(context);
+        changed.map(|changed| self.subscribed(changed))
     }
-}
 
-impl Handler<Unsubscribe> for Registry {
-    type Result = MessageResult<Unsubscribe>;
-
-    fn handle(&mut self, request: Unsubscribe, context: &mut Self::Context) -> Self::Result {
+    pub fn unsubscribe(
+        &mut self,
+        request: Unsubscribe,
+        by: Requester,
+        context: &mut Context<Self>,
+    ) -> Result<Subscribed, UnknownConnection> {
+        self.parts.state.set_requester(by);
         let changed = self.parts.state.unsubscribe(request, &mut self.effects);
-        self.apply();
-        self.end_turn(context);
-        MessageResult(changed.ok_or(UnknownConnection).map(|changed| self.subscribed(changed)))
+        self.end_change(context);
+        changed.ok_or(UnknownConnection).map(|changed| self.subscribed(changed))
     }
-}
 
-impl Handler<SetUserState> for Registry {
-    type Result = MessageResult<SetUserState>;
-
-    fn handle(&mut self, request: SetUserState, context: &mut Self::Context) -> Self::Result {
+    pub fn set_user_state(
+        &mut self,
+        request: SetUserState,
+        by: Requester,
+        context: &mut Context<Self>,
+    ) -> Result<StateChanged, StateRefused> {
         let now = self.now_ms();
         let SetUserState { user, user_state, state_public_keys } = request;
         let state = &mut self.parts.state;
+        state.set_requester(by);
         let new = state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects);
-        self.apply();
-        self.end_turn(context);
-        MessageResult(new.map(|new| StateChanged {
-            user: new.user,
-            changed: new.changed,
-            public_keys: new.public_keys,
-        }))
+        self.end_change(context);
+        new.map(|new| StateChanged { user: new.user, changed: new.changed, public_keys: new.public_keys })
+    }
+
+    pub fn configure(
+        &mut self,
+        configs: Vec<(String, ChannelSettings)>,
+        context: &mut Context<Self>,
+    ) -> Result<Vec<ChannelRef>, OverLimit> {
+        let ids = self.parts.state.configure(configs, &mut self.effects);
+        self.end_change(context);
+        ids.map(|ids| self.channel_refs(ids))
+    }
+
+    pub fn disconnect(&mut self, conn_id: Uuid, context: &mut Context<Self>) -> bool {
+        let now = self.now_ms();
+        let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
+        self.apply_in_turns(context);
+        known
+    }
+
+    pub fn disconnect_user(
+        &mut self,
+        user: &str,
+        at_most: usize,
+        context: &mut Context<Self>,
+    ) -> Option<EndedConnections> {
+        let now = self.now_ms();
+        let ended = self.parts.state.disconnect_user(user, at_most, now, &mut self.effects);
+        self.apply_in_turns(context);
+        ended
+    }
+
+    /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels.
+    pub fn list_channels(&self, names: Option<&[String]>, exclude: &[String]) -> Vec<ChannelRef> {
+        self.channel_refs(self.parts.state.list(names, exclude))
+    }
+
+    pub fn browse_channels(&self, from: usize, count: usize) -> Vec<ChannelRef> {
+        self.channel_refs(self.parts.state.browse_channels(from, count))
     }
 }
 
@@ -118,39 +151,5 @@ impl Handler<Batch<Publish>> for Registry {
 
     fn handle(&mut self, batch: Batch<Publish>, context: &mut Self::Context) {
         batch.0.into_iter().for_each(|request| self.handle(request, context));
-    }
-}
-
-impl Handler<Configure> for Registry {
-    type Result = MessageResult<Configure>;
-
-    fn handle(&mut self, request: Configure, context: &mut Self::Context) -> Self::Result {
-        let ids = self.parts.state.configure(request.0, &mut self.effects);
-        self.apply();
-        self.end_turn(context);
-        MessageResult(ids.map(|ids| self.channel_refs(ids)))
-    }
-}
-
-impl Handler<Disconnect> for Registry {
-    type Result = bool;
-
-    fn handle(&mut self, Disconnect(conn_id): Disconnect, context: &mut Self::Context) -> bool {
-        let now = self.now_ms();
-        let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
-        self.apply_in_turns(context);
-        known
-    }
-}
-
-impl Handler<DisconnectUser> for Registry {
-    type Result = MessageResult<DisconnectUser>;
-
-    fn handle(&mut self, request: DisconnectUser, context: &mut Self::Context) -> Self::Result {
-        let now = self.now_ms();
-        let state = &mut self.parts.state;
-        let ended = state.disconnect_user(&request.user, request.at_most, now, &mut self.effects);
-        self.apply_in_turns(context);
-        MessageResult(ended)
     }
 }

@@ -8,11 +8,12 @@ use crate::broker::channel::messages::ToChannel;
 use crate::broker::channel::state::Identity;
 use crate::broker::channel::summary::Summary;
 use crate::broker::dense_map::{KeyIndex, ShrinkHint};
-use crate::broker::hub::messages::{ToHub, Transport};
+use crate::broker::hub::messages::ToHub;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, UserId};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
+use crate::send_queue::Transport;
 use indexmap::IndexMap;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -52,7 +53,7 @@ pub struct ConnectionTimes {
 pub enum Phase {
     /// Present without a session: it is new, or between two polls. It becomes absent after the idle time.
     Waiting,
-    /// Its websocket closed recently; it soon becomes absent.
+    /// Its session ended recently with the client's socket; it soon becomes absent.
     Lingering,
     /// It has a session.
     Attached(ConnectionSlot, Transport),

@@ -1,12 +1,13 @@
 //! Invariants of the registry, and single scenarios. Random scenarios are in `simulation`.
 
-use super::messages::{Connect, ConnectRefused, Subscribe};
 use super::state::{ConnectionTimes, Effect, Phase, RegistryState, subscriptions};
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::hub::messages::{AttachRefused, Detached, ToHub, Transport};
+use crate::broker::hub::messages::{AttachRefused, Detached, ToHub};
+use crate::broker::requests::{Connect, ConnectRefused, Subscribe};
 use crate::fixtures::{PLENTY, channel, conn, location, message, time, view};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
 use crate::protocol::settings::ChannelSettings;
+use crate::send_queue::Transport;
 use std::collections::HashSet;
 use uuid::Uuid;
 

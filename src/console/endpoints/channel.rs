@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Console, channels, polled};
 use crate::api::operation::{ApiDescription, Operation, in_query};
-use crate::broker::channel::messages::{Inspect, StoredMessage};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::{ChannelRef, ListChannels};
+use crate::broker::requests::{ChannelRef, StoredMessage};
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
@@ -83,13 +82,12 @@ pub async fn channel(
 /// # Errors
 /// Not found, `Busy`.
 pub async fn named(broker: &BrokerHandle, name: &str) -> Result<ChannelRef, Refusal> {
-    let found = broker.ask(ListChannels { names: Some(vec![name.to_owned()]), exclude: Vec::new() }).await?;
+    let found = broker.channels(Some(vec![name.to_owned()]), Vec::new()).await?;
     found.into_iter().next().ok_or_else(|| Refusal::NotFound(format!("channel {name}")))
 }
 
 async fn describe(channel: ChannelRef) -> Result<Built, Refusal> {
-    let inspect = Inspect { users: false, history: true };
-    let snapshot = channel.addr.send(inspect).await.map_err(|_| Refusal::Draining)?;
+    let snapshot = channel.inspect(false, true).await?;
     let last = snapshot.history.len().saturating_sub(MESSAGES);
     let history: Vec<Value> = snapshot.history.iter().skip(last).map(|kept| message(kept)).collect();
     let uuid = channel.uuid;

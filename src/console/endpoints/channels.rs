@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Console, polled, walk};
 use crate::api::operation::{ApiDescription, Operation};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::ChannelRef;
+use crate::broker::requests::ChannelRef;
 use crate::console::query::Listing;
 use crate::console::ranked::{ListPage, Ranked, by, page_shape};
 use crate::console::session::AdminOrRefused;

@@ -4,11 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Console, connections, polled, walk};
+use super::{Console, connections, polled};
 use crate::api::conn_id;
 use crate::api::operation::{ApiDescription, Operation};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::DescribeConnection;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
@@ -44,7 +43,7 @@ pub async fn connection(
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
     let id = requested(&req)?;
-    console.answers.serve(&req, describe(&broker, &console, id)).await
+    console.answers.serve(&req, describe(&broker, id)).await
 }
 
 /// The id in a query.
@@ -57,10 +56,10 @@ pub fn requested(req: &HttpRequest) -> Result<Uuid, Refusal> {
     Ok(query.checked(id.unwrap_or_default())?)
 }
 
-async fn describe(broker: &BrokerHandle, console: &Console, id: Uuid) -> Result<Built, Refusal> {
-    let found = broker.ask(DescribeConnection(id)).await?;
+async fn describe(broker: &BrokerHandle, id: Uuid) -> Result<Built, Refusal> {
+    let found = broker.describe_connection(id).await?;
     let details = found.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
-    let session = walk::sessions(console, std::slice::from_ref(&details.row), true).await.pop().flatten();
+    let session = broker.sessions(std::slice::from_ref(&details.row), true).await.pop().flatten();
     let shown = connections::shown(&details.row, session.as_ref());
     let mut answer = serde_json::to_value(shown).map_err(|_| Refusal::Internal)?;
     if let Value::Object(members) = &mut answer {

@@ -10,16 +10,14 @@ use uuid::Uuid;
 use super::{Console, polled, walk};
 use crate::api::operation::{ApiDescription, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::hub::inspect::SessionFigures;
-use crate::broker::hub::messages::Transport;
-use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
-use crate::broker::registry::state::Phase;
+use crate::broker::requests::{BrowseConnections, ConnectionRow, Phase, SessionFigures};
 use crate::console::query::{Listing, Query};
 use crate::console::ranked::{ListPage, Ranked, by, page_shape};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema};
+use crate::send_queue::Transport;
 use utoipa::openapi::Required;
 
 const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
@@ -102,19 +100,14 @@ pub async fn connections(
         ..BrowseConnections::default()
     };
     let listing = query.checked(listing)?;
-    console.answers.serve(&req, list(&broker, &console, &listing, filter)).await
+    console.answers.serve(&req, list(&broker, &listing, filter)).await
 }
 
-async fn list(
-    broker: &BrokerHandle,
-    console: &Console,
-    listing: &Listing,
-    filter: BrowseConnections,
-) -> Result<Built, Refusal> {
+async fn list(broker: &BrokerHandle, listing: &Listing, filter: BrowseConnections) -> Result<Built, Refusal> {
     let mut ranked = Ranked::new(listing, |a: &ConnectionEntry, b: &ConnectionEntry| order(listing, a, b));
     // Each address costs a system call. Without a search only the addresses of the page are needed.
     let addresses = !listing.search.is_empty();
-    let walked = walk::connections_with_sessions(broker, console, filter, addresses, |row, session| {
+    let walked = walk::connections_with_sessions(broker, filter, addresses, |row, session| {
         if finds(listing, &row, session.as_ref()) {
             ranked.push((row, session));
         }
@@ -123,9 +116,9 @@ async fn list(
     let page = ranked.page(listing);
     let (rows, mut sessions): (Vec<_>, Vec<_>) = page.rows.into_iter().unzip();
     if !addresses {
-        sessions = walk::sessions(console, &rows, true).await;
+        sessions = broker.sessions(&rows, true).await;
     }
-    let total = broker.ask(Count).await?.connections;
+    let total = broker.counts().await?.connections;
     let shown = rows.iter().zip(&sessions).map(|(row, session)| shown(row, session.as_ref())).collect();
     let answer = ListPage::new(listing, total, page.matching, shown);
     Built::of(&answer, examined)
@@ -171,10 +164,7 @@ pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> Sh
         conn_id: row.id,
         user: &row.user.name,
         phase,
-        transport: transport.map(|transport| match transport {
-            Transport::Websocket => "websocket",
-            Transport::LongPoll => "longpoll",
-        }),
+        transport: transport.map(Transport::name),
         channels: row.channels,
         address: session.and_then(|session| session.address),
         compressed: session.is_some_and(|session| session.compressed),

@@ -11,7 +11,6 @@ use crate::api::limits::RequestLimits;
 use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::{Disconnect, DisconnectUser};
 use crate::console::session::Operator;
 use crate::http::polled::done;
 use crate::http_error::Refusal;
@@ -81,7 +80,7 @@ pub async fn connection(
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let request = DisconnectRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
-    let known = broker.ask(Disconnect(request.conn_id)).await?;
+    let known = broker.disconnect(request.conn_id).await?;
     log::info!("connection {} disconnected by an admin", request.conn_id);
     Ok(done(&json!({ "ended": u32::from(known) })))
 }
@@ -94,7 +93,7 @@ pub async fn user(_: Operator, broker: web::Data<BrokerHandle>, body: Body) -> R
     let request = DisconnectUserRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
     let mut ended = 0;
     loop {
-        let step = broker.ask(DisconnectUser { user: request.user.clone(), at_most: BATCH_SIZE }).await?;
+        let step = broker.disconnect_user(request.user.clone(), BATCH_SIZE).await?;
         let step = step.ok_or_else(unknown_user)?;
         ended += step.ended;
         // The registry always closes some of the remaining connections. The check still guarantees that the loop ends.

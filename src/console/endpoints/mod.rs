@@ -26,7 +26,6 @@ use super::failed_sign_ins::FailedSignIns;
 use super::read;
 use crate::api::operation::{Access, ApiGroup, Operation};
 use crate::auth::guard::now_unix;
-use crate::broker::channel::Hubs;
 use crate::http::polled::PolledResponses;
 use crate::http_error::Refusal;
 use crate::telemetry::Counters;
@@ -46,8 +45,6 @@ fn polled(path: &'static str, id: &str) -> Operation {
 pub struct Console {
     /// Cached responses to polling clients.
     pub answers: PolledResponses,
-    /// Handles of the hubs.
-    pub hubs: Arc<Hubs>,
     pub recorder: Arc<Recorder>,
     pub started: Instant,
     series: Mutex<Series>,
@@ -57,11 +54,10 @@ pub struct Console {
 }
 
 impl Console {
-    /// Creates the console of a server with these hubs and this recorder.
-    pub fn new(hubs: Arc<Hubs>, recorder: Recorder) -> Self {
+    /// Creates the console of a server with this recorder.
+    pub fn new(recorder: Recorder) -> Self {
         Self {
             answers: PolledResponses::default(),
-            hubs,
             recorder: Arc::new(recorder),
             started: Instant::now(),
             series: Mutex::default(),

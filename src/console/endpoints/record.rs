@@ -12,11 +12,8 @@ use crate::api::invalid::Invalid;
 use crate::api::limits::RequestLimits;
 use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
-use crate::broker::channel::messages::Record;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::hub::inspect::RecordSession;
-use crate::broker::registry::messages::DescribeConnection;
-use crate::broker::registry::state::Phase;
+use crate::broker::requests::Phase;
 use crate::console::session::Operator;
 use crate::http::polled::done;
 use crate::http_error::Refusal;
@@ -132,16 +129,14 @@ async fn connection(broker: &BrokerHandle, console: &Console, id: Uuid, on: bool
         console.recorder.stop_connection(id);
         return Ok(());
     }
-    let known = broker.ask(DescribeConnection(id)).await?;
+    let known = broker.describe_connection(id).await?;
     let details = known.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
     // Start the recorder first: sessions that open from now on check it.
     console.recorder.record_connection(id);
-    if let Phase::Attached(place, _) = details.row.phase
-        && let Some(hub) = console.hubs.get(place.hub)
-    {
-        hub.send(RecordSession(place.slot)).await.map_err(|_| Refusal::Draining)?;
+    match details.row.phase {
+        Phase::Attached(location, _) => broker.record_session(location).await,
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 async fn channel(broker: &BrokerHandle, console: &Console, name: &str, on: bool) -> Result<(), Refusal> {
@@ -150,5 +145,5 @@ async fn channel(broker: &BrokerHandle, console: &Console, name: &str, on: bool)
         console.recorder.stop_channel(channel.uuid);
         return Ok(());
     }
-    channel.addr.send(Record(console.recorder.clone())).await.map_err(|_| Refusal::Draining)
+    channel.record(console.recorder.clone()).await
 }

@@ -14,7 +14,6 @@ use super::Console;
 use super::channel::named;
 use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::NameChannels;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::done;
@@ -246,7 +245,7 @@ async fn names(
     if ids.is_empty() {
         return Ok(StreamNames::new());
     }
-    let names = broker.ask(NameChannels(ids.clone())).await?;
+    let names = broker.name_channels(ids.clone()).await?;
     Ok(ids.into_iter().zip(names).filter_map(|(id, name)| Some((id, name?))).collect())
 }
 

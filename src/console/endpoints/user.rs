@@ -7,7 +7,6 @@ use serde_json::value::RawValue;
 use super::{Console, polled};
 use crate::api::operation::{ApiDescription, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::DescribeUser;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
@@ -62,7 +61,7 @@ pub async fn user(
 }
 
 async fn describe(broker: &BrokerHandle, name: String) -> Result<Built, Refusal> {
-    let found = broker.ask(DescribeUser(name.clone())).await?;
+    let found = broker.describe_user(name.clone()).await?;
     let user = found.ok_or_else(|| Refusal::NotFound(format!("user {name}")))?;
     let state: Option<&RawValue> = serde_json::from_str(user.view.state()).ok();
     let answer = json!({

@@ -11,8 +11,7 @@ use uuid::Uuid;
 use super::{Console, polled, walk};
 use crate::api::operation::{ApiDescription, Operation};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::{BrowseConnections, ConnectionRow, Count};
-use crate::broker::registry::state::Phase;
+use crate::broker::requests::{BrowseConnections, ConnectionRow, Phase};
 use crate::console::query::Listing;
 use crate::console::ranked::{ListPage, Ranked, by, page_shape};
 use crate::console::session::AdminOrRefused;
@@ -100,7 +99,7 @@ async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal
     });
     users.into_values().for_each(|row| ranked.push(row));
     let page = ranked.page(listing);
-    let counts = broker.ask(Count).await?;
+    let counts = broker.counts().await?;
     let rows = page.rows.iter().map(shown).collect();
     let answer = ListPage::new(listing, counts.active_users, page.matching, rows);
     let answer = answer.with_remembered(counts.remembered_users);

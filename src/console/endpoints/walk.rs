@@ -1,13 +1,8 @@
 //! Iterates over all channels and connections in slices, so that neither the registry nor this thread is blocked.
 
-use super::Console;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::hub::inspect::{InspectSessions, SessionFigures};
-use crate::broker::registry::messages::{BrowseChannels, BrowseConnections, ChannelRef, ConnectionRow};
-use crate::broker::registry::state::Phase;
+use crate::broker::requests::{BrowseConnections, ChannelRef, ConnectionRow, SessionFigures};
 use crate::http_error::Refusal;
-use crate::protocol::ids::{HubId, SlotKey};
-use std::collections::BTreeMap;
 
 /// Number of rows in one request: about a tenth of a millisecond of the registry's time.
 const SLICE: usize = 1_000;
@@ -19,7 +14,7 @@ const SLICE: usize = 1_000;
 pub async fn channels(broker: &BrokerHandle, mut each: impl FnMut(ChannelRef)) -> Result<usize, Refusal> {
     let mut from = 0;
     loop {
-        let slice = broker.ask(BrowseChannels { from, count: SLICE }).await?;
+        let slice = broker.browse_channels(from, SLICE).await?;
         from += slice.len();
         let is_last = slice.len() < SLICE;
         slice.into_iter().for_each(&mut each);
@@ -48,13 +43,12 @@ pub async fn connections(
 /// `Busy`, `Draining`.
 pub async fn connections_with_sessions(
     broker: &BrokerHandle,
-    console: &Console,
     filter: BrowseConnections,
     addresses: bool,
     mut each: impl FnMut(ConnectionRow, Option<SessionFigures>),
 ) -> Result<usize, Refusal> {
     walk(broker, filter, async |rows| {
-        let figures = sessions(console, &rows, addresses).await;
+        let figures = broker.sessions(&rows, addresses).await;
         rows.into_iter().zip(figures).for_each(|(row, figures)| each(row, figures));
     })
     .await
@@ -68,7 +62,7 @@ async fn walk(
 ) -> Result<usize, Refusal> {
     filter.count = SLICE;
     loop {
-        let slice = broker.ask(filter.clone()).await?;
+        let slice = broker.browse_connections(filter.clone()).await?;
         let found = slice.rows.len();
         each(slice.rows).await;
         match slice.next {
@@ -77,31 +71,4 @@ async fn walk(
         }
         tokio::task::yield_now().await;
     }
-}
-
-/// The hubs' data about the sessions of these connections. A session that has ended in the meantime has no figures.
-pub async fn sessions(
-    console: &Console,
-    rows: &[ConnectionRow],
-    addresses: bool,
-) -> Vec<Option<SessionFigures>> {
-    let mut figures: Vec<Option<SessionFigures>> = rows.iter().map(|_| None).collect();
-    let mut by_hub: BTreeMap<u16, Vec<(usize, SlotKey)>> = BTreeMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        if let Phase::Attached(place, _) = row.phase {
-            by_hub.entry(place.hub.0).or_default().push((index, place.slot));
-        }
-    }
-    for (hub, places) in by_hub {
-        let Some(hub) = console.hubs.get(HubId(hub)) else { continue };
-        let slots = places.iter().map(|(_, slot)| *slot).collect();
-        // A hub that has stopped has no sessions.
-        let Ok(answers) = hub.send(InspectSessions { slots, addresses }).await else { continue };
-        for ((index, _), answer) in places.into_iter().zip(answers) {
-            if let Some(place) = figures.get_mut(index) {
-                *place = answer;
-            }
-        }
-    }
-    figures
 }

@@ -12,7 +12,6 @@ use super::endpoints::Console;
 use super::session::AdminOrSigned;
 use super::uptime;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::Count;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use requested::RequestedFigures;
@@ -36,7 +35,7 @@ async fn build(
     console: &Console,
     selection: &RequestedFigures,
 ) -> Result<Built, Refusal> {
-    let counts = broker.ask(Count).await?;
+    let counts = broker.counts().await?;
     let mut out = b"{".to_vec();
     write::counts(broker, &counts, &mut out);
     let mut rows = write::channels(broker, selection, &mut out).await?;

@@ -10,10 +10,7 @@ use super::requested::{RequestedFigures, Window};
 use crate::api::answer;
 use crate::api::channels_info::{ChannelsInfo, Freshness};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::registry::messages::{
-    BrowseChannels, BrowseConnections, ChannelRef, ConnectionRow, Counts,
-};
-use crate::broker::registry::state::Phase;
+use crate::broker::requests::{BrowseConnections, ChannelRef, ConnectionRow, Counts, Phase};
 use crate::console::endpoints::walk;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
@@ -50,7 +47,7 @@ pub async fn channels(
     let mut window = Window { part: selection.part, seen: 0 };
     let (mut from, mut written) = (0, 0);
     loop {
-        let slice = broker.ask(BrowseChannels { from, count: SLICE }).await?;
+        let slice = broker.browse_channels(from, SLICE).await?;
         let examined = slice.len();
         from += examined;
         let found = |channel: &ChannelRef| selection.finds(&channel.name) && window.admits_next();

@@ -1,10 +1,9 @@
 //! The actor of one long-poll: it waits for a first event, collects further events for a short time, and responds.
 
-use crate::broker::hub::handle::HubHandle;
-use crate::broker::hub::messages::{AttachRefused, Transport};
+use crate::broker::hub::handle::{AttachRefused, HubHandle};
 use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{ResponsePart, SendQueue};
+use crate::send_queue::{ResponsePart, SendQueue, Transport};
 use crate::telemetry::in_flight::Counted;
 use crate::telemetry::recorder::ConnectionEvent;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
@@ -145,7 +144,7 @@ impl PollSession {
     ) -> oneshot::Receiver<PollAnswer> {
         let (answer, receiver) = oneshot::channel();
         let send_queue = Rc::new(SendQueue::poll(hub.queue_bound(), hub.now_ms()));
-        let slot = hub.open(conn_id, Transport::LongPoll, send_queue.clone(), address);
+        let slot = hub.open(conn_id, send_queue.clone(), address);
         let (answer, started) = (Some(answer), Instant::now());
         Actor::start(Self {
             conn_id,
@@ -164,7 +163,7 @@ impl PollSession {
     }
 
     fn attach(&self, context: &mut Context<Self>) {
-        let request = self.hub.attach_poll(self.conn_id, self.slot);
+        let request = self.hub.try_attach(self.conn_id, self.slot, Transport::LongPoll);
         context.spawn(request.into_actor(self).map(|answer, session, context| match answer {
             Ok(Ok(())) => {}
             Ok(Err(AttachRefused::UnknownConnection)) => {

@@ -4,13 +4,12 @@ use super::close_wait::CloseWait;
 use super::context::{Drive, Progress, run};
 use super::reading::SocketReader;
 use crate::broker::hub::handle::HubHandle;
-use crate::broker::hub::messages::Transport;
 use crate::limits::addresses::AddressSlot;
 use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
 use crate::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use crate::protocol::websocket::{Opcode, frame};
-use crate::send_queue::SendQueue;
+use crate::send_queue::{SendQueue, Transport};
 use crate::telemetry::in_flight::Counted;
 use crate::telemetry::recorder::ConnectionEvent;
 use actix::{Actor, Running};
@@ -65,11 +64,11 @@ impl WebsocketSession {
         let send_queue = SendQueue::socket(socket, hub.queue_bound(), hub.now_ms())
             .compressing(deflate.then_some(settings.compression_threshold_bytes));
         let send_queue = Rc::new(send_queue);
-        let slot = hub.open(conn_id, Transport::Websocket, send_queue.clone(), client);
+        let slot = hub.open(conn_id, send_queue.clone(), client);
         // Attach before anything is read, so that the registry receives this request before a possible close. Attach
         // before the response is sent, because a client that has received it may reconnect on another thread, and the
         // later session takes over.
-        hub.attach_websocket(conn_id, slot);
+        hub.attach(conn_id, slot, Transport::Websocket);
         // If the socket is broken, the next read reports it.
         let _ = send_queue.push_answer(answer);
         let _counted = hub.count_session();

@@ -1,0 +1,95 @@
+//! The handle to the broker: the only way from HTTP to the actors.
+
+mod admission;
+mod inspection;
+mod requests;
+
+use super::batched_mailbox::MailboxSender;
+use super::channel::Hubs;
+use super::drain::Drain;
+use super::registry::Registry;
+use super::registry::messages::{Ask, Publish};
+use crate::config::Settings;
+use crate::http_error::Refusal;
+use crate::limits::addresses::Addresses;
+use crate::limits::rate::PublishRates;
+use crate::limits::responses::Responses;
+use crate::limits::unauthenticated::UnauthenticatedBodies;
+use crate::telemetry::Counters;
+use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::thread_health::ThreadHealth;
+use actix::{Addr, Context};
+pub use admission::address_refusal;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The actors of this process.
+pub struct Actors {
+    registry: Addr<Registry>,
+    publisher: MailboxSender<Publish>,
+    hubs: Arc<Hubs>,
+}
+
+impl Actors {
+    pub fn new(registry: Addr<Registry>, publisher: MailboxSender<Publish>, hubs: Arc<Hubs>) -> Self {
+        Self { registry, publisher, hubs }
+    }
+}
+
+/// Shared by all handlers of all threads, as `web::Data<BrokerHandle>`.
+pub struct BrokerHandle {
+    pub settings: Arc<Settings>,
+    pub actors: Actors,
+    pub counters: Arc<Counters>,
+    pub in_flight: Arc<InFlight>,
+    /// Large response bodies that their clients have not read yet.
+    pub responses: Arc<Responses>,
+    /// Request bodies whose senders have not yet proven that they have a secret.
+    pub unauthenticated_bodies: Arc<UnauthenticatedBodies>,
+    /// The publish rate of each secret.
+    pub rates: Arc<PublishRates>,
+    /// The open sockets of each client address. `None` without such limits.
+    pub addresses: Option<Arc<Addresses>>,
+    pub started: Instant,
+    /// Whether the server's threads still respond.
+    pub thread_health: Arc<ThreadHealth>,
+    /// The progress of the server's shutdown.
+    pub drain: Arc<Drain>,
+}
+
+impl BrokerHandle {
+    /// Whether the server is shutting down.
+    pub fn is_draining(&self) -> bool {
+        self.drain.has_begun()
+    }
+
+    /// Counts a refusal that a limit or the origin of the page caused. Called once for each refusal, where its response
+    /// is put into its final form.
+    pub fn count(&self, refusal: &Refusal) {
+        if let Refusal::OriginNotAllowed = refusal {
+            self.counters.refused_origin.add(1);
+        }
+        if let Some(limit) = refusal.limit() {
+            self.counters.limits.count(limit);
+        }
+    }
+
+    /// Lets the registry run a request, and waits for the result. Meanwhile the request counts as in flight.
+    ///
+    /// # Errors
+    /// `Busy` when the registry's mailbox is full, `Draining` when the registry has stopped.
+    async fn ask<F, R>(&self, request: F) -> Result<R, Refusal>
+    where
+        F: FnOnce(&mut Registry, &mut Context<Registry>) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        if self.in_flight.registry.is_full() {
+            self.counters.refused_busy.add(1);
+            return Err(Refusal::Busy);
+        }
+        // The request must see everything published before it on any connection.
+        self.actors.publisher.flush();
+        let _counted = self.in_flight.registry.count_in();
+        self.actors.registry.send(Ask(request)).await.map_err(|_| Refusal::Draining)
+    }
+}

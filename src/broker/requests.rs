@@ -1,0 +1,214 @@
+//! What the rest of the server requests of the broker, and the answers. Plain data.
+
+pub use super::channel::handle::ChannelRef;
+pub use super::channel::messages::{Snapshot, StoredMessage};
+pub use super::hub::inspect::SessionFigures;
+pub use super::registry::state::Phase;
+use crate::http_error::OverLimit;
+use crate::protocol::event::UserView;
+use crate::protocol::settings::ChannelSettings;
+use crate::protocol::state::StateEntry;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The party that a request acts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requester {
+    Application,
+    /// A visitor of demo mode. The request uses a share of its own, and may only access demo users.
+    Demo,
+}
+
+#[derive(Debug)]
+pub struct Connect {
+    pub username: String,
+    /// The id chosen by the application, if any.
+    pub conn_id: Option<Uuid>,
+    pub channels: Vec<String>,
+    /// The state of a new user.
+    pub fresh_user_state: Vec<StateEntry>,
+    /// The state to set for new and known users.
+    pub user_state: Vec<StateEntry>,
+    /// The user's new public keys.
+    pub state_public_keys: Vec<String>,
+    /// The settings of new channels.
+    pub channel_configs: Vec<(String, ChannelSettings)>,
+}
+
+/// The reason why a user cannot connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectRefused {
+    /// The named connection belongs to another user, or a request of demo mode may not access the user.
+    BelongsToAnother,
+    /// The share of demo mode is used up.
+    DemoIsFull,
+    /// The request exceeds a limit.
+    OverLimit(OverLimit),
+}
+
+/// The answer to [`Connect`].
+#[derive(Debug)]
+pub struct Connected {
+    pub conn_id: Uuid,
+    pub user: Arc<UserView>,
+    /// The requested channels, without repetition, in any order.
+    pub channels: Vec<ChannelRef>,
+}
+
+#[derive(Debug)]
+pub struct Subscribe {
+    pub conn_id: Uuid,
+    pub channels: Vec<String>,
+    /// The settings of new channels.
+    pub channel_configs: Vec<(String, ChannelSettings)>,
+}
+
+#[derive(Debug)]
+pub struct Unsubscribe {
+    pub conn_id: Uuid,
+    pub channels: Vec<String>,
+}
+
+/// The connection does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownConnection;
+
+/// The reason why a connection cannot subscribe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscribeRefused {
+    /// The connection does not exist.
+    UnknownConnection,
+    /// The request exceeds a limit.
+    OverLimit(OverLimit),
+    /// The share of demo mode is used up.
+    DemoIsFull,
+}
+
+/// The answer to [`Subscribe`] and [`Unsubscribe`].
+#[derive(Debug)]
+pub struct Subscribed {
+    /// All current channels of the connection, in order of their names.
+    pub channels: Vec<ChannelRef>,
+    /// The names of the channels actually joined or left, sorted.
+    pub changed: Vec<Arc<str>>,
+}
+
+#[derive(Debug)]
+pub struct SetUserState {
+    pub user: String,
+    /// The entries to set.
+    pub user_state: Vec<StateEntry>,
+    /// The new public keys, if given.
+    pub state_public_keys: Option<Vec<String>>,
+}
+
+/// The reason why a state cannot be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateRefused {
+    /// The user does not exist.
+    UnknownUser,
+    /// The request exceeds a limit.
+    OverLimit(OverLimit),
+}
+
+/// The answer to [`SetUserState`].
+#[derive(Debug)]
+pub struct StateChanged {
+    /// The user after the change.
+    pub user: Arc<UserView>,
+    /// The changed entries, in order.
+    pub changed: Vec<StateEntry>,
+    /// The user's public keys after the change.
+    pub public_keys: Vec<String>,
+}
+
+/// Which names of a request exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownUsers {
+    /// Whether the connection exists.
+    pub connection: bool,
+    /// Whether the user exists.
+    pub user: bool,
+}
+
+/// The numbers of users, connections and channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Users that the server remembers.
+    pub remembered_users: usize,
+    /// Users with at least one present connection.
+    pub active_users: usize,
+    /// Present connections.
+    pub connections: usize,
+    pub channels: usize,
+}
+
+/// Selects a slice of the connections, present or absent, in no particular order.
+#[derive(Clone, Debug, Default)]
+pub struct BrowseConnections {
+    /// 0 for the first slice, then [`ConnectionSlice::next`].
+    pub from: usize,
+    /// The number of records to examine.
+    pub count: usize,
+    /// Only connections in this channel.
+    pub channel: Option<String>,
+    /// Only connections of this user.
+    pub user: Option<String>,
+}
+
+/// The answer to [`BrowseConnections`].
+#[derive(Debug)]
+pub struct ConnectionSlice {
+    /// The matching connections.
+    pub rows: Vec<ConnectionRow>,
+    /// The start of the next slice. `None` at the end.
+    pub next: Option<usize>,
+}
+
+/// A connection in a list.
+#[derive(Clone, Debug)]
+pub struct ConnectionRow {
+    pub id: Uuid,
+    pub user: Arc<UserView>,
+    /// The user's id for clients.
+    pub user_uuid: Uuid,
+    /// The number of channels.
+    pub channels: usize,
+    /// The phase of the connection.
+    pub phase: Phase,
+}
+
+/// The details of a connection.
+#[derive(Debug)]
+pub struct ConnectionDetails {
+    /// The same data as in lists.
+    pub row: ConnectionRow,
+    /// The names of its channels, sorted; at most [`MAX_DETAILS`].
+    pub channels: Vec<Arc<str>>,
+}
+
+/// The most names or ids in the details of one record.
+pub const MAX_DETAILS: usize = 500;
+
+/// The details of a user.
+#[derive(Debug)]
+pub struct UserDetails {
+    pub view: Arc<UserView>,
+    /// The id for clients.
+    pub uuid: Uuid,
+    /// The public keys of the user's state.
+    pub public_keys: Vec<String>,
+    /// Present connections.
+    pub present: usize,
+    /// All connections, present or absent.
+    pub total: usize,
+    /// The ids of the connections, present or absent, sorted; at most [`MAX_DETAILS`].
+    pub connections: Vec<Uuid>,
+}
+
+/// The result of ending connections of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedConnections {
+    pub ended: usize,
+    pub left: usize,
+}

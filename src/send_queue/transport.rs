@@ -1,0 +1,104 @@
+//! The transports. A row states what the send queue, the hub and the registry need to know about a transport, so that
+//! they do not name transports. A further transport is a folder in `transports/`, a variant and its row.
+
+use crate::protocol::websocket::close::CloseReason;
+use crate::protocol::websocket::{HEARTBEAT, PING};
+use bytes::Bytes;
+
+/// The transport of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Websocket,
+    LongPoll,
+}
+
+/// How frames are written for a transport, and what happens to a client that does not read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WireForm {
+    /// Websocket frames, written to the socket at once. A session whose queue is full is closed.
+    Frames,
+    /// Elements of a JSON list, collected for the response of the session. A session whose queue is full responds; the
+    /// client's next request continues there.
+    Elements,
+}
+
+/// The state of a connection after its session has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutSession {
+    /// It soon becomes absent, because the end of the session is the end of the client's socket.
+    Lingers,
+    /// It waits for the client's next request.
+    Waits,
+}
+
+/// Messages that keep an idle session alive.
+#[derive(Debug)]
+pub struct KeepAlive {
+    pub heartbeat: &'static Bytes,
+    /// The client must answer it.
+    pub ping: &'static Bytes,
+}
+
+/// What the server does for a transport.
+#[derive(Debug)]
+struct TransportRow {
+    name: &'static str,
+    form: WireForm,
+    without_session: WithoutSession,
+    keep_alive: Option<KeepAlive>,
+    /// The last bytes of a session. `None` if it ends with the response that it collects.
+    close: Option<fn(CloseReason) -> Bytes>,
+}
+
+static WEBSOCKET: TransportRow = TransportRow {
+    name: "websocket",
+    form: WireForm::Frames,
+    without_session: WithoutSession::Lingers,
+    keep_alive: Some(KeepAlive { heartbeat: &HEARTBEAT, ping: &PING }),
+    close: Some(CloseReason::frame),
+};
+
+static LONG_POLL: TransportRow = TransportRow {
+    name: "longpoll",
+    form: WireForm::Elements,
+    without_session: WithoutSession::Waits,
+    keep_alive: None,
+    close: None,
+};
+
+impl Transport {
+    fn row(self) -> &'static TransportRow {
+        match self {
+            Self::Websocket => &WEBSOCKET,
+            Self::LongPoll => &LONG_POLL,
+        }
+    }
+
+    /// The name in the console and in log lines.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    pub(super) fn form(self) -> WireForm {
+        self.row().form
+    }
+
+    pub fn without_session(self) -> WithoutSession {
+        self.row().without_session
+    }
+
+    /// `None` if sessions are too short to need it.
+    pub fn keep_alive(self) -> Option<&'static KeepAlive> {
+        self.row().keep_alive.as_ref()
+    }
+
+    /// Whether a session ends with the response that it collects.
+    pub fn ends_with_response(self) -> bool {
+        self.row().close.is_none()
+    }
+
+    /// The last bytes of a session that ends for this reason, if they are not a response.
+    pub(super) fn close(self, reason: CloseReason) -> Option<Bytes> {
+        self.row().close.map(|close| close(reason))
+    }
+}
