@@ -1,11 +1,13 @@
 //! The server refuses what exceeds a limit, names the limit and changes nothing; and it reads bodies by their charset.
 
-use crate::support::backend::signature;
+use crate::support::backend::{Backend, signature};
 use crate::support::http::{Reply, Wire, request};
 use crate::support::listener::{Listener, Transport};
+use crate::support::process::{Process, command};
 use crate::support::{TestServer, settings, within};
 use channelstream::config::Settings;
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 async fn post(server: &TestServer, path: &str, body: &str) -> Reply {
@@ -153,45 +155,58 @@ async fn server_refuses_long_lists_and_deep_nesting() {
     }
 }
 
-/// All pipelined requests arrive before the server handles any of them: the tiny mailbox overflows. A refused request
-/// names a time to retry, accepted messages arrive, and no others do.
+/// The requests of one connection, which publish these numbers.
+fn publishing(numbers: Range<usize>) -> Vec<u8> {
+    let (name, token) = signature();
+    let one = |number: usize| {
+        let body = json!([{"user": "p", "channel": "c", "message": {"text": number.to_string()}}]);
+        request("POST", "/message", &[(name, &token)], body.to_string().as_bytes())
+    };
+    numbers.flat_map(one).collect()
+}
+
+/// All requests arrive while the process is paused, so the server handles one of each connection before the registry
+/// runs: the tiny mailbox overflows. A refused request names a time to retry, accepted messages arrive, and no others
+/// do.
 #[actix_web::test]
 async fn server_answers_503_if_a_mailbox_is_full() {
-    for settings in [
-        Settings { registry_mailbox: 3, ..settings() },
-        Settings { channel_mailbox: 3, registry_mailbox: 4, ..settings() },
-    ] {
-        let server = TestServer::start(settings);
-        let backend = server.backend();
+    const CONNECTIONS: usize = 8;
+    const EACH: usize = 16;
+    for mailboxes in [&["registry_mailbox=3"][..], &["channel_mailbox=3", "registry_mailbox=4"]] {
+        let sets = ["workers=1"].iter().chain(mailboxes).flat_map(|setting| ["--set", *setting]);
+        let process = Process::run(command("", &["--port", "0"].into_iter().chain(sets).collect::<Vec<_>>()));
+        let backend = Backend { address: process.address };
         let conn_id = backend.connect("ann", &["c"]).await;
-        let mut listener = Listener::attach(server.address, Transport::Websocket, &conn_id).await;
-        let (name, token) = signature();
-        let mut accepted = Vec::new();
-        let mut refused = 0;
-        for round in 0..20 {
-            let mut wire = Wire::open(server.address).await;
-            let numbers = round * 16..(round + 1) * 16;
-            let one = |number: i32| {
-                let body = json!([{"user": "p", "channel": "c", "message": {"text": number.to_string()}}]);
-                request("POST", "/message", &[(name, &token)], body.to_string().as_bytes())
-            };
-            wire.write(numbers.clone().flat_map(one).collect::<Vec<u8>>()).await;
-            for number in numbers {
-                let reply = wire.reply().await;
-                if reply.status == 200 {
-                    accepted.push(number.to_string());
-                    continue;
-                }
-                refused += 1;
-                assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{reply:?}");
-                assert_eq!(reply.header("x-channelstream-error"), Some("busy"));
-                assert!(reply.json()["message"].is_string());
-            }
+        let mut listener = Listener::attach(process.address, Transport::Websocket, &conn_id).await;
+        let mut wires = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut wire = Wire::open(process.address).await;
+            assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
+            wires.push(wire);
         }
-        assert!(refused > 0, "320 requests went through a mailbox of 3 messages");
+        process.signal("-STOP");
+        for (index, wire) in wires.iter_mut().enumerate() {
+            wire.write(publishing(index * EACH..(index + 1) * EACH)).await;
+        }
+        process.signal("-CONT");
+        let mut accepted = Vec::new();
+        for number in 0..CONNECTIONS * EACH {
+            let reply = wires[number / EACH].reply().await;
+            if reply.status == 200 {
+                accepted.push(number.to_string());
+                continue;
+            }
+            assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{reply:?}");
+            assert_eq!(reply.header("x-channelstream-error"), Some("busy"));
+            assert!(reply.json()["message"].is_string());
+        }
+        assert!(accepted.len() < CONNECTIONS * EACH, "all requests went through a mailbox of 3 messages");
+        // Only the messages of each connection have an order.
+        let mut received = listener.texts(accepted.len()).await;
+        received.sort_by_key(|text| text.parse::<usize>().unwrap() / EACH);
+        assert_eq!(received, accepted);
         backend.publish_text("c", "end").await;
-        accepted.push("end".to_owned());
-        assert_eq!(listener.texts(accepted.len()).await, accepted);
+        assert_eq!(listener.texts(1).await, ["end"]);
     }
 }
 
