@@ -184,19 +184,19 @@ fn server_reads_recorded_requests_like_the_original() {
 #[test]
 fn server_refuses_malformed_bodies_with_line_and_column() {
     for (method, path) in &ENDPOINTS[..10] {
-        for (body, said) in [
+        for (body, expected) in [
             (&b"{oops"[..], "Invalid JSON: key must be a string at line 1 column 2."),
             (b"[1,\n", "Invalid JSON: EOF while parsing a value at line 2 column 0."),
             (b"{\"user\":NaN}", "Invalid JSON: expected value at line 1 column 9."),
             (b"[]\n\xff", "Invalid JSON: invalid UTF-8 at line 2 column 1."),
         ] {
             let refused = parse(method, path, body, &limits()).unwrap().unwrap_err();
-            assert_eq!(refused.errors, json!({"_schema": [said]}), "{method} {path}");
+            assert_eq!(refused.errors, json!({"_schema": [expected]}), "{method} {path}");
         }
         let deep = "[".repeat(100_000);
         let refused = parse(method, path, deep.as_bytes(), &limits()).unwrap().unwrap_err();
-        let said = "Invalid JSON: nested deeper than 64 levels at line 1 column 65.";
-        assert_eq!(refused.errors, json!({"_schema": [said]}), "{method} {path}");
+        let expected = "Invalid JSON: nested deeper than 64 levels at line 1 column 65.";
+        assert_eq!(refused.errors, json!({"_schema": [expected]}), "{method} {path}");
     }
 }
 
@@ -206,8 +206,8 @@ fn server_refuses_wrong_types_and_empty_bodies() {
         let list = *path == "/message";
         for body in ["null", "5", "\"text\"", if list { "{}" } else { "[]" }] {
             let refused = parse(method, path, body.as_bytes(), &limits()).unwrap().unwrap_err();
-            let said = if *path == "/info" { "Invalid type." } else { "Invalid input type." };
-            assert_eq!(refused.errors, json!({"_schema": [said]}), "{method} {path} {body}");
+            let expected = if *path == "/info" { "Invalid type." } else { "Invalid input type." };
+            assert_eq!(refused.errors, json!({"_schema": [expected]}), "{method} {path} {body}");
         }
         assert_eq!(parse(method, path, b"", &limits()).unwrap().is_ok(), *path == "/info");
     }

@@ -186,7 +186,7 @@ async fn server_handles_a_signal_right_after_the_start() {
     }
 }
 
-/// An operator who does not want to wait any longer sends a second signal.
+/// An operator sends a second signal to end the wait.
 #[actix_web::test]
 async fn second_signal_ends_the_server_immediately() {
     let mut process = Process::run(command(
@@ -235,14 +235,14 @@ async fn server_closes_sessions_one_after_the_other_while_it_answers_requests() 
             .into_iter()
             .map(|(mut incoming, mut outgoing)| {
                 actix_rt::spawn(async move {
-                    let mut said = Vec::new();
+                    let mut texts = Vec::new();
                     loop {
                         let frame = incoming.expect_message().await;
                         if frame.opcode == CLOSE {
                             outgoing.close().await;
-                            return (begun.elapsed(), said, frame);
+                            return (begun.elapsed(), texts, frame);
                         }
-                        said.push(String::from_utf8(frame.payload).unwrap());
+                        texts.push(String::from_utf8(frame.payload).unwrap());
                     }
                 })
             })
@@ -266,14 +266,14 @@ async fn server_closes_sessions_one_after_the_other_while_it_answers_requests() 
         let mut times = Vec::new();
         let mut received = 0;
         for one in listening {
-            let (at, said, close) = within(one).await.unwrap();
+            let (at, texts, close) = within(one).await.unwrap();
             assert_eq!(close.code(), Some(1012));
             assert_eq!(&close.payload[2..], b"server is restarting; retry after 1500 ms");
             assert!(
-                !said.iter().any(|text| text.contains("parted")),
+                !texts.iter().any(|text| text.contains("parted")),
                 "no client is notified about closed ones"
             );
-            received += usize::from(said.iter().any(|text| text.contains("still here")));
+            received += usize::from(texts.iter().any(|text| text.contains("still here")));
             times.push(at.as_millis() as u64);
         }
         times.sort_unstable();

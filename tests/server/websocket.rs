@@ -166,11 +166,11 @@ async fn server_answers_close_frames_with_the_same_code() {
 async fn server_closes_only_silent_sockets() {
     let server = TestServer::start(Settings { pong_timeout: 1_500, ..settings() });
     let (_, mut silent, _outgoing) = enter(&server, &["c"]).await;
-    let (_, mut lively, mut saying) = enter(&server, &["c"]).await;
+    let (_, mut lively, mut sending) = enter(&server, &["c"]).await;
     let begun = Instant::now();
     let signs = async {
         loop {
-            saying.text(r#"{"type":"heartbeat"}"#).await;
+            sending.text(r#"{"type":"heartbeat"}"#).await;
             actix_rt::time::sleep(Duration::from_millis(100)).await;
         }
     };

@@ -131,20 +131,20 @@ async fn clients_receive_every_message_of_a_burst() {
         }
         for (number, (_, outgoing)) in clients.iter_mut().enumerate() {
             let all =
-                (0..EACH).flat_map(|turn| frame(FIN | TEXT, format!("said {number} {turn}").as_bytes()));
+                (0..EACH).flat_map(|turn| frame(FIN | TEXT, format!("number {number} {turn}").as_bytes()));
             outgoing.raw(&all.collect::<Vec<_>>()).await;
         }
         for (incoming, _) in &mut clients {
             let mut received = BTreeSet::new();
             let mut turns = [0; CLIENTS];
             while received.len() < CLIENTS * EACH {
-                let said = text(incoming).await;
-                let Some(rest) = said.strip_prefix("said ") else { continue };
+                let message = text(incoming).await;
+                let Some(rest) = message.strip_prefix("number ") else { continue };
                 let (number, turn) = rest.split_once(' ').unwrap();
                 let (number, turn): (usize, usize) = (number.parse().unwrap(), turn.parse().unwrap());
                 assert_eq!(turn, turns[number], "the messages of each client keep their order");
                 turns[number] += 1;
-                assert!(received.insert((number, turn)), "{said} arrived twice");
+                assert!(received.insert((number, turn)), "{message} arrived twice");
             }
         }
     }
@@ -163,9 +163,9 @@ async fn server_closes_clients_that_never_read_without_delaying_others() {
     let padding = "x".repeat(60 << 10);
     // More than any kernel buffers for a socket whose peer does not read.
     for number in 0..MESSAGES {
-        let said = format!("{number} {padding}");
-        ann_outgoing.text(&said).await;
-        assert!(text(&mut ann).await == said, "message {number}");
+        let message = format!("{number} {padding}");
+        ann_outgoing.text(&message).await;
+        assert!(text(&mut ann).await == message, "message {number}");
     }
     for (mut incoming, _keep) in silent {
         let mut received = 0;
