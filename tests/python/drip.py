@@ -19,7 +19,8 @@ HEAD_MS, BODY_MS = 5_000, 10_000
 ATTACKS = {
     # The bytes sent immediately, the bytes sent repeatedly, and the time limit in seconds.
     "partial heads": (b"GET /nowhere HTTP/1.1\r\nHost: t\r\nx: ", b"x", HEAD_MS / 1000),
-    "bodies with a length": (b"POST /demo/message HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n", b" ", BODY_MS / 1000),
+    # The server refuses a longer body without a signature immediately.
+    "bodies with a length": (b"POST /demo/message HTTP/1.1\r\nHost: t\r\nContent-Length: 16000\r\n\r\n", b" ", BODY_MS / 1000),
     "bodies in chunks": (
         b"POST /demo/message HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"1\r\n \r\n",
