@@ -1,5 +1,5 @@
 //! Checks the structure of the crate: imports run in one direction, `protocol` imports no other module, pure files do
-//! not name actix.
+//! not name actix, and there are few test programs.
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail with a message")]
 
 use std::fs;
@@ -264,6 +264,20 @@ fn only_transports_and_the_send_queue_name_a_transport() {
         }
     }
     assert!(names("Transport::Websocket") && !names("transport.map(Transport::name)"));
+}
+
+/// Each program takes many seconds to link. A new file of tests is a module of one of these.
+#[test]
+fn tests_are_few_programs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut files = Vec::new();
+    walk(&root, &mut files);
+    let names =
+        files.iter().map(|file| file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/"));
+    let mut programs: Vec<String> =
+        names.filter(|name| name.ends_with("/main.rs") || !name.contains('/')).collect();
+    programs.sort();
+    assert_eq!(programs, ["fuzz.rs", "load/main.rs", "server/main.rs", "structure.rs"]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Runs a server for one test, on its own port.
-#![allow(dead_code, reason = "every test binary uses only a part of this module")]
+#![allow(dead_code, reason = "tests/load uses only a part of this module")]
 #![allow(clippy::expect_used, reason = "a test that cannot continue must fail with a message")]
 
 pub mod http;
@@ -47,6 +47,8 @@ pub fn settings() -> Settings {
 impl TestServer {
     /// Starts a server with these settings on its own thread.
     pub fn start(settings: Settings) -> Self {
+        // Tests that run at the same time, their servers and their clients share one limit of open files.
+        rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit may be raised to the hard limit");
         let (started, address) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {

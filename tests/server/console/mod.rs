@@ -1,0 +1,9 @@
+//! The console's endpoints: who may call them, what they return, what they change.
+
+mod operator;
+mod access;
+mod lists;
+mod figures;
+mod limits;
+mod commands;
+mod recorder;
