@@ -131,7 +131,7 @@ fn load_from(inputs: &Inputs, accepts: Accepts) -> Result<Loaded, SettingsError>
     let mut draft = draft.finish()?;
     draft.warnings.extend(warnings(&draft.settings));
     if draft.settings.cookie_secret.expose().is_empty() {
-        draft.settings.cookie_secret = random_secret();
+        draft.settings.cookie_secret = Secret::random();
         draft.sources.remove("cookie_secret");
     }
     Ok(draft.loaded(inputs, file))
@@ -162,17 +162,13 @@ impl Loaded {
         missing.retain(|key| !self.sources.contains_key(key));
         for key in &missing {
             match *key {
-                "secrets" => settings.secrets = vec![random_secret()],
-                "admin_secret" => settings.admin_secret = random_secret(),
-                _ => settings.cookie_secret = random_secret(),
+                "secrets" => settings.secrets = vec![Secret::random()],
+                "admin_secret" => settings.admin_secret = Secret::random(),
+                _ => settings.cookie_secret = Secret::random(),
             }
         }
         missing
     }
-}
-
-fn random_secret() -> Secret {
-    Secret::new(rand::random::<[u64; 4]>().map(|part| format!("{part:016x}")).concat())
 }
 
 impl SettingsDraft {

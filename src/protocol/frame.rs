@@ -130,11 +130,6 @@ impl FrameDraft {
         Self { buffer }
     }
 
-    /// The position of the next byte. [`FrameDraft::finish`] accepts a range of positions.
-    pub fn position(&self) -> usize {
-        self.buffer.len()
-    }
-
     /// Completes the event. `part`, a range of positions in the draft, is returned as a slice of the frame.
     pub fn finish(
         self,
@@ -188,9 +183,9 @@ mod tests {
         for size in [10, 200, 70_000] {
             let mut draft = FrameDraft::new(size);
             draft.buffer.extend_from_slice(b"{\"x\":");
-            let start = draft.position();
+            let start = draft.buffer.len();
             draft.buffer.extend(std::iter::repeat_n(b'7', size));
-            let range = start..draft.position();
+            let range = start..draft.buffer.len();
             let (frame, part) = draft.finish(LiveFlag::False, Audience::all(), Some(range));
             assert_eq!(part.map(|p| p.len()), Some(size));
             assert!(frame.live_element().starts_with(b"{\"x\":7"));

@@ -96,7 +96,7 @@ fn admit(
     dispatch: &mut impl FnMut(TcpStream, SocketAddr, ConnectionPermit),
 ) {
     match address_slot(core, peer) {
-        Ok(address_slot) => dispatch(socket, peer, ConnectionPermit { permit, address_slot }),
+        Ok(address_slot) => dispatch(socket, peer, ConnectionPermit { _permit: permit, address_slot }),
         Err(over) => refuse(core, socket, over),
     }
 }

@@ -1,6 +1,6 @@
 //! The composition root: the only place that starts actors and assigns them to threads.
 
-pub mod dispatcher;
+pub(crate) mod dispatcher;
 mod accept;
 mod core;
 mod drain;
@@ -10,8 +10,8 @@ mod panics;
 mod reload;
 mod fd_reserve;
 mod http_services;
-pub mod signals;
-pub mod threads;
+pub(crate) mod signals;
+pub(crate) mod threads;
 mod watchdog;
 mod workers;
 

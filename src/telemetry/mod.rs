@@ -1,16 +1,16 @@
 //! Counters and gauges: data about the server that is available without a request to its actors.
 
-pub mod closes;
-pub mod in_flight;
-pub mod last_seen;
+pub(crate) mod closes;
+pub(crate) mod in_flight;
+pub(crate) mod last_seen;
 pub mod limits;
-pub mod metrics;
-pub mod log_queue;
-pub mod log_sums;
-pub mod process;
-pub mod recorder;
-pub mod series;
-pub mod thread_health;
+pub(crate) mod metrics;
+pub(crate) mod log_queue;
+pub(crate) mod log_sums;
+pub(crate) mod process;
+pub(crate) mod recorder;
+pub(crate) mod series;
+pub(crate) mod thread_health;
 
 use metrics::Failure;
 use std::sync::atomic::{AtomicU64, Ordering};
