@@ -10,10 +10,8 @@ pub mod signing;
 pub(crate) mod forwarded;
 pub(crate) mod proxy;
 pub(crate) mod peer;
-pub(crate) mod page;
 pub(crate) mod usage;
 pub(crate) mod secrets;
-pub(crate) mod replays;
 pub(crate) mod request_signature;
 pub(crate) mod guard;
 pub(crate) mod body;
@@ -32,7 +30,7 @@ use crate::http_error::Refusal;
 use crate::telemetry::log_sums::escaped;
 use guard::now_unix;
 use proxy::BaseUrl;
-use replays::Replays;
+use request_signature::Replays;
 use secrets::{Fingerprints, Secrets};
 
 /// The headers that can name a prefix. Parsed once, since they are looked up for every request.

@@ -2,8 +2,8 @@
 
 use super::core::Core;
 use super::dispatcher::ConnectionPermit;
-use super::fd_reserve::FdReserve;
 use super::listener::Listener;
+use super::open_files::FdReserve;
 use crate::auth::peer::is_trusted;
 use crate::broker::drain::Stage;
 use crate::broker::handle::address_refusal;

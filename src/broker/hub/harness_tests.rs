@@ -5,8 +5,8 @@ use super::messages::{CatchUpPart, Detached, Stamped, Subscription, ToHub, Trans
 use super::recording::RecordedSessions;
 use super::table::SessionTable;
 use crate::fixtures::ledger::Ledger;
-use crate::fixtures::sockets::{flush, pair, read_to_end};
 use crate::fixtures::{ENCODER, message, payload, seen, whole_frames};
+use crate::fixtures::{flush, pair, read_to_end};
 use crate::protocol::frame::{Audience, Frame};
 use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream, UserId};
 use crate::protocol::websocket::close::CloseReason;

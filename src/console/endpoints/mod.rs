@@ -30,7 +30,7 @@ use crate::broker::channel::Hubs;
 use crate::http::polled::PolledResponses;
 use crate::http_error::Refusal;
 use crate::telemetry::Counters;
-use crate::telemetry::last_seen::LastSeen;
+use crate::telemetry::LastSeen;
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::series::Series;
 
