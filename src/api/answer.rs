@@ -4,7 +4,6 @@ use super::invalid::Invalid;
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
 use actix_web::HttpResponse;
-use uuid::Uuid;
 
 /// Initial capacity for a response about channels, in bytes. It avoids reallocation in the common case.
 pub const INITIAL_CAPACITY: usize = 1024;
@@ -46,11 +45,4 @@ pub fn unknown_connection() -> Refusal {
 /// The error for a request in demo mode that exceeds the demo's share of memory.
 pub fn demo_is_full() -> Refusal {
     Invalid::field("channels", "The demo has no room for more users, connections or channels.").into()
-}
-
-/// Appends a connection's id as a JSON string.
-pub fn push_uuid(uuid: Uuid, out: &mut Vec<u8>) {
-    out.push(b'"');
-    out.extend_from_slice(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
-    out.push(b'"');
 }

@@ -9,7 +9,6 @@ use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::user_list::UserList;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use uuid::Uuid;
 
 /// Channels queried concurrently: enough to keep them busy, few enough to leave their thread time for others.
 const MAX_IN_FLIGHT: usize = 64;
@@ -123,9 +122,9 @@ async fn inspect(
 }
 
 fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"uuid\":\"");
-    out.extend_from_slice(channel.uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
-    out.extend_from_slice(b"\",\"name\":");
+    out.extend_from_slice(b"{\"uuid\":");
+    json::write_uuid(channel.uuid, out);
+    out.extend_from_slice(b",\"name\":");
     json::write_string(&channel.name, out);
     out.extend_from_slice(b",\"long_name\":null,\"settings\":");
     channel.settings.write_json(out);

@@ -206,7 +206,7 @@ pub async fn open(broker: &BrokerHandle, request: ConnectRequest, by: Requester)
     let info = ChannelsInfo::gather(connected.channels, &request.info, Freshness::AfterChange).await?;
     let mut out = Vec::with_capacity(answer::INITIAL_CAPACITY);
     out.extend_from_slice(b"{\"conn_id\":");
-    answer::push_uuid(connected.conn_id, &mut out);
+    json::write_uuid(connected.conn_id, &mut out);
     out.extend_from_slice(b",\"state\":");
     out.extend_from_slice(user.state().as_bytes());
     out.extend_from_slice(b",\"username\":");

@@ -64,9 +64,8 @@ pub(super) fn write(delivery: &Delivery, uuid: &Uuid, out: &mut Vec<u8>) {
     let no_history: &[u8] = if delivery.no_history { b"true" } else { b"false" };
     out.extend_from_slice(b",\"no_history\":");
     out.extend_from_slice(no_history);
-    out.extend_from_slice(b",\"uuid\":\"");
-    out.extend_from_slice(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
-    out.push(b'"');
+    out.extend_from_slice(b",\"uuid\":");
+    json::write_uuid(*uuid, out);
 }
 
 /// The schema of what [`write`] appends.

@@ -3,11 +3,11 @@
 //! Bodies are read by hand-written readers rather than derived ones: clients depend on the original's error texts and
 //! its tolerance (`"1"` is true, `"7"` is 7), and all errors of a request are reported together.
 
-pub mod answer;
+pub(crate) mod answer;
 pub mod conn_id;
-pub mod channels_info;
+pub(crate) mod channels_info;
 pub mod limits;
-pub mod operation;
+pub(crate) mod operation;
 pub mod invalid;
 pub(crate) mod fields;
 pub(crate) mod body;

@@ -135,7 +135,7 @@ impl Body {
     ///
     /// # Errors
     /// `Invalid` for UTF-16, `BodyEncoded` for gzip.
-    pub fn as_utf8(self) -> Result<Self, Refusal> {
+    pub fn into_utf8(self) -> Result<Self, Refusal> {
         Ok(Self { bytes: as_utf8(self.bytes)?, ..self })
     }
 

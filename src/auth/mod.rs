@@ -4,19 +4,17 @@
 //! [`body::Body`] the body as UTF-8. The checks need only a request's head, so that the upgrade service, which no
 //! middleware reaches, applies the same ones.
 
-pub mod allowed_origins;
-pub mod public_paths;
+pub(crate) mod allowed_origins;
+pub(crate) mod public_paths;
 pub mod signing;
-pub mod forwarded;
-pub mod proxy;
-pub mod peer;
-pub mod page;
-pub mod usage;
-pub mod secrets;
-pub mod replays;
-pub mod request_signature;
-pub mod guard;
-pub mod body;
+pub(crate) mod forwarded;
+pub(crate) mod proxy;
+pub(crate) mod peer;
+pub(crate) mod usage;
+pub(crate) mod secrets;
+pub(crate) mod request_signature;
+pub(crate) mod guard;
+pub(crate) mod body;
 mod well_known;
 
 use std::borrow::Cow;
@@ -32,7 +30,7 @@ use crate::http_error::Refusal;
 use crate::telemetry::log_sums::escaped;
 use guard::now_unix;
 use proxy::BaseUrl;
-use replays::Replays;
+use request_signature::Replays;
 use secrets::{Fingerprints, Secrets};
 
 /// The headers that can name a prefix. Parsed once, since they are looked up for every request.
@@ -59,7 +57,7 @@ impl Gate {
     /// Derives the keys from the settings. Without a `cookie_secret` it uses a random one, so that admins must sign in
     /// again after a restart.
     pub fn new(settings: Arc<Settings>) -> Self {
-        let random = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
+        let random = Secret::random();
         let fingerprints = Fingerprints::default();
         let secrets = Secrets::new(&settings, &random, &fingerprints, None, now_unix());
         let replays = Mutex::new(Replays::new(settings.max_remembered_signatures));

@@ -6,11 +6,6 @@ use ipnet::IpNet;
 
 use crate::config::AllowedPeers;
 
-/// Maps an IPv4 address that was received on an IPv6 socket to IPv4.
-pub fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
-}
-
 /// The other address of `localhost`. The resolver decides which of the two a program on this machine uses.
 fn other_localhost(address: IpAddr) -> Option<IpAddr> {
     const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -20,10 +15,10 @@ fn other_localhost(address: IpAddr) -> Option<IpAddr> {
 
 /// Whether this peer may call the signed API. This is the socket's peer; forwarded headers do not matter.
 pub fn may_post(peer: Option<IpAddr>, allowed: &AllowedPeers) -> bool {
-    match (allowed, peer.map(canonical)) {
+    match (allowed, peer.as_ref().map(IpAddr::to_canonical)) {
         (AllowedPeers::Any, _) => true,
         (AllowedPeers::Only(list), Some(peer)) => {
-            let mut list = list.iter().map(|address| canonical(*address));
+            let mut list = list.iter().map(IpAddr::to_canonical);
             list.any(|address| address == peer || Some(address) == other_localhost(peer))
         }
         (AllowedPeers::Only(_), None) => false,
@@ -32,7 +27,7 @@ pub fn may_post(peer: Option<IpAddr>, allowed: &AllowedPeers) -> bool {
 
 /// Whether the peer is one of the operator's proxies, whose forwarded headers count.
 pub fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
-    let peer = canonical(peer);
+    let peer = peer.to_canonical();
     let other = other_localhost(peer);
     trusted
         .iter()
@@ -50,7 +45,7 @@ pub fn client<'a>(
     forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
     trusted: &[IpNet],
 ) -> IpAddr {
-    let mut client = canonical(peer);
+    let mut client = peer.to_canonical();
     let mut entries = forwarded_for.flat_map(|line| line.split(|byte| *byte == b',')).rev();
     while is_trusted(client, trusted) {
         match entries.next().and_then(address) {
@@ -67,7 +62,7 @@ fn address(text: &[u8]) -> Option<IpAddr> {
     let plain = text.parse().ok();
     let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    plain.or_else(with_port).or_else(bracketed).map(canonical)
+    plain.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]

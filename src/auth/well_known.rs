@@ -7,7 +7,7 @@
 //! switches the rule off.
 
 use super::Gate;
-use super::page::origin_of;
+use super::allowed_origins::origin_of;
 use super::secrets::Secrets;
 use crate::config::DemoSetting;
 use crate::http_error::Refusal;

@@ -31,12 +31,9 @@ pub struct KeyIndex<S = BuildHasherDefault<FxHasher>> {
 }
 
 impl<S: BuildHasher> KeyIndex<S> {
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.numbers.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
     }
 
     /// Returns the number with this key.
@@ -95,10 +92,6 @@ impl<R> Default for DenseMap<R> {
 impl<R: Keyed> DenseMap<R> {
     pub fn len(&self) -> usize {
         self.records.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
     }
 
     /// All records, in no particular order.

@@ -1,11 +1,11 @@
 //! The core: the actors (registry, channels, private messages, hubs) and the handle through which requests reach them.
 
-pub mod handle;
-pub mod requests;
-pub mod drain;
-pub mod registry;
-pub mod private_messages;
+pub(crate) mod handle;
+pub(crate) mod requests;
+pub(crate) mod drain;
+pub(crate) mod registry;
+pub(crate) mod private_messages;
 pub mod channel;
-pub mod hub;
-pub mod batched_mailbox;
-pub mod dense_map;
+pub(crate) mod hub;
+pub(crate) mod batched_mailbox;
+pub(crate) mod dense_map;

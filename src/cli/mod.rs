@@ -1,24 +1,21 @@
 //! The command line: flags become settings, and each command returns a report.
 
-mod arguments;
 pub(crate) mod logging;
 mod report;
-mod make_config;
-mod new_file;
-mod check_config;
+mod config_commands;
 mod sign;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Loaded, SettingsError, load};
+use crate::config::{Inputs, Loaded, Override, SettingsError, load};
 use crate::server::signals;
 use crate::telemetry::log_queue::LOG_QUEUE;
-use arguments::SettingsArgs;
-use make_config::{MissingSecrets, OutputFormat};
+use config_commands::{MakeConfigArgs, MissingSecrets, OutputFormat, check_config};
 use report::{Failure, Report};
 
 const EXIT_CODES: &str = "Exit codes: 0 success; 78 the settings are wrong or cannot be read, so another try will fail too \
@@ -42,7 +39,7 @@ enum Command {
     /// Run the server; the default
     Run,
     /// Write a settings file from the environment, a JSON object and the flags given
-    MakeConfig(make_config::MakeConfigArgs),
+    MakeConfig(MakeConfigArgs),
     /// Print the settings in use, their sources and their problems
     CheckConfig,
     /// Sign a request; the last line of the output is the header
@@ -59,7 +56,7 @@ struct Utils {
     #[arg(value_parser = ["make_config"])]
     operation: String,
     #[command(flatten)]
-    make_config: make_config::MakeConfigArgs,
+    make_config: MakeConfigArgs,
 }
 
 /// The `channelstream` command; `run` starts the server.
@@ -83,7 +80,7 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
             Err(error) => Err(Failure::from(error)),
         },
         Command::MakeConfig(args) => args.run(&inputs, OutputFormat::Toml, MissingSecrets::Random),
-        Command::CheckConfig => check_config::run(&inputs).map_err(Failure::from),
+        Command::CheckConfig => check_config(&inputs).map_err(Failure::from),
         Command::Sign(args) => args.run(&inputs, now_unix()),
         Command::Verify(args) => args.run(&inputs, now_unix()),
     };
@@ -127,6 +124,66 @@ struct SecretArgs {
     /// Use this secret instead of those in the settings
     #[arg(long)]
     secret: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct SettingsArgs {
+    /// INI file of channelstream 0.7.1; CHANNELSTREAM_* variables are then ignored
+    #[arg(short, long, value_name = "FILE", global = true)]
+    ini: Option<PathBuf>,
+    /// TOML file with settings
+    #[arg(short, long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, global = true)]
+    host: Option<String>,
+    /// TCP port to listen on
+    #[arg(long, global = true, allow_hyphen_values = true)]
+    port: Option<String>,
+    /// Worker threads; 0 means one per core
+    #[arg(long, global = true)]
+    workers: Option<String>,
+    /// error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", global = true)]
+    log_level: Option<String>,
+    /// Demo mode: on, off or auto
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "on", global = true)]
+    demo: Option<String>,
+    /// Any setting; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    set: Vec<String>,
+}
+
+impl SettingsArgs {
+    /// The flags, the environment and the working directory.
+    pub fn inputs(self) -> Result<Inputs, SettingsError> {
+        if self.ini.is_some() && self.config.is_some() {
+            return Err(problem("--ini and --config exclude each other"));
+        }
+        let mut overrides = self.set.iter().map(|text| pair(text)).collect::<Result<Vec<_>, _>>()?;
+        let flags = [
+            ("host", "--host", self.host),
+            ("port", "--port", self.port),
+            ("workers", "--workers", self.workers),
+            ("log_level", "--log-level", self.log_level),
+            ("demo", "--demo", self.demo),
+        ];
+        let given = flags.into_iter().filter_map(|(key, flag, value)| {
+            Some(Override { key: key.into(), value: value?, flag: flag.into() })
+        });
+        overrides.extend(given);
+        Ok(Inputs { ini: self.ini, config: self.config, overrides, ..Inputs::from_process() })
+    }
+}
+
+fn pair(text: &str) -> Result<Override, SettingsError> {
+    // The text itself may be a secret, so it is not repeated.
+    let (key, value) = text.split_once('=').ok_or_else(|| problem("--set expects KEY=VALUE"))?;
+    Ok(Override { key: key.trim().into(), value: value.into(), flag: format!("--set {}", key.trim()) })
+}
+
+fn problem(text: &str) -> SettingsError {
+    SettingsError { problems: vec![text.into()] }
 }
 
 #[cfg(test)]

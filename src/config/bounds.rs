@@ -22,13 +22,14 @@ const ZERO_IS_A_BOUND: [&str; 3] = ["keep_alive_ms", "recorder_bytes", "max_hist
 /// All settings of the section of limits, in its order.
 pub fn bounds(settings: &Settings) -> impl Iterator<Item = SettingBound> {
     KEYS.iter().filter(|key| key.group == LIMITS).map(|key| {
-        let value = number(key, settings).filter(|number| *number > 0 || ZERO_IS_A_BOUND.contains(&key.name));
+        let value =
+            limit_of(key, settings).filter(|number| *number > 0 || ZERO_IS_A_BOUND.contains(&key.name));
         SettingBound { key: key.name, about: key.doc.trim(), value }
     })
 }
 
-fn number(key: &Key, settings: &Settings) -> Option<u64> {
-    u64::try_from((key.show)(settings).as_integer()?).ok()
+fn limit_of(key: &Key, settings: &Settings) -> Option<u64> {
+    key.number(settings)?.try_into().ok()
 }
 
 impl Settings {
@@ -36,7 +37,7 @@ impl Settings {
     /// for several settings.
     #[must_use]
     pub fn bound(&self, limit: Limit) -> Option<u64> {
-        number(Key::find(limit.setting())?, self)
+        limit_of(Key::find(limit.setting())?, self)
     }
 }
 

@@ -29,8 +29,16 @@ pub(super) struct SettingsDraft {
 }
 
 impl SettingsDraft {
+    /// Adds the values of one source, each with its own origin for messages.
+    pub fn add(&mut self, source: &str, unknown: Unknown, values: &[(&str, Given<'_>, &str)]) {
+        self.refuse_two_names(values, source);
+        for (name, given, origin) in values {
+            self.set(name, *given, origin, unknown);
+        }
+    }
+
     /// Adds one value. A blank text means "not given", except for lists, which it empties.
-    pub fn set(&mut self, name: &str, given: Given<'_>, origin: &str, unknown: Unknown) {
+    fn set(&mut self, name: &str, given: Given<'_>, origin: &str, unknown: Unknown) {
         match (name, Key::find(name)) {
             ("secret", _) => self.set_single_secret(given, origin),
             ("signature_checker", _) => self.check_signature_checker(given, origin),
@@ -44,21 +52,20 @@ impl SettingsDraft {
         }
     }
 
-    /// Refuses a source that gives one setting under two names, since one value would hide the other.
-    pub fn refuse_two_names<'a>(&mut self, names: impl IntoIterator<Item = &'a str>, origin: &str) {
-        let names = BTreeSet::from_iter(names);
-        let pairs = KEYS.iter().filter_map(|key| Some((key.old_name?, key.name)));
-        let given_twice = pairs
-            .chain([("secret", "secrets")])
-            .filter(|(one, other)| names.contains(one) && names.contains(other));
-        self.problems.extend(given_twice.map(|(one, other)| {
-            format!(
-                "{one}: {other} is given too and means the same setting, give one of the two (from {origin})"
-            )
-        }));
+    /// Refuses a source that gives one setting under two names, since one value would hide the other. An empty line of an
+    /// INI file gives none.
+    fn refuse_two_names(&mut self, values: &[(&str, Given<'_>, &str)], source: &str) {
+        let given = values.iter().filter(|(_, given, _)| !matches!(given, Given::Ini("")));
+        let names = BTreeSet::from_iter(given.map(|(name, ..)| *name));
+        let pairs =
+            KEYS.iter().filter_map(|key| Some((key.old_name?, key.name))).chain([("secret", "secrets")]);
+        for (one, other) in pairs.filter(|(one, other)| names.contains(one) && names.contains(other)) {
+            self.problems.push(format!(
+                "{one}: {other} is given too and means the same setting, give one of the two (from {source})"
+            ));
+        }
     }
 
-    /// The draft itself, unless there are problems.
     pub fn finish(self) -> Result<Self, SettingsError> {
         SettingsError::unless_empty(self.problems).map(|()| Self { problems: Vec::new(), ..self })
     }

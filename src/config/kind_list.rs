@@ -1,40 +1,50 @@
 //! Settings that are lists. TOML and JSON give lists; a text has commas or newlines between the items.
 
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use ipnet::IpNet;
 
 use super::kind::{Given, Kind, quoted};
-use super::kind_text::trimmed;
+use super::kind_text::{Secret, trimmed};
 use super::origin::AllowedOrigins;
-use super::values::{AllowedPeers, Secret};
 
-fn not_a_list() -> String {
-    "a list of texts is expected".into()
+const NOT_A_LIST: &str = "a list of texts is expected";
+
+/// A list whose items have a text form.
+const fn list<T>(
+    expects: &'static str,
+    read: fn(Given<'_>, &mut Vec<String>) -> Result<T, String>,
+    show: fn(&T) -> toml::Value,
+) -> Kind<T> {
+    Kind { expects, read, show, is_secret: false, takes_blank: true }
 }
 
 /// The texts of a typed list, or none for another value.
 fn typed_list(given: Given<'_>) -> Option<Result<Vec<String>, String>> {
     let Given::Typed(toml::Value::Array(items)) = given else { return None };
-    Some(items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(not_a_list)).collect())
+    Some(items.iter().map(|item| Ok(item.as_str().ok_or(NOT_A_LIST)?.to_owned())).collect())
 }
 
 fn items(given: Given<'_>) -> Result<Vec<String>, String> {
     let list = match typed_list(given) {
         Some(list) => list?,
-        None => vec![given.text().ok_or_else(not_a_list)?.to_owned()],
+        None => vec![given.text().ok_or(NOT_A_LIST)?.to_owned()],
     };
     let split = list.iter().flat_map(|text| text.split([',', '\n']));
     Ok(split.map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
 /// Reads each item. In an INI file an item that cannot be read is ignored, since it never matched anything there.
-fn parse_items<T: FromStr>(given: Given<'_>, what: &str, notes: &mut Vec<String>) -> Result<Vec<T>, String> {
+fn parse_items<T>(
+    given: Given<'_>,
+    what: &str,
+    parse: fn(&str) -> Option<T>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<T>, String> {
     let mut parsed = Vec::new();
     for item in items(given)? {
-        match (item.parse(), given) {
-            (Ok(value), _) => parsed.push(value),
+        match (parse(&item), given) {
+            (Some(value), _) => parsed.push(value),
             (_, Given::Ini(_)) => notes.push(format!("{} is not {what} and is ignored", quoted(&item))),
             _ => return Err(format!("{} is not {what}", quoted(&item))),
         }
@@ -46,69 +56,65 @@ fn texts<T: ToString>(items: &[T]) -> toml::Value {
     items.iter().map(|item| toml::Value::from(item.to_string())).collect::<Vec<_>>().into()
 }
 
-/// Addresses of peers.
-pub(super) const PEERS: Kind<AllowedPeers> =
-    Kind::new("list of IP addresses", read_peers, show_peers).or_blank();
+/// The clients that may call the signed API, by the address of the socket's peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedPeers {
+    /// `0.0.0.0` is in the list: every client with a valid signature.
+    Any,
+    /// Exactly these addresses; an empty list allows none.
+    Only(Vec<IpAddr>),
+}
+
+pub(super) const PEERS: Kind<AllowedPeers> = list("list of IP addresses", read_peers, |peers| match peers {
+    AllowedPeers::Any => texts(&["0.0.0.0"]),
+    AllowedPeers::Only(peers) => texts(peers),
+});
 
 fn read_peers(given: Given<'_>, notes: &mut Vec<String>) -> Result<AllowedPeers, String> {
-    let peers = parse_items::<IpAddr>(given, "an IP address", notes)?;
+    let peers = parse_items(given, "an IP address", |item| item.parse::<IpAddr>().ok(), notes)?;
     Ok(match peers.contains(&IpAddr::from([0, 0, 0, 0])) {
         true => AllowedPeers::Any,
         false => AllowedPeers::Only(peers.iter().map(IpAddr::to_canonical).collect()),
     })
 }
 
-fn show_peers(value: &AllowedPeers) -> toml::Value {
-    match value {
-        AllowedPeers::Any => texts(&["0.0.0.0"]),
-        AllowedPeers::Only(peers) => texts(peers),
-    }
-}
-
-/// Any words.
 pub(super) const WORDS: Kind<Vec<String>> =
-    Kind::new("list of texts", |given, _| items(given), |words| texts(words)).or_blank();
+    list("list of texts", |given, _| items(given), |words| texts(words));
 
 /// Networks in CIDR notation. An address alone is a network with one address.
 pub(super) const NETWORKS: Kind<Vec<IpNet>> =
-    Kind::new("list of networks or IP addresses", read_networks, |networks| texts(networks)).or_blank();
-
-struct Network(IpNet);
-
-impl FromStr for Network {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(|network| Self(network.trunc())).map_err(|_| ())
-    }
-}
+    list("list of networks or IP addresses", read_networks, |networks| texts(networks));
 
 fn read_networks(given: Given<'_>, notes: &mut Vec<String>) -> Result<Vec<IpNet>, String> {
-    let networks = parse_items::<Network>(given, "a network such as 10.0.0.0/8", notes)?;
-    Ok(networks.into_iter().map(|network| network.0).collect())
+    let network = |item: &str| item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from)).ok();
+    let networks = parse_items(given, "a network such as 10.0.0.0/8", network, notes)?;
+    Ok(networks.iter().map(IpNet::trunc).collect())
 }
 
-/// Origins of pages, and patterns of origins.
 pub(super) const ORIGINS: Kind<AllowedOrigins> =
-    Kind::new("list of origins", read_origins, |origins| texts(&origins.0)).or_blank();
+    list("list of origins", read_origins, |origins| texts(&origins.0));
 
 fn read_origins(given: Given<'_>, notes: &mut Vec<String>) -> Result<AllowedOrigins, String> {
     // An INI file must not lose an item either: a list that became empty would allow every origin.
     let strict = given.text().map_or(given, Given::Text);
     let what = "an origin such as https://app.example.com or https://*.example.com";
-    parse_items(strict, what, notes).map(AllowedOrigins)
+    parse_items(strict, what, |item| item.parse().ok(), notes).map(AllowedOrigins)
 }
 
 /// Several secrets: as a list, as JSON, or one on each line.
-pub(super) const SECRETS: Kind<Vec<Secret>> =
-    Kind::new("list of texts", read_secrets, |secrets| show_secrets(secrets)).secret();
+pub(super) const SECRETS: Kind<Vec<Secret>> = Kind {
+    expects: "list of texts",
+    read: read_secrets,
+    show: |secrets| texts(&Vec::from_iter(secrets.iter().map(Secret::expose))),
+    is_secret: true,
+    takes_blank: false,
+};
 
 fn read_secrets(given: Given<'_>, notes: &mut Vec<String>) -> Result<Vec<Secret>, String> {
-    let texts = match (typed_list(given), given) {
-        (Some(list), _) => list?,
-        (None, Given::Text(text) | Given::Ini(text)) => secret_lines(text)?,
-        (None, Given::Typed(_)) => return Err(not_a_list()),
+    let texts = match typed_list(given) {
+        Some(list) => list?,
+        None if matches!(given, Given::Typed(_)) => return Err(NOT_A_LIST.into()),
+        None => secret_lines(given.text().unwrap_or_default())?,
     };
     let secrets = Vec::from_iter(texts.iter().map(|text| Secret::new(trimmed(text, notes))));
     notes.dedup();
@@ -127,13 +133,8 @@ fn secret_lines(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-fn show_secrets(secrets: &[Secret]) -> toml::Value {
-    texts(&Vec::from_iter(secrets.iter().map(Secret::expose)))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::kind::ValueKind;
     use super::*;
 
     fn read<T>(kind: Kind<T>, text: &str) -> Result<T, String> {

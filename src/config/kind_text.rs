@@ -1,9 +1,8 @@
-//! Settings that are one text.
+//! Settings that are one text, and their types.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::kind::{Given, Kind, quoted, yes_or_no};
-use super::values::{DemoSetting, Secret};
 
 /// The note about blanks that were removed.
 pub(super) const BLANKS: &str =
@@ -13,11 +12,9 @@ fn show_optional(value: &Option<String>) -> toml::Value {
     value.as_deref().unwrap_or_default().into()
 }
 
-/// An address or a name to listen on.
 pub(super) const HOST: Kind<String> =
     Kind::new("name, IPv4 or IPv6 address", read_host, |host| host.as_str().into());
 
-/// An address or a name to listen on, or none.
 pub(super) const OPTIONAL_HOST: Kind<Option<String>> =
     Kind::new("name, IPv4 or IPv6 address or empty", read_optional_host, show_optional);
 
@@ -51,6 +48,14 @@ fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && !numeric && text.split('.').all(label)
 }
 
+/// Whether only this machine can reach a host to listen on. The only name that counts is `localhost`.
+pub fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+    }
+}
+
 const LEVELS: &str = "error, warn, info, debug, trace";
 
 /// The lowest level that is logged. Python's names are accepted too.
@@ -69,7 +74,6 @@ fn read_level(given: Given<'_>, _: &mut Vec<String>) -> Result<String, String> {
     Ok(level.into())
 }
 
-/// The scheme of generated URLs, or none.
 pub(super) const SCHEME: Kind<Option<String>> = Kind::new("http, https or empty", read_scheme, show_optional);
 
 fn read_scheme(given: Given<'_>, notes: &mut Vec<String>) -> Result<Option<String>, String> {
@@ -87,20 +91,59 @@ fn read_scheme(given: Given<'_>, notes: &mut Vec<String>) -> Result<Option<Strin
 }
 
 /// When demo mode is on.
-pub(super) const DEMO_MODE: Kind<DemoSetting> =
-    Kind::new("auto, on, off", read_demo, |demo| demo.name().into());
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DemoSetting {
+    /// On for requests from this machine, while no setting suggests a deployment; see [`super::Settings::demo_enabled`].
+    Auto,
+    /// On, except for a server started from an INI file.
+    On,
+    /// Never on.
+    Off,
+}
+
+pub(super) const DEMO_MODE: Kind<DemoSetting> = Kind::new("auto, on, off", read_demo, |demo| match demo {
+    DemoSetting::Auto => "auto".into(),
+    DemoSetting::On => "on".into(),
+    DemoSetting::Off => "off".into(),
+});
 
 fn read_demo(given: Given<'_>, _: &mut Vec<String>) -> Result<DemoSetting, String> {
-    let on_or_off = |on| if on { DemoSetting::On } else { DemoSetting::Off };
-    if let Given::Typed(toml::Value::Boolean(on)) = given {
-        return Ok(on_or_off(*on));
+    let text = match given {
+        Given::Typed(toml::Value::Boolean(true)) => "on",
+        Given::Typed(toml::Value::Boolean(false)) => "off",
+        _ => given.expect_text()?.trim(),
+    };
+    match yes_or_no(text) {
+        Some(true) => Ok(DemoSetting::On),
+        Some(false) => Ok(DemoSetting::Off),
+        None if text.eq_ignore_ascii_case("auto") => Ok(DemoSetting::Auto),
+        None => Err(format!("{} is not one of auto, on, off", quoted(text))),
     }
-    let text = given.expect_text()?;
-    match text.trim().eq_ignore_ascii_case("auto") {
-        true => Ok(DemoSetting::Auto),
-        false => yes_or_no(text)
-            .map(on_or_off)
-            .ok_or_else(|| format!("{} is not one of auto, on, off", quoted(text))),
+}
+
+/// A secret. It is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for computations; it must not be printed.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// 256 random bits in hexadecimal digits.
+    pub fn random() -> Self {
+        Self(rand::random::<[u64; 4]>().map(|part| format!("{part:016x}")).concat())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
     }
 }
 
@@ -131,25 +174,23 @@ pub(super) const TEXT: Kind<String> = Kind::new(
     |text| text.as_str().into(),
 );
 
-fn show_secret(secret: &Secret) -> toml::Value {
-    secret.expose().into()
-}
-
-/// A password.
-pub(super) const PASSWORD: Kind<Secret> =
-    Kind::new("text", |given, notes| read_typed(given, notes).map(Secret::new), show_secret).secret();
+pub(super) const PASSWORD: Kind<Secret> = Kind {
+    expects: "text",
+    read: |given, notes| read_typed(given, notes).map(Secret::new),
+    show: |secret| secret.expose().into(),
+    is_secret: true,
+    takes_blank: false,
+};
 
 /// A key that is made at random when it is empty.
-pub(super) const OPTIONAL_SECRET: Kind<Secret> = Kind::new(
-    "text, may be empty",
-    |given, notes| Ok(Secret::new(trimmed(given.expect_text()?, notes))),
-    show_secret,
-)
-.secret();
+pub(super) const OPTIONAL_SECRET: Kind<Secret> = Kind {
+    expects: "text, may be empty",
+    read: |given, notes| Ok(Secret::new(trimmed(given.expect_text()?, notes))),
+    ..PASSWORD
+};
 
 #[cfg(test)]
 mod tests {
-    use super::super::kind::ValueKind;
     use super::*;
 
     fn read<T>(kind: Kind<T>, text: &str) -> Result<T, String> {
@@ -224,5 +265,10 @@ mod tests {
             notes.clear();
             assert!(OPTIONAL_SECRET.read(Given::Text(inner), &mut notes).is_ok() && notes.is_empty());
         }
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        assert_eq!(format!("{:?}", Secret::new("hush")), "Secret(…)");
     }
 }

@@ -1,26 +1,21 @@
 //! Collects the settings from a TOML file, the environment and the command line, where later sources override earlier
-//! ones, or from an INI file of the original and the command line.
+//! ones, or from an INI file of the original and the command line. [`renew`] reads them again for a running server.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::SettingsError;
-use super::draft::{SettingsDraft, Unknown};
-use super::file::{self, Accepts};
-use super::kind::Given;
-use super::sources::{CONFIG, INI, PREFIX};
-use super::table::Settings;
-use super::values::Secret;
-
-const TOML_FILE: &str = "channelstream.toml";
+use super::draft::SettingsDraft;
+use super::kind_text::Secret;
+use super::sources::{Accepts, CONFIG, FileFormat, INI, PREFIX, read_file};
+use super::table::{KEYS, Settings};
+use super::warnings::warnings;
 
 /// A value from the command line.
 #[derive(Clone, Debug)]
 pub struct Override {
-    /// The setting's key.
     pub key: String,
-    /// Its value as text.
     pub value: String,
     /// The flag that gave it, for messages.
     pub flag: String,
@@ -29,9 +24,8 @@ pub struct Override {
 /// All sources of settings. Variables and flags may hold secrets, so they are never printed.
 #[derive(Clone, Default)]
 pub struct Inputs {
-    /// INI file named on the command line.
+    /// Files named on the command line.
     pub ini: Option<PathBuf>,
-    /// TOML file named on the command line.
     pub config: Option<PathBuf>,
     /// Values from the command line; the last value of a key counts.
     pub overrides: Vec<Override>,
@@ -76,57 +70,27 @@ impl Inputs {
 /// Settings that were read, and the messages about them. Only the settings and the inputs hold secrets.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The settings.
     pub settings: Settings,
-    /// Lines to log at the start.
     pub warnings: Vec<String>,
     /// Lines to log at the start at debug level.
     pub notes: Vec<String>,
     /// The source of each setting that was given; a setting that is missing here has its default.
     pub sources: BTreeMap<&'static str, String>,
-    /// The file that was read, if any.
     pub file: Option<PathBuf>,
-    /// Two properties of its text.
-    pub(super) text: TextNotes,
+    /// Whether the file has nothing but blanks. By this and the next one a reload detects a file that was cut off.
+    is_blank: bool,
+    ends_with_newline: bool,
     /// The sources, for a reload.
     pub inputs: Inputs,
 }
 
-/// Properties of a text by which a reload detects a file that was cut off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct TextNotes {
-    /// It contains nothing but blanks.
-    pub is_empty: bool,
-    /// Its last line has an end.
-    pub ends_its_line: bool,
-}
-
-impl TextNotes {
-    fn of(text: &str) -> Self {
-        Self { is_empty: text.trim().is_empty(), ends_its_line: text.ends_with('\n') }
-    }
-}
-
-/// The format of a settings file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileFormat {
-    /// TOML, as `channelstream make-config` writes it.
-    Toml,
-    /// INI, as the original reads it.
-    Ini,
-}
-
 /// Reads the text of a file, and nothing else, into settings. `path` is its name in messages.
-///
-/// # Errors
-/// As [`load`].
 pub fn parse(text: &str, format: FileFormat, path: &Path) -> Result<Settings, SettingsError> {
     let mut draft = SettingsDraft::default();
-    draft.add_file(&SettingsFile { format, path: path.to_owned(), text: text.to_owned() })?;
+    draft.add_file(format, path, text)?;
     Ok(draft.finish()?.settings)
 }
 
-/// A settings file that was read.
 struct SettingsFile {
     format: FileFormat,
     path: PathBuf,
@@ -134,22 +98,20 @@ struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// A file that must exist.
+    /// The named file, which must exist, or else the `channelstream.toml` in the working directory, if it exists.
     fn read(
         inputs: &Inputs,
-        (format, path): (FileFormat, PathBuf),
+        named: Option<(FileFormat, PathBuf)>,
         accepts: Accepts,
-    ) -> Result<Self, SettingsError> {
-        let missing = || SettingsError::new(format!("{}: cannot be read: it does not exist", path.display()));
-        let text = file::read(&inputs.directory, &path, accepts)?.ok_or_else(missing)?;
-        Ok(Self { format, path, text })
-    }
-
-    /// The `channelstream.toml` in the working directory, if it exists.
-    fn read_default(inputs: &Inputs, accepts: Accepts) -> Result<Option<Self>, SettingsError> {
-        let (format, path) = (FileFormat::Toml, PathBuf::from(TOML_FILE));
-        let text = file::read(&inputs.directory, &path, accepts)?;
-        Ok(text.map(|text| Self { format, path, text }))
+    ) -> Result<Option<Self>, SettingsError> {
+        let must_exist = named.is_some();
+        let (format, path) = named.unwrap_or_else(|| (FileFormat::Toml, "channelstream.toml".into()));
+        match read_file(&inputs.directory, &path, accepts)? {
+            None if must_exist => {
+                Err(SettingsError::new(format!("{}: cannot be read: it does not exist", path.display())))
+            }
+            text => Ok(text.map(|text| Self { format, path, text })),
+        }
     }
 }
 
@@ -162,19 +124,14 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, SettingsError> {
     load_from(inputs, Accepts::FilesAndPipes)
 }
 
-/// The same, where a file must be of a kind that is accepted.
-pub(super) fn load_from(inputs: &Inputs, accepts: Accepts) -> Result<Loaded, SettingsError> {
-    let file = match inputs.named_file() {
-        Some(named) => Some(SettingsFile::read(inputs, named, accepts)?),
-        None => SettingsFile::read_default(inputs, accepts)?,
-    };
+fn load_from(inputs: &Inputs, accepts: Accepts) -> Result<Loaded, SettingsError> {
+    let file = SettingsFile::read(inputs, inputs.named_file(), accepts)?;
     let mut draft = SettingsDraft::collect(inputs, file.as_ref())?;
-    draft.add_overrides(inputs);
+    draft.add_overrides(&inputs.overrides);
     let mut draft = draft.finish()?;
-    draft.warn_of_risks();
-    draft.warn_of_contradictions();
+    draft.warnings.extend(warnings(&draft.settings));
     if draft.settings.cookie_secret.expose().is_empty() {
-        draft.settings.cookie_secret = random_secret();
+        draft.settings.cookie_secret = Secret::random();
         draft.sources.remove("cookie_secret");
     }
     Ok(draft.loaded(inputs, file))
@@ -182,12 +139,10 @@ pub(super) fn load_from(inputs: &Inputs, accepts: Accepts) -> Result<Loaded, Set
 
 /// Collects the settings for writing a file of them, from a file named on the command line, the environment, a JSON
 /// object and the command line. `host` is the address to listen on when no source gives one.
-///
-/// # Errors
-/// As [`load`]; also when the text is not a JSON object.
 pub fn make(inputs: &Inputs, json: Option<&str>, host: &str) -> Result<Loaded, SettingsError> {
-    let named = inputs.named_file().filter(|_| inputs.ini.is_some() || inputs.config.is_some());
-    let file = named.map(|named| SettingsFile::read(inputs, named, Accepts::FilesAndPipes)).transpose()?;
+    let is_named = inputs.ini.is_some() || inputs.config.is_some();
+    let read = || SettingsFile::read(inputs, inputs.named_file(), Accepts::FilesAndPipes);
+    let file = if is_named { read()? } else { None };
     let mut draft = SettingsDraft::collect(inputs, file.as_ref())?;
     if !draft.sources.contains_key("host") {
         draft.settings.host = host.into();
@@ -195,7 +150,7 @@ pub fn make(inputs: &Inputs, json: Option<&str>, host: &str) -> Result<Loaded, S
     if let Some(json) = json {
         draft.add_json(json)?;
     }
-    draft.add_overrides(inputs);
+    draft.add_overrides(&inputs.overrides);
     Ok(draft.finish()?.loaded(inputs, None))
 }
 
@@ -207,17 +162,13 @@ impl Loaded {
         missing.retain(|key| !self.sources.contains_key(key));
         for key in &missing {
             match *key {
-                "secrets" => settings.secrets = vec![random_secret()],
-                "admin_secret" => settings.admin_secret = random_secret(),
-                _ => settings.cookie_secret = random_secret(),
+                "secrets" => settings.secrets = vec![Secret::random()],
+                "admin_secret" => settings.admin_secret = Secret::random(),
+                _ => settings.cookie_secret = Secret::random(),
             }
         }
         missing
     }
-}
-
-fn random_secret() -> Secret {
-    Secret::new(rand::random::<[u64; 4]>().map(|part| format!("{part:016x}")).concat())
 }
 
 impl SettingsDraft {
@@ -225,7 +176,7 @@ impl SettingsDraft {
     fn collect(inputs: &Inputs, file: Option<&SettingsFile>) -> Result<Self, SettingsError> {
         let mut draft = Self::default();
         if let Some(file) = file {
-            draft.add_file(file)?;
+            draft.add_file(file.format, &file.path, &file.text)?;
         }
         if draft.settings.ini.is_some() {
             draft.warn_of_ignored_environment(inputs);
@@ -238,32 +189,20 @@ impl SettingsDraft {
         Ok(draft)
     }
 
-    fn add_file(&mut self, SettingsFile { format, path, text }: &SettingsFile) -> Result<(), SettingsError> {
-        match format {
-            FileFormat::Ini => return self.add_ini(path, text),
-            // An empty file is not an error at the start, but probably a mistake.
-            FileFormat::Toml if text.trim().is_empty() => {
-                self.warnings.push(format!("{}: the file is empty and gives no setting", path.display()));
-            }
-            FileFormat::Toml => {}
-        }
-        self.add_toml(path, text)
-    }
-
     fn loaded(self, inputs: &Inputs, file: Option<SettingsFile>) -> Loaded {
         let Self { settings, sources, warnings, notes, .. } = self;
-        let text = file.as_ref().map(|file| TextNotes::of(&file.text)).unwrap_or_default();
+        let text = file.as_ref().map(|file| file.text.as_str()).unwrap_or_default();
+        let (is_blank, ends_with_newline) = (text.trim().is_empty(), text.ends_with('\n'));
         let file = file.map(|file| file.path);
-        Loaded { settings, warnings, notes, sources, file, text, inputs: inputs.clone() }
-    }
-
-    fn add_overrides(&mut self, inputs: &Inputs) {
-        self.refuse_two_names(inputs.overrides.iter().map(|given| given.key.as_str()), "the command line");
-        for given in &inputs.overrides {
-            self.set(&given.key, Given::Text(&given.value), &given.flag, Unknown::Refuse);
-        }
-        if self.settings.ini.is_some() && inputs.overrides.iter().any(|given| given.key == "demo") {
-            self.warnings.push("demo: ignored, there is no demo mode with an INI file".into());
+        Loaded {
+            settings,
+            warnings,
+            notes,
+            sources,
+            file,
+            is_blank,
+            ends_with_newline,
+            inputs: inputs.clone(),
         }
     }
 
@@ -272,28 +211,86 @@ impl SettingsDraft {
         let ignored = ours.filter(|name| name.starts_with(PREFIX) && (*name != INI || inputs.ini.is_some()));
         let names = Vec::from_iter(ignored).join(", ");
         if !names.is_empty() {
-            self.warnings
-                .push(format!("{names}: ignored, because with an INI file {PREFIX}* variables do not count"));
+            let warning =
+                format!("{names}: ignored, because with an INI file {PREFIX}* variables do not count");
+            self.warnings.push(warning);
         }
     }
+}
 
-    fn warn_of_risks(&mut self) {
-        let settings = &self.settings;
-        if settings.ini.is_some() && settings.exposes_default_secrets() && !settings.allow_default_secrets {
-            let keys = settings.default_secrets().join(" and ");
-            let host = settings.exposed_host().unwrap_or(&settings.host);
-            self.warnings.push(format!(
-                "SECURITY: {keys} still at the well-known default while the server listens on {host}: every client that \
-                 reaches this port can do everything. Set your own secrets!"
-            ));
-        }
-        if settings.ini.is_some() && settings.trusted_proxies.is_empty() {
-            self.warnings.push(
-                "trusted_proxies: empty, so the server uses the headers X-Script-Name, X-Scheme and X-Url-Scheme of every \
-                 client, as 0.7.1 does. Name the addresses of your proxies, or 127.0.0.1 if there is none."
-                    .into(),
-            );
-        }
-        self.warnings.extend(settings.half_default_warning());
+/// The settings that a running server can replace.
+const RENEWABLE: [&str; 4] = ["secrets", "admin_user", "admin_secret", "cookie_secret"];
+
+/// The result of reading the settings again.
+#[derive(Clone, Debug)]
+pub struct RenewedSecrets {
+    /// The settings that the server was started with, with the current secrets and the current sources.
+    pub loaded: Loaded,
+    pub changed: Vec<&'static str>,
+    /// Other settings that changed, and that take effect after a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// Reads the settings again from the sources of `before`, for a running server: it replaces the secrets and reports the
+/// other changes. `host` is where the server listens. A cookie secret that no
+/// source ever gave stays the one that was made at the start.
+///
+/// # Errors
+/// As [`load`], and: the file is not a regular one, or was cut off; no source gives a setting that had a
+/// source before; a well-known secret replaces another one; or [`Settings::validate`] refuses the secrets for the address
+/// where the server listens. Nothing changes then.
+pub fn renew(before: &Loaded, host: &str) -> Result<RenewedSecrets, SettingsError> {
+    let mut loaded = load_from(&before.inputs, Accepts::Files)?;
+    loaded.settings.validate()?;
+    refuse_losses(before, &loaded)?;
+    if !loaded.sources.contains_key("cookie_secret") {
+        loaded.settings.cookie_secret = before.settings.cookie_secret.clone();
     }
+    let read = &loaded.settings;
+    let (changed, needs_restart) = KEYS
+        .iter()
+        .filter(|key| !key.is_equal(&before.settings, read))
+        .map(|key| key.name)
+        .partition(|name| RENEWABLE.contains(name));
+    let settings = Settings {
+        secrets: read.secrets.clone(),
+        admin_user: read.admin_user.clone(),
+        admin_secret: read.admin_secret.clone(),
+        cookie_secret: read.cookie_secret.clone(),
+        ..before.settings.clone()
+    };
+    // The address is the running server's, even if the file names another one now.
+    Settings { host: host.into(), ..settings.clone() }.validate()?;
+    Ok(RenewedSecrets { loaded: Loaded { settings, ..loaded }, changed, needs_restart })
+}
+
+fn refuse_losses(before: &Loaded, now: &Loaded) -> Result<(), SettingsError> {
+    if let Some(problem) = lost_file(before, now) {
+        return Err(SettingsError::new(problem));
+    }
+    let lost = RENEWABLE.iter().filter_map(|key| {
+        let source = before.sources.get(key).filter(|_| !now.sources.contains_key(key))?;
+        Some(format!("{key}: {source} gave a value before, and no source gives one now"))
+    });
+    let before_known = before.settings.default_secrets();
+    let known = now.settings.default_secrets().into_iter();
+    let replaced = known.filter(|key| !before_known.contains(key) && now.sources.contains_key(key));
+    let weakened = replaced
+        .map(|key| format!("{key}: the well-known default is refused as the replacement of your own secret"));
+    SettingsError::unless_empty(lost.chain(weakened).collect())
+}
+
+/// Why the file as a whole is refused.
+fn lost_file(before: &Loaded, now: &Loaded) -> Option<String> {
+    let path = before.file.as_ref()?.display();
+    let reason = match &now.file {
+        None => "the file does not exist any more",
+        Some(_) if now.is_blank && !before.is_blank => "the file is empty, and was not before",
+        // TOML has quotes around texts, so a text that is cut off is an error by itself.
+        Some(_) if now.settings.ini.is_some() && before.ends_with_newline && !now.ends_with_newline => {
+            "the file ends in the middle of a line, and did not before"
+        }
+        Some(_) => return None,
+    };
+    Some(format!("{path}: {reason}"))
 }

@@ -3,31 +3,28 @@
 //! [`Settings`] is made from one table (`table`). [`load`] fills it from a TOML file, the environment and the command line,
 //! where later sources override earlier ones, or from an INI file of the original and the command line.
 
-mod values;
 mod origin;
 mod kind;
-mod kind_number;
 mod kind_text;
 mod kind_list;
 mod table;
 mod draft;
 mod ini;
 mod sources;
-mod file;
-mod contradictions;
+mod warnings;
 mod load;
-mod renew;
 mod write;
 mod bounds;
 
 use log::LevelFilter;
 
 pub use bounds::{SettingBound, bounds};
-pub use load::{FileFormat, Inputs, Loaded, Override, load, make, parse};
-pub use origin::{AllowedOrigins, OriginPattern, PortPattern};
-pub use renew::{RenewedSecrets, renew};
+pub use kind_list::AllowedPeers;
+pub use kind_text::{DemoSetting, Secret, is_loopback};
+pub use load::{Inputs, Loaded, Override, RenewedSecrets, load, make, parse, renew};
+pub use origin::AllowedOrigins;
+pub use sources::FileFormat;
 pub use table::Settings;
-pub use values::{AllowedPeers, DemoSetting, Secret, is_loopback};
 pub use write::{ShownSetting, reference_page, shown, to_ini, to_toml};
 
 use table::KEYS;

@@ -19,70 +19,46 @@ impl AllowedOrigins {
     }
 
     fn matches(&self, origin: &str) -> bool {
-        let origin = Origin::parse(origin);
-        origin.is_some_and(|origin| self.0.iter().any(|pattern| pattern.matches(&origin)))
+        let Some((scheme, host, port)) = split(origin) else { return false };
+        let Ok(port) = port.map(str::parse).transpose() else { return false };
+        let port = without_default(scheme, port);
+        self.0.iter().any(|pattern| pattern.matches(scheme, host, port))
     }
 }
 
-/// One or more origins: `https://app.example.com`, `https://*.example.com`, `http://localhost:*`, `null`.
+/// One or more origins: `https://app.example.com`, `https://*.example.com`, `http://localhost:*`. `null` stands for pages
+/// without an origin of their own, such as files and sandboxed frames; it has no scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OriginPattern {
-    /// Pages without an origin of their own, such as files and sandboxed frames.
-    Null,
-    /// Pages that were loaded from a host.
-    From {
-        /// In lower case.
-        scheme: String,
-        /// In lower case; an IPv6 address in brackets.
-        host: String,
-        /// Whether the pattern matches all hosts below this one instead of the host itself.
-        below: bool,
-        /// The ports that match.
-        port: PortPattern,
-    },
-}
-
-/// The ports that a pattern matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PortPattern {
-    /// Any port.
-    Any,
-    /// This port; none means the scheme's default port.
-    Only(Option<u16>),
-}
-
-enum Origin<'a> {
-    Null,
-    From { scheme: &'a str, host: &'a str, port: Option<u16> },
-}
-
-impl<'a> Origin<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        if text == "null" {
-            return Some(Self::Null);
-        }
-        let (scheme, rest) = text.split_once("://")?;
-        let (host, port) = split_port(rest);
-        let port = match port {
-            None => None,
-            Some(port) => Some(port.parse().ok()?),
-        };
-        Some(Self::From { scheme, host, port: without_default(scheme, port) })
-    }
+pub struct OriginPattern {
+    /// In lower case, like the host.
+    scheme: String,
+    /// An IPv6 address has brackets.
+    host: String,
+    /// Whether the pattern matches all hosts below this one instead of the host itself.
+    below: bool,
+    any_port: bool,
+    /// None means the scheme's default port.
+    port: Option<u16>,
 }
 
 impl OriginPattern {
-    fn matches(&self, origin: &Origin<'_>) -> bool {
-        match (self, origin) {
-            (Self::Null, Origin::Null) => true,
-            (Self::From { scheme, host, below, port }, Origin::From { scheme: s, host: h, port: p }) => {
-                s.eq_ignore_ascii_case(scheme)
-                    && (*port == PortPattern::Any || *port == PortPattern::Only(*p))
-                    && if *below { is_below(h, host) } else { h.eq_ignore_ascii_case(host) }
-            }
-            _ => false,
-        }
+    fn matches(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        scheme.eq_ignore_ascii_case(&self.scheme)
+            && (self.any_port || self.port == port)
+            && if self.below { is_below(host, &self.host) } else { host.eq_ignore_ascii_case(&self.host) }
     }
+}
+
+/// Scheme, host and port. `null` is a host alone.
+fn split(origin: &str) -> Option<(&str, &str, Option<&str>)> {
+    if origin == "null" {
+        return Some(("", origin, None));
+    }
+    let (scheme, rest) = origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty())?;
+    // Colons within brackets belong to the host.
+    let colon = rest.rfind(':').filter(|colon| rest.rfind(']').is_none_or(|end| end < *colon));
+    let (host, port) = colon.map_or((rest, None), |colon| (&rest[..colon], Some(&rest[colon + 1..])));
+    Some((scheme, host, port))
 }
 
 /// Whether the name consists of a subdomain, a dot and the host.
@@ -90,14 +66,6 @@ fn is_below(name: &str, host: &str) -> bool {
     let Some(at) = name.len().checked_sub(host.len()).filter(|at| *at > 1) else { return false };
     let (front, end) = (name.as_bytes()[..at].last(), name.get(at..));
     front == Some(&b'.') && end.is_some_and(|end| end.eq_ignore_ascii_case(host))
-}
-
-/// Host and port; colons within brackets belong to the host.
-fn split_port(text: &str) -> (&str, Option<&str>) {
-    match text.rfind(':').filter(|colon| text.rfind(']').is_none_or(|end| end < *colon)) {
-        Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
-        None => (text, None),
-    }
 }
 
 /// Browsers omit the scheme's default port.
@@ -115,21 +83,13 @@ impl FromStr for OriginPattern {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let text = text.to_ascii_lowercase();
-        if text == "null" {
-            return Ok(Self::Null);
-        }
-        let (scheme, rest) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).ok_or(())?;
-        let (host, port) = split_port(rest);
-        let port = match port {
-            None => PortPattern::Only(None),
-            Some("*") => PortPattern::Any,
-            Some(port) => PortPattern::Only(without_default(scheme, Some(port.parse().map_err(|_| ())?))),
-        };
+        let (scheme, host, port) = split(&text).ok_or(())?;
+        let any_port = port == Some("*");
+        let port = port.filter(|_| !any_port).map(str::parse).transpose().map_err(|_| ())?;
         let (below, host) = host.strip_prefix("*.").map_or((false, host), |host| (true, host));
-        if !is_host(host) {
-            return Err(());
-        }
-        Ok(Self::From { scheme: scheme.to_owned(), host: host.to_owned(), below, port })
+        let is_valid = text == "null" || is_scheme(scheme) && is_host(host);
+        let (port, scheme) = (without_default(scheme, port), scheme.to_owned());
+        is_valid.then(|| Self { scheme, host: host.to_owned(), below, any_port, port }).ok_or(())
     }
 }
 
@@ -151,12 +111,13 @@ fn is_host(text: &str) -> bool {
 
 impl fmt::Display for OriginPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::From { scheme, host, below, port } = self else { return f.write_str("null") };
-        write!(f, "{scheme}://{}{host}", if *below { "*." } else { "" })?;
+        let Self { scheme, host, below, any_port, port } = self;
+        let separator = if scheme.is_empty() { "" } else { "://" };
+        write!(f, "{scheme}{separator}{}{host}", if *below { "*." } else { "" })?;
         match port {
-            PortPattern::Any => f.write_str(":*"),
-            PortPattern::Only(Some(port)) => write!(f, ":{port}"),
-            PortPattern::Only(None) => Ok(()),
+            _ if *any_port => f.write_str(":*"),
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
         }
     }
 }

@@ -3,14 +3,13 @@
 
 use std::net::IpAddr;
 
-use super::kind::{FLAG, Given, KindInfo, ValueKind};
-use super::kind_list::{NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
-use super::kind_number::{PORT, duration, number, size};
+use super::kind::{FLAG, Given, KindInfo, PORT, duration, number, size};
+use super::kind_list::{AllowedPeers, NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
 use super::kind_text::{
-    BLANKS, DEMO_MODE, HOST, LOG_LEVEL, OPTIONAL_HOST, OPTIONAL_SECRET, PASSWORD, SCHEME, TEXT,
+    BLANKS, DEMO_MODE, DemoSetting, HOST, LOG_LEVEL, OPTIONAL_HOST, OPTIONAL_SECRET, PASSWORD, SCHEME,
+    Secret, TEXT,
 };
 use super::origin::AllowedOrigins;
-use super::values::{AllowedPeers, DemoSetting, Secret};
 
 /// One row of the table.
 pub(super) struct Key {
@@ -46,7 +45,11 @@ impl Key {
         }
     }
 
-    /// Whether the setting has the same value in both.
+    /// The value, if it is a number.
+    pub fn number(&self, settings: &Settings) -> Option<i64> {
+        (self.show)(settings).as_integer()
+    }
+
     pub fn is_equal(&self, one: &Settings, other: &Settings) -> bool {
         (self.show)(one) == (self.show)(other)
     }
@@ -78,11 +81,11 @@ macro_rules! settings {
             group: $group,
             doc: concat!($($doc),+),
             read: |settings, given, notes| {
-                settings.$name = ValueKind::<$type>::read(&$kind, given, notes)?;
+                settings.$name = $kind.read(given, notes)?;
                 Ok(())
             },
-            show: |settings| ValueKind::<$type>::show(&$kind, &settings.$name),
-            info: || ValueKind::<$type>::info(&$kind),
+            show: |settings| $kind.show(&settings.$name),
+            info: || $kind.info(),
         },)+)+];
     };
 }

@@ -2,10 +2,10 @@
 //! connections before HTTP.
 
 pub mod framing;
-pub mod turn;
-pub mod exchange;
-pub mod body_pieces;
-pub mod reject;
-pub mod deadline;
-pub mod deadline_tracker;
-pub mod timed_socket;
+pub(crate) mod turn;
+pub(crate) mod exchange;
+pub(crate) mod body_pieces;
+pub(crate) mod reject;
+pub(crate) mod deadline;
+pub(crate) mod deadline_tracker;
+pub(crate) mod timed_socket;

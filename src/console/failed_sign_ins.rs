@@ -1,8 +1,10 @@
 //! Clients that tried to sign in with wrong passwords, and how long they must wait. Pure; the time is passed in.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
+
+use crate::limits::addresses::network;
 
 /// Number of attempts before the first wait.
 const FREE_ATTEMPTS: u32 = 5;
@@ -43,7 +45,7 @@ impl FailedSignIns {
     /// # Errors
     /// The time the client must wait. The attempt does not count then.
     pub fn admit(&mut self, client: SignInClient, now: Duration) -> Result<(), Duration> {
-        let client = network(client);
+        let client = counted_as(client);
         let attempts =
             self.clients.get(&client).filter(|attempts| now.saturating_sub(attempts.last) < RESET_AFTER);
         let count = match attempts {
@@ -65,7 +67,7 @@ impl FailedSignIns {
 
     /// The password was right: resets the client's count.
     pub fn was_right(&mut self, client: SignInClient) {
-        self.clients.remove(&network(client));
+        self.clients.remove(&counted_as(client));
     }
 
     fn make_room(&mut self, now: Duration) {
@@ -89,13 +91,11 @@ fn wait_after(attempts: u32) -> Duration {
     }
 }
 
-/// The owner of one IPv6 address has the 2^64 addresses of its network.
-fn network(client: SignInClient) -> SignInClient {
-    let SignInClient::Address(address) = client else { return client };
-    SignInClient::Address(match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
-    })
+fn counted_as(client: SignInClient) -> SignInClient {
+    match client {
+        SignInClient::Address(address) => SignInClient::Address(network(address)),
+        browser => browser,
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ mod tests {
         }
         assert!(failed_sign_ins.admit(ip("2001:db8::9999"), at(0)).is_err());
         assert_eq!(failed_sign_ins.admit(ip("2001:db8:0:1::1"), at(0)), Ok(()));
-        assert_eq!(network(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+        assert_eq!(counted_as(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! The operators' console: sign-in, figures, and the endpoints of its pages.
 
 pub mod endpoints;
-pub mod debug;
+pub(crate) mod debug;
 mod ended_sessions;
-pub mod figures;
+pub(crate) mod figures;
 mod failed_sign_ins;
 mod query;
 mod ranked;
-pub mod sampler;
-pub mod session;
-pub mod sign_in;
-pub mod sign_out;
+pub(crate) mod sampler;
+pub(crate) mod session;
+pub(crate) mod sign_in;
+pub(crate) mod sign_out;
 
 use actix_web::guard::{Any, Get, Head};
 use actix_web::{Route, web};

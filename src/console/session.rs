@@ -37,7 +37,7 @@ pub const CSRF_HEADER: &str = "x-csrf-token";
 /// The path of the form.
 pub const SIGN_IN_PATH: &str = "/admin/sign_in";
 
-pub use crate::auth::page::is_foreign;
+pub use crate::auth::allowed_origins::is_foreign;
 
 /// A request with a valid signature or the cookie of a signed-in admin. Other requests are redirected to the form.
 #[derive(Clone, Copy, Debug)]

@@ -22,7 +22,7 @@ const MAX_AGE_S: u64 = 60;
 /// The keys for the tokens of one run of the server. They are separate keys, so that a token issued to a browser is not
 /// valid for any other purpose, such as a signature for the API.
 pub fn keys() -> Keys {
-    Keys::new(&[Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()))])
+    Keys::new(&[Secret::random()])
 }
 
 pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {

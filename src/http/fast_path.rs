@@ -114,7 +114,7 @@ impl FastPath {
         let payload = request.take_payload();
         let answer =
             match Body::receive(request.head(), payload, &self.broker, BodySender::Authenticated).await {
-                Ok(body) => match body.as_utf8() {
+                Ok(body) => match body.into_utf8() {
                     Ok(body) => self.call(call, signed, body).await,
                     Err(refusal) => Err(refusal),
                 },

@@ -1,10 +1,10 @@
 //! HTTP requests: the routes, the middleware in front of them, and the fast path for the most frequent backend calls.
 
-pub mod routes;
-pub mod middleware;
+pub(crate) mod routes;
+pub(crate) mod middleware;
 mod inner_path;
-pub mod cors;
-pub mod fast_path;
-pub mod health;
-pub mod polled;
+pub(crate) mod cors;
+pub(crate) mod fast_path;
+pub(crate) mod health;
+pub(crate) mod polled;
 pub mod openapi;

@@ -4,8 +4,8 @@
 //! or plain text receives that. Only malformed HTTP is answered with 400: old browser libraries treat every status up to
 //! it as a success.
 
-pub mod answer_headers;
-pub mod openapi;
+pub(crate) mod answer_headers;
+pub(crate) mod openapi;
 mod over_limit;
 mod render;
 mod table;

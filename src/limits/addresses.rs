@@ -143,8 +143,9 @@ impl Drop for AddressSlot {
     }
 }
 
-/// The address or network that an address is counted for.
-fn network(address: IpAddr) -> IpAddr {
+/// The address or network that an address is counted for: the owner of one IPv6 address has the 2^64 addresses of its
+/// network.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

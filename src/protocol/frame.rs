@@ -3,7 +3,9 @@
 use super::ids::UserId;
 use super::user_set::UserSet;
 use super::websocket::{self, HEADER_ROOM};
+use crate::protocol::ids::{Offset, Stream};
 use bytes::Bytes;
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -130,11 +132,6 @@ impl FrameDraft {
         Self { buffer }
     }
 
-    /// The position of the next byte. [`FrameDraft::finish`] accepts a range of positions.
-    pub fn position(&self) -> usize {
-        self.buffer.len()
-    }
-
     /// Completes the event. `part`, a range of positions in the draft, is returned as a slice of the frame.
     pub fn finish(
         self,
@@ -154,6 +151,60 @@ impl FrameDraft {
         self.buffer.extend_from_slice(tail);
         let shift = websocket::write_text_header_before(&mut self.buffer);
         (Bytes::from(self.buffer).slice(shift..), shift)
+    }
+}
+
+/// Several frames of one stream, joined so that one write sends them all.
+#[derive(Debug)]
+pub struct FrameBatch {
+    pub stream: Stream,
+    /// The bytes of all frames, in order.
+    pub bytes: Bytes,
+    /// The end of each frame within `bytes`, and its offset.
+    pub ends: Vec<(usize, Offset)>,
+    /// The compressed form. Created on first use.
+    deflated: OnceCell<Box<FrameBatch>>,
+}
+
+impl FrameBatch {
+    /// Joins the live forms of frames.
+    pub fn live<'a>(stream: Stream, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> Self {
+        Self::join(stream, frames, Frame::live)
+    }
+
+    /// Joins frames in the form that `form` returns.
+    fn join<'a>(
+        stream: Stream,
+        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
+        form: impl Fn(&'a Frame) -> &'a Bytes,
+    ) -> Self {
+        let mut iter = frames.clone();
+        if let (Some((offset, frame)), None) = (iter.next(), iter.next()) {
+            let bytes = form(frame).clone();
+            return Self::of(stream, vec![(bytes.len(), offset)], bytes);
+        }
+        let size = frames.clone().map(|(_, frame)| form(frame).len()).sum();
+        let mut bytes = Vec::with_capacity(size);
+        let mut ends = Vec::new();
+        for (offset, frame) in frames {
+            bytes.extend_from_slice(form(frame));
+            ends.push((bytes.len(), offset));
+        }
+        Self::of(stream, ends, bytes.into())
+    }
+
+    pub fn of(stream: Stream, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
+        Self { stream, bytes, ends, deflated: OnceCell::new() }
+    }
+
+    /// The compressed form, created once for all members of a group.
+    pub fn deflated<'a>(
+        &self,
+        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
+        threshold: usize,
+    ) -> &FrameBatch {
+        self.deflated
+            .get_or_init(|| Box::new(Self::join(self.stream, frames, |frame| frame.deflated(threshold))))
     }
 }
 
@@ -188,9 +239,9 @@ mod tests {
         for size in [10, 200, 70_000] {
             let mut draft = FrameDraft::new(size);
             draft.buffer.extend_from_slice(b"{\"x\":");
-            let start = draft.position();
+            let start = draft.buffer.len();
             draft.buffer.extend(std::iter::repeat_n(b'7', size));
-            let range = start..draft.position();
+            let range = start..draft.buffer.len();
             let (frame, part) = draft.finish(LiveFlag::False, Audience::all(), Some(range));
             assert_eq!(part.map(|p| p.len()), Some(size));
             assert!(frame.live_element().starts_with(b"{\"x\":7"));

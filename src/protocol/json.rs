@@ -1,6 +1,7 @@
 //! Additions to serde_json: a check of raw bodies, error messages for them, and writers that need no tree.
 
 use std::fmt;
+use uuid::Uuid;
 
 /// The reason why a body is not acceptable JSON, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +108,13 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
 pub fn string_len(text: &str) -> usize {
     let escapes = text.bytes().filter(|byte| needs_escape(*byte));
     text.len() + 2 + escapes.map(|byte| if short_escape(byte).is_some() { 1 } else { 5 }).sum::<usize>()
+}
+
+/// Appends an id as a JSON string.
+pub fn write_uuid(uuid: Uuid, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    out.push(b'"');
 }
 
 /// Appends a list of JSON strings.

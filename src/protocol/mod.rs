@@ -1,15 +1,15 @@
 //! The protocol types: values, times, events, frames, the websocket protocol. Imports no other module of the crate.
 
 pub mod ids;
-pub mod json;
-pub mod schema;
-pub mod value;
-pub mod state;
+pub(crate) mod json;
+pub(crate) mod schema;
+pub(crate) mod value;
+pub(crate) mod state;
 pub mod time;
 pub mod message;
 pub mod settings;
 pub mod event;
-pub mod user_list;
+pub(crate) mod user_list;
 pub mod user_set;
 pub mod frame;
 pub mod websocket;

@@ -56,10 +56,6 @@ impl StateMap {
         self.0.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The length of all keys and values in bytes.
     pub fn size(&self) -> usize {
         self.iter().map(|(key, value)| key.len() + value.size()).sum()

@@ -5,11 +5,9 @@
 //! when the socket is writable again. The send queue of a long-poll only collects events until the session sends the
 //! response.
 
-mod frame_batch;
 mod queue;
 #[cfg(target_os = "linux")]
 mod ring;
-mod sender;
 #[cfg(test)]
 #[path = "sender_model_tests.rs"]
 mod sender_model_tests;
@@ -22,16 +20,15 @@ mod socket;
 mod transport;
 
 use crate::clock;
-use crate::protocol::frame::Frame;
+use crate::protocol::frame::{Frame, FrameBatch};
 use crate::protocol::ids::{Offset, Stream};
 use crate::protocol::websocket::close::CloseReason;
 use bytes::Bytes;
-pub use frame_batch::FrameBatch;
 use queue::{Mark, Queue, Queued};
 pub use queue::{QueueCapacity, frames_here, queued_here};
 use rustc_hash::FxHashMap;
-pub use sender::{FrameSender, Sending};
 use socket::Flushed;
+pub use socket::{FrameSender, Sending};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -39,7 +36,7 @@ use std::net::{IpAddr, Shutdown};
 use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 use transport::WireForm;
-pub use transport::{KeepAlive, Transport, WithoutSession};
+pub use transport::{Transport, WithoutSession};
 
 /// The result of pushing something to a send queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@
     reason = "the ring's queue takes raw pointers; audited here, see the comments at each use"
 )]
 
-use super::sender::Sending;
+use super::Sending;
 use io_uring::{IoUring, opcode, types};
 use std::fmt;
 use std::io;
@@ -170,7 +170,7 @@ impl fmt::Debug for Ring {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sender::FrameSender;
+    use super::super::FrameSender;
     use super::*;
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};

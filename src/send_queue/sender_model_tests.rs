@@ -4,8 +4,8 @@
 //! overwritten and freed as soon as the call returns: if the kernel read beyond it or later, a client would receive
 //! wrong bytes.
 
-use super::sender::{FrameSender, Sending};
-use crate::fixtures::sockets::{pair, read_to_end};
+use super::{FrameSender, Sending};
+use crate::fixtures::{pair, read_to_end};
 use proptest::prelude::*;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;

@@ -1,8 +1,8 @@
-use super::sender::{FrameSender, Sending};
 use super::simulated::Socket;
 use super::{FrameBatch, PushResult, QueueCapacity, SendQueue};
-use crate::fixtures::sockets::{pair, read_to_end};
+use super::{FrameSender, Sending};
 use crate::fixtures::{ENCODER, message, whole_frames};
+use crate::fixtures::{pair, read_to_end};
 use crate::protocol::frame::Audience;
 use crate::protocol::ids::Stream;
 use bytes::Bytes;

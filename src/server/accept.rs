@@ -2,8 +2,8 @@
 
 use super::core::Core;
 use super::dispatcher::ConnectionPermit;
-use super::fd_reserve::FdReserve;
 use super::listener::Listener;
+use super::open_files::FdReserve;
 use crate::auth::peer::is_trusted;
 use crate::broker::drain::Stage;
 use crate::broker::handle::address_refusal;
@@ -96,7 +96,7 @@ fn admit(
     dispatch: &mut impl FnMut(TcpStream, SocketAddr, ConnectionPermit),
 ) {
     match address_slot(core, peer) {
-        Ok(address_slot) => dispatch(socket, peer, ConnectionPermit { permit, address_slot }),
+        Ok(address_slot) => dispatch(socket, peer, ConnectionPermit { _permit: permit, address_slot }),
         Err(over) => refuse(core, socket, over),
     }
 }

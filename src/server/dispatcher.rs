@@ -52,7 +52,7 @@ pub type NewConnection = (TimedSocket, Protocol, Option<SocketAddr>);
 
 /// The right of a connection to exist while it is not a websocket (yet). The number of permits is fixed.
 pub struct ConnectionPermit {
-    pub permit: OwnedSemaphorePermit,
+    pub _permit: OwnedSemaphorePermit,
     /// Its slot among the sockets of its address, if these are counted.
     pub address_slot: Option<Box<AddressSlot>>,
 }

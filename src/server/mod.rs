@@ -1,17 +1,15 @@
 //! The composition root: the only place that starts actors and assigns them to threads.
 
-pub mod dispatcher;
+pub(crate) mod dispatcher;
 mod accept;
 mod core;
 mod drain;
 mod listener;
 mod open_files;
 mod panics;
-mod reload;
-mod fd_reserve;
 mod http_services;
-pub mod signals;
-pub mod threads;
+pub(crate) mod signals;
+pub(crate) mod threads;
 mod watchdog;
 mod workers;
 
@@ -147,7 +145,7 @@ async fn serve(loaded: Loaded) -> io::Result<()> {
     let (first, internal) = (urls(&listeners.first)?, urls(&listeners.internal)?);
     let running = start_on(listeners, settings)?;
     actix_rt::spawn(signals.user.log_each());
-    actix_rt::spawn(reload::on_each_signal(signals.hangups, loaded, host, running.core.gate.clone()));
+    actix_rt::spawn(signals::reload_on_each(signals.hangups, loaded, host, running.core.gate.clone()));
     if !internal.is_empty() {
         log::info!("listening for backends and operators on {internal}");
     }

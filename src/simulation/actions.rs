@@ -1,7 +1,7 @@
 //! The possible actions, drawn from a seed as a plain list, so that a failing list can be shortened to the relevant
 //! part.
 
-use super::rng::Rng;
+use super::Rng;
 use super::{Rules, World};
 use crate::fixtures::{delete, edit, message, payload};
 use crate::protocol::message::{Delete, Edit};

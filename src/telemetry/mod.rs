@@ -1,18 +1,18 @@
 //! Counters and gauges: data about the server that is available without a request to its actors.
 
-pub mod closes;
-pub mod in_flight;
-pub mod last_seen;
+pub(crate) mod in_flight;
 pub mod limits;
-pub mod metrics;
-pub mod log_queue;
-pub mod log_sums;
-pub mod process;
-pub mod recorder;
-pub mod series;
-pub mod thread_health;
+pub(crate) mod metrics;
+pub(crate) mod log_queue;
+pub(crate) mod log_sums;
+pub(crate) mod process;
+pub(crate) mod recorder;
+pub(crate) mod series;
+pub(crate) mod thread_health;
 
+use crate::protocol::websocket::close::CloseReason;
 use metrics::Failure;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter that only grows.
@@ -65,7 +65,7 @@ pub struct Counters {
     /// Connections that got status 503 because the process had no free file descriptor.
     pub refused_no_files: Counter,
     /// Closed websockets, by reason.
-    pub closes: closes::Closes,
+    pub closes: Closes,
     /// How often each limit was reached.
     pub limits: limits::LimitHits,
     /// Handshakes and polls refused because of the origin of their page.
@@ -97,6 +97,74 @@ impl Counters {
     }
 }
 
+/// The name of the counter for sockets that ended without a close frame from either side.
+pub const GONE: &str = "gone";
+
+#[derive(Debug)]
+pub struct Closes {
+    by_reason: [Counter; CloseReason::ALL.len()],
+    gone: Counter,
+}
+
+impl Default for Closes {
+    fn default() -> Self {
+        Self { by_reason: std::array::from_fn(|_| Counter::default()), gone: Counter::default() }
+    }
+}
+
+impl Closes {
+    /// Counts a websocket that has ended, with the reason if it was closed.
+    pub fn count(&self, reason: Option<CloseReason>) {
+        let of = |reason: CloseReason| {
+            CloseReason::ALL.iter().zip(&self.by_reason).find(|(known, _)| known.name() == reason.name())
+        };
+        reason.and_then(of).map_or(&self.gone, |(_, counter)| counter).add(1);
+    }
+
+    /// All reasons by name, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.reasons().map(|(reason, count)| (reason.map_or(GONE, CloseReason::name), count))
+    }
+
+    /// The same by the reasons themselves; `None` stands for sockets that ended without a close frame.
+    pub fn reasons(&self) -> impl Iterator<Item = (Option<CloseReason>, u64)> {
+        let by_reason = CloseReason::ALL.into_iter().map(Some).zip(&self.by_reason);
+        by_reason.chain([(None, &self.gone)]).map(|(reason, counter)| (reason, counter.get()))
+    }
+
+    /// The number of all closed websockets.
+    pub fn sum(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// Counters by name, with the time at which each was last seen to increase.
+#[derive(Debug, Default)]
+pub struct LastSeen(HashMap<&'static str, Growth>);
+
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    count: u64,
+    at_unix: u64,
+}
+
+impl LastSeen {
+    /// Compares the counters. Those that have increased since the last call get the current time.
+    pub fn look(&mut self, counters: impl Iterator<Item = (&'static str, u64)>, now_unix: u64) {
+        for (name, count) in counters {
+            let known = self.0.get(name).map_or(0, |growth| growth.count);
+            if count > known {
+                self.0.insert(name, Growth { count, at_unix: now_unix });
+            }
+        }
+    }
+
+    /// The time of this counter's last increase, in Unix seconds; `None` if it never increased.
+    pub fn of(&self, name: &str) -> Option<u64> {
+        self.0.get(name).map(|growth| growth.at_unix)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +188,28 @@ mod tests {
         counters.refused_origin.add(1_000);
         counters.refused_malformed.add(10_000);
         assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 11_110);
+    }
+
+    #[test]
+    fn each_reason_has_a_separate_counter() {
+        let closes = Closes::default();
+        CloseReason::ALL.into_iter().for_each(|reason| closes.count(Some(reason)));
+        closes.count(Some(CloseReason::ByPeer(Some(4_999))));
+        closes.count(None);
+        for (name, count) in closes.iter() {
+            assert_eq!(count, if name == "by_peer" { 2 } else { 1 }, "{name}");
+        }
+        assert_eq!(closes.sum(), CloseReason::ALL.len() as u64 + 2);
+    }
+
+    #[test]
+    fn each_counter_has_the_time_of_its_last_increase() {
+        let mut last_seen = LastSeen::default();
+        last_seen.look([("a", 0), ("b", 2)].into_iter(), 100);
+        last_seen.look([("a", 1), ("b", 2)].into_iter(), 101);
+        last_seen.look([("a", 1), ("b", 2)].into_iter(), 102);
+        assert_eq!([last_seen.of("a"), last_seen.of("b"), last_seen.of("c")], [Some(101), Some(100), None]);
+        last_seen.look([("b", 3)].into_iter(), 103);
+        assert_eq!([last_seen.of("a"), last_seen.of("b")], [Some(101), Some(103)]);
     }
 }

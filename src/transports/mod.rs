@@ -1,5 +1,5 @@
 //! How clients receive events. Each transport consists of its endpoint and the actor of its session.
 
-pub mod admission;
+pub(crate) mod admission;
 pub mod websocket;
-pub mod long_poll;
+pub(crate) mod long_poll;

@@ -4,9 +4,9 @@ pub mod handle;
 pub mod messages;
 pub mod state;
 mod members;
-pub mod buffer;
-pub mod ordered_close;
-pub mod summary;
+pub(crate) mod buffer;
+pub(crate) mod ordered_close;
+pub(crate) mod summary;
 
 use super::batched_mailbox::MailboxSender;
 use super::hub::Hub;

@@ -5,9 +5,9 @@ use super::messages::Stamped;
 use super::recording::Receiver;
 use super::slot::SessionSlot;
 use super::table::{LocalMember, SessionTable};
-use crate::protocol::frame::Frame;
+use crate::protocol::frame::{Frame, FrameBatch};
 use crate::protocol::ids::{ChannelId, Offset, SlotKey, Stream};
-use crate::send_queue::{FrameBatch, FrameSender, PushResult, SendQueue, Sending};
+use crate::send_queue::{FrameSender, PushResult, SendQueue, Sending};
 use crate::telemetry::recorder::Outcome;
 use std::ops::Range;
 

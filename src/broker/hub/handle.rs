@@ -67,7 +67,7 @@ impl HubHandle {
             published: parts.published,
             registry: parts.detached,
         });
-        let hub = Hub { id: parts.id, shared: shared.clone() };
+        let hub = Hub { shared: shared.clone() };
         (Self { shared }, hub.start())
     }
 

@@ -3,9 +3,9 @@
 //! A hub receives one message per broadcast, not one per session, and writes to the sockets of its sessions itself.
 //! Broadcasts that arrive while it writes are sent together.
 
-pub mod messages;
-pub mod inspect;
-pub mod handle;
+pub(crate) mod messages;
+pub(crate) mod inspect;
+pub(crate) mod handle;
 pub(crate) mod fanout;
 mod group;
 mod memberships;
@@ -25,7 +25,7 @@ mod harness;
 use super::batched_mailbox::{Batch, FlushMailbox};
 use crate::clock::{Clock, Tick};
 use crate::config::Settings;
-use crate::protocol::ids::{HubId, SlotKey};
+use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{PushResult, frames_here, queued_here};
 use crate::telemetry::Counters;
@@ -288,15 +288,10 @@ impl HubShared {
 /// Mailbox: bounded by [`InFlight::hub_bytes`]; the API refuses with 503 before it is exceeded.
 /// Talks to: sessions (through their send queues), the registry (reports of ended sessions).
 pub struct Hub {
-    id: HubId,
     shared: Rc<HubShared>,
 }
 
 impl Hub {
-    pub fn id(&self) -> HubId {
-        self.id
-    }
-
     fn handle_one(&mut self, message: ToHub) {
         let shared = &self.shared;
         match message {

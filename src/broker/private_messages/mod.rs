@@ -1,6 +1,6 @@
 //! Private messages: one actor holds the streams of all users.
 
-pub mod state;
+pub(crate) mod state;
 
 use super::channel::HubSenders;
 use super::channel::ordered_close::OrderedClose;

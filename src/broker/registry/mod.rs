@@ -1,6 +1,6 @@
 //! The registry: users and connections, and channels by name. Every request from HTTP starts here.
 
-pub mod limits;
+pub(crate) mod limits;
 mod browse;
 mod user_connections;
 mod connect;
@@ -8,17 +8,17 @@ mod deadlines;
 mod demo_share;
 mod drain_schedule;
 mod lifecycle;
-pub mod messages;
+pub(crate) mod messages;
 mod requests;
 mod routing;
 mod sessions;
-pub mod state;
+pub(crate) mod state;
 mod stopping;
 mod channel_list;
 #[cfg(test)]
 #[path = "state_tests.rs"]
 mod tests;
-pub mod users;
+pub(crate) mod users;
 
 use super::batched_mailbox::BatchedMailbox;
 use super::channel::handle::ChannelRef;

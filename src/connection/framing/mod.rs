@@ -8,8 +8,8 @@ mod chunks;
 mod head;
 
 use chunks::Chunks;
+pub use head::HeadRules;
 use head::{Announced, Head};
-pub use head::{HeadRules, MAX_HEADERS};
 
 /// The reason for which the bytes of a connection are not accepted as HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,11 +136,6 @@ impl Framing {
     /// The reason for which no more bytes are accepted, if so. All bytes before were consumed.
     pub fn malformed(&self) -> Option<MalformedRequest> {
         if let Position::Malformed(malformed) = self.position { Some(malformed) } else { None }
-    }
-
-    /// Whether the connection uses another protocol from here on.
-    pub fn is_upgraded(&self) -> bool {
-        matches!(self.position, Position::Upgraded)
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body.

@@ -14,8 +14,8 @@ use crate::http_error::Refusal;
 use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::websocket::close::CloseReason;
 use crate::telemetry::Counters;
-use crate::telemetry::closes::GONE;
-use crate::telemetry::last_seen::LastSeen;
+use crate::telemetry::GONE;
+use crate::telemetry::LastSeen;
 use crate::telemetry::limits::Limit;
 use crate::telemetry::metrics::{
     LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,

@@ -1,19 +1,19 @@
 //! The console's endpoints: paginated lists, single objects, commands. Each operation has a file.
 
-pub mod channels;
-pub mod channel;
-pub mod users;
-pub mod user;
-pub mod secrets;
-pub mod limits;
-pub mod connections;
-pub mod connection;
-pub mod send_message;
-pub mod configure_channel;
+pub(crate) mod channels;
+pub(crate) mod channel;
+pub(crate) mod users;
+pub(crate) mod user;
+pub(crate) mod secrets;
+pub(crate) mod limits;
+pub(crate) mod connections;
+pub(crate) mod connection;
+pub(crate) mod send_message;
+pub(crate) mod configure_channel;
 pub mod disconnect;
 pub mod record;
-pub mod recording;
-pub mod walk;
+pub(crate) mod recording;
+pub(crate) mod walk;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -29,7 +29,7 @@ use crate::auth::guard::now_unix;
 use crate::http::polled::PolledResponses;
 use crate::http_error::Refusal;
 use crate::telemetry::Counters;
-use crate::telemetry::last_seen::LastSeen;
+use crate::telemetry::LastSeen;
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::series::Series;
 

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::requested::{RequestedFigures, Window};
-use crate::api::answer;
 use crate::api::channels_info::{ChannelsInfo, Freshness};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{BrowseConnections, ChannelRef, ConnectionRow, Counts, Phase};
@@ -120,9 +119,9 @@ fn write_user(user: &Active, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"user\":");
     json::write_string(&user.view.name, out);
     out.extend_from_slice(b",\"uuid\":");
-    answer::push_uuid(user.uuid, out);
+    json::write_uuid(user.uuid, out);
     out.extend_from_slice(b",\"connections\":");
-    json::write_list(&user.connections, out, |id, out| answer::push_uuid(*id, out));
+    json::write_list(&user.connections, out, |id, out| json::write_uuid(*id, out));
     out.push(b'}');
 }
 

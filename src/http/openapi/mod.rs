@@ -1,6 +1,6 @@
 //! The API description: GET /openapi-3.1.json, and GET /openapi.json in the format of the original.
 
-pub mod document;
+pub(crate) mod document;
 mod swagger2;
 
 pub use document::document as description;

@@ -1,6 +1,6 @@
 //! Events for clients, in the format of the original: compact JSON, one object each.
 
-pub mod openapi;
+pub(crate) mod openapi;
 
 use super::frame::{Audience, Frame, FrameDraft, LiveFlag};
 use super::ids::UserId;
@@ -81,12 +81,6 @@ impl PresenceEvent {
     }
 }
 
-fn push_uuid(out: &mut Vec<u8>, uuid: Uuid) {
-    out.push(b'"');
-    out.extend_from_slice(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
-    out.push(b'"');
-}
-
 /// Writes the members of an event.
 struct EventMembers<'a> {
     out: &'a mut Vec<u8>,
@@ -119,7 +113,7 @@ impl EventMembers<'_> {
     }
 
     fn uuid(&mut self, uuid: Uuid) {
-        push_uuid(self.key("uuid"), uuid);
+        json::write_uuid(uuid, self.key("uuid"));
     }
 
     fn channel(&mut self, channel: Option<&str>) {

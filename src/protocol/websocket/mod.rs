@@ -2,7 +2,7 @@
 
 pub mod decoder;
 pub mod close;
-pub mod deflate;
+pub(crate) mod deflate;
 
 use bytes::Bytes;
 

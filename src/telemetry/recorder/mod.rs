@@ -2,7 +2,7 @@
 //!
 //! Hubs and channels call it only while one of theirs is recorded.
 
-pub mod buffer;
+pub(crate) mod buffer;
 
 use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ChannelId, Stream};

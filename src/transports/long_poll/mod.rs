@@ -1,6 +1,6 @@
 //! Long-polls: the endpoint, the session's actor, and the list of events in the response.
 
-pub mod listen;
-pub mod jsonp;
-pub mod session;
+pub(crate) mod listen;
+pub(crate) mod jsonp;
+pub(crate) mod session;
 mod event_list;

@@ -1,9 +1,9 @@
 //! Websockets: the handshake, the session's actor, its reader, and its close.
 
 pub mod handshake;
-pub mod routes;
-pub mod upgrade;
-pub mod session;
-pub mod context;
-pub mod reading;
-pub mod close_wait;
+pub(crate) mod routes;
+pub(crate) mod upgrade;
+pub(crate) mod session;
+pub(crate) mod context;
+pub(crate) mod reading;
+pub(crate) mod close_wait;

@@ -1,71 +1,75 @@
-//! Warns of settings that are valid by themselves and contradict each other. Each warning names both.
+//! Warns of risks, and of settings that are valid by themselves and contradict each other.
 
 use std::net::IpAddr;
 
-use super::draft::SettingsDraft;
 use super::is_loopback;
+use super::kind_list::AllowedPeers;
 use super::table::{Key, Settings};
-use super::values::AllowedPeers;
 
-/// A number that should not exceed another one. There 0 means "no limit" or "off", so it is not exceeded.
-struct AtMost {
-    part: &'static str,
-    whole: &'static str,
-    /// The consequence.
-    so: &'static str,
-    /// The default of `part` exceeds a small `whole` without harm, so only a value that the operator set is reported.
-    unless_default: bool,
-}
-
-const fn at_most(part: &'static str, whole: &'static str, so: &'static str) -> AtMost {
-    AtMost { part, whole, so, unless_default: false }
-}
-
-const fn given_at_most(part: &'static str, whole: &'static str, so: &'static str) -> AtMost {
-    AtMost { part, whole, so, unless_default: true }
-}
+/// Numbers of which the first should not exceed the second, the consequence, and whether the first is reported only if the
+/// operator set it: some defaults exceed a small second number without harm. In the second one 0 means "no limit" or "off",
+/// so it is not exceeded.
+type AtMost = (&'static str, &'static str, &'static str, bool);
 
 const NEVER_REACHED: &str = "it is never reached";
 
 const AT_MOST: &[AtMost] = &[
-    at_most("shutdown_spread", "shutdown_timeout_ms", "the server uses half of the latter"),
-    at_most("max_body_bytes", "max_pending_body_bytes", "the former limits all bodies together"),
-    at_most("max_queued_bytes", "max_total_queued_bytes", "one slow session can get others closed"),
-    at_most("max_frame_bytes", "max_total_queued_bytes", "one large event can get sessions closed"),
-    at_most("max_frame_bytes", "max_pending_bytes", "one large event can make the API answer 503"),
-    given_at_most("max_frame_bytes", "max_body_bytes", NEVER_REACHED),
-    given_at_most("compression_threshold_bytes", "max_frame_bytes", "nothing is compressed"),
-    given_at_most("max_connections_per_user", "max_connections", NEVER_REACHED),
-    given_at_most("max_sessions", "max_connections", NEVER_REACHED),
-    given_at_most("max_sockets_per_address", "max_sessions", NEVER_REACHED),
-    given_at_most("max_channels_per_connection", "max_channels", NEVER_REACHED),
-    given_at_most("max_channels_per_request", "max_channels_per_connection", NEVER_REACHED),
-    given_at_most("max_channels_per_request", "max_list_items", NEVER_REACHED),
+    ("shutdown_spread", "shutdown_timeout_ms", "the server uses half of the latter", false),
+    ("max_body_bytes", "max_pending_body_bytes", "the former limits all bodies together", false),
+    ("max_queued_bytes", "max_total_queued_bytes", "one slow session can get others closed", false),
+    ("max_frame_bytes", "max_total_queued_bytes", "one large event can get sessions closed", false),
+    ("max_frame_bytes", "max_pending_bytes", "one large event can make the API answer 503", false),
+    ("max_frame_bytes", "max_body_bytes", NEVER_REACHED, true),
+    ("compression_threshold_bytes", "max_frame_bytes", "nothing is compressed", true),
+    ("max_connections_per_user", "max_connections", NEVER_REACHED, true),
+    ("max_sessions", "max_connections", NEVER_REACHED, true),
+    ("max_sockets_per_address", "max_sessions", NEVER_REACHED, true),
+    ("max_channels_per_connection", "max_channels", NEVER_REACHED, true),
+    ("max_channels_per_request", "max_channels_per_connection", NEVER_REACHED, true),
+    ("max_channels_per_request", "max_list_items", NEVER_REACHED, true),
 ];
 
-impl SettingsDraft {
-    pub fn warn_of_contradictions(&mut self) {
-        let settings = &self.settings;
-        let numbers = AT_MOST.iter().filter_map(|rule| rule.warning(settings));
-        let others =
-            [idle_sockets, origins, no_callers, same_address].iter().filter_map(|rule| rule(settings));
-        let found = Vec::from_iter(numbers.chain(others).chain(without_effect(settings)));
-        self.warnings.extend(found);
-    }
+/// The warnings about settings that a server starts with.
+pub(super) fn warnings(settings: &Settings) -> Vec<String> {
+    let risks = [default_secrets, trusted_headers, Settings::half_default_warning];
+    let risks = risks.iter().filter_map(|risk| risk(settings));
+    risks.chain(contradictions(settings)).collect()
 }
 
-impl AtMost {
-    fn warning(&self, settings: &Settings) -> Option<String> {
-        let Self { part, whole, so, unless_default } = self;
-        let (value, bound) = (number(part, settings)?, number(whole, settings)?);
-        let is_default = number(part, &Settings::default()) == Some(value);
-        let exceeds = value > bound && bound != 0 && !(is_default && *unless_default);
-        exceeds.then(|| format!("{part}: {value} is more than {whole} ({bound}), so {so}"))
-    }
+fn default_secrets(settings: &Settings) -> Option<String> {
+    let is_open = settings.exposes_default_secrets() && !settings.allow_default_secrets;
+    (settings.ini.is_some() && is_open).then(|| {
+        let keys = settings.default_secrets().join(" and ");
+        let host = settings.exposed_host().unwrap_or(&settings.host);
+        format!(
+            "SECURITY: {keys} still at the well-known default while the server listens on {host}: every client that reaches \
+             this port can do everything. Set your own secrets!"
+        )
+    })
 }
 
-fn number(name: &str, settings: &Settings) -> Option<i64> {
-    (Key::find(name)?.show)(settings).as_integer()
+fn trusted_headers(settings: &Settings) -> Option<String> {
+    (settings.ini.is_some() && settings.trusted_proxies.is_empty()).then(|| {
+        "trusted_proxies: empty, so the server uses the headers X-Script-Name, X-Scheme and X-Url-Scheme of every client, as \
+         0.7.1 does. Name the addresses of your proxies, or 127.0.0.1 if there is none."
+            .into()
+    })
+}
+
+/// Each of them names both settings.
+fn contradictions(settings: &Settings) -> impl Iterator<Item = String> {
+    let numbers = AT_MOST.iter().filter_map(|rule| exceeds(rule, settings));
+    let rules = [idle_sockets, origins, no_callers, same_address];
+    let others = rules.into_iter().filter_map(|rule| rule(settings));
+    numbers.chain(others).chain(without_effect(settings))
+}
+
+fn exceeds(&(part, whole, so, unless_default): &AtMost, settings: &Settings) -> Option<String> {
+    let number = |name, settings| Key::find(name)?.number(settings);
+    let (value, bound) = (number(part, settings)?, number(whole, settings)?);
+    let is_harmless = unless_default && number(part, &Settings::default()) == Some(value);
+    (value > bound && bound != 0 && !is_harmless)
+        .then(|| format!("{part}: {value} is more than {whole} ({bound}), so {so}"))
 }
 
 fn idle_sockets(settings: &Settings) -> Option<String> {
@@ -162,9 +166,11 @@ mod tests {
     use super::*;
 
     fn warnings(settings: Settings) -> Vec<String> {
-        let mut draft = SettingsDraft { settings, ..SettingsDraft::default() };
-        draft.warn_of_contradictions();
-        draft.warnings
+        contradictions(&settings).collect()
+    }
+
+    fn number(name: &str, settings: &Settings) -> Option<i64> {
+        Key::find(name).unwrap().number(settings)
     }
 
     #[track_caller]
@@ -191,7 +197,7 @@ mod tests {
 
     #[test]
     fn each_number_over_its_bound_is_reported_with_both_names() {
-        for AtMost { part, whole, .. } in AT_MOST {
+        for (part, whole, ..) in AT_MOST {
             let mut settings = match number(whole, &Settings::default()) {
                 Some(0) => changed(whole, 10),
                 _ => Settings::default(),
