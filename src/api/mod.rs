@@ -7,7 +7,6 @@ pub mod answer;
 pub mod conn_id;
 pub mod channels_info;
 pub mod limits;
-pub mod operation;
 pub mod invalid;
 pub(crate) mod fields;
 pub(crate) mod body;

@@ -2,7 +2,6 @@
 
 pub mod ids;
 pub mod json;
-pub mod schema;
 pub mod value;
 pub mod state;
 pub mod time;
