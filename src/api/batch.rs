@@ -2,14 +2,10 @@
 //! again field by field, either to report its errors or to accept what only the original's tolerance accepts.
 
 use super::body;
-use super::fields::{
-    Field, FieldTable, Fields, INPUT_TYPE, Json, fault, items, nested, object_shape, too_long,
-};
+use super::fields::{Field, FieldTable, Fields, INPUT_TYPE, Json, fault, items, nested, too_long};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::ApiDescription;
 use crate::protocol::json::string_len;
-use crate::protocol::schema::ValueSchema;
 use crate::protocol::value::Payload;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -18,7 +14,6 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::marker::PhantomData;
-use utoipa::openapi::schema::ArrayBuilder;
 use uuid::Uuid;
 
 /// A well-typed item of any of the three lists. Each endpoint uses the fields that it defines and ignores the rest.
@@ -118,12 +113,6 @@ pub(super) fn parse_full<'a, T>(
 fn list_of(text: &str, max: usize) -> Result<Vec<&RawValue>, Invalid> {
     let list = items(body::parsed(text)?, max).ok_or_else(|| Invalid::schema(INPUT_TYPE))?;
     if list.len() > max { Err(Invalid::from(json!({ "_schema": too_long(max) }))) } else { Ok(list) }
-}
-
-/// The schema of a list of such items.
-pub(super) fn shape(name: &str, fields: FieldTable, description: &mut ApiDescription<'_>) -> ValueSchema {
-    let items = object_shape(name, fields, &description.limits, &mut description.schemas);
-    ArrayBuilder::new().items(items).max_items(Some(description.limits.max_list_items)).into()
 }
 
 /// Whether the frame made of a message or edit stays within the limit.

@@ -5,24 +5,19 @@ use super::body;
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{
     Field, FieldKind, FieldTable, Fields, FlagField, INPUT_TYPE, ListLimit, Mapping, ObjectField,
-    ObjectMembers, Size, mapping_shape, too_long,
+    ObjectMembers, Size, too_long,
 };
 use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
-use crate::protocol::schema;
 use crate::protocol::settings::ChannelSettings;
-use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 const NOTIFY_PRESENCE: Field<FlagField> =
     Field::optional("notify_presence", FlagField, "Notify members when a user joins or leaves.")
@@ -47,7 +42,7 @@ const STORE_FRAMES: Field<FlagField> =
 /// Settings of one channel. A setting that is left out has its default value.
 const SETTINGS: ObjectField<ChannelSettings> =
     ObjectField { name: "ChannelConfigBody", fields: FIELDS, read: settings };
-const FIELDS: FieldTable =
+pub(crate) const FIELDS: FieldTable =
     &[&NOTIFY_PRESENCE, &WITH_USER_LISTS, &NOTIFY_STATE, &STORE_HISTORY, &HISTORY_SIZE, &STORE_FRAMES];
 
 /// The `channel_configs` of /connect, /subscribe and /unsubscribe: here null is an error.
@@ -104,39 +99,6 @@ fn settings(fields: &mut Fields<'_>) -> Option<ChannelSettings> {
         history_size: fields.read(&HISTORY_SIZE).unwrap_or(default.history_size),
     })
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/channel_config", "configureChannels", ApiGroup::Backends, Access::Signed)
-        .about(
-            "Create channels or change their settings",
-            "A setting that is left out goes **back to its default**. The answer contains neither users nor history. \
-             Only the errors of the first wrong channel are reported, without its name.",
-        );
-    with_schemas(operation, api)
-}
-
-/// Adds body and answer, for this endpoint and for others that do the same.
-pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
-    let settings = SETTINGS.shape(&api.limits, &mut api.schemas);
-    let body = mapping_shape(schema::or_null(settings), ListLimit::Channels.of(&api.limits));
-    let body = schema::about(body, "Settings by channel name; null stands for the default settings.");
-    let answer = ChannelsInfo::shape(&mut api.schemas);
-    operation
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .answer("The channels.", answer, ANSWER)
-        .refuses_body(ChannelConfigRequest::parse(br#"{"news": {"history_size": -1}}"#, &api.limits))
-        .asks_registry()
-        .limited_by([Limit::Channels])
-}
-
-const EXAMPLE: &str = r#"{"news": {"store_history": true, "history_size": 50}}"#;
-
-const ANSWER: &str = r#"{"channels": {"news": {
-    "uuid": "55555555-5555-4555-8555-555555555555", "name": "news", "long_name": null,
-    "settings": {"notify_presence": false, "store_history": true, "history_size": 50,
-        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
-    "history": [], "last_active": "2020-02-22T10:11:12.123456", "total_connections": 0, "total_users": 0,
-    "users": []}}, "users": []}"#;
 
 /// POST /channel_config.
 ///

@@ -3,10 +3,8 @@
 use super::info::InfoOptions;
 use crate::broker::requests::{ChannelRef, Snapshot};
 use crate::http_error::Refusal;
-use crate::protocol::event::{openapi, push_history_entry};
+use crate::protocol::event::push_history_entry;
 use crate::protocol::json;
-use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
-use crate::protocol::settings::ChannelSettings;
 use crate::protocol::user_list::UserList;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
@@ -60,22 +58,6 @@ impl ChannelsInfo {
         let lists = self.channels.iter().map(|channel| &channel.users);
         UserList::write_union(lists, out, self.public_state);
         out.push(b'}');
-    }
-
-    /// The schema of what [`Self::write`] appends.
-    pub fn shape(schemas: &mut SchemaRegistry) -> ValueSchema {
-        schemas.named("ChannelsInfo", |schemas| {
-            let users = schema::list(openapi::user(schemas));
-            ObjectSchema::new()
-                .key("channels", Self::channels_shape(schemas), "The channels by name.")
-                .key("users", users, "The users of these channels, each once, with their states.")
-                .shape()
-        })
-    }
-
-    /// The schema of what [`Self::write_channels`] appends.
-    pub fn channels_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
-        schema::mapping(schemas.named("ChannelInfo", channel_shape))
     }
 
     /// Appends `{name: info, …}`.
@@ -143,27 +125,4 @@ fn write_channel(channel: &Snapshot, out: &mut Vec<u8>) {
     out.extend_from_slice(counts.as_bytes());
     channel.users.write_names(out);
     out.push(b'}');
-}
-
-fn channel_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
-    let history = schema::list(openapi::history_entry(schemas));
-    ObjectSchema::new()
-        .key("uuid", schema::uuid(), "The channel's id. It changes when the server restarts.")
-        .key("name", schema::text(), "The channel's name.")
-        .key("long_name", schema::null(), "Always null.")
-        .key("settings", ChannelSettings::shape(schemas), "The channel's settings.")
-        .key(
-            "history",
-            history,
-            "The stored messages, oldest first, if the channel stores them and the request asks for them.",
-        )
-        .key("last_active", schema::time(), "Time of the channel's last event.")
-        .key("total_connections", schema::count(), "Number of connections in the channel.")
-        .key(
-            "total_users",
-            schema::count(),
-            "Number of names in `users`: 0 if the request does not ask for users.",
-        )
-        .key("users", schema::list(schema::text()), "Names of the users in the channel, sorted.")
-        .shape()
 }

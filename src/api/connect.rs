@@ -6,12 +6,11 @@ use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{
     CHANNEL_NAME, Field, FieldTable, Fields, Id, ListField, ListLimit, Mapping, Name, STATE_KEY, State,
-    USER_NAME, object_shape,
+    USER_NAME,
 };
 use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use super::user_state::{USER_STATE, entries};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
@@ -19,12 +18,8 @@ use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{Connect, ConnectRefused, Requester};
 use crate::http_error::Refusal;
 use crate::protocol::json;
-use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
-use crate::protocol::state::{StateEntry, state_shape};
-use crate::telemetry::limits::Limit;
+use crate::protocol::state::StateEntry;
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 const USERNAME: Field<Name> = Field::required("username", USER_NAME, "Name of the user who connects.");
@@ -48,7 +43,7 @@ const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::optional(
     "Keys of the state that other users may see. Every connect replaces them.",
 )
 .default("[]");
-const FIELDS: FieldTable = &[
+pub(crate) const FIELDS: FieldTable = &[
     &USERNAME,
     &CONN_ID,
     &CHANNELS,
@@ -98,70 +93,6 @@ fn read(fields: &mut Fields<'_>) -> Option<ConnectRequest> {
         username: username?,
     })
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/connect", "connect", ApiGroup::Backends, Access::Signed)
-        .about(
-            "Create a connection for a user",
-            "Creates the channels that do not exist and joins them. The browser then opens `/ws` or `/listen` with \
-             the `conn_id`. A `conn_id` that belongs to another user is refused.",
-        );
-    with_schemas(operation, api)
-}
-
-/// Adds body and answer, for this endpoint and for others that do the same.
-pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
-    let body = object_shape("ConnectBody", FIELDS, &api.limits, &mut api.schemas);
-    let answer = api.schemas.named("Connected", answer_schema);
-    operation
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .answer("The connection.", answer, ANSWER)
-        .refuses_body(ConnectRequest::parse(WRONG.as_bytes(), &api.limits))
-        .asks_registry()
-        .limited_by([
-            Limit::Connections,
-            Limit::ConnectionsPerUser,
-            Limit::ChannelsPerConnection,
-            Limit::Channels,
-            Limit::UserStateKeys,
-            Limit::UserStateBytes,
-        ])
-}
-
-fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
-    let state = state_shape(schemas);
-    ObjectSchema::new()
-        .key("conn_id", schema::uuid(), "The connection's id.")
-        .key("state", state.clone(), "The user's state.")
-        .key("username", schema::text(), "The user's name.")
-        .key("public_state", state, "The part of the state that other users may see.")
-        .key(
-            "channels",
-            schema::list(schema::text()),
-            "The channels of the request, sorted, including duplicates.",
-        )
-        .key(
-            "channels_info",
-            ChannelsInfo::shape(schemas),
-            "The channels and their users, in the form that `info` requests.",
-        )
-        .shape()
-}
-
-const EXAMPLE: &str = r#"{"username": "ada", "conn_id": "11111111-1111-4111-8111-111111111111", "channels": ["lobby"],
-    "channel_configs": {"lobby": {"notify_presence": true, "store_history": true}},
-    "user_state": {"mood": "fine", "age": 36}, "state_public_keys": ["mood"]}"#;
-
-const ANSWER: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111",
-    "state": {"mood": "fine", "age": 36}, "username": "ada", "public_state": {"mood": "fine"}, "channels": ["lobby"],
-    "channels_info": {"channels": {"lobby": {
-        "uuid": "44444444-4444-4444-8444-444444444444", "name": "lobby", "long_name": null,
-        "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
-            "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
-        "history": [], "last_active": "2020-02-22T10:11:12.123456", "total_connections": 1, "total_users": 1,
-        "users": ["ada"]}}, "users": [{"user": "ada", "state": {"mood": "fine", "age": 36}}]}}"#;
-
-const WRONG: &str = r#"{"channels": ["ok", 7], "user_state": {"mood": []}}"#;
 
 /// POST /connect.
 ///

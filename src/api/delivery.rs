@@ -5,7 +5,6 @@ use super::fields::{CHANNEL_NAME, Field, Fields, FlagField, ListField, ListLimit
 use super::limits::RequestLimits;
 use crate::protocol::json;
 use crate::protocol::message::Delivery;
-use crate::protocol::schema::{self, ObjectSchema};
 use uuid::Uuid;
 
 const USERS: ListField<Name> = ListField::of(USER_NAME, ListLimit::Items);
@@ -66,16 +65,6 @@ pub(super) fn write(delivery: &Delivery, uuid: &Uuid, out: &mut Vec<u8>) {
     out.extend_from_slice(no_history);
     out.extend_from_slice(b",\"uuid\":");
     json::write_uuid(*uuid, out);
-}
-
-/// The schema of what [`write`] appends.
-pub(super) fn answer_schema() -> ObjectSchema {
-    ObjectSchema::new()
-        .key("pm_users", schema::list(schema::text()), "The only recipients; empty for all.")
-        .key("exclude_users", schema::list(schema::text()), "Members that do not receive it.")
-        .key("channel", schema::or_null(schema::text()), "The channel that delivers it.")
-        .key("no_history", schema::flag(), "Whether it is left out of the channel's history.")
-        .key("uuid", schema::uuid(), "The id of the message.")
 }
 
 /// Appends `,"key":"text"` for a text that needs no escapes.

@@ -2,23 +2,19 @@
 
 use super::answer;
 use super::body;
-use super::conn_id::{self, ConnIdQuery};
-use super::fields::{Field, FieldTable, Fields, Id, NULL, fault, object_shape, uuid_text};
+use super::conn_id::ConnIdQuery;
+use super::fields::{Field, FieldTable, Fields, Id, NULL, fault, uuid_text};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::{CONN_ID_BYTES, OpenBody};
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, ValueSchema};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 const CONN_ID: Field<Id> = Field::filled("conn_id", Id, "The connection to close.");
-const FIELDS: FieldTable = &[&CONN_ID];
+pub(crate) const FIELDS: FieldTable = &[&CONN_ID];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DisconnectRequest {
@@ -42,40 +38,6 @@ impl DisconnectRequest {
 fn read(fields: &mut Fields<'_>) -> Option<DisconnectRequest> {
     fields.read(&CONN_ID).map(|conn_id| DisconnectRequest { conn_id })
 }
-
-pub fn openapi_by_body(api: &mut ApiDescription<'_>) -> Operation {
-    let body = body_shape(api);
-    operation(HttpMethod::Post, "disconnect")
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .open_to(CONN_ID_BYTES)
-        .refuses_body(DisconnectRequest::parse(b"{}", &api.limits))
-}
-
-pub fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
-    object_shape("DisconnectBody", FIELDS, &api.limits, &mut api.schemas)
-}
-
-/// Describes GET /disconnect, which stands for all other methods.
-pub fn openapi_by_query(_: &mut ApiDescription<'_>) -> Operation {
-    operation(HttpMethod::Get, "disconnectByQuery")
-        .parameter(conn_id::parameter("The connection to close."))
-        .refuses_body(DisconnectRequest::from_query(None))
-}
-
-fn operation(method: HttpMethod, id: &str) -> Operation {
-    Operation::new(method, "/disconnect", id, ApiGroup::Browsers, Access::Open)
-        .about(
-            "Close a connection permanently",
-            "Removes the connection from its channels and closes its socket. POST takes `conn_id` from the body, \
-             every other method takes it from the query.",
-        )
-        .answer("Whether the connection was known.", schema::flag(), "true")
-        .refuses([Refusal::OriginNotAllowed])
-        .asks_registry()
-}
-
-/// An example of a body.
-pub const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111"}"#;
 
 /// POST /disconnect: reads the id only from the body.
 ///

@@ -8,14 +8,11 @@ use super::fields::{
 };
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 const NAMES: ListField<Name> = ListField::of(CHANNEL_NAME, ListLimit::Channels);
 
@@ -39,7 +36,7 @@ const INCLUDE_CONNECTIONS: Field<FlagField> =
 
 const OPTIONS: ObjectField<InfoOptions> =
     ObjectField { name: "InfoResolution", fields: OPTION_FIELDS, read: options };
-const OPTION_FIELDS: FieldTable = &[
+pub(crate) const OPTION_FIELDS: FieldTable = &[
     &CHANNELS,
     &EXCLUDE_CHANNELS,
     &INCLUDE_HISTORY,
@@ -56,11 +53,9 @@ pub(super) const INFO: Field<ObjectField<InfoOptions>> =
 const INFO_OF_CHANNELS: Field<ObjectField<InfoOptions>> =
     Field::required("info", OPTIONS, "Data to include in the answer.");
 
-const BODY: ObjectField<InfoOptions> = ObjectField {
-    name: "ChannelInfoBody",
-    fields: &[&INFO_OF_CHANNELS],
-    read: |fields| fields.read(&INFO_OF_CHANNELS),
-};
+pub(crate) const FIELDS: FieldTable = &[&INFO_OF_CHANNELS];
+const BODY: ObjectField<InfoOptions> =
+    ObjectField { name: "ChannelInfoBody", fields: FIELDS, read: |fields| fields.read(&INFO_OF_CHANNELS) };
 
 /// Data about channels to include in an answer; part of several requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,44 +120,6 @@ fn options(fields: &mut Fields<'_>) -> Option<InfoOptions> {
         exclude_channels: fields.read(&EXCLUDE_CHANNELS).unwrap_or_default(),
     })
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let body = BODY.shape(&api.limits, &mut api.schemas);
-    let answer = ChannelsInfo::shape(&mut api.schemas);
-    operation(HttpMethod::Post, "info")
-        .body(body, Required::False, EXAMPLE, api.settings)
-        .answer("The channels and their users.", answer, ANSWER)
-        .refuses_body(InfoRequest::parse(br#"{"info": {"channels": "lobby"}}"#, &api.limits))
-}
-
-/// Describes GET /info, which stands for all other methods.
-pub fn openapi_without_body(api: &mut ApiDescription<'_>) -> Operation {
-    let answer = ChannelsInfo::shape(&mut api.schemas);
-    operation(HttpMethod::Get, "infoOfAll")
-        .responds(200, response("All channels and their users.", "application/json", answer))
-}
-
-fn operation(method: HttpMethod, id: &str) -> Operation {
-    Operation::new(method, "/info", id, ApiGroup::Backends, Access::Signed)
-        .about(
-            "Get data about channels",
-            "Returns data about channels: without a body about all channels, with users and history; otherwise as \
-             `info` specifies. All methods are equivalent.",
-        )
-        .asks_registry()
-}
-
-const EXAMPLE: &str = r#"{"info": {"channels": ["lobby"], "return_public_state": true}}"#;
-
-const ANSWER: &str = r#"{"channels": {"lobby": {
-    "uuid": "44444444-4444-4444-8444-444444444444", "name": "lobby", "long_name": null,
-    "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
-        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
-    "history": [{"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
-        "uuid": "22222222-2222-4222-8222-222222222222", "timestamp": "2020-02-22T10:11:12.123456", "user": "bob",
-        "message": {"text": "hi!"}, "edited": "2020-02-22T10:11:13.123456", "catchup": false, "type": "message"}],
-    "last_active": "2020-02-22T10:11:13.123456", "total_connections": 1, "total_users": 1, "users": ["ada"]}},
-    "users": [{"user": "ada", "state": {"mood": "better"}}]}"#;
 
 /// /info, with any method.
 ///

@@ -6,21 +6,16 @@ use super::delivery;
 use super::fields::{Field, FieldTable, Fields, Id};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Delete;
-use crate::protocol::schema::{self, ValueSchema};
-use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 const UUID: Field<Id> = Field::required("uuid", Id, "The message to delete.");
-const FIELDS: FieldTable =
+pub(crate) const FIELDS: FieldTable =
     &[&UUID, &delivery::CHANNEL, &delivery::PM_USERS, &delivery::EXCLUDE_USERS, &delivery::NO_HISTORY];
 
 /// Reads a body. Deletions without recipients are kept: they change nothing but appear in the answer, as in the
@@ -47,42 +42,6 @@ pub fn write_delete_answer(deletes: &[Delete], out: &mut Vec<u8>) {
         out.push(b'}');
     });
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let operation = Operation::new(
-        HttpMethod::Delete,
-        "/message",
-        "deleteMessages",
-        ApiGroup::Backends,
-        Access::Signed,
-    )
-    .about(
-        "Delete published messages",
-        "Takes a list of deletions in the body of the DELETE request. The messages are removed from history and \
-         catch-up. The recipients that a deletion names receive it even if its id is unknown.",
-    );
-    let body = body_shape(api);
-    with_schemas(operation.limited_by([Limit::PublishRate]), body, api)
-}
-
-/// The schema of the body; its items are named `MessagesDeleteBody`.
-pub fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
-    batch::shape("MessagesDeleteBody", FIELDS, api)
-}
-
-/// Adds answer and errors, for this endpoint and for others that do the same.
-pub fn with_schemas(operation: Operation, body: ValueSchema, api: &mut ApiDescription<'_>) -> Operation {
-    let answer = schema::list(api.schemas.named("Deletion", |_| delivery::answer_schema().shape()));
-    operation
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .answer("The deletions as the server read them.", answer, ANSWER)
-        .refuses_body(parse_deletes(br#"[{"uuid": "2222"}]"#, &api.limits))
-}
-
-const EXAMPLE: &str = r#"[{"uuid": "33333333-3333-4333-8333-333333333333", "channel": "lobby"}]"#;
-
-const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
-    "uuid": "33333333-3333-4333-8333-333333333333"}]"#;
 
 /// DELETE /message.
 ///

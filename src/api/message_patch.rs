@@ -6,20 +6,15 @@ use super::delivery::{self, write_payload, write_plain, write_user};
 use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Edit;
-use crate::protocol::schema::{self, ValueSchema};
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
-use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 const UUID: Field<Id> = Field::required("uuid", Id, "The message to change.");
 const MESSAGE: Field<Json> = Field::optional("message", Json, "The new content: any object.");
@@ -27,7 +22,7 @@ const USER: Field<Name> = Field::optional("user", USER_NAME, "The new author.");
 const TIMESTAMP: Field<Time> = Field::optional("timestamp", Time, "The new time of the message.");
 const EDITED: Field<Time> =
     Field::optional("edited", Time, "Time of the edit; the current time when left out.");
-const FIELDS: FieldTable = &[
+pub(crate) const FIELDS: FieldTable = &[
     &UUID,
     &delivery::CHANNEL,
     &delivery::PM_USERS,
@@ -95,52 +90,6 @@ pub fn write_edit_answer(edits: &[Edit], out: &mut Vec<u8>) {
         out.push(b'}');
     });
 }
-
-fn answer_schema() -> ValueSchema {
-    let edit = delivery::answer_schema()
-        .may("timestamp", schema::time(), "Time of the message, if the edit contained it.")
-        .may("user", schema::text(), "The author, if the edit contained it.")
-        .may("message", schema::any_object(), "The content, if the edit contained it.")
-        .key("edited", schema::time(), "Time of the edit.");
-    edit.shape()
-}
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Patch, "/message", "editMessages", ApiGroup::Backends, Access::Signed)
-        .about(
-            "Edit published messages",
-            "Takes a list of edits. History and catch-up then contain the new version; fields that an edit leaves out \
-             keep their values. An edit is sent to the recipients that it names itself, regardless of who received \
-             the message, even if its id is unknown.",
-        );
-    let body = body_shape(api);
-    with_schemas(operation.limited_by([Limit::PublishRate]), body, api)
-}
-
-/// The schema of the body; its items are named `MessageEditBody`.
-pub fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
-    batch::shape("MessageEditBody", FIELDS, api)
-}
-
-/// Adds answer and errors, for this endpoint and for others that do the same.
-pub fn with_schemas(operation: Operation, body: ValueSchema, api: &mut ApiDescription<'_>) -> Operation {
-    let answer = schema::list(api.schemas.named("Edit", |_| answer_schema()));
-    operation
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .answer("The edits as the server read them.", answer, ANSWER)
-        .refuses_body(parse_edits(
-            br#"[{"channel": "lobby", "edited": "yesterday"}]"#,
-            &api.limits,
-            Timestamp::now(),
-        ))
-}
-
-const EXAMPLE: &str = r#"[{"uuid": "22222222-2222-4222-8222-222222222222", "channel": "lobby",
-    "message": {"text": "hi!"}}]"#;
-
-const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
-    "uuid": "22222222-2222-4222-8222-222222222222", "message": {"text": "hi!"},
-    "edited": "2020-02-22T10:11:13.123456"}]"#;
 
 /// PATCH /message.
 ///

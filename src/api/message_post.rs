@@ -6,20 +6,15 @@ use super::delivery::{self, write_payload, write_plain, write_user};
 use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use crate::protocol::message::Message;
-use crate::protocol::schema::{self, ValueSchema};
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
-use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 const USER: Field<Name> = Field::required("user", USER_NAME, "Name of the author.");
@@ -27,7 +22,7 @@ const MESSAGE: Field<Json> = Field::optional("message", Json, "The content: any 
 const UUID: Field<Id> = Field::optional("uuid", Id, "The message's id; random when left out.");
 const TIMESTAMP: Field<Time> =
     Field::optional("timestamp", Time, "Time of the message; the current time when left out.");
-const FIELDS: FieldTable = &[
+pub(crate) const FIELDS: FieldTable = &[
     &USER,
     &delivery::CHANNEL,
     &delivery::PM_USERS,
@@ -84,53 +79,6 @@ pub fn write_message_answer(messages: &[Message], out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"edited\":null}");
     });
 }
-
-fn answer_schema() -> ValueSchema {
-    let message = delivery::answer_schema()
-        .key("timestamp", schema::time(), "Time of the message.")
-        .key("user", schema::text(), "Name of the author.")
-        .may("message", schema::any_object(), "The content, if the message contains any.")
-        .key("edited", schema::null(), "Always null, because the message is new.");
-    message.shape()
-}
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/message", "postMessages", ApiGroup::Backends, Access::Signed)
-        .about(
-            "Publish messages",
-            "Publishes a list of messages to channels and users. The answer contains the messages as the server read \
-             them and does not wait for delivery; messages of one channel are delivered in the order in which they \
-             were accepted. A message to an unknown channel is not delivered and does not create the channel; a \
-             message with neither `channel` nor `pm_users` is dropped.",
-        );
-    let body = body_shape(api);
-    with_schemas(operation.limited_by([Limit::PublishRate]), body, api)
-}
-
-/// The schema of the body; its items are named `MessageBody`.
-pub fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
-    batch::shape("MessageBody", FIELDS, api)
-}
-
-/// Adds answer and errors, for this endpoint and for others that do the same.
-pub fn with_schemas(operation: Operation, body: ValueSchema, api: &mut ApiDescription<'_>) -> Operation {
-    let answer = schema::list(api.schemas.named("Message", |_| answer_schema()));
-    operation
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .answer("The messages as the server read them.", answer, ANSWER)
-        .refuses_body(parse_messages(
-            br#"[{"channel": "lobby", "pm_users": ["ada", 7]}]"#,
-            &api.limits,
-            Timestamp::now(),
-        ))
-}
-
-const EXAMPLE: &str = r#"[{"user": "bob", "channel": "lobby", "message": {"text": "hi"},
-    "uuid": "22222222-2222-4222-8222-222222222222"}]"#;
-
-const ANSWER: &str = r#"[{"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
-    "uuid": "22222222-2222-4222-8222-222222222222", "timestamp": "2020-02-22T10:11:12.123456", "user": "bob",
-    "message": {"text": "hi"}, "edited": null}]"#;
 
 /// POST /message. The answer is sent before the messages are routed: no request waits for a fan-out.
 ///

@@ -7,7 +7,6 @@ pub(crate) mod answer;
 pub mod conn_id;
 pub(crate) mod channels_info;
 pub mod limits;
-pub(crate) mod operation;
 pub mod invalid;
 pub(crate) mod fields;
 pub(crate) mod body;

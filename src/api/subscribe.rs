@@ -4,25 +4,18 @@ use super::answer;
 use super::body;
 use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
 use super::channels_info::{ChannelsInfo, Freshness};
-use super::conn_id::{self, ConnIdQuery};
-use super::fields::{
-    CHANNEL_NAME, Field, FieldTable, Fields, Id, ListField, ListLimit, Name, object_shape, uuid_text,
-};
+use super::conn_id::ConnIdQuery;
+use super::fields::{CHANNEL_NAME, Field, FieldTable, Fields, Id, ListField, ListLimit, Name, uuid_text};
 use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{Requester, Subscribe, SubscribeRefused, Subscribed};
 use crate::http_error::Refusal;
 use crate::protocol::json;
-use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
-use crate::telemetry::limits::Limit;
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 const CONN_ID: Field<Id> =
@@ -32,7 +25,7 @@ const CHANNELS: Field<ListField<Name>> = Field::required(
     ListField::some(CHANNEL_NAME, ListLimit::Channels),
     "Channels to join, in this order.",
 );
-pub(super) const FIELDS: FieldTable = &[&CONN_ID, &CHANNELS, &CHANNEL_CONFIGS, &INFO];
+pub(crate) const FIELDS: FieldTable = &[&CONN_ID, &CHANNELS, &CHANNEL_CONFIGS, &INFO];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribeRequest {
@@ -70,55 +63,6 @@ fn read(fields: &mut Fields<'_>, conn_id: Option<Uuid>) -> Option<SubscribeReque
     let channel_configs = fields.read(&CHANNEL_CONFIGS).unwrap_or_default();
     Some(SubscribeRequest { conn_id: conn_id?, channels: channels?, channel_configs, info })
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let operation =
-        Operation::new(HttpMethod::Post, "/subscribe", "subscribe", ApiGroup::Backends, Access::Signed)
-            .about(
-                "Subscribe a connection to channels",
-                "Creates the channels that do not exist. Joining a channel again has no effect.",
-            )
-            .parameter(conn_id::fallback_parameter());
-    with_schemas(operation, api)
-}
-
-/// Adds body and answer, for this endpoint and for others that do the same.
-pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
-    let body = object_shape("SubscribeBody", FIELDS, &api.limits, &mut api.schemas);
-    let answer = api.schemas.named("Subscribed", |schemas| {
-        answer_schema(schemas, "subscribed_to", "The channels that the connection has newly joined.")
-    });
-    operation
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .answer("The channels of the connection.", answer, ANSWER)
-        .refuses_body(SubscribeRequest::parse(br#"{"channels": []}"#, None, &api.limits))
-        .asks_registry()
-        .limited_by([Limit::ChannelsPerConnection, Limit::Channels])
-}
-
-/// The schema of what [`changed`] returns.
-pub(super) fn answer_schema(schemas: &mut SchemaRegistry, key: &str, changes: &str) -> ValueSchema {
-    let names = || schema::list(schema::text());
-    ObjectSchema::new()
-        .key("channels", names(), "All channels of the connection, sorted.")
-        .key(
-            "channels_info",
-            ChannelsInfo::shape(schemas),
-            "These channels and their users, in the form that `info` requests.",
-        )
-        .key(key, names(), changes)
-        .shape()
-}
-
-const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111", "channels": ["lobby", "news"],
-    "info": {"include_users": false, "exclude_channels": ["lobby"]}}"#;
-
-const ANSWER: &str = r#"{"channels": ["lobby", "news"], "channels_info": {"channels": {"news": {
-    "uuid": "55555555-5555-4555-8555-555555555555", "name": "news", "long_name": null,
-    "settings": {"notify_presence": false, "store_history": false, "history_size": 10,
-        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
-    "history": [], "last_active": "2020-02-22T10:11:12.123456", "total_connections": 1, "total_users": 0,
-    "users": []}}, "users": []}, "subscribed_to": ["news"]}"#;
 
 /// POST /subscribe.
 ///

@@ -1,21 +1,17 @@
 //! POST /unsubscribe: unsubscribe a connection from channels.
 
 use super::answer;
-use super::conn_id::{self, ConnIdQuery};
-use super::fields::object_shape;
+use super::conn_id::ConnIdQuery;
 use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
-use super::subscribe::{self, SubscribeRequest, changed};
+use super::subscribe::{SubscribeRequest, changed};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{Requester, UnknownConnection, Unsubscribe};
 use crate::http_error::Refusal;
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,36 +31,6 @@ impl UnsubscribeRequest {
         Ok(Self { conn_id, channels, info })
     }
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/unsubscribe", "unsubscribe", ApiGroup::Backends, Access::Signed)
-        .about(
-            "Unsubscribe a connection from channels",
-            "Channels that are unknown or not joined are ignored. `channel_configs` are validated but have no effect.",
-        )
-        .parameter(conn_id::fallback_parameter());
-    with_schemas(operation, api)
-}
-
-/// Adds body and answer, for this endpoint and for others that do the same.
-pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
-    let body = object_shape("UnsubscribeBody", subscribe::FIELDS, &api.limits, &mut api.schemas);
-    let answer_schema = |schemas: &mut _| {
-        subscribe::answer_schema(schemas, "unsubscribed_from", "The channels that the connection has left.")
-    };
-    let answer = api.schemas.named("Unsubscribed", answer_schema);
-    operation
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .answer("The remaining channels of the connection.", answer, ANSWER)
-        .refuses_body(UnsubscribeRequest::parse(br#"{"conn_id": null}"#, None, &api.limits))
-        .asks_registry()
-}
-
-const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111", "channels": ["news", "unknown"],
-    "info": {"exclude_channels": ["lobby"]}}"#;
-
-const ANSWER: &str = r#"{"channels": ["lobby"], "channels_info": {"channels": {}, "users": []},
-    "unsubscribed_from": ["news"]}"#;
 
 /// POST /unsubscribe.
 ///

@@ -3,24 +3,18 @@
 use super::answer;
 use super::body;
 use super::fields::{
-    Field, FieldTable, Fields, ListField, ListLimit, Mapping, Name, STATE_KEY, State, USER_NAME,
-    object_shape, text,
+    Field, FieldTable, Fields, ListField, ListLimit, Mapping, Name, STATE_KEY, State, USER_NAME, text,
 };
 use super::invalid::Invalid;
 use super::limits::RequestLimits;
-use super::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{Requester, SetUserState, StateRefused};
 use crate::http_error::Refusal;
 use crate::protocol::json;
-use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
-use crate::protocol::state::{StateEntry, change_shape, state_shape, write_changes};
-use crate::telemetry::limits::Limit;
+use crate::protocol::state::{StateEntry, write_changes};
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 const USER: Field<Name> = Field::required("user", USER_NAME, "Name of a known user.");
 /// Also a field of /connect.
@@ -35,7 +29,7 @@ const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::nullable(
     ListField::of(STATE_KEY, ListLimit::Items),
     "Keys of the state that others may see from now on; unchanged when left out or null.",
 );
-const FIELDS: FieldTable = &[&USER, &USER_STATE, &STATE_PUBLIC_KEYS];
+pub(crate) const FIELDS: FieldTable = &[&USER, &USER_STATE, &STATE_PUBLIC_KEYS];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserStateRequest {
@@ -68,42 +62,6 @@ pub(super) fn entries(fields: &mut Fields<'_>, field: &Field<Mapping<State>>) ->
     let entries = fields.read(field).unwrap_or_default();
     entries.into_iter().map(|(key, value)| StateEntry { key, value }).collect()
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let operation = Operation::new(HttpMethod::Post, "/user_state", "setUserState", ApiGroup::Backends, Access::Signed)
-        .about(
-            "Change a user's state",
-            "Merges values into the state and sets its public keys. Channels of the user that have `notify_state` \
-             notify all their members. A user is known from `/connect` until `user_idle_timeout_ms` after the last \
-             connection has ended.",
-        );
-    with_schemas(operation, api)
-}
-
-/// Adds body and answer, for this endpoint and for others that do the same.
-pub fn with_schemas(operation: Operation, api: &mut ApiDescription<'_>) -> Operation {
-    let body = object_shape("UserStateBody", FIELDS, &api.limits, &mut api.schemas);
-    let answer = api.schemas.named("UserStateChanged", answer_schema);
-    operation
-        .body(body, Required::True, EXAMPLE, api.settings)
-        .answer("The user's state and its changes.", answer, ANSWER)
-        .refuses_body(UserStateRequest::parse(br#"{"user_state": {"mood": []}}"#, &api.limits))
-        .asks_registry()
-        .limited_by([Limit::UserStateKeys, Limit::UserStateBytes])
-}
-
-fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
-    ObjectSchema::new()
-        .key("user_state", state_shape(schemas), "The whole state.")
-        .key("changed_state", schema::list(change_shape(schemas)), "The changes, in the order given.")
-        .key("public_keys", schema::list(schema::text()), "The keys that others may see.")
-        .shape()
-}
-
-const EXAMPLE: &str = r#"{"user": "ada", "user_state": {"mood": "better"}}"#;
-
-const ANSWER: &str = r#"{"user_state": {"mood": "better", "age": 36},
-    "changed_state": [{"key": "mood", "value": "better"}], "public_keys": ["mood"]}"#;
 
 /// POST /user_state.
 ///

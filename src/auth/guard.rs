@@ -11,12 +11,11 @@ use actix_web::dev::Payload;
 use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use super::request_signature::{BOUND, BOUND_HEADER};
+use super::request_signature::BOUND;
 use super::signing::MAX_AGE_S;
 use super::{Gate, peer};
 use crate::http_error::Refusal;
 use crate::telemetry::log_sums::{REFUSED_SIGNATURES, escaped};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
 pub const SIGNATURE_HEADER: &str = "x-channelstream-secret";
 /// The query parameter that replaces the header.
@@ -136,28 +135,6 @@ fn token(head: &RequestHead) -> Option<Cow<'_, [u8]>> {
     let query = web::Query::<Vec<(String, String)>>::from_query(head.uri.query()?).ok()?;
     let (_, secret) = query.into_inner().into_iter().rev().find(|(name, _)| name == SIGNATURE_PARAMETER)?;
     Some(secret.into_bytes().into())
-}
-
-/// The description of bound signatures in the OpenAPI document.
-const ABOUT_BOUND: &str = "`t=TIMESTAMP,n=NONCE,v1=MAC`, bound to this one request and valid once, at most 60 s from the \
-    server's clock. MAC is the HMAC-SHA256 with the secret, in hexadecimal digits, of six lines without a newline \
-    at the end: `channelstream-signature-v1`, the method, the path with its query, TIMESTAMP, NONCE (1 to 64 \
-    letters, digits, `-` and `_`), and the SHA-256 of the body in hexadecimal digits. It overrides the other forms. \
-    The peer's address must be in `allow_posting_from`. `channelstream sign --path PATH --method METHOD --data BODY` \
-    creates one.";
-
-/// The ways to send a signature, for the OpenAPI document: in the header, in the query, bound to the request.
-pub fn security_schemes() -> [SecurityScheme; 3] {
-    let header = format!(
-        "The result of `TimestampSigner(secret).sign(value)` of Python's itsdangerous: `value.timestamp.mac`. The value \
-         may be anything. Valid for {MAX_AGE_S} s, unless `check_signature_age` is off. The peer's address must be in \
-         `allow_posting_from`. `channelstream sign` creates one."
-    );
-    let query = "The same in the query; used if the header is absent.";
-    let header = ApiKeyValue::with_description(SIGNATURE_HEADER, &header);
-    let query = ApiKeyValue::with_description(SIGNATURE_PARAMETER, query);
-    let bound = ApiKeyValue::with_description(BOUND_HEADER, ABOUT_BOUND);
-    [ApiKey::Header(header), ApiKey::Query(query), ApiKey::Header(bound)].map(SecurityScheme::ApiKey)
 }
 
 /// The current time in Unix seconds.

@@ -1,21 +1,11 @@
 //! Internal figures as text for troubleshooting: `/admin/debug`.
 
 use actix_web::{HttpResponse, web};
-use utoipa::openapi::path::HttpMethod;
 
 use super::session::AdminOrSigned;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
 use crate::telemetry::metrics::{METRICS, Metric, Sources};
-
-pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, "/admin/debug", "debug", ApiGroup::Operators, Access::SignedOrAdmin)
-        .about("Internal figures as text", "Queues, refusals and closed sessions, for troubleshooting.")
-        .text("One line for each figure.", "text/plain")
-        .redirects("Callers that are not signed in go to the sign-in form.")
-        .asks_registry()
-}
 
 /// GET /admin/debug.
 ///

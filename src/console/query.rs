@@ -7,10 +7,6 @@ use actix_web::HttpRequest;
 
 use crate::api::conn_id;
 use crate::api::invalid::Invalid;
-use crate::api::operation::{Operation, in_query};
-use crate::http_error::Refusal;
-use crate::protocol::schema;
-use utoipa::openapi::Required;
 use uuid::Uuid;
 
 /// Maximum number of rows on one page.
@@ -130,13 +126,6 @@ impl Query {
         query.checked(name)
     }
 
-    /// The error of this query from the given reader, for the API description.
-    pub fn refusal(text: &str, read: impl FnOnce(&mut Self)) -> Option<Refusal> {
-        let mut query = Self::parse(text);
-        read(&mut query);
-        query.invalid.map(Refusal::from)
-    }
-
     /// The value, if no error was recorded.
     ///
     /// # Errors
@@ -188,31 +177,6 @@ impl Listing {
         let mut query = Query::of(req);
         let listing = Self::read(&mut query, sorts);
         query.checked(listing)
-    }
-
-    /// Describes these parameters for OpenAPI; `searched` describes the search.
-    pub fn openapi(operation: Operation, sorts: &[&'static str], searched: &str) -> Operation {
-        let number = |name, max, default: usize, text: &str| {
-            let shape = schema::by_default(schema::whole(1..=max), default.into());
-            in_query(name, Required::False, shape, text)
-        };
-        let directions = sorts.iter().flat_map(|sort| [(*sort).to_owned(), format!("-{sort}")]);
-        let default = sorts.first().copied().unwrap_or_default();
-        let order = schema::by_default(schema::one_value_of(directions), default.into());
-        let last = format!(
-            "Number of the page, from 1. Rows after {MAX_SORTED_ROW} are not listed; search for them."
-        );
-        operation
-            .parameter(number("page", MAX_SORTED_ROW, 1, &last))
-            .parameter(number("per_page", MAX_PER_PAGE, 50, "Rows on a page."))
-            .parameter(in_query("search", Required::False, schema::text(), searched))
-            .parameter(in_query(
-                "sort",
-                Required::False,
-                order,
-                "The order. A minus in front puts the largest first.",
-            ))
-            .refuses(Query::refusal("page=0&per_page=x&sort=color", |query| drop(Self::read(query, sorts))))
     }
 
     /// Whether a name matches the search.

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 
 use super::query::Listing;
-use crate::protocol::schema::{self, ObjectSchema, ValueSchema};
 use serde::Serialize;
 
 /// The first rows of an order. It stores at most about twice the requested number of rows.
@@ -67,20 +66,6 @@ impl<R> ListPage<R> {
     pub fn with_remembered(self, users: usize) -> Self {
         Self { remembered: Some(users), ..self }
     }
-}
-
-/// Describes a [`ListPage`] for OpenAPI. `counts` are the keys `total`, `matching` and others of their kind with their
-/// descriptions, in order.
-pub fn page_shape(rows: ValueSchema, counts: &[(&'static str, &str)], about_rows: &str) -> ValueSchema {
-    let counted =
-        |object: ObjectSchema, &(key, about): &(&'static str, &str)| object.key(key, schema::count(), about);
-    counts
-        .iter()
-        .fold(ObjectSchema::new(), counted)
-        .key("page", schema::count(), "Number of the page.")
-        .key("per_page", schema::count(), "Rows on a page.")
-        .key("rows", schema::list(rows), about_rows)
-        .shape()
 }
 
 /// Compares by a key in the direction of the listing. Equal keys are compared by name in either direction.

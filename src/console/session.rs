@@ -11,7 +11,6 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use sha1::{Digest, Sha1};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 
 use super::endpoints::Console;
 use crate::auth::guard::{Caller, caller_of, now_unix};
@@ -237,19 +236,6 @@ fn read(gate: &Gate, kind: &str, token: &str, max_age_s: u64, now_unix: u64) -> 
     let id = value.strip_prefix(kind)?.strip_prefix('-')?;
     let id = u128::from_str_radix(id, 16).ok()?;
     Some(SignIn { id, issued_unix: now_unix.saturating_add_signed(verified.age_s.saturating_neg()) })
-}
-
-/// The security scheme of the cookie in the API description.
-pub fn security_scheme() -> SecurityScheme {
-    let about = "Set by a sign-in at `/admin/sign_in`. Gives access to the operators' endpoints, but never to the API.";
-    SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(COOKIE, about)))
-}
-
-/// The security scheme of a command's token in the API description.
-pub fn csrf_scheme() -> SecurityScheme {
-    let about = "The token of the sign-in, for commands. It is in the `meta` element `csrf-token` of the page \
-                 `/admin`, so that pages of other sites cannot send commands with the admin's cookie.";
-    SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(CSRF_HEADER, about)))
 }
 
 pub fn issue(gate: &Gate, base: &BaseUrl, id: u128, now_unix: u64) -> Cookie<'static> {

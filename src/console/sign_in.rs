@@ -12,19 +12,15 @@ use std::future::ready;
 use super::endpoints::Console;
 use super::failed_sign_ins::SignInClient;
 use super::session;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::body::{Body, BodySender, FORM_BYTES};
 use crate::auth::guard::now_unix;
 use crate::auth::proxy::BaseUrl;
 use crate::auth::{Gate, peer};
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::{CODE_HEADER, Refusal};
-use crate::protocol::schema::{self, ObjectSchema};
 use crate::telemetry::log_sums::{FAILED_SIGN_INS, escaped};
 use crate::web::pages;
 use serde_json::json;
-use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::{HeaderBuilder, Response};
 
 /// Delay of the response to a wrong password, to slow down guessing.
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
@@ -66,47 +62,6 @@ impl SignInFields {
         let fields = serde_urlencoded::from_bytes(&body);
         Ok(Self(fields.map_err(|error| Refusal::Invalid(json!({ "_schema": [error.to_string()] })))?))
     }
-}
-
-/// Describes the form for OpenAPI.
-pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, session::SIGN_IN_PATH, "signInForm", ApiGroup::Operators, Access::Open)
-        .about("The sign-in form", "Requires no credentials; suitable for health checks.")
-        .text("The form.", "text/html")
-}
-
-/// Describes the sign-in for OpenAPI.
-pub fn openapi_submit(_: &mut ApiDescription<'_>) -> Operation {
-    let form = ObjectSchema::new()
-        .may("username", schema::text(), "The admin's name; surrounding spaces are ignored.")
-        .may("password", schema::text(), "The admin's password; surrounding spaces are ignored.")
-        .shape();
-    Operation::new(HttpMethod::Post, session::SIGN_IN_PATH, "signIn", ApiGroup::Operators, Access::Open)
-        .about(
-            "Sign in",
-            "Sets the admin's cookie. The response to a wrong password is delayed by half a second.",
-        )
-        .form(form)
-        .text("The form again: name or password is wrong or missing.", "text/html")
-        .redirects("Signed in: to the dashboard, with the cookie.")
-        .responds(429, too_many_response())
-        .refuses([Refusal::CsrfToken])
-        .refuses([Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
-}
-
-fn too_many_response() -> Response {
-    let mut form =
-        response("The form, after too many wrong passwords from this address.", "text/html", schema::text());
-    let code = schema::one_value_of([Refusal::TooManyTries(0).code()]);
-    let headers = [
-        (CODE_HEADER, code, "The stable error code."),
-        ("retry-after", schema::count(), "Seconds to wait before the next attempt."),
-    ];
-    for (name, shape, about) in headers {
-        let header = HeaderBuilder::new().schema(Some(shape)).description(Some(about)).build();
-        form.headers.insert(name.into(), header.into());
-    }
-    form
 }
 
 pub async fn form(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {

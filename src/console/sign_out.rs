@@ -4,31 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::session;
 use super::sign_in::SignInFields;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, ObjectSchema};
-use serde_json::json;
-use utoipa::openapi::path::HttpMethod;
-
-pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, "/admin/sign_out", "signOut", ApiGroup::Operators, Access::Open)
-        .about("Sign out", "Ends the sign-in and deletes the cookie.")
-        .redirects("To the sign-in form.")
-}
-
-/// Describes POST for OpenAPI.
-pub fn openapi_submit(_: &mut ApiDescription<'_>) -> Operation {
-    let form = ObjectSchema::new().may("csrf", schema::text(), "The token of the sign-in.").shape();
-    Operation::new(HttpMethod::Post, "/admin/sign_out", "signOutByButton", ApiGroup::Operators, Access::Open)
-        .about(
-            "Sign out with the console's button",
-            "Ends the sign-in and deletes the cookie. Without a sign-in it has no effect.",
-        )
-        .form(form)
-        .redirects("To the sign-in form.")
-        .refuses([Refusal::CsrfToken, Refusal::Invalid(json!({ "_schema": ["Content type error."] }))])
-}
 
 /// GET, as in the original: ends the sign-in and redirects to the form. From a link on another site's page it only
 /// redirects.

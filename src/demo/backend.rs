@@ -5,10 +5,9 @@ use crate::api::answer;
 use crate::api::connect::{self, ConnectRequest};
 use crate::api::invalid::Invalid;
 use crate::api::limits::RequestLimits;
-use crate::api::message_delete::{self, parse_deletes, write_delete_answer};
-use crate::api::message_patch::{self, parse_edits, write_edit_answer};
-use crate::api::message_post::{self, parse_messages, write_message_answer};
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
+use crate::api::message_delete::{parse_deletes, write_delete_answer};
+use crate::api::message_patch::{parse_edits, write_edit_answer};
+use crate::api::message_post::{parse_messages, write_message_answer};
 use crate::api::subscribe::{self, SubscribeRequest};
 use crate::api::unsubscribe::{self, UnsubscribeRequest};
 use crate::api::user_state::{self, UserStateRequest};
@@ -17,14 +16,11 @@ use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::Requester;
 use crate::http_error::Refusal;
 use crate::protocol::message::Delivery;
-use crate::protocol::schema::{self, ValueSchema};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::state::StateEntry;
 use crate::protocol::time::Timestamp;
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
-use utoipa::openapi::Ref;
-use utoipa::openapi::path::HttpMethod;
 
 /// Required prefix of the channels in requests.
 const PREFIX: &str = "demo";
@@ -33,7 +29,7 @@ const PREFIX: &str = "demo";
 const NAMESPACE: &str = "demo:";
 /// Maximum size of a body in bytes, because requests are not signed. A message of the front page has at most 2,000
 /// characters.
-const MAX_BODY: usize = 16 << 10;
+pub const MAX_BODY: usize = 16 << 10;
 /// Maximum number of changing requests per second, for all visitors together.
 pub const RATE: usize = 200;
 /// The public keys of a user's state.
@@ -52,80 +48,6 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
                 .route(web::patch().to(patch))
                 .route(web::delete().to(delete)),
         );
-}
-
-/// Describes /demo/connect.
-pub fn openapi_connect(api: &mut ApiDescription<'_>) -> Operation {
-    let about = "`channels` must begin with `demo`; the server adds `demo:` to other names. The demo determines the settings, and \
-        stores only the key `color` of the state.";
-    connect::with_schemas(
-        demo(HttpMethod::Post, "/demo/connect", "demoConnect", "Create a connection", about),
-        api,
-    )
-}
-
-/// Describes /demo/subscribe.
-pub fn openapi_subscribe(api: &mut ApiDescription<'_>) -> Operation {
-    let about = "`channels` must begin with `demo`. The demo determines their settings.";
-    subscribe::with_schemas(
-        demo(HttpMethod::Post, "/demo/subscribe", "demoSubscribe", "Join channels", about),
-        api,
-    )
-}
-
-/// Describes /demo/unsubscribe.
-pub fn openapi_unsubscribe(api: &mut ApiDescription<'_>) -> Operation {
-    let about = "`channels` must begin with `demo`.";
-    unsubscribe::with_schemas(
-        demo(HttpMethod::Post, "/demo/unsubscribe", "demoUnsubscribe", "Leave channels", about),
-        api,
-    )
-}
-
-/// Describes /demo/user_state.
-pub fn openapi_user_state(api: &mut ApiDescription<'_>) -> Operation {
-    let about = "The demo determines the public keys of the state.";
-    user_state::with_schemas(
-        demo(HttpMethod::Post, "/demo/user_state", "demoUserState", "Change a user's state", about),
-        api,
-    )
-}
-
-const ONE_OR_MORE: &str = "Accepts one object or a list. The channel must begin with `demo`.";
-
-/// Describes POST /demo/message.
-pub fn openapi_post(api: &mut ApiDescription<'_>) -> Operation {
-    let operation = demo(HttpMethod::Post, "/demo/message", "demoPost", "Publish messages", ONE_OR_MORE);
-    let body = one_or_more("MessageBody", message_post::body_shape(api));
-    message_post::with_schemas(operation, body, api).refuses([foreign_channel()])
-}
-
-/// Describes PATCH /demo/message.
-pub fn openapi_patch(api: &mut ApiDescription<'_>) -> Operation {
-    let operation =
-        demo(HttpMethod::Patch, "/demo/message", "demoPatch", "Edit published messages", ONE_OR_MORE);
-    let body = one_or_more("MessageEditBody", message_patch::body_shape(api));
-    message_patch::with_schemas(operation, body, api).refuses([foreign_channel()])
-}
-
-/// Describes DELETE /demo/message.
-pub fn openapi_delete(api: &mut ApiDescription<'_>) -> Operation {
-    let operation =
-        demo(HttpMethod::Delete, "/demo/message", "demoDelete", "Delete published messages", ONE_OR_MORE);
-    let body = one_or_more("MessagesDeleteBody", message_delete::body_shape(api));
-    message_delete::with_schemas(operation, body, api).refuses([foreign_channel()])
-}
-
-fn demo(method: HttpMethod, path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
-    let about = format!("Demo mode only: plays the role of an application's backend. {about}");
-    Operation::new(method, path, id, ApiGroup::Demo, Access::Open)
-        .about(summary, &about)
-        .of_demo()
-        .open_to(MAX_BODY)
-}
-
-fn one_or_more(item: &str, list: ValueSchema) -> ValueSchema {
-    schema::any_of([list, Ref::from_schema_name(item).into()])
 }
 
 fn foreign_channel() -> Refusal {

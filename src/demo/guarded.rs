@@ -5,16 +5,13 @@
 
 use super::Demo;
 use crate::api::answer;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::guard::now_unix;
 use crate::auth::signing::{BadSignature, Keys};
 use crate::config::Secret;
 use crate::http_error::Refusal;
-use crate::protocol::schema;
 use actix_http::RequestHead;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
-use utoipa::openapi::path::HttpMethod;
 
 /// How long a token is valid, in seconds.
 const MAX_AGE_S: u64 = 60;
@@ -23,22 +20,6 @@ const MAX_AGE_S: u64 = 60;
 /// valid for any other purpose, such as a signature for the API.
 pub fn keys() -> Keys {
     Keys::new(&[Secret::random()])
-}
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let answer = api.schemas.named("DemoToken", |_| {
-        schema::ObjectSchema::new()
-            .key("token", schema::text(), "The token for the query of `/demo/guarded/echo`.")
-            .key("expires_in", schema::count(), "How many seconds it is valid.")
-            .shape()
-    });
-    Operation::new(HttpMethod::Post, "/demo/guarded/token", "demoToken", ApiGroup::Demo, Access::Open)
-        .about("Issue a token for the guarded websocket", "Demo mode only. A body is ignored.")
-        .answer(
-            "The token.",
-            answer,
-            r#"{"token": "demo.Xk0kAA.2v5T8yyN8lYw5a3m9z4kq1v7C0Q", "expires_in": 60}"#,
-        )
 }
 
 /// POST /demo/guarded/token: issues a token to any client. An application would issue one to a user who has signed in.

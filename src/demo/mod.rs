@@ -23,7 +23,9 @@ mod chat;
 mod board;
 mod pages;
 
-use crate::api::operation::{ApiDescription, Operation};
+pub use backend::MAX_BODY;
+pub use board::routes::MAX_PUSH;
+
 use crate::auth::Gate;
 use crate::auth::signing::Keys;
 use crate::config::Settings;
@@ -97,22 +99,6 @@ impl Demo {
         actor.send(message).await.map_err(|_| Refusal::Draining)
     }
 }
-
-/// The OpenAPI descriptions of the demo endpoints that programs call.
-pub const ENDPOINTS: &[fn(&mut ApiDescription<'_>) -> Operation] = &[
-    state::openapi,
-    backend::openapi_connect,
-    backend::openapi_subscribe,
-    backend::openapi_unsubscribe,
-    backend::openapi_user_state,
-    backend::openapi_post,
-    backend::openapi_patch,
-    backend::openapi_delete,
-    guarded::openapi,
-    board::routes::openapi_new_channel,
-    board::routes::openapi_del_channel,
-    board::routes::openapi_push,
-];
 
 /// Mounts the front page and the tutorial, and in demo mode the backend of the live demo and the HTTP endpoints of the
 /// other demos.

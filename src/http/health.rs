@@ -1,16 +1,13 @@
 //! GET /health/live and /health/ready report whether this server works, and the reason if it does not. They are for load
 //! balancers and service managers, so they need no signature, and they never wait for an actor.
 
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::auth::public_paths::{Exposure, exposure_of};
 use crate::broker::handle::BrokerHandle;
 use crate::console;
-use crate::protocol::schema;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
-use utoipa::openapi::path::HttpMethod;
 
 /// A thread that has not answered for this long, in ms, is considered stuck.
 const STUCK_MS: u64 = 60_000;
@@ -103,26 +100,6 @@ async fn live(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpResponse
 async fn ready(broker: web::Data<BrokerHandle>, req: HttpRequest) -> HttpResponse {
     let state = HealthState::of(&broker);
     state.answer(state == HealthState::Ready, exposure_of(&req))
-}
-
-pub fn openapi_live(_: &mut ApiDescription<'_>) -> Operation {
-    let about =
-        "Returns 503 if a thread has not answered for a minute. The process should be restarted then.";
-    openapi("/health/live", "live", "Check whether the process works", about)
-}
-
-pub fn openapi_ready(_: &mut ApiDescription<'_>) -> Operation {
-    let about =
-        "Returns 503 while the server starts or stops, a thread does not answer, or a limit is reached.";
-    openapi("/health/ready", "ready", "Check whether the server is ready for clients", about)
-}
-
-fn openapi(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
-    let not_ok = response("The state and the reason.", "application/json", schema::any_object());
-    Operation::new(HttpMethod::Get, path, id, ApiGroup::Operators, Access::Open)
-        .about(summary, about)
-        .answer("The state: everything works.", schema::any_object(), r#"{"state": "ready", "reason": null}"#)
-        .responds(503, not_ok)
 }
 
 #[cfg(test)]

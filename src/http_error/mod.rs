@@ -5,7 +5,6 @@
 //! it as a success.
 
 pub(crate) mod answer_headers;
-pub(crate) mod openapi;
 mod over_limit;
 mod render;
 mod table;
@@ -104,6 +103,24 @@ impl Refusal {
     /// The stable code in the header `x-channelstream-error`.
     pub fn code(&self) -> &'static str {
         self.row().code
+    }
+
+    /// The condition for it, as text of the API description.
+    pub fn condition(&self) -> &'static str {
+        self.row().when
+    }
+
+    /// The title of its example in the API description.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::OverLimit(over) => over.message(),
+            _ => self.row().text.to_owned(),
+        }
+    }
+
+    /// Whether its body is JSON with every `Accept`.
+    pub fn is_json_only(&self) -> bool {
+        self.own_body().is_some()
     }
 
     /// The limit that the request exceeds, if that is the reason.

@@ -54,7 +54,7 @@ impl Refusal {
     }
 
     /// The setting in the header `x-channelstream-limit`.
-    pub(super) fn named_limit(&self) -> Option<&'static str> {
+    pub fn named_limit(&self) -> Option<&'static str> {
         match self {
             Self::OverLimit(over) => Some(over.limit.setting()),
             Self::BodyTooLarge(MaxBody::OfSettings(_)) => Some(Limit::Body.setting()),
@@ -63,7 +63,7 @@ impl Refusal {
     }
 
     /// Seconds after which the same request may pass.
-    pub(super) fn retry_after_s(&self) -> Option<u64> {
+    pub fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Busy | Self::Draining => Some(1),
             Self::TooManyTries(seconds) => Some(*seconds),

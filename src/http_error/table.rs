@@ -1,7 +1,9 @@
 //! The table of refusals: status, stable code, text and condition of each.
 
-use super::Refusal;
+use super::{MaxBody, OverLimit, Refusal};
+use crate::telemetry::limits::Limit;
 use actix_web::http::StatusCode;
+use serde_json::json;
 
 /// The original's text for every 401 of its framework.
 const UNAUTHORIZED: &str = "This server could not verify that you are authorized to access the document you \
@@ -149,5 +151,38 @@ impl Refusal {
             ),
         };
         RefusalRow { status, code, text, when }
+    }
+    /// One of each kind, in the order of the enumeration.
+    pub fn one_of_each() -> Vec<Self> {
+        std::iter::successors(Some(Self::AddressNotAllowed), Self::successor).collect()
+    }
+
+    /// The next kind in the enumeration. The compiler requires a line here for a new one.
+    fn successor(&self) -> Option<Self> {
+        Some(match self {
+            Self::AddressNotAllowed => Self::OriginNotAllowed,
+            Self::OriginNotAllowed => Self::SignatureMissing,
+            Self::SignatureMissing => Self::BadSignature,
+            Self::BadSignature => Self::WellKnownSecret("came through a proxy"),
+            Self::WellKnownSecret(_) => Self::CsrfToken,
+            Self::CsrfToken => Self::TooManyTries(30),
+            Self::TooManyTries(_) => Self::NotFound("/nowhere".into()),
+            Self::NotFound(_) => Self::UnknownConnection,
+            Self::UnknownConnection => Self::TokenRefused(json!({ "token": ["Not a valid token."] })),
+            Self::TokenRefused(_) => Self::NoSuchSocket,
+            Self::NoSuchSocket => Self::Invalid(json!({ "_schema": ["Invalid input type."] })),
+            Self::Invalid(_) => Self::UnacceptableCallback,
+            Self::UnacceptableCallback => Self::BodyTooLarge(MaxBody::OfSettings(8 << 20)),
+            Self::BodyTooLarge(_) => Self::BodyEncoded("gzip".into()),
+            Self::BodyEncoded(_) => Self::BodyTooSlow,
+            Self::BodyTooSlow => Self::Malformed("This is not an HTTP/1.1 request."),
+            Self::Malformed(_) => Self::HttpsRequired,
+            Self::HttpsRequired => Self::UpgradeRequired,
+            Self::UpgradeRequired => Self::OverLimit(OverLimit::of(Limit::Sessions, 10_000)),
+            Self::OverLimit(_) => Self::Busy,
+            Self::Busy => Self::Draining,
+            Self::Draining => Self::Internal,
+            Self::Internal => return None,
+        })
     }
 }

@@ -2,7 +2,6 @@
 
 pub mod ids;
 pub(crate) mod json;
-pub(crate) mod schema;
 pub(crate) mod value;
 pub(crate) mod state;
 pub mod time;

@@ -1,6 +1,5 @@
 //! The settings of channels.
 
-use super::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use serde::Serialize;
 use std::io::Write;
 
@@ -21,37 +20,7 @@ pub struct ChannelSettings {
     pub store_frames: bool,
 }
 
-impl ChannelSettings {
-    /// The schema of the settings.
-    pub fn shape(schemas: &mut SchemaRegistry) -> ValueSchema {
-        schemas.named("ChannelSettings", |_| {
-            ObjectSchema::new()
-                .key(
-                    "notify_presence",
-                    schema::flag(),
-                    "Whether members are notified when users join and leave.",
-                )
-                .key("store_history", schema::flag(), "Whether messages are stored for `history`.")
-                .key(
-                    "history_size",
-                    schema::count(),
-                    "The maximum number of stored messages; 0 means `max_history_size`.",
-                )
-                .key(
-                    "broadcast_presence_with_user_lists",
-                    schema::flag(),
-                    "Whether presence events include the list of users.",
-                )
-                .key(
-                    "notify_state",
-                    schema::flag(),
-                    "Whether members are notified when a member's state changes.",
-                )
-                .key("store_frames", schema::flag(), "Whether events are stored for returning clients.")
-                .shape()
-        })
-    }
-}
+impl ChannelSettings {}
 
 impl Default for ChannelSettings {
     fn default() -> Self {

@@ -1,7 +1,6 @@
 //! A user's state: an ordered map of small values, partly public.
 
 use super::json;
-use super::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use super::value::StateValue;
 use indexmap::IndexMap;
 
@@ -21,23 +20,6 @@ impl StateEntry {
         self.value.write_json(out);
         out.push(b'}');
     }
-}
-
-/// The schema of [`StateEntry::write_json`].
-pub fn change_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
-    schemas.named("StateChange", |schemas| {
-        let value = StateValue::shape(schemas);
-        ObjectSchema::new()
-            .key("key", schema::text(), "The key.")
-            .key("value", value, "The new value.")
-            .shape()
-    })
-}
-
-/// The schema of a state, or of its public part.
-pub fn state_shape(schemas: &mut SchemaRegistry) -> ValueSchema {
-    let values = StateValue::shape(schemas);
-    schemas.named("State", |_| schema::about(schema::mapping(values), "A user's state, or its public part."))
 }
 
 impl StateEntry {

@@ -1,9 +1,7 @@
 //! JSON values that the server passes on as text.
 
 use super::json;
-use super::schema::{self, SchemaRegistry, ValueSchema};
 use bytes::Bytes;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 /// A JSON object as compact UTF-8 JSON text: validated, without whitespace outside strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,15 +40,6 @@ pub enum StateValue {
 }
 
 impl StateValue {
-    /// The schema of such a value.
-    pub fn shape(schemas: &mut SchemaRegistry) -> ValueSchema {
-        schemas.named("StateValue", |_| {
-            let types = SchemaType::from_iter([Type::String, Type::Number, Type::Boolean, Type::Null]);
-            let shape = ObjectBuilder::new().schema_type(types).into();
-            schema::about(shape, "A value of a user's state: any JSON value except lists and objects.")
-        })
-    }
-
     /// The length of its text in bytes.
     pub fn size(&self) -> usize {
         match self {

@@ -8,12 +8,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use include_dir::{Dir, File, include_dir};
 use sha1::{Digest, Sha1};
 
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, response};
 use crate::http::polled::is_known;
 use crate::http_error::Refusal;
-use crate::protocol::schema;
-use utoipa::openapi::path::{HttpMethod, Parameter, ParameterIn};
-use utoipa::openapi::{Required, Response};
 
 static FOLDER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/static");
 
@@ -71,22 +67,6 @@ pub async fn asset(req: HttpRequest, path: web::Path<String>) -> Result<HttpResp
         .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
         .content_type(asset.content_type);
     Ok(if is_current { answer.finish() } else { answer.body(asset.content) })
-}
-
-pub fn openapi(_: &mut ApiDescription<'_>) -> Operation {
-    let path = Parameter::builder()
-        .name("path")
-        .parameter_in(ParameterIn::Path)
-        .required(Required::True)
-        .schema(Some(schema::text()))
-        .description(Some("Path of the file; it may contain slashes."))
-        .example(Some("channelstream/index.js".into()));
-    Operation::new(HttpMethod::Get, "/static/{path}", "file", ApiGroup::Operators, Access::Open)
-        .about("A file of the pages or the browser library", "The library is `channelstream/index.js`.")
-        .parameter(path)
-        .responds(200, response("The file.", "*/*", schema::text()))
-        .responds(304, Response::new("The client already has the current file."))
-        .refuses([Refusal::NotFound("/static/unknown.js".into())])
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -4,12 +4,10 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::auth::proxy::BaseUrl;
 use crate::console::session::{AdminOrSigned, csrf_token_for};
 use crate::http_error::escape_html;
-use utoipa::openapi::path::HttpMethod;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Page(&'static str);
@@ -25,37 +23,6 @@ pub const FIRST_APPLICATION: Page = Page(include_str!("../../static/first-applic
 pub const SIGN_IN: Page = Page(include_str!("../../static/sign_in.html"));
 pub const DASHBOARD: Page = Page(include_str!("../../static/admin.html"));
 pub const EXPLORER: Page = Page(include_str!("../../static/explorer.html"));
-
-pub fn openapi_front(_: &mut ApiDescription<'_>) -> Operation {
-    Operation::new(HttpMethod::Get, "/", "frontPage", ApiGroup::Operators, Access::Open)
-        .about("Front page", "Shows that the server runs; in demo mode it contains a live demo.")
-        .text("The page.", "text/html")
-}
-
-pub fn openapi_first_application(_: &mut ApiDescription<'_>) -> Operation {
-    let path = "/docs/first-application";
-    Operation::new(HttpMethod::Get, path, "firstApplication", ApiGroup::Operators, Access::Open)
-        .about(
-            "The first application",
-            "A tutorial that performs its calls with the secret that the reader enters.",
-        )
-        .text("The page.", "text/html")
-}
-
-pub fn openapi_dashboard(_: &mut ApiDescription<'_>) -> Operation {
-    page("/admin", "console", "Console")
-}
-
-pub fn openapi_explorer(_: &mut ApiDescription<'_>) -> Operation {
-    page("/api-explorer", "explorer", "API explorer")
-}
-
-fn page(path: &'static str, id: &str, summary: &str) -> Operation {
-    Operation::new(HttpMethod::Get, path, id, ApiGroup::Operators, Access::SignedOrAdmin)
-        .about(summary, "An HTML page for operators.")
-        .text("The page.", "text/html")
-        .redirects("Callers that are not signed in go to the sign-in form.")
-}
 
 /// GET /admin.
 pub async fn dashboard(_: AdminOrSigned, gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {

@@ -1,13 +1,11 @@
 //! Lists, mappings and objects.
 
-use super::field::{FieldPresence, FieldTable, Fields};
+use super::field::{FieldPresence, FieldTable, Fields, Property};
 use super::members::{ObjectMembers, items};
-use super::{FieldKind, INPUT_TYPE, Read, fault, too_long};
+use super::{FieldKind, INPUT_TYPE, Read, fault, reference, too_long};
 use crate::api::limits::RequestLimits;
-use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use utoipa::openapi::schema::{ArrayBuilder, Type};
 
 /// The limit that applies to a list or mapping.
 #[derive(Clone, Copy)]
@@ -71,9 +69,13 @@ impl<K: FieldKind> FieldKind for ListField<K> {
         if faults.is_empty() { Ok(values) } else { Err(Value::Object(faults)) }
     }
 
-    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
-        let list = ArrayBuilder::new().items(self.item.shape(limits, schemas));
-        list.min_items(self.some.then_some(1)).max_items(Some(self.bound.of(limits))).into()
+    fn schema(&self, limits: &RequestLimits) -> Value {
+        let (items, max) = (self.item.schema(limits), self.bound.of(limits));
+        let mut schema = json!({ "type": "array", "items": items, "maxItems": max });
+        if self.some {
+            schema["minItems"] = 1.into();
+        }
+        schema
     }
 }
 
@@ -112,15 +114,10 @@ impl<K: FieldKind> FieldKind for Mapping<K> {
         if faults.is_empty() { Ok(values) } else { Err(Value::Object(faults)) }
     }
 
-    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
-        mapping_shape(self.value.shape(limits, schemas), self.bound.of(limits))
+    fn schema(&self, limits: &RequestLimits) -> Value {
+        let (values, max) = (self.value.schema(limits), self.bound.of(limits));
+        json!({ "type": "object", "additionalProperties": values, "maxProperties": max })
     }
-}
-
-/// The schema of an object with arbitrary names, at most `max` of them.
-pub(crate) fn mapping_shape(values: ValueSchema, max: usize) -> ValueSchema {
-    let mapping = schema::of_type(Type::Object).additional_properties(Some(values));
-    mapping.max_properties(Some(max)).into()
 }
 
 /// An object with a fixed table of fields.
@@ -147,8 +144,8 @@ impl<T> FieldKind for ObjectField<T> {
         nested(raw, self.fields, limits, self.read)
     }
 
-    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
-        object_shape(self.name, self.fields, limits, schemas)
+    fn schema(&self, _: &RequestLimits) -> Value {
+        reference(self.name)
     }
 }
 
@@ -163,19 +160,16 @@ pub(crate) fn nested<'a, T>(
     fields.read_all(read)
 }
 
-/// The schema of an object with these fields.
-pub(crate) fn object_shape(
-    name: &str,
-    table: FieldTable,
-    limits: &RequestLimits,
-    schemas: &mut SchemaRegistry,
-) -> ValueSchema {
-    schemas.named(name, |schemas| {
-        let keys = table.iter().fold(ObjectSchema::new(), |keys, field| {
-            let shape = field.shape(limits, schemas);
-            let required = matches!(field.presence(), FieldPresence::Required | FieldPresence::Filled);
-            keys.described(field.name(), shape, required)
-        });
-        keys.shape()
-    })
+/// The JSON schema of an object with these fields.
+pub(crate) fn object_schema(table: FieldTable, limits: &RequestLimits) -> Value {
+    let properties: Map<String, Value> =
+        table.iter().map(|field| (field.name().to_owned(), field.schema(limits))).collect();
+    let mut schema = json!({ "type": "object", "properties": properties });
+    let is_required =
+        |field: &&&dyn Property| matches!(field.presence(), FieldPresence::Required | FieldPresence::Filled);
+    let required: Vec<&str> = table.iter().filter(is_required).map(|field| field.name()).collect();
+    if !required.is_empty() {
+        schema["required"] = required.into();
+    }
+    schema
 }

@@ -3,9 +3,8 @@
 use super::members::named;
 use super::{Fault, FieldKind, NULL, Read, fault};
 use crate::api::limits::RequestLimits;
-use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 const MISSING: &str = "Missing data for required field.";
 
@@ -77,8 +76,8 @@ pub(crate) trait Property: Sync {
 
     fn presence(&self) -> FieldPresence;
 
-    /// Its schema, with its description and default.
-    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema;
+    /// Its JSON schema, with its description and default.
+    fn schema(&self, limits: &RequestLimits) -> Value;
 }
 
 impl<K: FieldKind> Property for Field<K> {
@@ -90,14 +89,16 @@ impl<K: FieldKind> Property for Field<K> {
         self.presence
     }
 
-    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
-        let shape = self.kind.shape(limits, schemas);
-        let shape = if self.presence == FieldPresence::Nullable { schema::or_null(shape) } else { shape };
-        let shape = schema::about(shape, self.about);
-        match self.default.and_then(|json| serde_json::from_str(json).ok()) {
-            Some(default) => schema::by_default(shape, default),
-            None => shape,
+    fn schema(&self, limits: &RequestLimits) -> Value {
+        let mut schema = self.kind.schema(limits);
+        if self.presence == FieldPresence::Nullable {
+            schema = json!({ "anyOf": [schema, { "type": "null" }] });
         }
+        schema["description"] = self.about.into();
+        if let Some(default) = self.default.and_then(|json| serde_json::from_str(json).ok()) {
+            schema["default"] = default;
+        }
+        schema
     }
 }
 

@@ -14,19 +14,16 @@ mod numbers;
 mod strings;
 mod values;
 
-pub(crate) use collections::{
-    ListField, ListLimit, Mapping, ObjectField, mapping_shape, nested, object_shape,
-};
-pub(crate) use field::{Field, FieldTable, Fields, Property};
+pub(crate) use collections::{ListField, ListLimit, Mapping, ObjectField, nested, object_schema};
+pub(crate) use field::{Field, FieldTable, Fields};
 pub(crate) use members::{ObjectMembers, items};
 pub(crate) use numbers::{FlagField, Size};
 pub(crate) use strings::{CHANNEL_NAME, Id, Name, STATE_KEY, Time, USER_NAME, text, uuid_text};
 pub(crate) use values::{Json, State};
 
 use super::limits::RequestLimits;
-use crate::protocol::schema::{SchemaRegistry, ValueSchema};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 pub(super) const NULL: &str = "Field may not be null.";
 pub(super) const INPUT_TYPE: &str = "Invalid input type.";
@@ -46,6 +43,11 @@ pub(super) fn too_long(max: usize) -> Fault {
     fault(format!("Longer than maximum length {max}."))
 }
 
+/// The JSON schema with this name in the API description.
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
 /// A kind of value.
 pub(crate) trait FieldKind: Copy + Sync {
     type Value;
@@ -55,8 +57,8 @@ pub(crate) trait FieldKind: Copy + Sync {
 
     fn read(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value>;
 
-    /// The schema of the values that can be read.
-    fn shape(&self, limits: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema;
+    /// The JSON schema of the values that can be read.
+    fn schema(&self, limits: &RequestLimits) -> Value;
 
     /// Reads a value. Null is an error unless the kind accepts it.
     fn take(&self, raw: &RawValue, limits: &RequestLimits) -> Read<Self::Value> {

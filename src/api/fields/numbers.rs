@@ -1,12 +1,10 @@
 //! Booleans and integers, with the original's tolerance.
 
-use super::{FieldKind, Read, fault};
+use super::{FieldKind, Read, fault, reference};
 use crate::api::limits::RequestLimits;
-use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use crate::protocol::value::StateValue;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use utoipa::openapi::schema::Type;
 
 /// True, false, 1, 0 and a few strings. A number counts by its value, so that 1.0 is true.
 #[derive(Clone, Copy)]
@@ -28,13 +26,8 @@ impl FieldKind for FlagField {
         if is(true) || is(false) { Ok(is(true)) } else { Err(fault("Not a valid boolean.")) }
     }
 
-    fn shape(&self, _: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
-        schemas.named("Flag", |_| {
-            let words = TRUE.into_iter().chain(FALSE).map(Value::from);
-            let all = [Value::from(1), Value::from(0)].into_iter().chain(words);
-            let shape = schema::any_of([schema::flag(), schema::one_value_of(all)]);
-            schema::about(shape, "`true` or `false`; 1, 0 and a few words are also accepted.")
-        })
+    fn schema(&self, _: &RequestLimits) -> Value {
+        reference("Flag")
     }
 }
 
@@ -63,19 +56,8 @@ impl FieldKind for Size {
         }
     }
 
-    fn shape(&self, _: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
-        const DIGITS: &str = r"^\s*(\+?[0-9](_?[0-9]){0,18}|-0(_?0)*)\s*$";
-        schemas.named("Size", |_| {
-            let integer = schema::of_type(Type::Integer).minimum(Some(0_u8)).maximum(Some(u64::MAX)).into();
-            let number = schema::of_type(Type::Number).exclusive_minimum(Some(-1_i8));
-            let number = number.exclusive_maximum(Some(TOO_LARGE)).into();
-            let text = schema::of_type(Type::String).pattern(Some(DIGITS)).into();
-            let shape = schema::any_of([integer, number, text, schema::flag()]);
-            schema::about(
-                shape,
-                "An integer of at least 0, or its digits as a string. Fractions are cut off.",
-            )
-        })
+    fn schema(&self, _: &RequestLimits) -> Value {
+        reference("Size")
     }
 }
 

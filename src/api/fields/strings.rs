@@ -1,11 +1,10 @@
 //! Strings, and values written as strings: names, ids, times.
 
-use super::{FieldKind, Read, fault};
+use super::{FieldKind, Read, fault, reference};
 use crate::api::limits::RequestLimits;
-use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use crate::protocol::time::Timestamp;
 use serde_json::value::RawValue;
-use utoipa::openapi::schema::Type;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A string that is not empty and has at most a given number of characters.
@@ -38,8 +37,8 @@ impl FieldKind for Name {
         Err(fault(format!("Length must be between 1 and {}.", (self.most)(limits))))
     }
 
-    fn shape(&self, limits: &RequestLimits, _: &mut SchemaRegistry) -> ValueSchema {
-        schema::of_type(Type::String).min_length(Some(1)).max_length(Some((self.most)(limits))).into()
+    fn schema(&self, limits: &RequestLimits) -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": (self.most)(limits) })
     }
 }
 
@@ -65,8 +64,8 @@ impl FieldKind for Id {
         decoded(raw).as_deref().map_or_else(|| Err(fault(NO_UUID)), uuid_text)
     }
 
-    fn shape(&self, _: &RequestLimits, _: &mut SchemaRegistry) -> ValueSchema {
-        schema::uuid()
+    fn schema(&self, _: &RequestLimits) -> Value {
+        json!({ "type": "string", "format": "uuid" })
     }
 }
 
@@ -83,11 +82,6 @@ pub(crate) fn uuid_text(text: &str) -> Read<Uuid> {
     uuid.ok_or_else(|| fault(NO_UUID))
 }
 
-/// A time with an offset in whole hours, for which no standard format exists.
-const WHOLE_HOURS: &str = "^(?!0000)[0-9]{4}-\
-    ((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))\
-    [T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]+)?)?[+-]([01][0-9]|2[0-3])$";
-
 /// A date and time, with or without a zone.
 #[derive(Clone, Copy)]
 pub(crate) struct Time;
@@ -99,21 +93,14 @@ impl FieldKind for Time {
         decoded(raw).as_deref().and_then(Timestamp::parse).ok_or_else(|| fault("Not a valid datetime."))
     }
 
-    fn shape(&self, _: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
-        schemas.named("Time", |_| {
-            let [zoned, local] = ["date-time", "date-time-local"].map(schema::formatted);
-            let forms = [zoned, local, schema::matching(WHOLE_HOURS)];
-            let about = "Date and time, with a zone or without: `YYYY-MM-DDTHH:MM[:SS[.f…]][Z|±HH:MM|±HH]`. Truncated to \
-                microseconds; a time without a zone is not converted.";
-            schema::about(schema::any_of(forms), about)
-        })
+    fn schema(&self, _: &RequestLimits) -> Value {
+        reference("Time")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn raw(text: &str) -> &RawValue {
         serde_json::from_str(text).unwrap()

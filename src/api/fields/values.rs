@@ -1,11 +1,11 @@
 //! Values that are passed through: payloads, and the values of a user's state.
 
 use super::strings::text;
-use super::{FieldKind, Read, fault};
+use super::{FieldKind, Read, fault, reference};
 use crate::api::limits::RequestLimits;
-use crate::protocol::schema::{self, SchemaRegistry, ValueSchema};
 use crate::protocol::value::{Payload, StateValue};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// A JSON object with arbitrary keys.
 #[derive(Clone, Copy)]
@@ -18,8 +18,8 @@ impl FieldKind for Json {
         Payload::compact(raw.get()).ok_or_else(|| fault("Not a valid mapping type."))
     }
 
-    fn shape(&self, _: &RequestLimits, _: &mut SchemaRegistry) -> ValueSchema {
-        schema::any_object()
+    fn schema(&self, _: &RequestLimits) -> Value {
+        json!({ "type": "object" })
     }
 }
 
@@ -40,8 +40,8 @@ impl FieldKind for State {
         StateValue::from_json(raw.get()).ok_or_else(wrong)
     }
 
-    fn shape(&self, _: &RequestLimits, schemas: &mut SchemaRegistry) -> ValueSchema {
-        StateValue::shape(schemas)
+    fn schema(&self, _: &RequestLimits) -> Value {
+        reference("StateValue")
     }
 }
 
@@ -49,7 +49,6 @@ impl FieldKind for State {
 mod tests {
     use super::*;
     use crate::config::Settings;
-    use serde_json::json;
 
     #[test]
     fn states_refuse_trees_and_half_surrogate_pairs() {

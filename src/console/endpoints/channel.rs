@@ -4,63 +4,19 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Console, channels, polled};
-use crate::api::operation::{ApiDescription, Operation, in_query};
+use super::{Console, channels};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{ChannelRef, StoredMessage};
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::event::{openapi as events, push_history_entry};
-use crate::protocol::schema::{self, ObjectSchema};
-use utoipa::openapi::Required;
+use crate::protocol::event::push_history_entry;
 
 /// Number of messages shown, counted from the newest.
 const MESSAGES: usize = 20;
 /// A message longer than this, in bytes, is not shown, because its channel may store many such messages.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let entry = schema::or_null(events::history_entry(&mut api.schemas));
-    let message = api.schemas.named("KeptMessage", |_| {
-        ObjectSchema::new()
-            .key("uuid", schema::uuid(), "The message's id.")
-            .key("user", schema::text(), "Name of the author.")
-            .key("bytes", schema::count(), "Size of the message.")
-            .key("message", entry, "The message; null if it is longer than 4 KiB.")
-            .shape()
-    });
-    let answer = api.schemas.named("ChannelDetails", |schemas| {
-        channels::row_keys(schemas)
-            .key("uuid", schema::uuid(), "The channel's id. It changes when the server restarts.")
-            .key(
-                "messages",
-                schema::list(message),
-                "At most 20 messages from the end of its history, oldest first.",
-            )
-            .shape()
-    });
-    let name = in_query("name", Required::True, schema::filled_text(), "The channel's name.")
-        .example(Some("lobby".into()));
-    polled("/admin/channel.json", "channel")
-        .about("One channel", "Includes the newest messages of its history.")
-        .parameter(name)
-        .answer("The channel.", answer, EXAMPLE)
-        .refuses(Query::refusal("", |query| drop(query.required("name"))))
-        .refuses([Refusal::NotFound("channel lobby".into())])
-        .asks_registry()
-}
-
-const EXAMPLE: &str = r#"{"name": "lobby", "connections": 2, "users": 1, "history": 1, "frames": 5,
-    "frames_per_s": 0.25, "last_active": "2020-02-22T10:11:13.123456",
-    "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
-        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true},
-    "uuid": "44444444-4444-4444-8444-444444444444",
-    "messages": [{"uuid": "22222222-2222-4222-8222-222222222222", "user": "bob", "bytes": 328,
-        "message": {"pm_users": [], "exclude_users": [], "channel": "lobby", "no_history": false,
-            "uuid": "22222222-2222-4222-8222-222222222222", "timestamp": "2020-02-22T10:11:12.123456", "user": "bob",
-            "message": {"text": "hi!"}, "edited": null, "catchup": false, "type": "message"}}]}"#;
 
 /// GET /admin/channel.json?name=.
 ///

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::{Console, polled, walk};
-use crate::api::operation::{ApiDescription, Operation};
+use super::{Console, walk};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::ChannelRef;
 use crate::console::query::Listing;
-use crate::console::ranked::{ListPage, Ranked, by, page_shape};
+use crate::console::ranked::{ListPage, Ranked, by};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 
@@ -44,37 +42,6 @@ pub struct ShownChannel<'a> {
     last_active: String,
     settings: &'a ChannelSettings,
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let rows = api.schemas.named("ChannelRow", |schemas| row_keys(schemas).shape());
-    let counts =
-        [("total", "Number of all channels."), ("matching", "Number of channels that match the search.")];
-    let answer = api.schemas.named("ChannelRows", |_| page_shape(rows, &counts, "The channels of the page."));
-    let operation = polled("/admin/channels.json", "listChannels")
-        .about("List channels", "Returns one page. The server sorts and searches the list.");
-    Listing::openapi(operation, &SORTS, "Only names that contain this text, ignoring case.")
-        .answer("The channels.", answer, EXAMPLE)
-        .asks_registry()
-}
-
-/// The keys of a channel in the form that the console receives.
-pub fn row_keys(schemas: &mut SchemaRegistry) -> ObjectSchema {
-    ObjectSchema::new()
-        .key("name", schema::text(), "The channel's name.")
-        .key("connections", schema::count(), "Number of current connections.")
-        .key("users", schema::count(), "Number of users with current connections.")
-        .key("history", schema::count(), "Number of stored messages.")
-        .key("frames", schema::count(), "Number of published frames.")
-        .key("frames_per_s", schema::number(), "Frames per second, averaged over recent time.")
-        .key("last_active", schema::time(), "Time of the last event.")
-        .key("settings", ChannelSettings::shape(schemas), "The channel's settings.")
-}
-
-const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50, "rows": [{"name": "lobby",
-    "connections": 2, "users": 1, "history": 3, "frames": 5, "frames_per_s": 0.25,
-    "last_active": "2020-02-22T10:11:13.123456",
-    "settings": {"notify_presence": true, "store_history": true, "history_size": 10,
-        "broadcast_presence_with_user_lists": false, "notify_state": false, "store_frames": true}}]}"#;
 
 /// GET /admin/channels.json?page=&per_page=&search=&sort=.
 ///

@@ -4,33 +4,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Console, connections, polled};
-use crate::api::conn_id;
-use crate::api::operation::{ApiDescription, Operation};
+use super::{Console, connections};
 use crate::broker::handle::BrokerHandle;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema;
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let answer = api.schemas.named("ConnectionDetails", |_| {
-        let names = schema::list(schema::text());
-        connections::row_keys().key("channel_names", names, "The channels that it has joined.").shape()
-    });
-    polled("/admin/connection.json", "connection")
-        .about("One connection", "Includes its channels.")
-        .parameter(conn_id::parameter("The connection."))
-        .answer("The connection.", answer, EXAMPLE)
-        .refuses(Query::refusal("", |query| drop(query.required("conn_id"))))
-        .refuses([Refusal::NotFound("connection 11111111-1111-4111-8111-111111111111".into())])
-        .asks_registry()
-}
-
-const EXAMPLE: &str = r#"{"conn_id": "11111111-1111-4111-8111-111111111111", "user": "ada", "phase": "waiting",
-    "transport": null, "channels": 1, "address": null, "compressed": false, "since": null, "last_activity": null,
-    "queued_bytes": null, "channel_names": ["lobby"]}"#;
 
 /// GET /admin/connection.json?conn_id=.
 ///

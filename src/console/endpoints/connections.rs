@@ -7,18 +7,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Console, polled, walk};
-use crate::api::operation::{ApiDescription, Operation, in_query};
+use super::{Console, walk};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{BrowseConnections, ConnectionRow, Phase, SessionFigures};
 use crate::console::query::{Listing, Query};
-use crate::console::ranked::{ListPage, Ranked, by, page_shape};
+use crate::console::ranked::{ListPage, Ranked, by};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, ObjectSchema};
 use crate::send_queue::Transport;
-use utoipa::openapi::Required;
 
 const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
 
@@ -39,47 +36,6 @@ pub struct ShownConnection<'a> {
     last_activity: Option<u64>,
     queued_bytes: Option<usize>,
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let rows = api.schemas.named("ConnectionRow", |_| row_keys().shape());
-    let counts = [
-        ("total", "Number of current connections."),
-        ("matching", "Number of connections that match the search, including those that are away."),
-    ];
-    let answer =
-        api.schemas.named("ConnectionRows", |_| page_shape(rows, &counts, "The connections of the page."));
-    let only = |name, text: &str| in_query(name, Required::False, schema::text(), text);
-    let operation = polled("/admin/connections.json", "listConnections")
-        .about("List connections", "Returns one page. The server sorts and searches the list.");
-    Listing::openapi(operation, &SORTS, "Only connections whose user, id or address contains this text.")
-        .parameter(only("channel", "Only connections in this channel."))
-        .parameter(only("user", "Only connections of this user."))
-        .answer("The connections.", answer, EXAMPLE)
-        .asks_registry()
-}
-
-/// The keys of a connection in the form that the console receives.
-pub fn row_keys() -> ObjectSchema {
-    let seconds = || schema::or_null(schema::count());
-    let phases = schema::one_value_of(["waiting", "lingering", "attached", "releasing", "away"]);
-    let transports = schema::or_null(schema::one_value_of(["websocket", "longpoll"]));
-    ObjectSchema::new()
-        .key("conn_id", schema::uuid(), "The connection's id.")
-        .key("user", schema::text(), "Name of its user.")
-        .key("phase", phases, "Its phase; a connection with an open session is `attached`.")
-        .key("transport", transports, "The transport, while it is attached.")
-        .key("channels", schema::count(), "Number of channels that it has joined.")
-        .key("address", schema::or_null(schema::text()), "The client's address, if known.")
-        .key("compressed", schema::flag(), "Whether its frames are compressed.")
-        .key("since", seconds(), "Start of its session, in Unix seconds.")
-        .key("last_activity", seconds(), "Time of the client's last data, in Unix seconds.")
-        .key("queued_bytes", schema::or_null(schema::count()), "Bytes queued for it.")
-}
-
-const EXAMPLE: &str = r#"{"total": 1, "matching": 1, "page": 1, "per_page": 50,
-    "rows": [{"conn_id": "11111111-1111-4111-8111-111111111111", "user": "ada", "phase": "attached",
-        "transport": "websocket", "channels": 2, "address": "127.0.0.1", "compressed": true, "since": 1582366272,
-        "last_activity": 1582366280, "queued_bytes": 0}]}"#;
 
 /// GET /admin/connections.json?page=&per_page=&search=&sort=&channel=&user=. The search matches parts of the user's
 /// name, of the id and of the address.

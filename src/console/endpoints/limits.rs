@@ -4,14 +4,12 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::{Console, polled};
-use crate::api::operation::{ApiDescription, Operation};
+use super::Console;
 use crate::broker::handle::BrokerHandle;
 use crate::config::{self, SettingBound, Settings};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, ObjectSchema, SchemaRegistry, ValueSchema};
 use crate::protocol::websocket::close::CloseReason;
 use crate::telemetry::Counters;
 use crate::telemetry::GONE;
@@ -38,70 +36,6 @@ const OTHER_REFUSALS: [(&str, &str); 4] = [
     (REFUSED_NO_FILES, "the process has no free file descriptor"),
     (LOG_DROPPED, "the log queue was full because nothing reads the log, or writing a line failed"),
 ];
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let answer = api.schemas.named("Limits", answer_schema);
-    polled("/admin/limits.json", "limits")
-        .about(
-            "Limits, refusals and closed websockets",
-            "How often each limit was reached since the start and when last, other refusals, and the reasons for \
-             which websockets were closed. Times are Unix seconds.",
-        )
-        .answer("All limits, refusals and reasons.", answer, EXAMPLE)
-}
-
-fn answer_schema(schemas: &mut SchemaRegistry) -> ValueSchema {
-    let bound = schemas.named("Bound", |_| {
-        ObjectSchema::new()
-            .key("setting", schema::text(), "Name of the setting.")
-            .key("bound", schema::or_null(schema::count()), "Its value; null: there is no limit.")
-            .key("about", schema::text(), "Its description from the page of settings.")
-            .shape()
-    });
-    let counter = |keys: ObjectSchema| {
-        keys.key("count", schema::count(), "Number of times since the start.").key(
-            "last",
-            schema::or_null(schema::count()),
-            "Time of the last one; null: never.",
-        )
-    };
-    let limit = ObjectSchema::new()
-        .key("counter", schema::or_null(schema::text()), "Name of the counter; null: it is not counted.")
-        .key(
-            "count",
-            schema::or_null(schema::count()),
-            "How often the limit was reached since the start; null: not counted.",
-        )
-        .key("last", schema::or_null(schema::count()), "Time of the last hit; null: never, or not counted.")
-        .key("settings", schema::list(bound), "The settings that share the counter.");
-    let refused = ObjectSchema::new().key("counter", schema::text(), "Name of the counter.").key(
-        "about",
-        schema::text(),
-        "Reason for the refusal.",
-    );
-    let closed = ObjectSchema::new()
-        .key("reason", schema::text(), "Name of the reason.")
-        .key(
-            "code",
-            schema::or_null(schema::count()),
-            "The code of the close frame; null: the peer's own code, or none.",
-        )
-        .key("about", schema::text(), "When the reason applies.");
-    let limit = schemas.named("LimitCount", |_| limit.shape());
-    let refused = schemas.named("RefusedOtherwise", |_| counter(refused).shape());
-    let closed = schemas.named("ClosedFor", |_| counter(closed).shape());
-    ObjectSchema::new()
-        .key("limits", schema::list(limit), "In the order of the settings.")
-        .key("refused", schema::list(refused), "Refusals for which no setting is responsible.")
-        .key("closed", schema::list(closed), "Closed websockets, by reason.")
-        .shape()
-}
-
-const EXAMPLE: &str = r#"{"limits": [{"counter": "max_sessions", "count": 3, "last": 1700000060, "settings": [
-        {"setting": "max_sessions", "bound": 10000, "about": "Most websockets and long-polls open at a time."}]}],
-    "refused": [{"counter": "refused_origin", "about": "the page's origin is not allowed", "count": 0, "last": null}],
-    "closed": [{"reason": "too_slow", "code": 4002, "about": "the client does not read", "count": 1,
-        "last": 1700000061}]}"#;
 
 /// GET /admin/limits.json.
 ///

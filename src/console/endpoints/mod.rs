@@ -19,26 +19,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use actix_web::web;
-use utoipa::openapi::path::HttpMethod;
 
 use super::ended_sessions::EndedSessions;
 use super::failed_sign_ins::FailedSignIns;
 use super::read;
-use crate::api::operation::{Access, ApiGroup, Operation};
 use crate::auth::guard::now_unix;
 use crate::http::polled::PolledResponses;
-use crate::http_error::Refusal;
 use crate::telemetry::Counters;
 use crate::telemetry::LastSeen;
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::series::Series;
-
-/// The description of a GET of the console: its answer carries an `ETag`, and requires a signature or a sign-in.
-fn polled(path: &'static str, id: &str) -> Operation {
-    Operation::new(HttpMethod::Get, path, id, ApiGroup::Console, Access::SignedOrAdmin)
-        .polled()
-        .refuses([Refusal::SignatureMissing])
-}
 
 /// State of the console; one instance for the whole server, shared as `web::Data<Console>`.
 #[derive(Debug)]

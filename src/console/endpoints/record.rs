@@ -7,19 +7,15 @@ use uuid::Uuid;
 use super::Console;
 use super::channel::named;
 use crate::api::body;
-use crate::api::fields::{CHANNEL_NAME, Field, FieldKind, FieldTable, Fields, FlagField, Id, Name, Property};
+use crate::api::fields::{CHANNEL_NAME, Field, FieldTable, Fields, FlagField, Id, Name};
 use crate::api::invalid::Invalid;
 use crate::api::limits::RequestLimits;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::body::Body;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::Phase;
 use crate::console::session::Operator;
 use crate::http::polled::done;
 use crate::http_error::Refusal;
-use crate::protocol::schema::{self, ObjectSchema, ValueSchema};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 const CONN_ID: Field<Id> = Field::nullable("conn_id", Id, "The connection; either this or `channel`.");
 const CHANNEL: Field<Name> =
@@ -57,46 +53,6 @@ impl RecordRequest {
         };
         Ok(Self { subject: subject.0, on: subject.1 })
     }
-}
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let body = body_shape(api);
-    let answer = api.schemas.named("Recording", |_| {
-        ObjectSchema::new().key("recording", schema::flag(), "Whether it is being recorded.").shape()
-    });
-    Operation::new(HttpMethod::Post, "/admin/record", "record", ApiGroup::Console, Access::Command)
-        .about(
-            "Start or stop recording a connection or a channel",
-            "`/admin/recording.json` returns the recording. Either `conn_id` or `channel` must be given, not both.",
-        )
-        .body(body, Required::True, r#"{"channel": "lobby", "on": true}"#, api.settings)
-        .answer("Whether it is being recorded.", answer, r#"{"recording": true}"#)
-        .refuses_body(RecordRequest::parse(br#"{"on": true}"#, &api.limits))
-        .refuses([off(), Refusal::NotFound("channel lobby".into())])
-        .asks_registry()
-}
-
-/// Exactly one of the two must be given; the other must be left out or null.
-fn body_shape(api: &mut ApiDescription<'_>) -> ValueSchema {
-    let (id, on) = (Id.shape(&api.limits, &mut api.schemas), ON.shape(&api.limits, &mut api.schemas));
-    let name = CHANNEL_NAME.shape(&api.limits, &mut api.schemas);
-    let connection = api.schemas.named("RecordConnectionBody", |_| {
-        let keys = ObjectSchema::new().key("conn_id", id, "The connection.").may(
-            "channel",
-            schema::null(),
-            "Must be null or left out.",
-        );
-        keys.described("on", on.clone(), true).shape()
-    });
-    let channel = api.schemas.named("RecordChannelBody", |_| {
-        let keys = ObjectSchema::new().key("channel", name, "The channel.").may(
-            "conn_id",
-            schema::null(),
-            "Must be null or left out.",
-        );
-        keys.described("on", on, true).shape()
-    });
-    schema::any_of([channel, connection])
 }
 
 fn off() -> Refusal {

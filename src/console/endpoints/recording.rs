@@ -12,19 +12,14 @@ use uuid::Uuid;
 
 use super::Console;
 use super::channel::named;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::broker::handle::BrokerHandle;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::done;
 use crate::http_error::Refusal;
-use crate::protocol::event::openapi::event;
 use crate::protocol::ids::{ChannelId, Stream};
-use crate::protocol::schema::{self, ObjectSchema, ValueSchema};
 use crate::telemetry::recorder::buffer::{RecordedEntry, RecordingPage};
 use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Published};
-use utoipa::openapi::Required;
-use utoipa::openapi::path::HttpMethod;
 
 /// Maximum time in seconds that a request waits for events.
 const MAX_WAIT_S: usize = 25;
@@ -38,114 +33,6 @@ enum RecordingSubject {
     /// The channel's uuid.
     Channel(Uuid),
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let frame = schema::or_null(event(&mut api.schemas));
-    let published = api.schemas.named("PublishedFrame", |_| published_schema(frame));
-    let connection_event = api.schemas.named("RecordedEvent", |_| connection_event_schema());
-    let answer = api.schemas.named("Recorded", |_| {
-        ObjectSchema::new()
-            .key("recording", schema::flag(), "Whether it is being recorded.")
-            .may(
-                "since_ms",
-                schema::count(),
-                "Start of the recording in Unix milliseconds, if it is being recorded.",
-            )
-            .may("missed", schema::count(), "Number of events after `after` that are no longer available.")
-            .key(
-                "events",
-                schema::list(schema::any_of([published, connection_event])),
-                "The new events, oldest first.",
-            )
-            .shape()
-    });
-    let number = |name, max, text: &str| {
-        let shape = schema::by_default(schema::whole(0..=max), 0.into());
-        in_query(name, Required::False, shape, text)
-    };
-    let wait = "How many seconds the request waits for new events.";
-    let id =
-        in_query("conn_id", Required::False, schema::uuid(), "The connection; either this or `channel`.");
-    let name = in_query("channel", Required::False, schema::text(), "The channel; overrides `conn_id`.");
-    let path = "/admin/recording.json";
-    Operation::new(HttpMethod::Get, path, "recording", ApiGroup::Console, Access::SignedOrAdmin)
-        .about(
-            "Read a recording",
-            "Returns recorded events after number `after`: of a connection the result of each frame for it, of a \
-             channel the published frames. `/admin/record` starts the recording. The rest of a long answer comes with \
-             the next one.",
-        )
-        .parameter(id)
-        .parameter(name.example(Some("lobby".into())))
-        .parameter(number("after", usize::MAX, "The number of the last event that the client has received."))
-        .parameter(number("wait_s", MAX_WAIT_S, wait))
-        .answer("The new events.", answer, EXAMPLE)
-        .refuses(Query::refusal("", |query| drop(query.required("conn_id"))))
-        .refuses([Refusal::SignatureMissing, Refusal::NotFound("channel lobby".into())])
-        .asks_registry()
-}
-
-fn numbered(keys: ObjectSchema) -> ObjectSchema {
-    keys.key(
-        "number",
-        schema::count(),
-        "The event's number; use the last one as `after` of the next request.",
-    )
-    .key("at_ms", schema::count(), "Time of the event in Unix milliseconds.")
-}
-
-fn published_schema(frame: ValueSchema) -> ValueSchema {
-    let keys = ObjectSchema::new()
-        .key("uuid", schema::uuid(), "The event's id.")
-        .key("type", schema::text(), "The event's type.")
-        .key("user", schema::or_null(schema::text()), "The sender, or the user whom the event concerns.")
-        .key("bytes", schema::count(), "Size of the frame.")
-        .key("only", schema::or_null(schema::count()), "Number of users it is addressed to; null for all.")
-        .key("except", schema::count(), "Number of users that it excludes.")
-        .key("connections", schema::count(), "Connections in the channel at that moment.")
-        .key("frame", frame, "The event; null if it was too long to be recorded.");
-    numbered(keys).shape()
-}
-
-/// One schema for all kinds of events. The value of `event` determines the keys.
-fn connection_event_schema() -> ValueSchema {
-    let events =
-        ["attached", "listening", "left", "frame", "answered", "taken", "not_taken", "closed", "detached"];
-    let outcomes = [
-        "sent",
-        "queued",
-        "collected",
-        "caught_up",
-        "held",
-        "had_it",
-        "not_meant",
-        "sealed",
-        "too_slow",
-        "broken",
-    ];
-    let or_null = || schema::or_null(schema::text());
-    let keys = ObjectSchema::new()
-        .key("event", schema::one_value_of(events), "The kind of event.")
-        .may("transport", schema::text(), "Of `attached`: the transport.")
-        .may("address", or_null(), "Of `attached`: the client's address, if known.")
-        .may("channel", or_null(), "Of `listening`, `left` and `frame`: the channel; null for private ones.")
-        .may("missed", schema::count(), "Of `listening`: number of missed frames that are sent as catch-up.")
-        .may("uuid", schema::uuid(), "Of `frame`: the event's id.")
-        .may("type", schema::text(), "Of `frame`: the event's type.")
-        .may("user", or_null(), "Of `frame`: the sender, or the user whom the event concerns.")
-        .may("bytes", schema::count(), "Of `frame` and `answered`: the size.")
-        .may("outcome", schema::one_value_of(outcomes), "Of `frame`: the result for this connection.")
-        .may("queued_bytes", schema::or_null(schema::count()), "Of `frame`: bytes queued at that moment.")
-        .may("frames", schema::count(), "Of `answered`: number of frames that the poll received.")
-        .may("code", schema::or_null(schema::count()), "Of `closed`: the close code.")
-        .may("reason", schema::text(), "Of `closed`: the reason.");
-    numbered(keys).shape()
-}
-
-const EXAMPLE: &str = r#"{"recording": true, "since_ms": 1582366272123, "missed": 0, "events": [{"number": 1,
-    "at_ms": 1582366273000, "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete", "user": null,
-    "bytes": 118, "only": null, "except": 0, "connections": 2,
-    "frame": {"channel": "lobby", "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete"}}]}"#;
 
 /// GET /admin/recording.json?conn_id=|channel=&after=&wait_s=: the events after number `after`. If there are none, the
 /// request waits this many seconds for new ones.

@@ -8,19 +8,16 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Console, polled, walk};
-use crate::api::operation::{ApiDescription, Operation};
+use super::{Console, walk};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{BrowseConnections, ConnectionRow, Phase};
 use crate::console::query::Listing;
-use crate::console::ranked::{ListPage, Ranked, by, page_shape};
+use crate::console::ranked::{ListPage, Ranked, by};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::ids::UserId;
-use crate::protocol::schema::{self, ObjectSchema};
-use crate::protocol::state::state_shape;
 
 const SORTS: [&str; 2] = ["name", "connections"];
 /// A state longer than this, in bytes, is left out of the list, so that a page stays small.
@@ -40,36 +37,6 @@ struct ShownUser<'a> {
     state: Option<&'a RawValue>,
     state_bytes: usize,
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let state = schema::or_null(state_shape(&mut api.schemas));
-    let rows = api.schemas.named("UserRow", |_| {
-        ObjectSchema::new()
-            .key("name", schema::text(), "The user's name.")
-            .key("uuid", schema::uuid(), "The user's id. It changes when the server restarts.")
-            .key("connections", schema::count(), "Number of current connections.")
-            .key("state", state, "The whole state; null if it is longer than 400 bytes.")
-            .key("state_bytes", schema::count(), "Size of the state.")
-            .shape()
-    });
-    let counts = [
-        ("total", "Number of users with connections."),
-        ("remembered", "Number of users that the server stores."),
-        ("matching", "Number of users that match the search."),
-    ];
-    let answer = api.schemas.named("UserRows", |_| page_shape(rows, &counts, "The users of the page."));
-    let operation = polled("/admin/users.json", "listUsers").about(
-        "List users",
-        "Returns one page of the users with connections. The server sorts and searches the list.",
-    );
-    Listing::openapi(operation, &SORTS, "Only names that contain this text, ignoring case.")
-        .answer("The users.", answer, EXAMPLE)
-        .asks_registry()
-}
-
-const EXAMPLE: &str = r#"{"total": 1, "remembered": 2, "matching": 1, "page": 1, "per_page": 50,
-    "rows": [{"name": "ada", "uuid": "66666666-6666-4666-8666-666666666666", "connections": 2,
-        "state": {"mood": "fine"}, "state_bytes": 15}]}"#;
 
 /// GET /admin/users.json?page=&per_page=&search=&sort=.
 ///

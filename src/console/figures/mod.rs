@@ -1,10 +1,7 @@
 //! The figures for dashboards that poll: `/admin/admin.json`.
 
-mod openapi;
 mod requested;
 mod write;
-
-pub use openapi::{openapi, openapi_by_post};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 

@@ -6,22 +6,18 @@
 use super::state::NotCreated;
 use super::{BoardDelete, Create, Exists, Push};
 use crate::api::invalid::Invalid;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query, response};
 use crate::auth::body::OpenBody;
 use crate::console::read;
 use crate::demo::Demo;
 use crate::demo::pages;
 use crate::http_error::{CODE_HEADER, MaxBody, Refusal};
 use crate::protocol::json::{self, MalformedJson};
-use crate::protocol::schema;
 use actix_web::http::{StatusCode, header};
 use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
 use serde_json::Value;
-use utoipa::openapi::path::{HttpMethod, Parameter, ParameterIn};
-use utoipa::openapi::{HeaderBuilder, Required, Response};
 
 /// Maximum size of a push body, in bytes.
-const MAX_PUSH: usize = 64 << 10;
+pub const MAX_PUSH: usize = 64 << 10;
 
 /// Mounts everything below `/demo/board` except the socket.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -42,85 +38,6 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
             .service(web::resource("").to(pages::with_slash))
             .default_service(web::to(not_found)),
     );
-}
-
-/// Describes the endpoint that creates a channel.
-pub fn openapi_new_channel(_: &mut ApiDescription<'_>) -> Operation {
-    let about = "Demo mode only. All sockets of the board are notified. Paths and responses are those of the original.";
-    let bounds = [NotCreated::TooLong, NotCreated::TooMany];
-    change_operation("/demo/board/new-channel", "boardNewChannel", "Create a channel of the board", about)
-        .refuses(bounds.map(|bound| Invalid::field("id", bound.to_string()).into()))
-}
-
-/// Describes the endpoint that deletes a channel.
-pub fn openapi_del_channel(_: &mut ApiDescription<'_>) -> Operation {
-    let about = "Demo mode only. All sockets of the board are notified.";
-    change_operation("/demo/board/del-channel", "boardDelChannel", "Delete a channel of the board", about)
-}
-
-/// Describes the endpoint that pushes to a channel.
-pub fn openapi_push(api: &mut ApiDescription<'_>) -> Operation {
-    let id = Parameter::builder().name("id").parameter_in(ParameterIn::Path).required(Required::True);
-    let id =
-        id.schema(Some(schema::filled_text())).description(Some("The channel.")).example(Some("news".into()));
-    let about = format!(
-        "Demo mode only. Any JSON value of at most {MAX_PUSH} bytes. The sockets that have subscribed to the channel \
-         receive it."
-    );
-    board_operation(
-        HttpMethod::Post,
-        "/demo/board/push/{id}",
-        "boardPush",
-        "Push to a channel of the board",
-        &about,
-    )
-    .parameter(id)
-    .body(schema::anything(), Required::True, r#"{"text": "hi"}"#, api.settings)
-    .open_to(MAX_PUSH)
-    .responds(400, error_response(StatusCode::BAD_REQUEST, "The channel does not exist."))
-    .responds(404, error_response(StatusCode::NOT_FOUND, "The channel's name contains a slash."))
-    .refuses(value(b"{", usize::MAX).err())
-}
-
-fn change_operation(path: &'static str, id: &str, summary: &str, about: &str) -> Operation {
-    let name = in_query(
-        "id",
-        Required::True,
-        schema::text(),
-        "Name of the channel, at most 256 characters. There are at most 256 channels.",
-    );
-    board_operation(HttpMethod::Get, path, id, summary, about)
-        .parameter(name.example(Some("news".into())))
-        .responds(
-            400,
-            error_response(
-                StatusCode::BAD_REQUEST,
-                "The channel exists already, or does not exist, or the query does not name one.",
-            ),
-        )
-}
-
-fn board_operation(
-    method: HttpMethod,
-    path: &'static str,
-    id: &str,
-    summary: &str,
-    about: &str,
-) -> Operation {
-    Operation::new(method, path, id, ApiGroup::Demo, Access::Open)
-        .about(summary, about)
-        .text("Done.", "text/plain")
-        .refuses([Refusal::Busy, Refusal::Draining])
-}
-
-/// An error with the original's text.
-fn error_response(status: StatusCode, about: &str) -> Response {
-    let code = if status == StatusCode::NOT_FOUND { "not-found" } else { "invalid" };
-    let header = HeaderBuilder::new().schema(Some(schema::one_value_of([code])));
-    let header = header.description(Some("The stable error code.")).build();
-    let mut refused = response(about, "text/plain", schema::text());
-    refused.headers.insert(CODE_HEADER.into(), header.into());
-    refused
 }
 
 fn plain(status: StatusCode, text: &'static str) -> HttpResponse {

@@ -1,134 +1,209 @@
-//! Builds the OpenAPI 3.1 description of the API from the descriptions of all endpoints.
+//! Builds the API description from the files `*.yaml` of this folder, which `build.rs` converts to JSON.
+//!
+//! The files are OpenAPI 3.1 with a few abbreviations, which this module expands:
+//!
+//! * `{{name}}` is a value of the settings or of the code: see [`variable`].
+//! * `$ref: Name` refers to the schema `Name`.
+//! * A schema with `properties` and without `type` is an object with all of them, except for those in `x-optional`.
+//! * Keys of an operation that begin with `x-`: see [`super::operation`].
 
-use crate::api::operation::{
-    ADMIN_COOKIE, ApiDescription, ApiGroup, BOUND_SIGNATURE, CSRF_TOKEN, Operation, SIGNATURE,
-    SIGNATURE_IN_QUERY,
-};
-use crate::api::{
-    channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
-    unsubscribe, user_state,
-};
-use crate::auth::guard;
-use crate::config::Settings;
-use crate::console::endpoints::{
-    channel, channels, configure_channel, connection, connections, disconnect as ended, limits, record,
-    recording, secrets, send_message, user, users,
-};
-use crate::console::{debug, figures as console_figures, session, sign_in, sign_out};
+use super::bodies;
+use super::operation::Operations;
+use crate::api::limits::RequestLimits;
+use crate::auth::body::{CONN_ID_BYTES, FORM_BYTES};
+use crate::auth::signing::MAX_AGE_S;
+use crate::config::{self, Settings};
 use crate::demo;
-use crate::http::health;
-use crate::transports::long_poll::listen;
-use crate::transports::websocket::upgrade;
-use crate::web::{assets, pages};
-use utoipa::openapi::security::SecurityScheme;
-use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{Components, Info, License, OpenApi, OpenApiBuilder, Paths, RefOr, Server};
+use crate::protocol::websocket::close::REASONS;
+use crate::telemetry::series::{FIGURES, SPANS};
+use crate::transports::long_poll::jsonp;
+use serde_json::{Map, Value, json};
 
-/// A function that describes an endpoint.
-type EndpointDescription = fn(&mut ApiDescription<'_>) -> Operation;
+const FILES: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
-/// All endpoints, in the order of the document. Those of demo mode follow.
-const ENDPOINTS: &[EndpointDescription] = &[
-    connect::openapi,
-    subscribe::openapi,
-    unsubscribe::openapi,
-    user_state::openapi,
-    message_post::openapi,
-    message_patch::openapi,
-    message_delete::openapi,
-    channel_config::openapi,
-    info::openapi,
-    info::openapi_without_body,
-    upgrade::openapi,
-    listen::openapi,
-    disconnect::openapi_by_body,
-    disconnect::openapi_by_query,
-    health::openapi_live,
-    health::openapi_ready,
-    pages::openapi_front,
-    pages::openapi_dashboard,
-    console_figures::openapi,
-    console_figures::openapi_by_post,
-    debug::openapi,
-    sign_in::openapi,
-    sign_in::openapi_submit,
-    sign_out::openapi,
-    sign_out::openapi_submit,
-    pages::openapi_explorer,
-    pages::openapi_first_application,
-    super::openapi,
-    super::openapi_swagger2,
-    assets::openapi,
-    channels::openapi,
-    channel::openapi,
-    users::openapi,
-    user::openapi,
-    connections::openapi,
-    connection::openapi,
-    secrets::openapi,
-    limits::openapi,
-    send_message::openapi,
-    configure_channel::openapi,
-    ended::openapi,
-    ended::openapi_user,
-    record::openapi,
-    recording::openapi,
-];
-
-const ABOUT: &str = "This server has two groups of callers: **backends**, which send signed requests, and **browsers**, which only \
-    receive. Every error has a status above 400, a stable code in the header `x-channelstream-error` and a JSON body, \
-    or HTML or plain text if `Accept` names it; a refused request changes nothing. Unknown fields are ignored; of duplicate \
-    keys the last one counts, and no parameter may be given twice. The limits are those of this server's settings.";
+/// The files with endpoints, in the order of the document.
+const GROUPS: [&str; 5] = ["backends", "browsers", "operators", "console", "demo"];
 
 /// The whole description, with the limits of the settings and with paths below `prefix`.
-pub fn document(settings: &Settings, prefix: &str) -> OpenApi {
-    let mut description = ApiDescription::new(settings);
-    let mut paths = Paths::new();
-    let of_demo = if settings.demo_enabled() { demo::ENDPOINTS } else { &[] };
-    for openapi in ENDPOINTS.iter().chain(of_demo) {
-        let operation = openapi(&mut description);
-        let (path, method) = (operation.path, operation.method.clone());
-        paths.add_path_operation(path, vec![method], operation.build(&mut description));
+///
+/// # Errors
+/// The files contain an unknown name. A test prevents that.
+pub fn document(settings: &Settings, prefix: &str) -> Result<Value, String> {
+    let mut files: Value = serde_json::from_str(FILES).map_err(|error| error.to_string())?;
+    expand(&mut files, &|name| variable(name, settings, prefix))?;
+    let mut document = files["api"].take();
+    let mut schemas = object(files["schemas"].take());
+    schemas.extend(bodies::schemas(&RequestLimits::from(settings)));
+    let (mut tags, mut paths, mut operations) = (Vec::new(), Map::new(), Operations::new(settings));
+    for name in GROUPS.iter().filter(|name| **name != "demo" || settings.demo_enabled()) {
+        let mut group = files[*name].take();
+        for (path, item) in object(group["paths"].take()) {
+            let describe = |(method, operation)| Ok((method, operations.describe(name, object(operation))?));
+            let item = object(item).into_iter().map(describe).collect::<Result<Map<_, _>, String>>()?;
+            paths.insert(path, Value::Object(item));
+        }
+        schemas.extend(object(group["schemas"].take()));
+        tags.push(group["tag"].take());
     }
-    let groups =
-        ApiGroup::ALL.into_iter().filter(|group| *group != ApiGroup::Demo || settings.demo_enabled());
-    let tags =
-        groups.map(|group| TagBuilder::new().name(group.tag()).description(Some(group.about())).build());
-    let server = if prefix.is_empty() { "/" } else { prefix };
-    OpenApiBuilder::new()
-        .info(about())
-        .servers(Some([Server::new(server)]))
-        .paths(paths)
-        .components(Some(components(description)))
-        .tags(Some(tags.collect::<Vec<_>>()))
-        .build()
+    document["paths"] = Value::Object(paths);
+    document["components"]["schemas"] =
+        schemas.into_iter().filter(|(name, _)| !name.starts_with("x-")).collect();
+    document["components"]["responses"] = Value::Object(operations.into_responses());
+    document["tags"] = Value::Array(tags);
+    Ok(document)
 }
 
-fn about() -> Info {
-    let mut info = Info::new("Channelstream API", env!("CARGO_PKG_VERSION"));
-    info.description = Some(ABOUT.into());
-    let mut license = License::new("MIT OR Apache-2.0");
-    license.identifier = Some("MIT OR Apache-2.0".into());
-    info.license = Some(license);
-    info
+/// The members of an object; none of any other value.
+pub(super) fn object(value: Value) -> Map<String, Value> {
+    if let Value::Object(members) = value { members } else { Map::new() }
 }
 
-fn components(description: ApiDescription<'_>) -> Components {
-    let [header, query, bound] = guard::security_schemes();
-    let schemes = [
-        (SIGNATURE, header),
-        (SIGNATURE_IN_QUERY, query),
-        (BOUND_SIGNATURE, bound),
-        (ADMIN_COOKIE, session::security_scheme()),
-        (CSRF_TOKEN, session::csrf_scheme()),
-    ];
-    let mut components = Components::new();
-    components.schemas = description.schemas.into_shapes();
-    components.responses =
-        description.responses.into_iter().map(|(name, response)| (name, RefOr::T(response))).collect();
-    components.security_schemes = schemes
-        .into_iter()
-        .map(|(name, scheme): (&str, SecurityScheme)| (name.to_owned(), RefOr::T(scheme)))
-        .collect();
-    components
+/// The value behind `{{name}}`: a number of the settings, or a value that the code determines.
+fn variable(name: &str, settings: &Settings, prefix: &str) -> Option<Value> {
+    Some(match name {
+        "version" => env!("CARGO_PKG_VERSION").into(),
+        "server" => if prefix.is_empty() { "/" } else { prefix }.into(),
+        "signature_age_s" => MAX_AGE_S.into(),
+        "close_codes" => close_codes().into(),
+        "callback_pattern" => format!("^$|{}", jsonp::pattern()).into(),
+        "callback_length" => jsonp::MAX_LENGTH.into(),
+        "conn_id_bytes" => CONN_ID_BYTES.into(),
+        "form_bytes" => FORM_BYTES.into(),
+        "demo_bytes" => demo::MAX_BODY.into(),
+        "push_bytes" => demo::MAX_PUSH.into(),
+        "figures" => json!(FIGURES.map(|figure| figure.name)),
+        "steps" => json!(SPANS.map(|(step_s, _)| step_s)),
+        _ => {
+            let shown = config::shown(settings).into_iter().find(|setting| setting.key == name)?;
+            shown.value.parse::<u64>().ok()?.into()
+        }
+    })
+}
+
+/// The table of close codes in Markdown.
+fn close_codes() -> String {
+    let mut table =
+        String::from("| close code | text | why | what a client should do |\n| --- | --- | --- | --- |\n");
+    for (reason, why, advice) in REASONS {
+        let code = reason.code().unwrap_or_default();
+        table.push_str(&format!("| {code} | {} | {why} | {advice} |\n", reason.text()));
+    }
+    table
+}
+
+/// Expands the abbreviations in a value.
+fn expand(value: &mut Value, variable: &impl Fn(&str) -> Option<Value>) -> Result<(), String> {
+    match value {
+        Value::String(text) if text.contains("{{") => *value = filled(text, variable)?,
+        Value::Array(items) => items.iter_mut().try_for_each(|item| expand(item, variable))?,
+        Value::Object(members) => {
+            members.values_mut().try_for_each(|member| expand(member, variable))?;
+            if let Some(Value::String(name)) = members.get_mut("$ref").filter(|name| !is_pointer(name)) {
+                *name = format!("#/components/schemas/{name}");
+            }
+            complete_object(members);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_pointer(reference: &Value) -> bool {
+    reference.as_str().is_some_and(|text| text.starts_with('#'))
+}
+
+/// A text with the values of its variables. A text that is one variable becomes its value, of whatever type.
+fn filled(text: &str, variable: &impl Fn(&str) -> Option<Value>) -> Result<Value, String> {
+    let (mut whole, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (name, tail) = after.split_once("}}").unwrap_or((after, ""));
+        let value = variable(name).ok_or_else(|| format!("there is no variable {name}"))?;
+        if before.len() + tail.len() + whole.len() == 0 {
+            return Ok(value);
+        }
+        whole.push_str(before);
+        whole.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        rest = tail;
+    }
+    whole.push_str(rest);
+    Ok(whole.into())
+}
+
+/// Adds `type` and `required` to the schema of an object.
+fn complete_object(schema: &mut Map<String, Value>) {
+    let Some(Value::Object(properties)) = schema.get("properties").filter(|_| !schema.contains_key("type"))
+    else {
+        return;
+    };
+    let required: Vec<String> = properties.keys().cloned().collect();
+    let optional = schema.remove("x-optional").unwrap_or_default();
+    let is_required = |name: &String| !optional.as_array().is_some_and(|names| names.contains(&json!(name)));
+    schema.insert("type".into(), "object".into());
+    schema.insert("required".into(), required.into_iter().filter(is_required).collect());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DemoSetting;
+    use std::collections::BTreeSet;
+
+    fn variables(name: &str) -> Option<Value> {
+        Some(match name {
+            "count" => 7.into(),
+            "name" => "ada".into(),
+            _ => return None,
+        })
+    }
+
+    #[test]
+    fn abbreviations_are_expanded() {
+        let mut value = json!({
+            "of": "{{name}} has {{count}}",
+            "maximum": "{{count}}",
+            "schema": { "$ref": "User" },
+            "object": { "x-optional": ["b"], "properties": { "a": {}, "b": {} } },
+        });
+        expand(&mut value, &variables).unwrap();
+        let expected = json!({
+            "of": "ada has 7",
+            "maximum": 7,
+            "schema": { "$ref": "#/components/schemas/User" },
+            "object": { "type": "object", "required": ["a"], "properties": { "a": {}, "b": {} } },
+        });
+        assert_eq!(value, expected);
+        let unknown = expand(&mut json!(["{{other}}"]), &variables);
+        assert_eq!(unknown, Err("there is no variable other".into()));
+    }
+
+    /// The keys of all objects, and the schemas that references name.
+    fn walk<'a>(value: &'a Value, keys: &mut BTreeSet<&'a str>, named: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| walk(item, keys, named)),
+            Value::Object(members) => {
+                let reference = members.get("$ref").and_then(Value::as_str);
+                named.extend(reference.and_then(|text| text.strip_prefix("#/components/schemas/")));
+                keys.extend(members.keys().map(String::as_str));
+                members.values().for_each(|member| walk(member, keys, named));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn no_abbreviation_remains_and_every_schema_is_used() {
+        for demo in [DemoSetting::On, DemoSetting::Off] {
+            let document = document(&Settings { demo, ..Settings::default() }, "/prefix").unwrap();
+            let (mut keys, mut named) = (BTreeSet::new(), BTreeSet::new());
+            walk(&document, &mut keys, &mut named);
+            let left: Vec<_> = keys
+                .iter()
+                .filter(|key| key.starts_with("x-") && !key.starts_with("x-channelstream"))
+                .collect();
+            assert_eq!(left, Vec::<&&str>::new());
+            assert!(!document.to_string().contains("{{"));
+            let schemas = document["components"]["schemas"].as_object().unwrap();
+            assert_eq!(schemas.keys().map(String::as_str).collect::<BTreeSet<_>>(), named);
+        }
+    }
 }

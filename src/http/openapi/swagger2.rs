@@ -185,7 +185,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn under(prefix: &str) -> Value {
-        convert(&serde_json::to_value(openapi::description(&Settings::default(), "")).unwrap(), prefix)
+        convert(&openapi::description(&Settings::default(), "").unwrap(), prefix)
     }
 
     fn description() -> Value {

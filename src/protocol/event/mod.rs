@@ -1,7 +1,5 @@
 //! Events for clients, in the format of the original: compact JSON, one object each.
 
-pub(crate) mod openapi;
-
 use super::frame::{Audience, Frame, FrameDraft, LiveFlag};
 use super::ids::UserId;
 use super::json;

@@ -4,7 +4,6 @@ use super::event_list::EventList;
 use super::jsonp;
 use super::session::{PollAnswer, PollClient, PollSession, Receipt};
 use crate::api::conn_id;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation, in_query};
 use crate::auth::Gate;
 use crate::broker::drain::Stage;
 use crate::broker::handle::BrokerHandle;
@@ -13,9 +12,6 @@ use crate::connection::deadline::ConnectionDeadline;
 use crate::connection::exchange::Taken;
 use crate::http_error::Refusal;
 use crate::limits::addresses::Charge;
-use crate::protocol::event::openapi::events;
-use crate::protocol::schema;
-use crate::telemetry::limits::Limit;
 use crate::transports::admission::{Admission, Charges};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -25,8 +21,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::{Content, Required};
 use uuid::Uuid;
 
 /// How long a poll waits for its empty list if it arrives during shutdown.
@@ -91,37 +85,6 @@ fn without_conn_id() -> Refusal {
 fn with_unreadable_conn_id() -> Refusal {
     Refusal::Invalid(json!(["Wrong UUID format"]))
 }
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let description = "The events; with a callback, a script `callback([…])`.";
-    let script = Content::new(Some(schema::text()));
-    let about = format!(
-        "Returns missed events immediately. Otherwise it returns the first event together with all events of the \
-         following {} ms, or `[]` after {} ms. Poll again immediately: events that arrive between two polls are kept. \
-         Events are kept until the server's kernel has accepted the whole response: if the client closes its \
-         connection before, the next poll returns them. During shutdown, polls return missed events, or `[]` after a \
-         short time.",
-        api.settings.poll_batch_window_ms, api.settings.poll_wait_ms
-    );
-    let callback = schema::of_type(utoipa::openapi::schema::Type::String).max_length(Some(jsonp::MAX_LENGTH));
-    let callback = callback.pattern(Some(format!("^$|{}", jsonp::pattern()))).into();
-    let jsonp = "For JSONP: a plain name of a JavaScript function, such as `a.b[0]`, without reserved words. An empty one is ignored.";
-    Operation::new(HttpMethod::Get, "/listen", "listen", ApiGroup::Browsers, Access::Open)
-        .about("Poll for the events of a connection", &about)
-        .parameter(conn_id::parameter("The connection."))
-        .parameter(in_query("callback", Required::False, callback, jsonp))
-        .answer_or(description, events(&mut api.schemas), ANSWER, ("application/javascript", script))
-        .refuses([without_conn_id(), with_unreadable_conn_id()])
-        .refuses([Refusal::UnacceptableCallback, Refusal::UnknownConnection, Refusal::OriginNotAllowed])
-        .limited_by([Limit::Sessions])
-}
-
-const ANSWER: &str = r#"[{"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222",
-    "timestamp": "2020-02-22T10:11:12.123456", "date": "2020-02-22T10:11:12.123456", "user": "bob",
-    "message": {"text": "hi!"}, "edited": "2020-02-22T10:11:13.123456", "type": "message", "catchup": true},
-  {"channel": "lobby", "uuid": "22222222-2222-4222-8222-222222222222", "message": {"text": "hi!"},
-    "edited": "2020-02-22T10:11:13.123456", "type": "message:edit", "catchup": true},
-  {"channel": "lobby", "uuid": "33333333-3333-4333-8333-333333333333", "type": "message:delete", "catchup": true}]"#;
 
 /// During shutdown a poll returns missed events, or an empty list instead of an error, because old clients do not retry
 /// after a failed poll. The empty list is delayed, because clients poll again as soon as they receive it.

@@ -6,7 +6,6 @@
 use super::routes::{AdmittedSocket, SocketRoutes};
 use super::session::{Handshake, WebsocketSession};
 use crate::api::conn_id;
-use crate::api::operation::{Access, ApiDescription, ApiGroup, Operation};
 use crate::auth::Gate;
 use crate::auth::allowed_origins;
 use crate::auth::guard::now_unix;
@@ -17,9 +16,7 @@ use crate::broker::hub::handle::HubHandle;
 use crate::connection::timed_socket::TimedSocket;
 use crate::http_error::{self, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
-use crate::protocol::websocket::close::REASONS;
 use crate::protocol::websocket::deflate;
-use crate::telemetry::limits::Limit;
 use crate::transports::admission::{Admission, Charges};
 use actix_codec::{Framed, FramedParts};
 use actix_http::body::{BodySize, MessageBody};
@@ -34,8 +31,6 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use utoipa::openapi::Response as OpenApiResponse;
-use utoipa::openapi::path::HttpMethod;
 use uuid::Uuid;
 
 /// The state of the service on each thread.
@@ -196,29 +191,6 @@ pub(crate) fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
 
 fn invalid(text: &str) -> Refusal {
     Refusal::Invalid(json!({ "conn_id": [text] }))
-}
-
-pub fn openapi(api: &mut ApiDescription<'_>) -> Operation {
-    let settings = api.settings;
-    let mut about = format!(
-        "A websocket handshake. Afterwards every text frame is a JSON list of one event, in the form that `/listen` \
-         returns; `[]` is the heartbeat, sent every {} ms. Data from the client only shows that it is alive. An \
-         unknown `conn_id` is accepted and closed immediately with 1000, so that old clients connect again. Messages \
-         are compressed (permessage-deflate) if the client requests it.\n\n\
-         | close code | text | why | what a client should do |\n| --- | --- | --- | --- |\n",
-        settings.heartbeat_interval_ms
-    );
-    for (reason, why, advice) in REASONS {
-        let code = reason.code().unwrap_or_default();
-        about.push_str(&format!("| {code} | {} | {why} | {advice} |\n", reason.text()));
-    }
-    Operation::new(HttpMethod::Get, "/ws", "ws", ApiGroup::Browsers, Access::Open)
-        .about("Open the websocket of a connection", &about)
-        .parameter(conn_id::parameter("The connection."))
-        .responds(101, OpenApiResponse::new("The socket is open."))
-        .refuses([invalid("Missing data for required field.")])
-        .refuses([Refusal::UpgradeRequired, Refusal::Draining, Refusal::OriginNotAllowed])
-        .limited_by([Limit::Sessions])
 }
 
 async fn refuse(

@@ -215,3 +215,72 @@ fn description_offers_only_accepted_signatures() {
     let strict = document_for(&Settings { require_bound_signatures: true, ..Settings::default() });
     assert_eq!(security(&strict), json!([{"boundSignature": []}]));
 }
+
+/// Requests with wrong queries and bodies whose refusals are examples of the description.
+const WRONG: [(&str, &str, &str); 15] = [
+    ("GET", "/admin/channels.json?page=0&per_page=x&sort=color", ""),
+    ("GET", "/admin/users.json?page=0&per_page=x&sort=color", ""),
+    ("GET", "/admin/connections.json?page=0&per_page=x&sort=color", ""),
+    ("GET", "/admin/channel.json", ""),
+    ("GET", "/admin/user.json", ""),
+    ("GET", "/admin/connection.json", ""),
+    ("GET", "/admin/recording.json", ""),
+    ("GET", "/admin/admin.json?per_page=x", ""),
+    ("POST", "/admin/disconnect_user", r#"{"user": "nobody"}"#),
+    ("GET", "/ws", ""),
+    ("GET", "/listen", ""),
+    ("GET", "/listen?conn_id=7", ""),
+    ("GET", "/disconnect", ""),
+    ("POST", "/demo/message", r#"{"user": "ada", "channel": "lobby"}"#),
+    ("POST", "/demo/board/push/news", "{"),
+];
+
+#[actix_web::test]
+async fn refusals_of_wrong_requests_are_examples() {
+    let document = document();
+    let server = TestServer::start(settings());
+    let backend = server.backend();
+    backend.send("GET", "/demo/board/new-channel?id=news", &[], b"").await;
+    for (method, target, body) in WRONG {
+        let path = target.split('?').next().unwrap().replace("push/news", "push/{id}");
+        let reply = match path.as_str() {
+            "/ws" => socket::open(server.address, target, &[]).await.err().unwrap(),
+            _ => backend.send(method, target, &[], body.as_bytes()).await,
+        };
+        assert_eq!(reply.status, 422, "{method} {target}: {}", reply.text());
+        let operation = &document["paths"][&path][method.to_lowercase()];
+        let examples = content(&document, operation, "422")["examples"].as_object().unwrap();
+        assert!(
+            examples.values().any(|example| example["value"] == reply.json()),
+            "{target}: {}",
+            reply.text()
+        );
+    }
+}
+
+#[actix_web::test]
+async fn lists_accept_the_documented_orders_and_pages() {
+    let document = document();
+    let server = TestServer::start(settings());
+    let backend = server.backend();
+    let mut accepted = 0;
+    for path in ["/admin/channels.json", "/admin/users.json", "/admin/connections.json"] {
+        for parameter in document["paths"][path]["get"]["parameters"].as_array().unwrap() {
+            let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            let values = schema["enum"].as_array().cloned().unwrap_or_default();
+            // Pages of one row, because the product of both is limited, too.
+            let other = if name == "page" { "&per_page=1" } else { "" };
+            for value in values.iter().chain(schema.get("minimum")).chain(schema.get("maximum")) {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let target = format!("{path}?{name}={value}{other}");
+                assert_eq!(backend.send("GET", &target, &[], b"").await.status, 200, "{target}");
+                accepted += 1;
+            }
+            if let Some(above) = schema["maximum"].as_u64().map(|most| most + 1) {
+                let target = format!("{path}?{name}={above}{other}");
+                assert_eq!(backend.send("GET", &target, &[], b"").await.status, 422, "{target}");
+            }
+        }
+    }
+    assert_eq!(accepted, 38);
+}
