@@ -1,8 +1,8 @@
 //! /disconnect: close a connection.
 
+use super::ConnIdQuery;
 use super::answer;
 use super::body;
-use super::conn_id::ConnIdQuery;
 use super::fields::{Field, FieldTable, Fields, Id, NULL, fault, uuid_text};
 use super::invalid::Invalid;
 use super::limits::RequestLimits;

@@ -4,7 +4,6 @@
 //! its tolerance (`"1"` is true, `"7"` is 7), and all errors of a request are reported together.
 
 pub(crate) mod answer;
-pub mod conn_id;
 pub(crate) mod channels_info;
 pub mod limits;
 pub mod invalid;
@@ -22,3 +21,18 @@ pub mod message_patch;
 pub mod message_delete;
 pub mod info;
 pub mod disconnect;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// The part of a query that names a connection.
+#[derive(Debug, Deserialize)]
+pub struct ConnIdQuery {
+    /// The text as received, not yet parsed.
+    pub conn_id: Option<String>,
+}
+
+/// Reads the id of a connection in each form that the original accepts.
+pub fn parse_conn_id(text: &str) -> Option<Uuid> {
+    fields::uuid_text(text).ok()
+}

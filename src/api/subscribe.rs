@@ -1,10 +1,10 @@
 //! POST /subscribe: subscribe a connection to channels.
 
+use super::ConnIdQuery;
 use super::answer;
 use super::body;
 use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
 use super::channels_info::{ChannelsInfo, Freshness};
-use super::conn_id::ConnIdQuery;
 use super::fields::{CHANNEL_NAME, Field, FieldTable, Fields, Id, ListField, ListLimit, Name, uuid_text};
 use super::info::{INFO, InfoOptions};
 use super::invalid::Invalid;

@@ -1,7 +1,7 @@
 //! POST /unsubscribe: unsubscribe a connection from channels.
 
+use super::ConnIdQuery;
 use super::answer;
-use super::conn_id::ConnIdQuery;
 use super::info::InfoOptions;
 use super::invalid::Invalid;
 use super::limits::RequestLimits;

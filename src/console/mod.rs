@@ -1,7 +1,6 @@
 //! The operators' console: sign-in, figures, and the endpoints of its pages.
 
 pub mod endpoints;
-pub(crate) mod debug;
 mod ended_sessions;
 pub(crate) mod figures;
 mod failed_sign_ins;
@@ -39,7 +38,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 pub fn figures(cfg: &mut web::ServiceConfig) {
     let json = web::resource("/admin/admin.json");
     cfg.service(json.route(read().to(figures::admin_json)).route(web::post().to(figures::admin_json)))
-        .service(web::resource("/admin/debug").route(read().to(debug::debug)));
+        .service(web::resource("/admin/debug").route(read().to(figures::debug)));
 }
 
 /// GET and HEAD, because health checks often use HEAD.

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use actix_web::HttpRequest;
 
-use crate::api::conn_id;
 use crate::api::invalid::Invalid;
+use crate::api::parse_conn_id;
 use uuid::Uuid;
 
 /// Maximum number of rows on one page.
@@ -96,7 +96,7 @@ impl Query {
 
     /// A connection's id, if it is present and valid.
     pub fn conn_id(&mut self, name: &str) -> Option<Uuid> {
-        let id = conn_id::parse(self.text(name)?);
+        let id = parse_conn_id(self.text(name)?);
         if id.is_none() {
             self.fault(name, "Not a valid UUID.");
         }

@@ -10,7 +10,6 @@
 
 mod backend;
 mod first_application;
-mod state;
 pub mod sockets;
 mod connection;
 mod heartbeat;
@@ -26,10 +25,12 @@ mod pages;
 pub use backend::MAX_BODY;
 pub use board::routes::MAX_PUSH;
 
+use crate::api::answer;
 use crate::auth::Gate;
 use crate::auth::signing::Keys;
+use crate::broker::handle::BrokerHandle;
 use crate::config::Settings;
-use crate::console::read;
+use crate::console::{read, uptime};
 use crate::http_error::Refusal;
 use crate::limits::rate::PublishRates;
 use crate::telemetry::in_flight::{BoundedCounter, InFlight};
@@ -111,7 +112,7 @@ pub fn configure(demo: Option<web::Data<Demo>>) -> impl FnOnce(&mut web::Service
             cfg.app_data(demo).service(
                 web::scope("")
                     .guard(fn_guard(is_served))
-                    .service(web::resource("/demo/state").route(read().to(state::state)))
+                    .service(web::resource("/demo/state").route(read().to(state)))
                     .configure(backend::configure)
                     .configure(board::routes::configure)
                     .configure(programs),
@@ -141,4 +142,20 @@ fn programs(cfg: &mut web::ServiceConfig) {
 async fn front_page(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
     let demo = if gate.serves_demo(req.head()) { "true" } else { "false" };
     FRONT.serve(&gate.base_url(req.head()), &[("demo", demo), ("version", env!("CARGO_PKG_VERSION"))])
+}
+
+/// GET /demo/state: the figures that the front page shows. Visitors do not need to know how busy a production server is,
+/// so there are none without demo mode. It reads only counters and sends no request to an actor.
+async fn state(broker: web::Data<BrokerHandle>) -> HttpResponse {
+    let (counters, in_flight) = (&broker.counters, &broker.in_flight);
+    let text = format!(
+        r#"{{"version":"{}","uptime":"{}","sessions":{},"messages":{},"deliveries":{},"draining":{}}}"#,
+        env!("CARGO_PKG_VERSION"),
+        uptime(broker.started.elapsed().as_secs()),
+        in_flight.sessions.get(),
+        counters.messages.get(),
+        counters.deliveries.get(),
+        broker.is_draining(),
+    );
+    answer::json(text.into_bytes())
 }

@@ -6,7 +6,7 @@
 //! bad signature) goes through the App, which calls the same handlers and gives the same answer.
 
 use super::cors;
-use crate::api::conn_id::ConnIdQuery;
+use crate::api::ConnIdQuery;
 use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
 use crate::auth::body::{Body, BodySender};
 use crate::auth::guard::Signed;

@@ -1,4 +1,4 @@
-//! The console's endpoints: paginated lists, single objects, commands. Each operation has a file.
+//! The console's endpoints: paginated lists, single objects, commands.
 
 pub(crate) mod channels;
 pub(crate) mod channel;
@@ -8,9 +8,7 @@ pub(crate) mod secrets;
 pub(crate) mod limits;
 pub(crate) mod connections;
 pub(crate) mod connection;
-pub(crate) mod send_message;
-pub(crate) mod configure_channel;
-pub mod disconnect;
+pub mod commands;
 pub mod record;
 pub(crate) mod recording;
 pub(crate) mod walk;
@@ -91,8 +89,8 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/admin/limits.json").route(read().to(limits::limits)))
         .service(web::resource("/admin/recording.json").route(read().to(recording::recording)))
         .service(web::resource("/admin/record").route(web::post().to(record::record)))
-        .service(web::resource("/admin/message").route(web::post().to(send_message::send)))
-        .service(web::resource("/admin/channel_config").route(web::post().to(configure_channel::configure)))
-        .service(web::resource("/admin/disconnect").route(web::post().to(disconnect::connection)))
-        .service(web::resource("/admin/disconnect_user").route(web::post().to(disconnect::user)));
+        .service(web::resource("/admin/message").route(web::post().to(commands::send)))
+        .service(web::resource("/admin/channel_config").route(web::post().to(commands::configure)))
+        .service(web::resource("/admin/disconnect").route(web::post().to(commands::disconnect)))
+        .service(web::resource("/admin/disconnect_user").route(web::post().to(commands::disconnect_user)));
 }

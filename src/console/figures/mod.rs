@@ -1,4 +1,4 @@
-//! The figures for dashboards that poll: `/admin/admin.json`.
+//! The figures for dashboards that poll, `/admin/admin.json`, and as text for troubleshooting, `/admin/debug`.
 
 mod requested;
 mod write;
@@ -11,6 +11,7 @@ use super::uptime;
 use crate::broker::handle::BrokerHandle;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
+use crate::telemetry::metrics::{METRICS, Metric, Sources};
 use requested::RequestedFigures;
 
 /// GET and POST /admin/admin.json; a body is ignored.
@@ -50,4 +51,23 @@ async fn build(
     let (uptime, version) = (uptime(broker.started.elapsed().as_secs()), env!("CARGO_PKG_VERSION"));
     out.extend_from_slice(format!(",\"uptime\":\"{uptime}\",\"version\":\"{version}\"}}").as_bytes());
     Ok(Built { body: out, decisive, rows })
+}
+
+/// GET /admin/debug.
+///
+/// # Errors
+/// `Busy`.
+pub async fn debug(_: AdminOrSigned, broker: web::Data<BrokerHandle>) -> Result<HttpResponse, Refusal> {
+    // The registry answers behind all that was published before, and notes its figures.
+    broker.counts().await?;
+    let (counters, sources) = (&broker.counters, Sources::now(&broker.counters, &broker.in_flight));
+    let line = |metric: &Metric| format!("{}: {}\n", metric.help, metric.read(&sources));
+    let mut text: String = METRICS.iter().map(line).collect();
+    for (limit, count) in counters.limits.iter() {
+        text.push_str(&format!("limit reached, {}: {count}\n", limit.setting()));
+    }
+    for (reason, count) in counters.closes.iter() {
+        text.push_str(&format!("websockets closed, {reason}: {count}\n"));
+    }
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=UTF-8").body(text))
 }

@@ -7,7 +7,7 @@ use crate::api::{
     channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
     unsubscribe, user_state,
 };
-use crate::console::endpoints::{disconnect as ended, record};
+use crate::console::endpoints::{commands, record};
 use crate::http_error::Refusal;
 use crate::protocol::time::Timestamp;
 use serde_json::Value;
@@ -25,7 +25,7 @@ const OBJECTS: [(&str, FieldTable); 12] = [
     ("ChannelInfoBody", info::FIELDS),
     ("InfoResolution", info::OPTION_FIELDS),
     ("DisconnectBody", disconnect::FIELDS),
-    ("DisconnectUserBody", ended::FIELDS),
+    ("DisconnectUserBody", commands::FIELDS),
 ];
 
 /// The schemas of all objects in bodies.
@@ -49,7 +49,7 @@ pub(super) fn refusal(reader: &str, body: &[u8], limits: &RequestLimits) -> Opti
         "ChannelConfigBody" => error(channel_config::ChannelConfigRequest::parse(body, limits)),
         "ChannelInfoBody" => error(info::InfoRequest::parse(body, limits)),
         "DisconnectBody" => error(disconnect::DisconnectRequest::parse(body, limits)),
-        "DisconnectUserBody" => error(ended::DisconnectUserRequest::parse(body, limits)),
+        "DisconnectUserBody" => error(commands::DisconnectUserRequest::parse(body, limits)),
         "RecordBody" => error(record::RecordRequest::parse(body, limits)),
         _ => None,
     };

@@ -6,6 +6,7 @@
 //! * `x-limits`: the settings whose limits it may reach, in addition to those of every operation.
 //! * `x-body`: a JSON body. `reader` names the schema of the fields and the reader, whose answer to the body `wrong`
 //!   becomes an example of a refusal. `schema` is another schema, for a body that is not this object itself.
+//!   The refusals of bodies follow, and `busy`.
 //! * `x-answer`: the answer with status 200, in JSON unless `type` names another type.
 //! * `x-redirects`: the answer with status 302. Callers without credentials are then redirected instead of refused.
 //! * `x-polled`: the answer has an `ETag`.

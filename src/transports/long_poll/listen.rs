@@ -3,7 +3,7 @@
 use super::event_list::EventList;
 use super::jsonp;
 use super::session::{PollAnswer, PollClient, PollSession, Receipt};
-use crate::api::conn_id;
+use crate::api::parse_conn_id;
 use crate::auth::Gate;
 use crate::broker::drain::Stage;
 use crate::broker::handle::BrokerHandle;
@@ -51,7 +51,7 @@ pub async fn listen(
     query: web::Query<ListenQuery>,
 ) -> Result<HttpResponse, Refusal> {
     let text = query.conn_id.as_deref().ok_or_else(without_conn_id)?;
-    let conn_id = conn_id::parse(text).ok_or_else(with_unreadable_conn_id)?;
+    let conn_id = parse_conn_id(text).ok_or_else(with_unreadable_conn_id)?;
     // 0.7.1 treats an empty callback as none.
     let callback = query.callback.as_deref().filter(|name| !name.is_empty());
     if callback.is_some_and(|name| !jsonp::valid(name)) {

@@ -5,7 +5,7 @@
 //! the upgrade service. Everything else (another path, a signature, a proxy's prefix, an unexpected header, any error)
 //! returns `None` and goes to the upgrade service.
 
-use crate::api::conn_id;
+use crate::api::parse_conn_id;
 use crate::auth::guard::SIGNATURE_HEADER;
 use crate::auth::request_signature::BOUND_HEADER;
 use crate::protocol::websocket::deflate;
@@ -80,7 +80,7 @@ impl<'a> PlainHandshake<'a> {
 fn conn_id(target: &str) -> Option<Uuid> {
     let id = target.strip_prefix(TARGET)?;
     let usual = id.len() == CONN_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    conn_id::parse(id).filter(|_| usual)
+    parse_conn_id(id).filter(|_| usual)
 }
 
 /// The number of headers that must occur exactly once: `Host`, `Upgrade`, `Connection`, the version, the key.

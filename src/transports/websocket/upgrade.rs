@@ -5,7 +5,7 @@
 
 use super::routes::{AdmittedSocket, SocketRoutes};
 use super::session::{Handshake, WebsocketSession};
-use crate::api::conn_id;
+use crate::api::parse_conn_id;
 use crate::auth::Gate;
 use crate::auth::allowed_origins;
 use crate::auth::guard::now_unix;
@@ -186,7 +186,7 @@ pub(crate) fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
     if named.next().is_some() {
         return Err(invalid("Given more than once."));
     }
-    conn_id::parse(text).ok_or_else(|| invalid("Not a valid UUID."))
+    parse_conn_id(text).ok_or_else(|| invalid("Not a valid UUID."))
 }
 
 fn invalid(text: &str) -> Refusal {

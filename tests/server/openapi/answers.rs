@@ -4,7 +4,7 @@ use super::{closed, document, operations, resolved, validator};
 use crate::support::backend::Backend;
 use crate::support::listener::{ListenResult, Listener, Transport};
 use crate::support::{TestServer, settings};
-use channelstream::api::conn_id;
+use channelstream::api::parse_conn_id;
 use channelstream::protocol::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ fn recorded_frames_have_the_documented_shapes() {
 /// The value with the same text instead of each id and each time.
 fn plain(value: &Value) -> Value {
     match value {
-        Value::String(text) if conn_id::parse(text).is_some() => json!("id"),
+        Value::String(text) if parse_conn_id(text).is_some() => json!("id"),
         Value::String(text) if Timestamp::parse(text).is_some() => json!("time"),
         Value::Array(items) => items.iter().map(plain).collect(),
         Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),

@@ -13,7 +13,7 @@ use channelstream::api::subscribe::SubscribeRequest;
 use channelstream::api::unsubscribe::UnsubscribeRequest;
 use channelstream::api::user_state::UserStateRequest;
 use channelstream::config::Settings;
-use channelstream::console::endpoints::disconnect::DisconnectUserRequest;
+use channelstream::console::endpoints::commands::DisconnectUserRequest;
 use channelstream::console::endpoints::record::RecordRequest;
 use channelstream::protocol::time::Timestamp;
 use jsonschema::Validator;

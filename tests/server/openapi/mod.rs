@@ -24,7 +24,7 @@ fn document_for(settings: &Settings) -> Value {
 /// A validator for a part of the document.
 fn validator(document: &Value, schema: &Value) -> Validator {
     let root = json!({"allOf": [schema], "components": document["components"]});
-    let read_id = |text: &str| channelstream::api::conn_id::parse(text).is_some();
+    let read_id = |text: &str| channelstream::api::parse_conn_id(text).is_some();
     let read_time = |text: &str| channelstream::protocol::time::Timestamp::parse(text).is_some();
     let options = jsonschema::options().should_validate_formats(true).should_ignore_unknown_formats(false);
     // The description documents the accepted spellings of these formats in its text.

@@ -1,4 +1,4 @@
-//! POST /admin/disconnect and /admin/disconnect_user: closes one connection, or all connections of a user.
+//! The commands of the console: they publish messages, change the settings of channels and close connections.
 
 use actix_web::{HttpResponse, web};
 use serde_json::json;
@@ -8,6 +8,7 @@ use crate::api::disconnect::DisconnectRequest;
 use crate::api::fields::{Field, FieldTable, Name, USER_NAME};
 use crate::api::invalid::Invalid;
 use crate::api::limits::RequestLimits;
+use crate::api::{channel_config, message_post};
 use crate::auth::body::Body;
 use crate::broker::handle::BrokerHandle;
 use crate::console::session::Operator;
@@ -35,11 +36,31 @@ fn unknown_user() -> Refusal {
     Invalid::field("user", "Unknown user").into()
 }
 
+/// POST /admin/message: the body and the effect of POST /message.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn send(_: Operator, broker: web::Data<BrokerHandle>, body: Body) -> Result<HttpResponse, Refusal> {
+    message_post::publish(None, &broker, &body)
+}
+
+/// POST /admin/channel_config: the body and the effect of POST /channel_config.
+///
+/// # Errors
+/// `Invalid`, `Busy`.
+pub async fn configure(
+    _: Operator,
+    broker: web::Data<BrokerHandle>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    channel_config::change(&broker, &body).await
+}
+
 /// POST /admin/disconnect: `{"conn_id": …}`. Returns the number of closed connections: one or none.
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn connection(
+pub async fn disconnect(
     _: Operator,
     broker: web::Data<BrokerHandle>,
     body: Body,
@@ -54,7 +75,11 @@ pub async fn connection(
 ///
 /// # Errors
 /// `Invalid`, `Busy`.
-pub async fn user(_: Operator, broker: web::Data<BrokerHandle>, body: Body) -> Result<HttpResponse, Refusal> {
+pub async fn disconnect_user(
+    _: Operator,
+    broker: web::Data<BrokerHandle>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
     let request = DisconnectUserRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
     let mut ended = 0;
     loop {
