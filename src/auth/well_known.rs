@@ -152,17 +152,16 @@ impl Gate {
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         is_loopback_name
             || address.is_some_and(|address| address.is_loopback())
-            || self.own_hosts().any(|own| same_host(own, host, address))
+            || self.settings.hosts().any(|own| same_host(own, host, address))
     }
 
     /// Whether a peer is this machine.
     fn is_own_address(&self, peer: IpAddr) -> bool {
         peer.is_loopback()
-            || self.own_hosts().any(|own| own.parse().is_ok_and(|own: IpAddr| own.to_canonical() == peer))
-    }
-
-    fn own_hosts(&self) -> impl Iterator<Item = &str> {
-        [Some(self.settings.host.as_str()), self.settings.internal_host.as_deref()].into_iter().flatten()
+            || self
+                .settings
+                .hosts()
+                .any(|own| own.parse().is_ok_and(|own: IpAddr| own.to_canonical() == peer))
     }
 }
 

@@ -1,12 +1,19 @@
-//! Reads the original's INI files as Python's `configparser` does with its defaults: indented lines continue the value,
-//! `#` and `;` begin a comment only at the start of a line, `=` or `:` separates key and value, keys are case-insensitive,
-//! every section inherits the values of a section `[DEFAULT]`, and `%%` means `%` (`%(key)s` means another value).
+//! Reads and writes the original's INI files. They are read as Python's `configparser` does with its defaults: indented lines
+//! continue the value, `#` and `;` begin a comment only at the start of a line, `=` or `:` separates key and value, keys are
+//! case-insensitive, every section inherits the values of a section `[DEFAULT]`, and `%%` means `%` (`%(key)s` means another
+//! value).
 
 use indexmap::IndexMap;
+
+use super::SettingsError;
+use super::table::{KEYS, Key, Settings};
 
 /// Values of one section by lower-case key, in the order of the file.
 pub(super) type Section = IndexMap<String, String>;
 
+/// The original's keys, which an INI file always contains. Of the others it contains those that differ from the default.
+const ORIGINAL: &str = "host port log_level debug secrets validate_requests allow_posting_from allow_cors admin_user \
+                        admin_secret cookie_secret enforce_https http_scheme";
 const DEFAULT_SECTION: &str = "DEFAULT";
 /// Maximum depth of references to references, as in Python.
 const MAX_REFERENCES: usize = 10;
@@ -118,8 +125,61 @@ fn interpolate(values: &Section, key: &str, depth: usize) -> Result<String, Stri
     Ok(text)
 }
 
+/// An INI file with these settings, which the original reads too. It contains the secrets, and not demo mode, which an
+/// INI file cannot turn on.
+///
+/// # Errors
+/// Names each key whose value an INI file cannot hold, such as a text with blanks at its ends.
+pub fn to_ini(settings: &Settings) -> Result<String, SettingsError> {
+    let default = Settings::default();
+    let mut text = String::from("[channelstream]\n");
+    let mut problems = Vec::new();
+    for key in KEYS.iter().filter(|key| key.name != "demo") {
+        if original_name(key).is_some() || !key.is_equal(settings, &default) {
+            match ini_entry(key, settings) {
+                Some(entry) => text.push_str(&format!("# {}\n{entry}", key.doc.trim())),
+                None => problems.push(format!("{}: an INI file cannot hold its value", key.name)),
+            }
+        }
+    }
+    SettingsError::unless_empty(problems).map(|()| text)
+}
+
+/// The original's name of a setting, which may be an old name here.
+fn original_name(key: &Key) -> Option<&'static str> {
+    ORIGINAL.split(' ').find(|name| *name == key.name || Some(*name) == key.old_name)
+}
+
+fn ini_entry(key: &Key, settings: &Settings) -> Option<String> {
+    match settings.secrets.as_slice() {
+        [one] if key.name == "secrets" => {
+            ini_line("secret", one.expose()).or_else(|| ini_line("secrets", &ini_text(key, settings)))
+        }
+        _ => ini_line(original_name(key).unwrap_or(key.name), &ini_text(key, settings)),
+    }
+}
+
+/// A line from which the same value is read, or none.
+fn ini_line(name: &str, value: &str) -> Option<String> {
+    let line = format!("{name} = {}\n", value.replace('%', "%%"));
+    let section = read_section(&format!("[x]\n{line}"), "x").ok()?;
+    (section.len() == 1 && section.get(name)? == value).then_some(line)
+}
+
+fn ini_text(key: &Key, settings: &Settings) -> String {
+    match (key.show)(settings) {
+        toml::Value::String(text) => text,
+        toml::Value::Array(items) if (key.info)().is_secret => serde_json::json!(items).to_string(),
+        toml::Value::Array(items) => {
+            items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::DemoSetting;
     use super::*;
     use proptest::prelude::*;
 
@@ -183,6 +243,21 @@ mod tests {
         assert!(problem(&format!("[channelstream]\na0 = x\n{doubling}")).contains("too deep"));
     }
 
+    #[test]
+    fn an_ini_has_the_keys_of_the_original_and_no_demo() {
+        let text = to_ini(&Settings { demo: DemoSetting::On, ..Settings::default() }).unwrap();
+        for key in ["host", "port", "debug", "allow_cors", "validate_requests", "secret", "admin_secret"] {
+            assert!(text.lines().any(|line| line.starts_with(&format!("{key} ="))), "{key}");
+        }
+        assert!(!text.contains("demo =") && !text.contains("workers"));
+    }
+
+    #[test]
+    fn a_value_that_an_ini_cannot_hold_is_named() {
+        let error = to_ini(&Settings { admin_user: " a".into(), ..Settings::default() }).unwrap_err();
+        assert_eq!(error.problems, ["admin_user: an INI file cannot hold its value"]);
+    }
+
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text in any::<String>()) {
@@ -193,6 +268,15 @@ mod tests {
         #[test]
         fn arbitrary_lines_never_panic(lines in prop::collection::vec("[ \\t]{0,3}[a%\\[\\]()s=:;#\u{85}é]{0,8}", 0..20)) {
             let _ = read_section(&format!("[channelstream]\n{}", lines.join("\n")), "channelstream");
+        }
+
+        #[test]
+        fn an_ini_line_holds_the_same_value_or_is_refused(value in any::<String>()) {
+            if let Some(line) = ini_line("key", &value) {
+                let section = read_section(&format!("[channelstream]\na = 1\n{line}b = 2\n"), "channelstream").unwrap();
+                prop_assert_eq!(&section["key"], &value);
+                prop_assert_eq!(section.len(), 3);
+            }
         }
     }
 }

@@ -14,18 +14,17 @@ mod sources;
 mod warnings;
 mod load;
 mod write;
-mod bounds;
 
 use log::LevelFilter;
 
-pub use bounds::{SettingBound, bounds};
+pub use ini::to_ini;
 pub use kind_list::AllowedPeers;
 pub use kind_text::{DemoSetting, Secret, is_loopback};
 pub use load::{Inputs, Loaded, Override, RenewedSecrets, load, make, parse, renew};
 pub use origin::AllowedOrigins;
 pub use sources::FileFormat;
 pub use table::Settings;
-pub use write::{ShownSetting, reference_page, shown, to_ini, to_toml};
+pub use write::{SettingBound, bounds, reference_page, shown, to_toml};
 
 use table::KEYS;
 
@@ -116,8 +115,12 @@ impl Settings {
 
     /// A host that other machines can reach.
     fn exposed_host(&self) -> Option<&str> {
-        let hosts = [Some(self.host.as_str()), self.internal_host.as_deref()];
-        hosts.into_iter().flatten().find(|host| !is_loopback(host))
+        self.hosts().find(|host| !is_loopback(host))
+    }
+
+    /// The hosts that the server listens on.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        [Some(self.host.as_str()), self.internal_host.as_deref()].into_iter().flatten()
     }
 
     /// `log_level` and `debug` in the logger's type.

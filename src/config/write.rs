@@ -1,23 +1,15 @@
-//! Writes settings: the sample file, INI files, the reference page and the lines of `check-config`.
+//! Writes settings: the sample file, the reference page, the lines of `check-config`, and the limits for the console.
 
-use super::SettingsError;
-use super::ini::read_section;
 use super::table::{KEYS, Key, Settings};
-
-/// The original's keys, which an INI file always contains. Of the others it contains those that differ from the default.
-const ORIGINAL: &str = "host port log_level debug secrets validate_requests allow_posting_from allow_cors admin_user \
-                        admin_secret cookie_secret enforce_https http_scheme";
+use crate::telemetry::limits::Limit;
 
 /// One setting for people to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownSetting {
-    /// Its key.
     pub key: &'static str,
     /// Its value as in TOML; secrets are masked.
     pub value: String,
-    /// Whether it has its default.
     pub is_default: bool,
-    /// Whether its value was masked.
     pub is_secret: bool,
 }
 
@@ -31,6 +23,43 @@ pub fn shown(settings: &Settings) -> Vec<ShownSetting> {
         is_secret: (key.info)().is_secret,
     };
     KEYS.iter().map(show).collect()
+}
+
+/// A setting that limits something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingBound {
+    pub key: &'static str,
+    /// The sentence about it, which names the unit.
+    pub about: &'static str,
+    /// Its value; none means that there is no limit.
+    pub value: Option<u64>,
+}
+
+/// The section of the settings that limit something.
+const LIMITS: &str = "Limits";
+/// Settings of that section where 0 is a limit like any other.
+const ZERO_IS_A_BOUND: [&str; 3] = ["keep_alive_ms", "recorder_bytes", "max_history_size"];
+
+/// All settings of the section of limits, in its order.
+pub fn bounds(settings: &Settings) -> impl Iterator<Item = SettingBound> {
+    KEYS.iter().filter(|key| key.group == LIMITS).map(|key| {
+        let value =
+            limit_of(key, settings).filter(|number| *number > 0 || ZERO_IS_A_BOUND.contains(&key.name));
+        SettingBound { key: key.name, about: key.doc.trim(), value }
+    })
+}
+
+fn limit_of(key: &Key, settings: &Settings) -> Option<u64> {
+    key.number(settings)?.try_into().ok()
+}
+
+impl Settings {
+    /// The value of the setting behind a limit, in the setting's unit; 0 where it is off. None for a limit that stands
+    /// for several settings.
+    #[must_use]
+    pub fn bound(&self, limit: Limit) -> Option<u64> {
+        limit_of(Key::find(limit.setting())?, self)
+    }
 }
 
 /// Writes a heading where a group begins, and a piece of text for each setting.
@@ -58,58 +87,6 @@ pub fn to_toml(settings: &Settings) -> String {
         |key| format!("\n# {}\n{} = {}\n", key.doc.trim(), key.name, (key.show)(settings)),
     );
     text
-}
-
-/// An INI file with these settings, which the original reads too. It contains the secrets, and not demo mode, which an
-/// INI file cannot turn on.
-///
-/// # Errors
-/// Names each key whose value an INI file cannot hold, such as a text with blanks at its ends.
-pub fn to_ini(settings: &Settings) -> Result<String, SettingsError> {
-    let default = Settings::default();
-    let mut text = String::from("[channelstream]\n");
-    let mut problems = Vec::new();
-    for key in KEYS.iter().filter(|key| key.name != "demo") {
-        if original_name(key).is_some() || !key.is_equal(settings, &default) {
-            match ini_entry(key, settings) {
-                Some(entry) => text.push_str(&format!("# {}\n{entry}", key.doc.trim())),
-                None => problems.push(format!("{}: an INI file cannot hold its value", key.name)),
-            }
-        }
-    }
-    SettingsError::unless_empty(problems).map(|()| text)
-}
-
-/// The original's name of a setting, which may be an old name here.
-fn original_name(key: &Key) -> Option<&'static str> {
-    ORIGINAL.split(' ').find(|name| *name == key.name || Some(*name) == key.old_name)
-}
-
-fn ini_entry(key: &Key, settings: &Settings) -> Option<String> {
-    match settings.secrets.as_slice() {
-        [one] if key.name == "secrets" => {
-            ini_line("secret", one.expose()).or_else(|| ini_line("secrets", &ini_text(key, settings)))
-        }
-        _ => ini_line(original_name(key).unwrap_or(key.name), &ini_text(key, settings)),
-    }
-}
-
-/// A line from which the same value is read, or none.
-fn ini_line(name: &str, value: &str) -> Option<String> {
-    let line = format!("{name} = {}\n", value.replace('%', "%%"));
-    let section = read_section(&format!("[x]\n{line}"), "x").ok()?;
-    (section.len() == 1 && section.get(name)? == value).then_some(line)
-}
-
-fn ini_text(key: &Key, settings: &Settings) -> String {
-    match (key.show)(settings) {
-        toml::Value::String(text) => text,
-        toml::Value::Array(items) if (key.info)().is_secret => serde_json::json!(items).to_string(),
-        toml::Value::Array(items) => {
-            items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(", ")
-        }
-        other => other.to_string(),
-    }
 }
 
 const PAGE_HEAD: &str = "\
@@ -159,7 +136,7 @@ pub fn reference_page() -> String {
 #[cfg(test)]
 mod tests {
     use super::super::kind::Given;
-    use super::super::{DemoSetting, FileFormat, Secret, parse};
+    use super::super::{DemoSetting, FileFormat, Secret, parse, to_ini};
     use super::*;
     use proptest::prelude::*;
 
@@ -193,21 +170,6 @@ mod tests {
             date_in_frames: false,
             ..Settings::default()
         }
-    }
-
-    #[test]
-    fn an_ini_has_the_keys_of_the_original_and_no_demo() {
-        let text = to_ini(&Settings { demo: DemoSetting::On, ..Settings::default() }).unwrap();
-        for key in ["host", "port", "debug", "allow_cors", "validate_requests", "secret", "admin_secret"] {
-            assert!(text.lines().any(|line| line.starts_with(&format!("{key} ="))), "{key}");
-        }
-        assert!(!text.contains("demo =") && !text.contains("workers"));
-    }
-
-    #[test]
-    fn a_value_that_an_ini_cannot_hold_is_named() {
-        let error = to_ini(&Settings { admin_user: " a".into(), ..Settings::default() }).unwrap_err();
-        assert_eq!(error.problems, ["admin_user: an INI file cannot hold its value"]);
     }
 
     #[test]
@@ -253,15 +215,6 @@ mod tests {
                 prop_assert!(dump(&settings).contains(line), "{}", line);
             }
         }
-
-        #[test]
-        fn an_ini_line_holds_the_same_value_or_is_refused(value in any::<String>()) {
-            if let Some(line) = ini_line("key", &value) {
-                let section = read_section(&format!("[channelstream]\na = 1\n{line}b = 2\n"), "channelstream").unwrap();
-                prop_assert_eq!(&section["key"], &value);
-                prop_assert_eq!(section.len(), 3);
-            }
-        }
     }
 
     #[test]
@@ -270,5 +223,29 @@ mod tests {
             assert_eq!(dump(&read(&to_toml(&settings), FileFormat::Toml)), dump(&settings));
             assert_eq!(dump(&read(&to_ini(&settings).unwrap(), FileFormat::Ini)), dump(&settings));
         }
+    }
+
+    #[test]
+    fn the_bound_of_a_limit_is_the_value_of_its_setting() {
+        let settings = Settings { max_channels: 77, header_timeout_ms: 78, ..Settings::default() };
+        assert_eq!(settings.bound(Limit::Channels), Some(77));
+        assert_eq!(settings.bound(Limit::HeaderTime), Some(78));
+        for limit in Limit::ALL {
+            assert_eq!(settings.bound(*limit).is_none(), *limit == Limit::Fields, "{limit:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_numbers_and_zero_is_none_where_the_sentence_says_so() {
+        for bound in bounds(&Settings::default()) {
+            let says_none =
+                ["; 0 means no limit", "; 0 means as many as"].iter().any(|text| bound.about.contains(text));
+            assert!(bound.value.is_some() || says_none, "{bound:?}");
+            assert!(!ZERO_IS_A_BOUND.contains(&bound.key) || !says_none, "{bound:?}");
+        }
+        let settings =
+            Settings { max_sessions: 7, max_channels: 0, recorder_bytes: 0, ..Settings::default() };
+        let of = |name| bounds(&settings).find(|bound| bound.key == name).unwrap().value;
+        assert_eq!(["max_sessions", "max_channels", "recorder_bytes"].map(of), [Some(7), None, Some(0)]);
     }
 }

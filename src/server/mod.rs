@@ -7,7 +7,6 @@ mod drain;
 mod listener;
 mod open_files;
 mod panics;
-mod http_services;
 pub(crate) mod signals;
 pub(crate) mod threads;
 mod watchdog;
