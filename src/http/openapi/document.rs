@@ -5,7 +5,7 @@
 //! * `{{name}}` is a value of the settings or of the code: see [`variable`].
 //! * `$ref: Name` refers to the schema `Name`.
 //! * A schema with `properties` and without `type` is an object with all of them, except for those in `x-optional`.
-//! * Keys of an operation that begin with `x-`: see [`super::operation`].
+//! * Keys of an operation that begin with `x-`: see [`super::operation`] and [`super::draft`].
 
 use super::bodies;
 use super::operation::Operations;

@@ -2,6 +2,7 @@
 
 mod document;
 mod operation;
+mod draft;
 mod responses;
 mod bodies;
 mod swagger2;
