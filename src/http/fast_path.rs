@@ -7,7 +7,7 @@
 
 use super::cors;
 use crate::api::ConnIdQuery;
-use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
+use crate::api::{connect, message_post, subscribe, user_state};
 use crate::auth::body::{Body, BodySender};
 use crate::auth::guard::Signed;
 use crate::auth::public_paths::Exposure;
@@ -139,7 +139,7 @@ impl FastPath {
             Call::Message => message_post::post(signed, broker, body).await,
             Call::Connect => connect::connect(signed, broker, body).await,
             Call::Subscribe => subscribe::subscribe(signed, broker, query(), body).await,
-            Call::Unsubscribe => unsubscribe::unsubscribe(signed, broker, query(), body).await,
+            Call::Unsubscribe => subscribe::unsubscribe(signed, broker, query(), body).await,
             Call::UserState => user_state::user_state(signed, broker, body).await,
         }
     }

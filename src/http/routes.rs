@@ -3,7 +3,7 @@
 use super::health;
 use crate::api::{
     channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
-    unsubscribe, user_state,
+    user_state,
 };
 use crate::console;
 use crate::http_error::Refusal;
@@ -13,7 +13,7 @@ use actix_web::web;
 pub fn backends(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/connect").route(web::post().to(connect::connect)))
         .service(web::resource("/subscribe").route(web::post().to(subscribe::subscribe)))
-        .service(web::resource("/unsubscribe").route(web::post().to(unsubscribe::unsubscribe)))
+        .service(web::resource("/unsubscribe").route(web::post().to(subscribe::unsubscribe)))
         .service(web::resource("/user_state").route(web::post().to(user_state::user_state)))
         .service(web::resource("/channel_config").route(web::post().to(channel_config::channel_config)))
         .service(web::resource("/info").to(info::info_of_channels))

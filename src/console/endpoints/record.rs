@@ -6,10 +6,9 @@ use uuid::Uuid;
 
 use super::Console;
 use super::channel::named;
-use crate::api::body;
+use crate::api::answer::Invalid;
+use crate::api::body::{self, RequestLimits};
 use crate::api::fields::{CHANNEL_NAME, Field, FieldTable, Fields, FlagField, Id, Name};
-use crate::api::invalid::Invalid;
-use crate::api::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::Phase;
