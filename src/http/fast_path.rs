@@ -16,7 +16,7 @@ use crate::broker::handle::BrokerHandle;
 use crate::connection::body_pieces::{in_pieces, limit_refusal};
 use crate::connection::deadline::ConnectionDeadline;
 use crate::connection::exchange::{ResponseBody, continue_when_read};
-use crate::http_error::{self, Refusal, answer_headers};
+use crate::http_error::{self, Refusal};
 use actix_http::{Request, RequestHead, Response, header};
 use actix_service::{ServiceFactory, apply_fn_factory};
 use actix_web::body::BoxBody;
@@ -148,7 +148,7 @@ impl FastPath {
         let settings = &self.gate.settings;
         let origin = if cors::depends_on_origin(settings) { text(headers, "origin") } else { None };
         cors::add(answer.headers_mut(), settings, origin);
-        answer_headers::make_private(answer.headers_mut());
+        http_error::make_private(answer.headers_mut());
         answer
     }
 }
