@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::Console;
-use super::channel::named;
+use super::channels::named;
 use crate::api::answer::Invalid;
 use crate::api::body::{self, RequestLimits};
 use crate::api::fields::{CHANNEL_NAME, Field, FieldTable, Fields, FlagField, Id, Name};
