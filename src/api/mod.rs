@@ -1,4 +1,5 @@
-//! The signed REST API, one file per endpoint: its request, its errors and its answer.
+//! The signed REST API, one file per endpoint: its request, its errors and its answer. /unsubscribe is in `subscribe.rs`,
+//! because its body is the same.
 //!
 //! Bodies are read by hand-written readers rather than derived ones: clients depend on the original's error texts and
 //! its tolerance (`"1"` is true, `"7"` is 7), and all errors of a request are reported together.
