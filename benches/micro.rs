@@ -1,7 +1,7 @@
 //! Single steps of a message's path, without sockets and actors: `cargo bench --bench micro`.
 
 use bytes::Bytes;
-use channelstream::api::limits::RequestLimits;
+use channelstream::api::body::RequestLimits;
 use channelstream::api::message_post::{parse_messages, write_message_answer};
 use channelstream::auth::signing::Keys;
 use channelstream::broker::channel::messages::Inspect;

@@ -1,18 +1,17 @@
 //! The fuzz targets, and what must hold for every input: shared by the binaries for cargo-fuzz in this folder and by
 //! `tests/fuzz.rs`, which runs the stored corpus and mutations of it with any compiler.
 
+use channelstream::api::answer::Invalid;
+use channelstream::api::body::RequestLimits;
 use channelstream::api::channel_config::ChannelConfigRequest;
 use channelstream::api::connect::ConnectRequest;
 use channelstream::api::disconnect::DisconnectRequest;
 use channelstream::api::info::InfoRequest;
-use channelstream::api::invalid::Invalid;
-use channelstream::api::limits::RequestLimits;
 use channelstream::api::message_delete::{parse_deletes, write_delete_answer};
 use channelstream::api::message_patch::{parse_edits, write_edit_answer};
 use channelstream::api::message_post::{parse_messages, write_message_answer};
 use channelstream::api::subscribe::SubscribeRequest;
-use channelstream::api::unsubscribe::UnsubscribeRequest;
-use channelstream::api::user_state::UserStateRequest;
+use channelstream::api::user_state::parse_user_state;
 use channelstream::auth::signing::{BadSignature, Keys};
 use channelstream::config::{FileFormat, Secret, Settings, parse, to_ini, to_toml};
 use channelstream::connection::framing::{Framing, HeadRules};
@@ -75,10 +74,9 @@ pub fn body(data: &[u8]) {
         1 => parse_edits(body, &limits, now).map(|items| answer(&items, write_edit_answer)),
         2 => parse_deletes(body, &limits).map(|items| answer(&items, write_delete_answer)),
         3 => ConnectRequest::parse(body, &limits).map(drop),
-        4 => SubscribeRequest::parse(body, None, &limits).map(drop),
+        4 | 6 => SubscribeRequest::parse(body, None, &limits).map(drop),
         5 => SubscribeRequest::parse(body, id, &limits).map(drop),
-        6 => UnsubscribeRequest::parse(body, None, &limits).map(drop),
-        7 => UserStateRequest::parse(body, &limits).map(drop),
+        7 => parse_user_state(body, &limits).map(drop),
         8 => ChannelConfigRequest::parse(body, &limits).map(drop),
         9 => InfoRequest::parse(body, &limits).map(drop),
         10 => DisconnectRequest::parse(body, &limits).map(drop),

@@ -1,12 +1,15 @@
 //! Lists of messages, edits and deletions. A valid list is deserialized directly into types. Any other list is read
 //! again field by field, either to report its errors or to accept what only the original's tolerance accepts.
 
-use super::body;
+use super::answer::{self, Invalid};
+use super::body::{self, RequestLimits};
 use super::fields::{Field, FieldTable, Fields, INPUT_TYPE, Json, fault, items, nested, too_long};
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
+use crate::auth::guard::Signed;
+use crate::broker::handle::BrokerHandle;
+use crate::http_error::Refusal;
 use crate::protocol::json::string_len;
 use crate::protocol::value::Payload;
+use actix_web::HttpResponse;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -141,6 +144,41 @@ pub(super) fn check_frame(
         let max = limits.max_frame_bytes;
         fields.fault(field, fault(format!("Frame is longer than maximum {max} bytes.")));
     }
+}
+
+/// Admits a list that was read, and writes its answer. Without a signature the caller is an operator in the console, who
+/// has a separate rate limit. `body_len` is the length of the body.
+///
+/// # Errors
+/// `Busy`, `OverLimit`.
+pub(super) fn admitted<T>(
+    signed: Option<Signed>,
+    broker: &BrokerHandle,
+    body_len: usize,
+    items: &[T],
+    write: impl FnOnce(&[T], &mut Vec<u8>),
+) -> Result<HttpResponse, Refusal> {
+    broker.admit()?;
+    if let Some(signed) = signed {
+        broker.admit_messages(signed.secret(), items.len())?;
+    }
+    written(broker, body_len, items, write)
+}
+
+/// The answer to a list that is admitted, if there is room for it.
+///
+/// # Errors
+/// `Busy`.
+pub(crate) fn written<T>(
+    broker: &BrokerHandle,
+    body_len: usize,
+    items: &[T],
+    write: impl FnOnce(&[T], &mut Vec<u8>),
+) -> Result<HttpResponse, Refusal> {
+    let mut out = Vec::with_capacity(body_len + 160 * items.len());
+    write(items, &mut out);
+    broker.admit_written(&out)?;
+    Ok(answer::json(out))
 }
 
 /// A list of at most `max` objects. Each is converted as soon as it is read.

@@ -1,15 +1,13 @@
 //! POST /channel_config: create channels and change their settings.
 
-use super::answer;
-use super::body;
+use super::answer::{self, Invalid};
+use super::body::{self, RequestLimits};
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{
     Field, FieldKind, FieldTable, Fields, FlagField, INPUT_TYPE, ListLimit, Mapping, ObjectField,
     ObjectMembers, Size, too_long,
 };
 use super::info::InfoOptions;
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;

@@ -1,16 +1,14 @@
 //! POST /connect: create a connection for a user.
 
-use super::answer;
-use super::body;
-use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
+use super::answer::{self, Invalid};
+use super::body::{self, RequestLimits};
+use super::channel_config::CHANNEL_CONFIGS;
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{
     CHANNEL_NAME, Field, FieldTable, Fields, Id, ListField, ListLimit, Mapping, Name, STATE_KEY, State,
     USER_NAME,
 };
 use super::info::{INFO, InfoOptions};
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use super::user_state::{USER_STATE, entries};
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
@@ -18,9 +16,7 @@ use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{Connect, ConnectRefused, Requester};
 use crate::http_error::Refusal;
 use crate::protocol::json;
-use crate::protocol::state::StateEntry;
 use actix_web::{HttpResponse, web};
-use uuid::Uuid;
 
 const USERNAME: Field<Name> = Field::required("username", USER_NAME, "Name of the user who connects.");
 const CONN_ID: Field<Id> = Field::optional(
@@ -54,21 +50,10 @@ pub(crate) const FIELDS: FieldTable = &[
     &INFO,
 ];
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct ConnectRequest {
-    pub username: String,
-    /// The requested id; a random one is used when there is none.
-    pub conn_id: Option<Uuid>,
-    /// Channels to join, as given, including duplicates.
-    pub channels: Vec<String>,
-    /// Initial state of a user who is new to the server.
-    pub fresh_user_state: Vec<StateEntry>,
-    /// State to merge after `fresh_user_state`.
-    pub user_state: Vec<StateEntry>,
-    /// The user's public keys from now on. Leaving them out clears them, as in the original.
-    pub state_public_keys: Vec<String>,
-    /// Settings of the channels that this call creates.
-    pub channel_configs: ChannelConfigs,
+    /// The channels are as given, including duplicates. Public keys that are left out are cleared, as in the original.
+    pub command: Connect,
     /// Data about the channels to include in the answer.
     pub info: InfoOptions,
 }
@@ -81,17 +66,18 @@ impl ConnectRequest {
 
 fn read(fields: &mut Fields<'_>) -> Option<ConnectRequest> {
     let username = fields.read(&USERNAME);
-    Some(ConnectRequest {
+    let info = fields.read(&INFO).unwrap_or_default();
+    let command = Connect {
         conn_id: fields.read(&CONN_ID),
         channels: fields.read(&CHANNELS).unwrap_or_default(),
         fresh_user_state: entries(fields, &FRESH_USER_STATE),
         user_state: entries(fields, &USER_STATE),
         state_public_keys: fields.read(&STATE_PUBLIC_KEYS).unwrap_or_default(),
         channel_configs: fields.read(&CHANNEL_CONFIGS).unwrap_or_default(),
-        info: fields.read(&INFO).unwrap_or_default(),
         // Checked after all other fields have been read, because errors are reported together.
         username: username?,
-    })
+    };
+    Some(ConnectRequest { command, info })
 }
 
 /// POST /connect.
@@ -103,8 +89,8 @@ pub async fn connect(
     broker: web::Data<BrokerHandle>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let request = ConnectRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
-    broker.admit()?;
+    let request = ConnectRequest::parse(&body, &RequestLimits::from(&*broker.settings));
+    let request = answer::admitted(&broker, request).await?;
     Ok(answer::json(open(&broker, request, Requester::Application).await?))
 }
 
@@ -114,19 +100,10 @@ pub async fn connect(
 /// As [`connect`].
 pub async fn open(broker: &BrokerHandle, request: ConnectRequest, by: Requester) -> Result<Vec<u8>, Refusal> {
     broker.admit_response()?;
-    let mut names = request.channels.clone();
+    let mut names = request.command.channels.clone();
     // Duplicates are returned, as in the original.
     names.sort();
-    let command = Connect {
-        username: request.username,
-        conn_id: request.conn_id,
-        channels: request.channels,
-        fresh_user_state: request.fresh_user_state,
-        user_state: request.user_state,
-        state_public_keys: request.state_public_keys,
-        channel_configs: request.channel_configs,
-    };
-    let connected = broker.connect(command, by).await?.map_err(|refused| match refused {
+    let connected = broker.connect(request.command, by).await?.map_err(|refused| match refused {
         ConnectRefused::BelongsToAnother => {
             Invalid::field("conn_id", "Connection belongs to another user").into()
         }

@@ -1,8 +1,8 @@
 //! The fields that messages, edits and deletions have in common: their recipients.
 
 use super::batch::BatchItem;
+use super::body::RequestLimits;
 use super::fields::{CHANNEL_NAME, Field, Fields, FlagField, ListField, ListLimit, Name, USER_NAME};
-use super::limits::RequestLimits;
 use crate::protocol::json;
 use crate::protocol::message::Delivery;
 use uuid::Uuid;

@@ -1,11 +1,9 @@
 //! /disconnect: close a connection.
 
 use super::ConnIdQuery;
-use super::answer;
-use super::body;
+use super::answer::{self, Invalid};
+use super::body::{self, RequestLimits};
 use super::fields::{Field, FieldTable, Fields, Id, NULL, fault, uuid_text};
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use crate::auth::body::{CONN_ID_BYTES, OpenBody};
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;

@@ -1,13 +1,11 @@
 //! /info: data about channels.
 
-use super::answer;
-use super::body;
+use super::answer::{self, Invalid};
+use super::body::{self, RequestLimits};
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{
     CHANNEL_NAME, Field, FieldKind, FieldTable, Fields, FlagField, ListField, ListLimit, Name, ObjectField,
 };
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;

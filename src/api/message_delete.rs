@@ -1,11 +1,10 @@
 //! DELETE /message: delete published messages.
 
-use super::answer;
+use super::answer::Invalid;
 use super::batch::{self, BatchItem, Parsed};
+use super::body::RequestLimits;
 use super::delivery;
 use super::fields::{Field, FieldTable, Fields, Id};
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -53,13 +52,9 @@ pub async fn delete(
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let deletes = parse_deletes(&body, &RequestLimits::from(&*broker.settings))?;
-    broker.admit()?;
-    broker.admit_messages(signed.secret(), deletes.len())?;
-    let mut out = Vec::new();
-    write_delete_answer(&deletes, &mut out);
-    broker.admit_written(&out)?;
+    let answer = batch::admitted(Some(signed), &broker, body.len(), &deletes, write_delete_answer)?;
     broker.delete(deletes);
-    Ok(answer::json(out))
+    Ok(answer)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! PATCH /message: change published messages.
 
-use super::answer;
+use super::answer::Invalid;
 use super::batch::{self, BatchItem, Parsed, check_frame, frame_fits};
+use super::body::RequestLimits;
 use super::delivery::{self, write_payload, write_plain, write_user};
 use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -101,13 +100,9 @@ pub async fn patch(
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let edits = parse_edits(&body, &RequestLimits::from(&*broker.settings), Timestamp::now())?;
-    broker.admit()?;
-    broker.admit_messages(signed.secret(), edits.len())?;
-    let mut out = Vec::new();
-    write_edit_answer(&edits, &mut out);
-    broker.admit_written(&out)?;
+    let answer = batch::admitted(Some(signed), &broker, body.len(), &edits, write_edit_answer)?;
     broker.edit(edits);
-    Ok(answer::json(out))
+    Ok(answer)
 }
 
 #[cfg(test)]

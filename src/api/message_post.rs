@@ -1,11 +1,10 @@
 //! POST /message: publish messages to channels and users. This is the server's hot path.
 
-use super::answer;
+use super::answer::Invalid;
 use super::batch::{self, BatchItem, Parsed, check_frame, frame_fits};
+use super::body::RequestLimits;
 use super::delivery::{self, write_payload, write_plain, write_user};
 use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -99,15 +98,9 @@ pub async fn post(
 /// As [`post`].
 pub fn publish(signed: Option<Signed>, broker: &BrokerHandle, body: &[u8]) -> Result<HttpResponse, Refusal> {
     let messages = parse_messages(body, &RequestLimits::from(&*broker.settings), Timestamp::now())?;
-    broker.admit()?;
-    if let Some(signed) = signed {
-        broker.admit_messages(signed.secret(), messages.len())?;
-    }
-    let mut out = Vec::with_capacity(body.len() + 160 * messages.len());
-    write_message_answer(&messages, &mut out);
-    broker.admit_written(&out)?;
+    let answer = batch::admitted(signed, broker, body.len(), &messages, write_message_answer)?;
     broker.publish(messages);
-    Ok(answer::json(out))
+    Ok(answer)
 }
 
 #[cfg(test)]

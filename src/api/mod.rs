@@ -1,19 +1,17 @@
-//! The signed REST API, one file per endpoint: its request, its errors and its answer.
+//! The signed REST API, one file per endpoint: its request, its errors and its answer. /unsubscribe is in `subscribe.rs`,
+//! because its body is the same.
 //!
 //! Bodies are read by hand-written readers rather than derived ones: clients depend on the original's error texts and
 //! its tolerance (`"1"` is true, `"7"` is 7), and all errors of a request are reported together.
 
-pub(crate) mod answer;
+pub mod answer;
 pub(crate) mod channels_info;
-pub mod limits;
-pub mod invalid;
 pub(crate) mod fields;
-pub(crate) mod body;
-mod batch;
+pub mod body;
+pub(crate) mod batch;
 mod delivery;
 pub mod connect;
 pub mod subscribe;
-pub mod unsubscribe;
 pub mod user_state;
 pub mod channel_config;
 pub mod message_post;

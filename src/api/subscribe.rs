@@ -1,18 +1,18 @@
-//! POST /subscribe: subscribe a connection to channels.
+//! POST /subscribe and /unsubscribe: subscribe a connection to channels, or unsubscribe it. Both have the same body.
 
 use super::ConnIdQuery;
-use super::answer;
-use super::body;
-use super::channel_config::{CHANNEL_CONFIGS, ChannelConfigs};
+use super::answer::{self, Invalid};
+use super::body::{self, RequestLimits};
+use super::channel_config::CHANNEL_CONFIGS;
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{CHANNEL_NAME, Field, FieldTable, Fields, Id, ListField, ListLimit, Name, uuid_text};
 use super::info::{INFO, InfoOptions};
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::{Requester, Subscribe, SubscribeRefused, Subscribed};
+use crate::broker::requests::{
+    Requester, Subscribe, SubscribeRefused, Subscribed, UnknownConnection, Unsubscribe,
+};
 use crate::http_error::Refusal;
 use crate::protocol::json;
 use actix_web::{HttpResponse, web};
@@ -27,13 +27,10 @@ const CHANNELS: Field<ListField<Name>> = Field::required(
 );
 pub(crate) const FIELDS: FieldTable = &[&CONN_ID, &CHANNELS, &CHANNEL_CONFIGS, &INFO];
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The body of /subscribe and /unsubscribe. The latter ignores the settings of channels, but they must be valid.
+#[derive(Debug)]
 pub struct SubscribeRequest {
-    pub conn_id: Uuid,
-    /// Channels to join, in this order.
-    pub channels: Vec<String>,
-    /// Settings of the channels that this call creates.
-    pub channel_configs: ChannelConfigs,
+    pub command: Subscribe,
     /// Data about the channels to include in the answer.
     pub info: InfoOptions,
 }
@@ -61,7 +58,8 @@ fn read(fields: &mut Fields<'_>, conn_id: Option<Uuid>) -> Option<SubscribeReque
     let channels = fields.read(&CHANNELS);
     let info = fields.read(&INFO).unwrap_or_default();
     let channel_configs = fields.read(&CHANNEL_CONFIGS).unwrap_or_default();
-    Some(SubscribeRequest { conn_id: conn_id?, channels: channels?, channel_configs, info })
+    let command = Subscribe { conn_id: conn_id?, channels: channels?, channel_configs };
+    Some(SubscribeRequest { command, info })
 }
 
 /// POST /subscribe.
@@ -74,13 +72,31 @@ pub async fn subscribe(
     query: web::Query<ConnIdQuery>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let limits = RequestLimits::from(&*broker.settings);
-    let request = match SubscribeRequest::parse(&body, query.conn_id.as_deref(), &limits) {
-        Ok(request) => request,
-        Err(invalid) => return Err(answer::with_unknown(&broker, invalid).await?),
-    };
-    broker.admit()?;
+    let request = admitted(&broker, &query, &body).await?;
     join(&broker, request, Requester::Application).await
+}
+
+/// POST /unsubscribe.
+///
+/// # Errors
+/// As [`subscribe`].
+pub async fn unsubscribe(
+    _: Signed,
+    broker: web::Data<BrokerHandle>,
+    query: web::Query<ConnIdQuery>,
+    body: Body,
+) -> Result<HttpResponse, Refusal> {
+    let request = admitted(&broker, &query, &body).await?;
+    leave(&broker, request, Requester::Application).await
+}
+
+async fn admitted(
+    broker: &BrokerHandle,
+    query: &ConnIdQuery,
+    body: &[u8],
+) -> Result<SubscribeRequest, Refusal> {
+    let limits = RequestLimits::from(&*broker.settings);
+    answer::admitted(broker, SubscribeRequest::parse(body, query.conn_id.as_deref(), &limits)).await
 }
 
 /// Subscribes, and writes the answer.
@@ -93,21 +109,35 @@ pub async fn join(
     by: Requester,
 ) -> Result<HttpResponse, Refusal> {
     broker.admit_response()?;
-    let SubscribeRequest { conn_id, channels, channel_configs, info } = request;
-    let subscribed = broker.subscribe(Subscribe { conn_id, channels, channel_configs }, by).await?;
-    let subscribed = subscribed.map_err(|refused| match refused {
+    let subscribed = broker.subscribe(request.command, by).await?.map_err(|refused| match refused {
         SubscribeRefused::UnknownConnection => answer::unknown_connection(),
         SubscribeRefused::DemoIsFull => answer::demo_is_full(),
         SubscribeRefused::OverLimit(over) => over.into(),
     })?;
-    changed(subscribed, &info, "subscribed_to").await
+    changed(subscribed, &request.info, "subscribed_to").await
 }
 
-/// The answer of /subscribe and /unsubscribe; `key` names the list of channels that were joined or left.
+/// Unsubscribes, and writes the answer.
+///
+/// # Errors
+/// As [`unsubscribe`].
+pub async fn leave(
+    broker: &BrokerHandle,
+    request: SubscribeRequest,
+    by: Requester,
+) -> Result<HttpResponse, Refusal> {
+    broker.admit_response()?;
+    let Subscribe { conn_id, channels, .. } = request.command;
+    let left = broker.unsubscribe(Unsubscribe { conn_id, channels }, by).await?;
+    let left = left.map_err(|UnknownConnection| answer::unknown_connection())?;
+    changed(left, &request.info, "unsubscribed_from").await
+}
+
+/// The answer of both; `key` names the list of channels that were joined or left.
 ///
 /// # Errors
 /// As [`ChannelsInfo::gather`].
-pub async fn changed(subscribed: Subscribed, info: &InfoOptions, key: &str) -> Result<HttpResponse, Refusal> {
+async fn changed(subscribed: Subscribed, info: &InfoOptions, key: &str) -> Result<HttpResponse, Refusal> {
     let mut out = Vec::with_capacity(answer::INITIAL_CAPACITY);
     out.extend_from_slice(b"{\"channels\":");
     json::write_list(&subscribed.channels, &mut out, |channel, out| json::write_string(&channel.name, out));

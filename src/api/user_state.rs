@@ -1,12 +1,10 @@
 //! POST /user_state: change a user's state and its public keys.
 
-use super::answer;
-use super::body;
+use super::answer::{self, Invalid};
+use super::body::{self, RequestLimits};
 use super::fields::{
     Field, FieldTable, Fields, ListField, ListLimit, Mapping, Name, STATE_KEY, State, USER_NAME, text,
 };
-use super::invalid::Invalid;
-use super::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
@@ -31,30 +29,19 @@ const STATE_PUBLIC_KEYS: Field<ListField<Name>> = Field::nullable(
 );
 pub(crate) const FIELDS: FieldTable = &[&USER, &USER_STATE, &STATE_PUBLIC_KEYS];
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct UserStateRequest {
-    pub user: String,
-    /// State to merge.
-    pub user_state: Vec<StateEntry>,
-    /// The user's public keys from now on; `None` leaves them unchanged.
-    pub state_public_keys: Option<Vec<String>>,
+/// Reads a body. The error also contains a user name of wrong length, because the name is unknown as well.
+pub fn parse_user_state(body: &[u8], limits: &RequestLimits) -> Result<SetUserState, Invalid> {
+    let mut user = None;
+    body::object(body, limits, FIELDS, |fields| read(fields, &mut user))
+        .map_err(|invalid| Invalid { user, ..invalid })
 }
 
-impl UserStateRequest {
-    /// Reads a body. The error also contains a user name of wrong length, because the name is unknown as well.
-    pub fn parse(body: &[u8], limits: &RequestLimits) -> Result<Self, Invalid> {
-        let mut user = None;
-        body::object(body, limits, FIELDS, |fields| read(fields, &mut user))
-            .map_err(|invalid| Invalid { user, ..invalid })
-    }
-}
-
-fn read(fields: &mut Fields<'_>, named: &mut Option<String>) -> Option<UserStateRequest> {
+fn read(fields: &mut Fields<'_>, named: &mut Option<String>) -> Option<SetUserState> {
     *named = fields.raw(&USER).and_then(|raw| text(raw).ok());
     let user = fields.read(&USER);
     let user_state = entries(fields, &USER_STATE);
     let state_public_keys = fields.read(&STATE_PUBLIC_KEYS);
-    Some(UserStateRequest { user: user?, user_state, state_public_keys })
+    Some(SetUserState { user: user?, user_state, state_public_keys })
 }
 
 /// A mapping of state values, in the order given. Keys are not checked, as in the original.
@@ -72,11 +59,8 @@ pub async fn user_state(
     broker: web::Data<BrokerHandle>,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let request = match UserStateRequest::parse(&body, &RequestLimits::from(&*broker.settings)) {
-        Ok(request) => request,
-        Err(invalid) => return Err(answer::with_unknown(&broker, invalid).await?),
-    };
-    broker.admit()?;
+    let request = parse_user_state(&body, &RequestLimits::from(&*broker.settings));
+    let request = answer::admitted(&broker, request).await?;
     set(&broker, request, Requester::Application).await
 }
 
@@ -86,13 +70,11 @@ pub async fn user_state(
 /// As [`user_state`].
 pub async fn set(
     broker: &BrokerHandle,
-    request: UserStateRequest,
+    request: SetUserState,
     by: Requester,
 ) -> Result<HttpResponse, Refusal> {
-    let UserStateRequest { user, user_state, state_public_keys } = request;
     broker.admit_response()?;
-    let changed = broker.set_user_state(SetUserState { user, user_state, state_public_keys }, by).await?;
-    let changed = changed.map_err(|refused| match refused {
+    let changed = broker.set_user_state(request, by).await?.map_err(|refused| match refused {
         StateRefused::UnknownUser => Refusal::from(Invalid::field("user", "Unknown user")),
         StateRefused::OverLimit(over) => over.into(),
     })?;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use actix_web::HttpRequest;
 
-use crate::api::invalid::Invalid;
+use crate::api::answer::Invalid;
 use crate::api::parse_conn_id;
 use uuid::Uuid;
 

@@ -1,17 +1,9 @@
-//! GET and POST /admin/sign_in: the form, and the cookie for a successful sign-in.
-
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
-
-use actix_web::dev::Payload;
-use actix_web::http::{StatusCode, header};
-use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
-use futures_util::future::LocalBoxFuture;
-use std::future::ready;
+//! GET and POST /admin/sign_in: the form, and the cookie for a successful sign-in. GET and POST /admin/sign_out: ends the
+//! sign-in, so that copies of its cookie become invalid, and deletes the cookie.
 
 use super::endpoints::Console;
-use super::failed_sign_ins::SignInClient;
 use super::session;
+use super::sign_in_records::SignInClient;
 use crate::auth::body::{Body, BodySender, FORM_BYTES};
 use crate::auth::guard::now_unix;
 use crate::auth::proxy::BaseUrl;
@@ -20,7 +12,14 @@ use crate::broker::handle::BrokerHandle;
 use crate::http_error::{CODE_HEADER, Refusal};
 use crate::telemetry::log_sums::{FAILED_SIGN_INS, escaped};
 use crate::web::pages;
+use actix_web::dev::Payload;
+use actix_web::http::{StatusCode, header};
+use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, web};
+use futures_util::future::LocalBoxFuture;
 use serde_json::json;
+use std::future::ready;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 /// Delay of the response to a wrong password, to slow down guessing.
 const WRONG_PASSWORD_PAUSE: Duration = Duration::from_millis(500);
@@ -153,6 +152,39 @@ fn refused(mut form: HttpResponse, wait: Duration) -> HttpResponse {
     let code = header::HeaderValue::from_static(refusal.code());
     form.headers_mut().insert(header::HeaderName::from_static(CODE_HEADER), code);
     form
+}
+
+/// GET, as in the original: ends the sign-in and redirects to the form. From a link on another site's page it only
+/// redirects.
+///
+/// # Errors
+/// Only if a part of the server is missing.
+pub async fn sign_out(gate: web::Data<Gate>, req: HttpRequest) -> Result<HttpResponse, Refusal> {
+    let base = gate.base_url(req.head());
+    let mut answer = session::redirect(&base.url(session::SIGN_IN_PATH));
+    if session::is_foreign(req.headers()) {
+        return Ok(answer);
+    }
+    session::end(&req)?;
+    Ok(match answer.add_cookie(&session::clear(&base)) {
+        Ok(()) => answer,
+        Err(error) => HttpResponse::from_error(error),
+    })
+}
+
+/// POST, with the token of the sign-in. It has no effect for a client that is not signed in.
+///
+/// # Errors
+/// The token belongs to another sign-in.
+pub async fn submit_sign_out(
+    gate: web::Data<Gate>,
+    req: HttpRequest,
+    sent: SignInFields,
+) -> Result<HttpResponse, Refusal> {
+    match session::check_token(&req, sent.last("csrf")) {
+        Err(Refusal::CsrfToken) => Err(Refusal::CsrfToken),
+        _ => sign_out(gate, req).await,
+    }
 }
 
 #[cfg(test)]

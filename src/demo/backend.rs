@@ -1,16 +1,16 @@
 //! A minimal version of what a web application does between its browsers and this server.
 
 use super::Demo;
-use crate::api::answer;
+use crate::api::answer::{self, Invalid};
+use crate::api::batch;
+use crate::api::body::RequestLimits;
+use crate::api::channel_config::ChannelConfigs;
 use crate::api::connect::{self, ConnectRequest};
-use crate::api::invalid::Invalid;
-use crate::api::limits::RequestLimits;
 use crate::api::message_delete::{parse_deletes, write_delete_answer};
 use crate::api::message_patch::{parse_edits, write_edit_answer};
 use crate::api::message_post::{parse_messages, write_message_answer};
 use crate::api::subscribe::{self, SubscribeRequest};
-use crate::api::unsubscribe::{self, UnsubscribeRequest};
-use crate::api::user_state::{self, UserStateRequest};
+use crate::api::user_state::{self, parse_user_state};
 use crate::auth::body::OpenBody;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::Requester;
@@ -50,8 +50,8 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         );
 }
 
-fn foreign_channel() -> Refusal {
-    Invalid::field("channel", "Demo channels begin with \"demo\".").into()
+fn foreign_channel(field: &str) -> Refusal {
+    Invalid::field(field, "Demo channels begin with \"demo\".").into()
 }
 
 fn limits(broker: &BrokerHandle) -> RequestLimits {
@@ -71,16 +71,7 @@ fn admit(broker: &BrokerHandle, demo: &Demo) -> Result<(), Refusal> {
 fn check_channels<'a>(mut channels: impl Iterator<Item = &'a String>) -> Result<(), Refusal> {
     match channels.find(|name| !name.starts_with(PREFIX)) {
         None => Ok(()),
-        Some(_) => Err(Invalid::field("channels", "Demo channels begin with \"demo\".").into()),
-    }
-}
-
-fn check_deliveries<'a>(mut deliveries: impl Iterator<Item = &'a Delivery>) -> Result<(), Refusal> {
-    let foreign =
-        |delivery: &&Delivery| delivery.channel.as_ref().is_none_or(|name| !name.starts_with(PREFIX));
-    match deliveries.find(foreign) {
-        None => Ok(()),
-        Some(_) => Err(foreign_channel()),
+        Some(_) => Err(foreign_channel("channels")),
     }
 }
 
@@ -105,19 +96,9 @@ fn add_prefixes<'a>(names: impl IntoIterator<Item = &'a mut String>) {
     names.into_iter().for_each(add_prefix);
 }
 
-fn add_delivery_prefixes(delivery: &mut Delivery) {
-    add_prefixes(&mut delivery.channel);
-    add_prefixes(&mut delivery.pm_users);
-    add_prefixes(&mut delivery.exclude_users);
-}
-
 /// Removes all keys that the demo does not use.
 fn keep_public(state: &mut Vec<StateEntry>) {
     state.retain(|entry| PUBLIC_KEYS.contains(&entry.key.as_str()));
-}
-
-fn settings_of(channels: &[String]) -> Vec<(String, ChannelSettings)> {
-    channels.iter().map(|name| (name.clone(), settings())).collect()
 }
 
 async fn connect(
@@ -126,14 +107,12 @@ async fn connect(
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
     let mut request = ConnectRequest::parse(&body, &limits(&broker))?;
-    check_channels(request.channels.iter())?;
-    admit(&broker, &demo)?;
-    add_prefix(&mut request.username);
-    add_prefixes(&mut request.channels);
-    keep_public(&mut request.user_state);
-    keep_public(&mut request.fresh_user_state);
-    request.state_public_keys = PUBLIC_KEYS.map(str::to_owned).to_vec();
-    request.channel_configs = settings_of(&request.channels);
+    let command = &mut request.command;
+    add_channels(&broker, &demo, &mut command.channels, &mut command.channel_configs)?;
+    add_prefix(&mut command.username);
+    keep_public(&mut command.user_state);
+    keep_public(&mut command.fresh_user_state);
+    command.state_public_keys = PUBLIC_KEYS.map(str::to_owned).to_vec();
     Ok(answer::json(connect::open(&broker, request, Requester::Demo).await?))
 }
 
@@ -142,12 +121,7 @@ async fn subscribe(
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
-    let mut request = SubscribeRequest::parse(&body, None, &limits(&broker))?;
-    check_channels(request.channels.iter())?;
-    admit(&broker, &demo)?;
-    add_prefixes(&mut request.channels);
-    request.channel_configs = settings_of(&request.channels);
-    subscribe::join(&broker, request, Requester::Demo).await
+    subscribe::join(&broker, channels_request(&broker, &demo, &body)?, Requester::Demo).await
 }
 
 async fn unsubscribe(
@@ -155,11 +129,29 @@ async fn unsubscribe(
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
-    let mut request = UnsubscribeRequest::parse(&body, None, &limits(&broker))?;
-    check_channels(request.channels.iter())?;
-    admit(&broker, &demo)?;
-    add_prefixes(&mut request.channels);
-    unsubscribe::leave(&broker, request, Requester::Demo).await
+    subscribe::leave(&broker, channels_request(&broker, &demo, &body)?, Requester::Demo).await
+}
+
+/// The body of /subscribe and /unsubscribe.
+fn channels_request(broker: &BrokerHandle, demo: &Demo, body: &[u8]) -> Result<SubscribeRequest, Refusal> {
+    let mut request = SubscribeRequest::parse(body, None, &limits(broker))?;
+    let command = &mut request.command;
+    add_channels(broker, demo, &mut command.channels, &mut command.channel_configs)?;
+    Ok(request)
+}
+
+/// Admits a request about channels, and gives them the prefix and settings of the demo.
+fn add_channels(
+    broker: &BrokerHandle,
+    demo: &Demo,
+    channels: &mut [String],
+    configs: &mut ChannelConfigs,
+) -> Result<(), Refusal> {
+    check_channels(channels.iter())?;
+    admit(broker, demo)?;
+    add_prefixes(channels.iter_mut());
+    *configs = channels.iter().map(|name| (name.clone(), settings())).collect();
+    Ok(())
 }
 
 async fn user_state(
@@ -167,7 +159,7 @@ async fn user_state(
     demo: web::Data<Demo>,
     body: DemoBody,
 ) -> Result<HttpResponse, Refusal> {
-    let mut request = UserStateRequest::parse(&body, &limits(&broker))?;
+    let mut request = parse_user_state(&body, &limits(&broker))?;
     admit(&broker, &demo)?;
     add_prefix(&mut request.user);
     keep_public(&mut request.user_state);
@@ -183,6 +175,24 @@ fn as_list(body: DemoBody) -> Bytes {
     [b"[", &body[..], b"]"].concat().into()
 }
 
+/// Adds the prefix to the recipients of messages, edits or deletions, and writes the answer.
+fn prefixed<T>(
+    broker: &BrokerHandle,
+    items: &mut [T],
+    delivery: fn(&mut T) -> &mut Delivery,
+    write: impl FnOnce(&[T], &mut Vec<u8>),
+) -> Result<HttpResponse, Refusal> {
+    for Delivery { channel, pm_users, exclude_users, .. } in items.iter_mut().map(delivery) {
+        if channel.as_ref().is_none_or(|name| !name.starts_with(PREFIX)) {
+            return Err(foreign_channel("channel"));
+        }
+        add_prefixes(channel);
+        add_prefixes(pm_users);
+        add_prefixes(exclude_users);
+    }
+    batch::written(broker, 0, items, write)
+}
+
 async fn post(
     broker: web::Data<BrokerHandle>,
     demo: web::Data<Demo>,
@@ -190,16 +200,10 @@ async fn post(
 ) -> Result<HttpResponse, Refusal> {
     admit(&broker, &demo)?;
     let mut messages = parse_messages(&as_list(body), &limits(&broker), Timestamp::now())?;
-    check_deliveries(messages.iter().map(|message| &message.delivery))?;
-    for message in &mut messages {
-        add_prefix(&mut message.user);
-        add_delivery_prefixes(&mut message.delivery);
-    }
-    let mut out = Vec::new();
-    write_message_answer(&messages, &mut out);
-    broker.admit_written(&out)?;
+    messages.iter_mut().for_each(|message| add_prefix(&mut message.user));
+    let answer = prefixed(&broker, &mut messages, |message| &mut message.delivery, write_message_answer)?;
     broker.publish(messages);
-    Ok(answer::json(out))
+    Ok(answer)
 }
 
 async fn patch(
@@ -209,16 +213,10 @@ async fn patch(
 ) -> Result<HttpResponse, Refusal> {
     admit(&broker, &demo)?;
     let mut edits = parse_edits(&as_list(body), &limits(&broker), Timestamp::now())?;
-    check_deliveries(edits.iter().map(|edit| &edit.delivery))?;
-    for edit in &mut edits {
-        add_prefixes(&mut edit.user);
-        add_delivery_prefixes(&mut edit.delivery);
-    }
-    let mut out = Vec::new();
-    write_edit_answer(&edits, &mut out);
-    broker.admit_written(&out)?;
+    edits.iter_mut().for_each(|edit| add_prefixes(&mut edit.user));
+    let answer = prefixed(&broker, &mut edits, |edit| &mut edit.delivery, write_edit_answer)?;
     broker.edit(edits);
-    Ok(answer::json(out))
+    Ok(answer)
 }
 
 async fn delete(
@@ -228,13 +226,7 @@ async fn delete(
 ) -> Result<HttpResponse, Refusal> {
     admit(&broker, &demo)?;
     let mut deletes = parse_deletes(&as_list(body), &limits(&broker))?;
-    check_deliveries(deletes.iter().map(|delete| &delete.delivery))?;
-    for delete in &mut deletes {
-        add_delivery_prefixes(&mut delete.delivery);
-    }
-    let mut out = Vec::new();
-    write_delete_answer(&deletes, &mut out);
-    broker.admit_written(&out)?;
+    let answer = prefixed(&broker, &mut deletes, |delete| &mut delete.delivery, write_delete_answer)?;
     broker.delete(deletes);
-    Ok(answer::json(out))
+    Ok(answer)
 }

@@ -9,7 +9,6 @@
 //! through [`sockets`]; a [`connection`] serves each socket and passes its messages to the handler of the demo.
 
 mod backend;
-mod first_application;
 pub mod sockets;
 mod connection;
 mod heartbeat;
@@ -106,7 +105,7 @@ impl Demo {
 pub fn configure(demo: Option<web::Data<Demo>>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |cfg| {
         cfg.service(web::resource("/").route(read().to(front_page)))
-            .service(web::resource("/docs/first-application").route(read().to(first_application::page)));
+            .service(web::resource("/docs/first-application").route(read().to(pages::first_application)));
         if let Some(demo) = demo {
             // The scope matches all paths, so it comes last. A request without access to the demo gets 404 here.
             cfg.app_data(demo).service(

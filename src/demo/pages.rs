@@ -1,7 +1,7 @@
-//! The demo's pages, and redirects for slashes at the end of their paths.
+//! The tutorial that performs its calls, the demo's pages, and redirects for slashes at the end of their paths.
 
 use crate::auth::Gate;
-use crate::web::pages::Page;
+use crate::web::pages::{FIRST_APPLICATION, Page};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -62,12 +62,26 @@ fn lead_to(gate: &Gate, req: &HttpRequest, path: &str) -> HttpResponse {
         .finish()
 }
 
+/// GET /docs/first-application: the tutorial. It makes signed calls with a secret that the reader enters.
+pub async fn first_application(gate: web::Data<Gate>, req: HttpRequest) -> HttpResponse {
+    let demo = gate.serves_demo(req.head());
+    let values = [("demo", if demo { "true" } else { "false" }), ("secret", known_secret(&gate, demo))];
+    FIRST_APPLICATION.serve(&gate.base_url(req.head()), &values)
+}
+
+/// The well-known secret, if the server uses it. Any other secret is never sent.
+fn known_secret(gate: &Gate, demo: bool) -> &'static str {
+    if demo && gate.secrets().accept_known_secret { "secret" } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::forwarded::Forwarded;
     use crate::auth::proxy::BaseUrl;
+    use crate::config::{Secret, Settings};
     use actix_web::body::MessageBody;
+    use std::sync::Arc;
 
     #[test]
     fn pages_have_no_inline_scripts_and_no_unfilled_placeholders() {
@@ -83,5 +97,16 @@ mod tests {
             assert!(text.split("<script").skip(1).all(|rest| rest.contains("src=\"/static/demos/")));
             assert!(!text.contains(" style=") && !text.contains(" onclick="));
         }
+    }
+
+    #[test]
+    fn only_the_well_known_secret_is_filled_in() {
+        let filled_in = |settings| known_secret(&Gate::new(Arc::new(settings)), true);
+        let own_secret = || Settings { secrets: vec![Secret::new("own")], ..Settings::default() };
+        assert_eq!((filled_in(Settings::default()), filled_in(own_secret())), ("secret", ""));
+        assert_eq!(known_secret(&Gate::new(Arc::default()), false), "");
+        let gate = Gate::new(Arc::default());
+        gate.replace_secrets(&own_secret());
+        assert_eq!(known_secret(&gate, true), "", "the server uses another secret now");
     }
 }

@@ -100,12 +100,9 @@ impl AdmittedSocket for DemoSocket {
             Purpose::Chat => {
                 DemoConnection::start(chat::join(demo.room.clone(), queue), accepted, &demo, counted)
             }
-            Purpose::Board => DemoConnection::start(
-                board::socket::open(demo.board.clone(), queue),
-                accepted,
-                &demo,
-                counted,
-            ),
+            Purpose::Board => {
+                DemoConnection::start(board::open(demo.board.clone(), queue), accepted, &demo, counted)
+            }
         }
     }
 }

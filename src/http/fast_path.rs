@@ -7,7 +7,7 @@
 
 use super::cors;
 use crate::api::ConnIdQuery;
-use crate::api::{connect, message_post, subscribe, unsubscribe, user_state};
+use crate::api::{connect, message_post, subscribe, user_state};
 use crate::auth::body::{Body, BodySender};
 use crate::auth::guard::Signed;
 use crate::auth::public_paths::Exposure;
@@ -16,7 +16,7 @@ use crate::broker::handle::BrokerHandle;
 use crate::connection::body_pieces::{in_pieces, limit_refusal};
 use crate::connection::deadline::ConnectionDeadline;
 use crate::connection::exchange::{ResponseBody, continue_when_read};
-use crate::http_error::{self, Refusal, answer_headers};
+use crate::http_error::{self, Refusal};
 use actix_http::{Request, RequestHead, Response, header};
 use actix_service::{ServiceFactory, apply_fn_factory};
 use actix_web::body::BoxBody;
@@ -139,7 +139,7 @@ impl FastPath {
             Call::Message => message_post::post(signed, broker, body).await,
             Call::Connect => connect::connect(signed, broker, body).await,
             Call::Subscribe => subscribe::subscribe(signed, broker, query(), body).await,
-            Call::Unsubscribe => unsubscribe::unsubscribe(signed, broker, query(), body).await,
+            Call::Unsubscribe => subscribe::unsubscribe(signed, broker, query(), body).await,
             Call::UserState => user_state::user_state(signed, broker, body).await,
         }
     }
@@ -148,7 +148,7 @@ impl FastPath {
         let settings = &self.gate.settings;
         let origin = if cors::depends_on_origin(settings) { text(headers, "origin") } else { None };
         cors::add(answer.headers_mut(), settings, origin);
-        answer_headers::make_private(answer.headers_mut());
+        http_error::make_private(answer.headers_mut());
         answer
     }
 }

@@ -1,10 +1,10 @@
-//! The response of a refusal: JSON, HTML or plain text, as `Accept` names it.
+//! The response of a refusal: JSON, HTML or plain text, as `Accept` names it; and the headers that all answers have.
 
-use super::{CODE_HEADER, LIMIT_HEADER, MaxBody, Refusal, answer_headers};
+use super::{CODE_HEADER, LIMIT_HEADER, MaxBody, Refusal};
 use crate::telemetry::limits::Limit;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde_json::json;
 
@@ -15,7 +15,7 @@ impl Refusal {
     /// The answer, in the form that the request's `Accept` names; JSON without one.
     pub fn response(&self, accept: Option<&str>) -> HttpResponse<BoxBody> {
         let mut answer = self.in_form(accept);
-        answer_headers::complete(answer.headers_mut());
+        complete_headers(answer.headers_mut());
         answer
     }
 
@@ -166,4 +166,30 @@ pub fn escape_html(text: &str) -> String {
         }
     }
     safe
+}
+
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The policy for HTML without scripts, styles and forms: refusals and redirects.
+const BARE_PAGE: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// Sets the headers of an answer that is only for its receiver and is not a page.
+pub fn make_private(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+}
+
+/// Sets the headers of every other answer: those that its handler has not set get strict values.
+pub fn complete_headers(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+    }
+    let is_html =
+        headers.get(header::CONTENT_TYPE).is_some_and(|form| form.as_bytes().starts_with(b"text/html"));
+    if is_html && !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, BARE_PAGE);
+    }
 }

@@ -106,7 +106,7 @@ impl Drop for Server {
 
 fn message(text: &str) -> Message {
     let body = json!([{ "user": "bob", "channel": "c", "message": { "text": text } }]).to_string();
-    let limits = crate::api::limits::RequestLimits::from(&Settings::default());
+    let limits = crate::api::body::RequestLimits::from(&Settings::default());
     crate::api::message_post::parse_messages(
         body.as_bytes(),
         &limits,

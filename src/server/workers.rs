@@ -16,7 +16,7 @@ use crate::console;
 use crate::demo;
 use crate::demo::sockets::DemoSockets;
 use crate::http::fast_path::FastPath;
-use crate::http::{middleware, routes};
+use crate::http::{self, middleware};
 use crate::telemetry::log_sums::LOST_CONNECTIONS;
 use crate::transports::websocket::upgrade::Upgrade;
 use actix_http::{Extensions, HttpService, KeepAlive};
@@ -216,8 +216,8 @@ fn http_services(
             .app_data(console.clone())
             .app_data(exposure)
             .wrap(actix_web::middleware::from_fn(middleware::process))
-            .configure(routes::backends)
-            .configure(routes::browsers)
+            .configure(http::backends)
+            .configure(http::browsers)
             .configure(console::figures)
             .configure(console::endpoints::configure)
             .configure(demo::configure(demo))

@@ -1,17 +1,16 @@
 //! Request bodies of the recorded exchanges with the original, and generated bodies.
 
+use channelstream::api::answer::Invalid;
+use channelstream::api::body::RequestLimits;
 use channelstream::api::channel_config::ChannelConfigRequest;
 use channelstream::api::connect::ConnectRequest;
 use channelstream::api::disconnect::DisconnectRequest;
 use channelstream::api::info::InfoRequest;
-use channelstream::api::invalid::Invalid;
-use channelstream::api::limits::RequestLimits;
 use channelstream::api::message_delete::{parse_deletes, write_delete_answer};
 use channelstream::api::message_patch::{parse_edits, write_edit_answer};
 use channelstream::api::message_post::{parse_messages, write_message_answer};
 use channelstream::api::subscribe::SubscribeRequest;
-use channelstream::api::unsubscribe::UnsubscribeRequest;
-use channelstream::api::user_state::UserStateRequest;
+use channelstream::api::user_state::parse_user_state;
 use channelstream::config::Settings;
 use channelstream::protocol::time::Timestamp;
 use proptest::prelude::*;
@@ -38,9 +37,10 @@ fn parse(
             parse_deletes(body, limits).map(|items| written(&items, write_delete_answer))
         }
         ("POST", "/connect") => ConnectRequest::parse(body, limits).map(|_| None),
-        ("POST", "/subscribe") => SubscribeRequest::parse(body, conn_id, limits).map(|_| None),
-        ("POST", "/unsubscribe") => UnsubscribeRequest::parse(body, conn_id, limits).map(|_| None),
-        ("POST", "/user_state") => UserStateRequest::parse(body, limits).map(|_| None),
+        ("POST", "/subscribe" | "/unsubscribe") => {
+            SubscribeRequest::parse(body, conn_id, limits).map(|_| None)
+        }
+        ("POST", "/user_state") => parse_user_state(body, limits).map(|_| None),
         ("POST", "/channel_config") => ChannelConfigRequest::parse(body, limits).map(|_| None),
         (_, "/info") => InfoRequest::parse(body, limits).map(|_| None),
         ("POST", "/disconnect") => DisconnectRequest::parse(body, limits).map(|_| None),
@@ -224,13 +224,13 @@ fn errors_contain_the_names_for_the_handlers_lookups() {
         refused.errors,
         json!({"channels": ["Shorter than minimum length 1."], "conn_id": ["Unknown connection"]})
     );
-    let refused = UnsubscribeRequest::parse(b"{}", Some(id), &limits()).unwrap_err();
+    let refused = SubscribeRequest::parse(b"{}", Some(id), &limits()).unwrap_err();
     assert_eq!(refused.conn_id.map(|id| id.to_string()).as_deref(), Some(id));
-    let mut refused = UserStateRequest::parse(br#"{"user": ""}"#, &limits()).unwrap_err();
+    let mut refused = parse_user_state(br#"{"user": ""}"#, &limits()).unwrap_err();
     assert_eq!(refused.user.as_deref(), Some(""));
     refused.add("user", "Unknown user");
     assert_eq!(refused.errors, json!({"user": ["Length must be between 1 and 512.", "Unknown user"]}));
-    assert_eq!(UserStateRequest::parse(br#"{"user": 5}"#, &limits()).unwrap_err().user, None);
+    assert_eq!(parse_user_state(br#"{"user": 5}"#, &limits()).unwrap_err().user, None);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Lists, mappings and objects.
 
-use super::field::{FieldPresence, FieldTable, Fields, Property};
 use super::members::{ObjectMembers, items};
-use super::{FieldKind, INPUT_TYPE, Read, fault, reference, too_long};
-use crate::api::limits::RequestLimits;
+use super::{
+    FieldKind, FieldPresence, FieldTable, Fields, INPUT_TYPE, Property, Read, fault, reference, too_long,
+};
+use crate::api::body::RequestLimits;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! Splits objects and lists into raw values, up to a limit.
 
-use super::field::FieldTable;
+use super::FieldTable;
 use indexmap::IndexMap;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;

@@ -1,7 +1,7 @@
 //! Booleans and integers, with the original's tolerance.
 
 use super::{FieldKind, Read, fault, reference};
-use crate::api::limits::RequestLimits;
+use crate::api::body::RequestLimits;
 use crate::protocol::value::StateValue;
 use serde_json::Value;
 use serde_json::value::RawValue;

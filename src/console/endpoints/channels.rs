@@ -1,20 +1,22 @@
-//! GET /admin/channels.json: one page of the list of channels.
+//! GET /admin/channels.json: one page of the list of channels. GET /admin/channel.json: one channel and the last messages of
+//! its history.
 
-use std::sync::Arc;
-
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
-
-use super::{Console, walk};
+use super::Console;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::ChannelRef;
-use crate::console::query::Listing;
-use crate::console::ranked::{ListPage, Ranked, by};
+use crate::broker::requests::{ChannelRef, StoredMessage};
+use crate::console::lists::{self, ListPage, Ranked, by};
+use crate::console::query::{Listing, Query};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
+use crate::protocol::event::push_history_entry;
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 const SORTS: [&str; 6] = ["name", "connections", "users", "history", "rate", "last_active"];
 
@@ -32,7 +34,7 @@ struct ChannelEntry {
 
 /// A channel in the form that the console receives.
 #[derive(Serialize)]
-pub struct ShownChannel<'a> {
+struct ShownChannel<'a> {
     name: &'a str,
     connections: u32,
     users: u32,
@@ -74,7 +76,7 @@ async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal
         }
     });
     let now = Timestamp::now();
-    let total = walk::channels(broker, |channel| {
+    let total = lists::channels(broker, |channel| {
         if listing.finds(&channel.name) {
             ranked.push(row(channel, &now));
         }
@@ -112,11 +114,55 @@ fn shown(row: &ChannelEntry) -> ShownChannel<'_> {
     }
 }
 
-/// One channel in the form of the list.
+/// Number of messages shown, counted from the newest.
+const MESSAGES: usize = 20;
+/// A message longer than this, in bytes, is not shown, because its channel may store many such messages.
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
+
+/// GET /admin/channel.json?name=.
 ///
 /// # Errors
-/// `Internal` when it cannot be written.
-pub fn shown_alone(channel: ChannelRef) -> Result<serde_json::Value, Refusal> {
+/// `Invalid`, not found, `Busy`.
+pub async fn channel(
+    _: AdminOrRefused,
+    broker: web::Data<BrokerHandle>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let name = Query::name_of(&req)?;
+    let channel = named(&broker, &name).await?;
+    console.answers.serve(&req, describe(channel)).await
+}
+
+/// A channel by its name.
+///
+/// # Errors
+/// Not found, `Busy`.
+pub async fn named(broker: &BrokerHandle, name: &str) -> Result<ChannelRef, Refusal> {
+    let found = broker.channels(Some(vec![name.to_owned()]), Vec::new()).await?;
+    found.into_iter().next().ok_or_else(|| Refusal::NotFound(format!("channel {name}")))
+}
+
+async fn describe(channel: ChannelRef) -> Result<Built, Refusal> {
+    let snapshot = channel.inspect(false, true).await?;
+    let last = snapshot.history.len().saturating_sub(MESSAGES);
+    let history: Vec<Value> = snapshot.history.iter().skip(last).map(|kept| message(kept)).collect();
+    let uuid = channel.uuid;
     let row = row(channel, &Timestamp::now());
-    serde_json::to_value(shown(&row)).map_err(|_| Refusal::Internal)
+    let mut answer = serde_json::to_value(shown(&row)).map_err(|_| Refusal::Internal)?;
+    if let Value::Object(members) = &mut answer {
+        members.insert("uuid".into(), json!(uuid));
+        members.insert("messages".into(), Value::Array(history));
+    }
+    Built::of(&answer, 0)
+}
+
+/// A stored message in the form that clients receive. Of a message that is too long, only the size is shown.
+fn message(kept: &StoredMessage) -> Value {
+    let mut text = Vec::new();
+    push_history_entry(&mut text, &kept.message, kept.edited.as_ref());
+    let bytes = text.len();
+    let parsed =
+        (bytes <= MAX_MESSAGE_BYTES).then(|| serde_json::from_slice::<Box<RawValue>>(&text).ok()).flatten();
+    json!({ "uuid": kept.message.uuid, "user": kept.message.user, "bytes": bytes, "message": parsed })
 }

@@ -3,11 +3,10 @@
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use crate::api::body;
+use crate::api::answer::Invalid;
+use crate::api::body::{self, RequestLimits};
 use crate::api::disconnect::DisconnectRequest;
 use crate::api::fields::{Field, FieldTable, Name, USER_NAME};
-use crate::api::invalid::Invalid;
-use crate::api::limits::RequestLimits;
 use crate::api::{channel_config, message_post};
 use crate::auth::body::Body;
 use crate::broker::handle::BrokerHandle;

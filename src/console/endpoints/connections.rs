@@ -1,21 +1,20 @@
-//! GET /admin/connections.json: one page of the list of connections.
+//! GET /admin/connections.json: one page of the list of connections. GET /admin/connection.json: one connection.
 
-use std::cmp::Ordering;
-use std::net::IpAddr;
-
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
-use uuid::Uuid;
-
-use super::{Console, walk};
+use super::Console;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{BrowseConnections, ConnectionRow, Phase, SessionFigures};
+use crate::console::lists::{self, ListPage, Ranked, by};
 use crate::console::query::{Listing, Query};
-use crate::console::ranked::{ListPage, Ranked, by};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::send_queue::Transport;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use uuid::Uuid;
 
 const SORTS: [&str; 5] = ["user", "since", "last_activity", "queued_bytes", "channels"];
 
@@ -23,7 +22,7 @@ type ConnectionEntry = (ConnectionRow, Option<SessionFigures>);
 
 /// A connection in the form that the console receives.
 #[derive(Serialize)]
-pub struct ShownConnection<'a> {
+struct ShownConnection<'a> {
     conn_id: Uuid,
     user: &'a str,
     phase: &'static str,
@@ -63,7 +62,7 @@ async fn list(broker: &BrokerHandle, listing: &Listing, filter: BrowseConnection
     let mut ranked = Ranked::new(listing, |a: &ConnectionEntry, b: &ConnectionEntry| order(listing, a, b));
     // Each address costs a system call. Without a search only the addresses of the page are needed.
     let addresses = !listing.search.is_empty();
-    let walked = walk::connections_with_sessions(broker, filter, addresses, |row, session| {
+    let walked = lists::connections_with_sessions(broker, filter, addresses, |row, session| {
         if finds(listing, &row, session.as_ref()) {
             ranked.push((row, session));
         }
@@ -108,7 +107,7 @@ fn order(listing: &Listing, a: &ConnectionEntry, b: &ConnectionEntry) -> Orderin
 }
 
 /// A connection, with the data from its hub.
-pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> ShownConnection<'a> {
+fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> ShownConnection<'a> {
     let (phase, transport) = match row.phase {
         Phase::Waiting => ("waiting", None),
         Phase::Lingering => ("lingering", None),
@@ -128,4 +127,33 @@ pub fn shown<'a>(row: &'a ConnectionRow, session: Option<&SessionFigures>) -> Sh
         last_activity: session.map(|session| session.last_received_ms / 1_000),
         queued_bytes: session.map(|session| session.queued_bytes),
     }
+}
+
+/// GET /admin/connection.json?conn_id=.
+///
+/// # Errors
+/// `Invalid`, not found, `Busy`.
+pub async fn connection(
+    _: AdminOrRefused,
+    broker: web::Data<BrokerHandle>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let mut query = Query::of(&req);
+    let id = query.required_conn_id("conn_id");
+    let id = query.checked(id.unwrap_or_default())?;
+    console.answers.serve(&req, describe(&broker, id)).await
+}
+
+async fn describe(broker: &BrokerHandle, id: Uuid) -> Result<Built, Refusal> {
+    let found = broker.describe_connection(id).await?;
+    let details = found.ok_or_else(|| Refusal::NotFound(format!("connection {id}")))?;
+    let session = broker.sessions(std::slice::from_ref(&details.row), true).await.pop().flatten();
+    let shown = shown(&details.row, session.as_ref());
+    let mut answer = serde_json::to_value(shown).map_err(|_| Refusal::Internal)?;
+    if let Value::Object(members) = &mut answer {
+        let names: Vec<&str> = details.channels.iter().map(|name| &**name).collect();
+        members.insert("channel_names".into(), json!(names));
+    }
+    Built::of(&answer, 0)
 }

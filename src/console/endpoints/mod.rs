@@ -1,26 +1,21 @@
 //! The console's endpoints: paginated lists, single objects, commands.
 
 pub(crate) mod channels;
-pub(crate) mod channel;
 pub(crate) mod users;
-pub(crate) mod user;
 pub(crate) mod secrets;
 pub(crate) mod limits;
 pub(crate) mod connections;
-pub(crate) mod connection;
 pub mod commands;
 pub mod record;
 pub(crate) mod recording;
-pub(crate) mod walk;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use actix_web::web;
 
-use super::ended_sessions::EndedSessions;
-use super::failed_sign_ins::FailedSignIns;
 use super::read;
+use super::sign_in_records::{EndedSessions, FailedSignIns};
 use crate::auth::guard::now_unix;
 use crate::http::polled::PolledResponses;
 use crate::telemetry::Counters;
@@ -80,11 +75,11 @@ impl Console {
 
 pub fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/admin/channels.json").route(read().to(channels::channels)))
-        .service(web::resource("/admin/channel.json").route(read().to(channel::channel)))
+        .service(web::resource("/admin/channel.json").route(read().to(channels::channel)))
         .service(web::resource("/admin/users.json").route(read().to(users::users)))
-        .service(web::resource("/admin/user.json").route(read().to(user::user)))
+        .service(web::resource("/admin/user.json").route(read().to(users::user)))
         .service(web::resource("/admin/connections.json").route(read().to(connections::connections)))
-        .service(web::resource("/admin/connection.json").route(read().to(connection::connection)))
+        .service(web::resource("/admin/connection.json").route(read().to(connections::connection)))
         .service(web::resource("/admin/secrets.json").route(read().to(secrets::secrets)))
         .service(web::resource("/admin/limits.json").route(read().to(limits::limits)))
         .service(web::resource("/admin/recording.json").route(read().to(recording::recording)))

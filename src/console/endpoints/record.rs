@@ -5,11 +5,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::Console;
-use super::channel::named;
-use crate::api::body;
+use super::channels::named;
+use crate::api::answer::Invalid;
+use crate::api::body::{self, RequestLimits};
 use crate::api::fields::{CHANNEL_NAME, Field, FieldTable, Fields, FlagField, Id, Name};
-use crate::api::invalid::Invalid;
-use crate::api::limits::RequestLimits;
 use crate::auth::body::Body;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::Phase;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::Console;
-use super::channel::named;
+use super::channels::named;
 use crate::broker::handle::BrokerHandle;
 use crate::console::query::Query;
 use crate::console::session::AdminOrRefused;

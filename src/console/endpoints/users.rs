@@ -1,23 +1,23 @@
-//! GET /admin/users.json: one page of the list of users with connections.
+//! GET /admin/users.json: one page of the list of users with connections. GET /admin/user.json: one user with state and
+//! connections.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Serialize;
-use serde_json::value::RawValue;
-use uuid::Uuid;
-
-use super::{Console, walk};
+use super::Console;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{BrowseConnections, ConnectionRow, Phase};
-use crate::console::query::Listing;
-use crate::console::ranked::{ListPage, Ranked, by};
+use crate::console::lists::{self, ListPage, Ranked, by};
+use crate::console::query::{Listing, Query};
 use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::ids::UserId;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
 
 const SORTS: [&str; 2] = ["name", "connections"];
 /// A state longer than this, in bytes, is left out of the list, so that a page stays small.
@@ -54,7 +54,7 @@ pub async fn users(
 
 async fn list(broker: &BrokerHandle, listing: &Listing) -> Result<Built, Refusal> {
     let mut users: HashMap<UserId, UserEntry> = HashMap::new();
-    let walked = walk::connections(broker, BrowseConnections::default(), |row| {
+    let walked = lists::connections(broker, BrowseConnections::default(), |row| {
         if row.phase != Phase::Away && listing.finds(&row.user.name) {
             count(&mut users, row);
         }
@@ -88,4 +88,34 @@ fn shown(row: &UserEntry) -> ShownUser<'_> {
         state: if state.len() <= MAX_STATE_BYTES { serde_json::from_str(state).ok() } else { None },
         state_bytes: state.len(),
     }
+}
+
+/// GET /admin/user.json?name=.
+///
+/// # Errors
+/// `Invalid`, not found, `Busy`.
+pub async fn user(
+    _: AdminOrRefused,
+    broker: web::Data<BrokerHandle>,
+    console: web::Data<Console>,
+    req: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let name = Query::name_of(&req)?;
+    console.answers.serve(&req, describe(&broker, name)).await
+}
+
+async fn describe(broker: &BrokerHandle, name: String) -> Result<Built, Refusal> {
+    let found = broker.describe_user(name.clone()).await?;
+    let user = found.ok_or_else(|| Refusal::NotFound(format!("user {name}")))?;
+    let state: Option<&RawValue> = serde_json::from_str(user.view.state()).ok();
+    let answer = json!({
+        "name": &*user.view.name,
+        "uuid": user.uuid,
+        "present": user.present,
+        "total": user.total,
+        "state": state,
+        "public_keys": user.public_keys,
+        "connections": user.connections,
+    });
+    Built::of(&answer, 0)
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::requested::{RequestedFigures, Window};
+use super::{RequestedFigures, Window};
 use crate::api::channels_info::{ChannelsInfo, Freshness};
 use crate::broker::handle::BrokerHandle;
 use crate::broker::requests::{BrowseConnections, ChannelRef, ConnectionRow, Counts, Phase};
-use crate::console::endpoints::walk;
+use crate::console::lists;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::ids::UserId;
@@ -89,7 +89,7 @@ pub async fn users(
     let mut rows = 0;
     // Without rows to show, no search is needed.
     if selection.part.is_none_or(|part| part.rows > 0) {
-        let walked = walk::connections(broker, BrowseConnections::default(), |row: ConnectionRow| {
+        let walked = lists::connections(broker, BrowseConnections::default(), |row: ConnectionRow| {
             if row.phase == Phase::Away || !selection.finds(&row.user.name) {
                 return;
             }

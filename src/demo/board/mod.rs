@@ -4,14 +4,18 @@
 //! `docs/board.md` describes the protocol.
 
 pub mod routes;
-pub mod socket;
 mod state;
 
-use super::subscribers::{DemoMessage, Enter, Leave, ListenerId, Subscribers};
-use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture};
+use super::actor_adapter::ActorAdapter;
+use super::subscribers::{ClientQueue, DemoMessage, Enter, Leave, ListenerId, Subscribers};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, StreamHandler, WrapFuture,
+};
+use actix_web_actors::ws::{self, ProtocolError, WebsocketContext};
 use serde::Serialize;
 use serde_json::Value;
 use state::{BoardState, NotCreated};
+use std::sync::Arc;
 
 /// The prefix of its paths.
 pub const PREFIX: &str = "/demo/board/";
@@ -155,6 +159,68 @@ impl Handler<SocketRequest> for Board {
         match request {
             SocketRequest::Subscribe(id, name) => self.state.subscribe(id, &name),
             SocketRequest::Unsubscribe(id, name) => self.state.unsubscribe(id, &name),
+        }
+    }
+}
+
+/// The actor of one socket.
+struct BoardSocket {
+    id: ListenerId,
+    board: Addr<Board>,
+    queue: Arc<ClientQueue>,
+}
+
+/// Starts the actor of a socket of `/demo/board/socket`.
+pub fn open(board: Addr<Board>, queue: ClientQueue) -> ActorAdapter {
+    let queue = Arc::new(queue);
+    ActorAdapter::new(BoardSocket { id: ListenerId::fresh(), board, queue: queue.clone() }, queue)
+}
+
+impl BoardSocket {
+    /// `subX` or `popX`; other texts are ignored.
+    fn read(&self, text: &str) -> Option<SocketRequest> {
+        let (verb, name) = text.split_at_checked(3)?;
+        match verb {
+            "sub" => Some(SocketRequest::Subscribe(self.id, name.to_owned())),
+            "pop" => Some(SocketRequest::Unsubscribe(self.id, name.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl Actor for BoardSocket {
+    type Context = WebsocketContext<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let actor = context.address().recipient();
+        self.board.do_send(Enter { id: self.id, actor, queue: self.queue.clone() });
+    }
+
+    /// Runs regardless of how the socket ended. Its subscriptions end with it.
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.board.do_send(Leave(self.id));
+    }
+}
+
+/// Requests from the peer. Binary messages are ignored, as are texts that are not requests.
+impl StreamHandler<Result<ws::Message, ProtocolError>> for BoardSocket {
+    fn handle(&mut self, message: Result<ws::Message, ProtocolError>, context: &mut Self::Context) {
+        let Ok(ws::Message::Text(text)) = message else { return };
+        if let Some(request) = self.read(&text) {
+            // The next request is read only after this one is done, so that no socket can fill the board's mailbox.
+            context.wait(self.board.send(request).into_actor(self).map(|_, _, _| ()));
+        }
+    }
+}
+
+/// Events from the board.
+impl Handler<DemoMessage> for BoardSocket {
+    type Result = ();
+
+    fn handle(&mut self, message: DemoMessage, context: &mut Self::Context) {
+        self.queue.record_received(&message);
+        if let DemoMessage::Text(text) = message {
+            context.text(text);
         }
     }
 }

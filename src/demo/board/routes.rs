@@ -5,7 +5,7 @@
 
 use super::state::NotCreated;
 use super::{BoardDelete, Create, Exists, Push};
-use crate::api::invalid::Invalid;
+use crate::api::answer::Invalid;
 use crate::auth::body::OpenBody;
 use crate::console::read;
 use crate::demo::Demo;

@@ -1,26 +1,24 @@
 //! The checks of every request before its handler, and the changes of every answer after it. Mounted once, around the
 //! whole App: `App::new().wrap(from_fn(middleware::process))`.
 
+use super::cors;
+use crate::auth::body::{self, Body, BodySender};
+use crate::auth::guard::{Caller, now_unix};
+use crate::auth::public_paths::Exposure;
+use crate::auth::{Gate, allowed_origins, text};
+use crate::broker::handle::BrokerHandle;
+use crate::connection::body_pieces;
+use crate::console::session;
+use crate::http_error::{self, MaxBody, Refusal};
+use crate::telemetry::log_sums::{FAILED_REQUESTS, escaped};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::UrlencodedError;
+use actix_web::http::uri::{PathAndQuery, Uri};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use serde_json::json;
-
-use super::cors;
-use super::inner_path::{path_as_sent, rewrite_path};
-use crate::auth::allowed_origins;
-use crate::auth::body::{self, Body, BodySender};
-use crate::auth::guard::{Caller, now_unix};
-use crate::auth::public_paths::Exposure;
-use crate::auth::{Gate, text};
-use crate::broker::handle::BrokerHandle;
-use crate::connection::body_pieces;
-use crate::console::session;
-use crate::http_error::{self, MaxBody, Refusal, answer_headers};
-use crate::telemetry::log_sums::{FAILED_REQUESTS, escaped};
 
 /// Rewrites the path behind proxies, refuses plain HTTP and bad signatures, answers OPTIONS, renders refusals in the form
 /// that `Accept` names, and adds CORS headers to successes.
@@ -46,7 +44,7 @@ pub async fn process<B: MessageBody + 'static>(
     };
     let mut answer = in_pieces(add_cors(&gate, answer));
     session::renew(&mut answer);
-    answer_headers::complete(answer.headers_mut());
+    http_error::complete_headers(answer.headers_mut());
     // While the server stops, it would wait for an idle connection until the limit. And the HTTP stack always closes after
     // `Connection: upgrade`: without this header a proxy would use the connection again.
     if is_draining(answer.request()) || answer.request().head().upgrade() {
@@ -175,6 +173,43 @@ fn add_cors(gate: &Gate, mut answer: ServiceResponse) -> ServiceResponse {
         cors::add(answer.headers_mut(), &gate.settings, origin.as_deref());
     }
     answer
+}
+
+/// The path as the client sent it, if it differs from the one that the routes use.
+struct PathAsSent(String);
+
+/// Replaces the path of a request by the one that the routes use, so that rules, router and handlers all use this path.
+///
+/// # Errors
+/// `NotFound` for a path that has no form for the routes, for example because it would be too long.
+fn rewrite_path(gate: &Gate, req: &mut ServiceRequest) -> Result<(), Refusal> {
+    let inner = gate.inner_path(req.head());
+    if inner == req.uri().path() {
+        return Ok(());
+    }
+    let sent = gate.path_as_sent(req.head()).into_owned();
+    let uri = with_path(req.uri(), &inner).ok_or_else(|| Refusal::NotFound(sent.clone()))?;
+    req.match_info_mut().get_mut().update(&uri);
+    req.head_mut().uri = uri;
+    req.extensions_mut().insert(PathAsSent(sent));
+    Ok(())
+}
+
+/// The path as the client sent it, without a proxy's prefix. A bound signature covers this form.
+fn path_as_sent(req: &ServiceRequest) -> String {
+    let kept = req.extensions().get::<PathAsSent>().map(|sent| sent.0.clone());
+    kept.unwrap_or_else(|| req.path().to_owned())
+}
+
+/// The same target with another path. A target in absolute form keeps its host, which is checked as well.
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 #[cfg(test)]

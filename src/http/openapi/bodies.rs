@@ -1,11 +1,11 @@
 //! The request bodies: their schemas are those of the fields that the readers use.
 
+use crate::api::answer::Invalid;
+use crate::api::body::RequestLimits;
 use crate::api::fields::{FieldTable, object_schema};
-use crate::api::invalid::Invalid;
-use crate::api::limits::RequestLimits;
 use crate::api::{
     channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
-    unsubscribe, user_state,
+    user_state,
 };
 use crate::console::endpoints::{commands, record};
 use crate::http_error::Refusal;
@@ -40,9 +40,8 @@ pub(super) fn refusal(reader: &str, body: &[u8], limits: &RequestLimits) -> Opti
     }
     let invalid = match reader {
         "ConnectBody" => error(connect::ConnectRequest::parse(body, limits)),
-        "SubscribeBody" => error(subscribe::SubscribeRequest::parse(body, None, limits)),
-        "UnsubscribeBody" => error(unsubscribe::UnsubscribeRequest::parse(body, None, limits)),
-        "UserStateBody" => error(user_state::UserStateRequest::parse(body, limits)),
+        "SubscribeBody" | "UnsubscribeBody" => error(subscribe::SubscribeRequest::parse(body, None, limits)),
+        "UserStateBody" => error(user_state::parse_user_state(body, limits)),
         "MessageBody" => error(message_post::parse_messages(body, limits, Timestamp::now())),
         "MessageEditBody" => error(message_patch::parse_edits(body, limits, Timestamp::now())),
         "MessagesDeleteBody" => error(message_delete::parse_deletes(body, limits)),

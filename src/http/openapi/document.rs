@@ -9,7 +9,7 @@
 
 use super::bodies;
 use super::operation::Operations;
-use crate::api::limits::RequestLimits;
+use crate::api::body::RequestLimits;
 use crate::auth::body::{CONN_ID_BYTES, FORM_BYTES};
 use crate::auth::signing::MAX_AGE_S;
 use crate::config::{self, Settings};

@@ -13,7 +13,7 @@
 
 use super::bodies;
 use super::document::object;
-use crate::api::limits::RequestLimits;
+use crate::api::body::RequestLimits;
 use crate::config::Settings;
 use crate::http_error::{MaxBody, Refusal};
 use crate::telemetry::limits::Limit;

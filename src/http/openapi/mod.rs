@@ -29,10 +29,7 @@ pub async fn document(
     gate: web::Data<Gate>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    polled::admit(&req)?;
-    let base = gate.base_url(req.head());
-    let description = description(&gate.settings, base.prefix()).map_err(|_| Refusal::Internal)?;
-    Ok(json(&description))
+    send(&gate, &req, |prefix| description(&gate.settings, prefix))
 }
 
 /// Sends the Swagger 2.0 description, also with the prefix.
@@ -44,12 +41,16 @@ pub async fn swagger2_document(
     gate: web::Data<Gate>,
     req: HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    polled::admit(&req)?;
-    let base = gate.base_url(req.head());
-    let description = description(&gate.settings, "").map_err(|_| Refusal::Internal)?;
-    Ok(json(&swagger2::convert(&description, base.prefix())))
+    send(&gate, &req, |prefix| Ok(swagger2::convert(&description(&gate.settings, "")?, prefix)))
 }
 
-fn json(description: &Value) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(description.to_string())
+fn send(
+    gate: &Gate,
+    req: &HttpRequest,
+    describe: impl FnOnce(&str) -> Result<Value, String>,
+) -> Result<HttpResponse, Refusal> {
+    polled::admit(req)?;
+    let base = gate.base_url(req.head());
+    let description = describe(base.prefix()).map_err(|_| Refusal::Internal)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(description.to_string()))
 }

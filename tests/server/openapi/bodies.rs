@@ -1,17 +1,16 @@
 //! The readers of request bodies accept exactly what the description documents.
 
 use super::{document, keys, resolved, validator};
+use channelstream::api::body::RequestLimits;
 use channelstream::api::channel_config::ChannelConfigRequest;
 use channelstream::api::connect::ConnectRequest;
 use channelstream::api::disconnect::DisconnectRequest;
 use channelstream::api::info::InfoRequest;
-use channelstream::api::limits::RequestLimits;
 use channelstream::api::message_delete::parse_deletes;
 use channelstream::api::message_patch::parse_edits;
 use channelstream::api::message_post::parse_messages;
 use channelstream::api::subscribe::SubscribeRequest;
-use channelstream::api::unsubscribe::UnsubscribeRequest;
-use channelstream::api::user_state::UserStateRequest;
+use channelstream::api::user_state::parse_user_state;
 use channelstream::config::Settings;
 use channelstream::console::endpoints::commands::DisconnectUserRequest;
 use channelstream::console::endpoints::record::RecordRequest;
@@ -54,9 +53,10 @@ fn read(method: &str, path: &str, body: &Value) -> Result<String, String> {
     let body = body.as_bytes();
     match (method, path) {
         ("post", "/connect") => debug_text(ConnectRequest::parse(body, &limits)),
-        ("post", "/subscribe") => debug_text(SubscribeRequest::parse(body, Some(CONN_ID), &limits)),
-        ("post", "/unsubscribe") => debug_text(UnsubscribeRequest::parse(body, Some(CONN_ID), &limits)),
-        ("post", "/user_state") => debug_text(UserStateRequest::parse(body, &limits)),
+        ("post", "/subscribe" | "/unsubscribe") => {
+            debug_text(SubscribeRequest::parse(body, Some(CONN_ID), &limits))
+        }
+        ("post", "/user_state") => debug_text(parse_user_state(body, &limits)),
         ("post", "/message" | "/admin/message") => debug_text(parse_messages(body, &limits, now)),
         ("patch", "/message") => debug_text(parse_edits(body, &limits, now)),
         ("delete", "/message") => debug_text(parse_deletes(body, &limits)),
