@@ -180,6 +180,14 @@ impl Channel {
 
 impl Actor for Channel {
     type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        log::debug!(
+            "channel {}: begins with epoch {}",
+            self.state.identity().name,
+            self.state.position().epoch
+        );
+    }
 }
 
 impl Handler<ToChannel> for Channel {

@@ -28,7 +28,7 @@ use super::channel::{Channel, HubSenders};
 use super::private_messages::{PrivateMessages, ToPrivateMessages};
 use crate::clock::{Clock, Tick};
 use crate::protocol::event::Encoder;
-use crate::protocol::ids::ChannelId;
+use crate::protocol::ids::{ChannelId, Epoch};
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::{BoundedCounter, InFlight};
@@ -158,8 +158,9 @@ impl Registry {
             match effect {
                 Effect::Create(identity, settings, summary) => {
                     let parts = &self.parts;
-                    let now = Timestamp::now();
-                    let state = ChannelState::new(identity, settings, parts.encoder, parts.retention, now);
+                    let (now, epoch) = (Timestamp::now(), Epoch::new(rand::random()));
+                    let state =
+                        ChannelState::new(identity, settings, parts.encoder, parts.retention, now, epoch);
                     let channel = Channel::new(
                         state,
                         summary,
