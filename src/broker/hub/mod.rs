@@ -253,8 +253,9 @@ impl HubShared {
             return self.report(detached);
         }
         let Some(keep_alive) = send_queue.transport().keep_alive() else { return };
-        let silent_ms = now_ms.saturating_sub(send_queue.last_received_ms());
-        if settings.pong_timeout > 0 && silent_ms >= settings.pong_timeout {
+        let silent_at =
+            send_queue.last_received_ms().saturating_add(keep_alive.max_silence_ms(settings.pong_timeout));
+        if now_ms >= silent_at {
             drop(table);
             return self.close(key, CloseReason::Silent);
         }
@@ -263,15 +264,14 @@ impl HubShared {
             slot.heartbeat_at = now_ms + settings.heartbeat_interval_ms;
             pushed = send_queue.push_control(keep_alive.heartbeat);
         }
-        if now_ms >= slot.ping_at && pushed == PushResult::Accepted {
+        if let Some(ping) = keep_alive.ping
+            && now_ms >= slot.ping_at
+            && pushed == PushResult::Accepted
+        {
             slot.ping_at = now_ms + settings.ping_interval_ms;
-            pushed = send_queue.push_control(keep_alive.ping);
+            pushed = send_queue.push_control(ping);
         }
-        let idle_at = send_queue.last_received_ms().saturating_add(match settings.pong_timeout {
-            0 => u64::MAX,
-            ms => ms,
-        });
-        let next = slot.heartbeat_at.min(slot.ping_at).min(idle_at);
+        let next = slot.heartbeat_at.min(slot.ping_at).min(silent_at);
         drop(table);
         if next < u64::MAX {
             self.wheel.borrow_mut().insert(next.div_ceil(TICK_MS), key);
