@@ -1,11 +1,9 @@
 //! A channel: the settings, members, presence, history and frames under one name.
 
-pub mod handle;
 pub mod messages;
 pub mod state;
 mod members;
 pub(crate) mod buffer;
-pub(crate) mod ordered_close;
 pub(crate) mod summary;
 
 use super::batched_mailbox::MailboxSender;

@@ -2,16 +2,13 @@
 
 pub(crate) mod limits;
 mod browse;
-mod user_connections;
 mod connect;
-mod deadlines;
 mod demo_share;
 mod drain_schedule;
 mod lifecycle;
 pub(crate) mod messages;
 mod requests;
 mod routing;
-mod sessions;
 pub(crate) mod state;
 mod stopping;
 mod channel_list;
@@ -21,8 +18,7 @@ mod tests;
 pub(crate) mod users;
 
 use super::batched_mailbox::BatchedMailbox;
-use super::channel::handle::ChannelRef;
-use super::channel::messages::ToChannel;
+use super::channel::messages::{ChannelRef, ToChannel};
 use super::channel::state::{ChannelState, Retention};
 use super::channel::{Channel, HubSenders};
 use super::private_messages::{PrivateMessages, ToPrivateMessages};

@@ -1,10 +1,9 @@
 //! The state of a channel: members, presence, history, frames. Pure; the caller passes the time.
 
-mod member;
 mod publishing;
 
 use super::buffer::Buffer;
-use super::members::ChannelMembers;
+use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
 use crate::broker::dense_map::DenseMap;
 use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
@@ -14,7 +13,6 @@ use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Epoch, HubId, Off
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use crate::protocol::user_list::UserList;
-use member::Member;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
