@@ -9,7 +9,7 @@ use channelstream::broker::channel::state::{ChannelEffects, ChannelState, Identi
 use channelstream::config::{Secret, Settings};
 use channelstream::protocol::event::{Encoder, UserView};
 use channelstream::protocol::frame::{Audience, Frame};
-use channelstream::protocol::ids::{ChannelId, ConnKey, UserId};
+use channelstream::protocol::ids::{ChannelId, ConnKey, Epoch, UserId};
 use channelstream::protocol::message::Message;
 use channelstream::protocol::settings::ChannelSettings;
 use channelstream::protocol::time::Timestamp;
@@ -120,7 +120,8 @@ impl Crowd {
         let identity = Identity { id: ChannelId(0), uuid: Uuid::nil(), name: "crowd".into() };
         let retention = Retention { frames: 100, history: 1_000 };
         let encoder = Encoder { date: true };
-        let channel = ChannelState::new(identity, ChannelSettings::default(), encoder, retention, now());
+        let (settings_before, epoch) = (ChannelSettings::default(), Epoch::new(0));
+        let channel = ChannelState::new(identity, settings_before, encoder, retention, now(), epoch);
         let mut crowd = Self { channel, effects: ChannelEffects::new() };
         (0..members).for_each(|index| crowd.join(conn(index), &user(index)));
         crowd.channel.configure(settings);

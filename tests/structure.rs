@@ -29,21 +29,18 @@ const PURE: [&str; 8] = [
 ];
 
 /// The files in these folders that name actix: the actors, their messages and the handles to them.
-const ACTORS: [&str; 15] = [
+const ACTORS: [&str; 12] = [
     "broker/batched_mailbox.rs",
-    "broker/channel/handle.rs",
     "broker/channel/messages.rs",
     "broker/channel/mod.rs",
     "broker/handle/mod.rs",
     "broker/hub/handle.rs",
-    "broker/hub/inspect.rs",
     "broker/hub/messages.rs",
     "broker/hub/mod.rs",
     "broker/private_messages/mod.rs",
     "broker/registry/messages.rs",
     "broker/registry/mod.rs",
     "broker/registry/requests.rs",
-    "broker/registry/sessions.rs",
     "broker/registry/stopping.rs",
 ];
 

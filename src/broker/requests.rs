@@ -1,8 +1,7 @@
 //! What the rest of the server requests of the broker, and the answers. Plain data.
 
-pub use super::channel::handle::ChannelRef;
-pub use super::channel::messages::{Snapshot, StoredMessage};
-pub use super::hub::inspect::SessionFigures;
+pub use super::channel::messages::{ChannelRef, Snapshot, StoredMessage};
+pub use super::hub::messages::SessionFigures;
 pub use super::registry::state::Phase;
 use crate::http_error::OverLimit;
 use crate::protocol::event::UserView;

@@ -35,8 +35,16 @@ pub enum WithoutSession {
 #[derive(Debug)]
 pub struct KeepAlive {
     pub heartbeat: &'static Bytes,
-    /// The client must answer it.
-    pub ping: &'static Bytes,
+    /// The client must answer it. `None` if clients of the transport send nothing while they listen.
+    pub ping: Option<&'static Bytes>,
+}
+
+impl KeepAlive {
+    /// How long a client may be silent, in ms; `u64::MAX` without a limit. Only a client that answers pings can be
+    /// too silent.
+    pub fn max_silence_ms(&self, pong_timeout: u64) -> u64 {
+        if self.ping.is_some() && pong_timeout > 0 { pong_timeout } else { u64::MAX }
+    }
 }
 
 /// What the server does for a transport.
@@ -54,7 +62,7 @@ static WEBSOCKET: TransportRow = TransportRow {
     name: "websocket",
     form: WireForm::Frames,
     without_session: WithoutSession::Lingers,
-    keep_alive: Some(KeepAlive { heartbeat: &HEARTBEAT, ping: &PING }),
+    keep_alive: Some(KeepAlive { heartbeat: &HEARTBEAT, ping: Some(&PING) }),
     close: Some(CloseReason::frame),
 };
 
@@ -100,5 +108,18 @@ impl Transport {
     /// The last bytes of a session that ends for this reason, if they are not a response.
     pub(super) fn close(self, reason: CloseReason) -> Option<Bytes> {
         self.row().close.map(|close| close(reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clients_that_answer_pings_can_be_too_silent() {
+        let with_pings = KeepAlive { heartbeat: &HEARTBEAT, ping: Some(&PING) };
+        let without = KeepAlive { heartbeat: &HEARTBEAT, ping: None };
+        assert_eq!([with_pings.max_silence_ms(500), with_pings.max_silence_ms(0)], [500, u64::MAX]);
+        assert_eq!(without.max_silence_ms(500), u64::MAX);
     }
 }

@@ -125,7 +125,7 @@ impl Core {
             let hubs = self.hub_mailboxes.iter().map(|mailbox| self.sender(mailbox)).collect();
             let hubs = Arc::new(HubSenders::new(hubs));
             let encoder = Encoder { date: settings.date_in_frames };
-            let private_messages = PrivateMessagesState::new(encoder, settings.user_frames);
+            let private_messages = PrivateMessagesState::new(encoder, settings.user_frames, rand::make_rng());
             let private_messages =
                 PrivateMessages::new(private_messages, hubs.clone(), self.in_flight.clone()).start();
             let state = RegistryState::new(ConnectionTimes {

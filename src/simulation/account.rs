@@ -5,8 +5,8 @@ use crate::broker::channel::messages::Publication;
 use crate::broker::private_messages::state::Recipient;
 use crate::fixtures::ledger::Ledger;
 use crate::protocol::frame::Audience;
-use crate::protocol::ids::{ChannelId, ConnKey, Offset, Stream, UserId};
-use std::collections::HashMap;
+use crate::protocol::ids::{ChannelId, ConnKey, Epoch, Offset, Position, Stream, UserId};
+use std::collections::{HashMap, HashSet};
 
 pub struct ExpectedDeliveries {
     pub ledger: Ledger<ConnKey>,
@@ -16,7 +16,13 @@ pub struct ExpectedDeliveries {
     positions: HashMap<ChannelId, Vec<(Offset, u128)>>,
     /// The events in each user's private stream since it began.
     private: HashMap<UserId, Vec<u128>>,
+    /// The last position of each stream, and the epochs of all streams so far.
+    reached: HashMap<StreamOf, Position>,
+    epochs: HashSet<Epoch>,
 }
+
+/// A stream, and the user of a private one.
+type StreamOf = (Stream, Option<UserId>);
 
 impl ExpectedDeliveries {
     pub fn new() -> Self {
@@ -25,6 +31,8 @@ impl ExpectedDeliveries {
             edits: HashMap::new(),
             positions: HashMap::new(),
             private: HashMap::new(),
+            reached: HashMap::new(),
+            epochs: HashSet::new(),
         }
     }
 
@@ -64,6 +72,21 @@ impl ExpectedDeliveries {
         }
     }
 
+    /// Panics unless a stream keeps its epoch while it exists, and its offset only grows. A stream that begins has an
+    /// epoch of its own.
+    pub fn advance(&mut self, stream: StreamOf, position: Position) {
+        match self.reached.insert(stream, position) {
+            Some(before) => {
+                assert_eq!(position.epoch, before.epoch, "the epoch of {stream:?} changed");
+                assert!(
+                    position.offset >= before.offset,
+                    "{stream:?} went back from {before:?} to {position:?}"
+                );
+            }
+            None => assert!(self.epochs.insert(position.epoch), "{stream:?} has the epoch of another stream"),
+        }
+    }
+
     /// Records an event published for these users only.
     pub fn publish_private(&mut self, publication: &Publication, recipients: &[Recipient]) {
         let number = self.publish(Stream::Private, publication);
@@ -82,6 +105,7 @@ impl ExpectedDeliveries {
     /// The user's private stream ends.
     pub fn forget_private(&mut self, user: UserId) {
         self.private.remove(&user);
+        self.reached.remove(&(Stream::Private, Some(user)));
     }
 }
 

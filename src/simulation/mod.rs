@@ -27,6 +27,8 @@ use crate::protocol::message::Delivery;
 use crate::protocol::settings::ChannelSettings;
 use account::ExpectedDeliveries;
 use peers::Session;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::collections::{HashSet, VecDeque};
 
 const HUBS: u16 = 2;
@@ -39,6 +41,8 @@ const TIMES: ConnectionTimes = ConnectionTimes { idle: 1_000, part: 100, grace: 
 /// The configuration of a world.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// The seed of the epochs of streams.
+    epochs: u64,
     retention: Retention,
     /// The settings of the channels, by index.
     settings: Vec<ChannelSettings>,
@@ -47,6 +51,8 @@ pub struct Rules {
 impl Rules {
     /// Channels have different settings, and in half of the worlds they store little.
     pub fn draw(rng: &mut Rng) -> Self {
+        // Draws nothing, so that a stored seed keeps its run.
+        let epochs = rng.0;
         let few = Retention { frames: 3 + rng.below(12) as usize, history: 1 + rng.below(8) as usize };
         let retention = if rng.once_in(2) { few } else { PLENTY };
         let settings = (0..3).map(|_| ChannelSettings {
@@ -57,7 +63,7 @@ impl Rules {
             history_size: rng.below(6),
             store_frames: !rng.once_in(6),
         });
-        Self { retention, settings: settings.collect() }
+        Self { epochs, retention, settings: settings.collect() }
     }
 
     fn settings(&self, channel: &str) -> &ChannelSettings {
@@ -90,6 +96,8 @@ pub struct World {
     pub sent: Vec<(u128, Delivery)>,
     last_number: u128,
     registry: RegistryState,
+    /// Draws the epochs of channels.
+    epochs: Rng,
     channels: Vec<(ChannelState, VecDeque<ToChannel>)>,
     private_messages: (PrivateMessagesState, VecDeque<ToPrivateMessages>),
     hubs: Vec<Hub>,
@@ -108,13 +116,16 @@ impl World {
             output: VecDeque::new(),
             bytes: (0, 0),
         };
+        let private_messages =
+            PrivateMessagesState::new(ENCODER, rules.retention.frames, StdRng::seed_from_u64(rules.epochs));
         Self {
             now: 0,
             sent: Vec::new(),
             last_number: 0,
             registry: RegistryState::new(TIMES),
+            epochs: Rng::new(rules.epochs),
             channels: Vec::new(),
-            private_messages: (PrivateMessagesState::new(ENCODER, rules.retention.frames), VecDeque::new()),
+            private_messages: (private_messages, VecDeque::new()),
             hubs: (0..HUBS).map(hub).collect(),
             sessions: Vec::new(),
             account: ExpectedDeliveries::new(),

@@ -5,6 +5,7 @@ use crate::broker::channel::state::ChannelState;
 use crate::broker::registry::state::Effect;
 use crate::broker::requests::{Connect, Subscribe, Unsubscribe};
 use crate::fixtures::{ENCODER, time};
+use crate::protocol::ids::Epoch;
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::state::StateEntry;
 use crate::protocol::value::StateValue;
@@ -79,7 +80,8 @@ impl World {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Create(identity, settings, _) => {
-                    let state = ChannelState::new(identity, settings, ENCODER, self.rules.retention, time(0));
+                    let (retention, epoch) = (self.rules.retention, Epoch::new(self.epochs.next()));
+                    let state = ChannelState::new(identity, settings, ENCODER, retention, time(0), epoch);
                     self.channels.push((state, VecDeque::new()));
                     self.hubs.iter_mut().for_each(|hub| hub.inputs.push(VecDeque::new()));
                 }

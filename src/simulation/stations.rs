@@ -73,7 +73,7 @@ impl World {
                 // event may have displaced one.
                 let stored = self.rules.settings(&state.identity().name).store_frames;
                 let kept = if stored { self.rules.retention.frames as Offset } else { 0 };
-                self.account.excuse_displaced(conn, id, state.offset(), kept);
+                self.account.excuse_displaced(conn, id, state.position().offset, kept);
             }
             ToChannel::OrderedClose(_) => {}
             ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
@@ -86,18 +86,19 @@ impl World {
             ToChannel::Publish(publication) => {
                 let number = self.account.publish(stream, &publication);
                 state.publish(publication, None, &now, &mut effects);
-                self.account.pass_through(id, state.offset(), number);
+                self.account.pass_through(id, state.position().offset, number);
             }
             ToChannel::PublishTo(publication, locations) => {
                 let number = self.account.publish(stream, &publication);
                 state.publish(*publication, Some(locations), &now, &mut effects);
-                self.account.pass_through(id, state.offset(), number);
+                self.account.pass_through(id, state.position().offset, number);
             }
         }
         // The registry's data about a channel's size may be from any earlier moment.
         if let Some(record) = self.registry.channel(id) {
             record.summary.update(state);
         }
+        self.account.advance((stream, None), state.position());
         self.forward(2 + index, effects);
         true
     }
@@ -136,6 +137,9 @@ impl World {
                 account.publish_private(&Publication::Delete(delete.clone(), to(&recipients)), &recipients);
                 state.delete(&delete, &recipients, &mut effects);
             }
+        }
+        for (user, position) in state.positions() {
+            account.advance((Stream::Private, Some(user)), position);
         }
         self.forward(1, effects);
         true

@@ -6,6 +6,7 @@ use crate::support::process::{Process, command};
 use crate::support::socket::{self, TEXT};
 use crate::support::within;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use serde_json::json;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -308,17 +309,28 @@ async fn debug_lines_show_the_life_of_a_connection_without_its_data() {
     let conn_id = backend.connect("ann", &["c"]).await;
     let (mut incoming, mut outgoing) =
         socket::open(process.address, &format!("/ws?conn_id={conn_id}"), &[]).await.expect("a websocket");
-    backend.publish_text("c", "a private text").await;
+    backend.publish_text("c", "a confidential text").await;
+    assert_eq!(incoming.expect_message().await.opcode, TEXT);
+    backend.publish(json!({"pm_users": ["ann"]}), "a confidential text").await;
     assert_eq!(incoming.expect_message().await.opcode, TEXT);
     outgoing.close().await;
     incoming.closing().await;
     let refused = Wire::open(process.address).await;
-    let token = [("x-channelstream-secret", "a.private.token")];
-    let reply = { refused }.ask("POST", "/info?secret=private", &token, b"{}").await;
+    let token = [("x-channelstream-secret", "a.confidential.token")];
+    let reply = { refused }.ask("POST", "/info?secret=confidential", &token, b"{}").await;
     assert_eq!(reply.status, 401);
     for line in ["created for 1 channels", "websocket session opened, client 127.0.0.1", "session ended"] {
         log.wait_for(&format!("connection {conn_id}: {line}")).await;
     }
     log.wait_for("POST /info refused with 401 bad-signature, client 127.0.0.1").await;
-    assert!(!log.text().contains("private"), "{}", log.text());
+    for stream in ["channel c: begins", "private stream of user 0: begins"] {
+        log.wait_for(stream).await;
+        let text = log.text();
+        let (_, epoch) = text.split_once(&format!("{stream} with epoch ")).expect("an epoch");
+        let epoch = epoch.lines().next().unwrap_or_default();
+        let is_digit = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit();
+        assert!(epoch.len() == 8 && epoch.chars().all(is_digit), "{epoch}");
+        assert_eq!(text.matches(stream).count(), 1, "a stream begins once");
+    }
+    assert!(!log.text().contains("confidential"), "{}", log.text());
 }

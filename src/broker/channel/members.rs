@@ -1,14 +1,53 @@
-//! The users that are present in a channel. Pure.
-//!
-//! Entering, leaving and changing cost the same in a channel of any size. The list in order of names is built on
-//! request. Later changes update it, until there are more changes than users without another request: then it is
-//! dropped.
+//! The members of a channel: the connections that subscribe to it, and the users that are present. Pure.
 
 use crate::broker::dense_map::{DenseMap, Keyed};
 use crate::protocol::event::UserView;
-use crate::protocol::ids::UserId;
+use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, Offset, SlotKey, UserId};
 use crate::protocol::user_list::UserList;
 use std::sync::Arc;
+
+/// A subscribed connection. Small, because there is one for each connection and channel.
+#[derive(Debug)]
+pub struct Member {
+    pub conn: ConnKey,
+    pub user: UserId,
+    /// Whether the connection and its user count as present.
+    pub present: bool,
+    /// Whether `hub` and `slot` refer to a session. An `Option<ConnectionSlot>` would be half as large again.
+    pub has_session: bool,
+    pub hub: HubId,
+    pub slot: SlotKey,
+    /// How far the client has received the stream. Only valid without a session; the hub tracks the cursor of a
+    /// session.
+    pub cursor: Offset,
+}
+
+impl Keyed for Member {
+    type Key = ConnKey;
+
+    fn key(&self) -> &ConnKey {
+        &self.conn
+    }
+}
+
+impl Member {
+    pub fn new(conn: ConnKey, user: UserId, cursor: Offset) -> Self {
+        let slot = SlotKey { index: 0, generation: 0 };
+        Self { conn, user, present: false, has_session: false, hub: HubId(0), slot, cursor }
+    }
+
+    /// Sets the session. Returns the previous one, if there was one.
+    pub fn attach_session(&mut self, location: ConnectionSlot) -> Option<ConnectionSlot> {
+        let before = self.take_session();
+        (self.has_session, self.hub, self.slot) = (true, location.hub, location.slot);
+        before
+    }
+
+    /// Clears the session and returns it, if there was one.
+    pub fn take_session(&mut self) -> Option<ConnectionSlot> {
+        std::mem::take(&mut self.has_session).then_some(ConnectionSlot { hub: self.hub, slot: self.slot })
+    }
+}
 
 /// Changes without a request for the list, in addition to the number of users, after which the list is dropped.
 const MAX_UNREAD_CHANGES: usize = 64;
@@ -27,7 +66,11 @@ impl Keyed for Present {
     }
 }
 
-/// See the module's description.
+/// The users that are present in a channel.
+///
+/// Entering, leaving and changing cost the same in a channel of any size. The list in order of names is built on
+/// request. Later changes update it, until there are more changes than users without another request: then it is
+/// dropped.
 #[derive(Debug, Default)]
 pub struct ChannelMembers {
     users: DenseMap<Present>,

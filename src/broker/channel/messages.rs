@@ -1,15 +1,20 @@
-//! The messages to channels.
+//! The messages to channels, and the reference through which requests reach one.
 
-use super::ordered_close::OrderedClose;
-use crate::broker::hub::messages::CatchUpPart;
+use super::summary::Summary;
+use super::{Channel, HubSenders};
+use crate::broker::hub::messages::{CatchUpPart, ToHub};
+use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::frame::Audience;
-use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset};
+use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, Offset, SlotKey};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use crate::protocol::user_list::UserList;
+use crate::protocol::websocket::close::CloseReason;
+use crate::telemetry::in_flight::Counted;
 use crate::telemetry::recorder::Recorder;
+use actix::Addr;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -100,4 +105,73 @@ pub struct Snapshot {
     pub users: UserList,
     /// The stored messages, oldest first, if requested.
     pub history: Vec<Arc<StoredMessage>>,
+}
+
+/// Sessions of one hub to be closed, once every channel that they subscribe to has reached this value in its mailbox.
+///
+/// A frame passes through its channel's mailbox. The registry therefore sends a clone of this `Arc` through the same
+/// mailboxes, and the channels only drop it. When the last clone is dropped, everything ahead of it has been sent to
+/// the hub, and the command to close follows.
+#[derive(Debug)]
+pub struct OrderedClose {
+    hubs: Arc<HubSenders>,
+    hub: HubId,
+    keys: Vec<SlotKey>,
+    reason: CloseReason,
+    /// Dropped after the command was sent to the hub.
+    _in_flight: Counted,
+}
+
+impl OrderedClose {
+    /// Closes sessions of `hub` for this reason. Counted as `in_flight` until the command is sent to the hub.
+    pub fn new(
+        hubs: Arc<HubSenders>,
+        hub: HubId,
+        keys: Vec<SlotKey>,
+        reason: CloseReason,
+        in_flight: Counted,
+    ) -> Self {
+        Self { hubs, hub, keys, reason, _in_flight: in_flight }
+    }
+}
+
+impl Drop for OrderedClose {
+    fn drop(&mut self) {
+        self.hubs.send(self.hub, ToHub::OrderedClose(std::mem::take(&mut self.keys), self.reason));
+    }
+}
+
+/// A channel with its figures at the time of a request.
+#[derive(Clone, Debug)]
+pub struct ChannelRef {
+    pub name: Arc<str>,
+    /// The id for clients.
+    pub uuid: Uuid,
+    pub settings: ChannelSettings,
+    pub summary: Arc<Summary>,
+    pub(in crate::broker) addr: Addr<Channel>,
+}
+
+impl ChannelRef {
+    /// The channel actor, for tests that make it fail.
+    #[cfg(test)]
+    pub fn addr(&self) -> &Addr<Channel> {
+        &self.addr
+    }
+
+    /// Requests a snapshot, behind everything that was published before.
+    ///
+    /// # Errors
+    /// `Draining` when the channel is gone.
+    pub async fn inspect(&self, users: bool, history: bool) -> Result<Snapshot, Refusal> {
+        self.addr.send(Inspect { users, history }).await.map_err(|_| Refusal::Draining)
+    }
+
+    /// Makes the channel record its outgoing frames for as long as the recorder needs them.
+    ///
+    /// # Errors
+    /// `Draining` when the channel is gone.
+    pub async fn record(&self, recorder: Arc<Recorder>) -> Result<(), Refusal> {
+        self.addr.send(Record(recorder)).await.map_err(|_| Refusal::Draining)
+    }
 }

@@ -1,11 +1,9 @@
 //! A channel: the settings, members, presence, history and frames under one name.
 
-pub mod handle;
 pub mod messages;
 pub mod state;
 mod members;
 pub(crate) mod buffer;
-pub(crate) mod ordered_close;
 pub(crate) mod summary;
 
 use super::batched_mailbox::MailboxSender;
@@ -180,6 +178,14 @@ impl Channel {
 
 impl Actor for Channel {
     type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        log::debug!(
+            "channel {}: begins with epoch {}",
+            self.state.identity().name,
+            self.state.position().epoch
+        );
+    }
 }
 
 impl Handler<ToChannel> for Channel {

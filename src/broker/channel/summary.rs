@@ -72,7 +72,7 @@ impl Summary {
         let (connections, users, history) = state.counts();
         self.present.store(u64::from(connections) << 32 | u64::from(users), Ordering::Relaxed);
         self.history.store(history, Ordering::Relaxed);
-        let frames = state.offset();
+        let frames = state.position().offset;
         let new = frames.saturating_sub(self.frames.load(Ordering::Relaxed));
         if new == 0 {
             return;

@@ -1,7 +1,6 @@
 //! The handle to the broker: the only way from HTTP to the actors.
 
 mod admission;
-mod inspection;
 mod requests;
 
 use super::batched_mailbox::MailboxSender;

@@ -52,13 +52,13 @@ impl HubHandle {
         let shared = Rc::new(HubShared {
             table: RefCell::new(SessionTable::new(parts.id).recording(RecordedSessions::new(parts.recorder))),
             fanout: RefCell::new(super::fanout::Fanout::new(sender)),
-            wheel: RefCell::new(super::wheel::Wheel::new(BUCKETS, 0)),
+            wheel: RefCell::new(super::timers::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
             pending_closes: RefCell::default(),
             due: RefCell::default(),
             clock: Clock::start(Duration::from_millis(TICK_MS)),
             started: Instant::now(),
-            epoch_ms: Timestamp::now().unix_ms(),
+            start_ms: Timestamp::now().unix_ms(),
             queued: Cell::default(),
             settings: parts.settings,
             counters: parts.counters,
@@ -99,7 +99,7 @@ impl HubHandle {
             }
         }
         table.begin_recording(key);
-        if transport.keep_alive().is_some()
+        if let Some(keep_alive) = transport.keep_alive()
             && let Some(slot) = table.slot(key)
         {
             let first = |interval: u64| match interval {
@@ -108,12 +108,12 @@ impl HubHandle {
                 ms => self.now_ms() + ms - rand::random_range(0..=ms / 5),
             };
             slot.heartbeat_at = first(self.shared.settings.heartbeat_interval_ms);
-            slot.ping_at = first(self.shared.settings.ping_interval_ms);
-            let idle = match self.shared.settings.pong_timeout {
-                0 => u64::MAX,
-                ms => self.now_ms() + ms,
-            };
-            let next = slot.heartbeat_at.min(slot.ping_at).min(idle);
+            if keep_alive.ping.is_some() {
+                slot.ping_at = first(self.shared.settings.ping_interval_ms);
+            }
+            let max_silence_ms = keep_alive.max_silence_ms(self.shared.settings.pong_timeout);
+            let silent_at = self.now_ms().saturating_add(max_silence_ms);
+            let next = slot.heartbeat_at.min(slot.ping_at).min(silent_at);
             if next < u64::MAX {
                 self.shared.wheel.borrow_mut().insert(next.div_ceil(TICK_MS), key);
             }

@@ -4,17 +4,14 @@
 //! Broadcasts that arrive while it writes are sent together.
 
 pub(crate) mod messages;
-pub(crate) mod inspect;
 pub(crate) mod handle;
 pub(crate) mod fanout;
 mod group;
 mod memberships;
-mod work;
-mod shed;
 mod slot;
 pub(crate) mod table;
 mod recording;
-mod wheel;
+mod timers;
 #[cfg(test)]
 #[path = "delivery_tests.rs"]
 mod delivery_tests;
@@ -23,11 +20,11 @@ mod delivery_tests;
 mod harness;
 
 use super::batched_mailbox::{Batch, FlushMailbox};
-use crate::clock::{Clock, Tick};
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{PushResult, frames_here, queued_here};
+use crate::send_queue::PushResult;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::limits::Limit;
@@ -40,16 +37,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::SessionTable;
+use timers::Wheel;
 use tokio::sync::Notify;
-use wheel::Wheel;
 
 /// Members served before the hub yields to other tasks of the thread. Between 64 and 256, a request is answered within
 /// milliseconds during a fan-out to 10,000 sockets, and the pauses cost nothing measurable.
 const SLICE: usize = 128;
 /// The cost of catch-ups per turn, in frames and streams: at most one or two milliseconds.
 const CATCH_UP_PER_TURN: usize = 4_096;
-/// Sessions per turn whose heartbeat, ping or timeout is handled: each may cost a system call.
-const TIMERS_PER_TURN: usize = 256;
 /// The tick of the timer wheel.
 const TICK_MS: u64 = 100;
 /// How long the successor of a poll waits until the response in flight is delivered, in ms.
@@ -70,7 +65,7 @@ struct HubShared {
     clock: Clock,
     started: Instant,
     /// The Unix time at the start of this hub, in ms.
-    epoch_ms: u64,
+    start_ms: u64,
     /// Queued bytes and frames of this thread at the last report.
     queued: Cell<(usize, usize)>,
     settings: Arc<Settings>,
@@ -83,9 +78,9 @@ struct HubShared {
 
 impl HubShared {
     /// The Unix time at 0 on the hub's clock, in ms. Suspensions of the process move it forward.
-    fn epoch_ms(&self) -> u64 {
+    fn clock_start_ms(&self) -> u64 {
         let elapsed_ms = self.started.elapsed().as_millis() as u64;
-        self.epoch_ms + elapsed_ms.saturating_sub(self.clock.now_ms())
+        self.start_ms + elapsed_ms.saturating_sub(self.clock.now_ms())
     }
 
     fn report(&self, detached: Option<Detached>) {
@@ -191,92 +186,6 @@ impl HubShared {
             part.into_iter().for_each(|key| self.close_for_shutdown(key, reason));
         }
         false
-    }
-
-    /// Adds the queued bytes and frames of this thread to the server's totals.
-    fn report_queued(&self) {
-        let (bytes, frames) = (queued_here(), frames_here());
-        let (bytes_before, frames_before) = self.queued.replace((bytes, frames));
-        self.in_flight.queued_bytes.change(bytes_before, bytes);
-        self.in_flight.queued_frames.change(frames_before, frames);
-    }
-
-    /// Closes the sessions with the longest queues while all queues of the server together exceed the limit.
-    fn shed(&self) {
-        let (max, all) = (self.settings.max_total_queued_bytes, self.in_flight.queued_bytes.get());
-        if max == 0 || all <= max {
-            return;
-        }
-        let queues = self.table.borrow().queues();
-        for key in shed::longest_queues(queues, shed::target(self.queued.get().0, all, max)) {
-            self.counters.limits.count(Limit::TotalQueuedBytes);
-            self.close(key, CloseReason::TooSlow);
-        }
-    }
-
-    /// Finds the sessions whose heartbeat, ping or timeout is due.
-    fn tick(&self) {
-        let tick = self.clock.tick();
-        if tick == Tick::Repeated {
-            return;
-        }
-        self.report_queued();
-        self.shed();
-        if tick == Tick::Late {
-            return;
-        }
-        let due = self.wheel.borrow_mut().advance(self.clock.ticked_ms() / TICK_MS);
-        if !due.is_empty() {
-            self.due.borrow_mut().extend(due);
-            self.work.notify_one();
-        }
-    }
-
-    fn handle_due(&self) {
-        let now_ms = self.clock.ticked_ms();
-        for _ in 0..TIMERS_PER_TURN {
-            let Some(key) = self.due.borrow_mut().pop_front() else { return };
-            self.handle_timers(key, now_ms);
-        }
-    }
-
-    fn handle_timers(&self, key: SlotKey, now_ms: u64) {
-        let settings = &self.settings;
-        let mut table = self.table.borrow_mut();
-        let Some(slot) = table.slot(key) else { return };
-        let send_queue = slot.send_queue.clone();
-        if send_queue.is_answering() {
-            // The client does not read the response. The successor stops waiting and receives all of it again, so the
-            // rest of the response is dropped.
-            let detached = table.detach(key);
-            send_queue.abort(CloseReason::TakenOver);
-            return self.report(detached);
-        }
-        let Some(keep_alive) = send_queue.transport().keep_alive() else { return };
-        let silent_ms = now_ms.saturating_sub(send_queue.last_received_ms());
-        if settings.pong_timeout > 0 && silent_ms >= settings.pong_timeout {
-            drop(table);
-            return self.close(key, CloseReason::Silent);
-        }
-        let mut pushed = PushResult::Accepted;
-        if now_ms >= slot.heartbeat_at {
-            slot.heartbeat_at = now_ms + settings.heartbeat_interval_ms;
-            pushed = send_queue.push_control(keep_alive.heartbeat);
-        }
-        if now_ms >= slot.ping_at && pushed == PushResult::Accepted {
-            slot.ping_at = now_ms + settings.ping_interval_ms;
-            pushed = send_queue.push_control(keep_alive.ping);
-        }
-        let idle_at = send_queue.last_received_ms().saturating_add(match settings.pong_timeout {
-            0 => u64::MAX,
-            ms => ms,
-        });
-        let next = slot.heartbeat_at.min(slot.ping_at).min(idle_at);
-        drop(table);
-        if next < u64::MAX {
-            self.wheel.borrow_mut().insert(next.div_ceil(TICK_MS), key);
-        }
-        self.apply_result(key, pushed);
     }
 }
 

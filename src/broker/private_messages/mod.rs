@@ -3,7 +3,7 @@
 pub(crate) mod state;
 
 use super::channel::HubSenders;
-use super::channel::ordered_close::OrderedClose;
+use super::channel::messages::OrderedClose;
 use super::hub::messages::CatchUpPart;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset, UserId};
 use crate::protocol::message::{Delete, Edit, Message};

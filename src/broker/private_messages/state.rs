@@ -5,8 +5,10 @@ use crate::broker::channel::messages::StoredMessage;
 use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
 use crate::protocol::event::Encoder;
 use crate::protocol::frame::{Audience, Frame};
-use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, Offset, SlotKey, UserId};
+use crate::protocol::ids::{ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, SlotKey, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
+use rand::Rng;
+use rand::rngs::StdRng;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -22,9 +24,9 @@ pub struct Recipient {
     pub locations: Vec<ConnectionSlot>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PrivateStream {
-    offset: Offset,
+    position: Position,
     frames: Buffer,
     /// How far each connection has received the stream. Kept for connections without a session. A connection that is
     /// missing here is older than the stream and has received nothing of it.
@@ -32,6 +34,10 @@ struct PrivateStream {
 }
 
 impl PrivateStream {
+    fn new(epoch: Epoch) -> Self {
+        Self { position: Position::start(epoch), frames: Buffer::default(), cursors: FxHashMap::default() }
+    }
+
     fn cursor(&self, conn: ConnKey) -> Offset {
         self.cursors.get(&conn).copied().unwrap_or(0)
     }
@@ -43,18 +49,20 @@ pub struct PrivateMessagesState {
     users: FxHashMap<UserId, PrivateStream>,
     encoder: Encoder,
     max_frames: usize,
+    /// Draws the epoch of each stream.
+    epochs: StdRng,
 }
 
 impl PrivateMessagesState {
     /// Starts without streams. Each will keep up to `max_frames` frames for catch-up.
-    pub fn new(encoder: Encoder, max_frames: usize) -> Self {
-        Self { users: FxHashMap::default(), encoder, max_frames }
+    pub fn new(encoder: Encoder, max_frames: usize, epochs: StdRng) -> Self {
+        Self { users: FxHashMap::default(), encoder, max_frames, epochs }
     }
 
     /// A connection of a user was created: it receives what is sent from now on.
     pub fn open(&mut self, user: UserId, conn: ConnKey) {
         if let Some(stream) = self.users.get_mut(&user) {
-            stream.cursors.insert(conn, stream.offset);
+            stream.cursors.insert(conn, stream.position.offset);
         }
     }
 
@@ -79,7 +87,7 @@ impl PrivateMessagesState {
         let (from, through, catchup) = match self.users.get_mut(&user) {
             Some(stream) => {
                 let from = stream.cursor(conn);
-                (from, stream.offset, stream.frames.since(from, user, self.encoder))
+                (from, stream.position.offset, stream.frames.since(from, user, self.encoder))
             }
             None => (0, 0, Vec::new()),
         };
@@ -122,6 +130,12 @@ impl PrivateMessagesState {
         self.send(Arc::new(frame), None, recipients, effects);
     }
 
+    /// The positions of all streams.
+    #[cfg(test)]
+    pub fn positions(&self) -> impl Iterator<Item = (UserId, Position)> {
+        self.users.iter().map(|(user, stream)| (*user, stream.position))
+    }
+
     /// Whether no user has a stream.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
@@ -137,12 +151,17 @@ impl PrivateMessagesState {
     ) {
         let mut by_hub: FxHashMap<HubId, Vec<(SlotKey, Offset)>> = FxHashMap::default();
         for recipient in recipients {
-            let stream = self.users.entry(recipient.user).or_default();
-            stream.offset += 1;
+            let stream = self.users.entry(recipient.user).or_insert_with(|| {
+                let epoch = Epoch::new(self.epochs.next_u64());
+                log::debug!("private stream of user {}: begins with epoch {epoch}", recipient.user.0);
+                PrivateStream::new(epoch)
+            });
+            stream.position.offset += 1;
+            let offset = stream.position.offset;
             for location in &recipient.locations {
-                by_hub.entry(location.hub).or_default().push((location.slot, stream.offset));
+                by_hub.entry(location.hub).or_default().push((location.slot, offset));
             }
-            let stamped = Stamped { offset: stream.offset, frame: frame.clone() };
+            let stamped = Stamped { offset, frame: frame.clone() };
             stream.frames.push(stamped, stored.clone(), self.max_frames);
         }
         for (hub, slots) in by_hub {
@@ -160,10 +179,15 @@ mod tests {
     use super::*;
     use crate::protocol::message::Delivery;
     use crate::protocol::time::Timestamp;
+    use rand::SeedableRng;
     use uuid::Uuid;
 
     const USER: UserId = UserId(7);
     const PART: CatchUpPart = CatchUpPart { index: 0, of: 1 };
+
+    fn streams(max_frames: usize) -> PrivateMessagesState {
+        PrivateMessagesState::new(Encoder { date: true }, max_frames, StdRng::seed_from_u64(1))
+    }
 
     fn conn(index: u32) -> ConnKey {
         ConnKey { index, generation: 0 }
@@ -200,7 +224,7 @@ mod tests {
 
     #[test]
     fn messages_sent_while_detached_are_caught_up_once() {
-        let mut state = PrivateMessagesState::new(Encoder { date: true }, 2);
+        let mut state = streams(2);
         state.open(USER, conn(1));
         let mut effects = Vec::new();
         for _ in 0..3 {
@@ -214,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_new_connection_receives_no_earlier_messages() {
-        let mut state = PrivateMessagesState::new(Encoder { date: true }, 5);
+        let mut state = streams(5);
         state.open(USER, conn(1));
         state.post(message(), &[detached(USER)], &mut Vec::new());
         state.open(USER, conn(2));
@@ -223,7 +247,7 @@ mod tests {
 
     #[test]
     fn one_message_to_a_hub_covers_all_its_sessions() {
-        let mut state = PrivateMessagesState::new(Encoder { date: true }, 5);
+        let mut state = streams(5);
         let recipients = [
             Recipient { user: USER, locations: vec![location(1), location(2)] },
             Recipient { user: UserId(8), locations: vec![location(3)] },
@@ -238,11 +262,16 @@ mod tests {
 
     #[test]
     fn streams_end_with_the_last_connection() {
-        let mut state = PrivateMessagesState::new(Encoder { date: true }, 5);
+        let mut state = streams(5);
         state.post(message(), &[detached(USER)], &mut Vec::new());
         state.close(USER, conn(1), false);
         assert_eq!(state.users.len(), 1);
+        let before = state.users[&USER].position;
         state.close(USER, conn(2), true);
         assert!(state.users.is_empty());
+        state.post(message(), &[detached(USER)], &mut Vec::new());
+        let after = state.users[&USER].position;
+        assert_eq!(after.offset, 1);
+        assert_ne!(after.epoch, before.epoch, "the stream began again");
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::fixtures::stream::PlainStream;
 use crate::fixtures::{ENCODER, conn, delete, edit, location, message, payload};
 use proptest::prelude::*;
+use rand::SeedableRng;
 use std::collections::BTreeMap;
 
 const USERS: u32 = 3;
@@ -149,7 +150,7 @@ proptest! {
         max in 1usize..15,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
-        let mut state = PrivateMessagesState::new(ENCODER, max);
+        let mut state = PrivateMessagesState::new(ENCODER, max, StdRng::seed_from_u64(1));
         let mut model = Model { users: BTreeMap::new(), posted: 0, max };
         steps.iter().for_each(|step| act(&mut state, &mut model, step));
         (0..CONNECTIONS).for_each(|conn_index| attach(&mut state, &model, conn_index));

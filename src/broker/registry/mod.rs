@@ -2,16 +2,13 @@
 
 pub(crate) mod limits;
 mod browse;
-mod user_connections;
 mod connect;
-mod deadlines;
 mod demo_share;
 mod drain_schedule;
 mod lifecycle;
 pub(crate) mod messages;
 mod requests;
 mod routing;
-mod sessions;
 pub(crate) mod state;
 mod stopping;
 mod channel_list;
@@ -21,14 +18,13 @@ mod tests;
 pub(crate) mod users;
 
 use super::batched_mailbox::BatchedMailbox;
-use super::channel::handle::ChannelRef;
-use super::channel::messages::ToChannel;
+use super::channel::messages::{ChannelRef, ToChannel};
 use super::channel::state::{ChannelState, Retention};
 use super::channel::{Channel, HubSenders};
 use super::private_messages::{PrivateMessages, ToPrivateMessages};
 use crate::clock::{Clock, Tick};
 use crate::protocol::event::Encoder;
-use crate::protocol::ids::ChannelId;
+use crate::protocol::ids::{ChannelId, Epoch};
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::{BoundedCounter, InFlight};
@@ -158,8 +154,9 @@ impl Registry {
             match effect {
                 Effect::Create(identity, settings, summary) => {
                     let parts = &self.parts;
-                    let now = Timestamp::now();
-                    let state = ChannelState::new(identity, settings, parts.encoder, parts.retention, now);
+                    let (now, epoch) = (Timestamp::now(), Epoch::new(rand::random()));
+                    let state =
+                        ChannelState::new(identity, settings, parts.encoder, parts.retention, now, epoch);
                     let channel = Channel::new(
                         state,
                         summary,

@@ -1,10 +1,12 @@
-//! The requests of applications and operators. Effects of changes go to channels, private messages and hubs.
+//! The requests of applications, operators and sessions. Effects of changes go to channels, private messages and hubs.
 
 use super::Registry;
 use super::connect::Changed;
 use super::messages::Publish;
+use super::state::Effect;
 use crate::broker::batched_mailbox::Batch;
-use crate::broker::channel::handle::ChannelRef;
+use crate::broker::channel::messages::ChannelRef;
+use crate::broker::hub::messages::{Attach, Detached, ToHub};
 use crate::broker::requests::{
     Connect, ConnectRefused, Connected, EndedConnections, Requester, SetUserState, StateChanged,
     StateRefused, Subscribe, SubscribeRefused, Subscribed, UnknownConnection, Unsubscribe,
@@ -12,6 +14,7 @@ use crate::broker::requests::{
 use crate::http_error::OverLimit;
 use crate::protocol::ids::ChannelId;
 use crate::protocol::settings::ChannelSettings;
+use crate::protocol::websocket::close::CloseReason;
 use actix::{Context, Handler};
 use uuid::Uuid;
 
@@ -151,5 +154,35 @@ impl Handler<Batch<Publish>> for Registry {
 
     fn handle(&mut self, batch: Batch<Publish>, context: &mut Self::Context) {
         batch.0.into_iter().for_each(|request| self.handle(request, context));
+    }
+}
+
+impl Handler<Attach> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, request: Attach, context: &mut Self::Context) {
+        let Attach { conn_id, location, transport, answer } = request;
+        let attached = self.parts.state.attach(conn_id, (location, transport), &mut self.effects);
+        match answer {
+            // If the session has already ended, its `Detached` follows this request.
+            Some(answer) => _ = answer.send(attached),
+            // Like the original: accepted and closed immediately.
+            None if attached.is_err() => {
+                let release = ToHub::Release(location.slot, CloseReason::Ended);
+                self.effects.push(Effect::Hub(location.hub, release));
+            }
+            None => {}
+        }
+        self.apply_in_turns(context);
+    }
+}
+
+impl Handler<Detached> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, detached: Detached, context: &mut Self::Context) {
+        let now = self.now_ms();
+        self.parts.state.detached(detached, now, &mut self.effects);
+        self.apply_in_turns(context);
     }
 }

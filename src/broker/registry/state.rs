@@ -1,6 +1,5 @@
 //! The state of the registry: users, connections, channels by name. Pure; the caller passes the time.
 
-use super::deadlines::Deadlines;
 use super::demo_share::DemoShare;
 use super::limits::RegistryLimits;
 use super::users::{User, Users};
@@ -17,6 +16,7 @@ use crate::send_queue::Transport;
 use indexmap::IndexMap;
 use slab::Slab;
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::hash::RandomState;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -235,4 +235,32 @@ impl RegistryState {
 /// The channels that a connection subscribes to.
 pub(super) fn subscriptions(connections: &Slab<ConnectionRecord>, key: ConnKey) -> &[ChannelId] {
     connections.get(key.index as usize).map_or(&[], |connection| &connection.channels)
+}
+
+/// Deadlines in ms of the registry's clock.
+#[derive(Debug, Default)]
+pub struct Deadlines(BTreeSet<(u64, ConnKey)>);
+
+impl Deadlines {
+    /// Replaces a connection's deadline.
+    pub fn set(&mut self, conn: ConnKey, current: &mut Option<NonZeroU64>, at: Option<u64>) {
+        if let Some(old) = current.take() {
+            self.0.remove(&(old.get(), conn));
+        }
+        // 0 is not a valid deadline: nothing is due when the clock starts.
+        *current = at.and_then(|at| NonZeroU64::new(at.max(1)));
+        if let Some(at) = *current {
+            self.0.insert((at.get(), conn));
+        }
+    }
+
+    /// Removes and returns the next connection whose deadline has passed.
+    pub fn next_due(&mut self, now: u64) -> Option<ConnKey> {
+        let &(at, conn) = self.0.first()?;
+        if at > now {
+            return None;
+        }
+        self.0.pop_first();
+        Some(conn)
+    }
 }

@@ -3,8 +3,7 @@
 use super::Registry;
 use super::drain_schedule::DrainSchedule;
 use super::messages::StartDrain;
-use crate::broker::channel::messages::ToChannel;
-use crate::broker::channel::ordered_close::OrderedClose;
+use crate::broker::channel::messages::{OrderedClose, ToChannel};
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::protocol::ids::{ChannelId, HubId, SlotKey};
 use crate::protocol::websocket::close::CloseReason;

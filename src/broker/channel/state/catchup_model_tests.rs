@@ -195,7 +195,7 @@ proptest! {
                 (stored.message.uuid.as_u128(), text, stored.edited.is_some())
             });
             prop_assert_eq!(stored.collect::<Vec<_>>(), &model.history[..]);
-            prop_assert_eq!(state.offset(), model.stream.offset);
+            prop_assert_eq!(state.position().offset, model.stream.offset);
             prop_assert!(state.num_stored().0 <= frames);
         }
         (0..CONNECTIONS).for_each(|conn_index| attach(&mut state, &model, conn_index));

@@ -1,20 +1,18 @@
 //! The state of a channel: members, presence, history, frames. Pure; the caller passes the time.
 
-mod member;
 mod publishing;
 
 use super::buffer::Buffer;
-use super::members::ChannelMembers;
+use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
 use crate::broker::dense_map::DenseMap;
 use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
 use crate::protocol::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::protocol::frame::{Audience, Frame};
-use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, Offset, UserId};
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, UserId};
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use crate::protocol::user_list::UserList;
-use member::Member;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
@@ -48,7 +46,7 @@ pub struct ChannelState {
     encoder: Encoder,
     retention: Retention,
     last_active: Timestamp,
-    offset: Offset,
+    position: Position,
     members: DenseMap<Member>,
     present_users: ChannelMembers,
     connections: u32,
@@ -67,6 +65,7 @@ impl ChannelState {
         encoder: Encoder,
         retention: Retention,
         now: Timestamp,
+        epoch: Epoch,
     ) -> Self {
         Self {
             identity,
@@ -74,7 +73,7 @@ impl ChannelState {
             encoder,
             retention,
             last_active: now,
-            offset: 0,
+            position: Position::start(epoch),
             members: DenseMap::default(),
             present_users: ChannelMembers::default(),
             connections: 0,
@@ -96,11 +95,11 @@ impl ChannelState {
         if self.members.get(&conn).is_some() {
             return self.return_present(conn, user, now, effects);
         }
-        self.members.insert(Member::new(conn, user.id, self.offset));
+        self.members.insert(Member::new(conn, user.id, self.position.offset));
         self.enter(conn, user, now, effects);
         if let Some(location) = location {
             // Its stream begins here, not before its own subscription.
-            self.set_cursor(conn, self.offset);
+            self.set_cursor(conn, self.position.offset);
             self.attach_session(conn, location, None, effects);
         }
     }
@@ -138,8 +137,13 @@ impl ChannelState {
     ) {
         let Some(member) = self.members.get_mut(&conn) else { return };
         let catchup = self.frames.since(member.cursor, member.user, self.encoder);
-        let subscription =
-            Subscription { user: member.user, from: member.cursor, through: self.offset, catchup, part };
+        let subscription = Subscription {
+            user: member.user,
+            from: member.cursor,
+            through: self.position.offset,
+            catchup,
+            part,
+        };
         let before = member.attach_session(location);
         if let Some(before) = before {
             self.count_session(before.hub, -1);
@@ -290,9 +294,9 @@ impl ChannelState {
         &self.identity
     }
 
-    /// The number of frames sent so far.
-    pub fn offset(&self) -> Offset {
-        self.offset
+    /// The epoch, and the number of frames sent so far.
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// The time of the last message or event.

@@ -74,8 +74,8 @@ impl ChannelState {
 
     pub(super) fn next_offset(&mut self, now: &Timestamp) -> Offset {
         self.last_active = *now;
-        self.offset += 1;
-        self.offset
+        self.position.offset += 1;
+        self.position.offset
     }
 
     pub(super) fn deliver(&mut self, stamped: &Stamped, effects: &mut ChannelEffects) {
