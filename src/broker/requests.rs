@@ -1,4 +1,4 @@
-//! What the rest of the server requests of the broker, and the answers. Plain data.
+//! The requests to the broker and their answers, as plain data.
 
 pub use super::channel::messages::{ChannelRef, Snapshot, StoredMessage};
 pub use super::hub::messages::SessionFigures;

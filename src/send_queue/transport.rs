@@ -47,7 +47,7 @@ impl KeepAlive {
     }
 }
 
-/// What the server does for a transport.
+/// The properties of a transport.
 #[derive(Debug)]
 struct TransportRow {
     name: &'static str,

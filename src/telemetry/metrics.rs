@@ -21,7 +21,7 @@ pub enum Source {
     ProcessCounter(fn(&Process) -> u64),
 }
 
-/// What a failure that a metric counts did to a client.
+/// The effect on a client of a failure that a metric counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// A request or a socket was refused.
@@ -43,7 +43,7 @@ pub struct Metric {
     pub failure: Option<Failure>,
 }
 
-/// What metrics are read from.
+/// The sources that metrics are read from.
 #[derive(Clone, Copy)]
 pub struct Sources<'a> {
     /// Counters, and the gauges of the registry.

@@ -110,7 +110,7 @@ impl BrokerHandle {
     }
 }
 
-/// What the console reads: counts, lists in slices, single records, and the sessions of the hubs.
+/// The data that the console reads: counts, lists in slices, single records, and the sessions of the hubs.
 impl BrokerHandle {
     pub async fn counts(&self) -> Result<Counts, Refusal> {
         self.ask(|registry, _| registry.state().stats()).await

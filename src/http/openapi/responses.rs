@@ -1,13 +1,15 @@
 //! The responses of refusals: by status, with codes, bodies and examples.
 
-use crate::http_error::{CODE_HEADER, LIMIT_HEADER, Refusal};
+use crate::http_error::{CODE_HEADER, LIMIT_HEADER, MaxBody, Refusal};
 use actix_web::body::MessageBody;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The name of a refusal in the document: for a limit its setting, otherwise its code.
+/// The name of a refusal in the document: for a limit its setting, for a limit of a path its value, otherwise its code.
+/// Refusals with one name share their text.
 pub(super) fn name(refusal: &Refusal) -> String {
     match refusal {
+        Refusal::BodyTooLarge(MaxBody::OfPath(bytes)) => format!("{}-{bytes}", refusal.code()),
         Refusal::OverLimit(over) => over.limit.setting().to_owned(),
         _ => refusal.code().to_owned(),
     }

@@ -284,3 +284,24 @@ async fn lists_accept_the_documented_orders_and_pages() {
     }
     assert_eq!(accepted, 38);
 }
+
+/// Several paths have a smaller limit than `max_body_bytes` for requests without a signature. An example of each has its
+/// number.
+#[actix_web::test]
+async fn refusals_of_large_bodies_name_the_limit_of_the_endpoint() {
+    let document = document();
+    let server = TestServer::start(settings());
+    server.backend().send("GET", "/demo/board/new-channel?id=news", &[], b"").await;
+    let body = vec![b'x'; 100_000];
+    let mut limits = BTreeSet::new();
+    for path in ["/disconnect", "/demo/message", "/admin/sign_in", "/demo/board/push/{id}"] {
+        let target = path.replace("{id}", "news");
+        let reply = Wire::open(server.address).await.ask("POST", &target, &[], &body).await;
+        assert_eq!(reply.status, 413, "{path}: {}", reply.text());
+        let examples = &content(&document, &document["paths"][path]["post"], "413")["examples"];
+        let mut examples = examples.as_object().unwrap().values();
+        assert!(examples.any(|example| example["value"] == reply.json()), "{path}: {}", reply.text());
+        limits.insert(reply.json()["message"].to_string());
+    }
+    assert!(limits.len() > 2, "{limits:?}");
+}
