@@ -59,8 +59,7 @@ pub async fn delete(
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::parse_fast;
-    use super::super::batch::parse_full;
+    use super::super::batch::{parse_fast, parse_full};
     use super::*;
     use crate::config::Settings;
 

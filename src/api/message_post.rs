@@ -105,8 +105,7 @@ pub fn publish(signed: Option<Signed>, broker: &BrokerHandle, body: &[u8]) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::parse_fast;
-    use super::super::batch::parse_full;
+    use super::super::batch::{parse_fast, parse_full};
     use super::*;
     use crate::config::Settings;
     use proptest::prelude::*;

@@ -5,6 +5,7 @@
 //! when the socket is writable again. The send queue of a long-poll only collects events until the session sends the
 //! response.
 
+mod push;
 mod queue;
 #[cfg(target_os = "linux")]
 mod ring;
@@ -19,37 +20,19 @@ pub mod simulated;
 mod socket;
 mod transport;
 
-use crate::clock;
-use crate::protocol::frame::{Frame, FrameBatch};
 use crate::protocol::ids::{Offset, Stream};
 use crate::protocol::websocket::close::CloseReason;
 use bytes::Bytes;
-use queue::{Mark, Queue, Queued};
+pub use push::PushResult;
+use queue::Queue;
 pub use queue::{QueueCapacity, frames_here, queued_here};
 use rustc_hash::FxHashMap;
-use socket::Flushed;
 pub use socket::{FrameSender, Sending};
-use socket2::SockRef;
 use std::cell::{Cell, RefCell};
-use std::io;
-use std::net::{IpAddr, Shutdown};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use tokio::net::TcpStream;
 use transport::WireForm;
 pub use transport::{Transport, WithoutSession};
-
-/// The result of pushing something to a send queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushResult {
-    /// The kernel accepted it, or it waits in the queue.
-    Accepted,
-    /// The client does not read: the queue would exceed its capacity. The caller detaches and aborts the session.
-    Overflow,
-    /// The socket is broken. The caller detaches the session, which detects the error by itself.
-    Broken,
-    /// The send queue is closed.
-    Closed,
-}
 
 /// A part of the response to a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,11 +116,6 @@ impl SendQueue {
         self.deflate_from.is_some()
     }
 
-    /// The address of the socket's peer. `None` for a poll.
-    pub fn peer(&self) -> Option<IpAddr> {
-        self.stream()?.peer_addr().ok().map(|peer| peer.ip().to_canonical())
-    }
-
     /// When the client last sent something, on the hub's clock.
     pub fn last_received_ms(&self) -> u64 {
         self.last_received.get()
@@ -166,128 +144,6 @@ impl SendQueue {
     /// Whether the maximum number of frames is waiting.
     pub fn has_max_frames(&self) -> bool {
         self.queue.borrow().has_max_frames()
-    }
-
-    /// Sends live frames of one stream together, or collects them one by one.
-    pub fn push_live<'a>(
-        &self,
-        batch: &FrameBatch,
-        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
-    ) -> PushResult {
-        match self.transport.form() {
-            WireForm::Frames => self.push_batch(self.form(batch, frames)),
-            WireForm::Elements => self.collect(frames.map(|(offset, frame)| {
-                let mark = Some(Mark { stream: batch.stream, offset });
-                Queued { bytes: frame.live_element(), mark, is_partial: false }
-            })),
-        }
-    }
-
-    /// The form of these frames for this websocket: plain or compressed.
-    pub fn form<'a, 'f>(
-        &self,
-        batch: &'a FrameBatch,
-        frames: impl Iterator<Item = (Offset, &'f Frame)> + Clone,
-    ) -> &'a FrameBatch {
-        match self.deflate_from {
-            None => batch,
-            Some(threshold) => batch.deflated(frames, threshold as usize),
-        }
-    }
-
-    /// Queues frames that the client missed, until [`SendQueue::flush_catchup`]. They do not count against the
-    /// capacity: a client that is closed for a long catch-up would only return for the same catch-up.
-    pub fn push_catchup<'a>(
-        &self,
-        stream: Stream,
-        frames: impl Iterator<Item = (Offset, &'a Frame)>,
-    ) -> PushResult {
-        if self.sealed.get() {
-            return PushResult::Closed;
-        }
-        let form = self.transport.form();
-        let mut queue = self.queue.borrow_mut();
-        for (offset, frame) in frames {
-            let mark = Some(Mark { stream, offset });
-            match form {
-                WireForm::Frames => {
-                    queue.push_exempt(Queued { bytes: frame.catchup().clone(), mark, is_partial: false });
-                }
-                WireForm::Elements => {
-                    let [open, tail] = frame.catchup_element();
-                    queue.push_exempt(Queued { bytes: open, mark, is_partial: false });
-                    queue.push_exempt(Queued { bytes: tail, mark: None, is_partial: false });
-                }
-            }
-        }
-        PushResult::Accepted
-    }
-
-    /// Sends the frames that [`SendQueue::push_catchup`] has queued, for any number of streams together.
-    pub fn flush_catchup(&self) -> PushResult {
-        if self.is_empty() {
-            return PushResult::Accepted;
-        }
-        if self.collects() {
-            self.wake();
-            return PushResult::Accepted;
-        }
-        if self.try_flush().is_err() {
-            return self.refuse(PushResult::Broken);
-        }
-        self.wake_if_queued();
-        PushResult::Accepted
-    }
-
-    /// Sends data outside the streams (a control frame, a heartbeat, a reply), in order with all other data. A
-    /// response does not contain it.
-    pub fn push_control(&self, bytes: &Bytes) -> PushResult {
-        match self.collects() {
-            true => PushResult::Accepted,
-            false if self.sealed.get() => PushResult::Closed,
-            false => self.push_one(bytes),
-        }
-    }
-
-    /// Closes the queue after a refusal: a later frame would advance the cursor beyond the refused one.
-    fn refuse(&self, why: PushResult) -> PushResult {
-        self.sealed.set(true);
-        why
-    }
-
-    fn push_one(&self, bytes: &Bytes) -> PushResult {
-        let mut queue = self.queue.borrow_mut();
-        if !queue.is_empty() && !queue.has_room(bytes.len()) {
-            return self.refuse(PushResult::Overflow);
-        }
-        queue.push(Queued { bytes: bytes.clone(), mark: None, is_partial: false });
-        drop(queue);
-        match self.try_flush() {
-            Ok(_) => {
-                self.wake_if_queued();
-                PushResult::Accepted
-            }
-            Err(_) => self.refuse(PushResult::Broken),
-        }
-    }
-
-    /// Collects all items or none: a cursor cannot express that only some were accepted.
-    fn collect(&self, items: impl Iterator<Item = Queued> + Clone) -> PushResult {
-        if self.sealed.get() {
-            return PushResult::Closed;
-        }
-        let mut queue = self.queue.borrow_mut();
-        let bytes = items.clone().map(|item| item.bytes.len()).sum();
-        let full = !queue.is_empty() && !queue.has_room(bytes);
-        if full {
-            // The poll responds with its queued events; the next poll catches up with the rest.
-            self.sealed.set(true);
-        } else {
-            items.for_each(|item| queue.push(item));
-        }
-        drop(queue);
-        self.wake();
-        if full { PushResult::Closed } else { PushResult::Accepted }
     }
 
     /// For each stream with waiting frames, the offset before the first one: the client has received the stream up to
@@ -409,46 +265,6 @@ impl SendQueue {
         match &*slot {
             Some(waker) if waker.will_wake(context.waker()) => {}
             _ => *slot = Some(context.waker().clone()),
-        }
-    }
-
-    /// Writes as much as the socket accepts. Ready when nothing is waiting.
-    ///
-    /// # Errors
-    /// The errors of the socket.
-    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(socket) = self.stream() else { return Poll::Ready(Ok(())) };
-        loop {
-            match self.try_flush()? {
-                Flushed::All => return Poll::Ready(Ok(())),
-                Flushed::Full => {}
-                Flushed::Turn => {
-                    clock::yield_now(context);
-                    return Poll::Pending;
-                }
-            }
-            match socket.poll_write_ready(context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-
-    /// Shuts down the sending direction: the client receives the end of the stream after everything sent. Reading
-    /// continues.
-    pub fn shutdown_write(&self) {
-        if let Sink::Socket(socket) = &self.sink {
-            // Fails when the client has disconnected, which reading detects as well.
-            let _ = SockRef::from(socket).shutdown(Shutdown::Write);
-        }
-    }
-
-    /// The socket, for reading. `None` for a poll.
-    pub fn stream(&self) -> Option<&TcpStream> {
-        match &self.sink {
-            Sink::Socket(socket) => Some(socket),
-            _ => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The data waiting for one client: shared bytes with their position in a stream, counted and bounded.
 
-use super::FrameBatch;
+use crate::protocol::frame::FrameBatch;
 use crate::protocol::ids::{Offset, Stream};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;

@@ -1,9 +1,7 @@
 use super::simulated::Socket;
-use super::{FrameBatch, PushResult, QueueCapacity, SendQueue};
-use super::{FrameSender, Sending};
-use crate::fixtures::{ENCODER, message, whole_frames};
-use crate::fixtures::{pair, read_to_end};
-use crate::protocol::frame::Audience;
+use super::{FrameSender, PushResult, QueueCapacity, SendQueue, Sending};
+use crate::fixtures::{ENCODER, message, pair, read_to_end, whole_frames};
+use crate::protocol::frame::{Audience, FrameBatch};
 use crate::protocol::ids::Stream;
 use bytes::Bytes;
 use std::io::{ErrorKind, Read};

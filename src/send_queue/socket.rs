@@ -3,11 +3,16 @@
 use super::queue::Queued;
 #[cfg(target_os = "linux")]
 use super::ring::Ring;
-use super::{FrameBatch, PushResult, SendQueue, Sink};
+use super::{PushResult, SendQueue, Sink};
+use crate::clock;
+use crate::protocol::frame::FrameBatch;
 use bytes::Bytes;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
+use tokio::net::TcpStream;
 
 /// The most frames per write call.
 const MAX_SLICES: usize = 64;
@@ -50,6 +55,51 @@ impl Sink {
 }
 
 impl SendQueue {
+    /// The address of the socket's peer. `None` for a poll.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.stream()?.peer_addr().ok().map(|peer| peer.ip().to_canonical())
+    }
+
+    /// Shuts down the sending direction: the client receives the end of the stream after everything sent. Reading
+    /// continues.
+    pub fn shutdown_write(&self) {
+        if let Sink::Socket(socket) = &self.sink {
+            // Fails when the client has disconnected, which reading detects as well.
+            let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+        }
+    }
+
+    /// The socket, for reading. `None` for a poll.
+    pub fn stream(&self) -> Option<&TcpStream> {
+        match &self.sink {
+            Sink::Socket(socket) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// Writes as much as the socket accepts. Ready when nothing is waiting.
+    ///
+    /// # Errors
+    /// The errors of the socket.
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(socket) = self.stream() else { return Poll::Ready(Ok(())) };
+        loop {
+            match self.try_flush()? {
+                Flushed::All => return Poll::Ready(Ok(())),
+                Flushed::Full => {}
+                Flushed::Turn => {
+                    clock::yield_now(context);
+                    return Poll::Pending;
+                }
+            }
+            match socket.poll_write_ready(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
     /// A send of `batch` to a websocket with an empty queue and no send in progress; `None` in all other cases. The
     /// caller passes it to a [`super::FrameSender`] and its result to [`SendQueue::sent`] before anything else is
     /// pushed: with two sends in flight, the second could precede the rest of the first.

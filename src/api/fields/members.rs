@@ -197,8 +197,7 @@ impl Visitor<'_> for KeyVisitor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Field;
-    use super::super::FlagField;
+    use super::super::{Field, FlagField};
     use super::*;
 
     fn raw(text: &str) -> &RawValue {

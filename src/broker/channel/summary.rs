@@ -123,11 +123,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::PLENTY;
-    use crate::fixtures::channel;
-    use crate::fixtures::conn;
-    use crate::fixtures::time;
-    use crate::fixtures::view;
+    use crate::fixtures::{PLENTY, channel, conn, time, view};
     use crate::protocol::settings::ChannelSettings;
     use proptest::prelude::*;
 

@@ -11,13 +11,11 @@ use crate::console::session::AdminOrRefused;
 use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::websocket::close::CloseReason;
-use crate::telemetry::Counters;
-use crate::telemetry::GONE;
-use crate::telemetry::LastSeen;
 use crate::telemetry::limits::Limit;
 use crate::telemetry::metrics::{
     LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,
 };
+use crate::telemetry::{Counters, GONE, LastSeen};
 
 /// Settings at whose value the server refuses requests as busy.
 const BUSY: [&str; 5] = [

@@ -278,9 +278,7 @@ fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::ENCODER;
-    use crate::fixtures::message;
-    use crate::fixtures::only;
+    use crate::fixtures::{ENCODER, message, only};
     use crate::protocol::frame::Audience;
 
     #[test]

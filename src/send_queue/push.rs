@@ -1,0 +1,145 @@
+//! What a send queue accepts: live frames, frames that the client missed, and data outside the streams.
+
+use super::SendQueue;
+use super::queue::{Mark, Queued};
+use super::transport::WireForm;
+use crate::protocol::frame::{Frame, FrameBatch};
+use crate::protocol::ids::{Offset, Stream};
+use bytes::Bytes;
+
+/// The result of pushing something to a send queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushResult {
+    /// The kernel accepted it, or it waits in the queue.
+    Accepted,
+    /// The client does not read: the queue would exceed its capacity. The caller detaches and aborts the session.
+    Overflow,
+    /// The socket is broken. The caller detaches the session, which detects the error by itself.
+    Broken,
+    /// The send queue is closed.
+    Closed,
+}
+
+impl SendQueue {
+    /// Sends live frames of one stream together, or collects them one by one.
+    pub fn push_live<'a>(
+        &self,
+        batch: &FrameBatch,
+        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
+    ) -> PushResult {
+        match self.transport.form() {
+            WireForm::Frames => self.push_batch(self.form(batch, frames)),
+            WireForm::Elements => self.collect(frames.map(|(offset, frame)| {
+                let mark = Some(Mark { stream: batch.stream, offset });
+                Queued { bytes: frame.live_element(), mark, is_partial: false }
+            })),
+        }
+    }
+
+    /// The form of these frames for this websocket: plain or compressed.
+    pub fn form<'a, 'f>(
+        &self,
+        batch: &'a FrameBatch,
+        frames: impl Iterator<Item = (Offset, &'f Frame)> + Clone,
+    ) -> &'a FrameBatch {
+        match self.deflate_from {
+            None => batch,
+            Some(threshold) => batch.deflated(frames, threshold as usize),
+        }
+    }
+
+    /// Queues frames that the client missed, until [`SendQueue::flush_catchup`]. They do not count against the
+    /// capacity: a client that is closed for a long catch-up would only return for the same catch-up.
+    pub fn push_catchup<'a>(
+        &self,
+        stream: Stream,
+        frames: impl Iterator<Item = (Offset, &'a Frame)>,
+    ) -> PushResult {
+        if self.sealed.get() {
+            return PushResult::Closed;
+        }
+        let form = self.transport.form();
+        let mut queue = self.queue.borrow_mut();
+        for (offset, frame) in frames {
+            let mark = Some(Mark { stream, offset });
+            match form {
+                WireForm::Frames => {
+                    queue.push_exempt(Queued { bytes: frame.catchup().clone(), mark, is_partial: false });
+                }
+                WireForm::Elements => {
+                    let [open, tail] = frame.catchup_element();
+                    queue.push_exempt(Queued { bytes: open, mark, is_partial: false });
+                    queue.push_exempt(Queued { bytes: tail, mark: None, is_partial: false });
+                }
+            }
+        }
+        PushResult::Accepted
+    }
+
+    /// Sends the frames that [`SendQueue::push_catchup`] has queued, for any number of streams together.
+    pub fn flush_catchup(&self) -> PushResult {
+        if self.is_empty() {
+            return PushResult::Accepted;
+        }
+        if self.collects() {
+            self.wake();
+            return PushResult::Accepted;
+        }
+        if self.try_flush().is_err() {
+            return self.refuse(PushResult::Broken);
+        }
+        self.wake_if_queued();
+        PushResult::Accepted
+    }
+
+    /// Sends data outside the streams (a control frame, a heartbeat, a reply), in order with all other data. A
+    /// response does not contain it.
+    pub fn push_control(&self, bytes: &Bytes) -> PushResult {
+        match self.collects() {
+            true => PushResult::Accepted,
+            false if self.sealed.get() => PushResult::Closed,
+            false => self.push_one(bytes),
+        }
+    }
+
+    /// Closes the queue after a refusal: a later frame would advance the cursor beyond the refused one.
+    pub(super) fn refuse(&self, why: PushResult) -> PushResult {
+        self.sealed.set(true);
+        why
+    }
+
+    pub(super) fn push_one(&self, bytes: &Bytes) -> PushResult {
+        let mut queue = self.queue.borrow_mut();
+        if !queue.is_empty() && !queue.has_room(bytes.len()) {
+            return self.refuse(PushResult::Overflow);
+        }
+        queue.push(Queued { bytes: bytes.clone(), mark: None, is_partial: false });
+        drop(queue);
+        match self.try_flush() {
+            Ok(_) => {
+                self.wake_if_queued();
+                PushResult::Accepted
+            }
+            Err(_) => self.refuse(PushResult::Broken),
+        }
+    }
+
+    /// Collects all items or none: a cursor cannot express that only some were accepted.
+    fn collect(&self, items: impl Iterator<Item = Queued> + Clone) -> PushResult {
+        if self.sealed.get() {
+            return PushResult::Closed;
+        }
+        let mut queue = self.queue.borrow_mut();
+        let bytes = items.clone().map(|item| item.bytes.len()).sum();
+        let full = !queue.is_empty() && !queue.has_room(bytes);
+        if full {
+            // The poll responds with its queued events; the next poll catches up with the rest.
+            self.sealed.set(true);
+        } else {
+            items.for_each(|item| queue.push(item));
+        }
+        drop(queue);
+        self.wake();
+        if full { PushResult::Closed } else { PushResult::Accepted }
+    }
+}
