@@ -24,7 +24,7 @@ pub use load::{Inputs, Loaded, Override, RenewedSecrets, load, make, parse, rene
 pub use origin::AllowedOrigins;
 pub use sources::FileFormat;
 pub use table::Settings;
-pub use write::{SettingBound, bounds, reference_page, shown, to_toml};
+pub use write::{SettingBound, ShownSetting, bounds, reference_page, shown, to_toml};
 
 use table::KEYS;
 

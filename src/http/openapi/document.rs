@@ -12,7 +12,7 @@ use super::operation::Operations;
 use crate::api::body::RequestLimits;
 use crate::auth::body::{CONN_ID_BYTES, FORM_BYTES};
 use crate::auth::signing::MAX_AGE_S;
-use crate::config::{self, Settings};
+use crate::config::{self, Settings, ShownSetting};
 use crate::demo;
 use crate::protocol::websocket::close::REASONS;
 use crate::telemetry::series::{FIGURES, SPANS};
@@ -30,7 +30,8 @@ const GROUPS: [&str; 5] = ["backends", "browsers", "operators", "console", "demo
 /// The files contain an unknown name. A test prevents that.
 pub fn document(settings: &Settings, prefix: &str) -> Result<Value, String> {
     let mut files: Value = serde_json::from_str(FILES).map_err(|error| error.to_string())?;
-    expand(&mut files, &|name| variable(name, settings, prefix))?;
+    let shown = config::shown(settings);
+    expand(&mut files, &|name| variable(name, &shown, prefix))?;
     let mut document = files["api"].take();
     let mut schemas = object(files["schemas"].take());
     schemas.extend(bodies::schemas(&RequestLimits::from(settings)));
@@ -59,7 +60,7 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
 }
 
 /// The value behind `{{name}}`: a number of the settings, or a value that the code determines.
-fn variable(name: &str, settings: &Settings, prefix: &str) -> Option<Value> {
+fn variable(name: &str, shown: &[ShownSetting], prefix: &str) -> Option<Value> {
     Some(match name {
         "version" => env!("CARGO_PKG_VERSION").into(),
         "server" => if prefix.is_empty() { "/" } else { prefix }.into(),
@@ -74,8 +75,8 @@ fn variable(name: &str, settings: &Settings, prefix: &str) -> Option<Value> {
         "figures" => json!(FIGURES.map(|figure| figure.name)),
         "steps" => json!(SPANS.map(|(step_s, _)| step_s)),
         _ => {
-            let shown = config::shown(settings).into_iter().find(|setting| setting.key == name)?;
-            shown.value.parse::<u64>().ok()?.into()
+            let setting = shown.iter().find(|setting| setting.key == name)?;
+            setting.value.parse::<u64>().ok()?.into()
         }
     })
 }

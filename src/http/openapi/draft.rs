@@ -19,6 +19,7 @@ use crate::http_error::{MaxBody, Refusal};
 use crate::telemetry::limits::Limit;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// The refusals of every operation.
 const REFUSALS: [&str; 5] = ["malformed", "https-required", "bad-signature", "well-known-secret", "internal"];
@@ -202,8 +203,10 @@ fn request_body(body: &Value) -> Value {
 
 /// The refusal with this code.
 fn known(code: &str) -> Result<Refusal, String> {
-    let found = Refusal::one_of_each().into_iter().find(|refusal| refusal.code() == code);
-    found.ok_or_else(|| unknown_refusal(code))
+    static BY_CODE: LazyLock<BTreeMap<&str, Refusal>> = LazyLock::new(|| {
+        Refusal::one_of_each().into_iter().map(|refusal| (refusal.code(), refusal)).collect()
+    });
+    BY_CODE.get(code).cloned().ok_or_else(|| unknown_refusal(code))
 }
 
 /// The refusal with this code and this value.

@@ -50,12 +50,11 @@ impl<'a> Operations<'a> {
         let Draft { mut keys, mut responses, refusals, limits } = draft;
         let at_limits = limits.into_iter().map(|limit| Refusal::from(over_limit(limit, self.settings)));
         for (status, refusals) in by_status(refusals.into_iter().chain(at_limits)) {
-            let refused = responses::of(&refusals);
             let is_own = refusals.iter().any(|refusal| matches!(refusal, Refusal::Invalid(_)));
             let response = match responses.remove(&status) {
-                Some(answer) => responses::merged(answer, refused),
-                None if is_own => refused,
-                None => self.shared(&refusals, refused),
+                Some(answer) => responses::merged(answer, responses::of(&refusals)),
+                None if is_own => responses::of(&refusals),
+                None => self.shared(&refusals),
             };
             responses.insert(status, response);
         }
@@ -68,10 +67,10 @@ impl<'a> Operations<'a> {
     }
 
     /// A reference to a response that several operations share. Its name is made of its refusals.
-    fn shared(&mut self, refusals: &[Refusal], response: Value) -> Value {
+    fn shared(&mut self, refusals: &[Refusal]) -> Value {
         let name = refusals.iter().map(responses::name).collect::<Vec<_>>().join("_");
         let reference = json!({ "$ref": format!("#/components/responses/{name}") });
-        self.responses.entry(name).or_insert(response);
+        self.responses.entry(name).or_insert_with(|| responses::of(refusals));
         reference
     }
 }
