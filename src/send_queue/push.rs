@@ -36,7 +36,7 @@ impl SendQueue {
         }
     }
 
-    /// The form of these frames for this websocket: plain or compressed.
+    /// The form of these frames for this client: plain or compressed.
     pub fn form<'a, 'f>(
         &self,
         batch: &'a FrameBatch,

@@ -55,7 +55,7 @@ impl Sink {
 }
 
 impl SendQueue {
-    /// The address of the socket's peer. `None` for a poll.
+    /// The address of the socket's peer. `None` if the queue has no socket.
     pub fn peer(&self) -> Option<IpAddr> {
         self.stream()?.peer_addr().ok().map(|peer| peer.ip().to_canonical())
     }
@@ -69,7 +69,7 @@ impl SendQueue {
         }
     }
 
-    /// The socket, for reading. `None` for a poll.
+    /// The socket, for reading. `None` if the queue has none.
     pub fn stream(&self) -> Option<&TcpStream> {
         match &self.sink {
             Sink::Socket(socket) => Some(socket),

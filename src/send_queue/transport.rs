@@ -54,7 +54,7 @@ struct TransportRow {
     form: WireForm,
     without_session: WithoutSession,
     keep_alive: Option<KeepAlive>,
-    /// The last bytes of a session. `None` if it ends with the response that it collects.
+    /// The last bytes of a session, if there are any.
     close: Option<fn(CloseReason) -> Bytes>,
 }
 
@@ -100,12 +100,7 @@ impl Transport {
         self.row().keep_alive.as_ref()
     }
 
-    /// Whether a session ends with the response that it collects.
-    pub fn ends_with_response(self) -> bool {
-        self.row().close.is_none()
-    }
-
-    /// The last bytes of a session that ends for this reason, if they are not a response.
+    /// The last bytes of a session that ends for this reason, if there are any.
     pub(super) fn close(self, reason: CloseReason) -> Option<Bytes> {
         self.row().close.map(|close| close(reason))
     }

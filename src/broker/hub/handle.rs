@@ -111,12 +111,7 @@ impl HubHandle {
             if keep_alive.ping.is_some() {
                 slot.ping_at = first(self.shared.settings.ping_interval_ms);
             }
-            let max_silence_ms = keep_alive.max_silence_ms(self.shared.settings.pong_timeout);
-            let silent_at = self.now_ms().saturating_add(max_silence_ms);
-            let next = slot.heartbeat_at.min(slot.ping_at).min(silent_at);
-            if next < u64::MAX {
-                self.shared.wheel.borrow_mut().insert(next.div_ceil(TICK_MS), key);
-            }
+            self.shared.schedule(key, slot);
         }
         key
     }

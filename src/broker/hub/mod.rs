@@ -111,7 +111,7 @@ impl HubShared {
     fn close_for_shutdown(&self, key: SlotKey, reason: CloseReason) {
         let table = &mut *self.table.borrow_mut();
         match table.slot(key) {
-            Some(slot) if slot.send_queue.transport().ends_with_response() => slot.send_queue.seal(),
+            Some(slot) if slot.send_queue.collects() => slot.send_queue.seal(),
             _ => {
                 let detached = table.close(key, reason);
                 self.report(detached);

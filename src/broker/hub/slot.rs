@@ -52,6 +52,13 @@ impl SessionSlot {
         }
     }
 
+    /// When the client will have been silent for too long, in ms of the hub's clock; `u64::MAX` without a limit.
+    pub fn silent_at(&self, pong_timeout: u64) -> u64 {
+        let max =
+            self.send_queue.transport().keep_alive().map_or(u64::MAX, |it| it.max_silence_ms(pong_timeout));
+        self.send_queue.last_received_ms().saturating_add(max)
+    }
+
     /// The client's address, if it is known.
     pub fn address(&self) -> Option<IpAddr> {
         self.client.as_deref().copied().or_else(|| self.send_queue.peer())

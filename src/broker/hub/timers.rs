@@ -1,6 +1,7 @@
 //! The timers of a hub: heartbeats, pings, silent clients, and the queues to close before memory runs out. The wheel and
 //! the choice of queues are pure.
 
+use super::slot::SessionSlot;
 use super::{HubShared, TICK_MS};
 use crate::clock::Tick;
 use crate::protocol::ids::SlotKey;
@@ -73,9 +74,7 @@ impl HubShared {
             return self.report(detached);
         }
         let Some(keep_alive) = send_queue.transport().keep_alive() else { return };
-        let silent_at =
-            send_queue.last_received_ms().saturating_add(keep_alive.max_silence_ms(settings.pong_timeout));
-        if now_ms >= silent_at {
+        if now_ms >= slot.silent_at(settings.pong_timeout) {
             drop(table);
             return self.close(key, CloseReason::Silent);
         }
@@ -91,12 +90,17 @@ impl HubShared {
             slot.ping_at = now_ms + settings.ping_interval_ms;
             pushed = send_queue.push_control(ping);
         }
-        let next = slot.heartbeat_at.min(slot.ping_at).min(silent_at);
+        self.schedule(key, slot);
         drop(table);
+        self.apply_result(key, pushed);
+    }
+
+    /// Adds the earliest timer of a session to the wheel, if it has any.
+    pub(super) fn schedule(&self, key: SlotKey, slot: &SessionSlot) {
+        let next = slot.heartbeat_at.min(slot.ping_at).min(slot.silent_at(self.settings.pong_timeout));
         if next < u64::MAX {
             self.wheel.borrow_mut().insert(next.div_ceil(TICK_MS), key);
         }
-        self.apply_result(key, pushed);
     }
 }
 
@@ -146,13 +150,13 @@ impl<T> Wheel<T> {
 
 /// The bytes to which this thread's queues are reduced, when those of all threads hold `all` and may hold `max`: the
 /// thread's share, less an eighth, so that the next frame does not exceed the limit again.
-pub fn target(here: usize, all: usize, max: usize) -> usize {
+fn target(here: usize, all: usize, max: usize) -> usize {
     let part = here as u128 * max as u128 / all.max(1) as u128;
     usize::try_from(part - part / 8).unwrap_or(usize::MAX)
 }
 
 /// Selects the sessions to close: the longest queues first, until the rest hold at most `target` bytes.
-pub fn longest_queues(mut queues: Vec<(usize, SlotKey)>, target: usize) -> Vec<SlotKey> {
+fn longest_queues(mut queues: Vec<(usize, SlotKey)>, target: usize) -> Vec<SlotKey> {
     let mut left: usize = queues.iter().map(|(bytes, _)| bytes).sum();
     queues.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
     let mut chosen = Vec::new();

@@ -45,9 +45,12 @@ impl DemoShare {
 }
 
 impl RegistryState {
-    /// Sets the party that the current request acts for.
-    pub fn set_requester(&mut self, by: Requester) {
+    /// Runs a request for this party. Other requests act for an application or an operator.
+    pub fn acting_for<T>(&mut self, by: Requester, request: impl FnOnce(&mut Self) -> T) -> T {
         self.demo.is_demo_request = by == Requester::Demo;
+        let result = request(self);
+        self.demo.is_demo_request = false;
+        result
     }
 
     /// Whether the current request may access this user. A request of demo mode may only access demo users.
@@ -89,10 +92,7 @@ mod tests {
 
     impl RegistryState {
         fn for_demo<T>(&mut self, request: impl FnOnce(&mut Self) -> T) -> T {
-            self.set_requester(Requester::Demo);
-            let answer = request(self);
-            self.set_requester(Requester::Application);
-            answer
+            self.acting_for(Requester::Demo, request)
         }
     }
 

@@ -29,7 +29,6 @@ impl Registry {
 
     /// Applies the effects of a change, and ends its turn.
     fn end_change(&mut self, context: &mut Context<Self>) {
-        self.parts.state.set_requester(Requester::Application);
         self.apply();
         self.end_turn(context);
     }
@@ -41,8 +40,7 @@ impl Registry {
         context: &mut Context<Self>,
     ) -> Result<Connected, ConnectRefused> {
         let now = self.now_ms();
-        self.parts.state.set_requester(by);
-        let opened = self.parts.state.connect(request, now, &mut self.effects);
+        let opened = self.parts.state.acting_for(by, |state| state.connect(request, now, &mut self.effects));
         self.end_change(context);
         opened.map(|opened| Connected {
             conn_id: opened.conn_id,
@@ -57,8 +55,7 @@ impl Registry {
         by: Requester,
         context: &mut Context<Self>,
     ) -> Result<Subscribed, SubscribeRefused> {
-        self.parts.state.set_requester(by);
-        let changed = self.parts.state.subscribe(request, &mut self.effects);
+        let changed = self.parts.state.acting_for(by, |state| state.subscribe(request, &mut self.effects));
         self.end_change(context);
         changed.map(|changed| self.subscribed(changed))
     }
@@ -69,8 +66,7 @@ impl Registry {
         by: Requester,
         context: &mut Context<Self>,
     ) -> Result<Subscribed, UnknownConnection> {
-        self.parts.state.set_requester(by);
-        let changed = self.parts.state.unsubscribe(request, &mut self.effects);
+        let changed = self.parts.state.acting_for(by, |state| state.unsubscribe(request, &mut self.effects));
         self.end_change(context);
         changed.ok_or(UnknownConnection).map(|changed| self.subscribed(changed))
     }
@@ -83,9 +79,9 @@ impl Registry {
     ) -> Result<StateChanged, StateRefused> {
         let now = self.now_ms();
         let SetUserState { user, user_state, state_public_keys } = request;
-        let state = &mut self.parts.state;
-        state.set_requester(by);
-        let new = state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects);
+        let new = self.parts.state.acting_for(by, |state| {
+            state.set_user_state(&user, user_state, state_public_keys, now, &mut self.effects)
+        });
         self.end_change(context);
         new.map(|new| StateChanged { user: new.user, changed: new.changed, public_keys: new.public_keys })
     }

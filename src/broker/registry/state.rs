@@ -40,7 +40,7 @@ pub enum Effect {
 pub struct ConnectionTimes {
     /// A connection without a session becomes absent.
     pub idle: u64,
-    /// The connection of a closed websocket becomes absent.
+    /// A connection whose session ended with the client's socket becomes absent.
     pub part: u64,
     /// An absent connection ends.
     pub grace: u64,

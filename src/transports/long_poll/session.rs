@@ -3,7 +3,7 @@
 use crate::broker::hub::handle::{AttachRefused, HubHandle};
 use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{ResponsePart, SendQueue, Transport};
+use crate::send_queue::{ResponsePart, SendQueue};
 use crate::telemetry::in_flight::Counted;
 use crate::telemetry::recorder::ConnectionEvent;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
@@ -163,7 +163,7 @@ impl PollSession {
     }
 
     fn attach(&self, context: &mut Context<Self>) {
-        let request = self.hub.try_attach(self.conn_id, self.slot, Transport::LongPoll);
+        let request = self.hub.try_attach(self.conn_id, self.slot, self.send_queue.transport());
         context.spawn(request.into_actor(self).map(|answer, session, context| match answer {
             Ok(Ok(())) => {}
             Ok(Err(AttachRefused::UnknownConnection)) => {

@@ -9,7 +9,7 @@ use crate::protocol::ids::SlotKey;
 use crate::protocol::websocket::close::CloseReason;
 use crate::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use crate::protocol::websocket::{Opcode, frame};
-use crate::send_queue::{SendQueue, Transport};
+use crate::send_queue::SendQueue;
 use crate::telemetry::in_flight::Counted;
 use crate::telemetry::recorder::ConnectionEvent;
 use actix::{Actor, Running};
@@ -68,7 +68,7 @@ impl WebsocketSession {
         // Attach before anything is read, so that the registry receives this request before a possible close. Attach
         // before the response is sent, because a client that has received it may reconnect on another thread, and the
         // later session takes over.
-        hub.attach(conn_id, slot, Transport::Websocket);
+        hub.attach(conn_id, slot, send_queue.transport());
         // If the socket is broken, the next read reports it.
         let _ = send_queue.push_answer(answer);
         let _counted = hub.count_session();
