@@ -1,7 +1,8 @@
 //! Converts the API description, `src/http/openapi/*.yaml`, to JSON. Cargo also rebuilds the server when a file is added to
 //! `static/` or changed: `src/web/assets.rs` embeds that folder.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
@@ -11,7 +12,7 @@ const DESCRIPTION: &str = "src/http/openapi";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=static");
     println!("cargo:rerun-if-changed={DESCRIPTION}");
-    let mut files = Map::new();
+    let mut files = BTreeMap::new();
     for entry in fs::read_dir(DESCRIPTION)? {
         let path = entry?.path();
         if let (Some(name), Some("yaml")) = (path.file_stem(), path.extension().and_then(|end| end.to_str()))
@@ -21,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let target = Path::new(&env::var("OUT_DIR")?).join("openapi.json");
-    Ok(fs::write(target, Value::Object(files).to_string())?)
+    Ok(fs::write(target, serde_json::to_string(&files)?)?)
 }
 
 fn read(path: &Path) -> Result<Value, Box<dyn Error>> {

@@ -4,7 +4,7 @@ use super::answer::{self, Invalid};
 use super::body::{self, RequestLimits};
 use super::channels_info::{ChannelsInfo, Freshness};
 use super::fields::{
-    CHANNEL_NAME, Field, FieldKind, FieldTable, Fields, FlagField, ListField, ListLimit, Name, ObjectField,
+    CHANNEL_NAME, Field, FieldTable, Fields, FlagField, ListField, ListLimit, Name, ObjectField, nested,
 };
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
@@ -52,8 +52,6 @@ const INFO_OF_CHANNELS: Field<ObjectField<InfoOptions>> =
     Field::required("info", OPTIONS, "Data to include in the answer.");
 
 pub(crate) const FIELDS: FieldTable = &[&INFO_OF_CHANNELS];
-const BODY: ObjectField<InfoOptions> =
-    ObjectField { name: "ChannelInfoBody", fields: FIELDS, read: |fields| fields.read(&INFO_OF_CHANNELS) };
 
 /// Data about channels to include in an answer; part of several requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +100,7 @@ impl InfoRequest {
         if !root.get().starts_with('{') {
             return Err(Invalid::schema("Invalid type."));
         }
-        Ok(Self { info: BODY.read(root, limits)? })
+        Ok(Self { info: nested(root, FIELDS, limits, |fields| fields.read(&INFO_OF_CHANNELS))? })
     }
 }
 

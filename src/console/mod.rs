@@ -3,7 +3,7 @@
 pub mod endpoints;
 pub(crate) mod figures;
 mod lists;
-mod query;
+pub(crate) mod query;
 pub(crate) mod sampler;
 pub(crate) mod session;
 pub(crate) mod sign_in;

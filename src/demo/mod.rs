@@ -23,6 +23,7 @@ mod pages;
 
 pub use backend::MAX_BODY;
 pub use board::routes::MAX_PUSH;
+pub use board::state::{MAX_CHANNELS, MAX_NAME};
 
 use crate::api::answer;
 use crate::auth::Gate;

@@ -19,7 +19,7 @@ pub(crate) enum ListLimit {
 
 impl ListLimit {
     /// The largest size that it allows.
-    pub(crate) fn of(self, limits: &RequestLimits) -> usize {
+    fn of(self, limits: &RequestLimits) -> usize {
         match self {
             Self::Items => limits.max_list_items,
             Self::Channels => limits.max_channels_per_request,

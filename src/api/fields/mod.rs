@@ -14,7 +14,7 @@ mod values;
 
 pub(crate) use collections::{ListField, ListLimit, Mapping, ObjectField, nested, object_schema};
 pub(crate) use members::{ObjectMembers, items};
-pub(crate) use numbers::{FlagField, Size};
+pub(crate) use numbers::{FlagField, Size, flag_words};
 pub(crate) use values::{CHANNEL_NAME, Id, Json, Name, STATE_KEY, State, Time, USER_NAME, text, uuid_text};
 
 use super::body::RequestLimits;
@@ -42,7 +42,7 @@ pub(super) fn too_long(max: usize) -> Fault {
 }
 
 /// The JSON schema with this name in the API description.
-fn reference(name: &str) -> Value {
+pub(crate) fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 

@@ -1,5 +1,6 @@
 //! Booleans and integers, with the original's tolerance.
 
+use super::values::decoded;
 use super::{FieldKind, Read, fault, reference};
 use crate::api::body::RequestLimits;
 use crate::protocol::value::StateValue;
@@ -12,6 +13,12 @@ pub(crate) struct FlagField;
 
 const TRUE: [&str; 6] = ["1", "t", "T", "true", "True", "TRUE"];
 const FALSE: [&str; 6] = ["0", "f", "F", "false", "False", "FALSE"];
+
+/// The values other than true and false that it accepts.
+pub(crate) fn flag_words() -> Vec<Value> {
+    let words = TRUE.into_iter().chain(FALSE).map(Value::from);
+    [1.into(), 0.into()].into_iter().chain(words).collect()
+}
 
 impl FieldKind for FlagField {
     type Value = bool;
@@ -59,10 +66,6 @@ impl FieldKind for Size {
     fn schema(&self, _: &RequestLimits) -> Value {
         reference("Size")
     }
-}
-
-fn decoded(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
 }
 
 /// The result of reading an integer. The original has no upper limit; this server has one.

@@ -49,7 +49,7 @@ pub(crate) fn text(raw: &RawValue) -> Read<String> {
     decoded(raw).ok_or_else(|| fault("Not a valid string."))
 }
 
-fn decoded(raw: &RawValue) -> Option<String> {
+pub(super) fn decoded(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 

@@ -22,7 +22,7 @@ use crate::telemetry::recorder::buffer::{RecordedEntry, RecordingPage};
 use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Published};
 
 /// Maximum time in seconds that a request waits for events.
-const MAX_WAIT_S: usize = 25;
+pub const MAX_WAIT_S: usize = 25;
 /// How often a waiting request checks whether the server is stopping.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum size of the texts in a response, in bytes. The rest comes with the next response.

@@ -4,7 +4,7 @@
 //! `docs/board.md` describes the protocol.
 
 pub mod routes;
-mod state;
+pub mod state;
 
 use super::actor_adapter::ActorAdapter;
 use super::subscribers::{ClientQueue, DemoMessage, Enter, Leave, ListenerId, Subscribers};

@@ -10,9 +10,12 @@
 use super::bodies;
 use super::operation::Operations;
 use crate::api::body::RequestLimits;
+use crate::api::fields::flag_words;
 use crate::auth::body::{CONN_ID_BYTES, FORM_BYTES};
 use crate::auth::signing::MAX_AGE_S;
 use crate::config::{self, Settings, ShownSetting};
+use crate::console::endpoints::recording::MAX_WAIT_S;
+use crate::console::query::MAX_PER_PAGE;
 use crate::demo;
 use crate::protocol::websocket::close::REASONS;
 use crate::telemetry::series::{FIGURES, SPANS};
@@ -73,6 +76,11 @@ fn variable(name: &str, shown: &[ShownSetting], prefix: &str) -> Option<Value> {
         "demo_bytes" => demo::MAX_BODY.into(),
         "push_bytes" => demo::MAX_PUSH.into(),
         "figures" => json!(FIGURES.map(|figure| figure.name)),
+        "flag_words" => json!(flag_words()),
+        "max_per_page" => MAX_PER_PAGE.into(),
+        "max_wait_s" => MAX_WAIT_S.into(),
+        "board_name_length" => demo::MAX_NAME.into(),
+        "board_channels" => demo::MAX_CHANNELS.into(),
         "steps" => json!(SPANS.map(|(step_s, _)| step_s)),
         _ => {
             let setting = shown.iter().find(|setting| setting.key == name)?;
@@ -99,7 +107,7 @@ fn expand(value: &mut Value, variable: &impl Fn(&str) -> Option<Value>) -> Resul
         Value::Array(items) => items.iter_mut().try_for_each(|item| expand(item, variable))?,
         Value::Object(members) => {
             members.values_mut().try_for_each(|member| expand(member, variable))?;
-            if let Some(Value::String(name)) = members.get_mut("$ref").filter(|name| !is_pointer(name)) {
+            if let Some(Value::String(name)) = members.get_mut("$ref") {
                 *name = format!("#/components/schemas/{name}");
             }
             complete_object(members);
@@ -107,10 +115,6 @@ fn expand(value: &mut Value, variable: &impl Fn(&str) -> Option<Value>) -> Resul
         _ => {}
     }
     Ok(())
-}
-
-fn is_pointer(reference: &Value) -> bool {
-    reference.as_str().is_some_and(|text| text.starts_with('#'))
 }
 
 /// A text with the values of its variables. A text that is one variable becomes its value, of whatever type.

@@ -9,11 +9,12 @@
 //!   The refusals of bodies follow, and `busy`.
 //! * `x-answer`: the answer with status 200, in JSON unless `type` names another type.
 //! * `x-redirects`: the answer with status 302. Callers without credentials are then redirected instead of refused.
-//! * `x-polled`: the answer has an `ETag`.
+//! * `x-polled`: the answer has an `ETag`, and `busy` refuses it while too many answers are unread.
 
 use super::bodies;
 use super::document::object;
 use crate::api::body::RequestLimits;
+use crate::api::fields::reference;
 use crate::config::Settings;
 use crate::http_error::{MaxBody, Refusal};
 use crate::telemetry::limits::Limit;
@@ -109,7 +110,7 @@ impl Draft {
         let Some(answer) = self.keys.remove("x-answer") else { return };
         let text = json!({ "type": "string" });
         let (form, schema) = match answer["type"].as_str() {
-            Some(form) => (form, answer.get("schema").unwrap_or(&text)),
+            Some(form) => (form, &text),
             None => ("application/json", &answer["schema"]),
         };
         let mut content = json!({ "schema": schema });
@@ -134,6 +135,7 @@ impl Draft {
         if self.keys.remove("x-polled").is_none() {
             return;
         }
+        self.refusals.push(Refusal::Busy);
         let about = "Identifies the answer; unchanged as long as the answer is.";
         let headers = json!({ "etag": { "description": about, "schema": { "type": "string" } } });
         if let Some(answer) = self.responses.get_mut(&200) {
@@ -190,12 +192,11 @@ impl Draft {
 /// A JSON body, with the schema that it names or that of its reader.
 fn request_body(body: &Value) -> Value {
     let reader = body["reader"].as_str().unwrap_or_default();
-    let of_reader = json!({ "$ref": format!("#/components/schemas/{reader}") });
     json!({
         "description": "Parsed as JSON regardless of the content type, in the charset that it names.",
         "required": body.get("required").unwrap_or(&Value::Bool(true)),
         "content": { "application/json": {
-            "schema": body.get("schema").unwrap_or(&of_reader),
+            "schema": body.get("schema").unwrap_or(&reference(reader)),
             "example": body["example"],
         } },
     })

@@ -1,7 +1,8 @@
 //! The operations of the API description. [`Draft`] expands most of their keys. Two refer to another operation, which
 //! comes before:
 //!
-//! * `x-like` names it. The operation has all its keys, except for those that it gives itself.
+//! * `x-like` names it. The operation has all its keys, except for those that it gives itself; of `x-body` this
+//!   holds for each key.
 //! * `x-demo`: users, channels and connections of its examples get names of the live demo.
 
 use super::draft::Draft;

@@ -1,5 +1,6 @@
 //! The responses of refusals: by status, with codes, bodies and examples.
 
+use crate::api::fields::reference;
 use crate::http_error::{CODE_HEADER, LIMIT_HEADER, MaxBody, Refusal};
 use actix_web::body::MessageBody;
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ fn body(refusals: &[Refusal]) -> Value {
     for refusal in refusals {
         let schema = match refusal {
             Refusal::Invalid(Value::Array(_)) => json!({ "type": "array", "items": { "type": "string" } }),
-            _ => json!({ "$ref": format!("#/components/schemas/{}", body_name(refusal)) }),
+            _ => reference(body_name(refusal)),
         };
         if !schemas.contains(&schema) {
             schemas.push(schema);
