@@ -8,10 +8,10 @@ mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::auth::guard::now_unix;
 use crate::config::{Inputs, Loaded, Override, SettingsError, load};
 use crate::server::signals;
 use crate::telemetry::log_queue::LOG_QUEUE;
@@ -113,11 +113,6 @@ fn start(loaded: Loaded, run: fn(Loaded) -> ExitCode) -> ExitCode {
     code
 }
 
-fn now_unix() -> u64 {
-    // A clock before 1970 counts as 1970: every signature is then in the future.
-    SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs()).unwrap_or_default()
-}
-
 /// The secret to sign or verify with instead of those in the settings.
 #[derive(Args)]
 struct SecretArgs {
@@ -127,7 +122,7 @@ struct SecretArgs {
 }
 
 #[derive(Args)]
-pub(super) struct SettingsArgs {
+struct SettingsArgs {
     /// INI file of channelstream 0.7.1; CHANNELSTREAM_* variables are then ignored
     #[arg(short, long, value_name = "FILE", global = true)]
     ini: Option<PathBuf>,

@@ -64,8 +64,11 @@ fn contradictions(settings: &Settings) -> impl Iterator<Item = String> {
     numbers.chain(others).chain(without_effect(settings))
 }
 
+fn number(name: &str, settings: &Settings) -> Option<i64> {
+    Key::find(name)?.number(settings)
+}
+
 fn exceeds(&(part, whole, so, unless_default): &AtMost, settings: &Settings) -> Option<String> {
-    let number = |name, settings| Key::find(name)?.number(settings);
     let (value, bound) = (number(part, settings)?, number(whole, settings)?);
     let is_harmless = unless_default && number(part, &Settings::default()) == Some(value);
     (value > bound && bound != 0 && !is_harmless)
@@ -167,10 +170,6 @@ mod tests {
 
     fn warnings(settings: Settings) -> Vec<String> {
         contradictions(&settings).collect()
-    }
-
-    fn number(name: &str, settings: &Settings) -> Option<i64> {
-        Key::find(name).unwrap().number(settings)
     }
 
     #[track_caller]

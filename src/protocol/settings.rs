@@ -20,8 +20,6 @@ pub struct ChannelSettings {
     pub store_frames: bool,
 }
 
-impl ChannelSettings {}
-
 impl Default for ChannelSettings {
     fn default() -> Self {
         Self {

@@ -20,9 +20,7 @@ impl StateEntry {
         self.value.write_json(out);
         out.push(b'}');
     }
-}
 
-impl StateEntry {
     /// The length of key and value in bytes.
     pub fn size(&self) -> usize {
         self.key.len() + self.value.size()

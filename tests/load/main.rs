@@ -7,10 +7,10 @@
 )]
 
 #[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "these tests use only a part of it")]
 mod support;
 
 mod crowd;
-mod load_generator;
 mod restart;
 mod slow;
 mod soak;

@@ -104,7 +104,7 @@ def attack(server, name, count):
     row += [" / ".join(f"{one:.1f}" for one in (before[0], peak[0], after[0]))]
     row += [" / ".join(str(one) for one in (before[1], peak[1], after[1]))]
     print("| " + " | ".join(row) + " |", flush=True)
-    return last <= limit + 2 and after[1] <= before[1]
+    return answered == count and last <= limit + 2 and after[1] <= before[1]
 
 
 def main():

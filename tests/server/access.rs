@@ -1,21 +1,20 @@
 //! Checks that apply to every request: the server treats all spellings of a path in the same way, and every answer has
 //! the same security headers.
 
-use crate::support::backend::signature;
-use crate::support::http::{Reply, Wire};
+use crate::support::backend::{now_unix, signature};
+use crate::support::http::{Reply, Wire, ask};
 use crate::support::{TestServer, socket};
 use channelstream::auth::signing::Keys;
 use channelstream::auth::signing::request_signature::BoundTo;
 use channelstream::config::{AllowedOrigins, DemoSetting, Secret, Settings};
 use serde_json::json;
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const EVIL: (&str, &str) = ("origin", "https://evil.example");
 
 /// Settings that accept pages of other sites and signatures of the well-known secret.
 fn settings() -> Settings {
-    Settings { allow_default_secrets: true, demo: DemoSetting::On, ..crate::support::settings() }
+    Settings { demo: DemoSetting::On, ..crate::support::settings() }
 }
 
 /// Spellings of this path: with one letter escaped, with all, in upper and lower hexadecimal digits, with doubled
@@ -57,13 +56,6 @@ fn lookalikes(path: &str) -> Vec<String> {
         format!("/./{rest}"),
         format!("/%2e/{rest}"),
     ]
-}
-
-async fn ask(at: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-    Wire::open(at)
-        .await
-        .ask(method, target, &[headers, &[("connection", "close")]].concat(), body.as_bytes())
-        .await
 }
 
 /// The outcome of the checks: status, code, and whether pages of other origins may read the answer.
@@ -250,7 +242,7 @@ async fn server_accepts_calls_of_backends_in_every_spelling() {
 #[actix_web::test]
 async fn bound_signature_covers_the_path_as_sent() {
     let server = TestServer::start(Settings { require_bound_signatures: true, ..settings() });
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = now_unix();
     const BODY: &str = r#"{"info": {}}"#;
     let keys = Keys::new(&[Secret::new("secret")]);
     let sign = |target: &str, nonce: &str| {

@@ -2,20 +2,15 @@
 
 use crate::support::backend::signature;
 use crate::support::http::{Reply, Wire, request};
-use crate::support::socket::{FIN, PING, PONG, frame, halves, open};
+use crate::support::socket::{FIN, HANDSHAKE, PING, PONG, frame, halves, open};
 use crate::support::{TestServer, settings};
 use channelstream::config::Settings;
 use futures_util::future::{Either, select};
 use serde_json::{Value, json};
 use std::pin::pin;
 
-const HANDSHAKE: [(&str, &str); 5] = [
-    ("upgrade", "websocket"),
-    ("connection", "Upgrade"),
-    ("sec-websocket-version", "13"),
-    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
-];
+/// An offer with an option that the server declines.
+const OFFER: (&str, &str) = ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits");
 
 /// How a handshake arrives.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +35,7 @@ async fn has_arrived(server: &TestServer) {
 
 /// Sends a handshake and then a ping; returns the answer to the handshake and checks the pong.
 async fn enter(server: &TestServer, conn_id: &str, arriving: Arriving) -> Reply {
-    let bytes = request("GET", &format!("/ws?conn_id={conn_id}"), &HANDSHAKE, b"");
+    let bytes = request("GET", &format!("/ws?conn_id={conn_id}"), &[&HANDSHAKE[..], &[OFFER]].concat(), b"");
     let ping = frame(FIN | PING, b"there?");
     let mut wire = Wire::open(server.address).await;
     match arriving {

@@ -1,6 +1,6 @@
 //! Bodies: the memory that unread responses cost, and the resources that senders without a secret can use.
 
-use crate::support::backend::{Backend, signature};
+use crate::support::backend::{Backend, now_unix, signature};
 use crate::support::http::{Reply, Wire, request};
 use crate::support::process::{Process, command};
 use crate::support::{TestServer, settings, within};
@@ -10,7 +10,7 @@ use channelstream::config::{Secret, Settings};
 use serde_json::{Value, json};
 use socket2::SockRef;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -42,17 +42,10 @@ fn get(target: &str) -> Vec<u8> {
     request("GET", target, &[(name, &token)], b"")
 }
 
-/// A value of /admin/debug.
-async fn debug_value(backend: Backend, name: &str) -> usize {
-    let text = backend.send("GET", "/admin/debug", &[], b"").await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
-}
-
 async fn wait_for_value(backend: Backend, name: &str, value: usize) {
     let begun = Instant::now();
     loop {
-        let now = debug_value(backend, name).await;
+        let now = backend.debug_value(name).await;
         if now == value {
             return;
         }
@@ -240,10 +233,6 @@ async fn send_incomplete_body(address: SocketAddr, head: &str, length: usize) ->
     wire
 }
 
-fn now_unix() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
 /// Publishes in pieces that arrive separately, with this header; returns the status.
 async fn publish_in_pieces(address: SocketAddr, (name, value): (&str, String), body: &[u8]) -> u16 {
     let mut wire = Wire::open(address).await;
@@ -297,7 +286,7 @@ async fn unsigned_senders_do_not_block_signed_requests() {
         );
         let status = publish_in_pieces(server.address, ("x-channelstream-signature", bound), body).await;
         assert_eq!(status, 200, "bound, {head}");
-        assert!(debug_value(backend, UNVERIFIED).await <= BODY);
+        assert!(backend.debug_value(UNVERIFIED).await <= BODY);
         drop(held);
         wait_for_value(backend, UNVERIFIED, 0).await;
         wait_for_value(backend, "bytes of bodies in flight", 0).await;
@@ -333,9 +322,7 @@ async fn refusals_of_bodies_name_the_limit() {
     // A signed request has the usual limit.
     let id = json!({"conn_id": uuid::Uuid::new_v4(), "padding": "x".repeat(50_000)}).to_string();
     assert_eq!(server.backend().send("POST", "/disconnect", &[], id.as_bytes()).await.json(), false);
-    let count =
-        server.backend().send("GET", "/admin/admin.json?limits=true&per_page=0", &[], b"").await.json();
-    assert_eq!(count["limits"]["max_body_bytes"], 5);
+    assert_eq!(server.backend().hits("max_body_bytes").await, 5);
 }
 
 #[actix_web::test]

@@ -1,6 +1,6 @@
 //! The server refuses what exceeds a limit, names the limit and changes nothing; and it reads bodies by their charset.
 
-use crate::support::backend::{Backend, signature};
+use crate::support::backend::{Backend, now_unix, signature};
 use crate::support::http::{Reply, Wire, request};
 use crate::support::listener::{Listener, Transport};
 use crate::support::process::{Process, command};
@@ -8,7 +8,6 @@ use crate::support::{TestServer, settings, within};
 use channelstream::config::Settings;
 use serde_json::{Value, json};
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 async fn post(server: &TestServer, path: &str, body: &str) -> Reply {
     server.backend().send("POST", path, &[], body.as_bytes()).await
@@ -39,27 +38,20 @@ async fn server_refuses_large_bodies() {
     assert_eq!(wire.reply().await.status, 413);
 }
 
-/// A value of /admin/debug.
-async fn debug_value(server: &TestServer, name: &str) -> usize {
-    let text = server.backend().send("GET", "/admin/debug", &[], b"").await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
-}
-
 async fn body_bytes(server: &TestServer) -> usize {
-    debug_value(server, "bytes of bodies in flight").await
+    server.backend().debug_value("bytes of bodies in flight").await
 }
 
 #[actix_web::test]
 async fn server_counts_large_bodies_that_it_reads_for_a_bound_signature() {
     let server = TestServer::start(Settings { max_body_bytes: 2_000, ..settings() });
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = now_unix();
     let bound = [("x-channelstream-signature", format!("t={now},n=a,v1={}", "0".repeat(64)))];
     let bound = bound.each_ref().map(|(name, value)| (*name, value.as_str()));
     let body = "x".repeat(2_001);
     let reply = Wire::open(server.address).await.ask("POST", "/message", &bound, body.as_bytes()).await;
     assert_eq!((reply.status, reply.header("x-channelstream-error")), (413, Some("body-too-large")));
-    assert_eq!(debug_value(&server, "limit reached, max_body_bytes").await, 1);
+    assert_eq!(server.backend().debug_value("limit reached, max_body_bytes").await, 1);
 }
 
 async fn body_bytes_become(server: &TestServer, bytes: usize) {

@@ -1,11 +1,10 @@
 //! A second address for backends and operators: the paths that each of the two addresses serves.
 
 use crate::support::backend::signature;
-use crate::support::http::{Reply, Wire};
+use crate::support::http::{Reply, ask};
 use crate::support::{TestServer, settings, socket};
 use channelstream::config::{AllowedPeers, DemoSetting, Settings};
 use serde_json::json;
-use std::net::SocketAddr;
 
 fn separate_addresses() -> Settings {
     Settings {
@@ -38,11 +37,6 @@ const NOT_FOR_BROWSERS: [(&str, &str); 18] = [
     ("GET", "/api-explorer"),
     ("GET", "/openapi.json"),
 ];
-
-async fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-    let all = [headers, &[("connection", "close")]].concat();
-    Wire::open(address).await.ask(method, target, &all, body.as_bytes()).await
-}
 
 fn is_not_found(reply: &Reply) -> bool {
     (reply.status, reply.header("x-channelstream-error")) == (404, Some("not-found"))

@@ -2,32 +2,19 @@
 
 use crate::support::http::{Reply, Wire, request};
 use crate::support::listener::{ListenResult, Listener, Transport};
-use crate::support::{TestServer, settings, socket, within};
+use crate::support::socket::{self, HANDSHAKE};
+use crate::support::{TestServer, settings, within};
 use channelstream::config::Settings;
 use serde_json::{Value, json};
 
-const HANDSHAKE: [(&str, &str); 4] = [
-    ("upgrade", "websocket"),
-    ("connection", "Upgrade"),
-    ("sec-websocket-version", "13"),
-    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-];
-
-/// How many times a limit was reached, from admin.json.
-async fn hits(server: &TestServer, limit: &str) -> u64 {
-    let answer =
-        server.backend().send("GET", "/admin/admin.json?limits=true&per_page=0", &[], b"").await.json();
-    answer["limits"][limit].as_u64().unwrap_or_else(|| panic!("no {limit} in {answer}"))
-}
-
 async fn wait_for_hits(server: &TestServer, limit: &str, count: u64) {
     within(async {
-        while hits(server, limit).await < count {
+        while server.backend().hits(limit).await < count {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    assert_eq!(hits(server, limit).await, count, "{limit}");
+    assert_eq!(server.backend().hits(limit).await, count, "{limit}");
 }
 
 /// A refusal names its limit, is JSON, and sets a time to retry if a retry makes sense.
@@ -45,14 +32,6 @@ async fn post(server: &TestServer, path: &str, body: Value) -> Reply {
     server.backend().send("POST", path, &[], body.to_string().as_bytes()).await
 }
 
-/// Opens a handshake that the server must refuse; returns the answer.
-async fn refused_handshake(server: &TestServer, target: &str, headers: &[(&str, &str)]) -> Reply {
-    match socket::open(server.address, target, headers).await {
-        Ok(_) => panic!("{target} is accepted"),
-        Err(reply) => reply,
-    }
-}
-
 #[actix_web::test]
 async fn server_limits_the_number_of_sessions() {
     let server = TestServer::start(Settings { max_sessions: 2, ..settings() });
@@ -63,13 +42,13 @@ async fn server_limits_the_number_of_sessions() {
     let second = Listener::attach(server.address, Transport::Websocket, &ids[1]).await;
     // On the fast path and on the full path.
     for headers in [&[][..], &[("x-forwarded-prefix", "/none")][..]] {
-        let reply = refused_handshake(&server, &target(&ids[0]), headers).await;
+        let reply = socket::refused(server.address, &target(&ids[0]), headers).await;
         assert_refused(&reply, 503, "max_sessions");
     }
     let listen = format!("/listen?conn_id={}", ids[1]);
     let reply = Wire::open(server.address).await.ask("GET", &listen, &[], b"").await;
     assert_refused(&reply, 503, "max_sessions");
-    assert_eq!(hits(&server, "max_sessions").await, 3);
+    assert_eq!(server.backend().hits("max_sessions").await, 3);
     // Open sessions are not affected, and backends may still call.
     backend.publish_text("c", "still here").await;
     assert_eq!(first.texts(1).await, ["still here"]);
@@ -148,7 +127,7 @@ async fn server_limits_the_sockets_of_each_client_behind_a_proxy() {
     assert_refused(&polled, 429, "max_sockets_per_address");
     // Other clients and the proxy's own requests are not affected.
     assert!(open(&others[2], "192.0.2.2").await.is_ok());
-    assert_eq!(hits(&server, "max_sockets_per_address").await, 2);
+    assert_eq!(server.backend().hits("max_sockets_per_address").await, 2);
     drop(kept);
     within(async {
         while open(&others[1], "192.0.2.1").await.is_err() {
@@ -198,8 +177,8 @@ async fn server_limits_connections_in_total_and_of_one_user() {
     assert_eq!(again.status, 200, "{again:?}");
     assert!(backend.disconnect(&id).await);
     assert_eq!(connect("cyd").await.status, 200);
-    assert_eq!(hits(&server, "max_connections").await, 1);
-    assert_eq!(hits(&server, "max_connections_per_user").await, 1);
+    assert_eq!(server.backend().hits("max_connections").await, 1);
+    assert_eq!(server.backend().hits("max_connections_per_user").await, 1);
 }
 
 #[actix_web::test]
@@ -226,8 +205,8 @@ async fn server_limits_channels_of_a_connection_and_in_total() {
     assert_eq!(connect(&["d", "e", "a"]).await.status, 200);
     assert_refused(&post(&server, "/channel_config", json!({"f": {}})).await, 422, "max_channels");
     assert_eq!(post(&server, "/channel_config", json!({"e": {"notify_presence": true}})).await.status, 200);
-    assert_eq!(hits(&server, "max_channels").await, 2);
-    assert_eq!(hits(&server, "max_channels_per_connection").await, 1);
+    assert_eq!(server.backend().hits("max_channels").await, 2);
+    assert_eq!(server.backend().hits("max_channels_per_connection").await, 1);
 }
 
 #[actix_web::test]
@@ -252,8 +231,8 @@ async fn server_limits_user_states() {
     assert_refused(&set(json!({"a": "x".repeat(40)})).await, 422, "max_user_state_bytes");
     let state = set(json!({"c": "x".repeat(35)})).await.json();
     assert_eq!(state["user_state"], json!({"a": 5, "b": 6, "c": "x".repeat(35)}));
-    assert_eq!(hits(&server, "max_user_state_keys").await, 2);
-    assert_eq!(hits(&server, "max_user_state_bytes").await, 1);
+    assert_eq!(server.backend().hits("max_user_state_keys").await, 2);
+    assert_eq!(server.backend().hits("max_user_state_bytes").await, 1);
 }
 
 #[actix_web::test]
@@ -281,7 +260,7 @@ async fn server_limits_the_length_of_names() {
         let reply = post(&server, path, body).await;
         assert_eq!((reply.status, reply.json()), (422, errors), "{path}");
     }
-    assert_eq!(hits(&server, "fields").await, count);
+    assert_eq!(server.backend().hits("fields").await, count);
     let good = json!({"username": "fifth", "channels": ["four"], "state_public_keys": ["sixsix"]});
     assert_eq!(post(&server, "/connect", good).await.status, 200);
 }
@@ -305,7 +284,7 @@ async fn server_limits_the_publish_rate_of_one_secret() {
         let refused = backend.send(method, "/message", &[], body.as_bytes()).await;
         assert_refused(&refused, 429, "publish_rate_per_secret");
     }
-    assert_eq!(hits(&server, "publish_rate_per_secret").await, 3);
+    assert_eq!(server.backend().hits("publish_rate_per_secret").await, 3);
     assert!(listener.texts(6_100).await.iter().all(|text| text == "x"));
 }
 
@@ -329,14 +308,14 @@ async fn server_limits_queued_frames_and_bytes() {
         let mut reader = Listener::attach(server.address, Transport::Websocket, &reader_id).await;
         let large = "x".repeat(32 << 10);
         within(async {
-            while hits(&server, limit).await == 0 {
+            while server.backend().hits(limit).await == 0 {
                 for _ in 0..8 {
                     backend.publish_text("c", &large).await;
                 }
             }
         })
         .await;
-        assert_eq!(hits(&server, limit).await, 1);
+        assert_eq!(server.backend().hits(limit).await, 1);
         backend.publish_text("b", "unharmed").await;
         assert_eq!(reader.texts(1).await, ["unharmed"], "{limit}");
         // The server has freed its memory and counted why it was closed.
@@ -365,7 +344,7 @@ async fn poll_leaves_messages_above_the_limit_to_the_next_one() {
         (0..90).map(|n| json!({"user": "p", "channel": "c", "message": {"text": n.to_string()}})).collect();
     backend.post("/message", json!(batch)).await;
     assert_eq!(listener.texts(90).await, (0..90).map(|n| n.to_string()).collect::<Vec<_>>());
-    assert_eq!(hits(&server, "max_queued_frames").await, 0, "the server closes no client for it");
+    assert_eq!(server.backend().hits("max_queued_frames").await, 0, "the server closes no client for it");
 }
 
 #[actix_web::test]

@@ -1,6 +1,6 @@
 //! Logging never blocks the server, and clients cannot fill the log.
 
-use crate::support::backend::{Backend, signature};
+use crate::support::backend::Backend;
 use crate::support::http::{Wire, request};
 use crate::support::process::{Process, command};
 use crate::support::socket::{self, TEXT};
@@ -43,8 +43,8 @@ impl Server {
         begun.elapsed()
     }
 
-    async fn dropped_lines(&self) -> u64 {
-        debug_value(self.address, "log lines dropped: ").await
+    async fn dropped_lines(&self) -> usize {
+        Backend { address: self.address }.debug_value("log lines dropped").await
     }
 
     /// Sends at least `count` requests that the server refuses, and reads the answers.
@@ -82,14 +82,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A value of `/admin/debug`.
-async fn debug_value(address: SocketAddr, name: &str) -> u64 {
-    let (header, token) = signature();
-    let debug = Wire::open(address).await.ask("GET", "/admin/debug", &[(header, &token)], b"").await.text();
-    let value = debug.lines().find_map(|line| line.strip_prefix(name));
-    value.unwrap_or_else(|| panic!("no {name} in {debug}")).parse().unwrap()
 }
 
 /// A full pipe.
@@ -284,6 +276,7 @@ async fn server_counts_further_attempts_to_sign_in() {
 #[actix_web::test]
 async fn server_counts_malformed_requests_without_logging_them() {
     let process = Process::start();
+    let backend = Backend { address: process.address };
     for bytes in [&b"x\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n"] {
         for _ in 0..20 {
             let mut wire = Wire::open(process.address).await;
@@ -292,7 +285,7 @@ async fn server_counts_malformed_requests_without_logging_them() {
         }
     }
     within(async {
-        while debug_value(process.address, "requests refused, malformed: ").await < 60 {
+        while backend.debug_value("requests refused, malformed").await < 60 {
             actix_rt::time::sleep(Duration::from_millis(10)).await;
         }
     })

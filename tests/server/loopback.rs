@@ -1,13 +1,13 @@
 //! A server with well-known secrets on loopback refuses requests from elsewhere on every path.
 
-use crate::support::http::{Reply, Wire};
+use crate::support::backend::now_unix;
+use crate::support::http::{self, Reply};
 use crate::support::{TestServer, socket};
 use channelstream::auth::signing::Keys;
 use channelstream::auth::signing::request_signature::BoundTo;
 use channelstream::config::{DemoSetting, Secret, Settings};
 use serde_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const OWN: &str = "a secret of this server's own";
 const WELL_KNOWN: &str = "secret";
@@ -68,13 +68,8 @@ fn with(secrets: &[&str], password: &str) -> Settings {
     Settings { secrets, admin_secret: Secret::new(password), ..base() }
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
 async fn ask(server: &TestServer, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-    let all = [&[("connection", "close")], headers].concat();
-    Wire::open(server.address).await.ask(method, target, &all, body.as_bytes()).await
+    http::ask(server.address, method, target, headers, body).await
 }
 
 /// The ways to send a signature.
@@ -95,10 +90,10 @@ async fn signed(
     static NONCE: AtomicU64 = AtomicU64::new(0);
     let keys = Keys::new(&[Secret::new(secret)]);
     let token = match way {
-        Way::Header | Way::Query => keys.sign("x", now()),
+        Way::Header | Way::Query => keys.sign("x", now_unix()),
         Way::Bound => {
             let request = BoundTo { method, target: path, body: body.as_bytes() };
-            keys.sign_bound(&request, now(), &NONCE.fetch_add(1, Ordering::Relaxed).to_string())
+            keys.sign_bound(&request, now_unix(), &NONCE.fetch_add(1, Ordering::Relaxed).to_string())
         }
     };
     let (target, header) = match way {
@@ -183,7 +178,7 @@ async fn server_checks_the_host_of_a_target_in_absolute_form() {
     for path in ["/message", "//message", "/m%65ssage", "/info", "//info"] {
         for (host, refuses) in [("evil.example", true), ("localhost:8000", false)] {
             let target = format!("http://{host}{path}");
-            let token = Keys::new(&[Secret::new(WELL_KNOWN)]).sign("x", now());
+            let token = Keys::new(&[Secret::new(WELL_KNOWN)]).sign("x", now_unix());
             let signed = [("x-channelstream-secret", token.as_str())];
             let body = if path.ends_with("info") { r#"{"info": {}}"# } else { "[]" };
             let reply = ask(&server, "POST", &target, &signed, body).await;

@@ -42,6 +42,9 @@ mod openapi;
 mod replay;
 mod replay_engine;
 
+// The load generator of tools/load.
+mod load_generator;
+
 // Settings, commands, and the process.
 mod cli;
 mod faults;

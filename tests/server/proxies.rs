@@ -15,15 +15,7 @@ fn start() -> TestServer {
 fn start_behind(proxies: &[&str], ini: Option<&str>) -> TestServer {
     let trusted_proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
     let ini = ini.map(Into::into);
-    // The tests sign with the well-known secret, also through a proxy.
-    let allow_default_secrets = true;
-    TestServer::start(Settings {
-        poll_wait_ms: 100,
-        trusted_proxies,
-        ini,
-        allow_default_secrets,
-        ..settings()
-    })
+    TestServer::start(Settings { poll_wait_ms: 100, trusted_proxies, ini, ..settings() })
 }
 
 async fn ask(server: &TestServer, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {

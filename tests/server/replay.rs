@@ -7,12 +7,7 @@ use std::path::Path;
 async fn replay(workers: usize) {
     // As the original is started: it trusts the headers of proxies.
     let ini = Some("recorded.ini".into());
-    let server = TestServer::start(channelstream::config::Settings {
-        workers,
-        ini,
-        allow_default_secrets: true,
-        ..settings()
-    });
+    let server = TestServer::start(channelstream::config::Settings { workers, ini, ..settings() });
     let list = include_str!("../data/differences.toml");
     let options = Options {
         deliberate: Deliberate::read(list).expect("the list of differences is well-formed"),

@@ -1,5 +1,6 @@
 //! Secrets that change while the server runs: SIGHUP, and the evidence for retiring an old one.
 
+use crate::support::backend::now_unix;
 use crate::support::http::{Reply, Wire};
 use crate::support::socket::{self, FIN, PING};
 use channelstream::auth::signing::Keys;
@@ -10,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The server as a process, with its settings in a file.
 struct Process {
@@ -64,7 +65,7 @@ impl Process {
     }
 
     async fn ask(&self, secret: &str, target: &str, body: &str) -> Reply {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = now_unix();
         let token = Keys::new(&[Secret::new(secret)]).sign(target, now);
         let headers = [("x-channelstream-secret", token.as_str()), ("connection", "close")];
         Wire::open(self.address).await.ask("POST", target, &headers, body.as_bytes()).await
@@ -80,7 +81,7 @@ impl Process {
     }
 
     async fn secrets(&self, secret: &str) -> Value {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = now_unix();
         let token = Keys::new(&[Secret::new(secret)]).sign("", now);
         let headers = [("x-channelstream-secret", token.as_str())];
         let reply = Wire::open(self.address).await.ask("GET", "/admin/secrets.json", &headers, b"").await;

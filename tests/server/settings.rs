@@ -363,6 +363,8 @@ fn make_builds_a_file_from_environment_and_json() {
     {
         assert!(problems(make(&inputs, Some(json), "::1"))[0].starts_with(reason), "{json}");
     }
+    // Null means that the name is not given, so these are not two names of one setting.
+    assert!(make(&inputs, Some(r#"{"secret": null, "secrets": ["é"]}"#), "::1").is_ok());
 }
 
 /// Ways to name a file; "directory" stands for the file in the working directory.

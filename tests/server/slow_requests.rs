@@ -9,12 +9,6 @@ use std::time::{Duration, Instant};
 const LIMIT_MS: u64 = 300;
 const INTERVAL: Duration = Duration::from_millis(20);
 
-async fn hits(server: &TestServer, limit: &str) -> u64 {
-    let answer =
-        server.backend().send("GET", "/admin/admin.json?limits=true&per_page=0", &[], b"").await.json();
-    answer["limits"][limit].as_u64().unwrap()
-}
-
 /// Sends a piece at intervals until the server closes.
 async fn send_slowly(wire: &mut Wire, piece: &[u8]) -> Option<Reply> {
     within(async {
@@ -50,13 +44,13 @@ async fn server_closes_connections_with_an_endless_head() {
         let mut wire = Wire::open(server.address).await;
         wire.write(begins).await;
         assert_timed_out(send_slowly(&mut wire, b"x").await, "header_timeout_ms");
-        assert_eq!(hits(&server, "header_timeout_ms").await, count);
+        assert_eq!(server.backend().hits("header_timeout_ms").await, count);
     }
     let mut wire = Wire::open(server.address).await;
     assert_eq!(wire.ask("GET", "/nowhere", &[], b"").await.status, 404);
     wire.write("GET / HTTP/1.1\r\nx: ").await;
     assert_timed_out(send_slowly(&mut wire, b"x").await, "header_timeout_ms");
-    assert_eq!(hits(&server, "header_timeout_ms").await, 3);
+    assert_eq!(server.backend().hits("header_timeout_ms").await, 3);
     assert!(
         begun.elapsed() >= Duration::from_millis(3 * (LIMIT_MS - 100)),
         "the server closes no connection too early"
@@ -88,7 +82,7 @@ async fn server_closes_connections_with_an_endless_body() {
         wire.write(head).await;
         let piece: &[u8] = if head.contains("chunked") { b"1\r\n \r\n" } else { b" " };
         assert_timed_out(send_slowly(&mut wire, piece).await, "body_timeout_ms");
-        assert_eq!(hits(&server, "body_timeout_ms").await, count, "{head}");
+        assert_eq!(server.backend().hits("body_timeout_ms").await, count, "{head}");
     }
     // The server refuses a body that no handler reads immediately, and drops the rest.
     let mut wire = Wire::open(server.address).await;
@@ -112,7 +106,7 @@ async fn server_drops_the_endless_rest_of_a_refused_body() {
             }
         })
         .await;
-        assert_eq!(hits(&server, "body_timeout_ms").await, count, "{framing}");
+        assert_eq!(server.backend().hits("body_timeout_ms").await, count, "{framing}");
     }
 }
 
@@ -124,7 +118,7 @@ async fn server_does_not_wait_for_the_missing_rest_of_a_refused_body() {
     wire.write("POST /nowhere HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n").await;
     assert_eq!(wire.reply().await.status, 404);
     assert!(within(wire.try_reply()).await.is_none(), "only the end follows an answer");
-    assert_eq!(hits(&server, "body_timeout_ms").await, 1);
+    assert_eq!(server.backend().hits("body_timeout_ms").await, 1);
 }
 
 #[actix_web::test]
@@ -143,7 +137,7 @@ async fn server_closes_connections_with_an_unread_answer() {
     let mut wire = Wire::open(server.address).await;
     wire.write(crate::support::http::request("POST", "/info", &[(name, &token)], br#"{"info": {}}"#)).await;
     within(async {
-        while hits(&server, "answer_timeout_ms").await == 0 {
+        while server.backend().hits("answer_timeout_ms").await == 0 {
             tokio::time::sleep(INTERVAL).await;
         }
     })
@@ -169,6 +163,6 @@ async fn time_limits_do_not_affect_polls_and_fast_clients() {
         assert_eq!((reply.status, reply.text().as_str()), (200, "[]"));
     }
     for limit in ["header_timeout_ms", "body_timeout_ms", "answer_timeout_ms"] {
-        assert_eq!(hits(&server, limit).await, 0, "{limit}");
+        assert_eq!(server.backend().hits(limit).await, 0, "{limit}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::backend::Backend;
 use crate::support::http::{Wire, request};
 use crate::support::process::{Process, command};
-use crate::support::socket::{self, CLOSE, FIN, Incoming, Outgoing, PING};
+use crate::support::socket::{self, CLOSE, FIN, HANDSHAKE, Incoming, Outgoing, PING};
 use crate::support::{TestServer, settings, within};
 use channelstream::config::Settings;
 use serde_json::json;
@@ -68,13 +68,7 @@ async fn stop_closes_every_client() {
         let listen = wire.ask("GET", &format!("/listen?conn_id={late}"), &[], b"").await;
         assert_eq!((listen.status, listen.json()), (200, json!([])));
         let mut wire = connections.pop().unwrap();
-        let upgrade = [
-            ("upgrade", "websocket"),
-            ("connection", "Upgrade"),
-            ("sec-websocket-version", "13"),
-            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
-        let refused = wire.ask("GET", &format!("/ws?conn_id={late}"), &upgrade, b"").await;
+        let refused = wire.ask("GET", &format!("/ws?conn_id={late}"), &HANDSHAKE, b"").await;
         assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
         assert_eq!(refused.header("x-channelstream-error"), Some("draining"));
         first_outgoing.close().await;

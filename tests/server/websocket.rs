@@ -206,10 +206,7 @@ async fn user_parts_soon_after_its_socket_has_closed() {
 #[actix_web::test]
 async fn server_refuses_invalid_handshakes() {
     let server = TestServer::start(settings());
-    let refused = async |target: &str| match socket::open(server.address, target, &[]).await {
-        Ok(_) => panic!("{target} is accepted"),
-        Err(reply) => reply,
-    };
+    let refused = async |target: &str| socket::refused(server.address, target, &[]).await;
     let missing = refused("/ws").await;
     assert_eq!((missing.status, missing.header("connection")), (422, Some("close")));
     assert_eq!(missing.json(), json!({"conn_id": ["Missing data for required field."]}));

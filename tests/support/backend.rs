@@ -13,10 +13,13 @@ pub struct Backend {
     pub address: SocketAddr,
 }
 
+pub fn now_unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs()
+}
+
 /// A valid signature, as a header.
 pub fn signature() -> (&'static str, String) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
-    ("x-channelstream-secret", Keys::new(&[Secret::new("secret")]).sign("channelstream", now))
+    ("x-channelstream-secret", Keys::new(&[Secret::new("secret")]).sign("channelstream", now_unix()))
 }
 
 impl Backend {
@@ -69,6 +72,19 @@ impl Backend {
     pub async fn channel(&self, name: &str) -> Value {
         let mut answer = self.post("/info", json!({"info": {"channels": [name]}})).await;
         answer["channels"][name].take()
+    }
+
+    /// How many times a limit was reached, from admin.json.
+    pub async fn hits(&self, limit: &str) -> u64 {
+        let answer = self.send("GET", "/admin/admin.json?limits=true&per_page=0", &[], b"").await.json();
+        answer["limits"][limit].as_u64().unwrap_or_else(|| panic!("no {limit} in {answer}"))
+    }
+
+    /// A value of /admin/debug.
+    pub async fn debug_value(&self, name: &str) -> usize {
+        let text = self.send("GET", "/admin/debug", &[], b"").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().expect("a number")
     }
 
     /// Ends a connection; returns whether the server knew it.

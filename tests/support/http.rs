@@ -35,6 +35,12 @@ impl Reply {
     }
 }
 
+/// Sends a request on a connection of its own.
+pub async fn ask(at: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let all = [headers, &[("connection", "close")]].concat();
+    Wire::open(at).await.ask(method, target, &all, body.as_bytes()).await
+}
+
 /// One connection.
 pub struct Wire {
     stream: BufReader<TcpStream>,

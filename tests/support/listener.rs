@@ -98,11 +98,6 @@ impl Listener {
         texts
     }
 
-    /// The next answer of a poll, with or without events; only for tests of polls.
-    pub async fn raw(&mut self) -> ListenResult {
-        within(self.results.recv()).await.unwrap_or(ListenResult::Gone)
-    }
-
     /// No other poll follows the current one.
     pub fn stop_soon(&self) {
         self.leaving.set(true);

@@ -1,6 +1,4 @@
 //! Runs a server for one test, on its own port.
-#![allow(dead_code, reason = "tests/load uses only a part of this module")]
-#![allow(clippy::expect_used, reason = "a test that cannot continue must fail with a message")]
 
 pub mod http;
 pub mod backend;

@@ -36,6 +36,14 @@ pub struct Incoming(BufReader<ReadHalf<BufReader<TcpStream>>>);
 /// The half that writes.
 pub struct Outgoing(WriteHalf<BufReader<TcpStream>>);
 
+/// The headers of a handshake.
+pub const HANDSHAKE: [(&str, &str); 4] = [
+    ("upgrade", "websocket"),
+    ("connection", "Upgrade"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
 /// Opens a websocket, or returns the answer that the server sent instead.
 pub async fn open(
     address: SocketAddr,
@@ -45,21 +53,22 @@ pub async fn open(
     open_with_reply(address, target, headers).await.map(|(_, incoming, outgoing)| (incoming, outgoing))
 }
 
+/// Opens a handshake that the server must refuse; returns the answer.
+pub async fn refused(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Reply {
+    match open(address, target, headers).await {
+        Ok(_) => panic!("{target} is accepted"),
+        Err(reply) => reply,
+    }
+}
+
 /// Like `open`, and also returns the server's answer to the handshake.
 pub async fn open_with_reply(
     address: SocketAddr,
     target: &str,
     headers: &[(&str, &str)],
 ) -> Result<(Reply, Incoming, Outgoing), Reply> {
-    let mut all = vec![
-        ("upgrade", "websocket"),
-        ("connection", "Upgrade"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    all.extend_from_slice(headers);
     let mut wire = Wire::open(address).await;
-    let reply = wire.ask("GET", target, &all, b"").await;
+    let reply = wire.ask("GET", target, &[&HANDSHAKE, headers].concat(), b"").await;
     if reply.status != 101 {
         return Err(reply);
     }

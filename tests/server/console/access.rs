@@ -1,13 +1,12 @@
 //! Access to the console: signing in, guessed passwords and forged commands.
 
-use super::operator::{Operator, fast_settings, send_request, server, sign_in};
+use super::operator::{Operator, fast_settings, server, sign_in};
 use crate::support::TestServer;
-use crate::support::backend::signature;
-use crate::support::http::Reply;
+use crate::support::backend::{now_unix, signature};
+use crate::support::http::{Reply, ask};
 use channelstream::auth::signing::Keys;
 use channelstream::config::Secret;
 use futures_util::future::join_all;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const LISTS: [&str; 8] = [
     "/admin/secrets.json",
@@ -28,7 +27,7 @@ async fn server_refuses_unsigned_requests_to_the_console() {
     let asked = LISTS.map(|path| ("GET", path)).into_iter().chain(COMMANDS.map(|path| ("POST", path)));
     for (method, path) in asked {
         for cookie in ["", "auth_tkt=admin", "auth_tkt=admin.AAAA.AAAA"] {
-            let reply = send_request(server.address, method, path, &[("cookie", cookie)], "{}").await;
+            let reply = ask(server.address, method, path, &[("cookie", cookie)], "{}").await;
             assert_eq!(
                 (reply.status, reply.header("x-channelstream-error")),
                 (403, Some("signature-missing")),
@@ -64,11 +63,11 @@ async fn commands_require_the_token_of_their_sign_in() {
 async fn signed_requests_need_neither_cookie_nor_token() {
     let server = server();
     let (name, token) = signature();
-    let list = send_request(server.address, "GET", LISTS[0], &[(name, &token)], "").await;
+    let list = ask(server.address, "GET", LISTS[0], &[(name, &token)], "").await;
     assert_eq!(list.status, 200);
-    let sent = send_request(server.address, "POST", COMMANDS[0], &[(name, &token)], "[]").await;
+    let sent = ask(server.address, "POST", COMMANDS[0], &[(name, &token)], "[]").await;
     assert_eq!((sent.status, sent.text().as_str()), (200, "[]"));
-    let bad = send_request(server.address, "GET", LISTS[0], &[(name, "garbage")], "").await;
+    let bad = ask(server.address, "GET", LISTS[0], &[(name, "garbage")], "").await;
     assert_eq!(bad.status, 401);
 }
 
@@ -135,7 +134,7 @@ async fn sign_out_ends_one_sign_in_and_every_copy_of_its_cookie() {
         assert_eq!(other.command("/admin/message", serde_json::json!([])).await.status, 200);
     }
     // Without a sign-in a sign-out has nothing to end, with and without a form.
-    let again = send_request(server.address, "POST", "/admin/sign_out", &[], "").await;
+    let again = ask(server.address, "POST", "/admin/sign_out", &[], "").await;
     assert_eq!((again.status, again.header("location").is_some()), (302, true));
 }
 
@@ -156,7 +155,7 @@ async fn server_does_not_lock_out_a_known_browser_after_wrong_passwords_of_other
     assert_eq!(again.status, 302);
     assert!(cookies(&again).iter().any(|cookie| cookie.starts_with("auth_browser=")));
     // The cookie of a known browser opens nothing, and the browser's own guesses are counted.
-    let opened = send_request(server.address, "GET", LISTS[0], &[("cookie", browser)], "").await;
+    let opened = ask(server.address, "GET", LISTS[0], &[("cookie", browser)], "").await;
     assert_eq!(opened.status, 403);
     let own = [("cookie", browser.as_str())];
     let guesses = join_all((0..8).map(|_| sign_in(server.address, "wrong", &own))).await;
@@ -178,33 +177,33 @@ async fn sign_in_without_fields_returns_the_form() {
         (&form, "username=a&username=b&password=x"),
     ];
     for (headers, body) in none {
-        let reply = send_request(server.address, "POST", "/admin/sign_in", headers, body).await;
+        let reply = ask(server.address, "POST", "/admin/sign_in", headers, body).await;
         assert_eq!(reply.status, 200, "{headers:?} {body}: {reply:?}");
         assert!(reply.text().contains("name=\"password\""), "{headers:?} {body}");
     }
-    let wrong = send_request(server.address, "POST", "/admin/sign_in", &json, "{}").await;
+    let wrong = ask(server.address, "POST", "/admin/sign_in", &json, "{}").await;
     assert_eq!(wrong.status, 422, "a content type that is not a form: {wrong:?}");
     // 0.7.1 reads a body without a content type as a form.
     let right = "username=admin&password=admin_secret";
     for untyped in [&[][..], &[("content-type", "")]] {
-        assert_eq!(send_request(server.address, "POST", "/admin/sign_in", untyped, right).await.status, 302);
+        assert_eq!(ask(server.address, "POST", "/admin/sign_in", untyped, right).await.status, 302);
         let large = format!("{right}&x={}", "x".repeat(5_000));
-        assert_eq!(send_request(server.address, "POST", "/admin/sign_in", untyped, &large).await.status, 413);
+        assert_eq!(ask(server.address, "POST", "/admin/sign_in", untyped, &large).await.status, 413);
     }
     // The last one of several values counts, as in the original's forms.
     let twice = "username=x&username=admin&password=admin_secret";
-    assert_eq!(send_request(server.address, "POST", "/admin/sign_in", &form, twice).await.status, 302);
+    assert_eq!(ask(server.address, "POST", "/admin/sign_in", &form, twice).await.status, 302);
 }
 
 #[actix_rt::test]
 async fn server_renews_an_old_cookie_on_use_and_sign_out_ends_both() {
     let server = server();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = now_unix();
     // As the server signs it: the server derives the key of its cookies from the settings of the tests.
     let keys = Keys::new(&[Secret::new("auth_tkt\nfor tests\nadmin\nadmin_secret")]);
     let issued = |ago: u64| format!("auth_tkt={}", keys.sign(&format!("admin-{:032x}", 7), now - ago));
     let ask = async |method: &str, path: &str, cookie: &str| {
-        send_request(server.address, method, path, &[("cookie", cookie)], "").await
+        ask(server.address, method, path, &[("cookie", cookie)], "").await
     };
     let fresh = ask("GET", LISTS[0], &issued(60)).await;
     assert_eq!((fresh.status, cookies(&fresh).len()), (200, 0));
@@ -231,7 +230,7 @@ async fn server_keeps_sign_ins_over_a_restart_if_a_cookie_secret_is_set() {
         let known = cookies(&sign_in(before.address, "admin_secret", &[]).await);
         before.stop();
         let after = start();
-        let opened = send_request(after.address, "GET", LISTS[0], &[("cookie", &known[0])], "").await;
+        let opened = ask(after.address, "GET", LISTS[0], &[("cookie", &known[0])], "").await;
         assert_eq!(opened.status == 200, stays, "{key}: {opened:?}");
         join_all((0..8).map(|_| sign_in(after.address, "wrong", &[]))).await;
         let again = sign_in(after.address, "admin_secret", &[("cookie", &known[1])]).await;

@@ -2,10 +2,10 @@
 
 use super::operator::{Operator, fast_settings, server};
 use crate::support::TestServer;
+use crate::support::backend::now_unix;
 use crate::support::listener::{Listener, Transport};
 use channelstream::config::Settings;
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const TARGET: &str = "/admin/limits.json";
 const PAGE: &str = include_str!("../../../docs/limits.md");
@@ -14,10 +14,6 @@ const PAGE: &str = include_str!("../../../docs/limits.md");
 fn row<'a>(answer: &'a Value, list: &str, key: &str, value: &str) -> &'a Value {
     let rows = answer[list].as_array().unwrap();
     rows.iter().find(|row| row[key] == value).unwrap_or_else(|| panic!("no {value} in {answer}"))
-}
-
-fn now_unix() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 #[actix_rt::test]

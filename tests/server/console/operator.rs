@@ -1,6 +1,6 @@
 //! An operator who has signed in.
 
-use crate::support::http::{Reply, Wire};
+use crate::support::http::{Reply, ask};
 use crate::support::{TestServer, settings};
 use channelstream::config::Settings;
 use serde_json::Value;
@@ -15,25 +15,12 @@ pub fn fast_settings() -> Settings {
     Settings { leave_delay: 0, ..settings() }
 }
 
-/// Sends a request without any credentials but the given headers.
-pub async fn send_request(
-    address: SocketAddr,
-    method: &str,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Reply {
-    let mut all = vec![("connection", "close")];
-    all.extend_from_slice(headers);
-    Wire::open(address).await.ask(method, target, &all, body.as_bytes()).await
-}
-
 /// Submits the sign-in form.
 pub async fn sign_in(address: SocketAddr, password: &str, headers: &[(&str, &str)]) -> Reply {
     let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
     all.extend_from_slice(headers);
     let form = format!("username=admin&password={password}");
-    send_request(address, "POST", "/admin/sign_in", &all, &form).await
+    ask(address, "POST", "/admin/sign_in", &all, &form).await
 }
 
 /// The browser of a signed-in operator.
@@ -47,7 +34,7 @@ impl Operator {
     pub async fn sign_in(server: &TestServer) -> Self {
         let reply = sign_in(server.address, "admin_secret", &[]).await;
         let cookie = reply.header("set-cookie").expect("a cookie").split(';').next().unwrap().to_owned();
-        let page = send_request(server.address, "GET", "/admin", &[("cookie", &cookie)], "").await.text();
+        let page = ask(server.address, "GET", "/admin", &[("cookie", &cookie)], "").await.text();
         let (_, rest) = page.split_once("name=\"csrf-token\" content=\"").expect("a token");
         let token = rest.split('"').next().unwrap().to_owned();
         Self { address: server.address, cookie, token }
@@ -56,7 +43,7 @@ impl Operator {
     pub async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut all = vec![("cookie", self.cookie.as_str())];
         all.extend_from_slice(headers);
-        send_request(self.address, method, target, &all, body).await
+        ask(self.address, method, target, &all, body).await
     }
 
     /// Returns the answer to a GET, which must be a 200.

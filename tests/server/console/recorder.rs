@@ -1,7 +1,8 @@
 //! The recorder: why a connection received a message or did not, and what the server sends in a channel.
 
-use super::operator::{Operator, fast_settings, send_request, server};
+use super::operator::{Operator, fast_settings, server};
 use crate::support::TestServer;
+use crate::support::http::ask;
 use crate::support::listener::{ListenResult, Listener, Transport};
 use crate::support::socket;
 use channelstream::config::Settings;
@@ -240,6 +241,6 @@ async fn server_validates_requests_for_a_recording() {
         let reply = operator.ask("GET", &format!("/admin/recording.json?{query}"), &[], "").await;
         assert_eq!(reply.status, status, "{query}");
     }
-    assert_eq!(send_request(server.address, "POST", "/admin/record", &[], "{}").await.status, 403);
-    assert_eq!(send_request(server.address, "GET", "/admin/recording.json", &[], "").await.status, 403);
+    assert_eq!(ask(server.address, "POST", "/admin/record", &[], "{}").await.status, 403);
+    assert_eq!(ask(server.address, "GET", "/admin/recording.json", &[], "").await.status, 403);
 }

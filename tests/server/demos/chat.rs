@@ -1,6 +1,6 @@
 //! `/demo/chat`: every client receives each message of every client.
 
-use super::common::{frames_until_pong, open, quiet};
+use super::common::{assert_closes_at_stop, assert_closes_without_pongs, frames_until_pong, open, quiet};
 use crate::support::socket::{self, BINARY, CLOSE, FIN, Frame, Incoming, Outgoing, PING, PONG, TEXT, frame};
 use crate::support::{TestServer, within};
 use channelstream::config::Settings;
@@ -68,22 +68,7 @@ async fn client_that_leaves_affects_no_other_client() {
 
 #[actix_web::test]
 async fn server_closes_a_client_that_sends_no_pongs() {
-    let settings = Settings { ping_interval_ms: 50, pong_timeout: 1_500, ..quiet() };
-    let server = TestServer::start(settings);
-    let (mut vanished, _keep) = open(&server, CHAT).await;
-    let (mut there, mut outgoing) = open(&server, CHAT).await;
-    let answering = async {
-        loop {
-            if there.expect().await.opcode == PING {
-                outgoing.frame(FIN | PONG, b"").await;
-            }
-        }
-    };
-    let closing =
-        tokio::select! { closing = vanished.closing() => closing, () = answering => unreachable!() };
-    assert_eq!(closing.code(), Some(4003));
-    outgoing.text("still there").await;
-    while there.expect().await.payload != b"still there" {}
+    assert_closes_without_pongs(CHAT).await;
 }
 
 /// The server refuses invalid frames as on `/ws`; other clients do not notice it.
@@ -184,9 +169,6 @@ async fn server_closes_clients_that_never_read_without_delaying_others() {
 #[actix_web::test]
 async fn server_sends_a_close_frame_when_it_stops() {
     let server = TestServer::start(quiet());
-    let (mut incoming, mut outgoing) = join(&server).await;
-    let stopped = server.stop_in_background();
-    assert_eq!(incoming.closing().await.code(), Some(1001));
-    outgoing.close().await;
-    within(stopped).await.unwrap();
+    let socket = join(&server).await;
+    assert_closes_at_stop(server, socket).await;
 }

@@ -1,6 +1,8 @@
 //! `/demo/echo`; `tests/server/echo_cases` tests what it has in common with every echo server.
 
-use super::common::{behind_a_proxy, open, quiet, refused};
+use super::common::{
+    assert_closes_at_stop, assert_closes_without_pongs, behind_a_proxy, open, quiet, refused,
+};
 use crate::support::socket::{BINARY, FIN, Frame, PING, TEXT, frame};
 use crate::support::{TestServer, within};
 use channelstream::config::Settings;
@@ -78,21 +80,7 @@ async fn upgraded_stream(server: &TestServer) -> TcpStream {
 
 #[actix_web::test]
 async fn server_closes_a_client_that_sends_no_pongs() {
-    let settings = Settings { ping_interval_ms: 50, pong_timeout: 1_500, ..quiet() };
-    let server = TestServer::start(settings);
-    let (mut vanished, _keep) = open(&server, "/demo/echo").await;
-    let (mut there, mut outgoing) = open(&server, "/demo/echo").await;
-    let answering = async {
-        loop {
-            assert_eq!(there.expect().await.opcode, PING);
-            outgoing.frame(FIN | crate::support::socket::PONG, b"").await;
-        }
-    };
-    let closing =
-        tokio::select! { closing = vanished.closing() => closing, () = answering => unreachable!() };
-    assert_eq!(closing.code(), Some(4003));
-    outgoing.text("still there").await;
-    while there.expect().await.payload != b"still there" {}
+    assert_closes_without_pongs("/demo/echo").await;
 }
 
 /// The server sends no ping that a client busy with a long message must answer.
@@ -118,11 +106,8 @@ async fn slow_client_receives_its_long_message() {
 #[actix_web::test]
 async fn server_sends_a_close_frame_when_it_stops() {
     let server = TestServer::start(quiet());
-    let (mut incoming, mut outgoing) = open(&server, "/demo/echo").await;
-    let stopped = server.stop_in_background();
-    assert_eq!(incoming.closing().await.code(), Some(1001));
-    outgoing.close().await;
-    within(stopped).await.unwrap();
+    let socket = open(&server, "/demo/echo").await;
+    assert_closes_at_stop(server, socket).await;
 }
 
 #[actix_web::test]
