@@ -121,7 +121,15 @@ impl Crowd {
         let retention = Retention { frames: 100, history: 1_000 };
         let encoder = Encoder { date: true };
         let (settings_before, epoch) = (ChannelSettings::default(), Epoch::new(0));
-        let channel = ChannelState::new(identity, settings_before, encoder, retention, now(), epoch);
+        let channel = ChannelState::new(
+            identity,
+            settings_before,
+            encoder,
+            retention,
+            now(),
+            epoch,
+            Default::default(),
+        );
         let mut crowd = Self { channel, effects: ChannelEffects::new() };
         (0..members).for_each(|index| crowd.join(conn(index), &user(index)));
         crowd.channel.configure(settings);

@@ -5,6 +5,8 @@ pub(crate) mod requests;
 pub(crate) mod drain;
 pub(crate) mod registry;
 pub(crate) mod private_messages;
+pub(crate) mod recovery;
+pub(crate) mod stamps;
 pub mod channel;
 pub(crate) mod hub;
 pub(crate) mod batched_mailbox;

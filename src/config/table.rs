@@ -226,6 +226,8 @@ settings! {
         max_json_depth: usize = 64 => number(4, 127);
         /// Maximum number of items of any list or mapping in a request.
         max_list_items: usize = 10_000 => number(1, 10_000_000);
+        /// Maximum number of positions with which a client returns.
+        max_positions: usize = 1_000 => number(1, 10_000);
         /// Maximum number of channels that one request names.
         max_channels_per_request: usize = 1_000 => number(1, 1_000_000);
         /// Largest event frame sent to clients, in bytes.

@@ -3,9 +3,11 @@
 use super::ids::UserId;
 use super::user_set::UserSet;
 use super::websocket::{self, HEADER_ROOM};
-use crate::protocol::ids::{Offset, Stream};
+use crate::protocol::ids::{Offset, Stamp, Stream};
 use bytes::Bytes;
+use std::borrow::Borrow;
 use std::cell::OnceCell;
+use std::fmt;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -27,8 +29,20 @@ impl LiveFlag {
     }
 }
 
+/// The end of an object in a list.
+const LIST_END: &[u8] = b"}]";
+const CATCHUP_MEMBER: &str = ",\"catchup\":true";
 const CATCHUP_TAIL: &[u8] = b",\"catchup\":true}]";
 const CATCHUP_ELEMENT_TAIL: &[u8] = b",\"catchup\":true}";
+
+/// The last member of an event for clients that asked for positions.
+struct OffsetMember(Offset);
+
+impl fmt::Display for OffsetMember {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, ",\"offset\":{}", self.0)
+    }
+}
 
 /// The members of a stream that receive a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,8 +120,33 @@ impl Frame {
 
     /// The catch-up form as an element of a poll's list, in two parts: the first is shared with the live form, the
     /// second closes the object.
-    pub fn catchup_element(&self) -> [Bytes; 2] {
-        [self.live.slice(self.open.clone()), Bytes::from_static(CATCHUP_ELEMENT_TAIL)]
+    ///
+    /// The element ends with the offset of the frame, if it is given.
+    pub fn catchup_element(&self, offset: Option<Offset>) -> [Bytes; 2] {
+        let tail = match offset {
+            None => Bytes::from_static(CATCHUP_ELEMENT_TAIL),
+            Some(offset) => format!("{CATCHUP_MEMBER}{}}}", OffsetMember(offset)).into(),
+        };
+        [self.live.slice(self.open.clone()), tail]
+    }
+
+    /// The live form with the offset of the frame in its stream.
+    pub fn positioned(&self, offset: Offset) -> Bytes {
+        let object = self.open.start..self.live.len() - LIST_END.len();
+        self.with_tail(object, &OffsetMember(offset).to_string())
+    }
+
+    /// The catch-up form with the offset of the frame in its stream.
+    pub fn positioned_catchup(&self, offset: Offset) -> Bytes {
+        self.with_tail(self.open.clone(), &format!("{CATCHUP_MEMBER}{}", OffsetMember(offset)))
+    }
+
+    /// A websocket frame of a part of the live form, these members, and the end of the list.
+    fn with_tail(&self, object: Range<usize>, members: &str) -> Bytes {
+        let mut draft = FrameDraft::new(object.len() + members.len());
+        draft.buffer.extend_from_slice(&self.live[object]);
+        draft.buffer.extend_from_slice(members.as_bytes());
+        draft.seal(LIST_END).0
     }
 
     /// The receivers of the frame.
@@ -158,43 +197,96 @@ impl FrameDraft {
 #[derive(Debug)]
 pub struct FrameBatch {
     pub stream: Stream,
+    /// The hub delivered every frame up to this stamp before these frames.
+    pub covered: Stamp,
     /// The bytes of all frames, in order.
     pub bytes: Bytes,
     /// The end of each frame within `bytes`, and its offset.
     pub ends: Vec<(usize, Offset)>,
     /// The compressed form. Created on first use.
     deflated: OnceCell<Box<FrameBatch>>,
+    /// The form with offsets. Created on first use.
+    positioned: OnceCell<Box<FrameBatch>>,
 }
 
 impl FrameBatch {
     /// Joins the live forms of frames.
-    pub fn live<'a>(stream: Stream, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> Self {
-        Self::join(stream, frames, Frame::live)
+    pub fn live<'a>(
+        stream: Stream,
+        covered: Stamp,
+        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
+    ) -> Self {
+        Self::join(stream, covered, frames.map(|(offset, frame)| (offset, frame.live())))
     }
 
     /// Joins frames in the form that `form` returns.
-    fn join<'a>(
+    fn join<B: Borrow<Bytes>>(
         stream: Stream,
-        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
-        form: impl Fn(&'a Frame) -> &'a Bytes,
+        covered: Stamp,
+        frames: impl Iterator<Item = (Offset, B)> + Clone,
     ) -> Self {
         let mut iter = frames.clone();
-        if let (Some((offset, frame)), None) = (iter.next(), iter.next()) {
-            let bytes = form(frame).clone();
-            return Self::of(stream, vec![(bytes.len(), offset)], bytes);
+        if let (Some((offset, bytes)), None) = (iter.next(), iter.next()) {
+            let bytes = bytes.borrow().clone();
+            return Self::of(stream, covered, vec![(bytes.len(), offset)], bytes);
         }
-        let size = frames.clone().map(|(_, frame)| form(frame).len()).sum();
-        let mut bytes = Vec::with_capacity(size);
+        let size = frames.clone().map(|(_, bytes)| bytes.borrow().len()).sum();
+        let mut joined = Vec::with_capacity(size);
         let mut ends = Vec::new();
-        for (offset, frame) in frames {
-            bytes.extend_from_slice(form(frame));
-            ends.push((bytes.len(), offset));
+        for (offset, bytes) in frames {
+            joined.extend_from_slice(bytes.borrow());
+            ends.push((joined.len(), offset));
         }
-        Self::of(stream, ends, bytes.into())
+        Self::of(stream, covered, ends, joined.into())
     }
 
-    pub fn of(stream: Stream, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
-        Self { stream, bytes, ends, deflated: OnceCell::new() }
+    pub fn of(stream: Stream, covered: Stamp, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
+        Self { stream, covered, bytes, ends, deflated: OnceCell::new(), positioned: OnceCell::new() }
+    }
+
+    /// The form with offsets, created once for all members of a group.
+    pub fn positioned<'a>(&self, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> &FrameBatch {
+        self.positioned.get_or_init(|| {
+            let frames: Vec<_> = frames.map(|(offset, frame)| (offset, frame.positioned(offset))).collect();
+            Box::new(Self::join(
+                self.stream,
+                self.covered,
+                frames.iter().map(|(offset, bytes)| (*offset, bytes)),
+            ))
+        })
+    }
+
+    /// The bytes of each frame, in order.
+    fn frames(&self) -> impl Iterator<Item = (Offset, Bytes)> + Clone {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
+        let frame =
+            |(start, (end, offset)): (usize, &(usize, Offset))| (*offset, self.bytes.slice(start..*end));
+        starts.zip(&self.ends).map(frame)
+    }
+
+    /// Each frame as an element of a poll's list.
+    pub fn elements(&self) -> impl Iterator<Item = (Offset, Bytes)> + Clone {
+        self.frames().map(|(offset, frame)| {
+            let start = websocket::payload_start(&frame) + 1;
+            (offset, frame.slice(start..frame.len() - 1))
+        })
+    }
+
+    /// The compressed form of frames that exist only in this batch.
+    pub fn deflated_frames(&self, threshold: usize) -> &FrameBatch {
+        self.deflated.get_or_init(|| {
+            let deflate = |(offset, frame): (Offset, Bytes)| {
+                let payload = &frame[websocket::payload_start(&frame)..];
+                let deflated = if frame.len() < threshold { None } else { websocket::deflated_text(payload) };
+                (offset, deflated.unwrap_or(frame))
+            };
+            let frames: Vec<_> = self.frames().map(deflate).collect();
+            Box::new(Self::join(
+                self.stream,
+                self.covered,
+                frames.iter().map(|(offset, bytes)| (*offset, bytes)),
+            ))
+        })
     }
 
     /// The compressed form, created once for all members of a group.
@@ -203,14 +295,17 @@ impl FrameBatch {
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
         threshold: usize,
     ) -> &FrameBatch {
-        self.deflated
-            .get_or_init(|| Box::new(Self::join(self.stream, frames, |frame| frame.deflated(threshold))))
+        self.deflated.get_or_init(|| {
+            let frames = frames.map(|(offset, frame)| (offset, frame.deflated(threshold)));
+            Box::new(Self::join(self.stream, self.covered, frames))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::websocket::Opcode;
 
     fn frame(object: &[u8], flag: LiveFlag) -> Frame {
         let mut draft = FrameDraft::new(object.len());
@@ -224,14 +319,49 @@ mod tests {
         assert_eq!(&frame.live()[..], b"\x81\x19[{\"a\":1,\"catchup\":false}]");
         assert_eq!(&frame.live_element()[..], b"{\"a\":1,\"catchup\":false}");
         assert_eq!(&frame.catchup()[..], b"\x81\x18[{\"a\":1,\"catchup\":true}]");
-        assert_eq!(frame.catchup_element().concat(), b"{\"a\":1,\"catchup\":true}");
+        assert_eq!(frame.catchup_element(None).concat(), b"{\"a\":1,\"catchup\":true}");
+    }
+
+    #[test]
+    fn positioned_forms_end_with_the_offset() {
+        for flag in [LiveFlag::False, LiveFlag::Absent] {
+            let frame = frame(b"{\"a\":1", flag);
+            let live = frame.live_element();
+            let live = std::str::from_utf8(&live[..live.len() - 1]).unwrap();
+            let positioned = format!("[{live},\"offset\":19}}]");
+            assert_eq!(frame.positioned(19), websocket::frame(Opcode::Text, positioned.as_bytes()));
+            let catchup = b"[{\"a\":1,\"catchup\":true,\"offset\":19}]";
+            assert_eq!(frame.positioned_catchup(19), websocket::frame(Opcode::Text, catchup));
+            assert_eq!(&frame.catchup_element(Some(19)).concat()[..], &catchup[1..catchup.len() - 1]);
+        }
+    }
+
+    #[test]
+    fn a_batch_has_its_frames_in_every_form() {
+        let frames = [10, 200, 70_000].map(|size| {
+            let object = format!("{{\"x\":\"{}\"", "7".repeat(size));
+            frame(object.as_bytes(), LiveFlag::False)
+        });
+        let pairs = || (1..).zip(&frames);
+        let batch = FrameBatch::live(Stream::Private, Stamp(5), pairs());
+        let positioned = batch.positioned(pairs());
+        let expected: Vec<_> = pairs().map(|(offset, frame)| frame.positioned(offset)).collect();
+        assert_eq!(positioned.bytes, expected.concat());
+        assert_eq!((positioned.ends.len(), positioned.covered), (3, Stamp(5)));
+        for (offset, element) in positioned.elements() {
+            let json: serde_json::Value = serde_json::from_slice(&element).unwrap();
+            assert_eq!(json["offset"], offset);
+        }
+        let deflated = positioned.deflated_frames(100);
+        assert_eq!(deflated.ends[0].0, expected[0].len(), "a short frame stays as it is");
+        assert!(deflated.bytes.len() < positioned.bytes.len());
     }
 
     #[test]
     fn live_edits_have_no_catchup_member() {
         let frame = frame(b"{\"a\":1", LiveFlag::Absent);
         assert_eq!(&frame.live_element()[..], b"{\"a\":1}");
-        assert_eq!(frame.catchup_element().concat(), b"{\"a\":1,\"catchup\":true}");
+        assert_eq!(frame.catchup_element(None).concat(), b"{\"a\":1,\"catchup\":true}");
     }
 
     #[test]
@@ -245,7 +375,7 @@ mod tests {
             let (frame, part) = draft.finish(LiveFlag::False, Audience::all(), Some(range));
             assert_eq!(part.map(|p| p.len()), Some(size));
             assert!(frame.live_element().starts_with(b"{\"x\":7"));
-            assert!(frame.catchup_element().concat().ends_with(b"7,\"catchup\":true}"));
+            assert!(frame.catchup_element(None).concat().ends_with(b"7,\"catchup\":true}"));
         }
     }
 

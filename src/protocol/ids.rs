@@ -1,6 +1,6 @@
 //! Ids inside the server: small, freely copied, never reused while a copy may still exist.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// A user, as long as the server remembers it. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,26 +55,82 @@ pub enum Stream {
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// 32 digits without letters that look like digits (Crockford's base32).
-    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    const BITS: u32 = 40;
+    /// The length of its text.
+    pub const LENGTH: usize = 8;
 
     /// Uses the lowest bits of a random number.
-    pub fn new(random: u64) -> Self {
-        Self(random & ((1 << Self::BITS) - 1))
+    pub const fn new(random: u64) -> Self {
+        Self(lowest_bits(random, Self::LENGTH))
+    }
+
+    /// Reads the text that [`Epoch`] displays.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_digits(text, Self::LENGTH).map(Self)
     }
 }
 
-/// Eight digits, the highest first.
 impl fmt::Display for Epoch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for shift in (0..Self::BITS).step_by(5).rev() {
-            let digit = Self::DIGITS[(self.0 >> shift & 31) as usize];
-            write!(formatter, "{}", char::from(digit))?;
-        }
-        Ok(())
+        write_digits(formatter, self.0, Self::LENGTH)
     }
 }
+
+/// One life of a server: 30 random bits. Stamps of different lives cannot be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerEpoch(u64);
+
+impl ServerEpoch {
+    /// The length of its text.
+    pub const LENGTH: usize = 6;
+
+    /// Uses the lowest bits of a random number.
+    pub const fn new(random: u64) -> Self {
+        Self(lowest_bits(random, Self::LENGTH))
+    }
+
+    /// Reads the text that [`ServerEpoch`] displays.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_digits(text, Self::LENGTH).map(Self)
+    }
+}
+
+impl fmt::Display for ServerEpoch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_digits(formatter, self.0, Self::LENGTH)
+    }
+}
+
+/// 32 digits without letters that look like digits (Crockford's base32).
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// The bits of a digit.
+const DIGIT_BITS: usize = 5;
+
+const fn lowest_bits(random: u64, digits: usize) -> u64 {
+    random & ((1 << (digits * DIGIT_BITS)) - 1)
+}
+
+fn write_digits(formatter: &mut fmt::Formatter<'_>, value: u64, digits: usize) -> fmt::Result {
+    for place in (0..digits).rev() {
+        let digit = DIGITS[(value >> (place * DIGIT_BITS) & 31) as usize];
+        formatter.write_char(char::from(digit))?;
+    }
+    Ok(())
+}
+
+fn parse_digits(text: &str, digits: usize) -> Option<u64> {
+    if text.len() != digits {
+        return None;
+    }
+    text.bytes().try_fold(0, |value, byte| {
+        let digit = DIGITS.iter().position(|digit| *digit == byte)?;
+        Some(value << DIGIT_BITS | digit as u64)
+    })
+}
+
+/// The place of a frame in the order of all frames of a server: its time in µs since 1970, or one more than the stamp
+/// before if that is later. No two publications have the same stamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp(pub u64);
 
 /// A position in a life of a [`Stream`]: the number of frames up to and including this one.
 pub type Offset = u64;
@@ -107,5 +163,18 @@ mod tests {
         let first = (0..32).map(|digit| text(digit).pop().unwrap()).collect::<String>();
         assert_eq!(first, "0123456789abcdefghjkmnpqrstvwxyz");
         assert_eq!(Epoch::new(7 << 40 | 5), Epoch::new(5), "only 40 bits count");
+        assert_eq!(ServerEpoch::new(u64::MAX).to_string(), "zzzzzz");
+    }
+
+    #[test]
+    fn epochs_are_read_as_they_are_written() {
+        for random in [0, 5, 0x3b0534f494, u64::MAX] {
+            assert_eq!(Epoch::parse(&Epoch::new(random).to_string()), Some(Epoch::new(random)));
+            let epoch = ServerEpoch::new(random);
+            assert_eq!(ServerEpoch::parse(&epoch.to_string()), Some(epoch));
+        }
+        for text in ["", "0000000", "000000000", "0000000i", "ABCDEFGH", "éééé"] {
+            assert_eq!((Epoch::parse(text), ServerEpoch::parse(text)), (None, None), "{text}");
+        }
     }
 }

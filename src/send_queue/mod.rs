@@ -20,7 +20,7 @@ pub mod simulated;
 mod socket;
 mod transport;
 
-use crate::protocol::ids::{Offset, Stream};
+use crate::protocol::ids::{Offset, Stamp, Stream};
 use crate::protocol::websocket::close::CloseReason;
 use bytes::Bytes;
 pub use push::PushResult;
@@ -60,7 +60,12 @@ pub struct SendQueue {
     waker: RefCell<Option<Waker>>,
     /// Frames of at least this many bytes are compressed. `None` if the client does not accept compressed messages.
     deflate_from: Option<u32>,
+    /// Every frame up to this stamp was sent or waits here. 0 before the first catch-up, and for clients that did not ask
+    /// for positions.
+    covered: Cell<Stamp>,
     closing: Cell<Option<CloseReason>>,
+    /// Whether the client asked for positions.
+    positioned: bool,
     sealed: Cell<bool>,
     assembling: Cell<bool>,
     answering: Cell<bool>,
@@ -81,6 +86,12 @@ impl SendQueue {
         self
     }
 
+    /// Sets whether frames contain their offsets.
+    pub fn positioned(mut self, positioned: bool) -> Self {
+        self.positioned = positioned;
+        self
+    }
+
     /// The send queue of a long-poll.
     pub fn poll(max_queued: QueueCapacity, now_ms: u64) -> Self {
         Self::new(Transport::LongPoll, Sink::Response, max_queued, now_ms)
@@ -93,6 +104,8 @@ impl SendQueue {
             queue: RefCell::new(Queue::new(max_queued)),
             waker: RefCell::new(None),
             deflate_from: None,
+            covered: Cell::default(),
+            positioned: false,
             closing: Cell::new(None),
             sealed: Cell::new(false),
             assembling: Cell::new(false),
@@ -114,6 +127,34 @@ impl SendQueue {
     /// Whether the client accepts compressed messages.
     pub fn is_compressing(&self) -> bool {
         self.deflate_from.is_some()
+    }
+
+    /// Whether the client asked for positions.
+    pub fn is_positioned(&self) -> bool {
+        self.positioned
+    }
+
+    /// The stamp up to which everything was sent or waits here, if it is known. `elsewhere` is the stamp of the last
+    /// finished round of the hub.
+    pub fn covered(&self, elsewhere: Stamp) -> Option<Stamp> {
+        let covered = self.covered.get();
+        let is_known = covered > Stamp::default() && !self.assembling.get();
+        is_known.then(|| if self.sealed.get() { covered } else { covered.max(elsewhere) })
+    }
+
+    /// Records that everything up to this stamp was sent or waits here.
+    pub fn cover(&self, stamp: Stamp) {
+        if self.positioned {
+            self.covered.set(stamp.max(self.covered.get()));
+        }
+    }
+
+    /// Returns the stamp for a new cursor if more is covered than at the last one.
+    pub fn cover_more(&self, elsewhere: Stamp) -> Option<Stamp> {
+        let before = self.covered.get();
+        let more = self.covered(elsewhere).filter(|covered| *covered > before);
+        self.covered.set(more.unwrap_or(before));
+        more
     }
 
     /// When the client last sent something, on the hub's clock.
@@ -216,7 +257,7 @@ impl SendQueue {
     /// queue was aborted meanwhile.
     pub fn part(&self, index: usize) -> Option<ResponsePart> {
         let queue = self.queue.borrow();
-        queue.get(index).map(|item| ResponsePart { bytes: item.bytes.clone(), is_rest: item.mark.is_none() })
+        queue.get(index).map(|item| ResponsePart { bytes: item.bytes.clone(), is_rest: item.is_rest })
     }
 
     /// Begins the response of a poll, and returns the elements of its list.
@@ -235,6 +276,11 @@ impl SendQueue {
     /// Whether the response of a poll is in flight, so that the client's cursor is unknown.
     pub fn is_answering(&self) -> bool {
         self.answering.get()
+    }
+
+    /// Whether frames of a stream are waiting.
+    pub fn has_frames(&self) -> bool {
+        self.queue.borrow().has_frames()
     }
 
     /// Whether nothing is waiting.

@@ -5,6 +5,7 @@ use super::queue::{Mark, Queued};
 use super::transport::WireForm;
 use crate::protocol::frame::{Frame, FrameBatch};
 use crate::protocol::ids::{Offset, Stream};
+use crate::protocol::websocket::{Opcode, frame};
 use bytes::Bytes;
 
 /// The result of pushing something to a send queue.
@@ -29,22 +30,34 @@ impl SendQueue {
     ) -> PushResult {
         match self.transport.form() {
             WireForm::Frames => self.push_batch(self.form(batch, frames)),
-            WireForm::Elements => self.collect(frames.map(|(offset, frame)| {
-                let mark = Some(Mark { stream: batch.stream, offset });
-                Queued { bytes: frame.live_element(), mark, is_partial: false }
-            })),
+            WireForm::Elements => {
+                let mark = |offset| Some(Mark { stream: batch.stream, offset });
+                match self.positioned {
+                    false => self.collect(
+                        frames.map(|(offset, frame)| Queued::new(frame.live_element(), mark(offset))),
+                        batch,
+                    ),
+                    true => {
+                        let elements = batch.positioned(frames).elements();
+                        self.collect(elements.map(|(offset, bytes)| Queued::new(bytes, mark(offset))), batch)
+                    }
+                }
+            }
         }
     }
 
-    /// The form of these frames for this client: plain or compressed.
+    /// The form of these frames for this client: plain or compressed, with or without offsets.
     pub fn form<'a, 'f>(
         &self,
         batch: &'a FrameBatch,
         frames: impl Iterator<Item = (Offset, &'f Frame)> + Clone,
     ) -> &'a FrameBatch {
-        match self.deflate_from {
-            None => batch,
-            Some(threshold) => batch.deflated(frames, threshold as usize),
+        let deflate_from = self.deflate_from.map(|threshold| threshold as usize);
+        match (self.positioned, deflate_from) {
+            (false, None) => batch,
+            (false, Some(threshold)) => batch.deflated(frames, threshold),
+            (true, None) => batch.positioned(frames),
+            (true, Some(threshold)) => batch.positioned(frames).deflated_frames(threshold),
         }
     }
 
@@ -63,13 +76,14 @@ impl SendQueue {
         for (offset, frame) in frames {
             let mark = Some(Mark { stream, offset });
             match form {
-                WireForm::Frames => {
-                    queue.push_exempt(Queued { bytes: frame.catchup().clone(), mark, is_partial: false });
+                WireForm::Frames if self.positioned => {
+                    queue.push_exempt(Queued::new(frame.positioned_catchup(offset), mark));
                 }
+                WireForm::Frames => queue.push_exempt(Queued::new(frame.catchup().clone(), mark)),
                 WireForm::Elements => {
-                    let [open, tail] = frame.catchup_element();
-                    queue.push_exempt(Queued { bytes: open, mark, is_partial: false });
-                    queue.push_exempt(Queued { bytes: tail, mark: None, is_partial: false });
+                    let [open, tail] = frame.catchup_element(self.positioned.then_some(offset));
+                    queue.push_exempt(Queued::new(open, mark));
+                    queue.push_exempt(Queued::rest(tail));
                 }
             }
         }
@@ -89,6 +103,18 @@ impl SendQueue {
             return self.refuse(PushResult::Broken);
         }
         self.wake_if_queued();
+        PushResult::Accepted
+    }
+
+    /// Queues an element about the streams, until [`SendQueue::flush_catchup`]. Like a catch-up it does not count against
+    /// the capacity. A response contains it, also one that accepts no more frames.
+    pub fn push_element(&self, object: &str) -> PushResult {
+        let bytes = match self.transport.form() {
+            WireForm::Frames if self.sealed.get() => return PushResult::Closed,
+            WireForm::Frames => frame(Opcode::Text, format!("[{object}]").as_bytes()),
+            WireForm::Elements => Bytes::copy_from_slice(object.as_bytes()),
+        };
+        self.queue.borrow_mut().push_exempt(Queued::new(bytes, None));
         PushResult::Accepted
     }
 
@@ -113,7 +139,7 @@ impl SendQueue {
         if !queue.is_empty() && !queue.has_room(bytes.len()) {
             return self.refuse(PushResult::Overflow);
         }
-        queue.push(Queued { bytes: bytes.clone(), mark: None, is_partial: false });
+        queue.push(Queued::new(bytes.clone(), None));
         drop(queue);
         match self.try_flush() {
             Ok(_) => {
@@ -125,7 +151,7 @@ impl SendQueue {
     }
 
     /// Collects all items or none: a cursor cannot express that only some were accepted.
-    fn collect(&self, items: impl Iterator<Item = Queued> + Clone) -> PushResult {
+    fn collect(&self, items: impl Iterator<Item = Queued> + Clone, batch: &FrameBatch) -> PushResult {
         if self.sealed.get() {
             return PushResult::Closed;
         }
@@ -134,6 +160,7 @@ impl SendQueue {
         let full = !queue.is_empty() && !queue.has_room(bytes);
         if full {
             // The poll responds with its queued events; the next poll catches up with the rest.
+            self.cover(batch.covered);
             self.sealed.set(true);
         } else {
             items.for_each(|item| queue.push(item));

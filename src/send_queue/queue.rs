@@ -21,10 +21,23 @@ pub struct Mark {
 pub struct Queued {
     /// The unsent bytes.
     pub bytes: Bytes,
-    /// `None` for control frames, and for the rest of the previous item (in a poll's catch-up).
+    /// `None` for data outside the streams, and for the rest of the previous item.
     pub mark: Option<Mark>,
+    /// Continues the previous item (in the response of a poll).
+    pub is_rest: bool,
     /// Part of the frame was already sent.
     pub is_partial: bool,
+}
+
+impl Queued {
+    pub fn new(bytes: Bytes, mark: Option<Mark>) -> Self {
+        Self { bytes, mark, is_rest: false, is_partial: false }
+    }
+
+    /// The rest of the previous item.
+    pub fn rest(bytes: Bytes) -> Self {
+        Self { is_rest: true, ..Self::new(bytes, None) }
+    }
 }
 
 thread_local! {
@@ -159,11 +172,9 @@ impl Queue {
         for &(end, offset) in &batch.ends {
             if end > taken {
                 let from = start.max(taken);
-                self.push(Queued {
-                    bytes: batch.bytes.slice(from..end),
-                    mark: Some(Mark { stream: batch.stream, offset }),
-                    is_partial: from > start,
-                });
+                let mark = Some(Mark { stream: batch.stream, offset });
+                let item = Queued::new(batch.bytes.slice(from..end), mark);
+                self.push(Queued { is_partial: from > start, ..item });
             }
             start = end;
         }
@@ -213,6 +224,11 @@ impl Queue {
         self.first_offsets().get(&stream).copied()
     }
 
+    /// Whether frames of a stream are waiting.
+    pub fn has_frames(&self) -> bool {
+        self.items().any(|item| item.mark.is_some())
+    }
+
     /// The number of waiting items.
     pub fn len(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.items.len())
@@ -249,7 +265,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ids::ChannelId;
+    use crate::protocol::ids::{ChannelId, Stamp};
     use proptest::prelude::*;
 
     const STREAM: Stream = Stream::Channel(ChannelId(1));
@@ -261,7 +277,7 @@ mod tests {
             bytes.extend(std::iter::repeat_n(index as u8, *length));
             ends.push((bytes.len(), index as Offset + 1));
         }
-        FrameBatch::of(STREAM, ends, bytes.into())
+        FrameBatch::of(STREAM, Stamp::default(), ends, bytes.into())
     }
 
     #[test]
@@ -276,7 +292,7 @@ mod tests {
     #[test]
     fn a_catch_up_extends_the_capacity_until_it_is_sent() {
         let mut queue = Queue::new(QueueCapacity::new(10, 100));
-        queue.push_exempt(Queued { bytes: Bytes::from(vec![0; 50]), mark: None, is_partial: false });
+        queue.push_exempt(Queued::new(Bytes::from(vec![0; 50]), None));
         assert!(queue.has_room(10) && !queue.has_room(11));
         queue.advance(50);
         assert!(!queue.has_room(11));

@@ -1,7 +1,7 @@
 //! Random pushes, writes and closes, against a plain list of the unsent rest of each frame.
 
 use super::*;
-use crate::protocol::ids::ChannelId;
+use crate::protocol::ids::{ChannelId, Stamp};
 use proptest::prelude::*;
 
 const STREAM: Stream = Stream::Channel(ChannelId(1));
@@ -101,17 +101,13 @@ fn act(queue: &mut Queue, model: &mut Model, step: Step) {
             let (bytes, offset) = model.frame(bytes);
             model.push(&bytes, marked.then_some(offset), false);
             let mark = marked.then_some(Mark { stream: STREAM, offset });
-            queue.push(Queued { bytes, mark, is_partial: false });
+            queue.push(Queued::new(bytes, mark));
         }
         Step::PushExempt { bytes } => {
             let (bytes, offset) = model.frame(bytes);
             model.push(&bytes, Some(offset), false);
             model.exempt += bytes.len();
-            queue.push_exempt(Queued {
-                bytes,
-                mark: Some(Mark { stream: STREAM, offset }),
-                is_partial: false,
-            });
+            queue.push_exempt(Queued::new(bytes, Some(Mark { stream: STREAM, offset })));
         }
         Step::PushRest { lengths, taken } => {
             // The socket cannot have accepted bytes of frames behind waiting ones.
@@ -126,7 +122,7 @@ fn act(queue: &mut Queue, model: &mut Model, step: Step) {
                 all.extend_from_slice(&bytes);
                 ends.push((all.len(), offset));
             }
-            queue.push_rest(&FrameBatch::of(STREAM, ends, all.into()), taken);
+            queue.push_rest(&FrameBatch::of(STREAM, Stamp::default(), ends, all.into()), taken);
         }
         Step::Advance { bytes } => {
             // The kernel never accepts more than is queued.

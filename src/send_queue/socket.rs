@@ -138,7 +138,7 @@ impl SendQueue {
         };
         if taken < answer.len() {
             let bytes = Bytes::copy_from_slice(&answer[taken..]);
-            self.queue.borrow_mut().push(Queued { bytes, mark: None, is_partial: taken > 0 });
+            self.queue.borrow_mut().push(Queued { is_partial: taken > 0, ..Queued::new(bytes, None) });
             self.wake();
         }
         PushResult::Accepted

@@ -14,6 +14,7 @@ use crate::broker::registry::limits::RegistryLimits;
 use crate::broker::registry::messages::Publish;
 use crate::broker::registry::state::{ConnectionTimes, RegistryState};
 use crate::broker::registry::{Registry, RegistryParts};
+use crate::broker::stamps::Stamps;
 use crate::config::Settings;
 use crate::console::endpoints::Console;
 use crate::console::sampler::Sampler;
@@ -23,7 +24,7 @@ use crate::limits::rate::PublishRates;
 use crate::limits::responses::Responses;
 use crate::limits::unauthenticated::UnauthenticatedBodies;
 use crate::protocol::event::Encoder;
-use crate::protocol::ids::HubId;
+use crate::protocol::ids::{HubId, ServerEpoch};
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::recorder::Recorder;
@@ -69,6 +70,8 @@ pub(super) struct Core {
     pub rejection_permits: Arc<Semaphore>,
     /// Receives the result when the server has ended.
     pub ended: UnboundedSender<io::Result<()>>,
+    /// This life of the server, for cursors.
+    pub epoch: ServerEpoch,
     pub started: Instant,
 }
 
@@ -112,6 +115,7 @@ impl Core {
             num_http_permits,
             rejection_permits: Arc::new(Semaphore::new(MAX_REJECTIONS)),
             ended,
+            epoch: ServerEpoch::new(rand::random()),
             started: Instant::now(),
             settings,
         }
@@ -125,7 +129,9 @@ impl Core {
             let hubs = self.hub_mailboxes.iter().map(|mailbox| self.sender(mailbox)).collect();
             let hubs = Arc::new(HubSenders::new(hubs));
             let encoder = Encoder { date: settings.date_in_frames };
-            let private_messages = PrivateMessagesState::new(encoder, settings.user_frames, rand::make_rng());
+            let stamps: Arc<Stamps> = Arc::default();
+            let private_messages =
+                PrivateMessagesState::new(encoder, settings.user_frames, rand::make_rng(), stamps.clone());
             let private_messages =
                 PrivateMessages::new(private_messages, hubs.clone(), self.in_flight.clone()).start();
             let state = RegistryState::new(ConnectionTimes {
@@ -134,6 +140,7 @@ impl Core {
                 grace: settings.grace_time_ms,
                 user_idle: settings.user_idle_timeout_ms,
             })
+            .with_stamps(stamps)
             .with_limits(RegistryLimits::from(&**settings));
             let parts = RegistryParts {
                 state,
@@ -185,6 +192,7 @@ impl Core {
             recorder: self.console.recorder.clone(),
             attach: registry.clone().recipient(),
             published: self.published.clone(),
+            server: self.epoch,
             detached: registry.clone().recipient(),
         });
         // The hub of a restarted worker has a number that is not in the table.

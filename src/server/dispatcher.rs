@@ -11,6 +11,7 @@ use crate::connection::timed_socket::TimedSocket;
 use crate::connection::turn::in_turns;
 use crate::demo::sockets;
 use crate::limits::addresses::{AddressSlot, Charge};
+use crate::protocol::position::Since;
 use crate::transports::admission::Charges;
 use crate::transports::websocket::handshake::PlainHandshake;
 use crate::transports::websocket::session::{Handshake, WebsocketSession};
@@ -26,6 +27,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::ReadBuf;
@@ -67,6 +69,7 @@ pub struct ConnectionDispatcher<H> {
 /// A websocket handshake that is accepted.
 struct ParsedHandshake {
     conn_id: Uuid,
+    since: Option<Arc<Since>>,
     client: Option<IpAddr>,
     deflate: bool,
     answer: Vec<u8>,
@@ -135,6 +138,7 @@ where
     fn parse_handshake(&self, bytes: &[u8], peer: SocketAddr) -> Option<ParsedHandshake> {
         let admission = self.upgrade.admission();
         let plain = PlainHandshake::read(bytes)?;
+        let since = plain.target.resume.read(&self.upgrade.hub).ok()?;
         // The upgrade service answers a handshake that is refused, in the form that the request asks for.
         admission.begin(|allowed| plain.origin.is_none_or(|origin| allowed.allows(origin))).ok()?;
         let deflate = admission.compresses(plain.deflate);
@@ -143,7 +147,8 @@ where
         let peer = peer.ip();
         let address_slot = admission.complete(Some(peer), client.or(Some(peer)), CHARGES).ok()?;
         Some(ParsedHandshake {
-            conn_id: plain.conn_id,
+            conn_id: plain.target.conn_id,
+            since,
             client,
             deflate,
             address_slot,
@@ -156,14 +161,15 @@ where
     /// Reads a handshake from its socket and starts its session, which answers. A socket that breaks in between is
     /// dropped.
     fn start_session(&self, socket: TcpStream, parsed: ParsedHandshake, permit: ConnectionPermit) {
-        let ParsedHandshake { conn_id, client, deflate, answer, address_slot, length, peeked } = parsed;
+        let ParsedHandshake { conn_id, since, client, deflate, answer, address_slot, length, peeked } =
+            parsed;
         SCRATCH.with_borrow_mut(|scratch| {
             let read = (&*SockRef::from(&socket)).read(&mut scratch[..peeked]).unwrap_or(0);
             if read >= length {
                 let rest = &scratch[length..read];
-                let handshake = Handshake { conn_id, client, deflate, answer: &answer, rest };
+                let handshake = Handshake { conn_id, since, client, deflate, answer: &answer, rest };
                 let hub = self.upgrade.hub.clone();
-                WebsocketSession::start(socket, &handshake, hub, address_slot.or(permit.address_slot));
+                WebsocketSession::start(socket, handshake, hub, address_slot.or(permit.address_slot));
             }
         });
     }

@@ -2,6 +2,7 @@
 //! part.
 
 use super::Rng;
+use super::returning::Returns;
 use super::{Rules, World};
 use crate::fixtures::{delete, edit, message, payload};
 use crate::protocol::message::{Delete, Edit};
@@ -10,6 +11,9 @@ use uuid::Uuid;
 const CONNECTIONS: u8 = 6;
 const USERS: u8 = 4;
 const ACTIONS: u64 = 400;
+/// The clients from this number on ask for positions.
+const RETURNING: u8 = 100;
+const RETURNING_CLIENTS: u8 = 3;
 
 /// One action. Sessions are counted back from the newest.
 #[derive(Clone, Debug)]
@@ -41,6 +45,14 @@ pub enum Action {
         client: u8,
         hub: usize,
         max_queued: usize,
+    },
+    /// A client that asks for positions returns.
+    Return {
+        client: u8,
+        hub: usize,
+        max_queued: usize,
+        polls: bool,
+        returns: Returns,
     },
     /// The client's kernel accepts this many bytes.
     Read {
@@ -91,7 +103,8 @@ pub enum Action {
 }
 
 pub fn conn_id(client: u8) -> Uuid {
-    Uuid::from_u128((client % CONNECTIONS).into())
+    let id = if client < RETURNING { client % CONNECTIONS } else { client };
+    Uuid::from_u128(id.into())
 }
 
 /// The ids of all possible connections.
@@ -117,6 +130,48 @@ pub fn draw(seed: u64) -> (Rules, Vec<Action>) {
     let length = 20 + rng.below(ACTIONS);
     let actions = (0..length).map(|_| any(&mut rng, &weights)).collect();
     (rules, actions)
+}
+
+/// The same run, with clients that ask for positions among the others.
+pub fn draw_returning(seed: u64) -> (Rules, Vec<Action>) {
+    let (mut rules, actions) = draw(seed);
+    rules.returning = (0..RETURNING_CLIENTS).map(|index| conn_id(RETURNING + index)).collect();
+    let mut rng = Rng::new(!seed);
+    let mut mixed = Vec::new();
+    for action in actions {
+        if rng.once_in(3) {
+            mixed.push(of_returning(&mut rng));
+        }
+        mixed.push(action);
+    }
+    (rules, mixed)
+}
+
+fn of_returning(rng: &mut Rng) -> Action {
+    let client = RETURNING + rng.below(RETURNING_CLIENTS.into()) as u8;
+    let channels = rng.below(8) as u8;
+    match rng.below(12) {
+        0 | 1 => Action::Connect { client, channels },
+        2 => Action::Subscribe { client, channels },
+        3 => Action::Unsubscribe { client, channels },
+        4 => match rng.once_in(3) {
+            true => Action::Disconnect { client },
+            false => Action::Pass { ms: rng.pick(&[20, 120, 3_000]) },
+        },
+        _ => Action::Return {
+            client,
+            hub: rng.below(2) as usize,
+            max_queued: rng.pick(&[100, 600, 3_000, usize::MAX / 2]),
+            polls: rng.once_in(3),
+            returns: match rng.below(10) {
+                0 => Returns::Nothing,
+                1 => Returns::CursorOnly,
+                2 => Returns::PositionsOnly,
+                3 | 4 => Returns::Earlier(rng.below(4) as usize),
+                _ => Returns::All,
+            },
+        },
+    }
 }
 
 const KINDS: usize = 17;
@@ -188,6 +243,9 @@ pub fn act(world: &mut World, action: &Action) {
         Action::State { client } => world.set_state(&user(client)),
         Action::OpenSocket { client, hub, max_queued } => world.open_socket(conn_id(client), hub, max_queued),
         Action::OpenPoll { client, hub, max_queued } => world.open_poll(conn_id(client), hub, max_queued),
+        Action::Return { client, hub, max_queued, polls, returns } => {
+            world.open_returning(conn_id(client), hub, max_queued, polls, returns);
+        }
         Action::Read { session, bytes } => world.with_session(session, |world, at| world.read(at, bytes)),
         Action::Close { session } => world.with_session(session, World::close),
         Action::ViolateProtocol { session } => world.with_session(session, World::violate_protocol),

@@ -132,7 +132,9 @@ impl crate::broker::registry::state::RegistryState {
     fn locations(&self) -> impl Iterator<Item = (u16, u32, u32)> {
         let locations = self.all_connections().flat_map(|(_, connection)| match &connection.phase {
             Phase::Attached(location, _) => [Some(*location), None],
-            Phase::Releasing(handover) => [Some(handover.from), handover.to.map(|(location, _)| location)],
+            Phase::Releasing(handover) => {
+                [Some(handover.from), handover.to.as_ref().map(|next| next.location)]
+            }
             Phase::Waiting | Phase::Lingering | Phase::Away => [None, None],
         });
         locations.flatten().map(|location| (location.hub.0, location.slot.index, location.slot.generation))

@@ -10,6 +10,7 @@ mod actions;
 mod invariants;
 mod peers;
 mod requests;
+mod returning;
 mod stations;
 mod tests;
 
@@ -21,15 +22,19 @@ use crate::broker::hub::table::SessionTable;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::PrivateMessagesState;
 use crate::broker::registry::state::{ConnectionTimes, Effect, RegistryState};
+use crate::broker::stamps::Stamps;
 use crate::fixtures::{ENCODER, PLENTY};
-use crate::protocol::ids::{ConnKey, HubId};
+use crate::protocol::ids::{ConnKey, HubId, UserId};
 use crate::protocol::message::Delivery;
 use crate::protocol::settings::ChannelSettings;
 use account::ExpectedDeliveries;
 use peers::Session;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::collections::{HashSet, VecDeque};
+use returning::{Log, Page, SERVER};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use uuid::Uuid;
 
 const HUBS: u16 = 2;
 /// How long a poll's successor waits for the receipt of its response.
@@ -46,6 +51,8 @@ pub struct Rules {
     retention: Retention,
     /// The settings of the channels, by index.
     settings: Vec<ChannelSettings>,
+    /// The connections whose clients ask for positions.
+    pub returning: Vec<Uuid>,
 }
 
 impl Rules {
@@ -63,7 +70,7 @@ impl Rules {
             history_size: rng.below(6),
             store_frames: !rng.once_in(6),
         });
-        Self { epochs, retention, settings: settings.collect() }
+        Self { epochs, retention, settings: settings.collect(), returning: Vec::new() }
     }
 
     fn settings(&self, channel: &str) -> &ChannelSettings {
@@ -104,25 +111,37 @@ pub struct World {
     sessions: Vec<Session>,
     account: ExpectedDeliveries,
     keys: HashSet<ConnKey>,
+    users_of: HashMap<ConnKey, UserId>,
+    /// The clients that ask for positions, by the ids of their connections.
+    pages: HashMap<Uuid, Page>,
+    /// Their connections.
+    returning: HashMap<ConnKey, Uuid>,
+    log: Log,
+    stamps: Arc<Stamps>,
     effects: Vec<Effect>,
 }
 
 impl World {
     pub fn new(rules: Rules) -> Self {
         let hub = |id| Hub {
-            table: SessionTable::new(HubId(id)),
+            table: SessionTable::new(HubId(id), SERVER),
             fanout: Fanout::default(),
             inputs: vec![VecDeque::new(), VecDeque::new()],
             output: VecDeque::new(),
             bytes: (0, 0),
         };
-        let private_messages =
-            PrivateMessagesState::new(ENCODER, rules.retention.frames, StdRng::seed_from_u64(rules.epochs));
+        let stamps: Arc<Stamps> = Arc::default();
+        let private_messages = PrivateMessagesState::new(
+            ENCODER,
+            rules.retention.frames,
+            StdRng::seed_from_u64(rules.epochs),
+            stamps.clone(),
+        );
         Self {
             now: 0,
             sent: Vec::new(),
             last_number: 0,
-            registry: RegistryState::new(TIMES),
+            registry: RegistryState::new(TIMES).with_stamps(stamps.clone()),
             epochs: Rng::new(rules.epochs),
             channels: Vec::new(),
             private_messages: (private_messages, VecDeque::new()),
@@ -130,6 +149,11 @@ impl World {
             sessions: Vec::new(),
             account: ExpectedDeliveries::new(),
             keys: HashSet::new(),
+            users_of: HashMap::new(),
+            pages: rules.returning.iter().map(|conn_id| (*conn_id, Page::default())).collect(),
+            returning: HashMap::new(),
+            log: Log::default(),
+            stamps,
             effects: Vec::new(),
             rules,
         }

@@ -2,15 +2,18 @@
 //! accepted counts as received, because a server cannot guarantee more.
 
 use super::account::{number_of_delete, number_of_edit};
+use super::returning::Returns;
 use super::{ANSWER_MS, ToRegistry, WAIT_MS, World};
 use crate::fixtures::{Seen, seen, whole_frames};
 use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, SlotKey};
+use crate::protocol::position::Since;
 use crate::protocol::websocket::HEARTBEAT;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::simulated::Socket;
 use crate::send_queue::{PushResult, QueueCapacity, SendQueue, Transport};
 use bytes::Bytes;
 use std::rc::Rc;
+use std::sync::Arc;
 use uuid::Uuid;
 
 const HEARTBEAT_MS: u64 = 700;
@@ -25,6 +28,8 @@ pub struct Session {
     pub key: SlotKey,
     pub conn_id: Uuid,
     pub send_queue: Rc<SendQueue>,
+    /// What its client has, if it asks for positions.
+    pub since: Option<Arc<Since>>,
     /// The connection to which it is attached.
     pub owner: Option<ConnKey>,
     /// A poll's response that is being sent.
@@ -62,16 +67,41 @@ impl World {
     pub fn open_socket(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
         let socket = Rc::new(Socket::default());
         let send_queue = SendQueue::simulated(socket.clone(), QueueCapacity::new(max_queued, usize::MAX));
-        self.open(conn_id, hub, send_queue, socket);
+        self.open(conn_id, hub, send_queue, socket, Returns::All);
+    }
+
+    /// A client that asks for positions opens a socket, or polls.
+    pub fn open_returning(
+        &mut self,
+        conn_id: Uuid,
+        hub: usize,
+        max_queued: usize,
+        polls: bool,
+        returns: Returns,
+    ) {
+        let (socket, max) = (Rc::new(Socket::default()), QueueCapacity::new(max_queued, usize::MAX));
+        let send_queue =
+            if polls { SendQueue::poll(max, 0) } else { SendQueue::simulated(socket.clone(), max) };
+        self.open(conn_id, hub, send_queue.positioned(true), socket, returns);
     }
 
     /// A client polls. The response comes early if more than `max_queued` bytes are queued.
     pub fn open_poll(&mut self, conn_id: Uuid, hub: usize, max_queued: usize) {
         let send_queue = SendQueue::poll(QueueCapacity::new(max_queued, usize::MAX), 0);
-        self.open(conn_id, hub, send_queue, Rc::default());
+        self.open(conn_id, hub, send_queue, Rc::default(), Returns::All);
     }
 
-    fn open(&mut self, conn_id: Uuid, hub: usize, send_queue: SendQueue, socket: Rc<Socket>) {
+    fn open(
+        &mut self,
+        conn_id: Uuid,
+        hub: usize,
+        send_queue: SendQueue,
+        socket: Rc<Socket>,
+        returns: Returns,
+    ) {
+        let number = self.sessions.len();
+        let page = self.pages.get_mut(&conn_id).filter(|_| send_queue.is_positioned());
+        let since = page.map(|page| page.begin(&self.log, conn_id, number, send_queue.collects(), returns));
         let send_queue = Rc::new(send_queue);
         let key = self.hubs[hub].table.open(conn_id, send_queue.clone());
         self.hubs[hub].output.push_back(ToRegistry::Attach(self.sessions.len()));
@@ -80,6 +110,7 @@ impl World {
             key,
             conn_id,
             send_queue,
+            since,
             owner: None,
             answer: None,
             wait_until: self.now + WAIT_MS,
@@ -160,13 +191,14 @@ impl World {
         let session = &mut self.sessions[number];
         match session.answer.take() {
             None => {
+                self.hubs[session.hub].table.end_response(session.key);
                 session.send_queue.seal();
                 session.answer = Some(session.send_queue.batch());
             }
             Some(answer) => {
                 if taken && !session.is_broken {
                     session.send_queue.clear();
-                    answer.iter().for_each(|element| self.note(number, &seen(element)));
+                    answer.iter().for_each(|element| self.read_element(number, element));
                 }
                 self.leave(number);
             }
@@ -186,11 +218,13 @@ impl World {
                 self.leave(number);
             } else if session.send_queue.transport() == Transport::Websocket {
                 let (hub, key) = (session.hub, session.key);
+                let cursor = self.hubs[hub].table.cursor_heartbeat(&session.send_queue).filter(|_| beats);
+                let heartbeat = cursor.as_ref().unwrap_or(&HEARTBEAT);
                 let pushed =
-                    if beats { session.send_queue.push_control(&HEARTBEAT) } else { PushResult::Accepted };
+                    if beats { session.send_queue.push_control(heartbeat) } else { PushResult::Accepted };
                 self.apply_result(hub, key, pushed);
             } else if session.answer.is_none()
-                && (session.wait_until <= now || !session.send_queue.is_empty())
+                && (session.wait_until <= now || session.send_queue.has_frames())
             {
                 self.advance_poll(number, true);
             }
@@ -232,8 +266,10 @@ impl World {
         let (frames, left) = whole_frames(&whole);
         assert!(left.is_empty() && frames.len() == 1, "the rest of a frame completes it");
         let (opcode, payload) = frames[0];
-        if opcode == TEXT && payload != NOTHING {
-            self.note(number, &text(payload));
+        // A client that asks for positions knows what it has read.
+        if opcode == TEXT && payload != NOTHING && !self.is_returning(number) {
+            let event = seen(element(payload));
+            self.note(number, &event);
             self.sessions[number].counted = true;
         }
     }
@@ -254,8 +290,15 @@ impl World {
                 && !std::mem::take(&mut session.counted)
                 && !session.ignores_input
             {
-                self.note(number, &text(payload));
+                self.read_element(number, element(payload));
             }
+        }
+    }
+
+    fn read_element(&mut self, number: usize, element: &[u8]) {
+        match self.is_returning(number) {
+            true => self.note_returning(number, element),
+            false => self.note(number, &seen(element)),
         }
     }
 
@@ -286,7 +329,7 @@ impl World {
     }
 }
 
-/// The event in a websocket's frame.
-fn text(payload: &[u8]) -> Seen {
-    seen(&payload[1..payload.len() - 1])
+/// The element in a websocket's frame.
+fn element(payload: &[u8]) -> &[u8] {
+    &payload[1..payload.len() - 1]
 }

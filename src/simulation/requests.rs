@@ -26,8 +26,15 @@ impl World {
             state_public_keys: Vec::new(),
         };
         self.registry.connect(request, self.now, &mut self.effects).unwrap();
-        let (key, _) = self.registry.connection(conn_id).unwrap();
+        let (key, connection) = self.registry.connection(conn_id).unwrap();
+        self.users_of.insert(key, connection.user);
+        if self.pages.contains_key(&conn_id) {
+            self.returning.insert(key, conn_id);
+        }
         assert_eq!(self.keys.insert(key), !known, "a key is never reused");
+        for (state, _) in self.channels.iter().filter(|_| !known) {
+            self.log.leave(key, &state.identity().name, state.position().offset);
+        }
         self.apply();
     }
 
@@ -41,7 +48,14 @@ impl World {
     }
 
     pub fn unsubscribe(&mut self, conn_id: Uuid, channels: Vec<String>) {
-        self.registry.unsubscribe(Unsubscribe { conn_id, channels }, &mut self.effects);
+        let key = self.registry.connection(conn_id).map(|(key, _)| key);
+        let left = self.registry.unsubscribe(Unsubscribe { conn_id, channels }, &mut self.effects);
+        let left = left.map_or_else(Vec::new, |changed| changed.changed);
+        for id in left {
+            let (state, _) = &self.channels[id.0 as usize];
+            let (name, at) = (&state.identity().name, (state.position().offset, self.stamps.latest()));
+            self.log.unsubscribe(key.unwrap(), conn_id, name, at);
+        }
         self.apply();
     }
 
@@ -81,7 +95,10 @@ impl World {
             match effect {
                 Effect::Create(identity, settings, _) => {
                     let (retention, epoch) = (self.rules.retention, Epoch::new(self.epochs.next()));
-                    let state = ChannelState::new(identity, settings, ENCODER, retention, time(0), epoch);
+                    let stamps = self.stamps.clone();
+                    let mut state =
+                        ChannelState::new(identity, settings, ENCODER, retention, time(0), epoch, stamps);
+                    state.set_recording(!self.pages.is_empty());
                     self.channels.push((state, VecDeque::new()));
                     self.hubs.iter_mut().for_each(|hub| hub.inputs.push(VecDeque::new()));
                 }

@@ -5,6 +5,8 @@ use super::{HUBS, ToRegistry, World};
 use crate::broker::channel::messages::{Publication, ToChannel};
 use crate::broker::hub::messages::ToHub;
 use crate::broker::private_messages::ToPrivateMessages;
+use crate::broker::private_messages::state::Recipient;
+use crate::broker::registry::state::NextSession;
 use crate::fixtures::time;
 use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
 use crate::protocol::websocket::close::CloseReason;
@@ -36,7 +38,8 @@ impl World {
         match self.hubs[hub].output.pop_front() {
             Some(ToRegistry::Attach(number)) => {
                 let session = &self.sessions[number];
-                let next = (session.location(), session.send_queue.transport());
+                let (location, transport) = (session.location(), session.send_queue.transport());
+                let next = NextSession { location, transport, since: session.since.clone() };
                 match self.registry.attach(session.conn_id, next, &mut self.effects) {
                     Ok(()) => {
                         let owner = self.registry.connection(session.conn_id).map(|(key, _)| key);
@@ -57,18 +60,24 @@ impl World {
         let (state, queue) = &mut self.channels[index];
         let Some(message) = queue.pop_front() else { return false };
         let stream = Stream::Channel(id);
-        let (mut effects, now) = (Vec::new(), time(self.now as i64));
+        let (mut effects, now, mut joined) = (Vec::new(), time(self.now as i64), None);
+        let before = state.position().offset;
         match message {
             ToChannel::Join { conn, user, location } => {
-                self.account.ledger.begin(conn, user.id, stream);
+                joined = Some(conn);
+                if !self.returning.contains_key(&conn) {
+                    self.account.ledger.begin(conn, user.id, stream);
+                }
                 state.join(conn, user, location, &now, &mut effects);
             }
             ToChannel::Leave(conn) => {
                 self.account.ledger.end(conn, stream, false);
+                let (name, offset) = (state.identity().name.clone(), state.position().offset);
+                self.log.leave(conn, &name, offset);
                 state.leave(conn, &now, &mut effects);
             }
-            ToChannel::Attach { conn, user, location, part } => {
-                state.attach(conn, user, location, part, &now, &mut effects);
+            ToChannel::Attach { conn, user, location, attaching } => {
+                state.attach(conn, user, location, attaching, &now, &mut effects);
                 // Of the events before it returned, it receives those that the channel still stores. Its own `joined`
                 // event may have displaced one.
                 let stored = self.rules.settings(&state.identity().name).store_frames;
@@ -99,6 +108,15 @@ impl World {
             record.summary.update(state);
         }
         self.account.advance((stream, None), state.position());
+        let (name, position) = (state.identity().name.to_string(), state.position());
+        for frame in state.take_recorded_frames() {
+            self.log.publish((name.clone(), None), position, self.stamps.latest(), &frame);
+        }
+        if let Some((conn, conn_id)) = joined.and_then(|conn| Some((conn, *self.returning.get(&conn)?))) {
+            let record = self.registry.connection(conn_id).filter(|(key, _)| *key == conn);
+            let is_subscribed = record.is_some_and(|(_, connection)| connection.channels.contains(&id));
+            self.log.join(conn, conn_id, &name, (before, position.offset), is_subscribed);
+        }
         self.forward(2 + index, effects);
         true
     }
@@ -107,9 +125,12 @@ impl World {
         let (state, queue) = &mut self.private_messages;
         let Some(message) = queue.pop_front() else { return false };
         let (account, mut effects) = (&mut self.account, Vec::new());
+        let (now, mut published) = (time(self.now as i64), Vec::new());
         match message {
             ToPrivateMessages::Open(user, conn) => {
-                account.ledger.begin(conn, user, Stream::Private);
+                if !self.returning.contains_key(&conn) {
+                    account.ledger.begin(conn, user, Stream::Private);
+                }
                 state.open(user, conn);
             }
             ToPrivateMessages::Close(user, conn, last) => {
@@ -120,26 +141,34 @@ impl World {
                 state.close(user, conn, last);
             }
             ToPrivateMessages::OrderedClose(_) => {}
-            ToPrivateMessages::Attach(user, conn, location, part) => {
+            ToPrivateMessages::Attach(user, conn, location, attaching) => {
                 account.excuse_private(conn, user, self.rules.retention.frames);
-                state.attach(user, conn, location, part, &mut effects);
+                state.attach(user, conn, location, attaching, &mut effects);
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
             ToPrivateMessages::Post(message, recipients) => {
                 account.publish_private(&Publication::Post(message.clone(), to(&recipients)), &recipients);
-                state.post(message, &recipients, &mut effects);
+                state.post(message, &recipients, &now, &mut effects);
+                published = recipients;
             }
             ToPrivateMessages::Edit(edit, recipients) => {
                 account.publish_private(&Publication::Edit(edit.clone(), to(&recipients)), &recipients);
-                state.edit(&edit, &recipients, &mut effects);
+                state.edit(&edit, &recipients, &now, &mut effects);
+                published = recipients;
             }
             ToPrivateMessages::Delete(delete, recipients) => {
                 account.publish_private(&Publication::Delete(delete.clone(), to(&recipients)), &recipients);
-                state.delete(&delete, &recipients, &mut effects);
+                state.delete(&delete, &recipients, &now, &mut effects);
+                published = recipients;
             }
         }
-        for (user, position) in state.positions() {
+        for (user, position) in state.positions().collect::<Vec<_>>() {
             account.advance((Stream::Private, Some(user)), position);
+            if published.iter().any(|recipient: &Recipient| recipient.user == user)
+                && let Some(frame) = state.last_frame(user)
+            {
+                self.log.publish(("".into(), Some(user)), position, self.stamps.latest(), &frame);
+            }
         }
         self.forward(1, effects);
         true
@@ -159,9 +188,9 @@ impl World {
                 hub.fanout.push_to(channel, slots, stamped);
                 return true;
             }
-            ToHub::DeliverPrivate(slots, frame) => {
+            ToHub::DeliverPrivate(slots, stamp, frame) => {
                 hub.bytes.0 += frame.live().len();
-                hub.fanout.push_private(slots, frame);
+                hub.fanout.push_private(slots, stamp, frame);
                 return true;
             }
             ToHub::Join(channel, key, listen) => (key, hub.table.join(channel, key, listen)),

@@ -2,7 +2,7 @@
 
 use super::Rules;
 use super::World;
-use super::actions::{Action, act, all_conn_ids, draw};
+use super::actions::{Action, act, all_conn_ids, draw, draw_returning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -51,7 +51,10 @@ fn shrink(rules: &Rules, mut actions: Vec<Action>) -> Vec<Action> {
     actions
 }
 
-fn report(seed: u64) -> String {
+/// Converts a seed to a run.
+type Draw = fn(u64) -> (Rules, Vec<Action>);
+
+fn report(seed: u64, draw: Draw) -> String {
     let (rules, actions) = draw(seed);
     let actions = shrink(&rules, actions);
     let reason = failure(&rules, &actions).unwrap_or_default();
@@ -71,7 +74,7 @@ fn regression_seeds() -> Vec<u64> {
 }
 
 /// Runs all seeds on all processors, and returns the first failing one in the given order.
-fn first_failing(seeds: &[u64]) -> Option<u64> {
+fn first_failing(seeds: &[u64], draw: Draw) -> Option<u64> {
     let (next, failed) = (AtomicU64::new(0), Mutex::new(None));
     let work = || {
         while let Some(seed) = seeds.get(next.fetch_add(1, Relaxed) as usize) {
@@ -87,8 +90,7 @@ fn first_failing(seeds: &[u64]) -> Option<u64> {
     failed.into_inner().unwrap()
 }
 
-#[test]
-fn every_subscriber_gets_every_message_once_and_in_order() {
+fn assert_all_pass(draw: Draw) {
     let seeds: Vec<u64> = match number_from("CHANNELSTREAM_SEED") {
         Some(seed) => vec![seed],
         None => {
@@ -97,8 +99,18 @@ fn every_subscriber_gets_every_message_once_and_in_order() {
         }
     };
     // Only the reported failure must be printed.
-    let failed = without_panic_messages(|| first_failing(&seeds).map(report));
+    let failed = without_panic_messages(|| first_failing(&seeds, draw).map(|seed| report(seed, draw)));
     assert!(failed.is_none(), "{}", failed.unwrap_or_default());
+}
+
+#[test]
+fn every_subscriber_gets_every_message_once_and_in_order() {
+    assert_all_pass(draw);
+}
+
+#[test]
+fn clients_that_return_with_positions_know_whether_they_missed_anything() {
+    assert_all_pass(draw_returning);
 }
 
 #[test]

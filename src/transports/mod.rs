@@ -1,5 +1,6 @@
 //! How clients receive events. Each transport consists of its endpoint and the actor of its session.
 
 pub(crate) mod admission;
+pub(crate) mod resume;
 pub mod websocket;
 pub(crate) mod long_poll;

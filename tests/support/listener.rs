@@ -44,11 +44,22 @@ pub struct Listener {
 impl Listener {
     /// Begins to listen. When this returns, a websocket is attached; a poll is attached a moment later.
     pub async fn attach(address: SocketAddr, transport: Transport, conn_id: &str) -> Self {
+        Self::start(address, transport, conn_id, None).await
+    }
+
+    /// The same for a client that asks for positions. `since` is the rest of its query. Polls continue with the cursors
+    /// that they receive.
+    pub async fn resume(address: SocketAddr, transport: Transport, conn_id: &str, since: &str) -> Self {
+        Self::start(address, transport, conn_id, Some(format!("&resume=1{since}"))).await
+    }
+
+    async fn start(address: SocketAddr, transport: Transport, conn_id: &str, resume: Option<String>) -> Self {
         let (sender, results) = unbounded_channel();
         let leaving = Rc::new(Cell::new(false));
         let (task, socket) = match transport {
             Transport::Websocket => {
-                match socket::open(address, &format!("/ws?conn_id={conn_id}"), &[]).await {
+                let resume = resume.unwrap_or_default();
+                match socket::open(address, &format!("/ws?conn_id={conn_id}{resume}"), &[]).await {
                     Ok((mut incoming, mut outgoing)) => {
                         // The session that sends the pong has attached to its connection: it receives messages that are
                         // published from now on as live messages.
@@ -64,7 +75,8 @@ impl Listener {
                 }
             }
             Transport::LongPoll | Transport::Jsonp => {
-                let polls = Polls { address, jsonp: transport == Transport::Jsonp, conn_id: conn_id.into() };
+                let (jsonp, conn_id) = (transport == Transport::Jsonp, conn_id.into());
+                let polls = Polls { address, jsonp, conn_id, resume };
                 (actix_rt::spawn(polls.run(leaving.clone(), sender)), None)
             }
         };
@@ -163,10 +175,12 @@ struct Polls {
     address: SocketAddr,
     jsonp: bool,
     conn_id: String,
+    /// The rest of the query of a client that asks for positions.
+    resume: Option<String>,
 }
 
 impl Polls {
-    async fn run(self, leaving: Rc<Cell<bool>>, results: UnboundedSender<ListenResult>) {
+    async fn run(mut self, leaving: Rc<Cell<bool>>, results: UnboundedSender<ListenResult>) {
         let mut kept = None;
         loop {
             let wire = match kept.take() {
@@ -188,13 +202,14 @@ impl Polls {
     }
 
     async fn poll(
-        &self,
+        &mut self,
         wire: Option<Wire>,
         results: &UnboundedSender<ListenResult>,
     ) -> Result<Option<Wire>, ListenResult> {
         let mut wire = wire.ok_or(ListenResult::Gone)?;
         let callback = if self.jsonp { "&callback=take" } else { "" };
-        let target = format!("/listen?conn_id={}{callback}", self.conn_id);
+        let resume = self.resume.as_deref().unwrap_or_default();
+        let target = format!("/listen?conn_id={}{callback}{resume}", self.conn_id);
         wire.write(super::http::request("GET", &target, &[], b"")).await;
         let reply = wire.try_reply().await.ok_or(ListenResult::Gone)?;
         if reply.status != 200 {
@@ -206,6 +221,10 @@ impl Polls {
             false => &text,
         };
         let events: Vec<Value> = serde_json::from_str(list).expect("a list");
+        if let (Some(resume), Some(last)) = (&mut self.resume, events.last()) {
+            assert_eq!(last["type"], "cursor", "the last element of a response: {events:?}");
+            *resume = format!("&resume=1&since={}", last["cursor"].as_str().expect("a cursor"));
+        }
         if events.is_empty() {
             let _ = results.send(ListenResult::Empty);
         }

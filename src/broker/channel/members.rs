@@ -1,5 +1,6 @@
 //! The members of a channel: the connections that subscribe to it, and the users that are present. Pure.
 
+use super::buffer::Place;
 use crate::broker::dense_map::{DenseMap, Keyed};
 use crate::protocol::event::UserView;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, Offset, SlotKey, UserId};
@@ -17,6 +18,8 @@ pub struct Member {
     pub has_session: bool,
     pub hub: HubId,
     pub slot: SlotKey,
+    /// Where the stream was when the connection subscribed.
+    pub joined: Place,
     /// How far the client has received the stream. Only valid without a session; the hub tracks the cursor of a
     /// session.
     pub cursor: Offset,
@@ -31,9 +34,10 @@ impl Keyed for Member {
 }
 
 impl Member {
-    pub fn new(conn: ConnKey, user: UserId, cursor: Offset) -> Self {
+    pub fn new(conn: ConnKey, user: UserId, joined: Place) -> Self {
         let slot = SlotKey { index: 0, generation: 0 };
-        Self { conn, user, present: false, has_session: false, hub: HubId(0), slot, cursor }
+        let (hub, cursor) = (HubId(0), joined.offset);
+        Self { conn, user, present: false, has_session: false, hub, slot, joined, cursor }
     }
 
     /// Sets the session. Returns the previous one, if there was one.

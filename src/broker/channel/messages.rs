@@ -2,7 +2,7 @@
 
 use super::summary::Summary;
 use super::{Channel, HubSenders};
-use crate::broker::hub::messages::{CatchUpPart, ToHub};
+use crate::broker::hub::messages::{Attaching, ToHub};
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::frame::Audience;
@@ -37,8 +37,7 @@ pub enum ToChannel {
         /// The connection's user, who may have been absent.
         user: Arc<UserView>,
         location: ConnectionSlot,
-        /// The position of this channel's catch-up among those of the attachment.
-        part: CatchUpPart,
+        attaching: Attaching,
     },
     /// The session has ended; its client received the stream up to this offset.
     Detach(ConnKey, Option<Offset>),

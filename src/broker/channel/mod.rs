@@ -72,7 +72,7 @@ impl HubSenders {
             let Some(hub) = self.0.get(usize::from(hub.0)) else { continue };
             let bytes = match &message {
                 ToHub::Deliver(_, stamped) | ToHub::DeliverTo(_, _, stamped) => stamped.frame.live().len(),
-                ToHub::DeliverPrivate(_, frame) => frame.live().len(),
+                ToHub::DeliverPrivate(_, _, frame) => frame.live().len(),
                 _ => 0,
             };
             if bytes > 0 {
@@ -203,8 +203,8 @@ impl Handler<ToChannel> for Channel {
             ToChannel::OrderedClose(ordered_close) => return drop(ordered_close),
             ToChannel::Join { conn, user, location } => state.join(conn, user, location, &now, effects),
             ToChannel::Leave(conn) => state.leave(conn, &now, effects),
-            ToChannel::Attach { conn, user, location, part } => {
-                state.attach(conn, user, location, part, &now, effects);
+            ToChannel::Attach { conn, user, location, attaching } => {
+                state.attach(conn, user, location, attaching, &now, effects);
             }
             ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
             ToChannel::Part(conn) => state.part(conn, &now, effects),

@@ -1,12 +1,12 @@
 //! Each client receives exactly the frames meant for it, in every interleaving of the actors.
 
 use super::fanout::Fanout;
-use super::harness::{CHANNELS, CONNECTIONS, Harness};
+use super::harness::{CHANNELS, CONNECTIONS, Harness, joined};
 use super::messages::{CatchUpPart, Stamped, Subscription};
 use super::table::SessionTable;
 use crate::fixtures::{ENCODER, message, payload, seen};
 use crate::protocol::frame::Audience;
-use crate::protocol::ids::{ChannelId, HubId, SlotKey, UserId};
+use crate::protocol::ids::{ChannelId, HubId, ServerEpoch, SlotKey, Stamp, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{PushResult, QueueCapacity, SendQueue};
 use crate::telemetry::recorder::Outcome;
@@ -156,7 +156,7 @@ fn queued_frames_are_not_resent_after_a_protocol_error() {
 
 /// A session in many channels that has missed frames in each of them.
 fn session_in_many_channels(channels: u32) -> (SessionTable, SlotKey, Rc<SendQueue>) {
-    let mut table = SessionTable::new(HubId(0));
+    let mut table = SessionTable::new(HubId(0), ServerEpoch::new(1));
     let send_queue = Rc::new(SendQueue::poll(QueueCapacity::new(usize::MAX, usize::MAX), 0));
     let key = table.open(Uuid::nil(), send_queue.clone());
     table.set_allowance(TURN);
@@ -167,8 +167,9 @@ fn session_in_many_channels(channels: u32) -> (SessionTable, SlotKey, Rc<SendQue
             through: 2,
             catchup: vec![stamped(1, index.into()), stamped(2, index.into())],
             part: Some(CatchUpPart { index, of: channels }),
+            recovery: None,
         };
-        assert_eq!(table.join(ChannelId(index), key, subscription), PushResult::Accepted);
+        assert_eq!(table.join(joined(index), key, subscription), PushResult::Accepted);
     }
     (table, key, send_queue)
 }
@@ -176,7 +177,11 @@ fn session_in_many_channels(channels: u32) -> (SessionTable, SlotKey, Rc<SendQue
 const TURN: usize = 300;
 
 fn stamped(offset: u64, number: u128) -> Stamped {
-    Stamped { offset, frame: Arc::new(ENCODER.message(&message(number), None, Audience::all()).0) }
+    Stamped {
+        offset,
+        stamp: Stamp(offset),
+        frame: Arc::new(ENCODER.message(&message(number), None, Audience::all()).0),
+    }
 }
 
 #[test]
@@ -227,14 +232,20 @@ fn a_session_that_ends_during_its_catch_up_reports_only_what_was_enqueued() {
 /// Frames for many named sessions, and large frames, are delivered in several turns.
 #[test]
 fn each_turn_of_the_fan_out_stays_within_its_budget() {
-    let (mut table, mut fanout) = (SessionTable::new(HubId(0)), Fanout::default());
+    let (mut table, mut fanout) = (SessionTable::new(HubId(0), ServerEpoch::new(1)), Fanout::default());
     let send_queue = || Rc::new(SendQueue::poll(QueueCapacity::new(usize::MAX, usize::MAX), 0));
     let keys: Vec<SlotKey> = (0..100)
         .map(|_| {
             let key = table.open(Uuid::nil(), send_queue());
-            let subscription =
-                || Subscription { user: UserId(0), from: 0, through: 0, catchup: Vec::new(), part: None };
-            table.join(ChannelId(0), key, subscription());
+            let subscription = || Subscription {
+                user: UserId(0),
+                from: 0,
+                through: 0,
+                catchup: Vec::new(),
+                part: None,
+                recovery: None,
+            };
+            table.join(joined(0), key, subscription());
             table.join_private(key, subscription());
             key
         })
@@ -243,7 +254,7 @@ fn each_turn_of_the_fan_out_stays_within_its_budget() {
     large.message = Some(payload(&format!("{{\"x\":\"{}\"}}", "x".repeat(200 << 10))));
     let large = Arc::new(ENCODER.message(&large, None, Audience::all()).0);
     fanout.push_to(ChannelId(0), keys.clone(), stamped(1, 1));
-    fanout.push_private(keys.iter().map(|key| (*key, 1)).collect(), stamped(1, 1).frame);
+    fanout.push_private(keys.iter().map(|key| (*key, 1)).collect(), Stamp(1), stamped(1, 1).frame);
     let mut turns = |fanout: &mut Fanout| {
         let mut turns = Vec::new();
         while !fanout.is_idle() {
@@ -253,7 +264,7 @@ fn each_turn_of_the_fan_out_stays_within_its_budget() {
         (turns.len(), turns.iter().sum::<u64>())
     };
     assert_eq!(turns(&mut fanout), (13, 200), "for named sessions");
-    fanout.push(ChannelId(0), Stamped { offset: 2, frame: large });
+    fanout.push(ChannelId(0), Stamped { offset: 2, stamp: Stamp(2), frame: large });
     // Each costs as much as four small ones.
     assert_eq!(turns(&mut fanout), (25, 100), "large ones");
 }

@@ -8,7 +8,7 @@ use super::group::{Group, send};
 use super::messages::Stamped;
 use super::table::SessionTable;
 use crate::protocol::frame::Frame;
-use crate::protocol::ids::{ChannelId, Offset, SlotKey, Stream};
+use crate::protocol::ids::{ChannelId, Offset, SlotKey, Stamp, Stream};
 use crate::send_queue::{FrameSender, PushResult};
 use crate::telemetry::recorder::Outcome;
 use rustc_hash::FxHashMap;
@@ -36,6 +36,8 @@ pub struct Fanout {
     first_is_begun: bool,
     /// The number of rounds begun.
     rounds: u64,
+    /// The last stamp of the current round. Frames arrive in the order of their stamps.
+    last_of_round: Stamp,
     sender: FrameSender,
 }
 
@@ -51,8 +53,8 @@ impl Fanout {
     }
 
     /// Adds a frame for these sessions.
-    pub fn push_private(&mut self, slots: Vec<(SlotKey, Offset)>, frame: Arc<Frame>) {
-        self.pending.push_back(Work::Private(slots, frame));
+    pub fn push_private(&mut self, slots: Vec<(SlotKey, Offset)>, stamp: Stamp, frame: Arc<Frame>) {
+        self.pending.push_back(Work::Private(slots, stamp, frame));
     }
 
     /// Adds a frame for the listed sessions, if they are members of the channel.
@@ -92,6 +94,8 @@ impl Fanout {
                 continue;
             }
             if self.round.is_empty() {
+                table.covered = self.last_of_round.max(table.covered);
+                self.last_of_round = self.pending.back().map_or(self.last_of_round, Work::stamp);
                 self.round = by_channel(std::mem::take(&mut self.pending));
                 self.rounds += 1;
             }
@@ -113,16 +117,19 @@ impl Fanout {
                         }
                     }
                 }
-                Some(Work::Private(mut slots, frame)) => {
+                Some(Work::Private(mut slots, stamp, frame)) => {
                     let part = take(&mut slots, &mut budget);
-                    deliver_private(table, part, &frame, &mut slice);
+                    deliver_private(table, part, stamp, &frame, &mut slice);
                     match slots.is_empty() {
                         true => slice.bytes += frame.live().len(),
-                        false => self.round.push_front(Work::Private(slots, frame)),
+                        false => self.round.push_front(Work::Private(slots, stamp, frame)),
                     }
                 }
                 None => break,
             }
+        }
+        if self.round.is_empty() && self.current.is_none() {
+            table.covered = self.last_of_round.max(table.covered);
         }
         slice
     }
@@ -182,11 +189,12 @@ fn deliver_to_few(
 fn deliver_private(
     table: &mut SessionTable,
     slots: Vec<(SlotKey, Offset)>,
+    stamp: Stamp,
     frame: &Arc<Frame>,
     slice: &mut Slice,
 ) {
     for (key, offset) in slots {
-        let stamped = Stamped { offset, frame: frame.clone() };
+        let stamped = Stamped { offset, stamp, frame: frame.clone() };
         deliver_one(table, key, Stream::Private, &stamped, slice);
     }
 }
@@ -212,7 +220,7 @@ pub enum Work {
     /// For the listed sessions, if they are members of the channel.
     Few(ChannelId, Vec<SlotKey>, Stamped),
     /// For these sessions, each with the offset in its user's private stream.
-    Private(Vec<(SlotKey, Offset)>, Arc<Frame>),
+    Private(Vec<(SlotKey, Offset)>, Stamp, Arc<Frame>),
 }
 
 impl Work {
@@ -221,6 +229,15 @@ impl Work {
         match self {
             Work::Channel(channel, _) | Work::Few(channel, ..) => Some(*channel),
             Work::Private(..) => None,
+        }
+    }
+
+    /// The last stamp of its frames.
+    fn stamp(&self) -> Stamp {
+        match self {
+            Work::Channel(_, frames) => frames.last().map_or(Stamp::default(), |stamped| stamped.stamp),
+            Work::Few(_, _, stamped) => stamped.stamp,
+            Work::Private(_, stamp, _) => *stamp,
         }
     }
 

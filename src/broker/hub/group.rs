@@ -36,9 +36,9 @@ impl Group {
             common.extend(frames.iter().filter(|stamped| !is_listed(stamped)).cloned());
         }
         let most = if common.is_empty() { &frames } else { &common };
-        let joined = FrameBatch::live(Stream::Channel(channel), pairs(most));
+        let joined = FrameBatch::live(Stream::Channel(channel), table.covered, pairs(most));
         let restricted = frames.iter().any(|stamped| stamped.frame.audience().is_restricted());
-        let remaining = table.channels.get(&channel).map_or(0, Vec::len);
+        let remaining = table.members(channel).len();
         Self { channel, frames, common, joined, restricted, remaining, selected: 0..0 }
     }
 
@@ -50,7 +50,7 @@ impl Group {
     /// Selects the next members for this slice: as many as `budget` allows, and at least one.
     pub fn select_members(mut self, table: &SessionTable, budget: &mut usize) -> Self {
         // Members may have left since the last slice.
-        let end = self.remaining.min(table.channels.get(&self.channel).map_or(0, Vec::len));
+        let end = self.remaining.min(table.members(self.channel).len());
         let cost = 1 + self.joined.bytes.len() / LARGE;
         let begin = end.saturating_sub((*budget / cost).max(1));
         // A group without members still costs 1. A group that is not done ends the slice.
@@ -73,8 +73,7 @@ impl Group {
 
     /// The members of this slice.
     fn members<'a>(&self, table: &'a SessionTable) -> &'a [LocalMember] {
-        let members = table.channels.get(&self.channel);
-        members.and_then(|members| members.get(self.selected.clone())).unwrap_or_default()
+        table.members(self.channel).get(self.selected.clone()).unwrap_or_default()
     }
 
     /// Serves the members of this slice that were not part of the common send, and advances the cursors of all.
@@ -85,8 +84,8 @@ impl Group {
         sent: &mut impl Iterator<Item = Option<PushResult>>,
         slice: &mut Slice,
     ) {
-        let Some(members) = table.channels.get_mut(&self.channel) else { return };
-        let members = members.get_mut(self.selected.clone()).unwrap_or_default();
+        let Some(channel) = table.channels.get_mut(&self.channel) else { return };
+        let members = channel.members.get_mut(self.selected.clone()).unwrap_or_default();
         let (stream, is_recording) = (Stream::Channel(self.channel), !table.recording.is_empty());
         for (member, sent) in members.iter_mut().zip(sent) {
             let before = member.cursor;
@@ -159,7 +158,7 @@ impl Group {
             return (pushed, 0);
         }
         let pairs = frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
-        let joined = FrameBatch::live(self.joined.stream, pairs.clone());
+        let joined = FrameBatch::live(self.joined.stream, self.joined.covered, pairs.clone());
         (member.send_queue.push_live(&joined, pairs), frames.len())
     }
 }

@@ -8,7 +8,8 @@ use super::{BUCKETS, Hub, HubShared, TICK_MS};
 use crate::broker::batched_mailbox::FlushMailbox;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::protocol::ids::{HubId, SlotKey};
+use crate::protocol::ids::{HubId, ServerEpoch, SlotKey};
+use crate::protocol::position::{Since, Unreadable};
 use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{FrameSender, QueueCapacity, SendQueue, Transport};
@@ -37,6 +38,8 @@ pub struct HubParts {
     pub published: Arc<dyn FlushMailbox>,
     /// Receives the reports of ended sessions: the registry.
     pub detached: Recipient<Detached>,
+    /// This life of the server.
+    pub server: ServerEpoch,
 }
 
 /// A hub as seen from its own thread.
@@ -50,7 +53,9 @@ impl HubHandle {
     pub fn start(parts: HubParts) -> (Self, Addr<Hub>) {
         let sender = if parts.settings.io_uring { FrameSender::with_ring() } else { FrameSender::default() };
         let shared = Rc::new(HubShared {
-            table: RefCell::new(SessionTable::new(parts.id).recording(RecordedSessions::new(parts.recorder))),
+            table: RefCell::new(
+                SessionTable::new(parts.id, parts.server).recording(RecordedSessions::new(parts.recorder)),
+            ),
             fanout: RefCell::new(super::fanout::Fanout::new(sender)),
             wheel: RefCell::new(super::timers::Wheel::new(BUCKETS, 0)),
             work: tokio::sync::Notify::new(),
@@ -80,6 +85,15 @@ impl HubHandle {
         QueueCapacity::new(self.settings().max_queued_bytes, self.settings().max_queued_frames)
     }
 
+    /// Reads what a returning client has, from its query parameters.
+    ///
+    /// # Errors
+    /// A parameter is malformed, or there are too many positions.
+    pub fn read_since(&self, since: Option<&str>, positions: Option<&str>) -> Result<Arc<Since>, Unreadable> {
+        let server = self.shared.table.borrow().server;
+        Since::read(since, positions, server, self.settings().max_positions).map(Arc::new)
+    }
+
     /// The hub's clock, in ms. It advances with every tick, and stops while the process is suspended.
     pub fn now_ms(&self) -> u64 {
         self.shared.clock.ticked_ms()
@@ -107,7 +121,7 @@ impl HubHandle {
                 // Spreads the timers of sessions that connected at the same time.
                 ms => self.now_ms() + ms - rand::random_range(0..=ms / 5),
             };
-            slot.heartbeat_at = first(self.shared.settings.heartbeat_interval_ms);
+            slot.heartbeat_at = first(slot.heartbeat_ms(&self.shared.settings));
             if keep_alive.ping.is_some() {
                 slot.ping_at = first(self.shared.settings.ping_interval_ms);
             }
@@ -118,8 +132,8 @@ impl HubHandle {
 
     /// Asks the registry to attach a session to its connection. If there is none, the registry closes the session, as
     /// it may at any later time.
-    pub fn attach(&self, conn_id: Uuid, slot: SlotKey, transport: Transport) {
-        self.request_attach(conn_id, slot, transport, None);
+    pub fn attach(&self, conn_id: Uuid, slot: SlotKey, transport: Transport, since: Option<Arc<Since>>) {
+        self.request_attach(conn_id, slot, transport, since, None);
     }
 
     /// Does the same, and returns the result instead of closing the session. A dropped sender means that the server is
@@ -129,9 +143,10 @@ impl HubHandle {
         conn_id: Uuid,
         slot: SlotKey,
         transport: Transport,
+        since: Option<Arc<Since>>,
     ) -> oneshot::Receiver<Result<(), AttachRefused>> {
         let (answer, receiver) = oneshot::channel();
-        self.request_attach(conn_id, slot, transport, Some(answer));
+        self.request_attach(conn_id, slot, transport, since, Some(answer));
         receiver
     }
 
@@ -140,12 +155,18 @@ impl HubHandle {
         conn_id: Uuid,
         slot: SlotKey,
         transport: Transport,
+        since: Option<Arc<Since>>,
         answer: Option<oneshot::Sender<Result<(), AttachRefused>>>,
     ) {
         let location = self.shared.table.borrow().location(slot);
         // A client that subscribes after a publish was accepted receives it as catch-up.
         self.shared.published.flush();
-        self.shared.attach.do_send(Attach { conn_id, location, transport, answer });
+        self.shared.attach.do_send(Attach { conn_id, location, transport, since, answer });
+    }
+
+    /// Queues the last element of a poll's response, if its client asked for positions.
+    pub fn end_response(&self, slot: SlotKey) {
+        self.shared.table.borrow_mut().end_response(slot);
     }
 
     /// Records an event of a session, if the session is recorded.

@@ -1,13 +1,13 @@
 //! A hub without its actor, between a model of the channels and real clients.
 
 use super::fanout::Fanout;
-use super::messages::{CatchUpPart, Detached, Stamped, Subscription, ToHub};
+use super::messages::{CatchUpPart, Detached, JoinedChannel, Stamped, Subscription, ToHub};
 use super::recording::RecordedSessions;
 use super::table::SessionTable;
 use crate::fixtures::ledger::Ledger;
 use crate::fixtures::{ENCODER, flush, message, pair, payload, read_to_end, seen, whole_frames};
 use crate::protocol::frame::{Audience, Frame};
-use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream, UserId};
+use crate::protocol::ids::{ChannelId, Epoch, HubId, Offset, ServerEpoch, SlotKey, Stamp, Stream, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{FrameSender, PushResult, QueueCapacity, SendQueue};
 use crate::telemetry::recorder::{ConnectionEvent, Outcome, Recorder};
@@ -67,12 +67,16 @@ impl SessionTable {
         let mut known = 0;
         for (index, slot) in &self.slots {
             for (channel, at) in slot.channels.to_vec() {
-                assert_eq!(self.channels[&channel][at as usize].slot as usize, index);
+                assert_eq!(self.channels[&channel].members[at as usize].slot as usize, index);
                 known += 1;
             }
         }
-        assert_eq!(self.channels.values().map(Vec::len).sum::<usize>(), known, "members without a slot");
-        assert!(self.channels.values().all(|members| !members.is_empty()));
+        assert_eq!(
+            self.channels.values().map(|channel| channel.members.len()).sum::<usize>(),
+            known,
+            "members without a slot"
+        );
+        assert!(self.channels.values().all(|channel| !channel.members.is_empty()));
     }
 }
 
@@ -92,7 +96,8 @@ impl Harness {
         let recorder = Arc::new(Recorder::new(1 << 30));
         (0..CONNECTIONS).for_each(|index| recorder.record_connection(Uuid::from_u128(index.into())));
         Self {
-            table: SessionTable::new(HubId(0)).recording(RecordedSessions::new(recorder.clone())),
+            table: SessionTable::new(HubId(0), ServerEpoch::new(1))
+                .recording(RecordedSessions::new(recorder.clone())),
             recorder,
             received: vec![Vec::new(); CONNECTIONS as usize],
             fanout: Fanout::new(if ring { FrameSender::with_ring() } else { FrameSender::default() }),
@@ -136,7 +141,7 @@ impl Harness {
         for (index, (channel, from)) in (0..).zip(&connection.cursors) {
             let subscription =
                 subscription(&self.logs[channel.0 as usize], user, *from, Some(CatchUpPart { index, of }));
-            self.queues[channel.0 as usize].push_back(ToHub::Join(*channel, key, subscription));
+            self.queues[channel.0 as usize].push_back(ToHub::Join(joined(channel.0), key, subscription));
         }
         let part = CatchUpPart { index: of - 1, of };
         let subscription =
@@ -156,7 +161,7 @@ impl Harness {
         self.ledger.begin(index, connection.user, stream(channel));
         if let Some(session) = &connection.session {
             let subscription = subscription(log, connection.user, through, None);
-            let join = ToHub::Join(ChannelId(channel), session.key, subscription);
+            let join = ToHub::Join(joined(channel), session.key, subscription);
             self.queues[channel as usize].push_back(join);
         }
     }
@@ -181,7 +186,8 @@ impl Harness {
     pub fn publish(&mut self, channel: u32, size: usize, audience: Audience) {
         let (number, frame) = self.frame(size, audience.clone());
         let log = &mut self.logs[channel as usize];
-        let stamped = Stamped { offset: log.len() as Offset + 1, frame };
+        let (offset, stamp) = (log.len() as Offset + 1, Stamp(self.sent as u64));
+        let stamped = Stamped { offset, stamp, frame };
         log.push(stamped.clone());
         self.bytes.0 += stamped.frame.live().len();
         let id = ChannelId(channel);
@@ -202,17 +208,17 @@ impl Harness {
         let (number, frame) = self.frame(size, Audience::all());
         let audience = Audience { only: Some(users.into()), ..Audience::default() };
         self.ledger.publish(Stream::Private, number, audience);
-        let mut slots = Vec::new();
+        let (mut slots, stamp) = (Vec::new(), Stamp(number as u64));
         for user in users {
             let log = self.private_logs.get_mut(user).unwrap();
             let offset = log.len() as Offset + 1;
-            log.push(Stamped { offset, frame: frame.clone() });
+            log.push(Stamped { offset, stamp, frame: frame.clone() });
             let theirs = self.connections.iter().filter(|connection| connection.user == *user);
             let sessions = theirs.filter_map(|connection| connection.session.as_ref());
             slots.extend(sessions.map(|session| (session.key, offset)));
         }
         self.bytes.0 += frame.live().len();
-        self.queues[PRIVATE].push_back(ToHub::DeliverPrivate(slots, frame));
+        self.queues[PRIVATE].push_back(ToHub::DeliverPrivate(slots, stamp, frame));
     }
 
     /// Lets the hub read one command of a sender. False if there is none.
@@ -227,8 +233,8 @@ impl Harness {
                 self.fanout.push_to(channel, slots, stamped);
                 return true;
             }
-            ToHub::DeliverPrivate(slots, frame) => {
-                self.fanout.push_private(slots, frame);
+            ToHub::DeliverPrivate(slots, stamp, frame) => {
+                self.fanout.push_private(slots, stamp, frame);
                 return true;
             }
             ToHub::Join(channel, key, subscription) => (key, self.table.join(channel, key, subscription)),
@@ -438,5 +444,13 @@ impl Harness {
 fn subscription(log: &[Stamped], user: UserId, from: Offset, part: Option<CatchUpPart>) -> Subscription {
     let missed = log.iter().filter(|stamped| stamped.offset > from);
     let catchup = missed.filter(|stamped| stamped.frame.audience().admits(user)).cloned().collect();
-    Subscription { user, from, through: log.len() as Offset, catchup, part }
+    Subscription { user, from, through: log.len() as Offset, catchup, part, recovery: None }
+}
+
+pub fn joined(channel: u32) -> JoinedChannel {
+    JoinedChannel {
+        id: ChannelId(channel),
+        name: format!("c{channel}").into(),
+        epoch: Epoch::new(channel.into()),
+    }
 }

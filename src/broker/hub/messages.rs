@@ -2,8 +2,11 @@
 
 use super::Hub;
 use super::slot::SessionSlot;
+use crate::broker::channel::buffer::Place;
+use crate::broker::recovery::{Resume, Verdict};
 use crate::protocol::frame::Frame;
-use crate::protocol::ids::{ChannelId, ConnectionSlot, Offset, SlotKey, UserId};
+use crate::protocol::ids::{ChannelId, ConnectionSlot, Epoch, Offset, SlotKey, Stamp, UserId};
+use crate::protocol::position::Since;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::Transport;
 use actix::{Context, Handler, Message, MessageResult};
@@ -12,11 +15,26 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// A frame and its position in its stream.
+/// A frame and its place.
 #[derive(Clone, Debug)]
 pub struct Stamped {
     pub offset: Offset,
+    pub stamp: Stamp,
     pub frame: Arc<Frame>,
+}
+
+impl Stamped {
+    pub fn place(&self) -> Place {
+        Place { offset: self.offset, stamp: self.stamp }
+    }
+}
+
+/// A channel as its local members know it.
+#[derive(Clone, Debug)]
+pub struct JoinedChannel {
+    pub id: ChannelId,
+    pub name: Arc<str>,
+    pub epoch: Epoch,
 }
 
 /// The position of a catch-up among those of an attachment. Several actors send them; the client receives them in this
@@ -27,6 +45,15 @@ pub struct CatchUpPart {
     pub index: u32,
     /// The number of parts.
     pub of: u32,
+}
+
+/// What a stream learns when a session attaches.
+#[derive(Clone, Debug)]
+pub struct Attaching {
+    /// The position of this stream's catch-up among those of the attachment.
+    pub part: CatchUpPart,
+    /// Set if the session asked for positions.
+    pub resume: Option<Arc<Resume>>,
 }
 
 /// A session subscribes to a stream.
@@ -42,6 +69,17 @@ pub struct Subscription {
     pub catchup: Vec<Stamped>,
     /// The position in an attachment. `None` for a subscription made while attached.
     pub part: Option<CatchUpPart>,
+    /// The answer to a session that asked for positions.
+    pub recovery: Option<Box<Recovery>>,
+}
+
+/// The answer of one stream to a returning session.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    pub resume: Arc<Resume>,
+    /// The name of the channel, empty for the private stream.
+    pub name: Arc<str>,
+    pub verdict: Verdict,
 }
 
 /// Commands to a hub. One mailbox keeps them in one order.
@@ -53,9 +91,9 @@ pub enum ToHub {
     /// A live frame for the listed sessions, if they are members of the channel. No other local session may receive it.
     DeliverTo(ChannelId, Vec<SlotKey>, Stamped),
     /// A live private frame for these sessions, each with the offset in its user's stream.
-    DeliverPrivate(Vec<(SlotKey, Offset)>, Arc<Frame>),
+    DeliverPrivate(Vec<(SlotKey, Offset)>, Stamp, Arc<Frame>),
     /// A session subscribes to a channel.
-    Join(ChannelId, SlotKey, Subscription),
+    Join(JoinedChannel, SlotKey, Subscription),
     /// A session subscribes to its user's private messages.
     JoinPrivate(SlotKey, Subscription),
     /// A session unsubscribes from a channel.
@@ -81,6 +119,8 @@ pub struct Attach {
     pub location: ConnectionSlot,
     /// The session's transport.
     pub transport: Transport,
+    /// What its client has, if it asked for positions.
+    pub since: Option<Arc<Since>>,
     /// Receives the result. Without it, a session that cannot be attached is closed.
     pub answer: Option<oneshot::Sender<Result<(), AttachRefused>>>,
 }

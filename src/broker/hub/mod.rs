@@ -11,6 +11,7 @@ mod memberships;
 mod slot;
 pub(crate) mod table;
 mod recording;
+mod returning;
 mod timers;
 #[cfg(test)]
 #[path = "delivery_tests.rs"]
@@ -212,8 +213,8 @@ impl Hub {
                 shared.fanout.borrow_mut().push_to(channel, slots, stamped);
                 shared.work.notify_one();
             }
-            ToHub::DeliverPrivate(slots, frame) => {
-                shared.fanout.borrow_mut().push_private(slots, frame);
+            ToHub::DeliverPrivate(slots, stamp, frame) => {
+                shared.fanout.borrow_mut().push_private(slots, stamp, frame);
                 shared.work.notify_one();
             }
             ToHub::Join(channel, key, subscription) => {

@@ -1,13 +1,17 @@
 //! The slot of a session on its hub, and the assembly of its catch-up.
 
 use super::memberships::Memberships;
-use super::messages::{CatchUpPart, Stamped, Subscription};
-use crate::protocol::ids::{ChannelId, Offset, Stream, UserId};
+use super::messages::{CatchUpPart, Recovery, Stamped, Subscription};
+use crate::config::Settings;
+use crate::protocol::ids::{ChannelId, Offset, Stamp, Stream, UserId};
 use crate::send_queue::SendQueue;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 use uuid::Uuid;
+
+/// The interval of cursors if heartbeats are off.
+const CURSOR_INTERVAL_MS: u64 = 25_000;
 
 /// The hub's data of a session.
 pub struct SessionSlot {
@@ -52,6 +56,15 @@ impl SessionSlot {
         }
     }
 
+    /// The interval of heartbeats, in ms; 0 for none. A client that asked for positions always receives some, because they
+    /// carry cursors.
+    pub fn heartbeat_ms(&self, settings: &Settings) -> u64 {
+        match settings.heartbeat_interval_ms {
+            0 if self.send_queue.is_positioned() => CURSOR_INTERVAL_MS,
+            interval => interval,
+        }
+    }
+
     /// When the client will have been silent for too long, in ms of the hub's clock; `u64::MAX` without a limit.
     pub fn silent_at(&self, pong_timeout: u64) -> u64 {
         let max =
@@ -78,6 +91,15 @@ pub struct CatchUp {
     pub frames: VecDeque<Stamped>,
     /// The cursor after these frames.
     pub through: Offset,
+    /// An element that precedes the frames: the announcement of a channel that was joined while attached.
+    pub announcement: Option<String>,
+}
+
+impl CatchUp {
+    pub fn new(stream: Stream, subscription: Subscription) -> Self {
+        let (frames, through) = (subscription.catchup.into(), subscription.through);
+        Self { stream, frames, through, announcement: None }
+    }
 }
 
 /// The catch-ups of several streams for one session, and the live frames that arrive meanwhile.
@@ -87,6 +109,10 @@ pub struct Assembly {
     missing: usize,
     /// The number of parts, from the front, that were enqueued.
     num_enqueued: usize,
+    /// The answers to a session that asked for positions, in the order of the parts.
+    recoveries: Vec<(u32, Recovery)>,
+    /// The moment at which such a session attached, until its first cursor is queued.
+    pub returned: Option<Stamp>,
     /// Live frames that arrived meanwhile, in order.
     pub live: VecDeque<(Stream, Stamped)>,
 }
@@ -95,19 +121,31 @@ impl Assembly {
     /// Creates an assembly that waits for this many parts.
     pub fn new(of: u32) -> Self {
         let parts = (0..of).map(|_| None).collect();
-        Self { parts, missing: of as usize, num_enqueued: 0, live: VecDeque::new() }
+        Self { parts, missing: of as usize, ..Self::default() }
     }
 
     /// Adds a part. True when no part is missing.
-    pub fn add(&mut self, part: CatchUpPart, stream: Stream, subscription: Subscription) -> bool {
+    pub fn add(&mut self, part: CatchUpPart, stream: Stream, mut subscription: Subscription) -> bool {
         if let Some(entry) = self.parts.get_mut(part.index as usize)
             && entry.is_none()
         {
-            *entry =
-                Some(CatchUp { stream, frames: subscription.catchup.into(), through: subscription.through });
+            self.recoveries.extend(subscription.recovery.take().map(|recovery| (part.index, *recovery)));
+            *entry = Some(CatchUp::new(stream, subscription));
             self.missing -= 1;
         }
         self.missing == 0
+    }
+
+    /// Adds a stream that the session joins before its catch-up is enqueued. It follows the other parts.
+    pub fn append(&mut self, joined: CatchUp) {
+        self.parts.push(Some(joined));
+    }
+
+    /// Takes the answers of all streams, in the order of the catch-up.
+    pub fn take_recoveries(&mut self) -> Vec<Recovery> {
+        let mut recoveries = std::mem::take(&mut self.recoveries);
+        recoveries.sort_unstable_by_key(|(index, _)| *index);
+        recoveries.into_iter().map(|(_, recovery)| recovery).collect()
     }
 
     /// The session leaves a stream before its catch-up was enqueued: the remaining frames of the stream join the
@@ -123,7 +161,7 @@ impl Assembly {
         self.live = live;
         let mut last: Vec<Stamped> = left.into_iter().map(|(_, stamped)| stamped).collect();
         last.extend(pending);
-        let Some(part) = self.parts.iter_mut().flatten().find(|part| part.stream == stream) else {
+        let Some(part) = self.parts.iter_mut().rev().flatten().find(|part| part.stream == stream) else {
             return last;
         };
         for stamped in last {
@@ -142,7 +180,8 @@ impl Assembly {
                 Some(part) if part.frames.len() > frames => {
                     let first: VecDeque<Stamped> = part.frames.drain(..frames).collect();
                     let through = first.back().map_or(0, |stamped| stamped.offset);
-                    return Some(CatchUp { stream: part.stream, frames: first, through });
+                    let announcement = part.announcement.take();
+                    return Some(CatchUp { stream: part.stream, frames: first, through, announcement });
                 }
                 _ => {
                     self.num_enqueued += 1;
@@ -162,6 +201,6 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert_eq!((size_of::<SessionSlot>(), size_of::<SendQueue>()), (112, 120));
+        assert_eq!((size_of::<SessionSlot>(), size_of::<SendQueue>()), (112, 128));
     }
 }

@@ -1,18 +1,22 @@
 //! The sessions of one worker thread and the channels that they subscribe to. Uses no actix and no clock.
 
-use super::messages::{Detached, Stamped, Subscription};
+use super::messages::{Detached, JoinedChannel, Stamped, Subscription};
 use super::recording::{Receiver, RecordedSessions};
 use super::slot::{Assembly, CatchUp, SessionSlot};
 use crate::broker::dense_map::{ShrinkHint, shrink};
 use crate::protocol::frame::FrameBatch;
-use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, Offset, SlotKey, Stream, UserId};
+use crate::protocol::ids::{
+    ChannelId, ConnectionSlot, Epoch, HubId, Offset, ServerEpoch, SlotKey, Stamp, Stream, UserId,
+};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{PushResult, SendQueue};
 use crate::telemetry::recorder::{ConnectionEvent, Outcome};
+use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The cost of a flush, in frames.
@@ -31,25 +35,40 @@ pub struct LocalMember {
     pub cursor: Offset,
 }
 
+/// A channel with members on this thread.
+pub struct LocalChannel {
+    pub name: Arc<str>,
+    pub epoch: Epoch,
+    pub members: Vec<LocalMember>,
+}
+
 /// See the module's description.
 pub struct SessionTable {
     id: HubId,
+    pub(super) server: ServerEpoch,
+    /// Every frame up to this stamp was delivered to its receivers on this thread, unless their catch-up is not complete.
+    pub(super) covered: Stamp,
+    /// The last cursor as a frame.
+    pub(super) last_cursor: (Stamp, Bytes),
     pub(super) slots: Slab<SessionSlot>,
     shrink_hint: ShrinkHint,
     generation: u32,
-    pub(super) channels: FxHashMap<ChannelId, Vec<LocalMember>>,
+    pub(super) channels: FxHashMap<ChannelId, LocalChannel>,
     pub(super) recording: RecordedSessions,
     /// The remaining cost of catch-ups in this turn; see [`SessionTable::set_allowance`].
-    allowance: usize,
+    pub(super) allowance: usize,
     /// Sessions whose catch-up is complete but not fully enqueued.
     unfinished: VecDeque<SlotKey>,
 }
 
 impl SessionTable {
     /// Creates an empty table.
-    pub fn new(id: HubId) -> Self {
+    pub fn new(id: HubId, server: ServerEpoch) -> Self {
         Self {
             id,
+            server,
+            covered: Stamp::default(),
+            last_cursor: Default::default(),
             slots: Slab::new(),
             shrink_hint: ShrinkHint::default(),
             generation: 0,
@@ -126,8 +145,14 @@ impl SessionTable {
         self.slots.iter().map(queue).collect()
     }
 
+    /// The local members of a channel.
+    pub(super) fn members(&self, channel: ChannelId) -> &[LocalMember] {
+        self.channels.get(&channel).map_or(&[], |channel| &channel.members)
+    }
+
     /// Subscribes a session to a channel; see [`Subscription`].
-    pub fn join(&mut self, channel: ChannelId, key: SlotKey, subscription: Subscription) -> PushResult {
+    pub fn join(&mut self, joined: JoinedChannel, key: SlotKey, subscription: Subscription) -> PushResult {
+        let JoinedChannel { id: channel, name, epoch } = joined;
         let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         slot.user = Some(subscription.user);
         let stream = Stream::Channel(channel);
@@ -139,7 +164,8 @@ impl SessionTable {
                 user: subscription.user,
                 cursor: subscription.from,
             };
-            let members = self.channels.entry(channel).or_default();
+            let new = || LocalChannel { name, epoch, members: Vec::new() };
+            let members = &mut self.channels.entry(channel).or_insert_with(new).members;
             members.push(member);
             let index = members.len() as u32 - 1;
             self.slots[key.index as usize].channels.insert(channel, index);
@@ -164,8 +190,14 @@ impl SessionTable {
         let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         let send_queue = slot.send_queue.clone();
         let Some(part) = subscription.part else {
-            let part = CatchUp { stream, frames: subscription.catchup.into(), through: subscription.through };
-            return match self.enqueue_catch_up(key, part) {
+            let announcement = self.announcement(&send_queue, stream, subscription.from);
+            let joined = CatchUp { announcement, ..CatchUp::new(stream, subscription) };
+            let assembly = self.slot(key).and_then(|slot| slot.assembly.as_mut());
+            if let Some(assembly) = assembly.filter(|_| joined.announcement.is_some()) {
+                assembly.append(joined);
+                return PushResult::Accepted;
+            }
+            return match self.enqueue_catch_up(key, joined) {
                 PushResult::Accepted => send_queue.flush_catchup(),
                 other => other,
             };
@@ -199,7 +231,12 @@ impl SessionTable {
             return PushResult::Accepted;
         };
         let send_queue = slot.send_queue.clone();
+        let recoveries = slot.assembly.as_mut().map(|assembly| assembly.take_recoveries());
+        self.answer_return(key, &recoveries.unwrap_or_default());
         let enqueued = self.enqueue_parts(key);
+        if enqueued == Ok(true) {
+            self.finish_return(key);
+        }
         let pushed = match (enqueued, send_queue.flush_catchup()) {
             (Ok(true), PushResult::Accepted) => self.enqueue_live(key),
             (Ok(false), PushResult::Accepted) => Ok(false),
@@ -264,6 +301,10 @@ impl SessionTable {
 
     fn enqueue_catch_up(&mut self, key: SlotKey, part: CatchUp) -> PushResult {
         let Some(slot) = self.slot(key) else { return PushResult::Accepted };
+        if let Some(announcement) = &part.announcement {
+            // A queue that refuses it also refuses the frames behind it.
+            let _ = slot.send_queue.push_element(announcement);
+        }
         let frames = part.frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
         let pushed = if part.frames.is_empty() {
             PushResult::Accepted
@@ -300,7 +341,7 @@ impl SessionTable {
             Stream::Private => slot.private_cursor.as_mut(),
             Stream::Channel(channel) => {
                 let index = slot.index_in(channel)? as usize;
-                self.channels.get_mut(&channel)?.get_mut(index).map(|member| &mut member.cursor)
+                self.channels.get_mut(&channel)?.members.get_mut(index).map(|member| &mut member.cursor)
             }
         }
     }
@@ -314,11 +355,12 @@ impl SessionTable {
             self.note_live(key, cursor, stream, stamped, PushResult::Accepted);
             return PushResult::Accepted;
         }
+        let covered = self.covered;
         let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         let is_in_audience = slot.user.is_some_and(|user| stamped.frame.audience().admits(user));
         let pushed = if is_in_audience {
             let frames = [(stamped.offset, &*stamped.frame)].into_iter();
-            slot.send_queue.push_live(&FrameBatch::live(stream, frames.clone()), frames)
+            slot.send_queue.push_live(&FrameBatch::live(stream, covered, frames.clone()), frames)
         } else {
             PushResult::Accepted
         };
@@ -379,7 +421,7 @@ impl SessionTable {
     }
 
     fn remove_member(&mut self, channel: ChannelId, index: u32) {
-        let Some(members) = self.channels.get_mut(&channel) else { return };
+        let Some(LocalChannel { members, .. }) = self.channels.get_mut(&channel) else { return };
         if (index as usize) < members.len() {
             members.swap_remove(index as usize);
             shrink(members);
@@ -408,8 +450,7 @@ impl SessionTable {
         let channels = slot.channels.to_vec();
         let mut cursors = Vec::with_capacity(channels.len());
         for (channel, index) in channels {
-            let member = self.channels.get(&channel).and_then(|members| members.get(index as usize));
-            if let Some(member) = member {
+            if let Some(member) = self.members(channel).get(index as usize) {
                 cursors.push((channel, received(Stream::Channel(channel), member.cursor)));
             }
             self.remove_member(channel, index);

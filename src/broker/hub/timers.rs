@@ -80,9 +80,11 @@ impl HubShared {
         }
         let mut pushed = PushResult::Accepted;
         if now_ms >= slot.heartbeat_at {
-            slot.heartbeat_at = now_ms + settings.heartbeat_interval_ms;
-            pushed = send_queue.push_control(keep_alive.heartbeat);
+            slot.heartbeat_at = now_ms + slot.heartbeat_ms(settings);
+            let cursor = table.cursor_heartbeat(&send_queue);
+            pushed = send_queue.push_control(cursor.as_ref().unwrap_or(keep_alive.heartbeat));
         }
+        let Some(slot) = table.slot(key) else { return };
         if let Some(ping) = keep_alive.ping
             && now_ms >= slot.ping_at
             && pushed == PushResult::Accepted

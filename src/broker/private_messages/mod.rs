@@ -4,9 +4,10 @@ pub(crate) mod state;
 
 use super::channel::HubSenders;
 use super::channel::messages::OrderedClose;
-use super::hub::messages::CatchUpPart;
+use super::hub::messages::Attaching;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
+use crate::protocol::time::Timestamp;
 use crate::telemetry::in_flight::InFlight;
 use actix::{Actor, Context, Handler};
 use state::{PrivateEffects, PrivateMessagesState, Recipient};
@@ -21,7 +22,7 @@ pub enum ToPrivateMessages {
     /// A connection ended; the flag says whether it was the user's last one.
     Close(UserId, ConnKey, bool),
     /// A session attaches to its connection.
-    Attach(UserId, ConnKey, ConnectionSlot, CatchUpPart),
+    Attach(UserId, ConnKey, ConnectionSlot, Attaching),
     /// A session has ended; its client received the stream up to this offset.
     Detach(UserId, ConnKey, Option<Offset>),
     Post(Message, Vec<Recipient>),
@@ -79,13 +80,19 @@ impl Handler<ToPrivateMessages> for PrivateMessages {
             ToPrivateMessages::OrderedClose(ordered_close) => drop(ordered_close),
             ToPrivateMessages::Open(user, conn) => state.open(user, conn),
             ToPrivateMessages::Close(user, conn, last) => state.close(user, conn, last),
-            ToPrivateMessages::Attach(user, conn, location, part) => {
-                state.attach(user, conn, location, part, effects)
+            ToPrivateMessages::Attach(user, conn, location, attaching) => {
+                state.attach(user, conn, location, attaching, effects)
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
-            ToPrivateMessages::Post(message, recipients) => state.post(message, &recipients, effects),
-            ToPrivateMessages::Edit(edit, recipients) => state.edit(&edit, &recipients, effects),
-            ToPrivateMessages::Delete(delete, recipients) => state.delete(&delete, &recipients, effects),
+            ToPrivateMessages::Post(message, recipients) => {
+                state.post(message, &recipients, &Timestamp::now(), effects)
+            }
+            ToPrivateMessages::Edit(edit, recipients) => {
+                state.edit(&edit, &recipients, &Timestamp::now(), effects)
+            }
+            ToPrivateMessages::Delete(delete, recipients) => {
+                state.delete(&delete, &recipients, &Timestamp::now(), effects)
+            }
         }
         self.hubs.apply(self.effects.drain(..), &self.in_flight);
     }

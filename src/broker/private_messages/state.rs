@@ -1,12 +1,15 @@
 //! The streams of private messages of all users. Pure.
 
-use crate::broker::channel::buffer::{Buffer, encode};
+use crate::broker::channel::buffer::{Buffer, Place, encode};
 use crate::broker::channel::messages::StoredMessage;
-use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
+use crate::broker::hub::messages::{Attaching, CatchUpPart, Recovery, Stamped, Subscription, ToHub};
+use crate::broker::recovery::{Resume, Return};
+use crate::broker::stamps::Stamps;
 use crate::protocol::event::Encoder;
 use crate::protocol::frame::{Audience, Frame};
-use crate::protocol::ids::{ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, SlotKey, UserId};
+use crate::protocol::ids::{ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, SlotKey, Stamp, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
+use crate::protocol::time::Timestamp;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rustc_hash::FxHashMap;
@@ -28,41 +31,73 @@ pub struct Recipient {
 struct PrivateStream {
     position: Position,
     frames: Buffer,
-    /// How far each connection has received the stream. Kept for connections without a session. A connection that is
-    /// missing here is older than the stream and has received nothing of it.
-    cursors: FxHashMap<ConnKey, Offset>,
+    /// The connections of the user. A connection that is missing here is older than the stream and has received nothing
+    /// of it.
+    connections: FxHashMap<ConnKey, PrivateMember>,
+}
+
+/// A connection as a member of its user's private stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct PrivateMember {
+    /// Where the stream was when the connection was created.
+    joined: Place,
+    /// How far the client has received the stream. Kept for connections without a session.
+    cursor: Offset,
 }
 
 impl PrivateStream {
-    fn new(epoch: Epoch) -> Self {
-        Self { position: Position::start(epoch), frames: Buffer::default(), cursors: FxHashMap::default() }
+    /// Begins a stream at this moment.
+    fn new(epoch: Epoch, now: Stamp) -> Self {
+        let position = Position::start(epoch);
+        Self { position, frames: Buffer::since_birth(now), connections: FxHashMap::default() }
     }
 
     fn cursor(&self, conn: ConnKey) -> Offset {
-        self.cursors.get(&conn).copied().unwrap_or(0)
+        self.connections.get(&conn).map_or(0, |member| member.cursor)
     }
 }
 
-/// See the module's description. A user's stream is created by its first private message: most users never receive one.
+/// See the module's description. A user's stream is created by its first private message, or by a session that asks for
+/// its position: most users need none.
 #[derive(Debug)]
 pub struct PrivateMessagesState {
     users: FxHashMap<UserId, PrivateStream>,
     encoder: Encoder,
     max_frames: usize,
+    beginnings: Beginnings,
+}
+
+/// What streams take when they begin.
+#[derive(Debug)]
+struct Beginnings {
     /// Draws the epoch of each stream.
     epochs: StdRng,
+    stamps: Arc<Stamps>,
+    /// The name in answers to returning sessions.
+    name: Arc<str>,
+}
+
+impl Beginnings {
+    fn begin(&mut self, user: UserId) -> PrivateStream {
+        let epoch = Epoch::new(self.epochs.next_u64());
+        log::debug!("private stream of user {}: begins with epoch {epoch}", user.0);
+        PrivateStream::new(epoch, self.stamps.latest())
+    }
 }
 
 impl PrivateMessagesState {
     /// Starts without streams. Each will keep up to `max_frames` frames for catch-up.
-    pub fn new(encoder: Encoder, max_frames: usize, epochs: StdRng) -> Self {
-        Self { users: FxHashMap::default(), encoder, max_frames, epochs }
+    pub fn new(encoder: Encoder, max_frames: usize, epochs: StdRng, stamps: Arc<Stamps>) -> Self {
+        let beginnings = Beginnings { epochs, stamps, name: "".into() };
+        Self { users: FxHashMap::default(), encoder, max_frames, beginnings }
     }
 
     /// A connection of a user was created: it receives what is sent from now on.
     pub fn open(&mut self, user: UserId, conn: ConnKey) {
         if let Some(stream) = self.users.get_mut(&user) {
-            stream.cursors.insert(conn, stream.position.offset);
+            let cursor = stream.position.offset;
+            let joined = Place { offset: cursor, stamp: self.beginnings.stamps.latest() };
+            stream.connections.insert(conn, PrivateMember { joined, cursor });
         }
     }
 
@@ -71,7 +106,7 @@ impl PrivateMessagesState {
         if last {
             self.users.remove(&user);
         } else if let Some(stream) = self.users.get_mut(&user) {
-            stream.cursors.remove(&conn);
+            stream.connections.remove(&conn);
         }
     }
 
@@ -81,9 +116,17 @@ impl PrivateMessagesState {
         user: UserId,
         conn: ConnKey,
         location: ConnectionSlot,
-        part: CatchUpPart,
+        Attaching { part, resume }: Attaching,
         effects: &mut PrivateEffects,
     ) {
+        let subscription = match resume {
+            Some(resume) => self.recover(user, conn, part, resume),
+            None => self.catch_up(user, conn, part),
+        };
+        effects.push((location.hub, ToHub::JoinPrivate(location.slot, subscription)));
+    }
+
+    fn catch_up(&mut self, user: UserId, conn: ConnKey, part: CatchUpPart) -> Subscription {
         let (from, through, catchup) = match self.users.get_mut(&user) {
             Some(stream) => {
                 let from = stream.cursor(conn);
@@ -91,43 +134,88 @@ impl PrivateMessagesState {
             }
             None => (0, 0, Vec::new()),
         };
-        let subscription = Subscription { user, from, through, catchup, part: Some(part) };
-        effects.push((location.hub, ToHub::JoinPrivate(location.slot, subscription)));
+        Subscription { user, from, through, catchup, part: Some(part), recovery: None }
+    }
+
+    fn recover(
+        &mut self,
+        user: UserId,
+        conn: ConnKey,
+        part: CatchUpPart,
+        resume: Arc<Resume>,
+    ) -> Subscription {
+        let beginnings = &mut self.beginnings;
+        let stream = self.users.entry(user).or_insert_with(|| beginnings.begin(user));
+        // A connection that is older than the stream subscribed when it was created.
+        let older = PrivateMember { joined: Place { offset: 0, stamp: resume.born }, cursor: 0 };
+        let PrivateMember { joined, cursor } = stream.connections.get(&conn).copied().unwrap_or(older);
+        let name = beginnings.name.clone();
+        let returning =
+            Return { name: &name, position: stream.position, joined, cursor, buffer: &stream.frames };
+        let verdict = returning.judge(&resume);
+        let (from, through) = (verdict.replay_after, stream.position.offset);
+        let catchup = stream.frames.since_without_deleted(from, user, self.encoder);
+        let recovery = Some(Box::new(Recovery { resume, name, verdict }));
+        Subscription { user, from, through, catchup, part: Some(part), recovery }
     }
 
     /// A session has ended; its client received the stream up to `cursor`.
     pub fn detach(&mut self, user: UserId, conn: ConnKey, cursor: Option<Offset>) {
         let (Some(stream), Some(cursor)) = (self.users.get_mut(&user), cursor) else { return };
-        let known = stream.cursors.entry(conn).or_default();
-        *known = cursor.max(*known);
+        let member = stream.connections.entry(conn).or_default();
+        member.cursor = cursor.max(member.cursor);
     }
 
     /// Sends a private message.
-    pub fn post(&mut self, message: Message, recipients: &[Recipient], effects: &mut PrivateEffects) {
+    pub fn post(
+        &mut self,
+        message: Message,
+        recipients: &[Recipient],
+        now: &Timestamp,
+        effects: &mut PrivateEffects,
+    ) {
         let (frame, stored) = encode(StoredMessage { message, edited: None }, Audience::all(), self.encoder);
-        self.send(frame, Some(stored), recipients, effects);
+        let max = self.max_frames;
+        self.send(&frame, recipients, now, effects, |frames, stamped| {
+            frames.push(stamped, Some(stored.clone()), max);
+        });
     }
 
     /// Edits a private message. The edit goes to the users that it names.
-    pub fn edit(&mut self, edit: &Edit, recipients: &[Recipient], effects: &mut PrivateEffects) {
+    pub fn edit(
+        &mut self,
+        edit: &Edit,
+        recipients: &[Recipient],
+        now: &Timestamp,
+        effects: &mut PrivateEffects,
+    ) {
         for recipient in recipients {
             if let Some(stream) = self.users.get_mut(&recipient.user) {
                 stream.frames.edit(edit, self.encoder);
             }
         }
-        let frame = self.encoder.edit(edit, Audience::all());
-        self.send(Arc::new(frame), None, recipients, effects);
+        let (frame, max) = (Arc::new(self.encoder.edit(edit, Audience::all())), self.max_frames);
+        self.send(&frame, recipients, now, effects, |frames, stamped| {
+            frames.push_edit(stamped, edit.uuid, max);
+        });
     }
 
     /// Deletes a private message. The deletion goes to the users that it names.
-    pub fn delete(&mut self, delete: &Delete, recipients: &[Recipient], effects: &mut PrivateEffects) {
+    pub fn delete(
+        &mut self,
+        delete: &Delete,
+        recipients: &[Recipient],
+        now: &Timestamp,
+        effects: &mut PrivateEffects,
+    ) {
         for recipient in recipients {
             if let Some(stream) = self.users.get_mut(&recipient.user) {
                 stream.frames.delete(delete.uuid);
             }
         }
-        let frame = self.encoder.delete(delete.uuid, None, Audience::all());
-        self.send(Arc::new(frame), None, recipients, effects);
+        let frame = Arc::new(self.encoder.delete(delete.uuid, None, Audience::all()));
+        let max = self.max_frames;
+        self.send(&frame, recipients, now, effects, |frames, stamped| frames.push(stamped, None, max));
     }
 
     /// The positions of all streams.
@@ -136,36 +224,44 @@ impl PrivateMessagesState {
         self.users.iter().map(|(user, stream)| (*user, stream.position))
     }
 
+    /// The last frame of a user's stream.
+    #[cfg(test)]
+    pub fn last_frame(&mut self, user: UserId) -> Option<Arc<Frame>> {
+        let stream = self.users.get_mut(&user)?;
+        let last = stream.frames.since(stream.position.offset - 1, user, self.encoder).pop()?;
+        Some(last.frame)
+    }
+
     /// Whether no user has a stream.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
+    /// Sends a frame to users, and keeps it in their streams with `keep`.
     fn send(
         &mut self,
-        frame: Arc<Frame>,
-        stored: Option<Arc<StoredMessage>>,
+        frame: &Arc<Frame>,
         recipients: &[Recipient],
+        now: &Timestamp,
         effects: &mut PrivateEffects,
+        keep: impl Fn(&mut Buffer, Stamped),
     ) {
+        let beginnings = &mut self.beginnings;
+        let stamp = beginnings.stamps.next(now);
         let mut by_hub: FxHashMap<HubId, Vec<(SlotKey, Offset)>> = FxHashMap::default();
         for recipient in recipients {
-            let stream = self.users.entry(recipient.user).or_insert_with(|| {
-                let epoch = Epoch::new(self.epochs.next_u64());
-                log::debug!("private stream of user {}: begins with epoch {epoch}", recipient.user.0);
-                PrivateStream::new(epoch)
-            });
+            let user = recipient.user;
+            let stream = self.users.entry(user).or_insert_with(|| beginnings.begin(user));
             stream.position.offset += 1;
             let offset = stream.position.offset;
             for location in &recipient.locations {
                 by_hub.entry(location.hub).or_default().push((location.slot, offset));
             }
-            let stamped = Stamped { offset, frame: frame.clone() };
-            stream.frames.push(stamped, stored.clone(), self.max_frames);
+            keep(&mut stream.frames, Stamped { offset, stamp, frame: frame.clone() });
         }
         for (hub, slots) in by_hub {
-            effects.push((hub, ToHub::DeliverPrivate(slots, frame.clone())));
+            effects.push((hub, ToHub::DeliverPrivate(slots, stamp, frame.clone())));
         }
     }
 }
@@ -186,7 +282,12 @@ mod tests {
     const PART: CatchUpPart = CatchUpPart { index: 0, of: 1 };
 
     fn streams(max_frames: usize) -> PrivateMessagesState {
-        PrivateMessagesState::new(Encoder { date: true }, max_frames, StdRng::seed_from_u64(1))
+        PrivateMessagesState::new(
+            Encoder { date: true },
+            max_frames,
+            StdRng::seed_from_u64(1),
+            Arc::default(),
+        )
     }
 
     fn conn(index: u32) -> ConnKey {
@@ -213,7 +314,13 @@ mod tests {
 
     fn caught_up(state: &mut PrivateMessagesState, index: u32) -> Vec<Offset> {
         let mut effects = Vec::new();
-        state.attach(USER, conn(index), location(index), PART, &mut effects);
+        state.attach(
+            USER,
+            conn(index),
+            location(index),
+            Attaching { part: PART, resume: None },
+            &mut effects,
+        );
         match &effects[..] {
             [(_, ToHub::JoinPrivate(_, subscription))] => {
                 subscription.catchup.iter().map(|s| s.offset).collect()
@@ -228,7 +335,7 @@ mod tests {
         state.open(USER, conn(1));
         let mut effects = Vec::new();
         for _ in 0..3 {
-            state.post(message(), &[detached(USER), detached(UserId(8))], &mut effects);
+            state.post(message(), &[detached(USER), detached(UserId(8))], &Timestamp::now(), &mut effects);
         }
         assert!(effects.is_empty(), "no session is attached");
         assert_eq!(caught_up(&mut state, 1), [2, 3], "the buffer holds two");
@@ -240,7 +347,7 @@ mod tests {
     fn a_new_connection_receives_no_earlier_messages() {
         let mut state = streams(5);
         state.open(USER, conn(1));
-        state.post(message(), &[detached(USER)], &mut Vec::new());
+        state.post(message(), &[detached(USER)], &Timestamp::now(), &mut Vec::new());
         state.open(USER, conn(2));
         assert_eq!(caught_up(&mut state, 2), [] as [Offset; 0]);
     }
@@ -253,9 +360,9 @@ mod tests {
             Recipient { user: UserId(8), locations: vec![location(3)] },
         ];
         let mut effects = Vec::new();
-        state.post(message(), &recipients, &mut effects);
+        state.post(message(), &recipients, &Timestamp::now(), &mut effects);
         match &effects[..] {
-            [(_, ToHub::DeliverPrivate(slots, _))] => assert_eq!(slots.len(), 3),
+            [(_, ToHub::DeliverPrivate(slots, ..))] => assert_eq!(slots.len(), 3),
             other => panic!("{other:?}"),
         }
     }
@@ -263,13 +370,13 @@ mod tests {
     #[test]
     fn streams_end_with_the_last_connection() {
         let mut state = streams(5);
-        state.post(message(), &[detached(USER)], &mut Vec::new());
+        state.post(message(), &[detached(USER)], &Timestamp::now(), &mut Vec::new());
         state.close(USER, conn(1), false);
         assert_eq!(state.users.len(), 1);
         let before = state.users[&USER].position;
         state.close(USER, conn(2), true);
         assert!(state.users.is_empty());
-        state.post(message(), &[detached(USER)], &mut Vec::new());
+        state.post(message(), &[detached(USER)], &Timestamp::now(), &mut Vec::new());
         let after = state.users[&USER].position;
         assert_eq!(after.offset, 1);
         assert_ne!(after.epoch, before.epoch, "the stream began again");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fixtures::stream::PlainStream;
-use crate::fixtures::{ENCODER, conn, delete, edit, location, message, payload};
+use crate::fixtures::{ENCODER, conn, delete, edit, location, message, payload, time};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use std::collections::BTreeMap;
@@ -91,7 +91,13 @@ fn attach(state: &mut PrivateMessagesState, model: &Model, conn_index: u32) {
         return;
     };
     let mut effects = Vec::new();
-    state.attach(UserId(id), conn(conn_index), location(0, conn_index), PART, &mut effects);
+    state.attach(
+        UserId(id),
+        conn(conn_index),
+        location(0, conn_index),
+        Attaching { part: PART, resume: None },
+        &mut effects,
+    );
     let Some((_, ToHub::JoinPrivate(_, subscription))) = effects.pop() else { panic!("no join") };
     user.stream.check_catch_up(&subscription, cursor, id);
 }
@@ -104,18 +110,18 @@ fn act(state: &mut PrivateMessagesState, model: &mut Model, step: &Step) {
             model.posted += 1;
             let number = model.posted;
             let recipients = model.each(users, |stream| stream.post(number, None, max));
-            state.post(message(number), &recipients, effects);
+            state.post(message(number), &recipients, &time(1), effects);
         }
         Step::Edit { users, back, text } => {
             let (number, text) = (nth(back, model), text.map(|text| format!("edit {text}")));
             let recipients = model.each(users, |stream| stream.edit(number, text.as_deref(), max));
             let message = text.map(|text| payload(&format!("{{\"text\":\"{text}\"}}")));
-            state.edit(&Edit { message, ..edit(number, "{}") }, &recipients, effects);
+            state.edit(&Edit { message, ..edit(number, "{}") }, &recipients, &time(1), effects);
         }
         Step::Delete { users, back } => {
             let number = nth(back, model);
             let recipients = model.each(users, |stream| stream.delete(number, max));
-            state.delete(&delete(number), &recipients, effects);
+            state.delete(&delete(number), &recipients, &time(1), effects);
         }
         Step::Open { conn_index } => {
             let user = model.users.entry(conn_index % USERS).or_default();
@@ -150,7 +156,7 @@ proptest! {
         max in 1usize..15,
         steps in proptest::collection::vec(step(), 0..200),
     ) {
-        let mut state = PrivateMessagesState::new(ENCODER, max, StdRng::seed_from_u64(1));
+        let mut state = PrivateMessagesState::new(ENCODER, max, StdRng::seed_from_u64(1), Arc::default());
         let mut model = Model { users: BTreeMap::new(), posted: 0, max };
         steps.iter().for_each(|step| act(&mut state, &mut model, step));
         (0..CONNECTIONS).for_each(|conn_index| attach(&mut state, &model, conn_index));

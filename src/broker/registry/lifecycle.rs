@@ -1,13 +1,15 @@
 //! The life of connections: sessions attach and detach, deadlines pass, connections end.
 
-use super::state::{Effect, Handover, Phase, RegistryState};
+use super::state::{Effect, Handover, NextSession, Phase, RegistryState};
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::hub::messages::{AttachRefused, CatchUpPart, Detached, ToHub};
+use crate::broker::hub::messages::{AttachRefused, Attaching, CatchUpPart, Detached, ToHub};
 use crate::broker::private_messages::ToPrivateMessages;
+use crate::broker::recovery::Resume;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{Transport, WithoutSession};
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Demo users are removed this long after their last connection, because only few are allowed.
@@ -41,7 +43,7 @@ impl RegistryState {
     pub fn attach(
         &mut self,
         conn_id: Uuid,
-        next: (ConnectionSlot, Transport),
+        next: NextSession,
         effects: &mut Vec<Effect>,
     ) -> Result<(), AttachRefused> {
         let (key, _) = self.connection(conn_id).ok_or(AttachRefused::UnknownConnection)?;
@@ -53,8 +55,8 @@ impl RegistryState {
                 release(location, CloseReason::TakenOver, effects);
             }
             Phase::Releasing(handover) => {
-                if let Some((location, _)) = handover.to.replace(next) {
-                    release(location, CloseReason::TakenOver, effects);
+                if let Some(earlier) = handover.to.replace(next) {
+                    release(earlier.location, CloseReason::TakenOver, effects);
                 }
             }
             Phase::Waiting | Phase::Lingering | Phase::Away => self.attach_session(key, next, effects),
@@ -62,13 +64,11 @@ impl RegistryState {
         Ok(())
     }
 
-    fn attach_session(
-        &mut self,
-        key: ConnKey,
-        (location, transport): (ConnectionSlot, Transport),
-        effects: &mut Vec<Effect>,
-    ) {
+    fn attach_session(&mut self, key: ConnKey, next: NextSession, effects: &mut Vec<Effect>) {
+        let NextSession { location, transport, since } = next;
+        let attached = self.stamps.latest();
         let Some(connection) = self.get_mut(key) else { return };
+        let resume = since.map(|since| Arc::new(Resume { since, born: connection.born, attached }));
         let was_present = connection.is_present();
         connection.phase = Phase::Attached(location, transport);
         let user = connection.user;
@@ -83,14 +83,15 @@ impl RegistryState {
         let of = channels.len() as u32 + 1;
         for (index, channel) in (0..).zip(channels) {
             let part = CatchUpPart { index, of };
-            let message = ToChannel::Attach { conn: key, user: view.clone(), location, part };
+            let attaching = Attaching { part, resume: resume.clone() };
+            let message = ToChannel::Attach { conn: key, user: view.clone(), location, attaching };
             effects.push(Effect::Channel(channel, message));
         }
         effects.push(Effect::PrivateMessages(ToPrivateMessages::Attach(
             user,
             key,
             location,
-            CatchUpPart { index: of - 1, of },
+            Attaching { part: CatchUpPart { index: of - 1, of }, resume },
         )));
     }
 
@@ -104,7 +105,7 @@ impl RegistryState {
                 self.set_unattached(key, transport, now);
             }
             Phase::Releasing(handover) if handover.from == detached.location => {
-                let next = handover.to;
+                let next = handover.to.clone();
                 self.detach_session(key, &detached, effects);
                 match next {
                     Some(next) => {
@@ -115,7 +116,9 @@ impl RegistryState {
                     None => self.set_unattached(key, detached.transport, now),
                 }
             }
-            Phase::Releasing(handover) if handover.to.is_some_and(|(next, _)| next == detached.location) => {
+            Phase::Releasing(handover)
+                if handover.to.as_ref().is_some_and(|next| next.location == detached.location) =>
+            {
                 let from = handover.from;
                 self.set_phase(key, Phase::Releasing(Box::new(Handover { from, to: None })));
             }
@@ -195,8 +198,8 @@ impl RegistryState {
             Phase::Attached(location, _) => release(*location, CloseReason::Ended, effects),
             Phase::Releasing(handover) => {
                 release(handover.from, CloseReason::Ended, effects);
-                if let Some((location, _)) = handover.to {
-                    release(location, CloseReason::Ended, effects);
+                if let Some(next) = &handover.to {
+                    release(next.location, CloseReason::Ended, effects);
                 }
             }
             _ => {}

@@ -155,8 +155,16 @@ impl Registry {
                 Effect::Create(identity, settings, summary) => {
                     let parts = &self.parts;
                     let (now, epoch) = (Timestamp::now(), Epoch::new(rand::random()));
-                    let state =
-                        ChannelState::new(identity, settings, parts.encoder, parts.retention, now, epoch);
+                    let stamps = parts.state.stamps.clone();
+                    let state = ChannelState::new(
+                        identity,
+                        settings,
+                        parts.encoder,
+                        parts.retention,
+                        now,
+                        epoch,
+                        stamps,
+                    );
                     let channel = Channel::new(
                         state,
                         summary,

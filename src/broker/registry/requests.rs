@@ -3,7 +3,7 @@
 use super::Registry;
 use super::connect::Changed;
 use super::messages::Publish;
-use super::state::Effect;
+use super::state::{Effect, NextSession};
 use crate::broker::batched_mailbox::Batch;
 use crate::broker::channel::messages::ChannelRef;
 use crate::broker::hub::messages::{Attach, Detached, ToHub};
@@ -157,8 +157,9 @@ impl Handler<Attach> for Registry {
     type Result = ();
 
     fn handle(&mut self, request: Attach, context: &mut Self::Context) {
-        let Attach { conn_id, location, transport, answer } = request;
-        let attached = self.parts.state.attach(conn_id, (location, transport), &mut self.effects);
+        let Attach { conn_id, location, transport, since, answer } = request;
+        let next = NextSession { location, transport, since };
+        let attached = self.parts.state.attach(conn_id, next, &mut self.effects);
         match answer {
             // If the session has already ended, its `Detached` follows this request.
             Some(answer) => _ = answer.send(attached),

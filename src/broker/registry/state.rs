@@ -9,7 +9,9 @@ use crate::broker::channel::summary::Summary;
 use crate::broker::dense_map::{KeyIndex, ShrinkHint};
 use crate::broker::hub::messages::ToHub;
 use crate::broker::private_messages::ToPrivateMessages;
-use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, UserId};
+use crate::broker::stamps::Stamps;
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, Stamp, UserId};
+use crate::protocol::position::Since;
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::time::Timestamp;
 use crate::send_queue::Transport;
@@ -70,7 +72,16 @@ pub struct Handover {
     /// The session that must detach first.
     pub from: ConnectionSlot,
     /// The session to attach then.
-    pub to: Option<(ConnectionSlot, Transport)>,
+    pub to: Option<NextSession>,
+}
+
+/// A session that requests its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextSession {
+    pub location: ConnectionSlot,
+    pub transport: Transport,
+    /// What its client has, if it asked for positions.
+    pub since: Option<Arc<Since>>,
 }
 
 /// The record of a connection. Small, because there may be many.
@@ -84,6 +95,8 @@ pub struct ConnectionRecord {
     pub phase: Phase,
     pub(super) generation: u32,
     pub(super) deadline: Option<NonZeroU64>,
+    /// The last stamp when the connection was created.
+    pub(super) born: Stamp,
 }
 
 impl ConnectionRecord {
@@ -115,6 +128,8 @@ pub struct RegistryState {
     pub(super) users: Users,
     /// Channels in order of creation: the index is the [`ChannelId`].
     pub(super) channels: IndexMap<Arc<str>, ChannelRecord>,
+    /// The counter that channels and private messages use.
+    pub(super) stamps: Arc<Stamps>,
     generation: u32,
     pub(super) present: usize,
     pub(super) active_users: usize,
@@ -132,10 +147,17 @@ impl RegistryState {
             deadlines: Deadlines::default(),
             users: Users::default(),
             channels: IndexMap::new(),
+            stamps: Arc::default(),
             generation: 0,
             present: 0,
             active_users: 0,
         }
+    }
+
+    /// Uses the counter of channels and private messages.
+    pub fn with_stamps(mut self, stamps: Arc<Stamps>) -> Self {
+        self.stamps = stamps;
+        self
     }
 
     /// Sets the limits.
@@ -191,6 +213,7 @@ impl RegistryState {
             phase: Phase::Away,
             generation,
             deadline: None,
+            born: self.stamps.latest(),
         });
         self.shrink_hint.grown(&self.connections);
         self.note_connection(user, 1);

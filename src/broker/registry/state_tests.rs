@@ -1,8 +1,8 @@
 //! Invariants of the registry, and single scenarios. Random scenarios are in `simulation`.
 
-use super::state::{ConnectionTimes, Effect, Phase, RegistryState, subscriptions};
+use super::state::{ConnectionTimes, Effect, NextSession, Phase, RegistryState, subscriptions};
 use crate::broker::channel::messages::ToChannel;
-use crate::broker::hub::messages::{AttachRefused, Detached, ToHub};
+use crate::broker::hub::messages::{AttachRefused, Attaching, Detached, ToHub};
 use crate::broker::requests::{Connect, ConnectRefused, Subscribe};
 use crate::fixtures::{PLENTY, channel, conn, location, message, time, view};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
@@ -10,6 +10,10 @@ use crate::protocol::settings::ChannelSettings;
 use crate::send_queue::Transport;
 use std::collections::HashSet;
 use uuid::Uuid;
+
+fn next(location: ConnectionSlot, transport: Transport) -> NextSession {
+    NextSession { location, transport, since: None }
+}
 
 const TIMES: ConnectionTimes = ConnectionTimes { idle: 100, part: 10, grace: 50, user_idle: 1_000 };
 
@@ -30,7 +34,7 @@ impl RegistryState {
                 }
                 Phase::Releasing(handover) => {
                     assert!(locations.insert(handover.from), "two connections at {:?}", handover.from);
-                    assert!(handover.to.is_none_or(|(location, _)| locations.insert(location)));
+                    assert!(handover.to.as_ref().is_none_or(|next| locations.insert(next.location)));
                 }
                 Phase::Waiting | Phase::Lingering | Phase::Away => {
                     let at = connection.deadline.expect("a connection without a session has a deadline");
@@ -108,7 +112,7 @@ impl Registry {
     }
 
     fn attach(&mut self, location: ConnectionSlot) {
-        self.state.attach(id(1), (location, Transport::Websocket), &mut self.effects).unwrap();
+        self.state.attach(id(1), next(location, Transport::Websocket), &mut self.effects).unwrap();
     }
 
     fn detached(&mut self, location: ConnectionSlot, now: u64) {
@@ -134,7 +138,9 @@ impl Registry {
             Effect::Channel(channel, message) => {
                 let command = match message {
                     ToChannel::Join { location, .. } => format!("join {}", location.is_some()),
-                    ToChannel::Attach { part, .. } => format!("attach {}/{}", part.index, part.of),
+                    ToChannel::Attach { attaching: Attaching { part, .. }, .. } => {
+                        format!("attach {}/{}", part.index, part.of)
+                    }
                     ToChannel::Detach(_, cursor) => format!("detach {cursor:?}"),
                     ToChannel::Leave(_) => "leave".into(),
                     ToChannel::Part(_) => "part".into(),
@@ -221,7 +227,8 @@ fn idle_connections_end_and_free_their_id() {
     registry.state.tick(150, usize::MAX, &mut registry.effects);
     assert!(registry.state.connection(id(1)).is_none());
     assert_eq!(registry.commands(), ["a: leave", "b: leave"]);
-    let refused = registry.state.attach(id(1), (location(0, 1), Transport::LongPoll), &mut registry.effects);
+    let refused =
+        registry.state.attach(id(1), next(location(0, 1), Transport::LongPoll), &mut registry.effects);
     assert_eq!(refused, Err(AttachRefused::UnknownConnection));
     registry.state.forget_users(1_149);
     assert_eq!(registry.state.counts().0, 1);
@@ -284,7 +291,7 @@ fn eight_users() -> Registry {
     for number in 1..=8 {
         let request = connect(&format!("u{number}"), number.into(), &["a"]);
         registry.state.connect(request, 0, &mut registry.effects).unwrap();
-        let next = (location(0, number), Transport::Websocket);
+        let next = next(location(0, number), Transport::Websocket);
         registry.state.attach(id(number.into()), next, &mut registry.effects).unwrap();
         channel.join(conn(number), view(number), None, &time(0), &mut Vec::new());
     }
@@ -319,7 +326,7 @@ fn messages_for_few_receivers_go_to_their_sessions() {
     // The registry includes sessions that only subscribe to other channels; their hub ignores the frame.
     let request = connect("u3", 33, &["b"]);
     registry.state.connect(request, 0, &mut registry.effects).unwrap();
-    let next = (location(1, 33), Transport::LongPoll);
+    let next = next(location(1, 33), Transport::LongPoll);
     registry.state.attach(id(33), next, &mut registry.effects).unwrap();
     let mut found = locations(&mut registry, &[3], &[]).unwrap();
     found.sort_by_key(|location| location.slot.index);
@@ -329,7 +336,7 @@ fn messages_for_few_receivers_go_to_their_sessions() {
 #[test]
 fn a_released_session_receives_frames_until_it_has_detached() {
     let mut registry = eight_users();
-    let next = (location(1, 20), Transport::Websocket);
+    let next = next(location(1, 20), Transport::Websocket);
     registry.state.attach(id(2), next, &mut registry.effects).unwrap();
     assert_eq!(locations(&mut registry, &[2], &[]), Some(vec![location(0, 2)]));
     let report = |location| Detached {
@@ -348,7 +355,7 @@ fn a_released_session_receives_frames_until_it_has_detached() {
 /// Every connection has one of each, so these sizes are part of the memory of an idle connection.
 #[test]
 fn records_stay_small() {
-    assert_eq!((size_of::<super::state::ConnectionRecord>(), size_of::<super::users::User>()), (72, 64));
+    assert_eq!((size_of::<super::state::ConnectionRecord>(), size_of::<super::users::User>()), (80, 64));
 }
 
 /// Many due deadlines are handled in several turns.

@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(element(frame.live_element()), expected);
         let mut caught_up = expected;
         caught_up["catchup"] = json!(true);
-        assert_eq!(element(frame.catchup_element().concat().into()), caught_up);
+        assert_eq!(element(frame.catchup_element(None).concat().into()), caught_up);
         assert_eq!(&payload.unwrap().as_bytes()[..], b"{\"a\":[1]}");
     }
 

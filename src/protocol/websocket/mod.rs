@@ -94,6 +94,15 @@ fn write_header_before(opcode: Opcode, buffer: &mut [u8]) -> usize {
     shift
 }
 
+/// The length of the header of an unmasked frame.
+pub fn payload_start(frame: &[u8]) -> usize {
+    match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    }
+}
+
 /// A complete text frame with this payload compressed. `None` if compression does not make it shorter.
 pub fn deflated_text(payload: &[u8]) -> Option<Bytes> {
     deflated(Opcode::Text, payload)

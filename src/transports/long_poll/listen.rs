@@ -13,15 +13,15 @@ use crate::connection::exchange::Taken;
 use crate::http_error::Refusal;
 use crate::limits::addresses::Charge;
 use crate::transports::admission::{Admission, Charges};
+use crate::transports::resume::ResumeQuery;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use uuid::Uuid;
+use tokio::sync::oneshot;
 
 /// How long a poll waits for its empty list if it arrives during shutdown.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
@@ -39,12 +39,14 @@ const CHARGES: Charges = Charges { behind_proxy: Charge::Proxied, direct: None }
 pub struct ListenQuery {
     conn_id: Option<String>,
     callback: Option<String>,
+    #[serde(flatten)]
+    resume: ResumeQuery,
 }
 
 /// GET /listen.
 ///
 /// # Errors
-/// `Invalid` without a readable conn_id, `UnacceptableCallback`, `UnknownConnection`, `OverLimit`.
+/// `Invalid` without a readable conn_id or with unreadable positions, `UnacceptableCallback`, `UnknownConnection`, `OverLimit`.
 pub async fn listen(
     req: HttpRequest,
     broker: web::Data<BrokerHandle>,
@@ -58,16 +60,18 @@ pub async fn listen(
         return Err(Refusal::UnacceptableCallback);
     }
     let hub = req.app_data::<HubHandle>().ok_or(Refusal::Internal)?;
+    let since = query.resume.read(hub)?;
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
     let client = gate.client_address(req.head());
     let deadline = req.conn_data::<Rc<ConnectionDeadline>>().cloned();
     if broker.is_draining() {
-        return Ok(listen_during_shutdown(conn_id, client, &broker, hub, Taken::by(deadline), callback).await);
+        let poll = PollSession::start_during_shutdown(conn_id, since, client, hub.clone());
+        return Ok(listen_during_shutdown(poll, &broker, Taken::by(deadline), callback).await);
     }
     let peer = req.peer_addr().map(|peer| peer.ip());
     let _slot = Admission { gate, broker: &broker }.complete(peer, client, CHARGES)?;
-    let session =
-        PollSession::start(conn_id, client, deadline.clone().map(|deadline| deadline as _), hub.clone());
+    let poll_client = deadline.clone().map(|deadline| deadline as _);
+    let session = PollSession::start(conn_id, since, client, poll_client, hub.clone());
     match session.await {
         Ok(PollAnswer::Events(receipt)) => {
             let deadline = deadline.filter(|_| !receipt.is_empty());
@@ -89,15 +93,12 @@ fn with_unreadable_conn_id() -> Refusal {
 /// During shutdown a poll returns missed events, or an empty list instead of an error, because old clients do not retry
 /// after a failed poll. The empty list is delayed, because clients poll again as soon as they receive it.
 async fn listen_during_shutdown(
-    conn_id: Uuid,
-    client: Option<IpAddr>,
+    poll: oneshot::Receiver<PollAnswer>,
     broker: &BrokerHandle,
-    hub: &HubHandle,
     taken: Taken,
     callback: Option<&str>,
 ) -> HttpResponse {
-    if let Ok(PollAnswer::Events(receipt)) =
-        PollSession::start_during_shutdown(conn_id, client, hub.clone()).await
+    if let Ok(PollAnswer::Events(receipt)) = poll.await
         && !receipt.is_empty()
     {
         return answer(Some((receipt, taken)), callback);

@@ -2,6 +2,7 @@
 
 use crate::broker::hub::handle::{AttachRefused, HubHandle};
 use crate::protocol::ids::SlotKey;
+use crate::protocol::position::Since;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{ResponsePart, SendQueue};
 use crate::telemetry::in_flight::Counted;
@@ -10,6 +11,7 @@ use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Cont
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -29,6 +31,8 @@ const TAKE_OVER_WAIT: Duration = Duration::from_secs(1);
 /// Talks to: its hub (attach, detach).
 pub struct PollSession {
     conn_id: Uuid,
+    /// What the client has, if it asked for positions.
+    since: Option<Arc<Since>>,
     slot: SlotKey,
     hub: HubHandle,
     send_queue: Rc<SendQueue>,
@@ -116,38 +120,42 @@ impl PollSession {
     /// A client that finishes sending gets a response soon, because only writing shows whether it still reads.
     pub fn start(
         conn_id: Uuid,
+        since: Option<Arc<Since>>,
         address: Option<IpAddr>,
         client: Option<Rc<dyn PollClient>>,
         hub: HubHandle,
     ) -> oneshot::Receiver<PollAnswer> {
         let wait = Duration::from_millis(hub.settings().poll_wait_ms);
         let counted = hub.count_session();
-        Self::start_for(wait, Some(counted), conn_id, address, client, hub)
+        Self::start_for(wait, Some(counted), (conn_id, since), address, client, hub)
     }
 
     /// Starts a poll during shutdown. It waits only for missed events, and shutdown does not wait for its end.
     pub fn start_during_shutdown(
         conn_id: Uuid,
+        since: Option<Arc<Since>>,
         client: Option<IpAddr>,
         hub: HubHandle,
     ) -> oneshot::Receiver<PollAnswer> {
-        Self::start_for(CATCH_UP_WAIT, None, conn_id, client, None, hub)
+        Self::start_for(CATCH_UP_WAIT, None, (conn_id, since), client, None, hub)
     }
 
     fn start_for(
         wait: Duration,
         counted: Option<Counted>,
-        conn_id: Uuid,
+        (conn_id, since): (Uuid, Option<Arc<Since>>),
         address: Option<IpAddr>,
         client: Option<Rc<dyn PollClient>>,
         hub: HubHandle,
     ) -> oneshot::Receiver<PollAnswer> {
         let (answer, receiver) = oneshot::channel();
-        let send_queue = Rc::new(SendQueue::poll(hub.queue_bound(), hub.now_ms()));
+        let send_queue = SendQueue::poll(hub.queue_bound(), hub.now_ms()).positioned(since.is_some());
+        let send_queue = Rc::new(send_queue);
         let slot = hub.open(conn_id, send_queue.clone(), address);
         let (answer, started) = (Some(answer), Instant::now());
         Actor::start(Self {
             conn_id,
+            since,
             slot,
             hub,
             send_queue,
@@ -162,8 +170,9 @@ impl PollSession {
         receiver
     }
 
-    fn attach(&self, context: &mut Context<Self>) {
-        let request = self.hub.try_attach(self.conn_id, self.slot, self.send_queue.transport());
+    fn attach(&mut self, context: &mut Context<Self>) {
+        let transport = self.send_queue.transport();
+        let request = self.hub.try_attach(self.conn_id, self.slot, transport, self.since.take());
         context.spawn(request.into_actor(self).map(|answer, session, context| match answer {
             Ok(Ok(())) => {}
             Ok(Err(AttachRefused::UnknownConnection)) => {
@@ -209,6 +218,7 @@ impl PollSession {
         // slot.
         let Some(answer) = self.answer.take() else { return };
         let released = self.send_queue.closing().is_some();
+        self.hub.end_response(self.slot);
         self.send_queue.seal();
         // A poll that was closed leaves its events to the next session.
         let parts = if released { 0 } else { self.send_queue.begin_answer() };
@@ -248,7 +258,7 @@ impl ActorFuture<PollSession> for PollWakeUps {
             actor_context.stop();
         } else if session.send_queue.is_sealed() {
             session.finish(actor_context);
-        } else if !session.send_queue.is_empty() && !session.collecting {
+        } else if session.send_queue.has_frames() && !session.collecting {
             session.begin_collecting(actor_context);
         }
         if session.client.as_ref().is_some_and(|client| client.poll_half_closed(context).is_ready()) {

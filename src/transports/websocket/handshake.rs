@@ -5,7 +5,7 @@
 //! the upgrade service. Everything else (another path, a signature, a proxy's prefix, an unexpected header, any error)
 //! returns `None` and goes to the upgrade service.
 
-use crate::api::parse_conn_id;
+use super::target::SessionTarget;
 use crate::auth::guard::SIGNATURE_HEADER;
 use crate::auth::request_signature::BOUND_HEADER;
 use crate::protocol::websocket::deflate;
@@ -14,18 +14,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use smallvec::SmallVec;
 use std::mem::MaybeUninit;
-use uuid::Uuid;
 
 /// Maximum number of headers of a handshake. Browsers send about fifteen, proxies some more.
 const MAX_HEADERS: usize = 48;
-/// The start of a target, before the connection's id.
-const TARGET: &str = "/ws?conn_id=";
-/// Length of an id in the form that clients send.
-const CONN_ID: usize = 36;
+/// The start of a target, before its query.
+const TARGET: &str = "/ws?";
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct PlainHandshake<'a> {
-    pub conn_id: Uuid,
+    pub target: SessionTarget,
     /// Whether the client accepts compressed messages.
     pub deflate: bool,
     /// The value of `Sec-WebSocket-Accept`.
@@ -49,13 +46,14 @@ impl<'a> PlainHandshake<'a> {
             _ => return None,
         };
         let is_get = request.method == Some("GET") && request.version == Some(1);
-        let conn_id = conn_id(request.path.filter(|_| is_get)?)?;
+        let query = request.path.filter(|_| is_get)?.strip_prefix(TARGET)?;
+        let target = SessionTarget::read_plain(query)?;
         let mut headers = HandshakeHeaders::default();
         request.headers.iter().try_for_each(|header| headers.read(header.name, header.value))?;
         headers.once.iter().all(|found| *found).then_some(())?;
         let HandshakeHeaders { accept, deflate, forwarded_for, origin, of_page, .. } = headers;
         (origin.is_some() || !of_page).then_some(())?;
-        Some(Self { conn_id, deflate, accept, length, forwarded_for, origin })
+        Some(Self { target, deflate, accept, length, forwarded_for, origin })
     }
 
     /// The response that accepts the handshake, with compression if `deflate` is set.
@@ -74,13 +72,6 @@ impl<'a> PlainHandshake<'a> {
         out.extend_from_slice(b"\r\n\r\n");
         out
     }
-}
-
-/// The connection in the target: path `/ws` with only an id in its usual form in the query.
-fn conn_id(target: &str) -> Option<Uuid> {
-    let id = target.strip_prefix(TARGET)?;
-    let usual = id.len() == CONN_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    parse_conn_id(id).filter(|_| usual)
 }
 
 /// The number of headers that must occur exactly once: `Host`, `Upgrade`, `Connection`, the version, the key.

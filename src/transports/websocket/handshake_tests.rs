@@ -1,6 +1,6 @@
 use super::*;
 use crate::auth::Gate;
-use crate::transports::websocket::upgrade::{conn_id_of, offers_deflate};
+use crate::transports::websocket::upgrade::offers_deflate;
 use actix_codec::Decoder;
 use actix_http::h1::{Codec, Message, MessageType};
 use actix_http::header;
@@ -41,11 +41,26 @@ fn handshakes_of_browsers_and_proxies_are_plain() {
     ]);
     let with_more = [&bytes[..], b"\x88\x80\0\0\0\0"].concat();
     let plain = PlainHandshake::read(&with_more).unwrap();
-    assert_eq!(plain.conn_id.to_string(), ID);
+    assert_eq!(plain.target.conn_id.to_string(), ID);
     assert!(plain.deflate);
     assert_eq!(plain.length, bytes.len());
     assert_eq!(plain.forwarded_for[..], ["192.0.2.1, 192.0.2.2", "192.0.2.3"]);
     assert_eq!(plain.origin, Some(&b"http://test"[..]));
+}
+
+#[test]
+fn clients_that_ask_for_positions_are_plain() {
+    let targets = [
+        format!("/ws?conn_id={ID}&resume=1&since=17c2k9x.a"),
+        format!("/ws?resume=1&positions=%7B%22a%22%3A%2200000000.1%22%7D&conn_id={ID}"),
+    ];
+    let targets = targets.map(|target| {
+        let bytes = handshake(&target, &NEEDED);
+        PlainHandshake::read(&bytes).unwrap().target
+    });
+    assert_eq!(targets[0].resume.since.as_deref(), Some("17c2k9x.a"));
+    assert_eq!(targets[1].resume.positions.as_deref(), Some(r#"{"a":"00000000.1"}"#));
+    assert_eq!(targets[1].conn_id.to_string(), ID);
 }
 
 #[test]
@@ -113,7 +128,7 @@ fn special_handshakes_go_to_the_upgrade_service() {
 /// The data of a handshake.
 #[derive(Debug, PartialEq)]
 struct HandshakeData {
-    conn_id: Uuid,
+    target: SessionTarget,
     deflate: bool,
     accept: Vec<u8>,
     length: usize,
@@ -123,7 +138,7 @@ struct HandshakeData {
 impl From<PlainHandshake<'_>> for HandshakeData {
     fn from(plain: PlainHandshake<'_>) -> Self {
         Self {
-            conn_id: plain.conn_id,
+            target: plain.target,
             deflate: plain.deflate,
             accept: plain.accept.to_vec(),
             length: plain.length,
@@ -146,7 +161,7 @@ fn parsed_by_the_stack(bytes: &[u8]) -> Option<HandshakeData> {
     let answer = ws::handshake(head).ok()?.finish();
     let forwarded_for = head.headers.get_all("x-forwarded-for").map(|line| line.to_str());
     Some(HandshakeData {
-        conn_id: conn_id_of(head).ok()?,
+        target: SessionTarget::read(head.uri.query()?).ok()?,
         deflate: offers_deflate(head),
         accept: answer.headers().get(header::SEC_WEBSOCKET_ACCEPT)?.as_bytes().to_vec(),
         length: bytes.len() - rest.len(),
@@ -199,7 +214,9 @@ fn target() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec!["/ws", "/ws?conn_id=x", "//ws?conn_id=", "/ws?secret=x&conn_id="]);
     let usual = Just(format!("/ws?conn_id={ID}"));
     let half = "[0-9a-fA-F-]{36}".prop_map(|id| format!("/ws?conn_id={id}"));
-    prop_oneof![4 => usual, 1 => half, 1 => odd.prop_map(str::to_owned)]
+    let more = "(&(resume|since|positions|x)=[01a.%27B{+#]{0,5}){0,3}";
+    let resuming = more.prop_map(|more| format!("/ws?conn_id={ID}{more}"));
+    prop_oneof![4 => usual, 2 => resuming, 1 => half, 1 => odd.prop_map(str::to_owned)]
 }
 
 #[actix_web::test]

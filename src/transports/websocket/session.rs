@@ -6,6 +6,7 @@ use super::reading::SocketReader;
 use crate::broker::hub::handle::HubHandle;
 use crate::limits::addresses::AddressSlot;
 use crate::protocol::ids::SlotKey;
+use crate::protocol::position::Since;
 use crate::protocol::websocket::close::CloseReason;
 use crate::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use crate::protocol::websocket::{Opcode, frame};
@@ -16,6 +17,7 @@ use actix::{Actor, Running};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -41,6 +43,8 @@ pub struct WebsocketSession {
 /// A valid handshake that still needs its response.
 pub struct Handshake<'a> {
     pub conn_id: Uuid,
+    /// What the client has, if it asked for positions.
+    pub since: Option<Arc<Since>>,
     /// The client's address, if the socket's peer is a proxy.
     pub client: Option<IpAddr>,
     /// Whether messages may be compressed.
@@ -55,20 +59,21 @@ impl WebsocketSession {
     /// Answers a handshake and starts its session. `address_slot` is released when the session ends.
     pub fn start(
         socket: TcpStream,
-        handshake: &Handshake<'_>,
+        handshake: Handshake<'_>,
         hub: HubHandle,
         address_slot: Option<Box<AddressSlot>>,
     ) {
-        let &Handshake { conn_id, client, deflate, answer, rest } = handshake;
+        let Handshake { conn_id, since, client, deflate, answer, rest } = handshake;
         let settings = hub.settings();
         let send_queue = SendQueue::socket(socket, hub.queue_bound(), hub.now_ms())
-            .compressing(deflate.then_some(settings.compression_threshold_bytes));
+            .compressing(deflate.then_some(settings.compression_threshold_bytes))
+            .positioned(since.is_some());
         let send_queue = Rc::new(send_queue);
         let slot = hub.open(conn_id, send_queue.clone(), client);
         // Attach before anything is read, so that the registry receives this request before a possible close. Attach
         // before the response is sent, because a client that has received it may reconnect on another thread, and the
         // later session takes over.
-        hub.attach(conn_id, slot, send_queue.transport());
+        hub.attach(conn_id, slot, send_queue.transport(), since);
         // If the socket is broken, the next read reports it.
         let _ = send_queue.push_answer(answer);
         let _counted = hub.count_session();

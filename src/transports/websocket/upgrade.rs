@@ -5,7 +5,7 @@
 
 use super::routes::{AdmittedSocket, SocketRoutes};
 use super::session::{Handshake, WebsocketSession};
-use crate::api::parse_conn_id;
+use super::target::SessionTarget;
 use crate::auth::Gate;
 use crate::auth::allowed_origins;
 use crate::auth::guard::now_unix;
@@ -16,6 +16,7 @@ use crate::broker::hub::handle::HubHandle;
 use crate::connection::timed_socket::TimedSocket;
 use crate::http_error::{self, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
+use crate::protocol::position::Since;
 use crate::protocol::websocket::deflate;
 use crate::transports::admission::{Admission, Charges};
 use actix_codec::{Framed, FramedParts};
@@ -26,11 +27,11 @@ use actix_web::web;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use percent_encoding::percent_decode_str;
-use serde_json::json;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The state of the service on each thread.
@@ -51,8 +52,8 @@ type Admitted = (AdmittedHandshake, Response<()>, Option<Box<AddressSlot>>);
 
 /// The target of a handshake.
 enum AdmittedHandshake {
-    /// A session of this connection.
-    Session(Uuid),
+    /// A session of this connection, and what its client has.
+    Session(Uuid, Option<Arc<Since>>),
     /// One of the other websockets.
     Other(Box<dyn AdmittedSocket>),
 }
@@ -60,7 +61,7 @@ enum AdmittedHandshake {
 impl AdmittedHandshake {
     fn may_deflate(&self) -> bool {
         match self {
-            Self::Session(_) => true,
+            Self::Session(..) => true,
             Self::Other(socket) => socket.may_deflate(),
         }
     }
@@ -98,12 +99,12 @@ impl Upgrade {
                     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
                 }
                 match target {
-                    AdmittedHandshake::Session(conn_id) => {
+                    AdmittedHandshake::Session(conn_id, since) => {
                         let parts = flush_pending(framed, response).await?;
                         let (socket, rest) = parts.io.into_socket()?;
                         let (answer, rest) = (&parts.write_buf[..], &rest[..]);
-                        let handshake = Handshake { conn_id, client, deflate, answer, rest };
-                        WebsocketSession::start(socket, &handshake, self.hub, address_slot);
+                        let handshake = Handshake { conn_id, since, client, deflate, answer, rest };
+                        WebsocketSession::start(socket, handshake, self.hub, address_slot);
                     }
                     AdmittedHandshake::Other(other) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
@@ -139,12 +140,16 @@ impl Upgrade {
         let admission = self.admission();
         admission.begin(|allowed| allowed_origins::allows_handshake(allowed, head))?;
         let target = match routes {
-            None => AdmittedHandshake::Session(conn_id_of(head)?),
+            None => {
+                let SessionTarget { conn_id, resume } =
+                    SessionTarget::read(head.uri.query().unwrap_or_default())?;
+                AdmittedHandshake::Session(conn_id, resume.read(&self.hub)?)
+            }
             Some(routes) => AdmittedHandshake::Other(routes.admit(&path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
         let address_slot = match target {
-            AdmittedHandshake::Session(_) => {
+            AdmittedHandshake::Session(..) => {
                 let peer = head.peer_addr.map(|peer| peer.ip());
                 admission.complete(peer, self.gate.client_address(head), CHARGES)?
             }
@@ -176,21 +181,6 @@ pub(crate) fn serves(target: &str, is_other: fn(&str) -> bool) -> bool {
 pub(crate) fn offers_deflate(head: &RequestHead) -> bool {
     let offers = head.headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
     offers.filter_map(|offer| offer.to_str().ok()).any(deflate::accepts)
-}
-
-pub(crate) fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
-    let query: Vec<(String, String)> =
-        serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
-    let mut named = query.iter().filter(|(name, _)| name == "conn_id");
-    let (_, text) = named.next().ok_or_else(|| invalid("Missing data for required field."))?;
-    if named.next().is_some() {
-        return Err(invalid("Given more than once."));
-    }
-    parse_conn_id(text).ok_or_else(|| invalid("Not a valid UUID."))
-}
-
-fn invalid(text: &str) -> Refusal {
-    Refusal::Invalid(json!({ "conn_id": [text] }))
 }
 
 async fn refuse(

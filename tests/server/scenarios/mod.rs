@@ -9,3 +9,4 @@ mod edits;
 mod reconnect;
 mod presence;
 mod lifetime;
+mod recovery;

@@ -34,6 +34,11 @@ impl Stage {
         Listener::attach(self.server.address, self.transport, conn_id).await
     }
 
+    /// Listens as a client that asks for positions.
+    pub async fn resume(&self, conn_id: &str, since: &str) -> Listener {
+        Listener::resume(self.server.address, self.transport, conn_id, since).await
+    }
+
     /// Connects a user and listens.
     pub async fn enter(&self, user: &str, channels: &[&str]) -> (String, Listener) {
         let conn_id = self.backend.connect(user, channels).await;

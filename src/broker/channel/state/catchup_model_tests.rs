@@ -118,7 +118,14 @@ fn publish(state: &mut ChannelState, publication: Publication) {
 /// Attaches a session and checks its catch-up.
 fn attach(state: &mut ChannelState, model: &Model, conn_index: u32) {
     let (user, mut effects) = (conn_index % USERS, Vec::new());
-    state.attach(conn(conn_index), view(user), location(0, conn_index), PART, &time(0), &mut effects);
+    state.attach(
+        conn(conn_index),
+        view(user),
+        location(0, conn_index),
+        Attaching { part: PART, resume: None },
+        &time(0),
+        &mut effects,
+    );
     let Some(cursor) = model.cursors.get(&conn_index).copied() else {
         assert!(effects.is_empty(), "the connection is not subscribed");
         return;

@@ -2,11 +2,13 @@
 
 mod publishing;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Place};
 use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
 use crate::broker::dense_map::DenseMap;
-use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
+use crate::broker::hub::messages::{Attaching, JoinedChannel, Recovery, Stamped, Subscription, ToHub};
+use crate::broker::recovery::Return;
+use crate::broker::stamps::Stamps;
 use crate::protocol::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::protocol::frame::{Audience, Frame};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, UserId};
@@ -47,6 +49,7 @@ pub struct ChannelState {
     retention: Retention,
     last_active: Timestamp,
     position: Position,
+    stamps: Arc<Stamps>,
     members: DenseMap<Member>,
     present_users: ChannelMembers,
     connections: u32,
@@ -66,6 +69,7 @@ impl ChannelState {
         retention: Retention,
         now: Timestamp,
         epoch: Epoch,
+        stamps: Arc<Stamps>,
     ) -> Self {
         Self {
             identity,
@@ -74,6 +78,7 @@ impl ChannelState {
             retention,
             last_active: now,
             position: Position::start(epoch),
+            stamps,
             members: DenseMap::default(),
             present_users: ChannelMembers::default(),
             connections: 0,
@@ -95,7 +100,8 @@ impl ChannelState {
         if self.members.get(&conn).is_some() {
             return self.return_present(conn, user, now, effects);
         }
-        self.members.insert(Member::new(conn, user.id, self.position.offset));
+        let joined = Place { offset: self.position.offset, stamp: self.stamps.next(now) };
+        self.members.insert(Member::new(conn, user.id, joined));
         self.enter(conn, user, now, effects);
         if let Some(location) = location {
             // Its stream begins here, not before its own subscription.
@@ -120,36 +126,51 @@ impl ChannelState {
         conn: ConnKey,
         user: Arc<UserView>,
         location: ConnectionSlot,
-        part: CatchUpPart,
+        attaching: Attaching,
         now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
         self.enter(conn, user, now, effects);
-        self.attach_session(conn, location, Some(part), effects);
+        self.attach_session(conn, location, Some(attaching), effects);
     }
 
     fn attach_session(
         &mut self,
         conn: ConnKey,
         location: ConnectionSlot,
-        part: Option<CatchUpPart>,
+        attaching: Option<Attaching>,
         effects: &mut ChannelEffects,
     ) {
         let Some(member) = self.members.get_mut(&conn) else { return };
-        let catchup = self.frames.since(member.cursor, member.user, self.encoder);
-        let subscription = Subscription {
-            user: member.user,
-            from: member.cursor,
-            through: self.position.offset,
-            catchup,
-            part,
+        let (part, resume) = attaching.map_or((None, None), |of| (Some(of.part), of.resume));
+        let recovery = resume.map(|resume| {
+            let stream = Return {
+                name: &self.identity.name,
+                position: self.position,
+                joined: member.joined,
+                cursor: member.cursor,
+                buffer: &self.frames,
+            };
+            let (name, verdict) = (self.identity.name.clone(), stream.judge(&resume));
+            Box::new(Recovery { resume, name, verdict })
+        });
+        let (from, catchup) = match &recovery {
+            None => (member.cursor, self.frames.since(member.cursor, member.user, self.encoder)),
+            Some(recovery) => {
+                let from = recovery.verdict.replay_after;
+                (from, self.frames.since_without_deleted(from, member.user, self.encoder))
+            }
         };
+        let through = self.position.offset;
+        let subscription = Subscription { user: member.user, from, through, catchup, part, recovery };
         let before = member.attach_session(location);
         if let Some(before) = before {
             self.count_session(before.hub, -1);
         }
         self.count_session(location.hub, 1);
-        effects.push((location.hub, ToHub::Join(self.identity.id, location.slot, subscription)));
+        let Identity { id, name, .. } = &self.identity;
+        let channel = JoinedChannel { id: *id, name: name.clone(), epoch: self.position.epoch };
+        effects.push((location.hub, ToHub::Join(channel, location.slot, subscription)));
     }
 
     fn set_cursor(&mut self, conn: ConnKey, cursor: Offset) {
@@ -216,15 +237,16 @@ impl ChannelState {
         if event.users.is_empty() {
             return self.broadcast(self.encoder.presence(&event), now, effects);
         }
-        let offset = self.next_offset(now);
+        let place = self.next_place(now);
         let mut in_flight_frame = Weak::new();
         if self.recorded_frames.is_some() || self.hubs().next().is_some() {
             let frame = Arc::new(self.encoder.presence(&event));
             in_flight_frame = Arc::downgrade(&frame);
-            self.deliver(&Stamped { offset, frame }, effects);
+            self.deliver(&Stamped { offset: place.offset, stamp: place.stamp, frame }, effects);
         }
-        if self.settings.store_frames {
-            self.frames.push_listed(offset, event, in_flight_frame, self.retention.frames);
+        match self.settings.store_frames {
+            true => self.frames.push_listed(place, event, in_flight_frame, self.retention.frames),
+            false => self.frames.skip(place),
         }
     }
 

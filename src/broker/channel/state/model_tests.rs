@@ -33,7 +33,7 @@ proptest! {
                     members.remove(&index);
                 }
                 3 => {
-                    state.attach(key, user, location(0, index), PART, &time(0), &mut effects);
+                    state.attach(key, user, location(0, index), Attaching { part: PART, resume: None }, &time(0), &mut effects);
                     members.entry(index).and_modify(|present| *present = true);
                 }
                 4 => state.detach(key, Some(last)),

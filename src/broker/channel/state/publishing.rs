@@ -1,11 +1,11 @@
 //! Publishing: what a message, an edit or a deletion changes in the state, and the frames that go to the hubs.
 
 use super::{ChannelEffects, ChannelState};
-use crate::broker::channel::buffer::{edited, encode};
+use crate::broker::channel::buffer::{Place, edited, encode};
 use crate::broker::channel::messages::{Publication, StoredMessage};
 use crate::broker::hub::messages::{Stamped, ToHub};
 use crate::protocol::frame::Frame;
-use crate::protocol::ids::{ConnectionSlot, HubId, Offset};
+use crate::protocol::ids::{ConnectionSlot, HubId};
 use crate::protocol::time::Timestamp;
 use std::sync::Arc;
 
@@ -18,6 +18,10 @@ impl ChannelState {
         now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
+        let edited_uuid = match &publication {
+            Publication::Edit(edit, _) => Some(edit.uuid),
+            Publication::Post(..) | Publication::Delete(..) => None,
+        };
         let (frame, stored) = match publication {
             Publication::Post(message, audience) => {
                 let is_stored = self.settings.store_history && !message.delivery.no_history;
@@ -40,12 +44,18 @@ impl ChannelState {
                 (Arc::new(self.encoder.delete(delete.uuid, Some(&self.identity.name), audience)), None)
             }
         };
-        let stamped = Stamped { offset: self.next_offset(now), frame };
+        let Place { offset, stamp } = self.next_place(now);
+        let stamped = Stamped { offset, stamp, frame };
         match locations {
             Some(locations) => self.deliver_to(&locations, &stamped, effects),
             None => self.deliver(&stamped, effects),
         }
-        self.buffer_frame(stamped, stored);
+        match edited_uuid {
+            Some(uuid) if self.settings.store_frames => {
+                self.frames.push_edit(stamped, uuid, self.retention.frames);
+            }
+            _ => self.buffer_frame(stamped, stored),
+        }
     }
 
     fn append_history(&mut self, stored: Arc<StoredMessage>) {
@@ -61,21 +71,23 @@ impl ChannelState {
     }
 
     pub(super) fn broadcast(&mut self, frame: Frame, now: &Timestamp, effects: &mut ChannelEffects) {
-        let stamped = Stamped { offset: self.next_offset(now), frame: Arc::new(frame) };
+        let Place { offset, stamp } = self.next_place(now);
+        let stamped = Stamped { offset, stamp, frame: Arc::new(frame) };
         self.deliver(&stamped, effects);
         self.buffer_frame(stamped, None);
     }
 
     fn buffer_frame(&mut self, stamped: Stamped, stored: Option<Arc<StoredMessage>>) {
-        if self.settings.store_frames {
-            self.frames.push(stamped, stored, self.retention.frames);
+        match self.settings.store_frames {
+            true => self.frames.push(stamped, stored, self.retention.frames),
+            false => self.frames.skip(stamped.place()),
         }
     }
 
-    pub(super) fn next_offset(&mut self, now: &Timestamp) -> Offset {
+    pub(super) fn next_place(&mut self, now: &Timestamp) -> Place {
         self.last_active = *now;
         self.position.offset += 1;
-        self.position.offset
+        Place { offset: self.position.offset, stamp: self.stamps.next(now) }
     }
 
     pub(super) fn deliver(&mut self, stamped: &Stamped, effects: &mut ChannelEffects) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::broker::channel::messages::Publication;
+use crate::broker::hub::messages::CatchUpPart;
 use crate::fixtures::{PLENTY, channel, conn, delete, edit, location, message, only, seen, time, view};
 use crate::protocol::frame::Audience;
 
@@ -94,10 +95,21 @@ impl TestChannel {
 
     /// Attaches a session, returns its catch-up, and detaches it with this cursor.
     fn catch_up(&mut self, index: u32, user: u32, cursor: Option<Offset>) -> Vec<crate::fixtures::Seen> {
-        self.state.attach(conn(index), view(user), location(1, index), PART, &time(4), &mut self.effects);
+        self.state.attach(
+            conn(index),
+            view(user),
+            location(1, index),
+            Attaching { part: PART, resume: None },
+            &time(4),
+            &mut self.effects,
+        );
         let Some((_, ToHub::Join(_, _, subscription))) = self.effects.pop() else { panic!("no join") };
         self.state.detach(conn(index), cursor);
-        subscription.catchup.iter().map(|stamped| seen(&stamped.frame.catchup_element().concat())).collect()
+        subscription
+            .catchup
+            .iter()
+            .map(|stamped| seen(&stamped.frame.catchup_element(None).concat()))
+            .collect()
     }
 
     fn numbers(&mut self, index: u32, cursor: Option<Offset>) -> Vec<u128> {
@@ -181,7 +193,14 @@ fn concurrent_receivers_share_one_encoded_list_of_users() {
         other => panic!("{other:?}"),
     };
     let mut missed = |index| {
-        channel.state.attach(conn(index), view(8), location(1, index), PART, &time(2), &mut channel.effects);
+        channel.state.attach(
+            conn(index),
+            view(8),
+            location(1, index),
+            Attaching { part: PART, resume: None },
+            &time(2),
+            &mut channel.effects,
+        );
         match channel.effects.pop() {
             Some((_, ToHub::Join(_, _, subscription))) => subscription.catchup[0].frame.clone(),
             other => panic!("{other:?}"),
@@ -344,7 +363,14 @@ fn the_buffer_holds_a_limited_number_of_frames() {
         let post = Publication::Post(message(number), Audience::all());
         state.publish(post, None, &time(0), &mut effects);
     }
-    state.attach(conn(1), view(1), location(0, 1), PART, &time(0), &mut effects);
+    state.attach(
+        conn(1),
+        view(1),
+        location(0, 1),
+        Attaching { part: PART, resume: None },
+        &time(0),
+        &mut effects,
+    );
     match effects.pop() {
         Some((_, ToHub::Join(_, _, subscription))) => {
             assert_eq!(subscription.catchup.iter().map(|stamped| stamped.offset).collect::<Vec<_>>(), [4, 5]);
@@ -381,5 +407,5 @@ fn only_hubs_with_sessions_receive_frames() {
 /// A channel has one member for each of its connections.
 #[test]
 fn members_stay_small() {
-    assert_eq!(size_of::<Member>(), 32);
+    assert_eq!(size_of::<Member>(), 48);
 }

@@ -1,0 +1,164 @@
+//! The answers to sessions that asked for positions: `attached`, `subscribed` and `cursor` elements.
+
+use super::messages::Recovery;
+use super::table::SessionTable;
+use crate::broker::recovery::Verdict;
+use crate::protocol::ids::{Epoch, Offset, SlotKey, Stamp, Stream};
+use crate::protocol::position::Cursor;
+use crate::protocol::websocket::{self, Opcode};
+use crate::send_queue::SendQueue;
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
+use uuid::Uuid;
+
+/// An element about the streams of a session. It contains an empty message, for clients that pass it on to code that
+/// expects one.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Element<'a> {
+    /// The first element of a session.
+    Attached {
+        conn_id: Uuid,
+        message: Empty,
+        streams: BTreeMap<&'a str, &'a Verdict>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        private: Option<&'a Verdict>,
+        /// Names in the client's positions to which the connection does not subscribe.
+        unknown: Vec<&'a str>,
+    },
+    /// The connection was subscribed to a channel while it was attached, or since the client's last poll.
+    Subscribed {
+        channel: &'a str,
+        #[serde(serialize_with = "as_text")]
+        epoch: Epoch,
+        offset: Offset,
+        message: Empty,
+    },
+    /// The client has everything up to this moment.
+    Cursor {
+        #[serde(serialize_with = "as_text")]
+        cursor: Cursor,
+        message: Empty,
+    },
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+impl Element<'_> {
+    fn text(&self) -> String {
+        // Texts and numbers always have a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The answer about the streams in `named`. `all` are the streams of the connection.
+fn attached<'a>(conn_id: Uuid, all: &'a [Recovery], named: &[&'a Recovery]) -> Element<'a> {
+    let (private, channels): (Vec<&Recovery>, _) =
+        named.iter().partition(|recovery| recovery.name.is_empty());
+    let streams = channels.iter().map(|recovery| (&*recovery.name, &recovery.verdict)).collect();
+    let known: HashSet<&str> = all.iter().map(|recovery| &*recovery.name).collect();
+    let positions = all.first().into_iter().flat_map(|first| first.resume.since.positions.keys());
+    Element::Attached {
+        conn_id,
+        message: Empty {},
+        streams,
+        private: private.first().map(|recovery| &recovery.verdict),
+        unknown: positions.map(|name| &**name).filter(|name| !known.contains(name)).collect(),
+    }
+}
+
+fn subscribed(channel: &str, epoch: Epoch, offset: Offset) -> Element<'_> {
+    Element::Subscribed { channel, epoch, offset, message: Empty {} }
+}
+
+impl SessionTable {
+    /// Queues the answer to a session that returned, before its catch-up. A poll that names a cursor only learns what it
+    /// cannot know: streams with a loss, and new subscriptions.
+    pub(super) fn answer_return(&mut self, key: SlotKey, recoveries: &[Recovery]) {
+        let (Some(slot), Some(first)) = (self.slot(key), recoveries.first()) else { return };
+        let (conn_id, send_queue) = (slot.conn_id, slot.send_queue.clone());
+        if let Some(assembly) = &mut slot.assembly {
+            assembly.returned = Some(first.resume.attached);
+        }
+        let is_brief = send_queue.collects() && first.resume.since.cursor.is_some();
+        let is_named = |recovery: &&Recovery| !is_brief || !recovery.verdict.recovered;
+        let named: Vec<&Recovery> = recoveries.iter().filter(is_named).collect();
+        // A queue that refuses these elements also refuses the catch-up, which reports it.
+        if !named.is_empty() {
+            let _ = send_queue.push_element(&attached(conn_id, recoveries, &named).text());
+        }
+        for recovery in recoveries.iter().filter(|recovery| is_brief && recovery.is_news()) {
+            let Verdict { epoch, replay_after, .. } = recovery.verdict;
+            let _ = send_queue.push_element(&subscribed(&recovery.name, epoch, replay_after).text());
+        }
+        self.allowance = self.allowance.saturating_sub(recoveries.len());
+    }
+
+    /// The announcement of a channel that a session joins while it is attached, if its client asked for positions.
+    pub(super) fn announcement(
+        &self,
+        send_queue: &SendQueue,
+        stream: Stream,
+        from: Offset,
+    ) -> Option<String> {
+        let Stream::Channel(channel) = stream else { return None };
+        let channel = self.channels.get(&channel).filter(|_| send_queue.is_positioned())?;
+        Some(subscribed(&channel.name, channel.epoch, from).text())
+    }
+
+    /// Queues the first cursor of a session, behind its catch-up.
+    pub(super) fn finish_return(&mut self, key: SlotKey) {
+        let Some(slot) = self.slot(key) else { return };
+        let returned = slot.assembly.as_mut().and_then(|assembly| assembly.returned.take());
+        let (Some(stamp), send_queue) = (returned, slot.send_queue.clone()) else { return };
+        send_queue.cover(stamp);
+        // The response of a poll ends with a later cursor.
+        if !send_queue.collects() {
+            let _ = send_queue.push_element(&self.cursor_text(stamp));
+        }
+    }
+
+    /// Queues the last element of a poll's response: a cursor that covers its events. A poll whose catch-up is not
+    /// complete has none.
+    pub fn end_response(&mut self, key: SlotKey) {
+        let covered = self.covered;
+        let Some(slot) = self.slot(key) else { return };
+        let send_queue = slot.send_queue.clone();
+        if let Some(stamp) = send_queue.covered(covered) {
+            let _ = send_queue.push_element(&self.cursor_text(stamp));
+        }
+    }
+
+    /// A heartbeat with a cursor, if more is covered than at the last one. The sessions of a thread share it.
+    pub fn cursor_heartbeat(&mut self, send_queue: &SendQueue) -> Option<Bytes> {
+        send_queue.cover_more(self.covered).map(|stamp| self.cursor_frame(stamp))
+    }
+
+    fn cursor_frame(&mut self, stamp: Stamp) -> Bytes {
+        if self.last_cursor.0 != stamp {
+            let list = format!("[{}]", self.cursor_text(stamp));
+            self.last_cursor = (stamp, websocket::frame(Opcode::Text, list.as_bytes()));
+        }
+        self.last_cursor.1.clone()
+    }
+
+    /// An element with the cursor of this moment.
+    fn cursor_text(&self, stamp: Stamp) -> String {
+        let cursor = Cursor { server: self.server, stamp, frame: None };
+        Element::Cursor { cursor, message: Empty {} }.text()
+    }
+}
+
+impl Recovery {
+    /// Whether the client cannot know of this subscription yet.
+    fn is_news(&self) -> bool {
+        self.verdict.is_new && !self.name.is_empty()
+    }
+}
