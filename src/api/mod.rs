@@ -10,6 +10,8 @@ pub(crate) mod fields;
 pub mod body;
 pub(crate) mod batch;
 mod delivery;
+pub(crate) mod publish_options;
+mod publishing;
 pub mod connect;
 pub mod subscribe;
 pub mod user_state;

@@ -5,6 +5,7 @@ pub(crate) mod requests;
 pub(crate) mod drain;
 pub(crate) mod registry;
 pub(crate) mod private_messages;
+pub(crate) mod receipts;
 pub mod channel;
 pub(crate) mod hub;
 pub(crate) mod batched_mailbox;

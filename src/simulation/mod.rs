@@ -20,6 +20,7 @@ use crate::broker::hub::messages::{Detached, ToHub};
 use crate::broker::hub::table::SessionTable;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::PrivateMessagesState;
+use crate::broker::receipts::Receipts;
 use crate::broker::registry::state::{ConnectionTimes, Effect, RegistryState};
 use crate::fixtures::{ENCODER, PLENTY};
 use crate::protocol::ids::{ConnKey, HubId};
@@ -30,6 +31,7 @@ use peers::Session;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 const HUBS: u16 = 2;
 /// How long a poll's successor waits for the receipt of its response.
@@ -95,6 +97,10 @@ pub struct World {
     /// All messages so far that were not deleted.
     pub sent: Vec<(u128, Delivery)>,
     last_number: u128,
+    /// The number of messages, edits and deletions so far.
+    published: usize,
+    /// The receipts that requests wait for.
+    receipts: Vec<Arc<Receipts>>,
     registry: RegistryState,
     /// Draws the epochs of channels.
     epochs: Rng,
@@ -122,6 +128,8 @@ impl World {
             now: 0,
             sent: Vec::new(),
             last_number: 0,
+            published: 0,
+            receipts: Vec::new(),
             registry: RegistryState::new(TIMES),
             epochs: Rng::new(rules.epochs),
             channels: Vec::new(),

@@ -2,9 +2,10 @@
 
 use super::account::to;
 use super::{HUBS, ToRegistry, World};
-use crate::broker::channel::messages::{Publication, ToChannel};
+use crate::broker::channel::messages::{Publication, ReceiptedPublication, ToChannel};
 use crate::broker::hub::messages::ToHub;
-use crate::broker::private_messages::ToPrivateMessages;
+use crate::broker::private_messages::{self, ToPrivateMessages};
+use crate::broker::receipts::Receipt;
 use crate::fixtures::time;
 use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
 use crate::protocol::websocket::close::CloseReason;
@@ -61,13 +62,16 @@ impl World {
         match message {
             ToChannel::Join { conn, user, location } => {
                 self.account.ledger.begin(conn, user.id, stream);
+                self.account.seats.insert((id, conn), location.is_some());
                 state.join(conn, user, location, &now, &mut effects);
             }
             ToChannel::Leave(conn) => {
                 self.account.ledger.end(conn, stream, false);
+                self.account.seats.remove(&(id, conn));
                 state.leave(conn, &now, &mut effects);
             }
             ToChannel::Attach { conn, user, location, part } => {
+                self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = true);
                 state.attach(conn, user, location, part, &now, &mut effects);
                 // Of the events before it returned, it receives those that the channel still stores. Its own `joined`
                 // event may have displaced one.
@@ -76,7 +80,10 @@ impl World {
                 self.account.excuse_displaced(conn, id, state.position().offset, kept);
             }
             ToChannel::OrderedClose(_) => {}
-            ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
+            ToChannel::Detach(conn, cursor) => {
+                self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = false);
+                state.detach(conn, cursor);
+            }
             ToChannel::Part(conn) => state.part(conn, &now, &mut effects),
             ToChannel::Return(conn, user) => state.return_present(conn, user, &now, &mut effects),
             ToChannel::UserChanged(view, changed) => {
@@ -85,13 +92,20 @@ impl World {
             ToChannel::Configure(settings) => state.configure(settings),
             ToChannel::Publish(publication) => {
                 let number = self.account.publish(stream, &publication);
-                state.publish(publication, None, &now, &mut effects);
-                self.account.pass_through(id, state.position().offset, number);
+                let receipt = state.publish(publication, None, &now, &mut effects);
+                self.account.pass_through(id, &receipt, number);
             }
             ToChannel::PublishTo(publication, locations) => {
                 let number = self.account.publish(stream, &publication);
-                state.publish(*publication, Some(locations), &now, &mut effects);
-                self.account.pass_through(id, state.position().offset, number);
+                let receipt = state.publish(*publication, Some(locations), &now, &mut effects);
+                self.account.pass_through(id, &receipt, number);
+            }
+            ToChannel::PublishWithReceipt(receipted) => {
+                let ReceiptedPublication { publication, locations, slot } = *receipted;
+                let number = self.account.publish(stream, &publication);
+                let receipt = state.publish(publication, locations, &now, &mut effects);
+                self.account.pass_through(id, &receipt, number);
+                slot.fill(Receipt::Channel(receipt));
             }
         }
         // The registry's data about a channel's size may be from any earlier moment.
@@ -125,17 +139,20 @@ impl World {
                 state.attach(user, conn, location, part, &mut effects);
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
-            ToPrivateMessages::Post(message, recipients) => {
+            ToPrivateMessages::Post(message, recipients, slot) => {
                 account.publish_private(&Publication::Post(message.clone(), to(&recipients)), &recipients);
                 state.post(message, &recipients, &mut effects);
+                private_messages::fill(slot, state);
             }
-            ToPrivateMessages::Edit(edit, recipients) => {
+            ToPrivateMessages::Edit(edit, recipients, slot) => {
                 account.publish_private(&Publication::Edit(edit.clone(), to(&recipients)), &recipients);
                 state.edit(&edit, &recipients, &mut effects);
+                private_messages::fill(slot, state);
             }
-            ToPrivateMessages::Delete(delete, recipients) => {
+            ToPrivateMessages::Delete(delete, recipients, slot) => {
                 account.publish_private(&Publication::Delete(delete.clone(), to(&recipients)), &recipients);
                 state.delete(&delete, &recipients, &mut effects);
+                private_messages::fill(slot, state);
             }
         }
         for (user, position) in state.positions() {

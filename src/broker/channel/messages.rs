@@ -3,6 +3,7 @@
 use super::summary::Summary;
 use super::{Channel, HubSenders};
 use crate::broker::hub::messages::{CatchUpPart, ToHub};
+use crate::broker::receipts::ReceiptSlot;
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::frame::Audience;
@@ -52,8 +53,31 @@ pub enum ToChannel {
     Publish(Publication),
     /// A publication for few users, with all their sessions, whether they subscribe to this channel or not.
     PublishTo(Box<Publication>, Vec<ConnectionSlot>),
+    /// A publication with a slot for its receipt.
+    PublishWithReceipt(Box<ReceiptedPublication>),
     /// Some members' sessions must close after everything published so far. The channel only drops the value.
     OrderedClose(Arc<OrderedClose>),
+}
+
+impl ToChannel {
+    /// What it publishes, if anything. It then counts as in flight.
+    pub fn publication(&self) -> Option<&Publication> {
+        match self {
+            ToChannel::Publish(publication) => Some(publication),
+            ToChannel::PublishTo(publication, _) => Some(publication),
+            ToChannel::PublishWithReceipt(receipted) => Some(&receipted.publication),
+            _ => None,
+        }
+    }
+}
+
+/// A publication whose receipt a request waits for.
+#[derive(Debug)]
+pub struct ReceiptedPublication {
+    pub publication: Publication,
+    /// All sessions that may receive it, if they are few.
+    pub locations: Option<Vec<ConnectionSlot>>,
+    pub slot: ReceiptSlot,
 }
 
 /// A publication in a channel, with its audience resolved.

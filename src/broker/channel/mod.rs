@@ -9,13 +9,14 @@ pub(crate) mod summary;
 use super::batched_mailbox::MailboxSender;
 use super::hub::Hub;
 use super::hub::messages::ToHub;
+use super::receipts::Receipt;
 use crate::protocol::ids::HubId;
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::recorder::{Published, Recorder};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
-use messages::{Inspect, Publication, Record, ToChannel};
+use messages::{Inspect, Publication, ReceiptedPublication, Record, ToChannel};
 use state::{ChannelEffects, ChannelState};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
@@ -193,11 +194,10 @@ impl Handler<ToChannel> for Channel {
 
     fn handle(&mut self, message: ToChannel, context: &mut Self::Context) {
         let now = Timestamp::now();
-        let published = match &message {
-            ToChannel::Publish(publication) => Some(self.count(publication)),
-            ToChannel::PublishTo(publication, _) => Some(self.count(publication)),
-            _ => None,
-        };
+        let published = message.publication().map(|publication| self.count(publication));
+        if published.is_some() {
+            self.in_flight.channels.sub(1);
+        }
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToChannel::OrderedClose(ordered_close) => return drop(ordered_close),
@@ -213,13 +213,13 @@ impl Handler<ToChannel> for Channel {
                 state.user_changed(view, changed.as_deref(), &now, effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
-            ToChannel::Publish(publication) => {
-                self.in_flight.channels.sub(1);
-                state.publish(publication, None, &now, effects);
-            }
+            ToChannel::Publish(publication) => _ = state.publish(publication, None, &now, effects),
             ToChannel::PublishTo(publication, locations) => {
-                self.in_flight.channels.sub(1);
                 state.publish(*publication, Some(locations), &now, effects);
+            }
+            ToChannel::PublishWithReceipt(receipted) => {
+                let ReceiptedPublication { publication, locations, slot } = *receipted;
+                slot.fill(Receipt::Channel(state.publish(publication, locations, &now, effects)));
             }
         }
         self.summary.update(&self.state);

@@ -5,6 +5,7 @@ pub(crate) mod state;
 use super::channel::HubSenders;
 use super::channel::messages::OrderedClose;
 use super::hub::messages::CatchUpPart;
+use super::receipts::{PrivateReceiptSlot, StreamReceipt};
 use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::telemetry::in_flight::InFlight;
@@ -24,11 +25,12 @@ pub enum ToPrivateMessages {
     Attach(UserId, ConnKey, ConnectionSlot, CatchUpPart),
     /// A session has ended; its client received the stream up to this offset.
     Detach(UserId, ConnKey, Option<Offset>),
-    Post(Message, Vec<Recipient>),
+    /// A private message, with a slot if a request waits for its receipt.
+    Post(Message, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
     /// An edit of a private message.
-    Edit(Edit, Vec<Recipient>),
+    Edit(Edit, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
     /// A deletion of a private message.
-    Delete(Delete, Vec<Recipient>),
+    Delete(Delete, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
     /// Sessions must close after everything posted so far. The actor only drops the value.
     OrderedClose(Arc<OrderedClose>),
 }
@@ -67,6 +69,13 @@ impl Actor for PrivateMessages {
     type Context = Context<Self>;
 }
 
+/// Fills the slot of an item that was just sent.
+pub fn fill(slot: Option<Box<PrivateReceiptSlot>>, state: &PrivateMessagesState) {
+    if let Some(slot) = slot {
+        slot.fill(|user, online| StreamReceipt { online, ..state.receipt(user) });
+    }
+}
+
 impl Handler<ToPrivateMessages> for PrivateMessages {
     type Result = ();
 
@@ -83,9 +92,18 @@ impl Handler<ToPrivateMessages> for PrivateMessages {
                 state.attach(user, conn, location, part, effects)
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
-            ToPrivateMessages::Post(message, recipients) => state.post(message, &recipients, effects),
-            ToPrivateMessages::Edit(edit, recipients) => state.edit(&edit, &recipients, effects),
-            ToPrivateMessages::Delete(delete, recipients) => state.delete(&delete, &recipients, effects),
+            ToPrivateMessages::Post(message, recipients, slot) => {
+                state.post(message, &recipients, effects);
+                fill(slot, state);
+            }
+            ToPrivateMessages::Edit(edit, recipients, slot) => {
+                state.edit(&edit, &recipients, effects);
+                fill(slot, state);
+            }
+            ToPrivateMessages::Delete(delete, recipients, slot) => {
+                state.delete(&delete, &recipients, effects);
+                fill(slot, state);
+            }
         }
         self.hubs.apply(self.effects.drain(..), &self.in_flight);
     }

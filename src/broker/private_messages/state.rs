@@ -3,6 +3,7 @@
 use crate::broker::channel::buffer::{Buffer, encode};
 use crate::broker::channel::messages::StoredMessage;
 use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
+use crate::broker::receipts::StreamReceipt;
 use crate::protocol::event::Encoder;
 use crate::protocol::frame::{Audience, Frame};
 use crate::protocol::ids::{ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, SlotKey, UserId};
@@ -128,6 +129,12 @@ impl PrivateMessagesState {
         }
         let frame = self.encoder.delete(delete.uuid, None, Audience::all());
         self.send(Arc::new(frame), None, recipients, effects);
+    }
+
+    /// The receipt of the last frame of a user's stream, without the number of sessions.
+    pub fn receipt(&self, user: UserId) -> StreamReceipt {
+        let position = self.users.get(&user).map(|stream| stream.position);
+        StreamReceipt { position, online: 0, is_kept: position.is_some() && self.max_frames > 0 }
     }
 
     /// The positions of all streams.

@@ -179,7 +179,7 @@ impl Registry {
 
     fn send_to_channel(&self, id: ChannelId, message: ToChannel) {
         let Some(addr) = self.channels.get(id.0 as usize) else { return };
-        if matches!(message, ToChannel::Publish(_) | ToChannel::PublishTo(..)) {
+        if message.publication().is_some() {
             self.parts.in_flight.channels.add(1);
         }
         addr.do_send(message);
