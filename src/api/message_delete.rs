@@ -16,6 +16,7 @@ use crate::http_error::Refusal;
 use crate::protocol::message::{Delete, Delivery};
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
+use uuid::Uuid;
 
 const UUID: Field<Id> = Field::required("uuid", Id, "The message to delete.");
 pub(crate) const FIELDS: FieldTable =
@@ -36,6 +37,10 @@ impl Publishable for Delete {
 
     fn delivery(&self) -> &Delivery {
         &self.delivery
+    }
+
+    fn message_in_history(&self) -> Option<Uuid> {
+        None
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -18,6 +18,7 @@ use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
+use uuid::Uuid;
 
 const UUID: Field<Id> = Field::required("uuid", Id, "The message to change.");
 const MESSAGE: Field<Json> = Field::optional("message", Json, "The new content: any object.");
@@ -59,6 +60,10 @@ impl Publishable for Edit {
 
     fn delivery(&self) -> &Delivery {
         &self.delivery
+    }
+
+    fn message_in_history(&self) -> Option<Uuid> {
+        Some(self.uuid)
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -18,6 +18,7 @@ use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
+use uuid::Uuid;
 
 const USER: Field<Name> = Field::required("user", USER_NAME, "Name of the author.");
 const MESSAGE: Field<Json> = Field::optional("message", Json, "The content: any object.");
@@ -57,6 +58,10 @@ impl Publishable for Message {
 
     fn delivery(&self) -> &Delivery {
         &self.delivery
+    }
+
+    fn message_in_history(&self) -> Option<Uuid> {
+        Some(self.uuid)
     }
 
     fn write(&self, out: &mut Vec<u8>) {

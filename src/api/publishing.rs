@@ -8,7 +8,7 @@ use crate::auth::Gate;
 use crate::auth::guard::Signed;
 use crate::auth::idempotency::{Claim, Claimed, fingerprint};
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::{Receipt, ReceiptSlot, Receipts, StreamReceipt};
+use crate::broker::requests::{PublishedItem, Receipt, ReceiptSlot, Receipts, StreamReceipt};
 use crate::http_error::Refusal;
 use crate::limits::responses::LARGE;
 use crate::protocol::json;
@@ -60,6 +60,9 @@ pub(super) trait Publishable: Clone {
     fn parse(body: &[u8], limits: &RequestLimits, defaults: &ItemDefaults) -> Result<Vec<Self>, Invalid>;
 
     fn delivery(&self) -> &Delivery;
+
+    /// The message that a history contains if it contains the item.
+    fn message_in_history(&self) -> Option<Uuid>;
 
     /// Appends the item of the answer without its last brace.
     fn write(&self, out: &mut Vec<u8>);
@@ -167,7 +170,8 @@ impl Request<'_> {
         };
         self.admit_receipts(&items)?;
         publish(items.clone());
-        Ok(self.answer(&items, &receipts, level, Online::Counted).await)
+        let receipts = self.wait_for(&receipts).await;
+        Ok(self.answer(&items, &receipts, level, Online::Counted))
     }
 
     /// Answers a request whose items are already published.
@@ -180,8 +184,10 @@ impl Request<'_> {
         let mut answer = match self.receipt {
             None => batch::written(self.broker, self.body.len(), &items, write)?,
             Some(level) => {
+                self.broker.admit()?;
                 self.admit_receipts(&items)?;
-                self.answer(&items, receipts, level, Online::Unknown).await
+                let receipts = self.rechecked(&items, self.wait_for(receipts).await).await;
+                self.answer(&items, &receipts, level, Online::Unknown)
             }
         };
         answer.headers_mut().insert(REPLAYED.clone(), HeaderValue::from_static("true"));
@@ -200,22 +206,41 @@ impl Request<'_> {
         self.body.len() + items.len() * (160 + RECEIPT_BYTES) + of_users.sum::<usize>()
     }
 
-    /// Waits for the receipts, for a limited time, and writes the answer with those that have arrived.
-    async fn answer<T: Publishable>(
+    /// Waits for the receipts, for a limited time. Returns those that have arrived.
+    async fn wait_for(&self, receipts: &Receipts) -> Vec<Option<Receipt>> {
+        let timeout = Duration::from_millis(self.broker.settings.receipt_timeout_ms);
+        let _ = tokio::time::timeout(timeout, receipts.complete()).await;
+        receipts.so_far()
+    }
+
+    /// The receipts of items that were published earlier, as they are now: an item may not be kept any more.
+    async fn rechecked<T: Publishable>(
         &self,
         items: &[T],
-        receipts: &Receipts,
+        earlier: Vec<Option<Receipt>>,
+    ) -> Vec<Option<Receipt>> {
+        let (receipts, slots) = Receipts::new(earlier.len());
+        let published = items.iter().zip(&earlier).zip(slots).filter_map(|((item, receipt), slot)| {
+            let (delivery, message) = (item.delivery().clone(), item.message_in_history());
+            Some((PublishedItem { delivery, message, receipt: receipt.clone()? }, slot))
+        });
+        self.broker.recheck(published.collect());
+        let now = self.wait_for(&receipts).await;
+        now.into_iter().zip(earlier).map(|(now, earlier)| now.or(earlier)).collect()
+    }
+
+    /// Writes the answer with these receipts.
+    fn answer<T: Publishable>(
+        &self,
+        items: &[T],
+        receipts: &[Option<Receipt>],
         level: ReceiptLevel,
         online: Online,
     ) -> HttpResponse {
-        let timeout = Duration::from_millis(self.broker.settings.receipt_timeout_ms);
-        // After the timeout the answer contains the receipts so far.
-        let _ = tokio::time::timeout(timeout, receipts.complete()).await;
-        let receipts = receipts.so_far();
         let given = receipts.iter().flatten().count();
         self.broker.counters.receipts.count(level, given, receipts.len() - given);
         let mut out = Vec::with_capacity(self.answer_bytes(items));
-        json::write_list(items.iter().zip(&receipts), &mut out, |(item, receipt), out| {
+        json::write_list(items.iter().zip(receipts), &mut out, |(item, receipt), out| {
             item.write(out);
             out.extend_from_slice(b",\"receipt\":");
             write_receipt(receipt.as_ref(), item.delivery(), online, out);

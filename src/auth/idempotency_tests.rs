@@ -82,7 +82,7 @@ fn a_refused_request_frees_its_key() {
 }
 
 #[test]
-fn a_full_table_forgets_nothing_and_tells_when_to_return() {
+fn a_full_table_keeps_its_keys_and_states_when_one_ends() {
     let keys = table(2);
     keys.publish(1, 0);
     keys.publish(2, 400);

@@ -5,10 +5,12 @@
 //! last slot frees the memory.
 
 use crate::protocol::ids::{Position, UserId};
+use crate::protocol::message::Delivery;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// The receipt of an item in one stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct StreamReceipt {
 /// The receipt of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receipt {
-    /// Of an item for a channel, or for nobody.
+    /// Of an item for a channel, or of one without recipients.
     Channel(StreamReceipt),
     /// Of a private item: one for each of the item's [`Delivery::users`].
     ///
@@ -37,6 +39,15 @@ impl Receipt {
     pub fn nowhere() -> Self {
         Self::Channel(StreamReceipt::default())
     }
+}
+
+/// An item that was published earlier. Its streams report whether they still keep it.
+#[derive(Debug)]
+pub struct PublishedItem {
+    pub delivery: Delivery,
+    /// The message that a history contains if it contains the item. `None` for a deletion.
+    pub message: Option<Uuid>,
+    pub receipt: Receipt,
 }
 
 /// The receipts of the items of one request, in their order.
@@ -146,6 +157,12 @@ mod tests {
     fn a_request_without_items_does_not_wait() {
         let (receipts, slots) = Receipts::new(0);
         assert!(slots.is_empty() && receipts.complete().now_or_never().is_some());
+    }
+
+    /// docs/limits.md states these bytes for each stored item and user.
+    #[test]
+    fn a_receipt_takes_little_memory() {
+        assert!(size_of::<Option<Receipt>>() <= 40 && size_of::<StreamReceipt>() <= 40);
     }
 
     #[test]

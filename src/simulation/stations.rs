@@ -1,13 +1,15 @@
 //! The scheduler: which station runs next, and what it does.
 
-use super::account::to;
+use super::account::{ExpectedDeliveries, to};
 use super::{HUBS, ToRegistry, World};
 use crate::broker::channel::messages::{Publication, ReceiptedPublication, ToChannel};
+use crate::broker::channel::state::{ChannelEffects, ChannelState};
 use crate::broker::hub::messages::ToHub;
 use crate::broker::private_messages::{self, ToPrivateMessages};
-use crate::broker::receipts::Receipt;
+use crate::broker::receipts::{Receipt, StreamReceipt};
 use crate::fixtures::time;
-use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
+use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, Offset, SlotKey, Stream};
+use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::PushResult;
 
@@ -90,21 +92,16 @@ impl World {
                 state.user_changed(view, changed.as_deref(), &now, &mut effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
+            ToChannel::Recheck(_) => {}
             ToChannel::Publish(publication) => {
-                let number = self.account.publish(stream, &publication);
-                let receipt = state.publish(publication, None, &now, &mut effects);
-                self.account.pass_through(id, &receipt, number);
+                publish(&mut self.account, state, publication, None, &mut effects, &now);
             }
             ToChannel::PublishTo(publication, locations) => {
-                let number = self.account.publish(stream, &publication);
-                let receipt = state.publish(*publication, Some(locations), &now, &mut effects);
-                self.account.pass_through(id, &receipt, number);
+                publish(&mut self.account, state, *publication, Some(locations), &mut effects, &now);
             }
             ToChannel::PublishWithReceipt(receipted) => {
                 let ReceiptedPublication { publication, locations, slot } = *receipted;
-                let number = self.account.publish(stream, &publication);
-                let receipt = state.publish(publication, locations, &now, &mut effects);
-                self.account.pass_through(id, &receipt, number);
+                let receipt = publish(&mut self.account, state, publication, locations, &mut effects, &now);
                 slot.fill(Receipt::Channel(receipt));
             }
         }
@@ -133,7 +130,7 @@ impl World {
                 }
                 state.close(user, conn, last);
             }
-            ToPrivateMessages::OrderedClose(_) => {}
+            ToPrivateMessages::OrderedClose(_) | ToPrivateMessages::Recheck(..) => {}
             ToPrivateMessages::Attach(user, conn, location, part) => {
                 account.excuse_private(conn, user, self.rules.retention.frames);
                 state.attach(user, conn, location, part, &mut effects);
@@ -157,6 +154,9 @@ impl World {
         }
         for (user, position) in state.positions() {
             account.advance((Stream::Private, Some(user)), position);
+            let receipt = state.receipt(user);
+            let rechecked = state.recheck(Some(user), StreamReceipt { is_kept: true, ..receipt });
+            assert_eq!(rechecked, receipt, "the last frame of {user:?}");
         }
         self.forward(1, effects);
         true
@@ -231,4 +231,27 @@ impl World {
             self.hubs[usize::from(hub.0)].inputs[sender].push_back(message);
         }
     }
+}
+
+/// Publishes in a channel. Panics unless the receipt states correctly whether the item is kept.
+fn publish(
+    account: &mut ExpectedDeliveries,
+    state: &mut ChannelState,
+    publication: Publication,
+    locations: Option<Vec<ConnectionSlot>>,
+    effects: &mut ChannelEffects,
+    now: &Timestamp,
+) -> StreamReceipt {
+    let message = match &publication {
+        Publication::Post(message, _) => Some(message.uuid),
+        Publication::Edit(edit, _) => Some(edit.uuid),
+        Publication::Delete(..) => None,
+    };
+    let channel = state.identity().id;
+    let number = account.publish(Stream::Channel(channel), &publication);
+    let receipt = state.publish(publication, locations, now, effects);
+    let rechecked = state.recheck(StreamReceipt { is_kept: true, ..receipt }, message);
+    assert_eq!(rechecked, receipt, "event {number}");
+    account.pass_through(channel, &receipt, number);
+    receipt
 }

@@ -107,6 +107,31 @@ async fn a_replay_has_the_receipts_of_the_first_request() {
     }
 }
 
+/// `stored` is the value that is true when the request is repeated.
+#[actix_web::test]
+async fn a_replay_states_whether_the_item_is_still_kept() {
+    let Scene { backend, listener: _listener, server: _server } =
+        scene(Settings { channel_frames: 2, user_frames: 1, workers: 2, ..settings() }).await;
+    backend.configure(&["h"], json!({"store_history": true, "history_size": 1, "store_frames": false})).await;
+    let message = |channel: &str| json!({"user": "bob", "channel": channel, "uuid": ID, "message": {}});
+    let private = json!({"user": "bob", "pm_users": ["ann"]});
+    let body = json!([message("c"), private, message("h"), message("unknown")]);
+    let stored = async || -> Vec<String> {
+        let reply = keyed(&backend, "POST", "/message?receipt=1", "k", &body).await.json();
+        let of = |item: &Value| item["receipt"]["stored"].as_str().unwrap().to_owned();
+        reply.as_array().unwrap().iter().map(of).collect()
+    };
+    assert_eq!(stored().await, ["memory", "memory", "memory", "none"]);
+    backend.publish_text("c", "second").await;
+    assert_eq!(stored().await, ["memory", "memory", "memory", "none"]);
+    backend.publish_text("c", "third").await;
+    assert_eq!(stored().await, ["none", "memory", "memory", "none"]);
+    backend.publish(json!({"pm_users": ["ann"]}), "second").await;
+    assert_eq!(stored().await, ["none", "none", "memory", "none"]);
+    backend.call("DELETE", "/message", json!([{"uuid": ID, "channel": "h"}])).await;
+    assert_eq!(stored().await, ["none", "none", "none", "none"]);
+}
+
 #[actix_web::test]
 async fn another_request_with_the_key_is_refused() {
     let Scene { backend, mut listener, server: _server } = scene(settings()).await;

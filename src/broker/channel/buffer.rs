@@ -85,6 +85,11 @@ impl Buffer {
         }
     }
 
+    /// Whether it still has the frame with this offset.
+    pub fn contains(&self, offset: Offset) -> bool {
+        self.entries.binary_search_by_key(&offset, |entry| entry.offset).is_ok()
+    }
+
     /// The frames that a client with this cursor misses, oldest first.
     pub fn since(&mut self, cursor: Offset, user: UserId, encoder: Encoder) -> Vec<Stamped> {
         let start = self.entries.partition_point(|entry| entry.offset <= cursor);

@@ -3,7 +3,7 @@
 
 use super::BrokerHandle;
 use crate::broker::hub::messages::{InspectSessions, RecordSession};
-use crate::broker::receipts::ReceiptSlot;
+use crate::broker::receipts::{PublishedItem, ReceiptSlot};
 use crate::broker::registry::messages::Publish;
 use crate::broker::requests::{
     BrowseConnections, ChannelRef, Connect, ConnectRefused, Connected, ConnectionDetails, ConnectionRow,
@@ -34,6 +34,11 @@ impl BrokerHandle {
     /// Sends deletions in the same way.
     pub fn delete(&self, deletes: Vec<Delete>, slots: Vec<ReceiptSlot>) {
         self.send(Publish::Delete(deletes, slots));
+    }
+
+    /// Asks whether items that were published earlier are still kept. The slots receive their receipts.
+    pub fn recheck(&self, items: Vec<(PublishedItem, ReceiptSlot)>) {
+        self.send(Publish::Recheck(items));
     }
 
     fn send(&self, publish: Publish) {

@@ -5,7 +5,7 @@ pub(crate) mod state;
 use super::channel::HubSenders;
 use super::channel::messages::OrderedClose;
 use super::hub::messages::CatchUpPart;
-use super::receipts::{PrivateReceiptSlot, StreamReceipt};
+use super::receipts::{PrivateReceiptSlot, Receipt, ReceiptSlot, StreamReceipt};
 use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::telemetry::in_flight::InFlight;
@@ -31,16 +31,21 @@ pub enum ToPrivateMessages {
     Edit(Edit, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
     /// A deletion of a private message.
     Delete(Delete, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
+    /// A request needs to know whether an item is still kept. Contains the receipts of its users.
+    Recheck(Vec<(Option<UserId>, StreamReceipt)>, ReceiptSlot),
     /// Sessions must close after everything posted so far. The actor only drops the value.
     OrderedClose(Arc<OrderedClose>),
 }
 
 impl ToPrivateMessages {
-    /// Whether this publishes something to users, and therefore counts as in flight.
-    pub fn is_publication(&self) -> bool {
+    /// Whether this belongs to a request that the API may refuse, and therefore counts as in flight.
+    pub fn is_counted(&self) -> bool {
         matches!(
             self,
-            ToPrivateMessages::Post(..) | ToPrivateMessages::Edit(..) | ToPrivateMessages::Delete(..)
+            ToPrivateMessages::Post(..)
+                | ToPrivateMessages::Edit(..)
+                | ToPrivateMessages::Delete(..)
+                | ToPrivateMessages::Recheck(..)
         )
     }
 }
@@ -80,7 +85,7 @@ impl Handler<ToPrivateMessages> for PrivateMessages {
     type Result = ();
 
     fn handle(&mut self, message: ToPrivateMessages, _: &mut Self::Context) {
-        if message.is_publication() {
+        if message.is_counted() {
             self.in_flight.channels.sub(1);
         }
         let (state, effects) = (&mut self.state, &mut self.effects);
@@ -103,6 +108,10 @@ impl Handler<ToPrivateMessages> for PrivateMessages {
             ToPrivateMessages::Delete(delete, recipients, slot) => {
                 state.delete(&delete, &recipients, effects);
                 fill(slot, state);
+            }
+            ToPrivateMessages::Recheck(streams, slot) => {
+                let now = streams.into_iter().map(|(user, stream)| state.recheck(user, stream));
+                slot.fill(Receipt::Users(now.collect()));
             }
         }
         self.hubs.apply(self.effects.drain(..), &self.in_flight);

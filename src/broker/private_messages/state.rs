@@ -137,6 +137,15 @@ impl PrivateMessagesState {
         StreamReceipt { position, online: 0, is_kept: position.is_some() && self.max_frames > 0 }
     }
 
+    /// The receipt of a user that got a frame earlier, as it is now.
+    pub fn recheck(&self, user: Option<UserId>, receipt: StreamReceipt) -> StreamReceipt {
+        let stream = user.and_then(|user| self.users.get(&user));
+        let is_kept = receipt.position.zip(stream).is_some_and(|(at, stream)| {
+            at.epoch == stream.position.epoch && stream.frames.contains(at.offset)
+        });
+        StreamReceipt { is_kept, ..receipt }
+    }
+
     /// The positions of all streams.
     #[cfg(test)]
     pub fn positions(&self) -> impl Iterator<Item = (UserId, Position)> {

@@ -1,7 +1,7 @@
 //! The messages to the registry, apart from those of hubs.
 
 use super::Registry;
-use crate::broker::receipts::ReceiptSlot;
+use crate::broker::receipts::{PublishedItem, ReceiptSlot};
 use crate::protocol::message::{Delete, Edit, Message as Posted};
 use actix::{Context, Handler, Message, MessageResult};
 
@@ -38,6 +38,8 @@ pub enum Publish {
     Edit(Vec<Edit>, Vec<ReceiptSlot>),
     /// DELETE /message.
     Delete(Vec<Delete>, Vec<ReceiptSlot>),
+    /// Items that were published earlier, for receipts that are true now.
+    Recheck(Vec<(PublishedItem, ReceiptSlot)>),
 }
 
 impl Publish {
@@ -47,6 +49,7 @@ impl Publish {
             Publish::Post(list, _) => list.len(),
             Publish::Edit(list, _) => list.len(),
             Publish::Delete(list, _) => list.len(),
+            Publish::Recheck(list) => list.len(),
         }
     }
 

@@ -151,6 +151,9 @@ impl Handler<Publish> for Registry {
             Publish::Delete(deletes, slots) => {
                 with_slots(deletes, slots).for_each(|(delete, slot)| state.delete(delete, slot, effects));
             }
+            Publish::Recheck(items) => {
+                items.into_iter().for_each(|(item, slot)| state.recheck(item, slot, effects));
+            }
         }
         self.apply();
         self.end_turn(context);

@@ -1,10 +1,10 @@
 //! Routing of messages: resolves names to ids, and sends each message to its channel or to the private messages.
 
 use super::state::{Effect, RegistryState};
-use crate::broker::channel::messages::{Publication, ReceiptedPublication, ToChannel};
+use crate::broker::channel::messages::{Publication, ReceiptedPublication, Recheck, ToChannel};
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::Recipient;
-use crate::broker::receipts::{PrivateReceiptSlot, Receipt, ReceiptSlot, StreamReceipt};
+use crate::broker::receipts::{PrivateReceiptSlot, PublishedItem, Receipt, ReceiptSlot, StreamReceipt};
 use crate::protocol::frame::Audience;
 use crate::protocol::ids::{ChannelId, ConnectionSlot, UserId};
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
@@ -33,6 +33,28 @@ impl RegistryState {
     pub fn delete(&self, delete: Delete, slot: Option<ReceiptSlot>, effects: &mut Vec<Effect>) {
         let routes = (Publication::Delete as _, ToPrivateMessages::Delete as _);
         self.route(delete, slot, |delete| &delete.delivery, routes, effects);
+    }
+
+    /// Asks the streams of an item that was published earlier whether they still keep it.
+    pub fn recheck(&self, item: PublishedItem, slot: ReceiptSlot, effects: &mut Vec<Effect>) {
+        let PublishedItem { delivery, message, receipt } = item;
+        match receipt {
+            Receipt::Channel(stream) => {
+                // A channel is never removed.
+                match delivery.channel.as_deref().and_then(|name| self.channel_id(name)) {
+                    Some(channel) => {
+                        let recheck = ToChannel::Recheck(Box::new(Recheck { message, stream, slot }));
+                        effects.push(Effect::Channel(channel, recheck));
+                    }
+                    None => slot.fill(Receipt::Channel(stream)),
+                }
+            }
+            Receipt::Users(streams) => {
+                let users = delivery.users().into_iter().map(|name| self.user_id(name));
+                let streams = users.zip(streams).collect();
+                effects.push(Effect::PrivateMessages(ToPrivateMessages::Recheck(streams, slot)));
+            }
+        }
     }
 
     /// Sends an item to its channel, or to the private messages of the users that it names. An item for an unknown channel is

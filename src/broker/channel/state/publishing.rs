@@ -9,6 +9,7 @@ use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ConnectionSlot, HubId, Offset};
 use crate::protocol::time::Timestamp;
 use std::sync::Arc;
+use uuid::Uuid;
 
 impl ChannelState {
     /// Publishes a message, edit or deletion. `locations`, if given, are all sessions that may receive it. Returns its
@@ -39,11 +40,10 @@ impl ChannelState {
                 (Arc::new(self.encoder.edit(&edit, audience)), None, in_history)
             }
             Publication::Delete(delete, audience) => {
-                let before = self.history.len();
                 self.history.retain(|stored| stored.message.uuid != delete.uuid);
                 self.frames.delete(delete.uuid);
                 let frame = self.encoder.delete(delete.uuid, Some(&self.identity.name), audience);
-                (Arc::new(frame), None, self.history.len() < before)
+                (Arc::new(frame), None, false)
             }
         };
         let stamped = Stamped { offset: self.next_offset(now), frame };
@@ -57,6 +57,16 @@ impl ChannelState {
             online: self.sessions.iter().sum(),
             is_kept: in_history || (self.settings.store_frames && self.retention.frames > 0),
         }
+    }
+
+    /// The receipt of an item that was published earlier, as it is now. `message` is the message that the history contains
+    /// if it contains the item.
+    pub fn recheck(&self, stream: StreamReceipt, message: Option<Uuid>) -> StreamReceipt {
+        let in_frames = stream
+            .position
+            .is_some_and(|at| at.epoch == self.position.epoch && self.frames.contains(at.offset));
+        let in_history = || self.history.iter().any(|stored| Some(stored.message.uuid) == message);
+        StreamReceipt { is_kept: stream.is_kept && (in_frames || in_history()), ..stream }
     }
 
     fn append_history(&mut self, stored: Arc<StoredMessage>) {
