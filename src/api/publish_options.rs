@@ -46,19 +46,20 @@ impl FromRequest for PublishOptions {
 
 fn receipt(req: &HttpRequest) -> Result<Option<ReceiptLevel>, Invalid> {
     let mut headers = req.headers().get_all(&RECEIPT_HEADER);
-    let (field, value) = match headers.next() {
-        Some(value) if headers.next().is_none() => {
-            (RECEIPT_HEADER.as_str(), value.to_str().ok().map(str::to_owned))
-        }
-        Some(_) => (RECEIPT_HEADER.as_str(), None),
-        None => match parameter(req.query_string()) {
-            Some(value) => (RECEIPT_PARAMETER, Some(value)),
-            None => return Ok(None),
-        },
-    };
-    match value.as_deref() {
-        Some("1") => Ok(Some(ReceiptLevel::Position)),
-        Some("durable") => Ok(Some(ReceiptLevel::Durable)),
+    let header = headers.next().map(|value| {
+        let only = value.to_str().ok().filter(|_| headers.next().is_none());
+        level(RECEIPT_HEADER.as_str(), only)
+    });
+    let parameter = parameter(req.query_string()).map(|value| level(RECEIPT_PARAMETER, Some(&value)));
+    // Both must be valid.
+    let (header, parameter) = (header.transpose()?, parameter.transpose()?);
+    Ok(header.or(parameter))
+}
+
+fn level(field: &str, value: Option<&str>) -> Result<ReceiptLevel, Invalid> {
+    match value {
+        Some("1") => Ok(ReceiptLevel::Position),
+        Some("durable") => Ok(ReceiptLevel::Durable),
         _ => Err(Invalid::field(field, "Must be one of: 1, durable.")),
     }
 }
@@ -116,7 +117,10 @@ mod tests {
         PublishOptions::read(&request.to_http_request()).map_err(|invalid| invalid.errors)
     }
 
-    fn level(uri: &str, headers: &[(&'static str, &str)]) -> Result<Option<ReceiptLevel>, serde_json::Value> {
+    fn receipt(
+        uri: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Option<ReceiptLevel>, serde_json::Value> {
         read(uri, headers).map(|options| options.receipt)
     }
 
@@ -124,16 +128,17 @@ mod tests {
     fn receipts_are_requested_in_the_query_or_a_header() {
         const HEADER: &str = "x-channelstream-receipt";
         assert_eq!(read("/message?secret=a", &[]), Ok(PublishOptions::default()));
-        assert_eq!(level("/message?receipt=1&secret=a.b", &[]), Ok(Some(ReceiptLevel::Position)));
-        assert_eq!(level("/message?receipt=durable", &[]), Ok(Some(ReceiptLevel::Durable)));
-        assert_eq!(level("/message", &[(HEADER, "durable")]), Ok(Some(ReceiptLevel::Durable)));
-        assert_eq!(level("/message?receipt=x", &[(HEADER, "1")]), Ok(Some(ReceiptLevel::Position)));
+        assert_eq!(receipt("/message?receipt=1&secret=a.b", &[]), Ok(Some(ReceiptLevel::Position)));
+        assert_eq!(receipt("/message?receipt=durable", &[]), Ok(Some(ReceiptLevel::Durable)));
+        assert_eq!(receipt("/message", &[(HEADER, "durable")]), Ok(Some(ReceiptLevel::Durable)));
+        assert_eq!(receipt("/message?receipt=durable", &[(HEADER, "1")]), Ok(Some(ReceiptLevel::Position)));
         let wrong = |field: &str| Err(json!({ field: ["Must be one of: 1, durable."] }));
         for query in ["receipt", "receipt=", "receipt=0", "receipt=true", "receipt=1&receipt=2"] {
-            assert_eq!(level(&format!("/message?{query}"), &[]), wrong("receipt"), "{query}");
+            assert_eq!(receipt(&format!("/message?{query}"), &[]), wrong("receipt"), "{query}");
         }
-        assert_eq!(level("/message?receipt=1", &[(HEADER, "")]), wrong(HEADER));
-        assert_eq!(level("/message", &[(HEADER, "1"), (HEADER, "1")]), wrong(HEADER));
+        assert_eq!(receipt("/message?receipt=x", &[(HEADER, "1")]), wrong("receipt"));
+        assert_eq!(receipt("/message?receipt=1", &[(HEADER, "")]), wrong(HEADER));
+        assert_eq!(receipt("/message", &[(HEADER, "1"), (HEADER, "1")]), wrong(HEADER));
     }
 
     #[test]
