@@ -215,6 +215,59 @@ async fn of_simultaneous_requests_exactly_one_publishes() {
     }
 }
 
+/// A batch whose receipts take a while.
+fn large() -> Value {
+    (0..10_000).map(|_| json!({"user": "bob", "channel": "c"})).collect()
+}
+
+#[actix_web::test]
+async fn a_request_is_refused_while_the_first_one_waits() {
+    let server = TestServer::start(Settings { workers: 2, ..settings() });
+    let backend = server.backend();
+    backend.connect("ann", &["c"]).await;
+    let body = large();
+    let mut refused = None;
+    for round in 0..50 {
+        let (key, target) = (format!("k{round}"), "/message?receipt=1");
+        let requests = (0..3).map(|_| keyed(&backend, "POST", target, &key, &body));
+        let replies = futures_util::future::join_all(requests).await;
+        refused = replies.into_iter().find(|reply| reply.status != 200);
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("a request meets one that waits");
+    assert_refused(&refused, 409, "idempotency-in-progress");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+}
+
+/// After the time for receipts the request is answered, because its items are accepted. The others arrive later.
+#[actix_web::test]
+async fn late_receipts_are_in_the_answer_to_a_repeated_request() {
+    let server = TestServer::start(Settings { workers: 2, receipt_timeout_ms: 1, ..settings() });
+    let backend = server.backend();
+    backend.connect("ann", &["c"]).await;
+    let body = large();
+    let first = keyed(&backend, "POST", "/message?receipt=1", "k", &body).await;
+    let missing = |reply: &Reply| {
+        reply.json().as_array().unwrap().iter().filter(|item| item["receipt"].is_null()).count()
+    };
+    assert!(!is_replay(&first) && missing(&first) > 0);
+    assert_eq!(backend.debug_value("receipts that were late").await, missing(&first));
+    within(async {
+        loop {
+            let again = keyed(&backend, "POST", "/message?receipt=1", "k", &body).await;
+            assert!(is_replay(&again));
+            if missing(&again) == 0 {
+                let offset = |index: usize| again.json()[index]["receipt"]["offset"].as_u64();
+                assert_eq!((offset(0), offset(9_999)), (Some(1), Some(10_000)));
+                break;
+            }
+        }
+    })
+    .await;
+}
+
 #[actix_web::test]
 async fn a_client_that_disconnects_can_repeat_its_request() {
     let Scene { server, backend, mut listener } = scene(Settings { workers: 2, ..settings() }).await;
