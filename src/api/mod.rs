@@ -12,6 +12,7 @@ pub(crate) mod batch;
 mod delivery;
 pub(crate) mod publish_options;
 mod publishing;
+mod receipt;
 pub mod connect;
 pub mod subscribe;
 pub mod user_state;
