@@ -13,6 +13,7 @@ pub(crate) mod peer;
 pub(crate) mod usage;
 pub(crate) mod secrets;
 pub(crate) mod request_signature;
+pub(crate) mod idempotency;
 pub(crate) mod guard;
 pub(crate) mod body;
 mod well_known;
@@ -29,6 +30,7 @@ use crate::config::{Secret, Settings};
 use crate::http_error::Refusal;
 use crate::telemetry::log_sums::escaped;
 use guard::now_unix;
+use idempotency::IdempotencyKeys;
 use proxy::BaseUrl;
 use request_signature::Replays;
 use secrets::{Fingerprints, Secrets};
@@ -51,6 +53,8 @@ pub struct Gate {
     random: Secret,
     fingerprints: Fingerprints,
     replays: Mutex<Replays>,
+    /// The keys of requests that must not be published twice.
+    pub idempotency: IdempotencyKeys,
 }
 
 impl Gate {
@@ -61,7 +65,9 @@ impl Gate {
         let fingerprints = Fingerprints::default();
         let secrets = Secrets::new(&settings, &random, &fingerprints, None, now_unix());
         let replays = Mutex::new(Replays::new(settings.max_remembered_signatures));
-        Self { settings, secrets: ArcSwap::from_pointee(secrets), random, fingerprints, replays }
+        let idempotency = IdempotencyKeys::new(settings.max_idempotency_keys, settings.publish_window_ms);
+        let secrets = ArcSwap::from_pointee(secrets);
+        Self { settings, secrets, random, fingerprints, replays, idempotency }
     }
 
     /// The current secrets. A caller must not keep them for longer than it checks one request.

@@ -126,6 +126,12 @@ impl Secrets {
         known.number
     }
 
+    /// Identifies an idempotency key of the secret with this number. `None` if the secret has been removed.
+    pub fn key_identity(&self, number: usize, key: &str) -> Option<u128> {
+        let index = self.known.iter().position(|known| known.number == number)?;
+        self.keys.key_identity(index, key)
+    }
+
     pub fn is_well_known(&self, number: usize) -> bool {
         self.known.iter().any(|known| known.number == number && known.is_well_known)
     }
@@ -251,6 +257,20 @@ mod tests {
         let second = build(&["c", "b", "d"], &prints, Some(&first), NOW);
         assert_eq!((numbers(&first), numbers(&second)), (vec![0, 1], vec![0, 1, 2]));
         assert_eq!(numbers(&build(&["d", "e"], &prints, Some(&second), NOW)), [2, 0]);
+    }
+
+    #[test]
+    fn idempotency_keys_belong_to_a_secret_wherever_it_is_listed() {
+        let prints = Fingerprints::default();
+        let first = build(&["a", "b"], &prints, None, NOW);
+        let second = build(&["c", "b"], &prints, Some(&first), NOW);
+        let of_b = first.key_identity(1, "key");
+        assert!(of_b.is_some() && of_b == second.key_identity(1, "key"));
+        assert_eq!(first.key_identity(7, "key"), None);
+        let others =
+            [first.key_identity(0, "key"), second.key_identity(0, "key"), first.key_identity(1, "key2")];
+        assert!(others.iter().all(|other| other.is_some() && *other != of_b));
+        assert_ne!(others[0], others[1], "another secret with the same number");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub use super::channel::messages::{ChannelRef, Snapshot, StoredMessage};
 pub use super::hub::messages::SessionFigures;
+pub use super::receipts::{PublishedItem, Receipt, ReceiptSlot, Receipts, StreamReceipt};
 pub use super::registry::state::Phase;
 use crate::http_error::OverLimit;
 use crate::protocol::event::UserView;

@@ -181,6 +181,12 @@ settings! {
         /// Frames contain `date`, equal to `timestamp`.
         date_in_frames: bool = true => FLAG;
     }
+    "Publishing" {
+        /// Longest time that a request waits for its receipts, in ms; then it is answered without those that are missing.
+        receipt_timeout_ms: u64 = 2_000 => duration(1, 60_000);
+        /// How long an `Idempotency-Key` is stored, from its first request on, in ms.
+        publish_window_ms: u64 = 300_000 => duration(1_000, DAY_MS);
+    }
     "Limits" {
         /// Maximum number of open websockets and long-polls; 0 means as many as the system allows.
         max_sessions: usize = 0 => number(0, 1 << 32);
@@ -200,6 +206,8 @@ settings! {
         max_channels: usize = 1_000_000 => number(0, 1 << 32);
         /// Messages, edits and deletions accepted per second for one secret; 0 means no limit.
         publish_rate_per_secret: usize = 0 => number(0, 1_000_000_000);
+        /// Messages, edits and deletions stored with an `Idempotency-Key`; when it is reached, requests with a new key are answered 503.
+        max_idempotency_keys: usize = 100_000 => number(1, 10_000_000);
         /// Longest name of a channel, in characters.
         max_channel_name_length: usize = 256 => number(1, 65_536);
         /// Longest name of a user, in characters.

@@ -53,6 +53,10 @@ pub enum Refusal {
     NoSuchSocket,
     /// The request does not validate. Contains the whole body of the answer.
     Invalid(Value),
+    /// An idempotency key was used for another request before.
+    IdempotencyKeyReused,
+    /// The first request with an idempotency key is not answered yet.
+    IdempotencyInProgress,
     /// The JSONP callback is not a plain name.
     UnacceptableCallback,
     /// The body is larger than allowed.

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::broker::channel::state::ChannelState;
+use crate::broker::receipts::{ReceiptSlot, Receipts};
 use crate::broker::registry::state::Effect;
 use crate::broker::requests::{Connect, Subscribe, Unsubscribe};
 use crate::fixtures::{ENCODER, time};
@@ -75,18 +76,32 @@ impl World {
 
     pub fn publish(&mut self, message: Message) {
         self.sent.push((message.uuid.as_u128(), message.delivery.clone()));
-        self.registry.post(message, &mut self.effects);
+        let slot = self.slot();
+        self.registry.post(message, slot, &mut self.effects);
         self.apply();
     }
 
     pub fn edit(&mut self, edit: Edit) {
-        self.registry.edit(edit, &mut self.effects);
+        let slot = self.slot();
+        self.registry.edit(edit, slot, &mut self.effects);
         self.apply();
     }
 
     pub fn delete(&mut self, delete: Delete) {
-        self.registry.delete(delete, &mut self.effects);
+        let slot = self.slot();
+        self.registry.delete(delete, slot, &mut self.effects);
         self.apply();
+    }
+
+    /// A slot for the receipt of every second item.
+    fn slot(&mut self) -> Option<ReceiptSlot> {
+        self.published += 1;
+        if self.published.is_multiple_of(2) {
+            return None;
+        }
+        let (receipts, mut slots) = Receipts::new(1);
+        self.receipts.push(receipts);
+        slots.pop()
     }
 
     /// Queues the registry's messages to other stations.

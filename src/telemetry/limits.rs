@@ -48,6 +48,8 @@ limits! {
     UserStateBytes = "max_user_state_bytes";
     /// Messages per second, signed with one secret.
     PublishRate = "publish_rate_per_secret";
+    /// Items stored with idempotency keys.
+    IdempotencyKeys = "max_idempotency_keys";
     /// Bytes and lines of a request head.
     Head = "max_head_bytes";
     /// Time for receiving a request head.

@@ -1,10 +1,10 @@
 //! The table of metrics: every counter and gauge of the server is declared once, with its name, its help and how it is read. The
 //! debug page, the console's charts and the counts of failures iterate it.
 
-use super::Counters;
 use super::in_flight::InFlight;
 use super::log_queue::LOG_QUEUE;
 use super::process::Process;
+use super::{Counters, ReceiptLevel};
 
 /// Where a metric is read.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,19 @@ pub const METRICS: &[Metric] = &[
     counter("messages", "messages", |counters| counters.messages.get()),
     counter("messages_queued", "messages queued to connections", |counters| counters.queued.get()),
     counter("deliveries", "deliveries", |counters| counters.deliveries.get()),
+    counter("receipts_given", "receipts", |counters| counters.receipts.given(ReceiptLevel::Position)),
+    counter("receipts_late", "receipts that were late", |counters| {
+        counters.receipts.late(ReceiptLevel::Position)
+    }),
+    counter("receipts_durable_given", "durable receipts", |counters| {
+        counters.receipts.given(ReceiptLevel::Durable)
+    }),
+    counter("receipts_durable_late", "durable receipts that were late", |counters| {
+        counters.receipts.late(ReceiptLevel::Durable)
+    }),
+    in_flight("idempotency_keys", "items stored with idempotency keys", |in_flight| {
+        in_flight.idempotency_keys.get()
+    }),
     counter("closed_too_slow", "sessions closed, too slow", |counters| counters.closed_too_slow.get()),
     counter("closed_silent", "sessions closed, silent", |counters| counters.closed_silent.get()),
     counter("closed_taken_over", "sessions taken over", |counters| counters.closed_taken_over.get()),

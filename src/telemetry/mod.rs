@@ -64,6 +64,8 @@ pub struct Counters {
     pub threads_lagged: Counter,
     /// Connections that got status 503 because the process had no free file descriptor.
     pub refused_no_files: Counter,
+    /// Receipts of published items.
+    pub receipts: ReceiptCounts,
     /// Closed websockets, by reason.
     pub closes: Closes,
     /// How often each limit was reached.
@@ -94,6 +96,40 @@ impl Counters {
         let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
         let others = metrics::failures(self).filter(|(_, failure, _)| *failure == Failure::Refused);
         limits.chain(others.map(|(_, _, count)| count)).sum()
+    }
+}
+
+/// What a receipt of a published item waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiptLevel {
+    /// The position of its frame.
+    Position,
+    /// The store. There is none, so the position suffices.
+    Durable,
+}
+
+/// Counts of receipts, by level and result.
+#[derive(Debug, Default)]
+pub struct ReceiptCounts {
+    given: [Counter; 2],
+    late: [Counter; 2],
+}
+
+impl ReceiptCounts {
+    /// Counts the items of an answer that have a receipt, and those whose receipt did not arrive in time.
+    pub fn count(&self, level: ReceiptLevel, given: usize, late: usize) {
+        self.given[level as usize].add(given as u64);
+        self.late[level as usize].add(late as u64);
+    }
+
+    /// The receipts in answers.
+    pub fn given(&self, level: ReceiptLevel) -> u64 {
+        self.given[level as usize].get()
+    }
+
+    /// The receipts that did not arrive in time.
+    pub fn late(&self, level: ReceiptLevel) -> u64 {
+        self.late[level as usize].get()
     }
 }
 

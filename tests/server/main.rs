@@ -26,8 +26,10 @@ mod origins;
 mod proxies;
 
 // Delivery.
+mod idempotency;
 mod long_poll;
 mod random_clients;
+mod receipts;
 mod scenarios;
 mod websocket;
 

@@ -141,6 +141,11 @@ impl Buffer {
         }
     }
 
+    /// Whether it still has the frame with this offset.
+    pub fn contains(&self, offset: Offset) -> bool {
+        self.entries.binary_search_by_key(&offset, |entry| entry.place.offset).is_ok()
+    }
+
     /// Records a frame that is not kept. The buffer must be empty.
     pub fn skip(&mut self, place: Place) {
         self.floor = Floor { place, is_unkept: true };

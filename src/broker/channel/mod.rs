@@ -9,13 +9,14 @@ pub(crate) mod summary;
 use super::batched_mailbox::MailboxSender;
 use super::hub::Hub;
 use super::hub::messages::ToHub;
+use super::receipts::Receipt;
 use crate::protocol::ids::HubId;
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::recorder::{Published, Recorder};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
-use messages::{Inspect, Publication, Record, ToChannel};
+use messages::{Inspect, Publication, ReceiptedPublication, Recheck, Record, ToChannel};
 use state::{ChannelEffects, ChannelState};
 use std::sync::{Arc, OnceLock};
 use summary::Summary;
@@ -136,18 +137,18 @@ const BYTES_PER_COST: usize = 4 << 10;
 const HISTORY_PER_COST: usize = 64;
 
 impl Channel {
-    /// Adds a publication to the counters, and returns its cost apart from its frame.
-    fn count(&self, publication: &Publication) -> usize {
-        match publication {
-            Publication::Post(_, audience) => {
+    /// Adds a publication to the counters. Returns the cost of a message, apart from its frame.
+    fn count(&self, message: &ToChannel) -> usize {
+        let searches_history = match message.publication() {
+            Some(Publication::Post(_, audience)) => {
                 self.counters.queued.add(self.state.audience_size(audience));
-                0
+                false
             }
-            Publication::Edit(..) | Publication::Delete(..) => {
-                let (_, _, history) = self.state.counts();
-                history as usize / HISTORY_PER_COST
-            }
-        }
+            Some(Publication::Edit(..) | Publication::Delete(..)) => true,
+            None => matches!(message, ToChannel::Recheck(_)),
+        };
+        let (_, _, history) = self.state.counts();
+        1 + if searches_history { history as usize / HISTORY_PER_COST } else { 0 }
     }
 
     /// Yields after enough work. A pause between the messages of one request would split their delivery in two, so
@@ -193,11 +194,10 @@ impl Handler<ToChannel> for Channel {
 
     fn handle(&mut self, message: ToChannel, context: &mut Self::Context) {
         let now = Timestamp::now();
-        let published = match &message {
-            ToChannel::Publish(publication) => Some(self.count(publication)),
-            ToChannel::PublishTo(publication, _) => Some(self.count(publication)),
-            _ => None,
-        };
+        let (is_publication, cost) = (message.publication().is_some(), self.count(&message));
+        if message.is_counted() {
+            self.in_flight.channels.sub(1);
+        }
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToChannel::OrderedClose(ordered_close) => return drop(ordered_close),
@@ -213,19 +213,23 @@ impl Handler<ToChannel> for Channel {
                 state.user_changed(view, changed.as_deref(), &now, effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
-            ToChannel::Publish(publication) => {
-                self.in_flight.channels.sub(1);
-                state.publish(publication, None, &now, effects);
-            }
+            ToChannel::Publish(publication) => _ = state.publish(publication, None, &now, effects),
             ToChannel::PublishTo(publication, locations) => {
-                self.in_flight.channels.sub(1);
                 state.publish(*publication, Some(locations), &now, effects);
+            }
+            ToChannel::Recheck(recheck) => {
+                let Recheck { message, stream, slot } = *recheck;
+                slot.fill(Receipt::Channel(state.recheck(stream, message)));
+            }
+            ToChannel::PublishWithReceipt(receipted) => {
+                let ReceiptedPublication { publication, locations, slot } = *receipted;
+                slot.fill(Receipt::Channel(state.publish(publication, locations, &now, effects)));
             }
         }
         self.summary.update(&self.state);
         self.record();
         let bytes = self.hubs.apply(self.effects.drain(..), &self.in_flight);
-        self.spend(published.is_some(), 1 + published.unwrap_or(0) + bytes / BYTES_PER_COST, context);
+        self.spend(is_publication, cost + bytes / BYTES_PER_COST, context);
     }
 }
 

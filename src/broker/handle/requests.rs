@@ -3,6 +3,7 @@
 
 use super::BrokerHandle;
 use crate::broker::hub::messages::{InspectSessions, RecordSession};
+use crate::broker::receipts::{PublishedItem, ReceiptSlot};
 use crate::broker::registry::messages::Publish;
 use crate::broker::requests::{
     BrowseConnections, ChannelRef, Connect, ConnectRefused, Connected, ConnectionDetails, ConnectionRow,
@@ -19,19 +20,25 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 impl BrokerHandle {
-    /// Sends messages without waiting: the client receives its response before they are routed.
-    pub fn publish(&self, messages: Vec<Message>) {
-        self.send(Publish::Post(messages));
+    /// Sends messages without waiting: the client receives its response before they are routed, unless its request
+    /// waits for their receipts. `slots` has a slot for the receipt of each message, or is empty.
+    pub fn publish(&self, messages: Vec<Message>, slots: Vec<ReceiptSlot>) {
+        self.send(Publish::Post(messages, slots));
     }
 
     /// Sends edits in the same way.
-    pub fn edit(&self, edits: Vec<Edit>) {
-        self.send(Publish::Edit(edits));
+    pub fn edit(&self, edits: Vec<Edit>, slots: Vec<ReceiptSlot>) {
+        self.send(Publish::Edit(edits, slots));
     }
 
     /// Sends deletions in the same way.
-    pub fn delete(&self, deletes: Vec<Delete>) {
-        self.send(Publish::Delete(deletes));
+    pub fn delete(&self, deletes: Vec<Delete>, slots: Vec<ReceiptSlot>) {
+        self.send(Publish::Delete(deletes, slots));
+    }
+
+    /// Asks whether items that were published earlier are still kept. The slots receive their receipts.
+    pub fn recheck(&self, items: Vec<(PublishedItem, ReceiptSlot)>) {
+        self.send(Publish::Recheck(items));
     }
 
     fn send(&self, publish: Publish) {

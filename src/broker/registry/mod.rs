@@ -187,14 +187,14 @@ impl Registry {
 
     fn send_to_channel(&self, id: ChannelId, message: ToChannel) {
         let Some(addr) = self.channels.get(id.0 as usize) else { return };
-        if matches!(message, ToChannel::Publish(_) | ToChannel::PublishTo(..)) {
+        if message.is_counted() {
             self.parts.in_flight.channels.add(1);
         }
         addr.do_send(message);
     }
 
     fn send_to_private_messages(&self, message: ToPrivateMessages) {
-        if message.is_publication() {
+        if message.is_counted() {
             self.parts.in_flight.channels.add(1);
         }
         self.parts.private_messages.do_send(message);

@@ -7,6 +7,7 @@ use super::state::{Effect, NextSession};
 use crate::broker::batched_mailbox::Batch;
 use crate::broker::channel::messages::ChannelRef;
 use crate::broker::hub::messages::{Attach, Detached, ToHub};
+use crate::broker::receipts::ReceiptSlot;
 use crate::broker::requests::{
     Connect, ConnectRefused, Connected, EndedConnections, Requester, SetUserState, StateChanged,
     StateRefused, Subscribe, SubscribeRefused, Subscribed, UnknownConnection, Unsubscribe,
@@ -125,6 +126,12 @@ impl Registry {
     }
 }
 
+/// The items, each with its slot if there are slots.
+fn with_slots<T>(items: Vec<T>, slots: Vec<ReceiptSlot>) -> impl Iterator<Item = (T, Option<ReceiptSlot>)> {
+    let mut slots = slots.into_iter();
+    items.into_iter().map(move |item| (item, slots.next()))
+}
+
 impl Handler<Publish> for Registry {
     type Result = ();
 
@@ -132,13 +139,21 @@ impl Handler<Publish> for Registry {
         self.parts.in_flight.registry.sub(1);
         let (state, effects) = (&self.parts.state, &mut self.effects);
         match request {
-            Publish::Post(messages) => {
+            Publish::Post(messages, slots) => {
                 let counters = &self.parts.counters;
                 counters.messages.add(messages.len() as u64);
-                counters.queued.add(messages.into_iter().map(|message| state.post(message, effects)).sum());
+                let posted = with_slots(messages, slots);
+                counters.queued.add(posted.map(|(message, slot)| state.post(message, slot, effects)).sum());
             }
-            Publish::Edit(edits) => edits.into_iter().for_each(|edit| state.edit(edit, effects)),
-            Publish::Delete(deletes) => deletes.into_iter().for_each(|delete| state.delete(delete, effects)),
+            Publish::Edit(edits, slots) => {
+                with_slots(edits, slots).for_each(|(edit, slot)| state.edit(edit, slot, effects));
+            }
+            Publish::Delete(deletes, slots) => {
+                with_slots(deletes, slots).for_each(|(delete, slot)| state.delete(delete, slot, effects));
+            }
+            Publish::Recheck(items) => {
+                items.into_iter().for_each(|(item, slot)| state.recheck(item, slot, effects));
+            }
         }
         self.apply();
         self.end_turn(context);

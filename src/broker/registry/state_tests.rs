@@ -307,7 +307,7 @@ fn locations(registry: &mut Registry, receivers: &[u32], excluded: &[u32]) -> Op
     message.delivery.channel = Some("a".into());
     message.delivery.pm_users = names(receivers);
     message.delivery.exclude_users = names(excluded);
-    registry.state.post(message, &mut registry.effects);
+    registry.state.post(message, None, &mut registry.effects);
     match registry.effects.pop() {
         Some(Effect::Channel(ChannelId(0), ToChannel::Publish(_))) => None,
         Some(Effect::Channel(ChannelId(0), ToChannel::PublishTo(_, locations))) => Some(locations),
