@@ -134,7 +134,8 @@ impl Core {
                 grace: settings.grace_time_ms,
                 user_idle: settings.user_idle_timeout_ms,
             })
-            .with_limits(RegistryLimits::from(&**settings));
+            .with_limits(RegistryLimits::from(&**settings))
+            .with_patterns(settings.channels.clone());
             let parts = RegistryParts {
                 state,
                 encoder,

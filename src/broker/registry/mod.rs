@@ -152,11 +152,12 @@ impl Registry {
         self.spent += effects.len();
         for effect in effects.drain(..) {
             match effect {
-                Effect::Create(identity, settings, summary) => {
+                Effect::Create(identity, settings, rules, summary) => {
                     let parts = &self.parts;
                     let (now, epoch) = (Timestamp::now(), Epoch::new(rand::random()));
                     let state =
-                        ChannelState::new(identity, settings, parts.encoder, parts.retention, now, epoch);
+                        ChannelState::new(identity, settings, parts.encoder, parts.retention, now, epoch)
+                            .with_rules(rules);
                     let channel = Channel::new(
                         state,
                         summary,

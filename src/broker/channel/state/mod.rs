@@ -7,6 +7,7 @@ use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
 use crate::broker::dense_map::DenseMap;
 use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
+use crate::config::ChannelRules;
 use crate::protocol::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::protocol::frame::{Audience, Frame};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, UserId};
@@ -45,6 +46,7 @@ pub struct ChannelState {
     settings: ChannelSettings,
     encoder: Encoder,
     retention: Retention,
+    rules: Arc<ChannelRules>,
     last_active: Timestamp,
     position: Position,
     members: DenseMap<Member>,
@@ -72,6 +74,7 @@ impl ChannelState {
             settings,
             encoder,
             retention,
+            rules: Arc::default(),
             last_active: now,
             position: Position::start(epoch),
             members: DenseMap::default(),
@@ -82,6 +85,15 @@ impl ChannelState {
             frames: Buffer::default(),
             recorded_frames: None,
         }
+    }
+
+    /// Sets the operator's rules for this channel.
+    pub fn with_rules(mut self, rules: Arc<ChannelRules>) -> Self {
+        if let Some(frames) = rules.frames {
+            self.retention.frames = frames;
+        }
+        self.rules = rules;
+        self
     }
 
     pub fn join(
@@ -209,7 +221,8 @@ impl ChannelState {
         if !self.settings.notify_presence {
             return;
         }
-        let with_list = self.settings.broadcast_presence_with_user_lists;
+        let with_list = self.settings.broadcast_presence_with_user_lists
+            && self.rules.allows_list(self.present_users.len());
         let users = if with_list { self.present_users.list() } else { UserList::default() };
         let (uuid, channel) = (Uuid::new_v4(), self.identity.name.clone());
         let event = PresenceEvent { uuid, channel, user, presence, users, timestamp: *now };

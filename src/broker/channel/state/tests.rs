@@ -224,6 +224,31 @@ fn lists_of_users_include_the_joining_and_exclude_the_parting_user() {
 }
 
 #[test]
+fn long_lists_of_users_are_left_out_where_the_rules_say_so() {
+    let settings = ChannelSettings { broadcast_presence_with_user_lists: true, ..all_events() };
+    let rules = ChannelRules { lists_up_to: 2, frames: Some(3), ..ChannelRules::default() };
+    let mut state = channel(settings, PLENTY).with_rules(rules.into());
+    let mut effects = Vec::new();
+    state.join(conn(9), view(9), Some(location(0, 9)), &time(0), &mut effects);
+    effects.clear();
+    let mut channel = TestChannel { state, effects };
+    (1..4).for_each(|user| channel.join(user));
+    (2..4).for_each(|user| channel.leave(user));
+    let listed = |event: &serde_json::Value| event["users"].as_array().unwrap().len();
+    let live: Vec<usize> = channel
+        .effects
+        .iter()
+        .map(|(_, message)| match message {
+            ToHub::Deliver(_, stamped) => listed(&seen(&stamped.frame.live_element()).json),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(live, [2, 0, 0, 0, 2]);
+    let missed: Vec<usize> = channel.catch_up(9, 9, None).iter().map(|event| listed(&event.json)).collect();
+    assert_eq!(missed, [0, 0, 2], "the rules limit the number of frames");
+}
+
+#[test]
 fn no_events_are_sent_without_the_settings() {
     let mut channel = TestChannel::new(ChannelSettings::default());
     channel.join(1);
