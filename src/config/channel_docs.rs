@@ -10,7 +10,10 @@ pub(super) const SAMPLE: &str = "\
 # defaults = {notify_presence = true, store_history = true, history_size = 100}
 # fixed = [\"store_frames\"]
 # frames = 500
+# presence = \"events\"
+# presence_ms = 500
 # lists_up_to = 100
+# flap_ms = 0
 ";
 
 /// The section of the reference page.
@@ -26,7 +29,10 @@ match = "repo$*"
 defaults = {notify_presence = true, store_history = true, history_size = 100}
 fixed = ["store_frames"]
 frames = 500
+presence = "events"
+presence_ms = 500
 lists_up_to = 100
+flap_ms = 0
 ```
 
 | key | default | values | meaning |
@@ -35,7 +41,10 @@ lists_up_to = 100
 | `defaults` | `{}` | settings of [channel_config](api.md#post-channel_config) | The settings of a channel as long as your application gives no others. A setting that a request leaves out returns to them. |
 | `fixed` | `[]` | names of these settings | These settings keep their defaults, whatever requests of your application contain. |
 | `frames` | `channel_frames` | 0-1000000 | Frames that a channel stores for catch-up. |
+| `presence` | `"events"` | `"events"`, `"diffs"`, `"counts"`, `"none"` | What members receive in a channel with `notify_presence`: an event for each user, the [changes or the numbers](api.md#presence-in-large-channels) once in an interval, or nothing. |
+| `presence_ms` | `500` | 10-60000 ms | Interval of diffs and counts. |
 | `lists_up_to` | `0` | 0-4294967296 | With `broadcast_presence_with_user_lists`, events contain the list as long as it has at most this many users, and otherwise an empty list; 0 means always. |
+| `flap_ms` | `0` | 0-3600000 ms | A user that returns within this time has not left: members receive nothing, and until then all lists and numbers of users include it. |
 
 A file has at most 1,000 of these tables.
 "#;

@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use wildmatch::WildMatch;
 
-use super::kind::{Given, NumberKind, number};
+use super::kind::{Given, NumberKind, duration, number};
 use crate::protocol::settings::{ChannelConfig, ChannelSetting, ChannelSettings};
 
 /// Maximum number of patterns. Each new channel is compared with all of them.
@@ -16,7 +16,7 @@ const MAX_PATTERNS: usize = 1_000;
 const MAX_PATTERN_LENGTH: usize = 1_024;
 
 /// What the operator decides about the channels of one pattern. The default applies to channels that no pattern matches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelRules {
     /// The names of the channels: `*` stands for any characters, `?` for one.
@@ -29,9 +29,46 @@ pub struct ChannelRules {
     /// Frames that a channel stores for catch-up, instead of `channel_frames`.
     #[serde(deserialize_with = "frames")]
     pub frames: Option<usize>,
+    pub presence: PresenceMode,
+    /// Interval of diffs and counts, in ms.
+    #[serde(deserialize_with = "presence_interval")]
+    pub presence_ms: u64,
     /// Presence events contain lists of at most this many users; 0 means of any number.
     #[serde(deserialize_with = "list_length")]
     pub lists_up_to: usize,
+    /// A user that returns within this time has not left, in ms.
+    #[serde(deserialize_with = "flap")]
+    pub flap_ms: u64,
+}
+
+/// How the members of a channel with `notify_presence` learn of users that join and part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceMode {
+    /// An event for each user, for all other users (behaviour of the original).
+    #[default]
+    Events,
+    /// The changes of an interval in one frame.
+    Diffs,
+    /// The numbers of users and connections, once in an interval in which they changed.
+    Counts,
+    /// Not at all.
+    None,
+}
+
+impl Default for ChannelRules {
+    fn default() -> Self {
+        Self {
+            pattern: String::new(),
+            defaults: ChannelConfig::default(),
+            fixed: Vec::new(),
+            frames: None,
+            presence: PresenceMode::Events,
+            presence_ms: 500,
+            lists_up_to: 0,
+            flap_ms: 0,
+        }
+    }
 }
 
 impl ChannelRules {
@@ -132,8 +169,16 @@ fn frames<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D
     read("frames", &number(0, 1_000_000), deserializer).map(Some)
 }
 
+fn presence_interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    read("presence_ms", &duration(10, 60_000), deserializer)
+}
+
 fn list_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     read("lists_up_to", &number(0, 1 << 32), deserializer)
+}
+
+fn flap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    read("flap_ms", &duration(0, 3_600_000), deserializer)
 }
 
 #[cfg(test)]
@@ -152,9 +197,10 @@ mod tests {
         defaults = {notify_presence = true, history_size = 100}
         fixed = ["store_frames", "notify_presence"]
         frames = 500
+        presence_ms = "3s"
         [[channels]]
         match = "room-?"
-        fixed = []
+        presence = "counts"
         [[channels]]
         match = "*"
         lists_up_to = 7
@@ -170,7 +216,10 @@ mod tests {
         );
         assert_eq!(["repo", "room-", "room-12", "Room-1", ""].map(of), ["*"; 5]);
         let rules = patterns.rules("repo$1");
-        assert_eq!((rules.frames, rules.lists_up_to), (Some(500), 0));
+        assert_eq!(
+            (rules.frames, rules.presence, rules.presence_ms),
+            (Some(500), PresenceMode::Events, 3_000)
+        );
         assert!(Arc::ptr_eq(rules, patterns.rules("repo$2")), "channels of one pattern share its rules");
         let none = read("[[channels]]\nmatch = 'a'\n");
         assert_eq!(**none.rules("b"), ChannelRules::default());
@@ -212,7 +261,9 @@ mod tests {
             ("match = 'a'\ndefaults = {notify_state = 1}", "invalid type: integer `1`, expected a boolean"),
             ("match = 'a'\ndefaults = {history_size = -1}", "invalid value: integer `-1`, expected u64"),
             ("match = 'a'\nframes = -1", "frames: -1 is not a number (0-1000000)"),
-            ("match = 'a'\nlists_up_to = 'x'", "lists_up_to: \"x\" is not a number"),
+            ("match = 'a'\npresence = 'all'", "unknown variant `all`, expected one of `events`, `diffs`"),
+            ("match = 'a'\nflap_ms = '2h'", "flap_ms: \"2h\" is not a duration (0-3600000 ms"),
+            ("match = 'a'\npresence_ms = 9", "presence_ms: 9 is not a duration (10-60000 ms"),
             ("match = 'a'\n[[channels]]\nframes = 1", "pattern 2: match is missing or empty"),
         ] {
             let error = ChannelPatterns::parse(&format!("[[channels]]\n{text}\n")).unwrap_err();

@@ -8,4 +8,5 @@ mod catchup;
 mod edits;
 mod reconnect;
 mod presence;
+mod presence_modes;
 mod lifetime;

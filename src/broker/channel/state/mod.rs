@@ -1,10 +1,12 @@
 //! The state of a channel: members, presence, history, frames. Pure; the caller passes the time.
 
+mod presence;
 mod publishing;
 
 use super::buffer::Buffer;
 use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
+use super::presence_changes::PresenceChanges;
 use crate::broker::dense_map::DenseMap;
 use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
 use crate::config::ChannelRules;
@@ -52,6 +54,10 @@ pub struct ChannelState {
     members: DenseMap<Member>,
     present_users: ChannelMembers,
     connections: u32,
+    /// What members are not notified of yet, where they are notified once in an interval.
+    changes: Option<Box<PresenceChanges>>,
+    /// The time in ms, if the rules contain intervals.
+    clock_ms: u64,
     /// The number of sessions on each hub.
     sessions: Vec<u32>,
     history: VecDeque<Arc<StoredMessage>>,
@@ -80,6 +86,8 @@ impl ChannelState {
             members: DenseMap::default(),
             present_users: ChannelMembers::default(),
             connections: 0,
+            changes: None,
+            clock_ms: 0,
             sessions: Vec::new(),
             history: VecDeque::new(),
             frames: Buffer::default(),
@@ -186,9 +194,11 @@ impl ChannelState {
         let Some(member) = self.members.get_mut(&conn).filter(|member| member.present) else { return };
         member.present = false;
         self.connections -= 1;
-        if let Some(user) = self.present_users.leave(member.user) {
-            self.announce(user, Presence::Parted, now, effects);
+        let (user, keep_until) = (member.user, self.keep_until());
+        if let Some(user) = self.present_users.leave(user, keep_until) {
+            self.change_presence(user, Presence::Parted, now, effects);
         }
+        self.change_numbers();
     }
 
     /// A connection is present again without a session.
@@ -207,8 +217,9 @@ impl ChannelState {
         member.present = true;
         self.connections += 1;
         if self.present_users.enter(&view) {
-            self.announce(view, Presence::Joined, now, effects);
+            self.change_presence(view, Presence::Joined, now, effects);
         }
+        self.change_numbers();
     }
 
     fn announce(
@@ -218,9 +229,6 @@ impl ChannelState {
         now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
-        if !self.settings.notify_presence {
-            return;
-        }
         let with_list = self.settings.broadcast_presence_with_user_lists
             && self.rules.allows_list(self.present_users.len());
         let users = if with_list { self.present_users.list() } else { UserList::default() };
@@ -251,6 +259,9 @@ impl ChannelState {
     ) {
         if !self.present_users.update_view(&view) {
             return;
+        }
+        if let Some(changes) = &mut self.changes {
+            changes.update_view(&view);
         }
         if let Some(changed) = changed.filter(|_| self.settings.notify_state) {
             let frame = self.encoder.state_change(&self.identity.name, &view, changed, now);
@@ -336,3 +347,5 @@ mod tests;
 mod catchup_model_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod presence_model_tests;
