@@ -10,6 +10,8 @@ pub(super) const SAMPLE: &str = "\
 # defaults = {notify_presence = true, store_history = true, history_size = 100}
 # fixed = [\"store_frames\"]
 # frames = 500
+# frames_age_s = 0
+# replay = \"absence\"
 # presence = \"events\"
 # presence_ms = 500
 # lists_up_to = 100
@@ -29,6 +31,8 @@ match = "repo$*"
 defaults = {notify_presence = true, store_history = true, history_size = 100}
 fixed = ["store_frames"]
 frames = 500
+frames_age_s = 0
+replay = "absence"
 presence = "events"
 presence_ms = 500
 lists_up_to = 100
@@ -41,6 +45,8 @@ flap_ms = 0
 | `defaults` | `{}` | settings of [channel_config](api.md#post-channel_config) | The settings of a channel as long as your application gives no others. A setting that a request leaves out returns to them. |
 | `fixed` | `[]` | names of these settings | These settings keep their defaults, whatever requests of your application contain. |
 | `frames` | `channel_frames` | 0-1000000 | Frames that a channel stores for catch-up. |
+| `frames_age_s` | `0` | 0-31622400 | Frames older than this, in seconds, are not stored any longer; 0 means any age. |
+| `replay` | `"absence"` | `"absence"`, `"members"` | `"members"`: a new member first receives all stored frames of the channel, as [catch-up](api.md#catch-up); otherwise a connection receives what was published since it subscribed. |
 | `presence` | `"events"` | `"events"`, `"diffs"`, `"counts"`, `"none"` | What members receive in a channel with `notify_presence`: an event for each user, the [changes or the numbers](api.md#presence-in-large-channels) once in an interval, or nothing. |
 | `presence_ms` | `500` | 10-60000 ms | Interval of diffs and counts. |
 | `lists_up_to` | `0` | 0-4294967296 | With `broadcast_presence_with_user_lists`, events contain the list as long as it has at most this many users, and otherwise an empty list; 0 means always. |

@@ -14,6 +14,7 @@ use crate::protocol::settings::{ChannelConfig, ChannelSetting, ChannelSettings};
 const MAX_PATTERNS: usize = 1_000;
 /// Longest pattern, in characters.
 const MAX_PATTERN_LENGTH: usize = 1_024;
+const YEAR_S: i64 = 366 * 86_400;
 
 /// What the operator decides about the channels of one pattern. The default applies to channels that no pattern matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,10 @@ pub struct ChannelRules {
     /// Frames that a channel stores for catch-up, instead of `channel_frames`.
     #[serde(deserialize_with = "frames")]
     pub frames: Option<usize>,
+    /// Frames older than this are not stored any longer, in seconds; 0 means any age.
+    #[serde(deserialize_with = "frames_age")]
+    pub frames_age_s: u64,
+    pub replay: Replay,
     pub presence: PresenceMode,
     /// Interval of diffs and counts, in ms.
     #[serde(deserialize_with = "presence_interval")]
@@ -39,6 +44,17 @@ pub struct ChannelRules {
     /// A user that returns within this time has not left, in ms.
     #[serde(deserialize_with = "flap")]
     pub flap_ms: u64,
+}
+
+/// Which of the stored frames a connection receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replay {
+    /// Those that were published while it was subscribed, and that its client has not received.
+    #[default]
+    Absence,
+    /// A new member receives all stored frames.
+    Members,
 }
 
 /// How the members of a channel with `notify_presence` learn of users that join and part.
@@ -63,6 +79,8 @@ impl Default for ChannelRules {
             defaults: ChannelConfig::default(),
             fixed: Vec::new(),
             frames: None,
+            frames_age_s: 0,
+            replay: Replay::Absence,
             presence: PresenceMode::Events,
             presence_ms: 500,
             lists_up_to: 0,
@@ -169,6 +187,10 @@ fn frames<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D
     read("frames", &number(0, 1_000_000), deserializer).map(Some)
 }
 
+fn frames_age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    read("frames_age_s", &number(0, YEAR_S), deserializer)
+}
+
 fn presence_interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     read("presence_ms", &duration(10, 60_000), deserializer)
 }
@@ -262,6 +284,8 @@ mod tests {
             ("match = 'a'\ndefaults = {history_size = -1}", "invalid value: integer `-1`, expected u64"),
             ("match = 'a'\nframes = -1", "frames: -1 is not a number (0-1000000)"),
             ("match = 'a'\npresence = 'all'", "unknown variant `all`, expected one of `events`, `diffs`"),
+            ("match = 'a'\nreplay = 'all'", "unknown variant `all`, expected `absence` or `members`"),
+            ("match = 'a'\nframes_age_s = '1s'", "frames_age_s: \"1s\" is not a number (0-31622400)"),
             ("match = 'a'\nflap_ms = '2h'", "flap_ms: \"2h\" is not a duration (0-3600000 ms"),
             ("match = 'a'\npresence_ms = 9", "presence_ms: 9 is not a duration (10-60000 ms"),
             ("match = 'a'\n[[channels]]\nframes = 1", "pattern 2: match is missing or empty"),

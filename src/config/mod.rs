@@ -19,7 +19,7 @@ mod write;
 
 use log::LevelFilter;
 
-pub use channel_rules::{ChannelPatterns, ChannelRules, PresenceMode};
+pub use channel_rules::{ChannelPatterns, ChannelRules, PresenceMode, Replay};
 pub use ini::to_ini;
 pub use kind_list::AllowedPeers;
 pub use kind_text::{DemoSetting, Secret, is_loopback};

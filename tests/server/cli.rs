@@ -129,10 +129,15 @@ fn check_config_prints_the_rules_of_a_channel() {
     };
     let rules = run(&["check-config", "--channel", "ab"]);
     assert!(
-        rules.starts_with("# channel: ab\nmatch = \"a*\"\nfixed = [\"notify_state\"]\nframes = 70\n"),
+        rules.starts_with(
+            "# channel: ab\nmatch = \"a*\"\nfixed = [\"notify_state\"]\nframes = 70\nframes_age_s = 0\n"
+        ),
         "{rules}"
     );
-    assert!(rules.contains("\nlists_up_to = 5\nflap_ms = 0\n\n[defaults]\nnotify_presence = false\n"), "{rules}");
+    assert!(
+        rules.contains("\nlists_up_to = 5\nflap_ms = 0\n\n[defaults]\nnotify_presence = false\n"),
+        "{rules}"
+    );
     let others = run(&["check-config", "--channel", "b"]);
     assert!(others.starts_with("# channel: b; no pattern matches it\nmatch = \"\"\n"), "{others}");
     assert!(run(&["check-config"]).contains("[[channels]]\nmatch = \"a*\"\n"));

@@ -2,6 +2,7 @@
 
 pub mod messages;
 pub mod state;
+mod frame_ages;
 mod leaving_users;
 mod members;
 mod presence_changes;

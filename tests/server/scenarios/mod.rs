@@ -9,4 +9,5 @@ mod edits;
 mod reconnect;
 mod presence;
 mod presence_modes;
+mod replay;
 mod lifetime;

@@ -4,12 +4,13 @@ mod presence;
 mod publishing;
 
 use super::buffer::Buffer;
+use super::frame_ages::FrameAges;
 use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
 use super::presence_changes::PresenceChanges;
 use crate::broker::dense_map::DenseMap;
 use crate::broker::hub::messages::{CatchUpPart, Stamped, Subscription, ToHub};
-use crate::config::ChannelRules;
+use crate::config::{ChannelRules, Replay};
 use crate::protocol::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::protocol::frame::{Audience, Frame};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, UserId};
@@ -58,6 +59,8 @@ pub struct ChannelState {
     changes: Option<Box<PresenceChanges>>,
     /// The time in ms, if the rules contain intervals.
     clock_ms: u64,
+    /// Set if frames are kept for a limited time.
+    frame_ages: Option<Box<FrameAges>>,
     /// The number of sessions on each hub.
     sessions: Vec<u32>,
     history: VecDeque<Arc<StoredMessage>>,
@@ -88,6 +91,7 @@ impl ChannelState {
             connections: 0,
             changes: None,
             clock_ms: 0,
+            frame_ages: None,
             sessions: Vec::new(),
             history: VecDeque::new(),
             frames: Buffer::default(),
@@ -99,6 +103,10 @@ impl ChannelState {
     pub fn with_rules(mut self, rules: Arc<ChannelRules>) -> Self {
         if let Some(frames) = rules.frames {
             self.retention.frames = frames;
+        }
+        if rules.frames_age_s > 0 {
+            let ages = FrameAges::new(self.retention.frames, rules.frames_age_s);
+            self.frame_ages = Some(Box::new(ages));
         }
         self.rules = rules;
         self
@@ -115,11 +123,14 @@ impl ChannelState {
         if self.members.get(&conn).is_some() {
             return self.return_present(conn, user, now, effects);
         }
-        self.members.insert(Member::new(conn, user.id, self.position.offset));
+        let replays = self.rules.replay == Replay::Members;
+        self.members.insert(Member::new(conn, user.id, if replays { 0 } else { self.position.offset }));
         self.enter(conn, user, now, effects);
         if let Some(location) = location {
-            // Its stream begins here, not before its own subscription.
-            self.set_cursor(conn, self.position.offset);
+            if !replays {
+                // Its stream begins here, not before its own subscription.
+                self.set_cursor(conn, self.position.offset);
+            }
             self.attach_session(conn, location, None, effects);
         }
     }
@@ -155,6 +166,7 @@ impl ChannelState {
         part: Option<CatchUpPart>,
         effects: &mut ChannelEffects,
     ) {
+        self.evict_old_frames();
         let Some(member) = self.members.get_mut(&conn) else { return };
         let catchup = self.frames.since(member.cursor, member.user, self.encoder);
         let subscription = Subscription {

@@ -380,6 +380,54 @@ fn the_buffer_holds_a_limited_number_of_frames() {
 }
 
 #[test]
+fn new_members_receive_what_is_kept_where_the_rules_say_so() {
+    for (replay, expected) in [(Replay::Absence, vec![]), (Replay::Members, vec![3, 4])] {
+        let rules = ChannelRules { replay, frames: Some(2), ..ChannelRules::default() };
+        let mut channel = TestChannel {
+            state: channel(ChannelSettings::default(), PLENTY).with_rules(rules.into()),
+            effects: Vec::new(),
+        };
+        (1..=3).for_each(|number| channel.post(number, Audience::all()));
+        channel.post(4, Audience::all_but(UserId(2)));
+        channel.join(1);
+        channel.join(2);
+        assert_eq!(channel.numbers(1, Some(4)), expected);
+        assert_eq!(channel.numbers(1, None), [] as [u128; 0], "only once");
+        assert_eq!(channel.numbers(2, None), if expected.is_empty() { vec![] } else { vec![3] });
+        // A connection subscribes while it has a session.
+        channel.state.join(conn(3), view(3), Some(location(0, 3)), &time(1), &mut channel.effects);
+        match channel.effects.pop() {
+            Some((_, ToHub::Join(_, _, subscription))) => {
+                assert_eq!(subscription.catchup.len(), expected.len())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn frames_are_kept_for_a_limited_time_where_the_rules_say_so() {
+    let rules = ChannelRules { frames_age_s: 2, ..ChannelRules::default() };
+    let settings = ChannelSettings { broadcast_presence_with_user_lists: true, ..all_events() };
+    let mut channel =
+        TestChannel { state: channel(settings, PLENTY).with_rules(rules.into()), effects: Vec::new() };
+    assert!(channel.state.needs_clock());
+    channel.join(1);
+    channel.join(2);
+    channel.post(1, Audience::all());
+    channel.state.set_clock(1_500);
+    channel.post(2, Audience::all());
+    assert_eq!(channel.state.num_stored().0, 4);
+    channel.state.set_clock(2_001);
+    assert_eq!(channel.numbers(1, None), [2], "old frames are removed when they are read");
+    channel.state.set_clock(3_501);
+    channel.post(3, Audience::all());
+    assert_eq!(channel.state.num_stored().0, 1, "and when others are published");
+    assert_eq!(channel.numbers(1, None), [3]);
+    assert_eq!(channel.history(), [1, 2, 3], "the history has no times");
+}
+
+#[test]
 fn only_hubs_with_sessions_receive_frames() {
     let mut channel = TestChannel::new(ChannelSettings::default());
     for (hub, index) in [(2, 1), (2, 2)] {
