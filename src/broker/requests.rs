@@ -6,7 +6,7 @@ pub use super::receipts::{PublishedItem, Receipt, ReceiptSlot, Receipts, StreamR
 pub use super::registry::state::Phase;
 use crate::http_error::OverLimit;
 use crate::protocol::event::UserView;
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use crate::protocol::state::StateEntry;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -32,7 +32,7 @@ pub struct Connect {
     /// The user's new public keys.
     pub state_public_keys: Vec<String>,
     /// The settings of new channels.
-    pub channel_configs: Vec<(String, ChannelSettings)>,
+    pub channel_configs: Vec<(String, ChannelConfig)>,
 }
 
 /// The reason why a user cannot connect.
@@ -60,7 +60,7 @@ pub struct Subscribe {
     pub conn_id: Uuid,
     pub channels: Vec<String>,
     /// The settings of new channels.
-    pub channel_configs: Vec<(String, ChannelSettings)>,
+    pub channel_configs: Vec<(String, ChannelConfig)>,
 }
 
 #[derive(Debug)]

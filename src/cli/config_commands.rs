@@ -153,9 +153,14 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(beside))
 }
 
-pub(super) fn check_config(inputs: &Inputs) -> Result<Report, SettingsError> {
+/// Prints the settings, or the rules that apply to a channel.
+pub(super) fn check_config(inputs: &Inputs, channel: Option<&str>) -> Result<Report, SettingsError> {
     let loaded = load(inputs)?;
-    let report = Report { out: described(&loaded), ..Report::default() };
+    let out = match channel {
+        Some(name) => rules_of(&loaded.settings, name),
+        None => described(&loaded),
+    };
+    let report = Report { out, ..Report::default() };
     // Warnings name a setting by its current name. The notes show which name the operator gave.
     let notes = if loaded.warnings.is_empty() { &[][..] } else { &loaded.notes };
     let report = report.with_notes(notes).with_warnings(&loaded.warnings);
@@ -163,6 +168,12 @@ pub(super) fn check_config(inputs: &Inputs) -> Result<Report, SettingsError> {
         Ok(()) => report,
         Err(error) => report.with_errors(&error),
     })
+}
+
+fn rules_of(settings: &Settings, channel: &str) -> String {
+    let rules = settings.channels.rules(channel).resolved(settings.channel_frames);
+    let note = if rules.pattern.is_empty() { "; no pattern matches it" } else { "" };
+    format!("# channel: {channel}{note}\n{}", rules.to_toml())
 }
 
 fn described(loaded: &Loaded) -> String {
@@ -179,5 +190,6 @@ fn described(loaded: &Loaded) -> String {
         format!("{} = {}{source}\n", line.key, line.value)
     });
     let known = loaded.settings.well_known_note().map(|note| format!("# {note}\n")).unwrap_or_default();
-    format!("# file: {file}\n{}{known}# demo mode: {demo}\n", lines.collect::<String>())
+    let channels = loaded.settings.channels.to_toml();
+    format!("# file: {file}\n{}{known}# demo mode: {demo}\n{channels}", lines.collect::<String>())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::SettingsError;
 use super::draft::SettingsDraft;
 use super::kind_text::Secret;
-use super::sources::{Accepts, CONFIG, FileFormat, INI, PREFIX, read_file};
+use super::sources::{Accepts, CHANNELS, CONFIG, FileFormat, INI, PREFIX, read_file};
 use super::table::{KEYS, Settings};
 use super::warnings::warnings;
 
@@ -247,11 +247,14 @@ pub fn renew(before: &Loaded, host: &str) -> Result<RenewedSecrets, SettingsErro
         loaded.settings.cookie_secret = before.settings.cookie_secret.clone();
     }
     let read = &loaded.settings;
-    let (changed, needs_restart) = KEYS
+    let (changed, mut needs_restart): (Vec<_>, Vec<_>) = KEYS
         .iter()
         .filter(|key| !key.is_equal(&before.settings, read))
         .map(|key| key.name)
         .partition(|name| RENEWABLE.contains(name));
+    if read.channels != before.settings.channels {
+        needs_restart.push(CHANNELS);
+    }
     let settings = Settings {
         secrets: read.secrets.clone(),
         admin_user: read.admin_user.clone(),

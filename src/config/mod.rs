@@ -3,6 +3,8 @@
 //! [`Settings`] is made from one table (`table`). [`load`] fills it from a TOML file, the environment and the command line,
 //! where later sources override earlier ones, or from an INI file of the original and the command line.
 
+mod channel_docs;
+mod channel_rules;
 mod origin;
 mod kind;
 mod kind_text;
@@ -17,6 +19,7 @@ mod write;
 
 use log::LevelFilter;
 
+pub use channel_rules::{ChannelPatterns, ChannelRules, PresenceMode, Replay};
 pub use ini::to_ini;
 pub use kind_list::AllowedPeers;
 pub use kind_text::{DemoSetting, Secret, is_loopback};

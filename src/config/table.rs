@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::channel_rules::ChannelPatterns;
 use super::kind::{FLAG, Given, KindInfo, PORT, duration, number, size};
 use super::kind_list::{AllowedPeers, NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
 use super::kind_text::{
@@ -64,13 +65,15 @@ macro_rules! settings {
         #[derive(Clone, Debug)]
         pub struct Settings {
             $($($(#[doc = $doc])+ pub $name: $type,)+)+
+            /// The rules for channels by pattern, which only a TOML file can give.
+            pub channels: ChannelPatterns,
             /// The INI file that the settings were read from, if any.
             pub ini: Option<std::path::PathBuf>,
         }
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $($($name: $default,)+)+ ini: None }
+                Self { $($($name: $default,)+)+ channels: ChannelPatterns::default(), ini: None }
             }
         }
 

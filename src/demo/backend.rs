@@ -150,7 +150,7 @@ fn add_channels(
     check_channels(channels.iter())?;
     admit(broker, demo)?;
     add_prefixes(channels.iter_mut());
-    *configs = channels.iter().map(|name| (name.clone(), settings())).collect();
+    *configs = channels.iter().map(|name| (name.clone(), settings().into())).collect();
     Ok(())
 }
 

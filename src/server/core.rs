@@ -144,7 +144,8 @@ impl Core {
                 user_idle: settings.user_idle_timeout_ms,
             })
             .with_stamps(stamps)
-            .with_limits(RegistryLimits::from(&**settings));
+            .with_limits(RegistryLimits::from(&**settings))
+            .with_patterns(settings.channels.clone());
             let parts = RegistryParts {
                 state,
                 encoder,

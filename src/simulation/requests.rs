@@ -16,7 +16,7 @@ use uuid::Uuid;
 impl World {
     pub fn connect(&mut self, conn_id: Uuid, username: String, channels: Vec<String>) {
         let known = self.registry.connection(conn_id).is_some();
-        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
+        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone().into());
         let request = Connect {
             username,
             conn_id: Some(conn_id),
@@ -40,7 +40,7 @@ impl World {
     }
 
     pub fn subscribe(&mut self, conn_id: Uuid, channels: Vec<String>) {
-        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
+        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone().into());
         let channel_configs = channels.iter().map(settings).collect();
         let request = Subscribe { conn_id, channels, channel_configs };
         // An unknown connection is a valid case.
@@ -108,11 +108,12 @@ impl World {
     pub fn apply(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Create(identity, settings, _) => {
+                Effect::Create(identity, settings, rules, _) => {
                     let (retention, epoch) = (self.rules.retention, Epoch::new(self.epochs.next()));
                     let stamps = self.stamps.clone();
                     let mut state =
-                        ChannelState::new(identity, settings, ENCODER, retention, time(0), epoch, stamps);
+                        ChannelState::new(identity, settings, ENCODER, retention, time(0), epoch, stamps)
+                            .with_rules(rules);
                     state.set_recording(!self.pages.is_empty());
                     self.channels.push((state, VecDeque::new()));
                     self.hubs.iter_mut().for_each(|hub| hub.inputs.push(VecDeque::new()));

@@ -2,7 +2,10 @@
 
 pub mod messages;
 pub mod state;
+mod frame_ages;
+mod leaving_users;
 mod members;
+mod presence_changes;
 pub(crate) mod buffer;
 pub(crate) mod summary;
 
@@ -15,10 +18,11 @@ use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::recorder::{Published, Recorder};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, SpawnHandle, WrapFuture};
 use messages::{Inspect, Publication, ReceiptedPublication, Recheck, Record, ToChannel};
 use state::{ChannelEffects, ChannelState};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use summary::Summary;
 
 /// The addresses of all hubs, by number, for requests to them.
@@ -105,6 +109,10 @@ pub struct Channel {
     other_costs: usize,
     /// Receives the outgoing frames while the channel is recorded.
     recorder: Option<Arc<Recorder>>,
+    /// The start of the channel's clock.
+    started: Instant,
+    /// When the state next does something by itself, in ms of the clock, and the timer for it.
+    timer: Option<(u64, SpawnHandle)>,
 }
 
 impl Channel {
@@ -125,6 +133,8 @@ impl Channel {
             published_costs: 0,
             other_costs: 0,
             recorder: None,
+            started: Instant::now(),
+            timer: None,
         }
     }
 }
@@ -160,6 +170,39 @@ impl Channel {
             *spent = 0;
             context.wait(tokio::task::yield_now().into_actor(self));
         }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Makes the results of a command visible. Returns the bytes of the frames that were sent.
+    fn apply(&mut self, context: &mut Context<Self>) -> usize {
+        self.summary.update(&self.state);
+        self.record();
+        self.set_timer(context);
+        self.hubs.apply(self.effects.drain(..), &self.in_flight)
+    }
+
+    /// Sets the timer for what is due next. An earlier timer stays: it sets the next one.
+    fn set_timer(&mut self, context: &mut Context<Self>) {
+        let Some(due) = self.state.next_due() else { return };
+        if let Some((at, timer)) = self.timer {
+            if at <= due {
+                return;
+            }
+            context.cancel_future(timer);
+        }
+        let delay = Duration::from_millis(due.saturating_sub(self.now_ms()));
+        self.timer = Some((due, context.run_later(delay, Self::tick)));
+    }
+
+    fn tick(&mut self, context: &mut Context<Self>) {
+        self.timer = None;
+        self.state.set_clock(self.now_ms());
+        self.state.tick(&Timestamp::now(), &mut self.effects);
+        let bytes = self.apply(context);
+        self.spend(false, 1 + bytes / BYTES_PER_COST, context);
     }
 
     /// Passes the outgoing frames to the recorder, until it no longer needs them.
@@ -198,6 +241,9 @@ impl Handler<ToChannel> for Channel {
         if message.is_counted() {
             self.in_flight.channels.sub(1);
         }
+        if self.state.needs_clock() {
+            self.state.set_clock(self.now_ms());
+        }
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToChannel::OrderedClose(ordered_close) => return drop(ordered_close),
@@ -226,9 +272,7 @@ impl Handler<ToChannel> for Channel {
                 slot.fill(Receipt::Channel(state.publish(publication, locations, &now, effects)));
             }
         }
-        self.summary.update(&self.state);
-        self.record();
-        let bytes = self.hubs.apply(self.effects.drain(..), &self.in_flight);
+        let bytes = self.apply(context);
         self.spend(is_publication, cost + bytes / BYTES_PER_COST, context);
     }
 }

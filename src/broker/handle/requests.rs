@@ -14,7 +14,7 @@ use crate::broker::requests::{
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, SlotKey};
 use crate::protocol::message::{Delete, Edit, Message};
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -83,7 +83,7 @@ impl BrokerHandle {
     /// Creates channels or changes their settings.
     pub async fn configure_channels(
         &self,
-        configs: Vec<(String, ChannelSettings)>,
+        configs: Vec<(String, ChannelConfig)>,
     ) -> Result<Result<Vec<ChannelRef>, OverLimit>, Refusal> {
         self.ask(move |registry, context| registry.configure(configs, context)).await
     }

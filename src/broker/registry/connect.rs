@@ -8,7 +8,7 @@ use crate::broker::requests::{
 };
 use crate::protocol::event::UserView;
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, UserId};
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use crate::protocol::state::{StateEntry, write_changes};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -127,7 +127,7 @@ impl RegistryState {
         &mut self,
         key: ConnKey,
         names: &[String],
-        configs: &[(String, ChannelSettings)],
+        configs: &[(String, ChannelConfig)],
         effects: &mut Vec<Effect>,
     ) -> Vec<ChannelId> {
         names.iter().map(|name| self.join(key, name, configs, effects).0).collect()
@@ -137,12 +137,12 @@ impl RegistryState {
         &mut self,
         key: ConnKey,
         name: &str,
-        configs: &[(String, ChannelSettings)],
+        configs: &[(String, ChannelConfig)],
         effects: &mut Vec<Effect>,
     ) -> (ChannelId, bool) {
-        let settings =
-            || configs.iter().rev().find(|(n, _)| n == name).map(|(_, s)| s.clone()).unwrap_or_default();
-        let channel = self.ensure_channel(name, settings, effects);
+        let config =
+            || configs.iter().rev().find(|(n, _)| n == name).map(|(_, c)| c.clone()).unwrap_or_default();
+        let channel = self.ensure_channel(name, config, effects);
         let Some(connection) = self.get_mut(key) else { return (channel, false) };
         let new = !connection.channels.contains(&channel);
         if new {

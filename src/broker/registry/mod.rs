@@ -152,7 +152,7 @@ impl Registry {
         self.spent += effects.len();
         for effect in effects.drain(..) {
             match effect {
-                Effect::Create(identity, settings, summary) => {
+                Effect::Create(identity, settings, rules, summary) => {
                     let parts = &self.parts;
                     let (now, epoch) = (Timestamp::now(), Epoch::new(rand::random()));
                     let stamps = parts.state.stamps.clone();
@@ -164,7 +164,8 @@ impl Registry {
                         now,
                         epoch,
                         stamps,
-                    );
+                    )
+                    .with_rules(rules);
                     let channel = Channel::new(
                         state,
                         summary,

@@ -14,7 +14,7 @@ use crate::broker::requests::{
 };
 use crate::http_error::OverLimit;
 use crate::protocol::ids::ChannelId;
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use crate::protocol::websocket::close::CloseReason;
 use actix::{Context, Handler};
 use uuid::Uuid;
@@ -89,7 +89,7 @@ impl Registry {
 
     pub fn configure(
         &mut self,
-        configs: Vec<(String, ChannelSettings)>,
+        configs: Vec<(String, ChannelConfig)>,
         context: &mut Context<Self>,
     ) -> Result<Vec<ChannelRef>, OverLimit> {
         let ids = self.parts.state.configure(configs, &mut self.effects);

@@ -108,7 +108,19 @@ impl ChannelState {
     pub(super) fn next_place(&mut self, now: &Timestamp) -> Place {
         self.last_active = *now;
         self.position.offset += 1;
+        if let Some(ages) = &mut self.frame_ages {
+            ages.push(self.position.offset, self.clock_ms);
+        }
+        self.evict_old_frames();
         Place { offset: self.position.offset, stamp: self.stamps.next(now) }
+    }
+
+    /// Removes frames that are older than the rules allow.
+    pub(super) fn evict_old_frames(&mut self) {
+        let old = self.frame_ages.as_mut().and_then(|ages| ages.take_old(self.clock_ms));
+        if let Some(offset) = old {
+            self.frames.evict_through(offset);
+        }
     }
 
     pub(super) fn deliver(&mut self, stamped: &Stamped, effects: &mut ChannelEffects) {
