@@ -12,6 +12,7 @@ pub(crate) mod proxy;
 pub(crate) mod peer;
 pub(crate) mod usage;
 pub(crate) mod secrets;
+pub(crate) mod tokens;
 pub(crate) mod request_signature;
 pub(crate) mod guard;
 pub(crate) mod body;
@@ -32,6 +33,7 @@ use guard::now_unix;
 use proxy::BaseUrl;
 use request_signature::Replays;
 use secrets::{Fingerprints, Secrets};
+use tokens::{TokenFault, TokenVerifier, VerifiedToken};
 
 /// The headers that can name a prefix. Parsed once, since they are looked up for every request.
 static PREFIX_HEADERS: [HeaderName; 2] =
@@ -47,6 +49,7 @@ pub struct Gate {
     /// The server's settings. Their secrets are those of the start; the current ones are [`Gate::secrets`].
     pub settings: Arc<Settings>,
     secrets: ArcSwap<Secrets>,
+    tokens: ArcSwap<TokenVerifier>,
     /// Replaces a `cookie_secret` that is not set.
     random: Secret,
     fingerprints: Fingerprints,
@@ -54,14 +57,16 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Derives the keys from the settings. Without a `cookie_secret` it uses a random one, so that admins must sign in
+    /// Derives the keys from the settings. Tokens are verified without the key files, which
+    /// [`Gate::replace_token_verifier`] adds. Without a `cookie_secret` it uses a random one, so that admins must sign in
     /// again after a restart.
     pub fn new(settings: Arc<Settings>) -> Self {
         let random = Secret::random();
         let fingerprints = Fingerprints::default();
         let secrets = Secrets::new(&settings, &random, &fingerprints, None, now_unix());
         let replays = Mutex::new(Replays::new(settings.max_remembered_signatures));
-        Self { settings, secrets: ArcSwap::from_pointee(secrets), random, fingerprints, replays }
+        let tokens = ArcSwap::from_pointee(TokenVerifier::without_files(&settings));
+        Self { settings, secrets: ArcSwap::from_pointee(secrets), tokens, random, fingerprints, replays }
     }
 
     /// The current secrets. A caller must not keep them for longer than it checks one request.
@@ -74,6 +79,30 @@ impl Gate {
         let before = self.secrets.load();
         let secrets = Secrets::new(settings, &self.random, &self.fingerprints, Some(&before), now_unix());
         self.secrets.store(Arc::new(secrets));
+    }
+
+    /// Replaces the keys and rules for connection tokens.
+    pub fn replace_token_verifier(&self, verifier: TokenVerifier) {
+        self.tokens.store(Arc::new(verifier));
+    }
+
+    /// Checks a connection token, and that the sender of the request may use the secret that signed it.
+    ///
+    /// # Errors
+    /// The fault of the token; a token signed with a well-known secret has a wrong signature for all but this machine.
+    pub fn verify_token(
+        &self,
+        token: &str,
+        head: &RequestHead,
+        now_unix: u64,
+    ) -> Result<VerifiedToken, TokenFault> {
+        let secrets = self.secrets();
+        let peer = head.peer_addr.map(|peer| peer.ip());
+        let verified = self.tokens.load().verify(token, &secrets, peer, now_unix)?;
+        if let Some(secret) = verified.secret {
+            self.admit_secret(&secrets, secret, head).map_err(|_| TokenFault::Signature)?;
+        }
+        Ok(verified)
     }
 
     /// The URL of the server as the sender of this request sees it.
