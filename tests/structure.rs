@@ -44,8 +44,10 @@ const ACTORS: [&str; 12] = [
     "broker/registry/stopping.rs",
 ];
 
-/// Files that use the time of day: to show it, to compute a rate, or to check a signature.
+/// Files that use the time of day: to show it, to compute a rate, or to check a signature, a token or a block.
 const WALL_CLOCK: &[&str] = &[
+    "api/block.rs",
+    "api/end.rs",
     "auth/guard.rs",
     "auth/mod.rs",
     "broker/channel/summary.rs",

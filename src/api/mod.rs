@@ -19,6 +19,8 @@ pub mod message_patch;
 pub mod message_delete;
 pub mod info;
 pub mod disconnect;
+pub mod end;
+pub mod block;
 
 use serde::Deserialize;
 use uuid::Uuid;

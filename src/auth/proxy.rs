@@ -13,13 +13,15 @@ const PREFIX_HEADERS: [&str; 2] = ["x-script-name", "x-forwarded-prefix"];
 /// Headers that name the scheme; the first one takes precedence.
 const SCHEME_HEADERS: [&str; 3] = ["x-scheme", "x-url-scheme", "x-forwarded-proto"];
 /// The first segments of the server's paths, except those of demo mode.
-const OWN_PATHS: [&str; 16] = [
+const OWN_PATHS: [&str; 18] = [
     "admin",
     "api-explorer",
+    "block",
     "channel_config",
     "connect",
     "disconnect",
     "docs",
+    "end",
     "health",
     "info",
     "listen",

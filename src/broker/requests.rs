@@ -7,6 +7,7 @@ use crate::http_error::OverLimit;
 use crate::protocol::event::UserView;
 use crate::protocol::settings::ChannelSettings;
 use crate::protocol::state::StateEntry;
+use crate::protocol::websocket::close::CloseReason;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -39,6 +40,8 @@ pub struct Connect {
 pub enum ConnectRefused {
     /// The named connection belongs to another user, or a request of demo mode may not access the user.
     BelongsToAnother,
+    /// The application has blocked the user.
+    Blocked,
     /// The share of demo mode is used up.
     DemoIsFull,
     /// The request exceeds a limit.
@@ -203,6 +206,47 @@ pub struct UserDetails {
     pub total: usize,
     /// The ids of the connections, present or absent, sorted; at most [`MAX_DETAILS`].
     pub connections: Vec<Uuid>,
+}
+
+/// Why connections are ended, for the close frames of their sessions.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    pub reason: CloseReason,
+    /// The text for the client instead of the reason's own, at most [`MAX_ENDING_TEXT`] bytes.
+    pub text: Option<Arc<str>>,
+}
+
+/// The most bytes of [`Ending::text`]. A close frame has room for 123.
+pub const MAX_ENDING_TEXT: usize = 120;
+
+impl From<CloseReason> for Ending {
+    fn from(reason: CloseReason) -> Self {
+        Self { reason, text: None }
+    }
+}
+
+/// Blocks a user, or revokes the user's tokens.
+#[derive(Debug)]
+pub struct BlockUser {
+    pub user: String,
+    /// How long the user may not connect, from now on; 0 ends a block.
+    pub seconds: Option<u64>,
+    /// Revokes the tokens issued before this time, in Unix seconds.
+    pub tokens_before: Option<u64>,
+    pub reason: Option<String>,
+    /// The current time, in Unix seconds.
+    pub now_unix: u64,
+}
+
+/// A block in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub user: Arc<str>,
+    /// The end of the block, in Unix seconds. `None` if the user may connect.
+    pub until_unix: Option<u64>,
+    /// Tokens issued before this time are revoked, in Unix seconds.
+    pub tokens_before: Option<u64>,
+    pub reason: Arc<str>,
 }
 
 /// The result of ending connections of a user.

@@ -263,6 +263,8 @@ settings! {
         recorder_bytes: usize = 4 << 20 => size(0, GIBIBYTE);
         /// Maximum number of bound signatures stored against replays, each for up to 120 s; further ones are answered 503.
         max_remembered_signatures: usize = 1_000_000 => number(1_000, 100_000_000);
+        /// Maximum number of users with a block.
+        max_blocks: usize = 100_000 => number(1, 10_000_000);
         /// Largest connection token, in bytes.
         max_token_bytes: usize = 8_192 => size(256, 65_536);
         /// Maximum number of messages in a channel's history, whatever `history_size` is.

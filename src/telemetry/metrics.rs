@@ -71,6 +71,7 @@ pub const METRICS: &[Metric] = &[
     noted("users", "users active", |counters| counters.users.get()),
     noted("connections", "connections", |counters| counters.connections.get()),
     noted("channels", "channels", |counters| counters.channels.get()),
+    noted("blocks", "users blocked, or with revoked tokens", |counters| counters.blocks.get()),
     in_flight("sessions", "sessions", |in_flight| in_flight.sessions.get()),
     counter("messages", "messages", |counters| counters.messages.get()),
     counter("messages_queued", "messages queued to connections", |counters| counters.queued.get()),

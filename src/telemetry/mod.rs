@@ -79,6 +79,8 @@ pub struct Counters {
     /// Users whose state the server stores.
     pub remembered_users: Level,
     pub channels: Level,
+    /// Users with a block.
+    pub blocks: Level,
 }
 
 impl Counters {

@@ -20,6 +20,7 @@ mod slow_requests;
 
 // Which requests the server accepts, and from where.
 mod access;
+mod ending;
 mod exposure;
 mod loopback;
 mod origins;

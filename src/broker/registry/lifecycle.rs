@@ -4,6 +4,7 @@ use super::state::{Effect, Handover, Phase, RegistryState};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::hub::messages::{AttachRefused, CatchUpPart, Detached, ToHub};
 use crate::broker::private_messages::ToPrivateMessages;
+use crate::broker::requests::Ending;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{Transport, WithoutSession};
@@ -50,11 +51,11 @@ impl RegistryState {
             Phase::Attached(location, _) => {
                 let location = *location;
                 connection.phase = Phase::Releasing(Box::new(Handover { from: location, to: Some(next) }));
-                release(location, CloseReason::TakenOver, effects);
+                release(location, &CloseReason::TakenOver.into(), effects);
             }
             Phase::Releasing(handover) => {
                 if let Some((location, _)) = handover.to.replace(next) {
-                    release(location, CloseReason::TakenOver, effects);
+                    release(location, &CloseReason::TakenOver.into(), effects);
                 }
             }
             Phase::Waiting | Phase::Lingering | Phase::Away => self.attach_session(key, next, effects),
@@ -189,14 +190,14 @@ impl RegistryState {
     }
 
     /// Ends a connection at the request of its client or application. False if the connection does not exist.
-    pub fn disconnect(&mut self, conn_id: Uuid, now: u64, effects: &mut Vec<Effect>) -> bool {
+    pub fn disconnect(&mut self, conn_id: Uuid, why: &Ending, now: u64, effects: &mut Vec<Effect>) -> bool {
         let Some((key, connection)) = self.connection(conn_id) else { return false };
         match &connection.phase {
-            Phase::Attached(location, _) => release(*location, CloseReason::Ended, effects),
+            Phase::Attached(location, _) => release(*location, why, effects),
             Phase::Releasing(handover) => {
-                release(handover.from, CloseReason::Ended, effects);
+                release(handover.from, why, effects);
                 if let Some((location, _)) = handover.to {
-                    release(location, CloseReason::Ended, effects);
+                    release(location, why, effects);
                 }
             }
             _ => {}
@@ -235,6 +236,6 @@ impl RegistryState {
     }
 }
 
-fn release(location: ConnectionSlot, reason: CloseReason, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Hub(location.hub, ToHub::Release(location.slot, reason)));
+fn release(location: ConnectionSlot, why: &Ending, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Hub(location.hub, ToHub::Release(location.slot, why.clone())));
 }

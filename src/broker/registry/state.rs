@@ -1,5 +1,6 @@
 //! The state of the registry: users, connections, channels by name. Pure; the caller passes the time.
 
+use super::blocks::Blocks;
 use super::demo_share::DemoShare;
 use super::limits::RegistryLimits;
 use super::users::{User, Users};
@@ -107,6 +108,7 @@ pub struct RegistryState {
     pub(super) times: ConnectionTimes,
     pub(super) limits: RegistryLimits,
     pub(super) demo: DemoShare,
+    pub(super) blocks: Blocks,
     pub(super) connections: Slab<ConnectionRecord>,
     shrink_hint: ShrinkHint,
     /// Indexes of connections, by ids that clients and applications choose.
@@ -126,6 +128,7 @@ impl RegistryState {
             times,
             limits: RegistryLimits::default(),
             demo: DemoShare::default(),
+            blocks: Blocks::default(),
             connections: Slab::new(),
             shrink_hint: ShrinkHint::default(),
             by_id: KeyIndex::default(),

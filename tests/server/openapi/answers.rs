@@ -141,7 +141,7 @@ async fn server_answers_examples_as_documented() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 12);
+    assert_eq!(compared, 15);
 }
 
 #[actix_web::test]
