@@ -17,8 +17,9 @@ const SIDE_MODULES: [(&str, &[&str]); 4] = [
 ];
 
 /// Folders that contain state and rules without actors, clocks or sockets.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "auth/signing/",
+    "auth/tokens/",
     "broker/",
     "config/",
     "connection/framing/",
@@ -48,6 +49,7 @@ const ACTORS: [&str; 12] = [
 const WALL_CLOCK: &[&str] = &[
     "api/block.rs",
     "api/end.rs",
+    "api/token.rs",
     "auth/guard.rs",
     "auth/mod.rs",
     "broker/channel/summary.rs",
@@ -60,6 +62,8 @@ const WALL_CLOCK: &[&str] = &[
     "demo/guarded.rs",
     "http/middleware/mod.rs",
     "telemetry/recorder/mod.rs",
+    "transports/admission.rs",
+    "transports/websocket/token.rs",
     "transports/websocket/upgrade.rs",
 ];
 

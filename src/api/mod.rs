@@ -21,6 +21,7 @@ pub mod info;
 pub mod disconnect;
 pub mod end;
 pub mod block;
+pub mod token;
 
 use serde::Deserialize;
 use uuid::Uuid;

@@ -86,23 +86,37 @@ impl Gate {
         self.tokens.store(Arc::new(verifier));
     }
 
-    /// Checks a connection token, and that the sender of the request may use the secret that signed it.
+    /// Checks a connection token that came with this request.
     ///
     /// # Errors
-    /// The fault of the token; a token signed with a well-known secret has a wrong signature for all but this machine.
+    /// As [`Gate::verify_token_of`].
     pub fn verify_token(
         &self,
         token: &str,
         head: &RequestHead,
         now_unix: u64,
     ) -> Result<VerifiedToken, TokenFault> {
-        let secrets = self.secrets();
         let peer = head.peer_addr.map(|peer| peer.ip());
+        self.verify_token_of(token, peer, self.may_use_well_known(head), now_unix)
+    }
+
+    /// Checks a connection token of this peer. `is_local` allows a token that was signed with a well-known secret.
+    ///
+    /// # Errors
+    /// The fault of the token.
+    pub fn verify_token_of(
+        &self,
+        token: &str,
+        peer: Option<IpAddr>,
+        is_local: bool,
+        now_unix: u64,
+    ) -> Result<VerifiedToken, TokenFault> {
+        let secrets = self.secrets();
         let verified = self.tokens.load().verify(token, &secrets, peer, now_unix)?;
-        if let Some(secret) = verified.secret {
-            self.admit_secret(&secrets, secret, head).map_err(|_| TokenFault::Signature)?;
+        match verified.secret.is_some_and(|secret| secrets.is_well_known(secret)) {
+            true if !is_local => Err(TokenFault::Signature),
+            _ => Ok(verified),
         }
-        Ok(verified)
     }
 
     /// The URL of the server as the sender of this request sees it.

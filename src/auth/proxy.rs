@@ -13,7 +13,7 @@ const PREFIX_HEADERS: [&str; 2] = ["x-script-name", "x-forwarded-prefix"];
 /// Headers that name the scheme; the first one takes precedence.
 const SCHEME_HEADERS: [&str; 3] = ["x-scheme", "x-url-scheme", "x-forwarded-proto"];
 /// The first segments of the server's paths, except those of demo mode.
-const OWN_PATHS: [&str; 18] = [
+const OWN_PATHS: [&str; 19] = [
     "admin",
     "api-explorer",
     "block",
@@ -29,6 +29,7 @@ const OWN_PATHS: [&str; 18] = [
     "openapi",
     "static",
     "subscribe",
+    "token",
     "unsubscribe",
     "user_state",
     "ws",

@@ -225,6 +225,34 @@ impl From<CloseReason> for Ending {
     }
 }
 
+/// What a valid token grants.
+#[derive(Debug)]
+pub struct TokenGrant {
+    /// The connection to create. Its public keys are those of `public_keys`.
+    pub connect: Connect,
+    /// The user's new public keys, if the token contains any.
+    pub public_keys: Option<Vec<String>>,
+    /// When the token was issued, in Unix seconds.
+    pub issued_unix: Option<u64>,
+    /// How long the connection is valid, from now on.
+    pub valid_for_ms: u64,
+    /// Whether the connection is created if it does not exist.
+    pub creates: bool,
+}
+
+/// The reason why a valid token grants nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenGrantRefused {
+    /// The application has revoked it.
+    Revoked,
+    /// The connection belongs to another user.
+    Mismatch,
+    /// The connection does not exist, and the request may not create it.
+    UnknownConnection,
+    /// The connection cannot be created.
+    Connect(ConnectRefused),
+}
+
 /// Blocks a user, or revokes the user's tokens.
 #[derive(Debug)]
 pub struct BlockUser {

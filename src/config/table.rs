@@ -161,6 +161,8 @@ settings! {
         token_audience: String = "channelstream".into() => TEXT;
         /// Issuer that the claim `iss` of each token must equal; if it is empty, the server does not check the issuer.
         token_issuer: Option<String> = None => OPTIONAL_TEXT;
+        /// Refuse websockets and polls without a token.
+        require_tokens: bool = false => FLAG;
     }
     "Connections" {
         /// Interval of the `[]` heartbeat on each websocket, in ms; 0 turns it off.

@@ -164,6 +164,10 @@ fn without_effect(settings: &Settings) -> impl Iterator<Item = String> {
             "token_jwks: it has no effect while token_algorithms lists no algorithm with public keys",
         ),
         (
+            settings.require_tokens && settings.token_algorithms.is_empty(),
+            "require_tokens: token_algorithms is empty, so the server refuses all websockets and polls",
+        ),
+        (
             has_port && settings.internal_host.is_none(),
             "internal_port: it has no effect while internal_host is empty",
         ),
@@ -308,6 +312,8 @@ mod tests {
             "token_public_key",
             "no effect",
         );
+        let none = Settings { require_tokens: true, token_algorithms: Vec::new(), ..Settings::default() };
+        warned(none, "require_tokens", "token_algorithms");
         warned(Settings { token_jwks: key_file(), ..Settings::default() }, "token_jwks", "no effect");
         warned(changed("internal_port", 9_000), "internal_port", "internal_host");
         let both = Settings {

@@ -9,7 +9,7 @@ pub mod openapi;
 
 use crate::api::{
     block, channel_config, connect, disconnect, end, info, message_delete, message_patch, message_post,
-    subscribe, user_state,
+    subscribe, token, user_state,
 };
 use crate::console;
 use crate::http_error::Refusal;
@@ -47,6 +47,7 @@ pub fn browsers(cfg: &mut web::ServiceConfig) {
                 .route(web::post().to(disconnect::disconnect_by_body))
                 .route(web::route().to(disconnect::disconnect_by_query)),
         )
+        .service(web::resource("/token").route(web::post().to(token::refresh)))
         // Handshakes never reach this route: the upgrade service handles them.
         .service(web::resource("/ws").to(|| async { Err::<&str, _>(Refusal::UpgradeRequired) }))
         .configure(health::configure)

@@ -75,7 +75,7 @@ impl Refusal {
                 S::UNAUTHORIZED,
                 "token-refused",
                 UNAUTHORIZED,
-                "the websocket requires a token, and the token is missing or invalid.",
+                "the token is missing where one is required, or it is expired, revoked or otherwise not valid.",
             ),
             Self::TokenMismatch => (
                 S::FORBIDDEN,

@@ -30,6 +30,7 @@ mod proxies;
 mod long_poll;
 mod random_clients;
 mod scenarios;
+mod tokens;
 mod websocket;
 
 // The console, the demos and the API's description.

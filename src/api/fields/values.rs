@@ -54,6 +54,22 @@ pub(super) fn decoded(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
+/// A text of any length.
+#[derive(Clone, Copy)]
+pub(crate) struct Text;
+
+impl FieldKind for Text {
+    type Value = String;
+
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<String> {
+        text(raw)
+    }
+
+    fn schema(&self, _: &RequestLimits) -> Value {
+        json!({ "type": "string" })
+    }
+}
+
 /// A text for a close frame: at most [`MAX_ENDING_TEXT`] bytes in UTF-8.
 #[derive(Clone, Copy)]
 pub(crate) struct CloseText;

@@ -7,8 +7,8 @@ use crate::broker::registry::messages::Publish;
 use crate::broker::requests::{
     Block, BlockUser, BrowseConnections, ChannelRef, Connect, ConnectRefused, Connected, ConnectionDetails,
     ConnectionRow, ConnectionSlice, Counts, Ending, KnownUsers, Phase, Requester, SessionFigures,
-    SetUserState, StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, UnknownConnection,
-    Unsubscribe, UserDetails,
+    SetUserState, StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, TokenGrant,
+    TokenGrantRefused, UnknownConnection, Unsubscribe, UserDetails,
 };
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, SlotKey};
@@ -105,6 +105,11 @@ impl BrokerHandle {
                 return Ok(Some(ended));
             }
         }
+    }
+
+    /// Creates or extends the connection of a valid token. Returns the connection's id.
+    pub async fn grant_token(&self, grant: TokenGrant) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
+        self.ask(move |registry, context| registry.grant_token(grant, context)).await
     }
 
     /// Blocks a user, or revokes the user's tokens. Open sessions stay.

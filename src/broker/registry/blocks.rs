@@ -82,6 +82,13 @@ impl Blocks {
         until.is_some_and(|(end, _)| end > now)
     }
 
+    /// Whether a user's token is revoked that was issued at this time, in Unix seconds. One whose time is unknown counts as
+    /// issued before all others.
+    pub fn revokes(&self, user: &str, issued_unix: Option<u64>) -> bool {
+        let before = self.by_user.get(user).and_then(|entry| entry.tokens_before);
+        before.is_some_and(|before| issued_unix.is_none_or(|issued| issued < before))
+    }
+
     /// All entries, in the order of the users' names.
     pub fn list(&self, now: u64) -> Vec<Block> {
         let block = |(user, entry): (&Arc<str>, &Entry)| Block {
@@ -116,7 +123,8 @@ mod tests {
         assert_eq!(blocks.list(1_000)[0].until_unix, Some(UNIX + 60));
         blocks.expire(61_000);
         assert_eq!((blocks.len(), blocks.ends.len()), (1, 0));
-        assert_eq!(blocks.list(61_000)[0].tokens_before, Some(UNIX));
+        assert!(blocks.revokes("ann", Some(UNIX - 1)) && !blocks.revokes("ann", Some(UNIX)));
+        assert!(blocks.revokes("ann", None) && !blocks.revokes("bob", None));
     }
 
     #[test]

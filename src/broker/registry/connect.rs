@@ -87,6 +87,8 @@ impl RegistryState {
                 key
             }
         };
+        // The application vouches for the connection from now on.
+        self.expiries.remove(key);
         self.mark_present(key, now, effects);
         let mut names = request.channels;
         // Joins in sorted order, like the original.
@@ -126,7 +128,7 @@ impl RegistryState {
         self.set_deadline(key, Some(idle));
     }
 
-    fn join_all(
+    pub(super) fn join_all(
         &mut self,
         key: ConnKey,
         names: &[String],

@@ -38,7 +38,7 @@ impl RegistryState {
     /// Attaches a session to its connection. An earlier session is released first, so that its cursors are known.
     ///
     /// # Errors
-    /// The connection does not exist.
+    /// The connection does not exist, or its token has expired.
     pub fn attach(
         &mut self,
         conn_id: Uuid,
@@ -46,6 +46,9 @@ impl RegistryState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), AttachRefused> {
         let (key, _) = self.connection(conn_id).ok_or(AttachRefused::UnknownConnection)?;
+        if self.expiries.is_expired(key) {
+            return Err(AttachRefused::UnknownConnection);
+        }
         let connection = self.get_mut(key).ok_or(AttachRefused::UnknownConnection)?;
         match &mut connection.phase {
             Phase::Attached(location, _) => {
@@ -157,6 +160,7 @@ impl RegistryState {
 
     /// Handles due deadlines. False if more are due, because one turn produces about `at_most` effects.
     pub fn tick(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) -> bool {
+        self.close_expired(now, at_most, effects);
         let mut looked_at = 0;
         while effects.len() + looked_at < at_most {
             let Some(key) = self.deadlines.next_due(now) else { return true };

@@ -6,6 +6,8 @@ mod browse;
 mod connect;
 mod demo_share;
 mod drain_schedule;
+mod expiries;
+mod grants;
 mod lifecycle;
 pub(crate) mod messages;
 mod requests;

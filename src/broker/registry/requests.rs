@@ -9,7 +9,8 @@ use crate::broker::channel::messages::ChannelRef;
 use crate::broker::hub::messages::{Attach, Detached, ToHub};
 use crate::broker::requests::{
     Block, BlockUser, Connect, ConnectRefused, Connected, EndedConnections, Ending, Requester, SetUserState,
-    StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, UnknownConnection, Unsubscribe,
+    StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, TokenGrant, TokenGrantRefused,
+    UnknownConnection, Unsubscribe,
 };
 use crate::http_error::OverLimit;
 use crate::protocol::ids::ChannelId;
@@ -114,6 +115,17 @@ impl Registry {
         let ended = self.parts.state.disconnect_user(user, at_most, why, now, &mut self.effects);
         self.apply_in_turns(context);
         ended
+    }
+
+    pub fn grant_token(
+        &mut self,
+        grant: TokenGrant,
+        context: &mut Context<Self>,
+    ) -> Result<Uuid, TokenGrantRefused> {
+        let now = self.now_ms();
+        let granted = self.parts.state.grant(grant, now, &mut self.effects);
+        self.end_change(context);
+        granted
     }
 
     pub fn block(&mut self, request: BlockUser) -> Result<(), OverLimit> {

@@ -2,6 +2,7 @@
 
 use super::blocks::Blocks;
 use super::demo_share::DemoShare;
+use super::expiries::TokenExpiries;
 use super::limits::RegistryLimits;
 use super::users::{User, Users};
 use crate::broker::channel::messages::ToChannel;
@@ -87,6 +88,13 @@ pub struct ConnectionRecord {
     pub(super) deadline: Option<NonZeroU64>,
 }
 
+impl Phase {
+    /// The phase of a connection whose session is being released without a successor.
+    pub(super) fn releasing(from: ConnectionSlot) -> Self {
+        Self::Releasing(Box::new(Handover { from, to: None }))
+    }
+}
+
 impl ConnectionRecord {
     /// Whether the connection counts as present.
     pub fn is_present(&self) -> bool {
@@ -109,6 +117,7 @@ pub struct RegistryState {
     pub(super) limits: RegistryLimits,
     pub(super) demo: DemoShare,
     pub(super) blocks: Blocks,
+    pub(super) expiries: TokenExpiries,
     pub(super) connections: Slab<ConnectionRecord>,
     shrink_hint: ShrinkHint,
     /// Indexes of connections, by ids that clients and applications choose.
@@ -129,6 +138,7 @@ impl RegistryState {
             limits: RegistryLimits::default(),
             demo: DemoShare::default(),
             blocks: Blocks::default(),
+            expiries: TokenExpiries::default(),
             connections: Slab::new(),
             shrink_hint: ShrinkHint::default(),
             by_id: KeyIndex::default(),
@@ -210,6 +220,7 @@ impl RegistryState {
         self.by_id.remove(key.index, |index| &self.connections[index as usize].id);
         let connection = self.connections.remove(key.index as usize);
         self.shrink_hint.shrunk(&mut self.connections);
+        self.expiries.remove(key);
         self.note_connection(connection.user, -1);
         Some(connection)
     }

@@ -5,7 +5,7 @@ use crate::api::body::RequestLimits;
 use crate::api::fields::{FieldTable, object_schema};
 use crate::api::{
     block, channel_config, connect, disconnect, end, info, message_delete, message_patch, message_post,
-    subscribe, user_state,
+    subscribe, token, user_state,
 };
 use crate::console::endpoints::{commands, record};
 use crate::http_error::Refusal;
@@ -13,7 +13,7 @@ use crate::protocol::time::Timestamp;
 use serde_json::Value;
 
 /// The objects in bodies, by the name of their schema.
-const OBJECTS: [(&str, FieldTable); 15] = [
+const OBJECTS: [(&str, FieldTable); 16] = [
     ("ConnectBody", connect::FIELDS),
     ("SubscribeBody", subscribe::FIELDS),
     ("UnsubscribeBody", subscribe::FIELDS),
@@ -29,6 +29,7 @@ const OBJECTS: [(&str, FieldTable); 15] = [
     ("EndBody", end::FIELDS),
     ("BlockBody", block::FIELDS),
     ("UnblockBody", block::USER_FIELDS),
+    ("TokenBody", token::FIELDS),
 ];
 
 /// The schemas of all objects in bodies.
@@ -55,6 +56,7 @@ pub(super) fn refusal(reader: &str, body: &[u8], limits: &RequestLimits) -> Opti
         "EndBody" => error(end::EndRequest::parse(body, limits)),
         "BlockBody" => error(block::parse_block(body, limits)),
         "UnblockBody" => error(block::parse_unblock(body, limits)),
+        "TokenBody" => error(token::parse_refresh(body, limits)),
         "RecordBody" => error(record::RecordRequest::parse(body, limits)),
         _ => None,
     };

@@ -5,6 +5,7 @@
 //! the upgrade service. Everything else (another path, a signature, a proxy's prefix, an unexpected header, any error)
 //! returns `None` and goes to the upgrade service.
 
+use super::token::SUBPROTOCOL;
 use crate::api::parse_conn_id;
 use crate::auth::guard::SIGNATURE_HEADER;
 use crate::auth::request_signature::BOUND_HEADER;
@@ -120,6 +121,9 @@ impl<'a> HandshakeHeaders<'a> {
         } else if is("sec-websocket-extensions") {
             self.deflate |= deflate::accepts(text(value)?);
             Some(())
+        } else if is("sec-websocket-protocol") {
+            // The upgrade service selects the server's own subprotocol and reads the token beside it.
+            (!text(value)?.contains(SUBPROTOCOL)).then_some(())
         } else if is("x-forwarded-for") {
             self.forwarded_for.push(text(value)?);
             Some(())

@@ -1,6 +1,6 @@
 use super::*;
 use crate::auth::Gate;
-use crate::transports::websocket::upgrade::{conn_id_of, offers_deflate};
+use crate::transports::websocket::upgrade::{SessionQuery, offers_deflate};
 use actix_codec::Decoder;
 use actix_http::h1::{Codec, Message, MessageType};
 use actix_http::header;
@@ -146,7 +146,7 @@ fn parsed_by_the_stack(bytes: &[u8]) -> Option<HandshakeData> {
     let answer = ws::handshake(head).ok()?.finish();
     let forwarded_for = head.headers.get_all("x-forwarded-for").map(|line| line.to_str());
     Some(HandshakeData {
-        conn_id: conn_id_of(head).ok()?,
+        conn_id: SessionQuery::of(head).ok()?.conn_id?,
         deflate: offers_deflate(head),
         accept: answer.headers().get(header::SEC_WEBSOCKET_ACCEPT)?.as_bytes().to_vec(),
         length: bytes.len() - rest.len(),

@@ -5,6 +5,7 @@
 
 use super::routes::{AdmittedSocket, SocketRoutes};
 use super::session::{Handshake, WebsocketSession};
+use super::token::{self, TokenRefresher};
 use crate::api::parse_conn_id;
 use crate::auth::Gate;
 use crate::auth::allowed_origins;
@@ -13,6 +14,7 @@ use crate::auth::proxy::single_slashes;
 use crate::auth::public_paths::Exposure;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::handle::HubHandle;
+use crate::broker::requests::TokenGrant;
 use crate::connection::timed_socket::TimedSocket;
 use crate::http_error::{self, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
@@ -46,8 +48,16 @@ pub struct Upgrade {
     pub exposure: Exposure,
 }
 
-/// The target of a handshake, its response, and the address slot of its socket.
-type Admitted = (AdmittedHandshake, Response<()>, Option<Box<AddressSlot>>);
+/// A handshake that passed the checks of its request.
+struct Admitted {
+    target: AdmittedHandshake,
+    response: Response<()>,
+    /// The address slot of its socket.
+    address_slot: Option<Box<AddressSlot>>,
+    /// What its token grants, until the registry has applied it.
+    grant: Option<TokenGrant>,
+    has_token: bool,
+}
 
 /// The target of a handshake.
 enum AdmittedHandshake {
@@ -88,8 +98,8 @@ impl Upgrade {
         // Some header line names a websocket. It need not be the first one, which `ws::handshake` reads.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
-        match self.admit(request.head()) {
-            Ok((target, mut response, address_slot)) => {
+        match self.admit_with_token(request.head()).await {
+            Ok(Admitted { target, mut response, address_slot, has_token, .. }) => {
                 let client = self.client_behind_proxies(request.head());
                 let is_offered = target.may_deflate() && offers_deflate(request.head());
                 let deflate = self.admission().compresses(is_offered);
@@ -99,11 +109,12 @@ impl Upgrade {
                 }
                 match target {
                     AdmittedHandshake::Session(conn_id) => {
+                        let refresher = has_token.then(|| self.token_refresher(conn_id, request.head()));
                         let parts = flush_pending(framed, response).await?;
                         let (socket, rest) = parts.io.into_socket()?;
                         let (answer, rest) = (&parts.write_buf[..], &rest[..]);
                         let handshake = Handshake { conn_id, client, deflate, answer, rest };
-                        WebsocketSession::start(socket, &handshake, self.hub, address_slot);
+                        WebsocketSession::start(socket, &handshake, self.hub, address_slot, refresher);
                     }
                     AdmittedHandshake::Other(other) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
@@ -119,6 +130,25 @@ impl Upgrade {
             }
         }
         Ok(())
+    }
+
+    /// Admits a handshake, and lets the registry create or extend the connection of its token.
+    async fn admit_with_token(&self, head: &RequestHead) -> Result<Admitted, Refusal> {
+        let mut admitted = self.admit(head)?;
+        if let Some(grant) = admitted.grant.take() {
+            admitted.target = AdmittedHandshake::Session(self.admission().grant(grant).await?);
+        }
+        Ok(admitted)
+    }
+
+    fn token_refresher(&self, conn_id: Uuid, head: &RequestHead) -> TokenRefresher {
+        TokenRefresher {
+            gate: self.gate.clone(),
+            broker: self.broker.clone(),
+            conn_id,
+            peer: head.peer_addr.map(|peer| peer.ip()),
+            is_local: self.gate.may_use_well_known(head),
+        }
     }
 
     fn client_behind_proxies(&self, head: &RequestHead) -> Option<IpAddr> {
@@ -138,11 +168,19 @@ impl Upgrade {
         }
         let admission = self.admission();
         admission.begin(|allowed| allowed_origins::allows_handshake(allowed, head))?;
+        let mut grant = None;
         let target = match routes {
-            None => AdmittedHandshake::Session(conn_id_of(head)?),
+            None => {
+                let query = SessionQuery::of(head)?;
+                let token = query.token.as_deref().or_else(|| token::offered_token(head));
+                grant = admission.check_token(token, query.conn_id, head)?;
+                let granted = grant.as_ref().and_then(|grant| grant.connect.conn_id);
+                AdmittedHandshake::Session(query.conn_id.or(granted).ok_or_else(missing_conn_id)?)
+            }
             Some(routes) => AdmittedHandshake::Other(routes.admit(&path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
+        let has_session = matches!(target, AdmittedHandshake::Session(_));
         let address_slot = match target {
             AdmittedHandshake::Session(_) => {
                 let peer = head.peer_addr.map(|peer| peer.ip());
@@ -150,7 +188,11 @@ impl Upgrade {
             }
             AdmittedHandshake::Other(_) => None,
         };
-        Ok((target, response.finish().drop_body(), address_slot))
+        if has_session && token::offers_subprotocol(head) {
+            response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, token::SUBPROTOCOL));
+        }
+        let has_token = grant.is_some();
+        Ok(Admitted { target, response: response.finish().drop_body(), address_slot, grant, has_token })
     }
 }
 
@@ -178,15 +220,33 @@ pub(crate) fn offers_deflate(head: &RequestHead) -> bool {
     offers.filter_map(|offer| offer.to_str().ok()).any(deflate::accepts)
 }
 
-pub(crate) fn conn_id_of(head: &RequestHead) -> Result<Uuid, Refusal> {
-    let query: Vec<(String, String)> =
-        serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
-    let mut named = query.iter().filter(|(name, _)| name == "conn_id");
-    let (_, text) = named.next().ok_or_else(|| invalid("Missing data for required field."))?;
-    if named.next().is_some() {
-        return Err(invalid("Given more than once."));
+/// The query of a handshake for a session.
+#[derive(Debug, PartialEq)]
+pub(crate) struct SessionQuery {
+    /// It may be left out only with a token.
+    pub conn_id: Option<Uuid>,
+    pub token: Option<String>,
+}
+
+impl SessionQuery {
+    /// # Errors
+    /// `Invalid` for an id that is unreadable or given more than once.
+    pub fn of(head: &RequestHead) -> Result<Self, Refusal> {
+        let query: Vec<(String, String)> =
+            serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
+        let mut named = query.iter().filter(|(name, _)| name == "conn_id");
+        let conn_id = match (named.next(), named.next()) {
+            (None, _) => None,
+            (Some(_), Some(_)) => return Err(invalid("Given more than once.")),
+            (Some((_, text)), None) => Some(parse_conn_id(text).ok_or_else(|| invalid("Not a valid UUID."))?),
+        };
+        let token = query.into_iter().find(|(name, _)| name == "token").map(|(_, token)| token);
+        Ok(Self { conn_id, token })
     }
-    parse_conn_id(text).ok_or_else(|| invalid("Not a valid UUID."))
+}
+
+fn missing_conn_id() -> Refusal {
+    invalid("Missing data for required field.")
 }
 
 fn invalid(text: &str) -> Refusal {

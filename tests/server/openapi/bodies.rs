@@ -12,6 +12,7 @@ use channelstream::api::message_delete::parse_deletes;
 use channelstream::api::message_patch::parse_edits;
 use channelstream::api::message_post::parse_messages;
 use channelstream::api::subscribe::SubscribeRequest;
+use channelstream::api::token::parse_refresh;
 use channelstream::api::user_state::parse_user_state;
 use channelstream::config::Settings;
 use channelstream::console::endpoints::commands::DisconnectUserRequest;
@@ -28,7 +29,7 @@ const CONN_ID: &str = "0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9";
 /// Reads a body as an endpoint does, and returns what it read as text.
 type Reader = fn(&[u8], &RequestLimits) -> Result<String, String>;
 
-const BODIES: [(&str, &str, Reader); 18] = [
+const BODIES: [(&str, &str, Reader); 19] = [
     ("post", "/connect", |body, limits| debug_text(ConnectRequest::parse(body, limits))),
     ("post", "/subscribe", |body, limits| debug_text(SubscribeRequest::parse(body, Some(CONN_ID), limits))),
     ("post", "/unsubscribe", |body, limits| debug_text(SubscribeRequest::parse(body, Some(CONN_ID), limits))),
@@ -42,6 +43,7 @@ const BODIES: [(&str, &str, Reader); 18] = [
     ("post", "/block", |body, limits| debug_text(parse_block(body, limits))),
     ("delete", "/block", |body, limits| debug_text(parse_unblock(body, limits))),
     ("post", "/disconnect", |body, limits| debug_text(DisconnectRequest::parse(body, limits))),
+    ("post", "/token", |body, limits| debug_text(parse_refresh(body, limits))),
     ("post", "/admin/message", |body, limits| debug_text(parse_messages(body, limits, now()))),
     ("post", "/admin/channel_config", |body, limits| debug_text(ChannelConfigRequest::parse(body, limits))),
     ("post", "/admin/disconnect", |body, limits| debug_text(DisconnectRequest::parse(body, limits))),
