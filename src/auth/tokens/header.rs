@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::fault::TokenFault;
 use crate::config::algorithm_name;
@@ -14,6 +15,13 @@ use crate::config::algorithm_name;
 pub(super) struct TokenHeader {
     alg: String,
     pub kid: Option<String>,
+}
+
+/// The header and the claims of a token whose signature may be wrong, to explain it. `None` for another text.
+pub fn claimed(token: &str) -> Option<(Value, Map<String, Value>)> {
+    let mut parts = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let (header, claims) = (parts.next()??, parts.next()??);
+    Some((serde_json::from_slice(&header).ok()?, serde_json::from_slice(&claims).ok()?))
 }
 
 impl TokenHeader {

@@ -20,6 +20,7 @@ use super::secrets::Secrets;
 use crate::config::{MIN_TOKEN_SECRET_BYTES, Settings, SettingsError};
 pub use fault::TokenFault;
 use header::TokenHeader;
+pub use header::claimed;
 use keys::PublicKeys;
 use times::Times;
 
