@@ -82,6 +82,11 @@ async fn a_blocked_user_cannot_connect() {
     );
     let until = block["until"].as_u64().unwrap();
     assert!((now_unix() + 50..=now_unix() + 60).contains(&until), "{listed}");
+    backend.post("/block", json!({"user": "\"zoë\"", "tokens_before": 7})).await;
+    let listed = backend.call("GET", "/block", Value::Null).await;
+    let other = json!({"user": "\"zoë\"", "until": null, "tokens_before": 7, "reason": ""});
+    assert!(listed["blocks"].as_array().unwrap().contains(&other), "{listed}");
+    assert_eq!(listed["blocks"].as_array().unwrap().len(), 2);
     assert_eq!(backend.call("DELETE", "/block", json!({"user": "ann"})).await, json!(true));
     assert_eq!(backend.call("DELETE", "/block", json!({"user": "ann"})).await, json!(false));
     assert_eq!(connect_status(&backend, "ann").await.0, 200);
