@@ -282,12 +282,14 @@ fn a_server_does_not_start_without_the_keys_that_it_needs() {
     for (key, text) in
         [("/nowhere/keys.json", "cannot be read"), (file.to_str().unwrap(), "has a key for ES256")]
     {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream"));
-        let settings =
-            ["--set", "token_algorithms=ES256", "--set", &format!("token_jwks={key}")].map(str::to_owned);
-        let output = command.env_clear().args(["--port", "0"]).args(settings).output().unwrap();
-        let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(78), "{log}");
-        assert!(log.contains(text), "{log}");
+        for name in ["run", "check-config"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream"));
+            let jwks = format!("token_jwks={key}");
+            let settings = ["--set", "token_algorithms=ES256", "--set", &jwks, "--port", "0", name];
+            let output = command.env_clear().args(settings).output().unwrap();
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(78), "{name}: {log}");
+            assert!(log.contains(text), "{name}: {log}");
+        }
     }
 }
