@@ -22,6 +22,9 @@ pub mod message_patch;
 pub mod message_delete;
 pub mod info;
 pub mod disconnect;
+pub mod end;
+pub mod block;
+pub mod token;
 
 use serde::Deserialize;
 use uuid::Uuid;

@@ -118,7 +118,13 @@ impl Secrets {
         Ok(self.record(secret_index, peer, now_unix))
     }
 
-    fn record(&self, secret_index: usize, peer: Option<IpAddr>, now_unix: u64) -> usize {
+    /// The secrets that sign requests, in the order of the setting.
+    pub(super) fn signing(&self) -> impl Iterator<Item = &Secret> {
+        self.known.iter().map(|known| &known.secret)
+    }
+
+    /// Records the use of the secret at this index. Returns its number.
+    pub(super) fn record(&self, secret_index: usize, peer: Option<IpAddr>, now_unix: u64) -> usize {
         let Some(known) = self.known.get(secret_index) else { return secret_index };
         if let Some(peer) = peer {
             known.usage.record(peer, now_unix);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::report::{Failure, Report};
+use crate::auth::tokens::TokenVerifier;
 use crate::config::{
     Inputs, Loaded, Settings, SettingsError, load, make, reference_page, shown, to_ini, to_toml,
 };
@@ -164,8 +165,9 @@ pub(super) fn check_config(inputs: &Inputs, channel: Option<&str>) -> Result<Rep
     // Warnings name a setting by its current name. The notes show which name the operator gave.
     let notes = if loaded.warnings.is_empty() { &[][..] } else { &loaded.notes };
     let report = report.with_notes(notes).with_warnings(&loaded.warnings);
-    Ok(match loaded.settings.validate() {
-        Ok(()) => report,
+    // The key files are read as at a start: what they lack would prevent one.
+    Ok(match loaded.settings.validate().and_then(|()| TokenVerifier::load(&loaded.settings)) {
+        Ok((_, ignored_keys)) => report.with_warnings(&ignored_keys),
         Err(error) => report.with_errors(&error),
     })
 }

@@ -4,6 +4,7 @@ pub(crate) mod logging;
 mod report;
 mod config_commands;
 mod sign;
+mod tokens;
 mod verify;
 
 use std::path::PathBuf;
@@ -46,9 +47,9 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         channel: Option<String>,
     },
-    /// Sign a request; the last line of the output is the header
+    /// Sign a request, or make a connection token; the last line of the output is the header or the token
     Sign(sign::SignArgs),
-    /// Check whether a signature is accepted, and report why not
+    /// Check whether a signature or a connection token is accepted, and report why not
     Verify(verify::VerifyArgs),
 }
 

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use super::channel_rules::ChannelPatterns;
 use super::kind::{FLAG, Given, KindInfo, PORT, duration, number, size};
-use super::kind_list::{AllowedPeers, NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
+use super::kind_list::{ALGORITHMS, AllowedPeers, NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
 use super::kind_text::{
-    BLANKS, DEMO_MODE, DemoSetting, HOST, LOG_LEVEL, OPTIONAL_HOST, OPTIONAL_SECRET, PASSWORD, SCHEME,
-    Secret, TEXT,
+    BLANKS, DEMO_MODE, DemoSetting, HOST, LOG_LEVEL, OPTIONAL_HOST, OPTIONAL_SECRET, OPTIONAL_TEXT, PASSWORD,
+    SCHEME, Secret, TEXT,
 };
 use super::origin::AllowedOrigins;
+use jsonwebtoken::Algorithm;
 
 /// One row of the table.
 pub(super) struct Key {
@@ -152,6 +153,20 @@ settings! {
         /// Scheme of generated URLs; if it is empty, the request determines it.
         http_scheme: Option<String> = None => SCHEME;
     }
+    "Tokens" {
+        /// Algorithms of the connection tokens (JWT) that the server accepts; an empty list means that it accepts none. HS256 uses `secrets`, the others need `token_public_key` or `token_jwks`.
+        token_algorithms: Vec<Algorithm> = vec![Algorithm::HS256] => ALGORITHMS;
+        /// File with the public key (PEM) that verifies tokens, read again on a reload; empty for none.
+        token_public_key: Option<String> = None => OPTIONAL_TEXT;
+        /// File with up to 100 public keys (JWKS) that verify tokens, read again on a reload; the token's `kid` selects the key; empty for none.
+        token_jwks: Option<String> = None => OPTIONAL_TEXT;
+        /// Audience that the claim `aud` must contain, in tokens that have the claim.
+        token_audience: String = "channelstream".into() => TEXT;
+        /// Issuer that the claim `iss` of each token must equal; if it is empty, the server does not check the issuer.
+        token_issuer: Option<String> = None => OPTIONAL_TEXT;
+        /// Refuse websockets and polls without a token.
+        require_tokens: bool = false => FLAG;
+    }
     "Connections" {
         /// Interval of the `[]` heartbeat on each websocket, in ms; 0 turns it off.
         heartbeat_interval_ms: u64 = 5_000 => duration(0, HOUR_MS);
@@ -263,6 +278,10 @@ settings! {
         recorder_bytes: usize = 4 << 20 => size(0, GIBIBYTE);
         /// Maximum number of bound signatures stored against replays, each for up to 120 s; further ones are answered 503.
         max_remembered_signatures: usize = 1_000_000 => number(1_000, 100_000_000);
+        /// Maximum number of users with a block.
+        max_blocks: usize = 100_000 => number(1, 10_000_000);
+        /// Largest connection token, in bytes.
+        max_token_bytes: usize = 8_192 => size(256, 65_536);
         /// Maximum number of messages in a channel's history, whatever `history_size` is.
         max_history_size: usize = 10_000 => number(0, 100_000_000);
     }

@@ -10,6 +10,7 @@ use crate::protocol::ids::Epoch;
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::state::StateEntry;
 use crate::protocol::value::StateValue;
+use crate::protocol::websocket::close::CloseReason;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
@@ -61,7 +62,7 @@ impl World {
     }
 
     pub fn disconnect(&mut self, conn_id: Uuid) {
-        self.registry.disconnect(conn_id, self.now, &mut self.effects);
+        self.registry.disconnect(conn_id, &CloseReason::Ended.into(), self.now, &mut self.effects);
         self.apply();
     }
 

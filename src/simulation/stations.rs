@@ -219,8 +219,8 @@ impl World {
                 let pending = hub.fanout.pending_in(channel);
                 (key, hub.table.leave(channel, key, pending))
             }
-            ToHub::Release(key, reason) => {
-                self.close_by_hub(index, key, reason);
+            ToHub::Release(key, why) => {
+                self.close_by_hub(index, key, why.reason);
                 return true;
             }
             ToHub::Drain | ToHub::OrderedClose(..) => return true,

@@ -62,6 +62,8 @@ pub const REFUSED_NO_FILES: &str = "refused_no_files";
 pub const REFUSED_ORIGIN: &str = "refused_origin";
 /// Name of the metric for requests that are refused because they are malformed.
 pub const REFUSED_MALFORMED: &str = "refused_malformed";
+/// Name of the metric for connection tokens that are refused.
+pub const REFUSED_TOKEN: &str = "refused_token";
 /// Name of the metric for log lines that are dropped.
 pub const LOG_DROPPED: &str = "log_dropped";
 
@@ -71,6 +73,7 @@ pub const METRICS: &[Metric] = &[
     noted("users", "users active", |counters| counters.users.get()),
     noted("connections", "connections", |counters| counters.connections.get()),
     noted("channels", "channels", |counters| counters.channels.get()),
+    noted("blocks", "users blocked, or with revoked tokens", |counters| counters.blocks.get()),
     in_flight("sessions", "sessions", |in_flight| in_flight.sessions.get()),
     counter("messages", "messages", |counters| counters.messages.get()),
     counter("messages_queued", "messages queued to connections", |counters| counters.queued.get()),
@@ -104,6 +107,7 @@ pub const METRICS: &[Metric] = &[
     failure(REFUSED_MALFORMED, Failure::Refused, "requests refused, malformed", |counters| {
         counters.refused_malformed.get()
     }),
+    failure(REFUSED_TOKEN, Failure::Refused, "tokens refused", |counters| counters.refused_token.get()),
     failure(LOG_DROPPED, Failure::Lost, "log lines dropped", |_| LOG_QUEUE.dropped()),
     in_flight("registry_requests", "requests to the registry in flight", |in_flight| {
         in_flight.registry.get()

@@ -72,6 +72,8 @@ pub struct Counters {
     pub limits: limits::LimitHits,
     /// Handshakes and polls refused because of the origin of their page.
     pub refused_origin: Counter,
+    /// Connection tokens that were refused, or missing where one is required.
+    pub refused_token: Counter,
     /// Requests that got status 400 because they were malformed or not HTTP.
     pub refused_malformed: Counter,
     /// Current connections; like the next three levels, at most a tenth of a second old.
@@ -81,6 +83,8 @@ pub struct Counters {
     /// Users whose state the server stores.
     pub remembered_users: Level,
     pub channels: Level,
+    /// Users with a block.
+    pub blocks: Level,
 }
 
 impl Counters {
@@ -223,7 +227,8 @@ mod tests {
         counters.refused_no_files.add(100);
         counters.refused_origin.add(1_000);
         counters.refused_malformed.add(10_000);
-        assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 11_110);
+        counters.refused_token.add(100_000);
+        assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 111_110);
     }
 
     #[test]

@@ -91,6 +91,11 @@ impl HubShared {
     }
 
     fn close(&self, key: SlotKey, reason: CloseReason) {
+        self.close_with(key, reason, None);
+    }
+
+    /// Closes a session. `text` replaces the text of the reason.
+    fn close_with(&self, key: SlotKey, reason: CloseReason, text: Option<&str>) {
         match reason {
             CloseReason::TooSlow => self.counters.closed_too_slow.add(1),
             CloseReason::Silent => self.counters.closed_silent.add(1),
@@ -103,7 +108,7 @@ impl HubShared {
             let at = self.clock.ticked_ms() + ANSWER_MS;
             return self.wheel.borrow_mut().insert(at.div_ceil(TICK_MS), key);
         }
-        let detached = self.table.borrow_mut().close(key, reason);
+        let detached = self.table.borrow_mut().close(key, reason, text);
         self.report(detached);
     }
 
@@ -114,7 +119,7 @@ impl HubShared {
         match table.slot(key) {
             Some(slot) if slot.send_queue.collects() => slot.send_queue.seal(),
             _ => {
-                let detached = table.close(key, reason);
+                let detached = table.close(key, reason, None);
                 self.report(detached);
             }
         }
@@ -233,7 +238,7 @@ impl Hub {
                     shared.apply_result(key, pushed);
                 }
             }
-            ToHub::Release(key, reason) => shared.close(key, reason),
+            ToHub::Release(key, why) => shared.close_with(key, why.reason, why.text.as_deref()),
             ToHub::OrderedClose(keys, reason) => shared.close_after_pending(keys, reason),
             ToHub::Drain => {
                 let keys = shared.table.borrow().keys();

@@ -461,8 +461,8 @@ impl SessionTable {
     }
 
     /// Removes a session and closes its transport: after the queued frames, or instead of them if the client is too
-    /// slow or its next session will receive them.
-    pub fn close(&mut self, key: SlotKey, reason: CloseReason) -> Option<Detached> {
+    /// slow or its next session will receive them. `text` replaces the text of the reason.
+    pub fn close(&mut self, key: SlotKey, reason: CloseReason, text: Option<&str>) -> Option<Detached> {
         let send_queue = self.slot(key)?.send_queue.clone();
         self.recording.note(key.index, || ConnectionEvent::Closed(reason));
         if let Some(slot) = self.slot(key) {
@@ -475,8 +475,8 @@ impl SessionTable {
         let detached = self.detach(key);
         match reason {
             CloseReason::TooSlow | CloseReason::Silent | CloseReason::ByPeer(_) => send_queue.abort(reason),
-            _ if has_next => send_queue.close_after_partial(reason),
-            _ => send_queue.close(reason),
+            _ if has_next => send_queue.close_after_partial(reason, text),
+            _ => send_queue.close_with(reason, text),
         }
         detached
     }

@@ -46,7 +46,7 @@ impl RegistryState {
     /// Connects a user; see `/connect`.
     ///
     /// # Errors
-    /// The id belongs to a connection of another user, or a limit is reached. Nothing is changed.
+    /// The user is blocked, the id belongs to a connection of another user, or a limit is reached. Nothing is changed.
     pub fn connect(
         &mut self,
         request: Connect,
@@ -55,6 +55,9 @@ impl RegistryState {
     ) -> Result<Opened, ConnectRefused> {
         let known = self.user_id(&request.username);
         let conn_id = request.conn_id.unwrap_or_else(Uuid::new_v4);
+        if self.blocks.is_blocked(&request.username, now) {
+            return Err(ConnectRefused::Blocked);
+        }
         let existing = self.connection(conn_id).map(|(key, connection)| (key, connection.user));
         let is_foreign = existing.is_some_and(|(_, owner)| Some(owner) != known);
         if is_foreign || known.is_some_and(|user| !self.may_access(user)) {
@@ -84,6 +87,8 @@ impl RegistryState {
                 key
             }
         };
+        // The application vouches for the connection from now on.
+        self.expiries.remove(key);
         self.mark_present(key, now, effects);
         let mut names = request.channels;
         // Joins in sorted order, like the original.
@@ -123,7 +128,7 @@ impl RegistryState {
         self.set_deadline(key, Some(idle));
     }
 
-    fn join_all(
+    pub(super) fn join_all(
         &mut self,
         key: ConnKey,
         names: &[String],

@@ -1,10 +1,13 @@
 //! The registry: users and connections, and channels by name. Every request from HTTP starts here.
 
 pub(crate) mod limits;
+mod blocks;
 mod browse;
 mod connect;
 mod demo_share;
 mod drain_schedule;
+mod expiries;
+mod grants;
 mod lifecycle;
 pub(crate) mod messages;
 mod requests;
@@ -108,6 +111,7 @@ impl Registry {
     /// another server.
     fn handle_deadlines(&mut self, context: &mut Context<Self>) {
         let now = self.clock.ticked_ms();
+        self.parts.state.blocks.expire(now);
         let is_done = self.drain_schedule.is_some() || self.parts.state.tick(now, TURN, &mut self.effects);
         self.apply_in_turns(context);
         if !is_done {
@@ -123,6 +127,7 @@ impl Registry {
         counters.users.set(stats.active_users as u64);
         counters.remembered_users.set(stats.remembered_users as u64);
         counters.channels.set(stats.channels as u64);
+        counters.blocks.set(self.parts.state.blocks.len() as u64);
     }
 
     /// Ends a request. After many effects, the registry yields to other tasks before the next request. Otherwise actix

@@ -9,8 +9,9 @@ use crate::broker::channel::messages::ChannelRef;
 use crate::broker::hub::messages::{Attach, Detached, ToHub};
 use crate::broker::receipts::ReceiptSlot;
 use crate::broker::requests::{
-    Connect, ConnectRefused, Connected, EndedConnections, Requester, SetUserState, StateChanged,
-    StateRefused, Subscribe, SubscribeRefused, Subscribed, UnknownConnection, Unsubscribe,
+    Block, BlockUser, Connect, ConnectRefused, Connected, EndedConnections, Ending, Requester, SetUserState,
+    StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, TokenGrant, TokenGrantRefused,
+    UnknownConnection, Unsubscribe,
 };
 use crate::http_error::OverLimit;
 use crate::protocol::ids::ChannelId;
@@ -97,9 +98,9 @@ impl Registry {
         ids.map(|ids| self.channel_refs(ids))
     }
 
-    pub fn disconnect(&mut self, conn_id: Uuid, context: &mut Context<Self>) -> bool {
+    pub fn disconnect(&mut self, conn_id: Uuid, why: &Ending, context: &mut Context<Self>) -> bool {
         let now = self.now_ms();
-        let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
+        let known = self.parts.state.disconnect(conn_id, why, now, &mut self.effects);
         self.apply_in_turns(context);
         known
     }
@@ -108,12 +109,37 @@ impl Registry {
         &mut self,
         user: &str,
         at_most: usize,
+        why: &Ending,
         context: &mut Context<Self>,
     ) -> Option<EndedConnections> {
         let now = self.now_ms();
-        let ended = self.parts.state.disconnect_user(user, at_most, now, &mut self.effects);
+        let ended = self.parts.state.disconnect_user(user, at_most, why, now, &mut self.effects);
         self.apply_in_turns(context);
         ended
+    }
+
+    pub fn grant_token(
+        &mut self,
+        grant: TokenGrant,
+        context: &mut Context<Self>,
+    ) -> Result<Uuid, TokenGrantRefused> {
+        let now = self.now_ms();
+        let granted = self.parts.state.grant(grant, now, &mut self.effects);
+        self.end_change(context);
+        granted
+    }
+
+    pub fn block(&mut self, request: BlockUser) -> Result<(), OverLimit> {
+        let (now, state) = (self.now_ms(), &mut self.parts.state);
+        state.blocks.set(request, now, state.limits.blocks)
+    }
+
+    pub fn unblock(&mut self, user: &str) -> bool {
+        self.parts.state.blocks.remove(user)
+    }
+
+    pub fn list_blocks(&self) -> Vec<Block> {
+        self.parts.state.blocks.list(self.now_ms())
     }
 
     /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels.
@@ -180,7 +206,7 @@ impl Handler<Attach> for Registry {
             Some(answer) => _ = answer.send(attached),
             // Like the original: accepted and closed immediately.
             None if attached.is_err() => {
-                let release = ToHub::Release(location.slot, CloseReason::Ended);
+                let release = ToHub::Release(location.slot, CloseReason::Ended.into());
                 self.effects.push(Effect::Hub(location.hub, release));
             }
             None => {}

@@ -1,6 +1,8 @@
 //! The state of the registry: users, connections, channels by name. Pure; the caller passes the time.
 
+use super::blocks::Blocks;
 use super::demo_share::DemoShare;
+use super::expiries::TokenExpiries;
 use super::limits::RegistryLimits;
 use super::users::{User, Users};
 use crate::broker::channel::messages::ToChannel;
@@ -100,6 +102,13 @@ pub struct ConnectionRecord {
     pub(super) born: Stamp,
 }
 
+impl Phase {
+    /// The phase of a connection whose session is being released without a successor.
+    pub(super) fn releasing(from: ConnectionSlot) -> Self {
+        Self::Releasing(Box::new(Handover { from, to: None }))
+    }
+}
+
 impl ConnectionRecord {
     /// Whether the connection counts as present.
     pub fn is_present(&self) -> bool {
@@ -124,6 +133,8 @@ pub struct RegistryState {
     pub(super) limits: RegistryLimits,
     patterns: ChannelPatterns,
     pub(super) demo: DemoShare,
+    pub(super) blocks: Blocks,
+    pub(super) expiries: TokenExpiries,
     pub(super) connections: Slab<ConnectionRecord>,
     shrink_hint: ShrinkHint,
     /// Indexes of connections, by ids that clients and applications choose.
@@ -146,6 +157,8 @@ impl RegistryState {
             limits: RegistryLimits::default(),
             patterns: ChannelPatterns::default(),
             demo: DemoShare::default(),
+            blocks: Blocks::default(),
+            expiries: TokenExpiries::default(),
             connections: Slab::new(),
             shrink_hint: ShrinkHint::default(),
             by_id: KeyIndex::default(),
@@ -241,6 +254,7 @@ impl RegistryState {
         self.by_id.remove(key.index, |index| &self.connections[index as usize].id);
         let connection = self.connections.remove(key.index as usize);
         self.shrink_hint.shrunk(&mut self.connections);
+        self.expiries.remove(key);
         self.note_connection(connection.user, -1);
         Some(connection)
     }

@@ -3,11 +3,13 @@
 use super::state::{ConnectionTimes, Effect, NextSession, Phase, RegistryState, subscriptions};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::hub::messages::{AttachRefused, Attaching, Detached, ToHub};
+use crate::broker::requests::Ending;
 use crate::broker::requests::{Connect, ConnectRefused, Subscribe};
 use crate::config::{ChannelPatterns, FileFormat, parse};
 use crate::fixtures::{PLENTY, channel, conn, location, message, time, view};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
 use crate::protocol::settings::{ChannelConfig, ChannelSettings};
+use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::Transport;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -150,8 +152,8 @@ impl Registry {
                 };
                 Some(format!("{}: {command}", name(channel)))
             }
-            Effect::Hub(_, ToHub::Release(slot, reason)) => {
-                Some(format!("release {} {reason:?}", slot.index))
+            Effect::Hub(_, ToHub::Release(slot, why)) => {
+                Some(format!("release {} {:?}", slot.index, why.reason))
             }
             _ => None,
         });
@@ -278,9 +280,10 @@ fn disconnecting_releases_the_attached_and_the_waiting_session() {
     registry.attach(location(0, 1));
     registry.attach(location(0, 2));
     registry.commands();
-    assert!(registry.state.disconnect(id(1), 5, &mut registry.effects));
+    let ended = Ending::from(CloseReason::Ended);
+    assert!(registry.state.disconnect(id(1), &ended, 5, &mut registry.effects));
     assert_eq!(registry.commands(), ["a: leave", "b: leave", "release 1 Ended", "release 2 Ended"]);
-    assert!(!registry.state.disconnect(id(1), 5, &mut registry.effects));
+    assert!(!registry.state.disconnect(id(1), &ended, 5, &mut registry.effects));
     registry.detached(location(0, 1), 6);
     registry.state.check(6);
 }
