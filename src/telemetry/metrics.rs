@@ -78,6 +78,14 @@ pub const METRICS: &[Metric] = &[
     counter("messages", "messages", |counters| counters.messages.get()),
     counter("messages_queued", "messages queued to connections", |counters| counters.queued.get()),
     counter("deliveries", "deliveries", |counters| counters.deliveries.get()),
+    counter("streams_recovered", "streams recovered by returning clients", |counters| {
+        counters.streams_recovered.get()
+    }),
+    counter(
+        "streams_not_recovered",
+        "streams in which returning clients may have missed something",
+        |counters| counters.streams_not_recovered.get(),
+    ),
     counter("receipts_given", "receipts", |counters| counters.receipts.given(ReceiptLevel::Position)),
     counter("receipts_late", "receipts that were late", |counters| {
         counters.receipts.late(ReceiptLevel::Position)

@@ -48,6 +48,10 @@ impl Level {
 pub struct Counters {
     /// Frames passed to sessions.
     pub deliveries: Counter,
+    /// Streams of which a returning client received everything that it had missed.
+    pub streams_recovered: Counter,
+    /// Streams of which a returning client may have missed something.
+    pub streams_not_recovered: Counter,
     /// Messages queued for connections, counted once for each receiving connection, with or without a session.
     pub queued: Counter,
     /// Accepted messages, including those for unknown channels.

@@ -144,6 +144,9 @@ impl HubShared {
         self.handle_due();
         let slice = self.fanout.borrow_mut().run(&mut self.table.borrow_mut(), SLICE);
         self.counters.deliveries.add(slice.deliveries);
+        let (recovered, lost) = std::mem::take(&mut self.table.borrow_mut().recoveries);
+        self.counters.streams_recovered.add(recovered);
+        self.counters.streams_not_recovered.add(lost);
         self.in_flight.hub_bytes.sub(slice.bytes);
         for (key, pushed) in slice.failed {
             self.apply_result(key, pushed);
@@ -245,7 +248,8 @@ impl Hub {
                 shared.close_after_pending(keys, CloseReason::GoingAway);
             }
         }
-        if shared.table.borrow().has_unfinished() {
+        let table = shared.table.borrow();
+        if table.has_unfinished() || table.recoveries != (0, 0) {
             shared.work.notify_one();
         }
     }
