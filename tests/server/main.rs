@@ -29,6 +29,7 @@ mod proxies;
 mod long_poll;
 mod random_clients;
 mod scenarios;
+mod sse;
 mod websocket;
 
 // The console, the demos and the API's description.
