@@ -3,7 +3,8 @@
 use actix_web::HttpRequest;
 
 /// Paths that browsers and load balancers request.
-const PUBLIC: [&str; 7] = ["/", "/ws", "/listen", "/disconnect", "/token", "/health/live", "/health/ready"];
+const PUBLIC: [&str; 8] =
+    ["/", "/ws", "/listen", "/sse", "/disconnect", "/token", "/health/live", "/health/ready"];
 /// Public folders: the browser library, the demo and its documents.
 const PUBLIC_BELOW: [&str; 3] = ["/static", "/demo", "/docs"];
 
@@ -61,6 +62,7 @@ mod tests {
             "/",
             "/ws",
             "/listen",
+            "/sse",
             "/disconnect",
             "/token",
             "/static/channelstream/index.js",

@@ -1,7 +1,17 @@
 //! The progress of the server's shutdown.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio::sync::watch;
+
+/// The longest reconnect delay that is sent to a client, in ms. Clients of the original wait this long after a first
+/// failure anyway.
+const MAX_RETRY_MS: u64 = 2_000;
+
+/// The reconnect delay that is sent to clients whose sessions are closed within `spread` ms, in ms. It is the same for
+/// all, so that they reconnect spread over time as they were closed, after this server has stopped.
+pub fn retry_ms(spread: u64) -> u16 {
+    spread.min(MAX_RETRY_MS) as u16
+}
 
 /// The stages of a shutdown, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +31,7 @@ pub enum Stage {
 #[derive(Debug, Default)]
 pub struct Drain {
     begun: AtomicBool,
+    retry_ms: AtomicU32,
     stage: watch::Sender<Stage>,
 }
 
@@ -28,6 +39,16 @@ impl Drain {
     /// Whether the shutdown has begun.
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// The reconnect delay for clients that come during the shutdown, in ms.
+    pub fn retry_ms(&self) -> u32 {
+        self.retry_ms.load(Ordering::Relaxed)
+    }
+
+    /// Sets the reconnect delay, before the shutdown begins.
+    pub fn set_retry_ms(&self, ms: u32) {
+        self.retry_ms.store(ms, Ordering::Relaxed);
     }
 
     pub fn stage(&self) -> Stage {

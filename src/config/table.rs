@@ -168,16 +168,18 @@ settings! {
         require_tokens: bool = false => FLAG;
     }
     "Connections" {
-        /// Interval of the `[]` heartbeat on each websocket, in ms; 0 turns it off.
+        /// Interval of the heartbeat on each websocket and event stream, in ms; 0 turns it off, except for clients that receive cursors with it.
         heartbeat_interval_ms: u64 = 5_000 => duration(0, HOUR_MS);
         /// Interval of websocket pings, in ms; 0 turns them off.
         ping_interval_ms: u64 = 25_000 => duration(0, HOUR_MS);
-        /// The server closes a websocket that sends nothing, not even a pong, for this long; 0 means never. A plain number is in ms.
+        /// The server closes a websocket that sends nothing, not even a pong, for this long, and an event stream whose data is not acknowledged; 0 means never. A plain number is in ms.
         pong_timeout was socket_idle_timeout_ms: u64 = 60_000 => duration(0, DAY_MS);
         /// A connection without a websocket or poll for this long leaves its channels. A plain number is in ms.
         unattached_timeout was connection_idle_timeout_ms: u64 = 15_000 => duration(1, DAY_MS);
         /// Time between the close of a websocket and its `parted` event. A plain number is in ms.
         leave_delay was part_delay_ms: u64 = 500 => duration(0, HOUR_MS);
+        /// Shortest reconnect delay of clients of server-sent events, in ms; each waits up to twice as long. Their connections stay present for twice this time, in addition to `leave_delay`.
+        sse_retry_ms: u64 = 1_000 => duration(100, 60_000);
         /// How long a connection that left may return with the same id, in ms.
         grace_time_ms: u64 = 30_000 => duration(0, DAY_MS);
         /// How long a long-poll waits for its first message, in ms.
@@ -206,7 +208,7 @@ settings! {
         publish_window_ms: u64 = 300_000 => duration(1_000, DAY_MS);
     }
     "Limits" {
-        /// Maximum number of open websockets and long-polls; 0 means as many as the system allows.
+        /// Maximum number of open websockets, long-polls and event streams; 0 means as many as the system allows.
         max_sessions: usize = 0 => number(0, 1 << 32);
         /// Maximum number of HTTP connections that each worker serves at a time; others wait to be accepted.
         max_http_connections: usize = 25_600 => number(1, 16_777_216);

@@ -32,6 +32,8 @@ pub(crate) enum RequestStep {
     Handling,
     /// The client receives an answer.
     Responding,
+    /// The client receives an answer without an end, at its own pace.
+    Streaming,
     /// The client has received its answer and has not sent another request.
     Idle,
     /// The client has received all that was written, but the answer or the request's body is not complete.
@@ -100,6 +102,7 @@ pub struct ConnectionDeadline {
     pub(crate) step: Cell<RequestStep>,
     until_ms: Cell<u64>,
     idle_until_ms: Cell<u64>,
+    max_silence_ms: Cell<u64>,
     task: Cell<Option<Waker>>,
     /// The bytes to write in place of an answer before the connection is closed.
     final_answer: Cell<Option<Bytes>>,
@@ -115,6 +118,7 @@ impl ConnectionDeadline {
             step: Cell::new(RequestStep::Head),
             until_ms: until(),
             idle_until_ms: until(),
+            max_silence_ms: Cell::default(),
             task: Cell::default(),
             final_answer: Cell::default(),
         };
@@ -130,7 +134,9 @@ impl ConnectionDeadline {
             RequestStep::Body | RequestStep::LingeringWithBody => body,
             RequestStep::Responding => answer,
             RequestStep::Lingering => LINGER_MS,
-            RequestStep::Handling | RequestStep::Idle | RequestStep::Unfinished => u64::MAX,
+            RequestStep::Handling | RequestStep::Streaming | RequestStep::Idle | RequestStep::Unfinished => {
+                u64::MAX
+            }
         };
         self.until_ms.set(self.after(time));
     }
@@ -205,6 +211,18 @@ impl ConnectionDeadline {
         self.start_step(RequestStep::Responding);
     }
 
+    /// To be called when a response without an end begins. Its peer must acknowledge data within `max_silence_ms`; 0 means no
+    /// limit.
+    pub fn start_stream(&self, max_silence_ms: u64) {
+        self.start_step(RequestStep::Streaming);
+        self.max_silence_ms.set(max_silence_ms);
+    }
+
+    /// The limit of [`ConnectionDeadline::start_stream`], which the socket must apply; 0 for none. Returned once.
+    pub(crate) fn take_max_silence_ms(&self) -> u64 {
+        self.max_silence_ms.take()
+    }
+
     /// To be called when the server has finished sending and waits for the client to do the same.
     pub(crate) fn start_lingering(&self, has_body: bool) {
         self.start_step(if has_body { RequestStep::LingeringWithBody } else { RequestStep::Lingering });
@@ -249,7 +267,7 @@ impl ConnectionDeadline {
             }
             RequestStep::Responding => Some(Verdict::Over(Limit::AnswerTime)),
             RequestStep::Idle | RequestStep::Lingering => Some(Verdict::Close),
-            RequestStep::Handling => None,
+            RequestStep::Handling | RequestStep::Streaming => None,
         }
     }
 

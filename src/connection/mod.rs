@@ -6,6 +6,7 @@ pub(crate) mod turn;
 pub(crate) mod exchange;
 pub(crate) mod body_pieces;
 pub(crate) mod reject;
+pub(crate) mod peer_timeout;
 pub(crate) mod deadline;
 pub(crate) mod deadline_tracker;
 pub(crate) mod timed_socket;

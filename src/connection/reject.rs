@@ -51,6 +51,11 @@ fn skip(socket: &TcpStream) -> io::Result<usize> {
 
 /// The bytes of the answer with this refusal, which closes the connection.
 pub fn answer(refusal: &Refusal) -> Bytes {
+    answer_with(refusal, &[])
+}
+
+/// The same with further header lines.
+pub fn answer_with(refusal: &Refusal, lines: &[u8]) -> Bytes {
     let response = refusal.response(None);
     let status = response.status();
     let mut out =
@@ -62,6 +67,7 @@ pub fn answer(refusal: &Refusal) -> Bytes {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
+    out.extend_from_slice(lines);
     let body = response.into_body().try_into_bytes().unwrap_or_default();
     out.extend_from_slice(format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes());
     out.extend_from_slice(&body);

@@ -110,7 +110,7 @@ impl<C: MessageHandler> DemoConnection<C> {
             close_wait: CloseWait::default(),
             // The handshake may have been followed by messages.
             behind: true,
-            _counted: [counted, Counted::new(demo.in_flight.sessions.clone())],
+            _counted: [counted, Counted::new(demo.in_flight.sessions.websocket.clone())],
         });
     }
 

@@ -7,8 +7,16 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 /// Headers that a page of another origin may send.
-const ALLOWED_HEADERS: &str = "Content-Type, Depth, User-Agent, X-File-Size, X-Requested-With, If-Modified-Since, \
-    X-File-Name, Cache-Control, Pragma, Origin, Connection, Referer, Cookie";
+macro_rules! allowed_headers {
+    () => {
+        "Content-Type, Depth, User-Agent, X-File-Size, X-Requested-With, If-Modified-Since, X-File-Name, \
+            Cache-Control, Pragma, Origin, Connection, Referer, Cookie"
+    };
+}
+const ALLOWED_HEADERS: &str = allowed_headers!();
+
+/// What implementations of EventSource may send in addition to [`ALLOWED_HEADERS`].
+const ALLOWED_EVENT_HEADERS: &str = concat!(allowed_headers!(), ", Last-Event-ID");
 
 /// Sent with every answer that other origins may read.
 const ALWAYS: [(HeaderName, HeaderValue); 4] = [
@@ -20,6 +28,28 @@ const ALWAYS: [(HeaderName, HeaderValue); 4] = [
     (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS)),
     (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
 ];
+
+/// The path of event streams.
+pub const EVENT_STREAMS: &str = "/sse";
+
+/// Header lines for an event stream that the HTTP stack does not send.
+pub fn lines_for_events(settings: &Settings, origin: Option<&str>) -> Vec<u8> {
+    let mut headers = HeaderMap::new();
+    add_for_events(&mut headers, settings, origin);
+    let mut lines = Vec::with_capacity(512);
+    for (name, value) in &headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            lines.extend_from_slice(part);
+        }
+    }
+    lines
+}
+
+/// Adds the headers for an answer about an event stream; see [`add`].
+pub fn add_for_events(headers: &mut HeaderMap, settings: &Settings, origin: Option<&str>) {
+    add(headers, settings, origin);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_EVENT_HEADERS));
+}
 
 /// Adds the headers. An `Origin` is allowed if it contains an entry of `allow_cors` and matches one of `allowed_origins`;
 /// an empty list allows all.
@@ -61,7 +91,7 @@ pub fn is_shared(path: &str) -> bool {
 /// headers a refused poll with an unknown id looks like a network error, and the client cannot detect that it must connect
 /// again.
 pub fn is_for_browsers(path: &str) -> bool {
-    matches!(path, "/listen" | "/disconnect" | "/token")
+    matches!(path, "/listen" | EVENT_STREAMS | "/disconnect" | "/token")
 }
 
 /// Whether this is a preflight. OPTIONS has the same answer on every path, also on unknown ones.

@@ -14,6 +14,7 @@ use crate::api::{
 use crate::console;
 use crate::http_error::Refusal;
 use crate::transports::long_poll::listen;
+use crate::transports::sse::endpoint;
 use actix_web::web;
 
 /// The signed API for backends.
@@ -42,6 +43,7 @@ pub fn backends(cfg: &mut web::ServiceConfig) {
 /// The endpoints for browsers.
 pub fn browsers(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/listen").route(web::get().to(listen::listen)))
+        .service(web::resource("/sse").route(web::get().to(endpoint::events)))
         .service(
             web::resource("/disconnect")
                 .route(web::post().to(disconnect::disconnect_by_body))

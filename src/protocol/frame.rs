@@ -3,11 +3,13 @@
 use super::ids::UserId;
 use super::user_set::UserSet;
 use super::websocket::{self, HEADER_ROOM};
-use crate::protocol::ids::{Offset, Stamp, Stream};
+use super::{event_stream, position::Cursor};
+use crate::protocol::ids::{Epoch, Offset, Position, ServerEpoch, Stamp, Stream};
 use bytes::Bytes;
 use std::borrow::Borrow;
 use std::cell::OnceCell;
 use std::fmt;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -33,6 +35,8 @@ impl LiveFlag {
 const LIST_END: &[u8] = b"}]";
 const CATCHUP_MEMBER: &str = ",\"catchup\":true";
 const CATCHUP_TAIL: &[u8] = b",\"catchup\":true}]";
+/// The most bytes that an event has beside its object: an id, and the members of a catch-up.
+const EVENT_ROOM: usize = 128;
 const CATCHUP_ELEMENT_TAIL: &[u8] = b",\"catchup\":true}";
 
 /// The last member of an event for clients that asked for positions.
@@ -141,6 +145,32 @@ impl Frame {
         self.with_tail(self.open.clone(), &format!("{CATCHUP_MEMBER}{}", OffsetMember(offset)))
     }
 
+    /// Appends a line of an event stream with the live form and the offset.
+    fn write_event_data(&self, offset: Offset, out: &mut Vec<u8>) {
+        self.write_data(self.open.start..self.live.len() - LIST_END.len(), OffsetMember(offset), out);
+    }
+
+    /// The catch-up form with the offset of the frame in its stream, as an event without an id.
+    pub fn catchup_event(&self, offset: Offset) -> Bytes {
+        let mut out = Vec::with_capacity(self.open.len() + EVENT_ROOM);
+        self.write_data(
+            self.open.clone(),
+            format_args!("{CATCHUP_MEMBER}{}", OffsetMember(offset)),
+            &mut out,
+        );
+        out.into()
+    }
+
+    /// Appends a part of the live form, these members and the end of the list as the data of an event, and ends the event.
+    fn write_data(&self, object: Range<usize>, members: impl fmt::Display, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"data: [");
+        out.extend_from_slice(&self.live[object]);
+        // A vector accepts every write.
+        let _ = write!(out, "{members}");
+        out.extend_from_slice(LIST_END);
+        out.extend_from_slice(b"\n\n");
+    }
+
     /// A websocket frame of a part of the live form, these members, and the end of the list.
     fn with_tail(&self, object: Range<usize>, members: &str) -> Bytes {
         let mut draft = FrameDraft::new(object.len() + members.len());
@@ -193,12 +223,34 @@ impl FrameDraft {
     }
 }
 
+/// What the ids of events say beside the offset of the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdBase {
+    pub server: ServerEpoch,
+    /// The hub delivered every frame up to this stamp before these frames.
+    pub covered: Stamp,
+    /// The epoch of the stream, if the hub knows it.
+    pub epoch: Option<Epoch>,
+}
+
+impl IdBase {
+    fn id(self, offset: Offset) -> Cursor {
+        let frame = self.epoch.map(|epoch| Position { epoch, offset });
+        Cursor { server: self.server, stamp: self.covered, frame }
+    }
+
+    /// For frames whose ids do not matter.
+    #[cfg(test)]
+    pub fn at(covered: Stamp) -> Self {
+        Self { server: ServerEpoch::new(0), covered, epoch: None }
+    }
+}
+
 /// Several frames of one stream, joined so that one write sends them all.
 #[derive(Debug)]
 pub struct FrameBatch {
     pub stream: Stream,
-    /// The hub delivered every frame up to this stamp before these frames.
-    pub covered: Stamp,
+    pub ids: IdBase,
     /// The bytes of all frames, in order.
     pub bytes: Bytes,
     /// The end of each frame within `bytes`, and its offset.
@@ -207,28 +259,30 @@ pub struct FrameBatch {
     deflated: OnceCell<Box<FrameBatch>>,
     /// The form with offsets. Created on first use.
     positioned: OnceCell<Box<FrameBatch>>,
+    /// The form of event streams. Created on first use.
+    events: OnceCell<Box<FrameBatch>>,
 }
 
 impl FrameBatch {
     /// Joins the live forms of frames.
     pub fn live<'a>(
         stream: Stream,
-        covered: Stamp,
+        ids: IdBase,
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
     ) -> Self {
-        Self::join(stream, covered, frames.map(|(offset, frame)| (offset, frame.live())))
+        Self::join(stream, ids, frames.map(|(offset, frame)| (offset, frame.live())))
     }
 
     /// Joins frames in the form that `form` returns.
     fn join<B: Borrow<Bytes>>(
         stream: Stream,
-        covered: Stamp,
+        ids: IdBase,
         frames: impl Iterator<Item = (Offset, B)> + Clone,
     ) -> Self {
         let mut iter = frames.clone();
         if let (Some((offset, bytes)), None) = (iter.next(), iter.next()) {
             let bytes = bytes.borrow().clone();
-            return Self::of(stream, covered, vec![(bytes.len(), offset)], bytes);
+            return Self::of(stream, ids, vec![(bytes.len(), offset)], bytes);
         }
         let size = frames.clone().map(|(_, bytes)| bytes.borrow().len()).sum();
         let mut joined = Vec::with_capacity(size);
@@ -237,23 +291,48 @@ impl FrameBatch {
             joined.extend_from_slice(bytes.borrow());
             ends.push((joined.len(), offset));
         }
-        Self::of(stream, covered, ends, joined.into())
+        Self::of(stream, ids, ends, joined.into())
     }
 
-    pub fn of(stream: Stream, covered: Stamp, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
-        Self { stream, covered, bytes, ends, deflated: OnceCell::new(), positioned: OnceCell::new() }
+    pub fn of(stream: Stream, ids: IdBase, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
+        Self {
+            stream,
+            ids,
+            bytes,
+            ends,
+            deflated: OnceCell::new(),
+            positioned: OnceCell::new(),
+            events: OnceCell::new(),
+        }
     }
 
     /// The form with offsets, created once for all members of a group.
     pub fn positioned<'a>(&self, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> &FrameBatch {
         self.positioned.get_or_init(|| {
             let frames: Vec<_> = frames.map(|(offset, frame)| (offset, frame.positioned(offset))).collect();
-            Box::new(Self::join(
-                self.stream,
-                self.covered,
-                frames.iter().map(|(offset, bytes)| (*offset, bytes)),
-            ))
+            Box::new(Self::join(self.stream, self.ids, frames.iter().map(|(offset, bytes)| (*offset, bytes))))
         })
+    }
+
+    /// The form of event streams, created once for all members of a group.
+    pub fn events<'a>(&self, frames: impl Iterator<Item = (Offset, &'a Frame)>) -> &FrameBatch {
+        self.events.get_or_init(|| Box::new(Self::of_events(self.stream, self.ids, frames)))
+    }
+
+    /// Joins frames as events with these ids.
+    pub fn of_events<'a>(
+        stream: Stream,
+        ids: IdBase,
+        frames: impl Iterator<Item = (Offset, &'a Frame)>,
+    ) -> Self {
+        let (mut joined, mut ends) = (Vec::new(), Vec::new());
+        for (offset, frame) in frames {
+            joined.reserve(frame.live.len() + EVENT_ROOM);
+            event_stream::write_id(&mut joined, ids.id(offset));
+            frame.write_event_data(offset, &mut joined);
+            ends.push((joined.len(), offset));
+        }
+        Self::of(stream, ids, ends, joined.into())
     }
 
     /// The bytes of each frame, in order.
@@ -281,11 +360,7 @@ impl FrameBatch {
                 (offset, deflated.unwrap_or(frame))
             };
             let frames: Vec<_> = self.frames().map(deflate).collect();
-            Box::new(Self::join(
-                self.stream,
-                self.covered,
-                frames.iter().map(|(offset, bytes)| (*offset, bytes)),
-            ))
+            Box::new(Self::join(self.stream, self.ids, frames.iter().map(|(offset, bytes)| (*offset, bytes))))
         })
     }
 
@@ -297,7 +372,7 @@ impl FrameBatch {
     ) -> &FrameBatch {
         self.deflated.get_or_init(|| {
             let frames = frames.map(|(offset, frame)| (offset, frame.deflated(threshold)));
-            Box::new(Self::join(self.stream, self.covered, frames))
+            Box::new(Self::join(self.stream, self.ids, frames))
         })
     }
 }
@@ -337,17 +412,37 @@ mod tests {
     }
 
     #[test]
+    fn an_event_has_an_id_and_one_line() {
+        let frame = frame(b"{\"a\":1", LiveFlag::False);
+        let (epoch, server) = (Epoch::parse("7c2k9x4m").unwrap(), ServerEpoch::parse("7c2k9x").unwrap());
+        let ids = IdBase { epoch: Some(epoch), server, covered: Stamp(36) };
+        let live =
+            |ids| FrameBatch::of_events(Stream::Private, ids, [(19, &frame), (20, &frame)].into_iter());
+        let events = live(ids);
+        let event = |offset: &str, id: &str| {
+            format!("id: {id}\ndata: [{{\"a\":1,\"catchup\":false,\"offset\":{offset}}}]\n\n")
+        };
+        let first = event("19", "17c2k9x.10.7c2k9x4m.j");
+        assert_eq!(events.bytes, first.clone() + &event("20", "17c2k9x.10.7c2k9x4m.k"));
+        assert_eq!(events.ends, [(first.len(), 19), (events.bytes.len(), 20)]);
+        let without_epoch = live(IdBase { epoch: None, ..ids });
+        assert_eq!(without_epoch.bytes, event("19", "17c2k9x.10") + &event("20", "17c2k9x.10"));
+        let catchup = b"data: [{\"a\":1,\"catchup\":true,\"offset\":19}]\n\n";
+        assert_eq!(&frame.catchup_event(19)[..], catchup);
+    }
+
+    #[test]
     fn a_batch_has_its_frames_in_every_form() {
         let frames = [10, 200, 70_000].map(|size| {
             let object = format!("{{\"x\":\"{}\"", "7".repeat(size));
             frame(object.as_bytes(), LiveFlag::False)
         });
         let pairs = || (1..).zip(&frames);
-        let batch = FrameBatch::live(Stream::Private, Stamp(5), pairs());
+        let batch = FrameBatch::live(Stream::Private, IdBase::at(Stamp(5)), pairs());
         let positioned = batch.positioned(pairs());
         let expected: Vec<_> = pairs().map(|(offset, frame)| frame.positioned(offset)).collect();
         assert_eq!(positioned.bytes, expected.concat());
-        assert_eq!((positioned.ends.len(), positioned.covered), (3, Stamp(5)));
+        assert_eq!((positioned.ends.len(), positioned.ids.covered), (3, Stamp(5)));
         for (offset, element) in positioned.elements() {
             let json: serde_json::Value = serde_json::from_slice(&element).unwrap();
             assert_eq!(json["offset"], offset);

@@ -11,5 +11,6 @@ pub mod settings;
 pub mod event;
 pub(crate) mod user_list;
 pub mod user_set;
+pub(crate) mod event_stream;
 pub mod frame;
 pub mod websocket;

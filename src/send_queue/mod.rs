@@ -23,7 +23,7 @@ mod transport;
 use crate::protocol::ids::{Offset, Stamp, Stream};
 use crate::protocol::websocket::close::CloseReason;
 use bytes::Bytes;
-pub use push::PushResult;
+pub use push::{PushResult, StreamElement};
 use queue::Queue;
 pub use queue::{QueueCapacity, frames_here, queued_here};
 use rustc_hash::FxHashMap;
@@ -47,6 +47,8 @@ enum Sink {
     Socket(TcpStream),
     /// The session sends what was collected.
     Response,
+    /// The HTTP stack takes the bytes, as the body of a response.
+    Body,
     /// The simulator's socket, which accepts a configured number of bytes.
     #[cfg(test)]
     Simulated(std::rc::Rc<simulated::Socket>),
@@ -60,6 +62,8 @@ pub struct SendQueue {
     waker: RefCell<Option<Waker>>,
     /// Frames of at least this many bytes are compressed. `None` if the client does not accept compressed messages.
     deflate_from: Option<u32>,
+    /// The reconnect delay of the client, in ms; 0 for transports without one.
+    retry_ms: u32,
     /// Every frame up to this stamp was sent or waits here. 0 before the first catch-up, and for clients that did not ask
     /// for positions.
     covered: Cell<Stamp>,
@@ -69,6 +73,8 @@ pub struct SendQueue {
     sealed: Cell<bool>,
     assembling: Cell<bool>,
     answering: Cell<bool>,
+    /// Nothing is sent yet, because the beginning of the response is not known.
+    held: Cell<bool>,
     /// A send of [`SendQueue::ready`] whose result is not known yet is in progress.
     sending: Cell<bool>,
     last_received: Cell<u64>,
@@ -92,6 +98,13 @@ impl SendQueue {
         self
     }
 
+    /// The send queue of an event stream, on a socket if the HTTP stack does not have it. Its client returns after
+    /// `retry_ms`.
+    pub fn events(socket: Option<TcpStream>, max_queued: QueueCapacity, now_ms: u64, retry_ms: u32) -> Self {
+        let sink = socket.map_or(Sink::Body, Sink::Socket);
+        Self { retry_ms, ..Self::new(Transport::Sse, sink, max_queued, now_ms) }.positioned(true)
+    }
+
     /// The send queue of a long-poll.
     pub fn poll(max_queued: QueueCapacity, now_ms: u64) -> Self {
         Self::new(Transport::LongPoll, Sink::Response, max_queued, now_ms)
@@ -104,12 +117,14 @@ impl SendQueue {
             queue: RefCell::new(Queue::new(max_queued)),
             waker: RefCell::new(None),
             deflate_from: None,
+            retry_ms: 0,
             covered: Cell::default(),
             positioned: false,
             closing: Cell::new(None),
             sealed: Cell::new(false),
             assembling: Cell::new(false),
             answering: Cell::new(false),
+            held: Cell::new(false),
             sending: Cell::new(false),
             last_received: Cell::new(now_ms),
         }
@@ -122,6 +137,22 @@ impl SendQueue {
     /// Whether frames wait here for the response of the session.
     pub fn collects(&self) -> bool {
         self.transport.form() == WireForm::Elements
+    }
+
+    /// Whether frames are written as events.
+    pub fn writes_events(&self) -> bool {
+        self.transport.form() == WireForm::Events
+    }
+
+    /// Lets everything wait until [`SendQueue::release`].
+    pub fn hold(&self) {
+        self.held.set(true);
+    }
+
+    /// Lets the session send `first`, and then what has waited since [`SendQueue::hold`].
+    pub fn release(&self, first: Bytes) {
+        self.queue.borrow_mut().push_front(first);
+        self.held.set(false);
     }
 
     /// Whether the client accepts compressed messages.
@@ -215,7 +246,7 @@ impl SendQueue {
         if self.closing.get().is_some() {
             return;
         }
-        if let Some(bytes) = self.transport.close(reason, text) {
+        if let Some(bytes) = self.transport.close(reason, text, self.retry_ms) {
             self.push_one(&bytes);
         }
         self.closing.set(Some(reason));
@@ -308,6 +339,14 @@ impl SendQueue {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Removes up to `max` bytes from the front, for the body of a response. `None` if nothing is waiting.
+    pub fn take(&self, max: usize) -> Option<Bytes> {
+        let mut queue = self.queue.borrow_mut();
+        let bytes = queue.get(0).map(|item| item.bytes.slice(..item.bytes.len().min(max)))?;
+        queue.advance(bytes.len());
+        Some(bytes)
     }
 
     /// Registers the session's task to be woken when something changes.

@@ -3,8 +3,10 @@
 use super::SendQueue;
 use super::queue::{Mark, Queued};
 use super::transport::WireForm;
-use crate::protocol::frame::{Frame, FrameBatch};
+use crate::protocol::event_stream;
+use crate::protocol::frame::{Frame, FrameBatch, IdBase};
 use crate::protocol::ids::{Offset, Stream};
+use crate::protocol::position::Cursor;
 use crate::protocol::websocket::{Opcode, frame};
 use bytes::Bytes;
 
@@ -21,6 +23,17 @@ pub enum PushResult {
     Closed,
 }
 
+/// An element about the streams of a session.
+#[derive(Debug)]
+pub struct StreamElement {
+    /// Its type.
+    pub name: &'static str,
+    /// Its JSON object.
+    pub object: String,
+    /// The cursor, if it contains nothing else.
+    pub cursor: Option<Cursor>,
+}
+
 impl SendQueue {
     /// Sends live frames of one stream together, or collects them one by one.
     pub fn push_live<'a>(
@@ -29,7 +42,13 @@ impl SendQueue {
         frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
     ) -> PushResult {
         match self.transport.form() {
-            WireForm::Frames => self.push_batch(self.form(batch, frames)),
+            WireForm::Frames | WireForm::Events => match self.form(batch, frames.clone()) {
+                Some(form) => self.push_batch(form),
+                None => {
+                    let ids = IdBase { covered: self.covered.get(), ..batch.ids };
+                    self.push_batch(&FrameBatch::of_events(batch.stream, ids, frames))
+                }
+            },
             WireForm::Elements => {
                 let mark = |offset| Some(Mark { stream: batch.stream, offset });
                 match self.positioned {
@@ -46,19 +65,23 @@ impl SendQueue {
         }
     }
 
-    /// The form of these frames for this client: plain or compressed, with or without offsets.
+    /// The form of these frames for this client: plain or compressed, with or without offsets, or as events. `None` if the
+    /// client has a later cursor than the ids of these events: it receives events of its own.
     pub fn form<'a, 'f>(
         &self,
         batch: &'a FrameBatch,
         frames: impl Iterator<Item = (Offset, &'f Frame)> + Clone,
-    ) -> &'a FrameBatch {
+    ) -> Option<&'a FrameBatch> {
+        if self.writes_events() {
+            return (self.covered.get() <= batch.ids.covered).then(|| batch.events(frames));
+        }
         let deflate_from = self.deflate_from.map(|threshold| threshold as usize);
-        match (self.positioned, deflate_from) {
+        Some(match (self.positioned, deflate_from) {
             (false, None) => batch,
             (false, Some(threshold)) => batch.deflated(frames, threshold),
             (true, None) => batch.positioned(frames),
             (true, Some(threshold)) => batch.positioned(frames).deflated_frames(threshold),
-        }
+        })
     }
 
     /// Queues frames that the client missed, until [`SendQueue::flush_catchup`]. They do not count against the
@@ -80,6 +103,7 @@ impl SendQueue {
                     queue.push_exempt(Queued::new(frame.positioned_catchup(offset), mark));
                 }
                 WireForm::Frames => queue.push_exempt(Queued::new(frame.catchup().clone(), mark)),
+                WireForm::Events => queue.push_exempt(Queued::new(frame.catchup_event(offset), mark)),
                 WireForm::Elements => {
                     let [open, tail] = frame.catchup_element(self.positioned.then_some(offset));
                     queue.push_exempt(Queued::new(open, mark));
@@ -108,14 +132,23 @@ impl SendQueue {
 
     /// Queues an element about the streams, until [`SendQueue::flush_catchup`]. Like a catch-up it does not count against
     /// the capacity. A response contains it, also one that accepts no more frames.
-    pub fn push_element(&self, object: &str) -> PushResult {
-        let bytes = match self.transport.form() {
-            WireForm::Frames if self.sealed.get() => return PushResult::Closed,
-            WireForm::Frames => frame(Opcode::Text, format!("[{object}]").as_bytes()),
-            WireForm::Elements => Bytes::copy_from_slice(object.as_bytes()),
-        };
-        self.queue.borrow_mut().push_exempt(Queued::new(bytes, None));
+    pub fn push_element(&self, element: &StreamElement) -> PushResult {
+        if self.sealed.get() && !self.collects() {
+            return PushResult::Closed;
+        }
+        self.queue.borrow_mut().push_exempt(Queued::new(self.element(element), None));
         PushResult::Accepted
+    }
+
+    /// The form of an element for this client.
+    pub fn element(&self, element: &StreamElement) -> Bytes {
+        let StreamElement { name, object, cursor } = element;
+        match (self.transport.form(), cursor) {
+            (WireForm::Frames, _) => frame(Opcode::Text, format!("[{object}]").as_bytes()),
+            (WireForm::Events, Some(cursor)) => event_stream::id_only(*cursor),
+            (WireForm::Events, None) => event_stream::named(name, object),
+            (WireForm::Elements, _) => Bytes::copy_from_slice(object.as_bytes()),
+        }
     }
 
     /// Sends data outside the streams (a control frame, a heartbeat, a reply), in order with all other data. A
@@ -160,7 +193,7 @@ impl SendQueue {
         let full = !queue.is_empty() && !queue.has_room(bytes);
         if full {
             // The poll responds with its queued events; the next poll catches up with the rest.
-            self.cover(batch.covered);
+            self.cover(batch.ids.covered);
             self.sealed.set(true);
         } else {
             items.for_each(|item| queue.push(item));

@@ -159,6 +159,14 @@ impl Queue {
         self.waiting.get_or_insert_default().push(item);
     }
 
+    /// Puts bytes in front of everything, before any of it is sent. They do not count against the capacity.
+    pub fn push_front(&mut self, bytes: Bytes) {
+        self.push_exempt(Queued::new(bytes, None));
+        if let Some(waiting) = &mut self.waiting {
+            waiting.items.rotate_right(1);
+        }
+    }
+
     /// Appends an item that does not count against the capacity.
     pub fn push_exempt(&mut self, item: Queued) {
         let waiting = self.waiting.get_or_insert_default();
@@ -265,6 +273,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::frame::IdBase;
     use crate::protocol::ids::{ChannelId, Stamp};
     use proptest::prelude::*;
 
@@ -277,7 +286,7 @@ mod tests {
             bytes.extend(std::iter::repeat_n(index as u8, *length));
             ends.push((bytes.len(), index as Offset + 1));
         }
-        FrameBatch::of(STREAM, Stamp::default(), ends, bytes.into())
+        FrameBatch::of(STREAM, IdBase::at(Stamp::default()), ends, bytes.into())
     }
 
     #[test]

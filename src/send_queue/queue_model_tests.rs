@@ -1,6 +1,7 @@
 //! Random pushes, writes and closes, against a plain list of the unsent rest of each frame.
 
 use super::*;
+use crate::protocol::frame::IdBase;
 use crate::protocol::ids::{ChannelId, Stamp};
 use proptest::prelude::*;
 
@@ -122,7 +123,7 @@ fn act(queue: &mut Queue, model: &mut Model, step: Step) {
                 all.extend_from_slice(&bytes);
                 ends.push((all.len(), offset));
             }
-            queue.push_rest(&FrameBatch::of(STREAM, Stamp::default(), ends, all.into()), taken);
+            queue.push_rest(&FrameBatch::of(STREAM, IdBase::at(Stamp::default()), ends, all.into()), taken);
         }
         Step::Advance { bytes } => {
             // The kernel never accepts more than is queued.

@@ -1,7 +1,7 @@
 use super::simulated::Socket;
 use super::{FrameSender, PushResult, QueueCapacity, SendQueue, Sending};
 use crate::fixtures::{ENCODER, message, pair, read_to_end, whole_frames};
-use crate::protocol::frame::{Audience, FrameBatch};
+use crate::protocol::frame::{Audience, FrameBatch, IdBase};
 use crate::protocol::ids::{Stamp, Stream};
 use bytes::Bytes;
 use std::io::{ErrorKind, Read};
@@ -99,10 +99,18 @@ fn a_second_send_to_a_socket_waits_for_the_result_of_the_first() {
     run(async {
         let (server, client) = pair().await;
         let send_queue = SendQueue::socket(server, QueueCapacity::new(1_000, 1_000), 0);
-        let first =
-            FrameBatch::of(Stream::Private, Stamp::default(), vec![(3, 1)], Bytes::from_static(b"abc"));
-        let second =
-            FrameBatch::of(Stream::Private, Stamp::default(), vec![(3, 2)], Bytes::from_static(b"def"));
+        let first = FrameBatch::of(
+            Stream::Private,
+            IdBase::at(Stamp::default()),
+            vec![(3, 1)],
+            Bytes::from_static(b"abc"),
+        );
+        let second = FrameBatch::of(
+            Stream::Private,
+            IdBase::at(Stamp::default()),
+            vec![(3, 2)],
+            Bytes::from_static(b"def"),
+        );
         assert!(send_queue.ready(&first).is_some());
         assert!(send_queue.ready(&second).is_none(), "it could follow a part of the first");
         assert_eq!(send_queue.sent(&first, Ok(0)), PushResult::Accepted);

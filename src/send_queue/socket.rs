@@ -39,6 +39,7 @@ impl Sink {
             Self::Socket(socket) => SockRef::from(socket).send(bytes),
             // Collected frames are not written.
             Self::Response => Ok(0),
+            Self::Body => Err(io::ErrorKind::WouldBlock.into()),
             #[cfg(test)]
             Self::Simulated(socket) => socket.take(&[IoSlice::new(bytes)]),
         }
@@ -48,6 +49,7 @@ impl Sink {
         match self {
             Self::Socket(socket) => socket.try_write_vectored(slices),
             Self::Response => Ok(0),
+            Self::Body => Err(io::ErrorKind::WouldBlock.into()),
             #[cfg(test)]
             Self::Simulated(socket) => socket.take(slices),
         }
@@ -106,7 +108,10 @@ impl SendQueue {
     pub fn ready<'a>(&'a self, batch: &'a FrameBatch) -> Option<Sending<'a>> {
         match &self.sink {
             Sink::Socket(socket)
-                if !self.sealed.get() && !self.sending.get() && self.queue.borrow().is_empty() =>
+                if !self.sealed.get()
+                    && !self.sending.get()
+                    && !self.held.get()
+                    && self.queue.borrow().is_empty() =>
             {
                 self.sending.set(true);
                 Some(Sending { socket: socket.as_fd(), bytes: &batch.bytes })
@@ -118,6 +123,7 @@ impl SendQueue {
     /// Handles the result of sending `batch`: bytes that the kernel did not accept wait in the queue.
     pub fn sent(&self, batch: &FrameBatch, taken: io::Result<usize>) -> PushResult {
         self.sending.set(false);
+        self.note_ids(batch);
         let taken = match taken {
             Ok(taken) if taken == batch.bytes.len() => return PushResult::Accepted,
             Ok(taken) => taken,
@@ -131,7 +137,7 @@ impl SendQueue {
 
     /// Sends the handshake response, before anything else. Bytes that the kernel does not accept wait in the queue.
     pub fn push_answer(&self, answer: &[u8]) -> PushResult {
-        let taken = match self.sink.send(answer) {
+        let taken = match self.send(answer) {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => return self.refuse(PushResult::Broken),
@@ -144,6 +150,17 @@ impl SendQueue {
         PushResult::Accepted
     }
 
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        if self.held.get() { Err(io::ErrorKind::WouldBlock.into()) } else { self.sink.send(bytes) }
+    }
+
+    /// Records the cursor that an event stream has sent in ids, so that a heartbeat does not repeat it.
+    fn note_ids(&self, batch: &FrameBatch) {
+        if self.writes_events() {
+            self.cover(batch.ids.covered);
+        }
+    }
+
     pub(super) fn push_batch(&self, batch: &FrameBatch) -> PushResult {
         if self.sealed.get() {
             return PushResult::Closed;
@@ -151,7 +168,7 @@ impl SendQueue {
         let mut queue = self.queue.borrow_mut();
         if queue.is_empty() {
             drop(queue);
-            return self.sent(batch, self.sink.send(&batch.bytes));
+            return self.sent(batch, self.send(&batch.bytes));
         }
         if !queue.has_room(batch.bytes.len()) {
             drop(queue);
@@ -159,6 +176,7 @@ impl SendQueue {
         }
         queue.push_rest(batch, 0);
         drop(queue);
+        self.note_ids(batch);
         self.wake();
         PushResult::Accepted
     }
@@ -170,6 +188,9 @@ impl SendQueue {
         for _ in 0..MAX_CALLS {
             if queue.is_empty() {
                 return Ok(Flushed::All);
+            }
+            if self.held.get() {
+                return Ok(Flushed::Full);
             }
             if bytes >= TURN_BYTES {
                 break;

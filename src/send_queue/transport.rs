@@ -1,15 +1,20 @@
 //! The transports. A row states what the send queue, the hub and the registry need to know about a transport, so that
 //! they do not name transports. A further transport is a folder in `transports/`, a variant and its row.
 
+use crate::protocol::event_stream;
 use crate::protocol::websocket::close::CloseReason;
 use crate::protocol::websocket::{HEARTBEAT, PING};
+use crate::telemetry::in_flight::{BoundedCounter, Sessions};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// The transport of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Websocket,
     LongPoll,
+    /// Server-sent events.
+    Sse,
 }
 
 /// How frames are written for a transport, and what happens to a client that does not read them.
@@ -17,6 +22,8 @@ pub enum Transport {
 pub(super) enum WireForm {
     /// Websocket frames, written to the socket at once. A session whose queue is full is closed.
     Frames,
+    /// Blocks of an event stream, written like websocket frames.
+    Events,
     /// Elements of a JSON list, collected for the response of the session. A session whose queue is full responds; the
     /// client's next request continues there.
     Elements,
@@ -27,6 +34,8 @@ pub(super) enum WireForm {
 pub enum WithoutSession {
     /// It soon becomes absent, because the end of the session is the end of the client's socket.
     Lingers,
+    /// The same, but the client is given the time of its reconnect delay, after which it returns by itself.
+    Returns,
     /// It waits for the client's next request.
     Waits,
 }
@@ -54,8 +63,10 @@ struct TransportRow {
     form: WireForm,
     without_session: WithoutSession,
     keep_alive: Option<KeepAlive>,
-    /// The last bytes of a session, if there are any.
-    close: Option<fn(CloseReason, Option<&str>) -> Bytes>,
+    /// The last bytes of a session, if there are any; see [`Transport::close`].
+    close: fn(CloseReason, Option<&str>, u32) -> Option<Bytes>,
+    /// The counter of open sessions.
+    open: fn(&Sessions) -> &Arc<BoundedCounter>,
 }
 
 static WEBSOCKET: TransportRow = TransportRow {
@@ -63,7 +74,8 @@ static WEBSOCKET: TransportRow = TransportRow {
     form: WireForm::Frames,
     without_session: WithoutSession::Lingers,
     keep_alive: Some(KeepAlive { heartbeat: &HEARTBEAT, ping: Some(&PING) }),
-    close: Some(CloseReason::frame_with),
+    close: |reason, text, _| Some(reason.frame_with(text)),
+    open: |sessions| &sessions.websocket,
 };
 
 static LONG_POLL: TransportRow = TransportRow {
@@ -71,7 +83,17 @@ static LONG_POLL: TransportRow = TransportRow {
     form: WireForm::Elements,
     without_session: WithoutSession::Waits,
     keep_alive: None,
-    close: None,
+    close: |_, _, _| None,
+    open: |sessions| &sessions.long_poll,
+};
+
+static SSE: TransportRow = TransportRow {
+    name: "sse",
+    form: WireForm::Events,
+    without_session: WithoutSession::Returns,
+    keep_alive: Some(KeepAlive { heartbeat: &event_stream::HEARTBEAT, ping: None }),
+    close: event_stream::end,
+    open: |sessions| &sessions.sse,
 };
 
 impl Transport {
@@ -79,6 +101,7 @@ impl Transport {
         match self {
             Self::Websocket => &WEBSOCKET,
             Self::LongPoll => &LONG_POLL,
+            Self::Sse => &SSE,
         }
     }
 
@@ -100,9 +123,15 @@ impl Transport {
         self.row().keep_alive.as_ref()
     }
 
-    /// The last bytes of a session that ends for this reason, if there are any. `text` replaces the text of the reason.
-    pub(super) fn close(self, reason: CloseReason, text: Option<&str>) -> Option<Bytes> {
-        self.row().close.map(|close| close(reason, text))
+    /// The last bytes of a session that ends for this reason, if there are any. `text` replaces the text of the reason;
+    /// `retry_ms` is the reconnect delay of its client, if the client has one.
+    pub(super) fn close(self, reason: CloseReason, text: Option<&str>, retry_ms: u32) -> Option<Bytes> {
+        (self.row().close)(reason, text, retry_ms)
+    }
+
+    /// The counter of the open sessions of this transport.
+    pub fn open_sessions(self, sessions: &Sessions) -> &Arc<BoundedCounter> {
+        (self.row().open)(sessions)
     }
 }
 

@@ -2,7 +2,7 @@
 //! more and finishes the open requests. Each of these phases has a time limit.
 
 use super::core::Core;
-use crate::broker::drain::Stage;
+use crate::broker::drain::{Stage, retry_ms};
 use crate::broker::registry::messages::StartDrain;
 use actix_rt::ArbiterHandle;
 use std::sync::Arc;
@@ -74,9 +74,10 @@ impl Stopper {
 
     fn close_sessions(&self, limit: Duration) {
         let core = &self.core;
-        core.drain.advance(Stage::Draining);
         let given = core.settings.shutdown_spread;
         let spread_ms = given.min((limit * 2 / QUARTERS).as_millis() as u64);
+        core.drain.set_retry_ms(retry_ms(spread_ms).into());
+        core.drain.advance(Stage::Draining);
         let sessions = core.in_flight.sessions.get();
         log::info!("closing {sessions} sessions within {spread_ms} ms, no new ones are accepted");
         if let Some(registry) = core.registry.get() {

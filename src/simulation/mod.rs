@@ -42,7 +42,8 @@ const HUBS: u16 = 2;
 const ANSWER_MS: u64 = 1_000;
 /// How long a poll waits for events.
 const WAIT_MS: u64 = 800;
-const TIMES: ConnectionTimes = ConnectionTimes { idle: 1_000, part: 100, grace: 2_000, user_idle: 10_000 };
+const TIMES: ConnectionTimes =
+    ConnectionTimes { idle: 1_000, part: 100, sse_return: 200, grace: 2_000, user_idle: 10_000 };
 
 /// The configuration of a world.
 #[derive(Clone, Debug)]

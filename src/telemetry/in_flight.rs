@@ -87,6 +87,27 @@ impl Drop for Counted {
     }
 }
 
+/// Open sessions by transport. Their limit is a setting that is checked elsewhere.
+#[derive(Debug)]
+pub struct Sessions {
+    /// Websockets, including those of the demo.
+    pub websocket: Arc<BoundedCounter>,
+    pub long_poll: Arc<BoundedCounter>,
+    pub sse: Arc<BoundedCounter>,
+}
+
+impl Sessions {
+    fn new() -> Self {
+        let counter = || Arc::new(BoundedCounter::new(usize::MAX));
+        Self { websocket: counter(), long_poll: counter(), sse: counter() }
+    }
+
+    /// The sessions of all transports.
+    pub fn get(&self) -> usize {
+        [&self.websocket, &self.long_poll, &self.sse].into_iter().map(|counter| counter.get()).sum()
+    }
+}
+
 /// The counters of all work in flight.
 #[derive(Debug)]
 pub struct InFlight {
@@ -94,8 +115,7 @@ pub struct InFlight {
     pub registry: BoundedCounter,
     /// Messages, edits and deletions in the mailboxes of channels.
     pub channels: BoundedCounter,
-    /// Sessions with an open socket or poll. Their limit is a setting that is checked elsewhere.
-    pub sessions: Arc<BoundedCounter>,
+    pub sessions: Sessions,
     /// Bytes of frames in the mailboxes and pending lists of hubs, counted for each hub.
     pub hub_bytes: BoundedCounter,
     /// Bytes of request bodies that arrived in pieces, from their second piece on until the request is answered.
@@ -116,7 +136,7 @@ impl InFlight {
     /// Counters with these limits.
     pub fn new(registry: usize, channels: usize, hub_bytes: usize, bodies: usize) -> Self {
         Self {
-            sessions: Arc::new(BoundedCounter::new(usize::MAX)),
+            sessions: Sessions::new(),
             registry: BoundedCounter::new(registry),
             channels: BoundedCounter::new(channels),
             hub_bytes: BoundedCounter::new(hub_bytes),

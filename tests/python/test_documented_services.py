@@ -17,7 +17,7 @@ from listeners import Poller, Socket
 from server import binaries
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "deploy.md").read_text()
-WHOLE, BROWSERS, PREFIXED = [
+WHOLE, BROWSERS, EVENTS, PREFIXED = [
     block for block in re.findall(r"^```nginx\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL) if "proxy_pass" in block
 ]
 HOST = "push.example.org"
@@ -135,6 +135,21 @@ def listens_through(nginx, root):
 @pytest.mark.parametrize("block, root", [(WHOLE, ""), (BROWSERS, ""), (PREFIXED, "/push")], ids=["whole", "browsers", "prefixed"])
 def test_browsers_listen_through_each_nginx_block(proxied, block, root):
     listens_through(proxied(block), root)
+
+
+def test_event_stream_passes_nginx_and_returns_after_a_restart(proxied):
+    nginx = proxied(EVENTS)
+    backend = Backend(nginx.server.url, "own")
+    conn_id = backend.connect("ann", "c")
+    url = f"{nginx.url}/sse?conn_id={conn_id}"
+    with requests.get(url, stream=True, timeout=5) as stream:
+        lines = stream.iter_lines(decode_unicode=True)
+        assert next(line for line in lines if line.startswith("event:")) == "event: attached"
+        backend.publish_text("c", "through nginx")
+        assert "through nginx" in next(line for line in lines if line.startswith("data: [{") and '"text"' in line)
+    nginx.server.stop()
+    gone = requests.get(url, timeout=5)
+    assert (gone.status_code, gone.headers["content-type"], gone.text) == (200, "text/event-stream", "retry: 2000\n\n")
 
 
 def test_nginx_passes_only_the_paths_of_browsers(proxied):

@@ -32,6 +32,7 @@ mod long_poll;
 mod random_clients;
 mod receipts;
 mod scenarios;
+mod sse;
 mod tokens;
 mod websocket;
 

@@ -82,7 +82,12 @@ impl Wire {
         within(self.read_reply()).await.ok().flatten()
     }
 
-    async fn read_reply(&mut self) -> std::io::Result<Option<Reply>> {
+    /// Reads the head of an answer.
+    pub async fn head(&mut self) -> Option<Reply> {
+        within(self.read_head()).await.ok().flatten()
+    }
+
+    async fn read_head(&mut self) -> std::io::Result<Option<Reply>> {
         let Some(first) = self.line().await? else { return Ok(None) };
         let status = first.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
         let mut headers = Vec::new();
@@ -93,7 +98,12 @@ impl Wire {
                 None => break,
             }
         }
-        let mut reply = Reply { status, headers, body: Vec::new() };
+        Ok(Some(Reply { status, headers, body: Vec::new() }))
+    }
+
+    async fn read_reply(&mut self) -> std::io::Result<Option<Reply>> {
+        let Some(mut reply) = self.read_head().await? else { return Ok(None) };
+        let status = reply.status;
         if status == 101 || status == 304 {
             return Ok(Some(reply));
         }

@@ -1,12 +1,14 @@
 //! One listener for all transports, so that the same scenario runs on each of them.
 
+use super::events::{self, Block, EventReader, EventWriter};
 use super::http::Wire;
 use super::socket::{self, CLOSE, FIN, Outgoing, PING, PONG, TEXT};
 use super::within;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// The transport with which a browser listens.
@@ -17,13 +19,22 @@ pub enum Transport {
     LongPoll,
     /// Polls that are scripts, each on its own connection.
     Jsonp,
+    /// Server-sent events.
+    Sse,
+}
+
+impl Transport {
+    /// Whether one session receives all events, until one of the sides ends it.
+    pub fn is_kept_open(self) -> bool {
+        matches!(self, Self::Websocket | Self::Sse)
+    }
 }
 
 /// What a listener received.
 #[derive(Debug, PartialEq)]
 pub enum ListenResult {
     Event(Value),
-    /// The websocket was closed, with this code.
+    /// The websocket or event stream was closed, with this code.
     Closed(Option<u16>),
     /// A poll was answered without an event.
     Empty,
@@ -38,6 +49,7 @@ pub struct Listener {
     results: UnboundedReceiver<ListenResult>,
     leaving: Rc<Cell<bool>>,
     socket: Option<Outgoing>,
+    stream: Option<EventWriter>,
     task: actix_rt::task::JoinHandle<()>,
 }
 
@@ -56,6 +68,7 @@ impl Listener {
     async fn start(address: SocketAddr, transport: Transport, conn_id: &str, resume: Option<String>) -> Self {
         let (sender, results) = unbounded_channel();
         let leaving = Rc::new(Cell::new(false));
+        let mut stream = None;
         let (task, socket) = match transport {
             Transport::Websocket => {
                 let resume = resume.unwrap_or_default();
@@ -74,13 +87,34 @@ impl Listener {
                     }
                 }
             }
+            Transport::Sse => {
+                let since = resume.as_deref().map_or("", |resume| resume.trim_start_matches("&resume=1"));
+                let target = format!("/sse?conn_id={conn_id}{since}");
+                match events::open(Wire::open(address).await, &target, &[]).await {
+                    Ok((_, mut incoming, outgoing)) => {
+                        stream = Some(outgoing);
+                        let events = Events { results: sender, resume: resume.is_some() };
+                        // The session that answers has attached to its connection.
+                        let first = incoming.expect().await;
+                        assert!(first.retry.is_some() && first.has_comment, "{first:?}");
+                        let attached = incoming.expect().await;
+                        assert_eq!(attached.event.as_deref(), Some("attached"));
+                        events.forward(attached);
+                        (actix_rt::spawn(events.read(incoming)), None)
+                    }
+                    Err(reply) => {
+                        let _ = sender.send(ListenResult::Refused(reply.status));
+                        (actix_rt::spawn(async {}), None)
+                    }
+                }
+            }
             Transport::LongPoll | Transport::Jsonp => {
                 let (jsonp, conn_id) = (transport == Transport::Jsonp, conn_id.into());
                 let polls = Polls { address, jsonp, conn_id, resume };
                 (actix_rt::spawn(polls.run(leaving.clone(), sender)), None)
             }
         };
-        Self { results, leaving, socket, task }
+        Self { results, leaving, socket, stream, task }
     }
 
     /// Returns the next result, apart from heartbeats and empty polls.
@@ -117,11 +151,15 @@ impl Listener {
 
     /// Stops listening in an orderly way and returns the events that still arrived.
     ///
-    /// A websocket sends a close frame and waits for the answer; a poll is awaited and not repeated.
+    /// A websocket sends a close frame and waits for the answer; an event stream ends its sending half; a poll is awaited
+    /// and not repeated.
     pub async fn leave(mut self) -> Vec<Value> {
         self.leaving.set(true);
         if let Some(socket) = &mut self.socket {
             socket.close().await;
+        }
+        if let Some(stream) = &mut self.stream {
+            let _ = within(stream.shutdown()).await;
         }
         let mut rest = Vec::new();
         loop {
@@ -139,6 +177,50 @@ impl Listener {
     pub async fn hang_up(self) {
         self.task.abort();
         let _ = self.task.await;
+    }
+}
+
+/// Passes on the events of a stream.
+struct Events {
+    results: UnboundedSender<ListenResult>,
+    /// The client uses positions; for others, events are as on the other transports.
+    resume: bool,
+}
+
+impl Events {
+    async fn read(self, mut incoming: EventReader) {
+        while let Some(block) = incoming.next().await {
+            if self.forward(block) {
+                return;
+            }
+        }
+        let _ = self.results.send(ListenResult::Gone);
+    }
+
+    /// Returns whether it was the last block.
+    fn forward(&self, block: Block) -> bool {
+        let result = match block.event.as_deref() {
+            Some("end") => ListenResult::Closed(
+                block.data.and_then(|data| data["code"].as_u64()).map(|code| code as u16),
+            ),
+            Some(_) if self.resume => ListenResult::Event(block.element().clone()),
+            None if block.is_cursor() && self.resume => {
+                ListenResult::Event(json!({"type": "cursor", "cursor": block.id}))
+            }
+            None if block.data.is_some() => {
+                let mut event = block.element().clone();
+                let offset = event.as_object_mut().and_then(|event| event.remove("offset"));
+                assert!(offset.as_ref().is_some_and(Value::is_u64), "{event}");
+                if let Some(offset) = offset.filter(|_| self.resume) {
+                    event["offset"] = offset;
+                }
+                ListenResult::Event(event)
+            }
+            _ => return false,
+        };
+        let is_last = matches!(result, ListenResult::Closed(_));
+        let _ = self.results.send(result);
+        is_last
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod http;
 pub mod backend;
 pub mod socket;
+pub mod events;
 pub mod listener;
 pub mod process;
 

@@ -36,7 +36,7 @@ impl Group {
             common.extend(frames.iter().filter(|stamped| !is_listed(stamped)).cloned());
         }
         let most = if common.is_empty() { &frames } else { &common };
-        let joined = FrameBatch::live(Stream::Channel(channel), table.covered, pairs(most));
+        let joined = FrameBatch::live(Stream::Channel(channel), table.ids_of(channel), pairs(most));
         let restricted = frames.iter().any(|stamped| stamped.frame.audience().is_restricted());
         let remaining = table.members(channel).len();
         Self { channel, frames, common, joined, restricted, remaining, selected: 0..0 }
@@ -158,7 +158,7 @@ impl Group {
             return (pushed, 0);
         }
         let pairs = frames.iter().map(|stamped| (stamped.offset, &*stamped.frame));
-        let joined = FrameBatch::live(self.joined.stream, self.joined.covered, pairs.clone());
+        let joined = FrameBatch::live(self.joined.stream, self.joined.ids, pairs.clone());
         (member.send_queue.push_live(&joined, pairs), frames.len())
     }
 }
@@ -174,7 +174,8 @@ pub fn send(groups: &[Group], table: &SessionTable, sender: &mut FrameSender) ->
         for member in group.members(table) {
             let form = group
                 .takes_common_frames(member)
-                .then(|| member.send_queue.form(&group.joined, pairs(group.common())));
+                .then(|| member.send_queue.form(&group.joined, pairs(group.common())))
+                .flatten();
             let sending = form.and_then(|form| member.send_queue.ready(form));
             targets.push(form.filter(|_| sending.is_some()).map(|form| (&*member.send_queue, form)));
             batch.extend(sending);

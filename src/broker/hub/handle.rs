@@ -185,13 +185,13 @@ impl HubHandle {
         self.shared.close(slot, reason);
     }
 
-    /// Counts a closed websocket under its close reason.
+    /// Counts a closed websocket or event stream under its close reason.
     pub fn count_closed(&self, reason: Option<CloseReason>) {
         self.shared.counters.closes.count(reason);
     }
 
     /// Counts a session until the returned value is dropped.
-    pub fn count_session(&self) -> Counted {
-        Counted::new(self.shared.in_flight.sessions.clone())
+    pub fn count_session(&self, transport: Transport) -> Counted {
+        Counted::new(transport.open_sessions(&self.shared.in_flight.sessions).clone())
     }
 }

@@ -5,8 +5,7 @@ use super::table::SessionTable;
 use crate::broker::recovery::Verdict;
 use crate::protocol::ids::{Epoch, Offset, SlotKey, Stamp, Stream};
 use crate::protocol::position::Cursor;
-use crate::protocol::websocket::{self, Opcode};
-use crate::send_queue::SendQueue;
+use crate::send_queue::{SendQueue, StreamElement};
 use crate::telemetry::recorder::RecoveryAnswer;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -53,9 +52,14 @@ fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, 
 }
 
 impl Element<'_> {
-    fn text(&self) -> String {
+    fn encode(&self) -> StreamElement {
+        let (name, cursor) = match self {
+            Self::Attached { .. } => ("attached", None),
+            Self::Subscribed { .. } => ("subscribed", None),
+            Self::Cursor { cursor, .. } => ("cursor", Some(*cursor)),
+        };
         // Texts and numbers always have a JSON form.
-        serde_json::to_string(self).unwrap_or_default()
+        StreamElement { name, object: serde_json::to_string(self).unwrap_or_default(), cursor }
     }
 }
 
@@ -104,11 +108,11 @@ impl SessionTable {
         let named: Vec<&Recovery> = recoveries.iter().filter(is_named).collect();
         // A queue that refuses these elements also refuses the catch-up, which reports it.
         if !named.is_empty() {
-            let _ = send_queue.push_element(&attached(conn_id, recoveries, &named).text());
+            let _ = send_queue.push_element(&attached(conn_id, recoveries, &named).encode());
         }
         for recovery in recoveries.iter().filter(|recovery| is_brief && recovery.is_news()) {
             let Verdict { epoch, replay_after, .. } = recovery.verdict;
-            let _ = send_queue.push_element(&subscribed(&recovery.name, epoch, replay_after).text());
+            let _ = send_queue.push_element(&subscribed(&recovery.name, epoch, replay_after).encode());
         }
         self.allowance = self.allowance.saturating_sub(recoveries.len());
     }
@@ -119,10 +123,10 @@ impl SessionTable {
         send_queue: &SendQueue,
         stream: Stream,
         from: Offset,
-    ) -> Option<String> {
+    ) -> Option<StreamElement> {
         let Stream::Channel(channel) = stream else { return None };
         let channel = self.channels.get(&channel).filter(|_| send_queue.is_positioned())?;
-        Some(subscribed(&channel.name, channel.epoch, from).text())
+        Some(subscribed(&channel.name, channel.epoch, from).encode())
     }
 
     /// Queues the first cursor of a session, behind its catch-up.
@@ -133,7 +137,7 @@ impl SessionTable {
         send_queue.cover(stamp);
         // The response of a poll ends with a later cursor.
         if !send_queue.collects() {
-            let _ = send_queue.push_element(&self.cursor_text(stamp));
+            let _ = send_queue.push_element(&self.cursor_at(stamp));
         }
     }
 
@@ -144,27 +148,24 @@ impl SessionTable {
         let Some(slot) = self.slot(key) else { return };
         let send_queue = slot.send_queue.clone();
         if let Some(stamp) = send_queue.covered(covered) {
-            let _ = send_queue.push_element(&self.cursor_text(stamp));
+            let _ = send_queue.push_element(&self.cursor_at(stamp));
         }
     }
 
     /// A heartbeat with a cursor, if more is covered than at the last one. The sessions of a thread share it.
     pub fn cursor_heartbeat(&mut self, send_queue: &SendQueue) -> Option<Bytes> {
-        send_queue.cover_more(self.covered).map(|stamp| self.cursor_frame(stamp))
-    }
-
-    fn cursor_frame(&mut self, stamp: Stamp) -> Bytes {
-        if self.last_cursor.0 != stamp {
-            let list = format!("[{}]", self.cursor_text(stamp));
-            self.last_cursor = (stamp, websocket::frame(Opcode::Text, list.as_bytes()));
+        let stamp = send_queue.cover_more(self.covered)?;
+        let form = usize::from(send_queue.writes_events());
+        if self.last_cursor[form].0 != stamp {
+            self.last_cursor[form] = (stamp, send_queue.element(&self.cursor_at(stamp)));
         }
-        self.last_cursor.1.clone()
+        Some(self.last_cursor[form].1.clone())
     }
 
     /// An element with the cursor of this moment.
-    fn cursor_text(&self, stamp: Stamp) -> String {
+    fn cursor_at(&self, stamp: Stamp) -> StreamElement {
         let cursor = Cursor { server: self.server, stamp, frame: None };
-        Element::Cursor { cursor, message: Empty {} }.text()
+        Element::Cursor { cursor, message: Empty {} }.encode()
     }
 }
 

@@ -3,8 +3,8 @@
 use super::memberships::Memberships;
 use super::messages::{CatchUpPart, Recovery, Stamped, Subscription};
 use crate::config::Settings;
-use crate::protocol::ids::{ChannelId, Offset, Stamp, Stream, UserId};
-use crate::send_queue::SendQueue;
+use crate::protocol::ids::{ChannelId, Epoch, Offset, Stamp, Stream, UserId};
+use crate::send_queue::{SendQueue, StreamElement};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -28,14 +28,23 @@ pub struct SessionSlot {
     pub user: Option<UserId>,
     /// The session's channels, each with the index of its member entry.
     pub channels: Memberships,
-    /// The cursor in the user's private messages.
-    pub private_cursor: Option<Offset>,
+    /// The subscription to the user's private messages.
+    pub private: Option<PrivateSubscription>,
     /// The catch-up, while parts of it are missing or not enqueued.
     pub assembly: Option<Box<Assembly>>,
     /// When the next heartbeat is due, in ms of the hub's clock.
     pub heartbeat_at: u64,
     /// When the next ping is due, in ms of the hub's clock.
     pub ping_at: u64,
+}
+
+/// A session's subscription to the private messages of its user.
+#[derive(Clone, Copy, Debug)]
+pub struct PrivateSubscription {
+    /// The offset of the last frame added to the send queue.
+    pub cursor: Offset,
+    /// The epoch of the stream, if the client asked for positions.
+    pub epoch: Option<Epoch>,
 }
 
 impl SessionSlot {
@@ -49,7 +58,7 @@ impl SessionSlot {
             send_queue,
             user: None,
             channels: Memberships::default(),
-            private_cursor: None,
+            private: None,
             assembly: None,
             heartbeat_at: u64::MAX,
             ping_at: u64::MAX,
@@ -92,7 +101,7 @@ pub struct CatchUp {
     /// The cursor after these frames.
     pub through: Offset,
     /// An element that precedes the frames: the announcement of a channel that was joined while attached.
-    pub announcement: Option<String>,
+    pub announcement: Option<StreamElement>,
 }
 
 impl CatchUp {
@@ -201,6 +210,6 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert_eq!((size_of::<SessionSlot>(), size_of::<SendQueue>()), (112, 128));
+        assert_eq!((size_of::<SessionSlot>(), size_of::<SendQueue>()), (120, 128));
     }
 }

@@ -2,9 +2,9 @@
 
 use super::messages::{Detached, JoinedChannel, Stamped, Subscription};
 use super::recording::{Receiver, RecordedSessions};
-use super::slot::{Assembly, CatchUp, SessionSlot};
+use super::slot::{Assembly, CatchUp, PrivateSubscription, SessionSlot};
 use crate::broker::dense_map::{ShrinkHint, shrink};
-use crate::protocol::frame::FrameBatch;
+use crate::protocol::frame::{FrameBatch, IdBase};
 use crate::protocol::ids::{
     ChannelId, ConnectionSlot, Epoch, HubId, Offset, ServerEpoch, SlotKey, Stamp, Stream, UserId,
 };
@@ -50,8 +50,8 @@ pub struct SessionTable {
     pub(super) covered: Stamp,
     /// Streams of returning clients since the last report: those that recovered, and those that did not.
     pub(super) recoveries: (u64, u64),
-    /// The last cursor as a frame.
-    pub(super) last_cursor: (Stamp, Bytes),
+    /// The last cursor in the form of websockets, and in that of event streams.
+    pub(super) last_cursor: [(Stamp, Bytes); 2],
     pub(super) slots: Slab<SessionSlot>,
     shrink_hint: ShrinkHint,
     generation: u32,
@@ -184,7 +184,8 @@ impl SessionTable {
     pub fn join_private(&mut self, key: SlotKey, subscription: Subscription) -> PushResult {
         let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         slot.user = Some(subscription.user);
-        slot.private_cursor.get_or_insert(subscription.from);
+        let epoch = subscription.recovery.as_ref().map(|recovery| recovery.verdict.epoch);
+        slot.private.get_or_insert(PrivateSubscription { cursor: subscription.from, epoch });
         let (missed, answer) = (subscription.catchup.len(), self.count_recovery(&subscription));
         self.recording.note(key.index, || ConnectionEvent::Listening(Stream::Private, missed, answer));
         self.catch_up(key, Stream::Private, subscription)
@@ -342,7 +343,7 @@ impl SessionTable {
     pub fn cursor(&mut self, key: SlotKey, stream: Stream) -> Option<&mut Offset> {
         let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
         match stream {
-            Stream::Private => slot.private_cursor.as_mut(),
+            Stream::Private => slot.private.as_mut().map(|private| &mut private.cursor),
             Stream::Channel(channel) => {
                 let index = slot.index_in(channel)? as usize;
                 self.channels.get_mut(&channel)?.members.get_mut(index).map(|member| &mut member.cursor)
@@ -359,12 +360,12 @@ impl SessionTable {
             self.note_live(key, cursor, stream, stamped, PushResult::Accepted);
             return PushResult::Accepted;
         }
-        let covered = self.covered;
+        let ids = self.ids_in(key, stream);
         let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         let is_in_audience = slot.user.is_some_and(|user| stamped.frame.audience().admits(user));
         let pushed = if is_in_audience {
             let frames = [(stamped.offset, &*stamped.frame)].into_iter();
-            slot.send_queue.push_live(&FrameBatch::live(stream, covered, frames.clone()), frames)
+            slot.send_queue.push_live(&FrameBatch::live(stream, ids, frames.clone()), frames)
         } else {
             PushResult::Accepted
         };
@@ -375,6 +376,28 @@ impl SessionTable {
         }
         self.note_live(key, cursor, stream, stamped, pushed);
         pushed
+    }
+
+    /// The ids of live events of a channel now.
+    pub(super) fn ids_of(&self, channel: ChannelId) -> IdBase {
+        let epoch = self.channels.get(&channel).map(|channel| channel.epoch);
+        IdBase { server: self.server, covered: self.covered, epoch }
+    }
+
+    /// The ids of live events of a stream for one session now. Before its catch-up is complete, and the frames that
+    /// arrived meanwhile are enqueued, the session has not received what others have.
+    fn ids_in(&mut self, key: SlotKey, stream: Stream) -> IdBase {
+        let (server, all) = (self.server, self.covered);
+        let slot = self.slot(key);
+        let (covered, private) = slot.map_or((all, None), |slot| {
+            let covered = if slot.assembly.is_some() { Stamp::default() } else { all };
+            (covered, slot.private.and_then(|private| private.epoch))
+        });
+        let epoch = match stream {
+            Stream::Private => private,
+            Stream::Channel(channel) => self.channels.get(&channel).map(|channel| channel.epoch),
+        };
+        IdBase { server, covered, epoch }
     }
 
     fn note_live(
@@ -459,7 +482,7 @@ impl SessionTable {
             }
             self.remove_member(channel, index);
         }
-        let private_cursor = slot.private_cursor.map(|cursor| received(Stream::Private, cursor));
+        let private_cursor = slot.private.map(|private| received(Stream::Private, private.cursor));
         let transport = slot.send_queue.transport();
         Some(Detached { conn_id: slot.conn_id, location, cursors, private_cursor, transport })
     }

@@ -1,11 +1,9 @@
 //! How sessions are closed during the shutdown: a batch per tick, spread over a period. Pure.
 
 use super::state::{Phase, RegistryState};
+use crate::broker::drain::retry_ms;
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
 
-/// The longest reconnect delay that is sent to a client, in ms. Clients of the original wait this long after a first
-/// failure anyway.
-const RETRY_MS: u64 = 2_000;
 /// The time after the last batch, in ms, for sessions that were being attached or taken over when their batch was due.
 const SETTLE_MS: u64 = 100;
 
@@ -50,10 +48,9 @@ impl DrainSchedule {
         self.keys.is_empty() && now.saturating_sub(self.begun) >= self.spread + SETTLE_MS
     }
 
-    /// The reconnect delay that is sent to clients, in ms. It is the same for all, so that they reconnect spread over
-    /// time as they were closed, after this server has stopped.
+    /// See [`retry_ms`].
     pub fn retry_ms(&self) -> u16 {
-        self.spread.min(RETRY_MS) as u16
+        retry_ms(self.spread)
     }
 }
 

@@ -156,6 +156,7 @@ impl RegistryState {
         let (phase, at) = match transport.without_session() {
             WithoutSession::Waits => (Phase::Waiting, now + self.times.idle),
             WithoutSession::Lingers => (Phase::Lingering, now + self.times.part),
+            WithoutSession::Returns => (Phase::Lingering, now + self.times.part + self.times.sse_return),
         };
         self.set_phase(key, phase);
         self.set_deadline(key, Some(at));

@@ -5,6 +5,7 @@ mod closing;
 
 use super::deadline::ConnectionDeadline;
 use super::framing::Framing;
+use super::peer_timeout::limit_unacknowledged;
 use crate::clock::yield_now;
 use bytes::{Buf, Bytes, BytesMut};
 use closing::DROPPED_BYTES;
@@ -311,6 +312,7 @@ impl AsyncWrite for TimedSocket {
             return Poll::Ready(Ok(bytes.len()));
         }
         this.deadline.before_write();
+        limit_unacknowledged(&this.socket, this.deadline.take_max_silence_ms());
         let waits_for_next =
             this.framing.is_complete() && !this.buffered.is_empty() && this.may_combine(bytes.len());
         // The last response of a turn is combined with those before it, since the stack flushes after it.

@@ -170,7 +170,8 @@ fn add_cors(gate: &Gate, mut answer: ServiceResponse) -> ServiceResponse {
             true => text(request.headers(), "origin").map(str::to_owned),
             false => None,
         };
-        cors::add(answer.headers_mut(), &gate.settings, origin.as_deref());
+        let add = if request.path() == cors::EVENT_STREAMS { cors::add_for_events } else { cors::add };
+        add(answer.headers_mut(), &gate.settings, origin.as_deref());
     }
     answer
 }

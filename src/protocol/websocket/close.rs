@@ -148,6 +148,11 @@ impl CloseReason {
         matches!(self, Self::TakenOver | Self::Protocol | Self::InvalidText | Self::TooBig | Self::NeedsToken)
     }
 
+    /// Whether the client may return to the same connection. Otherwise it was ended, or another session has it.
+    pub fn may_reconnect(self) -> bool {
+        !matches!(self, Self::Ended | Self::TakenOver | Self::EndedByApplication | Self::Blocked)
+    }
+
     /// The text of the close frame, at most 123 bytes. Empty where the original sends none.
     pub fn text(self) -> Cow<'static, str> {
         if let CloseReason::Restarting(ms) = self {

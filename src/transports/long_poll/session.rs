@@ -4,7 +4,7 @@ use crate::broker::hub::handle::{AttachRefused, HubHandle};
 use crate::protocol::ids::SlotKey;
 use crate::protocol::position::Since;
 use crate::protocol::websocket::close::CloseReason;
-use crate::send_queue::{ResponsePart, SendQueue};
+use crate::send_queue::{ResponsePart, SendQueue, Transport};
 use crate::telemetry::in_flight::Counted;
 use crate::telemetry::recorder::ConnectionEvent;
 use actix::{Actor, ActorContext, ActorFuture, ActorFutureExt, AsyncContext, Context, Running, WrapFuture};
@@ -126,7 +126,7 @@ impl PollSession {
         hub: HubHandle,
     ) -> oneshot::Receiver<PollAnswer> {
         let wait = Duration::from_millis(hub.settings().poll_wait_ms);
-        let counted = hub.count_session();
+        let counted = hub.count_session(Transport::LongPoll);
         Self::start_for(wait, Some(counted), (conn_id, since), address, client, hub)
     }
 
@@ -227,7 +227,7 @@ impl PollSession {
             hub: self.hub.clone(),
             slot: self.slot,
             send_queue: self.send_queue.clone(),
-            _counted: self.counted.as_ref().map(|_| self.hub.count_session()),
+            _counted: self.counted.as_ref().map(|_| self.hub.count_session(Transport::LongPoll)),
         };
         self.hub.note(self.slot, || {
             let events = receipt.parts().filter(|part| !part.is_rest).count();

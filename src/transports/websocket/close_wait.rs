@@ -62,6 +62,11 @@ impl CloseWait {
             }
             _ => {}
         }
+        self.poll_limit(context)
+    }
+
+    /// Returns `Done` when the peer has had enough time to close the socket.
+    pub fn poll_limit(&mut self, context: &mut Context<'_>) -> Progress {
         let start =
             || Box::new(CloseTimer { timer: Box::pin(tokio::time::sleep(CLOSE_TIMEOUT)), has_passed: false });
         self.limit.get_or_insert_with(start).poll(context)

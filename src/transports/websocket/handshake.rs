@@ -7,17 +7,13 @@
 
 use super::target::SessionTarget;
 use super::token::SUBPROTOCOL;
-use crate::auth::guard::SIGNATURE_HEADER;
-use crate::auth::request_signature::BOUND_HEADER;
 use crate::protocol::websocket::deflate;
+use crate::transports::plain_head::{is_special, read_get, text};
 use actix_http::ws;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use smallvec::SmallVec;
-use std::mem::MaybeUninit;
 
-/// Maximum number of headers of a handshake. Browsers send about fifteen, proxies some more.
-const MAX_HEADERS: usize = 48;
 /// The start of a target, before its query.
 const TARGET: &str = "/ws?";
 
@@ -40,17 +36,9 @@ impl<'a> PlainHandshake<'a> {
     /// Parses a handshake from the first bytes of a connection. Returns `None` for anything else, and for an incomplete
     /// one.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-        let mut request = httparse::Request::new(&mut []);
-        let length = match request.parse_with_uninit_headers(bytes, &mut headers) {
-            Ok(httparse::Status::Complete(length)) => length,
-            _ => return None,
-        };
-        let is_get = request.method == Some("GET") && request.version == Some(1);
-        let query = request.path.filter(|_| is_get)?.strip_prefix(TARGET)?;
-        let target = SessionTarget::read_plain(query)?;
         let mut headers = HandshakeHeaders::default();
-        request.headers.iter().try_for_each(|header| headers.read(header.name, header.value))?;
+        let (query, length) = read_get(bytes, TARGET, |name, value| headers.read(name, value))?;
+        let target = SessionTarget::read_plain(query)?;
         headers.once.iter().all(|found| *found).then_some(())?;
         let HandshakeHeaders { accept, deflate, forwarded_for, origin, of_page, .. } = headers;
         (origin.is_some() || !of_page).then_some(())?;
@@ -124,7 +112,7 @@ impl<'a> HandshakeHeaders<'a> {
             self.of_page = true;
             Some(())
         } else {
-            (!SPECIAL.iter().any(|special| is(special))).then_some(())
+            (!is_special(name)).then_some(())
         }
     }
 
@@ -132,17 +120,6 @@ impl<'a> HandshakeHeaders<'a> {
         (!std::mem::replace(&mut self.once[place], true)).then_some(())
     }
 }
-
-/// Headers that the upgrade service or the HTTP stack interprets.
-const SPECIAL: [&str; 7] = [
-    SIGNATURE_HEADER,
-    BOUND_HEADER,
-    "x-script-name",
-    "x-forwarded-prefix",
-    "content-length",
-    "transfer-encoding",
-    "expect",
-];
 
 fn upgrades(connection: &[u8]) -> bool {
     let mut options = connection.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -153,12 +130,6 @@ fn upgrades(connection: &[u8]) -> bool {
 /// Whether this is the base64 of sixteen bytes.
 fn is_key(value: &[u8]) -> bool {
     value.len() == 24 && STANDARD.decode_slice(value, &mut [0; 18]) == Ok(16)
-}
-
-/// A value that the HTTP stack also accepts as text.
-fn text(value: &[u8]) -> Option<&str> {
-    let plain = value.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
-    std::str::from_utf8(value).ok().filter(|_| plain)
 }
 
 #[cfg(test)]

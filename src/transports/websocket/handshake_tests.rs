@@ -1,5 +1,6 @@
 use super::*;
 use crate::auth::Gate;
+use crate::auth::guard::SIGNATURE_HEADER;
 use crate::transports::websocket::upgrade::offers_deflate;
 use actix_codec::Decoder;
 use actix_http::h1::{Codec, Message, MessageType};
@@ -229,7 +230,7 @@ async fn plain_handshakes_give_the_same_data_as_the_http_stack() {
             prop_assert_eq!(Some(plain.into()), parsed_by_the_stack(&bytes));
         }
     });
-    assert!(plain_ones.get() > 400, "only {} handshakes were plain", plain_ones.get());
+    assert!(plain_ones.get() > 300, "only {} handshakes were plain", plain_ones.get());
 }
 
 proptest! {

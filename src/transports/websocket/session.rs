@@ -87,7 +87,7 @@ impl WebsocketSession {
         hub.attach(conn_id, slot, send_queue.transport(), since);
         // If the socket is broken, the next read reports it.
         let _ = send_queue.push_answer(answer);
-        let _counted = hub.count_session();
+        let _counted = hub.count_session(send_queue.transport());
         let mut session = Self {
             slot,
             hub,

@@ -2,6 +2,7 @@
 
 use crate::api::parse_conn_id;
 use crate::http_error::Refusal;
+use crate::transports::plain_head::is_usual_query;
 use crate::transports::resume::{ResumeQuery, invalid};
 use uuid::Uuid;
 
@@ -40,22 +41,7 @@ impl SessionTarget {
 
     /// Reads a query in its usual form: an id in its usual form, and no parameter that another service may interpret.
     pub fn read_plain(query: &str) -> Option<Self> {
-        let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-._%&=".contains(&byte);
-        query.bytes().all(is_usual).then_some(())?;
-        let mut has_id = false;
-        for parameter in query.split('&') {
-            match parameter.split_once('=')? {
-                ("conn_id", id) => {
-                    let is_usual = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-                    has_id = id.len() == CONN_ID && id.bytes().all(is_usual);
-                }
-                ("resume" | "since" | "positions", _) => {}
-                _ => return None,
-            }
-        }
-        Self::read(query).ok().filter(|_| has_id)
+        let knows = |name: &str| matches!(name, "resume" | "since" | "positions");
+        is_usual_query(query, knows).then(|| Self::read(query).ok())?
     }
 }
-
-/// Length of an id in the form that clients send.
-const CONN_ID: usize = 36;

@@ -112,7 +112,7 @@ async fn unsubscribed_client_receives_only_earlier_messages(stage: Stage) {
         stage.backend.post("/unsubscribe", json!({"conn_id": conn_id, "channels": ["a"]})).await;
         stage.backend.post("/message", list("late")).await;
         let of = |name: &str| (0..30).map(|n| format!("{name}{n}")).collect::<Vec<_>>();
-        if stage.transport == crate::support::listener::Transport::Websocket {
+        if stage.transport.is_kept_open() {
             assert_eq!(listener.texts(30).await, of("kept"), "round {round}");
         } else {
             // Between two polls no session listens: an ended subscription has nothing to catch up with.

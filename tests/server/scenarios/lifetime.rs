@@ -40,7 +40,7 @@ impl Stage {
     async fn expect_unknown(&self, conn_id: &str) {
         let expected = match self.transport {
             Transport::Websocket => ListenResult::Closed(Some(1000)),
-            Transport::LongPoll | Transport::Jsonp => ListenResult::Refused(401),
+            Transport::LongPoll | Transport::Jsonp | Transport::Sse => ListenResult::Refused(401),
         };
         assert_eq!(self.attach(conn_id).await.next().await, expected);
     }
@@ -96,7 +96,7 @@ async fn disconnect_ends_the_session(stage: Stage) {
     assert!(stage.backend.disconnect(&conn_id).await);
     let end = listener.next().await;
     match stage.transport {
-        Transport::Websocket => assert_eq!(end, ListenResult::Closed(Some(1000))),
+        Transport::Websocket | Transport::Sse => assert_eq!(end, ListenResult::Closed(Some(1000))),
         // The current poll ends in order; the next one is refused.
         Transport::LongPoll | Transport::Jsonp => assert_eq!(end, ListenResult::Refused(401)),
     }

@@ -1,5 +1,5 @@
 //! What every browser may rely on, for each transport and each number of workers: each scenario runs
-//! over websocket, long-poll and JSONP, with one worker and with two.
+//! over websocket, long-poll, JSONP and server-sent events, with one worker and with two.
 
 #[macro_use]
 mod stage;

@@ -113,7 +113,7 @@ async fn session_takes_over_in_a_flow_of_messages(stage: Stage) {
     let mut received = Received::default();
     let mut batch = Received::default();
     // The last answer of a poll that is taken over arrives a second later.
-    let some = if stage.transport == Transport::Websocket { 17 } else { 100 };
+    let some = if stage.transport.is_kept_open() { 17 } else { 100 };
     while !received.is_complete() {
         let missing = MESSAGES + MESSAGES.div_ceil(3) - received.len();
         batch.take_some(&mut listener, missing.min(some)).await;
@@ -126,7 +126,7 @@ async fn session_takes_over_in_a_flow_of_messages(stage: Stage) {
         listener = next;
     }
     publisher.await.unwrap();
-    if stage.transport != Transport::Websocket {
+    if !stage.transport.is_kept_open() {
         received.public.sort_by_key(|text| number(text));
         received.private.sort_by_key(|text| number(text));
     }
@@ -141,7 +141,7 @@ async fn session_takes_over_an_idle_session(stage: Stage) {
     let mut second = stage.attach(&conn_id).await;
     let end = first.next().await;
     match stage.transport {
-        Transport::Websocket => assert_eq!(end, ListenResult::Closed(Some(4001))),
+        Transport::Websocket | Transport::Sse => assert_eq!(end, ListenResult::Closed(Some(4001))),
         // Its last poll was answered with an empty list a second later.
         Transport::LongPoll | Transport::Jsonp => assert_eq!(end, ListenResult::Gone),
     }
@@ -155,7 +155,7 @@ async fn late_close_of_the_old_session_does_not_affect_the_new_one(stage: Stage)
     let (_, mut witness) = stage.enter("witness", &["c"]).await;
     let (conn_id, mut listener) = stage.enter("ann", &["c"]).await;
     assert_eq!(witness.event().await["message"], json!({"action": "joined"}));
-    let rounds = if stage.transport == Transport::Websocket { 5 } else { 2 };
+    let rounds = if stage.transport.is_kept_open() { 5 } else { 2 };
     for round in 0..rounds {
         let next = stage.attach(&conn_id).await;
         listener.leave().await;

@@ -18,6 +18,7 @@ pub fn fast_settings() -> Settings {
         poll_wait_ms: 300,
         poll_batch_window_ms: 10,
         leave_delay: 200,
+        sse_retry_ms: 100,
         channel_frames: 1_000,
         user_frames: 1_000,
         ..settings()
@@ -83,6 +84,16 @@ macro_rules! on_every_transport {
             #[actix_web::test]
             async fn jsonp() {
                 super::$name(Stage::new(Transport::Jsonp, 1, $settings)).await;
+            }
+
+            #[actix_web::test]
+            async fn sse() {
+                super::$name(Stage::new(Transport::Sse, 1, $settings)).await;
+            }
+
+            #[actix_web::test]
+            async fn sse_two_workers() {
+                super::$name(Stage::new(Transport::Sse, 2, $settings)).await;
             }
 
             #[actix_web::test]
