@@ -16,10 +16,13 @@ const banner = {
         `${noble.version}, ${noble.license}, Copyright (c) 2022 Paul Miller, see LICENSE-noble-hashes */`,
 };
 
+/** Browsers have these for longer than the rest of ES2022. Without them the script would be one kilobyte larger. */
+const FIELDS = { 'class-field': true };
+
 const FORMATS = {
     // Not minified, because applications that bundle it minify their bundle.
     'index.js': { format: 'esm', target: 'es2022' },
-    'channelstream.min.js': { format: 'iife', globalName: 'ChannelStream', target: 'es2020', minify: true },
+    'channelstream.min.js': { format: 'iife', globalName: 'ChannelStream', target: 'es2021', supported: FIELDS, minify: true },
 };
 
 /** @returns {Promise<Map<string, {text: string, imports: object[]}>>} by file name */
