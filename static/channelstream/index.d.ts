@@ -439,7 +439,7 @@ export interface ConnectionOptions {
     disconnectUrl: string;
     /** Whether to reconnect after a failure. Default: true. */
     shouldReconnect: boolean;
-    /** Whether to use no websocket. Default: false. */
+    /** Whether to use long-polling only. Default: false. */
     noWebsocket: boolean;
     /** Whether to send a heartbeat on the websocket every ten seconds. Default: true. */
     heartbeats: boolean;

@@ -2223,7 +2223,7 @@ var Listening = class {
     const usable = {
       websocket: websocketUrl && !noWebsocket && globalThis.WebSocket,
       // Frames in flight are lost whenever a stream ends, so it needs positions.
-      sse: resume2 && this.sseUrl && globalThis.EventSource,
+      sse: resume2 && !noWebsocket && this.sseUrl && globalThis.EventSource,
       longpoll: longPollUrl
     };
     return listOf(transports).filter((name) => usable[name]);
@@ -2853,7 +2853,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   graceTimeMs = 3e4;
   /** @type {?number} the silence that ends a websocket, in ms; null to learn it from the server's heartbeats */
   silenceTimeoutMs = null;
-  /** @type {boolean} whether to use no websocket */
+  /** @type {boolean} whether to use long-polling only */
   noWebsocket = false;
   /** @type {boolean} whether to send a disconnect to the server when the page is closed */
   disconnectOnPagehide = false;

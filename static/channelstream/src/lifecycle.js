@@ -52,7 +52,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     graceTimeMs = 30_000;
     /** @type {?number} the silence that ends a websocket, in ms; null to learn it from the server's heartbeats */
     silenceTimeoutMs = null;
-    /** @type {boolean} whether to use no websocket */
+    /** @type {boolean} whether to use long-polling only */
     noWebsocket = false;
     /** @type {boolean} whether to send a disconnect to the server when the page is closed */
     disconnectOnPagehide = false;

@@ -88,7 +88,7 @@ export class Listening {
         const usable = {
             websocket: websocketUrl && !noWebsocket && globalThis.WebSocket,
             // Frames in flight are lost whenever a stream ends, so it needs positions.
-            sse: resume && this.sseUrl && globalThis.EventSource,
+            sse: resume && !noWebsocket && this.sseUrl && globalThis.EventSource,
             longpoll: longPollUrl,
         };
         return listOf(transports).filter((name) => usable[name]);

@@ -241,13 +241,13 @@ test('the option transports selects and orders', () => {
         return sockets ? 'websocket' : streams ? 'sse' : 'longpoll';
     };
     assert.equal(first({}), 'websocket');
-    assert.equal(first({ noWebsocket: true }), 'sse');
+    assert.equal(first({ noWebsocket: true }), 'longpoll');
     assert.equal(first({ websocketUrl: '' }), 'sse');
     assert.equal(first({ transports: ['sse', 'websocket'] }), 'sse');
     assert.equal(first({ transports: ['longpoll', 'websocket'] }), 'longpoll');
     assert.equal(first({ transports: ['sse'], resume: false }), 'longpoll', 'a stream needs positions');
-    assert.equal(first({ noWebsocket: true, longPollUrl: '//server/other' }), 'longpoll', 'the address is unknown');
-    assert.equal(first({ noWebsocket: true, longPollUrl: '//server/other', sseUrl: '//server/events' }), 'sse');
+    assert.equal(first({ websocketUrl: '', longPollUrl: '//server/other' }), 'longpoll', 'the address is unknown');
+    assert.equal(first({ websocketUrl: '', longPollUrl: '//server/other', sseUrl: '//server/events' }), 'sse');
     assert.equal(lastStream().url, '//server/events?conn_id=first');
     assert.equal(first({ transports: null }), 'longpoll');
 });
