@@ -1885,7 +1885,7 @@ var EventSourceListener = class {
       opened,
       refused,
       empty: this.answered && quiet2 && code === 1006,
-      clean: quiet2 || code !== 1006
+      clean: code !== 1006 || quiet2 && !this.answered
     });
   }
 };
@@ -2381,13 +2381,15 @@ var Listening = class {
   newSocket(resumed) {
     const { rhythm, settings, tokens } = this;
     const protocols = tokens.enabled ? ["channelstream.v1", `channelstream.token.${tokens.token}`] : [];
-    const socket = new WebSocketListener(this.addressOf("websocket"), {
+    const address = this.addressOf("websocket");
+    const trusted = this.trusts(resumed) && !this.positions.returning;
+    const socket = new WebSocketListener(address, {
       opened: (event, list) => this.onSocketOpened(socket, event, list),
       alive: () => this.onAlive(),
       frames: (list) => this.receive(list, false)(),
       error: (event) => socket === this.listener && this.events.error(event),
       ended: (event, end) => this.onSocketEnded(socket, event, { ...end, resumed })
-    }, { trusted: this.trusts(resumed), rhythm, silenceMs: settings.silenceTimeoutMs, protocols });
+    }, { trusted, rhythm, silenceMs: settings.silenceTimeoutMs, protocols });
     return socket;
   }
   /**
@@ -2960,7 +2962,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   _onOpened(request, transport, list) {
     const connectionId = this.connectionId ?? "";
     const resumed = this._opening?.connectionId === connectionId;
-    const hasLoss = reportsLoss(list);
+    const hasLoss = this._positions.returning ? reportsLoss(list) : void 0;
     const gap = hasLoss ?? (this._gap || this._opening !== null && !resumed);
     const turn = this._turn;
     this._gap = false;

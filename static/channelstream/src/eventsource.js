@@ -148,7 +148,8 @@ export class EventSourceListener {
         const quiet = !this.opened && event?.type !== 'timeout';
         this.close();
         this.events.ended(event, {
-            code, reason, opened, refused, empty: this.answered && quiet && code === 1006, clean: quiet || code !== 1006,
+            code, reason, opened, refused, empty: this.answered && quiet && code === 1006,
+            clean: code !== 1006 || (quiet && !this.answered),
         });
     }
 }

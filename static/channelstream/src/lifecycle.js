@@ -166,7 +166,8 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     _onOpened(request, transport, list) {
         const connectionId = this.connectionId ?? '';
         const resumed = this._opening?.connectionId === connectionId;
-        const hasLoss = reportsLoss(list);
+        // A client without positions has not asked: its frames in flight may be lost.
+        const hasLoss = this._positions.returning ? reportsLoss(list) : undefined;
         const gap = hasLoss ?? (this._gap || (this._opening !== null && !resumed));
         const turn = this._turn;
         this._gap = false;

@@ -260,13 +260,16 @@ export class Listening {
     newSocket(resumed) {
         const { rhythm, settings, tokens } = this;
         const protocols = tokens.enabled ? ['channelstream.v1', `channelstream.token.${tokens.token}`] : [];
-        const socket = new WebSocketListener(this.addressOf('websocket'), {
+        const address = this.addressOf('websocket');
+        // A client that returns waits for the answer about its losses.
+        const trusted = this.trusts(resumed) && !this.positions.returning;
+        const socket = new WebSocketListener(address, {
             opened: (event, list) => this.onSocketOpened(socket, event, list),
             alive: () => this.onAlive(),
             frames: (list) => this.receive(list, false)(),
             error: (event) => socket === this.listener && this.events.error(event),
             ended: (event, end) => this.onSocketEnded(socket, event, { ...end, resumed }),
-        }, { trusted: this.trusts(resumed), rhythm, silenceMs: settings.silenceTimeoutMs, protocols });
+        }, { trusted, rhythm, silenceMs: settings.silenceTimeoutMs, protocols });
         return socket;
     }
 
