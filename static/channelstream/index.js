@@ -187,6 +187,13 @@ function ownValue(object, name) {
   const isObject = object !== null && typeof object === "object";
   return isObject && Object.prototype.hasOwnProperty.call(object, name) ? object[name] : void 0;
 }
+function fromJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return void 0;
+  }
+}
 
 // src/presence.js
 var Presence = class {
@@ -520,13 +527,6 @@ function newRequest() {
 // src/request.js
 var REQUEST_TIMEOUT_MS = 12e4;
 var LAST_SUCCESS = 400;
-var parsed = (text) => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-};
 function withParameter(url, name, value) {
   const wellFormed = String(value).replace(/\p{Surrogate}/gu, "�");
   const address = String(url);
@@ -613,7 +613,8 @@ var ChannelStreamRequest = class {
       this.handleRequest(request);
       return;
     }
-    const data = parsed(request.responseText);
+    const parsed = fromJson(request.responseText);
+    const data = parsed === void 0 ? request.responseText : parsed;
     if (request.status && request.status <= LAST_SUCCESS) {
       this.handleResponse(request, data);
     } else {
@@ -1361,7 +1362,7 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     if (isFirst) {
       this.channels = before.filter((name) => now.includes(name));
     }
-    if (isFirst || now.length !== before.length || now.some((name) => !before.includes(name))) {
+    if (isFirst || now.join() !== before.join()) {
       this._setChannels(now);
     }
     if (isFirst) {
@@ -1573,13 +1574,6 @@ var SETTLED_AFTER_MS = 500;
 var SILENCE_MS = 15e3;
 var ASLEEP_MS = 2e3;
 var DOUBT_MS = 2e3;
-function parsed2(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return void 0;
-  }
-}
 var WebSocketListener = class {
   /**
    * @param {string} url
@@ -1690,7 +1684,7 @@ var WebSocketListener = class {
   /** @param {MessageEvent} event */
   onMessage(event) {
     this.lastFrameAt = Date.now();
-    const list = parsed2(event.data);
+    const list = fromJson(event.data);
     if (!this.receivedFrame) {
       this.onFirstMessage(event, list);
     }
@@ -1847,7 +1841,7 @@ var EventSourceListener = class {
   }
   /** @param {MessageEvent} event */
   onList(event) {
-    const list = read(event);
+    const list = fromJson(event.data);
     if (this.finished || !Array.isArray(list)) {
       return;
     }
@@ -1865,7 +1859,7 @@ var EventSourceListener = class {
   }
   /** @param {MessageEvent} event */
   onEnd(event) {
-    const { code, reason } = read(event) ?? {};
+    const { code, reason } = fromJson(event.data) ?? {};
     this.end(event, { code: Number(code) || 1006, reason: String(reason ?? "") });
   }
   /**
@@ -1889,13 +1883,6 @@ var EventSourceListener = class {
     });
   }
 };
-function read({ data }) {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return void 0;
-  }
-}
 
 // src/longpoll.js
 var HASTY_MS = 1e3;
@@ -2631,7 +2618,6 @@ var FAILURES = 3;
 var REPLACED_AT = 0.8;
 var SPREAD = 0.1;
 var HURRY_MS2 = 1e3;
-var LOOP_MS = 5e3;
 function claimsOf(token) {
   try {
     return Object(JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))));
@@ -2664,7 +2650,6 @@ var Tokens = class {
     this.turn = 0;
     this.reason = "connect";
     this.timer = void 0;
-    this.droppedAt = -Infinity;
   }
   get enabled() {
     return typeof this.settings.getToken === "function";
@@ -2678,14 +2663,10 @@ var Tokens = class {
    * Forgets the token, because the server does not accept it any more.
    *
    * @param {import('../index.js').TokenReason} reason
-   * @returns {boolean} whether this has not happened within the last seconds
    */
   drop(reason) {
-    const isRare = Date.now() - this.droppedAt > LOOP_MS;
-    this.droppedAt = Date.now();
     this.token = null;
     this.reason = reason;
-    return isRare;
   }
   /** The server has accepted the token. */
   accepted() {
@@ -2737,35 +2718,26 @@ var Tokens = class {
   request(reason, use, again) {
     this.cancel();
     const { turn } = this;
-    this.ask(reason).then((token) => {
+    const fail = (cause) => {
       if (turn === this.turn) {
+        this.cancel();
+        if (this.fail(new ChannelStreamError("answer", "token", String(cause), { data: cause }))) {
+          again();
+        }
+      }
+    };
+    this.timer = setTimeout(fail, ANSWER_LIMIT_MS, "no token in time");
+    const asked = new Promise((resolve) => {
+      resolve(this.settings.getToken({ user: this.settings.username, reason }));
+    });
+    asked.then((token) => {
+      if (typeof token !== "string" || token === "") {
+        fail("getToken returned no text");
+      } else if (turn === this.turn) {
         this.take(token);
         use();
       }
-    }, (cause) => {
-      if (turn === this.turn && this.fail(errorOf(cause))) {
-        again();
-      }
-    });
-  }
-  /**
-   * @param {import('../index.js').TokenReason} reason
-   * @returns {Promise<string>}
-   */
-  async ask(reason) {
-    let timer;
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new ChannelStreamError("timeout", "token", "no token in time")), ANSWER_LIMIT_MS);
-    });
-    try {
-      const token = await Promise.race([this.settings.getToken({ user: this.settings.username, reason }), late]);
-      if (typeof token !== "string" || token === "") {
-        throw new ChannelStreamError("answer", "token", "getToken returned no text", { data: token });
-      }
-      return token;
-    } finally {
-      clearTimeout(timer);
-    }
+    }, fail);
   }
   /** @param {string} token */
   take(token) {
@@ -2777,11 +2749,14 @@ var Tokens = class {
     this.replaceAt = Date.now() + Math.max(HURRY_MS2, part * lifetimeMs);
     this.arm(this.replaceAt - Date.now());
   }
-  /** @param {number} delayMs */
-  arm(delayMs) {
+  /**
+   * @param {number} delayMs
+   * @param {import('../index.js').TokenReason} [reason]
+   */
+  arm(delayMs, reason = "refresh") {
     clearTimeout(this.timer);
     if (delayMs < Infinity) {
-      this.timer = setTimeout(() => this.replace("refresh"), boundOf(delayMs));
+      this.timer = setTimeout(() => this.replace(reason), boundOf(delayMs));
     }
   }
   /**
@@ -2790,42 +2765,28 @@ var Tokens = class {
    * @param {import('../index.js').TokenReason} reason
    */
   replace(reason) {
-    this.request(reason, () => this.events.renewed(), () => this.arm(this.pauseMs()));
+    this.request(reason, () => this.events.renewed(), () => this.arm(this.pauseMs(), reason));
   }
   pauseMs() {
     return Math.max(HURRY_MS2, (this.expiresAt - Date.now()) / FAILURES);
   }
   /**
-   * The server's answer to a new token on an open websocket.
+   * The server's answer to a new token. If it was refused, the session goes on until the earlier one expires.
    *
-   * @param {{error?: string}} answer
+   * @param {{error?: string, data?: any}} answer
    */
-  answered({ error }) {
+  answered({ error, data }) {
     if (error === void 0) {
       this.accepted();
-    } else {
-      this.retryRefused(error);
-    }
-  }
-  /**
-   * A new token was refused. The session goes on until the earlier one expires.
-   *
-   * @param {string} why
-   * @param {any} [data]
-   */
-  retryRefused(why, data) {
-    if (this.refused(why, data)) {
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.replace("refused"), this.pauseMs());
+    } else if (this.refused(error, data)) {
+      this.arm(this.pauseMs(), "refused");
     }
   }
 };
-function errorOf(cause) {
-  return cause instanceof ChannelStreamError ? cause : new ChannelStreamError("answer", "token", String(cause), { data: cause });
-}
 
 // src/lifecycle.js
 var FORBIDDEN = 403;
+var LOOP_MS = 5e3;
 var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   /** @type {string} the server's websocket, ws: or wss: */
   websocketUrl = "";
@@ -3058,7 +3019,8 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
       return step;
     }
     if (step.renew) {
-      return { ...step, action: "resume", now: this._tokens.drop("expired") };
+      this._tokens.drop("expired");
+      return { ...step, action: "resume", now: Date.now() - this._retry.lastAttemptAt > LOOP_MS };
     }
     if (status === FORBIDDEN) {
       this.connectionId = null;
@@ -3093,7 +3055,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     request.handleResponse = () => this._tokens.accepted();
     request.handleError = ({ status }, data) => {
       if (isFinal(status)) {
-        this._tokens.retryRefused(`status ${status}`, data);
+        this._tokens.answered({ error: `status ${status}`, data });
       }
     };
     execute(request, "POST");

@@ -254,7 +254,7 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
             // The other ones are requested from the application.
             this.channels = before.filter((name) => now.includes(name));
         }
-        if (isFirst || now.length !== before.length || now.some((name) => !before.includes(name))) {
+        if (isFirst || now.join() !== before.join()) {
             this._setChannels(now);
         }
         if (isFirst) {

@@ -1,3 +1,4 @@
+import { fromJson } from './untrusted.js';
 import { OPENING_LIMIT_MS } from './websocket.js';
 
 /** Browsers do not report heartbeats of an event stream. After this silence the library opens the stream again. */
@@ -113,7 +114,7 @@ export class EventSourceListener {
 
     /** @param {MessageEvent} event */
     onList(event) {
-        const list = read(event);
+        const list = fromJson(event.data);
         if (this.finished || !Array.isArray(list)) {
             return;
         }
@@ -132,7 +133,7 @@ export class EventSourceListener {
 
     /** @param {MessageEvent} event */
     onEnd(event) {
-        const { code, reason } = read(event) ?? {};
+        const { code, reason } = fromJson(event.data) ?? {};
         this.end(event, { code: Number(code) || 1006, reason: String(reason ?? '') });
     }
 
@@ -151,17 +152,5 @@ export class EventSourceListener {
             code, reason, opened, refused, empty: this.answered && quiet && code === 1006,
             clean: code !== 1006 || (quiet && !this.answered),
         });
-    }
-}
-
-/**
- * @param {MessageEvent} event
- * @returns {any} undefined if its data is not JSON
- */
-function read({ data }) {
-    try {
-        return JSON.parse(data);
-    } catch {
-        return undefined;
     }
 }

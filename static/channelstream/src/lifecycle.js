@@ -22,6 +22,9 @@ import { WebSocketListener } from './websocket.js';
 /** The status of a token for another user than that of the connection. */
 const FORBIDDEN = 403;
 
+/** A server that ends sessions more often than this is asked with waits. */
+const LOOP_MS = 5_000;
+
 /** The half of a connection that keeps it alive: its state, and the reactions to the start and end of listening. */
 export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /** @type {string} the server's websocket, ws: or wss: */
@@ -266,7 +269,8 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
             return step;
         }
         if (step.renew) {
-            return { ...step, action: 'resume', now: this._tokens.drop('expired') };
+            this._tokens.drop('expired');
+            return { ...step, action: 'resume', now: Date.now() - this._retry.lastAttemptAt > LOOP_MS };
         }
         if (status === FORBIDDEN) {
             // The id belongs to another user.
@@ -304,7 +308,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         request.handleResponse = () => this._tokens.accepted();
         request.handleError = ({ status }, data) => {
             if (isFinal(status)) {
-                this._tokens.retryRefused(`status ${status}`, data);
+                this._tokens.answered({ error: `status ${status}`, data });
             }
         };
         execute(request, 'POST');

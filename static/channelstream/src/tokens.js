@@ -14,9 +14,6 @@ const SPREAD = 0.1;
 /** The least time between two requests for a token of the same session. */
 const HURRY_MS = 1_000;
 
-/** Tokens that the server ends more often than this are replaced with waits. */
-const LOOP_MS = 5_000;
-
 /**
  * The content of a token, which the library does not verify.
  *
@@ -67,7 +64,6 @@ export class Tokens {
         this.reason = 'connect';
         /** @type {ReturnType<typeof setTimeout> | undefined} */
         this.timer = undefined;
-        this.droppedAt = -Infinity;
     }
 
     get enabled() {
@@ -84,14 +80,10 @@ export class Tokens {
      * Forgets the token, because the server does not accept it any more.
      *
      * @param {import('../index.js').TokenReason} reason
-     * @returns {boolean} whether this has not happened within the last seconds
      */
     drop(reason) {
-        const isRare = Date.now() - this.droppedAt > LOOP_MS;
-        this.droppedAt = Date.now();
         this.token = null;
         this.reason = reason;
-        return isRare;
     }
 
     /** The server has accepted the token. */
@@ -149,37 +141,25 @@ export class Tokens {
     request(reason, use, again) {
         this.cancel();
         const { turn } = this;
-        this.ask(reason).then((token) => {
+        /** @param {unknown} cause */
+        const fail = (cause) => {
             if (turn === this.turn) {
+                this.cancel();
+                if (this.fail(new ChannelStreamError('answer', 'token', String(cause), { data: cause }))) {
+                    again();
+                }
+            }
+        };
+        this.timer = setTimeout(fail, ANSWER_LIMIT_MS, 'no token in time');
+        const asked = new Promise((resolve) => { resolve(this.settings.getToken({ user: this.settings.username, reason })); });
+        asked.then((token) => {
+            if (typeof token !== 'string' || token === '') {
+                fail('getToken returned no text');
+            } else if (turn === this.turn) {
                 this.take(token);
                 use();
             }
-        }, (cause) => {
-            if (turn === this.turn && this.fail(errorOf(cause))) {
-                again();
-            }
-        });
-    }
-
-    /**
-     * @param {import('../index.js').TokenReason} reason
-     * @returns {Promise<string>}
-     */
-    async ask(reason) {
-        /** @type {ReturnType<typeof setTimeout> | undefined} */
-        let timer;
-        const late = new Promise((_, reject) => {
-            timer = setTimeout(() => reject(new ChannelStreamError('timeout', 'token', 'no token in time')), ANSWER_LIMIT_MS);
-        });
-        try {
-            const token = await Promise.race([this.settings.getToken({ user: this.settings.username, reason }), late]);
-            if (typeof token !== 'string' || token === '') {
-                throw new ChannelStreamError('answer', 'token', 'getToken returned no text', { data: token });
-            }
-            return token;
-        } finally {
-            clearTimeout(timer);
-        }
+        }, fail);
     }
 
     /** @param {string} token */
@@ -193,11 +173,14 @@ export class Tokens {
         this.arm(this.replaceAt - Date.now());
     }
 
-    /** @param {number} delayMs */
-    arm(delayMs) {
+    /**
+     * @param {number} delayMs
+     * @param {import('../index.js').TokenReason} [reason]
+     */
+    arm(delayMs, reason = 'refresh') {
         clearTimeout(this.timer);
         if (delayMs < Infinity) {
-            this.timer = setTimeout(() => this.replace('refresh'), boundOf(delayMs));
+            this.timer = setTimeout(() => this.replace(reason), boundOf(delayMs));
         }
     }
 
@@ -207,7 +190,7 @@ export class Tokens {
      * @param {import('../index.js').TokenReason} reason
      */
     replace(reason) {
-        this.request(reason, () => this.events.renewed(), () => this.arm(this.pauseMs()));
+        this.request(reason, () => this.events.renewed(), () => this.arm(this.pauseMs(), reason));
     }
 
     pauseMs() {
@@ -215,35 +198,15 @@ export class Tokens {
     }
 
     /**
-     * The server's answer to a new token on an open websocket.
+     * The server's answer to a new token. If it was refused, the session goes on until the earlier one expires.
      *
-     * @param {{error?: string}} answer
+     * @param {{error?: string, data?: any}} answer
      */
-    answered({ error }) {
+    answered({ error, data }) {
         if (error === undefined) {
             this.accepted();
-        } else {
-            this.retryRefused(error);
+        } else if (this.refused(error, data)) {
+            this.arm(this.pauseMs(), 'refused');
         }
     }
-
-    /**
-     * A new token was refused. The session goes on until the earlier one expires.
-     *
-     * @param {string} why
-     * @param {any} [data]
-     */
-    retryRefused(why, data) {
-        if (this.refused(why, data)) {
-            clearTimeout(this.timer);
-            this.timer = setTimeout(() => this.replace('refused'), this.pauseMs());
-        }
-    }
-}
-
-/** @param {unknown} cause */
-function errorOf(cause) {
-    return cause instanceof ChannelStreamError
-        ? cause
-        : new ChannelStreamError('answer', 'token', String(cause), { data: cause });
 }

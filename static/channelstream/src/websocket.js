@@ -1,5 +1,6 @@
 import { isIdle } from './positions.js';
 import { Rhythm } from './rhythm.js';
+import { fromJson } from './untrusted.js';
 
 const HEARTBEAT_MS = 10_000;
 
@@ -39,18 +40,6 @@ const DOUBT_MS = 2_000;
  * @property {boolean} receivedFrame whether a frame arrived
  * @property {boolean} clean whether all frames that the server sent have arrived
  */
-
-/**
- * @param {string} text
- * @returns {any} undefined if it is not JSON
- */
-function parsed(text) {
-    try {
-        return JSON.parse(text);
-    } catch {
-        return undefined;
-    }
-}
 
 /** One websocket, from opening to the single report of its end. Reports nothing after `close()`. */
 export class WebSocketListener {
@@ -177,7 +166,7 @@ export class WebSocketListener {
     /** @param {MessageEvent} event */
     onMessage(event) {
         this.lastFrameAt = Date.now();
-        const list = parsed(event.data);
+        const list = fromJson(event.data);
         if (!this.receivedFrame) {
             this.onFirstMessage(event, list);
         }

@@ -342,7 +342,7 @@ test('a getToken that never answers counts as a failure', async () => {
     tick(30_000);
     await settled();
     tick(4000);
-    assert.deepEqual([reasons().length, errors[0][1].code], [2, 'timeout']);
+    assert.deepEqual([reasons().length, errors[0][1].code], [2, 'answer']);
 });
 
 test('failures without a network do not count', async () => {
