@@ -1397,13 +1397,16 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
 var POSITIONS_BYTES = 2048;
 var ELEMENTS = ["attached", "subscribed", "cursor", "token"];
 var PRIVATE = "";
-function answersOf(attached) {
-  const all = Object.entries(attached.streams ?? {});
-  return attached.private ? [...all, [PRIVATE, attached.private]] : all;
+function answersOf({ type, channel, offset, streams, private: own, ...answer }) {
+  return type === "subscribed" ? [[channel, { ...answer, from: offset }]] : [...Object.entries(streams ?? {}), ...own ? [
+    /** @type {[string, any]} */
+    [PRIVATE, own]
+  ] : []];
 }
+var isReply = (element) => element?.type === "attached" || element?.type === "cursor";
 function reportsLoss(list) {
-  const elements = listOf(list).filter((item) => item?.type === "attached" || item?.type === "cursor");
-  return elements.length === 0 ? void 0 : elements.some((item) => answersOf(item).some(([, { recovered }]) => recovered === false));
+  const replies = listOf(list).filter(isReply);
+  return replies.length > 0 ? replies.flatMap(answersOf).some(([, { recovered }]) => recovered === false) : void 0;
 }
 var isIdle = (list) => listOf(list).every((item) => item?.type === "cursor");
 var Positions = class {
@@ -1473,7 +1476,7 @@ var Positions = class {
         batch.frames.push(item);
       }
     }
-    if (this.returning && batch.elements.some(({ type }) => type === "attached" || type === "cursor")) {
+    if (this.returning && batch.elements.some(isReply)) {
       this.returning = false;
       const rest = brief ? expected : [];
       const judged = new Set(batch.verdicts.map(({ channel }) => channel ?? PRIVATE));
@@ -1486,20 +1489,14 @@ var Positions = class {
    * @returns {import('../index.js').RecoveredEvent[]}
    */
   follow(element) {
-    const { type, channel, cursor } = element;
-    if (type === "cursor") {
-      this.note(cursor);
+    if (element.type === "cursor") {
+      this.note(element.cursor);
       this.uncovered = false;
-    } else if (type === "subscribed") {
-      this.place(channel, { ...element, from: element.offset });
-      return element.recovered === false ? [verdictOf(channel, element)] : [];
-    } else if (type === "attached") {
-      listOf(element.unknown).forEach((name) => this.streams.delete(name));
-      const answers = answersOf(element);
-      answers.forEach(([name, answer]) => this.place(name, answer));
-      return answers.filter(([, { recovered }]) => this.returning || recovered === false).map(([name, answer]) => verdictOf(name, answer));
     }
-    return [];
+    listOf(element.unknown).forEach((name) => this.streams.delete(name));
+    const answers = answersOf(element);
+    answers.forEach(([name, answer]) => this.place(name, answer));
+    return answers.filter(([, { recovered }]) => recovered === false || recovered && this.returning).map(([name, answer]) => verdictOf(name, answer));
   }
   /**
    * @param {string} name
@@ -2631,7 +2628,8 @@ function lifetimeOf(token) {
     return Infinity;
   }
   const leftMs = exp * 1e3 - Date.now();
-  return typeof iat === "number" ? Math.min((exp - iat) * 1e3, leftMs > 0 ? leftMs : Infinity) : leftMs;
+  const wholeMs = typeof iat === "number" ? (exp - iat) * 1e3 : leftMs;
+  return leftMs > 0 ? Math.min(leftMs, wholeMs) : wholeMs;
 }
 var Tokens = class {
   /**

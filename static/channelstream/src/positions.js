@@ -19,15 +19,22 @@ const PRIVATE = '';
  */
 
 /**
- * The server's answer about each stream.
+ * What an element says about streams.
  *
- * @param {any} attached
+ * @param {any} element
  * @returns {[string, any][]}
  */
-function answersOf(attached) {
-    const all = Object.entries(attached.streams ?? {});
-    return attached.private ? [...all, [PRIVATE, attached.private]] : all;
+function answersOf({ type, channel, offset, streams, private: own, ...answer }) {
+    return type === 'subscribed'
+        ? [[channel, { ...answer, from: offset }]]
+        : [...Object.entries(streams ?? {}), ...(own ? [/** @type {[string, any]} */ ([PRIVATE, own])] : [])];
 }
+
+/**
+ * @param {any} element
+ * @returns {boolean} whether it contains the server's answer to a client that has returned
+ */
+const isReply = (element) => element?.type === 'attached' || element?.type === 'cursor';
 
 /**
  * Whether the server reports a loss in the first list of a transport.
@@ -36,10 +43,10 @@ function answersOf(attached) {
  * @returns {boolean | undefined} undefined if the server does not know positions, or has not reported yet
  */
 export function reportsLoss(list) {
-    const elements = listOf(list).filter((item) => item?.type === 'attached' || item?.type === 'cursor');
-    return elements.length === 0
-        ? undefined
-        : elements.some((item) => answersOf(item).some(([, { recovered }]) => recovered === false));
+    const replies = listOf(list).filter(isReply);
+    return replies.length > 0
+        ? replies.flatMap(answersOf).some(([, { recovered }]) => recovered === false)
+        : undefined;
 }
 
 /**
@@ -128,7 +135,7 @@ export class Positions {
                 batch.frames.push(item);
             }
         }
-        if (this.returning && batch.elements.some(({ type }) => type === 'attached' || type === 'cursor')) {
+        if (this.returning && batch.elements.some(isReply)) {
             this.returning = false;
             const rest = brief ? expected : [];
             const judged = new Set(batch.verdicts.map(({ channel }) => channel ?? PRIVATE));
@@ -143,21 +150,15 @@ export class Positions {
      * @returns {import('../index.js').RecoveredEvent[]}
      */
     follow(element) {
-        const { type, channel, cursor } = element;
-        if (type === 'cursor') {
-            this.note(cursor);
+        if (element.type === 'cursor') {
+            this.note(element.cursor);
             this.uncovered = false;
-        } else if (type === 'subscribed') {
-            this.place(channel, { ...element, from: element.offset });
-            return element.recovered === false ? [verdictOf(channel, element)] : [];
-        } else if (type === 'attached') {
-            listOf(element.unknown).forEach((name) => this.streams.delete(name));
-            const answers = answersOf(element);
-            answers.forEach(([name, answer]) => this.place(name, answer));
-            return answers.filter(([, { recovered }]) => this.returning || recovered === false)
-                .map(([name, answer]) => verdictOf(name, answer));
         }
-        return [];
+        listOf(element.unknown).forEach((name) => this.streams.delete(name));
+        const answers = answersOf(element);
+        answers.forEach(([name, answer]) => this.place(name, answer));
+        return answers.filter(([, { recovered }]) => recovered === false || (recovered && this.returning))
+            .map(([name, answer]) => verdictOf(name, answer));
     }
 
     /**

@@ -38,8 +38,9 @@ function lifetimeOf(token) {
         return Infinity;
     }
     const leftMs = exp * 1000 - Date.now();
-    // The clock of this device may be wrong, so the token's own times go before it.
-    return typeof iat === 'number' ? Math.min((exp - iat) * 1000, leftMs > 0 ? leftMs : Infinity) : leftMs;
+    const wholeMs = typeof iat === 'number' ? (exp - iat) * 1000 : leftMs;
+    // The clock of this device may be wrong.
+    return leftMs > 0 ? Math.min(leftMs, wholeMs) : wholeMs;
 }
 
 /** Requests connection tokens from the page's `getToken`, and replaces them before they expire. */
