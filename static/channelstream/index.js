@@ -1464,7 +1464,6 @@ var Positions = class {
   take(list, polled) {
     const batch = { frames: [], elements: [], verdicts: [], channels: null };
     const brief = polled && this.named;
-    const expected = this.returning ? [...this.streams.keys()] : [];
     for (const item of list) {
       if (ELEMENTS.includes(item?.type)) {
         batch.elements.push(item);
@@ -1478,9 +1477,8 @@ var Positions = class {
     }
     if (this.returning && batch.elements.some(isReply)) {
       this.returning = false;
-      const rest = brief ? expected : [];
-      const judged = new Set(batch.verdicts.map(({ channel }) => channel ?? PRIVATE));
-      rest.filter((name) => !judged.has(name) && this.streams.has(name)).forEach((name) => batch.verdicts.push(verdictOf(name, { recovered: true })));
+      const judged = batch.verdicts.map(({ channel }) => channel ?? PRIVATE);
+      [...this.streams.keys()].filter((name) => brief && !judged.includes(name)).forEach((name) => batch.verdicts.push(verdictOf(name, { recovered: true })));
     }
     return batch;
   }
@@ -1867,17 +1865,12 @@ var EventSourceListener = class {
     if (this.finished) {
       return;
     }
-    const opened = this.announced || code !== 1006;
-    const quiet2 = !this.opened && event?.type !== "timeout";
+    const ordered = code !== 1006;
+    const isLate = event?.type === "timeout";
+    const empty = this.answered && !this.opened && !ordered && !isLate;
+    const clean2 = ordered || !(this.answered || isLate);
     this.close();
-    this.events.ended(event, {
-      code,
-      reason,
-      opened,
-      refused,
-      empty: this.answered && quiet2 && code === 1006,
-      clean: code !== 1006 || quiet2 && !this.answered
-    });
+    this.events.ended(event, { code, reason, opened: this.announced || ordered, empty, refused, clean: clean2 });
   }
 };
 
@@ -2219,16 +2212,16 @@ var Listening = class {
   other(name) {
     const { transports } = this;
     const at = transports.indexOf(name) + 1;
-    return [...transports.slice(at), ...transports.slice(0, at)].find((each) => each !== name && !this.distrusted.has(each));
+    return [...transports.slice(at), ...transports].find((each) => each !== name && !this.distrusted.has(each));
   }
   /** The websocket is preferred to the transport in use. */
   get canUpgrade() {
     const { transports } = this;
-    const at = transports.indexOf("websocket");
-    return at >= 0 && at < transports.indexOf(
+    const better = transports.slice(0, transports.indexOf(
       /** @type {any} */
       this.transport
-    ) && !this.pinned;
+    ));
+    return better.includes("websocket") && !this.pinned;
   }
   /** @returns {?TransportName} the transport in use, or being opened */
   get transport() {
@@ -2742,7 +2735,7 @@ var Tokens = class {
     const lifetimeMs = lifetimeOf(token);
     const part = REPLACED_AT + SPREAD * (2 * Math.random() - 1);
     this.token = token;
-    this.reason = "refused";
+    this.reason = "connect";
     this.expiresAt = Date.now() + lifetimeMs;
     this.replaceAt = Date.now() + Math.max(HURRY_MS2, part * lifetimeMs);
     this.arm(this.replaceAt - Date.now());
@@ -3039,7 +3032,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   /** Replaces the token of the session that is open. Without one, the next session starts with it. */
   _sendToken() {
     const { token } = this._tokens;
-    const { socket, transport } = this._listening;
+    const { socket, transport, sseUrl } = this._listening;
     if (!this.connected) {
       return;
     }
@@ -3047,9 +3040,8 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
       socket.send(JSON.stringify({ type: "token", token }));
       return;
     }
-    const request = new ChannelStreamRequest();
-    request.url = sibling(transport === "sse" ? this._listening.sseUrl : this.longPollUrl, "token");
-    request.body = { conn_id: this.connectionId, token };
+    const url = sibling(transport === "sse" ? sseUrl : this.longPollUrl, "token");
+    const request = prepare(this, { url, body: { conn_id: this.connectionId, token } });
     request.handleResponse = () => this._tokens.accepted();
     request.handleError = ({ status }, data) => {
       if (isFinal(status)) {
@@ -3202,7 +3194,6 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
       return this.ready();
     }
     const request = prepare(this, {
-      kind: "connect",
       url: this.connectUrl,
       body: { username: this.username, channels: this._subscriptions.forConnect() },
       timeoutMs: CONNECT_TIMEOUT_MS
@@ -3225,11 +3216,10 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
   }
   /** Lets the server make the connection from a token. The page chooses its id, which stays. */
   _connectWithToken() {
-    const { reason, token } = this._tokens;
     if (!this._retrying) {
       this._tokens.accepted();
     }
-    this._tokens.request(token === null ? reason : "connect", () => {
+    this._tokens.request(this._tokens.reason, () => {
       this.connectionId ??= randomId();
       this._subscriptions.isKnown = false;
       listOf(this.channels).forEach((name) => this._subscriptions.wanted.add(name));

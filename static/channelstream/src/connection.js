@@ -50,7 +50,6 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
             return this.ready();
         }
         const request = prepare(this, {
-            kind: 'connect',
             url: this.connectUrl,
             body: { username: this.username, channels: this._subscriptions.forConnect() },
             timeoutMs: CONNECT_TIMEOUT_MS,
@@ -75,11 +74,10 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
 
     /** Lets the server make the connection from a token. The page chooses its id, which stays. */
     _connectWithToken() {
-        const { reason, token } = this._tokens;
         if (!this._retrying) {
             this._tokens.accepted();
         }
-        this._tokens.request(token === null ? reason : 'connect', () => {
+        this._tokens.request(this._tokens.reason, () => {
             this.connectionId ??= randomId();
             this._subscriptions.isKnown = false;
             listOf(this.channels).forEach((name) => this._subscriptions.wanted.add(name));

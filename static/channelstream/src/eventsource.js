@@ -145,12 +145,12 @@ export class EventSourceListener {
         if (this.finished) {
             return;
         }
-        const opened = this.announced || code !== 1006;
-        const quiet = !this.opened && event?.type !== 'timeout';
+        const ordered = code !== 1006;
+        const isLate = event?.type === 'timeout';
+        // The server has answered and sent nothing.
+        const empty = this.answered && !this.opened && !ordered && !isLate;
+        const clean = ordered || !(this.answered || isLate);
         this.close();
-        this.events.ended(event, {
-            code, reason, opened, refused, empty: this.answered && quiet && code === 1006,
-            clean: code !== 1006 || (quiet && !this.answered),
-        });
+        this.events.ended(event, { code, reason, opened: this.announced || ordered, empty, refused, clean });
     }
 }

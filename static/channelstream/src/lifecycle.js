@@ -1,5 +1,5 @@
 import { ChannelStreamBackend } from './backend.js';
-import { execute } from './call.js';
+import { execute, prepare } from './call.js';
 import { FRAME_TYPES } from './channel.js';
 import { callPage } from './emitter.js';
 import { isFinal, quiet } from './errors.js';
@@ -7,7 +7,7 @@ import { Listening, sibling } from './listening.js';
 import { sendBeacon, watchPage } from './page.js';
 import { Positions, reportsLoss } from './positions.js';
 import { whenReady } from './ready.js';
-import { ChannelStreamRequest, withParameter } from './request.js';
+import { withParameter } from './request.js';
 import { Retry } from './retry.js';
 import { Tokens } from './tokens.js';
 import { WebSocketListener } from './websocket.js';
@@ -294,7 +294,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /** Replaces the token of the session that is open. Without one, the next session starts with it. */
     _sendToken() {
         const { token } = this._tokens;
-        const { socket, transport } = this._listening;
+        const { socket, transport, sseUrl } = this._listening;
         if (!this.connected) {
             return;
         }
@@ -302,9 +302,8 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
             socket.send(JSON.stringify({ type: 'token', token }));
             return;
         }
-        const request = new ChannelStreamRequest();
-        request.url = sibling(transport === 'sse' ? this._listening.sseUrl : this.longPollUrl, 'token');
-        request.body = { conn_id: this.connectionId, token };
+        const url = sibling(transport === 'sse' ? sseUrl : this.longPollUrl, 'token');
+        const request = prepare(this, { url, body: { conn_id: this.connectionId, token } });
         request.handleResponse = () => this._tokens.accepted();
         request.handleError = ({ status }, data) => {
             if (isFinal(status)) {

@@ -101,14 +101,14 @@ export class Listening {
     other(name) {
         const { transports } = this;
         const at = transports.indexOf(name) + 1;
-        return [...transports.slice(at), ...transports.slice(0, at)].find((each) => each !== name && !this.distrusted.has(each));
+        return [...transports.slice(at), ...transports].find((each) => each !== name && !this.distrusted.has(each));
     }
 
     /** The websocket is preferred to the transport in use. */
     get canUpgrade() {
         const { transports } = this;
-        const at = transports.indexOf('websocket');
-        return at >= 0 && at < transports.indexOf(/** @type {any} */ (this.transport)) && !this.pinned;
+        const better = transports.slice(0, transports.indexOf(/** @type {any} */ (this.transport)));
+        return better.includes('websocket') && !this.pinned;
     }
 
     /** @returns {?TransportName} the transport in use, or being opened */

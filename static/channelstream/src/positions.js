@@ -123,7 +123,6 @@ export class Positions {
         const batch = { frames: [], elements: [], verdicts: [], channels: null };
         // The answer to a poll with a cursor names only the streams with a loss.
         const brief = polled && this.named;
-        const expected = this.returning ? [...this.streams.keys()] : [];
         for (const item of list) {
             if (ELEMENTS.includes(item?.type)) {
                 batch.elements.push(item);
@@ -137,9 +136,8 @@ export class Positions {
         }
         if (this.returning && batch.elements.some(isReply)) {
             this.returning = false;
-            const rest = brief ? expected : [];
-            const judged = new Set(batch.verdicts.map(({ channel }) => channel ?? PRIVATE));
-            rest.filter((name) => !judged.has(name) && this.streams.has(name))
+            const judged = batch.verdicts.map(({ channel }) => channel ?? PRIVATE);
+            [...this.streams.keys()].filter((name) => brief && !judged.includes(name))
                 .forEach((name) => batch.verdicts.push(verdictOf(name, { recovered: true })));
         }
         return batch;

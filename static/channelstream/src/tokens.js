@@ -168,7 +168,7 @@ export class Tokens {
         const lifetimeMs = lifetimeOf(token);
         const part = REPLACED_AT + SPREAD * (2 * Math.random() - 1);
         this.token = token;
-        this.reason = 'refused';
+        this.reason = 'connect';
         this.expiresAt = Date.now() + lifetimeMs;
         this.replaceAt = Date.now() + Math.max(HURRY_MS, part * lifetimeMs);
         this.arm(this.replaceAt - Date.now());

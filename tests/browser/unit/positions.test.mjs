@@ -147,7 +147,7 @@ test('a poll reports the streams that the server does not name as recovered', ()
         attached({ news: answer('bbbbbbbb', 3, loss) }, { private: undefined }), frame(1), cursor('1e.2'),
     ]);
     assert.deepEqual(events.filter(([name]) => name === 'recovered').map(([, { channel, recovered }]) => [channel, recovered]),
-        [['news', false], ['demo', true], [null, true]]);
+        [['news', false], [null, true], ['demo', true]]);
     lastRequest().answer(200, [frame(2), cursor('1e.3')]);
     assert.equal(events.length, 4, 'the next poll is no return');
     assert.deepEqual(events.filter(([name]) => name === 'open').map(([, { gap }]) => gap), [true]);
