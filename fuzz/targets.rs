@@ -1,6 +1,8 @@
 //! The fuzz targets, and what must hold for every input: shared by the binaries for cargo-fuzz in this folder and by
 //! `tests/fuzz.rs`, which runs the stored corpus and mutations of it with any compiler.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use channelstream::api::answer::Invalid;
 use channelstream::api::body::RequestLimits;
 use channelstream::api::channel_config::ChannelConfigRequest;
@@ -11,7 +13,9 @@ use channelstream::api::message_delete::{parse_deletes, write_delete_answer};
 use channelstream::api::message_patch::{parse_edits, write_edit_answer};
 use channelstream::api::message_post::{parse_messages, write_message_answer};
 use channelstream::api::subscribe::SubscribeRequest;
+use channelstream::api::token::read_grant;
 use channelstream::api::user_state::parse_user_state;
+use channelstream::auth::Gate;
 use channelstream::auth::signing::{BadSignature, Keys};
 use channelstream::config::{FileFormat, Secret, Settings, parse, to_ini, to_toml};
 use channelstream::connection::framing::{Framing, HeadRules};
@@ -20,21 +24,24 @@ use channelstream::protocol::websocket::close::CloseReason;
 use channelstream::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
 use channelstream::server;
 use channelstream::transports::websocket::handshake::PlainHandshake;
+use jsonwebtoken::crypto::sign;
+use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::value::RawValue;
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A target: it panics when a rule does not hold.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("signature", signature),
+    ("token", token),
     ("body", body),
     ("handshake", handshake),
     ("http", http),
@@ -45,6 +52,25 @@ pub const TARGETS: [(&str, Target); 7] = [
 
 const NOW: u64 = 1_600_000_000;
 const MAX_AGE_S: u64 = 60;
+
+/// The input as a connection token, and as the claims of a token with a valid signature.
+pub fn token(data: &[u8]) {
+    static GATE: OnceLock<Gate> = OnceLock::new();
+    let gate = GATE.get_or_init(|| Gate::new(Arc::default()));
+    let _ = gate.verify_token_of(&String::from_utf8_lossy(data), None, true, NOW);
+    let message = format!("eyJhbGciOiJIUzI1NiJ9.{}", URL_SAFE_NO_PAD.encode(data));
+    let key = EncodingKey::from_secret(b"secret").expect("a key");
+    let signature = sign(message.as_bytes(), &key, Algorithm::HS256).expect("a signature");
+    let Ok(verified) = gate.verify_token_of(&format!("{message}.{signature}"), None, true, NOW) else {
+        return;
+    };
+    assert!(verified.expires_unix + 5 > NOW && verified.issued_unix.is_none_or(|issued| issued <= NOW + 5));
+    if let Ok(grant) = read_grant(&verified, None, &RequestLimits::from(&*gate.settings), NOW) {
+        assert!(
+            !grant.connect.username.is_empty() && grant.connect.conn_id.is_some() && grant.valid_for_ms > 0
+        );
+    }
+}
 
 /// The input as a token of a request, and as a text to be signed.
 pub fn signature(data: &[u8]) {

@@ -99,6 +99,11 @@ fn signatures_cause_no_panic() {
 }
 
 #[test]
+fn tokens_cause_no_panic() {
+    run("token");
+}
+
+#[test]
 fn request_bodies_cause_no_panic() {
     run("body");
 }

@@ -17,8 +17,9 @@ const SIDE_MODULES: [(&str, &[&str]); 4] = [
 ];
 
 /// Folders that contain state and rules without actors, clocks or sockets.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "auth/signing/",
+    "auth/tokens/",
     "broker/",
     "config/",
     "connection/framing/",
@@ -44,8 +45,11 @@ const ACTORS: [&str; 12] = [
     "broker/registry/stopping.rs",
 ];
 
-/// Files that use the time of day: to show it, to compute a rate, or to check a signature.
+/// Files that use the time of day: to show it, to compute a rate, or to check a signature, a token or a block.
 const WALL_CLOCK: &[&str] = &[
+    "api/block.rs",
+    "api/end.rs",
+    "api/token.rs",
     "auth/guard.rs",
     "auth/mod.rs",
     "broker/channel/summary.rs",
@@ -58,6 +62,8 @@ const WALL_CLOCK: &[&str] = &[
     "demo/guarded.rs",
     "http/middleware/mod.rs",
     "telemetry/recorder/mod.rs",
+    "transports/admission.rs",
+    "transports/websocket/token.rs",
     "transports/websocket/upgrade.rs",
 ];
 

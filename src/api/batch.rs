@@ -56,13 +56,13 @@ pub(super) enum Parsed<T> {
 }
 
 /// Reads a list. `read_fast` returns `None` for every item that is not clearly valid; `read_full` then finds the errors
-/// with the help of `fields`.
+/// with the help of `fields`. Both receive the index of the item.
 pub(super) fn parse<'a, T>(
     body: &'a [u8],
     limits: &RequestLimits,
-    read_fast: impl Fn(BatchItem<'a>) -> Option<Parsed<T>>,
+    read_fast: impl Fn(usize, BatchItem<'a>) -> Option<Parsed<T>>,
     fields: FieldTable,
-    read_full: impl Fn(&mut Fields<'a>) -> Option<Parsed<T>>,
+    read_full: impl Fn(usize, &mut Fields<'a>) -> Option<Parsed<T>>,
 ) -> Result<Vec<T>, Invalid> {
     let text = body::text(body, limits)?;
     match parse_fast(text, limits, read_fast) {
@@ -75,7 +75,7 @@ pub(super) fn parse<'a, T>(
 pub(super) fn parse_fast<'a, T>(
     text: &'a str,
     limits: &RequestLimits,
-    take: impl Fn(BatchItem<'a>) -> Option<Parsed<T>>,
+    take: impl Fn(usize, BatchItem<'a>) -> Option<Parsed<T>>,
 ) -> Option<Vec<T>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let list = BatchList { max: limits.max_list_items, take, items: PhantomData };
@@ -89,7 +89,7 @@ pub(super) fn parse_full<'a, T>(
     text: &'a str,
     limits: &RequestLimits,
     fields: FieldTable,
-    read: impl Fn(&mut Fields<'a>) -> Option<Parsed<T>>,
+    read: impl Fn(usize, &mut Fields<'a>) -> Option<Parsed<T>>,
 ) -> Result<Vec<T>, Invalid> {
     let list = list_of(text, limits.max_list_items)?;
     let (mut taken, mut errors, mut wrong_types) = (Vec::with_capacity(list.len()), Map::new(), Vec::new());
@@ -101,7 +101,7 @@ pub(super) fn parse_full<'a, T>(
             wrong_types.push(Value::from(INPUT_TYPE));
             continue;
         }
-        match nested(raw, fields, limits, &read) {
+        match nested(raw, fields, limits, |fields| read(index, fields)) {
             Ok(Parsed::Keep(item)) => taken.push(item),
             Ok(Parsed::Drop) => {}
             Err(fault) => drop(errors.insert(index.to_string(), fault)),
@@ -188,7 +188,7 @@ struct BatchList<F, T> {
     items: PhantomData<T>,
 }
 
-impl<'de, T, F: Fn(BatchItem<'de>) -> Option<Parsed<T>>> DeserializeSeed<'de> for BatchList<F, T> {
+impl<'de, T, F: Fn(usize, BatchItem<'de>) -> Option<Parsed<T>>> DeserializeSeed<'de> for BatchList<F, T> {
     type Value = Vec<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
@@ -196,7 +196,7 @@ impl<'de, T, F: Fn(BatchItem<'de>) -> Option<Parsed<T>>> DeserializeSeed<'de> fo
     }
 }
 
-impl<'de, T, F: Fn(BatchItem<'de>) -> Option<Parsed<T>>> Visitor<'de> for BatchList<F, T> {
+impl<'de, T, F: Fn(usize, BatchItem<'de>) -> Option<Parsed<T>>> Visitor<'de> for BatchList<F, T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,8 +206,9 @@ impl<'de, T, F: Fn(BatchItem<'de>) -> Option<Parsed<T>>> Visitor<'de> for BatchL
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
         let (mut items, mut seen) = (Vec::new(), 0_usize);
         while let Some(BatchObject(item)) = list.next_element::<BatchObject<BatchItem<'de>>>()? {
+            let index = seen;
             seen += 1;
-            match (self.take)(item).filter(|_| seen <= self.max) {
+            match (self.take)(index, item).filter(|_| seen <= self.max) {
                 Some(Parsed::Keep(item)) => items.push(item),
                 Some(Parsed::Drop) => {}
                 None => return Err(A::Error::custom("not clearly valid")),

@@ -12,46 +12,42 @@ use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use actix_web::{HttpResponse, web};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 const NOTIFY_PRESENCE: Field<FlagField> =
-    Field::optional("notify_presence", FlagField, "Notify members when a user joins or leaves.")
-        .default("false");
+    Field::optional("notify_presence", FlagField, "Notify members when a user joins or leaves.");
 const WITH_USER_LISTS: Field<FlagField> = Field::optional(
     "broadcast_presence_with_user_lists",
     FlagField,
     "Add the list of present users to these events.",
-)
-.default("false");
+);
 const NOTIFY_STATE: Field<FlagField> =
-    Field::optional("notify_state", FlagField, "Notify members when a member's state changes.")
-        .default("false");
+    Field::optional("notify_state", FlagField, "Notify members when a member's state changes.");
 const STORE_HISTORY: Field<FlagField> =
-    Field::optional("store_history", FlagField, "Keep messages for `channels_info`.").default("false");
+    Field::optional("store_history", FlagField, "Keep messages for `channels_info`.");
 const HISTORY_SIZE: Field<Size> =
-    Field::optional("history_size", Size, "Number of messages kept; 0 means `max_history_size`.")
-        .default("10");
+    Field::optional("history_size", Size, "Number of messages kept; 0 means `max_history_size`.");
 const STORE_FRAMES: Field<FlagField> =
-    Field::optional("store_frames", FlagField, "Keep events for clients that reconnect.").default("true");
+    Field::optional("store_frames", FlagField, "Keep events for clients that reconnect.");
 
-/// Settings of one channel. A setting that is left out has its default value.
-const SETTINGS: ObjectField<ChannelSettings> =
+/// Settings of one channel. A setting that is left out has the channel's default.
+const SETTINGS: ObjectField<ChannelConfig> =
     ObjectField { name: "ChannelConfigBody", fields: FIELDS, read: settings };
 pub(crate) const FIELDS: FieldTable =
     &[&NOTIFY_PRESENCE, &WITH_USER_LISTS, &NOTIFY_STATE, &STORE_HISTORY, &HISTORY_SIZE, &STORE_FRAMES];
 
 /// The `channel_configs` of /connect, /subscribe and /unsubscribe: here null is an error.
-pub(super) const CHANNEL_CONFIGS: Field<Mapping<ObjectField<ChannelSettings>>> = Field::optional(
+pub(super) const CHANNEL_CONFIGS: Field<Mapping<ObjectField<ChannelConfig>>> = Field::optional(
     "channel_configs",
     Mapping::to(SETTINGS, ListLimit::Channels),
     "Settings of channels that this call creates, by name.",
 )
 .default("{}");
 
-pub type ChannelConfigs = Vec<(String, ChannelSettings)>;
+pub type ChannelConfigs = Vec<(String, ChannelConfig)>;
 
 /// The settings that channels have from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +70,7 @@ impl ChannelConfigRequest {
             return Err(Invalid::schema("Not a valid string."));
         }
         let read = |(name, raw): (String, &RawValue)| match raw.get() {
-            "null" => Ok((name, ChannelSettings::default())),
+            "null" => Ok((name, ChannelConfig::default())),
             _ => SETTINGS.read(raw, limits).map(|settings| (name, settings)),
         };
         let configs = members.into_iter().map(read).collect::<Result<_, Value>>()?;
@@ -82,19 +78,14 @@ impl ChannelConfigRequest {
     }
 }
 
-fn settings(fields: &mut Fields<'_>) -> Option<ChannelSettings> {
-    let default = ChannelSettings::default();
-    let mut flag = |field, default| fields.read(field).unwrap_or(default);
-    Some(ChannelSettings {
-        notify_presence: flag(&NOTIFY_PRESENCE, default.notify_presence),
-        store_history: flag(&STORE_HISTORY, default.store_history),
-        broadcast_presence_with_user_lists: flag(
-            &WITH_USER_LISTS,
-            default.broadcast_presence_with_user_lists,
-        ),
-        notify_state: flag(&NOTIFY_STATE, default.notify_state),
-        store_frames: flag(&STORE_FRAMES, default.store_frames),
-        history_size: fields.read(&HISTORY_SIZE).unwrap_or(default.history_size),
+fn settings(fields: &mut Fields<'_>) -> Option<ChannelConfig> {
+    Some(ChannelConfig {
+        notify_presence: fields.read(&NOTIFY_PRESENCE),
+        store_history: fields.read(&STORE_HISTORY),
+        broadcast_presence_with_user_lists: fields.read(&WITH_USER_LISTS),
+        notify_state: fields.read(&NOTIFY_STATE),
+        store_frames: fields.read(&STORE_FRAMES),
+        history_size: fields.read(&HISTORY_SIZE),
     })
 }
 

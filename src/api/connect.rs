@@ -83,7 +83,7 @@ fn read(fields: &mut Fields<'_>) -> Option<ConnectRequest> {
 /// POST /connect.
 ///
 /// # Errors
-/// `Invalid`, also for a conn_id that belongs to another user; `Busy`.
+/// `Invalid`, also for a conn_id that belongs to another user; `Blocked`, `Busy`.
 pub async fn connect(
     _: Signed,
     broker: web::Data<BrokerHandle>,
@@ -107,6 +107,7 @@ pub async fn open(broker: &BrokerHandle, request: ConnectRequest, by: Requester)
         ConnectRefused::BelongsToAnother => {
             Invalid::field("conn_id", "Connection belongs to another user").into()
         }
+        ConnectRefused::Blocked => Refusal::Blocked,
         ConnectRefused::DemoIsFull => answer::demo_is_full(),
         ConnectRefused::OverLimit(over) => Refusal::from(over),
     })?;

@@ -7,6 +7,7 @@ use super::fields::{Field, FieldTable, Fields, Id, NULL, fault, uuid_text};
 use crate::auth::body::{CONN_ID_BYTES, OpenBody};
 use crate::broker::handle::BrokerHandle;
 use crate::http_error::Refusal;
+use crate::protocol::websocket::close::CloseReason;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 use uuid::Uuid;
@@ -62,6 +63,6 @@ pub async fn disconnect_by_query(
 }
 
 async fn end(broker: &BrokerHandle, request: DisconnectRequest) -> Result<HttpResponse, Refusal> {
-    let known = broker.disconnect(request.conn_id).await?;
+    let known = broker.disconnect(request.conn_id, CloseReason::Ended.into()).await?;
     Ok(answer::json(if known { b"true".to_vec() } else { b"false".to_vec() }))
 }

@@ -5,15 +5,20 @@ use super::batch::{self, BatchItem, Parsed, check_frame, frame_fits};
 use super::body::RequestLimits;
 use super::delivery::{self, write_payload, write_plain, write_user};
 use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
+use super::publish_options::PublishOptions;
+use super::publishing::{self, ItemDefaults, Publishable};
+use crate::auth::Gate;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
+use crate::broker::requests::ReceiptSlot;
 use crate::http_error::Refusal;
-use crate::protocol::json;
-use crate::protocol::message::Edit;
+use crate::protocol::message::{Delivery, Edit};
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
+use uuid::Uuid;
 
 const UUID: Field<Id> = Field::required("uuid", Id, "The message to change.");
 const MESSAGE: Field<Json> = Field::optional("message", Json, "The new content: any object.");
@@ -37,7 +42,45 @@ pub(crate) const FIELDS: FieldTable = &[
 ///
 /// `now` is the time of edits that do not contain one.
 pub fn parse_edits(body: &[u8], limits: &RequestLimits, now: Timestamp) -> Result<Vec<Edit>, Invalid> {
-    batch::parse(body, limits, |item| read_fast(item, limits, now), FIELDS, |fields| read_full(fields, now))
+    batch::parse(
+        body,
+        limits,
+        |_, item| read_fast(item, limits, now),
+        FIELDS,
+        |_, fields| read_full(fields, now),
+    )
+}
+
+impl Publishable for Edit {
+    const METHOD: Method = Method::PATCH;
+
+    fn parse(body: &[u8], limits: &RequestLimits, defaults: &ItemDefaults) -> Result<Vec<Self>, Invalid> {
+        parse_edits(body, limits, defaults.now)
+    }
+
+    fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    fn message_in_history(&self) -> Option<Uuid> {
+        Some(self.uuid)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        delivery::write(&self.delivery, &self.uuid, out);
+        if let Some(timestamp) = &self.timestamp {
+            write_plain("timestamp", &timestamp.answer(), out);
+        }
+        if let Some(user) = &self.user {
+            write_user(user, out);
+        }
+        write_payload(self.message.as_ref(), out);
+        write_plain("edited", &self.edited.answer(), out);
+    }
+
+    fn publish(broker: &BrokerHandle, items: Vec<Self>, slots: Vec<ReceiptSlot>) {
+        broker.edit(items, slots);
+    }
 }
 
 fn read_fast(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Option<Parsed<Edit>> {
@@ -76,33 +119,21 @@ fn read_full(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Edit>> {
 
 /// Appends the answer: the given fields and the time of the edit.
 pub fn write_edit_answer(edits: &[Edit], out: &mut Vec<u8>) {
-    json::write_list(edits, out, |edit, out| {
-        delivery::write(&edit.delivery, &edit.uuid, out);
-        if let Some(timestamp) = &edit.timestamp {
-            write_plain("timestamp", &timestamp.answer(), out);
-        }
-        if let Some(user) = &edit.user {
-            write_user(user, out);
-        }
-        write_payload(edit.message.as_ref(), out);
-        write_plain("edited", &edit.edited.answer(), out);
-        out.push(b'}');
-    });
+    publishing::write(edits, out);
 }
 
 /// PATCH /message.
 ///
 /// # Errors
-/// `Invalid`, `Busy`.
+/// As [`publishing::publish`].
 pub async fn patch(
     signed: Signed,
     broker: web::Data<BrokerHandle>,
+    gate: web::Data<Gate>,
+    options: PublishOptions,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    let edits = parse_edits(&body, &RequestLimits::from(&*broker.settings), Timestamp::now())?;
-    let answer = batch::admitted(Some(signed), &broker, body.len(), &edits, write_edit_answer)?;
-    broker.edit(edits);
-    Ok(answer)
+    publishing::publish::<Edit>(signed, &broker, &gate, options, &body).await
 }
 
 #[cfg(test)]
@@ -117,16 +148,16 @@ mod tests {
         let id = "\"uuid\":\"0a1b2c3d4e5f60718293a4b5c6d7e8f9\"";
         for rest in ["", r#","user":"u""#, r#","timestamp":"2010-01-01T01:01","channel":"c","message":{ }"#] {
             let text = format!("[{{{id}{rest}}}]");
-            let fast = parse_fast(&text, &limits, |item| read_fast(item, &limits, now)).unwrap();
+            let fast = parse_fast(&text, &limits, |_, item| read_fast(item, &limits, now)).unwrap();
             assert_eq!(
-                parse_full(&text, &limits, FIELDS, |fields| read_full(fields, now)),
+                parse_full(&text, &limits, FIELDS, |_, fields| read_full(fields, now)),
                 Ok(fast),
                 "{text}"
             );
         }
         for rest in [r#","user":"""#, r#","message":[]"#, r#","edited":"x""#, r#","timestamp":"x""#] {
             let text = format!("[{{{id}{rest}}}]");
-            assert!(parse_fast(&text, &limits, |item| read_fast(item, &limits, now)).is_none(), "{text}");
+            assert!(parse_fast(&text, &limits, |_, item| read_fast(item, &limits, now)).is_none(), "{text}");
             assert!(parse_edits(text.as_bytes(), &limits, now).is_err(), "{text}");
         }
     }

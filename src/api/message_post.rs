@@ -5,14 +5,18 @@ use super::batch::{self, BatchItem, Parsed, check_frame, frame_fits};
 use super::body::RequestLimits;
 use super::delivery::{self, write_payload, write_plain, write_user};
 use super::fields::{Field, FieldTable, Fields, Id, Json, Name, Time, USER_NAME};
+use super::publish_options::PublishOptions;
+use super::publishing::{self, ItemDefaults, Publishable};
+use crate::auth::Gate;
 use crate::auth::body::Body;
 use crate::auth::guard::Signed;
 use crate::broker::handle::BrokerHandle;
+use crate::broker::requests::ReceiptSlot;
 use crate::http_error::Refusal;
-use crate::protocol::json;
-use crate::protocol::message::Message;
+use crate::protocol::message::{Delivery, Message};
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::Payload;
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use uuid::Uuid;
 
@@ -36,27 +40,66 @@ pub(crate) const FIELDS: FieldTable = &[
 ///
 /// `now` is the time of messages that do not contain one.
 pub fn parse_messages(body: &[u8], limits: &RequestLimits, now: Timestamp) -> Result<Vec<Message>, Invalid> {
-    batch::parse(body, limits, |item| read_fast(item, limits, now), FIELDS, |fields| read_full(fields, now))
+    Message::parse(body, limits, &ItemDefaults::at(now))
 }
 
-fn read_fast(mut item: BatchItem<'_>, limits: &RequestLimits, now: Timestamp) -> Option<Parsed<Message>> {
+impl Publishable for Message {
+    const METHOD: Method = Method::POST;
+
+    fn parse(body: &[u8], limits: &RequestLimits, defaults: &ItemDefaults) -> Result<Vec<Self>, Invalid> {
+        batch::parse(
+            body,
+            limits,
+            |index, item| read_fast(index, item, limits, defaults),
+            FIELDS,
+            |index, fields| read_full(index, fields, defaults),
+        )
+    }
+
+    fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    fn message_in_history(&self) -> Option<Uuid> {
+        Some(self.uuid)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        delivery::write(&self.delivery, &self.uuid, out);
+        write_plain("timestamp", &self.timestamp.answer(), out);
+        write_user(&self.user, out);
+        write_payload(self.message.as_ref(), out);
+        out.extend_from_slice(b",\"edited\":null");
+    }
+
+    fn publish(broker: &BrokerHandle, items: Vec<Self>, slots: Vec<ReceiptSlot>) {
+        broker.publish(items, slots);
+    }
+}
+
+fn read_fast(
+    index: usize,
+    mut item: BatchItem<'_>,
+    limits: &RequestLimits,
+    defaults: &ItemDefaults,
+) -> Option<Parsed<Message>> {
     let delivery = delivery::take(&mut item, limits)?;
     let user = item.user.filter(|user| USER_NAME.fits(user, limits))?;
-    let timestamp = item.timestamp.map_or(Some(now), Timestamp::parse)?;
+    let timestamp = item.timestamp.map_or(Some(defaults.now), Timestamp::parse)?;
     let message = match item.message {
         Some(raw) => Some(Payload::compact(raw.get())?),
         None => None,
     };
     let fits = |message| frame_fits(message, Some(&user), delivery.channel.as_deref(), limits);
     message.as_ref().is_none_or(fits).then_some(())?;
-    let uuid = item.uuid.unwrap_or_else(Uuid::new_v4);
+    let uuid = item.uuid.unwrap_or_else(|| defaults.id(index));
     Some(drop_unaddressed(Message { uuid, timestamp, user, message, delivery }))
 }
 
-fn read_full(fields: &mut Fields<'_>, now: Timestamp) -> Option<Parsed<Message>> {
+fn read_full(index: usize, fields: &mut Fields<'_>, defaults: &ItemDefaults) -> Option<Parsed<Message>> {
     let delivery = delivery::read(fields);
-    let uuid = fields.read(&UUID).unwrap_or_else(Uuid::new_v4);
-    let timestamp = fields.read(&TIMESTAMP).unwrap_or(now);
+    let uuid = fields.read(&UUID).unwrap_or_else(|| defaults.id(index));
+    let timestamp = fields.read(&TIMESTAMP).unwrap_or(defaults.now);
     let user = fields.read(&USER);
     let message = fields.read(&MESSAGE);
     check_frame(fields, &MESSAGE, message.as_ref(), user.as_deref(), delivery.channel.as_deref());
@@ -70,37 +113,31 @@ fn drop_unaddressed(message: Message) -> Parsed<Message> {
 
 /// Appends the answer: the messages as the server read them.
 pub fn write_message_answer(messages: &[Message], out: &mut Vec<u8>) {
-    json::write_list(messages, out, |message, out| {
-        delivery::write(&message.delivery, &message.uuid, out);
-        write_plain("timestamp", &message.timestamp.answer(), out);
-        write_user(&message.user, out);
-        write_payload(message.message.as_ref(), out);
-        out.extend_from_slice(b",\"edited\":null}");
-    });
+    publishing::write(messages, out);
 }
 
-/// POST /message. The answer is sent before the messages are routed: no request waits for a fan-out.
+/// POST /message. The answer is sent before the messages are routed, unless the request asks for receipts: no request
+/// waits for a fan-out.
 ///
 /// # Errors
-/// `Invalid`, `Busy`.
+/// As [`publishing::publish`].
 pub async fn post(
     signed: Signed,
     broker: web::Data<BrokerHandle>,
+    gate: web::Data<Gate>,
+    options: PublishOptions,
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
-    publish(Some(signed), &broker, &body)
+    publishing::publish::<Message>(signed, &broker, &gate, options, &body).await
 }
 
-/// Publishes, and writes the answer. Without a signature the caller is an operator in the console, who has a separate
-/// rate limit.
+/// Publishes without options, and writes the answer. Without a signature the caller is an operator in the console, who
+/// has a separate rate limit.
 ///
 /// # Errors
-/// As [`post`].
+/// `Invalid`, `Busy`, `OverLimit`.
 pub fn publish(signed: Option<Signed>, broker: &BrokerHandle, body: &[u8]) -> Result<HttpResponse, Refusal> {
-    let messages = parse_messages(body, &RequestLimits::from(&*broker.settings), Timestamp::now())?;
-    let answer = batch::admitted(signed, broker, body.len(), &messages, write_message_answer)?;
-    broker.publish(messages);
-    Ok(answer)
+    publishing::publish_plain::<Message>(signed, broker, body)
 }
 
 #[cfg(test)]
@@ -121,8 +158,9 @@ mod tests {
 
     fn both(text: &str) -> (Option<Vec<Message>>, Result<Vec<Message>, Invalid>) {
         let limits = limits();
-        let fast = parse_fast(text, &limits, |item| read_fast(item, &limits, now()));
-        (fast, parse_full(text, &limits, FIELDS, |fields| read_full(fields, now())))
+        let defaults = ItemDefaults::at(now());
+        let fast = parse_fast(text, &limits, |index, item| read_fast(index, item, &limits, &defaults));
+        (fast, parse_full(text, &limits, FIELDS, |index, fields| read_full(index, fields, &defaults)))
     }
 
     #[test]

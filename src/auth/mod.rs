@@ -12,7 +12,9 @@ pub(crate) mod proxy;
 pub(crate) mod peer;
 pub(crate) mod usage;
 pub(crate) mod secrets;
+pub(crate) mod tokens;
 pub(crate) mod request_signature;
+pub(crate) mod idempotency;
 pub(crate) mod guard;
 pub(crate) mod body;
 mod well_known;
@@ -29,9 +31,11 @@ use crate::config::{Secret, Settings};
 use crate::http_error::Refusal;
 use crate::telemetry::log_sums::escaped;
 use guard::now_unix;
+use idempotency::IdempotencyKeys;
 use proxy::BaseUrl;
 use request_signature::Replays;
 use secrets::{Fingerprints, Secrets};
+use tokens::{TokenFault, TokenVerifier, VerifiedToken};
 
 /// The headers that can name a prefix. Parsed once, since they are looked up for every request.
 static PREFIX_HEADERS: [HeaderName; 2] =
@@ -47,21 +51,28 @@ pub struct Gate {
     /// The server's settings. Their secrets are those of the start; the current ones are [`Gate::secrets`].
     pub settings: Arc<Settings>,
     secrets: ArcSwap<Secrets>,
+    tokens: ArcSwap<TokenVerifier>,
     /// Replaces a `cookie_secret` that is not set.
     random: Secret,
     fingerprints: Fingerprints,
     replays: Mutex<Replays>,
+    /// The keys of requests that must not be published twice.
+    pub idempotency: IdempotencyKeys,
 }
 
 impl Gate {
-    /// Derives the keys from the settings. Without a `cookie_secret` it uses a random one, so that admins must sign in
+    /// Derives the keys from the settings. Tokens are verified without the key files, which
+    /// [`Gate::replace_token_verifier`] adds. Without a `cookie_secret` it uses a random one, so that admins must sign in
     /// again after a restart.
     pub fn new(settings: Arc<Settings>) -> Self {
         let random = Secret::random();
         let fingerprints = Fingerprints::default();
         let secrets = Secrets::new(&settings, &random, &fingerprints, None, now_unix());
         let replays = Mutex::new(Replays::new(settings.max_remembered_signatures));
-        Self { settings, secrets: ArcSwap::from_pointee(secrets), random, fingerprints, replays }
+        let idempotency = IdempotencyKeys::new(settings.max_idempotency_keys, settings.publish_window_ms);
+        let tokens = ArcSwap::from_pointee(TokenVerifier::without_files(&settings));
+        let secrets = ArcSwap::from_pointee(secrets);
+        Self { settings, secrets, tokens, random, fingerprints, replays, idempotency }
     }
 
     /// The current secrets. A caller must not keep them for longer than it checks one request.
@@ -74,6 +85,44 @@ impl Gate {
         let before = self.secrets.load();
         let secrets = Secrets::new(settings, &self.random, &self.fingerprints, Some(&before), now_unix());
         self.secrets.store(Arc::new(secrets));
+    }
+
+    /// Replaces the keys and rules for connection tokens.
+    pub fn replace_token_verifier(&self, verifier: TokenVerifier) {
+        self.tokens.store(Arc::new(verifier));
+    }
+
+    /// Checks a connection token that came with this request.
+    ///
+    /// # Errors
+    /// As [`Gate::verify_token_of`].
+    pub fn verify_token(
+        &self,
+        token: &str,
+        head: &RequestHead,
+        now_unix: u64,
+    ) -> Result<VerifiedToken, TokenFault> {
+        let peer = head.peer_addr.map(|peer| peer.ip());
+        self.verify_token_of(token, peer, self.may_use_well_known(head), now_unix)
+    }
+
+    /// Checks a connection token of this peer. `is_local` allows a token that was signed with a well-known secret.
+    ///
+    /// # Errors
+    /// The fault of the token.
+    pub fn verify_token_of(
+        &self,
+        token: &str,
+        peer: Option<IpAddr>,
+        is_local: bool,
+        now_unix: u64,
+    ) -> Result<VerifiedToken, TokenFault> {
+        let secrets = self.secrets();
+        let verified = self.tokens.load().verify(token, &secrets, peer, now_unix)?;
+        match verified.secret.is_some_and(|secret| secrets.is_well_known(secret)) {
+            true if !is_local => Err(TokenFault::Signature),
+            _ => Ok(verified),
+        }
     }
 
     /// The URL of the server as the sender of this request sees it.

@@ -13,13 +13,15 @@ const PREFIX_HEADERS: [&str; 2] = ["x-script-name", "x-forwarded-prefix"];
 /// Headers that name the scheme; the first one takes precedence.
 const SCHEME_HEADERS: [&str; 3] = ["x-scheme", "x-url-scheme", "x-forwarded-proto"];
 /// The first segments of the server's paths, except those of demo mode.
-const OWN_PATHS: [&str; 16] = [
+const OWN_PATHS: [&str; 19] = [
     "admin",
     "api-explorer",
+    "block",
     "channel_config",
     "connect",
     "disconnect",
     "docs",
+    "end",
     "health",
     "info",
     "listen",
@@ -27,6 +29,7 @@ const OWN_PATHS: [&str; 16] = [
     "openapi",
     "static",
     "subscribe",
+    "token",
     "unsubscribe",
     "user_state",
     "ws",

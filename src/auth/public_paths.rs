@@ -3,7 +3,7 @@
 use actix_web::HttpRequest;
 
 /// Paths that browsers and load balancers request.
-const PUBLIC: [&str; 6] = ["/", "/ws", "/listen", "/disconnect", "/health/live", "/health/ready"];
+const PUBLIC: [&str; 7] = ["/", "/ws", "/listen", "/disconnect", "/token", "/health/live", "/health/ready"];
 /// Public folders: the browser library, the demo and its documents.
 const PUBLIC_BELOW: [&str; 3] = ["/static", "/demo", "/docs"];
 
@@ -57,9 +57,16 @@ mod tests {
             assert!(!Exposure::Browsers.serves(path), "{path}");
             assert!(Exposure::Everything.serves(path), "{path}");
         }
-        for path in
-            ["/", "/ws", "/listen", "/disconnect", "/static/channelstream/index.js", "/demo", "/demo/echo"]
-        {
+        for path in [
+            "/",
+            "/ws",
+            "/listen",
+            "/disconnect",
+            "/token",
+            "/static/channelstream/index.js",
+            "/demo",
+            "/demo/echo",
+        ] {
             assert!(Exposure::Browsers.serves(path), "{path}");
         }
     }

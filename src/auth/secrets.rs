@@ -118,12 +118,24 @@ impl Secrets {
         Ok(self.record(secret_index, peer, now_unix))
     }
 
-    fn record(&self, secret_index: usize, peer: Option<IpAddr>, now_unix: u64) -> usize {
+    /// The secrets that sign requests, in the order of the setting.
+    pub(super) fn signing(&self) -> impl Iterator<Item = &Secret> {
+        self.known.iter().map(|known| &known.secret)
+    }
+
+    /// Records the use of the secret at this index. Returns its number.
+    pub(super) fn record(&self, secret_index: usize, peer: Option<IpAddr>, now_unix: u64) -> usize {
         let Some(known) = self.known.get(secret_index) else { return secret_index };
         if let Some(peer) = peer {
             known.usage.record(peer, now_unix);
         }
         known.number
+    }
+
+    /// Identifies an idempotency key of the secret with this number. `None` if the secret has been removed.
+    pub fn key_identity(&self, number: usize, key: &str) -> Option<u128> {
+        let index = self.known.iter().position(|known| known.number == number)?;
+        self.keys.key_identity(index, key)
     }
 
     pub fn is_well_known(&self, number: usize) -> bool {
@@ -251,6 +263,20 @@ mod tests {
         let second = build(&["c", "b", "d"], &prints, Some(&first), NOW);
         assert_eq!((numbers(&first), numbers(&second)), (vec![0, 1], vec![0, 1, 2]));
         assert_eq!(numbers(&build(&["d", "e"], &prints, Some(&second), NOW)), [2, 0]);
+    }
+
+    #[test]
+    fn idempotency_keys_belong_to_a_secret_wherever_it_is_listed() {
+        let prints = Fingerprints::default();
+        let first = build(&["a", "b"], &prints, None, NOW);
+        let second = build(&["c", "b"], &prints, Some(&first), NOW);
+        let of_b = first.key_identity(1, "key");
+        assert!(of_b.is_some() && of_b == second.key_identity(1, "key"));
+        assert_eq!(first.key_identity(7, "key"), None);
+        let others =
+            [first.key_identity(0, "key"), second.key_identity(0, "key"), first.key_identity(1, "key2")];
+        assert!(others.iter().all(|other| other.is_some() && *other != of_b));
+        assert_ne!(others[0], others[1], "another secret with the same number");
     }
 
     #[test]

@@ -85,6 +85,11 @@ impl Gate {
                 || (all_well_known() && self.foreign_reason(head).is_none()))
     }
 
+    /// Whether a well-known secret is accepted from the sender of this request.
+    pub fn may_use_well_known(&self, head: &RequestHead) -> bool {
+        self.settings.allow_default_secrets || self.foreign_reason(head).is_none()
+    }
+
     fn admit_well_known(&self, what: &str, head: &RequestHead) -> Result<(), Refusal> {
         if self.settings.allow_default_secrets {
             return Ok(());

@@ -5,6 +5,7 @@ pub(crate) mod requests;
 pub(crate) mod drain;
 pub(crate) mod registry;
 pub(crate) mod private_messages;
+pub(crate) mod receipts;
 pub(crate) mod recovery;
 pub(crate) mod stamps;
 pub mod channel;

@@ -50,7 +50,7 @@ pub struct Verdict {
     pub is_new: bool,
 }
 
-/// Why frames may be missing.
+/// A loss that the server cannot exclude.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Loss {
     pub reason: LossReason,
@@ -59,9 +59,8 @@ pub struct Loss {
     pub gap: Option<Gap>,
 }
 
-/// The reason in the form of the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// Why frames may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossReason {
     /// Newer frames have displaced frames that the client misses.
     Evicted,
@@ -73,6 +72,25 @@ pub enum LossReason {
     Ahead,
     /// The client's position is older than the subscription of its connection.
     JoinedLater,
+}
+
+impl LossReason {
+    /// The name for clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::NotKept => "not-kept",
+            Self::Epoch => "epoch",
+            Self::Ahead => "ahead",
+            Self::JoinedLater => "joined-later",
+        }
+    }
+}
+
+impl Serialize for LossReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// Frames after `after`, up to and including `upto`.

@@ -2,11 +2,13 @@
 
 pub use super::channel::messages::{ChannelRef, Snapshot, StoredMessage};
 pub use super::hub::messages::SessionFigures;
+pub use super::receipts::{PublishedItem, Receipt, ReceiptSlot, Receipts, StreamReceipt};
 pub use super::registry::state::Phase;
 use crate::http_error::OverLimit;
 use crate::protocol::event::UserView;
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use crate::protocol::state::StateEntry;
+use crate::protocol::websocket::close::CloseReason;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -31,7 +33,7 @@ pub struct Connect {
     /// The user's new public keys.
     pub state_public_keys: Vec<String>,
     /// The settings of new channels.
-    pub channel_configs: Vec<(String, ChannelSettings)>,
+    pub channel_configs: Vec<(String, ChannelConfig)>,
 }
 
 /// The reason why a user cannot connect.
@@ -39,6 +41,8 @@ pub struct Connect {
 pub enum ConnectRefused {
     /// The named connection belongs to another user, or a request of demo mode may not access the user.
     BelongsToAnother,
+    /// The application has blocked the user.
+    Blocked,
     /// The share of demo mode is used up.
     DemoIsFull,
     /// The request exceeds a limit.
@@ -59,7 +63,7 @@ pub struct Subscribe {
     pub conn_id: Uuid,
     pub channels: Vec<String>,
     /// The settings of new channels.
-    pub channel_configs: Vec<(String, ChannelSettings)>,
+    pub channel_configs: Vec<(String, ChannelConfig)>,
 }
 
 #[derive(Debug)]
@@ -203,6 +207,75 @@ pub struct UserDetails {
     pub total: usize,
     /// The ids of the connections, present or absent, sorted; at most [`MAX_DETAILS`].
     pub connections: Vec<Uuid>,
+}
+
+/// Why connections are ended, for the close frames of their sessions.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    pub reason: CloseReason,
+    /// The text for the client instead of the reason's own, at most [`MAX_ENDING_TEXT`] bytes.
+    pub text: Option<Arc<str>>,
+}
+
+/// The most bytes of [`Ending::text`]. A close frame has room for 123.
+pub const MAX_ENDING_TEXT: usize = 120;
+
+impl From<CloseReason> for Ending {
+    fn from(reason: CloseReason) -> Self {
+        Self { reason, text: None }
+    }
+}
+
+/// What a valid token grants.
+#[derive(Debug)]
+pub struct TokenGrant {
+    /// The connection to create. Its public keys are those of `public_keys`.
+    pub connect: Connect,
+    /// The user's new public keys, if the token contains any.
+    pub public_keys: Option<Vec<String>>,
+    /// When the token was issued, in Unix seconds.
+    pub issued_unix: Option<u64>,
+    /// How long the connection is valid, from now on.
+    pub valid_for_ms: u64,
+    /// Whether the connection is created if it does not exist.
+    pub creates: bool,
+}
+
+/// The reason why a valid token grants nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenGrantRefused {
+    /// The application has revoked it.
+    Revoked,
+    /// The connection belongs to another user.
+    Mismatch,
+    /// The connection does not exist, and the request may not create it.
+    UnknownConnection,
+    /// The connection cannot be created.
+    Connect(ConnectRefused),
+}
+
+/// Blocks a user, or revokes the user's tokens.
+#[derive(Debug)]
+pub struct BlockUser {
+    pub user: String,
+    /// How long the user may not connect, from now on; 0 ends a block.
+    pub seconds: Option<u64>,
+    /// Revokes the tokens issued before this time, in Unix seconds.
+    pub tokens_before: Option<u64>,
+    pub reason: Option<String>,
+    /// The current time, in Unix seconds.
+    pub now_unix: u64,
+}
+
+/// A block in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub user: Arc<str>,
+    /// The end of the block, in Unix seconds. `None` if the user may connect.
+    pub until_unix: Option<u64>,
+    /// Tokens issued before this time are revoked, in Unix seconds.
+    pub tokens_before: Option<u64>,
+    pub reason: Arc<str>,
 }
 
 /// The result of ending connections of a user.

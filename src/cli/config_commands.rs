@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::report::{Failure, Report};
+use crate::auth::tokens::TokenVerifier;
 use crate::config::{
     Inputs, Loaded, Settings, SettingsError, load, make, reference_page, shown, to_ini, to_toml,
 };
@@ -153,16 +154,28 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(beside))
 }
 
-pub(super) fn check_config(inputs: &Inputs) -> Result<Report, SettingsError> {
+/// Prints the settings, or the rules that apply to a channel.
+pub(super) fn check_config(inputs: &Inputs, channel: Option<&str>) -> Result<Report, SettingsError> {
     let loaded = load(inputs)?;
-    let report = Report { out: described(&loaded), ..Report::default() };
+    let out = match channel {
+        Some(name) => rules_of(&loaded.settings, name),
+        None => described(&loaded),
+    };
+    let report = Report { out, ..Report::default() };
     // Warnings name a setting by its current name. The notes show which name the operator gave.
     let notes = if loaded.warnings.is_empty() { &[][..] } else { &loaded.notes };
     let report = report.with_notes(notes).with_warnings(&loaded.warnings);
-    Ok(match loaded.settings.validate() {
-        Ok(()) => report,
+    // The key files are read as at a start: what they lack would prevent one.
+    Ok(match loaded.settings.validate().and_then(|()| TokenVerifier::load(&loaded.settings)) {
+        Ok((_, ignored_keys)) => report.with_warnings(&ignored_keys),
         Err(error) => report.with_errors(&error),
     })
+}
+
+fn rules_of(settings: &Settings, channel: &str) -> String {
+    let rules = settings.channels.rules(channel).resolved(settings.channel_frames);
+    let note = if rules.pattern.is_empty() { "; no pattern matches it" } else { "" };
+    format!("# channel: {channel}{note}\n{}", rules.to_toml())
 }
 
 fn described(loaded: &Loaded) -> String {
@@ -179,5 +192,6 @@ fn described(loaded: &Loaded) -> String {
         format!("{} = {}{source}\n", line.key, line.value)
     });
     let known = loaded.settings.well_known_note().map(|note| format!("# {note}\n")).unwrap_or_default();
-    format!("# file: {file}\n{}{known}# demo mode: {demo}\n", lines.collect::<String>())
+    let channels = loaded.settings.channels.to_toml();
+    format!("# file: {file}\n{}{known}# demo mode: {demo}\n{channels}", lines.collect::<String>())
 }

@@ -4,6 +4,7 @@ pub(crate) mod logging;
 mod report;
 mod config_commands;
 mod sign;
+mod tokens;
 mod verify;
 
 use std::path::PathBuf;
@@ -41,10 +42,14 @@ enum Command {
     /// Write a settings file from the environment, a JSON object and the flags given
     MakeConfig(MakeConfigArgs),
     /// Print the settings in use, their sources and their problems
-    CheckConfig,
-    /// Sign a request; the last line of the output is the header
+    CheckConfig {
+        /// Print the rules that apply to this channel instead
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+    },
+    /// Sign a request, or make a connection token; the last line of the output is the header or the token
     Sign(sign::SignArgs),
-    /// Check whether a signature is accepted, and report why not
+    /// Check whether a signature or a connection token is accepted, and report why not
     Verify(verify::VerifyArgs),
 }
 
@@ -80,7 +85,7 @@ pub fn main(run: fn(Loaded) -> ExitCode) -> ExitCode {
             Err(error) => Err(Failure::from(error)),
         },
         Command::MakeConfig(args) => args.run(&inputs, OutputFormat::Toml, MissingSecrets::Random),
-        Command::CheckConfig => check_config(&inputs).map_err(Failure::from),
+        Command::CheckConfig { channel } => check_config(&inputs, channel.as_deref()).map_err(Failure::from),
         Command::Sign(args) => args.run(&inputs, now_unix()),
         Command::Verify(args) => args.run(&inputs, now_unix()),
     };

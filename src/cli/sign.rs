@@ -1,9 +1,10 @@
-//! `sign`: makes the header of a signed request.
+//! `sign`: makes the header of a signed request, or a connection token.
 
 use clap::Args;
 
 use super::SecretArgs;
 use super::report::{Failure, Report};
+use super::tokens::TokenArgs;
 use crate::auth::request_signature::BOUND_HEADER;
 use crate::auth::signing::request_signature::{BoundTo, WINDOW_S};
 use crate::auth::signing::{Keys, MAX_AGE_S};
@@ -27,6 +28,8 @@ pub(super) struct SignArgs {
     #[arg(long, requires = "path", default_value = "", allow_hyphen_values = true)]
     data: String,
     #[command(flatten)]
+    token: TokenArgs,
+    #[command(flatten)]
     secret: SecretArgs,
 }
 
@@ -34,6 +37,9 @@ impl SignArgs {
     /// Signs with the secret of the flag, else with the first one in the settings.
     pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, Failure> {
         let (settings, warnings) = self.secret.settings(inputs)?;
+        if self.token.is_given() {
+            return Ok(self.token.sign(&settings, now_unix)?.with_warnings(&warnings));
+        }
         if let Some(path) = &self.path {
             let body = body(&self.data)?;
             let request = BoundTo { method: &self.method, target: path, body: &body };

@@ -1,10 +1,11 @@
-//! `verify`: reports whether a signature is accepted, and if not, why and what to do about it.
+//! `verify`: reports whether a signature or a connection token is accepted, and if not, why and what to do about it.
 
 use chrono::DateTime;
 use clap::Args;
 
 use super::SecretArgs;
 use super::report::{Failure, Report};
+use super::tokens;
 use crate::auth::signing::{BadSignature, Keys, MAX_AGE_S, Verified, claimed_time};
 use crate::config::{Inputs, Secret};
 
@@ -17,7 +18,7 @@ const SKEW_S: i64 = 2;
 
 #[derive(Args)]
 pub(super) struct VerifyArgs {
-    /// The signature: value.timestamp.mac
+    /// The signature, value.timestamp.mac, or the connection token
     #[arg(allow_hyphen_values = true)]
     token: String,
     #[command(flatten)]
@@ -28,6 +29,9 @@ impl VerifyArgs {
     /// Verifies with the secret of the flag, else with those in the settings.
     pub fn run(self, inputs: &Inputs, now_unix: u64) -> Result<Report, Failure> {
         let (settings, warnings) = self.secret.settings(inputs)?;
+        if tokens::is_token(&self.token) {
+            return Ok(tokens::explain(&self.token, &settings, now_unix)?.with_warnings(&warnings));
+        }
         let max_age_s = settings.check_signature_age.then_some(MAX_AGE_S);
         Ok(explain(&self.token, &settings.secrets, now_unix, max_age_s).with_warnings(&warnings))
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::SettingsError;
 use super::kind::{Given, quoted};
+use super::sources::CHANNELS;
 use super::table::{KEYS, Key, Settings};
 
 /// The one value that `signature_checker` could have: the original's default, a class of its own.
@@ -110,7 +111,11 @@ impl SettingsDraft {
     }
 
     fn report_unknown(&mut self, name: &str, origin: &str, unknown: Unknown) {
-        let near = near_match(name).map(|near| format!(", did you mean {near}?")).unwrap_or_default();
+        let near = match name {
+            CHANNELS => Some(", patterns of channels are tables [[channels]] of a TOML file".into()),
+            _ => near_match(name).map(|near| format!(", did you mean {near}?")),
+        };
+        let near = near.unwrap_or_default();
         let name = name.chars().take(100).collect::<String>();
         match unknown {
             Unknown::Refuse => self.problems.push(format!("{name}: unknown setting{near} (from {origin})")),

@@ -142,6 +142,9 @@ pub fn to_ini(settings: &Settings) -> Result<String, SettingsError> {
             }
         }
     }
+    if !settings.channels.is_empty() {
+        problems.push("channels: an INI file cannot hold patterns of channels".into());
+    }
     SettingsError::unless_empty(problems).map(|()| text)
 }
 

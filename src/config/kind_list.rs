@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
 
 use super::kind::{Given, Kind, quoted};
 use super::kind_text::{Secret, trimmed};
@@ -101,6 +102,32 @@ fn read_origins(given: Given<'_>, notes: &mut Vec<String>) -> Result<AllowedOrig
     parse_items(strict, what, |item| item.parse().ok(), notes).map(AllowedOrigins)
 }
 
+/// The algorithms of connection tokens that a server may accept.
+const ALGORITHM_NAMES: [(&str, Algorithm); 4] = [
+    ("HS256", Algorithm::HS256),
+    ("RS256", Algorithm::RS256),
+    ("ES256", Algorithm::ES256),
+    ("EdDSA", Algorithm::EdDSA),
+];
+
+/// The name of an algorithm in settings and in the headers of tokens.
+pub fn algorithm_name(algorithm: Algorithm) -> &'static str {
+    let known = ALGORITHM_NAMES.iter().find(|(_, known)| *known == algorithm);
+    known.map_or("an unsupported algorithm", |(name, _)| name)
+}
+
+pub(super) const ALGORITHMS: Kind<Vec<Algorithm>> =
+    list("list of HS256, RS256, ES256 and EdDSA", read_algorithms, |algorithms| {
+        texts(&Vec::from_iter(algorithms.iter().map(|algorithm| algorithm_name(*algorithm))))
+    });
+
+fn read_algorithms(given: Given<'_>, notes: &mut Vec<String>) -> Result<Vec<Algorithm>, String> {
+    // An INI file must not lose an item: the server would refuse its tokens without an explanation.
+    let strict = given.text().map_or(given, Given::Text);
+    let parse = |item: &str| Some(ALGORITHM_NAMES.iter().find(|(name, _)| *name == item)?.1);
+    parse_items(strict, "one of HS256, RS256, ES256, EdDSA", parse, notes)
+}
+
 /// Several secrets: as a list, as JSON, or one on each line.
 pub(super) const SECRETS: Kind<Vec<Secret>> = Kind {
     expects: "list of texts",
@@ -177,6 +204,17 @@ mod tests {
         assert_eq!(read(ORIGINS, ""), Ok(AllowedOrigins::default()));
         let refused = ORIGINS.read(Given::Ini("*, https://a.example"), &mut Vec::new()).unwrap_err();
         assert!(refused.starts_with("\"*\" is not an origin such as "), "{refused}");
+    }
+
+    #[test]
+    fn algorithms_are_those_that_the_server_verifies() {
+        let both = vec![Algorithm::HS256, Algorithm::EdDSA];
+        assert_eq!(read(ALGORITHMS, "HS256, EdDSA"), Ok(both.clone()));
+        assert_eq!(ALGORITHMS.show(&both), texts(&["HS256", "EdDSA"]));
+        assert_eq!(read(ALGORITHMS, ""), Ok(Vec::new()));
+        for wrong in ["none", "hs256", "HS512", "HS256,none"] {
+            assert!(ALGORITHMS.read(Given::Ini(wrong), &mut Vec::new()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -174,6 +174,16 @@ pub(super) const TEXT: Kind<String> = Kind::new(
     |text| text.as_str().into(),
 );
 
+/// Any text; an empty one counts as none.
+pub(super) const OPTIONAL_TEXT: Kind<Option<String>> = Kind::new(
+    "text, may be empty",
+    |given, notes| {
+        let text = trimmed(given.expect_text()?, notes);
+        Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+    },
+    show_optional,
+);
+
 pub(super) const PASSWORD: Kind<Secret> = Kind {
     expects: "text",
     read: |given, notes| read_typed(given, notes).map(Secret::new),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::SettingsError;
 use super::draft::SettingsDraft;
 use super::kind_text::Secret;
-use super::sources::{Accepts, CONFIG, FileFormat, INI, PREFIX, read_file};
+use super::sources::{Accepts, CHANNELS, CONFIG, FileFormat, INI, PREFIX, read_file};
 use super::table::{KEYS, Settings};
 use super::warnings::warnings;
 
@@ -219,7 +219,18 @@ impl SettingsDraft {
 }
 
 /// The settings that a running server can replace.
-const RENEWABLE: [&str; 4] = ["secrets", "admin_user", "admin_secret", "cookie_secret"];
+const RENEWABLE: [&str; 10] = [
+    "secrets",
+    "admin_user",
+    "admin_secret",
+    "cookie_secret",
+    "token_algorithms",
+    "token_public_key",
+    "token_jwks",
+    "token_audience",
+    "token_issuer",
+    "max_token_bytes",
+];
 
 /// The result of reading the settings again.
 #[derive(Clone, Debug)]
@@ -247,16 +258,25 @@ pub fn renew(before: &Loaded, host: &str) -> Result<RenewedSecrets, SettingsErro
         loaded.settings.cookie_secret = before.settings.cookie_secret.clone();
     }
     let read = &loaded.settings;
-    let (changed, needs_restart) = KEYS
+    let (changed, mut needs_restart): (Vec<_>, Vec<_>) = KEYS
         .iter()
         .filter(|key| !key.is_equal(&before.settings, read))
         .map(|key| key.name)
         .partition(|name| RENEWABLE.contains(name));
+    if read.channels != before.settings.channels {
+        needs_restart.push(CHANNELS);
+    }
     let settings = Settings {
         secrets: read.secrets.clone(),
         admin_user: read.admin_user.clone(),
         admin_secret: read.admin_secret.clone(),
         cookie_secret: read.cookie_secret.clone(),
+        token_algorithms: read.token_algorithms.clone(),
+        token_public_key: read.token_public_key.clone(),
+        token_jwks: read.token_jwks.clone(),
+        token_audience: read.token_audience.clone(),
+        token_issuer: read.token_issuer.clone(),
+        max_token_bytes: read.max_token_bytes,
         ..before.settings.clone()
     };
     // The address is the running server's, even if the file names another one now.

@@ -3,6 +3,8 @@
 //! [`Settings`] is made from one table (`table`). [`load`] fills it from a TOML file, the environment and the command line,
 //! where later sources override earlier ones, or from an INI file of the original and the command line.
 
+mod channel_docs;
+mod channel_rules;
 mod origin;
 mod kind;
 mod kind_text;
@@ -15,10 +17,14 @@ mod warnings;
 mod load;
 mod write;
 
+use std::path::Path;
+
+use jsonwebtoken::Algorithm;
 use log::LevelFilter;
 
+pub use channel_rules::{ChannelPatterns, ChannelRules, PresenceMode, Replay};
 pub use ini::to_ini;
-pub use kind_list::AllowedPeers;
+pub use kind_list::{AllowedPeers, algorithm_name};
 pub use kind_text::{DemoSetting, Secret, is_loopback};
 pub use load::{Inputs, Loaded, Override, RenewedSecrets, load, make, parse, renew};
 pub use origin::AllowedOrigins;
@@ -27,6 +33,10 @@ pub use table::Settings;
 pub use write::{SettingBound, ShownSetting, bounds, reference_page, shown, to_toml};
 
 use table::KEYS;
+
+/// The shortest secret that verifies connection tokens where other machines can reach the server, in bytes. RFC 7518
+/// requires 32.
+pub(crate) const MIN_TOKEN_SECRET_BYTES: usize = 16;
 
 /// All problems of the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +57,22 @@ impl SettingsError {
     /// The exit code of a command with wrong settings (`EX_CONFIG` of sysexits.h): another try would fail too.
     pub const EXIT_CODE: u8 = 78;
 
-    fn new(problem: impl Into<String>) -> Self {
+    pub(crate) fn new(problem: impl Into<String>) -> Self {
         Self { problems: vec![problem.into()] }
     }
 
-    fn unless_empty(problems: Vec<String>) -> Result<(), Self> {
+    pub(crate) fn unless_empty(problems: Vec<String>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
+}
+
+/// The text of a file that a setting names, relative to the working directory.
+///
+/// # Errors
+/// Nothing has this name, or it cannot be read within 5 s as UTF-8 text of at most 1 MiB.
+pub(crate) fn read_named_file(name: &str) -> Result<String, SettingsError> {
+    let text = sources::read_file(Path::new(""), Path::new(name), sources::Accepts::Files)?;
+    text.ok_or_else(|| SettingsError::new(format!("{name}: cannot be read: it does not exist")))
 }
 
 impl Settings {
@@ -73,6 +92,13 @@ impl Settings {
                      one, or allow_default_secrets = true"
                 )
             }));
+        }
+        let needs_file = self.token_algorithms.iter().find(|algorithm| **algorithm != Algorithm::HS256);
+        if let Some(algorithm) =
+            needs_file.filter(|_| self.token_public_key.is_none() && self.token_jwks.is_none())
+        {
+            let name = algorithm_name(*algorithm);
+            problems.push(format!("token_algorithms: {name} needs token_public_key or token_jwks"));
         }
         SettingsError::unless_empty(problems)
     }
@@ -235,6 +261,15 @@ mod tests {
         for key in ["host: ", "workers: 5000 is not a number (0-1024)", "log_level: ", "secrets: "] {
             assert!(problems.iter().any(|problem| problem.starts_with(key)), "{key} in {problems:?}");
         }
+    }
+
+    #[test]
+    fn an_asymmetric_algorithm_needs_a_file_with_keys() {
+        let token_algorithms = vec![Algorithm::HS256, Algorithm::ES256];
+        let without = Settings { token_algorithms, ..on("::1") };
+        let problems = without.validate().unwrap_err().problems;
+        assert_eq!(problems, ["token_algorithms: ES256 needs token_public_key or token_jwks"]);
+        assert!(Settings { token_jwks: Some("keys.json".into()), ..without }.validate().is_ok());
     }
 
     #[test]

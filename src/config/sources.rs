@@ -11,6 +11,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 use super::SettingsError;
+use super::channel_rules::ChannelPatterns;
 use super::draft::{SettingsDraft, Unknown};
 use super::ini::read_section;
 use super::kind::{Given, yes_or_no};
@@ -22,6 +23,8 @@ pub(super) const PREFIX: &str = "CHANNELSTREAM_";
 pub(super) const INI: &str = "CHANNELSTREAM_INI";
 /// Variable that names the TOML file.
 pub(super) const CONFIG: &str = "CHANNELSTREAM_CONFIG";
+/// Key of the rules for channels in a TOML file. The other sources cannot hold them.
+pub(super) const CHANNELS: &str = "channels";
 /// Largest settings file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 /// Longest time for reading it: a disk may hang, and a named pipe may have no writer.
@@ -126,7 +129,13 @@ impl SettingsDraft {
         if text.trim().is_empty() {
             self.warnings.push(format!("{origin}: the file is empty and gives no setting"));
         }
-        let table: toml::Table = text.parse().map_err(|error| toml_problem(&origin, text, &error))?;
+        let mut table: toml::Table = text.parse().map_err(|error| toml_problem(&origin, text, &error))?;
+        if table.remove(CHANNELS).is_some() {
+            match ChannelPatterns::parse(text) {
+                Ok(patterns) => self.settings.channels = patterns,
+                Err(error) => self.problems.extend(toml_problem(&origin, text, &error).problems),
+            }
+        }
         let values = table.iter().map(|(key, value)| (key.as_str(), Given::Typed(value), origin.as_str()));
         self.add(&origin, Unknown::Refuse, &Vec::from_iter(values));
         Ok(())

@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 
+use super::channel_rules::ChannelPatterns;
 use super::kind::{FLAG, Given, KindInfo, PORT, duration, number, size};
-use super::kind_list::{AllowedPeers, NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
+use super::kind_list::{ALGORITHMS, AllowedPeers, NETWORKS, ORIGINS, PEERS, SECRETS, WORDS};
 use super::kind_text::{
-    BLANKS, DEMO_MODE, DemoSetting, HOST, LOG_LEVEL, OPTIONAL_HOST, OPTIONAL_SECRET, PASSWORD, SCHEME,
-    Secret, TEXT,
+    BLANKS, DEMO_MODE, DemoSetting, HOST, LOG_LEVEL, OPTIONAL_HOST, OPTIONAL_SECRET, OPTIONAL_TEXT, PASSWORD,
+    SCHEME, Secret, TEXT,
 };
 use super::origin::AllowedOrigins;
+use jsonwebtoken::Algorithm;
 
 /// One row of the table.
 pub(super) struct Key {
@@ -64,13 +66,15 @@ macro_rules! settings {
         #[derive(Clone, Debug)]
         pub struct Settings {
             $($($(#[doc = $doc])+ pub $name: $type,)+)+
+            /// The rules for channels by pattern, which only a TOML file can give.
+            pub channels: ChannelPatterns,
             /// The INI file that the settings were read from, if any.
             pub ini: Option<std::path::PathBuf>,
         }
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $($($name: $default,)+)+ ini: None }
+                Self { $($($name: $default,)+)+ channels: ChannelPatterns::default(), ini: None }
             }
         }
 
@@ -149,6 +153,20 @@ settings! {
         /// Scheme of generated URLs; if it is empty, the request determines it.
         http_scheme: Option<String> = None => SCHEME;
     }
+    "Tokens" {
+        /// Algorithms of the connection tokens (JWT) that the server accepts; an empty list means that it accepts none. HS256 uses `secrets`, the others need `token_public_key` or `token_jwks`.
+        token_algorithms: Vec<Algorithm> = vec![Algorithm::HS256] => ALGORITHMS;
+        /// File with the public key (PEM) that verifies tokens, read again on a reload; empty for none.
+        token_public_key: Option<String> = None => OPTIONAL_TEXT;
+        /// File with up to 100 public keys (JWKS) that verify tokens, read again on a reload; the token's `kid` selects the key; empty for none.
+        token_jwks: Option<String> = None => OPTIONAL_TEXT;
+        /// Audience that the claim `aud` must contain, in tokens that have the claim.
+        token_audience: String = "channelstream".into() => TEXT;
+        /// Issuer that the claim `iss` of each token must equal; if it is empty, the server does not check the issuer.
+        token_issuer: Option<String> = None => OPTIONAL_TEXT;
+        /// Refuse websockets and polls without a token.
+        require_tokens: bool = false => FLAG;
+    }
     "Connections" {
         /// Interval of the `[]` heartbeat on each websocket, in ms; 0 turns it off.
         heartbeat_interval_ms: u64 = 5_000 => duration(0, HOUR_MS);
@@ -181,6 +199,12 @@ settings! {
         /// Frames contain `date`, equal to `timestamp`.
         date_in_frames: bool = true => FLAG;
     }
+    "Publishing" {
+        /// Longest time that a request waits for its receipts, in ms; then it is answered without those that are missing.
+        receipt_timeout_ms: u64 = 2_000 => duration(1, 60_000);
+        /// How long an `Idempotency-Key` is stored, from its first request on, in ms.
+        publish_window_ms: u64 = 300_000 => duration(1_000, DAY_MS);
+    }
     "Limits" {
         /// Maximum number of open websockets and long-polls; 0 means as many as the system allows.
         max_sessions: usize = 0 => number(0, 1 << 32);
@@ -200,6 +224,8 @@ settings! {
         max_channels: usize = 1_000_000 => number(0, 1 << 32);
         /// Messages, edits and deletions accepted per second for one secret; 0 means no limit.
         publish_rate_per_secret: usize = 0 => number(0, 1_000_000_000);
+        /// Messages, edits and deletions stored with an `Idempotency-Key`; when it is reached, requests with a new key are answered 503.
+        max_idempotency_keys: usize = 100_000 => number(1, 10_000_000);
         /// Longest name of a channel, in characters.
         max_channel_name_length: usize = 256 => number(1, 65_536);
         /// Longest name of a user, in characters.
@@ -252,6 +278,10 @@ settings! {
         recorder_bytes: usize = 4 << 20 => size(0, GIBIBYTE);
         /// Maximum number of bound signatures stored against replays, each for up to 120 s; further ones are answered 503.
         max_remembered_signatures: usize = 1_000_000 => number(1_000, 100_000_000);
+        /// Maximum number of users with a block.
+        max_blocks: usize = 100_000 => number(1, 10_000_000);
+        /// Largest connection token, in bytes.
+        max_token_bytes: usize = 8_192 => size(256, 65_536);
         /// Maximum number of messages in a channel's history, whatever `history_size` is.
         max_history_size: usize = 10_000 => number(0, 100_000_000);
     }

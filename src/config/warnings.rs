@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::is_loopback;
+use jsonwebtoken::Algorithm;
+
 use super::kind_list::AllowedPeers;
 use super::table::{Key, Settings};
+use super::{MIN_TOKEN_SECRET_BYTES, is_loopback};
 
 /// Numbers of which the first should not exceed the second, the consequence, and whether the first is reported only if the
 /// operator set it: some defaults exceed a small second number without harm. In the second one 0 means "no limit" or "off",
@@ -59,7 +61,7 @@ fn trusted_headers(settings: &Settings) -> Option<String> {
 /// Each of them names both settings.
 fn contradictions(settings: &Settings) -> impl Iterator<Item = String> {
     let numbers = AT_MOST.iter().filter_map(|rule| exceeds(rule, settings));
-    let rules = [idle_sockets, origins, no_callers, same_address];
+    let rules = [idle_sockets, origins, no_callers, same_address, short_secrets];
     let others = rules.into_iter().filter_map(|rule| rule(settings));
     numbers.chain(others).chain(without_effect(settings))
 }
@@ -131,12 +133,40 @@ fn same_address(settings: &Settings) -> Option<String> {
     })
 }
 
+/// A short secret can be found by trying, from one token. RFC 7518 (section 3.2) requires 32 bytes for HS256. On loopback,
+/// and for the well-known secret, other rules apply.
+fn short_secrets(settings: &Settings) -> Option<String> {
+    let is_used = !settings.listens_on_loopback() && settings.token_algorithms.contains(&Algorithm::HS256);
+    let own = settings.secrets.iter().filter(|secret| !Settings::is_well_known_secret(secret));
+    let shortest = own.map(|secret| secret.expose().len()).min().filter(|bytes| is_used && *bytes < 32)?;
+    let so = match shortest < MIN_TOKEN_SECRET_BYTES {
+        true => format!(
+            "the server refuses connection tokens signed with less than {MIN_TOKEN_SECRET_BYTES} bytes"
+        ),
+        false => "secrets that sign connection tokens should have 32 bytes".into(),
+    };
+    Some(format!("secrets: the shortest one has {shortest} bytes; {so} (RFC 7518)"))
+}
+
 /// Settings that have no effect beside another one, or that refuse what another one allows.
 fn without_effect(settings: &Settings) -> impl Iterator<Item = String> {
     let default = Settings::default();
     let has_port = settings.internal_port != default.internal_port;
+    let uses_key_files = settings.token_algorithms.iter().any(|algorithm| *algorithm != Algorithm::HS256);
     let has_threshold = settings.compression_threshold_bytes != default.compression_threshold_bytes;
     let rules = [
+        (
+            settings.token_public_key.is_some() && !uses_key_files,
+            "token_public_key: it has no effect while token_algorithms lists no algorithm with public keys",
+        ),
+        (
+            settings.token_jwks.is_some() && !uses_key_files,
+            "token_jwks: it has no effect while token_algorithms lists no algorithm with public keys",
+        ),
+        (
+            settings.require_tokens && settings.token_algorithms.is_empty(),
+            "require_tokens: token_algorithms is empty, so the server refuses all websockets and polls",
+        ),
         (
             has_port && settings.internal_host.is_none(),
             "internal_port: it has no effect while internal_host is empty",
@@ -256,7 +286,35 @@ mod tests {
     }
 
     #[test]
+    fn short_secrets_of_a_public_server_are_reported() {
+        let with = |secret: &str| Settings {
+            host: "0.0.0.0".into(),
+            secrets: vec![Secret::new(secret), Secret::new("x".repeat(40))],
+            ..Settings::default()
+        };
+        warned(with("fifteen bytes.."), "secrets", "15 bytes; the server refuses");
+        warned(with(&"x".repeat(31)), "secrets", "should have 32 bytes");
+        let fine = [
+            with(&"x".repeat(32)),
+            Settings { host: "::1".into(), ..with("short") },
+            Settings { token_algorithms: Vec::new(), ..with("short") },
+        ];
+        for settings in fine {
+            assert!(!warnings(settings).iter().any(|text| text.starts_with("secrets: ")));
+        }
+    }
+
+    #[test]
     fn settings_without_effect_are_reported() {
+        let key_file = || Some("keys".to_owned());
+        warned(
+            Settings { token_public_key: key_file(), ..Settings::default() },
+            "token_public_key",
+            "no effect",
+        );
+        let none = Settings { require_tokens: true, token_algorithms: Vec::new(), ..Settings::default() };
+        warned(none, "require_tokens", "token_algorithms");
+        warned(Settings { token_jwks: key_file(), ..Settings::default() }, "token_jwks", "no effect");
         warned(changed("internal_port", 9_000), "internal_port", "internal_host");
         let both = Settings {
             internal_host: Some("127.0.0.1".into()),

@@ -1,5 +1,6 @@
 //! Writes settings: the sample file, the reference page, the lines of `check-config`, and the limits for the console.
 
+use super::channel_docs::{PAGE, SAMPLE};
 use super::table::{KEYS, Key, Settings};
 use crate::telemetry::limits::Limit;
 
@@ -86,7 +87,8 @@ pub fn to_toml(settings: &Settings) -> String {
         |group| format!("\n# --- {group} ---\n"),
         |key| format!("\n# {}\n{} = {}\n", key.doc.trim(), key.name, (key.show)(settings)),
     );
-    text
+    let tables = if settings.channels.is_empty() { SAMPLE.into() } else { settings.channels.to_toml() };
+    format!("{text}\n# --- Channels by pattern ---\n\n{tables}")
 }
 
 const PAGE_HEAD: &str = "\
@@ -130,7 +132,7 @@ pub fn reference_page() -> String {
             format!("| `{name}` | `{value}` | {} | {doc}{old} |\n", (key.info)().expects)
         },
     );
-    text
+    format!("{text}\n## Channels by pattern\n{PAGE}")
 }
 
 #[cfg(test)]
@@ -215,6 +217,17 @@ mod tests {
                 prop_assert!(dump(&settings).contains(line), "{}", line);
             }
         }
+    }
+
+    #[test]
+    fn patterns_of_channels_are_written_and_read_back() {
+        let text = "port = 7\n[[channels]]\nmatch = 'a*'\ndefaults = {history_size = 7}\n[[channels]]\nmatch = 'b'\n";
+        let settings = read(text, FileFormat::Toml);
+        let again = read(&to_toml(&settings), FileFormat::Toml);
+        assert!(again.channels == settings.channels && again.port == 7);
+        assert!(again.channels.rules("ab").defaults.history_size == Some(7));
+        let problems = to_ini(&settings).unwrap_err().problems;
+        assert_eq!(problems, ["channels: an INI file cannot hold patterns of channels"]);
     }
 
     #[test]

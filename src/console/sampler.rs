@@ -1,6 +1,7 @@
 //! Takes a sample of the server's figures every second, for the console's charts.
 
 use super::endpoints::Console;
+use crate::auth::Gate;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::log_sums;
@@ -16,20 +17,26 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Started by: `server`, on the registry's thread.
 /// Ends: with the server.
 /// Mailbox: unused; its timer wakes it.
-/// Talks to: no actor. It reads counters, writes the console's series, and logs the sums of log lines that clients
-/// caused.
+/// Talks to: no actor. It reads counters, writes the console's series, logs the sums of log lines that clients caused, and
+/// frees expired data.
 pub struct Sampler {
     console: Arc<Console>,
     counters: Arc<Counters>,
     in_flight: Arc<InFlight>,
+    gate: Arc<Gate>,
     last: (Instant, Reading),
 }
 
 impl Sampler {
     /// Creates a sampler of these counters.
-    pub fn new(console: Arc<Console>, counters: Arc<Counters>, in_flight: Arc<InFlight>) -> Self {
+    pub fn new(
+        console: Arc<Console>,
+        counters: Arc<Counters>,
+        in_flight: Arc<InFlight>,
+        gate: Arc<Gate>,
+    ) -> Self {
         let last = (Instant::now(), Reading::of(&Sources::now(&counters, &in_flight)));
-        Self { console, counters, in_flight, last }
+        Self { console, counters, in_flight, gate, last }
     }
 
     fn sample(&mut self) {
@@ -42,6 +49,7 @@ impl Sampler {
         drop(self.console.last_seen(&self.counters));
         self.console.answers.sweep();
         self.console.recorder.forget();
+        self.gate.idempotency.sweep();
         log_sums::log_sums();
     }
 }
@@ -65,7 +73,12 @@ mod tests {
         let (console, counters) = (Arc::new(Console::new(Recorder::default())), Arc::<Counters>::default());
         let in_flight = Arc::new(InFlight::new(1, 1, 1, 1));
         counters.deliveries.add(1_000);
-        let mut sampler = Sampler::new(console.clone(), counters.clone(), in_flight.clone());
+        let mut sampler = Sampler::new(
+            console.clone(),
+            counters.clone(),
+            in_flight.clone(),
+            Arc::new(Gate::new(Arc::default())),
+        );
         counters.connections.set(7);
         counters.closed_too_slow.add(3);
         counters.deliveries.add(50);

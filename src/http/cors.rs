@@ -61,7 +61,7 @@ pub fn is_shared(path: &str) -> bool {
 /// headers a refused poll with an unknown id looks like a network error, and the client cannot detect that it must connect
 /// again.
 pub fn is_for_browsers(path: &str) -> bool {
-    matches!(path, "/listen" | "/disconnect")
+    matches!(path, "/listen" | "/disconnect" | "/token")
 }
 
 /// Whether this is a preflight. OPTIONS has the same answer on every path, also on unknown ones.

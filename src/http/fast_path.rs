@@ -2,11 +2,12 @@
 //! pass here, so this is also where a connection's deadline is updated with the progress of its request.
 //!
 //! Routes, extractors and middleware take a quarter of the time of a publish, without the kernel's. A signed call in its
-//! plainest form does not need them. A request with anything special (a proxy's prefix, a query, a charset, a missing or
-//! bad signature) goes through the App, which calls the same handlers and gives the same answer.
+//! plainest form does not need them. A request with anything special (a proxy's prefix, a query, a receipt, a charset, a
+//! missing or bad signature) goes through the App, which calls the same handlers and gives the same answer.
 
 use super::cors;
 use crate::api::ConnIdQuery;
+use crate::api::publish_options::PublishOptions;
 use crate::api::{connect, message_post, subscribe, user_state};
 use crate::auth::body::{Body, BodySender};
 use crate::auth::guard::Signed;
@@ -101,6 +102,7 @@ impl FastPath {
             && !self.broker.is_draining()
             && !head.upgrade()
             && !names_charset(head)
+            && !(call == Call::Message && PublishOptions::are_in(&head.headers))
             && !head.headers.contains_key(header::CONTENT_ENCODING);
         if plain { Some((call, self.gate.signed(head)?)) } else { None }
     }
@@ -136,7 +138,7 @@ impl FastPath {
         let broker = self.broker.clone();
         let query = || web::Query(ConnIdQuery { conn_id: None });
         match call {
-            Call::Message => message_post::post(signed, broker, body).await,
+            Call::Message => message_post::publish(Some(signed), &broker, &body),
             Call::Connect => connect::connect(signed, broker, body).await,
             Call::Subscribe => subscribe::subscribe(signed, broker, query(), body).await,
             Call::Unsubscribe => subscribe::unsubscribe(signed, broker, query(), body).await,

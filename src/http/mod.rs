@@ -8,8 +8,8 @@ pub(crate) mod polled;
 pub mod openapi;
 
 use crate::api::{
-    channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
-    user_state,
+    block, channel_config, connect, disconnect, end, info, message_delete, message_patch, message_post,
+    subscribe, token, user_state,
 };
 use crate::console;
 use crate::http_error::Refusal;
@@ -23,6 +23,13 @@ pub fn backends(cfg: &mut web::ServiceConfig) {
         .service(web::resource("/unsubscribe").route(web::post().to(subscribe::unsubscribe)))
         .service(web::resource("/user_state").route(web::post().to(user_state::user_state)))
         .service(web::resource("/channel_config").route(web::post().to(channel_config::channel_config)))
+        .service(web::resource("/end").route(web::post().to(end::end)))
+        .service(
+            web::resource("/block")
+                .route(web::post().to(block::block))
+                .route(web::get().to(block::list))
+                .route(web::delete().to(block::unblock)),
+        )
         .service(web::resource("/info").to(info::info_of_channels))
         .service(
             web::resource("/message")
@@ -40,6 +47,7 @@ pub fn browsers(cfg: &mut web::ServiceConfig) {
                 .route(web::post().to(disconnect::disconnect_by_body))
                 .route(web::route().to(disconnect::disconnect_by_query)),
         )
+        .service(web::resource("/token").route(web::post().to(token::refresh)))
         // Handshakes never reach this route: the upgrade service handles them.
         .service(web::resource("/ws").to(|| async { Err::<&str, _>(Refusal::UpgradeRequired) }))
         .configure(health::configure)

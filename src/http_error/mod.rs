@@ -47,12 +47,20 @@ pub enum Refusal {
     NotFound(String),
     /// The conn_id of a poll is unknown.
     UnknownConnection,
-    /// A websocket requires a token, and the token is missing or invalid. Contains the whole body of the answer.
+    /// A token is missing where one is required, or is not valid. Contains the whole body of the answer.
     TokenRefused(Value),
+    /// A connection token is for a user other than the connection's.
+    TokenMismatch,
+    /// The application has blocked the user.
+    Blocked,
     /// There is no websocket at this path, on paths where the original answers that with 403.
     NoSuchSocket,
     /// The request does not validate. Contains the whole body of the answer.
     Invalid(Value),
+    /// An idempotency key was used for another request before.
+    IdempotencyKeyReused,
+    /// The first request with an idempotency key is not answered yet.
+    IdempotencyInProgress,
     /// The JSONP callback is not a plain name.
     UnacceptableCallback,
     /// The body is larger than allowed.

@@ -89,7 +89,9 @@ fn row(limit: Limit) -> LimitRow {
         Limit::Channels => wrong("channels", ("The server has at most", "channels")),
         Limit::UserStateKeys => wrong("user_state", ("A user's state has at most", "keys")),
         Limit::UserStateBytes => wrong("user_state", ("A user's state has at most", "bytes")),
+        Limit::Blocks => full(("The server is full: at most", "blocks are allowed"), 5),
         Limit::PublishRate => too_many(("At most", "messages per second are accepted for one secret"), 1),
+        Limit::IdempotencyKeys => full(("At most", "items are stored with idempotency keys at a time"), 1),
         Limit::Head => LimitRow {
             status: S::REQUEST_HEADER_FIELDS_TOO_LARGE,
             field: None,

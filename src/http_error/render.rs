@@ -65,7 +65,7 @@ impl Refusal {
     /// Seconds after which the same request may pass.
     pub fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Self::Busy | Self::Draining => Some(1),
+            Self::Busy | Self::Draining | Self::IdempotencyInProgress => Some(1),
             Self::TooManyTries(seconds) => Some(*seconds),
             Self::OverLimit(over) => over.retry_after_s,
             _ => None,

@@ -2,6 +2,7 @@
 
 use super::time::Timestamp;
 use super::value::Payload;
+use indexmap::IndexSet;
 use uuid::Uuid;
 
 /// The receivers of a message, edit or deletion, by name.
@@ -15,6 +16,16 @@ pub struct Delivery {
     pub exclude_users: Vec<String>,
     /// Whether the channel must not store it in its history.
     pub no_history: bool,
+}
+
+impl Delivery {
+    /// The users of a private item, each once, in the order of the request. None for an item with a channel.
+    pub fn users(&self) -> IndexSet<&str> {
+        match self.channel {
+            Some(_) => IndexSet::new(),
+            None => self.pm_users.iter().map(String::as_str).collect(),
+        }
+    }
 }
 
 /// One element of a POST /message.

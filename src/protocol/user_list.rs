@@ -190,7 +190,8 @@ impl UserList {
     }
 }
 
-fn write_user(user: &UserView, out: &mut Vec<u8>, public: bool) {
+/// Appends `{"user", "state"}`, with the whole state or with its public part.
+pub(super) fn write_user(user: &UserView, out: &mut Vec<u8>, public: bool) {
     out.extend_from_slice(b"{\"user\":");
     json::write_string(&user.name, out);
     out.extend_from_slice(b",\"state\":");

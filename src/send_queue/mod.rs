@@ -207,10 +207,15 @@ impl SendQueue {
 
     /// Ends the session after everything queued.
     pub fn close(&self, reason: CloseReason) {
+        self.close_with(reason, None);
+    }
+
+    /// Does the same. `text` replaces the text of the reason.
+    pub fn close_with(&self, reason: CloseReason, text: Option<&str>) {
         if self.closing.get().is_some() {
             return;
         }
-        if let Some(bytes) = self.transport.close(reason) {
+        if let Some(bytes) = self.transport.close(reason, text) {
             self.push_one(&bytes);
         }
         self.closing.set(Some(reason));
@@ -235,9 +240,9 @@ impl SendQueue {
 
     /// Sends the close frame after the rest of a partly sent frame, because no valid frame could follow a part of it.
     /// The next session delivers everything else that is queued.
-    pub fn close_after_partial(&self, reason: CloseReason) {
+    pub fn close_after_partial(&self, reason: CloseReason, text: Option<&str>) {
         self.queue.borrow_mut().keep_partial();
-        self.close(reason);
+        self.close_with(reason, text);
     }
 
     /// The close reason, once the send queue is closed.

@@ -55,7 +55,7 @@ struct TransportRow {
     without_session: WithoutSession,
     keep_alive: Option<KeepAlive>,
     /// The last bytes of a session, if there are any.
-    close: Option<fn(CloseReason) -> Bytes>,
+    close: Option<fn(CloseReason, Option<&str>) -> Bytes>,
 }
 
 static WEBSOCKET: TransportRow = TransportRow {
@@ -63,7 +63,7 @@ static WEBSOCKET: TransportRow = TransportRow {
     form: WireForm::Frames,
     without_session: WithoutSession::Lingers,
     keep_alive: Some(KeepAlive { heartbeat: &HEARTBEAT, ping: Some(&PING) }),
-    close: Some(CloseReason::frame),
+    close: Some(CloseReason::frame_with),
 };
 
 static LONG_POLL: TransportRow = TransportRow {
@@ -100,9 +100,9 @@ impl Transport {
         self.row().keep_alive.as_ref()
     }
 
-    /// The last bytes of a session that ends for this reason, if there are any.
-    pub(super) fn close(self, reason: CloseReason) -> Option<Bytes> {
-        self.row().close.map(|close| close(reason))
+    /// The last bytes of a session that ends for this reason, if there are any. `text` replaces the text of the reason.
+    pub(super) fn close(self, reason: CloseReason, text: Option<&str>) -> Option<Bytes> {
+        self.row().close.map(|close| close(reason, text))
     }
 }
 

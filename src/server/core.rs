@@ -89,7 +89,9 @@ impl Core {
         let num_http_permits =
             num_http_permits.saturating_add((2 * listeners).saturating_sub(1)).min(Semaphore::MAX_PERMITS);
         let hubs = Arc::new(Hubs::new(workers));
-        let in_flight = Arc::new(in_flight(&settings));
+        let gate = Arc::new(Gate::new(settings.clone()));
+        let in_flight = in_flight(&settings).with_idempotency_keys(gate.idempotency.stored().clone());
+        let in_flight = Arc::new(in_flight);
         Self {
             responses: Responses::new(in_flight.clone()),
             unauthenticated_bodies: UnauthenticatedBodies::new(
@@ -104,7 +106,7 @@ impl Core {
             published: BatchedMailbox::new(),
             drain: Arc::default(),
             thread_health: Arc::new(ThreadHealth::new(workers)),
-            gate: Arc::new(Gate::new(settings.clone())),
+            gate,
             addresses: Addresses::new(settings.max_sockets_per_address, settings.connect_rate_per_address),
             rates: Arc::new(PublishRates::new(settings.publish_rate_per_secret)),
             registry: OnceLock::new(),
@@ -125,7 +127,8 @@ impl Core {
     pub fn start_registry(&self) -> Addr<Registry> {
         let start = || {
             let settings = &self.settings;
-            Sampler::new(self.console.clone(), self.counters.clone(), self.in_flight.clone()).start();
+            let (console, counters) = (self.console.clone(), self.counters.clone());
+            Sampler::new(console, counters, self.in_flight.clone(), self.gate.clone()).start();
             let hubs = self.hub_mailboxes.iter().map(|mailbox| self.sender(mailbox)).collect();
             let hubs = Arc::new(HubSenders::new(hubs));
             let encoder = Encoder { date: settings.date_in_frames };
@@ -141,7 +144,8 @@ impl Core {
                 user_idle: settings.user_idle_timeout_ms,
             })
             .with_stamps(stamps)
-            .with_limits(RegistryLimits::from(&**settings));
+            .with_limits(RegistryLimits::from(&**settings))
+            .with_patterns(settings.channels.clone());
             let parts = RegistryParts {
                 state,
                 encoder,

@@ -138,7 +138,10 @@ where
     fn parse_handshake(&self, bytes: &[u8], peer: SocketAddr) -> Option<ParsedHandshake> {
         let admission = self.upgrade.admission();
         let plain = PlainHandshake::read(bytes)?;
+        let conn_id = plain.target.conn_id?;
         let since = plain.target.resume.read(&self.upgrade.hub).ok()?;
+        // The upgrade service reads tokens, and refuses a handshake without one.
+        (!admission.gate.settings.require_tokens).then_some(())?;
         // The upgrade service answers a handshake that is refused, in the form that the request asks for.
         admission.begin(|allowed| plain.origin.is_none_or(|origin| allowed.allows(origin))).ok()?;
         let deflate = admission.compresses(plain.deflate);
@@ -147,7 +150,7 @@ where
         let peer = peer.ip();
         let address_slot = admission.complete(Some(peer), client.or(Some(peer)), CHARGES).ok()?;
         Some(ParsedHandshake {
-            conn_id: plain.target.conn_id,
+            conn_id,
             since,
             client,
             deflate,
@@ -169,7 +172,7 @@ where
                 let rest = &scratch[length..read];
                 let handshake = Handshake { conn_id, since, client, deflate, answer: &answer, rest };
                 let hub = self.upgrade.hub.clone();
-                WebsocketSession::start(socket, handshake, hub, address_slot.or(permit.address_slot));
+                WebsocketSession::start(socket, handshake, hub, address_slot.or(permit.address_slot), None);
             }
         });
     }

@@ -13,6 +13,7 @@ mod watchdog;
 mod workers;
 
 use self::core::Core;
+use crate::auth::tokens::TokenVerifier;
 use crate::config::{Loaded, Settings, SettingsError};
 use crate::telemetry::log_sums;
 use actix_rt::{ArbiterHandle, System};
@@ -53,6 +54,8 @@ fn num_workers(settings: &Settings) -> usize {
 }
 
 fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
+    let (verifier, warnings) = TokenVerifier::load(&settings).map_err(io::Error::other)?;
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let workers = num_workers(&settings);
     let address = listener::addresses(&listeners.first)?.first().copied();
     let address = address.ok_or_else(|| io::Error::other("no address to listen on"))?;
@@ -61,6 +64,7 @@ fn start_on(listeners: Listeners, settings: Settings) -> io::Result<Running> {
     threads::check_available(workers + 2)?;
     let (end, ended) = unbounded_channel();
     let core = Arc::new(Core::new(settings, workers, listeners.count(), end));
+    core.gate.replace_token_verifier(verifier);
     if workers > 1 {
         start_registry_on_its_own_thread(&core)?;
     }

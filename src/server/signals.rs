@@ -7,7 +7,8 @@
 
 use super::threads;
 use crate::auth::Gate;
-use crate::config::{Loaded, RenewedSecrets, SettingsError, renew};
+use crate::auth::tokens::TokenVerifier;
+use crate::config::{Loaded, RenewedSecrets, Settings, SettingsError, renew};
 use nix::sys::signal::{SigSet, Signal as Number};
 use std::io;
 use std::sync::Arc;
@@ -108,12 +109,24 @@ pub async fn reload_on_each(mut hangups: Signal, mut loaded: Loaded, host: Strin
     while hangups.recv().await.is_some() {
         let (before, at) = (loaded.clone(), host.clone());
         // A file may be on a disk that hangs. Reading has a time limit, so this thread ends.
-        match threads::run_blocking("cs-reload", move || renew(&before, &at)).await {
-            Ok(Ok(renewed)) => loaded = apply(renewed, &gate),
+        match threads::run_blocking("cs-reload", move || read_again(&before, &at)).await {
+            Ok(Ok((renewed, verifier))) => {
+                gate.replace_token_verifier(verifier);
+                loaded = apply(renewed, &gate);
+            }
             Ok(Err(error)) => refuse(&error),
             Err(error) => log::error!("SIGHUP: the settings are unchanged: {error}"),
         }
     }
+}
+
+/// The settings, and the verifier of tokens with the current content of its key files.
+fn read_again(before: &Loaded, host: &str) -> Result<(RenewedSecrets, TokenVerifier), SettingsError> {
+    let mut renewed = renew(before, host)?;
+    let listening = Settings { host: host.into(), ..renewed.loaded.settings.clone() };
+    let (verifier, warnings) = TokenVerifier::load(&listening)?;
+    renewed.loaded.warnings.extend(warnings);
+    Ok((renewed, verifier))
 }
 
 fn apply(renewed: RenewedSecrets, gate: &Gate) -> Loaded {

@@ -127,7 +127,7 @@ fn a_message_accepted_before_the_close_arrives_before_it() {
     let blocked = Server::block(server.core.registry_thread.get().unwrap());
     // The registry processes both without a pause: its channel has not received the message yet when the drain starts.
     server.core.in_flight.registry.add(1);
-    registry.do_send(Publish::Post(vec![message("last words")]));
+    registry.do_send(Publish::Post(vec![message("last words")], Vec::new()));
     registry.do_send(StartDrain { spread_ms: 0 });
     drop(blocked);
     assert_last_words(&mut peer);
@@ -142,7 +142,7 @@ fn remaining_sessions_are_closed_after_closes_that_are_in_flight() {
     // Channels and hubs are blocked for longer than the registry waits for a close.
     let blocked: Vec<_> = server.stopper.threads().iter().map(Server::block).collect();
     server.core.in_flight.registry.add(1);
-    registry.do_send(Publish::Post(vec![message("last words")]));
+    registry.do_send(Publish::Post(vec![message("last words")], Vec::new()));
     registry.do_send(StartDrain { spread_ms: 0 });
     std::thread::sleep(Duration::from_millis(500));
     drop(blocked);

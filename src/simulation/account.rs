@@ -3,6 +3,7 @@
 
 use crate::broker::channel::messages::Publication;
 use crate::broker::private_messages::state::Recipient;
+use crate::broker::receipts::StreamReceipt;
 use crate::fixtures::ledger::Ledger;
 use crate::protocol::frame::Audience;
 use crate::protocol::ids::{ChannelId, ConnKey, Epoch, Offset, Position, Stream, UserId};
@@ -16,6 +17,8 @@ pub struct ExpectedDeliveries {
     positions: HashMap<ChannelId, Vec<(Offset, u128)>>,
     /// The events in each user's private stream since it began.
     private: HashMap<UserId, Vec<u128>>,
+    /// The members of each channel, and whether they have a session.
+    pub seats: HashMap<(ChannelId, ConnKey), bool>,
     /// The last position of each stream, and the epochs of all streams so far.
     reached: HashMap<StreamOf, Position>,
     epochs: HashSet<Epoch>,
@@ -31,6 +34,7 @@ impl ExpectedDeliveries {
             edits: HashMap::new(),
             positions: HashMap::new(),
             private: HashMap::new(),
+            seats: HashMap::new(),
             reached: HashMap::new(),
             epochs: HashSet::new(),
         }
@@ -57,8 +61,11 @@ impl ExpectedDeliveries {
         number
     }
 
-    /// Records that an event was published in its channel at this offset.
-    pub fn pass_through(&mut self, channel: ChannelId, offset: Offset, number: u128) {
+    /// Records that an event was published in its channel. Panics unless its receipt has the number of attached sessions.
+    pub fn pass_through(&mut self, channel: ChannelId, receipt: &StreamReceipt, number: u128) {
+        let seated = self.seats.iter().filter(|((of, _), has_session)| *of == channel && **has_session);
+        assert_eq!(receipt.online as usize, seated.count(), "the receipt of event {number}");
+        let offset = receipt.position.expect("a channel has a position").offset;
         self.positions.entry(channel).or_default().push((offset, number));
     }
 

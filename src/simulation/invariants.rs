@@ -50,6 +50,9 @@ impl World {
     /// has a session, and every session on a hub belongs to a connection.
     fn check_at_rest(&self) {
         self.check();
+        for receipts in &self.receipts {
+            assert!(receipts.so_far().iter().all(Option::is_some), "a receipt is missing");
+        }
         for (index, (state, _)) in (0..).zip(&self.channels) {
             state.check();
             let members: BTreeSet<_> = state.member_keys().collect();

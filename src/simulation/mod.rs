@@ -21,6 +21,7 @@ use crate::broker::hub::messages::{Detached, ToHub};
 use crate::broker::hub::table::SessionTable;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::PrivateMessagesState;
+use crate::broker::receipts::Receipts;
 use crate::broker::registry::state::{ConnectionTimes, Effect, RegistryState};
 use crate::broker::stamps::Stamps;
 use crate::fixtures::{ENCODER, PLENTY};
@@ -102,6 +103,10 @@ pub struct World {
     /// All messages so far that were not deleted.
     pub sent: Vec<(u128, Delivery)>,
     last_number: u128,
+    /// The number of messages, edits and deletions so far.
+    published: usize,
+    /// The receipts that requests wait for.
+    receipts: Vec<Arc<Receipts>>,
     registry: RegistryState,
     /// Draws the epochs of channels.
     epochs: Rng,
@@ -141,6 +146,8 @@ impl World {
             now: 0,
             sent: Vec::new(),
             last_number: 0,
+            published: 0,
+            receipts: Vec::new(),
             registry: RegistryState::new(TIMES).with_stamps(stamps.clone()),
             epochs: Rng::new(rules.epochs),
             channels: Vec::new(),

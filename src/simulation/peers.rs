@@ -241,7 +241,7 @@ impl World {
             return;
         }
         self.receive(number);
-        let detached = self.hubs[hub].table.close(key, reason);
+        let detached = self.hubs[hub].table.close(key, reason, None);
         let gone = detached.is_some();
         self.hubs[hub].output.extend(detached.map(ToRegistry::Detached));
         if gone && reason.has_next_session() {

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::broker::channel::state::ChannelState;
+use crate::broker::receipts::{ReceiptSlot, Receipts};
 use crate::broker::registry::state::Effect;
 use crate::broker::requests::{Connect, Subscribe, Unsubscribe};
 use crate::fixtures::{ENCODER, time};
@@ -9,13 +10,14 @@ use crate::protocol::ids::Epoch;
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::state::StateEntry;
 use crate::protocol::value::StateValue;
+use crate::protocol::websocket::close::CloseReason;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
 impl World {
     pub fn connect(&mut self, conn_id: Uuid, username: String, channels: Vec<String>) {
         let known = self.registry.connection(conn_id).is_some();
-        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
+        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone().into());
         let request = Connect {
             username,
             conn_id: Some(conn_id),
@@ -39,7 +41,7 @@ impl World {
     }
 
     pub fn subscribe(&mut self, conn_id: Uuid, channels: Vec<String>) {
-        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone());
+        let settings = |name: &String| (name.clone(), self.rules.settings(name).clone().into());
         let channel_configs = channels.iter().map(settings).collect();
         let request = Subscribe { conn_id, channels, channel_configs };
         // An unknown connection is a valid case.
@@ -60,7 +62,7 @@ impl World {
     }
 
     pub fn disconnect(&mut self, conn_id: Uuid) {
-        self.registry.disconnect(conn_id, self.now, &mut self.effects);
+        self.registry.disconnect(conn_id, &CloseReason::Ended.into(), self.now, &mut self.effects);
         self.apply();
     }
 
@@ -75,29 +77,44 @@ impl World {
 
     pub fn publish(&mut self, message: Message) {
         self.sent.push((message.uuid.as_u128(), message.delivery.clone()));
-        self.registry.post(message, &mut self.effects);
+        let slot = self.slot();
+        self.registry.post(message, slot, &mut self.effects);
         self.apply();
     }
 
     pub fn edit(&mut self, edit: Edit) {
-        self.registry.edit(edit, &mut self.effects);
+        let slot = self.slot();
+        self.registry.edit(edit, slot, &mut self.effects);
         self.apply();
     }
 
     pub fn delete(&mut self, delete: Delete) {
-        self.registry.delete(delete, &mut self.effects);
+        let slot = self.slot();
+        self.registry.delete(delete, slot, &mut self.effects);
         self.apply();
+    }
+
+    /// A slot for the receipt of every second item.
+    fn slot(&mut self) -> Option<ReceiptSlot> {
+        self.published += 1;
+        if self.published.is_multiple_of(2) {
+            return None;
+        }
+        let (receipts, mut slots) = Receipts::new(1);
+        self.receipts.push(receipts);
+        slots.pop()
     }
 
     /// Queues the registry's messages to other stations.
     pub fn apply(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Create(identity, settings, _) => {
+                Effect::Create(identity, settings, rules, _) => {
                     let (retention, epoch) = (self.rules.retention, Epoch::new(self.epochs.next()));
                     let stamps = self.stamps.clone();
                     let mut state =
-                        ChannelState::new(identity, settings, ENCODER, retention, time(0), epoch, stamps);
+                        ChannelState::new(identity, settings, ENCODER, retention, time(0), epoch, stamps)
+                            .with_rules(rules);
                     state.set_recording(!self.pages.is_empty());
                     self.channels.push((state, VecDeque::new()));
                     self.hubs.iter_mut().for_each(|hub| hub.inputs.push(VecDeque::new()));

@@ -1,14 +1,17 @@
 //! The scheduler: which station runs next, and what it does.
 
-use super::account::to;
+use super::account::{ExpectedDeliveries, to};
 use super::{HUBS, ToRegistry, World};
-use crate::broker::channel::messages::{Publication, ToChannel};
+use crate::broker::channel::messages::{Publication, ReceiptedPublication, ToChannel};
+use crate::broker::channel::state::{ChannelEffects, ChannelState};
 use crate::broker::hub::messages::ToHub;
-use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::Recipient;
+use crate::broker::private_messages::{self, ToPrivateMessages};
+use crate::broker::receipts::{Receipt, StreamReceipt};
 use crate::broker::registry::state::NextSession;
 use crate::fixtures::time;
-use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
+use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, Offset, SlotKey, Stream};
+use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::PushResult;
 
@@ -68,15 +71,18 @@ impl World {
                 if !self.returning.contains_key(&conn) {
                     self.account.ledger.begin(conn, user.id, stream);
                 }
+                self.account.seats.insert((id, conn), location.is_some());
                 state.join(conn, user, location, &now, &mut effects);
             }
             ToChannel::Leave(conn) => {
                 self.account.ledger.end(conn, stream, false);
+                self.account.seats.remove(&(id, conn));
                 let (name, offset) = (state.identity().name.clone(), state.position().offset);
                 self.log.leave(conn, &name, offset);
                 state.leave(conn, &now, &mut effects);
             }
             ToChannel::Attach { conn, user, location, attaching } => {
+                self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = true);
                 state.attach(conn, user, location, attaching, &now, &mut effects);
                 // Of the events before it returned, it receives those that the channel still stores. Its own `joined`
                 // event may have displaced one.
@@ -85,22 +91,27 @@ impl World {
                 self.account.excuse_displaced(conn, id, state.position().offset, kept);
             }
             ToChannel::OrderedClose(_) => {}
-            ToChannel::Detach(conn, cursor) => state.detach(conn, cursor),
+            ToChannel::Detach(conn, cursor) => {
+                self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = false);
+                state.detach(conn, cursor);
+            }
             ToChannel::Part(conn) => state.part(conn, &now, &mut effects),
             ToChannel::Return(conn, user) => state.return_present(conn, user, &now, &mut effects),
             ToChannel::UserChanged(view, changed) => {
                 state.user_changed(view, changed.as_deref(), &now, &mut effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
+            ToChannel::Recheck(_) => {}
             ToChannel::Publish(publication) => {
-                let number = self.account.publish(stream, &publication);
-                state.publish(publication, None, &now, &mut effects);
-                self.account.pass_through(id, state.position().offset, number);
+                publish(&mut self.account, state, publication, None, &mut effects, &now);
             }
             ToChannel::PublishTo(publication, locations) => {
-                let number = self.account.publish(stream, &publication);
-                state.publish(*publication, Some(locations), &now, &mut effects);
-                self.account.pass_through(id, state.position().offset, number);
+                publish(&mut self.account, state, *publication, Some(locations), &mut effects, &now);
+            }
+            ToChannel::PublishWithReceipt(receipted) => {
+                let ReceiptedPublication { publication, locations, slot } = *receipted;
+                let receipt = publish(&mut self.account, state, publication, locations, &mut effects, &now);
+                slot.fill(Receipt::Channel(receipt));
             }
         }
         // The registry's data about a channel's size may be from any earlier moment.
@@ -140,26 +151,29 @@ impl World {
                 }
                 state.close(user, conn, last);
             }
-            ToPrivateMessages::OrderedClose(_) => {}
+            ToPrivateMessages::OrderedClose(_) | ToPrivateMessages::Recheck(..) => {}
             ToPrivateMessages::Attach(user, conn, location, attaching) => {
                 account.excuse_private(conn, user, self.rules.retention.frames);
                 state.attach(user, conn, location, attaching, &mut effects);
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
-            ToPrivateMessages::Post(message, recipients) => {
+            ToPrivateMessages::Post(message, recipients, slot) => {
                 account.publish_private(&Publication::Post(message.clone(), to(&recipients)), &recipients);
                 state.post(message, &recipients, &now, &mut effects);
                 published = recipients;
+                private_messages::fill(slot, state);
             }
-            ToPrivateMessages::Edit(edit, recipients) => {
+            ToPrivateMessages::Edit(edit, recipients, slot) => {
                 account.publish_private(&Publication::Edit(edit.clone(), to(&recipients)), &recipients);
                 state.edit(&edit, &recipients, &now, &mut effects);
                 published = recipients;
+                private_messages::fill(slot, state);
             }
-            ToPrivateMessages::Delete(delete, recipients) => {
+            ToPrivateMessages::Delete(delete, recipients, slot) => {
                 account.publish_private(&Publication::Delete(delete.clone(), to(&recipients)), &recipients);
                 state.delete(&delete, &recipients, &now, &mut effects);
                 published = recipients;
+                private_messages::fill(slot, state);
             }
         }
         for (user, position) in state.positions().collect::<Vec<_>>() {
@@ -169,6 +183,12 @@ impl World {
             {
                 self.log.publish(("".into(), Some(user)), position, self.stamps.latest(), &frame);
             }
+            let receipt = state.receipt(user);
+            let rechecked = state.recheck(Some(user), StreamReceipt { is_kept: true, ..receipt });
+            assert!(
+                position.offset == 0 || rechecked == receipt,
+                "the last frame of {user:?}: {rechecked:?}"
+            );
         }
         self.forward(1, effects);
         true
@@ -199,8 +219,8 @@ impl World {
                 let pending = hub.fanout.pending_in(channel);
                 (key, hub.table.leave(channel, key, pending))
             }
-            ToHub::Release(key, reason) => {
-                self.close_by_hub(index, key, reason);
+            ToHub::Release(key, why) => {
+                self.close_by_hub(index, key, why.reason);
                 return true;
             }
             ToHub::Drain | ToHub::OrderedClose(..) => return true,
@@ -243,4 +263,27 @@ impl World {
             self.hubs[usize::from(hub.0)].inputs[sender].push_back(message);
         }
     }
+}
+
+/// Publishes in a channel. Panics unless the receipt states correctly whether the item is kept.
+fn publish(
+    account: &mut ExpectedDeliveries,
+    state: &mut ChannelState,
+    publication: Publication,
+    locations: Option<Vec<ConnectionSlot>>,
+    effects: &mut ChannelEffects,
+    now: &Timestamp,
+) -> StreamReceipt {
+    let message = match &publication {
+        Publication::Post(message, _) => Some(message.uuid),
+        Publication::Edit(edit, _) => Some(edit.uuid),
+        Publication::Delete(..) => None,
+    };
+    let channel = state.identity().id;
+    let number = account.publish(Stream::Channel(channel), &publication);
+    let receipt = state.publish(publication, locations, now, effects);
+    let rechecked = state.recheck(StreamReceipt { is_kept: true, ..receipt }, message);
+    assert_eq!(rechecked, receipt, "event {number}");
+    account.pass_through(channel, &receipt, number);
+    receipt
 }

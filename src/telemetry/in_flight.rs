@@ -22,6 +22,12 @@ impl BoundedCounter {
         self.count.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Adds `n` if the limit is not reached, also if it is then exceeded. Returns whether it added them.
+    pub fn try_add(&self, n: usize) -> bool {
+        let add = |count: usize| (count < self.limit).then(|| count.saturating_add(n));
+        self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
     pub fn sub(&self, n: usize) {
         self.count.fetch_sub(n, Ordering::Relaxed);
     }
@@ -102,6 +108,8 @@ pub struct InFlight {
     pub queued_bytes: BoundedCounter,
     /// Frames, or parts of frames, in these send queues.
     pub queued_frames: BoundedCounter,
+    /// Items that are stored with idempotency keys. Their limit is checked where they are stored.
+    pub idempotency_keys: Arc<BoundedCounter>,
 }
 
 impl InFlight {
@@ -117,6 +125,7 @@ impl InFlight {
             responses: BoundedCounter::new(usize::MAX),
             queued_bytes: BoundedCounter::new(usize::MAX),
             queued_frames: BoundedCounter::new(usize::MAX),
+            idempotency_keys: Arc::new(BoundedCounter::new(usize::MAX)),
         }
     }
 
@@ -124,6 +133,12 @@ impl InFlight {
     #[must_use]
     pub fn with_response_limit(self, bytes: usize) -> Self {
         Self { responses: BoundedCounter::new(bytes), ..self }
+    }
+
+    /// Sets the counter of the items that are stored with idempotency keys.
+    #[must_use]
+    pub fn with_idempotency_keys(self, stored: Arc<BoundedCounter>) -> Self {
+        Self { idempotency_keys: stored, ..self }
     }
 
     /// Whether a request that changes something must be refused now.

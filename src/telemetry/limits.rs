@@ -46,8 +46,12 @@ limits! {
     UserStateKeys = "max_user_state_keys";
     /// Bytes of one user's state.
     UserStateBytes = "max_user_state_bytes";
+    /// Users with a block.
+    Blocks = "max_blocks";
     /// Messages per second, signed with one secret.
     PublishRate = "publish_rate_per_secret";
+    /// Items stored with idempotency keys.
+    IdempotencyKeys = "max_idempotency_keys";
     /// Bytes and lines of a request head.
     Head = "max_head_bytes";
     /// Time for receiving a request head.

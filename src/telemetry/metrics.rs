@@ -1,10 +1,10 @@
 //! The table of metrics: every counter and gauge of the server is declared once, with its name, its help and how it is read. The
 //! debug page, the console's charts and the counts of failures iterate it.
 
-use super::Counters;
 use super::in_flight::InFlight;
 use super::log_queue::LOG_QUEUE;
 use super::process::Process;
+use super::{Counters, ReceiptLevel};
 
 /// Where a metric is read.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,8 @@ pub const REFUSED_NO_FILES: &str = "refused_no_files";
 pub const REFUSED_ORIGIN: &str = "refused_origin";
 /// Name of the metric for requests that are refused because they are malformed.
 pub const REFUSED_MALFORMED: &str = "refused_malformed";
+/// Name of the metric for connection tokens that are refused.
+pub const REFUSED_TOKEN: &str = "refused_token";
 /// Name of the metric for log lines that are dropped.
 pub const LOG_DROPPED: &str = "log_dropped";
 
@@ -71,10 +73,32 @@ pub const METRICS: &[Metric] = &[
     noted("users", "users active", |counters| counters.users.get()),
     noted("connections", "connections", |counters| counters.connections.get()),
     noted("channels", "channels", |counters| counters.channels.get()),
+    noted("blocks", "users blocked, or with revoked tokens", |counters| counters.blocks.get()),
     in_flight("sessions", "sessions", |in_flight| in_flight.sessions.get()),
     counter("messages", "messages", |counters| counters.messages.get()),
     counter("messages_queued", "messages queued to connections", |counters| counters.queued.get()),
     counter("deliveries", "deliveries", |counters| counters.deliveries.get()),
+    counter("streams_recovered", "streams recovered by returning clients", |counters| {
+        counters.streams_recovered.get()
+    }),
+    counter(
+        "streams_not_recovered",
+        "streams in which returning clients may have missed something",
+        |counters| counters.streams_not_recovered.get(),
+    ),
+    counter("receipts_given", "receipts", |counters| counters.receipts.given(ReceiptLevel::Position)),
+    counter("receipts_late", "receipts that were late", |counters| {
+        counters.receipts.late(ReceiptLevel::Position)
+    }),
+    counter("receipts_durable_given", "durable receipts", |counters| {
+        counters.receipts.given(ReceiptLevel::Durable)
+    }),
+    counter("receipts_durable_late", "durable receipts that were late", |counters| {
+        counters.receipts.late(ReceiptLevel::Durable)
+    }),
+    in_flight("idempotency_keys", "items stored with idempotency keys", |in_flight| {
+        in_flight.idempotency_keys.get()
+    }),
     counter("closed_too_slow", "sessions closed, too slow", |counters| counters.closed_too_slow.get()),
     counter("closed_silent", "sessions closed, silent", |counters| counters.closed_silent.get()),
     counter("closed_taken_over", "sessions taken over", |counters| counters.closed_taken_over.get()),
@@ -91,6 +115,7 @@ pub const METRICS: &[Metric] = &[
     failure(REFUSED_MALFORMED, Failure::Refused, "requests refused, malformed", |counters| {
         counters.refused_malformed.get()
     }),
+    failure(REFUSED_TOKEN, Failure::Refused, "tokens refused", |counters| counters.refused_token.get()),
     failure(LOG_DROPPED, Failure::Lost, "log lines dropped", |_| LOG_QUEUE.dropped()),
     in_flight("registry_requests", "requests to the registry in flight", |in_flight| {
         in_flight.registry.get()

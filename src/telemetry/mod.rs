@@ -48,6 +48,10 @@ impl Level {
 pub struct Counters {
     /// Frames passed to sessions.
     pub deliveries: Counter,
+    /// Streams of which a returning client received everything that it had missed.
+    pub streams_recovered: Counter,
+    /// Streams of which a returning client may have missed something.
+    pub streams_not_recovered: Counter,
     /// Messages queued for connections, counted once for each receiving connection, with or without a session.
     pub queued: Counter,
     /// Accepted messages, including those for unknown channels.
@@ -64,12 +68,16 @@ pub struct Counters {
     pub threads_lagged: Counter,
     /// Connections that got status 503 because the process had no free file descriptor.
     pub refused_no_files: Counter,
+    /// Receipts of published items.
+    pub receipts: ReceiptCounts,
     /// Closed websockets, by reason.
     pub closes: Closes,
     /// How often each limit was reached.
     pub limits: limits::LimitHits,
     /// Handshakes and polls refused because of the origin of their page.
     pub refused_origin: Counter,
+    /// Connection tokens that were refused, or missing where one is required.
+    pub refused_token: Counter,
     /// Requests that got status 400 because they were malformed or not HTTP.
     pub refused_malformed: Counter,
     /// Current connections; like the next three levels, at most a tenth of a second old.
@@ -79,6 +87,8 @@ pub struct Counters {
     /// Users whose state the server stores.
     pub remembered_users: Level,
     pub channels: Level,
+    /// Users with a block.
+    pub blocks: Level,
 }
 
 impl Counters {
@@ -94,6 +104,40 @@ impl Counters {
         let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
         let others = metrics::failures(self).filter(|(_, failure, _)| *failure == Failure::Refused);
         limits.chain(others.map(|(_, _, count)| count)).sum()
+    }
+}
+
+/// What a receipt of a published item waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiptLevel {
+    /// The position of its frame.
+    Position,
+    /// The store. There is none, so the position suffices.
+    Durable,
+}
+
+/// Counts of receipts, by level and result.
+#[derive(Debug, Default)]
+pub struct ReceiptCounts {
+    given: [Counter; 2],
+    late: [Counter; 2],
+}
+
+impl ReceiptCounts {
+    /// Counts the items of an answer that have a receipt, and those whose receipt did not arrive in time.
+    pub fn count(&self, level: ReceiptLevel, given: usize, late: usize) {
+        self.given[level as usize].add(given as u64);
+        self.late[level as usize].add(late as u64);
+    }
+
+    /// The receipts in answers.
+    pub fn given(&self, level: ReceiptLevel) -> u64 {
+        self.given[level as usize].get()
+    }
+
+    /// The receipts that did not arrive in time.
+    pub fn late(&self, level: ReceiptLevel) -> u64 {
+        self.late[level as usize].get()
     }
 }
 
@@ -187,7 +231,8 @@ mod tests {
         counters.refused_no_files.add(100);
         counters.refused_origin.add(1_000);
         counters.refused_malformed.add(10_000);
-        assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 11_110);
+        counters.refused_token.add(100_000);
+        assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 111_110);
     }
 
     #[test]

@@ -3,12 +3,18 @@
 //! A handshake is admitted in two steps, so that a malformed one is refused before it uses capacity: [`Admission::begin`]
 //! checks the page and the state of the server, [`Admission::complete`] reserves the capacity of the session.
 
+use crate::api::token::verified_grant;
 use crate::auth::Gate;
+use crate::auth::guard::now_unix;
+use crate::auth::tokens::TokenFault;
 use crate::broker::handle::BrokerHandle;
+use crate::broker::requests::TokenGrant;
 use crate::config::AllowedOrigins;
 use crate::http_error::{OverLimit, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
+use actix_http::RequestHead;
 use std::net::IpAddr;
+use uuid::Uuid;
 
 /// Checks sessions by the settings, the state and the limits of the server.
 #[derive(Clone, Copy)]
@@ -58,6 +64,35 @@ impl Admission<'_> {
         let is_proxy = peer.is_some_and(|peer| self.gate.is_proxy(peer));
         let charge = if is_proxy { Some(charges.behind_proxy) } else { charges.direct };
         charge.map_or(Ok(None), |charge| self.broker.reserve_address_slot(client, charge))
+    }
+
+    /// Checks the token of a handshake or poll, and what it grants to the connection with this id. `None` without a token.
+    ///
+    /// # Errors
+    /// `TokenRefused`, also if a token is required and there is none.
+    pub fn check_token(
+        &self,
+        token: Option<&str>,
+        conn_id: Option<Uuid>,
+        head: &RequestHead,
+    ) -> Result<Option<TokenGrant>, Refusal> {
+        match token {
+            Some(token) => {
+                let verified = self.gate.verify_token(token, head, now_unix());
+                Ok(Some(verified_grant(self.gate, verified, conn_id)?.0))
+            }
+            None if self.gate.settings.require_tokens => Err(TokenFault::Missing.into()),
+            None => Ok(None),
+        }
+    }
+
+    /// Creates or extends the connection of a checked token, before the session attaches to it. Returns its id.
+    ///
+    /// # Errors
+    /// `TokenRefused` for a revoked token, `TokenMismatch`, `Blocked`, `OverLimit`, `Busy`.
+    pub async fn grant(&self, grant: TokenGrant) -> Result<Uuid, Refusal> {
+        self.broker.admit()?;
+        Ok(self.broker.grant_token(grant).await??)
     }
 
     /// Whether the server compresses messages for a client that offers compression.

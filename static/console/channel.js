@@ -146,17 +146,22 @@ export class Channel {
     }
 
     #settings() {
-        const { edited } = this;
+        const { edited, channel: { rules } } = this;
         const set = (key) => (event) => { edited[key] = event.target.checked; };
+        const isFixed = (key) => rules.fixed.includes(key);
         return html`<form class="card fields" aria-labelledby="settings-title" @submit=${(event) => this.#save(event)}>
             <h2 id="settings-title">Settings</h2>
             ${FLAGS.map(([key, label]) => html`<label class="check">
-                <input type="checkbox" name=${key} .checked=${edited[key]} @change=${set(key)}><span>${label}</span></label>`)}
+                <input type="checkbox" name=${key} ?disabled=${isFixed(key)} .checked=${edited[key]}
+                    @change=${set(key)}><span>${label}</span></label>`)}
             <div><label for="history-size">Messages kept at most</label>
-                <input id="history-size" type="number" min="0" step="1" required .value=${String(edited.history_size)}
+                <input id="history-size" type="number" min="0" step="1" required
+                    ?disabled=${isFixed('history_size')} .value=${String(edited.history_size)}
                     @input=${(event) => { edited.history_size = event.target.valueAsNumber; }}
                     aria-describedby="history-size-hint">
                 <p id="history-size-hint" class="hint">0 keeps as many as the server allows.</p></div>
+            ${rules.match ? html`<p class="hint">Rules of the pattern <code>${rules.match}</code>:
+                ${ruleTexts(rules).join('; ')}.</p>` : ''}
             <p class="error" role="alert">${this.settingsProblem}</p>
             <div class="row"><button>Save</button>
                 <button type="button" class="plain" @click=${(event) => this.#restore(event.currentTarget.form)}>Restore</button></div>
@@ -196,8 +201,8 @@ export class Channel {
         }
         this.settingsProblem = '';
         try {
-            await command('/admin/channel_config', { [this.name]: this.edited });
-            this.channel.settings = { ...this.edited };
+            const answer = await command('/admin/channel_config', { [this.name]: this.edited });
+            this.channel.settings = answer.channels[this.name].settings;
             notify('The settings were changed.');
         } catch (error) {
             this.settingsProblem = error.message;
@@ -219,6 +224,11 @@ export class Channel {
             </ol></section>`;
     }
 }
+
+/** What a pattern decides, apart from the fixed settings, which cannot be edited. */
+const ruleTexts = (rules) => Object.entries(rules)
+    .filter(([key]) => !['match', 'defaults', 'fixed'].includes(key))
+    .map(([key, value]) => `${key} = ${value}`);
 
 function audience({ only, except, connections }) {
     const users = only === null ? plural(connections, 'connection') : `${plural(only, 'user')} only`;

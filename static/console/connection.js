@@ -30,9 +30,11 @@ const OUTCOMES = {
     broken: ['bad', 'dropped', () => 'the socket is broken'],
 };
 
+const recovered = ({ from, offset, reason }) => `; the client is at ${from} of ${offset}, ${reason ? `not recovered: ${reason}` : 'recovered'}`;
+
 const EVENTS = {
     attached: ({ transport, address }) => `Session over ${transport === 'longpoll' ? 'long-poll' : transport}${address ? ` from ${address}` : ''}`,
-    listening: ({ channel, missed }) => `Listens to ${channel ?? 'private messages'}${missed ? `; ${plural(missed, 'frame')} missed` : ''}`,
+    listening: ({ channel, missed, recovery }) => `Listens to ${channel ?? 'private messages'}${missed ? `; ${plural(missed, 'frame')} missed` : ''}${recovery ? recovered(recovery) : ''}`,
     left: ({ channel }) => `No longer listens to ${channel}`,
     answered: ({ frames, bytes: size }) => `Answered the poll with ${plural(frames, 'frame')}, ${bytes(size)}`,
     taken: () => 'The client received the response',

@@ -117,6 +117,33 @@ fn check_config_prints_values_and_sources_but_no_secrets() {
 }
 
 #[test]
+fn check_config_prints_the_rules_of_a_channel() {
+    let directory = directory("patterns");
+    let text = "channel_frames = 70\n[[channels]]\nmatch = 'a*'\nfixed = ['notify_state']\nlists_up_to = 5\n";
+    std::fs::write(directory.join("channelstream.toml"), text).unwrap();
+    let run = |arguments: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_channelstream");
+        let output = command(&directory, program, &[], arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        out(&output)
+    };
+    let rules = run(&["check-config", "--channel", "ab"]);
+    assert!(
+        rules.starts_with(
+            "# channel: ab\nmatch = \"a*\"\nfixed = [\"notify_state\"]\nframes = 70\nframes_age_s = 0\n"
+        ),
+        "{rules}"
+    );
+    assert!(
+        rules.contains("\nlists_up_to = 5\nflap_ms = 0\n\n[defaults]\nnotify_presence = false\n"),
+        "{rules}"
+    );
+    let others = run(&["check-config", "--channel", "b"]);
+    assert!(others.starts_with("# channel: b; no pattern matches it\nmatch = \"\"\n"), "{others}");
+    assert!(run(&["check-config"]).contains("[[channels]]\nmatch = \"a*\"\n"));
+}
+
+#[test]
 fn check_config_fails_if_the_server_would_not_start() {
     let output = channelstream(&[], &["check-config", "--host", "0.0.0.0"]);
     assert_eq!(output.status.code(), Some(78));

@@ -17,12 +17,16 @@ fn separate_addresses() -> Settings {
 }
 
 /// Every endpoint that browsers must not reach.
-const NOT_FOR_BROWSERS: [(&str, &str); 18] = [
+const NOT_FOR_BROWSERS: [(&str, &str); 22] = [
     ("POST", "/connect"),
     ("POST", "/subscribe"),
     ("POST", "/unsubscribe"),
     ("POST", "/user_state"),
     ("POST", "/channel_config"),
+    ("POST", "/end"),
+    ("POST", "/block"),
+    ("GET", "/block"),
+    ("DELETE", "/block"),
     ("POST", "/message"),
     ("PATCH", "/message"),
     ("DELETE", "/message"),

@@ -20,15 +20,19 @@ mod slow_requests;
 
 // Which requests the server accepts, and from where.
 mod access;
+mod ending;
 mod exposure;
 mod loopback;
 mod origins;
 mod proxies;
 
 // Delivery.
+mod idempotency;
 mod long_poll;
 mod random_clients;
+mod receipts;
 mod scenarios;
+mod tokens;
 mod websocket;
 
 // The console, the demos and the API's description.

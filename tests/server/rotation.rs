@@ -235,3 +235,61 @@ async fn blocking_file_does_not_block_the_server() {
     };
     assert!(status.success(), "{status}");
 }
+
+/// The vectors' key set with only the keys of this algorithm, in a file.
+fn key_file(name: &str, algorithm: &str) -> PathBuf {
+    let mut set = vectors()["jwks"].clone();
+    set["keys"].as_array_mut().unwrap().retain(|key| key["alg"] == algorithm);
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, set.to_string()).unwrap();
+    file
+}
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("../data/tokens.json")).unwrap()
+}
+
+#[actix_web::test]
+async fn a_reload_reads_the_keys_of_tokens_again() {
+    let file = key_file("rotation-keys.json", "EdDSA");
+    let settings = format!("token_algorithms = ['EdDSA']\ntoken_jwks = '{}'\n", file.display());
+    let server = Process::start("token-keys", &settings);
+    let vectors = vectors();
+    let named = |name: &str| {
+        vectors["tokens"].as_array().unwrap().iter().find(|vector| vector["name"] == name).unwrap()["token"]
+            .clone()
+    };
+    let refused = async |name: &str| {
+        let target = format!("/ws?token={}", named(name).as_str().unwrap());
+        socket::refused(server.address, &target, &[]).await.json()["token"][0].as_str().unwrap().to_owned()
+    };
+    // The vectors are old: the time is checked after the signature.
+    assert!(refused("EdDSA with a kid").await.starts_with("It expired "));
+    assert_eq!(refused("ES256 with a kid").await, "Its algorithm is not accepted.");
+    key_file("rotation-keys.json", "ES256");
+    server.reload(&settings);
+    server.wait_for_line("neither token_public_key nor token_jwks has a key for EdDSA");
+    assert!(refused("EdDSA with a kid").await.starts_with("It expired "), "nothing has changed");
+    server.reload(&settings.replace("EdDSA", "ES256"));
+    server.wait_for_line("SIGHUP: applied: token_algorithms");
+    assert!(refused("ES256 with a kid").await.starts_with("It expired "));
+    assert_eq!(refused("EdDSA with a kid").await, "Its algorithm is not accepted.");
+}
+
+#[test]
+fn a_server_does_not_start_without_the_keys_that_it_needs() {
+    let file = key_file("no-keys.json", "RS256");
+    for (key, text) in
+        [("/nowhere/keys.json", "cannot be read"), (file.to_str().unwrap(), "has a key for ES256")]
+    {
+        for name in ["run", "check-config"] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_channelstream"));
+            let jwks = format!("token_jwks={key}");
+            let settings = ["--set", "token_algorithms=ES256", "--set", &jwks, "--port", "0", name];
+            let output = command.env_clear().args(settings).output().unwrap();
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(78), "{name}: {log}");
+            assert!(log.contains(text), "{name}: {log}");
+        }
+    }
+}

@@ -636,3 +636,38 @@ fn blanks_around_secrets_are_removed_with_a_warning() {
     let only = Directory::new("only-blanks", &[("channelstream.toml", "admin_secret = ' '\n")]);
     assert!(problems(only.load(&[]))[0].starts_with("admin_secret: it must not be empty"));
 }
+
+const PATTERNS: &str = "port = 7\n[[channels]]\nmatch = 'a*'\nframes = 5\n";
+
+#[test]
+fn patterns_of_channels_come_from_a_toml_file_only() {
+    let directory = Directory::new("patterns", &[("channelstream.toml", PATTERNS)]);
+    let loaded = directory.load(&[("CHANNELSTREAM_CHANNELS", "a")]).unwrap();
+    assert_eq!((loaded.settings.port, loaded.settings.channels.rules("ab").frames), (7, Some(5)));
+    let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+    assert!(warning.starts_with("channels: unknown setting, ignored, patterns of channels are tables"));
+    let mut inputs = directory.inputs(&[]);
+    inputs.overrides = vec![flag("channels", "a")];
+    assert!(
+        problems(load(&inputs))[0].starts_with("channels: unknown setting, patterns of channels are tables")
+    );
+}
+
+#[test]
+fn mistakes_in_patterns_are_reported_with_their_line_beside_others() {
+    let text = "prot = 1\n[[channels]]\nmatch = 'a'\n\n[[channels]]\nmatch = 'b'\nfixed = ['frames']\n";
+    let directory = Directory::new("wrong-patterns", &[("channelstream.toml", text)]);
+    let problems = problems(directory.load(&[]));
+    assert!(problems[0].starts_with("channelstream.toml: line 7: unknown variant `frames`"), "{problems:?}");
+    assert!(problems[1].starts_with("prot: unknown setting"), "{problems:?}");
+}
+
+#[test]
+fn changed_patterns_require_a_restart() {
+    let directory = Directory::new("new-patterns", &[("channelstream.toml", PATTERNS)]);
+    let before = directory.load(&[]).unwrap();
+    std::fs::write(directory.0.join("channelstream.toml"), PATTERNS.replace("= 5", "= 6")).unwrap();
+    let renewed = renew(&before, "127.0.0.1").unwrap();
+    assert_eq!(renewed.needs_restart, ["channels"]);
+    assert_eq!(renewed.loaded.settings.channels.rules("ab").frames, Some(5));
+}

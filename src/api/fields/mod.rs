@@ -15,7 +15,9 @@ mod values;
 pub(crate) use collections::{ListField, ListLimit, Mapping, ObjectField, nested, object_schema};
 pub(crate) use members::{ObjectMembers, items};
 pub(crate) use numbers::{FlagField, Size, flag_words};
-pub(crate) use values::{CHANNEL_NAME, Id, Json, Name, STATE_KEY, State, Time, USER_NAME, text, uuid_text};
+pub(crate) use values::{
+    CHANNEL_NAME, CloseText, Id, Json, Name, STATE_KEY, State, Text, Time, USER_NAME, text, uuid_text,
+};
 
 use super::body::RequestLimits;
 use members::named;

@@ -3,6 +3,7 @@
 
 use super::{FieldKind, Read, fault, reference};
 use crate::api::body::RequestLimits;
+use crate::broker::requests::MAX_ENDING_TEXT;
 use crate::protocol::time::Timestamp;
 use crate::protocol::value::{Payload, StateValue};
 use serde_json::value::RawValue;
@@ -51,6 +52,42 @@ pub(crate) fn text(raw: &RawValue) -> Read<String> {
 
 pub(super) fn decoded(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
+}
+
+/// A text of any length.
+#[derive(Clone, Copy)]
+pub(crate) struct Text;
+
+impl FieldKind for Text {
+    type Value = String;
+
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<String> {
+        text(raw)
+    }
+
+    fn schema(&self, _: &RequestLimits) -> Value {
+        json!({ "type": "string" })
+    }
+}
+
+/// A text for a close frame: at most [`MAX_ENDING_TEXT`] bytes in UTF-8.
+#[derive(Clone, Copy)]
+pub(crate) struct CloseText;
+
+impl FieldKind for CloseText {
+    type Value = String;
+
+    fn read(&self, raw: &RawValue, _: &RequestLimits) -> Read<String> {
+        let text = text(raw)?;
+        match text.len() {
+            ..=MAX_ENDING_TEXT => Ok(text),
+            _ => Err(fault(format!("Longer than {MAX_ENDING_TEXT} bytes."))),
+        }
+    }
+
+    fn schema(&self, _: &RequestLimits) -> Value {
+        json!({ "type": "string", "maxLength": MAX_ENDING_TEXT })
+    }
 }
 
 /// A UUID in each form that the original accepts.

@@ -135,6 +135,15 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// Identifies an idempotency key of the secret with this index: half of a MAC, which is long enough to be unique.
+    pub fn key_identity(&self, secret_index: usize, key: &str) -> Option<u128> {
+        let keyed = self.bound.get(secret_index)?.clone();
+        let mac = keyed.chain_update("channelstream-idempotency-key-v1\n").chain_update(key).finalize();
+        mac.into_bytes().first_chunk().map(|half| u128::from_be_bytes(*half))
+    }
+}
+
 /// The HMAC state that has hashed a secret as its key.
 pub(super) fn keyed(secret: &str) -> Hmac<Sha256> {
     // The same steps as in HMAC: longer keys are hashed, shorter ones are padded with zeros.

@@ -134,11 +134,26 @@ impl Buffer {
 
     fn append(&mut self, entry: BufferEntry, max: usize) {
         self.entries.push_back(entry);
-        while self.entries.len() > max
+        self.evict_while(|entries, _| entries.len() > max);
+    }
+
+    /// Removes the frames up to and including this one.
+    pub fn evict_through(&mut self, offset: Offset) {
+        self.evict_while(|_, first| first.place.offset <= offset);
+    }
+
+    /// Removes frames from the front, as long as the condition is true.
+    fn evict_while(&mut self, is_over: impl Fn(&VecDeque<BufferEntry>, &BufferEntry) -> bool) {
+        while self.entries.front().is_some_and(|first| is_over(&self.entries, first))
             && let Some(entry) = self.entries.pop_front()
         {
             self.floor = Floor { place: entry.place, is_unkept: false };
         }
+    }
+
+    /// Whether it still has the frame with this offset.
+    pub fn contains(&self, offset: Offset) -> bool {
+        self.entries.binary_search_by_key(&offset, |entry| entry.place.offset).is_ok()
     }
 
     /// Records a frame that is not kept. The buffer must be empty.

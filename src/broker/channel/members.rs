@@ -1,6 +1,7 @@
 //! The members of a channel: the connections that subscribe to it, and the users that are present. Pure.
 
 use super::buffer::Place;
+use super::leaving_users::LeavingUsers;
 use crate::broker::dense_map::{DenseMap, Keyed};
 use crate::protocol::event::UserView;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, Offset, SlotKey, UserId};
@@ -79,6 +80,8 @@ impl Keyed for Present {
 pub struct ChannelMembers {
     users: DenseMap<Present>,
     list: Option<UserList>,
+    /// The users without a connection that still count as present.
+    leaving: Option<Box<LeavingUsers>>,
     /// Changes since the list was last requested.
     unread: usize,
 }
@@ -93,8 +96,15 @@ impl ChannelMembers {
         self.users.get(&user).map_or(0, |user| user.connections)
     }
 
-    /// Adds a connection of a user. True if it is the user's first one.
+    /// Adds a connection of a user. True if it is the user's first one, and the user was not leaving.
     pub fn enter(&mut self, view: &Arc<UserView>) -> bool {
+        let returning = self.take_leaving(&view.name);
+        if let Some(former) = returning.filter(|id| *id != view.id) {
+            self.users.remove(&former);
+            self.users.insert(Present { view: view.clone(), connections: 1 });
+            self.change(|list| list.insert(view.clone()));
+            return false;
+        }
         if let Some(user) = self.users.get_mut(&view.id) {
             user.connections += 1;
             self.update_view(view);
@@ -105,13 +115,45 @@ impl ChannelMembers {
         true
     }
 
-    /// Removes a connection of a user. Returns the user if it was the last one.
-    pub fn leave(&mut self, user: UserId) -> Option<Arc<UserView>> {
+    /// Removes the user of this name from those that are leaving. Returns the id that it had.
+    fn take_leaving(&mut self, name: &str) -> Option<UserId> {
+        let leaving = self.leaving.as_mut()?;
+        let id = leaving.cancel(name);
+        if leaving.is_empty() {
+            self.leaving = None;
+        }
+        id
+    }
+
+    /// Removes a connection of a user. If it was the last one, the user counts as present until `keep_until`, in ms;
+    /// without a time it is gone and returned.
+    pub fn leave(&mut self, user: UserId, keep_until: Option<u64>) -> Option<Arc<UserView>> {
         let present = self.users.get_mut(&user)?;
         present.connections -= 1;
         if present.connections > 0 {
             return None;
         }
+        match keep_until {
+            Some(due) => self.leaving.get_or_insert_default().add(&present.view, due),
+            None => return self.remove(user),
+        }
+        None
+    }
+
+    /// When the next leaving user is gone, in ms.
+    pub fn next_due(&self) -> Option<u64> {
+        self.leaving.as_ref()?.next_due()
+    }
+
+    /// Removes and returns the next leaving user that is gone by now.
+    pub fn next_gone(&mut self, now_ms: u64) -> Option<Arc<UserView>> {
+        let user = self.leaving.as_ref()?.next_gone(now_ms)?;
+        let view = self.remove(user)?;
+        self.take_leaving(&view.name);
+        Some(view)
+    }
+
+    fn remove(&mut self, user: UserId) -> Option<Arc<UserView>> {
         let view = self.users.remove(&user)?.view;
         self.change(|list| list.remove(&view.name));
         Some(view)
@@ -173,7 +215,7 @@ mod tests {
                         prop_assert_eq!(first, user.0 == 1);
                     }
                     4..6 => {
-                        let gone = members.leave(UserId(id)).map(|view| view.id.0);
+                        let gone = members.leave(UserId(id), None).map(|view| view.id.0);
                         let left = model.get(&id).map_or(0, |user| user.0);
                         prop_assert_eq!(gone, (left == 1).then_some(id));
                         model.entry(id).and_modify(|user| user.0 -= 1);
@@ -195,6 +237,33 @@ mod tests {
     }
 
     #[test]
+    fn a_leaving_user_counts_until_it_is_gone() {
+        let mut members = ChannelMembers::default();
+        let names = |members: &mut ChannelMembers| {
+            members
+                .list()
+                .iter()
+                .map(|user| format!("{}{}", user.id.0, user.public_state()))
+                .collect::<Vec<_>>()
+        };
+        assert!(members.enter(&view(1)) && members.enter(&view(2)));
+        assert!(members.leave(UserId(1), Some(70)).is_none() && members.leave(UserId(2), Some(50)).is_none());
+        assert_eq!((members.len(), members.next_due(), members.connections(UserId(1))), (2, Some(50), 0));
+        assert!(members.next_gone(49).is_none());
+        assert_eq!(members.next_gone(50).map(|user| user.id), Some(UserId(2)));
+        assert!(!members.enter(&view(1)), "it has not left");
+        assert_eq!((members.next_due(), members.connections(UserId(1))), (None, 1));
+        assert!(members.leaving.is_none(), "nothing is kept");
+        assert!(members.leave(UserId(1), Some(90)).is_none());
+        let again = Arc::new(UserView::new(UserId(9), "u1".into(), "{\"v\":1}", "{\"v\":1}"));
+        assert_eq!(names(&mut members), ["1{}"]);
+        assert!(!members.enter(&again), "the server forgot its id meanwhile");
+        assert_eq!((names(&mut members), members.next_gone(1_000)), (vec!["9{\"v\":1}".to_owned()], None));
+        assert_eq!(members.leave(UserId(9), None).map(|user| user.id), Some(UserId(9)));
+        assert_eq!((members.len(), members.connections(UserId(1))), (0, 0));
+    }
+
+    #[test]
     fn an_unused_list_is_dropped() {
         let mut members = ChannelMembers::default();
         (0..100).for_each(|id| _ = members.enter(&view(id)));
@@ -205,7 +274,7 @@ mod tests {
             assert!(members.list.is_some());
         }
         for id in 100..200 {
-            members.leave(UserId(id));
+            members.leave(UserId(id), None);
         }
         assert!(members.list.is_none());
         assert_eq!(members.list().len(), 100);

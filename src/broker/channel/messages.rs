@@ -3,6 +3,7 @@
 use super::summary::Summary;
 use super::{Channel, HubSenders};
 use crate::broker::hub::messages::{Attaching, ToHub};
+use crate::broker::receipts::{ReceiptSlot, StreamReceipt};
 use crate::http_error::Refusal;
 use crate::protocol::event::UserView;
 use crate::protocol::frame::Audience;
@@ -51,8 +52,48 @@ pub enum ToChannel {
     Publish(Publication),
     /// A publication for few users, with all their sessions, whether they subscribe to this channel or not.
     PublishTo(Box<Publication>, Vec<ConnectionSlot>),
+    /// A publication with a slot for its receipt.
+    PublishWithReceipt(Box<ReceiptedPublication>),
+    /// A request needs to know whether an item is still kept.
+    Recheck(Box<Recheck>),
     /// Some members' sessions must close after everything published so far. The channel only drops the value.
     OrderedClose(Arc<OrderedClose>),
+}
+
+impl ToChannel {
+    /// Whether it belongs to a request that the API may refuse, and therefore counts as in flight.
+    pub fn is_counted(&self) -> bool {
+        self.publication().is_some() || matches!(self, ToChannel::Recheck(_))
+    }
+
+    /// What it publishes, if anything.
+    pub fn publication(&self) -> Option<&Publication> {
+        match self {
+            ToChannel::Publish(publication) => Some(publication),
+            ToChannel::PublishTo(publication, _) => Some(publication),
+            ToChannel::PublishWithReceipt(receipted) => Some(&receipted.publication),
+            _ => None,
+        }
+    }
+}
+
+/// A publication whose receipt a request waits for.
+#[derive(Debug)]
+pub struct ReceiptedPublication {
+    pub publication: Publication,
+    /// All sessions that may receive it, if they are few.
+    pub locations: Option<Vec<ConnectionSlot>>,
+    pub slot: ReceiptSlot,
+}
+
+/// An item that was published earlier in a channel.
+#[derive(Debug)]
+pub struct Recheck {
+    /// The message that the history contains if it contains the item.
+    pub message: Option<Uuid>,
+    /// The receipt when it was published.
+    pub stream: StreamReceipt,
+    pub slot: ReceiptSlot,
 }
 
 /// A publication in a channel, with its audience resolved.

@@ -2,22 +2,27 @@
 
 pub mod messages;
 pub mod state;
+mod frame_ages;
+mod leaving_users;
 mod members;
+mod presence_changes;
 pub(crate) mod buffer;
 pub(crate) mod summary;
 
 use super::batched_mailbox::MailboxSender;
 use super::hub::Hub;
 use super::hub::messages::ToHub;
+use super::receipts::Receipt;
 use crate::protocol::ids::HubId;
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::recorder::{Published, Recorder};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, WrapFuture};
-use messages::{Inspect, Publication, Record, ToChannel};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, MessageResult, SpawnHandle, WrapFuture};
+use messages::{Inspect, Publication, ReceiptedPublication, Recheck, Record, ToChannel};
 use state::{ChannelEffects, ChannelState};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use summary::Summary;
 
 /// The addresses of all hubs, by number, for requests to them.
@@ -104,6 +109,10 @@ pub struct Channel {
     other_costs: usize,
     /// Receives the outgoing frames while the channel is recorded.
     recorder: Option<Arc<Recorder>>,
+    /// The start of the channel's clock.
+    started: Instant,
+    /// When the state next does something by itself, in ms of the clock, and the timer for it.
+    timer: Option<(u64, SpawnHandle)>,
 }
 
 impl Channel {
@@ -124,6 +133,8 @@ impl Channel {
             published_costs: 0,
             other_costs: 0,
             recorder: None,
+            started: Instant::now(),
+            timer: None,
         }
     }
 }
@@ -136,18 +147,18 @@ const BYTES_PER_COST: usize = 4 << 10;
 const HISTORY_PER_COST: usize = 64;
 
 impl Channel {
-    /// Adds a publication to the counters, and returns its cost apart from its frame.
-    fn count(&self, publication: &Publication) -> usize {
-        match publication {
-            Publication::Post(_, audience) => {
+    /// Adds a publication to the counters. Returns the cost of a message, apart from its frame.
+    fn count(&self, message: &ToChannel) -> usize {
+        let searches_history = match message.publication() {
+            Some(Publication::Post(_, audience)) => {
                 self.counters.queued.add(self.state.audience_size(audience));
-                0
+                false
             }
-            Publication::Edit(..) | Publication::Delete(..) => {
-                let (_, _, history) = self.state.counts();
-                history as usize / HISTORY_PER_COST
-            }
-        }
+            Some(Publication::Edit(..) | Publication::Delete(..)) => true,
+            None => matches!(message, ToChannel::Recheck(_)),
+        };
+        let (_, _, history) = self.state.counts();
+        1 + if searches_history { history as usize / HISTORY_PER_COST } else { 0 }
     }
 
     /// Yields after enough work. A pause between the messages of one request would split their delivery in two, so
@@ -159,6 +170,39 @@ impl Channel {
             *spent = 0;
             context.wait(tokio::task::yield_now().into_actor(self));
         }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Makes the results of a command visible. Returns the bytes of the frames that were sent.
+    fn apply(&mut self, context: &mut Context<Self>) -> usize {
+        self.summary.update(&self.state);
+        self.record();
+        self.set_timer(context);
+        self.hubs.apply(self.effects.drain(..), &self.in_flight)
+    }
+
+    /// Sets the timer for what is due next. An earlier timer stays: it sets the next one.
+    fn set_timer(&mut self, context: &mut Context<Self>) {
+        let Some(due) = self.state.next_due() else { return };
+        if let Some((at, timer)) = self.timer {
+            if at <= due {
+                return;
+            }
+            context.cancel_future(timer);
+        }
+        let delay = Duration::from_millis(due.saturating_sub(self.now_ms()));
+        self.timer = Some((due, context.run_later(delay, Self::tick)));
+    }
+
+    fn tick(&mut self, context: &mut Context<Self>) {
+        self.timer = None;
+        self.state.set_clock(self.now_ms());
+        self.state.tick(&Timestamp::now(), &mut self.effects);
+        let bytes = self.apply(context);
+        self.spend(false, 1 + bytes / BYTES_PER_COST, context);
     }
 
     /// Passes the outgoing frames to the recorder, until it no longer needs them.
@@ -193,11 +237,13 @@ impl Handler<ToChannel> for Channel {
 
     fn handle(&mut self, message: ToChannel, context: &mut Self::Context) {
         let now = Timestamp::now();
-        let published = match &message {
-            ToChannel::Publish(publication) => Some(self.count(publication)),
-            ToChannel::PublishTo(publication, _) => Some(self.count(publication)),
-            _ => None,
-        };
+        let (is_publication, cost) = (message.publication().is_some(), self.count(&message));
+        if message.is_counted() {
+            self.in_flight.channels.sub(1);
+        }
+        if self.state.needs_clock() {
+            self.state.set_clock(self.now_ms());
+        }
         let (state, effects) = (&mut self.state, &mut self.effects);
         match message {
             ToChannel::OrderedClose(ordered_close) => return drop(ordered_close),
@@ -213,19 +259,21 @@ impl Handler<ToChannel> for Channel {
                 state.user_changed(view, changed.as_deref(), &now, effects);
             }
             ToChannel::Configure(settings) => state.configure(settings),
-            ToChannel::Publish(publication) => {
-                self.in_flight.channels.sub(1);
-                state.publish(publication, None, &now, effects);
-            }
+            ToChannel::Publish(publication) => _ = state.publish(publication, None, &now, effects),
             ToChannel::PublishTo(publication, locations) => {
-                self.in_flight.channels.sub(1);
                 state.publish(*publication, Some(locations), &now, effects);
             }
+            ToChannel::Recheck(recheck) => {
+                let Recheck { message, stream, slot } = *recheck;
+                slot.fill(Receipt::Channel(state.recheck(stream, message)));
+            }
+            ToChannel::PublishWithReceipt(receipted) => {
+                let ReceiptedPublication { publication, locations, slot } = *receipted;
+                slot.fill(Receipt::Channel(state.publish(publication, locations, &now, effects)));
+            }
         }
-        self.summary.update(&self.state);
-        self.record();
-        let bytes = self.hubs.apply(self.effects.drain(..), &self.in_flight);
-        self.spend(published.is_some(), 1 + published.unwrap_or(0) + bytes / BYTES_PER_COST, context);
+        let bytes = self.apply(context);
+        self.spend(is_publication, cost + bytes / BYTES_PER_COST, context);
     }
 }
 

@@ -62,11 +62,13 @@ impl BrokerHandle {
         self.drain.has_begun()
     }
 
-    /// Counts a refusal that a limit or the origin of the page caused. Called once for each refusal, where its response
+    /// Counts a refusal that a limit, the origin of the page or a token caused. Called once for each refusal, where its response
     /// is put into its final form.
     pub fn count(&self, refusal: &Refusal) {
-        if let Refusal::OriginNotAllowed = refusal {
-            self.counters.refused_origin.add(1);
+        match refusal {
+            Refusal::OriginNotAllowed => self.counters.refused_origin.add(1),
+            Refusal::TokenRefused(_) => self.counters.refused_token.add(1),
+            _ => {}
         }
         if let Some(limit) = refusal.limit() {
             self.counters.limits.count(limit);

@@ -3,35 +3,45 @@
 
 use super::BrokerHandle;
 use crate::broker::hub::messages::{InspectSessions, RecordSession};
+use crate::broker::receipts::{PublishedItem, ReceiptSlot};
 use crate::broker::registry::messages::Publish;
 use crate::broker::requests::{
-    BrowseConnections, ChannelRef, Connect, ConnectRefused, Connected, ConnectionDetails, ConnectionRow,
-    ConnectionSlice, Counts, EndedConnections, KnownUsers, Phase, Requester, SessionFigures, SetUserState,
-    StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, UnknownConnection, Unsubscribe,
-    UserDetails,
+    Block, BlockUser, BrowseConnections, ChannelRef, Connect, ConnectRefused, Connected, ConnectionDetails,
+    ConnectionRow, ConnectionSlice, Counts, Ending, KnownUsers, Phase, Requester, SessionFigures,
+    SetUserState, StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, TokenGrant,
+    TokenGrantRefused, UnknownConnection, Unsubscribe, UserDetails,
 };
 use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, SlotKey};
 use crate::protocol::message::{Delete, Edit, Message};
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Number of connections of one user that are ended in one turn of the registry.
+const CONNECTIONS_PER_TURN: usize = 500;
+
 impl BrokerHandle {
-    /// Sends messages without waiting: the client receives its response before they are routed.
-    pub fn publish(&self, messages: Vec<Message>) {
-        self.send(Publish::Post(messages));
+    /// Sends messages without waiting: the client receives its response before they are routed, unless its request
+    /// waits for their receipts. `slots` has a slot for the receipt of each message, or is empty.
+    pub fn publish(&self, messages: Vec<Message>, slots: Vec<ReceiptSlot>) {
+        self.send(Publish::Post(messages, slots));
     }
 
     /// Sends edits in the same way.
-    pub fn edit(&self, edits: Vec<Edit>) {
-        self.send(Publish::Edit(edits));
+    pub fn edit(&self, edits: Vec<Edit>, slots: Vec<ReceiptSlot>) {
+        self.send(Publish::Edit(edits, slots));
     }
 
     /// Sends deletions in the same way.
-    pub fn delete(&self, deletes: Vec<Delete>) {
-        self.send(Publish::Delete(deletes));
+    pub fn delete(&self, deletes: Vec<Delete>, slots: Vec<ReceiptSlot>) {
+        self.send(Publish::Delete(deletes, slots));
+    }
+
+    /// Asks whether items that were published earlier are still kept. The slots receive their receipts.
+    pub fn recheck(&self, items: Vec<(PublishedItem, ReceiptSlot)>) {
+        self.send(Publish::Recheck(items));
     }
 
     fn send(&self, publish: Publish) {
@@ -76,23 +86,52 @@ impl BrokerHandle {
     /// Creates channels or changes their settings.
     pub async fn configure_channels(
         &self,
-        configs: Vec<(String, ChannelSettings)>,
+        configs: Vec<(String, ChannelConfig)>,
     ) -> Result<Result<Vec<ChannelRef>, OverLimit>, Refusal> {
         self.ask(move |registry, context| registry.configure(configs, context)).await
     }
 
     /// Ends a connection permanently. True if the connection existed.
-    pub async fn disconnect(&self, conn_id: Uuid) -> Result<bool, Refusal> {
-        self.ask(move |registry, context| registry.disconnect(conn_id, context)).await
+    pub async fn disconnect(&self, conn_id: Uuid, why: Ending) -> Result<bool, Refusal> {
+        self.ask(move |registry, context| registry.disconnect(conn_id, &why, context)).await
     }
 
-    /// Ends at most this many connections of a user permanently. `None` if the user does not exist.
-    pub async fn disconnect_user(
-        &self,
-        user: String,
-        at_most: usize,
-    ) -> Result<Option<EndedConnections>, Refusal> {
-        self.ask(move |registry, context| registry.disconnect_user(&user, at_most, context)).await
+    /// Ends all connections of a user permanently, a limited number in one turn of the registry. Returns how many; `None`
+    /// if the user does not exist.
+    pub async fn disconnect_user(&self, user: &str, why: Ending) -> Result<Option<usize>, Refusal> {
+        let mut ended = 0;
+        loop {
+            let (user, why) = (user.to_owned(), why.clone());
+            let step = self.ask(move |registry, context| {
+                registry.disconnect_user(&user, CONNECTIONS_PER_TURN, &why, context)
+            });
+            let Some(step) = step.await? else { return Ok(None) };
+            ended += step.ended;
+            // The registry always ends some of the remaining connections. The check still guarantees that the loop ends.
+            if step.left == 0 || step.ended == 0 {
+                return Ok(Some(ended));
+            }
+        }
+    }
+
+    /// Creates or extends the connection of a valid token. Returns the connection's id.
+    pub async fn grant_token(&self, grant: TokenGrant) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
+        self.ask(move |registry, context| registry.grant_token(grant, context)).await
+    }
+
+    /// Blocks a user, or revokes the user's tokens. Open sessions stay.
+    pub async fn block(&self, request: BlockUser) -> Result<Result<(), OverLimit>, Refusal> {
+        self.ask(move |registry, _| registry.block(request)).await
+    }
+
+    /// Ends a block. False if there was none.
+    pub async fn unblock(&self, user: String) -> Result<bool, Refusal> {
+        self.ask(move |registry, _| registry.unblock(&user)).await
+    }
+
+    /// All blocks, in the order of the users' names.
+    pub async fn blocks(&self) -> Result<Vec<Block>, Refusal> {
+        self.ask(|registry, _| registry.list_blocks()).await
     }
 
     /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels.

@@ -273,7 +273,7 @@ impl Harness {
 
     pub async fn close(&mut self, index: u32, reason: CloseReason) {
         if let Some(session) = self.session(index) {
-            let detached = self.table.close(session.key, reason).unwrap();
+            let detached = self.table.close(session.key, reason, None).unwrap();
             self.closed.push((index, reason));
             self.end_session(index, detached).await;
         }

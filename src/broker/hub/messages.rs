@@ -4,6 +4,7 @@ use super::Hub;
 use super::slot::SessionSlot;
 use crate::broker::channel::buffer::Place;
 use crate::broker::recovery::{Resume, Verdict};
+use crate::broker::requests::Ending;
 use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ChannelId, ConnectionSlot, Epoch, Offset, SlotKey, Stamp, UserId};
 use crate::protocol::position::Since;
@@ -99,7 +100,7 @@ pub enum ToHub {
     /// A session unsubscribes from a channel.
     Leave(ChannelId, SlotKey),
     /// Closes a session. `Detached` follows, unless it is already in flight.
-    Release(SlotKey, CloseReason),
+    Release(SlotKey, Ending),
     /// Closes these sessions after the pending frames.
     OrderedClose(Vec<SlotKey>, CloseReason),
     /// Closes all sessions now, because the server shuts down.

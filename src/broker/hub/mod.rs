@@ -91,6 +91,11 @@ impl HubShared {
     }
 
     fn close(&self, key: SlotKey, reason: CloseReason) {
+        self.close_with(key, reason, None);
+    }
+
+    /// Closes a session. `text` replaces the text of the reason.
+    fn close_with(&self, key: SlotKey, reason: CloseReason, text: Option<&str>) {
         match reason {
             CloseReason::TooSlow => self.counters.closed_too_slow.add(1),
             CloseReason::Silent => self.counters.closed_silent.add(1),
@@ -103,7 +108,7 @@ impl HubShared {
             let at = self.clock.ticked_ms() + ANSWER_MS;
             return self.wheel.borrow_mut().insert(at.div_ceil(TICK_MS), key);
         }
-        let detached = self.table.borrow_mut().close(key, reason);
+        let detached = self.table.borrow_mut().close(key, reason, text);
         self.report(detached);
     }
 
@@ -114,7 +119,7 @@ impl HubShared {
         match table.slot(key) {
             Some(slot) if slot.send_queue.collects() => slot.send_queue.seal(),
             _ => {
-                let detached = table.close(key, reason);
+                let detached = table.close(key, reason, None);
                 self.report(detached);
             }
         }
@@ -139,6 +144,9 @@ impl HubShared {
         self.handle_due();
         let slice = self.fanout.borrow_mut().run(&mut self.table.borrow_mut(), SLICE);
         self.counters.deliveries.add(slice.deliveries);
+        let (recovered, lost) = std::mem::take(&mut self.table.borrow_mut().recoveries);
+        self.counters.streams_recovered.add(recovered);
+        self.counters.streams_not_recovered.add(lost);
         self.in_flight.hub_bytes.sub(slice.bytes);
         for (key, pushed) in slice.failed {
             self.apply_result(key, pushed);
@@ -233,14 +241,15 @@ impl Hub {
                     shared.apply_result(key, pushed);
                 }
             }
-            ToHub::Release(key, reason) => shared.close(key, reason),
+            ToHub::Release(key, why) => shared.close_with(key, why.reason, why.text.as_deref()),
             ToHub::OrderedClose(keys, reason) => shared.close_after_pending(keys, reason),
             ToHub::Drain => {
                 let keys = shared.table.borrow().keys();
                 shared.close_after_pending(keys, CloseReason::GoingAway);
             }
         }
-        if shared.table.borrow().has_unfinished() {
+        let table = shared.table.borrow();
+        if table.has_unfinished() || table.recoveries != (0, 0) {
             shared.work.notify_one();
         }
     }

@@ -1,12 +1,13 @@
 //! The answers to sessions that asked for positions: `attached`, `subscribed` and `cursor` elements.
 
-use super::messages::Recovery;
+use super::messages::{Recovery, Subscription};
 use super::table::SessionTable;
 use crate::broker::recovery::Verdict;
 use crate::protocol::ids::{Epoch, Offset, SlotKey, Stamp, Stream};
 use crate::protocol::position::Cursor;
 use crate::protocol::websocket::{self, Opcode};
 use crate::send_queue::SendQueue;
+use crate::telemetry::recorder::RecoveryAnswer;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, HashSet};
@@ -79,6 +80,17 @@ fn subscribed(channel: &str, epoch: Epoch, offset: Offset) -> Element<'_> {
 }
 
 impl SessionTable {
+    /// Counts the answer to a session that asked for positions, and returns it for the recorder.
+    pub(super) fn count_recovery(&mut self, subscription: &Subscription) -> Option<RecoveryAnswer> {
+        let Verdict { from, offset, loss, .. } = &subscription.recovery.as_ref()?.verdict;
+        match loss {
+            None => self.recoveries.0 += 1,
+            Some(_) => self.recoveries.1 += 1,
+        }
+        let reason = loss.as_ref().map(|loss| loss.reason.name());
+        Some(RecoveryAnswer { from: *from, offset: *offset, reason })
+    }
+
     /// Queues the answer to a session that returned, before its catch-up. A poll that names a cursor only learns what it
     /// cannot know: streams with a loss, and new subscriptions.
     pub(super) fn answer_return(&mut self, key: SlotKey, recoveries: &[Recovery]) {

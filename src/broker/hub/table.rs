@@ -48,6 +48,8 @@ pub struct SessionTable {
     pub(super) server: ServerEpoch,
     /// Every frame up to this stamp was delivered to its receivers on this thread, unless their catch-up is not complete.
     pub(super) covered: Stamp,
+    /// Streams of returning clients since the last report: those that recovered, and those that did not.
+    pub(super) recoveries: (u64, u64),
     /// The last cursor as a frame.
     pub(super) last_cursor: (Stamp, Bytes),
     pub(super) slots: Slab<SessionSlot>,
@@ -68,6 +70,7 @@ impl SessionTable {
             id,
             server,
             covered: Stamp::default(),
+            recoveries: (0, 0),
             last_cursor: Default::default(),
             slots: Slab::new(),
             shrink_hint: ShrinkHint::default(),
@@ -171,7 +174,8 @@ impl SessionTable {
             self.slots[key.index as usize].channels.insert(channel, index);
         }
         let missed = subscription.catchup.len();
-        self.recording.note(key.index, || ConnectionEvent::Listening(stream, missed));
+        let answer = self.count_recovery(&subscription);
+        self.recording.note(key.index, || ConnectionEvent::Listening(stream, missed, answer));
         log::trace!("session {} of hub {} subscribed to {stream:?}, {missed} missed", key.index, self.id.0);
         self.catch_up(key, stream, subscription)
     }
@@ -181,8 +185,8 @@ impl SessionTable {
         let Some(slot) = self.slot(key) else { return PushResult::Accepted };
         slot.user = Some(subscription.user);
         slot.private_cursor.get_or_insert(subscription.from);
-        self.recording
-            .note(key.index, || ConnectionEvent::Listening(Stream::Private, subscription.catchup.len()));
+        let (missed, answer) = (subscription.catchup.len(), self.count_recovery(&subscription));
+        self.recording.note(key.index, || ConnectionEvent::Listening(Stream::Private, missed, answer));
         self.catch_up(key, Stream::Private, subscription)
     }
 
@@ -461,8 +465,8 @@ impl SessionTable {
     }
 
     /// Removes a session and closes its transport: after the queued frames, or instead of them if the client is too
-    /// slow or its next session will receive them.
-    pub fn close(&mut self, key: SlotKey, reason: CloseReason) -> Option<Detached> {
+    /// slow or its next session will receive them. `text` replaces the text of the reason.
+    pub fn close(&mut self, key: SlotKey, reason: CloseReason, text: Option<&str>) -> Option<Detached> {
         let send_queue = self.slot(key)?.send_queue.clone();
         self.recording.note(key.index, || ConnectionEvent::Closed(reason));
         if let Some(slot) = self.slot(key) {
@@ -475,8 +479,8 @@ impl SessionTable {
         let detached = self.detach(key);
         match reason {
             CloseReason::TooSlow | CloseReason::Silent | CloseReason::ByPeer(_) => send_queue.abort(reason),
-            _ if has_next => send_queue.close_after_partial(reason),
-            _ => send_queue.close(reason),
+            _ if has_next => send_queue.close_after_partial(reason, text),
+            _ => send_queue.close_with(reason, text),
         }
         detached
     }

@@ -5,6 +5,7 @@ pub(crate) mod state;
 use super::channel::HubSenders;
 use super::channel::messages::OrderedClose;
 use super::hub::messages::Attaching;
+use super::receipts::{PrivateReceiptSlot, Receipt, ReceiptSlot, StreamReceipt};
 use crate::protocol::ids::{ConnKey, ConnectionSlot, Offset, UserId};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::time::Timestamp;
@@ -25,21 +26,27 @@ pub enum ToPrivateMessages {
     Attach(UserId, ConnKey, ConnectionSlot, Attaching),
     /// A session has ended; its client received the stream up to this offset.
     Detach(UserId, ConnKey, Option<Offset>),
-    Post(Message, Vec<Recipient>),
+    /// A private message, with a slot if a request waits for its receipt.
+    Post(Message, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
     /// An edit of a private message.
-    Edit(Edit, Vec<Recipient>),
+    Edit(Edit, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
     /// A deletion of a private message.
-    Delete(Delete, Vec<Recipient>),
+    Delete(Delete, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>),
+    /// A request needs to know whether an item is still kept. Contains the receipts of its users.
+    Recheck(Vec<(Option<UserId>, StreamReceipt)>, ReceiptSlot),
     /// Sessions must close after everything posted so far. The actor only drops the value.
     OrderedClose(Arc<OrderedClose>),
 }
 
 impl ToPrivateMessages {
-    /// Whether this publishes something to users, and therefore counts as in flight.
-    pub fn is_publication(&self) -> bool {
+    /// Whether this belongs to a request that the API may refuse, and therefore counts as in flight.
+    pub fn is_counted(&self) -> bool {
         matches!(
             self,
-            ToPrivateMessages::Post(..) | ToPrivateMessages::Edit(..) | ToPrivateMessages::Delete(..)
+            ToPrivateMessages::Post(..)
+                | ToPrivateMessages::Edit(..)
+                | ToPrivateMessages::Delete(..)
+                | ToPrivateMessages::Recheck(..)
         )
     }
 }
@@ -68,11 +75,18 @@ impl Actor for PrivateMessages {
     type Context = Context<Self>;
 }
 
+/// Fills the slot of an item that was just sent.
+pub fn fill(slot: Option<Box<PrivateReceiptSlot>>, state: &PrivateMessagesState) {
+    if let Some(slot) = slot {
+        slot.fill(|user, online| StreamReceipt { online, ..state.receipt(user) });
+    }
+}
+
 impl Handler<ToPrivateMessages> for PrivateMessages {
     type Result = ();
 
     fn handle(&mut self, message: ToPrivateMessages, _: &mut Self::Context) {
-        if message.is_publication() {
+        if message.is_counted() {
             self.in_flight.channels.sub(1);
         }
         let (state, effects) = (&mut self.state, &mut self.effects);
@@ -84,14 +98,21 @@ impl Handler<ToPrivateMessages> for PrivateMessages {
                 state.attach(user, conn, location, attaching, effects)
             }
             ToPrivateMessages::Detach(user, conn, cursor) => state.detach(user, conn, cursor),
-            ToPrivateMessages::Post(message, recipients) => {
-                state.post(message, &recipients, &Timestamp::now(), effects)
+            ToPrivateMessages::Post(message, recipients, slot) => {
+                state.post(message, &recipients, &Timestamp::now(), effects);
+                fill(slot, state);
             }
-            ToPrivateMessages::Edit(edit, recipients) => {
-                state.edit(&edit, &recipients, &Timestamp::now(), effects)
+            ToPrivateMessages::Edit(edit, recipients, slot) => {
+                state.edit(&edit, &recipients, &Timestamp::now(), effects);
+                fill(slot, state);
             }
-            ToPrivateMessages::Delete(delete, recipients) => {
-                state.delete(&delete, &recipients, &Timestamp::now(), effects)
+            ToPrivateMessages::Delete(delete, recipients, slot) => {
+                state.delete(&delete, &recipients, &Timestamp::now(), effects);
+                fill(slot, state);
+            }
+            ToPrivateMessages::Recheck(streams, slot) => {
+                let now = streams.into_iter().map(|(user, stream)| state.recheck(user, stream));
+                slot.fill(Receipt::Users(now.collect()));
             }
         }
         self.hubs.apply(self.effects.drain(..), &self.in_flight);

@@ -3,6 +3,7 @@
 use crate::broker::channel::buffer::{Buffer, Place, encode};
 use crate::broker::channel::messages::StoredMessage;
 use crate::broker::hub::messages::{Attaching, CatchUpPart, Recovery, Stamped, Subscription, ToHub};
+use crate::broker::receipts::StreamReceipt;
 use crate::broker::recovery::{Resume, Return};
 use crate::broker::stamps::Stamps;
 use crate::protocol::event::Encoder;
@@ -216,6 +217,21 @@ impl PrivateMessagesState {
         let frame = Arc::new(self.encoder.delete(delete.uuid, None, Audience::all()));
         let max = self.max_frames;
         self.send(&frame, recipients, now, effects, |frames, stamped| frames.push(stamped, None, max));
+    }
+
+    /// The receipt of the last frame of a user's stream, without the number of sessions.
+    pub fn receipt(&self, user: UserId) -> StreamReceipt {
+        let position = self.users.get(&user).map(|stream| stream.position);
+        StreamReceipt { position, online: 0, is_kept: position.is_some() && self.max_frames > 0 }
+    }
+
+    /// The receipt of a user that got a frame earlier, as it is now.
+    pub fn recheck(&self, user: Option<UserId>, receipt: StreamReceipt) -> StreamReceipt {
+        let stream = user.and_then(|user| self.users.get(&user));
+        let is_kept = receipt.position.zip(stream).is_some_and(|(at, stream)| {
+            at.epoch == stream.position.epoch && stream.frames.contains(at.offset)
+        });
+        StreamReceipt { is_kept, ..receipt }
     }
 
     /// The positions of all streams.

@@ -2,7 +2,7 @@
 
 use super::state::{ConnectionRecord, Effect, RegistryState};
 use crate::broker::requests::{
-    BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, EndedConnections,
+    BrowseConnections, ConnectionDetails, ConnectionRow, ConnectionSlice, Counts, EndedConnections, Ending,
     KnownUsers, MAX_DETAILS, UserDetails,
 };
 use crate::protocol::ids::{ChannelId, UserId};
@@ -101,6 +101,7 @@ impl RegistryState {
         &mut self,
         name: &str,
         at_most: usize,
+        why: &Ending,
         now: u64,
         effects: &mut Vec<Effect>,
     ) -> Option<EndedConnections> {
@@ -108,7 +109,7 @@ impl RegistryState {
         let keys = self.user(id)?.connections.iter().take(at_most);
         let records = keys.filter_map(|key| self.connections.get(key.index as usize));
         let ids: Vec<_> = records.map(|record| record.id).collect();
-        let ended = ids.into_iter().filter(|conn_id| self.disconnect(*conn_id, now, effects)).count();
+        let ended = ids.into_iter().filter(|conn_id| self.disconnect(*conn_id, why, now, effects)).count();
         let left = self.user(id).map_or(0, |user| user.connections.iter().count());
         Some(EndedConnections { ended, left })
     }
@@ -131,6 +132,7 @@ mod tests {
     use super::super::state::ConnectionTimes;
     use super::*;
     use crate::broker::requests::Connect;
+    use crate::protocol::websocket::close::CloseReason;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -178,7 +180,7 @@ mod tests {
                 connect(&mut state, user, id, if id % 2 == 0 { &["even", "all"] } else { &["all"] });
             }
             for id in &ended {
-                state.disconnect(Uuid::from_u128(*id), 0, &mut Vec::new());
+                state.disconnect(Uuid::from_u128(*id), &CloseReason::Ended.into(), 0, &mut Vec::new());
             }
             let filter = |channel: Option<&str>, user: Option<&str>| BrowseConnections {
                 from: 0,
@@ -208,11 +210,12 @@ mod tests {
         let mut state = state();
         (0..7).for_each(|id| connect(&mut state, "ada", id, &["c"]));
         connect(&mut state, "bob", 7, &["c"]);
-        let mut step = || state.disconnect_user("ada", 3, 0, &mut Vec::new()).unwrap();
+        let ended = Ending::from(CloseReason::Ended);
+        let mut step = || state.disconnect_user("ada", 3, &ended, 0, &mut Vec::new()).unwrap();
         assert_eq!(step(), EndedConnections { ended: 3, left: 4 });
         assert_eq!(step(), EndedConnections { ended: 3, left: 1 });
         assert_eq!(step(), EndedConnections { ended: 1, left: 0 });
-        assert_eq!(state.disconnect_user("nobody", 3, 0, &mut Vec::new()), None);
+        assert_eq!(state.disconnect_user("nobody", 3, &ended, 0, &mut Vec::new()), None);
         assert_eq!(
             state.stats(),
             Counts { remembered_users: 2, active_users: 1, connections: 1, channels: 1 }

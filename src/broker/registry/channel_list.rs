@@ -4,7 +4,7 @@ use super::state::{Effect, RegistryState};
 use crate::broker::channel::messages::ToChannel;
 use crate::http_error::OverLimit;
 use crate::protocol::ids::ChannelId;
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use std::collections::HashSet;
 
 impl RegistryState {
@@ -14,25 +14,21 @@ impl RegistryState {
     /// The new channels exceed the limit. Nothing is changed.
     pub fn configure(
         &mut self,
-        configs: Vec<(String, ChannelSettings)>,
+        configs: Vec<(String, ChannelConfig)>,
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<ChannelId>, OverLimit> {
         self.room_for_channels(configs.iter().map(|(name, _)| name))?;
-        Ok(configs.into_iter().map(|(name, settings)| self.configure_one(&name, settings, effects)).collect())
+        Ok(configs.iter().map(|(name, config)| self.configure_one(name, config, effects)).collect())
     }
 
-    fn configure_one(
-        &mut self,
-        name: &str,
-        settings: ChannelSettings,
-        effects: &mut Vec<Effect>,
-    ) -> ChannelId {
-        let id = self.ensure_channel(name, || settings.clone(), effects);
-        if let Some((_, record)) = self.channels.get_index_mut(id.0 as usize)
-            && record.settings != settings
-        {
-            record.settings = settings.clone();
-            effects.push(Effect::Channel(id, ToChannel::Configure(settings)));
+    fn configure_one(&mut self, name: &str, config: &ChannelConfig, effects: &mut Vec<Effect>) -> ChannelId {
+        let id = self.ensure_channel(name, || config.clone(), effects);
+        if let Some((_, record)) = self.channels.get_index_mut(id.0 as usize) {
+            let settings = record.rules.settings(config);
+            if record.settings != settings {
+                record.settings = settings.clone();
+                effects.push(Effect::Channel(id, ToChannel::Configure(settings)));
+            }
         }
         id
     }

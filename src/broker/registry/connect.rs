@@ -8,7 +8,7 @@ use crate::broker::requests::{
 };
 use crate::protocol::event::UserView;
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, UserId};
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use crate::protocol::state::{StateEntry, write_changes};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -46,7 +46,7 @@ impl RegistryState {
     /// Connects a user; see `/connect`.
     ///
     /// # Errors
-    /// The id belongs to a connection of another user, or a limit is reached. Nothing is changed.
+    /// The user is blocked, the id belongs to a connection of another user, or a limit is reached. Nothing is changed.
     pub fn connect(
         &mut self,
         request: Connect,
@@ -55,6 +55,9 @@ impl RegistryState {
     ) -> Result<Opened, ConnectRefused> {
         let known = self.user_id(&request.username);
         let conn_id = request.conn_id.unwrap_or_else(Uuid::new_v4);
+        if self.blocks.is_blocked(&request.username, now) {
+            return Err(ConnectRefused::Blocked);
+        }
         let existing = self.connection(conn_id).map(|(key, connection)| (key, connection.user));
         let is_foreign = existing.is_some_and(|(_, owner)| Some(owner) != known);
         if is_foreign || known.is_some_and(|user| !self.may_access(user)) {
@@ -84,6 +87,8 @@ impl RegistryState {
                 key
             }
         };
+        // The application vouches for the connection from now on.
+        self.expiries.remove(key);
         self.mark_present(key, now, effects);
         let mut names = request.channels;
         // Joins in sorted order, like the original.
@@ -123,11 +128,11 @@ impl RegistryState {
         self.set_deadline(key, Some(idle));
     }
 
-    fn join_all(
+    pub(super) fn join_all(
         &mut self,
         key: ConnKey,
         names: &[String],
-        configs: &[(String, ChannelSettings)],
+        configs: &[(String, ChannelConfig)],
         effects: &mut Vec<Effect>,
     ) -> Vec<ChannelId> {
         names.iter().map(|name| self.join(key, name, configs, effects).0).collect()
@@ -137,12 +142,12 @@ impl RegistryState {
         &mut self,
         key: ConnKey,
         name: &str,
-        configs: &[(String, ChannelSettings)],
+        configs: &[(String, ChannelConfig)],
         effects: &mut Vec<Effect>,
     ) -> (ChannelId, bool) {
-        let settings =
-            || configs.iter().rev().find(|(n, _)| n == name).map(|(_, s)| s.clone()).unwrap_or_default();
-        let channel = self.ensure_channel(name, settings, effects);
+        let config =
+            || configs.iter().rev().find(|(n, _)| n == name).map(|(_, c)| c.clone()).unwrap_or_default();
+        let channel = self.ensure_channel(name, config, effects);
         let Some(connection) = self.get_mut(key) else { return (channel, false) };
         let new = !connection.channels.contains(&channel);
         if new {

@@ -88,6 +88,7 @@ mod tests {
     use super::super::state::ConnectionTimes;
     use super::*;
     use crate::broker::requests::{Connect, ConnectRefused, StateRefused, Subscribe, SubscribeRefused};
+    use crate::protocol::websocket::close::CloseReason;
     use uuid::Uuid;
 
     impl RegistryState {
@@ -162,7 +163,7 @@ mod tests {
         }
         assert_eq!((state.demo.connections(), state.users.of_demo()), (MAX_CONNECTIONS, MAX_CONNECTIONS));
         for conn_id in opened {
-            assert!(state.disconnect(conn_id, 1_000, &mut effects));
+            assert!(state.disconnect(conn_id, &CloseReason::Ended.into(), 1_000, &mut effects));
         }
         state.forget_users(TIMES.user_idle);
         assert_eq!((state.demo.connections(), state.users.of_demo()), (0, 0));

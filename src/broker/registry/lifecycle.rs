@@ -5,6 +5,7 @@ use crate::broker::channel::messages::ToChannel;
 use crate::broker::hub::messages::{AttachRefused, Attaching, CatchUpPart, Detached, ToHub};
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::recovery::Resume;
+use crate::broker::requests::Ending;
 use crate::protocol::ids::{ConnKey, ConnectionSlot, UserId};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::{Transport, WithoutSession};
@@ -39,7 +40,7 @@ impl RegistryState {
     /// Attaches a session to its connection. An earlier session is released first, so that its cursors are known.
     ///
     /// # Errors
-    /// The connection does not exist.
+    /// The connection does not exist, or its token has expired.
     pub fn attach(
         &mut self,
         conn_id: Uuid,
@@ -47,16 +48,19 @@ impl RegistryState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), AttachRefused> {
         let (key, _) = self.connection(conn_id).ok_or(AttachRefused::UnknownConnection)?;
+        if self.expiries.is_expired(key) {
+            return Err(AttachRefused::UnknownConnection);
+        }
         let connection = self.get_mut(key).ok_or(AttachRefused::UnknownConnection)?;
         match &mut connection.phase {
             Phase::Attached(location, _) => {
                 let location = *location;
                 connection.phase = Phase::Releasing(Box::new(Handover { from: location, to: Some(next) }));
-                release(location, CloseReason::TakenOver, effects);
+                release(location, &CloseReason::TakenOver.into(), effects);
             }
             Phase::Releasing(handover) => {
                 if let Some(earlier) = handover.to.replace(next) {
-                    release(earlier.location, CloseReason::TakenOver, effects);
+                    release(earlier.location, &CloseReason::TakenOver.into(), effects);
                 }
             }
             Phase::Waiting | Phase::Lingering | Phase::Away => self.attach_session(key, next, effects),
@@ -159,6 +163,7 @@ impl RegistryState {
 
     /// Handles due deadlines. False if more are due, because one turn produces about `at_most` effects.
     pub fn tick(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) -> bool {
+        self.close_expired(now, at_most, effects);
         let mut looked_at = 0;
         while effects.len() + looked_at < at_most {
             let Some(key) = self.deadlines.next_due(now) else { return true };
@@ -192,14 +197,14 @@ impl RegistryState {
     }
 
     /// Ends a connection at the request of its client or application. False if the connection does not exist.
-    pub fn disconnect(&mut self, conn_id: Uuid, now: u64, effects: &mut Vec<Effect>) -> bool {
+    pub fn disconnect(&mut self, conn_id: Uuid, why: &Ending, now: u64, effects: &mut Vec<Effect>) -> bool {
         let Some((key, connection)) = self.connection(conn_id) else { return false };
         match &connection.phase {
-            Phase::Attached(location, _) => release(*location, CloseReason::Ended, effects),
+            Phase::Attached(location, _) => release(*location, why, effects),
             Phase::Releasing(handover) => {
-                release(handover.from, CloseReason::Ended, effects);
+                release(handover.from, why, effects);
                 if let Some(next) = &handover.to {
-                    release(next.location, CloseReason::Ended, effects);
+                    release(next.location, why, effects);
                 }
             }
             _ => {}
@@ -238,6 +243,6 @@ impl RegistryState {
     }
 }
 
-fn release(location: ConnectionSlot, reason: CloseReason, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Hub(location.hub, ToHub::Release(location.slot, reason)));
+fn release(location: ConnectionSlot, why: &Ending, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Hub(location.hub, ToHub::Release(location.slot, why.clone())));
 }

@@ -25,6 +25,8 @@ pub struct RegistryLimits {
     pub state_keys: usize,
     /// Bytes of one user's state: its keys and values.
     pub state_bytes: usize,
+    /// Users with a block. Here 0 means none.
+    pub blocks: usize,
 }
 
 impl From<&Settings> for RegistryLimits {
@@ -36,6 +38,7 @@ impl From<&Settings> for RegistryLimits {
             channels: settings.max_channels,
             state_keys: settings.max_user_state_keys,
             state_bytes: settings.max_user_state_bytes,
+            blocks: settings.max_blocks,
         }
     }
 }

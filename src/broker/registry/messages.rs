@@ -1,6 +1,7 @@
 //! The messages to the registry, apart from those of hubs.
 
 use super::Registry;
+use crate::broker::receipts::{PublishedItem, ReceiptSlot};
 use crate::protocol::message::{Delete, Edit, Message as Posted};
 use actix::{Context, Handler, Message, MessageResult};
 
@@ -27,25 +28,28 @@ where
     }
 }
 
-/// Messages, edits or deletions to be routed, in order.
+/// Messages, edits or deletions to be routed, in order. Each has a slot for its receipt, or none has.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub enum Publish {
     /// POST /message.
-    Post(Vec<Posted>),
+    Post(Vec<Posted>, Vec<ReceiptSlot>),
     /// PATCH /message.
-    Edit(Vec<Edit>),
+    Edit(Vec<Edit>, Vec<ReceiptSlot>),
     /// DELETE /message.
-    Delete(Vec<Delete>),
+    Delete(Vec<Delete>, Vec<ReceiptSlot>),
+    /// Items that were published earlier, for receipts that are true now.
+    Recheck(Vec<(PublishedItem, ReceiptSlot)>),
 }
 
 impl Publish {
     /// The number of items to route.
     pub fn len(&self) -> usize {
         match self {
-            Publish::Post(list) => list.len(),
-            Publish::Edit(list) => list.len(),
-            Publish::Delete(list) => list.len(),
+            Publish::Post(list, _) => list.len(),
+            Publish::Edit(list, _) => list.len(),
+            Publish::Delete(list, _) => list.len(),
+            Publish::Recheck(list) => list.len(),
         }
     }
 

@@ -1,10 +1,13 @@
 //! The registry: users and connections, and channels by name. Every request from HTTP starts here.
 
 pub(crate) mod limits;
+mod blocks;
 mod browse;
 mod connect;
 mod demo_share;
 mod drain_schedule;
+mod expiries;
+mod grants;
 mod lifecycle;
 pub(crate) mod messages;
 mod requests;
@@ -108,6 +111,7 @@ impl Registry {
     /// another server.
     fn handle_deadlines(&mut self, context: &mut Context<Self>) {
         let now = self.clock.ticked_ms();
+        self.parts.state.blocks.expire(now);
         let is_done = self.drain_schedule.is_some() || self.parts.state.tick(now, TURN, &mut self.effects);
         self.apply_in_turns(context);
         if !is_done {
@@ -123,6 +127,7 @@ impl Registry {
         counters.users.set(stats.active_users as u64);
         counters.remembered_users.set(stats.remembered_users as u64);
         counters.channels.set(stats.channels as u64);
+        counters.blocks.set(self.parts.state.blocks.len() as u64);
     }
 
     /// Ends a request. After many effects, the registry yields to other tasks before the next request. Otherwise actix
@@ -152,7 +157,7 @@ impl Registry {
         self.spent += effects.len();
         for effect in effects.drain(..) {
             match effect {
-                Effect::Create(identity, settings, summary) => {
+                Effect::Create(identity, settings, rules, summary) => {
                     let parts = &self.parts;
                     let (now, epoch) = (Timestamp::now(), Epoch::new(rand::random()));
                     let stamps = parts.state.stamps.clone();
@@ -164,7 +169,8 @@ impl Registry {
                         now,
                         epoch,
                         stamps,
-                    );
+                    )
+                    .with_rules(rules);
                     let channel = Channel::new(
                         state,
                         summary,
@@ -187,14 +193,14 @@ impl Registry {
 
     fn send_to_channel(&self, id: ChannelId, message: ToChannel) {
         let Some(addr) = self.channels.get(id.0 as usize) else { return };
-        if matches!(message, ToChannel::Publish(_) | ToChannel::PublishTo(..)) {
+        if message.is_counted() {
             self.parts.in_flight.channels.add(1);
         }
         addr.do_send(message);
     }
 
     fn send_to_private_messages(&self, message: ToPrivateMessages) {
-        if message.is_publication() {
+        if message.is_counted() {
             self.parts.in_flight.channels.add(1);
         }
         self.parts.private_messages.do_send(message);

@@ -7,13 +7,15 @@ use super::state::{Effect, NextSession};
 use crate::broker::batched_mailbox::Batch;
 use crate::broker::channel::messages::ChannelRef;
 use crate::broker::hub::messages::{Attach, Detached, ToHub};
+use crate::broker::receipts::ReceiptSlot;
 use crate::broker::requests::{
-    Connect, ConnectRefused, Connected, EndedConnections, Requester, SetUserState, StateChanged,
-    StateRefused, Subscribe, SubscribeRefused, Subscribed, UnknownConnection, Unsubscribe,
+    Block, BlockUser, Connect, ConnectRefused, Connected, EndedConnections, Ending, Requester, SetUserState,
+    StateChanged, StateRefused, Subscribe, SubscribeRefused, Subscribed, TokenGrant, TokenGrantRefused,
+    UnknownConnection, Unsubscribe,
 };
 use crate::http_error::OverLimit;
 use crate::protocol::ids::ChannelId;
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::ChannelConfig;
 use crate::protocol::websocket::close::CloseReason;
 use actix::{Context, Handler};
 use uuid::Uuid;
@@ -88,7 +90,7 @@ impl Registry {
 
     pub fn configure(
         &mut self,
-        configs: Vec<(String, ChannelSettings)>,
+        configs: Vec<(String, ChannelConfig)>,
         context: &mut Context<Self>,
     ) -> Result<Vec<ChannelRef>, OverLimit> {
         let ids = self.parts.state.configure(configs, &mut self.effects);
@@ -96,9 +98,9 @@ impl Registry {
         ids.map(|ids| self.channel_refs(ids))
     }
 
-    pub fn disconnect(&mut self, conn_id: Uuid, context: &mut Context<Self>) -> bool {
+    pub fn disconnect(&mut self, conn_id: Uuid, why: &Ending, context: &mut Context<Self>) -> bool {
         let now = self.now_ms();
-        let known = self.parts.state.disconnect(conn_id, now, &mut self.effects);
+        let known = self.parts.state.disconnect(conn_id, why, now, &mut self.effects);
         self.apply_in_turns(context);
         known
     }
@@ -107,12 +109,37 @@ impl Registry {
         &mut self,
         user: &str,
         at_most: usize,
+        why: &Ending,
         context: &mut Context<Self>,
     ) -> Option<EndedConnections> {
         let now = self.now_ms();
-        let ended = self.parts.state.disconnect_user(user, at_most, now, &mut self.effects);
+        let ended = self.parts.state.disconnect_user(user, at_most, why, now, &mut self.effects);
         self.apply_in_turns(context);
         ended
+    }
+
+    pub fn grant_token(
+        &mut self,
+        grant: TokenGrant,
+        context: &mut Context<Self>,
+    ) -> Result<Uuid, TokenGrantRefused> {
+        let now = self.now_ms();
+        let granted = self.parts.state.grant(grant, now, &mut self.effects);
+        self.end_change(context);
+        granted
+    }
+
+    pub fn block(&mut self, request: BlockUser) -> Result<(), OverLimit> {
+        let (now, state) = (self.now_ms(), &mut self.parts.state);
+        state.blocks.set(request, now, state.limits.blocks)
+    }
+
+    pub fn unblock(&mut self, user: &str) -> bool {
+        self.parts.state.blocks.remove(user)
+    }
+
+    pub fn list_blocks(&self) -> Vec<Block> {
+        self.parts.state.blocks.list(self.now_ms())
     }
 
     /// The named channels without those in `exclude`; unknown names are ignored. `None` means all channels.
@@ -125,6 +152,12 @@ impl Registry {
     }
 }
 
+/// The items, each with its slot if there are slots.
+fn with_slots<T>(items: Vec<T>, slots: Vec<ReceiptSlot>) -> impl Iterator<Item = (T, Option<ReceiptSlot>)> {
+    let mut slots = slots.into_iter();
+    items.into_iter().map(move |item| (item, slots.next()))
+}
+
 impl Handler<Publish> for Registry {
     type Result = ();
 
@@ -132,13 +165,21 @@ impl Handler<Publish> for Registry {
         self.parts.in_flight.registry.sub(1);
         let (state, effects) = (&self.parts.state, &mut self.effects);
         match request {
-            Publish::Post(messages) => {
+            Publish::Post(messages, slots) => {
                 let counters = &self.parts.counters;
                 counters.messages.add(messages.len() as u64);
-                counters.queued.add(messages.into_iter().map(|message| state.post(message, effects)).sum());
+                let posted = with_slots(messages, slots);
+                counters.queued.add(posted.map(|(message, slot)| state.post(message, slot, effects)).sum());
             }
-            Publish::Edit(edits) => edits.into_iter().for_each(|edit| state.edit(edit, effects)),
-            Publish::Delete(deletes) => deletes.into_iter().for_each(|delete| state.delete(delete, effects)),
+            Publish::Edit(edits, slots) => {
+                with_slots(edits, slots).for_each(|(edit, slot)| state.edit(edit, slot, effects));
+            }
+            Publish::Delete(deletes, slots) => {
+                with_slots(deletes, slots).for_each(|(delete, slot)| state.delete(delete, slot, effects));
+            }
+            Publish::Recheck(items) => {
+                items.into_iter().for_each(|(item, slot)| state.recheck(item, slot, effects));
+            }
         }
         self.apply();
         self.end_turn(context);
@@ -165,7 +206,7 @@ impl Handler<Attach> for Registry {
             Some(answer) => _ = answer.send(attached),
             // Like the original: accepted and closed immediately.
             None if attached.is_err() => {
-                let release = ToHub::Release(location.slot, CloseReason::Ended);
+                let release = ToHub::Release(location.slot, CloseReason::Ended.into());
                 self.effects.push(Effect::Hub(location.hub, release));
             }
             None => {}

@@ -1,9 +1,10 @@
 //! Routing of messages: resolves names to ids, and sends each message to its channel or to the private messages.
 
 use super::state::{Effect, RegistryState};
-use crate::broker::channel::messages::{Publication, ToChannel};
+use crate::broker::channel::messages::{Publication, ReceiptedPublication, Recheck, ToChannel};
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::Recipient;
+use crate::broker::receipts::{PrivateReceiptSlot, PublishedItem, Receipt, ReceiptSlot, StreamReceipt};
 use crate::protocol::frame::Audience;
 use crate::protocol::ids::{ChannelId, ConnectionSlot, UserId};
 use crate::protocol::message::{Delete, Delivery, Edit, Message};
@@ -12,26 +13,48 @@ use crate::protocol::message::{Delete, Delivery, Edit, Message};
 /// costs as much as skipping this many members.
 const FEW_FACTOR: usize = 2;
 
+type InChannel<T> = fn(T, Audience) -> Publication;
+type InPrivate<T> = fn(T, Vec<Recipient>, Option<Box<PrivateReceiptSlot>>) -> ToPrivateMessages;
+
 impl RegistryState {
     /// Routes a new message. Returns the number of connections that receive it privately; a channel counts its own.
-    pub fn post(&self, message: Message, effects: &mut Vec<Effect>) -> u64 {
-        self.route(message, |message| &message.delivery, Publication::Post, ToPrivateMessages::Post, effects)
+    pub fn post(&self, message: Message, slot: Option<ReceiptSlot>, effects: &mut Vec<Effect>) -> u64 {
+        let routes = (Publication::Post as _, ToPrivateMessages::Post as _);
+        self.route(message, slot, |message| &message.delivery, routes, effects)
     }
 
     /// Routes an edit to the receivers that it names.
-    pub fn edit(&self, edit: Edit, effects: &mut Vec<Effect>) {
-        self.route(edit, |edit| &edit.delivery, Publication::Edit, ToPrivateMessages::Edit, effects);
+    pub fn edit(&self, edit: Edit, slot: Option<ReceiptSlot>, effects: &mut Vec<Effect>) {
+        let routes = (Publication::Edit as _, ToPrivateMessages::Edit as _);
+        self.route(edit, slot, |edit| &edit.delivery, routes, effects);
     }
 
     /// Routes a deletion to the receivers that it names.
-    pub fn delete(&self, delete: Delete, effects: &mut Vec<Effect>) {
-        self.route(
-            delete,
-            |delete| &delete.delivery,
-            Publication::Delete,
-            ToPrivateMessages::Delete,
-            effects,
-        );
+    pub fn delete(&self, delete: Delete, slot: Option<ReceiptSlot>, effects: &mut Vec<Effect>) {
+        let routes = (Publication::Delete as _, ToPrivateMessages::Delete as _);
+        self.route(delete, slot, |delete| &delete.delivery, routes, effects);
+    }
+
+    /// Asks the streams of an item that was published earlier whether they still keep it.
+    pub fn recheck(&self, item: PublishedItem, slot: ReceiptSlot, effects: &mut Vec<Effect>) {
+        let PublishedItem { delivery, message, receipt } = item;
+        match receipt {
+            Receipt::Channel(stream) => {
+                // A channel is never removed.
+                match delivery.channel.as_deref().and_then(|name| self.channel_id(name)) {
+                    Some(channel) => {
+                        let recheck = ToChannel::Recheck(Box::new(Recheck { message, stream, slot }));
+                        effects.push(Effect::Channel(channel, recheck));
+                    }
+                    None => slot.fill(Receipt::Channel(stream)),
+                }
+            }
+            Receipt::Users(streams) => {
+                let users = delivery.users().into_iter().map(|name| self.user_id(name));
+                let streams = users.zip(streams).collect();
+                effects.push(Effect::PrivateMessages(ToPrivateMessages::Recheck(streams, slot)));
+            }
+        }
     }
 
     /// Sends an item to its channel, or to the private messages of the users that it names. An item for an unknown channel is
@@ -39,29 +62,53 @@ impl RegistryState {
     fn route<T>(
         &self,
         item: T,
+        slot: Option<ReceiptSlot>,
         delivery: fn(&T) -> &Delivery,
-        in_channel: fn(T, Audience) -> Publication,
-        in_private: fn(T, Vec<Recipient>) -> ToPrivateMessages,
+        (in_channel, in_private): (InChannel<T>, InPrivate<T>),
         effects: &mut Vec<Effect>,
     ) -> u64 {
         if let Some(name) = &delivery(&item).channel {
             if let Some(channel) = self.channel_id(name) {
                 let (audience, locations) = self.resolve_audience(channel, delivery(&item));
-                effects.push(Effect::Channel(channel, publish(in_channel(item, audience), locations)));
+                effects.push(Effect::Channel(channel, publish(in_channel(item, audience), locations, slot)));
+            } else if let Some(slot) = slot {
+                slot.fill(Receipt::nowhere());
             }
             return 0;
         }
         let recipients = self.recipients(&delivery(&item).pm_users);
+        let slot = slot.and_then(|slot| self.private_slot(slot, delivery(&item), &recipients));
         if recipients.is_empty() {
             return 0;
         }
         let users = recipients.iter().filter_map(|recipient| self.user(recipient.user));
         let connections = users.map(|user| u64::from(user.present)).sum();
-        effects.push(Effect::PrivateMessages(in_private(item, recipients)));
+        effects.push(Effect::PrivateMessages(in_private(item, recipients, slot)));
         connections
     }
 
-    /// The named users that exist and have connections, and their sessions.
+    /// The slot of a private item, for its stream. Fills the slot of an item without recipients, and returns `None`.
+    fn private_slot(
+        &self,
+        slot: ReceiptSlot,
+        delivery: &Delivery,
+        recipients: &[Recipient],
+    ) -> Option<Box<PrivateReceiptSlot>> {
+        let known = |name: &str| {
+            let user = self.user_id(name)?;
+            let index = recipients.binary_search_by_key(&user, |recipient| recipient.user).ok()?;
+            Some((user, recipients.get(index)?.locations.len() as u32))
+        };
+        let users: Vec<_> = delivery.users().into_iter().map(known).collect();
+        match (users.is_empty(), recipients.is_empty()) {
+            (true, _) => slot.fill(Receipt::nowhere()),
+            (false, true) => PrivateReceiptSlot { slot, users }.fill(|_, _| StreamReceipt::default()),
+            (false, false) => return Some(Box::new(PrivateReceiptSlot { slot, users })),
+        }
+        None
+    }
+
+    /// The named users that exist and have connections, and their sessions. Sorted by user.
     fn recipients(&self, names: &[String]) -> Vec<Recipient> {
         let recipient = |id| {
             let user = self.user(id).filter(|user| !user.connections.is_empty())?;
@@ -97,7 +144,7 @@ impl RegistryState {
         (audience, locations)
     }
 
-    /// The named users that exist, each once.
+    /// The named users that exist, each once, sorted.
     fn users_named(&self, names: &[String]) -> Vec<UserId> {
         let mut users: Vec<UserId> = names.iter().filter_map(|name| self.user_id(name)).collect();
         users.sort_unstable();
@@ -106,9 +153,16 @@ impl RegistryState {
     }
 }
 
-fn publish(publication: Publication, locations: Option<Vec<ConnectionSlot>>) -> ToChannel {
-    match locations {
-        Some(locations) => ToChannel::PublishTo(Box::new(publication), locations),
-        None => ToChannel::Publish(publication),
+fn publish(
+    publication: Publication,
+    locations: Option<Vec<ConnectionSlot>>,
+    slot: Option<ReceiptSlot>,
+) -> ToChannel {
+    match (locations, slot) {
+        (locations, Some(slot)) => {
+            ToChannel::PublishWithReceipt(Box::new(ReceiptedPublication { publication, locations, slot }))
+        }
+        (Some(locations), None) => ToChannel::PublishTo(Box::new(publication), locations),
+        (None, None) => ToChannel::Publish(publication),
     }
 }

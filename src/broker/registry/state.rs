@@ -1,6 +1,8 @@
 //! The state of the registry: users, connections, channels by name. Pure; the caller passes the time.
 
+use super::blocks::Blocks;
 use super::demo_share::DemoShare;
+use super::expiries::TokenExpiries;
 use super::limits::RegistryLimits;
 use super::users::{User, Users};
 use crate::broker::channel::messages::ToChannel;
@@ -10,9 +12,10 @@ use crate::broker::dense_map::{KeyIndex, ShrinkHint};
 use crate::broker::hub::messages::ToHub;
 use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::stamps::Stamps;
+use crate::config::{ChannelPatterns, ChannelRules};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, HubId, Stamp, UserId};
 use crate::protocol::position::Since;
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::{ChannelConfig, ChannelSettings};
 use crate::protocol::time::Timestamp;
 use crate::send_queue::Transport;
 use indexmap::IndexMap;
@@ -28,7 +31,7 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub enum Effect {
     /// Starts a channel.
-    Create(Identity, ChannelSettings, Arc<Summary>),
+    Create(Identity, ChannelSettings, Arc<ChannelRules>, Arc<Summary>),
     /// Sends to a channel.
     Channel(ChannelId, ToChannel),
     /// Sends to the private messages.
@@ -99,6 +102,13 @@ pub struct ConnectionRecord {
     pub(super) born: Stamp,
 }
 
+impl Phase {
+    /// The phase of a connection whose session is being released without a successor.
+    pub(super) fn releasing(from: ConnectionSlot) -> Self {
+        Self::Releasing(Box::new(Handover { from, to: None }))
+    }
+}
+
 impl ConnectionRecord {
     /// Whether the connection counts as present.
     pub fn is_present(&self) -> bool {
@@ -111,6 +121,8 @@ impl ConnectionRecord {
 pub struct ChannelRecord {
     pub identity: Identity,
     pub settings: ChannelSettings,
+    /// The operator's rules, which limit what backends may set.
+    pub rules: Arc<ChannelRules>,
     pub summary: Arc<Summary>,
 }
 
@@ -119,7 +131,10 @@ pub struct ChannelRecord {
 pub struct RegistryState {
     pub(super) times: ConnectionTimes,
     pub(super) limits: RegistryLimits,
+    patterns: ChannelPatterns,
     pub(super) demo: DemoShare,
+    pub(super) blocks: Blocks,
+    pub(super) expiries: TokenExpiries,
     pub(super) connections: Slab<ConnectionRecord>,
     shrink_hint: ShrinkHint,
     /// Indexes of connections, by ids that clients and applications choose.
@@ -140,7 +155,10 @@ impl RegistryState {
         Self {
             times,
             limits: RegistryLimits::default(),
+            patterns: ChannelPatterns::default(),
             demo: DemoShare::default(),
+            blocks: Blocks::default(),
+            expiries: TokenExpiries::default(),
             connections: Slab::new(),
             shrink_hint: ShrinkHint::default(),
             by_id: KeyIndex::default(),
@@ -163,6 +181,12 @@ impl RegistryState {
     /// Sets the limits.
     pub fn with_limits(mut self, limits: RegistryLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets the rules of channels.
+    pub fn with_patterns(mut self, patterns: ChannelPatterns) -> Self {
+        self.patterns = patterns;
         self
     }
 
@@ -230,15 +254,16 @@ impl RegistryState {
         self.by_id.remove(key.index, |index| &self.connections[index as usize].id);
         let connection = self.connections.remove(key.index as usize);
         self.shrink_hint.shrunk(&mut self.connections);
+        self.expiries.remove(key);
         self.note_connection(connection.user, -1);
         Some(connection)
     }
 
-    /// The channel of this name. Creates it with these settings if it does not exist.
+    /// The channel of this name. Creates it with this configuration if it does not exist.
     pub(super) fn ensure_channel(
         &mut self,
         name: &str,
-        settings: impl FnOnce() -> ChannelSettings,
+        config: impl FnOnce() -> ChannelConfig,
         effects: &mut Vec<Effect>,
     ) -> ChannelId {
         if let Some(id) = self.channel_id(name) {
@@ -246,11 +271,12 @@ impl RegistryState {
         }
         let id = ChannelId(self.channels.len() as u32);
         let identity = Identity { id, uuid: Uuid::new_v4(), name: name.into() };
-        let settings = settings();
+        let rules = self.patterns.rules(name).clone();
+        let settings = rules.settings(&config());
         let summary = Arc::new(Summary::new(Timestamp::now()));
         self.demo.note_channel();
-        effects.push(Effect::Create(identity.clone(), settings.clone(), summary.clone()));
-        self.channels.insert(identity.name.clone(), ChannelRecord { identity, settings, summary });
+        effects.push(Effect::Create(identity.clone(), settings.clone(), rules.clone(), summary.clone()));
+        self.channels.insert(identity.name.clone(), ChannelRecord { identity, settings, rules, summary });
         id
     }
 }

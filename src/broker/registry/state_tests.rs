@@ -3,10 +3,13 @@
 use super::state::{ConnectionTimes, Effect, NextSession, Phase, RegistryState, subscriptions};
 use crate::broker::channel::messages::ToChannel;
 use crate::broker::hub::messages::{AttachRefused, Attaching, Detached, ToHub};
+use crate::broker::requests::Ending;
 use crate::broker::requests::{Connect, ConnectRefused, Subscribe};
+use crate::config::{ChannelPatterns, FileFormat, parse};
 use crate::fixtures::{PLENTY, channel, conn, location, message, time, view};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot};
-use crate::protocol::settings::ChannelSettings;
+use crate::protocol::settings::{ChannelConfig, ChannelSettings};
+use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::Transport;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -149,8 +152,8 @@ impl Registry {
                 };
                 Some(format!("{}: {command}", name(channel)))
             }
-            Effect::Hub(_, ToHub::Release(slot, reason)) => {
-                Some(format!("release {} {reason:?}", slot.index))
+            Effect::Hub(_, ToHub::Release(slot, why)) => {
+                Some(format!("release {} {:?}", slot.index, why.reason))
             }
             _ => None,
         });
@@ -277,9 +280,10 @@ fn disconnecting_releases_the_attached_and_the_waiting_session() {
     registry.attach(location(0, 1));
     registry.attach(location(0, 2));
     registry.commands();
-    assert!(registry.state.disconnect(id(1), 5, &mut registry.effects));
+    let ended = Ending::from(CloseReason::Ended);
+    assert!(registry.state.disconnect(id(1), &ended, 5, &mut registry.effects));
     assert_eq!(registry.commands(), ["a: leave", "b: leave", "release 1 Ended", "release 2 Ended"]);
-    assert!(!registry.state.disconnect(id(1), 5, &mut registry.effects));
+    assert!(!registry.state.disconnect(id(1), &ended, 5, &mut registry.effects));
     registry.detached(location(0, 1), 6);
     registry.state.check(6);
 }
@@ -307,7 +311,7 @@ fn locations(registry: &mut Registry, receivers: &[u32], excluded: &[u32]) -> Op
     message.delivery.channel = Some("a".into());
     message.delivery.pm_users = names(receivers);
     message.delivery.exclude_users = names(excluded);
-    registry.state.post(message, &mut registry.effects);
+    registry.state.post(message, None, &mut registry.effects);
     match registry.effects.pop() {
         Some(Effect::Channel(ChannelId(0), ToChannel::Publish(_))) => None,
         Some(Effect::Channel(ChannelId(0), ToChannel::PublishTo(_, locations))) => Some(locations),
@@ -386,4 +390,47 @@ fn deadlines_are_handled_in_several_turns() {
     assert_eq!(parted, 51 * 2);
     assert!(turns >= 10, "{turns} turns");
     assert_eq!(registry.state.counts().2, 0);
+}
+
+fn patterns(text: &str) -> ChannelPatterns {
+    parse(text, FileFormat::Toml, "file".as_ref()).unwrap().channels
+}
+
+#[test]
+fn channels_have_the_settings_that_their_pattern_allows() {
+    let patterns = patterns(
+        "[[channels]]\nmatch = 'p*'\ndefaults = {store_history = true, history_size = 3}\nfixed = ['store_history']\n",
+    );
+    let mut state = RegistryState::new(TIMES).with_patterns(patterns);
+    let mut effects = Vec::new();
+    let off = ChannelConfig { store_history: Some(false), history_size: Some(9), ..ChannelConfig::default() };
+    let mut request = connect("u", 1, &["p1", "q1"]);
+    request.channel_configs = vec![("p1".into(), off.clone()), ("q1".into(), off.clone())];
+    state.connect(request, 0, &mut effects).unwrap();
+    let frames_of = |effect: &Effect| match effect {
+        Effect::Create(identity, settings, rules, _) => Some((
+            identity.name.to_string(),
+            settings.store_history,
+            settings.history_size,
+            rules.pattern.clone(),
+        )),
+        _ => None,
+    };
+    let created: Vec<_> = effects.drain(..).filter_map(|effect| frames_of(&effect)).collect();
+    let of = |name: &str, history, size, pattern: &str| (name.to_owned(), history, size, pattern.to_owned());
+    assert_eq!(created, [of("p1", true, 9, "p*"), of("q1", false, 9, "")]);
+    let both = |config: &ChannelConfig| vec![("p1".into(), config.clone()), ("q1".into(), config.clone())];
+    state.configure(both(&ChannelConfig::default()), &mut effects).unwrap();
+    let settings: Vec<_> = effects
+        .drain(..)
+        .map(|effect| match effect {
+            Effect::Channel(_, ToChannel::Configure(settings)) => {
+                (settings.store_history, settings.history_size)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(settings, [(true, 3), (false, 10)], "without a value, the pattern's default returns");
+    state.configure(both(&ChannelConfig::default()), &mut effects).unwrap();
+    assert!(effects.is_empty(), "nothing changed");
 }

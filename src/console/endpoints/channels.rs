@@ -131,7 +131,7 @@ pub async fn channel(
 ) -> Result<HttpResponse, Refusal> {
     let name = Query::name_of(&req)?;
     let channel = named(&broker, &name).await?;
-    console.answers.serve(&req, describe(channel)).await
+    console.answers.serve(&req, describe(&broker, channel)).await
 }
 
 /// A channel by its name.
@@ -143,15 +143,17 @@ pub async fn named(broker: &BrokerHandle, name: &str) -> Result<ChannelRef, Refu
     found.into_iter().next().ok_or_else(|| Refusal::NotFound(format!("channel {name}")))
 }
 
-async fn describe(channel: ChannelRef) -> Result<Built, Refusal> {
+async fn describe(broker: &BrokerHandle, channel: ChannelRef) -> Result<Built, Refusal> {
     let snapshot = channel.inspect(false, true).await?;
     let last = snapshot.history.len().saturating_sub(MESSAGES);
     let history: Vec<Value> = snapshot.history.iter().skip(last).map(|kept| message(kept)).collect();
     let uuid = channel.uuid;
+    let rules = broker.settings.channels.rules(&channel.name).resolved(broker.settings.channel_frames);
     let row = row(channel, &Timestamp::now());
     let mut answer = serde_json::to_value(shown(&row)).map_err(|_| Refusal::Internal)?;
     if let Value::Object(members) = &mut answer {
         members.insert("uuid".into(), json!(uuid));
+        members.insert("rules".into(), json!(rules));
         members.insert("messages".into(), Value::Array(history));
     }
     Built::of(&answer, 0)

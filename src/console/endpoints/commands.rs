@@ -13,9 +13,7 @@ use crate::broker::handle::BrokerHandle;
 use crate::console::session::Operator;
 use crate::http::polled::done;
 use crate::http_error::Refusal;
-
-/// Number of connections closed in one turn of the registry.
-const BATCH_SIZE: usize = 500;
+use crate::protocol::websocket::close::CloseReason;
 
 const USER: Field<Name> = Field::required("user", USER_NAME, "The user whose connections are closed.");
 pub(crate) const FIELDS: FieldTable = &[&USER];
@@ -65,7 +63,7 @@ pub async fn disconnect(
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let request = DisconnectRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
-    let known = broker.disconnect(request.conn_id).await?;
+    let known = broker.disconnect(request.conn_id, CloseReason::Ended.into()).await?;
     log::info!("connection {} disconnected by an admin", request.conn_id);
     Ok(done(&json!({ "ended": u32::from(known) })))
 }
@@ -80,15 +78,8 @@ pub async fn disconnect_user(
     body: Body,
 ) -> Result<HttpResponse, Refusal> {
     let request = DisconnectUserRequest::parse(&body, &RequestLimits::from(&*broker.settings))?;
-    let mut ended = 0;
-    loop {
-        let step = broker.disconnect_user(request.user.clone(), BATCH_SIZE).await?;
-        let step = step.ok_or_else(unknown_user)?;
-        ended += step.ended;
-        // The registry always closes some of the remaining connections. The check still guarantees that the loop ends.
-        if step.left == 0 || step.ended == 0 {
-            log::info!("user {:?} disconnected by an admin: {ended} connections", request.user);
-            return Ok(done(&json!({ "ended": ended })));
-        }
-    }
+    let ended = broker.disconnect_user(&request.user, CloseReason::Ended.into()).await?;
+    let ended = ended.ok_or_else(unknown_user)?;
+    log::info!("user {:?} disconnected by an admin: {ended} connections", request.user);
+    Ok(done(&json!({ "ended": ended })))
 }

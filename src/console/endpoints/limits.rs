@@ -13,7 +13,7 @@ use crate::http_error::Refusal;
 use crate::protocol::websocket::close::CloseReason;
 use crate::telemetry::limits::Limit;
 use crate::telemetry::metrics::{
-    LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN,
+    LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN, REFUSED_TOKEN,
 };
 use crate::telemetry::{Counters, GONE, LastSeen};
 
@@ -28,9 +28,10 @@ const BUSY: [&str; 5] = [
 /// The setting at whose value a websocket is closed with 1009.
 const TOO_BIG: &str = "max_client_message_bytes";
 /// Refusals for which no setting is responsible.
-const OTHER_REFUSALS: [(&str, &str); 4] = [
+const OTHER_REFUSALS: [(&str, &str); 5] = [
     (REFUSED_ORIGIN, "the requesting page has an origin that is not in `allowed_origins`"),
     (REFUSED_MALFORMED, "the client's request is not HTTP, or is malformed"),
+    (REFUSED_TOKEN, "a connection token is missing, expired, revoked or not valid"),
     (REFUSED_NO_FILES, "the process has no free file descriptor"),
     (LOG_DROPPED, "the log queue was full because nothing reads the log, or writing a line failed"),
 ];

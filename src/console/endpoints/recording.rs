@@ -19,7 +19,7 @@ use crate::http::polled::done;
 use crate::http_error::Refusal;
 use crate::protocol::ids::{ChannelId, Stream};
 use crate::telemetry::recorder::buffer::{RecordedEntry, RecordingPage};
-use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Published};
+use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Published, RecoveryAnswer};
 
 /// Maximum time in seconds that a request waits for events.
 pub const MAX_WAIT_S: usize = 25;
@@ -139,7 +139,7 @@ async fn names(
 fn channel_of(event: &ConnectionEvent) -> Option<ChannelId> {
     match event {
         ConnectionEvent::Left(channel)
-        | ConnectionEvent::Listening(Stream::Channel(channel), _)
+        | ConnectionEvent::Listening(Stream::Channel(channel), ..)
         | ConnectionEvent::Frame { stream: Stream::Channel(channel), .. } => Some(*channel),
         _ => None,
     }
@@ -151,8 +151,11 @@ fn connection_event(event: &ConnectionEvent, names: &StreamNames) -> Value {
         ConnectionEvent::Attached { transport, address } => {
             json!({ "event": "attached", "transport": transport, "address": address })
         }
-        ConnectionEvent::Listening(_, missed) => {
-            json!({ "event": "listening", "channel": channel, "missed": missed })
+        ConnectionEvent::Listening(_, missed, answer) => {
+            let recovery = answer.map(|RecoveryAnswer { from, offset, reason }| {
+                json!({ "from": from, "offset": offset, "reason": reason })
+            });
+            json!({ "event": "listening", "channel": channel, "missed": missed, "recovery": recovery })
         }
         ConnectionEvent::Left(_) => json!({ "event": "left", "channel": channel }),
         ConnectionEvent::Frame { head, bytes, outcome, .. } => frame(channel, head, *bytes, *outcome),

@@ -4,8 +4,8 @@ use crate::api::answer::Invalid;
 use crate::api::body::RequestLimits;
 use crate::api::fields::{FieldTable, object_schema};
 use crate::api::{
-    channel_config, connect, disconnect, info, message_delete, message_patch, message_post, subscribe,
-    user_state,
+    block, channel_config, connect, disconnect, end, info, message_delete, message_patch, message_post,
+    subscribe, token, user_state,
 };
 use crate::console::endpoints::{commands, record};
 use crate::http_error::Refusal;
@@ -13,7 +13,7 @@ use crate::protocol::time::Timestamp;
 use serde_json::Value;
 
 /// The objects in bodies, by the name of their schema.
-const OBJECTS: [(&str, FieldTable); 12] = [
+const OBJECTS: [(&str, FieldTable); 16] = [
     ("ConnectBody", connect::FIELDS),
     ("SubscribeBody", subscribe::FIELDS),
     ("UnsubscribeBody", subscribe::FIELDS),
@@ -26,6 +26,10 @@ const OBJECTS: [(&str, FieldTable); 12] = [
     ("InfoResolution", info::OPTION_FIELDS),
     ("DisconnectBody", disconnect::FIELDS),
     ("DisconnectUserBody", commands::FIELDS),
+    ("EndBody", end::FIELDS),
+    ("BlockBody", block::FIELDS),
+    ("UnblockBody", block::USER_FIELDS),
+    ("TokenBody", token::FIELDS),
 ];
 
 /// The schemas of all objects in bodies.
@@ -49,6 +53,10 @@ pub(super) fn refusal(reader: &str, body: &[u8], limits: &RequestLimits) -> Opti
         "ChannelInfoBody" => error(info::InfoRequest::parse(body, limits)),
         "DisconnectBody" => error(disconnect::DisconnectRequest::parse(body, limits)),
         "DisconnectUserBody" => error(commands::DisconnectUserRequest::parse(body, limits)),
+        "EndBody" => error(end::EndRequest::parse(body, limits)),
+        "BlockBody" => error(block::parse_block(body, limits)),
+        "UnblockBody" => error(block::parse_unblock(body, limits)),
+        "TokenBody" => error(token::parse_refresh(body, limits)),
         "RecordBody" => error(record::RecordRequest::parse(body, limits)),
         _ => None,
     };

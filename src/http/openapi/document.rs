@@ -11,6 +11,7 @@ use super::bodies;
 use super::operation::Operations;
 use crate::api::body::RequestLimits;
 use crate::api::fields::flag_words;
+use crate::api::token::TOKEN_BODY_BYTES;
 use crate::auth::body::{CONN_ID_BYTES, FORM_BYTES};
 use crate::auth::signing::MAX_AGE_S;
 use crate::config::{self, Settings, ShownSetting};
@@ -79,6 +80,7 @@ fn variable(name: &str, shown: &[ShownSetting], prefix: &str) -> Option<Value> {
         "flag_words" => json!(flag_words()),
         "max_per_page" => MAX_PER_PAGE.into(),
         "max_wait_s" => MAX_WAIT_S.into(),
+        "token_body_bytes" => TOKEN_BODY_BYTES.into(),
         "board_name_length" => demo::MAX_NAME.into(),
         "board_channels" => demo::MAX_CHANNELS.into(),
         "steps" => json!(SPANS.map(|(step_s, _)| step_s)),

@@ -7,7 +7,7 @@
 //! * `x-body`: a JSON body. `reader` names the schema of the fields and the reader, whose answer to the body `wrong`
 //!   becomes an example of a refusal. `schema` is another schema, for a body that is not this object itself.
 //!   The refusals of bodies follow, and `busy`.
-//! * `x-answer`: the answer with status 200, in JSON unless `type` names another type.
+//! * `x-answer`: the answer with status 200, in JSON unless `type` names another type. `x-headers` are its headers.
 //! * `x-redirects`: the answer with status 302. Callers without credentials are then redirected instead of refused.
 //! * `x-polled`: the answer has an `ETag`, and `busy` refuses it while too many answers are unread.
 
@@ -107,6 +107,7 @@ impl Draft {
 
     /// The answer with status 200.
     fn answer(&mut self) {
+        let headers = self.keys.remove("x-headers");
         let Some(answer) = self.keys.remove("x-answer") else { return };
         let text = json!({ "type": "string" });
         let (form, schema) = match answer["type"].as_str() {
@@ -117,7 +118,10 @@ impl Draft {
         if let Some(example) = answer.get("example") {
             content["example"] = example.clone();
         }
-        let answer = json!({ "description": answer["description"], "content": { form: content } });
+        let mut answer = json!({ "description": answer["description"], "content": { form: content } });
+        if let Some(headers) = headers.filter(|headers| *headers != json!({})) {
+            answer["headers"] = headers;
+        }
         self.responses.insert(200, answer);
     }
 

@@ -5,7 +5,7 @@ use super::ids::UserId;
 use super::json;
 use super::message::{Edit, Message};
 use super::time::Timestamp;
-use super::user_list::UserList;
+use super::user_list::{UserList, write_user};
 use super::value::Payload;
 use std::ops::Range;
 use std::sync::Arc;
@@ -224,6 +224,40 @@ impl Encoder {
         draft.finish(LiveFlag::False, event.audience(), None).0
     }
 
+    /// Encodes a `presence:diff` event: the users that joined, with their public states, and the names of those that
+    /// parted. `users` is the number of present users.
+    pub fn presence_diff(
+        self,
+        channel: &str,
+        joined: &[Arc<UserView>],
+        parted: &[Box<str>],
+        users: u32,
+    ) -> Frame {
+        let size: usize = joined.iter().map(|user| user.name.len() + user.public_state().len() + 24).sum();
+        let names: usize = parted.iter().map(|name| name.len() + 3).sum();
+        let mut draft = FrameDraft::new(channel.len() + size + names + 160);
+        let mut members = EventMembers { out: &mut draft.buffer, date: false };
+        members.text("type", "presence:diff");
+        members.text("channel", channel);
+        json::write_list(joined, members.key("joined"), |user, out| write_user(user, out, true));
+        json::write_list(parted, members.key("parted"), |name, out| json::write_string(name, out));
+        members.raw("users", users.to_string().as_bytes());
+        members.raw("message", b"{}");
+        draft.finish(LiveFlag::False, Audience::all(), None).0
+    }
+
+    /// Encodes a `presence:count` event: the numbers of present users and connections.
+    pub fn presence_count(self, channel: &str, users: u32, connections: u32) -> Frame {
+        let mut draft = FrameDraft::new(channel.len() + 160);
+        let mut members = EventMembers { out: &mut draft.buffer, date: false };
+        members.text("type", "presence:count");
+        members.text("channel", channel);
+        members.raw("users", users.to_string().as_bytes());
+        members.raw("connections", connections.to_string().as_bytes());
+        members.raw("message", b"{}");
+        draft.finish(LiveFlag::False, Audience::all(), None).0
+    }
+
     /// Encodes a `user_state_change` event. `changed` is a JSON list of `{"key", "value"}`, public keys only.
     pub fn state_change(self, channel: &str, user: &UserView, changed: &str, now: &Timestamp) -> Frame {
         let mut draft = FrameDraft::new(320 + user.public_state().len() + changed.len());
@@ -313,6 +347,24 @@ mod tests {
         assert_eq!(value["pm_users"], json!([]));
         assert_eq!(value["no_history"], json!(false));
         assert_eq!(value["catchup"], json!(false));
+    }
+
+    #[test]
+    fn presence_of_many_users_has_the_documented_form() {
+        let encoder = Encoder { date: true };
+        let view = Arc::new(UserView::new(UserId(1), "ada".into(), "{\"a\":1}", "{}"));
+        let text = |frame: &Frame| String::from_utf8(frame.live_element().to_vec()).unwrap();
+        let diff = encoder.presence_diff("lobby", &[view], &["b\"ob".into()], 1_234);
+        assert_eq!(
+            text(&diff),
+            r#"{"type":"presence:diff","channel":"lobby","joined":[{"user":"ada","state":{}}],"parted":["b\"ob"],"users":1234,"message":{},"catchup":false}"#
+        );
+        let count = encoder.presence_count("lobby", 1_234, 1_502);
+        assert_eq!(
+            text(&count),
+            r#"{"type":"presence:count","channel":"lobby","users":1234,"connections":1502,"message":{},"catchup":false}"#
+        );
+        assert!(!diff.audience().is_restricted() && !count.audience().is_restricted());
     }
 
     #[test]

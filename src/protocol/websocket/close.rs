@@ -4,6 +4,9 @@ use super::{Opcode, frame};
 use bytes::Bytes;
 use std::borrow::Cow;
 
+/// The most bytes of a close frame's text: a control frame has at most 125 (RFC 6455, section 5.5).
+const MAX_TEXT: usize = 123;
+
 /// The reason why a websocket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
@@ -27,12 +30,18 @@ pub enum CloseReason {
     TooSlow,
     /// The client sent nothing, not even a pong: 4003.
     Silent,
+    /// The application ended the connection: 4004.
+    EndedByApplication,
+    /// The client needs another token: 4005.
+    NeedsToken,
+    /// The application blocked the user: 4006.
+    Blocked,
     /// The server has no capacity for another session: 1013 (try again later).
     Busy,
 }
 
 /// Every reason for which the server closes a websocket, when it applies, and what the client should do.
-pub const REASONS: [(CloseReason, &str, &str); 10] = [
+pub const REASONS: [(CloseReason, &str, &str); 13] = [
     (CloseReason::Ended, "the connection was ended, or is unknown", "connect again"),
     (
         CloseReason::GoingAway,
@@ -59,11 +68,18 @@ pub const REASONS: [(CloseReason, &str, &str); 10] = [
         "the client sent nothing, not even a pong, for `pong_timeout`",
         "reconnect with the same id",
     ),
+    (CloseReason::EndedByApplication, "the application ended the connection with `/end`", "nothing"),
+    (
+        CloseReason::NeedsToken,
+        "the token of the session expired, or the application requests another one with `/end`",
+        "reconnect with another token",
+    ),
+    (CloseReason::Blocked, "the application blocked the user with `/block` or `/end`", "nothing"),
 ];
 
 impl CloseReason {
     /// All kinds of reasons, in the order in which they are counted and shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Ended,
         Self::GoingAway,
         Self::Protocol,
@@ -75,6 +91,9 @@ impl CloseReason {
         Self::Silent,
         Self::Busy,
         Self::Restarting(0),
+        Self::EndedByApplication,
+        Self::NeedsToken,
+        Self::Blocked,
     ];
 
     /// The name of the counter.
@@ -91,6 +110,9 @@ impl CloseReason {
             CloseReason::Silent => "silent",
             CloseReason::Busy => "busy",
             CloseReason::Restarting(_) => "restarting",
+            CloseReason::EndedByApplication => "ended_by_application",
+            CloseReason::NeedsToken => "needs_token",
+            CloseReason::Blocked => "blocked",
         }
     }
 
@@ -114,13 +136,16 @@ impl CloseReason {
             CloseReason::TakenOver => Some(4001),
             CloseReason::TooSlow => Some(4002),
             CloseReason::Silent => Some(4003),
+            CloseReason::EndedByApplication => Some(4004),
+            CloseReason::NeedsToken => Some(4005),
+            CloseReason::Blocked => Some(4006),
         }
     }
 
     /// Whether a next session of the connection delivers the frames that the client has not received. Frames still sent
     /// by the closed session would then be received twice.
     pub fn has_next_session(self) -> bool {
-        matches!(self, Self::TakenOver | Self::Protocol | Self::InvalidText | Self::TooBig)
+        matches!(self, Self::TakenOver | Self::Protocol | Self::InvalidText | Self::TooBig | Self::NeedsToken)
     }
 
     /// The text of the close frame, at most 123 bytes. Empty where the original sends none.
@@ -139,14 +164,24 @@ impl CloseReason {
             CloseReason::TakenOver => "taken over by another socket",
             CloseReason::TooSlow => "too slow",
             CloseReason::Silent => "nothing heard",
+            CloseReason::EndedByApplication => "ended by the application",
+            CloseReason::NeedsToken => "token expired",
+            CloseReason::Blocked => "blocked",
         })
     }
 
     pub fn frame(self) -> Bytes {
+        self.frame_with(None)
+    }
+
+    /// The close frame. `text` replaces the reason's own text; the frame has room for 123 bytes of it.
+    pub fn frame_with(self, text: Option<&str>) -> Bytes {
         let mut payload = Vec::new();
         if let Some(code) = self.code() {
+            let text = text.map_or_else(|| self.text(), Cow::Borrowed);
             payload.extend_from_slice(&code.to_be_bytes());
-            payload.extend_from_slice(self.text().as_bytes());
+            let end = (0..=text.len().min(MAX_TEXT)).rev().find(|end| text.is_char_boundary(*end));
+            payload.extend_from_slice(&text.as_bytes()[..end.unwrap_or_default()]);
         }
         frame(Opcode::Close, &payload)
     }
@@ -170,6 +205,15 @@ mod tests {
         assert_eq!(restarting.code(), Some(1012));
         assert_eq!(restarting.text(), "server is restarting; retry after 2000 ms");
         assert_eq!(&restarting.frame()[4..], restarting.text().as_bytes());
+        assert_eq!(&CloseReason::Blocked.frame()[..], b"\x88\x09\x0f\xa6blocked");
+    }
+
+    #[test]
+    fn another_text_is_cut_off_where_the_frame_ends() {
+        let frame = |text: &str| CloseReason::EndedByApplication.frame_with(Some(text));
+        assert_eq!(&frame("signed out")[..], b"\x88\x0c\x0f\xa4signed out");
+        assert_eq!(&frame("")[..], b"\x88\x02\x0f\xa4");
+        assert_eq!((frame(&"x".repeat(200)).len(), frame(&"é".repeat(100)).len()), (127, 126));
     }
 
     #[test]

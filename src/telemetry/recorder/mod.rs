@@ -5,7 +5,7 @@
 pub(crate) mod buffer;
 
 use crate::protocol::frame::Frame;
-use crate::protocol::ids::{ChannelId, Stream};
+use crate::protocol::ids::{ChannelId, Offset, Stream};
 use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
 use buffer::{RecordingBuffer, RecordingPage, Weigh};
@@ -35,8 +35,9 @@ pub enum ConnectionEvent {
         /// The client's address, if known.
         address: Option<IpAddr>,
     },
-    /// It is subscribed to a stream from now on, after this many frames of catch-up.
-    Listening(Stream, usize),
+    /// It is subscribed to a stream from now on, after this many frames of catch-up. A client that asked for positions
+    /// also received an answer.
+    Listening(Stream, usize, Option<RecoveryAnswer>),
     /// It is no longer subscribed to a channel.
     Left(ChannelId),
     /// The hub processed a frame.
@@ -58,6 +59,16 @@ pub enum ConnectionEvent {
     Closed(CloseReason),
     /// The session has ended.
     Detached,
+}
+
+/// What a returning client had of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryAnswer {
+    pub from: Offset,
+    /// The position of the stream.
+    pub offset: Offset,
+    /// Why frames may be missing; `None` if the client has recovered.
+    pub reason: Option<&'static str>,
 }
 
 /// The result of a frame for one session.

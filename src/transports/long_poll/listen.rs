@@ -41,12 +41,14 @@ pub struct ListenQuery {
     callback: Option<String>,
     #[serde(flatten)]
     resume: ResumeQuery,
+    token: Option<String>,
 }
 
 /// GET /listen.
 ///
 /// # Errors
-/// `Invalid` without a readable conn_id or with unreadable positions, `UnacceptableCallback`, `UnknownConnection`, `OverLimit`.
+/// `Invalid` without a readable conn_id or with unreadable positions, `UnacceptableCallback`, `UnknownConnection`,
+/// `OverLimit`; those of [`Admission::check_token`] and [`Admission::grant`].
 pub async fn listen(
     req: HttpRequest,
     broker: web::Data<BrokerHandle>,
@@ -64,12 +66,20 @@ pub async fn listen(
     let gate = req.app_data::<web::Data<Gate>>().ok_or(Refusal::Internal)?;
     let client = gate.client_address(req.head());
     let deadline = req.conn_data::<Rc<ConnectionDeadline>>().cloned();
+    let admission = Admission { gate, broker: &broker };
+    let grant = admission.check_token(query.token.as_deref(), Some(conn_id), req.head())?;
     if broker.is_draining() {
+        if let Some(grant) = grant {
+            admission.grant(grant).await?;
+        }
         let poll = PollSession::start_during_shutdown(conn_id, since, client, hub.clone());
         return Ok(listen_during_shutdown(poll, &broker, Taken::by(deadline), callback).await);
     }
     let peer = req.peer_addr().map(|peer| peer.ip());
-    let _slot = Admission { gate, broker: &broker }.complete(peer, client, CHARGES)?;
+    let _slot = admission.complete(peer, client, CHARGES)?;
+    if let Some(grant) = grant {
+        admission.grant(grant).await?;
+    }
     let poll_client = deadline.clone().map(|deadline| deadline as _);
     let session = PollSession::start(conn_id, since, client, poll_client, hub.clone());
     match session.await {

@@ -6,6 +6,7 @@
 //! returns `None` and goes to the upgrade service.
 
 use super::target::SessionTarget;
+use super::token::SUBPROTOCOL;
 use crate::auth::guard::SIGNATURE_HEADER;
 use crate::auth::request_signature::BOUND_HEADER;
 use crate::protocol::websocket::deflate;
@@ -111,6 +112,9 @@ impl<'a> HandshakeHeaders<'a> {
         } else if is("sec-websocket-extensions") {
             self.deflate |= deflate::accepts(text(value)?);
             Some(())
+        } else if is("sec-websocket-protocol") {
+            // The upgrade service selects the server's own subprotocol and reads the token beside it.
+            (!text(value)?.contains(SUBPROTOCOL)).then_some(())
         } else if is("x-forwarded-for") {
             self.forwarded_for.push(text(value)?);
             Some(())

@@ -41,7 +41,7 @@ fn handshakes_of_browsers_and_proxies_are_plain() {
     ]);
     let with_more = [&bytes[..], b"\x88\x80\0\0\0\0"].concat();
     let plain = PlainHandshake::read(&with_more).unwrap();
-    assert_eq!(plain.target.conn_id.to_string(), ID);
+    assert_eq!(plain.target.conn_id.unwrap().to_string(), ID);
     assert!(plain.deflate);
     assert_eq!(plain.length, bytes.len());
     assert_eq!(plain.forwarded_for[..], ["192.0.2.1, 192.0.2.2", "192.0.2.3"]);
@@ -60,7 +60,7 @@ fn clients_that_ask_for_positions_are_plain() {
     });
     assert_eq!(targets[0].resume.since.as_deref(), Some("17c2k9x.a"));
     assert_eq!(targets[1].resume.positions.as_deref(), Some(r#"{"a":"00000000.1"}"#));
-    assert_eq!(targets[1].conn_id.to_string(), ID);
+    assert_eq!(targets[1].conn_id.unwrap().to_string(), ID);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::close_wait::CloseWait;
 use super::context::{Drive, Progress, run};
 use super::reading::SocketReader;
+use super::token::{TokenExchange, TokenRefresher};
 use crate::broker::hub::handle::HubHandle;
 use crate::limits::addresses::AddressSlot;
 use crate::protocol::ids::SlotKey;
@@ -36,8 +37,16 @@ pub struct WebsocketSession {
     decoder: Option<Box<Decoder>>,
     close_wait: CloseWait,
     _counted: Counted,
+    /// Boxed because most sessions have none of it.
+    extras: Option<Box<Extras>>,
+}
+
+/// What only some sessions have.
+struct Extras {
     /// The slot among the sockets of its address, if these are counted.
     _address_slot: Option<Box<AddressSlot>>,
+    /// Replaces the token, if the session has one.
+    token: Option<TokenExchange>,
 }
 
 /// A valid handshake that still needs its response.
@@ -56,12 +65,14 @@ pub struct Handshake<'a> {
 }
 
 impl WebsocketSession {
-    /// Answers a handshake and starts its session. `address_slot` is released when the session ends.
+    /// Answers a handshake and starts its session. `address_slot` is released when the session ends;
+    /// `refresher` replaces the token of a session that has one.
     pub fn start(
         socket: TcpStream,
         handshake: Handshake<'_>,
         hub: HubHandle,
         address_slot: Option<Box<AddressSlot>>,
+        refresher: Option<TokenRefresher>,
     ) {
         let Handshake { conn_id, since, client, deflate, answer, rest } = handshake;
         let settings = hub.settings();
@@ -84,7 +95,7 @@ impl WebsocketSession {
             decoder: None,
             close_wait: CloseWait::default(),
             _counted,
-            _address_slot: address_slot,
+            extras: Extras::boxed(address_slot, refresher),
         };
         if !rest.is_empty() {
             session.receive(rest, &mut DecodeTurn::default());
@@ -101,8 +112,13 @@ impl WebsocketSession {
             match decoder.decode(turn) {
                 Ok(Some(Incoming::Ping(payload))) => ping = Some(payload),
                 Ok(Some(Incoming::Close(code))) => break Some(CloseReason::ByPeer(code)),
-                // Input of any kind only shows that the peer is alive (behaviour of the original).
-                Ok(Some(Incoming::Text(_) | Incoming::Binary(_) | Incoming::Pong)) => {}
+                // Other input only shows that the peer is alive (behaviour of the original).
+                Ok(Some(Incoming::Text(text))) => {
+                    if let Some(token) = self.extras.as_ref().and_then(|extras| extras.token.as_ref()) {
+                        token.receive(&text, &self.send_queue);
+                    }
+                }
+                Ok(Some(Incoming::Binary(_) | Incoming::Pong)) => {}
                 Ok(None) => break None,
                 Err(reason) => break Some(reason),
             }
@@ -129,6 +145,14 @@ impl WebsocketSession {
             delay_output(socket);
         }
         self.send_queue.close(reason);
+    }
+}
+
+impl Extras {
+    fn boxed(address_slot: Option<Box<AddressSlot>>, refresher: Option<TokenRefresher>) -> Option<Box<Self>> {
+        let is_needed = address_slot.is_some() || refresher.is_some();
+        let token = refresher.map(TokenExchange::new);
+        is_needed.then(|| Box::new(Self { _address_slot: address_slot, token }))
     }
 }
 

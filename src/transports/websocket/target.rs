@@ -1,4 +1,4 @@
-//! The query of a websocket handshake: the connection, and what its client has.
+//! The query of a websocket handshake: the connection or a token for it, and what its client has.
 
 use crate::api::parse_conn_id;
 use crate::http_error::Refusal;
@@ -8,7 +8,9 @@ use uuid::Uuid;
 /// See the module's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionTarget {
-    pub conn_id: Uuid,
+    /// It may be left out only with a token.
+    pub conn_id: Option<Uuid>,
+    pub token: Option<String>,
     pub resume: ResumeQuery,
 }
 
@@ -16,19 +18,24 @@ impl SessionTarget {
     /// Reads a query. Unknown parameters are ignored.
     ///
     /// # Errors
-    /// `Invalid` without a readable conn_id, or if a parameter is repeated.
+    /// `Invalid` if the id is unreadable, or a parameter is repeated.
     pub fn read(query: &str) -> Result<Self, Refusal> {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-        let (mut conn_id, mut resume) = (None, ResumeQuery::default());
+        let (mut conn_id, mut token, mut resume) = (None, None, ResumeQuery::default());
         for (name, value) in pairs {
-            let field = if name == "conn_id" { Some(&mut conn_id) } else { resume.field(&name) };
+            let field = match &*name {
+                "conn_id" => Some(&mut conn_id),
+                "token" => Some(&mut token),
+                name => resume.field(name),
+            };
             if field.is_some_and(|field| field.replace(value).is_some()) {
                 return Err(invalid(&name, "Given more than once."));
             }
         }
-        let conn_id = conn_id.ok_or_else(|| invalid("conn_id", "Missing data for required field."))?;
-        let conn_id = parse_conn_id(&conn_id).ok_or_else(|| invalid("conn_id", "Not a valid UUID."))?;
-        Ok(Self { conn_id, resume })
+        let read_id =
+            |text: &String| parse_conn_id(text).ok_or_else(|| invalid("conn_id", "Not a valid UUID."));
+        let conn_id = conn_id.as_ref().map(read_id).transpose()?;
+        Ok(Self { conn_id, token, resume })
     }
 
     /// Reads a query in its usual form: an id in its usual form, and no parameter that another service may interpret.

@@ -6,6 +6,7 @@
 use super::routes::{AdmittedSocket, SocketRoutes};
 use super::session::{Handshake, WebsocketSession};
 use super::target::SessionTarget;
+use super::token::{self, TokenRefresher};
 use crate::auth::Gate;
 use crate::auth::allowed_origins;
 use crate::auth::guard::now_unix;
@@ -13,12 +14,14 @@ use crate::auth::proxy::single_slashes;
 use crate::auth::public_paths::Exposure;
 use crate::broker::handle::BrokerHandle;
 use crate::broker::hub::handle::HubHandle;
+use crate::broker::requests::TokenGrant;
 use crate::connection::timed_socket::TimedSocket;
 use crate::http_error::{self, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
 use crate::protocol::position::Since;
 use crate::protocol::websocket::deflate;
 use crate::transports::admission::{Admission, Charges};
+use crate::transports::resume::invalid;
 use actix_codec::{Framed, FramedParts};
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::h1::{Codec, Message};
@@ -47,8 +50,16 @@ pub struct Upgrade {
     pub exposure: Exposure,
 }
 
-/// The target of a handshake, its response, and the address slot of its socket.
-type Admitted = (AdmittedHandshake, Response<()>, Option<Box<AddressSlot>>);
+/// A handshake that passed the checks of its request.
+struct Admitted {
+    target: AdmittedHandshake,
+    response: Response<()>,
+    /// The address slot of its socket.
+    address_slot: Option<Box<AddressSlot>>,
+    /// What its token grants, until the registry has applied it.
+    grant: Option<TokenGrant>,
+    has_token: bool,
+}
 
 /// The target of a handshake.
 enum AdmittedHandshake {
@@ -89,8 +100,8 @@ impl Upgrade {
         // Some header line names a websocket. It need not be the first one, which `ws::handshake` reads.
         let named = header::HeaderValue::from_static("websocket");
         request.headers_mut().insert(header::UPGRADE, named);
-        match self.admit(request.head()) {
-            Ok((target, mut response, address_slot)) => {
+        match self.admit_with_token(request.head()).await {
+            Ok(Admitted { target, mut response, address_slot, has_token, .. }) => {
                 let client = self.client_behind_proxies(request.head());
                 let is_offered = target.may_deflate() && offers_deflate(request.head());
                 let deflate = self.admission().compresses(is_offered);
@@ -100,11 +111,12 @@ impl Upgrade {
                 }
                 match target {
                     AdmittedHandshake::Session(conn_id, since) => {
+                        let refresher = has_token.then(|| self.token_refresher(conn_id, request.head()));
                         let parts = flush_pending(framed, response).await?;
                         let (socket, rest) = parts.io.into_socket()?;
                         let (answer, rest) = (&parts.write_buf[..], &rest[..]);
                         let handshake = Handshake { conn_id, since, client, deflate, answer, rest };
-                        WebsocketSession::start(socket, handshake, self.hub, address_slot);
+                        WebsocketSession::start(socket, handshake, self.hub, address_slot, refresher);
                     }
                     AdmittedHandshake::Other(other) => {
                         framed.send(Message::Item((response, BodySize::None))).await?;
@@ -120,6 +132,27 @@ impl Upgrade {
             }
         }
         Ok(())
+    }
+
+    /// Admits a handshake, and lets the registry create or extend the connection of its token.
+    async fn admit_with_token(&self, head: &RequestHead) -> Result<Admitted, Refusal> {
+        let mut admitted = self.admit(head)?;
+        if let Some(grant) = admitted.grant.take()
+            && let AdmittedHandshake::Session(conn_id, _) = &mut admitted.target
+        {
+            *conn_id = self.admission().grant(grant).await?;
+        }
+        Ok(admitted)
+    }
+
+    fn token_refresher(&self, conn_id: Uuid, head: &RequestHead) -> TokenRefresher {
+        TokenRefresher {
+            gate: self.gate.clone(),
+            broker: self.broker.clone(),
+            conn_id,
+            peer: head.peer_addr.map(|peer| peer.ip()),
+            is_local: self.gate.may_use_well_known(head),
+        }
     }
 
     fn client_behind_proxies(&self, head: &RequestHead) -> Option<IpAddr> {
@@ -139,15 +172,21 @@ impl Upgrade {
         }
         let admission = self.admission();
         admission.begin(|allowed| allowed_origins::allows_handshake(allowed, head))?;
+        let mut grant = None;
         let target = match routes {
             None => {
-                let SessionTarget { conn_id, resume } =
-                    SessionTarget::read(head.uri.query().unwrap_or_default())?;
-                AdmittedHandshake::Session(conn_id, resume.read(&self.hub)?)
+                let target = SessionTarget::read(head.uri.query().unwrap_or_default())?;
+                let since = target.resume.read(&self.hub)?;
+                let token = target.token.as_deref().or_else(|| token::offered_token(head));
+                grant = admission.check_token(token, target.conn_id, head)?;
+                let granted = grant.as_ref().and_then(|grant| grant.connect.conn_id);
+                let conn_id = target.conn_id.or(granted).ok_or_else(missing_conn_id)?;
+                AdmittedHandshake::Session(conn_id, since)
             }
             Some(routes) => AdmittedHandshake::Other(routes.admit(&path, head)?),
         };
         let mut response = ws::handshake(head).map_err(|_| Refusal::UpgradeRequired)?;
+        let has_session = matches!(target, AdmittedHandshake::Session(..));
         let address_slot = match target {
             AdmittedHandshake::Session(..) => {
                 let peer = head.peer_addr.map(|peer| peer.ip());
@@ -155,7 +194,11 @@ impl Upgrade {
             }
             AdmittedHandshake::Other(_) => None,
         };
-        Ok((target, response.finish().drop_body(), address_slot))
+        if has_session && token::offers_subprotocol(head) {
+            response.insert_header((header::SEC_WEBSOCKET_PROTOCOL, token::SUBPROTOCOL));
+        }
+        let has_token = grant.is_some();
+        Ok(Admitted { target, response: response.finish().drop_body(), address_slot, grant, has_token })
     }
 }
 
@@ -181,6 +224,10 @@ pub(crate) fn serves(target: &str, is_other: fn(&str) -> bool) -> bool {
 pub(crate) fn offers_deflate(head: &RequestHead) -> bool {
     let offers = head.headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
     offers.filter_map(|offer| offer.to_str().ok()).any(deflate::accepts)
+}
+
+fn missing_conn_id() -> Refusal {
+    invalid("conn_id", "Missing data for required field.")
 }
 
 async fn refuse(

@@ -3,7 +3,7 @@
 use super::operator::{Operator, fast_settings, server};
 use crate::support::TestServer;
 use crate::support::listener::{Listener, Transport};
-use channelstream::config::Settings;
+use channelstream::config::{FileFormat, Settings, parse};
 use serde_json::{Value, json};
 
 fn column<'a>(list: &'a Value, name: &str) -> Vec<&'a Value> {
@@ -94,6 +94,23 @@ async fn channel_page_shows_its_last_messages() {
         (messages[19]["message"].is_null(), messages[19]["bytes"].as_u64().unwrap() > 10_000),
         (true, true)
     );
+}
+
+#[actix_rt::test]
+async fn channel_page_shows_the_rules_of_the_channel() {
+    let text = "[[channels]]\nmatch = 'news*'\nfixed = ['store_history']\nframes = 7\n";
+    let channels = parse(text, FileFormat::Toml, "a.toml".as_ref()).unwrap().channels;
+    let server = TestServer::start(Settings { channels, ..fast_settings() });
+    let (backend, operator) = (server.backend(), Operator::sign_in(&server).await);
+    backend.configure(&["news", "other"], json!({"store_history": true})).await;
+    let news = operator.get("/admin/channel.json?name=news").await;
+    assert_eq!(news["settings"]["store_history"], json!(false));
+    let rules = &news["rules"];
+    assert_eq!((&rules["match"], &rules["frames"]), (&json!("news*"), &json!(7)));
+    assert_eq!((&rules["fixed"], &rules["defaults"]), (&json!(["store_history"]), &news["settings"]));
+    let other = operator.get("/admin/channel.json?name=other").await;
+    assert_eq!((&other["rules"]["match"], &other["rules"]["fixed"]), (&json!(""), &json!([])));
+    assert_eq!(other["settings"]["store_history"], json!(true));
 }
 
 #[actix_rt::test]

@@ -1,15 +1,18 @@
 //! The readers of request bodies accept exactly what the description documents.
 
 use super::{document, keys, resolved, validator};
+use channelstream::api::block::{parse_block, parse_unblock};
 use channelstream::api::body::RequestLimits;
 use channelstream::api::channel_config::ChannelConfigRequest;
 use channelstream::api::connect::ConnectRequest;
 use channelstream::api::disconnect::DisconnectRequest;
+use channelstream::api::end::EndRequest;
 use channelstream::api::info::InfoRequest;
 use channelstream::api::message_delete::parse_deletes;
 use channelstream::api::message_patch::parse_edits;
 use channelstream::api::message_post::parse_messages;
 use channelstream::api::subscribe::SubscribeRequest;
+use channelstream::api::token::parse_refresh;
 use channelstream::api::user_state::parse_user_state;
 use channelstream::config::Settings;
 use channelstream::console::endpoints::commands::DisconnectUserRequest;
@@ -26,7 +29,7 @@ const CONN_ID: &str = "0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9";
 /// Reads a body as an endpoint does, and returns what it read as text.
 type Reader = fn(&[u8], &RequestLimits) -> Result<String, String>;
 
-const BODIES: [(&str, &str, Reader); 15] = [
+const BODIES: [(&str, &str, Reader); 19] = [
     ("post", "/connect", |body, limits| debug_text(ConnectRequest::parse(body, limits))),
     ("post", "/subscribe", |body, limits| debug_text(SubscribeRequest::parse(body, Some(CONN_ID), limits))),
     ("post", "/unsubscribe", |body, limits| debug_text(SubscribeRequest::parse(body, Some(CONN_ID), limits))),
@@ -36,7 +39,11 @@ const BODIES: [(&str, &str, Reader); 15] = [
     ("delete", "/message", |body, limits| debug_text(parse_deletes(body, limits))),
     ("post", "/channel_config", |body, limits| debug_text(ChannelConfigRequest::parse(body, limits))),
     ("post", "/info", |body, limits| debug_text(InfoRequest::parse(body, limits))),
+    ("post", "/end", |body, limits| debug_text(EndRequest::parse(body, limits))),
+    ("post", "/block", |body, limits| debug_text(parse_block(body, limits))),
+    ("delete", "/block", |body, limits| debug_text(parse_unblock(body, limits))),
     ("post", "/disconnect", |body, limits| debug_text(DisconnectRequest::parse(body, limits))),
+    ("post", "/token", |body, limits| debug_text(parse_refresh(body, limits))),
     ("post", "/admin/message", |body, limits| debug_text(parse_messages(body, limits, now()))),
     ("post", "/admin/channel_config", |body, limits| debug_text(ChannelConfigRequest::parse(body, limits))),
     ("post", "/admin/disconnect", |body, limits| debug_text(DisconnectRequest::parse(body, limits))),
@@ -176,6 +183,10 @@ fn near(document: &Value, schema: &Value, depth: usize) -> BoxedStrategy<Value> 
         let first = near(document, &shapes[0], depth);
         return prop_oneof![4 => first, 1 => tree()].boxed();
     }
+    if let Some(parts) = schema["allOf"].as_array() {
+        // The first part has the properties, the others only restrict them.
+        return near(document, &parts[0], depth);
+    }
     let guess = match schema["type"].as_str() {
         Some("object") => object(document, schema, depth),
         Some("array") => prop::collection::vec(near(document, &schema["items"], depth - 1), 0..3)
@@ -253,7 +264,7 @@ const HOLDERS: [Holder; 9] = [
     ),
     ("MessageEditBody", ("patch", "/message"), |it| json!([it]), || json!({"uuid": CONN_ID})),
     ("MessagesDeleteBody", ("delete", "/message"), |it| json!([it]), || json!({"uuid": CONN_ID})),
-    ("ChannelConfigBody", ("post", "/channel_config"), |it| json!({"c": it}), || json!({})),
+    ("EndBody", ("post", "/end"), |it| it, || json!({"user": "u"})),
     ("InfoResolution", ("post", "/info"), |it| json!({"info": it}), || json!({})),
 ];
 

@@ -8,5 +8,7 @@ mod catchup;
 mod edits;
 mod reconnect;
 mod presence;
+mod presence_modes;
+mod replay;
 mod lifetime;
 mod recovery;

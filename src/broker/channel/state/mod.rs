@@ -1,14 +1,18 @@
 //! The state of a channel: members, presence, history, frames. Pure; the caller passes the time.
 
+mod presence;
 mod publishing;
 
 use super::buffer::{Buffer, Place};
+use super::frame_ages::FrameAges;
 use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
+use super::presence_changes::PresenceChanges;
 use crate::broker::dense_map::DenseMap;
 use crate::broker::hub::messages::{Attaching, JoinedChannel, Recovery, Stamped, Subscription, ToHub};
 use crate::broker::recovery::Return;
 use crate::broker::stamps::Stamps;
+use crate::config::{ChannelRules, Replay};
 use crate::protocol::event::{Encoder, Presence, PresenceEvent, UserView};
 use crate::protocol::frame::{Audience, Frame};
 use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Epoch, HubId, Offset, Position, UserId};
@@ -47,12 +51,19 @@ pub struct ChannelState {
     settings: ChannelSettings,
     encoder: Encoder,
     retention: Retention,
+    rules: Arc<ChannelRules>,
     last_active: Timestamp,
     position: Position,
     stamps: Arc<Stamps>,
     members: DenseMap<Member>,
     present_users: ChannelMembers,
     connections: u32,
+    /// What members are not notified of yet, where they are notified once in an interval.
+    changes: Option<Box<PresenceChanges>>,
+    /// The time in ms, if the rules contain intervals.
+    clock_ms: u64,
+    /// Set if frames are kept for a limited time.
+    frame_ages: Option<Box<FrameAges>>,
     /// The number of sessions on each hub.
     sessions: Vec<u32>,
     history: VecDeque<Arc<StoredMessage>>,
@@ -76,17 +87,34 @@ impl ChannelState {
             settings,
             encoder,
             retention,
+            rules: Arc::default(),
             last_active: now,
             position: Position::start(epoch),
             stamps,
             members: DenseMap::default(),
             present_users: ChannelMembers::default(),
             connections: 0,
+            changes: None,
+            clock_ms: 0,
+            frame_ages: None,
             sessions: Vec::new(),
             history: VecDeque::new(),
             frames: Buffer::default(),
             recorded_frames: None,
         }
+    }
+
+    /// Sets the operator's rules for this channel.
+    pub fn with_rules(mut self, rules: Arc<ChannelRules>) -> Self {
+        if let Some(frames) = rules.frames {
+            self.retention.frames = frames;
+        }
+        if rules.frames_age_s > 0 {
+            let ages = FrameAges::new(self.retention.frames, rules.frames_age_s);
+            self.frame_ages = Some(Box::new(ages));
+        }
+        self.rules = rules;
+        self
     }
 
     pub fn join(
@@ -100,12 +128,16 @@ impl ChannelState {
         if self.members.get(&conn).is_some() {
             return self.return_present(conn, user, now, effects);
         }
-        let joined = Place { offset: self.position.offset, stamp: self.stamps.next(now) };
+        let replays = self.rules.replay == Replay::Members;
+        let offset = if replays { 0 } else { self.position.offset };
+        let joined = Place { offset, stamp: self.stamps.next(now) };
         self.members.insert(Member::new(conn, user.id, joined));
         self.enter(conn, user, now, effects);
         if let Some(location) = location {
-            // Its stream begins here, not before its own subscription.
-            self.set_cursor(conn, self.position.offset);
+            if !replays {
+                // Its stream begins here, not before its own subscription.
+                self.set_cursor(conn, self.position.offset);
+            }
             self.attach_session(conn, location, None, effects);
         }
     }
@@ -141,6 +173,7 @@ impl ChannelState {
         attaching: Option<Attaching>,
         effects: &mut ChannelEffects,
     ) {
+        self.evict_old_frames();
         let Some(member) = self.members.get_mut(&conn) else { return };
         let (part, resume) = attaching.map_or((None, None), |of| (Some(of.part), of.resume));
         let recovery = resume.map(|resume| {
@@ -195,9 +228,11 @@ impl ChannelState {
         let Some(member) = self.members.get_mut(&conn).filter(|member| member.present) else { return };
         member.present = false;
         self.connections -= 1;
-        if let Some(user) = self.present_users.leave(member.user) {
-            self.announce(user, Presence::Parted, now, effects);
+        let (user, keep_until) = (member.user, self.keep_until());
+        if let Some(user) = self.present_users.leave(user, keep_until) {
+            self.change_presence(user, Presence::Parted, now, effects);
         }
+        self.change_numbers();
     }
 
     /// A connection is present again without a session.
@@ -216,8 +251,9 @@ impl ChannelState {
         member.present = true;
         self.connections += 1;
         if self.present_users.enter(&view) {
-            self.announce(view, Presence::Joined, now, effects);
+            self.change_presence(view, Presence::Joined, now, effects);
         }
+        self.change_numbers();
     }
 
     fn announce(
@@ -227,10 +263,8 @@ impl ChannelState {
         now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
-        if !self.settings.notify_presence {
-            return;
-        }
-        let with_list = self.settings.broadcast_presence_with_user_lists;
+        let with_list = self.settings.broadcast_presence_with_user_lists
+            && self.rules.allows_list(self.present_users.len());
         let users = if with_list { self.present_users.list() } else { UserList::default() };
         let (uuid, channel) = (Uuid::new_v4(), self.identity.name.clone());
         let event = PresenceEvent { uuid, channel, user, presence, users, timestamp: *now };
@@ -260,6 +294,9 @@ impl ChannelState {
     ) {
         if !self.present_users.update_view(&view) {
             return;
+        }
+        if let Some(changes) = &mut self.changes {
+            changes.update_view(&view);
         }
         if let Some(changed) = changed.filter(|_| self.settings.notify_state) {
             let frame = self.encoder.state_change(&self.identity.name, &view, changed, now);
@@ -345,3 +382,5 @@ mod tests;
 mod catchup_model_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod presence_model_tests;

@@ -4,44 +4,50 @@ use super::{ChannelEffects, ChannelState};
 use crate::broker::channel::buffer::{Place, edited, encode};
 use crate::broker::channel::messages::{Publication, StoredMessage};
 use crate::broker::hub::messages::{Stamped, ToHub};
+use crate::broker::receipts::StreamReceipt;
 use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ConnectionSlot, HubId};
 use crate::protocol::time::Timestamp;
 use std::sync::Arc;
+use uuid::Uuid;
 
 impl ChannelState {
-    /// Publishes a message, edit or deletion. `locations`, if given, are all sessions that may receive it.
+    /// Publishes a message, edit or deletion. `locations`, if given, are all sessions that may receive it. Returns its
+    /// receipt.
     pub fn publish(
         &mut self,
         publication: Publication,
         locations: Option<Vec<ConnectionSlot>>,
         now: &Timestamp,
         effects: &mut ChannelEffects,
-    ) {
+    ) -> StreamReceipt {
         let edited_uuid = match &publication {
             Publication::Edit(edit, _) => Some(edit.uuid),
             Publication::Post(..) | Publication::Delete(..) => None,
         };
-        let (frame, stored) = match publication {
+        let (frame, stored, in_history) = match publication {
             Publication::Post(message, audience) => {
                 let is_stored = self.settings.store_history && !message.delivery.no_history;
                 let (frame, stored) = encode(StoredMessage { message, edited: None }, audience, self.encoder);
                 if is_stored {
                     self.append_history(stored.clone());
                 }
-                (frame, Some(stored))
+                (frame, Some(stored), is_stored && !self.history.is_empty())
             }
             Publication::Edit(edit, audience) => {
+                let mut in_history = false;
                 for stored in self.history.iter_mut().filter(|stored| stored.message.uuid == edit.uuid) {
                     *stored = Arc::new(edited(stored, &edit));
+                    in_history = true;
                 }
                 self.frames.edit(&edit, self.encoder);
-                (Arc::new(self.encoder.edit(&edit, audience)), None)
+                (Arc::new(self.encoder.edit(&edit, audience)), None, in_history)
             }
             Publication::Delete(delete, audience) => {
                 self.history.retain(|stored| stored.message.uuid != delete.uuid);
                 self.frames.delete(delete.uuid);
-                (Arc::new(self.encoder.delete(delete.uuid, Some(&self.identity.name), audience)), None)
+                let frame = self.encoder.delete(delete.uuid, Some(&self.identity.name), audience);
+                (Arc::new(frame), None, false)
             }
         };
         let Place { offset, stamp } = self.next_place(now);
@@ -56,6 +62,21 @@ impl ChannelState {
             }
             _ => self.buffer_frame(stamped, stored),
         }
+        StreamReceipt {
+            position: Some(self.position),
+            online: self.sessions.iter().sum(),
+            is_kept: in_history || (self.settings.store_frames && self.retention.frames > 0),
+        }
+    }
+
+    /// The receipt of an item that was published earlier, as it is now. `message` is the message that the history contains
+    /// if it contains the item.
+    pub fn recheck(&self, stream: StreamReceipt, message: Option<Uuid>) -> StreamReceipt {
+        let in_frames = stream
+            .position
+            .is_some_and(|at| at.epoch == self.position.epoch && self.frames.contains(at.offset));
+        let in_history = || self.history.iter().any(|stored| Some(stored.message.uuid) == message);
+        StreamReceipt { is_kept: stream.is_kept && (in_frames || in_history()), ..stream }
     }
 
     fn append_history(&mut self, stored: Arc<StoredMessage>) {
@@ -87,7 +108,19 @@ impl ChannelState {
     pub(super) fn next_place(&mut self, now: &Timestamp) -> Place {
         self.last_active = *now;
         self.position.offset += 1;
+        if let Some(ages) = &mut self.frame_ages {
+            ages.push(self.position.offset, self.clock_ms);
+        }
+        self.evict_old_frames();
         Place { offset: self.position.offset, stamp: self.stamps.next(now) }
+    }
+
+    /// Removes frames that are older than the rules allow.
+    pub(super) fn evict_old_frames(&mut self) {
+        let old = self.frame_ages.as_mut().and_then(|ages| ages.take_old(self.clock_ms));
+        if let Some(offset) = old {
+            self.frames.evict_through(offset);
+        }
     }
 
     pub(super) fn deliver(&mut self, stamped: &Stamped, effects: &mut ChannelEffects) {

@@ -1,0 +1,230 @@
+//! The idempotency keys of recent requests: a repeated request publishes nothing and is answered like the first
+//! (draft-ietf-httpapi-idempotency-key-header-06).
+//!
+//! Of each request the table stores a fingerprint, its time and the positions of its items: the body of the repeated
+//! request suffices to write the answer again. A key is stored until its window has passed, and none is removed early.
+
+use crate::broker::requests::Receipts;
+use crate::http_error::{OverLimit, Refusal};
+use crate::protocol::time::Timestamp;
+use crate::telemetry::in_flight::BoundedCounter;
+use crate::telemetry::limits::Limit;
+use actix_web::http::Method;
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// The table is locked in parts, so that threads rarely wait for each other.
+const SHARDS: usize = 16;
+
+/// The table of keys. A key is identified by half of a MAC that is made with the secret of its request, so keys of
+/// different secrets are different.
+#[derive(Debug)]
+pub struct IdempotencyKeys {
+    shards: [Mutex<Shard>; SHARDS],
+    /// Each item of a request counts, and each user of a private item: they have positions of their own. A request is
+    /// admitted as long as the limit is not reached, however many items it has.
+    stored: Arc<BoundedCounter>,
+    max: usize,
+    window_ms: u64,
+    started: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    keys: HashMap<u128, KeyRecord>,
+    /// The published keys, and the time in ms at which each ends. Approximately in order of these times.
+    ends: VecDeque<(u64, u128)>,
+}
+
+#[derive(Debug)]
+struct KeyRecord {
+    fingerprint: u128,
+    first: Timestamp,
+    /// `None` as long as the first request may still be refused.
+    published: Option<Arc<Receipts>>,
+    is_answered: bool,
+    /// Its part of [`IdempotencyKeys::stored`].
+    count: usize,
+}
+
+/// The result of [`IdempotencyKeys::claim`].
+#[derive(Debug)]
+pub enum Claimed<'a> {
+    /// The key is new. The request publishes its items.
+    New(Claim<'a>),
+    /// The items are published.
+    Known {
+        /// The time of the first request.
+        first: Timestamp,
+        receipts: Arc<Receipts>,
+    },
+}
+
+/// The right of a request to publish under a new key. Dropping it frees the key unless the items were published; then
+/// the key is stored, and other requests with it are answered.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    keys: &'a IdempotencyKeys,
+    key: u128,
+    first: Timestamp,
+    at_ms: u64,
+    published: Option<Arc<Receipts>>,
+}
+
+/// Identifies a request apart from its key.
+pub fn fingerprint(method: &Method, body: &[u8]) -> u128 {
+    let start = format!("{method} /message\n");
+    let digest = Sha256::new().chain_update(start).chain_update(body).finalize();
+    digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+}
+
+impl IdempotencyKeys {
+    /// Stores keys for `window_ms`, and at most `max` items.
+    pub fn new(max: usize, window_ms: u64) -> Self {
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { shards, stored: Arc::new(BoundedCounter::new(max)), max, window_ms, started: Instant::now() }
+    }
+
+    /// Counts the stored items.
+    pub fn stored(&self) -> &Arc<BoundedCounter> {
+        &self.stored
+    }
+
+    /// Looks a key up, and claims it if it is new. `now` is the time of the request.
+    ///
+    /// # Errors
+    /// `IdempotencyKeyReused` if the first request was another one, `IdempotencyInProgress` if it is not answered yet,
+    /// `OverLimit` if there is no room.
+    pub fn claim(&self, key: u128, fingerprint: u128, now: Timestamp) -> Result<Claimed<'_>, Refusal> {
+        self.claim_at(key, fingerprint, now, self.now_ms())
+    }
+
+    fn claim_at(
+        &self,
+        key: u128,
+        fingerprint: u128,
+        first: Timestamp,
+        now_ms: u64,
+    ) -> Result<Claimed<'_>, Refusal> {
+        if self.stored.is_full() {
+            self.sweep_at(now_ms);
+        }
+        let mut shard = self.shard(key);
+        shard.remove_ended(now_ms, &self.stored);
+        if let Some(known) = shard.keys.get(&key) {
+            return known.answer(fingerprint);
+        }
+        if !self.stored.try_add(1) {
+            drop(shard);
+            return Err(self.full(now_ms).into());
+        }
+        let record = KeyRecord { fingerprint, first, published: None, is_answered: false, count: 1 };
+        shard.keys.insert(key, record);
+        Ok(Claimed::New(Claim { keys: self, key, first, at_ms: now_ms, published: None }))
+    }
+
+    /// Removes the keys whose window has passed.
+    pub fn sweep(&self) {
+        self.sweep_at(self.now_ms());
+    }
+
+    fn sweep_at(&self, now_ms: u64) {
+        for shard in &self.shards {
+            locked(shard).remove_ended(now_ms, &self.stored);
+        }
+    }
+
+    /// The refusal at the limit, with the time until a key ends.
+    fn full(&self, now_ms: u64) -> OverLimit {
+        let next = |shard| locked(shard).ends.front().map(|(end_ms, _)| *end_ms);
+        let next_ms = self.shards.iter().filter_map(next).min().unwrap_or(now_ms);
+        let wait_s = next_ms.saturating_sub(now_ms).div_ceil(1_000).max(1);
+        OverLimit { retry_after_s: Some(wait_s), ..OverLimit::of(Limit::IdempotencyKeys, self.max) }
+    }
+
+    fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
+        locked(&self.shards[(key % SHARDS as u128) as usize])
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shard {
+    fn remove_ended(&mut self, now_ms: u64, stored: &BoundedCounter) {
+        while let Some((_, key)) = self.ends.front().filter(|(end_ms, _)| *end_ms <= now_ms).copied() {
+            self.ends.pop_front();
+            if let Some(record) = self.keys.remove(&key) {
+                stored.sub(record.count);
+            }
+        }
+        if self.keys.is_empty() {
+            // Frees the memory of earlier keys.
+            *self = Self::default();
+        }
+    }
+}
+
+impl KeyRecord {
+    fn answer(&self, fingerprint: u128) -> Result<Claimed<'static>, Refusal> {
+        match &self.published {
+            _ if self.fingerprint != fingerprint => Err(Refusal::IdempotencyKeyReused),
+            Some(receipts) if self.is_answered => {
+                Ok(Claimed::Known { first: self.first, receipts: receipts.clone() })
+            }
+            _ => Err(Refusal::IdempotencyInProgress),
+        }
+    }
+}
+
+impl Claim<'_> {
+    /// The time of the request.
+    pub fn first(&self) -> Timestamp {
+        self.first
+    }
+
+    /// Stores that the request publishes its items now, to this many streams.
+    pub fn publish(&mut self, receipts: &Arc<Receipts>, streams: usize) {
+        let mut shard = self.keys.shard(self.key);
+        let Some(record) = shard.keys.get_mut(&self.key) else { return };
+        let more = streams.saturating_sub(record.count);
+        record.count += more;
+        record.published = Some(receipts.clone());
+        shard.ends.push_back((self.at_ms.saturating_add(self.keys.window_ms), self.key));
+        drop(shard);
+        self.keys.stored.add(more);
+        self.published = Some(receipts.clone());
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut shard = self.keys.shard(self.key);
+        match &self.published {
+            None => {
+                shard.keys.remove(&self.key);
+                self.keys.stored.sub(1);
+            }
+            Some(receipts) => {
+                // The window may have passed, and another request may have claimed the key.
+                let own = |record: &&mut KeyRecord| {
+                    record.published.as_ref().is_some_and(|published| Arc::ptr_eq(published, receipts))
+                };
+                if let Some(record) = shard.keys.get_mut(&self.key).filter(own) {
+                    record.is_answered = true;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "idempotency_tests.rs"]
+mod tests;
