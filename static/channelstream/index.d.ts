@@ -29,6 +29,8 @@ export interface MessageFrame<P = Payload> {
     edited: string | null;
     /** Whether it was sent before this transport was opened. */
     catchup: boolean;
+    /** Its number in the channel, or in the private messages. Absent if the server is older, or `resume` is off. */
+    offset?: number;
 }
 
 /** A message was changed. Unchanged keys are absent, so merge the frame over the stored message. */
@@ -42,6 +44,7 @@ export interface MessageEditFrame<P = Payload> {
     date?: string;
     message?: P;
     catchup?: boolean;
+    offset?: number;
 }
 
 /** A message was deleted. */
@@ -50,6 +53,7 @@ export interface MessageDeleteFrame {
     channel: string | null;
     uuid: string;
     catchup?: boolean;
+    offset?: number;
 }
 
 /** A user in the list of a channel's members. */
@@ -72,6 +76,7 @@ export interface PresenceFrame {
     /** All members if the channel's `broadcast_presence_with_user_lists` is on, otherwise empty. */
     users: User[];
     catchup: boolean;
+    offset?: number;
 }
 
 /** The state of a channel's member changed. */
@@ -84,6 +89,7 @@ export interface UserStateFrame {
     date?: string;
     message: { state: UserState; changed: { key: string; value: UserState[string] }[] };
     catchup: boolean;
+    offset?: number;
 }
 
 /** Any frame of the server. Ignore unknown types, because later servers may add types. */
@@ -154,7 +160,7 @@ export interface SubscribeReply {
 // ---- Events --------------------------------------------------------------------------------------------------------
 
 /** The state of a connection. */
-export type ConnectionState = 'disconnected' | 'connecting' | 'connected' | 'reconnecting';
+export type ConnectionState = 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'failed';
 
 /** Why the connection is in its state. */
 export type StateReason =
@@ -172,10 +178,12 @@ export type StateReason =
     | 'closed'
     /** Another socket or poll uses this connection id. */
     | 'taken-over'
-    /** connect() failed and `shouldReconnect` is off. */
+    /** The application has ended the connection, or the server has blocked the user. */
+    | 'ended'
+    /** connect() failed and `shouldReconnect` is off, or `getToken` failed three times in a row. */
     | 'failed';
 
-export type TransportName = 'websocket' | 'longpoll';
+export type TransportName = 'websocket' | 'sse' | 'longpoll';
 
 export interface StateEvent {
     state: ConnectionState;
@@ -243,7 +251,31 @@ export interface ConnectionEvents extends FrameEvents {
     close: CloseEvent;
     retry: RetryEvent;
     channels: ChannelsEvent;
+    /** Once for each stream after a return: whether everything that was sent meanwhile follows. */
+    recovered: RecoveredEvent;
     error: ChannelStreamError;
+}
+
+/** Why frames were lost. Later servers may add reasons. */
+export type LossReason = 'evicted' | 'not-kept' | 'epoch' | 'restart' | 'ahead' | 'joined-later' | (string & {});
+
+/** The offsets of the frames that may be lost: those after `after`, up to and including `upto`. */
+export interface Gap {
+    after: number;
+    upto: number;
+}
+
+export interface GapEvent {
+    reason: LossReason | null;
+    /** Null if the offsets are unknown. */
+    gap: Gap | null;
+}
+
+export interface RecoveredEvent extends GapEvent {
+    /** Null for the private messages. */
+    channel: string | null;
+    /** Whether all frames since the last one follow. The `reason` is null then. */
+    recovered: boolean;
 }
 
 export type SubscriptionState = 'unsubscribed' | 'subscribing' | 'subscribed';
@@ -270,6 +302,8 @@ export interface ChannelEvents<P = Payload> extends FrameEvents<P> {
     members: User[];
     /** The kept messages were updated from the server's history. */
     history: HistoryEvent<P>;
+    /** Frames were lost. The channel loads its history again if there is an `infoUrl`. */
+    gap: GapEvent;
     error: ChannelStreamError;
 }
 
@@ -306,7 +340,7 @@ export type ErrorCode =
 export class ChannelStreamError extends Error {
     readonly name: 'ChannelStreamError';
     readonly code: ErrorCode;
-    /** The call that failed: a kind of request, or `ready`. */
+    /** The call that failed: a kind of request, `ready`, or `token`. */
     readonly operation: string;
     /** Status of the response, or 0 without one. */
     readonly status: number;
@@ -336,6 +370,20 @@ export class ChannelStreamRequest {
     /** Ends the request without calling any of its handlers. */
     abort(): void;
 }
+
+/** Why a token is needed. */
+export type TokenReason =
+    /** connect() was called. */
+    | 'connect'
+    /** The present token will expire soon. */
+    | 'refresh'
+    /** The present token has expired, or the application has ended the connection so that it connects again. */
+    | 'expired'
+    /** The server has refused the present token. */
+    | 'refused';
+
+/** Returns a connection token (a JWT) of the application for the page's user. */
+export type GetToken = (request: { user: string; reason: TokenReason }) => Promise<string> | string;
 
 export type Mutator = (request: ChannelStreamRequest) => void;
 
@@ -375,10 +423,18 @@ export interface ConnectionOptions {
     messageDeleteUrl: string;
     /** View for info(). */
     infoUrl: string;
-    /** The server's websocket address, ws: or wss:. If empty, the connection uses only long-polling. */
+    /** The server's websocket address, ws: or wss:. If empty, the connection uses no websocket. */
     websocketUrl: string;
-    /** The server's long-polling address. If empty, the connection uses only the websocket. */
+    /** The server's long-polling address. If empty, the connection does not poll. */
     longPollUrl: string;
+    /** The server's address of server-sent events. If empty, it is `longPollUrl` with /sse instead of /listen. */
+    sseUrl: string;
+    /** The transports to use, the preferred one first. Default: websocket, sse, longpoll. */
+    transports: TransportName[];
+    /** Whether the server continues where the connection was cut, and reports losses. Default: true. */
+    resume: boolean;
+    /** Returns a token with which the page connects instead of `connectUrl`. Default: null. */
+    getToken: GetToken | null;
     /** The server's /disconnect, which disconnect() calls. */
     disconnectUrl: string;
     /** Whether to reconnect after a failure. Default: true. */
@@ -393,7 +449,10 @@ export interface ConnectionOptions {
     maxReconnectDelayMs: number;
     /** How long the server keeps a lost connection (its `grace_time_ms`), in ms. Default: 30000. */
     graceTimeMs: number;
-    /** Silence that ends a websocket, in ms. Null: three heartbeat intervals, at least 15 s. Default: null. */
+    /**
+     * Silence that ends a websocket, or after which a stream of events is opened again, in ms. Null: three heartbeat
+     * intervals, at least 15 s, and 2 minutes for a stream. Default: null.
+     */
     silenceTimeoutMs: number | null;
     /** How long to wait for a response of the web application, in ms. Default: 120000. */
     requestTimeoutMs: number;
@@ -429,6 +488,10 @@ export class ChannelStreamConnection extends Emitter<ConnectionEvents> implement
     infoUrl: string;
     websocketUrl: string;
     longPollUrl: string;
+    sseUrl: string;
+    transports: TransportName[];
+    resume: boolean;
+    getToken: GetToken | null;
     disconnectUrl: string;
     shouldReconnect: boolean;
     noWebsocket: boolean;

@@ -157,7 +157,7 @@ var History = class {
       this.remember(frame.uuid);
       this.put(at, frame);
     } else if (frame.type === "message:edit" && at >= 0) {
-      const { type, catchup, ...changes } = frame;
+      const { type, catchup, offset, ...changes } = frame;
       this.put(at, { ...this.messages[at], ...changes });
     } else if (frame.type === "message:delete" && at >= 0) {
       this.messages = this.messages.filter((_, index) => index !== at);
@@ -186,6 +186,13 @@ function objectsOf(value) {
 function ownValue(object, name) {
   const isObject = object !== null && typeof object === "object";
   return isObject && Object.prototype.hasOwnProperty.call(object, name) ? object[name] : void 0;
+}
+function fromJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return void 0;
+  }
 }
 
 // src/presence.js
@@ -246,7 +253,7 @@ function sameState(one, other) {
 
 // src/channel.js
 var FRAME_TYPES = ["message", "message:edit", "message:delete", "presence", "user_state_change"];
-var EVENTS = ["state", "frame", ...FRAME_TYPES, "join", "leave", "members", "history", "error"];
+var EVENTS = ["state", "frame", ...FRAME_TYPES, "join", "leave", "members", "history", "gap", "error"];
 var MESSAGE_LIMIT = 100;
 var ChannelStreamChannel = class extends Emitter {
   /**
@@ -520,13 +527,6 @@ function newRequest() {
 // src/request.js
 var REQUEST_TIMEOUT_MS = 12e4;
 var LAST_SUCCESS = 400;
-var parsed = (text) => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-};
 function withParameter(url, name, value) {
   const wellFormed = String(value).replace(/\p{Surrogate}/gu, "�");
   const address = String(url);
@@ -613,7 +613,8 @@ var ChannelStreamRequest = class {
       this.handleRequest(request);
       return;
     }
-    const data = parsed(request.responseText);
+    const parsed = fromJson(request.responseText);
+    const data = parsed === void 0 ? request.responseText : parsed;
     if (request.status && request.status <= LAST_SUCCESS) {
       this.handleResponse(request, data);
     } else {
@@ -861,6 +862,7 @@ var Backoff = class {
 };
 
 // src/subscriptions.js
+var SPREAD_MS = 5e3;
 var Subscriptions = class {
   /** @param {import('./connection.js').ChannelStreamConnection} connection */
   constructor(connection) {
@@ -872,6 +874,9 @@ var Subscriptions = class {
     this.waiting = /* @__PURE__ */ new Map();
     this.backoff = new Backoff();
     this.timer = void 0;
+    this.isKnown = true;
+    this.stale = /* @__PURE__ */ new Set();
+    this.reloading = void 0;
   }
   /** @param {string} name */
   channel(name) {
@@ -946,7 +951,7 @@ var Subscriptions = class {
   flush() {
     clearTimeout(this.timer);
     const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.requested.has(name));
-    if (!this.connection._hasId || names.length === 0) {
+    if (!this.connection._hasId || !this.isKnown || names.length === 0) {
       return;
     }
     if (this.connection.subscribeUrl) {
@@ -1066,6 +1071,8 @@ var Subscriptions = class {
   /** Rejects what is pending, because the page has ended the connection. */
   close() {
     clearTimeout(this.timer);
+    clearTimeout(this.reloading);
+    this.stale.clear();
     this.requested.clear();
     const error = () => new ChannelStreamError("closed", "subscribe", "the connection was closed");
     [...this.waiting.keys()].forEach((name) => this.settle(name, error()));
@@ -1083,9 +1090,31 @@ var Subscriptions = class {
       channel._take(ownValue(info?.channels, name), users, records?.get(name));
     }
   }
-  /** Requests members and history of the joined channels from the application, if there is an `infoUrl`. */
-  refresh() {
-    const names = [...this.channels.keys()].filter((name) => this.isJoined(name));
+  /**
+   * Reports that messages of a channel were lost, and loads its history.
+   *
+   * @param {import('../index.js').RecoveredEvent & {channel: string}} loss
+   * @param {boolean} reload whether no other answer contains the history
+   */
+  lose({ channel: name, reason, gap }, reload) {
+    this.channels.get(name)?._emit("gap", { reason, gap });
+    if (!reload) {
+      return;
+    }
+    this.stale.add(name);
+    clearTimeout(this.reloading);
+    this.reloading = setTimeout(() => {
+      this.refresh([...this.stale]);
+      this.stale.clear();
+    }, reason === "restart" ? Math.random() * SPREAD_MS : 0);
+  }
+  /**
+   * Requests members and history of channels from the application, if there is an `infoUrl`.
+   *
+   * @param {Iterable<string>} [among] by default all channels
+   */
+  refresh(among = this.channels.keys()) {
+    const names = [...among].filter((name) => this.channels.has(name) && this.isJoined(name));
     if (this.connection.infoUrl && names.length > 0) {
       this.connection.info(names);
     }
@@ -1103,7 +1132,7 @@ var Subscriptions = class {
 };
 
 // src/backend.js
-var EVENTS2 = ["state", "connect", "open", "close", "retry", "channels", "error", "frame", ...FRAME_TYPES];
+var EVENTS2 = ["state", "connect", "open", "close", "retry", "recovered", "channels", "error", "frame", ...FRAME_TYPES];
 var ChannelStreamBackend = class extends ChannelStreamCallbacks {
   /** @type {string[]} the channels that connect() requests; afterwards those that the server has confirmed */
   channels = [];
@@ -1320,6 +1349,28 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
     }
     return previousId;
   }
+  /**
+   * Takes over the channels of a connection that the server has made from a token.
+   *
+   * @param {?string[]} all null if the server has not named all of them
+   * @param {string[]} added
+   */
+  _takeChannels(all, added) {
+    const before = listOf(this.channels);
+    const now = [.../* @__PURE__ */ new Set([...all ?? before, ...added])];
+    const isFirst = all !== null && !this._subscriptions.isKnown;
+    if (isFirst) {
+      this.channels = before.filter((name) => now.includes(name));
+    }
+    if (isFirst || now.join() !== before.join()) {
+      this._setChannels(now);
+    }
+    if (isFirst) {
+      this._subscriptions.isKnown = true;
+      this._subscriptions.flush();
+      this._subscriptions.refresh();
+    }
+  }
   /** @param {any} channels the value from a response */
   _setChannels(channels) {
     if (!Array.isArray(channels)) {
@@ -1342,197 +1393,146 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
   }
 };
 
-// src/longpoll.js
-var HASTY_MS = 1e3;
-var WAITS = 3;
-var LEAST_LIMIT_MS = 15e3;
-var MOST_LIMIT_MS = 12e4;
-var LongPollListener = class {
+// src/positions.js
+var POSITIONS_BYTES = 2048;
+var ELEMENTS = ["attached", "subscribed", "cursor", "token"];
+var PRIVATE = "";
+function answersOf({ type, channel, offset, streams, private: own, ...answer }) {
+  return type === "subscribed" ? [[channel, { ...answer, from: offset }]] : [...Object.entries(streams ?? {}), ...own ? [
+    /** @type {[string, any]} */
+    [PRIVATE, own]
+  ] : []];
+}
+var isReply = (element) => element?.type === "attached" || element?.type === "cursor";
+function reportsLoss(list) {
+  const replies = listOf(list).filter(isReply);
+  return replies.length > 0 ? replies.flatMap(answersOf).some(([, { recovered }]) => recovered === false) : void 0;
+}
+var isIdle = (list) => listOf(list).every((item) => item?.type === "cursor");
+var Positions = class {
+  constructor() {
+    this.clear();
+  }
+  clear() {
+    this.streams = /* @__PURE__ */ new Map();
+    this.cursor = null;
+    this.uncovered = false;
+    this.returning = false;
+    this.named = false;
+  }
+  /**
+   * Takes over the cursor of an event.
+   *
+   * @param {string} cursor empty if there is none yet
+   */
+  note(cursor) {
+    if (cursor) {
+      this.cursor = cursor;
+    }
+  }
   /**
    * @param {string} url
-   * @param {LongPollEvents} events
-   * @param {object} options
-   * @param {boolean} options.trusted whether the server has just issued the id, so that the first poll already counts
-   *     as listening; otherwise the first response that was not hasty does
+   * @param {boolean} first whether a transport starts, and does not just send its next poll
+   * @returns {string} the address from which the server continues
    */
-  constructor(url, events, { trusted }) {
-    this.url = url;
-    this.events = events;
-    this.announceEarly = trusted;
-    this.answers = 0;
-    this.announced = false;
-    this.finished = false;
-    this.onPause = null;
-    this.longestMs = null;
-    this.timer = void 0;
-    this.poll = null;
-    this.sentAt = 0;
+  addTo(url, first) {
+    const positions = first || this.uncovered ? this.text() : "";
+    this.named = this.cursor !== null;
+    this.returning ||= first && (this.named || positions !== "");
+    const address = this.cursor === null ? url : withParameter(url, "since", this.cursor);
+    return positions ? withParameter(address, "positions", positions) : address;
   }
-  open() {
-    const poll = new ChannelStreamRequest();
-    this.poll = poll;
-    this.sentAt = Date.now();
-    poll.url = this.url;
-    poll.timeoutMs = this.limitMs();
-    poll.handleResponse = (request, data) => this.onAnswer(request, data);
-    poll.handleError = (request, data) => this.end(request, data, request.status);
-    execute(poll, "GET");
-    if (this.announceEarly && poll.request && !this.finished) {
-      this.announce(poll.request);
-    }
-  }
-  /** Ends the current poll without a report. */
-  close() {
-    this.finished = true;
-    clearTimeout(this.timer);
-    this.poll?.abort();
-  }
-  /**
-   * Stops polling after the current poll, and calls back when that poll is answered. From then on no poll is in
-   * flight and new frames wait on the server. A failure of the current poll is reported as usual.
-   *
-   * @param {() => void} paused
-   */
-  pause(paused) {
-    this.onPause = paused;
-  }
-  /** Continues to poll after a pause. */
-  resume() {
-    if (!this.finished) {
-      this.open();
-    }
-  }
-  /** The connection may be dead. Sends the poll again if it takes longer than any poll before. */
-  checkAlive() {
-    const { poll, longestMs } = this;
-    if (longestMs === null || !poll) {
-      return;
-    }
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      if (poll === this.poll) {
-        poll.abort();
-        this.open();
+  /** @returns {string} as many positions as fit, the most recently active streams first */
+  text() {
+    const entries = [];
+    let left = POSITIONS_BYTES - withParameter("", "", "{}").length;
+    for (const [name, { epoch, offset }] of [...this.streams].reverse()) {
+      const entry = `${JSON.stringify(name)}:"${epoch}.${offset}"`;
+      left -= withParameter("", "", `${entry},`).length;
+      if (left < 0) {
+        break;
       }
-    }, Math.max(0, this.sentAt + longestMs + HASTY_MS - Date.now()));
+      entries.push(entry);
+    }
+    return entries.length > 0 ? `{${entries}}` : "";
   }
-  limitMs() {
-    const limitMs = this.longestMs === null ? MOST_LIMIT_MS : WAITS * this.longestMs;
-    return Math.min(MOST_LIMIT_MS, Math.max(LEAST_LIMIT_MS, limitMs));
+  /**
+   * @param {any[]} list
+   * @param {boolean} polled whether the list answers a poll
+   * @returns {Batch}
+   */
+  take(list, polled) {
+    const batch = { frames: [], elements: [], verdicts: [], channels: null };
+    const brief = polled && this.named;
+    for (const item of list) {
+      if (ELEMENTS.includes(item?.type)) {
+        batch.elements.push(item);
+        batch.verdicts.push(...this.follow(item));
+        if (item.type === "attached" && !brief) {
+          batch.channels = Object.keys(item.streams ?? {});
+        }
+      } else if (this.isNew(item)) {
+        batch.frames.push(item);
+      }
+    }
+    if (this.returning && batch.elements.some(isReply)) {
+      this.returning = false;
+      const judged = batch.verdicts.map(({ channel }) => channel ?? PRIVATE);
+      [...this.streams.keys()].filter((name) => brief && !judged.includes(name)).forEach((name) => batch.verdicts.push(verdictOf(name, { recovered: true })));
+    }
+    return batch;
   }
-  /** @param {XMLHttpRequest} request */
-  announce(request) {
-    if (!this.announced) {
-      this.announced = true;
-      this.events.opened(request);
+  /**
+   * @param {any} element
+   * @returns {import('../index.js').RecoveredEvent[]}
+   */
+  follow(element) {
+    if (element.type === "cursor") {
+      this.note(element.cursor);
+      this.uncovered = false;
+    }
+    listOf(element.unknown).forEach((name) => this.streams.delete(name));
+    const answers = answersOf(element);
+    answers.forEach(([name, answer]) => this.place(name, answer));
+    return answers.filter(([, { recovered }]) => recovered === false || recovered && this.returning).map(([name, answer]) => verdictOf(name, answer));
+  }
+  /**
+   * @param {string} name
+   * @param {{epoch: string, from: number, reason?: string}} answer
+   */
+  place(name, { epoch, from, reason }) {
+    const known = this.streams.get(name);
+    if (known && known.epoch === epoch && reason !== "ahead") {
+      known.offset = Math.max(known.offset, from);
+    } else if (typeof from === "number") {
+      this.streams.set(name, { epoch, offset: from });
+    }
+    if (reason === "epoch") {
+      this.cursor = null;
     }
   }
   /**
-   * @param {XMLHttpRequest} request
-   * @param {any} list
+   * @param {any} frame
+   * @returns {boolean} false for a repetition
    */
-  onAnswer(request, list) {
-    if (this.finished) {
-      return;
+  isNew(frame) {
+    const name = frame?.channel ?? PRIVATE;
+    const stream = this.streams.get(name);
+    if (!stream || typeof frame?.offset !== "number") {
+      return true;
     }
-    if (!Array.isArray(list)) {
-      this.end(request, list, request.status === 400 ? 400 : 0);
-      return;
+    if (frame.offset <= stream.offset) {
+      return false;
     }
-    this.answers += 1;
-    const tookMs = Date.now() - this.sentAt;
-    const hasty = list.length === 0 && tookMs < HASTY_MS;
-    if (!hasty && list.length === 0) {
-      this.longestMs = Math.max(this.longestMs ?? 0, tookMs);
-    }
-    if (!hasty || this.answers > 1) {
-      this.events.alive();
-      this.announce(request);
-    }
-    this.goOn(hasty);
-    if (list.length > 0) {
-      this.events.frames(list);
-    }
-  }
-  /** @param {boolean} hasty */
-  goOn(hasty) {
-    const paused = this.onPause;
-    this.onPause = null;
-    if (this.finished) {
-      return;
-    }
-    this.poll = null;
-    if (paused) {
-      paused();
-    } else if (hasty) {
-      this.timer = setTimeout(() => this.open(), HASTY_MS * (0.5 + Math.random()));
-    } else {
-      this.open();
-    }
-  }
-  /**
-   * @param {XMLHttpRequest} request
-   * @param {any} data
-   * @param {number} status
-   */
-  end(request, data, status) {
-    if (this.finished) {
-      return;
-    }
-    this.close();
-    this.events.ended(request, data, { status, answered: this.answers > 0 });
+    stream.offset = frame.offset;
+    this.uncovered = true;
+    this.streams.delete(name);
+    this.streams.set(name, stream);
+    return true;
   }
 };
-
-// src/reconnect.js
-var TAKEN_OVER = 4001;
-var BUSY = 1013;
-var RESTARTING = 1012;
-var isOfServer = (code) => code === BUSY || code === RESTARTING || code >= 4e3 && code < 5e3;
-var MUTE_SOCKETS = 3;
-var connect = (now, reason) => ({ action: "connect", now, reason });
-var resume = (transport, now) => ({ action: "resume", transport, now, reason: "lost" });
-function askedMs(code, reason) {
-  const asked = code === RESTARTING && /retry after (\d+) ms/.exec(reason);
-  return asked ? Number(asked[1]) : 0;
-}
-function afterWebSocket({
-  code,
-  reason = "",
-  opened,
-  receivedFrame,
-  resumed,
-  lostForMs,
-  graceMs,
-  muteSockets,
-  canPoll
-}) {
-  if (code === TAKEN_OVER) {
-    return { action: "stop", now: true, reason: "taken-over" };
-  }
-  if (!opened && !resumed && canPoll) {
-    return { ...resume("longpoll", true), fresh: true };
-  }
-  if (opened && !receivedFrame && code === 1e3) {
-    return connect(resumed, "forgotten");
-  }
-  if (muteSockets >= MUTE_SOCKETS && canPoll) {
-    return resume("longpoll", true);
-  }
-  if (lostForMs > graceMs) {
-    return connect(false, "lost");
-  }
-  const step = resume(opened || !canPoll ? "websocket" : "longpoll", false);
-  return { ...step, atLeastMs: askedMs(code, reason) };
-}
-function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, canSocket }) {
-  if (isFinal(status)) {
-    return connect(resumed, "forgotten");
-  }
-  if (lostForMs > graceMs) {
-    return connect(false, "lost");
-  }
-  return resume(answered || !canSocket ? "longpoll" : "websocket", false);
+function verdictOf(name, { recovered, reason = null, gap = null }) {
+  return { channel: name === PRIVATE ? null : name, recovered, reason, gap };
 }
 
 // src/rhythm.js
@@ -1577,17 +1577,20 @@ var WebSocketListener = class {
    * @param {boolean} [options.trusted] whether the server knows the id, so that an open socket stays open
    * @param {Rhythm} [options.rhythm] the server's heartbeat interval, as earlier sockets have learnt it
    * @param {?number} [options.silenceMs] the silence that ends the socket; overrides the rhythm
+   * @param {string[]} [options.protocols]
    */
-  constructor(url, events, { trusted = true, rhythm = new Rhythm(), silenceMs = null } = {}) {
+  constructor(url, events, { trusted = true, rhythm = new Rhythm(), silenceMs = null, protocols = [] } = {}) {
     this.url = url;
     this.events = events;
     this.trusted = trusted;
     this.rhythm = rhythm;
     this.silenceMs = silenceMs;
+    this.protocols = protocols;
     this.socket = null;
     this.opened = false;
     this.announced = false;
     this.receivedFrame = false;
+    this.hasCursor = false;
     this.finished = false;
     this.timers = {};
     this.lastHeartbeatAt = null;
@@ -1596,7 +1599,7 @@ var WebSocketListener = class {
   }
   open() {
     try {
-      this.socket = new WebSocket(this.url);
+      this.socket = new WebSocket(this.url, this.protocols);
     } catch (error) {
       this.timers.opening = setTimeout(() => this.end(error, 1006), 0);
       return;
@@ -1652,41 +1655,56 @@ var WebSocketListener = class {
       this.timers.settled = setTimeout(() => this.announce(event), SETTLED_AFTER_MS);
     }
   }
-  /** @param {Event} event */
-  announce(event) {
+  /**
+   * @param {Event} event
+   * @param {any} [list]
+   */
+  announce(event, list) {
     if (!this.announced) {
       this.announced = true;
-      this.events.opened(event);
+      this.events.opened(event, list);
     }
   }
-  /** @param {Event} event */
-  onFirstMessage(event) {
+  /**
+   * @param {Event} event
+   * @param {any} list
+   */
+  onFirstMessage(event, list) {
     this.receivedFrame = true;
     clearTimeout(this.timers.proven);
     clearTimeout(this.timers.settled);
-    this.announce(event);
+    this.announce(event, list);
     this.events.alive();
   }
   /** @param {MessageEvent} event */
   onMessage(event) {
     this.lastFrameAt = Date.now();
+    const list = fromJson(event.data);
     if (!this.receivedFrame) {
-      this.onFirstMessage(event);
+      this.onFirstMessage(event, list);
     }
-    let list;
-    try {
-      list = JSON.parse(event.data);
-    } catch {
+    if (list === void 0) {
       this.events.error(event);
       return;
     }
-    if (Array.isArray(list) && list.length === 0) {
-      this.learnPause();
+    if (Array.isArray(list) && isIdle(list)) {
+      this.onHeartbeat(list);
     }
     this.watchSilence();
     if (Array.isArray(list) && list.length > 0) {
       this.events.frames(list);
     }
+  }
+  /**
+   * The first cursor belongs to the start, and only later ones replace a heartbeat.
+   *
+   * @param {any[]} list
+   */
+  onHeartbeat(list) {
+    if (list.length === 0 || this.hasCursor) {
+      this.learnPause();
+    }
+    this.hasCursor ||= list.length > 0;
   }
   learnPause() {
     if (this.lastHeartbeatAt !== null) {
@@ -1738,6 +1756,341 @@ var WebSocketListener = class {
   }
 };
 
+// src/eventsource.js
+var SILENCE_MS2 = 12e4;
+var DOUBT_MS2 = 15e3;
+var LISTS = ["message", "attached", "subscribed", "token"];
+var EventSourceListener = class {
+  /**
+   * @param {() => string} url the address, which names what has arrived
+   * @param {StreamEvents} events
+   * @param {?number} silenceMs the silence after which the stream is opened again
+   */
+  constructor(url, events, silenceMs) {
+    this.url = url;
+    this.events = events;
+    this.silenceMs = silenceMs ?? SILENCE_MS2;
+    this.announced = false;
+    this.finished = false;
+    this.source = null;
+    this.timer = void 0;
+    this.lastAt = 0;
+    this.answered = false;
+    this.opened = false;
+  }
+  open() {
+    this.source?.close();
+    this.answered = false;
+    this.opened = false;
+    this.expect(OPENING_LIMIT_MS, () => this.end({ type: "timeout" }, {}));
+    try {
+      this.source = new EventSource(this.url());
+    } catch (error) {
+      this.expect(0, () => this.end(error, { refused: true }));
+      return;
+    }
+    const { source } = this;
+    source.onopen = () => {
+      this.answered = true;
+    };
+    source.onerror = (event) => this.end(event, { refused: !this.answered && source.readyState === 2 });
+    LISTS.forEach((name) => source.addEventListener(name, (event) => this.onList(event)));
+    source.addEventListener("end", (event) => this.onEnd(event));
+  }
+  /** Closes without any report. */
+  close() {
+    this.finished = true;
+    this.pause(() => {
+    });
+  }
+  /**
+   * Closes the stream, so that new frames wait on the server, and calls back.
+   *
+   * @param {() => void} paused
+   */
+  pause(paused) {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = null;
+    paused();
+  }
+  /** Opens the stream again after a pause. */
+  resume() {
+    if (!this.finished) {
+      this.open();
+    }
+  }
+  /** The connection may be dead. */
+  checkAlive() {
+    if (this.opened && Date.now() - this.lastAt > DOUBT_MS2) {
+      this.open();
+    }
+  }
+  /**
+   * @param {number} ms
+   * @param {() => void} otherwise
+   */
+  expect(ms, otherwise) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(otherwise, ms);
+  }
+  /** @param {MessageEvent} event */
+  onList(event) {
+    const list = fromJson(event.data);
+    if (this.finished || !Array.isArray(list)) {
+      return;
+    }
+    this.lastAt = Date.now();
+    this.expect(this.silenceMs, () => this.open());
+    if (!this.opened) {
+      this.opened = true;
+      this.events.alive();
+    }
+    if (!this.announced) {
+      this.announced = true;
+      this.events.opened(event, list);
+    }
+    this.events.frames(list, event.lastEventId);
+  }
+  /** @param {MessageEvent} event */
+  onEnd(event) {
+    const { code, reason } = fromJson(event.data) ?? {};
+    this.end(event, { code: Number(code) || 1006, reason: String(reason ?? "") });
+  }
+  /**
+   * @param {any} event
+   * @param {{code?: number, reason?: string, refused?: boolean}} how
+   */
+  end(event, { code = 1006, reason = "", refused = false }) {
+    if (this.finished) {
+      return;
+    }
+    const ordered = code !== 1006;
+    const isLate = event?.type === "timeout";
+    const empty = this.answered && !this.opened && !ordered && !isLate;
+    const clean2 = ordered || !(this.answered || isLate);
+    this.close();
+    this.events.ended(event, { code, reason, opened: this.announced || ordered, empty, refused, clean: clean2 });
+  }
+};
+
+// src/longpoll.js
+var HASTY_MS = 1e3;
+var WAITS = 3;
+var LEAST_LIMIT_MS = 15e3;
+var MOST_LIMIT_MS = 12e4;
+var LongPollListener = class {
+  /**
+   * @param {(first: boolean) => string} url the address of the next poll
+   * @param {LongPollEvents} events
+   * @param {object} options
+   * @param {boolean} options.trusted whether the server has just issued the id, so that the first poll already counts
+   *     as listening; otherwise the first response that was not hasty does
+   */
+  constructor(url, events, { trusted }) {
+    this.url = url;
+    this.events = events;
+    this.announceEarly = trusted;
+    this.answers = 0;
+    this.announced = false;
+    this.finished = false;
+    this.onPause = null;
+    this.longestMs = null;
+    this.timer = void 0;
+    this.poll = null;
+    this.sentAt = 0;
+  }
+  open() {
+    const poll = new ChannelStreamRequest();
+    this.poll = poll;
+    this.sentAt = Date.now();
+    poll.url = this.url(this.answers === 0);
+    poll.timeoutMs = this.limitMs();
+    poll.handleResponse = (request, data) => this.onAnswer(request, data);
+    poll.handleError = (request, data) => this.end(request, data, request.status);
+    execute(poll, "GET");
+    if (this.announceEarly && poll.request && !this.finished) {
+      this.announce(poll.request);
+    }
+  }
+  /** Ends the current poll without a report. */
+  close() {
+    this.finished = true;
+    clearTimeout(this.timer);
+    this.poll?.abort();
+  }
+  /**
+   * Stops polling after the current poll, and calls back when that poll is answered. From then on no poll is in
+   * flight and new frames wait on the server. A failure of the current poll is reported as usual.
+   *
+   * @param {() => void} paused
+   */
+  pause(paused) {
+    this.onPause = paused;
+  }
+  /** Continues to poll after a pause. */
+  resume() {
+    if (!this.finished) {
+      this.open();
+    }
+  }
+  /** The connection may be dead. Sends the poll again if it takes longer than any poll before. */
+  checkAlive() {
+    const { poll, longestMs } = this;
+    if (longestMs === null || !poll) {
+      return;
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (poll === this.poll) {
+        poll.abort();
+        this.open();
+      }
+    }, Math.max(0, this.sentAt + longestMs + HASTY_MS - Date.now()));
+  }
+  limitMs() {
+    const limitMs = this.longestMs === null ? MOST_LIMIT_MS : WAITS * this.longestMs;
+    return Math.min(MOST_LIMIT_MS, Math.max(LEAST_LIMIT_MS, limitMs));
+  }
+  /**
+   * @param {XMLHttpRequest} request
+   * @param {any[]} [list]
+   */
+  announce(request, list) {
+    if (!this.announced) {
+      this.announced = true;
+      this.events.opened(request, list);
+    }
+  }
+  /**
+   * @param {XMLHttpRequest} request
+   * @param {any} list
+   */
+  onAnswer(request, list) {
+    if (this.finished) {
+      return;
+    }
+    if (!Array.isArray(list)) {
+      this.end(request, list, request.status === 400 ? 400 : 0);
+      return;
+    }
+    this.answers += 1;
+    const tookMs = Date.now() - this.sentAt;
+    const idle = isIdle(list);
+    const hasty = idle && tookMs < HASTY_MS;
+    if (!hasty && idle) {
+      this.longestMs = Math.max(this.longestMs ?? 0, tookMs);
+    }
+    if (!hasty || this.answers > 1) {
+      this.events.alive();
+      this.announce(request, list);
+    }
+    const deliver = this.events.received(list);
+    this.goOn(hasty);
+    deliver();
+  }
+  /** @param {boolean} hasty */
+  goOn(hasty) {
+    const paused = this.onPause;
+    this.onPause = null;
+    if (this.finished) {
+      return;
+    }
+    this.poll = null;
+    if (paused) {
+      paused();
+    } else if (hasty) {
+      this.timer = setTimeout(() => this.open(), HASTY_MS * (0.5 + Math.random()));
+    } else {
+      this.open();
+    }
+  }
+  /**
+   * @param {XMLHttpRequest} request
+   * @param {any} data
+   * @param {number} status
+   */
+  end(request, data, status) {
+    if (this.finished) {
+      return;
+    }
+    this.close();
+    this.events.ended(request, data, { status, answered: this.answers > 0 });
+  }
+};
+
+// src/reconnect.js
+var TAKEN_OVER = 4001;
+var ENDED = [4004, 4006];
+var RENEW = 4005;
+var UNKNOWN = 1e3;
+var EMPTY_MS = 5e3;
+var BUSY = 1013;
+var RESTARTING = 1012;
+var isOfServer = (code) => code === BUSY || code === RESTARTING || code >= 4e3 && code < 5e3;
+var MUTE_SOCKETS = 3;
+var connect = (now, reason) => ({ action: "connect", now, reason });
+var resume = (transport, now) => ({ action: "resume", transport, now, reason: "lost" });
+function askedMs(code, reason) {
+  const asked = code === RESTARTING && /retry after (\d+) ms/.exec(reason);
+  return asked ? Number(asked[1]) : 0;
+}
+function afterWebSocket({
+  code,
+  reason = "",
+  opened,
+  receivedFrame,
+  resumed,
+  lostForMs,
+  graceMs,
+  muteSockets,
+  other,
+  own = "websocket"
+}) {
+  if (code === TAKEN_OVER) {
+    return { action: "stop", now: true, reason: "taken-over" };
+  }
+  if (ENDED.includes(code)) {
+    return { action: "stop", now: true, reason: "ended" };
+  }
+  if (code === RENEW) {
+    return { ...connect(true, "lost"), renew: true };
+  }
+  if (!opened && !resumed && other) {
+    return { ...resume(other, true), fresh: true };
+  }
+  if (opened && !receivedFrame && code === UNKNOWN) {
+    return connect(resumed, "forgotten");
+  }
+  if (muteSockets >= MUTE_SOCKETS && other) {
+    return resume(other, true);
+  }
+  if (lostForMs > graceMs) {
+    return connect(false, "lost");
+  }
+  const step = resume(opened || !other ? own : other, false);
+  return { ...step, atLeastMs: askedMs(code, reason) };
+}
+function afterStream(end) {
+  const { code, opened, refused, empty, resumed, other } = end;
+  if (refused) {
+    return other ? { ...resume(other, true), fresh: !resumed } : connect(false, "forgotten");
+  }
+  if (empty) {
+    return { ...resume("sse", false), atLeastMs: EMPTY_MS };
+  }
+  return afterWebSocket({ ...end, receivedFrame: opened && code !== UNKNOWN, muteSockets: 0, own: "sse" });
+}
+function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, other }) {
+  if (isFinal(status)) {
+    return connect(resumed, "forgotten");
+  }
+  if (lostForMs > graceMs) {
+    return connect(false, "lost");
+  }
+  return resume(answered || !other ? "longpoll" : other, false);
+}
+
 // src/upgrade.js
 var FIRST_WAIT_MS = 5e3;
 var LONGEST_WAIT_MS = 3e5;
@@ -1752,7 +2105,8 @@ function randomId() {
 }
 var Upgrade = class {
   /**
-   * @param {(id: string) => string} urlFor the websocket's address with a connection id
+   * @param {(id: string) => string} urlFor the websocket's address with a connection id; empty to open no probe,
+   *     because the server would refuse it, and lost frames are sent again
    * @param {(works: boolean) => void} onProbed called after each probe
    */
   constructor(urlFor, onProbed) {
@@ -1775,7 +2129,12 @@ var Upgrade = class {
   }
   probe() {
     this.timer = null;
-    this.probing = new WebSocketListener(this.urlFor(randomId()), {
+    const url = this.urlFor(randomId());
+    if (!url) {
+      this.onProbed(true);
+      return;
+    }
+    this.probing = new WebSocketListener(url, {
       opened: () => {
       },
       alive: () => {
@@ -1804,37 +2163,76 @@ var Upgrade = class {
 };
 
 // src/listening.js
+var UNPROCESSABLE = 422;
+function sibling(url, name) {
+  const pattern = /\/(listen|sse)(?=[?#]|$)/;
+  return pattern.test(url) ? String(url).replace(pattern, `/${name}`) : "";
+}
 var Listening = class {
   /**
    * @param {Settings} settings
    * @param {ListeningEvents} events
+   * @param {import('./positions.js').Positions} positions
+   * @param {import('./tokens.js').Tokens} tokens
    */
-  constructor(settings, events) {
+  constructor(settings, events, positions, tokens) {
     this.settings = settings;
     this.events = events;
+    this.positions = positions;
+    this.tokens = tokens;
     this.id = "";
     this.listener = null;
     this.successor = null;
-    this.upgrade = new Upgrade((id) => this.urlOf(settings.websocketUrl, id), (works) => this.onProbed(works));
+    this.upgrade = new Upgrade((id) => tokens.enabled ? "" : withParameter(settings.websocketUrl, "conn_id", id), (works) => this.onProbed(works));
     this.rhythm = new Rhythm();
     this.lostAt = null;
     this.muteSockets = 0;
     this.openedAt = 0;
-    this.distrusted = false;
+    this.distrusted = /* @__PURE__ */ new Set();
     this.pinned = false;
   }
-  get canSocket() {
-    return Boolean(this.settings.websocketUrl && !this.settings.noWebsocket && globalThis.WebSocket);
+  get sseUrl() {
+    return this.settings.sseUrl || sibling(this.settings.longPollUrl, "sse");
   }
-  get canPoll() {
-    return Boolean(this.settings.longPollUrl);
+  /** @returns {TransportName[]} the transports that the page allows and the browser has, the preferred one first */
+  get transports() {
+    const { websocketUrl, noWebsocket, resume: resume2, longPollUrl, transports } = this.settings;
+    const usable = {
+      websocket: websocketUrl && !noWebsocket && globalThis.WebSocket,
+      // Frames in flight are lost whenever a stream ends, so it needs positions.
+      sse: resume2 && !noWebsocket && this.sseUrl && globalThis.EventSource,
+      longpoll: longPollUrl
+    };
+    return listOf(transports).filter((name) => usable[name]);
+  }
+  /**
+   * @param {TransportName} name
+   * @returns {TransportName | undefined} the next transport that may work
+   */
+  other(name) {
+    const { transports } = this;
+    const at = transports.indexOf(name) + 1;
+    return [...transports.slice(at), ...transports].find((each) => each !== name && !this.distrusted.has(each));
+  }
+  /** The websocket is preferred to the transport in use. */
+  get canUpgrade() {
+    const { transports } = this;
+    const better = transports.slice(0, transports.indexOf(
+      /** @type {any} */
+      this.transport
+    ));
+    return better.includes("websocket") && !this.pinned;
   }
   /** @returns {?TransportName} the transport in use, or being opened */
   get transport() {
-    if (!this.listener) {
+    const { listener } = this;
+    if (!listener) {
       return null;
     }
-    return this.listener instanceof WebSocketListener ? "websocket" : "longpoll";
+    if (listener instanceof WebSocketListener) {
+      return "websocket";
+    }
+    return listener instanceof EventSourceListener ? "sse" : "longpoll";
   }
   /** @returns {?WebSocket} */
   get socket() {
@@ -1876,23 +2274,43 @@ var Listening = class {
   }
   /** A network is available again, and it may be a different one. */
   resetTrust() {
-    this.distrusted = false;
+    this.distrusted.clear();
     this.muteSockets = 0;
     this.upgrade.reset();
     if (this.upgrade.timer) {
       this.upgrade.schedule();
     }
   }
+  /** @returns {TransportName} */
   preferred() {
-    const doubtful = this.pinned || this.distrusted && this.canPoll;
-    return this.canSocket && !doubtful ? "websocket" : "longpoll";
+    const { transports } = this;
+    const works = transports.find((name) => !this.distrusted.has(name));
+    return this.pinned ? "longpoll" : works ?? transports[0] ?? "longpoll";
   }
   /**
-   * @param {string} url
-   * @param {string} id
+   * @param {TransportName} transport
+   * @param {boolean} [first] whether the transport starts, and does not just send its next poll
    */
-  urlOf(url, id) {
-    return withParameter(url, "conn_id", id);
+  addressOf(transport, first = true) {
+    const { settings, tokens, positions } = this;
+    const urls = { websocket: settings.websocketUrl, sse: this.sseUrl, longpoll: settings.longPollUrl };
+    let address = withParameter(urls[transport], "conn_id", this.id);
+    if (tokens.enabled && transport !== "websocket") {
+      address = withParameter(address, "token", tokens.token ?? "");
+    }
+    if (settings.resume && transport !== "sse") {
+      address = withParameter(address, "resume", "1");
+    }
+    return settings.resume ? positions.addTo(address, first) : address;
+  }
+  /**
+   * @param {any[]} list
+   * @param {boolean} polled
+   * @returns {() => void} passes it to the page
+   */
+  receive(list, polled) {
+    const batch = this.positions.take(list, polled);
+    return () => this.events.received(batch);
   }
   /**
    * @param {TransportName} transport
@@ -1901,46 +2319,78 @@ var Listening = class {
   open(transport, { resumed }) {
     this.stop();
     this.events.log("open", { transport, resumed });
-    this.listener = transport === "websocket" ? this.newSocket(resumed) : this.newPoll(resumed);
+    this.listener = this.newListener(transport, resumed);
     this.listener.open();
+  }
+  /**
+   * @param {TransportName} transport
+   * @param {boolean} resumed
+   */
+  newListener(transport, resumed) {
+    if (transport === "websocket") {
+      return this.newSocket(resumed);
+    }
+    return transport === "sse" ? this.newStream(resumed) : this.newPoll(resumed);
   }
   /** @param {boolean} resumed */
   newPoll(resumed) {
-    return new LongPollListener(this.urlOf(this.settings.longPollUrl, this.id), {
-      opened: (request) => this.events.opened(request, "longpoll"),
-      alive: () => this.onPollAlive(),
-      frames: this.events.frames,
+    return new LongPollListener((first) => this.addressOf("longpoll", first), {
+      opened: (request, list) => this.events.opened(request, "longpoll", list),
+      alive: () => this.onOtherAlive(),
+      received: (list) => this.receive(list, true),
       ended: (request, data, end) => this.onPollEnded(request, data, { ...end, resumed })
-    }, { trusted: !resumed });
+    }, { trusted: this.trusts(resumed) });
+  }
+  /** @param {boolean} resumed */
+  newStream(resumed) {
+    return new EventSourceListener(() => this.addressOf("sse"), {
+      opened: (event, list) => this.events.opened(event, "sse", list),
+      alive: () => this.onOtherAlive(),
+      frames: (list, cursor) => {
+        const deliver = this.receive(list, false);
+        this.positions.note(cursor);
+        deliver();
+      },
+      ended: (event, end) => this.onStreamEnded(event, { ...end, resumed })
+    }, this.settings.silenceTimeoutMs);
   }
   /** @param {boolean} resumed */
   newSocket(resumed) {
-    const { rhythm, settings } = this;
-    const socket = new WebSocketListener(this.urlOf(settings.websocketUrl, this.id), {
-      opened: (event) => this.onSocketOpened(socket, event),
+    const { rhythm, settings, tokens } = this;
+    const protocols = tokens.enabled ? ["channelstream.v1", `channelstream.token.${tokens.token}`] : [];
+    const address = this.addressOf("websocket");
+    const trusted = this.trusts(resumed) && !this.positions.returning;
+    const socket = new WebSocketListener(address, {
+      opened: (event, list) => this.onSocketOpened(socket, event, list),
       alive: () => this.onAlive(),
-      frames: this.events.frames,
+      frames: (list) => this.receive(list, false)(),
       error: (event) => socket === this.listener && this.events.error(event),
       ended: (event, end) => this.onSocketEnded(socket, event, { ...end, resumed })
-    }, { trusted: !resumed, rhythm, silenceMs: settings.silenceTimeoutMs });
+    }, { trusted, rhythm, silenceMs: settings.silenceTimeoutMs, protocols });
     return socket;
+  }
+  /**
+   * Whether the server is known to have the connection. With a token, it makes the connection when it accepts the token.
+   *
+   * @param {boolean} resumed
+   */
+  trusts(resumed) {
+    return !resumed && !this.tokens.enabled;
   }
   /**
    * @param {WebSocketListener} socket
    * @param {Event} event
+   * @param {any} list
    */
-  onSocketOpened(socket, event) {
+  onSocketOpened(socket, event, list) {
     if (socket === this.successor) {
-      this.stopPolling();
+      this.listener?.close();
+      this.successor = null;
+      this.distrusted.delete("websocket");
       this.listener = socket;
     }
     this.openedAt = Date.now();
-    this.events.opened(event, "websocket");
-  }
-  stopPolling() {
-    this.listener?.close();
-    this.successor = null;
-    this.distrusted = false;
+    this.events.opened(event, "websocket", list);
   }
   /** Resets the waits, but not sooner: reconnects without waits could overload a server that closes each socket. */
   onAlive() {
@@ -1948,24 +2398,24 @@ var Listening = class {
     this.muteSockets = 0;
     this.events.alive();
   }
-  onPollAlive() {
+  onOtherAlive() {
     this.onAlive();
-    if (this.canSocket && !this.pinned && !this.upgrade.busy && !this.successor) {
-      this.distrusted = true;
+    if (this.canUpgrade && !this.upgrade.busy && !this.successor) {
+      this.distrusted.add("websocket");
       this.upgrade.schedule();
     }
   }
   /** @param {boolean} works */
   onProbed(works) {
     this.events.log("probe", { works });
-    const poll = this.listener;
-    if (works && poll instanceof LongPollListener) {
-      poll.pause(() => this.changeToSocket());
+    const { listener } = this;
+    if (works && listener && !(listener instanceof WebSocketListener)) {
+      listener.pause(() => this.changeToSocket());
     } else {
       this.upgrade.schedule();
     }
   }
-  /** No poll is in flight, so frames wait on the server until the socket is open and stay in order. */
+  /** No poll or stream is open, so frames wait on the server until the socket is open and stay in order. */
   changeToSocket() {
     this.successor = this.newSocket(true);
     this.successor.open();
@@ -1977,23 +2427,22 @@ var Listening = class {
    */
   onSocketEnded(socket, event, end) {
     if (socket === this.successor) {
-      this.stayWithPolling();
+      this.stay();
       return;
     }
     this.muteSockets += end.opened && !end.receivedFrame && !isOfServer(end.code) ? 1 : 0;
     if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
       this.upgrade.reset();
     }
-    const { muteSockets, canPoll } = this;
-    const graceMs = this.settings.graceTimeMs;
-    const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
+    const { muteSockets, graceMs } = this;
+    const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, other: this.other("websocket") });
     const { code, reason, clean: clean2 } = end;
     this.events.ended({ transport: "websocket", code, reason, clean: clean2 }, step, event);
   }
-  stayWithPolling() {
+  stay() {
     this.successor = null;
     this.upgrade.schedule();
-    if (this.listener instanceof LongPollListener) {
+    if (this.listener && !(this.listener instanceof WebSocketListener)) {
       this.listener.resume();
     }
   }
@@ -2004,14 +2453,34 @@ var Listening = class {
    */
   onPollEnded(request, data, { status, answered, resumed }) {
     if (!answered) {
-      this.distrusted = false;
+      this.distrusted.clear();
     }
-    const { canSocket } = this;
-    const graceMs = this.settings.graceTimeMs;
+    if (status === UNPROCESSABLE) {
+      this.positions.clear();
+    }
+    const { graceMs } = this;
+    const other = this.other("longpoll");
     const lostForMs = this.lose();
-    const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
+    const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, other });
     const reason = status ? `status ${status}` : "no response";
     this.events.ended({ transport: "longpoll", status, reason, clean: status !== 0 }, step, request, data);
+  }
+  /**
+   * @param {any} event
+   * @param {import('./eventsource.js').StreamEnd & {resumed: boolean}} end
+   */
+  onStreamEnded(event, end) {
+    if (end.refused || !end.opened && event?.type === "timeout") {
+      this.distrusted.add("sse");
+    }
+    const { graceMs } = this;
+    const step = afterStream({ ...end, lostForMs: this.lose(), graceMs, other: this.other("sse") });
+    const { code, reason, clean: clean2 } = end;
+    this.events.ended({ transport: "sse", code, reason, clean: clean2 }, step, event);
+  }
+  /** With a token the server makes a connection that it has forgotten, so the id stays. */
+  get graceMs() {
+    return this.tokens.enabled ? Infinity : this.settings.graceTimeMs;
   }
   /** @returns {number} milliseconds since the server was last known to be reachable */
   lose() {
@@ -2051,7 +2520,7 @@ function whenReady(connection, timeoutMs) {
     const check = () => {
       if (connection.connected && connection._opening) {
         resolve(connection._opening);
-      } else if (connection.state === "disconnected") {
+      } else if (connection._isOver) {
         reject(new ChannelStreamError("closed", "ready", "the connection is closed"));
       } else {
         return false;
@@ -2133,12 +2602,195 @@ var Retry = class {
   }
 };
 
+// src/tokens.js
+var ANSWER_LIMIT_MS = 3e4;
+var FAILURES = 3;
+var REPLACED_AT = 0.8;
+var SPREAD = 0.1;
+var HURRY_MS2 = 1e3;
+function claimsOf(token) {
+  try {
+    return Object(JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))));
+  } catch {
+    return {};
+  }
+}
+function lifetimeOf(token) {
+  const { exp, iat } = claimsOf(token);
+  if (typeof exp !== "number") {
+    return Infinity;
+  }
+  const leftMs = exp * 1e3 - Date.now();
+  const wholeMs = typeof iat === "number" ? (exp - iat) * 1e3 : leftMs;
+  return leftMs > 0 ? Math.min(leftMs, wholeMs) : wholeMs;
+}
+var Tokens = class {
+  /**
+   * @param {any} settings with `getToken` and `username`, read each time they are needed
+   * @param {object} events
+   * @param {() => void} events.renewed a token has replaced one in use
+   * @param {(error: ChannelStreamError, final: boolean) => void} events.failed
+   */
+  constructor(settings, events) {
+    this.settings = settings;
+    this.events = events;
+    this.token = null;
+    this.expiresAt = 0;
+    this.replaceAt = Infinity;
+    this.failures = 0;
+    this.turn = 0;
+    this.reason = "connect";
+    this.timer = void 0;
+  }
+  get enabled() {
+    return typeof this.settings.getToken === "function";
+  }
+  /** Ends requests and timers. The token stays. */
+  cancel() {
+    this.turn += 1;
+    clearTimeout(this.timer);
+  }
+  /**
+   * Forgets the token, because the server does not accept it any more.
+   *
+   * @param {import('../index.js').TokenReason} reason
+   */
+  drop(reason) {
+    this.token = null;
+    this.reason = reason;
+  }
+  /** The server has accepted the token. */
+  accepted() {
+    this.failures = 0;
+  }
+  /**
+   * The server has refused the token.
+   *
+   * @param {string} why
+   * @param {any} [data]
+   * @returns {boolean} whether to try again
+   */
+  refused(why, data) {
+    this.drop("refused");
+    return this.fail(new ChannelStreamError("refused", "token", why, { status: 401, data }));
+  }
+  /**
+   * @param {ChannelStreamError} error
+   * @returns {boolean} whether to try again
+   */
+  fail(error) {
+    this.failures += globalThis.navigator?.onLine === false ? 0 : 1;
+    const { turn } = this;
+    const final = this.failures >= FAILURES;
+    this.events.failed(error, final);
+    return !final && turn === this.turn;
+  }
+  /**
+   * Calls `use` when there is a valid token, at once if there is one already. Without `getToken` none is needed.
+   *
+   * @param {() => void} use
+   * @param {() => void} again called after a failure that is not final
+   */
+  ensure(use, again) {
+    if (!this.enabled) {
+      use();
+    } else if (this.token !== null && Date.now() < this.expiresAt) {
+      this.arm(this.replaceAt - Date.now());
+      use();
+    } else {
+      this.request(this.token === null ? this.reason : "expired", use, again);
+    }
+  }
+  /**
+   * @param {import('../index.js').TokenReason} reason
+   * @param {() => void} use
+   * @param {() => void} again
+   */
+  request(reason, use, again) {
+    this.cancel();
+    const { turn } = this;
+    const fail = (cause) => {
+      if (turn === this.turn) {
+        this.cancel();
+        if (this.fail(new ChannelStreamError("answer", "token", String(cause), { data: cause }))) {
+          again();
+        }
+      }
+    };
+    this.timer = setTimeout(fail, ANSWER_LIMIT_MS, "no token in time");
+    const asked = new Promise((resolve) => {
+      resolve(this.settings.getToken({ user: this.settings.username, reason }));
+    });
+    asked.then((token) => {
+      if (typeof token !== "string" || token === "") {
+        fail("getToken returned no text");
+      } else if (turn === this.turn) {
+        this.take(token);
+        use();
+      }
+    }, fail);
+  }
+  /** @param {string} token */
+  take(token) {
+    const lifetimeMs = lifetimeOf(token);
+    const part = REPLACED_AT + SPREAD * (2 * Math.random() - 1);
+    this.token = token;
+    this.reason = "connect";
+    this.expiresAt = Date.now() + lifetimeMs;
+    this.replaceAt = Date.now() + Math.max(HURRY_MS2, part * lifetimeMs);
+    this.arm(this.replaceAt - Date.now());
+  }
+  /**
+   * @param {number} delayMs
+   * @param {import('../index.js').TokenReason} [reason]
+   */
+  arm(delayMs, reason = "refresh") {
+    clearTimeout(this.timer);
+    if (delayMs < Infinity) {
+      this.timer = setTimeout(() => this.replace(reason), boundOf(delayMs));
+    }
+  }
+  /**
+   * Replaces the token of a session that goes on. Failed attempts are spread over the time that is left.
+   *
+   * @param {import('../index.js').TokenReason} reason
+   */
+  replace(reason) {
+    this.request(reason, () => this.events.renewed(), () => this.arm(this.pauseMs(), reason));
+  }
+  pauseMs() {
+    return Math.max(HURRY_MS2, (this.expiresAt - Date.now()) / FAILURES);
+  }
+  /**
+   * The server's answer to a new token. If it was refused, the session goes on until the earlier one expires.
+   *
+   * @param {{error?: string, data?: any}} answer
+   */
+  answered({ error, data }) {
+    if (error === void 0) {
+      this.accepted();
+    } else if (this.refused(error, data)) {
+      this.arm(this.pauseMs(), "refused");
+    }
+  }
+};
+
 // src/lifecycle.js
+var FORBIDDEN = 403;
+var LOOP_MS = 5e3;
 var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   /** @type {string} the server's websocket, ws: or wss: */
   websocketUrl = "";
   /** @type {string} the server's long-polling */
   longPollUrl = "";
+  /** @type {string} the server's stream of events; empty to derive it from `longPollUrl` */
+  sseUrl = "";
+  /** @type {TransportName[]} the transports to use, the preferred one first */
+  transports = ["websocket", "sse", "longpoll"];
+  /** @type {boolean} whether the server continues where the connection was cut */
+  resume = true;
+  /** @type {?import('../index.js').GetToken} returns a token with which the page connects instead of `connectUrl` */
+  getToken = null;
   /** @type {string} the address that disconnect() calls */
   disconnectUrl = "";
   /** @type {?WebSocket} the socket in use */
@@ -2180,14 +2832,22 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     name,
     wait
   ));
+  _positions = new Positions();
+  _tokens = new Tokens(this, {
+    renewed: () => this._sendToken(),
+    failed: (error, final) => this._onTokenFailed(error, final)
+  });
   _listening = new Listening(this, {
-    opened: (request, transport) => this._onOpened(request, transport),
-    alive: () => this._retry.succeeded(),
-    frames: (list) => this._onFrames(list),
+    opened: (request, transport, list) => this._onOpened(request, transport, list),
+    alive: () => {
+      this._retry.succeeded();
+      this._tokens.accepted();
+    },
+    received: (batch) => this._onReceived(batch),
     error: (event) => this._invoke("listenErrorCallback", event),
     ended: (close, step, request, data) => this._onEnded(close, step, request, data),
     log: (event, details) => this._log(event, details)
-  });
+  }, this._positions, this._tokens);
   get state() {
     return this._state;
   }
@@ -2232,9 +2892,13 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
       }
     }, how);
   }
+  /** Whether no attempt is made until connect() is called. */
+  get _isOver() {
+    return this._state === "disconnected" || this._state === "failed";
+  }
   /** @param {TransportName} [transport] */
   _listen(transport) {
-    if (this._state === "disconnected") {
+    if (this._isOver) {
       this._setState("connecting", "connect");
     }
     this._retry.cancel();
@@ -2245,11 +2909,13 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   /**
    * @param {any} request
    * @param {TransportName} transport
+   * @param {any} [list] the first list of the transport
    */
-  _onOpened(request, transport) {
+  _onOpened(request, transport, list) {
     const connectionId = this.connectionId ?? "";
     const resumed = this._opening?.connectionId === connectionId;
-    const gap = this._gap || this._opening !== null && !resumed;
+    const hasLoss = this._positions.returning ? reportsLoss(list) : void 0;
+    const gap = hasLoss ?? (this._gap || this._opening !== null && !resumed);
     const turn = this._turn;
     this._gap = false;
     this.connected = true;
@@ -2262,8 +2928,29 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
       return;
     }
     this._emit("open", { transport, connectionId, resumed, gap });
-    if (gap && resumed) {
+    if (gap && resumed && hasLoss === void 0) {
       this._subscriptions.refresh();
+    }
+  }
+  /** @param {import('./positions.js').Batch} batch */
+  _onReceived({ frames, elements, verdicts, channels }) {
+    elements.filter(({ type }) => type === "token").forEach((answer) => this._tokens.answered(answer));
+    if (this._tokens.enabled) {
+      const added = elements.filter(({ type }) => type === "subscribed").map(({ channel }) => channel);
+      this._takeChannels(channels, added);
+    }
+    for (const verdict of verdicts) {
+      this._emit("recovered", verdict);
+      if (!verdict.recovered && verdict.channel !== null) {
+        this._subscriptions.lose(
+          /** @type {any} */
+          verdict,
+          this._tokens.enabled || Boolean(this._opening?.resumed)
+        );
+      }
+    }
+    if (frames.length > 0) {
+      this._onFrames(frames);
     }
   }
   /** @param {any[]} list */
@@ -2288,7 +2975,10 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this.websocket = null;
     this._gap ||= !close.clean;
     this._log("close", { ...close });
-    this._follow(step);
+    const next = this._tokens.enabled ? this._withToken(step, close, data) : step;
+    if (next) {
+      this._follow(next);
+    }
     this._invoke(close.transport === "websocket" ? "listenCloseCallback" : "listenErrorCallback", request, data);
     this._emit("close", close);
   }
@@ -2308,12 +2998,67 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     }
   }
   /**
+   * With a token the connection keeps its id, and listens with a new token if the present one is of no use.
+   *
+   * @param {import('./reconnect.js').Step} step
+   * @param {import('../index.js').CloseEvent} close
+   * @param {any} data
+   * @returns {?import('./reconnect.js').Step} null if the connection has failed
+   */
+  _withToken(step, { status, reason }, data) {
+    if (step.action !== "connect") {
+      return step;
+    }
+    if (step.renew) {
+      this._tokens.drop("expired");
+      return { ...step, action: "resume", now: Date.now() - this._retry.lastAttemptAt > LOOP_MS };
+    }
+    if (status === FORBIDDEN) {
+      this.connectionId = null;
+    }
+    return this._tokens.refused(reason, data) ? step : null;
+  }
+  /**
+   * @param {import('./errors.js').ChannelStreamError} error
+   * @param {boolean} final
+   */
+  _onTokenFailed(error, final) {
+    if (final || !(this.connected || this.shouldReconnect)) {
+      this._halt();
+      this._end("failed", final ? "failed" : "disconnected");
+    }
+    this._emit("error", error);
+  }
+  /** Replaces the token of the session that is open. Without one, the next session starts with it. */
+  _sendToken() {
+    const { token } = this._tokens;
+    const { socket, transport, sseUrl } = this._listening;
+    if (!this.connected) {
+      return;
+    }
+    if (socket) {
+      socket.send(JSON.stringify({ type: "token", token }));
+      return;
+    }
+    const url = sibling(transport === "sse" ? sseUrl : this.longPollUrl, "token");
+    const request = prepare(this, { url, body: { conn_id: this.connectionId, token } });
+    request.handleResponse = () => this._tokens.accepted();
+    request.handleError = ({ status }, data) => {
+      if (isFinal(status)) {
+        this._tokens.answered({ error: `status ${status}`, data });
+      }
+    };
+    execute(request, "POST");
+  }
+  /**
    * @param {TransportName} [transport]
    * @param {boolean} [fresh]
    */
   _resume(transport, fresh) {
-    this._listening.resume(transport, fresh);
-    this.websocket = this._listening.socket;
+    this._tokens.ensure(() => {
+      this._listening.resume(transport, fresh);
+      this.websocket = this._listening.socket;
+    }, () => this._retry.schedule("resume", () => this._resume(transport, fresh)));
   }
   /**
    * @param {'connect' | 'resume'} action
@@ -2327,11 +3072,13 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
    * Ends the connection until connect() is called again.
    *
    * @param {StateReason} reason
+   * @param {ConnectionState} [state]
    */
-  _end(reason) {
+  _end(reason, state = "disconnected") {
     this._hasId = false;
+    this._tokens.cancel();
     this._subscriptions.close();
-    this._setState("disconnected", reason);
+    this._setState(state, reason);
   }
   /**
    * @param {ConnectionState} state
@@ -2340,7 +3087,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   _setState(state, reason) {
     const previous = this._state;
     this._state = state;
-    if (state === "disconnected") {
+    if (this._isOver) {
       this._unwatch?.();
       this._unwatch = null;
     } else {
@@ -2403,6 +3150,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
     this._turn += 1;
     this._suspended = false;
     this._retry.cancel();
+    this._tokens.cancel();
     this._connecting?.abort();
     this._connecting = null;
     this._listening.stop();
@@ -2434,15 +3182,18 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
     this._halt();
     const turn = this._turn;
     this._hasId = false;
-    if (!this._retrying || this._state === "disconnected") {
+    if (!this._retrying || this._isOver) {
       this._setState("connecting", "connect");
     }
     if (turn !== this._turn) {
       return this.ready();
     }
     this._subscriptions.update();
+    if (this._tokens.enabled) {
+      this._connectWithToken();
+      return this.ready();
+    }
     const request = prepare(this, {
-      kind: "connect",
       url: this.connectUrl,
       body: { username: this.username, channels: this._subscriptions.forConnect() },
       timeoutMs: CONNECT_TIMEOUT_MS
@@ -2462,6 +3213,19 @@ var ChannelStreamConnection = class extends ChannelStreamLifecycle {
       execute(request, "POST");
     }
     return this.ready();
+  }
+  /** Lets the server make the connection from a token. The page chooses its id, which stays. */
+  _connectWithToken() {
+    if (!this._retrying) {
+      this._tokens.accepted();
+    }
+    this._tokens.request(this._tokens.reason, () => {
+      this.connectionId ??= randomId();
+      this._subscriptions.isKnown = false;
+      listOf(this.channels).forEach((name) => this._subscriptions.wanted.add(name));
+      this._subscriptions.renew();
+      this.startListening();
+    }, () => this._scheduleConnect({}));
   }
   /** Stops listening and requests at `disconnectUrl` that the server remove the connection. */
   disconnect() {

@@ -8,7 +8,7 @@ import { listOf } from './untrusted.js';
 
 /** @typedef {import('../index.js').RequestKind} RequestKind */
 
-const EVENTS = ['state', 'connect', 'open', 'close', 'retry', 'channels', 'error', 'frame', ...FRAME_TYPES];
+const EVENTS = ['state', 'connect', 'open', 'close', 'retry', 'recovered', 'channels', 'error', 'frame', ...FRAME_TYPES];
 
 /** The half of a connection that talks to the web application: one request per call. */
 export class ChannelStreamBackend extends ChannelStreamCallbacks {
@@ -238,6 +238,30 @@ export class ChannelStreamBackend extends ChannelStreamCallbacks {
             this._emitChannels(before);
         }
         return previousId;
+    }
+
+    /**
+     * Takes over the channels of a connection that the server has made from a token.
+     *
+     * @param {?string[]} all null if the server has not named all of them
+     * @param {string[]} added
+     */
+    _takeChannels(all, added) {
+        const before = listOf(this.channels);
+        const now = [...new Set([...(all ?? before), ...added])];
+        const isFirst = all !== null && !this._subscriptions.isKnown;
+        if (isFirst) {
+            // The other ones are requested from the application.
+            this.channels = before.filter((name) => now.includes(name));
+        }
+        if (isFirst || now.join() !== before.join()) {
+            this._setChannels(now);
+        }
+        if (isFirst) {
+            this._subscriptions.isKnown = true;
+            this._subscriptions.flush();
+            this._subscriptions.refresh();
+        }
     }
 
     /** @param {any} channels the value from a response */

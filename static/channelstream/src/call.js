@@ -19,7 +19,7 @@ import { ChannelStreamRequest } from './request.js';
  * Makes a request, which mutators may change afterwards.
  *
  * @param {import('./backend.js').ChannelStreamBackend} connection
- * @param {Call} call
+ * @param {Pick<Call, 'url' | 'body' | 'timeoutMs'>} call
  */
 export function prepare(connection, { url, body, timeoutMs }) {
     const request = new ChannelStreamRequest();

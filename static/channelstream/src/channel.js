@@ -14,7 +14,7 @@ import { objectsOf } from './untrusted.js';
 /** Types of frames that are also events. All other types are reported only as `frame`. */
 export const FRAME_TYPES = ['message', 'message:edit', 'message:delete', 'presence', 'user_state_change'];
 
-const EVENTS = ['state', 'frame', ...FRAME_TYPES, 'join', 'leave', 'members', 'history', 'error'];
+const EVENTS = ['state', 'frame', ...FRAME_TYPES, 'join', 'leave', 'members', 'history', 'gap', 'error'];
 
 const MESSAGE_LIMIT = 100;
 

@@ -2,6 +2,8 @@ import { execute, mutate, prepare, send } from './call.js';
 import { ChannelStreamError } from './errors.js';
 import { ChannelStreamLifecycle } from './lifecycle.js';
 import { withParameter } from './request.js';
+import { listOf } from './untrusted.js';
+import { randomId } from './upgrade.js';
 
 /** An application responds to `connect()` quickly or not at all. */
 const CONNECT_TIMEOUT_MS = 30_000;
@@ -35,7 +37,7 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
         this._halt();
         const turn = this._turn;
         this._hasId = false;
-        if (!this._retrying || this._state === 'disconnected') {
+        if (!this._retrying || this._isOver) {
             this._setState('connecting', 'connect');
         }
         if (turn !== this._turn) {
@@ -43,8 +45,11 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
             return this.ready();
         }
         this._subscriptions.update();
+        if (this._tokens.enabled) {
+            this._connectWithToken();
+            return this.ready();
+        }
         const request = prepare(this, {
-            kind: 'connect',
             url: this.connectUrl,
             body: { username: this.username, channels: this._subscriptions.forConnect() },
             timeoutMs: CONNECT_TIMEOUT_MS,
@@ -65,6 +70,20 @@ export class ChannelStreamConnection extends ChannelStreamLifecycle {
             execute(request, 'POST');
         }
         return this.ready();
+    }
+
+    /** Lets the server make the connection from a token. The page chooses its id, which stays. */
+    _connectWithToken() {
+        if (!this._retrying) {
+            this._tokens.accepted();
+        }
+        this._tokens.request(this._tokens.reason, () => {
+            this.connectionId ??= randomId();
+            this._subscriptions.isKnown = false;
+            listOf(this.channels).forEach((name) => this._subscriptions.wanted.add(name));
+            this._subscriptions.renew();
+            this.startListening();
+        }, () => this._scheduleConnect({}));
     }
 
     /** Stops listening and requests at `disconnectUrl` that the server remove the connection. */

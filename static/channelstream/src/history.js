@@ -51,8 +51,8 @@ export class History {
             this.remember(frame.uuid);
             this.put(at, frame);
         } else if (frame.type === 'message:edit' && at >= 0) {
-            // Absent keys are unchanged. `type` and `catchup` belong to the frame and not to the message.
-            const { type, catchup, ...changes } = frame;
+            // Absent keys are unchanged. These three belong to the frame and not to the message.
+            const { type, catchup, offset, ...changes } = frame;
             this.put(at, { ...this.messages[at], ...changes });
         } else if (frame.type === 'message:delete' && at >= 0) {
             this.messages = this.messages.filter((_, index) => index !== at);

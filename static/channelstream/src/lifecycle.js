@@ -1,12 +1,15 @@
 import { ChannelStreamBackend } from './backend.js';
+import { execute, prepare } from './call.js';
 import { FRAME_TYPES } from './channel.js';
 import { callPage } from './emitter.js';
-import { quiet } from './errors.js';
-import { Listening } from './listening.js';
+import { isFinal, quiet } from './errors.js';
+import { Listening, sibling } from './listening.js';
 import { sendBeacon, watchPage } from './page.js';
+import { Positions, reportsLoss } from './positions.js';
 import { whenReady } from './ready.js';
 import { withParameter } from './request.js';
 import { Retry } from './retry.js';
+import { Tokens } from './tokens.js';
 import { WebSocketListener } from './websocket.js';
 
 /**
@@ -16,12 +19,26 @@ import { WebSocketListener } from './websocket.js';
  * @typedef {import('../index.js').TransportName} TransportName
  */
 
+/** The status of a token for another user than that of the connection. */
+const FORBIDDEN = 403;
+
+/** A server that ends sessions more often than this is asked with waits. */
+const LOOP_MS = 5_000;
+
 /** The half of a connection that keeps it alive: its state, and the reactions to the start and end of listening. */
 export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /** @type {string} the server's websocket, ws: or wss: */
     websocketUrl = '';
     /** @type {string} the server's long-polling */
     longPollUrl = '';
+    /** @type {string} the server's stream of events; empty to derive it from `longPollUrl` */
+    sseUrl = '';
+    /** @type {TransportName[]} the transports to use, the preferred one first */
+    transports = ['websocket', 'sse', 'longpoll'];
+    /** @type {boolean} whether the server continues where the connection was cut */
+    resume = true;
+    /** @type {?import('../index.js').GetToken} returns a token with which the page connects instead of `connectUrl` */
+    getToken = null;
     /** @type {string} the address that disconnect() calls */
     disconnectUrl = '';
     /** @type {?WebSocket} the socket in use */
@@ -60,14 +77,22 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /** @type {(() => void) | null} */
     _unwatch = null;
     _retry = new Retry(this, ({ name, ...wait }) => this._onWait(/** @type {any} */ (name), wait));
+    _positions = new Positions();
+    _tokens = new Tokens(this, {
+        renewed: () => this._sendToken(),
+        failed: (error, final) => this._onTokenFailed(error, final),
+    });
     _listening = new Listening(this, {
-        opened: (request, transport) => this._onOpened(request, transport),
-        alive: () => this._retry.succeeded(),
-        frames: (list) => this._onFrames(list),
+        opened: (request, transport, list) => this._onOpened(request, transport, list),
+        alive: () => {
+            this._retry.succeeded();
+            this._tokens.accepted();
+        },
+        received: (batch) => this._onReceived(batch),
         error: (event) => this._invoke('listenErrorCallback', event),
         ended: (close, step, request, data) => this._onEnded(close, step, request, data),
         log: (event, details) => this._log(event, details),
-    });
+    }, this._positions, this._tokens);
 
     get state() {
         return this._state;
@@ -120,9 +145,14 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         }, how);
     }
 
+    /** Whether no attempt is made until connect() is called. */
+    get _isOver() {
+        return this._state === 'disconnected' || this._state === 'failed';
+    }
+
     /** @param {TransportName} [transport] */
     _listen(transport) {
-        if (this._state === 'disconnected') {
+        if (this._isOver) {
             this._setState('connecting', 'connect');
         }
         this._retry.cancel();
@@ -134,11 +164,14 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /**
      * @param {any} request
      * @param {TransportName} transport
+     * @param {any} [list] the first list of the transport
      */
-    _onOpened(request, transport) {
+    _onOpened(request, transport, list) {
         const connectionId = this.connectionId ?? '';
         const resumed = this._opening?.connectionId === connectionId;
-        const gap = this._gap || (this._opening !== null && !resumed);
+        // A client without positions has not asked: its frames in flight may be lost.
+        const hasLoss = this._positions.returning ? reportsLoss(list) : undefined;
+        const gap = hasLoss ?? (this._gap || (this._opening !== null && !resumed));
         const turn = this._turn;
         this._gap = false;
         this.connected = true;
@@ -151,9 +184,28 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
             return;
         }
         this._emit('open', { transport, connectionId, resumed, gap });
-        if (gap && resumed) {
+        if (gap && resumed && hasLoss === undefined) {
             // A new connection id would have arrived together with the current members and history.
             this._subscriptions.refresh();
+        }
+    }
+
+    /** @param {import('./positions.js').Batch} batch */
+    _onReceived({ frames, elements, verdicts, channels }) {
+        elements.filter(({ type }) => type === 'token').forEach((answer) => this._tokens.answered(answer));
+        if (this._tokens.enabled) {
+            const added = elements.filter(({ type }) => type === 'subscribed').map(({ channel }) => channel);
+            this._takeChannels(channels, added);
+        }
+        for (const verdict of verdicts) {
+            this._emit('recovered', verdict);
+            if (!verdict.recovered && verdict.channel !== null) {
+                // The answer to connect() has contained the history.
+                this._subscriptions.lose(/** @type {any} */ (verdict), this._tokens.enabled || Boolean(this._opening?.resumed));
+            }
+        }
+        if (frames.length > 0) {
+            this._onFrames(frames);
         }
     }
 
@@ -180,7 +232,10 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         this.websocket = null;
         this._gap ||= !close.clean;
         this._log('close', { ...close });
-        this._follow(step);
+        const next = this._tokens.enabled ? this._withToken(step, close, data) : step;
+        if (next) {
+            this._follow(next);
+        }
         this._invoke(close.transport === 'websocket' ? 'listenCloseCallback' : 'listenErrorCallback', request, data);
         this._emit('close', close);
     }
@@ -202,12 +257,71 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     }
 
     /**
+     * With a token the connection keeps its id, and listens with a new token if the present one is of no use.
+     *
+     * @param {import('./reconnect.js').Step} step
+     * @param {import('../index.js').CloseEvent} close
+     * @param {any} data
+     * @returns {?import('./reconnect.js').Step} null if the connection has failed
+     */
+    _withToken(step, { status, reason }, data) {
+        if (step.action !== 'connect') {
+            return step;
+        }
+        if (step.renew) {
+            this._tokens.drop('expired');
+            return { ...step, action: 'resume', now: Date.now() - this._retry.lastAttemptAt > LOOP_MS };
+        }
+        if (status === FORBIDDEN) {
+            // The id belongs to another user.
+            this.connectionId = null;
+        }
+        return this._tokens.refused(reason, data) ? step : null;
+    }
+
+    /**
+     * @param {import('./errors.js').ChannelStreamError} error
+     * @param {boolean} final
+     */
+    _onTokenFailed(error, final) {
+        if (final || !(this.connected || this.shouldReconnect)) {
+            this._halt();
+            this._end('failed', final ? 'failed' : 'disconnected');
+        }
+        this._emit('error', error);
+    }
+
+    /** Replaces the token of the session that is open. Without one, the next session starts with it. */
+    _sendToken() {
+        const { token } = this._tokens;
+        const { socket, transport, sseUrl } = this._listening;
+        if (!this.connected) {
+            return;
+        }
+        if (socket) {
+            socket.send(JSON.stringify({ type: 'token', token }));
+            return;
+        }
+        const url = sibling(transport === 'sse' ? sseUrl : this.longPollUrl, 'token');
+        const request = prepare(this, { url, body: { conn_id: this.connectionId, token } });
+        request.handleResponse = () => this._tokens.accepted();
+        request.handleError = ({ status }, data) => {
+            if (isFinal(status)) {
+                this._tokens.answered({ error: `status ${status}`, data });
+            }
+        };
+        execute(request, 'POST');
+    }
+
+    /**
      * @param {TransportName} [transport]
      * @param {boolean} [fresh]
      */
     _resume(transport, fresh) {
-        this._listening.resume(transport, fresh);
-        this.websocket = this._listening.socket;
+        this._tokens.ensure(() => {
+            this._listening.resume(transport, fresh);
+            this.websocket = this._listening.socket;
+        }, () => this._retry.schedule('resume', () => this._resume(transport, fresh)));
     }
 
     /**
@@ -223,11 +337,13 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
      * Ends the connection until connect() is called again.
      *
      * @param {StateReason} reason
+     * @param {ConnectionState} [state]
      */
-    _end(reason) {
+    _end(reason, state = 'disconnected') {
         this._hasId = false;
+        this._tokens.cancel();
         this._subscriptions.close();
-        this._setState('disconnected', reason);
+        this._setState(state, reason);
     }
 
     /**
@@ -237,7 +353,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     _setState(state, reason) {
         const previous = this._state;
         this._state = state;
-        if (state === 'disconnected') {
+        if (this._isOver) {
             this._unwatch?.();
             this._unwatch = null;
         } else {
@@ -306,6 +422,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
         this._turn += 1;
         this._suspended = false;
         this._retry.cancel();
+        this._tokens.cancel();
         this._connecting?.abort();
         this._connecting = null;
         this._listening.stop();

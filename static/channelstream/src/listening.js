@@ -1,7 +1,9 @@
+import { EventSourceListener } from './eventsource.js';
 import { LongPollListener } from './longpoll.js';
-import { afterLongPoll, afterWebSocket, isOfServer } from './reconnect.js';
+import { afterLongPoll, afterStream, afterWebSocket, isOfServer } from './reconnect.js';
 import { withParameter } from './request.js';
 import { Rhythm } from './rhythm.js';
+import { listOf } from './untrusted.js';
 import { LASTING_MS, Upgrade } from './upgrade.js';
 import { WebSocketListener } from './websocket.js';
 
@@ -12,62 +14,113 @@ import { WebSocketListener } from './websocket.js';
  * @typedef {object} Settings read each time they are needed
  * @property {string} websocketUrl
  * @property {string} longPollUrl
+ * @property {string} sseUrl
+ * @property {TransportName[]} transports
+ * @property {boolean} resume
  * @property {boolean} noWebsocket
  * @property {number} graceTimeMs
  * @property {?number} silenceTimeoutMs
  *
  * @typedef {object} ListeningEvents
- * @property {(request: any, transport: TransportName) => void} opened
+ * @property {(request: any, transport: TransportName, list?: any) => void} opened with the first list, if one has arrived
  * @property {() => void} alive the server is known to have the connection
- * @property {(list: any[]) => void} frames
+ * @property {(batch: import('./positions.js').Batch) => void} received
  * @property {(event: any) => void} error
  * @property {(close: import('../index.js').CloseEvent, step: Step, request: any, data?: any) => void} ended
  * @property {(event: string, details: Record<string, unknown>) => void} log
  */
 
+/** The status of a refused parameter. */
+const UNPROCESSABLE = 422;
+
 /**
- * Listens with a connection id, on one transport at a time. Changes the transport from a blocked websocket to
- * long-polling, and back when websockets work. The owner decides whether and when to start again after an end.
+ * The address of another endpoint of the same server.
+ *
+ * @param {string} url
+ * @param {string} name
+ * @returns {string} empty if the address has another form
+ */
+export function sibling(url, name) {
+    const pattern = /\/(listen|sse)(?=[?#]|$)/;
+    return pattern.test(url) ? String(url).replace(pattern, `/${name}`) : '';
+}
+
+/**
+ * Listens with a connection id, on one transport at a time. Changes the transport from a blocked websocket to another
+ * one, and back when websockets work. The owner decides whether and when to start again after an end.
  */
 export class Listening {
     /**
      * @param {Settings} settings
      * @param {ListeningEvents} events
+     * @param {import('./positions.js').Positions} positions
+     * @param {import('./tokens.js').Tokens} tokens
      */
-    constructor(settings, events) {
+    constructor(settings, events, positions, tokens) {
         this.settings = settings;
         this.events = events;
+        this.positions = positions;
+        this.tokens = tokens;
         this.id = '';
-        /** @type {WebSocketListener | LongPollListener | null} */
+        /** @type {WebSocketListener | EventSourceListener | LongPollListener | null} */
         this.listener = null;
-        /** @type {?WebSocketListener} a socket that will replace polling */
+        /** @type {?WebSocketListener} a socket that will replace another transport */
         this.successor = null;
-        this.upgrade = new Upgrade((id) => this.urlOf(settings.websocketUrl, id), (works) => this.onProbed(works));
+        this.upgrade = new Upgrade((id) => (tokens.enabled ? '' : withParameter(settings.websocketUrl, 'conn_id', id)), (works) => this.onProbed(works));
         this.rhythm = new Rhythm();
         /** @type {?number} the time at which the server became unreachable */
         this.lostAt = null;
         this.muteSockets = 0;
         this.openedAt = 0;
-        /** Whether websockets were blocked while long-polling worked. */
-        this.distrusted = false;
+        /** @type {Set<TransportName>} transports that were blocked while another one worked */
+        this.distrusted = new Set();
         /** Whether the page has chosen long-polling. */
         this.pinned = false;
     }
 
-    get canSocket() {
-        return Boolean(this.settings.websocketUrl && !this.settings.noWebsocket && globalThis.WebSocket);
+    get sseUrl() {
+        return this.settings.sseUrl || sibling(this.settings.longPollUrl, 'sse');
     }
 
-    get canPoll() {
-        return Boolean(this.settings.longPollUrl);
+    /** @returns {TransportName[]} the transports that the page allows and the browser has, the preferred one first */
+    get transports() {
+        const { websocketUrl, noWebsocket, resume, longPollUrl, transports } = this.settings;
+        const usable = {
+            websocket: websocketUrl && !noWebsocket && globalThis.WebSocket,
+            // Frames in flight are lost whenever a stream ends, so it needs positions.
+            sse: resume && !noWebsocket && this.sseUrl && globalThis.EventSource,
+            longpoll: longPollUrl,
+        };
+        return listOf(transports).filter((name) => usable[name]);
+    }
+
+    /**
+     * @param {TransportName} name
+     * @returns {TransportName | undefined} the next transport that may work
+     */
+    other(name) {
+        const { transports } = this;
+        const at = transports.indexOf(name) + 1;
+        return [...transports.slice(at), ...transports].find((each) => each !== name && !this.distrusted.has(each));
+    }
+
+    /** The websocket is preferred to the transport in use. */
+    get canUpgrade() {
+        const { transports } = this;
+        const better = transports.slice(0, transports.indexOf(/** @type {any} */ (this.transport)));
+        return better.includes('websocket') && !this.pinned;
     }
 
     /** @returns {?TransportName} the transport in use, or being opened */
     get transport() {
-        if (!this.listener) {
+        const { listener } = this;
+        if (!listener) {
             return null;
         }
-        return this.listener instanceof WebSocketListener ? 'websocket' : 'longpoll';
+        if (listener instanceof WebSocketListener) {
+            return 'websocket';
+        }
+        return listener instanceof EventSourceListener ? 'sse' : 'longpoll';
     }
 
     /** @returns {?WebSocket} */
@@ -115,7 +168,7 @@ export class Listening {
 
     /** A network is available again, and it may be a different one. */
     resetTrust() {
-        this.distrusted = false;
+        this.distrusted.clear();
         this.muteSockets = 0;
         this.upgrade.reset();
         if (this.upgrade.timer) {
@@ -123,17 +176,38 @@ export class Listening {
         }
     }
 
+    /** @returns {TransportName} */
     preferred() {
-        const doubtful = this.pinned || (this.distrusted && this.canPoll);
-        return this.canSocket && !doubtful ? 'websocket' : 'longpoll';
+        const { transports } = this;
+        const works = transports.find((name) => !this.distrusted.has(name));
+        return this.pinned ? 'longpoll' : works ?? transports[0] ?? 'longpoll';
     }
 
     /**
-     * @param {string} url
-     * @param {string} id
+     * @param {TransportName} transport
+     * @param {boolean} [first] whether the transport starts, and does not just send its next poll
      */
-    urlOf(url, id) {
-        return withParameter(url, 'conn_id', id);
+    addressOf(transport, first = true) {
+        const { settings, tokens, positions } = this;
+        const urls = { websocket: settings.websocketUrl, sse: this.sseUrl, longpoll: settings.longPollUrl };
+        let address = withParameter(urls[transport], 'conn_id', this.id);
+        if (tokens.enabled && transport !== 'websocket') {
+            address = withParameter(address, 'token', tokens.token ?? '');
+        }
+        if (settings.resume && transport !== 'sse') {
+            address = withParameter(address, 'resume', '1');
+        }
+        return settings.resume ? positions.addTo(address, first) : address;
+    }
+
+    /**
+     * @param {any[]} list
+     * @param {boolean} polled
+     * @returns {() => void} passes it to the page
+     */
+    receive(list, polled) {
+        const batch = this.positions.take(list, polled);
+        return () => this.events.received(batch);
     }
 
     /**
@@ -143,50 +217,85 @@ export class Listening {
     open(transport, { resumed }) {
         this.stop();
         this.events.log('open', { transport, resumed });
-        this.listener = transport === 'websocket' ? this.newSocket(resumed) : this.newPoll(resumed);
+        this.listener = this.newListener(transport, resumed);
         this.listener.open();
+    }
+
+    /**
+     * @param {TransportName} transport
+     * @param {boolean} resumed
+     */
+    newListener(transport, resumed) {
+        if (transport === 'websocket') {
+            return this.newSocket(resumed);
+        }
+        return transport === 'sse' ? this.newStream(resumed) : this.newPoll(resumed);
     }
 
     /** @param {boolean} resumed */
     newPoll(resumed) {
-        return new LongPollListener(this.urlOf(this.settings.longPollUrl, this.id), {
-            opened: (request) => this.events.opened(request, 'longpoll'),
-            alive: () => this.onPollAlive(),
-            frames: this.events.frames,
+        return new LongPollListener((first) => this.addressOf('longpoll', first), {
+            opened: (request, list) => this.events.opened(request, 'longpoll', list),
+            alive: () => this.onOtherAlive(),
+            received: (list) => this.receive(list, true),
             ended: (request, data, end) => this.onPollEnded(request, data, { ...end, resumed }),
-        }, { trusted: !resumed });
+        }, { trusted: this.trusts(resumed) });
+    }
+
+    /** @param {boolean} resumed */
+    newStream(resumed) {
+        return new EventSourceListener(() => this.addressOf('sse'), {
+            opened: (event, list) => this.events.opened(event, 'sse', list),
+            alive: () => this.onOtherAlive(),
+            frames: (list, cursor) => {
+                const deliver = this.receive(list, false);
+                this.positions.note(cursor);
+                deliver();
+            },
+            ended: (event, end) => this.onStreamEnded(event, { ...end, resumed }),
+        }, this.settings.silenceTimeoutMs);
     }
 
     /** @param {boolean} resumed */
     newSocket(resumed) {
-        const { rhythm, settings } = this;
-        const socket = new WebSocketListener(this.urlOf(settings.websocketUrl, this.id), {
-            opened: (event) => this.onSocketOpened(socket, event),
+        const { rhythm, settings, tokens } = this;
+        const protocols = tokens.enabled ? ['channelstream.v1', `channelstream.token.${tokens.token}`] : [];
+        const address = this.addressOf('websocket');
+        // A client that returns waits for the answer about its losses.
+        const trusted = this.trusts(resumed) && !this.positions.returning;
+        const socket = new WebSocketListener(address, {
+            opened: (event, list) => this.onSocketOpened(socket, event, list),
             alive: () => this.onAlive(),
-            frames: this.events.frames,
+            frames: (list) => this.receive(list, false)(),
             error: (event) => socket === this.listener && this.events.error(event),
             ended: (event, end) => this.onSocketEnded(socket, event, { ...end, resumed }),
-        }, { trusted: !resumed, rhythm, silenceMs: settings.silenceTimeoutMs });
+        }, { trusted, rhythm, silenceMs: settings.silenceTimeoutMs, protocols });
         return socket;
+    }
+
+    /**
+     * Whether the server is known to have the connection. With a token, it makes the connection when it accepts the token.
+     *
+     * @param {boolean} resumed
+     */
+    trusts(resumed) {
+        return !resumed && !this.tokens.enabled;
     }
 
     /**
      * @param {WebSocketListener} socket
      * @param {Event} event
+     * @param {any} list
      */
-    onSocketOpened(socket, event) {
+    onSocketOpened(socket, event, list) {
         if (socket === this.successor) {
-            this.stopPolling();
+            this.listener?.close();
+            this.successor = null;
+            this.distrusted.delete('websocket');
             this.listener = socket;
         }
         this.openedAt = Date.now();
-        this.events.opened(event, 'websocket');
-    }
-
-    stopPolling() {
-        this.listener?.close();
-        this.successor = null;
-        this.distrusted = false;
+        this.events.opened(event, 'websocket', list);
     }
 
     /** Resets the waits, but not sooner: reconnects without waits could overload a server that closes each socket. */
@@ -196,10 +305,10 @@ export class Listening {
         this.events.alive();
     }
 
-    onPollAlive() {
+    onOtherAlive() {
         this.onAlive();
-        if (this.canSocket && !this.pinned && !this.upgrade.busy && !this.successor) {
-            this.distrusted = true;
+        if (this.canUpgrade && !this.upgrade.busy && !this.successor) {
+            this.distrusted.add('websocket');
             this.upgrade.schedule();
         }
     }
@@ -207,15 +316,15 @@ export class Listening {
     /** @param {boolean} works */
     onProbed(works) {
         this.events.log('probe', { works });
-        const poll = this.listener;
-        if (works && poll instanceof LongPollListener) {
-            poll.pause(() => this.changeToSocket());
+        const { listener } = this;
+        if (works && listener && !(listener instanceof WebSocketListener)) {
+            listener.pause(() => this.changeToSocket());
         } else {
             this.upgrade.schedule();
         }
     }
 
-    /** No poll is in flight, so frames wait on the server until the socket is open and stay in order. */
+    /** No poll or stream is open, so frames wait on the server until the socket is open and stay in order. */
     changeToSocket() {
         this.successor = this.newSocket(true);
         this.successor.open();
@@ -228,7 +337,7 @@ export class Listening {
      */
     onSocketEnded(socket, event, end) {
         if (socket === this.successor) {
-            this.stayWithPolling();
+            this.stay();
             return;
         }
         // A close code that only the server sends shows that data comes through.
@@ -236,17 +345,16 @@ export class Listening {
         if (end.opened && Date.now() - this.openedAt > LASTING_MS) {
             this.upgrade.reset();
         }
-        const { muteSockets, canPoll } = this;
-        const graceMs = this.settings.graceTimeMs;
-        const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, canPoll });
+        const { muteSockets, graceMs } = this;
+        const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, other: this.other('websocket') });
         const { code, reason, clean } = end;
         this.events.ended({ transport: 'websocket', code, reason, clean }, step, event);
     }
 
-    stayWithPolling() {
+    stay() {
         this.successor = null;
         this.upgrade.schedule();
-        if (this.listener instanceof LongPollListener) {
+        if (this.listener && !(this.listener instanceof WebSocketListener)) {
             this.listener.resume();
         }
     }
@@ -258,15 +366,39 @@ export class Listening {
      */
     onPollEnded(request, data, { status, answered, resumed }) {
         if (!answered) {
-            // Long-polling is blocked too, so there is no reason to avoid the websocket.
-            this.distrusted = false;
+            // Long-polling is blocked too, so there is no reason to avoid the other transports.
+            this.distrusted.clear();
         }
-        const { canSocket } = this;
-        const graceMs = this.settings.graceTimeMs;
+        if (status === UNPROCESSABLE) {
+            // The server allows fewer positions, or does not understand them.
+            this.positions.clear();
+        }
+        const { graceMs } = this;
+        const other = this.other('longpoll');
         const lostForMs = this.lose();
-        const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, canSocket });
+        const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, other });
         const reason = status ? `status ${status}` : 'no response';
         this.events.ended({ transport: 'longpoll', status, reason, clean: status !== 0 }, step, request, data);
+    }
+
+    /**
+     * @param {any} event
+     * @param {import('./eventsource.js').StreamEnd & {resumed: boolean}} end
+     */
+    onStreamEnded(event, end) {
+        if (end.refused || (!end.opened && event?.type === 'timeout')) {
+            // The server is older, or a proxy holds the stream back.
+            this.distrusted.add('sse');
+        }
+        const { graceMs } = this;
+        const step = afterStream({ ...end, lostForMs: this.lose(), graceMs, other: this.other('sse') });
+        const { code, reason, clean } = end;
+        this.events.ended({ transport: 'sse', code, reason, clean }, step, event);
+    }
+
+    /** With a token the server makes a connection that it has forgotten, so the id stays. */
+    get graceMs() {
+        return this.tokens.enabled ? Infinity : this.settings.graceTimeMs;
     }
 
     /** @returns {number} milliseconds since the server was last known to be reachable */

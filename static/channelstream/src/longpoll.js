@@ -1,4 +1,5 @@
 import { execute } from './call.js';
+import { isIdle } from './positions.js';
 import { ChannelStreamRequest } from './request.js';
 
 /** The server did not wait before an empty response that arrives sooner: it is stopping, so polls must slow down. */
@@ -11,16 +12,16 @@ const MOST_LIMIT_MS = 120_000;
 
 /**
  * @typedef {object} LongPollEvents
- * @property {(request: XMLHttpRequest) => void} opened with the first poll, or with the first response
+ * @property {(request: XMLHttpRequest, list?: any[]) => void} opened with the first poll, or with the first response
  * @property {() => void} alive with each response
- * @property {(list: any[]) => void} frames
+ * @property {(list: any[]) => () => void} received returns the function that passes the list on
  * @property {(request: XMLHttpRequest, data: any, end: {status: number, answered: boolean}) => void} ended
  */
 
 /** Sends one poll after the other until one fails or `close()` is called. Reports nothing after `close()`. */
 export class LongPollListener {
     /**
-     * @param {string} url
+     * @param {(first: boolean) => string} url the address of the next poll
      * @param {LongPollEvents} events
      * @param {object} options
      * @param {boolean} options.trusted whether the server has just issued the id, so that the first poll already counts
@@ -48,7 +49,7 @@ export class LongPollListener {
         const poll = new ChannelStreamRequest();
         this.poll = poll;
         this.sentAt = Date.now();
-        poll.url = this.url;
+        poll.url = this.url(this.answers === 0);
         poll.timeoutMs = this.limitMs();
         poll.handleResponse = (request, data) => this.onAnswer(request, data);
         poll.handleError = (request, data) => this.end(request, data, request.status);
@@ -102,11 +103,14 @@ export class LongPollListener {
         return Math.min(MOST_LIMIT_MS, Math.max(LEAST_LIMIT_MS, limitMs));
     }
 
-    /** @param {XMLHttpRequest} request */
-    announce(request) {
+    /**
+     * @param {XMLHttpRequest} request
+     * @param {any[]} [list]
+     */
+    announce(request, list) {
         if (!this.announced) {
             this.announced = true;
-            this.events.opened(request);
+            this.events.opened(request, list);
         }
     }
 
@@ -125,21 +129,21 @@ export class LongPollListener {
         }
         this.answers += 1;
         const tookMs = Date.now() - this.sentAt;
-        const hasty = list.length === 0 && tookMs < HASTY_MS;
-        if (!hasty && list.length === 0) {
+        const idle = isIdle(list);
+        const hasty = idle && tookMs < HASTY_MS;
+        if (!hasty && idle) {
             // Responses with frames do not count, because frames end the wait early.
             this.longestMs = Math.max(this.longestMs ?? 0, tookMs);
         }
         if (!hasty || this.answers > 1) {
             this.events.alive();
-            this.announce(request);
+            this.announce(request, list);
         }
         // Sends the next poll before it delivers the frames, and without a timer: browsers delay the timers of hidden
-        // pages by up to a minute, and the server would regard this client as gone.
+        // pages by up to a minute, and the server would regard this client as gone. Its address names what has arrived.
+        const deliver = this.events.received(list);
         this.goOn(hasty);
-        if (list.length > 0) {
-            this.events.frames(list);
-        }
+        deliver();
     }
 
     /** @param {boolean} hasty */

@@ -16,7 +16,7 @@ export function whenReady(connection, timeoutMs) {
         const check = () => {
             if (connection.connected && connection._opening) {
                 resolve(connection._opening);
-            } else if (connection.state === 'disconnected') {
+            } else if (connection._isOver) {
                 reject(new ChannelStreamError('closed', 'ready', 'the connection is closed'));
             } else {
                 return false;

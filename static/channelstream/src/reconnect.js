@@ -12,6 +12,7 @@ import { isFinal } from './errors.js';
  * @property {'resume' | 'connect' | 'stop'} action
  * @property {import('../index.js').TransportName} [transport]
  * @property {boolean} now
+ * @property {boolean} [renew] whether the present token is of no use
  * @property {boolean} [fresh] whether the id still counts as just issued
  * @property {number} [atLeastMs] the shortest wait after which the server can be back
  * @property {import('../index.js').StateReason} reason
@@ -19,6 +20,18 @@ import { isFinal } from './errors.js';
 
 /** Close code of a socket whose connection id another socket uses now. Reconnecting would make the two alternate. */
 const TAKEN_OVER = 4001;
+
+/** Close codes of a connection that the application has ended, and of a blocked user. */
+const ENDED = [4004, 4006];
+
+/** Close code of a connection whose token has expired, or that the application has ended so that it connects again. */
+const RENEW = 4005;
+
+/** Close code of a connection that the server does not have. */
+const UNKNOWN = 1000;
+
+/** How long a server that answers with an empty stream of events asks its clients to wait. */
+const EMPTY_MS = 5_000;
 
 /** Close code of a server that is too busy to accept connections. */
 const BUSY = 1013;
@@ -72,32 +85,61 @@ function askedMs(code, reason) {
  * @param {number} end.lostForMs the time since the server was last known to be reachable
  * @param {number} end.graceMs how long the server keeps a connection without a transport
  * @param {number} end.muteSockets opened sockets in a row without a frame, including this one
- * @param {boolean} end.canPoll whether long-polling is available
+ * @param {import('../index.js').TransportName} [end.other] another transport that is available
+ * @param {import('../index.js').TransportName} [end.own] the transport that has ended
  * @returns {Step}
  */
 export function afterWebSocket({
-    code, reason = '', opened, receivedFrame, resumed, lostForMs, graceMs, muteSockets, canPoll,
+    code, reason = '', opened, receivedFrame, resumed, lostForMs, graceMs, muteSockets, other, own = 'websocket',
 }) {
     if (code === TAKEN_OVER) {
         return { action: 'stop', now: true, reason: 'taken-over' };
     }
-    if (!opened && !resumed && canPoll) {
-        // The id has just arrived over HTTP, so only the websocket is blocked.
-        return { ...resume('longpoll', true), fresh: true };
+    if (ENDED.includes(code)) {
+        return { action: 'stop', now: true, reason: 'ended' };
     }
-    if (opened && !receivedFrame && code === 1000) {
+    if (code === RENEW) {
+        return { ...connect(true, 'lost'), renew: true };
+    }
+    if (!opened && !resumed && other) {
+        // The id has just arrived over HTTP, so only the websocket is blocked.
+        return { ...resume(other, true), fresh: true };
+    }
+    if (opened && !receivedFrame && code === UNKNOWN) {
         // The server does not know the id. That is normal for an old id and an error for a new one.
         return connect(resumed, 'forgotten');
     }
-    if (muteSockets >= MUTE_SOCKETS && canPoll) {
-        return resume('longpoll', true);
+    if (muteSockets >= MUTE_SOCKETS && other) {
+        return resume(other, true);
     }
     if (lostForMs > graceMs) {
         return connect(false, 'lost');
     }
     // The cause is unknown when a socket did not open, so the next attempt uses the other transport.
-    const step = resume(opened || !canPoll ? 'websocket' : 'longpoll', false);
+    const step = resume(opened || !other ? own : other, false);
     return { ...step, atLeastMs: askedMs(code, reason) };
+}
+
+/**
+ * @typedef {object} Circumstances
+ * @property {boolean} resumed whether it was opened with an earlier id
+ * @property {number} lostForMs the time since the server was last known to be reachable
+ * @property {number} graceMs how long the server keeps a connection without a transport
+ * @property {import('../index.js').TransportName} [other] another transport that is available
+ *
+ * @param {import('./eventsource.js').StreamEnd & Circumstances} end how the stream of events ended
+ * @returns {Step}
+ */
+export function afterStream(end) {
+    const { code, opened, refused, empty, resumed, other } = end;
+    if (refused) {
+        // Browsers hide the status. The other transport learns it, or works.
+        return other ? { ...resume(other, true), fresh: !resumed } : connect(false, 'forgotten');
+    }
+    if (empty) {
+        return { ...resume('sse', false), atLeastMs: EMPTY_MS };
+    }
+    return afterWebSocket({ ...end, receivedFrame: opened && code !== UNKNOWN, muteSockets: 0, own: 'sse' });
 }
 
 /**
@@ -107,10 +149,10 @@ export function afterWebSocket({
  * @param {boolean} end.answered whether polls of this listener were answered
  * @param {number} end.lostForMs the time since the server was last known to be reachable
  * @param {number} end.graceMs how long the server keeps a connection without a transport
- * @param {boolean} end.canSocket whether websockets are available
+ * @param {import('../index.js').TransportName} [end.other] another transport that is available
  * @returns {Step}
  */
-export function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, canSocket }) {
+export function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, other }) {
     if (isFinal(status)) {
         return connect(resumed, 'forgotten');
     }
@@ -118,5 +160,5 @@ export function afterLongPoll({ status, resumed, answered, lostForMs, graceMs, c
         // Old servers refuse pages of other origins without CORS headers, which looks like a missing response.
         return connect(false, 'lost');
     }
-    return resume(answered || !canSocket ? 'longpoll' : 'websocket', false);
+    return resume(answered || !other ? 'longpoll' : other, false);
 }

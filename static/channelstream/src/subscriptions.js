@@ -3,6 +3,9 @@ import { ChannelStreamChannel } from './channel.js';
 import { ChannelStreamError, isFinal } from './errors.js';
 import { listOf, objectsOf, ownValue } from './untrusted.js';
 
+/** The longest wait before history is loaded that all clients of a server have lost. */
+const SPREAD_MS = 5_000;
+
 /**
  * Tracks which channels the page has requested and which channels the server has confirmed. Requests the missing ones
  * through connect(), and the rest through subscribe().
@@ -24,6 +27,12 @@ export class Subscriptions {
         this.backoff = new Backoff();
         /** @type {ReturnType<typeof setTimeout> | undefined} */
         this.timer = undefined;
+        /** Whether the channels are known of a connection that the server has made from a token. */
+        this.isKnown = true;
+        /** @type {Set<string>} channels whose history is to be loaded again */
+        this.stale = new Set();
+        /** @type {ReturnType<typeof setTimeout> | undefined} */
+        this.reloading = undefined;
     }
 
     /** @param {string} name */
@@ -107,7 +116,7 @@ export class Subscriptions {
     flush() {
         clearTimeout(this.timer);
         const names = [...this.wanted].filter((name) => !this.isJoined(name) && !this.requested.has(name));
-        if (!this.connection._hasId || names.length === 0) {
+        if (!this.connection._hasId || !this.isKnown || names.length === 0) {
             return;
         }
         if (this.connection.subscribeUrl) {
@@ -240,6 +249,8 @@ export class Subscriptions {
     /** Rejects what is pending, because the page has ended the connection. */
     close() {
         clearTimeout(this.timer);
+        clearTimeout(this.reloading);
+        this.stale.clear();
         this.requested.clear();
         const error = () => new ChannelStreamError('closed', 'subscribe', 'the connection was closed');
         [...this.waiting.keys()].forEach((name) => this.settle(name, error()));
@@ -259,9 +270,33 @@ export class Subscriptions {
         }
     }
 
-    /** Requests members and history of the joined channels from the application, if there is an `infoUrl`. */
-    refresh() {
-        const names = [...this.channels.keys()].filter((name) => this.isJoined(name));
+    /**
+     * Reports that messages of a channel were lost, and loads its history.
+     *
+     * @param {import('../index.js').RecoveredEvent & {channel: string}} loss
+     * @param {boolean} reload whether no other answer contains the history
+     */
+    lose({ channel: name, reason, gap }, reload) {
+        this.channels.get(name)?._emit('gap', { reason, gap });
+        if (!reload) {
+            return;
+        }
+        this.stale.add(name);
+        clearTimeout(this.reloading);
+        // After a crash of the server all its clients have lost something.
+        this.reloading = setTimeout(() => {
+            this.refresh([...this.stale]);
+            this.stale.clear();
+        }, reason === 'restart' ? Math.random() * SPREAD_MS : 0);
+    }
+
+    /**
+     * Requests members and history of channels from the application, if there is an `infoUrl`.
+     *
+     * @param {Iterable<string>} [among] by default all channels
+     */
+    refresh(among = this.channels.keys()) {
+        const names = [...among].filter((name) => this.channels.has(name) && this.isJoined(name));
         if (this.connection.infoUrl && names.length > 0) {
             this.connection.info(names);
         }

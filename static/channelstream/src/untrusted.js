@@ -24,3 +24,15 @@ export function ownValue(object, name) {
     const isObject = object !== null && typeof object === 'object';
     return isObject && Object.prototype.hasOwnProperty.call(object, name) ? object[name] : undefined;
 }
+
+/**
+ * @param {string} text
+ * @returns {any} undefined if it is not JSON
+ */
+export function fromJson(text) {
+    try {
+        return JSON.parse(text);
+    } catch {
+        return undefined;
+    }
+}

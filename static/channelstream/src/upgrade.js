@@ -9,7 +9,7 @@ const LONGEST_WAIT_MS = 300_000;
 export const LASTING_MS = 60_000;
 
 /** @returns {string} a random UUID; browsers offer `crypto.randomUUID` only on https and localhost */
-function randomId() {
+export function randomId() {
     const bytes = new Uint8Array(16).map(() => Math.floor(Math.random() * 256));
     globalThis.crypto?.getRandomValues?.(bytes);
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
@@ -27,7 +27,8 @@ function randomId() {
  */
 export class Upgrade {
     /**
-     * @param {(id: string) => string} urlFor the websocket's address with a connection id
+     * @param {(id: string) => string} urlFor the websocket's address with a connection id; empty to open no probe,
+     *     because the server would refuse it, and lost frames are sent again
      * @param {(works: boolean) => void} onProbed called after each probe
      */
     constructor(urlFor, onProbed) {
@@ -56,7 +57,12 @@ export class Upgrade {
 
     probe() {
         this.timer = null;
-        this.probing = new WebSocketListener(this.urlFor(randomId()), {
+        const url = this.urlFor(randomId());
+        if (!url) {
+            this.onProbed(true);
+            return;
+        }
+        this.probing = new WebSocketListener(url, {
             opened: () => {},
             alive: () => {},
             frames: () => {},

@@ -1,4 +1,6 @@
+import { isIdle } from './positions.js';
 import { Rhythm } from './rhythm.js';
+import { fromJson } from './untrusted.js';
 
 const HEARTBEAT_MS = 10_000;
 
@@ -25,7 +27,7 @@ const DOUBT_MS = 2_000;
 
 /**
  * @typedef {object} WebSocketEvents
- * @property {(event: Event) => void} opened
+ * @property {(event: Event, list?: any) => void} opened with the first list, if one has arrived
  * @property {() => void} alive when the socket is known to work
  * @property {(list: any[]) => void} frames
  * @property {(event: any) => void} error
@@ -48,18 +50,21 @@ export class WebSocketListener {
      * @param {boolean} [options.trusted] whether the server knows the id, so that an open socket stays open
      * @param {Rhythm} [options.rhythm] the server's heartbeat interval, as earlier sockets have learnt it
      * @param {?number} [options.silenceMs] the silence that ends the socket; overrides the rhythm
+     * @param {string[]} [options.protocols]
      */
-    constructor(url, events, { trusted = true, rhythm = new Rhythm(), silenceMs = null } = {}) {
+    constructor(url, events, { trusted = true, rhythm = new Rhythm(), silenceMs = null, protocols = [] } = {}) {
         this.url = url;
         this.events = events;
         this.trusted = trusted;
         this.rhythm = rhythm;
         this.silenceMs = silenceMs;
+        this.protocols = protocols;
         /** @type {?WebSocket} */
         this.socket = null;
         this.opened = false;
         this.announced = false;
         this.receivedFrame = false;
+        this.hasCursor = false;
         this.finished = false;
         /** @type {Record<string, any>} */
         this.timers = {};
@@ -71,7 +76,7 @@ export class WebSocketListener {
 
     open() {
         try {
-            this.socket = new WebSocket(this.url);
+            this.socket = new WebSocket(this.url, this.protocols);
         } catch (error) {
             // A page served over https cannot open ws: addresses. This is reported like any other end.
             this.timers.opening = setTimeout(() => this.end(error, 1006), 0);
@@ -135,43 +140,59 @@ export class WebSocketListener {
         }
     }
 
-    /** @param {Event} event */
-    announce(event) {
+    /**
+     * @param {Event} event
+     * @param {any} [list]
+     */
+    announce(event, list) {
         if (!this.announced) {
             this.announced = true;
-            this.events.opened(event);
+            this.events.opened(event, list);
         }
     }
 
-    /** @param {Event} event */
-    onFirstMessage(event) {
+    /**
+     * @param {Event} event
+     * @param {any} list
+     */
+    onFirstMessage(event, list) {
         this.receivedFrame = true;
         clearTimeout(this.timers.proven);
         clearTimeout(this.timers.settled);
-        this.announce(event);
+        this.announce(event, list);
         this.events.alive();
     }
 
     /** @param {MessageEvent} event */
     onMessage(event) {
         this.lastFrameAt = Date.now();
+        const list = fromJson(event.data);
         if (!this.receivedFrame) {
-            this.onFirstMessage(event);
+            this.onFirstMessage(event, list);
         }
-        let list;
-        try {
-            list = JSON.parse(event.data);
-        } catch {
+        if (list === undefined) {
             this.events.error(event);
             return;
         }
-        if (Array.isArray(list) && list.length === 0) {
-            this.learnPause();
+        if (Array.isArray(list) && isIdle(list)) {
+            this.onHeartbeat(list);
         }
         this.watchSilence();
         if (Array.isArray(list) && list.length > 0) {
             this.events.frames(list);
         }
+    }
+
+    /**
+     * The first cursor belongs to the start, and only later ones replace a heartbeat.
+     *
+     * @param {any[]} list
+     */
+    onHeartbeat(list) {
+        if (list.length === 0 || this.hasCursor) {
+            this.learnPause();
+        }
+        this.hasCursor ||= list.length > 0;
     }
 
     learnPause() {

@@ -54,8 +54,9 @@ export class FakeSocket {
     readyState = 0;
     sent = [];
 
-    constructor(url) {
+    constructor(url, protocols = []) {
         this.url = url;
+        this.protocols = protocols;
         FakeSocket.opened.push(this);
     }
 
@@ -79,6 +80,60 @@ export class FakeSocket {
     drop(code, reason = '') {
         this.readyState = 3;
         this.onclose?.({ type: 'close', code, reason });
+    }
+}
+
+/** Tests install it themselves, because the library uses event streams wherever the browser has them. */
+export class FakeEventSource {
+    static opened = [];
+
+    readyState = 0;
+    listeners = {};
+    lastEventId = '';
+
+    constructor(url) {
+        this.url = url;
+        FakeEventSource.opened.push(this);
+    }
+
+    addEventListener(name, listener) {
+        this.listeners[name] = listener;
+    }
+
+    close() {
+        this.readyState = 2;
+    }
+
+    accept() {
+        this.readyState = 1;
+        this.onopen?.({ type: 'open' });
+    }
+
+    /** An event with the id that the browser has seen last. */
+    event(name, data, id) {
+        if (this.readyState === 2) {
+            return;
+        }
+        this.lastEventId = id ?? this.lastEventId;
+        this.listeners[name]?.({ type: name, data: JSON.stringify(data), lastEventId: this.lastEventId });
+    }
+
+    frame(frame, id) {
+        this.event('message', [frame], id);
+    }
+
+    /** The stream ends, and the browser would connect again. */
+    drop() {
+        if (this.readyState !== 2) {
+            this.readyState = 0;
+            this.onerror?.({ type: 'error' });
+        }
+    }
+
+    /** The answer is not an event stream, and the browser gives up. */
+    refuse() {
+        this.readyState = 2;
+        this.onerror?.({ type: 'error' });
     }
 }
 
@@ -133,6 +188,7 @@ const last = (list) => list[list.length - 1];
 
 export const lastRequest = () => last(FakeRequest.sent);
 export const lastSocket = () => last(FakeSocket.opened);
+export const lastStream = () => last(FakeEventSource.opened);
 
 /** @type {FakePage} the page of the running test */
 export let page;
@@ -144,6 +200,7 @@ export let thrown;
 export function install() {
     FakeRequest.sent = [];
     FakeSocket.opened = [];
+    FakeEventSource.opened = [];
     thrown = [];
     page = new FakePage();
     page.install();
@@ -161,6 +218,7 @@ export function uninstall() {
     delete globalThis.reportError;
     delete globalThis.XMLHttpRequest;
     delete globalThis.WebSocket;
+    delete globalThis.EventSource;
 }
 
 /** Waits until the handlers of settled promises have run. */

@@ -36,6 +36,7 @@ switch (state) {
     case 'connecting':
     case 'connected':
     case 'reconnecting':
+    case 'failed':
         break;
     default:
         same<typeof state, never>(true);
@@ -47,10 +48,29 @@ connection.state = state;
 
 // Events carry their details.
 const off: () => void = connection.on('open', ({ transport, resumed }) => {
-    same<typeof transport, 'websocket' | 'longpoll'>(true);
+    same<typeof transport, 'websocket' | 'sse' | 'longpoll'>(true);
     same<typeof resumed, boolean>(true);
 });
 off();
+connection.on('recovered', ({ channel, recovered, gap }) => {
+    same<typeof channel, string | null>(true);
+    same<typeof recovered, boolean>(true);
+    console.log(gap?.after, gap?.upto);
+});
+connection.on('message', ({ offset }) => same<typeof offset, number | undefined>(true));
+connection.transports = ['sse', 'longpoll'];
+connection.resume = false;
+connection.sseUrl = '/sse';
+connection.getToken = async ({ user, reason }) => {
+    same<typeof reason, 'connect' | 'refresh' | 'expired' | 'refused'>(true);
+    return `${user} ${reason}`;
+};
+connection.getToken = () => 'a token';
+connection.getToken = null;
+// @ts-expect-error: a token is a text
+connection.getToken = async () => 7;
+// @ts-expect-error: no such transport
+connection.transports = ['carrier pigeon'];
 connection.once('error', (error) => {
     same<typeof error, ChannelStreamError>(true);
     if (error.code === 'refused' && error.status === 403) {
@@ -124,6 +144,9 @@ chat.on('history', ({ messages, missed }) => same<[typeof messages, typeof misse
 chat.on('join', (user) => same<typeof user, User>(true));
 chat.on('members', (members) => same<typeof members, User[]>(true));
 chat.on('state', ({ state }) => same<typeof state, 'unsubscribed' | 'subscribing' | 'subscribed'>(true));
+chat.on('gap', ({ reason, gap }) => console.log(reason === 'evicted', gap?.upto));
+// @ts-expect-error: only connections report recoveries
+chat.on('recovered', () => {});
 chat.messageLimit = 500;
 const done: Promise<void> = chat.subscribe();
 done.catch((error: ChannelStreamError) => error.code);

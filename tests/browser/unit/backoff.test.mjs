@@ -51,7 +51,7 @@ test('a gap does not count as a pause, whether it comes first or later', () => {
 
 const graceMs = 30_000;
 const socket = {
-    code: 1006, opened: true, receivedFrame: true, resumed: false, lostForMs: 0, graceMs, muteSockets: 0, canPoll: true,
+    code: 1006, opened: true, receivedFrame: true, resumed: false, lostForMs: 0, graceMs, muteSockets: 0, other: 'longpoll',
 };
 const mute = { receivedFrame: false, muteSockets: MUTE_SOCKETS };
 
@@ -61,7 +61,7 @@ const socketRules = [
     ['a socket that the server closed for a stop', { code: 1001 }, 'resume websocket'],
     ['after a socket that did not open the other transport is next', { opened: false, receivedFrame: false, resumed: true },
         'resume longpoll'],
-    ['a socket that did not open, without another transport', { opened: false, receivedFrame: false, resumed: true, canPoll: false },
+    ['a socket that did not open, without another transport', { opened: false, receivedFrame: false, resumed: true, other: undefined },
         'resume websocket'],
     ['after the grace time the id is invalid', { resumed: true, opened: false, lostForMs: graceMs + 1 }, 'connect'],
     ['an unknown old id is replaced immediately', { code: 1000, receivedFrame: false, resumed: true }, 'connect now'],
@@ -69,10 +69,10 @@ const socketRules = [
     ['a socket that carried frames and was closed in order reconnects', { code: 1000 }, 'resume websocket'],
     ['a socket that was taken over stays closed', { code: 4001 }, 'stop now'],
     ['a websocket that cannot open', { opened: false, receivedFrame: false }, 'resume longpoll now'],
-    ['a websocket that cannot open, without long-polling', { opened: false, receivedFrame: false, canPoll: false },
+    ['a websocket that cannot open, without long-polling', { opened: false, receivedFrame: false, other: undefined },
         'resume websocket'],
     ['websockets that never carry a frame', mute, 'resume longpoll now'],
-    ['websockets that never carry a frame, without long-polling', { ...mute, canPoll: false }, 'resume websocket'],
+    ['websockets that never carry a frame, without long-polling', { ...mute, other: undefined }, 'resume websocket'],
 ];
 
 const textOf = ({ action, transport, now }) => [action, transport, now && 'now'].filter(Boolean).join(' ');
@@ -88,13 +88,13 @@ test('a restarting server sets the time to reconnect', () => {
     assert.equal(waits(1001, 'server is restarting; retry after 1500 ms'), 0);
 });
 
-const poll = { status: 0, resumed: true, answered: true, lostForMs: 0, graceMs, canSocket: true };
+const poll = { status: 0, resumed: true, answered: true, lostForMs: 0, graceMs, other: 'websocket' };
 
 test('a failed poll is repeated, over the other transport if polling never worked', () => {
     for (const status of [0, 408, 425, 429, 500, 502, 503, 504]) {
         assert.equal(textOf(afterLongPoll({ ...poll, status })), 'resume longpoll');
         assert.equal(textOf(afterLongPoll({ ...poll, status, answered: false })), 'resume websocket');
-        assert.equal(textOf(afterLongPoll({ ...poll, status, answered: false, canSocket: false })), 'resume longpoll');
+        assert.equal(textOf(afterLongPoll({ ...poll, status, answered: false, other: undefined })), 'resume longpoll');
     }
 });
 

@@ -10,8 +10,8 @@ beforeEach(install);
 afterEach(uninstall);
 
 const tick = (ms) => mock.timers.tick(ms);
-const OWN = 'ws://server/ws?conn_id=first';
-const POLL = '//server/listen?conn_id=first';
+const OWN = 'ws://server/ws?conn_id=first&resume=1';
+const POLL = '//server/listen?conn_id=first&resume=1';
 
 /** Answers a poll after a wait. */
 function answer(list) {
@@ -219,7 +219,7 @@ test('a new id uses long-polling immediately if websockets are blocked', () => {
     lastRequest().answer(401, {});
     tick(0);
     lastRequest().answer(200, { conn_id: 'second', channels: [] });
-    assert.equal(lastRequest().url, '//server/listen?conn_id=second');
+    assert.equal(lastRequest().url, '//server/listen?conn_id=second&resume=1');
     assert.equal(FakeSocket.opened.length, 1);
 });
 
@@ -289,5 +289,5 @@ test('after a change of the network a new id uses a websocket first', () => {
     lastRequest().answer(401, {});
     tick(0);
     lastRequest().answer(200, { conn_id: 'second', channels: [] });
-    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=second');
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=second&resume=1');
 });

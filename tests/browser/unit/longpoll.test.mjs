@@ -18,7 +18,7 @@ function answer(list) {
 
 test('the client sends one poll after the other, and their messages reach the page', () => {
     const made = polling();
-    assert.deepEqual([lastRequest().verb, lastRequest().url], ['GET', '//server/listen?conn_id=first']);
+    assert.deepEqual([lastRequest().verb, lastRequest().url], ['GET', '//server/listen?conn_id=first&resume=1']);
     assert.deepEqual(made.calls, ['connect', 'listenOpened']);
     answer([{ uuid: 'a' }]);
     answer([]);
@@ -37,7 +37,7 @@ test('a failed poll is repeated with the same id', () => {
         const count = FakeRequest.sent.length;
         tick(10_000);
         assert.equal(FakeRequest.sent.length, count + 1);
-        assert.equal(lastRequest().url, '//server/listen?conn_id=first');
+        assert.equal(lastRequest().url, '//server/listen?conn_id=first&resume=1');
     }
     answer([{ uuid: 'a' }]);
     assert.equal(made.connected, true);
@@ -64,10 +64,10 @@ test('after a 401 the client connects again, immediately if the id had worked', 
     tick(0);
     assert.equal(lastRequest().url, '/app/connect');
     lastRequest().answer(200, { conn_id: 'second', channels: [] });
-    assert.equal(lastRequest().url, '//server/listen?conn_id=second');
+    assert.equal(lastRequest().url, '//server/listen?conn_id=second&resume=1');
     lastRequest().answer(401, {});
     tick(1000);
-    assert.equal(lastRequest().url, '//server/listen?conn_id=second');
+    assert.equal(lastRequest().url, '//server/listen?conn_id=second&resume=1');
     tick(1000);
     assert.equal(lastRequest().url, '/app/connect');
     assert.equal(made.calls.filter((name) => name === 'listenError').length, 2);
@@ -149,5 +149,5 @@ test('a resumed connection opens with the first response, unless that was immedi
 test('a browser without websockets uses long-polling', () => {
     delete globalThis.WebSocket;
     connected();
-    assert.equal(lastRequest().url, '//server/listen?conn_id=first');
+    assert.equal(lastRequest().url, '//server/listen?conn_id=first&resume=1');
 });

@@ -134,13 +134,13 @@ test('the page can listen with its own id without connect()', () => {
     made.connectionId = 'given';
     made.startListening();
     assert.equal(made.state, 'connecting');
-    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=given');
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=given&resume=1');
     lastSocket().accept();
     assert.deepEqual([made.connected, made.state], [true, 'connected']);
     made.openLongPoll();
-    assert.equal(lastRequest().url, '//server/listen?conn_id=given');
+    assert.equal(lastRequest().url, '//server/listen?conn_id=given&resume=1');
     made.openWebsocket();
-    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=given');
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=given&resume=1');
 });
 
 test('choosing a transport ends the wait for another', () => {

@@ -65,7 +65,7 @@ test('an id that no address can contain does not stop the client', () => {
     const made = connection();
     made.connect();
     lastRequest().answer(200, '{"conn_id": "a\\ud800b"}');
-    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=a%EF%BF%BDb');
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=a%EF%BF%BDb&resume=1');
 });
 
 test('no frame stops the client', () => {

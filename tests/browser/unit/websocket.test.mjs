@@ -12,7 +12,7 @@ const tick = (ms) => mock.timers.tick(ms);
 
 test('frames reach the page, heartbeats do not', () => {
     const made = connected();
-    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=first');
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=first&resume=1');
     assert.equal(made.websocket, lastSocket());
     lastSocket().accept();
     assert.equal(made.connected, true);
@@ -43,7 +43,7 @@ test('a lost socket reconnects with the same id, and a frame resets the wait', (
         const count = FakeSocket.opened.length;
         tick(2000);
         assert.equal(FakeSocket.opened.length, count + 1);
-        assert.equal(lastSocket().url, 'ws://server/ws?conn_id=first');
+        assert.equal(lastSocket().url, 'ws://server/ws?conn_id=first&resume=1');
         assert.equal(made.websocket, lastSocket());
     }
     assert.equal(FakeRequest.sent.length, 1);
@@ -70,7 +70,7 @@ test('an id that the server does not know any more is replaced immediately', () 
     tick(0);
     assert.equal(lastRequest().url, '/app/connect');
     lastRequest().answer(200, { conn_id: 'second', channels: ['demo'] });
-    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=second');
+    assert.equal(lastSocket().url, 'ws://server/ws?conn_id=second&resume=1');
     assert.equal(made.connectionId, 'second');
 });
 
