@@ -125,7 +125,7 @@ impl Transport {
 
     /// The last bytes of a session that ends for this reason, if there are any. `retry_ms` is the reconnect delay of its
     /// client, if the client has one.
-    pub(super) fn close(self, reason: CloseReason, retry_ms: u32) -> Option<Bytes> {
+    pub fn close(self, reason: CloseReason, retry_ms: u32) -> Option<Bytes> {
         (self.row().close)(reason, retry_ms)
     }
 

@@ -8,7 +8,7 @@ use crate::broker::private_messages::ToPrivateMessages;
 use crate::broker::private_messages::state::Recipient;
 use crate::broker::registry::state::NextSession;
 use crate::fixtures::time;
-use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stream};
+use crate::protocol::ids::{ChannelId, HubId, Offset, SlotKey, Stamp, Stream};
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::PushResult;
 
@@ -176,6 +176,12 @@ impl World {
 
     fn step_hub(&mut self, index: usize, input: usize) -> bool {
         let hub = &mut self.hubs[index];
+        // One thread sends all frames, in the order of their stamps, to the one mailbox of a hub.
+        let first = hub.inputs.iter().flatten().filter_map(stamp_of).min();
+        let is_early = |message: &ToHub| stamp_of(message).is_some_and(|stamp| Some(stamp) != first);
+        if hub.inputs[input].front().is_some_and(is_early) {
+            return false;
+        }
         let Some(message) = hub.inputs[input].pop_front() else { return false };
         let (key, pushed) = match message {
             ToHub::Deliver(channel, stamped) => {
@@ -242,5 +248,14 @@ impl World {
         for (hub, message) in effects {
             self.hubs[usize::from(hub.0)].inputs[sender].push_back(message);
         }
+    }
+}
+
+/// The stamp of a frame.
+fn stamp_of(message: &ToHub) -> Option<Stamp> {
+    match message {
+        ToHub::Deliver(_, stamped) | ToHub::DeliverTo(_, _, stamped) => Some(stamped.stamp),
+        ToHub::DeliverPrivate(_, stamp, _) => Some(*stamp),
+        _ => None,
     }
 }
