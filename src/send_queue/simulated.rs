@@ -54,6 +54,11 @@ impl SendQueue {
         Self::new(Transport::Websocket, Sink::Simulated(socket), max_queued, 0)
     }
 
+    /// The same of an event stream.
+    pub fn simulated_events(socket: Rc<Socket>, max_queued: QueueCapacity) -> Self {
+        Self::new(Transport::Sse, Sink::Simulated(socket), max_queued, 0).positioned(true)
+    }
+
     /// Flushes like a session whose socket is writable. True when nothing is waiting.
     pub fn flush_simulated(&self) -> bool {
         loop {

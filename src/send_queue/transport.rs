@@ -125,7 +125,7 @@ impl Transport {
 
     /// The last bytes of a session that ends for this reason, if there are any. `text` replaces the text of the reason;
     /// `retry_ms` is the reconnect delay of its client, if the client has one.
-    pub(super) fn close(self, reason: CloseReason, text: Option<&str>, retry_ms: u32) -> Option<Bytes> {
+    pub fn close(self, reason: CloseReason, text: Option<&str>, retry_ms: u32) -> Option<Bytes> {
         (self.row().close)(reason, text, retry_ms)
     }
 

@@ -6,6 +6,7 @@ use super::returning::Returns;
 use super::{Rules, World};
 use crate::fixtures::{delete, edit, message, payload};
 use crate::protocol::message::{Delete, Edit};
+use crate::send_queue::Transport;
 use uuid::Uuid;
 
 const CONNECTIONS: u8 = 6;
@@ -51,7 +52,7 @@ pub enum Action {
         client: u8,
         hub: usize,
         max_queued: usize,
-        polls: bool,
+        transport: Transport,
         returns: Returns,
     },
     /// The client's kernel accepts this many bytes.
@@ -162,7 +163,7 @@ fn of_returning(rng: &mut Rng) -> Action {
             client,
             hub: rng.below(2) as usize,
             max_queued: rng.pick(&[100, 600, 3_000, usize::MAX / 2]),
-            polls: rng.once_in(3),
+            transport: rng.pick(&[Transport::Websocket, Transport::LongPoll, Transport::Sse]),
             returns: match rng.below(10) {
                 0 => Returns::Nothing,
                 1 => Returns::CursorOnly,
@@ -243,8 +244,8 @@ pub fn act(world: &mut World, action: &Action) {
         Action::State { client } => world.set_state(&user(client)),
         Action::OpenSocket { client, hub, max_queued } => world.open_socket(conn_id(client), hub, max_queued),
         Action::OpenPoll { client, hub, max_queued } => world.open_poll(conn_id(client), hub, max_queued),
-        Action::Return { client, hub, max_queued, polls, returns } => {
-            world.open_returning(conn_id(client), hub, max_queued, polls, returns);
+        Action::Return { client, hub, max_queued, transport, returns } => {
+            world.open_returning(conn_id(client), hub, max_queued, transport, returns);
         }
         Action::Read { session, bytes } => world.with_session(session, |world, at| world.read(at, bytes)),
         Action::Close { session } => world.with_session(session, World::close),

@@ -7,7 +7,6 @@ use super::{ANSWER_MS, ToRegistry, WAIT_MS, World};
 use crate::fixtures::{Seen, seen, whole_frames};
 use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, SlotKey};
 use crate::protocol::position::Since;
-use crate::protocol::websocket::HEARTBEAT;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::simulated::Socket;
 use crate::send_queue::{PushResult, QueueCapacity, SendQueue, Transport};
@@ -70,18 +69,21 @@ impl World {
         self.open(conn_id, hub, send_queue, socket, Returns::All);
     }
 
-    /// A client that asks for positions opens a socket, or polls.
+    /// A client that asks for positions opens a session.
     pub fn open_returning(
         &mut self,
         conn_id: Uuid,
         hub: usize,
         max_queued: usize,
-        polls: bool,
+        transport: Transport,
         returns: Returns,
     ) {
         let (socket, max) = (Rc::new(Socket::default()), QueueCapacity::new(max_queued, usize::MAX));
-        let send_queue =
-            if polls { SendQueue::poll(max, 0) } else { SendQueue::simulated(socket.clone(), max) };
+        let send_queue = match transport {
+            Transport::Websocket => SendQueue::simulated(socket.clone(), max),
+            Transport::LongPoll => SendQueue::poll(max, 0),
+            Transport::Sse => SendQueue::simulated_events(socket.clone(), max),
+        };
         self.open(conn_id, hub, send_queue.positioned(true), socket, returns);
     }
 
@@ -176,7 +178,7 @@ impl World {
     /// A client accepts this many bytes, and reads what arrives.
     pub fn read(&mut self, number: usize, bytes: usize) {
         let session = &self.sessions[number];
-        if session.send_queue.transport() == Transport::Websocket && !session.is_broken {
+        if !session.send_queue.collects() && !session.is_broken {
             session.socket.make_room(bytes);
             session.send_queue.flush_simulated();
             self.receive(number);
@@ -185,7 +187,7 @@ impl World {
 
     /// Advances a poll: it gets its response, or the client receives the response, or the client closes the connection.
     pub fn advance_poll(&mut self, number: usize, taken: bool) {
-        if self.sessions[number].send_queue.transport() == Transport::Websocket || !self.is_alive(number) {
+        if !self.sessions[number].send_queue.collects() || !self.is_alive(number) {
             return;
         }
         let session = &mut self.sessions[number];
@@ -216,10 +218,10 @@ impl World {
             let session = &self.sessions[number];
             if session.is_broken || session.release_at.is_some_and(|at| at <= now) {
                 self.leave(number);
-            } else if session.send_queue.transport() == Transport::Websocket {
+            } else if let Some(keep_alive) = session.send_queue.transport().keep_alive() {
                 let (hub, key) = (session.hub, session.key);
                 let cursor = self.hubs[hub].table.cursor_heartbeat(&session.send_queue).filter(|_| beats);
-                let heartbeat = cursor.as_ref().unwrap_or(&HEARTBEAT);
+                let heartbeat = cursor.as_ref().unwrap_or(keep_alive.heartbeat);
                 let pushed =
                     if beats { session.send_queue.push_control(heartbeat) } else { PushResult::Accepted };
                 self.apply_result(hub, key, pushed);
@@ -249,7 +251,11 @@ impl World {
         }
         if gone && reason == CloseReason::TooSlow {
             let left = self.sessions[number].send_queue.queued_bytes();
-            assert!(left <= reason.frame().len(), "{left} bytes stay queued for a peer that does not read");
+            let end = self.sessions[number].send_queue.transport().close(reason, None, 0);
+            assert!(
+                left <= end.map_or(0, |end| end.len()),
+                "{left} bytes stay queued for a peer that does not read"
+            );
         }
     }
 
@@ -257,7 +263,7 @@ impl World {
     /// it. The successor does not receive it.
     fn count_begun(&mut self, number: usize) {
         let session = &self.sessions[number];
-        if session.input.is_empty() {
+        if session.input.is_empty() || session.send_queue.writes_events() {
             return;
         }
         let rest = session.send_queue.batch();
@@ -279,6 +285,9 @@ impl World {
         let session = &mut self.sessions[number];
         let mut input = std::mem::take(&mut session.input);
         input.extend(session.socket.received());
+        if session.send_queue.writes_events() {
+            return self.receive_events(number, &input);
+        }
         let (frames, rest) = whole_frames(&input);
         session.input = rest.to_vec();
         for (opcode, payload) in frames {
@@ -293,6 +302,27 @@ impl World {
                 self.read_element(number, element(payload));
             }
         }
+    }
+
+    /// The client of an event stream receives these bytes.
+    fn receive_events(&mut self, number: usize, mut input: &[u8]) {
+        while let Some(end) = memchr::memmem::find(input, b"\n\n") {
+            let block = std::str::from_utf8(&input[..end]).expect("an event stream is text");
+            input = &input[end + 2..];
+            assert!(!self.sessions[number].is_closed, "nothing follows the end");
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+            self.sessions[number].is_closed = field("event: ") == Some("end");
+            if self.sessions[number].is_closed {
+                continue;
+            }
+            if let Some(list) = field("data: ") {
+                self.note_returning(number, element(list.as_bytes()));
+            }
+            if let Some(id) = field("id: ") {
+                self.note_id(number, id, field("data: "));
+            }
+        }
+        self.sessions[number].input = input.to_vec();
     }
 
     fn read_element(&mut self, number: usize, element: &[u8]) {

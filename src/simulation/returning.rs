@@ -308,6 +308,19 @@ impl World {
     /// Such a client reads an element.
     pub fn note_returning(&mut self, number: usize, element: &[u8]) {
         let json: Value = serde_json::from_slice(element).unwrap();
+        self.with_client(number, |client, log| client.read(log, &json));
+    }
+
+    /// The client of an event stream stores an id, after it has read the event with this id if there is one.
+    pub fn note_id(&mut self, number: usize, id: &str, list: Option<&str>) {
+        let cursor = Cursor::parse(id).unwrap();
+        let event: Option<Value> = list.map(|list| serde_json::from_str(list).unwrap());
+        let offset = event.map(|list| list[0]["offset"].as_u64().unwrap());
+        assert_eq!(cursor.frame.map(|frame| frame.offset), offset, "{id} names its event");
+        self.with_client(number, |client, log| client.cursor(log, cursor));
+    }
+
+    fn with_client(&mut self, number: usize, act: impl FnOnce(&mut Client<'_>, &Log)) {
         let session = &self.sessions[number];
         let (conn_id, key) =
             (session.conn_id, session.owner.expect("only attached sessions receive elements"));
@@ -317,21 +330,28 @@ impl World {
         if page.session != Some(number) {
             return;
         }
-        let (mut client, log) = (Client { conn_id, user, key, page }, &self.log);
+        act(&mut Client { conn_id, user, key, page }, &self.log);
+    }
+}
+
+impl Client<'_> {
+    fn read(&mut self, log: &Log, json: &Value) {
         match json["type"].as_str().unwrap() {
             "attached" => {
                 for (name, of) in json["streams"].as_object().unwrap() {
-                    client.attached(log, name, of);
+                    self.attached(log, name, of);
                 }
                 if let Some(of) = json.get("private") {
-                    client.attached(log, "", of);
+                    self.attached(log, "", of);
+                }
+                // It has positions of an earlier connection.
+                for name in json["unknown"].as_array().unwrap() {
+                    self.page.memory.known.remove(name.as_str().unwrap());
                 }
             }
-            "subscribed" => {
-                client.subscribed(log, json["channel"].as_str().unwrap(), position(&json, "offset"))
-            }
-            "cursor" => client.cursor(log, Cursor::parse(json["cursor"].as_str().unwrap()).unwrap()),
-            _ => client.frame(log, &json),
+            "subscribed" => self.subscribed(log, json["channel"].as_str().unwrap(), position(json, "offset")),
+            "cursor" => self.cursor(log, Cursor::parse(json["cursor"].as_str().unwrap()).unwrap()),
+            _ => self.frame(log, json),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::broker::private_messages::{self, ToPrivateMessages};
 use crate::broker::receipts::{Receipt, StreamReceipt};
 use crate::broker::registry::state::NextSession;
 use crate::fixtures::time;
-use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, Offset, SlotKey, Stream};
+use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, Offset, SlotKey, Stamp, Stream};
 use crate::protocol::time::Timestamp;
 use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::PushResult;
@@ -196,6 +196,12 @@ impl World {
 
     fn step_hub(&mut self, index: usize, input: usize) -> bool {
         let hub = &mut self.hubs[index];
+        // One thread sends all frames, in the order of their stamps, to the one mailbox of a hub.
+        let first = hub.inputs.iter().flatten().filter_map(stamp_of).min();
+        let is_early = |message: &ToHub| stamp_of(message).is_some_and(|stamp| Some(stamp) != first);
+        if hub.inputs[input].front().is_some_and(is_early) {
+            return false;
+        }
         let Some(message) = hub.inputs[input].pop_front() else { return false };
         let (key, pushed) = match message {
             ToHub::Deliver(channel, stamped) => {
@@ -286,4 +292,13 @@ fn publish(
     assert_eq!(rechecked, receipt, "event {number}");
     account.pass_through(channel, &receipt, number);
     receipt
+}
+
+/// The stamp of a frame.
+fn stamp_of(message: &ToHub) -> Option<Stamp> {
+    match message {
+        ToHub::Deliver(_, stamped) | ToHub::DeliverTo(_, _, stamped) => Some(stamped.stamp),
+        ToHub::DeliverPrivate(_, stamp, _) => Some(*stamp),
+        _ => None,
+    }
 }

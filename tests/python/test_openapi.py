@@ -85,7 +85,10 @@ def test_description_contains_the_prefix_of_a_proxy(start_server):
 
 
 def test_fuzzer_finds_no_failure(fuzzed, document, tmp_path):
-    (tmp_path / "openapi.json").write_text(json.dumps(closed(document)))
+    described = closed(document)
+    # The fuzzer waits for the end of every answer, and an event stream has none.
+    del described["paths"]["/sse"]
+    (tmp_path / "openapi.json").write_text(json.dumps(described))
     command = [Path(sys.executable).parent / "schemathesis", "--config-file", HERE / "fuzz.toml", "run", "openapi.json"]
     command += ["--url", fuzzed.url, "--max-time", str(SECONDS), "--continue-on-failure", "--no-color"]
     command += ["--report", "json", "--report-json-path", "report.json"]
@@ -98,7 +101,7 @@ def test_fuzzer_finds_no_failure(fuzzed, document, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["failures"] == report["errors"] == []
     operations = report["operations"]
-    assert operations["tested"] == operations["total"] == sum(len(item) for item in document["paths"].values())
+    assert operations["tested"] == operations["total"] == sum(len(item) for item in described["paths"].values())
     # The fuzzer has not tested an endpoint that refused every call; it cannot send a websocket handshake.
     taken = {name for name, phases in report["valid_rates"].items() if any(p["accepted"] for p in phases.values())}
     assert set(report["valid_rates"]) - taken <= {"GET /ws"}

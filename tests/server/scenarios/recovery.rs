@@ -67,8 +67,13 @@ impl Page {
             "cursor" => self.cursor = Some(element["cursor"].as_str().unwrap().to_owned()),
             kind => {
                 let name = element["channel"].as_str().unwrap_or_default().to_owned();
-                let epoch = &self.epochs[&name];
-                self.positions.insert(name, format!("{epoch}.{}", element["offset"]));
+                let (epoch, offset) = (&self.epochs[&name], element["offset"].as_u64().unwrap());
+                let before = self.positions.get(&name).and_then(|before| before.rsplit('.').next());
+                // A cursor may be older than the last frame, which then comes again.
+                if before.is_some_and(|before| before.parse::<u64>().unwrap() >= offset) {
+                    return;
+                }
+                self.positions.insert(name, format!("{epoch}.{offset}"));
                 self.frames.push(if kind == "message" { text(&element) } else { kind.to_owned() });
             }
         }
