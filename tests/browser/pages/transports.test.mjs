@@ -12,52 +12,56 @@ before(async () => {
 });
 after(() => browser?.close());
 
-test('refused websockets are replaced by polls and used again when possible, without loss', async (context) => {
-    const { gate, site, listensOver, hasAll, ids, log } = await visit(context, browser, { websockets: 'refuse' });
-    await listensOver('longpoll');
-    const stop = site.keepSending();
-    await site.sendMany(20);
-    gate.websockets = 'pass';
-    await listensOver('websocket');
-    await site.sendMany(20);
-    await stop();
-    await hasAll();
-    assert.equal(await ids(), 1);
-    assert.deepEqual(await log(), ['connecting: connect', 'connected: open', 'longpoll', 'websocket resumed']);
-});
+for (const fallback of ['sse', 'longpoll']) {
+    const options = { transports: ['websocket', fallback] };
 
-test('a handshake without a response costs only the wait for it', async (context) => {
-    const { gate, site, tab, listensOver, hasAll, log } = await visit(context, browser, { websockets: 'mute' });
-    await listensOver('longpoll');
-    const stop = site.keepSending();
-    // The gate drops probes as well, but no frame is lost with them.
-    const handshakes = gate.handshakes;
-    while (gate.handshakes < handshakes + 1) {
+    test(`refused websockets are replaced by ${fallback} and used again when possible, without loss`, async (context) => {
+        const { gate, site, listensOver, hasAll, ids, log } = await visit(context, browser, { websockets: 'refuse', options });
+        await listensOver(fallback);
+        const stop = site.keepSending();
         await site.sendMany(20);
-    }
-    gate.websockets = 'pass';
-    await listensOver('websocket');
-    await stop();
-    await hasAll();
-    assert.deepEqual((await log()).filter((line) => !line.includes(':')), ['longpoll', 'websocket resumed']);
-    assert.equal(await tab.evaluate(() => window.ids.size), 1);
-});
+        gate.websockets = 'pass';
+        await listensOver('websocket');
+        await site.sendMany(20);
+        await stop();
+        await hasAll();
+        assert.equal(await ids(), 1);
+        assert.deepEqual(await log(), ['connecting: connect', 'connected: open', fallback, 'websocket resumed']);
+    });
 
-test('the client polls with the same id when the network starts to refuse websockets', async (context) => {
-    const { gate, site, listensOver, hasAll, ids } = await visit(context, browser);
-    await listensOver('websocket');
-    const stop = site.keepSending();
-    await site.sendMany(20);
-    gate.websockets = 'refuse';
-    await gate.breakAll();
-    await listensOver('longpoll');
-    await site.sendMany(20);
-    gate.websockets = 'pass';
-    await listensOver('websocket');
-    await stop();
-    await hasAll();
-    assert.equal(await ids(), 1);
-});
+    test(`a handshake without a response costs only the wait for ${fallback}`, async (context) => {
+        const { gate, site, tab, listensOver, hasAll, log } = await visit(context, browser, { websockets: 'mute', options });
+        await listensOver(fallback);
+        const stop = site.keepSending();
+        // The gate drops probes as well, but no frame is lost with them.
+        const handshakes = gate.handshakes;
+        while (gate.handshakes < handshakes + 1) {
+            await site.sendMany(20);
+        }
+        gate.websockets = 'pass';
+        await listensOver('websocket');
+        await stop();
+        await hasAll();
+        assert.deepEqual((await log()).filter((line) => !line.includes(':')), [fallback, 'websocket resumed']);
+        assert.equal(await tab.evaluate(() => window.ids.size), 1);
+    });
+
+    test(`the client keeps its id when the network starts to refuse websockets and leaves ${fallback}`, async (context) => {
+        const { gate, site, listensOver, hasAll, ids } = await visit(context, browser, { options });
+        await listensOver('websocket');
+        const stop = site.keepSending();
+        await site.sendMany(20);
+        gate.websockets = 'refuse';
+        await gate.breakAll();
+        await listensOver(fallback);
+        await site.sendMany(20);
+        gate.websockets = 'pass';
+        await listensOver('websocket');
+        await stop();
+        await hasAll();
+        assert.equal(await ids(), 1);
+    });
+}
 
 test('a closed page disconnects immediately if the option is on', async (context) => {
     const options = { disconnectOnPagehide: true, noWebsocket: true };
