@@ -13,7 +13,7 @@ const PREFIX_HEADERS: [&str; 2] = ["x-script-name", "x-forwarded-prefix"];
 /// Headers that name the scheme; the first one takes precedence.
 const SCHEME_HEADERS: [&str; 3] = ["x-scheme", "x-url-scheme", "x-forwarded-proto"];
 /// The first segments of the server's paths, except those of demo mode.
-const OWN_PATHS: [&str; 19] = [
+const OWN_PATHS: [&str; 20] = [
     "admin",
     "api-explorer",
     "block",
@@ -27,6 +27,7 @@ const OWN_PATHS: [&str; 19] = [
     "listen",
     "message",
     "openapi",
+    "sse",
     "static",
     "subscribe",
     "token",
