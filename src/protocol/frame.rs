@@ -1,13 +1,9 @@
 //! An event in the forms that the transports need: serialized once, framed once, shared by all sessions.
 
-use super::ids::UserId;
+use super::ids::{Offset, UserId};
 use super::user_set::UserSet;
 use super::websocket::{self, HEADER_ROOM};
-use super::{event_stream, position::Cursor};
-use crate::protocol::ids::{Epoch, Offset, Position, ServerEpoch, Stamp, Stream};
 use bytes::Bytes;
-use std::borrow::Borrow;
-use std::cell::OnceCell;
 use std::fmt;
 use std::io::Write;
 use std::ops::Range;
@@ -34,10 +30,10 @@ impl LiveFlag {
 /// The end of an object in a list.
 const LIST_END: &[u8] = b"}]";
 const CATCHUP_MEMBER: &str = ",\"catchup\":true";
-const CATCHUP_TAIL: &[u8] = b",\"catchup\":true}]";
-/// The most bytes that an event has beside its object: an id, and the members of a catch-up.
-const EVENT_ROOM: usize = 128;
+/// The end of an element in a poll's catch-up.
 const CATCHUP_ELEMENT_TAIL: &[u8] = b",\"catchup\":true}";
+/// The most bytes that an event has beside its object: an id, and the members of a catch-up.
+pub(super) const EVENT_ROOM: usize = 128;
 
 /// The last member of an event for clients that asked for positions.
 struct OffsetMember(Offset);
@@ -46,6 +42,11 @@ impl fmt::Display for OffsetMember {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, ",\"offset\":{}", self.0)
     }
+}
+
+/// The last members of an event of a catch-up for such clients.
+fn catchup_members(offset: Offset) -> String {
+    format!("{CATCHUP_MEMBER}{}", OffsetMember(offset))
 }
 
 /// The members of a stream that receive a frame.
@@ -115,11 +116,7 @@ impl Frame {
 
     /// The catch-up form for a websocket. Created on first use, then shared.
     pub fn catchup(&self) -> &Bytes {
-        self.catchup.get_or_init(|| {
-            let mut draft = FrameDraft::new(self.open.len());
-            draft.buffer.extend_from_slice(&self.live[self.open.clone()]);
-            draft.seal(CATCHUP_TAIL).0
-        })
+        self.catchup.get_or_init(|| self.with_members(self.open.clone(), CATCHUP_MEMBER))
     }
 
     /// The catch-up form as an element of a poll's list, in two parts: the first is shared with the live form, the
@@ -129,39 +126,38 @@ impl Frame {
     pub fn catchup_element(&self, offset: Option<Offset>) -> [Bytes; 2] {
         let tail = match offset {
             None => Bytes::from_static(CATCHUP_ELEMENT_TAIL),
-            Some(offset) => format!("{CATCHUP_MEMBER}{}}}", OffsetMember(offset)).into(),
+            Some(offset) => (catchup_members(offset) + "}").into(),
         };
         [self.live.slice(self.open.clone()), tail]
     }
 
     /// The live form with the offset of the frame in its stream.
     pub fn positioned(&self, offset: Offset) -> Bytes {
-        let object = self.open.start..self.live.len() - LIST_END.len();
-        self.with_tail(object, &OffsetMember(offset).to_string())
+        self.with_members(self.live_object(), &OffsetMember(offset).to_string())
     }
 
     /// The catch-up form with the offset of the frame in its stream.
     pub fn positioned_catchup(&self, offset: Offset) -> Bytes {
-        self.with_tail(self.open.clone(), &format!("{CATCHUP_MEMBER}{}", OffsetMember(offset)))
+        self.with_members(self.open.clone(), &catchup_members(offset))
     }
 
-    /// Appends a line of an event stream with the live form and the offset.
-    fn write_event_data(&self, offset: Offset, out: &mut Vec<u8>) {
-        self.write_data(self.open.start..self.live.len() - LIST_END.len(), OffsetMember(offset), out);
+    /// Appends the live form with the offset as the data of an event, and ends the event.
+    pub(super) fn write_event_data(&self, offset: Offset, out: &mut Vec<u8>) {
+        self.write_data(self.live_object(), OffsetMember(offset), out);
     }
 
     /// The catch-up form with the offset of the frame in its stream, as an event without an id.
     pub fn catchup_event(&self, offset: Offset) -> Bytes {
         let mut out = Vec::with_capacity(self.open.len() + EVENT_ROOM);
-        self.write_data(
-            self.open.clone(),
-            format_args!("{CATCHUP_MEMBER}{}", OffsetMember(offset)),
-            &mut out,
-        );
+        self.write_data(self.open.clone(), catchup_members(offset), &mut out);
         out.into()
     }
 
-    /// Appends a part of the live form, these members and the end of the list as the data of an event, and ends the event.
+    /// The range of the live form's object within `live`, without its end.
+    fn live_object(&self) -> Range<usize> {
+        self.open.start..self.live.len() - LIST_END.len()
+    }
+
     fn write_data(&self, object: Range<usize>, members: impl fmt::Display, out: &mut Vec<u8>) {
         out.extend_from_slice(b"data: [");
         out.extend_from_slice(&self.live[object]);
@@ -172,7 +168,7 @@ impl Frame {
     }
 
     /// A websocket frame of a part of the live form, these members, and the end of the list.
-    fn with_tail(&self, object: Range<usize>, members: &str) -> Bytes {
+    fn with_members(&self, object: Range<usize>, members: &str) -> Bytes {
         let mut draft = FrameDraft::new(object.len() + members.len());
         draft.buffer.extend_from_slice(&self.live[object]);
         draft.buffer.extend_from_slice(members.as_bytes());
@@ -195,7 +191,7 @@ pub struct FrameDraft {
 impl FrameDraft {
     /// Creates a draft with capacity for this many bytes.
     pub fn new(capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(HEADER_ROOM + 1 + capacity + CATCHUP_TAIL.len() + 1);
+        let mut buffer = Vec::with_capacity(HEADER_ROOM + 1 + capacity + LiveFlag::False.tail().len());
         buffer.extend_from_slice(&[0; HEADER_ROOM]);
         buffer.push(b'[');
         Self { buffer }
@@ -220,160 +216,6 @@ impl FrameDraft {
         self.buffer.extend_from_slice(tail);
         let shift = websocket::write_text_header_before(&mut self.buffer);
         (Bytes::from(self.buffer).slice(shift..), shift)
-    }
-}
-
-/// What the ids of events say beside the offset of the event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdBase {
-    pub server: ServerEpoch,
-    /// The hub delivered every frame up to this stamp before these frames.
-    pub covered: Stamp,
-    /// The epoch of the stream, if the hub knows it.
-    pub epoch: Option<Epoch>,
-}
-
-impl IdBase {
-    fn id(self, offset: Offset) -> Cursor {
-        let frame = self.epoch.map(|epoch| Position { epoch, offset });
-        Cursor { server: self.server, stamp: self.covered, frame }
-    }
-
-    /// For frames whose ids do not matter.
-    #[cfg(test)]
-    pub fn at(covered: Stamp) -> Self {
-        Self { server: ServerEpoch::new(0), covered, epoch: None }
-    }
-}
-
-/// Several frames of one stream, joined so that one write sends them all.
-#[derive(Debug)]
-pub struct FrameBatch {
-    pub stream: Stream,
-    pub ids: IdBase,
-    /// The bytes of all frames, in order.
-    pub bytes: Bytes,
-    /// The end of each frame within `bytes`, and its offset.
-    pub ends: Vec<(usize, Offset)>,
-    /// The compressed form. Created on first use.
-    deflated: OnceCell<Box<FrameBatch>>,
-    /// The form with offsets. Created on first use.
-    positioned: OnceCell<Box<FrameBatch>>,
-    /// The form of event streams. Created on first use.
-    events: OnceCell<Box<FrameBatch>>,
-}
-
-impl FrameBatch {
-    /// Joins the live forms of frames.
-    pub fn live<'a>(
-        stream: Stream,
-        ids: IdBase,
-        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
-    ) -> Self {
-        Self::join(stream, ids, frames.map(|(offset, frame)| (offset, frame.live())))
-    }
-
-    /// Joins frames in the form that `form` returns.
-    fn join<B: Borrow<Bytes>>(
-        stream: Stream,
-        ids: IdBase,
-        frames: impl Iterator<Item = (Offset, B)> + Clone,
-    ) -> Self {
-        let mut iter = frames.clone();
-        if let (Some((offset, bytes)), None) = (iter.next(), iter.next()) {
-            let bytes = bytes.borrow().clone();
-            return Self::of(stream, ids, vec![(bytes.len(), offset)], bytes);
-        }
-        let size = frames.clone().map(|(_, bytes)| bytes.borrow().len()).sum();
-        let mut joined = Vec::with_capacity(size);
-        let mut ends = Vec::new();
-        for (offset, bytes) in frames {
-            joined.extend_from_slice(bytes.borrow());
-            ends.push((joined.len(), offset));
-        }
-        Self::of(stream, ids, ends, joined.into())
-    }
-
-    pub fn of(stream: Stream, ids: IdBase, ends: Vec<(usize, Offset)>, bytes: Bytes) -> Self {
-        Self {
-            stream,
-            ids,
-            bytes,
-            ends,
-            deflated: OnceCell::new(),
-            positioned: OnceCell::new(),
-            events: OnceCell::new(),
-        }
-    }
-
-    /// The form with offsets, created once for all members of a group.
-    pub fn positioned<'a>(&self, frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone) -> &FrameBatch {
-        self.positioned.get_or_init(|| {
-            let frames: Vec<_> = frames.map(|(offset, frame)| (offset, frame.positioned(offset))).collect();
-            Box::new(Self::join(self.stream, self.ids, frames.iter().map(|(offset, bytes)| (*offset, bytes))))
-        })
-    }
-
-    /// The form of event streams, created once for all members of a group.
-    pub fn events<'a>(&self, frames: impl Iterator<Item = (Offset, &'a Frame)>) -> &FrameBatch {
-        self.events.get_or_init(|| Box::new(Self::of_events(self.stream, self.ids, frames)))
-    }
-
-    /// Joins frames as events with these ids.
-    pub fn of_events<'a>(
-        stream: Stream,
-        ids: IdBase,
-        frames: impl Iterator<Item = (Offset, &'a Frame)>,
-    ) -> Self {
-        let (mut joined, mut ends) = (Vec::new(), Vec::new());
-        for (offset, frame) in frames {
-            joined.reserve(frame.live.len() + EVENT_ROOM);
-            event_stream::write_id(&mut joined, ids.id(offset));
-            frame.write_event_data(offset, &mut joined);
-            ends.push((joined.len(), offset));
-        }
-        Self::of(stream, ids, ends, joined.into())
-    }
-
-    /// The bytes of each frame, in order.
-    fn frames(&self) -> impl Iterator<Item = (Offset, Bytes)> + Clone {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
-        let frame =
-            |(start, (end, offset)): (usize, &(usize, Offset))| (*offset, self.bytes.slice(start..*end));
-        starts.zip(&self.ends).map(frame)
-    }
-
-    /// Each frame as an element of a poll's list.
-    pub fn elements(&self) -> impl Iterator<Item = (Offset, Bytes)> + Clone {
-        self.frames().map(|(offset, frame)| {
-            let start = websocket::payload_start(&frame) + 1;
-            (offset, frame.slice(start..frame.len() - 1))
-        })
-    }
-
-    /// The compressed form of frames that exist only in this batch.
-    pub fn deflated_frames(&self, threshold: usize) -> &FrameBatch {
-        self.deflated.get_or_init(|| {
-            let deflate = |(offset, frame): (Offset, Bytes)| {
-                let payload = &frame[websocket::payload_start(&frame)..];
-                let deflated = if frame.len() < threshold { None } else { websocket::deflated_text(payload) };
-                (offset, deflated.unwrap_or(frame))
-            };
-            let frames: Vec<_> = self.frames().map(deflate).collect();
-            Box::new(Self::join(self.stream, self.ids, frames.iter().map(|(offset, bytes)| (*offset, bytes))))
-        })
-    }
-
-    /// The compressed form, created once for all members of a group.
-    pub fn deflated<'a>(
-        &self,
-        frames: impl Iterator<Item = (Offset, &'a Frame)> + Clone,
-        threshold: usize,
-    ) -> &FrameBatch {
-        self.deflated.get_or_init(|| {
-            let frames = frames.map(|(offset, frame)| (offset, frame.deflated(threshold)));
-            Box::new(Self::join(self.stream, self.ids, frames))
-        })
     }
 }
 
@@ -409,47 +251,6 @@ mod tests {
             assert_eq!(frame.positioned_catchup(19), websocket::frame(Opcode::Text, catchup));
             assert_eq!(&frame.catchup_element(Some(19)).concat()[..], &catchup[1..catchup.len() - 1]);
         }
-    }
-
-    #[test]
-    fn an_event_has_an_id_and_one_line() {
-        let frame = frame(b"{\"a\":1", LiveFlag::False);
-        let (epoch, server) = (Epoch::parse("7c2k9x4m").unwrap(), ServerEpoch::parse("7c2k9x").unwrap());
-        let ids = IdBase { epoch: Some(epoch), server, covered: Stamp(36) };
-        let live =
-            |ids| FrameBatch::of_events(Stream::Private, ids, [(19, &frame), (20, &frame)].into_iter());
-        let events = live(ids);
-        let event = |offset: &str, id: &str| {
-            format!("id: {id}\ndata: [{{\"a\":1,\"catchup\":false,\"offset\":{offset}}}]\n\n")
-        };
-        let first = event("19", "17c2k9x.10.7c2k9x4m.j");
-        assert_eq!(events.bytes, first.clone() + &event("20", "17c2k9x.10.7c2k9x4m.k"));
-        assert_eq!(events.ends, [(first.len(), 19), (events.bytes.len(), 20)]);
-        let without_epoch = live(IdBase { epoch: None, ..ids });
-        assert_eq!(without_epoch.bytes, event("19", "17c2k9x.10") + &event("20", "17c2k9x.10"));
-        let catchup = b"data: [{\"a\":1,\"catchup\":true,\"offset\":19}]\n\n";
-        assert_eq!(&frame.catchup_event(19)[..], catchup);
-    }
-
-    #[test]
-    fn a_batch_has_its_frames_in_every_form() {
-        let frames = [10, 200, 70_000].map(|size| {
-            let object = format!("{{\"x\":\"{}\"", "7".repeat(size));
-            frame(object.as_bytes(), LiveFlag::False)
-        });
-        let pairs = || (1..).zip(&frames);
-        let batch = FrameBatch::live(Stream::Private, IdBase::at(Stamp(5)), pairs());
-        let positioned = batch.positioned(pairs());
-        let expected: Vec<_> = pairs().map(|(offset, frame)| frame.positioned(offset)).collect();
-        assert_eq!(positioned.bytes, expected.concat());
-        assert_eq!((positioned.ends.len(), positioned.ids.covered), (3, Stamp(5)));
-        for (offset, element) in positioned.elements() {
-            let json: serde_json::Value = serde_json::from_slice(&element).unwrap();
-            assert_eq!(json["offset"], offset);
-        }
-        let deflated = positioned.deflated_frames(100);
-        assert_eq!(deflated.ends[0].0, expected[0].len(), "a short frame stays as it is");
-        assert!(deflated.bytes.len() < positioned.bytes.len());
     }
 
     #[test]

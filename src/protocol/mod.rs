@@ -13,4 +13,5 @@ pub(crate) mod user_list;
 pub mod user_set;
 pub(crate) mod event_stream;
 pub mod frame;
+pub(crate) mod frame_batch;
 pub mod websocket;

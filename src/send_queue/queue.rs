@@ -1,6 +1,6 @@
 //! The data waiting for one client: shared bytes with their position in a stream, counted and bounded.
 
-use crate::protocol::frame::FrameBatch;
+use crate::protocol::frame_batch::FrameBatch;
 use crate::protocol::ids::{Offset, Stream};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -273,7 +273,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::frame::IdBase;
+    use crate::protocol::frame_batch::IdBase;
     use crate::protocol::ids::{ChannelId, Stamp};
     use proptest::prelude::*;
 

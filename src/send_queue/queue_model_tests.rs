@@ -1,7 +1,7 @@
 //! Random pushes, writes and closes, against a plain list of the unsent rest of each frame.
 
 use super::*;
-use crate::protocol::frame::IdBase;
+use crate::protocol::frame_batch::IdBase;
 use crate::protocol::ids::{ChannelId, Stamp};
 use proptest::prelude::*;
 

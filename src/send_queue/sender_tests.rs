@@ -1,7 +1,8 @@
 use super::simulated::Socket;
 use super::{FrameSender, PushResult, QueueCapacity, SendQueue, Sending};
 use crate::fixtures::{ENCODER, message, pair, read_to_end, whole_frames};
-use crate::protocol::frame::{Audience, FrameBatch, IdBase};
+use crate::protocol::frame::Audience;
+use crate::protocol::frame_batch::{FrameBatch, IdBase};
 use crate::protocol::ids::{Stamp, Stream};
 use bytes::Bytes;
 use std::io::{ErrorKind, Read};

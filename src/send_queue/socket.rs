@@ -5,7 +5,7 @@ use super::queue::Queued;
 use super::ring::Ring;
 use super::{PushResult, SendQueue, Sink};
 use crate::clock;
-use crate::protocol::frame::FrameBatch;
+use crate::protocol::frame_batch::FrameBatch;
 use bytes::Bytes;
 use socket2::SockRef;
 use std::io::{self, IoSlice};

@@ -4,7 +4,7 @@ use super::messages::{Detached, JoinedChannel, Stamped, Subscription};
 use super::recording::{Receiver, RecordedSessions};
 use super::slot::{Assembly, CatchUp, PrivateSubscription, SessionSlot};
 use crate::broker::dense_map::{ShrinkHint, shrink};
-use crate::protocol::frame::{FrameBatch, IdBase};
+use crate::protocol::frame_batch::{FrameBatch, IdBase};
 use crate::protocol::ids::{
     ChannelId, ConnectionSlot, Epoch, HubId, Offset, ServerEpoch, SlotKey, Stamp, Stream, UserId,
 };
