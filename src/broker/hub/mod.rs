@@ -6,6 +6,7 @@
 pub(crate) mod messages;
 pub(crate) mod handle;
 pub(crate) mod fanout;
+mod catch_up;
 mod group;
 mod memberships;
 mod slot;
@@ -31,7 +32,7 @@ use crate::telemetry::in_flight::InFlight;
 use crate::telemetry::limits::Limit;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use fanout::Fanout;
-use messages::{Attach, Detached, ToHub};
+use messages::{Attach, Detached, Subscription, ToHub};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -138,15 +139,23 @@ impl HubShared {
         }
     }
 
+    /// Counts the answer of a stream to a returning session.
+    fn count_recovery(&self, key: SlotKey, subscription: &Subscription) {
+        let Some(recovery) = &subscription.recovery else { return };
+        if self.table.borrow_mut().slot(key).is_some() {
+            match recovery.verdict.recovered {
+                true => self.counters.streams_recovered.add(1),
+                false => self.counters.streams_not_recovered.add(1),
+            }
+        }
+    }
+
     /// Does the work of one turn. False when nothing is left.
     fn work(&self) -> bool {
         self.catch_up();
         self.handle_due();
         let slice = self.fanout.borrow_mut().run(&mut self.table.borrow_mut(), SLICE);
         self.counters.deliveries.add(slice.deliveries);
-        let (recovered, lost) = std::mem::take(&mut self.table.borrow_mut().recoveries);
-        self.counters.streams_recovered.add(recovered);
-        self.counters.streams_not_recovered.add(lost);
         self.in_flight.hub_bytes.sub(slice.bytes);
         for (key, pushed) in slice.failed {
             self.apply_result(key, pushed);
@@ -226,10 +235,12 @@ impl Hub {
                 shared.work.notify_one();
             }
             ToHub::Join(channel, key, subscription) => {
+                shared.count_recovery(key, &subscription);
                 let pushed = shared.table.borrow_mut().join(channel, key, subscription);
                 shared.apply_result(key, pushed);
             }
             ToHub::JoinPrivate(key, subscription) => {
+                shared.count_recovery(key, &subscription);
                 let pushed = shared.table.borrow_mut().join_private(key, subscription);
                 shared.apply_result(key, pushed);
             }
@@ -248,8 +259,7 @@ impl Hub {
                 shared.close_after_pending(keys, CloseReason::GoingAway);
             }
         }
-        let table = shared.table.borrow();
-        if table.has_unfinished() || table.recoveries != (0, 0) {
+        if shared.table.borrow().has_unfinished() {
             shared.work.notify_one();
         }
     }

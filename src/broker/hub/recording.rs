@@ -1,7 +1,8 @@
 //! The recorded sessions of this thread and the events recorded about them. Nearly always empty.
 
 use super::messages::Stamped;
-use crate::protocol::ids::{Offset, Stream, UserId};
+use super::table::SessionTable;
+use crate::protocol::ids::{ChannelId, Offset, SlotKey, Stream, UserId};
 use crate::send_queue::{PushResult, SendQueue};
 use crate::telemetry::recorder::{ConnectionEvent, FrameHead, Outcome, Recorder};
 use std::sync::Arc;
@@ -68,6 +69,54 @@ impl RecordedSessions {
     pub fn note_live(&mut self, to: &Receiver<'_>, stream: Stream, frames: &[Stamped], pushed: PushResult) {
         for stamped in frames {
             self.note_frame(to.slot, stream, stamped, to.outcome(stamped, pushed));
+        }
+    }
+}
+
+/// The events of the sessions in a table.
+impl SessionTable {
+    /// Starts to record a session, if its connection is to be recorded.
+    pub fn begin_recording(&mut self, key: SlotKey) {
+        let Some(slot) = self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)
+        else {
+            return;
+        };
+        if self.recording.begin(key.index, slot.conn_id) {
+            let transport = slot.send_queue.transport().name();
+            let address = slot.address();
+            self.recording.note(key.index, || ConnectionEvent::Attached { transport, address });
+        }
+    }
+
+    /// Records an event of a session, if the session is recorded.
+    pub fn note(&mut self, key: SlotKey, event: impl FnOnce() -> ConnectionEvent) {
+        if !self.recording.is_empty() && self.slot(key).is_some() {
+            self.recording.note(key.index, event);
+        }
+    }
+
+    pub(super) fn note_live(
+        &mut self,
+        key: SlotKey,
+        before: Offset,
+        stream: Stream,
+        stamped: &Stamped,
+        pushed: PushResult,
+    ) {
+        if let Some(slot) = self.slots.get(key.index as usize).filter(|_| !self.recording.is_empty()) {
+            let to = Receiver { slot: key.index, user: slot.user, before, send_queue: &slot.send_queue };
+            self.recording.note_live(&to, stream, std::slice::from_ref(stamped), pushed);
+        }
+    }
+
+    /// Records a frame of a channel for the recorded members that are not among its receivers.
+    pub fn note_not_meant(&mut self, channel: ChannelId, slots: &[SlotKey], stamped: &Stamped) {
+        for index in self.recording.slots() {
+            let slot = self.slots.get(index as usize).filter(|slot| slot.index_in(channel).is_some());
+            let key = slot.map(|slot| SlotKey { index, generation: slot.generation });
+            if key.is_some_and(|key| !slots.contains(&key)) {
+                self.recording.note_frame(index, Stream::Channel(channel), stamped, Outcome::NotMeant);
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::messages::{Recovery, Subscription};
 use super::table::SessionTable;
 use crate::broker::recovery::Verdict;
-use crate::protocol::ids::{Epoch, Offset, SlotKey, Stamp, Stream};
+use crate::protocol::frame_batch::IdBase;
+use crate::protocol::ids::{ChannelId, Epoch, Offset, SlotKey, Stamp, Stream};
 use crate::protocol::position::Cursor;
 use crate::send_queue::{SendQueue, StreamElement};
 use crate::telemetry::recorder::RecoveryAnswer;
@@ -84,15 +85,24 @@ fn subscribed(channel: &str, epoch: Epoch, offset: Offset) -> Element<'_> {
 }
 
 impl SessionTable {
-    /// Counts the answer to a session that asked for positions, and returns it for the recorder.
-    pub(super) fn count_recovery(&mut self, subscription: &Subscription) -> Option<RecoveryAnswer> {
-        let Verdict { from, offset, loss, .. } = &subscription.recovery.as_ref()?.verdict;
-        match loss {
-            None => self.recoveries.0 += 1,
-            Some(_) => self.recoveries.1 += 1,
-        }
-        let reason = loss.as_ref().map(|loss| loss.reason.name());
-        Some(RecoveryAnswer { from: *from, offset: *offset, reason })
+    /// The ids of live events of a channel now.
+    pub(super) fn ids_of(&self, channel: ChannelId) -> IdBase {
+        let epoch = self.channels.get(&channel).map(|channel| channel.epoch);
+        IdBase { server: self.server, covered: self.covered, epoch }
+    }
+
+    /// The ids of live events of a stream for one session now. Before its catch-up is complete, and the frames that
+    /// arrived meanwhile are enqueued, the session has not received what others have.
+    pub(super) fn ids_in(&mut self, key: SlotKey, stream: Stream) -> IdBase {
+        let slot = self.slot(key);
+        let is_behind = slot.as_ref().is_some_and(|slot| slot.assembly.is_some());
+        let private_epoch = slot.and_then(|slot| slot.private).and_then(|private| private.epoch);
+        let ids = match stream {
+            Stream::Channel(channel) => self.ids_of(channel),
+            Stream::Private => IdBase { server: self.server, covered: self.covered, epoch: private_epoch },
+        };
+        let covered = if is_behind { Stamp::default() } else { ids.covered };
+        IdBase { covered, ..ids }
     }
 
     /// Queues the answer to a session that returned, before its catch-up. A poll that names a cursor only learns what it
@@ -166,6 +176,15 @@ impl SessionTable {
     fn cursor_at(&self, stamp: Stamp) -> StreamElement {
         let cursor = Cursor { server: self.server, stamp, frame: None };
         Element::Cursor { cursor, message: Empty {} }.encode()
+    }
+}
+
+impl Subscription {
+    /// The answer to a session that asked for positions, for the recorder.
+    pub fn recovery_answer(&self) -> Option<RecoveryAnswer> {
+        let Verdict { from, offset, loss, .. } = &self.recovery.as_ref()?.verdict;
+        let reason = loss.as_ref().map(|loss| loss.reason.name());
+        Some(RecoveryAnswer { from: *from, offset: *offset, reason })
     }
 }
 
