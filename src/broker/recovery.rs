@@ -1,7 +1,9 @@
 //! Recovery: what a returning client has of a stream, and whether the stream still holds everything after it. Pure.
 
 use super::channel::buffer::{Buffer, Place};
-use crate::protocol::ids::{Epoch, Offset, Position, Stamp};
+use super::hub::messages::{Attaching, Recovery, Subscription};
+use crate::protocol::event::Encoder;
+use crate::protocol::ids::{Epoch, Offset, Position, Stamp, UserId};
 use crate::protocol::position::Since;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -10,23 +12,24 @@ use std::sync::Arc;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resume {
     pub since: Arc<Since>,
-    /// The last stamp when the connection was created.
+    /// The stamp that the connection took when it was created.
     pub born: Stamp,
     /// The last stamp when the session attached. The catch-up covers everything up to it.
     pub attached: Stamp,
 }
 
-/// What a stream knows when one of its members returns.
-pub struct Return<'a> {
+/// A member of a stream, when it gets a session.
+pub struct Subscriber<'a> {
     /// The name of the channel, empty for a private stream.
-    pub name: &'a str,
+    pub name: &'a Arc<str>,
+    pub user: UserId,
     pub position: Position,
     /// Where the stream was when the connection subscribed. It may have been subscribed before, so that a client with an
     /// older position may miss frames.
     pub joined: Place,
     /// How far the server has delivered the stream to the connection.
     pub cursor: Offset,
-    pub buffer: &'a Buffer,
+    pub buffer: &'a mut Buffer,
 }
 
 /// The answer to a returning client about one stream, in its form on the wire.
@@ -115,9 +118,27 @@ enum Has {
     Ahead,
 }
 
-impl Return<'_> {
+impl Subscriber<'_> {
+    /// Finds what the session receives first: the answer, if it asked for positions, and the frames that its client misses.
+    pub fn subscribe(self, attaching: Option<Attaching>, encoder: Encoder) -> Subscription {
+        let (part, resume) = attaching.map_or((None, None), |of| (Some(of.part), of.resume));
+        let recovery = resume.map(|resume| {
+            let verdict = self.judge(&resume);
+            Box::new(Recovery { resume, name: self.name.clone(), verdict })
+        });
+        let (user, through) = (self.user, self.position.offset);
+        let (from, catchup) = match &recovery {
+            None => (self.cursor, self.buffer.since(self.cursor, user, encoder)),
+            Some(recovery) => {
+                let from = recovery.verdict.replay_after;
+                (from, self.buffer.since_without_deleted(from, user, encoder))
+            }
+        };
+        Subscription { user, from, through, catchup, part, recovery }
+    }
+
     /// Finds where the catch-up starts, and whether it is complete.
-    pub fn judge(&self, resume: &Resume) -> Verdict {
+    fn judge(&self, resume: &Resume) -> Verdict {
         let verdict = match self.find(resume) {
             Has::UpTo(from) => self.judge_from(from),
             Has::Older => self.lost(self.joined.offset, LossReason::JoinedLater, None),
@@ -130,7 +151,7 @@ impl Return<'_> {
 
     /// The greatest of what the client's position, the frame of its cursor and the stamp of its cursor prove.
     fn find(&self, resume: &Resume) -> Has {
-        let entry = resume.since.positions.get(self.name);
+        let entry = resume.since.positions.get(&**self.name);
         let cursor = resume.since.own_cursor();
         let frame = cursor.and_then(|cursor| cursor.frame);
         let own_epoch = |position: &Position| position.epoch == self.position.epoch;
@@ -225,12 +246,13 @@ mod tests {
         Some(KnownCursor::Own(Cursor { server: SERVER, stamp: Stamp(stamp), frame }))
     }
 
-    fn judge(buffer: &Buffer, cursor: Option<KnownCursor>, position: Option<Position>) -> Verdict {
+    fn judge(buffer: &mut Buffer, cursor: Option<KnownCursor>, position: Option<Position>) -> Verdict {
         let positions = position.into_iter().map(|position| ("c".into(), position)).collect();
         let resume =
             Resume { since: Arc::new(Since { cursor, positions }), born: Stamp(0), attached: Stamp(99) };
         let position = Position { epoch: EPOCH, offset: 9 };
-        Return { name: "c", position, joined: MEMBER, cursor: 8, buffer }.judge(&resume)
+        let (name, user) = (&"c".into(), UserId(1));
+        Subscriber { name, user, position, joined: MEMBER, cursor: 8, buffer }.judge(&resume)
     }
 
     fn summary(verdict: &Verdict) -> (Offset, Offset, Option<LossReason>) {
@@ -239,8 +261,8 @@ mod tests {
 
     #[test]
     fn the_greatest_proof_counts() {
-        let buffer = buffer(9, 7);
-        let answer = |cursor, position| summary(&judge(&buffer, cursor, position));
+        let mut buffer = buffer(9, 7);
+        let mut answer = |cursor, position| summary(&judge(&mut buffer, cursor, position));
         assert_eq!(answer(None, at(EPOCH, 5)), (5, 5, None), "a position");
         assert_eq!(answer(moment(69, None), None), (6, 6, None), "a moment between two frames");
         assert_eq!(answer(moment(70, None), at(EPOCH, 5)), (7, 7, None), "the moment is later");
@@ -255,8 +277,8 @@ mod tests {
 
     #[test]
     fn a_loss_has_its_reason() {
-        let buffer = buffer(9, 4);
-        let answer = |cursor, position| summary(&judge(&buffer, cursor, position));
+        let mut buffer = buffer(9, 4);
+        let mut answer = |cursor, position| summary(&judge(&mut buffer, cursor, position));
         let (other, none) = (Epoch::new(8), None);
         assert_eq!(answer(None, at(EPOCH, 4)), (4, 4, Some(LossReason::Evicted)));
         assert_eq!(answer(None, at(EPOCH, 5)), (5, 5, None), "the floor itself is enough");
@@ -266,7 +288,7 @@ mod tests {
         assert_eq!(answer(None, at(EPOCH, 1)), (1, 2, Some(LossReason::JoinedLater)));
         assert_eq!(answer(moment(30, None), none), (2, 2, Some(LossReason::Evicted)), "subscribed by then");
         assert_eq!(answer(moment(15, None), none), (2, 2, Some(LossReason::JoinedLater)));
-        let gap = |position| judge(&buffer, None, position).loss.unwrap().gap;
+        let mut gap = |position| judge(&mut buffer, None, position).loss.unwrap().gap;
         assert_eq!(gap(at(EPOCH, 4)), Some(Gap { after: 4, upto: 5 }));
         assert_eq!(gap(at(EPOCH, 1)), Some(Gap { after: 1, upto: 5 }));
         assert_eq!(gap(at(other, 4)), None);
@@ -276,14 +298,14 @@ mod tests {
     fn frames_that_are_not_kept_are_a_loss_of_their_own() {
         let mut buffer = buffer(9, 4);
         buffer.clear();
-        assert_eq!(summary(&judge(&buffer, None, at(EPOCH, 8))), (8, 8, Some(LossReason::NotKept)));
-        assert_eq!(summary(&judge(&buffer, None, at(EPOCH, 9))), (9, 9, None));
+        assert_eq!(summary(&judge(&mut buffer, None, at(EPOCH, 8))), (8, 8, Some(LossReason::NotKept)));
+        assert_eq!(summary(&judge(&mut buffer, None, at(EPOCH, 9))), (9, 9, None));
     }
 
     #[test]
     fn a_verdict_has_the_form_of_the_wire() {
-        let buffer = buffer(9, 4);
-        let verdict = |offset| serde_json::to_value(judge(&buffer, None, at(EPOCH, offset))).unwrap();
+        let mut buffer = buffer(9, 4);
+        let mut verdict = |offset| serde_json::to_value(judge(&mut buffer, None, at(EPOCH, offset))).unwrap();
         let recovered = json!({"epoch": "00000007", "from": 6, "offset": 9, "recovered": true});
         assert_eq!(verdict(6), recovered);
         let lost = json!({"epoch": "00000007", "from": 3, "offset": 9, "recovered": false, "reason": "evicted",

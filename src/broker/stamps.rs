@@ -17,6 +17,13 @@ impl Stamps {
         Stamp(next)
     }
 
+    /// Takes a stamp that is later than every one so far, without a time.
+    pub fn later(&self) -> Stamp {
+        let later = self.latest().0 + 1;
+        self.0.store(later, Ordering::Relaxed);
+        Stamp(later)
+    }
+
     /// The last stamp so far. Everything with this stamp or an earlier one was published.
     pub fn latest(&self) -> Stamp {
         Stamp(self.0.load(Ordering::Relaxed))
@@ -33,5 +40,6 @@ mod tests {
         let at = |micros| stamps.next(&Timestamp::from_unix_micros(micros)).0;
         assert_eq!([at(500), at(900), at(400), at(901), at(2_000)], [500, 900, 901, 902, 2_000]);
         assert_eq!((stamps.latest().0, at(-5)), (2_000, 2_001));
+        assert_eq!((stamps.later().0, at(2_002), stamps.latest().0), (2_002, 2_003, 2_003));
     }
 }

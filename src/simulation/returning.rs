@@ -105,12 +105,12 @@ impl Log {
         times.any(|(after, upto)| offset > after && offset <= upto)
     }
 
-    /// Panics if a frame was meant for this client in this life of the stream, and `is_expected`.
+    /// Panics if a frame was meant for this client in this life of the stream, or in any, and `is_expected`.
     fn assert_none(
         &self,
         client: &Client<'_>,
         name: &str,
-        epoch: Epoch,
+        epoch: Option<Epoch>,
         why: &str,
         is_expected: impl Fn(&Published) -> bool,
     ) {
@@ -119,7 +119,7 @@ impl Log {
             let is_gone = self.deleted.contains(&frame.number)
                 && frame.kind.starts_with("message")
                 && frame.kind != "message:delete";
-            let is_meant = frame.position.epoch == epoch
+            let is_meant = epoch.is_none_or(|epoch| frame.position.epoch == epoch)
                 && frame.audience.admits(client.user)
                 && !self.is_outside(client, name, frame.position.offset)
                 && !self.is_optional(client, name, frame.position.offset);
@@ -229,16 +229,29 @@ impl Client<'_> {
         let through = json["offset"].as_u64().unwrap();
         let known = self.page.memory.known.get(name).filter(|known| known.epoch == from.epoch);
         let known = known.map_or(0, |known| known.offset);
-        let lost = match (json["recovered"] == true, json["gap"]["upto"].as_u64()) {
+        let recovered = json["recovered"] == true;
+        let lost = match (recovered, json["gap"]["upto"].as_u64()) {
             (true, _) => 0,
             (false, Some(upto)) => upto,
             (false, None) => through,
         };
         // It knows the stream from before, so that everything in between was meant for it.
-        if lost == 0 && self.page.memory.known.contains_key(name) {
+        if recovered && self.page.memory.known.contains_key(name) {
             let is_between =
                 |frame: &Published| frame.position.offset > known && frame.position.offset <= from.offset;
-            log.assert_none(self, name, from.epoch, "recovered", is_between);
+            log.assert_none(self, name, Some(from.epoch), "recovered", is_between);
+        }
+        // An earlier life of the stream may have ended while it was away.
+        if let Some(cursor) = self.page.memory.cursor.filter(|_| recovered) {
+            let before = self.page.memory.known.get(name).copied();
+            let had = |at: Position| {
+                before.is_some_and(|before| before.epoch == at.epoch && before.offset >= at.offset)
+            };
+            let is_of_earlier_life = |frame: &Published| {
+                let at = frame.position;
+                at.epoch != from.epoch && frame.stamp > cursor.stamp && !had(at)
+            };
+            log.assert_none(self, name, None, "recovered", is_of_earlier_life);
         }
         self.page.progress.insert(name.to_owned(), (from, lost));
         self.learn(name, Position { offset: from.offset.max(lost), ..from });
@@ -273,7 +286,7 @@ impl Client<'_> {
             let at = frame.position.offset;
             at > before.offset.max(lost) && at < offset
         };
-        log.assert_none(self, name, before.epoch, "skipped", is_between);
+        log.assert_none(self, name, Some(before.epoch), "skipped", is_between);
         let now = Position { offset, ..before };
         self.page.progress.insert(name.to_owned(), (now, lost));
         self.learn(name, now);
@@ -292,7 +305,7 @@ impl Client<'_> {
             let is_promised = |frame: &Published| {
                 frame.stamp <= cursor.stamp && frame.position.offset > at.offset.max(lost)
             };
-            log.assert_none(self, &name, at.epoch, "covered by a cursor", is_promised);
+            log.assert_none(self, &name, Some(at.epoch), "covered by a cursor", is_promised);
         }
         self.page.memory.cursor = Some(cursor);
         self.page.earlier.push(self.page.memory.clone());

@@ -2,9 +2,9 @@
 
 use crate::broker::channel::buffer::{Buffer, Place, encode};
 use crate::broker::channel::messages::StoredMessage;
-use crate::broker::hub::messages::{Attaching, CatchUpPart, Recovery, Stamped, Subscription, ToHub};
+use crate::broker::hub::messages::{Attaching, Stamped, Subscription, ToHub};
 use crate::broker::receipts::StreamReceipt;
-use crate::broker::recovery::{Resume, Return};
+use crate::broker::recovery::Subscriber;
 use crate::broker::stamps::Stamps;
 use crate::protocol::event::Encoder;
 use crate::protocol::frame::{Audience, Frame};
@@ -53,8 +53,17 @@ impl PrivateStream {
         Self { position, frames: Buffer::since_birth(now), connections: FxHashMap::default() }
     }
 
-    fn cursor(&self, conn: ConnKey) -> Offset {
-        self.connections.get(&conn).map_or(0, |member| member.cursor)
+    /// A connection that was created at `born`, as a member. One that is older than the stream subscribed then.
+    fn subscriber<'a>(
+        &'a mut self,
+        name: &'a Arc<str>,
+        user: UserId,
+        conn: ConnKey,
+        born: Stamp,
+    ) -> Subscriber<'a> {
+        let PrivateMember { joined, cursor } = self.connections.get(&conn).copied().unwrap_or_default();
+        let joined = Place { stamp: joined.stamp.max(born), ..joined };
+        Subscriber { name, user, position: self.position, joined, cursor, buffer: &mut self.frames }
     }
 }
 
@@ -117,47 +126,26 @@ impl PrivateMessagesState {
         user: UserId,
         conn: ConnKey,
         location: ConnectionSlot,
-        Attaching { part, resume }: Attaching,
+        attaching: Attaching,
         effects: &mut PrivateEffects,
     ) {
-        let subscription = match resume {
-            Some(resume) => self.recover(user, conn, part, resume),
-            None => self.catch_up(user, conn, part),
+        let (beginnings, resume) = (&mut self.beginnings, attaching.resume.as_ref());
+        let born = resume.map_or(Stamp::default(), |resume| resume.born);
+        let stream = match resume {
+            Some(_) => Some(self.users.entry(user).or_insert_with(|| beginnings.begin(user))),
+            None => self.users.get_mut(&user),
+        };
+        let subscription = match stream {
+            Some(stream) => {
+                let subscriber = stream.subscriber(&self.beginnings.name, user, conn, born);
+                subscriber.subscribe(Some(attaching), self.encoder)
+            }
+            None => {
+                let part = Some(attaching.part);
+                Subscription { user, from: 0, through: 0, catchup: Vec::new(), part, recovery: None }
+            }
         };
         effects.push((location.hub, ToHub::JoinPrivate(location.slot, subscription)));
-    }
-
-    fn catch_up(&mut self, user: UserId, conn: ConnKey, part: CatchUpPart) -> Subscription {
-        let (from, through, catchup) = match self.users.get_mut(&user) {
-            Some(stream) => {
-                let from = stream.cursor(conn);
-                (from, stream.position.offset, stream.frames.since(from, user, self.encoder))
-            }
-            None => (0, 0, Vec::new()),
-        };
-        Subscription { user, from, through, catchup, part: Some(part), recovery: None }
-    }
-
-    fn recover(
-        &mut self,
-        user: UserId,
-        conn: ConnKey,
-        part: CatchUpPart,
-        resume: Arc<Resume>,
-    ) -> Subscription {
-        let beginnings = &mut self.beginnings;
-        let stream = self.users.entry(user).or_insert_with(|| beginnings.begin(user));
-        // A connection that is older than the stream subscribed when it was created.
-        let older = PrivateMember { joined: Place { offset: 0, stamp: resume.born }, cursor: 0 };
-        let PrivateMember { joined, cursor } = stream.connections.get(&conn).copied().unwrap_or(older);
-        let name = beginnings.name.clone();
-        let returning =
-            Return { name: &name, position: stream.position, joined, cursor, buffer: &stream.frames };
-        let verdict = returning.judge(&resume);
-        let (from, through) = (verdict.replay_after, stream.position.offset);
-        let catchup = stream.frames.since_without_deleted(from, user, self.encoder);
-        let recovery = Some(Box::new(Recovery { resume, name, verdict }));
-        Subscription { user, from, through, catchup, part: Some(part), recovery }
     }
 
     /// A session has ended; its client received the stream up to `cursor`.
@@ -294,6 +282,11 @@ mod tests {
     use rand::SeedableRng;
     use uuid::Uuid;
 
+    use crate::broker::hub::messages::CatchUpPart;
+    use crate::broker::recovery::Resume;
+    use crate::protocol::ids::ServerEpoch;
+    use crate::protocol::position::{Cursor, KnownCursor, Since};
+
     const USER: UserId = UserId(7);
     const PART: CatchUpPart = CatchUpPart { index: 0, of: 1 };
 
@@ -366,6 +359,29 @@ mod tests {
         state.post(message(), &[detached(USER)], &Timestamp::now(), &mut Vec::new());
         state.open(USER, conn(2));
         assert_eq!(caught_up(&mut state, 2), [] as [Offset; 0]);
+    }
+
+    #[test]
+    fn a_cursor_of_an_earlier_connection_proves_nothing_about_a_new_stream() {
+        let mut state = streams(5);
+        let recovered = |state: &mut PrivateMessagesState, stamp| {
+            let cursor = Cursor { server: ServerEpoch::new(1), stamp: Stamp(stamp), frame: None };
+            let since = Since { cursor: Some(KnownCursor::Own(cursor)), ..Since::default() };
+            let resume = Resume { since: Arc::new(since), born: Stamp(20), attached: Stamp(30) };
+            let attaching = Attaching { part: PART, resume: Some(Arc::new(resume)) };
+            let mut effects = Vec::new();
+            state.attach(USER, conn(1), location(1), attaching, &mut effects);
+            match effects.pop() {
+                Some((_, ToHub::JoinPrivate(_, subscription))) => {
+                    subscription.recovery.unwrap().verdict.recovered
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        (0..30).for_each(|_| _ = state.beginnings.stamps.later());
+        assert_eq!([recovered(&mut state, 19), recovered(&mut state, 20)], [false, true]);
+        state.detach(USER, conn(1), Some(0));
+        assert_eq!([recovered(&mut state, 19), recovered(&mut state, 20)], [false, true]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Random private messages, edits, deletions, attachments and detachments, against plain lists.
 
 use super::*;
+use crate::broker::hub::messages::CatchUpPart;
 use crate::fixtures::stream::PlainStream;
 use crate::fixtures::{ENCODER, conn, delete, edit, location, message, payload, time};
 use proptest::prelude::*;

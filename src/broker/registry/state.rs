@@ -100,7 +100,7 @@ pub struct ConnectionRecord {
     pub phase: Phase,
     pub(super) generation: u32,
     pub(super) deadline: Option<NonZeroU64>,
-    /// The last stamp when the connection was created.
+    /// A stamp of its own, taken when the connection was created: later than every cursor that an earlier connection has.
     pub(super) born: Stamp,
 }
 
@@ -239,7 +239,7 @@ impl RegistryState {
             phase: Phase::Away,
             generation,
             deadline: None,
-            born: self.stamps.latest(),
+            born: self.stamps.later(),
         });
         self.shrink_hint.grown(&self.connections);
         self.note_connection(user, 1);

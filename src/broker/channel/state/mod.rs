@@ -9,8 +9,8 @@ use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
 use super::presence_changes::PresenceChanges;
 use crate::broker::dense_map::DenseMap;
-use crate::broker::hub::messages::{Attaching, JoinedChannel, Recovery, Stamped, Subscription, ToHub};
-use crate::broker::recovery::Return;
+use crate::broker::hub::messages::{Attaching, JoinedChannel, Stamped, ToHub};
+use crate::broker::recovery::Subscriber;
 use crate::broker::stamps::Stamps;
 use crate::config::{ChannelRules, Replay};
 use crate::protocol::event::{Encoder, Presence, PresenceEvent, UserView};
@@ -175,27 +175,15 @@ impl ChannelState {
     ) {
         self.evict_old_frames();
         let Some(member) = self.members.get_mut(&conn) else { return };
-        let (part, resume) = attaching.map_or((None, None), |of| (Some(of.part), of.resume));
-        let recovery = resume.map(|resume| {
-            let stream = Return {
-                name: &self.identity.name,
-                position: self.position,
-                joined: member.joined,
-                cursor: member.cursor,
-                buffer: &self.frames,
-            };
-            let (name, verdict) = (self.identity.name.clone(), stream.judge(&resume));
-            Box::new(Recovery { resume, name, verdict })
-        });
-        let (from, catchup) = match &recovery {
-            None => (member.cursor, self.frames.since(member.cursor, member.user, self.encoder)),
-            Some(recovery) => {
-                let from = recovery.verdict.replay_after;
-                (from, self.frames.since_without_deleted(from, member.user, self.encoder))
-            }
+        let subscriber = Subscriber {
+            name: &self.identity.name,
+            user: member.user,
+            position: self.position,
+            joined: member.joined,
+            cursor: member.cursor,
+            buffer: &mut self.frames,
         };
-        let through = self.position.offset;
-        let subscription = Subscription { user: member.user, from, through, catchup, part, recovery };
+        let subscription = subscriber.subscribe(attaching, self.encoder);
         let before = member.attach_session(location);
         if let Some(before) = before {
             self.count_session(before.hub, -1);
