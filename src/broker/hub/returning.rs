@@ -120,7 +120,9 @@ impl SessionTable {
         if !named.is_empty() {
             let _ = send_queue.push_element(&attached(conn_id, recoveries, &named).encode());
         }
-        for recovery in recoveries.iter().filter(|recovery| is_brief && recovery.is_news()) {
+        let is_announced =
+            |recovery: &&Recovery| is_brief && recovery.verdict.recovered && recovery.is_news();
+        for recovery in recoveries.iter().filter(is_announced) {
             let Verdict { epoch, replay_after, .. } = recovery.verdict;
             let _ = send_queue.push_element(&subscribed(&recovery.name, epoch, replay_after).encode());
         }
