@@ -3,7 +3,10 @@
 use channelstream_load::generator::arrivals::Arrivals;
 use channelstream_load::generator::backend::Answers;
 use channelstream_load::generator::drive::Plan;
-use channelstream_load::generator::frames::{Finder, Frame, Kind, content, digits_at, first, renumber};
+use channelstream_load::generator::frames::{
+    Finder, Frame, Kind, content, digits_at, first, first_event, renumber,
+};
+use channelstream_load::generator::handshake::Transport;
 use channelstream_load::generator::held::Held;
 use channelstream_load::generator::ledger::Ledger;
 use channelstream_load::generator::memory::{ALLOWANCE, Around};
@@ -22,6 +25,35 @@ fn kinds_of_frames_are_distinguished() {
     assert_eq!(first(b"\x81\x7e\x01"), None);
     let long = [&b"\x81\x7e\x01\x00"[..], &[b'x'; 256]].concat();
     assert_eq!(first(&long), Some(Frame { kind: Kind::Text, start: 4, end: 260 }));
+}
+
+#[test]
+fn blocks_of_event_streams_are_distinguished() {
+    fn kind(text: &str) -> (Kind, &str) {
+        let frame = first_event(text.as_bytes()).unwrap();
+        (frame.kind, &text[frame.start..frame.end])
+    }
+    assert_eq!(kind("id: 1a.b\ndata: [1]\n\ndata: [2]\n\n"), (Kind::Text, "[1]\n\n"));
+    assert_eq!(kind("event: attached\ndata: [{}]\n\n"), (Kind::Text, "[{}]\n\n"));
+    assert_eq!(kind("id: 1a.b\n\n"), (Kind::Id, "1a.b\n\n"));
+    assert_eq!(kind("retry: 1370\n:\n\n").0, Kind::Comment);
+    assert_eq!(kind(":\n\n").0, Kind::Comment);
+    assert_eq!(kind("retry: 5\nevent: end\ndata: {}\n\n").0, Kind::Close);
+    assert_eq!(kind("nonsense\n\n").0, Kind::Other);
+    for incomplete in ["", "id: 1", "data: [1]\n", "id: 1\ndata: [1]"] {
+        assert_eq!(first_event(incomplete.as_bytes()), None, "{incomplete}");
+    }
+}
+
+#[test]
+fn an_event_stream_is_open_after_its_first_block() {
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    let welcome = |text: &str| Transport::Events.welcome(text.as_bytes());
+    assert_eq!(welcome(&format!("{head}retry: 9\n:\n\ndata: []\n\n")), Some(head.len() + 12));
+    assert_eq!(welcome(&format!("{head}retry: 9\n")), None);
+    assert_eq!(welcome("HTTP/1.1 401 Unauthorized\r\n\r\nretry: 9\n:\n\n"), None);
+    assert_eq!(Transport::Positions.welcome(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81"), Some(36));
+    assert_eq!(Transport::Websocket.welcome(head.as_bytes()), None);
 }
 
 #[test]

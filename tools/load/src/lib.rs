@@ -109,17 +109,18 @@ fn run(case: Case) -> io::Result<bool> {
     }
 }
 
+fn parse(line: &str) -> io::Result<Case> {
+    let words = std::iter::once("load").chain(line.split(' '));
+    let arguments = Arguments::try_parse_from(words).map_err(io::Error::other)?;
+    arguments.case.ok_or_else(|| generator::failure(format!("no case in {line}")))
+}
+
 /// Runs all cases, also after one that was not clean. A case that cannot run ends the series.
 fn all(options: &cases::all::Options) -> io::Result<bool> {
-    let parse = |line: String| {
-        let words = std::iter::once("load").chain(line.split(' '));
-        let arguments = Arguments::try_parse_from(words).map_err(io::Error::other)?;
-        Ok((arguments.case, line))
-    };
+    let parse = |line: String| Ok((parse(&line)?, line));
     let cases: Vec<_> = options.lines().map(parse).collect::<io::Result<_>>()?;
     let mut unclean = Vec::new();
     for (case, line) in &cases {
-        let Some(case) = case else { continue };
         println!("\n## `{line}`\n");
         let begin = Instant::now();
         if !one(case)? {
