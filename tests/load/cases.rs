@@ -1,4 +1,4 @@
-//! The load generator with small numbers: it checks its own deliveries and counts.
+//! Cases of the load generator with small numbers: each checks its own deliveries and counts.
 
 use crate::ALONE;
 use channelstream_load::generator::crowd::Crowd;
@@ -7,10 +7,17 @@ use channelstream_load::generator::handshake::Transport;
 use channelstream_load::generator::ledger::Ledger;
 use channelstream_load::generator::publisher::Publisher;
 use channelstream_load::generator::server::Server;
+use channelstream_load::run_line;
 use std::io;
 use std::time::Duration;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_channelstream");
+
+#[test]
+fn clients_return_with_tokens_and_without_a_request() {
+    let _alone = ALONE.blocking_lock();
+    assert!(run_line(PROGRAM, "reconnects --clients 100 --runs 1").expect("the case runs"));
+}
 
 fn subscribers_receive_everything(transport: Transport) -> io::Result<()> {
     let server = Server::channelstream(PROGRAM, &[], None)?;

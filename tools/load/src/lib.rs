@@ -54,6 +54,8 @@ enum Case {
     Rest(cases::rest::Options),
     /// CPU for each client that connects and leaves
     Churn(cases::churn::Options),
+    /// All clients lose their sockets and return, with tokens and with /connect
+    Reconnects(cases::reconnects::Options),
     /// CPU for calls about a channel of few and of many members
     Members(cases::members::Options),
     /// CPU for messages to only some of the members of a channel
@@ -109,6 +111,13 @@ fn run(case: Case) -> io::Result<bool> {
     }
 }
 
+/// Runs the case of a command line without the program's name, against this server. The baseline must not be part of
+/// it: only the program of the load generator can be started as one. Returns whether the case was clean.
+pub fn run_line(channelstream: &'static str, line: &str) -> io::Result<bool> {
+    CHANNELSTREAM.get_or_init(|| channelstream);
+    one(&parse(line)?)
+}
+
 fn parse(line: &str) -> io::Result<Case> {
     let words = std::iter::once("load").chain(line.split(' '));
     let arguments = Arguments::try_parse_from(words).map_err(io::Error::other)?;
@@ -149,6 +158,7 @@ fn one(case: &Case) -> io::Result<bool> {
         Case::Large(options) => cases::large::run(options),
         Case::Rest(options) => cases::rest::run(options),
         Case::Churn(options) => cases::churn::run(options),
+        Case::Reconnects(options) => cases::reconnects::run(options),
         Case::Members(options) => cases::members::run(options),
         Case::Receivers(options) => cases::receivers::run(options),
         Case::Poll(options) => cases::poll::run(options),

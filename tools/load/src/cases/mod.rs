@@ -13,6 +13,7 @@ pub mod members;
 pub mod poll;
 pub mod publish;
 pub mod receivers;
+pub mod reconnects;
 pub mod rest;
 pub mod slow;
 pub mod soak;

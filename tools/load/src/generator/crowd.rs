@@ -92,6 +92,13 @@ impl Crowd {
             .try_for_each(|batch| self.open(&mut dialer, server, batch, |answer| transport.welcome(answer)))
     }
 
+    /// Closes all sockets without a close frame. Returns the last cursor of each member, in order.
+    pub fn break_all(&mut self) -> Vec<String> {
+        self.early.clear();
+        self.seen.attached = 0;
+        self.members.drain(..).map(|member| member.cursor).collect()
+    }
+
     /// Connects this many more subscribers to the baseline, in rotation to its channels.
     pub fn subscribe_raw(&mut self, server: SocketAddr, channels: usize, count: usize) -> io::Result<()> {
         let mut dialer = Dialer::default();

@@ -1,10 +1,13 @@
-//! How a client connects: its backend announces it by /connect, then it attaches by a websocket handshake or a request for
-//! an event stream.
+//! How a client connects: its backend announces it by /connect, or its token does; then it attaches by a websocket
+//! handshake or a request for an event stream.
 
 use super::backend::{Backend, request};
 use super::frames::first_event;
+use super::server::TOKEN_SECRET;
+use channelstream_signing::hs256;
 use std::io;
 use std::ops::Range;
+use std::time::SystemTime;
 
 /// How a client receives its messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +78,15 @@ pub fn welcome(answer: &[u8]) -> Option<usize> {
     end_of_head(answer).filter(|_| answer.starts_with(b"HTTP/1.1 101"))
 }
 
+/// A token of the user of this index for a channel, valid for this many seconds.
+pub fn token(index: usize, channel: &str, seconds: u64) -> String {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = since_1970.map_or(0, |elapsed| elapsed.as_secs());
+    let expires = now + seconds;
+    let claims = format!(r#"{{"sub":"u{index}","channels":["{channel}"],"iat":{now},"exp":{expires}}}"#);
+    hs256(TOKEN_SECRET, &claims)
+}
+
 /// The id of the connection of this index.
 pub(super) fn conn_id(index: usize) -> String {
     format!("c0ffee00-0000-4000-8000-{index:012x}")
@@ -103,7 +115,7 @@ pub fn handshake(index: usize) -> Vec<u8> {
 }
 
 /// Sends the /connect calls of connections.
-pub(super) fn send_connects(
+pub fn send_connects(
     backend: &mut Backend,
     channel_of: impl Fn(usize) -> String,
     indexes: Range<usize>,

@@ -20,12 +20,14 @@ pub struct Member {
     /// How many messages it has, if they are compressed.
     compressed: u32,
     transport: Transport,
+    /// The last cursor that a websocket with positions received.
+    pub cursor: String,
 }
 
 impl Member {
     /// A subscriber after its handshake. `partial` is what arrived after the answer.
     pub fn new(stream: TcpStream, partial: Vec<u8>, transport: Transport) -> Self {
-        Self { stream, partial, compressed: 0, transport }
+        Self { stream, partial, compressed: 0, transport, cursor: String::new() }
     }
 }
 
@@ -187,7 +189,7 @@ impl Reader<'_> {
     }
 
     /// Processes a list of one element that is no message.
-    fn element(&mut self, member: &Member, payload: &[u8]) {
+    fn element(&mut self, member: &mut Member, payload: &[u8]) {
         let list: Value = serde_json::from_slice(payload).unwrap_or_default();
         let element = &list[0];
         match element["type"].as_str().filter(|_| member.transport.is_positioned()) {
@@ -198,7 +200,7 @@ impl Reader<'_> {
                     verdicts.filter(|verdict| verdict["recovered"] != Value::Bool(true)).count() as u64;
                 self.seen.attached += 1;
             }
-            Some("cursor") => {}
+            Some("cursor") => member.cursor = element["cursor"].as_str().unwrap_or_default().to_owned(),
             _ => self.seen.unexpected += 1,
         }
     }
