@@ -19,6 +19,12 @@ fn clients_return_with_tokens_and_without_a_request() {
     assert!(run_line(PROGRAM, "reconnects --clients 100 --runs 1").expect("the case runs"));
 }
 
+#[test]
+fn members_receive_few_reports_of_many_joins() {
+    let _alone = ALONE.blocking_lock();
+    assert!(run_line(PROGRAM, "joins --members 20 --joins 400 --runs 1").expect("the case runs"));
+}
+
 fn subscribers_receive_everything(transport: Transport) -> io::Result<()> {
     let server = Server::channelstream(PROGRAM, &[], None)?;
     let (mut crowd, mut ledger) = (Crowd::new()?, Ledger::new(50));

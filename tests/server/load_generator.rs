@@ -11,6 +11,7 @@ use channelstream_load::generator::held::Held;
 use channelstream_load::generator::ledger::Ledger;
 use channelstream_load::generator::memory::{ALLOWANCE, Around};
 use channelstream_load::generator::meter::{Cost, counter};
+use channelstream_load::generator::presence::PresenceLog;
 use channelstream_load::generator::process::Memory;
 use channelstream_load::generator::trace::Calls;
 use channelstream_load::report::{Memories, Quantiles, Spread, line, verdict};
@@ -54,6 +55,47 @@ fn an_event_stream_is_open_after_its_first_block() {
     assert_eq!(welcome("HTTP/1.1 401 Unauthorized\r\n\r\nretry: 9\n:\n\n"), None);
     assert_eq!(Transport::Positions.welcome(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81"), Some(36));
     assert_eq!(Transport::Websocket.welcome(head.as_bytes()), None);
+}
+
+/// A log of two members that receive these events, the second one without the last one if `short` is set.
+fn presence(events: &[&str], short: bool) -> PresenceLog {
+    let mut log = PresenceLog::new(2);
+    for (index, event) in events.iter().enumerate() {
+        let text = format!("[{{\"type\":\"presence{event}}}]");
+        assert!(log.note(0, text.as_bytes()), "{text}");
+        if !short || index + 1 < events.len() {
+            assert!(log.note(1, text.as_bytes()));
+        }
+    }
+    log
+}
+
+#[test]
+fn faults_of_presence_are_found() {
+    let names = || ["ada", "bob"].into_iter().map(str::to_owned);
+    let ada = r#"","user":"ada","message":{"action":"joined"}"#;
+    let bob = r#"","user":"bob","message":{"action":"joined"}"#;
+    let both =
+        r#":diff","joined":[{"user":"bob","state":{}},{"user":"ada","state":{}}],"parted":[],"users":5"#;
+    let parted = r#":diff","joined":[],"parted":["bob"],"users":4"#;
+    let again = r#":diff","joined":[{"user":"bob","state":{}}],"parted":[],"users":5"#;
+    for clean in [&[ada, bob][..], &[both], &[both, parted, again]] {
+        let log = presence(clean, false);
+        assert!(log.all_know(2) && log.frames() as usize == clean.len());
+        assert_eq!(log.faults(names(), 3), Vec::<String>::new(), "{clean:?}");
+    }
+    for (faulty, users) in [(&[ada][..], 1), (&[ada, ada, bob], 3), (&[both, parted], 1), (&[ada, both], 3)] {
+        let log = presence(faulty, false);
+        assert!(log.all_know(users) && !log.faults(names(), 3).is_empty(), "{faulty:?}");
+    }
+    assert_eq!(presence(&[both], false).faults(names(), 4), ["5 users stated, 6 are present"]);
+    let log = presence(&[ada, bob], true);
+    assert!(!log.all_know(2));
+    assert_eq!(log.faults(names(), 3), ["1 members received other events than the first"]);
+    let mut log = PresenceLog::new(1);
+    for other in [r#"[{"type":"message"}]"#, r#"[{"type":"presence:count","users":2}]"#] {
+        assert!(!log.note(0, other.as_bytes()), "{other}");
+    }
 }
 
 #[test]

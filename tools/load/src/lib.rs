@@ -56,6 +56,8 @@ enum Case {
     Churn(cases::churn::Options),
     /// All clients lose their sockets and return, with tokens and with /connect
     Reconnects(cases::reconnects::Options),
+    /// Many users join a channel within a second
+    Joins(cases::joins::Options),
     /// CPU for calls about a channel of few and of many members
     Members(cases::members::Options),
     /// CPU for messages to only some of the members of a channel
@@ -159,6 +161,7 @@ fn one(case: &Case) -> io::Result<bool> {
         Case::Rest(options) => cases::rest::run(options),
         Case::Churn(options) => cases::churn::run(options),
         Case::Reconnects(options) => cases::reconnects::run(options),
+        Case::Joins(options) => cases::joins::run(options),
         Case::Members(options) => cases::members::run(options),
         Case::Receivers(options) => cases::receivers::run(options),
         Case::Poll(options) => cases::poll::run(options),

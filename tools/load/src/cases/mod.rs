@@ -8,6 +8,7 @@ pub mod crowd;
 pub mod fanout;
 pub mod growth;
 pub mod idle;
+pub mod joins;
 pub mod large;
 pub mod members;
 pub mod poll;

@@ -3,6 +3,7 @@
 use super::backend::Backend;
 use super::failure;
 use super::handshake::{Transport, connect};
+use super::presence::PresenceLog;
 use super::publisher::Publisher;
 use super::reader::{Decoder, Member, Reader, Seen};
 use super::socket::Dialer;
@@ -32,6 +33,8 @@ pub struct Crowd {
     transport: Transport,
     /// The frame of the last message to the first member, as a sample for the baseline.
     pub sample: Vec<u8>,
+    /// The events about users, where they are expected.
+    pub presence: Option<PresenceLog>,
     /// What else arrived.
     pub seen: Seen,
 }
@@ -48,6 +51,7 @@ impl Crowd {
             decoder: Decoder::default(),
             transport: Transport::default(),
             sample: Vec::new(),
+            presence: None,
             seen: Seen::default(),
         })
     }
@@ -167,8 +171,12 @@ impl Crowd {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        let mut reader =
-            Reader { decoder: &mut self.decoder, sample: &mut self.sample, seen: &mut self.seen };
+        let mut reader = Reader {
+            decoder: &mut self.decoder,
+            sample: &mut self.sample,
+            presence: &mut self.presence,
+            seen: &mut self.seen,
+        };
         let had_early = !self.early.is_empty();
         for index in self.early.drain(..) {
             reader.partial(index, &mut self.members[index], &mut take)?;

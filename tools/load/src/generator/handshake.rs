@@ -88,7 +88,7 @@ pub fn token(index: usize, channel: &str, seconds: u64) -> String {
 }
 
 /// The id of the connection of this index.
-pub(super) fn conn_id(index: usize) -> String {
+pub fn conn_id(index: usize) -> String {
     format!("c0ffee00-0000-4000-8000-{index:012x}")
 }
 

@@ -2,6 +2,7 @@
 
 use super::frames::{self, Finder, Frame, Kind};
 use super::handshake::Transport;
+use super::presence::PresenceLog;
 use flate2::{Decompress, FlushDecompress, Status};
 use mio::net::TcpStream;
 use serde_json::Value;
@@ -89,6 +90,7 @@ pub struct Seen {
 pub struct Reader<'a> {
     pub decoder: &'a mut Decoder,
     pub sample: &'a mut Vec<u8>,
+    pub presence: &'a mut Option<PresenceLog>,
     pub seen: &'a mut Seen,
 }
 
@@ -176,7 +178,7 @@ impl Reader<'_> {
                     }
                     take(index, number);
                 }
-                None => self.element(member, payload),
+                None => self.element(index, member, payload),
             },
             // A socket that the server has closed is counted at the end of its stream.
             Kind::Ping => member.stream.write_all(PONG).or_else(unless_closed)?,
@@ -189,7 +191,10 @@ impl Reader<'_> {
     }
 
     /// Processes a list of one element that is no message.
-    fn element(&mut self, member: &mut Member, payload: &[u8]) {
+    fn element(&mut self, index: usize, member: &mut Member, payload: &[u8]) {
+        if self.presence.as_mut().is_some_and(|log| log.note(index, payload)) {
+            return;
+        }
         let list: Value = serde_json::from_slice(payload).unwrap_or_default();
         let element = &list[0];
         match element["type"].as_str().filter(|_| member.transport.is_positioned()) {

@@ -4,6 +4,7 @@ use super::failure;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -34,14 +35,19 @@ impl Server {
         workers: usize,
         cores: &[usize],
     ) -> io::Result<Self> {
-        let mut command = command(Path::new(program));
-        let workers = workers.to_string();
-        command.args(["--host", "127.0.0.1", "--port", "0", "--workers", &workers, "--demo=off"]);
-        command.args(["--set", &format!("secrets={SECRET}")]);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        Self::start(command, cores)
+        Self::start(channelstream(program, settings, workers), cores)
+    }
+
+    /// Starts channelstream with one worker, with this text of a settings file and these settings.
+    pub fn with_file(program: &str, file: &str, settings: &[&str], core: Option<usize>) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("channelstream-load-{}.toml", std::process::id()));
+        fs::write(&path, file)?;
+        let mut command = channelstream(program, settings, 1);
+        command.arg("--config").arg(&path);
+        let started = Self::start(command, core.as_slice());
+        // The server has read it.
+        fs::remove_file(&path)?;
+        started
     }
 
     /// Starts this program with one argument.
@@ -80,6 +86,17 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn channelstream(program: &str, settings: &[&str], workers: usize) -> Command {
+    let mut command = command(Path::new(program));
+    let workers = workers.to_string();
+    command.args(["--host", "127.0.0.1", "--port", "0", "--workers", &workers, "--demo=off"]);
+    command.args(["--set", &format!("secrets={SECRET}")]);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command
 }
 
 /// The environment of this process must not change the measurement.
