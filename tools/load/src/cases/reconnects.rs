@@ -18,6 +18,7 @@ use crate::report::{MEMORY, Memories, SPREAD, Spread, Table, cells, verdict};
 use clap::Args;
 use serde_json::Value;
 use std::io;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -102,11 +103,11 @@ impl Line {
         let cursors = stage.crowd.break_all();
         stage.wait_until_all_are_gone()?;
         stage.publish(MISSED)?;
-        let hellos = stage.hellos(&cursors);
+        let hellos = hellos(self.by, &cursors);
 
         let before = Answered::read(&stage.server)?;
         let meter = Meter::start(stage.server.pid())?;
-        stage.attach(&hellos)?;
+        attach(self.by, &mut stage.crowd, stage.server.address, &hellos)?;
         stage.read_everything()?;
         let cost = meter.stop()?;
         let since = Answered::read(&stage.server)?.since(&before);
@@ -128,7 +129,6 @@ impl Line {
 
 /// A server, its clients, and what they have received.
 struct Stage {
-    by: By,
     server: Server,
     crowd: Crowd,
     publisher: Publisher,
@@ -146,40 +146,13 @@ impl Stage {
         let server = channelstream(&settings)?;
         let mut crowd = Crowd::new()?;
         crowd.use_transport(Transport::Positions);
+        attach(by, &mut crowd, server.address, &hellos(by, &vec![String::new(); clients]))?;
+        // Only now: the server does not wait long for the first request of a connection.
         let mut publisher = Publisher::rest(server.address, CHANNEL, 64)?;
         crowd.add_publisher(0, &mut publisher)?;
-        let mut stage = Self { by, server, crowd, publisher, ledger: Ledger::new(clients), sent: 0 };
-        let hellos = stage.hellos(&vec![String::new(); clients]);
-        stage.attach(&hellos)?;
+        let mut stage = Self { server, crowd, publisher, ledger: Ledger::new(clients), sent: 0 };
         stage.read_everything()?;
         Ok(stage)
-    }
-
-    /// The requests of clients with these cursors.
-    fn hellos(&self, cursors: &[String]) -> Vec<Vec<u8>> {
-        let query = |index: usize, cursor: &String| {
-            let since = if cursor.is_empty() { String::new() } else { format!("&since={cursor}") };
-            match self.by {
-                By::Token => format!("{since}&token={}", token(index, CHANNEL, VALID_S)),
-                By::Connect => since,
-            }
-        };
-        let all = cursors.iter().enumerate();
-        all.map(|(index, cursor)| Transport::Positions.hello(index, &query(index, cursor))).collect()
-    }
-
-    fn attach(&mut self, hellos: &[Vec<u8>]) -> io::Result<()> {
-        if self.by == By::Token {
-            return self.crowd.attach(self.server.address, hellos);
-        }
-        let mut backend = Backend::new(self.server.address)?;
-        let size = hellos.len();
-        for start in (0..size).step_by(BATCH) {
-            let batch = start..size.min(start + BATCH);
-            send_connects(&mut backend, |_| CHANNEL.to_owned(), batch.clone())?;
-            self.crowd.attach(self.server.address, &hellos[batch])?;
-        }
-        Ok(())
     }
 
     /// Reads until all clients are informed of their streams and have all messages.
@@ -238,6 +211,33 @@ impl Stage {
     fn faults(&self) -> Vec<String> {
         faults(&self.ledger, self.sent, &self.crowd, self.publisher.refused)
     }
+}
+
+/// The requests of clients with these cursors.
+fn hellos(by: By, cursors: &[String]) -> Vec<Vec<u8>> {
+    let query = |index: usize, cursor: &String| {
+        let since = if cursor.is_empty() { String::new() } else { format!("&since={cursor}") };
+        match by {
+            By::Token => format!("{since}&token={}", token(index, CHANNEL, VALID_S)),
+            By::Connect => since,
+        }
+    };
+    let all = cursors.iter().enumerate();
+    all.map(|(index, cursor)| Transport::Positions.hello(index, &query(index, cursor))).collect()
+}
+
+fn attach(by: By, crowd: &mut Crowd, server: SocketAddr, hellos: &[Vec<u8>]) -> io::Result<()> {
+    if by == By::Token {
+        return crowd.attach(server, hellos);
+    }
+    let mut backend = Backend::new(server)?;
+    let size = hellos.len();
+    for start in (0..size).step_by(BATCH) {
+        let batch = start..size.min(start + BATCH);
+        send_connects(&mut backend, |_| CHANNEL.to_owned(), batch.clone())?;
+        crowd.attach(server, &hellos[batch])?;
+    }
+    Ok(())
 }
 
 /// What the server counted.
