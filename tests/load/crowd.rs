@@ -37,7 +37,7 @@ fn crowd_receives_everything() -> io::Result<()> {
     }
     assert!(ledger.is_clean(BROADCASTS), "{}", ledger.describe(BROADCASTS));
     assert_eq!((publisher.refused, publisher.unanswered), (0, 0), "requests refused, unanswered");
-    assert_eq!((crowd.closed, crowd.unexpected), (0, 0), "sockets closed, unexpected frames");
+    assert_eq!((crowd.seen.closed, crowd.seen.unexpected), (0, 0), "sockets closed, unexpected frames");
 
     let after = memory(server.pid())?;
     let (before, after) = (before.anonymous >> 20, after.anonymous >> 20);

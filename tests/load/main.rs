@@ -10,6 +10,7 @@
 #[allow(dead_code, reason = "these tests use only a part of it")]
 mod support;
 
+mod cases;
 mod crowd;
 mod restart;
 mod slow;

@@ -37,7 +37,7 @@ fn sleepers_affect_no_reader() -> io::Result<()> {
     let mut ledger = Ledger::new(READERS);
     let mut latencies = paced(&mut crowd, &mut publisher, &mut ledger, BROADCASTS, INTERVAL)?;
     assert!(ledger.is_clean(BROADCASTS), "{}", ledger.describe(BROADCASTS));
-    assert_eq!((crowd.closed, crowd.unexpected, publisher.refused), (0, 0, 0));
+    assert_eq!((crowd.seen.closed, crowd.seen.unexpected, publisher.refused), (0, 0, 0));
     latencies.sort_unstable();
     let slowest = latencies.last().copied().unwrap_or(0);
     assert!(slowest < LONGEST_US, "a delivery took {slowest} µs");

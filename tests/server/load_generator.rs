@@ -3,11 +3,15 @@
 use channelstream_load::generator::arrivals::Arrivals;
 use channelstream_load::generator::backend::Answers;
 use channelstream_load::generator::drive::Plan;
-use channelstream_load::generator::frames::{Finder, Frame, Kind, content, digits_at, first, renumber};
+use channelstream_load::generator::frames::{
+    Finder, Frame, Kind, content, digits_at, first, first_event, renumber,
+};
+use channelstream_load::generator::handshake::Transport;
 use channelstream_load::generator::held::Held;
 use channelstream_load::generator::ledger::Ledger;
 use channelstream_load::generator::memory::{ALLOWANCE, Around};
 use channelstream_load::generator::meter::{Cost, counter};
+use channelstream_load::generator::presence::PresenceLog;
 use channelstream_load::generator::process::Memory;
 use channelstream_load::generator::trace::Calls;
 use channelstream_load::report::{Memories, Quantiles, Spread, line, verdict};
@@ -22,6 +26,76 @@ fn kinds_of_frames_are_distinguished() {
     assert_eq!(first(b"\x81\x7e\x01"), None);
     let long = [&b"\x81\x7e\x01\x00"[..], &[b'x'; 256]].concat();
     assert_eq!(first(&long), Some(Frame { kind: Kind::Text, start: 4, end: 260 }));
+}
+
+#[test]
+fn blocks_of_event_streams_are_distinguished() {
+    fn kind(text: &str) -> (Kind, &str) {
+        let frame = first_event(text.as_bytes()).unwrap();
+        (frame.kind, &text[frame.start..frame.end])
+    }
+    assert_eq!(kind("id: 1a.b\ndata: [1]\n\ndata: [2]\n\n"), (Kind::Text, "[1]\n\n"));
+    assert_eq!(kind("event: attached\ndata: [{}]\n\n"), (Kind::Text, "[{}]\n\n"));
+    assert_eq!(kind("id: 1a.b\n\n"), (Kind::Id, "1a.b\n\n"));
+    assert_eq!(kind("retry: 1370\n:\n\n").0, Kind::Comment);
+    assert_eq!(kind(":\n\n").0, Kind::Comment);
+    assert_eq!(kind("retry: 5\nevent: end\ndata: {}\n\n").0, Kind::Close);
+    assert_eq!(kind("nonsense\n\n").0, Kind::Other);
+    for incomplete in ["", "id: 1", "data: [1]\n", "id: 1\ndata: [1]"] {
+        assert_eq!(first_event(incomplete.as_bytes()), None, "{incomplete}");
+    }
+}
+
+#[test]
+fn an_event_stream_is_open_after_its_first_block() {
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    let welcome = |text: &str| Transport::Events.welcome(text.as_bytes());
+    assert_eq!(welcome(&format!("{head}retry: 9\n:\n\ndata: []\n\n")), Some(head.len() + 12));
+    assert_eq!(welcome(&format!("{head}retry: 9\n")), None);
+    assert_eq!(welcome("HTTP/1.1 401 Unauthorized\r\n\r\nretry: 9\n:\n\n"), None);
+    assert_eq!(Transport::Positions.welcome(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81"), Some(36));
+    assert_eq!(Transport::Websocket.welcome(head.as_bytes()), None);
+}
+
+/// A log of two members that receive these events, the second one without the last one if `short` is set.
+fn presence(events: &[&str], short: bool) -> PresenceLog {
+    let mut log = PresenceLog::new(2);
+    for (index, event) in events.iter().enumerate() {
+        let text = format!("[{{\"type\":\"presence{event}}}]");
+        assert!(log.note(0, text.as_bytes()), "{text}");
+        if !short || index + 1 < events.len() {
+            assert!(log.note(1, text.as_bytes()));
+        }
+    }
+    log
+}
+
+#[test]
+fn faults_of_presence_are_found() {
+    let names = || ["ada", "bob"].into_iter().map(str::to_owned);
+    let ada = r#"","user":"ada","message":{"action":"joined"}"#;
+    let bob = r#"","user":"bob","message":{"action":"joined"}"#;
+    let both =
+        r#":diff","joined":[{"user":"bob","state":{}},{"user":"ada","state":{}}],"parted":[],"users":5"#;
+    let parted = r#":diff","joined":[],"parted":["bob"],"users":4"#;
+    let again = r#":diff","joined":[{"user":"bob","state":{}}],"parted":[],"users":5"#;
+    for clean in [&[ada, bob][..], &[both], &[both, parted, again]] {
+        let log = presence(clean, false);
+        assert!(log.all_know(2) && log.frames() as usize == clean.len());
+        assert_eq!(log.faults(names(), 3), Vec::<String>::new(), "{clean:?}");
+    }
+    for (faulty, users) in [(&[ada][..], 1), (&[ada, ada, bob], 3), (&[both, parted], 1), (&[ada, both], 3)] {
+        let log = presence(faulty, false);
+        assert!(log.all_know(users) && !log.faults(names(), 3).is_empty(), "{faulty:?}");
+    }
+    assert_eq!(presence(&[both], false).faults(names(), 4), ["5 users stated, 6 are present"]);
+    let log = presence(&[ada, bob], true);
+    assert!(!log.all_know(2));
+    assert_eq!(log.faults(names(), 3), ["1 members received other events than the first"]);
+    let mut log = PresenceLog::new(1);
+    for other in [r#"[{"type":"message"}]"#, r#"[{"type":"presence:count","users":2}]"#] {
+        assert!(!log.note(0, other.as_bytes()), "{other}");
+    }
 }
 
 #[test]

@@ -152,14 +152,9 @@ pub fn faults(ledger: &Ledger, total: u32, crowd: &Crowd, refused: u64) -> Vec<S
     if !ledger.is_clean(total) {
         faults.push(ledger.describe(total));
     }
-    for (count, what) in [
-        (crowd.closed, "sockets closed"),
-        (crowd.unexpected, "unexpected frames"),
-        (refused, "requests refused"),
-    ] {
-        if count > 0 {
-            faults.push(format!("{count} {what}"));
-        }
+    faults.extend(crowd.faults());
+    if refused > 0 {
+        faults.push(format!("{refused} requests refused"));
     }
     faults
 }

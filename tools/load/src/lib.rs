@@ -54,6 +54,10 @@ enum Case {
     Rest(cases::rest::Options),
     /// CPU for each client that connects and leaves
     Churn(cases::churn::Options),
+    /// All clients lose their sockets and return, with tokens and with /connect
+    Reconnects(cases::reconnects::Options),
+    /// Many users join a channel within a second
+    Joins(cases::joins::Options),
     /// CPU for calls about a channel of few and of many members
     Members(cases::members::Options),
     /// CPU for messages to only some of the members of a channel
@@ -109,17 +113,25 @@ fn run(case: Case) -> io::Result<bool> {
     }
 }
 
+/// Runs the case of a command line without the program's name, against this server. The baseline must not be part of
+/// it: only the program of the load generator can be started as one. Returns whether the case was clean.
+pub fn run_line(channelstream: &'static str, line: &str) -> io::Result<bool> {
+    CHANNELSTREAM.get_or_init(|| channelstream);
+    one(&parse(line)?)
+}
+
+fn parse(line: &str) -> io::Result<Case> {
+    let words = std::iter::once("load").chain(line.split(' '));
+    let arguments = Arguments::try_parse_from(words).map_err(io::Error::other)?;
+    arguments.case.ok_or_else(|| generator::failure(format!("no case in {line}")))
+}
+
 /// Runs all cases, also after one that was not clean. A case that cannot run ends the series.
 fn all(options: &cases::all::Options) -> io::Result<bool> {
-    let parse = |line: String| {
-        let words = std::iter::once("load").chain(line.split(' '));
-        let arguments = Arguments::try_parse_from(words).map_err(io::Error::other)?;
-        Ok((arguments.case, line))
-    };
+    let parse = |line: String| Ok((parse(&line)?, line));
     let cases: Vec<_> = options.lines().map(parse).collect::<io::Result<_>>()?;
     let mut unclean = Vec::new();
     for (case, line) in &cases {
-        let Some(case) = case else { continue };
         println!("\n## `{line}`\n");
         let begin = Instant::now();
         if !one(case)? {
@@ -148,6 +160,8 @@ fn one(case: &Case) -> io::Result<bool> {
         Case::Large(options) => cases::large::run(options),
         Case::Rest(options) => cases::rest::run(options),
         Case::Churn(options) => cases::churn::run(options),
+        Case::Reconnects(options) => cases::reconnects::run(options),
+        Case::Joins(options) => cases::joins::run(options),
         Case::Members(options) => cases::members::run(options),
         Case::Receivers(options) => cases::receivers::run(options),
         Case::Poll(options) => cases::poll::run(options),

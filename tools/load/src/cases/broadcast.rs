@@ -7,6 +7,7 @@ use crate::generator::crowd::Crowd;
 use crate::generator::drive::{Plan, closed_loop, rounds};
 use crate::generator::failure;
 use crate::generator::frames;
+use crate::generator::handshake::Transport;
 use crate::generator::ledger::Ledger;
 use crate::generator::memory::Idle;
 use crate::generator::meter::Meter;
@@ -68,13 +69,13 @@ pub struct Variant {
     pub workers: usize,
     /// Several workers share the server's core, so that the generator has its own.
     pub one_core: bool,
-    /// Subscribers use permessage-deflate.
-    pub deflate: bool,
+    pub transport: Transport,
     pub io_uring: bool,
 }
 
 /// The server's defaults, except for a single worker.
-pub const PLAIN: Variant = Variant { workers: 1, one_core: false, deflate: false, io_uring: true };
+pub const PLAIN: Variant =
+    Variant { workers: 1, one_core: false, transport: Transport::Websocket, io_uring: true };
 
 impl Shape {
     /// The shape with about this many deliveries, in whole bursts.
@@ -156,9 +157,7 @@ impl Stage {
         }
         let server = with_workers(&settings, variant.workers, variant.one_core)?;
         let mut crowd = Crowd::new()?;
-        if variant.deflate {
-            crowd.request_deflate();
-        }
+        crowd.use_transport(variant.transport);
         let publisher = Publisher::rest(server.address, &shape.channel(0), shape.bytes)?;
         Self::new(server, crowd, publisher, shape)
     }

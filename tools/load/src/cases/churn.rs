@@ -7,7 +7,7 @@ use crate::generator::backend::Backend;
 use crate::generator::crowd::Crowd;
 use crate::generator::drive::{Plan, closed_loop};
 use crate::generator::failure;
-use crate::generator::handshake::{call, connect, handshake, leave, welcome};
+use crate::generator::handshake::{Transport, call, connect, handshake, leave, welcome};
 use crate::generator::ledger::Ledger;
 use crate::generator::memory::Idle;
 use crate::generator::process::cpu_ns;
@@ -103,8 +103,9 @@ impl Line {
         let mut backend = Backend::new(server.address)?;
         let mut dialer = Dialer::default();
         let mut client = |index: usize| {
-            let handshake = connect(&mut backend, |_| CHANNEL.to_owned(), index..index + 1, false)?.concat();
-            connect_and_close(&mut dialer, server.address, &handshake).map(drop)
+            let hellos =
+                connect(&mut backend, |_| CHANNEL.to_owned(), index..index + 1, Transport::Websocket)?;
+            connect_and_close(&mut dialer, server.address, &hellos.concat()).map(drop)
         };
         // The first ones allocate what all share.
         let first = members..members + 100;
@@ -166,7 +167,7 @@ fn still_delivers(server: &Server, mut crowd: Crowd) -> io::Result<Vec<String>> 
 
 /// Connects and closes one more client, and stores the bytes of both directions.
 fn sample(server: &Server, index: usize) -> io::Result<Sample> {
-    let (call, handshake) = (call(index, CHANNEL), handshake(index, false));
+    let (call, handshake) = (call(index, CHANNEL), handshake(index));
     let mut stream = Dialer::default().dial(server.address)?;
     stream.write_all(&call)?;
     let mut called = vec![0; 16 << 10];

@@ -1,7 +1,8 @@
-//! CPU for each delivery of broadcasts to one channel, beside the baseline that writes the same bytes.
+//! CPU for each delivery of broadcasts to one channel, beside the baseline that writes the bytes of the plain websockets.
 
 use super::broadcast::{self, Pace, Shape, Variant};
 use crate::compare::{columns, in_turn};
+use crate::generator::handshake::Transport;
 use crate::report::{SPREAD, Table, cells};
 use clap::Args;
 use std::io;
@@ -29,6 +30,9 @@ pub struct Options {
     /// Measure subscribers that use permessage-deflate as well
     #[arg(long)]
     deflate: bool,
+    /// Measure websockets that ask for positions, and event streams, as well
+    #[arg(long)]
+    sse: bool,
     /// Measure sending without io_uring as well
     #[arg(long)]
     one_by_one: bool,
@@ -44,12 +48,16 @@ impl Options {
     /// The variants that are compared within a run.
     fn variants(&self) -> Vec<Variant> {
         let mut variants = Vec::new();
+        let mut transports = vec![Transport::Websocket];
+        transports.extend(self.deflate.then_some(Transport::Deflated));
+        transports
+            .extend(self.sse.then_some([Transport::Positions, Transport::Events]).into_iter().flatten());
         let or_also = |also: bool, plain: bool| if also { vec![plain, !plain] } else { vec![plain] };
         for &workers in &self.workers {
             for one_core in or_also(self.one_core && workers > 1, false) {
                 for io_uring in or_also(self.one_by_one, true) {
-                    let forms = or_also(self.deflate, false).into_iter();
-                    variants.extend(forms.map(|deflate| Variant { workers, one_core, deflate, io_uring }));
+                    let of = |&transport: &_| Variant { workers, one_core, transport, io_uring };
+                    variants.extend(transports.iter().map(of));
                 }
             }
         }
@@ -96,7 +104,6 @@ fn lines(table: &Table, shape: &Shape, pace: Pace, variants: &[Variant], runs: u
         |sample| broadcast::raw(shape, sample),
     )?;
     for (index, (variant, series)) in variants.iter().zip(&compared.ours).enumerate() {
-        let deflate = if variant.deflate { "deflated" } else { "plain" };
         let how = if variant.io_uring { "" } else { ", one by one" };
         let workers = if variant.one_core { ", one core" } else { "" };
         let own = cells![
@@ -105,7 +112,7 @@ fn lines(table: &Table, shape: &Shape, pace: Pace, variants: &[Variant], runs: u
             series.frame,
             format!("{pace:?}").to_lowercase(),
             format!("{}{workers}", variant.workers),
-            format!("{deflate}{how}"),
+            format!("{}{how}", variant.transport.name()),
             format!("{:.3}", series.writes.median()),
             format!("{:.3}", series.sleeps.times(f64::from(shape.members)).median()),
             series.x_first,

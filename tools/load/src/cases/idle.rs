@@ -2,6 +2,7 @@
 
 use super::{CHANNEL, FORGETFUL, QUIET, channelstream};
 use crate::generator::crowd::Crowd;
+use crate::generator::handshake::Transport;
 use crate::generator::memory::Idle;
 use crate::generator::process::{cpu_ns, memory};
 use crate::report::{SPREAD, Spread, Table, cells, mib, verdict};
@@ -20,6 +21,9 @@ pub struct Options {
     /// Heartbeat intervals, in ms, whose CPU is measured; 0 is none
     #[arg(long, value_delimiter = ',', default_value = "0,25000,5000")]
     heartbeats: Vec<u64>,
+    /// Measure websockets that ask for positions, and event streams, as well
+    #[arg(long)]
+    sse: bool,
     /// Seconds of idling; at least one interval of the heartbeats
     #[arg(long, default_value_t = 10)]
     seconds: u64,
@@ -42,9 +46,10 @@ struct Line {
 }
 
 pub fn run(options: &Options) -> io::Result<bool> {
-    println!("{} idle websocket connections: median (min-max) of {} runs", options.subscribers, options.runs);
+    println!("{} idle connections: median (min-max) of {} runs", options.subscribers, options.runs);
     let table = Table::new(&[
         ("heartbeat ms", 0),
+        ("transport", 12),
         ("MiB with one", SPREAD),
         ("MiB with all", 21),
         ("MiB all gone", 21),
@@ -56,31 +61,46 @@ pub fn run(options: &Options) -> io::Result<bool> {
     ]);
     let mut clean = true;
     for &heartbeat in &options.heartbeats {
-        let mut line = Line::default();
+        let mut lines: Vec<_> =
+            transports(options.sse).map(|transport| (transport, Line::default())).collect();
         for _ in 0..options.runs {
-            line.measure(options, heartbeat)?;
+            for (transport, line) in &mut lines {
+                line.measure(options, heartbeat, *transport)?;
+            }
         }
-        table.row(cells![
-            heartbeat,
-            line.base,
-            line.all,
-            line.gone,
-            format!("{:.0}", line.resident),
-            format!("{:.0}", line.anonymous),
-            format!("{:.1}", line.connect_us),
-            line.cpu,
-            verdict(&line.faults),
-        ]);
-        clean &= line.faults.is_empty();
+        for (transport, line) in &lines {
+            table.row([cells![heartbeat, transport.name()], line.cells()].concat());
+            clean &= line.faults.is_empty();
+        }
     }
     Ok(clean)
 }
 
+/// The transports that are compared within a run.
+fn transports(sse: bool) -> impl Iterator<Item = Transport> {
+    let more = [Transport::Positions, Transport::Events].into_iter().filter(move |_| sse);
+    std::iter::once(Transport::Websocket).chain(more)
+}
+
 impl Line {
-    fn measure(&mut self, options: &Options, heartbeat_ms: u64) -> io::Result<()> {
+    fn cells(&self) -> Vec<String> {
+        cells![
+            self.base,
+            self.all,
+            self.gone,
+            format!("{:.0}", self.resident),
+            format!("{:.0}", self.anonymous),
+            format!("{:.1}", self.connect_us),
+            self.cpu,
+            verdict(&self.faults),
+        ]
+    }
+
+    fn measure(&mut self, options: &Options, heartbeat_ms: u64, transport: Transport) -> io::Result<()> {
         let heartbeat = format!("heartbeat_interval_ms={heartbeat_ms}");
         let server = channelstream(&[QUIET, FORGETFUL, &[heartbeat.as_str()]].concat())?;
         let mut crowd = Crowd::new()?;
+        crowd.use_transport(transport);
         // The first connection allocates what all connections share.
         crowd.subscribe(server.address, CHANNEL, 1)?;
         crowd.idle(Duration::from_millis(500))?;
@@ -103,13 +123,12 @@ impl Line {
         // The last connections existed for at least this long.
         let there = (span + Duration::from_secs(1)).as_millis() as u64;
         let due = if heartbeat_ms == 0 { 0 } else { there / (heartbeat_ms + TICKS_MS) * crowd.size() as u64 };
-        if crowd.heartbeats < due || (heartbeat_ms == 0 && crowd.heartbeats > 0) {
-            self.faults.push(format!("{} heartbeats, at least {due} were due", crowd.heartbeats));
+        // Clients that ask for positions receive them even where heartbeats are turned off.
+        let none_is_due = heartbeat_ms == 0 && !transport.is_positioned();
+        if crowd.seen.heartbeats < due || (none_is_due && crowd.seen.heartbeats > 0) {
+            self.faults.push(format!("{} heartbeats, at least {due} were due", crowd.seen.heartbeats));
         }
-        if crowd.closed + crowd.unexpected > 0 {
-            self.faults
-                .push(format!("{} sockets closed, {} unexpected frames", crowd.closed, crowd.unexpected));
-        }
+        self.faults.extend(crowd.faults());
         drop(crowd);
         let around = idle.wait_for_release()?;
         self.gone.add(mib(around.after.rss));

@@ -182,10 +182,8 @@ impl Arrivals {
             (lost, "lost"),
             (self.wrong, "repeated or out of order"),
             (self.misdirected, "to wrong receivers"),
-            (crowd.closed, "sockets closed"),
-            (crowd.unexpected, "unexpected frames"),
         ];
         let faults = counts.into_iter().filter(|(count, _)| *count > 0);
-        faults.map(|(count, what)| format!("{count} {what}")).collect()
+        faults.map(|(count, what)| format!("{count} {what}")).chain(crowd.faults()).collect()
     }
 }

@@ -2,9 +2,10 @@
 
 use super::backend::Backend;
 use super::failure;
-use super::handshake::{connect, welcome};
+use super::handshake::{Transport, connect};
+use super::presence::PresenceLog;
 use super::publisher::Publisher;
-use super::reader::{Decoder, Member, Reader};
+use super::reader::{Decoder, Member, Reader, Seen};
 use super::socket::Dialer;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -26,16 +27,16 @@ pub struct Crowd {
     events: Events,
     buffer: Vec<u8>,
     members: Vec<Member>,
+    /// Members whose first frames arrived together with the answer to their handshakes.
+    early: Vec<usize>,
     decoder: Decoder,
-    deflate: bool,
+    transport: Transport,
     /// The frame of the last message to the first member, as a sample for the baseline.
     pub sample: Vec<u8>,
-    /// Empty lists that arrived.
-    pub heartbeats: u64,
-    /// Sockets that ended.
-    pub closed: u64,
-    /// Unexpected frames.
-    pub unexpected: u64,
+    /// The events about users, where they are expected.
+    pub presence: Option<PresenceLog>,
+    /// What else arrived.
+    pub seen: Seen,
 }
 
 impl Crowd {
@@ -46,12 +47,12 @@ impl Crowd {
             events: Events::with_capacity(1024),
             buffer: vec![0; BUFFER],
             members: Vec::new(),
+            early: Vec::new(),
             decoder: Decoder::default(),
-            deflate: false,
+            transport: Transport::default(),
             sample: Vec::new(),
-            heartbeats: 0,
-            closed: 0,
-            unexpected: 0,
+            presence: None,
+            seen: Seen::default(),
         })
     }
 
@@ -60,9 +61,9 @@ impl Crowd {
         self.members.len()
     }
 
-    /// Makes later subscribers request permessage-deflate.
-    pub fn request_deflate(&mut self) {
-        self.deflate = true;
+    /// Makes later subscribers use this transport.
+    pub fn use_transport(&mut self, transport: Transport) {
+        self.transport = transport;
     }
 
     /// Connects this many more subscribers to a channel, each with its own user.
@@ -77,14 +78,29 @@ impl Crowd {
         channel_of: impl Fn(usize) -> String,
         count: usize,
     ) -> io::Result<()> {
-        let mut dialer = Dialer::default();
         let mut backend = Backend::new(server)?;
         let all = self.size()..self.size() + count;
         for batch in batches(all) {
-            let hellos = connect(&mut backend, &channel_of, batch, self.deflate)?;
-            self.open(&mut dialer, server, &hellos, welcome)?;
+            let hellos = connect(&mut backend, &channel_of, batch, self.transport)?;
+            self.attach(server, &hellos)?;
         }
         Ok(())
+    }
+
+    /// Attaches further subscribers with these requests, some of them at the same time.
+    pub fn attach(&mut self, server: SocketAddr, hellos: &[Vec<u8>]) -> io::Result<()> {
+        let mut dialer = Dialer::default();
+        let transport = self.transport;
+        hellos
+            .chunks(BATCH)
+            .try_for_each(|batch| self.open(&mut dialer, server, batch, |answer| transport.welcome(answer)))
+    }
+
+    /// Closes all sockets without a close frame. Returns the last cursor of each member, in order.
+    pub fn break_all(&mut self) -> Vec<String> {
+        self.early.clear();
+        self.seen.attached = 0;
+        self.members.drain(..).map(|member| member.cursor).collect()
     }
 
     /// Connects this many more subscribers to the baseline, in rotation to its channels.
@@ -128,7 +144,11 @@ impl Crowd {
             let mut stream = TcpStream::from_std(stream);
             let token = Token(self.members.len());
             self.poll.registry().register(&mut stream, token, Interest::READABLE)?;
-            self.members.push(Member::new(stream, answer.split_off(end)));
+            let early = answer.split_off(end);
+            if !early.is_empty() {
+                self.early.push(token.0);
+            }
+            self.members.push(Member::new(stream, early, self.transport));
         }
         Ok(())
     }
@@ -146,6 +166,7 @@ impl Crowd {
         publishers: &mut [Publisher],
         mut take: impl FnMut(usize, u32),
     ) -> io::Result<bool> {
+        let timeout = if self.early.is_empty() { timeout } else { Duration::ZERO };
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
@@ -153,23 +174,36 @@ impl Crowd {
         let mut reader = Reader {
             decoder: &mut self.decoder,
             sample: &mut self.sample,
-            heartbeats: 0,
-            closed: 0,
-            unexpected: 0,
+            presence: &mut self.presence,
+            seen: &mut self.seen,
         };
+        let had_early = !self.early.is_empty();
+        for index in self.early.drain(..) {
+            reader.partial(index, &mut self.members[index], &mut take)?;
+        }
         for event in &self.events {
             let token = event.token().0;
             if let Some(index) = token.checked_sub(PUBLISHERS) {
                 publishers[index].send_and_receive()?;
             } else if !reader.read(token, &mut self.members[token], &mut self.buffer, &mut take)? {
-                reader.closed += 1;
+                reader.seen.closed += 1;
                 self.poll.registry().deregister(&mut self.members[token].stream)?;
             }
         }
-        self.heartbeats += reader.heartbeats;
-        self.closed += reader.closed;
-        self.unexpected += reader.unexpected;
-        Ok(!self.events.is_empty())
+        Ok(had_early || !self.events.is_empty())
+    }
+
+    /// Everything that should not have arrived, and what is missing beside messages.
+    pub fn faults(&self) -> Vec<String> {
+        let expected = if self.transport.is_positioned() { self.members.len() as u64 } else { 0 };
+        let counts = [
+            (self.seen.closed, "sockets closed"),
+            (self.seen.unexpected, "unexpected frames"),
+            (expected.saturating_sub(self.seen.attached), "sessions not informed of their streams"),
+            (self.seen.not_recovered, "streams not recovered"),
+        ];
+        let faults = counts.into_iter().filter(|(count, _)| *count > 0);
+        faults.map(|(count, what)| format!("{count} {what}")).collect()
     }
 
     /// Reads for this long.

@@ -1,4 +1,4 @@
-//! Websocket frames, read without copying, and the number in each message.
+//! Websocket frames and events of event streams, read without copying, and the number in each message.
 
 /// The text before a message's number.
 const MARK: &[u8] = b"\"n\":\"";
@@ -12,6 +12,10 @@ pub enum Kind {
     /// Text compressed by permessage-deflate.
     Compressed,
     Ping,
+    /// A comment of an event stream.
+    Comment,
+    /// An event that only has an id.
+    Id,
     Close,
     Other,
 }
@@ -44,6 +48,30 @@ pub fn first(bytes: &[u8]) -> Option<Frame> {
         _ => Kind::Other,
     };
     (bytes.len() >= end).then_some(Frame { kind, start, end })
+}
+
+/// The block at the front of an event stream, if it is complete. Its payload begins with its data, or with its id if it
+/// has no data, and includes the empty line at its end.
+#[inline]
+pub fn first_event(bytes: &[u8]) -> Option<Frame> {
+    let mut frame = Frame { kind: Kind::Comment, start: 0, end: 0 };
+    loop {
+        let (begin, rest) = (frame.end, &bytes[frame.end..]);
+        let line = &rest[..rest.iter().position(|byte| *byte == b'\n')?];
+        frame.end += line.len() + 1;
+        if line.is_empty() {
+            return Some(frame);
+        } else if line.starts_with(b"data: ") {
+            frame.start = begin + 6;
+            frame.kind = if frame.kind == Kind::Close { Kind::Close } else { Kind::Text };
+        } else if line.starts_with(b"id: ") {
+            (frame.kind, frame.start) = (Kind::Id, begin + 4);
+        } else if line == b"event: end" {
+            frame.kind = Kind::Close;
+        } else if ![&b":"[..], b"retry: ", b"event: "].iter().any(|field| line.starts_with(field)) {
+            frame.kind = Kind::Other;
+        }
+    }
 }
 
 /// Finds numbers. It first checks the position in the last frame, which is the same in nearly all frames of a run.

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod memory;
 pub mod meter;
 pub mod pollers;
+pub mod presence;
 pub mod process;
 pub mod publisher;
 pub mod reader;

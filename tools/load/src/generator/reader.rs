@@ -1,8 +1,11 @@
 //! Reads numbered messages from a socket's bytes.
 
-use super::frames::{self, Finder, Kind};
+use super::frames::{self, Finder, Frame, Kind};
+use super::handshake::Transport;
+use super::presence::PresenceLog;
 use flate2::{Decompress, FlushDecompress, Status};
 use mio::net::TcpStream;
+use serde_json::Value;
 use std::io::{self, ErrorKind, Read, Write};
 
 /// A masked pong without payload.
@@ -17,12 +20,15 @@ pub struct Member {
     partial: Vec<u8>,
     /// How many messages it has, if they are compressed.
     compressed: u32,
+    transport: Transport,
+    /// The last cursor that a websocket with positions received.
+    pub cursor: String,
 }
 
 impl Member {
     /// A subscriber after its handshake. `partial` is what arrived after the answer.
-    pub fn new(stream: TcpStream, partial: Vec<u8>) -> Self {
-        Self { stream, partial, compressed: 0 }
+    pub fn new(stream: TcpStream, partial: Vec<u8>, transport: Transport) -> Self {
+        Self { stream, partial, compressed: 0, transport, cursor: String::new() }
     }
 }
 
@@ -66,13 +72,26 @@ fn unless_closed(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Reads the bytes of one turn.
+/// What arrived beside messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Empty lists, and comments of event streams.
+    pub heartbeats: u64,
+    /// Sessions that were informed of their streams, and streams of these that may have lost something.
+    pub attached: u64,
+    pub not_recovered: u64,
+    /// Sockets that ended.
+    pub closed: u64,
+    /// Unexpected frames.
+    pub unexpected: u64,
+}
+
+/// Reads what has arrived.
 pub struct Reader<'a> {
     pub decoder: &'a mut Decoder,
     pub sample: &'a mut Vec<u8>,
-    pub heartbeats: u64,
-    pub closed: u64,
-    pub unexpected: u64,
+    pub presence: &'a mut Option<PresenceLog>,
+    pub seen: &'a mut Seen,
 }
 
 impl Reader<'_> {
@@ -97,15 +116,26 @@ impl Reader<'_> {
                 member.partial.extend_from_slice(&buffer[used..count]);
             } else {
                 member.partial.extend_from_slice(&buffer[..count]);
-                let partial = std::mem::take(&mut member.partial);
-                let used = self.frames(index, member, &partial, take)?;
-                member.partial = partial[used..].to_vec();
+                self.partial(index, member, take)?;
             }
             // The next bytes signal readiness again: a read that does not fill the buffer has emptied the socket.
             if count < buffer.len() {
                 return Ok(true);
             }
         }
+    }
+
+    /// Processes what has arrived and is not processed yet.
+    pub fn partial(
+        &mut self,
+        index: usize,
+        member: &mut Member,
+        take: &mut impl FnMut(usize, u32),
+    ) -> io::Result<()> {
+        let partial = std::mem::take(&mut member.partial);
+        let used = self.frames(index, member, &partial, take)?;
+        member.partial = partial[used..].to_vec();
+        Ok(())
     }
 
     /// Processes the complete frames at the front and returns their length in bytes.
@@ -116,30 +146,68 @@ impl Reader<'_> {
         bytes: &[u8],
         take: &mut impl FnMut(usize, u32),
     ) -> io::Result<usize> {
+        let first = match member.transport {
+            Transport::Events => frames::first_event,
+            _ => frames::first,
+        };
         let mut used = 0;
-        while let Some(frame) = frames::first(&bytes[used..]) {
-            let whole = &bytes[used..used + frame.end];
-            let payload = &whole[frame.start..];
-            match frame.kind {
-                Kind::Text if payload == b"[]" => self.heartbeats += 1,
-                Kind::Text | Kind::Compressed => match self.number(index, member, frame.kind, payload) {
-                    Some(number) => {
-                        if index == 0 {
-                            self.sample.clear();
-                            self.sample.extend_from_slice(whole);
-                        }
-                        take(index, number);
-                    }
-                    None => self.unexpected += 1,
-                },
-                // A socket that the server has closed is counted at the end of its stream.
-                Kind::Ping => member.stream.write_all(PONG).or_else(unless_closed)?,
-                Kind::Close => {}
-                Kind::Other => self.unexpected += 1,
-            }
+        while let Some(frame) = first(&bytes[used..]) {
+            self.frame(index, member, frame, &bytes[used..used + frame.end], take)?;
             used += frame.end;
         }
         Ok(used)
+    }
+
+    fn frame(
+        &mut self,
+        index: usize,
+        member: &mut Member,
+        frame: Frame,
+        whole: &[u8],
+        take: &mut impl FnMut(usize, u32),
+    ) -> io::Result<()> {
+        let payload = &whole[frame.start..];
+        match frame.kind {
+            Kind::Text if payload == b"[]" => self.seen.heartbeats += 1,
+            Kind::Comment => self.seen.heartbeats += 1,
+            Kind::Text | Kind::Compressed => match self.number(index, member, frame.kind, payload) {
+                Some(number) => {
+                    if index == 0 {
+                        self.sample.clear();
+                        self.sample.extend_from_slice(whole);
+                    }
+                    take(index, number);
+                }
+                None => self.element(index, member, payload),
+            },
+            // A socket that the server has closed is counted at the end of its stream.
+            Kind::Ping => member.stream.write_all(PONG).or_else(unless_closed)?,
+            Kind::Close => {}
+            // The last id of an event stream is not needed: its clients do not return.
+            Kind::Id => {}
+            Kind::Other => self.seen.unexpected += 1,
+        }
+        Ok(())
+    }
+
+    /// Processes a list of one element that is no message.
+    fn element(&mut self, index: usize, member: &mut Member, payload: &[u8]) {
+        if self.presence.as_mut().is_some_and(|log| log.note(index, payload)) {
+            return;
+        }
+        let list: Value = serde_json::from_slice(payload).unwrap_or_default();
+        let element = &list[0];
+        match element["type"].as_str().filter(|_| member.transport.is_positioned()) {
+            Some("attached") => {
+                let streams = element["streams"].as_object().into_iter().flat_map(|streams| streams.values());
+                let verdicts = streams.chain(element.get("private"));
+                self.seen.not_recovered +=
+                    verdicts.filter(|verdict| verdict["recovered"] != Value::Bool(true)).count() as u64;
+                self.seen.attached += 1;
+            }
+            Some("cursor") => member.cursor = element["cursor"].as_str().unwrap_or_default().to_owned(),
+            _ => self.seen.unexpected += 1,
+        }
     }
 
     /// A message's number. The first subscriber reads compressed ones and all others count them: inflating ten thousand

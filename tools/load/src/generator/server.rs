@@ -4,6 +4,7 @@ use super::failure;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 
 /// The secret of the servers. It is not the well-known one, which servers accept from their own machine only.
 pub const SECRET: &str = "of-the-load-generator";
+/// The secret that signs tokens, where a server accepts them.
+pub const TOKEN_SECRET: &str = "for-tokens-of-the-load-generator";
 
 /// A running server. A drop kills it.
 pub struct Server {
@@ -32,14 +35,19 @@ impl Server {
         workers: usize,
         cores: &[usize],
     ) -> io::Result<Self> {
-        let mut command = command(Path::new(program));
-        let workers = workers.to_string();
-        command.args(["--host", "127.0.0.1", "--port", "0", "--workers", &workers, "--demo=off"]);
-        command.args(["--set", &format!("secrets={SECRET}")]);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        Self::start(command, cores)
+        Self::start(channelstream(program, settings, workers), cores)
+    }
+
+    /// Starts channelstream with one worker, with this text of a settings file and these settings.
+    pub fn with_file(program: &str, file: &str, settings: &[&str], core: Option<usize>) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("channelstream-load-{}.toml", std::process::id()));
+        fs::write(&path, file)?;
+        let mut command = channelstream(program, settings, 1);
+        command.arg("--config").arg(&path);
+        let started = Self::start(command, core.as_slice());
+        // The server has read it.
+        fs::remove_file(&path)?;
+        started
     }
 
     /// Starts this program with one argument.
@@ -80,6 +88,17 @@ impl Drop for Server {
     }
 }
 
+fn channelstream(program: &str, settings: &[&str], workers: usize) -> Command {
+    let mut command = command(Path::new(program));
+    let workers = workers.to_string();
+    command.args(["--host", "127.0.0.1", "--port", "0", "--workers", &workers, "--demo=off"]);
+    command.args(["--set", &format!("secrets={SECRET}")]);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command
+}
+
 /// The environment of this process must not change the measurement.
 fn command(program: &Path) -> Command {
     let mut command = Command::new(AsRef::<OsStr>::as_ref(program));
@@ -109,7 +128,11 @@ fn on_cores<T>(cores: &[usize], call: impl FnOnce() -> io::Result<T>) -> io::Res
         return call();
     }
     let before = sched_getaffinity(Pid::from_raw(0))?;
-    pin_to(cores)?;
+    if let Err(error) = pin_to(cores) {
+        // A container may have other cores.
+        eprintln!("the server runs on any core, not on {cores:?}: {error}");
+        return call();
+    }
     let result = call();
     sched_setaffinity(Pid::from_raw(0), &before)?;
     result

@@ -2,7 +2,7 @@
 
 use super::backend::Backend;
 use super::failure;
-use super::handshake::{connect, welcome};
+use super::handshake::{Transport, connect, welcome};
 use super::socket::Dialer;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +22,9 @@ impl Sleepers {
         let mut dialer = Dialer::with_receive_buffer(RECEIVE_BUFFER);
         let mut backend = Backend::new(server)?;
         let mut streams = Vec::with_capacity(count);
-        for handshake in connect(&mut backend, |_| channel.to_owned(), first..first + count, false)? {
+        for handshake in
+            connect(&mut backend, |_| channel.to_owned(), first..first + count, Transport::Websocket)?
+        {
             let mut stream = dialer.dial(server)?;
             stream.write_all(&handshake)?;
             // Reads the answer byte by byte, and nothing after it.

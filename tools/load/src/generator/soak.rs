@@ -183,17 +183,13 @@ impl Load {
 
     fn faults(&self) -> Vec<String> {
         let Ledger { skipped, late, .. } = self.ledger;
-        let counts = [
-            (skipped, "lost"),
-            (late, "repeated or out of order"),
-            (self.crowd.closed, "sockets closed"),
-            (self.crowd.unexpected, "unexpected frames"),
-            (self.publisher.refused, "refused"),
-        ];
+        let counts =
+            [(skipped, "lost"), (late, "repeated or out of order"), (self.publisher.refused, "refused")];
         counts
             .into_iter()
             .filter(|(count, _)| *count > 0)
             .map(|(count, what)| format!("{count} {what}"))
+            .chain(self.crowd.faults())
             .collect()
     }
 }
