@@ -47,10 +47,10 @@ struct PrivateMember {
 }
 
 impl PrivateStream {
-    /// Begins a stream at this moment.
-    fn new(epoch: Epoch, now: Stamp) -> Self {
+    /// A stream that began at this moment.
+    fn new(Beginning { epoch, stamp }: Beginning) -> Self {
         let position = Position::start(epoch);
-        Self { position, frames: Buffer::since_birth(now), connections: FxHashMap::default() }
+        Self { position, frames: Buffer::since_birth(stamp), connections: FxHashMap::default() }
     }
 
     /// A connection that was created at `born`, as a member. One that is older than the stream subscribed then.
@@ -67,14 +67,20 @@ impl PrivateStream {
     }
 }
 
-/// See the module's description. A user's stream is created by its first private message, or by a session that asks for
-/// its position: most users need none.
+/// See the module's description. A user's stream is created by its first private message: most users need none.
 #[derive(Debug)]
 pub struct PrivateMessagesState {
     users: FxHashMap<UserId, PrivateStream>,
     encoder: Encoder,
     max_frames: usize,
     beginnings: Beginnings,
+}
+
+/// The life of a stream, and the moment at which it began.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    epoch: Epoch,
+    stamp: Stamp,
 }
 
 /// What streams take when they begin.
@@ -85,20 +91,34 @@ struct Beginnings {
     stamps: Arc<Stamps>,
     /// The name in answers to returning sessions.
     name: Arc<str>,
+    /// Streams without a frame whose positions were reported to sessions. They take a fifth of a stream's memory.
+    reported: FxHashMap<UserId, Beginning>,
 }
 
 impl Beginnings {
-    fn begin(&mut self, user: UserId) -> PrivateStream {
+    fn draw(&mut self, user: UserId) -> Beginning {
         let epoch = Epoch::new(self.epochs.next_u64());
         log::debug!("private stream of user {}: begins with epoch {epoch}", user.0);
-        PrivateStream::new(epoch, self.stamps.latest())
+        Beginning { epoch, stamp: self.stamps.latest() }
+    }
+
+    /// The beginning of a stream that gets its first frame.
+    fn take(&mut self, user: UserId) -> Beginning {
+        self.reported.remove(&user).unwrap_or_else(|| self.draw(user))
+    }
+
+    /// The beginning of a stream without frames.
+    fn report(&mut self, user: UserId) -> Beginning {
+        let beginning = self.reported.get(&user).copied().unwrap_or_else(|| self.draw(user));
+        self.reported.insert(user, beginning);
+        beginning
     }
 }
 
 impl PrivateMessagesState {
     /// Starts without streams. Each will keep up to `max_frames` frames for catch-up.
     pub fn new(encoder: Encoder, max_frames: usize, epochs: StdRng, stamps: Arc<Stamps>) -> Self {
-        let beginnings = Beginnings { epochs, stamps, name: "".into() };
+        let beginnings = Beginnings { epochs, stamps, name: "".into(), reported: FxHashMap::default() };
         Self { users: FxHashMap::default(), encoder, max_frames, beginnings }
     }
 
@@ -115,6 +135,7 @@ impl PrivateMessagesState {
     pub fn close(&mut self, user: UserId, conn: ConnKey, last: bool) {
         if last {
             self.users.remove(&user);
+            self.beginnings.reported.remove(&user);
         } else if let Some(stream) = self.users.get_mut(&user) {
             stream.connections.remove(&conn);
         }
@@ -129,15 +150,15 @@ impl PrivateMessagesState {
         attaching: Attaching,
         effects: &mut PrivateEffects,
     ) {
-        let (beginnings, resume) = (&mut self.beginnings, attaching.resume.as_ref());
-        let born = resume.map_or(Stamp::default(), |resume| resume.born);
-        let stream = match resume {
-            Some(_) => Some(self.users.entry(user).or_insert_with(|| beginnings.begin(user))),
-            None => self.users.get_mut(&user),
+        let born = attaching.resume.as_ref().map(|resume| resume.born);
+        let mut empty = match (self.users.get(&user), born) {
+            (None, Some(_)) => Some(PrivateStream::new(self.beginnings.report(user))),
+            _ => None,
         };
-        let subscription = match stream {
+        let subscription = match empty.as_mut().or_else(|| self.users.get_mut(&user)) {
             Some(stream) => {
-                let subscriber = stream.subscriber(&self.beginnings.name, user, conn, born);
+                let name = &self.beginnings.name;
+                let subscriber = stream.subscriber(name, user, conn, born.unwrap_or_default());
                 subscriber.subscribe(Some(attaching), self.encoder)
             }
             None => {
@@ -222,7 +243,7 @@ impl PrivateMessagesState {
         StreamReceipt { is_kept, ..receipt }
     }
 
-    /// The positions of all streams.
+    /// The positions of all streams with frames.
     #[cfg(test)]
     pub fn positions(&self) -> impl Iterator<Item = (UserId, Position)> {
         self.users.iter().map(|(user, stream)| (*user, stream.position))
@@ -239,7 +260,7 @@ impl PrivateMessagesState {
     /// Whether no user has a stream.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.users.is_empty()
+        self.users.is_empty() && self.beginnings.reported.is_empty()
     }
 
     /// Sends a frame to users, and keeps it in their streams with `keep`.
@@ -256,7 +277,7 @@ impl PrivateMessagesState {
         let mut by_hub: FxHashMap<HubId, Vec<(SlotKey, Offset)>> = FxHashMap::default();
         for recipient in recipients {
             let user = recipient.user;
-            let stream = self.users.entry(user).or_insert_with(|| beginnings.begin(user));
+            let stream = self.users.entry(user).or_insert_with(|| PrivateStream::new(beginnings.take(user)));
             stream.position.offset += 1;
             let offset = stream.position.offset;
             for location in &recipient.locations {
