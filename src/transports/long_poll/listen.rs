@@ -13,7 +13,7 @@ use crate::connection::exchange::Taken;
 use crate::http_error::Refusal;
 use crate::limits::addresses::Charge;
 use crate::transports::admission::{Admission, Charges};
-use crate::transports::resume::ResumeQuery;
+use crate::transports::query::ResumeQuery;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;

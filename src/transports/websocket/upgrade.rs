@@ -21,7 +21,7 @@ use crate::limits::addresses::{AddressSlot, Charge};
 use crate::protocol::position::Since;
 use crate::protocol::websocket::deflate;
 use crate::transports::admission::{Admission, Charges};
-use crate::transports::resume::invalid;
+use crate::transports::query::invalid;
 use actix_codec::{Framed, FramedParts};
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::h1::{Codec, Message};
