@@ -367,6 +367,10 @@ impl ChannelState {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod kept_tests;
+#[cfg(test)]
+mod rules_tests;
+#[cfg(test)]
 mod catchup_model_tests;
 #[cfg(test)]
 mod model_tests;
