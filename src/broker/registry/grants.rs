@@ -104,7 +104,7 @@ mod tests {
     use crate::telemetry::limits::Limit;
 
     const TIMES: ConnectionTimes =
-        ConnectionTimes { idle: 100_000, part: 10, sse_return: 0, grace: 50, user_idle: 1_000 };
+        ConnectionTimes { idle: 100_000, part: 10, reconnect_delay: 0, grace: 50, user_idle: 1_000 };
 
     fn grant(user: &str, channels: &[&str], valid_for_ms: u64) -> TokenGrant {
         let connect = Connect {

@@ -156,7 +156,7 @@ impl RegistryState {
         let (phase, at) = match transport.without_session() {
             WithoutSession::Waits => (Phase::Waiting, now + self.times.idle),
             WithoutSession::Lingers => (Phase::Lingering, now + self.times.part),
-            WithoutSession::Returns => (Phase::Lingering, now + self.times.part + self.times.sse_return),
+            WithoutSession::Returns => (Phase::Lingering, now + self.times.part + self.times.reconnect_delay),
         };
         self.set_phase(key, phase);
         self.set_deadline(key, Some(at));
