@@ -9,11 +9,9 @@ use crate::protocol::frame::Audience;
 fn long_lists_of_users_are_left_out_where_the_rules_say_so() {
     let settings = ChannelSettings { broadcast_presence_with_user_lists: true, ..all_events() };
     let rules = ChannelRules { lists_up_to: 2, frames: Some(3), ..ChannelRules::default() };
-    let mut state = channel(settings, PLENTY).with_rules(rules.into());
-    let mut effects = Vec::new();
-    state.join(conn(9), view(9), Some(location(0, 9)), &time(0), &mut effects);
-    effects.clear();
-    let mut channel = TestChannel { state, effects };
+    let mut channel = TestChannel::of(channel(settings, PLENTY).with_rules(rules.into()));
+    channel.state.join(conn(9), view(9), Some(location(0, 9)), &time(0), &mut channel.effects);
+    channel.effects.clear();
     (1..4).for_each(|user| channel.join(user));
     (2..4).for_each(|user| channel.leave(user));
     let listed = |event: &serde_json::Value| event["users"].as_array().unwrap().len();
@@ -34,10 +32,8 @@ fn long_lists_of_users_are_left_out_where_the_rules_say_so() {
 fn new_members_receive_what_is_kept_where_the_rules_say_so() {
     for (replay, expected) in [(Replay::Absence, vec![]), (Replay::Members, vec![3, 4])] {
         let rules = ChannelRules { replay, frames: Some(2), ..ChannelRules::default() };
-        let mut channel = TestChannel {
-            state: channel(ChannelSettings::default(), PLENTY).with_rules(rules.into()),
-            effects: Vec::new(),
-        };
+        let mut channel =
+            TestChannel::of(channel(ChannelSettings::default(), PLENTY).with_rules(rules.into()));
         (1..=3).for_each(|number| channel.post(number, Audience::all()));
         channel.post(4, Audience::all_but(UserId(2)));
         channel.join(1);
@@ -60,20 +56,29 @@ fn new_members_receive_what_is_kept_where_the_rules_say_so() {
 fn frames_are_kept_for_a_limited_time_where_the_rules_say_so() {
     let rules = ChannelRules { frames_age_s: 2, ..ChannelRules::default() };
     let settings = ChannelSettings { broadcast_presence_with_user_lists: true, ..all_events() };
-    let mut channel =
-        TestChannel { state: channel(settings, PLENTY).with_rules(rules.into()), effects: Vec::new() };
-    assert!(channel.state.needs_clock());
+    let mut channel = TestChannel::of(channel(settings, PLENTY).with_rules(rules.into()));
+    assert!(!channel.state.needs_clock(), "stamps suffice");
     channel.join(1);
     channel.join(2);
-    channel.post(1, Audience::all());
-    channel.state.set_clock(1_500);
-    channel.post(2, Audience::all());
+    channel.at(10).post(1, Audience::all());
+    channel.at(1_500_000).post(2, Audience::all());
     assert_eq!(channel.state.num_stored().0, 4);
-    channel.state.set_clock(2_001);
-    assert_eq!(channel.numbers(1, None), [2], "old frames are removed when they are read");
-    channel.state.set_clock(3_501);
-    channel.post(3, Audience::all());
+    assert_eq!(channel.at(2_000_010).numbers(1, None), [1, 2], "the first message has exactly this age");
+    assert_eq!(channel.at(2_000_011).numbers(1, None), [2], "old frames are removed when they are read");
+    channel.at(3_500_001).post(3, Audience::all());
     assert_eq!(channel.state.num_stored().0, 1, "and when others are published");
     assert_eq!(channel.numbers(1, None), [3]);
     assert_eq!(channel.history(), [1, 2, 3], "the history has no times");
+}
+
+#[test]
+fn frames_that_were_published_after_the_clock_went_back_stay_longer() {
+    let rules = ChannelRules { frames_age_s: 2, ..ChannelRules::default() };
+    let mut channel = TestChannel::of(channel(ChannelSettings::default(), PLENTY).with_rules(rules.into()));
+    channel.at(9_000_000).post(1, Audience::all());
+    channel.at(3_000_000).post(2, Audience::all());
+    channel.at(11_000_001).post(3, Audience::all());
+    assert_eq!(channel.state.num_stored().0, 2, "the second frame has the stamp after the first one");
+    channel.at(13_000_002).post(4, Audience::all());
+    assert_eq!(channel.state.num_stored().0, 1);
 }

@@ -35,6 +35,8 @@ impl ChannelState {
 pub(super) struct TestChannel {
     pub(super) state: ChannelState,
     pub(super) effects: ChannelEffects,
+    /// The time at which messages are published and sessions attach.
+    now: Timestamp,
 }
 
 pub(super) fn all_events() -> ChannelSettings {
@@ -52,7 +54,18 @@ impl TestChannel {
         let mut effects = Vec::new();
         state.join(conn(9), view(9), Some(location(0, 9)), &time(0), &mut effects);
         effects.clear();
-        Self { state, effects }
+        Self { effects, ..Self::of(state) }
+    }
+
+    /// A channel in this state, without a session.
+    pub(super) fn of(state: ChannelState) -> Self {
+        Self { state, effects: Vec::new(), now: time(3) }
+    }
+
+    /// Sets the time.
+    pub(super) fn at(&mut self, micros: i64) -> &mut Self {
+        self.now = time(micros);
+        self
     }
 
     /// Joins a connection of the user with the same number. Connections from 10 on belong to user 1.
@@ -74,7 +87,7 @@ impl TestChannel {
     }
 
     pub(super) fn publish(&mut self, publication: Publication) {
-        self.state.publish(publication, None, &time(3), &mut self.effects);
+        self.state.publish(publication, None, &self.now, &mut self.effects);
     }
 
     /// The broadcasts since the last call: user and action, or kind and number.
@@ -105,7 +118,7 @@ impl TestChannel {
             view(user),
             location(1, index),
             Attaching { part: PART, resume: None },
-            &time(4),
+            &self.now,
             &mut self.effects,
         );
         let Some((_, ToHub::Join(_, _, subscription))) = self.effects.pop() else { panic!("no join") };
