@@ -58,6 +58,11 @@ impl ResumeQuery {
     }
 }
 
+/// The refusal of a query without the id of a connection.
+pub fn missing_conn_id() -> Refusal {
+    invalid("conn_id", "Missing data for required field.")
+}
+
 /// A refusal of one parameter.
 pub fn invalid(field: &str, reason: &str) -> Refusal {
     Refusal::Invalid(json!({ field: [reason] }))

@@ -3,7 +3,7 @@
 use crate::broker::hub::handle::HubHandle;
 use crate::http_error::Refusal;
 use crate::protocol::position::{Cursor, KnownCursor, Since};
-use crate::transports::query::{invalid, read_query};
+use crate::transports::query::{invalid, missing_conn_id, read_query};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ impl EventTarget {
         let [since, camel, upper, header] = CURSORS;
         let names = ["token", "positions", since, camel, upper, header];
         let (conn_id, [token, positions, cursors @ ..]) = read_query(query, names)?;
-        let conn_id = conn_id.ok_or_else(|| invalid("conn_id", "Missing data for required field."))?;
+        let conn_id = conn_id.ok_or_else(missing_conn_id)?;
         Ok(Self { conn_id, token, cursors, positions })
     }
 
