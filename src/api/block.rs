@@ -1,4 +1,4 @@
-//! POST, GET and DELETE /block: users who may not connect, and users whose tokens are revoked.
+//! POST, GET and DELETE /block: blocks of users, and the revocation of their tokens.
 
 use super::answer::{self, Invalid};
 use super::body::{self, RequestLimits};

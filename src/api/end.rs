@@ -47,7 +47,7 @@ pub struct EndRequest {
     /// The text for the clients.
     pub reason: Option<String>,
     pub reconnect: bool,
-    /// 0 blocks nobody.
+    /// 0 sets no block.
     pub block_s: u64,
 }
 
@@ -69,7 +69,7 @@ fn read(fields: &mut Fields<'_>) -> Option<EndRequest> {
     let (has_user, has_id) = (fields.raw(&USER).is_some(), fields.raw(&CONN_ID).is_some());
     let (user, conn_id) = (fields.read(&USER), fields.read(&CONN_ID));
     if has_user == has_id {
-        fields.fault(&USER, fault("Either user or conn_id is required."));
+        fields.fault(&USER, fault("Exactly one of user and conn_id is required."));
     }
     let block_s = fields.read(&BLOCK_S).unwrap_or_default();
     let (reason, reconnect) = (fields.read(&REASON), fields.read(&RECONNECT).unwrap_or_default());

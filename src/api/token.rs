@@ -98,18 +98,16 @@ fn first_fault(errors: &Value) -> TokenFault {
     TokenFault::claim(name, reason)
 }
 
-/// Verifies a token and reads what it grants.
+/// What a token grants now, by the settings of this server; see [`read_grant`].
 ///
 /// # Errors
-/// The first fault.
-pub fn verified_grant(
+/// `Claim`.
+pub fn grant_now(
     gate: &Gate,
-    verified: Result<VerifiedToken, TokenFault>,
+    token: &VerifiedToken,
     conn_id: Option<Uuid>,
-) -> Result<(TokenGrant, u64), TokenFault> {
-    let verified = verified?;
-    let grant = read_grant(&verified, conn_id, &RequestLimits::from(&*gate.settings), now_unix())?;
-    Ok((grant, verified.expires_unix))
+) -> Result<TokenGrant, TokenFault> {
+    read_grant(token, conn_id, &RequestLimits::from(&*gate.settings), now_unix())
 }
 
 impl From<TokenGrantRefused> for Refusal {
@@ -139,10 +137,10 @@ pub async fn refresh(
 ) -> Result<HttpResponse, Refusal> {
     let (conn_id, token) = parse_refresh(&body, &RequestLimits::from(&*broker.settings))?;
     broker.admit()?;
-    let verified = gate.verify_token(&token, req.head(), now_unix());
-    let (grant, expires) = verified_grant(&gate, verified, Some(conn_id))?;
+    let token = gate.verify_token(&token, req.head(), now_unix())?;
+    let grant = grant_now(&gate, &token, Some(conn_id))?;
     broker.grant_token(TokenGrant { creates: false, ..grant }).await??;
-    Ok(answer::json(format!("{{\"expires\":{expires}}}").into_bytes()))
+    Ok(answer::json(format!("{{\"expires\":{}}}", token.expires_unix).into_bytes()))
 }
 
 /// Reads the body of POST /token: the connection and the token.

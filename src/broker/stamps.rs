@@ -11,10 +11,9 @@ pub struct Stamps(AtomicU64);
 impl Stamps {
     /// Takes the stamp of a publication at this time. It never goes back, although clocks do.
     pub fn next(&self, now: &Timestamp) -> Stamp {
-        let now = u64::try_from(now.unix_micros()).unwrap_or(0);
-        let next = now.max(self.latest().0 + 1);
-        self.0.store(next, Ordering::Relaxed);
-        Stamp(next)
+        let next = Stamp::at(now).max(Stamp(self.latest().0 + 1));
+        self.0.store(next.0, Ordering::Relaxed);
+        next
     }
 
     /// Takes a stamp that is later than every one so far, without a time.

@@ -99,7 +99,7 @@ pub(super) fn explain(token: &str, settings: &Settings, now_unix: u64) -> Result
                 settings.secrets.len()
             )
         }
-        Ok(_) => "accepted: a connection token made with a public key's private key".into(),
+        Ok(_) => "accepted: a connection token that fits a public key of the server".into(),
         Err(fault) => format!("refused: {fault}"),
     }];
     match (claimed(token), &verified) {
@@ -111,7 +111,8 @@ pub(super) fn explain(token: &str, settings: &Settings, now_unix: u64) -> Result
             lines.extend(shown(&claims));
         }
     }
-    let report = Report { out: lines.join("\n") + "\n", ..Report::default() };
+    let out = lines.iter().map(|line| printable(line) + "\n").collect();
+    let report = Report { out, ..Report::default() };
     Ok(if verified.is_err() { report.failed() } else { report })
 }
 
@@ -123,6 +124,15 @@ fn shown(claims: &Map<String, Value>) -> Vec<String> {
         format!("  {name}: {value}{}", time.map(|time| format!(" ({time})")).unwrap_or_default())
     };
     claims.iter().map(line).collect()
+}
+
+/// A line without characters that control the terminal: a token may come from an attacker.
+fn printable(line: &str) -> String {
+    let escaped = |char: char| match char.is_control() {
+        true => char.escape_default().to_string(),
+        false => char.to_string(),
+    };
+    line.chars().map(escaped).collect()
 }
 
 fn utc(unix: u64) -> String {
@@ -197,5 +207,17 @@ mod tests {
         assert!(failure(args("ann", 0), Settings::default()).contains("--for"));
         let without = Settings { token_algorithms: Vec::new(), ..Settings::default() };
         assert!(failure(args("ann", 60), without).contains("algorithm"));
+    }
+
+    #[test]
+    fn nothing_in_a_token_controls_the_terminal() {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let token =
+            ["{\"alg\":\"HS256\",\"kid\":\"\u{9b}1m\"}", "{\"a\\u001b[2J\":\"\u{9b}2J\u{7f}\",\"é\":\"ü\"}"];
+        let [header, claims] = token.map(|part| URL_SAFE_NO_PAD.encode(part));
+        let out = explain(&format!("{header}.{claims}.AA"), &Settings::default(), NOW).unwrap().out;
+        assert!(out.contains("[2J") && out.contains("é: \"ü\""), "{out}");
+        assert!(!out.chars().any(|char| char.is_control() && char != '\n'), "{out:?}");
     }
 }

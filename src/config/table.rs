@@ -164,7 +164,7 @@ settings! {
         token_audience: String = "channelstream".into() => TEXT;
         /// Issuer that the claim `iss` of each token must equal; if it is empty, the server does not check the issuer.
         token_issuer: Option<String> = None => OPTIONAL_TEXT;
-        /// Refuse websockets and polls without a token.
+        /// Refuse websockets, event streams and polls without a token.
         require_tokens: bool = false => FLAG;
     }
     "Connections" {

@@ -165,7 +165,7 @@ fn without_effect(settings: &Settings) -> impl Iterator<Item = String> {
         ),
         (
             settings.require_tokens && settings.token_algorithms.is_empty(),
-            "require_tokens: token_algorithms is empty, so the server refuses all websockets and polls",
+            "require_tokens: token_algorithms is empty, so the server refuses all sessions",
         ),
         (
             has_port && settings.internal_host.is_none(),

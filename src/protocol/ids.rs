@@ -1,5 +1,6 @@
 //! Ids inside the server: small, freely copied, never reused while a copy may still exist.
 
+use super::time::Timestamp;
 use std::fmt::{self, Write};
 
 /// A user, as long as the server remembers it. Never reused.
@@ -131,6 +132,13 @@ fn parse_digits(text: &str, digits: usize) -> Option<u64> {
 /// before if that is later. No two publications have the same stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(pub u64);
+
+impl Stamp {
+    /// This time; 0 before 1970.
+    pub fn at(time: &Timestamp) -> Self {
+        Self(u64::try_from(time.unix_micros()).unwrap_or(0))
+    }
+}
 
 /// A position in a life of a [`Stream`]: the number of frames up to and including this one.
 pub type Offset = u64;

@@ -140,7 +140,7 @@ impl Core {
             let state = RegistryState::new(ConnectionTimes {
                 idle: settings.unattached_timeout,
                 part: settings.leave_delay,
-                sse_return: 2 * settings.sse_retry_ms,
+                reconnect_delay: 2 * settings.sse_retry_ms,
                 grace: settings.grace_time_ms,
                 user_idle: settings.user_idle_timeout_ms,
             })

@@ -43,7 +43,7 @@ const ANSWER_MS: u64 = 1_000;
 /// How long a poll waits for events.
 const WAIT_MS: u64 = 800;
 const TIMES: ConnectionTimes =
-    ConnectionTimes { idle: 1_000, part: 100, sse_return: 200, grace: 2_000, user_idle: 10_000 };
+    ConnectionTimes { idle: 1_000, part: 100, reconnect_delay: 200, grace: 2_000, user_idle: 10_000 };
 
 /// The configuration of a world.
 #[derive(Clone, Debug)]

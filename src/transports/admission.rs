@@ -3,7 +3,7 @@
 //! A handshake is admitted in two steps, so that a malformed one is refused before it uses capacity: [`Admission::begin`]
 //! checks the page and the state of the server, [`Admission::complete`] reserves the capacity of the session.
 
-use crate::api::token::verified_grant;
+use crate::api::token::grant_now;
 use crate::auth::Gate;
 use crate::auth::guard::now_unix;
 use crate::auth::tokens::TokenFault;
@@ -78,8 +78,8 @@ impl Admission<'_> {
     ) -> Result<Option<TokenGrant>, Refusal> {
         match token {
             Some(token) => {
-                let verified = self.gate.verify_token(token, head, now_unix());
-                Ok(Some(verified_grant(self.gate, verified, conn_id)?.0))
+                let token = self.gate.verify_token(token, head, now_unix())?;
+                Ok(Some(grant_now(self.gate, &token, conn_id)?))
             }
             None if self.gate.settings.require_tokens => Err(TokenFault::Missing.into()),
             None => Ok(None),

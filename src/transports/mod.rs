@@ -2,7 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod plain_head;
-pub(crate) mod resume;
+pub(crate) mod query;
 pub mod websocket;
 pub(crate) mod long_poll;
 pub(crate) mod sse;

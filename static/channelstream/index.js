@@ -1393,6 +1393,61 @@ var ChannelStreamBackend = class extends ChannelStreamCallbacks {
   }
 };
 
+// src/choice.js
+function sibling(url, name) {
+  const pattern = /\/(listen|sse)(?=[?#]|$)/;
+  return pattern.test(url) ? String(url).replace(pattern, `/${name}`) : "";
+}
+var TransportChoice = class {
+  /** @param {import('./listening.js').Settings} settings */
+  constructor(settings) {
+    this.settings = settings;
+    this.distrusted = /* @__PURE__ */ new Set();
+    this.pinned = false;
+  }
+  get sseUrl() {
+    return this.settings.sseUrl || sibling(this.settings.longPollUrl, "sse");
+  }
+  /** @returns {TransportName[]} the transports that the page allows and the browser has, the preferred one first */
+  get usable() {
+    const { websocketUrl, noWebsocket, resume: resume2, longPollUrl, transports } = this.settings;
+    const usable = {
+      websocket: websocketUrl && !noWebsocket && globalThis.WebSocket,
+      // Frames in flight are lost whenever a stream ends, so it needs positions.
+      sse: resume2 && !noWebsocket && this.sseUrl && globalThis.EventSource,
+      longpoll: longPollUrl
+    };
+    return listOf(transports).filter((name) => usable[name]);
+  }
+  /** @returns {TransportName} */
+  get preferred() {
+    const { usable } = this;
+    const works = usable.find((name) => !this.distrusted.has(name));
+    return this.pinned ? "longpoll" : works ?? usable[0] ?? "longpoll";
+  }
+  /**
+   * @param {TransportName} name
+   * @returns {TransportName | undefined} the next transport that may work
+   */
+  other(name) {
+    const { usable } = this;
+    const at = usable.indexOf(name) + 1;
+    return [...usable.slice(at), ...usable].find((each) => each !== name && !this.distrusted.has(each));
+  }
+  /**
+   * @param {?TransportName} name
+   * @returns {boolean} whether the websocket is preferred to this transport
+   */
+  prefersSocketTo(name) {
+    const { usable } = this;
+    const better = usable.slice(0, usable.indexOf(
+      /** @type {any} */
+      name
+    ));
+    return better.includes("websocket") && !this.pinned;
+  }
+};
+
 // src/positions.js
 var POSITIONS_BYTES = 2048;
 var ELEMENTS = ["attached", "subscribed", "cursor", "token"];
@@ -2164,10 +2219,6 @@ var Upgrade = class {
 
 // src/listening.js
 var UNPROCESSABLE = 422;
-function sibling(url, name) {
-  const pattern = /\/(listen|sse)(?=[?#]|$)/;
-  return pattern.test(url) ? String(url).replace(pattern, `/${name}`) : "";
-}
 var Listening = class {
   /**
    * @param {Settings} settings
@@ -2180,6 +2231,7 @@ var Listening = class {
     this.events = events;
     this.positions = positions;
     this.tokens = tokens;
+    this.choice = new TransportChoice(settings);
     this.id = "";
     this.listener = null;
     this.successor = null;
@@ -2188,40 +2240,6 @@ var Listening = class {
     this.lostAt = null;
     this.muteSockets = 0;
     this.openedAt = 0;
-    this.distrusted = /* @__PURE__ */ new Set();
-    this.pinned = false;
-  }
-  get sseUrl() {
-    return this.settings.sseUrl || sibling(this.settings.longPollUrl, "sse");
-  }
-  /** @returns {TransportName[]} the transports that the page allows and the browser has, the preferred one first */
-  get transports() {
-    const { websocketUrl, noWebsocket, resume: resume2, longPollUrl, transports } = this.settings;
-    const usable = {
-      websocket: websocketUrl && !noWebsocket && globalThis.WebSocket,
-      // Frames in flight are lost whenever a stream ends, so it needs positions.
-      sse: resume2 && !noWebsocket && this.sseUrl && globalThis.EventSource,
-      longpoll: longPollUrl
-    };
-    return listOf(transports).filter((name) => usable[name]);
-  }
-  /**
-   * @param {TransportName} name
-   * @returns {TransportName | undefined} the next transport that may work
-   */
-  other(name) {
-    const { transports } = this;
-    const at = transports.indexOf(name) + 1;
-    return [...transports.slice(at), ...transports].find((each) => each !== name && !this.distrusted.has(each));
-  }
-  /** The websocket is preferred to the transport in use. */
-  get canUpgrade() {
-    const { transports } = this;
-    const better = transports.slice(0, transports.indexOf(
-      /** @type {any} */
-      this.transport
-    ));
-    return better.includes("websocket") && !this.pinned;
   }
   /** @returns {?TransportName} the transport in use, or being opened */
   get transport() {
@@ -2248,8 +2266,8 @@ var Listening = class {
     this.id = id;
     this.lostAt = null;
     this.rhythm = new Rhythm();
-    this.pinned = transport === "longpoll";
-    this.open(transport ?? this.preferred(), { resumed: false });
+    this.choice.pinned = transport === "longpoll";
+    this.open(transport ?? this.choice.preferred, { resumed: false });
   }
   /**
    * Listens again with the present id.
@@ -2258,7 +2276,7 @@ var Listening = class {
    * @param {boolean} [fresh] whether the id still counts as just issued
    */
   resume(transport, fresh = false) {
-    this.open(transport ?? this.preferred(), { resumed: !fresh });
+    this.open(transport ?? this.choice.preferred, { resumed: !fresh });
   }
   /** Ends without a report. */
   stop() {
@@ -2274,26 +2292,20 @@ var Listening = class {
   }
   /** A network is available again, and it may be a different one. */
   resetTrust() {
-    this.distrusted.clear();
+    this.choice.distrusted.clear();
     this.muteSockets = 0;
     this.upgrade.reset();
     if (this.upgrade.timer) {
       this.upgrade.schedule();
     }
   }
-  /** @returns {TransportName} */
-  preferred() {
-    const { transports } = this;
-    const works = transports.find((name) => !this.distrusted.has(name));
-    return this.pinned ? "longpoll" : works ?? transports[0] ?? "longpoll";
-  }
   /**
    * @param {TransportName} transport
    * @param {boolean} [first] whether the transport starts, and does not just send its next poll
    */
   addressOf(transport, first = true) {
-    const { settings, tokens, positions } = this;
-    const urls = { websocket: settings.websocketUrl, sse: this.sseUrl, longpoll: settings.longPollUrl };
+    const { settings, tokens, positions, choice } = this;
+    const urls = { websocket: settings.websocketUrl, sse: choice.sseUrl, longpoll: settings.longPollUrl };
     let address = withParameter(urls[transport], "conn_id", this.id);
     if (tokens.enabled && transport !== "websocket") {
       address = withParameter(address, "token", tokens.token ?? "");
@@ -2386,7 +2398,7 @@ var Listening = class {
     if (socket === this.successor) {
       this.listener?.close();
       this.successor = null;
-      this.distrusted.delete("websocket");
+      this.choice.distrusted.delete("websocket");
       this.listener = socket;
     }
     this.openedAt = Date.now();
@@ -2400,8 +2412,8 @@ var Listening = class {
   }
   onOtherAlive() {
     this.onAlive();
-    if (this.canUpgrade && !this.upgrade.busy && !this.successor) {
-      this.distrusted.add("websocket");
+    if (this.choice.prefersSocketTo(this.transport) && !this.upgrade.busy && !this.successor) {
+      this.choice.distrusted.add("websocket");
       this.upgrade.schedule();
     }
   }
@@ -2435,7 +2447,7 @@ var Listening = class {
       this.upgrade.reset();
     }
     const { muteSockets, graceMs } = this;
-    const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, other: this.other("websocket") });
+    const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, other: this.choice.other("websocket") });
     const { code, reason, clean: clean2 } = end;
     this.events.ended({ transport: "websocket", code, reason, clean: clean2 }, step, event);
   }
@@ -2453,13 +2465,13 @@ var Listening = class {
    */
   onPollEnded(request, data, { status, answered, resumed }) {
     if (!answered) {
-      this.distrusted.clear();
+      this.choice.distrusted.clear();
     }
     if (status === UNPROCESSABLE) {
       this.positions.clear();
     }
     const { graceMs } = this;
-    const other = this.other("longpoll");
+    const other = this.choice.other("longpoll");
     const lostForMs = this.lose();
     const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, other });
     const reason = status ? `status ${status}` : "no response";
@@ -2471,10 +2483,10 @@ var Listening = class {
    */
   onStreamEnded(event, end) {
     if (end.refused || !end.opened && event?.type === "timeout") {
-      this.distrusted.add("sse");
+      this.choice.distrusted.add("sse");
     }
     const { graceMs } = this;
-    const step = afterStream({ ...end, lostForMs: this.lose(), graceMs, other: this.other("sse") });
+    const step = afterStream({ ...end, lostForMs: this.lose(), graceMs, other: this.choice.other("sse") });
     const { code, reason, clean: clean2 } = end;
     this.events.ended({ transport: "sse", code, reason, clean: clean2 }, step, event);
   }
@@ -3032,7 +3044,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
   /** Replaces the token of the session that is open. Without one, the next session starts with it. */
   _sendToken() {
     const { token } = this._tokens;
-    const { socket, transport, sseUrl } = this._listening;
+    const { socket, transport, choice } = this._listening;
     if (!this.connected) {
       return;
     }
@@ -3040,7 +3052,7 @@ var ChannelStreamLifecycle = class extends ChannelStreamBackend {
       socket.send(JSON.stringify({ type: "token", token }));
       return;
     }
-    const url = sibling(transport === "sse" ? sseUrl : this.longPollUrl, "token");
+    const url = sibling(transport === "sse" ? choice.sseUrl : this.longPollUrl, "token");
     const request = prepare(this, { url, body: { conn_id: this.connectionId, token } });
     request.handleResponse = () => this._tokens.accepted();
     request.handleError = ({ status }, data) => {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::config::{Settings, SettingsError, algorithm_name, read_named_file};
 
+const PRIVATE: &str = "it is a private key, which the server must not have";
 /// The most keys of a set.
 const MAX_KEYS: usize = 100;
 /// Sizes of RSA moduli that the cryptographic library verifies, in bytes.
@@ -98,7 +99,7 @@ fn accepted(key: PublicKey, settings: &Settings) -> Result<PublicKey, String> {
 
 fn from_pem(pem: &str) -> Result<PublicKey, String> {
     if pem.contains("PRIVATE KEY") {
-        return Err("it is a private key, which the server must not have".into());
+        return Err(PRIVATE.into());
     }
     let pem = pem.as_bytes();
     let key = DecodingKey::from_rsa_pem(pem).or_else(|_| DecodingKey::from_ec_pem(pem));
@@ -122,6 +123,10 @@ fn key_set(text: &str) -> Result<Vec<Value>, String> {
 }
 
 fn from_value(value: Value) -> Result<PublicKey, String> {
+    // The private part of all key types (RFC 7518, sections 6.2.2 and 6.3.2, and RFC 8037, section 2).
+    if value.get("d").is_some() {
+        return Err(PRIVATE.into());
+    }
     from_jwk(&serde_json::from_value(value).map_err(|_| "it is no JSON Web Key")?)
 }
 

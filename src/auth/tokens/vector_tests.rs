@@ -174,12 +174,15 @@ fn keys_that_the_server_cannot_use_are_ignored_with_a_warning() {
         key[name] = value.into();
         key
     };
+    let mut private = changed("kid", "private");
+    private["d"] = "AQAB".into();
     keys.extend([
         changed("crv", "P-384"),
         changed("alg", "ES384"),
         changed("use", "enc"),
         changed("x", "!"),
         changed("kty", "new"),
+        private,
         VECTORS["jwks"]["keys"][1].clone(),
         serde_json::json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "h" }),
         serde_json::json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "r" }),
@@ -188,13 +191,14 @@ fn keys_that_the_server_cannot_use_are_ignored_with_a_warning() {
     let file = TemporaryFile::new("mixed", &set.to_string());
     let (verifier, warnings) =
         TokenVerifier::load(&Settings { token_jwks: file.name(), ..settings(&ALL) }).unwrap();
-    assert_eq!(warnings.len(), 9, "{warnings:?}");
+    assert_eq!(warnings.len(), 10, "{warnings:?}");
     assert!(
         warnings[0].starts_with("token_jwks: ") && warnings[0].contains(": key 7 is ignored: "),
         "{warnings:?}"
     );
     assert!(verifier.public_keys.select(Algorithm::ES256, Some("ES256-1")).is_some());
     assert!(verifier.public_keys.select(Algorithm::ES256, Some("h")).is_none());
+    assert!(verifier.public_keys.select(Algorithm::ES256, Some("private")).is_none());
 }
 
 static RANDOM: LazyLock<(TokenVerifier, Secrets)> = LazyLock::new(|| {

@@ -137,9 +137,9 @@ impl Buffer {
         self.evict_while(|entries, _| entries.len() > max);
     }
 
-    /// Removes the frames up to and including this one.
-    pub fn evict_through(&mut self, offset: Offset) {
-        self.evict_while(|_, first| first.place.offset <= offset);
+    /// Removes the frames with earlier stamps.
+    pub fn evict_before(&mut self, stamp: Stamp) {
+        self.evict_while(|_, first| first.place.stamp < stamp);
     }
 
     /// Removes frames from the front, as long as the condition is true.

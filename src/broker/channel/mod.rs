@@ -2,7 +2,6 @@
 
 pub mod messages;
 pub mod state;
-mod frame_ages;
 mod leaving_users;
 mod members;
 mod presence_changes;

@@ -1,4 +1,4 @@
-//! The blocks of users: who may not connect until when, and whose tokens are revoked. Pure; the caller passes the time.
+//! The blocks of users and the revocation of their tokens. Pure; the caller passes the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,15 +65,18 @@ impl Blocks {
         true
     }
 
-    /// Removes the blocks that have ended. Revoked tokens stay revoked.
-    pub fn expire(&mut self, now: u64) {
-        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
-            let Some((_, user)) = self.ends.pop_first() else { return };
-            match self.by_user.get_mut(&user) {
+    /// Removes blocks that have ended, at most this many. Returns their number. Revoked tokens stay revoked.
+    pub fn expire(&mut self, now: u64, at_most: usize) -> usize {
+        for expired in 0..at_most {
+            let next = self.ends.first().filter(|(end, _)| *end <= now).cloned();
+            let Some(ended) = next else { return expired };
+            self.ends.remove(&ended);
+            match self.by_user.get_mut(&ended.1) {
                 Some(entry) if entry.tokens_before.is_some() => entry.until = None,
-                _ => drop(self.by_user.remove(&user)),
+                _ => drop(self.by_user.remove(&ended.1)),
             }
         }
+        at_most
     }
 
     /// Whether a user may not connect.
@@ -121,7 +124,7 @@ mod tests {
         blocks.set(request("bob", Some(60), None), 1_000, 9).unwrap();
         assert!(blocks.is_blocked("ann", 60_999) && !blocks.is_blocked("ann", 61_000));
         assert_eq!(blocks.list(1_000)[0].until_unix, Some(UNIX + 60));
-        blocks.expire(61_000);
+        assert_eq!(blocks.expire(61_000, 9), 2);
         assert_eq!((blocks.len(), blocks.ends.len()), (1, 0));
         assert!(blocks.revokes("ann", Some(UNIX - 1)) && !blocks.revokes("ann", Some(UNIX)));
         assert!(blocks.revokes("ann", None) && !blocks.revokes("bob", None));
@@ -152,7 +155,7 @@ mod tests {
                     }
                     1 => prop_assert!(blocks.remove(user) || model.get(user).is_none_or(|end| *end <= now)),
                     2 => now += number * 500,
-                    _ => blocks.expire(now),
+                    _ => _ = blocks.expire(now, 9),
                 }
                 if action == 1 {
                     model.remove(user);
@@ -163,7 +166,7 @@ mod tests {
                 }
                 prop_assert_eq!(blocks.list(now).len(), model.values().filter(|end| **end > now).count());
             }
-            blocks.expire(u64::MAX);
+            blocks.expire(u64::MAX, 9);
             prop_assert_eq!((blocks.len(), blocks.ends.len()), (0, 0));
         }
     }

@@ -150,7 +150,13 @@ mod tests {
     }
 
     fn state() -> RegistryState {
-        RegistryState::new(ConnectionTimes { idle: 10, part: 10, sse_return: 10, grace: 10, user_idle: 10 })
+        RegistryState::new(ConnectionTimes {
+            idle: 10,
+            part: 10,
+            reconnect_delay: 10,
+            grace: 10,
+            user_idle: 10,
+        })
     }
 
     /// The ids that a full listing in slices returns.

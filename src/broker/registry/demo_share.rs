@@ -97,8 +97,13 @@ mod tests {
         }
     }
 
-    const TIMES: ConnectionTimes =
-        ConnectionTimes { idle: 15_000, part: 500, sse_return: 2_000, grace: 30_000, user_idle: 86_400_000 };
+    const TIMES: ConnectionTimes = ConnectionTimes {
+        idle: 15_000,
+        part: 500,
+        reconnect_delay: 2_000,
+        grace: 30_000,
+        user_idle: 86_400_000,
+    };
 
     fn connect(user: &str, channels: &[&str]) -> Connect {
         Connect {

@@ -71,11 +71,11 @@ impl RegistryState {
         Ok(())
     }
 
-    /// Closes the sessions whose tokens have expired, while there are fewer than `at_most` effects. A poll ends by itself;
-    /// the next one needs a valid token.
-    pub(super) fn close_expired(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) {
-        while effects.len() < at_most {
-            let Some(key) = self.expiries.next_due(now) else { return };
+    /// Closes the sessions whose tokens have expired, at most this many. Returns the number of tokens. A poll ends by
+    /// itself; the next one needs a valid token.
+    pub(super) fn close_expired(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) -> usize {
+        for expired in 0..at_most {
+            let Some(key) = self.expiries.next_due(now) else { return expired };
             let Some(connection) = self.get_mut(key) else { continue };
             match &connection.phase {
                 Phase::Attached(location, transport) if transport.keep_alive().is_some() => {
@@ -88,6 +88,7 @@ impl RegistryState {
                 _ => {}
             }
         }
+        at_most
     }
 }
 
@@ -104,7 +105,7 @@ mod tests {
     use crate::telemetry::limits::Limit;
 
     const TIMES: ConnectionTimes =
-        ConnectionTimes { idle: 100_000, part: 10, sse_return: 0, grace: 50, user_idle: 1_000 };
+        ConnectionTimes { idle: 100_000, part: 10, reconnect_delay: 0, grace: 50, user_idle: 1_000 };
 
     fn grant(user: &str, channels: &[&str], valid_for_ms: u64) -> TokenGrant {
         let connect = Connect {
@@ -206,5 +207,34 @@ mod tests {
         assert_eq!(attach(&mut state, Transport::LongPoll), Err(AttachRefused::UnknownConnection));
         state.connect(grant("ann", &[], 0).connect, 160, &mut effects).unwrap();
         assert_eq!(attach(&mut state, Transport::LongPoll), Ok(()));
+    }
+
+    #[test]
+    fn many_blocks_and_tokens_that_end_together_take_several_turns() {
+        let (mut state, mut effects) = (state(), Vec::new());
+        for number in 0..10 {
+            let user = format!("u{number}");
+            let block = BlockUser {
+                user: user.clone(),
+                seconds: Some(1),
+                tokens_before: None,
+                reason: None,
+                now_unix: 1_000,
+            };
+            let mut token = grant(&user, &[], 1_000);
+            token.connect.conn_id = Some(Uuid::from_u128(number));
+            state.grant(token, 0, &mut effects).unwrap();
+            state.blocks.set(block, 0, 100).unwrap();
+        }
+        let turns = (1..9).find(|_| {
+            effects.clear();
+            state.tick(1_000, 4, &mut effects)
+        });
+        assert_eq!((turns, state.blocks.len()), (Some(6), 0), "20 ends, 4 in each turn");
+        let expired = (0..10).filter(|number| {
+            let (key, _) = state.connection(Uuid::from_u128(*number)).unwrap();
+            state.expiries.is_expired(key)
+        });
+        assert_eq!(expired.count(), 10);
     }
 }

@@ -156,7 +156,7 @@ impl RegistryState {
         let (phase, at) = match transport.without_session() {
             WithoutSession::Waits => (Phase::Waiting, now + self.times.idle),
             WithoutSession::Lingers => (Phase::Lingering, now + self.times.part),
-            WithoutSession::Returns => (Phase::Lingering, now + self.times.part + self.times.sse_return),
+            WithoutSession::Returns => (Phase::Lingering, now + self.times.part + self.times.reconnect_delay),
         };
         self.set_phase(key, phase);
         self.set_deadline(key, Some(at));
@@ -164,8 +164,8 @@ impl RegistryState {
 
     /// Handles due deadlines. False if more are due, because one turn produces about `at_most` effects.
     pub fn tick(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) -> bool {
-        self.close_expired(now, at_most, effects);
-        let mut looked_at = 0;
+        let mut looked_at = self.blocks.expire(now, at_most);
+        looked_at += self.close_expired(now, at_most - looked_at, effects);
         while effects.len() + looked_at < at_most {
             let Some(key) = self.deadlines.next_due(now) else { return true };
             looked_at += 1;

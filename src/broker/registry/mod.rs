@@ -111,7 +111,6 @@ impl Registry {
     /// another server.
     fn handle_deadlines(&mut self, context: &mut Context<Self>) {
         let now = self.clock.ticked_ms();
-        self.parts.state.blocks.expire(now);
         let is_done = self.drain_schedule.is_some() || self.parts.state.tick(now, TURN, &mut self.effects);
         self.apply_in_turns(context);
         if !is_done {

@@ -47,8 +47,8 @@ pub struct ConnectionTimes {
     pub idle: u64,
     /// A connection whose session ended with the client's socket becomes absent.
     pub part: u64,
-    /// The additional time if its client returns by itself after a reconnect delay.
-    pub sse_return: u64,
+    /// The additional time if its client reconnects by itself: the longest delay that the server gives it.
+    pub reconnect_delay: u64,
     /// An absent connection ends.
     pub grace: u64,
     /// A user without connections is removed.

@@ -19,7 +19,7 @@ fn next(location: ConnectionSlot, transport: Transport) -> NextSession {
 }
 
 const TIMES: ConnectionTimes =
-    ConnectionTimes { idle: 100, part: 10, sse_return: 10, grace: 50, user_idle: 1_000 };
+    ConnectionTimes { idle: 100, part: 10, reconnect_delay: 10, grace: 50, user_idle: 1_000 };
 
 impl RegistryState {
     /// Panics unless the counts equal a recount, and every connection without a session has a deadline.

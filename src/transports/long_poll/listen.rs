@@ -13,7 +13,7 @@ use crate::connection::exchange::Taken;
 use crate::http_error::Refusal;
 use crate::limits::addresses::Charge;
 use crate::transports::admission::{Admission, Charges};
-use crate::transports::resume::ResumeQuery;
+use crate::transports::query::{ResumeQuery, missing_conn_id};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -54,7 +54,7 @@ pub async fn listen(
     broker: web::Data<BrokerHandle>,
     query: web::Query<ListenQuery>,
 ) -> Result<HttpResponse, Refusal> {
-    let text = query.conn_id.as_deref().ok_or_else(without_conn_id)?;
+    let text = query.conn_id.as_deref().ok_or_else(missing_conn_id)?;
     let conn_id = parse_conn_id(text).ok_or_else(with_unreadable_conn_id)?;
     // 0.7.1 treats an empty callback as none.
     let callback = query.callback.as_deref().filter(|name| !name.is_empty());
@@ -90,10 +90,6 @@ pub async fn listen(
         Ok(PollAnswer::UnknownConnection) => Err(Refusal::UnknownConnection),
         Err(_) => Ok(answer(None, callback)),
     }
-}
-
-fn without_conn_id() -> Refusal {
-    Refusal::Invalid(json!({"conn_id": ["Missing data for required field."]}))
 }
 
 fn with_unreadable_conn_id() -> Refusal {

@@ -2,7 +2,6 @@
 
 use super::head::{head, retry_ms};
 use crate::broker::hub::handle::{AttachRefused, HubHandle};
-use crate::clock;
 use crate::connection::peer_timeout::limit_unacknowledged;
 use crate::connection::reject;
 use crate::http_error::Refusal;
@@ -10,11 +9,13 @@ use crate::limits::addresses::AddressSlot;
 use crate::protocol::ids::SlotKey;
 use crate::protocol::position::Since;
 use crate::protocol::websocket::close::CloseReason;
+use crate::protocol::websocket::decoder::DecodeTurn;
 use crate::send_queue::{SendQueue, Transport};
 use crate::telemetry::in_flight::Counted;
 use crate::telemetry::recorder::ConnectionEvent;
 use crate::transports::websocket::close_wait::CloseWait;
 use crate::transports::websocket::context::{Drive, Progress, SessionContext, run};
+use crate::transports::websocket::reading::SocketReader;
 use actix::{Actor, Running};
 use std::future::Future;
 use std::io;
@@ -29,8 +30,6 @@ use uuid::Uuid;
 
 /// The most bytes that a client may send after its request. They are dropped.
 const MAX_RECEIVED: usize = 4 << 10;
-/// Maximum number of reads in one turn.
-const MAX_READS: usize = 4;
 
 /// Owns: the socket (in its send queue).
 /// Started by: the connection dispatcher, with the first request of a connection, on its thread.
@@ -58,8 +57,6 @@ enum StreamStage {
     Open,
     /// The connection is unknown; the client receives a refusal.
     Refused,
-    /// The client has sent too much.
-    Flooded,
 }
 
 /// What the beginning of the response depends on.
@@ -114,30 +111,6 @@ impl EventSession {
         });
     }
 
-    /// Drops what the client sends. `Done` at the end of the socket, or if the client has sent too much.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<Progress> {
-        let send_queue = self.send_queue.clone();
-        let Some(socket) = send_queue.stream() else { return Ok(Progress::Done) };
-        for _ in 0..MAX_READS {
-            if self.received > MAX_RECEIVED {
-                self.stage = StreamStage::Flooded;
-                return Ok(Progress::Done);
-            }
-            match socket.poll_read_ready(context) {
-                Poll::Pending => return Ok(Progress::More),
-                Poll::Ready(ready) => ready?,
-            }
-            match socket.try_read(&mut [0; MAX_RECEIVED]) {
-                Ok(0) => return Ok(Progress::Done),
-                Ok(count) => self.received += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        clock::yield_now(context);
-        Ok(Progress::More)
-    }
-
     /// Begins the response when its status is known.
     fn poll_begin(&mut self, context: &mut Context<'_>) {
         let StreamStage::Attaching(attaching) = &mut self.stage else { return };
@@ -169,19 +142,31 @@ impl EventSession {
     }
 }
 
+impl SocketReader for EventSession {
+    fn send_queue(&self) -> &Rc<SendQueue> {
+        &self.send_queue
+    }
+
+    /// Drops what the client sends.
+    fn receive(&mut self, bytes: &[u8], _: &mut DecodeTurn) {
+        self.received += bytes.len();
+    }
+
+    /// The session ends instead of reading more.
+    fn is_behind(&self) -> bool {
+        self.received > MAX_RECEIVED
+    }
+}
+
 impl Actor for EventSession {
     type Context = SessionContext;
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
-        match self.stage {
-            StreamStage::Refused => {}
-            StreamStage::Flooded => {
-                self.hub.note(self.slot, || ConnectionEvent::Closed(CloseReason::TooBig));
-                self.hub.count_closed(Some(CloseReason::TooBig));
-            }
-            StreamStage::Attaching(_) | StreamStage::Open => {
-                self.hub.count_closed(self.send_queue.closing());
-            }
+        if self.is_behind() {
+            self.hub.note(self.slot, || ConnectionEvent::Closed(CloseReason::TooBig));
+            self.hub.count_closed(Some(CloseReason::TooBig));
+        } else if !matches!(self.stage, StreamStage::Refused) {
+            self.hub.count_closed(self.send_queue.closing());
         }
         self.hub.detach(self.slot);
         Running::Stop
@@ -191,7 +176,7 @@ impl Actor for EventSession {
 impl Drive for EventSession {
     fn drive(&mut self, context: &mut Context<'_>) -> io::Result<Progress> {
         self.send_queue.register(context);
-        if self.poll_read(context)? == Progress::Done {
+        if self.poll_read(context)? == Progress::Done || self.is_behind() {
             return Ok(Progress::Done);
         }
         self.poll_begin(context);

@@ -1,10 +1,9 @@
 //! The request of an event stream: its connection, and what its client has.
 
-use crate::api::parse_conn_id;
 use crate::broker::hub::handle::HubHandle;
 use crate::http_error::Refusal;
 use crate::protocol::position::{Cursor, KnownCursor, Since};
-use crate::transports::resume::invalid;
+use crate::transports::query::{invalid, missing_conn_id, read_query};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -30,22 +29,10 @@ impl EventTarget {
     /// # Errors
     /// `Invalid` without a readable conn_id, or if a parameter is repeated.
     pub fn read(query: &str) -> Result<Self, Refusal> {
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-        let (mut conn_id, mut token, mut positions) = (None, None, None);
-        let mut cursors = [const { None }; CURSORS.len()];
-        for (name, value) in pairs {
-            let field = match name.as_str() {
-                "conn_id" => Some(&mut conn_id),
-                "token" => Some(&mut token),
-                "positions" => Some(&mut positions),
-                name => CURSORS.iter().position(|known| *known == name).map(|place| &mut cursors[place]),
-            };
-            if field.is_some_and(|field: &mut Option<String>| field.replace(value).is_some()) {
-                return Err(invalid(&name, "Given more than once."));
-            }
-        }
-        let conn_id = conn_id.ok_or_else(|| invalid("conn_id", "Missing data for required field."))?;
-        let conn_id = parse_conn_id(&conn_id).ok_or_else(|| invalid("conn_id", "Not a valid UUID."))?;
+        let [since, camel, upper, header] = CURSORS;
+        let names = ["token", "positions", since, camel, upper, header];
+        let (conn_id, [token, positions, cursors @ ..]) = read_query(query, names)?;
+        let conn_id = conn_id.ok_or_else(missing_conn_id)?;
         Ok(Self { conn_id, token, cursors, positions })
     }
 

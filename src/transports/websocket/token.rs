@@ -1,6 +1,6 @@
 //! The token of a websocket: it arrives with the handshake, and the client may replace it while the session is open.
 
-use crate::api::token::verified_grant;
+use crate::api::token::grant_now;
 use crate::auth::Gate;
 use crate::auth::guard::now_unix;
 use crate::auth::tokens::TokenFault;
@@ -104,12 +104,12 @@ impl TokenExchange {
 impl TokenRefresher {
     /// The time at which the new token expires, or a word for the reason of the refusal.
     async fn replace(&self, token: &str) -> Result<u64, &'static str> {
-        let verified = self.gate.verify_token_of(token, self.peer, self.is_local, now_unix());
-        let granted = verified_grant(&self.gate, verified, Some(self.conn_id));
-        let (grant, expires) = granted.map_err(|fault| self.refused(fault))?;
+        let token = self.gate.verify_token_of(token, self.peer, self.is_local, now_unix());
+        let token = token.map_err(|fault| self.refused(fault))?;
+        let grant = grant_now(&self.gate, &token, Some(self.conn_id)).map_err(|fault| self.refused(fault))?;
         let grant = TokenGrant { creates: false, ..grant };
         match self.broker.grant_token(grant).await.map_err(|refusal| refusal.code())? {
-            Ok(_) => Ok(expires),
+            Ok(_) => Ok(token.expires_unix),
             Err(refused) => Err(match Refusal::from(refused) {
                 Refusal::TokenRefused(_) => self.refused(TokenFault::Revoked),
                 refusal => refusal.code(),

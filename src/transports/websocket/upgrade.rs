@@ -21,7 +21,7 @@ use crate::limits::addresses::{AddressSlot, Charge};
 use crate::protocol::position::Since;
 use crate::protocol::websocket::deflate;
 use crate::transports::admission::{Admission, Charges};
-use crate::transports::resume::invalid;
+use crate::transports::query::missing_conn_id;
 use actix_codec::{Framed, FramedParts};
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::h1::{Codec, Message};
@@ -224,10 +224,6 @@ pub(crate) fn serves(target: &str, is_other: fn(&str) -> bool) -> bool {
 pub(crate) fn offers_deflate(head: &RequestHead) -> bool {
     let offers = head.headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
     offers.filter_map(|offer| offer.to_str().ok()).any(deflate::accepts)
-}
-
-fn missing_conn_id() -> Refusal {
-    invalid("conn_id", "Missing data for required field.")
 }
 
 async fn refuse(

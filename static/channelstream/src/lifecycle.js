@@ -1,9 +1,10 @@
 import { ChannelStreamBackend } from './backend.js';
 import { execute, prepare } from './call.js';
 import { FRAME_TYPES } from './channel.js';
+import { sibling } from './choice.js';
 import { callPage } from './emitter.js';
 import { isFinal, quiet } from './errors.js';
-import { Listening, sibling } from './listening.js';
+import { Listening } from './listening.js';
 import { sendBeacon, watchPage } from './page.js';
 import { Positions, reportsLoss } from './positions.js';
 import { whenReady } from './ready.js';
@@ -294,7 +295,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
     /** Replaces the token of the session that is open. Without one, the next session starts with it. */
     _sendToken() {
         const { token } = this._tokens;
-        const { socket, transport, sseUrl } = this._listening;
+        const { socket, transport, choice } = this._listening;
         if (!this.connected) {
             return;
         }
@@ -302,7 +303,7 @@ export class ChannelStreamLifecycle extends ChannelStreamBackend {
             socket.send(JSON.stringify({ type: 'token', token }));
             return;
         }
-        const url = sibling(transport === 'sse' ? sseUrl : this.longPollUrl, 'token');
+        const url = sibling(transport === 'sse' ? choice.sseUrl : this.longPollUrl, 'token');
         const request = prepare(this, { url, body: { conn_id: this.connectionId, token } });
         request.handleResponse = () => this._tokens.accepted();
         request.handleError = ({ status }, data) => {

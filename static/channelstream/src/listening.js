@@ -1,9 +1,9 @@
+import { TransportChoice } from './choice.js';
 import { EventSourceListener } from './eventsource.js';
 import { LongPollListener } from './longpoll.js';
 import { afterLongPoll, afterStream, afterWebSocket, isOfServer } from './reconnect.js';
 import { withParameter } from './request.js';
 import { Rhythm } from './rhythm.js';
-import { listOf } from './untrusted.js';
 import { LASTING_MS, Upgrade } from './upgrade.js';
 import { WebSocketListener } from './websocket.js';
 
@@ -34,18 +34,6 @@ import { WebSocketListener } from './websocket.js';
 const UNPROCESSABLE = 422;
 
 /**
- * The address of another endpoint of the same server.
- *
- * @param {string} url
- * @param {string} name
- * @returns {string} empty if the address has another form
- */
-export function sibling(url, name) {
-    const pattern = /\/(listen|sse)(?=[?#]|$)/;
-    return pattern.test(url) ? String(url).replace(pattern, `/${name}`) : '';
-}
-
-/**
  * Listens with a connection id, on one transport at a time. Changes the transport from a blocked websocket to another
  * one, and back when websockets work. The owner decides whether and when to start again after an end.
  */
@@ -61,6 +49,7 @@ export class Listening {
         this.events = events;
         this.positions = positions;
         this.tokens = tokens;
+        this.choice = new TransportChoice(settings);
         this.id = '';
         /** @type {WebSocketListener | EventSourceListener | LongPollListener | null} */
         this.listener = null;
@@ -72,43 +61,6 @@ export class Listening {
         this.lostAt = null;
         this.muteSockets = 0;
         this.openedAt = 0;
-        /** @type {Set<TransportName>} transports that were blocked while another one worked */
-        this.distrusted = new Set();
-        /** Whether the page has chosen long-polling. */
-        this.pinned = false;
-    }
-
-    get sseUrl() {
-        return this.settings.sseUrl || sibling(this.settings.longPollUrl, 'sse');
-    }
-
-    /** @returns {TransportName[]} the transports that the page allows and the browser has, the preferred one first */
-    get transports() {
-        const { websocketUrl, noWebsocket, resume, longPollUrl, transports } = this.settings;
-        const usable = {
-            websocket: websocketUrl && !noWebsocket && globalThis.WebSocket,
-            // Frames in flight are lost whenever a stream ends, so it needs positions.
-            sse: resume && !noWebsocket && this.sseUrl && globalThis.EventSource,
-            longpoll: longPollUrl,
-        };
-        return listOf(transports).filter((name) => usable[name]);
-    }
-
-    /**
-     * @param {TransportName} name
-     * @returns {TransportName | undefined} the next transport that may work
-     */
-    other(name) {
-        const { transports } = this;
-        const at = transports.indexOf(name) + 1;
-        return [...transports.slice(at), ...transports].find((each) => each !== name && !this.distrusted.has(each));
-    }
-
-    /** The websocket is preferred to the transport in use. */
-    get canUpgrade() {
-        const { transports } = this;
-        const better = transports.slice(0, transports.indexOf(/** @type {any} */ (this.transport)));
-        return better.includes('websocket') && !this.pinned;
     }
 
     /** @returns {?TransportName} the transport in use, or being opened */
@@ -138,8 +90,8 @@ export class Listening {
         this.id = id;
         this.lostAt = null;
         this.rhythm = new Rhythm();
-        this.pinned = transport === 'longpoll';
-        this.open(transport ?? this.preferred(), { resumed: false });
+        this.choice.pinned = transport === 'longpoll';
+        this.open(transport ?? this.choice.preferred, { resumed: false });
     }
 
     /**
@@ -149,7 +101,7 @@ export class Listening {
      * @param {boolean} [fresh] whether the id still counts as just issued
      */
     resume(transport, fresh = false) {
-        this.open(transport ?? this.preferred(), { resumed: !fresh });
+        this.open(transport ?? this.choice.preferred, { resumed: !fresh });
     }
 
     /** Ends without a report. */
@@ -168,7 +120,7 @@ export class Listening {
 
     /** A network is available again, and it may be a different one. */
     resetTrust() {
-        this.distrusted.clear();
+        this.choice.distrusted.clear();
         this.muteSockets = 0;
         this.upgrade.reset();
         if (this.upgrade.timer) {
@@ -176,20 +128,13 @@ export class Listening {
         }
     }
 
-    /** @returns {TransportName} */
-    preferred() {
-        const { transports } = this;
-        const works = transports.find((name) => !this.distrusted.has(name));
-        return this.pinned ? 'longpoll' : works ?? transports[0] ?? 'longpoll';
-    }
-
     /**
      * @param {TransportName} transport
      * @param {boolean} [first] whether the transport starts, and does not just send its next poll
      */
     addressOf(transport, first = true) {
-        const { settings, tokens, positions } = this;
-        const urls = { websocket: settings.websocketUrl, sse: this.sseUrl, longpoll: settings.longPollUrl };
+        const { settings, tokens, positions, choice } = this;
+        const urls = { websocket: settings.websocketUrl, sse: choice.sseUrl, longpoll: settings.longPollUrl };
         let address = withParameter(urls[transport], 'conn_id', this.id);
         if (tokens.enabled && transport !== 'websocket') {
             address = withParameter(address, 'token', tokens.token ?? '');
@@ -291,7 +236,7 @@ export class Listening {
         if (socket === this.successor) {
             this.listener?.close();
             this.successor = null;
-            this.distrusted.delete('websocket');
+            this.choice.distrusted.delete('websocket');
             this.listener = socket;
         }
         this.openedAt = Date.now();
@@ -307,8 +252,8 @@ export class Listening {
 
     onOtherAlive() {
         this.onAlive();
-        if (this.canUpgrade && !this.upgrade.busy && !this.successor) {
-            this.distrusted.add('websocket');
+        if (this.choice.prefersSocketTo(this.transport) && !this.upgrade.busy && !this.successor) {
+            this.choice.distrusted.add('websocket');
             this.upgrade.schedule();
         }
     }
@@ -346,7 +291,7 @@ export class Listening {
             this.upgrade.reset();
         }
         const { muteSockets, graceMs } = this;
-        const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, other: this.other('websocket') });
+        const step = afterWebSocket({ ...end, lostForMs: this.lose(), graceMs, muteSockets, other: this.choice.other('websocket') });
         const { code, reason, clean } = end;
         this.events.ended({ transport: 'websocket', code, reason, clean }, step, event);
     }
@@ -367,14 +312,14 @@ export class Listening {
     onPollEnded(request, data, { status, answered, resumed }) {
         if (!answered) {
             // Long-polling is blocked too, so there is no reason to avoid the other transports.
-            this.distrusted.clear();
+            this.choice.distrusted.clear();
         }
         if (status === UNPROCESSABLE) {
             // The server allows fewer positions, or does not understand them.
             this.positions.clear();
         }
         const { graceMs } = this;
-        const other = this.other('longpoll');
+        const other = this.choice.other('longpoll');
         const lostForMs = this.lose();
         const step = afterLongPoll({ status, answered, resumed: resumed || answered, lostForMs, graceMs, other });
         const reason = status ? `status ${status}` : 'no response';
@@ -388,10 +333,10 @@ export class Listening {
     onStreamEnded(event, end) {
         if (end.refused || (!end.opened && event?.type === 'timeout')) {
             // The server is older, or a proxy holds the stream back.
-            this.distrusted.add('sse');
+            this.choice.distrusted.add('sse');
         }
         const { graceMs } = this;
-        const step = afterStream({ ...end, lostForMs: this.lose(), graceMs, other: this.other('sse') });
+        const step = afterStream({ ...end, lostForMs: this.lose(), graceMs, other: this.choice.other('sse') });
         const { code, reason, clean } = end;
         this.events.ended({ transport: 'sse', code, reason, clean }, step, event);
     }

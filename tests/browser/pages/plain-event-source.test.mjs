@@ -1,12 +1,13 @@
 /** A page without a library: an EventSource with the real server, a network that is cut, and a server that restarts. */
 import assert from 'node:assert/strict';
-import { createHmac, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
 import { launch } from '../support/browser.mjs';
 import { Gate } from '../support/gate.mjs';
-import { SECRET, Server } from '../support/server.mjs';
+import { Server } from '../support/server.mjs';
 import { Site } from '../support/site.mjs';
+import { signedToken } from '../support/token.mjs';
 
 const LIMIT_MS = 30_000;
 const CHANNELS = ['lobby', 'news'];
@@ -19,16 +20,6 @@ before(async () => {
     browser = await launch();
 });
 after(() => browser?.close());
-
-const encoded = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-
-/** A token with which the stream makes its connection, also after a restart. */
-function token() {
-    const now = Math.floor(Date.now() / 1000);
-    const claims = { sub: 'ada', iat: now, exp: now + 3600, channels: CHANNELS };
-    const text = `${encoded({ alg: 'HS256', typ: 'JWT' })}.${encoded(claims)}`;
-    return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
-}
 
 const page = (url) => `<script>
 window.numbers = { lobby: [], news: [] };
@@ -57,7 +48,7 @@ async function visit(context) {
     context.after(() => server.stop());
     const gate = await Gate.start(server);
     context.after(() => gate.stop());
-    const url = `${gate.url}/sse?conn_id=${randomUUID()}&token=${token()}`;
+    const url = `${gate.url}/sse?conn_id=${randomUUID()}&token=${signedToken({ channels: CHANNELS })}`;
     const site = await Site.start(server, { '/': page(url) });
     context.after(() => site.stop());
     const tab = await browser.newPage();

@@ -1,11 +1,11 @@
 /** Connection tokens in Chromium with the real server: pages that connect without a view of the application. */
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
 import { launch } from '../support/browser.mjs';
-import { SECRET, Server } from '../support/server.mjs';
+import { Server } from '../support/server.mjs';
 import { Site } from '../support/site.mjs';
+import { signedToken } from '../support/token.mjs';
 
 const LIMIT_MS = 30_000;
 
@@ -15,15 +15,6 @@ before(async () => {
     browser = await launch();
 });
 after(() => browser?.close());
-
-const encoded = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-
-/** A token of the application for `ada`. */
-function tokenFor(seconds) {
-    const now = Math.floor(Date.now() / 1000);
-    const text = `${encoded({ alg: 'HS256', typ: 'JWT' })}.${encoded({ sub: 'ada', iat: now, exp: now + seconds, channels: ['lobby'] })}`;
-    return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
-}
 
 const page = (server, options) => `<script type="module">
 import { ChannelStreamConnection } from 'channelstream-browser';
@@ -61,7 +52,7 @@ async function visit(context, { options = {}, first = 3600, later = 3600 } = {})
     let issued = 0;
     await tab.exposeFunction('issue', () => {
         issued += 1;
-        return tokenFor(issued === 1 ? first : later);
+        return signedToken({ channels: ['lobby'], seconds: issued === 1 ? first : later });
     });
     await tab.goto(site.url);
     const asked = () => tab.evaluate(() => window.asked);

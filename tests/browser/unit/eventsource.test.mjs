@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
-import { sibling } from '../../../static/channelstream/src/listening.js';
+import { sibling } from '../../../static/channelstream/src/choice.js';
 import { afterStream } from '../../../static/channelstream/src/reconnect.js';
 import {
     FakeEventSource, FakeRequest, FakeSocket, connected, install, lastRequest, lastSocket, lastStream, page, record,

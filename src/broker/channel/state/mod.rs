@@ -4,7 +4,6 @@ mod presence;
 mod publishing;
 
 use super::buffer::{Buffer, Place};
-use super::frame_ages::FrameAges;
 use super::members::{ChannelMembers, Member};
 use super::messages::{Inspect, Snapshot, StoredMessage};
 use super::presence_changes::PresenceChanges;
@@ -62,8 +61,6 @@ pub struct ChannelState {
     changes: Option<Box<PresenceChanges>>,
     /// The time in ms, if the rules contain intervals.
     clock_ms: u64,
-    /// Set if frames are kept for a limited time.
-    frame_ages: Option<Box<FrameAges>>,
     /// The number of sessions on each hub.
     sessions: Vec<u32>,
     history: VecDeque<Arc<StoredMessage>>,
@@ -96,7 +93,6 @@ impl ChannelState {
             connections: 0,
             changes: None,
             clock_ms: 0,
-            frame_ages: None,
             sessions: Vec::new(),
             history: VecDeque::new(),
             frames: Buffer::default(),
@@ -108,10 +104,6 @@ impl ChannelState {
     pub fn with_rules(mut self, rules: Arc<ChannelRules>) -> Self {
         if let Some(frames) = rules.frames {
             self.retention.frames = frames;
-        }
-        if rules.frames_age_s > 0 {
-            let ages = FrameAges::new(self.retention.frames, rules.frames_age_s);
-            self.frame_ages = Some(Box::new(ages));
         }
         self.rules = rules;
         self
@@ -138,7 +130,7 @@ impl ChannelState {
                 // Its stream begins here, not before its own subscription.
                 self.set_cursor(conn, self.position.offset);
             }
-            self.attach_session(conn, location, None, effects);
+            self.attach_session(conn, location, None, now, effects);
         }
     }
 
@@ -163,7 +155,7 @@ impl ChannelState {
         effects: &mut ChannelEffects,
     ) {
         self.enter(conn, user, now, effects);
-        self.attach_session(conn, location, Some(attaching), effects);
+        self.attach_session(conn, location, Some(attaching), now, effects);
     }
 
     fn attach_session(
@@ -171,9 +163,10 @@ impl ChannelState {
         conn: ConnKey,
         location: ConnectionSlot,
         attaching: Option<Attaching>,
+        now: &Timestamp,
         effects: &mut ChannelEffects,
     ) {
-        self.evict_old_frames();
+        self.evict_old_frames(now);
         let Some(member) = self.members.get_mut(&conn) else { return };
         let subscriber = Subscriber {
             name: &self.identity.name,
@@ -366,6 +359,10 @@ impl ChannelState {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod kept_tests;
+#[cfg(test)]
+mod rules_tests;
 #[cfg(test)]
 mod catchup_model_tests;
 #[cfg(test)]

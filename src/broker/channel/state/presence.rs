@@ -13,9 +13,7 @@ const MAX_GONE: usize = 1_024;
 impl ChannelState {
     /// Whether the rules contain times, so that the caller must set the clock before each command.
     pub fn needs_clock(&self) -> bool {
-        self.rules.flap_ms > 0
-            || self.rules.frames_age_s > 0
-            || matches!(self.rules.presence, PresenceMode::Diffs | PresenceMode::Counts)
+        self.rules.flap_ms > 0 || matches!(self.rules.presence, PresenceMode::Diffs | PresenceMode::Counts)
     }
 
     /// Sets the clock that intervals are measured with, in ms.

@@ -6,7 +6,7 @@ use crate::broker::channel::messages::{Publication, StoredMessage};
 use crate::broker::hub::messages::{Stamped, ToHub};
 use crate::broker::receipts::StreamReceipt;
 use crate::protocol::frame::Frame;
-use crate::protocol::ids::{ConnectionSlot, HubId};
+use crate::protocol::ids::{ConnectionSlot, HubId, Stamp};
 use crate::protocol::time::Timestamp;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -108,18 +108,16 @@ impl ChannelState {
     pub(super) fn next_place(&mut self, now: &Timestamp) -> Place {
         self.last_active = *now;
         self.position.offset += 1;
-        if let Some(ages) = &mut self.frame_ages {
-            ages.push(self.position.offset, self.clock_ms);
-        }
-        self.evict_old_frames();
+        self.evict_old_frames(now);
         Place { offset: self.position.offset, stamp: self.stamps.next(now) }
     }
 
-    /// Removes frames that are older than the rules allow.
-    pub(super) fn evict_old_frames(&mut self) {
-        let old = self.frame_ages.as_mut().and_then(|ages| ages.take_old(self.clock_ms));
-        if let Some(offset) = old {
-            self.frames.evict_through(offset);
+    /// Removes frames that are older than the rules allow. A frame's stamp is the time at which it was published. After the
+    /// system's clock went back, stamps are ahead of it, and frames stay for so much longer.
+    pub(super) fn evict_old_frames(&mut self, now: &Timestamp) {
+        let age_micros = self.rules.frames_age_s.saturating_mul(1_000_000);
+        if age_micros > 0 {
+            self.frames.evict_before(Stamp(Stamp::at(now).0.saturating_sub(age_micros)));
         }
     }
 
