@@ -82,6 +82,7 @@ fn claims(
         connect: Connect { username: username?, ..connect },
         public_keys,
         issued_unix: token.issued_unix,
+        expires_unix: token.expires_unix,
         valid_for_ms: left_s.saturating_mul(1_000),
         creates: true,
     })
@@ -98,18 +99,18 @@ fn first_fault(errors: &Value) -> TokenFault {
     TokenFault::claim(name, reason)
 }
 
-/// Verifies a token and reads what it grants.
+/// Reads what a verified token grants to the connection that the client named. Counts a token that is not valid.
 ///
 /// # Errors
 /// The first fault.
 pub fn verified_grant(
-    gate: &Gate,
+    broker: &BrokerHandle,
     verified: Result<VerifiedToken, TokenFault>,
     conn_id: Option<Uuid>,
-) -> Result<(TokenGrant, u64), TokenFault> {
-    let verified = verified?;
-    let grant = read_grant(&verified, conn_id, &RequestLimits::from(&*gate.settings), now_unix())?;
-    Ok((grant, verified.expires_unix))
+) -> Result<TokenGrant, TokenFault> {
+    let limits = RequestLimits::from(&*broker.settings);
+    let grant = verified.and_then(|verified| read_grant(&verified, conn_id, &limits, now_unix()));
+    grant.inspect_err(|fault| broker.note_refused_token(conn_id, fault.cause()))
 }
 
 impl From<TokenGrantRefused> for Refusal {
@@ -140,7 +141,8 @@ pub async fn refresh(
     let (conn_id, token) = parse_refresh(&body, &RequestLimits::from(&*broker.settings))?;
     broker.admit()?;
     let verified = gate.verify_token(&token, req.head(), now_unix());
-    let (grant, expires) = verified_grant(&gate, verified, Some(conn_id))?;
+    let grant = verified_grant(&broker, verified, Some(conn_id))?;
+    let expires = grant.expires_unix;
     broker.grant_token(TokenGrant { creates: false, ..grant }).await??;
     Ok(answer::json(format!("{{\"expires\":{expires}}}").into_bytes()))
 }

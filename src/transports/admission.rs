@@ -12,6 +12,7 @@ use crate::broker::requests::TokenGrant;
 use crate::config::AllowedOrigins;
 use crate::http_error::{OverLimit, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
+use crate::telemetry::causes::TokenCause;
 use actix_http::RequestHead;
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -79,9 +80,12 @@ impl Admission<'_> {
         match token {
             Some(token) => {
                 let verified = self.gate.verify_token(token, head, now_unix());
-                Ok(Some(verified_grant(self.gate, verified, conn_id)?.0))
+                Ok(Some(verified_grant(self.broker, verified, conn_id)?))
             }
-            None if self.gate.settings.require_tokens => Err(TokenFault::Missing.into()),
+            None if self.gate.settings.require_tokens => {
+                self.broker.note_refused_token(conn_id, TokenCause::Missing);
+                Err(TokenFault::Missing.into())
+            }
             None => Ok(None),
         }
     }

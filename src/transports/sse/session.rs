@@ -176,7 +176,7 @@ impl Actor for EventSession {
         match self.stage {
             StreamStage::Refused => {}
             StreamStage::Flooded => {
-                self.hub.note(self.slot, || ConnectionEvent::Closed(CloseReason::TooBig));
+                self.hub.note(self.slot, || ConnectionEvent::Closed(CloseReason::TooBig, None));
                 self.hub.count_closed(Some(CloseReason::TooBig));
             }
             StreamStage::Attaching(_) | StreamStage::Open => {

@@ -1,8 +1,9 @@
 /** A page without a library: an EventSource with the real server, a network that is cut, and a server that restarts. */
 import assert from 'node:assert/strict';
-import { createHmac, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
+import { signedToken } from '../support/api.mjs';
 import { launch } from '../support/browser.mjs';
 import { Gate } from '../support/gate.mjs';
 import { SECRET, Server } from '../support/server.mjs';
@@ -20,15 +21,8 @@ before(async () => {
 });
 after(() => browser?.close());
 
-const encoded = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-
 /** A token with which the stream makes its connection, also after a restart. */
-function token() {
-    const now = Math.floor(Date.now() / 1000);
-    const claims = { sub: 'ada', iat: now, exp: now + 3600, channels: CHANNELS };
-    const text = `${encoded({ alg: 'HS256', typ: 'JWT' })}.${encoded(claims)}`;
-    return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
-}
+const token = () => signedToken('ada', 3600, { channels: CHANNELS });
 
 const page = (url) => `<script>
 window.numbers = { lobby: [], news: [] };

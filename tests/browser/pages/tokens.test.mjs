@@ -1,10 +1,10 @@
 /** Connection tokens in Chromium with the real server: pages that connect without a view of the application. */
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
+import { signedToken } from '../support/api.mjs';
 import { launch } from '../support/browser.mjs';
-import { SECRET, Server } from '../support/server.mjs';
+import { Server } from '../support/server.mjs';
 import { Site } from '../support/site.mjs';
 
 const LIMIT_MS = 30_000;
@@ -16,14 +16,8 @@ before(async () => {
 });
 after(() => browser?.close());
 
-const encoded = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-
 /** A token of the application for `ada`. */
-function tokenFor(seconds) {
-    const now = Math.floor(Date.now() / 1000);
-    const text = `${encoded({ alg: 'HS256', typ: 'JWT' })}.${encoded({ sub: 'ada', iat: now, exp: now + seconds, channels: ['lobby'] })}`;
-    return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
-}
+const tokenFor = (seconds) => signedToken('ada', seconds, { channels: ['lobby'] });
 
 const page = (server, options) => `<script type="module">
 import { ChannelStreamConnection } from 'channelstream-browser';
