@@ -92,7 +92,7 @@ mod tests {
         let causes = TokenCause::ALL.map(|cause| (cause.name(), 1 + cause as u64));
         assert_eq!(counted("refused_token_"), causes);
         let reasons = LossReason::ALL.map(|reason| (reason.name().replace('-', "_"), 1 + reason as u64));
-        let losses = counted("streams_not_recovered_");
+        let losses = counted("not_recovered_");
         assert_eq!(
             losses.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<Vec<_>>(),
             reasons

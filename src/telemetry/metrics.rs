@@ -87,31 +87,31 @@ pub const METRICS: &[Metric] = &[
         counters.streams_recovered.get()
     }),
     not_recovered(
-        "streams_not_recovered_evicted",
+        "not_recovered_evicted",
         "streams not recovered, evicted",
         "newer frames had displaced those that the client missed: a channel keeps at most `channel_frames`",
         |counters| counters.streams_not_recovered.of(LossReason::Evicted).get(),
     ),
     not_recovered(
-        "streams_not_recovered_not_kept",
+        "not_recovered_not_kept",
         "streams not recovered, not kept",
         "the channel keeps no frames (`store_frames`), or kept none for a while",
         |counters| counters.streams_not_recovered.of(LossReason::NotKept).get(),
     ),
     not_recovered(
-        "streams_not_recovered_epoch",
+        "not_recovered_epoch",
         "streams not recovered, epoch",
         "the client's position is from before a restart, or of a private stream that has ended",
         |counters| counters.streams_not_recovered.of(LossReason::Epoch).get(),
     ),
     not_recovered(
-        "streams_not_recovered_ahead",
+        "not_recovered_ahead",
         "streams not recovered, ahead",
         "the client's position is one that the stream has not reached",
         |counters| counters.streams_not_recovered.of(LossReason::Ahead).get(),
     ),
     not_recovered(
-        "streams_not_recovered_joined_later",
+        "not_recovered_joined_later",
         "streams not recovered, joined later",
         "the client's position is older than the subscription of its connection",
         |counters| counters.streams_not_recovered.of(LossReason::JoinedLater).get(),

@@ -144,7 +144,7 @@ mod tests {
         };
         assert_eq!(row_of("refused", "refused_origin").unwrap()["count"], 2);
         assert_eq!(row_of("refused", REFUSED_BUSY), None, "a limit is responsible");
-        let evicted = row_of("not_recovered", "streams_not_recovered_evicted").unwrap();
+        let evicted = row_of("not_recovered", "not_recovered_evicted").unwrap();
         assert_eq!((&evicted["count"], &evicted["last"]), (&json!(3), &json!(1_700_000_000)));
         assert_eq!(report["recovered"], 4);
         let too_big = json!({"reason": "too_big", "code": 1009, "count": 1, "last": 1_700_000_000,

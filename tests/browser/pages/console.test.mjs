@@ -295,7 +295,7 @@ test('the limits page shows bounds, counts and times, and why websockets were cl
     await row('refused', 'refused_origin').getByText('allowed_origins').waitFor();
     // The tests above refused a token, and a page returned with a position that the server does not know.
     assert.match(await row('refused', 'refused_token_expired').textContent(), /[^]*1[^]*ago/);
-    assert.match(await row('not-recovered', 'streams_not_recovered_epoch').textContent(), /[^]*1[^]*ago/);
+    assert.match(await row('not-recovered', 'not_recovered_epoch').textContent(), /[^]*1[^]*ago/);
     await inspect('console-limits');
     // Reached limits come first.
     assert.match((await names('limits'))[0], /^max_channel_name_length/);

@@ -20,7 +20,7 @@ async function join(server, index) {
         state_public_keys: ['color'],
         info: { include_history: false, include_users: false },
     });
-    return open(server, connId, index % 3 === 1 ? { token: signedToken(username, 3_000), resume: 1 } : {});
+    return open(server, connId, index % 3 === 1 ? { token: signedToken(username, 3_000) } : {});
 }
 
 /** Publishes messages. Every fifth one excludes `user-1`, so that a recording shows different outcomes. */
@@ -41,18 +41,6 @@ function sendInvalid(server, turn) {
     return Promise.allSettled(Array.from({ length: count }, () => call(server, '/message', [message])));
 }
 
-/** Simulates pages that were away for too long: with an old token, and with positions from before a restart. */
-async function returnLate(server, turn) {
-    if (turn % 60 === 0) {
-        const conn_id = crypto.randomUUID();
-        const poll = new URLSearchParams({ conn_id, token: signedToken('late', -600) });
-        await fetch(`${server.url}/listen?${poll}`);
-        await call(server, '/connect', { username: 'late', conn_id, channels: ['news'] });
-        const positions = JSON.stringify({ news: '00000000.7' });
-        (await open(server, conn_id, { resume: 1, positions })).destroy();
-    }
-}
-
 /** Starts the activity. The returned function ends it. */
 export async function live(server) {
     await call(server, '/channel_config', Object.fromEntries(CHANNELS.map((name, index) => [name, settings(index)])));
@@ -68,7 +56,6 @@ export async function live(server) {
             }
             await talk(server, turn);
             await sendInvalid(server, turn);
-            await returnLate(server, turn);
             await pause(TURN_MS);
         }
         sockets.forEach((socket) => socket.destroy());

@@ -121,7 +121,7 @@ async fn losses_are_counted_and_recorded_with_their_reason() {
     };
     let report = operator.until("/admin/limits.json", |report| report["recovered"] == 2).await;
     let expected = ["evicted", "not_kept", "epoch", "ahead", "joined_later"]
-        .map(|reason| (format!("streams_not_recovered_{reason}"), u64::from(reason == "epoch")));
+        .map(|reason| (format!("not_recovered_{reason}"), u64::from(reason == "epoch")));
     assert_eq!(counted(&report), expected);
     recorded_events(&operator, &id, 4).await;
     let events = operator.get(&format!("/admin/recording.json?conn_id={id}")).await["events"].clone();
