@@ -19,6 +19,8 @@ use channelstream::auth::Gate;
 use channelstream::auth::signing::{BadSignature, Keys};
 use channelstream::config::{FileFormat, Secret, Settings, parse, to_ini, to_toml};
 use channelstream::connection::framing::{Framing, HeadRules};
+use channelstream::protocol::ids::ServerEpoch;
+use channelstream::protocol::position::{Cursor, Since};
 use channelstream::protocol::time::Timestamp;
 use channelstream::protocol::websocket::close::CloseReason;
 use channelstream::protocol::websocket::decoder::{DecodeTurn, Decoder, Incoming};
@@ -39,10 +41,11 @@ use std::time::Duration;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("signature", signature),
     ("token", token),
     ("body", body),
+    ("positions", positions),
     ("handshake", handshake),
     ("http", http),
     ("frames", frames),
@@ -69,6 +72,26 @@ pub fn token(data: &[u8]) {
         assert!(
             !grant.connect.username.is_empty() && grant.connect.conn_id.is_some() && grant.valid_for_ms > 0
         );
+    }
+}
+
+/// What a returning client says that it has: its cursor on the first line, its positions after it.
+pub fn positions(data: &[u8]) {
+    const MAX_POSITIONS: usize = 3;
+    let text = String::from_utf8_lossy(data);
+    let (cursor, positions) = text.split_once('\n').unwrap_or((&text, ""));
+    let server = ServerEpoch::new(7);
+    let parsed = Cursor::parse(cursor);
+    if let Some(cursor) = parsed {
+        assert_eq!(Cursor::parse(&cursor.to_string()), parsed, "the server reads what it writes");
+    }
+    match Since::read(Some(cursor), Some(positions), server, MAX_POSITIONS) {
+        Ok(since) => {
+            let own = parsed.filter(|cursor| cursor.server == server);
+            assert!(since.own_cursor() == own && parsed.is_some());
+            assert!(since.positions.len() <= MAX_POSITIONS);
+        }
+        Err(unreadable) => assert!(parsed.is_none() || unreadable.field == "positions"),
     }
 }
 

@@ -104,6 +104,11 @@ fn tokens_cause_no_panic() {
 }
 
 #[test]
+fn positions_cause_no_panic() {
+    run("positions");
+}
+
+#[test]
 fn request_bodies_cause_no_panic() {
     run("body");
 }

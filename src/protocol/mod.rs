@@ -1,7 +1,7 @@
 //! The protocol types: values, times, events, frames, the websocket protocol. Imports no other module of the crate.
 
 pub mod ids;
-pub(crate) mod position;
+pub mod position;
 pub(crate) mod json;
 pub(crate) mod value;
 pub(crate) mod state;
