@@ -82,6 +82,7 @@ fn claims(
         connect: Connect { username: username?, ..connect },
         public_keys,
         issued_unix: token.issued_unix,
+        expires_unix: token.expires_unix,
         valid_for_ms: left_s.saturating_mul(1_000),
         creates: true,
     })
@@ -98,16 +99,18 @@ fn first_fault(errors: &Value) -> TokenFault {
     TokenFault::claim(name, reason)
 }
 
-/// What a token grants now, by the settings of this server; see [`read_grant`].
+/// Reads what a verified token grants to the connection that the client named. Counts a token that is not valid.
 ///
 /// # Errors
-/// `Claim`.
-pub fn grant_now(
-    gate: &Gate,
-    token: &VerifiedToken,
+/// The first fault.
+pub fn accepted_grant(
+    broker: &BrokerHandle,
+    verified: Result<VerifiedToken, TokenFault>,
     conn_id: Option<Uuid>,
 ) -> Result<TokenGrant, TokenFault> {
-    read_grant(token, conn_id, &RequestLimits::from(&*gate.settings), now_unix())
+    let limits = RequestLimits::from(&*broker.settings);
+    let grant = verified.and_then(|verified| read_grant(&verified, conn_id, &limits, now_unix()));
+    grant.inspect_err(|fault| broker.note_refused_token(conn_id, fault.cause()))
 }
 
 impl From<TokenGrantRefused> for Refusal {
@@ -137,10 +140,11 @@ pub async fn refresh(
 ) -> Result<HttpResponse, Refusal> {
     let (conn_id, token) = parse_refresh(&body, &RequestLimits::from(&*broker.settings))?;
     broker.admit()?;
-    let token = gate.verify_token(&token, req.head(), now_unix())?;
-    let grant = grant_now(&gate, &token, Some(conn_id))?;
+    let verified = gate.verify_token(&token, req.head(), now_unix());
+    let grant = accepted_grant(&broker, verified, Some(conn_id))?;
+    let expires = grant.expires_unix;
     broker.grant_token(TokenGrant { creates: false, ..grant }).await??;
-    Ok(answer::json(format!("{{\"expires\":{}}}", token.expires_unix).into_bytes()))
+    Ok(answer::json(format!("{{\"expires\":{expires}}}").into_bytes()))
 }
 
 /// Reads the body of POST /token: the connection and the token.

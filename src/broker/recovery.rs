@@ -4,7 +4,7 @@ use super::channel::buffer::{Buffer, Place};
 use super::hub::messages::{Attaching, Recovery, Subscription};
 use crate::protocol::event::Encoder;
 use crate::protocol::ids::{Epoch, Offset, Position, Stamp, UserId};
-use crate::protocol::position::Since;
+use crate::protocol::position::{LossReason, Since};
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 
@@ -60,40 +60,6 @@ pub struct Loss {
     /// Frames in between may be missing, if the server knows the range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<Gap>,
-}
-
-/// Why frames may be missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LossReason {
-    /// Newer frames have displaced frames that the client misses.
-    Evicted,
-    /// The channel does not keep frames, or did not for a while.
-    NotKept,
-    /// The client's position belongs to another life of the stream or of the server.
-    Epoch,
-    /// The client's position is greater than the stream's.
-    Ahead,
-    /// The client's position is older than the subscription of its connection.
-    JoinedLater,
-}
-
-impl LossReason {
-    /// The name for clients.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Evicted => "evicted",
-            Self::NotKept => "not-kept",
-            Self::Epoch => "epoch",
-            Self::Ahead => "ahead",
-            Self::JoinedLater => "joined-later",
-        }
-    }
-}
-
-impl Serialize for LossReason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
 }
 
 /// Frames after `after`, up to and including `upto`.

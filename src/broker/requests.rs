@@ -188,6 +188,8 @@ pub struct ConnectionDetails {
     pub row: ConnectionRow,
     /// The names of its channels, sorted; at most [`MAX_DETAILS`].
     pub channels: Vec<Arc<str>>,
+    /// When its token expires or has expired, in Unix seconds. `None` if it has no token.
+    pub token_expires_unix: Option<u64>,
 }
 
 /// The most names or ids in the details of one record.
@@ -235,7 +237,9 @@ pub struct TokenGrant {
     pub public_keys: Option<Vec<String>>,
     /// When the token was issued, in Unix seconds.
     pub issued_unix: Option<u64>,
-    /// How long the connection is valid, from now on.
+    /// When the token expires, in Unix seconds.
+    pub expires_unix: u64,
+    /// How long the connection is valid, from now on. It includes the tolerance for clocks that differ.
     pub valid_for_ms: u64,
     /// Whether the connection is created if it does not exist.
     pub creates: bool,

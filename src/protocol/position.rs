@@ -4,6 +4,7 @@
 //! client, in all its streams, up to this stamp. Clients treat cursors as opaque.
 
 use super::ids::{Epoch, Offset, Position, ServerEpoch, Stamp};
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -92,6 +93,42 @@ pub struct Since {
     pub positions: BTreeMap<Box<str>, Position>,
 }
 
+/// Why a returning client may miss frames of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossReason {
+    /// Newer frames have displaced frames that the client misses.
+    Evicted,
+    /// The channel does not keep frames, or did not for a while.
+    NotKept,
+    /// The client's position belongs to another life of the stream or of the server.
+    Epoch,
+    /// The client's position is greater than the stream's.
+    Ahead,
+    /// The client's position is older than the subscription of its connection.
+    JoinedLater,
+}
+
+impl LossReason {
+    pub const ALL: [Self; 5] = [Self::Evicted, Self::NotKept, Self::Epoch, Self::Ahead, Self::JoinedLater];
+
+    /// The name for clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::NotKept => "not-kept",
+            Self::Epoch => "epoch",
+            Self::Ahead => "ahead",
+            Self::JoinedLater => "joined-later",
+        }
+    }
+}
+
+impl Serialize for LossReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// A query parameter that cannot be read, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
@@ -100,6 +137,11 @@ pub struct Unreadable {
 }
 
 impl Since {
+    /// Whether the client comes for the first time.
+    pub fn is_empty(&self) -> bool {
+        self.cursor.is_none() && self.positions.is_empty()
+    }
+
     /// The cursor, if this life of the server issued it.
     pub fn own_cursor(&self) -> Option<Cursor> {
         match self.cursor {

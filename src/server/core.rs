@@ -156,6 +156,7 @@ impl Core {
                 private_messages,
                 counters: self.counters.clone(),
                 in_flight: self.in_flight.clone(),
+                recorder: self.console.recorder.clone(),
             };
             let mailbox = settings.registry_mailbox;
             let registry = Registry::create(|context| {
@@ -213,6 +214,7 @@ impl Core {
             settings: self.settings.clone(),
             actors: Actors::new(registry, self.sender(&self.published), self.hubs.clone()),
             counters: self.counters.clone(),
+            recorder: self.console.recorder.clone(),
             in_flight: self.in_flight.clone(),
             responses: self.responses.clone(),
             unauthenticated_bodies: self.unauthenticated_bodies.clone(),

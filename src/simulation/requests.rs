@@ -122,6 +122,7 @@ impl World {
                 Effect::Channel(id, message) => self.channels[id.0 as usize].1.push_back(message),
                 Effect::PrivateMessages(message) => self.private_messages.1.push_back(message),
                 Effect::Hub(id, message) => self.hubs[usize::from(id.0)].inputs[0].push_back(message),
+                Effect::Record(..) => {}
             }
         }
         self.registry.check(self.now);

@@ -1,10 +1,12 @@
 //! The table of metrics: every counter and gauge of the server is declared once, with its name, its help and how it is read. The
 //! debug page, the console's charts and the counts of failures iterate it.
 
+use super::causes::TokenCause;
 use super::in_flight::InFlight;
 use super::log_queue::LOG_QUEUE;
 use super::process::Process;
 use super::{Counters, ReceiptLevel};
+use crate::protocol::position::LossReason;
 
 /// Where a metric is read.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +23,23 @@ pub enum Source {
     ProcessCounter(fn(&Process) -> u64),
 }
 
-/// The effect on a client of a failure that a metric counts.
+/// A failure that a metric counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    pub effect: FailureEffect,
+    /// When it happens, for operators. Names are in backticks.
+    pub about: &'static str,
+}
+
+/// The effect of a failure on a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum FailureEffect {
     /// A request or a socket was refused.
     Refused,
     /// Something was lost that no client waits for.
     Lost,
+    /// A returning client may have missed something of a stream.
+    NotRecovered,
 }
 
 /// One metric.
@@ -56,16 +68,6 @@ pub struct Sources<'a> {
 
 /// Name of the metric for requests that are refused because the server is busy.
 pub const REFUSED_BUSY: &str = "refused_busy";
-/// Name of the metric for connections that are refused because the process has no file descriptor left.
-pub const REFUSED_NO_FILES: &str = "refused_no_files";
-/// Name of the metric for requests that are refused because of the origin of the page.
-pub const REFUSED_ORIGIN: &str = "refused_origin";
-/// Name of the metric for requests that are refused because they are malformed.
-pub const REFUSED_MALFORMED: &str = "refused_malformed";
-/// Name of the metric for connection tokens that are refused.
-pub const REFUSED_TOKEN: &str = "refused_token";
-/// Name of the metric for log lines that are dropped.
-pub const LOG_DROPPED: &str = "log_dropped";
 
 /// Every metric, in the order of the debug page.
 pub const METRICS: &[Metric] = &[
@@ -84,10 +86,35 @@ pub const METRICS: &[Metric] = &[
     counter("streams_recovered", "streams recovered by returning clients", |counters| {
         counters.streams_recovered.get()
     }),
-    counter(
-        "streams_not_recovered",
-        "streams in which returning clients may have missed something",
-        |counters| counters.streams_not_recovered.get(),
+    not_recovered(
+        "not_recovered_evicted",
+        "streams not recovered, evicted",
+        "newer frames had displaced those that the client missed: a channel keeps at most `channel_frames`",
+        |counters| counters.streams_not_recovered.of(LossReason::Evicted).get(),
+    ),
+    not_recovered(
+        "not_recovered_not_kept",
+        "streams not recovered, not kept",
+        "the channel keeps no frames (`store_frames`), or kept none for a while",
+        |counters| counters.streams_not_recovered.of(LossReason::NotKept).get(),
+    ),
+    not_recovered(
+        "not_recovered_epoch",
+        "streams not recovered, epoch",
+        "the client's position is from before a restart, or of a private stream that has ended",
+        |counters| counters.streams_not_recovered.of(LossReason::Epoch).get(),
+    ),
+    not_recovered(
+        "not_recovered_ahead",
+        "streams not recovered, ahead",
+        "the client's position is one that the stream has not reached",
+        |counters| counters.streams_not_recovered.of(LossReason::Ahead).get(),
+    ),
+    not_recovered(
+        "not_recovered_joined_later",
+        "streams not recovered, joined later",
+        "the client's position is older than the subscription of its connection",
+        |counters| counters.streams_not_recovered.of(LossReason::JoinedLater).get(),
     ),
     counter("receipts_given", "receipts", |counters| counters.receipts.given(ReceiptLevel::Position)),
     counter("receipts_late", "receipts that were late", |counters| {
@@ -107,19 +134,86 @@ pub const METRICS: &[Metric] = &[
     counter("closed_taken_over", "sessions taken over", |counters| counters.closed_taken_over.get()),
     counter("websockets_closed", "websockets closed", |counters| counters.closes.sum()),
     counter("refusals", "refusals of any kind", Counters::refusals),
-    failure(REFUSED_BUSY, Failure::Refused, "requests refused, busy", |counters| counters.refused_busy.get()),
+    refused(
+        REFUSED_BUSY,
+        "requests refused, busy",
+        "a queue of the server was full, or it stored too many signatures",
+        |counters| counters.refused_busy.get(),
+    ),
     counter("threads_lagged", "threads that lagged", |counters| counters.threads_lagged.get()),
-    failure(REFUSED_NO_FILES, Failure::Refused, "connections refused, no file descriptors", |counters| {
-        counters.refused_no_files.get()
-    }),
-    failure(REFUSED_ORIGIN, Failure::Refused, "requests refused, origin not allowed", |counters| {
-        counters.refused_origin.get()
-    }),
-    failure(REFUSED_MALFORMED, Failure::Refused, "requests refused, malformed", |counters| {
-        counters.refused_malformed.get()
-    }),
-    failure(REFUSED_TOKEN, Failure::Refused, "tokens refused", |counters| counters.refused_token.get()),
-    failure(LOG_DROPPED, Failure::Lost, "log lines dropped", |_| LOG_QUEUE.dropped()),
+    refused(
+        "refused_no_files",
+        "connections refused, no file descriptors",
+        "the process has no free file descriptor",
+        |counters| counters.refused_no_files.get(),
+    ),
+    refused(
+        "refused_origin",
+        "requests refused, origin not allowed",
+        "the requesting page has an origin that is not in `allowed_origins`",
+        |counters| counters.refused_origin.get(),
+    ),
+    refused(
+        "refused_malformed",
+        "requests refused, malformed",
+        "the client's request is not HTTP, or is malformed",
+        |counters| counters.refused_malformed.get(),
+    ),
+    refused(
+        "refused_token_missing",
+        "tokens refused, missing",
+        "the client sent no connection token, and `require_tokens` is on",
+        |counters| counters.refused_tokens.of(TokenCause::Missing).get(),
+    ),
+    refused(
+        "refused_token_expired",
+        "tokens refused, expired",
+        "the token has expired, and the page has not replaced it in time",
+        |counters| counters.refused_tokens.of(TokenCause::Expired).get(),
+    ),
+    refused(
+        "refused_token_not_yet_valid",
+        "tokens refused, not yet valid",
+        "the token is valid or issued in the future only: the clocks of the two servers differ",
+        |counters| counters.refused_tokens.of(TokenCause::NotYetValid).get(),
+    ),
+    refused(
+        "refused_token_signature",
+        "tokens refused, signature",
+        "the token is signed with a secret or key that is not the server's, or was changed",
+        |counters| counters.refused_tokens.of(TokenCause::Signature).get(),
+    ),
+    refused(
+        "refused_token_key",
+        "tokens refused, key",
+        "the token's algorithm is not in `token_algorithms`, or no key of the server fits",
+        |counters| counters.refused_tokens.of(TokenCause::Key).get(),
+    ),
+    refused(
+        "refused_token_claims",
+        "tokens refused, claims",
+        "a claim is missing or wrong, or the token is for another audience, issuer or connection",
+        |counters| counters.refused_tokens.of(TokenCause::Claims).get(),
+    ),
+    refused(
+        "refused_token_malformed",
+        "tokens refused, malformed",
+        "the text is not a JSON Web Token, or is longer than `max_token_bytes`",
+        |counters| counters.refused_tokens.of(TokenCause::Malformed).get(),
+    ),
+    refused(
+        "refused_token_revoked",
+        "tokens refused, revoked",
+        "the application has revoked the tokens of the user",
+        |counters| counters.refused_tokens.of(TokenCause::Revoked).get(),
+    ),
+    Metric {
+        failure: Some(Failure {
+            effect: FailureEffect::Lost,
+            about: "the log queue was full because nothing reads the log, or writing a line failed",
+        }),
+        ..counter("log_dropped", "log lines dropped", |_| LOG_QUEUE.dropped())
+    },
     in_flight("registry_requests", "requests to the registry in flight", |in_flight| {
         in_flight.registry.get()
     }),
@@ -152,8 +246,24 @@ const fn counter(name: &'static str, help: &'static str, read: fn(&Counters) -> 
     Metric { name, help, source: Source::Counter(read), failure: None }
 }
 
-const fn failure(name: &'static str, of: Failure, help: &'static str, read: fn(&Counters) -> u64) -> Metric {
-    Metric { failure: Some(of), ..counter(name, help, read) }
+const fn refused(
+    name: &'static str,
+    help: &'static str,
+    about: &'static str,
+    read: fn(&Counters) -> u64,
+) -> Metric {
+    let failure = Some(Failure { effect: FailureEffect::Refused, about });
+    Metric { failure, ..counter(name, help, read) }
+}
+
+const fn not_recovered(
+    name: &'static str,
+    help: &'static str,
+    about: &'static str,
+    read: fn(&Counters) -> u64,
+) -> Metric {
+    let failure = Some(Failure { effect: FailureEffect::NotRecovered, about });
+    Metric { failure, ..counter(name, help, read) }
 }
 
 const fn noted(name: &'static str, help: &'static str, read: fn(&Counters) -> u64) -> Metric {

@@ -1,5 +1,6 @@
 //! Counters and gauges: data about the server that is available without a request to its actors.
 
+pub(crate) mod causes;
 pub(crate) mod in_flight;
 pub mod limits;
 pub(crate) mod metrics;
@@ -11,7 +12,8 @@ pub(crate) mod series;
 pub(crate) mod thread_health;
 
 use crate::protocol::websocket::close::CloseReason;
-use metrics::Failure;
+use causes::{RefusedTokens, StreamLosses};
+use metrics::FailureEffect;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,8 +52,8 @@ pub struct Counters {
     pub deliveries: Counter,
     /// Streams of which a returning client received everything that it had missed.
     pub streams_recovered: Counter,
-    /// Streams of which a returning client may have missed something.
-    pub streams_not_recovered: Counter,
+    /// Streams of which a returning client may have missed something, by reason.
+    pub streams_not_recovered: StreamLosses,
     /// Messages queued for connections, counted once for each receiving connection, with or without a session.
     pub queued: Counter,
     /// Accepted messages, including those for unknown channels.
@@ -76,8 +78,8 @@ pub struct Counters {
     pub limits: limits::LimitHits,
     /// Handshakes and polls refused because of the origin of their page.
     pub refused_origin: Counter,
-    /// Connection tokens that were refused, or missing where one is required.
-    pub refused_token: Counter,
+    /// Connection tokens that were refused, or missing where one is required, by cause.
+    pub refused_tokens: RefusedTokens,
     /// Requests that got status 400 because they were malformed or not HTTP.
     pub refused_malformed: Counter,
     /// Current connections; like the next three levels, at most a tenth of a second old.
@@ -102,7 +104,8 @@ impl Counters {
     /// Requests and sockets that were refused or aborted, because of a limit, a full queue or the origin.
     pub fn refusals(&self) -> u64 {
         let limits = self.limits.iter().filter(|(limit, _)| limit.refuses()).map(|(_, count)| count);
-        let others = metrics::failures(self).filter(|(_, failure, _)| *failure == Failure::Refused);
+        let others =
+            metrics::failures(self).filter(|(_, failure, _)| failure.effect == FailureEffect::Refused);
         limits.chain(others.map(|(_, _, count)| count)).sum()
     }
 }
@@ -231,7 +234,7 @@ mod tests {
         counters.refused_no_files.add(100);
         counters.refused_origin.add(1_000);
         counters.refused_malformed.add(10_000);
-        counters.refused_token.add(100_000);
+        counters.refused_tokens.of(causes::TokenCause::Expired).add(100_000);
         assert_eq!(counters.refusals(), limits::Limit::ALL.len() as u64 - 3 + 111_110);
     }
 

@@ -3,7 +3,7 @@
 //! A handshake is admitted in two steps, so that a malformed one is refused before it uses capacity: [`Admission::begin`]
 //! checks the page and the state of the server, [`Admission::complete`] reserves the capacity of the session.
 
-use crate::api::token::grant_now;
+use crate::api::token::accepted_grant;
 use crate::auth::Gate;
 use crate::auth::guard::now_unix;
 use crate::auth::tokens::TokenFault;
@@ -12,6 +12,7 @@ use crate::broker::requests::TokenGrant;
 use crate::config::AllowedOrigins;
 use crate::http_error::{OverLimit, Refusal};
 use crate::limits::addresses::{AddressSlot, Charge};
+use crate::telemetry::causes::TokenCause;
 use actix_http::RequestHead;
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -78,10 +79,13 @@ impl Admission<'_> {
     ) -> Result<Option<TokenGrant>, Refusal> {
         match token {
             Some(token) => {
-                let token = self.gate.verify_token(token, head, now_unix())?;
-                Ok(Some(grant_now(self.gate, &token, conn_id)?))
+                let verified = self.gate.verify_token(token, head, now_unix());
+                Ok(Some(accepted_grant(self.broker, verified, conn_id)?))
             }
-            None if self.gate.settings.require_tokens => Err(TokenFault::Missing.into()),
+            None if self.gate.settings.require_tokens => {
+                self.broker.note_refused_token(conn_id, TokenCause::Missing);
+                Err(TokenFault::Missing.into())
+            }
             None => Ok(None),
         }
     }

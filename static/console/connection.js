@@ -3,7 +3,7 @@ import { html } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { Gone, command, get } from './api.js';
 import { confirmLoss, notify } from './dialogs.js';
-import { bytes, number, plural, timeOfDay } from './format.js';
+import { ahead, ago, bytes, moment, number, plural, timeOfDay } from './format.js';
 import { phaseBadge, since } from './lists.js';
 import { Recording } from './recording.js';
 import { href } from './router.js';
@@ -30,17 +30,44 @@ const OUTCOMES = {
     broken: ['bad', 'dropped', () => 'the socket is broken'],
 };
 
-const recovered = ({ from, offset, reason }) => `; the client is at ${from} of ${offset}, ${reason ? `not recovered: ${reason}` : 'recovered'}`;
+/** Why a returning client may miss frames. */
+const LOSSES = {
+    evicted: 'newer frames have displaced those that it missed',
+    'not-kept': 'the channel keeps no frames, or kept none for a while',
+    epoch: 'its position is from before a restart, or of a private stream that has ended',
+    ahead: 'the stream has not reached its position',
+    'joined-later': 'its position is older than the subscription',
+};
+
+/** Why a token was refused. */
+const FAULTS = {
+    missing: 'the client sent none',
+    expired: 'it has expired',
+    not_yet_valid: 'it is not valid yet; the clocks of the two servers differ',
+    signature: 'its signature is wrong',
+    key: 'no key of the server fits it',
+    claims: 'its claims are not for this server or this connection',
+    malformed: 'it is not a token',
+    revoked: 'the application has revoked it',
+};
+
+/** What a client has of a stream, and whether it gets the rest. */
+const returned = ({ from, offset, reason }) => (reason
+    ? html` <span class="badge warn">not recovered</span> <span class="quiet">at ${number(from)} of ${number(offset)}; ${LOSSES[reason] ?? reason}</span>`
+    : html` <span class="badge good">recovered</span> <span class="quiet">at ${number(from)} of ${number(offset)}</span>`);
 
 const EVENTS = {
     attached: ({ transport, address }) => `Session over ${transport === 'longpoll' ? 'long-poll' : transport}${address ? ` from ${address}` : ''}`,
-    listening: ({ channel, missed, recovery }) => `Listens to ${channel ?? 'private messages'}${missed ? `; ${plural(missed, 'frame')} missed` : ''}${recovery ? recovered(recovery) : ''}`,
+    listening: ({ channel, missed }) => `Listens to ${channel ?? 'private messages'}${missed ? `; ${plural(missed, 'frame')} missed` : ''}`,
     left: ({ channel }) => `No longer listens to ${channel}`,
     answered: ({ frames, bytes: size }) => `Answered the poll with ${plural(frames, 'frame')}, ${bytes(size)}`,
     taken: () => 'The client received the response',
     not_taken: () => 'The client disconnected before it received the response; the next poll repeats the frames',
     closed: ({ code, reason }) => `Closed${code ? ` with ${code}` : ''}${reason ? `: ${reason}` : ''}`,
     detached: () => 'The session has ended',
+    token_accepted: ({ expires }) => `New token; it expires at ${moment(expires * 1_000)}`,
+    token_refused: ({ reason }) => `Token refused: ${FAULTS[reason] ?? reason}`,
+    token_expired: () => 'The token has expired',
 };
 
 export class Connection {
@@ -101,6 +128,7 @@ export class Connection {
             ['Since', since(connection.since)],
             ['Last active', since(connection.last_activity)],
             ['Queued', bytes(connection.queued_bytes)],
+            ['Token', expiry(connection.token_expires)],
         ];
         return html`<section class="card" aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2>
             <dl class="facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl></section>`;
@@ -184,13 +212,24 @@ export class Connection {
     }
 }
 
+/** When a token expires, with the exact time as the tooltip. */
+function expiry(unix) {
+    if (unix === null) {
+        return html`none <span class="small quiet">The connection does not expire.</span>`;
+    }
+    const isOver = unix * 1_000 <= Date.now();
+    return html`<time title=${moment(unix * 1_000)}>${isOver
+        ? html`<span class="badge warn">expired</span> <span class="small quiet">${ago(unix)} ago</span>`
+        : `expires in ${ahead(unix)}`}</time>`;
+}
+
 const NOT_FOUND = 'No recorded event has this id. The message was published before the recording started, in a channel that '
     + 'this connection is not in, to other users without a channel, or while the connection had no session.';
 
 function eventLine(event) {
     const time = html`<time>${timeOfDay(event.at_ms)}</time>`;
     if (event.event !== 'frame') {
-        return html`<li data-event=${event.event}><div class="line">${time}<span class="grow"><b>${EVENTS[event.event]?.(event) ?? event.event}</b></span></div></li>`;
+        return html`<li data-event=${event.event}><div class="line">${time}<span class="grow"><b>${EVENTS[event.event]?.(event) ?? event.event}</b>${event.recovery ? returned(event.recovery) : ''}</span></div></li>`;
     }
     const [kind, label, reason] = OUTCOMES[event.outcome] ?? ['', event.outcome, () => ''];
     return html`<li data-event="frame" data-outcome=${event.outcome}><details>

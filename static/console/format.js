@@ -45,15 +45,18 @@ export const hourAndMinute = (date) => clock.format(date);
 
 export const moment = (date) => dateAndTime.format(date);
 
-/** How long ago a Unix time in seconds is. */
-export function ago(seconds) {
-    if (seconds === null || seconds === undefined) {
-        return '–';
-    }
-    const past = Math.max(0, Math.round(Date.now() / 1_000 - seconds));
+/** Formats a time span in seconds in the largest unit of which it has at least one. */
+function span(seconds) {
+    const whole = Math.max(0, Math.round(seconds));
     const units = [[86_400, 'd'], [3_600, 'h'], [60, 'min'], [1, 's']];
-    const [size, unit] = units.find(([least]) => past >= least) ?? [1, 's'];
-    return `${Math.floor(past / size)} ${unit}`;
+    const [size, unit] = units.find(([least]) => whole >= least) ?? [1, 's'];
+    return `${Math.floor(whole / size)} ${unit}`;
 }
+
+/** How long ago a Unix time in seconds is. */
+export const ago = (unix) => (unix === null || unix === undefined ? '–' : span(Date.now() / 1_000 - unix));
+
+/** In how long a Unix time in seconds is. */
+export const ahead = (unix) => span(unix - Date.now() / 1_000);
 
 export const plural = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;

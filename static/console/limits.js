@@ -1,7 +1,7 @@
-/** The limits and how often each was reached, other refusals, and the reasons of closed websockets. */
+/** The limits and how often each was reached, other refusals, recoveries, and the reasons of closed websockets. */
 import { html } from '../vendor/lit-html/lit-html.js';
 import { get } from './api.js';
-import { binary, milliseconds, number } from './format.js';
+import { binary, milliseconds, number, plural } from './format.js';
 import { since } from './lists.js';
 
 /** What a counter counts if several settings share it. */
@@ -26,6 +26,21 @@ const happenedFirst = (rows) => rows.toSorted((a, b) => (b.count > 0) - (a.count
 /** Highlights a count that may need an action of the operator. */
 const alarming = (count) => (count > 0 ? html`<span class="badge warn">${number(count)}</span>` : number(count));
 
+/** A table of failures, with their causes. */
+function failures(id, label, column, rows) {
+    return html`<div class="table-wrap" tabindex="0" role="region" aria-label=${label}><table id=${id}>
+        <thead><tr>
+            <th scope="col">Counter</th><th scope="col" class="number">${column}</th>
+            <th scope="col" class="number">Last</th>
+        </tr></thead>
+        <tbody>${happenedFirst(rows).map(({ counter, about, count, last: unix }) => html`<tr data-key=${counter}>
+            <th scope="row"><code>${counter}</code><span class="about">${marked(about)}</span></th>
+            <td class="number">${alarming(count)}</td>
+            <td class="number nowrap">${last(unix)}</td>
+        </tr>`)}</tbody>
+    </table></div>`;
+}
+
 export class Limits {
     title = 'Limits';
 
@@ -38,7 +53,7 @@ export class Limits {
             <h1 class="visually-hidden page-title" tabindex="-1">Limits</h1>
             ${this.report ? html`<div class="detail">
                 ${this.#limits()}
-                <div class="side">${this.#closed()}${this.#refused()}</div>
+                <div class="side">${this.#closed()}${this.#refused()}${this.#returned()}</div>
             </div>` : html`<p class="empty">Loading…</p>`}`;
     }
 
@@ -91,17 +106,17 @@ export class Limits {
     #refused() {
         return html`<section>
             <h2>Refused for other reasons</h2>
-            <div class="table-wrap" tabindex="0" role="region" aria-label="Table of other refusals"><table id="refused">
-                <thead><tr>
-                    <th scope="col">Counter</th><th scope="col" class="number">Refused</th>
-                    <th scope="col" class="number">Last</th>
-                </tr></thead>
-                <tbody>${this.report.refused.map(({ counter, about, count, last: unix }) => html`<tr data-key=${counter}>
-                    <th scope="row"><code>${counter}</code><span class="about">${marked(about)}</span></th>
-                    <td class="number">${alarming(count)}</td>
-                    <td class="number nowrap">${last(unix)}</td>
-                </tr>`)}</tbody>
-            </table></div>
+            ${failures('refused', 'Table of other refusals', 'Refused', this.report.refused)}
+        </section>`;
+    }
+
+    #returned() {
+        const { recovered, not_recovered: losses } = this.report;
+        return html`<section>
+            <h2>Not recovered</h2>
+            ${failures('not-recovered', 'Table of streams that were not recovered', 'Streams', losses)}
+            <p class="hint">Channels and private streams in which a returning client may have missed something.
+                ${plural(recovered, 'stream was', 'streams were')} recovered.</p>
         </section>`;
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// A token of this user, signed with the secret of the test servers. `more` replaces claims.
-fn token(user: &str, more: Value) -> String {
+pub fn token(user: &str, more: Value) -> String {
     let mut claims = json!({"sub": user, "exp": now_unix() + 60, "iat": now_unix()});
     for (name, value) in more.as_object().unwrap() {
         claims[name] = value.clone();
@@ -20,7 +20,7 @@ fn token(user: &str, more: Value) -> String {
 }
 
 /// A token that is accepted for three to four seconds, because of the leeway.
-fn expiring(user: &str) -> String {
+pub fn expiring(user: &str) -> String {
     token(user, json!({"exp": now_unix() - 1}))
 }
 
@@ -170,7 +170,46 @@ async fn a_bad_token_is_refused_with_the_reason_and_changes_nothing() {
         (422, Some("max_channels_per_connection"))
     );
     assert_eq!(backend.debug_value("connections").await, 0);
-    assert_eq!(backend.debug_value("tokens refused").await, 10);
+    let counted = ["expired", "malformed", "claims", "signature"]
+        .map(async |cause| backend.debug_value(&format!("tokens refused, {cause}")).await);
+    assert_eq!(futures_util::future::join_all(counted).await, [2, 4, 4, 0]);
+}
+
+/// Each cause of a refusal has a counter of its own, whichever way the token comes.
+#[actix_web::test]
+async fn refused_tokens_are_counted_by_cause() {
+    let server = TestServer::start(Settings { require_tokens: true, ..settings() });
+    let backend = server.backend();
+    let conn_id = id();
+    let mut socket = open(&backend, &token("ann", json!({})), &conn_id).await;
+    backend.post("/block", json!({"user": "bob", "tokens_before": now_unix() + 60})).await;
+    let (text, signature) =
+        token("ann", json!({})).rsplit_once('.').map(|(a, b)| (a.to_owned(), b.len())).unwrap();
+    let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", text.split_once('.').unwrap().1);
+    for (cause, token) in [
+        ("expired", token("ann", json!({"exp": now_unix() - 60}))),
+        ("not yet valid", token("ann", json!({"nbf": now_unix() + 60}))),
+        ("signature", format!("{text}.{}", "A".repeat(signature))),
+        ("key", unsigned),
+        ("claims", token("ann", json!({"aud": "other"}))),
+        ("malformed", "undefined".to_owned()),
+        ("revoked", token("bob", json!({}))),
+    ] {
+        let counter = format!("tokens refused, {cause}");
+        let (status, code, body) = refused(&backend, &format!("/ws?token={token}&conn_id={}", id())).await;
+        assert_eq!((status, &*code), (401, "token-refused"), "{cause}: {body}");
+        assert_eq!(backend.debug_value(&counter).await, 1, "a handshake, {cause}: {body}");
+        assert_eq!(poll(&backend, &format!("token={token}&conn_id={}", id())).await.status, 401);
+        assert_eq!(backend.debug_value(&counter).await, 2, "a poll, {cause}");
+        assert_eq!(coded(&replace(&backend, &conn_id, &token).await).1, "token-refused");
+        assert_eq!(backend.debug_value(&counter).await, 3, "a request, {cause}");
+        socket.1.text(&json!({"type": "token", "token": token}).to_string()).await;
+        assert!(elements(&mut socket).await[0]["error"].is_string());
+        assert_eq!(backend.debug_value(&counter).await, 4, "a websocket, {cause}");
+    }
+    assert_eq!(poll(&backend, &format!("conn_id={conn_id}")).await.status, 401);
+    assert_eq!(backend.debug_value("tokens refused, missing").await, 1);
+    assert_eq!(backend.debug_value("refusals of any kind").await, 7 * 4 + 1);
 }
 
 #[actix_web::test]

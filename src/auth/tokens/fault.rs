@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::config::MIN_TOKEN_SECRET_BYTES;
 use crate::http_error::Refusal;
+use crate::telemetry::causes::TokenCause;
 
 /// Why a token is refused. No variant contains a part of the token except the name of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,20 @@ pub enum TokenFault {
 impl TokenFault {
     pub fn claim(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Claim { name: name.into(), reason: reason.into() }
+    }
+
+    /// What operators act on.
+    pub fn cause(&self) -> TokenCause {
+        match self {
+            Self::Missing => TokenCause::Missing,
+            Self::TooLong { .. } | Self::Malformed => TokenCause::Malformed,
+            Self::Algorithm | Self::Key | Self::ShortSecret => TokenCause::Key,
+            Self::Signature => TokenCause::Signature,
+            Self::Audience | Self::Issuer | Self::Claim { .. } => TokenCause::Claims,
+            Self::Expired { .. } => TokenCause::Expired,
+            Self::NotYetValid { .. } | Self::IssuedAhead { .. } => TokenCause::NotYetValid,
+            Self::Revoked => TokenCause::Revoked,
+        }
     }
 
     /// The word for it in answers on an open websocket.

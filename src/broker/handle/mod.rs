@@ -15,12 +15,15 @@ use crate::limits::rate::PublishRates;
 use crate::limits::responses::Responses;
 use crate::limits::unauthenticated::UnauthenticatedBodies;
 use crate::telemetry::Counters;
+use crate::telemetry::causes::TokenCause;
 use crate::telemetry::in_flight::InFlight;
+use crate::telemetry::recorder::{ConnectionEvent, Recorder};
 use crate::telemetry::thread_health::ThreadHealth;
 use actix::{Addr, Context};
 pub use admission::address_refusal;
 use std::sync::Arc;
 use std::time::Instant;
+use uuid::Uuid;
 
 /// The actors of this process.
 pub struct Actors {
@@ -40,6 +43,7 @@ pub struct BrokerHandle {
     pub settings: Arc<Settings>,
     pub actors: Actors,
     pub counters: Arc<Counters>,
+    pub recorder: Arc<Recorder>,
     pub in_flight: Arc<InFlight>,
     /// Large response bodies that their clients have not read yet.
     pub responses: Arc<Responses>,
@@ -62,16 +66,23 @@ impl BrokerHandle {
         self.drain.has_begun()
     }
 
-    /// Counts a refusal that a limit, the origin of the page or a token caused. Called once for each refusal, where its response
-    /// is put into its final form.
+    /// Counts a refusal that a limit or the origin of the page caused. Called once for each refusal, where its response is
+    /// put into its final form.
     pub fn count(&self, refusal: &Refusal) {
-        match refusal {
-            Refusal::OriginNotAllowed => self.counters.refused_origin.add(1),
-            Refusal::TokenRefused(_) => self.counters.refused_token.add(1),
-            _ => {}
+        if *refusal == Refusal::OriginNotAllowed {
+            self.counters.refused_origin.add(1);
         }
         if let Some(limit) = refusal.limit() {
             self.counters.limits.count(limit);
+        }
+    }
+
+    /// Counts and records a refused token. Called once for each, where the fault is found; `conn_id` is the connection
+    /// that the client named.
+    pub fn note_refused_token(&self, conn_id: Option<Uuid>, cause: TokenCause) {
+        self.counters.refused_tokens.of(cause).add(1);
+        if let Some(conn_id) = conn_id {
+            self.recorder.note(conn_id, ConnectionEvent::TokenRefused(cause));
         }
     }
 

@@ -15,6 +15,7 @@ use crate::http_error::{OverLimit, Refusal};
 use crate::protocol::ids::{ChannelId, ConnectionSlot, HubId, SlotKey};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::settings::ChannelConfig;
+use crate::telemetry::causes::TokenCause;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -116,7 +117,12 @@ impl BrokerHandle {
 
     /// Creates or extends the connection of a valid token. Returns the connection's id.
     pub async fn grant_token(&self, grant: TokenGrant) -> Result<Result<Uuid, TokenGrantRefused>, Refusal> {
-        self.ask(move |registry, context| registry.grant_token(grant, context)).await
+        let conn_id = grant.connect.conn_id;
+        let granted = self.ask(move |registry, context| registry.grant_token(grant, context)).await?;
+        if granted == Err(TokenGrantRefused::Revoked) {
+            self.note_refused_token(conn_id, TokenCause::Revoked);
+        }
+        Ok(granted)
     }
 
     /// Blocks a user, or revokes the user's tokens. Open sessions stay.

@@ -143,9 +143,11 @@ impl HubShared {
     fn count_recovery(&self, key: SlotKey, subscription: &Subscription) {
         let Some(recovery) = &subscription.recovery else { return };
         if self.table.borrow_mut().slot(key).is_some() {
-            match recovery.verdict.recovered {
-                true => self.counters.streams_recovered.add(1),
-                false => self.counters.streams_not_recovered.add(1),
+            match &recovery.verdict.loss {
+                // A client that comes for the first time has nothing to recover.
+                None if recovery.resume.since.is_empty() => {}
+                None => self.counters.streams_recovered.add(1),
+                Some(loss) => self.counters.streams_not_recovered.of(loss.reason).add(1),
             }
         }
     }

@@ -286,7 +286,7 @@ impl SessionTable {
     /// slow or its next session will receive them. `text` replaces the text of the reason.
     pub fn close(&mut self, key: SlotKey, reason: CloseReason, text: Option<&str>) -> Option<Detached> {
         let send_queue = self.slot(key)?.send_queue.clone();
-        self.recording.note(key.index, || ConnectionEvent::Closed(reason));
+        self.recording.note(key.index, || ConnectionEvent::Closed(reason, text.map(Into::into)));
         if let Some(slot) = self.slot(key) {
             log::debug!("connection {}: session closed by the server, {}", slot.conn_id, reason.name());
         }

@@ -72,12 +72,13 @@ impl RegistryState {
 
     /// The details of a connection.
     pub fn describe_connection(&self, id: Uuid) -> Option<ConnectionDetails> {
-        let (_, record) = self.connection(id)?;
+        let (key, record) = self.connection(id)?;
         let names = record.channels.iter().filter_map(|id| self.channel(*id));
         let mut channels: Vec<_> = names.map(|channel| channel.identity.name.clone()).collect();
         channels.sort_unstable();
         channels.truncate(MAX_DETAILS);
-        Some(ConnectionDetails { row: self.row(record)?, channels })
+        let token_expires_unix = self.expiries.unix(key);
+        Some(ConnectionDetails { row: self.row(record)?, channels, token_expires_unix })
     }
 
     /// The details of a user.

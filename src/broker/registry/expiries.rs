@@ -9,34 +9,58 @@ use std::num::NonZeroU64;
 /// See the module's description.
 #[derive(Debug, Default)]
 pub struct TokenExpiries {
-    /// The time for each connection with a token, in ms of the registry's clock; `None` once it has expired.
-    at: FxHashMap<ConnKey, Option<NonZeroU64>>,
+    tokens: FxHashMap<ConnKey, Expiry>,
     due: Deadlines,
 }
 
+#[derive(Debug, Default)]
+struct Expiry {
+    /// The claim `exp`, in Unix seconds.
+    unix: u64,
+    /// The time at which the server ends the session, in ms of the registry's clock; `None` once it has passed.
+    due: Option<NonZeroU64>,
+}
+
 impl TokenExpiries {
-    /// Sets the time at which the connection's token expires.
-    pub fn set(&mut self, conn: ConnKey, at: u64) {
-        self.due.set(conn, self.at.entry(conn).or_default(), Some(at));
+    /// Sets the expiry of the connection's token: the claim, and the time at which the session ends. True if the claim is
+    /// a new one.
+    pub fn set(&mut self, conn: ConnKey, unix: u64, due: u64) -> bool {
+        let token = self.tokens.entry(conn).or_default();
+        self.due.set(conn, &mut token.due, Some(due));
+        std::mem::replace(&mut token.unix, unix) != unix
+    }
+
+    /// Reports the connection's expired token again at this time.
+    pub fn retry(&mut self, conn: ConnKey, at: u64) {
+        if let Some(token) = self.tokens.get_mut(&conn) {
+            self.due.set(conn, &mut token.due, Some(at));
+        }
+    }
+
+    /// When the connection's token expires or has expired, in Unix seconds. `None` if the connection has no token.
+    pub fn unix(&self, conn: ConnKey) -> Option<u64> {
+        self.tokens.get(&conn).map(|token| token.unix)
     }
 
     /// Forgets the connection's token: it has none any more, or has ended.
     pub fn remove(&mut self, conn: ConnKey) {
-        if let Some(mut at) = self.at.remove(&conn) {
-            self.due.set(conn, &mut at, None);
+        if let Some(mut token) = self.tokens.remove(&conn) {
+            self.due.set(conn, &mut token.due, None);
         }
     }
 
     /// The next connection whose token has expired since the last call.
     pub fn next_due(&mut self, now: u64) -> Option<ConnKey> {
         let conn = self.due.next_due(now)?;
-        self.at.insert(conn, None);
+        if let Some(token) = self.tokens.get_mut(&conn) {
+            token.due = None;
+        }
         Some(conn)
     }
 
     /// Whether the connection's token has expired, as far as [`TokenExpiries::next_due`] has reported it.
     pub fn is_expired(&self, conn: ConnKey) -> bool {
-        self.at.get(&conn) == Some(&None)
+        self.tokens.get(&conn).is_some_and(|token| token.due.is_none())
     }
 }
 
@@ -48,16 +72,23 @@ mod tests {
     fn an_expired_token_stays_expired_until_the_next_one() {
         let (mut expiries, conn) = (TokenExpiries::default(), ConnKey { index: 1, generation: 1 });
         let other = ConnKey { index: 2, generation: 1 };
-        expiries.set(conn, 100);
-        expiries.set(conn, 50);
-        expiries.set(other, 60);
+        assert!(expiries.set(conn, 7, 100));
+        assert!(!expiries.set(conn, 7, 50));
+        expiries.set(other, 8, 60);
+        assert_eq!((expiries.unix(conn), expiries.unix(other)), (Some(7), Some(8)));
         assert_eq!((expiries.next_due(49), expiries.is_expired(conn)), (None, false));
         assert_eq!((expiries.next_due(55), expiries.next_due(55)), (Some(conn), None));
         assert!(expiries.is_expired(conn) && !expiries.is_expired(other));
-        expiries.set(conn, 200);
-        assert!(!expiries.is_expired(conn));
+        assert_eq!(expiries.unix(conn), Some(7));
+        expiries.retry(conn, 80);
+        assert_eq!((expiries.next_due(79), expiries.next_due(80)), (Some(other), Some(conn)));
+        assert!(expiries.set(conn, 9, 200) && !expiries.is_expired(conn));
         expiries.remove(conn);
         expiries.remove(other);
-        assert_eq!((expiries.next_due(u64::MAX), expiries.at.len()), (None, 0));
+        expiries.retry(other, 300);
+        assert_eq!(
+            (expiries.next_due(u64::MAX), expiries.tokens.len(), expiries.unix(conn)),
+            (None, 0, None)
+        );
     }
 }

@@ -5,6 +5,7 @@ use crate::broker::hub::messages::ToHub;
 use crate::broker::requests::{Connect, ConnectRefused, TokenGrant, TokenGrantRefused};
 use crate::protocol::ids::ConnKey;
 use crate::protocol::websocket::close::CloseReason;
+use crate::telemetry::recorder::ConnectionEvent;
 use uuid::Uuid;
 
 /// The time until the next check of a session that is being replaced when its token expires, in ms.
@@ -23,7 +24,7 @@ impl RegistryState {
         now: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<Uuid, TokenGrantRefused> {
-        let TokenGrant { mut connect, public_keys, issued_unix, valid_for_ms, creates } = grant;
+        let TokenGrant { mut connect, public_keys, issued_unix, expires_unix, valid_for_ms, creates } = grant;
         if self.blocks.is_blocked(&connect.username, now) {
             return Err(TokenGrantRefused::Connect(ConnectRefused::Blocked));
         }
@@ -49,8 +50,10 @@ impl RegistryState {
                 self.connect(connect, now, effects).map_err(TokenGrantRefused::Connect)?.conn_id
             }
         };
-        if let Some((key, _)) = self.connection(conn_id) {
-            self.expiries.set(key, now.saturating_add(valid_for_ms));
+        if let Some((key, _)) = self.connection(conn_id)
+            && self.expiries.set(key, expires_unix, now.saturating_add(valid_for_ms))
+        {
+            effects.push(Effect::Record(conn_id, ConnectionEvent::TokenAccepted { expires_unix }));
         }
         Ok(conn_id)
     }
@@ -77,15 +80,17 @@ impl RegistryState {
         for expired in 0..at_most {
             let Some(key) = self.expiries.next_due(now) else { return expired };
             let Some(connection) = self.get_mut(key) else { continue };
-            match &connection.phase {
-                Phase::Attached(location, transport) if transport.keep_alive().is_some() => {
-                    let location = *location;
-                    connection.phase = Phase::releasing(location);
-                    let release = ToHub::Release(location.slot, CloseReason::NeedsToken.into());
-                    effects.push(Effect::Hub(location.hub, release));
-                }
-                Phase::Releasing(_) => self.expiries.set(key, now + RETRY_MS),
-                _ => {}
+            if matches!(connection.phase, Phase::Releasing(_)) {
+                self.expiries.retry(key, now + RETRY_MS);
+                continue;
+            }
+            effects.push(Effect::Record(connection.id, ConnectionEvent::TokenExpired));
+            if let Phase::Attached(location, transport) = connection.phase
+                && transport.keep_alive().is_some()
+            {
+                connection.phase = Phase::releasing(location);
+                let release = ToHub::Release(location.slot, CloseReason::NeedsToken.into());
+                effects.push(Effect::Hub(location.hub, release));
             }
         }
         at_most
@@ -117,7 +122,14 @@ mod tests {
             state_public_keys: Vec::new(),
             channel_configs: Vec::new(),
         };
-        TokenGrant { connect, public_keys: None, issued_unix: Some(1_000), valid_for_ms, creates: true }
+        TokenGrant {
+            connect,
+            public_keys: None,
+            issued_unix: Some(1_000),
+            expires_unix: 2_000 + valid_for_ms,
+            valid_for_ms,
+            creates: true,
+        }
     }
 
     fn state() -> RegistryState {

@@ -31,6 +31,7 @@ use crate::protocol::ids::{ChannelId, Epoch};
 use crate::protocol::time::Timestamp;
 use crate::telemetry::Counters;
 use crate::telemetry::in_flight::{BoundedCounter, InFlight};
+use crate::telemetry::recorder::Recorder;
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
 use drain_schedule::DrainSchedule;
 use messages::Publish;
@@ -63,6 +64,7 @@ pub struct RegistryParts {
     pub private_messages: Addr<PrivateMessages>,
     pub counters: Arc<Counters>,
     pub in_flight: Arc<InFlight>,
+    pub recorder: Arc<Recorder>,
 }
 
 /// The registry actor.
@@ -182,6 +184,9 @@ impl Registry {
                 Effect::Channel(id, message) => self.send_to_channel(id, message),
                 Effect::PrivateMessages(message) => self.send_to_private_messages(message),
                 Effect::Hub(id, message) => self.parts.hubs.send(id, message),
+                Effect::Record(conn_id, event) => {
+                    self.parts.recorder.note(conn_id, event);
+                }
             }
         }
         // The next request reuses this memory, unless it has become large.

@@ -18,6 +18,7 @@ use crate::protocol::position::Since;
 use crate::protocol::settings::{ChannelConfig, ChannelSettings};
 use crate::protocol::time::Timestamp;
 use crate::send_queue::Transport;
+use crate::telemetry::recorder::ConnectionEvent;
 use indexmap::IndexMap;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -38,6 +39,8 @@ pub enum Effect {
     PrivateMessages(ToPrivateMessages),
     /// Sends to a hub.
     Hub(HubId, ToHub),
+    /// Records an event of a connection, if it is recorded.
+    Record(Uuid, ConnectionEvent),
 }
 
 /// Times after which connections and users change automatically, in ms.

@@ -154,6 +154,7 @@ async fn describe(broker: &BrokerHandle, id: Uuid) -> Result<Built, Refusal> {
     if let Value::Object(members) = &mut answer {
         let names: Vec<&str> = details.channels.iter().map(|name| &**name).collect();
         members.insert("channel_names".into(), json!(names));
+        members.insert("token_expires".into(), json!(details.token_expires_unix));
     }
     Built::of(&answer, 0)
 }

@@ -1,5 +1,5 @@
-//! GET /admin/limits.json: every limit with its count and the time of its last hit, and the reasons for which sockets
-//! were closed.
+//! GET /admin/limits.json: every limit with its count and the time of its last hit, and the reasons for which requests were
+//! refused, clients not recovered and sockets closed.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -12,9 +12,7 @@ use crate::http::polled::Built;
 use crate::http_error::Refusal;
 use crate::protocol::websocket::close::CloseReason;
 use crate::telemetry::limits::Limit;
-use crate::telemetry::metrics::{
-    LOG_DROPPED, REFUSED_BUSY, REFUSED_MALFORMED, REFUSED_NO_FILES, REFUSED_ORIGIN, REFUSED_TOKEN,
-};
+use crate::telemetry::metrics::{self, Failure, FailureEffect, Metric, REFUSED_BUSY};
 use crate::telemetry::{Counters, GONE, LastSeen};
 
 /// Settings at whose value the server refuses requests as busy.
@@ -27,15 +25,6 @@ const BUSY: [&str; 5] = [
 ];
 /// The setting at whose value a websocket is closed with 1009.
 const TOO_BIG: &str = "max_client_message_bytes";
-/// Refusals for which no setting is responsible.
-const OTHER_REFUSALS: [(&str, &str); 5] = [
-    (REFUSED_ORIGIN, "the requesting page has an origin that is not in `allowed_origins`"),
-    (REFUSED_MALFORMED, "the client's request is not HTTP, or is malformed"),
-    (REFUSED_TOKEN, "a connection token is missing, expired, revoked or not valid"),
-    (REFUSED_NO_FILES, "the process has no free file descriptor"),
-    (LOG_DROPPED, "the log queue was full because nothing reads the log, or writing a line failed"),
-];
-
 /// GET /admin/limits.json.
 ///
 /// # Errors
@@ -57,9 +46,12 @@ fn describe(settings: &Settings, counters: &Counters, last_seen: &LastSeen) -> V
     let row = |(counter, bounds): (Option<&'static str>, Vec<SettingBound>)| {
         limit(counter, &bounds, counters, last_seen)
     };
-    let refused = OTHER_REFUSALS.map(|(name, about)| {
-        json!({ "counter": name, "about": about, "count": count(counters, name), "last": last_seen.of(name) })
-    });
+    let failures = |effects: &[FailureEffect]| {
+        let rows = metrics::failures(counters)
+            .filter(|(metric, failure, _)| metric.name != REFUSED_BUSY && effects.contains(&failure.effect));
+        let row = |(metric, failure, count): (&Metric, Failure, u64)| json!({ "counter": metric.name, "about": failure.about, "count": count, "last": last_seen.of(metric.name) });
+        rows.map(row).collect::<Vec<_>>()
+    };
     let closed = counters.closes.reasons().map(|(reason, count)| {
         let name = reason.map_or(GONE, CloseReason::name);
         let about = reason.map_or("the socket ended without a close frame", CloseReason::occasion);
@@ -68,7 +60,9 @@ fn describe(settings: &Settings, counters: &Counters, last_seen: &LastSeen) -> V
     });
     json!({
         "limits": grouped(settings).into_iter().map(row).collect::<Vec<_>>(),
-        "refused": refused,
+        "refused": failures(&[FailureEffect::Refused, FailureEffect::Lost]),
+        "recovered": counters.streams_recovered.get(),
+        "not_recovered": failures(&[FailureEffect::NotRecovered]),
         "closed": closed.collect::<Vec<_>>(),
     })
 }
@@ -114,6 +108,7 @@ fn counter_of(setting: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::position::LossReason;
 
     #[test]
     fn every_counted_limit_is_shown_once() {
@@ -135,6 +130,8 @@ mod tests {
         counters.limits.count(Limit::Sessions);
         counters.closes.count(Some(CloseReason::TooBig));
         counters.refused_origin.add(2);
+        counters.streams_not_recovered.of(LossReason::Evicted).add(3);
+        counters.streams_recovered.add(4);
         last_seen.look(counters.failure_counts(), 1_700_000_000);
         let report = describe(&settings, &counters, &last_seen);
         assert_eq!(report["limits"][0]["settings"][0]["bound"], 7);
@@ -142,7 +139,14 @@ mod tests {
             (&report["limits"][0]["count"], &report["limits"][0]["last"]),
             (&json!(1), &json!(1_700_000_000))
         );
-        assert_eq!(report["refused"][0]["count"], 2);
+        let row_of = |list: &str, counter: &str| {
+            report[list].as_array().unwrap().iter().find(|row| row["counter"] == counter).cloned()
+        };
+        assert_eq!(row_of("refused", "refused_origin").unwrap()["count"], 2);
+        assert_eq!(row_of("refused", REFUSED_BUSY), None, "a limit is responsible");
+        let evicted = row_of("not_recovered", "not_recovered_evicted").unwrap();
+        assert_eq!((&evicted["count"], &evicted["last"]), (&json!(3), &json!(1_700_000_000)));
+        assert_eq!(report["recovered"], 4);
         let too_big = json!({"reason": "too_big", "code": 1009, "count": 1, "last": 1_700_000_000,
             "about": "the client sent more than `max_client_message_bytes`"});
         assert_eq!(report["closed"][4], too_big);

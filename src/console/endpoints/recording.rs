@@ -1,5 +1,6 @@
 //! GET /admin/recording.json: the events in the flight recorder, immediately or as soon as there are some.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,10 +164,18 @@ fn connection_event(event: &ConnectionEvent, names: &StreamNames) -> Value {
             json!({ "event": "answered", "frames": frames, "bytes": bytes })
         }
         ConnectionEvent::Taken(taken) => json!({ "event": if *taken { "taken" } else { "not_taken" } }),
-        ConnectionEvent::Closed(reason) => {
-            json!({ "event": "closed", "code": reason.code(), "reason": reason.text() })
+        ConnectionEvent::Closed(reason, text) => {
+            let text = text.as_deref().map_or_else(|| reason.text(), Cow::Borrowed);
+            json!({ "event": "closed", "code": reason.code(), "reason": text })
         }
         ConnectionEvent::Detached => json!({ "event": "detached" }),
+        ConnectionEvent::TokenAccepted { expires_unix } => {
+            json!({ "event": "token_accepted", "expires": expires_unix })
+        }
+        ConnectionEvent::TokenRefused(cause) => {
+            json!({ "event": "token_refused", "reason": cause.name() })
+        }
+        ConnectionEvent::TokenExpired => json!({ "event": "token_expired" }),
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod buffer;
 
+use super::causes::TokenCause;
 use crate::protocol::frame::Frame;
 use crate::protocol::ids::{ChannelId, Offset, Stream};
 use crate::protocol::time::Timestamp;
@@ -55,10 +56,16 @@ pub enum ConnectionEvent {
     Answered(usize, usize),
     /// Whether the kernel has accepted the response of the poll.
     Taken(bool),
-    /// The session is closed for this reason.
-    Closed(CloseReason),
+    /// The session is closed for this reason, with this text instead of the reason's own.
+    Closed(CloseReason, Option<Box<str>>),
     /// The session has ended.
     Detached,
+    /// The connection has a token with this claim `exp` now, in Unix seconds.
+    TokenAccepted { expires_unix: u64 },
+    /// The client sent no valid token. The connection stays as it is.
+    TokenRefused(TokenCause),
+    /// The connection's token has expired.
+    TokenExpired,
 }
 
 /// What a returning client had of a stream.
@@ -156,6 +163,7 @@ impl Weigh for ConnectionEvent {
     fn weight(&self) -> usize {
         match self {
             ConnectionEvent::Frame { head, .. } => head.weight(),
+            ConnectionEvent::Closed(_, text) => text.as_ref().map_or(0, |text| text.len()),
             _ => 0,
         }
     }
@@ -229,7 +237,8 @@ impl Recorder {
 
     /// Records an event of a connection. Returns false if the connection is no longer recorded.
     pub fn note(&self, conn_id: Uuid, event: ConnectionEvent) -> bool {
-        let noted = locked(&self.connections).record(conn_id, now_ms(), event);
+        let noted = self.num_recorded.load(Ordering::Relaxed) > 0
+            && locked(&self.connections).record(conn_id, now_ms(), event);
         self.notify(noted)
     }
 

@@ -163,7 +163,7 @@ impl Actor for EventSession {
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
         if self.is_behind() {
-            self.hub.note(self.slot, || ConnectionEvent::Closed(CloseReason::TooBig));
+            self.hub.note(self.slot, || ConnectionEvent::Closed(CloseReason::TooBig, None));
             self.hub.count_closed(Some(CloseReason::TooBig));
         } else if !matches!(self.stage, StreamStage::Refused) {
             self.hub.count_closed(self.send_queue.closing());

@@ -139,7 +139,7 @@ impl WebsocketSession {
     fn close(&mut self, reason: CloseReason) {
         self.decoder = None;
         let CloseReason::ByPeer(_) = reason else { return self.hub.close(self.slot, reason) };
-        self.hub.note(self.slot, || ConnectionEvent::Closed(reason));
+        self.hub.note(self.slot, || ConnectionEvent::Closed(reason, None));
         self.hub.detach(self.slot);
         if let Some(socket) = self.send_queue.stream() {
             delay_output(socket);

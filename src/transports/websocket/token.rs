@@ -1,11 +1,11 @@
 //! The token of a websocket: it arrives with the handshake, and the client may replace it while the session is open.
 
-use crate::api::token::grant_now;
+use crate::api::token::accepted_grant;
 use crate::auth::Gate;
 use crate::auth::guard::now_unix;
 use crate::auth::tokens::TokenFault;
 use crate::broker::handle::BrokerHandle;
-use crate::broker::requests::TokenGrant;
+use crate::broker::requests::{TokenGrant, TokenGrantRefused};
 use crate::http_error::Refusal;
 use crate::protocol::websocket::{Opcode, frame};
 use crate::send_queue::SendQueue;
@@ -104,22 +104,16 @@ impl TokenExchange {
 impl TokenRefresher {
     /// The time at which the new token expires, or a word for the reason of the refusal.
     async fn replace(&self, token: &str) -> Result<u64, &'static str> {
-        let token = self.gate.verify_token_of(token, self.peer, self.is_local, now_unix());
-        let token = token.map_err(|fault| self.refused(fault))?;
-        let grant = grant_now(&self.gate, &token, Some(self.conn_id)).map_err(|fault| self.refused(fault))?;
+        let verified = self.gate.verify_token_of(token, self.peer, self.is_local, now_unix());
+        let granted = accepted_grant(&self.broker, verified, Some(self.conn_id));
+        let grant = granted.map_err(|fault| fault.word())?;
+        let expires = grant.expires_unix;
         let grant = TokenGrant { creates: false, ..grant };
         match self.broker.grant_token(grant).await.map_err(|refusal| refusal.code())? {
-            Ok(_) => Ok(token.expires_unix),
-            Err(refused) => Err(match Refusal::from(refused) {
-                Refusal::TokenRefused(_) => self.refused(TokenFault::Revoked),
-                refusal => refusal.code(),
-            }),
+            Ok(_) => Ok(expires),
+            Err(TokenGrantRefused::Revoked) => Err(TokenFault::Revoked.word()),
+            Err(refused) => Err(Refusal::from(refused).code()),
         }
-    }
-
-    fn refused(&self, fault: TokenFault) -> &'static str {
-        self.broker.counters.refused_token.add(1);
-        fault.word()
     }
 }
 

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { call } from '../support/api.mjs';
+import { call, signedToken } from '../support/api.mjs';
 import { checkAccessibility } from '../support/axe.js';
 import { Tab, launch } from '../support/browser.mjs';
+import { open as openSocket } from '../support/crowd.mjs';
 import { ADMIN, SECRET, Server } from '../support/server.mjs';
 import { Visitor } from '../support/visitor.mjs';
 
@@ -211,6 +212,34 @@ test('the flight recorder shows why a message arrived or not', async () => {
     tab.assertNoProblems();
 });
 
+test('the page of a connection shows its token, and what became of it', async () => {
+    const id = '7c3d5a0e-4c5c-4b7e-9d5e-0c8a8f1f2a3b';
+    await call(server, '/connect', { username: 'fay', conn_id: id, channels: ['demo:lobby'] });
+    await open(`#/connection/${id}`);
+    await page.getByText('The connection does not expire.').waitFor();
+    await page.getByRole('button', { name: 'Record this connection' }).click();
+    await page.getByText('There are no events yet.').waitFor();
+    const positions = JSON.stringify({ 'demo:lobby': '00000000.7' });
+    const socket = await openSocket(server, id, { token: signedToken('fay', 90), resume: 1, positions });
+    await page.locator('[data-event="token_accepted"]').waitFor();
+    const lobby = page.locator('[data-event="listening"]', { hasText: 'demo:lobby' });
+    await lobby.getByText('its position is from before a restart').waitFor();
+    await page.getByText(/^expires in (1 min|[0-9]+ s)$/).waitFor();
+    const replace = (seconds) => fetch(`${server.url}/token`, {
+        method: 'POST',
+        body: JSON.stringify({ conn_id: id, token: signedToken('fay', seconds) }),
+    });
+    assert.equal((await replace(-60)).status, 401);
+    await page.locator('[data-event="token_refused"]').getByText('it has expired').waitFor();
+    // Such a token is accepted for three to four seconds, because of the tolerance.
+    assert.equal((await replace(-1)).status, 200);
+    await page.locator('[data-event="closed"]').getByText('Closed with 4005: token expired').waitFor();
+    await page.locator('.facts .badge', { hasText: 'expired' }).waitFor();
+    await inspect('console-token');
+    socket.destroy();
+    tab.assertNoProblems();
+});
+
 test('a user can be viewed, and disconnected after a confirmation', async () => {
     await section('Users').click();
     await row('users', 'demo:ada').waitFor();
@@ -264,6 +293,9 @@ test('the limits page shows bounds, counts and times, and why websockets were cl
     const ended = row('closed', 'the connection was ended');
     assert.match(await ended.textContent(), /1000[^]*ended[^]*[1-9][^]*ago/);
     await row('refused', 'refused_origin').getByText('allowed_origins').waitFor();
+    // The tests above refused a token, and a page returned with a position that the server does not know.
+    assert.match(await row('refused', 'refused_token_expired').textContent(), /[^]*1[^]*ago/);
+    assert.match(await row('not-recovered', 'not_recovered_epoch').textContent(), /[^]*1[^]*ago/);
     await inspect('console-limits');
     // Reached limits come first.
     assert.match((await names('limits'))[0], /^max_channel_name_length/);

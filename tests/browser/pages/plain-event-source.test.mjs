@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
+import { signedToken } from '../support/api.mjs';
 import { launch } from '../support/browser.mjs';
 import { Gate } from '../support/gate.mjs';
 import { Server } from '../support/server.mjs';
 import { Site } from '../support/site.mjs';
-import { signedToken } from '../support/token.mjs';
 
 const LIMIT_MS = 30_000;
 const CHANNELS = ['lobby', 'news'];
@@ -20,6 +20,9 @@ before(async () => {
     browser = await launch();
 });
 after(() => browser?.close());
+
+/** A token with which the stream makes its connection, also after a restart. */
+const token = () => signedToken('ada', 3600, { channels: CHANNELS });
 
 const page = (url) => `<script>
 window.numbers = { lobby: [], news: [] };
@@ -48,7 +51,7 @@ async function visit(context) {
     context.after(() => server.stop());
     const gate = await Gate.start(server);
     context.after(() => gate.stop());
-    const url = `${gate.url}/sse?conn_id=${randomUUID()}&token=${signedToken({ channels: CHANNELS })}`;
+    const url = `${gate.url}/sse?conn_id=${randomUUID()}&token=${token()}`;
     const site = await Site.start(server, { '/': page(url) });
     context.after(() => site.stop());
     const tab = await browser.newPage();

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
+import { signedToken } from '../support/api.mjs';
 import { launch } from '../support/browser.mjs';
 import { Server } from '../support/server.mjs';
 import { Site } from '../support/site.mjs';
-import { signedToken } from '../support/token.mjs';
 
 const LIMIT_MS = 30_000;
 
@@ -15,6 +15,9 @@ before(async () => {
     browser = await launch();
 });
 after(() => browser?.close());
+
+/** A token of the application for `ada`. */
+const tokenFor = (seconds) => signedToken('ada', seconds, { channels: ['lobby'] });
 
 const page = (server, options) => `<script type="module">
 import { ChannelStreamConnection } from 'channelstream-browser';
@@ -52,7 +55,7 @@ async function visit(context, { options = {}, first = 3600, later = 3600 } = {})
     let issued = 0;
     await tab.exposeFunction('issue', () => {
         issued += 1;
-        return signedToken({ channels: ['lobby'], seconds: issued === 1 ? first : later });
+        return tokenFor(issued === 1 ? first : later);
     });
     await tab.goto(site.url);
     const asked = () => tab.evaluate(() => window.asked);

@@ -17,12 +17,13 @@ export async function makeChannels(server, count) {
     }
 }
 
-/** Opens the websocket of a connection. */
-export async function open(server, connId) {
+/** Opens the websocket of a connection, with further parameters of the query. */
+export async function open(server, connId, parameters = {}) {
+    const query = new URLSearchParams({ conn_id: connId, ...parameters });
     const socket = connect(server.port, '127.0.0.1');
     socket.on('error', () => {});
     await once(socket, 'connect');
-    socket.write(`GET /ws?conn_id=${connId} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`
+    socket.write(`GET /ws?${query} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`
         + 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n');
     const [answer] = await once(socket, 'data');
     if (!answer.toString().startsWith('HTTP/1.1 101')) {

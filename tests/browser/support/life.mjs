@@ -1,7 +1,7 @@
 /** Simulated activity: users who connect, listen and leave, and an application that publishes in waves. */
 import { setTimeout as pause } from 'node:timers/promises';
 
-import { call } from './api.mjs';
+import { call, signedToken } from './api.mjs';
 import { open } from './crowd.mjs';
 
 export const CHANNELS = ['news', 'support', 'orders/eu', 'orders/us', 'team chat', 'alerts', 'dashboard', 'stock ticker'];
@@ -12,14 +12,15 @@ const TURN_MS = 100;
 const settings = (index) => ({ store_history: index % 2 === 0, history_size: 20, notify_presence: index % 3 === 0 });
 
 async function join(server, index) {
+    const username = `user-${index % USERS}`;
     const { conn_id: connId } = await call(server, '/connect', {
-        username: `user-${index % USERS}`,
+        username,
         channels: CHANNELS.filter((_, channel) => (index + channel) % 3 === 0),
         user_state: { color: ['red', 'green', 'blue'][index % 3], status: 'available' },
         state_public_keys: ['color'],
         info: { include_history: false, include_users: false },
     });
-    return open(server, connId);
+    return open(server, connId, index % 3 === 1 ? { token: signedToken(username, 3_000) } : {});
 }
 
 /** Publishes messages. Every fifth one excludes `user-1`, so that a recording shows different outcomes. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { ago, binary, bytes, milliseconds, percent, plural, rate } from '../../../static/console/format.js';
+import { ago, ahead, binary, bytes, milliseconds, percent, plural, rate } from '../../../static/console/format.js';
 import { here, href } from '../../../static/console/router.js';
 import { Series } from '../../../static/console/series.js';
 
@@ -60,6 +60,7 @@ test('numbers and sizes are formatted for people', () => {
     assert.deepEqual([percent(0.5), plural(1, 'user'), plural(2, 'user')], ['0.5 %', '1 user', '2 users']);
     const now = Date.now() / 1_000;
     assert.deepEqual([now, now - 59, now - 61, now - 7_300, now - 200_000, null].map(ago), ['0 s', '59 s', '1 min', '2 h', '2 d', '–']);
+    assert.deepEqual([now - 5, now + 45, now + 3_700].map(ahead), ['0 s', '45 s', '1 h']);
 });
 
 test('an address preserves names of channels', () => {

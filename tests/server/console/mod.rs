@@ -7,3 +7,4 @@ mod figures;
 mod limits;
 mod commands;
 mod recorder;
+mod tokens;

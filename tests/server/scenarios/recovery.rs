@@ -42,8 +42,12 @@ impl Page {
     /// Reads until `count` frames have arrived, and a cursor behind them if `cursor` is set.
     async fn read(&mut self, listener: &mut Listener, count: usize, cursor: bool) {
         let before = self.frames.len();
+        while self.frames.len() < before + count {
+            self.take(listener.event().await);
+        }
+        // One that came before the frames does not cover them.
         self.cursor = self.cursor.take().filter(|_| !cursor);
-        while self.frames.len() < before + count || (cursor && self.cursor.is_none()) {
+        while cursor && self.cursor.is_none() {
             self.take(listener.event().await);
         }
     }
