@@ -7,11 +7,15 @@
 
 mod account;
 mod actions;
+mod draws;
 mod invariants;
+mod log;
+mod page;
 mod peers;
 mod requests;
 mod returning;
 mod stations;
+mod streams;
 mod tests;
 
 use crate::broker::channel::messages::ToChannel;
@@ -29,10 +33,12 @@ use crate::protocol::ids::{ConnKey, HubId, UserId};
 use crate::protocol::message::Delivery;
 use crate::protocol::settings::ChannelSettings;
 use account::ExpectedDeliveries;
+use log::Log;
+use page::Page;
 use peers::Session;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use returning::{Log, Page, SERVER};
+use returning::SERVER;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;

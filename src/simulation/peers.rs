@@ -2,7 +2,7 @@
 //! accepted counts as received, because a server cannot guarantee more.
 
 use super::account::{number_of_delete, number_of_edit};
-use super::returning::Returns;
+use super::page::Returns;
 use super::{ANSWER_MS, ToRegistry, WAIT_MS, World};
 use crate::fixtures::{Seen, seen, whole_frames};
 use crate::protocol::ids::{ConnKey, ConnectionSlot, HubId, SlotKey};

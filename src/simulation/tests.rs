@@ -2,7 +2,8 @@
 
 use super::Rules;
 use super::World;
-use super::actions::{Action, act, all_conn_ids, draw, draw_returning};
+use super::actions::{Action, act, all_conn_ids};
+use super::draws::{draw, draw_returning};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
