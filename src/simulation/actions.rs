@@ -2,9 +2,11 @@
 //! part.
 
 use super::World;
+use super::admission::Token;
 use super::page::Returns;
 use crate::fixtures::{delete, edit, message, payload};
 use crate::protocol::message::{Delete, Edit};
+use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::Transport;
 use uuid::Uuid;
 
@@ -77,6 +79,27 @@ pub enum Action {
     Pass {
         ms: u64,
     },
+    /// A client presents a token that was issued some time ago. It creates the connection, or only refreshes it.
+    Present {
+        client: u8,
+        channels: u8,
+        age_ms: u64,
+        valid_ms: u64,
+        creates: bool,
+    },
+    /// The application blocks a user for some time, or revokes the user's tokens.
+    Block {
+        client: u8,
+        seconds: Option<u64>,
+    },
+    Unblock {
+        client: u8,
+    },
+    /// The application ends the connections of a user.
+    End {
+        client: u8,
+        reason: CloseReason,
+    },
     Publish {
         channel: u8,
         only: u8,
@@ -143,6 +166,17 @@ pub fn act(world: &mut World, action: &Action) {
             world.with_session(session, |world, at| world.advance_poll(at, taken))
         }
         Action::Pass { ms } => world.pass(ms),
+        Action::Present { client, channels, age_ms, valid_ms, creates } => world.present(Token {
+            conn_id: conn_id(client),
+            user: user(client),
+            channels: chosen(channels, 'c', 3),
+            issued: world.now.saturating_sub(age_ms),
+            valid_ms,
+            creates,
+        }),
+        Action::Block { client, seconds } => world.block(user(client), seconds),
+        Action::Unblock { client } => world.unblock(&user(client)),
+        Action::End { client, reason } => world.end(&user(client), reason),
         Action::Publish { channel, only, except, fill } => publish(world, channel, only, except, fill),
         Action::Private { users } => {
             let mut message = message(world.next_number());

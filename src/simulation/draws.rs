@@ -3,6 +3,9 @@
 use super::actions::{Action, CONNECTIONS, RETURNING, conn_id};
 use super::page::Returns;
 use super::{Rng, Rules};
+use crate::config::{ChannelRules, PresenceMode, Replay};
+use crate::protocol::settings::ChannelSettings;
+use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::Transport;
 
 /// The most actions of a run.
@@ -33,6 +36,68 @@ pub fn draw_returning(seed: u64) -> (Rules, Vec<Action>) {
         mixed.push(action);
     }
     (rules, mixed)
+}
+
+/// The same run, where the operator has rules for the channels, and the application gives tokens, blocks users and ends
+/// their connections.
+pub fn draw_ruled(seed: u64) -> (Rules, Vec<Action>) {
+    let (mut rules, actions) = draw_returning(seed);
+    let mut rng = Rng::new(seed.rotate_left(32));
+    rules.channels = (0..).zip(&rules.settings).map(|of| of_channel(&mut rng, of)).collect();
+    let every = rng.pick(&[3, 6, 20]);
+    let mut mixed = Vec::new();
+    for action in actions {
+        if rng.once_in(every) {
+            mixed.push(of_application(&mut rng));
+        }
+        mixed.push(action);
+    }
+    (rules, mixed)
+}
+
+fn of_channel(rng: &mut Rng, (index, settings): (usize, &ChannelSettings)) -> ChannelRules {
+    ChannelRules {
+        pattern: format!("c{index}"),
+        // Tokens create channels without settings of their own.
+        defaults: settings.clone().into(),
+        frames_age_s: rng.pick(&[0, 0, 1, 4]),
+        replay: rng.pick(&[Replay::Absence, Replay::Members]),
+        presence: rng.pick(&[
+            PresenceMode::Events,
+            PresenceMode::Diffs,
+            PresenceMode::Counts,
+            PresenceMode::None,
+        ]),
+        presence_ms: rng.pick(&[50, 400]),
+        lists_up_to: rng.pick(&[0, 0, 2]),
+        flap_ms: rng.pick(&[0, 150, 900]),
+        ..ChannelRules::default()
+    }
+}
+
+fn of_application(rng: &mut Rng) -> Action {
+    let is_returning = rng.once_in(3);
+    let client = match is_returning {
+        true => RETURNING + rng.below(RETURNING_CLIENTS.into()) as u8,
+        false => rng.below(CONNECTIONS.into()) as u8,
+    };
+    match rng.below(16) {
+        0 => Action::Block { client, seconds: Some(1 + rng.below(4)) },
+        1 => Action::Block { client, seconds: None },
+        2 => Action::Unblock { client },
+        3 => {
+            let reason = rng.pick(&[CloseReason::EndedByApplication, CloseReason::NeedsToken]);
+            Action::End { client, reason }
+        }
+        4 | 5 => Action::Pass { ms: rng.pick(&[50, 400, 1_000]) },
+        _ => Action::Present {
+            client,
+            channels: rng.below(8) as u8,
+            age_ms: rng.pick(&[0, 0, 300, 5_000]),
+            valid_ms: rng.pick(&[1, 300, 1_500, 20_000]),
+            creates: !rng.once_in(4),
+        },
+    }
 }
 
 fn of_returning(rng: &mut Rng) -> Action {

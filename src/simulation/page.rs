@@ -1,6 +1,7 @@
 //! What a client that asks for positions remembers over all its sessions, and with which part of it the client returns.
 
 use super::log::Log;
+use super::replica::Replica;
 use crate::protocol::ids::{Offset, Position};
 use crate::protocol::position::{Cursor, KnownCursor, Since};
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub cursor: Option<Cursor>,
-    /// Up to which offset it has everything.
-    pub known: BTreeMap<String, Position>,
+    /// What it has of each stream.
+    pub known: BTreeMap<String, Replica>,
 }
 
 /// The part of its memory with which a client returns.
@@ -31,14 +32,25 @@ pub enum Returns {
 #[derive(Default)]
 pub struct Page {
     pub memory: Memory,
-    pub earlier: Vec<Memory>,
+    earlier: Vec<Memory>,
     /// The session that it reads.
     pub session: Option<usize>,
     /// How far this session is in each stream, and up to where losses were reported.
     pub progress: BTreeMap<String, (Position, Offset)>,
 }
 
+/// The earlier memories that a client may return with.
+const EARLIER: usize = 4;
+
 impl Page {
+    /// The client stores its memory.
+    pub fn store(&mut self) {
+        if self.earlier.len() == EARLIER {
+            self.earlier.remove(0);
+        }
+        self.earlier.push(self.memory.clone());
+    }
+
     /// Begins a session, and returns what the client sends.
     pub fn begin(
         &mut self,
@@ -71,12 +83,13 @@ impl Page {
         if polls && self.memory.cursor.is_some() {
             // Without an answer about a stream, everything follows that it does not have. Some may be repeated.
             let known = self.memory.known.iter();
-            let repeats = known.map(|(name, at)| (name.clone(), (Position { offset: 0, ..*at }, at.offset)));
+            let repeats = known
+                .map(|(name, Replica { at, .. })| (name.clone(), (Position { offset: 0, ..*at }, at.offset)));
             self.progress = repeats.collect();
         }
         let positions = match returns {
             Returns::CursorOnly => BTreeMap::new(),
-            _ => self.memory.known.iter().map(|(name, position)| (name.as_str().into(), *position)).collect(),
+            _ => self.memory.known.iter().map(|(name, of)| (name.as_str().into(), of.at)).collect(),
         };
         Arc::new(Since { cursor: self.memory.cursor.map(KnownCursor::Own), positions })
     }

@@ -31,6 +31,8 @@ pub struct Session {
     pub since: Option<Arc<Since>>,
     /// The connection to which it is attached.
     pub owner: Option<ConnKey>,
+    /// When it was attached.
+    pub attached: Option<u64>,
     /// A poll's response that is being sent.
     answer: Option<Vec<Bytes>>,
     wait_until: u64,
@@ -114,6 +116,7 @@ impl World {
             send_queue,
             since,
             owner: None,
+            attached: None,
             answer: None,
             wait_until: self.now + WAIT_MS,
             release_at: None,
@@ -349,7 +352,7 @@ impl World {
             }
             "message:delete" => self.note_number(owner, number_of_delete(event.number)),
             "presence" => self.check_presence(number, event),
-            kind => assert_eq!(kind, "user_state_change"),
+            kind => assert!(["presence:diff", "presence:count", "user_state_change"].contains(&kind)),
         }
     }
 

@@ -3,9 +3,11 @@
 //! covers what it promises.
 
 use super::World;
-use super::log::{Log, Published};
+use super::log::{Log, Published, StreamName};
 use super::page::Page;
-use crate::protocol::ids::{ConnKey, Epoch, Position, ServerEpoch, UserId};
+use super::replica::Replica;
+use crate::fixtures::seen_json;
+use crate::protocol::ids::{ChannelId, ConnKey, Epoch, Position, ServerEpoch, UserId};
 use crate::protocol::position::Cursor;
 use serde_json::Value;
 use uuid::Uuid;
@@ -18,6 +20,13 @@ pub struct Reader {
     pub conn_id: Uuid,
     pub user: UserId,
     pub key: ConnKey,
+}
+
+impl Reader {
+    /// A channel, or the private stream of the reader's user if the name is empty.
+    pub fn stream(&self, name: &str) -> StreamName {
+        (name.to_owned(), name.is_empty().then_some(self.user))
+    }
 }
 
 struct Client<'a> {
@@ -35,8 +44,8 @@ impl Client<'_> {
     fn attached(&mut self, log: &Log, name: &str, json: &Value) {
         let from = position(json, "from");
         let through = json["offset"].as_u64().unwrap();
-        let known = self.page.memory.known.get(name).filter(|known| known.epoch == from.epoch);
-        let known = known.map_or(0, |known| known.offset);
+        let before = self.page.memory.known.get(name).map(|replica| replica.at);
+        let known = before.filter(|known| known.epoch == from.epoch).map_or(0, |known| known.offset);
         let recovered = json["recovered"] == true;
         let lost = match (recovered, json["gap"]["upto"].as_u64()) {
             (true, _) => 0,
@@ -44,14 +53,13 @@ impl Client<'_> {
             (false, None) => through,
         };
         // It knows the stream from before, so that everything in between was meant for it.
-        if recovered && self.page.memory.known.contains_key(name) {
+        if recovered && before.is_some() {
             let is_between =
                 |frame: &Published| frame.position.offset > known && frame.position.offset <= from.offset;
             log.assert_none(&self.reader, name, Some(from.epoch), "recovered", is_between);
         }
         // An earlier life of the stream may have ended while it was away.
         if let Some(cursor) = self.page.memory.cursor.filter(|_| recovered) {
-            let before = self.page.memory.known.get(name).copied();
             let had = |at: Position| {
                 before.is_some_and(|before| before.epoch == at.epoch && before.offset >= at.offset)
             };
@@ -62,24 +70,29 @@ impl Client<'_> {
             log.assert_none(&self.reader, name, None, "recovered", is_of_earlier_life);
         }
         self.page.progress.insert(name.to_owned(), (from, lost));
-        self.learn(name, Position { offset: from.offset.max(lost), ..from });
+        self.learn(name, Position { offset: from.offset.max(lost), ..from }, recovered);
     }
 
     fn subscribed(&mut self, log: &Log, name: &str, at: Position) {
         // A subscription made while attached begins after the event of joining.
         let mut joined = log.joined[&(self.reader.key, name.to_owned())].iter();
-        let is_one = joined.any(|joined| at.offset == joined.0 || at.offset == joined.1);
-        assert!(is_one, "{name} is announced at {at:?}");
-        self.page.progress.insert(name.to_owned(), (at, 0));
-        self.page.memory.known.insert(name.to_owned(), at);
+        let is_one = joined.clone().any(|joined| at.offset == joined.before || at.offset == joined.after);
+        // A new member of an open channel receives what is kept, and the client does not know where that begins.
+        let kept_after = joined.next_back().filter(|_| log.is_open(name)).map(|joined| joined.kept_after);
+        assert!(is_one || kept_after.is_some(), "{name} is announced at {at:?}");
+        let lost = kept_after.unwrap_or(0);
+        self.page.progress.insert(name.to_owned(), (at, lost));
+        self.page.memory.known.insert(name.to_owned(), Replica::new(at).beginning_after(lost));
     }
 
-    fn learn(&mut self, name: &str, position: Position) {
-        let known = self.page.memory.known.entry(name.to_owned()).or_insert(position);
-        *known = match known.epoch == position.epoch {
-            true => Position { offset: position.offset.max(known.offset), ..position },
-            false => position,
-        };
+    /// The client has everything up to this position, or begins there because it may have lost something before.
+    fn learn(&mut self, name: &str, position: Position, recovered: bool) {
+        let replica =
+            self.page.memory.known.get_mut(name).filter(|replica| replica.at.epoch == position.epoch);
+        match replica.filter(|replica| recovered || position.offset <= replica.at.offset) {
+            Some(replica) => replica.advance(position.offset),
+            None => _ = self.page.memory.known.insert(name.to_owned(), Replica::new(position)),
+        }
     }
 
     fn frame(&mut self, log: &Log, json: &Value) {
@@ -89,18 +102,18 @@ impl Client<'_> {
             panic!("{name} was never announced")
         };
         assert!(offset > before.offset, "{name} repeats {offset} after {before:?}");
-        assert!(
-            !log.is_outside(&self.reader, name, offset),
-            "{name} {offset} is from before the subscription"
-        );
+        let now = Position { offset, ..before };
+        let event = seen_json(json);
+        log.check_read(&self.reader, name, now, (&event.kind, event.number));
         let is_between = |frame: &Published| {
             let at = frame.position.offset;
             at > before.offset.max(lost) && at < offset
         };
         log.assert_none(&self.reader, name, Some(before.epoch), "skipped", is_between);
-        let now = Position { offset, ..before };
         self.page.progress.insert(name.to_owned(), (now, lost));
-        self.learn(name, now);
+        let known = &mut self.page.memory.known;
+        let replica = known.entry(name.to_owned()).or_insert_with(|| Replica::new(now));
+        replica.apply(&event);
     }
 
     fn cursor(&mut self, log: &Log, cursor: Cursor) {
@@ -119,7 +132,7 @@ impl Client<'_> {
             log.assert_none(&self.reader, &name, Some(at.epoch), "covered by a cursor", is_promised);
         }
         self.page.memory.cursor = Some(cursor);
-        self.page.earlier.push(self.page.memory.clone());
+        self.page.store();
     }
 }
 
@@ -142,6 +155,32 @@ impl World {
         let offset = event.map(|list| list[0]["offset"].as_u64().unwrap());
         assert_eq!(cursor.frame.map(|frame| frame.offset), offset, "{id} names its event");
         self.with_client(number, |client, log| client.cursor(log, cursor));
+    }
+
+    /// Panics unless the clients with a session have read everything, and have the state of a client that never left.
+    pub fn check_replicas(&mut self) {
+        for conn_id in self.rules.returning.clone() {
+            let Some((key, connection)) = self.registry.connection(conn_id) else { continue };
+            let page = &self.pages[&conn_id];
+            if page.session.is_none_or(|number| self.sessions[number].owner != Some(key)) {
+                continue;
+            }
+            let reader = Reader { conn_id, user: connection.user, key };
+            let name = |id: &ChannelId| self.registry.channel(*id).unwrap().identity.name.to_string();
+            let streams: Vec<String> = connection.channels.iter().map(name).chain([String::new()]).collect();
+            for name in streams {
+                let replica = self.pages[&conn_id].memory.known[&name].clone();
+                let is_missing = |frame: &Published| frame.position.offset > replica.through();
+                self.log.assert_none(
+                    &reader,
+                    &name,
+                    Some(replica.at.epoch),
+                    "missing at the end",
+                    is_missing,
+                );
+                self.check_replica(&reader, &name, &replica);
+            }
+        }
     }
 
     fn with_client(&mut self, number: usize, act: impl FnOnce(&mut Client<'_>, &Log)) {

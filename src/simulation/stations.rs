@@ -16,7 +16,7 @@ impl World {
         let hubs = usize::from(HUBS);
         match choice % (1 + channels + hubs * (4 + channels)) {
             0 => self.step_private_messages(),
-            turn if turn <= channels => self.step_channel(turn - 1),
+            turn if turn <= channels => self.step_channel(turn - 1, budget.is_multiple_of(2)),
             turn => {
                 let turn = turn - 1 - channels;
                 let (hub, input) = (turn % hubs, turn / hubs);
@@ -38,7 +38,8 @@ impl World {
                 match self.registry.attach(session.conn_id, next, &mut self.effects) {
                     Ok(()) => {
                         let owner = self.registry.connection(session.conn_id).map(|(key, _)| key);
-                        self.sessions[number].owner = owner;
+                        (self.sessions[number].owner, self.sessions[number].attached) =
+                            (owner, Some(self.now));
                     }
                     Err(_) => self.close_session(number, CloseReason::Ended),
                 }

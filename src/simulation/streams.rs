@@ -1,71 +1,89 @@
 //! The stations of streams: channels and private messages, and what the expected deliveries record of their work.
 
 use super::World;
-use super::account::{ExpectedDeliveries, to};
+use super::account::{ExpectedDeliveries, number_of, to};
+use super::log::Joined;
 use crate::broker::channel::messages::{Publication, ReceiptedPublication, ToChannel};
 use crate::broker::channel::state::{ChannelEffects, ChannelState};
+use crate::broker::hub::messages::ToHub;
 use crate::broker::private_messages::state::Recipient;
 use crate::broker::private_messages::{self, ToPrivateMessages};
 use crate::broker::receipts::{Receipt, StreamReceipt};
-use crate::fixtures::time;
-use crate::protocol::ids::{ChannelId, ConnectionSlot, Offset, Stream};
+use crate::fixtures::{seen, time};
+use crate::protocol::ids::{ChannelId, ConnectionSlot, Offset, Position, Stream};
 use crate::protocol::time::Timestamp;
 
 impl World {
-    pub fn step_channel(&mut self, index: usize) -> bool {
+    /// A channel handles a message, or does what is due at this time, which may come first.
+    pub fn step_channel(&mut self, index: usize, due_first: bool) -> bool {
         let id = ChannelId(index as u32);
         let (state, queue) = &mut self.channels[index];
-        let Some(message) = queue.pop_front() else { return false };
+        let is_due = state.next_due().is_some_and(|due| due <= self.now);
+        let message = if is_due && due_first { None } else { queue.pop_front() };
+        if message.is_none() && !is_due {
+            return false;
+        }
+        state.set_clock(self.now);
         let stream = Stream::Channel(id);
-        let (mut effects, now, mut joined) = (Vec::new(), time(self.now as i64), None);
+        let kept = self.rules.kept(&state.identity().name, self.now);
+        let is_open = self.log.is_open(&state.identity().name);
+        let (mut effects, now, mut joined, mut receipt) = (Vec::new(), time(self.now as i64), None, None);
         let before = state.position().offset;
         match message {
-            ToChannel::Join { conn, user, location } => {
+            None => state.tick(&now, &mut effects),
+            Some(ToChannel::Join { conn, user, location }) => {
                 joined = Some(conn);
-                if !self.returning.contains_key(&conn) {
-                    self.account.ledger.begin(conn, user.id, stream);
+                let ledger = &mut self.account.ledger;
+                match is_open {
+                    _ if self.returning.contains_key(&conn) => {}
+                    true => ledger.begin_at_first(conn, user.id, stream),
+                    false => ledger.begin(conn, user.id, stream),
                 }
                 self.account.seats.insert((id, conn), location.is_some());
                 state.join(conn, user, location, &now, &mut effects);
+                if is_open {
+                    self.account.excuse_displaced(conn, id, state.position().offset, kept);
+                }
             }
-            ToChannel::Leave(conn) => {
+            Some(ToChannel::Leave(conn)) => {
                 self.account.ledger.end(conn, stream, false);
                 self.account.seats.remove(&(id, conn));
                 let (name, offset) = (state.identity().name.clone(), state.position().offset);
                 self.log.leave(conn, &name, offset);
                 state.leave(conn, &now, &mut effects);
             }
-            ToChannel::Attach { conn, user, location, attaching } => {
+            Some(ToChannel::Attach { conn, user, location, attaching }) => {
                 self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = true);
                 state.attach(conn, user, location, attaching, &now, &mut effects);
                 // Of the events before it returned, it receives those that the channel still stores. Its own `joined`
                 // event may have displaced one.
-                let stored = self.rules.settings(&state.identity().name).store_frames;
-                let kept = if stored { self.rules.retention.frames as Offset } else { 0 };
                 self.account.excuse_displaced(conn, id, state.position().offset, kept);
             }
-            ToChannel::OrderedClose(_) => {}
-            ToChannel::Detach(conn, cursor) => {
+            Some(ToChannel::OrderedClose(_)) => {}
+            Some(ToChannel::Detach(conn, cursor)) => {
                 self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = false);
                 state.detach(conn, cursor);
             }
-            ToChannel::Part(conn) => state.part(conn, &now, &mut effects),
-            ToChannel::Return(conn, user) => state.return_present(conn, user, &now, &mut effects),
-            ToChannel::UserChanged(view, changed) => {
+            Some(ToChannel::Part(conn)) => state.part(conn, &now, &mut effects),
+            Some(ToChannel::Return(conn, user)) => state.return_present(conn, user, &now, &mut effects),
+            Some(ToChannel::UserChanged(view, changed)) => {
                 state.user_changed(view, changed.as_deref(), &now, &mut effects);
             }
-            ToChannel::Configure(settings) => state.configure(settings),
-            ToChannel::Recheck(_) => {}
-            ToChannel::Publish(publication) => {
-                publish(&mut self.account, state, publication, None, &mut effects, &now);
+            Some(ToChannel::Configure(settings)) => state.configure(settings),
+            Some(ToChannel::Recheck(_)) => {}
+            Some(ToChannel::Publish(publication)) => {
+                receipt = Some(publish(&mut self.account, state, publication, None, &mut effects, &now));
             }
-            ToChannel::PublishTo(publication, locations) => {
-                publish(&mut self.account, state, *publication, Some(locations), &mut effects, &now);
+            Some(ToChannel::PublishTo(publication, locations)) => {
+                let locations = Some(locations);
+                receipt =
+                    Some(publish(&mut self.account, state, *publication, locations, &mut effects, &now));
             }
-            ToChannel::PublishWithReceipt(receipted) => {
+            Some(ToChannel::PublishWithReceipt(receipted)) => {
                 let ReceiptedPublication { publication, locations, slot } = *receipted;
-                let receipt = publish(&mut self.account, state, publication, locations, &mut effects, &now);
-                slot.fill(Receipt::Channel(receipt));
+                let published = publish(&mut self.account, state, publication, locations, &mut effects, &now);
+                slot.fill(Receipt::Channel(published.1));
+                receipt = Some(published);
             }
         }
         // The registry's data about a channel's size may be from any earlier moment.
@@ -74,13 +92,28 @@ impl World {
         }
         self.account.advance((stream, None), state.position());
         let (name, position) = (state.identity().name.to_string(), state.position());
-        for frame in state.take_recorded_frames() {
-            self.log.publish((name.clone(), None), position, self.stamps.latest(), &frame);
+        let frames = state.take_recorded_frames();
+        // All users that are gone at once part in one turn.
+        let first = position.offset + 1 - frames.len() as Offset;
+        for (offset, frame) in (first..).zip(frames) {
+            let at = Position { offset, ..position };
+            self.log.publish((name.clone(), None), at, self.stamps.latest(), &frame);
         }
+        if let Some((number, receipt)) = receipt {
+            self.log.receipt((name.clone(), None), number, receipt.position.unwrap());
+        }
+        self.account.set_published(id, position.offset, self.now);
+        let catchups = effects.iter().filter_map(|(_, effect)| match effect {
+            ToHub::Join(_, _, subscription) => Some(&subscription.catchup),
+            _ => None,
+        });
+        self.account.check_ages(id, catchups.flatten(), kept);
         if let Some((conn, conn_id)) = joined.and_then(|conn| Some((conn, *self.returning.get(&conn)?))) {
             let record = self.registry.connection(conn_id).filter(|(key, _)| *key == conn);
             let is_subscribed = record.is_some_and(|(_, connection)| connection.channels.contains(&id));
-            self.log.join(conn, conn_id, &name, (before, position.offset), is_subscribed);
+            let kept_after = self.account.kept_after(id, position.offset, kept);
+            let joined = Joined { before, after: position.offset, kept_after };
+            self.log.join(conn, conn_id, &name, joined, is_subscribed);
         }
         self.forward(2 + index, effects);
         true
@@ -135,7 +168,11 @@ impl World {
             if published.iter().any(|recipient: &Recipient| recipient.user == user)
                 && let Some(frame) = state.last_frame(user)
             {
-                self.log.publish(("".into(), Some(user)), position, self.stamps.latest(), &frame);
+                let stream = ("".to_owned(), Some(user));
+                let event = seen(&frame.live_element());
+                let number = number_of(&event.kind, event.number, &event.json["message"]).unwrap();
+                self.log.receipt(stream.clone(), number, state.receipt(user).position.unwrap());
+                self.log.publish(stream, position, self.stamps.latest(), &frame);
             }
             let receipt = state.receipt(user);
             let rechecked = state.recheck(Some(user), StreamReceipt { is_kept: true, ..receipt });
@@ -149,7 +186,7 @@ impl World {
     }
 }
 
-/// Publishes in a channel. Panics unless the receipt states correctly whether the item is kept.
+/// Publishes in a channel. Returns the number of the event, and its receipt. Panics unless the receipt states correctly whether the item is kept.
 fn publish(
     account: &mut ExpectedDeliveries,
     state: &mut ChannelState,
@@ -157,7 +194,7 @@ fn publish(
     locations: Option<Vec<ConnectionSlot>>,
     effects: &mut ChannelEffects,
     now: &Timestamp,
-) -> StreamReceipt {
+) -> (u128, StreamReceipt) {
     let message = match &publication {
         Publication::Post(message, _) => Some(message.uuid),
         Publication::Edit(edit, _) => Some(edit.uuid),
@@ -169,5 +206,5 @@ fn publish(
     let rechecked = state.recheck(StreamReceipt { is_kept: true, ..receipt }, message);
     assert_eq!(rechecked, receipt, "event {number}");
     account.pass_through(channel, &receipt, number);
-    receipt
+    (number, receipt)
 }

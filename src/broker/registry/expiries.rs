@@ -34,6 +34,11 @@ impl TokenExpiries {
         Some(conn)
     }
 
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.at.is_empty() && self.due.is_empty()
+    }
+
     /// Whether the connection's token has expired, as far as [`TokenExpiries::next_due`] has reported it.
     pub fn is_expired(&self, conn: ConnKey) -> bool {
         self.at.get(&conn) == Some(&None)
