@@ -135,10 +135,10 @@ impl World {
         }
     }
 
-    /// All blocks and revocations end.
-    pub fn unblock_all(&mut self) {
-        let users = self.admission.revoked.keys().chain(self.admission.blocked.keys());
-        users.cloned().collect::<Vec<_>>().iter().for_each(|user| self.unblock(user));
+    /// The application no longer refuses tokens that it revoked, which would never end. Blocks end by themselves.
+    pub fn accept_revoked(&mut self) {
+        let users: Vec<_> = self.admission.revoked.keys().cloned().collect();
+        users.iter().for_each(|user| self.unblock(user));
     }
 
     /// Panics if a session is closed because it needs a token, although its connection exists and has a valid one.

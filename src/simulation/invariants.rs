@@ -118,7 +118,7 @@ impl World {
             self.pass(TIMES.idle + TIMES.grace);
             self.drain_queues();
         }
-        self.unblock_all();
+        self.accept_revoked();
         self.pass(TIMES.user_idle);
         self.drain_queues();
         assert_eq!(self.registry.counts(), (0, 0, 0));

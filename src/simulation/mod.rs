@@ -13,6 +13,7 @@ mod invariants;
 mod log;
 mod page;
 mod peers;
+mod reading;
 mod replica;
 mod requests;
 mod returning;

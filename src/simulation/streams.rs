@@ -1,8 +1,8 @@
 //! The stations of streams: channels and private messages, and what the expected deliveries record of their work.
 
-use super::World;
 use super::account::{ExpectedDeliveries, number_of, to};
 use super::log::Joined;
+use super::{Kept, World};
 use crate::broker::channel::messages::{Publication, ReceiptedPublication, ToChannel};
 use crate::broker::channel::state::{ChannelEffects, ChannelState};
 use crate::broker::hub::messages::ToHub;
@@ -10,8 +10,20 @@ use crate::broker::private_messages::state::Recipient;
 use crate::broker::private_messages::{self, ToPrivateMessages};
 use crate::broker::receipts::{Receipt, StreamReceipt};
 use crate::fixtures::{seen, time};
-use crate::protocol::ids::{ChannelId, ConnectionSlot, Offset, Position, Stream};
+use crate::protocol::ids::{ChannelId, ConnKey, ConnectionSlot, Offset, Position, Stream};
 use crate::protocol::time::Timestamp;
+
+/// What a channel does in one turn.
+struct Turn {
+    /// The offset of the channel before.
+    before: Offset,
+    kept: Kept,
+    /// A connection that joined.
+    joined: Option<ConnKey>,
+    /// The number of an event that was published, and its receipt.
+    receipt: Option<(u128, StreamReceipt)>,
+    effects: ChannelEffects,
+}
 
 impl World {
     /// A channel handles a message, or does what is due at this time, which may come first.
@@ -24,15 +36,24 @@ impl World {
             return false;
         }
         state.set_clock(self.now);
-        let stream = Stream::Channel(id);
-        let kept = self.rules.kept(&state.identity().name, self.now);
+        let (before, kept) = (state.position().offset, self.rules.kept(&state.identity().name, self.now));
+        let mut turn = Turn { before, kept, joined: None, receipt: None, effects: Vec::new() };
+        self.handle_in_channel(id, message, &mut turn);
+        self.record_turn(id, &turn);
+        self.forward(2 + index, turn.effects);
+        true
+    }
+
+    /// A channel handles a message, or what is due without one.
+    fn handle_in_channel(&mut self, id: ChannelId, message: Option<ToChannel>, turn: &mut Turn) {
+        let (state, _) = &mut self.channels[id.0 as usize];
+        let (stream, now) = (Stream::Channel(id), time(self.now as i64));
         let is_open = self.log.is_open(&state.identity().name);
-        let (mut effects, now, mut joined, mut receipt) = (Vec::new(), time(self.now as i64), None, None);
-        let before = state.position().offset;
+        let (effects, kept) = (&mut turn.effects, turn.kept);
         match message {
-            None => state.tick(&now, &mut effects),
+            None => state.tick(&now, effects),
             Some(ToChannel::Join { conn, user, location }) => {
-                joined = Some(conn);
+                turn.joined = Some(conn);
                 let ledger = &mut self.account.ledger;
                 match is_open {
                     _ if self.returning.contains_key(&conn) => {}
@@ -40,7 +61,7 @@ impl World {
                     false => ledger.begin(conn, user.id, stream),
                 }
                 self.account.seats.insert((id, conn), location.is_some());
-                state.join(conn, user, location, &now, &mut effects);
+                state.join(conn, user, location, &now, effects);
                 if is_open {
                     self.account.excuse_displaced(conn, id, state.position().offset, kept);
                 }
@@ -50,11 +71,11 @@ impl World {
                 self.account.seats.remove(&(id, conn));
                 let (name, offset) = (state.identity().name.clone(), state.position().offset);
                 self.log.leave(conn, &name, offset);
-                state.leave(conn, &now, &mut effects);
+                state.leave(conn, &now, effects);
             }
             Some(ToChannel::Attach { conn, user, location, attaching }) => {
                 self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = true);
-                state.attach(conn, user, location, attaching, &now, &mut effects);
+                state.attach(conn, user, location, attaching, &now, effects);
                 // Of the events before it returned, it receives those that the channel still stores. Its own `joined`
                 // event may have displaced one.
                 self.account.excuse_displaced(conn, id, state.position().offset, kept);
@@ -64,33 +85,38 @@ impl World {
                 self.account.seats.entry((id, conn)).and_modify(|has_session| *has_session = false);
                 state.detach(conn, cursor);
             }
-            Some(ToChannel::Part(conn)) => state.part(conn, &now, &mut effects),
-            Some(ToChannel::Return(conn, user)) => state.return_present(conn, user, &now, &mut effects),
+            Some(ToChannel::Part(conn)) => state.part(conn, &now, effects),
+            Some(ToChannel::Return(conn, user)) => state.return_present(conn, user, &now, effects),
             Some(ToChannel::UserChanged(view, changed)) => {
-                state.user_changed(view, changed.as_deref(), &now, &mut effects);
+                state.user_changed(view, changed.as_deref(), &now, effects);
             }
             Some(ToChannel::Configure(settings)) => state.configure(settings),
             Some(ToChannel::Recheck(_)) => {}
             Some(ToChannel::Publish(publication)) => {
-                receipt = Some(publish(&mut self.account, state, publication, None, &mut effects, &now));
+                turn.receipt = Some(publish(&mut self.account, state, publication, None, effects, &now));
             }
             Some(ToChannel::PublishTo(publication, locations)) => {
                 let locations = Some(locations);
-                receipt =
-                    Some(publish(&mut self.account, state, *publication, locations, &mut effects, &now));
+                turn.receipt =
+                    Some(publish(&mut self.account, state, *publication, locations, effects, &now));
             }
             Some(ToChannel::PublishWithReceipt(receipted)) => {
                 let ReceiptedPublication { publication, locations, slot } = *receipted;
-                let published = publish(&mut self.account, state, publication, locations, &mut effects, &now);
+                let published = publish(&mut self.account, state, publication, locations, effects, &now);
                 slot.fill(Receipt::Channel(published.1));
-                receipt = Some(published);
+                turn.receipt = Some(published);
             }
         }
+    }
+
+    /// Records what a channel has published, and checks what it sends to a client that returns.
+    fn record_turn(&mut self, id: ChannelId, turn: &Turn) {
+        let (state, _) = &mut self.channels[id.0 as usize];
         // The registry's data about a channel's size may be from any earlier moment.
         if let Some(record) = self.registry.channel(id) {
             record.summary.update(state);
         }
-        self.account.advance((stream, None), state.position());
+        self.account.advance((Stream::Channel(id), None), state.position());
         let (name, position) = (state.identity().name.to_string(), state.position());
         let frames = state.take_recorded_frames();
         // All users that are gone at once part in one turn.
@@ -99,24 +125,23 @@ impl World {
             let at = Position { offset, ..position };
             self.log.publish((name.clone(), None), at, self.stamps.latest(), &frame);
         }
-        if let Some((number, receipt)) = receipt {
+        if let Some((number, receipt)) = turn.receipt {
             self.log.receipt((name.clone(), None), number, receipt.position.unwrap());
         }
         self.account.set_published(id, position.offset, self.now);
-        let catchups = effects.iter().filter_map(|(_, effect)| match effect {
+        let catchups = turn.effects.iter().filter_map(|(_, effect)| match effect {
             ToHub::Join(_, _, subscription) => Some(&subscription.catchup),
             _ => None,
         });
-        self.account.check_ages(id, catchups.flatten(), kept);
-        if let Some((conn, conn_id)) = joined.and_then(|conn| Some((conn, *self.returning.get(&conn)?))) {
+        self.account.check_ages(id, catchups.flatten(), turn.kept);
+        if let Some((conn, conn_id)) = turn.joined.and_then(|conn| Some((conn, *self.returning.get(&conn)?)))
+        {
             let record = self.registry.connection(conn_id).filter(|(key, _)| *key == conn);
             let is_subscribed = record.is_some_and(|(_, connection)| connection.channels.contains(&id));
-            let kept_after = self.account.kept_after(id, position.offset, kept);
-            let joined = Joined { before, after: position.offset, kept_after };
+            let kept_after = self.account.kept_after(id, position.offset, turn.kept);
+            let joined = Joined { before: turn.before, after: position.offset, kept_after };
             self.log.join(conn, conn_id, &name, joined, is_subscribed);
         }
-        self.forward(2 + index, effects);
-        true
     }
 
     pub fn step_private_messages(&mut self) -> bool {
