@@ -136,7 +136,7 @@ impl ChannelPatterns {
     }
 
     /// Checks what one key alone does not show.
-    fn new(channels: Vec<ChannelRules>) -> Result<Self, String> {
+    pub fn new(channels: Vec<ChannelRules>) -> Result<Self, String> {
         if channels.len() > MAX_PATTERNS {
             return Err(format!("channels: there are more than {MAX_PATTERNS} patterns"));
         }

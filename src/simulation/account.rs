@@ -1,7 +1,9 @@
 //! The deliveries that the simulated world expects: which client must receive which event, and which events it may
 //! miss.
 
+use super::Kept;
 use crate::broker::channel::messages::Publication;
+use crate::broker::hub::messages::Stamped;
 use crate::broker::private_messages::state::Recipient;
 use crate::broker::receipts::StreamReceipt;
 use crate::fixtures::ledger::Ledger;
@@ -15,6 +17,8 @@ pub struct ExpectedDeliveries {
     pub edits: HashMap<u128, Vec<u128>>,
     /// The events published in each channel, by offset.
     positions: HashMap<ChannelId, Vec<(Offset, u128)>>,
+    /// When each frame of a channel was published, in order.
+    times: HashMap<ChannelId, Vec<u64>>,
     /// The events in each user's private stream since it began.
     private: HashMap<UserId, Vec<u128>>,
     /// The members of each channel, and whether they have a session.
@@ -33,6 +37,7 @@ impl ExpectedDeliveries {
             ledger: Ledger::new(),
             edits: HashMap::new(),
             positions: HashMap::new(),
+            times: HashMap::new(),
             private: HashMap::new(),
             seats: HashMap::new(),
             reached: HashMap::new(),
@@ -69,13 +74,34 @@ impl ExpectedDeliveries {
         self.positions.entry(channel).or_default().push((offset, number));
     }
 
-    /// A connection returns to a channel whose offset is `through` and which stores `kept` frames. It may miss older
+    /// A connection gets a session in a channel whose offset is `through` and which keeps these frames. It may miss older
     /// ones.
-    pub fn excuse_displaced(&mut self, conn: ConnKey, channel: ChannelId, through: Offset, kept: Offset) {
+    pub fn excuse_displaced(&mut self, conn: ConnKey, channel: ChannelId, through: Offset, kept: Kept) {
+        let kept_after = self.kept_after(channel, through, kept);
         for (offset, number) in self.positions.get(&channel).into_iter().flatten() {
-            if offset + kept <= through {
+            if *offset <= kept_after {
                 self.ledger.excuse(conn, Stream::Channel(channel), *number);
             }
+        }
+    }
+
+    /// The last frame that a channel does not certainly keep when its offset is `through`.
+    pub fn kept_after(&self, channel: ChannelId, through: Offset, kept: Kept) -> Offset {
+        let times = self.times.get(&channel).map_or(&[][..], Vec::as_slice);
+        let old = times.partition_point(|time| *time < kept.since) as Offset;
+        old.max(through.saturating_sub(kept.frames))
+    }
+
+    /// Records that the frames of a channel up to this offset are published by now.
+    pub fn set_published(&mut self, channel: ChannelId, offset: Offset, now: u64) {
+        self.times.entry(channel).or_default().resize(offset as usize, now);
+    }
+
+    /// Panics if a channel sends frames to a returning client that are too old.
+    pub fn check_ages<'a>(&self, channel: ChannelId, frames: impl Iterator<Item = &'a Stamped>, kept: Kept) {
+        for Stamped { offset, .. } in frames {
+            let time = self.times[&channel][*offset as usize - 1];
+            assert!(time >= kept.since, "frame {offset} of {channel:?} is too old");
         }
     }
 
@@ -120,6 +146,16 @@ impl ExpectedDeliveries {
 pub fn to(recipients: &[Recipient]) -> Audience {
     let users: Vec<UserId> = recipients.iter().map(|recipient| recipient.user).collect();
     Audience { only: Some(users.into()), ..Audience::default() }
+}
+
+/// The number in the ledger of a message, of an edit or deletion of a message; other frames have none.
+pub fn number_of(kind: &str, message: u128, content: &serde_json::Value) -> Option<u128> {
+    match kind {
+        "message" => Some(message),
+        "message:edit" => Some(number_of_edit(content["edit"].as_u64().unwrap().into())),
+        "message:delete" => Some(number_of_delete(message)),
+        _ => None,
+    }
 }
 
 /// The number of an edit or deletion in the ledger. Messages have their own numbers.

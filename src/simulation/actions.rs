@@ -1,20 +1,19 @@
 //! The possible actions, drawn from a seed as a plain list, so that a failing list can be shortened to the relevant
 //! part.
 
-use super::Rng;
-use super::returning::Returns;
-use super::{Rules, World};
+use super::World;
+use super::admission::Token;
+use super::page::Returns;
 use crate::fixtures::{delete, edit, message, payload};
 use crate::protocol::message::{Delete, Edit};
+use crate::protocol::websocket::close::CloseReason;
 use crate::send_queue::Transport;
 use uuid::Uuid;
 
-const CONNECTIONS: u8 = 6;
-const USERS: u8 = 4;
-const ACTIONS: u64 = 400;
+pub const CONNECTIONS: u8 = 6;
+pub const USERS: u8 = 4;
 /// The clients from this number on ask for positions.
-const RETURNING: u8 = 100;
-const RETURNING_CLIENTS: u8 = 3;
+pub const RETURNING: u8 = 100;
 
 /// One action. Sessions are counted back from the newest.
 #[derive(Clone, Debug)]
@@ -80,6 +79,27 @@ pub enum Action {
     Pass {
         ms: u64,
     },
+    /// A client presents a token that was issued some time ago. It creates the connection, or only refreshes it.
+    Present {
+        client: u8,
+        channels: u8,
+        age_ms: u64,
+        valid_ms: u64,
+        creates: bool,
+    },
+    /// The application blocks a user for some time, or revokes the user's tokens.
+    Block {
+        client: u8,
+        seconds: Option<u64>,
+    },
+    Unblock {
+        client: u8,
+    },
+    /// The application ends the connections of a user.
+    End {
+        client: u8,
+        reason: CloseReason,
+    },
     Publish {
         channel: u8,
         only: u8,
@@ -122,115 +142,6 @@ fn chosen(bits: u8, prefix: char, of: u8) -> Vec<String> {
     (0..of).filter(|n| bits >> n & 1 == 1).map(|n| format!("{prefix}{n}")).collect()
 }
 
-/// Converts a seed to the configuration of a world and its actions.
-pub fn draw(seed: u64) -> (Rules, Vec<Action>) {
-    let mut rng = Rng::new(seed);
-    let rules = Rules::draw(&mut rng);
-    // Each run has its own weights: some consist mostly of messages, others mostly of connects and disconnects.
-    let weights: Vec<u64> = (0..KINDS).map(|_| rng.pick(&[0, 1, 2, 6])).collect();
-    let length = 20 + rng.below(ACTIONS);
-    let actions = (0..length).map(|_| any(&mut rng, &weights)).collect();
-    (rules, actions)
-}
-
-/// The same run, with clients that ask for positions among the others.
-pub fn draw_returning(seed: u64) -> (Rules, Vec<Action>) {
-    let (mut rules, actions) = draw(seed);
-    rules.returning = (0..RETURNING_CLIENTS).map(|index| conn_id(RETURNING + index)).collect();
-    let mut rng = Rng::new(!seed);
-    let mut mixed = Vec::new();
-    for action in actions {
-        if rng.once_in(3) {
-            mixed.push(of_returning(&mut rng));
-        }
-        mixed.push(action);
-    }
-    (rules, mixed)
-}
-
-fn of_returning(rng: &mut Rng) -> Action {
-    let client = RETURNING + rng.below(RETURNING_CLIENTS.into()) as u8;
-    let channels = rng.below(8) as u8;
-    match rng.below(12) {
-        0 | 1 => Action::Connect { client, channels },
-        2 => Action::Subscribe { client, channels },
-        3 => Action::Unsubscribe { client, channels },
-        4 => match rng.once_in(3) {
-            true => Action::Disconnect { client },
-            false => Action::Pass { ms: rng.pick(&[20, 120, 3_000]) },
-        },
-        _ => Action::Return {
-            client,
-            hub: rng.below(2) as usize,
-            max_queued: rng.pick(&[100, 600, 3_000, usize::MAX / 2]),
-            transport: rng.pick(&[Transport::Websocket, Transport::LongPoll, Transport::Sse]),
-            returns: match rng.below(10) {
-                0 => Returns::Nothing,
-                1 => Returns::CursorOnly,
-                2 => Returns::PositionsOnly,
-                3 | 4 => Returns::Earlier(rng.below(4) as usize),
-                _ => Returns::All,
-            },
-        },
-    }
-}
-
-const KINDS: usize = 17;
-
-fn any(rng: &mut Rng, weights: &[u64]) -> Action {
-    // The stations get about every second turn, and connecting and subscribing always have some weight.
-    let total: u64 = weights.iter().sum::<u64>() + 4;
-    if rng.once_in(2) {
-        let (from, count) = (rng.next() as usize >> 8, 1 + rng.below(12) as usize);
-        return Action::Steps { from, count, budget: 1 + rng.below(4) as usize };
-    }
-    let mut turn = rng.below(total);
-    let kind = weights.iter().position(|weight| match turn.checked_sub(*weight) {
-        Some(rest) => {
-            turn = rest;
-            false
-        }
-        None => true,
-    });
-    of_kind(kind.unwrap_or(turn as usize), rng)
-}
-
-fn of_kind(kind: usize, rng: &mut Rng) -> Action {
-    let client = rng.below(CONNECTIONS.into()) as u8;
-    let channels = rng.below(8) as u8;
-    let hub = rng.below(2) as usize;
-    let max_queued = rng.pick(&[100, 600, 3_000, usize::MAX / 2]);
-    let session = rng.pick(&[4, 16, 1_000]);
-    let session = rng.below(session) as usize;
-    match kind {
-        0 => Action::Connect { client, channels },
-        1 => Action::OpenSocket { client, hub, max_queued },
-        2 => Action::OpenPoll { client, hub, max_queued },
-        3 => Action::Publish {
-            channel: rng.below(3) as u8,
-            only: if rng.once_in(3) { rng.below(16) as u8 } else { 0 },
-            except: if rng.once_in(4) { rng.below(16) as u8 } else { 0 },
-            fill: rng.pick(&[0, 0, 100, 1_000]),
-        },
-        4 => Action::Subscribe { client, channels },
-        5 => Action::Unsubscribe { client, channels },
-        6 => Action::Disconnect { client },
-        7 => Action::State { client },
-        8 => Action::Read { session, bytes: rng.pick(&[1, 40, 150, 700]) },
-        9 => Action::Read { session, bytes: usize::MAX / 2 },
-        10 => Action::Close { session },
-        11 => Action::Disappear { session },
-        12 => Action::AdvancePoll { session, taken: !rng.once_in(3) },
-        13 => Action::Pass { ms: rng.pick(&[1, 20, 120, 500, 3_000]) },
-        14 => Action::Private { users: 1 + rng.below(15) as u8 },
-        15 => match rng.once_in(3) {
-            true => Action::Delete { back: rng.below(6) as usize },
-            false => Action::Edit { back: rng.below(6) as usize },
-        },
-        _ => Action::ViolateProtocol { session },
-    }
-}
-
 pub fn act(world: &mut World, action: &Action) {
     match *action {
         Action::Connect { client, channels } => {
@@ -255,6 +166,17 @@ pub fn act(world: &mut World, action: &Action) {
             world.with_session(session, |world, at| world.advance_poll(at, taken))
         }
         Action::Pass { ms } => world.pass(ms),
+        Action::Present { client, channels, age_ms, valid_ms, creates } => world.present(Token {
+            conn_id: conn_id(client),
+            user: user(client),
+            channels: chosen(channels, 'c', 3),
+            issued: world.now.saturating_sub(age_ms),
+            valid_ms,
+            creates,
+        }),
+        Action::Block { client, seconds } => world.block(user(client), seconds),
+        Action::Unblock { client } => world.unblock(&user(client)),
+        Action::End { client, reason } => world.end(&user(client), reason),
         Action::Publish { channel, only, except, fill } => publish(world, channel, only, except, fill),
         Action::Private { users } => {
             let mut message = message(world.next_number());

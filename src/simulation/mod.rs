@@ -6,12 +6,19 @@
 //! Clients read sockets at any speed, and clocks advance when the seed determines it.
 
 mod account;
+mod admission;
 mod actions;
+mod draws;
 mod invariants;
+mod log;
+mod page;
 mod peers;
+mod reading;
+mod replica;
 mod requests;
 mod returning;
 mod stations;
+mod streams;
 mod tests;
 
 use crate::broker::channel::messages::ToChannel;
@@ -24,15 +31,19 @@ use crate::broker::private_messages::state::PrivateMessagesState;
 use crate::broker::receipts::Receipts;
 use crate::broker::registry::state::{ConnectionTimes, Effect, RegistryState};
 use crate::broker::stamps::Stamps;
+use crate::config::{ChannelPatterns, ChannelRules};
 use crate::fixtures::{ENCODER, PLENTY};
-use crate::protocol::ids::{ConnKey, HubId, UserId};
+use crate::protocol::ids::{ConnKey, HubId, Offset, UserId};
 use crate::protocol::message::Delivery;
 use crate::protocol::settings::ChannelSettings;
 use account::ExpectedDeliveries;
+use admission::Admission;
+use log::Log;
+use page::Page;
 use peers::Session;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use returning::{Log, Page, SERVER};
+use returning::SERVER;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -53,6 +64,8 @@ pub struct Rules {
     retention: Retention,
     /// The settings of the channels, by index.
     settings: Vec<ChannelSettings>,
+    /// The operator's rules for the channels, by index. Without any, all channels have the default rules.
+    pub channels: Vec<ChannelRules>,
     /// The connections whose clients ask for positions.
     pub returning: Vec<Uuid>,
 }
@@ -72,13 +85,36 @@ impl Rules {
             history_size: rng.below(6),
             store_frames: !rng.once_in(6),
         });
-        Self { epochs, retention, settings: settings.collect(), returning: Vec::new() }
+        Self { epochs, retention, settings: settings.collect(), channels: Vec::new(), returning: Vec::new() }
     }
 
     fn settings(&self, channel: &str) -> &ChannelSettings {
-        let index: usize = channel[1..].parse().unwrap();
-        &self.settings[index]
+        &self.settings[index_of(channel)]
     }
+
+    /// The operator's rules for a channel.
+    fn channel(&self, channel: &str) -> ChannelRules {
+        self.channels.get(index_of(channel)).cloned().unwrap_or_default()
+    }
+
+    /// The frames that a channel certainly keeps at this time: how many, and those published since when.
+    fn kept(&self, channel: &str, now: u64) -> Kept {
+        let is_stored = self.settings(channel).store_frames;
+        let frames = if is_stored { self.retention.frames as Offset } else { 0 };
+        let age_ms = self.channel(channel).frames_age_s * 1_000;
+        Kept { frames, since: if age_ms > 0 { now.saturating_sub(age_ms) } else { 0 } }
+    }
+}
+
+fn index_of(channel: &str) -> usize {
+    channel[1..].parse().unwrap()
+}
+
+/// The last frames of a channel, up to this number, that were published at this time or later.
+#[derive(Clone, Copy)]
+struct Kept {
+    frames: Offset,
+    since: u64,
 }
 
 /// Messages from hubs and their sessions to the registry, in one order.
@@ -123,6 +159,7 @@ pub struct World {
     /// Their connections.
     returning: HashMap<ConnKey, Uuid>,
     log: Log,
+    admission: Admission,
     stamps: Arc<Stamps>,
     effects: Vec<Effect>,
 }
@@ -137,6 +174,7 @@ impl World {
             bytes: (0, 0),
         };
         let stamps: Arc<Stamps> = Arc::default();
+        let patterns = ChannelPatterns::new(rules.channels.clone()).unwrap();
         let private_messages = PrivateMessagesState::new(
             ENCODER,
             rules.retention.frames,
@@ -149,7 +187,7 @@ impl World {
             last_number: 0,
             published: 0,
             receipts: Vec::new(),
-            registry: RegistryState::new(TIMES).with_stamps(stamps.clone()),
+            registry: RegistryState::new(TIMES).with_stamps(stamps.clone()).with_patterns(patterns),
             epochs: Rng::new(rules.epochs),
             channels: Vec::new(),
             private_messages: (private_messages, VecDeque::new()),
@@ -161,6 +199,7 @@ impl World {
             pages: rules.returning.iter().map(|conn_id| (*conn_id, Page::default())).collect(),
             returning: HashMap::new(),
             log: Log::default(),
+            admission: Admission::default(),
             stamps,
             effects: Vec::new(),
             rules,
@@ -176,6 +215,7 @@ impl World {
     pub fn pass(&mut self, ms: u64) {
         let before = self.now;
         self.now += ms;
+        self.registry.blocks.expire(self.now, usize::MAX);
         self.registry.tick(self.now, usize::MAX, &mut self.effects);
         self.registry.forget_users(self.now);
         self.apply();

@@ -5,8 +5,9 @@ use crate::broker::channel::state::ChannelState;
 use crate::broker::receipts::{ReceiptSlot, Receipts};
 use crate::broker::registry::state::Effect;
 use crate::broker::requests::{Connect, Subscribe, Unsubscribe};
+use crate::config::Replay;
 use crate::fixtures::{ENCODER, time};
-use crate::protocol::ids::Epoch;
+use crate::protocol::ids::{ConnKey, Epoch};
 use crate::protocol::message::{Delete, Edit, Message};
 use crate::protocol::state::StateEntry;
 use crate::protocol::value::StateValue;
@@ -27,7 +28,18 @@ impl World {
             user_state: Vec::new(),
             state_public_keys: Vec::new(),
         };
-        self.registry.connect(request, self.now, &mut self.effects).unwrap();
+        let is_blocked = self.admission.is_blocked(&request.username, self.now);
+        match self.registry.connect(request, self.now, &mut self.effects) {
+            Ok(_) => assert!(!is_blocked, "a blocked user connects"),
+            Err(refused) => return assert!(is_blocked, "{refused:?}"),
+        }
+        let key = self.note_connected(conn_id, known);
+        self.admission.vouch(key);
+        self.apply();
+    }
+
+    /// Records that a request has connected a connection, which may be `known` from before.
+    pub fn note_connected(&mut self, conn_id: Uuid, known: bool) -> ConnKey {
         let (key, connection) = self.registry.connection(conn_id).unwrap();
         self.users_of.insert(key, connection.user);
         if self.pages.contains_key(&conn_id) {
@@ -35,9 +47,9 @@ impl World {
         }
         assert_eq!(self.keys.insert(key), !known, "a key is never reused");
         for (state, _) in self.channels.iter().filter(|_| !known) {
-            self.log.leave(key, &state.identity().name, state.position().offset);
+            self.log.create(key, &state.identity().name, state.position().offset);
         }
-        self.apply();
+        key
     }
 
     pub fn subscribe(&mut self, conn_id: Uuid, channels: Vec<String>) {
@@ -110,6 +122,9 @@ impl World {
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Create(identity, settings, rules, _) => {
+                    if rules.replay == Replay::Members {
+                        self.log.open(&identity.name);
+                    }
                     let (retention, epoch) = (self.rules.retention, Epoch::new(self.epochs.next()));
                     let stamps = self.stamps.clone();
                     let mut state =
@@ -121,7 +136,10 @@ impl World {
                 }
                 Effect::Channel(id, message) => self.channels[id.0 as usize].1.push_back(message),
                 Effect::PrivateMessages(message) => self.private_messages.1.push_back(message),
-                Effect::Hub(id, message) => self.hubs[usize::from(id.0)].inputs[0].push_back(message),
+                Effect::Hub(id, message) => {
+                    self.check_release(id, &message);
+                    self.hubs[usize::from(id.0)].inputs[0].push_back(message);
+                }
                 Effect::Record(..) => {}
             }
         }

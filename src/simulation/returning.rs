@@ -3,218 +3,35 @@
 //! covers what it promises.
 
 use super::World;
-use crate::fixtures::seen;
-use crate::protocol::frame::Frame;
-use crate::protocol::ids::{ConnKey, Epoch, Offset, Position, ServerEpoch, Stamp, UserId};
-use crate::protocol::position::{Cursor, KnownCursor, Since};
+use super::log::{Log, Published, StreamName};
+use super::page::Page;
+use super::replica::Replica;
+use crate::fixtures::seen_json;
+use crate::protocol::ids::{ChannelId, ConnKey, Epoch, Position, ServerEpoch, UserId};
+use crate::protocol::position::Cursor;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 use uuid::Uuid;
 
 pub const SERVER: ServerEpoch = ServerEpoch::new(0x5eed);
 
-/// A channel by its name, or the private stream of a user.
-type StreamName = (String, Option<UserId>);
-
-/// A frame that was published.
-struct Published {
-    position: Position,
-    stamp: Stamp,
-    kind: String,
-    number: u128,
-    audience: crate::protocol::frame::Audience,
+/// A connection whose client reads, and its user.
+#[derive(Clone, Copy)]
+pub struct Reader {
+    pub conn_id: Uuid,
+    pub user: UserId,
+    pub key: ConnKey,
 }
 
-/// Offsets after the first, up to the second one.
-type Range = (Offset, Offset);
-
-/// Everything published, and the times at which connections were not subscribed.
-#[derive(Default)]
-pub struct Log {
-    streams: HashMap<StreamName, Vec<Published>>,
-    deleted: HashSet<u128>,
-    /// Where the channels were when a connection was created, or when it left them.
-    outside: HashMap<(ConnKey, String), Offset>,
-    not_subscribed: HashMap<(Uuid, String), Vec<Range>>,
-    /// Where a channel was before and after a connection joined it, each time.
-    joined: HashMap<(ConnKey, String), Vec<Range>>,
-    /// The stamps at which connections left channels.
-    left: HashMap<(Uuid, String), Stamp>,
-    /// Where channels were when the registry unsubscribed a connection. What was on its way is delivered only to a session
-    /// that existed.
-    leaving: HashMap<(ConnKey, String), Offset>,
-    optional: HashMap<(Uuid, String), Vec<Range>>,
-}
-
-impl Log {
-    pub fn publish(&mut self, stream: StreamName, position: Position, stamp: Stamp, frame: &Frame) {
-        let event = seen(&frame.live_element());
-        if event.kind == "message:delete" {
-            self.deleted.insert(event.number);
-        }
-        let (kind, number, audience) = (event.kind, event.number, frame.audience().clone());
-        self.streams.entry(stream).or_default().push(Published { position, stamp, kind, number, audience });
-    }
-
-    /// Whether a cursor of this moment is from after the client left the stream.
-    fn has_left(&self, conn_id: Uuid, name: &str, stamp: Stamp) -> bool {
-        self.left.get(&(conn_id, name.to_owned())).is_some_and(|left| *left <= stamp)
-    }
-
-    /// The registry unsubscribes a connection.
-    pub fn unsubscribe(&mut self, conn: ConnKey, conn_id: Uuid, channel: &str, at: (Offset, Stamp)) {
-        self.left.insert((conn_id, channel.to_owned()), at.1);
-        self.leaving.insert((conn, channel.to_owned()), at.0);
-    }
-
-    /// A connection is outside of a channel from this offset on.
-    pub fn leave(&mut self, conn: ConnKey, channel: &str, offset: Offset) {
-        self.outside.insert((conn, channel.to_owned()), offset);
-    }
-
-    /// A channel subscribes a connection. The registry may have unsubscribed it since.
-    pub fn join(
-        &mut self,
-        conn: ConnKey,
-        conn_id: Uuid,
-        channel: &str,
-        (before, after): Range,
-        is_subscribed: bool,
-    ) {
-        if is_subscribed && let Some(left) = self.leaving.remove(&(conn, channel.to_owned())) {
-            self.optional.entry((conn_id, channel.to_owned())).or_default().push((left, before));
-        }
-        let left = self.outside.remove(&(conn, channel.to_owned())).unwrap_or(0);
-        self.not_subscribed.entry((conn_id, channel.to_owned())).or_default().push((left, before));
-        self.joined.entry((conn, channel.to_owned())).or_default().push((before, after));
-    }
-
-    /// Whether the connection existed and was not subscribed when this frame was published.
-    fn is_outside(&self, client: &Client<'_>, channel: &str, offset: Offset) -> bool {
-        let left = self.outside.get(&(client.key, channel.to_owned())).map(|left| (*left, Offset::MAX));
-        let times = self.not_subscribed.get(&(client.conn_id, channel.to_owned()));
-        let mut times = times.into_iter().flatten().copied().chain(left);
-        times.any(|(after, upto)| offset > after && offset <= upto)
-    }
-
-    fn is_optional(&self, client: &Client<'_>, channel: &str, offset: Offset) -> bool {
-        let left = self.leaving.get(&(client.key, channel.to_owned())).map(|left| (*left, Offset::MAX));
-        let times = self.optional.get(&(client.conn_id, channel.to_owned()));
-        let mut times = times.into_iter().flatten().copied().chain(left);
-        times.any(|(after, upto)| offset > after && offset <= upto)
-    }
-
-    /// Panics if a frame was meant for this client in this life of the stream, or in any, and `is_expected`.
-    fn assert_none(
-        &self,
-        client: &Client<'_>,
-        name: &str,
-        epoch: Option<Epoch>,
-        why: &str,
-        is_expected: impl Fn(&Published) -> bool,
-    ) {
-        let stream = (name.to_owned(), name.is_empty().then_some(client.user));
-        for frame in self.streams.get(&stream).into_iter().flatten() {
-            let is_gone = self.deleted.contains(&frame.number)
-                && frame.kind.starts_with("message")
-                && frame.kind != "message:delete";
-            let is_meant = epoch.is_none_or(|epoch| frame.position.epoch == epoch)
-                && frame.audience.admits(client.user)
-                && !self.is_outside(client, name, frame.position.offset)
-                && !self.is_optional(client, name, frame.position.offset);
-            assert!(
-                !is_meant || is_gone || !is_expected(frame),
-                "{why}: {name:?} {} {} of {:?} is hidden from {}",
-                frame.position.offset,
-                frame.kind,
-                frame.number,
-                client.conn_id
-            );
-        }
+impl Reader {
+    /// A channel, or the private stream of the reader's user if the name is empty.
+    pub fn stream(&self, name: &str) -> StreamName {
+        (name.to_owned(), name.is_empty().then_some(self.user))
     }
 }
 
 struct Client<'a> {
-    conn_id: Uuid,
-    user: UserId,
-    key: ConnKey,
+    reader: Reader,
     page: &'a mut Page,
-}
-
-/// What a client has read.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    cursor: Option<Cursor>,
-    /// Up to which offset it has everything.
-    known: BTreeMap<String, Position>,
-}
-
-/// The part of its memory with which a client returns.
-#[derive(Clone, Copy, Debug)]
-pub enum Returns {
-    All,
-    /// With what it had this many cursors before.
-    Earlier(usize),
-    CursorOnly,
-    PositionsOnly,
-    /// As a new page.
-    Nothing,
-}
-
-/// A client over all its sessions.
-#[derive(Default)]
-pub struct Page {
-    memory: Memory,
-    earlier: Vec<Memory>,
-    /// The session that it reads.
-    pub session: Option<usize>,
-    /// How far this session is in each stream, and up to where losses were reported.
-    progress: BTreeMap<String, (Position, Offset)>,
-}
-
-impl Page {
-    /// Begins a session, and returns what the client sends.
-    pub fn begin(
-        &mut self,
-        log: &Log,
-        conn_id: Uuid,
-        session: usize,
-        polls: bool,
-        returns: Returns,
-    ) -> Arc<Since> {
-        self.session = Some(session);
-        self.progress.clear();
-        if let Some(Cursor { stamp, .. }) = self.memory.cursor {
-            // It has seen that it is no longer subscribed.
-            self.memory.known.retain(|name, _| !log.has_left(conn_id, name, stamp));
-        }
-        match returns {
-            Returns::All => {}
-            Returns::Earlier(back) => {
-                let at = self.earlier.len().saturating_sub(1 + back);
-                self.memory = self.earlier.get(at).cloned().unwrap_or_default();
-            }
-            // What it does not send, it does not have: the server's own cursor cannot replace it.
-            Returns::CursorOnly => {
-                let cursor = self.memory.cursor;
-                self.memory.known.retain(|_, _| cursor.is_some());
-            }
-            Returns::PositionsOnly => self.memory.cursor = None,
-            Returns::Nothing => self.memory = Memory::default(),
-        }
-        if polls && self.memory.cursor.is_some() {
-            // Without an answer about a stream, everything follows that it does not have. Some may be repeated.
-            let known = self.memory.known.iter();
-            let repeats = known.map(|(name, at)| (name.clone(), (Position { offset: 0, ..*at }, at.offset)));
-            self.progress = repeats.collect();
-        }
-        let positions = match returns {
-            Returns::CursorOnly => BTreeMap::new(),
-            _ => self.memory.known.iter().map(|(name, position)| (name.as_str().into(), *position)).collect(),
-        };
-        Arc::new(Since { cursor: self.memory.cursor.map(KnownCursor::Own), positions })
-    }
 }
 
 fn position(json: &Value, offset: &str) -> Position {
@@ -227,8 +44,8 @@ impl Client<'_> {
     fn attached(&mut self, log: &Log, name: &str, json: &Value) {
         let from = position(json, "from");
         let through = json["offset"].as_u64().unwrap();
-        let known = self.page.memory.known.get(name).filter(|known| known.epoch == from.epoch);
-        let known = known.map_or(0, |known| known.offset);
+        let before = self.page.memory.known.get(name).map(|replica| replica.at);
+        let known = before.filter(|known| known.epoch == from.epoch).map_or(0, |known| known.offset);
         let recovered = json["recovered"] == true;
         let lost = match (recovered, json["gap"]["upto"].as_u64()) {
             (true, _) => 0,
@@ -236,14 +53,13 @@ impl Client<'_> {
             (false, None) => through,
         };
         // It knows the stream from before, so that everything in between was meant for it.
-        if recovered && self.page.memory.known.contains_key(name) {
+        if recovered && before.is_some() {
             let is_between =
                 |frame: &Published| frame.position.offset > known && frame.position.offset <= from.offset;
-            log.assert_none(self, name, Some(from.epoch), "recovered", is_between);
+            log.assert_none(&self.reader, name, Some(from.epoch), "recovered", is_between);
         }
         // An earlier life of the stream may have ended while it was away.
         if let Some(cursor) = self.page.memory.cursor.filter(|_| recovered) {
-            let before = self.page.memory.known.get(name).copied();
             let had = |at: Position| {
                 before.is_some_and(|before| before.epoch == at.epoch && before.offset >= at.offset)
             };
@@ -251,27 +67,32 @@ impl Client<'_> {
                 let at = frame.position;
                 at.epoch != from.epoch && frame.stamp > cursor.stamp && !had(at)
             };
-            log.assert_none(self, name, None, "recovered", is_of_earlier_life);
+            log.assert_none(&self.reader, name, None, "recovered", is_of_earlier_life);
         }
         self.page.progress.insert(name.to_owned(), (from, lost));
-        self.learn(name, Position { offset: from.offset.max(lost), ..from });
+        self.learn(name, Position { offset: from.offset.max(lost), ..from }, recovered);
     }
 
     fn subscribed(&mut self, log: &Log, name: &str, at: Position) {
         // A subscription made while attached begins after the event of joining.
-        let mut joined = log.joined[&(self.key, name.to_owned())].iter();
-        let is_one = joined.any(|joined| at.offset == joined.0 || at.offset == joined.1);
-        assert!(is_one, "{name} is announced at {at:?}");
-        self.page.progress.insert(name.to_owned(), (at, 0));
-        self.page.memory.known.insert(name.to_owned(), at);
+        let mut joined = log.joined[&(self.reader.key, name.to_owned())].iter();
+        let is_one = joined.clone().any(|joined| at.offset == joined.before || at.offset == joined.after);
+        // A new member of an open channel receives what is kept, and the client does not know where that begins.
+        let kept_after = joined.next_back().filter(|_| log.is_open(name)).map(|joined| joined.kept_after);
+        assert!(is_one || kept_after.is_some(), "{name} is announced at {at:?}");
+        let lost = kept_after.unwrap_or(0);
+        self.page.progress.insert(name.to_owned(), (at, lost));
+        self.page.memory.known.insert(name.to_owned(), Replica::new(at).beginning_after(lost));
     }
 
-    fn learn(&mut self, name: &str, position: Position) {
-        let known = self.page.memory.known.entry(name.to_owned()).or_insert(position);
-        *known = match known.epoch == position.epoch {
-            true => Position { offset: position.offset.max(known.offset), ..position },
-            false => position,
-        };
+    /// The client has everything up to this position, or begins there because it may have lost something before.
+    fn learn(&mut self, name: &str, position: Position, recovered: bool) {
+        let replica =
+            self.page.memory.known.get_mut(name).filter(|replica| replica.at.epoch == position.epoch);
+        match replica.filter(|replica| recovered || position.offset <= replica.at.offset) {
+            Some(replica) => replica.advance(position.offset),
+            None => _ = self.page.memory.known.insert(name.to_owned(), Replica::new(position)),
+        }
     }
 
     fn frame(&mut self, log: &Log, json: &Value) {
@@ -281,15 +102,18 @@ impl Client<'_> {
             panic!("{name} was never announced")
         };
         assert!(offset > before.offset, "{name} repeats {offset} after {before:?}");
-        assert!(!log.is_outside(self, name, offset), "{name} {offset} is from before the subscription");
+        let now = Position { offset, ..before };
+        let event = seen_json(json);
+        log.check_read(&self.reader, name, now, (&event.kind, event.number));
         let is_between = |frame: &Published| {
             let at = frame.position.offset;
             at > before.offset.max(lost) && at < offset
         };
-        log.assert_none(self, name, Some(before.epoch), "skipped", is_between);
-        let now = Position { offset, ..before };
+        log.assert_none(&self.reader, name, Some(before.epoch), "skipped", is_between);
         self.page.progress.insert(name.to_owned(), (now, lost));
-        self.learn(name, now);
+        let known = &mut self.page.memory.known;
+        let replica = known.entry(name.to_owned()).or_insert_with(|| Replica::new(now));
+        replica.apply(&event);
     }
 
     fn cursor(&mut self, log: &Log, cursor: Cursor) {
@@ -297,7 +121,7 @@ impl Client<'_> {
         let before = self.page.memory.cursor.map(|cursor| cursor.stamp);
         assert!(before <= Some(cursor.stamp), "the cursor went back");
         // A cursor covers the streams of the connection, not those that it has left.
-        let key = self.key;
+        let key = self.reader.key;
         let has_left = |name: &String| log.leaving.contains_key(&(key, name.clone()));
         self.page.memory.known.retain(|name, _| !has_left(name));
         let current = self.page.progress.clone().into_iter().filter(|(name, _)| !has_left(name));
@@ -305,10 +129,10 @@ impl Client<'_> {
             let is_promised = |frame: &Published| {
                 frame.stamp <= cursor.stamp && frame.position.offset > at.offset.max(lost)
             };
-            log.assert_none(self, &name, Some(at.epoch), "covered by a cursor", is_promised);
+            log.assert_none(&self.reader, &name, Some(at.epoch), "covered by a cursor", is_promised);
         }
         self.page.memory.cursor = Some(cursor);
-        self.page.earlier.push(self.page.memory.clone());
+        self.page.store();
     }
 }
 
@@ -333,6 +157,32 @@ impl World {
         self.with_client(number, |client, log| client.cursor(log, cursor));
     }
 
+    /// Panics unless the clients with a session have read everything, and have the state of a client that never left.
+    pub fn check_replicas(&mut self) {
+        for conn_id in self.rules.returning.clone() {
+            let Some((key, connection)) = self.registry.connection(conn_id) else { continue };
+            let page = &self.pages[&conn_id];
+            if page.session.is_none_or(|number| self.sessions[number].owner != Some(key)) {
+                continue;
+            }
+            let reader = Reader { conn_id, user: connection.user, key };
+            let name = |id: &ChannelId| self.registry.channel(*id).unwrap().identity.name.to_string();
+            let streams: Vec<String> = connection.channels.iter().map(name).chain([String::new()]).collect();
+            for name in streams {
+                let replica = self.pages[&conn_id].memory.known[&name].clone();
+                let is_missing = |frame: &Published| frame.position.offset > replica.through();
+                self.log.assert_none(
+                    &reader,
+                    &name,
+                    Some(replica.at.epoch),
+                    "missing at the end",
+                    is_missing,
+                );
+                self.check_replica(&reader, &name, &replica);
+            }
+        }
+    }
+
     fn with_client(&mut self, number: usize, act: impl FnOnce(&mut Client<'_>, &Log)) {
         let session = &self.sessions[number];
         let (conn_id, key) =
@@ -343,7 +193,7 @@ impl World {
         if page.session != Some(number) {
             return;
         }
-        act(&mut Client { conn_id, user, key, page }, &self.log);
+        act(&mut Client { reader: Reader { conn_id, user, key }, page }, &self.log);
     }
 }
 

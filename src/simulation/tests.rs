@@ -2,7 +2,8 @@
 
 use super::Rules;
 use super::World;
-use super::actions::{Action, act, all_conn_ids, draw, draw_returning};
+use super::actions::{Action, act, all_conn_ids};
+use super::draws::{draw, draw_returning, draw_ruled};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -111,6 +112,11 @@ fn every_subscriber_gets_every_message_once_and_in_order() {
 #[test]
 fn clients_that_return_with_positions_know_whether_they_missed_anything() {
     assert_all_pass(draw_returning);
+}
+
+#[test]
+fn rules_tokens_and_blocks_apply_and_everything_else_stays_true() {
+    assert_all_pass(draw_ruled);
 }
 
 #[test]

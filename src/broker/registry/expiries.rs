@@ -30,13 +30,6 @@ impl TokenExpiries {
         std::mem::replace(&mut token.unix, unix) != unix
     }
 
-    /// Reports the connection's expired token again at this time.
-    pub fn retry(&mut self, conn: ConnKey, at: u64) {
-        if let Some(token) = self.tokens.get_mut(&conn) {
-            self.due.set(conn, &mut token.due, Some(at));
-        }
-    }
-
     /// When the connection's token expires or has expired, in Unix seconds. `None` if the connection has no token.
     pub fn unix(&self, conn: ConnKey) -> Option<u64> {
         self.tokens.get(&conn).map(|token| token.unix)
@@ -56,6 +49,11 @@ impl TokenExpiries {
             token.due = None;
         }
         Some(conn)
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.due.is_empty()
     }
 
     /// Whether the connection's token has expired, as far as [`TokenExpiries::next_due`] has reported it.
@@ -80,12 +78,10 @@ mod tests {
         assert_eq!((expiries.next_due(55), expiries.next_due(55)), (Some(conn), None));
         assert!(expiries.is_expired(conn) && !expiries.is_expired(other));
         assert_eq!(expiries.unix(conn), Some(7));
-        expiries.retry(conn, 80);
-        assert_eq!((expiries.next_due(79), expiries.next_due(80)), (Some(other), Some(conn)));
+        assert_eq!((expiries.next_due(59), expiries.next_due(60)), (None, Some(other)));
         assert!(expiries.set(conn, 9, 200) && !expiries.is_expired(conn));
         expiries.remove(conn);
         expiries.remove(other);
-        expiries.retry(other, 300);
         assert_eq!(
             (expiries.next_due(u64::MAX), expiries.tokens.len(), expiries.unix(conn)),
             (None, 0, None)

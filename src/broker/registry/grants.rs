@@ -8,9 +8,6 @@ use crate::protocol::websocket::close::CloseReason;
 use crate::telemetry::recorder::ConnectionEvent;
 use uuid::Uuid;
 
-/// The time until the next check of a session that is being replaced when its token expires, in ms.
-const RETRY_MS: u64 = 1_000;
-
 impl RegistryState {
     /// Creates the connection of a token as `/connect` does, or adds the token's channels to an existing one. The
     /// connection expires with the token. Returns its id.
@@ -74,21 +71,26 @@ impl RegistryState {
         Ok(())
     }
 
-    /// Closes the sessions whose tokens have expired, at most this many. Returns the number of tokens. A poll ends by
-    /// itself; the next one needs a valid token.
+    /// Closes the sessions whose tokens have expired, also those that still wait for their predecessors, at most this many.
+    /// Returns the number of tokens. A poll ends by itself; the next one needs a valid token.
     pub(super) fn close_expired(&mut self, now: u64, at_most: usize, effects: &mut Vec<Effect>) -> usize {
         for expired in 0..at_most {
             let Some(key) = self.expiries.next_due(now) else { return expired };
             let Some(connection) = self.get_mut(key) else { continue };
-            if matches!(connection.phase, Phase::Releasing(_)) {
-                self.expiries.retry(key, now + RETRY_MS);
-                continue;
-            }
             effects.push(Effect::Record(connection.id, ConnectionEvent::TokenExpired));
-            if let Phase::Attached(location, transport) = connection.phase
-                && transport.keep_alive().is_some()
-            {
-                connection.phase = Phase::releasing(location);
+            let ending = match &mut connection.phase {
+                Phase::Attached(location, transport) if transport.keep_alive().is_some() => {
+                    let location = *location;
+                    connection.phase = Phase::releasing(location);
+                    Some(location)
+                }
+                Phase::Releasing(handover) => {
+                    let next = handover.to.take_if(|next| next.transport.keep_alive().is_some());
+                    next.map(|next| next.location)
+                }
+                _ => None,
+            };
+            if let Some(location) = ending {
                 let release = ToHub::Release(location.slot, CloseReason::NeedsToken.into());
                 effects.push(Effect::Hub(location.hub, release));
             }
@@ -206,6 +208,23 @@ mod tests {
         state.tick(300, 9, &mut effects);
         assert_eq!(releases(&effects), [CloseReason::NeedsToken]);
         state.check(300);
+    }
+
+    #[test]
+    fn a_session_that_waits_for_its_predecessor_does_not_outlive_the_token() {
+        let (mut state, mut effects) = (state(), Vec::new());
+        state.grant(grant("ann", &["a"], 100), 0, &mut effects).unwrap();
+        attach(&mut state, Transport::LongPoll).unwrap();
+        let next = NextSession { location: location(0, 2), transport: Transport::Websocket, since: None };
+        state.attach(Uuid::from_u128(1), next, &mut effects).unwrap();
+        effects.clear();
+        state.tick(100, 9, &mut effects);
+        assert_eq!(releases(&effects), [CloseReason::NeedsToken]);
+        assert_eq!(attach(&mut state, Transport::Websocket), Err(AttachRefused::UnknownConnection));
+        effects.clear();
+        state.tick(u64::MAX / 2, 9, &mut effects);
+        assert_eq!(releases(&effects), []);
+        state.check(100);
     }
 
     #[test]

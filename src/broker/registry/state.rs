@@ -138,7 +138,7 @@ pub struct RegistryState {
     pub(super) limits: RegistryLimits,
     patterns: ChannelPatterns,
     pub(super) demo: DemoShare,
-    pub(super) blocks: Blocks,
+    pub blocks: Blocks,
     pub(super) expiries: TokenExpiries,
     pub(super) connections: Slab<ConnectionRecord>,
     shrink_hint: ShrinkHint,
@@ -306,6 +306,11 @@ impl Deadlines {
         if let Some(at) = *current {
             self.0.insert((at.get(), conn));
         }
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Removes and returns the next connection whose deadline has passed.

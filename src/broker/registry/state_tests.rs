@@ -65,6 +65,13 @@ impl RegistryState {
         }
     }
 
+    /// Panics unless nothing waits for a time: no connection, no token, no block.
+    pub fn check_nothing_waits(&self) {
+        assert!(self.deadlines.is_empty(), "{:?}", self.deadlines);
+        assert!(self.expiries.is_empty(), "{:?}", self.expiries);
+        assert_eq!(self.blocks.len(), 0, "{:?}", self.blocks);
+    }
+
     pub fn all_connections(&self) -> impl Iterator<Item = (ConnKey, &super::state::ConnectionRecord)> {
         let key = |(index, of): (usize, &super::state::ConnectionRecord)| ConnKey {
             index: index as u32,
