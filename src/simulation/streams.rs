@@ -47,7 +47,7 @@ impl World {
     /// A channel handles a message, or what is due without one.
     fn handle_in_channel(&mut self, id: ChannelId, message: Option<ToChannel>, turn: &mut Turn) {
         let (state, _) = &mut self.channels[id.0 as usize];
-        let (stream, now) = (Stream::Channel(id), time(self.now as i64));
+        let (stream, now) = (Stream::Channel(id), time(1_000 * self.now as i64));
         let is_open = self.log.is_open(&state.identity().name);
         let (effects, kept) = (&mut turn.effects, turn.kept);
         match message {
@@ -148,7 +148,7 @@ impl World {
         let (state, queue) = &mut self.private_messages;
         let Some(message) = queue.pop_front() else { return false };
         let (account, mut effects) = (&mut self.account, Vec::new());
-        let (now, mut published) = (time(self.now as i64), Vec::new());
+        let (now, mut published) = (time(1_000 * self.now as i64), Vec::new());
         match message {
             ToPrivateMessages::Open(user, conn) => {
                 if !self.returning.contains_key(&conn) {
