@@ -258,7 +258,7 @@ impl Answered {
         let [refused, recovered, not_recovered] = backend.counters([
             "refusals of any kind",
             "streams recovered by returning clients",
-            "streams in which returning clients may have missed something",
+            "streams not recovered,",
         ])?;
         let text = backend.call(&[request("GET", "/admin/secrets.json", "")])?.concat();
         let uses = serde_json::from_str::<Value>(&text)?["secrets"][0]["uses"].as_u64();

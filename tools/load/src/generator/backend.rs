@@ -106,14 +106,20 @@ impl Backend {
         self.counters([name]).map(|[value]| value)
     }
 
-    /// Lines of /admin/debug, from a single request.
+    /// Lines of /admin/debug, from a single request. A name with a comma at its end is the sum of all lines that begin so.
     pub fn counters<const N: usize>(&mut self, names: [&str; N]) -> io::Result<[u64; N]> {
         let text = self.call(&[request("GET", "/admin/debug", "")])?.concat();
         let mut values = [0; N];
         for (value, name) in values.iter_mut().zip(names) {
-            let found =
-                text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
-            *value = found.ok_or_else(|| failure(format!("no {name} in {text}")))?;
+            let is_meant =
+                |line: &str| if name.ends_with(',') { line.starts_with(name) } else { line == name };
+            let lines =
+                text.lines().filter_map(|line| line.split_once(": ")).filter(|(line, _)| is_meant(line));
+            let found: Vec<u64> = lines.filter_map(|(_, value)| value.parse().ok()).collect();
+            if found.is_empty() {
+                return Err(failure(format!("no {name} in {text}")));
+            }
+            *value = found.iter().sum();
         }
         Ok(values)
     }
