@@ -16,7 +16,7 @@ const HEADER: &str = "x-channelstream-secret";
 #[derive(Args)]
 pub(super) struct SignArgs {
     /// Text to sign; the server ignores it
-    #[arg(default_value = "channelstream", allow_hyphen_values = true)]
+    #[arg(default_value = "channelstream")]
     value: String,
     /// Bind the signature to one request with this path and query; it is then valid once, for this request only
     #[arg(long, conflicts_with = "value")]

@@ -19,7 +19,6 @@ const SKEW_S: i64 = 2;
 #[derive(Args)]
 pub(super) struct VerifyArgs {
     /// The signature, value.timestamp.mac, or the connection token
-    #[arg(allow_hyphen_values = true)]
     token: String,
     #[command(flatten)]
     secret: SecretArgs,

@@ -276,6 +276,13 @@ fn sign_and_verify_agree() {
     let output = channelstream(&[], &["verify", &token]);
     assert_eq!(output.status.code(), Some(1));
     assert!(out(&output).starts_with("refused: its mac"), "{}", out(&output));
+    // A misspelt flag is no text.
+    for (command, flag) in [(&["sign", "--tokn"], "--token"), (&["verify", "--secrt"], "--secret")] {
+        let output = channelstream(&[], command);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(err(&output).contains(flag), "{}", err(&output));
+    }
+    assert!(out(&channelstream(&[], &["sign", "--", "-x"])).contains("x-channelstream-secret: -x."));
     // `sign` also works with an address and secrets with which no server may start.
     let signed = out(&channelstream(&[("CHANNELSTREAM_HOST", "0.0.0.0")], &["sign", "--secret", "x"]));
     assert!(signed.lines().last().unwrap().starts_with("x-channelstream-secret: channelstream."));
