@@ -21,6 +21,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -168,7 +169,7 @@ impl Request<'_> {
         };
         self.admit_receipts(&items)?;
         publish(items.clone());
-        let receipts = self.wait_for(&receipts).await;
+        let receipts = wait_for(&receipts, self.deadline()).await;
         Ok(self.answer(&items, &receipts, level, Online::Counted))
     }
 
@@ -184,7 +185,9 @@ impl Request<'_> {
             Some(level) => {
                 self.broker.admit()?;
                 self.admit_receipts(&items)?;
-                let receipts = self.rechecked(&items, self.wait_for(receipts).await).await;
+                let deadline = self.deadline();
+                let earlier = wait_for(receipts, deadline).await;
+                let receipts = self.rechecked(&items, earlier, deadline).await;
                 self.answer(&items, &receipts, level, Online::Unknown)
             }
         };
@@ -204,11 +207,9 @@ impl Request<'_> {
         self.body.len() + items.len() * (160 + RECEIPT_BYTES) + of_users.sum::<usize>()
     }
 
-    /// Waits for the receipts, for a limited time. Returns those that have arrived.
-    async fn wait_for(&self, receipts: &Receipts) -> Vec<Option<Receipt>> {
-        let timeout = Duration::from_millis(self.broker.settings.receipt_timeout_ms);
-        let _ = tokio::time::timeout(timeout, receipts.complete()).await;
-        receipts.so_far()
+    /// Until when the request waits for receipts.
+    fn deadline(&self) -> Instant {
+        Instant::now() + Duration::from_millis(self.broker.settings.receipt_timeout_ms)
     }
 
     /// The receipts of items that were published earlier, as they are now: an item may not be kept any more.
@@ -216,6 +217,7 @@ impl Request<'_> {
         &self,
         items: &[T],
         earlier: Vec<Option<Receipt>>,
+        deadline: Instant,
     ) -> Vec<Option<Receipt>> {
         let (receipts, slots) = Receipts::new(earlier.len());
         let published = items.iter().zip(&earlier).zip(slots).filter_map(|((item, receipt), slot)| {
@@ -223,7 +225,7 @@ impl Request<'_> {
             Some((PublishedItem { delivery, message, receipt: receipt.clone()? }, slot))
         });
         self.broker.recheck(published.collect());
-        let now = self.wait_for(&receipts).await;
+        let now = wait_for(&receipts, deadline).await;
         now.into_iter().zip(earlier).map(|(now, earlier)| now.or(earlier)).collect()
     }
 
@@ -246,6 +248,12 @@ impl Request<'_> {
         });
         answer::json(out)
     }
+}
+
+/// Waits for receipts until the deadline. Returns those that have arrived.
+async fn wait_for(receipts: &Receipts, deadline: Instant) -> Vec<Option<Receipt>> {
+    let _ = tokio::time::timeout_at(deadline, receipts.complete()).await;
+    receipts.so_far()
 }
 
 #[cfg(test)]

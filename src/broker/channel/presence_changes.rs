@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 /// Maximum number of users in a diff. If more change within an interval, members receive the numbers only.
 pub const MAX_CHANGES: usize = 10_000;
+/// Maximum size of the names and states in a diff, in bytes. Above it, members receive the numbers only as well.
+const MAX_BYTES: usize = 4 << 20;
 
 /// The changes since the last frame, and when the next frame is due.
 #[derive(Debug, Default)]
@@ -83,7 +85,8 @@ impl PresenceChanges {
         }
     }
 
-    /// Ends the interval. Returns the net change of users, or the numbers if too many users changed.
+    /// Ends the interval. Returns the net change of users, or the numbers if too many users changed or their states are too
+    /// large.
     pub fn take_diff(&mut self) -> Option<PresenceReport> {
         self.due = None;
         if std::mem::take(&mut self.is_overfull) {
@@ -98,8 +101,14 @@ impl PresenceChanges {
                 None => parted.push(name),
             }
         }
-        let is_empty = joined.is_empty() && parted.is_empty();
-        (!is_empty).then_some(PresenceReport::Diff { joined, parted })
+        let names = parted.iter().map(|name| name.len());
+        let bytes: usize =
+            joined.iter().map(|user| user.name.len() + user.public_state().len()).chain(names).sum();
+        match joined.is_empty() && parted.is_empty() {
+            true => None,
+            false if bytes > MAX_BYTES => Some(PresenceReport::Count),
+            false => Some(PresenceReport::Diff { joined, parted }),
+        }
     }
 
     /// Ends the interval. Returns a report if these numbers of users and connections are new to the members.
@@ -176,6 +185,20 @@ mod tests {
         (0..=all).for_each(|id| changes.note(view(id), Presence::Parted));
         changes.note(view(all), Presence::Joined);
         assert!(changes.users.is_empty(), "the changes take no memory any more");
+        assert!(matches!(changes.take_diff(), Some(PresenceReport::Count)));
+        changes.note(view(1), Presence::Joined);
+        assert_eq!(diff(&mut changes).0, ["u1{}"]);
+    }
+
+    #[test]
+    fn states_that_are_too_large_become_a_count() {
+        let mut changes = PresenceChanges::default();
+        let large = format!("{{\"v\":\"{}\"}}", "x".repeat(MAX_BYTES / 2));
+        changes.note(with_state(1, "a", &large), Presence::Joined);
+        changes.note(with_state(2, "b", "{}"), Presence::Joined);
+        assert_eq!(diff(&mut changes).0.len(), 2);
+        changes.note(with_state(3, "c", &large), Presence::Joined);
+        changes.note(with_state(4, "d", &large), Presence::Joined);
         assert!(matches!(changes.take_diff(), Some(PresenceReport::Count)));
         changes.note(view(1), Presence::Joined);
         assert_eq!(diff(&mut changes).0, ["u1{}"]);
