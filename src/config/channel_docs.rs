@@ -46,7 +46,7 @@ flap_ms = 0
 | `fixed` | `[]` | names of these settings | These settings keep their defaults, whatever requests of your application contain. |
 | `frames` | `channel_frames` | 0-1000000 | Frames that a channel stores for catch-up. |
 | `frames_age_s` | `0` | 0-31622400 | Frames older than this, in seconds, are not stored any longer; 0 means any age. |
-| `replay` | `"absence"` | `"absence"`, `"members"` | `"members"`: a new member first receives all stored frames of the channel, as [catch-up](api.md#catch-up); otherwise a connection receives what was published since it subscribed. |
+| `replay` | `"absence"` | `"absence"`, `"members"` | `"members"`: a new member first receives all stored frames of the channel, as [catch-up](api.md#catch-up); otherwise a connection receives what was published since it subscribed. A client that returns with a [position](recovery.md) always continues there. |
 | `presence` | `"events"` | `"events"`, `"diffs"`, `"counts"`, `"none"` | What members receive in a channel with `notify_presence`: an event for each user, the [changes or the numbers](api.md#presence-in-large-channels) once in an interval, or nothing. |
 | `presence_ms` | `500` | 10-60000 ms | Interval of diffs and counts. |
 | `lists_up_to` | `0` | 0-4294967296 | With `broadcast_presence_with_user_lists`, events contain the list as long as it has at most this many users, and otherwise an empty list; 0 means always. |
