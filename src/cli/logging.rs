@@ -149,7 +149,7 @@ impl fmt::Write for LogMessage {
 }
 
 /// Control characters, and those that change the direction or the lines of text.
-fn controls_terminal(char: char) -> bool {
+pub(super) fn controls_terminal(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

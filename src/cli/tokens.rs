@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Map, Value, json};
 
+use super::logging::controls_terminal;
 use super::report::{Failure, Report};
 use crate::api::body::RequestLimits;
 use crate::api::token::read_grant;
@@ -128,8 +129,8 @@ fn shown(claims: &Map<String, Value>) -> Vec<String> {
 
 /// A line without characters that control the terminal: a token may come from an attacker.
 fn printable(line: &str) -> String {
-    let escaped = |char: char| match char.is_control() {
-        true => char.escape_default().to_string(),
+    let escaped = |char: char| match controls_terminal(char) {
+        true => char.escape_unicode().to_string(),
         false => char.to_string(),
     };
     line.chars().map(escaped).collect()
@@ -213,11 +214,13 @@ mod tests {
     fn nothing_in_a_token_controls_the_terminal() {
         use base64::Engine;
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let token =
-            ["{\"alg\":\"HS256\",\"kid\":\"\u{9b}1m\"}", "{\"a\\u001b[2J\":\"\u{9b}2J\u{7f}\",\"é\":\"ü\"}"];
+        let token = [
+            "{\"alg\":\"HS256\",\"kid\":\"\u{9b}1m\"}",
+            "{\"a\\u001b[2J\":\"\u{9b}2J\u{7f}\u{202e}\",\"é\":\"ü\"}",
+        ];
         let [header, claims] = token.map(|part| URL_SAFE_NO_PAD.encode(part));
         let out = explain(&format!("{header}.{claims}.AA"), &Settings::default(), NOW).unwrap().out;
         assert!(out.contains("[2J") && out.contains("é: \"ü\""), "{out}");
-        assert!(!out.chars().any(|char| char.is_control() && char != '\n'), "{out:?}");
+        assert!(!out.chars().any(|char| controls_terminal(char) && char != '\n'), "{out:?}");
     }
 }
