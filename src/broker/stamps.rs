@@ -11,16 +11,18 @@ pub struct Stamps(AtomicU64);
 impl Stamps {
     /// Takes the stamp of a publication at this time. It never goes back, although clocks do.
     pub fn next(&self, now: &Timestamp) -> Stamp {
-        let next = Stamp::at(now).max(Stamp(self.latest().0 + 1));
-        self.0.store(next.0, Ordering::Relaxed);
-        next
+        self.take(Stamp::at(now))
     }
 
     /// Takes a stamp that is later than every one so far, without a time.
     pub fn later(&self) -> Stamp {
-        let later = self.latest().0 + 1;
-        self.0.store(later, Ordering::Relaxed);
-        Stamp(later)
+        self.take(Stamp::default())
+    }
+
+    fn take(&self, earliest: Stamp) -> Stamp {
+        let next = earliest.max(Stamp(self.latest().0 + 1));
+        self.0.store(next.0, Ordering::Relaxed);
+        next
     }
 
     /// The last stamp so far. Everything with this stamp or an earlier one was published.
