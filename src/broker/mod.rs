@@ -9,6 +9,7 @@ pub(crate) mod receipts;
 pub(crate) mod recovery;
 pub(crate) mod stamps;
 pub mod channel;
+pub mod engine;
 pub(crate) mod hub;
 pub(crate) mod batched_mailbox;
 pub(crate) mod dense_map;

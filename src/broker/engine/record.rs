@@ -1,0 +1,333 @@
+//! Records: what happened, in the form in which nodes pass it on and Redis stores it. Pure.
+//!
+//! Little endian: `u8` version, `u8` kind, `u8` flags, 16 bytes uuid, `i64` time in µs since 1970, `i64` time of the edit or
+//! 0, then fields: `u32` length, bytes. An absent field has the length `u32::MAX`. Readers ignore fields that they do not know.
+
+use crate::protocol::message::{Delete, Delivery, Edit, Message};
+use crate::protocol::time::Timestamp;
+use crate::protocol::value::Payload;
+use bytes::Bytes;
+use uuid::Uuid;
+
+const VERSION: u8 = 1;
+const ABSENT: u32 = u32::MAX;
+
+const MESSAGE: u8 = 1;
+const EDIT: u8 = 2;
+const DELETE: u8 = 3;
+const JOINED: u8 = 4;
+const PARTED: u8 = 5;
+const SETTINGS: u8 = 6;
+
+const NO_HISTORY: u8 = 1;
+/// An edit that sets the time of the message.
+const HAS_TIMESTAMP: u8 = 2;
+/// A script has deleted the message of this edit.
+const IS_OF_DELETED: u8 = 4;
+
+/// What an entry of a stream says. The stream itself is not part of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    Message {
+        message: Message,
+        /// The time of the last edit.
+        edited: Option<Timestamp>,
+    },
+    Edit {
+        edit: Edit,
+        /// Whether its message was deleted later.
+        is_of_deleted: bool,
+    },
+    Delete(Delete),
+    /// A user's first connection in the cluster joined, or its last one left.
+    Presence {
+        uuid: Uuid,
+        timestamp: Timestamp,
+        user: String,
+        /// The public state as JSON.
+        view: String,
+        is_joined: bool,
+    },
+    /// The settings of a channel as JSON.
+    Settings(String),
+}
+
+/// The head of a record.
+struct Head {
+    kind: u8,
+    flags: u8,
+    uuid: Uuid,
+    timestamp: i64,
+    edited: i64,
+}
+
+impl Head {
+    const LENGTH: usize = 35;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[VERSION, self.kind, self.flags]);
+        out.extend_from_slice(self.uuid.as_bytes());
+        out.extend_from_slice(&self.timestamp.to_le_bytes());
+        out.extend_from_slice(&self.edited.to_le_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<(Self, Fields<'_>)> {
+        let (head, fields) = bytes.split_at_checked(Self::LENGTH)?;
+        let ([version, kind, flags], rest) = head.split_first_chunk()?;
+        let (uuid, rest) = rest.split_first_chunk()?;
+        let (timestamp, edited) = rest.split_first_chunk()?;
+        let head = Self {
+            kind: *kind,
+            flags: *flags,
+            uuid: Uuid::from_bytes(*uuid),
+            timestamp: i64::from_le_bytes(*timestamp),
+            edited: i64::from_le_bytes(edited.try_into().ok()?),
+        };
+        (*version == VERSION).then_some((head, Fields(fields)))
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        Timestamp::from_unix_micros(self.timestamp)
+    }
+
+    fn edited(&self) -> Option<Timestamp> {
+        (self.edited != 0).then(|| Timestamp::from_unix_micros(self.edited))
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    let length = field.map_or(ABSENT, |field| field.len() as u32);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(field.unwrap_or_default());
+}
+
+fn write_names(out: &mut Vec<u8>, names: &[String]) {
+    let mut list = Vec::new();
+    names.iter().for_each(|name| write_field(&mut list, Some(name.as_bytes())));
+    write_field(out, Some(&list));
+}
+
+fn write_delivery(out: &mut Vec<u8>, delivery: &Delivery) {
+    write_names(out, &delivery.pm_users);
+    write_names(out, &delivery.exclude_users);
+}
+
+/// The fields behind a head.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// The next field. The outer value is `None` if there is none.
+    fn take(&mut self) -> Option<Option<&'a [u8]>> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let length = u32::from_le_bytes(*length);
+        let (field, rest) = rest.split_at_checked(if length == ABSENT { 0 } else { length as usize })?;
+        self.0 = rest;
+        Some((length != ABSENT).then_some(field))
+    }
+
+    fn text(&mut self) -> Option<Option<String>> {
+        match self.take()? {
+            Some(field) => Some(Some(String::from_utf8(field.to_vec()).ok()?)),
+            None => Some(None),
+        }
+    }
+
+    fn payload(&mut self) -> Option<Option<Payload>> {
+        Some(self.take()?.map(|field| Payload::from_compact(Bytes::copy_from_slice(field))))
+    }
+
+    fn names(&mut self) -> Option<Vec<String>> {
+        let mut list = Fields(self.take()??);
+        let mut names = Vec::new();
+        while !list.0.is_empty() {
+            names.push(list.text()??);
+        }
+        Some(names)
+    }
+
+    /// Who receives the item of a stream: of a channel, or of the private stream of a user.
+    fn delivery(&mut self, channel: Option<&str>, flags: u8) -> Option<Delivery> {
+        Some(Delivery {
+            channel: channel.map(str::to_owned),
+            pm_users: self.names()?,
+            exclude_users: self.names()?,
+            no_history: flags & NO_HISTORY != 0,
+        })
+    }
+}
+
+impl Record {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        match self {
+            Self::Message { message, edited } => encode_message(message, *edited, &mut out),
+            Self::Edit { edit, is_of_deleted } => encode_edit(edit, *is_of_deleted, &mut out),
+            Self::Delete(delete) => {
+                let flags = if delete.delivery.no_history { NO_HISTORY } else { 0 };
+                Head { kind: DELETE, flags, uuid: delete.uuid, timestamp: 0, edited: 0 }.write(&mut out);
+                write_delivery(&mut out, &delete.delivery);
+            }
+            Self::Presence { uuid, timestamp, user, view, is_joined } => {
+                let kind = if *is_joined { JOINED } else { PARTED };
+                let timestamp = timestamp.unix_micros();
+                Head { kind, flags: 0, uuid: *uuid, timestamp, edited: 0 }.write(&mut out);
+                write_field(&mut out, Some(user.as_bytes()));
+                write_field(&mut out, Some(view.as_bytes()));
+            }
+            Self::Settings(settings) => {
+                Head { kind: SETTINGS, flags: 0, uuid: Uuid::nil(), timestamp: 0, edited: 0 }.write(&mut out);
+                write_field(&mut out, Some(settings.as_bytes()));
+            }
+        }
+        out
+    }
+
+    /// Reads a record of a channel, or of a private stream. `None` if it is malformed, of another version or of an
+    /// unknown kind.
+    pub fn decode(bytes: &[u8], channel: Option<&str>) -> Option<Self> {
+        let (head, mut fields) = Head::read(bytes)?;
+        let record = match head.kind {
+            MESSAGE => Self::Message {
+                message: Message {
+                    uuid: head.uuid,
+                    timestamp: head.timestamp(),
+                    user: fields.text()??,
+                    message: fields.payload()?,
+                    delivery: fields.delivery(channel, head.flags)?,
+                },
+                edited: head.edited(),
+            },
+            EDIT => Self::Edit {
+                edit: Edit {
+                    uuid: head.uuid,
+                    timestamp: (head.flags & HAS_TIMESTAMP != 0).then(|| head.timestamp()),
+                    user: fields.text()?,
+                    message: fields.payload()?,
+                    edited: Timestamp::from_unix_micros(head.edited),
+                    delivery: fields.delivery(channel, head.flags)?,
+                },
+                is_of_deleted: head.flags & IS_OF_DELETED != 0,
+            },
+            DELETE => {
+                Self::Delete(Delete { uuid: head.uuid, delivery: fields.delivery(channel, head.flags)? })
+            }
+            JOINED | PARTED => Self::Presence {
+                uuid: head.uuid,
+                timestamp: head.timestamp(),
+                user: fields.text()??,
+                view: fields.text()??,
+                is_joined: head.kind == JOINED,
+            },
+            SETTINGS => Self::Settings(fields.text()??),
+            _ => return None,
+        };
+        Some(record)
+    }
+}
+
+fn encode_message(message: &Message, edited: Option<Timestamp>, out: &mut Vec<u8>) {
+    let flags = if message.delivery.no_history { NO_HISTORY } else { 0 };
+    let edited = edited.map_or(0, |edited| edited.unix_micros());
+    let timestamp = message.timestamp.unix_micros();
+    Head { kind: MESSAGE, flags, uuid: message.uuid, timestamp, edited }.write(out);
+    write_field(out, Some(message.user.as_bytes()));
+    write_field(out, message.message.as_ref().map(|payload| &payload.as_bytes()[..]));
+    write_delivery(out, &message.delivery);
+}
+
+fn encode_edit(edit: &Edit, is_of_deleted: bool, out: &mut Vec<u8>) {
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    let flags = flag(edit.delivery.no_history, NO_HISTORY)
+        | flag(edit.timestamp.is_some(), HAS_TIMESTAMP)
+        | flag(is_of_deleted, IS_OF_DELETED);
+    let timestamp = edit.timestamp.map_or(0, |timestamp| timestamp.unix_micros());
+    Head { kind: EDIT, flags, uuid: edit.uuid, timestamp, edited: edit.edited.unix_micros() }.write(out);
+    write_field(out, edit.user.as_deref().map(str::as_bytes));
+    write_field(out, edit.message.as_ref().map(|payload| &payload.as_bytes()[..]));
+    write_delivery(out, &edit.delivery);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (1_i64..4_000_000_000_000_000).prop_map(Timestamp::from_unix_micros)
+    }
+
+    fn delivery() -> impl Strategy<Value = Delivery> {
+        let names = || prop::collection::vec(".{0,4}", 0..3);
+        (names(), names(), any::<bool>()).prop_map(|(pm_users, exclude_users, no_history)| Delivery {
+            channel: Some("c".into()),
+            pm_users,
+            exclude_users,
+            no_history,
+        })
+    }
+
+    fn payload() -> impl Strategy<Value = Option<Payload>> {
+        prop::option::of(
+            "[a-z]{0,9}".prop_map(|text| Payload::from_compact(Bytes::from(format!("{{\"a\":\"{text}\"}}")))),
+        )
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        let uuid = || any::<u128>().prop_map(Uuid::from_u128);
+        let message = (uuid(), time(), ".{0,5}", payload(), delivery(), prop::option::of(time())).prop_map(
+            |(uuid, timestamp, user, message, delivery, edited)| Record::Message {
+                message: Message { uuid, timestamp, user, message, delivery },
+                edited,
+            },
+        );
+        let edit = (
+            uuid(),
+            prop::option::of(time()),
+            prop::option::of(".{0,5}"),
+            payload(),
+            time(),
+            delivery(),
+            any::<bool>(),
+        )
+            .prop_map(|(uuid, timestamp, user, message, edited, delivery, is_of_deleted)| {
+                Record::Edit {
+                    edit: Edit { uuid, timestamp, user, message, edited, delivery },
+                    is_of_deleted,
+                }
+            });
+        let delete =
+            (uuid(), delivery()).prop_map(|(uuid, delivery)| Record::Delete(Delete { uuid, delivery }));
+        let presence = (uuid(), time(), ".{0,5}", ".{0,9}", any::<bool>()).prop_map(
+            |(uuid, timestamp, user, view, is_joined)| Record::Presence {
+                uuid,
+                timestamp,
+                user,
+                view,
+                is_joined,
+            },
+        );
+        prop_oneof![message, edit, delete, presence, ".{0,20}".prop_map(Record::Settings)]
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_read_as_it_was_written(record in record()) {
+            let bytes = record.encode();
+            prop_assert_eq!(Record::decode(&bytes, Some("c")), Some(record.clone()));
+            let later = [&bytes[..], &[1, 0, 0, 0, 7]].concat();
+            prop_assert_eq!(Record::decode(&later, Some("c")), Some(record), "a field of a later version");
+        }
+
+        #[test]
+        fn a_part_of_a_record_is_none(record in record(), cut in any::<prop::sample::Index>()) {
+            let bytes = record.encode();
+            prop_assert_eq!(Record::decode(&bytes[..cut.index(bytes.len())], None), None);
+        }
+
+        #[test]
+        fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+            let _ = Record::decode(&bytes, None);
+            let _ = Record::decode(&[&[VERSION, MESSAGE], &bytes[..]].concat(), None);
+        }
+    }
+}
